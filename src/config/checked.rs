@@ -1,0 +1,327 @@
+//! The configuration as the rest of the program sees it: defaults filled in, everything parsed, nothing contradictory.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    blocks::{self, Forge, Freshness, Inventory, Prune, Smoke},
+    path::{Glob, RelPath},
+    problem::{Place, Problem, SourceText, Span},
+    raw::{Fields, Gather},
+    sources::{Mapping, Prefix, Where},
+    template::Template,
+    yaml::{Key, Node},
+};
+use crate::image::{Pattern, Repository};
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder that every path is relative to.
+    pub root: PathBuf,
+    /// The file's text, for places in it.
+    pub source: SourceText,
+    /// The set's name in titles.
+    pub name: String,
+    /// The files that are scanned.
+    pub files: Vec<Glob>,
+    /// Where repositories are read from, if not from the registry that they name.
+    pub sources: Vec<Mapping>,
+    /// What a revision looks like, and its tag and label.
+    pub revision: Revisions,
+    /// The images of the set, in the order of the file; at least one has pins.
+    pub images: Vec<Image>,
+    /// What reports show.
+    pub report: Report,
+    /// What an image has to contain.
+    pub inventory: Option<Inventory>,
+    /// A command that has to work in the image.
+    pub smoke: Option<Smoke>,
+    /// Where promoted sets are looked up.
+    pub provenance: Provenance,
+    /// How promotes are named.
+    pub promote: Naming,
+    /// How rollbacks are named.
+    pub rollback: Naming,
+    /// What may be deleted.
+    pub prune: Option<Prune>,
+    /// Pinned references to other repositories.
+    pub freshness: Vec<Freshness>,
+    /// The forge, as far as it is configured.
+    pub forge: Option<Forge>,
+}
+
+/// What a revision looks like, and where it is found.
+#[derive(Debug, Clone)]
+pub struct Revisions {
+    /// The shape of the whole string.
+    pub pattern: Pattern,
+    /// How a revision becomes a tag.
+    pub tag: Template,
+    /// The label that carries it.
+    pub label: String,
+}
+
+/// One image of the set.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Its name in messages, options and documents.
+    pub name: String,
+    /// Its repository.
+    pub repository: Repository,
+    /// How often it is pinned, exactly; 0: it is verified, and a pin of it is a failure.
+    pub pins: usize,
+    /// Where the number of pins is declared.
+    pub pins_at: Span,
+    /// The contract that its content has to meet.
+    pub contract: Option<RelPath>,
+}
+
+/// What reports show.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Labels to show, in this order.
+    pub labels: Vec<String>,
+    /// A template for the pull request's body.
+    pub template: Option<RelPath>,
+}
+
+/// Where promoted sets are looked up in history.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// A remote-tracking branch; `None` is the remote's default branch.
+    pub branch: Option<String>,
+    /// Whether a commit's title or trailer has to say so, beside its content.
+    pub require_title: bool,
+}
+
+/// Branch and title of one kind of change.
+#[derive(Debug, Clone)]
+pub struct Naming {
+    /// The branch's name.
+    pub branch: Template,
+    /// The commit's and pull request's title.
+    pub title: Template,
+    /// Whether a newer pull request closes the older one.
+    pub supersede: bool,
+}
+
+/// Reads a configuration from its text; every problem that can be found is in the error.
+pub fn parse(source: SourceText, root: &Path) -> Result<Config, Vec<Problem>> {
+    let gather = Gather::new(source.clone(), "config");
+    let config = match gather.tree() {
+        Some(tree) => gather.map(&tree).and_then(|fields| whole(&gather, &fields, &source, root)),
+        None => {
+            gather.report(Span { start: 0, end: 0 }, "the configuration is empty");
+            None
+        }
+    };
+    let problems = gather.into_problems();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems),
+    }
+}
+
+fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> Option<Config> {
+    // Each part is read before the first `?`, so that one run reports the problems of all.
+    let version = fields.required("version", |node| version(g, node));
+    let name = fields.or("name", "images".to_owned(), |node| name(g, node));
+    let files = fields.required("files", |node| files(g, node));
+    let sources = fields.or("sources", Vec::new(), |node| sources(g, node, root));
+    let revision = revisions(g, fields.get("revision"));
+    let images = fields.required("images", |node| images(g, node));
+    let report = fields.or("report", Report::default(), |node| report(g, node));
+    let inventory = fields.optional("inventory", |node| blocks::inventory(g, node));
+    let smoke = fields.optional("smoke", |node| blocks::smoke(g, node));
+    let provenance = fields.or("provenance", Provenance { branch: None, require_title: true }, |n| provenance(g, n));
+    let promote = naming(g, fields.get("promote"), "promote");
+    let rollback = naming(g, fields.get("rollback"), "rollback");
+    let prune = fields.optional("prune", |node| blocks::prune(g, node));
+    let freshness = fields.or("freshness", Vec::new(), |node| blocks::freshness(g, node));
+    let forge = fields.optional("forge", |node| blocks::forge(g, node));
+    fields.done();
+    version?;
+    Some(Config {
+        root: root.to_owned(),
+        source: source.clone(),
+        name: name?,
+        files: files?,
+        sources: sources?,
+        revision: revision?,
+        images: images?,
+        report: report?,
+        inventory: inventory?,
+        smoke: smoke?,
+        provenance: provenance?,
+        promote: promote?,
+        rollback: rollback?,
+        prune: prune?,
+        freshness: freshness?,
+        forge: forge?,
+    })
+}
+
+fn version(g: &Gather, node: &Node) -> Option<()> {
+    match g.number(node)? {
+        1 => Some(()),
+        other => {
+            g.report(node.span, format!("version {other} is not known to this release: it reads version 1"));
+            None
+        }
+    }
+}
+
+fn name(g: &Gather, node: &Node) -> Option<String> {
+    g.parsed(node, |text| {
+        if text.contains(char::is_control) {
+            Err("a control character: the name has to fit on one line")
+        } else {
+            Ok(text.to_owned())
+        }
+    })
+}
+
+fn files(g: &Gather, node: &Node) -> Option<Vec<Glob>> {
+    let globs = g.each(node, Glob::parse)?;
+    if globs.is_empty() {
+        g.report(node.span, "`files` lists nothing: no pin could be found");
+        return None;
+    }
+    Some(globs)
+}
+
+fn sources(g: &Gather, node: &Node, root: &Path) -> Option<Vec<Mapping>> {
+    let read = |(key, value): &(Key, Node)| {
+        let prefix = Prefix::parse(&key.text).map_err(|error| g.report(key.span, error.to_string())).ok();
+        let place = g.parsed(value, |text| {
+            if let Some(folder) = text.strip_prefix("oci:") {
+                let folder = if folder == "." {
+                    Ok(root.to_owned())
+                } else {
+                    RelPath::parse(folder).map(|p| root.join(p.as_path()))
+                };
+                return folder.map(Where::Layouts).map_err(|error| error.to_string());
+            }
+            Where::parse(text, root).map_err(|error| error.to_string())
+        });
+        Some(Mapping { prefix: prefix?, place: place? })
+    };
+    let mappings: Vec<_> = g.map(node)?.entries().iter().map(read).collect();
+    mappings.into_iter().collect()
+}
+
+fn revisions(g: &Gather, node: Option<&Node>) -> Option<Revisions> {
+    let default = || {
+        Some(Revisions {
+            pattern: Pattern::parse("[0-9a-f]{40}").ok()?,
+            tag: Template::parse("{revision}", false).ok()?,
+            label: "org.opencontainers.image.revision".to_owned(),
+        })
+    };
+    let Some(node) = node else { return default() };
+    let fields = g.map(node)?;
+    let default = default()?;
+    let pattern = fields.or("pattern", default.pattern, |node| g.parsed(node, Pattern::parse));
+    let tag = fields.or("tag", default.tag, |node| g.parsed(node, |text| Template::parse(text, false)));
+    let label = fields.or("label", default.label, |node| g.nonempty(node).map(str::to_owned));
+    fields.done();
+    Some(Revisions { pattern: pattern?, tag: tag?, label: label? })
+}
+
+fn images(g: &Gather, node: &Node) -> Option<Vec<Image>> {
+    let fields = g.map(node)?;
+    let images: Vec<_> = fields.entries().iter().map(|(key, value)| image(g, key, value)).collect();
+    let images: Option<Vec<Image>> = images.into_iter().collect();
+    let images = images?;
+    for (at, image) in images.iter().enumerate() {
+        if let Some(twin) = images[..at].iter().find(|other| other.repository == image.repository) {
+            let span = fields.entries()[at].0.span;
+            g.report(span, format!("`{}` and `{}` have one repository, {}", twin.name, image.name, image.repository));
+        }
+    }
+    if images.is_empty() {
+        g.report(node.span, "`images` lists nothing");
+    } else if images.iter().all(|image| image.pins == 0) {
+        g.report_hint(
+            images[0].pins_at,
+            "every image has `pins: 0`: there is nothing to promote",
+            "declare how often each image is pinned",
+        );
+    }
+    Some(images)
+}
+
+fn image(g: &Gather, key: &Key, node: &Node) -> Option<Image> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if key.text.is_empty() || !key.text.chars().all(plain) || key.text.starts_with('-') {
+        g.report(
+            key.span,
+            format!("`{}` can't name an image: letters, digits, `.`, `_` and `-`, not beginning with `-`", key.text),
+        );
+    }
+    let fields = g.map(node)?;
+    let repository = fields.required("repository", |node| g.parsed(node, Repository::parse));
+    let pins = fields.required("pins", |node| g.number(node).map(|pins| (pins, node.span)));
+    let contract = fields.optional("contract", |node| g.parsed(node, RelPath::parse));
+    fields.done();
+    let (pins, pins_at) = pins?;
+    Some(Image { name: key.text.clone(), repository: repository?, pins, pins_at, contract: contract? })
+}
+
+fn report(g: &Gather, node: &Node) -> Option<Report> {
+    let fields = g.map(node)?;
+    let labels = fields.or("labels", Vec::new(), |node| g.strings(node));
+    let template = fields.optional("template", |node| g.parsed(node, RelPath::parse));
+    fields.done();
+    Some(Report { labels: labels?, template: template? })
+}
+
+fn provenance(g: &Gather, node: &Node) -> Option<Provenance> {
+    let fields = g.map(node)?;
+    let branch = fields.optional("branch", |node| {
+        g.parsed(node, |text| {
+            super::template::check_branch(text)?;
+            Ok::<_, super::template::TemplateError>(text.to_owned())
+        })
+    });
+    let require_title = fields.or("require", true, |node| {
+        let words: Option<Vec<bool>> =
+            g.list(node)?.iter().map(|i| g.choice(i, &[("title", true), ("content", false)])).collect();
+        let words = words?;
+        if !words.contains(&false) {
+            g.report_hint(
+                node.span,
+                "`content` can't be left out: a title alone proves nothing",
+                "write [title, content] or [content]",
+            );
+            return None;
+        }
+        Some(words.contains(&true))
+    });
+    fields.done();
+    Some(Provenance { branch: branch?, require_title: require_title? })
+}
+
+fn naming(g: &Gather, node: Option<&Node>, kind: &'static str) -> Option<Naming> {
+    let branch = || Template::branch(&format!("auto/runtime-{kind}-{{revision}}")).ok();
+    let title = || Template::parse(&format!("{kind}: {{name}} @{{revision}}"), true).ok();
+    let Some(node) = node else { return Some(Naming { branch: branch()?, title: title()?, supersede: true }) };
+    let fields = g.map(node)?;
+    let branch = fields.or("branch", branch()?, |node| g.parsed(node, Template::branch));
+    let title = fields.or("title", title()?, |node| g.parsed(node, |text| Template::parse(text, true)));
+    let supersede = if kind == "promote" { fields.or("supersede", true, |node| g.boolean(node)) } else { Some(true) };
+    fields.done();
+    Some(Naming { branch: branch?, title: title?, supersede: supersede? })
+}
+
+impl Config {
+    /// The image called `name`.
+    pub fn image(&self, name: &str) -> Option<&Image> {
+        self.images.iter().find(|image| image.name == name)
+    }
+
+    /// A place in the configuration file.
+    pub fn place(&self, span: Span, label: &str) -> Place {
+        Place { source: self.source.clone(), span, label: label.to_owned() }
+    }
+}

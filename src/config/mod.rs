@@ -1,0 +1,56 @@
+//! The configuration file `repin.yaml`: found, read, checked.
+//!
+//! `yaml` makes a tree with places of the text, `raw` reads the tree and gathers problems, `checked` and `blocks` are
+//! what everything else sees. No environment and no command line here: those belong to `cli`.
+
+mod blocks;
+mod checked;
+pub mod duration;
+mod path;
+mod problem;
+pub mod raw;
+mod sources;
+mod template;
+pub mod yaml;
+
+use std::path::{Path, PathBuf};
+
+pub use blocks::{Engine, Forge, ForgeKind, Freshness, Inventory, Issue, Kind, PathsFrom, Prune, PruneBackend, Smoke};
+pub use checked::{Config, Image, Naming, Provenance, Report, Revisions, parse};
+pub use path::{Glob, PathError, RelPath};
+pub use problem::{Place, Problem, SourceText, Span};
+pub use sources::{Endpoint, Mapping, MappingError, Prefix, Where};
+pub use template::{Template, TemplateError, check_branch};
+
+/// The name that is looked for.
+pub const FILE_NAME: &str = "repin.yaml";
+
+/// The largest configuration, in bytes.
+const MAX: u64 = 1024 * 1024;
+
+/// The nearest `repin.yaml` in `folder` or above.
+pub fn find(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file())
+}
+
+/// Reads and checks the configuration at `file`; its folder becomes the root.
+pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
+    let fail = |message: String| vec![Problem::new("config", message).hint("name the file with --config FILE")];
+    let shown = file.display();
+    let metadata = std::fs::metadata(file).map_err(|e| fail(format!("can't read the configuration {shown}: {e}")))?;
+    if !metadata.is_file() {
+        return Err(fail(format!("the configuration {shown} is not a file")));
+    }
+    if metadata.len() > MAX {
+        return Err(fail(format!("the configuration {shown} is larger than 1 MiB")));
+    }
+    let bytes = std::fs::read(file).map_err(|e| fail(format!("can't read the configuration {shown}: {e}")))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        fail(format!("the configuration {shown} is not UTF-8 (from byte {at} on)"))
+    })?;
+    let absolute = std::path::absolute(file).map_err(|e| fail(format!("can't tell where {shown} is: {e}")))?;
+    let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+    let name = file.file_name().map_or_else(|| shown.to_string(), |name| name.to_string_lossy().into_owned());
+    parse(SourceText { name, text: text.into() }, &root)
+}

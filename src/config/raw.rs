@@ -1,0 +1,231 @@
+//! Typed reading of the tree: every problem is gathered with its place, and reading goes on.
+//!
+//! A reader returns `None` after it has reported why; so a block is complete if and only if no problem was gathered.
+
+use std::{cell::RefCell, fmt::Display};
+
+use super::{
+    problem::{Place, Problem, SourceText, Span},
+    yaml::{Key, Node, Value},
+};
+
+/// Gathers the problems of one file.
+pub struct Gather {
+    source: SourceText,
+    code: &'static str,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl Gather {
+    /// For the file `source`, whose problems carry `code`.
+    pub fn new(source: SourceText, code: &'static str) -> Self {
+        Self { source, code, problems: RefCell::default() }
+    }
+
+    /// Parses the whole text; `None` if it is no YAML or holds nothing.
+    pub fn tree(&self) -> Option<Node> {
+        let (root, faults) = super::yaml::parse(&self.source.text);
+        for fault in faults {
+            self.report(fault.span, fault.message);
+        }
+        root.filter(|root| !root.is_null())
+    }
+
+    /// Everything gathered, in the order of the file.
+    pub fn into_problems(self) -> Vec<Problem> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|p| p.place.as_ref().map_or(0, |place| place.span.start));
+        problems
+    }
+
+    /// A place in this file.
+    pub fn place(&self, span: Span, label: &str) -> Place {
+        Place { source: self.source.clone(), span, label: label.to_owned() }
+    }
+
+    /// Reports a problem at `span`.
+    pub fn report(&self, span: Span, message: impl Into<String>) {
+        self.push(Problem::new(self.code, message).at(self.place(span, "")));
+    }
+
+    /// Reports a problem at `span`, with what to do.
+    pub fn report_hint(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
+        self.push(Problem::new(self.code, message).at(self.place(span, "")).hint(hint));
+    }
+
+    fn push(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// A mapping's fields.
+    pub fn map<'n>(&'n self, node: &'n Node) -> Option<Fields<'n>> {
+        match &node.value {
+            Value::Map(entries) => Some(Fields { gather: self, span: node.span, entries, known: RefCell::default() }),
+            _ => self.expected(node, "a mapping of keys to values"),
+        }
+    }
+
+    /// A sequence's items.
+    pub fn list<'n>(&self, node: &'n Node) -> Option<&'n [Node]> {
+        match &node.value {
+            Value::List(items) => Some(items),
+            _ => self.expected(node, "a list"),
+        }
+    }
+
+    /// A scalar's text; a number may stand for a string, null may not.
+    pub fn string<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        match &node.value {
+            Value::Scalar { text, .. } if !node.is_null() => Some(text),
+            _ => self.expected(node, "a string"),
+        }
+    }
+
+    /// A scalar that holds something.
+    pub fn nonempty<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        let text = self.string(node)?;
+        if text.is_empty() { self.expected(node, "a string that is not empty") } else { Some(text) }
+    }
+
+    /// Exactly `true` or `false`, unquoted.
+    pub fn boolean(&self, node: &Node) -> Option<bool> {
+        match &node.value {
+            Value::Scalar { text, plain: true } if text == "true" => Some(true),
+            Value::Scalar { text, plain: true } if text == "false" => Some(false),
+            _ => self.expected(node, "`true` or `false`"),
+        }
+    }
+
+    /// A decimal whole number, unquoted, up to a million.
+    pub fn number(&self, node: &Node) -> Option<usize> {
+        match &node.value {
+            Value::Scalar { text, plain: true }
+                if text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0')) =>
+            {
+                match text.parse() {
+                    Ok(number) if number <= 1_000_000 => Some(number),
+                    _ => self.expected(node, "a whole number up to 1000000"),
+                }
+            }
+            _ => self.expected(node, "a whole number, unquoted"),
+        }
+    }
+
+    /// A scalar that `parse` makes a value of.
+    pub fn parsed<T, E: Display>(&self, node: &Node, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        match parse(self.nonempty(node)?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.report(node.span, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A list of scalars, each made a value of.
+    pub fn each<T, E: Display>(&self, node: &Node, parse: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>> {
+        // Collected first, so that every wrong item is reported.
+        let items: Vec<_> = self.list(node)?.iter().map(|item| self.parsed(item, &parse)).collect();
+        items.into_iter().collect()
+    }
+
+    /// A list of strings that are not empty.
+    pub fn strings(&self, node: &Node) -> Option<Vec<String>> {
+        self.each(node, |text| Ok::<_, String>(text.to_owned()))
+    }
+
+    /// One of the named values.
+    pub fn choice<T: Copy>(&self, node: &Node, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.string(node)?;
+        let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            self.report(node.span, format!("`{text}` is none of {}", quoted(&names)));
+        }
+        found
+    }
+
+    fn expected<T>(&self, node: &Node, what: &str) -> Option<T> {
+        let found = match &node.value {
+            Value::Map(_) => "a mapping",
+            Value::List(_) => "a list",
+            Value::Scalar { .. } if node.is_null() => "nothing",
+            Value::Scalar { text, .. } if text.is_empty() => "an empty string",
+            Value::Scalar { plain: false, .. } => "a quoted string",
+            Value::Scalar { .. } => "another value",
+        };
+        self.report(node.span, format!("expected {what}, found {found}"));
+        None
+    }
+}
+
+/// The fields of a mapping; each is asked for by name, and [`Fields::done`] reports those nobody asked for.
+pub struct Fields<'n> {
+    gather: &'n Gather,
+    /// The mapping's place.
+    pub span: Span,
+    entries: &'n [(Key, Node)],
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl<'n> Fields<'n> {
+    /// The value of `key`, if it is there.
+    pub fn get(&self, key: &'static str) -> Option<&'n Node> {
+        self.known.borrow_mut().push(key);
+        self.entries.iter().find(|(name, _)| name.text == key).map(|(_, value)| value)
+    }
+
+    /// The value of `key`, read; the default if the key is absent. `None` only after a report.
+    pub fn or<T>(&self, key: &'static str, default: T, read: impl FnOnce(&'n Node) -> Option<T>) -> Option<T> {
+        self.get(key).map_or(Some(default), read)
+    }
+
+    /// The value of `key`, read, `Some(None)` if the key is absent. `None` only after a report.
+    #[expect(clippy::option_option, reason = "the outer option is the reader's convention: None was reported")]
+    pub fn optional<T>(&self, key: &'static str, read: impl FnOnce(&'n Node) -> Option<T>) -> Option<Option<T>> {
+        self.get(key).map_or(Some(None), |node| read(node).map(Some))
+    }
+
+    /// The value of `key`, read; its absence is reported.
+    pub fn required<T>(&self, key: &'static str, read: impl FnOnce(&'n Node) -> Option<T>) -> Option<T> {
+        let node = self.get(key);
+        if node.is_none() {
+            let first_line = Span { start: self.span.start, end: self.span.start };
+            self.gather.report(first_line, format!("the key `{key}` is missing"));
+        }
+        node.and_then(read)
+    }
+
+    /// Marks `key` as one that may be there.
+    pub fn also_known(&self, key: &'static str) {
+        self.known.borrow_mut().push(key);
+    }
+
+    /// Reports every key that was not asked for.
+    pub fn done(&self) {
+        let known = self.known.borrow();
+        for (key, _) in self.entries {
+            if !known.contains(&key.text.as_str()) {
+                let message = format!("unknown key `{}`", key.text);
+                match nearest(&key.text, &known) {
+                    Some(near) => self.gather.report_hint(key.span, message, format!("did you mean `{near}`?")),
+                    None => self.gather.report_hint(key.span, message, format!("known here: {}", quoted(&known))),
+                }
+            }
+        }
+    }
+
+    /// All entries, for mappings whose keys are names.
+    pub fn entries(&self) -> &'n [(Key, Node)] {
+        self.entries
+    }
+}
+
+/// The known word that `word` was probably meant to be.
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    similar::get_close_matches(word, known, 1, 0.7).first().copied()
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,231 @@
+//! Mappings from repository prefixes to where their bytes are read from.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::image::{Repository, RepositoryError};
+
+/// Where repositories that begin with a prefix are read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// Repositories that the mapping is for.
+    pub prefix: Prefix,
+    /// Where their bytes are.
+    pub place: Where,
+}
+
+/// Whole path segments that a repository's name begins with, the host first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefix {
+    text: String,
+    segments: Vec<String>,
+}
+
+/// A place that image bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Where {
+    /// OCI image layouts under a folder.
+    Layouts(PathBuf),
+    /// A registry.
+    Registry(Endpoint),
+}
+
+/// A registry's address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Plain HTTP was asked for by `http://`.
+    pub plain: bool,
+    /// Host with its port, if one is given.
+    pub host: String,
+    /// What stands before the rest of the repository's name; may be empty.
+    pub path: String,
+}
+
+/// Why a text is not a mapping.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MappingError {
+    /// No `=`.
+    #[error("`{0}` is not PREFIX=WHERE")]
+    NoEquals(String),
+    /// The prefix is no beginning of a repository name.
+    #[error("the prefix `{0}` is not the beginning of a repository name: {1}")]
+    Prefix(String, RepositoryError),
+    /// Neither a folder nor a URL.
+    #[error("`{0}` is neither `oci:DIR` nor `http[s]://HOST[:PORT][/PATH]`")]
+    Where(String),
+    /// A URL that says more than host and path.
+    #[error("the URL may hold a scheme, a host, a port and a path, nothing else (no user name, query or fragment)")]
+    Url,
+}
+
+impl Mapping {
+    /// Parses `PREFIX=WHERE`; a relative folder is relative to `base`.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, MappingError> {
+        let (prefix, place) = text.split_once('=').ok_or_else(|| MappingError::NoEquals(text.to_owned()))?;
+        Ok(Self { prefix: Prefix::parse(prefix)?, place: Where::parse(place, base)? })
+    }
+
+    /// The mapping of the longest matching prefix, with the rest of the name behind it.
+    /// Of several equally long ones the first wins.
+    pub fn longest<'m>(
+        mappings: impl IntoIterator<Item = &'m Self>,
+        repository: &Repository,
+    ) -> Option<(&'m Self, String)> {
+        let mut best: Option<(&Self, String)> = None;
+        for mapping in mappings {
+            let Some(rest) = mapping.prefix.rest_of(repository) else { continue };
+            if best.as_ref().is_none_or(|(other, _)| mapping.prefix.segments.len() > other.prefix.segments.len()) {
+                best = Some((mapping, rest));
+            }
+        }
+        best
+    }
+}
+
+impl Prefix {
+    /// Parses a host, or a host with path segments; without a host it is Docker Hub's.
+    pub fn parse(text: &str) -> Result<Self, MappingError> {
+        let wrong = |error| MappingError::Prefix(text.to_owned(), error);
+        let first = text.split('/').next().unwrap_or_default();
+        let bare_host = first == text && (text == "localhost" || text.contains(['.', ':']));
+        // A host alone is no repository: a path is put behind it so that it is checked as one.
+        let whole = if bare_host { format!("{text}/x") } else { text.to_owned() };
+        let repository = Repository::parse(&whole).map_err(wrong)?;
+        let mut segments = vec![repository.host().to_owned()];
+        let hub_short = repository.host() == "docker.io" && !text.contains("library/");
+        let path = if hub_short { repository.path().trim_start_matches("library/") } else { repository.path() };
+        segments.extend(path.split('/').map(str::to_owned));
+        if bare_host {
+            segments.truncate(1);
+        }
+        Ok(Self { text: text.to_owned(), segments })
+    }
+
+    /// What of the repository's name follows the prefix; `None` if it does not begin with it.
+    pub fn rest_of(&self, repository: &Repository) -> Option<String> {
+        let rest = |path: &str| {
+            let name = std::iter::once(repository.host()).chain(path.split('/'));
+            let mut name = name.peekable();
+            for segment in &self.segments {
+                name.next_if(|part| part == segment)?;
+            }
+            Some(name.collect::<Vec<_>>().join("/"))
+        };
+        let short = (repository.host() == "docker.io").then(|| repository.path().strip_prefix("library/")).flatten();
+        rest(repository.path()).or_else(|| rest(short?))
+    }
+}
+
+impl Where {
+    /// Parses a place; a relative folder is relative to `base`.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, MappingError> {
+        let wrong = || MappingError::Where(text.to_owned());
+        if let Some(folder) = text.strip_prefix("oci:") {
+            return if folder.is_empty() { Err(wrong()) } else { Ok(Self::Layouts(base.join(folder))) };
+        }
+        let (plain, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (true, rest),
+            Some(("https", rest)) => (false, rest),
+            _ => return Err(wrong()),
+        };
+        if rest.contains(['@', '?', '#', '\\', '%']) || rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(MappingError::Url);
+        }
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        check_host(host).ok_or_else(wrong)?;
+        let path = path.trim_end_matches('/');
+        if !path.is_empty() && Repository::parse(&format!("localhost/{path}")).is_err() {
+            return Err(wrong());
+        }
+        Ok(Self::Registry(Endpoint { plain, host: host.to_ascii_lowercase(), path: path.to_owned() }))
+    }
+}
+
+/// A host name or address with an optional port; an IPv6 address stands in brackets.
+fn check_host(host: &str) -> Option<()> {
+    if let Some(rest) = host.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        address.parse::<std::net::Ipv6Addr>().ok()?;
+        return match port.strip_prefix(':') {
+            Some(port) => port.parse::<u16>().ok().map(|_| ()),
+            None => port.is_empty().then_some(()),
+        };
+    }
+    // `localhost/` makes a host of anything before the slash, so its grammar decides.
+    let with_dot = if host.contains(['.', ':']) { host.to_owned() } else { format!("{host}.x") };
+    Repository::parse(&format!("{with_dot}/x")).ok().map(|_| ())
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layouts(folder) => write!(f, "oci:{}", folder.display()),
+            Self::Registry(endpoint) => {
+                let scheme = if endpoint.plain { "http" } else { "https" };
+                write!(f, "{scheme}://{}/{}", endpoint.host, endpoint.path)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(text: &str) -> Repository {
+        Repository::parse(text).unwrap()
+    }
+
+    fn rest(prefix: &str, name: &str) -> Option<String> {
+        Prefix::parse(prefix).unwrap().rest_of(&repository(name))
+    }
+
+    #[test]
+    fn whole_segments_match() {
+        assert_eq!(rest("ghcr.io/acme", "ghcr.io/acme/app").as_deref(), Some("app"));
+        assert_eq!(rest("ghcr.io", "ghcr.io/acme/app").as_deref(), Some("acme/app"));
+        assert_eq!(rest("ghcr.io/acme/app", "ghcr.io/acme/app").as_deref(), Some(""));
+        assert_eq!(rest("ghcr.io/ac", "ghcr.io/acme/app"), None);
+        assert_eq!(rest("ghcr.io/acme/app/x", "ghcr.io/acme/app"), None);
+    }
+
+    #[test]
+    fn docker_hub_is_found_by_its_short_names() {
+        assert_eq!(rest("docker.io", "nginx").as_deref(), Some("library/nginx"));
+        assert_eq!(rest("nginx", "docker.io/library/nginx").as_deref(), Some(""));
+        assert_eq!(rest("acme", "acme/app").as_deref(), Some("app"));
+        assert_eq!(rest("docker.io/library", "nginx").as_deref(), Some("nginx"));
+    }
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let base = Path::new("/base");
+        let texts = ["ghcr.io=oci:a", "ghcr.io/acme=oci:b", "ghcr.io/acme=oci:c"];
+        let mappings: Vec<_> = texts.iter().map(|text| Mapping::parse(text, base).unwrap()).collect();
+        let (found, rest) = Mapping::longest(&mappings, &repository("ghcr.io/acme/app")).unwrap();
+        assert_eq!((found.place.to_string().as_str(), rest.as_str()), ("oci:/base/b", "app"));
+    }
+
+    #[test]
+    fn places_are_folders_or_plain_urls() {
+        let parse = |text| Where::parse(text, Path::new("/base")).map(|place| place.to_string());
+        assert_eq!(parse("http://127.0.0.1:5000").as_deref(), Ok("http://127.0.0.1:5000/"));
+        assert_eq!(parse("https://Mirror.example/a/b/").as_deref(), Ok("https://mirror.example/a/b"));
+        assert_eq!(parse("http://[::1]:5000/x").as_deref(), Ok("http://[::1]:5000/x"));
+        for bad in
+            ["oci:", "ftp://x", "images", "http://", "https://u:p@h/", "http://h/?q", "http://h/../x", "http://h:port"]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert!(matches!(Mapping::parse("ghcr.io", Path::new("")), Err(MappingError::NoEquals(_))));
+        assert!(matches!(Mapping::parse("A B=oci:x", Path::new("")), Err(MappingError::Prefix(..))));
+    }
+}

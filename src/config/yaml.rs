@@ -1,0 +1,240 @@
+//! YAML text as a tree with byte spans.
+//!
+//! Scalars stay text: what a `012` or a `yes` means is for the reader of the value to say.
+//! Refused here, with their places: syntax errors, duplicate keys, keys that are no scalars, anchors, aliases, tags,
+//! directives, a second document, and nesting that no configuration needs.
+
+use granit_parser::{Event, Parser, ScalarStyle};
+
+use super::problem::Span;
+
+/// A value with its place.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The bytes of the value (of a block mapping or list: of its first line's beginning up to its end).
+    pub span: Span,
+    /// What stands there.
+    pub value: Value,
+}
+
+/// The three kinds of YAML values.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// A scalar's text, and whether it was written plain (without quotes or a block indicator).
+    Scalar {
+        /// The text after unquoting.
+        text: String,
+        /// Plain style: only then can it be a number, a boolean or null.
+        plain: bool,
+    },
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in the order of the file; keys are scalars and differ.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a mapping.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Its place.
+    pub span: Span,
+    /// Its text.
+    pub text: String,
+}
+
+/// Something that is wrong with the text itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub span: Span,
+    /// What.
+    pub message: String,
+}
+
+/// Nesting of collections, block or flow; deeper text is refused by the parser.
+const DEPTH: usize = 64;
+
+/// Parses one document; `None` if the text has none. Faults that leave a tree are all reported.
+pub fn parse(text: &str) -> (Option<Node>, Vec<Fault>) {
+    let options = granit_parser::options! {
+        disallow_directives: true,
+        emit_unresolved_aliases: true,
+        flow_nesting_limit: DEPTH,
+        block_nesting_limit: DEPTH,
+    };
+    let mut builder = Builder { text, open: Vec::new(), root: None, documents: 0, faults: Vec::new() };
+    for next in Parser::new_from_str_with_options(text, options) {
+        match next {
+            Ok((event, span)) => builder.event(&event, range(&span, text)),
+            Err(error) => {
+                let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
+                builder.fault(Span { start: at, end: at }, error.info());
+                return (None, builder.faults);
+            }
+        }
+    }
+    (builder.root, builder.faults)
+}
+
+fn range(span: &granit_parser::Span, text: &str) -> Span {
+    let range = span.byte_range().unwrap_or(0..0);
+    Span { start: range.start.min(text.len()), end: range.end.min(text.len()) }
+}
+
+/// A collection whose end has not been seen.
+enum Open {
+    List(usize, Vec<Node>),
+    Map(usize, Vec<(Key, Node)>, Option<Key>),
+}
+
+struct Builder<'t> {
+    text: &'t str,
+    open: Vec<Open>,
+    root: Option<Node>,
+    documents: usize,
+    faults: Vec<Fault>,
+}
+
+impl Builder<'_> {
+    fn fault(&mut self, span: Span, message: impl Into<String>) {
+        self.faults.push(Fault { span, message: message.into() });
+    }
+
+    fn event(&mut self, event: &Event<'_>, span: Span) {
+        if event.anchor_id().is_some_and(|id| id != 0) {
+            self.fault(span, "anchors are not allowed here: write the value where it is used");
+        }
+        if event.tag().is_some() {
+            self.fault(span, "tags are not allowed here: write the plain value");
+        }
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents == 2 {
+                    self.fault(span, "a second document: the file holds exactly one");
+                }
+            }
+            Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                self.fault(span, "aliases are not allowed here: write the value where it is used");
+                self.node(Node { span, value: Value::Scalar { text: String::new(), plain: false } });
+            }
+            Event::Scalar(text, style, ..) => {
+                let value = Value::Scalar { text: text.to_string(), plain: *style == ScalarStyle::Plain };
+                self.node(Node { span, value });
+            }
+            Event::SequenceStart(..) => self.open.push(Open::List(span.start, Vec::new())),
+            Event::MappingStart(..) => self.open.push(Open::Map(span.start, Vec::new(), None)),
+            Event::SequenceEnd | Event::MappingEnd => self.close(span),
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, span: Span) {
+        let (start, value) = match self.open.pop() {
+            Some(Open::List(start, items)) => (start, Value::List(items)),
+            Some(Open::Map(start, entries, _)) => (start, Value::Map(entries)),
+            None => return,
+        };
+        // The end event of a block collection lies behind the blank lines that follow it.
+        let end = self.text[start..span.end.max(start)].trim_end().len() + start;
+        self.node(Node { span: Span { start, end }, value });
+    }
+
+    fn node(&mut self, node: Node) {
+        match self.open.last_mut() {
+            None => {
+                self.root.get_or_insert(node);
+            }
+            Some(Open::List(_, items)) => items.push(node),
+            Some(Open::Map(_, entries, pending)) => match pending.take() {
+                Some(key) => {
+                    let first = entries.iter().find(|(other, _)| other.text == key.text).map(|(other, _)| other.span);
+                    let fault = first.map(|first| (key.span, first));
+                    let text = key.text.clone();
+                    entries.push((key, node));
+                    if let Some((span, first)) = fault {
+                        let line = memchr::memchr_iter(b'\n', &self.text.as_bytes()[..first.start]).count() + 1;
+                        self.fault(span, format!("the key `{text}` is there twice: first in line {line}"));
+                    }
+                }
+                None => match node.value {
+                    Value::Scalar { text, .. } => *pending = Some(Key { span: node.span, text }),
+                    _ => {
+                        *pending = Some(Key { span: node.span, text: String::new() });
+                        self.fault(node.span, "a key must be a plain word");
+                    }
+                },
+            },
+        }
+    }
+}
+
+impl Node {
+    /// Whether the value is missing or null (YAML 1.2 core schema: empty, `~`, `null`).
+    pub fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// The value below a JSON pointer (RFC 6901), such as `/sources/private/ref`.
+    pub fn pointer(&self, pointer: &str) -> Option<&Node> {
+        let Some(rest) = pointer.strip_prefix('/') else { return pointer.is_empty().then_some(self) };
+        rest.split('/').try_fold(self, |node, token| {
+            let token = token.replace("~1", "/").replace("~0", "~");
+            match &node.value {
+                Value::Map(entries) => entries.iter().find(|(key, _)| key.text == token).map(|(_, value)| value),
+                Value::List(items) => token.parse::<usize>().ok().and_then(|at| items.get(at)),
+                Value::Scalar { .. } => None,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        let (_, faults) = parse(text);
+        faults.into_iter().map(|f| format!("{}..{} {}", f.span.start, f.span.end, f.message)).collect()
+    }
+
+    #[test]
+    fn a_tree_keeps_scalars_as_text_with_their_places() {
+        let text = "a: 012\nb: ['x', \"y\"]\nc:\n  d: yes\n\n";
+        let (root, faults) = parse(text);
+        assert!(faults.is_empty(), "{faults:?}");
+        let root = root.unwrap();
+        let a = root.pointer("/a").unwrap();
+        assert!(matches!(&a.value, Value::Scalar { text, plain: true } if text == "012"));
+        assert_eq!(&text[a.span.start..a.span.end], "012");
+        let y = root.pointer("/b/1").unwrap();
+        assert!(matches!(&y.value, Value::Scalar { text, plain: false } if text == "y"));
+        let c = root.pointer("/c").unwrap();
+        assert_eq!(&text[c.span.start..c.span.end], "d: yes");
+        assert!(root.pointer("/c/e").is_none());
+    }
+
+    #[test]
+    fn what_hides_meaning_is_refused_at_its_place() {
+        assert_eq!(faults("a: 1\na: 2\n"), ["5..6 the key `a` is there twice: first in line 1"]);
+        assert!(faults("a: &x 1\nb: *x\n").iter().any(|f| f.contains("anchors")));
+        assert!(faults("a: &x 1\nb: *x\n").iter().any(|f| f.contains("aliases")));
+        assert!(faults("b: *nowhere\n").iter().any(|f| f.contains("aliases")));
+        assert!(faults("a: !!str 1\n").iter().any(|f| f.contains("tags")));
+        assert!(faults("a: 1\n---\nb: 1\n").iter().any(|f| f.contains("second document")));
+        assert!(faults("? [a]\n: 1\n").iter().any(|f| f.contains("plain word")));
+        assert_eq!(faults("%YAML 1.2\n---\na: 1\n").len(), 1);
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_not_a_crash() {
+        assert_eq!(faults(&"[".repeat(100_000)).len(), 1);
+        assert_eq!(faults(&(0..10_000).map(|n| format!("{}a:\n", " ".repeat(n))).collect::<String>()).len(), 1);
+    }
+
+    #[test]
+    fn an_empty_text_has_no_tree() {
+        assert!(parse("").0.is_none());
+        assert!(parse("# only a comment\n").0.is_none_or(|n| n.is_null()));
+    }
+}

@@ -1,0 +1,7 @@
+//! Where text files come from: so far the work tree.
+//!
+//! Listing and reading only; nothing here knows what a pin is, and nothing is written.
+
+mod worktree;
+
+pub use worktree::{Hazard, Listing, ReadError, WorkTree};

@@ -1,0 +1,248 @@
+//! Files of the work tree: those that the globs match, never outside the root, never through a symlink.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use ignore::{DirEntry, WalkBuilder};
+use rustix::fs::{Mode, OFlags};
+
+use crate::config::{Glob, RelPath};
+
+/// The folder of the configuration, as a place that text files come from.
+#[derive(Debug, Clone)]
+pub struct WorkTree {
+    root: PathBuf,
+}
+
+/// What the globs match.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Regular files, sorted by the bytes of their paths.
+    pub files: Vec<RelPath>,
+    /// Matches that must not be touched, sorted likewise.
+    pub hazards: Vec<(RelPath, Hazard)>,
+}
+
+/// Why a matched file can't be changed safely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Hazard {
+    /// Following it could leave the root, and replacing it would lose the link.
+    #[error("it is a symbolic link")]
+    Symlink,
+    /// A device, a socket, a named pipe.
+    #[error("it is not a regular file")]
+    Special,
+    /// Another name of the same file would silently keep the old content, or silently get the new one.
+    #[error("it is hard-linked {0} times: another name shares its content")]
+    HardLink(u64),
+}
+
+/// A file or folder that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("can't read {path}: {error}")]
+pub struct ReadError {
+    /// The path under the root.
+    pub path: String,
+    /// What the system said.
+    #[source]
+    pub error: io::Error,
+}
+
+impl WorkTree {
+    /// The work tree beneath `root`.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Lists what `globs` match. `.git` and `.repin` folders and names that begin with `.repin-` are never entered or
+    /// listed; `.gitignore` is not asked.
+    pub fn list(&self, globs: &[Glob]) -> Result<Listing, ReadError> {
+        let mut seen = BTreeSet::new();
+        let mut listing = Listing::default();
+        for folder in self.starts(globs) {
+            self.walk(&folder, globs, &mut |path, entry| {
+                if seen.insert(path.clone()) {
+                    listing.add(path, entry);
+                }
+            })?;
+        }
+        listing.files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        listing.hazards.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        Ok(listing)
+    }
+
+    /// The folders that have to be walked: those that the globs spell out, without those inside another one.
+    fn starts(&self, globs: &[Glob]) -> Vec<PathBuf> {
+        let folders: BTreeSet<PathBuf> = globs.iter().map(Glob::literal_folder).collect();
+        let outermost = |folder: &&PathBuf| !folders.iter().any(|other| other != *folder && folder.starts_with(other));
+        folders.iter().filter(outermost).filter(|folder| self.is_plain_folder(folder)).cloned().collect()
+    }
+
+    /// Whether every component of `folder` is a folder, none a symlink and none one that is never entered.
+    fn is_plain_folder(&self, folder: &Path) -> bool {
+        let mut path = self.root.clone();
+        folder.components().all(|component| {
+            path.push(component);
+            let folder = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+            folder && !is_ours(component.as_os_str().as_encoded_bytes())
+        })
+    }
+
+    fn walk(&self, folder: &Path, globs: &[Glob], found: &mut dyn FnMut(RelPath, &DirEntry)) -> Result<(), ReadError> {
+        let mut builder = WalkBuilder::new(self.root.join(folder));
+        builder.standard_filters(false).follow_links(false).same_file_system(false);
+        builder.filter_entry(|entry| entry.depth() == 0 || !is_ours(entry.file_name().as_encoded_bytes()));
+        for entry in builder.build() {
+            let entry = entry.map_err(|error| self.walk_error(folder, error))?;
+            if entry.file_type().is_none_or(|kind| kind.is_dir()) {
+                continue;
+            }
+            let Ok(path) = entry.path().strip_prefix(&self.root) else { continue };
+            if let (true, Ok(path)) = (globs.iter().any(|glob| glob.matches(path)), RelPath::new(path)) {
+                found(path, &entry);
+            }
+        }
+        Ok(())
+    }
+
+    fn walk_error(&self, folder: &Path, error: ignore::Error) -> ReadError {
+        let place = match &error {
+            ignore::Error::WithDepth { err, .. } => path_of(err),
+            other => path_of(other),
+        };
+        let path = place.map_or_else(|| self.root.join(folder), Path::to_owned);
+        let path = path.strip_prefix(&self.root).map(Path::to_owned).unwrap_or(path);
+        let error = error.into_io_error().unwrap_or_else(|| io::Error::other("the folder can't be listed"));
+        ReadError { path: path.display().to_string(), error }
+    }
+
+    /// Opens a listed file for reading, not through a symlink and without waiting for a named pipe.
+    pub fn open(&self, path: &RelPath) -> Result<File, ReadError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(self.root.join(path.as_path()), flags, Mode::empty());
+        opened.map(File::from).map_err(|error| ReadError { path: path.to_string(), error: error.into() })
+    }
+
+    /// The whole content of a listed file.
+    pub fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
+        let mut content = Vec::new();
+        let read = self.open(path)?.read_to_end(&mut content);
+        read.map_err(|error| ReadError { path: path.to_string(), error })?;
+        Ok(content)
+    }
+}
+
+impl Listing {
+    fn add(&mut self, path: RelPath, entry: &DirEntry) {
+        let kind = entry.file_type();
+        let hazard = match entry.metadata() {
+            _ if kind.is_some_and(|kind| kind.is_symlink()) => Some(Hazard::Symlink),
+            _ if kind.is_some_and(|kind| !kind.is_file()) => Some(Hazard::Special),
+            Ok(metadata) if metadata.nlink() > 1 => Some(Hazard::HardLink(metadata.nlink())),
+            _ => None,
+        };
+        match hazard {
+            None => self.files.push(path),
+            // A hard-linked file is scanned all the same: its pins are there, only changing it is refused.
+            Some(hazard @ Hazard::HardLink(_)) => {
+                self.files.push(path.clone());
+                self.hazards.push((path, hazard));
+            }
+            Some(hazard) => self.hazards.push((path, hazard)),
+        }
+    }
+}
+
+/// Names that are never entered or listed.
+fn is_ours(name: &[u8]) -> bool {
+    name == b".git" || name == b".repin" || name.starts_with(b".repin-")
+}
+
+fn path_of(error: &ignore::Error) -> Option<&Path> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        dir
+    }
+
+    fn list(dir: &tempfile::TempDir, globs: &[&str]) -> Listing {
+        let globs: Vec<_> = globs.iter().map(|glob| Glob::parse(glob).unwrap()).collect();
+        WorkTree::new(dir.path()).list(&globs).unwrap()
+    }
+
+    fn names(listing: &Listing) -> Vec<String> {
+        listing.files.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn globs_decide_alone_and_each_file_comes_once() {
+        let dir = tree(&["a.yml", ".b.yml", "sub/c.yml", "sub/d.txt", ".gitignore"]);
+        fs::write(dir.path().join(".gitignore"), "*.yml").unwrap();
+        assert_eq!(names(&list(&dir, &["**/*.yml", "sub/*.yml"])), [".b.yml", "a.yml", "sub/c.yml"]);
+        assert_eq!(names(&list(&dir, &["sub/*.yml", "sub/deeper/*.yml"])), ["sub/c.yml"]);
+        assert_eq!(names(&list(&dir, &["nowhere/*.yml"])), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn folders_of_git_and_our_own_are_never_entered() {
+        let dir =
+            tree(&[".git/a.yml", "sub/.git/b.yml", ".repin/c.yml", ".repin-x/d.yml", "sub/.repin-e.yml", "f.yml"]);
+        assert_eq!(names(&list(&dir, &["**/*.yml", ".git/*.yml", ".repin/c.yml", ".repin-x/*.yml"])), ["f.yml"]);
+    }
+
+    #[test]
+    fn links_and_special_files_are_hazards() {
+        let dir = tree(&["plain.yml", "one.yml", "elsewhere/x.yml"]);
+        fs::hard_link(dir.path().join("one.yml"), dir.path().join("two.txt")).unwrap();
+        symlink("plain.yml", dir.path().join("link.yml")).unwrap();
+        symlink("elsewhere", dir.path().join("folder")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe.yml"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)
+            .unwrap();
+        let listing = list(&dir, &["*.yml", "folder/*.yml"]);
+        assert_eq!(names(&listing), ["one.yml", "plain.yml"]);
+        let hazards: Vec<_> = listing.hazards.iter().map(|(path, hazard)| (path.to_string(), *hazard)).collect();
+        assert_eq!(
+            hazards,
+            [
+                ("link.yml".to_owned(), Hazard::Symlink),
+                ("one.yml".to_owned(), Hazard::HardLink(2)),
+                ("pipe.yml".to_owned(), Hazard::Special)
+            ]
+        );
+    }
+
+    #[test]
+    fn opening_does_not_follow_a_symlink() {
+        let dir = tree(&["plain.yml"]);
+        symlink("plain.yml", dir.path().join("link.yml")).unwrap();
+        let tree = WorkTree::new(dir.path());
+        assert_eq!(tree.read(&RelPath::parse("plain.yml").unwrap()).unwrap(), b"plain.yml");
+        assert!(tree.read(&RelPath::parse("link.yml").unwrap()).is_err());
+    }
+}

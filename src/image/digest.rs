@@ -1,0 +1,146 @@
+//! Digests of the OCI image specification (descriptor, "Digests"), SHA-256 only.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256 digest; displayed as `sha256:` and 64 lowercase hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+/// Why a text is not a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// Upper-case letters: the specification allows lowercase only.
+    #[error("a digest is written in lower case")]
+    UpperCase,
+    /// An algorithm other than `sha256`.
+    #[error("only sha256 digests are supported")]
+    Algorithm,
+    /// Not 64 hexadecimal digits.
+    #[error("a digest is `sha256:` followed by exactly 64 hexadecimal digits (this has {0})")]
+    Length(usize),
+    /// A byte that is no hexadecimal digit.
+    #[error("a digest holds the digits 0-9 and a-f only")]
+    NotHex,
+}
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut hasher = Hasher::default();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// Parses what a person or a build hands over: with or without `sha256:`.
+    pub fn parse_input(text: &str) -> Result<Self, DigestError> {
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(DigestError::UpperCase);
+        }
+        match text.split_once(':') {
+            Some(("sha256", digits)) => Self::from_hex(digits),
+            Some(_) => Err(DigestError::Algorithm),
+            None => Self::from_hex(text),
+        }
+    }
+
+    /// The 64 hexadecimal digits, without the algorithm.
+    pub fn hex(&self) -> String {
+        hex::encode(self.0)
+    }
+
+    /// The first twelve digits, for tables.
+    pub fn short(&self) -> String {
+        hex::encode(&self.0[..6])
+    }
+
+    /// Parses the 64 digits that follow the algorithm.
+    pub fn from_hex(digits: &str) -> Result<Self, DigestError> {
+        if digits.len() != 64 {
+            return Err(DigestError::Length(digits.len()));
+        }
+        if digits.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(DigestError::UpperCase);
+        }
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| DigestError::NotHex)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        match text.split_once(':') {
+            Some(("sha256", digits)) => Self::from_hex(digits),
+            _ => Err(DigestError::Algorithm),
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Computes a [`Digest`] over bytes as they come.
+#[derive(Default, Clone)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Adds `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of everything added.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn the_empty_string_has_its_well_known_digest() {
+        assert_eq!(Digest::of(b"").to_string(), format!("sha256:{EMPTY}"));
+        assert_eq!(Digest::of(b"").short(), EMPTY[..12]);
+    }
+
+    #[test]
+    fn input_may_leave_the_algorithm_out_but_files_may_not() {
+        assert_eq!(Digest::parse_input(EMPTY), Ok(Digest::of(b"")));
+        assert_eq!(Digest::parse_input(&format!("sha256:{EMPTY}")), Ok(Digest::of(b"")));
+        assert_eq!(EMPTY.parse::<Digest>(), Err(DigestError::Algorithm));
+    }
+
+    #[test]
+    fn what_is_not_a_digest_is_refused_with_its_reason() {
+        assert_eq!(Digest::parse_input(&EMPTY.to_uppercase()), Err(DigestError::UpperCase));
+        assert_eq!(Digest::parse_input("SHA256:aa"), Err(DigestError::UpperCase));
+        assert_eq!(Digest::parse_input(&EMPTY[1..]), Err(DigestError::Length(63)));
+        assert_eq!(Digest::parse_input(&format!("sha512:{EMPTY}")), Err(DigestError::Algorithm));
+        assert_eq!(Digest::parse_input(&EMPTY.replace('e', "g")), Err(DigestError::NotHex));
+        assert_eq!(Digest::parse_input(""), Err(DigestError::Length(0)));
+    }
+}

@@ -1,0 +1,16 @@
+//! What names an image and its bytes, parsed once and never re-parsed.
+//!
+//! A value of one of these types can't be built wrong; text enters here and leaves through `Display`.
+//! Nothing here reads files, networks or configuration.
+
+mod digest;
+mod platform;
+mod repository;
+mod revision;
+mod tag;
+
+pub use digest::{Digest, DigestError, Hasher};
+pub use platform::Platform;
+pub use repository::{Repository, RepositoryError};
+pub use revision::{Pattern, PatternError, Revision, RevisionError};
+pub use tag::{Tag, TagError};

@@ -1,0 +1,210 @@
+//! Repository names: the part of a reference before the tag and the digest.
+//!
+//! The grammar of paths is the OCI distribution specification's (`<name>`); telling the host from the path,
+//! and Docker Hub's short names, follow what every container engine does.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use serde::{Serialize, Serializer};
+
+/// A repository such as `ghcr.io/acme/fix`; two spellings of one repository are equal.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    spelled: String,
+    host: String,
+    path: String,
+}
+
+/// Why a text is not a repository name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RepositoryError {
+    /// Nothing there.
+    #[error("a repository name is empty")]
+    Empty,
+    /// Over 255 characters.
+    #[error("a repository name has at most 255 characters")]
+    TooLong,
+    /// The part before the first slash looks like a host and is none.
+    #[error("`{0}` is not a host name with an optional port")]
+    Host(String),
+    /// A path component outside the grammar.
+    #[error("`{0}` is not part of a repository name: lowercase letters and digits, joined by `.`, `_`, `__` or `-`")]
+    Component(String),
+}
+
+const HUB: &str = "docker.io";
+
+impl Repository {
+    /// The longest name, in bytes.
+    pub const MAX: usize = 255;
+
+    /// Parses a name without tag and digest.
+    pub fn parse(text: &str) -> Result<Self, RepositoryError> {
+        if text.is_empty() {
+            return Err(RepositoryError::Empty);
+        }
+        if text.len() > Self::MAX {
+            return Err(RepositoryError::TooLong);
+        }
+        let (host, path) = match text.split_once('/') {
+            Some((first, rest)) if is_host(first) => (check_host(first)?, rest),
+            _ => (HUB.to_owned(), text),
+        };
+        for component in path.split('/') {
+            check_component(component)?;
+        }
+        let path = if host == HUB && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
+        Ok(Self { spelled: text.to_owned(), host, path })
+    }
+
+    /// The registry's host, in lower case, with its port if one is given; `docker.io` for Docker Hub.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The name within the registry; with `library/` for Docker Hub's official images.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The name as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.spelled
+    }
+
+    /// Host and path, the one form of all spellings.
+    pub fn canonical(&self) -> String {
+        format!("{}/{}", self.host, self.path)
+    }
+}
+
+/// A first component is a host if it could not be a path component of Docker Hub: the rule of all engines.
+fn is_host(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':']) || first.bytes().any(|b| b.is_ascii_uppercase())
+}
+
+fn check_host(text: &str) -> Result<String, RepositoryError> {
+    let wrong = || RepositoryError::Host(text.to_owned());
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if !name.split('.').all(label) {
+        return Err(wrong());
+    }
+    if port.is_some_and(|port| port.starts_with('+') || port.parse::<u16>().is_err()) {
+        return Err(wrong());
+    }
+    let host = text.to_ascii_lowercase();
+    Ok(if host == "index.docker.io" { HUB.to_owned() } else { host })
+}
+
+fn check_component(text: &str) -> Result<(), RepositoryError> {
+    let wrong = || RepositoryError::Component(text.to_owned());
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    if !(bytes.first().copied().is_some_and(lower) && bytes.last().copied().is_some_and(lower)) {
+        return Err(wrong());
+    }
+    let separators = text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    for separator in separators.filter(|s| !s.is_empty()) {
+        if !(matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-')) {
+            return Err(wrong());
+        }
+    }
+    Ok(())
+}
+
+impl PartialEq for Repository {
+    fn eq(&self, other: &Self) -> bool {
+        self.host == other.host && self.path == other.path
+    }
+}
+
+impl Eq for Repository {}
+
+impl Hash for Repository {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.host.hash(state);
+        self.path.hash(state);
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.spelled)
+    }
+}
+
+impl Serialize for Repository {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.spelled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(text: &str) -> Result<String, RepositoryError> {
+        Repository::parse(text).map(|r| r.canonical())
+    }
+
+    #[test]
+    fn docker_hubs_spellings_are_one_repository() {
+        for text in
+            ["nginx", "library/nginx", "docker.io/nginx", "docker.io/library/nginx", "index.docker.io/library/nginx"]
+        {
+            assert_eq!(canonical(text).as_deref(), Ok("docker.io/library/nginx"), "{text}");
+        }
+        assert_eq!(canonical("acme/app").as_deref(), Ok("docker.io/acme/app"));
+    }
+
+    #[test]
+    fn hosts_compare_without_case_and_keep_their_port() {
+        assert_eq!(canonical("GHCR.IO/acme/app").as_deref(), Ok("ghcr.io/acme/app"));
+        assert_eq!(canonical("localhost/app").as_deref(), Ok("localhost/app"));
+        assert_eq!(canonical("Registry:5000/a/b").as_deref(), Ok("registry:5000/a/b"));
+        assert_ne!(Repository::parse("localhost:5000/app"), Repository::parse("localhost:5001/app"));
+    }
+
+    #[test]
+    fn the_spelling_is_kept() {
+        assert_eq!(Repository::parse("GHCR.io/a").unwrap().to_string(), "GHCR.io/a");
+    }
+
+    #[test]
+    fn what_is_no_repository_is_refused() {
+        for text in [
+            "",
+            "a//b",
+            "/a",
+            "a/",
+            "ghcr.io/",
+            "ghcr.io/Acme/app",
+            "ghcr.io/a___b",
+            "ghcr.io/a..b",
+            "ghcr.io/-a",
+            "ghcr.io/a-",
+            "ghcr.io:x/a",
+            "ghcr.io:99999/a",
+            "ghcr.io:/a",
+            "ghcr.io:+1/a",
+            "-x.y/a",
+            "a..b/c",
+            "ghcr.io/a:tag",
+            "ghcr.io/a@sha256:0",
+            "ä/b",
+            &"a".repeat(256),
+        ] {
+            assert!(Repository::parse(text).is_err(), "{text}");
+        }
+        assert!(Repository::parse("ghcr.io/a__b/c--d/e.f_g").is_ok());
+    }
+}

@@ -1,0 +1,2 @@
+//! repin
+fn main() {}

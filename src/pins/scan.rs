@@ -1,0 +1,231 @@
+//! The scanner: looks for `@`, then a bounded way back for the repository and a bounded way on for the digest.
+//!
+//! Linear in the size of its input, which it sees once, in chunks.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+};
+
+use crate::{
+    config::Image,
+    image::{Digest, Repository, Tag},
+};
+
+/// Finds the pins of a set of images.
+#[derive(Debug, Clone)]
+pub struct Finder {
+    images: HashMap<Repository, usize>,
+}
+
+/// One pin in one file. Offsets are 0-based bytes of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// Which image, by its place in the configuration.
+    pub image: usize,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in bytes, of the repository's first byte.
+    pub column: usize,
+    /// Offset of the digest's `sha256:`.
+    pub offset: usize,
+    /// The tag before the digest.
+    pub tag: Option<Tag>,
+    /// The digest.
+    pub digest: Digest,
+}
+
+/// A digest of a configured image that is none: upper case, cut off, too long, or of another algorithm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// Which image, by its place in the configuration.
+    pub image: usize,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in bytes, of the repository's first byte.
+    pub column: usize,
+    /// What stands there, at most [`FORWARD`] bytes from the repository on; bytes that are not UTF-8 as U+FFFD.
+    pub text: String,
+}
+
+/// What one file holds, in the order of the file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Its pins.
+    pub pins: Vec<Pin>,
+    /// What would be pins if their digests were right.
+    pub malformed: Vec<Malformed>,
+}
+
+/// The longest text before `@` that can be a reference with a scheme.
+const LONGEST: usize = "docker://".len() + Repository::MAX + 1 + Tag::MAX;
+/// Bytes kept before the place that the search has reached: a reference and the byte before it.
+const BACK: usize = LONGEST + 1;
+/// Bytes looked at from `@` on: algorithm, colon, 64 digits and the byte behind them.
+const FORWARD: usize = 1 + ALGORITHM + 1 + 64 + 1;
+/// The longest name of a digest algorithm that is recognised as one.
+const ALGORITHM: usize = 32;
+const CHUNK: usize = 128 * 1024;
+
+impl Finder {
+    /// For these images; a pin's `image` is the place in this list.
+    pub fn new<'i>(images: impl IntoIterator<Item = &'i Image>) -> Self {
+        let images = images.into_iter().enumerate().map(|(at, image)| (image.repository.clone(), at));
+        Self { images: images.collect() }
+    }
+
+    /// Scans a whole file in memory.
+    pub fn scan(&self, content: &[u8]) -> Scan {
+        let mut scan = Scan::default();
+        let mut lines = Lines::default();
+        self.window(&Window { bytes: content, base: 0 }, 0..content.len(), &mut lines, &mut scan);
+        scan
+    }
+
+    /// Scans a file as it is read; holds a chunk of it at a time, in `buffer`, which can be used again.
+    pub fn scan_reader(&self, mut reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Scan> {
+        let mut scan = Scan::default();
+        let mut lines = Lines::default();
+        let (mut base, mut reached) = (0, 0);
+        buffer.clear();
+        loop {
+            let read = reader.by_ref().take(CHUNK as u64).read_to_end(buffer)?;
+            let end = if read == 0 { buffer.len() } else { buffer.len().saturating_sub(FORWARD).max(reached) };
+            self.window(&Window { bytes: buffer, base }, reached..end, &mut lines, &mut scan);
+            if read == 0 {
+                return Ok(scan);
+            }
+            let drop = end.saturating_sub(BACK);
+            lines.pass(&buffer[..drop], base);
+            buffer.drain(..drop);
+            base += drop;
+            reached = end - drop;
+        }
+    }
+
+    /// Looks at every `@` in `range` of the window.
+    fn window(&self, window: &Window<'_>, range: std::ops::Range<usize>, lines: &mut Lines, scan: &mut Scan) {
+        let start = range.start;
+        for at in memchr::memchr_iter(b'@', &window.bytes[range]) {
+            if let Some(hit) = self.hit(window.bytes, start + at) {
+                let (line, column) = lines.place(window, hit.start);
+                match hit.what {
+                    What::Pin(tag, digest) => scan.pins.push(Pin {
+                        image: hit.image,
+                        line,
+                        column,
+                        offset: window.base + start + at + 1,
+                        tag,
+                        digest,
+                    }),
+                    What::Malformed(text) => scan.malformed.push(Malformed { image: hit.image, line, column, text }),
+                }
+            }
+        }
+    }
+
+    /// What the `@` at `at` is part of, if that is a configured image.
+    fn hit(&self, bytes: &[u8], at: usize) -> Option<Hit> {
+        let digest = after(&bytes[at + 1..])?;
+        let reference = before(&bytes[..at])?;
+        let named =
+            ["docker://", "oci://"].iter().find_map(|scheme| reference.strip_prefix(*scheme)).unwrap_or(reference);
+        let slash = named.rfind('/').map_or(0, |slash| slash + 1);
+        let colon = named[slash..].find(':').map(|colon| slash + colon);
+        let (name, tag) = colon.map_or((named, None), |colon| (&named[..colon], Some(&named[colon + 1..])));
+        let image = *self.images.get(&Repository::parse(name).ok()?)?;
+        let start = at - named.len();
+        let what = match (digest, tag.map(Tag::parse).transpose()) {
+            (After::Digest(digest), Ok(tag)) => What::Pin(tag, digest),
+            (After::Malformed | After::Digest(_), _) => What::Malformed(excerpt(&bytes[start..])),
+        };
+        Some(Hit { image, start, what })
+    }
+}
+
+struct Hit {
+    image: usize,
+    start: usize,
+    what: What,
+}
+
+enum What {
+    Pin(Option<Tag>, Digest),
+    Malformed(String),
+}
+
+enum After {
+    Digest(Digest),
+    Malformed,
+}
+
+/// Reads what follows the `@`; `None` for a placeholder or anything else that is no digest.
+fn after(bytes: &[u8]) -> Option<After> {
+    let algorithm = |b: &u8| b.is_ascii_alphanumeric() || b"+._-".contains(b);
+    let colon = bytes.iter().take(ALGORITHM + 1).take_while(|b| algorithm(b)).count();
+    if colon == 0 || bytes.get(colon) != Some(&b':') {
+        return None;
+    }
+    let digits = &bytes[colon + 1..];
+    let length = digits.iter().take(65).take_while(|b| b.is_ascii_alphanumeric()).count();
+    let digest = || {
+        let text = std::str::from_utf8(digits.get(..64)?).ok()?;
+        Digest::from_hex(text).ok().filter(|_| length == 64 && &bytes[..colon] == b"sha256")
+    };
+    (length > 0).then(|| digest().map_or(After::Malformed, After::Digest))
+}
+
+/// The reference that ends where `bytes` end, from its boundary on; `None` if it is empty or too long to be one.
+fn before(bytes: &[u8]) -> Option<&str> {
+    let part = |b: &u8| b.is_ascii_alphanumeric() || b"._/:@-".contains(b);
+    let length = bytes.iter().rev().take(BACK).take_while(|b| part(b)).count();
+    let reference = std::str::from_utf8(&bytes[bytes.len() - length..]).ok()?;
+    (length > 0 && length <= LONGEST && !reference.contains('@')).then_some(reference)
+}
+
+/// The text of a malformed pin: up to a blank or a quote.
+fn excerpt(bytes: &[u8]) -> String {
+    let end = bytes.iter().take(LONGEST + FORWARD).take_while(|b| !b.is_ascii_whitespace() && !b"\"'`".contains(b));
+    String::from_utf8_lossy(&bytes[..end.count()]).into_owned()
+}
+
+/// Part of a file, and the offset that it begins at.
+struct Window<'b> {
+    bytes: &'b [u8],
+    base: usize,
+}
+
+/// Counts lines up to a place that only moves forward.
+#[derive(Default)]
+struct Lines {
+    /// Newlines before `counted`.
+    newlines: usize,
+    /// Offset in the file of the current line's first byte.
+    line_start: usize,
+    /// Offset in the file up to which newlines were counted.
+    counted: usize,
+}
+
+impl Lines {
+    fn pass(&mut self, bytes: &[u8], base: usize) {
+        let end = base + bytes.len();
+        if end <= self.counted {
+            return;
+        }
+        let fresh = &bytes[self.counted - base..];
+        if let Some(last) = memchr::memrchr(b'\n', fresh) {
+            self.newlines += memchr::memchr_iter(b'\n', fresh).count();
+            self.line_start = self.counted + last + 1;
+        }
+        self.counted = end;
+    }
+
+    /// Line and column, both 1-based, of a place in the window.
+    fn place(&mut self, window: &Window<'_>, at: usize) -> (usize, usize) {
+        self.pass(&window.bytes[..at], window.base);
+        (self.newlines + 1, window.base + at - self.line_start + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! Tests of the scanner: the grammar's edges, places, and chunks against a naive model.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Image, Span};
+
+const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn finder(repositories: &[&str]) -> Finder {
+    let image = |(at, text): (usize, &&str)| Image {
+        name: format!("i{at}"),
+        repository: Repository::parse(text).unwrap(),
+        pins: 1,
+        pins_at: Span { start: 0, end: 0 },
+        contract: None,
+    };
+    let images: Vec<_> = repositories.iter().enumerate().map(image).collect();
+    Finder::new(&images)
+}
+
+fn acme() -> Finder {
+    finder(&["ghcr.io/acme/app", "ghcr.io/acme/app-extra", "localhost:5000/app"])
+}
+
+/// The images of the pins found, and the number of malformed ones.
+fn found(finder: &Finder, text: &str) -> (Vec<usize>, usize) {
+    let scan = finder.scan(text.replace("HEX", HEX).as_bytes());
+    (scan.pins.iter().map(|pin| pin.image).collect(), scan.malformed.len())
+}
+
+#[test]
+fn a_pin_is_found_in_whatever_surrounds_it() {
+    for text in [
+        "ghcr.io/acme/app@sha256:HEX",
+        "image: ghcr.io/acme/app@sha256:HEX\n",
+        "\"ghcr.io/acme/app@sha256:HEX\"",
+        "# ghcr.io/acme/app@sha256:HEX.",
+        "image=ghcr.io/acme/app@sha256:HEX-x",
+        "\u{feff}ghcr.io/acme/app@sha256:HEX_",
+        "uses: docker://ghcr.io/acme/app@sha256:HEX",
+        "oci://ghcr.io/acme/app@sha256:HEX",
+        "GHCR.io/acme/app@sha256:HEX",
+        "ghcr.io/acme/app:v1.2@sha256:HEX",
+        "(ghcr.io/acme/app@sha256:HEX)",
+        "é ghcr.io/acme/app@sha256:HEX",
+        "\0ghcr.io/acme/app@sha256:HEX\0",
+    ] {
+        assert_eq!(found(&acme(), text), (vec![0], 0), "{text}");
+    }
+}
+
+#[test]
+fn names_that_only_contain_a_configured_one_are_others() {
+    for text in [
+        "mirror.example/ghcr.io/acme/app@sha256:HEX",
+        "ghcr.io/acme/app/sub@sha256:HEX",
+        "xghcr.io/acme/app@sha256:HEX",
+        "ghcr.io/acme/apps@sha256:HEX",
+        "ghcr.io/Acme/app@sha256:HEX",
+        "https://ghcr.io/acme/app@sha256:HEX",
+        "xdocker://ghcr.io/acme/app@sha256:HEX",
+        "docker://docker://ghcr.io/acme/app@sha256:HEX",
+        "oci:ghcr.io/acme/app@sha256:HEX",
+        "a@ghcr.io/acme/app@sha256:HEX",
+        "-ghcr.io/acme/app@sha256:HEX",
+        "_ghcr.io/acme/app@sha256:HEX",
+        "localhost:5001/app@sha256:HEX",
+        "localhost/app@sha256:HEX",
+        "ghcr.io/acme/app@@sha256:HEX",
+        "@sha256:HEX",
+    ] {
+        assert_eq!(found(&acme(), text), (vec![], 0), "{text}");
+    }
+    assert_eq!(found(&acme(), "ghcr.io/acme/app-extra@sha256:HEX"), (vec![1], 0));
+    assert_eq!(found(&acme(), "localhost:5000/app:5@sha256:HEX"), (vec![2], 0));
+}
+
+#[test]
+fn docker_hubs_spellings_are_found_alike() {
+    let hub = finder(&["nginx"]);
+    for name in
+        ["nginx", "library/nginx", "docker.io/nginx", "docker.io/library/nginx", "index.docker.io/library/nginx"]
+    {
+        assert_eq!(found(&hub, &format!(" {name}:1@sha256:HEX")), (vec![0], 0), "{name}");
+    }
+    assert_eq!(found(&hub, "acme/nginx@sha256:HEX"), (vec![], 0));
+    assert_eq!(found(&hub, "quay.io/nginx@sha256:HEX"), (vec![], 0));
+}
+
+#[test]
+fn a_digest_that_is_none_is_malformed() {
+    for text in [
+        "ghcr.io/acme/app@sha256:abc",
+        "ghcr.io/acme/app@sha256:HEX0",
+        "ghcr.io/acme/app@sha256:HEXg",
+        "ghcr.io/acme/app@sha256:HEXZ",
+        "ghcr.io/acme/app@sha512:HEX",
+        "ghcr.io/acme/app@SHA256:HEX",
+        "ghcr.io/acme/app@sha256+b64u:HEX",
+        "ghcr.io/acme/app@sha256:latest",
+        "ghcr.io/acme/app:@sha256:HEX",
+        "ghcr.io/acme/app:-x@sha256:HEX",
+    ] {
+        assert_eq!(found(&acme(), text), (vec![], 1), "{text}");
+    }
+    let upper = format!("ghcr.io/acme/app@sha256:{}", HEX.to_uppercase());
+    assert_eq!(found(&acme(), &upper), (vec![], 1));
+    let scan = acme().scan(b"\n  \"ghcr.io/acme/app@sha256:abc\" # x");
+    let expected = Malformed { image: 0, line: 2, column: 4, text: "ghcr.io/acme/app@sha256:abc".into() };
+    assert_eq!(scan.malformed, [expected]);
+}
+
+#[test]
+fn a_placeholder_is_left_alone() {
+    for text in [
+        "ghcr.io/acme/app@sha256:<digest>",
+        "ghcr.io/acme/app@sha256:${DIGEST}",
+        "ghcr.io/acme/app@sha256:",
+        "ghcr.io/acme/app@sha256: abc",
+        "ghcr.io/acme/app@sha256:…",
+        "ghcr.io/acme/app@$DIGEST",
+        "ghcr.io/acme/app@latest",
+        "ghcr.io/acme/app:${TAG}@sha256:HEX",
+        "ghcr.io/acme/app",
+    ] {
+        assert_eq!(found(&acme(), text), (vec![], 0), "{text}");
+    }
+}
+
+#[test]
+fn several_pins_in_one_line_have_their_own_places() {
+    let text = format!("a\r\nx: ghcr.io/acme/app:v1@sha256:{HEX},docker://ghcr.io/acme/app-extra@sha256:{HEX}");
+    let scan = acme().scan(text.as_bytes());
+    let places: Vec<_> = scan.pins.iter().map(|pin| (pin.image, pin.line, pin.column)).collect();
+    assert_eq!(places, [(0, 2, 4), (1, 2, 105)]);
+    assert_eq!(scan.pins[0].tag.as_ref().map(Tag::as_str), Some("v1"));
+    for pin in &scan.pins {
+        assert_eq!(&text[pin.offset..pin.offset + 71], format!("sha256:{HEX}"));
+    }
+}
+
+/// Gives its bytes in pieces of the sizes that it was told, again and again.
+struct Pieces<'b>(&'b [u8], Vec<usize>, usize);
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let size = self.1[self.2 % self.1.len()].min(out.len()).min(self.0.len());
+        self.2 += 1;
+        out[..size].copy_from_slice(&self.0[..size]);
+        self.0 = &self.0[size..];
+        Ok(size)
+    }
+}
+
+/// Text that is likely to hold pins, near misses, and both at the edges of chunks.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => Just(format!("ghcr.io/acme/app@sha256:{HEX}")),
+        2 => Just(format!("ghcr.io/acme/app-extra:t@sha256:{HEX}")),
+        1 => Just("ghcr.io/acme/app@sha256:abc".to_owned()),
+        1 => Just("@".to_owned()),
+        1 => Just("docker://".to_owned()),
+        2 => "[ \n/:a-z\"]{0,5}",
+        1 => (CHUNK - 200..CHUNK + 200).prop_map(|n| " ".repeat(n)),
+        1 => (1..600_usize).prop_map(|n| "a".repeat(n)),
+    ];
+    proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+proptest! {
+    #[test]
+    fn chunks_change_nothing(text in text(), sizes in proptest::collection::vec(1..CHUNK, 1..4)) {
+        let finder = acme();
+        let streamed = finder.scan_reader(Pieces(&text, sizes, 0), &mut Vec::new()).unwrap();
+        prop_assert_eq!(streamed, finder.scan(&text));
+    }
+
+    #[test]
+    fn a_naive_search_finds_the_same(text in text()) {
+        let pattern = regex::bytes::Regex::new(
+            r"(?-u)(?:^|[^A-Za-z0-9._/:@-])(?:docker://|oci://)?(ghcr\.io/acme/app(?:-extra)?)(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?@(sha256:[0-9a-f]{64})(?:[^0-9A-Za-z]|$)",
+        ).unwrap();
+        let mut expected = Vec::new();
+        let mut from = 0;
+        while let Some(found) = pattern.captures_at(&text, from) {
+            let digest = found.get(2).unwrap();
+            expected.push(digest.start());
+            from = digest.end();
+        }
+        let scan = acme().scan(&text);
+        let offsets: Vec<_> = scan.pins.iter().map(|pin| pin.offset).collect();
+        prop_assert_eq!(offsets, expected);
+        for pin in &scan.pins {
+            let before = &text[..pin.offset];
+            prop_assert_eq!(pin.line, before.iter().filter(|b| **b == b'\n').count() + 1);
+        }
+    }
+}
