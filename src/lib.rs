@@ -4,3 +4,4 @@ pub mod files;
 pub mod image;
 pub mod pins;
 pub mod plan;
+pub mod source;

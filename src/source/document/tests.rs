@@ -1,0 +1,1 @@
+//! Tests of documents: what two readers could understand differently.

@@ -1,0 +1,132 @@
+//! OCI image layouts on disk (OCI image specification, "Image Layout").
+//!
+//! Reading only: `oci-layout`, `index.json` and blobs. Nothing is cached, so each run sees what is there now.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{ErrorKind as Io, Read},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags};
+use serde::Deserialize;
+
+use super::{DOCUMENT_MAX, Descriptor, Error, ErrorKind, Raw, Want};
+use crate::image::Digest;
+
+/// The annotation of an entry of `index.json` that holds its tag.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// An image layout: a folder with `oci-layout`, `index.json` and `blobs/`.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    folder: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marker {
+    image_layout_version: String,
+}
+
+#[derive(Deserialize)]
+struct Entries {
+    manifests: Vec<Descriptor>,
+}
+
+impl Layout {
+    /// The layout in `folder`, which is looked at when something is asked for.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The manifest that a tag names or that has a digest; `None` if there is none.
+    pub(super) fn manifest(&self, want: &Want) -> Result<Option<Raw>, Error> {
+        self.check_version()?;
+        match want {
+            Want::Tag(tag) => self.tagged(tag.as_str()),
+            Want::Digest(digest) => {
+                let bytes = self.read(&blob_path(*digest), DOCUMENT_MAX)?;
+                Ok(bytes.map(|bytes| Raw { bytes, media_type: None, claimed: None }))
+            }
+        }
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Option<Raw>, Error> {
+        let entries: Entries = self.json("index.json")?;
+        let named = |entry: &&Descriptor| entry.annotations.get(REF_NAME).is_some_and(|name| name == tag);
+        let mut entries = entries.manifests.iter().filter(named);
+        let Some(entry) = entries.next() else { return Ok(None) };
+        if entries.any(|other| other.digest != entry.digest) {
+            let what = format!("{self}:{tag}");
+            return Err(Error::new(ErrorKind::Ambiguous, what, "the tag is there twice, for two digests"));
+        }
+        let bytes = self.blob(entry)?;
+        Ok(Some(Raw { bytes, media_type: Some(entry.media_type.clone()), claimed: Some(entry.digest) }))
+    }
+
+    /// The bytes that a descriptor points to, of the size that it gives; not hashed yet.
+    pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let path = blob_path(descriptor.digest);
+        let what = || format!("{self}/{}", path.display());
+        let bytes = self.read(&path, DOCUMENT_MAX)?.ok_or_else(|| Error::unavailable(what(), "the blob is missing"))?;
+        if bytes.len() as u64 != descriptor.size {
+            let why = format!("the blob has {} bytes, its descriptor says {}", bytes.len(), descriptor.size);
+            return Err(Error::unavailable(what(), why));
+        }
+        Ok(bytes)
+    }
+
+    fn check_version(&self) -> Result<(), Error> {
+        let marker: Marker = self.json("oci-layout")?;
+        if marker.image_layout_version == "1.0.0" {
+            return Ok(());
+        }
+        let version = marker.image_layout_version.escape_debug().to_string();
+        let why = format!("the layout has version {version}; repin reads 1.0.0");
+        Err(Error::unavailable(self.to_string(), why))
+    }
+
+    fn json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T, Error> {
+        let what = || format!("{self}/{name}");
+        let bytes = self.read(Path::new(name), DOCUMENT_MAX)?.ok_or_else(|| Error {
+            hint: Some("a layout is made by `skopeo copy … oci:DIR:TAG`, for example".to_owned()),
+            ..Error::unavailable(what(), "there is no such file, so this is no OCI image layout")
+        })?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::unavailable(what(), format!("it can't be parsed: {error}")))
+    }
+
+    /// A file's bytes, at most `max`; `None` if it is not there.
+    fn read(&self, path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
+        let what = || format!("{self}/{}", path.display());
+        let fail = |error: std::io::Error| Error::unavailable(what(), error.to_string());
+        // Without waiting: a named pipe in a blob's place must not hang the run.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(self.folder.join(path), flags, Mode::empty()).map_err(std::io::Error::from) {
+            Ok(file) => File::from(file),
+            Err(error) if error.kind() == Io::NotFound => return Ok(None),
+            Err(error) => return Err(fail(error)),
+        };
+        if !file.metadata().map_err(fail)?.is_file() {
+            return Err(Error::unavailable(what(), "it is not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(max + 1).read_to_end(&mut bytes).map_err(fail)?;
+        if bytes.len() as u64 > max {
+            return Err(Error::unavailable(what(), format!("it has more than {max} bytes")));
+        }
+        Ok(Some(bytes))
+    }
+}
+
+fn blob_path(digest: Digest) -> PathBuf {
+    Path::new("blobs/sha256").join(digest.hex())
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "oci:{}", self.folder.display())
+    }
+}
