@@ -33,10 +33,9 @@ pub fn find(folder: &Path) -> Option<PathBuf> {
     folder.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file())
 }
 
-/// Reads and checks the configuration at `file`; its folder becomes the root.
-pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
+/// Reads and checks the configuration at `file`; its folder becomes the root. Messages call it `shown`.
+pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Problem>> {
     let fail = |message: String| vec![Problem::new("config", message).hint("name the file with --config FILE")];
-    let shown = file.display();
     let metadata = std::fs::metadata(file).map_err(|e| fail(format!("can't read the configuration {shown}: {e}")))?;
     if !metadata.is_file() {
         return Err(fail(format!("the configuration {shown} is not a file")));
@@ -51,6 +50,5 @@ pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
     })?;
     let absolute = std::path::absolute(file).map_err(|e| fail(format!("can't tell where {shown} is: {e}")))?;
     let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-    let name = file.file_name().map_or_else(|| shown.to_string(), |name| name.to_string_lossy().into_owned());
-    parse(SourceText { name, text: text.into() }, &root)
+    parse(SourceText { name: shown.to_owned(), text: text.into() }, &root)
 }

@@ -6,6 +6,7 @@ use super::scan::{Finder, Malformed, Pin};
 use crate::{
     config::{Config, RelPath},
     files::{Hazard, ReadError, WorkTree},
+    image::Digest,
 };
 
 /// Something in a file.
@@ -52,6 +53,17 @@ impl Found {
     /// The pins of one image, by its place in the configuration.
     pub fn pins_of(&self, image: usize) -> impl Iterator<Item = &Located<Pin>> {
         self.pins.iter().filter(move |pin| pin.what.image == image)
+    }
+
+    /// The digests that one image is pinned to, each once, in the order found.
+    pub fn digests_of(&self, image: usize) -> Vec<Digest> {
+        let mut digests = Vec::new();
+        for pin in self.pins_of(image) {
+            if !digests.contains(&pin.what.digest) {
+                digests.push(pin.what.digest);
+            }
+        }
+        digests
     }
 
     /// The malformed pins of one image.

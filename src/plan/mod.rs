@@ -1,6 +1,23 @@
 //! Plans: the new contents of files, in memory, counted again before anyone may apply them.
+//!
+//! A [`Plan`] can only be made of an approved set, and only if its counts are right. It changes nothing.
 
-use crate::{config::RelPath, image::Digest};
+use std::sync::Arc;
+
+use crate::{
+    checks::{Approved, Check, Code, Status},
+    config::{Config, RelPath},
+    files::{ReadError, WorkTree},
+    image::Digest,
+    pins::{Finder, Found, Pin, Replacement, replace},
+};
+
+/// New contents for an approved set.
+#[derive(Debug)]
+pub struct Plan {
+    changes: Vec<FileChange>,
+    checks: Vec<Check>,
+}
 
 /// One file that changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,4 +34,120 @@ pub struct FileChange {
     pub old_sha256: Digest,
     /// The SHA-256 of `new`.
     pub new_sha256: Digest,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A file could not be read again.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The new contents don't hold what they have to.
+    #[error("the new contents were counted again and are wrong")]
+    Counts(Vec<Check>),
+}
+
+/// What was counted in the new contents, for each image.
+#[derive(Default, Clone)]
+struct Tally {
+    right: usize,
+    wrong: Vec<String>,
+}
+
+impl Plan {
+    /// Reads the files that hold pins again, makes their new contents, and counts the pins in those.
+    pub fn new(approved: &Approved, config: &Config, files: &WorkTree, found: &Found) -> Result<Self, PlanError> {
+        let finder = Finder::new(&config.images);
+        let replacements: Vec<_> = approved
+            .images()
+            .iter()
+            .map(|(tag, facts)| Replacement { digest: facts.digest, tag: tag.clone() })
+            .collect();
+        let mut paths: Vec<_> = found.pins.iter().map(|pin| Arc::clone(&pin.file)).collect();
+        paths.dedup();
+        let mut tallies = vec![Tally::default(); config.images.len()];
+        let mut changes = Vec::new();
+        for path in paths {
+            let old = files.read(&path)?;
+            let (change, new_pins) = rewrite(&finder, old, &path, &replacements);
+            tally(&mut tallies, &new_pins, &replacements, &path);
+            if change.old != change.new {
+                if !only_pins_differ(&finder, &change) {
+                    let wrong = |tally: &mut Tally| tally.wrong.push(format!("{path}: more than pins would change"));
+                    tallies.iter_mut().for_each(wrong);
+                }
+                changes.push(change);
+            }
+        }
+        let checks = verdict(config, &tallies);
+        if crate::checks::any_failed(&checks) {
+            return Err(PlanError::Counts(checks));
+        }
+        Ok(Self { changes, checks })
+    }
+
+    /// The files that change, in the order of their paths' bytes.
+    pub fn changes(&self) -> &[FileChange] {
+        &self.changes
+    }
+
+    /// The count of each image in the new contents.
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+}
+
+fn rewrite(finder: &Finder, old: Vec<u8>, path: &RelPath, replacements: &[Replacement]) -> (FileChange, Vec<Pin>) {
+    let pins = finder.scan(&old).pins;
+    let new = replace(&old, &pins, replacements);
+    let changed = pins.iter().filter(|pin| !is_right(pin, &replacements[pin.image])).count();
+    let new_pins = finder.scan(&new).pins;
+    let (old_sha256, new_sha256) = (Digest::of(&old), Digest::of(&new));
+    (FileChange { path: path.clone(), pins: changed, old, new, old_sha256, new_sha256 }, new_pins)
+}
+
+fn is_right(pin: &Pin, to: &Replacement) -> bool {
+    pin.digest == to.digest && pin.tag.as_ref().is_none_or(|tag| *tag == to.tag)
+}
+
+fn tally(tallies: &mut [Tally], pins: &[Pin], replacements: &[Replacement], path: &RelPath) {
+    for pin in pins {
+        if is_right(pin, &replacements[pin.image]) {
+            tallies[pin.image].right += 1;
+        } else {
+            tallies[pin.image].wrong.push(format!("{path}:{}:{} would have {}", pin.line, pin.column, pin.digest));
+        }
+    }
+}
+
+/// Whether both contents are equal once the digests of their pins, and the tags before them, are taken out.
+fn only_pins_differ(finder: &Finder, change: &FileChange) -> bool {
+    let outline = |content: &[u8]| {
+        let mut rest = Vec::with_capacity(content.len());
+        let mut reached = 0;
+        for pin in finder.scan(content).pins {
+            let tag = pin.tag.as_ref().map_or(0, |tag| tag.as_str().len());
+            rest.extend_from_slice(&content[reached..pin.offset - 1 - tag]);
+            reached = pin.offset + "sha256:".len() + 64;
+        }
+        rest.extend_from_slice(&content[reached..]);
+        rest
+    };
+    outline(&change.old) == outline(&change.new)
+}
+
+fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {
+    let verdict = |(image, tally): (&crate::config::Image, &Tally)| {
+        let right = tally.right == image.pins && tally.wrong.is_empty();
+        let (status, detail) = if right {
+            (Status::Pass, format!("the new contents pin it {} times, and to nothing else", image.pins))
+        } else {
+            let wrong = tally.wrong.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
+            let detail =
+                format!("the new contents would pin it {} times, `pins:` says {} {wrong}", tally.right, image.pins);
+            (Status::Fail, detail.trim_end().to_owned())
+        };
+        Check::new(Code::PLAN_COUNT, status, detail).image(&image.name)
+    };
+    config.images.iter().zip(tallies).map(verdict).collect()
 }

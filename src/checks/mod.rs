@@ -1,0 +1,115 @@
+//! Checks: judging facts, with evidence. Pure functions from facts to [`Check`]s, and the chains that they make up.
+//!
+//! Nothing is gathered here: a stage's facts come in, its checks go out, and the chain says whether to go on.
+
+mod chain;
+mod code;
+mod pins;
+mod set;
+
+use serde::Serialize;
+
+pub use chain::{Approved, Chain, ResolvedChain, Stopped};
+pub use code::Code;
+pub use pins::{agreement, counts};
+pub use set::{Resolution, Target, resolved};
+
+/// One thing that was verified about one image or the repository.
+///
+/// Serialises as an entry of `checks` in the JSON documents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was verified.
+    pub code: Code,
+    /// The image's name; `None`: it is about the repository.
+    pub image: Option<String>,
+    /// The platform; `None`: it is about all of them, or none.
+    pub platform: Option<String>,
+    /// What within the image or tree it is about: a path, a label, a name.
+    pub item: Option<String>,
+    /// How it came out.
+    pub status: Status,
+    /// The evidence, on one line.
+    pub detail: String,
+    /// Places in files, for annotations and people.
+    #[serde(skip)]
+    pub places: Vec<FilePlace>,
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It holds.
+    Pass,
+    /// It does not; the chain stops after this stage.
+    Fail,
+    /// It does not, and that is for a person to weigh.
+    Warn,
+    /// It could not run, for the reason in the detail.
+    Skip,
+}
+
+/// A place in a file under the root.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FilePlace {
+    /// The path under the root.
+    pub file: String,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in bytes.
+    pub column: usize,
+}
+
+impl Check {
+    /// A check about the repository.
+    pub fn new(code: Code, status: Status, detail: impl Into<String>) -> Self {
+        let (image, platform, item, places) = (None, None, None, Vec::new());
+        Self { code, image, platform, item, status, detail: detail.into(), places }
+    }
+
+    /// The same check about an image.
+    #[must_use]
+    pub fn image(mut self, name: &str) -> Self {
+        self.image = Some(name.to_owned());
+        self
+    }
+
+    /// The same check about one platform.
+    #[must_use]
+    pub fn platform(mut self, platform: &impl ToString) -> Self {
+        self.platform = Some(platform.to_string());
+        self
+    }
+
+    /// The same check about one thing within the image or tree.
+    #[must_use]
+    pub fn item(mut self, item: impl Into<String>) -> Self {
+        self.item = Some(item.into());
+        self
+    }
+
+    /// The same check with its places.
+    #[must_use]
+    pub fn places(mut self, places: Vec<FilePlace>) -> Self {
+        self.places = places;
+        self
+    }
+}
+
+impl Status {
+    /// The word of the documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Warn => "warn",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// Whether any of them failed.
+pub fn any_failed(checks: &[Check]) -> bool {
+    checks.iter().any(|check| check.status == Status::Fail)
+}

@@ -1,0 +1,142 @@
+//! What the source has to show about each image of a set: tag, digest, manifest, labels, platforms.
+
+use std::collections::BTreeSet;
+
+use super::{Check, Code, Status};
+use crate::{
+    config::{Config, Image},
+    facts::resolve::{ImageFacts, PlatformFacts},
+    image::{Digest, Platform, Repository, Revision, Tag},
+    source::{Error, ErrorKind},
+};
+
+/// What is wanted of one image.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The tag that is resolved.
+    pub tag: Tag,
+    /// The digest that the tag has to name, if somebody said so.
+    pub digest: Option<Digest>,
+    /// The digests that are pinned now, each once.
+    pub pinned: Vec<Digest>,
+}
+
+/// What was found out about one image.
+#[derive(Debug)]
+pub struct Resolution {
+    /// What was wanted.
+    pub target: Target,
+    /// What the tag names; `None`: there is no such tag.
+    pub found: Result<Option<ImageFacts>, Error>,
+    /// For each pinned digest that would go: its platforms; `None` where one request can't tell.
+    pub old_platforms: Vec<(Digest, Result<Option<Vec<Platform>>, Error>)>,
+}
+
+/// The checks of one image, and the error that left it unjudged.
+pub fn resolved(
+    config: &Config,
+    image: &Image,
+    revision: &Revision,
+    resolution: &Resolution,
+) -> (Vec<Check>, Option<Error>) {
+    let check = |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
+    let tag = &resolution.target.tag;
+    let facts = match &resolution.found {
+        Ok(Some(facts)) => facts,
+        Ok(None) => {
+            let detail = format!("{}:{tag} does not exist", image.repository);
+            return (vec![check(Code::TAG_MISSING, Status::Fail, detail).item(tag.as_str())], None);
+        }
+        Err(error) if error.kind == ErrorKind::Ambiguous => {
+            let detail = format!("{} ({})", error.why, error.what);
+            return (vec![check(Code::MANIFEST_AMBIGUOUS, Status::Fail, detail)], None);
+        }
+        Err(error) => return (Vec::new(), Some(error.clone())),
+    };
+    let mut checks = vec![
+        check(Code::TAG_MISSING, Status::Pass, format!("{tag} names {}", facts.digest)),
+        check(Code::MANIFEST_AMBIGUOUS, Status::Pass, format!("one {}", facts.media_type)),
+    ];
+    checks.extend(digest(image, &resolution.target, facts));
+    checks.extend(facts.platforms.iter().map(|platform| label(config, image, revision, platform)));
+    checks.extend(required_labels(config, image, facts));
+    checks.extend(lost_platforms(&image.name, resolution, facts));
+    (checks, None)
+}
+
+fn digest(image: &Image, target: &Target, facts: &ImageFacts) -> Option<Check> {
+    let expected = target.digest?;
+    let name = |repository: &Repository| format!("{repository}:{}", target.tag);
+    let (status, detail) = if expected == facts.digest {
+        (Status::Pass, format!("the tag names {expected}, as handed over"))
+    } else {
+        let name = name(&image.repository);
+        (Status::Fail, format!("{name} names {}, but {expected} was handed over", facts.digest))
+    };
+    Some(Check::new(Code::DIGEST_MISMATCH, status, detail).image(&image.name))
+}
+
+fn label(config: &Config, image: &Image, revision: &Revision, facts: &PlatformFacts) -> Check {
+    let label = &config.revision.label;
+    let found = facts.config.labels.get(label);
+    let (status, detail) = match found {
+        Some(found) if found == revision.as_str() => (Status::Pass, format!("{label} is {revision}")),
+        Some(found) => (Status::Fail, format!("{label} is `{}`, expected `{revision}`", shown(found))),
+        None => (Status::Fail, format!("{label} is absent, expected `{revision}`")),
+    };
+    Check::new(Code::REVISION_LABEL, status, detail).image(&image.name).platform(&facts.platform).item(label.as_str())
+}
+
+fn required_labels(config: &Config, image: &Image, facts: &ImageFacts) -> Vec<Check> {
+    let required = config.inventory.as_ref().map_or(&[][..], |inventory| &inventory.required_labels);
+    let mut checks = Vec::new();
+    for platform in facts.platforms.iter().filter(|_| !required.is_empty()) {
+        let absent = |label: &&String| platform.config.labels.get(*label).is_none_or(String::is_empty);
+        let missing: Vec<_> = required.iter().filter(absent).collect();
+        let check = |status, detail: String| {
+            Check::new(Code::LABEL_MISSING, status, detail).image(&image.name).platform(&platform.platform)
+        };
+        if missing.is_empty() {
+            checks.push(check(Status::Pass, format!("{} required labels are there", required.len())));
+        }
+        let fail = |label: &&String| check(Status::Fail, format!("{label} is absent or empty")).item(label.as_str());
+        checks.extend(missing.iter().map(fail));
+    }
+    checks
+}
+
+fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> Vec<Check> {
+    let check = |status, detail: String| Check::new(Code::PLATFORM_LOST, status, detail).image(image);
+    let new: BTreeSet<_> = facts.platforms.iter().map(|p| &p.platform).collect();
+    let mut checks = Vec::new();
+    for (digest, old) in &resolution.old_platforms {
+        match old {
+            Ok(Some(old)) => {
+                let lost: Vec<_> = old.iter().filter(|platform| !new.contains(platform)).collect();
+                if lost.is_empty() {
+                    checks.push(check(Status::Pass, format!("every platform of {} is there", digest.short())));
+                }
+                let warn = |platform: &&Platform| {
+                    let detail = format!("{digest} has {platform}, {} has not", facts.digest);
+                    check(Status::Warn, detail).platform(*platform)
+                };
+                checks.extend(lost.iter().map(warn));
+            }
+            Ok(None) => {
+                let detail = format!("{digest} is no index, so its manifest does not name its platform");
+                checks.push(check(Status::Skip, detail));
+            }
+            Err(error) => checks.push(check(Status::Skip, format!("{digest} can't be read: {error}"))),
+        }
+    }
+    checks
+}
+
+/// Foreign text on one line, made harmless and short.
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(200).flat_map(char::escape_debug).collect();
+    if text.chars().nth(200).is_some() {
+        shown.push('…');
+    }
+    shown
+}

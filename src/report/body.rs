@@ -1,0 +1,143 @@
+//! The body of a pull request, in Markdown, from the built-in template or the user's.
+//!
+//! Values are escaped as they are printed, so that a label can't mention, link or break a table; `|safe` opts out and
+//! `|code` makes a code span. The variables are the fields of `repin.plan/1` (without `body`).
+
+use minijinja::{
+    AutoEscape, Environment, Output, State, UndefinedBehavior, Value,
+    value::{Serde, ValueKind},
+};
+
+use super::{json::PlanDocument, markdown};
+use crate::checks::Status;
+
+/// The most characters of a body; forges refuse longer ones (GitHub: 65,536).
+pub const MAX: usize = 60_000;
+
+const TEMPLATE: &str = include_str!("body.md.j2");
+
+/// A template that does not work.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct TemplateError {
+    /// What is wrong.
+    pub message: String,
+    /// 1-based line of the template.
+    pub line: Option<usize>,
+}
+
+/// Renders the body; `template` is the user's own.
+pub fn render(document: &PlanDocument, template: Option<&str>) -> Result<String, TemplateError> {
+    let environment = environment();
+    let template = environment.template_from_str(template.unwrap_or(TEMPLATE)).map_err(wrong)?;
+    let marker = marker(document);
+    let mut document = PlanDocument { body: None, ..document.clone() };
+    let mut notices = Vec::new();
+    // What matters least goes first; the checks last.
+    for step in [Cut::Nothing, Cut::Labels, Cut::Files, Cut::Passes, Cut::Details] {
+        notices.extend(step.apply(&mut document));
+        let text = template.render(Value::from(Serde(&document))).map_err(wrong)?;
+        let body = assemble(&text, &notices, &marker);
+        if body.chars().count() <= MAX {
+            return Ok(body);
+        }
+    }
+    notices.push("the end of this text");
+    let text = template.render(Value::from(Serde(&document))).map_err(wrong)?;
+    let spare = MAX - assemble("", &notices, &marker).chars().count() - 1;
+    Ok(assemble(&text.chars().take(spare).collect::<String>(), &notices, &marker))
+}
+
+/// What a refused run says in a step's summary.
+pub fn refusal(document: &PlanDocument) -> String {
+    let mut text = format!("## {}\n\nRefused; nothing was changed.\n", markdown::inline(&document.title));
+    if let Some(error) = &document.error {
+        text.push_str(&format!("\n- {}: {}\n", markdown::code(&error.code), markdown::code(&error.message)));
+    }
+    for check in document.checks.iter().filter(|check| check.status == Status::Fail) {
+        let subject = [&check.image, &check.platform].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        let (code, detail) = (markdown::code(check.code.as_str()), markdown::code(&check.detail));
+        text.push_str(&format!("- {code} {}: {detail}\n", markdown::inline(&subject)));
+    }
+    text
+}
+
+/// The hidden line by which a later run finds its own pull request.
+pub fn marker(document: &PlanDocument) -> String {
+    // A revision may hold what would end a comment, so everything but plain characters is written as a number.
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "._".contains(c) { c.to_string() } else { format!("%{:x}", c as u32) }
+    };
+    let revision: String = document.revision.chars().map(plain).collect();
+    format!("<!-- repin/1 kind={} revision={revision} -->", document.kind)
+}
+
+fn assemble(text: &str, notices: &[&str], marker: &str) -> String {
+    let mut body = text.trim_end().to_owned();
+    if !notices.is_empty() {
+        body.push_str(&format!("\n\n> Left out, because a pull request's text is limited: {}.", notices.join(", ")));
+    }
+    format!("{body}\n\n{marker}\n")
+}
+
+enum Cut {
+    Nothing,
+    Labels,
+    Files,
+    Passes,
+    Details,
+}
+
+impl Cut {
+    fn apply(self, document: &mut PlanDocument) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Labels => {
+                document.images.iter_mut().for_each(|image| image.labels.clear());
+                Some("labels")
+            }
+            Self::Files => {
+                document.files.truncate(20);
+                Some("files after the twentieth")
+            }
+            Self::Passes => {
+                document.checks.retain(|check| check.status != Status::Pass);
+                Some("checks that passed")
+            }
+            Self::Details => {
+                document.checks.truncate(100);
+                document.checks.iter_mut().for_each(|check| check.detail = check.detail.chars().take(200).collect());
+                Some("checks after the hundredth and long evidence")
+            }
+        }
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::Custom("markdown".into()));
+    environment.set_formatter(escaped);
+    environment.add_filter("code", |value: &Value| {
+        Value::from_safe_string(if value.is_none() { "?".to_owned() } else { markdown::code(&value.to_string()) })
+    });
+    environment
+}
+
+fn escaped(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
+    let write = |out: &mut Output<'_>, text: &str| out.write_str(text).map_err(minijinja::Error::from);
+    match value.kind() {
+        ValueKind::None => Ok(()),
+        _ if value.is_undefined() => Err(minijinja::Error::from(minijinja::ErrorKind::UndefinedError)),
+        _ if value.is_safe() => write(out, &value.to_string()),
+        ValueKind::Bool | ValueKind::Number => write(out, &value.to_string()),
+        _ => write(out, &markdown::inline(&value.to_string())),
+    }
+}
+
+fn wrong(error: minijinja::Error) -> TemplateError {
+    TemplateError { message: error.to_string(), line: error.line() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! Tests of bodies: what a reviewer reads, hostile values, and the limit.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    checks::{Check, Code},
+    report::json::{FileRow, ImageRow},
+};
+
+fn document() -> PlanDocument {
+    let digest = |c: &str| format!("sha256:{}", c.repeat(64));
+    let image = |name: &str, labels: BTreeMap<String, Option<String>>| ImageRow {
+        name: name.into(),
+        repository: format!("ghcr.io/acme/{name}"),
+        from: vec![digest("a")],
+        to: Some(digest("b")),
+        pins: 2,
+        platforms: vec!["linux/amd64".into(), "linux/arm64".into()],
+        labels,
+    };
+    let hostile =
+        BTreeMap::from([("version".into(), Some("`x` @team #1 <img> | a\nb".into())), ("absent".into(), None)]);
+    PlanDocument {
+        schema: "repin.plan/1",
+        kind: "promote",
+        revision: "r1-->".into(),
+        approved: true,
+        applied: false,
+        changed: true,
+        images: vec![image("review", hostile), image("fix", BTreeMap::new())],
+        files: vec![FileRow { path: "a.yml".into(), pins: 1, old_sha256: "0".into(), new_sha256: "1".into() }],
+        checks: vec![Check::new(Code::PIN_COUNT, Status::Pass, "pinned twice @here").image("review")],
+        branch: "auto/x".into(),
+        title: "promote: @everyone r1".into(),
+        body: None,
+        diff: None,
+        pull_request: None,
+        error: None,
+    }
+}
+
+#[test]
+fn what_a_reviewer_reads() {
+    insta::assert_snapshot!(render(&document(), None).unwrap());
+}
+
+#[test]
+fn the_users_template_sees_the_document_and_is_escaped_too() {
+    let text = "{{ kind }} {{ images[0].labels.version }} {{ images[0].labels.version|code }} {{ title|safe }}";
+    let body = render(&document(), Some(text)).unwrap();
+    let line = body.lines().next().unwrap();
+    assert!(line.starts_with("promote \\`x\\` @\u{200b}team #\u{200b}1 \\<img\\> \\| a"), "{line}");
+    assert!(line.ends_with("promote: @everyone r1"), "{line}");
+    assert!(body.contains("<!-- repin/1 kind=promote revision=r1%2d%2d%3e -->"), "{body}");
+}
+
+#[test]
+fn a_template_that_does_not_work_says_where() {
+    let error = render(&document(), Some("a\n{{ nowhere }}")).unwrap_err();
+    assert_eq!(error.line, Some(2), "{error}");
+    assert!(render(&document(), Some("{% if %}")).is_err());
+}
+
+#[test]
+fn a_long_body_is_cut_with_a_notice_and_keeps_its_marker() {
+    let mut long = document();
+    let row = FileRow { path: "f".repeat(200), pins: 1, old_sha256: String::new(), new_sha256: String::new() };
+    long.files = vec![row; 500];
+    let body = render(&long, None).unwrap();
+    assert!(body.chars().count() <= MAX && body.contains("files after the twentieth") && body.contains("pinned twice"));
+    long.checks = vec![Check::new(Code::PIN_COUNT, Status::Fail, "ä".repeat(5_000)); 500];
+    let body = render(&long, None).unwrap();
+    assert!(body.chars().count() <= MAX && body.contains("long evidence"), "{}", body.chars().count());
+    assert!(body.trim_end().ends_with("-->"));
+    let body = render(&long, Some(&"x".repeat(70_000))).unwrap();
+    assert!(body.chars().count() <= MAX && body.contains("the end of this text") && body.trim_end().ends_with("-->"));
+}

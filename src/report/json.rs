@@ -1,0 +1,190 @@
+//! The JSON documents. Field names and shapes are public; every field is always there, `null` where it has no value.
+//!
+//! Each type is one document or a part of one; what its fields mean is written in `docs/json.md`.
+#![expect(missing_docs, reason = "the fields of the documents are described in docs/json.md")]
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    checks::{Check, Status},
+    config::{Config, Problem},
+    pins::Found,
+};
+
+/// `repin.plan/1`: what `promote` and `rollback` found, decided and did.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanDocument {
+    pub schema: &'static str,
+    pub kind: &'static str,
+    pub revision: String,
+    pub approved: bool,
+    pub applied: bool,
+    pub changed: bool,
+    pub images: Vec<ImageRow>,
+    pub files: Vec<FileRow>,
+    pub checks: Vec<Check>,
+    pub branch: String,
+    pub title: String,
+    pub body: Option<String>,
+    pub diff: Option<String>,
+    pub pull_request: Option<PullRequest>,
+    pub error: Option<ErrorRow>,
+}
+
+/// One image of a plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImageRow {
+    pub name: String,
+    pub repository: String,
+    pub from: Vec<String>,
+    pub to: Option<String>,
+    pub pins: usize,
+    pub platforms: Vec<String>,
+    pub labels: BTreeMap<String, Option<String>>,
+}
+
+/// One file of a plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileRow {
+    pub path: String,
+    pub pins: usize,
+    pub old_sha256: String,
+    pub new_sha256: String,
+}
+
+/// The pull request that carries a plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct PullRequest {
+    pub number: u64,
+    pub url: String,
+    pub state: &'static str,
+}
+
+/// `repin.scan/1`: every pin.
+#[derive(Debug, Serialize)]
+pub struct ScanDocument {
+    pub schema: &'static str,
+    pub images: Vec<ScanImage>,
+    pub pins: Vec<ScanPin>,
+    pub malformed: Vec<ScanMalformed>,
+}
+
+/// One image of a scan.
+#[derive(Debug, Serialize)]
+pub struct ScanImage {
+    pub name: String,
+    pub repository: String,
+    pub expected: usize,
+    pub found: usize,
+    pub digests: Vec<String>,
+}
+
+/// One pin of a scan.
+#[derive(Debug, Serialize)]
+pub struct ScanPin {
+    pub image: String,
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+    pub offset: usize,
+    pub tag: Option<String>,
+    pub digest: String,
+}
+
+/// One malformed pin of a scan.
+#[derive(Debug, Serialize)]
+pub struct ScanMalformed {
+    pub image: String,
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+    pub text: String,
+}
+
+/// `repin.check/1`: the verdict on the tree as it is.
+#[derive(Debug, Serialize)]
+pub struct CheckDocument {
+    pub schema: &'static str,
+    pub clean: bool,
+    pub checks: Vec<Check>,
+}
+
+/// `repin.error/1`: why a command could not begin.
+#[derive(Debug, Serialize)]
+pub struct ErrorDocument {
+    pub schema: &'static str,
+    pub exit: u8,
+    pub errors: Vec<ErrorRow>,
+}
+
+/// One error.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErrorRow {
+    pub code: String,
+    pub message: String,
+    pub file: Option<String>,
+    pub line: Option<usize>,
+    pub column: Option<usize>,
+    pub hint: Option<String>,
+}
+
+impl ErrorRow {
+    /// A problem as a row.
+    pub fn of(problem: &Problem) -> Self {
+        let place = problem.place.as_ref().map(|place| (place.source.name.clone(), place.line_column()));
+        let mut message = problem.message.clone();
+        for note in &problem.notes {
+            message.push_str("; ");
+            message.push_str(note);
+        }
+        Self {
+            code: problem.code.to_owned(),
+            message,
+            file: place.as_ref().map(|(file, _)| file.clone()),
+            line: place.as_ref().map(|(_, (line, _))| *line),
+            column: place.as_ref().map(|(_, (_, column))| *column),
+            hint: problem.hint.clone(),
+        }
+    }
+}
+
+impl ScanDocument {
+    /// The document of what was found.
+    pub fn new(config: &Config, found: &Found) -> Self {
+        let name = |at: usize| config.images[at].name.clone();
+        let images = config.images.iter().enumerate().map(|(at, image)| ScanImage {
+            name: image.name.clone(),
+            repository: image.repository.to_string(),
+            expected: image.pins,
+            found: found.pins_of(at).count(),
+            digests: found.digests_of(at).iter().map(ToString::to_string).collect(),
+        });
+        let pins = found.pins.iter().map(|pin| ScanPin {
+            image: name(pin.what.image),
+            file: pin.file.to_string(),
+            line: pin.what.line,
+            column: pin.what.column,
+            offset: pin.what.offset,
+            tag: pin.what.tag.as_ref().map(ToString::to_string),
+            digest: pin.what.digest.to_string(),
+        });
+        let malformed = found.malformed.iter().map(|malformed| ScanMalformed {
+            image: name(malformed.what.image),
+            file: malformed.file.to_string(),
+            line: malformed.what.line,
+            column: malformed.what.column,
+            text: malformed.what.text.clone(),
+        });
+        Self { schema: "repin.scan/1", images: images.collect(), pins: pins.collect(), malformed: malformed.collect() }
+    }
+}
+
+impl CheckDocument {
+    /// The document of a verdict.
+    pub fn new(checks: Vec<Check>) -> Self {
+        let clean = !checks.iter().any(|check| check.status == Status::Fail);
+        Self { schema: "repin.check/1", clean, checks }
+    }
+}

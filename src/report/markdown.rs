@@ -1,0 +1,60 @@
+//! Text that came from outside, made harmless in Markdown: it mentions nobody, links nowhere, and is no markup.
+
+/// As inline text: specials escaped; a zero-width space behind what would mention, refer or link.
+pub fn inline(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in visible(text).chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '~' | '!' => out.extend(['\\', c]),
+            '@' | '#' => out.extend([c, '\u{200b}']),
+            c => out.push(c),
+        }
+    }
+    out.replace("://", ":\u{200b}//").replace("www.", "www\u{200b}.").replace("GH-", "GH\u{200b}-")
+}
+
+/// As a code span that its own backticks can't end; fit for a table's cell.
+pub fn code(text: &str) -> String {
+    let text = visible(text).replace('|', "\\|");
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    if text.is_empty() {
+        "(empty)".to_owned()
+    } else if longest > 0 {
+        format!("{fence} {text} {fence}")
+    } else {
+        format!("{fence}{text}{fence}")
+    }
+}
+
+/// Control characters, line breaks and bidirectional overrides as escapes.
+fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let hidden = c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if hidden { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_mentioned_and_nothing_linked() {
+        assert_eq!(
+            inline("@acme/team #12 <b> [x](http://y)"),
+            "@\u{200b}acme/team #\u{200b}12 \\<b\\> \\[x\\](http:\u{200b}//y)"
+        );
+        assert_eq!(inline("a\nb\u{202e}"), "a\\\\u{a}b\\\\u{202e}".replace("\\\\", "\\\\"));
+    }
+
+    #[test]
+    fn a_code_span_ends_where_it_should() {
+        assert_eq!(code("plain"), "`plain`");
+        assert_eq!(code("a`b``c|d\ne"), "``` a`b``c\\|d\\u{a}e ```");
+        assert_eq!(code(""), "(empty)");
+    }
+}

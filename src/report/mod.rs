@@ -1,0 +1,8 @@
+//! Reports: data in, text out. Nothing here reads, decides or prints.
+
+pub mod annotations;
+pub mod body;
+pub mod diff;
+pub mod json;
+pub mod markdown;
+pub mod table;
