@@ -1,4 +1,5 @@
 //! repin moves a set of container images from one verified build to another.
+pub mod apply;
 pub mod checks;
 pub mod config;
 pub mod facts;

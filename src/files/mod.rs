@@ -4,4 +4,5 @@
 
 mod worktree;
 
+pub(crate) use worktree::is_ours;
 pub use worktree::{Hazard, Listing, ReadError, WorkTree};

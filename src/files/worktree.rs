@@ -164,7 +164,7 @@ impl Listing {
 }
 
 /// Names that are never entered or listed.
-fn is_ours(name: &[u8]) -> bool {
+pub(crate) fn is_ours(name: &[u8]) -> bool {
     name == b".git" || name == b".repin" || name.starts_with(b".repin-")
 }
 

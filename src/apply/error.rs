@@ -1,0 +1,122 @@
+//! What can go wrong while a plan is applied or recovered, and what to do next.
+
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::recover::{Content, Recovery};
+use crate::{config::RelPath, files::Hazard};
+
+/// Why files were not changed, or not cleared away after.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another run is at work in this root. Nothing was changed.
+    #[error(
+        "another run of repin holds the lock {}: nothing was changed; wait until it has ended, then run this again",
+        lock.display()
+    )]
+    Locked {
+        /// The lock's file.
+        lock: PathBuf,
+    },
+    /// Somebody wrote to files after the plan was made from them. Their content was kept, no file was changed.
+    #[error(
+        "{} changed after the plan was made from it: that content was kept and no file was changed; run this again",
+        list(files.iter().map(ToString::to_string))
+    )]
+    Conflict {
+        /// The files, in the order of the plan.
+        files: Vec<RelPath>,
+    },
+    /// The journal of an interrupted run can't be resolved without a person. Nothing was touched.
+    #[error("{}", unresolved(.0))]
+    Unresolved(Recovery),
+    /// The journal can't be read as one, so what its run did is not known. Nothing was touched.
+    #[error(
+        "the journal {} of an interrupted run is damaged ({why}): nothing was touched; look through the files and the \
+         copies `.repin-…` beside them, then drop the journal with `repin recover --discard`",
+        journal.display()
+    )]
+    Damaged {
+        /// The journal's file.
+        journal: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// `apply` without `recover` before it.
+    #[error("an interrupted run left the journal {}: nothing was changed; run `repin recover`", journal.display())]
+    Pending {
+        /// The journal's file, or where it would be.
+        journal: PathBuf,
+    },
+    /// A file, or a folder above it, that must not be replaced. No file was changed.
+    #[error("{} can't be changed safely: {hazard}; no file was changed", path.display())]
+    Unsafe {
+        /// Where, beneath the root; or in full for what is repin's own.
+        path: PathBuf,
+        /// Why.
+        hazard: Hazard,
+    },
+    /// The system refused. Unless it stands in one of the following two, no file was changed.
+    #[error("{doing} {} failed: {error}", path.display())]
+    Io {
+        /// Where, beneath the root; or in full for what is repin's own.
+        path: PathBuf,
+        /// What was being done: "opening", "syncing".
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// Applying failed, and so did undoing it.
+    #[error("{cause}; undoing what was done failed too: {undo}; the journal stays: run `repin recover`")]
+    Unfinished {
+        /// Why applying stopped: decides what kind of failure this is.
+        cause: Box<Error>,
+        /// Why it could not be undone.
+        undo: Box<Error>,
+    },
+    /// All files have their new content; only clearing away failed.
+    #[error("all files have their new content, but clearing away failed: {cause}; run `repin recover`")]
+    Uncleared {
+        /// Why.
+        cause: Box<Error>,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`].
+    pub(super) fn io(doing: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
+        Self::Io { path: path.to_owned(), doing, error: error.into() }
+    }
+
+    /// Whether this says that something is not there.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether this says that a folder is not there, or that something else stands there.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        let no_folder = matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotADirectory);
+        no_folder || self.is_absence() || matches!(self, Self::Unsafe { .. })
+    }
+}
+
+fn unresolved(recovery: &Recovery) -> String {
+    let mut text = String::from("an interrupted run can't be finished or undone, nothing was touched:");
+    for file in &recovery.files {
+        if file.content == Content::Other {
+            let _ = write!(text, " {} is neither what it was nor what it was to become;", file.path);
+        }
+        for copy in file.copies.iter().filter(|copy| copy.content == Content::Other) {
+            let _ = write!(text, " {} holds what somebody else wrote to {};", copy.path, file.path);
+        }
+    }
+    text + " bring the files into the state that you want, then run `repin recover --discard`"
+}
+
+fn list(names: impl Iterator<Item = String>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}

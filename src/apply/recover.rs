@@ -1,0 +1,249 @@
+//! What an interrupted run left, told apart by contents alone, and then finished, undone or left alone.
+//!
+//! Everything comes from the journal and the work tree; no plan and no registry is needed.
+
+use super::{
+    error::Error,
+    exchange::{self, Held},
+    folder::Root,
+    journal::{Item, Journal},
+    stage,
+    state::{self, Found, Phase, Stored},
+};
+use crate::config::RelPath;
+
+/// What was done about an interrupted run, or would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// The outcome.
+    pub state: State,
+    /// The journal's files as they were found, before anything was done about them.
+    pub files: Vec<FileState>,
+}
+
+/// The outcome of a recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// There was no journal.
+    Nothing,
+    /// Some files were new, some old: now all are new.
+    Forward,
+    /// All files were old, or all new: what else was left has been dropped.
+    Dropped,
+    /// Contents are there that are neither: nothing was touched.
+    Conflict,
+    /// The journal was dropped, the files stay as they were.
+    Discarded,
+}
+
+/// A file of a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileState {
+    /// The file under the root.
+    pub path: RelPath,
+    /// What it holds; a file that is gone or out of reach holds something other.
+    pub content: Content,
+    /// What stands beside it.
+    pub copies: Vec<Copied>,
+}
+
+/// A copy beside a file of a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// The copy under the root.
+    pub path: RelPath,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// A content, compared with what the journal says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// From before the run.
+    Old,
+    /// What the run was to bring.
+    New,
+    /// A copy that the run had not finished writing.
+    Partial,
+    /// Somebody else's.
+    Other,
+}
+
+impl State {
+    /// The word in `repin.recover/1`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Forward => "forward",
+            Self::Dropped => "dropped",
+            Self::Conflict => "conflict",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// What contents call for.
+    fn called_for(files: &[FileState]) -> Self {
+        let any = |content| files.iter().any(|file| file.content == content);
+        let foreign_copy = files.iter().flat_map(|file| &file.copies).any(|copy| copy.content == Content::Other);
+        match (any(Content::Old), any(Content::New)) {
+            _ if any(Content::Other) || foreign_copy => Self::Conflict,
+            (true, true) => Self::Forward,
+            _ => Self::Dropped,
+        }
+    }
+}
+
+impl Content {
+    /// The word in documents and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Old => "old",
+            Self::New => "new",
+            Self::Partial => "partial",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl Recovery {
+    fn without_files(state: State) -> Self {
+        Self { state, files: Vec::new() }
+    }
+}
+
+/// What [`resolve`] would do; `None` where there is no journal.
+pub(super) fn foresee(root: &Root, state: &Found) -> Result<Option<Recovery>, Error> {
+    match state.read()? {
+        Stored::Nothing => Ok(None),
+        Stored::Torn => Ok(Some(Recovery::without_files(State::Dropped))),
+        Stored::Complete(phase, text) => {
+            let files = survey(root, &parse(state, &text)?.items, phase)?;
+            Ok(Some(Recovery { state: State::called_for(&files), files }))
+        }
+    }
+}
+
+/// Finishes or undoes, or touches nothing.
+pub(super) fn resolve(root: &Root, state: &state::Held) -> Result<Recovery, Error> {
+    let (phase, text) = match state.read()? {
+        Stored::Nothing => return Ok(Recovery::without_files(State::Nothing)),
+        Stored::Torn => {
+            state.drop_journal()?;
+            return Ok(Recovery::without_files(State::Dropped));
+        }
+        Stored::Complete(phase, text) => (phase, text),
+    };
+    let items = parse(state, &text)?.items;
+    let files = survey(root, &items, phase)?;
+    let recovery = Recovery { state: State::called_for(&files), files };
+    match recovery.state {
+        State::Conflict => return Err(Error::Unresolved(recovery)),
+        State::Forward => {
+            let behind = items.iter().zip(&recovery.files).filter(|(_, file)| file.content == Content::Old);
+            forward(root, state, phase, &behind.collect::<Vec<_>>())?;
+        }
+        _ => {}
+    }
+    // What is dropped next may be the only copy of a content whose place is not durable yet.
+    root.sync_folders(&items)?;
+    clear(root, state, &items)?;
+    Ok(recovery)
+}
+
+/// Brings the files that are still old to their new content; if that fails those are old again, and the journal stays.
+fn forward(root: &Root, state: &state::Held, phase: Phase, behind: &[(&Item<'_>, &FileState)]) -> Result<(), Error> {
+    for (item, file) in behind {
+        let folder = root.folder_of(&item.path)?;
+        folder.remove(&item.spare)?;
+        let copy = item.beside(&item.copy);
+        if !file.copies.iter().any(|copied| copied.path == copy && copied.content == Content::New) {
+            folder.remove(&item.copy)?;
+            stage::stage(root, item)?;
+        }
+    }
+    let items: Vec<_> = behind.iter().map(|(item, _)| *item).collect();
+    root.sync_folders(items.iter().copied())?;
+    if phase == Phase::Staging {
+        state.begin_exchange()?;
+    }
+    exchange::all(root, &items).map_err(|cause| match exchange::back(root, &items) {
+        Ok(()) => cause,
+        Err(undo) => Error::Unfinished { cause: Box::new(cause), undo: Box::new(undo) },
+    })
+}
+
+/// Removes what stands beside the targets, and then the journal.
+pub(super) fn clear(root: &Root, state: &state::Held, items: &[Item<'_>]) -> Result<(), Error> {
+    items.iter().try_for_each(|item| remove_copies(root, item))?;
+    // So that no copy comes back after a power cut without the journal that knows it. The files are safe either way.
+    let _ = root.sync_folders(items);
+    state.drop_journal()
+}
+
+/// Removes what stands beside one target; a folder that is gone took it along.
+pub(super) fn remove_copies(root: &Root, item: &Item<'_>) -> Result<(), Error> {
+    match root.folder_of(&item.path) {
+        Err(error) if error.is_absence() => Ok(()),
+        folder => {
+            let folder = folder?;
+            folder.remove(&item.copy).and_then(|()| folder.remove(&item.spare))
+        }
+    }
+}
+
+/// Drops the copies whose content is known, and the journal.
+pub(super) fn discard(root: &Root, state: &state::Held) -> Result<Recovery, Error> {
+    let mut files = Vec::new();
+    match state.read() {
+        Ok(Stored::Nothing) => return Ok(Recovery::without_files(State::Nothing)),
+        Ok(Stored::Complete(phase, text)) => {
+            if let Ok(journal) = Journal::parse(&text) {
+                files = survey(root, &journal.items, phase)?;
+            }
+        }
+        Ok(Stored::Torn) | Err(Error::Damaged { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    for copy in files.iter().flat_map(|file| &file.copies).filter(|copy| copy.content != Content::Other) {
+        let name = copy.path.as_path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        root.folder_of(&copy.path)?.remove(name)?;
+    }
+    state.drop_journal()?;
+    Ok(Recovery { state: State::Discarded, files })
+}
+
+fn parse<'a>(state: &Found, text: &'a [u8]) -> Result<Journal<'a>, Error> {
+    Journal::parse(text).map_err(|why| Error::Damaged { journal: state.shown(), why })
+}
+
+fn survey(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<FileState>, Error> {
+    items.iter().map(|item| file_state(root, item, phase)).collect()
+}
+
+fn file_state(root: &Root, item: &Item<'_>, phase: Phase) -> Result<FileState, Error> {
+    let path = item.path.clone();
+    let folder = match root.folder_of(&path) {
+        Err(error) if error.is_out_of_reach() => {
+            return Ok(FileState { path, content: Content::Other, copies: Vec::new() });
+        }
+        folder => folder?,
+    };
+    let content = match exchange::held(&folder, item.name(), item)? {
+        Held::Old => Content::Old,
+        Held::New => Content::New,
+        Held::Other | Held::Absent => Content::Other,
+    };
+    let mut copies = Vec::new();
+    for name in [&item.copy, &item.spare] {
+        let content = match (exchange::held(&folder, name, item)?, phase) {
+            (Held::Absent, _) => continue,
+            // Whole or not, it may not have reached the disk.
+            (_, Phase::Staging) => Content::Partial,
+            (Held::Old, _) => Content::Old,
+            (Held::New, _) => Content::New,
+            (Held::Other, _) => Content::Other,
+        };
+        copies.push(Copied { path: item.beside(name), content });
+    }
+    Ok(FileState { path, content, copies })
+}

@@ -1,0 +1,272 @@
+//! Where a root's lock and journal are kept, and what each name there means.
+//!
+//! In the folder `repin/<hash>` of the work tree's own git directory (each root below one work tree has its own), outside
+//! git in the folder `.repin` of the root. No git command is asked: `.git` is read.
+//!
+//! | name | means |
+//! | --- | --- |
+//! | `lock` | held by whoever is at work here, by `flock`: it ends with its process, however that ended |
+//! | `journal.new` | being written: nothing else happened yet |
+//! | `journal.staging` | complete: copies may stand beside their targets, in any condition; no file was exchanged |
+//! | `journal` | all copies were complete and on the disk: files may be exchanged, and every content counts |
+//!
+//! Without the second and third being apart, a half-written copy could not be told from an intruder's bytes.
+
+use std::{
+    ffi::OsStr,
+    fs::{File, TryLockError},
+    io::{self, BufWriter, Read},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    error::Error,
+    folder::{Folder, Standing},
+    journal::Journal,
+};
+use crate::image::Digest;
+
+const LOCK: &str = "lock";
+const WRITING: &str = "journal.new";
+const STAGING: &str = "journal.staging";
+const EXCHANGING: &str = "journal";
+
+/// Where the folder with the lock and the journal is, or would be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// What is there already: a git directory, or the root.
+    base: PathBuf,
+    /// The folders below it.
+    names: Vec<String>,
+}
+
+/// The folder, found.
+#[derive(Debug)]
+pub(super) struct Found(Folder);
+
+/// The folder, and its lock until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    found: Found,
+    _lock: File,
+}
+
+/// How far the run that wrote a journal may have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No file was exchanged.
+    Staging,
+    /// Files may be exchanged.
+    Exchanging,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub(super) enum Stored {
+    Nothing,
+    /// A journal that was never completed.
+    Torn,
+    Complete(Phase, Vec<u8>),
+}
+
+impl Place {
+    /// The place for `root`, which is a canonical path.
+    pub(super) fn of(root: &Path) -> Result<Self, Error> {
+        for work_tree in root.ancestors() {
+            if let Some(base) = git_directory(work_tree)? {
+                let within = root.strip_prefix(work_tree).unwrap_or(root);
+                let hash = Digest::of(within.as_os_str().as_bytes()).hex()[..16].to_owned();
+                return Ok(Self { base, names: vec!["repin".to_owned(), hash] });
+            }
+        }
+        Ok(Self { base: root.to_owned(), names: vec![".repin".to_owned()] })
+    }
+
+    /// Opens the folder if it is there.
+    pub(super) fn look(&self) -> Result<Option<Found>, Error> {
+        let base = Folder::open(&self.base)?;
+        match self.names.iter().try_fold(base, |folder, name| folder.enter(OsStr::new(name))) {
+            Ok(folder) => Ok(Some(Found(folder))),
+            Err(error) if error.is_absence() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the folder, made if it is not there, and takes its lock.
+    pub(super) fn hold(&self) -> Result<Held, Error> {
+        let base = Folder::open(&self.base)?;
+        let folder = self.names.iter().try_fold(base, |folder, name| folder.enter_or_make(OsStr::new(name)))?;
+        // The file stays when the lock is released: removed, it could be locked by one run that had opened it before,
+        // and made and locked anew by the next.
+        let lock = folder.open_lock(LOCK)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Held { found: Found(folder), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { lock: folder.at(LOCK) }),
+            Err(TryLockError::Error(error)) => Err(Error::io("locking", &folder.at(LOCK), error)),
+        }
+    }
+}
+
+impl Found {
+    /// Reads what is there.
+    pub(super) fn read(&self) -> Result<Stored, Error> {
+        for (name, phase) in [(EXCHANGING, Phase::Exchanging), (STAGING, Phase::Staging)] {
+            if let Some(text) = self.read_file(name)? {
+                return Ok(Stored::Complete(phase, text));
+            }
+        }
+        match self.0.look(WRITING)? {
+            Standing::Absent => Ok(Stored::Nothing),
+            _ => Ok(Stored::Torn),
+        }
+    }
+
+    fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        match self.0.look(name)? {
+            Standing::Absent => Ok(None),
+            Standing::File(file) => file.bytes().map(Some),
+            Standing::Odd(hazard) => Err(Error::Damaged { journal: self.0.at(name), why: hazard.to_string() }),
+        }
+    }
+
+    /// The journal's file, for messages.
+    pub(super) fn shown(&self) -> PathBuf {
+        self.0.at(EXCHANGING)
+    }
+}
+
+impl Held {
+    /// Writes a journal durably. If that fails, none is left as far as it can be removed: half of one means nothing.
+    pub(super) fn write(&self, journal: &Journal<'_>) -> Result<(), Error> {
+        self.write_new(journal).inspect_err(|_| {
+            let _ = self.drop_journal();
+        })
+    }
+
+    fn write_new(&self, journal: &Journal<'_>) -> Result<(), Error> {
+        let folder = self.folder();
+        let failed = |error| Error::io("writing", &folder.at(WRITING), error);
+        folder.remove(WRITING)?;
+        let file = folder.create(WRITING)?;
+        journal.write(BufWriter::new(&file)).map_err(failed)?;
+        file.sync_all().map_err(|e| Error::io("syncing", &folder.at(WRITING), e))?;
+        folder.rename(WRITING, STAGING)?;
+        folder.sync()
+    }
+
+    /// Notes durably that all copies are complete, so that files may be exchanged from now on.
+    pub(super) fn begin_exchange(&self) -> Result<(), Error> {
+        self.folder().rename(STAGING, EXCHANGING)?;
+        self.folder().sync()
+    }
+
+    /// Removes whatever journal there is.
+    pub(super) fn drop_journal(&self) -> Result<(), Error> {
+        let folder = self.folder();
+        [WRITING, STAGING, EXCHANGING].into_iter().try_for_each(|name| folder.remove(name))?;
+        // What the journal is about is settled and durable. If it comes back after a power cut it is dropped again.
+        let _ = folder.sync();
+        Ok(())
+    }
+
+    fn folder(&self) -> &Folder {
+        &self.found.0
+    }
+}
+
+impl std::ops::Deref for Held {
+    type Target = Found;
+
+    fn deref(&self) -> &Found {
+        &self.found
+    }
+}
+
+/// The git directory of `work_tree`, if that is one.
+fn git_directory(work_tree: &Path) -> Result<Option<PathBuf>, Error> {
+    let dot_git = work_tree.join(".git");
+    match std::fs::metadata(&dot_git) {
+        Ok(metadata) if metadata.is_file() => linked(work_tree, &dot_git).map(Some),
+        // Like git: a folder that only has the name is passed over.
+        Ok(metadata) => Ok((metadata.is_dir() && dot_git.join("HEAD").exists()).then_some(dot_git)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(Error::io("looking at", &dot_git, error)),
+    }
+}
+
+/// Where the file `.git` of a linked work tree or a submodule points: `gitdir: <path>`.
+fn linked(work_tree: &Path, dot_git: &Path) -> Result<PathBuf, Error> {
+    let failed = |error| Error::io("reading", dot_git, error);
+    let mut text = Vec::new();
+    File::open(dot_git).and_then(|file| file.take(64 * 1024).read_to_end(&mut text)).map_err(failed)?;
+    let path = text.strip_prefix(b"gitdir: ").map(<[u8]>::trim_ascii_end).filter(|path| !path.is_empty());
+    let directory = path.map(|path| work_tree.join(OsStr::from_bytes(path)));
+    match directory.filter(|directory| directory.join("HEAD").exists()) {
+        Some(directory) => Ok(directory),
+        None => {
+            Err(failed(io::Error::other("it does not point to a git directory; repair it with `git worktree repair`")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_work_tree_above_the_root_keeps_the_state_and_each_root_has_its_own() {
+        let scratch = tempfile::tempdir().unwrap();
+        let top = scratch.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join(".git")).unwrap();
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        assert_eq!(Place::of(&top.join("a")).unwrap().base, top.join("a"), "a .git without HEAD is none");
+        fs::write(top.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        let [root, a, b] = [&top, &top.join("a"), &top.join("a/b")].map(|root| Place::of(root).unwrap());
+        assert_eq!(root.base, top.join(".git"));
+        assert_eq!(b.base, top.join(".git"));
+        assert!(root != a && a != b && root != b);
+    }
+
+    #[test]
+    fn a_linked_work_tree_keeps_the_state_in_its_own_git_directory() {
+        let scratch = tempfile::tempdir().unwrap();
+        let top = scratch.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("main/.git/worktrees/x")).unwrap();
+        fs::create_dir_all(top.join("x/sub")).unwrap();
+        fs::write(top.join("x/.git"), "gitdir: ../main/.git/worktrees/x\n").unwrap();
+        let error = Place::of(&top.join("x/sub")).unwrap_err().to_string();
+        assert!(error.contains("does not point to a git directory"), "{error}");
+        fs::write(top.join("main/.git/worktrees/x/HEAD"), "").unwrap();
+        assert_eq!(Place::of(&top.join("x/sub")).unwrap().base, top.join("x/../main/.git/worktrees/x"));
+        for text in ["", "gitdir: ", "gitdir: \n", "elsewhere", "gitdir: /nowhere\n"] {
+            fs::write(top.join("x/.git"), text).unwrap();
+            assert!(Place::of(&top.join("x")).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn looking_makes_nothing_and_a_symlink_is_not_entered() {
+        let scratch = tempfile::tempdir().unwrap();
+        let top = scratch.path().canonicalize().unwrap();
+        let place = Place::of(&top).unwrap();
+        assert!(place.look().unwrap().is_none());
+        assert_eq!(fs::read_dir(&top).unwrap().count(), 0);
+        fs::create_dir(top.join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", top.join(".repin")).unwrap();
+        assert!(matches!(place.look(), Err(Error::Unsafe { .. })));
+        assert!(matches!(place.hold(), Err(Error::Unsafe { .. })));
+    }
+
+    #[test]
+    fn the_lock_is_held_by_one_and_ends_with_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let place = Place::of(&scratch.path().canonicalize().unwrap()).unwrap();
+        let held = place.hold().unwrap();
+        assert!(matches!(place.hold(), Err(Error::Locked { .. })));
+        drop(held);
+        assert!(place.hold().is_ok());
+    }
+}
