@@ -1,2 +1,15 @@
-//! repin
-fn main() {}
+//! `repin`: parse, run, exit.
+
+use std::process::ExitCode;
+
+use repin::cli::{self, Environment};
+
+fn main() -> ExitCode {
+    match Environment::of_process() {
+        Ok(environment) => cli::run(std::env::args_os().collect(), environment),
+        Err(error) => {
+            eprintln!("error: can't tell the current folder: {error}");
+            ExitCode::from(3)
+        }
+    }
+}

@@ -44,7 +44,7 @@ pub struct Malformed {
     pub line: usize,
     /// 1-based, in bytes, of the repository's first byte.
     pub column: usize,
-    /// What stands there, at most [`FORWARD`] bytes from the repository on; bytes that are not UTF-8 as U+FFFD.
+    /// What stands there from the repository on, cut where no digest can reach; bytes that are not UTF-8 as U+FFFD.
     pub text: String,
 }
 
@@ -137,7 +137,9 @@ impl Finder {
         let start = at - named.len();
         let what = match (digest, tag.map(Tag::parse).transpose()) {
             (After::Digest(digest), Ok(tag)) => What::Pin(tag, digest),
-            (After::Malformed | After::Digest(_), _) => What::Malformed(excerpt(&bytes[start..])),
+            (After::Malformed | After::Digest(_), _) => {
+                What::Malformed(excerpt(&bytes[start..bytes.len().min(at + FORWARD)]))
+            }
         };
         Some(Hit { image, start, what })
     }
@@ -185,7 +187,7 @@ fn before(bytes: &[u8]) -> Option<&str> {
 
 /// The text of a malformed pin: up to a blank or a quote.
 fn excerpt(bytes: &[u8]) -> String {
-    let end = bytes.iter().take(LONGEST + FORWARD).take_while(|b| !b.is_ascii_whitespace() && !b"\"'`".contains(b));
+    let end = bytes.iter().take_while(|b| !b.is_ascii_whitespace() && !b"\"'`".contains(b));
     String::from_utf8_lossy(&bytes[..end.count()]).into_owned()
 }
 

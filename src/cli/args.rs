@@ -1,0 +1,174 @@
+//! The arguments exactly as they are typed; what they mean for a run is in [`super::context`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Move a set of container images, pinned by digest, from one verified build to another.
+#[derive(Debug, Parser)]
+#[command(name = "repin", version, propagate_version = false, max_term_width = 100, subcommand_required = true)]
+#[command(arg_required_else_help = false, after_help = EXITS)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXITS: &str = "\
+Exit codes:
+  0  done, or nothing to do
+  1  a check failed; nothing was changed
+  2  usage, configuration or other malformed input
+  3  unavailable: a registry, git or the disk did not answer, or with bytes that don't verify
+  4  denied: credentials or permissions
+  5  in conflict: another run, or an interrupted one that can't be resolved alone";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(super) struct Global {
+    /// The configuration; its folder is the root [default: the nearest repin.yaml upward]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Read repositories that start with PREFIX from oci:DIR or http[s]://HOST[:PORT][/PATH]
+    #[arg(long, global = true, value_name = "PREFIX=WHERE")]
+    pub(super) source: Vec<String>,
+    /// How results are printed: human, json, or github (annotations, outputs and summary of GitHub Actions)
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
+    pub(super) format: super::output::Format,
+    /// When to use colour: always, never, or auto (at a terminal, unless NO_COLOR is set)
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub(super) color: When,
+    /// Print results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Print every check, also those that passed
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// At a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List every pin: file, line, column, image, digest
+    #[command(after_help = "Example:\n  repin scan --format json | jq '.pins[].file'")]
+    Scan,
+    /// Check that counts are exact and that all pins of an image agree
+    #[command(after_help = "Example, as a pre-merge job:\n  repin check --format github")]
+    Check,
+    /// Move every pin of the set to one verified revision
+    #[command(after_help = PROMOTE)]
+    Promote(Promote),
+    /// Finish or undo an --apply that was interrupted
+    #[command(after_help = "Example:\n  repin recover --dry-run true    # says what it would do")]
+    Recover(Recover),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  repin completions bash > ~/.local/share/bash-completion/completions/repin")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  repin man | man -l -")]
+    Man,
+    /// Print the JSON schema of repin.yaml
+    #[command(after_help = "Example:\n  repin schema > repin.schema.json")]
+    Schema,
+}
+
+const PROMOTE: &str = "\
+Without --apply it is a dry run: the table, the diff and the reports are made, and no file of the repository changes.
+
+Examples:
+  repin promote --revision 4f2a…                  # what would change, and whether it may
+  repin promote --revision 4f2a… --apply          # change every pin, or none
+  repin promote --revision 4f2a… --digest review=sha256:9c1d… --format github --body-file body.md";
+
+#[derive(Debug, Args)]
+pub(super) struct Promote {
+    /// The commit that the images were built from
+    #[arg(long, value_name = "REV", allow_hyphen_values = true)]
+    pub(super) revision: String,
+    /// The digest that an image's tag has to name, as its build reported it
+    #[arg(long, value_name = "NAME=DIGEST")]
+    pub(super) digest: Vec<String>,
+    #[command(flatten)]
+    pub(super) change: Change,
+}
+
+/// Options of commands that change pins.
+#[derive(Debug, Args)]
+pub(super) struct Change {
+    /// Write the new pins to the work tree
+    #[arg(long)]
+    pub(super) apply: bool,
+    /// true forbids every change, false is --apply; an empty BOOL is true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    pub(super) dry_run: Option<bool>,
+    /// Write the diff to F; - is standard output
+    #[arg(long, value_name = "F")]
+    pub(super) diff_file: Option<PathBuf>,
+    /// Write the pull request's body to F; - is standard output
+    #[arg(long, value_name = "F")]
+    pub(super) body_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Recover {
+    /// Drop the journal and leave the files as they are
+    #[arg(long)]
+    pub(super) discard: bool,
+    /// true only says what would be done; an empty BOOL is true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    pub(super) dry_run: Option<bool>,
+}
+
+/// Exactly `true`, `false`, or the empty string, which means `true`: an input that was left empty changes nothing.
+pub(super) fn strict_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("it takes exactly `true`, `false` or the empty string, which means `true`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_description_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn booleans_are_strict() {
+        assert_eq!(strict_bool("true"), Ok(true));
+        assert_eq!(strict_bool(""), Ok(true));
+        assert_eq!(strict_bool("false"), Ok(false));
+        for wrong in ["True", "FALSE", "0", "1", "no", " true", "false "] {
+            assert!(strict_bool(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example") && help.contains("repin "), "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! One file a command: gather, decide, act, report.
+
+pub(super) mod check;
+pub(super) mod documents;
+pub(super) mod promote;
+pub(super) mod recover;
+pub(super) mod scan;
+mod set;

@@ -1,0 +1,106 @@
+//! `repin promote`: move every pin of the set to one verified revision.
+//!
+//! Gathers each stage's facts just before the chain judges them, makes a plan of an approved set, and applies it if it
+//! was asked to. Does not know registries or files' bytes: those are behind `facts` and `apply`.
+
+use std::collections::BTreeMap;
+
+use super::set::{self, Run, Stop};
+use crate::{
+    checks::{Chain, Target},
+    cli::{
+        args,
+        context::{Context, Intent, usage},
+        exit::{Exit, Fault},
+    },
+    config::{Config, Problem},
+    files::WorkTree,
+    image::{Digest, Revision},
+    pins,
+    plan::Plan,
+};
+
+/// What was asked for, checked.
+struct Request {
+    revision: Revision,
+    digests: BTreeMap<String, Digest>,
+    intent: Intent,
+}
+
+pub(in crate::cli) fn run(args: args::Promote, cx: &mut Context) -> Result<Exit, Fault> {
+    let intent = cx.intent(&args.change)?;
+    let config = cx.load()?;
+    let request = Request::new(&args, &config, intent)?;
+    set::refuse_unbuilt(&config)?;
+    let reports = set::Reports::new(&args.change, &config, cx)?;
+    let mut run = Run::new("promote", &config, &config.promote, &request.revision);
+    let outcome = steps(&request, &reports, &mut run, cx);
+    Ok(run.finish(outcome, &reports, cx))
+}
+
+fn steps(request: &Request, reports: &set::Reports, run: &mut Run<'_>, cx: &Context) -> Result<(), Stop> {
+    let config = run.config;
+    let mut session = match request.intent {
+        Intent::Apply => Some(set::begin(config, &cx.output)?),
+        Intent::Show => None,
+    };
+    if session.is_none() {
+        super::recover::mention(config, &cx.output);
+    }
+    let files = WorkTree::new(&config.root);
+    let found = pins::find(&files, config).map_err(Fault::from)?;
+    run.counted(&found);
+    let chain = Chain::counted(config, &request.revision, &found)?;
+
+    let targets = targets(request, config, &found)?;
+    let resolutions = set::resolve(config, targets, cx)?;
+    run.resolved(&resolutions);
+    let approved = chain.resolved(&resolutions)?.approved();
+
+    let plan = Plan::new(&approved, config, &files, &found)?;
+    run.planned(&approved, plan, reports)?;
+    reports.write(run)?;
+    if let Some(session) = &mut session {
+        run.apply(session)?;
+    }
+    Ok(())
+}
+
+/// What each image's tag is asked for, in the order of the configuration.
+fn targets(request: &Request, config: &Config, found: &pins::Found) -> Result<Vec<Target>, Fault> {
+    let images = config.images.iter().enumerate();
+    let target = |(at, image): (usize, &crate::config::Image)| {
+        let tag = config.revision.tag.tag(&request.revision);
+        let tag = tag.map_err(|error| Fault::input(Problem::new("revision_shape", error.to_string())))?;
+        Ok(Target { tag, digest: request.digests.get(&image.name).copied(), pinned: found.digests_of(at) })
+    };
+    images.map(target).collect()
+}
+
+impl Request {
+    fn new(args: &args::Promote, config: &Config, intent: Intent) -> Result<Self, Fault> {
+        let revision = config.revision.pattern.revision(&args.revision);
+        let revision = revision.map_err(|error| {
+            let hint = "the pattern is `revision.pattern` in the configuration; a revision is written out in full";
+            Fault::input(Problem::new("revision_shape", error.to_string()).hint(hint))
+        })?;
+        // Checked before anything is read: a tag that can't be is the caller's mistake, not the registry's.
+        let tag = config.revision.tag.tag(&revision);
+        tag.map_err(|error| Fault::input(Problem::new("revision_shape", error.to_string())))?;
+        let mut digests = BTreeMap::new();
+        for text in &args.digest {
+            let (name, digest) =
+                text.split_once('=').ok_or_else(|| usage(format!("--digest {text}: it takes NAME=DIGEST")))?;
+            if config.image(name).is_none() {
+                let known: Vec<_> = config.images.iter().map(|image| image.name.as_str()).collect();
+                let known = known.join(", ");
+                return Err(usage(format!("--digest: `{name}` is no configured image; there are {known}")));
+            }
+            let digest = Digest::parse_input(digest).map_err(|error| usage(format!("--digest {name}: {error}")))?;
+            if digests.insert(name.to_owned(), digest).is_some_and(|other| other != digest) {
+                return Err(usage(format!("--digest: two digests for `{name}`")));
+            }
+        }
+        Ok(Self { revision, digests, intent })
+    }
+}

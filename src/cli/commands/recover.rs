@@ -1,0 +1,121 @@
+//! `repin recover`: finish or undo what an interrupted `--apply` left.
+
+use serde::Serialize;
+
+use crate::{
+    apply::{self, Content, Error, Recovery, Session, State},
+    cli::{
+        args,
+        context::Context,
+        exit::{Exit, Fault},
+        output::{Format, Output},
+    },
+    config::{Config, Problem},
+    report::{annotations, table::plain},
+};
+
+/// `repin.recover/1`.
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    state: &'static str,
+    files: Vec<String>,
+}
+
+pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit, Fault> {
+    let dry_run = args.dry_run == Some(true) || cx.dry_run_forced()?;
+    let config = cx.load()?;
+    let outcome = match (dry_run, args.discard) {
+        (true, _) => apply::pending(&config.root),
+        (false, true) => Session::begin(&config.root).and_then(|mut session| session.discard()).map(Some),
+        (false, false) => Session::begin(&config.root).and_then(|mut session| session.recover()).map(Some),
+    };
+    let recovery = match outcome {
+        Ok(recovery) => recovery.unwrap_or(Recovery { state: State::Nothing, files: Vec::new() }),
+        Err(Error::Unresolved(recovery)) => recovery,
+        Err(error) => return Err(Fault::from(error)),
+    };
+    report(&recovery, dry_run, cx);
+    Ok(if recovery.state == State::Conflict { Exit::Conflict } else { Exit::Done })
+}
+
+fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
+    let conflict = recovery.state == State::Conflict;
+    let files: Vec<_> =
+        if conflict { strangers(recovery) } else { recovery.files.iter().map(|f| f.path.to_string()).collect() };
+    match cx.output.format {
+        Format::Json => {
+            cx.output.json(&Document { schema: "repin.recover/1", state: recovery.state.as_str(), files });
+        }
+        Format::Human | Format::Github => {
+            if conflict {
+                let error = Error::Unresolved(recovery.clone());
+                if cx.output.format == Format::Github {
+                    cx.output.print(annotations::error("conflict", &error.to_string(), None));
+                }
+                cx.output.error_text(&format!("error[conflict]: {}\n", plain(&error.to_string())));
+            } else {
+                cx.output.print(format!("{}\n", told(recovery.state, dry_run)));
+            }
+            files.iter().for_each(|file| cx.output.print(format!("  {}\n", plain(file))));
+        }
+    }
+}
+
+fn told(state: State, dry_run: bool) -> &'static str {
+    match (state, dry_run) {
+        (State::Nothing, _) => "nothing to recover",
+        (State::Forward, false) => "an interrupted run was finished; every file has its new content:",
+        (State::Forward, true) => "an interrupted run would be finished; every file would get its new content:",
+        (State::Dropped, false) => "an interrupted run was cleared away; these files are all as they were, or all new:",
+        (State::Dropped, true) => {
+            "an interrupted run would be cleared away; these files are all as they were, or all new:"
+        }
+        (State::Discarded, _) => "the journal was dropped; these files were left as they are:",
+        (State::Conflict, _) => "an interrupted run can't be resolved alone:",
+    }
+}
+
+/// The files and copies that hold what somebody else wrote.
+fn strangers(recovery: &Recovery) -> Vec<String> {
+    let mut names = Vec::new();
+    for file in &recovery.files {
+        if file.content == Content::Other {
+            names.push(file.path.to_string());
+        }
+        let others = file.copies.iter().filter(|copy| copy.content == Content::Other);
+        names.extend(others.map(|copy| copy.path.to_string()));
+    }
+    names
+}
+
+/// Says on standard error that an interrupted run left a journal; reading goes on.
+pub(super) fn mention(config: &Config, output: &Output) {
+    match apply::pending(&config.root) {
+        Ok(None) => {}
+        Ok(Some(recovery)) => output.error_text(&format!(
+            "warning: an interrupted --apply left its journal ({}); run `repin recover`\n",
+            recovery.state.as_str()
+        )),
+        Err(error) => output.error_text(&format!("warning: {}\n", plain(&error.to_string()))),
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let (exit, code) = kind(&error);
+        Self { exit, problems: vec![Problem::new(code, error.to_string())] }
+    }
+}
+
+fn kind(error: &Error) -> (Exit, &'static str) {
+    match error {
+        Error::Locked { .. } => (Exit::Conflict, "locked"),
+        Error::Conflict { .. } | Error::Unresolved(_) | Error::Damaged { .. } | Error::Pending { .. } => {
+            (Exit::Conflict, "conflict")
+        }
+        Error::Unsafe { .. } => (Exit::Failed, "file_unsafe"),
+        Error::Io { .. } => (Exit::Unavailable, "io"),
+        Error::Unfinished { cause, .. } | Error::Uncleared { cause } => kind(cause),
+    }
+}

@@ -1,0 +1,462 @@
+//! What `promote` and `rollback` share: the run as it goes, and how it is reported.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use futures_util::future;
+
+use crate::{
+    apply::{self, Session, State},
+    checks::{self, Approved, Check, Resolution, Status, Stopped, Target},
+    cli::{
+        args::Change,
+        context::{Context, usage},
+        display,
+        exit::{Exit, Fault},
+        github::{self, StepFiles},
+        output::{Format, Output, Volume},
+        progress,
+    },
+    config::{Config, Naming, Problem},
+    facts::{
+        labels,
+        resolve::{self, ImageFacts},
+    },
+    files::WorkTree,
+    image::{Digest, Revision},
+    pins::Found,
+    plan::{Plan, PlanError},
+    report::{
+        annotations, body, diff,
+        json::{ErrorRow, FileRow, ImageRow, PlanDocument},
+        table::{Align, aligned, plain},
+    },
+    source::Source,
+};
+
+/// Why a run did not come to its end.
+pub(super) enum Stop {
+    /// A stage of the chain.
+    Chain(Stopped),
+    /// The planner's count.
+    Count(Vec<Check>),
+    /// Anything else.
+    Fault(Fault),
+}
+
+/// A run, filled in as it goes; at any time it can be reported.
+pub(super) struct Run<'c> {
+    pub(super) config: &'c Config,
+    document: PlanDocument,
+    diff: Vec<u8>,
+    plan: Option<Plan>,
+}
+
+/// The reports that the caller named, and the template of the body.
+pub(super) struct Reports {
+    diff_file: Option<PathBuf>,
+    body_file: Option<PathBuf>,
+    folder: PathBuf,
+    template: Option<(String, String)>,
+}
+
+impl From<Stopped> for Stop {
+    fn from(stopped: Stopped) -> Self {
+        Self::Chain(stopped)
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<PlanError> for Stop {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Counts(checks) => Self::Count(checks),
+            PlanError::Read(error) => Self::Fault(error.into()),
+        }
+    }
+}
+
+/// A check that is configured and not built yet must not pass in silence.
+pub(super) fn refuse_unbuilt(config: &Config) -> Result<(), Fault> {
+    let mut unbuilt = Vec::new();
+    if let Some(inventory) = &config.inventory {
+        let only_labels = inventory.kinds.is_empty()
+            && inventory.required_files.is_empty()
+            && inventory.forbidden_files.is_empty()
+            && inventory.directory_mode.or(inventory.file_mode).is_none()
+            && inventory.embedded_contract.is_none();
+        if !only_labels {
+            unbuilt.push("inventory");
+        }
+    }
+    if config.images.iter().any(|image| image.contract.is_some()) {
+        unbuilt.push("images.*.contract");
+    }
+    if config.smoke.is_some() {
+        unbuilt.push("smoke");
+    }
+    if unbuilt.is_empty() {
+        return Ok(());
+    }
+    let message = format!("this release can't run what the configuration asks for: {}", unbuilt.join(", "));
+    Err(Fault::input(Problem::new("config", message).hint("use a release that can, or take the blocks out")))
+}
+
+/// Takes the lock, and recovers from an interrupted run before anything is looked at.
+pub(super) fn begin(config: &Config, output: &Output) -> Result<Session, Fault> {
+    let mut session = Session::begin(&config.root)?;
+    let recovery = session.recover()?;
+    if recovery.state != State::Nothing {
+        output.note(&format!("note: an interrupted run was recovered first ({})", recovery.state.as_str()));
+    }
+    Ok(session)
+}
+
+/// Asks for every image's tag, concurrently; the answers are in the order of the configuration.
+pub(super) fn resolve(config: &Config, targets: Vec<Target>, cx: &Context) -> Result<Vec<Resolution>, Fault> {
+    let sources = cx.sources(config);
+    let of = |image: &crate::config::Image| sources.of(&image.repository);
+    let found: Result<Vec<Source>, _> = config.images.iter().map(of).collect();
+    let found = found.map_err(|error| Fault::input(Problem::new("source", error.to_string())))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fault::io(format!("can't start: {error}")))?;
+    let work = future::join_all(found.iter().zip(targets).map(|(source, target)| resolution(source, target)));
+    let message = format!("resolving {} images", config.images.len());
+    Ok(runtime.block_on(progress::while_waiting(cx.output.progress, &message, work)))
+}
+
+async fn resolution(source: &Source, target: Target) -> Resolution {
+    let found = resolve::resolve(source, &crate::source::Want::Tag(target.tag.clone())).await;
+    let mut old_platforms = Vec::new();
+    if let Ok(Some(facts)) = &found {
+        let going: Vec<_> = target.pinned.iter().copied().filter(|digest| *digest != facts.digest).collect();
+        let asked = going.iter().map(|digest| resolve::platforms_of(source, *digest));
+        old_platforms = going.iter().copied().zip(future::join_all(asked).await).collect();
+    }
+    Resolution { target, found, old_platforms }
+}
+
+impl Reports {
+    /// Reads the template and checks where reports go, before anything is asked for.
+    pub(super) fn new(change: &Change, config: &Config, cx: &Context) -> Result<Self, Fault> {
+        let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
+        if cx.output.format == Format::Json && (dash(&change.diff_file) || dash(&change.body_file)) {
+            return Err(usage("standard output can't hold a report beside --format json: name a file instead of `-`"));
+        }
+        let template = match &config.report.template {
+            None => None,
+            Some(path) => {
+                let wrong = |why: String| Fault::input(Problem::new("template", format!("can't read {path}: {why}")));
+                let bytes = WorkTree::new(&config.root).read(path).map_err(|error| wrong(error.error.to_string()))?;
+                Some((path.to_string(), String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?))
+            }
+        };
+        let folder = cx.environment.folder().to_owned();
+        Ok(Self { diff_file: change.diff_file.clone(), body_file: change.body_file.clone(), folder, template })
+    }
+
+    /// Writes the files that the caller named; those on standard output are printed at the end.
+    pub(super) fn write(&self, run: &Run<'_>) -> Result<(), Fault> {
+        let body = run.document.body.as_deref().unwrap_or_default();
+        for (file, content) in [(&self.diff_file, run.diff.as_slice()), (&self.body_file, body.as_bytes())] {
+            let Some(file) = file.as_ref().filter(|file| *file != Path::new("-")) else { continue };
+            let written = fs::write(self.folder.join(file), content);
+            written.map_err(|error| Fault::io(format!("can't write {}: {error}", file.display())))?;
+        }
+        Ok(())
+    }
+}
+
+impl<'c> Run<'c> {
+    /// A run that has not looked at anything.
+    pub(super) fn new(kind: &'static str, config: &'c Config, naming: &Naming, revision: &Revision) -> Self {
+        let images = config.images.iter().map(|image| ImageRow {
+            name: image.name.clone(),
+            repository: image.repository.to_string(),
+            from: Vec::new(),
+            to: None,
+            pins: image.pins,
+            platforms: Vec::new(),
+            labels: std::collections::BTreeMap::new(),
+        });
+        let document = PlanDocument {
+            schema: "repin.plan/1",
+            kind,
+            revision: revision.to_string(),
+            approved: false,
+            applied: false,
+            changed: false,
+            images: images.collect(),
+            files: Vec::new(),
+            checks: Vec::new(),
+            branch: naming.branch.render(revision, &config.name),
+            title: naming.title.render(revision, &config.name),
+            body: None,
+            diff: None,
+            pull_request: None,
+            error: None,
+        };
+        Self { config, document, diff: Vec::new(), plan: None }
+    }
+
+    /// Takes in what is pinned now.
+    pub(super) fn counted(&mut self, found: &Found) {
+        for (at, row) in self.document.images.iter_mut().enumerate() {
+            row.from = found.digests_of(at).iter().map(Digest::to_string).collect();
+            row.pins = found.pins_of(at).count();
+        }
+    }
+
+    /// Takes in what the tags name.
+    pub(super) fn resolved(&mut self, resolutions: &[Resolution]) {
+        for (row, resolution) in self.document.images.iter_mut().zip(resolutions) {
+            if let Ok(Some(facts)) = &resolution.found {
+                row.fill(facts, &self.config.report.labels);
+            }
+        }
+    }
+
+    /// Takes in the plan, and makes the reports of it.
+    pub(super) fn planned(&mut self, approved: &Approved, plan: Plan, reports: &Reports) -> Result<(), Stop> {
+        let document = &mut self.document;
+        document.approved = true;
+        document.checks = approved.checks().iter().chain(plan.checks()).cloned().collect();
+        document.changed = !plan.changes().is_empty();
+        document.files = plan.changes().iter().map(FileRow::of).collect();
+        self.diff = diff::unified(plan.changes());
+        document.diff = Some(String::from_utf8_lossy(&self.diff).into_owned());
+        let (name, template) = reports.template.as_ref().map_or(("", None), |(name, text)| (name, Some(text.as_str())));
+        let body = body::render(document, template).map_err(|error| {
+            let line = error.line.map_or_else(String::new, |line| format!(":{line}"));
+            Fault::input(Problem::new("template", format!("{name}{line}: {error}")))
+        })?;
+        document.body = Some(body);
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    /// Applies the plan to the work tree.
+    pub(super) fn apply(&mut self, session: &mut Session) -> Result<(), Fault> {
+        let changes = self.plan.as_ref().map_or(&[][..], Plan::changes);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let applied = session.apply(changes);
+        self.document.applied = matches!(applied, Ok(()) | Err(apply::Error::Uncleared { .. }));
+        Ok(applied?)
+    }
+
+    /// Reports the run and says how it ends.
+    pub(super) fn finish(mut self, outcome: Result<(), Stop>, reports: &Reports, cx: &mut Context) -> Exit {
+        let (exit, faults) = self.take_in(outcome);
+        match cx.output.format {
+            Format::Json => cx.output.json(&self.document),
+            Format::Github => self.print_github(reports, cx),
+            Format::Human => self.print_human(reports, &mut cx.output),
+        }
+        if cx.output.format != Format::Json {
+            for fault in &faults {
+                cx.output.fault(fault);
+            }
+            cx.output.note(&self.closing(exit));
+        }
+        if cx.output.format == Format::Github {
+            if let Err(fault) = self.write_step_files(reports, cx) {
+                return exit.worse(cx.output.fault(&fault));
+            }
+        }
+        exit
+    }
+
+    /// What stopped the run becomes part of its document.
+    fn take_in(&mut self, outcome: Result<(), Stop>) -> (Exit, Vec<Fault>) {
+        let mut faults = Vec::new();
+        match outcome {
+            Ok(()) => {}
+            Err(Stop::Chain(stopped)) => {
+                self.document.checks = stopped.checks;
+                faults.extend(stopped.outages.iter().map(Fault::from));
+            }
+            Err(Stop::Count(checks)) => self.document.checks.extend(checks),
+            Err(Stop::Fault(fault)) => faults.push(fault),
+        }
+        let failed = if checks::any_failed(&self.document.checks) { Exit::Failed } else { Exit::Done };
+        let worst = faults.iter().map(|fault| fault.exit).reduce(Exit::worse);
+        self.document.error = worst.and_then(|worst| {
+            let problems = faults.iter().filter(|fault| fault.exit == worst).flat_map(|fault| &fault.problems);
+            let mut rows = problems.map(ErrorRow::of);
+            let first = rows.next()?;
+            Some(rows.fold(first, |mut all, row| {
+                all.message = format!("{}; {}", all.message, row.message);
+                all
+            }))
+        });
+        if failed == Exit::Failed || worst.is_some_and(|_| !self.document.applied) {
+            self.document.approved &= failed == Exit::Done;
+        }
+        (failed.worse(worst.unwrap_or(Exit::Done)), faults)
+    }
+
+    fn print_human(&self, reports: &Reports, output: &mut Output) {
+        output.print(self.table());
+        print_checks(&self.document.checks, self.config, output);
+        let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
+        if !self.diff.is_empty() {
+            let shown = dash(&reports.diff_file) || !output.colour;
+            output.print("\n");
+            output.print(if shown { self.diff.clone() } else { display::diff(&self.diff) });
+        }
+        if let Some(body) = self.document.body.as_ref().filter(|_| dash(&reports.body_file)) {
+            output.print(format!("\n{body}"));
+        }
+    }
+
+    fn print_github(&self, reports: &Reports, cx: &mut Context) {
+        let annotations = annotations::checks(&self.document.checks, &cx.output.folder);
+        cx.output.print(annotations);
+        let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
+        let diff = dash(&reports.diff_file).then(|| String::from_utf8_lossy(&self.diff).into_owned());
+        let body = self.document.body.clone().filter(|_| dash(&reports.body_file));
+        for text in [Some(self.table()), diff, body].into_iter().flatten() {
+            match github::token() {
+                Ok(token) => cx.output.print(annotations::unparsed(&text, &token)),
+                Err(fault) => drop(cx.output.fault(&fault)),
+            }
+        }
+    }
+
+    fn write_step_files(&self, reports: &Reports, cx: &Context) -> Result<(), Fault> {
+        let document = &self.document;
+        let digests: serde_json::Map<String, serde_json::Value> =
+            document.images.iter().map(|image| (image.name.clone(), image.to.clone().into())).collect();
+        let path =
+            |file: &Option<PathBuf>| file.as_ref().map_or_else(String::new, |f| f.to_string_lossy().into_owned());
+        let pull_request = document.pull_request.as_ref().map_or_else(String::new, |pr| pr.number.to_string());
+        let mut files = StepFiles::open(&cx.environment)?;
+        files.outputs(&[
+            ("kind", document.kind.to_owned()),
+            ("revision", document.revision.clone()),
+            ("changed", document.changed.to_string()),
+            ("title", document.title.clone()),
+            ("branch", document.branch.clone()),
+            ("digests", serde_json::Value::Object(digests).to_string()),
+            ("body-file", path(&reports.body_file)),
+            ("diff-file", path(&reports.diff_file)),
+            ("pull-request", pull_request),
+        ])?;
+        files.summary(&document.body.clone().unwrap_or_else(|| body::refusal(document)))
+    }
+
+    fn table(&self) -> String {
+        let document = &self.document;
+        let heading = ["IMAGE", "FROM", "TO", "PINS", "PLATFORMS", "CHECKS"].map(str::to_owned).to_vec();
+        let row = |image: &ImageRow| {
+            let of_image: Vec<_> =
+                document.checks.iter().filter(|check| check.image.as_ref() == Some(&image.name)).collect();
+            let from = match image.from.as_slice() {
+                [] => "-".to_owned(),
+                [one] => short(one),
+                many => format!("{} digests", many.len()),
+            };
+            let to = image.to.as_deref().map_or_else(|| "?".to_owned(), short);
+            let platforms = if image.platforms.is_empty() { "?".to_owned() } else { plain(&image.platforms.join(",")) };
+            vec![image.name.clone(), from, to, image.pins.to_string(), platforms, tally(&of_image)]
+        };
+        let rows: Vec<_> = std::iter::once(heading).chain(document.images.iter().map(row)).collect();
+        let columns = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Left, Align::Left];
+        let mut text = format!("{}\n\n{}", plain(&document.title), aligned(&columns, &rows));
+        let labels: Vec<_> = document.images.iter().flat_map(label_rows).collect();
+        if !labels.is_empty() {
+            text.push('\n');
+            text.push_str(&aligned(&[Align::Left, Align::Left, Align::Left], &labels));
+        }
+        text
+    }
+
+    fn closing(&self, exit: Exit) -> String {
+        let document = &self.document;
+        let pins: usize = document.files.iter().map(|file| file.pins).sum();
+        let count = format!("{} in {}", number(pins, "pin"), number(document.files.len(), "file"));
+        match exit {
+            _ if document.applied => format!(
+                "\napplied: {count}; commit them with the message\n\n    {}\n\n    Repin-Set: {}",
+                plain(&document.title),
+                plain(&document.revision)
+            ),
+            Exit::Done if !document.changed => "\nnothing to do: every pin is at this revision already".to_owned(),
+            Exit::Done => format!("\ndry run: nothing was changed; --apply would change {count}"),
+            _ => "nothing was changed".to_owned(),
+        }
+    }
+}
+
+/// Prints checks that failed or warn; with `--verbose` the others too.
+pub(super) fn print_checks(checks: &[Check], config: &Config, output: &mut Output) {
+    if output.volume == Volume::Verbose {
+        let row = |check: &Check| {
+            let subject = [&check.image, &check.platform].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+            vec![check.status.as_str().to_owned(), check.code.to_string(), plain(&subject), plain(&check.detail)]
+        };
+        let rows: Vec<_> = checks.iter().map(row).collect();
+        output.print(format!("\n{}", aligned(&[Align::Left; 4], &rows)));
+    }
+    for check in checks {
+        match check.status {
+            Status::Fail => output.error_text(&display::problem(&display::failed(check, config), output.error_colour)),
+            Status::Warn => {
+                let image = check.image.as_deref().map_or_else(String::new, |image| format!("{image}: "));
+                output.error_text(&format!("warning[{}]: {image}{}\n", check.code, plain(&check.detail)));
+            }
+            Status::Pass | Status::Skip => {}
+        }
+    }
+}
+
+impl ImageRow {
+    fn fill(&mut self, facts: &ImageFacts, names: &[String]) {
+        self.to = Some(facts.digest.to_string());
+        self.platforms = facts.platforms.iter().map(|platform| platform.platform.to_string()).collect();
+        self.labels = labels::reported(facts, names);
+    }
+}
+
+impl FileRow {
+    fn of(change: &crate::plan::FileChange) -> Self {
+        Self {
+            path: change.path.to_string(),
+            pins: change.pins,
+            old_sha256: change.old_sha256.hex(),
+            new_sha256: change.new_sha256.hex(),
+        }
+    }
+}
+
+fn label_rows(image: &ImageRow) -> Vec<Vec<String>> {
+    let row = |(label, value): (&String, &Option<String>)| {
+        vec![image.name.clone(), plain(label), plain(value.as_deref().unwrap_or("(absent)"))]
+    };
+    image.labels.iter().map(row).collect()
+}
+
+fn tally(checks: &[&Check]) -> String {
+    let count = |status| checks.iter().filter(|check| check.status == status).count();
+    let words =
+        [(Status::Fail, "failed"), (Status::Warn, "warned"), (Status::Skip, "skipped"), (Status::Pass, "passed")];
+    let told = words.iter().map(|(status, word)| (count(*status), word)).filter(|(count, _)| *count > 0);
+    told.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+}
+
+fn short(digest: &str) -> String {
+    digest.trim_start_matches("sha256:").chars().take(12).collect()
+}
+
+fn number(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}

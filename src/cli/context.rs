@@ -1,0 +1,106 @@
+//! What a command needs: arguments, environment and configuration file, turned into values once.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    args::{Change, Cli, Global, strict_bool},
+    environment::Environment,
+    exit::Fault,
+    output::{Output, Volume},
+};
+use crate::{
+    config::{self, Config, FILE_NAME, Mapping, Problem},
+    source::Sources,
+};
+
+/// Everything around a command.
+pub(super) struct Context {
+    /// Where results and messages go.
+    pub(super) output: Output,
+    /// What surrounds the run.
+    pub(super) environment: Environment,
+    config: Option<PathBuf>,
+    flag_sources: Vec<Mapping>,
+    env_sources: Vec<Mapping>,
+}
+
+/// Whether a command may change anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Intent {
+    /// Nothing changes.
+    Show,
+    /// The work tree changes.
+    Apply,
+}
+
+impl Context {
+    /// Turns what was typed into what is meant.
+    pub(super) fn new(cli: &Cli, environment: Environment) -> Result<Self, Fault> {
+        let Global { config, source, format, color, quiet, verbose } = &cli.global;
+        let volume = match (quiet, verbose) {
+            (true, _) => Volume::Quiet,
+            (_, true) => Volume::Verbose,
+            _ => Volume::Normal,
+        };
+        let flag_sources = mappings(source.iter().map(String::as_str), environment.folder(), "--source")?;
+        let variable = match environment.filled("REPIN_SOURCES") {
+            Some(value) => value.to_str().ok_or_else(|| usage("REPIN_SOURCES is not UTF-8"))?,
+            None => "",
+        };
+        let lines = variable.lines().map(str::trim).filter(|line| !line.is_empty());
+        let env_sources = mappings(lines, environment.folder(), "REPIN_SOURCES")?;
+        let output = Output::new(*format, *color, volume, &environment);
+        Ok(Self { output, environment, config: config.clone(), flag_sources, env_sources })
+    }
+
+    /// Reads the configuration that was named, or the nearest one.
+    pub(super) fn load(&mut self) -> Result<Config, Fault> {
+        let folder = self.environment.folder();
+        let file = match &self.config {
+            Some(file) => folder.join(file),
+            None => config::find(folder).ok_or_else(|| no_config(folder))?,
+        };
+        let shown = file.strip_prefix(folder).map_or_else(|_| file.clone(), Path::to_owned);
+        let config = config::load(&file, &shown.to_string_lossy())?;
+        if let Ok(below) = config.root.strip_prefix(folder) {
+            self.output.folder = below.to_string_lossy().into_owned();
+            if !self.output.folder.is_empty() {
+                self.output.folder.push('/');
+            }
+        }
+        Ok(config)
+    }
+
+    /// Where images are read from.
+    pub(super) fn sources(&self, config: &Config) -> Sources {
+        Sources::new(vec![self.flag_sources.clone(), self.env_sources.clone(), config.sources.clone()])
+    }
+
+    /// Whether a command with these options may change anything; `REPIN_DRY_RUN` can only forbid.
+    pub(super) fn intent(&self, change: &Change) -> Result<Intent, Fault> {
+        let armed = change.apply || change.dry_run == Some(false);
+        let forbidden = change.dry_run == Some(true) || self.dry_run_forced()?;
+        Ok(if armed && !forbidden { Intent::Apply } else { Intent::Show })
+    }
+
+    /// Whether `REPIN_DRY_RUN` forbids every change.
+    pub(super) fn dry_run_forced(&self) -> Result<bool, Fault> {
+        let Some(value) = self.environment.variable("REPIN_DRY_RUN") else { return Ok(false) };
+        let strict = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(strict_bool);
+        strict.map_err(|why| usage(format!("REPIN_DRY_RUN is `{}`: {why}", value.to_string_lossy().escape_debug())))
+    }
+}
+
+/// A fault of how the program was called.
+pub(super) fn usage(message: impl Into<String>) -> Fault {
+    Fault::input(Problem::new("usage", message))
+}
+
+fn mappings<'t>(texts: impl Iterator<Item = &'t str>, folder: &Path, from: &str) -> Result<Vec<Mapping>, Fault> {
+    texts.map(|text| Mapping::parse(text, folder).map_err(|error| usage(format!("{from}: {error}")))).collect()
+}
+
+fn no_config(folder: &Path) -> Fault {
+    let message = format!("there is no {FILE_NAME} in {} or above", folder.display());
+    Fault::input(Problem::new("config", message).hint("change to the repository, or name the file with --config FILE"))
+}

@@ -1,0 +1,54 @@
+//! What surrounds a run: variables, folders, terminals. Read once, here and nowhere else.
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+/// The environment of one run.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    variables: HashMap<OsString, OsString>,
+    folder: PathBuf,
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+}
+
+impl Environment {
+    /// The environment of this process; an error if its current folder is gone.
+    pub fn of_process() -> std::io::Result<Self> {
+        Ok(Self {
+            variables: std::env::vars_os().collect(),
+            folder: std::env::current_dir()?,
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
+        })
+    }
+
+    /// A variable's value, if it is set; empty is set.
+    pub fn variable(&self, name: &str) -> Option<&OsString> {
+        self.variables.get(std::ffi::OsStr::new(name))
+    }
+
+    /// A variable's value, if it is set and not empty.
+    pub fn filled(&self, name: &str) -> Option<&OsString> {
+        self.variable(name).filter(|value| !value.is_empty())
+    }
+
+    /// The current folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether results go to a terminal.
+    pub fn stdout_is_terminal(&self) -> bool {
+        self.stdout_is_terminal
+    }
+
+    /// Whether messages go to a terminal.
+    pub fn stderr_is_terminal(&self) -> bool {
+        self.stderr_is_terminal
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line: arguments and environment in, output and an exit code out.
+//!
+//! The only part that reads the environment, prints, and knows terminals. A command gathers, decides, acts and reports;
+//! everything that it needs comes to it in a [`Context`].
+
+mod args;
+mod commands;
+mod context;
+mod display;
+mod environment;
+mod exit;
+mod github;
+mod output;
+mod progress;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+pub use environment::Environment;
+use exit::{Exit, Fault};
+use output::{Format, Output};
+
+use crate::config::Problem;
+use context::Context;
+
+/// Runs the program with its arguments (the first is its name).
+pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
+    // clap stops at the first wrong argument, so the format that its error is shown in is looked for beforehand.
+    let mut output = Output::early(&arguments, &environment);
+    let exit = match parse(arguments, &mut output) {
+        Ok(cli) => match Context::new(&cli, environment) {
+            Ok(mut context) => {
+                let exit = dispatch(cli.command, &mut context);
+                context.output.finish(exit)
+            }
+            Err(fault) => output.fault(&fault),
+        },
+        Err(exit) => exit,
+    };
+    ExitCode::from(exit.code())
+}
+
+fn dispatch(command: Command, context: &mut Context) -> Exit {
+    let result = match command {
+        Command::Scan => commands::scan::run(context),
+        Command::Check => commands::check::run(context),
+        Command::Promote(args) => commands::promote::run(args, context),
+        Command::Recover(args) => commands::recover::run(&args, context),
+        Command::Completions { shell } => commands::documents::completions(shell, context),
+        Command::Man => commands::documents::man(context),
+        Command::Schema => commands::documents::schema(context),
+    };
+    result.unwrap_or_else(|fault| context.output.fault(&fault))
+}
+
+fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        if !error.use_stderr() {
+            output.help(&error);
+            return Exit::Done;
+        }
+        if output.format == Format::Human {
+            output.usage(&error);
+            return Exit::Input;
+        }
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        output.fault(&Fault::input(Problem::new("usage", message).hint("see `repin --help`")))
+    })
+}
+
+/// The command line's own description, for completions and the manual page.
+fn command() -> clap::Command {
+    Cli::command()
+}

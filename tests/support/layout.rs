@@ -1,0 +1,176 @@
+//! A writer of OCI image layouts, as simple as can be: what other tools write is tested with those tools.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+/// One platform of an image.
+#[derive(Clone)]
+pub struct Platform {
+    /// `os/architecture`.
+    pub name: &'static str,
+    /// Labels of the config.
+    pub labels: BTreeMap<String, String>,
+    /// Files of the one layer: path and content.
+    pub files: Vec<(String, String)>,
+}
+
+/// A layout that images are written into.
+pub struct Layout {
+    folder: PathBuf,
+}
+
+/// A descriptor of bytes that were written.
+pub struct Written {
+    /// `sha256:…`.
+    pub digest: String,
+    descriptor: Value,
+}
+
+pub const REVISION_LABEL: &str = "org.opencontainers.image.revision";
+const OCI: &str = "application/vnd.oci.image";
+
+impl Platform {
+    /// A platform whose revision label is `revision`.
+    pub fn new(name: &'static str, revision: &str) -> Self {
+        let labels = BTreeMap::from([(REVISION_LABEL.to_owned(), revision.to_owned())]);
+        Self { name, labels, files: vec![("hello".to_owned(), format!("built from {revision}\n"))] }
+    }
+
+    /// The same with one more label.
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The same with these files.
+    pub fn files(mut self, files: &[(&str, &str)]) -> Self {
+        self.files = files.iter().map(|(path, content)| ((*path).to_owned(), (*content).to_owned())).collect();
+        self
+    }
+}
+
+impl Layout {
+    /// An empty layout in `folder`, or the one that is there.
+    pub fn at(folder: &Path) -> Self {
+        fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
+        fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        let layout = Self { folder: folder.to_owned() };
+        if !folder.join("index.json").exists() {
+            layout.write_index(&[]);
+        }
+        layout
+    }
+
+    /// Writes an image with a tag; more than one platform make an index. Returns its digest.
+    pub fn image(&self, tag: &str, platforms: &[Platform]) -> String {
+        let mut manifests: Vec<_> = platforms.iter().map(|platform| self.manifest(platform)).collect();
+        let top = match manifests.len() {
+            1 => manifests.remove(0),
+            _ => {
+                let entries = manifests.iter().zip(platforms).map(|(manifest, platform)| {
+                    let (os, architecture) = platform.name.split_once('/').unwrap();
+                    let mut entry = manifest.descriptor.clone();
+                    entry["platform"] = json!({"os": os, "architecture": architecture});
+                    entry
+                });
+                self.index(entries.collect())
+            }
+        };
+        self.tag(tag, &top);
+        top.digest
+    }
+
+    /// Writes one platform's layer, config and manifest.
+    pub fn manifest(&self, platform: &Platform) -> Written {
+        let (os, architecture) = platform.name.split_once('/').unwrap();
+        let layer = self.blob(&format!("{OCI}.layer.v1.tar"), &tar(&platform.files));
+        let config = json!({
+            "architecture": architecture, "os": os, "created": "2026-01-02T03:04:05Z",
+            "config": {"Labels": platform.labels, "User": "1001"},
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
+        });
+        let config = self.json(&format!("{OCI}.config.v1+json"), &config);
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": format!("{OCI}.manifest.v1+json"),
+            "config": config.descriptor, "layers": [layer.descriptor],
+        });
+        self.json(&format!("{OCI}.manifest.v1+json"), &manifest)
+    }
+
+    /// Writes an index of these entries.
+    pub fn index(&self, entries: Vec<Value>) -> Written {
+        let media_type = format!("{OCI}.index.v1+json");
+        let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
+        self.json(&media_type, &index)
+    }
+
+    /// Writes a JSON blob.
+    pub fn json(&self, media_type: &str, value: &Value) -> Written {
+        self.blob(media_type, value.to_string().as_bytes())
+    }
+
+    /// Writes a blob.
+    pub fn blob(&self, media_type: &str, bytes: &[u8]) -> Written {
+        let digest = repin::image::Digest::of(bytes);
+        fs::write(self.folder.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+        let digest = digest.to_string();
+        let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
+        Written { digest, descriptor }
+    }
+
+    /// Gives what was written a tag, beside any that it has.
+    pub fn tag(&self, tag: &str, written: &Written) {
+        let mut entry = written.descriptor.clone();
+        entry["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
+        let mut entries = self.entries();
+        entries.push(entry);
+        self.write_index(&entries);
+    }
+
+    /// Takes every entry with this tag away.
+    pub fn untag(&self, tag: &str) {
+        let mut entries = self.entries();
+        entries.retain(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] != tag);
+        self.write_index(&entries);
+    }
+
+    /// Where a blob lies.
+    pub fn blob_path(&self, digest: &str) -> PathBuf {
+        self.folder.join("blobs/sha256").join(digest.trim_start_matches("sha256:"))
+    }
+
+    fn entries(&self) -> Vec<Value> {
+        let index: Value = serde_json::from_slice(&fs::read(self.folder.join("index.json")).unwrap()).unwrap();
+        index["manifests"].as_array().unwrap().clone()
+    }
+
+    fn write_index(&self, entries: &[Value]) {
+        let index = json!({"schemaVersion": 2, "manifests": entries});
+        fs::write(self.folder.join("index.json"), index.to_string()).unwrap();
+    }
+}
+
+impl Written {
+    /// The descriptor, for an index or a manifest that names it.
+    pub fn descriptor(&self) -> Value {
+        self.descriptor.clone()
+    }
+}
+
+/// An uncompressed layer with these files, the same bytes each time.
+fn tar(files: &[(String, String)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        builder.append_data(&mut header, path, content.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}

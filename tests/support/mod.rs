@@ -1,0 +1,5 @@
+//! What the whole-program tests are told with.
+#![allow(dead_code)]
+
+pub mod layout;
+pub mod world;

@@ -1,0 +1,221 @@
+//! A scratch repository with images, workflows and a configuration, and runs of the built program in it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+use super::layout::{Layout, Platform};
+
+pub const REV_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub const REV_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+pub const REV_C: &str = "cccccccccccccccccccccccccccccccccccccccc";
+
+pub const CONFIG: &str = "version: 1
+name: test images
+files: ['.github/workflows/*.yml']
+sources: { ghcr.io/acme: oci:images }
+images:
+  review: { repository: ghcr.io/acme/review, pins: 3 }
+  fix: { repository: ghcr.io/acme/fix, pins: 2 }
+  base: { repository: ghcr.io/acme/base, pins: 0 }
+report: { labels: [dev.acme.version] }
+";
+
+/// Three images (`review` for two platforms, three pins; `fix`, two pins; `base`, none), built at A and B, pinned at A.
+pub struct World {
+    dir: tempfile::TempDir,
+    pub digests: BTreeMap<(String, &'static str), String>,
+}
+
+/// What a run printed, and how it ended.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn world() -> World {
+    let mut world = World { dir: tempfile::tempdir().unwrap(), digests: BTreeMap::new() };
+    world.write("repin.yaml", CONFIG);
+    for revision in [REV_A, REV_B] {
+        world.build(revision);
+    }
+    world.pin(REV_A);
+    world
+}
+
+impl World {
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root().join(path)
+    }
+
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        fs::write(self.path(path), text).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    /// Replaces text in a file; it has to be there.
+    pub fn replace(&self, path: &str, from: &str, to: &str) {
+        let text = self.read(path);
+        assert!(text.contains(from), "{path} holds no {from}: {text}");
+        self.write(path, text.replace(from, to));
+    }
+
+    pub fn layout(&self, image: &str) -> Layout {
+        Layout::at(&self.path("images").join(image))
+    }
+
+    /// Builds the whole set at a revision, as it should be.
+    pub fn build(&mut self, revision: &'static str) {
+        for image in ["review", "fix", "base"] {
+            let names: &[&'static str] =
+                if image == "review" { &["linux/amd64", "linux/arm64"] } else { &["linux/amd64"] };
+            let version = format!("1.{}", &revision[..1]);
+            let platform = |name: &&'static str| Platform::new(name, revision).label("dev.acme.version", &version);
+            let platforms: Vec<_> = names.iter().map(platform).collect();
+            self.rebuild(image, revision, &platforms);
+        }
+    }
+
+    /// Builds one image anew, with these platforms.
+    pub fn rebuild(&mut self, image: &str, revision: &'static str, platforms: &[Platform]) {
+        let layout = self.layout(image);
+        layout.untag(revision);
+        let digest = layout.image(revision, platforms);
+        self.digests.insert((image.to_owned(), revision), digest);
+    }
+
+    pub fn digest(&self, image: &str, revision: &'static str) -> &str {
+        &self.digests[&(image.to_owned(), revision)]
+    }
+
+    /// Writes the workflow files with every pin at a revision.
+    pub fn pin(&self, revision: &'static str) {
+        let (review, fix) = (self.digest("review", revision), self.digest("fix", revision));
+        self.write(
+            ".github/workflows/a.yml",
+            format!("# ghcr.io/acme/review@sha256:<digest>\na: ghcr.io/acme/review@{review}\r\nb: 'ghcr.io/acme/review:{revision}@{review}'\n"),
+        );
+        self.write(
+            ".github/workflows/b.yml",
+            format!("x: [docker://ghcr.io/acme/fix@{fix},ghcr.io/acme/review@{review}]\ny: ghcr.io/acme/fix-extra@{fix}\n# ghcr.io/acme/fix@{fix}"),
+        );
+        self.write(".github/workflows/none.yml", "on: push\n");
+    }
+
+    /// Runs the program in the root, with nothing of the caller's environment but PATH.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        self.run_in(self.root(), args, &[])
+    }
+
+    pub fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
+        self.run_in(self.root(), args, env)
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
+        command.args(args).current_dir(self.root()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.root().join("no-home"));
+        command
+    }
+
+    pub fn run_in(&self, folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Ran {
+        let output = self.command(args).current_dir(folder).envs(env.iter().copied()).output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Every file under the root but images: content, inode, mode and time of change.
+    pub fn snapshot(&self) -> BTreeMap<PathBuf, (String, u64, u32, i64)> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![self.root().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let metadata = fs::symlink_metadata(&path).unwrap();
+                if metadata.is_dir() {
+                    if !path.ends_with("images") {
+                        folders.push(path);
+                    }
+                } else {
+                    let content = if metadata.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+                    files.insert(
+                        path,
+                        (
+                            String::from_utf8_lossy(&content).into_owned(),
+                            metadata.ino(),
+                            metadata.mode(),
+                            metadata.mtime_nsec(),
+                        ),
+                    );
+                }
+            }
+        }
+        files
+    }
+
+    /// Runs a promote to B as JSON that has to be refused with these codes and this exit, changing nothing.
+    pub fn refuses(&self, args: &[&str], exit: i32, codes: &[&str]) -> Value {
+        let before = self.snapshot();
+        let mut all = vec!["promote", "--revision", REV_B, "--apply", "--format", "json"];
+        all.extend(args);
+        let ran = self.run(&all);
+        assert_eq!(ran.code, exit, "{}{}", ran.stdout, ran.stderr);
+        let mut after = self.snapshot();
+        after.retain(|path, _| !path.starts_with(self.path(".repin")));
+        let mut before = before;
+        before.retain(|path, _| !path.starts_with(self.path(".repin")));
+        assert_eq!(before, after, "something was changed");
+        let document = ran.json();
+        assert_eq!(document["approved"], false, "{document}");
+        assert_eq!(failed(&document), codes, "{document}");
+        document
+    }
+}
+
+/// The codes of the checks that failed, each once, in their order.
+pub fn failed(document: &Value) -> Vec<String> {
+    let mut codes = Vec::new();
+    for check in document["checks"].as_array().unwrap() {
+        let code = check["code"].as_str().unwrap().to_owned();
+        if check["status"] == "fail" && !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
+    codes
+}
+
+/// The details of the checks with this code and status.
+pub fn details(document: &Value, code: &str, status: &str) -> Vec<String> {
+    let checks = document["checks"].as_array().unwrap().iter();
+    let these = checks.filter(|check| check["code"] == code && check["status"] == status);
+    these.map(|check| check["detail"].as_str().unwrap().to_owned()).collect()
+}
+
+impl Ran {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr))
+    }
+
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+}
