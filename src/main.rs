@@ -7,9 +7,6 @@ use repin::cli::{self, Environment};
 fn main() -> ExitCode {
     match Environment::of_process() {
         Ok(environment) => cli::run(std::env::args_os().collect(), environment),
-        Err(error) => {
-            eprintln!("error: can't tell the current folder: {error}");
-            ExitCode::from(3)
-        }
+        Err(error) => cli::no_folder(&error),
     }
 }

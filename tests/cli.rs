@@ -155,7 +155,7 @@ fn an_unreadable_file_is_named() {
     fs::create_dir(world.path(".github/workflows/none.yml")).unwrap();
     // A folder that is called like a file is no file.
     world.run(&["check"]).exits(0);
-    fs::set_permissions(world.path(".github/workflows/b.yml"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(world.path(".github/workflows/b.yml"), fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(world.path(".github/workflows/b.yml")).is_err() {
         let ran = world.run(&["check"]).exits(3);
         assert!(ran.stderr.contains(".github/workflows/b.yml"), "{}", ran.stderr);

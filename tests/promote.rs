@@ -292,7 +292,7 @@ fn a_layout_that_does_not_verify_is_unavailable() {
     let fix = world.digest("fix", REV_B).to_owned();
     let blob = world.layout("fix").blob_path(&fix);
     let good = fs::read(&blob).unwrap();
-    for bad in [&good[..good.len() - 1], &[&good[..good.len() - 1], b" "].concat(), b"", &[b' '; 5_000_000]] {
+    for bad in [&good[..good.len() - 1], &[&good[..good.len() - 1], b" "].concat(), b"", &vec![b' '; 5_000_000]] {
         fs::write(&blob, bad).unwrap();
         let document = world.refuses(&[], 3, &[]);
         assert_eq!(document["error"]["code"], "unavailable", "{document}");
@@ -344,13 +344,13 @@ fn what_two_readers_could_understand_differently_is_refused() {
     let mut lies = both.clone();
     lies["mediaType"] = json!("application/vnd.docker.distribution.manifest.v2+json");
     cases.push(("application/vnd.oci.image.manifest.v1+json", lies));
-    let nested = layout.index(vec![layout.index(vec![manifest.descriptor()]).descriptor()]);
+    let nested = layout.index(&[layout.index(&[manifest.descriptor()]).descriptor()]);
     let nested = serde_json::from_slice(&fs::read(layout.blob_path(&nested.digest)).unwrap()).unwrap();
     cases.push(("application/vnd.oci.image.index.v1+json", nested));
     let mut attestation = manifest.descriptor();
     attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
     attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
-    let empty = layout.index(vec![attestation]);
+    let empty = layout.index(&[attestation]);
     let empty = serde_json::from_slice(&fs::read(layout.blob_path(&empty.digest)).unwrap()).unwrap();
     cases.push(("application/vnd.oci.image.index.v1+json", empty));
     for (media_type, value) in cases {
@@ -371,11 +371,11 @@ fn attestations_are_left_out_but_other_unknown_platforms_are_not() {
     let mut entry = other.descriptor();
     entry["platform"] = json!({"os": "unknown", "architecture": "unknown"});
     layout.untag(REV_B);
-    layout.tag(REV_B, &layout.index(vec![real.descriptor(), entry.clone()]));
+    layout.tag(REV_B, &layout.index(&[real.descriptor(), entry.clone()]));
     world.refuses(&[], 1, &["revision_label"]);
     entry["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
     layout.untag(REV_B);
-    layout.tag(REV_B, &layout.index(vec![real.descriptor(), entry]));
+    layout.tag(REV_B, &layout.index(&[real.descriptor(), entry]));
     let document = world.run(&["promote", "--revision", REV_B, "--format", "json"]).exits(0).json();
     assert_eq!(document["images"][1]["platforms"], json!(["linux/amd64"]));
 }

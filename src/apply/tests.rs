@@ -134,7 +134,7 @@ fn owner_and_attributes_stay() {
     let after = fs::metadata(world.path(0)).unwrap();
     assert_eq!((after.uid(), after.gid(), after.mode() & 0o7777), (before.uid(), before.gid(), 0o640));
     let get = |name: &str| {
-        let mut value = vec![0; 100];
+        let mut value = [0; 100];
         let length = rustix::fs::getxattr(world.path(0), name, &mut value[..]).unwrap();
         value[..length].to_vec()
     };

@@ -1,5 +1,7 @@
 //! What a scan of the files has to show: counts, well-formed digests, files that can be changed, agreement.
 
+use std::fmt::Write as _;
+
 use super::{Check, Code, FilePlace, Status};
 use crate::{
     config::{Config, Image},
@@ -92,7 +94,7 @@ fn place_of(pin: &Located<Pin>) -> FilePlace {
 fn listed(places: &[FilePlace]) -> String {
     let mut text = places.iter().take(LISTED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if places.len() > LISTED {
-        text.push_str(&format!(" and {} more", places.len() - LISTED));
+        let _ = write!(text, " and {} more", places.len() - LISTED);
     }
     text
 }

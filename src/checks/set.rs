@@ -29,8 +29,11 @@ pub struct Resolution {
     /// What the tag names; `None`: there is no such tag.
     pub found: Result<Option<ImageFacts>, Error>,
     /// For each pinned digest that would go: its platforms; `None` where one request can't tell.
-    pub old_platforms: Vec<(Digest, Result<Option<Vec<Platform>>, Error>)>,
+    pub old_platforms: Vec<(Digest, OldPlatforms)>,
 }
+
+/// The platforms of a digest that would go.
+type OldPlatforms = Result<Option<Vec<Platform>>, Error>;
 
 /// The checks of one image, and the error that left it unjudged.
 pub fn resolved(

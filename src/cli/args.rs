@@ -37,7 +37,7 @@ pub(super) struct Global {
     /// How results are printed: human, json, or github (annotations, outputs and summary of GitHub Actions)
     #[arg(long, global = true, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
     pub(super) format: super::output::Format,
-    /// When to use colour: always, never, or auto (at a terminal, unless NO_COLOR is set)
+    /// When to use colour: always, never, or auto (at a terminal, unless `NO_COLOR` is set)
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub(super) color: When,
     /// Print results and errors only
@@ -51,7 +51,7 @@ pub(super) struct Global {
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum When {
-    /// At a terminal, unless NO_COLOR is set.
+    /// At a terminal, unless `NO_COLOR` is set.
     Auto,
     /// Always.
     Always,

@@ -1,5 +1,7 @@
 //! Problems as people meet them: what, where with the line and a caret, why, what to do.
 
+use std::fmt::Write as _;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::{
@@ -36,7 +38,8 @@ pub(super) fn failed(check: &Check, config: &Config) -> Problem {
     let mut problem = Problem::new(check.code.as_str(), subject(check) + &check.detail);
     let image = check.image.as_deref().and_then(|name| config.image(name));
     if let (Code::PIN_COUNT, Some(image)) = (check.code, image) {
-        problem.message = check.detail.split(": ").next().unwrap_or_default().to_owned();
+        // What follows the colon lists the places, which stand in the notes.
+        check.detail.split(": ").next().unwrap_or_default().clone_into(&mut problem.message);
         problem.place = Some(config.place(image.pins_at, "declared here"));
         problem.notes = check.places.iter().map(|place| format!("found: {place}")).collect();
         problem.hint = Some(if check.places.len() < image.pins {
@@ -91,7 +94,7 @@ pub(super) fn diff(diff: &[u8]) -> Vec<u8> {
         };
         let reset = if colour.is_empty() { "" } else { "\u{1b}[0m" };
         let harmless = line.replace('\t', "    ");
-        out.push_str(&format!("{colour}{}{reset}\n", plain(&harmless)));
+        let _ = writeln!(out, "{colour}{}{reset}", plain(&harmless));
     }
     out.into_bytes()
 }

@@ -11,6 +11,8 @@ use crate::report::annotations;
 /// The largest summary that is shown, in bytes (GitHub Actions, "Adding a job summary": 1 MiB a step).
 const SUMMARY_MAX: u64 = 1024 * 1024;
 
+const NOTICE: &str = "\n\n> The rest does not fit into a step's summary.\n";
+
 /// The files, opened before anything changes so that a wrong path stops the run in time.
 pub(super) struct StepFiles {
     output: Option<File>,
@@ -48,7 +50,6 @@ impl StepFiles {
     pub(super) fn summary(&mut self, text: &str) -> Result<(), Fault> {
         let Some(file) = &mut self.summary else { return Ok(()) };
         let fail = |error: std::io::Error| Fault::io(format!("can't write to GITHUB_STEP_SUMMARY: {error}"));
-        const NOTICE: &str = "\n\n> The rest does not fit into a step's summary.\n";
         let spare = SUMMARY_MAX.saturating_sub(file.metadata().map_err(fail)?.len() + NOTICE.len() as u64 + 1);
         let mut end = text.len().min(usize::try_from(spare).unwrap_or(usize::MAX));
         while !text.is_char_boundary(end) {

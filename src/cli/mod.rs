@@ -42,11 +42,19 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
     ExitCode::from(exit.code())
 }
 
+/// Ends a run that has no current folder to begin in.
+pub fn no_folder(error: &std::io::Error) -> ExitCode {
+    use std::io::Write;
+    // Nobody is left to tell when standard error is gone too.
+    let _ = writeln!(std::io::stderr(), "error: can't tell the current folder: {error}");
+    ExitCode::from(Exit::Unavailable.code())
+}
+
 fn dispatch(command: Command, context: &mut Context) -> Exit {
     let result = match command {
         Command::Scan => commands::scan::run(context),
         Command::Check => commands::check::run(context),
-        Command::Promote(args) => commands::promote::run(args, context),
+        Command::Promote(args) => commands::promote::run(&args, context),
         Command::Recover(args) => commands::recover::run(&args, context),
         Command::Completions { shell } => commands::documents::completions(shell, context),
         Command::Man => commands::documents::man(context),

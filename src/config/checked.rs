@@ -106,15 +106,14 @@ pub struct Naming {
 }
 
 /// Reads a configuration from its text; every problem that can be found is in the error.
-pub fn parse(source: SourceText, root: &Path) -> Result<Config, Vec<Problem>> {
+pub fn parse(source: &SourceText, root: &Path) -> Result<Config, Vec<Problem>> {
     let gather = Gather::new(source.clone(), "config");
-    let config = match gather.tree() {
-        Some(tree) => gather.map(&tree).and_then(|fields| whole(&gather, &fields, &source, root)),
-        None => {
-            gather.report(Span { start: 0, end: 0 }, "the configuration is empty");
-            None
-        }
-    };
+    let tree = gather.tree();
+    if tree.is_none() {
+        gather.report(Span { start: 0, end: 0 }, "the configuration is empty, or can't be read any further");
+    }
+    let fields = tree.as_ref().and_then(|tree| gather.map(tree));
+    let config = fields.and_then(|fields| whole(&gather, &fields, source, root));
     let problems = gather.into_problems();
     match config {
         Some(config) if problems.is_empty() => Ok(config),

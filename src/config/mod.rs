@@ -50,5 +50,5 @@ pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Problem>> {
     })?;
     let absolute = std::path::absolute(file).map_err(|e| fail(format!("can't tell where {shown} is: {e}")))?;
     let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-    parse(SourceText { name: shown.to_owned(), text: text.into() }, &root)
+    parse(&SourceText { name: shown.to_owned(), text: text.into() }, &root)
 }

@@ -181,7 +181,6 @@ impl<'n> Fields<'n> {
     }
 
     /// The value of `key`, read, `Some(None)` if the key is absent. `None` only after a report.
-    #[expect(clippy::option_option, reason = "the outer option is the reader's convention: None was reported")]
     pub fn optional<T>(&self, key: &'static str, read: impl FnOnce(&'n Node) -> Option<T>) -> Option<Option<T>> {
         self.get(key).map_or(Some(None), |node| read(node).map(Some))
     }

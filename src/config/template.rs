@@ -108,7 +108,8 @@ pub fn check_branch(name: &str) -> Result<(), TemplateError> {
     if name.contains(|c: char| c.is_control() || " ~^:?*[\\".contains(c)) {
         return wrong("a space, a control character or one of ~ ^ : ? * [ \\");
     }
-    let component = |c: &str| c.is_empty() || c.starts_with('.') || c.ends_with(".lock");
+    // Git compares `.lock` with its case.
+    let component = |c: &str| c.is_empty() || c.starts_with('.') || c.strip_suffix(".lock").is_some();
     if name.split('/').any(component) || name.ends_with('.') {
         return wrong("an empty part, or one that begins with `.` or ends with `.lock` or `.`");
     }

@@ -4,6 +4,8 @@
 //! Refused here, with their places: syntax errors, duplicate keys, keys that are no scalars, anchors, aliases, tags,
 //! directives, a second document, and nesting that no configuration needs.
 
+use std::collections::HashMap;
+
 use granit_parser::{Event, Parser, ScalarStyle};
 
 use super::problem::Span;
@@ -84,7 +86,15 @@ fn range(span: &granit_parser::Span, text: &str) -> Span {
 /// A collection whose end has not been seen.
 enum Open {
     List(usize, Vec<Node>),
-    Map(usize, Vec<(Key, Node)>, Option<Key>),
+    Map(usize, Mapping),
+}
+
+/// A mapping as it is read: its entries, where each key stands first, and the key whose value comes next.
+#[derive(Default)]
+struct Mapping {
+    entries: Vec<(Key, Node)>,
+    first: HashMap<String, Span>,
+    pending: Option<Key>,
 }
 
 struct Builder<'t> {
@@ -123,7 +133,7 @@ impl Builder<'_> {
                 self.node(Node { span, value });
             }
             Event::SequenceStart(..) => self.open.push(Open::List(span.start, Vec::new())),
-            Event::MappingStart(..) => self.open.push(Open::Map(span.start, Vec::new(), None)),
+            Event::MappingStart(..) => self.open.push(Open::Map(span.start, Mapping::default())),
             Event::SequenceEnd | Event::MappingEnd => self.close(span),
             _ => {}
         }
@@ -132,7 +142,7 @@ impl Builder<'_> {
     fn close(&mut self, span: Span) {
         let (start, value) = match self.open.pop() {
             Some(Open::List(start, items)) => (start, Value::List(items)),
-            Some(Open::Map(start, entries, _)) => (start, Value::Map(entries)),
+            Some(Open::Map(start, mapping)) => (start, Value::Map(mapping.entries)),
             None => return,
         };
         // The end event of a block collection lies behind the blank lines that follow it.
@@ -146,26 +156,32 @@ impl Builder<'_> {
                 self.root.get_or_insert(node);
             }
             Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map(_, entries, pending)) => match pending.take() {
-                Some(key) => {
-                    let first = entries.iter().find(|(other, _)| other.text == key.text).map(|(other, _)| other.span);
-                    let fault = first.map(|first| (key.span, first));
-                    let text = key.text.clone();
-                    entries.push((key, node));
-                    if let Some((span, first)) = fault {
-                        let line = memchr::memchr_iter(b'\n', &self.text.as_bytes()[..first.start]).count() + 1;
-                        self.fault(span, format!("the key `{text}` is there twice: first in line {line}"));
-                    }
+            Some(Open::Map(_, mapping)) => {
+                if let Some((span, message)) = mapping.take(node, self.text) {
+                    self.fault(span, message);
                 }
-                None => match node.value {
-                    Value::Scalar { text, .. } => *pending = Some(Key { span: node.span, text }),
-                    _ => {
-                        *pending = Some(Key { span: node.span, text: String::new() });
-                        self.fault(node.span, "a key must be a plain word");
-                    }
-                },
-            },
+            }
         }
+    }
+}
+
+impl Mapping {
+    /// Takes the next key or value; what is wrong with it is returned.
+    fn take(&mut self, node: Node, text: &str) -> Option<(Span, String)> {
+        let span = node.span;
+        if let Some(key) = self.pending.take() {
+            let place = key.span;
+            let twin = self.first.insert(key.text.clone(), place);
+            let name = key.text.clone();
+            self.entries.push((key, node));
+            let first = twin?;
+            let line = memchr::memchr_iter(b'\n', &text.as_bytes()[..first.start]).count() + 1;
+            return Some((place, format!("the key `{name}` is there twice: first in line {line}")));
+        }
+        let word = if let Value::Scalar { text, .. } = node.value { Some(text) } else { None };
+        let fault = word.is_none().then(|| (span, "a key must be a plain word".to_owned()));
+        self.pending = Some(Key { span, text: word.unwrap_or_default() });
+        fault
     }
 }
 
@@ -229,7 +245,7 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error_and_not_a_crash() {
         assert_eq!(faults(&"[".repeat(100_000)).len(), 1);
-        assert_eq!(faults(&(0..10_000).map(|n| format!("{}a:\n", " ".repeat(n))).collect::<String>()).len(), 1);
+        assert_eq!(faults(&(0..10_000).map(|n| " ".repeat(n) + "a:\n").collect::<String>()).len(), 1);
     }
 
     #[test]

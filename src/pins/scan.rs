@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     io::{self, Read},
+    ops::Range,
 };
 
 use crate::{
@@ -76,27 +77,25 @@ impl Finder {
 
     /// Scans a whole file in memory.
     pub fn scan(&self, content: &[u8]) -> Scan {
-        let mut scan = Scan::default();
-        let mut lines = Lines::default();
-        self.window(&Window { bytes: content, base: 0 }, 0..content.len(), &mut lines, &mut scan);
-        scan
+        let mut so_far = SoFar::default();
+        self.window(&Window { bytes: content, base: 0 }, 0..content.len(), &mut so_far);
+        so_far.scan
     }
 
     /// Scans a file as it is read; holds a chunk of it at a time, in `buffer`, which can be used again.
     pub fn scan_reader(&self, mut reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Scan> {
-        let mut scan = Scan::default();
-        let mut lines = Lines::default();
+        let mut so_far = SoFar::default();
         let (mut base, mut reached) = (0, 0);
         buffer.clear();
         loop {
             let read = reader.by_ref().take(CHUNK as u64).read_to_end(buffer)?;
             let end = if read == 0 { buffer.len() } else { buffer.len().saturating_sub(FORWARD).max(reached) };
-            self.window(&Window { bytes: buffer, base }, reached..end, &mut lines, &mut scan);
+            self.window(&Window { bytes: buffer, base }, reached..end, &mut so_far);
             if read == 0 {
-                return Ok(scan);
+                return Ok(so_far.scan);
             }
             let drop = end.saturating_sub(BACK);
-            lines.pass(&buffer[..drop], base);
+            so_far.lines.pass(&buffer[..drop], base);
             buffer.drain(..drop);
             base += drop;
             reached = end - drop;
@@ -104,11 +103,12 @@ impl Finder {
     }
 
     /// Looks at every `@` in `range` of the window.
-    fn window(&self, window: &Window<'_>, range: std::ops::Range<usize>, lines: &mut Lines, scan: &mut Scan) {
+    fn window(&self, window: &Window<'_>, range: Range<usize>, so_far: &mut SoFar) {
         let start = range.start;
         for at in memchr::memchr_iter(b'@', &window.bytes[range]) {
             if let Some(hit) = self.hit(window.bytes, start + at) {
-                let (line, column) = lines.place(window, hit.start);
+                let scan = &mut so_far.scan;
+                let (line, column) = so_far.lines.place(window, hit.start);
                 match hit.what {
                     What::Pin(tag, digest) => scan.pins.push(Pin {
                         image: hit.image,
@@ -195,6 +195,13 @@ fn excerpt(bytes: &[u8]) -> String {
 struct Window<'b> {
     bytes: &'b [u8],
     base: usize,
+}
+
+/// What was found in the part of a file that was looked at.
+#[derive(Default)]
+struct SoFar {
+    lines: Lines,
+    scan: Scan,
 }
 
 /// Counts lines up to a place that only moves forward.

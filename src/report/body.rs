@@ -3,6 +3,8 @@
 //! Values are escaped as they are printed, so that a label can't mention, link or break a table; `|safe` opts out and
 //! `|code` makes a code span. The variables are the fields of `repin.plan/1` (without `body`).
 
+use std::fmt::Write as _;
+
 use minijinja::{
     AutoEscape, Environment, Output, State, UndefinedBehavior, Value,
     value::{Serde, ValueKind},
@@ -52,12 +54,12 @@ pub fn render(document: &PlanDocument, template: Option<&str>) -> Result<String,
 pub fn refusal(document: &PlanDocument) -> String {
     let mut text = format!("## {}\n\nRefused; nothing was changed.\n", markdown::inline(&document.title));
     if let Some(error) = &document.error {
-        text.push_str(&format!("\n- {}: {}\n", markdown::code(&error.code), markdown::code(&error.message)));
+        let _ = write!(text, "\n- {}: {}\n", markdown::code(&error.code), markdown::code(&error.message));
     }
     for check in document.checks.iter().filter(|check| check.status == Status::Fail) {
         let subject = [&check.image, &check.platform].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
         let (code, detail) = (markdown::code(check.code.as_str()), markdown::code(&check.detail));
-        text.push_str(&format!("- {code} {}: {detail}\n", markdown::inline(&subject)));
+        let _ = writeln!(text, "- {code} {}: {detail}", markdown::inline(&subject));
     }
     text
 }
@@ -75,7 +77,7 @@ pub fn marker(document: &PlanDocument) -> String {
 fn assemble(text: &str, notices: &[&str], marker: &str) -> String {
     let mut body = text.trim_end().to_owned();
     if !notices.is_empty() {
-        body.push_str(&format!("\n\n> Left out, because a pull request's text is limited: {}.", notices.join(", ")));
+        let _ = write!(body, "\n\n> Left out, because a pull request's text is limited: {}.", notices.join(", "));
     }
     format!("{body}\n\n{marker}\n")
 }
@@ -135,6 +137,7 @@ fn escaped(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn wrong(error: minijinja::Error) -> TemplateError {
     TemplateError { message: error.to_string(), line: error.line() }
 }

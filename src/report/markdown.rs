@@ -48,7 +48,7 @@ mod tests {
             inline("@acme/team #12 <b> [x](http://y)"),
             "@\u{200b}acme/team #\u{200b}12 \\<b\\> \\[x\\](http:\u{200b}//y)"
         );
-        assert_eq!(inline("a\nb\u{202e}"), "a\\\\u{a}b\\\\u{202e}".replace("\\\\", "\\\\"));
+        assert_eq!(inline("a\nb\u{202e}"), "a\\\\u{a}b\\\\u{202e}");
     }
 
     #[test]

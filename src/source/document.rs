@@ -134,7 +134,7 @@ const DOCUMENT_KEYS: [&str; 8] =
     ["schemaVersion", "mediaType", "config", "layers", "manifests", "subject", "annotations", "fsLayers"];
 
 /// Verifies and reads a manifest or an index.
-pub fn manifest(raw: Raw, want: &Want, expected: Option<&str>, what: &str) -> Result<Verified<Manifest>, Error> {
+pub fn manifest(raw: &Raw, want: &Want, expected: Option<&str>, what: &str) -> Result<Verified<Manifest>, Error> {
     let unavailable = |why: String| Error::unavailable(what, why);
     let ambiguous = |why: String| Error::new(ErrorKind::Ambiguous, what, why);
     let size = raw.bytes.len() as u64;
@@ -295,7 +295,7 @@ fn safe(text: &str) -> String {
 
 /// A key that equals a known one but for its case: some readers take it for the known one.
 fn twin_key(bytes: &[u8], known: &[&str]) -> Option<String> {
-    let keys: BTreeMap<String, serde::de::IgnoredAny> = serde_json::from_slice(bytes).ok()?;
+    let keys: BTreeMap<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
     keys.into_keys().find(|key| known.iter().any(|known| key.eq_ignore_ascii_case(known) && key != known))
 }
 

@@ -103,7 +103,7 @@ impl Source {
                 blocking(&what, move || layout.manifest(&want)).await?
             }
         };
-        raw.map(|raw| document::manifest(raw, want, expected, &what)).transpose()
+        raw.map(|raw| document::manifest(&raw, want, expected, &what)).transpose()
     }
 
     /// The config that a manifest names, verified.

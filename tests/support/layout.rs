@@ -69,17 +69,16 @@ impl Layout {
     /// Writes an image with a tag; more than one platform make an index. Returns its digest.
     pub fn image(&self, tag: &str, platforms: &[Platform]) -> String {
         let mut manifests: Vec<_> = platforms.iter().map(|platform| self.manifest(platform)).collect();
-        let top = match manifests.len() {
-            1 => manifests.remove(0),
-            _ => {
-                let entries = manifests.iter().zip(platforms).map(|(manifest, platform)| {
-                    let (os, architecture) = platform.name.split_once('/').unwrap();
-                    let mut entry = manifest.descriptor.clone();
-                    entry["platform"] = json!({"os": os, "architecture": architecture});
-                    entry
-                });
-                self.index(entries.collect())
-            }
+        let top = if manifests.len() == 1 {
+            manifests.remove(0)
+        } else {
+            let entries = manifests.iter().zip(platforms).map(|(manifest, platform)| {
+                let (os, architecture) = platform.name.split_once('/').unwrap();
+                let mut entry = manifest.descriptor.clone();
+                entry["platform"] = json!({"os": os, "architecture": architecture});
+                entry
+            });
+            self.index(&entries.collect::<Vec<_>>())
         };
         self.tag(tag, &top);
         top.digest
@@ -103,7 +102,7 @@ impl Layout {
     }
 
     /// Writes an index of these entries.
-    pub fn index(&self, entries: Vec<Value>) -> Written {
+    pub fn index(&self, entries: &[Value]) -> Written {
         let media_type = format!("{OCI}.index.v1+json");
         let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
         self.json(&media_type, &index)

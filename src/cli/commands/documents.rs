@@ -7,6 +7,7 @@ use crate::cli::{
 
 const SCHEMA: &str = include_str!("../schema.json");
 
+#[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
 pub(in crate::cli) fn completions(shell: clap_complete::Shell, cx: &mut Context) -> Result<Exit, Fault> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut crate::cli::command(), "repin", &mut text);
@@ -29,6 +30,7 @@ pub(in crate::cli) fn man(cx: &mut Context) -> Result<Exit, Fault> {
     Ok(Exit::Done)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
 pub(in crate::cli) fn schema(cx: &mut Context) -> Result<Exit, Fault> {
     cx.output.print(SCHEMA);
     Ok(Exit::Done)

@@ -27,10 +27,10 @@ struct Request {
     intent: Intent,
 }
 
-pub(in crate::cli) fn run(args: args::Promote, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit, Fault> {
     let intent = cx.intent(&args.change)?;
     let config = cx.load()?;
-    let request = Request::new(&args, &config, intent)?;
+    let request = Request::new(args, &config, intent)?;
     set::refuse_unbuilt(&config)?;
     let reports = set::Reports::new(&args.change, &config, cx)?;
     let mut run = Run::new("promote", &config, &config.promote, &request.revision);

@@ -57,7 +57,9 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
             } else {
                 cx.output.print(format!("{}\n", told(recovery.state, dry_run)));
             }
-            files.iter().for_each(|file| cx.output.print(format!("  {}\n", plain(file))));
+            for file in &files {
+                cx.output.print(format!("  {}\n", plain(file)));
+            }
         }
     }
 }

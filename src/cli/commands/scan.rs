@@ -1,5 +1,7 @@
 //! `repin scan`: every pin, with its place. Only lists: what it finds is never a failure.
 
+use std::fmt::Write as _;
+
 use crate::{
     cli::{
         context::Context,
@@ -52,7 +54,7 @@ fn summary(config: &Config, found: &Found) -> String {
     let counts = images.map(|(at, image)| format!("{} {} of {}", image.name, found.pins_of(at).count(), image.pins));
     let mut text = format!("{} files, pins: {}", found.files, counts.collect::<Vec<_>>().join(", "));
     for (path, hazard) in &found.hazards {
-        text.push_str(&format!("\nwarning: {}: {hazard}", plain(&path.to_string())));
+        let _ = write!(text, "\nwarning: {}: {hazard}", plain(&path.to_string()));
     }
     text
 }

@@ -1,5 +1,7 @@
 //! What `promote` and `rollback` share: the run as it goes, and how it is reported.
 
+mod show;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -7,16 +9,16 @@ use std::{
 
 use futures_util::future;
 
+pub(super) use show::print_checks;
+
 use crate::{
     apply::{self, Session, State},
-    checks::{self, Approved, Check, Resolution, Status, Stopped, Target},
+    checks::{self, Approved, Check, Resolution, Stopped, Target},
     cli::{
         args::Change,
         context::{Context, usage},
-        display,
         exit::{Exit, Fault},
-        github::{self, StepFiles},
-        output::{Format, Output, Volume},
+        output::{Format, Output},
         progress,
     },
     config::{Config, Naming, Problem},
@@ -29,9 +31,8 @@ use crate::{
     pins::Found,
     plan::{Plan, PlanError},
     report::{
-        annotations, body, diff,
+        body, diff,
         json::{ErrorRow, FileRow, ImageRow, PlanDocument},
-        table::{Align, aligned, plain},
     },
     source::Source,
 };
@@ -267,12 +268,8 @@ impl<'c> Run<'c> {
             }
             cx.output.note(&self.closing(exit));
         }
-        if cx.output.format == Format::Github {
-            if let Err(fault) = self.write_step_files(reports, cx) {
-                return exit.worse(cx.output.fault(&fault));
-            }
-        }
-        exit
+        let written = if cx.output.format == Format::Github { self.write_step_files(reports, cx) } else { Ok(()) };
+        written.map_or_else(|fault| exit.worse(cx.output.fault(&fault)), |()| exit)
     }
 
     /// What stopped the run becomes part of its document.
@@ -303,120 +300,6 @@ impl<'c> Run<'c> {
         }
         (failed.worse(worst.unwrap_or(Exit::Done)), faults)
     }
-
-    fn print_human(&self, reports: &Reports, output: &mut Output) {
-        output.print(self.table());
-        print_checks(&self.document.checks, self.config, output);
-        let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
-        if !self.diff.is_empty() {
-            let shown = dash(&reports.diff_file) || !output.colour;
-            output.print("\n");
-            output.print(if shown { self.diff.clone() } else { display::diff(&self.diff) });
-        }
-        if let Some(body) = self.document.body.as_ref().filter(|_| dash(&reports.body_file)) {
-            output.print(format!("\n{body}"));
-        }
-    }
-
-    fn print_github(&self, reports: &Reports, cx: &mut Context) {
-        let annotations = annotations::checks(&self.document.checks, &cx.output.folder);
-        cx.output.print(annotations);
-        let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
-        let diff = dash(&reports.diff_file).then(|| String::from_utf8_lossy(&self.diff).into_owned());
-        let body = self.document.body.clone().filter(|_| dash(&reports.body_file));
-        for text in [Some(self.table()), diff, body].into_iter().flatten() {
-            match github::token() {
-                Ok(token) => cx.output.print(annotations::unparsed(&text, &token)),
-                Err(fault) => drop(cx.output.fault(&fault)),
-            }
-        }
-    }
-
-    fn write_step_files(&self, reports: &Reports, cx: &Context) -> Result<(), Fault> {
-        let document = &self.document;
-        let digests: serde_json::Map<String, serde_json::Value> =
-            document.images.iter().map(|image| (image.name.clone(), image.to.clone().into())).collect();
-        let path =
-            |file: &Option<PathBuf>| file.as_ref().map_or_else(String::new, |f| f.to_string_lossy().into_owned());
-        let pull_request = document.pull_request.as_ref().map_or_else(String::new, |pr| pr.number.to_string());
-        let mut files = StepFiles::open(&cx.environment)?;
-        files.outputs(&[
-            ("kind", document.kind.to_owned()),
-            ("revision", document.revision.clone()),
-            ("changed", document.changed.to_string()),
-            ("title", document.title.clone()),
-            ("branch", document.branch.clone()),
-            ("digests", serde_json::Value::Object(digests).to_string()),
-            ("body-file", path(&reports.body_file)),
-            ("diff-file", path(&reports.diff_file)),
-            ("pull-request", pull_request),
-        ])?;
-        files.summary(&document.body.clone().unwrap_or_else(|| body::refusal(document)))
-    }
-
-    fn table(&self) -> String {
-        let document = &self.document;
-        let heading = ["IMAGE", "FROM", "TO", "PINS", "PLATFORMS", "CHECKS"].map(str::to_owned).to_vec();
-        let row = |image: &ImageRow| {
-            let of_image: Vec<_> =
-                document.checks.iter().filter(|check| check.image.as_ref() == Some(&image.name)).collect();
-            let from = match image.from.as_slice() {
-                [] => "-".to_owned(),
-                [one] => short(one),
-                many => format!("{} digests", many.len()),
-            };
-            let to = image.to.as_deref().map_or_else(|| "?".to_owned(), short);
-            let platforms = if image.platforms.is_empty() { "?".to_owned() } else { plain(&image.platforms.join(",")) };
-            vec![image.name.clone(), from, to, image.pins.to_string(), platforms, tally(&of_image)]
-        };
-        let rows: Vec<_> = std::iter::once(heading).chain(document.images.iter().map(row)).collect();
-        let columns = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Left, Align::Left];
-        let mut text = format!("{}\n\n{}", plain(&document.title), aligned(&columns, &rows));
-        let labels: Vec<_> = document.images.iter().flat_map(label_rows).collect();
-        if !labels.is_empty() {
-            text.push('\n');
-            text.push_str(&aligned(&[Align::Left, Align::Left, Align::Left], &labels));
-        }
-        text
-    }
-
-    fn closing(&self, exit: Exit) -> String {
-        let document = &self.document;
-        let pins: usize = document.files.iter().map(|file| file.pins).sum();
-        let count = format!("{} in {}", number(pins, "pin"), number(document.files.len(), "file"));
-        match exit {
-            _ if document.applied => format!(
-                "\napplied: {count}; commit them with the message\n\n    {}\n\n    Repin-Set: {}",
-                plain(&document.title),
-                plain(&document.revision)
-            ),
-            Exit::Done if !document.changed => "\nnothing to do: every pin is at this revision already".to_owned(),
-            Exit::Done => format!("\ndry run: nothing was changed; --apply would change {count}"),
-            _ => "nothing was changed".to_owned(),
-        }
-    }
-}
-
-/// Prints checks that failed or warn; with `--verbose` the others too.
-pub(super) fn print_checks(checks: &[Check], config: &Config, output: &mut Output) {
-    if output.volume == Volume::Verbose {
-        let row = |check: &Check| {
-            let subject = [&check.image, &check.platform].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-            vec![check.status.as_str().to_owned(), check.code.to_string(), plain(&subject), plain(&check.detail)]
-        };
-        let rows: Vec<_> = checks.iter().map(row).collect();
-        output.print(format!("\n{}", aligned(&[Align::Left; 4], &rows)));
-    }
-    for check in checks {
-        match check.status {
-            Status::Fail => output.error_text(&display::problem(&display::failed(check, config), output.error_colour)),
-            Status::Warn => {
-                let image = check.image.as_deref().map_or_else(String::new, |image| format!("{image}: "));
-                output.error_text(&format!("warning[{}]: {image}{}\n", check.code, plain(&check.detail)));
-            }
-            Status::Pass | Status::Skip => {}
-        }
-    }
 }
 
 impl ImageRow {
@@ -436,27 +319,4 @@ impl FileRow {
             new_sha256: change.new_sha256.hex(),
         }
     }
-}
-
-fn label_rows(image: &ImageRow) -> Vec<Vec<String>> {
-    let row = |(label, value): (&String, &Option<String>)| {
-        vec![image.name.clone(), plain(label), plain(value.as_deref().unwrap_or("(absent)"))]
-    };
-    image.labels.iter().map(row).collect()
-}
-
-fn tally(checks: &[&Check]) -> String {
-    let count = |status| checks.iter().filter(|check| check.status == status).count();
-    let words =
-        [(Status::Fail, "failed"), (Status::Warn, "warned"), (Status::Skip, "skipped"), (Status::Pass, "passed")];
-    let told = words.iter().map(|(status, word)| (count(*status), word)).filter(|(count, _)| *count > 0);
-    told.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
-}
-
-fn short(digest: &str) -> String {
-    digest.trim_start_matches("sha256:").chars().take(12).collect()
-}
-
-fn number(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }

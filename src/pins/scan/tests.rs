@@ -193,7 +193,7 @@ proptest! {
         prop_assert_eq!(offsets, expected);
         for pin in &scan.pins {
             let before = &text[..pin.offset];
-            prop_assert_eq!(pin.line, before.iter().filter(|b| **b == b'\n').count() + 1);
+            prop_assert_eq!(pin.line, before.split(|b| *b == b'\n').count());
         }
     }
 }

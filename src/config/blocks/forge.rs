@@ -1,0 +1,87 @@
+//! Where pull requests go: the block `forge`.
+
+use super::branch;
+use crate::config::{raw::Gather, yaml::Node};
+
+/// The forge, as far as it is configured.
+#[derive(Debug, Clone)]
+pub struct Forge {
+    /// Which one.
+    pub kind: ForgeKind,
+    /// The API's base; `None`: by the remote.
+    pub url: Option<String>,
+    /// `owner/name`; `None`: by the remote.
+    pub repository: Option<String>,
+    /// The base branch; `None`: the repository's default.
+    pub base: Option<String>,
+    /// Labels of pull requests.
+    pub labels: Vec<String>,
+    /// Required status contexts.
+    pub gates: Vec<String>,
+    /// Whether merging is armed.
+    pub auto_merge: bool,
+    /// Workflows to start after the merge.
+    pub dispatch: Vec<String>,
+    /// Branches that may be pushed to by a sync.
+    pub sync_targets: Vec<String>,
+}
+
+/// Kinds of forges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForgeKind {
+    /// By the remote.
+    Auto,
+    /// GitHub.
+    Github,
+    /// Gitea or Forgejo.
+    Gitea,
+}
+
+pub(in crate::config) fn forge(g: &Gather, node: &Node) -> Option<Forge> {
+    let fields = g.map(node)?;
+    let kinds = [("auto", ForgeKind::Auto), ("github", ForgeKind::Github), ("gitea", ForgeKind::Gitea)];
+    let automatic = |found: Option<Option<String>>| found.map(|inner| inner.filter(|text| text != "auto"));
+    let kind = fields.or("kind", ForgeKind::Auto, |n| g.choice(n, &kinds));
+    let url = automatic(fields.optional("url", |n| g.parsed(n, api)));
+    let repository = automatic(fields.optional("repository", |n| g.parsed(n, owner_name)));
+    let base = fields.optional("base", |n| g.parsed(n, branch));
+    let labels = fields.or("labels", Vec::new(), |n| g.strings(n));
+    let gates = fields.or("gates", Vec::new(), |n| g.strings(n));
+    let auto_merge = fields.or("auto_merge", false, |n| g.boolean(n));
+    let dispatch = fields.or("dispatch", Vec::new(), |n| g.strings(n));
+    let sync_targets = fields.or("sync_targets", Vec::new(), |n| g.each(n, branch));
+    fields.done();
+    Some(Forge {
+        kind: kind?,
+        url: url?,
+        repository: repository?,
+        base: base?,
+        labels: labels?,
+        gates: gates?,
+        auto_merge: auto_merge?,
+        dispatch: dispatch?,
+        sync_targets: sync_targets?,
+    })
+}
+
+fn api(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest {
+        _ if text == "auto" => Ok(text.to_owned()),
+        Some(rest) if !rest.is_empty() && !rest.contains(['@', '?', '#']) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err(format!("`{text}` is not the base URL of an API: http[s]://HOST[/PATH], without user name and query")),
+    }
+}
+
+fn owner_name(text: &str) -> Result<String, String> {
+    let good = |part: &str| {
+        !part.is_empty()
+            && !matches!(part, "." | "..")
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    match text.split_once('/') {
+        _ if text == "auto" => Ok(text.to_owned()),
+        Some((owner, name)) if good(owner) && good(name) => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` is not OWNER/NAME")),
+    }
+}
