@@ -15,7 +15,11 @@ const REVISIONS: [(&str, &str); 2] =
     [("4b1d7f0e92c35a68d1f4073be6a98c25170f3d6e", "2.0.31"), ("c93f5a17e08b64d2ab7013f9485ce6d20917b3fa", "2.1.4")];
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/images");
+    generate(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/images"));
+}
+
+/// Writes the layouts beneath `root`, in place of those that are there.
+pub fn generate(root: &Path) {
     for image in ["runtime-review", "runtime-fix", "runtime-triage", "runtime-base"] {
         let folder = root.join(image);
         let _ = fs::remove_dir_all(&folder);

@@ -1,0 +1,122 @@
+//! What the README shows is what the program prints, and what it tells to run works.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+#[path = "../examples/quickstart/generate.rs"]
+#[allow(dead_code)]
+mod generate;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The README's fenced blocks of one language, with the text under which heading they stand.
+fn blocks(language: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (mut heading, mut blocks, mut open) = (String::new(), Vec::new(), None::<(bool, String)>);
+    for line in text.lines() {
+        match &mut open {
+            Some((wanted, block)) if line == "```" => {
+                if *wanted {
+                    blocks.push((heading.clone(), std::mem::take(block)));
+                }
+                open = None;
+            }
+            Some((_, block)) => *block += &format!("{line}\n"),
+            None if line.starts_with("```") => open = Some((line == format!("```{language}"), String::new())),
+            None if line.starts_with('#') => heading = line.trim_start_matches(['#', ' ']).to_owned(),
+            None => {}
+        }
+    }
+    blocks
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, target).unwrap()) }
+    }
+}
+
+fn quickstart() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("quickstart");
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart"), &folder);
+    (dir, folder)
+}
+
+/// Standard output and standard error of a run, in this order, and whether it succeeded.
+fn repin(folder: &Path, args: &[&str]) -> (String, bool) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let output = command.args(args).current_dir(folder).env_clear().env("PATH", path).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (text, output.status.success())
+}
+
+#[test]
+fn the_examples_are_real_output() {
+    let (_dir, folder) = quickstart();
+    let examples = blocks("console");
+    assert!(!examples.is_empty());
+    for (_, example) in examples {
+        let (command, expected) = example.split_once('\n').unwrap();
+        let args: Vec<_> = command.strip_prefix("$ repin ").unwrap().split(' ').collect();
+        let (printed, success) = repin(&folder, &args);
+        assert!(success, "{printed}");
+        // A line `[…]` stands for any number of lines.
+        let mut rest = printed.as_str();
+        for part in expected.split("[…]\n") {
+            let at = rest.find(part).unwrap_or_else(|| panic!("not printed:\n{part}\nbut:\n{rest}"));
+            rest = &rest[at + part.len()..];
+        }
+        assert_eq!(rest, "", "the example ends too early");
+    }
+}
+
+#[test]
+fn the_quick_starts_commands_do_what_they_say() {
+    let commands: Vec<_> = blocks("sh").into_iter().filter(|(heading, _)| heading == "Quick start").collect();
+    let first =
+        commands[0].1.trim().strip_prefix("cargo run --quiet -- --config examples/quickstart/repin.yaml ").unwrap();
+    let (_dir, folder) = quickstart();
+    let (printed, success) = repin(&folder, &first.split(' ').collect::<Vec<_>>());
+    assert!(success && printed.contains("### For the reviewer") && printed.contains("+++ b/"), "{printed}");
+    assert_eq!(commands[1].1, "scripts/test\n");
+
+    let apply = commands[2].1.lines().nth(1).unwrap();
+    let args: Vec<_> = apply.split("repin.yaml ").nth(1).unwrap().split(' ').collect();
+    let (printed, success) = repin(&folder, &args);
+    assert!(success && printed.contains("applied: 7 pins in 5 files"), "{printed}");
+    let (printed, _) = repin(&folder, &["scan"]);
+    assert_eq!(printed.matches("ae63a20ff14c").count(), 3, "{printed}");
+    let placeholders = fs::read_to_string(folder.join(".github/workflows/triage.yml")).unwrap();
+    assert!(placeholders.contains("sha256:${TRIAGE_DIGEST}") && placeholders.contains(&"0".repeat(64)));
+}
+
+#[test]
+fn the_images_are_what_their_generator_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    generate::generate(dir.path());
+    let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/images");
+    assert!(tree(dir.path()) == tree(&checked_in), "run `cargo run --example quickstart-images`");
+}
+
+fn tree(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = std::collections::BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
