@@ -324,3 +324,6 @@ impl Config {
         Place { source: self.source.clone(), span, label: label.to_owned() }
     }
 }
+
+#[cfg(test)]
+mod tests;
