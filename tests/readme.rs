@@ -23,9 +23,9 @@ fn blocks(language: &str) -> Vec<(String, String)> {
                 }
                 open = None;
             }
-            Some((_, block)) => *block += &format!("{line}\n"),
+            Some((_, block)) => block.extend([line, "\n"]),
             None if line.starts_with("```") => open = Some((line == format!("```{language}"), String::new())),
-            None if line.starts_with('#') => heading = line.trim_start_matches(['#', ' ']).to_owned(),
+            None if line.starts_with('#') => line.trim_start_matches(['#', ' ']).clone_into(&mut heading),
             None => {}
         }
     }
@@ -37,7 +37,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, target).unwrap()) }
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, target).unwrap();
+        }
     }
 }
 

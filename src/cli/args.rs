@@ -67,6 +67,13 @@ pub(super) enum Command {
     /// Check that counts are exact and that all pins of an image agree
     #[command(after_help = "Example, as a pre-merge job:\n  repin check --format github")]
     Check,
+    /// Show what each image's tag names: digest, platforms, revision label
+    #[command(after_help = "Example:\n  repin resolve --revision 4f2a… --format json | jq -r '.images[].digest'")]
+    Resolve {
+        /// The commit that the images were built from
+        #[arg(long, value_name = "REV", allow_hyphen_values = true)]
+        revision: String,
+    },
     /// Move every pin of the set to one verified revision
     #[command(after_help = PROMOTE)]
     Promote(Promote),

@@ -54,6 +54,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
     let result = match command {
         Command::Scan => commands::scan::run(context),
         Command::Check => commands::check::run(context),
+        Command::Resolve { revision } => commands::resolve::run(&revision, context),
         Command::Promote(args) => commands::promote::run(&args, context),
         Command::Recover(args) => commands::recover::run(&args, context),
         Command::Completions { shell } => commands::documents::completions(shell, context),

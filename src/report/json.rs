@@ -103,6 +103,34 @@ pub struct ScanMalformed {
     pub text: String,
 }
 
+/// `repin.resolve/1`: what each image's tag names.
+#[derive(Debug, Serialize)]
+pub struct ResolveDocument {
+    pub schema: &'static str,
+    pub revision: String,
+    pub images: Vec<ResolvedImage>,
+}
+
+/// One image of a resolution.
+#[derive(Debug, Serialize)]
+pub struct ResolvedImage {
+    pub name: String,
+    pub repository: String,
+    pub tag: String,
+    pub digest: String,
+    pub media_type: String,
+    pub platforms: Vec<ResolvedPlatform>,
+    pub labels: BTreeMap<String, Option<String>>,
+}
+
+/// One platform of a resolution.
+#[derive(Debug, Serialize)]
+pub struct ResolvedPlatform {
+    pub platform: String,
+    pub digest: String,
+    pub revision: Option<String>,
+}
+
 /// `repin.check/1`: the verdict on the tree as it is.
 #[derive(Debug, Serialize)]
 pub struct CheckDocument {

@@ -4,5 +4,6 @@ pub(super) mod check;
 pub(super) mod documents;
 pub(super) mod promote;
 pub(super) mod recover;
+pub(super) mod resolve;
 pub(super) mod scan;
 mod set;

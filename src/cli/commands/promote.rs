@@ -13,9 +13,9 @@ use crate::{
         context::{Context, Intent, usage},
         exit::{Exit, Fault},
     },
-    config::{Config, Problem},
+    config::Config,
     files::WorkTree,
-    image::{Digest, Revision},
+    image::{Digest, Revision, Tag},
     pins,
     plan::Plan,
 };
@@ -23,6 +23,7 @@ use crate::{
 /// What was asked for, checked.
 struct Request {
     revision: Revision,
+    tag: Tag,
     digests: BTreeMap<String, Digest>,
     intent: Intent,
 }
@@ -52,7 +53,7 @@ fn steps(request: &Request, reports: &set::Reports, run: &mut Run<'_>, cx: &Cont
     run.counted(&found);
     let chain = Chain::counted(config, &request.revision, &found)?;
 
-    let targets = targets(request, config, &found)?;
+    let targets = targets(request, config, &found);
     let resolutions = set::resolve(config, targets, cx)?;
     run.resolved(&resolutions);
     let approved = chain.resolved(&resolutions)?.approved();
@@ -67,26 +68,17 @@ fn steps(request: &Request, reports: &set::Reports, run: &mut Run<'_>, cx: &Cont
 }
 
 /// What each image's tag is asked for, in the order of the configuration.
-fn targets(request: &Request, config: &Config, found: &pins::Found) -> Result<Vec<Target>, Fault> {
-    let images = config.images.iter().enumerate();
+fn targets(request: &Request, config: &Config, found: &pins::Found) -> Vec<Target> {
     let target = |(at, image): (usize, &crate::config::Image)| {
-        let tag = config.revision.tag.tag(&request.revision);
-        let tag = tag.map_err(|error| Fault::input(Problem::new("revision_shape", error.to_string())))?;
-        Ok(Target { tag, digest: request.digests.get(&image.name).copied(), pinned: found.digests_of(at) })
+        let digest = request.digests.get(&image.name).copied();
+        Target { tag: request.tag.clone(), digest, pinned: found.digests_of(at) }
     };
-    images.map(target).collect()
+    config.images.iter().enumerate().map(target).collect()
 }
 
 impl Request {
     fn new(args: &args::Promote, config: &Config, intent: Intent) -> Result<Self, Fault> {
-        let revision = config.revision.pattern.revision(&args.revision);
-        let revision = revision.map_err(|error| {
-            let hint = "the pattern is `revision.pattern` in the configuration; a revision is written out in full";
-            Fault::input(Problem::new("revision_shape", error.to_string()).hint(hint))
-        })?;
-        // Checked before anything is read: a tag that can't be is the caller's mistake, not the registry's.
-        let tag = config.revision.tag.tag(&revision);
-        tag.map_err(|error| Fault::input(Problem::new("revision_shape", error.to_string())))?;
+        let (revision, tag) = set::revision(config, &args.revision)?;
         let mut digests = BTreeMap::new();
         for text in &args.digest {
             let (name, digest) =
@@ -101,6 +93,6 @@ impl Request {
                 return Err(usage(format!("--digest: two digests for `{name}`")));
             }
         }
-        Ok(Self { revision, digests, intent })
+        Ok(Self { revision, tag, digests, intent })
     }
 }

@@ -27,7 +27,7 @@ use crate::{
         resolve::{self, ImageFacts},
     },
     files::WorkTree,
-    image::{Digest, Revision},
+    image::{Digest, Revision, Tag},
     pins::Found,
     plan::{Plan, PlanError},
     report::{
@@ -82,6 +82,17 @@ impl From<PlanError> for Stop {
             PlanError::Read(error) => Self::Fault(error.into()),
         }
     }
+}
+
+/// The revision that was typed, and its tag: a mistake in either is the caller's, before anything is read.
+pub(super) fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Fault> {
+    let wrong = |message: String| {
+        let hint = "the pattern is `revision.pattern` in the configuration; a revision is written out in full";
+        Fault::input(Problem::new("revision_shape", message).hint(hint))
+    };
+    let revision = config.revision.pattern.revision(text).map_err(|error| wrong(error.to_string()))?;
+    let tag = config.revision.tag.tag(&revision).map_err(|error| wrong(error.to_string()))?;
+    Ok((revision, tag))
 }
 
 /// A check that is configured and not built yet must not pass in silence.

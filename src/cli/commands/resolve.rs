@@ -1,0 +1,93 @@
+//! `repin resolve`: what each image's tag names now, platform by platform. Shows, and judges nothing.
+
+use super::set;
+use crate::{
+    checks::{Resolution, Target},
+    cli::{
+        context::Context,
+        exit::{Exit, Fault},
+        output::Format,
+    },
+    config::{Config, Image, Problem},
+    facts::{labels, resolve::ImageFacts},
+    report::{
+        json::{ResolveDocument, ResolvedImage, ResolvedPlatform},
+        table::{Align, aligned, plain},
+    },
+};
+
+pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Fault> {
+    let config = cx.load()?;
+    let (revision, tag) = set::revision(&config, revision)?;
+    let target = |_| Target { tag: tag.clone(), digest: None, pinned: Vec::new() };
+    let resolutions = set::resolve(&config, config.images.iter().map(target).collect(), cx)?;
+    let images = images(&config, &resolutions)?;
+    let document = ResolveDocument { schema: "repin.resolve/1", revision: revision.to_string(), images };
+    match cx.output.format {
+        Format::Json => cx.output.json(&document),
+        Format::Human | Format::Github => cx.output.print(table(&document)),
+    }
+    Ok(Exit::Done)
+}
+
+/// Every image as a row; or every reason why one has none.
+fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedImage>, Fault> {
+    let (mut rows, mut fault) = (Vec::new(), None::<Fault>);
+    for (image, resolution) in config.images.iter().zip(resolutions) {
+        let tag = &resolution.target.tag;
+        let trouble = match &resolution.found {
+            Ok(Some(facts)) => {
+                rows.push(row(config, image, tag.as_str(), facts));
+                continue;
+            }
+            Ok(None) => {
+                let message = format!("{}: {}:{tag} does not exist", image.name, image.repository);
+                Fault { exit: Exit::Failed, problems: vec![Problem::new("tag_missing", message)] }
+            }
+            Err(error) => Fault::from(error),
+        };
+        fault = Some(match fault {
+            None => trouble,
+            Some(mut all) => {
+                all.exit = all.exit.worse(trouble.exit);
+                all.problems.extend(trouble.problems);
+                all
+            }
+        });
+    }
+    fault.map_or(Ok(rows), Err)
+}
+
+fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> ResolvedImage {
+    let platforms = facts.platforms.iter().map(|platform| ResolvedPlatform {
+        platform: platform.platform.to_string(),
+        digest: platform.digest.to_string(),
+        revision: platform.config.labels.get(&config.revision.label).cloned(),
+    });
+    ResolvedImage {
+        name: image.name.clone(),
+        repository: image.repository.to_string(),
+        tag: tag.to_owned(),
+        digest: facts.digest.to_string(),
+        media_type: facts.media_type.clone(),
+        platforms: platforms.collect(),
+        labels: labels::reported(facts, &config.report.labels),
+    }
+}
+
+fn table(document: &ResolveDocument) -> String {
+    let mut rows = vec![["IMAGE", "PLATFORM", "REVISION", "DIGEST"].map(str::to_owned).to_vec()];
+    let mut labels = Vec::new();
+    for image in &document.images {
+        rows.push(vec![image.name.clone(), "(tag)".to_owned(), image.tag.clone(), image.digest.clone()]);
+        rows.extend(image.platforms.iter().map(|platform| {
+            let revision = platform.revision.as_deref().map_or_else(|| "(absent)".to_owned(), plain);
+            vec![String::new(), plain(&platform.platform), revision, platform.digest.clone()]
+        }));
+        labels.extend(image.labels.iter().map(|(label, value)| {
+            vec![image.name.clone(), plain(label), plain(value.as_deref().unwrap_or("(absent)"))]
+        }));
+    }
+    let labels = if labels.is_empty() { String::new() } else { format!("\n{}", aligned(&[Align::Left; 3], &labels)) };
+    aligned(&[Align::Left; 4], &rows) + &labels
+}
