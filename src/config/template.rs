@@ -81,6 +81,21 @@ impl Template {
         Tag::parse(&self.fill(revision.as_str(), ""))
     }
 
+    /// The text that stands for `{revision}` in `text`, if `text` is this template filled in for the set called `name`.
+    pub fn revision_in<'t>(&self, text: &'t str, name: &str) -> Option<&'t str> {
+        let length = |part: &Part| match part {
+            Part::Text(text) => text.len(),
+            Part::Revision => 0,
+            Part::Name => name.len(),
+        };
+        let first = self.parts.iter().position(|part| *part == Part::Revision)?;
+        let before: usize = self.parts[..first].iter().map(length).sum();
+        let fixed: usize = self.parts.iter().map(length).sum();
+        let times = self.parts.iter().filter(|part| **part == Part::Revision).count();
+        let revision = text.get(before..before + text.len().checked_sub(fixed)? / times)?;
+        (self.fill(revision, name) == text).then_some(revision)
+    }
+
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -137,6 +152,22 @@ mod tests {
         assert_eq!(Template::parse("revision}", false), Err(TemplateError::Brace('}')));
         assert_eq!(Template::parse("fixed", false), Err(TemplateError::NoRevision));
         assert_eq!(Template::parse("a\n{revision}", false), Err(TemplateError::Control));
+    }
+
+    #[test]
+    fn a_filled_template_gives_its_revision_back() {
+        let title = Template::parse("promote: {name} @{revision}!", true).unwrap();
+        assert_eq!(title.revision_in("promote: images @beef!", "images"), Some("beef"));
+        assert_eq!(title.revision_in("promote: images @!", "images"), Some(""));
+        for other in
+            ["promote: others @beef!", "promote: images @beef", "promote: images", "", "promote: images @be\u{e4}"]
+        {
+            assert_eq!(title.revision_in(other, "images"), None, "{other}");
+        }
+        let twice = Template::parse("{revision} ({revision})", true).unwrap();
+        assert_eq!(twice.revision_in("ab (ab)", ""), Some("ab"));
+        assert_eq!(twice.revision_in("ab (ac)", ""), None);
+        assert_eq!(twice.revision_in("ab (abc)", ""), None);
     }
 
     #[test]
