@@ -1,0 +1,187 @@
+//! Running `git` so that nothing around it changes what it reads.
+//!
+//! The environment is inherited, without the variables that make git look elsewhere or answer differently: those that
+//! `git rev-parse --local-env-vars` lists (a hook has them set for *its* repository), those that change how
+//! pathspecs, diffs and object names are read, and tracing. What configures git for a person or a CI job stays:
+//! `GIT_CONFIG_GLOBAL`, `GIT_CONFIG_SYSTEM`, `GIT_CONFIG_COUNT` with its keys and values (the usual way to set
+//! `safe.directory` in a container), `GIT_CEILING_DIRECTORIES`, `GIT_EXEC_PATH`. Settings that could alter an answer are
+//! overridden on the command line, where they win over every file and variable.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::{self, Read},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread::JoinHandle,
+};
+
+use super::GitError;
+
+/// Variables that redirect git, or change the meaning of what it is asked or answers.
+const SCRUBBED: &[&str] = &[
+    // Of `git rev-parse --local-env-vars`, without GIT_CONFIG_COUNT.
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+    // Meaning of names, paths and output.
+    "GIT_ATTR_SOURCE",
+    "GIT_DEFAULT_HASH",
+    "GIT_DEFAULT_REF_FORMAT",
+    "GIT_DIFF_OPTS",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_FLUSH",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_NAMESPACE",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REF_PARANOIA",
+    // Tracing goes to standard error by default, which is read here.
+    "GIT_CURL_VERBOSE",
+    "GIT_TRACE",
+    "GIT_TRACE2",
+    "GIT_TRACE2_EVENT",
+    "GIT_TRACE2_PERF",
+    "GIT_TRACE_PACKET",
+    "GIT_TRACE_PACK_ACCESS",
+    "GIT_TRACE_PERFORMANCE",
+    "GIT_TRACE_REFS",
+    "GIT_TRACE_SETUP",
+    "GIT_TRACE_SHALLOW",
+    "LANGUAGE",
+];
+
+/// Variables that are set: English messages, no grafts, no prompts, and no fetching of what a partial clone left out,
+/// which git before 2.44 is kept from by allowing it no protocol at all.
+const SET: &[(&str, &str)] = &[
+    ("LC_ALL", "C"),
+    ("GIT_GRAFT_FILE", "/dev/null"),
+    ("GIT_NO_LAZY_FETCH", "1"),
+    ("GIT_ALLOW_PROTOCOL", "none"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+];
+
+/// What stands before every subcommand.
+const ALWAYS: &[&str] = &[
+    "--no-pager",
+    "--no-replace-objects",
+    "--no-optional-locks",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "log.follow=false",
+    "-c",
+    "log.showSignature=false",
+    "-c",
+    "diff.orderFile=/dev/null",
+    "-c",
+    "trailer.separators=:",
+    "-c",
+    "color.ui=false",
+];
+
+/// The most that is kept of what git says on standard error, in bytes.
+const STDERR: u64 = 16 * 1024;
+
+/// A running git.
+pub(super) struct Running {
+    command: &'static str,
+    child: Child,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+    root: std::path::PathBuf,
+}
+
+/// Starts `git -C root COMMAND ARGS`; standard input is a pipe where `talk` says so, else nothing.
+pub(super) fn start(
+    program: &OsStr,
+    root: &Path,
+    (command, args): (&'static str, &[OsString]),
+    talk: bool,
+) -> Result<Running, GitError> {
+    let mut git = Command::new(program);
+    git.args(ALWAYS).arg("-C").arg(root).arg(command).args(args);
+    git.stdin(if talk { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for name in SCRUBBED {
+        git.env_remove(name);
+    }
+    git.envs(SET.iter().copied());
+    let mut child = git.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => GitError::NoGit,
+        _ => GitError::Io { command, error },
+    })?;
+    let stderr = child.stderr.take().map(|stderr| std::thread::spawn(move || drained(stderr)));
+    Ok(Running { command, child, stderr, root: root.to_owned() })
+}
+
+/// The beginning of what comes; the rest is read too, so that git never waits for a reader.
+fn drained(mut from: impl Read) -> Vec<u8> {
+    let mut kept = Vec::new();
+    // What can't be read of a message is left out of it; the exit status tells that something failed.
+    let _ = from.by_ref().take(STDERR).read_to_end(&mut kept);
+    let _ = io::copy(&mut from, &mut io::sink());
+    kept
+}
+
+impl Running {
+    pub(super) fn stdout(&mut self) -> Result<ChildStdout, GitError> {
+        self.child.stdout.take().ok_or_else(|| self.io(io::Error::other("no standard output")))
+    }
+
+    pub(super) fn stdin(&mut self) -> Result<ChildStdin, GitError> {
+        self.child.stdin.take().ok_or_else(|| self.io(io::Error::other("no standard input")))
+    }
+
+    pub(super) fn io(&self, error: io::Error) -> GitError {
+        GitError::Io { command: self.command, error }
+    }
+
+    /// Waits for the end; the exit code is 0 or one of `fine`.
+    pub(super) fn finish(&mut self, fine: &[i32]) -> Result<i32, GitError> {
+        let status = self.child.wait().map_err(|error| GitError::Io { command: self.command, error })?;
+        let stderr = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        match status.code() {
+            Some(code) if code == 0 || fine.contains(&code) => Ok(code),
+            _ => Err(self.failed(&String::from_utf8_lossy(&stderr))),
+        }
+    }
+
+    /// Ends git early, for a reader that has what it wants or can't go on.
+    pub(super) fn stop(&mut self) {
+        // It may have ended by itself already, and then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn failed(&self, stderr: &str) -> GitError {
+        if stderr.contains("dubious ownership") {
+            return GitError::Ownership(self.root.clone());
+        }
+        if stderr.contains("not a git repository") {
+            return GitError::NotARepository(self.root.clone());
+        }
+        let line = stderr.lines().find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
+        let message = line.or_else(|| stderr.lines().next()).unwrap_or("it was stopped and said nothing");
+        GitError::Failed { command: self.command, message: message.chars().take(500).collect() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,68 @@
+//! Names of git objects.
+
+use std::fmt;
+
+/// The full name of a git object: 40 hexadecimal digits, or 64 where the repository's objects are named by SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectId {
+    bytes: [u8; 32],
+    length: u8,
+}
+
+impl ObjectId {
+    /// Parses a full name; lower case, as git prints it.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let lower = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
+        if !matches!(text.len(), 40 | 64) || !text.iter().all(lower) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes[..text.len() / 2]).ok()?;
+        Some(Self { bytes, length: u8::try_from(text.len() / 2).ok()? })
+    }
+
+    /// The first ten digits, for people.
+    pub fn short(&self) -> String {
+        hex::encode(&self.bytes[..5])
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.bytes[..usize::from(self.length)]))
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for ObjectId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_full_names_are_object_ids() {
+        for good in ["a".repeat(40), "0".repeat(64)] {
+            assert_eq!(ObjectId::parse(good.as_bytes()).unwrap().to_string(), good);
+        }
+        for bad in [
+            String::new(),
+            "a".repeat(39),
+            "a".repeat(41),
+            "A".repeat(40),
+            format!("-{}", "a".repeat(39)),
+            format!("HEAD@{{1}}{}", "a".repeat(31)),
+        ] {
+            assert_eq!(ObjectId::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The `git` command, asked so that neither the repository's configuration, nor the environment, nor a name from
+//! outside can change the question.
+//!
+//! Reading only: no hooks, no network, no locks, no writing. What comes in is a folder and names that were parsed
+//! before; what goes on git's command line are its own options, full object ids, full reference names behind
+//! `--end-of-options` and literal pathspecs behind `--`. What the answers mean is for `history` to say.
+
+mod command;
+mod error;
+mod id;
+mod objects;
+mod refs;
+
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    io::Read,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+    process::ChildStdout,
+};
+
+pub use error::GitError;
+pub use id::ObjectId;
+pub use refs::Branch;
+
+pub(crate) use objects::Objects;
+
+use crate::config::RelPath;
+use command::Running;
+
+/// The repository that the folder of the configuration is in.
+#[derive(Debug, Clone)]
+pub struct Git {
+    program: OsString,
+    root: PathBuf,
+    /// The root's path in the repository: empty, or with a `/` at its end.
+    prefix: Vec<u8>,
+    /// Commits whose parents were left out of this clone.
+    shallow: BTreeSet<ObjectId>,
+}
+
+/// The most that a short answer may hold, in bytes.
+const ANSWER: u64 = 16 * 1024 * 1024;
+
+/// More objects than this whose names begin alike are not looked through.
+const MOST_ALIKE: usize = 16;
+
+/// A file in a commit's tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TreeFile {
+    /// A regular file.
+    Content(Vec<u8>),
+    /// Nothing there, or no regular file.
+    Absent,
+    /// Larger than was asked for.
+    TooLarge,
+}
+
+/// Output of git while it is still running.
+pub(crate) struct Stream {
+    running: Running,
+}
+
+impl Stream {
+    /// What git prints; once.
+    pub(crate) fn stdout(&mut self) -> Result<ChildStdout, GitError> {
+        self.running.stdout()
+    }
+
+    /// After the last byte: whether git ended well.
+    pub(crate) fn finish(mut self) -> Result<(), GitError> {
+        self.running.finish(&[]).map(drop)
+    }
+}
+
+impl Git {
+    /// The repository that `root` lies in, asked through the `git` on the PATH.
+    pub fn open(root: &Path) -> Result<Self, GitError> {
+        Self::open_with(OsStr::new("git"), root)
+    }
+
+    /// The same, through the command `program`.
+    pub fn open_with(program: &OsStr, root: &Path) -> Result<Self, GitError> {
+        let mut git =
+            Self { program: program.to_owned(), root: root.to_owned(), prefix: Vec::new(), shallow: BTreeSet::new() };
+        let words = git.answer("rev-parse", &["--is-inside-work-tree", "--is-shallow-repository"])?;
+        let mut words = words.split(|b| *b == b'\n');
+        if words.next() != Some(b"true") {
+            return Err(GitError::NoWorkTree(root.to_owned()));
+        }
+        // Asked for alone, since a folder's name may hold a newline.
+        git.prefix = git.answer("rev-parse", &["--show-prefix"])?;
+        git.prefix.pop();
+        if words.next() == Some(b"true") {
+            git.shallow = git.boundary()?;
+        }
+        Ok(git)
+    }
+
+    /// The commits that a shallow clone ends at (gitrepository-layout, "shallow").
+    fn boundary(&self) -> Result<BTreeSet<ObjectId>, GitError> {
+        let io = |error| GitError::Io { command: "rev-parse", error };
+        let mut path = self.answer("rev-parse", &["--git-path", "shallow"])?;
+        path.pop();
+        let file = std::fs::File::open(self.root.join(OsString::from_vec(path))).map_err(io)?;
+        let mut text = Vec::new();
+        file.take(ANSWER).read_to_end(&mut text).map_err(io)?;
+        Ok(text.split(|b| *b == b'\n').filter_map(ObjectId::parse).collect())
+    }
+
+    /// Whether this clone was cut off somewhere.
+    pub fn is_shallow(&self) -> bool {
+        !self.shallow.is_empty()
+    }
+
+    /// Whether the parents of `commit` were left out of this clone.
+    pub fn is_boundary(&self, commit: &ObjectId) -> bool {
+        self.shallow.contains(commit)
+    }
+
+    /// The root's path in the repository: empty, or with a `/` at its end.
+    pub fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// The commit of this clone that has this name, or the only one whose name begins so (4 digits or more).
+    pub fn commit_named(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        if let Some(id) = ObjectId::parse(name.as_bytes()) {
+            return Ok(self.has_commit(&id)?.then_some(id));
+        }
+        // Digits only: references of that name are never asked for, and nothing else can be an expression.
+        let digits = name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if !digits || !(4..64).contains(&name.len()) {
+            return Ok(None);
+        }
+        let listed = self.answer("rev-parse", &[format!("--disambiguate={name}")])?;
+        let alike: Vec<_> = listed.split(|b| *b == b'\n').filter_map(ObjectId::parse).collect();
+        if alike.len() > MOST_ALIKE {
+            return Ok(None);
+        }
+        let mut commits = Vec::new();
+        for id in alike {
+            if self.has_commit(&id)? {
+                commits.push(id);
+            }
+        }
+        Ok(commits.first().copied().filter(|_| commits.len() == 1))
+    }
+
+    /// Whether `commit` is in this clone, as a commit.
+    pub fn has_commit(&self, commit: &ObjectId) -> Result<bool, GitError> {
+        let args = [OsString::from("-e"), format!("{commit}^{{commit}}").into()];
+        let mut running = self.start("cat-file", &args, false)?;
+        drop(running.stdout()?);
+        // 128 is what git says about an object that it can't find; other troubles show in the next question.
+        Ok(running.finish(&[1, 128])? == 0)
+    }
+
+    /// Whether `older` is `newer` or an ancestor of it, as far as this clone goes.
+    pub fn is_ancestor(&self, older: &ObjectId, newer: &ObjectId) -> Result<bool, GitError> {
+        let ids = [older, newer].map(|id| OsString::from(id.to_string()));
+        let args = [&[OsString::from("--is-ancestor")], ids.as_slice()].concat();
+        let mut running = self.start("merge-base", &args, false)?;
+        drop(running.stdout()?);
+        Ok(running.finish(&[1])? == 0)
+    }
+
+    /// The file at `path` beneath the root, as the tree of `commit` has it, if it is no larger than `most` bytes.
+    pub fn file(&self, commit: &ObjectId, path: &RelPath, most: u64) -> Result<TreeFile, GitError> {
+        let whole = OsString::from_vec([self.prefix.as_slice(), path.as_bytes()].concat());
+        let ask = ["-z", "--full-tree"].map(OsString::from);
+        let args = [&ask[..], &[commit.to_string().into(), "--".into(), whole.clone()]].concat();
+        let listed = self.answer("ls-tree", &args)?;
+        let entry = listed.split(|b| *b == 0).find_map(|entry| {
+            let tab = memchr::memchr(b'\t', entry)?;
+            let (head, name) = (&entry[..tab], &entry[tab + 1..]);
+            let mut words = head.split(|b| *b == b' ');
+            let regular = name == whole.as_bytes() && matches!(words.next(), Some(b"100644" | b"100755" | b"100664"));
+            if regular { words.nth(1).and_then(ObjectId::parse) } else { None }
+        });
+        let Some(blob) = entry else { return Ok(TreeFile::Absent) };
+        Ok(self.objects()?.blob(&blob, most)?.map_or(TreeFile::TooLarge, TreeFile::Content))
+    }
+
+    pub(crate) fn objects(&self) -> Result<Objects, GitError> {
+        Objects::new(self.start("cat-file", &["--batch".into()], true)?)
+    }
+
+    pub(crate) fn stream(&self, command: &'static str, args: &[OsString]) -> Result<Stream, GitError> {
+        Ok(Stream { running: self.start(command, args, false)? })
+    }
+
+    /// All that git prints, which may not be much.
+    fn answer(&self, command: &'static str, args: &[impl AsRef<OsStr>]) -> Result<Vec<u8>, GitError> {
+        let args: Vec<OsString> = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let mut running = self.start(command, &args, false)?;
+        let mut answer = Vec::new();
+        let read = running.stdout()?.take(ANSWER).read_to_end(&mut answer);
+        read.map_err(|error| running.io(error))?;
+        if answer.len() as u64 == ANSWER {
+            return Err(GitError::Malformed { command, what: "far too much" });
+        }
+        running.finish(&[])?;
+        Ok(answer)
+    }
+
+    fn start(&self, command: &'static str, args: &[OsString], talk: bool) -> Result<Running, GitError> {
+        command::start(&self.program, &self.root, (command, args), talk)
+    }
+}
