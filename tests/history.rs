@@ -16,7 +16,7 @@ use repin::{
 use repo::{CONFIG, Repo, digits, pin, title};
 
 fn config_of(repo: &Repo) -> Config {
-    config::load(&repo.join("repin.yaml")).unwrap()
+    config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap()
 }
 
 fn history(repo: &Repo) -> History {
@@ -24,7 +24,7 @@ fn history(repo: &Repo) -> History {
 }
 
 fn history_in(root: &Path) -> History {
-    let config = config::load(&root.join("repin.yaml")).unwrap();
+    let config = config::load(&root.join("repin.yaml"), "repin.yaml").unwrap();
     History::read(&Git::open(root).unwrap(), &config).unwrap()
 }
 
@@ -694,7 +694,7 @@ fn repo_under_test() -> std::path::PathBuf {
 #[ignore = "run by the tests that set its environment"]
 fn inner_two_promotes_are_found() {
     let root = repo_under_test();
-    let config = config::load(&root.join("repin.yaml")).unwrap();
+    let config = config::load(&root.join("repin.yaml"), "repin.yaml").unwrap();
     let history = history_in(&root);
     assert_eq!(told(&history), ["promote b *", "promote a <"]);
     let git = Git::open(&root).unwrap();

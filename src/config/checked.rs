@@ -319,6 +319,12 @@ impl Config {
         self.images.iter().find(|image| image.name == name)
     }
 
+    /// The name of the configuration file, which lies in the root.
+    pub fn file_name(&self) -> &str {
+        let name = Path::new(&self.source.name).file_name().and_then(|name| name.to_str());
+        name.unwrap_or(super::FILE_NAME)
+    }
+
     /// A place in the configuration file.
     pub fn place(&self, span: Span, label: &str) -> Place {
         Place { source: self.source.clone(), span, label: label.to_owned() }

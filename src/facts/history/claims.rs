@@ -71,7 +71,7 @@ mod tests {
         let text = format!(
             "version: 1\nname: {name}\nfiles: [a]\nrevision: {{ pattern: '{pattern}' }}\nimages:\n  a: {{ repository: x.y/a, pins: 1 }}\n"
         );
-        crate::config::parse(SourceText { name: "repin.yaml".into(), text: text.into() }, Path::new("/")).unwrap()
+        crate::config::parse(&SourceText { name: "repin.yaml".into(), text: text.into() }, Path::new("/")).unwrap()
     }
 
     fn claims(subject: &str, trailers: &str) -> Vec<String> {

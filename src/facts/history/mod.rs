@@ -265,7 +265,7 @@ pub enum Own {
 
 /// The configuration in the tree of `commit`, at the path of today's.
 pub fn own_config(git: &Git, commit: &ObjectId, today: &Config) -> Result<Own, GitError> {
-    let Ok(path) = RelPath::parse(&today.source.name) else { return Ok(Own::Today) };
+    let Ok(path) = RelPath::parse(today.file_name()) else { return Ok(Own::Today) };
     Ok(match git.file(commit, &path, walk::LARGEST_CONFIG)? {
         TreeFile::Absent => Own::Today,
         TreeFile::TooLarge => Own::Unreadable(walk::TOO_LARGE.to_owned()),

@@ -119,7 +119,7 @@ pub(super) fn walk(
     objects: &mut Objects,
 ) -> Result<Line, GitError> {
     let today = Rc::new(Rules::new(config, config));
-    let config_path = [git.prefix(), config.source.name.as_bytes()].concat();
+    let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
     let mut walk = Walk { git, config, config_path, today, objects, titles, parsed: HashMap::new() };
     let mut folders: BTreeSet<PathBuf> = walk.today.folders().collect();
     loop {
@@ -226,6 +226,6 @@ fn content(rules: Rc<Rules>, touched: Vec<(FilePath, Option<ObjectId>)>, reached
 pub(super) fn parse(bytes: Vec<u8>, today: &Config) -> Result<Config, String> {
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let source = SourceText { name: today.source.name.clone(), text: text.into() };
-    config::parse(source, &today.root)
+    config::parse(&source, &today.root)
         .map_err(|problems| problems.first().map_or_else(|| "it can't be read".to_owned(), ToString::to_string))
 }

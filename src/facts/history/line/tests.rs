@@ -33,7 +33,7 @@ fn config(images: usize) -> Config {
     let image = |at: usize| format!("  i{at}: {{ repository: r.example/i{at}, pins: 1 }}\n");
     let images: String = (0..images).map(image).collect();
     let text = format!("version: 1\nfiles: [x]\nrevision: {{ pattern: '.' }}\nimages:\n{images}");
-    crate::config::parse(SourceText { name: "repin.yaml".into(), text: text.into() }, Path::new("/")).unwrap()
+    crate::config::parse(&SourceText { name: "repin.yaml".into(), text: text.into() }, Path::new("/")).unwrap()
 }
 
 fn id(at: usize) -> ObjectId {
