@@ -1,30 +1,50 @@
-//! The chain: stages in order, cheapest first. A stage is judged as a whole; if one of its checks failed, or one could
+//! The chains: stages in order, cheapest first. A stage is judged as a whole; if one of its checks failed, or one could
 //! not be judged, the chain stops there.
 //!
-//! [`Approved`] can only be made here, by a chain that went through every stage.
+//! promote: pins counted → order and hold → the source. rollback: pins counted → provenance → the source, against the
+//! digests that were pinned then. [`Approved`] can only be made here, by a chain that went through every stage.
 
-use super::{Check, Resolution, Status, agreement, any_failed, counts, resolved};
+use super::{
+    Check, Code, Overruled, Past, Resolution, Status, agreement, any_failed, counts,
+    past::{hold_by_content, order_and_hold, provenance, provenance_by_content},
+    resolved,
+};
 use crate::{
-    config::Config,
-    facts::resolve::ImageFacts,
+    config::{Config, Image},
+    facts::{
+        history::{Digests, Hold, Promoted, Provenance},
+        resolve::ImageFacts,
+    },
     image::{Revision, Tag},
     pins::Found,
     source::Error,
 };
 
-/// A chain that has not looked at the source yet.
+/// A chain whose pins were counted.
 #[derive(Debug)]
-pub struct Chain<'c> {
-    config: &'c Config,
-    revision: &'c Revision,
-    checks: Vec<Check>,
+pub struct Counted<'c> {
+    so_far: SoFar<'c>,
+}
+
+/// A promote's chain that knows what history says, and has not looked at the source yet.
+#[derive(Debug)]
+pub struct Ordered<'c> {
+    so_far: SoFar<'c>,
+    overruled: Overruled,
+}
+
+/// A rollback's chain whose set was promoted, and that has not looked at the source yet.
+#[derive(Debug)]
+pub struct Proven<'c> {
+    so_far: SoFar<'c>,
+    promoted: Option<Promoted>,
 }
 
 /// A chain that knows what every image's tag names.
 #[derive(Debug)]
-pub struct ResolvedChain {
+pub struct Resolved {
     revision: Revision,
-    images: Vec<(Tag, ImageFacts)>,
+    images: Vec<ApprovedImage>,
     checks: Vec<Check>,
 }
 
@@ -41,36 +61,154 @@ pub struct Stopped {
 #[derive(Debug)]
 pub struct Approved {
     revision: Revision,
-    images: Vec<(Tag, ImageFacts)>,
+    images: Vec<ApprovedImage>,
     checks: Vec<Check>,
 }
 
-impl<'c> Chain<'c> {
-    /// A chain for `revision`, with its first stage: the pins as they are counted now.
-    pub fn counted(config: &'c Config, revision: &'c Revision, found: &Found) -> Result<Self, Stopped> {
-        let mut checks = counts(config, found);
-        checks.extend(agreement(config, found, Status::Warn));
-        let checks = stage(Vec::new(), checks, Vec::new())?;
-        Ok(Self { config, revision, checks })
-    }
+/// One image of an approved set.
+#[derive(Debug, Clone)]
+pub struct ApprovedImage {
+    /// The tag of the revision.
+    pub tag: Tag,
+    /// What the tag names; `None` only for an image without pins in a rollback, where that warns.
+    pub facts: Option<ImageFacts>,
+}
 
-    /// The stage of the source: one resolution for each image of the configuration, in its order.
-    pub fn resolved(self, resolutions: &[Resolution]) -> Result<ResolvedChain, Stopped> {
-        let (mut checks, mut outages, mut images) = (Vec::new(), Vec::new(), Vec::new());
-        for (image, resolution) in self.config.images.iter().zip(resolutions) {
-            let (of_image, outage) = resolved(self.config, image, self.revision, resolution);
-            checks.extend(of_image);
-            outages.extend(outage);
-            if let Ok(Some(facts)) = &resolution.found {
-                images.push((resolution.target.tag.clone(), facts.clone()));
-            }
-        }
-        let checks = stage(self.checks, checks, outages)?;
-        Ok(ResolvedChain { revision: self.revision.clone(), images, checks })
+#[derive(Debug)]
+struct SoFar<'c> {
+    config: &'c Config,
+    revision: &'c Revision,
+    checks: Vec<Check>,
+}
+
+/// What a stage found.
+type Judged = (Vec<Check>, Vec<Error>);
+
+impl SoFar<'_> {
+    /// Adds a stage, and stops if one of its checks failed or could not be judged.
+    fn stage(mut self, (stage, outages): Judged) -> Result<Self, Stopped> {
+        let stop = any_failed(&stage) || !outages.is_empty();
+        self.checks.extend(stage);
+        if stop { Err(Stopped { checks: self.checks, outages }) } else { Ok(self) }
     }
 }
 
-impl ResolvedChain {
+impl<'c> Counted<'c> {
+    /// The first stage for `revision`: the pins as they are counted now.
+    pub fn new(config: &'c Config, revision: &'c Revision, found: &Found) -> Result<Self, Stopped> {
+        let mut checks = counts(config, found);
+        checks.extend(agreement(config, found, Status::Warn));
+        let so_far = SoFar { config, revision, checks: Vec::new() }.stage((checks, Vec::new()))?;
+        Ok(Self { so_far })
+    }
+
+    /// Stops here: what the next stage needs could not be gathered.
+    pub fn stop(self, outage: Error) -> Stopped {
+        Stopped { checks: self.so_far.checks, outages: vec![outage] }
+    }
+
+    /// A promote's second stage: no late build, not rolled back.
+    pub fn ordered(self, past: &Past<'_>, overruled: Overruled) -> Result<Ordered<'c>, Stopped> {
+        let so_far = self.so_far.stage(order_and_hold(past, overruled))?;
+        Ok(Ordered { so_far, overruled })
+    }
+
+    /// A rollback's second stage: the set really was promoted.
+    pub fn proven(self, found: &Provenance) -> Result<Proven<'c>, Stopped> {
+        let (checks, outages, promoted) = provenance(self.so_far.config, self.so_far.revision, found);
+        let so_far = self.so_far.stage((checks, outages))?;
+        Ok(Proven { so_far, promoted })
+    }
+}
+
+impl Ordered<'_> {
+    /// The stage of the source: one resolution for each image of the configuration, in its order. `hold` says whether a
+    /// rollback undid a set with given digests.
+    pub fn resolved<'h>(
+        self,
+        resolutions: &[Resolution],
+        hold: impl FnOnce(&Digests) -> Hold<'h>,
+    ) -> Result<Resolved, Stopped> {
+        let (mut checks, outages) = source(&self.so_far, resolutions, |_, judged| judged);
+        let known =
+            self.so_far.checks.iter().any(|check| check.code == Code::ROLLED_BACK && check.status == Status::Warn);
+        if !known {
+            checks.extend(hold_by_content(&hold(&named(self.so_far.config, resolutions)), self.overruled.rolled_back));
+        }
+        self.so_far.finish((checks, outages), resolutions)
+    }
+}
+
+impl Proven<'_> {
+    /// What was promoted, where a title told; otherwise the digests decide.
+    pub fn promoted(&self) -> Option<&Promoted> {
+        self.promoted.as_ref()
+    }
+
+    /// The stage of the source. An image without pins was not part of what ran: its failures only warn. `provenance`
+    /// says whether digests were pinned together; it is asked where no title told.
+    pub fn resolved(
+        self,
+        resolutions: &[Resolution],
+        provenance: impl FnOnce(&Digests) -> Provenance,
+    ) -> Result<Resolved, Stopped> {
+        let (mut checks, mut outages) = source(&self.so_far, resolutions, |image, judged| match image.pins {
+            0 => warn_only(image, judged),
+            _ => judged,
+        });
+        if self.promoted.is_none() && outages.is_empty() && !any_failed(&checks) {
+            let (check, outage) = provenance_by_content(&provenance(&named(self.so_far.config, resolutions)));
+            checks.push(check);
+            outages.extend(outage);
+        }
+        self.so_far.finish((checks, outages), resolutions)
+    }
+}
+
+impl SoFar<'_> {
+    fn finish(self, judged: Judged, resolutions: &[Resolution]) -> Result<Resolved, Stopped> {
+        let so_far = self.stage(judged)?;
+        let image = |resolution: &Resolution| ApprovedImage {
+            tag: resolution.target.tag.clone(),
+            facts: resolution.found.as_ref().ok().cloned().flatten(),
+        };
+        let images = resolutions.iter().map(image).collect();
+        Ok(Resolved { revision: so_far.revision.clone(), images, checks: so_far.checks })
+    }
+}
+
+/// Judges every image's resolution; `tempered` may soften the verdict on an image.
+fn source(so_far: &SoFar<'_>, resolutions: &[Resolution], tempered: impl Fn(&Image, Judged) -> Judged) -> Judged {
+    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    for (image, resolution) in so_far.config.images.iter().zip(resolutions) {
+        let (of_image, outage) = resolved(so_far.config, image, so_far.revision, resolution);
+        let (of_image, outage) = tempered(image, (of_image, outage.into_iter().collect()));
+        checks.extend(of_image);
+        outages.extend(outage);
+    }
+    (checks, outages)
+}
+
+fn warn_only(image: &Image, (mut checks, outages): Judged) -> Judged {
+    for check in checks.iter_mut().filter(|check| check.status == Status::Fail) {
+        check.status = Status::Warn;
+    }
+    let unread = |outage: &Error| Check::new(Code::TAG_MISSING, Status::Skip, outage.to_string()).image(&image.name);
+    checks.extend(outages.iter().map(unread));
+    (checks, Vec::new())
+}
+
+/// The digests that the tags of pinned images name.
+fn named(config: &Config, resolutions: &[Resolution]) -> Digests {
+    let images = config.images.iter().zip(resolutions).filter(|(image, _)| image.pins > 0);
+    let digest = |(image, resolution): (&Image, &Resolution)| match &resolution.found {
+        Ok(Some(facts)) => Some((image.name.clone(), facts.digest)),
+        _ => None,
+    };
+    images.filter_map(digest).collect()
+}
+
+impl Resolved {
     /// The set, approved: no further stage is configured.
     pub fn approved(self) -> Approved {
         Approved { revision: self.revision, images: self.images, checks: self.checks }
@@ -83,8 +221,8 @@ impl Approved {
         &self.revision
     }
 
-    /// The revision's tag of each image, and what it names, in the order of the configuration.
-    pub fn images(&self) -> &[(Tag, ImageFacts)] {
+    /// The images, in the order of the configuration.
+    pub fn images(&self) -> &[ApprovedImage] {
         &self.images
     }
 
@@ -92,11 +230,4 @@ impl Approved {
     pub fn checks(&self) -> &[Check] {
         &self.checks
     }
-}
-
-/// Adds a stage's checks to those before it, and stops if one failed or could not be judged.
-fn stage(mut before: Vec<Check>, stage: Vec<Check>, outages: Vec<Error>) -> Result<Vec<Check>, Stopped> {
-    let stop = any_failed(&stage) || !outages.is_empty();
-    before.extend(stage);
-    if stop { Err(Stopped { checks: before, outages }) } else { Ok(before) }
 }

@@ -26,6 +26,18 @@ codes! {
     PIN_UNSUPPORTED = "pin_unsupported";
     /// All pins of an image have one digest.
     PIN_DISAGREE = "pin_disagree";
+    /// The revision is no ancestor of the one that is pinned now.
+    REVISION_ORDER = "revision_order";
+    /// No rollback undid the set.
+    ROLLED_BACK = "rolled_back";
+    /// A commit of the promoted branch says that it promoted the revision.
+    PROVENANCE_TITLE = "provenance_title";
+    /// That commit pins every image of the set.
+    PROVENANCE_CONTENT = "provenance_content";
+    /// A pinned digest exists.
+    DIGEST_MISSING = "digest_missing";
+    /// All images of the set were built from one revision.
+    SET_DISAGREE = "set_disagree";
     /// The revision's tag is there.
     TAG_MISSING = "tag_missing";
     /// The tag names the digest that it has to.

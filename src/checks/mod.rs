@@ -4,15 +4,19 @@
 
 mod chain;
 mod code;
+mod past;
 mod pins;
+mod remote;
 mod set;
 
 use serde::Serialize;
 
-pub use chain::{Approved, Chain, ResolvedChain, Stopped};
+pub use chain::{Approved, ApprovedImage, Counted, Ordered, Proven, Resolved, Stopped};
 pub use code::Code;
+pub use past::{Overruled, Past, outage, pinned_digests, pinned_now, without_history};
 pub use pins::{agreement, counts};
-pub use set::{Resolution, Target, resolved};
+pub use remote::{Pinned, Tagged, claims, provenance_warns};
+pub use set::{Expected, Resolution, Target, resolved};
 
 /// One thing that was verified about one image or the repository.
 ///

@@ -6,7 +6,7 @@ use super::{Check, Code, Status};
 use crate::{
     config::{Config, Image},
     facts::resolve::{ImageFacts, PlatformFacts},
-    image::{Digest, Platform, Repository, Revision, Tag},
+    image::{Digest, Platform, Revision, Tag},
     source::{Error, ErrorKind},
 };
 
@@ -15,10 +15,19 @@ use crate::{
 pub struct Target {
     /// The tag that is resolved.
     pub tag: Tag,
-    /// The digest that the tag has to name, if somebody said so.
-    pub digest: Option<Digest>,
+    /// The digest that the tag has to name, if there is one.
+    pub expected: Option<Expected>,
     /// The digests that are pinned now, each once.
     pub pinned: Vec<Digest>,
+}
+
+/// A digest that a tag has to name, and who says so.
+#[derive(Debug, Clone)]
+pub enum Expected {
+    /// The build handed it over.
+    HandedOver(Digest),
+    /// A commit, called by its short name, pinned it.
+    PinnedBy(String, Digest),
 }
 
 /// What was found out about one image.
@@ -68,13 +77,15 @@ pub fn resolved(
 }
 
 fn digest(image: &Image, target: &Target, facts: &ImageFacts) -> Option<Check> {
-    let expected = target.digest?;
-    let name = |repository: &Repository| format!("{repository}:{}", target.tag);
+    let (expected, why) = match target.expected.as_ref()? {
+        Expected::HandedOver(digest) => (*digest, "was handed over".to_owned()),
+        Expected::PinnedBy(commit, digest) => (*digest, format!("was pinned by commit {commit}")),
+    };
+    let name = format!("{}:{}", image.repository, target.tag);
     let (status, detail) = if expected == facts.digest {
-        (Status::Pass, format!("the tag names {expected}, as handed over"))
+        (Status::Pass, format!("{name} names {expected}, which {why}"))
     } else {
-        let name = name(&image.repository);
-        (Status::Fail, format!("{name} names {}, but {expected} was handed over", facts.digest))
+        (Status::Fail, format!("{name} names {}, but {expected} {why}", facts.digest))
     };
     Some(Check::new(Code::DIGEST_MISMATCH, status, detail).image(&image.name))
 }

@@ -65,8 +65,12 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  repin scan --format json | jq '.pins[].file'")]
     Scan,
     /// Check that counts are exact and that all pins of an image agree
-    #[command(after_help = "Example, as a pre-merge job:\n  repin check --format github")]
-    Check,
+    #[command(after_help = "Example, as a pre-merge job:\n  repin check --remote --format github")]
+    Check {
+        /// Also ask whether the pinned set is what it claims to be: digests, labels, tags, provenance
+        #[arg(long)]
+        remote: bool,
+    },
     /// Show what each image's tag names: digest, platforms, revision label
     #[command(after_help = "Example:\n  repin resolve --revision 4f2a… --format json | jq -r '.images[].digest'")]
     Resolve {
@@ -77,6 +81,16 @@ pub(super) enum Command {
     /// Move every pin of the set to one verified revision
     #[command(after_help = PROMOTE)]
     Promote(Promote),
+    /// Move every pin back to a set that was promoted before
+    #[command(after_help = ROLLBACK)]
+    Rollback(Rollback),
+    /// List the sets in git history, newest first
+    #[command(after_help = "Example:\n  repin history --limit 5")]
+    History {
+        /// Show at most N entries
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
     /// Finish or undo an --apply that was interrupted
     #[command(after_help = "Example:\n  repin recover --dry-run true    # says what it would do")]
     Recover(Recover),
@@ -102,6 +116,14 @@ Examples:
   repin promote --revision 4f2a… --apply          # change every pin, or none
   repin promote --revision 4f2a… --digest review=sha256:9c1d… --format github --body-file body.md";
 
+const ROLLBACK: &str = "\
+The set has to be in git history as promoted, and every tag has to name the digest that was pinned then.
+
+Examples:
+  repin rollback                                  # the sets that one can go back to
+  repin rollback --to 4f2a…                       # what would change, and whether it may
+  repin rollback --to 4f2a… --apply               # change every pin, or none";
+
 #[derive(Debug, Args)]
 pub(super) struct Promote {
     /// The commit that the images were built from
@@ -110,6 +132,21 @@ pub(super) struct Promote {
     /// The digest that an image's tag has to name, as its build reported it
     #[arg(long, value_name = "NAME=DIGEST")]
     pub(super) digest: Vec<String>,
+    /// Promote although the revision is an ancestor of the one that is pinned now
+    #[arg(long)]
+    pub(super) allow_older: bool,
+    /// Promote although a rollback undid this set
+    #[arg(long)]
+    pub(super) force_after_rollback: bool,
+    #[command(flatten)]
+    pub(super) change: Change,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// The revision to go back to; without it, those that one can go back to are listed
+    #[arg(long, value_name = "REV", allow_hyphen_values = true)]
+    pub(super) to: Option<String>,
     #[command(flatten)]
     pub(super) change: Change,
 }

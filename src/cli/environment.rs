@@ -12,6 +12,7 @@ use std::{
 pub struct Environment {
     variables: HashMap<OsString, OsString>,
     folder: PathBuf,
+    stdin_is_terminal: bool,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
 }
@@ -22,6 +23,7 @@ impl Environment {
         Ok(Self {
             variables: std::env::vars_os().collect(),
             folder: std::env::current_dir()?,
+            stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
         })
@@ -40,6 +42,11 @@ impl Environment {
     /// The current folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Whether a person is there to answer: a question can be read, and an answer typed.
+    pub fn can_ask(&self) -> bool {
+        self.stdin_is_terminal && self.stderr_is_terminal
     }
 
     /// Whether results go to a terminal.

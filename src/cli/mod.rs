@@ -53,9 +53,11 @@ pub fn no_folder(error: &std::io::Error) -> ExitCode {
 fn dispatch(command: Command, context: &mut Context) -> Exit {
     let result = match command {
         Command::Scan => commands::scan::run(context),
-        Command::Check => commands::check::run(context),
+        Command::Check { remote } => commands::check::run(remote, context),
         Command::Resolve { revision } => commands::resolve::run(&revision, context),
         Command::Promote(args) => commands::promote::run(&args, context),
+        Command::Rollback(args) => commands::rollback::run(&args, context),
+        Command::History { limit } => commands::history::run(limit, context),
         Command::Recover(args) => commands::recover::run(&args, context),
         Command::Completions { shell } => commands::documents::completions(shell, context),
         Command::Man => commands::documents::man(context),

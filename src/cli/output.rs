@@ -120,6 +120,11 @@ impl Output {
         }
     }
 
+    /// Writes a question for a person, who answers on the same line.
+    pub(super) fn ask(&self, question: &str) {
+        self.error_text(question);
+    }
+
     /// Writes a warning or an error for people.
     #[expect(clippy::unused_self, reason = "everything that is written goes through the output")]
     pub(super) fn error_text(&self, text: &str) {

@@ -58,10 +58,10 @@ impl Plan {
     /// Reads the files that hold pins again, makes their new contents, and counts the pins in those.
     pub fn new(approved: &Approved, config: &Config, files: &WorkTree, found: &Found) -> Result<Self, PlanError> {
         let finder = Finder::new(&config.images);
-        let replacements: Vec<_> = approved
+        let replacements: Vec<Option<Replacement>> = approved
             .images()
             .iter()
-            .map(|(tag, facts)| Replacement { digest: facts.digest, tag: tag.clone() })
+            .map(|image| Some(Replacement { digest: image.facts.as_ref()?.digest, tag: image.tag.clone() }))
             .collect();
         let mut paths: Vec<_> = found.pins.iter().map(|pin| Arc::clone(&pin.file)).collect();
         paths.dedup();
@@ -97,22 +97,28 @@ impl Plan {
     }
 }
 
-fn rewrite(finder: &Finder, old: Vec<u8>, path: &RelPath, replacements: &[Replacement]) -> (FileChange, Vec<Pin>) {
+fn rewrite(
+    finder: &Finder,
+    old: Vec<u8>,
+    path: &RelPath,
+    replacements: &[Option<Replacement>],
+) -> (FileChange, Vec<Pin>) {
     let pins = finder.scan(&old).pins;
     let new = replace(&old, &pins, replacements);
-    let changed = pins.iter().filter(|pin| !is_right(pin, &replacements[pin.image])).count();
+    let changed = pins.iter().filter(|pin| !is_right(pin, replacements[pin.image].as_ref())).count();
     let new_pins = finder.scan(&new).pins;
     let (old_sha256, new_sha256) = (Digest::of(&old), Digest::of(&new));
     (FileChange { path: path.clone(), pins: changed, old, new, old_sha256, new_sha256 }, new_pins)
 }
 
-fn is_right(pin: &Pin, to: &Replacement) -> bool {
-    pin.digest == to.digest && pin.tag.as_ref().is_none_or(|tag| *tag == to.tag)
+/// Whether a pin is what it should become; a pin of an image that has no new digest is never right.
+fn is_right(pin: &Pin, to: Option<&Replacement>) -> bool {
+    to.is_some_and(|to| pin.digest == to.digest && pin.tag.as_ref().is_none_or(|tag| *tag == to.tag))
 }
 
-fn tally(tallies: &mut [Tally], pins: &[Pin], replacements: &[Replacement], path: &RelPath) {
+fn tally(tallies: &mut [Tally], pins: &[Pin], replacements: &[Option<Replacement>], path: &RelPath) {
     for pin in pins {
-        if is_right(pin, &replacements[pin.image]) {
+        if is_right(pin, replacements[pin.image].as_ref()) {
             tallies[pin.image].right += 1;
         } else {
             tallies[pin.image].wrong.push(format!("{path}:{}:{} would have {}", pin.line, pin.column, pin.digest));

@@ -3,15 +3,17 @@
 //! Values are escaped as they are printed, so that a label can't mention, link or break a table; `|safe` opts out and
 //! `|code` makes a code span. The variables are the fields of `repin.plan/1` (without `body`).
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use minijinja::{
     AutoEscape, Environment, Output, State, UndefinedBehavior, Value,
     value::{Serde, ValueKind},
 };
 
+use serde::Serialize;
+
 use super::{json::PlanDocument, markdown};
-use crate::checks::Status;
+use crate::{checks::Status, facts::history::Entry};
 
 /// The most characters of a body; forges refuse longer ones (GitHub: 65,536).
 pub const MAX: usize = 60_000;
@@ -28,8 +30,52 @@ pub struct TemplateError {
     pub line: Option<usize>,
 }
 
+/// What the built-in template shows beside the document.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Beside {
+    /// The revision that is pinned now, if history knows it.
+    pub revision_now: Option<String>,
+    /// The labels of what is pinned now, by image.
+    pub labels_now: Labels,
+    /// The sets that a rollback undoes, newest first.
+    pub undone: Vec<Undone>,
+}
+
+/// Values of labels by image and label.
+pub type Labels = BTreeMap<String, BTreeMap<String, Option<String>>>;
+
+/// A set that a rollback undoes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Undone {
+    /// Its revision, if it has one.
+    pub revision: Option<String>,
+    /// The commit that brought it into place, by its short name.
+    pub commit: String,
+    /// When (ISO 8601).
+    pub date: String,
+    /// The commit's subject.
+    pub subject: String,
+}
+
+impl Undone {
+    /// An entry of history.
+    pub fn of(entry: &Entry) -> Self {
+        let revision = entry.revision.as_ref().map(ToString::to_string);
+        Self { revision, commit: entry.commit.short(), date: entry.date.clone(), subject: entry.subject.clone() }
+    }
+}
+
+/// What templates see.
+#[derive(Serialize)]
+struct View<'v> {
+    #[serde(flatten)]
+    document: &'v PlanDocument,
+    #[serde(flatten)]
+    beside: &'v Beside,
+}
+
 /// Renders the body; `template` is the user's own.
-pub fn render(document: &PlanDocument, template: Option<&str>) -> Result<String, TemplateError> {
+pub fn render(document: &PlanDocument, beside: &Beside, template: Option<&str>) -> Result<String, TemplateError> {
     let environment = environment();
     let template = environment.template_from_str(template.unwrap_or(TEMPLATE)).map_err(wrong)?;
     let marker = marker(document);
@@ -38,14 +84,14 @@ pub fn render(document: &PlanDocument, template: Option<&str>) -> Result<String,
     // What matters least goes first; the checks last.
     for step in [Cut::Nothing, Cut::Labels, Cut::Files, Cut::Passes, Cut::Details] {
         notices.extend(step.apply(&mut document));
-        let text = template.render(Value::from(Serde(&document))).map_err(wrong)?;
+        let text = template.render(Value::from(Serde(&View { document: &document, beside }))).map_err(wrong)?;
         let body = assemble(&text, &notices, &marker);
         if body.chars().count() <= MAX {
             return Ok(body);
         }
     }
     notices.push("the end of this text");
-    let text = template.render(Value::from(Serde(&document))).map_err(wrong)?;
+    let text = template.render(Value::from(Serde(&View { document: &document, beside }))).map_err(wrong)?;
     let spare = MAX - assemble("", &notices, &marker).chars().count() - 1;
     Ok(assemble(&text.chars().take(spare).collect::<String>(), &notices, &marker))
 }

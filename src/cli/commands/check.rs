@@ -1,36 +1,96 @@
-//! `repin check`: counts exact, digests well-formed, all pins of an image alike. Without a single request.
+//! `repin check`: counts exact, digests well-formed, all pins of an image alike; with `--remote` also whether the pinned
+//! set is what it claims to be.
 
+use futures_util::future;
+
+use super::{past::History, set};
 use crate::{
-    checks::{self, Status},
+    checks::{self, Check, Pinned, Status, Tagged},
     cli::{
         context::Context,
         exit::{Exit, Fault},
         output::Format,
     },
+    config::Config,
+    facts::resolve,
     files::WorkTree,
-    pins,
+    image::Revision,
+    pins::{self, Found},
     report::{annotations, json::CheckDocument},
+    source::{Error, Want},
 };
 
-pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Fault> {
     let config = cx.load()?;
     super::recover::mention(&config, &cx.output);
     let found = pins::find(&WorkTree::new(&config.root), &config)?;
     let mut verdict = checks::counts(&config, &found);
     verdict.extend(checks::agreement(&config, &found, Status::Fail));
-    let exit = if checks::any_failed(&verdict) { Exit::Failed } else { Exit::Done };
-    match cx.output.format {
-        Format::Json => cx.output.json(&CheckDocument::new(verdict)),
-        Format::Human | Format::Github => {
-            if cx.output.format == Format::Github {
-                let annotations = annotations::checks(&verdict, &cx.output.folder);
-                cx.output.print(annotations);
-            }
-            super::set::print_checks(&verdict, &config, &mut cx.output);
-            if exit == Exit::Done {
-                cx.output.print(format!("clean: {} pins in {} files\n", found.pins.len(), found.files));
-            }
-        }
+    let mut outages = Vec::new();
+    // What does not hold in the tree itself is not asked about elsewhere.
+    if remote && !checks::any_failed(&verdict) {
+        let (further, unjudged) = ask(&config, &found, cx)?;
+        verdict.extend(further);
+        outages = unjudged;
     }
-    Ok(exit)
+    Ok(report(&config, &found, (verdict, outages), cx))
+}
+
+/// The checks that need a source and history, and what could not be judged.
+fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<Error>), Fault> {
+    let sources = set::sources_of(config, cx)?;
+    let one = |at: usize| found.digests_of(at).first().map(|digest| (at, *digest));
+    let wanted: Vec<_> = (0..config.images.len()).filter_map(one).collect();
+    let asked = wanted.iter().map(|(at, digest)| {
+        let source = &sources[*at];
+        async move {
+            let found = resolve::resolve(source, &Want::Digest(*digest)).await;
+            Pinned { image: *at, digest: *digest, found }
+        }
+    });
+    let pinned = set::wait(future::join_all(asked), "reading what is pinned", cx)?;
+    let (mut verdict, mut outages, revision) = checks::claims(config, &pinned, found);
+    let Some(revision) = revision.filter(|_| outages.is_empty()) else { return Ok((verdict, outages)) };
+    let Ok(tag) = config.revision.tag.tag(&revision) else { return Ok((verdict, outages)) };
+    let want = Want::Tag(tag.clone());
+    let tags = pinned.iter().map(|pinned| {
+        let (source, want) = (&sources[pinned.image], &want);
+        async move { source.manifest(want, None).await.map(|found| found.map(|found| found.digest)) }
+    });
+    let named: Vec<Tagged> = set::wait(future::join_all(tags), "resolving tags", cx)?;
+    for (pinned, named) in pinned.iter().zip(&named) {
+        let (check, outage) = pinned.tagged(&config.images[pinned.image], &tag, named, found);
+        verdict.push(check);
+        outages.extend(outage);
+    }
+    verdict.push(provenance(config, &revision));
+    Ok((verdict, outages))
+}
+
+fn provenance(config: &Config, revision: &Revision) -> Check {
+    let history = History::read(config);
+    let known = history.known().map(|history| history.provenance(revision)).map_err(|error| error.to_string());
+    checks::provenance_warns(revision, &known)
+}
+
+fn report(config: &Config, found: &Found, (verdict, outages): (Vec<Check>, Vec<Error>), cx: &mut Context) -> Exit {
+    let failed = if checks::any_failed(&verdict) { Exit::Failed } else { Exit::Done };
+    let faults: Vec<_> = outages.iter().map(Fault::from).collect();
+    let exit = faults.iter().map(|fault| fault.exit).fold(failed, Exit::worse);
+    if cx.output.format == Format::Json {
+        cx.output.json(&CheckDocument { clean: exit == Exit::Done, ..CheckDocument::new(verdict) });
+        return exit;
+    }
+    if cx.output.format == Format::Github {
+        let annotations = annotations::checks(&verdict, &cx.output.folder);
+        cx.output.print(annotations);
+    }
+    set::print_checks(&verdict, config, &mut cx.output);
+    for fault in &faults {
+        cx.output.fault(fault);
+    }
+    if exit == Exit::Done {
+        cx.output.print(format!("clean: {} pins in {} files\n", found.pins.len(), found.files));
+    }
+    exit
 }

@@ -2,8 +2,11 @@
 
 pub(super) mod check;
 pub(super) mod documents;
+pub(super) mod history;
+mod past;
 pub(super) mod promote;
 pub(super) mod recover;
 pub(super) mod resolve;
+pub(super) mod rollback;
 pub(super) mod scan;
 mod set;

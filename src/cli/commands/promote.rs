@@ -5,15 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use super::set::{self, Run, Stop};
+use super::{
+    past::History,
+    set::{self, Run, Stop},
+};
 use crate::{
-    checks::{Chain, Target},
+    checks::{Counted, Expected, Overruled, Target},
     cli::{
         args,
         context::{Context, Intent, usage},
         exit::{Exit, Fault},
     },
-    config::Config,
+    config::{Config, Image},
     files::WorkTree,
     image::{Digest, Revision, Tag},
     pins,
@@ -25,6 +28,7 @@ struct Request {
     revision: Revision,
     tag: Tag,
     digests: BTreeMap<String, Digest>,
+    overruled: Overruled,
     intent: Intent,
 }
 
@@ -41,37 +45,36 @@ pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit
 
 fn steps(request: &Request, reports: &set::Reports, run: &mut Run<'_>, cx: &Context) -> Result<(), Stop> {
     let config = run.config;
-    let mut session = match request.intent {
-        Intent::Apply => Some(set::begin(config, &cx.output)?),
-        Intent::Show => None,
-    };
-    if session.is_none() {
-        super::recover::mention(config, &cx.output);
-    }
+    let mut session = set::begin(config, request.intent, &cx.output)?;
     let files = WorkTree::new(&config.root);
     let found = pins::find(&files, config).map_err(Fault::from)?;
     run.counted(&found);
-    let chain = Chain::counted(config, &request.revision, &found)?;
+    let chain = Counted::new(config, &request.revision, &found)?;
 
-    let targets = targets(request, config, &found);
-    let resolutions = set::resolve(config, targets, cx)?;
+    let history = History::read(config);
+    let past = match history.past(&request.revision, &found) {
+        Ok(past) => past,
+        Err(outage) => return Err(chain.stop(outage).into()),
+    };
+    run.goes_back_to(history.revision_now(&found));
+    let chain = chain.ordered(&past, request.overruled)?;
+
+    let resolutions = set::resolve(config, targets(request, config, &found), cx)?;
     run.resolved(&resolutions);
-    let approved = chain.resolved(&resolutions)?.approved();
+    let approved = chain.resolved(&resolutions, |digests| history.held_set(digests))?.approved();
 
     let plan = Plan::new(&approved, config, &files, &found)?;
     run.planned(&approved, plan, reports)?;
     reports.write(run)?;
-    if let Some(session) = &mut session {
-        run.apply(session)?;
-    }
+    run.apply(session.as_mut())?;
     Ok(())
 }
 
 /// What each image's tag is asked for, in the order of the configuration.
 fn targets(request: &Request, config: &Config, found: &pins::Found) -> Vec<Target> {
-    let target = |(at, image): (usize, &crate::config::Image)| {
-        let digest = request.digests.get(&image.name).copied();
-        Target { tag: request.tag.clone(), digest, pinned: found.digests_of(at) }
+    let target = |(at, image): (usize, &Image)| {
+        let expected = request.digests.get(&image.name).copied().map(Expected::HandedOver);
+        Target { tag: request.tag.clone(), expected, pinned: found.digests_of(at) }
     };
     config.images.iter().enumerate().map(target).collect()
 }
@@ -93,6 +96,7 @@ impl Request {
                 return Err(usage(format!("--digest: two digests for `{name}`")));
             }
         }
-        Ok(Self { revision, tag, digests, intent })
+        let overruled = Overruled { older: args.allow_older, rolled_back: args.force_after_rollback };
+        Ok(Self { revision, tag, digests, overruled, intent })
     }
 }

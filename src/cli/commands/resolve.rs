@@ -19,7 +19,7 @@ use crate::{
 pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Fault> {
     let config = cx.load()?;
     let (revision, tag) = set::revision(&config, revision)?;
-    let target = |_| Target { tag: tag.clone(), digest: None, pinned: Vec::new() };
+    let target = |_| Target { tag: tag.clone(), expected: None, pinned: Vec::new() };
     let resolutions = set::resolve(&config, config.images.iter().map(target).collect(), cx)?;
     let images = images(&config, &resolutions)?;
     let document = ResolveDocument { schema: "repin.resolve/1", revision: revision.to_string(), images };

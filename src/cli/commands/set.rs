@@ -16,13 +16,14 @@ use crate::{
     checks::{self, Approved, Check, Resolution, Stopped, Target},
     cli::{
         args::Change,
-        context::{Context, usage},
+        context::{Context, Intent, usage},
         exit::{Exit, Fault},
         output::{Format, Output},
         progress,
     },
     config::{Config, Naming, Problem},
     facts::{
+        history::Entry,
         labels,
         resolve::{self, ImageFacts},
     },
@@ -31,7 +32,8 @@ use crate::{
     pins::Found,
     plan::{Plan, PlanError},
     report::{
-        body, diff,
+        body::{self, Beside, Labels, Undone},
+        diff,
         json::{ErrorRow, FileRow, ImageRow, PlanDocument},
     },
     source::Source,
@@ -51,6 +53,7 @@ pub(super) enum Stop {
 pub(super) struct Run<'c> {
     pub(super) config: &'c Config,
     document: PlanDocument,
+    beside: Beside,
     diff: Vec<u8>,
     plan: Option<Plan>,
 }
@@ -121,27 +124,55 @@ pub(super) fn refuse_unbuilt(config: &Config) -> Result<(), Fault> {
     Err(Fault::input(Problem::new("config", message).hint("use a release that can, or take the blocks out")))
 }
 
-/// Takes the lock, and recovers from an interrupted run before anything is looked at.
-pub(super) fn begin(config: &Config, output: &Output) -> Result<Session, Fault> {
+/// Takes the lock if something is to be changed, and recovers from an interrupted run before anything is looked at.
+pub(super) fn begin(config: &Config, intent: Intent, output: &Output) -> Result<Option<Session>, Fault> {
+    if intent == Intent::Show {
+        super::recover::mention(config, output);
+        return Ok(None);
+    }
     let mut session = Session::begin(&config.root)?;
     let recovery = session.recover()?;
     if recovery.state != State::Nothing {
         output.note(&format!("note: an interrupted run was recovered first ({})", recovery.state.as_str()));
     }
-    Ok(session)
+    Ok(Some(session))
 }
 
 /// Asks for every image's tag, concurrently; the answers are in the order of the configuration.
 pub(super) fn resolve(config: &Config, targets: Vec<Target>, cx: &Context) -> Result<Vec<Resolution>, Fault> {
+    let sources = sources_of(config, cx)?;
+    let work = future::join_all(sources.iter().zip(targets).map(|(source, target)| resolution(source, target)));
+    wait(work, &format!("resolving {} images", config.images.len()), cx)
+}
+
+/// Where each image is read from, in the order of the configuration.
+pub(super) fn sources_of(config: &Config, cx: &Context) -> Result<Vec<Source>, Fault> {
     let sources = cx.sources(config);
     let of = |image: &crate::config::Image| sources.of(&image.repository);
     let found: Result<Vec<Source>, _> = config.images.iter().map(of).collect();
-    let found = found.map_err(|error| Fault::input(Problem::new("source", error.to_string())))?;
+    found.map_err(|error| Fault::input(Problem::new("source", error.to_string())))
+}
+
+/// Waits for requests, with a spinner where that takes longer than a blink.
+pub(super) fn wait<T>(work: impl Future<Output = T>, message: &str, cx: &Context) -> Result<T, Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fault::io(format!("can't start: {error}")))?;
-    let work = future::join_all(found.iter().zip(targets).map(|(source, target)| resolution(source, target)));
-    let message = format!("resolving {} images", config.images.len());
-    Ok(runtime.block_on(progress::while_waiting(cx.output.progress, &message, work)))
+    Ok(runtime.block_on(progress::while_waiting(cx.output.progress, message, work)))
+}
+
+/// The reported labels of what is pinned now, for each image that could be read.
+pub(super) fn labels_now(config: &Config, found: &Found, cx: &Context) -> Result<Labels, Fault> {
+    if config.report.labels.is_empty() {
+        return Ok(Labels::new());
+    }
+    let sources = sources_of(config, cx)?;
+    let asked = config.images.iter().zip(&sources).enumerate().map(|(at, (image, source))| async move {
+        let digest = *found.digests_of(at).first()?;
+        let facts = resolve::resolve(source, &crate::source::Want::Digest(digest)).await.ok()??;
+        Some((image.name.clone(), labels::reported(&facts, &config.report.labels)))
+    });
+    let labels = wait(future::join_all(asked), "reading what is pinned", cx)?;
+    Ok(labels.into_iter().flatten().collect())
 }
 
 async fn resolution(source: &Source, target: Target) -> Resolution {
@@ -215,7 +246,22 @@ impl<'c> Run<'c> {
             pull_request: None,
             error: None,
         };
-        Self { config, document, diff: Vec::new(), plan: None }
+        Self { config, document, beside: Beside::default(), diff: Vec::new(), plan: None }
+    }
+
+    /// Takes in which set is pinned now.
+    pub(super) fn goes_back_to(&mut self, revision: Option<Revision>) {
+        self.beside.revision_now = revision.map(|revision| revision.to_string());
+    }
+
+    /// Takes in the sets that a rollback undoes, newest first.
+    pub(super) fn undoes(&mut self, entries: &[Entry]) {
+        self.beside.undone = entries.iter().map(Undone::of).collect();
+    }
+
+    /// Takes in the labels of what is pinned now.
+    pub(super) fn labelled_before(&mut self, labels: Labels) {
+        self.beside.labels_now = labels;
     }
 
     /// Takes in what is pinned now.
@@ -245,7 +291,7 @@ impl<'c> Run<'c> {
         self.diff = diff::unified(plan.changes());
         document.diff = Some(String::from_utf8_lossy(&self.diff).into_owned());
         let (name, template) = reports.template.as_ref().map_or(("", None), |(name, text)| (name, Some(text.as_str())));
-        let body = body::render(document, template).map_err(|error| {
+        let body = body::render(document, &self.beside, template).map_err(|error| {
             let line = error.line.map_or_else(String::new, |line| format!(":{line}"));
             Fault::input(Problem::new("template", format!("{name}{line}: {error}")))
         })?;
@@ -254,12 +300,10 @@ impl<'c> Run<'c> {
         Ok(())
     }
 
-    /// Applies the plan to the work tree.
-    pub(super) fn apply(&mut self, session: &mut Session) -> Result<(), Fault> {
+    /// Applies the plan to the work tree, if there is a session to do it in and anything to do.
+    pub(super) fn apply(&mut self, session: Option<&mut Session>) -> Result<(), Fault> {
         let changes = self.plan.as_ref().map_or(&[][..], Plan::changes);
-        if changes.is_empty() {
-            return Ok(());
-        }
+        let Some(session) = session.filter(|_| !changes.is_empty()) else { return Ok(()) };
         let applied = session.apply(changes);
         self.document.applied = matches!(applied, Ok(()) | Err(apply::Error::Uncleared { .. }));
         Ok(applied?)

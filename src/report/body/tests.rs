@@ -42,13 +42,13 @@ fn document() -> PlanDocument {
 
 #[test]
 fn what_a_reviewer_reads() {
-    insta::assert_snapshot!(render(&document(), None).unwrap());
+    insta::assert_snapshot!(render(&document(), &Beside::default(), None).unwrap());
 }
 
 #[test]
 fn the_users_template_sees_the_document_and_is_escaped_too() {
     let text = "{{ kind }} {{ images[0].labels.version }} {{ images[0].labels.version|code }} {{ title|safe }}";
-    let body = render(&document(), Some(text)).unwrap();
+    let body = render(&document(), &Beside::default(), Some(text)).unwrap();
     let line = body.lines().next().unwrap();
     assert!(line.starts_with("promote \\`x\\` @\u{200b}team #\u{200b}1 \\<img\\> \\| a"), "{line}");
     assert!(line.ends_with("promote: @everyone r1"), "{line}");
@@ -57,9 +57,9 @@ fn the_users_template_sees_the_document_and_is_escaped_too() {
 
 #[test]
 fn a_template_that_does_not_work_says_where() {
-    let error = render(&document(), Some("a\n{{ nowhere }}")).unwrap_err();
+    let error = render(&document(), &Beside::default(), Some("a\n{{ nowhere }}")).unwrap_err();
     assert_eq!(error.line, Some(2), "{error}");
-    assert!(render(&document(), Some("{% if %}")).is_err());
+    assert!(render(&document(), &Beside::default(), Some("{% if %}")).is_err());
 }
 
 #[test]
@@ -67,12 +67,12 @@ fn a_long_body_is_cut_with_a_notice_and_keeps_its_marker() {
     let mut long = document();
     let row = FileRow { path: "f".repeat(200), pins: 1, old_sha256: String::new(), new_sha256: String::new() };
     long.files = vec![row; 500];
-    let body = render(&long, None).unwrap();
+    let body = render(&long, &Beside::default(), None).unwrap();
     assert!(body.chars().count() <= MAX && body.contains("files after the twentieth") && body.contains("pinned twice"));
     long.checks = vec![Check::new(Code::PIN_COUNT, Status::Fail, "ä".repeat(5_000)); 500];
-    let body = render(&long, None).unwrap();
+    let body = render(&long, &Beside::default(), None).unwrap();
     assert!(body.chars().count() <= MAX && body.contains("long evidence"), "{}", body.chars().count());
     assert!(body.trim_end().ends_with("-->"));
-    let body = render(&long, Some(&"x".repeat(70_000))).unwrap();
+    let body = render(&long, &Beside::default(), Some(&"x".repeat(70_000))).unwrap();
     assert!(body.chars().count() <= MAX && body.contains("the end of this text") && body.trim_end().ends_with("-->"));
 }

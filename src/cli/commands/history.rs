@@ -1,0 +1,92 @@
+//! `repin history`: the sets in git history, newest first; which is in place, and which can be gone back to.
+
+use serde::Serialize;
+
+use super::past::History;
+use crate::{
+    cli::{
+        context::Context,
+        exit::{Exit, Fault},
+        output::Format,
+    },
+    facts::history::{Entry, Kind},
+    report::table::{Align, aligned, plain},
+};
+
+/// `repin.history/1`.
+#[derive(Serialize)]
+struct Document<'e> {
+    schema: &'static str,
+    entries: Vec<&'e Entry>,
+}
+
+/// How the first column of the table is filled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// `*` for the set in place, `<` for those that can be gone back to.
+    Marked,
+    /// Numbers to choose from.
+    Numbered,
+}
+
+pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit, Fault> {
+    let config = cx.load()?;
+    let gathered = History::read(&config);
+    let history = gathered.known().map_err(|error| Fault::from(&error))?;
+    let entries: Vec<&Entry> = history.entries.iter().take(limit.unwrap_or(usize::MAX)).collect();
+    for unreadable in &history.unreadable {
+        let why = plain(&unreadable.why);
+        cx.output.error_text(&format!(
+            "warning: commit {} was left out: its configuration can't be read: {why}\n",
+            unreadable.commit.short()
+        ));
+    }
+    match cx.output.format {
+        Format::Json => cx.output.json(&Document { schema: "repin.history/1", entries }),
+        Format::Human | Format::Github => {
+            if entries.is_empty() {
+                cx.output.note(&format!("no commit of {} pins any image of the set", plain(&history.branch.name)));
+            } else {
+                cx.output.print(table(&entries, Shown::Marked));
+                let legend = format!("{}: * is in place, < can be gone back to", plain(&history.branch.name));
+                cx.output.note(&legend);
+            }
+        }
+    }
+    if history.shallow {
+        cx.output.error_text(
+            "warning: this clone is shallow, so older sets are missing; fetch them: git fetch --unshallow\n",
+        );
+    }
+    Ok(Exit::Done)
+}
+
+/// Entries as an aligned table.
+pub(super) fn table(entries: &[&Entry], shown: Shown) -> String {
+    let heading = ["", "KIND", "REVISION", "COMMIT", "DATE", "DIGESTS", "SUBJECT"].map(str::to_owned).to_vec();
+    let mut rows = vec![heading];
+    for (at, entry) in entries.iter().enumerate() {
+        let mark = match shown {
+            Shown::Numbered => (at + 1).to_string(),
+            Shown::Marked if entry.current => "*".to_owned(),
+            Shown::Marked if entry.can_roll_back => "<".to_owned(),
+            Shown::Marked => String::new(),
+        };
+        let kind = match entry.kind {
+            Kind::Promote => "promote",
+            Kind::Rollback => "rollback",
+            Kind::Manual => "manual",
+        };
+        let digests = entry.images.iter().map(|(name, digest)| format!("{name}={}", digest.short()));
+        rows.push(vec![
+            mark,
+            kind.to_owned(),
+            entry.revision.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            entry.commit.short(),
+            entry.date.clone(),
+            digests.collect::<Vec<_>>().join(" "),
+            plain(&entry.subject),
+        ]);
+    }
+    aligned(&[Align::Left; 7], &rows)
+}

@@ -1,0 +1,120 @@
+//! `repin rollback`: move every pin back to a set that was in production before.
+//!
+//! As a promote, but the set has to be in git history, and every tag has to name what was pinned then. Without `--to` it
+//! shows what one can go back to.
+
+use std::io::BufRead;
+
+use super::{
+    history::{Shown, table},
+    past::History,
+    set::{self, Run, Stop},
+};
+use crate::{
+    checks::{Counted, Expected, Target},
+    cli::{
+        args,
+        context::{Context, Intent},
+        exit::{Exit, Fault},
+        output::Format,
+    },
+    config::{Config, Image, Problem},
+    facts::history::{Entry, Promoted},
+    files::WorkTree,
+    image::{Revision, Tag},
+    pins,
+    plan::Plan,
+};
+
+/// What was asked for, checked.
+struct Request {
+    revision: Revision,
+    tag: Tag,
+    intent: Intent,
+}
+
+pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Fault> {
+    let intent = cx.intent(&args.change)?;
+    let config = cx.load()?;
+    let to = match &args.to {
+        Some(to) => to.clone(),
+        None => choose(&config, cx)?,
+    };
+    let (revision, tag) = set::revision(&config, &to)?;
+    let request = Request { revision, tag, intent };
+    set::refuse_unbuilt(&config)?;
+    let reports = set::Reports::new(&args.change, &config, cx)?;
+    let mut run = Run::new("rollback", &config, &config.rollback, &request.revision);
+    let outcome = steps(&request, &reports, &mut run, cx);
+    Ok(run.finish(outcome, &reports, cx))
+}
+
+fn steps(request: &Request, reports: &set::Reports, run: &mut Run<'_>, cx: &Context) -> Result<(), Stop> {
+    let config = run.config;
+    let mut session = set::begin(config, request.intent, &cx.output)?;
+    let files = WorkTree::new(&config.root);
+    let found = pins::find(&files, config).map_err(Fault::from)?;
+    run.counted(&found);
+    let chain = Counted::new(config, &request.revision, &found)?;
+
+    let gathered = History::read(config);
+    let history = match gathered.known() {
+        Ok(history) => history,
+        Err(outage) => return Err(chain.stop(outage).into()),
+    };
+    run.goes_back_to(gathered.revision_now(&found));
+    let chain = chain.proven(&history.provenance(&request.revision))?;
+
+    let targets = targets(request, config, &found, chain.promoted());
+    let resolutions = set::resolve(config, targets, cx)?;
+    run.resolved(&resolutions);
+    let approved = chain.resolved(&resolutions, |digests| history.provenance_of(digests))?.approved();
+
+    let digests = crate::checks::pinned_digests(config, &approved);
+    run.undoes(history.since(&digests).unwrap_or_default());
+    run.labelled_before(set::labels_now(config, &found, cx)?);
+    let plan = Plan::new(&approved, config, &files, &found)?;
+    run.planned(&approved, plan, reports)?;
+    reports.write(run)?;
+    run.apply(session.as_mut())?;
+    Ok(())
+}
+
+/// What each image's tag is asked for: the digest that was pinned then.
+fn targets(request: &Request, config: &Config, found: &pins::Found, promoted: Option<&Promoted>) -> Vec<Target> {
+    let target = |(at, image): (usize, &Image)| {
+        let then = promoted.filter(|_| image.pins > 0);
+        let then = then.and_then(|promoted| Some((promoted, *promoted.images.get(&image.name)?)));
+        let expected = then.map(|(promoted, digest)| Expected::PinnedBy(promoted.commit.short(), digest));
+        Target { tag: request.tag.clone(), expected, pinned: found.digests_of(at) }
+    };
+    config.images.iter().enumerate().map(target).collect()
+}
+
+/// Offers the sets that one can go back to; only a person at a terminal can choose.
+fn choose(config: &Config, cx: &mut Context) -> Result<String, Fault> {
+    let gathered = History::read(config);
+    let history = gathered.known().map_err(|error| Fault::from(&error))?;
+    let sets: Vec<&Entry> = history.entries.iter().filter(|entry| entry.can_roll_back).collect();
+    if sets.is_empty() {
+        let message = "`--to` is missing, and history has no set that one could go back to";
+        return Err(Fault::input(Problem::new("usage", message).hint("see `repin history`")));
+    }
+    let missing = || Fault::input(Problem::new("usage", "`--to` is missing: name one of these sets by its revision"));
+    if cx.output.format != Format::Human {
+        let mut fault = missing();
+        fault.problems[0].notes =
+            sets.iter().filter_map(|entry| entry.revision.as_ref()).map(ToString::to_string).collect();
+        return Err(fault);
+    }
+    cx.output.print(table(&sets, Shown::Numbered));
+    if !cx.environment.can_ask() {
+        return Err(missing());
+    }
+    cx.output.ask(&format!("go back to which set? [1-{}] ", sets.len()));
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    let chosen = read.ok().and_then(|_| line.trim().parse::<usize>().ok()).and_then(|number| number.checked_sub(1));
+    let revision = chosen.and_then(|at| sets.get(at)?.revision.as_ref());
+    revision.map(ToString::to_string).ok_or_else(missing)
+}
