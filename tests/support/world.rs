@@ -117,6 +117,58 @@ impl World {
         self.write(".github/workflows/none.yml", "on: push\n");
     }
 
+    /// Makes the root a repository with a bare remote beside it, and commits and pushes what is there.
+    pub fn with_git(self) -> Self {
+        self.write(".gitignore", "/images\n/origin.git\n");
+        self.git(&["init", "-q", "-b", "main"]);
+        self.git(&["init", "-q", "--bare", "-b", "main", "origin.git"]);
+        self.git(&["remote", "add", "origin", "./origin.git"]);
+        self.commit("first");
+        self.push();
+        self
+    }
+
+    /// Runs git in the root, with nothing of the caller's configuration; returns what it printed.
+    pub fn git(&self, args: &[&str]) -> String {
+        let mut command = Command::new("git");
+        command.current_dir(self.root()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for (name, value) in [
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_SYSTEM", "/dev/null"),
+            ("GIT_AUTHOR_NAME", "A"),
+            ("GIT_AUTHOR_EMAIL", "a@example.com"),
+            ("GIT_COMMITTER_NAME", "C"),
+            ("GIT_COMMITTER_EMAIL", "c@example.com"),
+            ("GIT_AUTHOR_DATE", "2026-01-02T03:04:05Z"),
+            ("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z"),
+        ] {
+            command.env(name, value);
+        }
+        let output = command.args(["-c", "protocol.file.allow=always"]).args(args).output().unwrap();
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Commits everything; returns the commit.
+    pub fn commit(&self, message: &str) -> String {
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "--allow-empty", "-m", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Pushes main, so that `origin/main` is there.
+    pub fn push(&self) {
+        self.git(&["push", "-q", "--force", "origin", "main"]);
+    }
+
+    /// Promotes to a revision with the program, commits with its title, and pushes.
+    pub fn promoted(&self, revision: &'static str) -> String {
+        self.run(&["promote", "--revision", revision, "--apply"]).exits(0);
+        let commit = self.commit(&format!("promote: test images @{revision}"));
+        self.push();
+        commit
+    }
+
     /// Runs the program in the root, with nothing of the caller's environment but PATH.
     pub fn run(&self, args: &[&str]) -> Ran {
         self.run_in(self.root(), args, &[])
@@ -173,15 +225,20 @@ impl World {
 
     /// Runs a promote to B as JSON that has to be refused with these codes and this exit, changing nothing.
     pub fn refuses(&self, args: &[&str], exit: i32, codes: &[&str]) -> Value {
+        self.refuses_to(&[&["promote", "--revision", REV_B], args].concat(), exit, codes)
+    }
+
+    /// Runs a change as JSON that has to be refused with these codes and this exit, changing nothing.
+    pub fn refuses_to(&self, args: &[&str], exit: i32, codes: &[&str]) -> Value {
         let before = self.snapshot();
-        let mut all = vec!["promote", "--revision", REV_B, "--apply", "--format", "json"];
-        all.extend(args);
-        let ran = self.run(&all);
+        let ran = self.run(&[args, &["--apply", "--format", "json"]].concat());
         assert_eq!(ran.code, exit, "{}{}", ran.stdout, ran.stderr);
         let mut after = self.snapshot();
-        after.retain(|path, _| !path.starts_with(self.path(".repin")));
+        // The lock stays where it was taken.
+        let ours = |path: &PathBuf| path.starts_with(self.path(".repin")) || path.starts_with(self.path(".git"));
+        after.retain(|path, _| !ours(path));
         let mut before = before;
-        before.retain(|path, _| !path.starts_with(self.path(".repin")));
+        before.retain(|path, _| !ours(path));
         assert_eq!(before, after, "something was changed");
         let document = ran.json();
         assert_eq!(document["approved"], false, "{document}");
