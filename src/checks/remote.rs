@@ -4,7 +4,7 @@ use super::{Check, Code, FilePlace, Status};
 use crate::{
     config::{Config, Image},
     facts::{history::Provenance, resolve::ImageFacts},
-    image::{Digest, Revision},
+    image::{Digest, Revision, Tag},
     pins::Found,
     source::{Error, ErrorKind},
 };
@@ -100,13 +100,7 @@ fn agreed(revisions: &[(&String, Option<Revision>)], checks: &mut Vec<Check>) ->
 
 impl Pinned {
     /// Whether the revision's tag still names what is pinned.
-    pub fn tagged(
-        &self,
-        image: &Image,
-        tag: &crate::image::Tag,
-        named: &Tagged,
-        found: &Found,
-    ) -> (Check, Option<Error>) {
+    pub fn tagged(&self, image: &Image, (tag, named): (&Tag, &Tagged), found: &Found) -> (Check, Option<Error>) {
         let name = format!("{}:{tag}", image.repository);
         let check = |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
         let fail = |code, detail| check(code, Status::Fail, detail).places(places(found, self.image));

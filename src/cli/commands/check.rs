@@ -59,7 +59,7 @@ fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<
     });
     let named: Vec<Tagged> = set::wait(future::join_all(tags), "resolving tags", cx)?;
     for (pinned, named) in pinned.iter().zip(&named) {
-        let (check, outage) = pinned.tagged(&config.images[pinned.image], &tag, named, found);
+        let (check, outage) = pinned.tagged(&config.images[pinned.image], (&tag, named), found);
         verdict.push(check);
         outages.extend(outage);
     }
