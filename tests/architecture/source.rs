@@ -1,0 +1,333 @@
+//! One source file as the rules see it: the paths it names, its functions, the macros and methods it calls.
+//!
+//! What is compiled for tests only is left out, and counted so that it can be taken off the file's length.
+
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+use syn::{
+    Attribute, Item, UseTree,
+    spanned::Spanned,
+    visit::{self, Visit},
+};
+
+/// A parsed file.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// The path beneath the project's root.
+    pub(crate) name: String,
+    /// The modules that lead to it, outermost first; `lib` and `main` for the roots.
+    pub(crate) module: Vec<String>,
+    /// Lines without those of tests.
+    pub(crate) lines: usize,
+    /// Whether it begins with `//!`.
+    pub(crate) documented: bool,
+    /// Paths with at least two segments, those of `use` included, each from the crate's root if it is ours.
+    pub(crate) paths: Vec<Named>,
+    /// Functions with a body.
+    pub(crate) functions: Vec<Function>,
+    /// Macros and methods that are called.
+    pub(crate) calls: Vec<Call>,
+    /// What has no name in the rules: its line, and what is wrong.
+    pub(crate) oddities: Vec<(usize, String)>,
+}
+
+/// A path that the source names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) line: usize,
+    /// Whether it leads to something of this crate; then the segments begin below the crate's root.
+    pub(crate) ours: bool,
+    pub(crate) segments: Vec<String>,
+}
+
+/// A function with a body.
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) line: usize,
+    /// From the line of its signature to that of its last brace.
+    pub(crate) lines: usize,
+    /// With `self`, as clippy counts.
+    pub(crate) parameters: usize,
+}
+
+/// A macro or a method that is called.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) line: usize,
+    /// `unwrap` for a method, `panic!` for a macro.
+    pub(crate) name: String,
+    /// The first argument of a method, if it is a string.
+    pub(crate) reason: Option<String>,
+}
+
+impl Source {
+    /// Parses the text of the file called `name`.
+    pub(crate) fn parse(name: &str, text: &str) -> syn::Result<Self> {
+        let ast = syn::parse_file(text)?;
+        let mut source = Self {
+            name: name.to_owned(),
+            module: module_of(name),
+            lines: text.lines().count(),
+            documented: ast.attrs.iter().any(|attribute| attribute.path().is_ident("doc")),
+            paths: Vec::new(),
+            functions: Vec::new(),
+            calls: Vec::new(),
+            oddities: Vec::new(),
+        };
+        if !source.is_test() {
+            let module = source.module.clone();
+            let mut walk = Walk { module, source: &mut source };
+            walk.visit_file(&ast);
+        }
+        Ok(source)
+    }
+
+    /// Whether the whole file is compiled for tests only.
+    pub(crate) fn is_test(&self) -> bool {
+        self.name.ends_with("/tests.rs") || self.name.contains("/tests/")
+    }
+
+    /// The outermost module.
+    pub(crate) fn top(&self) -> &str {
+        &self.module[0]
+    }
+}
+
+fn module_of(name: &str) -> Vec<String> {
+    let path = name.strip_prefix("src/").unwrap_or(name).trim_end_matches(".rs").trim_end_matches("/mod");
+    path.split('/').map(str::to_owned).collect()
+}
+
+struct Walk<'s> {
+    module: Vec<String>,
+    source: &'s mut Source,
+}
+
+impl Walk<'_> {
+    fn path(&mut self, segments: &[String], line: usize) {
+        if segments.len() < 2 {
+            return;
+        }
+        let ours = self.rooted(segments);
+        let named = Named { line, ours: ours.is_some(), segments: ours.unwrap_or_else(|| segments.to_vec()) };
+        if !self.source.paths.contains(&named) {
+            self.source.paths.push(named);
+        }
+    }
+
+    /// The path from the crate's root, if it begins there, here or above.
+    fn rooted(&self, segments: &[String]) -> Option<Vec<String>> {
+        // The roots have no module above them, and are none themselves.
+        let root = matches!(self.source.top(), "lib" | "main");
+        let here = if root { &self.module[1..] } else { &self.module[..] };
+        match segments[0].as_str() {
+            "crate" => Some(segments[1..].to_vec()),
+            "repin" if self.source.top() == "main" => Some(segments[1..].to_vec()),
+            "self" => Some(here.iter().chain(&segments[1..]).cloned().collect()),
+            "super" => {
+                let up = segments.iter().take_while(|segment| *segment == "super").count();
+                let above = &here[..here.len().saturating_sub(up)];
+                Some(above.iter().chain(&segments[up..]).cloned().collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn use_tree(&mut self, tree: &UseTree, before: &mut Vec<String>) {
+        let line = tree.span().start().line;
+        match tree {
+            UseTree::Path(path) => {
+                before.push(path.ident.to_string());
+                self.use_tree(&path.tree, before);
+                before.pop();
+            }
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.use_tree(tree, before)),
+            UseTree::Name(name) if name.ident == "self" => self.used(before, line),
+            UseTree::Name(name) => self.leaf(name.ident.to_string(), before, line),
+            UseTree::Rename(rename) => self.leaf(rename.ident.to_string(), before, line),
+            UseTree::Glob(_) => self.leaf("*".to_owned(), before, line),
+        }
+    }
+
+    fn leaf(&mut self, name: String, before: &mut Vec<String>, line: usize) {
+        before.push(name);
+        self.used(before, line);
+        before.pop();
+    }
+
+    fn used(&mut self, segments: &[String], line: usize) {
+        // `use crate as x`, `use crate::*`: what comes after it hides which module is meant.
+        let hides = self.rooted(segments).is_some_and(|path| path.is_empty() || path == ["*"]);
+        if hides {
+            self.source.oddities.push((line, "takes in the whole crate: name the module".to_owned()));
+        }
+        self.path(segments, line);
+    }
+
+    fn function(&mut self, signature: &syn::Signature, body: &syn::Block) {
+        let first = signature.span().start().line;
+        let last = body.brace_token.span.close().end().line;
+        self.source.functions.push(Function {
+            name: signature.ident.to_string(),
+            line: first,
+            lines: last - first + 1,
+            parameters: signature.inputs.len(),
+        });
+    }
+
+    fn call(&mut self, name: String, line: usize, reason: Option<String>) {
+        self.source.calls.push(Call { line, name, reason });
+    }
+
+    /// Reads the inside of a macro, which has no syntax tree: paths, macros and methods are told by their tokens.
+    fn tokens(&mut self, stream: TokenStream) {
+        let tokens: Vec<_> = stream.into_iter().collect();
+        let mut at = 0;
+        while at < tokens.len() {
+            match &tokens[at] {
+                TokenTree::Group(group) => self.tokens(group.stream()),
+                TokenTree::Ident(ident) => {
+                    let line = ident.span().start().line;
+                    let (segments, behind) = token_path(&tokens, at);
+                    self.token_call(&tokens, (at, behind), &segments);
+                    self.path(&segments, line);
+                    // The last token is what the loop steps over.
+                    at = behind - 1;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+    }
+
+    fn token_call(&mut self, tokens: &[TokenTree], (at, behind): (usize, usize), segments: &[String]) {
+        let line = tokens[at].span().start().line;
+        let name = segments.last().cloned().unwrap_or_default();
+        let method = at > 0 && is_punct(&tokens[at - 1], '.');
+        match tokens.get(behind) {
+            Some(next) if is_punct(next, '!') && matches!(tokens.get(behind + 1), Some(TokenTree::Group(_))) => {
+                self.call(format!("{name}!"), line, None);
+            }
+            Some(TokenTree::Group(group)) if method && group.delimiter() == Delimiter::Parenthesis => {
+                let first = group.stream().into_iter().next();
+                let text = first.and_then(|token| syn::parse2::<syn::LitStr>(token.into()).ok());
+                self.call(name, line, text.map(|text| text.value()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The path that begins at `at`, and the index behind it.
+fn token_path(tokens: &[TokenTree], at: usize) -> (Vec<String>, usize) {
+    let (mut segments, mut at) = (Vec::new(), at);
+    while let Some(TokenTree::Ident(ident)) = tokens.get(at) {
+        segments.push(ident.to_string());
+        at += 1;
+        let colons = tokens.get(at).zip(tokens.get(at + 1));
+        let joined = colons.is_some_and(|(first, second)| is_joint_colon(first) && is_punct(second, ':'));
+        if !joined || !matches!(tokens.get(at + 2), Some(TokenTree::Ident(_))) {
+            break;
+        }
+        at += 2;
+    }
+    (segments, at)
+}
+
+fn is_punct(token: &TokenTree, wanted: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted)
+}
+
+fn is_joint_colon(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':' && punct.spacing() == Spacing::Joint)
+}
+
+impl<'ast> Visit<'ast> for Walk<'_> {
+    fn visit_item(&mut self, item: &'ast Item) {
+        if attributes(item).iter().any(for_tests_only) {
+            let span = item.span();
+            self.source.lines -= span.end().line - span.start().line + 1;
+        } else {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        if item.ident == "tests" {
+            let line = item.span().start().line;
+            self.source.oddities.push((line, "a module called `tests` without #[cfg(test)]".to_owned()));
+        }
+        self.module.push(item.ident.to_string());
+        visit::visit_item_mod(self, item);
+        self.module.pop();
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.use_tree(&item.tree, &mut Vec::new());
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.path(&segments, path.span().start().line);
+        visit::visit_path(self, path);
+    }
+
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        self.function(&item.sig, &item.block);
+        visit::visit_item_fn(self, item);
+    }
+
+    fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
+        if !item.attrs.iter().any(for_tests_only) {
+            self.function(&item.sig, &item.block);
+            visit::visit_impl_item_fn(self, item);
+        }
+    }
+
+    fn visit_trait_item_fn(&mut self, item: &'ast syn::TraitItemFn) {
+        if let Some(body) = &item.default {
+            self.function(&item.sig, body);
+        }
+        visit::visit_trait_item_fn(self, item);
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        let text = match call.args.first() {
+            Some(syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. })) => Some(text.value()),
+            _ => None,
+        };
+        self.call(call.method.to_string(), call.method.span().start().line, text);
+        visit::visit_expr_method_call(self, call);
+    }
+
+    fn visit_macro(&mut self, called: &'ast syn::Macro) {
+        let name = called.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+        self.call(format!("{name}!"), called.path.span().start().line, None);
+        visit::visit_macro(self, called);
+        self.tokens(called.tokens.clone());
+    }
+}
+
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+/// `#[cfg(test)]`, alone or with more conditions that must hold.
+fn for_tests_only(attribute: &Attribute) -> bool {
+    let syn::Meta::List(list) = &attribute.meta else { return false };
+    let condition: String = list.tokens.to_string().split_whitespace().collect();
+    list.path.is_ident("cfg") && (condition == "test" || condition.starts_with("all(test,"))
+}
