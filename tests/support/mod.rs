@@ -2,4 +2,5 @@
 #![allow(dead_code)]
 
 pub mod layout;
+pub mod skip;
 pub mod world;
