@@ -9,57 +9,47 @@ use std::{
 use super::recover::{Content, Recovery};
 use crate::{config::RelPath, files::Hazard};
 
-/// Why files were not changed, or not cleared away after.
+/// Why files were not changed, or not cleared away after. [`Error::hint`] says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another run is at work in this root. Nothing was changed.
-    #[error(
-        "another run of repin holds the lock {}: nothing was changed; wait until it has ended, then run this again",
-        lock.display()
-    )]
+    #[error("another run of repin holds the lock {}", lock.display())]
     Locked {
         /// The lock's file.
         lock: PathBuf,
     },
     /// Somebody wrote to files after the plan was made from them. Their content was kept, no file was changed.
-    #[error(
-        "{} changed after the plan was made from it: that content was kept and no file was changed; run this again",
-        list(files.iter().map(ToString::to_string))
-    )]
+    #[error("somebody changed {} after the plan was made from it; that content is kept", list(files))]
     Conflict {
         /// The files, in the order of the plan.
         files: Vec<RelPath>,
     },
     /// The journal of an interrupted run can't be resolved without a person. Nothing was touched.
-    #[error("{}", unresolved(.0))]
+    #[error("an interrupted run can't be finished or undone, and nothing was touched:{}", foreign(.0))]
     Unresolved(Recovery),
     /// The journal can't be read as one, so what its run did is not known. Nothing was touched.
-    #[error(
-        "the journal {} of an interrupted run is damaged ({why}): nothing was touched; look through the files and the \
-         copies `.repin-…` beside them, then drop the journal with `repin recover --discard`",
-        journal.display()
-    )]
+    #[error("the journal {} of an interrupted run is damaged: {why}", journal.display())]
     Damaged {
         /// The journal's file.
         journal: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// `apply` without `recover` before it.
-    #[error("an interrupted run left the journal {}: nothing was changed; run `repin recover`", journal.display())]
+    /// `apply` without `recover` before it. Nothing was changed.
+    #[error("an interrupted run left the journal {}", journal.display())]
     Pending {
         /// The journal's file, or where it would be.
         journal: PathBuf,
     },
     /// A file, or a folder above it, that must not be replaced. No file was changed.
-    #[error("{} can't be changed safely: {hazard}; no file was changed", path.display())]
+    #[error("{} can't be changed safely: {hazard}", path.display())]
     Unsafe {
         /// Where, beneath the root; or in full for what is repin's own.
         path: PathBuf,
         /// Why.
         hazard: Hazard,
     },
-    /// The system refused. Unless it stands in one of the following two, no file was changed.
+    /// The system refused. Unless it stands in one of the next two, no file was changed.
     #[error("{doing} {} failed: {error}", path.display())]
     Io {
         /// Where, beneath the root; or in full for what is repin's own.
@@ -70,16 +60,16 @@ pub enum Error {
         #[source]
         error: io::Error,
     },
-    /// Applying failed, and so did undoing it.
-    #[error("{cause}; undoing what was done failed too: {undo}; the journal stays: run `repin recover`")]
+    /// Changing the files failed, and so did undoing it: some may be old and some new.
+    #[error("{cause}; undoing what was done failed, too: {undo}")]
     Unfinished {
-        /// Why applying stopped: decides what kind of failure this is.
+        /// Why it stopped: decides what kind of failure this is.
         cause: Box<Error>,
         /// Why it could not be undone.
         undo: Box<Error>,
     },
     /// All files have their new content; only clearing away failed.
-    #[error("all files have their new content, but clearing away failed: {cause}; run `repin recover`")]
+    #[error("all files have their new content, but clearing away failed: {cause}")]
     Uncleared {
         /// Why.
         cause: Box<Error>,
@@ -87,6 +77,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "nothing was changed; wait until that run has ended, then run this again",
+            Self::Conflict { .. } => "no file was changed; run this again to plan from what is there now",
+            Self::Unresolved(_) => "bring the files into the state that you want, then run `repin recover --discard`",
+            Self::Damaged { .. } => {
+                "nothing was touched; look through the files and the copies `.repin-…` beside them, then run \
+                 `repin recover --discard`"
+            }
+            Self::Pending { .. } => "nothing was changed; run `repin recover`",
+            Self::Unsafe { .. } => "no file was changed; make it a file of its own, or leave it out of `files:`",
+            Self::Io { .. } => "no file was changed; make room or give access as it says, then run this again",
+            Self::Unfinished { .. } => "the journal stays, so that nothing is lost: run `repin recover`",
+            Self::Uncleared { .. } => "run `repin recover`",
+        }
+    }
+
     /// An [`Error::Io`].
     pub(super) fn io(doing: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
         Self::Io { path: path.to_owned(), doing, error: error.into() }
@@ -104,8 +112,9 @@ impl Error {
     }
 }
 
-fn unresolved(recovery: &Recovery) -> String {
-    let mut text = String::from("an interrupted run can't be finished or undone, nothing was touched:");
+/// Names what is neither old nor new.
+fn foreign(recovery: &Recovery) -> String {
+    let mut text = String::new();
     for file in &recovery.files {
         if file.content == Content::Other {
             let _ = write!(text, " {} is neither what it was nor what it was to become;", file.path);
@@ -114,9 +123,9 @@ fn unresolved(recovery: &Recovery) -> String {
             let _ = write!(text, " {} holds what somebody else wrote to {};", copy.path, file.path);
         }
     }
-    text + " bring the files into the state that you want, then run `repin recover --discard`"
+    text.trim_end_matches(';').to_owned()
 }
 
-fn list(names: impl Iterator<Item = String>) -> String {
-    names.collect::<Vec<_>>().join(", ")
+fn list(files: &[RelPath]) -> String {
+    files.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

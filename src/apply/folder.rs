@@ -217,10 +217,12 @@ impl Folder {
 
     /// Makes what was done to names in this folder durable.
     pub(super) fn sync(&self) -> Result<(), Error> {
-        self.fd.sync_all().map_err(|e| {
-            let shown = if self.shown.as_os_str().is_empty() { Path::new(".") } else { &self.shown };
-            Error::io("syncing the folder", shown, e)
-        })
+        match self.fd.sync_all() {
+            Ok(()) => Ok(()),
+            // Some network file systems know no syncing of folders; there is nothing else to ask for.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            Err(error) => Err(Error::io("syncing the folder", &self.at("."), error)),
+        }
     }
 }
 

@@ -93,6 +93,14 @@ impl State {
     }
 }
 
+impl FileState {
+    /// Whether the new content stands beside the file, complete and on the disk.
+    fn is_ready(&self, item: &Item<'_>) -> bool {
+        let copy = item.beside(&item.copy);
+        self.copies.iter().any(|copied| copied.path == copy && copied.content == Content::New)
+    }
+}
+
 impl Content {
     /// The word in documents and messages.
     pub fn as_str(self) -> &'static str {
@@ -136,34 +144,35 @@ pub(super) fn resolve(root: &Root, state: &state::Held) -> Result<Recovery, Erro
     let items = parse(state, &text)?.items;
     let files = survey(root, &items, phase)?;
     let recovery = Recovery { state: State::called_for(&files), files };
-    match recovery.state {
-        State::Conflict => return Err(Error::Unresolved(recovery)),
-        State::Forward => {
-            let behind = items.iter().zip(&recovery.files).filter(|(_, file)| file.content == Content::Old);
-            forward(root, state, phase, &behind.collect::<Vec<_>>())?;
-        }
-        _ => {}
+    if recovery.state == State::Conflict {
+        return Err(Error::Unresolved(recovery));
+    }
+    let behind = items.iter().zip(&recovery.files).filter(|(_, file)| file.content == Content::Old);
+    if recovery.state == State::Forward {
+        forward(root, state, phase, &behind.collect::<Vec<_>>())?;
     }
     // What is dropped next may be the only copy of a content whose place is not durable yet.
-    root.sync_folders(&items)?;
-    clear(root, state, &items)?;
-    Ok(recovery)
+    let cleared = root.sync_folders(&items).and_then(|()| clear(root, state, &items));
+    match cleared {
+        Err(cause) if recovery.state == State::Forward => Err(Error::Uncleared { cause: Box::new(cause) }),
+        cleared => cleared.map(|()| recovery),
+    }
 }
 
 /// Brings the files that are still old to their new content; if that fails those are old again, and the journal stays.
 fn forward(root: &Root, state: &state::Held, phase: Phase, behind: &[(&Item<'_>, &FileState)]) -> Result<(), Error> {
-    for (item, file) in behind {
-        let folder = root.folder_of(&item.path)?;
-        folder.remove(&item.spare)?;
-        let copy = item.beside(&item.copy);
-        if !file.copies.iter().any(|copied| copied.path == copy && copied.content == Content::New) {
-            folder.remove(&item.copy)?;
-            stage::stage(root, item)?;
-        }
-    }
     let items: Vec<_> = behind.iter().map(|(item, _)| *item).collect();
+    let unready: Vec<_> = behind.iter().filter(|(item, file)| !file.is_ready(item)).map(|(item, _)| *item).collect();
+    if phase == Phase::Exchanging && !unready.is_empty() {
+        // All contents beside the targets are known and can be had from the journal: they may be half-written again.
+        state.begin_staging()?;
+    }
+    for item in &unready {
+        remove_copies(root, item)?;
+        stage::stage(root, item)?;
+    }
     root.sync_folders(items.iter().copied())?;
-    if phase == Phase::Staging {
+    if !unready.is_empty() {
         state.begin_exchange()?;
     }
     exchange::all(root, &items).map_err(|cause| match exchange::back(root, &items) {

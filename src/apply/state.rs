@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `lock` | held by whoever is at work here, by `flock`: it ends with its process, however that ended |
 //! | `journal.new` | being written: nothing else happened yet |
-//! | `journal.staging` | complete: copies may stand beside their targets, in any condition; no file was exchanged |
+//! | `journal.staging` | complete: copies may stand beside their targets, in any condition, and nobody else's bytes are in them |
 //! | `journal` | all copies were complete and on the disk: files may be exchanged, and every content counts |
 //!
 //! Without the second and third being apart, a half-written copy could not be told from an intruder's bytes.
@@ -158,6 +158,12 @@ impl Held {
     /// Notes durably that all copies are complete, so that files may be exchanged from now on.
     pub(super) fn begin_exchange(&self) -> Result<(), Error> {
         self.folder().rename(STAGING, EXCHANGING)?;
+        self.folder().sync()
+    }
+
+    /// Takes [`begin_exchange`](Self::begin_exchange) back, so that copies may be written again.
+    pub(super) fn begin_staging(&self) -> Result<(), Error> {
+        self.folder().rename(EXCHANGING, STAGING)?;
         self.folder().sync()
     }
 
