@@ -53,7 +53,8 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
                 if cx.output.format == Format::Github {
                     cx.output.print(annotations::error("conflict", &error.to_string(), None));
                 }
-                cx.output.error_text(&format!("error[conflict]: {}\n", plain(&error.to_string())));
+                let text = plain(&error.to_string());
+                cx.output.error_text(&format!("error[conflict]: {text}\n  = help: {}\n", error.hint()));
             } else {
                 cx.output.print(format!("{}\n", told(recovery.state, dry_run)));
             }
@@ -99,14 +100,16 @@ pub(super) fn mention(config: &Config, output: &Output) {
             "warning: an interrupted --apply left its journal ({}); run `repin recover`\n",
             recovery.state.as_str()
         )),
-        Err(error) => output.error_text(&format!("warning: {}\n", plain(&error.to_string()))),
+        Err(error) => {
+            output.error_text(&format!("warning: {}; {}\n", plain(&error.to_string()), error.hint()));
+        }
     }
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let (exit, code) = kind(&error);
-        Self { exit, problems: vec![Problem::new(code, error.to_string())] }
+        Self { exit, problems: vec![Problem::new(code, error.to_string()).hint(error.hint())] }
     }
 }
 
