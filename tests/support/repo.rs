@@ -4,6 +4,7 @@
 //! revision is forty of it, and the digests of its images are made of it too.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
 use std::{
     cell::Cell,

@@ -14,7 +14,7 @@ mod refs;
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
-    io::Read,
+    io::{self, Read},
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     process::ChildStdout,
@@ -84,15 +84,17 @@ impl Git {
     pub fn open_with(program: &OsStr, root: &Path) -> Result<Self, GitError> {
         let mut git =
             Self { program: program.to_owned(), root: root.to_owned(), prefix: Vec::new(), shallow: BTreeSet::new() };
-        let words = git.answer("rev-parse", &["--is-inside-work-tree", "--is-shallow-repository"])?;
-        let mut words = words.split(|b| *b == b'\n');
-        if words.next() != Some(b"true") {
+        let asked = ["--is-inside-work-tree", "--is-shallow-repository", "--show-prefix"];
+        let answer = git.answer("rev-parse", &asked)?;
+        // The prefix comes last, since a folder's name may hold a newline.
+        let mut lines = answer.splitn(3, |b| *b == b'\n');
+        if lines.next() != Some(b"true") {
             return Err(GitError::NoWorkTree(root.to_owned()));
         }
-        // Asked for alone, since a folder's name may hold a newline.
-        git.prefix = git.answer("rev-parse", &["--show-prefix"])?;
-        git.prefix.pop();
-        if words.next() == Some(b"true") {
+        let shallow = lines.next() == Some(b"true");
+        let prefix = lines.next().and_then(|prefix| prefix.strip_suffix(b"\n"));
+        git.prefix.extend_from_slice(prefix.unwrap_or_default());
+        if shallow {
             git.shallow = git.boundary()?;
         }
         Ok(git)
@@ -180,11 +182,15 @@ impl Git {
             if regular { words.nth(1).and_then(ObjectId::parse) } else { None }
         });
         let Some(blob) = entry else { return Ok(TreeFile::Absent) };
-        Ok(self.objects()?.blob(&blob, most)?.map_or(TreeFile::TooLarge, TreeFile::Content))
+        Ok(self.objects(|_| Ok(None::<()>))?.blob(blob, most)?.map_or(TreeFile::TooLarge, TreeFile::Content))
     }
 
-    pub(crate) fn objects(&self) -> Result<Objects, GitError> {
-        Objects::new(self.start("cat-file", &["--batch".into()], true)?)
+    /// One process for contents; `digest` makes something of each that is asked for in passing.
+    pub(crate) fn objects<T: Send + 'static>(
+        &self,
+        digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
+    ) -> Result<Objects<T>, GitError> {
+        Objects::new(self.start("cat-file", &["--batch".into()], true)?, digest)
     }
 
     pub(crate) fn stream(&self, command: &'static str, args: &[OsString]) -> Result<Stream, GitError> {

@@ -39,7 +39,7 @@ mod provenance;
 mod sets;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
@@ -114,6 +114,8 @@ pub struct History {
     pub shallow: bool,
     config: Config,
     known: Known,
+    /// The commits that claim each revision, as places in the line, oldest first.
+    claimed: HashMap<Revision, Vec<usize>>,
     events: Events,
 }
 
@@ -134,10 +136,9 @@ impl History {
     pub fn read(git: &Git, config: &Config) -> Result<Self, GitError> {
         let branch = git.branch(config.provenance.branch.as_deref())?;
         let mut titles = Titles::new(config);
-        let mut objects = git.objects()?;
-        let walked = walk::walk(git, &branch.tip, (config, &mut titles), &mut objects)?;
-        let Sets { all: sets, of, ever } = sets::sets(&walked, objects, config)?;
-        let commits = walked.commits;
+        let mut objects = git.objects(sets::scanner(config))?;
+        let commits = walk::walk(git, &branch.tip, (config, &mut titles), &mut objects)?;
+        let Sets { all: sets, of, ever } = sets::sets(&commits, &objects.finish()?, config);
         let mut doubtful: Vec<bool> = commits.iter().map(|commit| git.is_boundary(&commit.id)).collect();
         let line = points(git, (&commits, of), &titles, &mut doubtful)?;
         let known = Known { commits, line, doubtful, sets, ever };
@@ -149,7 +150,13 @@ impl History {
         let events = line::events(&known.line, &known.sets, cut);
         let shallow = known.doubtful.contains(&true);
         let unreadable = unreadable(&known.commits);
-        let mut history = Self { branch, entries: Vec::new(), unreadable, shallow, config, known, events };
+        let mut claimed: HashMap<Revision, Vec<usize>> = HashMap::new();
+        for (at, point) in known.line.iter().enumerate() {
+            for revision in &point.claims {
+                claimed.entry(revision.clone()).or_default().push(at);
+            }
+        }
+        let mut history = Self { branch, entries: Vec::new(), unreadable, shallow, config, known, claimed, events };
         history.entries = history.events.all.iter().rev().map(|event| history.entry(event)).collect();
         history
     }

@@ -75,28 +75,31 @@ impl History {
         if !self.config.provenance.require_title {
             return if self.has_whole_set() { Provenance::ByContent } else { self.absent() };
         }
-        let mut doubts = Vec::new();
         let mut lacking = None;
-        for (at, point) in self.known.line.iter().enumerate().rev() {
-            let whole = point.set.filter(|set| self.is_whole(*set));
-            if point.claims.contains(revision) {
-                // What a merge whose side was cut off seems to have brought may belong to an older one.
-                let sure = !self.known.doubtful[at] || self.known.commits[at].claims.contains(revision);
-                match whole {
-                    Some(_) if !sure => return Provenance::Shallow,
-                    // A later commit that may have promoted it with other digests would win.
-                    Some(set) if doubts.iter().any(|doubt| *doubt != set) => return Provenance::Shallow,
-                    Some(set) => return Provenance::Found(self.promoted(at, set)),
-                    None => lacking = lacking.or(Some(at)),
-                }
-            } else if self.known.doubtful[at] {
-                doubts.extend(whole);
+        for at in self.claimed.get(revision).into_iter().flatten().rev().copied() {
+            // What a merge whose side was cut off seems to have brought may belong to an older one.
+            let sure = !self.known.doubtful[at] || self.known.commits[at].claims.contains(revision);
+            match self.whole_set(at) {
+                Some(set) if !sure || self.may_be_outdone(at, set) => return Provenance::Shallow,
+                Some(set) => return Provenance::Found(self.promoted(at, set)),
+                None => lacking = lacking.or(Some(at)),
             }
         }
         match lacking {
             Some(at) if !self.shallow => Provenance::Lacks { commit: self.known.commits[at].id, gaps: self.gaps(at) },
             _ => self.absent(),
         }
+    }
+
+    /// Whether a later commit may have promoted the same revision with another set, unseen.
+    fn may_be_outdone(&self, at: usize, set: usize) -> bool {
+        let later = (at + 1..self.known.line.len()).filter(|later| self.known.doubtful[*later]);
+        self.shallow && later.filter_map(|later| self.whole_set(later)).any(|other| other != set)
+    }
+
+    /// The set of a commit of the line, if it is whole.
+    fn whole_set(&self, at: usize) -> Option<usize> {
+        self.known.line[at].set.filter(|set| self.is_whole(*set))
     }
 
     /// Whether exactly these digests were pinned together by a commit of the line: for sets without a title. Images that

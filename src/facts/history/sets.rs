@@ -2,20 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    io,
+    io::{self, Read},
     rc::Rc,
 };
 
 use super::{
     Digests,
-    walk::{Content, FilePath, Line, Rules},
+    walk::{Content, FilePath, Rules, Visited},
 };
-use crate::{
-    config::Config,
-    facts::git::{GitError, ObjectId, Objects},
-    image::Digest,
-    pins::Finder,
-};
+use crate::{config::Config, facts::git::ObjectId, image::Digest, pins::Finder};
 
 /// The distinct digests that each image is pinned to, in the order of today's configuration; images with `pins: 0` have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -56,25 +51,37 @@ pub(super) struct Sets {
 }
 
 /// The pins of one content: which image, which digest.
-type Scanned = Vec<(usize, Digest)>;
+pub(super) type Scanned = Vec<(usize, Digest)>;
 
-/// Reads every content of the line once, and tells what each commit pins.
-pub(super) fn sets(line: &Line, objects: Objects, config: &Config) -> Result<Sets, GitError> {
-    let scanned = scan(&line.blobs, objects, config)?;
+/// Makes pins of a content of any size, if it holds any.
+pub(super) fn scanner(config: &Config) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Scanned>> + Send + 'static {
+    let finder = Finder::new(&config.images);
+    let mut buffer = Vec::new();
+    move |content| {
+        let scan = finder.scan_reader(content, &mut buffer)?;
+        let mut found: Scanned = scan.pins.iter().map(|pin| (pin.image, pin.digest)).collect();
+        found.sort_unstable();
+        found.dedup();
+        Ok(Some(found).filter(|found| !found.is_empty()))
+    }
+}
+
+/// Tells what each commit of the line pins; `scanned` are the contents that hold pins.
+pub(super) fn sets(line: &[Visited], scanned: &HashMap<ObjectId, Scanned>, config: &Config) -> Sets {
     let mut ever = vec![BTreeSet::new(); config.images.len()];
     for (image, digest) in scanned.values().flatten() {
         ever[*image].insert(*digest);
     }
-    let mut sets = Sets { all: Vec::new(), of: Vec::with_capacity(line.commits.len()), ever };
+    let mut sets = Sets { all: Vec::new(), of: Vec::with_capacity(line.len()), ever };
     let mut numbers = HashMap::new();
     let mut tree = Tree::default();
     let mut reached = None;
-    for commit in &line.commits {
+    for commit in line {
         if let Content::Unreadable(_) = commit.content {
             sets.of.push(None);
             continue;
         }
-        if tree.follow(&commit.content, &scanned) || reached.is_none() {
+        if tree.follow(&commit.content, scanned) || reached.is_none() {
             let set = tree.set(config);
             reached = Some(*numbers.entry(set.clone()).or_insert_with(|| {
                 sets.all.push(set);
@@ -83,27 +90,7 @@ pub(super) fn sets(line: &Line, objects: Objects, config: &Config) -> Result<Set
         }
         sets.of.push(reached);
     }
-    Ok(sets)
-}
-
-/// The contents that hold pins of an image of today, in streams of any size.
-fn scan(blobs: &[ObjectId], objects: Objects, config: &Config) -> Result<HashMap<ObjectId, Scanned>, GitError> {
-    let finder = Finder::new(&config.images);
-    let mut scanned = HashMap::new();
-    let mut buffer = Vec::new();
-    let mut ids = blobs.iter();
-    objects.blobs(blobs, |content| {
-        let scan = finder.scan_reader(content, &mut buffer)?;
-        let mut found: Scanned = scan.pins.iter().map(|pin| (pin.image, pin.digest)).collect();
-        found.sort_unstable();
-        found.dedup();
-        let id = ids.next().ok_or_else(|| io::Error::other("more contents than were asked for"))?;
-        if !found.is_empty() {
-            scanned.insert(*id, found);
-        }
-        Ok(())
-    })?;
-    Ok(scanned)
+    sets
 }
 
 /// The matched files that hold pins, at the commit reached.

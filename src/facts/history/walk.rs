@@ -12,7 +12,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{claims::Titles, log};
+use super::{claims::Titles, log, sets::Scanned};
 use crate::{
     config::{self, Config, Glob, SourceText},
     facts::git::{Git, GitError, ObjectId, Objects},
@@ -81,12 +81,6 @@ impl Rules {
     }
 }
 
-/// The whole line, oldest commit first, and every content that it refers to, each once.
-pub(super) struct Line {
-    pub(super) commits: Vec<Visited>,
-    pub(super) blobs: Vec<ObjectId>,
-}
-
 /// What is the same for every commit of the walk.
 struct Walk<'a> {
     git: &'a Git,
@@ -94,7 +88,9 @@ struct Walk<'a> {
     /// The configuration's path in the repository.
     config_path: Vec<u8>,
     today: Rc<Rules>,
-    objects: &'a mut Objects,
+    objects: &'a mut Objects<Scanned>,
+    /// The contents that were asked for.
+    asked: HashSet<ObjectId>,
     titles: &'a mut Titles,
     parsed: HashMap<ObjectId, Result<Rc<Rules>, Rc<str>>>,
 }
@@ -108,19 +104,20 @@ struct Reached {
     own: Option<ObjectId>,
     /// The rules of the commit before; `None` before the first, and after one that can't be read.
     rules: Option<Rc<Rules>>,
-    seen: HashSet<ObjectId>,
 }
 
-/// Walks the line that ends in `tip`; `titles` learns those of every configuration on the way.
+/// Walks the line that ends in `tip`, oldest commit first. Every content that may hold pins is asked for on the way, and
+/// `titles` learns those of every configuration.
 pub(super) fn walk(
     git: &Git,
     tip: &ObjectId,
     (config, titles): (&Config, &mut Titles),
-    objects: &mut Objects,
-) -> Result<Line, GitError> {
+    objects: &mut Objects<Scanned>,
+) -> Result<Vec<Visited>, GitError> {
     let today = Rc::new(Rules::new(config, config));
     let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
-    let mut walk = Walk { git, config, config_path, today, objects, titles, parsed: HashMap::new() };
+    let mut walk =
+        Walk { git, config, config_path, today, objects, asked: HashSet::new(), titles, parsed: HashMap::new() };
     let mut folders: BTreeSet<PathBuf> = walk.today.folders().collect();
     loop {
         if folders.len() > MOST_FOLDERS {
@@ -138,25 +135,19 @@ pub(super) fn walk(
 }
 
 impl Walk<'_> {
-    fn once(&mut self, tip: &ObjectId, folders: &BTreeSet<PathBuf>) -> Result<Line, GitError> {
+    fn once(&mut self, tip: &ObjectId, folders: &BTreeSet<PathBuf>) -> Result<Vec<Visited>, GitError> {
         let whole = |folder: &PathBuf| [self.git.prefix(), folder.as_os_str().as_bytes()].concat();
         let pathspecs: Vec<_> = folders.iter().map(whole).chain([self.config_path.clone()]).collect();
-        let mut line = Line { commits: Vec::new(), blobs: Vec::new() };
+        let mut line = Vec::new();
         let mut reached = Reached::default();
         log::line(self.git, tip, &pathspecs)?.each(|commit| {
-            let visited = self.visit(commit, &mut reached, &mut line.blobs)?;
-            line.commits.push(visited);
+            line.push(self.visit(commit, &mut reached)?);
             Ok(())
         })?;
         Ok(line)
     }
 
-    fn visit(
-        &mut self,
-        commit: log::Commit,
-        reached: &mut Reached,
-        blobs: &mut Vec<ObjectId>,
-    ) -> Result<Visited, GitError> {
+    fn visit(&mut self, commit: log::Commit, reached: &mut Reached) -> Result<Visited, GitError> {
         let mut touched = Vec::new();
         for change in commit.changes {
             if change.path == self.config_path {
@@ -177,19 +168,20 @@ impl Walk<'_> {
             Err(why) => Content::Unreadable(why),
             Ok(rules) => content(rules, touched, reached),
         };
-        let mut note = |blob: ObjectId| {
-            if reached.seen.insert(blob) {
-                blobs.push(blob);
-            }
-        };
         match &content {
-            Content::Changed(files) => files.iter().filter_map(|(_, blob)| *blob).for_each(&mut note),
-            Content::All(_, files) => files.iter().for_each(|(_, blob)| note(*blob)),
+            Content::Changed(files) => {
+                files.iter().filter_map(|(_, blob)| *blob).try_for_each(|blob| self.ask(blob))?;
+            }
+            Content::All(_, files) => files.iter().try_for_each(|(_, blob)| self.ask(*blob))?,
             Content::Unreadable(_) => reached.rules = None,
         }
         let claims = self.titles.claims(&commit.subject, &commit.trailers);
         let log::Commit { id, parents, date, subject, .. } = commit;
         Ok(Visited { id, parents, date, subject, claims, content })
+    }
+
+    fn ask(&mut self, blob: ObjectId) -> Result<(), GitError> {
+        if self.asked.insert(blob) { self.objects.ask(blob) } else { Ok(()) }
     }
 
     /// The rules by a commit's own configuration; those of today if it has none.
@@ -198,7 +190,7 @@ impl Walk<'_> {
         if let Some(known) = self.parsed.get(&blob) {
             return Ok(known.clone());
         }
-        let parsed = match self.objects.blob(&blob, LARGEST_CONFIG)?.map(|bytes| parse(bytes, self.config)) {
+        let parsed = match self.objects.blob(blob, LARGEST_CONFIG)?.map(|bytes| parse(bytes, self.config)) {
             None => Err(TOO_LARGE.into()),
             Some(Err(why)) => Err(why.into()),
             Some(Ok(config)) => {
