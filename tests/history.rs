@@ -101,6 +101,52 @@ fn titles_trailers_and_squash_merges_are_provenance() {
 }
 
 #[test]
+fn entries_are_those_of_the_json_document() {
+    let repo = Repo::new();
+    let a = repo.promote('a');
+    repo.publish();
+    let history = history(&repo);
+    let expected = serde_json::json!({
+        "kind": "promote", "revision": repo::revision('a'), "commit": a, "date": history.entries[0].date, "subject": title('a'),
+        "images": { "fix": format!("sha256:{}", digits("fix", 'a')), "review": format!("sha256:{}", digits("review", 'a')) },
+        "current": true, "can_roll_back": false,
+    });
+    assert_eq!(serde_json::to_value(&history.entries[0]).unwrap(), expected);
+}
+
+#[test]
+fn a_history_can_be_handed_from_thread_to_thread() {
+    fn movable<T: Send + Sync>() {}
+    movable::<History>();
+    movable::<Git>();
+}
+
+#[test]
+fn every_digest_that_was_ever_pinned_is_known() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.write(".github/workflows/fix.yml", pin("fix", 'b')).commit("half of b");
+    repo.promote('c');
+    repo.publish();
+    let history = history(&repo);
+    let digests: Vec<_> = history.ever_pinned("fix").unwrap().iter().map(repin::image::Digest::hex).collect();
+    assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
+    assert_eq!(history.ever_pinned("other"), None);
+}
+
+#[test]
+fn a_linked_work_tree_has_the_same_history() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.promote('b');
+    let clone = repo.cloned(&["--depth=2"]);
+    clone.git(&["worktree", "add", "-q", "linked"]);
+    let history = history_in(&clone.join("linked"));
+    assert!(history.shallow);
+    assert_eq!(told(&history)[0], "promote b *");
+}
+
+#[test]
 fn a_trailer_in_the_middle_of_a_message_is_none() {
     let repo = Repo::new();
     repo.pins('a').commit(format!("chore: images\n\nRepin-Set: {}\n\nAnd so on.\n", repo::revision('a')));

@@ -16,7 +16,8 @@ pub struct Promoted {
     /// The digest of every image that has to be pinned.
     pub images: Digests,
     /// The commit that first brought this set into place: its tree holds the contracts that the set was promoted under, where
-    /// `commit` may be a rollback among the contracts of the set that it undid.
+    /// `commit` may be a rollback among the contracts of the set that it undid. [`super::own_config`] and [`crate::facts::git::Git::file`]
+    /// read them.
     pub contracts: ObjectId,
 }
 

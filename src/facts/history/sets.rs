@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io::{self, Read},
-    rc::Rc,
+    sync::Arc,
 };
 
 use super::{
@@ -97,7 +97,7 @@ pub(super) fn sets(line: &[Visited], scanned: &HashMap<ObjectId, Scanned>, confi
 #[derive(Default)]
 struct Tree<'s> {
     files: BTreeMap<FilePath, &'s Scanned>,
-    rules: Option<Rc<Rules>>,
+    rules: Option<Arc<Rules>>,
 }
 
 impl<'s> Tree<'s> {
@@ -106,16 +106,16 @@ impl<'s> Tree<'s> {
         match content {
             Content::Unreadable(_) => false,
             Content::All(rules, files) => {
-                let with_pins = |(path, blob): &(FilePath, ObjectId)| Some((Rc::clone(path), scanned.get(blob)?));
+                let with_pins = |(path, blob): &(FilePath, ObjectId)| Some((Arc::clone(path), scanned.get(blob)?));
                 self.files = files.iter().filter_map(with_pins).collect();
-                self.rules = Some(Rc::clone(rules));
+                self.rules = Some(Arc::clone(rules));
                 true
             }
             Content::Changed(files) => {
                 let mut changed = false;
                 for (path, blob) in files {
                     changed |= match blob.and_then(|blob| scanned.get(&blob)) {
-                        Some(found) => self.files.insert(Rc::clone(path), found) != Some(found),
+                        Some(found) => self.files.insert(Arc::clone(path), found) != Some(found),
                         None => self.files.remove(path).is_some(),
                     };
                 }

@@ -9,7 +9,7 @@ use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    rc::Rc,
+    sync::Arc,
 };
 
 use super::{claims::Titles, log, sets::Scanned};
@@ -28,7 +28,7 @@ pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
 const MOST_FOLDERS: usize = 64;
 
 /// A path beneath the root.
-pub(super) type FilePath = Rc<[u8]>;
+pub(super) type FilePath = Arc<[u8]>;
 
 /// One commit of the line.
 #[derive(Debug)]
@@ -48,9 +48,9 @@ pub(super) enum Content {
     /// These changed; `None`: no longer there as a regular file.
     Changed(Vec<(FilePath, Option<ObjectId>)>),
     /// The rules changed: these are all.
-    All(Rc<Rules>, Vec<(FilePath, ObjectId)>),
+    All(Arc<Rules>, Vec<(FilePath, ObjectId)>),
     /// The commit's own configuration can't be read, for this reason.
-    Unreadable(Rc<str>),
+    Unreadable(Arc<str>),
 }
 
 /// What a configuration says about which bytes are pins.
@@ -87,12 +87,12 @@ struct Walk<'a> {
     config: &'a Config,
     /// The configuration's path in the repository.
     config_path: Vec<u8>,
-    today: Rc<Rules>,
+    today: Arc<Rules>,
     objects: &'a mut Objects<Scanned>,
     /// The contents that were asked for.
     asked: HashSet<ObjectId>,
     titles: &'a mut Titles,
-    parsed: HashMap<ObjectId, Result<Rc<Rules>, Rc<str>>>,
+    parsed: HashMap<ObjectId, Result<Arc<Rules>, Arc<str>>>,
 }
 
 /// What is known after each commit.
@@ -103,7 +103,7 @@ struct Reached {
     /// The configuration's content, if it is there.
     own: Option<ObjectId>,
     /// The rules of the commit before; `None` before the first, and after one that can't be read.
-    rules: Option<Rc<Rules>>,
+    rules: Option<Arc<Rules>>,
 }
 
 /// Walks the line that ends in `tip`, oldest commit first. Every content that may hold pins is asked for on the way, and
@@ -114,7 +114,7 @@ pub(super) fn walk(
     (config, titles): (&Config, &mut Titles),
     objects: &mut Objects<Scanned>,
 ) -> Result<Vec<Visited>, GitError> {
-    let today = Rc::new(Rules::new(config, config));
+    let today = Arc::new(Rules::new(config, config));
     let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
     let mut walk =
         Walk { git, config, config_path, today, objects, asked: HashSet::new(), titles, parsed: HashMap::new() };
@@ -159,7 +159,7 @@ impl Walk<'_> {
             }
             let path = FilePath::from(path);
             match change.blob {
-                Some(blob) => reached.files.insert(Rc::clone(&path), blob),
+                Some(blob) => reached.files.insert(Arc::clone(&path), blob),
                 None => reached.files.remove(&path),
             };
             touched.push((path, change.blob));
@@ -185,8 +185,8 @@ impl Walk<'_> {
     }
 
     /// The rules by a commit's own configuration; those of today if it has none.
-    fn rules(&mut self, own: Option<ObjectId>) -> Result<Result<Rc<Rules>, Rc<str>>, GitError> {
-        let Some(blob) = own else { return Ok(Ok(Rc::clone(&self.today))) };
+    fn rules(&mut self, own: Option<ObjectId>) -> Result<Result<Arc<Rules>, Arc<str>>, GitError> {
+        let Some(blob) = own else { return Ok(Ok(Arc::clone(&self.today))) };
         if let Some(known) = self.parsed.get(&blob) {
             return Ok(known.clone());
         }
@@ -195,7 +195,7 @@ impl Walk<'_> {
             Some(Err(why)) => Err(why.into()),
             Some(Ok(config)) => {
                 self.titles.learn(&config);
-                Ok(Rc::new(Rules::new(&config, self.config)))
+                Ok(Arc::new(Rules::new(&config, self.config)))
             }
         };
         self.parsed.insert(blob, parsed.clone());
@@ -204,13 +204,13 @@ impl Walk<'_> {
 }
 
 /// What changed for the pins, under `rules`; `reached` goes on with them.
-fn content(rules: Rc<Rules>, touched: Vec<(FilePath, Option<ObjectId>)>, reached: &mut Reached) -> Content {
-    let before = reached.rules.replace(Rc::clone(&rules));
-    if before.is_some_and(|before| Rc::ptr_eq(&before, &rules) || before.same(&rules)) {
+fn content(rules: Arc<Rules>, touched: Vec<(FilePath, Option<ObjectId>)>, reached: &mut Reached) -> Content {
+    let before = reached.rules.replace(Arc::clone(&rules));
+    if before.is_some_and(|before| Arc::ptr_eq(&before, &rules) || before.same(&rules)) {
         return Content::Changed(touched.into_iter().filter(|(path, _)| rules.matches(path)).collect());
     }
     let matched = reached.files.iter().filter(|(path, _)| rules.matches(path));
-    let matched = matched.map(|(path, blob)| (Rc::clone(path), *blob)).collect();
+    let matched = matched.map(|(path, blob)| (Arc::clone(path), *blob)).collect();
     Content::All(rules, matched)
 }
 
