@@ -7,10 +7,11 @@ use super::{
     environment::Environment,
     exit::Fault,
     output::{Output, Volume},
+    registries::registries,
 };
 use crate::{
     config::{self, Config, FILE_NAME, Mapping, Problem},
-    source::Sources,
+    source::{Registries, Sources},
 };
 
 /// Everything around a command.
@@ -22,6 +23,7 @@ pub(super) struct Context {
     config: Option<PathBuf>,
     flag_sources: Vec<Mapping>,
     env_sources: Vec<Mapping>,
+    registries: Registries,
 }
 
 /// Whether a command may change anything.
@@ -49,8 +51,9 @@ impl Context {
         };
         let lines = variable.lines().map(str::trim).filter(|line| !line.is_empty());
         let env_sources = mappings(lines, environment.folder(), "REPIN_SOURCES")?;
+        let registries = registries(&environment)?;
         let output = Output::new(*format, *color, volume, &environment);
-        Ok(Self { output, environment, config: config.clone(), flag_sources, env_sources })
+        Ok(Self { output, environment, config: config.clone(), flag_sources, env_sources, registries })
     }
 
     /// Reads the configuration that was named, or the nearest one.
@@ -73,7 +76,8 @@ impl Context {
 
     /// Where images are read from.
     pub(super) fn sources(&self, config: &Config) -> Sources {
-        Sources::new(vec![self.flag_sources.clone(), self.env_sources.clone(), config.sources.clone()])
+        let layers = vec![self.flag_sources.clone(), self.env_sources.clone(), config.sources.clone()];
+        Sources::new(layers, self.registries.clone())
     }
 
     /// Whether a command with these options may change anything; `REPIN_DRY_RUN` can only forbid.

@@ -12,6 +12,7 @@ mod exit;
 mod github;
 mod output;
 mod progress;
+mod registries;
 
 use std::{ffi::OsString, process::ExitCode};
 

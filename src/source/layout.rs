@@ -5,7 +5,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{ErrorKind as Io, Read},
+    io::{ErrorKind as Io, Read, Take},
     path::{Path, PathBuf},
 };
 
@@ -78,6 +78,18 @@ impl Layout {
         Ok(bytes)
     }
 
+    /// The file that a layer's descriptor points to, of the size that it gives; not hashed yet.
+    pub(super) fn layer(&self, descriptor: &Descriptor) -> Result<Take<File>, Error> {
+        let path = blob_path(descriptor.digest);
+        let unavailable = |why: String| Error::unavailable(format!("{self}/{}", path.display()), why);
+        let file = self.open(&path)?.ok_or_else(|| unavailable("the blob is missing".to_owned()))?;
+        let length = file.metadata().map_err(|error| unavailable(error.to_string()))?.len();
+        if length != descriptor.size {
+            return Err(unavailable(format!("the blob has {length} bytes, its descriptor says {}", descriptor.size)));
+        }
+        Ok(file.take(descriptor.size))
+    }
+
     fn check_version(&self) -> Result<(), Error> {
         let marker: Marker = self.json("oci-layout")?;
         if marker.image_layout_version == "1.0.0" {
@@ -101,6 +113,18 @@ impl Layout {
     /// A file's bytes, at most `max`; `None` if it is not there.
     fn read(&self, path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
         let what = || format!("{self}/{}", path.display());
+        let Some(file) = self.open(path)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(max + 1).read_to_end(&mut bytes).map_err(|error| Error::unavailable(what(), error.to_string()))?;
+        if bytes.len() as u64 > max {
+            return Err(Error::unavailable(what(), format!("it has more than {max} bytes")));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// A regular file; `None` if it is not there.
+    fn open(&self, path: &Path) -> Result<Option<File>, Error> {
+        let what = || format!("{self}/{}", path.display());
         let fail = |error: std::io::Error| Error::unavailable(what(), error.to_string());
         // Without waiting: a named pipe in a blob's place must not hang the run.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -112,12 +136,7 @@ impl Layout {
         if !file.metadata().map_err(fail)?.is_file() {
             return Err(Error::unavailable(what(), "it is not a regular file"));
         }
-        let mut bytes = Vec::new();
-        file.take(max + 1).read_to_end(&mut bytes).map_err(fail)?;
-        if bytes.len() as u64 > max {
-            return Err(Error::unavailable(what(), format!("it has more than {max} bytes")));
-        }
-        Ok(Some(bytes))
+        Ok(Some(file))
     }
 }
 

@@ -1,40 +1,49 @@
 //! Which source a repository is read from.
 
-use super::{Layout, Source};
+use super::{Layout, Registries, Source};
 use crate::{
     config::{Mapping, Where},
     image::Repository,
 };
 
 /// The mappings of one run: command line over environment over configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Sources {
     /// Layers of mappings, the strongest first.
     layers: Vec<Vec<Mapping>>,
+    registries: Registries,
 }
 
 /// Why a repository can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourcesError {
-    /// No mapping, and this release reads layouts only.
-    #[error("`{0}` is not mapped to an image layout, and this release reads nothing else")]
-    NotMapped(String),
+    /// Its name and its mapping give no address.
+    #[error("`{repository}` can't be read: {why}")]
+    Address {
+        /// The repository.
+        repository: String,
+        /// What is wrong.
+        why: String,
+    },
 }
 
 impl Sources {
-    /// `layers`: the strongest first.
-    pub fn new(layers: Vec<Vec<Mapping>>) -> Self {
-        Self { layers }
+    /// `layers`: the strongest first. What no layer maps is read from its own registry.
+    pub fn new(layers: Vec<Vec<Mapping>>, registries: Registries) -> Self {
+        Self { layers, registries }
     }
 
     /// Where `repository` is read from: the longest prefix of the strongest layer that has one.
     pub fn of(&self, repository: &Repository) -> Result<Source, SourcesError> {
         let found = self.layers.iter().find_map(|layer| Mapping::longest(layer, repository));
-        match found {
+        let remote = match found {
             Some((Mapping { place: Where::Layouts(folder), .. }, rest)) => {
-                Ok(Source::Layout(Layout::new(folder.join(rest))))
+                return Ok(Source::Layout(Layout::new(folder.join(rest))));
             }
-            _ => Err(SourcesError::NotMapped(repository.to_string())),
-        }
+            Some((Mapping { place: Where::Registry(endpoint), .. }, rest)) => self.registries.mapped(endpoint, &rest),
+            None => self.registries.repository(repository),
+        };
+        let address = |why| SourcesError::Address { repository: repository.to_string(), why };
+        remote.map(Source::Remote).map_err(address)
     }
 }

@@ -4,14 +4,18 @@
 //! in [`document`] and [`Source::config`]. What the images mean is for `facts`.
 
 pub mod document;
+mod layer;
 mod layout;
 mod map;
+pub mod remote;
 
 use std::fmt;
 
 pub use document::{Descriptor, ImageConfig, ImageManifest, Index, Manifest, Verified};
+pub use layer::Layer;
 pub use layout::Layout;
 pub use map::{Sources, SourcesError};
+pub use remote::{Deletion, Environment, Registries, Remote, Settings, SettingsError};
 
 use crate::image::{Digest, Tag};
 
@@ -23,6 +27,8 @@ pub const DOCUMENT_MAX: u64 = 4 * 1024 * 1024;
 pub enum Source {
     /// An image layout on disk.
     Layout(Layout),
+    /// A repository of a registry.
+    Remote(Remote),
 }
 
 /// Which manifest.
@@ -102,6 +108,7 @@ impl Source {
                 let (layout, want) = (layout.clone(), want.clone());
                 blocking(&what, move || layout.manifest(&want)).await?
             }
+            Self::Remote(remote) => remote.manifest(want, &what).await?,
         };
         raw.map(|raw| document::manifest(&raw, want, expected, &what)).transpose()
     }
@@ -117,8 +124,24 @@ impl Source {
                 let (layout, descriptor) = (layout.clone(), descriptor.clone());
                 blocking(&what, move || layout.blob(&descriptor)).await?
             }
+            Self::Remote(remote) => remote.blob(descriptor, &what).await?,
         };
         document::config(&bytes, descriptor, &what)
+    }
+
+    /// The bytes of a layer, to be read in a blocking thread while the runtime goes on; never more than the descriptor
+    /// says. Whether there are as many, and what they hash to, is for the reader to check.
+    ///
+    /// An unread layer of a registry holds one of the eight places that its host has: read it to its end or drop it.
+    pub async fn layer(&self, descriptor: &Descriptor) -> Result<Layer, Error> {
+        let what = format!("layer {self}@{}", descriptor.digest);
+        match self {
+            Self::Layout(layout) => {
+                let (layout, descriptor) = (layout.clone(), descriptor.clone());
+                blocking(&what, move || layout.layer(&descriptor)).await.map(Layer::from)
+            }
+            Self::Remote(remote) => remote.layer(descriptor, &what).await.map(Layer::from),
+        }
     }
 }
 
@@ -137,6 +160,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Layout(layout) => fmt::Display::fmt(layout, f),
+            Self::Remote(remote) => fmt::Display::fmt(remote, f),
         }
     }
 }

@@ -1,0 +1,25 @@
+//! How registries are asked in this run: from variables to settings.
+
+use std::time::{Duration, SystemTime};
+
+use super::{context::usage, environment::Environment, exit::Fault};
+use crate::{
+    config::duration,
+    source::{self, Registries, Settings},
+};
+
+/// The registries of the run; wrong input is found before the first request.
+pub(super) fn registries(environment: &Environment) -> Result<Registries, Fault> {
+    let lookup = |name: &str| environment.variable(name).cloned();
+    let mut settings = Settings::new(source::Environment::from_lookup(lookup), SystemTime::now);
+    if let Some(text) = environment.filled("REPIN_HTTP_TIMEOUT") {
+        let parsed = duration::parse(&text.to_string_lossy()).map_err(|error| error.to_string());
+        let positive = parsed.and_then(|limit| match limit {
+            Duration::ZERO => Err("no answer comes in no time".to_owned()),
+            limit => Ok(limit),
+        });
+        settings.progress = positive.map_err(|why| usage(format!("REPIN_HTTP_TIMEOUT: {why}")))?;
+    }
+    settings.ca_file = environment.filled("REPIN_CA_FILE").map(|file| environment.folder().join(file));
+    Registries::new(settings).map_err(|error| usage(error.to_string()))
+}

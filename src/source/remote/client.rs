@@ -1,0 +1,121 @@
+//! HTTP clients: who is trusted, which proxy, and nothing on their own account.
+//!
+//! Redirects, retries, decompression and deadlines are not done here: [`super::http`] decides about each. A client is built
+//! when its first request is made; reading the system's roots takes longer than most runs' other work before it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use reqwest::{Client, NoProxy, Proxy, Url};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use rustls_platform_verifier::Verifier;
+
+use super::{
+    secret::Secrets,
+    settings::{Environment, SettingsError},
+};
+
+/// What clients are built from, checked once at the start.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    roots: Vec<CertificateDer<'static>>,
+    proxies: Vec<Proxy>,
+    connect: Duration,
+}
+
+impl Recipe {
+    pub(super) fn new(
+        ca_file: Option<&Path>,
+        environment: &Environment,
+        (progress, secrets): (Duration, &Secrets),
+    ) -> Result<Self, SettingsError> {
+        let roots = ca_file.map(certificates).transpose()?.unwrap_or_default();
+        // Half of the time without progress, so that a second address can be tried before the attempt is over.
+        Ok(Self { roots, proxies: proxies(environment, secrets)?, connect: progress / 2 })
+    }
+
+    /// A client for plain HTTP, which spares the reading of roots.
+    pub(super) fn plain(&self) -> Result<Client, String> {
+        self.client(config(|builder| Ok(builder.with_root_certificates(RootCertStore::empty())))?)
+    }
+
+    /// A client for TLS that trusts the system's roots and the additional ones.
+    pub(super) fn tls(&self) -> Result<Client, String> {
+        let provider = Arc::new(ring::default_provider());
+        let verifier = Verifier::new_with_extra_roots(self.roots.iter().cloned(), provider)
+            .map_err(|error| format!("no root certificates can be loaded: {error}"))?;
+        // "Dangerous" is any verifier of one's own; this one is the platform's.
+        self.client(config(|b| Ok(b.dangerous().with_custom_certificate_verifier(Arc::new(verifier))))?)
+    }
+
+    fn client(&self, tls: ClientConfig) -> Result<Client, String> {
+        let builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(self.connect)
+            .pool_max_idle_per_host(super::http::IN_FLIGHT)
+            .user_agent(concat!("repin/", env!("CARGO_PKG_VERSION")));
+        let builder = self.proxies.iter().cloned().fold(builder, reqwest::ClientBuilder::proxy);
+        builder.build().map_err(|error| format!("the HTTP client can't be built: {}", error.without_url()))
+    }
+}
+
+type WantsVerifier = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
+type WantsClientCert = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn config(verify: impl FnOnce(WantsVerifier) -> Result<WantsClientCert, String>) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS can't be set up: {error}"))?;
+    let mut config = verify(builder)?.with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The certificates of a PEM file, at least one, all of them usable as roots.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
+    let wrong = |why: String| SettingsError::CaFile { path: path.to_owned(), why };
+    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let certificates = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| wrong(format!("it is not valid PEM: {error}")))?;
+    if certificates.is_empty() {
+        return Err(wrong("it holds no certificate (`-----BEGIN CERTIFICATE-----`)".to_owned()));
+    }
+    let mut store = RootCertStore::empty();
+    for (number, certificate) in certificates.iter().enumerate() {
+        let unusable = |error| wrong(format!("its certificate {} can't be used as a root: {error}", number + 1));
+        store.add(certificate.clone()).map_err(unusable)?;
+    }
+    Ok(certificates)
+}
+
+type Build = fn(Url) -> reqwest::Result<Proxy>;
+
+/// The proxies of the usual variables; loopback addresses are reached without one.
+fn proxies(environment: &Environment, secrets: &Secrets) -> Result<Vec<Proxy>, SettingsError> {
+    const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+    let listed = environment.text(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+    let except = NoProxy::from_string(&format!("{listed},{LOOPBACK}"));
+    let mut proxies = Vec::new();
+    let kinds: [([&'static str; 2], Build); 3] = [
+        (["http_proxy", "HTTP_PROXY"], Proxy::http),
+        (["https_proxy", "HTTPS_PROXY"], Proxy::https),
+        (["all_proxy", "ALL_PROXY"], Proxy::all),
+    ];
+    for (names, build) in kinds {
+        let Some(text) = environment.text(&names) else { continue };
+        let wrong = || SettingsError::Proxy(names[0]);
+        let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let url = Url::parse(&text).map_err(|_| wrong())?;
+        secrets.hide(url.password().unwrap_or_default());
+        proxies.push(build(url).map_err(|_| wrong())?.no_proxy(except.clone()));
+    }
+    Ok(proxies)
+}

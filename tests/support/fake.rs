@@ -1,0 +1,219 @@
+//! A server that answers what a test says, byte for byte, and remembers what it was asked.
+//!
+//! HTTP/1.1 by hand, because half of the answers are ones that no library would send.
+
+use std::{
+    fmt::Write as _,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// A request, as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+    /// How many requests there were before it.
+    pub(crate) number: usize,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// What to do about a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Reaction {
+    /// A proper answer.
+    Answer { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    /// These bytes, then the end of the connection.
+    Raw(Vec<u8>),
+    /// These bytes, then nothing for a minute.
+    Stall(Vec<u8>),
+    /// These bytes, then one byte again and again.
+    Drip(Vec<u8>, Duration),
+    /// These bytes, then as many MiB of spaces as the other side takes, up to so many.
+    Flood(Vec<u8>, usize),
+    /// The connection is reset.
+    Reset,
+}
+
+impl Reaction {
+    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::Answer { status, headers: Vec::new(), body: body.into() }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        if let Self::Answer { headers, .. } = &mut self {
+            headers.push((name.to_owned(), value.into()));
+        }
+        self
+    }
+}
+
+/// The server; it ends with the test's process.
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+    connections: Arc<AtomicUsize>,
+    busiest: Arc<AtomicUsize>,
+}
+
+struct Shared<F> {
+    react: F,
+    requests: Arc<Mutex<Vec<Request>>>,
+    open: AtomicUsize,
+    busiest: Arc<AtomicUsize>,
+}
+
+impl Fake {
+    pub(crate) fn start(react: impl Fn(&Request) -> Reaction + Send + Sync + 'static) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), react)
+    }
+
+    pub(crate) fn on(listener: TcpListener, react: impl Fn(&Request) -> Reaction + Send + Sync + 'static) -> Self {
+        let address = listener.local_addr().unwrap();
+        let (requests, connections, busiest) =
+            <(Arc<Mutex<Vec<Request>>>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let shared = Arc::new(Shared {
+            react,
+            requests: Arc::clone(&requests),
+            open: AtomicUsize::new(0),
+            busiest: Arc::clone(&busiest),
+        });
+        let counter = Arc::clone(&connections);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                counter.fetch_add(1, Ordering::SeqCst);
+                let shared = Arc::clone(&shared);
+                // That a client goes away in the middle is what some tests are about.
+                thread::spawn(move || shared.serve(stream).ok());
+            }
+        });
+        Self { address, requests, connections, busiest }
+    }
+
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// `METHOD PATH` of each request, in order.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.requests().iter().map(|request| format!("{} {}", request.method, request.path())).collect()
+    }
+
+    pub(crate) fn count(&self, part: &str) -> usize {
+        self.requests().iter().filter(|request| request.target.contains(part)).count()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// The most requests that were under way at once.
+    pub(crate) fn busiest(&self) -> usize {
+        self.busiest.load(Ordering::SeqCst)
+    }
+}
+
+impl<F: Fn(&Request) -> Reaction> Shared<F> {
+    fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        while let Some(mut request) = read(&mut reader)? {
+            {
+                let mut requests = self.requests.lock().unwrap();
+                request.number = requests.len();
+                requests.push(request.clone());
+            }
+            let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+            self.busiest.fetch_max(open, Ordering::SeqCst);
+            let done = self.react(&mut stream, &request);
+            self.open.fetch_sub(1, Ordering::SeqCst);
+            if !done? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the connection stays open.
+    fn react(&self, stream: &mut TcpStream, request: &Request) -> std::io::Result<bool> {
+        match (self.react)(request) {
+            Reaction::Answer { status, headers, body } => {
+                let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
+                for (name, value) in headers {
+                    write!(head, "{name}: {value}\r\n").unwrap();
+                }
+                stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat())?;
+                return Ok(true);
+            }
+            Reaction::Raw(bytes) => stream.write_all(&bytes)?,
+            Reaction::Stall(bytes) => {
+                stream.write_all(&bytes)?;
+                // Until the other side hangs up.
+                stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+                let _ = stream.read(&mut [0]);
+            }
+            Reaction::Drip(bytes, pause) => {
+                stream.write_all(&bytes)?;
+                loop {
+                    stream.write_all(b" ")?;
+                    thread::sleep(pause);
+                }
+            }
+            Reaction::Flood(bytes, mebibytes) => {
+                stream.write_all(&bytes)?;
+                let chunk = vec![b' '; 1024 * 1024];
+                for _ in 0..mebibytes {
+                    stream.write_all(&chunk)?;
+                }
+            }
+            Reaction::Reset => reset(stream),
+        }
+        Ok(false)
+    }
+}
+
+/// Closing with lingering off sends a reset instead of an end.
+fn reset(stream: &TcpStream) {
+    rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO)).unwrap();
+}
+
+fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some(Request { method, target, headers, body: String::from_utf8_lossy(&body).into_owned(), number: 0 }))
+}
