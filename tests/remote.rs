@@ -12,6 +12,10 @@ mod token;
 
 #[path = "remote/faults.rs"]
 mod faults;
+#[path = "remote/layers.rs"]
+mod layers;
+#[path = "remote/listing.rs"]
+mod listing;
 #[path = "remote/real.rs"]
 mod real;
 

@@ -102,7 +102,7 @@ async fn tags_are_listed_and_digests_deleted() {
     }
     let remote = remote(source(settings(&[]), &registry.host, "team/app"));
     let tags = remote.tags().await.unwrap().unwrap();
-    assert_eq!(tags.iter().map(|tag| tag.as_str()).collect::<Vec<_>>(), ["latest", "v1", "v2"]);
+    assert_eq!(tags.iter().map(repin::image::Tag::as_str).collect::<Vec<_>>(), ["latest", "v1", "v2"]);
     assert_eq!(remote.delete(image.digest()).await.unwrap(), Deletion::Deleted);
     assert_eq!(remote.delete(image.digest()).await.unwrap(), Deletion::Gone);
     assert_eq!(remote.tags().await.unwrap(), Some(Vec::new()));

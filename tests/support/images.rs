@@ -19,7 +19,7 @@ pub(crate) struct Image {
 impl Image {
     /// An image for one platform; `seed` makes its bytes its own.
     pub(crate) fn single(architecture: &str, seed: &str) -> Self {
-        let layer = format!("layer of {seed} for {architecture} {}", "x".repeat(100_000)).into_bytes();
+        let layer = format!("layer of {seed} for {architecture} {}", "x".repeat(2_000)).into_bytes();
         let config = json!({
             "os": "linux", "architecture": architecture, "created": "2024-05-06T07:08:09Z",
             "config": {"Labels": {"org.opencontainers.image.revision": seed}},

@@ -10,17 +10,15 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use reqwest::{
-    Method, StatusCode, Url,
-    header::{HeaderMap, HeaderValue},
-};
+use reqwest::{Method, StatusCode, Url, header::HeaderValue};
 use serde::Deserialize;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    challenge::{self, Bearer, Challenge, Trust},
+    address::{host_of, shown},
+    challenge::{Bearer, Challenge, Trust, realm},
     credentials::{Book, Credentials, Kind, Lookup},
-    http::{Body, Call, Http, Reply, host_of, shown},
+    http::{Body, Call, Http, Reply},
     retry::Fault,
     secret::form_encoded,
 };
@@ -97,7 +95,7 @@ impl Auth {
     pub(super) async fn answer(
         &self,
         scope: &Scope,
-        (used, headers): (Option<&Ticket>, &HeaderMap),
+        (used, challenge): (Option<&Ticket>, &Challenge),
         (http, until): (&Http, Instant),
     ) -> Result<Ticket, Fault> {
         let slot = self.slot(scope);
@@ -110,7 +108,7 @@ impl Auth {
         {
             return Ok(ticket.clone());
         }
-        let issued = self.issue(scope, headers, (http, until)).await;
+        let issued = self.issue(scope, challenge, (http, until)).await;
         slot.issued += 1;
         match issued {
             Ok((header, who)) => {
@@ -128,10 +126,9 @@ impl Auth {
     async fn issue(
         &self,
         scope: &Scope,
-        headers: &HeaderMap,
+        challenge: &Challenge,
         (http, until): (&Http, Instant),
     ) -> Result<(HeaderValue, String), Fault> {
-        let challenge = challenge::parse(headers)?;
         let lookup = self.book.lookup(&scope.host, &scope.repository).await;
         match challenge {
             Challenge::Basic => match &lookup.found {
@@ -143,7 +140,7 @@ impl Auth {
             },
             Challenge::Bearer(bearer) => {
                 let named = http.settings.realms.get(&host_of(&scope.registry)).map(String::as_str);
-                let (realm, trust) = challenge::realm(&bearer, &scope.registry, named)?;
+                let (realm, trust) = realm(bearer, &scope.registry, named)?;
                 let own = trust == Trust::Own;
                 let found = lookup.found.as_ref().filter(|_| own);
                 let who = match (found, &lookup.found) {
@@ -155,7 +152,7 @@ impl Auth {
                     ),
                     (None, None) => format!("anonymously ({})", searched(scope, &lookup)),
                 };
-                let call = token_call(&realm, (&bearer, scope), found)?;
+                let call = token_call(&realm, (bearer, scope), found)?;
                 let token = granted(http, &call, until).await.map_err(|fault| explain(fault, &realm, &who, scope))?;
                 http.secrets.hide(&token);
                 Ok((header(&format!("Bearer {token}"))?, who))

@@ -9,7 +9,7 @@ use reqwest::{
 };
 
 use super::{
-    http::{check_url, host_of, shown},
+    address::{check_url, host_of, shown},
     retry::Fault,
 };
 

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,6 +16,7 @@ use reqwest::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
+    address::{check_url, host_of, shown},
     client::Recipe,
     retry::{self, Clock, Failure, Fault},
     secret::Secrets,
@@ -173,7 +173,7 @@ impl Http {
         for _ in 0..=REDIRECTS {
             let client = self.client(&call.url).map_err(|why| Fault::unavailable(why).hint(ROOTS_HINT).never())?;
             let response = clock.run(request(client, &call).send()).await?.map_err(|error| self.network(&error))?;
-            let next = redirect(&response, &call).map_err(Fault::never)?;
+            let next = redirect((response.status(), response.headers()), &call).map_err(Fault::never)?;
             let mut open = Open { response, clock, place };
             let Some(next) = next else { return Ok((open, call.url)) };
             // Read to its end, the connection can be used again.
@@ -268,11 +268,11 @@ fn request(client: &Client, call: &Call) -> reqwest::RequestBuilder {
 }
 
 /// Where a redirect leads, if the answer is one that is followed (RFC 9110, section 15.4).
-fn redirect(response: &Response, call: &Call) -> Result<Option<Url>, Fault> {
-    if call.method != Method::GET || !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+fn redirect((status, headers): (StatusCode, &HeaderMap), call: &Call) -> Result<Option<Url>, Fault> {
+    if call.method != Method::GET || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
-    let mut places = response.headers().get_all(header::LOCATION).iter();
+    let mut places = headers.get_all(header::LOCATION).iter();
     let (Some(place), None) = (places.next(), places.next()) else {
         return Err(Fault::unavailable("it redirects to no place, or to several"));
     };
@@ -286,36 +286,6 @@ fn redirect(response: &Response, call: &Call) -> Result<Option<Url>, Fault> {
         return Err(Fault::unavailable(format!("it redirects from https to {}, which is not safe", shown(&next))));
     }
     Ok(Some(next))
-}
-
-/// A URL that a server named: nothing but HTTP, and no credentials of its making.
-pub(super) fn check_url(url: &Url) -> Result<(), &'static str> {
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err("which is not HTTP");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("a URL with a user name in it");
-    }
-    Ok(())
-}
-
-/// A URL without what may be secret: user, query and fragment.
-pub(super) fn shown(url: &Url) -> String {
-    let text = format!("{}://{}{}", url.scheme(), host_of(url), url.path());
-    text.chars().take(200).collect()
-}
-
-/// Host and, if it is not the scheme's, port.
-pub(super) fn host_of(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-/// Whether a URL's host is this machine (RFC 6890, section 2.2.2; RFC 6761, section 6.3).
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
 
 /// A compressed answer is refused: its size says nothing about what it unpacks to, and nobody asked for it.
@@ -376,5 +346,43 @@ impl Open {
             }
         }
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redirected(from: &str, to: &str) -> Result<Option<String>, String> {
+        let headers = [(header::LOCATION, to.parse().unwrap())].into_iter().collect();
+        let call = Call::get(from.parse().unwrap(), 1);
+        let next = redirect((StatusCode::TEMPORARY_REDIRECT, &headers), &call);
+        next.map(|url| url.map(|url| url.to_string())).map_err(|fault| fault.why)
+    }
+
+    #[test]
+    fn redirects_lead_to_http_and_never_from_tls_to_none() {
+        let to = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(redirected("http://a/v2/x?y", "/z#part"), to("http://a/z"));
+        assert_eq!(redirected("http://a/v2/x", "https://b/z"), to("https://b/z"));
+        assert_eq!(redirected("https://a/v2/x", "//b/z?q"), to("https://b/z?q"));
+        let unsafe_one = redirected("https://a/v2/x", "http://a/z?signature=s3cret").unwrap_err();
+        assert!(unsafe_one.contains("http://a/z") && !unsafe_one.contains("s3cret"), "{unsafe_one}");
+        for bad in ["ftp://b/", "http://u:p@b/", "http://u@b/", "http://["] {
+            let why = redirected("http://a/", bad).unwrap_err();
+            assert!(!why.contains("u:p"), "{why}");
+        }
+    }
+
+    #[test]
+    fn only_reading_follows_and_only_these_statuses() {
+        let headers = [(header::LOCATION, "/x".parse().unwrap())].into_iter().collect();
+        let get = Call::get("http://a/".parse().unwrap(), 1);
+        for status in [200, 300, 304, 305, 306, 399] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert!(redirect((status, &headers), &get).unwrap().is_none(), "{status}");
+        }
+        let delete = Call { method: Method::DELETE, ..get };
+        assert!(redirect((StatusCode::FOUND, &headers), &delete).unwrap().is_none());
     }
 }

@@ -5,6 +5,7 @@
 //! In: a repository and what is wanted of it. Out: raw bytes, `None` for what is not there, or an error without secrets.
 //! All requests of a run belong to one runtime, since connections are kept.
 
+mod address;
 mod auth;
 mod challenge;
 mod client;
@@ -19,9 +20,10 @@ mod tags;
 
 use std::{fmt, sync::Arc, time::Instant};
 
+use address::is_loopback;
 use auth::{Auth, Scope, Ticket};
 use credentials::Book;
-use http::{Body, Call, Http, Reading, Reply, is_loopback};
+use http::{Body, Call, Http, Reading, Reply};
 use reqwest::{
     Method, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue},
@@ -189,7 +191,13 @@ impl Remote {
         let mut reply = http.send(&call, until).await?;
         let ours = reply.url.origin() == self.registry.origin();
         if reply.status == StatusCode::UNAUTHORIZED && ours {
-            let fresh = auth.answer(&scope, (ticket.as_ref(), &reply.headers), (http, until)).await?;
+            let challenge = match challenge::parse(&reply.headers) {
+                Ok(challenge) => challenge,
+                // It knew who asked, and does not say what else it wants.
+                Err(_) if ticket.is_some() => return Err(self.denied(&reply, ticket.as_ref(), &scope)),
+                Err(fault) => return Err(fault),
+            };
+            let fresh = auth.answer(&scope, (ticket.as_ref(), &challenge), (http, until)).await?;
             if Instant::now() > until {
                 return Err(Fault::unavailable("getting a token took too long to go on"));
             }
@@ -205,7 +213,7 @@ impl Remote {
 
     fn denied(&self, reply: &Reply, ticket: Option<&Ticket>, scope: &Scope) -> Fault {
         let elsewhere = reply.url.origin() != self.registry.origin();
-        let place = if elsewhere { format!(" from {}", http::shown(&reply.url)) } else { String::new() };
+        let place = if elsewhere { format!(" from {}", address::shown(&reply.url)) } else { String::new() };
         let who = ticket.map_or("without credentials, which it did not ask for", |ticket| &ticket.who);
         Fault::denied(format!("{}{place}; asked {who}", self.said(reply))).hint(auth::login_hint(scope))
     }

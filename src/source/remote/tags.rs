@@ -90,7 +90,7 @@ fn following(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, Fault> {
         }
     }
     match &found {
-        Some(next) if next.origin() != page.origin() || super::http::check_url(next).is_err() => {
+        Some(next) if next.origin() != page.origin() || super::address::check_url(next).is_err() => {
             Err(Fault::unavailable("its next page is at another host"))
         }
         Some(next) if next == page => Err(Fault::unavailable("its next page is the same page")),
