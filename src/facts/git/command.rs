@@ -84,8 +84,6 @@ const ALWAYS: &[&str] = &[
     "-c",
     "core.hooksPath=/dev/null",
     "-c",
-    "log.follow=false",
-    "-c",
     "log.showSignature=false",
     "-c",
     "diff.orderFile=/dev/null",

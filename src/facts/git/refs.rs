@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::{Git, GitError, ObjectId};
-use crate::config::check_branch;
 
 /// A remote-tracking branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +43,7 @@ impl Git {
 
     fn configured(&self, name: &str) -> Result<Branch, GitError> {
         let missing = || GitError::NoBranch(name.to_owned());
-        // The configuration checked it already; here it becomes part of a pattern.
-        check_branch(name).map_err(|_| missing())?;
+        // Behind this prefix nothing is an option or an expression, and of what a glob may match only the name itself counts.
         let whole = format!("{REMOTES}{name}");
         let mut references = self.references(&[&whole])?;
         let reference = references.remove(&whole).ok_or_else(missing)?;
