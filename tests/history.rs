@@ -631,6 +631,22 @@ fn a_merge_whose_side_was_cut_off_is_doubted() {
     assert_eq!(found(&history_in(clone.path()), 'a').images, build('a'));
 }
 
+#[test]
+fn a_later_merge_that_may_have_promoted_the_same_again_is_doubted() {
+    let repo = Repo::new();
+    repo.branch("side").pins('c').commit(title('a'));
+    for name in ["s2", "s3", "s4"] {
+        repo.write(name, "x").commit(name);
+    }
+    repo.checkout("main").promote('a');
+    repo.git(&["merge", "-q", "--no-ff", "-X", "theirs", "-m", "Merge side", "side"]);
+    // Depth 3 shows `promote a` on the line, and of the side not the commit that promoted it again.
+    let clone = repo.cloned(&["--depth=3"]);
+    assert_eq!(history(&clone).provenance(&revision('a')), Provenance::Shallow);
+    clone.git(&["fetch", "-q", "--unshallow"]);
+    assert_eq!(found(&history(&clone), 'a').images, build('c'));
+}
+
 // Order.
 
 #[test]
@@ -862,6 +878,28 @@ fn a_partial_clone_is_never_filled_from_the_network() {
     assert_eq!(told(&read().unwrap()), ["promote b *", "promote a <"]);
 }
 
+/// A git that writes down what it is asked.
+fn watched(repo: &Repo) -> Git {
+    repo.script(".git/git.sh", &format!("echo \"$*\" >>'{}'\nexec git \"$@\"\n", repo.join(".git/calls").display()));
+    Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path()).unwrap()
+}
+
+fn calls(repo: &Repo) -> String {
+    std::fs::read_to_string(repo.join(".git/calls")).unwrap()
+}
+
+#[test]
+fn what_looks_like_an_option_or_an_expression_never_reaches_git() {
+    let repo = Repo::new();
+    let git = watched(&repo);
+    for odd in ["--upload-pack=x", "-x", "HEAD@{1}", "a..b", ":/a", "main", "@", "abc", "deadbeef^"] {
+        assert_eq!(git.commit_named(odd).unwrap(), None);
+    }
+    assert_eq!(calls(&repo).lines().count(), 1, "{}", calls(&repo));
+    assert!(git.branch(Some("--all")).is_err());
+    assert!(calls(&repo).contains(" refs/remotes/--all\n") && !calls(&repo).contains(" --all"));
+}
+
 #[test]
 fn the_number_of_processes_does_not_grow_with_history() {
     let repo = Repo::new();
@@ -874,11 +912,9 @@ fn the_number_of_processes_does_not_grow_with_history() {
         repo.git(&["branch", "-D", "side"]);
     }
     repo.publish();
-    let log = repo.join(".git/calls");
-    repo.script(".git/git.sh", &format!("echo \"$*\" >>'{}'\nexec git \"$@\"\n", log.display()));
-    let git = Git::open_with(repo.join(".git/git.sh").as_os_str(), repo.path()).unwrap();
+    let git = watched(&repo);
     assert_eq!(History::read(&git, &config_of(&repo)).unwrap().entries.len(), 12);
-    let calls = std::fs::read_to_string(log).unwrap();
+    let calls = calls(&repo);
     let count = |word: &str| calls.lines().filter(|call| call.contains(&format!(" {word} "))).count();
     assert_eq!((count("log"), count("cat-file"), calls.lines().count()), (2, 1, 5), "{calls}");
 }
