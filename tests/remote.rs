@@ -7,6 +7,8 @@ mod fake;
 mod images;
 #[path = "support/registry.rs"]
 mod registry;
+#[path = "support/tls.rs"]
+mod tls;
 #[path = "support/token.rs"]
 mod token;
 

@@ -3,7 +3,6 @@
 use std::{fs, io::Read, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use repin::{
     image::Digest,
     source::{Deletion, ErrorKind, Manifest, Remote, Settings, SettingsError, Source, Want},
@@ -14,6 +13,7 @@ use crate::{
     images::Image,
     registry::{PASSWORD, Protection, Registry, USER, docker_config, run},
     repository, resolved, settings, source, sources, tag,
+    tls::authority,
     token::{Grants, IDENTITY, TokenServer},
 };
 
@@ -222,23 +222,6 @@ async fn a_foreign_token_server_is_asked_without_credentials() {
         assert_eq!(request.header("authorization"), None);
         assert!(!format!("{request:?}").contains(PASSWORD));
     }
-}
-
-/// A certificate authority and a server's certificate of it, as files.
-fn authority(folder: &Path) -> (std::path::PathBuf, std::path::PathBuf, std::path::PathBuf) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let issuer = Issuer::from_params(&params, &key);
-    let server = KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let signed = CertificateParams::new(names).unwrap().signed_by(&server, &issuer).unwrap();
-    let files = (folder.join("ca.pem"), folder.join("server.pem"), folder.join("server.key"));
-    fs::write(&files.0, certificate.pem()).unwrap();
-    fs::write(&files.1, signed.pem()).unwrap();
-    fs::write(&files.2, server.serialize_pem()).unwrap();
-    files
 }
 
 #[tokio::test]

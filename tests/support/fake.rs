@@ -163,7 +163,7 @@ impl<F: Fn(&Request) -> Reaction> Shared<F> {
                     write!(head, "{name}: {value}\r\n").unwrap();
                 }
                 stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat())?;
-                return Ok(true);
+                return Ok(request.header("connection") != Some("close"));
             }
             Reaction::Raw(bytes) => stream.write_all(&bytes)?,
             Reaction::Stall(bytes) => {

@@ -1,0 +1,25 @@
+//! A certificate authority of a test's own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+/// A certificate authority and a server's certificate of it, as files.
+pub(crate) fn authority(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let issuer = Issuer::from_params(&params, &key);
+    let server = KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let signed = CertificateParams::new(names).unwrap().signed_by(&server, &issuer).unwrap();
+    let files = (folder.join("ca.pem"), folder.join("server.pem"), folder.join("server.key"));
+    fs::write(&files.0, certificate.pem()).unwrap();
+    fs::write(&files.1, signed.pem()).unwrap();
+    fs::write(&files.2, server.serialize_pem()).unwrap();
+    files
+}
