@@ -1,3 +1,5 @@
+//! Credentials from files, variables and helpers: which entry is found, and that no secret is shown.
+
 use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use super::*;
