@@ -103,7 +103,7 @@ impl WorkTree {
         builder.standard_filters(false).follow_links(false).same_file_system(false);
         builder.filter_entry(|entry| entry.depth() == 0 || !is_ours(entry.file_name().as_encoded_bytes()));
         for entry in builder.build() {
-            let entry = entry.map_err(|error| self.walk_error(folder, error))?;
+            let entry = entry.map_err(|error| walk_error(&self.root, folder, error))?;
             if entry.file_type().is_none_or(|kind| kind.is_dir()) {
                 continue;
             }
@@ -113,17 +113,6 @@ impl WorkTree {
             }
         }
         Ok(())
-    }
-
-    fn walk_error(&self, folder: &Path, error: ignore::Error) -> ReadError {
-        let place = match &error {
-            ignore::Error::WithDepth { err, .. } => path_of(err),
-            other => path_of(other),
-        };
-        let path = place.map_or_else(|| self.root.join(folder), Path::to_owned);
-        let path = path.strip_prefix(&self.root).map(Path::to_owned).unwrap_or(path);
-        let error = error.into_io_error().unwrap_or_else(|| io::Error::other("the folder can't be listed"));
-        ReadError { path: path.display().to_string(), error }
     }
 
     /// Opens a listed file for reading, not through a symlink and without waiting for a named pipe.
@@ -166,6 +155,18 @@ impl Listing {
 /// Names that are never entered or listed.
 pub(crate) fn is_ours(name: &[u8]) -> bool {
     name == b".git" || name == b".repin" || name.starts_with(b".repin-")
+}
+
+/// An error of walking `folder` beneath `root`.
+pub(super) fn walk_error(root: &Path, folder: &Path, error: ignore::Error) -> ReadError {
+    let place = match &error {
+        ignore::Error::WithDepth { err, .. } => path_of(err),
+        other => path_of(other),
+    };
+    let path = place.map_or_else(|| root.join(folder), Path::to_owned);
+    let path = path.strip_prefix(root).map(Path::to_owned).unwrap_or(path);
+    let error = error.into_io_error().unwrap_or_else(|| io::Error::other("the folder can't be listed"));
+    ReadError { path: path.display().to_string(), error }
 }
 
 fn path_of(error: &ignore::Error) -> Option<&Path> {

@@ -4,6 +4,7 @@
 //! around it is never parsed, so a pin in a comment is a pin, and every other byte of a file stays what it was.
 //! Nothing here decides whether the pins found are right: that is for `checks`.
 
+pub mod discover;
 mod find;
 mod replace;
 mod scan;

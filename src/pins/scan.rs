@@ -71,44 +71,64 @@ const CHUNK: usize = 128 * 1024;
 impl Finder {
     /// For these images; a pin's `image` is the place in this list.
     pub fn new<'i>(images: impl IntoIterator<Item = &'i Image>) -> Self {
-        let images = images.into_iter().enumerate().map(|(at, image)| (image.repository.clone(), at));
-        Self { images: images.collect() }
+        Self::of(images.into_iter().map(|image| &image.repository))
+    }
+
+    /// For these repositories; a pin's `image` is the place in this list.
+    pub fn of<'r>(repositories: impl IntoIterator<Item = &'r Repository>) -> Self {
+        Self { images: repositories.into_iter().cloned().zip(0..).collect() }
     }
 
     /// Scans a whole file in memory.
     pub fn scan(&self, content: &[u8]) -> Scan {
-        let mut so_far = SoFar::default();
-        self.window(&Window { bytes: content, base: 0 }, 0..content.len(), &mut so_far);
-        so_far.scan
+        let mut scanner = Scanner { lookup: &mut |name, _| self.images.get(&name).copied(), so_far: SoFar::default() };
+        scanner.window(&Window { bytes: content, base: 0 }, 0..content.len());
+        scanner.so_far.scan
     }
 
     /// Scans a file as it is read; holds a chunk of it at a time, in `buffer`, which can be used again.
-    pub fn scan_reader(&self, mut reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Scan> {
-        let mut so_far = SoFar::default();
-        let (mut base, mut reached) = (0, 0);
-        buffer.clear();
-        loop {
-            let read = reader.by_ref().take(CHUNK as u64).read_to_end(buffer)?;
-            let end = if read == 0 { buffer.len() } else { buffer.len().saturating_sub(FORWARD).max(reached) };
-            self.window(&Window { bytes: buffer, base }, reached..end, &mut so_far);
-            if read == 0 {
-                return Ok(so_far.scan);
-            }
-            let drop = end.saturating_sub(BACK);
-            so_far.lines.pass(&buffer[..drop], base);
-            buffer.drain(..drop);
-            base += drop;
-            reached = end - drop;
-        }
+    pub fn scan_reader(&self, reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Scan> {
+        scan_reader(reader, buffer, &mut |name, _| self.images.get(&name).copied())
     }
+}
 
+/// Which image a name stands for; it is told the byte before the reference, too.
+pub(super) type Lookup<'l> = &'l mut dyn FnMut(Repository, Option<u8>) -> Option<usize>;
+
+/// Scans a file as it is read, for the images that `lookup` knows.
+pub(super) fn scan_reader(mut reader: impl Read, buffer: &mut Vec<u8>, lookup: Lookup<'_>) -> io::Result<Scan> {
+    let mut scanner = Scanner { lookup, so_far: SoFar::default() };
+    let (mut base, mut reached) = (0, 0);
+    buffer.clear();
+    loop {
+        let read = reader.by_ref().take(CHUNK as u64).read_to_end(buffer)?;
+        let end = if read == 0 { buffer.len() } else { buffer.len().saturating_sub(FORWARD).max(reached) };
+        scanner.window(&Window { bytes: buffer, base }, reached..end);
+        if read == 0 {
+            return Ok(scanner.so_far.scan);
+        }
+        let drop = end.saturating_sub(BACK);
+        scanner.so_far.lines.pass(&buffer[..drop], base);
+        buffer.drain(..drop);
+        base += drop;
+        reached = end - drop;
+    }
+}
+
+/// One pass over one file.
+struct Scanner<'l> {
+    lookup: Lookup<'l>,
+    so_far: SoFar,
+}
+
+impl Scanner<'_> {
     /// Looks at every `@` in `range` of the window.
-    fn window(&self, window: &Window<'_>, range: Range<usize>, so_far: &mut SoFar) {
+    fn window(&mut self, window: &Window<'_>, range: Range<usize>) {
         let start = range.start;
         for at in memchr::memchr_iter(b'@', &window.bytes[range]) {
             if let Some(hit) = self.hit(window.bytes, start + at) {
-                let scan = &mut so_far.scan;
-                let (line, column) = so_far.lines.place(window, hit.start);
+                let scan = &mut self.so_far.scan;
+                let (line, column) = self.so_far.lines.place(window, hit.start);
                 match hit.what {
                     What::Pin(tag, digest) => scan.pins.push(Pin {
                         image: hit.image,
@@ -124,8 +144,8 @@ impl Finder {
         }
     }
 
-    /// What the `@` at `at` is part of, if that is a configured image.
-    fn hit(&self, bytes: &[u8], at: usize) -> Option<Hit> {
+    /// What the `@` at `at` is part of, if that is a known image.
+    fn hit(&mut self, bytes: &[u8], at: usize) -> Option<Hit> {
         let digest = after(&bytes[at + 1..])?;
         let reference = before(&bytes[..at])?;
         let named =
@@ -133,7 +153,8 @@ impl Finder {
         let slash = named.rfind('/').map_or(0, |slash| slash + 1);
         let colon = named[slash..].find(':').map(|colon| slash + colon);
         let (name, tag) = colon.map_or((named, None), |colon| (&named[..colon], Some(&named[colon + 1..])));
-        let image = *self.images.get(&Repository::parse(name).ok()?)?;
+        let boundary = (at - reference.len()).checked_sub(1).map(|at| bytes[at]);
+        let image = (self.lookup)(Repository::parse(name).ok()?, boundary)?;
         let start = at - named.len();
         let what = match (digest, tag.map(Tag::parse).transpose()) {
             (After::Digest(digest), Ok(tag)) => What::Pin(tag, digest),
