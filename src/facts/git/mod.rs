@@ -10,6 +10,7 @@ mod error;
 mod id;
 mod objects;
 mod refs;
+mod remote;
 
 use std::{
     collections::BTreeSet,
@@ -23,6 +24,7 @@ use std::{
 pub use error::GitError;
 pub use id::ObjectId;
 pub use refs::Branch;
+pub use remote::Hosted;
 
 pub(crate) use objects::Objects;
 
