@@ -62,6 +62,35 @@ pub struct PullRequest {
     pub state: &'static str,
 }
 
+/// `repin.init/1`: a first configuration, and what it was made from.
+#[derive(Debug, Serialize)]
+pub struct InitDocument {
+    pub schema: &'static str,
+    pub path: String,
+    pub written: bool,
+    pub images: Vec<InitImage>,
+    pub files: Vec<String>,
+    pub others: Vec<InitOther>,
+    pub warnings: Vec<String>,
+    pub content: String,
+}
+
+/// One image of a first configuration.
+#[derive(Debug, Serialize)]
+pub struct InitImage {
+    pub name: String,
+    pub repository: String,
+    pub pins: usize,
+}
+
+/// One repository that is pinned and was left out.
+#[derive(Debug, Serialize)]
+pub struct InitOther {
+    pub repository: String,
+    pub pins: usize,
+    pub reason: String,
+}
+
 /// `repin.scan/1`: every pin.
 #[derive(Debug, Serialize)]
 pub struct ScanDocument {

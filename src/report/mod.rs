@@ -5,4 +5,5 @@ pub mod body;
 pub mod diff;
 pub mod json;
 pub mod markdown;
+pub mod starter;
 pub mod table;

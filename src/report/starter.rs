@@ -1,0 +1,235 @@
+//! The text of a first configuration, with remarks for whoever reads it next.
+//!
+//! The keys that are not used stand there as well, commented out and with their defaults: `# ` begins a remark, `#` right
+//! before a key a setting. What the configuration says was decided elsewhere.
+
+use std::fmt::Write as _;
+
+use crate::image::Repository;
+
+/// What a first configuration says.
+#[derive(Debug)]
+pub struct Starter<'s> {
+    /// The set's name; `None` is the default.
+    pub name: Option<String>,
+    /// Globs.
+    pub files: &'s [String],
+    /// The set.
+    pub images: Vec<StarterImage<'s>>,
+    /// How a revision looks and becomes a tag, if not as by default.
+    pub revision: Option<StarterRevision>,
+    /// The repository on its forge.
+    pub forge: Option<StarterForge>,
+    /// The remote's default branch, if it is known.
+    pub base: Option<String>,
+    /// Repositories that are pinned and not in the set: how often, and why not.
+    pub others: Vec<StarterOther<'s>>,
+    /// What a person has to look at, a line each.
+    pub remarks: Vec<String>,
+}
+
+/// An image.
+#[derive(Debug)]
+pub struct StarterImage<'s> {
+    /// Its name.
+    pub name: &'s str,
+    /// Its repository.
+    pub repository: &'s Repository,
+    /// How often it is pinned.
+    pub pins: usize,
+}
+
+/// How a revision looks, and how it becomes a tag.
+#[derive(Debug)]
+pub struct StarterRevision {
+    /// The pattern of the whole.
+    pub pattern: String,
+    /// The tag's template.
+    pub tag: String,
+}
+
+/// The repository on its forge.
+#[derive(Debug)]
+pub struct StarterForge {
+    /// `github` or `gitea`.
+    pub kind: &'static str,
+    /// The API's base, where it is not known by the kind.
+    pub url: Option<String>,
+    /// `owner/name`.
+    pub repository: String,
+    /// Whether the kind is known and not guessed; a guess is commented out.
+    pub sure: bool,
+}
+
+/// A repository that was left out.
+#[derive(Debug)]
+pub struct StarterOther<'s> {
+    /// The repository.
+    pub repository: &'s Repository,
+    /// How often it is pinned.
+    pub pins: usize,
+    /// Why it was left out.
+    pub reason: String,
+}
+
+/// How many left out repositories are listed.
+const LISTED: usize = 40;
+
+/// Renders it.
+pub fn text(starter: &Starter<'_>) -> String {
+    let mut out = String::from(
+        "# The images that repin promotes and rolls back together, and the files that pin them.\n\
+         # Written by `repin init` from the pins it found; `repin check` verifies it, `repin schema` describes every key.\n\
+         # `# ` begins a remark. `#` right before a key is a setting: take the `#` away to use it.\n",
+    );
+    if !starter.remarks.is_empty() {
+        out.push_str("#\n# To look at:\n");
+        for remark in &starter.remarks {
+            let _ = writeln!(out, "# - {}", one_line(remark));
+        }
+    }
+    out.push_str("\nversion: 1\n");
+    name(&mut out, starter.name.as_deref());
+    files(&mut out, starter.files);
+    images(&mut out, starter);
+    revision(&mut out, starter.revision.as_ref());
+    forge(&mut out, starter);
+    let branch = format!("origin/{}", starter.base.as_deref().unwrap_or("main"));
+    out.push_str(&REST.replace("origin/main", &quoted(&branch)));
+    out
+}
+
+const REST: &str = "
+# Where image bytes are read from instead of the registry: a mirror, or OCI image layouts in a folder.
+#sources:
+  #ghcr.io/acme: oci:images
+
+# Labels of the images that pull requests show.
+#report:
+  #labels: [org.opencontainers.image.version]
+
+# Only a set that was promoted on this branch can be rolled back to. `content` alone accepts sets pinned by hand.
+#provenance:
+  #branch: origin/main
+  #require: [title, content]
+
+# Branches and titles of pull requests.
+#promote:
+  #branch: \"auto/runtime-promote-{revision}\"
+  #title: \"promote: {name} @{revision}\"
+#rollback:
+  #branch: \"auto/runtime-rollback-{revision}\"
+  #title: \"rollback: {name} @{revision}\"
+
+# More: `inventory` (what an image has to contain), `smoke` (a command that has to work in it), `prune`, `freshness`.
+";
+
+fn name(out: &mut String, name: Option<&str>) {
+    out.push_str("\n# In titles: \"promote: NAME @REVISION\".\n");
+    let _ = match name {
+        Some(name) => writeln!(out, "name: {}", quoted(name)),
+        None => writeln!(out, "#name: images"),
+    };
+}
+
+fn files(out: &mut String, files: &[String]) {
+    out.push_str(
+        "\n# The files that are scanned, relative to this one's folder. A pin in another file is neither counted nor \
+         changed.\nfiles:\n",
+    );
+    for glob in files {
+        let _ = writeln!(out, "  - {}", quoted(glob));
+    }
+}
+
+fn images(out: &mut String, starter: &Starter<'_>) {
+    out.push_str(
+        "\n# The set. `pins` is how often an image is pinned, exactly: more or fewer is refused.\n\
+         # An image that is built with the others and pinned nowhere belongs here too, with `pins: 0`.\nimages:\n",
+    );
+    for image in &starter.images {
+        let repository = quoted(image.repository.as_str());
+        let _ = writeln!(out, "  {}:\n    repository: {repository}\n    pins: {}", quoted(image.name), image.pins);
+    }
+    if starter.others.is_empty() {
+        return;
+    }
+    out.push_str("# Pinned too, and left out:\n");
+    for other in starter.others.iter().take(LISTED) {
+        let times = if other.pins == 1 { "pin" } else { "pins" };
+        let _ = writeln!(out, "# - {} ({} {times}): {}", other.repository, other.pins, one_line(&other.reason));
+    }
+    if starter.others.len() > LISTED {
+        let _ = writeln!(out, "# - and {} more", starter.others.len() - LISTED);
+    }
+}
+
+fn revision(out: &mut String, found: Option<&StarterRevision>) {
+    out.push_str(
+        "\n# The commit that a set was built from: its shape, the tag that it becomes, the label that carries it.\n",
+    );
+    match found {
+        Some(found) => {
+            let (pattern, tag) = (quoted(&found.pattern), quoted(&found.tag));
+            let _ = writeln!(out, "revision:\n  pattern: {pattern}\n  tag: {tag}");
+            out.push_str("  #label: org.opencontainers.image.revision\n");
+        }
+        None => out.push_str(
+            "#revision:\n  #pattern: \"[0-9a-f]{40}\"\n  #tag: \"{revision}\"\n  \
+             #label: org.opencontainers.image.revision\n",
+        ),
+    }
+}
+
+fn forge(out: &mut String, starter: &Starter<'_>) {
+    let base = quoted(starter.base.as_deref().unwrap_or("main"));
+    let (mark, kind, url, repository) = match &starter.forge {
+        Some(forge) => (if forge.sure { "" } else { "#" }, forge.kind, forge.url.as_deref(), quoted(&forge.repository)),
+        None => ("#", "auto", None, "auto".to_owned()),
+    };
+    out.push_str("\n# Where pull requests go.");
+    if mark == "#" && starter.forge.is_some() {
+        out.push_str(" By the remote's host this is only a guess.");
+    }
+    let _ = writeln!(out, "\n{mark}forge:\n  {mark}kind: {kind}");
+    if let Some(url) = url {
+        let _ = writeln!(out, "  {mark}url: {}", quoted(url));
+    }
+    let _ = writeln!(out, "  {mark}repository: {repository}\n  #base: {base}\n  #labels: [automation]\n  #gates: []");
+}
+
+/// Text as one YAML scalar, quoted unless it is a plain word to every reader of YAML.
+fn quoted(text: &str) -> String {
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
+    let word = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+    if plain && !word.contains(&text.to_ascii_lowercase().as_str()) {
+        return text.to_owned();
+    }
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            _ if invisible(c) => {
+                let _ = write!(out, "\\U{:08x}", u32::from(c));
+            }
+            _ => out.push(c),
+        }
+    }
+    out + "\""
+}
+
+/// Text within a remark: what could end the line, or hide, is escaped.
+fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if invisible(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// Control characters, line ends of any reader, marks that turn or hide text, and what is no character.
+fn invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{200b}'..='\u{200f}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || u32::from(c) & 0xfffe == 0xfffe
+}
+
+#[cfg(test)]
+mod tests;

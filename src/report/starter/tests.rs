@@ -1,0 +1,89 @@
+//! Tests of the text: it parses, also with every setting taken into use, whatever the names hold.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{self, Config, SourceText};
+
+fn parse(text: &str) -> Config {
+    let source = SourceText { name: "repin.yaml".into(), text: text.into() };
+    let parsed = config::parse(&source, Path::new("/root"));
+    parsed.unwrap_or_else(|problems| panic!("{}\n{text}", problems[0]))
+}
+
+/// The text with every setting taken into use.
+fn used(text: &str) -> String {
+    let line = |line: &str| {
+        let (indent, rest) = line.split_at(line.len() - line.trim_start().len());
+        let setting = rest.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+        setting.map_or_else(|| line.to_owned(), |setting| format!("{indent}{setting}"))
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn starter<'s>(files: &'s [String], repository: &'s Repository) -> Starter<'s> {
+    Starter {
+        name: None,
+        files,
+        images: vec![StarterImage { name: "app", repository, pins: 2 }],
+        revision: None,
+        forge: None,
+        base: None,
+        others: Vec::new(),
+        remarks: Vec::new(),
+    }
+}
+
+#[test]
+fn a_whole_text() {
+    let [app, other] = ["ghcr.io/acme/app", "localhost:5000/x"].map(|text| Repository::parse(text).unwrap());
+    let files = [".github/workflows/*.yml".to_owned()];
+    let mut starter = starter(&files, &app);
+    starter.name = Some("runtime images".into());
+    starter.revision = Some(StarterRevision { pattern: "[0-9a-f]{7}".into(), tag: "sha-{revision}".into() });
+    let (kind, url) = ("github", None);
+    starter.forge = Some(StarterForge { kind, url, repository: "acme/workflows".into(), sure: true });
+    starter.base = Some("trunk".into());
+    starter.others = vec![StarterOther { repository: &other, pins: 1, reason: "another owner's".into() }];
+    starter.remarks = vec!["a\nb".into()];
+    let text = text(&starter);
+    insta::assert_snapshot!(text);
+    let config = parse(&text);
+    assert_eq!((config.name.as_str(), config.images[0].pins), ("runtime images", 2));
+    let forge = parse(&used(&text)).forge.unwrap();
+    assert_eq!((forge.base.as_deref(), forge.repository.as_deref()), (Some("trunk"), Some("acme/workflows")));
+}
+
+#[test]
+fn every_setting_can_be_taken_into_use_and_is_the_default() {
+    let app = Repository::parse("ghcr.io/acme/app").unwrap();
+    let files = ["a".to_owned()];
+    let mut starter = starter(&files, &app);
+    let (plain, all) = (parse(&text(&starter)), parse(&used(&text(&starter))));
+    assert!(plain.forge.is_none() && all.forge.is_some() && all.sources.len() == 1);
+    assert_eq!(plain.name, all.name);
+    assert_eq!(plain.revision.tag.as_str(), all.revision.tag.as_str());
+    assert_eq!(plain.promote.branch.as_str(), all.promote.branch.as_str());
+    assert_eq!(plain.rollback.title.as_str(), all.rollback.title.as_str());
+    let url = Some("https://git.example/api/v1".to_owned());
+    starter.forge = Some(StarterForge { kind: "gitea", url, repository: "a/b".into(), sure: false });
+    assert!(parse(&text(&starter)).forge.is_none());
+    assert!(parse(&used(&text(&starter))).forge.unwrap().url.is_some());
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives(name in "\\PC{1,20}|[\\x00-\\x20\"'#:{}\\[\\]\\\\,&*!|>%@`~a\u{85}\u{2028}\u{feff}]{1,12}", path in "[^/\\x00.*?{}\\[\\]\\\\]{1,12}", remark in any::<String>()) {
+        let app = Repository::parse("1.2:3/0").unwrap();
+        let files = [path.clone()];
+        let mut starter = starter(&files, &app);
+        starter.name = Some(name.replace(char::is_control, "?"));
+        starter.remarks = vec![remark];
+        let config = parse(&text(&starter));
+        prop_assert_eq!(&config.name, starter.name.as_ref().unwrap());
+        prop_assert_eq!(config.files[0].as_str(), path);
+        prop_assert_eq!(config.images[0].repository.as_str(), "1.2:3/0");
+    }
+}
