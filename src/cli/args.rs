@@ -61,6 +61,9 @@ pub(super) enum When {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Write a commented repin.yaml from the pins found in the tree
+    #[command(after_help = INIT)]
+    Init(Init),
     /// List every pin: file, line, column, image, digest
     #[command(after_help = "Example:\n  repin scan --format json | jq '.pins[].file'")]
     Scan,
@@ -108,6 +111,14 @@ pub(super) enum Command {
     Schema,
 }
 
+const INIT: &str = "\
+The images of one owner that are pinned by digest become the set: the remote's owner's, else the likeliest. At a terminal
+it asks where that is not sure; in a pipe it says so in the file. A file that is there is never overwritten without --force.
+
+Examples:
+  repin init
+  repin init --dry-run true    # prints the file instead of writing it";
+
 const PROMOTE: &str = "\
 Without --apply it is a dry run: the table, the diff and the reports are made, and no file of the repository changes.
 
@@ -123,6 +134,16 @@ Examples:
   repin rollback                                  # the sets that one can go back to
   repin rollback --to 4f2a…                       # what would change, and whether it may
   repin rollback --to 4f2a… --apply               # change every pin, or none";
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// true prints the file instead of writing it; an empty BOOL is true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    pub(super) dry_run: Option<bool>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Promote {

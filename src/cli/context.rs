@@ -74,6 +74,11 @@ impl Context {
         Ok(config)
     }
 
+    /// Where a configuration is to be written: the file that was named, or `repin.yaml` in the current folder.
+    pub(super) fn new_config(&self) -> PathBuf {
+        self.environment.folder().join(self.config.as_deref().unwrap_or(Path::new(FILE_NAME)))
+    }
+
     /// Where images are read from.
     pub(super) fn sources(&self, config: &Config) -> Sources {
         let layers = vec![self.flag_sources.clone(), self.env_sources.clone(), config.sources.clone()];

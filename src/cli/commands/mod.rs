@@ -3,6 +3,7 @@
 pub(super) mod check;
 pub(super) mod documents;
 pub(super) mod history;
+pub(super) mod init;
 mod past;
 pub(super) mod promote;
 pub(super) mod recover;

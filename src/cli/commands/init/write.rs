@@ -1,0 +1,172 @@
+//! Writing the configuration: complete or not at all, and never over something that nobody gave up.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
+
+use crate::{
+    cli::{context::usage, exit::Fault, github::token},
+    config::{self, Problem, RelPath},
+};
+
+/// Where the configuration is to stand.
+pub(super) struct Target {
+    file: PathBuf,
+    root: PathBuf,
+    name: Option<RelPath>,
+    shown: String,
+}
+
+impl Target {
+    /// `file`, whose folder has to be there; messages show it as seen from `folder`.
+    pub(super) fn new(file: &Path, folder: &Path) -> Result<Self, Fault> {
+        let shown = file.strip_prefix(folder).unwrap_or(file).display().to_string();
+        let named = file.file_name().and_then(|name| Some((file.parent()?, RelPath::new(Path::new(name)).ok()?)));
+        let (root, name) = named.ok_or_else(|| usage(format!("`{shown}` names no file to write")))?;
+        if !root.is_dir() {
+            return Err(usage(format!("can't write {shown}: its folder is not there")));
+        }
+        let (file, root, name) = (file.to_owned(), root.to_owned(), Some(name));
+        Ok(Self { file, root, name, shown })
+    }
+
+    /// The folder that the configuration is about.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file's name in the root.
+    pub(super) fn name(&self) -> Option<&RelPath> {
+        self.name.as_ref()
+    }
+
+    /// The path for messages.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// What to say about a configuration above, which no longer counts here.
+    pub(super) fn hidden(&self) -> Option<String> {
+        let above = config::find(self.root.parent()?)?;
+        Some(format!("{} does not count in this folder any more", above.display()))
+    }
+
+    /// Stops if anything at all stands there.
+    pub(super) fn refuse_existing(&self) -> Result<(), Fault> {
+        match fs::symlink_metadata(&self.file) {
+            Ok(_) => Err(self.exists()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(self.io("look at", &error)),
+        }
+    }
+
+    fn exists(&self) -> Fault {
+        let hint = "`--force` replaces it, `--dry-run true` prints what would be written";
+        Fault::input(Problem::new("init", format!("{} is there already", self.shown)).hint(hint))
+    }
+
+    fn io(&self, doing: &str, error: &io::Error) -> Fault {
+        Fault::io(format!("can't {doing} {}: {error}", self.shown))
+    }
+}
+
+/// Writes the file beside its place and moves it there when it is complete and on the disk; `force` replaces what is
+/// there (a symlink itself, not what it leads to) and keeps a file's mode.
+pub(super) fn put(target: &Target, text: &str, force: bool) -> Result<(), Fault> {
+    let fail = |error: io::Error| target.io("write", &error);
+    let mode = match fs::symlink_metadata(&target.file) {
+        Ok(standing) if standing.is_dir() => return Err(usage(format!("{} is a folder: move it away", target.shown))),
+        Ok(standing) if standing.is_file() && force => Some(standing.permissions()),
+        _ => None,
+    };
+    let copy = target.root.join(format!(".{}", token()?));
+    let written = fill(&copy, text, mode)
+        .and_then(|()| if force { fs::rename(&copy, &target.file) } else { rename_new(&copy, &target.file) });
+    if let Err(error) = written {
+        // Its name is random and never scanned: where it can't be removed either it does no harm.
+        let _ = fs::remove_file(&copy);
+        return Err(if error.kind() == io::ErrorKind::AlreadyExists { target.exists() } else { fail(error) });
+    }
+    File::open(&target.root).and_then(|folder| folder.sync_all()).map_err(fail)
+}
+
+fn fill(copy: &Path, text: &str, mode: Option<fs::Permissions>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(copy)?;
+    file.write_all(text.as_bytes())?;
+    if let Some(mode) = mode {
+        file.set_permissions(mode)?;
+    }
+    file.sync_all()
+}
+
+/// Renames, unless something stands there already.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // File systems without that have links, which never replace either.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn target(dir: &Path) -> Target {
+        Target::new(&dir.join("repin.yaml"), dir).unwrap()
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_came_in_between_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        for stands in ["file", "symlink", "folder"] {
+            let path = dir.path().join("repin.yaml");
+            match stands {
+                "file" => fs::write(&path, "mine").unwrap(),
+                "symlink" => symlink("nowhere", &path).unwrap(),
+                _ => fs::create_dir(&path).unwrap(),
+            }
+            assert_eq!(put(&target(dir.path()), "new", false).unwrap_err().exit.code(), 2, "{stands}");
+            assert!(target(dir.path()).refuse_existing().is_err());
+            assert_eq!(names(dir.path()), ["repin.yaml"]);
+            if stands == "folder" { fs::remove_dir(&path).unwrap() } else { fs::remove_file(&path).unwrap() }
+        }
+        put(&target(dir.path()), "new", false).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("repin.yaml")).unwrap(), "new");
+    }
+
+    #[test]
+    fn force_replaces_a_file_with_its_mode_and_a_link_but_not_what_it_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("repin.yaml");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        put(&target(dir.path()), "new", true).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        fs::rename(&path, dir.path().join("other")).unwrap();
+        symlink("other", &path).unwrap();
+        put(&target(dir.path()), "newer", true).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("other")).unwrap(), "new");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+        assert_eq!(names(dir.path()), ["other", "repin.yaml"]);
+    }
+}
