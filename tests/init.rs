@@ -345,6 +345,13 @@ fn what_check_will_refuse_is_said_and_written_all_the_same() {
 }
 
 #[test]
+fn what_the_scanner_counts_is_what_is_written() {
+    // Behind a template's brace no name can be discovered, but a configured one is a pin there.
+    let tree = tree(&[("a.yml", &format!("{}\n{{{{ mirror }}}}{}\n", pin("acme/app"), pin("acme/app")))]);
+    assert_eq!(images(&tree.started())["acme/app"].1, 2);
+}
+
+#[test]
 fn tags_tell_how_a_revision_looks() {
     let tagged = format!("ghcr.io/acme/app:sha-0a1b2c3@sha256:{}", hex('a'));
     let tree = tree(&[("a.yml", &format!("{tagged}\n{}\n", pin("ghcr.io/acme/tool:v1.2")))]);
