@@ -4,7 +4,6 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/strace.rs"]
-#[allow(dead_code)]
 mod strace;
 mod support;
 
