@@ -1,3 +1,5 @@
+//! Lines of sets told by hand, and random ones against the rules read naively.
+
 use std::path::Path;
 
 use proptest::prelude::*;
