@@ -59,8 +59,9 @@ fn main() -> io::Result<()> {
 
 /// Writes the large file.
 fn generated(path: &Path) -> io::Result<PathBuf> {
-    let line = "      - uses: actions/checkout@v4 # a word about it, and who asked: someone@example.com\n";
-    let filler = format!("  job:\n    steps:\n{}", line.repeat(21));
+    let uses = "      - uses: actions/checkout@v4\n";
+    let run = "      - run: echo \"a step of the job\" && make test # and why, in a few words\n";
+    let filler = format!("  job:\n    steps:\n{}", format!("{uses}{}", run.repeat(4)).repeat(6));
     let pin = format!("    container: ghcr.io/acme/runtime-review@sha256:{}\n", "0123456789abcdef".repeat(4));
     let part = filler + &pin;
     let mut file = io::BufWriter::new(File::create(path)?);
