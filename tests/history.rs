@@ -741,34 +741,18 @@ fn what_is_wrong_around_git_is_told_apart() {
     assert!(!error.hint().is_empty());
 }
 
-/// Runs one of the ignored tests below in a process of its own, in whose environment these variables are set.
-fn in_an_environment(test: &str, repo: &Repo, variables: &[(&str, &str)]) {
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", test, "--ignored", "--nocapture"]).env("REPO_UNDER_TEST", repo.path());
-    let output = child.envs(variables.iter().copied()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+/// What `repin history` says in a process in whose environment these variables are set.
+fn in_an_environment(repo: &Repo, variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_repin"));
+    program.args(["history", "--format", "json"]).current_dir(repo.path());
+    let output = program.envs(variables.iter().copied()).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn repo_under_test() -> std::path::PathBuf {
-    std::env::var_os("REPO_UNDER_TEST").unwrap().into()
-}
-
-#[test]
-#[ignore = "run by the tests that set its environment"]
-fn inner_two_promotes_are_found() {
-    let root = repo_under_test();
-    let config = config::load(&root.join("repin.yaml"), "repin.yaml").unwrap();
-    let history = history_in(&root);
-    assert_eq!(told(&history), ["promote b *", "promote a <"]);
-    let git = Git::open(&root).unwrap();
-    assert!(matches!(own_config(&git, &history.branch.tip, &config), Ok(Own::Config(_))));
-}
-
-#[test]
-#[ignore = "run by the tests that set its environment"]
-fn inner_not_trusted() {
-    assert!(matches!(Git::open(&repo_under_test()), Err(GitError::Ownership(_))));
+/// Whether that is the two promotes of [`two_promotes`].
+fn finds_two_promotes(repo: &Repo, variables: &[(&str, &str)]) {
+    let (code, said) = in_an_environment(repo, variables);
+    assert_eq!((code, said.matches(r#""kind":"promote""#).count()), (Some(0), 2), "{said}");
 }
 
 /// A side that has to be followed by its merge, and a workflow that moves at the same time.
@@ -789,8 +773,7 @@ fn the_environment_of_another_repository_changes_nothing() {
     let path = |name: &str| other.join(name).to_str().unwrap().to_owned();
     let (git, objects, list) = (path(".git"), path(".git/objects"), path(".git/list"));
     other.write(".git/list", format!("{} {}\n", repo.head(), other.head()));
-    in_an_environment(
-        "inner_two_promotes_are_found",
+    finds_two_promotes(
         &repo,
         &[
             ("GIT_DIR", &git),
@@ -859,9 +842,10 @@ fn a_repository_of_somebody_else_is_refused_until_it_is_trusted() {
     let repo = two_promotes();
     let somebody = ("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
     let none = [("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_SYSTEM", "/dev/null")];
-    in_an_environment("inner_not_trusted", &repo, &[somebody, none[0], none[1]]);
+    let (code, said) = in_an_environment(&repo, &[somebody, none[0], none[1]]);
+    assert!(code == Some(3) && said.contains("does not trust"), "{said}");
     let trust = [("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "safe.directory"), ("GIT_CONFIG_VALUE_0", "*")];
-    in_an_environment("inner_two_promotes_are_found", &repo, &[&[somebody], &none[..], &trust].concat());
+    finds_two_promotes(&repo, &[&[somebody], &none[..], &trust].concat());
 }
 
 #[test]
