@@ -1,17 +1,18 @@
 //! `init`: a configuration that `check` accepts at once, from whatever is pinned in a tree.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::format_push_string)]
 
+#[path = "support/terminal.rs"]
+mod terminal;
+
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{Read, Write},
+    fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use proptest::prelude::*;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
 /// A folder to begin in.
@@ -94,25 +95,11 @@ impl Tree {
 
     /// Runs at a terminal on which `typed` is typed; what is printed, and what is said on the terminal.
     fn typed(&self, typed: &str, args: &[&str]) -> Ran {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-        let terminal = File::options().read(true).write(true).open(name).unwrap();
-        let mut master = File::from(master);
-        master.write_all(typed.as_bytes()).unwrap();
-        let mut command = self.command(args);
-        command.stdin(terminal.try_clone().unwrap()).stderr(terminal).stdout(Stdio::piped());
-        let child = command.spawn().unwrap();
-        drop(command);
-        let mut said = Vec::new();
-        // The end of a terminal is an error: EIO once its other side is closed.
-        let _ = master.read_to_end(&mut said);
-        let output = child.wait_with_output().unwrap();
+        let output = terminal::typed(self.command(args), typed);
         Ran {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(said).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
 }

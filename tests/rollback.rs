@@ -2,6 +2,8 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
 
 use std::fs;
 
@@ -236,6 +238,22 @@ fn without_a_target_it_lists_what_one_can_go_back_to() {
     assert!(ran.stderr.contains("`--to` is missing"), "{}", ran.stderr);
     let document = world.run(&["rollback", "--format", "json"]).exits(2).json();
     assert!(document["errors"][0]["message"].as_str().unwrap().contains(REV_A), "{document}");
+}
+
+#[test]
+fn at_a_terminal_one_can_choose() {
+    let world = promoted_twice();
+    let choose = |typed: &str| {
+        let output = terminal::typed(world.command(&["rollback"]), typed);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said)
+    };
+    let (code, said) = choose("1\n");
+    assert!(code == Some(0) && said.contains(&format!("rollback: test images @{REV_A}")), "{said}");
+    for typed in ["\n", "0\n", "7\n", "x\n", "\u{4}"] {
+        let (code, said) = choose(typed);
+        assert!(code == Some(2) && said.contains("`--to` is missing"), "{typed:?} {said}");
+    }
 }
 
 #[test]
