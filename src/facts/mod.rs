@@ -2,5 +2,8 @@
 
 pub mod git;
 pub mod history;
+pub mod inventory;
 pub mod labels;
 pub mod resolve;
+pub mod tree;
+pub mod user;
