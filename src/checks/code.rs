@@ -50,6 +50,52 @@ codes! {
     REVISION_LABEL = "revision_label";
     /// A required label is there and not empty.
     LABEL_MISSING = "label_missing";
+    /// The image has everything that its contract wants.
+    INVENTORY_MUST_CONTAIN_MISSING = "inventory_must_contain_missing";
+    /// The image has nothing that its contract forbids.
+    INVENTORY_MUST_NOT_CONTAIN_PRESENT = "inventory_must_not_contain_present";
+    /// The contract holds something.
+    EXPECTED_YAML_EMPTY = "expected_yaml_empty";
+    /// The contract asserts something.
+    EXPECTED_YAML_NO_ASSERTIONS = "expected_yaml_no_assertions";
+    /// The contract is there.
+    EXPECTED_YAML_NOT_FOUND = "expected_yaml_not_found";
+    /// The contract is YAML that can be read in one way.
+    EXPECTED_YAML_PARSE_FAILED = "expected_yaml_parse_failed";
+    /// The contract has only the sections that there are.
+    EXPECTED_YAML_UNKNOWN_TOP_LEVEL_KEY = "expected_yaml_unknown_top_level_key";
+    /// The contract names only configured kinds.
+    EXPECTED_YAML_UNKNOWN_KIND = "expected_yaml_unknown_kind";
+    /// The contract forbids names only of kinds that support it.
+    EXPECTED_YAML_UNSUPPORTED_FIELD = "expected_yaml_unsupported_field";
+    /// The contract has lists of names where they belong.
+    EXPECTED_YAML_INVALID_TYPE = "expected_yaml_invalid_type";
+    /// The copy of the contract in the image equals the contract.
+    EXPECTED_YAML_IN_IMAGE_MISMATCH = "expected_yaml_in_image_mismatch";
+    /// The listing of an image is there.
+    ENUMERATION_JSON_NOT_FOUND = "enumeration_json_not_found";
+    /// The listing of an image is JSON.
+    ENUMERATION_JSON_PARSE_FAILED = "enumeration_json_parse_failed";
+    /// The listing of an image has a list of names for each kind.
+    ENUMERATION_JSON_INVALID_TYPE = "enumeration_json_invalid_type";
+    /// What an image contains can be listed.
+    ENUMERATION_FAILED = "enumeration_failed";
+    /// There are files under the inventory's root.
+    ENUMERATION_EMPTY = "enumeration_empty";
+    /// At least one kind has a name.
+    ENUMERATION_NO_PERSONA = "enumeration_no_persona";
+    /// A kind that must not be empty has a name.
+    KIND_EMPTY = "kind_empty";
+    /// Each required file is there.
+    REQUIRED_FILE_MISSING = "required_file_missing";
+    /// No layer has a file with a forbidden name.
+    FORBIDDEN_FILE_PRESENT = "forbidden_file_present";
+    /// Files and folders have the permissions that they have to have.
+    MODE_UNEXPECTED = "mode_unexpected";
+    /// The configured user can read everything under the inventory's root.
+    UNREADABLE = "unreadable";
+    /// No entry of the image's environment looks like a secret.
+    ENV_SECRET = "env_secret";
     /// The new contents hold each image's new digest exactly as often as the configuration says.
     PLAN_COUNT = "plan_count";
 }

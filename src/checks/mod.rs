@@ -4,6 +4,8 @@
 
 mod chain;
 mod code;
+pub mod contract;
+pub mod hygiene;
 mod past;
 mod pins;
 mod remote;

@@ -1,0 +1,70 @@
+//! Environment entries that look like secrets, by name or by value; values are never shown.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{Check, Code, fail};
+
+/// Last words of names that hold secrets, alone or behind something (`PGPASSWORD`).
+const ENDINGS: [&str; 7] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "APIKEY", "CREDENTIALS"];
+
+/// Last two words of such names.
+const KEYS: [&str; 7] = ["API", "ACCESS", "PRIVATE", "SECRET", "AUTH", "ENCRYPTION", "SIGNING"];
+
+/// Forms that issuers give their tokens so that they can be found, and the two that need no issuer: a private key, and a
+/// password in a URL.
+static VALUES: LazyLock<Regex> = LazyLock::new(|| {
+    let forms = [
+        r"\bgh[pousr]_[0-9A-Za-z]{36,}",
+        r"\bgithub_pat_[0-9A-Za-z_]{22,}",
+        r"\bgl[a-z]{2,6}-[0-9A-Za-z_-]{20,}",
+        r"\bsk-[0-9A-Za-z_-]{20,}",
+        r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+        r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}",
+        r"\bnpm_[0-9A-Za-z]{36}\b",
+        r"\bpypi-[0-9A-Za-z_-]{50,}",
+        r"\bdckr_pat_[0-9A-Za-z_-]{20,}",
+        r"\bhf_[0-9A-Za-z]{30,}",
+        r"\bAIza[0-9A-Za-z_-]{35}",
+        r"\beyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,}",
+        r"-----BEGIN [A-Z ]*PRIVATE KEY",
+        r"[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s:@$]+@",
+    ];
+    Regex::new(&forms.join("|")).expect("the forms are constant, and a test compiles them")
+});
+
+/// A finding for each entry `NAME=VALUE` of an image's config that looks like a secret.
+pub fn env_secrets(env: &[String]) -> Vec<Check> {
+    let finding = |entry: &String| {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        let why = if VALUES.is_match(value) {
+            "its value has the form of a token, a key or a URL with a password"
+        } else if names_a_secret(name) && could_be_a_secret(value) {
+            "its name is one of a secret, and it has a value"
+        } else {
+            return None;
+        };
+        let detail = format!("{why}: everybody who can pull the image can read it");
+        Some(fail(Code::ENV_SECRET, name.to_owned(), detail))
+    };
+    env.iter().filter_map(finding).collect()
+}
+
+fn names_a_secret(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase().replace(['-', '.'], "_");
+    let mut words = upper.rsplit('_').filter(|word| !word.is_empty());
+    match (words.next(), words.next()) {
+        (Some("KEY"), Some(before)) => KEYS.contains(&before),
+        (Some("PWD"), Some(_)) => true,
+        (Some(last), _) => ENDINGS.iter().any(|ending| last.ends_with(ending)),
+        (None, _) => false,
+    }
+}
+
+/// Not nothing, a switch, a reference to another variable or a file's path.
+fn could_be_a_secret(value: &str) -> bool {
+    let value = value.trim();
+    let switch = ["", "true", "false", "yes", "no", "on", "off", "none", "null", "0", "1"];
+    !switch.contains(&value.to_ascii_lowercase().as_str()) && !value.starts_with('$') && !value.starts_with('/')
+}

@@ -1,0 +1,228 @@
+//! Hygiene: each defect of an image, from layers to findings.
+
+use super::*;
+use crate::facts::{
+    inventory::{gather, tests::inventory},
+    tree::tests::{archive::Archive, layers},
+};
+
+fn a() -> Archive {
+    Archive::new()
+}
+
+/// `code item: detail` of everything that is found.
+fn findings(archives: &[Archive], block: &str) -> Vec<String> {
+    against(archives, block, None)
+}
+
+fn against(archives: &[Archive], block: &str, contract: Option<&[u8]>) -> Vec<String> {
+    let inventory = inventory(block);
+    let contents = gather(&layers(archives), &inventory).unwrap();
+    check(&inventory, &contents, contract).into_iter().map(shown).collect()
+}
+
+fn shown(finding: Check) -> String {
+    assert_eq!(finding.status, Status::Fail);
+    format!("{} {}: {}", finding.code, finding.item.unwrap_or_default(), finding.detail)
+}
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn a_clean_image_has_no_findings() {
+    let block = "root: /r
+user: \"1001\"
+kinds: { agents: { paths: ['^agents/([^/]+)\\.md$'], non_empty: true } }
+required_files: [agents/ops.md, \"agents/**\"]
+forbidden_files: [.netrc]
+modes: { directories: \"0755\", files: \"0644\" }
+embedded_contract: /e.yaml";
+    let archives =
+        [a().folder("r").file("r/agents/ops.md", "").file("e.yaml", "twenty bytes of text").file(".netrc", "")];
+    assert_eq!(against(&archives, block, Some(b"twenty bytes of text")), NONE);
+}
+
+#[test]
+fn an_inventory_that_cannot_be_made_says_why() {
+    let block = "root: /r\nuser: \"7\"\nkinds: {agents: {paths: ['^agents/(.+)']}, skills: {paths: ['^s/(.+)']}}";
+    assert_eq!(findings(&[a()], block), ["enumeration_failed /r: the image has no folder `/r`"]);
+    assert_eq!(findings(&[a().folder("r/x")], block), ["enumeration_empty /r: there is no file under `/r`"]);
+    assert_eq!(
+        findings(&[a().file("r/x", "").file("r/y", "")], block),
+        ["enumeration_no_persona /r: of 2 files under `/r`, none matches the patterns of agents, skills"]
+    );
+    assert_eq!(
+        findings(&[a().folder_of_mode("r/a", 0o700).folder_of_mode("r/b", 0o744).file("r/s/f", "")], block),
+        [
+            "unreadable /r/a: the user 7 can't list or enter this folder: what is in it can't be told",
+            "unreadable /r/b: the user 7 can't list or enter this folder: what is in it can't be told"
+        ]
+    );
+    let named = block.replace("\"7\"", "agent");
+    assert!(
+        findings(&[a().file("r/s/f", "")], &named)[0].starts_with("enumeration_failed /r: the user `agent` can't be")
+    );
+}
+
+#[test]
+fn each_defect_is_named() {
+    let block = "root: /r
+user: \"1001\"
+kinds: { agents: { paths: ['^agents/([^/]+)\\.md$'] }, skills: { paths: ['^skills/([^/]+)/'], non_empty: true } }
+required_files: [agents/ops.md, \"skills/git/**\", \"*.md\"]
+forbidden_files: [.netrc, \"*.token\"]
+modes: { directories: \"0755\", files: \"0644\" }";
+    let archives = [
+        a().folder_of_mode("r", 0o2755).file("r/.netrc", "").file("r/agents/a.md", "").file("r/x.token", ""),
+        a().file("r/.wh..netrc", "").file_of_mode("r/agents/b.md", 0o600).file_of_mode("r/y", 0o755),
+        a().file("r/x.token", ""),
+    ];
+    assert_eq!(
+        findings(&archives, block),
+        [
+            "kind_empty skills: the image has no `skills` at all",
+            "required_file_missing agents/ops.md: no file under `/r` matches",
+            "required_file_missing skills/git/**: no file under `/r` matches",
+            "required_file_missing *.md: no file under `/r` matches",
+            "mode_unexpected .: a folder of mode 2755; 0755 is wanted",
+            "mode_unexpected agents/b.md: a file of mode 0600; 0644 is wanted",
+            "mode_unexpected y: a file of mode 0755; 0644 is wanted",
+            "unreadable agents/b.md: the user 1001 can't read it (mode 0600)",
+            "forbidden_file_present /r/.netrc: a file of this name still ships in layer 1, although a later entry hides \
+             or replaces it",
+            "forbidden_file_present /r/x.token: a file of this name must not be in the image; it comes with layers 1, 3"
+        ]
+    );
+}
+
+#[test]
+fn many_files_with_one_defect_are_counted() {
+    let archive = (0..25).fold(a(), |archive, at| archive.file_of_mode(&format!("r/{at:02}"), 0o600));
+    let found = findings(&[archive], "root: /r\nmodes: {files: \"0644\"}");
+    assert_eq!((found.len(), found.last().unwrap().as_str()), (21, "mode_unexpected : and 5 more"));
+}
+
+#[test]
+fn defects_are_found_even_where_the_names_can_t_be_told() {
+    let block = "root: /r\nuser: \"7\"\nforbidden_files: [.netrc]";
+    let found = findings(&[a().folder_of_mode("r/d", 0o700).file("r/d/.netrc", "")], block);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[1].starts_with("forbidden_file_present /r/d/.netrc"));
+}
+
+#[test]
+fn the_copy_of_the_contract_has_to_be_equal() {
+    let block = "embedded_contract: /e.yaml";
+    let ours = b"a: one\nb: two\nc: three\n";
+    let found = |archive: Archive| {
+        let inventory = inventory(block);
+        let want = crate::facts::inventory::want(&inventory, &[ours.len() as u64]);
+        let bytes = archive.end();
+        let digest = crate::image::Digest::of(&bytes);
+        let layer = crate::facts::tree::LayerDescriptor {
+            digest,
+            size: bytes.len() as u64,
+            encoding: crate::facts::tree::Encoding::Plain,
+            diff_id: digest,
+        };
+        let budget = crate::facts::tree::Budget::new(1 << 20);
+        let layer = crate::facts::tree::read_layer(&*bytes, &layer, &want, &budget).unwrap();
+        let contents = gather([&layer], &inventory).unwrap();
+        check(&inventory, &contents, Some(ours)).into_iter().map(shown).collect::<Vec<_>>()
+    };
+    let full = |detail: &str| vec![format!("expected_yaml_in_image_mismatch /e.yaml: {detail}")];
+    let with = |file: Archive| file.file("x", "");
+    assert_eq!(found(with(a().file("e.yaml", ours))), NONE);
+    assert_eq!(found(with(a().file("other", ours).hardlink("e.yaml", "other"))), NONE);
+    let differs = full("the copy in the image differs from the contract, from line 2 on");
+    assert_eq!(found(with(a().file("e.yaml", "a: one\nb: twi\nc: three\n"))), differs);
+    assert_eq!(found(with(a().file("e.yaml", "a: one\n"))), differs);
+    let unequal = full("the copy in the image differs from the contract");
+    assert_eq!(found(with(a().file("other", "short").hardlink("e.yaml", "other"))), unequal);
+    assert_eq!(found(with(a())), full("the image has no copy of the contract here"));
+    assert_eq!(found(with(a().folder("e.yaml"))), full("what is here in the image is not a regular file"));
+}
+
+#[test]
+fn labels_have_to_hold_something() {
+    let labels_of = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let required = ["a", "b", "c"].map(str::to_owned);
+    let found = labels(&required, &labels_of(&[("a", "x"), ("b", " ")]));
+    let found: Vec<_> = found.into_iter().map(shown).collect();
+    assert_eq!(found, ["label_missing b: the label is empty", "label_missing c: the image does not have the label"]);
+}
+
+#[test]
+fn oddities_of_an_image_warn() {
+    let inventory = inventory("root: /r\nkinds: {agents: {paths: ['^(.+)$']}}");
+    let archives = [a().file(b"r/\xff", "").file("r/f", "").file("r/f", "")];
+    let contents = gather(&layers(&archives), &inventory).unwrap();
+    let found = enumerate(&inventory, &contents).unwrap();
+    let warned = warnings(&contents, Some(&found));
+    assert!(warned.iter().all(|finding| finding.status == Status::Warn));
+    let items: Vec<_> = warned.iter().filter_map(|finding| finding.item.as_deref()).collect();
+    assert_eq!(items, ["r/f", "agents/�"]);
+}
+
+/// Put together here, so that nobody's scanner takes this file for a leak.
+fn token(parts: &[&str]) -> String {
+    parts.concat()
+}
+
+#[test]
+fn environment_entries_that_look_like_secrets_are_named_without_their_value() {
+    let secrets = [
+        "GITHUB_TOKEN=hunter2hunter2",
+        "CLAUDE_CODE_OAUTH_TOKEN=x",
+        "PGPASSWORD=hunter2",
+        "MYSQL_PWD=hunter2",
+        "db.password=hunter2",
+        "aws_secret_access_key=hunter2",
+        "ANTHROPIC_API_KEY=hunter2",
+        "SIGNING_KEY=hunter2",
+        "X=https://user:hunter2@example.org/x",
+        "DATABASE=postgres://:hunter2@db/x",
+    ];
+    let by_value = [
+        token(&["A=ghp", "_", &"a1".repeat(18)]),
+        token(&["A=github", "_pat_", &"a1".repeat(20)]),
+        token(&["A=sk-", "ant-api03-", &"a1".repeat(20)]),
+        token(&["A=AK", "IA", &"A1".repeat(8)]),
+        token(&["A=-----BEGIN RSA ", "PRIVATE KEY-----"]),
+        token(&["A=ey", "Jhbghciabcdef.", "eyJzdwiabcdefg.", "abcdefghijkl"]),
+    ];
+    for entry in secrets.map(str::to_owned).iter().chain(&by_value) {
+        let found = env_secrets(std::slice::from_ref(entry));
+        assert_eq!(found.len(), 1, "{entry}");
+        let (name, value) = entry.split_once('=').unwrap();
+        assert_eq!((found[0].code, found[0].item.as_deref()), (Code::ENV_SECRET, Some(name)));
+        assert!(value == "x" || !format!("{found:?}").contains(value), "{entry}");
+    }
+}
+
+#[test]
+fn what_images_usually_have_is_no_secret() {
+    let usual = [
+        "PATH=/usr/local/sbin:/usr/local/bin",
+        "GPG_KEY=E3FF2839C048B25C084DEBE9B26995E310250568",
+        "PYTHON_SHA256=2b1c5d3a",
+        "CLAUDE_CODE_MAX_OUTPUT_TOKENS=64000",
+        "TOKENIZERS_PARALLELISM=false",
+        "GITHUB_TOKEN=",
+        "GITHUB_TOKEN",
+        "DB_PASSWORD=$SECRET",
+        "DB_PASSWORD_FILE=/run/secrets/db",
+        "GOOGLE_APPLICATION_CREDENTIALS=/etc/key.json",
+        "USE_TOKEN=true",
+        "OLDPWD=/root",
+        "PWD=/root",
+        "HTTP_PROXY=http://proxy.example.org:3128",
+        "REPOSITORY=git@github.com:acme/app.git",
+        "PRIMARY_KEY=id",
+        "IMAGE=ghcr.io/acme/app@sha256:0000",
+        "NODE_VERSION=22.1.0",
+        "LANG=C.UTF-8",
+    ]
+    .map(str::to_owned);
+    assert_eq!(env_secrets(&usual), []);
+}
