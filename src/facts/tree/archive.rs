@@ -2,7 +2,7 @@
 //!
 //! Our own walk, because what has to be bounded (long names), exact (what Go's `archive/tar`, with which the engines
 //! unpack, takes from contradictory headers) or skipped without copying (contents) is not to be had from a crate:
-//! docs/decisions/0002-layers.md. What members mean is for `layer`.
+//! docs/decisions/0006-layers.md. What members mean is for `layer`.
 
 use std::io::Read;
 

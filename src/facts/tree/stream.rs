@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use super::error::LayerFault;
 use crate::image::{Digest, Hasher};
 
-/// Bytes of the inflated stream that are looked at together; larger ones were not faster (docs/decisions/0002-layers.md).
+/// Bytes of the inflated stream that are looked at together; larger ones were not faster (docs/decisions/0006-layers.md).
 const BUFFER: usize = 128 * 1024;
 
 /// The unit of tar archives.
