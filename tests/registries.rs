@@ -121,6 +121,23 @@ fn a_set_is_promoted_with_tokens() {
 }
 
 #[test]
+fn a_token_server_elsewhere_gets_credentials_only_if_the_configuration_names_it() {
+    let world = world();
+    let folder = stored(&world);
+    let server = TokenServer::start(folder.path(), Grants::Login);
+    let protection = Protection::Token { realm: &server.realm(), certificate: &server.certificate };
+    let registry = Registry::start(folder.path(), &protection);
+    let docker = docker_config(&folder.path().join("docker"), &registry.host, (USER, PASSWORD));
+    let env = [("DOCKER_CONFIG", docker.to_str().unwrap())];
+    let base = format!("http://{}", registry.host);
+    let refused = promote(&world, &base, &env).exits(4).json();
+    assert!(error_message(&refused).contains("is not the registry's own host"), "{refused}");
+    let realms = format!("realms: {{ '{}': '{}' }}\n", registry.host, server.fake.host());
+    world.write("repin.yaml", world.read("repin.yaml") + &realms);
+    promoted(&world, promote(&world, &base, &env));
+}
+
+#[test]
 fn a_set_is_promoted_over_tls_with_a_root_of_ones_own() {
     let world = world();
     let folder = stored(&world);

@@ -1,17 +1,22 @@
 //! What a command needs: arguments, environment and configuration file, turned into values once.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+};
+
+use tokio::runtime::Runtime;
 
 use super::{
     args::{Change, Cli, Global, strict_bool},
     environment::Environment,
     exit::Fault,
     output::{Output, Volume},
-    registries::registries,
+    registries::settings,
 };
 use crate::{
     config::{self, Config, FILE_NAME, Mapping, Problem},
-    source::{Registries, Sources},
+    source::{Registries, Settings, Sources},
 };
 
 /// Everything around a command.
@@ -23,7 +28,9 @@ pub(super) struct Context {
     config: Option<PathBuf>,
     flag_sources: Vec<Mapping>,
     env_sources: Vec<Mapping>,
-    registries: Registries,
+    settings: Settings,
+    registries: OnceCell<Registries>,
+    runtime: OnceCell<Runtime>,
 }
 
 /// Whether a command may change anything.
@@ -51,9 +58,10 @@ impl Context {
         };
         let lines = variable.lines().map(str::trim).filter(|line| !line.is_empty());
         let env_sources = mappings(lines, environment.folder(), "REPIN_SOURCES")?;
-        let registries = registries(&environment)?;
+        let settings = settings(&environment)?;
         let output = Output::new(*format, *color, volume, &environment);
-        Ok(Self { output, environment, config: config.clone(), flag_sources, env_sources, registries })
+        let (config, registries, runtime) = (config.clone(), OnceCell::new(), OnceCell::new());
+        Ok(Self { output, environment, config, flag_sources, env_sources, settings, registries, runtime })
     }
 
     /// Reads the configuration that was named, or the nearest one.
@@ -79,10 +87,32 @@ impl Context {
         self.environment.folder().join(self.config.as_deref().unwrap_or(Path::new(FILE_NAME)))
     }
 
-    /// Where images are read from.
-    pub(super) fn sources(&self, config: &Config) -> Sources {
+    /// Where images are read from. The registries of a run are the same throughout: connections and tokens are theirs.
+    pub(super) fn sources(&self, config: &Config) -> Result<Sources, Fault> {
         let layers = vec![self.flag_sources.clone(), self.env_sources.clone(), config.sources.clone()];
-        Sources::new(layers, self.registries.clone())
+        if let Some(registries) = self.registries.get() {
+            return Ok(Sources::new(layers, registries.clone()));
+        }
+        let settings = Settings { realms: config.realms.clone(), ..self.settings.clone() };
+        let registries = Registries::new(settings).map_err(|error| usage(error.to_string()))?;
+        Ok(Sources::new(layers, self.registries.get_or_init(|| registries).clone()))
+    }
+
+    /// Where all requests of the run are made: connections that are kept belong to it.
+    pub(super) fn runtime(&self) -> Result<&Runtime, Fault> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Fault::io(format!("can't start: {error}")))?;
+        Ok(self.runtime.get_or_init(|| runtime))
+    }
+
+    /// Ends the run without waiting for what nobody needs any more, such as a name that does not resolve.
+    pub(super) fn close(self) {
+        if let Some(runtime) = self.runtime.into_inner() {
+            runtime.shutdown_background();
+        }
     }
 
     /// Whether a command with these options may change anything; `REPIN_DRY_RUN` can only forbid.

@@ -34,7 +34,9 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
         Ok(cli) => match Context::new(&cli, environment) {
             Ok(mut context) => {
                 let exit = dispatch(cli.command, &mut context);
-                context.output.finish(exit)
+                let exit = context.output.finish(exit);
+                context.close();
+                exit
             }
             Err(fault) => output.fault(&fault),
         },

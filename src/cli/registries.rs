@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 use super::{context::usage, environment::Environment, exit::Fault};
 use crate::{
     config::duration,
-    source::{self, Registries, Settings},
+    source::{self, Settings},
 };
 
-/// The registries of the run; wrong input is found before the first request.
-pub(super) fn registries(environment: &Environment) -> Result<Registries, Fault> {
+/// The settings of the run; wrong input is found before the first request.
+pub(super) fn settings(environment: &Environment) -> Result<Settings, Fault> {
     let lookup = |name: &str| environment.variable(name).cloned();
     let mut settings = Settings::new(source::Environment::from_lookup(lookup), SystemTime::now);
     if let Some(text) = environment.filled("REPIN_HTTP_TIMEOUT") {
@@ -21,5 +21,7 @@ pub(super) fn registries(environment: &Environment) -> Result<Registries, Fault>
         settings.progress = positive.map_err(|why| usage(format!("REPIN_HTTP_TIMEOUT: {why}")))?;
     }
     settings.ca_file = environment.filled("REPIN_CA_FILE").map(|file| environment.folder().join(file));
-    Registries::new(settings).map_err(|error| usage(error.to_string()))
+    // Reads the certificates, so that a wrong file is told of whatever the command is.
+    source::Registries::new(settings.clone()).map_err(|error| usage(error.to_string()))?;
+    Ok(settings)
 }

@@ -1,6 +1,9 @@
 //! The configuration as the rest of the program sees it: defaults filled in, everything parsed, nothing contradictory.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     blocks::{self, Forge, Freshness, Inventory, Prune, Smoke},
@@ -26,6 +29,8 @@ pub struct Config {
     pub files: Vec<Glob>,
     /// Where repositories are read from, if not from the registry that they name.
     pub sources: Vec<Mapping>,
+    /// Token servers that a registry's credentials go to although they are another host: registry → token server.
+    pub realms: BTreeMap<String, String>,
     /// What a revision looks like, and its tag and label.
     pub revision: Revisions,
     /// The images of the set, in the order of the file; at least one has pins.
@@ -127,6 +132,7 @@ fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> O
     let name = fields.or("name", "images".to_owned(), |node| name(g, node));
     let files = fields.required("files", |node| files(g, node));
     let sources = fields.or("sources", Vec::new(), |node| sources(g, node, root));
+    let realms = fields.or("realms", BTreeMap::new(), |node| realms(g, node));
     let revision = revisions(g, fields.get("revision"));
     let images = fields.required("images", |node| images(g, node));
     let report = fields.or("report", Report::default(), |node| report(g, node));
@@ -146,6 +152,7 @@ fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> O
         name: name?,
         files: files?,
         sources: sources?,
+        realms: realms?,
         revision: revision?,
         images: images?,
         report: report?,
@@ -207,6 +214,20 @@ fn sources(g: &Gather, node: &Node, root: &Path) -> Option<Vec<Mapping>> {
     };
     let mappings: Vec<_> = g.map(node)?.entries().iter().map(read).collect();
     mappings.into_iter().collect()
+}
+
+fn realms(g: &Gather, node: &Node) -> Option<BTreeMap<String, String>> {
+    let host = |text: &str| match super::sources::is_host(text) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(format!("`{}` is not a host name with an optional port", text.escape_debug())),
+    };
+    let read = |(key, value): &(Key, Node)| {
+        let registry = host(&key.text).map_err(|why| g.report(key.span, why)).ok();
+        let server = g.parsed(value, host);
+        Some((registry?, server?))
+    };
+    let realms: Vec<_> = g.map(node)?.entries().iter().map(read).collect();
+    realms.into_iter().collect()
 }
 
 fn revisions(g: &Gather, node: Option<&Node>) -> Option<Revisions> {

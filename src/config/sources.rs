@@ -143,6 +143,11 @@ impl Where {
     }
 }
 
+/// Whether `text` is a host name or address with an optional port.
+pub(super) fn is_host(text: &str) -> bool {
+    check_host(text).is_some()
+}
+
 /// A host name or address with an optional port; an IPv6 address stands in brackets.
 fn check_host(host: &str) -> Option<()> {
     if let Some(rest) = host.strip_prefix('[') {

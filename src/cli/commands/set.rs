@@ -147,7 +147,7 @@ pub(super) fn resolve(config: &Config, targets: Vec<Target>, cx: &Context) -> Re
 
 /// Where each image is read from, in the order of the configuration.
 pub(super) fn sources_of(config: &Config, cx: &Context) -> Result<Vec<Source>, Fault> {
-    let sources = cx.sources(config);
+    let sources = cx.sources(config)?;
     let of = |image: &crate::config::Image| sources.of(&image.repository);
     let found: Result<Vec<Source>, _> = config.images.iter().map(of).collect();
     found.map_err(|error| Fault::input(Problem::new("source", error.to_string())))
@@ -155,9 +155,7 @@ pub(super) fn sources_of(config: &Config, cx: &Context) -> Result<Vec<Source>, F
 
 /// Waits for requests, with a spinner where that takes longer than a blink.
 pub(super) fn wait<T>(work: impl Future<Output = T>, message: &str, cx: &Context) -> Result<T, Fault> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Fault::io(format!("can't start: {error}")))?;
-    Ok(runtime.block_on(progress::while_waiting(cx.output.progress, message, work)))
+    Ok(cx.runtime()?.block_on(progress::while_waiting(cx.output.progress, message, work)))
 }
 
 /// The reported labels of what is pinned now, for each image that could be read.

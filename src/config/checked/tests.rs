@@ -53,6 +53,8 @@ fn each_mistake_is_named_with_its_place() {
         ("sources: { ghcr.io: oci:/x }", "is absolute"),
         ("sources: { 'A B': oci:x }", "4:12: the prefix `A B`"),
         ("sources: { ghcr.io: ftp://x }", "neither `oci:DIR`"),
+        ("realms: { 'a b': c.example }", "`a b` is not a host name"),
+        ("realms: { a.example: 'https://b' }", "not a host name with an optional port"),
         ("revision: { pattern: '[' }", "does not compile"),
         ("revision: { pattern: 'a)(b' }", "does not compile"),
         ("revision: { tag: x }", "`{revision}` is missing"),
