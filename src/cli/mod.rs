@@ -1,7 +1,7 @@
 //! The command line: arguments and environment in, output and an exit code out.
 //!
 //! The only part that reads the environment, prints, and knows terminals. A command gathers, decides, acts and reports;
-//! everything that it needs comes to it in a [`Context`].
+//! everything that it needs comes to it in a `Context`.
 
 mod args;
 mod commands;

@@ -217,9 +217,9 @@ fn sources(g: &Gather, node: &Node, root: &Path) -> Option<Vec<Mapping>> {
 }
 
 fn realms(g: &Gather, node: &Node) -> Option<BTreeMap<String, String>> {
-    let host = |text: &str| match super::sources::is_host(text) {
-        true => Ok(text.to_ascii_lowercase()),
-        false => Err(format!("`{}` is not a host name with an optional port", text.escape_debug())),
+    let host = |text: &str| {
+        let wrong = || format!("`{}` is not a host name with an optional port", text.escape_debug());
+        super::sources::is_host(text).then(|| text.to_ascii_lowercase()).ok_or_else(wrong)
     };
     let read = |(key, value): &(Key, Node)| {
         let registry = host(&key.text).map_err(|why| g.report(key.span, why)).ok();

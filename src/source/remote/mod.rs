@@ -1,7 +1,7 @@
 //! Registries: the only place that talks to one (OCI distribution specification).
 //!
-//! Rules stand once: [`http`] has places in flight, redirects and caps, [`retry`] attempts and deadlines, [`auth`] tokens,
-//! [`credentials`] whose they are. Whether bytes are what was asked for is decided above, in [`super::document`].
+//! Rules stand once: `http` has places in flight, redirects and caps, `retry` attempts and deadlines, `auth` tokens,
+//! `credentials` whose they are. Whether bytes are what was asked for is decided above, in [`super::document`].
 //! In: a repository and what is wanted of it. Out: raw bytes, `None` for what is not there, or an error without secrets.
 //! All requests of a run belong to one runtime, since connections are kept.
 
