@@ -96,6 +96,10 @@ codes! {
     UNREADABLE = "unreadable";
     /// No entry of the image's environment looks like a secret.
     ENV_SECRET = "env_secret";
+    /// The smoke command ends well in the image.
+    SMOKE_FAILED = "smoke_failed";
+    /// A container engine can run the smoke command in the image.
+    SMOKE_UNAVAILABLE = "smoke_unavailable";
     /// The new contents hold each image's new digest exactly as often as the configuration says.
     PLAN_COUNT = "plan_count";
 }

@@ -10,6 +10,7 @@ mod past;
 mod pins;
 mod remote;
 mod set;
+mod smoke;
 
 use serde::Serialize;
 
@@ -19,6 +20,7 @@ pub use past::{Overruled, Past, outage, pinned_digests, pinned_now, without_hist
 pub use pins::{agreement, counts};
 pub use remote::{Pinned, Tagged, claims, provenance_warns};
 pub use set::{Expected, Resolution, Target, resolved};
+pub use smoke::smoke;
 
 /// One thing that was verified about one image or the repository.
 ///

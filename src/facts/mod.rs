@@ -5,5 +5,6 @@ pub mod history;
 pub mod inventory;
 pub mod labels;
 pub mod resolve;
+pub mod smoke;
 pub mod tree;
 pub mod user;

@@ -1,7 +1,7 @@
 //! A writer of OCI image layouts, as simple as can be: what other tools write is tested with those tools.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -17,6 +17,8 @@ pub struct Platform {
     pub labels: BTreeMap<String, String>,
     /// Files of the one layer: path and content.
     pub files: Vec<(String, String)>,
+    /// Programs of the same layer: path and content.
+    pub programs: Vec<(String, Vec<u8>)>,
 }
 
 /// A layout that images are written into.
@@ -38,7 +40,12 @@ impl Platform {
     /// A platform whose revision label is `revision`.
     pub fn new(name: &'static str, revision: &str) -> Self {
         let labels = BTreeMap::from([(REVISION_LABEL.to_owned(), revision.to_owned())]);
-        Self { name, labels, files: vec![("hello".to_owned(), format!("built from {revision}\n"))] }
+        Self {
+            name,
+            labels,
+            files: vec![("hello".to_owned(), format!("built from {revision}\n"))],
+            programs: Vec::new(),
+        }
     }
 
     /// The same with one more label.
@@ -50,6 +57,14 @@ impl Platform {
     /// The same with these files.
     pub fn files(mut self, files: &[(&str, &str)]) -> Self {
         self.files = files.iter().map(|(path, content)| ((*path).to_owned(), (*content).to_owned())).collect();
+        self
+    }
+}
+
+impl Platform {
+    /// The same with a program; its folder is there for everyone.
+    pub fn program(mut self, path: &str, content: &[u8]) -> Self {
+        self.programs.push((path.to_owned(), content.to_owned()));
         self
     }
 }
@@ -87,7 +102,7 @@ impl Layout {
     /// Writes one platform's layer, config and manifest.
     pub fn manifest(&self, platform: &Platform) -> Written {
         let (os, architecture) = platform.name.split_once('/').unwrap();
-        let layer = self.blob(&format!("{OCI}.layer.v1.tar"), &tar(&platform.files));
+        let layer = self.blob(&format!("{OCI}.layer.v1.tar"), &tar(&platform.files, &platform.programs));
         let config = json!({
             "architecture": architecture, "os": os, "created": "2026-01-02T03:04:05Z",
             "config": {"Labels": platform.labels, "User": "1001"},
@@ -162,14 +177,26 @@ impl Written {
 }
 
 /// An uncompressed layer with these files, the same bytes each time.
-fn tar(files: &[(String, String)]) -> Vec<u8> {
+fn tar(files: &[(String, String)], programs: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
-    for (path, content) in files {
+    // docker makes a folder that has no entry for root alone.
+    let parents: BTreeSet<_> = programs.iter().filter_map(|(path, _)| Path::new(path).parent()).collect();
+    for parent in parents {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        header.set_mode(0o755);
+        header.set_mtime(0);
+        builder.append_data(&mut header, parent, [].as_slice()).unwrap();
+    }
+    let files = files.iter().map(|(path, content)| (path, content.as_bytes(), 0o644));
+    let programs = programs.iter().map(|(path, content)| (path, content.as_slice(), 0o755));
+    for (path, content, mode) in files.chain(programs) {
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);
-        header.set_mode(0o644);
+        header.set_mode(mode);
         header.set_mtime(0);
-        builder.append_data(&mut header, path, content.as_bytes()).unwrap();
+        builder.append_data(&mut header, path, content).unwrap();
     }
     builder.into_inner().unwrap()
 }

@@ -3,4 +3,5 @@
 
 pub mod layout;
 pub mod skip;
+pub mod smoke;
 pub mod world;

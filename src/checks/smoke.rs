@@ -1,0 +1,182 @@
+//! What the smoke command's run has to show: that it ran, and that it ended well.
+
+use super::{Check, Code, Status};
+use crate::{
+    config::Smoke,
+    facts::smoke::{Name, Outcome, Smoked},
+    source::{Error, ErrorKind},
+};
+
+/// How much of what a command printed a detail shows, in characters; the last ones.
+const OUTPUT_SHOWN: usize = 800;
+/// How much of an engine's error.
+const ERROR_SHOWN: usize = 400;
+
+/// The checks of one image, and the error that left it unjudged.
+pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> (Vec<Check>, Option<Error>) {
+    let check = |code, status, detail: String| {
+        let check = Check::new(code, status, detail).image(image);
+        if let Some(platform) = &smoked.platform { check.platform(platform) } else { check }
+    };
+    let (status, code, detail) = match verdict(config, image, smoked) {
+        Ok(verdict) => verdict,
+        Err(error) => return (Vec::new(), Some(error)),
+    };
+    let mut checks = Vec::new();
+    if code == Code::SMOKE_FAILED {
+        // Without the engine's name: reports may not depend on the machine more than they have to.
+        checks.push(check(Code::SMOKE_UNAVAILABLE, Status::Pass, "a container engine ran it".to_owned()));
+    }
+    if let Some(container) = &smoked.left_behind {
+        let detail = format!("a container could not be removed: {}", tail(container, ERROR_SHOWN));
+        checks.push(check(Code::SMOKE_UNAVAILABLE, Status::Warn, detail));
+    }
+    checks.push(check(code, status, detail));
+    (checks, None)
+}
+
+fn verdict(config: &Smoke, image: &str, smoked: &Smoked) -> Result<(Status, Code, String), Error> {
+    let command = shown(&config.command);
+    let unavailable = if config.skip_when_unavailable { Status::Skip } else { Status::Fail };
+    Ok(match &smoked.outcome {
+        Outcome::Passed { .. } => {
+            (Status::Pass, Code::SMOKE_FAILED, format!("{command} exited with 0{}", not_run(smoked)))
+        }
+        Outcome::Failed { exit, output, engine } => {
+            let exit = exit.map(|exit| format!("exited with {exit}"));
+            let how = exit.unwrap_or_else(|| format!("did not end: a signal ended {engine}"));
+            (Status::Fail, Code::SMOKE_FAILED, format!("{command} {how}{}", printed(output)))
+        }
+        Outcome::TimedOut { output, .. } => {
+            let detail = format!("{command} was killed after {:?}{}", config.timeout, printed(output));
+            (Status::Fail, Code::SMOKE_FAILED, detail)
+        }
+        Outcome::Unavailable(errors) => {
+            let detail = format!("no container engine could run {command}: {}", each(errors));
+            (unavailable, Code::SMOKE_UNAVAILABLE, detail)
+        }
+        Outcome::NoPlatform { machine } => {
+            let detail = format!("this machine runs {machine}, which the image is not for{}", not_run(smoked));
+            (unavailable, Code::SMOKE_UNAVAILABLE, detail)
+        }
+        Outcome::Unread(error) => return Err(error.clone()),
+        Outcome::Interrupted => {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("smoke command of `{image}`"),
+                "it was interrupted",
+            ));
+        }
+    })
+}
+
+fn each(errors: &[(Name, String)]) -> String {
+    let each = errors.iter().map(|(engine, error)| format!("{engine}: {}", tail(error, ERROR_SHOWN)));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+fn not_run(smoked: &Smoked) -> String {
+    if smoked.others.is_empty() {
+        return String::new();
+    }
+    let others: Vec<_> = smoked.others.iter().map(ToString::to_string).collect();
+    format!("; not run: {}", tail(&others.join(", "), ERROR_SHOWN))
+}
+
+fn printed(output: &str) -> String {
+    let output = output.trim();
+    if output.is_empty() { " and printed nothing".to_owned() } else { format!(": {}", tail(output, OUTPUT_SHOWN)) }
+}
+
+fn shown(command: &[String]) -> String {
+    let words: Vec<_> = command.iter().map(|word| tail(word, ERROR_SHOWN)).collect();
+    if words.is_empty() { "the image's own command".to_owned() } else { format!("`{}`", words.join(" ")) }
+}
+
+/// The last characters of foreign text, on one line and harmless.
+fn tail(text: &str, max: usize) -> String {
+    let skipped = text.chars().count().saturating_sub(max);
+    let mut shown = String::from(if skipped > 0 { "…" } else { "" });
+    for c in text.chars().skip(skipped) {
+        match c {
+            '"' | '\'' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{config::Engine, image::Platform};
+
+    fn judged(outcome: Outcome, skip_when_unavailable: bool, left_behind: Option<&str>) -> (String, Option<ErrorKind>) {
+        let config = Smoke {
+            command: vec!["--version".to_owned()],
+            user: None,
+            env: Vec::new(),
+            network: false,
+            timeout: Duration::from_secs(60),
+            engine: Engine::Auto,
+            engine_args: Vec::new(),
+            skip_when_unavailable,
+        };
+        let platform = Platform { os: "linux".into(), architecture: "amd64".into(), variant: None, os_version: None };
+        let left_behind = left_behind.map(str::to_owned);
+        let smoked = Smoked { platform: Some(platform), others: Vec::new(), outcome, left_behind };
+        let (checks, error) = smoke(&config, "app", &smoked);
+        let line = |check: &Check| format!("{} {}: {}", check.code, check.status.as_str(), check.detail);
+        assert!(checks.iter().all(|check| check.platform.as_deref() == Some("linux/amd64")));
+        (checks.iter().map(line).collect::<Vec<_>>().join("\n"), error.map(|error| error.kind))
+    }
+
+    #[test]
+    fn each_outcome_has_its_code_and_status() {
+        let engine = Name::Podman;
+        let ran = "smoke_unavailable pass: a container engine ran it\n";
+        let of = |outcome: Outcome, skip| judged(outcome, skip, None).0;
+        assert_eq!(of(Outcome::Passed { engine }, false), format!("{ran}smoke_failed pass: `--version` exited with 0"));
+        let failed = |exit, output: &str| of(Outcome::Failed { engine, exit, output: output.to_owned() }, true);
+        assert_eq!(
+            failed(Some(3), " \n"),
+            format!("{ran}smoke_failed fail: `--version` exited with 3 and printed nothing")
+        );
+        assert_eq!(
+            failed(None, "x"),
+            format!("{ran}smoke_failed fail: `--version` did not end: a signal ended podman: x")
+        );
+        let timed_out = of(Outcome::TimedOut { engine, output: "a\nb\n".to_owned() }, true);
+        assert_eq!(timed_out, format!("{ran}smoke_failed fail: `--version` was killed after 60s: a\\nb"));
+        let unavailable = || Outcome::Unavailable(vec![(engine, "x".to_owned()), (Name::Docker, "y\n".to_owned())]);
+        let detail = "no container engine could run `--version`: podman: x; docker: y\\n";
+        assert_eq!(of(unavailable(), false), format!("smoke_unavailable fail: {detail}"));
+        assert_eq!(of(unavailable(), true), format!("smoke_unavailable skip: {detail}"));
+    }
+
+    #[test]
+    fn what_is_no_verdict_is_an_error() {
+        let broken = Error::unavailable("blob", "short");
+        for outcome in [Outcome::Interrupted, Outcome::Unread(broken)] {
+            assert_eq!(judged(outcome, true, None), (String::new(), Some(ErrorKind::Unavailable)));
+        }
+    }
+
+    #[test]
+    fn a_container_that_stays_is_said_also_beside_a_pass() {
+        let (lines, _) = judged(Outcome::Passed { engine: Name::Docker }, false, Some("c (docker: \u{1b})"));
+        assert!(
+            lines.contains("smoke_unavailable warn: a container could not be removed: c (docker: \\u{1b})"),
+            "{lines}"
+        );
+    }
+
+    #[test]
+    fn long_output_is_shown_from_its_end() {
+        let output = format!("{}end", "x".repeat(5000));
+        let (lines, _) = judged(Outcome::Failed { engine: Name::Podman, exit: Some(1), output }, false, None);
+        assert!(lines.ends_with("xend") && lines.contains(": …xxx") && lines.len() < 1000, "{lines}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Values that a run needs and that nobody may see.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+
+use memchr::memmem;
+
+use crate::source::{Error, ErrorKind};
+
+/// Lines of a value that are shorter than this are not looked for on their own: they could be anything.
+const LINE_MIN: usize = 8;
+
+/// Variables that are not set, or empty: a CI system turns a secret that it does not have into an empty one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the smoke command needs {}, which {} not set", .names.join(", "), if .names.len() == 1 { "is" } else { "are" })]
+pub struct Missing {
+    /// Their names, in the order of the configuration.
+    pub names: Vec<String>,
+}
+
+/// The values of `smoke.env`, to be taken out of everything that comes back.
+pub struct Secrets {
+    /// Byte strings, each at least one byte long.
+    patterns: Vec<Vec<u8>>,
+}
+
+impl From<Missing> for Error {
+    fn from(missing: Missing) -> Self {
+        let hint = "set it in the environment of repin, or take it out of `smoke.env`".to_owned();
+        Self { hint: Some(hint), ..Self::new(ErrorKind::Denied, "smoke", missing.to_string()) }
+    }
+}
+
+impl Secrets {
+    /// Finds the variables called `names`; every one has to be set.
+    pub fn of(names: &[String], variables: &[(OsString, OsString)]) -> Result<Self, Missing> {
+        let value = |name: &String| {
+            let found = variables.iter().find(|(key, _)| key.as_bytes() == name.as_bytes());
+            found.map(|(_, value)| value.as_bytes()).filter(|value| !value.is_empty())
+        };
+        let missing: Vec<_> = names.iter().filter(|name| value(name).is_none()).cloned().collect();
+        if !missing.is_empty() {
+            return Err(Missing { names: missing });
+        }
+        Ok(Self { patterns: names.iter().filter_map(value).flat_map(patterns).collect() })
+    }
+
+    /// The length of the longest one.
+    pub(super) fn longest(&self) -> usize {
+        self.patterns.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// For each byte whether it is part of a secret.
+    pub(super) fn mask(&self, bytes: &[u8]) -> Vec<bool> {
+        let mut mask = vec![false; bytes.len()];
+        for pattern in &self.patterns {
+            let finder = memmem::Finder::new(pattern);
+            let mut from = 0;
+            // One further each time, since occurrences may overlap.
+            while let Some(at) = bytes.get(from..).and_then(|rest| finder.find(rest)) {
+                let at = from + at;
+                mask[at..at + pattern.len()].fill(true);
+                from = at + 1;
+            }
+        }
+        mask
+    }
+}
+
+/// The value itself, without the white space around it, and each longer line of it.
+fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut patterns = vec![value.to_vec(), value.trim_ascii().to_vec()];
+    let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    patterns.extend(lines.filter(|line| line.len() >= LINE_MIN).map(<[u8]>::to_vec));
+    patterns.retain(|pattern| !pattern.is_empty());
+    patterns.sort_unstable();
+    patterns.dedup();
+    patterns
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::facts::smoke) fn secrets(values: &[&str]) -> Secrets {
+        let names: Vec<_> = (0..values.len()).map(|at| format!("S{at}")).collect();
+        let variables: Vec<_> = names.iter().zip(values).map(|(name, value)| (name.into(), value.into())).collect();
+        Secrets::of(&names, &variables).unwrap()
+    }
+
+    fn masked(values: &[&str], text: &str) -> String {
+        let mask = secrets(values).mask(text.as_bytes());
+        text.bytes().zip(mask).map(|(byte, secret)| if secret { '#' } else { char::from(byte) }).collect()
+    }
+
+    #[test]
+    fn every_variable_has_to_be_there_and_filled() {
+        let names = ["A", "B", "C"].map(str::to_owned);
+        let variables = [("A".into(), "x".into()), ("B".into(), "".into())];
+        let missing = Secrets::of(&names, &variables).err().unwrap();
+        assert_eq!(missing.names, ["B", "C"]);
+        assert_eq!(missing.to_string(), "the smoke command needs B, C, which are not set");
+        let error = Error::from(missing);
+        assert_eq!(error.kind, ErrorKind::Denied);
+    }
+
+    #[test]
+    fn all_occurrences_are_found_also_where_they_overlap() {
+        assert_eq!(masked(&["tok"], "a tok, tok"), "a ###, ###");
+        assert_eq!(masked(&["aba"], "xababax"), "x#####x");
+        assert_eq!(masked(&["abc", "cde"], "abcde"), "#####");
+        assert_eq!(masked(&[], "abc"), "abc");
+    }
+
+    #[test]
+    fn a_value_is_found_without_its_newline_and_line_by_line() {
+        assert_eq!(masked(&["token\n"], "<token>"), "<#####>");
+        assert_eq!(masked(&["-----BEGIN\nlong line here\nab"], "> long line here\n> ab"), "> ##############\n> ab");
+        assert_eq!(masked(&["  "], "a  b"), "a##b");
+    }
+}

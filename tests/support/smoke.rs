@@ -1,0 +1,135 @@
+//! An image in a layout, and runs of a smoke command in it, in an environment that the test makes up.
+
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use repin::{
+    checks::{self, Check},
+    config::{Engine, Smoke},
+    facts::{
+        resolve::{self, ImageFacts},
+        smoke::{self, Missing, Place, Request, Secrets, Smoked, Surroundings},
+    },
+    image::{Repository, Tag},
+    source::{Layout as LayoutSource, Source, Want},
+};
+
+use super::layout::{Layout, Platform};
+
+/// What a test knows about its machine and its image.
+pub struct Bench {
+    dir: tempfile::TempDir,
+    pub image: ImageFacts,
+    pub place: Place,
+    pub variables: Vec<(OsString, OsString)>,
+    pub interrupted: Arc<AtomicBool>,
+}
+
+/// A smoke block with defaults, and with this command.
+pub fn command(words: &[&str]) -> Smoke {
+    Smoke {
+        command: words.iter().map(|word| (*word).to_owned()).collect(),
+        user: None,
+        env: Vec::new(),
+        network: false,
+        timeout: Duration::from_secs(60),
+        engine: Engine::Auto,
+        engine_args: Vec::new(),
+        skip_when_unavailable: false,
+    }
+}
+
+/// This machine's platform, and one that it is not.
+pub fn platforms() -> [&'static str; 2] {
+    if cfg!(target_arch = "x86_64") { ["linux/amd64", "linux/arm64"] } else { ["linux/arm64", "linux/amd64"] }
+}
+
+impl Bench {
+    /// An image of these platforms, in a layout. `PATH` is the test's own.
+    pub fn new(platforms: &[Platform]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = dir.path().join("layout");
+        let digest = Layout::at(&layout).image("v1", platforms);
+        let image = facts(&layout);
+        assert_eq!(image.digest.to_string(), digest);
+        let place = Place::Layout(layout);
+        let variables = vec![("PATH".into(), std::env::var_os("PATH").unwrap()), ("HOME".into(), dir.path().into())];
+        Self { dir, image, place, variables, interrupted: Arc::default() }
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// Puts a script in the place of an engine; without any, no engine is found. What the scripts need is in `/bin`.
+    pub fn engine(&mut self, name: &str, script: &str) -> &mut Self {
+        let bin = self.path("bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(bin.join(name), format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        self.set("PATH", bin.to_str().unwrap())
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        self.variables.retain(|(other, _)| other != name);
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn secrets(&self, smoke: &Smoke) -> Result<Secrets, Missing> {
+        Secrets::of(&smoke.env, &self.variables)
+    }
+
+    pub fn run(&self, smoke: &Smoke) -> Smoked {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let repository = Repository::parse("ghcr.io/acme/app").unwrap();
+        let container = format!("repin-smoke-test-{}-{run}", std::process::id());
+        let request = Request { smoke, repository: &repository, image: &self.image, place: &self.place, container };
+        let around = Surroundings {
+            variables: self.variables.clone(),
+            machine: std::env::consts::ARCH.to_owned(),
+            interrupted: Arc::clone(&self.interrupted),
+        };
+        smoke::run(&request, &self.secrets(smoke).unwrap_or_else(|missing| panic!("{missing}")), &around)
+    }
+
+    /// Runs it, and returns what its checks are: code, status and detail of the one that says most.
+    pub fn judged(&self, smoke: &Smoke) -> (&'static str, &'static str, String) {
+        let smoked = self.run(smoke);
+        let (checks, error) = checks::smoke(smoke, "app", &smoked);
+        assert!(error.is_none(), "{error:?}");
+        let check: Check = checks.last().unwrap().clone();
+        (check.code.as_str(), check.status.as_str(), check.detail)
+    }
+}
+
+/// The facts about the image with the tag `v1`.
+pub fn facts(layout: &Path) -> ImageFacts {
+    let source = Source::Layout(LayoutSource::new(layout.to_owned()));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let found = runtime.block_on(resolve::resolve(&source, &Want::Tag(Tag::parse("v1").unwrap())));
+    found.unwrap().unwrap()
+}
+
+/// Processes whose command line holds this text.
+pub fn processes(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(text) {
+            found.push(line);
+        }
+    }
+    found
+}
