@@ -35,7 +35,8 @@ impl Programs {
 
     /// The same with every program that tests run.
     fn complete(self) -> Self {
-        let names = ["git", "docker-registry", "skopeo", "umoci", "buildah", "strace", "patch"];
+        let names =
+            ["git", "docker-registry", "skopeo", "umoci", "buildah", "strace", "patch", "podman", "runc", "busybox"];
         names.into_iter().fold(self, |programs, name| programs.with(name, "exit 0"))
     }
 

@@ -117,14 +117,14 @@ pub enum Outcome {
 }
 
 impl Place {
-    /// Where an engine finds `repository`; `mapping` is where repin reads it from, with the rest of its name.
-    pub fn of(repository: &Repository, mapping: Option<(&Where, &str)>) -> Self {
+    /// Where an engine finds `repository`; `mapping` is [`Sources::mapping`](crate::source::Sources::mapping) of it.
+    pub fn of(repository: &Repository, mapping: Option<(&Where, String)>) -> Self {
         match mapping {
             Some((Where::Layouts(folder), rest)) => Self::Layout(folder.join(rest)),
             Some((Where::Registry(endpoint), rest)) => {
-                let parts = [endpoint.host.as_str(), &endpoint.path, rest];
+                let parts = [endpoint.host.as_str(), &endpoint.path, &rest];
                 let name = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-                Self::Registry { name, plain: endpoint.plain || is_loopback(&endpoint.host) }
+                Self::Registry { name, plain: endpoint.plain }
             }
             None => Self::Registry { name: repository.canonical(), plain: is_loopback(repository.host()) },
         }
@@ -200,7 +200,10 @@ mod tests {
 
     fn place(repository: &str, mapping: Option<(&str, &str)>) -> Place {
         let mapping = mapping.map(|(place, rest)| (Where::parse(place, Path::new("/base")).unwrap(), rest));
-        Place::of(&Repository::parse(repository).unwrap(), mapping.as_ref().map(|(place, rest)| (place, *rest)))
+        Place::of(
+            &Repository::parse(repository).unwrap(),
+            mapping.as_ref().map(|(place, rest)| (place, (*rest).to_owned())),
+        )
     }
 
     fn registry(name: &str, plain: bool) -> Place {
@@ -215,6 +218,7 @@ mod tests {
         assert_eq!(place("ghcr.io/a/b", Some(("https://m.example/x", "b"))), registry("m.example/x/b", false));
         assert_eq!(place("ghcr.io/a/b", Some(("http://m.example", "a/b"))), registry("m.example/a/b", true));
         assert_eq!(place("ghcr.io/a/b", Some(("http://m.example/c", ""))), registry("m.example/c", true));
+        assert_eq!(place("ghcr.io/a/b", Some(("https://127.0.0.1:5000", "b"))), registry("127.0.0.1:5000/b", false));
     }
 
     #[test]
