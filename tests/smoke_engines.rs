@@ -191,6 +191,7 @@ fn the_deadline_kills_everything_that_was_started() {
         "podman",
         "case $1 in run) ;; *) exit 1;; esac
          echo started
+         exec 2>/dev/null # the shell's own word on a child that was killed before it
          sh -c 'trap \"\" TERM; while :; do sleep 1; done' $MARKER &
          setsid sh -c 'trap \"\" TERM INT HUP; while :; do sleep 1; done' $MARKER &
          trap '' TERM
