@@ -34,7 +34,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use fake::{Fake, Reaction, Request};
 use registry::{PASSWORD, Protection, Registry, USER, docker_config, run};
 use serde_json::Value;
-use support::world::{REV_A, REV_B, Ran, World, failed, world};
+use support::{
+    layout::Platform,
+    world::{REV_A, REV_B, Ran, World, failed, world},
+};
 use token::{Grants, TokenServer};
 
 /// The storage of a registry that holds the world's images.
@@ -43,24 +46,18 @@ fn stored(world: &World) -> tempfile::TempDir {
     let registry = Registry::start(folder.path(), &Protection::None);
     for image in ["review", "fix", "base"] {
         for revision in [REV_A, REV_B] {
-            let from = format!("oci:{}:{revision}", world.path("images").join(image).display());
-            let to = format!("docker://{}/acme/{image}:{revision}", registry.host);
-            run(
-                "skopeo",
-                &[
-                    "copy",
-                    "-q",
-                    "--all",
-                    "--preserve-digests",
-                    "--insecure-policy",
-                    "--dest-tls-verify=false",
-                    &from,
-                    &to,
-                ],
-            );
+            push(world, &registry, image, revision);
         }
     }
     folder
+}
+
+/// Pushes an image as it is in the world's layout, whatever the tag named before.
+fn push(world: &World, registry: &Registry, image: &str, revision: &str) {
+    let from = format!("oci:{}:{revision}", world.path("images").join(image).display());
+    let to = format!("docker://{}/acme/{image}:{revision}", registry.host);
+    let flags = ["-q", "--all", "--preserve-digests", "--insecure-policy", "--dest-tls-verify=false"];
+    run("skopeo", &[&["copy"], &flags[..], &[&from, &to]].concat());
 }
 
 fn promote(world: &World, base: &str, env: &[(&str, &str)]) -> Ran {
@@ -95,6 +92,59 @@ fn a_set_is_promoted_from_a_registry_with_as_few_requests_as_can_be() {
         let tag = format!("/acme/{image}/manifests/{REV_B} ");
         assert_eq!(requests.iter().filter(|line| line.contains(&tag)).count(), 1, "{requests:#?}");
     }
+}
+
+#[test]
+fn back_to_a_and_forward_to_b_and_stopped_by_what_happened_to_the_tags() {
+    let mut world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::None);
+    world.replace("repin.yaml", "oci:images", &format!("'http://{}/acme'", registry.host));
+    // Something else was pinned before A.
+    for file in ["a.yml", "b.yml"] {
+        let path = format!(".github/workflows/{file}");
+        let zeros = format!("sha256:{}", "0".repeat(64));
+        let text = ["review", "fix"]
+            .iter()
+            .fold(world.read(&path), |text, image| text.replace(world.digest(image, REV_A), &zeros));
+        world.write(&path, text);
+    }
+    world = world.with_git();
+    world.promoted(REV_A);
+    world.promoted(REV_B);
+    world.run(&["check", "--remote"]).exits(0);
+    let to_a = ["rollback", "--to", REV_A];
+    world.run(&[&to_a[..], &["--apply"]].concat()).exits(0);
+    world.commit(&format!("rollback: test images @{REV_A}"));
+    world.push();
+    world.refuses_to(&["promote", "--revision", REV_B], 1, &["rolled_back"]);
+    world.run(&["promote", "--revision", REV_B, "--force-after-rollback", "--apply"]).exits(0);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    world.push();
+
+    // Relabelled: pushed again under the old tag, built from elsewhere; then on one platform only.
+    let then = world.digest("fix", REV_A).to_owned();
+    world.rebuild("fix", REV_A, &[Platform::new("linux/amd64", REV_B)]);
+    push(&world, &registry, "fix", REV_A);
+    let document = world.refuses_to(&to_a, 1, &["digest_mismatch", "revision_label"]);
+    let said = document.to_string();
+    assert!(said.contains(&then) && said.contains(world.digest("fix", REV_A)), "{said}");
+    world.rebuild("fix", REV_A, &[Platform::new("linux/amd64", REV_A), Platform::new("linux/arm64", REV_B)]);
+    push(&world, &registry, "fix", REV_A);
+    let document = world.refuses_to(&to_a, 1, &["digest_mismatch", "revision_label"]);
+    assert!(document.to_string().contains("linux/arm64"), "{document}");
+    // Retagged, with everything right but the digest.
+    world.rebuild("fix", REV_A, &[Platform::new("linux/amd64", REV_A).label("moved", "yes")]);
+    push(&world, &registry, "fix", REV_A);
+    world.refuses_to(&to_a, 1, &["digest_mismatch"]);
+    // Deleted, and what is pinned now with it.
+    for revision in [REV_A, REV_B] {
+        let image = format!("docker://{}/acme/fix:{revision}", registry.host);
+        run("skopeo", &["delete", "--tls-verify=false", &image]);
+    }
+    world.refuses_to(&to_a, 1, &["tag_missing"]);
+    let document = world.run(&["check", "--remote", "--format", "json"]).exits(1).json();
+    assert_eq!(failed(&document), ["digest_missing", "tag_missing"], "{document}");
 }
 
 #[test]
