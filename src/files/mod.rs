@@ -1,10 +1,43 @@
-//! Where text files come from: so far the work tree.
+//! Where text files come from: the work tree, or the tree of a commit.
 //!
 //! Listing and reading only; nothing here knows what a pin is, and nothing is written.
 
+mod snapshot;
 mod survey;
 mod worktree;
 
+use std::io::Read;
+
+pub use snapshot::Snapshot;
 pub use survey::{Survey, survey};
 pub(crate) use worktree::is_ours;
 pub use worktree::{Hazard, Listing, ReadError, WorkTree};
+
+use crate::config::{Glob, RelPath};
+
+/// A place that text files come from.
+pub trait Files {
+    /// Lists what `globs` match; what must not be touched apart.
+    fn list(&self, globs: &[Glob]) -> Result<Listing, ReadError>;
+
+    /// Opens a listed file for reading.
+    fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError>;
+
+    /// The whole content of a listed file.
+    fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
+        let mut content = Vec::new();
+        let read = self.open(path)?.read_to_end(&mut content);
+        read.map_err(|error| ReadError { path: path.to_string(), error })?;
+        Ok(content)
+    }
+}
+
+impl Files for WorkTree {
+    fn list(&self, globs: &[Glob]) -> Result<Listing, ReadError> {
+        Self::list(self, globs)
+    }
+
+    fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {
+        Ok(Box::new(Self::open(self, path)?))
+    }
+}

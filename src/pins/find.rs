@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::scan::{Finder, Malformed, Pin};
 use crate::{
     config::{Config, RelPath},
-    files::{Hazard, ReadError, WorkTree},
+    files::{Files, Hazard, ReadError},
     image::Digest,
 };
 
@@ -32,7 +32,7 @@ pub struct Found {
 }
 
 /// Scans every matched file once, one at a time.
-pub fn find(files: &WorkTree, config: &Config) -> Result<Found, ReadError> {
+pub fn find(files: &dyn Files, config: &Config) -> Result<Found, ReadError> {
     let finder = Finder::new(&config.images);
     let listing = files.list(&config.files)?;
     let mut found = Found { hazards: listing.hazards, files: listing.files.len(), ..Found::default() };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::{
     checks::{Approved, Check, Code, Status},
     config::{Config, RelPath},
-    files::{ReadError, WorkTree},
+    files::{Files, ReadError},
     image::Digest,
     pins::{Finder, Found, Pin, Replacement, replace},
 };
@@ -56,7 +56,7 @@ struct Tally {
 
 impl Plan {
     /// Reads the files that hold pins again, makes their new contents, and counts the pins in those.
-    pub fn new(approved: &Approved, config: &Config, files: &WorkTree, found: &Found) -> Result<Self, PlanError> {
+    pub fn new(approved: &Approved, config: &Config, files: &dyn Files, found: &Found) -> Result<Self, PlanError> {
         let finder = Finder::new(&config.images);
         let replacements: Vec<Option<Replacement>> = approved
             .images()
