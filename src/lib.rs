@@ -28,6 +28,7 @@ pub mod cli;
 pub mod config;
 pub mod facts;
 pub mod files;
+pub mod forge;
 pub mod image;
 pub mod pins;
 pub mod plan;

@@ -1,0 +1,93 @@
+//! The base branch's head: what a pull request is planned against.
+//!
+//! Contents have names that follow from them, so those that are at hand already need not be fetched.
+
+use std::collections::HashMap;
+
+use super::{Error, ErrorKind, Forge, Head, Repo, Tree, blob_id};
+use crate::{
+    config::{Glob, RelPath},
+    files::Snapshot,
+};
+
+/// Contents that are at hand, by their names: a local clone's objects.
+pub type Local<'l> = &'l mut dyn FnMut(&str) -> Option<Vec<u8>>;
+
+/// The repository, its base branch's head, and that head's files.
+#[derive(Debug)]
+pub struct Base {
+    /// The repository.
+    pub repo: Repo,
+    /// The branch's name.
+    pub branch: String,
+    /// Its head.
+    pub head: Head,
+    /// The files of its head.
+    pub tree: Tree,
+    contents: HashMap<String, Vec<u8>>,
+}
+
+impl Base {
+    /// Reads the head of the configured branch, or of the repository's default one.
+    pub async fn read(forge: &dyn Forge, configured: Option<&str>) -> Result<Self, Error> {
+        let repo = forge.repository().await?;
+        let branch = configured.unwrap_or(&repo.default_branch).to_owned();
+        let head = forge.branch(&branch).await?.ok_or_else(|| {
+            let what = format!("{}: reading the base branch", forge.name());
+            let why = format!("{} has no branch {branch}", repo.full_name);
+            Error::new(ErrorKind::Refused, what, why).hint("set forge.base to the branch that pull requests go to")
+        })?;
+        let tree = forge.tree(&head).await?;
+        Ok(Self { repo, branch, head, tree, contents: HashMap::new() })
+    }
+
+    /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or that `extra` names, by their
+    /// paths from the top of the repository.
+    pub fn paths(&self, prefix: &str, globs: &[Glob], extra: &[RelPath]) -> Vec<String> {
+        let wanted = |path: &RelPath| Snapshot::lists(globs, path) || extra.contains(path);
+        let files = self.tree.entries.iter().filter(|(_, entry)| entry.is_file());
+        let files = files.filter(|(path, _)| below(prefix, path).is_some_and(|path| wanted(&path)));
+        files.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Gets the contents of files, those at hand from there and the others in as few requests as the forge needs.
+    pub async fn fetch(&mut self, forge: &dyn Forge, paths: &[String], local: Local<'_>) -> Result<(), Error> {
+        let mut missing = Vec::new();
+        for id in paths.iter().filter_map(|path| self.tree.entries.get(path)).filter(|e| e.is_file()).map(|e| &e.id) {
+            if self.contents.contains_key(id) || missing.contains(id) {
+                continue;
+            }
+            match local(id).filter(|content| blob_id(content, id) == *id) {
+                Some(content) => drop(self.contents.insert(id.clone(), content)),
+                None => missing.push(id.clone()),
+            }
+        }
+        let contents = forge.blobs(&missing).await?;
+        self.contents.extend(missing.into_iter().zip(contents));
+        Ok(())
+    }
+
+    /// The content of a file that was fetched.
+    pub fn content(&self, path: &str) -> Option<&[u8]> {
+        let entry = self.tree.entries.get(path).filter(|entry| entry.is_file())?;
+        self.contents.get(&entry.id).map(Vec::as_slice)
+    }
+
+    /// What was fetched below `prefix`, and the symlinks there, as a place that files come from.
+    pub fn snapshot(&self, prefix: &str) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for (path, entry) in &self.tree.entries {
+            let Some(path) = below(prefix, path) else { continue };
+            if entry.is_symlink() {
+                snapshot.insert_symlink(path);
+            } else if let Some(content) = self.contents.get(&entry.id).filter(|_| entry.is_file()) {
+                snapshot.insert(path, content.clone());
+            }
+        }
+        snapshot
+    }
+}
+
+fn below(prefix: &str, path: &str) -> Option<RelPath> {
+    RelPath::parse(path.strip_prefix(prefix)?).ok()
+}

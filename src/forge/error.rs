@@ -1,0 +1,46 @@
+//! Why a forge did not do what it was asked for.
+
+/// What was asked for, what happened, and what to do next; without secrets.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct Error {
+    /// Who has to do something about it.
+    pub kind: ErrorKind,
+    /// What was asked for, and where.
+    pub what: String,
+    /// What happened.
+    pub why: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// Who has to do something about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// No answer, or one that can't be used: try again later.
+    Unavailable,
+    /// Credentials or permissions.
+    Denied,
+    /// Somebody else's work is in the way.
+    Conflict,
+    /// A person or a rule of the repository said no.
+    Refused,
+}
+
+impl Error {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), why: why.into(), hint: None }
+    }
+
+    /// No answer, or one that can't be used.
+    pub fn unavailable(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, what, why)
+    }
+
+    /// The same error with what to do about it.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}

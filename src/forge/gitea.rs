@@ -1,0 +1,134 @@
+//! Gitea and Forgejo: REST, one commit and its branch in one request.
+//!
+//! No branch can be moved here: one that has to go back is deleted and made again from its base. Drafts are told by the
+//! title, labels go by number, listings ignore filters that they don't know.
+
+mod commit;
+mod pulls;
+mod read;
+
+use std::{cell::RefCell, collections::HashMap};
+
+use async_trait::async_trait;
+use reqwest::Method;
+
+use super::{
+    Ahead, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Labelled, Need, NewCommit, NewPull, Published, Pull,
+    Pulls, Repo, Settings, State, Target, Token, Tree, Was,
+    http::{Http, Request},
+};
+
+/// A repository on Gitea or Forgejo.
+#[derive(Debug)]
+pub struct Gitea {
+    http: Http,
+    owner: String,
+    name: String,
+    /// Trees by commit: they never change.
+    trees: RefCell<HashMap<String, Tree>>,
+}
+
+impl Gitea {
+    /// The repository that `target` names; nothing is sent yet.
+    pub fn new(target: &Target, token: Token, settings: Settings) -> Result<Self, Error> {
+        let http = Http::new(target, token, "token", settings)?;
+        let (owner, name) = (target.owner.clone(), target.name.clone());
+        Ok(Self { http, owner, name, trees: RefCell::default() })
+    }
+
+    /// A request below the repository.
+    fn request(&self, method: Method, path: &str, what: impl Into<String>) -> Request {
+        let top = ["repos", &self.owner, &self.name];
+        let below = path.split('/').filter(|part| !part.is_empty());
+        Request::new(method, top.into_iter().chain(below), format!("Gitea: {}", what.into()))
+    }
+
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+}
+
+#[async_trait(?Send)]
+impl Forge for Gitea {
+    fn name(&self) -> &'static str {
+        "Gitea"
+    }
+
+    async fn repository(&self) -> Result<Repo, Error> {
+        self.read_repository().await
+    }
+
+    async fn permit(&self, repo: &Repo, _: Need) -> Result<(), Error> {
+        if repo.may_push != Some(false) {
+            return Ok(());
+        }
+        let what = format!("Gitea: the token's permissions on {}", repo.full_name);
+        let hint = "use the token of somebody who may, with the scopes write:repository and write:issue";
+        Err(Error::new(ErrorKind::Denied, what, "whoever it belongs to may not push").hint(hint))
+    }
+
+    async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
+        self.read_branch(name).await
+    }
+
+    async fn tree(&self, head: &Head) -> Result<Tree, Error> {
+        self.read_tree(&head.commit).await
+    }
+
+    async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+        let mut contents = Vec::new();
+        for id in ids {
+            contents.push(self.read_blob(id).await?);
+        }
+        Ok(contents)
+    }
+
+    async fn ahead(&self, base: (&str, &Head), branch: &str) -> Result<Option<Ahead>, Error> {
+        self.compare(base.0, branch).await
+    }
+
+    async fn publish(&self, commit: &NewCommit<'_>, branch: &str, was: &Was) -> Result<Published, Error> {
+        self.make_commit(commit, branch, was).await
+    }
+
+    fn moving_closes(&self) -> bool {
+        true
+    }
+
+    async fn pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+        self.list_pulls(which).await
+    }
+
+    async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+        self.read_pull(number).await
+    }
+
+    async fn create_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
+        self.open_pull(new).await
+    }
+
+    async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
+        self.change_pull(number, edit).await
+    }
+
+    async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+        let edit = Edit { title: Some((&pull.title, state)), ..Edit::default() };
+        self.change_pull(pull.number, &edit).await.map(drop)
+    }
+
+    async fn label(&self, number: u64, labels: &[String]) -> Result<Labelled, Error> {
+        self.add_labels(number, labels).await
+    }
+
+    async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+        self.list_comments(number).await
+    }
+
+    async fn breathe(&self, round: u32) {
+        self.http.breathe(round).await;
+    }
+
+    async fn comment(&self, number: u64, text: &str) -> Result<(), Error> {
+        self.add_comment(number, text).await
+    }
+}

@@ -1,0 +1,144 @@
+//! GitHub, and GitHub Enterprise Server: REST, and GraphQL for what REST can't do.
+//!
+//! A commit is made object by object (blobs, tree, commit), none of which anybody sees until a branch is at it.
+
+mod commit;
+mod graphql;
+mod pulls;
+mod read;
+
+use async_trait::async_trait;
+use reqwest::Method;
+
+use super::{
+    Ahead, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Labelled, Need, NewCommit, NewPull, Published, Pull,
+    Pulls, Repo, Settings, State, Target, Token, Tree, Was,
+    http::{Http, Request},
+};
+
+/// A repository on GitHub.
+#[derive(Debug)]
+pub struct Github {
+    http: Http,
+    owner: String,
+    name: String,
+}
+
+impl Github {
+    /// The repository that `target` names; nothing is sent yet.
+    pub fn new(target: &Target, token: Token, settings: Settings) -> Result<Self, Error> {
+        let http = Http::new(target, token, "Bearer", settings)?
+            .with_header("accept", "application/vnd.github+json")
+            .with_header("x-github-api-version", "2022-11-28");
+        Ok(Self { http, owner: target.owner.clone(), name: target.name.clone() })
+    }
+
+    /// A request below the repository.
+    fn request(&self, method: Method, path: &str, what: impl Into<String>) -> Request {
+        let top = ["repos", &self.owner, &self.name];
+        let below = path.split('/').filter(|part| !part.is_empty());
+        Request::new(method, top.into_iter().chain(below), format!("GitHub: {}", what.into()))
+    }
+
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+}
+
+#[async_trait(?Send)]
+impl Forge for Github {
+    fn name(&self) -> &'static str {
+        "GitHub"
+    }
+
+    async fn repository(&self) -> Result<Repo, Error> {
+        self.read_repository().await
+    }
+
+    async fn permit(&self, repo: &Repo, need: Need) -> Result<(), Error> {
+        let what = format!("GitHub: the token's permissions on {}", repo.full_name);
+        if let Some(scopes) = &repo.scopes {
+            let has = |name: &str| scopes.iter().any(|scope| scope == name);
+            if !(has("repo") || repo.public && has("public_repo")) {
+                let why = format!("its scopes are `{}`, and pushing needs `repo`", scopes.join(", "));
+                return Err(Error::new(ErrorKind::Denied, what, why).hint("give the token the scope `repo`"));
+            }
+            if need.workflows && !has("workflow") {
+                return Err(commit::no_workflows(&what, &format!("its scopes are `{}`", scopes.join(", "))));
+            }
+        }
+        // For an app's installation, the token of a workflow's run among them, `push` is always false.
+        if repo.may_push == Some(false) && !self.is_installation().await? {
+            let why = "whoever it belongs to may not push";
+            let hint =
+                "use the token of somebody who may, or of an app with `contents: write` and `pull-requests: write`";
+            return Err(Error::new(ErrorKind::Denied, what, why).hint(hint));
+        }
+        Ok(())
+    }
+
+    async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
+        self.read_branch(name).await
+    }
+
+    async fn tree(&self, head: &Head) -> Result<Tree, Error> {
+        self.read_tree(head).await
+    }
+
+    async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+        self.read_blobs(ids).await
+    }
+
+    async fn ahead(&self, base: (&str, &Head), branch: &str) -> Result<Option<Ahead>, Error> {
+        self.compare(base.1, branch).await
+    }
+
+    async fn publish(&self, commit: &NewCommit<'_>, branch: &str, was: &Was) -> Result<Published, Error> {
+        self.make_commit(commit, branch, was).await
+    }
+
+    fn moving_closes(&self) -> bool {
+        false
+    }
+
+    async fn pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+        self.list_pulls(which).await
+    }
+
+    async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+        self.read_pull(number).await
+    }
+
+    async fn create_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
+        self.open_pull(new).await
+    }
+
+    async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
+        self.change_pull(number, edit).await
+    }
+
+    async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+        self.convert(pull, state).await
+    }
+
+    async fn label(&self, number: u64, labels: &[String]) -> Result<Labelled, Error> {
+        self.add_labels(number, labels).await
+    }
+
+    async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+        self.list_comments(number).await
+    }
+
+    async fn breathe(&self, round: u32) {
+        self.http.breathe(round).await;
+    }
+
+    async fn comment(&self, number: u64, text: &str) -> Result<(), Error> {
+        self.add_comment(number, text).await
+    }
+}
+
+/// Whether GitHub runs what is at `path`.
+pub(super) fn is_workflow(path: &str) -> bool {
+    path.starts_with(".github/workflows/")
+}

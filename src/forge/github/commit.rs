@@ -1,0 +1,137 @@
+//! One commit and the branch at it.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Github, graphql::Moved, is_workflow};
+use crate::forge::{
+    Error, ErrorKind, NewCommit, NewFile, Published, Was,
+    http::{Reply, Request},
+};
+
+#[derive(Deserialize)]
+struct Named {
+    sha: String,
+}
+
+impl Github {
+    pub(super) async fn make_commit(&self, new: &NewCommit<'_>, branch: &str, was: &Was) -> Result<Published, Error> {
+        let commit = self.objects(new).await?;
+        // As late as can be: what was planned against is still there.
+        if self.read_branch(new.base).await?.is_none_or(|head| head.commit != new.parent.commit) {
+            return Ok(Published::BaseMoved);
+        }
+        match was {
+            Was::Absent => self.create_branch(new, branch, commit).await,
+            Was::Behind(_) => self.forward_branch(new, branch, commit).await,
+            Was::Diverged(from) => match self.update_ref(new.repo, branch, (from, &commit)).await? {
+                Moved::Yes => Ok(Published::Done(commit)),
+                Moved::No(said) => Ok(Published::Raced(self.http.clean(&said))),
+                Moved::Unknown => self.force_branch(new, branch, (from, commit)).await,
+            },
+        }
+    }
+
+    /// The commit's objects, which nobody sees as long as no branch is at them.
+    async fn objects(&self, new: &NewCommit<'_>) -> Result<String, Error> {
+        let mut entries = Vec::new();
+        for file in new.files {
+            self.put_blob(new, file).await?;
+            entries.push(json!({"path": file.path, "mode": file.mode, "type": "blob", "sha": file.new}));
+        }
+        let body = json!({"base_tree": new.parent.tree, "tree": entries});
+        let tree = self.put(new, "git/trees", ("making the tree", body)).await?;
+        let body = json!({"message": new.message, "tree": tree, "parents": [new.parent.commit]});
+        self.put(new, "git/commits", ("making the commit", body)).await
+    }
+
+    async fn put_blob(&self, new: &NewCommit<'_>, file: &NewFile) -> Result<(), Error> {
+        let body = json!({"content": STANDARD.encode(&file.content), "encoding": "base64"});
+        let id = self.put(new, "git/blobs", ("sending a file's content", body)).await?;
+        if id == file.new {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!("GitHub: sending {}", file.path), "another content arrived than was sent"))
+    }
+
+    async fn put(
+        &self,
+        new: &NewCommit<'_>,
+        path: &str,
+        (what, body): (&str, serde_json::Value),
+    ) -> Result<String, Error> {
+        let request = self.request(Method::POST, path, what).body(body).harmless();
+        let reply = self.http.send(&request).await?;
+        if reply.status == 201 {
+            return Ok(reply.expect::<Named>(&[201])?.sha);
+        }
+        Err(refused(new, &reply))
+    }
+
+    async fn create_branch(&self, new: &NewCommit<'_>, branch: &str, commit: String) -> Result<Published, Error> {
+        let body = json!({"ref": format!("refs/heads/{branch}"), "sha": commit});
+        // A second time is refused, since the branch is there.
+        let request = self.request(Method::POST, "git/refs", format!("creating the branch {branch}")).body(body);
+        self.placed(new, &request.harmless(), commit).await
+    }
+
+    async fn forward_branch(&self, new: &NewCommit<'_>, branch: &str, commit: String) -> Result<Published, Error> {
+        let body = json!({"sha": commit, "force": false});
+        let path = format!("git/refs/heads/{branch}");
+        let request = self.request(Method::PATCH, &path, format!("moving the branch {branch}")).body(body);
+        self.placed(new, &request, commit).await
+    }
+
+    /// For servers that can't move a branch from a given commit: looked at once more, and moved.
+    async fn force_branch(
+        &self,
+        new: &NewCommit<'_>,
+        branch: &str,
+        (from, commit): (&str, String),
+    ) -> Result<Published, Error> {
+        if self.read_branch(branch).await?.is_none_or(|head| head.commit != from) {
+            return Ok(Published::Raced("the branch was moved meanwhile".to_owned()));
+        }
+        let body = json!({"sha": commit, "force": true});
+        let path = format!("git/refs/heads/{branch}");
+        let request = self.request(Method::PATCH, &path, format!("moving the branch {branch}")).body(body);
+        self.placed(new, &request, commit).await
+    }
+
+    async fn placed(&self, new: &NewCommit<'_>, request: &Request, commit: String) -> Result<Published, Error> {
+        let reply = self.http.send(request).await?;
+        match reply.status.as_u16() {
+            200 | 201 => Ok(Published::Done(commit)),
+            409 => Ok(Published::Raced(reply.text())),
+            // "Reference already exists", "Reference does not exist", "Update is not a fast forward".
+            422 if reply.text().contains("eference") || reply.text().contains("fast forward") => {
+                Ok(Published::Raced(reply.text()))
+            }
+            _ => Err(refused(new, &reply)),
+        }
+    }
+}
+
+/// What a refusal to write means; GitHub answers 404 where a scope is missing.
+fn refused(new: &NewCommit<'_>, reply: &Reply) -> Error {
+    let error = reply.error();
+    let workflows = new.files.iter().any(|file| is_workflow(&file.path));
+    match reply.status.as_u16() {
+        status @ (403 | 404 | 422) if workflows && (status != 422 || reply.text().contains("workflow")) => {
+            no_workflows(&error.what, &error.why)
+        }
+        404 => Error { kind: ErrorKind::Denied, ..error }.hint("the token needs `contents: write`"),
+        403 if error.hint.is_none() => error.hint("the token needs `contents: write`"),
+        _ => error,
+    }
+}
+
+pub(super) fn no_workflows(what: &str, why: &str) -> Error {
+    let why = format!("{why}; `workflows: write` is missing: the change touches .github/workflows");
+    Error::new(ErrorKind::Denied, what, why).hint(
+        "GITHUB_TOKEN can't have `workflows: write`: use the token of an app or a person that has it \
+         (a classic token: the scope `workflow`)",
+    )
+}

@@ -1,0 +1,179 @@
+//! Pull requests, labels and comments.
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Github;
+use crate::forge::{Comment, Created, Edit, Error, Labelled, NewPull, Pull, PullState, Pulls, State, http::Paging};
+
+#[derive(Deserialize)]
+struct Row {
+    number: u64,
+    html_url: String,
+    #[serde(default)]
+    node_id: String,
+    title: String,
+    body: Option<String>,
+    state: String,
+    #[serde(default)]
+    draft: bool,
+    merged_at: Option<String>,
+    merge_commit_sha: Option<String>,
+    head: Side,
+    base: Side,
+    #[serde(default)]
+    labels: Vec<Label>,
+}
+
+#[derive(Deserialize)]
+struct Side {
+    #[serde(rename = "ref")]
+    branch: String,
+    #[serde(default)]
+    sha: String,
+    repo: Option<SideRepo>,
+}
+
+#[derive(Deserialize)]
+struct SideRepo {
+    full_name: String,
+}
+
+#[derive(Deserialize)]
+struct Label {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct CommentRow {
+    body: Option<String>,
+}
+
+impl Row {
+    fn pull(self, repository: &str) -> Pull {
+        let state = match (self.merged_at, self.state.as_str()) {
+            (Some(_), _) => PullState::Merged(self.merge_commit_sha),
+            (None, "open") => PullState::Open,
+            (None, _) => PullState::Closed,
+        };
+        Pull {
+            number: self.number,
+            url: self.html_url,
+            node: self.node_id,
+            title: self.title,
+            body: self.body.unwrap_or_default(),
+            state,
+            draft: if self.draft { State::Draft } else { State::Ready },
+            // A fork that was deleted leaves null.
+            own: self.head.repo.is_some_and(|repo| repo.full_name.eq_ignore_ascii_case(repository)),
+            head: self.head.branch,
+            head_commit: self.head.sha,
+            base: self.base.branch,
+            labels: self.labels.into_iter().map(|label| label.name).collect(),
+        }
+    }
+}
+
+impl Github {
+    pub(super) async fn list_pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+        let request = self.request(Method::GET, "pulls", "listing pull requests");
+        let request = match which {
+            Pulls::Open => request.query("state", "open"),
+            Pulls::Closed(head) => request.query("state", "closed").query("head", format!("{}:{head}", self.owner)),
+        };
+        let rows: Vec<Row> = self.http.pages(&request, Paging::Links).await?;
+        let pulls = rows.into_iter().map(|row| row.pull(&self.full_name()));
+        Ok(pulls.filter(|pull| which.matches(pull)).collect())
+    }
+
+    pub(super) async fn read_pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+        let path = format!("pulls/{number}");
+        let reply =
+            self.http.send(&self.request(Method::GET, &path, format!("reading pull request #{number}"))).await?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        Ok(Some(reply.expect::<Row>(&[200])?.pull(&self.full_name())))
+    }
+
+    pub(super) async fn open_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
+        let body = json!({
+            "title": new.title, "body": new.body, "head": new.head, "base": new.base,
+            "draft": new.state == State::Draft,
+        });
+        let what = format!("opening the pull request of {}", new.head);
+        let request = self.request(Method::POST, "pulls", what).body(body);
+        let reply = match self.http.send(&request).await {
+            Ok(reply) => reply,
+            // Whoever asked looks whether there is one now.
+            Err(failure) if failure.unsure => return Ok(Created::Exists(failure.error.why)),
+            Err(failure) => return Err(failure.error),
+        };
+        let text = reply.text();
+        match reply.status.as_u16() {
+            201 => Ok(Created::New(reply.expect::<Row>(&[201])?.pull(&self.full_name()))),
+            422 if text.contains("already exists") => Ok(Created::Exists(text)),
+            // The new branch has not arrived everywhere.
+            422 if text.contains("No commits between") || text.contains("head") => Ok(Created::NotYet(text)),
+            403 => Err(reply.error().hint(
+                "the token needs `pull-requests: write`; for GITHUB_TOKEN the repository's settings have to allow \
+                 \"GitHub Actions to create and approve pull requests\"",
+            )),
+            _ => Err(reply.error()),
+        }
+    }
+
+    pub(super) async fn change_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
+        let mut body = serde_json::Map::new();
+        if let Some((title, _)) = edit.title {
+            body.insert("title".to_owned(), title.into());
+        }
+        if let Some(text) = edit.body {
+            body.insert("body".to_owned(), text.into());
+        }
+        if let Some(open) = edit.open {
+            body.insert("state".to_owned(), if open { "open" } else { "closed" }.into());
+        }
+        let what = format!("changing pull request #{number}");
+        let request = self.request(Method::PATCH, &format!("pulls/{number}"), what).body(Value::Object(body));
+        Ok(self.http.send(&request).await?.expect::<Row>(&[200])?.pull(&self.full_name()))
+    }
+
+    pub(super) async fn add_labels(&self, number: u64, labels: &[String]) -> Result<Labelled, Error> {
+        let path = format!("issues/{number}/labels");
+        let request = self.request(Method::POST, &path, format!("labelling #{number}"));
+        let request = request.body(json!({"labels": labels})).harmless();
+        let reply = self.http.send(&request).await?;
+        if matches!(reply.status.as_u16(), 404 | 422) {
+            for label in labels {
+                let make = self.request(Method::POST, "labels", format!("making the label {label}"));
+                let make = make.body(json!({"name": label})).harmless();
+                let made = self.http.send(&make).await?;
+                // 422: it is there already.
+                if !matches!(made.status.as_u16(), 201 | 422) {
+                    return Ok(Labelled::NotPermitted(made.error().to_string()));
+                }
+            }
+            return Ok(labelled(&self.http.send(&request).await?));
+        }
+        Ok(labelled(&reply))
+    }
+
+    pub(super) async fn list_comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+        let path = format!("issues/{number}/comments");
+        let request = self.request(Method::GET, &path, format!("reading the comments of #{number}"));
+        let rows: Vec<CommentRow> = self.http.pages(&request, Paging::Links).await?;
+        Ok(rows.into_iter().map(|row| Comment { body: row.body.unwrap_or_default() }).collect())
+    }
+
+    pub(super) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
+        let path = format!("issues/{number}/comments");
+        let request = self.request(Method::POST, &path, format!("commenting on #{number}"));
+        self.http.send(&request.body(json!({"body": text}))).await?.check(&[201])
+    }
+}
+
+fn labelled(reply: &crate::forge::http::Reply) -> Labelled {
+    if reply.status == 200 { Labelled::Done } else { Labelled::NotPermitted(reply.error().to_string()) }
+}

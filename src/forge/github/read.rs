@@ -1,0 +1,220 @@
+//! Reading: the repository, branches, trees, contents, and what a branch has that another has not.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::Github;
+use crate::forge::{
+    Ahead, Commit, Entry, Error, Head, Repo, Tree, blob_id,
+    http::{PAGE, PAGES_MAX, Request},
+};
+
+/// A comparison lists at most so many files (REST API, "Compare two commits").
+const FILES_MAX: usize = 300;
+
+#[derive(Deserialize)]
+struct Repository {
+    full_name: String,
+    default_branch: String,
+    #[serde(default)]
+    node_id: String,
+    #[serde(default)]
+    private: bool,
+    permissions: Option<Permissions>,
+}
+
+#[derive(Deserialize)]
+struct Permissions {
+    #[serde(default)]
+    push: bool,
+}
+
+#[derive(Deserialize)]
+struct Branch {
+    commit: BranchCommit,
+}
+
+#[derive(Deserialize)]
+struct BranchCommit {
+    sha: String,
+    commit: Inner,
+}
+
+#[derive(Deserialize)]
+struct Inner {
+    tree: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct Listing {
+    sha: String,
+    #[serde(default)]
+    truncated: bool,
+    tree: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    path: String,
+    mode: String,
+    #[serde(rename = "type")]
+    kind: String,
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct Blob {
+    content: String,
+    encoding: String,
+}
+
+#[derive(Deserialize)]
+struct Comparison {
+    ahead_by: usize,
+    merge_base_commit: Named,
+    commits: Vec<Compared>,
+    #[serde(default)]
+    files: Vec<ChangedFile>,
+}
+
+#[derive(Deserialize)]
+struct Compared {
+    sha: String,
+    commit: Message,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct ChangedFile {
+    sha: Option<String>,
+    filename: String,
+    status: String,
+    previous_filename: Option<String>,
+}
+
+impl Github {
+    pub(super) async fn read_repository(&self) -> Result<Repo, Error> {
+        let what = format!("reading the repository {}", self.full_name());
+        let reply = self.http.send(&self.request(Method::GET, "", what)).await?;
+        if reply.status == 404 {
+            let hint = "is forge.repository right, and may the token read it?";
+            return Err(Error { kind: crate::forge::ErrorKind::Denied, ..reply.error() }.hint(hint));
+        }
+        let repository: Repository = reply.expect(&[200])?;
+        // Only classic tokens have scopes; the header is empty for one that has none.
+        let scopes = reply.header("x-oauth-scopes").map(|scopes| {
+            scopes.split(',').map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+        });
+        Ok(Repo {
+            full_name: repository.full_name,
+            default_branch: repository.default_branch,
+            node: repository.node_id,
+            may_push: repository.permissions.map(|permissions| permissions.push),
+            scopes,
+            public: !repository.private,
+        })
+    }
+
+    /// Whether the token is an app's; what such a one may do can't be read.
+    pub(super) async fn is_installation(&self) -> Result<bool, Error> {
+        let what = "GitHub: asking whether the token is an app's";
+        let request = Request::new(Method::GET, ["installation", "repositories"], what).query("per_page", 1);
+        Ok(self.http.send(&request).await?.status == 200)
+    }
+
+    pub(super) async fn read_branch(&self, name: &str) -> Result<Option<Head>, Error> {
+        let what = format!("reading the branch {name}");
+        let reply = self.http.send(&self.request(Method::GET, &format!("branches/{name}"), what)).await?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        let branch: Branch = reply.expect(&[200])?;
+        Ok(Some(Head { commit: branch.commit.sha, tree: branch.commit.commit.tree.sha }))
+    }
+
+    pub(super) async fn read_tree(&self, head: &Head) -> Result<Tree, Error> {
+        let id = if head.tree.is_empty() { &head.commit } else { &head.tree };
+        let what = format!("listing the files of {}", head.commit);
+        let request = self.request(Method::GET, &format!("git/trees/{id}"), what).query("recursive", 1);
+        let listing: Listing = self.http.send(&request).await?.expect(&[200])?;
+        if listing.truncated {
+            let why = "the forge leaves files out: there are more than it lists at once (100,000, or 7 MB)";
+            return Err(Error::unavailable(&request.what, why).hint("promote with --apply in a clone, and push"));
+        }
+        let files = listing.tree.into_iter().filter(|entry| entry.kind != "tree");
+        let entries = files.map(|entry| (entry.path, Entry { mode: entry.mode, id: entry.sha })).collect();
+        Ok(Tree { id: listing.sha, entries })
+    }
+
+    pub(super) async fn read_blob(&self, id: &str) -> Result<Vec<u8>, Error> {
+        let request = self.request(Method::GET, &format!("git/blobs/{id}"), format!("reading the content {id}"));
+        let blob: Blob = self.http.send(&request).await?.expect(&[200])?;
+        let wrong = |why: &str| Error::unavailable(&request.what, why);
+        if blob.encoding != "base64" {
+            return Err(wrong("it does not come as base64"));
+        }
+        let text: String = blob.content.split_ascii_whitespace().collect();
+        let content = STANDARD.decode(text).map_err(|_| wrong("it is not base64"))?;
+        if blob_id(&content, id) == id { Ok(content) } else { Err(wrong("it is another content than was asked for")) }
+    }
+
+    pub(super) async fn compare(&self, base: &Head, branch: &str) -> Result<Option<Ahead>, Error> {
+        let path = format!("compare/{}...{branch}", base.commit);
+        let request = self.request(Method::GET, &path, format!("comparing {branch} with its base"));
+        let reply = self.http.send(&request.clone().query("per_page", PAGE).query("page", 1)).await?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        let mut comparison: Comparison = reply.expect(&[200])?;
+        // The commits come in pages, the oldest first; the files all with the first.
+        for page in 2..=PAGES_MAX {
+            if comparison.commits.len() >= comparison.ahead_by {
+                break;
+            }
+            let more = request.clone().query("per_page", PAGE).query("page", page);
+            let more: Comparison = self.http.send(&more).await?.expect(&[200])?;
+            if more.commits.is_empty() || more.ahead_by != comparison.ahead_by {
+                break;
+            }
+            comparison.commits.extend(more.commits);
+        }
+        if comparison.commits.len() != comparison.ahead_by {
+            return Err(Error::unavailable(&request.what, "its list of commits is not complete"));
+        }
+        let merge_base = comparison.merge_base_commit.sha;
+        let head = comparison.commits.last().map_or_else(|| merge_base.clone(), |commit| commit.sha.clone());
+        let changed = if comparison.files.len() < FILES_MAX {
+            changed(comparison.files)
+        } else {
+            let tree = |commit: &str| Head { commit: commit.to_owned(), tree: String::new() };
+            self.read_tree(&tree(&merge_base)).await?.changes_to(&self.read_tree(&tree(&head)).await?)
+        };
+        let commits = comparison.commits.into_iter();
+        let commits = commits.map(|commit| Commit { id: commit.sha, message: commit.commit.message }).collect();
+        Ok(Some(Ahead { head, merge_base, commits, changed }))
+    }
+}
+
+fn changed(files: Vec<ChangedFile>) -> BTreeMap<String, Option<String>> {
+    let mut changed = BTreeMap::new();
+    for file in files {
+        if let (Some(previous), "renamed") = (file.previous_filename, file.status.as_str()) {
+            changed.insert(previous, None);
+        }
+        let id = file.sha.filter(|_| file.status != "removed");
+        changed.insert(file.filename, id);
+    }
+    changed
+}

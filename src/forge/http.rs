@@ -1,0 +1,392 @@
+//! Requests to one API: the token, attempts, rate limits and caps.
+//!
+//! Nothing here knows what a request means. Redirects are never followed. A request that could happen twice is sent
+//! once: if nobody can tell whether it did, the caller is told so and looks.
+
+mod client;
+mod limit;
+
+use std::{
+    cell::OnceCell,
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
+
+use reqwest::{
+    Client, Method, Response, StatusCode, Url,
+    header::{self, HeaderMap, HeaderValue},
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Error, ErrorKind, Target, Token};
+pub use client::Settings;
+use limit::Wait;
+
+/// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, file contents at 100 MB in base64.
+const ANSWER_MAX: usize = 160 * 1024 * 1024;
+/// How much of an error's answer is read.
+const ERROR_MAX: usize = 64 * 1024;
+/// Entries of a page.
+pub(super) const PAGE: usize = 100;
+/// Pages that are read before a listing is given up on: then it is incomplete, and nothing is done with it.
+pub(super) const PAGES_MAX: usize = 300;
+
+/// An API, asked with a token.
+#[derive(Debug)]
+pub(super) struct Http {
+    settings: Settings,
+    base: Url,
+    token: Token,
+    headers: HeaderMap,
+    client: OnceCell<Client>,
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    /// Below the API's base.
+    pub(super) path: Vec<String>,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) body: Option<Value>,
+    pub(super) twice: Twice,
+    /// Only if it is not this any more (`ETag`).
+    pub(super) unless: Option<String>,
+    /// What it is for, in messages.
+    pub(super) what: String,
+}
+
+/// Whether a request may happen twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Twice {
+    /// The second time changes nothing.
+    Harmless,
+    /// There would be two of something.
+    Never,
+}
+
+/// An answer that is final: no attempt would change it.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    what: String,
+    token: Token,
+}
+
+/// How a listing tells whether it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paging {
+    /// By the header `Link`, which is left out where there is one page (GitHub).
+    Links,
+    /// By the number of all entries; where that is not told, the listing ends with an empty page (Gitea).
+    Counted,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// Whether the request may have been carried out all the same.
+    pub(super) unsure: bool,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+impl Request {
+    /// A request for `path` below the API's base; a GET, PUT, PATCH or DELETE may be sent again.
+    pub(super) fn new<'p>(method: Method, path: impl IntoIterator<Item = &'p str>, what: impl Into<String>) -> Self {
+        let twice = if method == Method::POST { Twice::Never } else { Twice::Harmless };
+        let path = path.into_iter().flat_map(|part| part.split('/')).map(str::to_owned).collect();
+        Self { method, path, query: Vec::new(), body: None, twice, unless: None, what: what.into() }
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.query.push((name, value.to_string()));
+        self
+    }
+
+    pub(super) fn body(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// A POST whose second time changes nothing.
+    pub(super) fn harmless(mut self) -> Self {
+        self.twice = Twice::Harmless;
+        self
+    }
+}
+
+impl Http {
+    /// `scheme`: what stands before the token in the header.
+    pub(super) fn new(target: &Target, token: Token, scheme: &str, settings: Settings) -> Result<Self, Error> {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_str(&format!("{scheme} {}", token.expose()));
+        let mut value =
+            value.map_err(|_| Error::new(ErrorKind::Denied, "the token", "it does not fit into a header"))?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        Ok(Self { settings, base: target.api.clone(), token, headers, client: OnceCell::new() })
+    }
+
+    pub(super) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// The API's base.
+    pub(super) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// Text from the server, fit to be shown.
+    pub(super) fn clean(&self, text: &str) -> String {
+        self.token.clean(text)
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The final answer to `request`, after as many attempts as it takes and may be made.
+    pub(super) async fn send(&self, request: &Request) -> Result<Reply, Failure> {
+        let mut made = 0;
+        loop {
+            made += 1;
+            let (failure, wait) = match self.attempt(request).await {
+                Ok(reply) => match limit::judge(&reply, self.settings.now) {
+                    None => return self.final_answer(reply).map_err(|error| Failure { error, unsure: false }),
+                    Some(wait) => {
+                        let unsure = reply.status.is_server_error();
+                        let error = Error::unavailable(self.what(request), reply.text());
+                        (Failure { error, unsure }, wait)
+                    }
+                },
+                Err(failure) => (failure, Wait::Usual),
+            };
+            if failure.unsure && request.twice == Twice::Never {
+                return Err(failure);
+            }
+            let pause = limit::pause(wait, made, &self.settings).map_err(|why| Failure {
+                error: Error { why: format!("{}; {why}", failure.error.why), ..failure.error },
+                unsure: failure.unsure,
+            })?;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// What a request was for, and where.
+    fn what(&self, request: &Request) -> String {
+        format!("{} ({} {})", request.what, request.method, self.shown(request))
+    }
+
+    fn shown(&self, request: &Request) -> String {
+        let host = self.base.host_str().unwrap_or_default();
+        let port = self.base.port().map_or_else(String::new, |port| format!(":{port}"));
+        let path = format!("{host}{port}/{}", request.path.join("/").trim_start_matches('/'));
+        self.token.clean(&path)
+    }
+
+    fn url(&self, request: &Request) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            if let Some(from_root) = request.path.first().filter(|part| part.is_empty()).map(|_| &request.path[1..]) {
+                path.clear().extend(from_root);
+            } else {
+                path.pop_if_empty().extend(&request.path);
+            }
+        }
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        url
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Reply, Failure> {
+        let what = self.what(request);
+        let client = self.client(&what).map_err(|error| Failure { error, unsure: false })?;
+        let mut call = client.request(request.method.clone(), self.url(request)).headers(self.headers.clone());
+        call = call.timeout(self.settings.whole);
+        if let Some(unless) = request.unless.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            call = call.header(header::IF_NONE_MATCH, unless);
+        }
+        if let Some(body) = &request.body {
+            call = call.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        let response = call.send().await.map_err(|error| self.broken(&what, &error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let max = if status.is_success() { ANSWER_MAX } else { ERROR_MAX };
+        let body = read(response, max).await.map_err(|broken| match broken {
+            Broken::Network(error) => self.broken(&what, &error),
+            Broken::TooLarge => Failure {
+                error: Error::unavailable(&what, format!("the answer has more than {max} bytes")),
+                unsure: true,
+            },
+        })?;
+        Ok(Reply { status, headers, body, what, token: self.token.clone() })
+    }
+
+    fn client(&self, what: &str) -> Result<&Client, Error> {
+        if self.client.get().is_none() {
+            let client = self.settings.client(self.base.scheme() == "https");
+            let client = client.map_err(|why| Error::unavailable(what, why))?;
+            return Ok(self.client.get_or_init(|| client));
+        }
+        self.client.get().ok_or_else(|| Error::unavailable(what, "there is no client"))
+    }
+
+    fn broken(&self, what: &str, error: &reqwest::Error) -> Failure {
+        let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+        // The outermost text holds the URL, which stands in `what` already.
+        let detail = chain.skip(1).last().map_or_else(|| "no answer".to_owned(), ToString::to_string);
+        let stage = match () {
+            () if error.is_timeout() => format!("no answer within {} s", self.settings.whole.as_secs()),
+            () if error.is_connect() => "can't connect".to_owned(),
+            () => "the connection broke".to_owned(),
+        };
+        let why = format!("{stage}: {}", self.token.clean(&detail));
+        Failure { error: Error::unavailable(what, why), unsure: !error.is_connect() }
+    }
+
+    /// Redirects and refused tokens are never what a caller could use.
+    fn final_answer(&self, reply: Reply) -> Result<Reply, Error> {
+        if reply.status == StatusCode::NOT_MODIFIED {
+            return Ok(reply);
+        }
+        if reply.status.is_redirection() {
+            let to = reply.headers.get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+            let to = self.token.clean(to.split(['?', '#']).next().unwrap_or_default());
+            let why = format!("HTTP {}: it redirects to {to}, where the token is not sent", reply.status.as_u16());
+            let hint = "the repository or the API moved: correct forge.repository or forge.url";
+            return Err(Error::unavailable(&reply.what, why).hint(hint));
+        }
+        if reply.status == StatusCode::UNAUTHORIZED {
+            let hint = "the token is wrong, expired or revoked, or is for another server than forge.url";
+            return Err(Error::new(ErrorKind::Denied, &reply.what, reply.text()).hint(hint));
+        }
+        Ok(reply)
+    }
+
+    /// A pause before something is looked at again that may not have arrived yet.
+    pub(super) async fn breathe(&self, round: u32) {
+        let pause =
+            limit::pause(Wait::Usual, round.clamp(1, self.settings.attempts.saturating_sub(1).max(1)), &self.settings);
+        tokio::time::sleep(pause.unwrap_or(Duration::ZERO)).await;
+    }
+
+    /// All pages of a listing; the server's idea of a page's size is its own.
+    pub(super) async fn pages<T: DeserializeOwned>(&self, request: &Request, paging: Paging) -> Result<Vec<T>, Error> {
+        let limit = if paging == Paging::Links { "per_page" } else { "limit" };
+        let mut all = Vec::new();
+        for number in 1..=PAGES_MAX {
+            let request = request.clone().query(limit, PAGE).query("page", number);
+            let reply = self.send(&request).await?;
+            let entries: Vec<Option<T>> = reply.expect(&[200])?;
+            let (got, more) = (entries.len(), reply.more(paging, all.len() + entries.len()));
+            all.extend(entries);
+            if got == 0 || !more {
+                // What the server could not load stands there as null; it can't be passed over.
+                let whole: Option<Vec<T>> = all.into_iter().collect();
+                return whole.ok_or_else(|| Error::unavailable(&request.what, "the listing has a hole"));
+            }
+        }
+        Err(Error::unavailable(&request.what, format!("the listing has more than {PAGES_MAX} pages")))
+    }
+}
+
+enum Broken {
+    Network(reqwest::Error),
+    TooLarge,
+}
+
+async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, Broken> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(Broken::Network)? {
+        if body.len() + chunk.len() > max {
+            return Err(Broken::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+impl Reply {
+    /// The answer, if its status is one of `good`; otherwise what the status means.
+    pub(super) fn expect<T: DeserializeOwned>(&self, good: &[u16]) -> Result<T, Error> {
+        self.check(good)?;
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Error::unavailable(&self.what, format!("the answer is not what it should be: {error}")))
+    }
+
+    /// The same without an answer that matters.
+    pub(super) fn check(&self, good: &[u16]) -> Result<(), Error> {
+        if good.contains(&self.status.as_u16()) { Ok(()) } else { Err(self.error()) }
+    }
+
+    /// What the status means.
+    pub(super) fn error(&self) -> Error {
+        let kind = match self.status {
+            StatusCode::FORBIDDEN => ErrorKind::Denied,
+            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT | StatusCode::METHOD_NOT_ALLOWED => {
+                ErrorKind::Refused
+            }
+            _ => ErrorKind::Unavailable,
+        };
+        let mut error = Error::new(kind, &self.what, self.text());
+        if let Some(accepted) = self.header("x-accepted-github-permissions").filter(|_| kind == ErrorKind::Denied) {
+            error.hint = Some(format!("GitHub asks for these permissions: {}", self.token.clean(accepted)));
+        }
+        error
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The status, and what the server said about it.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("HTTP {}", self.status.as_u16());
+        let said = self.token.clean(&said(&self.body));
+        if !said.is_empty() {
+            let _ = write!(text, " ({said})");
+        }
+        text
+    }
+
+    /// Whether a listing goes on after `so_far` entries.
+    fn more(&self, paging: Paging, so_far: usize) -> bool {
+        let next = || self.header("link").map(|link| link.split(',').any(|link| link.contains("rel=\"next\"")));
+        match (paging, self.header("x-total-count").and_then(|total| total.parse::<usize>().ok())) {
+            (Paging::Links, _) => next().unwrap_or(false),
+            (Paging::Counted, Some(total)) => so_far < total,
+            (Paging::Counted, None) => next().unwrap_or(true),
+        }
+    }
+}
+
+/// The message in the answer of GitHub or Gitea, with the reasons that GitHub lists.
+fn said(body: &[u8]) -> String {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return String::new() };
+    let mut text = value["message"].as_str().unwrap_or_default().to_owned();
+    for reason in value["errors"].as_array().into_iter().flatten() {
+        let reason = match (reason.as_str(), reason["message"].as_str(), reason["code"].as_str()) {
+            (Some(text), ..) | (_, Some(text), _) => text.to_owned(),
+            (.., Some(code)) => format!("{} {code}", reason["field"].as_str().unwrap_or_default()),
+            _ => continue,
+        };
+        let _ = write!(text, "; {reason}");
+    }
+    text
+}
+
+/// What `now` is for: a rate limit's end is told as a time of day.
+pub(super) type Now = fn() -> SystemTime;

@@ -1,0 +1,111 @@
+//! The hidden line in a pull request's text by which a later run finds its own.
+
+use std::fmt;
+
+/// What the line says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// `promote` or `rollback`.
+    pub kind: String,
+    /// The revision of the set.
+    pub revision: String,
+}
+
+const START: &str = "<!-- repin/1 kind=";
+const END: &str = " -->";
+
+impl Marker {
+    /// The last marker in a text: what comes before may be quoted.
+    pub fn find(text: &str) -> Option<Self> {
+        let mut found = None;
+        for (at, _) in text.match_indices(START) {
+            let rest = &text[at + START.len()..];
+            found = rest.find(END).and_then(|end| Self::parse(&rest[..end])).or(found);
+        }
+        found
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (kind, revision) = text.split_once(" revision=")?;
+        let word = |c: char| c.is_ascii_lowercase();
+        if kind.is_empty() || !kind.chars().all(word) {
+            return None;
+        }
+        Some(Self { kind: kind.to_owned(), revision: decode(revision)? })
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{START}{} revision=", self.kind)?;
+        // A revision may hold what would end a comment, so everything but plain characters is written as a number.
+        for c in self.revision.chars() {
+            if c.is_ascii_alphanumeric() || "._".contains(c) {
+                write!(f, "{c}")
+            } else {
+                write!(f, "%{:x};", c as u32)
+            }?;
+        }
+        f.write_str(END)
+    }
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut parts = text.split('%');
+    out.push_str(parts.next()?);
+    for part in parts {
+        let (number, rest) = part.split_once(';')?;
+        out.push(char::from_u32(u32::from_str_radix(number, 16).ok()?)?);
+        out.push_str(rest);
+    }
+    Some(out)
+}
+
+/// The value of the trailer `Repin-Set` in a commit's message, if its last paragraph has one.
+pub fn trailer(message: &str) -> Option<&str> {
+    let message = message.trim_end();
+    // A subject alone is no trailer, even if it looks like one.
+    let (_, last) = message.rsplit_once("\n\n")?;
+    last.lines().find_map(|line| line.strip_prefix("Repin-Set: ")).map(str::trim).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_found_again() {
+        for revision in ["aaaa", "v1-2", "a --> b%2d;<x", "日本 @x"] {
+            let marker = Marker { kind: "promote".to_owned(), revision: revision.to_owned() };
+            let line = marker.to_string();
+            assert_eq!(line.matches("-->").count(), 1, "{line}");
+            assert_eq!(Marker::find(&format!("text\r\n\r\n{line}\r\n")), Some(marker));
+        }
+    }
+
+    #[test]
+    fn the_last_one_counts_and_others_are_no_marker() {
+        let two = "<!-- repin/1 kind=promote revision=a -->\n<!-- repin/1 kind=rollback revision=b -->";
+        assert_eq!(Marker::find(two).unwrap().kind, "rollback");
+        for none in [
+            "",
+            "<!-- repin/1 kind= revision=a -->",
+            "<!-- repin/1 kind=promote -->",
+            "<!-- repin/1 kind=promote revision=a%zz; -->",
+        ] {
+            assert_eq!(Marker::find(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn trailers_stand_in_the_last_paragraph() {
+        assert_eq!(trailer("title\n\nRepin-Set: abc\n"), Some("abc"));
+        assert_eq!(trailer("title\n\nbody\n\nSigned-off-by: x\nRepin-Set: abc"), Some("abc"));
+        for none in
+            ["Repin-Set: abc", "title\n\nRepin-Set: abc\n\nmore", "title\n\nRepin-Set: ", "title\n\n Repin-Set: a"]
+        {
+            assert_eq!(trailer(none), None, "{none:?}");
+        }
+    }
+}

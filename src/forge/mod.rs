@@ -1,0 +1,91 @@
+//! Forges: GitHub and Gitea or Forgejo behind one trait, and the pull request that carries a plan.
+//!
+//! [`Forge`] says what a forge is asked for; what one can't do it declares, so that nobody meets a 405. [`pull_request`]
+//! is written on top of it, once for all. Nothing here reads the environment, and no plan is made here: changes come in,
+//! one branch with one commit and one pull request come out. [`http`] is the only place that sends anything.
+
+mod base;
+mod error;
+mod gitea;
+mod github;
+mod http;
+mod marker;
+mod model;
+pub mod pull_request;
+mod target;
+mod token;
+mod tree;
+
+use async_trait::async_trait;
+
+pub use base::{Base, Local};
+pub use error::{Error, ErrorKind};
+pub use gitea::Gitea;
+pub use github::Github;
+pub use http::Settings;
+pub use marker::{Marker, trailer};
+pub use model::{
+    Ahead, Comment, Commit, Created, Edit, Head, Labelled, Need, NewCommit, NewFile, NewPull, Published, Pull,
+    PullState, Pulls, Repo, State, Was,
+};
+pub use target::{Kind, Remote, Target, TargetError};
+pub use token::{Token, TokenError};
+pub use tree::{Entry, Tree, blob_id};
+
+/// What a forge is asked for. Every listing is complete or an error; nothing is sent twice that could happen twice.
+#[async_trait(?Send)]
+pub trait Forge {
+    /// `GitHub` or `Gitea`, for messages.
+    fn name(&self) -> &'static str;
+
+    /// The repository, and what the token may do with it as far as that can be read.
+    async fn repository(&self) -> Result<Repo, Error>;
+
+    /// Whether the token may do what is needed, as far as that can be told without writing.
+    async fn permit(&self, repo: &Repo, need: Need) -> Result<(), Error>;
+
+    /// A branch's head; `None` if there is no such branch.
+    async fn branch(&self, name: &str) -> Result<Option<Head>, Error>;
+
+    /// All files of a commit's tree.
+    async fn tree(&self, head: &Head) -> Result<Tree, Error>;
+
+    /// The contents of blobs, verified, in the order asked for.
+    async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error>;
+
+    /// What `branch` has that `base` (its name and its head) has not; `None` if there is no such branch.
+    async fn ahead(&self, base: (&str, &Head), branch: &str) -> Result<Option<Ahead>, Error>;
+
+    /// Makes one commit and puts it at `branch`, if that still is as it was.
+    async fn publish(&self, commit: &NewCommit<'_>, branch: &str, was: &Was) -> Result<Published, Error>;
+
+    /// Whether moving a branch back may close its pull request.
+    fn moving_closes(&self) -> bool;
+
+    /// Pull requests, filtered here and not only by the server.
+    async fn pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error>;
+
+    /// One pull request as it is now.
+    async fn pull(&self, number: u64) -> Result<Option<Pull>, Error>;
+
+    /// Opens a pull request; exactly once, whatever happens to the request.
+    async fn create_pull(&self, new: &NewPull<'_>) -> Result<Created, Error>;
+
+    /// Changes a pull request's text or state.
+    async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error>;
+
+    /// Makes a pull request a draft, or ready.
+    async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error>;
+
+    /// Adds labels, made if they are missing.
+    async fn label(&self, number: u64, labels: &[String]) -> Result<Labelled, Error>;
+
+    /// The comments of a pull request or issue, all of them.
+    async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error>;
+
+    /// A pause before something is looked at again that may not have arrived everywhere; longer with each round.
+    async fn breathe(&self, round: u32);
+
+    /// Adds a comment.
+    async fn comment(&self, number: u64, text: &str) -> Result<(), Error>;
+}

@@ -1,0 +1,231 @@
+//! What goes to forges and comes from them, the same for all.
+
+use std::collections::BTreeMap;
+
+/// The repository.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    /// `owner/name` as the forge spells it.
+    pub full_name: String,
+    /// The branch that pull requests go to unless another is configured.
+    pub default_branch: String,
+    /// The forge's own name of the repository in its other API; may be empty.
+    pub node: String,
+    /// Whether whoever the token belongs to may push; `None`: not told.
+    pub may_push: Option<bool>,
+    /// What the token is for, where the forge tells.
+    pub scopes: Option<Vec<String>>,
+    /// Whether strangers may read it.
+    pub public: bool,
+}
+
+/// What is about to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Whether files of workflows change.
+    pub workflows: bool,
+}
+
+/// A commit on the forge, and its tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The commit's name.
+    pub commit: String,
+    /// The tree's name, where the forge tells it.
+    pub tree: String,
+}
+
+/// A commit as far as its message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its name.
+    pub id: String,
+    /// Its message.
+    pub message: String,
+}
+
+/// What a branch has that its base has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// The branch's head.
+    pub head: String,
+    /// The last commit that both have.
+    pub merge_base: String,
+    /// Commits on the branch that are not on the base.
+    pub commits: Vec<Commit>,
+    /// What the branch changed since then: path, and the name of the content; `None`: it is gone.
+    pub changed: BTreeMap<String, Option<String>>,
+}
+
+/// A commit to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewCommit<'a> {
+    /// The repository.
+    pub repo: &'a Repo,
+    /// Its parent: the head of the base branch.
+    pub parent: &'a Head,
+    /// The base branch.
+    pub base: &'a str,
+    /// The whole message.
+    pub message: &'a str,
+    /// The files that change.
+    pub files: &'a [NewFile],
+}
+
+/// A file of a commit to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFile {
+    /// Path from the top of the repository.
+    pub path: String,
+    /// The mode that it has and keeps.
+    pub mode: String,
+    /// The name of the content that it has.
+    pub old: String,
+    /// The name of the content that it gets.
+    pub new: String,
+    /// The content that it gets.
+    pub content: Vec<u8>,
+}
+
+/// How a branch was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Was {
+    /// Not there.
+    Absent,
+    /// At this commit, with nothing of its own.
+    Behind(String),
+    /// At this commit, with commits of its own that may go.
+    Diverged(String),
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// The branch is at it.
+    Done(String),
+    /// The branch was made or moved by somebody else meanwhile.
+    Raced(String),
+    /// The base branch was moved by somebody else meanwhile.
+    BaseMoved,
+}
+
+/// Whether a pull request may be merged as far as its author goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not yet.
+    Draft,
+    /// Ready for review.
+    Ready,
+}
+
+/// Open, closed, merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PullState {
+    /// Open.
+    Open,
+    /// Closed, and not merged.
+    Closed,
+    /// Merged, by this commit where it is told.
+    Merged(Option<String>),
+}
+
+/// A pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    /// Its number.
+    pub number: u64,
+    /// Where people see it.
+    pub url: String,
+    /// The forge's own name of it in its other API; may be empty.
+    pub node: String,
+    /// Its title, without what marks a draft.
+    pub title: String,
+    /// Its text.
+    pub body: String,
+    /// Open, closed, merged.
+    pub state: PullState,
+    /// Draft or ready.
+    pub draft: State,
+    /// The branch that it brings in.
+    pub head: String,
+    /// That branch's head, where it is told.
+    pub head_commit: String,
+    /// Whether that branch is in this repository, and not in a fork.
+    pub own: bool,
+    /// The branch that it goes to.
+    pub base: String,
+    /// Its labels.
+    pub labels: Vec<String>,
+}
+
+/// Which pull requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pulls<'a> {
+    /// All open ones.
+    Open,
+    /// Those closed or merged whose branch has this name.
+    Closed(&'a str),
+}
+
+impl Pulls<'_> {
+    /// Whether it is one of them: what a server filters, or ignores, is looked at again.
+    pub(super) fn matches(self, pull: &Pull) -> bool {
+        match self {
+            Self::Open => pull.state == PullState::Open,
+            Self::Closed(head) => pull.state != PullState::Open && pull.head == head && pull.own,
+        }
+    }
+}
+
+/// A pull request to be opened.
+#[derive(Debug, Clone, Copy)]
+pub struct NewPull<'a> {
+    /// Its title.
+    pub title: &'a str,
+    /// Its text.
+    pub body: &'a str,
+    /// The branch that it brings in.
+    pub head: &'a str,
+    /// The branch that it goes to.
+    pub base: &'a str,
+    /// Draft or ready.
+    pub state: State,
+}
+
+/// What became of a pull request to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It is open.
+    New(Pull),
+    /// There is one for this branch already.
+    Exists(String),
+    /// The forge does not know the branch yet, or sees nothing on it.
+    NotYet(String),
+}
+
+/// A change to a pull request; `None`: as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Edit<'a> {
+    /// The title, and whether it is a draft (some forges tell it by the title).
+    pub title: Option<(&'a str, State)>,
+    /// The text.
+    pub body: Option<&'a str>,
+    /// Open (`true`) or closed.
+    pub open: Option<bool>,
+}
+
+/// What became of labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Labelled {
+    /// They are there.
+    Done,
+    /// The token may not do that; what the forge said.
+    NotPermitted(String),
+}
+
+/// A comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comment {
+    /// Its text.
+    pub body: String,
+}

@@ -1,0 +1,239 @@
+//! Which forge, and which repository on it: from the configuration, and what it leaves out from the remote's URL.
+
+use reqwest::Url;
+
+use crate::config::{Forge as Configured, ForgeKind};
+
+/// Kinds of forges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// GitHub, or GitHub Enterprise Server.
+    Github,
+    /// Gitea or Forgejo.
+    Gitea,
+}
+
+/// A repository on a forge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The kind.
+    pub kind: Kind,
+    /// The API's base.
+    pub api: Url,
+    /// The owner's name.
+    pub owner: String,
+    /// The repository's name.
+    pub name: String,
+}
+
+/// A remote's URL, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// The host, in lower case, without a port.
+    pub host: String,
+    /// The owner's name.
+    pub owner: String,
+    /// The repository's name, without `.git`.
+    pub name: String,
+}
+
+/// What the configuration and the remote leave open.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// Neither says which kind.
+    #[error(
+        "which kind of forge `{0}` is can't be told from the remote: set forge.kind to github or gitea, and forge.url"
+    )]
+    Kind(String),
+    /// Only public forges' APIs are known.
+    #[error("where the API is can't be told: set forge.url (Gitea and Forgejo: https://HOST/api/v1)")]
+    Api,
+    /// Nobody said which repository.
+    #[error("which repository it is can't be told from the remote: set forge.repository to OWNER/NAME")]
+    Repository,
+    /// A URL that does not parse.
+    #[error("forge.url `{0}` is not a URL: {1}")]
+    Url(String, String),
+}
+
+/// Public forges: the host in remotes, the kind, and the API.
+const PUBLIC: [(&str, Kind, &str); 4] = [
+    ("github.com", Kind::Github, "https://api.github.com"),
+    ("ssh.github.com", Kind::Github, "https://api.github.com"),
+    ("codeberg.org", Kind::Gitea, "https://codeberg.org/api/v1"),
+    ("gitea.com", Kind::Gitea, "https://gitea.com/api/v1"),
+];
+
+impl Remote {
+    /// Takes `https://`, `http://`, `ssh://`, `git://` and `user@host:path` URLs apart; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, path) = match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "https" | "http" | "ssh" | "git" | "git+ssh") => {
+                (url.host_str()?.to_owned(), url.path().to_owned())
+            }
+            _ if text.contains("://") => return None,
+            _ => {
+                let (host, path) = text.split_once(':')?;
+                // As git has it: a slash before the first colon makes it a path.
+                let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+                if host.is_empty() || host.contains('/') {
+                    return None;
+                }
+                (host.to_owned(), path.to_owned())
+            }
+        };
+        let path = path.trim_matches('/');
+        let path = path.strip_suffix(".git").unwrap_or(path);
+        // A forge in a folder of its host has more parts before these two.
+        let mut parts = path.rsplit('/');
+        let (name, owner) = (parts.next()?, parts.next()?);
+        let plain = |part: &str| {
+            let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            !part.is_empty() && !matches!(part, "." | "..") && part.chars().all(good)
+        };
+        if !plain(name) || !plain(owner) {
+            return None;
+        }
+        Some(Self { host: host.to_ascii_lowercase(), owner: owner.to_owned(), name: name.to_owned() })
+    }
+
+    fn public(&self) -> Option<(Kind, &'static str)> {
+        PUBLIC.iter().find(|(host, ..)| *host == self.host).map(|(_, kind, api)| (*kind, *api))
+    }
+}
+
+impl Target {
+    /// The repository that a configuration means; `remote`: the URL that the work tree was cloned from.
+    pub fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
+        let remote = remote.and_then(Remote::parse);
+        let public = remote.as_ref().and_then(Remote::public);
+        let api = forge.url.as_deref().map(parse).transpose()?;
+        let by_url = api.as_ref().and_then(kind_of);
+        let kind = match forge.kind {
+            ForgeKind::Github => Some(Kind::Github),
+            ForgeKind::Gitea => Some(Kind::Gitea),
+            ForgeKind::Auto => by_url.or(public.filter(|_| api.is_none()).map(|(kind, _)| kind)),
+        };
+        let host = remote.as_ref().map_or("(no remote)", |remote| remote.host.as_str());
+        let kind = kind.ok_or_else(|| TargetError::Kind(host.to_owned()))?;
+        let api = match (api, public) {
+            (Some(api), _) => api,
+            (None, Some((public, api))) if public == kind => parse(api)?,
+            (None, None) if kind == Kind::Github && remote.is_none() => parse("https://api.github.com")?,
+            _ => return Err(TargetError::Api),
+        };
+        let (owner, name) = match (&forge.repository, remote) {
+            (Some(repository), _) => {
+                repository.split_once('/').map(|(owner, name)| (owner.to_owned(), name.to_owned()))
+            }
+            (None, Some(remote)) => Some((remote.owner, remote.name)),
+            (None, None) => None,
+        }
+        .ok_or(TargetError::Repository)?;
+        Ok(Self { kind, api, owner, name })
+    }
+}
+
+fn parse(text: &str) -> Result<Url, TargetError> {
+    let wrong = |why: String| TargetError::Url(text.to_owned(), why);
+    let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(wrong("it has to be http[s]://HOST[/PATH]".to_owned()));
+    }
+    Ok(url)
+}
+
+/// What an API's URL says about its kind (GitHub Enterprise Server: `/api/v3`; Gitea and Forgejo: `/api/v1`).
+fn kind_of(api: &Url) -> Option<Kind> {
+    let path = api.path().trim_end_matches('/');
+    if api.host_str() == Some("api.github.com") || path.ends_with("/api/v3") {
+        return Some(Kind::Github);
+    }
+    path.ends_with("/api/v1").then_some(Kind::Gitea)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configured(kind: ForgeKind, url: Option<&str>, repository: Option<&str>) -> Configured {
+        Configured {
+            kind,
+            url: url.map(str::to_owned),
+            repository: repository.map(str::to_owned),
+            base: None,
+            labels: Vec::new(),
+            gates: Vec::new(),
+            auto_merge: false,
+            dispatch: Vec::new(),
+            sync_targets: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn remotes_in_all_their_spellings() {
+        for text in [
+            "https://github.com/acme/flows.git",
+            "https://x-access-token:secret@GitHub.com/acme/flows",
+            "ssh://git@github.com:22/acme/flows.git/",
+            "git@github.com:acme/flows.git",
+            "github.com:/acme/flows",
+            "https://github.com/sub/acme/flows.git",
+        ] {
+            let remote = Remote::parse(text).unwrap();
+            assert_eq!(
+                (remote.host.as_str(), remote.owner.as_str(), remote.name.as_str()),
+                ("github.com", "acme", "flows"),
+                "{text}"
+            );
+        }
+        for text in [
+            "/srv/git/flows.git",
+            "./a:b/c",
+            "file:///srv/acme/flows",
+            "https://github.com/flows",
+            "git@github.com:a b/c",
+            "",
+            "ext::sh -c x/y",
+            "https://h/../x",
+        ] {
+            assert_eq!(Remote::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_remote_fills_in_what_the_configuration_leaves_out() {
+        let auto = configured(ForgeKind::Auto, None, None);
+        let target = Target::resolve(&auto, Some("git@github.com:acme/flows.git")).unwrap();
+        assert_eq!(
+            (target.kind, target.api.as_str(), target.owner.as_str()),
+            (Kind::Github, "https://api.github.com/", "acme")
+        );
+        let target = Target::resolve(&auto, Some("https://codeberg.org/acme/flows")).unwrap();
+        assert_eq!((target.kind, target.api.as_str()), (Kind::Gitea, "https://codeberg.org/api/v1"));
+        let own = configured(ForgeKind::Auto, Some("http://127.0.0.1:3000/api/v1"), Some("a/b"));
+        let target = Target::resolve(&own, Some("git@github.com:acme/flows.git")).unwrap();
+        assert_eq!((target.kind, target.name.as_str()), (Kind::Gitea, "b"));
+        let enterprise = configured(ForgeKind::Auto, Some("https://ghe.example/api/v3"), None);
+        assert_eq!(Target::resolve(&enterprise, Some("git@ghe.example:a/b")).unwrap().kind, Kind::Github);
+        let named = configured(ForgeKind::Github, None, Some("a/b"));
+        assert_eq!(Target::resolve(&named, None).unwrap().api.as_str(), "https://api.github.com/");
+    }
+
+    #[test]
+    fn nothing_is_guessed() {
+        let auto = configured(ForgeKind::Auto, None, None);
+        assert!(matches!(Target::resolve(&auto, None), Err(TargetError::Kind(_))));
+        assert!(matches!(Target::resolve(&auto, Some("git@git.example:a/b")), Err(TargetError::Kind(_))));
+        // An API that says nothing about its kind is not what the remote's host is.
+        let other = configured(ForgeKind::Auto, Some("https://git.example/x"), None);
+        assert!(matches!(Target::resolve(&other, Some("git@github.com:a/b")), Err(TargetError::Kind(_))));
+        let gitea = configured(ForgeKind::Gitea, None, None);
+        assert_eq!(Target::resolve(&gitea, Some("git@git.example:a/b")), Err(TargetError::Api));
+        assert_eq!(Target::resolve(&gitea, Some("git@github.com:a/b")), Err(TargetError::Api));
+        let github = configured(ForgeKind::Github, None, None);
+        assert_eq!(Target::resolve(&github, None), Err(TargetError::Repository));
+        // A GitHub of one's own is not the public one.
+        assert_eq!(Target::resolve(&github, Some("git@ghe.example:a/b")), Err(TargetError::Api));
+    }
+}

@@ -1,0 +1,82 @@
+//! The token that a forge is asked with.
+
+use std::fmt;
+
+/// A token: no `Display`, and `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// Why a text is not a token; never with the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Nothing but white space.
+    #[error("it is empty")]
+    Empty,
+    /// Not what fits into a header.
+    #[error("it holds a character that no token has (white space inside, a control character, or not ASCII)")]
+    Character,
+}
+
+impl Token {
+    /// The token in `text`, without the line break that a file ends with.
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(TokenError::Empty);
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(TokenError::Character);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text, for the one header that carries it.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// `text` from outside without the token and control characters, on one line and short.
+    pub(super) fn clean(&self, text: &str) -> String {
+        const SHOWN: usize = 300;
+        let text = text.trim().replace(&self.0, "***");
+        let mut shown: String = text.chars().take(SHOWN).flat_map(harmless).collect();
+        if text.chars().nth(SHOWN).is_some() {
+            shown.push('…');
+        }
+        shown
+    }
+}
+
+fn harmless(c: char) -> impl Iterator<Item = char> {
+    let plain = matches!(c, '"' | '\'' | '\\');
+    let escaped = (!plain).then(|| c.escape_debug());
+    plain.then_some(c).into_iter().chain(escaped.into_iter().flatten())
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_word_of_ascii() {
+        assert_eq!(Token::parse("abc\n").unwrap().expose(), "abc");
+        assert_eq!(Token::parse(" \n"), Err(TokenError::Empty));
+        for bad in ["a b", "a\nb", "a\u{7f}", "ä"] {
+            assert_eq!(Token::parse(bad), Err(TokenError::Character), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_never_shown() {
+        let token = Token::parse("s3cret").unwrap();
+        assert_eq!(format!("{token:?} {:?}", Some(&token)), "*** Some(***)");
+        assert_eq!(token.clean("you sent s3cret\u{1b}[1m \"x\""), "you sent ***\\u{1b}[1m \"x\"");
+        assert!(token.clean(&"x".repeat(400)).len() < 310);
+    }
+}

@@ -1,0 +1,666 @@
+//! Pull requests on forges: one branch, one commit, one pull request, whatever else happens.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/forge/mod.rs"]
+mod fakes;
+
+use std::time::{Duration, SystemTime};
+
+use fakes::{Fake, Fault, Kind, Reply, TOKEN, broken, error};
+use repin::{
+    config::RelPath,
+    files::Files,
+    forge::{
+        Base, Error, ErrorKind, Forge, Gitea, Github, Kind as ForgeKind, Marker, Settings, State, Target, Token,
+        pull_request::{self, Change, Outcome, Proposal, Standing},
+    },
+    image::Digest,
+    plan::FileChange,
+};
+
+const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+const A: &str = ".github/workflows/a.yml";
+const B: &str = "deploy/b.yml";
+
+/// A promote as it is asked for.
+#[derive(Clone, Copy)]
+struct Ask {
+    revision: &'static str,
+    state: State,
+    reopen: bool,
+    labels: bool,
+}
+
+const ASK: Ask = Ask { revision: "rev2", state: State::Ready, reopen: false, labels: false };
+
+fn fake(kind: Kind) -> Fake {
+    let fake = Fake::start(kind);
+    {
+        let mut store = fake.store();
+        store.push("main", "first", &[(A, "image: x@rev1\r\n"), (B, "image: x@rev1 # é"), ("README.md", "hello")]);
+        store.chmod("main", B, "100755");
+    }
+    fake
+}
+
+fn forge(fake: &Fake) -> Box<dyn Forge> {
+    let api = fake.api();
+    let kind = fake.store().kind;
+    let kind = if kind == Kind::Github { ForgeKind::Github } else { ForgeKind::Gitea };
+    let target = Target { kind, api: api.parse().unwrap(), owner: "acme".to_owned(), name: "flows".to_owned() };
+    let mut settings = Settings::new(SystemTime::now);
+    settings.backoff = Duration::from_millis(1);
+    let token = Token::parse(TOKEN).unwrap();
+    match kind {
+        ForgeKind::Github => Box::new(Github::new(&target, token, settings).unwrap()),
+        ForgeKind::Gitea => Box::new(Gitea::new(&target, token, settings).unwrap()),
+    }
+}
+
+fn branch(revision: &str) -> String {
+    format!("auto/promote-{revision}")
+}
+
+/// What a promote to `revision` changes in the base's files: everything behind `x@` up to the end of the word.
+async fn changes(forge: &dyn Forge, base: &mut Base, revision: &str) -> Result<Vec<FileChange>, Error> {
+    base.fetch(forge, &[A.to_owned(), B.to_owned()], &mut |_| None).await?;
+    let files = base.snapshot("");
+    let mut changes = Vec::new();
+    for path in [A, B] {
+        let path = RelPath::parse(path).unwrap();
+        let old = files.read(&path).unwrap();
+        let text = String::from_utf8(old.clone()).unwrap();
+        let (before, after) = text.split_once("x@").unwrap();
+        let new = format!("{before}x@{revision}{}", &after[4..]).into_bytes();
+        if old != new {
+            let (old_sha256, new_sha256) = (Digest::of(&old), Digest::of(&new));
+            changes.push(FileChange { path, pins: 1, old, new, old_sha256, new_sha256 });
+        }
+    }
+    Ok(changes)
+}
+
+/// What the command does: plan against the base's head, at most three times.
+async fn promote(fake: &Fake, ask: Ask) -> Result<Standing, Error> {
+    let forge = forge(fake);
+    let labels: Vec<String> = if ask.labels { vec!["ci".to_owned(), "automation".to_owned()] } else { Vec::new() };
+    let marker = Marker { kind: "promote".to_owned(), revision: ask.revision.to_owned() };
+    for _ in 0..3 {
+        let mut base = Base::read(&*forge, None).await?;
+        let changes = changes(&*forge, &mut base, ask.revision).await?;
+        let of_revision = |revision: &str| Some(branch(revision));
+        let proposal = Proposal {
+            branch: &branch(ask.revision),
+            title: &format!("promote: images @{}", ask.revision),
+            body: &format!("what moves\n\n{marker}\n"),
+            marker: &marker,
+            prefix: "",
+            changes: &changes,
+            labels: &labels,
+            state: ask.state,
+            reopen: ask.reopen,
+            supersede: Some(&of_revision),
+        };
+        match pull_request::open(&*forge, &base, &proposal).await? {
+            Outcome::Stands(standing) => return Ok(standing),
+            Outcome::BaseMoved => {}
+        }
+    }
+    panic!("the base kept moving");
+}
+
+/// One branch with one commit on the base's head that changes just the two files, and one open pull request.
+fn is_whole(fake: &Fake, revision: &str) {
+    let store = fake.store();
+    let branch = branch(revision);
+    let (main, head) = (&store.refs["main"], &store.refs[&branch]);
+    assert_eq!(store.ahead(main, head), [head.clone()], "one commit");
+    let commit = &store.commits[head];
+    assert_eq!(commit.parents, [main.clone()]);
+    assert_eq!(commit.message, format!("promote: images @{revision}\n\nRepin-Set: {revision}\n"));
+    assert_eq!(store.content(&branch, A), format!("image: x@{revision}\r\n"));
+    assert_eq!(store.content(&branch, B), format!("image: x@{revision} # é"));
+    let (files, before) = (store.files_of(head), store.files_of(main));
+    assert_eq!(files.len(), before.len());
+    for (path, entry) in files {
+        assert_eq!(entry.0, before[path].0, "the mode of {path} stays");
+        assert_eq!(entry != &before[path], path == A || path == B, "{path}");
+    }
+    let open: Vec<_> = store.open_pulls().into_iter().filter(|pull| pull.head == branch).collect();
+    assert_eq!(open.len(), 1);
+    assert!(
+        open[0].body.ends_with(&format!("<!-- repin/1 kind=promote revision={revision} -->\n")),
+        "{}",
+        open[0].body
+    );
+    assert_eq!(open[0].title.trim_start_matches("WIP: "), format!("promote: images @{revision}"));
+}
+
+#[tokio::test]
+async fn a_pull_request_is_opened_then_left_then_superseded() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let first = promote(&fake, ASK).await.unwrap();
+        assert_eq!(first.change, Change::Created, "{kind:?}");
+        is_whole(&fake, "rev2");
+
+        fake.forget();
+        let again = promote(&fake, ASK).await.unwrap();
+        assert_eq!((again.number, again.change), (first.number, Change::Unchanged));
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        let asked = fake.asked();
+        // Two contents that were not at hand are one request on GitHub and two on Gitea.
+        let contents = asked.iter().filter(|line| line.contains("/git/blobs/") || line.contains("/graphql")).count();
+        assert!(asked.len() - contents <= 6, "{kind:?}: {asked:#?}");
+
+        let newer = promote(&fake, Ask { revision: "rev3", ..ASK }).await.unwrap();
+        assert_eq!((newer.change, newer.superseded), (Change::Created, vec![first.number]));
+        is_whole(&fake, "rev3");
+        let store = fake.store();
+        assert_eq!(store.open_pulls().len(), 1);
+        assert!(store.refs.contains_key("auto/promote-rev2"), "its branch stays");
+        let comments = &store.comments[&first.number];
+        assert!(comments.len() == 1 && comments[0].contains(&format!("#{}", newer.number)), "{comments:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_older_run_that_comes_late_closes_nothing() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        promote(&fake, ASK).await.unwrap();
+        let newer = promote(&fake, Ask { revision: "rev3", ..ASK }).await.unwrap();
+        let error = promote(&fake, ASK).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Refused, "the older one was closed: {error}");
+        let open: Vec<_> = fake.store().open_pulls().iter().map(|pull| pull.number).collect();
+        assert_eq!(open, [newer.number]);
+    }
+}
+
+#[tokio::test]
+async fn only_own_pull_requests_of_the_same_set_are_superseded() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let older = promote(&fake, ASK).await.unwrap().number;
+        let mut others = Vec::new();
+        {
+            let mut store = fake.store();
+            let like = store.pulls[0].clone();
+            let mut add = |change: &dyn Fn(&mut fakes::PullRow)| {
+                let mut pull = like.clone();
+                pull.number = store.number();
+                change(&mut pull);
+                others.push(pull.number);
+                store.pulls.push(pull);
+            };
+            add(&|pull| pull.head = "somebody/elses".to_owned());
+            add(&|pull| pull.head_repo = "fork/flows".to_owned());
+            add(&|pull| pull.body = "no marker".to_owned());
+            add(&|pull| pull.body = pull.body.replace("kind=promote", "kind=rollback"));
+            add(&|pull| pull.base = "auto/promote-rev2".to_owned());
+        }
+        let newer = promote(&fake, Ask { revision: "rev3", ..ASK }).await.unwrap();
+        assert_eq!(newer.superseded, [older], "{kind:?}");
+        let store = fake.store();
+        assert!(others.iter().all(|number| store.pulls.iter().any(|pull| pull.number == *number && pull.open)));
+    }
+}
+
+#[tokio::test]
+async fn four_runs_at_once_make_one_of_each() {
+    for kind in KINDS {
+        for stale in [false, true] {
+            let fake = fake(kind);
+            if stale && kind == Kind::Github {
+                // A branch of an earlier run that broke off, with another content.
+                fake.store().push(
+                    &branch("rev2"),
+                    "promote: images @rev2\n\nRepin-Set: rev2\n",
+                    &[(A, "image: x@rev0\r\n")],
+                );
+            }
+            let runs = futures_util::future::join_all((0..4).map(|_| promote(&fake, ASK))).await;
+            let numbers: Vec<_> = runs.into_iter().map(|run| run.unwrap().number).collect();
+            assert!(numbers.iter().all(|number| *number == numbers[0]), "{kind:?} {numbers:?}");
+            is_whole(&fake, "rev2");
+            assert_eq!(fake.store().pulls.len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_commit_is_left_alone_and_named() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        promote(&fake, ASK).await.unwrap();
+        let foreign = fake.store().push(&branch("rev2"), "fix \u{1b}[31m typo", &[("README.md", "hi")]);
+        fake.forget();
+        let error = promote(&fake, ASK).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Conflict);
+        assert!(error.why.contains(&foreign) && !error.why.contains('\u{1b}'), "{error}");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        assert_eq!(fake.store().refs[&branch("rev2")], foreign);
+    }
+}
+
+#[tokio::test]
+async fn a_branch_of_ours_with_another_content_is_made_again() {
+    for kind in KINDS {
+        for update_refs in [true, false] {
+            let fake = fake(kind);
+            fake.store().update_refs = update_refs;
+            let first = promote(&fake, ASK).await.unwrap();
+            fake.store().push("main", "other lines", &[(A, "image: x@rev1\r\nmore: lines\r\n")]);
+            let again = promote(&fake, ASK).await.unwrap();
+            assert_eq!((again.number, again.change), (first.number, Change::Updated), "{kind:?}");
+            let store = fake.store();
+            let head = &store.refs[&branch("rev2")];
+            assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
+            assert_eq!(store.content(&branch("rev2"), A), "image: x@rev2\r\nmore: lines\r\n");
+            assert_eq!(store.open_pulls().len(), 1);
+            assert!(!store.pulls[0].body.contains("moving"), "{}", store.pulls[0].body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_base_that_moved_without_touching_the_files_changes_nothing() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        promote(&fake, ASK).await.unwrap();
+        fake.store().push("main", "unrelated", &[("README.md", "other")]);
+        fake.forget();
+        assert_eq!(promote(&fake, ASK).await.unwrap().change, Change::Unchanged, "{kind:?}");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_base_that_moves_meanwhile_is_planned_again() {
+    for kind in KINDS {
+        for (path, content) in [("README.md", "other"), (A, "image: x@rev1\r\n# more\r\n")] {
+            let fake = fake(kind);
+            fake.store().intruder = Some((path.to_owned(), content.to_owned()));
+            promote(&fake, ASK).await.unwrap();
+            let store = fake.store();
+            let head = &store.refs[&branch("rev2")];
+            assert_eq!(store.ahead(&store.refs["main"], head).len(), 1, "{kind:?}");
+            assert_eq!(store.commits[head].parents, [store.refs["main"].clone()], "{kind:?} {path}");
+            assert_eq!(store.content(&branch("rev2"), path), content.replace("rev1", "rev2"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_closed_stays_closed_unless_asked() {
+    for kind in KINDS {
+        for gone in [false, true] {
+            let fake = fake(kind);
+            let number = promote(&fake, ASK).await.unwrap().number;
+            fake.store().close(number);
+            if gone {
+                fake.store().refs.remove(&branch("rev2"));
+            }
+            fake.forget();
+            let error = promote(&fake, ASK).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Refused, "{kind:?}");
+            assert!(error.hint.unwrap().contains("--reopen"));
+            assert_eq!(fake.writes(), [] as [String; 0]);
+            let again = promote(&fake, Ask { reopen: true, ..ASK }).await.unwrap();
+            assert_eq!(again.number == number, !gone, "{kind:?} {gone}");
+            is_whole(&fake, "rev2");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_branch_whose_pull_request_was_merged_is_used_again() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let first = promote(&fake, ASK).await.unwrap().number;
+        fake.store().merge(first);
+        // Somebody reverts it, and the set is promoted again.
+        fake.store().push("main", "revert", &[(A, "image: x@rev1\r\n"), (B, "image: x@rev1 # é")]);
+        let second = promote(&fake, ASK).await.unwrap();
+        assert_eq!(second.change, Change::Created, "{kind:?}");
+        assert_ne!(second.number, first);
+        is_whole(&fake, "rev2");
+    }
+}
+
+#[tokio::test]
+async fn a_squashed_and_reverted_one_is_used_again() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let first = promote(&fake, ASK).await.unwrap().number;
+        {
+            let mut store = fake.store();
+            let id = store.push("main", "promote (#1)", &[(A, "image: x@rev2\r\n"), (B, "image: x@rev2 # é")]);
+            let pull = store.pull_mut(first).unwrap();
+            (pull.open, pull.merged) = (false, Some(id));
+            store.push("main", "revert", &[(A, "image: x@rev1\r\n#\r\n"), (B, "image: x@rev1 # é")]);
+        }
+        let second = promote(&fake, ASK).await.unwrap();
+        assert_eq!(second.change, Change::Created, "{kind:?}");
+        let store = fake.store();
+        let head = &store.refs[&branch("rev2")];
+        assert_eq!(store.commits[head].parents, [store.refs["main"].clone()], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn drafts_are_drafts_and_become_what_is_asked_for() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let draft = Ask { state: State::Draft, ..ASK };
+        let is_draft = || {
+            let store = fake.store();
+            let pull = &store.pulls[0];
+            if kind == Kind::Github { pull.draft } else { pull.title.starts_with("WIP: ") }
+        };
+        promote(&fake, draft).await.unwrap();
+        assert!(is_draft());
+        is_whole(&fake, "rev2");
+        assert_eq!(promote(&fake, draft).await.unwrap().change, Change::Unchanged, "{kind:?}");
+        assert_eq!(promote(&fake, ASK).await.unwrap().change, Change::Updated);
+        assert!(!is_draft());
+        assert_eq!(promote(&fake, draft).await.unwrap().change, Change::Updated);
+        assert!(is_draft());
+    }
+}
+
+#[tokio::test]
+async fn labels_are_found_or_made_and_a_refusal_only_warns() {
+    for kind in KINDS {
+        let ask = Ask { labels: true, ..ASK };
+        let forge = fake(kind);
+        forge.store().labels.push((90, "ci".to_owned()));
+        assert_eq!(promote(&forge, ask).await.unwrap().warnings, [] as [String; 0], "{kind:?}");
+        assert_eq!(forge.store().pulls[0].labels, ["ci", "automation"], "{kind:?}");
+        forge.forget();
+        assert_eq!(promote(&forge, ask).await.unwrap().change, Change::Unchanged);
+        assert_eq!(forge.writes(), [] as [String; 0]);
+        // One that a person took off stays off.
+        forge.store().pulls[0].labels.pop();
+        promote(&forge, ask).await.unwrap();
+        assert_eq!(forge.store().pulls[0].labels, ["ci"]);
+
+        let forge = fake(kind);
+        forge.store().may_label = false;
+        let standing = promote(&forge, ask).await.unwrap();
+        assert!(standing.warnings[0].contains("403"), "{:?}", standing.warnings);
+        is_whole(&forge, "rev2");
+    }
+}
+
+#[tokio::test]
+async fn permissions_are_looked_at_before_anything_is_written() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        fake.store().push = Some(false);
+        let error = promote(&fake, ASK).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Denied, "{kind:?}");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+    let fake = fake(Kind::Github);
+    for (scopes, missing) in
+        [("", "repo"), ("read:org", "repo"), ("public_repo, workflow", "repo"), ("repo", "workflows: write")]
+    {
+        fake.store().scopes = Some(scopes);
+        let error = promote(&fake, ASK).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Denied);
+        assert!(error.why.contains(missing), "{error}");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+    fake.store().scopes = Some("repo, workflow");
+    promote(&fake, ASK).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_apps_token_says_nothing_about_pushing() {
+    let fake = fake(Kind::Github);
+    fake.store().push = Some(false);
+    fake.store().installation = true;
+    promote(&fake, ASK).await.unwrap();
+    fake.store().push = None;
+    promote(&fake, Ask { revision: "rev3", ..ASK }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_without_workflows_is_told_what_is_missing() {
+    let fake = fake(Kind::Github);
+    fake.store().workflows = false;
+    let error = promote(&fake, ASK).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Denied);
+    assert!(error.why.contains("`workflows: write` is missing"), "{error}");
+    assert!(error.hint.unwrap().contains("GITHUB_TOKEN can't have"));
+    let store = fake.store();
+    assert!(!store.refs.contains_key(&branch("rev2")) && store.pulls.is_empty(), "nothing anybody sees");
+}
+
+/// Where a run can be interrupted by an error of the server, for good or in passing.
+fn steps(kind: Kind) -> Vec<(&'static str, String)> {
+    let labels = "/labels".to_owned();
+    let mut steps =
+        vec![("GET", "/acme/flows".to_owned()), ("GET", "/branches/main".to_owned()), ("GET", "/pulls".to_owned())];
+    steps.extend(match kind {
+        Kind::Github => vec![
+            ("POST", "/git/blobs".to_owned()),
+            ("POST", "/git/trees".to_owned()),
+            ("POST", "/git/commits".to_owned()),
+            ("POST", "/git/refs".to_owned()),
+        ],
+        _ => vec![("POST", "/contents".to_owned()), ("GET", labels.clone())],
+    });
+    steps.extend([
+        ("POST", "/pulls".to_owned()),
+        ("POST", labels),
+        ("POST", "/1/comments".to_owned()),
+        ("GET", "/comments".to_owned()),
+    ]);
+    steps
+}
+
+#[tokio::test]
+async fn a_sequence_that_breaks_anywhere_converges() {
+    for kind in KINDS {
+        for (method, path) in steps(kind) {
+            for fault in [Fault::Instead(broken()), Fault::After(broken()), Fault::Silence] {
+                for times in [1, 3, 100] {
+                    let fake = fake(kind);
+                    let case = format!("{kind:?} {method} {path} {times}");
+                    // An older one, so that there is one to supersede; it has the number 1 or nearly.
+                    promote(&fake, Ask { revision: "rev0", ..ASK }).await.unwrap();
+                    renumber(&fake);
+                    fake.fault(method, &path, times, fault.clone());
+                    let ask = Ask { labels: true, ..ASK };
+                    let broken_off = promote(&fake, ask).await;
+                    if times == 1 {
+                        assert!(broken_off.is_ok(), "{case}: {broken_off:?}");
+                    }
+                    if let Err(error) = &broken_off {
+                        assert_eq!(error.kind, ErrorKind::Unavailable, "{case}: {error}");
+                    }
+                    fake.forget();
+                    promote(&fake, ask).await.unwrap_or_else(|error| panic!("{case}: {error}"));
+                    is_whole(&fake, "rev2");
+                    let store = fake.store();
+                    assert_eq!(store.pulls.len(), 2, "{case}");
+                    assert_eq!(store.open_pulls().len(), 1, "{case}");
+                    assert_eq!(store.comments[&1].len(), 1, "{case}");
+                    assert_eq!(store.open_pulls()[0].labels.len() % 2, 0, "{case}");
+                }
+            }
+        }
+    }
+}
+
+fn renumber(fake: &Fake) {
+    fake.store().pulls[0].number = 1;
+}
+
+#[tokio::test]
+async fn moving_a_branch_that_breaks_anywhere_converges() {
+    for kind in KINDS {
+        let steps: &[(&str, &str)] = match kind {
+            Kind::Github => &[("PATCH", "/pulls/1"), ("POST", "/graphql")],
+            _ => &[("PATCH", "/pulls/1"), ("DELETE", "/promote-rev2"), ("POST", "/contents")],
+        };
+        for (method, path) in steps {
+            for fault in [Fault::Instead(broken()), Fault::After(broken()), Fault::Silence] {
+                for times in [1, 100] {
+                    let fake = fake(kind);
+                    let case = format!("{kind:?} {method} {path} {times}");
+                    promote(&fake, ASK).await.unwrap();
+                    renumber(&fake);
+                    fake.store().push("main", "other lines", &[(A, "image: x@rev1\r\n"), (B, "image: x@rev1 # é\n")]);
+                    fake.store().push("main", "other lines", &[(B, "image: x@rev1 # é"), ("x", "y")]);
+                    fake.store().push("main", "other lines", &[(A, "image: x@rev1\r\n# c")]);
+                    let method: &'static str = method;
+                    fake.fault(method, path, times, fault.clone());
+                    let _ = promote(&fake, ASK).await;
+                    fake.forget();
+                    let again = promote(&fake, ASK).await.unwrap_or_else(|error| panic!("{case}: {error}"));
+                    assert_eq!(again.number, 1, "{case}");
+                    let store = fake.store();
+                    assert_eq!(store.content(&branch("rev2"), A), "image: x@rev2\r\n# c", "{case}");
+                    assert_eq!(store.commits[&store.refs[&branch("rev2")]].parents, [store.refs["main"].clone()]);
+                    let open = store.open_pulls();
+                    assert!(open.len() == 1 && open[0].body.starts_with("what moves"), "{case}: {}", open[0].body);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_arrives_late_is_waited_for() {
+    for kind in KINDS {
+        for lag in [1, 2, 4] {
+            let fake = fake(kind);
+            fake.store().lag = lag;
+            assert_eq!(promote(&fake, ASK).await.unwrap().change, Change::Created, "{kind:?} {lag}");
+            is_whole(&fake, "rev2");
+            assert_eq!(fake.store().pulls.len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn rate_limits_are_obeyed_within_reason() {
+    for kind in KINDS {
+        for limit in [
+            error(429, "slow down"),
+            error(403, "You have exceeded a secondary rate limit").with("retry-after", "0"),
+            error(403, "You have exceeded a secondary rate limit"),
+            error(403, "API rate limit exceeded").with("x-ratelimit-remaining", "0").with("x-ratelimit-reset", "1"),
+        ] {
+            let fake = fake(kind);
+            fake.fault("GET", "/pulls", 2, Fault::Instead(limit.clone()));
+            fake.fault("POST", "/pulls", 2, Fault::Instead(limit));
+            promote(&fake, ASK).await.unwrap();
+            is_whole(&fake, "rev2");
+        }
+        let fake = fake(kind);
+        fake.fault("GET", "/pulls", 2, Fault::Instead(error(429, "slow down").with("retry-after", "3600")));
+        let error = promote(&fake, ASK).await.unwrap_err();
+        assert!(error.kind == ErrorKind::Unavailable && error.why.contains("3600 s"), "{error}");
+        // A refusal is no limit.
+        fake.forget();
+        fake.fault("GET", "/pulls", 1, Fault::Instead(fakes::error(403, "Resource not accessible")));
+        assert_eq!(promote(&fake, ASK).await.unwrap_err().kind, ErrorKind::Denied);
+    }
+}
+
+#[tokio::test]
+async fn the_token_stays_where_it_belongs() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let elsewhere = Fake::start(kind);
+        let to = format!("{}/repositories/1?{TOKEN}", elsewhere.server.url());
+        for status in [301, 302, 307, 308] {
+            fake.fault(
+                "GET",
+                "/acme/flows",
+                1,
+                Fault::Instead(Reply::json(status, serde_json::Value::Null).with("location", &to)),
+            );
+            let error = promote(&fake, ASK).await.unwrap_err();
+            assert!(error.why.contains("/repositories/1"), "{error}");
+            assert!(!format!("{error} {error:?}").contains(TOKEN));
+        }
+        assert_eq!(elsewhere.asked(), [] as [String; 0], "nothing was followed");
+        // A server that echoes what it was sent does not make us print it.
+        fake.fault("GET", "/acme/flows", 1, Fault::Instead(error(403, &format!("no {TOKEN} \u{1b}[31m"))));
+        let error = promote(&fake, ASK).await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(TOKEN) && !error.why.contains('\u{1b}'), "{error}");
+        fake.fault("GET", "/acme/flows", 1, Fault::Instead(fakes::error(401, "Bad credentials")));
+        assert_eq!(promote(&fake, ASK).await.unwrap_err().kind, ErrorKind::Denied);
+        assert!(fake.asked().iter().all(|line| !line.contains(TOKEN)), "never in a URL");
+    }
+}
+
+#[tokio::test]
+async fn listings_are_read_to_their_end_and_filtered_here() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let first = promote(&fake, ASK).await.unwrap().number;
+        {
+            let mut store = fake.store();
+            let like = store.pulls[0].clone();
+            for at in 0..230 {
+                let mut pull = like.clone();
+                (pull.number, pull.head, pull.open) = (1000 + at, format!("other/{at}"), at % 2 == 0);
+                pull.body = "other".to_owned();
+                store.pulls.push(pull);
+            }
+        }
+        assert_eq!(promote(&fake, ASK).await.unwrap().number, first, "{kind:?}");
+        fake.store().close(first);
+        assert_eq!(promote(&fake, ASK).await.unwrap_err().kind, ErrorKind::Refused, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pull_request_from_our_branch_that_is_not_ours_is_no_place_for_us() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        promote(&fake, ASK).await.unwrap();
+        fake.store().pulls[0].body = "mine now".to_owned();
+        assert_eq!(promote(&fake, ASK).await.unwrap_err().kind, ErrorKind::Conflict, "{kind:?}");
+        // A fork's branch of the same name is not ours.
+        let mut store = fake.store();
+        let marker = "<!-- repin/1 kind=promote revision=rev2 -->".to_owned();
+        (store.pulls[0].body, store.pulls[0].head_repo) = (marker, "fork/flows".to_owned());
+        drop(store);
+        assert_eq!(promote(&fake, ASK).await.unwrap().change, Change::Created, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn contents_that_are_no_text_arrive_as_they_are() {
+    let fake = fake(Kind::Github);
+    let forge = forge(&fake);
+    let contents: [&[u8]; 4] = [b"text", b"\xff\xfe latin", b"nul \0", b"\xef\xbb\xbfbom\r\n"];
+    let ids: Vec<_> = contents.iter().map(|content| fake.store().put_blob(content)).collect();
+    assert_eq!(forge.blobs(&ids).await.unwrap(), contents);
+    fake.store().graphql = false;
+    assert_eq!(forge.blobs(&ids).await.unwrap(), contents);
+}
+
+#[tokio::test]
+async fn contents_at_hand_are_not_asked_for() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let forge = forge(&fake);
+        let mut base = Base::read(&*forge, None).await.unwrap();
+        let blobs = fake.store().blobs.clone();
+        fake.forget();
+        base.fetch(&*forge, &[A.to_owned(), B.to_owned()], &mut |id| blobs.get(id).cloned()).await.unwrap();
+        assert_eq!(fake.asked(), [] as [String; 0]);
+        // What is at hand under a wrong name is not believed.
+        let mut base = Base::read(&*forge, None).await.unwrap();
+        base.fetch(&*forge, &[A.to_owned()], &mut |_| Some(b"lie".to_vec())).await.unwrap();
+        assert_eq!(base.content(A).unwrap(), b"image: x@rev1\r\n");
+    }
+}

@@ -1,0 +1,341 @@
+//! GitHub, as strict as the real one where it matters here.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    Asked, PullRow, Reply, Store, error, not_found, page,
+    store::{CommitRow, Files},
+};
+
+const REPO: &str = "acme/flows";
+
+pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
+    if asked.path == "/graphql" {
+        return graphql(store, asked);
+    }
+    if asked.path == "/installation/repositories" {
+        return if store.installation { Reply::json(200, json!({"total_count": 1})) } else { not_found() };
+    }
+    let Some(path) = asked.path.strip_prefix("/repos/acme/flows") else { return not_found() };
+    let path = path.trim_start_matches('/');
+    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+    match (asked.method.as_str(), first) {
+        ("GET", "") => repository(store),
+        ("GET", "branches") => match store.seen(rest) {
+            Some(id) => Reply::json(
+                200,
+                json!({"name": rest, "commit": {"sha": id, "commit": {"tree": {"sha": store.commits[&id].tree}}}}),
+            ),
+            None => error(404, "Branch not found"),
+        },
+        ("GET", "compare") => compare(store, asked, rest),
+        (_, "git") => git(store, asked, rest),
+        (_, "pulls") => pulls(store, asked, rest),
+        (_, "issues") => issues(store, asked, rest),
+        ("POST", "labels") => make_label(store, asked),
+        _ => not_found(),
+    }
+}
+
+fn repository(store: &Store) -> Reply {
+    let mut body = json!({"full_name": REPO, "default_branch": "main", "node_id": "R_1", "private": true});
+    if let Some(push) = store.push {
+        body["permissions"] = json!({"admin": false, "push": push, "pull": true});
+    }
+    let reply = Reply::json(200, body);
+    if let Some(scopes) = store.scopes { reply.with("x-oauth-scopes", scopes) } else { reply }
+}
+
+fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    let (kind, rest) = path.split_once('/').unwrap_or((path, ""));
+    match (asked.method.as_str(), kind) {
+        ("GET", "trees") => {
+            let id = store.commits.get(rest).map_or(rest, |commit| &commit.tree).to_owned();
+            let Some(files) = store.trees.get(&id) else { return not_found() };
+            assert_eq!(asked.query("recursive"), Some("1"));
+            let mut rows = vec![json!({"path": ".github", "mode": "040000", "type": "tree", "sha": "0".repeat(40)})];
+            rows.extend(files.iter().map(
+                |(path, (mode, blob))| json!({"path": path, "mode": mode, "type": "blob", "sha": blob, "size": 1}),
+            ));
+            Reply::json(200, json!({"sha": id, "truncated": false, "tree": rows}))
+        }
+        ("GET", "blobs") => match store.blobs.get(rest) {
+            // In lines, as GitHub sends it.
+            Some(content) => {
+                let text = STANDARD.encode(content);
+                let lines: Vec<_> = text.as_bytes().chunks(60).map(|line| std::str::from_utf8(line).unwrap()).collect();
+                Reply::json(200, json!({"sha": rest, "encoding": "base64", "content": lines.join("\n") + "\n"}))
+            }
+            None => not_found(),
+        },
+        ("POST", "blobs") => {
+            assert_eq!(asked.text("encoding"), "base64");
+            let id = store.put_blob(&STANDARD.decode(asked.text("content")).unwrap());
+            Reply::json(201, json!({"sha": id}))
+        }
+        ("POST", "trees") => make_tree(store, asked),
+        ("POST", "commits") => {
+            let parents: Vec<String> = serde_json::from_value(asked.body["parents"].clone()).unwrap();
+            let tree = asked.text("tree").to_owned();
+            if !store.trees.contains_key(&tree) || parents.iter().any(|parent| !store.commits.contains_key(parent)) {
+                return error(422, "Tree SHA does not exist");
+            }
+            let message = asked.text("message").to_owned();
+            let id = store.put_commit(CommitRow { tree, parents, message });
+            Reply::json(201, json!({"sha": id}))
+        }
+        ("POST", "refs") => {
+            let name = asked.text("ref").strip_prefix("refs/heads/").unwrap().to_owned();
+            set_ref(store, &name, asked.text("sha"), Setting::Create)
+        }
+        ("PATCH", "refs") => {
+            let name = rest.strip_prefix("heads/").unwrap();
+            let force = asked.body["force"] == true;
+            set_ref(store, name, asked.text("sha"), if force { Setting::Force } else { Setting::Forward })
+        }
+        _ => not_found(),
+    }
+}
+
+fn make_tree(store: &mut Store, asked: &Asked) -> Reply {
+    if let Some((path, content)) = store.intruder.take() {
+        store.push("main", "somebody was faster", &[(&path, &content)]);
+    }
+    let Some(mut files) = store.trees.get(asked.text("base_tree")).cloned() else {
+        return error(422, "base_tree is not valid");
+    };
+    let entries = asked.body["tree"].as_array().unwrap();
+    let paths: Vec<_> = entries.iter().map(|entry| entry["path"].as_str().unwrap()).collect();
+    if store.touches_workflows(&paths) {
+        return error(403, "Resource not accessible by integration")
+            .with("x-accepted-github-permissions", "contents=write; contents=write,workflows=write");
+    }
+    for entry in entries {
+        let text = |name: &str| entry[name].as_str().unwrap().to_owned();
+        assert!(store.blobs.contains_key(&text("sha")));
+        files.insert(text("path"), (text("mode"), text("sha")));
+    }
+    let id = store.put_tree(files);
+    Reply::json(201, json!({"sha": id}))
+}
+
+#[derive(PartialEq)]
+enum Setting {
+    Create,
+    Forward,
+    Force,
+}
+
+fn set_ref(store: &mut Store, name: &str, to: &str, how: Setting) -> Reply {
+    match (store.refs.get(name).cloned(), how) {
+        (Some(_), Setting::Create) => return error(422, "Reference already exists"),
+        (None, Setting::Forward | Setting::Force) => return error(422, "Reference does not exist"),
+        (Some(now), Setting::Forward) if !store.ancestors(to).contains(&now) => {
+            return error(422, "Update is not a fast forward");
+        }
+        _ => {}
+    }
+    store.before_write();
+    store.refs.insert(name.to_owned(), to.to_owned());
+    Reply::json(201, json!({"ref": format!("refs/heads/{name}"), "object": {"sha": to, "type": "commit"}}))
+}
+
+fn compare(store: &mut Store, asked: &Asked, basehead: &str) -> Reply {
+    let (base, head) = basehead.split_once("...").unwrap();
+    let (Some(base), Some(head)) = (store.seen(base), store.seen(head)) else { return not_found() };
+    let origin = store.merge_base(&base, &head);
+    let mut ids = store.ahead(&base, &head);
+    ids.reverse();
+    let size: usize = asked.query("per_page").unwrap().parse().unwrap();
+    let number: usize = asked.query("page").unwrap().parse().unwrap();
+    let row = |id: &String| json!({"sha": id, "commit": {"message": store.commits[id].message}});
+    let rows: Vec<_> = ids.iter().skip((number - 1) * size).take(size).map(row).collect();
+    let files = if number == 1 { changes(store.files_of(&origin), store.files_of(&head)) } else { Vec::new() };
+    Reply::json(
+        200,
+        json!({"status": "x", "ahead_by": ids.len(), "merge_base_commit": {"sha": origin}, "commits": rows, "files": files}),
+    )
+}
+
+fn changes(from: &Files, to: &Files) -> Vec<Value> {
+    let mut rows: Vec<_> = to
+        .iter()
+        .filter(|(path, entry)| from.get(*path) != Some(entry))
+        .map(|(path, (_, blob))| json!({"filename": path, "sha": blob, "status": "modified"}))
+        .collect();
+    let gone = from.iter().filter(|(path, _)| !to.contains_key(*path));
+    rows.extend(gone.map(|(path, (_, blob))| json!({"filename": path, "sha": blob, "status": "removed"})));
+    rows.truncate(300);
+    rows
+}
+
+fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    match (asked.method.as_str(), path.parse::<u64>().ok()) {
+        ("GET", None) => {
+            // `head` is ignored here: what a server filters, a client has to filter again.
+            let open = asked.query("state").unwrap() == "open";
+            let rows = store.pulls.iter().rev().filter(|pull| pull.open == open).map(|pull| row(store, pull)).collect();
+            page(asked, rows, ("per_page", 100, false))
+        }
+        ("POST", None) => open(store, asked),
+        ("GET", Some(number)) => match store.pulls.iter().find(|pull| pull.number == number) {
+            Some(pull) => Reply::json(200, row(store, pull)),
+            None => not_found(),
+        },
+        ("PATCH", Some(number)) => edit(store, asked, number),
+        _ => not_found(),
+    }
+}
+
+fn open(store: &mut Store, asked: &Asked) -> Reply {
+    let invalid = |why: &str| {
+        Reply::json(
+            422,
+            json!({"message": "Validation Failed", "errors": [{"resource": "PullRequest", "message": why}]}),
+        )
+    };
+    let (head, base) = (asked.text("head").to_owned(), asked.text("base").to_owned());
+    let Some(seen) = store.seen(&head) else {
+        return Reply::json(
+            422,
+            json!({"message": "Validation Failed", "errors": [{"resource": "PullRequest", "field": "head", "code": "invalid"}]}),
+        );
+    };
+    let main = store.refs[&base].clone();
+    if store.ahead(&main, &seen).is_empty() {
+        return invalid(&format!("No commits between {base} and {head}"));
+    }
+    if store.pulls.iter().any(|pull| pull.open && pull.head == head && pull.base == base && pull.head_repo == REPO) {
+        return invalid(&format!("A pull request already exists for acme:{head}."));
+    }
+    let number = store.number();
+    store.pulls.push(PullRow {
+        number,
+        title: asked.text("title").to_owned(),
+        body: asked.text("body").to_owned(),
+        open: true,
+        merged: None,
+        draft: asked.body["draft"] == true,
+        head,
+        head_repo: REPO.to_owned(),
+        base,
+        labels: Vec::new(),
+        closed_at: None,
+    });
+    let row = row(store, store.pulls.last().unwrap());
+    Reply::json(201, row)
+}
+
+fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
+    let refs = store.refs.clone();
+    let Some(pull) = store.pull_mut(number) else { return not_found() };
+    if asked.text("state") == "open" && !pull.open {
+        // A pull request whose branch is gone or was moved by force can't be opened again.
+        if pull.merged.is_some() || refs.get(&pull.head) != pull.closed_at.as_ref() {
+            return error(422, "Validation Failed: state cannot be changed");
+        }
+        pull.open = true;
+    }
+    if let Some(title) = asked.body["title"].as_str() {
+        title.clone_into(&mut pull.title);
+    }
+    if let Some(body) = asked.body["body"].as_str() {
+        body.clone_into(&mut pull.body);
+    }
+    if asked.text("state") == "closed" {
+        store.close(number);
+    }
+    let row = row(store, store.pulls.iter().find(|pull| pull.number == number).unwrap());
+    Reply::json(200, row)
+}
+
+fn row(store: &Store, pull: &PullRow) -> Value {
+    let labels: Vec<_> = pull.labels.iter().map(|name| json!({"name": name})).collect();
+    let repo = if pull.head_repo.is_empty() { Value::Null } else { json!({"full_name": pull.head_repo}) };
+    json!({
+        "number": pull.number, "html_url": format!("https://github.example/acme/flows/pull/{}", pull.number),
+        "node_id": format!("PR_{}", pull.number), "title": pull.title, "body": pull.body,
+        "state": if pull.open { "open" } else { "closed" }, "draft": pull.draft,
+        "merged_at": pull.merged.as_ref().map(|_| "2026-01-01T00:00:00Z"), "merge_commit_sha": pull.merged,
+        "head": {"ref": pull.head, "sha": store.refs.get(&pull.head).cloned().unwrap_or("0".repeat(40)), "repo": repo},
+        "base": {"ref": pull.base, "sha": store.refs[&pull.base], "repo": {"full_name": REPO}},
+        "labels": labels,
+    })
+}
+
+fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    let (number, what) = path.split_once('/').unwrap();
+    let number: u64 = number.parse().unwrap();
+    match (asked.method.as_str(), what) {
+        ("GET", "comments") => {
+            let rows = store.comments.get(&number).into_iter().flatten().map(|body| json!({"body": body})).collect();
+            page(asked, rows, ("per_page", 100, false))
+        }
+        ("POST", "comments") => {
+            store.comments.entry(number).or_default().push(asked.text("body").to_owned());
+            Reply::json(201, json!({"id": 1}))
+        }
+        ("POST", "labels") => {
+            if !store.may_label {
+                return error(403, "Resource not accessible by integration");
+            }
+            let labels: Vec<String> = serde_json::from_value(asked.body["labels"].clone()).unwrap();
+            if labels.iter().any(|label| !store.labels.iter().any(|(_, known)| known == label)) {
+                return error(404, "Label does not exist");
+            }
+            store.pull_mut(number).unwrap().labels.extend(labels);
+            Reply::json(200, json!([]))
+        }
+        _ => not_found(),
+    }
+}
+
+fn make_label(store: &mut Store, asked: &Asked) -> Reply {
+    let name = asked.text("name").to_owned();
+    if store.labels.iter().any(|(_, known)| *known == name) {
+        return error(422, "Validation Failed: already_exists");
+    }
+    let id = store.number();
+    store.labels.push((id, name.clone()));
+    Reply::json(201, json!({"id": id, "name": name}))
+}
+
+fn graphql(store: &mut Store, asked: &Asked) -> Reply {
+    if !store.graphql {
+        return not_found();
+    }
+    let (query, input) = (asked.text("query"), &asked.body["variables"]["input"]);
+    let wrong = |kind: &str, message: &str| {
+        Reply::json(200, json!({"data": null, "errors": [{"type": kind, "message": message}]}))
+    };
+    if query.starts_with("query(") {
+        return contents(store, query);
+    }
+    if query.contains("updateRefs") {
+        if !store.update_refs {
+            return wrong("", "Field 'updateRefs' doesn't exist on type 'Mutation'");
+        }
+        let update = &input["refUpdates"][0];
+        let name = update["name"].as_str().unwrap().strip_prefix("refs/heads/").unwrap();
+        if store.refs.get(name).map(String::as_str) != update["beforeOid"].as_str() {
+            return wrong("UNPROCESSABLE", "Reference cannot be updated: it is not at the expected commit");
+        }
+        set_ref(store, name, update["afterOid"].as_str().unwrap(), Setting::Force);
+        return Reply::json(200, json!({"data": {"updateRefs": {}}}));
+    }
+    let number: u64 = input["pullRequestId"].as_str().unwrap().strip_prefix("PR_").unwrap().parse().unwrap();
+    store.pull_mut(number).unwrap().draft = query.contains("convertPullRequestToDraft");
+    Reply::json(200, json!({"data": {}}))
+}
+
+fn contents(store: &Store, query: &str) -> Reply {
+    let mut objects = serde_json::Map::new();
+    for (at, part) in query.split("object(oid:\"").skip(1).enumerate() {
+        let content = &store.blobs[&part[..40]];
+        // What is not UTF-8 is either left out or comes changed.
+        let text = if content.contains(&0) { Value::Null } else { String::from_utf8_lossy(content).into() };
+        objects.insert(format!("b{at}"), json!({"text": text, "isTruncated": false}));
+    }
+    Reply::json(200, json!({"data": {"repository": objects}}))
+}

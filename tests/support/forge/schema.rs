@@ -1,0 +1,103 @@
+//! The published API descriptions, as judges of requests.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use super::Asked;
+
+pub struct Description {
+    prefix: &'static str,
+    operations: Vec<Operation>,
+    mutations: Value,
+}
+
+struct Operation {
+    method: String,
+    path: Vec<String>,
+    query: Vec<String>,
+    body: Option<jsonschema::Validator>,
+}
+
+impl Description {
+    pub fn github() -> Self {
+        let mutations = load("github-graphql.json")["mutations"].clone();
+        Self { mutations, ..Self::read("github.json", "") }
+    }
+
+    pub fn read(file: &str, prefix: &'static str) -> Self {
+        let description = load(file);
+        let operations = description["operations"].as_array().unwrap().iter().map(Operation::of).collect();
+        Self { prefix, operations, mutations: Value::Null }
+    }
+
+    pub fn check(&self, asked: &Asked) -> Result<(), String> {
+        if asked.path == "/graphql" && !self.mutations.is_null() {
+            return self.check_graphql(asked);
+        }
+        let path = asked.path.strip_prefix(self.prefix).ok_or("it is not below the API's base")?;
+        let parts: Vec<_> = path.split('/').skip(1).collect();
+        let fitting = self.operations.iter().filter(|op| op.method == asked.method && op.fits(&parts));
+        // A path that ends in a parameter fits whatever is below it; the one that says most is meant.
+        let operation = fitting.max_by_key(|operation| operation.literal()).ok_or("there is no such operation")?;
+        if let Some((name, _)) = asked.query.iter().find(|(name, _)| !operation.query.contains(name)) {
+            return Err(format!("there is no query parameter `{name}`"));
+        }
+        match (&operation.body, &asked.body) {
+            (None, Value::Null) => Ok(()),
+            (None, _) => Err("it takes no body".to_owned()),
+            (Some(schema), body) => {
+                schema.validate(body).map_err(|error| format!("{error} at {}", error.instance_path()))
+            }
+        }
+    }
+
+    fn check_graphql(&self, asked: &Asked) -> Result<(), String> {
+        let query = asked.text("query");
+        if query.starts_with("query(") {
+            return Ok(());
+        }
+        let known = self.mutations.as_object().unwrap().iter().find(|(name, _)| query.contains(&format!("{{{name}(")));
+        let (name, mutation) = known.ok_or("there is no such mutation")?;
+        let input = mutation["input"].as_str().unwrap();
+        if !query.starts_with(&format!("mutation($input:{input}!)")) {
+            return Err(format!("{name} takes {input}"));
+        }
+        let schema = jsonschema::validator_for(&mutation["schema"]).unwrap();
+        schema.validate(&asked.body["variables"]["input"]).map_err(|error| error.to_string())
+    }
+}
+
+fn load(file: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/openapi").join(file);
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+impl Operation {
+    fn of(value: &Value) -> Self {
+        let text = |name: &str| value[name].as_str().unwrap().to_owned();
+        let query = value["query"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+        Self {
+            method: text("method"),
+            path: text("path").split('/').skip(1).map(str::to_owned).collect(),
+            query: query.collect(),
+            body: Some(&value["body"])
+                .filter(|body| !body.is_null())
+                .map(|body| jsonschema::validator_for(body).unwrap()),
+        }
+    }
+
+    /// How much of the path is spelled out.
+    fn literal(&self) -> (usize, usize) {
+        (self.path.iter().filter(|part| !part.starts_with('{')).count(), self.path.len())
+    }
+
+    /// The last parameter takes the rest, since branches have slashes.
+    fn fits(&self, parts: &[&str]) -> bool {
+        let named = |part: &String| part.starts_with('{');
+        let same = |(part, given): (&String, &&str)| named(part) || part == given;
+        let last = self.path.last().is_some_and(named);
+        let length = if last { parts.len() >= self.path.len() } else { parts.len() == self.path.len() };
+        length && self.path.iter().zip(parts).all(same)
+    }
+}

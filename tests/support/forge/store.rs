@@ -1,0 +1,245 @@
+//! A repository as a forge keeps it: objects by name, branches, pull requests, labels, comments.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use repin::forge::blob_id;
+
+use super::Kind;
+
+pub type Files = BTreeMap<String, (String, String)>;
+
+#[derive(Clone, Debug)]
+pub struct CommitRow {
+    pub tree: String,
+    pub parents: Vec<String>,
+    pub message: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct PullRow {
+    pub number: u64,
+    pub title: String,
+    pub body: String,
+    pub open: bool,
+    pub merged: Option<String>,
+    pub draft: bool,
+    pub head: String,
+    pub head_repo: String,
+    pub base: String,
+    pub labels: Vec<String>,
+    /// The head's commit when it was closed.
+    pub closed_at: Option<String>,
+}
+
+pub struct Store {
+    pub kind: Kind,
+    pub root: String,
+    pub blobs: HashMap<String, Vec<u8>>,
+    pub trees: HashMap<String, Files>,
+    pub commits: HashMap<String, CommitRow>,
+    pub refs: BTreeMap<String, String>,
+    pub pulls: Vec<PullRow>,
+    pub labels: Vec<(u64, String)>,
+    pub comments: HashMap<u64, Vec<String>>,
+    /// What GET of the repository says; `None`: it is left out.
+    pub push: Option<bool>,
+    pub installation: bool,
+    pub scopes: Option<&'static str>,
+    /// Whether workflow files may be written.
+    pub workflows: bool,
+    /// Whether labels may be made or put on.
+    pub may_label: bool,
+    /// Whether the server knows the mutation `updateRefs`.
+    pub update_refs: bool,
+    pub graphql: bool,
+    /// Moved right before the next branch is made or moved: somebody else merged something.
+    pub intruder: Option<(String, String)>,
+    /// How many reads see branches as they were before the last write.
+    pub lag: usize,
+    pub stale: Option<(BTreeMap<String, String>, usize)>,
+    next: u64,
+}
+
+impl Store {
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            root: String::new(),
+            blobs: HashMap::new(),
+            trees: HashMap::new(),
+            commits: HashMap::new(),
+            refs: BTreeMap::new(),
+            pulls: Vec::new(),
+            labels: Vec::new(),
+            comments: HashMap::new(),
+            push: Some(true),
+            installation: false,
+            scopes: None,
+            workflows: true,
+            may_label: true,
+            update_refs: true,
+            graphql: true,
+            intruder: None,
+            lag: 0,
+            stale: None,
+            next: 0,
+        }
+    }
+
+    pub fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub fn put_blob(&mut self, content: &[u8]) -> String {
+        let id = blob_id(content, "");
+        self.blobs.insert(id.clone(), content.to_vec());
+        id
+    }
+
+    pub fn put_tree(&mut self, files: Files) -> String {
+        let id = blob_id(format!("tree {files:?}").as_bytes(), "");
+        self.trees.insert(id.clone(), files);
+        id
+    }
+
+    pub fn put_commit(&mut self, commit: CommitRow) -> String {
+        // Two runs that make the same commit at different times make two.
+        let time = self.number();
+        let id = blob_id(format!("commit {time} {commit:?}").as_bytes(), "");
+        self.commits.insert(id.clone(), commit);
+        id
+    }
+
+    /// Somebody pushes a commit that writes these files; a branch that is not there begins at `main`.
+    pub fn push(&mut self, branch: &str, message: &str, files: &[(&str, &str)]) -> String {
+        let from = self.refs.get(branch).or_else(|| self.refs.get("main")).cloned();
+        let mut tree = from.as_ref().map(|from| self.files_of(from).clone()).unwrap_or_default();
+        for (path, content) in files {
+            let mode = tree.get(*path).map_or("100644", |(mode, _)| mode).to_owned();
+            let blob = self.put_blob(content.as_bytes());
+            tree.insert((*path).to_owned(), (mode, blob));
+        }
+        let tree = self.put_tree(tree);
+        let id = self.put_commit(CommitRow { tree, parents: from.into_iter().collect(), message: message.to_owned() });
+        self.refs.insert(branch.to_owned(), id.clone());
+        id
+    }
+
+    pub fn chmod(&mut self, branch: &str, path: &str, mode: &str) {
+        let head = self.refs[branch].clone();
+        let mut files = self.files_of(&head).clone();
+        files.get_mut(path).unwrap().0 = mode.to_owned();
+        let tree = self.put_tree(files);
+        let id = self.put_commit(CommitRow { tree, parents: vec![head], message: "chmod".to_owned() });
+        self.refs.insert(branch.to_owned(), id);
+    }
+
+    /// A person merges a pull request.
+    pub fn merge(&mut self, number: u64) -> String {
+        let pull = self.pulls.iter().find(|pull| pull.number == number).unwrap().clone();
+        let (base, head) = (self.refs[&pull.base].clone(), self.refs[&pull.head].clone());
+        let origin = self.files_of(&self.merge_base(&base, &head)).clone();
+        let mut files = self.files_of(&base).clone();
+        for (path, entry) in self.files_of(&head).clone() {
+            if origin.get(&path) != Some(&entry) {
+                files.insert(path, entry);
+            }
+        }
+        let tree = self.put_tree(files);
+        let message = format!("{} (#{number})", pull.title);
+        let id = self.put_commit(CommitRow { tree, parents: vec![base, head], message });
+        self.refs.insert(pull.base, id.clone());
+        let pull = self.pull_mut(number).unwrap();
+        (pull.open, pull.merged) = (false, Some(id.clone()));
+        id
+    }
+
+    /// A person closes a pull request.
+    pub fn close(&mut self, number: u64) {
+        let head = self.pulls.iter().find(|pull| pull.number == number).and_then(|pull| self.refs.get(&pull.head));
+        let closed_at = head.cloned();
+        let pull = self.pull_mut(number).unwrap();
+        (pull.open, pull.closed_at) = (false, closed_at);
+    }
+
+    pub fn pull_mut(&mut self, number: u64) -> Option<&mut PullRow> {
+        self.pulls.iter_mut().find(|pull| pull.number == number)
+    }
+
+    pub fn open_pulls(&self) -> Vec<&PullRow> {
+        self.pulls.iter().filter(|pull| pull.open).collect()
+    }
+
+    pub fn files_of(&self, commit: &str) -> &Files {
+        &self.trees[&self.commits[commit].tree]
+    }
+
+    pub fn content(&self, branch: &str, path: &str) -> String {
+        let (_, blob) = &self.files_of(&self.refs[branch])[path];
+        String::from_utf8_lossy(&self.blobs[blob]).into_owned()
+    }
+
+    pub fn ancestors(&self, commit: &str) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let mut next = vec![commit.to_owned()];
+        while let Some(id) = next.pop() {
+            if seen.insert(id.clone()) {
+                next.extend(self.commits[&id].parents.iter().cloned());
+            }
+        }
+        seen
+    }
+
+    /// Commits of `head` that `base` has not, the newest first.
+    pub fn ahead(&self, base: &str, head: &str) -> Vec<String> {
+        let known = self.ancestors(base);
+        let (mut list, mut next) = (Vec::new(), vec![head.to_owned()]);
+        while let Some(id) = next.pop() {
+            if !known.contains(&id) && !list.contains(&id) {
+                next.extend(self.commits[&id].parents.iter().rev().cloned());
+                list.push(id);
+            }
+        }
+        list
+    }
+
+    pub fn merge_base(&self, base: &str, head: &str) -> String {
+        let known = self.ancestors(base);
+        let mut next = std::collections::VecDeque::from([head.to_owned()]);
+        while let Some(id) = next.pop_front() {
+            if known.contains(&id) {
+                return id;
+            }
+            next.extend(self.commits[&id].parents.iter().cloned());
+        }
+        panic!("unrelated histories");
+    }
+
+    /// A branch or a commit, as a read that may lag behind sees it.
+    pub fn seen(&mut self, name: &str) -> Option<String> {
+        if self.commits.contains_key(name) {
+            return Some(name.to_owned());
+        }
+        if let Some((refs, reads)) = &mut self.stale {
+            if *reads > 0 {
+                *reads -= 1;
+                return refs.get(name).cloned();
+            }
+            self.stale = None;
+        }
+        self.refs.get(name).cloned()
+    }
+
+    /// Before a branch is written: others may be faster, and reads may not see it for a while.
+    pub fn before_write(&mut self) {
+        if self.lag > 0 {
+            self.stale = Some((self.refs.clone(), self.lag));
+        }
+    }
+
+    /// Whether a commit changes what only few tokens may.
+    pub fn touches_workflows(&self, paths: &[&str]) -> bool {
+        !self.workflows && paths.iter().any(|path| path.starts_with(".github/workflows/"))
+    }
+}
