@@ -3,11 +3,9 @@
 //! Nothing here knows what a request means. Redirects are never followed. A request that could happen twice is sent
 //! once: if nobody can tell whether it did, the caller is told so and looks.
 
-mod client;
 mod limit;
 
 use std::{
-    cell::OnceCell,
     fmt::Write as _,
     time::{Duration, SystemTime},
 };
@@ -20,8 +18,32 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Error, ErrorKind, Target, Token};
-pub use client::Settings;
 use limit::Wait;
+
+/// How a forge is asked; all of it is handed in.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Sends the requests; it follows no redirect and repeats nothing on its own account.
+    pub client: Client,
+    /// How long one attempt may take in all.
+    pub whole: Duration,
+    /// How often a request is tried, the first time included.
+    pub attempts: u32,
+    /// The pause before the second attempt; it doubles with each further one, and chance shortens it by up to a half.
+    pub backoff: Duration,
+    /// The longest time that a rate limit is waited for.
+    pub longest_wait: Duration,
+    /// The wall clock: a rate limit's end is told as a time of day.
+    pub now: fn() -> SystemTime,
+}
+
+impl Settings {
+    /// The times of the documentation.
+    pub fn new(client: Client, now: fn() -> SystemTime) -> Self {
+        let (whole, longest_wait) = (Duration::from_secs(60), Duration::from_secs(60));
+        Self { client, whole, attempts: 5, backoff: Duration::from_millis(500), longest_wait, now }
+    }
+}
 
 /// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, file contents at 100 MB in base64.
 const ANSWER_MAX: usize = 160 * 1024 * 1024;
@@ -39,7 +61,6 @@ pub(super) struct Http {
     base: Url,
     token: Token,
     headers: HeaderMap,
-    client: OnceCell<Client>,
 }
 
 /// A request.
@@ -135,7 +156,7 @@ impl Http {
         headers.insert(header::AUTHORIZATION, value);
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        Ok(Self { settings, base: target.api.clone(), token, headers, client: OnceCell::new() })
+        Ok(Self { settings, base: target.api.clone(), token, headers })
     }
 
     pub(super) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
@@ -213,8 +234,8 @@ impl Http {
 
     async fn attempt(&self, request: &Request) -> Result<Reply, Failure> {
         let what = self.what(request);
-        let client = self.client(&what).map_err(|error| Failure { error, unsure: false })?;
-        let mut call = client.request(request.method.clone(), self.url(request)).headers(self.headers.clone());
+        let mut call =
+            self.settings.client.request(request.method.clone(), self.url(request)).headers(self.headers.clone());
         call = call.timeout(self.settings.whole);
         if let Some(unless) = request.unless.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
             call = call.header(header::IF_NONE_MATCH, unless);
@@ -233,15 +254,6 @@ impl Http {
             },
         })?;
         Ok(Reply { status, headers, body, what, token: self.token.clone() })
-    }
-
-    fn client(&self, what: &str) -> Result<&Client, Error> {
-        if self.client.get().is_none() {
-            let client = self.settings.client(self.base.scheme() == "https");
-            let client = client.map_err(|why| Error::unavailable(what, why))?;
-            return Ok(self.client.get_or_init(|| client));
-        }
-        self.client.get().ok_or_else(|| Error::unavailable(what, "there is no client"))
     }
 
     fn broken(&self, what: &str, error: &reqwest::Error) -> Failure {
@@ -387,6 +399,3 @@ fn said(body: &[u8]) -> String {
     }
     text
 }
-
-/// What `now` is for: a rate limit's end is told as a time of day.
-pub(super) type Now = fn() -> SystemTime;

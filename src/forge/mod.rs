@@ -28,7 +28,7 @@ pub use model::{
     Ahead, Comment, Commit, Created, Edit, Head, Labelled, Need, NewCommit, NewFile, NewPull, Published, Pull,
     PullState, Pulls, Repo, State, Was,
 };
-pub use target::{Kind, Remote, Target, TargetError};
+pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};
 pub use tree::{Entry, Tree, blob_id};
 

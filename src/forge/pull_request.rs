@@ -9,7 +9,7 @@ mod supersede;
 
 use super::{
     Ahead, Base, Created, Edit, Error, ErrorKind, Forge, Labelled, Marker, Need, NewCommit, NewFile, NewPull,
-    Published, Pull, State, Was, blob_id, trailer,
+    Published, Pull, PullState, State, Was, blob_id, trailer,
 };
 use crate::plan::FileChange;
 use own::Found;
@@ -164,7 +164,9 @@ impl Work<'_> {
         }
         self.permit().await?;
         let found = match found {
-            // Before its branch is moved: some forges don't open one again whose branch moved while it was closed.
+            // Where the branch has to be there first; `publish` opens it.
+            Found::Closed(pull) if self.forge.moving_closes() => Found::Open(pull),
+            // Where none is opened again whose branch moved while it was closed.
             Found::Closed(pull) => match self.reopen(&pull).await? {
                 Step::There(pull) => Found::Open(pull),
                 other => return Ok(other),
@@ -214,7 +216,8 @@ impl Work<'_> {
 
     /// Its text first, then its branch: a run that breaks off in between finds another content and does both again.
     async fn announce(&mut self, pull: &Pull, was: &Was) -> Result<(), Error> {
-        let closes = self.forge.moving_closes() && *was != Was::Absent;
+        let closed = pull.state != PullState::Open;
+        let closes = self.forge.moving_closes() && (closed || *was != Was::Absent);
         let body = if closes { own::while_moving(self.proposal.body) } else { self.proposal.body.to_owned() };
         let edit = Edit { title: Some((self.proposal.title, pull.draft)), body: Some(&body), open: None };
         self.forge.edit_pull(pull.number, &edit).await?;

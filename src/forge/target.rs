@@ -2,7 +2,10 @@
 
 use reqwest::Url;
 
-use crate::config::{Forge as Configured, ForgeKind};
+use crate::{
+    config::{Forge as Configured, ForgeKind},
+    facts::git::Hosted,
+};
 
 /// Kinds of forges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,17 +26,6 @@ pub struct Target {
     /// The owner's name.
     pub owner: String,
     /// The repository's name.
-    pub name: String,
-}
-
-/// A remote's URL, taken apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remote {
-    /// The host, in lower case, without a port.
-    pub host: String,
-    /// The owner's name.
-    pub owner: String,
-    /// The repository's name, without `.git`.
     pub name: String,
 }
 
@@ -64,49 +56,15 @@ const PUBLIC: [(&str, Kind, &str); 4] = [
     ("gitea.com", Kind::Gitea, "https://gitea.com/api/v1"),
 ];
 
-impl Remote {
-    /// Takes `https://`, `http://`, `ssh://`, `git://` and `user@host:path` URLs apart; `None` for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (host, path) = match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "https" | "http" | "ssh" | "git" | "git+ssh") => {
-                (url.host_str()?.to_owned(), url.path().to_owned())
-            }
-            _ if text.contains("://") => return None,
-            _ => {
-                let (host, path) = text.split_once(':')?;
-                // As git has it: a slash before the first colon makes it a path.
-                let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-                if host.is_empty() || host.contains('/') {
-                    return None;
-                }
-                (host.to_owned(), path.to_owned())
-            }
-        };
-        let path = path.trim_matches('/');
-        let path = path.strip_suffix(".git").unwrap_or(path);
-        // A forge in a folder of its host has more parts before these two.
-        let mut parts = path.rsplit('/');
-        let (name, owner) = (parts.next()?, parts.next()?);
-        let plain = |part: &str| {
-            let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            !part.is_empty() && !matches!(part, "." | "..") && part.chars().all(good)
-        };
-        if !plain(name) || !plain(owner) {
-            return None;
-        }
-        Some(Self { host: host.to_ascii_lowercase(), owner: owner.to_owned(), name: name.to_owned() })
-    }
-
-    fn public(&self) -> Option<(Kind, &'static str)> {
-        PUBLIC.iter().find(|(host, ..)| *host == self.host).map(|(_, kind, api)| (*kind, *api))
-    }
+fn public(remote: &Hosted) -> Option<(Kind, &'static str)> {
+    PUBLIC.iter().find(|(host, ..)| *host == remote.host).map(|(_, kind, api)| (*kind, *api))
 }
 
 impl Target {
     /// The repository that a configuration means; `remote`: the URL that the work tree was cloned from.
     pub fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
-        let remote = remote.and_then(Remote::parse);
-        let public = remote.as_ref().and_then(Remote::public);
+        let remote = remote.and_then(Hosted::parse);
+        let public = remote.as_ref().and_then(public);
         let api = forge.url.as_deref().map(parse).transpose()?;
         let by_url = api.as_ref().and_then(kind_of);
         let kind = match forge.kind {
@@ -167,37 +125,6 @@ mod tests {
             auto_merge: false,
             dispatch: Vec::new(),
             sync_targets: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn remotes_in_all_their_spellings() {
-        for text in [
-            "https://github.com/acme/flows.git",
-            "https://x-access-token:secret@GitHub.com/acme/flows",
-            "ssh://git@github.com:22/acme/flows.git/",
-            "git@github.com:acme/flows.git",
-            "github.com:/acme/flows",
-            "https://github.com/sub/acme/flows.git",
-        ] {
-            let remote = Remote::parse(text).unwrap();
-            assert_eq!(
-                (remote.host.as_str(), remote.owner.as_str(), remote.name.as_str()),
-                ("github.com", "acme", "flows"),
-                "{text}"
-            );
-        }
-        for text in [
-            "/srv/git/flows.git",
-            "./a:b/c",
-            "file:///srv/acme/flows",
-            "https://github.com/flows",
-            "git@github.com:a b/c",
-            "",
-            "ext::sh -c x/y",
-            "https://h/../x",
-        ] {
-            assert_eq!(Remote::parse(text), None, "{text}");
         }
     }
 

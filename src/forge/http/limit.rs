@@ -1,10 +1,12 @@
 //! Rate limits, and the pauses between attempts. No requests here.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
 
-use super::{Now, Reply, Settings};
+use super::{Reply, Settings};
+
+type Now = fn() -> SystemTime;
 
 /// How long to wait before the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

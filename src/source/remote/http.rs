@@ -198,7 +198,7 @@ impl Http {
         places.acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    fn client(&self, url: &Url) -> Result<&Client, String> {
+    pub(super) fn client(&self, url: &Url) -> Result<&Client, String> {
         let client = if url.scheme() == "http" {
             self.plain.get_or_init(|| self.recipe.plain())
         } else {

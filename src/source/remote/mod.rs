@@ -88,6 +88,12 @@ impl Registries {
         Ok(Self(Arc::new(Shared { http: Http::new(settings, secrets, recipe), auth: Auth::new(book) })))
     }
 
+    /// A client for `url` that trusts whom registries' clients trust and goes the same way: it follows no redirect and
+    /// repeats nothing on its own account.
+    pub fn client(&self, url: &Url) -> Result<reqwest::Client, String> {
+        self.0.http.client(url).cloned()
+    }
+
     /// A repository at its own registry: plain HTTP on this machine, else TLS.
     pub fn repository(&self, repository: &Repository) -> Result<Remote, String> {
         let host = repository.host();
