@@ -100,6 +100,8 @@ codes! {
     SMOKE_FAILED = "smoke_failed";
     /// A container engine can run the smoke command in the image.
     SMOKE_UNAVAILABLE = "smoke_unavailable";
+    /// Everything that the run needs is configured.
+    UNCONFIGURED = "unconfigured";
     /// The new contents hold each image's new digest exactly as often as the configuration says.
     PLAN_COUNT = "plan_count";
 }

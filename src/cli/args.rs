@@ -120,11 +120,12 @@ Examples:
   repin init --dry-run true    # prints the file instead of writing it";
 
 const PROMOTE: &str = "\
-Without --apply it is a dry run: the table, the diff and the reports are made, and no file of the repository changes.
+Without --apply or --pr it is a dry run: the table, the diff and the reports are made, and no file of the repository changes.
 
 Examples:
   repin promote --revision 4f2a…                  # what would change, and whether it may
   repin promote --revision 4f2a… --apply          # change every pin, or none
+  repin promote --revision 4f2a… --pr ready       # one commit, one branch, one pull request
   repin promote --revision 4f2a… --digest review=sha256:9c1d… --format github --body-file body.md";
 
 const ROLLBACK: &str = "\
@@ -133,7 +134,8 @@ The set has to be in git history as promoted, and every tag has to name the dige
 Examples:
   repin rollback                                  # the sets that one can go back to
   repin rollback --to 4f2a…                       # what would change, and whether it may
-  repin rollback --to 4f2a… --apply               # change every pin, or none";
+  repin rollback --to 4f2a… --apply               # change every pin, or none
+  repin rollback --to 4f2a… --pr draft            # one commit, one branch, one pull request";
 
 #[derive(Debug, Args)]
 pub(super) struct Init {
@@ -178,7 +180,16 @@ pub(super) struct Change {
     /// Write the new pins to the work tree
     #[arg(long)]
     pub(super) apply: bool,
-    /// true forbids every change, false is --apply; an empty BOOL is true
+    /// Open a pull request with the new pins, against the base branch's head
+    #[arg(long, value_name = "STATE", conflicts_with = "apply")]
+    pub(super) pr: Option<PullRequestState>,
+    /// Open it again although a person closed it
+    #[arg(long, requires = "pr")]
+    pub(super) reopen: bool,
+    /// skip: a token that is missing is no error
+    #[arg(long, value_name = "WHAT")]
+    pub(super) if_unconfigured: Option<IfUnconfigured>,
+    /// true forbids every change, false is --apply (with --pr: nothing more); an empty BOOL is true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(super) dry_run: Option<bool>,
     /// Write the diff to F; - is standard output
@@ -187,6 +198,22 @@ pub(super) struct Change {
     /// Write the pull request's body to F; - is standard output
     #[arg(long, value_name = "F")]
     pub(super) body_file: Option<PathBuf>,
+}
+
+/// How a pull request is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PullRequestState {
+    /// As a draft.
+    Draft,
+    /// Ready for review.
+    Ready,
+}
+
+/// What a missing token or secret means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum IfUnconfigured {
+    /// The run is skipped, and says why.
+    Skip,
 }
 
 #[derive(Debug, Args)]

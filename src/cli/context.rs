@@ -8,14 +8,15 @@ use std::{
 use tokio::runtime::Runtime;
 
 use super::{
-    args::{Change, Cli, Global, strict_bool},
+    args::{Change, Cli, Global, PullRequestState, strict_bool},
     environment::Environment,
-    exit::Fault,
+    exit::{Exit, Fault},
     output::{Output, Volume},
     registries::settings,
 };
 use crate::{
     config::{self, Config, FILE_NAME, Mapping, Problem},
+    forge::State,
     source::{Registries, Settings, Sources},
 };
 
@@ -40,6 +41,10 @@ pub(super) enum Intent {
     Show,
     /// The work tree changes.
     Apply,
+    /// A pull request is opened.
+    Open(State),
+    /// What a pull request would be is shown.
+    ShowOpen,
 }
 
 impl Context {
@@ -115,11 +120,25 @@ impl Context {
         }
     }
 
+    /// A client that goes the way that registries' clients go. Which token servers are trusted does not matter to it, so
+    /// it needs no configuration.
+    pub(super) fn client(&self, url: &reqwest::Url) -> Result<reqwest::Client, Fault> {
+        let registries = Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
+        let unavailable = |why| Fault { exit: Exit::Unavailable, problems: vec![Problem::new("unavailable", why)] };
+        registries.client(url).map_err(unavailable)
+    }
+
     /// Whether a command with these options may change anything; `REPIN_DRY_RUN` can only forbid.
     pub(super) fn intent(&self, change: &Change) -> Result<Intent, Fault> {
         let armed = change.apply || change.dry_run == Some(false);
         let forbidden = change.dry_run == Some(true) || self.dry_run_forced()?;
-        Ok(if armed && !forbidden { Intent::Apply } else { Intent::Show })
+        Ok(match change.pr {
+            Some(_) if forbidden => Intent::ShowOpen,
+            Some(PullRequestState::Draft) => Intent::Open(State::Draft),
+            Some(PullRequestState::Ready) => Intent::Open(State::Ready),
+            None if armed && !forbidden => Intent::Apply,
+            None => Intent::Show,
+        })
     }
 
     /// Whether `REPIN_DRY_RUN` forbids every change.

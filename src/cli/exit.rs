@@ -3,6 +3,7 @@
 use crate::{
     config::Problem,
     files::ReadError,
+    forge,
     source::{self, ErrorKind},
 };
 
@@ -92,6 +93,20 @@ impl From<&source::Error> for Fault {
         };
         let mut problem = Problem::new(code, error.to_string());
         problem.hint.clone_from(&error.hint);
+        Self { exit, problems: vec![problem] }
+    }
+}
+
+impl From<forge::Error> for Fault {
+    fn from(error: forge::Error) -> Self {
+        let (exit, code) = match error.kind {
+            forge::ErrorKind::Unavailable => (Exit::Unavailable, "unavailable"),
+            forge::ErrorKind::Denied => (Exit::Denied, "denied"),
+            forge::ErrorKind::Conflict => (Exit::Conflict, "conflict"),
+            forge::ErrorKind::Refused => (Exit::Failed, "conflict"),
+        };
+        let mut problem = Problem::new(code, error.to_string());
+        problem.hint = error.hint;
         Self { exit, problems: vec![problem] }
     }
 }

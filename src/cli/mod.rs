@@ -9,6 +9,7 @@ mod context;
 mod display;
 mod environment;
 mod exit;
+mod forge;
 mod github;
 mod output;
 mod progress;

@@ -13,7 +13,7 @@ use minijinja::{
 use serde::Serialize;
 
 use super::{json::PlanDocument, markdown};
-use crate::{checks::Status, facts::history::Entry};
+use crate::{checks::Status, facts::history::Entry, forge::Marker};
 
 /// The most characters of a body; forges refuse longer ones (GitHub: 65,536).
 pub const MAX: usize = 60_000;
@@ -112,12 +112,7 @@ pub fn refusal(document: &PlanDocument) -> String {
 
 /// The hidden line by which a later run finds its own pull request.
 pub fn marker(document: &PlanDocument) -> String {
-    // A revision may hold what would end a comment, so everything but plain characters is written as a number.
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || "._".contains(c) { c.to_string() } else { format!("%{:x}", c as u32) }
-    };
-    let revision: String = document.revision.chars().map(plain).collect();
-    format!("<!-- repin/1 kind={} revision={revision} -->", document.kind)
+    Marker { kind: document.kind.to_owned(), revision: document.revision.clone() }.to_string()
 }
 
 fn assemble(text: &str, notices: &[&str], marker: &str) -> String {

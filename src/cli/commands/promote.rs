@@ -7,17 +7,16 @@ use std::collections::BTreeMap;
 
 use super::{
     past::History,
-    set::{self, Run, Stop},
+    set::{self, Place, Reports, Run, Stop},
 };
 use crate::{
     checks::{Counted, Expected, Overruled, Target},
     cli::{
         args,
-        context::{Context, Intent, usage},
+        context::{Context, usage},
         exit::{Exit, Fault},
     },
     config::{Config, Image},
-    files::WorkTree,
     image::{Digest, Revision, Tag},
     pins,
     plan::Plan,
@@ -29,25 +28,31 @@ struct Request {
     tag: Tag,
     digests: BTreeMap<String, Digest>,
     overruled: Overruled,
-    intent: Intent,
 }
 
 pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit, Fault> {
     let intent = cx.intent(&args.change)?;
     let config = cx.load()?;
-    let request = Request::new(args, &config, intent)?;
-    set::refuse_unbuilt(&config)?;
-    let reports = set::Reports::new(&args.change, &config, cx)?;
-    let mut run = Run::new("promote", &config, &config.promote, &request.revision);
-    let outcome = steps(&request, &reports, &mut run, cx);
-    Ok(run.finish(outcome, &reports, cx))
+    // A mistake in an argument costs no request.
+    Request::new(args, &config)?;
+    set::at_place(config, (intent, &args.change), cx, |place, last, cx| attempt(args, place, (last, cx)))
 }
 
-fn steps(request: &Request, reports: &set::Reports, run: &mut Run<'_>, cx: &Context) -> Result<(), Stop> {
+fn attempt(args: &args::Promote, place: &Place, (last, cx): (bool, &mut Context)) -> Result<Option<Exit>, Fault> {
+    let config = &place.config;
+    let request = Request::new(args, config)?;
+    set::refuse_unbuilt(config)?;
+    let reports = Reports::new(&args.change, place, cx)?;
+    let mut run = Run::new("promote", config, &config.promote, &request.revision);
+    let outcome = steps(&request, &reports, &mut run, (place, cx));
+    Ok(run.finish(outcome, &reports, (last, cx)))
+}
+
+fn steps(request: &Request, reports: &Reports, run: &mut Run<'_>, (place, cx): (&Place, &Context)) -> Result<(), Stop> {
     let config = run.config;
-    let mut session = set::begin(config, request.intent, &cx.output)?;
-    let files = WorkTree::new(&config.root);
-    let found = pins::find(&files, config).map_err(Fault::from)?;
+    place.configured()?;
+    let mut session = set::begin(config, place.intent, &cx.output)?;
+    let found = pins::find(place.files(), config).map_err(Fault::from)?;
     run.counted(&found);
     let chain = Counted::new(config, &request.revision, &found)?;
 
@@ -63,11 +68,10 @@ fn steps(request: &Request, reports: &set::Reports, run: &mut Run<'_>, cx: &Cont
     run.resolved(&resolutions);
     let approved = chain.resolved(&resolutions, |digests| history.held_set(digests))?.approved();
 
-    let plan = Plan::new(&approved, config, &files, &found)?;
+    let plan = Plan::new(&approved, config, place.files(), &found)?;
     run.planned(&approved, plan, reports)?;
     reports.write(run)?;
-    run.apply(session.as_mut())?;
-    Ok(())
+    run.carry_out(place, session.as_mut(), cx)
 }
 
 /// What each image's tag is asked for, in the order of the configuration.
@@ -80,7 +84,7 @@ fn targets(request: &Request, config: &Config, found: &pins::Found) -> Vec<Targe
 }
 
 impl Request {
-    fn new(args: &args::Promote, config: &Config, intent: Intent) -> Result<Self, Fault> {
+    fn new(args: &args::Promote, config: &Config) -> Result<Self, Fault> {
         let (revision, tag) = set::revision(config, &args.revision)?;
         let mut digests = BTreeMap::new();
         for text in &args.digest {
@@ -97,6 +101,6 @@ impl Request {
             }
         }
         let overruled = Overruled { older: args.allow_older, rolled_back: args.force_after_rollback };
-        Ok(Self { revision, tag, digests, overruled, intent })
+        Ok(Self { revision, tag, digests, overruled })
     }
 }

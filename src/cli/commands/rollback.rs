@@ -8,19 +8,18 @@ use std::io::BufRead;
 use super::{
     history::{Shown, table},
     past::History,
-    set::{self, Run, Stop},
+    set::{self, Place, Reports, Run, Stop},
 };
 use crate::{
     checks::{Counted, Expected, Target},
     cli::{
         args,
-        context::{Context, Intent},
+        context::Context,
         exit::{Exit, Fault},
         output::Format,
     },
     config::{Config, Image, Problem},
     facts::history::{Entry, Promoted},
-    files::WorkTree,
     image::{Revision, Tag},
     pins,
     plan::Plan,
@@ -30,7 +29,6 @@ use crate::{
 struct Request {
     revision: Revision,
     tag: Tag,
-    intent: Intent,
 }
 
 pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Fault> {
@@ -40,20 +38,30 @@ pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exi
         Some(to) => to.clone(),
         None => choose(&config, cx)?,
     };
-    let (revision, tag) = set::revision(&config, &to)?;
-    let request = Request { revision, tag, intent };
-    set::refuse_unbuilt(&config)?;
-    let reports = set::Reports::new(&args.change, &config, cx)?;
-    let mut run = Run::new("rollback", &config, &config.rollback, &request.revision);
-    let outcome = steps(&request, &reports, &mut run, cx);
-    Ok(run.finish(outcome, &reports, cx))
+    set::revision(&config, &to)?;
+    set::at_place(config, (intent, &args.change), cx, |place, last, cx| attempt((args, &to), place, (last, cx)))
 }
 
-fn steps(request: &Request, reports: &set::Reports, run: &mut Run<'_>, cx: &Context) -> Result<(), Stop> {
+fn attempt(
+    (args, to): (&args::Rollback, &str),
+    place: &Place,
+    (last, cx): (bool, &mut Context),
+) -> Result<Option<Exit>, Fault> {
+    let config = &place.config;
+    let (revision, tag) = set::revision(config, to)?;
+    let request = Request { revision, tag };
+    set::refuse_unbuilt(config)?;
+    let reports = Reports::new(&args.change, place, cx)?;
+    let mut run = Run::new("rollback", config, &config.rollback, &request.revision);
+    let outcome = steps(&request, &reports, &mut run, (place, cx));
+    Ok(run.finish(outcome, &reports, (last, cx)))
+}
+
+fn steps(request: &Request, reports: &Reports, run: &mut Run<'_>, (place, cx): (&Place, &Context)) -> Result<(), Stop> {
     let config = run.config;
-    let mut session = set::begin(config, request.intent, &cx.output)?;
-    let files = WorkTree::new(&config.root);
-    let found = pins::find(&files, config).map_err(Fault::from)?;
+    place.configured()?;
+    let mut session = set::begin(config, place.intent, &cx.output)?;
+    let found = pins::find(place.files(), config).map_err(Fault::from)?;
     run.counted(&found);
     let chain = Counted::new(config, &request.revision, &found)?;
 
@@ -73,11 +81,10 @@ fn steps(request: &Request, reports: &set::Reports, run: &mut Run<'_>, cx: &Cont
     let digests = crate::checks::pinned_digests(config, &approved);
     run.undoes(history.since(&digests).unwrap_or_default());
     run.labelled_before(set::labels_now(config, &found, cx)?);
-    let plan = Plan::new(&approved, config, &files, &found)?;
+    let plan = Plan::new(&approved, config, place.files(), &found)?;
     run.planned(&approved, plan, reports)?;
     reports.write(run)?;
-    run.apply(session.as_mut())?;
-    Ok(())
+    run.carry_out(place, session.as_mut(), cx)
 }
 
 /// What each image's tag is asked for: the digest that was pinned then.

@@ -1,5 +1,7 @@
 //! What `promote` and `rollback` share: the run as it goes, and how it is reported.
 
+mod open;
+mod place;
 mod show;
 
 use std::{
@@ -9,11 +11,12 @@ use std::{
 
 use futures_util::future;
 
+pub(super) use place::{Place, at_place};
 pub(super) use show::print_checks;
 
 use crate::{
     apply::{self, Session, State},
-    checks::{self, Approved, Check, Resolution, Stopped, Target},
+    checks::{self, Approved, Check, Code, Resolution, Status, Stopped, Target},
     cli::{
         args::Change,
         context::{Context, Intent, usage},
@@ -27,7 +30,6 @@ use crate::{
         labels,
         resolve::{self, ImageFacts},
     },
-    files::WorkTree,
     image::{Digest, Revision, Tag},
     pins::Found,
     plan::{Plan, PlanError},
@@ -45,6 +47,10 @@ pub(super) enum Stop {
     Chain(Stopped),
     /// The planner's count.
     Count(Vec<Check>),
+    /// A token is missing, and that was said to be fine.
+    Unconfigured(String),
+    /// The base branch was moved meanwhile.
+    BaseMoved,
     /// Anything else.
     Fault(Fault),
 }
@@ -126,9 +132,14 @@ pub(super) fn refuse_unbuilt(config: &Config) -> Result<(), Fault> {
 
 /// Takes the lock if something is to be changed, and recovers from an interrupted run before anything is looked at.
 pub(super) fn begin(config: &Config, intent: Intent, output: &Output) -> Result<Option<Session>, Fault> {
-    if intent == Intent::Show {
-        super::recover::mention(config, output);
-        return Ok(None);
+    match intent {
+        Intent::Show => {
+            super::recover::mention(config, output);
+            return Ok(None);
+        }
+        // The work tree is neither read nor changed.
+        Intent::Open(_) | Intent::ShowOpen => return Ok(None),
+        Intent::Apply => {}
     }
     let mut session = Session::begin(&config.root)?;
     let recovery = session.recover()?;
@@ -186,7 +197,8 @@ async fn resolution(source: &Source, target: Target) -> Resolution {
 
 impl Reports {
     /// Reads the template and checks where reports go, before anything is asked for.
-    pub(super) fn new(change: &Change, config: &Config, cx: &Context) -> Result<Self, Fault> {
+    pub(super) fn new(change: &Change, place: &Place, cx: &Context) -> Result<Self, Fault> {
+        let config = &place.config;
         let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
         if cx.output.format == Format::Json && (dash(&change.diff_file) || dash(&change.body_file)) {
             return Err(usage("standard output can't hold a report beside --format json: name a file instead of `-`"));
@@ -195,7 +207,7 @@ impl Reports {
             None => None,
             Some(path) => {
                 let wrong = |why: String| Fault::input(Problem::new("template", format!("can't read {path}: {why}")));
-                let bytes = WorkTree::new(&config.root).read(path).map_err(|error| wrong(error.error.to_string()))?;
+                let bytes = place.files().read(path).map_err(|error| wrong(error.error.to_string()))?;
                 Some((path.to_string(), String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?))
             }
         };
@@ -307,8 +319,16 @@ impl<'c> Run<'c> {
         Ok(applied?)
     }
 
-    /// Reports the run and says how it ends.
-    pub(super) fn finish(mut self, outcome: Result<(), Stop>, reports: &Reports, cx: &mut Context) -> Exit {
+    /// Reports the run and says how it ends; `None`: it has to begin again, since what it was planned against moved.
+    pub(super) fn finish(
+        mut self,
+        outcome: Result<(), Stop>,
+        reports: &Reports,
+        (last, cx): (bool, &mut Context),
+    ) -> Option<Exit> {
+        if !last && matches!(outcome, Err(Stop::BaseMoved)) {
+            return None;
+        }
         let (exit, faults) = self.take_in(outcome);
         match cx.output.format {
             Format::Json => cx.output.json(&self.document),
@@ -322,7 +342,7 @@ impl<'c> Run<'c> {
             cx.output.note(&self.closing(exit));
         }
         let written = if cx.output.format == Format::Github { self.write_step_files(reports, cx) } else { Ok(()) };
-        written.map_or_else(|fault| exit.worse(cx.output.fault(&fault)), |()| exit)
+        Some(written.map_or_else(|fault| exit.worse(cx.output.fault(&fault)), |()| exit))
     }
 
     /// What stopped the run becomes part of its document.
@@ -335,6 +355,10 @@ impl<'c> Run<'c> {
                 faults.extend(stopped.outages.iter().map(Fault::from));
             }
             Err(Stop::Count(checks)) => self.document.checks.extend(checks),
+            Err(Stop::Unconfigured(why)) => {
+                self.document.checks.push(Check::new(Code::UNCONFIGURED, Status::Skip, why));
+            }
+            Err(Stop::BaseMoved) => faults.push(place::kept_moving()),
             Err(Stop::Fault(fault)) => faults.push(fault),
         }
         let failed = if checks::any_failed(&self.document.checks) { Exit::Failed } else { Exit::Done };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Reports, Run};
 use crate::{
-    checks::{Check, Status},
+    checks::{Check, Code, Status},
     cli::{
         context::Context,
         display,
@@ -101,6 +101,13 @@ impl Run<'_> {
         let document = &self.document;
         let pins: usize = document.files.iter().map(|file| file.pins).sum();
         let count = format!("{} in {}", number(pins, "pin"), number(document.files.len(), "file"));
+        if let Some(pull) = &document.pull_request {
+            return format!("\npull request #{} {}: {}", pull.number, pull.state, plain(&pull.url));
+        }
+        let skipped = document.checks.iter().find(|check| check.code == Code::UNCONFIGURED);
+        if let (Exit::Done, Some(skip)) = (exit, skipped) {
+            return format!("skipped: {}", plain(&skip.detail));
+        }
         match exit {
             _ if document.applied => format!(
                 "\napplied: {count}; commit them with the message\n\n    {}\n\n    Repin-Set: {}",

@@ -1,0 +1,84 @@
+//! Carrying a plan out: in the work tree, or as a pull request.
+
+use super::{Place, Run, Stop, place::At};
+use crate::{
+    apply::Session,
+    cli::{
+        context::{Context, Intent},
+        exit::Fault,
+    },
+    facts::git::Git,
+    forge::{
+        Marker, State,
+        pull_request::{self, Outcome, Proposal},
+    },
+    plan::Plan,
+    report::json::PullRequest,
+};
+
+impl Run<'_> {
+    /// Does with the plan what was asked for.
+    pub(in super::super) fn carry_out(
+        &mut self,
+        place: &Place,
+        session: Option<&mut Session>,
+        cx: &Context,
+    ) -> Result<(), Stop> {
+        match place.intent {
+            Intent::Open(state) => self.open(place, state, cx),
+            Intent::Apply => Ok(self.apply(session)?),
+            Intent::Show | Intent::ShowOpen => Ok(()),
+        }
+    }
+
+    fn open(&mut self, place: &Place, state: State, cx: &Context) -> Result<(), Stop> {
+        let changes = self.plan.as_ref().map_or(&[][..], Plan::changes);
+        let At::Forge(site) = &place.at else { return Ok(()) };
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let document = &self.document;
+        let marker = Marker { kind: document.kind.to_owned(), revision: document.revision.clone() };
+        let older = |revision: &str| self.older_branch(revision);
+        let supersede = document.kind == "promote" && self.config.promote.supersede;
+        let labels = self.config.forge.as_ref().map_or(&[][..], |forge| &forge.labels);
+        let proposal = Proposal {
+            branch: &document.branch,
+            title: &document.title,
+            body: document.body.as_deref().unwrap_or_default(),
+            marker: &marker,
+            prefix: &site.prefix,
+            changes,
+            labels,
+            state,
+            reopen: place.reopen,
+            supersede: supersede.then_some(&older),
+        };
+        let work = pull_request::open(&*site.forge, &site.base, &proposal);
+        let outcome = super::wait(work, "opening the pull request", cx)?.map_err(Fault::from)?;
+        let Outcome::Stands(standing) = outcome else { return Err(Stop::BaseMoved) };
+        for warning in &standing.warnings {
+            cx.output.error_text(&format!("warning: {warning}\n"));
+        }
+        for number in &standing.superseded {
+            cx.output.note(&format!("note: pull request #{number} was closed: this one supersedes it"));
+        }
+        let (number, url, state) = (standing.number, standing.url, standing.change.as_str());
+        self.document.pull_request = Some(PullRequest { number, url, state });
+        Ok(())
+    }
+
+    /// The branch of an older revision's pull request; a revision that git knows to be newer is no older one.
+    fn older_branch(&self, revision: &str) -> Option<String> {
+        let theirs = self.config.revision.pattern.revision(revision).ok()?;
+        if let Ok(git) = Git::open(&self.config.root) {
+            let commit = |name: &str| git.commit_named(name).ok().flatten();
+            if let (Some(ours), Some(theirs)) = (commit(&self.document.revision), commit(revision))
+                && git.is_ancestor(&ours, &theirs).unwrap_or_default()
+            {
+                return None;
+            }
+        }
+        Some(self.config.promote.branch.render(&theirs, &self.config.name))
+    }
+}

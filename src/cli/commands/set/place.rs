@@ -1,0 +1,150 @@
+//! Where a run takes its configuration and files from, and where its plan goes: the work tree, or a forge.
+
+use std::path::Path;
+
+use crate::{
+    cli::{
+        args::{Change, IfUnconfigured},
+        context::{Context, Intent},
+        exit::{Exit, Fault},
+        forge::{connect, no_token},
+    },
+    config::{self, Config, Problem, RelPath, SourceText},
+    facts::git::{Git, ObjectId, Objects},
+    files::{Files, Snapshot, WorkTree},
+    forge::{Base, Forge},
+};
+
+use super::Stop;
+
+/// How often a pull request is planned when the base branch keeps moving.
+const ATTEMPTS: usize = 3;
+
+/// The largest content that is taken from a local clone, in bytes.
+const LOCAL_MAX: u64 = 64 * 1024 * 1024;
+
+/// A place.
+pub(in super::super) struct Place {
+    /// What it says is to be done there.
+    pub(in super::super) config: Config,
+    pub(in super::super) intent: Intent,
+    pub(super) reopen: bool,
+    pub(super) at: At,
+}
+
+pub(super) enum At {
+    Tree(WorkTree),
+    Forge(Site),
+    /// There is no token, and that is fine.
+    Unconfigured(String, WorkTree),
+}
+
+/// The base branch's head on a forge.
+pub(super) struct Site {
+    pub(super) forge: Box<dyn Forge>,
+    pub(super) base: Base,
+    pub(super) files: Snapshot,
+    /// The root's path in the repository: empty, or with a `/` at its end.
+    pub(super) prefix: String,
+}
+
+impl Place {
+    pub(in super::super) fn files(&self) -> &dyn Files {
+        match &self.at {
+            At::Tree(files) | At::Unconfigured(_, files) => files,
+            At::Forge(site) => &site.files,
+        }
+    }
+
+    /// Ends a run that has no token and may do without.
+    pub(in super::super) fn configured(&self) -> Result<(), Stop> {
+        match &self.at {
+            At::Unconfigured(why, _) => Err(Stop::Unconfigured(why.clone())),
+            At::Tree(_) | At::Forge(_) => Ok(()),
+        }
+    }
+}
+
+/// Runs `attempt` at the place that `change` asks for; again if the base branch was moved meanwhile. It is told whether
+/// it is the last time.
+pub(in super::super) fn at_place(
+    config: Config,
+    (intent, change): (Intent, &Change),
+    cx: &mut Context,
+    mut attempt: impl FnMut(&Place, bool, &mut Context) -> Result<Option<Exit>, Fault>,
+) -> Result<Exit, Fault> {
+    let place = |config, at| Place { config, intent, reopen: change.reopen, at };
+    let tree = WorkTree::new(&config.root);
+    if matches!(intent, Intent::Show | Intent::Apply) {
+        return attempt(&place(config, At::Tree(tree)), true, cx)?.ok_or_else(kept_moving);
+    }
+    let git = Git::open(&config.root).ok();
+    for made in 1..=ATTEMPTS {
+        let forge = match connect(&config, git.as_ref(), cx)? {
+            Ok(forge) => forge,
+            Err(why) if change.if_unconfigured == Some(IfUnconfigured::Skip) => {
+                return attempt(&place(config, At::Unconfigured(why, tree)), true, cx)?.ok_or_else(kept_moving);
+            }
+            Err(why) => return Err(no_token(&why)),
+        };
+        let (there, site) = super::wait(read(&config, git.as_ref(), forge), "reading the base branch", cx)??;
+        if let Some(exit) = attempt(&place(there, At::Forge(site)), made == ATTEMPTS, cx)? {
+            return Ok(exit);
+        }
+        cx.output.note("note: the base branch was moved meanwhile; planning again");
+    }
+    Err(kept_moving())
+}
+
+pub(super) fn kept_moving() -> Fault {
+    let message = format!("the base branch was moved while a pull request was planned against it, {ATTEMPTS} times");
+    Fault { exit: Exit::Unavailable, problems: vec![Problem::new("unavailable", message).hint("run it again")] }
+}
+
+/// The configuration and files of the base branch's head.
+async fn read(local: &Config, git: Option<&Git>, forge: Box<dyn Forge>) -> Result<(Config, Site), Fault> {
+    let prefix = git.map_or_else(String::new, |git| String::from_utf8_lossy(git.prefix()).into_owned());
+    let name = Path::new(&local.source.name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let path = format!("{prefix}{name}");
+    let branch = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
+    let mut base = Base::read(&*forge, branch).await?;
+    let mut objects = git.and_then(|git| git.objects(|_| Ok(None)).ok());
+    let mut at_hand = |id: &str| content(&mut objects, id);
+
+    // What the local configuration needs is likely what the base's needs: then one round of requests gets it all.
+    let mut paths = base.paths(&prefix, &local.files, &named(local));
+    paths.push(path.clone());
+    base.fetch(&*forge, &paths, &mut at_hand).await?;
+    let config = parse(local, &base, &path)?;
+    let paths = base.paths(&prefix, &config.files, &named(&config));
+    base.fetch(&*forge, &paths, &mut at_hand).await?;
+    let files = base.snapshot(&prefix);
+    Ok((config, Site { forge, base, files, prefix }))
+}
+
+/// Files that the configuration names one by one.
+fn named(config: &Config) -> Vec<RelPath> {
+    let contracts = config.images.iter().filter_map(|image| image.contract.clone());
+    contracts.chain(config.report.template.clone()).collect()
+}
+
+fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Fault> {
+    let shown = format!("{} ({path})", base.branch);
+    let fail = |why: &str| {
+        let problem = Problem::new("config", format!("the base branch's head has no configuration: {shown} {why}"));
+        Fault::input(problem.hint("merge repin.yaml into the base branch first"))
+    };
+    let content = base.content(path).ok_or_else(|| fail("is not there"))?;
+    let text = std::str::from_utf8(content).map_err(|_| fail("is not UTF-8"))?;
+    let source = SourceText { name: shown, text: text.into() };
+    Ok(config::parse(&source, &local.root)?)
+}
+
+/// A content from the local clone's objects; from a clone that lacks one nothing more is taken.
+fn content(objects: &mut Option<Objects<()>>, id: &str) -> Option<Vec<u8>> {
+    let found = objects.as_mut()?.blob(ObjectId::parse(id.as_bytes())?, LOCAL_MAX).ok().flatten();
+    if found.is_none() {
+        *objects = None;
+    }
+    found
+}

@@ -1,0 +1,244 @@
+//! `--pr` as a whole: from the base branch's head on a forge to the pull request.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/forge/mod.rs"]
+mod fakes;
+mod support;
+
+use std::{fs, process::Command};
+
+use fakes::{Fake, Kind, TOKEN};
+use support::world::{REV_A, REV_B, REV_C, Ran, World, details, world};
+
+const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
+const FILES: [&str; 4] =
+    ["repin.yaml", ".github/workflows/a.yml", ".github/workflows/b.yml", ".github/workflows/none.yml"];
+
+/// A world whose base branch is on a forge, with what the work tree holds now.
+fn hosted(kind: Kind, folder: &str) -> (World, Fake) {
+    let (world, fake) = (world(), Fake::start(kind));
+    let forge = if kind == Kind::Github { "github" } else { "gitea" };
+    let block = format!("forge: {{ kind: {forge}, url: '{}', repository: acme/flows, labels: [ci] }}\n", fake.api());
+    world.write("repin.yaml", world.read("repin.yaml") + &block);
+    push(&world, &fake, folder);
+    (world, fake)
+}
+
+fn push(world: &World, fake: &Fake, folder: &str) {
+    let files: Vec<_> = FILES.iter().map(|path| (format!("{folder}{path}"), world.read(path))).collect();
+    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    fake.store().push("main", "as it is", &files);
+}
+
+fn run(world: &World, args: &[&str]) -> Ran {
+    let ran = world.run_with(args, &[("REPIN_FORGE_TOKEN", TOKEN)]);
+    assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN), "{}{}", ran.stdout, ran.stderr);
+    ran
+}
+
+fn promote(revision: &'static str) -> [&'static str; 7] {
+    ["promote", "--revision", revision, "--pr", "ready", "--format", "json"]
+}
+
+#[test]
+fn one_command_opens_it_again_leaves_it_and_a_newer_one_supersedes_it() {
+    for kind in KINDS {
+        let (mut world, fake) = hosted(kind, "");
+        let before = world.snapshot();
+        let document = run(&world, &promote(REV_B)).exits(0).json();
+        assert_eq!(document["pull_request"]["state"], "created", "{document}");
+        assert_eq!((&document["applied"], &document["changed"]), (&false.into(), &true.into()));
+        let branch = document["branch"].as_str().unwrap().to_owned();
+        {
+            let store = fake.store();
+            let text = store.content(&branch, ".github/workflows/a.yml");
+            assert!(
+                text.contains(world.digest("review", REV_B)) && !text.contains(world.digest("review", REV_A)),
+                "{text}"
+            );
+            let pull = store.open_pulls()[0];
+            assert_eq!(pull.body.as_str(), document["body"], "the body is what was reported");
+            assert_eq!(pull.labels, ["ci"]);
+            let message = &store.commits[&store.refs[&branch]].message;
+            assert_eq!(*message, format!("{}\n\nRepin-Set: {REV_B}\n", document["title"].as_str().unwrap()));
+        }
+        assert_eq!(before, world.snapshot(), "the work tree stays as it is");
+        fake.forget();
+        let again = run(&world, &promote(REV_B)).exits(0).json();
+        assert_eq!(again["pull_request"]["state"], "unchanged");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        world.build(REV_C);
+        let newer = run(&world, &promote(REV_C)).exits(0).json();
+        assert_eq!(newer["pull_request"]["state"], "created");
+        let open: Vec<_> = fake.store().open_pulls().iter().map(|pull| pull.number).collect();
+        assert_eq!(newer["pull_request"]["number"], open[0]);
+        assert_eq!(open.len(), 1);
+    }
+}
+
+#[test]
+fn the_base_branchs_head_counts_and_not_the_work_tree() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        // Here another count and other files, there what is right.
+        world.replace("repin.yaml", "review, pins: 3", "review, pins: 9");
+        world.replace("repin.yaml", "name: test images", "name: local");
+        fs::remove_file(world.path(".github/workflows/b.yml")).unwrap();
+        let document = run(&world, &promote(REV_B)).exits(0).json();
+        assert_eq!(document["title"], format!("promote: test images @{REV_B}"));
+        assert_eq!(document["files"].as_array().unwrap().len(), 2);
+        // And the other way round.
+        let (world, _fake) = {
+            drop(fake);
+            let (world, fake) = hosted(kind, "");
+            fake.store().push(
+                "main",
+                "more",
+                &[(".github/workflows/c.yml", &format!("ghcr.io/acme/fix@{}", world.digest("fix", REV_A)))],
+            );
+            (world, fake)
+        };
+        let document = run(&world, &promote(REV_B)).exits(1).json();
+        assert!(details(&document, "pin_count", "fail")[0].contains("c.yml"), "{document}");
+        assert!(document["pull_request"].is_null());
+        run(&world, &["promote", "--revision", REV_B]).exits(0);
+    }
+}
+
+#[test]
+fn a_second_run_from_a_clone_needs_six_requests() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        for args in [
+            &["init", "-q"][..],
+            &["add", "-A", "."],
+            &["-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x"],
+        ] {
+            assert!(Command::new("git").args(args).current_dir(world.root()).status().unwrap().success());
+        }
+        run(&world, &promote(REV_B)).exits(0);
+        fake.forget();
+        let document = run(&world, &promote(REV_B)).exits(0).json();
+        assert_eq!(document["pull_request"]["state"], "unchanged");
+        assert!(fake.asked().len() <= 6, "{:#?}", fake.asked());
+    }
+}
+
+#[test]
+fn a_root_below_the_repositorys_top_is_found_there() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "sub/folder/");
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("sub/folder");
+        fs::create_dir_all(root.parent().unwrap()).unwrap();
+        assert!(Command::new("cp").arg("-r").args([world.root(), &root]).status().unwrap().success());
+        assert!(Command::new("git").args(["init", "-q"]).current_dir(top.path()).status().unwrap().success());
+        let env = [("GH_TOKEN", TOKEN), ("GITEA_TOKEN", "other")];
+        let document = world.run_in(&root, &promote(REV_B), &env).exits(0).json();
+        let branch = document["branch"].as_str().unwrap();
+        let text = fake.store().content(branch, "sub/folder/.github/workflows/a.yml");
+        assert!(text.contains(world.digest("review", REV_B)), "{text}");
+    }
+}
+
+#[test]
+fn without_a_token_nothing_is_asked() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let ran = world.run(&promote(REV_B)).exits(4);
+        assert_eq!(ran.json()["errors"][0]["code"], "denied");
+        let mut skip = promote(REV_B).to_vec();
+        skip.extend(["--if-unconfigured", "skip"]);
+        let document = world.run(&skip).exits(0).json();
+        assert!(details(&document, "unconfigured", "skip")[0].contains("REPIN_FORGE_TOKEN"), "{document}");
+        let ran = world.run(&["promote", "--revision", REV_B, "--pr", "draft", "--if-unconfigured", "skip"]).exits(0);
+        assert!(ran.stderr.contains("skipped: no token"), "{}", ran.stderr);
+        world.run_with(&skip, &[("GITHUB_TOKEN", "two words")]).exits(2);
+        world.run_with(&skip, &[("GITHUB_TOKEN_FILE", "nowhere")]).exits(2);
+        assert_eq!(fake.asked(), [] as [String; 0]);
+        // A file, and the first of several.
+        world.write("token", format!("{TOKEN}\n"));
+        world.run_with(&promote(REV_B), &[("GITHUB_TOKEN_FILE", "token"), ("GH_TOKEN", "other")]).exits(0);
+        assert_eq!(world.run_with(&promote(REV_B), &[("REPIN_FORGE_TOKEN", "other"), ("GH_TOKEN", TOKEN)]).code, 4);
+    }
+}
+
+#[test]
+fn a_rehearsal_writes_nothing_and_wrong_arguments_are_refused() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        for forbid in [&["--dry-run", "true"][..], &["--dry-run="]] {
+            let document = run(&world, &[&promote(REV_B), forbid].concat()).exits(0).json();
+            assert!(document["pull_request"].is_null() && document["changed"] == true, "{document}");
+        }
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        run(&world, &[&promote(REV_B)[..], &["--apply"]].concat()).exits(2);
+        run(&world, &["promote", "--revision", REV_B, "--reopen"]).exits(2);
+        run(&world, &["promote", "--revision", "no", "--pr", "draft"]).exits(2);
+        let document = run(&world, &[&promote(REV_B)[..], &["--dry-run", "false"]].concat()).exits(0).json();
+        assert_eq!(document["pull_request"]["state"], "created");
+        world.replace("repin.yaml", "forge:", "# forge:");
+        let ran = run(&world, &["promote", "--revision", REV_B, "--pr", "draft"]).exits(2);
+        assert!(ran.stderr.contains("no `forge`"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_has_its_exit() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let document = run(&world, &promote(REV_B)).exits(0).json();
+        let (number, branch) =
+            (document["pull_request"]["number"].as_u64().unwrap(), document["branch"].as_str().unwrap());
+        fake.store().close(number);
+        let ran = run(&world, &promote(REV_B)).exits(1).json();
+        assert!(
+            ran["error"]["hint"].as_str().unwrap().contains("--reopen") && ran["error"]["code"] == "conflict",
+            "{ran}"
+        );
+        let ran = run(&world, &[&promote(REV_B)[..], &["--reopen"]].concat()).exits(0).json();
+        assert_eq!(
+            (&ran["pull_request"]["number"], &ran["pull_request"]["state"]),
+            (&number.into(), &"updated".into())
+        );
+        fake.store().push(branch, "mine", &[("x", "y")]);
+        assert_eq!(run(&world, &promote(REV_B)).exits(5).json()["error"]["code"], "conflict");
+        let human = run(&world, &["promote", "--revision", REV_B, "--pr", "ready"]).exits(5);
+        assert!(human.stderr.contains("(`mine`) is somebody else's"), "{}", human.stderr);
+    }
+}
+
+#[test]
+fn a_base_that_moves_meanwhile_is_planned_again() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        fake.store().intruder = Some(("README.md".to_owned(), "other".to_owned()));
+        let ran = run(&world, &promote(REV_B)).exits(0);
+        assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
+        let store = fake.store();
+        let head = &store.refs[ran.json()["branch"].as_str().unwrap()];
+        assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
+    }
+}
+
+#[test]
+fn what_is_pinned_already_opens_nothing() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let document = run(&world, &promote(REV_A)).exits(0).json();
+        assert!(document["pull_request"].is_null() && document["changed"] == false, "{document}");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn a_workflow_learns_the_number() {
+    let (world, _fake) = hosted(Kind::Github, "");
+    let output = world.path("output");
+    let env = [("REPIN_FORGE_TOKEN", TOKEN), ("GITHUB_OUTPUT", output.to_str().unwrap())];
+    let args = ["promote", "--revision", REV_B, "--pr", "draft", "--format", "github"];
+    let ran = world.run_with(&args, &env).exits(0);
+    assert!(ran.stderr.contains("pull request #") && ran.stderr.contains("created"), "{}", ran.stderr);
+    let text = fs::read_to_string(output).unwrap();
+    assert!(text.contains("pull-request"), "{text}");
+}
