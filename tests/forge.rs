@@ -117,9 +117,9 @@ fn is_whole(fake: &Fake, revision: &str) {
     let store = fake.store();
     let branch = branch(revision);
     let (main, head) = (&store.refs["main"], &store.refs[&branch]);
-    assert_eq!(store.ahead(main, head), [head.clone()], "one commit");
+    assert_eq!(store.ahead(main, head), std::slice::from_ref(head), "one commit");
     let commit = &store.commits[head];
-    assert_eq!(commit.parents, [main.clone()]);
+    assert_eq!(commit.parents, std::slice::from_ref(main));
     assert_eq!(commit.message, format!("promote: images @{revision}\n\nRepin-Set: {revision}\n"));
     assert_eq!(store.content(&branch, A), format!("image: x@{revision}\r\n"));
     assert_eq!(store.content(&branch, B), format!("image: x@{revision} # é"));
@@ -476,7 +476,7 @@ async fn a_sequence_that_breaks_anywhere_converges() {
                     // An older one, so that there is one to supersede; it has the number 1 or nearly.
                     promote(&fake, Ask { revision: "rev0", ..ASK }).await.unwrap();
                     renumber(&fake);
-                    fake.fault(method, &path, times, fault.clone());
+                    fake.fault((method, &path), times, fault.clone());
                     let ask = Ask { labels: true, ..ASK };
                     let broken_off = promote(&fake, ask).await;
                     if times == 1 {
@@ -521,7 +521,7 @@ async fn moving_a_branch_that_breaks_anywhere_converges() {
                     fake.store().push("main", "other lines", &[(B, "image: x@rev1 # é"), ("x", "y")]);
                     fake.store().push("main", "other lines", &[(A, "image: x@rev1\r\n# c")]);
                     let method: &'static str = method;
-                    fake.fault(method, path, times, fault.clone());
+                    fake.fault((method, path), times, fault.clone());
                     let _ = promote(&fake, ASK).await;
                     fake.forget();
                     let again = promote(&fake, ASK).await.unwrap_or_else(|error| panic!("{case}: {error}"));
@@ -560,18 +560,18 @@ async fn rate_limits_are_obeyed_within_reason() {
             error(403, "API rate limit exceeded").with("x-ratelimit-remaining", "0").with("x-ratelimit-reset", "1"),
         ] {
             let fake = fake(kind);
-            fake.fault("GET", "/pulls", 2, Fault::Instead(limit.clone()));
-            fake.fault("POST", "/pulls", 2, Fault::Instead(limit));
+            fake.fault(("GET", "/pulls"), 2, Fault::Instead(limit.clone()));
+            fake.fault(("POST", "/pulls"), 2, Fault::Instead(limit));
             promote(&fake, ASK).await.unwrap();
             is_whole(&fake, "rev2");
         }
         let fake = fake(kind);
-        fake.fault("GET", "/pulls", 2, Fault::Instead(error(429, "slow down").with("retry-after", "3600")));
+        fake.fault(("GET", "/pulls"), 2, Fault::Instead(error(429, "slow down").with("retry-after", "3600")));
         let error = promote(&fake, ASK).await.unwrap_err();
         assert!(error.kind == ErrorKind::Unavailable && error.why.contains("3600 s"), "{error}");
         // A refusal is no limit.
         fake.forget();
-        fake.fault("GET", "/pulls", 1, Fault::Instead(fakes::error(403, "Resource not accessible")));
+        fake.fault(("GET", "/pulls"), 1, Fault::Instead(fakes::error(403, "Resource not accessible")));
         assert_eq!(promote(&fake, ASK).await.unwrap_err().kind, ErrorKind::Denied);
     }
 }
@@ -584,8 +584,7 @@ async fn the_token_stays_where_it_belongs() {
         let to = format!("{}/repositories/1?{TOKEN}", elsewhere.server.url());
         for status in [301, 302, 307, 308] {
             fake.fault(
-                "GET",
-                "/acme/flows",
+                ("GET", "/acme/flows"),
                 1,
                 Fault::Instead(Reply::json(status, serde_json::Value::Null).with("location", &to)),
             );
@@ -595,10 +594,10 @@ async fn the_token_stays_where_it_belongs() {
         }
         assert_eq!(elsewhere.asked(), [] as [String; 0], "nothing was followed");
         // A server that echoes what it was sent does not make us print it.
-        fake.fault("GET", "/acme/flows", 1, Fault::Instead(error(403, &format!("no {TOKEN} \u{1b}[31m"))));
+        fake.fault(("GET", "/acme/flows"), 1, Fault::Instead(error(403, &format!("no {TOKEN} \u{1b}[31m"))));
         let error = promote(&fake, ASK).await.unwrap_err();
         assert!(!format!("{error} {error:?}").contains(TOKEN) && !error.why.contains('\u{1b}'), "{error}");
-        fake.fault("GET", "/acme/flows", 1, Fault::Instead(fakes::error(401, "Bad credentials")));
+        fake.fault(("GET", "/acme/flows"), 1, Fault::Instead(fakes::error(401, "Bad credentials")));
         assert_eq!(promote(&fake, ASK).await.unwrap_err().kind, ErrorKind::Denied);
         assert!(fake.asked().iter().all(|line| !line.contains(TOKEN)), "never in a URL");
     }
@@ -633,10 +632,11 @@ async fn a_pull_request_from_our_branch_that_is_not_ours_is_no_place_for_us() {
         fake.store().pulls[0].body = "mine now".to_owned();
         assert_eq!(promote(&fake, ASK).await.unwrap_err().kind, ErrorKind::Conflict, "{kind:?}");
         // A fork's branch of the same name is not ours.
-        let mut store = fake.store();
-        let marker = "<!-- repin/1 kind=promote revision=rev2 -->".to_owned();
-        (store.pulls[0].body, store.pulls[0].head_repo) = (marker, "fork/flows".to_owned());
-        drop(store);
+        {
+            let marker = "<!-- repin/1 kind=promote revision=rev2 -->".to_owned();
+            let pull = &mut fake.store().pulls[0];
+            (pull.body, pull.head_repo) = (marker, "fork/flows".to_owned());
+        }
         assert_eq!(promote(&fake, ASK).await.unwrap().change, Change::Created, "{kind:?}");
     }
 }

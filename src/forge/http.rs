@@ -6,7 +6,7 @@
 mod limit;
 
 use std::{
-    fmt::Write as _,
+    fmt::{Display, Write as _},
     time::{Duration, SystemTime},
 };
 
@@ -128,8 +128,8 @@ impl Request {
         Self { method, path, query: Vec::new(), body: None, twice, unless: None, what: what.into() }
     }
 
-    pub(super) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.query.push((name, value.to_string()));
+    pub(super) fn query(mut self, name: &'static str, value: impl Display) -> Self {
+        self.query.push((name, format!("{value}")));
         self
     }
 

@@ -196,7 +196,7 @@ pub struct NewPull<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
     /// It is open.
-    New(Pull),
+    New(Box<Pull>),
     /// There is one for this branch already.
     Exists(String),
     /// The forge does not know the branch yet, or sees nothing on it.

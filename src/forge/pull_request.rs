@@ -217,8 +217,8 @@ impl Work<'_> {
     /// Its text first, then its branch: a run that breaks off in between finds another content and does both again.
     async fn announce(&mut self, pull: &Pull, was: &Was) -> Result<(), Error> {
         let closed = pull.state != PullState::Open;
-        let closes = self.forge.moving_closes() && (closed || *was != Was::Absent);
-        let body = if closes { own::while_moving(self.proposal.body) } else { self.proposal.body.to_owned() };
+        let notice = self.forge.moving_closes() && (closed || *was != Was::Absent);
+        let body = if notice { own::while_moving(self.proposal.body) } else { self.proposal.body.to_owned() };
         let edit = Edit { title: Some((self.proposal.title, pull.draft)), body: Some(&body), open: None };
         self.forge.edit_pull(pull.number, &edit).await?;
         self.change = Change::Updated;
@@ -259,7 +259,7 @@ impl Work<'_> {
         Ok(match self.forge.create_pull(&new).await? {
             Created::New(pull) => {
                 self.change = Change::Created;
-                Step::There(Box::new(pull))
+                Step::There(pull)
             }
             Created::Exists(why) | Created::NotYet(why) => Step::Again(why),
         })

@@ -130,7 +130,7 @@ impl Gitea {
             Err(failure) => return Err(failure.error),
         };
         match reply.status.as_u16() {
-            201 => Ok(Created::New(reply.expect::<Row>(&[201])?.pull(&self.full_name()))),
+            201 => Ok(Created::New(Box::new(reply.expect::<Row>(&[201])?.pull(&self.full_name())))),
             409 => Ok(Created::Exists(reply.text())),
             // The new branch has not arrived everywhere.
             404 => Ok(Created::NotYet(reply.text())),

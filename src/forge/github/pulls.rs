@@ -112,7 +112,7 @@ impl Github {
         };
         let text = reply.text();
         match reply.status.as_u16() {
-            201 => Ok(Created::New(reply.expect::<Row>(&[201])?.pull(&self.full_name()))),
+            201 => Ok(Created::New(Box::new(reply.expect::<Row>(&[201])?.pull(&self.full_name())))),
             422 if text.contains("already exists") => Ok(Created::Exists(text)),
             // The new branch has not arrived everywhere.
             422 if text.contains("No commits between") || text.contains("head") => Ok(Created::NotYet(text)),
@@ -149,10 +149,10 @@ impl Github {
             for label in labels {
                 let make = self.request(Method::POST, "labels", format!("making the label {label}"));
                 let make = make.body(json!({"name": label})).harmless();
-                let made = self.http.send(&make).await?;
+                let answer = self.http.send(&make).await?;
                 // 422: it is there already.
-                if !matches!(made.status.as_u16(), 201 | 422) {
-                    return Ok(Labelled::NotPermitted(made.error().to_string()));
+                if !matches!(answer.status.as_u16(), 201 | 422) {
+                    return Ok(Labelled::NotPermitted(answer.error().to_string()));
                 }
             }
             return Ok(labelled(&self.http.send(&request).await?));

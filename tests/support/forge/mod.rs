@@ -95,7 +95,7 @@ impl Fake {
     }
 
     /// The next `times` requests of `method` whose path ends so meet a fault.
-    pub fn fault(&self, method: &'static str, path: &str, times: usize, fault: Fault) {
+    pub fn fault(&self, (method, path): (&'static str, &str), times: usize, fault: Fault) {
         self.shared.faults.lock().unwrap().push(Scripted { method, path: path.to_owned(), times, fault });
     }
 

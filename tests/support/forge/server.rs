@@ -58,7 +58,7 @@ fn serve(stream: &TcpStream, handle: &dyn Fn(&Asked) -> Option<Reply>) {
         let Some(reply) = handle(&asked) else { return };
         let mut text = format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n", reply.status, reply.body.len());
         for (name, value) in &reply.headers {
-            text += &format!("{name}: {value}\r\n");
+            text.extend([name, ": ", value, "\r\n"]);
         }
         text += "\r\n";
         let mut bytes = text.into_bytes();
@@ -138,6 +138,7 @@ impl fmt::Display for Asked {
 }
 
 impl Reply {
+    #[allow(clippy::needless_pass_by_value)]
     pub fn json(status: u16, body: Value) -> Self {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         Self { status, headers: vec![("content-type".to_owned(), "application/json".to_owned())], body }

@@ -31,6 +31,7 @@ pub struct PullRow {
     pub closed_at: Option<String>,
 }
 
+#[allow(clippy::struct_excessive_bools)]
 pub struct Store {
     pub kind: Kind,
     pub root: String,
@@ -129,7 +130,7 @@ impl Store {
     pub fn chmod(&mut self, branch: &str, path: &str, mode: &str) {
         let head = self.refs[branch].clone();
         let mut files = self.files_of(&head).clone();
-        files.get_mut(path).unwrap().0 = mode.to_owned();
+        mode.clone_into(&mut files.get_mut(path).unwrap().0);
         let tree = self.put_tree(files);
         let id = self.put_commit(CommitRow { tree, parents: vec![head], message: "chmod".to_owned() });
         self.refs.insert(branch.to_owned(), id);

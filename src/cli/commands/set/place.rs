@@ -34,7 +34,7 @@ pub(in super::super) struct Place {
 
 pub(super) enum At {
     Tree(WorkTree),
-    Forge(Site),
+    Forge(Box<Site>),
     /// There is no token, and that is fine.
     Unconfigured(String, WorkTree),
 }
@@ -88,7 +88,7 @@ pub(in super::super) fn at_place(
             Err(why) => return Err(no_token(&why)),
         };
         let (there, site) = super::wait(read(&config, git.as_ref(), forge), "reading the base branch", cx)??;
-        if let Some(exit) = attempt(&place(there, At::Forge(site)), made == ATTEMPTS, cx)? {
+        if let Some(exit) = attempt(&place(there, At::Forge(Box::new(site))), made == ATTEMPTS, cx)? {
             return Ok(exit);
         }
         cx.output.note("note: the base branch was moved meanwhile; planning again");
