@@ -4,9 +4,10 @@
 //! once: if nobody can tell whether it did, the caller is told so and looks.
 
 mod limit;
+mod reply;
 
 use std::{
-    fmt::{Display, Write as _},
+    fmt::Display,
     time::{Duration, SystemTime},
 };
 
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 use super::{Error, ErrorKind, Target, Token};
 use limit::Wait;
+pub(super) use reply::Reply;
 
 /// How a forge is asked; all of it is handed in.
 #[derive(Debug, Clone)]
@@ -85,16 +87,6 @@ pub(super) enum Twice {
     Harmless,
     /// There would be two of something.
     Never,
-}
-
-/// An answer that is final: no attempt would change it.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-    what: String,
-    token: Token,
 }
 
 /// How a listing tells whether it goes on.
@@ -329,73 +321,4 @@ async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, Broken> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-impl Reply {
-    /// The answer, if its status is one of `good`; otherwise what the status means.
-    pub(super) fn expect<T: DeserializeOwned>(&self, good: &[u16]) -> Result<T, Error> {
-        self.check(good)?;
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Error::unavailable(&self.what, format!("the answer is not what it should be: {error}")))
-    }
-
-    /// The same without an answer that matters.
-    pub(super) fn check(&self, good: &[u16]) -> Result<(), Error> {
-        if good.contains(&self.status.as_u16()) { Ok(()) } else { Err(self.error()) }
-    }
-
-    /// What the status means.
-    pub(super) fn error(&self) -> Error {
-        let kind = match self.status {
-            StatusCode::FORBIDDEN => ErrorKind::Denied,
-            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT | StatusCode::METHOD_NOT_ALLOWED => {
-                ErrorKind::Refused
-            }
-            _ => ErrorKind::Unavailable,
-        };
-        let mut error = Error::new(kind, &self.what, self.text());
-        if let Some(accepted) = self.header("x-accepted-github-permissions").filter(|_| kind == ErrorKind::Denied) {
-            error.hint = Some(format!("GitHub asks for these permissions: {}", self.token.clean(accepted)));
-        }
-        error
-    }
-
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The status, and what the server said about it.
-    pub(super) fn text(&self) -> String {
-        let mut text = format!("HTTP {}", self.status.as_u16());
-        let said = self.token.clean(&said(&self.body));
-        if !said.is_empty() {
-            let _ = write!(text, " ({said})");
-        }
-        text
-    }
-
-    /// Whether a listing goes on after `so_far` entries.
-    fn more(&self, paging: Paging, so_far: usize) -> bool {
-        let next = || self.header("link").map(|link| link.split(',').any(|link| link.contains("rel=\"next\"")));
-        match (paging, self.header("x-total-count").and_then(|total| total.parse::<usize>().ok())) {
-            (Paging::Links, _) => next().unwrap_or(false),
-            (Paging::Counted, Some(total)) => so_far < total,
-            (Paging::Counted, None) => next().unwrap_or(true),
-        }
-    }
-}
-
-/// The message in the answer of GitHub or Gitea, with the reasons that GitHub lists.
-fn said(body: &[u8]) -> String {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return String::new() };
-    let mut text = value["message"].as_str().unwrap_or_default().to_owned();
-    for reason in value["errors"].as_array().into_iter().flatten() {
-        let reason = match (reason.as_str(), reason["message"].as_str(), reason["code"].as_str()) {
-            (Some(text), ..) | (_, Some(text), _) => text.to_owned(),
-            (.., Some(code)) => format!("{} {code}", reason["field"].as_str().unwrap_or_default()),
-            _ => continue,
-        };
-        let _ = write!(text, "; {reason}");
-    }
-    text
 }

@@ -15,7 +15,7 @@ pub(super) use place::{Place, at_place};
 pub(super) use show::print_checks;
 
 use crate::{
-    apply::{self, Session, State},
+    apply::{Session, State},
     checks::{self, Approved, Check, Code, Resolution, Status, Stopped, Target},
     cli::{
         args::Change,
@@ -308,15 +308,6 @@ impl<'c> Run<'c> {
         document.body = Some(body);
         self.plan = Some(plan);
         Ok(())
-    }
-
-    /// Applies the plan to the work tree, if there is a session to do it in and anything to do.
-    pub(super) fn apply(&mut self, session: Option<&mut Session>) -> Result<(), Fault> {
-        let changes = self.plan.as_ref().map_or(&[][..], Plan::changes);
-        let Some(session) = session.filter(|_| !changes.is_empty()) else { return Ok(()) };
-        let applied = session.apply(changes);
-        self.document.applied = matches!(applied, Ok(()) | Err(apply::Error::Uncleared { .. }));
-        Ok(applied?)
     }
 
     /// Reports the run and says how it ends; `None`: it has to begin again, since what it was planned against moved.

@@ -33,7 +33,7 @@ pub(super) fn judge(reply: &Reply, now: Now) -> Option<Wait> {
 }
 
 fn says_limit(body: &[u8]) -> bool {
-    let text = super::said(body).to_ascii_lowercase();
+    let text = super::reply::said(body).to_ascii_lowercase();
     text.contains("rate limit") || text.contains("abuse detection")
 }
 

@@ -52,7 +52,7 @@ fn the_users_template_sees_the_document_and_is_escaped_too() {
     let line = body.lines().next().unwrap();
     assert!(line.starts_with("promote \\`x\\` @\u{200b}team #\u{200b}1 \\<img\\> \\| a"), "{line}");
     assert!(line.ends_with("promote: @everyone r1"), "{line}");
-    assert!(body.contains("<!-- repin/1 kind=promote revision=r1%2d%2d%3e -->"), "{body}");
+    assert!(body.contains("<!-- repin/1 kind=promote revision=r1%2d;%2d;%3e; -->"), "{body}");
 }
 
 #[test]

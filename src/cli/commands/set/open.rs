@@ -2,7 +2,7 @@
 
 use super::{Place, Run, Stop, place::At};
 use crate::{
-    apply::Session,
+    apply::{self, Session},
     cli::{
         context::{Context, Intent},
         exit::Fault,
@@ -29,6 +29,15 @@ impl Run<'_> {
             Intent::Apply => Ok(self.apply(session)?),
             Intent::Show | Intent::ShowOpen => Ok(()),
         }
+    }
+
+    /// Applies the plan to the work tree, if there is a session to do it in and anything to do.
+    fn apply(&mut self, session: Option<&mut Session>) -> Result<(), Fault> {
+        let changes = self.plan.as_ref().map_or(&[][..], Plan::changes);
+        let Some(session) = session.filter(|_| !changes.is_empty()) else { return Ok(()) };
+        let applied = session.apply(changes);
+        self.document.applied = matches!(applied, Ok(()) | Err(apply::Error::Uncleared { .. }));
+        Ok(applied?)
     }
 
     fn open(&mut self, place: &Place, state: State, cx: &Context) -> Result<(), Stop> {
