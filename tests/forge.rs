@@ -11,7 +11,8 @@ use repin::{
     config::RelPath,
     files::Files,
     forge::{
-        Base, Error, ErrorKind, Forge, Gitea, Github, Kind as ForgeKind, Marker, Settings, State, Target, Token,
+        Ability, Base, Edit, Error, ErrorKind, Forge, GateState, Gitea, Github, Kind as ForgeKind, Marker, Merge, Poll,
+        PullState, Settings, State, Target, Token, judge,
         pull_request::{self, Change, Outcome, Proposal, Standing},
     },
     image::Digest,
@@ -177,6 +178,26 @@ async fn an_older_run_that_comes_late_closes_nothing() {
         assert_eq!(error.kind, ErrorKind::Refused, "the older one was closed: {error}");
         let open: Vec<_> = fake.store().open_pulls().iter().map(|pull| pull.number).collect();
         assert_eq!(open, [newer.number]);
+        // A person opens it again: it is there as it was, and still the older one.
+        fake.store().pulls[0].open = true;
+        let again = promote(&fake, ASK).await.unwrap();
+        assert_eq!((again.change, again.superseded), (Change::Unchanged, Vec::new()), "{kind:?}");
+        assert_eq!(fake.store().open_pulls().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_pull_request_to_another_base_is_another_one() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        promote(&fake, ASK).await.unwrap();
+        {
+            let mut store = fake.store();
+            store.push("staging", "begin", &[]);
+            store.pulls[0].base = "staging".to_owned();
+        }
+        assert_eq!(promote(&fake, ASK).await.unwrap().change, Change::Created, "{kind:?}");
+        assert_eq!(fake.store().open_pulls().len(), 2);
     }
 }
 
@@ -666,5 +687,138 @@ async fn contents_at_hand_are_not_asked_for() {
         let mut base = Base::read(&*forge, None).await.unwrap();
         base.fetch(&*forge, &[A.to_owned()], &mut |_| Some(b"lie".to_vec())).await.unwrap();
         assert_eq!(base.content(A).unwrap(), b"image: x@rev1\r\n");
+    }
+}
+
+fn status(kind: Kind, context: &str, said: &str, id: u64) -> serde_json::Value {
+    let word = if kind == Kind::Github { "state" } else { "status" };
+    let at = format!("2026-01-01T00:{:02}:{:02}Z", id / 60, id % 60);
+    serde_json::json!({"id": id, word: said, "context": context, "target_url": format!("https://ci/{id}"), "created_at": at})
+}
+
+#[tokio::test]
+async fn every_report_of_a_commit_is_read_and_the_latest_counts() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        {
+            let mut store = fake.store();
+            // The oldest first, over several pages.
+            store.statuses = (1..=240).map(|id| status(kind, "ci/build", "failure", id)).collect();
+            store.statuses.push(status(kind, "ci/build", "success", 300));
+            store.statuses.insert(3, status(kind, "ci/test", "pending", 299));
+            store.runs = (1..=130)
+                .map(|id| serde_json::json!({"id": id, "name": format!("run {id}"), "status": "completed", "conclusion": "skipped", "html_url": null, "started_at": "2026-01-01T00:00:00Z"}))
+                .collect();
+            store.required = vec!["ci/build".to_owned(), "ci/test".to_owned()];
+        }
+        let forge = forge(&fake);
+        let commit = forge.commit("main").await.unwrap().unwrap();
+        assert_eq!(commit, fake.store().refs["main"]);
+        assert_eq!(forge.commit("nowhere").await.unwrap(), None);
+        let reports = forge.statuses(&commit).await.unwrap();
+        let required = forge.required("main").await.unwrap().unwrap();
+        let expected: &[&str] =
+            if kind == Kind::Github { &["ci/build", "ci/test", "ruled"] } else { &["ci/build", "ci/test"] };
+        assert_eq!(required, expected);
+        let gates = judge(&[&required[..2], &["run 130".to_owned()]].concat(), &reports);
+        let run = if kind == Kind::Github { GateState::Pass } else { GateState::Absent };
+        let states: Vec<_> = gates.iter().map(|gate| gate.state).collect();
+        assert_eq!(states, [GateState::Pass, GateState::Pending, run], "{kind:?}");
+        assert_eq!(gates[0].url.as_deref(), Some("https://ci/300"));
+    }
+}
+
+#[tokio::test]
+async fn a_merge_is_scheduled_for_the_head_that_was_looked_at() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let number = promote(&fake, ASK).await.unwrap().number;
+        let forge = forge(&fake);
+        let pull = forge.pull(number).await.unwrap().unwrap();
+        let head = fake.store().refs[&branch("rev2")].clone();
+        if kind != Kind::Github {
+            // Without a required context, or before each has reported, it would be merged at once.
+            for required in [&[][..], &["ci"]] {
+                fake.store().required = required.iter().map(|context| (*context).to_owned()).collect();
+                assert!(matches!(forge.auto_merge(&pull, &head).await.unwrap(), Merge::Refused(_)), "{kind:?}");
+            }
+            fake.store().statuses = vec![status(kind, "ci", "pending", 1)];
+        }
+        let other = "0".repeat(40);
+        assert!(matches!(forge.auto_merge(&pull, &other).await.unwrap(), Merge::Refused(_)), "{kind:?}");
+        assert_eq!(forge.auto_merge(&pull, &head).await.unwrap(), Merge::Scheduled);
+        let scheduled = fake.store().scheduled.clone();
+        let expected = if kind == Kind::Github { format!("{head} SQUASH") } else { head.clone() };
+        assert_eq!(scheduled, [(number, expected)]);
+        if kind != Kind::Github {
+            assert_eq!(forge.auto_merge(&pull, &head).await.unwrap(), Merge::Scheduled, "already");
+            fake.store().scheduled.clear();
+            fake.store().statuses = vec![status(kind, "ci", "success", 2)];
+            assert_eq!(forge.auto_merge(&pull, &head).await.unwrap(), Merge::Merged);
+        }
+    }
+}
+
+#[tokio::test]
+async fn looking_again_tells_only_what_is_new() {
+    let fake = fake(Kind::Github);
+    let number = promote(&fake, ASK).await.unwrap().number;
+    let forge = forge(&fake);
+    let Poll::Now(pull, etag) = forge.poll(number, None).await.unwrap() else { panic!("it is new") };
+    assert_eq!(pull.state, PullState::Open);
+    assert_eq!(forge.poll(number, etag.as_deref()).await.unwrap(), Poll::Same);
+    let merged = fake.store().merge(number);
+    let Poll::Now(pull, _) = forge.poll(number, etag.as_deref()).await.unwrap() else { panic!("it is new") };
+    assert_eq!(pull.state, PullState::Merged(Some(merged)));
+}
+
+#[tokio::test]
+async fn workflows_are_started_where_that_can_be() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        fake.store().workflows_there = vec!["deploy.yml"];
+        let forge = forge(&fake);
+        if kind == Kind::Gitea {
+            assert!(
+                matches!(forge.can_dispatch("deploy.yml").await.unwrap(), Ability::No(why) if why.contains("1.23.0"))
+            );
+            continue;
+        }
+        fake.store().version = "12.0.0+gitea-1.22.0";
+        assert_eq!(forge.can_dispatch("deploy.yml").await.unwrap(), Ability::Yes);
+        forge.dispatch("deploy.yml", "main").await.unwrap();
+        assert_eq!(fake.store().dispatched, [("deploy.yml".to_owned(), "main".to_owned())]);
+        // Nobody can tell whether it was started: it is not started twice.
+        fake.fault(("POST", "/dispatches"), 1, Fault::After(broken()));
+        assert_eq!(forge.dispatch("deploy.yml", "main").await.unwrap_err().kind, ErrorKind::Unavailable);
+        assert_eq!(fake.store().dispatched.len(), 2);
+    }
+    let fake = fake(Kind::Github);
+    let forge = forge(&fake);
+    assert!(
+        matches!(forge.can_dispatch("deploy.yml").await.unwrap(), Ability::No(why) if why.contains("actions: write"))
+    );
+}
+
+#[tokio::test]
+async fn issues_are_listed_opened_changed_and_closed() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        promote(&fake, ASK).await.unwrap();
+        let forge = forge(&fake);
+        for at in 0..120 {
+            fake.store().make_issue(&format!("other {at}"), "");
+        }
+        let issue = forge.open_issue("Pinned configs are stale", "since").await.unwrap();
+        let listed = forge.issues().await.unwrap();
+        assert_eq!(listed.len(), 121, "{kind:?}: all pages, and no pull request");
+        assert_eq!(
+            listed.iter().filter(|known| known.title == "Pinned configs are stale").collect::<Vec<_>>(),
+            [&issue]
+        );
+        forge.edit_issue(issue.number, &Edit { body: Some("still"), ..Edit::default() }).await.unwrap();
+        forge.edit_issue(issue.number, &Edit { open: Some(false), ..Edit::default() }).await.unwrap();
+        assert_eq!(forge.issues().await.unwrap().len(), 120);
+        assert_eq!(fake.store().issues.last().unwrap().body, "still");
     }
 }

@@ -3,6 +3,7 @@
 //! No branch can be moved here: one that has to go back is deleted and made again from its base. Drafts are told by the
 //! title, labels go by number, listings ignore filters that they don't know.
 
+mod around;
 mod commit;
 mod pulls;
 mod read;
@@ -13,8 +14,8 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
-    Ahead, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Labelled, Need, NewCommit, NewPull, Published, Pull,
-    Pulls, Repo, Settings, State, Target, Token, Tree, Was,
+    Ability, Ahead, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled, Merge, Need, NewCommit,
+    NewPull, Poll, Published, Pull, Pulls, Repo, Settings, State, Status, Target, Token, Tree, Was,
     http::{Http, Request},
 };
 
@@ -130,5 +131,45 @@ impl Forge for Gitea {
 
     async fn comment(&self, number: u64, text: &str) -> Result<(), Error> {
         self.add_comment(number, text).await
+    }
+
+    async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
+        self.read_commit(reference).await
+    }
+
+    async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
+        self.read_statuses(commit).await
+    }
+
+    async fn required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
+        self.read_required(branch).await
+    }
+
+    async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+        self.schedule_merge(pull, head).await
+    }
+
+    async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
+        self.poll_pull(number, etag).await
+    }
+
+    async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error> {
+        self.dispatch_ability(workflow).await
+    }
+
+    async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error> {
+        self.start_workflow(workflow, branch).await
+    }
+
+    async fn issues(&self) -> Result<Vec<Issue>, Error> {
+        self.list_issues().await
+    }
+
+    async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
+        self.make_issue(title, body).await
+    }
+
+    async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
+        self.change_issue(number, edit).await
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A commit is made object by object (blobs, tree, commit), none of which anybody sees until a branch is at it.
 
+mod around;
 mod commit;
 mod graphql;
 mod pulls;
@@ -11,8 +12,8 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
-    Ahead, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Labelled, Need, NewCommit, NewPull, Published, Pull,
-    Pulls, Repo, Settings, State, Target, Token, Tree, Was,
+    Ability, Ahead, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled, Merge, Need, NewCommit,
+    NewPull, Poll, Published, Pull, Pulls, Repo, Settings, State, Status, Target, Token, Tree, Was,
     http::{Http, Request},
 };
 
@@ -135,6 +136,46 @@ impl Forge for Github {
 
     async fn comment(&self, number: u64, text: &str) -> Result<(), Error> {
         self.add_comment(number, text).await
+    }
+
+    async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
+        self.read_commit(reference).await
+    }
+
+    async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
+        self.read_statuses(commit).await
+    }
+
+    async fn required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
+        self.read_required(branch).await
+    }
+
+    async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+        self.schedule_merge(pull, head).await
+    }
+
+    async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
+        self.poll_pull(number, etag).await
+    }
+
+    async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error> {
+        self.dispatch_ability(workflow).await
+    }
+
+    async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error> {
+        self.start_workflow(workflow, branch).await
+    }
+
+    async fn issues(&self) -> Result<Vec<Issue>, Error> {
+        self.list_issues().await
+    }
+
+    async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
+        self.make_issue(title, body).await
+    }
+
+    async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
+        self.change_issue(number, edit).await
     }
 }
 

@@ -287,6 +287,24 @@ impl Http {
         tokio::time::sleep(pause.unwrap_or(Duration::ZERO)).await;
     }
 
+    /// All pages of a listing that stands under `key` of each page's object.
+    pub(super) async fn pages_in<T: DeserializeOwned>(&self, request: &Request, key: &str) -> Result<Vec<T>, Error> {
+        let mut all = Vec::new();
+        for number in 1..=PAGES_MAX {
+            let request = request.clone().query("per_page", PAGE).query("page", number);
+            let mut page: serde_json::Map<String, Value> = self.send(&request).await?.expect(&[200])?;
+            let total = page.get("total_count").and_then(Value::as_u64);
+            let wrong = || Error::unavailable(&request.what, "the answer is not what it should be");
+            let entries: Vec<T> = serde_json::from_value(page.remove(key).unwrap_or_default()).map_err(|_| wrong())?;
+            let got = entries.len();
+            all.extend(entries);
+            if got == 0 || total.is_none_or(|total| all.len() as u64 >= total) {
+                return Ok(all);
+            }
+        }
+        Err(Error::unavailable(&request.what, format!("the listing has more than {PAGES_MAX} pages")))
+    }
+
     /// All pages of a listing; the server's idea of a page's size is its own.
     pub(super) async fn pages<T: DeserializeOwned>(&self, request: &Request, paging: Paging) -> Result<Vec<T>, Error> {
         let limit = if paging == Paging::Links { "per_page" } else { "limit" };

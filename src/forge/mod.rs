@@ -6,6 +6,7 @@
 
 mod base;
 mod error;
+mod gates;
 mod gitea;
 mod github;
 mod http;
@@ -20,13 +21,14 @@ use async_trait::async_trait;
 
 pub use base::{Base, Local};
 pub use error::{Error, ErrorKind};
+pub use gates::{Gate, GateState, Said, Status, StatusKind, judge, together};
 pub use gitea::Gitea;
 pub use github::Github;
 pub use http::Settings;
 pub use marker::{Marker, trailer};
 pub use model::{
-    Ahead, Comment, Commit, Created, Edit, Head, Labelled, Need, NewCommit, NewFile, NewPull, Published, Pull,
-    PullState, Pulls, Repo, State, Was,
+    Ability, Ahead, Comment, Commit, Created, Edit, Head, Issue, Labelled, Merge, Need, NewCommit, NewFile, NewPull,
+    Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
 };
 pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};
@@ -88,4 +90,34 @@ pub trait Forge {
 
     /// Adds a comment.
     async fn comment(&self, number: u64, text: &str) -> Result<(), Error>;
+
+    /// The commit that a branch, a tag or a commit's name stands for; `None` if there is none.
+    async fn commit(&self, reference: &str) -> Result<Option<String>, Error>;
+
+    /// Everything that was reported about a commit, in no order.
+    async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error>;
+
+    /// The contexts that a branch requires; `None`: that can't be read.
+    async fn required(&self, branch: &str) -> Result<Option<Vec<String>>, Error>;
+
+    /// Merges a pull request as soon as what is required of it passes, if its head is still `head`.
+    async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error>;
+
+    /// A pull request, unless it is as it was when `etag` was given.
+    async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error>;
+
+    /// Whether workflows can be started, as far as that can be told without starting one.
+    async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error>;
+
+    /// Starts a workflow on a branch.
+    async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error>;
+
+    /// All open issues (no pull requests).
+    async fn issues(&self) -> Result<Vec<Issue>, Error>;
+
+    /// Opens an issue.
+    async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error>;
+
+    /// Changes an issue's text, or closes it.
+    async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error>;
 }

@@ -229,3 +229,45 @@ pub struct Comment {
     /// Its text.
     pub body: String,
 }
+
+/// What became of a pull request that is to be merged once its gates are open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merge {
+    /// The forge will merge it.
+    Scheduled,
+    /// It was merged at once.
+    Merged,
+    /// The forge said no; what it said.
+    Refused(String),
+}
+
+/// A pull request that was looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Poll {
+    /// Nothing is new.
+    Same,
+    /// How it is now, and what to ask with next time.
+    Now(Box<Pull>, Option<String>),
+}
+
+/// Whether a forge can do something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ability {
+    /// It can.
+    Yes,
+    /// It can't, for this reason.
+    No(String),
+}
+
+/// An issue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issue {
+    /// Its number.
+    pub number: u64,
+    /// Where people see it.
+    pub url: String,
+    /// Its title.
+    pub title: String,
+    /// Its text.
+    pub body: String,
+}

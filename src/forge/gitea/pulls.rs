@@ -5,7 +5,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Gitea;
-use crate::forge::{Comment, Created, Edit, Error, Labelled, NewPull, Pull, PullState, Pulls, State, http::Paging};
+use crate::forge::{
+    Comment, Created, Edit, Error, Labelled, NewPull, Poll, Pull, PullState, Pulls, State, http::Paging,
+};
 
 /// What a title begins with while it is a draft (Gitea, `WORK_IN_PROGRESS_PREFIXES`); the first is the one written.
 const DRAFT: [&str; 2] = ["WIP:", "[WIP]"];
@@ -117,6 +119,19 @@ impl Gitea {
             return Ok(None);
         }
         Ok(Some(reply.expect::<Row>(&[200])?.pull(&self.full_name())))
+    }
+
+    /// Answers that nothing changed cost nothing of a rate limit.
+    pub(super) async fn poll_pull(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
+        let mut request =
+            self.request(Method::GET, &format!("pulls/{number}"), format!("looking at pull request #{number}"));
+        request.unless = etag.map(str::to_owned);
+        let reply = self.http.send(&request).await?;
+        if reply.status == 304 {
+            return Ok(Poll::Same);
+        }
+        let etag = reply.header("etag").map(str::to_owned);
+        Ok(Poll::Now(Box::new(reply.expect::<Row>(&[200])?.pull(&self.full_name())), etag))
     }
 
     pub(super) async fn open_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {

@@ -27,6 +27,13 @@ struct Wrong {
     message: String,
 }
 
+impl Answer {
+    /// The first error's type and text.
+    pub(super) fn wrong(&self) -> Option<(&str, &str)> {
+        self.errors.first().map(|wrong| (wrong.kind.as_str(), wrong.message.as_str()))
+    }
+}
+
 /// What became of a branch.
 pub(super) enum Moved {
     Yes,

@@ -12,6 +12,9 @@ const PAGE: usize = 50;
 
 pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
     let path = asked.path.strip_prefix("/api/v1").unwrap();
+    if path == "/version" {
+        return Reply::json(200, json!({"version": store.version}));
+    }
     if path == "/orgs/acme/labels" {
         return not_found();
     }
@@ -27,13 +30,23 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
             )
         }
         ("GET", "branches") => match store.seen(rest) {
-            Some(id) => {
-                Reply::json(200, json!({"name": rest, "commit": {"id": id, "message": store.commits[&id].message}}))
-            }
+            Some(id) => Reply::json(
+                200,
+                json!({"name": rest, "enable_status_check": !store.required.is_empty(), "status_check_contexts": store.required, "commit": {"id": id, "message": store.commits[&id].message}}),
+            ),
             None => not_found(),
         },
         ("DELETE", "branches") => delete(store, rest),
+        ("GET", "git") if rest.starts_with("commits/") => {
+            store.seen(&rest["commits/".len()..]).map_or(not_found(), |id| Reply::json(200, json!({"sha": id})))
+        }
         ("GET", "git") => git(store, asked, rest),
+        ("GET", "commits") => page(asked, store.statuses.clone(), ("limit", PAGE, true)),
+        ("POST", "actions") => {
+            let name = rest.strip_prefix("workflows/").unwrap().trim_end_matches("/dispatches").to_owned();
+            store.dispatched.push((name, asked.text("ref").to_owned()));
+            Reply::json(204, Value::Null)
+        }
         ("POST", "contents") => contents(store, asked),
         ("GET", "compare") => compare(store, rest),
         (_, "pulls") => pulls(store, asked, rest),
@@ -119,7 +132,30 @@ fn compare(store: &mut Store, basehead: &str) -> Reply {
     Reply::json(200, json!({"total_commits": ids.len(), "commits": ids.iter().map(row).collect::<Vec<_>>()}))
 }
 
+fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
+    let head = asked.text("head_commit_id").to_owned();
+    let pull = store.pulls.iter().find(|pull| pull.number == number).unwrap().clone();
+    if store.refs[&pull.head] != head {
+        return error(409, "head out of date");
+    }
+    if store.scheduled.iter().any(|(known, _)| *known == number) {
+        return error(409, "The auto merge is already scheduled");
+    }
+    let passed = store.required.iter().all(|context| {
+        store.statuses.iter().any(|row| row["context"].as_str() == Some(context) && row["status"] == "success")
+    });
+    if passed {
+        store.merge(number);
+        return Reply::json(200, Value::Null);
+    }
+    store.scheduled.push((number, head));
+    Reply::json(201, Value::Null)
+}
+
 fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    if let Some(number) = path.strip_suffix("/merge") {
+        return merge(store, asked, number.parse().unwrap());
+    }
     match (asked.method.as_str(), path.parse::<u64>().ok()) {
         ("GET", None) => {
             let open = asked.query("state").unwrap() == "open";
@@ -199,6 +235,17 @@ fn row(store: &Store, pull: &PullRow) -> Value {
 }
 
 fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    match (asked.method.as_str(), path.parse::<u64>()) {
+        ("GET", _) if path.is_empty() => return page(asked, store.issue_rows(), ("limit", PAGE, true)),
+        ("POST", _) if path.is_empty() => {
+            return Reply::json(201, store.make_issue(asked.text("title"), asked.text("body")));
+        }
+        ("PATCH", Ok(number)) => {
+            store.edit_issue(number, &asked.body);
+            return Reply::json(201, json!({"number": number}));
+        }
+        _ => {}
+    }
     let (number, what) = path.split_once('/').unwrap();
     let number: u64 = number.parse().unwrap();
     match (asked.method.as_str(), what) {

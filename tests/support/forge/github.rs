@@ -25,11 +25,21 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         ("GET", "branches") => match store.seen(rest) {
             Some(id) => Reply::json(
                 200,
-                json!({"name": rest, "commit": {"sha": id, "commit": {"tree": {"sha": store.commits[&id].tree}}}}),
+                json!({"name": rest, "protected": !store.required.is_empty(), "protection": {"required_status_checks": {"contexts": store.required}}, "commit": {"sha": id, "commit": {"tree": {"sha": store.commits[&id].tree}}}}),
             ),
             None => error(404, "Branch not found"),
         },
         ("GET", "compare") => compare(store, asked, rest),
+        ("GET", "commits") => commits(store, asked, rest),
+        ("GET", "rules") => page(
+            asked,
+            vec![
+                json!({"type": "deletion"}),
+                json!({"type": "required_status_checks", "parameters": {"required_status_checks": [{"context": "ruled"}]}}),
+            ],
+            ("per_page", 100, false),
+        ),
+        (_, "actions") => actions(store, asked, rest),
         (_, "git") => git(store, asked, rest),
         (_, "pulls") => pulls(store, asked, rest),
         (_, "issues") => issues(store, asked, rest),
@@ -39,7 +49,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
 }
 
 fn repository(store: &Store) -> Reply {
-    let mut body = json!({"full_name": REPO, "default_branch": "main", "node_id": "R_1", "private": true});
+    let mut body = json!({"full_name": REPO, "default_branch": "main", "node_id": "R_1", "private": true, "allow_merge_commit": false, "allow_squash_merge": true});
     if let Some(push) = store.push {
         body["permissions"] = json!({"admin": false, "push": push, "pull": true});
     }
@@ -180,7 +190,13 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
         }
         ("POST", None) => open(store, asked),
         ("GET", Some(number)) => match store.pulls.iter().find(|pull| pull.number == number) {
-            Some(pull) => Reply::json(200, row(store, pull)),
+            Some(pull) => {
+                let etag = format!("W/\"{}{:?}\"", pull.open, pull.merged);
+                if asked.header("if-none-match") == Some(&etag) {
+                    return Reply::json(304, Value::Null);
+                }
+                Reply::json(200, row(store, pull)).with("etag", &etag)
+            }
             None => not_found(),
         },
         ("PATCH", Some(number)) => edit(store, asked, number),
@@ -265,6 +281,17 @@ fn row(store: &Store, pull: &PullRow) -> Value {
 }
 
 fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    match (asked.method.as_str(), path.parse::<u64>()) {
+        ("GET", _) if path.is_empty() => return page(asked, store.issue_rows(), ("per_page", 100, false)),
+        ("POST", _) if path.is_empty() => {
+            return Reply::json(201, store.make_issue(asked.text("title"), asked.text("body")));
+        }
+        ("PATCH", Ok(number)) => {
+            store.edit_issue(number, &asked.body);
+            return Reply::json(200, json!({"number": number}));
+        }
+        _ => {}
+    }
     let (number, what) = path.split_once('/').unwrap();
     let number: u64 = number.parse().unwrap();
     match (asked.method.as_str(), what) {
@@ -289,6 +316,30 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
         }
         _ => not_found(),
     }
+}
+
+fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    if path.ends_with("/statuses") {
+        return page(asked, store.statuses.clone(), ("per_page", 100, false));
+    }
+    if path.ends_with("/check-runs") {
+        let reply = page(asked, store.runs.clone(), ("per_page", 100, false));
+        let rows: Value = serde_json::from_slice(&reply.body).unwrap();
+        return Reply::json(200, json!({"total_count": store.runs.len(), "check_runs": rows}));
+    }
+    store.seen(path).map_or(error(422, "No commit found"), |id| Reply::json(200, json!({"sha": id})))
+}
+
+fn actions(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    let name = path.strip_prefix("workflows/").unwrap().trim_end_matches("/dispatches");
+    if !store.workflows_there.contains(&name) {
+        return not_found();
+    }
+    if asked.method == "GET" {
+        return Reply::json(200, json!({"id": 1, "state": "active"}));
+    }
+    store.dispatched.push((name.to_owned(), asked.text("ref").to_owned()));
+    Reply::json(204, Value::Null)
 }
 
 fn make_label(store: &mut Store, asked: &Asked) -> Reply {
@@ -323,6 +374,16 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
         }
         set_ref(store, name, update["afterOid"].as_str().unwrap(), Setting::Force);
         return Reply::json(200, json!({"data": {"updateRefs": {}}}));
+    }
+    if query.contains("enablePullRequestAutoMerge") {
+        let number: u64 = input["pullRequestId"].as_str().unwrap().strip_prefix("PR_").unwrap().parse().unwrap();
+        let head = input["expectedHeadOid"].as_str().unwrap();
+        let branch = store.pull_mut(number).unwrap().head.clone();
+        if store.refs.get(&branch).map(String::as_str) != Some(head) {
+            return wrong("UNPROCESSABLE", "The head has been modified");
+        }
+        store.scheduled.push((number, format!("{head} {}", input["mergeMethod"].as_str().unwrap())));
+        return Reply::json(200, json!({"data": {}}));
     }
     let number: u64 = input["pullRequestId"].as_str().unwrap().strip_prefix("PR_").unwrap().parse().unwrap();
     store.pull_mut(number).unwrap().draft = query.contains("convertPullRequestToDraft");

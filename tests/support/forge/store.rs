@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use repin::forge::blob_id;
+use serde_json::{Value, json};
 
 use super::Kind;
 
@@ -13,6 +14,14 @@ pub struct CommitRow {
     pub tree: String,
     pub parents: Vec<String>,
     pub message: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct IssueRow {
+    pub number: u64,
+    pub title: String,
+    pub body: String,
+    pub open: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +67,17 @@ pub struct Store {
     /// How many reads see branches as they were before the last write.
     pub lag: usize,
     pub stale: Option<(BTreeMap<String, String>, usize)>,
+    /// Statuses of any commit, as rows; check runs likewise.
+    pub statuses: Vec<Value>,
+    pub runs: Vec<Value>,
+    pub required: Vec<String>,
+    pub issues: Vec<IssueRow>,
+    pub workflows_there: Vec<&'static str>,
+    /// Workflow and branch.
+    pub dispatched: Vec<(String, String)>,
+    /// Pull requests that will be merged, and at which head.
+    pub scheduled: Vec<(u64, String)>,
+    pub version: &'static str,
     next: u64,
 }
 
@@ -83,6 +103,14 @@ impl Store {
             intruder: None,
             lag: 0,
             stale: None,
+            statuses: Vec::new(),
+            runs: Vec::new(),
+            required: Vec::new(),
+            issues: Vec::new(),
+            workflows_there: Vec::new(),
+            dispatched: Vec::new(),
+            scheduled: Vec::new(),
+            version: "1.23.0",
             next: 0,
         }
     }
@@ -162,6 +190,34 @@ impl Store {
         let closed_at = head.cloned();
         let pull = self.pull_mut(number).unwrap();
         (pull.open, pull.closed_at) = (false, closed_at);
+    }
+
+    /// The rows of issues; pull requests are issues, too.
+    pub fn issue_rows(&self) -> Vec<Value> {
+        let row = |issue: &IssueRow| {
+            json!({"number": issue.number, "html_url": format!("https://x/issues/{}", issue.number), "title": issue.title,
+                   "body": issue.body, "state": if issue.open { "open" } else { "closed" }})
+        };
+        let pull = |pull: &PullRow| {
+            json!({"number": pull.number, "html_url": "https://x", "title": pull.title, "body": pull.body,
+                   "state": "open", "pull_request": {"url": "https://x"}})
+        };
+        let issues = self.issues.iter().filter(|issue| issue.open).map(row);
+        issues.chain(self.pulls.iter().filter(|pull| pull.open).map(pull)).collect()
+    }
+
+    pub fn make_issue(&mut self, title: &str, body: &str) -> Value {
+        let number = self.number();
+        self.issues.push(IssueRow { number, title: title.to_owned(), body: body.to_owned(), open: true });
+        self.issue_rows().into_iter().find(|row| row["number"] == number).unwrap()
+    }
+
+    pub fn edit_issue(&mut self, number: u64, edit: &Value) {
+        let issue = self.issues.iter_mut().find(|issue| issue.number == number).unwrap();
+        if let Some(body) = edit["body"].as_str() {
+            body.clone_into(&mut issue.body);
+        }
+        issue.open = edit["state"].as_str().map_or(issue.open, |state| state == "open");
     }
 
     pub fn pull_mut(&mut self, number: u64) -> Option<&mut PullRow> {

@@ -1,0 +1,189 @@
+//! Around a pull request: statuses, what a branch requires, merging, workflows, issues.
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Gitea;
+use crate::forge::{
+    Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind,
+    gates::{GateState, judge},
+    http::{Paging, Request},
+};
+
+#[derive(Deserialize)]
+struct Named {
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct StatusRow {
+    id: u64,
+    status: String,
+    context: String,
+    target_url: Option<String>,
+    created_at: String,
+}
+
+#[derive(Deserialize)]
+struct BranchRow {
+    #[serde(default)]
+    enable_status_check: bool,
+    status_check_contexts: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct IssueRow {
+    number: u64,
+    html_url: String,
+    title: String,
+    body: Option<String>,
+    pull_request: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+impl IssueRow {
+    fn issue(self) -> Issue {
+        Issue { number: self.number, url: self.html_url, title: self.title, body: self.body.unwrap_or_default() }
+    }
+}
+
+impl StatusRow {
+    fn status(self) -> Status {
+        let said = match self.status.as_str() {
+            "success" | "skipped" => Said::Pass,
+            "pending" => Said::Pending,
+            _ => Said::Fail,
+        };
+        let kind = StatusKind::Status;
+        Status { context: self.context, said, url: self.target_url, at: self.created_at, id: self.id, kind }
+    }
+}
+
+impl Gitea {
+    pub(super) async fn read_commit(&self, reference: &str) -> Result<Option<String>, Error> {
+        let what = format!("looking up {reference}");
+        let reply = self.http.send(&self.request(Method::GET, &format!("git/commits/{reference}"), what)).await?;
+        if matches!(reply.status.as_u16(), 404 | 422) {
+            return Ok(None);
+        }
+        Ok(Some(reply.expect::<Named>(&[200])?.sha))
+    }
+
+    pub(super) async fn read_statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
+        let request = self.request(Method::GET, &format!("commits/{commit}/statuses"), "reading statuses");
+        let rows: Vec<StatusRow> = self.http.pages(&request, Paging::Counted).await?;
+        Ok(rows.into_iter().map(StatusRow::status).collect())
+    }
+
+    pub(super) async fn read_required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
+        let what = format!("reading what {branch} requires");
+        let reply = self.http.send(&self.request(Method::GET, &format!("branches/{branch}"), what)).await?;
+        let row: BranchRow = reply.expect(&[200])?;
+        let contexts = row.status_check_contexts.unwrap_or_default();
+        Ok(Some(if row.enable_status_check { contexts } else { Vec::new() }))
+    }
+
+    /// Armed only once each required context has reported: where the forge knows of none it merges at once.
+    pub(super) async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+        let required = self.read_required(&pull.base).await?.unwrap_or_default();
+        if required.is_empty() {
+            return Ok(Merge::Refused(format!("{} requires no status, so it would be merged at once", pull.base)));
+        }
+        let gates = judge(&required, &self.read_statuses(head).await?);
+        if let Some(silent) = gates.iter().find(|gate| gate.state == GateState::Absent) {
+            let why = format!("the required context {} has not reported yet", self.http.clean(&silent.context));
+            return Ok(Merge::Refused(why));
+        }
+        let path = format!("pulls/{}/merge", pull.number);
+        let body = json!({"Do": "merge", "merge_when_checks_succeed": true, "head_commit_id": head});
+        let what = format!("scheduling the merge of #{}", pull.number);
+        // A second time is refused, since it is scheduled or merged.
+        let reply = self.http.send(&self.request(Method::POST, &path, what).body(body).harmless()).await?;
+        match reply.status.as_u16() {
+            200 => Ok(Merge::Merged),
+            201 => Ok(Merge::Scheduled),
+            409 if reply.text().contains("already") => Ok(Merge::Scheduled),
+            404 | 405 | 409 | 422 | 423 => Ok(Merge::Refused(reply.text())),
+            _ => Err(reply.error()),
+        }
+    }
+
+    /// Gitea starts workflows by request from 1.24 on, Forgejo from 8 on; there they have to be, since a merge made with
+    /// a token of a workflow starts none.
+    pub(super) async fn dispatch_ability(&self, _workflow: &str) -> Result<Ability, Error> {
+        let request = Request::new(Method::GET, ["version"], "Gitea: reading its version");
+        let version: Version = self.http.send(&request).await?.expect(&[200])?;
+        if starts_workflows(&version.version) {
+            return Ok(Ability::Yes);
+        }
+        let version = self.http.clean(&version.version);
+        Ok(Ability::No(format!("{version} can't be asked to start workflows, and starts them after a merge by itself")))
+    }
+
+    pub(super) async fn start_workflow(&self, workflow: &str, branch: &str) -> Result<(), Error> {
+        let path = format!("actions/workflows/{workflow}/dispatches");
+        let request = self.request(Method::POST, &path, format!("starting the workflow {workflow}"));
+        let reply = self.http.send(&request.body(json!({"ref": branch}))).await?;
+        reply.check(&[200, 201, 204]).map_err(|error| match error.kind {
+            ErrorKind::Denied => error.hint("the token needs write:repository"),
+            _ => error,
+        })
+    }
+
+    pub(super) async fn list_issues(&self) -> Result<Vec<Issue>, Error> {
+        let request =
+            self.request(Method::GET, "issues", "listing issues").query("state", "open").query("type", "issues");
+        let rows: Vec<IssueRow> = self.http.pages(&request, Paging::Counted).await?;
+        Ok(rows.into_iter().filter(|row| row.pull_request.is_none()).map(IssueRow::issue).collect())
+    }
+
+    pub(super) async fn make_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
+        let request = self.request(Method::POST, "issues", "opening an issue");
+        let reply = self.http.send(&request.body(json!({"title": title, "body": body}))).await?;
+        Ok(reply.expect::<IssueRow>(&[201])?.issue())
+    }
+
+    pub(super) async fn change_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
+        let mut body = serde_json::Map::new();
+        if let Some((title, _)) = edit.title {
+            body.insert("title".to_owned(), title.into());
+        }
+        if let Some(text) = edit.body {
+            body.insert("body".to_owned(), text.into());
+        }
+        if let Some(open) = edit.open {
+            body.insert("state".to_owned(), if open { "open" } else { "closed" }.into());
+        }
+        let request = self.request(Method::PATCH, &format!("issues/{number}"), format!("changing issue #{number}"));
+        self.http.send(&request.body(Value::Object(body))).await?.check(&[200, 201])
+    }
+}
+
+/// `1.24.0`, or for Forgejo `8.0.1+gitea-1.22.0`.
+fn starts_workflows(version: &str) -> bool {
+    let (own, forgejo) =
+        version.split_once('+').map_or((version, false), |(own, rest)| (own, rest.starts_with("gitea")));
+    let mut numbers = own.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or_default());
+    let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    if forgejo { version.0 >= 8 } else { version >= (1, 24) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_tell_what_can_be_asked_for() {
+        for yes in ["1.24.0", "1.25.1", "2.0.0", "8.0.0+gitea-1.22.0", "17.0.0-dev-609-a14eb80977+gitea-1.22.0"] {
+            assert!(starts_workflows(yes), "{yes}");
+        }
+        for no in ["1.23.8", "1.22.0+dev-1-g12", "7.0.3+gitea-1.21.11", "", "x"] {
+            assert!(!starts_workflows(no), "{no}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Around a pull request: statuses, what a branch requires, merging, workflows, issues.
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Github;
+use crate::forge::{Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind, http::Paging};
+
+#[derive(Deserialize)]
+struct Named {
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct StatusRow {
+    id: u64,
+    state: String,
+    context: String,
+    target_url: Option<String>,
+    created_at: String,
+}
+
+#[derive(Deserialize)]
+struct RunRow {
+    id: u64,
+    name: String,
+    status: String,
+    conclusion: Option<String>,
+    html_url: Option<String>,
+    started_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct IssueRow {
+    number: u64,
+    html_url: String,
+    title: String,
+    body: Option<String>,
+    pull_request: Option<Value>,
+}
+
+impl IssueRow {
+    fn issue(self) -> Issue {
+        Issue { number: self.number, url: self.html_url, title: self.title, body: self.body.unwrap_or_default() }
+    }
+}
+
+impl RunRow {
+    fn status(self) -> Status {
+        let said = match (self.status.as_str(), self.conclusion.as_deref()) {
+            // As GitHub counts for merging (About status checks): these three let through.
+            ("completed", Some("success" | "neutral" | "skipped")) => Said::Pass,
+            ("completed", _) => Said::Fail,
+            _ => Said::Pending,
+        };
+        let (at, kind) = (self.started_at.unwrap_or_default(), StatusKind::Run);
+        Status { context: self.name, said, url: self.html_url, at, id: self.id, kind }
+    }
+}
+
+impl StatusRow {
+    fn status(self) -> Status {
+        let said = match self.state.as_str() {
+            "success" => Said::Pass,
+            "pending" => Said::Pending,
+            _ => Said::Fail,
+        };
+        let kind = StatusKind::Status;
+        Status { context: self.context, said, url: self.target_url, at: self.created_at, id: self.id, kind }
+    }
+}
+
+impl Github {
+    pub(super) async fn read_commit(&self, reference: &str) -> Result<Option<String>, Error> {
+        let what = format!("looking up {reference}");
+        let reply = self.http.send(&self.request(Method::GET, &format!("commits/{reference}"), what)).await?;
+        if matches!(reply.status.as_u16(), 404 | 422) {
+            return Ok(None);
+        }
+        Ok(Some(reply.expect::<Named>(&[200])?.sha))
+    }
+
+    pub(super) async fn read_statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
+        let statuses = self.request(Method::GET, &format!("commits/{commit}/statuses"), "reading statuses");
+        let statuses: Vec<StatusRow> = self.http.pages(&statuses, Paging::Links).await?;
+        let runs = self.request(Method::GET, &format!("commits/{commit}/check-runs"), "reading check runs");
+        let runs: Vec<RunRow> = self.http.pages_in(&runs.query("filter", "all"), "check_runs").await?;
+        Ok(statuses.into_iter().map(StatusRow::status).chain(runs.into_iter().map(RunRow::status)).collect())
+    }
+
+    /// From the branch's protection as everybody may read it, and from rule sets.
+    pub(super) async fn read_required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
+        let what = format!("reading what {branch} requires");
+        let reply = self.http.send(&self.request(Method::GET, &format!("branches/{branch}"), &what)).await?;
+        let row: Value = reply.expect(&[200])?;
+        let protection = row["protection"]["required_status_checks"]["contexts"].as_array();
+        let mut required: Vec<String> = texts(protection.into_iter().flatten());
+        let rules = self.request(Method::GET, &format!("rules/branches/{branch}"), &what);
+        match self.http.pages::<Value>(&rules, Paging::Links).await {
+            Ok(rules) => {
+                for rule in rules.iter().filter(|rule| rule["type"] == "required_status_checks") {
+                    let checks = rule["parameters"]["required_status_checks"].as_array();
+                    required.extend(texts(checks.into_iter().flatten().map(|check| &check["context"])));
+                }
+            }
+            Err(error) if error.kind == ErrorKind::Denied => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        // A protected branch whose protection is not shown requires what nobody can tell.
+        let hidden = row["protected"] == true && row["protection"].is_null() && required.is_empty();
+        required.sort();
+        required.dedup();
+        Ok((!hidden).then_some(required))
+    }
+
+    pub(super) async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+        let query = "mutation($input:EnablePullRequestAutoMergeInput!)\
+                     {enablePullRequestAutoMerge(input:$input){clientMutationId}}";
+        let method = self.merge_method().await?;
+        let input = json!({"pullRequestId": pull.node, "expectedHeadOid": head, "mergeMethod": method});
+        let what = format!("scheduling the merge of #{}", pull.number);
+        let answer = self.graphql(query, json!({"input": input}), &what).await?;
+        let what = format!("GitHub: {what}");
+        let answer = answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
+        let Some((kind, said)) = answer.wrong() else { return Ok(Merge::Scheduled) };
+        let said = self.http.clean(said);
+        match kind {
+            "FORBIDDEN" => Err(Error::new(ErrorKind::Denied, what, said)
+                .hint("the token needs `contents: write` and `pull-requests: write`")),
+            _ => Ok(Merge::Refused(said)),
+        }
+    }
+
+    /// The first way of merging that the repository allows.
+    async fn merge_method(&self) -> Result<&'static str, Error> {
+        let reply = self.http.send(&self.request(Method::GET, "", "reading how to merge")).await?;
+        let row: Value = reply.expect(&[200])?;
+        let ways =
+            [("allow_merge_commit", "MERGE"), ("allow_squash_merge", "SQUASH"), ("allow_rebase_merge", "REBASE")];
+        Ok(ways.iter().find(|(key, _)| row[*key] == true).map_or("MERGE", |(_, method)| method))
+    }
+
+    pub(super) async fn dispatch_ability(&self, workflow: &str) -> Result<Ability, Error> {
+        let path = format!("actions/workflows/{workflow}");
+        let reply =
+            self.http.send(&self.request(Method::GET, &path, format!("looking up the workflow {workflow}"))).await?;
+        match reply.status.as_u16() {
+            404 => {
+                Ok(Ability::No(format!("there is no workflow {workflow} that the token may see (`actions: write`)")))
+            }
+            403 => Err(reply.error().hint("the token needs `actions: write`")),
+            _ => {
+                let row: Value = reply.expect(&[200])?;
+                let state = row["state"].as_str().unwrap_or("active");
+                let no = || Ability::No(format!("the workflow {workflow} is {}", self.http.clean(state)));
+                Ok(if state == "active" { Ability::Yes } else { no() })
+            }
+        }
+    }
+
+    pub(super) async fn start_workflow(&self, workflow: &str, branch: &str) -> Result<(), Error> {
+        let path = format!("actions/workflows/{workflow}/dispatches");
+        let request = self.request(Method::POST, &path, format!("starting the workflow {workflow}"));
+        let reply = self.http.send(&request.body(json!({"ref": branch}))).await?;
+        reply.check(&[200, 204]).map_err(|error| match error.kind {
+            ErrorKind::Denied => error.hint("the token needs `actions: write`"),
+            ErrorKind::Refused => error.hint("the workflow has to be started by `workflow_dispatch`, on that branch"),
+            _ => error,
+        })
+    }
+
+    pub(super) async fn list_issues(&self) -> Result<Vec<Issue>, Error> {
+        let request = self.request(Method::GET, "issues", "listing issues").query("state", "open");
+        let rows: Vec<IssueRow> = self.http.pages(&request, Paging::Links).await?;
+        Ok(rows.into_iter().filter(|row| row.pull_request.is_none()).map(IssueRow::issue).collect())
+    }
+
+    pub(super) async fn make_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
+        let request = self.request(Method::POST, "issues", "opening an issue");
+        let reply = self.http.send(&request.body(json!({"title": title, "body": body}))).await?;
+        Ok(reply.expect::<IssueRow>(&[201])?.issue())
+    }
+
+    pub(super) async fn change_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
+        let mut body = serde_json::Map::new();
+        if let Some((title, _)) = edit.title {
+            body.insert("title".to_owned(), title.into());
+        }
+        if let Some(text) = edit.body {
+            body.insert("body".to_owned(), text.into());
+        }
+        if let Some(open) = edit.open {
+            body.insert("state".to_owned(), if open { "open" } else { "closed" }.into());
+        }
+        let request = self.request(Method::PATCH, &format!("issues/{number}"), format!("changing issue #{number}"));
+        self.http.send(&request.body(Value::Object(body))).await?.check(&[200])
+    }
+}
+
+fn texts<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<String> {
+    values.filter_map(Value::as_str).map(str::to_owned).collect()
+}
