@@ -2,7 +2,7 @@
 //!
 //! [`Forge`] says what a forge is asked for; what one can't do it declares, so that nobody meets a 405. [`pull_request`]
 //! is written on top of it, once for all. Nothing here reads the environment, and no plan is made here: changes come in,
-//! one branch with one commit and one pull request come out. [`http`] is the only place that sends anything.
+//! one branch with one commit and one pull request come out. `http` is the only place that sends anything.
 
 mod base;
 mod error;
