@@ -300,7 +300,15 @@ fn a_layout_that_does_not_verify_is_unavailable() {
     }
     fs::remove_file(&blob).unwrap();
     world.refuses(&[], 3, &[]);
-    fs::write(&blob, good).unwrap();
+    fs::write(&blob, &good).unwrap();
+    // A config of the right size and with the right label, but of other bytes.
+    let manifest: serde_json::Value = serde_json::from_slice(&good).unwrap();
+    let config = world.layout("fix").blob_path(manifest["config"]["digest"].as_str().unwrap());
+    let bytes = fs::read_to_string(&config).unwrap();
+    fs::write(&config, bytes.replace("1001", "1002")).unwrap();
+    let document = world.refuses(&[], 3, &[]);
+    assert!(document["error"]["message"].as_str().unwrap().contains("hash to"), "{document}");
+    fs::write(&config, bytes).unwrap();
     fs::write(world.path("images/fix/oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
     world.refuses(&[], 3, &[]);
     fs::remove_dir_all(world.path("images/fix")).unwrap();

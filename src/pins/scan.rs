@@ -198,12 +198,13 @@ fn after(bytes: &[u8]) -> Option<After> {
     (length > 0).then(|| digest().map_or(After::Malformed, After::Digest))
 }
 
-/// The reference that ends where `bytes` end, from its boundary on; `None` if it is empty or too long to be one.
+/// The text that ends where `bytes` end, from its boundary on; `None` if it is empty. Of a longer one than any reference
+/// the beginning is cut off, but never so much that the rest could be one.
 fn before(bytes: &[u8]) -> Option<&str> {
     let part = |b: &u8| b.is_ascii_alphanumeric() || b"._/:@-".contains(b);
     let length = bytes.iter().rev().take(BACK).take_while(|b| part(b)).count();
     let reference = std::str::from_utf8(&bytes[bytes.len() - length..]).ok()?;
-    (length > 0 && length <= LONGEST && !reference.contains('@')).then_some(reference)
+    (length > 0).then_some(reference)
 }
 
 /// The text of a malformed pin: up to a blank or a quote.
