@@ -288,6 +288,22 @@ async fn a_branch_of_ours_with_another_content_is_made_again() {
 }
 
 #[tokio::test]
+async fn a_commit_that_arrives_in_the_last_moment_is_not_lost() {
+    for kind in KINDS {
+        for update_refs in [true, false] {
+            let fake = fake(kind);
+            fake.store().update_refs = update_refs;
+            promote(&fake, ASK).await.unwrap();
+            fake.store().push("main", "other lines", &[(A, "image: x@rev1\r\nmore: lines\r\n")]);
+            fake.store().meddled = Some(branch("rev2"));
+            assert_eq!(promote(&fake, ASK).await.unwrap_err().kind, ErrorKind::Conflict, "{kind:?}");
+            let store = fake.store();
+            assert_eq!(store.commits[&store.refs[&branch("rev2")]].message, "somebody's work");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_base_that_moved_without_touching_the_files_changes_nothing() {
     for kind in KINDS {
         let fake = fake(kind);

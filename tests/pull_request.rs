@@ -242,3 +242,73 @@ fn a_workflow_learns_the_number() {
     let text = fs::read_to_string(output).unwrap();
     assert!(text.contains("pull-request"), "{text}");
 }
+
+fn git(world: &World, args: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=x", "-c", "user.email=x@x", "-c", "core.hooksPath=/dev/null"]).args(args);
+    let output = command.current_dir(world.root()).env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_late_build_does_not_close_the_newer_ones_pull_request() {
+    let (mut world, fake) = hosted(Kind::Github, "");
+    git(&world, &["init", "-q"]);
+    let mut commits = Vec::new();
+    for name in ["older", "newer"] {
+        git(&world, &["commit", "-q", "--allow-empty", "-m", name]);
+        let commit: &'static str = git(&world, &["rev-parse", "HEAD"]).leak();
+        world.build(commit);
+        commits.push(commit);
+    }
+    for commit in commits.iter().rev() {
+        run(&world, &promote(commit)).exits(0);
+    }
+    assert_eq!(fake.store().open_pulls().len(), 2, "the newer one stays open");
+}
+
+#[test]
+fn superseding_can_be_switched_off() {
+    for (setting, open) in [("supersede: true", 1), ("supersede: false", 2)] {
+        let (mut world, fake) = hosted(Kind::Gitea, "");
+        world.build(REV_C);
+        world.write("repin.yaml", world.read("repin.yaml") + &format!("promote: {{ {setting} }}\n"));
+        push(&world, &fake, "");
+        run(&world, &promote(REV_B)).exits(0);
+        run(&world, &promote(REV_C)).exits(0);
+        assert_eq!(fake.store().open_pulls().len(), open, "{setting}");
+    }
+}
+
+#[test]
+fn a_rollback_is_opened_as_a_draft_and_closes_nothing() {
+    for kind in KINDS {
+        let (mut world, fake) = hosted(kind, "");
+        world.build(REV_C);
+        let origin = tempfile::tempdir().unwrap();
+        git(&world, &["init", "-q", "-b", "main"]);
+        for (revision, title) in [(REV_A, "promote: test images @"), (REV_B, "promote: test images @")] {
+            world.pin(revision);
+            git(&world, &["add", "-A", "."]);
+            git(&world, &["commit", "-q", "-m", &format!("{title}{revision}")]);
+        }
+        git(&world, &["init", "-q", "--bare", "-b", "main", origin.path().to_str().unwrap()]);
+        git(&world, &["remote", "add", "origin", origin.path().to_str().unwrap()]);
+        git(&world, &["push", "-q", "origin", "main"]);
+        git(&world, &["remote", "set-head", "origin", "main"]);
+        push(&world, &fake, "");
+        run(&world, &promote(REV_C)).exits(0);
+        let document = run(&world, &["rollback", "--to", REV_A, "--pr", "draft", "--format", "json"]).exits(0).json();
+        assert_eq!(document["pull_request"]["state"], "created", "{document}");
+        let store = fake.store();
+        assert_eq!(store.open_pulls().len(), 2, "{kind:?}");
+        let pull = store.open_pulls()[1];
+        assert!(
+            pull.body.contains("kind=rollback") && (pull.draft || pull.title.starts_with("WIP: rollback:")),
+            "{pull:?}"
+        );
+        let branch = document["branch"].as_str().unwrap();
+        assert!(store.content(branch, ".github/workflows/a.yml").contains(world.digest("review", REV_A)));
+    }
+}

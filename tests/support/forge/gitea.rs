@@ -199,6 +199,9 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
 }
 
 fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
+    if let Some(branch) = store.meddled.take() {
+        store.push(&branch, "somebody's work", &[("work", "done")]);
+    }
     let refs = store.refs.clone();
     let Some(pull) = store.pull_mut(number) else { return not_found() };
     if let Some(title) = asked.body["title"].as_str() {

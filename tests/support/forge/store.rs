@@ -64,6 +64,8 @@ pub struct Store {
     pub graphql: bool,
     /// Moved right before the next branch is made or moved: somebody else merged something.
     pub intruder: Option<(String, String)>,
+    /// A branch that somebody pushes to while its pull request's text is changed.
+    pub meddled: Option<String>,
     /// How many reads see branches as they were before the last write.
     pub lag: usize,
     pub stale: Option<(BTreeMap<String, String>, usize)>,
@@ -101,6 +103,7 @@ impl Store {
             update_refs: true,
             graphql: true,
             intruder: None,
+            meddled: None,
             lag: 0,
             stale: None,
             statuses: Vec::new(),
