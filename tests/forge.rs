@@ -690,6 +690,33 @@ async fn contents_that_are_no_text_arrive_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_plan_of_other_contents_than_the_bases_is_refused() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let forge = forge(&fake);
+        let mut base = Base::read(&*forge, None).await.unwrap();
+        let mut changes = changes(&*forge, &mut base, "rev2").await.unwrap();
+        changes[0].old.push(b'\n');
+        let marker = Marker { kind: "promote".to_owned(), revision: "rev2".to_owned() };
+        let proposal = Proposal {
+            branch: "b",
+            title: "t",
+            body: "",
+            marker: &marker,
+            prefix: "",
+            changes: &changes,
+            labels: &[],
+            state: State::Ready,
+            reopen: false,
+            supersede: None,
+        };
+        let error = pull_request::open(&*forge, &base, &proposal).await.unwrap_err();
+        assert_eq!((error.kind, error.what.as_str()), (ErrorKind::Conflict, A), "{kind:?}");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[tokio::test]
 async fn contents_at_hand_are_not_asked_for() {
     for kind in KINDS {
         let fake = fake(kind);
