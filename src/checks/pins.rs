@@ -87,7 +87,8 @@ fn agrees(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Option<Ch
     Some(Check::new(Code::PIN_DISAGREE, otherwise, detail).image(&image.name).places(places))
 }
 
-fn place_of(pin: &Located<Pin>) -> FilePlace {
+/// Where a pin stands, for annotations and people.
+pub(super) fn place_of(pin: &Located<Pin>) -> FilePlace {
     FilePlace { file: pin.file.to_string(), line: pin.what.line, column: pin.what.column }
 }
 

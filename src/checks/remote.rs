@@ -1,6 +1,6 @@
 //! What `check --remote` asks: whether the set that is pinned now is what it claims to be.
 
-use super::{Check, Code, FilePlace, Status};
+use super::{Check, Code, FilePlace, Status, pins::place_of, set::shown};
 use crate::{
     config::{Config, Image},
     facts::{history::Provenance, resolve::ImageFacts},
@@ -136,14 +136,5 @@ pub fn provenance_warns(revision: &Revision, provenance: &Result<Provenance, Str
 }
 
 fn places(found: &Found, image: usize) -> Vec<FilePlace> {
-    let place = |pin: &crate::pins::Located<crate::pins::Pin>| FilePlace {
-        file: pin.file.to_string(),
-        line: pin.what.line,
-        column: pin.what.column,
-    };
-    found.pins_of(image).map(place).collect()
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(200).flat_map(char::escape_debug).collect()
+    found.pins_of(image).map(place_of).collect()
 }

@@ -147,7 +147,7 @@ fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> V
 }
 
 /// Foreign text on one line, made harmless and short.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(200).flat_map(char::escape_debug).collect();
     if text.chars().nth(200).is_some() {
         shown.push('…');
