@@ -65,9 +65,9 @@ fn approved(config: &Config, revision: &Revision, found: &Found) -> Approved {
         old_platforms: Vec::new(),
     };
     let resolutions: Vec<_> = IMAGES.iter().map(resolution).collect();
-    let chain = Counted::new(config, revision, found).unwrap_or_else(|stopped| panic!("{stopped:?}"));
+    let chain = Counted::new(config, revision, found, Vec::new()).unwrap_or_else(|stopped| panic!("{stopped:?}"));
     let chain = chain.ordered(&Past::NoGit("no git".into()), Overruled::default()).unwrap();
-    chain.resolved(&resolutions, |_| Hold::Free).unwrap().approved()
+    chain.resolved(&resolutions, |_| Hold::Free).unwrap().inspect(&[]).done().unwrap().try_out().done().unwrap()
 }
 
 fn plan(root: &Path, pins: [usize; 3], meanwhile: impl FnOnce()) -> Result<Plan, PlanError> {

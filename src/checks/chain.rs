@@ -1,8 +1,13 @@
 //! The chains: stages in order, cheapest first. A stage is judged as a whole; if one of its checks failed, or one could
 //! not be judged, the chain stops there.
 //!
-//! promote: pins counted → order and hold → the source. rollback: pins counted → provenance → the source, against the
-//! digests that were pinned then. [`Approved`] can only be made here, by a chain that went through every stage.
+//! promote: pins counted → order and hold → the source → contents → smoke. rollback: pins counted → provenance → the
+//! source, against the digests that were pinned then → contents → smoke. [`Approved`] can only be made here, by a chain
+//! that went through every stage.
+
+mod images;
+
+pub use images::{Inspected, Inspection, Trial};
 
 use super::{
     Check, Code, Overruled, Past, Resolution, Status, agreement, any_failed, counts,
@@ -42,10 +47,11 @@ pub struct Proven<'c> {
 
 /// A chain that knows what every image's tag names.
 #[derive(Debug)]
-pub struct Resolved {
-    revision: Revision,
+pub struct Resolved<'c> {
+    so_far: SoFar<'c>,
     images: Vec<ApprovedImage>,
-    checks: Vec<Check>,
+    rollback: bool,
+    promoted: Option<Promoted>,
 }
 
 /// Where and why a chain stopped.
@@ -94,10 +100,16 @@ impl SoFar<'_> {
 }
 
 impl<'c> Counted<'c> {
-    /// The first stage for `revision`: the pins as they are counted now.
-    pub fn new(config: &'c Config, revision: &'c Revision, found: &Found) -> Result<Self, Stopped> {
+    /// The first stage for `revision`: the pins as they are counted now, and what was found out about contracts.
+    pub fn new(
+        config: &'c Config,
+        revision: &'c Revision,
+        found: &Found,
+        contracts: Vec<Check>,
+    ) -> Result<Self, Stopped> {
         let mut checks = counts(config, found);
         checks.extend(agreement(config, found, Status::Warn));
+        checks.extend(contracts);
         let so_far = SoFar { config, revision, checks: Vec::new() }.stage((checks, Vec::new()))?;
         Ok(Self { so_far })
     }
@@ -121,25 +133,26 @@ impl<'c> Counted<'c> {
     }
 }
 
-impl Ordered<'_> {
+impl<'c> Ordered<'c> {
     /// The stage of the source: one resolution for each image of the configuration, in its order. `hold` says whether a
     /// rollback undid a set with given digests.
     pub fn resolved<'h>(
         self,
         resolutions: &[Resolution],
         hold: impl FnOnce(&Digests) -> Hold<'h>,
-    ) -> Result<Resolved, Stopped> {
+    ) -> Result<Resolved<'c>, Stopped> {
         let (mut checks, outages) = source(&self.so_far, resolutions, |_, judged| judged);
         let known =
             self.so_far.checks.iter().any(|check| check.code == Code::ROLLED_BACK && check.status == Status::Warn);
         if !known {
             checks.extend(hold_by_content(&hold(&named(self.so_far.config, resolutions)), self.overruled.rolled_back));
         }
-        self.so_far.finish((checks, outages), resolutions)
+        let so_far = self.so_far.stage((checks, outages))?;
+        Ok(Resolved { so_far, images: named_images(resolutions), rollback: false, promoted: None })
     }
 }
 
-impl Proven<'_> {
+impl<'c> Proven<'c> {
     /// What was promoted, where a title told; otherwise the digests decide.
     pub fn promoted(&self) -> Option<&Promoted> {
         self.promoted.as_ref()
@@ -151,30 +164,42 @@ impl Proven<'_> {
         self,
         resolutions: &[Resolution],
         provenance: impl FnOnce(&Digests) -> Provenance,
-    ) -> Result<Resolved, Stopped> {
+    ) -> Result<Resolved<'c>, Stopped> {
         let (mut checks, mut outages) = source(&self.so_far, resolutions, |image, judged| match image.pins {
             0 => warn_only(image, judged),
             _ => judged,
         });
-        if self.promoted.is_none() && outages.is_empty() && !any_failed(&checks) {
-            let (check, outage) = provenance_by_content(&provenance(&named(self.so_far.config, resolutions)));
+        let mut promoted = self.promoted;
+        if promoted.is_none() && outages.is_empty() && !any_failed(&checks) {
+            let found = provenance(&named(self.so_far.config, resolutions));
+            let (check, outage) = provenance_by_content(&found);
             checks.push(check);
             outages.extend(outage);
+            promoted = if let Provenance::Found(found) = found { Some(found) } else { None };
         }
-        self.so_far.finish((checks, outages), resolutions)
+        let so_far = self.so_far.stage((checks, outages))?;
+        Ok(Resolved { so_far, images: named_images(resolutions), rollback: true, promoted })
     }
 }
 
-impl SoFar<'_> {
-    fn finish(self, judged: Judged, resolutions: &[Resolution]) -> Result<Resolved, Stopped> {
-        let so_far = self.stage(judged)?;
-        let image = |resolution: &Resolution| ApprovedImage {
-            tag: resolution.target.tag.clone(),
-            facts: resolution.found.as_ref().ok().cloned().flatten(),
-        };
-        let images = resolutions.iter().map(image).collect();
-        Ok(Resolved { revision: so_far.revision.clone(), images, checks: so_far.checks })
+impl Resolved<'_> {
+    /// Stops here: what the next stage needs could not be gathered.
+    pub fn stop(self, outage: Error) -> Stopped {
+        Stopped { checks: self.so_far.checks, outages: vec![outage] }
     }
+
+    /// What was promoted, if this is a rollback.
+    pub fn promoted(&self) -> Option<&Promoted> {
+        self.promoted.as_ref()
+    }
+}
+
+fn named_images(resolutions: &[Resolution]) -> Vec<ApprovedImage> {
+    let image = |resolution: &Resolution| ApprovedImage {
+        tag: resolution.target.tag.clone(),
+        facts: resolution.found.as_ref().ok().cloned().flatten(),
+    };
+    resolutions.iter().map(image).collect()
 }
 
 /// Judges every image's resolution; `tempered` may soften the verdict on an image.
@@ -206,13 +231,6 @@ fn named(config: &Config, resolutions: &[Resolution]) -> Digests {
         _ => None,
     };
     images.filter_map(digest).collect()
-}
-
-impl Resolved {
-    /// The set, approved: no further stage is configured.
-    pub fn approved(self) -> Approved {
-        Approved { revision: self.revision, images: self.images, checks: self.checks }
-    }
 }
 
 impl Approved {

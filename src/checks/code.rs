@@ -13,6 +13,11 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         impl Code {
             $($(#[$doc])* pub const $name: Self = Self($text);)*
+
+            /// The code with this word.
+            pub fn of(word: &str) -> Option<Self> {
+                [$(Self::$name),*].into_iter().find(|code| code.0 == word)
+            }
         }
     };
 }

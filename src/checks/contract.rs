@@ -178,6 +178,7 @@ impl Reader<'_> {
         let what = if code == Code::EXPECTED_YAML_UNKNOWN_KIND { "unknown kind" } else { "unknown key" };
         let problem = problem(code, format!("{what} `{}`", key.text)).at(self.gather.place(key.span, ""));
         let hint = match nearest(&key.text, known) {
+            _ if known.is_empty() => "the configuration declares no kinds: add them under `inventory.kinds`".to_owned(),
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", known.join(", ")),
         };

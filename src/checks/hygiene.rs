@@ -152,19 +152,6 @@ fn copy(path: &str, embedded: &Embedded, contract: &[u8]) -> Option<Check> {
     Some(fail(Code::EXPECTED_YAML_IN_IMAGE_MISMATCH, path.to_owned(), detail))
 }
 
-/// Labels that have to be there and hold something.
-pub fn labels(required: &[String], labels: &BTreeMap<String, String>) -> Vec<Check> {
-    let finding = |label: &String| {
-        let detail = match labels.get(label).map(|value| value.trim()) {
-            None => "the image does not have the label",
-            Some("") => "the label is empty",
-            Some(_) => return None,
-        };
-        Some(fail(Code::LABEL_MISSING, label.clone(), detail))
-    };
-    required.iter().filter_map(finding).collect()
-}
-
 fn fail(code: Code, item: impl Into<String>, detail: impl Into<String>) -> Check {
     Check::new(code, Status::Fail, detail).item(item)
 }

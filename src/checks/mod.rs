@@ -4,6 +4,7 @@
 
 mod chain;
 mod code;
+mod contents;
 pub mod contract;
 pub mod hygiene;
 mod past;
@@ -14,12 +15,13 @@ mod smoke;
 
 use serde::Serialize;
 
-pub use chain::{Approved, ApprovedImage, Counted, Ordered, Proven, Resolved, Stopped};
+pub use chain::{Approved, ApprovedImage, Counted, Inspected, Inspection, Ordered, Proven, Resolved, Stopped, Trial};
 pub use code::Code;
+pub use contents::{Force, Held, Standard, contents};
 pub use past::{Overruled, Past, outage, pinned_digests, pinned_now, without_history};
 pub use pins::{agreement, counts};
 pub use remote::{Pinned, Tagged, claims, provenance_warns};
-pub use set::{Expected, Resolution, Target, resolved};
+pub use set::{Expected, Resolution, Target, required_labels, resolved};
 pub use smoke::smoke;
 
 /// One thing that was verified about one image or the repository.
@@ -95,6 +97,14 @@ impl Check {
     pub fn item(mut self, item: impl Into<String>) -> Self {
         self.item = Some(item.into());
         self
+    }
+
+    /// The evidence with what it is about, where it does not say so itself.
+    pub fn told(&self) -> String {
+        match &self.item {
+            Some(item) if !self.detail.contains(item.as_str()) => format!("{item}: {}", self.detail),
+            _ => self.detail.clone(),
+        }
     }
 
     /// The same check with its places.

@@ -71,7 +71,8 @@ pub fn resolved(
     ];
     checks.extend(digest(image, &resolution.target, facts));
     checks.extend(facts.platforms.iter().map(|platform| label(config, image, revision, platform)));
-    checks.extend(required_labels(config, image, facts));
+    let required = config.inventory.as_ref().map_or(&[][..], |inventory| &inventory.required_labels);
+    checks.extend(facts.platforms.iter().flat_map(|platform| required_labels(required, &image.name, platform)));
     checks.extend(lost_platforms(&image.name, resolution, facts));
     (checks, None)
 }
@@ -101,22 +102,17 @@ fn label(config: &Config, image: &Image, revision: &Revision, facts: &PlatformFa
     Check::new(Code::REVISION_LABEL, status, detail).image(&image.name).platform(&facts.platform).item(label.as_str())
 }
 
-fn required_labels(config: &Config, image: &Image, facts: &ImageFacts) -> Vec<Check> {
-    let required = config.inventory.as_ref().map_or(&[][..], |inventory| &inventory.required_labels);
-    let mut checks = Vec::new();
-    for platform in facts.platforms.iter().filter(|_| !required.is_empty()) {
-        let absent = |label: &&String| platform.config.labels.get(*label).is_none_or(String::is_empty);
-        let missing: Vec<_> = required.iter().filter(absent).collect();
-        let check = |status, detail: String| {
-            Check::new(Code::LABEL_MISSING, status, detail).image(&image.name).platform(&platform.platform)
-        };
-        if missing.is_empty() {
-            checks.push(check(Status::Pass, format!("{} required labels are there", required.len())));
-        }
-        let fail = |label: &&String| check(Status::Fail, format!("{label} is absent or empty")).item(label.as_str());
-        checks.extend(missing.iter().map(fail));
+/// Labels that have to be there and hold something, on one platform of the image called `image`.
+pub fn required_labels(required: &[String], image: &str, facts: &PlatformFacts) -> Vec<Check> {
+    let check =
+        |status, detail: String| Check::new(Code::LABEL_MISSING, status, detail).image(image).platform(&facts.platform);
+    let absent = |label: &&String| facts.config.labels.get(*label).is_none_or(|value| value.trim().is_empty());
+    let missing: Vec<_> = required.iter().filter(absent).collect();
+    if missing.is_empty() && !required.is_empty() {
+        return vec![check(Status::Pass, format!("{} required labels are there", required.len()))];
     }
-    checks
+    let fail = |label: &&String| check(Status::Fail, format!("{label} is absent or empty")).item(label.as_str());
+    missing.iter().map(fail).collect()
 }
 
 fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> Vec<Check> {

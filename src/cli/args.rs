@@ -1,8 +1,12 @@
 //! The arguments exactly as they are typed; what they mean for a run is in [`super::context`].
 
+mod inventory;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(super) use inventory::{Inventory, OfImage};
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
 #[derive(Debug, Parser)]
@@ -94,6 +98,9 @@ pub(super) enum Command {
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
     },
+    /// Look into images: what they contain, and whether that is what they have to
+    #[command(subcommand, after_help = INVENTORY)]
+    Inventory(Inventory),
     /// Finish or undo an --apply that was interrupted
     #[command(after_help = "Example:\n  repin recover --dry-run true    # says what it would do")]
     Recover(Recover),
@@ -118,6 +125,12 @@ it asks where that is not sure; in a pipe it says so in the file. A file that is
 Examples:
   repin init
   repin init --dry-run true    # prints the file instead of writing it";
+
+const INVENTORY: &str = "\
+Layers are read as they stream, from a registry or a layout; no container engine is needed.
+
+Example:
+  repin inventory check --revision 4f2a…";
 
 const PROMOTE: &str = "\
 Without --apply or --pr it is a dry run: the table, the diff and the reports are made, and no file of the repository changes.
@@ -258,7 +271,10 @@ mod tests {
 
     #[test]
     fn every_command_has_an_example() {
-        for command in Cli::command().get_subcommands() {
+        let whole = Cli::command();
+        for command in
+            whole.get_subcommands().flat_map(|command| std::iter::once(command).chain(command.get_subcommands()))
+        {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example") && help.contains("repin "), "{}", command.get_name());
         }

@@ -35,7 +35,7 @@ pub(super) fn problem(problem: &Problem, colour: bool) -> String {
 
 /// A failed check as a problem: counts point at the number in the configuration.
 pub(super) fn failed(check: &Check, config: &Config) -> Problem {
-    let mut problem = Problem::new(check.code.as_str(), subject(check) + &check.detail);
+    let mut problem = Problem::new(check.code.as_str(), subject(check) + &check.told());
     let image = check.image.as_deref().and_then(|name| config.image(name));
     if let (Code::PIN_COUNT, Some(image)) = (check.code, image) {
         // What follows the colon lists the places, which stand in the notes.
@@ -76,6 +76,18 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::FILE_UNSAFE => "replace the link by a file of its own, or take it out of `files:`",
         Code::PIN_UNSUPPORTED => "write the digest in full, or make it a placeholder such as `<digest>`",
         Code::PIN_DISAGREE => "promote or roll back: that brings all pins together",
+        Code::INVENTORY_MUST_CONTAIN_MISSING => "build the image again with it, or take the name out of the contract",
+        Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT => {
+            "build the image again without it, or take the name out of the contract"
+        }
+        Code::FORBIDDEN_FILE_PRESENT => "build the image without it; if it was a secret, replace the secret",
+        Code::ENV_SECRET => "hand the secret over when the image runs, and replace it",
+        Code::MODE_UNEXPECTED | Code::UNREADABLE => "correct owner and mode where the image is built",
+        Code::EXPECTED_YAML_IN_IMAGE_MISMATCH => "build the image with today's contract",
+        Code::SMOKE_FAILED => "look at what it printed; build the image again",
+        Code::SMOKE_UNAVAILABLE => {
+            "see `smoke.engine` and `smoke.engine_args`, or set `smoke.when_unavailable: skip` where none is to be had"
+        }
         Code::LABEL_MISSING => "build the image with the label, or take it out of `inventory.required_labels`",
         _ => return None,
     })

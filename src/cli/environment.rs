@@ -39,6 +39,11 @@ impl Environment {
         self.variable(name).filter(|value| !value.is_empty())
     }
 
+    /// All variables, for a program that is to run as if from here.
+    pub fn variables(&self) -> Vec<(OsString, OsString)> {
+        self.variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// The current folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -63,6 +63,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
         Command::Promote(args) => commands::promote::run(&args, context),
         Command::Rollback(args) => commands::rollback::run(&args, context),
         Command::History { limit } => commands::history::run(limit, context),
+        Command::Inventory(command) => commands::inventory::run(command, context),
         Command::Recover(args) => commands::recover::run(&args, context),
         Command::Completions { shell } => commands::documents::completions(shell, context),
         Command::Man => commands::documents::man(context),

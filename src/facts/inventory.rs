@@ -7,9 +7,11 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
 mod enumeration;
 mod listing;
+mod stacks;
 
 pub use enumeration::Enumeration;
 pub use listing::{File, ListError, Listing, list};
+pub use stacks::{Stack, Stacks};
 
 use super::{
     tree::{Duplicate, FileType, LayerTree, MergeError, Tree, Want, merge},

@@ -5,12 +5,14 @@
 
 mod digest;
 mod platform;
+mod reference;
 mod repository;
 mod revision;
 mod tag;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use platform::Platform;
+pub use reference::{Reference, ReferenceError};
 pub use repository::{Repository, RepositoryError};
 pub use revision::{Pattern, PatternError, Revision, RevisionError};
 pub use tag::{Tag, TagError};

@@ -20,10 +20,10 @@ pub fn checks(checks: &[Check], folder: &str) -> String {
         for place in &check.places {
             let file = format!("{folder}{}", place.file);
             let at = format!("file={},line={},col={},", property(&file), place.line, place.column);
-            let _ = writeln!(out, "::{level} {at}title={}::{}", property(&title), data(&check.detail));
+            let _ = writeln!(out, "::{level} {at}title={}::{}", property(&title), data(&check.told()));
         }
         if check.places.is_empty() {
-            let _ = writeln!(out, "::{level} title={}::{}", property(&title), data(&check.detail));
+            let _ = writeln!(out, "::{level} title={}::{}", property(&title), data(&check.told()));
         }
     }
     out

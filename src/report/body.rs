@@ -104,7 +104,7 @@ pub fn refusal(document: &PlanDocument) -> String {
     }
     for check in document.checks.iter().filter(|check| check.status == Status::Fail) {
         let subject = [&check.image, &check.platform].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-        let (code, detail) = (markdown::code(check.code.as_str()), markdown::code(&check.detail));
+        let (code, detail) = (markdown::code(check.code.as_str()), markdown::code(&check.told()));
         let _ = writeln!(text, "- {code} {}: {detail}", markdown::inline(&subject));
     }
     text

@@ -168,6 +168,23 @@ pub struct CheckDocument {
     pub checks: Vec<Check>,
 }
 
+/// `repin.inventory/1`: what images contain, held against what they have to.
+#[derive(Debug, Serialize)]
+pub struct InventoryDocument {
+    pub schema: &'static str,
+    pub clean: bool,
+    pub images: Vec<InventoryImage>,
+}
+
+/// One platform of an image, or one listing.
+#[derive(Debug, Serialize)]
+pub struct InventoryImage {
+    pub image: Option<String>,
+    pub digest: Option<String>,
+    pub platform: Option<String>,
+    pub checks: Vec<Check>,
+}
+
 /// `repin.error/1`: why a command could not begin.
 #[derive(Debug, Serialize)]
 pub struct ErrorDocument {

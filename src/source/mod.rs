@@ -143,6 +143,14 @@ impl Source {
             Self::Remote(remote) => remote.layer(descriptor, &what).await.map(Layer::from),
         }
     }
+
+    /// That the source has a layer's bytes, whose content is known from elsewhere; an error if it has not.
+    pub async fn has(&self, descriptor: &Descriptor) -> Result<(), Error> {
+        match self {
+            Self::Layout(_) => self.layer(descriptor).await.map(drop),
+            Self::Remote(remote) => remote.has(descriptor, &format!("layer {self}@{}", descriptor.digest)).await,
+        }
+    }
 }
 
 /// Runs file work beside the event loop.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +20,10 @@ pub struct Platform {
     pub files: Vec<(String, String)>,
     /// Programs of the same layer: path and content.
     pub programs: Vec<(String, Vec<u8>)>,
+    /// Layers above that one: archives, and whether they are stored compressed by gzip.
+    pub layers: Vec<(Vec<u8>, bool)>,
+    /// Environment entries of the config.
+    pub env: Vec<String>,
 }
 
 /// A layout that images are written into.
@@ -45,6 +50,8 @@ impl Platform {
             labels,
             files: vec![("hello".to_owned(), format!("built from {revision}\n"))],
             programs: Vec::new(),
+            layers: Vec::new(),
+            env: Vec::new(),
         }
     }
 
@@ -65,6 +72,24 @@ impl Platform {
     /// The same with a program; its folder is there for everyone.
     pub fn program(mut self, path: &str, content: &[u8]) -> Self {
         self.programs.push((path.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// The same with one more layer, stored as it is.
+    pub fn layer(mut self, archive: Vec<u8>) -> Self {
+        self.layers.push((archive, false));
+        self
+    }
+
+    /// The same with one more layer, stored compressed.
+    pub fn gzipped(mut self, archive: Vec<u8>) -> Self {
+        self.layers.push((archive, true));
+        self
+    }
+
+    /// The same with one more entry of its environment.
+    pub fn env(mut self, entry: &str) -> Self {
+        self.env.push(entry.to_owned());
         self
     }
 }
@@ -102,16 +127,27 @@ impl Layout {
     /// Writes one platform's layer, config and manifest.
     pub fn manifest(&self, platform: &Platform) -> Written {
         let (os, architecture) = platform.name.split_once('/').unwrap();
-        let layer = self.blob(&format!("{OCI}.layer.v1.tar"), &tar(&platform.files, &platform.programs));
-        let config = json!({
+        let mut layers = vec![self.blob(&format!("{OCI}.layer.v1.tar"), &tar(&platform.files, &platform.programs))];
+        let mut diff_ids = vec![layers[0].digest.clone()];
+        for (archive, compressed) in &platform.layers {
+            diff_ids.push(repin::image::Digest::of(archive).to_string());
+            layers.push(match compressed {
+                true => self.blob(&format!("{OCI}.layer.v1.tar+gzip"), &gzip(archive)),
+                false => self.blob(&format!("{OCI}.layer.v1.tar"), archive),
+            });
+        }
+        let mut config = json!({
             "architecture": architecture, "os": os, "created": "2026-01-02T03:04:05Z",
             "config": {"Labels": platform.labels, "User": "1001"},
-            "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
+        if !platform.env.is_empty() {
+            config["config"]["Env"] = json!(platform.env);
+        }
         let config = self.json(&format!("{OCI}.config.v1+json"), &config);
         let manifest = json!({
             "schemaVersion": 2, "mediaType": format!("{OCI}.manifest.v1+json"),
-            "config": config.descriptor, "layers": [layer.descriptor],
+            "config": config.descriptor, "layers": layers.iter().map(Written::descriptor).collect::<Vec<_>>(),
         });
         self.json(&format!("{OCI}.manifest.v1+json"), &manifest)
     }
@@ -174,6 +210,12 @@ impl Written {
     pub fn descriptor(&self) -> Value {
         self.descriptor.clone()
     }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// An uncompressed layer with these files, the same bytes each time.

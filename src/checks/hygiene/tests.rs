@@ -144,15 +144,6 @@ fn the_copy_of_the_contract_has_to_be_equal() {
 }
 
 #[test]
-fn labels_have_to_hold_something() {
-    let labels_of = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let required = ["a", "b", "c"].map(str::to_owned);
-    let found = labels(&required, &labels_of(&[("a", "x"), ("b", " ")]));
-    let found: Vec<_> = found.into_iter().map(shown).collect();
-    assert_eq!(found, ["label_missing b: the label is empty", "label_missing c: the image does not have the label"]);
-}
-
-#[test]
 fn oddities_of_an_image_warn() {
     let inventory = inventory("root: /r\nkinds: {agents: {paths: ['^(.+)$']}}");
     let archives = [a().file(b"r/\xff", "").file("r/f", "").file("r/f", "")];

@@ -1,9 +1,11 @@
 //! One file a command: gather, decide, act, report.
 
 pub(super) mod check;
+mod content;
 pub(super) mod documents;
 pub(super) mod history;
 pub(super) mod init;
+pub(super) mod inventory;
 mod past;
 pub(super) mod promote;
 pub(super) mod recover;

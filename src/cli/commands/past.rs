@@ -33,6 +33,11 @@ impl<'c> History<'c> {
         self.read.as_ref().map(|(_, history)| history).map_err(checks::outage)
     }
 
+    /// The repository that it is of.
+    pub(super) fn git(&self) -> Option<&Git> {
+        self.read.as_ref().ok().map(|(git, _)| git)
+    }
+
     /// What it says about a revision that is to be promoted.
     pub(super) fn past(&self, revision: &Revision, found: &Found) -> Result<Past<'_>, Error> {
         match &self.read {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{
     past::History,
-    set::{self, Place, Reports, Run, Stop},
+    set::{self, Contracts, Place, Reports, Run, Stop, Trial},
 };
 use crate::{
     checks::{Counted, Expected, Overruled, Target},
@@ -41,20 +41,27 @@ pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit
 fn attempt(args: &args::Promote, place: &Place, (last, cx): (bool, &mut Context)) -> Result<Option<Exit>, Fault> {
     let config = &place.config;
     let request = Request::new(args, config)?;
-    set::refuse_unbuilt(config)?;
+    let contracts = Contracts::read(config, place.files());
+    contracts.well_formed()?;
     let reports = Reports::new(&args.change, place, cx)?;
     let mut run = Run::new("promote", config, &config.promote, &request.revision);
-    let outcome = steps(&request, &reports, &mut run, (place, cx));
+    let outcome = steps((&request, &contracts, &args.change), &reports, &mut run, (place, cx));
     Ok(run.finish(outcome, &reports, (last, cx)))
 }
 
-fn steps(request: &Request, reports: &Reports, run: &mut Run<'_>, (place, cx): (&Place, &Context)) -> Result<(), Stop> {
+fn steps(
+    (request, contracts, change): (&Request, &Contracts, &args::Change),
+    reports: &Reports,
+    run: &mut Run<'_>,
+    (place, cx): (&Place, &Context),
+) -> Result<(), Stop> {
     let config = run.config;
     place.configured()?;
+    let trial = Trial::prepare(config, change, cx)?;
     let mut session = set::begin(config, place.intent, &cx.output)?;
     let found = pins::find(place.files(), config).map_err(Fault::from)?;
     run.counted(&found);
-    let chain = Counted::new(config, &request.revision, &found)?;
+    let chain = Counted::new(config, &request.revision, &found, contracts.failures(config))?;
 
     let history = History::read(config);
     let past = match history.past(&request.revision, &found) {
@@ -66,7 +73,9 @@ fn steps(request: &Request, reports: &Reports, run: &mut Run<'_>, (place, cx): (
 
     let resolutions = set::resolve(config, targets(request, config, &found), cx)?;
     run.resolved(&resolutions);
-    let approved = chain.resolved(&resolutions, |digests| history.held_set(digests))?.approved();
+    let chain = chain.resolved(&resolutions, |digests| history.held_set(digests))?;
+    let chain = set::inspected((chain, config), &contracts.standards(config), cx)?;
+    let approved = trial.run(chain, config, cx)?;
 
     let plan = Plan::new(&approved, config, place.files(), &found)?;
     run.planned(&approved, plan, reports)?;

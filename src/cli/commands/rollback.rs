@@ -8,7 +8,7 @@ use std::io::BufRead;
 use super::{
     history::{Shown, table},
     past::History,
-    set::{self, Place, Reports, Run, Stop},
+    set::{self, Contracts, Place, Reports, Run, Stop, Then, Trial},
 };
 use crate::{
     checks::{Counted, Expected, Target},
@@ -50,20 +50,26 @@ fn attempt(
     let config = &place.config;
     let (revision, tag) = set::revision(config, to)?;
     let request = Request { revision, tag };
-    set::refuse_unbuilt(config)?;
+    let contracts = Contracts::read(config, place.files());
     let reports = Reports::new(&args.change, place, cx)?;
     let mut run = Run::new("rollback", config, &config.rollback, &request.revision);
-    let outcome = steps(&request, &reports, &mut run, (place, cx));
+    let outcome = steps((&request, &contracts, &args.change), &reports, &mut run, (place, cx));
     Ok(run.finish(outcome, &reports, (last, cx)))
 }
 
-fn steps(request: &Request, reports: &Reports, run: &mut Run<'_>, (place, cx): (&Place, &Context)) -> Result<(), Stop> {
+fn steps(
+    (request, contracts, change): (&Request, &Contracts, &args::Change),
+    reports: &Reports,
+    run: &mut Run<'_>,
+    (place, cx): (&Place, &Context),
+) -> Result<(), Stop> {
     let config = run.config;
     place.configured()?;
+    let trial = Trial::prepare(config, change, cx)?;
     let mut session = set::begin(config, place.intent, &cx.output)?;
     let found = pins::find(place.files(), config).map_err(Fault::from)?;
     run.counted(&found);
-    let chain = Counted::new(config, &request.revision, &found)?;
+    let chain = Counted::new(config, &request.revision, &found, Vec::new())?;
 
     let gathered = History::read(config);
     let history = match gathered.known() {
@@ -76,7 +82,13 @@ fn steps(request: &Request, reports: &Reports, run: &mut Run<'_>, (place, cx): (
     let targets = targets(request, config, &found, chain.promoted());
     let resolutions = set::resolve(config, targets, cx)?;
     run.resolved(&resolutions);
-    let approved = chain.resolved(&resolutions, |digests| history.provenance_of(digests))?.approved();
+    let chain = chain.resolved(&resolutions, |digests| history.provenance_of(digests))?;
+    let then = match Then::read(&gathered, config, chain.promoted()) {
+        Ok(then) => then,
+        Err(outage) => return Err(chain.stop(outage).into()),
+    };
+    let chain = set::inspected((chain, config), &contracts.standards_then(config, &then), cx)?;
+    let approved = trial.run(chain, config, cx)?;
 
     let digests = crate::checks::pinned_digests(config, &approved);
     run.undoes(history.since(&digests).unwrap_or_default());

@@ -2,24 +2,24 @@
 
 mod open;
 mod place;
+mod reports;
 mod show;
-
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod standards;
+mod trial;
 
 use futures_util::future;
 
 pub(super) use place::{Place, at_place};
-pub(super) use show::print_checks;
+pub(super) use reports::Reports;
+pub(super) use show::{print_checks, tally};
+pub(super) use standards::{Contracts, Then, inspected};
+pub(super) use trial::Trial;
 
 use crate::{
     apply::{Session, State},
     checks::{self, Approved, Check, Code, Resolution, Status, Stopped, Target},
     cli::{
-        args::Change,
-        context::{Context, Intent, usage},
+        context::{Context, Intent},
         exit::{Exit, Fault},
         output::{Format, Output},
         progress,
@@ -64,14 +64,6 @@ pub(super) struct Run<'c> {
     plan: Option<Plan>,
 }
 
-/// The reports that the caller named, and the template of the body.
-pub(super) struct Reports {
-    diff_file: Option<PathBuf>,
-    body_file: Option<PathBuf>,
-    folder: PathBuf,
-    template: Option<(String, String)>,
-}
-
 impl From<Stopped> for Stop {
     fn from(stopped: Stopped) -> Self {
         Self::Chain(stopped)
@@ -102,32 +94,6 @@ pub(super) fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), F
     let revision = config.revision.pattern.revision(text).map_err(|error| wrong(error.to_string()))?;
     let tag = config.revision.tag.tag(&revision).map_err(|error| wrong(error.to_string()))?;
     Ok((revision, tag))
-}
-
-/// A check that is configured and not built yet must not pass in silence.
-pub(super) fn refuse_unbuilt(config: &Config) -> Result<(), Fault> {
-    let mut unbuilt = Vec::new();
-    if let Some(inventory) = &config.inventory {
-        let only_labels = inventory.kinds.is_empty()
-            && inventory.required_files.is_empty()
-            && inventory.forbidden_files.is_empty()
-            && inventory.directory_mode.or(inventory.file_mode).is_none()
-            && inventory.embedded_contract.is_none();
-        if !only_labels {
-            unbuilt.push("inventory");
-        }
-    }
-    if config.images.iter().any(|image| image.contract.is_some()) {
-        unbuilt.push("images.*.contract");
-    }
-    if config.smoke.is_some() {
-        unbuilt.push("smoke");
-    }
-    if unbuilt.is_empty() {
-        return Ok(());
-    }
-    let message = format!("this release can't run what the configuration asks for: {}", unbuilt.join(", "));
-    Err(Fault::input(Problem::new("config", message).hint("use a release that can, or take the blocks out")))
 }
 
 /// Takes the lock if something is to be changed, and recovers from an interrupted run before anything is looked at.
@@ -193,38 +159,6 @@ async fn resolution(source: &Source, target: Target) -> Resolution {
         old_platforms = going.iter().copied().zip(future::join_all(asked).await).collect();
     }
     Resolution { target, found, old_platforms }
-}
-
-impl Reports {
-    /// Reads the template and checks where reports go, before anything is asked for.
-    pub(super) fn new(change: &Change, place: &Place, cx: &Context) -> Result<Self, Fault> {
-        let config = &place.config;
-        let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
-        if cx.output.format == Format::Json && (dash(&change.diff_file) || dash(&change.body_file)) {
-            return Err(usage("standard output can't hold a report beside --format json: name a file instead of `-`"));
-        }
-        let template = match &config.report.template {
-            None => None,
-            Some(path) => {
-                let wrong = |why: String| Fault::input(Problem::new("template", format!("can't read {path}: {why}")));
-                let bytes = place.files().read(path).map_err(|error| wrong(error.error.to_string()))?;
-                Some((path.to_string(), String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?))
-            }
-        };
-        let folder = cx.environment.folder().to_owned();
-        Ok(Self { diff_file: change.diff_file.clone(), body_file: change.body_file.clone(), folder, template })
-    }
-
-    /// Writes the files that the caller named; those on standard output are printed at the end.
-    pub(super) fn write(&self, run: &Run<'_>) -> Result<(), Fault> {
-        let body = run.document.body.as_deref().unwrap_or_default();
-        for (file, content) in [(&self.diff_file, run.diff.as_slice()), (&self.body_file, body.as_bytes())] {
-            let Some(file) = file.as_ref().filter(|file| *file != Path::new("-")) else { continue };
-            let written = fs::write(self.folder.join(file), content);
-            written.map_err(|error| Fault::io(format!("can't write {}: {error}", file.display())))?;
-        }
-        Ok(())
-    }
 }
 
 impl<'c> Run<'c> {

@@ -35,6 +35,23 @@ pub struct Inventory {
     pub embedded_contract: Option<String>,
 }
 
+impl Default for Inventory {
+    /// Nothing is looked at.
+    fn default() -> Self {
+        Self {
+            root: "/".to_owned(),
+            user: None,
+            kinds: Vec::new(),
+            required_files: Vec::new(),
+            forbidden_files: Vec::new(),
+            directory_mode: None,
+            file_mode: None,
+            required_labels: Vec::new(),
+            embedded_contract: None,
+        }
+    }
+}
+
 /// One kind of thing that an image contains.
 #[derive(Debug, Clone)]
 pub struct Kind {

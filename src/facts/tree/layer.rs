@@ -34,6 +34,8 @@ pub struct LayerTree {
     names: Vec<u8>,
     /// Contents that were wanted, by the entry's index.
     contents: HashMap<u32, Box<[u8]>>,
+    /// What the list was charged for.
+    cost: usize,
 }
 
 /// A path's last name, or a link's target, in [`LayerTree::names`].
@@ -72,6 +74,11 @@ impl LayerTree {
     /// The digest of the uncompressed bytes, by which a layer is known again.
     pub fn diff_id(&self) -> Digest {
         self.diff_id
+    }
+
+    /// What the list, and the tree made of it, take in memory by our own count, in bytes.
+    pub fn cost(&self) -> usize {
+        self.cost
     }
 
     /// How many entries the layer has.
@@ -147,6 +154,7 @@ impl<'b> Builder<'b> {
             entries: Vec::new(),
             names: Vec::new(),
             contents: HashMap::new(),
+            cost: 0,
         };
         Self { layer, known: HashMap::from([(root, 0)]), budget }
     }
@@ -176,7 +184,7 @@ impl<'b> Builder<'b> {
             None => (name, self.kind(member)?),
         };
         let index = u32::try_from(self.layer.entries.len()).map_err(|_| too_many())?;
-        self.budget.charge(ENTRY + 2 * name.len())?;
+        self.charge(ENTRY + 2 * name.len())?;
         let name_text = self.push(name)?;
         let Member { mode, uid, gid, .. } = *member;
         self.layer.entries.push(Entry { folder, name: name_text, kind, mode, uid, gid });
@@ -185,7 +193,7 @@ impl<'b> Builder<'b> {
     }
 
     pub(super) fn keep(&mut self, entry: u32, content: Vec<u8>) -> Result<(), LayerFault> {
-        self.budget.charge(content.len())?;
+        self.charge(content.len())?;
         self.layer.contents.insert(entry, content.into());
         Ok(())
     }
@@ -203,12 +211,12 @@ impl<'b> Builder<'b> {
                 if member.link.len() > path::MAX {
                     return Err(Refused::Malformed("a symbolic link's target is longer than 4096 bytes".to_owned()));
                 }
-                self.budget.charge(2 * member.link.len())?;
+                self.charge(2 * member.link.len())?;
                 EntryKind::Symlink(self.push(&member.link)?)
             }
             Kind::HardLink => {
                 let target = checked(&member.link)?.join(&b'/');
-                self.budget.charge(target.len())?;
+                self.charge(target.len())?;
                 EntryKind::HardLink(self.push(&target)?)
             }
         })
@@ -219,11 +227,16 @@ impl<'b> Builder<'b> {
             return Ok(*index);
         }
         // The path is kept twice, and each of its names may become a folder of the merged tree.
-        self.budget.charge(3 * path.len() + depth * ENTRY)?;
+        self.charge(3 * path.len() + depth * ENTRY)?;
         let index = u32::try_from(self.layer.folders.len()).map_err(|_| too_many())?;
         self.layer.folders.push(path.into());
         self.known.insert(path.into(), index);
         Ok(index)
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), LayerFault> {
+        self.layer.cost += bytes;
+        self.budget.charge(bytes)
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<Text, Refused> {

@@ -32,7 +32,7 @@ const INFLATED_MAX: u64 = 64 << 30;
 const CONTENT_MAX: u64 = 1 << 20;
 
 /// How a layer's bytes are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// Not at all.
     Plain,
@@ -75,7 +75,7 @@ impl Encoding {
 }
 
 /// What is known about a layer before its bytes are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LayerDescriptor {
     /// Of the bytes as they are stored.
     pub digest: Digest,
@@ -115,6 +115,14 @@ pub struct Want {
 }
 
 impl Want {
+    /// What either of the two names.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.names.extend(other.names);
+        self.lengths.extend(other.lengths);
+        self
+    }
+
     pub(super) fn wants(&self, name: &[u8], size: u64) -> bool {
         size <= CONTENT_MAX && (self.lengths.contains(&size) || self.names.iter().any(|wanted| wanted == name))
     }
@@ -134,6 +142,11 @@ impl Budget {
     /// A budget of so many bytes.
     pub fn new(limit: u64) -> Self {
         Self { left: AtomicU64::new(limit), limit }
+    }
+
+    /// Counts a layer that was read before.
+    pub fn charge_again(&self, layer: &LayerTree) -> Result<(), LayerFault> {
+        self.charge(layer.cost())
     }
 
     pub(super) fn charge(&self, bytes: usize) -> Result<(), LayerFault> {

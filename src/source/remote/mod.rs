@@ -163,6 +163,21 @@ impl Remote {
         Stream::open(self.clone(), descriptor, what).await.map_err(|fault| self.error(fault, what))
     }
 
+    /// That a blob is there; nothing of it is fetched.
+    pub(super) async fn has(&self, descriptor: &Descriptor, what: &str) -> Result<(), Error> {
+        let ask = async {
+            let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
+            (call.method, call.body) = (Method::HEAD, Reading::Later);
+            let reply = self.ask(call, "pull").await?;
+            // A redirect leads to where the bytes are; HEAD is not followed.
+            if reply.status == StatusCode::OK || reply.status.is_redirection() {
+                return Ok(());
+            }
+            Err(Fault::unavailable(self.said(&reply)))
+        };
+        ask.await.map_err(|fault: Fault| self.error(fault, what))
+    }
+
     /// Deletes the manifest that has a digest, and with it every tag that names it.
     pub async fn delete(&self, digest: Digest) -> Result<Deletion, Error> {
         let delete = async {

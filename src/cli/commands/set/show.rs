@@ -75,8 +75,7 @@ impl Run<'_> {
         let document = &self.document;
         let heading = ["IMAGE", "FROM", "TO", "PINS", "PLATFORMS", "CHECKS"].map(str::to_owned).to_vec();
         let row = |image: &ImageRow| {
-            let of_image: Vec<_> =
-                document.checks.iter().filter(|check| check.image.as_ref() == Some(&image.name)).collect();
+            let of_image = document.checks.iter().filter(|check| check.image.as_ref() == Some(&image.name));
             let from = match image.from.as_slice() {
                 [] => "-".to_owned(),
                 [one] => short(one),
@@ -84,7 +83,7 @@ impl Run<'_> {
             };
             let to = image.to.as_deref().map_or_else(|| "?".to_owned(), short);
             let platforms = if image.platforms.is_empty() { "?".to_owned() } else { plain(&image.platforms.join(",")) };
-            vec![image.name.clone(), from, to, image.pins.to_string(), platforms, tally(&of_image)]
+            vec![image.name.clone(), from, to, image.pins.to_string(), platforms, tally(of_image)]
         };
         let rows: Vec<_> = std::iter::once(heading).chain(document.images.iter().map(row)).collect();
         let columns = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Left, Align::Left];
@@ -126,7 +125,7 @@ pub(in crate::cli) fn print_checks(checks: &[Check], config: &Config, output: &m
     if output.volume == Volume::Verbose {
         let row = |check: &Check| {
             let subject = [&check.image, &check.platform].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-            vec![check.status.as_str().to_owned(), check.code.to_string(), plain(&subject), plain(&check.detail)]
+            vec![check.status.as_str().to_owned(), check.code.to_string(), plain(&subject), plain(&check.told())]
         };
         let rows: Vec<_> = checks.iter().map(row).collect();
         output.print(format!("\n{}", aligned(&[Align::Left; 4], &rows)));
@@ -136,7 +135,7 @@ pub(in crate::cli) fn print_checks(checks: &[Check], config: &Config, output: &m
             Status::Fail => output.error_text(&display::problem(&display::failed(check, config), output.error_colour)),
             Status::Warn => {
                 let image = check.image.as_deref().map_or_else(String::new, |image| format!("{image}: "));
-                output.error_text(&format!("warning[{}]: {image}{}\n", check.code, plain(&check.detail)));
+                output.error_text(&format!("warning[{}]: {image}{}\n", check.code, plain(&check.told())));
             }
             Status::Pass | Status::Skip => {}
         }
@@ -150,8 +149,10 @@ fn label_rows(image: &ImageRow) -> Vec<Vec<String>> {
     image.labels.iter().map(row).collect()
 }
 
-fn tally(checks: &[&Check]) -> String {
-    let count = |status| checks.iter().filter(|check| check.status == status).count();
+/// How many of them came out how.
+pub(in crate::cli) fn tally<'c>(checks: impl Iterator<Item = &'c Check>) -> String {
+    let statuses: Vec<_> = checks.map(|check| check.status).collect();
+    let count = |status| statuses.iter().filter(|of_check| **of_check == status).count();
     let words =
         [(Status::Fail, "failed"), (Status::Warn, "warned"), (Status::Skip, "skipped"), (Status::Pass, "passed")];
     let told = words.iter().map(|(status, word)| (count(*status), word)).filter(|(count, _)| *count > 0);

@@ -1,0 +1,130 @@
+//! The stages that look into images: what they contain, then whether they work.
+//!
+//! Images are looked into one after the other, each judged before the next, so that what was gathered about one can go.
+//! A stage ends only when every one of them was judged.
+
+use std::collections::BTreeSet;
+
+use super::{Approved, Judged, Resolved, Stopped, warn_only};
+use crate::{
+    checks::{Check, Standard},
+    facts::resolve::ImageFacts,
+    source::Error,
+};
+
+/// The stage that looks at what images contain.
+#[derive(Debug)]
+pub struct Inspection<'c>(Looking<'c>);
+
+/// A chain whose images contain what they have to.
+#[derive(Debug)]
+pub struct Inspected<'c>(Resolved<'c>);
+
+/// The stage that runs the smoke command in images.
+#[derive(Debug)]
+pub struct Trial<'c>(Looking<'c>);
+
+#[derive(Debug)]
+struct Looking<'c> {
+    set: Resolved<'c>,
+    /// Images and their platforms that were not judged yet, by their places.
+    open: BTreeSet<(usize, usize)>,
+    judged: Judged,
+}
+
+impl<'c> Resolved<'c> {
+    /// Begins the stage of contents. `standards` has a list for each image; where there is neither one nor anything in the
+    /// configuration, there is nothing to look at.
+    pub fn inspect(self, standards: &[Vec<Standard<'_>>]) -> Inspection<'c> {
+        let config = self.so_far.config;
+        let wanted = |image: usize| {
+            let configured = config.inventory.is_some() || config.images[image].contract.is_some();
+            configured || standards.get(image).is_some_and(|standards| !standards.is_empty())
+        };
+        Inspection(Looking::new(self, |image, facts| if wanted(image) { facts.platforms.len() } else { 0 }))
+    }
+}
+
+impl<'c> Inspection<'c> {
+    /// What is to be judged: the places of an image and of one of its platforms, in the order of the configuration.
+    pub fn open(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.0.open.iter().copied()
+    }
+
+    /// What is known about an image that is to be judged.
+    pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
+        self.0.set.images.get(image)?.facts.as_ref()
+    }
+
+    /// Takes in the verdict on one platform, or why there is none.
+    pub fn judged(&mut self, place: (usize, usize), verdict: Result<Vec<Check>, Error>) {
+        self.0.take(place, verdict);
+    }
+
+    /// Ends the stage.
+    pub fn done(self) -> Result<Inspected<'c>, Stopped> {
+        self.0.end().map(Inspected)
+    }
+}
+
+impl<'c> Inspected<'c> {
+    /// Begins the stage of the smoke command; without one there is nothing to run.
+    pub fn try_out(self) -> Trial<'c> {
+        let wanted = usize::from(self.0.so_far.config.smoke.is_some());
+        Trial(Looking::new(self.0, |_, _| wanted))
+    }
+}
+
+impl Trial<'_> {
+    /// The places of the images that are to be judged.
+    pub fn open(&self) -> impl Iterator<Item = usize> {
+        self.0.open.iter().map(|(image, _)| *image)
+    }
+
+    /// What is known about an image that is to be judged.
+    pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
+        self.0.set.images.get(image)?.facts.as_ref()
+    }
+
+    /// Takes in the verdict on an image, and the error that left it unjudged.
+    pub fn judged(&mut self, image: usize, (checks, error): (Vec<Check>, Option<Error>)) {
+        self.0.take((image, 0), error.map_or(Ok(checks), Err));
+    }
+
+    /// Ends the stage, and with it the chain.
+    pub fn done(self) -> Result<Approved, Stopped> {
+        let set = self.0.end()?;
+        Ok(Approved { revision: set.so_far.revision.clone(), images: set.images, checks: set.so_far.checks })
+    }
+}
+
+impl<'c> Looking<'c> {
+    fn new(set: Resolved<'c>, platforms: impl Fn(usize, &ImageFacts) -> usize) -> Self {
+        let images = set.images.iter().enumerate();
+        let of_image =
+            |(at, facts): (usize, &ImageFacts)| (0..platforms(at, facts)).map(move |platform| (at, platform));
+        let open = images.filter_map(|(at, image)| Some((at, image.facts.as_ref()?))).flat_map(of_image).collect();
+        Self { set, open, judged: Judged::default() }
+    }
+
+    fn take(&mut self, place: (usize, usize), verdict: Result<Vec<Check>, Error>) {
+        self.open.remove(&place);
+        let image = &self.set.so_far.config.images[place.0];
+        let judged = match verdict {
+            Ok(checks) => (checks, Vec::new()),
+            Err(outage) => (Vec::new(), vec![outage]),
+        };
+        let (checks, outages) = if self.set.rollback && image.pins == 0 { warn_only(image, judged) } else { judged };
+        self.judged.0.extend(checks);
+        self.judged.1.extend(outages);
+    }
+
+    fn end(mut self) -> Result<Resolved<'c>, Stopped> {
+        // Nobody forgets one; if somebody did, that must not be a pass.
+        let config = self.set.so_far.config;
+        let forgotten = self.open.iter().map(|(image, _)| config.images[*image].name.clone());
+        self.judged.1.extend(forgotten.map(|image| Error::unavailable(image, "it was not looked into")));
+        let so_far = self.set.so_far.stage(self.judged)?;
+        Ok(Resolved { so_far, ..self.set })
+    }
+}

@@ -1,0 +1,71 @@
+//! What images contain, gathered from their layers and judged one after the other.
+
+use crate::{
+    checks::{self, Check, Standard},
+    facts::{
+        inventory::{self, Contents, Stack, Stacks},
+        resolve::PlatformFacts,
+        tree::Want,
+    },
+    source::{Error, Source},
+};
+
+/// One platform of an image, and where its layers are.
+pub(super) struct Subject<'s> {
+    /// The image's name in checks.
+    pub(super) name: &'s str,
+    pub(super) source: &'s Source,
+    pub(super) facts: &'s PlatformFacts,
+}
+
+/// Holds each of `subjects` against its standards; a layer that several share is read once.
+pub(super) async fn verdicts(subjects: &[(Subject<'_>, &[Standard<'_>])]) -> Vec<Result<Vec<Check>, Error>> {
+    let wants = subjects.iter().flat_map(|(_, standards)| standards.iter()).map(want);
+    let want = wants.reduce(Want::and).unwrap_or_default();
+    let mut stacks = Stacks::new(want, subjects.iter().map(|(subject, _)| subject.facts));
+    let mut verdicts = Vec::new();
+    for (subject, standards) in subjects {
+        let stack = stacks.of(subject.source, subject.facts).await;
+        verdicts.push(stack.and_then(|stack| verdict(subject, standards, &stack)));
+    }
+    verdicts
+}
+
+/// What each of `subjects` contains; what becomes of a content is for `use_of` to say, so that it can go.
+pub(super) async fn contents<T>(
+    subjects: &[Subject<'_>],
+    inventory: &crate::config::Inventory,
+    use_of: impl Fn(Contents) -> T,
+) -> Result<Vec<T>, Error> {
+    let mut stacks = Stacks::new(inventory::want(inventory, &[]), subjects.iter().map(|subject| subject.facts));
+    let mut all = Vec::new();
+    for subject in subjects {
+        let stack = stacks.of(subject.source, subject.facts).await?;
+        all.push(use_of(gather(subject, &stack, inventory)?));
+    }
+    Ok(all)
+}
+
+fn want(standard: &Standard<'_>) -> Want {
+    let length = standard.copy.map(|copy| copy.len() as u64);
+    inventory::want(standard.inventory, length.as_slice())
+}
+
+fn verdict(subject: &Subject<'_>, standards: &[Standard<'_>], stack: &Stack) -> Result<Vec<Check>, Error> {
+    let mut checks = Vec::new();
+    for standard in standards {
+        let contents = gather(subject, stack, standard.inventory)?;
+        checks.extend(checks::contents(standard, subject.name, (subject.facts, &contents)));
+    }
+    Ok(checks)
+}
+
+fn gather(
+    Subject { source, facts, .. }: &Subject<'_>,
+    stack: &Stack,
+    inventory: &crate::config::Inventory,
+) -> Result<Contents, Error> {
+    let layers = stack.iter().map(std::convert::AsRef::as_ref);
+    let what = || format!("{source}@{}", facts.digest);
+    inventory::gather(layers, inventory).map_err(|error| Error::unavailable(what(), error.to_string()))
+}

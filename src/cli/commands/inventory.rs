@@ -1,0 +1,22 @@
+//! `repin inventory`: what images contain, listed, written down as a contract, and held against one.
+
+mod check;
+mod enumerate;
+mod matching;
+mod report;
+mod subject;
+
+use crate::cli::{
+    args::Inventory,
+    context::Context,
+    exit::{Exit, Fault},
+};
+
+pub(in crate::cli) fn run(command: Inventory, cx: &mut Context) -> Result<Exit, Fault> {
+    match command {
+        Inventory::Enumerate(args) => enumerate::run(&args, enumerate::As::Json, cx),
+        Inventory::Init(args) => enumerate::run(&args, enumerate::As::Contract, cx),
+        Inventory::Match { enumeration, expected } => matching::run(&enumeration, &expected, cx),
+        Inventory::Check { images, revision } => check::run(&images, revision.as_deref(), cx),
+    }
+}

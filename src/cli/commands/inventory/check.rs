@@ -1,0 +1,167 @@
+//! `repin inventory check`: contract and hygiene of images, at what is pinned now or at a revision's tags.
+
+use futures_util::future;
+
+use super::report;
+use crate::{
+    checks::{self, Check, Code, Standard, Status, any_failed, required_labels},
+    cli::{
+        commands::{
+            content::{self, Subject},
+            set::{self, Contracts},
+        },
+        context::{Context, usage},
+        exit::{Exit, Fault},
+    },
+    config::{Config, Problem},
+    facts::resolve::{self, ImageFacts},
+    files::WorkTree,
+    pins,
+    report::json::InventoryImage,
+    source::{Error, Source, Want},
+};
+
+/// One image, and which build of it is looked at; `None`: it is pinned nowhere.
+struct Asked<'c> {
+    at: usize,
+    name: &'c str,
+    want: Option<Want>,
+    /// What that names, once it was asked for; `None`: there is none.
+    found: Result<Option<ImageFacts>, Error>,
+}
+
+impl Asked<'_> {
+    fn facts(&self) -> Option<&ImageFacts> {
+        self.found.as_ref().ok()?.as_ref()
+    }
+}
+
+pub(super) fn run(images: &[String], revision: Option<&str>, cx: &mut Context) -> Result<Exit, Fault> {
+    let config = cx.load()?;
+    let contracts = Contracts::read(&config, &WorkTree::new(&config.root));
+    if config.inventory.is_none() && config.images.iter().all(|image| image.contract.is_none()) {
+        let message =
+            format!("{} has neither `inventory` nor a contract: nothing could be checked", config.source.name);
+        return Err(Fault::input(Problem::new("config", message).hint("see `inventory` in docs/configuration.md")));
+    }
+    contracts.well_formed()?;
+    let mut asked = asked(&config, images, revision)?;
+    let sources = set::sources_of(&config, cx)?;
+    let resolved = asked.iter_mut().map(|asked| {
+        let source = &sources[asked.at];
+        async move {
+            if let Some(want) = &asked.want {
+                asked.found = resolve::resolve(source, want).await;
+            }
+        }
+    });
+    set::wait(future::join_all(resolved), "reading manifests", cx)?;
+    let standards = contracts.standards(&config);
+    let (images, outages) = verdicts((&config, &standards), (&asked, &sources), cx)?;
+    let failed = images.iter().any(|image| any_failed(&image.checks));
+    let failed = if failed { Exit::Failed } else { Exit::Done };
+    let faults: Vec<_> = outages.iter().map(Fault::from).collect();
+    let exit = faults.iter().map(|fault| fault.exit).fold(failed, Exit::worse);
+    let problems = faults.into_iter().flat_map(|fault| fault.problems).collect();
+    Ok(report::show((images, problems, exit), &config, cx))
+}
+
+/// Which images are meant, and which of their builds.
+fn asked<'c>(config: &'c Config, names: &[String], revision: Option<&str>) -> Result<Vec<Asked<'c>>, Fault> {
+    for name in names {
+        if config.image(name).is_none() {
+            let known: Vec<_> = config.images.iter().map(|image| image.name.as_str()).collect();
+            return Err(usage(format!("`{name}` is no configured image; there are {}", known.join(", "))));
+        }
+    }
+    let tag = revision.map(|revision| set::revision(config, revision)).transpose()?.map(|(_, tag)| tag);
+    let found = if tag.is_none() { Some(pins::find(&WorkTree::new(&config.root), config)?) } else { None };
+    let mut asked = Vec::new();
+    for (at, image) in config.images.iter().enumerate() {
+        let wanted = names.contains(&image.name);
+        if !wanted && !names.is_empty() {
+            continue;
+        }
+        let name = image.name.as_str();
+        let ask = |want| Asked { at, name, want, found: Ok(None) };
+        let Some(found) = &found else {
+            asked.push(ask(tag.clone().map(Want::Tag)));
+            continue;
+        };
+        let digests = found.digests_of(at);
+        if digests.is_empty() && wanted {
+            let problem = Problem::new("usage", format!("`{name}` is pinned nowhere, so which build is meant?"));
+            return Err(Fault::input(problem.hint("say which with --revision")));
+        }
+        if digests.is_empty() {
+            asked.push(ask(None));
+        }
+        asked.extend(digests.into_iter().map(|digest| ask(Some(Want::Digest(digest)))));
+    }
+    Ok(asked)
+}
+
+/// A row for each platform of each image, and what could not be judged.
+fn verdicts(
+    (config, standards): (&Config, &[Vec<Standard<'_>>]),
+    (asked, sources): (&[Asked<'_>], &[Source]),
+    cx: &Context,
+) -> Result<(Vec<InventoryImage>, Vec<Error>), Fault> {
+    let subjects = asked.iter().flat_map(|asked| {
+        let subject = |facts| Subject { name: asked.name, source: &sources[asked.at], facts };
+        let platforms = asked.facts().map_or(&[][..], |facts| &facts.platforms);
+        platforms.iter().map(move |facts| (subject(facts), standards[asked.at].as_slice()))
+    });
+    let subjects = subjects.collect::<Vec<_>>();
+    let mut verdicts = set::wait(content::verdicts(&subjects), "reading layers", cx)?.into_iter();
+    let required = config.inventory.as_ref().map_or(&[][..], |inventory| &inventory.required_labels);
+    let (mut rows, mut outages) = (Vec::new(), Vec::new());
+    for asked in asked {
+        let digest = asked.facts().map(|facts| facts.digest.to_string());
+        let image = |platform, checks| InventoryImage {
+            image: Some(asked.name.to_owned()),
+            digest: digest.clone(),
+            platform,
+            checks,
+        };
+        let Some(facts) = asked.facts() else {
+            let (check, outage) = unseen(config, asked, asked.found.as_ref().err());
+            rows.push(image(None, vec![check]));
+            outages.extend(outage);
+            continue;
+        };
+        for (platform, verdict) in facts.platforms.iter().zip(&mut verdicts) {
+            let mut checks = required_labels(required, asked.name, platform);
+            match verdict {
+                Ok(further) => checks.extend(further),
+                Err(outage) => {
+                    checks.push(unread(asked.name, &outage).platform(&platform.platform));
+                    outages.push(outage);
+                }
+            }
+            rows.push(image(Some(platform.platform.to_string()), checks));
+        }
+    }
+    Ok((rows, outages))
+}
+
+/// Why there is no image to look at.
+fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, Option<Error>) {
+    let repository = &config.images[asked.at].repository;
+    let check = |code, status, detail: String| Check::new(code, status, detail).image(asked.name);
+    match (&asked.want, error) {
+        (_, Some(error)) => (unread(asked.name, error), Some(error.clone())),
+        (None, None) => {
+            let detail = "it is pinned nowhere; --revision looks at what its tag names".to_owned();
+            (check(Code::DIGEST_MISSING, Status::Skip, detail), None)
+        }
+        (Some(want), None) => {
+            let code = if matches!(want, Want::Tag(_)) { Code::TAG_MISSING } else { Code::DIGEST_MISSING };
+            (check(code, Status::Fail, format!("{repository}{want} does not exist")), None)
+        }
+    }
+}
+
+fn unread(image: &str, error: &Error) -> Check {
+    Check::new(checks::Code::ENUMERATION_FAILED, Status::Skip, error.to_string()).image(image)
+}

@@ -1,0 +1,99 @@
+//! `repin inventory enumerate` and `repin inventory init`: what an image contains, as a listing or as a contract.
+
+use super::subject::{self, Subject};
+use crate::{
+    checks::{self, Check, contract, hygiene},
+    cli::{
+        args::OfImage,
+        commands::{content, set},
+        context::Context,
+        display,
+        exit::{Exit, Fault},
+    },
+    config::{Config, Inventory, Problem},
+    facts::inventory::Enumeration,
+};
+
+/// How a listing is printed.
+#[derive(Clone, Copy)]
+pub(super) enum As {
+    Json,
+    Contract,
+}
+
+/// What one platform gives: the names and what is odd about them, or why there are none.
+type Listed = Result<(Enumeration, Vec<Check>), Vec<Check>>;
+
+pub(super) fn run(args: &OfImage, shown: As, cx: &mut Context) -> Result<Exit, Fault> {
+    let config = cx.load()?;
+    let inventory = subject::kinds(&config)?;
+    let subject = subject::of(args, &config, cx)?;
+    let (found, warnings) = agreed(&subject, listings(&subject, inventory, cx)?, &config)?;
+    set::print_checks(&warnings, &config, &mut cx.output);
+    cx.output.print(match shown {
+        As::Json => found.to_json() + "\n",
+        As::Contract => contract::write(&found),
+    });
+    Ok(Exit::Done)
+}
+
+fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Vec<Listed>, Fault> {
+    let subjects: Vec<_> = subject
+        .platforms
+        .iter()
+        .map(|facts| content::Subject { name: &subject.name, source: &subject.source, facts })
+        .collect();
+    let listed = |contents| {
+        let found = hygiene::enumerate(inventory, &contents)?;
+        let warnings = hygiene::warnings(&contents, Some(&found));
+        Ok((found, warnings))
+    };
+    let work = content::contents(&subjects, inventory, listed);
+    let listed = set::wait(work, &format!("reading the layers of {}", subject.name), cx)?;
+    listed.map_err(|error| Fault::from(&error))
+}
+
+/// The listing that all platforms have.
+fn agreed(subject: &Subject, listings: Vec<Listed>, config: &Config) -> Result<(Enumeration, Vec<Check>), Fault> {
+    let (mut failures, mut warnings, mut all) = (Vec::new(), Vec::new(), Vec::new());
+    for (facts, listed) in subject.platforms.iter().zip(listings) {
+        let about = |check: Check| check.image(&subject.name).platform(&facts.platform);
+        match listed {
+            Err(checks) => failures.extend(checks.into_iter().map(about)),
+            Ok((found, odd)) => {
+                warnings.extend(odd.into_iter().map(about));
+                all.push((&facts.platform, found));
+            }
+        }
+    }
+    if !failures.is_empty() {
+        let problems = failures.iter().map(|check| display::failed(check, config)).collect();
+        return Err(Fault { exit: Exit::Failed, problems });
+    }
+    let mut all = all.into_iter();
+    let Some((first, found)) = all.next() else {
+        return Err(Fault::from(&crate::source::Error::unavailable(subject.name.clone(), "it has no platform")));
+    };
+    for (platform, other) in all {
+        if let Some(difference) = difference(&found, &other) {
+            let message = format!("{}: {first} and {platform} contain different names: {difference}", subject.name);
+            let problem = Problem::new(checks::Code::ENUMERATION_FAILED.as_str(), message);
+            let hint = "choose one with --platform, or build them alike";
+            return Err(Fault { exit: Exit::Failed, problems: vec![problem.hint(hint)] });
+        }
+    }
+    Ok((found, warnings))
+}
+
+/// The first few names that one has and the other has not.
+fn difference(one: &Enumeration, other: &Enumeration) -> Option<String> {
+    const SHOWN: usize = 5;
+    let mut names = Vec::new();
+    for ((kind, ours), (_, theirs)) in one.kinds.iter().zip(&other.kinds) {
+        names.extend(ours.symmetric_difference(theirs).map(|name| format!("{kind}/{name}")));
+    }
+    let more = names.len().saturating_sub(SHOWN);
+    names.truncate(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| names.join(", ") + &more)
+}

@@ -1,0 +1,79 @@
+//! `repin inventory match`: a listing that was made elsewhere or before, held against a contract.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use super::{report, subject};
+use crate::{
+    checks::{Check, Code, Held, Status, any_failed, contract},
+    cli::{
+        context::Context,
+        exit::{Exit, Fault},
+    },
+    config::{Inventory, Problem},
+    facts::inventory::Enumeration,
+    report::json::InventoryImage,
+};
+
+/// The largest file that is read, in bytes.
+const MAX: u64 = 64 * 1024 * 1024;
+
+pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Result<Exit, Fault> {
+    let config = cx.load()?;
+    let inventory = subject::kinds(&config)?;
+    let folder = cx.environment.folder();
+    let held = contract_in(folder, expected, inventory);
+    let found = listing_in(folder, enumeration, inventory);
+    let mut problems: Vec<Problem> = held.contract.as_ref().err().cloned().unwrap_or_default();
+    problems.extend(found.as_ref().err().cloned().unwrap_or_default());
+    let mut checks = held.warnings.clone();
+    checks.extend(problems.iter().filter_map(as_check));
+    if let (Ok(contract), Ok(found)) = (&held.contract, &found) {
+        checks.extend(contract::check(contract, found));
+        for code in [Code::INVENTORY_MUST_CONTAIN_MISSING, Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT] {
+            if checks.iter().all(|check| check.code != code) {
+                checks.push(Check::new(code, Status::Pass, "every name of the contract was looked for"));
+            }
+        }
+    }
+    let malformed = found.is_err() || held.malformed().next().is_some();
+    let exit = match any_failed(&checks) {
+        _ if malformed => Exit::Input,
+        true => Exit::Failed,
+        false => Exit::Done,
+    };
+    let image = InventoryImage { image: None, digest: None, platform: None, checks };
+    Ok(report::show((vec![image], problems, exit), &config, cx))
+}
+
+fn as_check(problem: &Problem) -> Option<Check> {
+    Some(Check::new(Code::of(problem.code)?, Status::Fail, problem.to_string()))
+}
+
+fn contract_in(folder: &Path, path: &Path, inventory: &Inventory) -> Held {
+    let name = path.display().to_string();
+    match read(folder, path) {
+        Ok(bytes) => Held::parse(&name, bytes, Some(inventory)),
+        Err(error) => Held::not_found(&name, &error.to_string()),
+    }
+}
+
+fn listing_in(folder: &Path, path: &Path, inventory: &Inventory) -> Result<Enumeration, Vec<Problem>> {
+    let name = path.display().to_string();
+    let bytes = if path == Path::new("-") { read_all(io::stdin().lock()) } else { read(folder, path) };
+    let bytes = bytes.map_err(|error| vec![Enumeration::not_found(&name, &error.to_string())])?;
+    Enumeration::from_json(&name, &bytes, &inventory.kinds)
+}
+
+fn read(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
+    read_all(File::open(folder.join(path))?)
+}
+
+fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX { Err(io::Error::other("it is larger than 64 MiB")) } else { Ok(bytes) }
+}

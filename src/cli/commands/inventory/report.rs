@@ -1,0 +1,54 @@
+//! How verdicts on contents are shown.
+
+use crate::{
+    checks::Check,
+    cli::{
+        commands::set::{print_checks, tally},
+        context::Context,
+        exit::Exit,
+        output::Format,
+    },
+    config::{Config, Problem},
+    report::{
+        annotations,
+        json::{InventoryDocument, InventoryImage},
+        table::{Align, aligned, plain},
+    },
+};
+
+/// Prints the verdicts; problems with files of ours are shown at their places instead of as checks.
+pub(super) fn show(
+    (images, problems, exit): (Vec<InventoryImage>, Vec<Problem>, Exit),
+    config: &Config,
+    cx: &mut Context,
+) -> Exit {
+    if cx.output.format == Format::Json {
+        cx.output.json(&InventoryDocument { schema: "repin.inventory/1", clean: exit == Exit::Done, images });
+        return exit;
+    }
+    let checks: Vec<Check> = images.iter().flat_map(|image| image.checks.iter().cloned()).collect();
+    if cx.output.format == Format::Github {
+        let annotations = annotations::checks(&checks, &cx.output.folder);
+        cx.output.print(annotations);
+    }
+    let told = |check: &Check| problems.iter().any(|problem| problem.code == check.code.as_str());
+    let others: Vec<_> = checks.iter().filter(|check| !told(check)).cloned().collect();
+    for problem in &problems {
+        let text = crate::cli::display::problem(problem, cx.output.error_colour);
+        cx.output.error_text(&text);
+    }
+    print_checks(&others, config, &mut cx.output);
+    cx.output.print(table(&images));
+    exit
+}
+
+fn table(images: &[InventoryImage]) -> String {
+    let mut rows = vec![["IMAGE", "PLATFORM", "DIGEST", "CHECKS"].map(str::to_owned).to_vec()];
+    rows.extend(images.iter().map(|image| {
+        let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), plain);
+        let digest = image.digest.as_deref().map_or("-", |digest| digest.trim_start_matches("sha256:"));
+        let digest: String = digest.chars().take(12).collect();
+        vec![or_dash(&image.image), or_dash(&image.platform), digest, tally(image.checks.iter())]
+    }));
+    aligned(&[Align::Left; 4], &rows)
+}

@@ -1,0 +1,80 @@
+//! References to one image: `REPOSITORY[:TAG][@DIGEST]`, as commands take them.
+
+use super::{Digest, DigestError, Repository, RepositoryError, Tag, TagError};
+
+/// A repository with a tag or a digest in it. What is neither tagged nor pinned is no reference: nothing is ever `latest`
+/// by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The repository.
+    pub repository: Repository,
+    /// The tag, if it is written.
+    pub tag: Option<Tag>,
+    /// The digest, if it is written; it counts, whatever the tag names.
+    pub digest: Option<Digest>,
+}
+
+/// Why a text is no reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    /// The part before tag and digest.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The part behind `:`.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// The part behind `@`.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// Neither tag nor digest.
+    #[error("`{0}` names neither a tag nor a digest")]
+    Neither(String),
+}
+
+impl Reference {
+    /// Parses `REPOSITORY:TAG`, `REPOSITORY@DIGEST` or `REPOSITORY:TAG@DIGEST`. A colon before a slash belongs to a host
+    /// with a port.
+    pub fn parse(text: &str) -> Result<Self, ReferenceError> {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest.parse()?)),
+            None => (text, None),
+        };
+        let (name, tag) = match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(Tag::parse(tag)?)),
+            _ => (name, None),
+        };
+        if tag.is_none() && digest.is_none() {
+            return Err(ReferenceError::Neither(text.to_owned()));
+        }
+        Ok(Self { repository: Repository::parse(name)?, tag, digest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_and_digests_are_told_from_ports() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (text, tag, pinned) in [
+            ("nginx:1.27".to_owned(), Some("1.27"), false),
+            ("localhost:5000/app:v1".to_owned(), Some("v1"), false),
+            (format!("localhost:5000/app@{digest}"), None, true),
+            (format!("ghcr.io/acme/app:v1@{digest}"), Some("v1"), true),
+        ] {
+            let reference = Reference::parse(&text).unwrap();
+            assert_eq!(reference.tag.as_ref().map(Tag::as_str), tag, "{text}");
+            assert_eq!(reference.digest.is_some(), pinned, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_is_no_reference() {
+        let upper = format!("app@sha256:{}", "A".repeat(64));
+        for text in ["nginx", "localhost:5000/app", "app:", "app@", "app@sha256:12", ":v1", "app:v1@", "App:v1", &upper]
+        {
+            assert!(Reference::parse(text).is_err(), "{text}");
+        }
+    }
+}
