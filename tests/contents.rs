@@ -178,7 +178,7 @@ fn own_layer(world: &mut World) -> PathBuf {
 #[test]
 fn layers_that_cannot_be_read_leave_no_verdict() {
     type Break = fn(&mut World);
-    let spoilt: [(&str, Break); 5] = [
+    let spoilt: [(&str, Break); 6] = [
         ("missing", |world| {
             fs::remove_file(own_layer(world)).unwrap();
         }),
@@ -194,6 +194,18 @@ fn layers_that_cannot_be_read_leave_no_verdict() {
             fs::write(layer, bytes).unwrap();
         }),
         ("malformed", |world| spoil(world, "fix", |p| p.layer(b"no archive".repeat(100)))),
+        ("diff_ids", |world| {
+            // The config names one layer less than the manifest.
+            let layout = world.layout("fix");
+            let manifest = fs::read(layout.blob_path(world.digest("fix", REV_B))).unwrap();
+            let mut manifest: Value = serde_json::from_slice(&manifest).unwrap();
+            let config = fs::read(layout.blob_path(manifest["config"]["digest"].as_str().unwrap())).unwrap();
+            let mut config: Value = serde_json::from_slice(&config).unwrap();
+            config["rootfs"]["diff_ids"].as_array_mut().unwrap().pop();
+            manifest["config"] = layout.json(manifest["config"]["mediaType"].as_str().unwrap(), &config).descriptor();
+            layout.untag(REV_B);
+            layout.tag(REV_B, &layout.json("application/vnd.oci.image.manifest.v1+json", &manifest));
+        }),
         ("hard link", |world| {
             spoil(world, "fix", |p| p.layer(Archive::new().hardlink("opt/agent/x", "nowhere").end()));
         }),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use proptest::prelude::*;
 use repin::{
-    checks::{Approved, Counted, Overruled, Past, Resolution, Status, Target},
+    checks::{Approved, Counted, Overruled, Past, Resolution, Resolved, Status, Target},
     config::{self, Config, SourceText},
     facts::{
         history::Hold,
@@ -56,8 +56,8 @@ fn facts(image: &str) -> ImageFacts {
     ImageFacts { digest: new(image), media_type: "application/vnd.oci.image.manifest.v1+json".into(), platforms }
 }
 
-/// Takes a set through the whole chain, as a promote without git does.
-fn approved(config: &Config, revision: &Revision, found: &Found) -> Approved {
+/// Takes a set as far as its source, as a promote without git does.
+fn resolved<'c>(config: &'c Config, revision: &'c Revision, found: &Found) -> Resolved<'c> {
     let tag = config.revision.tag.tag(revision).unwrap();
     let resolution = |name: &&str| Resolution {
         target: Target { tag: tag.clone(), expected: None, pinned: Vec::new() },
@@ -67,7 +67,29 @@ fn approved(config: &Config, revision: &Revision, found: &Found) -> Approved {
     let resolutions: Vec<_> = IMAGES.iter().map(resolution).collect();
     let chain = Counted::new(config, revision, found, Vec::new()).unwrap_or_else(|stopped| panic!("{stopped:?}"));
     let chain = chain.ordered(&Past::NoGit("no git".into()), Overruled::default()).unwrap();
-    chain.resolved(&resolutions, |_| Hold::Free).unwrap().inspect(&[]).done().unwrap().try_out().done().unwrap()
+    chain.resolved(&resolutions, |_| Hold::Free).unwrap()
+}
+
+/// Takes a set through the whole chain; nothing is configured to be looked at in its images.
+fn approved(config: &Config, revision: &Revision, found: &Found) -> Approved {
+    resolved(config, revision, found).inspect(&[]).done().unwrap().try_out().done().unwrap()
+}
+
+#[test]
+fn what_nobody_looked_into_is_not_approved() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = configuration(root.path(), [0, 0, 1]);
+    let revision = config.revision.pattern.revision(REVISION).unwrap();
+    fs::write(root.path().join("a.yml"), format!("{}@{}\n", config.images[2].repository, old('a'))).unwrap();
+    let found = pins::find(&WorkTree::new(root.path()), &config).unwrap();
+    config.inventory = Some(repin::config::Inventory::default());
+    let mut stage = resolved(&config, &revision, &found).inspect(&[]);
+    let open: Vec<_> = stage.open().collect();
+    assert_eq!(open, [(0, 0), (1, 0), (2, 0)]);
+    open[1..].iter().for_each(|place| stage.judged(*place, Ok(Vec::new())));
+    let stopped = stage.done().err().unwrap();
+    assert_eq!(stopped.outages.len(), 1);
+    assert!(stopped.outages[0].to_string().contains("it was not looked into"));
 }
 
 fn plan(root: &Path, pins: [usize; 3], meanwhile: impl FnOnce()) -> Result<Plan, PlanError> {

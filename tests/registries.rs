@@ -36,15 +36,29 @@ use registry::{PASSWORD, Protection, Registry, USER, docker_config, run};
 use serde_json::Value;
 use support::{
     layout::Platform,
-    world::{REV_A, REV_B, Ran, World, failed, world},
+    world::{REV_A, REV_B, Ran, World, failed},
 };
 use token::{Grants, TokenServer};
+
+/// The images of the set.
+const IMAGES: [&str; 4] = ["review", "fix", "triage", "base"];
+
+/// The world with a fourth image, `triage`, which is pinned once.
+fn world() -> World {
+    let mut world = support::world::world();
+    world.replace("repin.yaml", "  base:", "  triage: { repository: ghcr.io/acme/triage, pins: 1 }\n  base:");
+    for revision in [REV_A, REV_B] {
+        world.rebuild("triage", revision, &[Platform::new("linux/amd64", revision).label("dev.acme.version", "t")]);
+    }
+    world.write(".github/workflows/c.yml", format!("t: ghcr.io/acme/triage@{}\n", world.digest("triage", REV_A)));
+    world
+}
 
 /// The storage of a registry that holds the world's images.
 fn stored(world: &World) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::start(folder.path(), &Protection::None);
-    for image in ["review", "fix", "base"] {
+    for image in IMAGES {
         for revision in [REV_A, REV_B] {
             push(world, &registry, image, revision);
         }
@@ -69,8 +83,9 @@ fn promote(world: &World, base: &str, env: &[(&str, &str)]) -> Ran {
 fn promoted(world: &World, ran: Ran) -> Value {
     let document = ran.exits(0).json();
     assert_eq!((&document["approved"], &document["applied"]), (&Value::Bool(true), &Value::Bool(true)), "{document}");
-    for image in ["review", "fix"] {
-        assert!(world.read(".github/workflows/b.yml").contains(world.digest(image, REV_B)), "{image}");
+    for (image, file) in [("review", "b.yml"), ("fix", "b.yml"), ("triage", "c.yml")] {
+        let text = world.read(&format!(".github/workflows/{file}"));
+        assert!(text.contains(world.digest(image, REV_B)), "{image}");
     }
     document
 }
@@ -86,9 +101,9 @@ fn a_set_is_promoted_from_a_registry_with_as_few_requests_as_can_be() {
     let registry = Registry::start(folder.path(), &Protection::None);
     promoted(&world, promote(&world, &format!("http://{}", registry.host), &[]));
     let requests = registry.requests();
-    // Five for `review` on two platforms, two each for `fix` and `base`, and one for each digest that goes.
-    assert_eq!(requests.len(), 5 + 2 + 2 + 2, "{requests:#?}");
-    for image in ["review", "fix", "base"] {
+    // Five for `review` on two platforms, two each for the others, and one for each digest that goes.
+    assert_eq!(requests.len(), 5 + 2 * 3 + 3, "{requests:#?}");
+    for image in IMAGES {
         let tag = format!("/acme/{image}/manifests/{REV_B} ");
         assert_eq!(requests.iter().filter(|line| line.contains(&tag)).count(), 1, "{requests:#?}");
     }
@@ -156,7 +171,7 @@ fn a_set_is_promoted_with_a_password() {
     let ran = promote(&world, &format!("http://{}", registry.host), &[("DOCKER_CONFIG", config.to_str().unwrap())]);
     assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(PASSWORD));
     promoted(&world, ran);
-    assert_eq!((statuses(&registry, " 401"), statuses(&registry, " 200")), (3, 11));
+    assert_eq!((statuses(&registry, " 401"), statuses(&registry, " 200")), (4, 14));
 }
 
 #[test]
@@ -167,7 +182,7 @@ fn a_set_is_promoted_with_tokens() {
     let protection = Protection::Token { realm: &server.realm(), certificate: &server.certificate };
     let registry = Registry::start(folder.path(), &protection);
     promoted(&world, promote(&world, &format!("http://{}", registry.host), &[]));
-    assert_eq!((server.fake.requests().len(), statuses(&registry, " 200")), (3, 11));
+    assert_eq!((server.fake.requests().len(), statuses(&registry, " 200")), (4, 14));
 }
 
 #[test]
@@ -296,7 +311,7 @@ fn a_set_is_promoted_by_whoever_logged_in() {
     let store = store();
     let registry = spoiled(&store, |_| None);
     promoted(&store.world, registry.promote(&[]));
-    assert_eq!(registry.proxy.count("/token?"), 3);
+    assert_eq!(registry.proxy.count("/token?"), 4);
 }
 
 /// The kinds of request of a promote.
@@ -360,10 +375,10 @@ fn a_registry_that_is_silent_or_always_busy_is_exit_3_in_time() {
     let silent = spoiled(&store, |request| KINDS[0](request).then(|| Reaction::Stall(Vec::new())));
     let document = silent.refuses(3, &[("REPIN_HTTP_TIMEOUT", "1s")]);
     assert!(error_message(&document).contains("tried 5 times"), "{document}");
-    assert!(silent.proxy.count(REV_B) <= 3 * 5);
+    assert!(silent.proxy.count(REV_B) <= 4 * 5);
     let busy = spoiled(&store, |request| KINDS[2](request).then(|| Reaction::new(429, "")));
     busy.refuses(3, &[]);
-    assert!(busy.proxy.count("/blobs/") <= 4 * 5);
+    assert!(busy.proxy.count("/blobs/") <= 5 * 5);
     // Far beyond what the pauses and the time without progress add up to, and far below the limit of one request.
     assert!(start.elapsed() < Duration::from_secs(90), "{:?}", start.elapsed());
 }

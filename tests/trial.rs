@@ -141,7 +141,7 @@ fn a_secret_that_is_missing_is_found_before_the_first_request() {
 
 #[test]
 fn an_interrupt_stops_the_container_and_changes_nothing() {
-    let world = with_smoke("smoke: { command: [x], engine: podman }\n", &[]);
+    let world = with_smoke("smoke: { command: [x], engine: podman, timeout: 20s }\n", &[]);
     let mark = world.path("started");
     // A name of its own for the process, by which it is found.
     let script = format!("[ $1 = run ] || exit 0; touch {}; exec sleep 987.125", mark.display());
