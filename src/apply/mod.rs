@@ -18,7 +18,7 @@ mod tests;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 pub use error::Error;
@@ -98,6 +98,15 @@ pub fn pending(root: &Path) -> Result<Option<Recovery>, Error> {
     let root = Root::open(root)?;
     match Place::of(root.path())?.look()? {
         Some(state) => recover::foresee(&root, &state),
+        None => Ok(None),
+    }
+}
+
+/// The lock of `root` if a run holds it now. Changes nothing; `None` where nobody does.
+pub fn locked(root: &Path) -> Result<Option<PathBuf>, Error> {
+    let root = Root::open(root)?;
+    match Place::of(root.path())?.look()? {
+        Some(state) => Ok(state.is_locked()?.then(|| state.lock_shown())),
         None => Ok(None),
     }
 }

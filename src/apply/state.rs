@@ -18,6 +18,7 @@ use std::{
     io::{self, BufWriter, Read},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
@@ -28,6 +29,9 @@ use super::{
 use crate::image::Digest;
 
 const LOCK: &str = "lock";
+/// How often, and how far apart, the lock is tried while others only look at it.
+const LOOKS: u32 = 500;
+const LOOK: Duration = Duration::from_millis(10);
 const WRITING: &str = "journal.new";
 const STAGING: &str = "journal.staging";
 const EXCHANGING: &str = "journal";
@@ -100,15 +104,44 @@ impl Place {
         // The file stays when the lock is released: removed, it could be locked by one run that had opened it before,
         // and made and locked anew by the next.
         let lock = folder.open_lock(LOCK)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Held { found: Found(folder), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::Locked { lock: folder.at(LOCK) }),
-            Err(TryLockError::Error(error)) => Err(Error::io("locking", &folder.at(LOCK), error)),
+        for _ in 0..LOOKS {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Held { found: Found(folder), _lock: lock }),
+                // Whoever only looks shares it, for a moment; a run at work does not.
+                Err(TryLockError::WouldBlock) if shared(&lock, &folder)? => std::thread::sleep(LOOK),
+                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::Error(error)) => return Err(Error::io("locking", &folder.at(LOCK), error)),
+            }
         }
+        Err(Error::Locked { lock: folder.at(LOCK) })
+    }
+}
+
+/// Whether a lock that can't be had alone can be shared; it is let go at once.
+fn shared(lock: &File, folder: &Folder) -> Result<bool, Error> {
+    let failed = |error| Error::io("locking", &folder.at(LOCK), error);
+    match lock.try_lock_shared() {
+        Ok(()) => lock.unlock().map(|()| true).map_err(failed),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 
 impl Found {
+    /// Whether a run is at work here. The lock is shared for that, for a moment, so that two that look and one that
+    /// begins don't get into each other's way.
+    pub(super) fn is_locked(&self) -> Result<bool, Error> {
+        match self.0.look(LOCK)? {
+            Standing::File(opened) => shared(&opened.file, &self.0).map(|shared| !shared),
+            Standing::Absent | Standing::Odd(_) => Ok(false),
+        }
+    }
+
+    /// The lock's file, for messages.
+    pub(super) fn lock_shown(&self) -> PathBuf {
+        self.0.at(LOCK)
+    }
+
     /// Reads what is there.
     pub(super) fn read(&self) -> Result<Stored, Error> {
         for (name, phase) in [(EXCHANGING, Phase::Exchanging), (STAGING, Phase::Staging)] {
@@ -274,5 +307,26 @@ mod tests {
         assert!(matches!(place.hold(), Err(Error::Locked { .. })));
         drop(held);
         assert!(place.hold().is_ok());
+    }
+
+    #[test]
+    fn looking_at_the_lock_stops_nobody_and_sees_who_is_at_work() {
+        let scratch = tempfile::tempdir().unwrap();
+        let place = Place::of(&scratch.path().canonicalize().unwrap()).unwrap();
+        drop(place.hold().unwrap());
+        let found = place.look().unwrap().unwrap();
+        assert!(!found.is_locked().unwrap());
+        let held = place.hold().unwrap();
+        assert!(found.is_locked().unwrap() && found.is_locked().unwrap());
+        drop(held);
+        // Somebody looks for as long as it takes until a run is seen to wait for it.
+        let Standing::File(lock) = found.0.look(LOCK).unwrap() else { panic!("no lock") };
+        lock.file.lock_shared().unwrap();
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| place.hold().map(drop));
+            std::thread::sleep(LOOK * 3);
+            lock.file.unlock().unwrap();
+            run.join().unwrap().unwrap();
+        });
     }
 }
