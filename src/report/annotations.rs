@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::table::plain;
 use crate::checks::{Check, Status};
 
 /// Checks that did not pass, as annotations; `folder` leads from the repository's top to the root and ends with `/`
@@ -47,8 +48,10 @@ pub fn unparsed(text: &str, token: &str) -> String {
     format!("::stop-commands::{token}\n{text}{end}::{token}::\n")
 }
 
+/// The runner's log is shown on a terminal's terms: line breaks come through as its own escapes, nothing else that hides.
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    let lines = text.split('\n').map(|line| line.split('\r').map(plain).collect::<Vec<_>>().join("\r"));
+    lines.collect::<Vec<_>>().join("\n").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 fn property(text: &str) -> String {
@@ -81,6 +84,7 @@ mod tests {
     fn outputs_and_unparsed_text_keep_their_bounds() {
         assert_eq!(output("title", "a\nb=c", "D"), "title<<D\na\nb=c\nD\n");
         assert_eq!(unparsed("::error::x", "T"), "::stop-commands::T\n::error::x\n::T::\n");
+        assert_eq!(error("t", "a\u{1b}[2J\r\nb", None), "::error title=t::a\\u{1b}[2J%0D%0Ab\n");
         assert_eq!(error("a:b", "c", Some(("f", 1, 2))), "::error file=f,line=1,col=2,title=a%3Ab::c\n");
     }
 }
