@@ -7,6 +7,7 @@ mod limit;
 mod reply;
 
 use std::{
+    cell::Cell,
     fmt::Display,
     time::{Duration, SystemTime},
 };
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Error, ErrorKind, Target, Token};
+use crate::source::Heard;
 use limit::Wait;
 pub(super) use reply::Reply;
 
@@ -63,6 +65,7 @@ pub(super) struct Http {
     base: Url,
     token: Token,
     headers: HeaderMap,
+    heard: Cell<Option<Heard>>,
 }
 
 /// A request.
@@ -148,7 +151,7 @@ impl Http {
         headers.insert(header::AUTHORIZATION, value);
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        Ok(Self { settings, base: target.api.clone(), token, headers })
+        Ok(Self { settings, base: target.api.clone(), token, headers, heard: Cell::new(None) })
     }
 
     pub(super) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
@@ -159,6 +162,16 @@ impl Http {
     /// The API's base.
     pub(super) fn base(&self) -> &Url {
         &self.base
+    }
+
+    /// What the server said about the time, last.
+    pub(super) fn heard(&self) -> Option<Heard> {
+        self.heard.get()
+    }
+
+    /// The token that requests carry.
+    pub(super) fn token(&self) -> &Token {
+        &self.token
     }
 
     /// Text from the server, fit to be shown.
@@ -237,6 +250,7 @@ impl Http {
         }
         let response = call.send().await.map_err(|error| self.broken(&what, &error))?;
         let (status, headers) = (response.status(), response.headers().clone());
+        self.heard.set(Heard::of(&headers, self.settings.now).or(self.heard.get()));
         let max = if status.is_success() { ANSWER_MAX } else { ERROR_MAX };
         let body = read(response, max).await.map_err(|broken| match broken {
             Broken::Network(error) => self.broken(&what, &error),

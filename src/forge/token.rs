@@ -35,6 +35,13 @@ impl Token {
         &self.0
     }
 
+    /// Whether it is of a kind that has scopes: GitHub tells what others may do to nobody, and says that they have no
+    /// scopes, or nothing (GitHub Docs, "GitHub's token formats"; before 2021 they were 40 hexadecimal digits).
+    pub(super) fn has_scopes(&self) -> bool {
+        let old = self.0.len() == 40 && self.0.bytes().all(|b| b.is_ascii_hexdigit());
+        old || ["ghp_", "gho_"].iter().any(|prefix| self.0.starts_with(prefix))
+    }
+
     /// `text` from outside without the token and control characters, on one line and short.
     pub(super) fn clean(&self, text: &str) -> String {
         const SHOWN: usize = 300;
@@ -69,6 +76,21 @@ mod tests {
         assert_eq!(Token::parse(" \n"), Err(TokenError::Empty));
         for bad in ["a b", "a\nb", "a\u{7f}", "ä"] {
             assert_eq!(Token::parse(bad), Err(TokenError::Character), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn classic_tokens_have_scopes() {
+        for (text, has) in [
+            ("ghp_x", true),
+            ("gho_x", true),
+            ("0123456789abcdef0123456789abcdef01234567", true),
+            ("github_pat_x", false),
+            ("ghs_x", false),
+            ("ghu_x", false),
+            ("0123456789abcdef", false),
+        ] {
+            assert_eq!(Token::parse(text).unwrap().has_scopes(), has, "{text}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Both give raw bytes and what was claimed about them; whether the bytes are what was asked for is decided here, once,
 //! in [`document`] and [`Source::config`]. What the images mean is for `facts`.
 
+mod clock;
 pub mod document;
 mod layer;
 mod layout;
@@ -11,6 +12,7 @@ pub mod remote;
 
 use std::fmt;
 
+pub use clock::Heard;
 pub use document::{Descriptor, ImageConfig, ImageManifest, Index, Manifest, Verified};
 pub use layer::Layer;
 pub use layout::Layout;

@@ -113,10 +113,11 @@ impl Github {
             return Err(Error { kind: crate::forge::ErrorKind::Denied, ..reply.error() }.hint(hint));
         }
         let repository: Repository = reply.expect(&[200])?;
-        // Only classic tokens have scopes; the header is empty for one that has none.
+        // Only classic tokens have scopes; for one that has none the header is empty, for others it says nothing.
         let scopes = reply.header("x-oauth-scopes").map(|scopes| {
-            scopes.split(',').map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+            scopes.split(',').map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect::<Vec<_>>()
         });
+        let scopes = scopes.filter(|scopes| !scopes.is_empty() || self.http.token().has_scopes());
         Ok(Repo {
             full_name: repository.full_name,
             default_branch: repository.default_branch,

@@ -4,7 +4,7 @@
 //! In: a [`Call`]. Out: a [`Reply`] with a bounded body, or with one that is still to be read.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use super::{
     secret::Secrets,
     settings::Settings,
 };
+use crate::source::Heard;
 
 /// How many requests to one host are under way at once.
 pub(super) const IN_FLIGHT: usize = 8;
@@ -93,6 +94,8 @@ pub(super) struct Http {
     places: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Hosts that a request gave up on, and why: the others need not wait as long to learn the same.
     down: Mutex<HashMap<String, Fault>>,
+    /// What hosts said about the time, the last of each.
+    heard: Mutex<BTreeMap<String, Heard>>,
 }
 
 impl Call {
@@ -106,7 +109,8 @@ impl Call {
 impl Http {
     pub(super) fn new(settings: Settings, secrets: Arc<Secrets>, recipe: Recipe) -> Self {
         let (plain, tls) = (OnceLock::new(), OnceLock::new());
-        Self { settings, secrets, recipe, plain, tls, places: Mutex::default(), down: Mutex::default() }
+        let (places, down, heard) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { settings, secrets, recipe, plain, tls, places, down, heard }
     }
 
     /// When a request that begins now makes no further attempt.
@@ -135,6 +139,11 @@ impl Http {
                 }
             }
         }
+    }
+
+    /// What hosts said about the time, by their names.
+    pub(super) fn clocks(&self) -> Vec<(String, Heard)> {
+        lock(&self.heard).iter().map(|(host, heard)| (host.clone(), *heard)).collect()
     }
 
     async fn attempt(&self, call: &Call) -> Result<Reply, Failure> {
@@ -173,6 +182,9 @@ impl Http {
         for _ in 0..=REDIRECTS {
             let client = self.client(&call.url).map_err(|why| Fault::unavailable(why).hint(ROOTS_HINT).never())?;
             let response = clock.run(request(client, &call).send()).await?.map_err(|error| self.network(&error))?;
+            if let Some(heard) = Heard::of(response.headers(), self.settings.now) {
+                lock(&self.heard).insert(host_of(&call.url), heard);
+            }
             let next = redirect((response.status(), response.headers()), &call).map_err(Fault::never)?;
             let mut open = Open { response, clock, place };
             let Some(next) = next else { return Ok((open, call.url)) };

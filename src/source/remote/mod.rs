@@ -33,7 +33,7 @@ use secret::Secrets;
 pub use settings::{Environment, Settings, SettingsError};
 pub(super) use stream::Stream;
 
-use super::{DOCUMENT_MAX, Descriptor, Error, Raw, Want};
+use super::{DOCUMENT_MAX, Descriptor, Error, Heard, Raw, Want};
 use crate::{
     config::Endpoint,
     image::{Digest, Repository},
@@ -114,6 +114,11 @@ impl Registries {
         Ok(self.remote(registry, (&endpoint.host, &name.join("/"))))
     }
 
+    /// What the registries and token servers that were asked so far said about the time, by their names.
+    pub fn clocks(&self) -> Vec<(String, Heard)> {
+        self.0.http.clocks()
+    }
+
     fn remote(&self, registry: Url, (host, name): (&str, &str)) -> Remote {
         Remote { shared: Arc::clone(&self.0), registry, host: host.to_owned(), name: name.to_owned() }
     }
@@ -178,6 +183,12 @@ impl Remote {
         ask.await.map_err(|fault: Fault| self.error(fault, what))
     }
 
+    /// As whom the repository was asked so far; without secrets. `None`: the registry asked for no credentials.
+    pub async fn asked_as(&self) -> Option<String> {
+        let scope = self.scope("pull");
+        Some(self.shared.auth.current(&scope).await.ok()??.who)
+    }
+
     /// Deletes the manifest that has a digest, and with it every tag that names it.
     pub async fn delete(&self, digest: Digest) -> Result<Deletion, Error> {
         let delete = async {
@@ -205,8 +216,7 @@ impl Remote {
     /// Sends a call as whoever may; a refusal is an error.
     async fn ask_until(&self, mut call: Call, action: &'static str, until: Instant) -> Result<Reply, Fault> {
         let (http, auth) = (&self.shared.http, &self.shared.auth);
-        let scope =
-            Scope { registry: self.registry.clone(), host: self.host.clone(), repository: self.name.clone(), action };
+        let scope = self.scope(action);
         let mut ticket = auth.current(&scope).await?;
         call.authorization = ticket.as_ref().map(|ticket| ticket.header.clone());
         let mut reply = http.send(&call, until).await?;
@@ -230,6 +240,10 @@ impl Remote {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.denied(&reply, ticket.as_ref(), &scope)),
             _ => Ok(reply),
         }
+    }
+
+    fn scope(&self, action: &'static str) -> Scope {
+        Scope { registry: self.registry.clone(), host: self.host.clone(), repository: self.name.clone(), action }
     }
 
     fn denied(&self, reply: &Reply, ticket: Option<&Ticket>, scope: &Scope) -> Fault {

@@ -38,6 +38,19 @@ impl Remote {
         self.list().await.map_err(|fault| self.error(fault, &format!("tags of {self}")))
     }
 
+    /// Whether the registry has such a repository; one page of its tags is asked for.
+    pub async fn is_there(&self) -> Result<bool, Error> {
+        let ask = async {
+            let page = Call { body: Reading::UpTo(PAGE_MAX), ..self.get("tags/list?n=1")? };
+            let reply = self.ask(page, "pull").await?;
+            if reply.status == StatusCode::NOT_FOUND {
+                return Ok(false);
+            }
+            parse(&self.success(reply)?.1).map(|_| true)
+        };
+        ask.await.map_err(|fault: Fault| self.error(fault, &format!("tags of {self}")))
+    }
+
     async fn list(&self) -> Result<Option<Vec<Tag>>, Fault> {
         let first = Call { body: Reading::UpTo(PAGE_MAX), ..self.get("tags/list?n=1000")? };
         let end = Instant::now() + WHOLE;

@@ -1,0 +1,68 @@
+//! What servers say about the time: the header `Date` of their answers beside this machine's clock.
+//!
+//! Nothing is asked for here and nothing is judged; answers that came anyway are looked at.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{AGE, DATE, HeaderMap};
+
+/// A server's clock and ours, read at the same moment; the header counts whole seconds (RFC 9110, section 6.6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// What the server said.
+    pub server: SystemTime,
+    /// This machine's clock when it came.
+    pub here: SystemTime,
+}
+
+impl Heard {
+    /// What an answer's headers say; nothing if it came out of a cache, whose time is that of another answer.
+    pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Self> {
+        if headers.contains_key(AGE) {
+            return None;
+        }
+        let server = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()?;
+        Some(Self { server, here: now() })
+    }
+
+    /// How far the two are apart.
+    pub fn apart(&self) -> Duration {
+        self.here.duration_since(self.server).unwrap_or_else(|error| error.duration())
+    }
+
+    /// Whether this machine's clock is behind.
+    pub fn is_behind(&self) -> bool {
+        self.here < self.server
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: u64 = 1_767_268_800;
+
+    fn noon() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(NOON)
+    }
+
+    fn heard(headers: &[(reqwest::header::HeaderName, &str)]) -> Option<Heard> {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+        Heard::of(&headers, noon)
+    }
+
+    #[test]
+    fn both_directions_are_told() {
+        let behind = heard(&[(DATE, "Thu, 01 Jan 2026 12:10:00 GMT")]).unwrap();
+        assert_eq!((behind.apart(), behind.is_behind()), (Duration::from_secs(600), true));
+        let ahead = heard(&[(DATE, "Thu, 01 Jan 2026 11:59:00 GMT")]).unwrap();
+        assert_eq!((ahead.apart(), ahead.is_behind()), (Duration::from_secs(60), false));
+    }
+
+    #[test]
+    fn a_cache_and_nonsense_tell_nothing() {
+        assert_eq!(heard(&[]), None);
+        assert_eq!(heard(&[(DATE, "noon")]), None);
+        assert_eq!(heard(&[(DATE, "Thu, 01 Jan 2026 11:59:00 GMT"), (AGE, "60")]), None);
+    }
+}
