@@ -1,11 +1,13 @@
 //! The arguments exactly as they are typed; what they mean for a run is in [`super::context`].
 
+mod doctor;
 mod inventory;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(super) use doctor::Doctor;
 pub(super) use inventory::{Inventory, OfImage};
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
@@ -101,6 +103,9 @@ pub(super) enum Command {
     /// Look into images: what they contain, and whether that is what they have to
     #[command(subcommand, after_help = INVENTORY)]
     Inventory(Inventory),
+    /// Look whether everything that a run needs is there, without changing anything
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(Doctor),
     /// Finish or undo an --apply that was interrupted
     #[command(after_help = "Example:\n  repin recover --dry-run true    # says what it would do")]
     Recover(Recover),

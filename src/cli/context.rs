@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{self, Config, FILE_NAME, Mapping, Problem},
     forge::State,
-    source::{Registries, Settings, Sources},
+    source::{Heard, Registries, Settings, Sources},
 };
 
 /// Everything around a command.
@@ -126,6 +126,21 @@ impl Context {
         let registries = Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
         let unavailable = |why| Fault { exit: Exit::Unavailable, problems: vec![Problem::new("unavailable", why)] };
         registries.client(url).map_err(unavailable)
+    }
+
+    /// For looking only: what does not answer is told of soon.
+    pub(super) fn ask_less(&mut self) {
+        self.settings.attempts = 2;
+    }
+
+    /// How often a request of this run is tried.
+    pub(super) fn attempts(&self) -> u32 {
+        self.settings.attempts
+    }
+
+    /// What the registries that were asked so far said about the time.
+    pub(super) fn clocks(&self) -> Vec<(String, Heard)> {
+        self.registries.get().map_or_else(Vec::new, Registries::clocks)
     }
 
     /// Whether a command with these options may change anything; `REPIN_DRY_RUN` can only forbid.

@@ -8,7 +8,7 @@ use super::{
     exit::{Exit, Fault},
 };
 use crate::{
-    config::{Config, Problem},
+    config::{Config, Forge as Configured, Problem},
     facts::git::Git,
     forge::{Forge, Gitea, Github, Kind, Settings, Target, Token},
 };
@@ -18,6 +18,12 @@ const TOKENS: [&str; 4] = ["REPIN_FORGE_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "GIT
 
 /// The largest file that can hold a token, in bytes.
 const TOKEN_MAX: u64 = 64 * 1024;
+
+/// A token, and where it is from.
+pub(super) struct Held {
+    pub(super) token: Token,
+    pub(super) origin: String,
+}
 
 /// The forge that the configuration means; the inner error: no token is set, and what was looked for.
 pub(super) fn connect(
@@ -32,18 +38,31 @@ pub(super) fn connect(
         );
         return Err(Fault::input(problem.hint("add `forge: {}`: on a public forge the rest is told by the remote")));
     };
+    let target = target(configured, git)?;
+    let Some(held) = token(&cx.environment)? else { return Ok(Err(none_set())) };
+    open(&target, held.token, cx).map(Ok)
+}
+
+/// The forge and the repository that are meant.
+pub(super) fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Fault> {
     let origin = git.and_then(|git| git.origin().ok().flatten());
-    let target = Target::resolve(configured, origin.as_deref())
-        .map_err(|error| Fault::input(Problem::new("config", error.to_string())))?;
-    let Some(token) = token(&cx.environment)? else {
-        return Ok(Err(format!("no token is set: none of {}, nor any with _FILE", TOKENS.join(", "))));
-    };
+    Target::resolve(configured, origin.as_deref())
+        .map_err(|error| Fault::input(Problem::new("config", error.to_string())))
+}
+
+/// A forge that is asked with this token; nothing is sent yet.
+pub(super) fn open(target: &Target, token: Token, cx: &Context) -> Result<Box<dyn Forge>, Fault> {
     let client = cx.client(&target.api)?;
-    let settings = Settings::new(client, SystemTime::now);
-    Ok(Ok(match target.kind {
-        Kind::Github => Box::new(Github::new(&target, token, settings)?),
-        Kind::Gitea => Box::new(Gitea::new(&target, token, settings)?),
-    }))
+    let settings = Settings { attempts: cx.attempts(), ..Settings::new(client, SystemTime::now) };
+    Ok(match target.kind {
+        Kind::Github => Box::new(Github::new(target, token, settings)?),
+        Kind::Gitea => Box::new(Gitea::new(target, token, settings)?),
+    })
+}
+
+/// What was looked for where there is no token.
+pub(super) fn none_set() -> String {
+    format!("no token is set: none of {}, nor any with _FILE", TOKENS.join(", "))
 }
 
 /// What a missing token means unless it was said to be fine.
@@ -52,12 +71,14 @@ pub(super) fn no_token(why: &str) -> Fault {
     Fault { exit: Exit::Denied, problems: vec![Problem::new("denied", why).hint(hint)] }
 }
 
-fn token(environment: &Environment) -> Result<Option<Token>, Fault> {
+/// The first token that is set.
+pub(super) fn token(environment: &Environment) -> Result<Option<Held>, Fault> {
     for name in TOKENS {
         let wrong = |name: &str, why: String| usage(format!("{name} holds no token: {why}"));
         if let Some(value) = environment.filled(name) {
             let text = value.to_str().ok_or_else(|| wrong(name, "it is not UTF-8".to_owned()))?;
-            return Token::parse(text).map(Some).map_err(|error| wrong(name, error.to_string()));
+            let token = Token::parse(text).map_err(|error| wrong(name, error.to_string()))?;
+            return Ok(Some(Held { token, origin: name.to_owned() }));
         }
         let name = format!("{name}_FILE");
         if let Some(file) = environment.filled(&name) {
@@ -65,7 +86,8 @@ fn token(environment: &Environment) -> Result<Option<Token>, Fault> {
             let file = File::open(environment.folder().join(file));
             let read = file.and_then(|file| file.take(TOKEN_MAX).read_to_string(&mut text));
             read.map_err(|error| wrong(&name, format!("the file can't be read: {error}")))?;
-            return Token::parse(&text).map(Some).map_err(|error| wrong(&name, error.to_string()));
+            let token = Token::parse(&text).map_err(|error| wrong(&name, error.to_string()))?;
+            return Ok(Some(Held { token, origin: format!("the file that {name} names") }));
         }
     }
     Ok(None)

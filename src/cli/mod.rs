@@ -64,6 +64,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
         Command::Rollback(args) => commands::rollback::run(&args, context),
         Command::History { limit } => commands::history::run(limit, context),
         Command::Inventory(command) => commands::inventory::run(command, context),
+        Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Recover(args) => commands::recover::run(&args, context),
         Command::Completions { shell } => commands::documents::completions(shell, context),
         Command::Man => commands::documents::man(context),

@@ -11,6 +11,7 @@ mod archive;
 mod attempt;
 mod capture;
 mod engine;
+mod probe;
 mod process;
 mod secrets;
 mod tree;
@@ -18,6 +19,7 @@ mod tree;
 use std::{ffi::OsString, path::PathBuf, sync::atomic::AtomicBool};
 
 pub use engine::Name;
+pub use probe::probe;
 pub use secrets::{Missing, Secrets};
 
 use self::attempt::{Attempt, Tried};

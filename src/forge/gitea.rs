@@ -7,6 +7,7 @@ mod around;
 mod commit;
 mod pulls;
 mod read;
+mod rights;
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -15,9 +16,10 @@ use reqwest::Method;
 
 use super::{
     Ability, Ahead, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled, Merge, Need, NewCommit,
-    NewPull, Poll, Published, Pull, Pulls, Repo, Settings, State, Status, Target, Token, Tree, Was,
+    NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings, State, Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
+use crate::source::Heard;
 
 /// A repository on Gitea or Forgejo.
 #[derive(Debug)]
@@ -66,6 +68,14 @@ impl Forge for Gitea {
         let what = format!("Gitea: the token's permissions on {}", repo.full_name);
         let hint = "use the token of somebody who may, with the scopes write:repository and write:issue";
         Err(Error::new(ErrorKind::Denied, what, "whoever it belongs to may not push").hint(hint))
+    }
+
+    async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
+        self.read_rights(repo, wanted).await
+    }
+
+    fn heard(&self) -> Option<Heard> {
+        self.http.heard()
     }
 
     async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {

@@ -7,15 +7,17 @@ mod commit;
 mod graphql;
 mod pulls;
 mod read;
+mod rights;
 
 use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
     Ability, Ahead, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled, Merge, Need, NewCommit,
-    NewPull, Poll, Published, Pull, Pulls, Repo, Settings, State, Status, Target, Token, Tree, Was,
+    NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings, State, Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
+use crate::source::Heard;
 
 /// A repository on GitHub.
 #[derive(Debug)]
@@ -76,6 +78,14 @@ impl Forge for Github {
             return Err(Error::new(ErrorKind::Denied, what, why).hint(hint));
         }
         Ok(())
+    }
+
+    async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
+        self.read_rights(repo, wanted).await
+    }
+
+    fn heard(&self) -> Option<Heard> {
+        self.http.heard()
     }
 
     async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {

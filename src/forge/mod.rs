@@ -13,11 +13,14 @@ mod http;
 mod marker;
 mod model;
 pub mod pull_request;
+mod rights;
 mod target;
 mod token;
 mod tree;
 
 use async_trait::async_trait;
+
+use crate::source::Heard;
 
 pub use base::{Base, Local};
 pub use error::{Error, ErrorKind};
@@ -30,6 +33,7 @@ pub use model::{
     Ability, Ahead, Comment, Commit, Created, Edit, Head, Issue, Labelled, Merge, Need, NewCommit, NewFile, NewPull,
     Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
 };
+pub use rights::{Permission, Right, Verdict, Wanted};
 pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};
 pub use tree::{Entry, Tree, blob_id};
@@ -45,6 +49,12 @@ pub trait Forge {
 
     /// Whether the token may do what is needed, as far as that can be told without writing.
     async fn permit(&self, repo: &Repo, need: Need) -> Result<(), Error>;
+
+    /// What the token may do, permission by permission, as far as that can be told without writing.
+    async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error>;
+
+    /// What the forge said about the time, last.
+    fn heard(&self) -> Option<Heard>;
 
     /// A branch's head; `None` if there is no such branch.
     async fn branch(&self, name: &str) -> Result<Option<Head>, Error>;

@@ -3,6 +3,7 @@
 pub mod annotations;
 pub mod body;
 pub mod diff;
+pub mod doctor;
 pub mod json;
 pub mod markdown;
 pub mod starter;

@@ -2,6 +2,7 @@
 
 pub(super) mod check;
 mod content;
+pub(super) mod doctor;
 pub(super) mod documents;
 pub(super) mod history;
 pub(super) mod init;

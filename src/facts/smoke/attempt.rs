@@ -12,6 +12,7 @@ use super::{
     Outcome, Place, Request, Secrets, Surroundings,
     archive::Archive,
     engine::{Image, Name},
+    probe::unstarted,
     process::{self, Bounds, End, Feed, Ran},
 };
 use crate::facts::resolve::PlatformFacts;
@@ -80,7 +81,7 @@ impl Attempt<'_> {
         };
         let ran = match self.call(&self.engine.run(self.request, &image), None, until) {
             Ok(ran) => ran,
-            Err(error) => return Over { tried: Tried::Unavailable(self.unstarted(&error)), left_behind: None },
+            Err(error) => return Over { tried: Tried::Unavailable(unstarted(self.engine, &error)), left_behind: None },
         };
         let state = if needs_state(ran.end) { self.state() } else { State::Started };
         let patience = if state == State::Silent { ANSWER } else { REMOVAL };
@@ -110,7 +111,7 @@ impl Attempt<'_> {
             Place::Layout(folder) => {
                 let id = self.chosen.manifest.config.digest.to_string();
                 let there = self.ask(&["image", "inspect", "--format={{.Id}}", &id], ANSWER);
-                let there = there.map_err(|error| Tried::Unavailable(self.unstarted(&error)))?;
+                let there = there.map_err(|error| Tried::Unavailable(unstarted(self.engine, &error)))?;
                 let there = matches!(there.end, End::Exited(status) if status.success());
                 if !there {
                     self.load(Archive::new(folder, &self.chosen.manifest), until)?;
@@ -123,7 +124,7 @@ impl Attempt<'_> {
     fn load(&self, archive: Archive, until: Instant) -> Result<(), Tried> {
         let feed: Feed = Box::new(move |out| archive.write(out));
         let ran = self.call(&["load".to_owned()], Some(feed), until);
-        let ran = ran.map_err(|error| Tried::Unavailable(self.unstarted(&error)))?;
+        let ran = ran.map_err(|error| Tried::Unavailable(unstarted(self.engine, &error)))?;
         if let Some(error) = ran.unfed {
             return Err(Tried::Ended(Outcome::Unread(error)));
         }
@@ -187,7 +188,7 @@ impl Attempt<'_> {
                 self.error(&output)
             }
             Ok(_) => format!("no answer within {patience:?}"),
-            Err(error) => self.unstarted(&error),
+            Err(error) => unstarted(self.engine, &error),
         };
         Some(format!("{} ({}: {why})", self.request.container, self.engine))
     }
@@ -206,15 +207,7 @@ impl Attempt<'_> {
     }
 
     fn start(&self, args: &[String], feed: Option<Feed>, bounds: &Bounds<'_>) -> io::Result<Ran> {
-        process::run(self.engine.command(self.request, self.around, args), feed, bounds)
-    }
-
-    /// Why the engine's program could not be started.
-    fn unstarted(&self, error: &io::Error) -> String {
-        match error.kind() {
-            io::ErrorKind::NotFound => format!("there is no `{}` in PATH", self.engine),
-            _ => error.to_string(),
-        }
+        process::run(self.engine.command(self.request.smoke, self.around, args), feed, bounds)
     }
 
     /// What of an engine's output is its error: the lines that say so, or else the last ones.

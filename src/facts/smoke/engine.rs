@@ -6,6 +6,7 @@
 use std::{fmt, process::Command};
 
 use super::{Request, Surroundings};
+use crate::config::Smoke;
 
 /// A container engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +66,8 @@ impl Name {
     }
 
     /// The engine with these arguments, and with nothing but the given environment.
-    pub(super) fn command(self, request: &Request<'_>, around: &Surroundings, args: &[String]) -> Command {
-        let (wide, _) = self.split(&request.smoke.engine_args);
+    pub(super) fn command(self, smoke: &Smoke, around: &Surroundings, args: &[String]) -> Command {
+        let (wide, _) = self.split(&smoke.engine_args);
         let mut command = Command::new(self.as_str());
         command.env_clear().envs(around.variables.iter().map(|(name, value)| (name, value)));
         command.args(wide).args(args);

@@ -1,0 +1,205 @@
+//! What is found out from the forge: whether it answers, the base branch, and what the token may do. Only reading.
+
+use super::{Lines, NO_CONFIG};
+use crate::{
+    cli::{
+        context::Context,
+        exit::{Exit, Fault},
+        forge::{self, Held},
+    },
+    config::{Config, PruneBackend},
+    facts::git::Git,
+    forge::{Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right, Target, Verdict, Wanted},
+    pins::Found,
+    source::Heard,
+};
+
+/// The lines that need an answer of the forge.
+const ASKED: [&str; 6] = ["base", CONTENTS, PULL_REQUESTS, WORKFLOWS, ACTIONS, PACKAGES];
+const CONTENTS: &str = "permission_contents";
+const PULL_REQUESTS: &str = "permission_pull_requests";
+const WORKFLOWS: &str = "permission_workflows";
+const ACTIONS: &str = "permission_actions";
+const PACKAGES: &str = "permission_packages";
+
+/// A forge to be asked, or the lines that say why there is none.
+pub(super) enum Connection {
+    Ready(Box<Ready>),
+    Not(Lines),
+}
+
+/// A forge to be asked, and what for.
+pub(super) struct Ready {
+    forge: Box<dyn Forge>,
+    target: Target,
+    /// Where the token is from.
+    origin: String,
+    base: Option<String>,
+    /// The configuration's path in the repository.
+    config: String,
+    wanted: Wanted,
+}
+
+/// Finds out which forge it is and whether there is a token; nothing is sent.
+pub(super) fn connect(
+    config: Option<&Config>,
+    (git, found): (Option<&Git>, Option<&Found>),
+    (skip, cx): (bool, &Context),
+) -> Connection {
+    let not = |why: &str| {
+        let mut lines = Lines::new();
+        ["forge", "token"].into_iter().chain(ASKED).for_each(|code| lines.skip(code, why));
+        Connection::Not(lines)
+    };
+    let Some(config) = config else { return not(NO_CONFIG) };
+    let Some(configured) = &config.forge else { return not("not needed: no `forge` is configured") };
+    let (target, held) = (forge::target(configured, git), forge::token(&cx.environment));
+    if let (Ok(target), Ok(Some(held))) = (&target, &held) {
+        return match forge::open(target, held.token.clone(), cx) {
+            Ok(forge) => {
+                let prefix = git.map_or_else(String::new, |git| String::from_utf8_lossy(git.prefix()).into_owned());
+                let name = config.source.name.rsplit('/').next().unwrap_or_default();
+                Connection::Ready(Box::new(Ready {
+                    forge,
+                    target: target.clone(),
+                    origin: held.origin.clone(),
+                    base: configured.base.clone(),
+                    config: format!("{prefix}{name}"),
+                    wanted: wanted(config, &prefix, found),
+                }))
+            }
+            Err(fault) => Connection::Not(unasked(Err(fault), Ok(Some(held)), skip)),
+        };
+    }
+    let held = held.as_ref().map(Option::as_ref);
+    Connection::Not(unasked(target, held, skip))
+}
+
+/// The lines of a forge that can't be asked: what is known of it and of the token.
+fn unasked(target: Result<Target, Fault>, held: Result<Option<&Held>, &Fault>, skip: bool) -> Lines {
+    let mut lines = Lines::new();
+    match target {
+        Ok(target) => lines.skip("forge", format!("{}, not asked: there is no token", shown(&target))),
+        Err(fault) => lines.fault("forge", &fault),
+    }
+    match held {
+        Ok(Some(held)) => lines.skip("token", format!("from {}, not tried", held.origin)),
+        Ok(None) if skip => lines.skip("token", forge::none_set()),
+        Ok(None) => lines.fault("token", &forge::no_token(&forge::none_set())),
+        Err(fault) => lines.fault("token", fault),
+    }
+    for code in ASKED {
+        lines.skip(code, "the forge was not asked");
+    }
+    lines
+}
+
+/// What runs with this configuration need.
+fn wanted(config: &Config, prefix: &str, found: Option<&Found>) -> Wanted {
+    let workflow = |file: String| format!("{prefix}{file}").starts_with(".github/workflows/");
+    let workflows = found.is_some_and(|found| found.pins.iter().any(|pin| workflow(pin.file.to_string())));
+    let dispatch = config.forge.as_ref().map_or_else(Vec::new, |forge| forge.dispatch.clone());
+    let hosted = || config.images.iter().any(|image| image.repository.host() == "ghcr.io");
+    let packages = config.prune.as_ref().is_some_and(|prune| match prune.backend {
+        PruneBackend::Ghcr => true,
+        PruneBackend::Auto => hosted(),
+        PruneBackend::Registry => false,
+    });
+    Wanted { workflows, dispatch, packages }
+}
+
+fn shown(target: &Target) -> String {
+    let kind = match target.kind {
+        Kind::Github => "GitHub",
+        Kind::Gitea => "Gitea",
+    };
+    format!("{kind} at {}: {}/{}", target.api.as_str().trim_end_matches('/'), target.owner, target.name)
+}
+
+impl Ready {
+    /// What the forge said about the time, and who it is.
+    pub(super) fn heard(&self) -> Option<(String, Heard)> {
+        Some((self.target.api.host_str()?.to_owned(), self.forge.heard()?))
+    }
+
+    /// Asks, in as many requests as there are things to know.
+    pub(super) async fn examine(&self) -> Lines {
+        let mut lines = Lines::new();
+        let repo = match self.forge.repository().await {
+            Ok(repo) => repo,
+            Err(error) => {
+                self.unread(&mut lines, error);
+                return lines;
+            }
+        };
+        lines.pass("forge", format!("{}, read", shown(&self.target)));
+        lines.pass("token", format!("from {}, accepted", self.origin));
+        self.base(&mut lines, &repo).await;
+        match self.forge.rights(&repo, &self.wanted).await {
+            Ok(rights) => rights.into_iter().for_each(|right| permission(&mut lines, right)),
+            Err(error) => {
+                let why = format!("that could not be asked: {error}");
+                lines.fault(CONTENTS, &Fault::from(error));
+                for code in &ASKED[2..] {
+                    lines.skip(code, &why);
+                }
+            }
+        }
+        lines
+    }
+
+    fn unread(&self, lines: &mut Lines, error: Error) {
+        if error.kind == ErrorKind::Denied {
+            lines.skip("forge", format!("{}: it answers, and not to this token", shown(&self.target)));
+            lines.about("token", &format!("from {}: ", self.origin), &Fault::from(error));
+        } else {
+            lines.fault("forge", &Fault::from(error));
+            lines.skip("token", format!("from {}, not tried: the forge can't be asked", self.origin));
+        }
+        for code in ASKED {
+            lines.skip(code, "the repository can't be read");
+        }
+    }
+
+    /// A branch's head, and whether it has a configuration.
+    async fn head(&self, branch: &str) -> Result<Option<(Head, bool)>, Error> {
+        let Some(head) = self.forge.branch(branch).await? else { return Ok(None) };
+        let tree = self.forge.tree(&head).await?;
+        Ok(Some((head, tree.entries.contains_key(&self.config))))
+    }
+
+    /// The branch that pull requests go to has to be there, with a configuration.
+    async fn base(&self, lines: &mut Lines, repo: &Repo) {
+        let branch = self.base.as_deref().unwrap_or(&repo.default_branch);
+        match self.head(branch).await {
+            Err(error) => lines.fault("base", &Fault::from(error)),
+            Ok(Some((head, true))) => {
+                let commit: String = head.commit.chars().take(12).collect();
+                lines.pass("base", format!("{branch} is at {commit}, with {}", self.config));
+            }
+            Ok(Some((_, false))) => {
+                let hint = "merge it into the base branch: under --pr its configuration counts, not the local one";
+                lines.fail("base", Exit::Input, (format!("{branch} has no {}", self.config), hint.to_owned()));
+            }
+            Ok(None) => {
+                let hint = "set forge.base to the branch that pull requests go to";
+                lines.fail("base", Exit::Failed, (format!("there is no branch {branch}"), hint.to_owned()));
+            }
+        }
+    }
+}
+
+fn permission(lines: &mut Lines, right: Right) {
+    let code = match right.permission {
+        Permission::Contents => CONTENTS,
+        Permission::PullRequests => PULL_REQUESTS,
+        Permission::Workflows => WORKFLOWS,
+        Permission::Actions => ACTIONS,
+        Permission::Packages => PACKAGES,
+    };
+    match right.verdict {
+        Verdict::Has(why) => lines.pass(code, why),
+        Verdict::Unknown(why) => lines.skip(code, why),
+        Verdict::Lacks(why, hint) => lines.fail(code, Exit::Denied, (why, hint)),
+    }
+}

@@ -1,0 +1,107 @@
+//! What is found out from the places that images are read from: one request for each image, as a promote makes it.
+
+use super::{Lines, NO_CONFIG};
+use crate::{
+    cli::{
+        context::Context,
+        exit::{Exit, Fault},
+    },
+    config::{Config, Image, Problem},
+    image::{Digest, Tag},
+    pins::Found,
+    source::{Error, Source, Want},
+};
+
+/// An image, and where it is read from.
+pub(super) struct Asked<'c> {
+    image: &'c Image,
+    /// The digest that is pinned now.
+    pinned: Option<Digest>,
+    source: Result<Source, Fault>,
+}
+
+/// What is to be asked for; nothing is sent.
+pub(super) fn asked<'c>(
+    config: Option<&'c Config>,
+    found: Option<&Found>,
+    cx: &Context,
+) -> Result<Vec<Asked<'c>>, Fault> {
+    let Some(config) = config else { return Ok(Vec::new()) };
+    let sources = cx.sources(config)?;
+    let one = |(at, image): (usize, &'c Image)| {
+        let pinned = found.and_then(|found| found.digests_of(at).first().copied());
+        let source = sources.of(&image.repository);
+        let source = source.map_err(|error| Fault::input(Problem::new("source", error.to_string())));
+        Asked { image, pinned, source }
+    };
+    Ok(config.images.iter().enumerate().map(one).collect())
+}
+
+/// Asks for all of them at once; the lines are in the order of the configuration.
+pub(super) async fn examine(asked: &[Asked<'_>]) -> Lines {
+    let mut lines = Lines::new();
+    if asked.is_empty() {
+        lines.skip("registry", NO_CONFIG);
+    }
+    for one in futures_util::future::join_all(asked.iter().map(Asked::line)).await {
+        lines.extend(one);
+    }
+    lines
+}
+
+impl Asked<'_> {
+    async fn line(&self) -> Lines {
+        let mut lines = Lines::new();
+        let subject = format!("{}: ", self.image.name);
+        let source = match &self.source {
+            Ok(source) => source,
+            Err(fault) => {
+                lines.about("registry", &subject, fault);
+                return lines;
+            }
+        };
+        match self.ask(source).await {
+            Ok(Some(read)) => lines.pass("registry", format!("{subject}{read}{}", who(source).await)),
+            Ok(None) => {
+                let what = self.pinned.map_or_else(|| source.to_string(), |digest| format!("{source}@{digest}"));
+                let why = format!("{subject}{what} is not there{}", who(source).await);
+                let hint = "the image was never pushed or was deleted, or the account may not see it";
+                lines.fail("registry", Exit::Failed, (why, hint.to_owned()));
+            }
+            Err(error) => lines.about("registry", &subject, &Fault::from(&error)),
+        }
+        lines
+    }
+
+    /// What could be read; `None`: it is not there.
+    async fn ask(&self, source: &Source) -> Result<Option<String>, Error> {
+        match (self.pinned, source) {
+            (Some(digest), _) => {
+                let found = source.manifest(&Want::Digest(digest), None).await?;
+                Ok(found.map(|_| format!("{source}@{} can be read", digest.short())))
+            }
+            // Nothing pins it, so there is no digest to ask for; whether there are tags is as good.
+            (None, Source::Remote(remote)) => {
+                Ok(remote.is_there().await?.then(|| format!("{source} can be read (nothing pins it)")))
+            }
+            (None, Source::Layout(_)) => match Tag::parse("latest") {
+                // Whether it has that tag does not matter: a folder that is no layout is an error.
+                Ok(tag) => {
+                    source.manifest(&Want::Tag(tag), None).await?;
+                    Ok(Some(format!("{source} can be read (nothing pins it)")))
+                }
+                Err(_) => Ok(None),
+            },
+        }
+    }
+}
+
+async fn who(source: &Source) -> String {
+    match source {
+        Source::Layout(_) => String::new(),
+        Source::Remote(remote) => {
+            let who = remote.asked_as().await;
+            format!(", asked {}", who.as_deref().unwrap_or("without credentials, which it did not ask for"))
+        }
+    }
+}

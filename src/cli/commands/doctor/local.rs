@@ -1,0 +1,184 @@
+//! What is found out on this machine: files, git, lock and journal, engines, secrets. Nothing is sent.
+
+use std::{path::Path, sync::Arc};
+
+use super::Lines;
+use crate::{
+    apply::{self, State},
+    checks,
+    cli::{
+        context::Context,
+        exit::{Exit, Fault},
+    },
+    config::Config,
+    facts::{
+        git::{Git, GitError, Hosted},
+        smoke::{self, Surroundings},
+    },
+    files::WorkTree,
+    pins::{self, Found},
+};
+
+/// Why a line that needs the configuration is skipped.
+pub(super) const NO_CONFIG: &str = "it needs the configuration";
+
+/// The configuration, if there is one that can be read.
+pub(super) fn configuration(lines: &mut Lines, cx: &mut Context) -> Option<Config> {
+    match cx.load() {
+        Ok(config) => {
+            let count = config.images.len();
+            lines.pass("configuration", format!("{}: {}", config.source.name, number(count, "image")));
+            Some(config)
+        }
+        Err(fault) => {
+            lines.fault("configuration", &fault);
+            None
+        }
+    }
+}
+
+/// The files that are scanned; what is pinned in them.
+pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found> {
+    let Some(config) = config else {
+        lines.skip("files", NO_CONFIG);
+        return None;
+    };
+    match pins::find(&WorkTree::new(&config.root), config) {
+        Ok(found) => {
+            let (pins, files) = (number(found.pins.len(), "pin"), number(found.files, "file"));
+            lines.pass("files", format!("{pins} in {files}"));
+            Some(found)
+        }
+        Err(error) => {
+            lines.fault("files", &Fault::from(error));
+            None
+        }
+    }
+}
+
+/// The repository, whether its history is whole, and the branch that history is read from.
+pub(super) fn history(lines: &mut Lines, root: &Path, config: Option<&Config>) -> Option<Git> {
+    let branch = config.and_then(|config| config.provenance.branch.as_deref());
+    let git = match Git::open(root) {
+        Ok(git) => git,
+        Err(error) => {
+            trouble(lines, "repository", &error, branch.is_some());
+            for code in ["shallow", "remote"] {
+                lines.skip(code, "there is no git repository to read");
+            }
+            return None;
+        }
+    };
+    let prefix = String::from_utf8_lossy(git.prefix());
+    let place = if prefix.is_empty() { String::new() } else { format!("; the root is {prefix} in it") };
+    lines.pass("repository", format!("{} is in a git work tree{place}", root.display()));
+    if git.is_shallow() {
+        let why = "this clone is cut off, so history can't tell what was promoted, and late builds pass unseen";
+        let hint = "git fetch --unshallow (with actions/checkout: fetch-depth: 0)";
+        lines.fail("shallow", Exit::Unavailable, (why.to_owned(), hint.to_owned()));
+    } else {
+        lines.pass("shallow", "history is whole");
+    }
+    match git.branch(branch) {
+        Ok(found) => {
+            let origin = git.origin().ok().flatten().and_then(|url| Hosted::parse(&url));
+            let from = origin.map_or_else(String::new, |origin| {
+                format!(", cloned from {}: {}/{}", origin.host, origin.owner, origin.name)
+            });
+            lines.pass("remote", format!("{} is at {}{from}", found.name, found.tip.short()));
+        }
+        Err(error) => trouble(lines, "remote", &error, branch.is_some()),
+    }
+    Some(git)
+}
+
+/// What a promote goes on without is skipped, the rest fails.
+fn trouble(lines: &mut Lines, code: &'static str, error: &GitError, configured: bool) {
+    match checks::without_history(error, configured) {
+        Some(why) => lines.skip(code, format!("{why}; a promote goes on without it, a rollback does not")),
+        None => lines.fail(code, Exit::Unavailable, (error.to_string(), error.hint())),
+    }
+}
+
+/// Whether another run is at work, and what an interrupted one left.
+pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
+    let Some(config) = config else {
+        lines.skip("lock", NO_CONFIG);
+        lines.skip("journal", NO_CONFIG);
+        return;
+    };
+    let locked = apply::locked(&config.root);
+    let busy = matches!(locked, Ok(Some(_)));
+    match locked {
+        Ok(None) => lines.pass("lock", "free"),
+        Ok(Some(lock)) => lines.fault("lock", &Fault::from(apply::Error::Locked { lock })),
+        Err(error) => lines.fault("lock", &Fault::from(error)),
+    }
+    match apply::pending(&config.root) {
+        Ok(None) => lines.pass("journal", "none: no run was interrupted"),
+        Ok(Some(_)) if busy => lines.skip("journal", "it belongs to the run that holds the lock"),
+        Ok(Some(recovery)) if recovery.state == State::Conflict => {
+            lines.fault("journal", &Fault::from(apply::Error::Unresolved(recovery)));
+        }
+        Ok(Some(recovery)) => {
+            let files = number(recovery.files.len(), "file");
+            let why = format!("an interrupted --apply left its journal about {files} ({})", recovery.state.as_str());
+            let hint = "`repin recover` finishes or undoes it; the next --apply does so, too";
+            lines.fail("journal", Exit::Conflict, (why, hint.to_owned()));
+        }
+        Err(error) => lines.fault("journal", &Fault::from(error)),
+    }
+}
+
+/// Whether something can run the smoke command.
+pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
+    let Some(config) = config else { return lines.skip("engine", NO_CONFIG) };
+    let Some(smoke) = &config.smoke else { return lines.skip("engine", "not needed: no `smoke` is configured") };
+    let variables = cx.environment.variables();
+    // Not needed to ask for a version.
+    let machine = String::new();
+    let around = Surroundings { variables, machine, interrupted: Arc::default() };
+    let found = smoke::probe(smoke, &around);
+    let there: Vec<_> = found.iter().filter_map(|(_, said)| said.as_deref().ok()).collect();
+    let why = || {
+        let one = |(name, said): &(smoke::Name, Result<String, String>)| {
+            said.as_ref().err().map(|why| format!("{name}: {why}"))
+        };
+        format!("no container engine can be used: {}", found.iter().filter_map(one).collect::<Vec<_>>().join("; "))
+    };
+    match (there.as_slice(), smoke.skip_when_unavailable) {
+        ([], true) => lines.skip("engine", format!("{} (smoke.when_unavailable is skip)", why())),
+        ([], false) => {
+            let hint = "install or start one, or set smoke.when_unavailable: skip";
+            lines.fail("engine", Exit::Failed, (why(), hint.to_owned()));
+        }
+        (there, _) => {
+            lines.pass("engine", format!("{}; that it runs containers was not tried: that writes", there.join(", ")));
+        }
+    }
+}
+
+/// Whether the secrets that the configuration names are there.
+pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, (skip, cx): (bool, &Context)) {
+    let Some(config) = config else { return lines.skip("secret", NO_CONFIG) };
+    let mut named: Vec<(&str, &str)> =
+        config.smoke.iter().flat_map(|smoke| smoke.env.iter().map(|name| (name.as_str(), "smoke.env"))).collect();
+    named.extend(config.freshness.iter().filter_map(|entry| Some((entry.token_env.as_deref()?, "token_env"))));
+    if named.is_empty() {
+        return lines.skip("secret", "not needed: the configuration names none");
+    }
+    for (name, key) in named {
+        match cx.environment.filled(name) {
+            Some(_) => lines.pass("secret", format!("{name} is set ({key})")),
+            None if skip => lines.skip("secret", format!("{name} is not set ({key})")),
+            None => {
+                let hint = format!("set it in the environment of repin, or take it out of `{key}`");
+                lines.fail("secret", Exit::Denied, (format!("{name} is not set ({key})"), hint));
+            }
+        }
+    }
+}
+
+pub(super) fn number(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}

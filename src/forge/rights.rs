@@ -1,0 +1,142 @@
+//! What a token may do, permission by permission, as far as a forge tells without being written to.
+//!
+//! The judging is here; what is asked of a forge for it stands in `github/rights.rs` and `gitea/rights.rs`. What a forge
+//! tells nobody is [`Verdict::Unknown`] with the reason, never a guess.
+
+/// What a run is going to need.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// Whether files of workflows change.
+    pub workflows: bool,
+    /// Workflows that are started once a pull request is merged.
+    pub dispatch: Vec<String>,
+    /// Whether versions of packages are listed and deleted through the forge.
+    pub packages: bool,
+}
+
+/// A permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Making commits and branches.
+    Contents,
+    /// Opening and changing pull requests.
+    PullRequests,
+    /// Changing what the forge runs.
+    Workflows,
+    /// Starting workflows.
+    Actions,
+    /// Listing and deleting versions of images.
+    Packages,
+}
+
+/// A permission, and whether the token has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Right {
+    /// Which one.
+    pub permission: Permission,
+    /// Whether it has it.
+    pub verdict: Verdict,
+}
+
+/// Whether a token has a permission, with the evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has.
+    Has(String),
+    /// It has not; and what to do.
+    Lacks(String, String),
+    /// The forge does not tell, or nothing needs it.
+    Unknown(String),
+}
+
+impl Permission {
+    /// Its word in messages and documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Contents => "contents",
+            Self::PullRequests => "pull_requests",
+            Self::Workflows => "workflows",
+            Self::Actions => "actions",
+            Self::Packages => "packages",
+        }
+    }
+
+    /// What needs it where `wanted` does not.
+    pub(super) fn unneeded(self, wanted: &Wanted) -> Option<Right> {
+        let why = match self {
+            Self::Contents | Self::PullRequests => return None,
+            Self::Workflows if wanted.workflows => return None,
+            Self::Actions if !wanted.dispatch.is_empty() => return None,
+            Self::Packages if wanted.packages => return None,
+            Self::Workflows => "not needed: no pin is in .github/workflows",
+            Self::Actions => "not needed: forge.dispatch names no workflow",
+            Self::Packages => "not needed: nothing is pruned through the forge",
+        };
+        Some(self.is(Verdict::Unknown(why.to_owned())))
+    }
+
+    pub(super) fn is(self, verdict: Verdict) -> Right {
+        Right { permission: self, verdict }
+    }
+}
+
+impl Verdict {
+    /// What an endpoint for reading said: a refusal tells, an answer says nothing about writing.
+    pub(super) fn of_reading(read: Result<(), super::Error>, otherwise: &str) -> Result<Self, super::Error> {
+        match read {
+            Ok(()) => Ok(Self::Unknown(otherwise.to_owned())),
+            Err(error) if error.kind == super::ErrorKind::Denied => {
+                let hint = error.hint.clone().unwrap_or_else(|| "give the token this permission".to_owned());
+                Ok(Self::Lacks(format!("not even reading is allowed: {error}"), hint))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// By a classic token's scopes, any of `enough` for the permission.
+pub(super) fn by_scopes(permission: Permission, scopes: &[String], enough: &[&str]) -> Right {
+    let told = scopes.join(", ");
+    let has = enough.iter().any(|wanted| scopes.iter().any(|scope| scope == wanted));
+    let verdict = if has {
+        Verdict::Has(format!("its scopes are `{told}`"))
+    } else {
+        let wanted = enough.join("` or `");
+        Verdict::Lacks(format!("its scopes are `{told}`"), format!("give the token the scope `{wanted}`"))
+    };
+    permission.is(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forge::{Error, ErrorKind};
+
+    #[test]
+    fn scopes_are_whole_words() {
+        let verdict = |scopes: &[&str]| {
+            let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+            matches!(by_scopes(Permission::Contents, &scopes, &["repo", "public_repo"]).verdict, Verdict::Has(_))
+        };
+        assert!(verdict(&["gist", "repo"]) && verdict(&["public_repo"]));
+        assert!(!verdict(&["repo:status"]) && !verdict(&[]));
+    }
+
+    #[test]
+    fn an_answer_says_nothing_about_writing_and_an_outage_nothing_at_all() {
+        let error = |kind| Err(Error::new(kind, "x", "y"));
+        assert!(matches!(Verdict::of_reading(Ok(()), "z"), Ok(Verdict::Unknown(why)) if why == "z"));
+        assert!(matches!(Verdict::of_reading(error(ErrorKind::Denied), "z"), Ok(Verdict::Lacks(..))));
+        assert!(Verdict::of_reading(error(ErrorKind::Unavailable), "z").is_err());
+    }
+
+    #[test]
+    fn what_nothing_needs_is_said_to_be_so() {
+        let none = Wanted::default();
+        assert!(Permission::Contents.unneeded(&none).is_none() && Permission::PullRequests.unneeded(&none).is_none());
+        let all = Wanted { workflows: true, dispatch: vec!["x".to_owned()], packages: true };
+        for permission in [Permission::Workflows, Permission::Actions, Permission::Packages] {
+            assert!(permission.unneeded(&none).is_some() && permission.unneeded(&all).is_none());
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What `doctor` found, as a document, a table and a step's summary. Nothing is looked at here.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::{annotations, markdown, table::plain};
+use crate::checks::Status;
+
+/// `repin.doctor/1`: what a run needs, and whether it is there. Its fields are described in `docs/json.md`.
+#[derive(Debug, Serialize)]
+pub struct DoctorDocument {
+    /// The document's name.
+    pub schema: &'static str,
+    /// What was looked at, in the order of the documentation.
+    pub checks: Vec<DoctorRow>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DoctorRow {
+    /// What it was: one of the codes in `docs/doctor.md`.
+    pub code: &'static str,
+    /// Pass, fail or skip.
+    pub status: Status,
+    /// The evidence, on one line.
+    pub detail: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Rows for people: status, code, evidence, and below what to do. `paint` colours a status.
+pub fn table(rows: &[DoctorRow], paint: impl Fn(Status, &str) -> String) -> String {
+    let width = rows.iter().map(|row| row.code.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in rows {
+        let status = paint(row.status, row.status.as_str());
+        let _ = writeln!(text, "{status}  {:<width$}  {}", row.code, plain(&row.detail));
+        if let Some(hint) = &row.hint {
+            let _ = writeln!(text, "      {:<width$}  help: {}", "", plain(hint));
+        }
+    }
+    text
+}
+
+/// What failed, as annotations of GitHub Actions.
+pub fn annotated(rows: &[DoctorRow]) -> String {
+    let failed = rows.iter().filter(|row| row.status == Status::Fail);
+    let line = |row: &DoctorRow| {
+        let hint = row.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+        annotations::error(row.code, &format!("{}{hint}", row.detail), None)
+    };
+    failed.map(line).collect()
+}
+
+/// Rows as a table in Markdown.
+pub fn summary(rows: &[DoctorRow]) -> String {
+    let mut text = "### repin doctor\n\n| | | evidence | what to do |\n| --- | --- | --- | --- |\n".to_owned();
+    for row in rows {
+        let hint = row.hint.as_deref().map(markdown::inline).unwrap_or_default();
+        let detail = markdown::inline(&row.detail);
+        let _ = writeln!(text, "| {} | `{}` | {detail} | {hint} |", row.status.as_str(), row.code);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<DoctorRow> {
+        let row = |code, status, detail: &str, hint: Option<&str>| DoctorRow {
+            code,
+            status,
+            detail: detail.to_owned(),
+            hint: hint.map(str::to_owned),
+        };
+        vec![
+            row("lock", Status::Pass, "free", None),
+            row("repository", Status::Fail, "evil\u{1b}[2J @team | x\n::error::y", Some("mend 100%\nof it")),
+        ]
+    }
+
+    #[test]
+    fn people_see_columns_and_no_control_characters() {
+        insta::assert_snapshot!(table(&rows(), |_, word| word.to_owned()), @r"
+        pass  lock        free
+        fail  repository  evil\u{1b}[2J @team | x\n::error::y
+                          help: mend 100%\nof it
+        ");
+    }
+
+    #[test]
+    fn runners_and_pages_see_text_and_no_commands() {
+        let annotated = annotated(&rows());
+        assert_eq!(
+            annotated,
+            "::error title=repository::evil\\u{1b}[2J @team | x%0A::error::y (mend 100%25%0Aof it)\n"
+        );
+        let summary = summary(&rows());
+        assert!(!summary.contains("@team") && summary.contains("\\| x"), "{summary}");
+        assert_eq!(summary.lines().count(), 6, "{summary}");
+    }
+}
