@@ -865,3 +865,34 @@ async fn issues_are_listed_opened_changed_and_closed() {
         assert_eq!(fake.store().issues.last().unwrap().body, "still");
     }
 }
+
+#[test]
+fn githubs_schema_judges_queries() {
+    use serde_json::json;
+    let graphql = fakes::graphql::Graphql::new();
+    let of = |fields: &str| {
+        format!("query($owner:String!,$name:String!){{repository(owner:$owner,name:$name){{{fields}}}}}")
+    };
+    let names = json!({"owner": "a", "name": "b"});
+    let good = of("b0:object(oid:\"00\"){...on Blob{text isTruncated}}");
+    assert_eq!(graphql.check(&good, &names), Ok(()));
+    for (query, why) in [
+        (of("b0:object(oid:\"00\"){text}"), "Cannot query field"),
+        (of("b0:object(oid:\"00\"){...on Blob{txt}}"), "Cannot query field"),
+        (of("b0:object(oid:\"00\"){...on Blog{text}}"), "Unknown type"),
+        (of("b0:object(id:\"00\"){oid}"), "Unknown argument"),
+        (of("b0:object(oid:\"00\")"), "selection"),
+        (of("b0:object(oid:$x){oid}"), "not defined"),
+        ("query($owner:String!,$name:String!){repository(name:$name){object{oid}}}".to_owned(), "owner"),
+        ("query{".to_owned(), "Parse error"),
+        ("mutation($input:UpdateRefInput!){updateRefs(input:$input){clientMutationId}}".to_owned(), "Unknown type"),
+    ] {
+        let error = graphql.check(&query, &names).unwrap_err();
+        assert!(error.contains(why), "{query}: {error}");
+    }
+    let mutation = "mutation($input:UpdateRefsInput!){updateRefs(input:$input){clientMutationId}}";
+    let update = |name: &str| json!({"input": {"repositoryId": "R", "refUpdates": [{name: "refs/heads/x", "afterOid": "0".repeat(40)}]}});
+    assert_eq!(graphql.check(mutation, &update("name")), Ok(()));
+    assert!(graphql.check(mutation, &update("ref")).is_err());
+    assert!(graphql.check(&good, &json!({"owner": "a"})).is_err());
+}

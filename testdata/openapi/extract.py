@@ -56,6 +56,23 @@ def graphql():
     for m,i in [("updateRefs","UpdateRefsInput"),("enablePullRequestAutoMerge","EnablePullRequestAutoMergeInput"),("markPullRequestReadyForReview","MarkPullRequestReadyForReviewInput"),("convertPullRequestToDraft","ConvertPullRequestToDraftInput")]:
         ms[m]={"input":i,"schema":inp(i)}
     return {"source":"npm @octokit/graphql-schema 15.26.1, schema.graphql","mutations":ms}
+def sdl():
+    """The types of GitHub's schema that queries touch, each with the fields that they may ask for; inputs and enums whole."""
+    text=re.sub(r'"""[\s\S]*?"""','',open(f'{GRAPHQL}/schema.graphql').read())
+    def whole(name):
+        found=re.search(r'^(?:(?:type|interface|input|enum) %s\b[^{]*\{[\s\S]*?\n\}|scalar %s\b.*)'%(name,name),text,re.M)
+        return re.sub(r'\n\s*\n','\n',found.group(0))
+    def trimmed(name,fields):
+        head,body=whole(name).split('{',1)
+        wanted=[re.search(r'^  %s\b(?:\([\s\S]*?\n  \))?:.*$'%field,body,re.M).group(0) for field in fields]
+        head=re.sub(r' implements .*',' implements GitObject ',head) if 'GitObject &' in head else re.sub(r' implements .*',' ',head)
+        return '%s{\n%s\n}'%(head,'\n'.join(wanted))
+    objects={'Query':['repository'],'Repository':['object'],'GitObject':['oid'],'Blob':['oid','text','isTruncated'],'Mutation':sorted(graphql()['mutations'])}
+    for mutation in objects['Mutation']: objects[mutation[0].upper()+mutation[1:]+'Payload']=['clientMutationId']
+    inputs=[name[:-len('Payload')]+'Input' for name in objects if name.endswith('Payload')]+['RefUpdate']
+    parts=['# From npm @octokit/graphql-schema 15.26.1, schema.graphql; MIT, GitHub 2025. Trimmed by extract.py.','schema {\n  query: Query\n  mutation: Mutation\n}']
+    parts+=[trimmed(name,fields) for name,fields in objects.items()]+[whole(name) for name in inputs+['PullRequestMergeMethod','GitObjectID','GitRefname']]
+    return '\n\n'.join(re.sub(r'[ \t]+$','',part,flags=re.M) for part in parts)+'\n'
 def swagger(path,src,ops):
     d=json.load(open(path))
     def res(x):
@@ -80,6 +97,6 @@ def swagger(path,src,ops):
 r="/repos/{owner}/{repo}"
 gops=[("GET",r),("GET",r+"/branches/{branch}"),("DELETE",r+"/branches/{branch}"),("GET",r+"/git/trees/{sha}"),("GET",r+"/git/blobs/{sha}"),("POST",r+"/contents"),("GET",r+"/compare/{basehead}"),("GET",r+"/pulls"),("POST",r+"/pulls"),("GET",r+"/pulls/{index}"),("PATCH",r+"/pulls/{index}"),("POST",r+"/pulls/{index}/merge"),("GET",r+"/issues/{index}/comments"),("POST",r+"/issues/{index}/comments"),("POST",r+"/issues/{index}/labels"),("GET",r+"/labels"),("POST",r+"/labels"),("GET","/orgs/{org}/labels"),("GET",r+"/commits/{ref}/statuses"),("GET",r+"/branch_protections"),("GET",r+"/git/commits/{sha}"),("GET",r+"/issues"),("POST",r+"/issues"),("PATCH",r+"/issues/{index}"),("GET","/version"),("POST",r+"/actions/workflows/{workflowfilename}/dispatches"),("GET",r+"/commits")]
 def w(n,x): json.dump(x,open(f'{OUT}/{n}','w'),indent=1,sort_keys=True); open(f'{OUT}/{n}','a').write('\n')
-w('github.json',github()); w('github-graphql.json',graphql())
+w('github.json',github()); w('github-graphql.json',graphql()); open(f'{OUT}/github.graphql','w').write(sdl())
 w('gitea.json',swagger(CRATES+'/gitea-sdk-0.6.3/swagger.json','crate gitea-sdk 0.6.3, swagger.json (Gitea 1.23)',gops))
 w('forgejo.json',swagger(CRATES+'/forgejo-api-0.12.0/swagger.v1.json','crate forgejo-api 0.12.0, swagger.v1.json (Forgejo 17)',gops))

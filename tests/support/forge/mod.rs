@@ -6,6 +6,7 @@
 
 pub mod gitea;
 pub mod github;
+pub mod graphql;
 pub mod schema;
 pub mod server;
 pub mod store;

@@ -4,12 +4,12 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::Asked;
+use super::{Asked, graphql::Graphql};
 
 pub struct Description {
     prefix: &'static str,
     operations: Vec<Operation>,
-    mutations: Value,
+    graphql: Option<Graphql>,
 }
 
 struct Operation {
@@ -21,19 +21,18 @@ struct Operation {
 
 impl Description {
     pub fn github() -> Self {
-        let mutations = load("github-graphql.json")["mutations"].clone();
-        Self { mutations, ..Self::read("github.json", "") }
+        Self { graphql: Some(Graphql::new()), ..Self::read("github.json", "") }
     }
 
     pub fn read(file: &str, prefix: &'static str) -> Self {
         let description = load(file);
         let operations = description["operations"].as_array().unwrap().iter().map(Operation::of).collect();
-        Self { prefix, operations, mutations: Value::Null }
+        Self { prefix, operations, graphql: None }
     }
 
     pub fn check(&self, asked: &Asked) -> Result<(), String> {
-        if asked.path == "/graphql" && !self.mutations.is_null() {
-            return self.check_graphql(asked);
+        if let Some(graphql) = self.graphql.as_ref().filter(|_| asked.path == "/graphql") {
+            return graphql.check(asked.text("query"), &asked.body["variables"]);
         }
         let path = asked.path.strip_prefix(self.prefix).ok_or("it is not below the API's base")?;
         let parts: Vec<_> = path.split('/').skip(1).collect();
@@ -51,24 +50,9 @@ impl Description {
             }
         }
     }
-
-    fn check_graphql(&self, asked: &Asked) -> Result<(), String> {
-        let query = asked.text("query");
-        if query.starts_with("query(") {
-            return Ok(());
-        }
-        let known = self.mutations.as_object().unwrap().iter().find(|(name, _)| query.contains(&format!("{{{name}(")));
-        let (name, mutation) = known.ok_or("there is no such mutation")?;
-        let input = mutation["input"].as_str().unwrap();
-        if !query.starts_with(&format!("mutation($input:{input}!)")) {
-            return Err(format!("{name} takes {input}"));
-        }
-        let schema = jsonschema::validator_for(&mutation["schema"]).unwrap();
-        schema.validate(&asked.body["variables"]["input"]).map_err(|error| error.to_string())
-    }
 }
 
-fn load(file: &str) -> Value {
+pub fn load(file: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/openapi").join(file);
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
