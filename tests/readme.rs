@@ -126,3 +126,45 @@ fn tree(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
     }
     files
 }
+
+/// The README's workflows, as they stand there.
+fn workflows() -> Vec<String> {
+    let is_workflow = |text: &String| ["on:\n", "\njobs:\n"].iter().all(|key| text.contains(key));
+    blocks("yaml").into_iter().map(|(_, text)| text).filter(is_workflow).collect()
+}
+
+#[test]
+fn the_workflows_call_the_program_as_it_is() {
+    let workflows = workflows();
+    assert!(workflows.len() >= 3, "one for each kind of forge, and one without");
+    let (_dir, folder) = quickstart();
+    for workflow in workflows {
+        let line = workflow.lines().find_map(|line| line.split("run: repin ").nth(1)).unwrap();
+        let line = line.replace("\"$REVISION\"", "c93f5a17e08b64d2ab7013f9485ce6d20917b3fa");
+        for state in ["draft", "ready"] {
+            let line = line.replace("\"$STATE\"", state).replace("\"$DRY_RUN\"", "true");
+            let args: Vec<_> = line.split(' ').collect();
+            let (printed, success) = repin(&folder, &args);
+            // There is no forge in the quick start: beyond that there is nothing wrong with the call.
+            assert!(success || printed.contains("there is no `forge`"), "{line}: {printed}");
+        }
+    }
+}
+
+#[test]
+fn the_workflows_of_pull_requests_cancel_no_promote_and_take_no_more_than_they_need() {
+    let workflows: Vec<_> = workflows().into_iter().filter(|text| text.contains("--pr ")).collect();
+    assert_eq!(workflows.len(), 2, "one for GitHub, one for Gitea and Forgejo");
+    for workflow in workflows {
+        assert!(workflow.contains("cancel-in-progress: false"), "{workflow}");
+        // Of a group one run waits, and a newer one takes its place: it has to be one that does the same.
+        let group = workflow.lines().find(|line| line.trim_start().starts_with("group:")).unwrap();
+        assert!(group.contains("inputs.revision") && group.contains("inputs.dry_run"), "{group}");
+        let permissions = workflow.lines().find(|line| line.starts_with("permissions:"));
+        assert!(permissions.is_none_or(|line| !line.contains("write")), "{workflow}");
+        // Text from outside reaches the shell through variables only.
+        let run = workflow.lines().find(|line| line.contains("- run:")).unwrap();
+        assert!(!run.contains("${{") && run.contains("\"$REVISION\""), "{run}");
+        assert!(workflow.contains("persist-credentials: false"), "{workflow}");
+    }
+}

