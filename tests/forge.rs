@@ -479,6 +479,19 @@ async fn a_token_without_workflows_is_told_what_is_missing() {
     assert!(!store.refs.contains_key(&branch("rev2")) && store.pulls.is_empty(), "nothing anybody sees");
 }
 
+#[tokio::test]
+async fn a_token_that_may_only_read_is_told_so_and_not_about_workflows() {
+    let fake = fake(Kind::Github);
+    let reply = error(403, "Resource not accessible by integration");
+    let reply = reply.with("x-accepted-github-permissions", "contents=write");
+    fake.fault(("POST", "/git/blobs"), 1, Fault::Instead(reply));
+    let error = promote(&fake, ASK).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Denied);
+    let hint = error.hint.clone().unwrap();
+    assert!(hint.contains("`contents: write`") && hint.contains("contents=write"), "{hint}");
+    assert!(!format!("{error} {hint}").contains("workflows"), "{error} {hint}");
+}
+
 /// Where a run can be interrupted by an error of the server, for good or in passing.
 fn steps(kind: Kind) -> Vec<(&'static str, String)> {
     let labels = "/labels".to_owned();

@@ -5,9 +5,13 @@
 mod fakes;
 mod support;
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
-use fakes::{Fake, Kind, TOKEN};
+use fakes::{Fake, Fault, Kind, TOKEN, error};
 use support::world::{REV_A, REV_B, REV_C, Ran, World, details, world};
 
 const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
@@ -310,5 +314,95 @@ fn a_rollback_is_opened_as_a_draft_and_closes_nothing() {
         );
         let branch = document["branch"].as_str().unwrap();
         assert!(store.content(branch, ".github/workflows/a.yml").contains(world.digest("review", REV_A)));
+    }
+}
+
+#[test]
+fn what_was_begun_is_not_said_to_be_nothing() {
+    for kind in KINDS {
+        // Nothing that anybody sees.
+        let (world, fake) = hosted(kind, "");
+        let step = if kind == Kind::Github { "/git/trees" } else { "/contents" };
+        fake.fault(("POST", step), 1, Fault::Instead(error(403, "no")));
+        let args = ["promote", "--revision", REV_B, "--pr", "ready"];
+        let ran = run(&world, &args).exits(4);
+        assert!(ran.stderr.contains("nothing was changed") && !ran.stderr.contains("begun"), "{}", ran.stderr);
+        // A branch.
+        fake.fault(("POST", "/pulls"), 1, Fault::Instead(error(403, "no")));
+        let ran = run(&world, &args).exits(4);
+        assert!(ran.stderr.contains("what was begun stays") && ran.stderr.contains("run it again"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+        let ran = run(&world, &args).exits(0);
+        assert!(ran.stderr.contains("created"), "{}", ran.stderr);
+        let ran = run(&world, &[&args[..], &["--dry-run", "true"]].concat()).exits(0);
+        assert!(ran.stderr.contains("the pull request of auto/") && !ran.stderr.contains("--apply"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_interrupted_run_is_finished_by_the_next_one() {
+    for kind in KINDS {
+        let steps: &[(&'static str, &str)] = match kind {
+            Kind::Github => &[
+                ("GET", "/branches/main"),
+                ("POST", "/git/commits"),
+                ("POST", "/git/refs"),
+                ("POST", "/pulls"),
+                ("POST", "/labels"),
+            ],
+            _ => &[("GET", "/branches/main"), ("POST", "/contents"), ("POST", "/pulls"), ("POST", "/labels")],
+        };
+        for (method, path) in steps {
+            let (world, fake) = hosted(kind, "");
+            fake.fault((method, path), 1, Fault::Hang);
+            let mut command = world.command(&promote(REV_B));
+            let command = command.env("REPIN_FORGE_TOKEN", TOKEN).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            let wanted = format!("{method} ");
+            let arrived = |line: &String| line.starts_with(&wanted) && line.split('?').next().unwrap().ends_with(path);
+            let limit = Instant::now() + Duration::from_secs(60);
+            while !fake.asked().iter().any(arrived) {
+                assert!(Instant::now() < limit, "never came to {method} {path}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+            assert!(!child.wait().unwrap().success(), "{kind:?} {method} {path}");
+            let document = run(&world, &promote(REV_B)).exits(0).json();
+            let store = fake.store();
+            assert_eq!(store.open_pulls().len(), 1, "{kind:?} {method} {path}: {document}");
+            assert_eq!(store.open_pulls()[0].labels.first().map(String::as_str), Some("ci"));
+            let branch = document["branch"].as_str().unwrap();
+            assert_eq!(store.ahead(&store.refs["main"], &store.refs[branch]).len(), 1, "one commit");
+        }
+    }
+}
+
+#[test]
+fn a_forge_that_does_not_answer_is_given_up_on() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        fake.fault(("GET", "/acme/flows"), 9, Fault::Hang);
+        let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_HTTP_TIMEOUT", "1s")];
+        let document = world.run_with(&["doctor", "--format", "json"], &env).exits(3).json();
+        let line = document["checks"].as_array().unwrap().iter().find(|row| row["code"] == "forge").unwrap().clone();
+        assert!(line["detail"].as_str().unwrap().contains("no answer within 1 s; tried 2 times"), "{line}");
+    }
+}
+
+#[test]
+fn a_message_names_the_address_and_what_to_look_at() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let ran = world.run_with(&promote(REV_B), &[("GH_TOKEN", "other")]).exits(4);
+        let error = &ran.json()["errors"][0];
+        let address = format!("GET {}/repos/acme/flows", fake.api());
+        assert!(error["message"].as_str().unwrap().contains(&address), "{error}");
+        world.replace("repin.yaml", "acme/flows, labels", "acme/flows, base: mian, labels");
+        let error = run(&world, &promote(REV_B)).exits(2).json()["errors"][0].clone();
+        assert!(error["code"] == "config" && error["hint"].as_str().unwrap().contains("forge.base"), "{error}");
+        world.replace("repin.yaml", &fake.api(), "http://127.0.0.1:1/api/v1");
+        let error = run(&world, &promote(REV_B)).exits(3).json()["errors"][0].clone();
+        assert!(error["hint"].as_str().unwrap().contains("forge.url"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     cell::OnceCell,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tokio::runtime::Runtime;
@@ -136,6 +137,11 @@ impl Context {
     /// How often a request of this run is tried.
     pub(super) fn attempts(&self) -> u32 {
         self.settings.attempts
+    }
+
+    /// How long an answer may make no progress.
+    pub(super) fn progress(&self) -> Duration {
+        self.settings.progress
     }
 
     /// What the registries that were asked so far said about the time.

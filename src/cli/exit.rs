@@ -104,9 +104,11 @@ impl From<forge::Error> for Fault {
             forge::ErrorKind::Denied => (Exit::Denied, "denied"),
             forge::ErrorKind::Conflict => (Exit::Conflict, "conflict"),
             forge::ErrorKind::Refused => (Exit::Failed, "conflict"),
+            forge::ErrorKind::Misconfigured => (Exit::Input, "config"),
         };
         let mut problem = Problem::new(code, error.to_string());
-        problem.hint = error.hint;
+        let begun = error.begun.then(|| "what was begun stays, and the next run goes on from there".to_owned());
+        problem.hint = [error.hint, begun].into_iter().flatten().reduce(|hint, begun| format!("{hint}; {begun}"));
         Self { exit, problems: vec![problem] }
     }
 }

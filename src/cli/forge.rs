@@ -53,7 +53,8 @@ pub(super) fn target(configured: &Configured, git: Option<&Git>) -> Result<Targe
 /// A forge that is asked with this token; nothing is sent yet.
 pub(super) fn open(target: &Target, token: Token, cx: &Context) -> Result<Box<dyn Forge>, Fault> {
     let client = cx.client(&target.api)?;
-    let settings = Settings { attempts: cx.attempts(), ..Settings::new(client, SystemTime::now) };
+    let (attempts, progress) = (cx.attempts(), cx.progress());
+    let settings = Settings { progress, attempts, ..Settings::new(client, SystemTime::now) };
     Ok(match target.kind {
         Kind::Github => Box::new(Github::new(target, token, settings)?),
         Kind::Gitea => Box::new(Gitea::new(target, token, settings)?),

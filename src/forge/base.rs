@@ -35,7 +35,8 @@ impl Base {
         let head = forge.branch(&branch).await?.ok_or_else(|| {
             let what = format!("{}: reading the base branch", forge.name());
             let why = format!("{} has no branch {branch}", repo.full_name);
-            Error::new(ErrorKind::Refused, what, why).hint("set forge.base to the branch that pull requests go to")
+            Error::new(ErrorKind::Misconfigured, what, why)
+                .hint("set forge.base to the branch that pull requests go to")
         })?;
         let tree = forge.tree(&head).await?;
         Ok(Self { repo, branch, head, tree, contents: HashMap::new() })

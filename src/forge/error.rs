@@ -12,6 +12,8 @@ pub struct Error {
     pub why: String,
     /// What to do next.
     pub hint: Option<String>,
+    /// Whether something that people can see may have been done before.
+    pub begun: bool,
 }
 
 /// Who has to do something about an [`Error`].
@@ -25,12 +27,14 @@ pub enum ErrorKind {
     Conflict,
     /// A person or a rule of the repository said no.
     Refused,
+    /// What the configuration names is not there.
+    Misconfigured,
 }
 
 impl Error {
     /// An error of this kind.
     pub fn new(kind: ErrorKind, what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), why: why.into(), hint: None }
+        Self { kind, what: what.into(), why: why.into(), hint: None, begun: false }
     }
 
     /// No answer, or one that can't be used.

@@ -29,7 +29,9 @@ pub(super) use reply::Reply;
 pub struct Settings {
     /// Sends the requests; it follows no redirect and repeats nothing on its own account.
     pub client: Client,
-    /// How long one attempt may take in all.
+    /// How long an answer may make no progress: connecting, headers, or the next bytes.
+    pub progress: Duration,
+    /// How long one attempt may take in all; what took that long is not tried again.
     pub whole: Duration,
     /// How often a request is tried, the first time included.
     pub attempts: u32,
@@ -44,8 +46,9 @@ pub struct Settings {
 impl Settings {
     /// The times of the documentation.
     pub fn new(client: Client, now: fn() -> SystemTime) -> Self {
+        let (progress, backoff) = (Duration::from_secs(30), Duration::from_millis(500));
         let (whole, longest_wait) = (Duration::from_secs(60), Duration::from_secs(60));
-        Self { client, whole, attempts: 5, backoff: Duration::from_millis(500), longest_wait, now }
+        Self { client, progress, whole, attempts: 5, backoff, longest_wait, now }
     }
 }
 
@@ -107,6 +110,8 @@ pub(super) struct Failure {
     pub(super) error: Error,
     /// Whether the request may have been carried out all the same.
     pub(super) unsure: bool,
+    /// Whether another attempt may end otherwise.
+    again: bool,
 }
 
 impl From<Failure> for Error {
@@ -190,21 +195,28 @@ impl Http {
             made += 1;
             let (failure, wait) = match self.attempt(request).await {
                 Ok(reply) => match limit::judge(&reply, self.settings.now) {
-                    None => return self.final_answer(reply).map_err(|error| Failure { error, unsure: false }),
+                    None => {
+                        return self.final_answer(reply).map_err(|error| Failure {
+                            error,
+                            unsure: false,
+                            again: false,
+                        });
+                    }
                     Some(wait) => {
                         let unsure = reply.status.is_server_error();
                         let error = Error::unavailable(self.what(request), reply.text());
-                        (Failure { error, unsure }, wait)
+                        (Failure { error, unsure, again: true }, wait)
                     }
                 },
                 Err(failure) => (failure, Wait::Usual),
             };
-            if failure.unsure && request.twice == Twice::Never {
+            if !failure.again || failure.unsure && request.twice == Twice::Never {
                 return Err(failure);
             }
             let pause = limit::pause(wait, made, &self.settings).map_err(|why| Failure {
                 error: Error { why: format!("{}; {why}", failure.error.why), ..failure.error },
                 unsure: failure.unsure,
+                again: false,
             })?;
             tokio::time::sleep(pause).await;
         }
@@ -215,11 +227,11 @@ impl Http {
         format!("{} ({} {})", request.what, request.method, self.shown(request))
     }
 
+    /// Where a request goes; what its query holds says nothing to people.
     fn shown(&self, request: &Request) -> String {
-        let host = self.base.host_str().unwrap_or_default();
-        let port = self.base.port().map_or_else(String::new, |port| format!(":{port}"));
-        let path = format!("{host}{port}/{}", request.path.join("/").trim_start_matches('/'));
-        self.token.clean(&path)
+        let mut url = self.url(request);
+        url.set_query(None);
+        self.token.clean(url.as_str())
     }
 
     fn url(&self, request: &Request) -> Url {
@@ -248,15 +260,19 @@ impl Http {
         if let Some(body) = &request.body {
             call = call.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
         }
-        let response = call.send().await.map_err(|error| self.broken(&what, &error))?;
+        let progress = self.settings.progress;
+        let response = tokio::time::timeout(progress, call.send()).await.map_err(|_| self.silent(&what))?;
+        let response = response.map_err(|error| self.broken(&what, &error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         self.heard.set(Heard::of(&headers, self.settings.now).or(self.heard.get()));
         let max = if status.is_success() { ANSWER_MAX } else { ERROR_MAX };
-        let body = read(response, max).await.map_err(|broken| match broken {
+        let body = read(response, max, progress).await.map_err(|broken| match broken {
             Broken::Network(error) => self.broken(&what, &error),
+            Broken::Silent => self.silent(&what),
             Broken::TooLarge => Failure {
                 error: Error::unavailable(&what, format!("the answer has more than {max} bytes")),
                 unsure: true,
+                again: false,
             },
         })?;
         Ok(Reply { status, headers, body, what, token: self.token.clone() })
@@ -266,13 +282,26 @@ impl Http {
         let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
         // The outermost text holds the URL, which stands in `what` already.
         let detail = chain.skip(1).last().map_or_else(|| "no answer".to_owned(), ToString::to_string);
-        let stage = match () {
-            () if error.is_timeout() => format!("no answer within {} s", self.settings.whole.as_secs()),
-            () if error.is_connect() => "can't connect".to_owned(),
-            () => "the connection broke".to_owned(),
-        };
-        let why = format!("{stage}: {}", self.token.clean(&detail));
-        Failure { error: Error::unavailable(what, why), unsure: !error.is_connect() }
+        let detail = self.token.clean(&detail);
+        if error.is_connect() {
+            let hint = "is forge.url right, and does the network let this machine there?";
+            let error = Error::unavailable(what, format!("can't connect: {detail}")).hint(hint);
+            return Failure { error, unsure: false, again: true };
+        }
+        if error.is_timeout() {
+            let why = format!("no whole answer within {} s", self.settings.whole.as_secs());
+            return Failure { error: Error::unavailable(what, why), unsure: true, again: false };
+        }
+        Failure {
+            error: Error::unavailable(what, format!("the connection broke: {detail}")),
+            unsure: true,
+            again: true,
+        }
+    }
+
+    fn silent(&self, what: &str) -> Failure {
+        let why = format!("no answer within {} s", self.settings.progress.as_secs());
+        Failure { error: Error::unavailable(what, why), unsure: true, again: true }
     }
 
     /// Redirects and refused tokens are never what a caller could use.
@@ -341,12 +370,17 @@ impl Http {
 
 enum Broken {
     Network(reqwest::Error),
+    Silent,
     TooLarge,
 }
 
-async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, Broken> {
+async fn read(mut response: Response, max: usize, progress: Duration) -> Result<Vec<u8>, Broken> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(Broken::Network)? {
+    let next = async |response: &mut Response| {
+        let chunk = tokio::time::timeout(progress, response.chunk()).await;
+        chunk.map_err(|_| Broken::Silent)?.map_err(Broken::Network)
+    };
+    while let Some(chunk) = next(&mut response).await? {
         if body.len() + chunk.len() > max {
             return Err(Broken::TooLarge);
         }

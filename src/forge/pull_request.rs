@@ -98,6 +98,8 @@ struct Work<'a> {
     proposal: &'a Proposal<'a>,
     files: Vec<NewFile>,
     permitted: bool,
+    /// Whether something that people can see may have been done.
+    begun: bool,
     change: Change,
 }
 
@@ -114,25 +116,9 @@ enum Step {
 /// Opens the pull request, or finds it.
 pub async fn open(forge: &dyn Forge, base: &Base, proposal: &Proposal<'_>) -> Result<Outcome, Error> {
     let files = files(base, proposal)?;
-    let mut work = Work { forge, base, proposal, files, permitted: false, change: Change::Unchanged };
-    let mut why = String::new();
-    for round in 1..=ROUNDS {
-        let open = forge.pulls(super::Pulls::Open).await?;
-        match work.step(&open).await? {
-            Step::BaseMoved => return Ok(Outcome::BaseMoved),
-            Step::Again(reason) => why = reason,
-            Step::There(pull) => {
-                let mut warnings = Vec::new();
-                work.dress(&pull, &mut warnings).await?;
-                let superseded = work.supersede(&pull, &open).await?;
-                let (number, url) = (pull.number, pull.url);
-                return Ok(Outcome::Stands(Standing { number, url, change: work.change, superseded, warnings }));
-            }
-        }
-        forge.breathe(round).await;
-    }
-    let what = format!("{}: the pull request of {}", forge.name(), proposal.branch);
-    Err(Error::unavailable(what, format!("looked {ROUNDS} times, and it is not as it should be: {why}")))
+    let (permitted, begun, change) = (false, false, Change::Unchanged);
+    let mut work = Work { forge, base, proposal, files, permitted, begun, change };
+    work.rounds().await.map_err(|error| Error { begun: work.begun, ..error })
 }
 
 fn files(base: &Base, proposal: &Proposal<'_>) -> Result<Vec<NewFile>, Error> {
@@ -148,6 +134,27 @@ fn files(base: &Base, proposal: &Proposal<'_>) -> Result<Vec<NewFile>, Error> {
 }
 
 impl Work<'_> {
+    async fn rounds(&mut self) -> Result<Outcome, Error> {
+        let mut why = String::new();
+        for round in 1..=ROUNDS {
+            let open = self.forge.pulls(super::Pulls::Open).await?;
+            match self.step(&open).await? {
+                Step::BaseMoved => return Ok(Outcome::BaseMoved),
+                Step::Again(reason) => why = reason,
+                Step::There(pull) => {
+                    let mut warnings = Vec::new();
+                    self.dress(&pull, &mut warnings).await?;
+                    let superseded = self.supersede(&pull, &open).await?;
+                    let (number, url) = (pull.number, pull.url);
+                    return Ok(Outcome::Stands(Standing { number, url, change: self.change, superseded, warnings }));
+                }
+            }
+            self.forge.breathe(round).await;
+        }
+        let what = format!("{}: the pull request of {}", self.forge.name(), self.proposal.branch);
+        Err(Error::unavailable(what, format!("looked {ROUNDS} times, and it is not as it should be: {why}")))
+    }
+
     async fn step(&mut self, open: &[Pull]) -> Result<Step, Error> {
         let (forge, proposal) = (self.forge, self.proposal);
         let ahead = forge.ahead((&self.base.branch, &self.base.head), proposal.branch).await?;
@@ -214,13 +221,20 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Notes what came of a request to change something: who was refused has done nothing.
+    fn tried<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.begun |= result.as_ref().err().is_none_or(|error| error.kind == ErrorKind::Unavailable);
+        result
+    }
+
     /// Its text first, then its branch: a run that breaks off in between finds another content and does both again.
     async fn announce(&mut self, pull: &Pull, was: &Was) -> Result<(), Error> {
         let closed = pull.state != PullState::Open;
         let notice = self.forge.moving_closes() && (closed || *was != Was::Absent);
         let body = if notice { own::while_moving(self.proposal.body) } else { self.proposal.body.to_owned() };
         let edit = Edit { title: Some((self.proposal.title, pull.draft)), body: Some(&body), open: None };
-        self.forge.edit_pull(pull.number, &edit).await?;
+        let edited = self.forge.edit_pull(pull.number, &edit).await;
+        self.tried(edited)?;
         self.change = Change::Updated;
         Ok(())
     }
@@ -234,7 +248,10 @@ impl Work<'_> {
             message: &message,
             files: &self.files,
         };
-        match self.forge.publish(&commit, self.proposal.branch, was).await? {
+        let published = self.forge.publish(&commit, self.proposal.branch, was).await;
+        // Some forges take a branch away first to make it again.
+        self.begun |= *was != Was::Absent && self.forge.moving_closes();
+        match self.tried(published)? {
             Published::BaseMoved => return Ok(Step::BaseMoved),
             Published::Raced(why) => return Ok(Step::Again(why)),
             Published::Done(_) => {}
@@ -256,7 +273,8 @@ impl Work<'_> {
             base: &self.base.branch,
             state: proposal.state,
         };
-        Ok(match self.forge.create_pull(&new).await? {
+        let created = self.forge.create_pull(&new).await;
+        Ok(match self.tried(created)? {
             Created::New(pull) => {
                 self.change = Change::Created;
                 Step::There(pull)
@@ -271,13 +289,15 @@ impl Work<'_> {
         // A person who took one off again is not contradicted; a run that broke off before had put on none.
         if !labels.is_empty() && !labels.iter().any(|label| pull.labels.contains(label)) {
             self.permit().await?;
-            if let Labelled::NotPermitted(said) = self.forge.label(pull.number, labels).await? {
+            let labelled = self.forge.label(pull.number, labels).await;
+            if let Labelled::NotPermitted(said) = self.tried(labelled)? {
                 warnings.push(format!("the labels could not be put on: {said}"));
             }
         }
         if pull.draft != self.proposal.state {
             self.permit().await?;
-            self.forge.set_state(pull, self.proposal.state).await?;
+            let set = self.forge.set_state(pull, self.proposal.state).await;
+            self.tried(set)?;
             if self.change == Change::Unchanged {
                 self.change = Change::Updated;
             }

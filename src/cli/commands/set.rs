@@ -62,6 +62,18 @@ pub(super) struct Run<'c> {
     beside: Beside,
     diff: Vec<u8>,
     plan: Option<Plan>,
+    ending: Ending,
+}
+
+/// What a run came to beside what its document says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing.
+    Plain,
+    /// It would have opened a pull request.
+    Rehearsed,
+    /// It broke off after it had begun to open one.
+    Begun,
 }
 
 impl From<Stopped> for Stop {
@@ -190,7 +202,8 @@ impl<'c> Run<'c> {
             pull_request: None,
             error: None,
         };
-        Self { config, document, beside: Beside::default(), diff: Vec::new(), plan: None }
+        let (beside, ending) = (Beside::default(), Ending::Plain);
+        Self { config, document, beside, diff: Vec::new(), plan: None, ending }
     }
 
     /// Takes in which set is pinned now.

@@ -67,7 +67,8 @@ impl Github {
         if reply.status == 201 {
             return Ok(reply.expect::<Named>(&[201])?.sha);
         }
-        Err(refused(new, &reply))
+        // A content has no path yet: what is missing for it is not the permission for workflows.
+        Err(if path == "git/blobs" { unwritable(&reply) } else { refused(new, &reply) })
     }
 
     async fn create_branch(&self, new: &NewCommit<'_>, branch: &str, commit: String) -> Result<Published, Error> {
@@ -122,8 +123,18 @@ fn refused(new: &NewCommit<'_>, reply: &Reply) -> Error {
         status @ (403 | 404 | 422) if workflows && (status != 422 || reply.text().contains("workflow")) => {
             no_workflows(&error.what, &error.why)
         }
+        _ => unwritable(reply),
+    }
+}
+
+fn unwritable(reply: &Reply) -> Error {
+    let error = reply.error();
+    match reply.status.as_u16() {
         404 => Error { kind: ErrorKind::Denied, ..error }.hint("the token needs `contents: write`"),
-        403 if error.hint.is_none() => error.hint("the token needs `contents: write`"),
+        403 => {
+            let asks = error.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+            error.hint(format!("the token needs `contents: write`{asks}"))
+        }
         _ => error,
     }
 }

@@ -109,7 +109,7 @@ impl Github {
         let what = format!("reading the repository {}", self.full_name());
         let reply = self.http.send(&self.request(Method::GET, "", what)).await?;
         if reply.status == 404 {
-            let hint = "is forge.repository right, and may the token read it?";
+            let hint = "are forge.url and forge.repository right, and may the token read it?";
             return Err(Error { kind: crate::forge::ErrorKind::Denied, ..reply.error() }.hint(hint));
         }
         let repository: Repository = reply.expect(&[200])?;

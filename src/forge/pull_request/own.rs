@@ -59,7 +59,8 @@ impl Work<'_> {
     pub(super) async fn reopen(&mut self, pull: &Pull) -> Result<Step, Error> {
         self.permit().await?;
         let edit = Edit { open: Some(true), ..Edit::default() };
-        match self.forge.edit_pull(pull.number, &edit).await {
+        let edited = self.forge.edit_pull(pull.number, &edit).await;
+        match self.tried(edited) {
             Ok(mut pull) => {
                 self.change = Change::Updated;
                 if is_moving(&pull) {

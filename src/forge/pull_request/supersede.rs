@@ -18,7 +18,8 @@ impl Work<'_> {
                 continue;
             }
             self.permit().await?;
-            self.close(pull, ours).await?;
+            let done = self.close(pull, ours).await;
+            self.tried(done)?;
             closed.push(pull.number);
         }
         Ok(closed)

@@ -31,6 +31,8 @@ pub enum Fault {
     After(Reply),
     /// It is done, and then the connection is closed without a word.
     Silence,
+    /// It is done, and then there is no answer at all.
+    Hang,
 }
 
 struct Scripted {
@@ -154,6 +156,12 @@ impl Shared {
             Some(Fault::Silence) => {
                 self.carry_out(asked);
                 None
+            }
+            Some(Fault::Hang) => {
+                self.carry_out(asked);
+                loop {
+                    std::thread::park();
+                }
             }
         }
     }

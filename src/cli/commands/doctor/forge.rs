@@ -183,7 +183,7 @@ impl Ready {
             }
             Ok(None) => {
                 let hint = "set forge.base to the branch that pull requests go to";
-                lines.fail("base", Exit::Failed, (format!("there is no branch {branch}"), hint.to_owned()));
+                lines.fail("base", Exit::Input, (format!("there is no branch {branch}"), hint.to_owned()));
             }
         }
     }

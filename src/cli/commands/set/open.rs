@@ -1,6 +1,6 @@
 //! Carrying a plan out: in the work tree, or as a pull request.
 
-use super::{Place, Run, Stop, place::At};
+use super::{Ending, Place, Run, Stop, place::At};
 use crate::{
     apply::{self, Session},
     cli::{
@@ -9,7 +9,7 @@ use crate::{
     },
     facts::git::Git,
     forge::{
-        Marker, State,
+        self, Marker, State,
         pull_request::{self, Outcome, Proposal},
     },
     plan::Plan,
@@ -27,7 +27,11 @@ impl Run<'_> {
         match place.intent {
             Intent::Open(state) => self.open(place, state, cx),
             Intent::Apply => Ok(self.apply(session)?),
-            Intent::Show | Intent::ShowOpen => Ok(()),
+            Intent::ShowOpen => {
+                self.ending = Ending::Rehearsed;
+                Ok(())
+            }
+            Intent::Show => Ok(()),
         }
     }
 
@@ -64,7 +68,11 @@ impl Run<'_> {
             supersede: supersede.then_some(&older),
         };
         let work = pull_request::open(&*site.forge, &site.base, &proposal);
-        let outcome = super::wait(work, "opening the pull request", cx)?.map_err(Fault::from)?;
+        let outcome = super::wait(work, "opening the pull request", cx)?;
+        if !matches!(&outcome, Ok(Outcome::Stands(_)) | Err(forge::Error { begun: false, .. })) {
+            self.ending = Ending::Begun;
+        }
+        let outcome = outcome.map_err(Fault::from)?;
         let Outcome::Stands(standing) = outcome else { return Err(Stop::BaseMoved) };
         for warning in &standing.warnings {
             cx.output.error_text(&format!("warning: {warning}\n"));

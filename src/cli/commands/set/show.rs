@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Reports, Run};
+use super::{Ending, Reports, Run};
 use crate::{
     checks::{Check, Code, Status},
     cli::{
@@ -114,7 +114,12 @@ impl Run<'_> {
                 plain(&document.revision)
             ),
             Exit::Done if !document.changed => "\nnothing to do: every pin is at this revision already".to_owned(),
+            Exit::Done if self.ending == Ending::Rehearsed => {
+                let branch = plain(&document.branch);
+                format!("\ndry run: nothing was changed; the pull request of {branch} would change {count}")
+            }
             Exit::Done => format!("\ndry run: nothing was changed; --apply would change {count}"),
+            _ if self.ending == Ending::Begun => "the pull request does not stand yet; run it again".to_owned(),
             _ => "nothing was changed".to_owned(),
         }
     }
