@@ -1,8 +1,14 @@
 //! `--pr` as a whole: from the base branch's head on a forge to the pull request.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/archive.rs"]
+mod archive;
 #[path = "support/forge/mod.rs"]
 mod fakes;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/shop.rs"]
+mod shop;
 mod support;
 
 use std::{
@@ -109,22 +115,88 @@ fn the_base_branchs_head_counts_and_not_the_work_tree() {
     }
 }
 
+/// Where the contents of the base branch's head are at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtHand {
+    WorkTree,
+    /// Its objects alone: the work tree is behind.
+    Clone,
+}
+
 #[test]
-fn a_second_run_from_a_clone_needs_six_requests() {
+fn a_second_run_needs_six_requests() {
+    for kind in KINDS {
+        for at_hand in [AtHand::WorkTree, AtHand::Clone] {
+            let (world, fake) = hosted(kind, "");
+            if at_hand == AtHand::Clone {
+                git(&world, &["init", "-q"]);
+                git(&world, &["add", "-A", "."]);
+                git(&world, &["commit", "-qm", "x"]);
+                for path in &FILES[1..] {
+                    world.write(path, "another branch's");
+                }
+            }
+            run(&world, &promote(REV_B)).exits(0);
+            fake.forget();
+            let document = run(&world, &promote(REV_B)).exits(0).json();
+            assert_eq!(document["pull_request"]["state"], "unchanged");
+            assert!(fake.asked().len() <= 6, "{kind:?} {at_hand:?} {:#?}", fake.asked());
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_written_once() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
-        for args in [
-            &["init", "-q"][..],
-            &["add", "-A", "."],
-            &["-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x"],
-        ] {
-            assert!(Command::new("git").args(args).current_dir(world.root()).status().unwrap().success());
-        }
         run(&world, &promote(REV_B)).exits(0);
-        fake.forget();
-        let document = run(&world, &promote(REV_B)).exits(0).json();
-        assert_eq!(document["pull_request"]["state"], "unchanged");
-        assert!(fake.asked().len() <= 6, "{:#?}", fake.asked());
+        let writes: Vec<_> =
+            fake.writes().iter().map(|line| line.split("/acme/flows/").nth(1).unwrap().to_owned()).collect();
+        let labels = ["labels", "issues/1/labels"];
+        let number = fake.store().open_pulls()[0].number;
+        let put_on = format!("issues/{number}/labels");
+        let expected: Vec<&str> = match kind {
+            Kind::Github => {
+                vec![
+                    "git/blobs",
+                    "git/blobs",
+                    "git/trees",
+                    "git/commits",
+                    "git/refs",
+                    "pulls",
+                    &put_on,
+                    labels[0],
+                    &put_on,
+                ]
+            }
+            _ => vec!["contents", "pulls", labels[0], &put_on],
+        };
+        assert_eq!(writes, expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn four_programs_at_once_make_one_of_each() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let start = |_| {
+            let mut command = world.command(&promote(REV_B));
+            command.env("REPIN_FORGE_TOKEN", TOKEN).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let children: Vec<_> = (0..4).map(start).collect();
+        let mut numbers: Vec<u64> = Vec::new();
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success(), "{kind:?} {text} {}", String::from_utf8_lossy(&output.stderr));
+            let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+            numbers.push(document["pull_request"]["number"].as_u64().unwrap());
+        }
+        let store = fake.store();
+        assert!(store.pulls.len() == 1 && numbers.iter().all(|number| *number == numbers[0]), "{kind:?} {numbers:?}");
+        let branches: Vec<_> = store.refs.keys().filter(|name| *name != "main").collect();
+        assert_eq!(branches.len(), 1);
+        assert_eq!(store.ahead(&store.refs["main"], &store.refs[branches[0]]).len(), 1, "{kind:?}: one commit");
     }
 }
 
@@ -222,6 +294,72 @@ fn a_base_that_moves_meanwhile_is_planned_again() {
         let store = fake.store();
         let head = &store.refs[ran.json()["branch"].as_str().unwrap()];
         assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
+    }
+}
+
+#[test]
+fn a_base_that_keeps_moving_is_planned_against_three_times() {
+    for kind in KINDS {
+        for (restless, exit) in [(1, 0), (2, 3), (9, 3)] {
+            let (world, fake) = hosted(kind, "");
+            // A file that the plan changes, too: what was made of its old content is not what is wanted.
+            let edited = format!("{}\n# ", world.read(".github/workflows/b.yml"));
+            fake.store().intruder = Some((".github/workflows/b.yml".to_owned(), edited));
+            fake.store().restless = restless;
+            let ran = run(&world, &promote(REV_B)).exits(exit);
+            assert_eq!(ran.stderr.matches("planning again").count(), 2, "{}", ran.stderr);
+            let document = ran.json();
+            assert_eq!(document["pull_request"].is_null(), exit == 3, "{document}");
+            if exit == 3 {
+                assert!(document["error"]["message"].as_str().unwrap().contains("3 times"), "{document}");
+                assert_eq!(fake.store().pulls.len(), 0);
+                run(&world, &["promote", "--revision", REV_B, "--dry-run", "true", "--pr", "draft"]).exits(0);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_base_branchs_contracts_count() {
+    for kind in KINDS {
+        let (world, fake) = (shop::shop(), Fake::start(kind));
+        let name = if kind == Kind::Github { "github" } else { "gitea" };
+        let block = format!("forge: {{ kind: {name}, url: '{}', repository: acme/flows }}\n", fake.api());
+        world.write("repin.yaml", world.read("repin.yaml") + &block);
+        let files: Vec<_> = FILES.iter().map(|path| ((*path).to_owned(), world.read(path))).collect();
+        let mut files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        files.push(("contracts/review.yaml", shop::CONTRACT));
+        fake.store().push("main", "as it is", &files);
+        // Here another one, there what is right; then the other way round.
+        let more = shop::CONTRACT.replace("[ops, review]", "[ops, review, absent]");
+        world.write("contracts/review.yaml", &more);
+        let dry = [&promote(REV_B)[..], &["--dry-run", "true"]].concat();
+        run(&world, &dry).exits(0);
+        fake.store().push("main", "more", &[("contracts/review.yaml", &more)]);
+        world.write("contracts/review.yaml", shop::CONTRACT);
+        let document = run(&world, &dry).exits(1).json();
+        let failed = details(&document, "inventory_must_contain_missing", "fail");
+        assert!(failed.iter().all(|detail| detail.contains("absent")) && !failed.is_empty(), "{document}");
+    }
+}
+
+#[test]
+fn the_first_token_counts() {
+    let names = ["REPIN_FORGE_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "GITEA_TOKEN"];
+    let (world, _fake) = hosted(Kind::Github, "");
+    world.write("token", format!("{TOKEN}\n"));
+    for first in 0..names.len() {
+        let mut env: Vec<_> =
+            names[first + 1..].iter().map(|name| ((*name).to_owned(), "another".to_owned())).collect();
+        env.push((names[first].to_owned(), TOKEN.to_owned()));
+        let shown = |env: &[(String, String)]| {
+            let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            world.run_with(&[&promote(REV_B)[..], &["--dry-run", "true"]].concat(), &env).exits(0);
+        };
+        shown(&env);
+        env.pop();
+        env.push((format!("{}_FILE", names[first]), "token".to_owned()));
+        shown(&env);
     }
 }
 

@@ -93,9 +93,7 @@ fn delete(store: &mut Store, name: &str) -> Reply {
 }
 
 fn contents(store: &mut Store, asked: &Asked) -> Reply {
-    if let Some((path, content)) = store.intruder.take() {
-        store.push("main", "somebody was faster", &[(&path, &content)]);
-    }
+    store.intrude();
     let (from, to) = (asked.text("branch"), asked.body["new_branch"].as_str());
     let Some(parent) = store.refs.get(from).cloned() else { return error(404, "branch does not exist") };
     if to.is_some_and(|to| store.refs.contains_key(to)) {

@@ -109,9 +109,7 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
 }
 
 fn make_tree(store: &mut Store, asked: &Asked) -> Reply {
-    if let Some((path, content)) = store.intruder.take() {
-        store.push("main", "somebody was faster", &[(&path, &content)]);
-    }
+    store.intrude();
     let Some(mut files) = store.trees.get(asked.text("base_tree")).cloned() else {
         return error(422, "base_tree is not valid");
     };

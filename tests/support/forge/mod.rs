@@ -138,6 +138,10 @@ impl Drop for Fake {
 impl Shared {
     fn handle(&self, asked: &Asked) -> Option<Reply> {
         self.log.lock().unwrap().push(asked.clone());
+        let address = asked.to_string();
+        if [TOKEN, FINE_TOKEN].iter().any(|token| address.contains(token) || asked.body.to_string().contains(token)) {
+            self.breaches.lock().unwrap().push(format!("the token is in {address}"));
+        }
         if let Err(breach) = self.schema.check(asked) {
             self.breaches.lock().unwrap().push(format!("{asked}: {breach}"));
         }

@@ -64,6 +64,8 @@ pub struct Store {
     pub graphql: bool,
     /// Moved right before the next branch is made or moved: somebody else merged something.
     pub intruder: Option<(String, String)>,
+    /// How often that happens again after the first time.
+    pub restless: usize,
     /// A branch that somebody pushes to while its pull request's text is changed.
     pub meddled: Option<String>,
     /// How many reads see branches as they were before the last write.
@@ -103,6 +105,7 @@ impl Store {
             update_refs: true,
             graphql: true,
             intruder: None,
+            restless: 0,
             meddled: None,
             lag: 0,
             stale: None,
@@ -295,6 +298,16 @@ impl Store {
     pub fn before_write(&mut self) {
         if self.lag > 0 {
             self.stale = Some((self.refs.clone(), self.lag));
+        }
+    }
+
+    /// Somebody else merges something right before a commit is made.
+    pub fn intrude(&mut self) {
+        let Some((path, content)) = self.intruder.take() else { return };
+        self.push("main", "somebody was faster", &[(&path, &content)]);
+        if self.restless > 0 {
+            self.restless -= 1;
+            self.intruder = Some((path, content + "."));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where a run takes its configuration and files from, and where its plan goes: the work tree, or a forge.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use crate::{
     cli::{
@@ -12,7 +12,7 @@ use crate::{
     config::{self, Config, Problem, RelPath, SourceText},
     facts::git::{Git, ObjectId, Objects},
     files::{Files, Snapshot, WorkTree},
-    forge::{Base, Forge},
+    forge::{Base, Forge, blob_id},
 };
 
 use super::Stop;
@@ -109,17 +109,29 @@ async fn read(local: &Config, git: Option<&Git>, forge: Box<dyn Forge>) -> Resul
     let branch = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
     let mut base = Base::read(&*forge, branch).await?;
     let mut objects = git.and_then(|git| git.objects(|_| Ok(None)).ok());
-    let mut at_hand = |id: &str| content(&mut objects, id);
 
     // What the local configuration needs is likely what the base's needs: then one round of requests gets it all.
     let mut paths = base.paths(&prefix, &local.files, &named(local));
     paths.push(path.clone());
+    let mut alike = alike(local, &base, (&prefix, &paths));
+    let mut at_hand = |id: &str| alike.remove(id).or_else(|| content(&mut objects, id));
     base.fetch(&*forge, &paths, &mut at_hand).await?;
     let config = parse(local, &base, &path)?;
     let paths = base.paths(&prefix, &config.files, &named(&config));
     base.fetch(&*forge, &paths, &mut at_hand).await?;
     let files = base.snapshot(&prefix);
     Ok((config, Site { forge, base, files, prefix }))
+}
+
+/// The contents of files that are in the work tree as the base branch has them, by their names.
+fn alike(local: &Config, base: &Base, (prefix, paths): (&str, &[String])) -> HashMap<String, Vec<u8>> {
+    let tree = WorkTree::new(&local.root);
+    let same = |path: &String| {
+        let id = &base.tree.entries.get(path)?.id;
+        let content = tree.read(&RelPath::parse(path.strip_prefix(prefix)?).ok()?).ok()?;
+        (blob_id(&content, id) == *id).then(|| (id.clone(), content))
+    };
+    paths.iter().filter_map(same).collect()
 }
 
 /// Files that the configuration names one by one.
