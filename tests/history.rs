@@ -135,6 +135,32 @@ fn every_digest_that_was_ever_pinned_is_known() {
 }
 
 #[test]
+fn what_a_commit_with_a_broken_configuration_pinned_is_known() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.write("repin.yaml", "version: [").promote('b');
+    repo.write("repin.yaml", CONFIG).promote('c');
+    repo.publish();
+    let history = history(&repo);
+    let digests: Vec<_> = history.ever_pinned("fix").unwrap().iter().map(repin::image::Digest::hex).collect();
+    assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
+    assert_eq!(history.unreadable.len(), 1);
+}
+
+#[test]
+fn the_tags_of_what_was_promoted_are_those_of_every_configuration() {
+    let repo = Repo::new();
+    let other = CONFIG.replace("images:\n", "revision: { tag: 'build-{revision}' }\nimages:\n");
+    repo.write("repin.yaml", other).promote('a');
+    repo.write("repin.yaml", CONFIG).promote('b');
+    repo.publish();
+    let history = history(&repo);
+    let tags: Vec<_> = history.claimed_tags().keys().map(ToString::to_string).collect();
+    let (a, b) = (repo::revision('a'), repo::revision('b'));
+    assert_eq!(tags, [a.clone(), b.clone(), format!("build-{a}"), format!("build-{b}")]);
+}
+
+#[test]
 fn a_linked_work_tree_has_the_same_history() {
     let repo = Repo::new();
     repo.promote('a');

@@ -65,14 +65,9 @@ const SCRUBBED: &[&str] = &[
 ];
 
 /// Variables that are set: English messages, no grafts, no prompts, and no fetching of what a partial clone left out,
-/// which git before 2.44 is kept from by allowing it no protocol at all.
-const SET: &[(&str, &str)] = &[
-    ("LC_ALL", "C"),
-    ("GIT_GRAFT_FILE", "/dev/null"),
-    ("GIT_NO_LAZY_FETCH", "1"),
-    ("GIT_ALLOW_PROTOCOL", "none"),
-    ("GIT_TERMINAL_PROMPT", "0"),
-];
+/// which git before 2.44 is kept from by allowing it no protocol at all where it need not ask a remote.
+const SET: &[(&str, &str)] =
+    &[("LC_ALL", "C"), ("GIT_GRAFT_FILE", "/dev/null"), ("GIT_NO_LAZY_FETCH", "1"), ("GIT_TERMINAL_PROMPT", "0")];
 
 /// What stands before every subcommand.
 const ALWAYS: &[&str] = &[
@@ -93,6 +88,9 @@ const ALWAYS: &[&str] = &[
     "color.ui=false",
 ];
 
+/// A connection that moves nothing for so long is given up (git-config, `http.lowSpeedTime`).
+const STALLED: &[&str] = &["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30"];
+
 /// The most that is kept of what git says on standard error, in bytes.
 const STDERR: u64 = 16 * 1024;
 
@@ -104,20 +102,40 @@ pub(super) struct Running {
     root: std::path::PathBuf,
 }
 
-/// Starts `git -C root COMMAND ARGS`; standard input is a pipe where `talk` says so, else nothing.
+/// What a running git may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Read the repository.
+    Read,
+    /// The same, with questions on standard input.
+    Talk,
+    /// Ask a remote, as far as the caller's own configuration lets git do so.
+    Network,
+}
+
+/// Starts `git -C root COMMAND ARGS`.
 pub(super) fn start(
     program: &OsStr,
     root: &Path,
     (command, args): (&'static str, &[OsString]),
-    talk: bool,
+    mode: Mode,
 ) -> Result<Running, GitError> {
     let mut git = Command::new(program);
-    git.args(ALWAYS).arg("-C").arg(root).arg(command).args(args);
-    git.stdin(if talk { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+    git.args(ALWAYS);
+    if mode == Mode::Network {
+        git.args(STALLED);
+    }
+    git.arg("-C").arg(root).arg(command).args(args);
+    git.stdin(if mode == Mode::Talk { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     for name in SCRUBBED {
         git.env_remove(name);
     }
     git.envs(SET.iter().copied());
+    if mode != Mode::Network {
+        git.env("GIT_ALLOW_PROTOCOL", "none");
+    }
     let mut child = git.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => GitError::NoGit,
         _ => GitError::Io { command, error },
@@ -138,6 +156,11 @@ fn drained(mut from: impl Read) -> Vec<u8> {
 impl Running {
     pub(super) fn stdout(&mut self) -> Result<ChildStdout, GitError> {
         self.child.stdout.take().ok_or_else(|| self.io(io::Error::other("no standard output")))
+    }
+
+    /// The process, until it was waited for.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(super) fn stdin(&mut self) -> Result<ChildStdin, GitError> {

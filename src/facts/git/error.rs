@@ -38,6 +38,16 @@ pub enum GitError {
     /// An object that history refers to is not in this clone.
     #[error("git object {0} is missing in this clone")]
     Missing(ObjectId),
+    /// A remote did not answer, or not as it should.
+    #[error("the remote `{remote}` can't be asked by `git {command}`: {why}")]
+    Remote {
+        /// Its name.
+        remote: String,
+        /// The subcommand.
+        command: &'static str,
+        /// What git said; came from outside.
+        why: String,
+    },
     /// git reported an error of its own.
     #[error("`git {command}` failed: {message}")]
     Failed {
@@ -95,6 +105,10 @@ impl GitError {
             Self::Missing(_) => {
                 "a partial clone lacks it: git fetch --refetch --no-filter; a damaged one: git fsck".into()
             }
+            Self::Remote { remote, .. } => format!(
+                "try `git ls-remote {remote}` by hand; in CI the checkout has to keep its credentials \
+                 (actions/checkout: persist-credentials: true)"
+            ),
             Self::Failed { .. } | Self::Malformed { .. } | Self::Io { .. } => {
                 "git 2.31 or newer is needed; `git fsck` tells whether the repository is sound".into()
             }

@@ -1,16 +1,19 @@
 //! The `git` command, asked so that neither the repository's configuration, nor the environment, nor a name from
 //! outside can change the question.
 //!
-//! Reading only: no hooks, no network, no locks, no writing. What comes in is a folder and names that were parsed
+//! Reading only: no hooks, no locks, no writing, and no network but in `network`, which asks a remote what it has now
+//! and may bring objects along, never references. What comes in is a folder and names that were parsed
 //! before; what goes on git's command line are its own options, full object ids, full reference names behind
 //! `--end-of-options` and literal pathspecs behind `--`. What the answers mean is for `history` to say.
 
 mod command;
 mod error;
 mod id;
+mod network;
 mod objects;
 mod refs;
 mod remote;
+mod trees;
 
 use std::{
     collections::BTreeSet,
@@ -23,13 +26,15 @@ use std::{
 
 pub use error::GitError;
 pub use id::ObjectId;
+pub use network::Heads;
 pub use refs::Branch;
 pub use remote::Hosted;
+pub use trees::At;
 
 pub(crate) use objects::Objects;
 
 use crate::config::RelPath;
-use command::Running;
+use command::{Mode, Running};
 
 /// The repository that the folder of the configuration is in.
 #[derive(Debug, Clone)]
@@ -155,7 +160,7 @@ impl Git {
     /// Whether `commit` is in this clone, as a commit.
     pub fn has_commit(&self, commit: &ObjectId) -> Result<bool, GitError> {
         let args = [OsString::from("-e"), format!("{commit}^{{commit}}").into()];
-        let mut running = self.start("cat-file", &args, false)?;
+        let mut running = self.start("cat-file", &args, Mode::Read)?;
         drop(running.stdout()?);
         // 128 is what git says about an object that it can't find; other troubles show in the next question.
         Ok(running.finish(&[1, 128])? == 0)
@@ -165,7 +170,7 @@ impl Git {
     pub fn is_ancestor(&self, older: &ObjectId, newer: &ObjectId) -> Result<bool, GitError> {
         let ids = [older, newer].map(|id| OsString::from(id.to_string()));
         let args = [&[OsString::from("--is-ancestor")], ids.as_slice()].concat();
-        let mut running = self.start("merge-base", &args, false)?;
+        let mut running = self.start("merge-base", &args, Mode::Read)?;
         drop(running.stdout()?);
         Ok(running.finish(&[1])? == 0)
     }
@@ -192,17 +197,17 @@ impl Git {
         &self,
         digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
     ) -> Result<Objects<T>, GitError> {
-        Objects::new(self.start("cat-file", &["--batch".into()], true)?, digest)
+        Objects::new(self.start("cat-file", &["--batch".into()], Mode::Talk)?, digest)
     }
 
     pub(crate) fn stream(&self, command: &'static str, args: &[OsString]) -> Result<Stream, GitError> {
-        Ok(Stream { running: self.start(command, args, false)? })
+        Ok(Stream { running: self.start(command, args, Mode::Read)? })
     }
 
     /// All that git prints, which may not be much.
     fn answer(&self, command: &'static str, args: &[impl AsRef<OsStr>]) -> Result<Vec<u8>, GitError> {
         let args: Vec<OsString> = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
-        let mut running = self.start(command, &args, false)?;
+        let mut running = self.start(command, &args, Mode::Read)?;
         let mut answer = Vec::new();
         let read = running.stdout()?.take(ANSWER).read_to_end(&mut answer);
         read.map_err(|error| running.io(error))?;
@@ -213,7 +218,7 @@ impl Git {
         Ok(answer)
     }
 
-    fn start(&self, command: &'static str, args: &[OsString], talk: bool) -> Result<Running, GitError> {
-        command::start(&self.program, &self.root, (command, args), talk)
+    fn start(&self, command: &'static str, args: &[OsString], mode: Mode) -> Result<Running, GitError> {
+        command::start(&self.program, &self.root, (command, args), mode)
     }
 }

@@ -11,6 +11,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Titles {
     known: Vec<(Template, String)>,
+    /// How a revision became a tag.
+    tags: Vec<Template>,
     pattern: Pattern,
 }
 
@@ -18,6 +20,7 @@ impl Titles {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             known: vec![(config.promote.title.clone(), config.name.clone())],
+            tags: vec![config.revision.tag.clone()],
             pattern: config.revision.pattern.clone(),
         }
     }
@@ -28,6 +31,14 @@ impl Titles {
         if !self.known.contains(&title) {
             self.known.push(title);
         }
+        if !self.tags.contains(&config.revision.tag) {
+            self.tags.push(config.revision.tag.clone());
+        }
+    }
+
+    /// How a revision becomes a tag: today, and by every configuration that was learnt.
+    pub(super) fn into_tags(self) -> Vec<Template> {
+        self.tags
     }
 
     /// The revisions that a commit with this subject and these trailer values claims; the title's first.

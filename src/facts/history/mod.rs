@@ -45,8 +45,8 @@ use serde::Serialize;
 
 use super::git::{Branch, Git, GitError, ObjectId, TreeFile};
 use crate::{
-    config::{Config, RelPath},
-    image::{Digest, Revision},
+    config::{Config, RelPath, Template},
+    image::{Digest, Revision, Tag},
 };
 use claims::Titles;
 use line::{Event, Events, Point};
@@ -129,6 +129,8 @@ struct Known {
     doubtful: Vec<bool>,
     sets: Vec<Set>,
     ever: Vec<BTreeSet<Digest>>,
+    /// How a revision became a tag, by every configuration of the line.
+    tags: Vec<Template>,
 }
 
 impl History {
@@ -141,7 +143,7 @@ impl History {
         let Sets { all: sets, of, ever } = sets::sets(&commits, &objects.finish()?, config);
         let mut doubtful: Vec<bool> = commits.iter().map(|commit| git.is_boundary(&commit.id)).collect();
         let line = points(git, (&commits, of), &titles, &mut doubtful)?;
-        let known = Known { commits, line, doubtful, sets, ever };
+        let known = Known { commits, line, doubtful, sets, ever, tags: titles.into_tags() };
         Ok(Self::of(branch, config.clone(), known))
     }
 
@@ -177,6 +179,14 @@ impl History {
     pub fn ever_pinned(&self, image: &str) -> Option<&BTreeSet<Digest>> {
         let at = self.config.images.iter().position(|other| other.name == image)?;
         self.known.ever.get(at)
+    }
+
+    /// The tags of every revision that a commit of the line, or what it merged, claims to promote; by the tag's template
+    /// of today and of every configuration of the line.
+    pub fn claimed_tags(&self) -> BTreeMap<Tag, &Revision> {
+        let all = self.claimed.keys().flat_map(|revision| self.known.tags.iter().map(move |tag| (tag, revision)));
+        // A text that is no tag names nothing that could be protected.
+        all.filter_map(|(tag, revision)| Some((tag.tag(revision).ok()?, revision))).collect()
     }
 
     fn entry(&self, event: &Event) -> Entry {

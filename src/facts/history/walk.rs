@@ -165,7 +165,12 @@ impl Walk<'_> {
             touched.push((path, change.blob));
         }
         let content = match self.rules(reached.own)? {
-            Err(why) => Content::Unreadable(why),
+            Err(why) => {
+                // It makes no set, but what it pinned by the rules of today was pinned all the same.
+                let pinned = touched.iter().filter(|(path, _)| self.today.matches(path)).filter_map(|(_, blob)| *blob);
+                pinned.collect::<Vec<_>>().into_iter().try_for_each(|blob| self.ask(blob))?;
+                Content::Unreadable(why)
+            }
             Ok(rules) => content(rules, touched, reached),
         };
         match &content {

@@ -1,0 +1,152 @@
+//! What a remote has now, asked of the remote itself and not of what happens to be fetched.
+//!
+//! Objects may come along; no reference of the clone is made, moved or deleted, and `FETCH_HEAD` stays as it is.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::Read,
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{
+    ANSWER, Branch, Git, GitError, ObjectId,
+    command::{Mode, Running},
+};
+
+/// How long one question to a remote may take.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The branches of a remote, as it has them now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heads {
+    /// The branch that its `HEAD` stands for, where it tells.
+    pub default: Option<String>,
+    /// Each branch's last commit, by the branch's name.
+    pub tips: BTreeMap<String, ObjectId>,
+}
+
+impl Git {
+    /// The names of the remotes.
+    pub fn remotes(&self) -> Result<Vec<String>, GitError> {
+        // `--get-regexp` ends with 1 where there is nothing, so that something is asked for that is always there.
+        let asked = ["--get-regexp", "--null", "--name-only", r"^(remote\..*\.url|core\.bare)$"];
+        let listed = String::from_utf8_lossy(&self.answer("config", &asked)?).into_owned();
+        let mut names: Vec<String> = listed.split('\0').filter_map(name_of).map(str::to_owned).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// The remote that a remote-tracking branch is of, and what the branch is called there.
+    pub fn remote_of(&self, branch: &Branch) -> Result<(String, String), GitError> {
+        let of = |remote: String| {
+            let name = branch.name.strip_prefix(&remote)?.strip_prefix('/')?.to_owned();
+            Some((remote, name))
+        };
+        let longest = self.remotes()?.into_iter().filter_map(of).max_by_key(|(remote, _)| remote.len());
+        longest.ok_or_else(|| GitError::Remote {
+            remote: branch.name.clone(),
+            command: "config",
+            why: "no remote of this clone has such a branch".to_owned(),
+        })
+    }
+
+    /// Asks a remote for its branches.
+    pub fn heads(&self, remote: &str) -> Result<Heads, GitError> {
+        let args = ["--symref", "--quiet", "--end-of-options", remote, "HEAD", "refs/heads/*"];
+        let listed = self.ask_remote("ls-remote", remote, &args.map(OsString::from))?;
+        let mut heads = Heads { default: None, tips: BTreeMap::new() };
+        for line in listed.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+            let wrong = || GitError::Malformed { command: "ls-remote", what: "a line that is no reference" };
+            let text = std::str::from_utf8(line).map_err(|_| wrong())?;
+            let (value, name) = text.split_once('\t').ok_or_else(wrong)?;
+            if let Some(target) = value.strip_prefix("ref: ") {
+                if name == "HEAD" {
+                    heads.default = target.strip_prefix("refs/heads/").map(str::to_owned);
+                }
+                continue;
+            }
+            let id = ObjectId::parse(value.as_bytes()).ok_or_else(wrong)?;
+            // The pattern also matches `x/refs/heads/y`.
+            if let Some(branch) = name.strip_prefix("refs/heads/") {
+                heads.tips.insert(branch.to_owned(), id);
+            }
+        }
+        Ok(heads)
+    }
+
+    /// Brings the objects of a remote's branches into the clone, and nothing else.
+    pub fn fetch_objects(&self, remote: &str, branches: &[&str]) -> Result<(), GitError> {
+        const ONLY_OBJECTS: &[&str] = &[
+            "--quiet",
+            "--no-tags",
+            "--no-prune",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--no-auto-maintenance",
+            "--refmap=",
+            "--end-of-options",
+        ];
+        let refs = branches.iter().map(|branch| format!("refs/heads/{branch}").into());
+        let args: Vec<OsString> = ONLY_OBJECTS.iter().map(OsString::from).chain([remote.into()]).chain(refs).collect();
+        self.ask_remote("fetch", remote, &args).map(drop)
+    }
+
+    fn ask_remote(&self, command: &'static str, remote: &str, args: &[OsString]) -> Result<Vec<u8>, GitError> {
+        let failed = |why: String| GitError::Remote { remote: remote.to_owned(), command, why };
+        let mut running = self.start(command, args, Mode::Network)?;
+        let watch = Watch::over(&running);
+        let mut answer = Vec::new();
+        let read = running.stdout()?.take(ANSWER).read_to_end(&mut answer);
+        let late = watch.end();
+        read.map_err(|error| running.io(error))?;
+        if late {
+            return Err(failed(format!("no answer within {} s", PATIENCE.as_secs())));
+        }
+        if answer.len() as u64 == ANSWER {
+            return Err(GitError::Malformed { command, what: "far too much" });
+        }
+        match running.finish(&[]) {
+            Err(GitError::Failed { message, .. }) => Err(failed(message)),
+            Err(other) => Err(other),
+            Ok(_) => Ok(answer),
+        }
+    }
+}
+
+fn name_of(key: &str) -> Option<&str> {
+    key.strip_prefix("remote.")?.strip_suffix(".url")
+}
+
+/// Ends a git that takes too long: a remote that says nothing would hold it for ever.
+struct Watch {
+    done: Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Watch {
+    fn over(running: &Running) -> Self {
+        let (done, ended) = channel::<()>();
+        let pid = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
+        let thread = std::thread::spawn(move || {
+            let late = ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+            if let Some(pid) = pid.filter(|_| late) {
+                // It may have ended by itself just now.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            late
+        });
+        Self { done, thread }
+    }
+
+    /// Before the process is waited for, so that its number is nobody else's yet: whether it took too long.
+    fn end(self) -> bool {
+        drop(self.done);
+        self.thread.join().unwrap_or(false)
+    }
+}
