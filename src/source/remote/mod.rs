@@ -9,6 +9,7 @@ mod address;
 mod auth;
 mod challenge;
 mod client;
+mod clock;
 mod credentials;
 mod error_body;
 mod http;
@@ -22,6 +23,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use address::is_loopback;
 use auth::{Auth, Scope, Ticket};
+pub use clock::Clock;
 use credentials::Book;
 use http::{Body, Call, Http, Reading, Reply};
 use reqwest::{
@@ -32,6 +34,7 @@ use retry::Fault;
 use secret::Secrets;
 pub use settings::{Environment, Settings, SettingsError};
 pub(super) use stream::Stream;
+pub use tags::Tags;
 
 use super::{DOCUMENT_MAX, Descriptor, Error, Heard, Raw, Want};
 use crate::{

@@ -12,7 +12,7 @@ use reqwest::{
 use serde::Deserialize;
 
 use super::{
-    Error, Remote,
+    Clock, Error, Remote,
     http::{Call, Reading},
     retry::Fault,
 };
@@ -25,6 +25,15 @@ const TAGS_MAX: usize = 500_000;
 /// How long a listing may take in all.
 const WHOLE: Duration = Duration::from_secs(600);
 
+/// The tags of a repository, and what time it was.
+#[derive(Debug, Clone)]
+pub struct Tags {
+    /// All tags, in order; `None` if the registry has no such repository.
+    pub tags: Option<Vec<Tag>>,
+    /// The clocks as the last page came.
+    pub clock: Clock,
+}
+
 #[derive(Deserialize)]
 struct Page {
     /// May be `null`, but not missing: a page that says nothing about tags is no empty page.
@@ -35,7 +44,7 @@ struct Page {
 impl Remote {
     /// All tags, in order; `None` if the registry has no such repository.
     pub async fn tags(&self) -> Result<Option<Vec<Tag>>, Error> {
-        self.list().await.map_err(|fault| self.error(fault, &format!("tags of {self}")))
+        Ok(self.tags_at().await?.tags)
     }
 
     /// Whether the registry has such a repository; one page of its tags is asked for.
@@ -51,7 +60,14 @@ impl Remote {
         ask.await.map_err(|fault: Fault| self.error(fault, &format!("tags of {self}")))
     }
 
-    async fn list(&self) -> Result<Option<Vec<Tag>>, Fault> {
+    /// The same, with what the registry's clock and ours said meanwhile.
+    pub async fn tags_at(&self) -> Result<Tags, Error> {
+        let mut clock = Clock { local: (self.shared.http.settings.now)(), server: None };
+        let tags = self.list(&mut clock).await.map_err(|fault| self.error(fault, &format!("tags of {self}")))?;
+        Ok(Tags { tags, clock })
+    }
+
+    async fn list(&self, clock: &mut Clock) -> Result<Option<Vec<Tag>>, Fault> {
         let first = Call { body: Reading::UpTo(PAGE_MAX), ..self.get("tags/list?n=1000")? };
         let end = Instant::now() + WHOLE;
         let (mut tags, mut next, mut pages) = (BTreeSet::new(), Some(first.url.clone()), 0);
@@ -61,6 +77,7 @@ impl Remote {
                 return Err(Fault::unavailable("the listing does not come to an end"));
             }
             let reply = self.ask(Call { url: url.clone(), ..first.clone() }, "pull").await?;
+            *clock = Clock::of(&reply.headers, self.shared.http.settings.now);
             if reply.status == StatusCode::NOT_FOUND && pages == 1 {
                 return Ok(None);
             }
