@@ -12,6 +12,7 @@ mod github;
 mod http;
 mod marker;
 mod model;
+mod packages;
 pub mod pull_request;
 mod rights;
 mod target;
@@ -34,6 +35,7 @@ pub use model::{
     Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
 };
 pub use rights::{Permission, Right, Verdict, Wanted};
+pub use packages::{Package, PackageVersion, Removal, Versions};
 pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};
 pub use tree::{Entry, Tree, blob_id};

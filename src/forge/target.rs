@@ -63,6 +63,29 @@ fn public(remote: &Hosted) -> Option<(Kind, &'static str)> {
 impl Target {
     /// The repository that a configuration means; `remote`: the URL that the work tree was cloned from.
     pub fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
+        let (kind, api) = Self::api(forge, remote)?;
+        let remote = remote.and_then(Hosted::parse);
+        let (owner, name) = match (&forge.repository, remote) {
+            (Some(repository), _) => {
+                repository.split_once('/').map(|(owner, name)| (owner.to_owned(), name.to_owned()))
+            }
+            (None, Some(remote)) => Some((remote.owner, remote.name)),
+            (None, None) => None,
+        }
+        .ok_or(TargetError::Repository)?;
+        Ok(Self { kind, api, owner, name })
+    }
+
+    /// The public forge that a clone came from, and the base of its API.
+    pub fn public_api(remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
+        let remote = remote.and_then(Hosted::parse);
+        let host = || remote.as_ref().map_or("(no remote)", |remote| remote.host.as_str()).to_owned();
+        let (kind, api) = remote.as_ref().and_then(public).ok_or_else(|| TargetError::Kind(host()))?;
+        Ok((kind, parse(api)?))
+    }
+
+    /// Which kind of forge a configuration means, and the base of its API, whatever the repository.
+    pub fn api(forge: &Configured, remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
         let remote = remote.and_then(Hosted::parse);
         let public = remote.as_ref().and_then(public);
         let api = forge.url.as_deref().map(parse).transpose()?;
@@ -74,21 +97,12 @@ impl Target {
         };
         let host = remote.as_ref().map_or("(no remote)", |remote| remote.host.as_str());
         let kind = kind.ok_or_else(|| TargetError::Kind(host.to_owned()))?;
-        let api = match (api, public) {
-            (Some(api), _) => api,
-            (None, Some((public, api))) if public == kind => parse(api)?,
-            (None, None) if kind == Kind::Github && remote.is_none() => parse("https://api.github.com")?,
-            _ => return Err(TargetError::Api),
-        };
-        let (owner, name) = match (&forge.repository, remote) {
-            (Some(repository), _) => {
-                repository.split_once('/').map(|(owner, name)| (owner.to_owned(), name.to_owned()))
-            }
-            (None, Some(remote)) => Some((remote.owner, remote.name)),
-            (None, None) => None,
+        match (api, public) {
+            (Some(api), _) => Ok((kind, api)),
+            (None, Some((public, api))) if public == kind => Ok((kind, parse(api)?)),
+            (None, None) if kind == Kind::Github && remote.is_none() => Ok((kind, parse("https://api.github.com")?)),
+            _ => Err(TargetError::Api),
         }
-        .ok_or(TargetError::Repository)?;
-        Ok(Self { kind, api, owner, name })
     }
 }
 
