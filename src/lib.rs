@@ -18,7 +18,7 @@
 //! ```
 //!
 //! One way, top to bottom. [`checks::Approved`] can only be made by a chain of checks, so no plan exists for an
-//! unverified set; [`plan::Plan`] only with right counts. Only [`apply`] changes files. Renderers in [`report`] are pure.
+//! unverified set; [`plan::Plan`] only with right counts. Only [`apply`] changes files, and only [`prune`] deletes. Renderers in [`report`] are pure.
 //! A command in [`cli`] composes: it gathers the facts of a stage just before that stage is judged, so that a typo costs
 //! no request. Which module may use which is held by `tests/architecture.rs`.
 
@@ -32,5 +32,6 @@ pub mod forge;
 pub mod image;
 pub mod pins;
 pub mod plan;
+pub mod prune;
 pub mod report;
 pub mod source;

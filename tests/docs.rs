@@ -130,6 +130,22 @@ fn every_code_of_an_error_is_explained() {
     }
 }
 
+#[test]
+fn every_reason_not_to_delete_is_explained() {
+    let told = rows(&doc("json.md"));
+    let code = Regex::new(r#"Refusal::(?:later|new)\(\s*(?:(?:Kind::)?[A-Z][a-z]+,\s*)?"([a-z_]+)""#).unwrap();
+    let mut seen = BTreeSet::new();
+    for source in sources() {
+        seen.extend(code.captures_iter(&source).map(|found| found[1].to_owned()));
+    }
+    assert!(seen.contains("limit") && seen.contains("protected_missing") && seen.len() > 12, "{seen:?}");
+    // Those of every command stand together in one row.
+    let shared = ["unavailable", "io", "denied", "conflict", "file_unsafe", "pin_unsupported", "manifest_ambiguous"];
+    for code in seen.iter().filter(|code| !shared.contains(&code.as_str())) {
+        assert!(told.contains_key(code), "docs/json.md does not explain the code {code}");
+    }
+}
+
 /// Every key of the schema with its default, as docs/configuration.md writes it: `*` for a name, `[]` for an item.
 fn keys(at: &Value, path: &str) -> BTreeMap<String, Option<Value>> {
     let mut found = BTreeMap::new();

@@ -3,8 +3,10 @@
 
 #[path = "support/fake.rs"]
 mod fake;
+#[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/images.rs"]
 mod images;
+#[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/tls.rs"]

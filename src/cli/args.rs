@@ -2,6 +2,7 @@
 
 mod doctor;
 mod inventory;
+mod prune;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use doctor::Doctor;
 pub(super) use inventory::{Inventory, OfImage};
+pub(super) use prune::{Prune, PruneAction, Restore};
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
 #[derive(Debug, Parser)]
@@ -106,6 +108,9 @@ pub(super) enum Command {
     /// Look whether everything that a run needs is there, without changing anything
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(Doctor),
+    /// Delete pending versions of the images, and never anything that is or was pinned
+    #[command(after_help = prune::EXAMPLES)]
+    Prune(Prune),
     /// Finish or undo an --apply that was interrupted
     #[command(after_help = "Example:\n  repin recover --dry-run true    # says what it would do")]
     Recover(Recover),

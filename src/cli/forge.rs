@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Where tokens are looked for, the first that is set counts; each also with `_FILE`, which names a file.
-const TOKENS: [&str; 4] = ["REPIN_FORGE_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "GITEA_TOKEN"];
+pub(super) const TOKENS: [&str; 4] = ["REPIN_FORGE_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "GITEA_TOKEN"];
 
 /// The largest file that can hold a token, in bytes.
 const TOKEN_MAX: u64 = 64 * 1024;

@@ -12,6 +12,7 @@ mod exit;
 mod forge;
 mod github;
 mod output;
+mod packages;
 mod progress;
 mod registries;
 
@@ -65,6 +66,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
         Command::History { limit } => commands::history::run(limit, context),
         Command::Inventory(command) => commands::inventory::run(command, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
+        Command::Prune(args) => commands::prune::run(&args, context),
         Command::Recover(args) => commands::recover::run(&args, context),
         Command::Completions { shell } => commands::documents::completions(shell, context),
         Command::Man => commands::documents::man(context),

@@ -14,9 +14,12 @@ use super::{
     environment::Environment,
     exit::{Exit, Fault},
 };
-use crate::report::{
-    annotations,
-    json::{ErrorDocument, ErrorRow},
+use crate::{
+    config::Problem,
+    report::{
+        annotations,
+        json::{ErrorDocument, ErrorRow},
+    },
 };
 
 /// How results are printed.
@@ -156,9 +159,12 @@ impl Output {
     }
 
     fn problems(&self, fault: &Fault) {
-        for problem in &fault.problems {
-            self.error_text(&display::problem(problem, self.error_colour));
-        }
+        fault.problems.iter().for_each(|problem| self.problem(problem));
+    }
+
+    /// Writes one problem for people.
+    pub(super) fn problem(&self, problem: &Problem) {
+        self.error_text(&display::problem(problem, self.error_colour));
     }
 
     /// Prints clap's help or version.

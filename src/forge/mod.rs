@@ -34,8 +34,8 @@ pub use model::{
     Ability, Ahead, Comment, Commit, Created, Edit, Head, Issue, Labelled, Merge, Need, NewCommit, NewFile, NewPull,
     Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
 };
-pub use rights::{Permission, Right, Verdict, Wanted};
 pub use packages::{Package, PackageVersion, Removal, Versions};
+pub use rights::{Permission, Right, Verdict, Wanted};
 pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};
 pub use tree::{Entry, Tree, blob_id};

@@ -6,5 +6,6 @@ pub mod diff;
 pub mod doctor;
 pub mod json;
 pub mod markdown;
+pub mod prune;
 pub mod starter;
 pub mod table;

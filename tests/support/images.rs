@@ -19,9 +19,14 @@ pub(crate) struct Image {
 impl Image {
     /// An image for one platform; `seed` makes its bytes its own.
     pub(crate) fn single(architecture: &str, seed: &str) -> Self {
+        Self::created(architecture, seed, Some("2024-05-06T07:08:09Z"))
+    }
+
+    /// The same with another date in its config, or without one.
+    pub(crate) fn created(architecture: &str, seed: &str, created: Option<&str>) -> Self {
         let layer = format!("layer of {seed} for {architecture} {}", "x".repeat(2_000)).into_bytes();
         let config = json!({
-            "os": "linux", "architecture": architecture, "created": "2024-05-06T07:08:09Z",
+            "os": "linux", "architecture": architecture, "created": created,
             "config": {"Labels": {"org.opencontainers.image.revision": seed}},
             "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer).to_string()]},
         });
@@ -48,6 +53,14 @@ impl Image {
         let manifest = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries});
         let manifest = manifest.to_string().into_bytes();
         Self { media_type: OCI_INDEX, manifest, config: Vec::new(), layer: Vec::new(), children }
+    }
+
+    /// The same with one more key in its manifest: annotations, a subject.
+    pub(crate) fn with(mut self, key: &str, value: serde_json::Value) -> Self {
+        let mut manifest: serde_json::Value = serde_json::from_slice(&self.manifest).unwrap();
+        manifest[key] = value;
+        self.manifest = manifest.to_string().into_bytes();
+        self
     }
 
     pub(crate) fn digest(&self) -> Digest {

@@ -22,6 +22,8 @@ const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuugcO5vo4i5a2aa/W7eUDcc
 /// How a registry is protected.
 pub(crate) enum Protection<'a> {
     None,
+    /// Nothing can be deleted.
+    Undeletable,
     Password,
     /// A token server's realm, and the file with the certificate of its key.
     Token {
@@ -46,7 +48,7 @@ impl Registry {
     /// Starts one on the storage in `folder`, which may be there already.
     pub(crate) fn start(folder: &Path, protection: &Protection<'_>) -> Self {
         let extra = match protection {
-            Protection::None | Protection::Tls { .. } => String::new(),
+            Protection::None | Protection::Undeletable | Protection::Tls { .. } => String::new(),
             Protection::Password => {
                 let file = folder.join("htpasswd");
                 fs::write(&file, HTPASSWD).unwrap();
@@ -64,9 +66,10 @@ impl Registry {
         };
         let config = format!(
             "version: 0.1\nlog: {{level: info, formatter: json}}\n\
-             storage: {{filesystem: {{rootdirectory: {}/data}}, delete: {{enabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {}/data}}, delete: {{enabled: {}}}}}\n\
              http: {{addr: \"127.0.0.1:0\", secret: x{tls}}}\n{extra}",
-            folder.display()
+            folder.display(),
+            !matches!(protection, Protection::Undeletable)
         );
         let file = folder.join(format!("config-{}.yml", config.len()));
         fs::write(&file, config).unwrap();

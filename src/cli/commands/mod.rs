@@ -9,6 +9,7 @@ pub(super) mod init;
 pub(super) mod inventory;
 mod past;
 pub(super) mod promote;
+pub(super) mod prune;
 pub(super) mod recover;
 pub(super) mod resolve;
 pub(super) mod rollback;

@@ -14,6 +14,8 @@ use serde_json::Value;
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub method: String,
+    /// As it came.
+    pub target: String,
     /// Decoded.
     pub path: String,
     pub query: Vec<(String, String)>,
@@ -90,7 +92,7 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
     let url = reqwest::Url::parse(&format!("http://x{target}")).ok()?;
     let query = url.query_pairs().into_owned().collect();
     let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
-    Some(Asked { method, path: decoded(url.path()), query, headers, body })
+    Some(Asked { method, target, path: decoded(url.path()), query, headers, body })
 }
 
 fn decoded(path: &str) -> String {

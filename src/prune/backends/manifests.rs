@@ -1,0 +1,51 @@
+//! Many manifests at once, each asked for once.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::Progress;
+use crate::{
+    prune::{Listing, Node, Refusal},
+    source::{Manifest, Source, Verified, Want},
+};
+
+/// How many are asked for at once.
+pub(super) const AT_ONCE: usize = 8;
+
+/// The manifests that `wants` name, handed over one by one as they come; the first error ends it.
+pub(super) async fn read<W: Clone>(
+    source: &Source,
+    wants: Vec<(W, Want)>,
+    progress: &Progress,
+    mut each: impl FnMut(W, Option<Verified<Manifest>>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let asked = stream::iter(wants).map(|(what, want)| async move {
+        let found = source.manifest(&want, None).await;
+        progress.step();
+        found.map(|found| (what, found)).map_err(Refusal::from)
+    });
+    let mut asked = std::pin::pin!(asked.buffered(AT_ONCE));
+    while let Some((what, found)) = asked.try_next().await? {
+        each(what, found)?;
+    }
+    Ok(())
+}
+
+/// Reads the indexes below indexes, until it is known of each what it refers to.
+pub(super) async fn nested(source: &Source, listing: &mut Listing, progress: &Progress) -> Result<(), Refusal> {
+    loop {
+        let unread = listing.unread();
+        if unread.is_empty() {
+            return Ok(());
+        }
+        let wants = unread.into_iter().map(|digest| (digest, Want::Digest(digest))).collect();
+        read(source, wants, progress, |digest, found| {
+            let found = found.ok_or_else(|| {
+                Refusal::later("listing", format!("{source}@{digest} is part of an index, and it is not there"))
+                    .hint("what it consists of can't be told, so nothing is deleted")
+            })?;
+            listing.nodes.insert(digest, Node::of(&found.value));
+            Ok(())
+        })
+        .await?;
+    }
+}

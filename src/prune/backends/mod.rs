@@ -1,0 +1,109 @@
+//! How versions are listed and deleted: by the OCI distribution API, or by GitHub's packages API.
+//!
+//! Both hand over a [`Listing`] and carry out what [`super::apply`] asks for; what may be deleted is not decided here.
+
+mod ghcr;
+mod manifests;
+mod registry;
+
+use std::cell::Cell;
+
+pub use ghcr::Ghcr;
+pub use registry::Registry;
+
+use super::{
+    Guards, Listing, Refusal, Rules, Version,
+    apply::{Now, Outcome, Package},
+};
+
+/// A package, by whichever way it is reached.
+#[derive(Debug)]
+pub enum Backend {
+    /// The OCI distribution API.
+    Registry(Registry),
+    /// GitHub's packages API, and the registry for manifests.
+    Ghcr(Ghcr),
+}
+
+/// How far a long listing is; for whoever watches.
+#[derive(Debug, Default)]
+pub struct Progress {
+    what: Cell<&'static str>,
+    done: Cell<usize>,
+    total: Cell<Option<usize>>,
+}
+
+impl Progress {
+    /// Begins something; `total`: how much of it there is, where that is known.
+    pub fn begin(&self, what: &'static str, total: Option<usize>) {
+        self.what.set(what);
+        self.done.set(0);
+        self.total.set(total);
+    }
+
+    /// So much was done.
+    pub fn at(&self, done: usize) {
+        self.done.set(done);
+    }
+
+    /// One more was done.
+    pub fn step(&self) {
+        self.done.set(self.done.get() + 1);
+    }
+
+    /// How far it is, on one line.
+    pub fn told(&self) -> String {
+        let (what, done) = (self.what.get(), self.done.get());
+        match self.total.get() {
+            _ if done == 0 => what.to_owned(),
+            Some(total) => format!("{what}: {done} of {total}"),
+            None => format!("{what}: {done}"),
+        }
+    }
+}
+
+impl Backend {
+    /// Lists every version, with what is needed to judge them.
+    pub async fn list(&self, guards: &Guards, rules: &Rules<'_>, progress: &Progress) -> Result<Listing, Refusal> {
+        match self {
+            Self::Registry(registry) => registry.list(guards, rules, progress).await,
+            Self::Ghcr(ghcr) => ghcr.list(guards, rules, progress).await,
+        }
+    }
+
+    /// Whether anything can be deleted at all, as far as that can be told without deleting.
+    pub async fn deletes(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Registry(registry) => registry.deletes().await,
+            Self::Ghcr(_) => Ok(()),
+        }
+    }
+
+    /// Whether a version that was deleted can be restored by its number.
+    pub fn restores(&self) -> bool {
+        matches!(self, Self::Ghcr(_))
+    }
+}
+
+impl Package for Backend {
+    async fn look(&self, version: &Version) -> Result<Now, Refusal> {
+        match self {
+            Self::Registry(registry) => registry.look(version).await,
+            Self::Ghcr(ghcr) => ghcr.look(version).await,
+        }
+    }
+
+    async fn delete(&self, version: &Version) -> Result<Outcome, Refusal> {
+        match self {
+            Self::Registry(registry) => registry.delete(version).await,
+            Self::Ghcr(ghcr) => ghcr.delete(version).await,
+        }
+    }
+
+    async fn has(&self, version: &Version) -> Result<bool, Refusal> {
+        match self {
+            Self::Registry(registry) => registry.has(version).await,
+            Self::Ghcr(ghcr) => ghcr.has(version).await,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Plain registries: tags are all that can be listed, and a manifest is deleted by its digest, with every tag that names
+//! it.
+//!
+//! How old a version is, its config or an annotation tells. That is read for versions that may be candidates, and for no
+//! other.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::SystemTime,
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{Progress, manifests};
+use crate::{
+    image::{Digest, Tag},
+    prune::{
+        Guards, Listing, Node, Refusal, Rules, Version,
+        apply::{Now, Outcome},
+        date, eligible,
+        refusal::Kind,
+    },
+    source::{Deletion, Descriptor, Manifest, Remote, Source, Want},
+};
+
+/// The annotation that says when something was made (OCI image specification, "Pre-Defined Annotation Keys").
+const CREATED: &str = "org.opencontainers.image.created";
+/// Configs that say when an image was made.
+const CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// A repository of a plain registry.
+#[derive(Debug)]
+pub struct Registry {
+    remote: Remote,
+    source: Source,
+    /// The tags of which it is known what they name.
+    known: RefCell<BTreeSet<Tag>>,
+}
+
+/// What a manifest says about its own age.
+struct Said {
+    annotation: Option<String>,
+    config: Option<Descriptor>,
+}
+
+/// A repository as it is being read.
+struct Reading {
+    listing: Listing,
+    said: HashMap<Digest, Said>,
+}
+
+impl Registry {
+    /// Nothing is sent yet.
+    pub fn new(remote: Remote) -> Self {
+        let source = Source::Remote(remote.clone());
+        Self { remote, source, known: RefCell::default() }
+    }
+
+    pub(super) async fn list(
+        &self,
+        guards: &Guards,
+        rules: &Rules<'_>,
+        progress: &Progress,
+    ) -> Result<Listing, Refusal> {
+        progress.begin("listing tags", None);
+        let tags = self.remote.tags_at().await?;
+        let names = tags.tags.unwrap_or_default();
+        self.known.borrow_mut().extend(names.iter().cloned());
+        let listing = Listing { versions: Vec::new(), nodes: HashMap::new(), dates: HashMap::new(), clock: tags.clock };
+        let mut reading = Reading { listing, said: HashMap::new() };
+        self.tagged(names, &mut reading, progress).await?;
+        let may_go: Vec<Digest> = {
+            let versions = reading.listing.versions.iter();
+            versions.filter(|version| eligible(version, guards, rules.prune)).map(|version| version.digest).collect()
+        };
+        let history = guards.history.iter().filter(|_| !may_go.is_empty());
+        let asked: BTreeSet<Digest> = guards.pins.keys().chain(history).copied().collect();
+        self.untagged(asked, &mut reading, progress).await?;
+        if !may_go.is_empty() {
+            manifests::nested(&self.source, &mut reading.listing, progress).await?;
+            self.dates(may_go, &mut reading, progress).await?;
+            self.doubtful_dates(&mut reading, progress).await?;
+        }
+        Ok(reading.listing)
+    }
+
+    /// What each tag names: one request a tag.
+    async fn tagged(&self, names: Vec<Tag>, reading: &mut Reading, progress: &Progress) -> Result<(), Refusal> {
+        progress.begin("reading tags", Some(names.len()));
+        let wants = names.into_iter().map(|tag| (tag.clone(), Want::Tag(tag))).collect();
+        let mut versions: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
+        manifests::read(&self.source, wants, progress, |tag, found| {
+            let found = found.ok_or_else(|| {
+                let message = format!("{}:{tag} was listed, and it is not there", self.source);
+                Refusal::later("listing", message).hint("somebody deletes right now; run it again")
+            })?;
+            reading.take_in(found.digest, &found.value);
+            versions.entry(found.digest).or_default().push(tag);
+            Ok(())
+        })
+        .await?;
+        for (digest, mut tags) in versions {
+            tags.sort();
+            reading.listing.versions.push(Version { id: None, digest, tags });
+        }
+        Ok(())
+    }
+
+    /// What is asked for by digest, since no tag names it; what is not there is left out.
+    async fn untagged(
+        &self,
+        asked: BTreeSet<Digest>,
+        reading: &mut Reading,
+        progress: &Progress,
+    ) -> Result<(), Refusal> {
+        let unknown = asked.into_iter().filter(|digest| !reading.listing.nodes.contains_key(digest));
+        let wants: Vec<_> = unknown.map(|digest| (digest, Want::Digest(digest))).collect();
+        progress.begin("reading what is or was pinned", Some(wants.len()));
+        manifests::read(&self.source, wants, progress, |digest, found| {
+            if let Some(found) = found {
+                reading.take_in(digest, &found.value);
+                reading.listing.versions.push(Version { id: None, digest, tags: Vec::new() });
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// When `wanted` and what they consist of were made, as far as they say so.
+    async fn dates(&self, wanted: Vec<Digest>, reading: &mut Reading, progress: &Progress) -> Result<(), Refusal> {
+        let mut wanted: BTreeSet<Digest> = wanted.into_iter().collect();
+        let mut fresh: Vec<Digest> = wanted.iter().copied().collect();
+        while !fresh.is_empty() {
+            let unread = fresh.iter().filter(|digest| !reading.said.contains_key(digest));
+            let unread: Vec<_> = unread.map(|digest| (*digest, Want::Digest(*digest))).collect();
+            progress.begin("reading platforms", Some(unread.len()));
+            manifests::read(&self.source, unread, progress, |digest, found| {
+                if let Some(found) = found {
+                    reading.take_in(digest, &found.value);
+                }
+                Ok(())
+            })
+            .await?;
+            let children = fresh.iter().filter_map(|digest| reading.listing.nodes.get(digest));
+            let children = children.flat_map(|node| &node.children).filter(|child| !child.attestation);
+            let mut next: Vec<_> = children.map(|child| child.digest).collect();
+            next.retain(|digest| wanted.insert(*digest));
+            fresh = next;
+        }
+        let said: Vec<_> = wanted.iter().filter_map(|digest| Some((*digest, reading.said.get(digest)?))).collect();
+        progress.begin("reading configs", Some(said.len()));
+        let dates = stream::iter(said).map(|(digest, said)| async move {
+            let made = self.made(said).await;
+            progress.step();
+            made.map(|made| (digest, made))
+        });
+        let dates: Vec<(Digest, Option<SystemTime>)> = dates.buffered(manifests::AT_ONCE).try_collect().await?;
+        reading.listing.dates.extend(dates.into_iter().filter_map(|(digest, made)| Some((digest, made?))));
+        Ok(())
+    }
+
+    /// The later of what annotation and config say; nothing where one of them can't be understood.
+    async fn made(&self, said: &Said) -> Result<Option<SystemTime>, Refusal> {
+        let config = match &said.config {
+            Some(config) => self.source.config(config).await?.value.created,
+            None => None,
+        };
+        let all = [said.annotation.as_ref(), config.as_ref()].into_iter().flatten().map(|text| date::parse(text));
+        Ok(all.collect::<Option<Vec<_>>>().and_then(|dates| dates.into_iter().max()))
+    }
+
+    /// If every date known so far is the same, others are read until one differs: what was built at one time is no sign
+    /// of wrong dates, but a package in which all is of one time is.
+    async fn doubtful_dates(&self, reading: &mut Reading, progress: &Progress) -> Result<(), Refusal> {
+        let rest: Vec<Digest> = reading.listing.versions.iter().map(|version| version.digest).collect();
+        for digest in rest {
+            let dates = reading.listing.versions.iter().filter_map(|version| reading.listing.made(version.digest));
+            if dates.collect::<BTreeSet<_>>().len() != 1 {
+                return Ok(());
+            }
+            if reading.listing.made(digest).is_none() {
+                self.dates(vec![digest], reading, progress).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks to delete what nobody can have: a digest of a text that is no manifest. A registry that deletes says that it is
+    /// not there.
+    pub(super) async fn deletes(&self) -> Result<(), Refusal> {
+        let nothing = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
+        match self.remote.delete(nothing).await? {
+            Deletion::Gone | Deletion::Deleted => Ok(()),
+            Deletion::Refused(said) => {
+                let message = format!("{} does not delete: {said}", self.remote);
+                let hint = "switch deletion on (docker-registry: storage.delete.enabled: true), then garbage-collect";
+                Err(Refusal::new(Kind::Denied, "deletion_disabled", message).hint(hint))
+            }
+        }
+    }
+
+    /// Its own tags, and those that are new, are read again. That a tag which named something else was moved to it in the
+    /// meantime can't be asked for without asking for every tag.
+    pub(super) async fn look(&self, version: &Version) -> Result<Now, Refusal> {
+        let tags: BTreeSet<Tag> = self.remote.tags_at().await?.tags.unwrap_or_default().into_iter().collect();
+        let new: Vec<Tag> = tags.difference(&self.known.borrow()).cloned().collect();
+        for tag in new {
+            if self.names(&tag).await? == Some(version.digest) {
+                return Ok(Now::Changed(format!("{tag} names it, too")));
+            }
+            self.known.borrow_mut().insert(tag);
+        }
+        let mut there = 0;
+        for tag in &version.tags {
+            match self.names(tag).await? {
+                Some(digest) if digest == version.digest => there += 1,
+                Some(other) => return Ok(Now::Changed(format!("{tag} names {other} now"))),
+                None => {}
+            }
+        }
+        Ok(match there {
+            0 => Now::Gone,
+            all if all == version.tags.len() => Now::Same,
+            _ => Now::Changed("some of its tags are gone".to_owned()),
+        })
+    }
+
+    async fn names(&self, tag: &Tag) -> Result<Option<Digest>, Refusal> {
+        Ok(self.source.manifest(&Want::Tag(tag.clone()), None).await?.map(|found| found.digest))
+    }
+
+    pub(super) async fn delete(&self, version: &Version) -> Result<Outcome, Refusal> {
+        Ok(match self.remote.delete(version.digest).await? {
+            Deletion::Deleted => Outcome::Deleted,
+            Deletion::Gone => Outcome::Gone,
+            Deletion::Refused(said) => Outcome::Refused(said),
+        })
+    }
+
+    pub(super) async fn has(&self, version: &Version) -> Result<bool, Refusal> {
+        Ok(self.source.manifest(&Want::Digest(version.digest), None).await?.is_some())
+    }
+}
+
+impl Reading {
+    fn take_in(&mut self, digest: Digest, manifest: &Manifest) {
+        let (annotations, config) = match manifest {
+            Manifest::Image(image) => (&image.annotations, Some(&image.config)),
+            Manifest::Index(index) => (&index.annotations, None),
+        };
+        let config = config.filter(|config| CONFIGS.contains(&config.media_type.as_str())).cloned();
+        self.said.insert(digest, Said { annotation: annotations.get(CREATED).cloned(), config });
+        self.listing.nodes.insert(digest, Node::of(manifest));
+    }
+}

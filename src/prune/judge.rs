@@ -1,0 +1,297 @@
+//! Which versions may be deleted, which are protected and why, and whether anything may be deleted at all.
+//!
+//! Pure: a listing, what protects, and the rules in; a verdict out. A version is kept unless everything says otherwise,
+//! and everything that a kept one needs is kept too. What can't be told refuses the whole package.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use super::{Candidate, Guards, Listing, Refusal, Version, date, refusal::Kind::Failed};
+use crate::{
+    config::Prune,
+    image::{Digest, Tag},
+};
+
+/// Clocks that are further apart, and dates that are further ahead, are wrong.
+const CLOCK: Duration = Duration::from_secs(300);
+/// So many versions that all have one date were not made at that date.
+const ALIKE: usize = 3;
+
+/// What was configured, or asked for instead.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'c> {
+    /// The block `prune`.
+    pub prune: &'c Prune,
+    /// Candidates are older.
+    pub older_than: Duration,
+    /// More candidates than this: nothing is deleted.
+    pub limit: usize,
+}
+
+/// A verdict about one package.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// How many versions there are.
+    pub listed: usize,
+    /// What may be deleted, the oldest first; what is deleted only comes from a [`super::Plan`].
+    pub candidates: Vec<Candidate>,
+    /// What is protected, in the order of the listing.
+    pub protected: Vec<Protected>,
+    /// How many pending versions are kept because of another tag.
+    pub mixed: usize,
+    /// How many pending versions are too young.
+    pub young: usize,
+    /// Why nothing may be deleted.
+    pub refusal: Option<Refusal>,
+}
+
+/// A version that is kept for a reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protected {
+    /// The version.
+    pub version: Version,
+    /// The reason.
+    pub why: Kept,
+}
+
+/// Why a version is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// It is pinned there.
+    Pinned(String),
+    /// It was pinned by a set in promote history.
+    History,
+    /// It has the tag of a revision that was, or is being, promoted.
+    Revision(Tag, String),
+    /// A tag matches `protect`.
+    Pattern(Tag),
+    /// An index that is kept has it.
+    Child(Digest),
+    /// It belongs to something that is kept: a signature, an attestation.
+    Refers(Digest),
+    /// Its other tags are pending, this one is not.
+    OtherTag(Tag),
+    /// Nobody can tell how old it is.
+    NoDate,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pinned(place) => write!(f, "pinned {place}"),
+            Self::History => f.write_str("pinned by a set in promote history"),
+            Self::Revision(tag, place) => write!(f, "{tag} is the tag of a revision {place}"),
+            Self::Pattern(tag) => write!(f, "{tag} matches prune.protect"),
+            Self::Child(parent) => write!(f, "part of the index {parent}, which is kept"),
+            Self::Refers(target) => write!(f, "belongs to {target}, which is kept"),
+            Self::OtherTag(tag) => write!(f, "pending, but {tag} is not: deleting it would take that tag along"),
+            Self::NoDate => f.write_str("its age can't be known"),
+        }
+    }
+}
+
+/// What a version is by itself, before its age and what refers to it count.
+enum Standing {
+    Protected(Kept),
+    /// Nothing of ours.
+    Other,
+    Eligible,
+}
+
+fn standing(version: &Version, guards: &Guards, prune: &Prune) -> Standing {
+    if let Some(place) = guards.pins.get(&version.digest) {
+        return Standing::Protected(Kept::Pinned(place.clone()));
+    }
+    if guards.history.contains(&version.digest) {
+        return Standing::Protected(Kept::History);
+    }
+    for tag in &version.tags {
+        if let Some(place) = guards.tags.get(tag) {
+            return Standing::Protected(Kept::Revision(tag.clone(), place.clone()));
+        }
+        if prune.protect.iter().any(|pattern| pattern.is_match(tag.as_str())) {
+            return Standing::Protected(Kept::Pattern(tag.clone()));
+        }
+    }
+    let other = version.tags.iter().find(|tag| !prune.tags.is_match(tag.as_str()));
+    let pending = version.tags.iter().any(|tag| prune.tags.is_match(tag.as_str()));
+    match other {
+        Some(tag) if pending => Standing::Protected(Kept::OtherTag(tag.clone())),
+        None if pending || prune.untagged => Standing::Eligible,
+        _ => Standing::Other,
+    }
+}
+
+/// Whether a version may be a candidate at all, whatever its age and what refers to it.
+pub fn eligible(version: &Version, guards: &Guards, prune: &Prune) -> bool {
+    matches!(standing(version, guards, prune), Standing::Eligible)
+}
+
+/// Judges a package.
+pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> Judged {
+    let mut work = Work::new(listing);
+    let now = listing.clock.earlier();
+    let (mut mixed, mut young) = (0, 0);
+    let mut candidates = HashMap::new();
+    for (at, version) in listing.versions.iter().enumerate() {
+        match standing(version, guards, rules.prune) {
+            Standing::Protected(why) => {
+                mixed += usize::from(matches!(why, Kept::OtherTag(_)));
+                work.why.insert(at, why);
+            }
+            Standing::Other => {}
+            Standing::Eligible => match age(listing, version.digest, now) {
+                None => drop(work.why.insert(at, Kept::NoDate)),
+                Some((_, age)) if age <= rules.older_than => young += 1,
+                Some((made, age)) => drop(candidates.insert(at, (made, age))),
+            },
+        }
+    }
+    let incomplete = if candidates.is_empty() { None } else { work.unknown() };
+    let roots = listing.versions.iter().enumerate().filter(|(at, _)| !candidates.contains_key(at));
+    let roots = roots.map(|(_, version)| version.digest).chain(guards.pins.keys().copied());
+    work.close(roots.chain(guards.history.iter().copied()).collect());
+    candidates.retain(|at, _| !work.why.contains_key(at));
+    let candidates: Vec<_> =
+        candidates.into_iter().map(|(at, (made, age))| Candidate::new(&listing.versions[at], made, age)).collect();
+    let judged = Judged {
+        listed: listing.versions.len(),
+        candidates: sorted(candidates),
+        protected: work.protected(),
+        mixed,
+        young,
+        refusal: None,
+    };
+    let refusal = incomplete.or_else(|| tripwire(listing, guards)).or_else(|| over_limit(&judged, rules.limit));
+    Judged { refusal, ..judged }
+}
+
+/// The oldest first, and always in one order.
+fn sorted(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    candidates.sort_by_key(|candidate| (candidate.created, candidate.version.digest));
+    candidates
+}
+
+/// When something was made, and how old it is; an index is as old as its youngest child.
+fn age(listing: &Listing, digest: Digest, now: SystemTime) -> Option<(SystemTime, Duration)> {
+    let made = listing.made(digest).filter(|at| date::is_one(*at))?;
+    Some((made, now.duration_since(made).unwrap_or_default()))
+}
+
+/// What is kept, as it becomes known.
+struct Work<'l> {
+    listing: &'l Listing,
+    at: HashMap<Digest, usize>,
+    /// Versions that belong to a digest.
+    referrers: HashMap<Digest, Vec<usize>>,
+    why: HashMap<usize, Kept>,
+}
+
+impl<'l> Work<'l> {
+    fn new(listing: &'l Listing) -> Self {
+        let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
+        for (at, version) in listing.versions.iter().enumerate() {
+            let subject = listing.nodes.get(&version.digest).and_then(|node| node.subject);
+            for target in version.refers_by_tag().chain(subject) {
+                referrers.entry(target).or_default().push(at);
+            }
+        }
+        let at = listing.versions.iter().enumerate().map(|(at, version)| (version.digest, at)).collect();
+        Self { listing, at, referrers, why: HashMap::new() }
+    }
+
+    /// Something of which it is not known what it refers to.
+    fn unknown(&self) -> Option<Refusal> {
+        let known = |digest: &Digest| self.listing.nodes.contains_key(digest);
+        let missing = self.listing.versions.iter().map(|version| version.digest).find(|digest| !known(digest));
+        let missing = missing.or_else(|| self.listing.unread().first().copied())?;
+        let message = format!("the listing is incomplete: what {missing} refers to is not known");
+        Some(Refusal::later("listing", message).hint("run it again"))
+    }
+
+    /// Keeps what the kept ones need, and what that needs.
+    fn close(&mut self, mut kept: Vec<Digest>) {
+        let mut seen: HashSet<Digest> = kept.iter().copied().collect();
+        while let Some(digest) = kept.pop() {
+            let children = self.listing.nodes.get(&digest).map_or(&[][..], |node| &node.children);
+            for child in children {
+                if let Some(at) = self.at.get(&child.digest) {
+                    self.why.entry(*at).or_insert(Kept::Child(digest));
+                }
+                if seen.insert(child.digest) {
+                    kept.push(child.digest);
+                }
+            }
+            for at in self.referrers.get(&digest).into_iter().flatten() {
+                self.why.entry(*at).or_insert(Kept::Refers(digest));
+                let referrer = self.listing.versions[*at].digest;
+                if seen.insert(referrer) {
+                    kept.push(referrer);
+                }
+            }
+        }
+    }
+
+    fn protected(self) -> Vec<Protected> {
+        let mut why: Vec<_> = self.why.into_iter().collect();
+        why.sort_by_key(|(at, _)| *at);
+        let protected = |(at, why): (usize, Kept)| Protected { version: self.listing.versions[at].clone(), why };
+        why.into_iter().map(protected).collect()
+    }
+}
+
+/// Signs that the listing, the clocks or the dates can't be relied on.
+fn tripwire(listing: &Listing, guards: &Guards) -> Option<Refusal> {
+    clocks(listing).or_else(|| dates(listing)).or_else(|| twice(listing)).or_else(|| {
+        let there: HashSet<Digest> = listing.versions.iter().map(|version| version.digest).collect();
+        let (digest, place) = guards.pins.iter().find(|(digest, _)| !there.contains(digest))?;
+        let message = format!("{digest} is pinned {place}, and the listing does not have it");
+        let hint = "the listing is incomplete, or what is pinned is gone: `repin check --remote` tells which";
+        Some(Refusal::later("pinned_missing", message).hint(hint))
+    })
+}
+
+fn clocks(listing: &Listing) -> Option<Refusal> {
+    let apart = listing.clock.apart().filter(|apart| *apart > CLOCK)?;
+    let message = format!("this machine's clock and the server's are {} s apart", apart.as_secs());
+    Some(Refusal::later("clock", message).hint("set the clock: ages are told by it"))
+}
+
+fn dates(listing: &Listing) -> Option<Refusal> {
+    let made = listing.versions.iter().filter_map(|version| Some((version, listing.made(version.digest)?)));
+    let dated: Vec<_> = made.collect();
+    let latest = listing.clock.server.map_or(listing.clock.local, |server| server.max(listing.clock.local)) + CLOCK;
+    if let Some((version, at)) = dated.iter().find(|(_, at)| *at > latest) {
+        let message = format!("{} is of {}, which is in the future", version.digest, date::show(*at));
+        return Some(
+            Refusal::later("timestamps", message).hint("look at the clocks of this machine and of the builds"),
+        );
+    }
+    let (_, first) = *dated.first()?;
+    let alike = dated.len() >= ALIKE && dated.iter().all(|(_, at)| *at == first);
+    alike.then(|| {
+        let message = format!("all {} dates are {}, so they say nothing", dated.len(), date::show(first));
+        Refusal::later("timestamps", message).hint("ages can't be told where every date is the same")
+    })
+}
+
+fn twice(listing: &Listing) -> Option<Refusal> {
+    let mut digests = HashSet::new();
+    let twin = listing.versions.iter().find(|version| !digests.insert(version.digest))?;
+    Some(Refusal::later("listing", format!("the listing has {} twice", twin.digest)).hint("run it again"))
+}
+
+fn over_limit(judged: &Judged, limit: usize) -> Option<Refusal> {
+    let count = judged.candidates.len();
+    (count > limit).then(|| {
+        let message = format!("{count} candidates, and the limit is {limit}: nothing is deleted");
+        let hint = "look at them; if all of them may go, raise --limit or prune.limit for one run";
+        Refusal::new(Failed, "limit", message).hint(hint)
+    })
+}
+
+#[cfg(test)]
+mod tests;

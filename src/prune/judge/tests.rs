@@ -1,0 +1,172 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::{
+    config::PruneBackend,
+    prune::{Child, Node},
+    source::Clock,
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+fn digest(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+fn prune() -> Prune {
+    let regex = |text| regex::Regex::new(text).unwrap();
+    let protect = vec![regex("^[0-9a-f]{40}$")];
+    Prune {
+        backend: PruneBackend::Auto,
+        tags: regex("^pending-"),
+        older_than: DAY * 14,
+        limit: 50,
+        protect,
+        untagged: false,
+    }
+}
+
+/// A package with a version of another day that nothing is about.
+struct Package(Listing, Guards);
+
+impl Package {
+    fn new() -> Self {
+        let clock = Clock { local: now(), server: Some(now()) };
+        let listing = Listing { versions: Vec::new(), nodes: HashMap::new(), dates: HashMap::new(), clock };
+        Self(listing, Guards::default()).version("other", &["other"], Some(99))
+    }
+
+    fn version(mut self, name: &str, tags: &[&str], days: Option<u32>) -> Self {
+        let tags = tags.iter().map(|tag| Tag::parse(tag).unwrap()).collect();
+        self.0.versions.push(Version { id: None, digest: digest(name), tags });
+        self.0.nodes.insert(digest(name), Node::default());
+        self.0.dates.extend(days.map(|days| (digest(name), now() - DAY * days)));
+        self
+    }
+
+    fn index(mut self, name: &str, children: &[(&str, bool)]) -> Self {
+        let child = |(name, attestation): &(&str, bool)| Child {
+            digest: digest(name),
+            index: self.0.nodes.get(&digest(name)).is_some_and(|node| !node.children.is_empty()),
+            attestation: *attestation,
+        };
+        let children = children.iter().map(child).collect();
+        self.0.nodes.insert(digest(name), Node { children, subject: None });
+        self
+    }
+
+    fn judged(&self, prune: &Prune) -> Judged {
+        judge(&self.0, &self.1, &Rules { prune, older_than: prune.older_than, limit: prune.limit })
+    }
+
+    /// The names among these that may go.
+    fn go<'n>(&self, names: &[&'n str]) -> Vec<&'n str> {
+        let judged = self.judged(&prune());
+        assert_eq!(judged.refusal, None);
+        let goes = |name: &&&str| judged.candidates.iter().any(|candidate| candidate.version.digest == digest(name));
+        names.iter().filter(goes).copied().collect()
+    }
+}
+
+#[test]
+fn the_bound_of_age_is_itself_too_young() {
+    let package = Package::new().version("a", &["pending-a"], Some(14)).version("b", &["pending-b"], Some(15));
+    assert_eq!(package.go(&["a", "b"]), ["b"]);
+    assert_eq!(package.judged(&prune()).young, 1);
+}
+
+#[test]
+fn an_index_is_as_old_as_its_youngest_child_that_runs() {
+    let package = || {
+        let parts =
+            Package::new().version("old", &[], Some(30)).version("new", &[], Some(1)).version("none", &[], None);
+        parts.version("i", &["pending-i"], Some(40))
+    };
+    let with = |children: &[(&str, bool)]| package().index("i", children).go(&["i"]);
+    assert_eq!(with(&[("old", false)]), ["i"]);
+    assert_eq!(with(&[("old", false), ("new", false)]), [] as [&str; 0]);
+    assert_eq!(with(&[("old", false), ("none", false)]), [] as [&str; 0]);
+    assert_eq!(with(&[("old", false), ("absent", false)]), [] as [&str; 0]);
+    // What builders put beside the platforms says nothing about when those were built.
+    assert_eq!(with(&[("old", false), ("none", true)]), ["i"]);
+    // The index itself was pushed later.
+    let later = Package::new().version("old", &[], Some(30)).version("i", &["pending-i"], Some(1));
+    assert_eq!(later.index("i", &[("old", false)]).go(&["i"]), [] as [&str; 0]);
+}
+
+#[test]
+fn what_a_kept_index_needs_is_kept_however_deep() {
+    let package = Package::new()
+        .version("leaf", &["pending-leaf"], Some(30))
+        .version("inner", &["pending-inner"], Some(30))
+        .index("inner", &[("leaf", false)])
+        .version("outer", &["v1"], Some(30))
+        .index("outer", &[("inner", false)]);
+    assert_eq!(package.go(&["leaf", "inner"]), [] as [&str; 0]);
+    // The index in between need not be a version.
+    let mut hidden = package;
+    hidden.0.versions.retain(|version| version.digest != digest("inner"));
+    assert_eq!(hidden.go(&["leaf"]), [] as [&str; 0]);
+    hidden.0.nodes.remove(&digest("inner"));
+    assert_eq!(hidden.judged(&prune()).refusal.unwrap().code, "listing");
+}
+
+#[test]
+fn what_belongs_to_something_kept_is_kept_by_each_way_to_say_so() {
+    let every = Prune { tags: regex::Regex::new("^(pending-|sha256-)").unwrap(), ..prune() };
+    let hex = digest("other").hex();
+    for (tag, stays) in [
+        (format!("sha256-{hex}"), true),
+        (format!("sha256-{hex}.sig"), true),
+        (format!("sha256-{hex}.att"), true),
+        (format!("sha256-{hex}.sbom"), true),
+        (format!("sha256-{hex}x"), false),
+        (format!("sha256-{}", digest("nobody").hex()), false),
+    ] {
+        let package = Package::new().version("note", &[&tag], Some(30));
+        let judged = package.judged(&every);
+        assert_eq!(judged.candidates.is_empty(), stays, "{tag}");
+    }
+    let mut package =
+        Package::new().version("note", &["pending-note"], Some(30)).version("more", &["pending-more"], Some(30));
+    let subject = |of| Node { children: Vec::new(), subject: Some(digest(of)) };
+    package.0.nodes.insert(digest("note"), subject("other"));
+    package.0.nodes.insert(digest("more"), subject("note"));
+    assert_eq!(package.go(&["note", "more"]), [] as [&str; 0]);
+    package.0.nodes.insert(digest("note"), subject("nobody"));
+    assert_eq!(package.go(&["note", "more"]), ["note", "more"]);
+}
+
+#[test]
+fn what_was_pinned_and_has_no_version_protects_what_it_needs() {
+    let mut package = Package::new().version("leaf", &["pending-leaf"], Some(30)).index("gone", &[("leaf", false)]);
+    assert_eq!(package.go(&["leaf"]), ["leaf"]);
+    package.1.history.insert(digest("gone"));
+    assert_eq!(package.go(&["leaf"]), [] as [&str; 0]);
+}
+
+#[test]
+fn few_dates_alike_are_no_sign() {
+    let two = Package::new().version("a", &["pending-a"], Some(99));
+    assert_eq!(two.go(&["a"]), ["a"]);
+    let three = two.version("b", &["pending-b"], Some(99));
+    assert_eq!(three.judged(&prune()).refusal.unwrap().code, "timestamps");
+    assert_eq!(three.version("c", &["pending-c"], Some(98)).go(&["a"]), ["a"]);
+}
+
+#[test]
+fn by_the_earlier_clock_nothing_is_older_than_it_is() {
+    let mut package = Package::new().version("a", &["pending-a"], Some(14));
+    package.0.clock.server = Some(now() + Duration::from_secs(200));
+    assert_eq!(package.go(&["a"]), [] as [&str; 0]);
+    package.0.clock = Clock { local: now() + Duration::from_secs(200), server: Some(now()) };
+    assert_eq!(package.go(&["a"]), [] as [&str; 0]);
+    package.0.clock.server = None;
+    assert_eq!(package.go(&["a"]), ["a"]);
+    package.0.clock.server = Some(now() + Duration::from_secs(501));
+    assert_eq!(package.judged(&prune()).refusal.unwrap().code, "clock");
+}

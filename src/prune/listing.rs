@@ -1,0 +1,121 @@
+//! What a backend found out about a package: its versions, what refers to what, how old things are.
+//!
+//! Data only. Whether it is complete is not assumed: [`super::judge()`] looks for everything that it needs and refuses
+//! where something is missing.
+
+use std::{collections::HashMap, time::SystemTime};
+
+use super::date;
+use crate::{
+    image::{Digest, Tag},
+    source::{Clock, INDEX_TYPES, Manifest},
+};
+
+/// An index within an index within an index, so deep at most.
+const DEPTH: usize = 8;
+
+/// One version: a manifest or index, and the tags that name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The number that a packages API knows it by.
+    pub id: Option<u64>,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Every tag that names it, sorted.
+    pub tags: Vec<Tag>,
+}
+
+/// What a manifest or index refers to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// The entries of an index.
+    pub children: Vec<Child>,
+    /// What it is attached to.
+    pub subject: Option<Digest>,
+}
+
+/// An entry of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Child {
+    /// Its digest.
+    pub digest: Digest,
+    /// Whether it is an index itself, so that more hangs on it.
+    pub index: bool,
+    /// Whether it is an attestation that builders put beside the platforms, and no part of what runs.
+    pub attestation: bool,
+}
+
+/// Everything about a package.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// Every version, each digest once.
+    pub versions: Vec<Version>,
+    /// What versions refer to, and indexes below them that are no versions.
+    pub nodes: HashMap<Digest, Node>,
+    /// When versions and what lies below them were made, as far as that is known.
+    pub dates: HashMap<Digest, SystemTime>,
+    /// The clocks while it was listed.
+    pub clock: Clock,
+}
+
+impl Node {
+    /// What a verified manifest refers to.
+    pub fn of(manifest: &Manifest) -> Self {
+        match manifest {
+            Manifest::Image(image) => {
+                Self { children: Vec::new(), subject: image.subject.as_ref().map(|subject| subject.digest) }
+            }
+            Manifest::Index(index) => {
+                let child = |entry: &crate::source::Descriptor| Child {
+                    digest: entry.digest,
+                    index: INDEX_TYPES.contains(&entry.media_type.as_str()),
+                    attestation: entry.is_attestation(),
+                };
+                let subject = index.subject.as_ref().map(|subject| subject.digest);
+                Self { children: index.manifests.iter().map(child).collect(), subject }
+            }
+        }
+    }
+}
+
+impl Version {
+    /// The digests that its tags refer to by the referrers' tag scheme (OCI distribution specification, "Referrers Tag
+    /// Schema", and cosign's `.sig`, `.att` and `.sbom`): `sha256-HEX`, with or without a suffix.
+    pub fn refers_by_tag(&self) -> impl Iterator<Item = Digest> {
+        self.tags.iter().filter_map(|tag| {
+            let rest = tag.as_str().strip_prefix("sha256-")?;
+            let (digits, suffix) = rest.split_at_checked(64)?;
+            if suffix.is_empty() || suffix.starts_with('.') { Digest::from_hex(digits).ok() } else { None }
+        })
+    }
+}
+
+impl Listing {
+    /// Indexes that kept indexes name and of which it is not known what they refer to.
+    pub fn unread(&self) -> Vec<Digest> {
+        let children = self.nodes.values().flat_map(|node| &node.children);
+        let unread = children.filter(|child| child.index && !self.nodes.contains_key(&child.digest));
+        let mut unread: Vec<_> = unread.map(|child| child.digest).collect();
+        unread.sort_unstable();
+        unread.dedup();
+        unread
+    }
+
+    /// When something was made; an index is as old as its youngest child, and of no age where one has none.
+    pub fn made(&self, digest: Digest) -> Option<SystemTime> {
+        self.made_within(digest, DEPTH)
+    }
+
+    fn made_within(&self, digest: Digest, depth: usize) -> Option<SystemTime> {
+        let own = self.dates.get(&digest).copied();
+        let children = self.nodes.get(&digest).map_or(&[][..], |node| &node.children);
+        let parts: Vec<&Child> = children.iter().filter(|child| !child.attestation).collect();
+        if parts.is_empty() {
+            return own;
+        }
+        let depth = depth.checked_sub(1)?;
+        let dates = parts.into_iter().map(|child| self.made_within(child.digest, depth).filter(|at| date::is_one(*at)));
+        // One without a date could be the youngest.
+        dates.collect::<Option<Vec<_>>>()?.into_iter().max().max(own)
+    }
+}

@@ -1,0 +1,26 @@
+//! Deleting pending versions of images, and never anything else.
+//!
+//! ```text
+//! backend: every version ──► Listing ─┐
+//! git, work tree: pins ────► Guards ──┼──► judge ──► Judged ──► Plan | Refusal
+//! configuration, clocks ───► Rules ───┘                          │
+//!                                            apply: read again, delete, verify
+//! ```
+//!
+//! [`judge`](judge()) is pure, and only what it approved becomes a [`Plan`]; [`apply`] deletes nothing else. Every doubt
+//! keeps a version, and every doubt about the whole refuses the run. What is printed is for `report` and `cli` to say.
+
+pub mod apply;
+pub mod backends;
+pub mod date;
+mod guards;
+mod judge;
+mod listing;
+mod plan;
+mod refusal;
+
+pub use guards::{Branches, Guards, gather, unmoved};
+pub use judge::{Judged, Kept, Protected, Rules, eligible, judge};
+pub use listing::{Child, Listing, Node, Version};
+pub use plan::{Candidate, Plan};
+pub use refusal::{Kind, Refusal};

@@ -1,0 +1,100 @@
+//! What is going to be deleted, in which order, and what is looked at afterwards.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use super::{Judged, Listing, Refusal, Version, date, refusal::Kind};
+use crate::image::Digest;
+
+/// A version that may be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The version.
+    pub version: Version,
+    /// When it was made.
+    pub created: SystemTime,
+    /// Why it may go.
+    pub reason: String,
+}
+
+/// A verdict that allows deletions; only [`Judged::approve`] makes one.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    order: Vec<Candidate>,
+    keep: Vec<Version>,
+}
+
+impl Candidate {
+    pub(super) fn new(version: &Version, created: SystemTime, age: Duration) -> Self {
+        let what = if version.tags.is_empty() { "untagged" } else { "every tag is pending" };
+        let reason = format!("{what}, and it is {} old (of {})", days(age), date::show(created));
+        Self { version: version.clone(), created, reason }
+    }
+}
+
+fn days(age: Duration) -> String {
+    match age.as_secs() / 86_400 {
+        0 => format!("{} h", age.as_secs() / 3_600),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+impl Judged {
+    /// The plan, if the verdict allows one.
+    pub fn approve(&self, listing: &Listing) -> Result<Plan, Refusal> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        let keep = self.protected.iter().map(|protected| protected.version.clone()).collect();
+        Ok(Plan { order: ordered(&self.candidates, listing)?, keep })
+    }
+}
+
+/// Indexes before what they consist of, and what is signed before its signature: a run that stops in between leaves
+/// nothing broken that could still be pulled.
+fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>, Refusal> {
+    let at: HashMap<Digest, usize> = candidates.iter().enumerate().map(|(at, c)| (c.version.digest, at)).collect();
+    let mut edges = Vec::new();
+    for (this, candidate) in candidates.iter().enumerate() {
+        let node = listing.nodes.get(&candidate.version.digest);
+        let children = node.into_iter().flat_map(|node| &node.children).filter_map(|child| at.get(&child.digest));
+        edges.extend(children.map(|child| (this, *child)));
+        let subjects = candidate.version.refers_by_tag().chain(node.and_then(|node| node.subject));
+        edges.extend(subjects.filter_map(|subject| at.get(&subject)).map(|subject| (*subject, this)));
+    }
+    let mut rank = vec![0_usize; candidates.len()];
+    let mut settled = false;
+    while !settled {
+        settled = true;
+        for (first, then) in edges.iter().copied() {
+            if rank[then] > rank[first] {
+                continue;
+            }
+            (rank[then], settled) = (rank[first] + 1, false);
+            if rank[then] > candidates.len() {
+                // Digests can't, but tags that name digests can.
+                let digest = candidates[then].version.digest;
+                let message = format!("{digest} and others refer to one another in a circle: none can go first");
+                return Err(Refusal::new(Kind::Failed, "listing", message).hint("look at their sha256-… tags"));
+            }
+        }
+    }
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by_key(|at| rank[*at]);
+    Ok(order.into_iter().map(|at| candidates[at].clone()).collect())
+}
+
+impl Plan {
+    /// What is deleted, in this order.
+    pub fn order(&self) -> &[Candidate] {
+        &self.order
+    }
+
+    /// What has to be there afterwards.
+    pub fn keep(&self) -> &[Version] {
+        &self.keep
+    }
+}

@@ -1,0 +1,97 @@
+//! Why nothing, or nothing more, is deleted.
+
+use std::fmt;
+
+use crate::{facts::git::GitError, files::ReadError, forge, source};
+
+/// A reason not to delete, for the person who has to act.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Who has to do something.
+    pub kind: Kind,
+    /// A stable word for it.
+    pub code: &'static str,
+    /// What is the matter.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// Who has to do something about a [`Refusal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It may be better later, or after a fetch.
+    Later,
+    /// A person has to look.
+    Failed,
+    /// Credentials, permissions, or a registry that does not delete.
+    Denied,
+    /// The configuration.
+    Input,
+}
+
+impl Refusal {
+    /// A refusal without a hint.
+    pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, code, message: message.into(), hint: None }
+    }
+
+    /// What may be better later.
+    pub fn later(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Later, code, message)
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl From<source::Error> for Refusal {
+    fn from(error: source::Error) -> Self {
+        let (kind, code) = match error.kind {
+            source::ErrorKind::Unavailable => (Kind::Later, "unavailable"),
+            source::ErrorKind::Denied => (Kind::Denied, "denied"),
+            source::ErrorKind::Ambiguous => (Kind::Failed, "manifest_ambiguous"),
+        };
+        Self { kind, code, message: error.to_string(), hint: error.hint }
+    }
+}
+
+impl From<forge::Error> for Refusal {
+    fn from(error: forge::Error) -> Self {
+        let (kind, code) = match error.kind {
+            forge::ErrorKind::Unavailable => (Kind::Later, "unavailable"),
+            forge::ErrorKind::Denied => (Kind::Denied, "denied"),
+            forge::ErrorKind::Conflict | forge::ErrorKind::Refused | forge::ErrorKind::Misconfigured => {
+                (Kind::Failed, "conflict")
+            }
+        };
+        Self { kind, code, message: error.to_string(), hint: error.hint }
+    }
+}
+
+impl From<GitError> for Refusal {
+    fn from(error: GitError) -> Self {
+        Self::later("unavailable", format!("git history: {error}")).hint(error.hint())
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        Self::later("io", error.to_string())
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Later => "later",
+            Self::Failed => "failed",
+            Self::Denied => "denied",
+            Self::Input => "input",
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! What a prune found and did, as a document, as text and as Markdown.
+#![expect(missing_docs, reason = "the fields of the document are described in docs/json.md")]
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::{
+    markdown,
+    table::{Align, aligned, plain},
+};
+use crate::{
+    image::Digest,
+    prune::{Candidate, Judged, Refusal, Version, apply::Applied, date},
+};
+
+/// More candidates or protected versions than this are only counted where the reader can't do without the end.
+const SHOWN: usize = 20;
+
+/// One image of a run.
+#[derive(Debug)]
+pub struct Image {
+    pub name: String,
+    pub repository: String,
+    /// Whether what was deleted can be restored by its number.
+    pub restores: bool,
+    pub judged: Option<Judged>,
+    pub applied: Option<Applied>,
+    /// Why nothing, or nothing more, is deleted.
+    pub refusal: Option<Refusal>,
+}
+
+/// `repin.prune/1`: what may be deleted, what is protected, and what was done.
+#[derive(Debug, Serialize)]
+pub struct PruneDocument {
+    pub schema: &'static str,
+    pub applied: bool,
+    pub images: Vec<PruneImage>,
+}
+
+/// One image.
+#[derive(Debug, Serialize)]
+pub struct PruneImage {
+    pub name: String,
+    pub repository: String,
+    pub listed: usize,
+    pub candidates: Vec<PruneRow>,
+    pub protected: Vec<PruneKept>,
+    pub mixed: usize,
+    pub young: usize,
+    pub deleted: Vec<PruneRow>,
+    pub refused: Option<String>,
+    pub code: Option<&'static str>,
+    pub hint: Option<String>,
+}
+
+/// A version that may be, or was, deleted.
+#[derive(Debug, Serialize)]
+pub struct PruneRow {
+    pub digest: Digest,
+    pub tags: Vec<String>,
+    pub created: String,
+    pub reason: String,
+    pub version: Option<u64>,
+}
+
+/// A version that is protected.
+#[derive(Debug, Serialize)]
+pub struct PruneKept {
+    pub digest: Digest,
+    pub tags: Vec<String>,
+    pub reason: String,
+    pub version: Option<u64>,
+}
+
+/// `repin.restore/1`: what became of a version that was asked back.
+#[derive(Debug, Serialize)]
+pub struct RestoreDocument {
+    pub schema: &'static str,
+    pub applied: bool,
+    pub image: String,
+    pub version: u64,
+    pub digest: Option<Digest>,
+    pub tags: Vec<String>,
+}
+
+impl PruneDocument {
+    /// The document of a run.
+    pub fn new(images: &[Image], applied: bool) -> Self {
+        Self { schema: "repin.prune/1", applied, images: images.iter().map(PruneImage::new).collect() }
+    }
+}
+
+impl PruneImage {
+    fn new(image: &Image) -> Self {
+        let judged = image.judged.as_ref();
+        let kept = judged.into_iter().flat_map(|judged| &judged.protected).map(|protected| PruneKept {
+            digest: protected.version.digest,
+            tags: tags(&protected.version),
+            reason: protected.why.to_string(),
+            version: protected.version.id,
+        });
+        let deleted = image.applied.as_ref().into_iter().flat_map(|applied| &applied.deleted);
+        Self {
+            name: image.name.clone(),
+            repository: image.repository.clone(),
+            listed: judged.map_or(0, |judged| judged.listed),
+            candidates: shown(image).iter().map(PruneRow::new).collect(),
+            protected: kept.collect(),
+            mixed: judged.map_or(0, |judged| judged.mixed),
+            young: judged.map_or(0, |judged| judged.young),
+            deleted: deleted.map(PruneRow::new).collect(),
+            refused: image.refusal.as_ref().map(|refusal| refusal.message.clone()),
+            code: image.refusal.as_ref().map(|refusal| refusal.code),
+            hint: image.refusal.as_ref().and_then(|refusal| refusal.hint.clone()),
+        }
+    }
+}
+
+impl PruneRow {
+    fn new(candidate: &Candidate) -> Self {
+        Self {
+            digest: candidate.version.digest,
+            tags: tags(&candidate.version),
+            created: date::show(candidate.created),
+            reason: candidate.reason.clone(),
+            version: candidate.version.id,
+        }
+    }
+}
+
+fn tags(version: &Version) -> Vec<String> {
+    version.tags.iter().map(ToString::to_string).collect()
+}
+
+/// The candidates that are listed: all of a plan, the first of a refusal.
+fn shown(image: &Image) -> &[Candidate] {
+    let all = image.judged.as_ref().map_or(&[][..], |judged| &judged.candidates);
+    let refused = image.judged.as_ref().is_some_and(|judged| judged.refusal.is_some());
+    if refused { &all[..all.len().min(SHOWN)] } else { all }
+}
+
+/// What suffices to undo a deletion, on one line.
+pub fn deletion(image: &Image, candidate: &Candidate) -> String {
+    let Image { name, repository, restores, .. } = image;
+    let version = &candidate.version;
+    let mut line = format!("{repository}@{}", version.digest);
+    let tags = if version.tags.is_empty() { "none".to_owned() } else { tags(version).join(",") };
+    let _ = write!(line, " tags={tags} created={}", date::show(candidate.created));
+    match version.id.filter(|_| *restores) {
+        Some(id) => {
+            let _ = write!(line, " version={id}; undo: repin prune restore --image {name} --version {id} --apply");
+        }
+        None => line.push_str("; undo: push it again"),
+    }
+    line
+}
+
+/// An image for people; `every`: also what would be cut.
+pub fn text(image: &Image, every: bool) -> String {
+    let mut out = format!("prune: {} ({})", plain(&image.name), plain(&image.repository));
+    if let Some(judged) = &image.judged {
+        let _ = writeln!(out, ": {}", counts(judged));
+        let rows = shown(image).iter().map(|c| row(&c.version, &c.reason));
+        table(&mut out, "CANDIDATE", (rows.collect(), judged.candidates.len()));
+        let most = if every { usize::MAX } else { SHOWN };
+        let rows = judged.protected.iter().take(most).map(|p| row(&p.version, &p.why.to_string()));
+        table(&mut out, "PROTECTED", (rows.collect(), judged.protected.len()));
+        if judged.mixed > 0 {
+            let _ = writeln!(out, "\n{}", mixed(judged.mixed));
+        }
+    } else {
+        out.push('\n');
+    }
+    out
+}
+
+fn row(version: &Version, reason: &str) -> Vec<String> {
+    let tags = if version.tags.is_empty() { "-".to_owned() } else { tags(version).join(",") };
+    vec![version.digest.short(), plain(&tags), plain(reason)]
+}
+
+fn table(out: &mut String, heading: &str, (mut rows, all): (Vec<Vec<String>>, usize)) {
+    if rows.is_empty() {
+        return;
+    }
+    let left = all - rows.len();
+    rows.insert(0, [heading, "TAGS", "REASON"].map(str::to_owned).into());
+    out.push('\n');
+    out.push_str(&aligned(&[Align::Left; 3], &rows));
+    if left > 0 {
+        let _ = writeln!(out, "… and {left} more (--verbose and --format json list what is protected)");
+    }
+}
+
+fn counts(judged: &Judged) -> String {
+    let mut text = format!(
+        "{} versions, {} candidates, {} protected",
+        judged.listed,
+        judged.candidates.len(),
+        judged.protected.len()
+    );
+    if judged.young > 0 {
+        let _ = write!(text, ", {} pending but too young", judged.young);
+    }
+    text
+}
+
+fn mixed(count: usize) -> String {
+    let versions = if count == 1 { "1 pending version is" } else { &format!("{count} pending versions are") };
+    format!(
+        "{versions} kept because of another tag on the same digest: a build that tags `pending-X` and `X` keeps both \
+         for ever; tag X only once X is promoted, and pending-X on a digest of its own"
+    )
+}
+
+/// The run as a step's summary.
+pub fn summary(images: &[Image], applied: bool) -> String {
+    let mut out = format!("### prune{}\n", if applied { "" } else { " (dry run)" });
+    for image in images {
+        let _ = write!(out, "\n**{}** ({})", markdown::inline(&image.name), markdown::code(&image.repository));
+        if let Some(judged) = &image.judged {
+            let _ = write!(out, ": {}", counts(judged));
+        }
+        let deleted = image.applied.as_ref().map_or(&[][..], |applied| &applied.deleted);
+        let _ = writeln!(out, ", {} deleted", deleted.len());
+        if let Some(refusal) = &image.refusal {
+            let hint =
+                refusal.hint.as_deref().map_or_else(String::new, |hint| format!(" ({})", markdown::inline(hint)));
+            let _ = writeln!(out, "\n> [!CAUTION]\n> {}{hint}", markdown::inline(&refusal.message));
+        }
+        let candidates = shown(image);
+        if !candidates.is_empty() {
+            let what = if applied { "candidate" } else { "would be deleted" };
+            let _ = writeln!(out, "\n| {what} | tags | created | version |\n| --- | --- | --- | --- |");
+        }
+        for candidate in candidates {
+            let (version, tags) = (&candidate.version, tags(&candidate.version).join(","));
+            let id = version.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+            let cells = [version.digest.to_string(), tags, date::show(candidate.created), id];
+            let _ = writeln!(out, "| {} |", cells.map(|cell| markdown::code(&cell)).join(" | "));
+        }
+        let protected = image.judged.as_ref().map_or(&[][..], |judged| &judged.protected);
+        if !protected.is_empty() {
+            let _ = writeln!(
+                out,
+                "\n<details><summary>{} protected</summary>\n\n| digest | tags | reason |\n| --- | --- | --- |",
+                protected.len()
+            );
+            for kept in protected {
+                let cells =
+                    [kept.version.digest.short(), tags(&kept.version).join(",")].map(|cell| markdown::code(&cell));
+                let _ = writeln!(out, "| {} | {} |", cells.join(" | "), markdown::inline(&kept.why.to_string()));
+            }
+            out.push_str("\n</details>\n");
+        }
+    }
+    out
+}
