@@ -19,10 +19,10 @@ use repin::{
     image::{Digest, Tag},
     prune::{
         Child, Guards, Listing, Node, Refusal, Rules, Version,
-        apply::{self, Now, Outcome, Package},
+        apply::{self, Now, Package},
         judge,
     },
-    source::Clock,
+    source::{Clock, Deletion},
 };
 
 const DAY: u64 = 86_400;
@@ -260,16 +260,16 @@ impl Package for Model<'_> {
         })
     }
 
-    async fn delete(&self, version: &Version) -> Result<Outcome, Refusal> {
+    async fn delete(&self, version: &Version) -> Result<Deletion, Refusal> {
         let at = Self::at(version);
         match self.case.troubles.get(&at) {
             Some(Trouble::NotDeleted) => return Err(Refusal::later("unavailable", "no answer")),
-            Some(Trouble::Refused) => return Ok(Outcome::Refused("the last one".to_owned())),
+            Some(Trouble::Refused) => return Ok(Deletion::Refused("the last one".to_owned())),
             _ => {}
         }
-        let Some(tags) = self.there.borrow_mut().remove(&at) else { return Ok(Outcome::Gone) };
+        let Some(tags) = self.there.borrow_mut().remove(&at) else { return Ok(Deletion::Gone) };
         self.deleted.borrow_mut().push((at, tags));
-        Ok(Outcome::Deleted)
+        Ok(Deletion::Deleted)
     }
 
     async fn has(&self, version: &Version) -> Result<bool, Refusal> {

@@ -34,7 +34,7 @@ pub use model::{
     Ability, Ahead, Comment, Commit, Created, Edit, Head, Issue, Labelled, Merge, Need, NewCommit, NewFile, NewPull,
     Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
 };
-pub use packages::{Package, PackageVersion, Removal, Versions};
+pub use packages::{Package, PackageVersion, Versions};
 pub use rights::{Permission, Right, Verdict, Wanted};
 pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};

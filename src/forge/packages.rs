@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     image::{Digest, Tag},
-    source::Clock,
+    source::{Clock, Deletion},
 };
 
 /// More pages than this are no listing that comes to an end.
@@ -49,17 +49,6 @@ pub struct Versions {
     pub all: Vec<PackageVersion>,
     /// The clocks as the first page came.
     pub clock: Clock,
-}
-
-/// What became of a deletion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removal {
-    /// It is gone now.
-    Deleted,
-    /// It was not there.
-    Gone,
-    /// GitHub does not delete it; what it said.
-    Refused(String),
 }
 
 #[derive(Deserialize)]
@@ -118,13 +107,13 @@ impl Package {
     }
 
     /// Deletes one version, and with it every tag that it has.
-    pub async fn delete(&self, id: u64) -> Result<Removal, Error> {
+    pub async fn delete(&self, id: u64) -> Result<Deletion, Error> {
         let what = format!("deleting version {id}");
         let reply = self.http.send(&self.at(Method::DELETE, &[&id.to_string()], &what).await?).await?;
         match reply.status.as_u16() {
-            404 => Ok(Removal::Gone),
-            400 | 405 | 409 | 422 => Ok(Removal::Refused(reply.text())),
-            _ => reply.check(&[204]).map_err(may_delete).map(|()| Removal::Deleted),
+            404 => Ok(Deletion::Gone),
+            400 | 405 | 409 | 422 => Ok(Deletion::Refused(reply.text())),
+            _ => reply.check(&[204]).map_err(may_delete).map(|()| Deletion::Deleted),
         }
     }
 

@@ -7,6 +7,7 @@
 use futures_util::{StreamExt, stream};
 
 use super::{Candidate, Plan, Refusal, Version, refusal::Kind};
+use crate::source::Deletion;
 
 /// How many are asked for at once afterwards.
 const AT_ONCE: usize = 8;
@@ -17,7 +18,7 @@ pub trait Package {
     fn look(&self, version: &Version) -> impl Future<Output = Result<Now, Refusal>>;
 
     /// Deletes a version with all of its tags.
-    fn delete(&self, version: &Version) -> impl Future<Output = Result<Outcome, Refusal>>;
+    fn delete(&self, version: &Version) -> impl Future<Output = Result<Deletion, Refusal>>;
 
     /// Whether the bytes of a version are still there.
     fn has(&self, version: &Version) -> impl Future<Output = Result<bool, Refusal>>;
@@ -32,17 +33,6 @@ pub enum Now {
     Gone,
     /// Something else about it.
     Changed(String),
-}
-
-/// What became of a deletion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is gone now.
-    Deleted,
-    /// It was gone.
-    Gone,
-    /// It is not deleted; what was said.
-    Refused(String),
 }
 
 /// What happens, as it happens.
@@ -74,15 +64,15 @@ pub async fn run(plan: &Plan, package: &impl Package, tell: &mut dyn FnMut(Step<
     for candidate in plan.order() {
         tell(Step::Next(candidate));
         match one(candidate, package).await {
-            Ok(Outcome::Deleted) => {
+            Ok(Deletion::Deleted) => {
                 tell(Step::Deleted(candidate));
                 applied.deleted.push(candidate.clone());
             }
-            Ok(Outcome::Gone) => {
+            Ok(Deletion::Gone) => {
                 tell(Step::Skipped(candidate));
                 applied.gone.push(candidate.clone());
             }
-            Ok(Outcome::Refused(said)) => {
+            Ok(Deletion::Refused(said)) => {
                 let message = format!("{} is not deleted: {said}", candidate.version.digest);
                 let hint =
                     "a registry that refuses one is asked for no other; what may stay can be named in prune.protect";
@@ -99,11 +89,11 @@ pub async fn run(plan: &Plan, package: &impl Package, tell: &mut dyn FnMut(Step<
     applied
 }
 
-async fn one(candidate: &Candidate, package: &impl Package) -> Result<Outcome, Refusal> {
+async fn one(candidate: &Candidate, package: &impl Package) -> Result<Deletion, Refusal> {
     let version = &candidate.version;
     match package.look(version).await? {
         Now::Same => package.delete(version).await,
-        Now::Gone => Ok(Outcome::Gone),
+        Now::Gone => Ok(Deletion::Gone),
         Now::Changed(how) => {
             let message = format!("{} changed since it was listed: {how}", version.digest);
             Err(Refusal::later("changed", message).hint("somebody pushes or tags right now; run it again"))

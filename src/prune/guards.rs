@@ -49,7 +49,9 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 pub fn gather(config: &Config, chosen: &[usize]) -> Result<(Vec<Guards>, Branches), Refusal> {
     let git = Git::open(&config.root)?;
     if git.is_shallow() {
-        return Err(shallow());
+        let message = "this clone is shallow, so what was ever promoted can't be told";
+        let hint = "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
+        return Err(Refusal::later("shallow", message).hint(hint));
     }
     let branches = Branches::read(git, config)?;
     let mut gathering = Gathering { config, chosen, guards: vec![Guards::default(); config.images.len()] };
@@ -76,12 +78,6 @@ pub fn unmoved(branches: &Branches) -> Result<(), Refusal> {
             Err(Refusal::later("base_moved", message).hint("run it again"))
         }
     }
-}
-
-fn shallow() -> Refusal {
-    let message = "this clone is shallow, so what was ever promoted can't be told";
-    Refusal::later("shallow", message)
-        .hint("fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)")
 }
 
 impl Branches {
@@ -234,9 +230,6 @@ impl Gathering<'_> {
         let mut config = self.config.clone();
         config.provenance.branch = Some(branch.to_owned());
         let history = History::read(git, &config)?;
-        if history.shallow {
-            return Err(shallow());
-        }
         let tags = history.claimed_tags();
         for (image, guards) in config.images.iter().zip(&mut self.guards) {
             guards.history.extend(history.ever_pinned(&image.name).into_iter().flatten());

@@ -1,7 +1,5 @@
 //! Why nothing, or nothing more, is deleted.
 
-use std::fmt;
-
 use crate::{facts::git::GitError, files::ReadError, forge, source};
 
 /// A reason not to delete, for the person who has to act.
@@ -27,8 +25,6 @@ pub enum Kind {
     Failed,
     /// Credentials, permissions, or a registry that does not delete.
     Denied,
-    /// The configuration.
-    Input,
 }
 
 impl Refusal {
@@ -82,16 +78,5 @@ impl From<GitError> for Refusal {
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         Self::later("io", error.to_string())
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Later => "later",
-            Self::Failed => "failed",
-            Self::Denied => "denied",
-            Self::Input => "input",
-        })
     }
 }

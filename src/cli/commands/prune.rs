@@ -230,7 +230,6 @@ fn exit(refusal: &Refusal) -> Exit {
         Kind::Later => Exit::Unavailable,
         Kind::Failed => Exit::Failed,
         Kind::Denied => Exit::Denied,
-        Kind::Input => Exit::Input,
     }
 }
 

@@ -8,13 +8,9 @@ use std::collections::HashMap;
 
 use super::{Progress, manifests};
 use crate::{
-    forge::{Package, PackageVersion, Removal},
-    prune::{
-        Guards, Listing, Node, Refusal, Rules, Version,
-        apply::{Now, Outcome},
-        date, eligible,
-    },
-    source::{Source, Want},
+    forge::{Package, PackageVersion},
+    prune::{Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible},
+    source::{Deletion, Source, Want},
 };
 
 /// A package of GitHub's container registry.
@@ -97,13 +93,9 @@ impl Ghcr {
         })
     }
 
-    pub(super) async fn delete(&self, version: &Version) -> Result<Outcome, Refusal> {
-        let Some(id) = version.id else { return Ok(Outcome::Refused("it has no number".to_owned())) };
-        Ok(match self.package.delete(id).await? {
-            Removal::Deleted => Outcome::Deleted,
-            Removal::Gone => Outcome::Gone,
-            Removal::Refused(said) => Outcome::Refused(said),
-        })
+    pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Refusal> {
+        let Some(id) = version.id else { return Ok(Deletion::Refused("it has no number".to_owned())) };
+        Ok(self.package.delete(id).await?)
     }
 
     pub(super) async fn has(&self, version: &Version) -> Result<bool, Refusal> {

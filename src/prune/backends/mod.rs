@@ -13,8 +13,9 @@ pub use registry::Registry;
 
 use super::{
     Guards, Listing, Refusal, Rules, Version,
-    apply::{Now, Outcome, Package},
+    apply::{Now, Package},
 };
+use crate::source::Deletion;
 
 /// A package, by whichever way it is reached.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl Package for Backend {
         }
     }
 
-    async fn delete(&self, version: &Version) -> Result<Outcome, Refusal> {
+    async fn delete(&self, version: &Version) -> Result<Deletion, Refusal> {
         match self {
             Self::Registry(registry) => registry.delete(version).await,
             Self::Ghcr(ghcr) => ghcr.delete(version).await,

@@ -15,12 +15,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{Progress, manifests};
 use crate::{
     image::{Digest, Tag},
-    prune::{
-        Guards, Listing, Node, Refusal, Rules, Version,
-        apply::{Now, Outcome},
-        date, eligible,
-        refusal::Kind,
-    },
+    prune::{Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible, refusal::Kind},
     source::{Deletion, Descriptor, Manifest, Remote, Source, Want},
 };
 
@@ -29,6 +24,9 @@ const CREATED: &str = "org.opencontainers.image.created";
 /// Configs that say when an image was made.
 const CONFIGS: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// So many dates are read at once where those that are known are all the same.
+const SOME: usize = 16;
 
 /// A repository of a plain registry.
 #[derive(Debug)]
@@ -175,14 +173,14 @@ impl Registry {
     /// of wrong dates, but a package in which all is of one time is.
     async fn doubtful_dates(&self, reading: &mut Reading, progress: &Progress) -> Result<(), Refusal> {
         let rest: Vec<Digest> = reading.listing.versions.iter().map(|version| version.digest).collect();
-        for digest in rest {
+        for some in rest.chunks(SOME) {
             let dates = reading.listing.versions.iter().filter_map(|version| reading.listing.made(version.digest));
             if dates.collect::<BTreeSet<_>>().len() != 1 {
                 return Ok(());
             }
-            if reading.listing.made(digest).is_none() {
-                self.dates(vec![digest], reading, progress).await?;
-            }
+            let unknown = some.iter().copied().filter(|digest| reading.listing.made(*digest).is_none());
+            let unknown: Vec<_> = unknown.collect();
+            self.dates(unknown, reading, progress).await?;
         }
         Ok(())
     }
@@ -231,12 +229,8 @@ impl Registry {
         Ok(self.source.manifest(&Want::Tag(tag.clone()), None).await?.map(|found| found.digest))
     }
 
-    pub(super) async fn delete(&self, version: &Version) -> Result<Outcome, Refusal> {
-        Ok(match self.remote.delete(version.digest).await? {
-            Deletion::Deleted => Outcome::Deleted,
-            Deletion::Gone => Outcome::Gone,
-            Deletion::Refused(said) => Outcome::Refused(said),
-        })
+    pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Refusal> {
+        Ok(self.remote.delete(version.digest).await?)
     }
 
     pub(super) async fn has(&self, version: &Version) -> Result<bool, Refusal> {
