@@ -214,6 +214,24 @@ fn options_overrule_the_configuration() {
 }
 
 #[test]
+fn what_cant_be_done_is_said_before_anything_is_asked() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    let ran = real.scene.run(&["prune", "restore", "--image", "app", "--version", "1", "--apply"]).exits(2);
+    assert!(ran.stderr.contains("can't restore"), "{}", ran.stderr);
+    real.scene.run(&["prune", "--image", "app", "restore", "--image", "app", "--version", "1"]).exits(2);
+    real.scene.run(&["prune", "restore", "--image", "app"]).exits(2);
+    let host = &real.registry.host;
+    let ran = real.scene.run(&["prune", "--source", &format!("{host}=oci:images")]).exits(2);
+    assert!(ran.stderr.contains("there is nothing to prune"), "{}", ran.stderr);
+    // The registry of GitHub's packages goes by its name; a mirror in its place is a registry like any other.
+    real.scene.write("repin.yaml", config("ghcr.io", ""));
+    assert!(real.scene.run(&["prune"]).exits(2).stderr.contains("forge.kind"));
+    real.scene.pin("ghcr.io/acme/app", pinned().digest());
+    let there = format!("ghcr.io=http://{host}");
+    assert!(real.scene.run(&["prune", "--source", &there]).exits(0).stdout.contains("pending-stale"));
+}
+
+#[test]
 fn more_candidates_than_the_limit_refuse_the_whole_run() {
     let all: Vec<_> = (0..22).map(|n| (format!("pending-{n:02}"), old(&n.to_string()))).collect();
     let (pinned, mut tagged) = (pinned(), Vec::new());

@@ -373,7 +373,14 @@ fn a_token_is_needed_and_may_be_missing() {
     let absent = Hosted::new("nobody", "", two);
     let told = absent.refused(4, "denied");
     assert!(told["hint"].as_str().unwrap().contains("packages: read"), "{told}");
-    // Nobody but GitHub has this API.
+    // Nobody but GitHub has this API, so an address alone is enough; but not another forge's.
+    let named = Hosted::new("orgs", "", two);
+    let path = named.scene.path().join("repin.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    named.scene.write("repin.yaml", text.replace("kind: github, ", ""));
+    named.scene.run(&["prune"]).exits(0);
+    named.scene.write("repin.yaml", text.replace("kind: github, ", "").replace("' }\nprune", "/api/v1' }\nprune"));
+    named.scene.run(&["prune"]).exits(2);
     absent.scene.write(
         "repin.yaml",
         std::fs::read_to_string(absent.scene.path().join("repin.yaml")).unwrap().replace("kind: github", "kind: gitea"),

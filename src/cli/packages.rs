@@ -8,7 +8,7 @@ use super::{
     forge::{TOKENS, token},
 };
 use crate::{
-    config::{Config, Image, Problem, PruneBackend, Where},
+    config::{Config, Forge, ForgeKind, Image, Problem, PruneBackend, Where},
     facts::git::Git,
     forge::{Kind, Package, Settings, Target},
     prune::backends::{Backend, Ghcr, Registry},
@@ -46,6 +46,11 @@ fn github(config: &Config, (image, source): (&Image, Source), cx: &Context) -> R
     let origin = Git::open(&config.root).ok().and_then(|git| git.origin().ok().flatten());
     let hint = "packages are GitHub's: set forge.kind to github, and forge.url to its API";
     let (kind, api) = match &config.forge {
+        // An address that does not tell: only one kind has this API.
+        Some(forge) if forge.kind == ForgeKind::Auto && forge.url.is_some() => {
+            let github = Forge { kind: ForgeKind::Github, ..forge.clone() };
+            Target::api(forge, None).or_else(|_| Target::api(&github, None))
+        }
         Some(forge) => Target::api(forge, origin.as_deref()),
         None => Target::public_api(origin.as_deref()),
     }
