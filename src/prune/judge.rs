@@ -287,7 +287,8 @@ fn twice(listing: &Listing) -> Option<Refusal> {
 fn over_limit(judged: &Judged, limit: usize) -> Option<Refusal> {
     let count = judged.candidates.len();
     (count > limit).then(|| {
-        let message = format!("{count} candidates, and the limit is {limit}: nothing is deleted");
+        let candidates = if count == 1 { "candidate" } else { "candidates" };
+        let message = format!("{count} {candidates}, and the limit is {limit}: nothing is deleted");
         let hint = "look at them; if all of them may go, raise --limit or prune.limit for one run";
         Refusal::new(Failed, "limit", message).hint(hint)
     })

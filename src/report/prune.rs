@@ -30,6 +30,13 @@ pub struct Image {
     pub refusal: Option<Refusal>,
 }
 
+impl Image {
+    /// An image that nothing is known about yet.
+    pub fn new(name: &str, repository: String) -> Self {
+        Self { name: name.to_owned(), repository, restores: false, judged: None, applied: None, refusal: None }
+    }
+}
+
 /// `repin.prune/1`: what may be deleted, what is protected, and what was done.
 #[derive(Debug, Serialize)]
 pub struct PruneDocument {
@@ -193,13 +200,14 @@ fn table(out: &mut String, heading: &str, (mut rows, all): (Vec<Vec<String>>, us
     }
 }
 
+/// So many of something.
+pub fn number(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 fn counts(judged: &Judged) -> String {
-    let mut text = format!(
-        "{} versions, {} candidates, {} protected",
-        judged.listed,
-        judged.candidates.len(),
-        judged.protected.len()
-    );
+    let (listed, candidates) = (number(judged.listed, "version"), number(judged.candidates.len(), "candidate"));
+    let mut text = format!("{listed}, {candidates}, {} protected", judged.protected.len());
     if judged.young > 0 {
         let _ = write!(text, ", {} pending but too young", judged.young);
     }

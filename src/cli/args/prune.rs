@@ -5,9 +5,10 @@ use clap::{Args, Subcommand};
 use super::{IfUnconfigured, strict_bool};
 
 pub(super) const EXAMPLES: &str = "\
-Without --apply it is a dry run, whatever started it. Candidates are versions whose every tag matches prune.tags and that are
-older than prune.older_than; what is pinned here, on the remote's base branch or on an open promote or rollback branch,
-what promote history ever pinned, and what any of it needs is kept. Any doubt about the whole: nothing is deleted.
+Without --apply it is a dry run, whatever started it. Candidates are versions whose every tag matches
+prune.tags and that are older than prune.older_than. What is pinned here, on the remote's base branch or
+on an open promote or rollback branch, what promote history ever pinned, and what any of it needs is
+kept. Any doubt about the whole: nothing is deleted.
 
 Examples:
   repin prune                                  # what would be deleted, and what is protected why
@@ -17,7 +18,7 @@ Examples:
 
 const RESTORE: &str = "\
 Example:
-  repin prune restore --image review --version 123456 --apply    # the log of each deletion has the number";
+  repin prune restore --image review --version 123456 --apply    # the log has the number";
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]

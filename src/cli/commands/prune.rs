@@ -17,7 +17,7 @@ use crate::{
         output::{Format, Output},
         packages, progress,
     },
-    config::{Config, Problem, Prune, duration},
+    config::{self, Config, Problem, Prune, duration},
     prune::{
         self, Guards, Kind, Plan, Refusal, Rules,
         apply::{self, Step},
@@ -25,7 +25,7 @@ use crate::{
     },
     report::{
         annotations,
-        prune::{Image, PruneDocument, deletion, summary, text},
+        prune::{Image, PruneDocument, deletion, number, summary, text},
         table::plain,
     },
 };
@@ -51,7 +51,8 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
         Ok(jobs) => jobs,
         Err(why) if args.if_unconfigured == Some(IfUnconfigured::Skip) => {
             let skipped = Refusal::new(Kind::Denied, "skip", format!("skipped: {why}"));
-            let images: Vec<_> = chosen.iter().map(|at| refused(&config, *at, skipped.clone())).collect();
+            let skip = |at: &usize| Image { refusal: Some(skipped.clone()), ..blank(&config.images[*at]) };
+            let images: Vec<_> = chosen.iter().map(skip).collect();
             report(&images, false, (&mut step, cx))?;
             return Ok(Exit::Done);
         }
@@ -107,17 +108,14 @@ fn jobs(config: &Config, chosen: &[usize], cx: &Context) -> Result<Result<Vec<Jo
             Ok(backend) => backend,
             Err(why) => return Ok(Err(why)),
         };
-        let (name, repository) = (image.name.clone(), image.repository.to_string());
-        let restores = backend.restores();
-        let image = Image { name, repository, restores, judged: None, applied: None, refusal: None };
+        let image = Image { restores: backend.restores(), ..blank(image) };
         jobs.push(Job { backend, guards: Guards::default(), plan: None, image });
     }
     Ok(Ok(jobs))
 }
 
-fn refused(config: &Config, at: usize, refusal: Refusal) -> Image {
-    let (name, repository) = (config.images[at].name.clone(), config.images[at].repository.to_string());
-    Image { name, repository, restores: false, judged: None, applied: None, refusal: Some(refusal) }
+fn blank(image: &config::Image) -> Image {
+    Image::new(&image.name, image.repository.to_string())
 }
 
 /// Judges every image, and deletes if that was asked for and none was refused; whether it came to that.
@@ -264,10 +262,13 @@ fn told(images: &[Image], (applied, deleted): (bool, usize)) -> String {
     let refused = images.iter().any(|image| image.refusal.is_some());
     let takes = "a deletion takes every tag of its digest with it";
     match (applied, refused) {
-        (true, false) => format!("deleted: {deleted} versions"),
+        (true, false) => format!("deleted: {}", number(deleted, "version")),
         (true, true) => format!("stopped after {deleted} of {candidates} deletions; run it again once that is mended"),
         (false, true) => "nothing was deleted".to_owned(),
         (false, false) if candidates == 0 => "nothing to delete".to_owned(),
-        (false, false) => format!("dry run: nothing was deleted; --apply would delete {candidates} versions ({takes})"),
+        (false, false) => {
+            let candidates = number(candidates, "version");
+            format!("dry run: nothing was deleted; --apply would delete {candidates} ({takes})")
+        }
     }
 }
