@@ -145,8 +145,8 @@ fn the_workflows_call_the_program_as_it_is() {
             let line = line.replace("\"$STATE\"", state).replace("\"$DRY_RUN\"", "true");
             let args: Vec<_> = line.split(' ').collect();
             let (printed, success) = repin(&folder, &args);
-            // There is no forge in the quick start: beyond that there is nothing wrong with the call.
-            assert!(success || printed.contains("there is no `forge`"), "{line}: {printed}");
+            // Not every block is in the quick start's configuration: beyond that there is nothing wrong with the call.
+            assert!(success || printed.contains("there is no `"), "{line}: {printed}");
         }
     }
 }

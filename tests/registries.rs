@@ -4,6 +4,9 @@
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/fake.rs"]
 mod fake;
+#[allow(dead_code, missing_docs, unreachable_pub, reason = "shared with other tests")]
+#[path = "support/forge/mod.rs"]
+mod forge;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/images.rs"]
 mod images;
@@ -105,6 +108,30 @@ fn a_set_is_promoted_from_a_registry_with_as_few_requests_as_can_be() {
     assert_eq!(requests.len(), 5 + 2 * 3 + 3, "{requests:#?}");
     for image in IMAGES {
         let tag = format!("/acme/{image}/manifests/{REV_B} ");
+        assert_eq!(requests.iter().filter(|line| line.contains(&tag)).count(), 1, "{requests:#?}");
+    }
+}
+
+#[test]
+fn a_tag_is_asked_for_once_however_often_the_base_branch_moves() {
+    let world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::None);
+    let fake = forge::Fake::start(forge::Kind::Github);
+    let block = format!("forge: {{ kind: github, url: '{}', repository: acme/flows }}\n", fake.api());
+    let config = world.read("repin.yaml").replace("oci:images", &format!("'http://{}/acme'", registry.host));
+    world.write("repin.yaml", config + &block);
+    let files = ["repin.yaml", ".github/workflows/a.yml", ".github/workflows/b.yml", ".github/workflows/c.yml"];
+    let files = files.map(|path| (path, world.read(path)));
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    fake.store().push("main", "as it is", &files);
+    fake.store().intruder = Some(("README.md".to_owned(), "other".to_owned()));
+    let args = ["promote", "--revision", REV_B, "--pr", "ready", "--format", "json"];
+    let ran = world.run_with(&args, &[("REPIN_FORGE_TOKEN", forge::TOKEN)]).exits(0);
+    assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
+    let requests = registry.requests();
+    for image in IMAGES {
+        let tag = format!("GET /v2/acme/{image}/manifests/{REV_B} ");
         assert_eq!(requests.iter().filter(|line| line.contains(&tag)).count(), 1, "{requests:#?}");
     }
 }

@@ -1,7 +1,8 @@
 //! What a command needs: arguments, environment and configuration file, turned into values once.
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,8 +18,10 @@ use super::{
 };
 use crate::{
     config::{self, Config, FILE_NAME, Mapping, Problem},
+    facts::resolve::ImageFacts,
     forge::State,
-    source::{Heard, Registries, Settings, Sources},
+    image::Tag,
+    source::{Heard, Registries, Settings, Source, Sources},
 };
 
 /// Everything around a command.
@@ -32,6 +35,8 @@ pub(super) struct Context {
     env_sources: Vec<Mapping>,
     settings: Settings,
     registries: OnceCell<Registries>,
+    /// What tags were seen to name, by source and tag: a run asks for each once, however often it plans.
+    tags: RefCell<HashMap<(String, Tag), ImageFacts>>,
     runtime: OnceCell<Runtime>,
 }
 
@@ -66,8 +71,9 @@ impl Context {
         let env_sources = mappings(lines, environment.folder(), "REPIN_SOURCES")?;
         let settings = settings(&environment)?;
         let output = Output::new(*format, *color, volume, &environment);
-        let (config, registries, runtime) = (config.clone(), OnceCell::new(), OnceCell::new());
-        Ok(Self { output, environment, config, flag_sources, env_sources, settings, registries, runtime })
+        let (config, registries, runtime, tags) =
+            (config.clone(), OnceCell::new(), OnceCell::new(), RefCell::default());
+        Ok(Self { output, environment, config, flag_sources, env_sources, settings, registries, tags, runtime })
     }
 
     /// Reads the configuration that was named, or the nearest one.
@@ -102,6 +108,16 @@ impl Context {
         let settings = Settings { realms: config.realms.clone(), ..self.settings.clone() };
         let registries = Registries::new(settings).map_err(|error| usage(error.to_string()))?;
         Ok(Sources::new(layers, self.registries.get_or_init(|| registries).clone()))
+    }
+
+    /// What a tag was seen to name in this run.
+    pub(super) fn named(&self, source: &Source, tag: &Tag) -> Option<ImageFacts> {
+        self.tags.borrow().get(&(source.to_string(), tag.clone())).cloned()
+    }
+
+    /// Keeps in mind what a tag names.
+    pub(super) fn keep(&self, source: &Source, tag: &Tag, facts: &ImageFacts) {
+        self.tags.borrow_mut().insert((source.to_string(), tag.clone()), facts.clone());
     }
 
     /// Where all requests of the run are made: connections that are kept belong to it.

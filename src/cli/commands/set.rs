@@ -130,8 +130,17 @@ pub(super) fn begin(config: &Config, intent: Intent, output: &Output) -> Result<
 /// Asks for every image's tag, concurrently; the answers are in the order of the configuration.
 pub(super) fn resolve(config: &Config, targets: Vec<Target>, cx: &Context) -> Result<Vec<Resolution>, Fault> {
     let sources = sources_of(config, cx)?;
-    let work = future::join_all(sources.iter().zip(targets).map(|(source, target)| resolution(source, target)));
-    wait(work, &format!("resolving {} images", config.images.len()), cx)
+    let work = sources.iter().zip(targets).map(|(source, target)| {
+        let known = cx.named(source, &target.tag);
+        resolution(source, target, known)
+    });
+    let resolutions = wait(future::join_all(work), &format!("resolving {} images", config.images.len()), cx)?;
+    for (source, resolution) in sources.iter().zip(&resolutions) {
+        if let Ok(Some(facts)) = &resolution.found {
+            cx.keep(source, &resolution.target.tag, facts);
+        }
+    }
+    Ok(resolutions)
 }
 
 /// Where each image is read from, in the order of the configuration.
@@ -162,8 +171,11 @@ pub(super) fn labels_now(config: &Config, found: &Found, cx: &Context) -> Result
     Ok(labels.into_iter().flatten().collect())
 }
 
-async fn resolution(source: &Source, target: Target) -> Resolution {
-    let found = resolve::resolve(source, &crate::source::Want::Tag(target.tag.clone())).await;
+async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) -> Resolution {
+    let found = match known {
+        Some(facts) => Ok(Some(facts)),
+        None => resolve::resolve(source, &crate::source::Want::Tag(target.tag.clone())).await,
+    };
     let mut old_platforms = Vec::new();
     if let Ok(Some(facts)) = &found {
         let going: Vec<_> = target.pinned.iter().copied().filter(|digest| *digest != facts.digest).collect();
