@@ -635,6 +635,20 @@ fn what_is_missing_afterwards_is_cried_out() {
 }
 
 #[test]
+fn a_tag_that_was_moved_in_the_last_moment_is_missed() {
+    let scripted = three();
+    scripted.store().put("edge", &young("edge"));
+    let first = Image::created("amd64", "b", Some(&days_ago(45))).digest();
+    scripted.store().hook(&format!("DELETE /v2/acme/app/manifests/{first}"), move |store| {
+        store.tags.insert("edge".to_owned(), first);
+        None
+    });
+    let document = scripted.prune(1);
+    let told = document["images"][0]["refused"].as_str().unwrap();
+    assert!(told.contains("ARE MISSING NOW: the tag edge"), "{told}");
+}
+
+#[test]
 fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
     let scripted = three();
     let origin = scripted.scene.path().join("origin.git");

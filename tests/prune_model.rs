@@ -272,6 +272,10 @@ impl Package for Model<'_> {
         Ok(Deletion::Deleted)
     }
 
+    async fn lost_tags(&self, _: &[&Version]) -> Result<Vec<Tag>, Refusal> {
+        Ok(Vec::new())
+    }
+
     async fn has(&self, version: &Version) -> Result<bool, Refusal> {
         Ok(self.there.borrow().contains_key(&Self::at(version)))
     }

@@ -7,7 +7,7 @@
 use futures_util::{StreamExt, stream};
 
 use super::{Candidate, Plan, Refusal, Version, refusal::Kind};
-use crate::source::Deletion;
+use crate::{image::Tag, source::Deletion};
 
 /// How many are asked for at once afterwards.
 const AT_ONCE: usize = 8;
@@ -22,6 +22,9 @@ pub trait Package {
 
     /// Whether the bytes of a version are still there.
     fn has(&self, version: &Version) -> impl Future<Output = Result<bool, Refusal>>;
+
+    /// Tags that are gone although they were of none of these versions.
+    fn lost_tags(&self, gone: &[&Version]) -> impl Future<Output = Result<Vec<Tag>, Refusal>>;
 }
 
 /// What became of a version since it was listed.
@@ -56,6 +59,8 @@ pub struct Applied {
     pub stopped: Option<Refusal>,
     /// What was to be kept and is missing.
     pub missing: Vec<Version>,
+    /// Tags that are missing although nothing was deleted that had them.
+    pub lost_tags: Vec<Tag>,
 }
 
 /// Deletes what `plan` says; `tell` hears of each step when it happens.
@@ -107,30 +112,37 @@ async fn verify(plan: &Plan, package: &impl Package, applied: &mut Applied) {
     if applied.deleted.is_empty() && applied.stopped.is_none() {
         return;
     }
+    let gone: Vec<_> = applied.deleted.iter().chain(&applied.gone).map(|candidate| &candidate.version).collect();
+    match package.lost_tags(&gone).await {
+        Ok(tags) => applied.lost_tags = tags,
+        Err(refusal) => applied.unverified(refusal),
+    }
     let asked = stream::iter(plan.keep()).map(|version| async move { (version, package.has(version).await) });
     let found: Vec<_> = asked.buffered(AT_ONCE).collect().await;
     for (version, there) in found {
         match there {
             Ok(true) => {}
             Ok(false) => applied.missing.push(version.clone()),
-            Err(refusal) => {
-                let message = format!("whether what was kept is still there can't be told: {}", refusal.message);
-                let refusal = Refusal { message, ..refusal };
-                applied.stopped = applied.stopped.take().or(Some(refusal));
-            }
+            Err(refusal) => applied.unverified(refusal),
         }
     }
 }
 
 impl Applied {
+    fn unverified(&mut self, refusal: Refusal) {
+        let message = format!("whether what was kept is still there can't be told: {}", refusal.message);
+        self.stopped = self.stopped.take().or(Some(Refusal { message, ..refusal }));
+    }
+
     /// The cry for help where something is missing that was to be kept; `image`: its name, `restores`: whether the registry
     /// can put it back.
     pub fn lost(&self, image: &str, restores: bool) -> Option<Refusal> {
-        if self.missing.is_empty() {
+        if self.missing.is_empty() && self.lost_tags.is_empty() {
             return None;
         }
-        let digests: Vec<_> = self.missing.iter().map(|version| version.digest.to_string()).collect();
-        let message = format!("PROTECTED VERSIONS OF {image} ARE MISSING NOW: {}", digests.join(", "));
+        let digests = self.missing.iter().map(|version| version.digest.to_string());
+        let lost: Vec<_> = digests.chain(self.lost_tags.iter().map(|tag| format!("the tag {tag}"))).collect();
+        let message = format!("PROTECTED VERSIONS OF {image} ARE MISSING NOW: {}", lost.join(", "));
         let numbers = self.missing.iter().filter_map(|version| version.id).filter(|_| restores);
         let commands: Vec<_> =
             numbers.map(|id| format!("repin prune restore --image {image} --version {id} --apply")).collect();

@@ -15,7 +15,7 @@ use super::{
     Guards, Listing, Refusal, Rules, Version,
     apply::{Now, Package},
 };
-use crate::source::Deletion;
+use crate::{image::Tag, source::Deletion};
 
 /// A package, by whichever way it is reached.
 #[derive(Debug)]
@@ -105,6 +105,14 @@ impl Package for Backend {
         match self {
             Self::Registry(registry) => registry.has(version).await,
             Self::Ghcr(ghcr) => ghcr.has(version).await,
+        }
+    }
+
+    async fn lost_tags(&self, gone: &[&Version]) -> Result<Vec<Tag>, Refusal> {
+        match self {
+            Self::Registry(registry) => registry.lost_tags(gone).await,
+            // There a version is deleted by its number, and only as it was when it was read again.
+            Self::Ghcr(_) => Ok(Vec::new()),
         }
     }
 }

@@ -233,6 +233,14 @@ impl Registry {
         Ok(self.remote.delete(version.digest).await?)
     }
 
+    /// A tag that was moved to a version just before its deletion went with it: that can't be prevented, but it shows.
+    pub(super) async fn lost_tags(&self, gone: &[&Version]) -> Result<Vec<Tag>, Refusal> {
+        let now: BTreeSet<Tag> = self.remote.tags_at().await?.tags.unwrap_or_default().into_iter().collect();
+        let known = self.known.borrow();
+        let lost = known.difference(&now).filter(|tag| !gone.iter().any(|version| version.tags.contains(tag)));
+        Ok(lost.cloned().collect())
+    }
+
     pub(super) async fn has(&self, version: &Version) -> Result<bool, Refusal> {
         Ok(self.source.manifest(&Want::Digest(version.digest), None).await?.is_some())
     }
