@@ -189,7 +189,7 @@ impl Case {
                 .map(|at| (digest(at), node(&self.objects[at])))
                 .collect(),
             dates: all.filter_map(|at| Some((digest(at), self.made(at)?))).collect::<HashMap<_, _>>(),
-            clock: Clock { local: now(), server },
+            clock: Clock { here: now(), server },
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn backend(config: &Config, image: &Image, cx: &Context) -> Result<Re
     match (chosen, source) {
         (PruneBackend::Ghcr, source) => github(config, (image, source), cx),
         (PruneBackend::Auto, source) if is_github => github(config, (image, source), cx),
-        (_, Source::Remote(remote)) => Ok(Ok(Backend::Registry(Registry::new(remote)))),
+        (_, Source::Remote(remote)) => Ok(Ok(Backend::Registry(Box::new(Registry::new(remote))))),
         (_, Source::Layout(layout)) => {
             Err(wrong(format!("{} is read from the image layout {layout}: there is nothing to prune", image.name)))
         }
@@ -63,5 +63,5 @@ fn github(config: &Config, (image, source): (&Image, Source), cx: &Context) -> R
     };
     let settings = Settings::new(cx.client(&api)?, SystemTime::now);
     let package = Package::new(api, (owner, name), held.token, settings)?;
-    Ok(Ok(Backend::Ghcr(Ghcr::new(package, source))))
+    Ok(Ok(Backend::Ghcr(Box::new(Ghcr::new(package, source)))))
 }

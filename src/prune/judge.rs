@@ -263,7 +263,7 @@ fn clocks(listing: &Listing) -> Option<Refusal> {
 fn dates(listing: &Listing) -> Option<Refusal> {
     let made = listing.versions.iter().filter_map(|version| Some((version, listing.made(version.digest)?)));
     let dated: Vec<_> = made.collect();
-    let latest = listing.clock.server.map_or(listing.clock.local, |server| server.max(listing.clock.local)) + CLOCK;
+    let latest = listing.clock.later() + CLOCK;
     if let Some((version, at)) = dated.iter().find(|(_, at)| *at > latest) {
         let message = format!("{} is of {}, which is in the future", version.digest, date::show(*at));
         return Some(

@@ -25,6 +25,8 @@ pub enum Kind {
     Failed,
     /// Credentials, permissions, or a registry that does not delete.
     Denied,
+    /// What the configuration names is not there.
+    Input,
 }
 
 impl Refusal {
@@ -61,9 +63,8 @@ impl From<forge::Error> for Refusal {
         let (kind, code) = match error.kind {
             forge::ErrorKind::Unavailable => (Kind::Later, "unavailable"),
             forge::ErrorKind::Denied => (Kind::Denied, "denied"),
-            forge::ErrorKind::Conflict | forge::ErrorKind::Refused | forge::ErrorKind::Misconfigured => {
-                (Kind::Failed, "conflict")
-            }
+            forge::ErrorKind::Misconfigured => (Kind::Input, "config"),
+            forge::ErrorKind::Conflict | forge::ErrorKind::Refused => (Kind::Failed, "conflict"),
         };
         Self { kind, code, message: error.to_string(), hint: error.hint }
     }

@@ -36,6 +36,38 @@ impl Heard {
     }
 }
 
+/// This machine's clock, and a server's where it was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock {
+    /// This machine's.
+    pub here: SystemTime,
+    /// The server's at that moment.
+    pub server: Option<SystemTime>,
+}
+
+impl Clock {
+    /// The clocks as an answer with these headers came.
+    pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Self {
+        let heard = Heard::of(headers, now);
+        Self { here: heard.map_or_else(now, |heard| heard.here), server: heard.map(|heard| heard.server) }
+    }
+
+    /// How far they are apart; nothing if the server did not tell.
+    pub fn apart(&self) -> Option<Duration> {
+        self.server.map(|server| Heard { server, here: self.here }.apart())
+    }
+
+    /// The earlier of the two: by it nothing looks older than it is.
+    pub fn earlier(&self) -> SystemTime {
+        self.server.map_or(self.here, |server| server.min(self.here))
+    }
+
+    /// The later of the two.
+    pub fn later(&self) -> SystemTime {
+        self.server.map_or(self.here, |server| server.max(self.here))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

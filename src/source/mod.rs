@@ -12,12 +12,12 @@ pub mod remote;
 
 use std::fmt;
 
-pub use clock::Heard;
+pub use clock::{Clock, Heard};
 pub use document::{Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, Manifest, Verified};
 pub use layer::Layer;
 pub use layout::Layout;
 pub use map::{Sources, SourcesError};
-pub use remote::{Clock, Deletion, Environment, Registries, Remote, Settings, SettingsError, Tags};
+pub use remote::{Deletion, Environment, Registries, Remote, Settings, SettingsError, Tags};
 
 use crate::image::{Digest, Tag};
 

@@ -228,6 +228,7 @@ fn exit(refusal: &Refusal) -> Exit {
         Kind::Later => Exit::Unavailable,
         Kind::Failed => Exit::Failed,
         Kind::Denied => Exit::Denied,
+        Kind::Input => Exit::Input,
     }
 }
 

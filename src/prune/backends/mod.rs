@@ -21,9 +21,9 @@ use crate::{image::Tag, source::Deletion};
 #[derive(Debug)]
 pub enum Backend {
     /// The OCI distribution API.
-    Registry(Registry),
+    Registry(Box<Registry>),
     /// GitHub's packages API, and the registry for manifests.
-    Ghcr(Ghcr),
+    Ghcr(Box<Ghcr>),
 }
 
 /// How far a long listing is; for whoever watches.

@@ -35,7 +35,7 @@ struct Package(Listing, Guards);
 
 impl Package {
     fn new() -> Self {
-        let clock = Clock { local: now(), server: Some(now()) };
+        let clock = Clock { here: now(), server: Some(now()) };
         let listing = Listing { versions: Vec::new(), nodes: HashMap::new(), dates: HashMap::new(), clock };
         Self(listing, Guards::default()).version("other", &["other"], Some(99))
     }
@@ -163,7 +163,7 @@ fn by_the_earlier_clock_nothing_is_older_than_it_is() {
     let mut package = Package::new().version("a", &["pending-a"], Some(14));
     package.0.clock.server = Some(now() + Duration::from_secs(200));
     assert_eq!(package.go(&["a"]), [] as [&str; 0]);
-    package.0.clock = Clock { local: now() + Duration::from_secs(200), server: Some(now()) };
+    package.0.clock = Clock { here: now() + Duration::from_secs(200), server: Some(now()) };
     assert_eq!(package.go(&["a"]), [] as [&str; 0]);
     package.0.clock.server = None;
     assert_eq!(package.go(&["a"]), ["a"]);

@@ -9,7 +9,6 @@ mod address;
 mod auth;
 mod challenge;
 mod client;
-mod clock;
 mod credentials;
 mod error_body;
 mod http;
@@ -23,7 +22,6 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use address::is_loopback;
 use auth::{Auth, Scope, Ticket};
-pub use clock::Clock;
 use credentials::Book;
 use http::{Body, Call, Http, Reading, Reply};
 use reqwest::{

@@ -12,11 +12,11 @@ use reqwest::{
 use serde::Deserialize;
 
 use super::{
-    Clock, Error, Remote,
+    Error, Remote,
     http::{Call, Reading},
     retry::Fault,
 };
-use crate::image::Tag;
+use crate::{image::Tag, source::Clock};
 
 /// The largest page, in bytes: docker-registry sends all tags in one.
 const PAGE_MAX: u64 = 16 * 1024 * 1024;
@@ -62,7 +62,7 @@ impl Remote {
 
     /// The same, with what the registry's clock and ours said meanwhile.
     pub async fn tags_at(&self) -> Result<Tags, Error> {
-        let mut clock = Clock { local: (self.shared.http.settings.now)(), server: None };
+        let mut clock = Clock { here: (self.shared.http.settings.now)(), server: None };
         let tags = self.list(&mut clock).await.map_err(|fault| self.error(fault, &format!("tags of {self}")))?;
         Ok(Tags { tags, clock })
     }
