@@ -679,8 +679,12 @@ async fn a_pull_request_from_our_branch_that_is_not_ours_is_no_place_for_us() {
     for kind in KINDS {
         let fake = fake(kind);
         promote(&fake, ASK).await.unwrap();
-        fake.store().pulls[0].body = "mine now".to_owned();
-        assert_eq!(promote(&fake, ASK).await.unwrap_err().kind, ErrorKind::Conflict, "{kind:?}");
+        for body in
+            ["mine now", "<!-- repin/1 kind=promote revision=rev1 -->", "<!-- repin/1 kind=rollback revision=rev2 -->"]
+        {
+            fake.store().pulls[0].body = body.to_owned();
+            assert_eq!(promote(&fake, ASK).await.unwrap_err().kind, ErrorKind::Conflict, "{kind:?} {body}");
+        }
         // A fork's branch of the same name is not ours.
         {
             let marker = "<!-- repin/1 kind=promote revision=rev2 -->".to_owned();
