@@ -12,8 +12,9 @@ use repin::{
     files::Files,
     forge::{
         Ability, Base, Edit, Error, ErrorKind, Forge, GateState, Gitea, Github, Kind as ForgeKind, Marker, Merge, Poll,
-        PullState, Settings, State, Target, Token, judge,
+        Pull, PullState, Settings, State, Target, Token, dispatch, judge, merging,
         pull_request::{self, Change, Outcome, Proposal, Standing},
+        waiting::{self, Pace, Waited, Watch},
     },
     image::Digest,
     plan::FileChange,
@@ -770,6 +771,7 @@ async fn every_report_of_a_commit_is_read_and_the_latest_counts() {
                 .map(|id| serde_json::json!({"id": id, "name": format!("run {id}"), "status": "completed", "conclusion": "skipped", "html_url": null, "started_at": "2026-01-01T00:00:00Z"}))
                 .collect();
             store.required = vec!["ci/build".to_owned(), "ci/test".to_owned()];
+            store.ruled = vec!["ruled"];
         }
         let forge = forge(&fake);
         let commit = forge.commit("main").await.unwrap().unwrap();
@@ -788,34 +790,253 @@ async fn every_report_of_a_commit_is_read_and_the_latest_counts() {
     }
 }
 
+/// An open pull request, and contexts that its base requires.
+async fn opened(kind: Kind, required: &[&str]) -> (Fake, Box<dyn Forge>, Pull) {
+    let fake = fake(kind);
+    let number = promote(&fake, ASK).await.unwrap().number;
+    fake.store().required = required.iter().map(|context| (*context).to_owned()).collect();
+    let forge = forge(&fake);
+    let pull = forge.pull(number).await.unwrap().unwrap();
+    (fake, forge, pull)
+}
+
 #[tokio::test]
 async fn a_merge_is_scheduled_for_the_head_that_was_looked_at() {
     for kind in KINDS {
-        let fake = fake(kind);
-        let number = promote(&fake, ASK).await.unwrap().number;
-        let forge = forge(&fake);
-        let pull = forge.pull(number).await.unwrap().unwrap();
-        let head = fake.store().refs[&branch("rev2")].clone();
-        if kind != Kind::Github {
-            // Without a required context, or before each has reported, it would be merged at once.
-            for required in [&[][..], &["ci"]] {
-                fake.store().required = required.iter().map(|context| (*context).to_owned()).collect();
-                assert!(matches!(forge.auto_merge(&pull, &head).await.unwrap(), Merge::Refused(_)), "{kind:?}");
+        let (fake, forge, pull) = opened(kind, &["ci"]).await;
+        fake.store().report("ci", "pending");
+        let other = Pull { head_commit: "0".repeat(40), ..pull.clone() };
+        assert!(matches!(merging::arm(&*forge, &other, &[]).await.unwrap(), Merge::Refused(_)), "{kind:?}");
+        assert_eq!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Scheduled);
+        let head = pull.head_commit.clone();
+        let expected = if kind == Kind::Github { format!("{head} SQUASH") } else { head };
+        assert_eq!(fake.store().scheduled, [(pull.number, expected)]);
+        assert_eq!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Scheduled, "already");
+        assert_eq!(fake.store().scheduled.len(), 1);
+        fake.store().report("ci", "success");
+        assert_eq!(
+            forge.pull(pull.number).await.unwrap().unwrap().state,
+            PullState::Merged(Some(fake.store().refs["main"].clone()))
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_merged_that_nothing_holds_back() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &[]).await;
+        let Merge::Refused(why) = merging::arm(&*forge, &pull, &[]).await.unwrap() else { panic!("{kind:?}") };
+        assert!(why.contains("forge.gates"), "{why}");
+        assert_eq!(fake.store().open_pulls().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn gitea_is_asked_only_once_every_required_context_has_reported() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &["ci", "lint"]).await;
+        fake.store().report("ci", "success");
+        let merge = merging::arm(&*forge, &pull, &[]).await.unwrap();
+        if kind == Kind::Github {
+            assert_eq!(merge, Merge::Scheduled);
+            continue;
+        }
+        assert!(matches!(&merge, Merge::Later(why) if why.contains("lint")), "{merge:?}");
+        assert!(!fake.asked().iter().any(|line| line.contains("/merge")));
+        fake.store().report("lint", "pending");
+        assert_eq!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Scheduled, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_only_the_configuration_requires_has_to_pass_first() {
+    for kind in KINDS {
+        let gates = ["mine".to_owned(), "ci".to_owned()];
+        let (fake, forge, pull) = opened(kind, &["ci"]).await;
+        fake.store().report("ci", "pending");
+        for said in ["", "pending"] {
+            if !said.is_empty() {
+                fake.store().report("mine", said);
             }
-            fake.store().statuses = vec![status(kind, "ci", "pending", 1)];
+            let merge = merging::arm(&*forge, &pull, &gates).await.unwrap();
+            assert!(matches!(&merge, Merge::Later(why) if why.contains("mine")), "{kind:?} {merge:?}");
         }
-        let other = "0".repeat(40);
-        assert!(matches!(forge.auto_merge(&pull, &other).await.unwrap(), Merge::Refused(_)), "{kind:?}");
-        assert_eq!(forge.auto_merge(&pull, &head).await.unwrap(), Merge::Scheduled);
-        let scheduled = fake.store().scheduled.clone();
-        let expected = if kind == Kind::Github { format!("{head} SQUASH") } else { head.clone() };
-        assert_eq!(scheduled, [(number, expected)]);
+        fake.store().report("mine", "failure");
+        assert!(matches!(merging::arm(&*forge, &pull, &gates).await.unwrap(), Merge::Refused(_)));
+        assert_eq!(fake.store().scheduled, []);
+        fake.store().report("mine", "success");
+        assert_eq!(merging::arm(&*forge, &pull, &gates).await.unwrap(), Merge::Scheduled);
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_left_to_wait_for_it_is_merged_at_once() {
+    for kind in KINDS {
+        // Required by the branch, or by the configuration alone.
+        for (required, gates) in [(&["ci"][..], &[][..]), (&[], &["ci".to_owned()]), (&["ci"], &["ci".to_owned()])] {
+            let (fake, forge, pull) = opened(kind, required).await;
+            fake.store().report("ci", "success");
+            assert_eq!(merging::arm(&*forge, &pull, gates).await.unwrap(), Merge::Merged, "{kind:?}");
+            assert!(fake.store().pulls[0].merged.is_some());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clean_pull_request_is_merged_only_if_every_gate_passed() {
+    // GitHub says clean of a pull request whose rules it does not tell of.
+    let (fake, forge, pull) = opened(Kind::Github, &[]).await;
+    fake.store().ruled = vec!["ruled"];
+    assert!(matches!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Later(why) if why.contains("ruled")));
+    fake.store().report("ruled", "failure");
+    assert!(matches!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Refused(why) if why.contains("ruled")));
+    assert!(!fake.asked().iter().any(|line| line.contains("/merge")));
+    // The head moves between the look and the merge: the forge is told which one was meant.
+    fake.store().report("ruled", "success");
+    fake.fault(("PUT", "/merge"), 1, Fault::Instead(error(409, "Head branch was modified")));
+    assert!(matches!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Refused(_)));
+}
+
+#[tokio::test]
+async fn a_merge_queue_that_refuses_is_told_as_it_is() {
+    let (fake, forge, pull) = opened(Kind::Github, &["ci"]).await;
+    let said = "Pull request cannot be queued: the merge queue is closed";
+    let reply =
+        Reply::json(200, serde_json::json!({"data": null, "errors": [{"type": "UNPROCESSABLE", "message": said}]}));
+    fake.fault(("POST", "/graphql"), 1, Fault::Instead(reply));
+    assert_eq!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Refused(said.to_owned()));
+    fake.store().report("ci", "success");
+    fake.fault(("PUT", "/merge"), 1, Fault::Instead(error(405, "Changes must be made through the merge queue")));
+    let merge = merging::arm(&*forge, &pull, &[]).await.unwrap();
+    assert!(matches!(&merge, Merge::Refused(why) if why.contains("merge queue")), "{merge:?}");
+}
+
+#[tokio::test]
+async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &["ci"]).await;
+        fake.store().report("ci", "pending");
+        assert_eq!(merging::arm_ours(&*forge, &pull, &[]).await.unwrap(), Some(Merge::Scheduled), "{kind:?}");
+        let foreign = fake.store().push(&branch("rev2"), "more", &[("x", "y")]);
+        let pull = forge.pull(pull.number).await.unwrap().unwrap();
+        assert_eq!(pull.head_commit, foreign);
+        fake.forget();
+        assert_eq!(merging::arm_ours(&*forge, &pull, &[]).await.unwrap(), None, "{kind:?}");
+        let marked = Pull { body: "a person's".to_owned(), ..pull.clone() };
+        assert_eq!(merging::arm_ours(&*forge, &marked, &[]).await.unwrap(), None);
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+/// Waiting that is over at once, or as soon as something happens.
+const PACE: Pace =
+    Pace { first: Duration::from_millis(5), most: Duration::from_millis(20), limit: Duration::from_secs(60) };
+
+async fn waited(forge: &dyn Forge, number: u64, arm: Option<&[String]>) -> (Waited, Vec<String>) {
+    let told = std::cell::RefCell::new(Vec::new());
+    let tell = |text: &str| told.borrow_mut().push(text.to_owned());
+    let waited = waiting::until_merged(forge, &Watch { number, pace: PACE, arm, tell: &tell }).await.unwrap();
+    (waited, told.into_inner())
+}
+
+/// Does something once the fake was asked about a pull request so many times.
+fn after_looks(fake: &Fake, looks: usize, then: impl FnOnce(&mut fakes::Store) + Send + 'static) {
+    fake.when(looks, then);
+}
+
+#[tokio::test]
+async fn waiting_ends_with_what_happens() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &[]).await;
+        let number = pull.number;
+        after_looks(&fake, 4, move |store| drop(store.merge(number)));
+        let (merged, _) = waited(&*forge, number, None).await;
+        let Waited::Merged(_, commit) = merged else { panic!("{merged:?}") };
+        assert_eq!(commit.as_deref(), Some(fake.store().refs["main"].as_str()), "{kind:?}");
+
+        let (fake, forge, pull) = opened(kind, &[]).await;
+        let number = pull.number;
+        after_looks(&fake, 3, move |store| store.close(number));
+        assert!(matches!(waited(&*forge, number, None).await.0, Waited::Closed(_)));
+        assert!(matches!(waited(&*forge, 4000, None).await.0, Waited::Absent));
+    }
+}
+
+#[tokio::test]
+async fn an_outage_while_waiting_is_waited_out() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &[]).await;
+        let number = pull.number;
+        // Ten answers are two rounds of attempts.
+        fake.fault(("GET", &format!("/pulls/{number}")), 10, Fault::Instead(broken()));
+        after_looks(&fake, 12, move |store| drop(store.merge(number)));
+        assert!(matches!(waited(&*forge, number, None).await.0, Waited::Merged(..)), "{kind:?}");
+        // What does not get better ends it: the time, or a refusal.
+        fake.forget();
+        fake.fault(("GET", &format!("/pulls/{number}")), 1000, Fault::Instead(broken()));
+        let over = Pace { limit: Duration::ZERO, ..PACE };
+        let watch = Watch { number, pace: over, arm: None, tell: &|_| {} };
+        assert!(matches!(waiting::until_merged(&*forge, &watch).await.unwrap(), Waited::OutOfTime(Some(_))));
+        fake.forget();
+        fake.fault(("GET", &format!("/pulls/{number}")), 1, Fault::Instead(error(403, "no")));
+        let watch = Watch { pace: PACE, ..watch };
+        assert_eq!(waiting::until_merged(&*forge, &watch).await.unwrap_err().kind, ErrorKind::Denied);
+    }
+}
+
+#[tokio::test]
+async fn unchanged_answers_are_asked_for_as_such() {
+    let (fake, forge, pull) = opened(Kind::Github, &[]).await;
+    let number = pull.number;
+    fake.forget();
+    after_looks(&fake, 6, move |store| drop(store.merge(number)));
+    waited(&*forge, number, None).await;
+    assert_eq!(fake.answered(304), 4, "all but the first and the last");
+}
+
+#[tokio::test]
+async fn a_merge_that_had_to_wait_is_scheduled_while_waiting() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &["ci"]).await;
+        let number = pull.number;
+        after_looks(&fake, 2, |store| store.report("ci", "pending"));
+        after_looks(&fake, 4, |store| store.report("ci", "success"));
+        let (merged, told) = waited(&*forge, number, Some(&[])).await;
+        assert!(matches!(merged, Waited::Merged(..)), "{kind:?} {merged:?}");
         if kind != Kind::Github {
-            assert_eq!(forge.auto_merge(&pull, &head).await.unwrap(), Merge::Scheduled, "already");
-            fake.store().scheduled.clear();
-            fake.store().statuses = vec![status(kind, "ci", "success", 2)];
-            assert_eq!(forge.auto_merge(&pull, &head).await.unwrap(), Merge::Merged);
+            assert!(told[0].contains("has not reported yet") && told[1].contains("is scheduled"), "{told:?}");
         }
+        assert_eq!(told.len(), if kind == Kind::Github { 1 } else { 2 }, "each is told once: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
+    for kind in [Kind::Github, Kind::Forgejo] {
+        let (fake, forge, pull) = opened(kind, &[]).await;
+        fake.store().workflows_there = vec!["deploy.yml"];
+        let commit = fake.store().merge(pull.number);
+        let asked = ("deploy.yml", commit.as_str());
+        // Refused for sure: nobody has it, and the next one may.
+        fake.fault(("POST", "/dispatches"), 1, Fault::Instead(error(403, "Resource not accessible by integration")));
+        let refused = dispatch::once(&*forge, &pull, asked, "first").await.unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Denied, "{kind:?}");
+        assert!(fake.store().marks.is_empty() && fake.store().dispatched.is_empty());
+        // The mark's own answer is lost: it is known again.
+        let mark = if kind == Kind::Github { "/git/refs" } else { "/tags" };
+        fake.fault(("POST", mark), 1, Fault::After(broken()));
+        assert!(dispatch::once(&*forge, &pull, asked, "second").await.unwrap());
+        for word in ["third", "fourth"] {
+            assert!(!dispatch::once(&*forge, &pull, asked, word).await.unwrap());
+        }
+        assert_eq!(fake.store().dispatched, [("deploy.yml".to_owned(), "main".to_owned())]);
+        // Nobody can tell whether it was started: it is not started again.
+        let other = Pull { number: 99, ..pull.clone() };
+        fake.fault(("POST", "/dispatches"), 1, Fault::Silence);
+        let error = dispatch::once(&*forge, &other, asked, "fifth").await.unwrap_err();
+        assert!(error.kind == ErrorKind::Unavailable && error.hint.unwrap().contains("look whether"));
+        assert!(!dispatch::once(&*forge, &other, asked, "sixth").await.unwrap());
+        assert_eq!(fake.store().dispatched.len(), 2);
     }
 }
 
@@ -855,9 +1076,8 @@ async fn workflows_are_started_where_that_can_be() {
     }
     let fake = fake(Kind::Github);
     let forge = forge(&fake);
-    assert!(
-        matches!(forge.can_dispatch("deploy.yml").await.unwrap(), Ability::No(why) if why.contains("actions: write"))
-    );
+    let error = forge.can_dispatch("deploy.yml").await.unwrap_err();
+    assert!(error.kind == ErrorKind::Denied && error.hint.unwrap().contains("actions: write"));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The arguments exactly as they are typed; what they mean for a run is in [`super::context`].
 
+mod after;
 mod doctor;
 mod inventory;
 mod prune;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(super) use after::{Between, Branch, Gates, Wait};
 pub(super) use doctor::Doctor;
 pub(super) use inventory::{Inventory, OfImage};
 pub(super) use prune::{Prune, PruneAction, Restore};
@@ -111,6 +113,15 @@ pub(super) enum Command {
     /// Delete pending versions of the images, and never anything that is or was pinned
     #[command(after_help = prune::EXAMPLES)]
     Prune(Prune),
+    /// Show how the required statuses of a commit stand
+    #[command(after_help = after::GATES)]
+    Gates(Gates),
+    /// Wait until a pull request is merged, and start what its forge does not
+    #[command(after_help = after::WAIT)]
+    Wait(Wait),
+    /// Bring one long-lived branch into another
+    #[command(subcommand, after_help = after::BRANCH)]
+    Branch(Branch),
     /// Finish or undo an --apply that was interrupted
     #[command(after_help = "Example:\n  repin recover --dry-run true    # says what it would do")]
     Recover(Recover),

@@ -178,6 +178,12 @@ impl Context {
         })
     }
 
+    /// Whether a command that was told `--apply` or not, and `--dry-run`, may change something.
+    pub(super) fn armed(&self, apply: bool, dry_run: Option<bool>) -> Result<bool, Fault> {
+        let forbidden = dry_run == Some(true) || self.dry_run_forced()?;
+        Ok((apply || dry_run == Some(false)) && !forbidden)
+    }
+
     /// Whether `REPIN_DRY_RUN` forbids every change.
     pub(super) fn dry_run_forced(&self) -> Result<bool, Fault> {
         let Some(value) = self.environment.variable("REPIN_DRY_RUN") else { return Ok(false) };

@@ -3,6 +3,7 @@
 use std::{fs::File, io::Read, time::SystemTime};
 
 use super::{
+    args::IfUnconfigured,
     context::{Context, usage},
     environment::Environment,
     exit::{Exit, Fault},
@@ -34,7 +35,7 @@ pub(super) fn connect(
     let Some(configured) = &config.forge else {
         let problem = Problem::new(
             "config",
-            "there is no `forge` in the configuration, so there is none to open a pull request on",
+            "there is no `forge` in the configuration, so there is none to ask or to change anything on",
         );
         return Err(Fault::input(problem.hint("add `forge: {}`: on a public forge the rest is told by the remote")));
     };
@@ -64,6 +65,19 @@ pub(super) fn open(target: &Target, token: Token, cx: &Context) -> Result<Box<dy
 /// What was looked for where there is no token.
 pub(super) fn none_set() -> String {
     format!("no token is set: none of {}, nor any with _FILE", TOKENS.join(", "))
+}
+
+/// The same; the inner error, why it is skipped, comes only where that was said to be fine.
+pub(super) fn connect_or_skip(
+    config: &Config,
+    if_unconfigured: Option<IfUnconfigured>,
+    cx: &Context,
+) -> Result<Result<Box<dyn Forge>, String>, Fault> {
+    let git = Git::open(&config.root).ok();
+    match connect(config, git.as_ref(), cx)? {
+        Err(why) if if_unconfigured.is_none() => Err(no_token(&why)),
+        connected => Ok(connected),
+    }
 }
 
 /// What a missing token means unless it was said to be fine.

@@ -158,6 +158,14 @@ impl Output {
         fault.exit
     }
 
+    /// Reports what is wrong beside a command's own document.
+    pub(super) fn fault_beside(&mut self, fault: &Fault) {
+        match self.format {
+            Format::Json => self.problems(fault),
+            Format::Human | Format::Github => drop(self.fault(fault)),
+        }
+    }
+
     fn problems(&self, fault: &Fault) {
         fault.problems.iter().for_each(|problem| self.problem(problem));
     }

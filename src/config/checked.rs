@@ -335,6 +335,11 @@ fn naming(g: &Gather, node: Option<&Node>, kind: &'static str) -> Option<Naming>
 }
 
 impl Config {
+    /// The forge as it is configured, or as it is where nothing is said.
+    pub fn forge_or_default(&self) -> Forge {
+        self.forge.clone().unwrap_or_default()
+    }
+
     /// The image called `name`.
     pub fn image(&self, name: &str) -> Option<&Image> {
         self.images.iter().find(|image| image.name == name)

@@ -107,9 +107,10 @@ fn gate(required: &str, reports: &[Status]) -> Gate {
     Gate { context: required.to_owned(), state, url: worst.and_then(|report| report.url.clone()) }
 }
 
-/// Later is more; a time that can't be read is as old as can be.
+/// Later is more; a time that can't be read is as old as can be. A run that has not begun is newer than all that have.
 fn age(report: &Status) -> (i64, u64) {
-    (seconds(&report.at).unwrap_or(i64::MIN), report.id)
+    let queued = report.kind == StatusKind::Run && report.at.is_empty();
+    (if queued { i64::MAX } else { seconds(&report.at).unwrap_or(i64::MIN) }, report.id)
 }
 
 /// Seconds since 1970 of a date and time (RFC 3339).
@@ -186,6 +187,13 @@ mod tests {
         assert_eq!(of(&["a", "b", "none"]), GateState::Absent);
         assert_eq!(of(&["a", "none", "c"]), GateState::Fail);
         assert_eq!(of(&["[ab]"]), GateState::Pending, "a glob, as Gitea takes them");
+    }
+
+    #[test]
+    fn a_run_that_waits_to_begin_is_the_latest() {
+        let run = |said, at, id| Status { kind: StatusKind::Run, ..report("ci", said, at, id) };
+        let reports = [run(Said::Pending, "", 9), run(Said::Pass, "2026-01-01T11:00:00Z", 5)];
+        assert_eq!(judge(&["ci".to_owned()], &reports)[0].state, GateState::Pending);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! title, labels go by number, listings ignore filters that they don't know.
 
 mod around;
+mod claims;
 mod commit;
 mod pulls;
 mod read;
@@ -15,8 +16,9 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
-    Ability, Ahead, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled, Merge, Need, NewCommit,
-    NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings, State, Status, Target, Token, Tree, Wanted, Was,
+    Ability, Ahead, Claim, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled, Merge, Need,
+    NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings, State, Status, Target, Token, Tree,
+    Wanted, Was,
     http::{Http, Request},
 };
 use crate::source::Heard;
@@ -159,6 +161,14 @@ impl Forge for Gitea {
         self.schedule_merge(pull, head).await
     }
 
+    fn waits_for_silent(&self) -> bool {
+        false
+    }
+
+    async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+        self.merge_now(pull, head).await
+    }
+
     async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
         self.poll_pull(number, etag).await
     }
@@ -169,6 +179,14 @@ impl Forge for Gitea {
 
     async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error> {
         self.start_workflow(workflow, branch).await
+    }
+
+    async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
+        self.make_claim(claim).await
+    }
+
+    async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
+        self.drop_claim(claim).await
     }
 
     async fn issues(&self) -> Result<Vec<Issue>, Error> {

@@ -5,12 +5,15 @@
 //! one branch with one commit and one pull request come out. `http` is the only place that sends anything.
 
 mod base;
+pub mod branches;
+pub mod dispatch;
 mod error;
 mod gates;
 mod gitea;
 mod github;
 mod http;
 mod marker;
+pub mod merging;
 mod model;
 mod packages;
 pub mod pull_request;
@@ -18,6 +21,7 @@ mod rights;
 mod target;
 mod token;
 mod tree;
+pub mod waiting;
 
 use async_trait::async_trait;
 
@@ -31,8 +35,8 @@ pub use github::Github;
 pub use http::Settings;
 pub use marker::{Marker, trailer};
 pub use model::{
-    Ability, Ahead, Comment, Commit, Created, Edit, Head, Issue, Labelled, Merge, Need, NewCommit, NewFile, NewPull,
-    Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
+    Ability, Ahead, Claim, Comment, Commit, Created, Edit, Head, Issue, Labelled, Merge, Need, NewCommit, NewFile,
+    NewPull, Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
 };
 pub use packages::{Package, PackageVersion, Versions};
 pub use rights::{Permission, Right, Verdict, Wanted};
@@ -112,8 +116,15 @@ pub trait Forge {
     /// The contexts that a branch requires; `None`: that can't be read.
     async fn required(&self, branch: &str) -> Result<Option<Vec<String>>, Error>;
 
-    /// Merges a pull request as soon as what is required of it passes, if its head is still `head`.
+    /// Merges a pull request as soon as what its base requires passes, if its head is still `head`. Whether that may be
+    /// asked for is for [`merging`] to say.
     async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error>;
+
+    /// Whether a merge that is scheduled waits for required contexts that have not reported.
+    fn waits_for_silent(&self) -> bool;
+
+    /// Merges a pull request now, if its head is still `head`.
+    async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error>;
 
     /// A pull request, unless it is as it was when `etag` was given.
     async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error>;
@@ -123,6 +134,12 @@ pub trait Forge {
 
     /// Starts a workflow on a branch.
     async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error>;
+
+    /// Makes a mark that can be made once; whether it is ours, also if it was made by an earlier attempt of ours.
+    async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error>;
+
+    /// Takes a mark of ours away again.
+    async fn release(&self, claim: &Claim<'_>) -> Result<(), Error>;
 
     /// All open issues (no pull requests).
     async fn issues(&self) -> Result<Vec<Issue>, Error>;

@@ -203,7 +203,7 @@ pub enum Created {
     NotYet(String),
 }
 
-/// A change to a pull request; `None`: as it is.
+/// A change to a pull request or issue; `None`: as it is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Edit<'a> {
     /// The title, and whether it is a draft (some forges tell it by the title).
@@ -212,6 +212,17 @@ pub struct Edit<'a> {
     pub body: Option<&'a str>,
     /// Open (`true`) or closed.
     pub open: Option<bool>,
+}
+
+impl Edit<'_> {
+    /// The fields of the request, the same for all forges; `titled` tells how a title shows that it is a draft's.
+    pub(super) fn fields(&self, titled: impl Fn(&str, State) -> String) -> serde_json::Value {
+        let title = self.title.map(|(title, state)| ("title", titled(title, state)));
+        let body = self.body.map(|text| ("body", text.to_owned()));
+        let state = self.open.map(|open| ("state", if open { "open" } else { "closed" }.to_owned()));
+        let fields = [title, body, state].into_iter().flatten();
+        fields.map(|(name, value)| (name.to_owned(), serde_json::Value::from(value))).collect()
+    }
 }
 
 /// What became of labels.
@@ -237,8 +248,23 @@ pub enum Merge {
     Scheduled,
     /// It was merged at once.
     Merged,
+    /// Not yet; what it waits for.
+    Later(String),
+    /// There is nothing that the forge could wait for; what it said.
+    Clean(String),
     /// The forge said no; what it said.
     Refused(String),
+}
+
+/// A mark on the forge that can be made once.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// What is claimed; a name that git takes for a part of a reference.
+    pub name: &'a str,
+    /// The commit that it is about.
+    pub commit: &'a str,
+    /// A word that nobody else has, by which a claim is known to be one's own.
+    pub word: &'a str,
 }
 
 /// A pull request that was looked at again.
@@ -248,6 +274,8 @@ pub enum Poll {
     Same,
     /// How it is now, and what to ask with next time.
     Now(Box<Pull>, Option<String>),
+    /// There is no such pull request, or the token may not see it.
+    Absent,
 }
 
 /// Whether a forge can do something.
@@ -255,7 +283,7 @@ pub enum Poll {
 pub enum Ability {
     /// It can.
     Yes,
-    /// It can't, for this reason.
+    /// It can't, and need not, for this reason.
     No(String),
 }
 

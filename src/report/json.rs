@@ -3,9 +3,13 @@
 //! Each type is one document or a part of one; what its fields mean is written in `docs/json.md`.
 #![expect(missing_docs, reason = "the fields of the documents are described in docs/json.md")]
 
+mod after;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+
+pub use after::{BranchDocument, GateRow, GatesDocument, WaitDocument};
 
 use crate::{
     checks::{Check, Status},

@@ -2,6 +2,7 @@
 
 pub mod annotations;
 pub mod body;
+pub mod branch;
 pub mod diff;
 pub mod doctor;
 pub mod json;

@@ -1,9 +1,11 @@
 //! One file a command: gather, decide, act, report.
 
+pub(super) mod branch;
 pub(super) mod check;
 mod content;
 pub(super) mod doctor;
 pub(super) mod documents;
+pub(super) mod gates;
 pub(super) mod history;
 pub(super) mod init;
 pub(super) mod inventory;
@@ -15,3 +17,4 @@ pub(super) mod resolve;
 pub(super) mod rollback;
 pub(super) mod scan;
 mod set;
+pub(super) mod wait;

@@ -4,7 +4,7 @@ use super::branch;
 use crate::config::{raw::Gather, yaml::Node};
 
 /// The forge, as far as it is configured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Forge {
     /// Which one.
     pub kind: ForgeKind,
@@ -27,9 +27,10 @@ pub struct Forge {
 }
 
 /// Kinds of forges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ForgeKind {
     /// By the remote.
+    #[default]
     Auto,
     /// GitHub.
     Github,

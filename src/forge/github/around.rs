@@ -126,9 +126,26 @@ impl Github {
         let Some((kind, said)) = answer.wrong() else { return Ok(Merge::Scheduled) };
         let said = self.http.clean(said);
         match kind {
+            // Nothing is missing that it could wait for ("clean"), or nothing that is required ("unstable", "has_hooks").
+            _ if ["clean status", "unstable status", "has_hooks status"].iter().any(|word| said.contains(word)) => {
+                Ok(Merge::Clean(said))
+            }
             "FORBIDDEN" => Err(Error::new(ErrorKind::Denied, what, said)
                 .hint("the token needs `contents: write` and `pull-requests: write`")),
             _ => Ok(Merge::Refused(said)),
+        }
+    }
+
+    pub(super) async fn merge_now(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
+        let method = self.merge_method().await?.to_ascii_lowercase();
+        let path = format!("pulls/{}/merge", pull.number);
+        let request = self.request(Method::PUT, &path, format!("merging #{}", pull.number));
+        let reply = self.http.send(&request.body(json!({"sha": head, "merge_method": method}))).await?;
+        match reply.status.as_u16() {
+            200 => Ok(Merge::Merged),
+            405 | 409 | 422 => Ok(Merge::Refused(reply.text())),
+            403 => Err(reply.error().hint("the token needs `contents: write` and `pull-requests: write`")),
+            _ => Err(reply.error()),
         }
     }
 
@@ -147,14 +164,19 @@ impl Github {
             self.http.send(&self.request(Method::GET, &path, format!("looking up the workflow {workflow}"))).await?;
         match reply.status.as_u16() {
             404 => {
-                Ok(Ability::No(format!("there is no workflow {workflow} that the token may see (`actions: write`)")))
+                let why = format!("there is no workflow {workflow} that the token may see");
+                let hint = "correct forge.dispatch, or give the token `actions: write`";
+                Err(Error { kind: ErrorKind::Denied, why, ..reply.error() }.hint(hint))
             }
             403 => Err(reply.error().hint("the token needs `actions: write`")),
             _ => {
                 let row: Value = reply.expect(&[200])?;
-                let state = row["state"].as_str().unwrap_or("active");
-                let no = || Ability::No(format!("the workflow {workflow} is {}", self.http.clean(state)));
-                Ok(if state == "active" { Ability::Yes } else { no() })
+                let state = self.http.clean(row["state"].as_str().unwrap_or("active"));
+                if state == "active" {
+                    return Ok(Ability::Yes);
+                }
+                let what = format!("GitHub: looking up the workflow {workflow}");
+                Err(Error::new(ErrorKind::Refused, what, format!("it is {state}")).hint("enable it"))
             }
         }
     }
@@ -183,18 +205,8 @@ impl Github {
     }
 
     pub(super) async fn change_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
-        let mut body = serde_json::Map::new();
-        if let Some((title, _)) = edit.title {
-            body.insert("title".to_owned(), title.into());
-        }
-        if let Some(text) = edit.body {
-            body.insert("body".to_owned(), text.into());
-        }
-        if let Some(open) = edit.open {
-            body.insert("state".to_owned(), if open { "open" } else { "closed" }.into());
-        }
         let request = self.request(Method::PATCH, &format!("issues/{number}"), format!("changing issue #{number}"));
-        self.http.send(&request.body(Value::Object(body))).await?.check(&[200])
+        self.http.send(&request.body(edit.fields(|title, _| title.to_owned()))).await?.check(&[200])
     }
 }
 

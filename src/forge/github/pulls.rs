@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Github;
 use crate::forge::{
@@ -105,8 +105,10 @@ impl Github {
             self.request(Method::GET, &format!("pulls/{number}"), format!("looking at pull request #{number}"));
         request.unless = etag.map(str::to_owned);
         let reply = self.http.send(&request).await?;
-        if reply.status == 304 {
-            return Ok(Poll::Same);
+        match reply.status.as_u16() {
+            304 => return Ok(Poll::Same),
+            404 => return Ok(Poll::Absent),
+            _ => {}
         }
         let etag = reply.header("etag").map(str::to_owned);
         Ok(Poll::Now(Box::new(reply.expect::<Row>(&[200])?.pull(&self.full_name())), etag))
@@ -140,18 +142,10 @@ impl Github {
     }
 
     pub(super) async fn change_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
-        let mut body = serde_json::Map::new();
-        if let Some((title, _)) = edit.title {
-            body.insert("title".to_owned(), title.into());
-        }
-        if let Some(text) = edit.body {
-            body.insert("body".to_owned(), text.into());
-        }
-        if let Some(open) = edit.open {
-            body.insert("state".to_owned(), if open { "open" } else { "closed" }.into());
-        }
         let what = format!("changing pull request #{number}");
-        let request = self.request(Method::PATCH, &format!("pulls/{number}"), what).body(Value::Object(body));
+        let request = self
+            .request(Method::PATCH, &format!("pulls/{number}"), what)
+            .body(edit.fields(|title, _| title.to_owned()));
         Ok(self.http.send(&request).await?.expect::<Row>(&[200])?.pull(&self.full_name()))
     }
 

@@ -26,7 +26,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
             let permissions = json!({"admin": false, "push": store.push, "pull": true});
             Reply::json(
                 200,
-                json!({"full_name": REPO, "default_branch": "main", "private": false, "permissions": permissions}),
+                json!({"full_name": REPO, "default_branch": "main", "private": false, "permissions": permissions, "allow_merge_commits": false, "allow_squash_merge": true}),
             )
         }
         ("GET", "branches") => match store.seen(rest) {
@@ -52,6 +52,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         (_, "pulls") => pulls(store, asked, rest),
         (_, "issues") => issues(store, asked, rest),
         (_, "labels") => labels(store, asked),
+        (_, "tags") => tags(store, asked, rest),
         _ => not_found(),
     }
 }
@@ -139,12 +140,17 @@ fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     if store.scheduled.iter().any(|(known, _)| *known == number) {
         return error(409, "The auto merge is already scheduled");
     }
-    let passed = store.required.iter().all(|context| {
-        store.statuses.iter().any(|row| row["context"].as_str() == Some(context) && row["status"] == "success")
-    });
-    if passed {
+    assert_eq!(asked.text("Do"), "squash");
+    if let Some(why) = store.no_merge {
+        return error(405, why);
+    }
+    // Where it knows of no required context, nothing holds it back.
+    if store.passed() {
         store.merge(number);
         return Reply::json(200, Value::Null);
+    }
+    if asked.body["merge_when_checks_succeed"] != true {
+        return error(405, "Not all required status checks successful");
     }
     store.scheduled.push((number, head));
     Reply::json(201, Value::Null)
@@ -277,6 +283,28 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             Reply::json(200, json!([]))
         }
         _ => not_found(),
+    }
+}
+
+fn tags(store: &mut Store, asked: &Asked, name: &str) -> Reply {
+    match asked.method.as_str() {
+        "POST" => {
+            assert!(store.commits.contains_key(asked.text("target")));
+            let name = asked.text("tag_name").to_owned();
+            if store.marks.contains_key(&name) {
+                return error(409, "tag already exists");
+            }
+            store.marks.insert(name, asked.text("message").to_owned());
+            Reply::json(201, json!({}))
+        }
+        "GET" => match store.marks.get(name) {
+            Some(word) => Reply::json(200, json!({"name": name, "message": format!("{word}\n")})),
+            None => not_found(),
+        },
+        _ => match store.marks.remove(name) {
+            Some(_) => Reply::json(204, Value::Null),
+            None => not_found(),
+        },
     }
 }
 

@@ -35,7 +35,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
             asked,
             vec![
                 json!({"type": "deletion"}),
-                json!({"type": "required_status_checks", "parameters": {"required_status_checks": [{"context": "ruled"}]}}),
+                json!({"type": "required_status_checks", "parameters": {"required_status_checks": store.ruled.iter().map(|context| json!({"context": context})).collect::<Vec<_>>()}}),
             ],
             ("per_page", 100, false),
         ),
@@ -95,6 +95,29 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             let id = store.put_commit(CommitRow { tree, parents, message });
             Reply::json(201, json!({"sha": id}))
         }
+        ("POST", "tags") => {
+            assert!(store.commits.contains_key(asked.text("object")) && asked.text("type") == "commit");
+            let id = repin::forge::blob_id(format!("tag {}", asked.body).as_bytes(), "");
+            store.tags.insert(id.clone(), asked.text("message").to_owned());
+            Reply::json(201, json!({"sha": id}))
+        }
+        ("POST", "refs") if asked.text("ref").starts_with("refs/repin/") => {
+            let (name, id) = (asked.text("ref").to_owned(), asked.text("sha").to_owned());
+            if store.marks.contains_key(&name) {
+                return error(422, "Reference already exists");
+            }
+            assert!(store.tags.contains_key(&id));
+            store.marks.insert(name, id);
+            Reply::json(201, json!({}))
+        }
+        ("GET", "ref") => match store.marks.get(&format!("refs/{rest}")) {
+            Some(id) => Reply::json(200, json!({"object": {"sha": id}})),
+            None => not_found(),
+        },
+        ("DELETE", "refs") => match store.marks.remove(&format!("refs/{rest}")) {
+            Some(_) => Reply::json(204, Value::Null),
+            None => error(422, "Reference does not exist"),
+        },
         ("POST", "refs") => {
             let name = asked.text("ref").strip_prefix("refs/heads/").unwrap().to_owned();
             set_ref(store, &name, asked.text("sha"), Setting::Create)
@@ -178,7 +201,22 @@ fn changes(from: &Files, to: &Files) -> Vec<Value> {
     rows
 }
 
+fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
+    let pull = store.pulls.iter().find(|pull| pull.number == number).unwrap().clone();
+    if store.refs[&pull.head] != asked.text("sha") {
+        return error(409, "Head branch was modified. Review and try the merge again.");
+    }
+    if !store.passed() || !pull.open || asked.text("merge_method") != "squash" {
+        return error(405, "Pull Request is not mergeable");
+    }
+    let id = store.merge(number);
+    Reply::json(200, json!({"merged": true, "sha": id}))
+}
+
 fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    if let Some(number) = path.strip_suffix("/merge") {
+        return merge(store, asked, number.parse().unwrap());
+    }
     match (asked.method.as_str(), path.parse::<u64>().ok()) {
         ("GET", None) => {
             // `head` is ignored here: what a server filters, a client has to filter again.
@@ -383,6 +421,13 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
         if store.refs.get(&branch).map(String::as_str) != Some(head) {
             return wrong("UNPROCESSABLE", "The head has been modified");
         }
+        if let Some(why) = store.no_merge {
+            return wrong("UNPROCESSABLE", why);
+        }
+        if store.passed() {
+            return wrong("UNPROCESSABLE", "Pull request Pull request is in clean status");
+        }
+        store.scheduled.retain(|(known, _)| *known != number);
         store.scheduled.push((number, format!("{head} {}", input["mergeMethod"].as_str().unwrap())));
         return Reply::json(200, json!({"data": {}}));
     }

@@ -55,7 +55,13 @@ struct Shared {
     breaches: Mutex<Vec<String>>,
     schema: schema::Description,
     answer: fn(&mut Store, &Asked) -> Reply,
+    /// What happens before a pull request is looked at for so many times.
+    later: Mutex<Vec<(usize, Later)>>,
+    looks: Mutex<usize>,
+    answers: Mutex<Vec<u16>>,
 }
+
+type Later = Box<dyn FnOnce(&mut Store) + Send>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -80,6 +86,9 @@ impl Fake {
             breaches: Mutex::default(),
             schema: description,
             answer,
+            later: Mutex::default(),
+            looks: Mutex::default(),
+            answers: Mutex::default(),
         });
         let behind = Arc::clone(&shared);
         let server = server::Server::start(move |asked| behind.handle(asked));
@@ -102,6 +111,17 @@ impl Fake {
     /// The next `times` requests of `method` whose path ends so meet a fault.
     pub fn fault(&self, (method, path): (&'static str, &str), times: usize, fault: Fault) {
         self.shared.faults.lock().unwrap().push(Scripted { method, path: path.to_owned(), times, fault });
+    }
+
+    /// Something happens right before a single pull request is read for the `looks`th time from now on.
+    pub fn when(&self, looks: usize, then: impl FnOnce(&mut Store) + Send + 'static) {
+        *self.shared.looks.lock().unwrap() = 0;
+        self.shared.later.lock().unwrap().push((looks, Box::new(then)));
+    }
+
+    /// How many answers had this status.
+    pub fn answered(&self, status: u16) -> usize {
+        self.shared.answers.lock().unwrap().iter().filter(|known| **known == status).count()
     }
 
     /// The requests so far, as `METHOD path?query`.
@@ -150,6 +170,7 @@ impl Shared {
         if !known.iter().any(|known| asked.header("authorization") == Some(known)) {
             return Some(Reply::json(401, json!({"message": "Bad credentials"})));
         }
+        self.happen(asked);
         match self.fault_for(asked) {
             None => Some(self.carry_out(asked)),
             Some(Fault::Instead(reply)) => Some(reply),
@@ -179,7 +200,22 @@ impl Shared {
     }
 
     fn carry_out(&self, asked: &Asked) -> Reply {
-        (self.answer)(&mut self.store.lock().unwrap(), asked)
+        let reply = (self.answer)(&mut self.store.lock().unwrap(), asked);
+        self.answers.lock().unwrap().push(reply.status);
+        reply
+    }
+
+    fn happen(&self, asked: &Asked) {
+        let single = asked.path.rsplit_once("/pulls/").is_some_and(|(_, number)| number.parse::<u64>().is_ok());
+        if asked.method != "GET" || !single {
+            return;
+        }
+        let mut looks = self.looks.lock().unwrap();
+        *looks += 1;
+        let mut later = self.later.lock().unwrap();
+        while let Some(at) = later.iter().position(|(when, _)| *when == *looks) {
+            later.remove(at).1(&mut self.store.lock().unwrap());
+        }
     }
 }
 

@@ -75,6 +75,12 @@ pub struct Store {
     pub statuses: Vec<Value>,
     pub runs: Vec<Value>,
     pub required: Vec<String>,
+    /// What rule sets require besides (GitHub).
+    pub ruled: Vec<&'static str>,
+    /// Marks that can be made once: their names, and the words in them.
+    pub marks: BTreeMap<String, String>,
+    /// Tag objects and the words in them.
+    pub tags: HashMap<String, String>,
     pub issues: Vec<IssueRow>,
     pub workflows_there: Vec<&'static str>,
     /// Workflow and branch.
@@ -82,7 +88,10 @@ pub struct Store {
     /// Pull requests that will be merged, and at which head.
     pub scheduled: Vec<(u64, String)>,
     pub version: &'static str,
+    /// Why it schedules no merge.
+    pub no_merge: Option<&'static str>,
     next: u64,
+    clock: u64,
 }
 
 impl Store {
@@ -112,18 +121,28 @@ impl Store {
             statuses: Vec::new(),
             runs: Vec::new(),
             required: Vec::new(),
+            ruled: Vec::new(),
+            marks: BTreeMap::new(),
+            tags: HashMap::new(),
             issues: Vec::new(),
             workflows_there: Vec::new(),
             dispatched: Vec::new(),
             scheduled: Vec::new(),
             version: "1.23.0",
+            no_merge: None,
             next: 0,
+            clock: 0,
         }
     }
 
     pub fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
     }
 
     pub fn put_blob(&mut self, content: &[u8]) -> String {
@@ -140,7 +159,7 @@ impl Store {
 
     pub fn put_commit(&mut self, commit: CommitRow) -> String {
         // Two runs that make the same commit at different times make two.
-        let time = self.number();
+        let time = self.tick();
         let id = blob_id(format!("commit {time} {commit:?}").as_bytes(), "");
         self.commits.insert(id.clone(), commit);
         id
@@ -188,6 +207,33 @@ impl Store {
         let pull = self.pull_mut(number).unwrap();
         (pull.open, pull.merged) = (false, Some(id.clone()));
         id
+    }
+
+    /// Whether everything that is required was reported as well.
+    pub fn passed(&self) -> bool {
+        let said = |row: &Value| row["state"] == "success" || row["status"] == "success";
+        let good = |context: &String| {
+            self.statuses.iter().rev().find(|row| row["context"].as_str() == Some(context)).is_some_and(said)
+        };
+        self.required.iter().all(good)
+    }
+
+    /// The forge merges what it was asked to as soon as it may.
+    pub fn settle(&mut self) {
+        if self.passed() {
+            for (number, _) in std::mem::take(&mut self.scheduled) {
+                self.merge(number);
+            }
+        }
+    }
+
+    /// A report about any commit, newer than all before.
+    pub fn report(&mut self, context: &str, said: &str) {
+        let id = self.tick() + 1000;
+        let word = if self.kind == Kind::Github { "state" } else { "status" };
+        let at = format!("2026-01-01T{:02}:{:02}:00Z", id / 60 % 24, id % 60);
+        self.statuses.push(json!({"id": id, word: said, "context": context, "target_url": format!("https://ci.example/{id}"), "created_at": at}));
+        self.settle();
     }
 
     /// A person closes a pull request.

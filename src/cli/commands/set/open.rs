@@ -5,16 +5,30 @@ use crate::{
     apply::{self, Session},
     cli::{
         context::{Context, Intent},
-        exit::Fault,
+        exit::{Exit, Fault},
     },
+    config::Problem,
     facts::git::Git,
     forge::{
-        self, Marker, State,
+        self, Forge, Marker, Merge, PullState, State, merging,
         pull_request::{self, Outcome, Proposal},
     },
     plan::Plan,
-    report::json::PullRequest,
+    report::{json::PullRequest, table::plain},
 };
+
+/// A merge that can't be scheduled yet, for people.
+pub(in super::super) fn not_yet(number: u64, why: &str) -> String {
+    let why = plain(why);
+    format!("warning: the merge of #{number} is not scheduled yet: {why}; `repin wait --pr {number}` schedules it\n")
+}
+
+/// A merge that was asked for and can't be.
+pub(in super::super) fn not_scheduled(stands: &str, why: &str) -> Fault {
+    let problem = Problem::new("conflict", format!("{stands} stands, and its merge can't be scheduled: {why}"));
+    let hint = "merge it by hand, or correct what stands in the way and run this again";
+    Fault { exit: Exit::Failed, problems: vec![problem.hint(hint)] }
+}
 
 impl Run<'_> {
     /// Does with the plan what was asked for.
@@ -80,8 +94,31 @@ impl Run<'_> {
         for number in &standing.superseded {
             cx.output.note(&format!("note: pull request #{number} was closed: this one supersedes it"));
         }
-        let (number, url, state) = (standing.number, standing.url, standing.change.as_str());
-        self.document.pull_request = Some(PullRequest { number, url, state });
+        let (number, url) = (standing.number, standing.url);
+        self.document.pull_request = Some(PullRequest { number, url: url.clone(), state: standing.change.as_str() });
+        if state == State::Ready {
+            self.arm(&*site.forge, (number, &url), cx)?;
+        }
+        Ok(())
+    }
+
+    /// Schedules the merge, if that is configured.
+    fn arm(&self, forge: &dyn Forge, (number, url): (u64, &str), cx: &Context) -> Result<(), Fault> {
+        let Some(configured) = self.config.forge.as_ref().filter(|forge| forge.auto_merge) else { return Ok(()) };
+        let stands = format!("pull request #{number} ({url})");
+        let work = async {
+            match forge.pull(number).await? {
+                Some(pull) if pull.state == PullState::Open => merging::arm_ours(forge, &pull, &configured.gates).await,
+                _ => Ok(None),
+            }
+        };
+        match super::wait(work, "scheduling the merge", cx)?? {
+            Some(Merge::Scheduled) => cx.output.note(&format!("note: {stands} will be merged once its gates pass")),
+            Some(Merge::Merged) => cx.output.note(&format!("note: {stands} was merged: its gates passed already")),
+            Some(Merge::Later(why) | Merge::Clean(why)) => cx.output.error_text(&not_yet(number, &why)),
+            Some(Merge::Refused(why)) => return Err(not_scheduled(&stands, &why)),
+            None => return Err(not_scheduled(&stands, "it was closed, or its branch was changed, just now")),
+        }
         Ok(())
     }
 

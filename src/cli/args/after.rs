@@ -1,0 +1,91 @@
+//! Arguments of the commands around a pull request: gates, waiting, branches, freshness.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{IfUnconfigured, strict_bool};
+use crate::config::duration;
+
+pub(super) const GATES: &str = "\
+The contexts are those of forge.gates in the configuration, else those that the base branch requires. Of each the latest
+report counts, from statuses and check runs. Exit 0: all passed; 3: one is not decided; 1: one failed or never reported.
+
+Example:
+  repin gates --ref staging";
+
+pub(super) const WAIT: &str = "\
+Exit 0: merged; 1: closed; 3: neither when the time is over. After a merge the workflows in forge.dispatch are started
+where the forge does not start them by itself, once, however many runs wait for the same pull request.
+
+Example:
+  repin wait --pr 7 --timeout 30m";
+
+pub(super) const BRANCH: &str = "\
+Without --apply it is a dry run.
+
+Example:
+  repin branch promote --from staging --to main --apply";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Gates {
+    /// A branch, a tag or a commit
+    #[arg(long = "ref", value_name = "REF", allow_hyphen_values = true)]
+    pub(in crate::cli) reference: String,
+    /// skip: a token that is missing is no error
+    #[arg(long, value_name = "WHAT")]
+    pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Wait {
+    /// The pull request's number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(in crate::cli) pr: u64,
+    /// When to give up: 90s, 30m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "30m")]
+    pub(in crate::cli) timeout: Duration,
+    /// skip: a token that is missing is no error
+    #[arg(long, value_name = "WHAT")]
+    pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
+    /// true only waits and changes nothing on the forge; an empty BOOL is true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    pub(in crate::cli) dry_run: Option<bool>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Branch {
+    /// Open a pull request of one branch into another, and schedule its merge
+    #[command(after_help = "Example:\n  repin branch promote --from staging --to main --apply")]
+    Promote(Between),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Between {
+    /// The branch whose commits go
+    #[arg(long, value_name = "B", allow_hyphen_values = true)]
+    pub(in crate::cli) from: String,
+    /// The branch that they go to
+    #[arg(long, value_name = "B", allow_hyphen_values = true)]
+    pub(in crate::cli) to: String,
+    #[command(flatten)]
+    pub(in crate::cli) arm: Arm,
+}
+
+/// Whether something may change.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arm {
+    /// Do it
+    #[arg(long)]
+    pub(in crate::cli) apply: bool,
+    /// skip: a token that is missing is no error
+    #[arg(long, value_name = "WHAT")]
+    pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
+    /// true forbids every change, false is --apply; an empty BOOL is true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    pub(in crate::cli) dry_run: Option<bool>,
+}
+
+fn limit(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}

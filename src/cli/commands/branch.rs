@@ -1,0 +1,50 @@
+//! `repin branch`: one long-lived branch into another, by a pull request (`promote`).
+
+mod promote;
+
+use crate::{
+    cli::{
+        args::{self, Between},
+        context::{Context, usage},
+        exit::{Exit, Fault},
+        output::Format,
+    },
+    config::check_branch,
+    report::json::BranchDocument,
+};
+
+pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit, Fault> {
+    match args {
+        args::Branch::Promote(between) => promote::run(between, cx),
+    }
+}
+
+/// What was typed, as names of branches.
+fn check(between: &Between) -> Result<(), Fault> {
+    for (flag, name) in [("--from", &between.from), ("--to", &between.to)] {
+        check_branch(name).map_err(|error| usage(format!("{flag}: {error}")))?;
+    }
+    if between.from == between.to {
+        return Err(usage(format!("--from and --to are both `{}`", between.to)));
+    }
+    Ok(())
+}
+
+fn document(action: &'static str, between: &Between) -> BranchDocument {
+    let (from, to) = (between.from.clone(), between.to.clone());
+    BranchDocument { schema: "repin.branch/1", action, from, to, state: "planned", pull_request: None, commit: None }
+}
+
+/// Prints the document, or `line` for people, and what is wrong if something is.
+fn report(document: &BranchDocument, line: &str, fault: Option<Fault>, cx: &mut Context) -> Exit {
+    if cx.output.format == Format::Json {
+        cx.output.json(document);
+    } else {
+        cx.output.print(format!("{} → {}: {line}\n", document.from, document.to));
+    }
+    let exit = fault.as_ref().map_or(Exit::Done, |fault| fault.exit);
+    if let Some(fault) = fault {
+        cx.output.fault_beside(&fault);
+    }
+    exit
+}

@@ -1,0 +1,102 @@
+//! `repin branch promote`: one pull request, its merge scheduled where that is configured.
+
+use super::{check, document, report};
+use crate::{
+    cli::{
+        args::Between as Args,
+        commands::{gates::table, set},
+        context::{Context, usage},
+        exit::{Exit, Fault},
+        forge::connect_or_skip,
+    },
+    config::Problem,
+    forge::{
+        Gate, GateState, Merge,
+        branches::{self, Between, Offer, Offered},
+    },
+    report::{branch, json::PullRequest},
+};
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Fault> {
+    check(args)?;
+    let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
+    let config = cx.load()?;
+    let mut document = document("promote", args);
+    let forge = match connect_or_skip(&config, args.arm.if_unconfigured, cx)? {
+        Ok(forge) => forge,
+        Err(why) => {
+            document.state = "skipped";
+            return Ok(report(&document, &format!("skipped: {why}"), None, cx));
+        }
+    };
+    let configured = config.forge_or_default();
+    let between = Between { from: &args.from, to: &args.to };
+    let looked = set::wait(branches::look(&*forge, between, &configured), "comparing the branches", cx)??;
+    let offer = looked.map_err(|name| usage(format!("there is no branch `{name}`")))?;
+    document.commit = Some(offer.commit.clone());
+    document.pull_request = offer.pull.as_ref().map(|pull| row(pull.number, &pull.url, "unchanged"));
+    if offer.subjects.is_empty() {
+        document.state = "in_sync";
+        return Ok(report(&document, "nothing to promote", None, cx));
+    }
+    if !offer.gates.is_empty() {
+        cx.output.note(table(&offer.gates).trim_end());
+    }
+    if offer.state() == GateState::Fail {
+        document.state = "blocked";
+        return Ok(report(&document, "a gate failed", Some(blocked(&offer)), cx));
+    }
+    if !apply {
+        return Ok(report(&document, &planned(&offer), None, cx));
+    }
+    let (title, body) = (branch::title(between), branch::body(between, &offer.subjects));
+    let work = branches::bring(&*forge, between, (&title, &body), (&offer, &configured));
+    let offered = set::wait(work, "opening the pull request", cx)??;
+    for warning in &offered.warnings {
+        cx.output.error_text(&format!("warning: {warning}\n"));
+    }
+    let state = if offered.created { "created" } else { "unchanged" };
+    document.pull_request = Some(row(offered.pull.number, &offered.pull.url, state));
+    let (state, line, fault) = outcome(&offered, cx);
+    document.state = state;
+    Ok(report(&document, &line, fault, cx))
+}
+
+fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
+    PullRequest { number, url: url.to_owned(), state }
+}
+
+/// The document's word, the line for people, and what is wrong if something is.
+fn outcome(offered: &Offered, cx: &Context) -> (&'static str, String, Option<Fault>) {
+    let stands = format!("pull request #{} ({})", offered.pull.number, offered.pull.url);
+    match &offered.merge {
+        None => ("open", format!("{stands} is open"), None),
+        Some(Merge::Scheduled) => ("scheduled", format!("{stands} will be merged"), None),
+        Some(Merge::Merged) => ("merged", format!("{stands} is merged"), None),
+        Some(Merge::Later(why) | Merge::Clean(why)) => {
+            cx.output.error_text(&set::not_yet(offered.pull.number, why));
+            ("open", format!("{stands} is open"), None)
+        }
+        Some(Merge::Refused(why)) => ("open", format!("{stands} is open"), Some(set::not_scheduled(&stands, why))),
+    }
+}
+
+fn planned(offer: &Offer) -> String {
+    let count = offer.subjects.len();
+    match &offer.pull {
+        Some(pull) => format!("{count} commits, in pull request #{}; dry run: nothing was changed", pull.number),
+        None => format!("{count} commits; dry run: --apply would open a pull request"),
+    }
+}
+
+fn blocked(offer: &Offer) -> Fault {
+    let failed = |gate: &&Gate| gate.state == GateState::Fail;
+    let message = format!("a required status of {} failed, so no pull request is opened", offer.commit);
+    let mut problem = Problem::new("conflict", message).hint("mend what failed, and run it again");
+    problem.notes = offer.gates.iter().filter(failed).map(note).collect();
+    Fault { exit: Exit::Failed, problems: vec![problem] }
+}
+
+fn note(gate: &Gate) -> String {
+    format!("{} {} {}", gate.context, gate.state.as_str(), gate.url.as_deref().unwrap_or_default())
+}

@@ -1,0 +1,107 @@
+//! `repin gates`: how the required statuses of a commit stand.
+
+use super::set;
+use crate::{
+    cli::{
+        args,
+        context::{Context, usage},
+        exit::{Exit, Fault},
+        forge::connect_or_skip,
+        output::{Format, Output},
+    },
+    config::{Forge as Configured, Problem, check_branch},
+    forge::{Forge, Gate, GateState, branches, judge, together},
+    report::{
+        annotations,
+        json::{GateRow, GatesDocument},
+        table::{Align, aligned, plain},
+    },
+};
+
+/// What was found out about a commit.
+struct Found {
+    commit: String,
+    gates: Vec<Gate>,
+}
+
+pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, Fault> {
+    check_branch(&args.reference).map_err(|_| usage(format!("--ref: `{}` can't be a reference", args.reference)))?;
+    let config = cx.load()?;
+    let forge = match connect_or_skip(&config, args.if_unconfigured, cx)? {
+        Ok(forge) => forge,
+        Err(why) => return Ok(skipped(args, &why, cx)),
+    };
+    let configured = config.forge_or_default();
+    let found = set::wait(ask(&*forge, &configured, &args.reference), "reading statuses", cx)??;
+    let state = together(&found.gates);
+    let document = GatesDocument {
+        schema: "repin.gates/1",
+        r#ref: args.reference.clone(),
+        commit: Some(found.commit),
+        state: Some(state.as_str()),
+        gates: found.gates.iter().map(GateRow::of).collect(),
+    };
+    if cx.output.format == Format::Json {
+        cx.output.json(&document);
+    } else {
+        cx.output.print(table(&found.gates));
+        annotate(&found.gates, &mut cx.output);
+    }
+    Ok(match state {
+        GateState::Pass => Exit::Done,
+        GateState::Pending => Exit::Unavailable,
+        GateState::Absent | GateState::Fail => Exit::Failed,
+    })
+}
+
+async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Result<Found, Fault> {
+    let commit = forge.commit(reference).await?;
+    let commit = commit.ok_or_else(|| usage(format!("--ref: {} has no commit `{reference}`", forge.name())))?;
+    let base = match &configured.base {
+        _ if !configured.gates.is_empty() => String::new(),
+        Some(base) => base.clone(),
+        None => forge.repository().await?.default_branch,
+    };
+    let required = branches::required(forge, &base, &configured.gates).await?;
+    let hint = "name the contexts in `forge.gates`";
+    let Some(required) = required else {
+        let why = format!("what {base} requires can't be read with this token");
+        return Err(Fault { exit: Exit::Denied, problems: vec![Problem::new("denied", why).hint(hint)] });
+    };
+    if required.is_empty() {
+        let why = format!("no status is required: {base} requires none, and `forge.gates` names none");
+        return Err(Fault::input(Problem::new("config", why).hint(hint)));
+    }
+    let gates = judge(&required, &forge.statuses(&commit).await?);
+    Ok(Found { commit, gates })
+}
+
+/// Gates for people.
+pub(super) fn table(gates: &[Gate]) -> String {
+    let mut rows = vec![["GATE", "STATE", "MORE"].map(str::to_owned).to_vec()];
+    let row = |gate: &Gate| {
+        let url = gate.url.as_deref().unwrap_or_default();
+        vec![plain(&gate.context), gate.state.as_str().to_owned(), plain(url)]
+    };
+    rows.extend(gates.iter().map(row));
+    aligned(&[Align::Left; 3], &rows)
+}
+
+fn annotate(gates: &[Gate], output: &mut Output) {
+    if output.format != Format::Github {
+        return;
+    }
+    for gate in gates.iter().filter(|gate| gate.state != GateState::Pass) {
+        let url = gate.url.as_deref().unwrap_or_default();
+        output.print(annotations::error(&gate.context, &format!("{} {url}", gate.state.as_str()), None));
+    }
+}
+
+fn skipped(args: &args::Gates, why: &str, cx: &mut Context) -> Exit {
+    cx.output.error_text(&format!("skipped: {why}\n"));
+    if cx.output.format == Format::Json {
+        let (schema, r#ref, gates) = ("repin.gates/1", args.reference.clone(), Vec::new());
+        cx.output.json(&GatesDocument { schema, r#ref, commit: None, state: None, gates });
+    }
+    Exit::Done
+}

@@ -1,0 +1,151 @@
+//! Bringing one long-lived branch into another by a pull request: `staging` into `main`.
+//!
+//! One pull request for two branches, found by their names; its text is written once and stays as people leave it.
+
+use super::{
+    Created, Error, Forge, Gate, GateState, Labelled, Marker, Merge, Need, NewPull, Pull, Pulls, State, judge, merging,
+    together,
+};
+use crate::config::Forge as Configured;
+
+/// The kind of the marker in the text.
+pub(super) const MARKER: &str = "branch";
+
+/// How often is looked whether a pull request arrived that somebody else opened at the same time.
+const ROUNDS: u32 = 5;
+
+/// Two branches.
+#[derive(Debug, Clone, Copy)]
+pub struct Between<'a> {
+    /// The one whose commits go.
+    pub from: &'a str,
+    /// The one that they go to.
+    pub to: &'a str,
+}
+
+impl Between<'_> {
+    /// The hidden line by which a later run knows the pull request for one of repin's.
+    pub fn marker(&self) -> Marker {
+        Marker { kind: MARKER.to_owned(), revision: self.from.to_owned() }
+    }
+}
+
+/// What there is to bring over, and how it stands.
+#[derive(Debug)]
+pub struct Offer {
+    /// The head of the branch that is brought over.
+    pub commit: String,
+    /// The subjects of its commits that the other has not, the oldest first.
+    pub subjects: Vec<String>,
+    /// What is required of the head.
+    pub gates: Vec<Gate>,
+    /// The pull request, if it is open.
+    pub pull: Option<Box<Pull>>,
+}
+
+/// A pull request that stands, and what becomes of it.
+#[derive(Debug)]
+pub struct Offered {
+    /// The pull request.
+    pub pull: Box<Pull>,
+    /// Whether this run opened it.
+    pub created: bool,
+    /// What became of its merge; `None`: that was not asked for.
+    pub merge: Option<Merge>,
+    /// What did not work and does not matter much.
+    pub warnings: Vec<String>,
+}
+
+impl Offer {
+    /// How the gates stand together.
+    pub fn state(&self) -> GateState {
+        together(&self.gates)
+    }
+}
+
+/// What there is to bring over; `None`: one of the branches is not there, and its name.
+pub async fn look(
+    forge: &dyn Forge,
+    between: Between<'_>,
+    configured: &Configured,
+) -> Result<Result<Offer, String>, Error> {
+    let Some(to) = forge.branch(between.to).await? else { return Ok(Err(between.to.to_owned())) };
+    let Some(ahead) = forge.ahead((between.to, &to), between.from).await? else {
+        return Ok(Err(between.from.to_owned()));
+    };
+    let subjects = ahead.commits.iter().map(|commit| commit.message.lines().next().unwrap_or_default().to_owned());
+    let mut offer = Offer { commit: ahead.head.clone(), subjects: subjects.collect(), gates: Vec::new(), pull: None };
+    if !offer.subjects.is_empty() {
+        let required = required(forge, between.to, &configured.gates).await?.unwrap_or_default();
+        offer.gates = judge(&required, &forge.statuses(&ahead.head).await?);
+        offer.pull = find(forge, between).await?;
+    }
+    Ok(Ok(offer))
+}
+
+/// The contexts that count for a branch: those configured, else those that it requires where that can be read.
+pub async fn required(forge: &dyn Forge, branch: &str, configured: &[String]) -> Result<Option<Vec<String>>, Error> {
+    if configured.is_empty() { forge.required(branch).await } else { Ok(Some(configured.to_vec())) }
+}
+
+async fn find(forge: &dyn Forge, between: Between<'_>) -> Result<Option<Box<Pull>>, Error> {
+    let open = forge.pulls(Pulls::Open).await?;
+    let ours = |pull: &Pull| pull.own && pull.head == between.from && pull.base == between.to;
+    Ok(open.into_iter().find(ours).map(Box::new))
+}
+
+/// Opens the pull request with this title and text, or takes the one that is open, and schedules its merge if that is
+/// configured.
+pub async fn bring(
+    forge: &dyn Forge,
+    between: Between<'_>,
+    (title, body): (&str, &str),
+    (offer, configured): (&Offer, &Configured),
+) -> Result<Offered, Error> {
+    let repo = forge.repository().await?;
+    forge.permit(&repo, Need { workflows: false }).await?;
+    let (pull, created) = match &offer.pull {
+        Some(pull) => (pull.clone(), false),
+        None => open(forge, between, (title, body)).await?,
+    };
+    let mut warnings = Vec::new();
+    let labels = &configured.labels;
+    if !labels.is_empty()
+        && !labels.iter().any(|label| pull.labels.contains(label))
+        && let Labelled::NotPermitted(said) = forge.label(pull.number, labels).await?
+    {
+        warnings.push(format!("the labels could not be put on: {said}"));
+    }
+    let merge = match () {
+        () if !configured.auto_merge => None,
+        () if pull.draft == State::Draft => Some(Merge::Refused("it is a draft".to_owned())),
+        // A head that moved meanwhile was not judged.
+        () if pull.head_commit != offer.commit => {
+            Some(Merge::Later(format!("{} was moved meanwhile: run it again", between.from)))
+        }
+        () => Some(merging::arm(forge, &pull, &configured.gates).await?),
+    };
+    Ok(Offered { pull, created, merge, warnings })
+}
+
+/// Opens it; somebody else may do so at the same time, and what was pushed just now may not have arrived everywhere.
+async fn open(
+    forge: &dyn Forge,
+    between: Between<'_>,
+    (title, body): (&str, &str),
+) -> Result<(Box<Pull>, bool), Error> {
+    let new = NewPull { title, body, head: between.from, base: between.to, state: State::Ready };
+    let mut why = String::new();
+    for round in 1..=ROUNDS {
+        why = match forge.create_pull(&new).await? {
+            Created::New(pull) => return Ok((pull, true)),
+            Created::Exists(why) | Created::NotYet(why) => why,
+        };
+        if let Some(pull) = find(forge, between).await? {
+            return Ok((pull, false));
+        }
+        forge.breathe(round).await;
+    }
+    let what = format!("{}: the pull request of {} into {}", forge.name(), between.from, between.to);
+    Err(Error::unavailable(what, why))
+}

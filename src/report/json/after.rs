@@ -1,0 +1,54 @@
+//! The documents of the commands around a pull request.
+#![expect(missing_docs, reason = "the fields of the documents are described in docs/json.md")]
+
+use serde::Serialize;
+
+use super::PullRequest;
+use crate::forge::Gate;
+
+/// `repin.gates/1`: how the required statuses of a commit stand.
+#[derive(Debug, Serialize)]
+pub struct GatesDocument {
+    pub schema: &'static str,
+    pub r#ref: String,
+    pub commit: Option<String>,
+    pub state: Option<&'static str>,
+    pub gates: Vec<GateRow>,
+}
+
+/// One required status.
+#[derive(Debug, Serialize)]
+pub struct GateRow {
+    pub context: String,
+    pub state: &'static str,
+    pub url: Option<String>,
+}
+
+/// `repin.wait/1`: what became of a pull request.
+#[derive(Debug, Serialize)]
+pub struct WaitDocument {
+    pub schema: &'static str,
+    pub number: u64,
+    pub state: Option<&'static str>,
+    pub merge_commit: Option<String>,
+    pub dispatched: Vec<String>,
+}
+
+/// `repin.branch/1`: one branch brought into another.
+#[derive(Debug, Serialize)]
+pub struct BranchDocument {
+    pub schema: &'static str,
+    pub action: &'static str,
+    pub from: String,
+    pub to: String,
+    pub state: &'static str,
+    pub pull_request: Option<PullRequest>,
+    pub commit: Option<String>,
+}
+
+impl GateRow {
+    /// A gate as a row.
+    pub fn of(gate: &Gate) -> Self {
+        Self { context: gate.context.clone(), state: gate.state.as_str(), url: gate.url.clone() }
+    }
+}
