@@ -18,6 +18,7 @@ mod model;
 mod packages;
 pub mod pull_request;
 mod rights;
+pub mod sync;
 mod target;
 mod token;
 mod tree;

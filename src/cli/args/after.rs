@@ -24,8 +24,9 @@ Example:
 pub(super) const BRANCH: &str = "\
 Without --apply it is a dry run.
 
-Example:
-  repin branch promote --from staging --to main --apply";
+Examples:
+  repin branch promote --from staging --to main --apply
+  repin branch sync --from main --to staging --apply";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Gates {
@@ -58,6 +59,9 @@ pub(in crate::cli) enum Branch {
     /// Open a pull request of one branch into another, and schedule its merge
     #[command(after_help = "Example:\n  repin branch promote --from staging --to main --apply")]
     Promote(Between),
+    /// Bring one branch into another by fast-forward or merge, and push that
+    #[command(after_help = "Example:\n  repin branch sync --from main --to staging --apply")]
+    Sync(Between),
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
-//! `repin branch`: one long-lived branch into another, by a pull request (`promote`).
+//! `repin branch`: one long-lived branch into another, by a pull request (`promote`) or by a push (`sync`).
 
 mod promote;
+mod sync;
 
 use crate::{
     cli::{
@@ -16,6 +17,7 @@ use crate::{
 pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit, Fault> {
     match args {
         args::Branch::Promote(between) => promote::run(between, cx),
+        args::Branch::Sync(between) => sync::run(between, cx),
     }
 }
 

@@ -120,15 +120,20 @@ pub(super) fn start(
     (command, args): (&'static str, &[OsString]),
     mode: Mode,
 ) -> Result<Running, GitError> {
+    let mut git = prepare(program, root, mode);
+    git.arg(command).args(args);
+    spawn(git, root, command)
+}
+
+/// A git that nothing around it leads elsewhere; the subcommand is still to come.
+pub(super) fn prepare(program: &OsStr, root: &Path, mode: Mode) -> Command {
     let mut git = Command::new(program);
     git.args(ALWAYS);
     if mode == Mode::Network {
         git.args(STALLED);
     }
-    git.arg("-C").arg(root).arg(command).args(args);
-    git.stdin(if mode == Mode::Talk { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    git.arg("-C").arg(root);
+    git.stdin(if mode == Mode::Talk { Stdio::piped() } else { Stdio::null() });
     for name in SCRUBBED {
         git.env_remove(name);
     }
@@ -136,6 +141,12 @@ pub(super) fn start(
     if mode != Mode::Network {
         git.env("GIT_ALLOW_PROTOCOL", "none");
     }
+    git
+}
+
+/// Starts what was prepared.
+pub(super) fn spawn(mut git: Command, root: &Path, command: &'static str) -> Result<Running, GitError> {
+    git.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = git.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => GitError::NoGit,
         _ => GitError::Io { command, error },
@@ -171,13 +182,19 @@ impl Running {
         GitError::Io { command: self.command, error }
     }
 
-    /// Waits for the end; the exit code is 0 or one of `fine`.
-    pub(super) fn finish(&mut self, fine: &[i32]) -> Result<i32, GitError> {
+    /// Waits for the end, however it comes; the exit code, and what was said on standard error.
+    pub(super) fn end(&mut self) -> Result<(Option<i32>, String), GitError> {
         let status = self.child.wait().map_err(|error| GitError::Io { command: self.command, error })?;
         let stderr = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        match status.code() {
+        Ok((status.code(), String::from_utf8_lossy(&stderr).into_owned()))
+    }
+
+    /// Waits for the end; the exit code is 0 or one of `fine`.
+    pub(super) fn finish(&mut self, fine: &[i32]) -> Result<i32, GitError> {
+        let (code, stderr) = self.end()?;
+        match code {
             Some(code) if code == 0 || fine.contains(&code) => Ok(code),
-            _ => Err(self.failed(&String::from_utf8_lossy(&stderr))),
+            _ => Err(self.failed(&stderr)),
         }
     }
 

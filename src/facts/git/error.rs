@@ -56,6 +56,14 @@ pub enum GitError {
         /// What git said; came from outside.
         message: String,
     },
+    /// Another repository's side said that whoever asks may not do this.
+    #[error("`git {command}` was refused: {message}")]
+    Denied {
+        /// The subcommand.
+        command: &'static str,
+        /// What git and the other side said; came from outside.
+        message: String,
+    },
     /// git printed something unexpected.
     #[error("`git {command}` printed something unexpected: {what}")]
     Malformed {
@@ -109,6 +117,7 @@ impl GitError {
                 "try `git ls-remote {remote}` by hand; in CI the checkout has to keep its credentials \
                  (actions/checkout: persist-credentials: true)"
             ),
+            Self::Denied { .. } => "git needs credentials for that repository that are allowed to do this".into(),
             Self::Failed { .. } | Self::Malformed { .. } | Self::Io { .. } => {
                 "git 2.31 or newer is needed; `git fsck` tells whether the repository is sound".into()
             }

@@ -2,7 +2,8 @@
 //! outside can change the question.
 //!
 //! Reading only: no hooks, no locks, no writing, and no network but in `network`, which asks a remote what it has now
-//! and may bring objects along, never references. What comes in is a folder and names that were parsed
+//! and may bring objects along, never references, and in `reach`, for those who fetch into a scratch repository or push;
+//! what is checked out here is touched by none. What comes in is a folder and names that were parsed
 //! before; what goes on git's command line are its own options, full object ids, full reference names behind
 //! `--end-of-options` and literal pathspecs behind `--`. What the answers mean is for `history` to say.
 
@@ -11,6 +12,7 @@ mod error;
 mod id;
 mod network;
 mod objects;
+mod reach;
 mod refs;
 mod remote;
 mod trees;
@@ -27,6 +29,8 @@ use std::{
 pub use error::GitError;
 pub use id::ObjectId;
 pub use network::Heads;
+pub use reach::{Login, Remote};
+pub(crate) use reach::{Ran, is_denied, told, without_users};
 pub use refs::Branch;
 pub use remote::Hosted;
 pub use trees::At;
@@ -45,6 +49,8 @@ pub struct Git {
     prefix: Vec<u8>,
     /// Commits whose parents were left out of this clone.
     shallow: BTreeSet<ObjectId>,
+    /// Who makes commits, if not who git says.
+    identity: Option<(&'static str, &'static str)>,
 }
 
 /// The most that a short answer may hold, in bytes.
@@ -89,8 +95,13 @@ impl Git {
 
     /// The same, through the command `program`.
     pub fn open_with(program: &OsStr, root: &Path) -> Result<Self, GitError> {
-        let mut git =
-            Self { program: program.to_owned(), root: root.to_owned(), prefix: Vec::new(), shallow: BTreeSet::new() };
+        let mut git = Self {
+            program: program.to_owned(),
+            root: root.to_owned(),
+            prefix: Vec::new(),
+            shallow: BTreeSet::new(),
+            identity: None,
+        };
         let asked = ["--is-inside-work-tree", "--is-shallow-repository", "--show-prefix"];
         let answer = git.answer("rev-parse", &asked)?;
         // The prefix comes last, since a folder's name may hold a newline.

@@ -100,7 +100,7 @@ impl Git {
     fn ask_remote(&self, command: &'static str, remote: &str, args: &[OsString]) -> Result<Vec<u8>, GitError> {
         let failed = |why: String| GitError::Remote { remote: remote.to_owned(), command, why };
         let mut running = self.start(command, args, Mode::Network)?;
-        let watch = Watch::over(&running);
+        let watch = Watch::over(&running, PATIENCE);
         let mut answer = Vec::new();
         let read = running.stdout()?.take(ANSWER).read_to_end(&mut answer);
         let late = watch.end();
@@ -124,17 +124,17 @@ fn name_of(key: &str) -> Option<&str> {
 }
 
 /// Ends a git that takes too long: a remote that says nothing would hold it for ever.
-struct Watch {
+pub(super) struct Watch {
     done: Sender<()>,
     thread: JoinHandle<bool>,
 }
 
 impl Watch {
-    fn over(running: &Running) -> Self {
+    pub(super) fn over(running: &Running, patience: Duration) -> Self {
         let (done, ended) = channel::<()>();
         let pid = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
         let thread = std::thread::spawn(move || {
-            let late = ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+            let late = ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
             if let Some(pid) = pid.filter(|_| late) {
                 // It may have ended by itself just now.
                 let _ = kill_process(pid, Signal::KILL);
@@ -145,7 +145,7 @@ impl Watch {
     }
 
     /// Before the process is waited for, so that its number is nobody else's yet: whether it took too long.
-    fn end(self) -> bool {
+    pub(super) fn end(self) -> bool {
         drop(self.done);
         self.thread.join().unwrap_or(false)
     }

@@ -1,0 +1,251 @@
+//! git where it may reach other repositories, with a token or git's own credentials: fetching into a scratch repository,
+//! pushing, and what a partial clone left out. The questions whose answers are always the same kind are in `network`.
+//!
+//! No hook of this side runs, nothing asks at a terminal, and no transport but git's own ones is used. Secrets reach git
+//! through its environment. What the answers mean is for others to say.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::Read,
+    path::Path,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{
+    ANSWER, Git, GitError,
+    command::{self, Mode},
+    network::Watch,
+};
+
+/// The transports that are used; `ext::` would run a command of the URL's.
+const PROTOCOLS: &str = "file:git:http:https:ssh";
+
+/// How long git may take in all: a whole history may have to come.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Said so that no configuration can say otherwise.
+const SETTINGS: [&str; 5] = [
+    "protocol.version=2",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "fetch.recurseSubmodules=false",
+    // No guess at a name from this machine's.
+    "user.useConfigOnly=true",
+];
+
+/// The variable that carries a header to git.
+const HEADER: &str = "REPIN_GIT_HEADER";
+
+/// A token for one server.
+#[derive(Clone)]
+pub struct Login {
+    /// `http[s]://HOST[:PORT]/`.
+    server: String,
+    header: String,
+}
+
+/// Another repository: a URL, or a path on this machine.
+#[derive(Clone)]
+pub struct Remote {
+    /// As git is told it; without a password.
+    pub url: String,
+    /// What it is asked with; `None`: what git is configured with here.
+    pub login: Option<Login>,
+}
+
+/// What git did.
+pub(crate) struct Ran {
+    /// The exit code; `None`: it was stopped.
+    pub(crate) code: Option<i32>,
+    /// What it printed.
+    pub(crate) stdout: Vec<u8>,
+    /// What it and the other side said.
+    pub(crate) stderr: String,
+}
+
+impl Login {
+    /// `token` for the server of `url`; `None` if that is not HTTP, where tokens mean nothing.
+    ///
+    /// The name of the user does not matter where the password is a token (GitHub, Gitea and Forgejo).
+    pub fn new(url: &str, token: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
+        let authority = rest.split('/').next()?;
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let basic = STANDARD.encode(format!("x-access-token:{token}"));
+        Some(Self { server: format!("{scheme}://{host}/"), header: format!("Authorization: Basic {basic}") })
+    }
+}
+
+impl Git {
+    /// An empty repository in `folder`, without hooks.
+    pub fn init(folder: &Path) -> Result<Self, GitError> {
+        let bare = Self {
+            program: OsString::from("git"),
+            root: folder.to_owned(),
+            prefix: Vec::new(),
+            shallow: std::collections::BTreeSet::new(),
+            identity: None,
+        };
+        let made = bare.reach("init", &["-q", "--template="], None)?;
+        if made.code != Some(0) {
+            return Err(GitError::Failed { command: "init", message: told(&made.stderr) });
+        }
+        Self::open(folder)
+    }
+
+    /// The same repository, with commits made under this name.
+    #[must_use]
+    pub(crate) fn committing_as(self, name: &'static str, email: &'static str) -> Self {
+        Self { identity: Some((name, email)), ..self }
+    }
+
+    /// Runs git where it may reach others; how it ended is for the caller to judge.
+    pub(crate) fn reach(
+        &self,
+        command: &'static str,
+        args: &[impl AsRef<OsStr>],
+        login: Option<&Login>,
+    ) -> Result<Ran, GitError> {
+        let mut git = command::prepare(&self.program, &self.root, Mode::Network);
+        for setting in SETTINGS {
+            git.args(["-c", setting]);
+        }
+        if let Some(Login { server, header }) = login {
+            // Nowhere else, and not where a redirect leads.
+            git.arg(format!("--config-env=http.{server}.extraHeader={HEADER}")).env(HEADER, header);
+            git.args(["-c", "http.followRedirects=false", "-c", "credential.helper="]);
+        }
+        if let Some((name, email)) = &self.identity {
+            git.arg("-c").arg(format!("user.name={name}")).arg("-c").arg(format!("user.email={email}"));
+        }
+        git.arg(command).args(args).env("GIT_ALLOW_PROTOCOL", PROTOCOLS).env_remove("GIT_NO_LAZY_FETCH");
+        let mut running = command::spawn(git, &self.root, command)?;
+        let watch = Watch::over(&running, PATIENCE);
+        let mut stdout = Vec::new();
+        let read = running.stdout()?.take(ANSWER).read_to_end(&mut stdout);
+        if watch.end() {
+            let message = format!("no end within {} min", PATIENCE.as_secs() / 60);
+            return Err(GitError::Failed { command, message });
+        }
+        read.map_err(|error| running.io(error))?;
+        let (code, stderr) = running.end()?;
+        Ok(Ran { code, stdout, stderr })
+    }
+
+    /// The same for what has to succeed.
+    pub(crate) fn reached(
+        &self,
+        command: &'static str,
+        args: &[impl AsRef<OsStr>],
+        login: Option<&Login>,
+    ) -> Result<Vec<u8>, GitError> {
+        let ran = self.reach(command, args, login)?;
+        if ran.code == Some(0) { Ok(ran.stdout) } else { Err(GitError::refused(command, &ran.stderr)) }
+    }
+}
+
+impl GitError {
+    /// Why another repository was not reached, from what git said.
+    pub(crate) fn refused(command: &'static str, stderr: &str) -> Self {
+        let message = told(stderr);
+        if is_denied(stderr) { Self::Denied { command, message } } else { Self::Failed { command, message } }
+    }
+}
+
+/// Whether it is about who asks (the words of git, of ssh, of GitHub, and of Gitea).
+pub(crate) fn is_denied(stderr: &str) -> bool {
+    const WORDS: [&str; 12] = [
+        "authentication failed",
+        "could not read username",
+        "could not read password",
+        "returned error: 401",
+        "returned error: 403",
+        "permission denied",
+        "permission to ",
+        "access denied",
+        "not authorized",
+        "unauthorized",
+        "repository not found",
+        "write access to repository not granted",
+    ];
+    let text = stderr.to_ascii_lowercase();
+    WORDS.iter().any(|word| text.contains(word))
+}
+
+/// The lines that say something, on one line, without what a URL holds before its host.
+pub(crate) fn told(stderr: &str) -> String {
+    const PREFIXES: [&str; 3] = ["fatal: ", "error: ", "remote: "];
+    let said = |line: &&str| PREFIXES.iter().any(|prefix| line.starts_with(prefix)) && line.len() > 8;
+    let lines: Vec<_> = stderr.lines().map(str::trim).filter(said).take(12).collect();
+    let all = if lines.is_empty() { stderr.lines().next().unwrap_or_default().to_owned() } else { lines.join("; ") };
+    let text = without_users(&all);
+    let mut shown: String = text.chars().take(600).collect();
+    if shown.is_empty() {
+        shown.push_str("it was stopped and said nothing");
+    }
+    shown
+}
+
+/// A text without what a URL in it holds before its host.
+pub(crate) fn without_users(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        out.push_str(before);
+        out.push_str("://");
+        let end = after.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(after.len());
+        rest = match after[..end].rfind('@') {
+            Some(at) => {
+                out.push_str("***");
+                &after[at..]
+            }
+            None => after,
+        };
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_for_one_server_over_http() {
+        let login = Login::new("https://ada@git.example:8443/acme/x.git", "s3cret").unwrap();
+        assert_eq!(login.server, "https://git.example:8443/");
+        assert_eq!(login.header, "Authorization: Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0");
+        for other in ["git@git.example:a/b", "ssh://git.example/a", "/srv/git", "../x", "file:///srv"] {
+            assert!(Login::new(other, "s3cret").is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_holds_no_password() {
+        let said =
+            "hint: x\nremote: Permission to a/b denied\nfatal: unable to access 'https://u:p@h/x' (https://v@h)\n";
+        assert_eq!(
+            told(said),
+            "remote: Permission to a/b denied; fatal: unable to access 'https://***@h/x' (https://***@h)"
+        );
+        assert_eq!(told("usage: git x\nmore"), "usage: git x");
+        assert_eq!(without_users("a@b https://h/x@y"), "a@b https://h/x@y");
+    }
+
+    #[test]
+    fn denials_are_known_by_their_words() {
+        for denied in [
+            "fatal: could not read Username for 'http://h': terminal prompts disabled",
+            "fatal: unable to access 'http://h/': The requested URL returned error: 403",
+            "fatal: Authentication failed for 'https://h/'",
+            "git@h: Permission denied (publickey).",
+            "remote: Repository not found.",
+        ] {
+            assert!(is_denied(denied), "{denied}");
+        }
+        for other in ["fatal: '/x' does not appear to be a git repository", "fatal: couldn't find remote ref x", ""] {
+            assert!(!is_denied(other), "{other}");
+        }
+    }
+}
