@@ -917,13 +917,16 @@ async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         assert_eq!(merging::arm_ours(&*forge, &pull, &[]).await.unwrap(), Some(Merge::Scheduled), "{kind:?}");
+        // One that a person opened, whatever is on its branch.
+        let marked = Pull { body: "a person's".to_owned(), ..pull.clone() };
+        assert_eq!(merging::arm_ours(&*forge, &marked, &[]).await.unwrap(), None, "{kind:?}");
+        let forked = Pull { own: false, ..pull.clone() };
+        assert_eq!(merging::arm_ours(&*forge, &forked, &[]).await.unwrap(), None, "{kind:?}");
         let foreign = fake.store().push(&branch("rev2"), "more", &[("x", "y")]);
         let pull = forge.pull(pull.number).await.unwrap().unwrap();
         assert_eq!(pull.head_commit, foreign);
         fake.forget();
         assert_eq!(merging::arm_ours(&*forge, &pull, &[]).await.unwrap(), None, "{kind:?}");
-        let marked = Pull { body: "a person's".to_owned(), ..pull.clone() };
-        assert_eq!(merging::arm_ours(&*forge, &marked, &[]).await.unwrap(), None);
         assert_eq!(fake.writes(), [] as [String; 0]);
     }
 }

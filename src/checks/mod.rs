@@ -6,6 +6,7 @@ mod chain;
 mod code;
 mod contents;
 pub mod contract;
+pub mod freshness;
 pub mod hygiene;
 mod past;
 mod pins;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(super) use after::{Between, Branch, Gates, Wait};
+pub(super) use after::{Between, Branch, Freshness, Gates, Wait};
 pub(super) use doctor::Doctor;
 pub(super) use inventory::{Inventory, OfImage};
 pub(super) use prune::{Prune, PruneAction, Restore};
@@ -113,6 +113,9 @@ pub(super) enum Command {
     /// Delete pending versions of the images, and never anything that is or was pinned
     #[command(after_help = prune::EXAMPLES)]
     Prune(Prune),
+    /// Tell how far pinned references to other repositories have fallen behind
+    #[command(after_help = after::FRESHNESS)]
+    Freshness(Freshness),
     /// Show how the required statuses of a commit stand
     #[command(after_help = after::GATES)]
     Gates(Gates),

@@ -67,6 +67,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
         Command::Inventory(command) => commands::inventory::run(command, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Prune(args) => commands::prune::run(&args, context),
+        Command::Freshness(args) => commands::freshness::run(&args, context),
         Command::Gates(args) => commands::gates::run(&args, context),
         Command::Wait(args) => commands::wait::run(&args, context),
         Command::Branch(args) => commands::branch::run(&args, context),

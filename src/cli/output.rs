@@ -159,11 +159,12 @@ impl Output {
     }
 
     /// Reports what is wrong beside a command's own document.
-    pub(super) fn fault_beside(&mut self, fault: &Fault) {
-        match self.format {
-            Format::Json => self.problems(fault),
-            Format::Human | Format::Github => drop(self.fault(fault)),
+    pub(super) fn fault_beside(&mut self, fault: &Fault) -> Exit {
+        if self.format != Format::Json {
+            return self.fault(fault);
         }
+        self.problems(fault);
+        fault.exit
     }
 
     fn problems(&self, fault: &Fault) {

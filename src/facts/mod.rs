@@ -1,5 +1,6 @@
 //! Facts: what sources and history say, gathered and never judged.
 
+pub mod freshness;
 pub mod git;
 pub mod history;
 pub mod inventory;

@@ -12,6 +12,7 @@ mod gates;
 mod gitea;
 mod github;
 mod http;
+pub mod issue;
 mod marker;
 pub mod merging;
 mod model;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use after::{BranchDocument, GateRow, GatesDocument, WaitDocument};
+pub use after::{BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument};
 
 use crate::{
     checks::{Check, Status},

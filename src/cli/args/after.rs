@@ -28,6 +28,15 @@ Examples:
   repin branch promote --from staging --to main --apply
   repin branch sync --from main --to staging --apply";
 
+pub(super) const FRESHNESS: &str = "\
+Stale is a reference that commits to its paths have gone past for longer than its max_gap: exit 1, or with --apply one
+issue that is opened, kept up to date and closed when it is fresh again, and exit 0.
+
+Examples:
+  repin freshness
+  repin freshness --apply --if-unconfigured skip    # in a job by the clock
+  repin freshness --apply --simulate-stale true     # a rehearsal: the next run closes the issue";
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Gates {
     /// A branch, a tag or a commit
@@ -72,6 +81,15 @@ pub(in crate::cli) struct Between {
     /// The branch that they go to
     #[arg(long, value_name = "B", allow_hyphen_values = true)]
     pub(in crate::cli) to: String,
+    #[command(flatten)]
+    pub(in crate::cli) arm: Arm,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Freshness {
+    /// true treats every reference as stale, for a rehearsal; an empty BOOL is true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    pub(in crate::cli) simulate_stale: Option<bool>,
     #[command(flatten)]
     pub(in crate::cli) arm: Arm,
 }

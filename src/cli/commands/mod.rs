@@ -5,6 +5,7 @@ pub(super) mod check;
 mod content;
 pub(super) mod doctor;
 pub(super) mod documents;
+pub(super) mod freshness;
 pub(super) mod gates;
 pub(super) mod history;
 pub(super) mod init;

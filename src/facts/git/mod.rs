@@ -8,6 +8,7 @@
 //! `--end-of-options` and literal pathspecs behind `--`. What the answers mean is for `history` to say.
 
 mod command;
+mod compare;
 mod error;
 mod id;
 mod network;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Gitea;
 use crate::forge::{
     Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind,
-    http::{Paging, Request},
+    http::{Paging, Reply, Request},
 };
 
 #[derive(Deserialize)]
@@ -158,12 +158,22 @@ impl Gitea {
     pub(super) async fn make_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
         let request = self.request(Method::POST, "issues", "opening an issue");
         let reply = self.http.send(&request.body(json!({"title": title, "body": body}))).await?;
-        Ok(reply.expect::<IssueRow>(&[201])?.issue())
+        reply.expect::<IssueRow>(&[201]).map(IssueRow::issue).map_err(|error| issue_refused(&reply, error))
     }
 
     pub(super) async fn change_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
         let request = self.request(Method::PATCH, &format!("issues/{number}"), format!("changing issue #{number}"));
-        self.http.send(&request.body(edit.fields(|title, _| title.to_owned()))).await?.check(&[200, 201])
+        let reply = self.http.send(&request.body(edit.fields(|title, _| title.to_owned()))).await?;
+        reply.check(&[200, 201]).map_err(|error| issue_refused(&reply, error))
+    }
+}
+
+/// What a refusal to write an issue means.
+fn issue_refused(reply: &Reply, error: Error) -> Error {
+    match reply.status.as_u16() {
+        403 | 404 => Error { kind: ErrorKind::Denied, ..error }.hint("the token needs write:issue"),
+        410 => Error { kind: ErrorKind::Refused, ..error }.hint("the repository has no issues: switch them on"),
+        _ => error,
     }
 }
 

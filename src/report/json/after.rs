@@ -46,6 +46,34 @@ pub struct BranchDocument {
     pub commit: Option<String>,
 }
 
+/// `repin.freshness/1`: how far pinned references have fallen behind.
+#[derive(Debug, Serialize)]
+pub struct FreshnessDocument {
+    pub schema: &'static str,
+    pub entries: Vec<FreshnessRow>,
+}
+
+/// One pinned reference.
+#[derive(Debug, Serialize)]
+pub struct FreshnessRow {
+    pub name: String,
+    pub pinned: Option<String>,
+    pub head: Option<String>,
+    pub commits: Option<u64>,
+    pub gap_days: Option<i64>,
+    pub state: Option<&'static str>,
+    pub reason: Option<String>,
+    pub issue: Option<IssueRow>,
+}
+
+/// The issue that is kept while a reference is stale.
+#[derive(Debug, Clone, Serialize)]
+pub struct IssueRow {
+    pub number: u64,
+    pub url: String,
+    pub state: &'static str,
+}
+
 impl GateRow {
     /// A gate as a row.
     pub fn of(gate: &Gate) -> Self {

@@ -279,7 +279,7 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
                 };
                 names.push(name.clone());
             }
-            store.pull_mut(number).unwrap().labels.extend(names);
+            store.labels_of(number).extend(names);
             Reply::json(200, json!([]))
         }
         _ => not_found(),

@@ -350,7 +350,7 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             if labels.iter().any(|label| !store.labels.iter().any(|(_, known)| known == label)) {
                 return error(404, "Label does not exist");
             }
-            store.pull_mut(number).unwrap().labels.extend(labels);
+            store.labels_of(number).extend(labels);
             Reply::json(200, json!([]))
         }
         _ => not_found(),

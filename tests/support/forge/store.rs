@@ -22,6 +22,7 @@ pub struct IssueRow {
     pub title: String,
     pub body: String,
     pub open: bool,
+    pub labels: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -260,7 +261,13 @@ impl Store {
 
     pub fn make_issue(&mut self, title: &str, body: &str) -> Value {
         let number = self.number();
-        self.issues.push(IssueRow { number, title: title.to_owned(), body: body.to_owned(), open: true });
+        self.issues.push(IssueRow {
+            number,
+            title: title.to_owned(),
+            body: body.to_owned(),
+            open: true,
+            labels: Vec::new(),
+        });
         self.issue_rows().into_iter().find(|row| row["number"] == number).unwrap()
     }
 
@@ -274,6 +281,18 @@ impl Store {
 
     pub fn pull_mut(&mut self, number: u64) -> Option<&mut PullRow> {
         self.pulls.iter_mut().find(|pull| pull.number == number)
+    }
+
+    /// The labels of a pull request or an issue.
+    pub fn labels_of(&mut self, number: u64) -> &mut Vec<String> {
+        if let Some(at) = self.pulls.iter().position(|pull| pull.number == number) {
+            return &mut self.pulls[at].labels;
+        }
+        &mut self.issues.iter_mut().find(|issue| issue.number == number).unwrap().labels
+    }
+
+    pub fn open_issues(&self) -> Vec<&IssueRow> {
+        self.issues.iter().filter(|issue| issue.open).collect()
     }
 
     pub fn open_pulls(&self) -> Vec<&PullRow> {

@@ -1,0 +1,98 @@
+//! Whether a pinned reference has fallen too far behind.
+
+use std::time::Duration;
+
+use crate::facts::freshness::Distance;
+
+/// How a pinned reference stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing that matters has changed, or not for long.
+    Fresh,
+    /// Something has, for too long.
+    Stale,
+    /// The branch's head is older than what is pinned.
+    Ahead,
+}
+
+impl State {
+    /// The word of the documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Ahead => "ahead",
+        }
+    }
+}
+
+/// How it stands, and why if there is something to say.
+pub fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) {
+    let (Some(commits), Some(gap)) = (distance.commits, distance.gap) else {
+        let why = "the repository has no such commit (any more): its history was rewritten, or the name is wrong";
+        return (State::Stale, Some(why.to_owned()));
+    };
+    if gap < 0 {
+        let days = days(-gap);
+        return (State::Ahead, Some(format!("the branch's head is {days} older than what is pinned")));
+    }
+    let over = gap.unsigned_abs() > max_gap.as_secs();
+    if commits > 0 && over {
+        let commits = if commits == 1 { "1 commit".to_owned() } else { format!("{commits} commits") };
+        let most = days(i64::try_from(max_gap.as_secs()).unwrap_or(i64::MAX));
+        return (State::Stale, Some(format!("{commits} in {}, and {most} are fine", days(gap))));
+    }
+    (State::Fresh, None)
+}
+
+/// Whole days of a gap in seconds; what is begun and negative counts.
+pub fn whole_days(gap: i64) -> i64 {
+    gap.div_euclid(86_400)
+}
+
+fn days(seconds: i64) -> String {
+    match (seconds / 86_400, seconds / 3600) {
+        (1, _) => "1 day".to_owned(),
+        (0, 1) => "1 hour".to_owned(),
+        (0, hours) => format!("{hours} hours"),
+        (days, _) => format!("{days} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::git::ObjectId;
+
+    const DAY: i64 = 86_400;
+
+    fn state(commits: u64, gap: i64) -> State {
+        let head = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
+        let distance = Distance { pinned: Some(head), head, commits: Some(commits), gap: Some(gap) };
+        judge(&distance, Duration::from_secs(14 * 86_400)).0
+    }
+
+    #[test]
+    fn stale_needs_both_commits_and_time() {
+        assert_eq!(state(0, 0), State::Fresh);
+        assert_eq!(state(9, 14 * DAY), State::Fresh, "just as long as may be");
+        assert_eq!(state(0, 900 * DAY), State::Fresh, "nothing that matters");
+        assert_eq!(state(1, 14 * DAY + 1), State::Stale);
+        assert_eq!(state(0, -1), State::Ahead);
+        assert_eq!(state(5, -90 * DAY), State::Ahead);
+    }
+
+    #[test]
+    fn a_commit_that_is_gone_is_stale() {
+        let head = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
+        let (state, why) = judge(&Distance { pinned: None, head, commits: None, gap: None }, Duration::from_secs(1));
+        assert!(state == State::Stale && why.unwrap().contains("rewritten"));
+    }
+
+    #[test]
+    fn days_are_whole_and_a_negative_one_is_never_none() {
+        for (gap, days) in [(0, 0), (DAY - 1, 0), (DAY, 1), (-1, -1), (-DAY, -1), (-DAY - 1, -2)] {
+            assert_eq!(whole_days(gap), days, "{gap}");
+        }
+    }
+}

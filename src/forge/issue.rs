@@ -1,0 +1,141 @@
+//! One issue, found by its exact title among the open ones: opened, kept up to date, closed.
+//!
+//! Only a part of its text is repin's, between two hidden lines; what people write around it stays.
+
+use super::{Edit, Error, ErrorKind, Forge, Issue, Labelled};
+
+/// How often is looked whether an issue arrived of which nobody can tell.
+const ROUNDS: u32 = 3;
+
+const BEGIN: &str = "<!-- repin/1 freshness -->";
+const END: &str = "<!-- /repin -->";
+
+/// The issue that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its exact title.
+    pub title: &'a str,
+    /// Repin's part of its text.
+    pub text: &'a str,
+    /// Its labels, put on when it is opened.
+    pub labels: &'a [String],
+    /// What is to become of it.
+    pub fate: Fate,
+}
+
+/// What is to become of an issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// There has to be one.
+    Open,
+    /// One that is there is kept.
+    Keep,
+    /// There must be none.
+    Close,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The issue.
+    pub issue: Issue,
+    /// `created`, `updated` or `closed`.
+    pub change: &'static str,
+    /// What did not work and does not matter much.
+    pub warnings: Vec<String>,
+}
+
+/// Brings about what is wanted; `None`: there is none, and none is wanted.
+pub async fn keep(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Option<Kept>, Error> {
+    let open = named(forge, wanted.title).await?;
+    let warnings = Vec::new();
+    match (wanted.fate, open.first().cloned()) {
+        (Fate::Close, Some(first)) => {
+            for issue in &open {
+                change(forge, issue, (wanted.text, Some(false))).await?;
+            }
+            Ok(Some(Kept { issue: first, change: "closed", warnings }))
+        }
+        (Fate::Open | Fate::Keep, Some(first)) => {
+            change(forge, &first, (wanted.text, None)).await?;
+            close_twins(forge, &open[1..]).await?;
+            Ok(Some(Kept { issue: first, change: "updated", warnings }))
+        }
+        (Fate::Open, None) => create(forge, wanted).await.map(Some),
+        (Fate::Keep | Fate::Close, None) => Ok(None),
+    }
+}
+
+/// The open ones of this title, the oldest first.
+async fn named(forge: &dyn Forge, title: &str) -> Result<Vec<Issue>, Error> {
+    let mut open = forge.issues().await?;
+    open.retain(|issue| issue.title == title);
+    open.sort_by_key(|issue| issue.number);
+    Ok(open)
+}
+
+async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
+    let body = within("", wanted.text);
+    let mut made = None;
+    for round in 1..=ROUNDS {
+        match forge.open_issue(wanted.title, &body).await {
+            Ok(issue) => made = Some(issue),
+            // Nobody can tell whether it was opened: that is looked up.
+            Err(error) if error.kind == ErrorKind::Unavailable && round < ROUNDS => forge.breathe(round).await,
+            Err(error) => return Err(error),
+        }
+        // Somebody else may have opened one at the same time: the oldest stays.
+        let open = named(forge, wanted.title).await?;
+        let Some(issue) = open.first().cloned().or_else(|| made.clone()) else { continue };
+        close_twins(forge, open.get(1..).unwrap_or_default()).await?;
+        let mut warnings = Vec::new();
+        if !wanted.labels.is_empty()
+            && let Labelled::NotPermitted(said) = forge.label(issue.number, wanted.labels).await?
+        {
+            warnings.push(format!("the labels could not be put on: {said}"));
+        }
+        return Ok(Kept { issue, change: "created", warnings });
+    }
+    let what = format!("{}: opening the issue `{}`", forge.name(), wanted.title);
+    Err(Error::unavailable(what, "it is not there although it was opened"))
+}
+
+/// Closes those that a run opened at the same time as another; what a person opened is left alone.
+async fn close_twins(forge: &dyn Forge, others: &[Issue]) -> Result<(), Error> {
+    for issue in others.iter().filter(|issue| issue.body.contains(BEGIN)) {
+        forge.edit_issue(issue.number, &Edit { open: Some(false), ..Edit::default() }).await?;
+    }
+    Ok(())
+}
+
+async fn change(forge: &dyn Forge, issue: &Issue, (text, open): (&str, Option<bool>)) -> Result<(), Error> {
+    let body = within(&issue.body, text);
+    forge.edit_issue(issue.number, &Edit { body: Some(&body), open, ..Edit::default() }).await
+}
+
+/// `body` with `text` in repin's part; without one, it is added at the end.
+fn within(body: &str, text: &str) -> String {
+    let part = format!("{BEGIN}\n{}\n{END}", text.trim_end());
+    let place = body.find(BEGIN).and_then(|begin| Some((begin, begin + body[begin..].find(END)? + END.len())));
+    match place {
+        Some((begin, end)) => format!("{}{part}{}", &body[..begin], &body[end..]),
+        None if body.trim().is_empty() => part + "\n",
+        None => format!("{}\n\n{part}\n", body.trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write_around_it_stays() {
+        let first = within("", "one");
+        assert_eq!(first, format!("{BEGIN}\none\n{END}\n"));
+        let noted = format!("see also #3\r\n{first}my notes");
+        assert_eq!(within(&noted, "two\n"), noted.replace("one", "two"));
+        assert_eq!(within("a person's", "one"), format!("a person's\n\n{BEGIN}\none\n{END}\n"));
+        let cut = format!("{BEGIN}\none");
+        assert!(within(&cut, "two").ends_with(&format!("{BEGIN}\ntwo\n{END}\n")));
+    }
+}
