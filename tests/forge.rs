@@ -1002,8 +1002,8 @@ async fn a_merge_that_had_to_wait_is_scheduled_while_waiting() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         let number = pull.number;
-        after_looks(&fake, 2, |store| store.report("ci", "pending"));
-        after_looks(&fake, 4, |store| store.report("ci", "success"));
+        after_looks(&fake, 4, |store| store.report("ci", "pending"));
+        after_looks(&fake, 6, |store| store.report("ci", "success"));
         let (merged, told) = waited(&*forge, number, Some(&[])).await;
         assert!(matches!(merged, Waited::Merged(..)), "{kind:?} {merged:?}");
         if kind != Kind::Github {

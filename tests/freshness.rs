@@ -419,9 +419,11 @@ fn a_rehearsal_opens_the_issue_and_the_next_run_closes_it() {
         assert_eq!((&entry["state"], &entry["commits"]), (&json!("stale"), &json!(0)));
         assert!(entry["reason"].as_str().unwrap().contains("simulated"), "{entry}");
         assert_eq!(fake.asked(), [] as [String; 0]);
-        let entry = pinning.entry_of(&["--simulate-stale=", "--apply"], 0);
+        let entry = pinning.entry_of(&["--simulate-stale", "true", "--apply"], 0);
         assert_eq!(entry["issue"]["state"], "created", "{kind:?}");
         assert!(fake.store().issues[0].body.contains("simulated"));
+        // An input that was left empty pretends nothing.
+        assert_eq!(pinning.entry_of(&["--simulate-stale="], 0)["state"], "fresh");
         let entry = pinning.entry_of(&["--simulate-stale", "false", "--apply"], 0);
         assert_eq!((&entry["state"], &entry["issue"]["state"]), (&json!("fresh"), &json!("closed")));
         pinning.run(&["--simulate-stale", "yes"]).exits(2);

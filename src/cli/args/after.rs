@@ -87,8 +87,8 @@ pub(in crate::cli) struct Between {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Freshness {
-    /// true treats every reference as stale, for a rehearsal; an empty BOOL is true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    /// true treats every reference as stale, for a rehearsal; an empty BOOL is false
+    #[arg(long, value_name = "BOOL", value_parser = rehearsed, allow_hyphen_values = true)]
     pub(in crate::cli) simulate_stale: Option<bool>,
     #[command(flatten)]
     pub(in crate::cli) arm: Arm,
@@ -106,6 +106,15 @@ pub(in crate::cli) struct Arm {
     /// true forbids every change, false is --apply; an empty BOOL is true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(in crate::cli) dry_run: Option<bool>,
+}
+
+/// As [`strict_bool`], but what was left empty, as an input is in a run by the clock, pretends nothing.
+fn rehearsed(text: &str) -> Result<bool, String> {
+    match text {
+        "" => Ok(false),
+        text => strict_bool(text)
+            .map_err(|_| "it takes exactly `true`, `false` or the empty string, which means `false`".to_owned()),
+    }
 }
 
 fn limit(text: &str) -> Result<Duration, String> {
