@@ -278,6 +278,18 @@ fn where_it_is_not_needed_nothing_is_started_and_that_is_said() {
 }
 
 #[test]
+fn what_keeps_a_merge_from_being_scheduled_does_not_end_the_waiting() {
+    let (world, fake) = hosted(Kind::Github, "auto_merge: true, gates: [ci]");
+    requires(&fake, &["ci"]);
+    run(&world, &PROMOTE).exits(0);
+    fake.store().scheduled.clear();
+    fake.fault(("GET", "/statuses"), 100, Fault::Instead(error(403, "Resource not accessible by integration")));
+    fake.when(2, |store| drop(store.merge(1)));
+    let ran = run(&world, &["wait", "--pr", "1", "--timeout", "1m"]).exits(0);
+    assert!(ran.stderr.contains("its merge can't be scheduled") && ran.stdout.contains("#1 merged"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_rehearsal_waits_and_starts_nothing() {
     let (world, fake) = hosted(Kind::Github, "dispatch: [deploy.yml], auto_merge: true");
     requires(&fake, &["ci"]);

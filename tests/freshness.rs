@@ -326,6 +326,9 @@ fn a_token_goes_to_its_server_and_nowhere_else() {
         pinning.world.write("repin.yaml", text);
     }
     assert!(unseen.lock().unwrap().is_empty(), "no redirect was followed");
+    pinning.world.replace("repin.yaml", pinning.other().to_str().unwrap(), "http://git.example/configs.git");
+    let ran = pinning.world.run_with(&["freshness"], &[("CONFIGS_TOKEN", "s3cret")]).exits(2);
+    assert!(ran.stderr.contains("not sent over plain HTTP"), "{}", ran.stderr);
 }
 
 #[test]

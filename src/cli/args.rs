@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(super) use after::{Between, Branch, Freshness, Gates, Wait};
+pub(super) use after::{Between, Branch, Freshness, Gates, Promotion, Wait};
 pub(super) use doctor::Doctor;
 pub(super) use inventory::{Inventory, OfImage};
 pub(super) use prune::{Prune, PruneAction, Restore};

@@ -82,7 +82,7 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
         if let Some(decided) = seen.decided() {
             return Ok(decided);
         }
-        if seen.arm(forge, watch).await? {
+        if seen.arm(forge, watch).await {
             continue;
         }
         let left = end.saturating_duration_since(Instant::now());
@@ -122,16 +122,16 @@ impl Seen {
     }
 
     /// Schedules the merge if that is still to be done; `true`: it was merged by that, so look again.
-    async fn arm(&mut self, forge: &dyn Forge, watch: &Watch<'_>) -> Result<bool, Error> {
-        let (Some(gates), Some(pull)) = (watch.arm, &self.pull) else { return Ok(false) };
+    async fn arm(&mut self, forge: &dyn Forge, watch: &Watch<'_>) -> bool {
+        let (Some(gates), Some(pull)) = (watch.arm, &self.pull) else { return false };
         if self.armed.as_ref() == Some(&pull.head_commit) || pull.draft == State::Draft || !pull.own {
-            return Ok(false);
+            return false;
         }
         let said = match merging::arm_ours(forge, pull, gates).await {
-            Ok(None) => return Ok(false),
+            Ok(None) => return false,
             Ok(Some(Merge::Merged)) => {
                 self.armed = Some(pull.head_commit.clone());
-                return Ok(true);
+                return true;
             }
             Ok(Some(Merge::Scheduled)) => {
                 self.armed = Some(pull.head_commit.clone());
@@ -140,13 +140,13 @@ impl Seen {
             Ok(Some(Merge::Later(why) | Merge::Clean(why) | Merge::Refused(why))) => {
                 format!("its merge is not scheduled yet: {why}")
             }
-            Err(error) if error.kind == ErrorKind::Unavailable => return Ok(false),
-            Err(error) => return Err(error),
+            // What it waits for may come all the same, by whoever merges it.
+            Err(error) => format!("its merge can't be scheduled: {error}"),
         };
         if self.told.as_ref() != Some(&said) {
             (watch.tell)(&said);
             self.told = Some(said);
         }
-        Ok(false)
+        false
     }
 }

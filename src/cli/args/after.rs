@@ -67,10 +67,19 @@ pub(in crate::cli) struct Wait {
 pub(in crate::cli) enum Branch {
     /// Open a pull request of one branch into another, and schedule its merge
     #[command(after_help = "Example:\n  repin branch promote --from staging --to main --apply")]
-    Promote(Between),
+    Promote(Promotion),
     /// Bring one branch into another by fast-forward or merge, and push that
     #[command(after_help = "Example:\n  repin branch sync --from main --to staging --apply")]
     Sync(Between),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Promotion {
+    #[command(flatten)]
+    pub(in crate::cli) between: Between,
+    /// skip: a token that is missing is no error
+    #[arg(long, value_name = "WHAT")]
+    pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +99,9 @@ pub(in crate::cli) struct Freshness {
     /// true treats every reference as stale, for a rehearsal; an empty BOOL is false
     #[arg(long, value_name = "BOOL", value_parser = rehearsed, allow_hyphen_values = true)]
     pub(in crate::cli) simulate_stale: Option<bool>,
+    /// skip: a token or permission that is missing is no error
+    #[arg(long, value_name = "WHAT")]
+    pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
     #[command(flatten)]
     pub(in crate::cli) arm: Arm,
 }
@@ -100,9 +112,6 @@ pub(in crate::cli) struct Arm {
     /// Do it
     #[arg(long)]
     pub(in crate::cli) apply: bool,
-    /// skip: a token that is missing is no error
-    #[arg(long, value_name = "WHAT")]
-    pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
     /// true forbids every change, false is --apply; an empty BOOL is true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(in crate::cli) dry_run: Option<bool>,

@@ -16,7 +16,7 @@ use crate::{
 
 pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit, Fault> {
     match args {
-        args::Branch::Promote(between) => promote::run(between, cx),
+        args::Branch::Promote(asked) => promote::run(asked, cx),
         args::Branch::Sync(between) => sync::run(between, cx),
     }
 }

@@ -76,9 +76,9 @@ pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Ex
             Problem::new("config", "there is no `freshness` in the configuration, so there is nothing to check");
         return Err(Fault::input(problem.hint("name what is pinned, and the repository that it is compared with")));
     }
-    let skip = args.arm.if_unconfigured == Some(IfUnconfigured::Skip);
+    let skip = args.if_unconfigured == Some(IfUnconfigured::Skip);
     let wanted = apply && config.freshness.iter().any(|entry| entry.issue.is_some());
-    let issues = match wanted.then(|| connect_or_skip(&config, args.arm.if_unconfigured, cx)).transpose()? {
+    let issues = match wanted.then(|| connect_or_skip(&config, args.if_unconfigured, cx)).transpose()? {
         None => Issues::Nowhere,
         Some(Ok(forge)) => Issues::At(forge),
         Some(Err(why)) => Issues::Skipped(why),
@@ -166,7 +166,11 @@ impl Run<'_> {
         };
         let text = value.to_str().unwrap_or_default().trim();
         Token::parse(text).map_err(|error| usage(format!("{name} holds no token: {error}")))?;
-        Ok(Remote { login: Login::new(&url, text), url })
+        let login = Login::new(&url, text).map_err(|why| {
+            let problem = Problem::new("config", format!("freshness `{}`: {}: {why}", entry.name, entry.repository));
+            Fault::input(problem.hint("use https://"))
+        })?;
+        Ok(Remote { url, login })
     }
 
     fn distance(

@@ -66,15 +66,22 @@ pub(crate) struct Ran {
 }
 
 impl Login {
-    /// `token` for the server of `url`; `None` if that is not HTTP, where tokens mean nothing.
+    /// `token` for the server of `url`; `None` if that is not HTTP, where tokens mean nothing. An error is why it must not
+    /// be sent there.
     ///
     /// The name of the user does not matter where the password is a token (GitHub, Gitea and Forgejo).
-    pub fn new(url: &str, token: &str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
-        let authority = rest.split('/').next()?;
+    pub fn new(url: &str, token: &str) -> Result<Option<Self>, &'static str> {
+        let http = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
+        let Some((scheme, rest)) = http else { return Ok(None) };
+        let authority = rest.split('/').next().unwrap_or_default();
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let here = ["localhost", "127.0.0.1", "[::1]"];
+        if scheme == "http" && !here.iter().any(|name| host == *name || host.starts_with(&format!("{name}:"))) {
+            return Err("a token is not sent over plain HTTP");
+        }
         let basic = STANDARD.encode(format!("x-access-token:{token}"));
-        Some(Self { server: format!("{scheme}://{host}/"), header: format!("Authorization: Basic {basic}") })
+        let header = format!("Authorization: Basic {basic}");
+        Ok(Some(Self { server: format!("{scheme}://{host}/"), header }))
     }
 }
 
@@ -213,11 +220,17 @@ mod tests {
 
     #[test]
     fn a_token_is_for_one_server_over_http() {
-        let login = Login::new("https://ada@git.example:8443/acme/x.git", "s3cret").unwrap();
+        let login = Login::new("https://ada@git.example:8443/acme/x.git", "s3cret").unwrap().unwrap();
         assert_eq!(login.server, "https://git.example:8443/");
         assert_eq!(login.header, "Authorization: Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0");
         for other in ["git@git.example:a/b", "ssh://git.example/a", "/srv/git", "../x", "file:///srv"] {
-            assert!(Login::new(other, "s3cret").is_none(), "{other}");
+            assert!(Login::new(other, "s3cret").unwrap().is_none(), "{other}");
+        }
+        for plain in ["http://git.example/x", "http://127.0.0.1.example/x", "http://localhost.example:80/x"] {
+            assert!(Login::new(plain, "s3cret").is_err(), "{plain}");
+        }
+        for here in ["http://127.0.0.1:3000/x", "http://localhost/x", "http://[::1]:3000/x"] {
+            assert!(Login::new(here, "s3cret").unwrap().is_some(), "{here}");
         }
     }
 

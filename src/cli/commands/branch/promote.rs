@@ -3,7 +3,7 @@
 use super::{check, document, report};
 use crate::{
     cli::{
-        args::Between as Args,
+        args::Promotion,
         commands::{gates::table, set},
         context::{Context, usage},
         exit::{Exit, Fault},
@@ -17,12 +17,13 @@ use crate::{
     report::{branch, json::PullRequest},
 };
 
-pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Fault> {
+pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Fault> {
+    let args = &asked.between;
     check(args)?;
     let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
     let config = cx.load()?;
     let mut document = document("promote", args);
-    let forge = match connect_or_skip(&config, args.arm.if_unconfigured, cx)? {
+    let forge = match connect_or_skip(&config, asked.if_unconfigured, cx)? {
         Ok(forge) => forge,
         Err(why) => {
             document.state = "skipped";
