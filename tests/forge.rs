@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use fakes::{Fake, Fault, Kind, Reply, TOKEN, broken, error};
 use repin::{
-    config::RelPath,
+    config::{self, RelPath},
     files::Files,
     forge::{
-        Ability, Base, Edit, Error, ErrorKind, Forge, GateState, Gitea, Github, Kind as ForgeKind, Marker, Merge, Poll,
-        Pull, PullState, Settings, State, Target, Token, dispatch, judge, merging,
+        Ability, Base, Edit, Error, ErrorKind, Forge, GateState, Gitea, Github, Kind as ForgeKind, Marker, Merge,
+        NewPull, Poll, Pull, PullState, Settings, State, Target, Token,
+        branches::{self, Between},
+        dispatch, judge, merging,
         pull_request::{self, Change, Outcome, Proposal, Standing},
         waiting::{self, Pace, Waited, Watch},
     },
@@ -928,6 +930,34 @@ async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
         fake.forget();
         assert_eq!(merging::arm_ours(&*forge, &pull, &[]).await.unwrap(), None, "{kind:?}");
         assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_request() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        fake.store().push("staging", "work", &[("x", "y")]);
+        fake.store().required = vec!["ci".to_owned()];
+        fake.store().report("ci", "pending");
+        let (forge, between) = (forge(&fake), Between { from: "staging", to: "main" });
+        let configured = config::Forge { auto_merge: true, ..config::Forge::default() };
+        let offer = branches::look(&*forge, between, &configured).await.unwrap().unwrap();
+        // Somebody opens it as a draft right after the look: that one is taken, and left a draft.
+        let new = NewPull { title: "mine", body: "", head: "staging", base: "main", state: State::Draft };
+        forge.create_pull(&new).await.unwrap();
+        let bring = || branches::bring(&*forge, between, ("t", "b"), (&offer, &configured));
+        let offered = bring().await.unwrap();
+        assert!(!offered.created && offered.pull.title == "mine", "{kind:?} {offered:?}");
+        assert!(matches!(&offered.merge, Some(Merge::Refused(why)) if why.contains("draft")), "{offered:?}");
+        forge.set_state(&offered.pull, State::Ready).await.unwrap();
+        assert_eq!(bring().await.unwrap().merge, Some(Merge::Scheduled));
+        fake.store().scheduled.clear();
+        // Another head was not judged.
+        fake.store().push("staging", "more", &[("x", "z")]);
+        assert!(matches!(bring().await.unwrap().merge, Some(Merge::Later(why)) if why.contains("moved")), "{kind:?}");
+        let store = fake.store();
+        assert_eq!((store.scheduled.len(), store.pulls.len()), (0, 1));
     }
 }
 
