@@ -914,6 +914,28 @@ async fn a_merge_queue_that_refuses_is_told_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_the_forge_has_not_found_out_yet_is_no_refusal() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &["ci"]).await;
+        fake.store().report("ci", "pending");
+        let busy = if kind == Kind::Github {
+            let error = serde_json::json!({"type": "UNPROCESSABLE", "message": "Pull request is in unknown status"});
+            ("POST", "/graphql", Reply::json(200, serde_json::json!({"data": null, "errors": [error]})))
+        } else {
+            ("POST", "/merge", error(405, "Please try again later"))
+        };
+        fake.fault((busy.0, busy.1), 1, Fault::Instead(busy.2));
+        assert!(matches!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Later(_)), "{kind:?}");
+        assert_eq!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Scheduled);
+    }
+    let (fake, forge, pull) = opened(Kind::Github, &["ci"]).await;
+    fake.store().report("ci", "success");
+    let moved = error(405, "Base branch was modified. Review and try the merge again.");
+    fake.fault(("PUT", "/merge"), 1, Fault::Instead(moved));
+    assert!(matches!(merging::arm(&*forge, &pull, &[]).await.unwrap(), Merge::Later(_)));
+}
+
+#[tokio::test]
 async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;

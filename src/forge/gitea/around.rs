@@ -113,6 +113,8 @@ impl Gitea {
             403 => {
                 Err(reply.error().hint("the token needs write:repository, and its owner has to be allowed to merge"))
             }
+            // While it looks for conflicts, which it does right after the branch was made.
+            405 if reply.text().contains("try again later") => Ok(Merge::Later(reply.text())),
             404 | 405 | 409 | 422 | 423 => Ok(Merge::Refused(reply.text())),
             _ => Err(reply.error()),
         }

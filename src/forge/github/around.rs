@@ -133,6 +133,8 @@ impl Github {
             _ if ["clean status", "unstable status", "has_hooks status"].iter().any(|word| said.contains(word)) => {
                 Ok(Merge::Clean(said))
             }
+            // While it looks for conflicts, which it does right after the branch was made.
+            _ if said.contains("unknown status") => Ok(Merge::Later(said)),
             "FORBIDDEN" => Err(Error::new(ErrorKind::Denied, what, said)
                 .hint("the token needs `contents: write` and `pull-requests: write`")),
             _ => Ok(Merge::Refused(said)),
@@ -146,6 +148,7 @@ impl Github {
         let reply = self.http.send(&request.body(json!({"sha": head, "merge_method": method}))).await?;
         match reply.status.as_u16() {
             200 => Ok(Merge::Merged),
+            405 if reply.text().contains("try the merge again") => Ok(Merge::Later(reply.text())),
             405 | 409 | 422 => Ok(Merge::Refused(reply.text())),
             403 => Err(reply.error().hint("the token needs `contents: write` and `pull-requests: write`")),
             _ => Err(reply.error()),
