@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/fake.rs"]
 mod fake;
-#[allow(dead_code, missing_docs, unreachable_pub, reason = "shared with other tests")]
+#[allow(missing_docs, unreachable_pub, reason = "shared with other tests")]
 #[path = "support/forge/mod.rs"]
 mod forge;
 #[allow(dead_code, reason = "shared with other tests")]
