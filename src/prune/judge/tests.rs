@@ -170,3 +170,20 @@ fn by_the_earlier_clock_nothing_is_older_than_it_is() {
     package.0.clock.server = Some(now() + Duration::from_secs(501));
     assert_eq!(package.judged(&prune()).refusal.unwrap().code, "clock");
 }
+
+#[test]
+fn a_circle_has_no_order_and_an_index_goes_before_its_parts() {
+    let every = Prune { tags: regex::Regex::new("^(pending-|sha256-)").unwrap(), ..prune() };
+    let tag = |name: &str| format!("sha256-{}", digest(name).hex());
+    let line = Package::new()
+        .version("part", &["pending-part"], Some(50))
+        .version("index", &["pending-index"], Some(30))
+        .index("index", &[("part", false)])
+        .version("note", &[&tag("index")], Some(60));
+    let order: Vec<_> =
+        line.judged(&every).approve(&line.0).unwrap().order().iter().map(|c| c.version.digest).collect();
+    assert_eq!(order, ["index", "note", "part"].map(digest));
+    let circle = Package::new().version("a", &[&tag("b")], Some(30)).version("b", &[&tag("a")], Some(31));
+    assert_eq!(circle.judged(&every).candidates.len(), 2);
+    assert_eq!(circle.judged(&every).approve(&circle.0).unwrap_err().code, "listing");
+}
