@@ -13,6 +13,7 @@ use repin::{
         git::{Git, GitError, TreeFile},
         history::{Digests, Gap, History, Hold, Kind, NoOrder, Order, Own, Promoted, Provenance, own_config},
     },
+    files::Files as _,
     image::Revision,
 };
 use repo::{CONFIG, Repo, digits, pin, title};
@@ -158,6 +159,28 @@ fn the_tags_of_what_was_promoted_are_those_of_every_configuration() {
     let tags: Vec<_> = history.claimed_tags().keys().map(ToString::to_string).collect();
     let (a, b) = (repo::revision('a'), repo::revision('b'));
     assert_eq!(tags, [a.clone(), b.clone(), format!("build-{a}"), format!("build-{b}")]);
+}
+
+#[test]
+fn the_files_of_a_commit_are_those_that_its_work_tree_would_list() {
+    let repo = Repo::empty();
+    for path in ["a.yml", "sub/a.yml", "sub/deep/b.yml", "sub/.repin-x/c.yml", "sub/d.txt", "subway/a.yml"] {
+        repo.write(path, path);
+    }
+    repo.write("sub/large.yml", vec![b'x'; 101]);
+    std::os::unix::fs::symlink("d.txt", repo.join("sub/link.yml")).unwrap();
+    let commit = repo.commit("files");
+    repo.remove("sub/a.yml").commit("later");
+    let git = Git::open(&repo.join("sub")).unwrap();
+    let commit = git.commit_named(&commit).unwrap().unwrap();
+    let globs = [config::Glob::parse("**/*.yml").unwrap()];
+    let at = git.files_at(&commit, &globs, 100).unwrap();
+    assert_eq!(at.too_large.unwrap().to_string(), "large.yml");
+    let listing = at.files.list(&globs).unwrap();
+    let names: Vec<_> = listing.files.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["a.yml", "deep/b.yml"]);
+    assert_eq!(listing.hazards.len(), 1);
+    assert_eq!(at.files.read(&listing.files[0]).unwrap(), b"sub/a.yml");
 }
 
 #[test]

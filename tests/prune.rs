@@ -635,6 +635,31 @@ fn what_is_missing_afterwards_is_cried_out() {
 }
 
 #[test]
+fn a_run_that_was_killed_is_simply_run_again() {
+    let scripted = three();
+    let (send, pid) = std::sync::mpsc::channel::<u32>();
+    let last = old("a").digest();
+    // It happens, but nobody is left to hear that.
+    scripted.store().hook(&format!("DELETE /v2/acme/app/manifests/{last}"), move |store| {
+        let pid = i32::try_from(pid.recv().unwrap()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL)
+            .unwrap();
+        store.tags.retain(|_, named| *named != last);
+        store.bytes.remove(&last);
+        store.deleted.push(last);
+        None
+    });
+    let mut child = scripted.scene.command(&["prune", "--apply", "--image", "app"]).spawn().unwrap();
+    send.send(child.id()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), None, "it was killed");
+    assert_eq!(scripted.store().deleted.len(), 2);
+    scripted.store().put("pending-c", &Image::created("amd64", "c", Some(&days_ago(42))));
+    let document = scripted.prune(0);
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-c"]);
+    assert_eq!(scripted.store().tags.keys().collect::<Vec<_>>(), ["main"]);
+}
+
+#[test]
 fn a_tag_that_was_moved_in_the_last_moment_is_missed() {
     let scripted = three();
     scripted.store().put("edge", &young("edge"));
