@@ -235,6 +235,34 @@ fn somebody_who_is_faster_loses_nothing() {
 }
 
 #[test]
+fn what_arrives_between_the_look_and_the_push_is_not_lost() {
+    let world = repository();
+    elsewhere(&world, "main", &[("x", "1")]);
+    let theirs = elsewhere(&world, "staging", &[("y", "1")]);
+    let base = world.git(&["rev-parse", "HEAD"]);
+    world.git(&["--git-dir=origin.git", "update-ref", "refs/heads/staging", &base]);
+    // A git before git, to be right in between.
+    let (bin, git) = (tempfile::tempdir().unwrap(), String::from_utf8(which("git")).unwrap());
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *\" push \"*) [ -e {0}/raced ] || {{ touch {0}/raced; {1} --git-dir=origin.git update-ref refs/heads/staging {theirs}; }};; esac\nexec {1} \"$@\"\n",
+        bin.path().display(),
+        git.trim()
+    );
+    fs::write(bin.path().join("git"), script).unwrap();
+    fs::set_permissions(bin.path().join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
+    let ran = world.run_with(&[&SYNC[..], &["--apply", "--format", "json"]].concat(), &[("PATH", &path)]).exits(0);
+    assert_eq!(ran.json()["state"], "merged");
+    assert!(bin.path().join("raced").exists());
+    let parents = world.git(&["--git-dir=origin.git", "log", "-1", "--format=%P", "staging"]);
+    assert!(parents.starts_with(&theirs), "{parents}");
+}
+
+fn which(name: &str) -> Vec<u8> {
+    std::process::Command::new("sh").args(["-c", &format!("command -v {name}")]).output().unwrap().stdout
+}
+
+#[test]
 fn settings_and_hooks_of_this_side_change_nothing() {
     let world = repository();
     let new = elsewhere(&world, "main", &[("x", "1")]);
