@@ -488,6 +488,22 @@ fn an_answer_that_is_lost_and_runs_at_once_leave_one_issue() {
 }
 
 #[test]
+fn of_two_that_were_opened_at_once_the_older_stays() {
+    for kind in KINDS {
+        let (pinning, fake) = hosted(kind);
+        pinning.commit(20, &[("CLAUDE.md", "2")]);
+        fake.store().rival = true;
+        let entry = pinning.entry_of(&["--apply"], 0);
+        let open: Vec<_> = fake.store().open_issues().iter().map(|issue| issue.number).collect();
+        assert_eq!((open, &entry["issue"]["number"]), (vec![1], &json!(1)), "{kind:?}");
+        // One that a person opened under this title is no twin.
+        fake.store().make_issue(TITLE, "mine");
+        assert_eq!(pinning.entry_of(&["--apply"], 0)["issue"]["number"], 1);
+        assert_eq!(fake.store().open_issues().len(), 2);
+    }
+}
+
+#[test]
 fn the_work_tree_stays_as_it_is() {
     let pinning = Pinning::new("max_gap: 14d");
     let before = pinning.world.snapshot();

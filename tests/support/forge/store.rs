@@ -89,6 +89,8 @@ pub struct Store {
     /// Pull requests that will be merged, and at which head.
     pub scheduled: Vec<(u64, String)>,
     pub version: &'static str,
+    /// Somebody opens the same issue right before the next one.
+    pub rival: bool,
     /// Why it schedules no merge.
     pub no_merge: Option<&'static str>,
     next: u64,
@@ -130,6 +132,7 @@ impl Store {
             dispatched: Vec::new(),
             scheduled: Vec::new(),
             version: "1.23.0",
+            rival: false,
             no_merge: None,
             next: 0,
             clock: 0,
@@ -260,6 +263,9 @@ impl Store {
     }
 
     pub fn make_issue(&mut self, title: &str, body: &str) -> Value {
+        if std::mem::take(&mut self.rival) {
+            self.make_issue(title, body);
+        }
         let number = self.number();
         self.issues.push(IssueRow {
             number,
