@@ -309,6 +309,41 @@ fn a_listing_that_changes_or_breaks_is_not_believed() {
     }
 }
 
+/// What a listing of more than a page is refused with, if `meanwhile` happens just before the second.
+fn between_pages(more: usize, meanwhile: impl FnOnce(&mut Store) -> Option<Reply> + Send + 'static) -> String {
+    let hosted = Hosted::new("orgs", "", |store| {
+        pages(store);
+        for n in 0..more {
+            store.push(&[], &image(&format!("more {n}")), &days_ago(9));
+        }
+    });
+    hosted.packages.store().hook("versions?per_page=100&page=2", meanwhile);
+    hosted.refused(3, "unavailable")["refused"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn each_sign_of_a_listing_that_is_not_whole_counts() {
+    // A tag goes from a version that was read to one that was not.
+    let moved = between_pages(0, |store| {
+        store.tag("kept-149", image("pinned").digest());
+        None
+    });
+    assert!(moved.contains("two versions have the tag kept-149"), "{moved}");
+    // One comes at the end, so that there is a third page.
+    let grown = between_pages(47, |store| {
+        assert_eq!(store.versions.len(), 200);
+        store.push(&[], &image("restored"), &days_ago(80));
+        let row = store.versions.remove(0);
+        store.versions.push(row);
+        None
+    });
+    assert!(grown.contains("it had 2 pages, and on page 2 it has 3"), "{grown}");
+    // A page leaves one out: that could be the index which everything hangs on.
+    let link = "<https://api.github.com/x?page=3>; rel=\"next\"";
+    let short = between_pages(0, |_| Some(Reply::json(200, json!([])).with("link", link)));
+    assert!(short.contains("has 0 entries and says that there is another"), "{short}");
+}
+
 #[test]
 fn tripwires_hold_here_too() {
     let clock = Hosted::new("orgs", "", two);
