@@ -956,6 +956,31 @@ async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
 }
 
 #[tokio::test]
+async fn a_merge_is_scheduled_although_the_branch_arrives_late() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &["ci"]).await;
+        fake.store().report("ci", "pending");
+        {
+            // For a while the branch is seen as it was before.
+            let mut store = fake.store();
+            let mut before = store.refs.clone();
+            let main = before["main"].clone();
+            before.insert(branch("rev2"), main);
+            store.stale = Some((before, 4));
+        }
+        assert_eq!(merging::arm_new(&*forge, pull.number, &[]).await.unwrap(), Some(Merge::Scheduled), "{kind:?}");
+        // One that is closed or was changed by somebody is not, however often it is looked at.
+        fake.store().scheduled.clear();
+        fake.store().close(pull.number);
+        assert_eq!(merging::arm_new(&*forge, pull.number, &[]).await.unwrap(), None);
+        fake.store().pulls[0].open = true;
+        fake.store().push(&branch("rev2"), "theirs", &[("x", "y")]);
+        assert_eq!(merging::arm_new(&*forge, pull.number, &[]).await.unwrap(), None);
+        assert_eq!(fake.store().scheduled, []);
+    }
+}
+
+#[tokio::test]
 async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_request() {
     for kind in KINDS {
         let fake = fake(kind);

@@ -3,7 +3,10 @@
 //! Nothing here approves anything: reviews that a branch requires stay a person's. What is asked for names the head that
 //! was judged, so another one is never merged on its account.
 
-use super::{Ahead, Error, Forge, Gate, GateState, Marker, Merge, Pull, branches, judge, together, trailer};
+use super::{Ahead, Error, Forge, Gate, GateState, Marker, Merge, Pull, PullState, branches, judge, together, trailer};
+
+/// How often a pull request is looked at that is not yet what was just made of it.
+const ROUNDS: u32 = 4;
 
 /// Schedules the merge of an open pull request at its head; merges it at once where nothing is left to wait for and every
 /// gate passed. `gates`: contexts that have to pass whatever the branch requires.
@@ -52,6 +55,20 @@ pub async fn arm_ours(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Resul
         }
     }
     arm(forge, pull, gates).await.map(Some)
+}
+
+/// The same for one that was opened or changed just now: what was pushed may not have arrived everywhere, so it is looked
+/// at again. `None` also where it is not open any more.
+pub async fn arm_new(forge: &dyn Forge, number: u64, gates: &[String]) -> Result<Option<Merge>, Error> {
+    for round in 1..=ROUNDS {
+        let pull = forge.pull(number).await?.filter(|pull| pull.state == PullState::Open);
+        let Some(pull) = pull else { return Ok(None) };
+        if let Some(merge) = arm_ours(forge, &pull, gates).await? {
+            return Ok(Some(merge));
+        }
+        forge.breathe(round).await;
+    }
+    Ok(None)
 }
 
 /// Why gates that have to pass did not.

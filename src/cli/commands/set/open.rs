@@ -10,7 +10,7 @@ use crate::{
     config::Problem,
     facts::git::Git,
     forge::{
-        self, Forge, Marker, Merge, PullState, State, merging,
+        self, Forge, Marker, Merge, State, merging,
         pull_request::{self, Outcome, Proposal},
     },
     plan::Plan,
@@ -106,12 +106,7 @@ impl Run<'_> {
     fn arm(&self, forge: &dyn Forge, (number, url): (u64, &str), cx: &Context) -> Result<(), Fault> {
         let Some(configured) = self.config.forge.as_ref().filter(|forge| forge.auto_merge) else { return Ok(()) };
         let stands = format!("pull request #{number} ({url})");
-        let work = async {
-            match forge.pull(number).await? {
-                Some(pull) if pull.state == PullState::Open => merging::arm_ours(forge, &pull, &configured.gates).await,
-                _ => Ok(None),
-            }
-        };
+        let work = merging::arm_new(forge, number, &configured.gates);
         match super::wait(work, "scheduling the merge", cx)?? {
             Some(Merge::Scheduled) => cx.output.note(&format!("note: {stands} will be merged once its gates pass")),
             Some(Merge::Merged) => cx.output.note(&format!("note: {stands} was merged: its gates passed already")),
