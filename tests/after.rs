@@ -123,6 +123,11 @@ fn without_configured_gates_the_base_branch_says_which() {
             assert_eq!(json(&world, &["gates", &format!("--ref={odd}")], 2)["errors"][0]["code"], "usage", "{odd}");
         }
     }
+    for kind in KINDS {
+        let (world, _fake) = hosted(kind, "base: nowhere");
+        let ran = run(&world, &["gates", "--ref", "main"]).exits(1);
+        assert!(ran.stderr.contains("correct forge.base"), "{}", ran.stderr);
+    }
     let (world, fake) = hosted(Kind::Github, "labels: []");
     fake.fault(("GET", "/rules/branches/main"), 1, Fault::Instead(error(403, "Resource not accessible")));
     assert_eq!(json(&world, &["gates", "--ref", "main"], 4)["errors"][0]["code"], "denied");

@@ -87,6 +87,11 @@ impl Gitea {
     pub(super) async fn read_required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
         let what = format!("reading what {branch} requires");
         let reply = self.http.send(&self.request(Method::GET, &format!("branches/{branch}"), what)).await?;
+        if reply.status == 404 {
+            return Err(
+                Error { kind: ErrorKind::Refused, ..reply.error() }.hint("there is no such branch: correct forge.base")
+            );
+        }
         let row: BranchRow = reply.expect(&[200])?;
         let contexts = row.status_check_contexts.unwrap_or_default();
         Ok(Some(if row.enable_status_check { contexts } else { Vec::new() }))

@@ -96,6 +96,11 @@ impl Github {
     pub(super) async fn read_required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
         let what = format!("reading what {branch} requires");
         let reply = self.http.send(&self.request(Method::GET, &format!("branches/{branch}"), &what)).await?;
+        if reply.status == 404 {
+            return Err(
+                Error { kind: ErrorKind::Refused, ..reply.error() }.hint("there is no such branch: correct forge.base")
+            );
+        }
         let row: Value = reply.expect(&[200])?;
         let protection = row["protection"]["required_status_checks"]["contexts"].as_array();
         let mut required: Vec<String> = texts(protection.into_iter().flatten());
