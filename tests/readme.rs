@@ -159,7 +159,7 @@ fn the_workflows_call_the_program_as_it_is() {
 #[test]
 fn the_workflows_of_pull_requests_cancel_no_promote_and_take_no_more_than_they_need() {
     let workflows: Vec<_> = workflows().into_iter().filter(|text| text.contains("--pr \"$STATE\"")).collect();
-    assert_eq!(workflows.len(), 2, "one for GitHub, one for Gitea and Forgejo");
+    assert_eq!(workflows.len(), 3, "promote on GitHub, on Gitea and Forgejo; rollback");
     for workflow in workflows {
         assert!(workflow.contains("cancel-in-progress: false"), "{workflow}");
         // Of a group one run waits, and a newer one takes its place: it has to be one that does the same.

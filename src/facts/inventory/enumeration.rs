@@ -52,7 +52,6 @@ impl Enumeration {
 
     /// The document, on one line without a newline.
     pub fn to_json(&self) -> String {
-        let quoted = |text: &String| serde_json::Value::from(text.as_str()).to_string();
         let list = |names: &BTreeSet<String>| names.iter().map(quoted).collect::<Vec<_>>().join(",");
         let kinds: Vec<_> =
             self.kinds.iter().map(|(kind, names)| format!("{}:[{}]", quoted(kind), list(names))).collect();
@@ -93,6 +92,15 @@ impl Enumeration {
     pub fn not_found(name: &str, why: &str) -> Problem {
         problem("enumeration_json_not_found", name, why)
     }
+}
+
+/// A string of the document. What a terminal would obey or hide is written by its number, which is the same string.
+fn quoted(text: &String) -> String {
+    let hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let json = serde_json::Value::from(text.as_str()).to_string();
+    json.chars().map(|c| if hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 
 const PARSE_FAILED: &str = "enumeration_json_parse_failed";

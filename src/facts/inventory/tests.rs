@@ -164,6 +164,8 @@ fn a_document_is_read_back_strictly() {
     assert_eq!(read(text).unwrap().to_json(), text);
     let other_order = r#" {"plugins":["p"], "agents":["a","B","a"],"skills":[]} "#;
     assert_eq!(read(other_order).unwrap().to_json(), text);
+    let hostile = r#"{"agents":["a\u001b[31m\u009b\u007f\u202e\"é"],"skills":[],"plugins":[]}"#;
+    assert_eq!(read(hostile).unwrap().to_json(), hostile);
     let problems = |text: &str| -> Vec<String> {
         let problems = read(text).unwrap_err();
         problems.into_iter().map(|problem| format!("{} {}", problem.code, problem.message)).collect()
