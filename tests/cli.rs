@@ -158,3 +158,15 @@ fn an_unreadable_file_is_named() {
         assert!(ran.stderr.contains(".github/workflows/b.yml"), "{}", ran.stderr);
     }
 }
+
+#[test]
+fn a_document_names_what_is_missing() {
+    let world = world();
+    for (args, name) in
+        [(&["promote"][..], "--revision"), (&["inventory", "match"], "--expected"), (&["inventory"], "subcommand")]
+    {
+        let document = world.run(&[args, &["--format", "json"]].concat()).exits(2).json();
+        let message = document["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains(name), "{message}");
+    }
+}

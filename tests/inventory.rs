@@ -203,7 +203,7 @@ fn a_person_is_shown_the_place_in_the_contract() {
     assert!(ran.stderr.contains("c.yaml:2:3") && ran.stderr.contains("did you mean `agents`?"), "{}", ran.stderr);
     let ran =
         world.run(&["inventory", "match", "--enumeration", "e.json", "--expected", "c.yaml", "--format", "github"]);
-    assert!(ran.exits(2).stdout.contains("::error title=expected_yaml_unknown_kind::c.yaml:2:3"));
+    assert!(ran.exits(2).stdout.contains("::error file=c.yaml,line=2,col=3,title=expected_yaml_unknown_kind::"));
 }
 
 #[test]
@@ -235,7 +235,8 @@ fn checks_are_made_at_what_is_pinned_or_at_a_revision() {
     assert_eq!(told(&document), ["digest_missing skip -"]);
 
     let document = world.run(&["inventory", "check", "--revision", REV_B, "--format", "json"]).exits(1).json();
-    assert_eq!(told(&document), ["mode_unexpected fail x", "unreadable fail x"]);
+    let no_contract = "expected_yaml_in_image_mismatch skip /opt/expected.yaml";
+    assert_eq!(told(&document), ["mode_unexpected fail x", "unreadable fail x", no_contract]);
     world.run(&["inventory", "check", "review", "--revision", REV_B]).exits(0);
     let ran = world.run(&["inventory", "check", "fix", "--revision", REV_B]).exits(1);
     assert!(ran.stderr.contains("0600") && ran.stdout.contains("2 failed"), "{}{}", ran.stderr, ran.stdout);
@@ -246,6 +247,56 @@ fn checks_are_made_at_what_is_pinned_or_at_a_revision() {
     let gone = "0".repeat(40);
     let document = world.run(&["inventory", "check", "--revision", &gone, "--format", "json"]).exits(1).json();
     assert_eq!(told(&document), ["tag_missing fail -"; 3]);
+}
+
+#[test]
+fn pins_that_are_gone_are_no_pass() {
+    let world = shop();
+    fs::rename(world.path(".github/workflows/b.yml"), world.path(".github/workflows/b.yaml")).unwrap();
+    let document = world.run(&["inventory", "check", "--format", "json"]).exits(1).json();
+    assert_eq!(told(&document), ["pin_count fail -", "digest_missing skip -"], "{document}");
+    assert_eq!(document["clean"], false);
+}
+
+#[test]
+fn an_image_that_can_be_read_in_two_ways_fails() {
+    let world = shop();
+    let layout = world.layout("fix");
+    let inner = layout.index(&[]).descriptor();
+    let written = layout.index(&[inner]);
+    layout.untag(REV_B);
+    layout.tag(REV_B, &written);
+    let args = ["inventory", "check", "fix", "--revision", REV_B];
+    let document = world.run(&[&args[..], &["--format", "json"]].concat()).exits(1).json();
+    assert_eq!(told(&document), ["manifest_ambiguous fail -"], "{document}");
+    let ran = world.run(&[&args[..], &["--format", "github"]].concat()).exits(1);
+    assert!(ran.stdout.contains("::error title=manifest_ambiguous (fix)::"), "{}", ran.stdout);
+}
+
+#[test]
+fn an_outage_is_annotated() {
+    let world = shop();
+    world.replace("repin.yaml", "oci:images", "'http://127.0.0.1:9/acme'");
+    let ran = world.run(&["inventory", "check", "fix", "--format", "github"]).exits(3);
+    assert!(ran.stdout.contains("::error title=unavailable::"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_the_configuration_can_tell_is_told_at_once() {
+    for (from, to, says) in [
+        ("user: \"1001\"", "user: \"1001:\"", "is not a user"),
+        ("user: \"1001\"", "user: \"99999999999\"", "is not a user"),
+        ("paths: ['^skills/([^/]+)/']", "paths: []", "at least one"),
+        ("forbidden_files: [.netrc", "forbidden_files: [\".netrc/\"", "ends with `/`"),
+        ("inventory:", "smoke: { command: [x], timeout: 0s }\ninventory:", "no time"),
+    ] {
+        let world = shop();
+        world.replace("repin.yaml", from, to);
+        let ran = world.run(&["inventory", "check"]).exits(2);
+        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+    }
+    let ran = shop().run(&["inventory", "enumerate", "review", "--platform", "linux"]).exits(2);
+    assert!(ran.stderr.contains("linux/amd64"), "{}", ran.stderr);
 }
 
 #[test]

@@ -294,6 +294,48 @@ fn what_the_remote_has_protects_although_it_was_never_fetched() {
 }
 
 #[test]
+fn what_is_pinned_under_another_name_of_the_repository_stays() {
+    let (pinned, twin, child) = (pinned(), old("twin"), old("child"));
+    let index = Image::index(vec![child.clone(), old("other")]);
+    let all = [
+        ("main", &pinned),
+        ("pending-twin", &twin),
+        ("pending-index", &index),
+        ("pending-child", &child),
+        ("pending-stale", &old("stale")),
+    ];
+    let real = Real::new("", &all);
+    let host = &real.registry.host;
+    // The same repository by a mirror's name, and the same bytes by quite another one.
+    let text = config(host, "").replace(
+        "\nimages:",
+        &format!("\nsources: {{ mirror.example: 'http://{host}/acme' }}\nimages:\n  twin: {{ repository: mirror.example/app, pins: 2 }}"),
+    );
+    real.scene.write("repin.yaml", text);
+    let pins = [&twin, &index].map(|image| format!("x: mirror.example/app@{}\n", image.digest()));
+    real.scene.write(".github/workflows/b.yml", pins.concat());
+    real.scene.commit("a twin");
+    let document = real.scene.prune(&["--apply", "--image", "app"], 0);
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"], "{document}");
+    assert_eq!(real.left(), set(&["main", "pending-twin", "pending-index", "pending-child"]));
+}
+
+#[test]
+fn open_branches_protect_by_the_names_of_their_time() {
+    let (pinned, open) = (pinned(), old("open"));
+    let real = Real::new("", &[("main", &pinned), ("pending-open", &open), ("pending-stale", &old("stale"))]);
+    let pin = format!("image: {}@{}\n", real.app(), open.digest());
+    real.scene.elsewhere(&format!("auto/runtime-promote-{REV_B}"), &[(".github/workflows/b.yml", &pin)]);
+    // From now on they are called otherwise.
+    let text = real.registry.host.clone();
+    let text = config(&text, "").replace("\nprune", "\npromote: { branch: 'x-{revision}' }\nprune");
+    real.scene.write("repin.yaml", text);
+    real.scene.commit("other names");
+    let document = real.scene.prune(&["--apply"], 0);
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"], "{document}");
+}
+
+#[test]
 fn whatever_was_promoted_stays_by_its_digest_and_by_its_tag() {
     let (pinned, first) = (pinned(), old("first"));
     let real = Real::new("", &[("main", &pinned), ("pending-first", &first), ("pending-stale", &old("stale"))]);
@@ -577,7 +619,14 @@ fn clocks_that_are_apart_refuse() {
 fn the_first_surprise_ends_it() {
     // `pending-b` is the older one and goes first; each of these happens between the listing and its deletion.
     let moved = young("moved");
-    let surprises: [(&str, Surprise); 2] = [
+    let surprises: [(&str, Surprise); 3] = [
+        (
+            "an index that was pushed meanwhile needs it",
+            Box::new(|store| {
+                let index = Image::index(vec![Image::created("amd64", "b", Some(&days_ago(45)))]);
+                store.put("v9", &index);
+            }),
+        ),
         ("its tag names another one now", Box::new(move |store| store.put("pending-b", &moved))),
         (
             "another tag names it, too",

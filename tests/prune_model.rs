@@ -199,7 +199,12 @@ impl Case {
             pins.insert(Digest::of(b"nowhere"), "somewhere".to_owned());
         }
         let tags = self.promoted_tag.iter().map(|tag| (Tag::parse(tag).unwrap(), "then".to_owned()));
-        Guards { pins, history: self.history.iter().map(|at| digest(*at)).collect(), tags: tags.collect() }
+        Guards {
+            pins,
+            history: self.history.iter().map(|at| digest(*at)).collect(),
+            tags: tags.collect(),
+            ..Guards::default()
+        }
     }
 
     fn prune(&self) -> Prune {

@@ -56,7 +56,8 @@ pub(super) fn failed(check: &Check, config: &Config) -> Problem {
     problem
 }
 
-fn subject(check: &Check) -> String {
+/// The image and platform that a check is about.
+pub(super) fn subject(check: &Check) -> String {
     match (&check.image, &check.platform) {
         (Some(image), Some(platform)) => format!("{image} {platform}: "),
         (Some(image), None) => format!("{image}: "),

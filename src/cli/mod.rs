@@ -18,7 +18,7 @@ mod registries;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use args::{Cli, Command};
 pub use environment::Environment;
@@ -89,8 +89,14 @@ fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
             output.usage(&error);
             return Exit::Input;
         }
-        let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let message = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            "a subcommand or an argument is missing".to_owned()
+        } else {
+            // What is meant stands in the lines below, up to the usage.
+            let text = error.to_string();
+            let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            lines.join(" ").trim_start_matches("error: ").to_owned()
+        };
         output.fault(&Fault::input(Problem::new("usage", message).hint("see `repin --help`")))
     })
 }

@@ -81,6 +81,9 @@ impl Glob {
     /// Parses `text`.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         RelPath::parse(text)?;
+        if text.ends_with('/') {
+            return Err(PathError::Glob(text.to_owned(), "it ends with `/`, and no file does".to_owned()));
+        }
         let text = text.strip_prefix("./").unwrap_or(text);
         let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).empty_alternates(true).build();
         match glob {

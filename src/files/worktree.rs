@@ -69,7 +69,7 @@ impl WorkTree {
     pub fn list(&self, globs: &[Glob]) -> Result<Listing, ReadError> {
         let mut seen = BTreeSet::new();
         let mut listing = Listing::default();
-        for folder in self.starts(globs) {
+        for folder in self.starts(globs)? {
             self.walk(&folder, globs, &mut |path, entry| {
                 if seen.insert(path.clone()) {
                     listing.add(path, entry);
@@ -82,20 +82,34 @@ impl WorkTree {
     }
 
     /// The folders that have to be walked: those that the globs spell out, without those inside another one.
-    fn starts(&self, globs: &[Glob]) -> Vec<PathBuf> {
+    fn starts(&self, globs: &[Glob]) -> Result<Vec<PathBuf>, ReadError> {
         let folders: BTreeSet<PathBuf> = globs.iter().map(Glob::literal_folder).collect();
         let outermost = |folder: &&PathBuf| !folders.iter().any(|other| other != *folder && folder.starts_with(other));
-        folders.iter().filter(outermost).filter(|folder| self.is_plain_folder(folder)).cloned().collect()
+        let mut starts = Vec::new();
+        for folder in folders.iter().filter(outermost) {
+            if self.is_plain_folder(folder)? {
+                starts.push(folder.clone());
+            }
+        }
+        Ok(starts)
     }
 
-    /// Whether every component of `folder` is a folder, none a symlink and none one that is never entered.
-    fn is_plain_folder(&self, folder: &Path) -> bool {
+    /// Whether every component of `folder` is a folder, none a symlink and none one that is never entered. One that can't be
+    /// looked at is an error: what it holds is not nothing.
+    fn is_plain_folder(&self, folder: &Path) -> Result<bool, ReadError> {
         let mut path = self.root.clone();
-        folder.components().all(|component| {
+        for component in folder.components() {
             path.push(component);
-            let folder = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
-            folder && !is_ours(component.as_os_str().as_encoded_bytes())
-        })
+            match std::fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_dir() && !is_ours(component.as_os_str().as_encoded_bytes()) => {}
+                Ok(_) => return Ok(false),
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(ReadError { path: folder.display().to_string(), error }),
+            }
+        }
+        Ok(true)
     }
 
     fn walk(&self, folder: &Path, globs: &[Glob], found: &mut dyn FnMut(RelPath, &DirEntry)) -> Result<(), ReadError> {
@@ -119,7 +133,12 @@ impl WorkTree {
     pub fn open(&self, path: &RelPath) -> Result<File, ReadError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::open(self.root.join(path.as_path()), flags, Mode::empty());
-        opened.map(File::from).map_err(|error| ReadError { path: path.to_string(), error: error.into() })
+        let failed = |error| ReadError { path: path.to_string(), error };
+        let file = opened.map(File::from).map_err(|error| failed(error.into()))?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(io::Error::other("it is not a regular file")));
+        }
+        Ok(file)
     }
 
     /// The whole content of a listed file.
@@ -236,6 +255,23 @@ mod tests {
                 ("pipe.yml".to_owned(), Hazard::Special)
             ]
         );
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_looked_at_is_not_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = |glob: &str| WorkTree::new(dir.path()).list(&[Glob::parse(glob).unwrap()]);
+        assert!(list("nowhere/*.yml").unwrap().files.is_empty());
+        // No file system has such a name, and none says that it is simply not there.
+        assert!(list(&format!("{}/*.yml", "x".repeat(300))).is_err());
+    }
+
+    #[test]
+    fn a_named_pipe_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("p"), Mode::RUSR).unwrap();
+        let tree = WorkTree::new(dir.path());
+        assert!(tree.open(&RelPath::parse("p").unwrap()).is_err());
     }
 
     #[test]

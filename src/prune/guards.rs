@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Refusal, refusal::Kind};
 use crate::{
-    config::{Config, Glob, Template},
+    config::{Config, Glob, RelPath, Revisions, Template},
     facts::{
         git::{Git, ObjectId},
         history::{History, Own, own_config},
@@ -26,6 +26,8 @@ pub struct Guards {
     pub history: BTreeSet<Digest>,
     /// Tags of revisions that were promoted or are being promoted, and where that is said.
     pub tags: BTreeMap<Tag, String>,
+    /// Digests that are or were pinned for other images, and where: bytes are the same under every name.
+    pub others: BTreeMap<Digest, String>,
 }
 
 /// The branches that protect, as the remote had them.
@@ -34,7 +36,7 @@ pub struct Branches {
     git: Git,
     remotes: BTreeSet<String>,
     bases: BTreeSet<(String, String)>,
-    templates: Vec<(Template, String)>,
+    namings: Vec<Ours>,
     tips: Tips,
 }
 
@@ -44,9 +46,18 @@ type Tips = BTreeMap<(String, String), ObjectId>;
 /// The largest file that is scanned in a commit's tree, in bytes.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
+/// How a configuration calls its branches, and the tags of its revisions.
+#[derive(Debug)]
+struct Ours {
+    branch: Template,
+    name: String,
+    revisions: Revisions,
+}
+
 /// Gathers what protects each image, in the order of the configuration. `chosen`: the images that the run is about; what is
-/// wrong with the pins of others does not matter to it.
-pub fn gather(config: &Config, chosen: &[usize]) -> Result<(Vec<Guards>, Branches), Refusal> {
+/// wrong with the pins of others does not matter to it. `places`: where each image is read from; what is pinned for one
+/// protects the others that are read from there.
+pub fn gather(config: &Config, chosen: &[usize], places: &[String]) -> Result<(Vec<Guards>, Branches), Refusal> {
     let git = Git::open(&config.root)?;
     if git.is_shallow() {
         let message = "this clone is shallow, so what was ever promoted can't be told";
@@ -61,9 +72,29 @@ pub fn gather(config: &Config, chosen: &[usize]) -> Result<(Vec<Guards>, Branche
     }
     for ((remote, branch), tip) in &branches.tips {
         gathering.commit(&branches.git, tip, &format!("on {branch} of {remote}"))?;
-        gathering.revision(branch, &branches.templates);
+        gathering.revision(branch, &branches.namings);
     }
-    Ok((gathering.guards, branches))
+    Ok((shared(&gathering.guards, config, places), branches))
+}
+
+/// What protects each image, with what others add.
+fn shared(guards: &[Guards], config: &Config, places: &[String]) -> Vec<Guards> {
+    let mut all = guards.to_vec();
+    for (at, own) in all.iter_mut().enumerate() {
+        for (other, theirs) in guards.iter().enumerate().filter(|(other, _)| *other != at) {
+            if places.get(at) == places.get(other) {
+                own.pins.extend(theirs.pins.clone());
+                own.history.extend(&theirs.history);
+                own.tags.extend(theirs.tags.clone());
+                continue;
+            }
+            let name = &config.images[other].name;
+            let pins = theirs.pins.iter().map(|(digest, place)| (*digest, format!("{place} as {name}")));
+            let history = theirs.history.iter().map(|digest| (*digest, format!("in promote history as {name}")));
+            own.others.extend(history.chain(pins));
+        }
+    }
+    all
 }
 
 /// Whether the branches that protect are still the same; asked again just before the first deletion.
@@ -88,21 +119,25 @@ impl Branches {
         let heads = git.heads(&remote)?;
         let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
         bases.extend(configured.or(heads.default).map(|base| (remote.clone(), base)));
-        let mut templates = templates(config);
+        let mut namings = Vec::from(namings(config));
         for (remote, base) in &bases {
             let tip = git.branch(Some(&format!("{remote}/{base}")))?.tip;
             let there = heads.tips.get(base);
             if there != Some(&tip) {
                 return Err(behind(remote, base, (&tip, there)));
             }
-            // How the branches are called may have been changed there.
-            if let Own::Config(there) = own_config(&git, &tip, config)? {
-                templates.extend(self::templates(&there));
+            // How branches are called may have been changed there: those that are open bear the name of their time.
+            if let Ok(path) = RelPath::parse(config.file_name()) {
+                for commit in git.changes_of(&tip, &path)? {
+                    if let Own::Config(then) = own_config(&git, &commit, config)? {
+                        namings.extend(self::namings(&then));
+                    }
+                }
             }
         }
         // Pull requests may come from another place than history.
         let remotes = git.remotes()?.into_iter().filter(|name| *name == remote || name == "origin").collect();
-        let mut branches = Self { git, remotes, bases, templates, tips: Tips::new() };
+        let mut branches = Self { git, remotes, bases, namings, tips: Tips::new() };
         branches.tips = branches.ask()?;
         branches.fetch()?;
         Ok(branches)
@@ -114,7 +149,7 @@ impl Branches {
         for remote in &self.remotes {
             for (branch, tip) in self.git.heads(remote)?.tips {
                 let name = (remote.clone(), branch);
-                if self.bases.contains(&name) || revision_of(&name.1, &self.templates).is_some() {
+                if self.bases.contains(&name) || self.namings.iter().any(|ours| ours.revision_of(&name.1).is_some()) {
                     tips.insert(name, tip);
                 }
             }
@@ -153,14 +188,24 @@ fn behind(remote: &str, base: &str, (here, there): (&ObjectId, Option<&ObjectId>
     Refusal::later("base_behind", message).hint(format!("fetch it: git fetch {remote}"))
 }
 
-fn templates(config: &Config) -> Vec<(Template, String)> {
-    [&config.promote, &config.rollback].map(|naming| (naming.branch.clone(), config.name.clone())).into()
+fn namings(config: &Config) -> [Ours; 2] {
+    [&config.promote, &config.rollback].map(|naming| Ours {
+        branch: naming.branch.clone(),
+        name: config.name.clone(),
+        revisions: config.revision.clone(),
+    })
 }
 
-/// The revision that a branch of ours is for.
-fn revision_of<'b>(branch: &'b str, templates: &[(Template, String)]) -> Option<&'b str> {
-    let of = |(template, name): &(Template, String)| template.revision_in(branch, name).filter(|r| !r.is_empty());
-    templates.iter().find_map(of)
+impl Ours {
+    /// The revision that a branch of this name is for.
+    fn revision_of<'b>(&self, branch: &'b str) -> Option<&'b str> {
+        self.branch.revision_in(branch, &self.name).filter(|revision| !revision.is_empty())
+    }
+
+    fn tag_of(&self, branch: &str, revisions: &Revisions) -> Option<Tag> {
+        let revision = revisions.pattern.revision(self.revision_of(branch)?).ok()?;
+        revisions.tag.tag(&revision).ok()
+    }
 }
 
 struct Gathering<'c> {
@@ -213,13 +258,13 @@ impl Gathering<'_> {
         self.files(&at.files, &config, place)
     }
 
-    /// The revision that an open branch is for.
-    fn revision(&mut self, branch: &str, templates: &[(Template, String)]) {
-        let Some(text) = revision_of(branch, templates) else { return };
-        let revision = self.config.revision.pattern.revision(text).ok();
-        let tag = revision.and_then(|revision| self.config.revision.tag.tag(&revision).ok());
-        if let Some(tag) = tag {
-            for guards in &mut self.guards {
+    /// The revision that an open branch is for: its tag as it is made today, and as it was made by whoever called it so.
+    fn revision(&mut self, branch: &str, namings: &[Ours]) {
+        let tags =
+            |ours: &Ours| [&ours.revisions, &self.config.revision].map(|revisions| ours.tag_of(branch, revisions));
+        let tags: BTreeSet<Tag> = namings.iter().flat_map(tags).flatten().collect();
+        for guards in &mut self.guards {
+            for tag in &tags {
                 guards.tags.entry(tag.clone()).or_insert_with(|| format!("that {branch} is for"));
             }
         }

@@ -105,6 +105,9 @@ fn standing(version: &Version, guards: &Guards, prune: &Prune) -> Standing {
     if let Some(place) = guards.pins.get(&version.digest) {
         return Standing::Protected(Kept::Pinned(place.clone()));
     }
+    if let Some(place) = guards.others.get(&version.digest) {
+        return Standing::Protected(Kept::Pinned(place.clone()));
+    }
     if guards.history.contains(&version.digest) {
         return Standing::Protected(Kept::History);
     }
@@ -153,7 +156,8 @@ pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> Judged {
     let incomplete = if candidates.is_empty() { None } else { work.unknown() };
     let roots = listing.versions.iter().enumerate().filter(|(at, _)| !candidates.contains_key(at));
     let roots = roots.map(|(_, version)| version.digest).chain(guards.pins.keys().copied());
-    work.close(roots.chain(guards.history.iter().copied()).collect());
+    let others = guards.history.iter().chain(guards.others.keys()).copied();
+    work.close(roots.chain(others).collect());
     candidates.retain(|at, _| !work.why.contains_key(at));
     let candidates: Vec<_> =
         candidates.into_iter().map(|(at, (made, age))| Candidate::new(&listing.versions[at], made, age)).collect();

@@ -235,7 +235,8 @@ pub fn summary(images: &[Image], applied: bool) -> String {
         if let Some(refusal) = &image.refusal {
             let hint =
                 refusal.hint.as_deref().map_or_else(String::new, |hint| format!(" ({})", markdown::inline(hint)));
-            let _ = writeln!(out, "\n> [!CAUTION]\n> {}{hint}", markdown::inline(&refusal.message));
+            let sign = if refusal.code == "skip" { "NOTE" } else { "CAUTION" };
+            let _ = writeln!(out, "\n> [!{sign}]\n> {}{hint}", markdown::inline(&refusal.message));
         }
         let candidates = shown(image);
         if !candidates.is_empty() {

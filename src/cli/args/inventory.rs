@@ -42,6 +42,14 @@ pub(in crate::cli) struct OfImage {
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) image: String,
     /// Look at this platform alone; without it, all have to contain the same
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub(in crate::cli) platform: Option<String>,
+}
+
+fn platform(text: &str) -> Result<String, String> {
+    let parts: Vec<_> = text.split('/').collect();
+    if (2..=3).contains(&parts.len()) && parts.iter().all(|part| !part.is_empty()) {
+        return Ok(text.to_owned());
+    }
+    Err("write OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64".to_owned())
 }

@@ -1,7 +1,7 @@
 //! What images contain, gathered from their layers and judged one after the other.
 
 use crate::{
-    checks::{self, Check, Standard},
+    checks::{self, Check, Standard, Status},
     facts::{
         inventory::{self, Contents, Stack, Stacks},
         resolve::PlatformFacts,
@@ -57,7 +57,15 @@ fn verdict(subject: &Subject<'_>, standards: &[Standard<'_>], stack: &Stack) -> 
         let contents = gather(subject, stack, standard.inventory)?;
         checks.extend(checks::contents(standard, subject.name, (subject.facts, &contents)));
     }
-    Ok(checks)
+    // What two standards find is told once; what one finds wrong is no pass of the other.
+    let mut once: Vec<Check> = Vec::new();
+    for check in &checks {
+        let wrong = |other: &Check| other.code == check.code && other.status != Status::Pass;
+        if !once.contains(check) && (check.status != Status::Pass || !checks.iter().any(wrong)) {
+            once.push(check.clone());
+        }
+    }
+    Ok(once)
 }
 
 fn gather(

@@ -41,8 +41,8 @@ pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit
 fn attempt(args: &args::Promote, place: &Place, (last, cx): (bool, &mut Context)) -> Result<Option<Exit>, Fault> {
     let config = &place.config;
     let request = Request::new(args, config)?;
-    let contracts = Contracts::read(config, place.files());
-    contracts.well_formed()?;
+    let contracts = Contracts::read(config, place.files(), &cx.output.folder);
+    contracts.well_formed(config)?;
     let reports = Reports::new(&args.change, place, cx)?;
     let mut run = Run::new("promote", config, &config.promote, &request.revision);
     let outcome = steps((&request, &contracts, &args.change), &reports, &mut run, (place, cx));

@@ -50,7 +50,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     let mut jobs = match jobs(&config, &chosen, cx)? {
         Ok(jobs) => jobs,
         Err(why) if args.if_unconfigured == Some(IfUnconfigured::Skip) => {
-            let skipped = Refusal::new(Kind::Denied, "skip", format!("skipped: {why}"));
+            let skipped = Refusal::new(Kind::Denied, SKIP, format!("skipped: {why}"));
             let skip = |at: &usize| Image { refusal: Some(skipped.clone()), ..blank(&config.images[*at]) };
             let images: Vec<_> = chosen.iter().map(skip).collect();
             report(&images, false, (&mut step, cx))?;
@@ -63,6 +63,9 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     report(&images, applied, (&mut step, cx))?;
     Ok(images.iter().filter_map(|image| image.refusal.as_ref()).map(exit).fold(Exit::Done, Exit::worse))
 }
+
+/// The code of a run that has no token and may do without.
+const SKIP: &str = "skip";
 
 /// Whether anything may be changed: a dry run is the default, and whatever forbids wins.
 fn armed(apply: bool, dry_run: Option<bool>, cx: &Context) -> Result<bool, Fault> {
@@ -114,6 +117,16 @@ fn jobs(config: &Config, chosen: &[usize], cx: &Context) -> Result<Result<Vec<Jo
     Ok(Ok(jobs))
 }
 
+/// Where each image is read from: two names may mean one repository.
+fn places(config: &Config, cx: &Context) -> Result<Vec<String>, Fault> {
+    let sources = cx.sources(config)?;
+    let place = |image: &config::Image| match sources.of(&image.repository) {
+        Ok(source) => source.to_string(),
+        Err(_) => image.repository.canonical(),
+    };
+    Ok(config.images.iter().map(place).collect())
+}
+
 fn blank(image: &config::Image) -> Image {
     Image::new(&image.name, image.repository.to_string())
 }
@@ -125,7 +138,7 @@ fn carry_out(
     (rules, armed): (&Rules<'_>, bool),
     cx: &mut Context,
 ) -> Result<bool, Fault> {
-    let branches = match prune::gather(config, chosen) {
+    let branches = match prune::gather(config, chosen, &places(config, cx)?) {
         Ok((guards, branches)) => {
             for (at, job) in chosen.iter().zip(jobs.iter_mut()) {
                 job.guards = guards[*at].clone();
@@ -246,6 +259,10 @@ fn report(images: &[Image], applied: bool, (step, cx): (&mut Option<StepFiles>, 
     for image in images {
         output.print(text(image, output.volume == crate::cli::output::Volume::Verbose));
         let Some(refusal) = &image.refusal else { continue };
+        if refusal.code == SKIP {
+            output.note(&format!("{}: {}", image.name, plain(&refusal.message)));
+            continue;
+        }
         if output.format == Format::Github {
             let title = format!("{} ({})", refusal.code, image.name);
             output.print(annotations::error(&title, &refusal.message, None));

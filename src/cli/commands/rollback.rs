@@ -50,7 +50,7 @@ fn attempt(
     let config = &place.config;
     let (revision, tag) = set::revision(config, to)?;
     let request = Request { revision, tag };
-    let contracts = Contracts::read(config, place.files());
+    let contracts = Contracts::read(config, place.files(), &cx.output.folder);
     let reports = Reports::new(&args.change, place, cx)?;
     let mut run = Run::new("rollback", config, &config.rollback, &request.revision);
     let outcome = steps((&request, &contracts, &args.change), &reports, &mut run, (place, cx));

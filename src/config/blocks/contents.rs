@@ -109,7 +109,7 @@ fn absolute(g: &Gather, node: &Node) -> Option<String> {
 pub(in crate::config) fn inventory(g: &Gather, node: &Node) -> Option<Inventory> {
     let fields = g.map(node)?;
     let root = fields.or("root", "/".to_owned(), |n| absolute(g, n));
-    let user = fields.optional("user", |n| text(g, n));
+    let user = fields.optional("user", |n| g.parsed(n, user));
     let kinds = fields.or("kinds", Vec::new(), |n| {
         let kinds: Vec<_> = g.map(n)?.entries().iter().map(|(key, value)| kind(g, key, value)).collect();
         kinds.into_iter().collect()
@@ -134,12 +134,29 @@ pub(in crate::config) fn inventory(g: &Gather, node: &Node) -> Option<Inventory>
     })
 }
 
+/// A user as `USER[:GROUP]`, each a number or a name; names are looked up in the image.
+fn user(text: &str) -> Result<String, String> {
+    let parts: Vec<_> = text.split(':').collect();
+    let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = |part: &&str| !part.is_empty() && (!number(part) || part.parse::<u32>().is_ok());
+    if parts.len() <= 2 && parts.iter().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is not a user: write UID, UID:GID, or names that the image knows"))
+}
+
 fn kind(g: &Gather, key: &Key, node: &Node) -> Option<Kind> {
     if key.text.is_empty() {
         g.report(key.span, "a kind needs a name");
     }
     let fields = g.map(node)?;
-    let paths = fields.required("paths", |n| g.each(n, name_pattern));
+    let paths = fields.required("paths", |n| {
+        let paths = g.each(n, name_pattern)?;
+        if paths.is_empty() {
+            g.report(n.span, "a kind without patterns has no names: list at least one");
+        }
+        Some(paths)
+    });
     let must_not_contain =
         fields.or("must_not_contain", true, |n| g.choice(n, &[("supported", true), ("unsupported", false)]));
     let non_empty = fields.or("non_empty", false, |n| g.boolean(n));
@@ -177,7 +194,12 @@ pub(in crate::config) fn smoke(g: &Gather, node: &Node) -> Option<Smoke> {
     let user = fields.optional("user", |n| text(g, n));
     let env = fields.or("env", Vec::new(), |n| g.each(n, variable));
     let network = fields.or("network", false, |n| g.boolean(n));
-    let timeout = fields.or("timeout", Duration::from_secs(60), |n| g.parsed(n, duration::parse));
+    let timeout = fields.or("timeout", Duration::from_secs(60), |n| {
+        g.parsed(n, |text| match duration::parse(text) {
+            Ok(Duration::ZERO) => Err("no command ends in no time: write 1s or more".to_owned()),
+            other => other.map_err(|error| error.to_string()),
+        })
+    });
     let engine = fields.or("engine", Engine::Auto, |n| g.choice(n, &engines));
     let engine_args = fields.or("engine_args", Vec::new(), |n| g.strings(n));
     let skip = fields.or("when_unavailable", false, |n| g.choice(n, &[("refuse", false), ("skip", true)]));

@@ -52,7 +52,7 @@ impl Enumeration {
 
     /// The document, on one line without a newline.
     pub fn to_json(&self) -> String {
-        let list = |names: &BTreeSet<String>| names.iter().map(quoted).collect::<Vec<_>>().join(",");
+        let list = |names: &BTreeSet<String>| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(",");
         let kinds: Vec<_> =
             self.kinds.iter().map(|(kind, names)| format!("{}:[{}]", quoted(kind), list(names))).collect();
         format!("{{{}}}", kinds.join(","))
@@ -95,11 +95,11 @@ impl Enumeration {
 }
 
 /// A string of the document. What a terminal would obey or hide is written by its number, which is the same string.
-fn quoted(text: &String) -> String {
+fn quoted(text: &str) -> String {
     let hidden = |c: char| {
         c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    let json = serde_json::Value::from(text.as_str()).to_string();
+    let json = serde_json::Value::from(text).to_string();
     json.chars().map(|c| if hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 

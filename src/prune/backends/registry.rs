@@ -15,7 +15,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{Progress, manifests};
 use crate::{
     image::{Digest, Tag},
-    prune::{Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible, refusal::Kind},
+    prune::{Child, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible, refusal::Kind},
     source::{Deletion, Descriptor, Manifest, Remote, Source, Want},
 };
 
@@ -205,8 +205,16 @@ impl Registry {
         let tags: BTreeSet<Tag> = self.remote.tags_at().await?.tags.unwrap_or_default().into_iter().collect();
         let new: Vec<Tag> = tags.difference(&self.known.borrow()).cloned().collect();
         for tag in new {
-            if self.names(&tag).await? == Some(version.digest) {
-                return Ok(Now::Changed(format!("{tag} names it, too")));
+            let found = self.source.manifest(&Want::Tag(tag.clone()), None).await?;
+            if let Some(found) = &found {
+                if found.digest == version.digest {
+                    return Ok(Now::Changed(format!("{tag} names it, too")));
+                }
+                // What an index within it consists of is not asked for: it might be this.
+                let needs = |child: &Child| child.index || child.digest == version.digest;
+                if Node::of(&found.value).children.iter().any(needs) {
+                    return Ok(Now::Changed(format!("{tag} is new, and an index that may need it")));
+                }
             }
             self.known.borrow_mut().insert(tag);
         }

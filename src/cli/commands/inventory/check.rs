@@ -18,7 +18,7 @@ use crate::{
     files::WorkTree,
     pins,
     report::json::InventoryImage,
-    source::{Error, Source, Want},
+    source::{Error, ErrorKind, Source, Want},
 };
 
 /// One image, and which build of it is looked at; `None`: it is pinned nowhere.
@@ -38,13 +38,13 @@ impl Asked<'_> {
 
 pub(super) fn run(images: &[String], revision: Option<&str>, cx: &mut Context) -> Result<Exit, Fault> {
     let config = cx.load()?;
-    let contracts = Contracts::read(&config, &WorkTree::new(&config.root));
+    let contracts = Contracts::read(&config, &WorkTree::new(&config.root), &cx.output.folder);
     if config.inventory.is_none() && config.images.iter().all(|image| image.contract.is_none()) {
         let message =
             format!("{} has neither `inventory` nor a contract: nothing could be checked", config.source.name);
         return Err(Fault::input(Problem::new("config", message).hint("see `inventory` in docs/configuration.md")));
     }
-    contracts.well_formed()?;
+    contracts.well_formed(&config)?;
     let mut asked = asked(&config, images, revision)?;
     let sources = set::sources_of(&config, cx)?;
     let resolved = asked.iter_mut().map(|asked| {
@@ -150,11 +150,19 @@ fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, 
     let repository = &config.images[asked.at].repository;
     let check = |code, status, detail: String| Check::new(code, status, detail).image(asked.name);
     match (&asked.want, error) {
-        (_, Some(error)) => (unread(asked.name, error), Some(error.clone())),
         (None, None) => {
+            let declared = config.images[asked.at].pins;
+            if declared > 0 {
+                let detail = format!("it is pinned nowhere, and {} says {declared}", config.source.name);
+                return (check(Code::PIN_COUNT, Status::Fail, detail), None);
+            }
             let detail = "it is pinned nowhere; --revision looks at what its tag names".to_owned();
             (check(Code::DIGEST_MISSING, Status::Skip, detail), None)
         }
+        (_, Some(error)) if error.kind == ErrorKind::Ambiguous => {
+            (check(Code::MANIFEST_AMBIGUOUS, Status::Fail, error.to_string()), None)
+        }
+        (_, Some(error)) => (unread(asked.name, error), Some(error.clone())),
         (Some(want), None) => {
             let code = if matches!(want, Want::Tag(_)) { Code::TAG_MISSING } else { Code::DIGEST_MISSING };
             (check(code, Status::Fail, format!("{repository}{want} does not exist")), None)

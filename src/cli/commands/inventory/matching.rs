@@ -33,8 +33,12 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
     checks.extend(problems.iter().filter_map(as_check));
     if let (Ok(contract), Ok(found)) = (&held.contract, &found) {
         checks.extend(contract::check(contract, found));
-        for code in [Code::INVENTORY_MUST_CONTAIN_MISSING, Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT] {
-            if checks.iter().all(|check| check.code != code) {
+        let listed = [
+            (Code::INVENTORY_MUST_CONTAIN_MISSING, &contract.must_contain),
+            (Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT, &contract.must_not_contain),
+        ];
+        for (code, names) in listed {
+            if names.iter().any(|(_, names)| !names.is_empty()) && checks.iter().all(|check| check.code != code) {
                 checks.push(Check::new(code, Status::Pass, "every name of the contract was looked for"));
             }
         }

@@ -5,7 +5,9 @@ use crate::{
     cli::{
         commands::set::{print_checks, tally},
         context::Context,
-        exit::Exit,
+        display,
+        exit::{Exit, Fault},
+        github,
         output::Format,
     },
     config::{Config, Problem},
@@ -27,18 +29,28 @@ pub(super) fn show(
         return exit;
     }
     let checks: Vec<Check> = images.iter().flat_map(|image| image.checks.iter().cloned()).collect();
-    if cx.output.format == Format::Github {
-        let annotations = annotations::checks(&checks, &cx.output.folder);
-        cx.output.print(annotations);
-    }
     let told = |check: &Check| problems.iter().any(|problem| problem.code == check.code.as_str());
     let others: Vec<_> = checks.iter().filter(|check| !told(check)).cloned().collect();
+    let table = table(&images);
+    if cx.output.format == Format::Github {
+        let annotations = annotations::checks(&others, &cx.output.folder);
+        cx.output.print(annotations);
+        // Foreign text in the table must not be taken for a command.
+        match github::token() {
+            Ok(token) => cx.output.print(annotations::unparsed(&table, &token)),
+            Err(fault) => return exit.worse(cx.output.fault(&fault)),
+        }
+        if !problems.is_empty() {
+            cx.output.fault(&Fault { exit, problems });
+        }
+        return exit;
+    }
     for problem in &problems {
-        let text = crate::cli::display::problem(problem, cx.output.error_colour);
+        let text = display::problem(problem, cx.output.error_colour);
         cx.output.error_text(&text);
     }
     print_checks(&others, config, &mut cx.output);
-    cx.output.print(table(&images));
+    cx.output.print(table);
     exit
 }
 

@@ -139,8 +139,8 @@ pub(in crate::cli) fn print_checks(checks: &[Check], config: &Config, output: &m
         match check.status {
             Status::Fail => output.error_text(&display::problem(&display::failed(check, config), output.error_colour)),
             Status::Warn => {
-                let image = check.image.as_deref().map_or_else(String::new, |image| format!("{image}: "));
-                output.error_text(&format!("warning[{}]: {image}{}\n", check.code, plain(&check.told())));
+                let subject = plain(&display::subject(check));
+                output.error_text(&format!("warning[{}]: {subject}{}\n", check.code, plain(&check.told())));
             }
             Status::Pass | Status::Skip => {}
         }

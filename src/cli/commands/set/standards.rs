@@ -14,7 +14,7 @@ use crate::{
         context::Context,
         exit::{Exit, Fault},
     },
-    config::{Config, Image, Inventory, RelPath},
+    config::{Config, Image, Inventory, Problem, RelPath},
     facts::{
         git::{Git, ObjectId, TreeFile},
         history::{Own, Promoted, own_config},
@@ -40,28 +40,42 @@ pub(in super::super) struct Then {
 }
 
 impl Contracts {
-    /// Reads them from the files that the run works on.
-    pub(in super::super) fn read(config: &Config, files: &dyn Files) -> Self {
+    /// Reads them from the files that the run works on; `folder` leads to the root, in messages.
+    pub(in super::super) fn read(config: &Config, files: &dyn Files, folder: &str) -> Self {
         let read = |path: &RelPath| {
             let mut bytes = Vec::new();
             let file = files.open(path).map_err(|error| error.error)?;
             file.take(CONTRACT_MAX).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        let held = |path: &RelPath| match read(path) {
-            Ok(bytes) => Held::parse(&path.to_string(), bytes, config.inventory.as_ref()),
-            Err(error) => {
-                let error: std::io::Error = error;
-                Held::not_found(&path.to_string(), &error.to_string())
+        let held = |path: &RelPath| {
+            let name = format!("{folder}{path}");
+            match read(path) {
+                Ok(bytes) => Held::parse(&name, bytes, config.inventory.as_ref()),
+                Err(error) => {
+                    let error: std::io::Error = error;
+                    Held::not_found(&name, &error.to_string())
+                }
             }
         };
         let held = config.images.iter().map(|image| image.contract.as_ref().map(held)).collect();
         Self { held, nothing: Inventory::default() }
     }
 
-    /// That each is well-formed; every problem of all of them otherwise.
-    pub(in super::super) fn well_formed(&self) -> Result<(), Fault> {
-        let problems: Vec<_> = self.held.iter().flatten().flat_map(Held::malformed).cloned().collect();
+    /// That each is well-formed, and that there is one where copies are to be compared; every problem of all of them
+    /// otherwise, each once however many images have the contract.
+    pub(in super::super) fn well_formed(&self, config: &Config) -> Result<(), Fault> {
+        let mut problems: Vec<Problem> = Vec::new();
+        for problem in self.held.iter().flatten().flat_map(Held::malformed) {
+            if problems.iter().all(|other| other.code != problem.code || other.to_string() != problem.to_string()) {
+                problems.push(problem.clone());
+            }
+        }
+        let copies = config.inventory.as_ref().is_some_and(|inventory| inventory.embedded_contract.is_some());
+        if copies && self.held.iter().all(Option::is_none) {
+            let message = "`inventory.embedded_contract` is compared with an image's `contract`, and no image has one";
+            problems.push(Problem::new("config", message).hint("add `contract: FILE` to the images that have a copy"));
+        }
         if problems.is_empty() { Ok(()) } else { Err(Fault { exit: Exit::Input, problems }) }
     }
 
