@@ -293,31 +293,42 @@ fn what_the_remote_has_protects_although_it_was_never_fetched() {
     assert_eq!(real.deletions(), [] as [&str; 0]);
 }
 
-#[test]
-fn what_is_pinned_under_another_name_of_the_repository_stays() {
-    let (pinned, twin, child) = (pinned(), old("twin"), old("child"));
-    let index = Image::index(vec![child.clone(), old("other")]);
-    let all = [
-        ("main", &pinned),
-        ("pending-twin", &twin),
-        ("pending-index", &index),
-        ("pending-child", &child),
-        ("pending-stale", &old("stale")),
-    ];
+/// A registry with a stale version and what `twin` pins, which is the same repository by another name.
+fn twin(all: &[(&str, &Image)], name: impl Fn(&str) -> (String, String), pinned_too: &Image) -> (Real, Value) {
+    let (pinned, stale) = (pinned(), old("stale"));
+    let all: Vec<_> = [("main", &pinned), ("pending-stale", &stale)].into_iter().chain(all.iter().copied()).collect();
     let real = Real::new("", &all);
-    let host = &real.registry.host;
-    // The same repository by a mirror's name, and the same bytes by quite another one.
-    let text = config(host, "").replace(
-        "\nimages:",
-        &format!("\nsources: {{ mirror.example: 'http://{host}/acme' }}\nimages:\n  twin: {{ repository: mirror.example/app, pins: 2 }}"),
-    );
-    real.scene.write("repin.yaml", text);
-    let pins = [&twin, &index].map(|image| format!("x: mirror.example/app@{}\n", image.digest()));
-    real.scene.write(".github/workflows/b.yml", pins.concat());
+    let (block, repository) = name(&real.registry.host);
+    let images = format!("{block}\nimages:\n  twin: {{ repository: '{repository}', pins: 1 }}");
+    real.scene.write("repin.yaml", config(&real.registry.host, "").replace("\nimages:", &images));
+    real.scene.write(".github/workflows/b.yml", format!("x: {repository}@{}\n", pinned_too.digest()));
     real.scene.commit("a twin");
     let document = real.scene.prune(&["--apply", "--image", "app"], 0);
+    (real, document)
+}
+
+#[test]
+fn what_is_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
+    let child = old("child");
+    let index = Image::index(vec![child.clone(), old("other")]);
+    // No tag names the index any more: only the pin tells of it.
+    let all = [("edge", &index), ("edge", &young("edge")), ("pending-child", &child)];
+    let mirror = |host: &str| {
+        (format!("\nsources: {{ mirror.example: 'http://{host}/acme' }}"), "mirror.example/app".to_owned())
+    };
+    let (real, document) = twin(&all, mirror, &index);
     assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"], "{document}");
-    assert_eq!(real.left(), set(&["main", "pending-twin", "pending-index", "pending-child"]));
+    assert_eq!(real.left(), set(&["main", "edge", "pending-child"]));
+}
+
+#[test]
+fn the_same_bytes_stay_under_every_name() {
+    // Nobody can tell that this is the same registry.
+    let other = |host: &str| (String::new(), format!("{}/acme/app", host.replace("127.0.0.1", "localhost")));
+    let image = old("twin");
+    let (real, document) = twin(&[("pending-twin", &image)], other, &image);
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"], "{document}");
+    assert_eq!(real.left(), set(&["main", "pending-twin"]));
 }
 
 #[test]
