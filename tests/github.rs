@@ -119,3 +119,15 @@ fn a_summary_stays_below_what_the_runner_takes() {
     world.run_with(&["promote", "--revision", REV_B, "--format", "github"], &env).exits(0);
     assert_eq!(world.read("summary").len(), 1024 * 1024);
 }
+
+#[test]
+fn outputs_that_cannot_be_written_stop_a_run_before_it_changes_anything() {
+    let world = world();
+    let before = world.read(".github/workflows/b.yml");
+    for name in ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"] {
+        let args = ["promote", "--revision", REV_B, "--apply", "--format", "github"];
+        let ran = world.run_with(&args, &[(name, "/nowhere/file")]).exits(3);
+        assert!(ran.stderr.contains(name), "{}", ran.stderr);
+        assert_eq!(world.read(".github/workflows/b.yml"), before);
+    }
+}

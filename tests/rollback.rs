@@ -315,3 +315,13 @@ fn a_rollback_where_one_is_already_does_nothing() {
     let document = world.run(&["rollback", "--to", REV_B, "--apply", "--format", "json"]).exits(0).json();
     assert_eq!((&document["changed"], &document["applied"]), (&json!(false), &json!(false)));
 }
+
+#[test]
+fn which_sets_there_are_cannot_be_told_from_a_shallow_clone() {
+    let world = world().with_git();
+    world.promoted(REV_B);
+    let origin = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", "--depth", "1", &origin, "shallow"]);
+    let ran = world.run_in(&world.path("shallow"), &["rollback"], &[]).exits(3);
+    assert!(ran.stderr.contains("git fetch --unshallow"), "{}", ran.stderr);
+}

@@ -19,7 +19,10 @@ use crate::{
         output::Format,
     },
     config::{Config, Image, Problem},
-    facts::history::{Entry, Promoted},
+    facts::{
+        git::Git,
+        history::{Entry, Promoted},
+    },
     image::{Revision, Tag},
     pins,
     plan::Plan,
@@ -115,6 +118,13 @@ fn choose(config: &Config, cx: &mut Context) -> Result<String, Fault> {
     let gathered = History::read(config);
     let history = gathered.known().map_err(|error| Fault::from(&error))?;
     let sets: Vec<&Entry> = history.entries.iter().filter(|entry| entry.can_roll_back).collect();
+    if sets.is_empty() && gathered.git().is_some_and(Git::is_shallow) {
+        let problem =
+            Problem::new("unavailable", "this clone is shallow, so which sets one can go back to can't be told");
+        let problem =
+            problem.hint("fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)");
+        return Err(Fault { exit: Exit::Unavailable, problems: vec![problem] });
+    }
     if sets.is_empty() {
         let message = "`--to` is missing, and history has no set that one could go back to";
         return Err(Fault::input(Problem::new("usage", message).hint("see `repin history`")));

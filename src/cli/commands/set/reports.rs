@@ -11,6 +11,7 @@ use crate::{
         args::Change,
         context::{Context, usage},
         exit::Fault,
+        github::StepFiles,
         output::Format,
     },
     config::Problem,
@@ -31,6 +32,10 @@ impl Reports {
         let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
         if cx.output.format == Format::Json && (dash(&change.diff_file) || dash(&change.body_file)) {
             return Err(usage("standard output can't hold a report beside --format json: name a file instead of `-`"));
+        }
+        if cx.output.format == Format::Github {
+            // What can't be written to is found out before anything is changed.
+            StepFiles::open(&cx.environment)?;
         }
         let template = match &config.report.template {
             None => None,
