@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use support::{
     layout::Platform,
     smoke::{platforms, processes},
@@ -147,7 +148,7 @@ fn an_interrupt_stops_the_container_and_changes_nothing() {
     let script = format!("[ $1 = run ] || exit 0; touch {}; exec sleep 987.125", mark.display());
     let path = engine(&world, &script);
     let before = world.read(".github/workflows/b.yml");
-    for signal in ["INT", "TERM"] {
+    for signal in [Signal::INT, Signal::TERM] {
         let mut command = world.command(&["promote", "--revision", REV_B, "--apply"]);
         let child = command.env("PATH", &path).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let end = Instant::now() + Duration::from_secs(60);
@@ -155,8 +156,8 @@ fn an_interrupt_stops_the_container_and_changes_nothing() {
             assert!(Instant::now() < end, "the command never began");
             thread::sleep(Duration::from_millis(10));
         }
-        let id = child.id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let id = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        kill_process(id, signal).unwrap();
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{stderr}");
