@@ -143,7 +143,7 @@ pub(super) enum Command {
 }
 
 const INIT: &str = "\
-The images of one owner that are pinned by digest become the set: the remote's owner's, else the likeliest. At a terminal
+The images of one owner that are pinned by digest become the set: the remote's owner's, else the likeliest. At a terminal \
 it asks where that is not sure; in a pipe it says so in the file. A file that is there is never overwritten without --force.
 
 Examples:

@@ -8,14 +8,14 @@ use super::{IfUnconfigured, strict_bool};
 use crate::config::duration;
 
 pub(super) const GATES: &str = "\
-The contexts are those of forge.gates in the configuration, else those that the base branch requires. Of each the latest
+The contexts are those of forge.gates in the configuration, else those that the base branch requires. Of each the latest \
 report counts, from statuses and check runs. Exit 0: all passed; 3: one is not decided; 1: one failed or never reported.
 
 Example:
   repin gates --ref staging";
 
 pub(super) const WAIT: &str = "\
-Exit 0: merged; 1: closed; 3: neither when the time is over. After a merge the workflows in forge.dispatch are started
+Exit 0: merged; 1: closed; 3: neither when the time is over. After a merge the workflows in forge.dispatch are started \
 where the forge does not start them by itself, once, however many runs wait for the same pull request.
 
 Example:
@@ -29,7 +29,7 @@ Examples:
   repin branch sync --from main --to staging --apply";
 
 pub(super) const FRESHNESS: &str = "\
-Stale is a reference that commits to its paths have gone past for longer than its max_gap: exit 1, or with --apply one
+Stale is a reference that commits to its paths have gone past for longer than its max_gap: exit 1, or with --apply one \
 issue that is opened, kept up to date and closed when it is fresh again, and exit 0.
 
 Examples:

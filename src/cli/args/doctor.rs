@@ -5,7 +5,7 @@ use clap::Args;
 use super::IfUnconfigured;
 
 pub(super) const EXAMPLES: &str = "\
-Each line passes, fails or is skipped, with the evidence and what to do. What can't be read without writing is skipped
+Each line passes, fails or is skipped, with the evidence and what to do. What can't be read without writing is skipped \
 with the reason. The exit is that of the worst line: what the same cause would end a run with.
 
 Examples:

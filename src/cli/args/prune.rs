@@ -5,9 +5,9 @@ use clap::{Args, Subcommand};
 use super::{IfUnconfigured, strict_bool};
 
 pub(super) const EXAMPLES: &str = "\
-Without --apply it is a dry run, whatever started it. Candidates are versions whose every tag matches
-prune.tags and that are older than prune.older_than. What is pinned here, on the remote's base branch or
-on an open promote or rollback branch, what promote history ever pinned, and what any of it needs is
+Without --apply it is a dry run, whatever started it. Candidates are versions whose every tag matches \
+prune.tags and that are older than prune.older_than. What is pinned here, on the remote's base branch or \
+on an open promote or rollback branch, what promote history ever pinned, and what any of it needs is \
 kept. Any doubt about the whole: nothing is deleted.
 
 Examples:
