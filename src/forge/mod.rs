@@ -4,6 +4,7 @@
 //! is written on top of it, once for all. Nothing here reads the environment, and no plan is made here: changes come in,
 //! one branch with one commit and one pull request come out. `http` is the only place that sends anything.
 
+mod alike;
 mod base;
 pub mod branches;
 pub mod dispatch;

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::Gitea;
 use crate::forge::{
-    Comment, Created, Edit, Error, Labelled, NewPull, Poll, Pull, PullState, Pulls, State, http::Paging,
+    Comment, Created, Edit, Error, Labelled, NewPull, Poll, Pull, PullState, Pulls, State, alike::CommentRow,
+    http::Paging,
 };
 
 /// What a title begins with while it is a draft (Gitea, `WORK_IN_PROGRESS_PREFIXES`); the first is the one written.
@@ -47,11 +48,6 @@ struct SideRepo {
 struct Label {
     id: u64,
     name: String,
-}
-
-#[derive(Deserialize)]
-struct CommentRow {
-    body: Option<String>,
 }
 
 impl Side {
@@ -112,28 +108,15 @@ impl Gitea {
     }
 
     pub(super) async fn read_pull(&self, number: u64) -> Result<Option<Pull>, Error> {
-        let path = format!("pulls/{number}");
-        let reply =
-            self.http.send(&self.request(Method::GET, &path, format!("reading pull request #{number}"))).await?;
-        if reply.status == 404 {
-            return Ok(None);
-        }
-        Ok(Some(reply.expect::<Row>(&[200])?.pull(&self.full_name())))
+        let request = self.request(Method::GET, &format!("pulls/{number}"), format!("reading pull request #{number}"));
+        let row: Option<Row> = self.http.find(&request, &[404]).await?;
+        Ok(row.map(|row| row.pull(&self.full_name())))
     }
 
-    /// Answers that nothing changed cost nothing of a rate limit.
     pub(super) async fn poll_pull(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
-        let mut request =
-            self.request(Method::GET, &format!("pulls/{number}"), format!("looking at pull request #{number}"));
-        request.unless = etag.map(str::to_owned);
-        let reply = self.http.send(&request).await?;
-        match reply.status.as_u16() {
-            304 => return Ok(Poll::Same),
-            404 => return Ok(Poll::Absent),
-            _ => {}
-        }
-        let etag = reply.header("etag").map(str::to_owned);
-        Ok(Poll::Now(Box::new(reply.expect::<Row>(&[200])?.pull(&self.full_name())), etag))
+        let what = format!("looking at pull request #{number}");
+        let request = self.request(Method::GET, &format!("pulls/{number}"), what);
+        self.http.poll(request, etag, |row: Row| row.pull(&self.full_name())).await
     }
 
     pub(super) async fn open_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
@@ -216,13 +199,12 @@ impl Gitea {
         let path = format!("issues/{number}/comments");
         let request = self.request(Method::GET, &path, format!("reading the comments of #{number}"));
         let rows: Vec<CommentRow> = self.http.send(&request).await?.expect(&[200])?;
-        Ok(rows.into_iter().map(|row| Comment { body: row.body.unwrap_or_default() }).collect())
+        Ok(rows.into_iter().map(Comment::from).collect())
     }
 
     pub(super) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
         let path = format!("issues/{number}/comments");
-        let request = self.request(Method::POST, &path, format!("commenting on #{number}"));
-        self.http.send(&request.body(json!({"body": text}))).await?.check(&[201])
+        self.http.say(self.request(Method::POST, &path, format!("commenting on #{number}")), text).await
     }
 }
 

@@ -1,11 +1,10 @@
 //! Reading: the repository, branches, trees, contents, and what a branch has that another has not.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde::Deserialize;
 
 use super::Gitea;
-use crate::forge::{Ahead, Commit, Entry, Error, ErrorKind, Head, Repo, Tree, blob_id, http::PAGES_MAX};
+use crate::forge::{Ahead, Commit, Entry, Error, Head, Repo, Tree, http::PAGES_MAX};
 
 #[derive(Deserialize)]
 struct Repository {
@@ -51,12 +50,6 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
-struct Blob {
-    content: String,
-    encoding: String,
-}
-
-#[derive(Deserialize)]
 struct Comparison {
     total_commits: usize,
     commits: Option<Vec<Compared>>,
@@ -83,11 +76,7 @@ struct Named {
 impl Gitea {
     pub(super) async fn read_repository(&self) -> Result<Repo, Error> {
         let what = format!("reading the repository {}", self.full_name());
-        let reply = self.http.send(&self.request(Method::GET, "", what)).await?;
-        if reply.status == 404 {
-            let hint = "are forge.url and forge.repository right, and may the token read it?";
-            return Err(Error { kind: ErrorKind::Denied, ..reply.error() }.hint(hint));
-        }
+        let reply = self.http.repository(&self.request(Method::GET, "", what)).await?;
         let repository: Repository = reply.expect(&[200])?;
         Ok(Repo {
             full_name: repository.full_name,
@@ -101,12 +90,9 @@ impl Gitea {
 
     pub(super) async fn read_branch(&self, name: &str) -> Result<Option<Head>, Error> {
         let what = format!("reading the branch {name}");
-        let reply = self.http.send(&self.request(Method::GET, &format!("branches/{name}"), what)).await?;
-        if reply.status == 404 {
-            return Ok(None);
-        }
-        let branch: Branch = reply.expect(&[200])?;
-        Ok(Some(Head { commit: branch.commit.id, tree: String::new() }))
+        let request = self.request(Method::GET, &format!("branches/{name}"), what);
+        let branch: Option<Branch> = self.http.find(&request, &[404]).await?;
+        Ok(branch.map(|branch| Head { commit: branch.commit.id, tree: String::new() }))
     }
 
     pub(super) async fn read_tree(&self, commit: &str) -> Result<Tree, Error> {
@@ -137,14 +123,7 @@ impl Gitea {
 
     pub(super) async fn read_blob(&self, id: &str) -> Result<Vec<u8>, Error> {
         let request = self.request(Method::GET, &format!("git/blobs/{id}"), format!("reading the content {id}"));
-        let blob: Blob = self.http.send(&request).await?.expect(&[200])?;
-        let wrong = |why: &str| Error::unavailable(&request.what, why);
-        if blob.encoding != "base64" {
-            return Err(wrong("it does not come as base64"));
-        }
-        let text: String = blob.content.split_ascii_whitespace().collect();
-        let content = STANDARD.decode(text).map_err(|_| wrong("it is not base64"))?;
-        if blob_id(&content, id) == id { Ok(content) } else { Err(wrong("it is another content than was asked for")) }
+        self.http.content(&request, id).await
     }
 
     pub(super) async fn compare(&self, base: &str, branch: &str) -> Result<Option<Ahead>, Error> {

@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 use super::Github;
 use crate::forge::{
     Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind,
-    http::{Paging, Reply},
+    alike::{IssueRow, issues},
+    http::Paging,
 };
+
+/// What a token needs for issues.
+const ISSUES: &str = "`issues: write`";
 
 #[derive(Deserialize)]
 struct Named {
@@ -32,21 +36,6 @@ struct RunRow {
     conclusion: Option<String>,
     html_url: Option<String>,
     started_at: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct IssueRow {
-    number: u64,
-    html_url: String,
-    title: String,
-    body: Option<String>,
-    pull_request: Option<Value>,
-}
-
-impl IssueRow {
-    fn issue(self) -> Issue {
-        Issue { number: self.number, url: self.html_url, title: self.title, body: self.body.unwrap_or_default() }
-    }
 }
 
 impl RunRow {
@@ -77,11 +66,9 @@ impl StatusRow {
 impl Github {
     pub(super) async fn read_commit(&self, reference: &str) -> Result<Option<String>, Error> {
         let what = format!("looking up {reference}");
-        let reply = self.http.send(&self.request(Method::GET, &format!("commits/{reference}"), what)).await?;
-        if matches!(reply.status.as_u16(), 404 | 422) {
-            return Ok(None);
-        }
-        Ok(Some(reply.expect::<Named>(&[200])?.sha))
+        let request = self.request(Method::GET, &format!("commits/{reference}"), what);
+        let named: Option<Named> = self.http.find(&request, &[404, 422]).await?;
+        Ok(named.map(|named| named.sha))
     }
 
     pub(super) async fn read_statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
@@ -95,13 +82,8 @@ impl Github {
     /// From the branch's protection as everybody may read it, and from rule sets.
     pub(super) async fn read_required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
         let what = format!("reading what {branch} requires");
-        let reply = self.http.send(&self.request(Method::GET, &format!("branches/{branch}"), &what)).await?;
-        if reply.status == 404 {
-            return Err(
-                Error { kind: ErrorKind::Refused, ..reply.error() }.hint("there is no such branch: correct forge.base")
-            );
-        }
-        let row: Value = reply.expect(&[200])?;
+        let row: Value =
+            self.http.base_branch(&self.request(Method::GET, &format!("branches/{branch}"), &what)).await?;
         let protection = row["protection"]["required_status_checks"]["contexts"].as_array();
         let mut required: Vec<String> = texts(protection.into_iter().flatten());
         let rules = self.request(Method::GET, &format!("rules/branches/{branch}"), &what);
@@ -206,31 +188,20 @@ impl Github {
     pub(super) async fn list_issues(&self) -> Result<Vec<Issue>, Error> {
         let request = self.request(Method::GET, "issues", "listing issues").query("state", "open");
         let rows: Vec<IssueRow> = self.http.pages(&request, Paging::Links).await?;
-        Ok(rows.into_iter().filter(|row| row.pull_request.is_none()).map(IssueRow::issue).collect())
+        Ok(issues(rows))
     }
 
     pub(super) async fn make_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
         let request = self.request(Method::POST, "issues", "opening an issue");
-        let reply = self.http.send(&request.body(json!({"title": title, "body": body}))).await?;
-        reply.expect::<IssueRow>(&[201]).map(IssueRow::issue).map_err(|error| issue_refused(&reply, error))
+        self.http.new_issue(request, (title, body), ISSUES).await
     }
 
     pub(super) async fn change_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
         let request = self.request(Method::PATCH, &format!("issues/{number}"), format!("changing issue #{number}"));
-        let reply = self.http.send(&request.body(edit.fields(|title, _| title.to_owned()))).await?;
-        reply.check(&[200]).map_err(|error| issue_refused(&reply, error))
+        self.http.edited_issue(request, edit, (&[200], ISSUES)).await
     }
 }
 
 fn texts<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<String> {
     values.filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-/// What a refusal to write an issue means.
-fn issue_refused(reply: &Reply, error: Error) -> Error {
-    match reply.status.as_u16() {
-        403 | 404 => Error { kind: ErrorKind::Denied, ..error }.hint("the token needs `issues: write`"),
-        410 => Error { kind: ErrorKind::Refused, ..error }.hint("the repository has no issues: switch them on"),
-        _ => error,
-    }
 }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde::Deserialize;
 
 use super::Github;
 use crate::forge::{
-    Ahead, Commit, Entry, Error, Head, Repo, Tree, blob_id,
+    Ahead, Commit, Entry, Error, Head, Repo, Tree,
     http::{PAGE, PAGES_MAX, Request},
 };
 
@@ -71,12 +70,6 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
-struct Blob {
-    content: String,
-    encoding: String,
-}
-
-#[derive(Deserialize)]
 struct Comparison {
     ahead_by: usize,
     merge_base_commit: Named,
@@ -107,11 +100,7 @@ struct ChangedFile {
 impl Github {
     pub(super) async fn read_repository(&self) -> Result<Repo, Error> {
         let what = format!("reading the repository {}", self.full_name());
-        let reply = self.http.send(&self.request(Method::GET, "", what)).await?;
-        if reply.status == 404 {
-            let hint = "are forge.url and forge.repository right, and may the token read it?";
-            return Err(Error { kind: crate::forge::ErrorKind::Denied, ..reply.error() }.hint(hint));
-        }
+        let reply = self.http.repository(&self.request(Method::GET, "", what)).await?;
         let repository: Repository = reply.expect(&[200])?;
         // Only classic tokens have scopes; for one that has none the header is empty, for others it says nothing.
         let scopes = reply.header("x-oauth-scopes").map(|scopes| {
@@ -137,12 +126,9 @@ impl Github {
 
     pub(super) async fn read_branch(&self, name: &str) -> Result<Option<Head>, Error> {
         let what = format!("reading the branch {name}");
-        let reply = self.http.send(&self.request(Method::GET, &format!("branches/{name}"), what)).await?;
-        if reply.status == 404 {
-            return Ok(None);
-        }
-        let branch: Branch = reply.expect(&[200])?;
-        Ok(Some(Head { commit: branch.commit.sha, tree: branch.commit.commit.tree.sha }))
+        let request = self.request(Method::GET, &format!("branches/{name}"), what);
+        let branch: Option<Branch> = self.http.find(&request, &[404]).await?;
+        Ok(branch.map(|branch| Head { commit: branch.commit.sha, tree: branch.commit.commit.tree.sha }))
     }
 
     pub(super) async fn read_tree(&self, head: &Head) -> Result<Tree, Error> {
@@ -161,14 +147,7 @@ impl Github {
 
     pub(super) async fn read_blob(&self, id: &str) -> Result<Vec<u8>, Error> {
         let request = self.request(Method::GET, &format!("git/blobs/{id}"), format!("reading the content {id}"));
-        let blob: Blob = self.http.send(&request).await?.expect(&[200])?;
-        let wrong = |why: &str| Error::unavailable(&request.what, why);
-        if blob.encoding != "base64" {
-            return Err(wrong("it does not come as base64"));
-        }
-        let text: String = blob.content.split_ascii_whitespace().collect();
-        let content = STANDARD.decode(text).map_err(|_| wrong("it is not base64"))?;
-        if blob_id(&content, id) == id { Ok(content) } else { Err(wrong("it is another content than was asked for")) }
+        self.http.content(&request, id).await
     }
 
     pub(super) async fn compare(&self, base: &Head, branch: &str) -> Result<Option<Ahead>, Error> {
