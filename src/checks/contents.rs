@@ -2,9 +2,11 @@
 //!
 //! Puts together what `hygiene` and `contract` find, and says what was looked at and found in order.
 
+use std::collections::HashSet;
+
 use super::{Check, Code, Status, any_failed, contract, hygiene};
 use crate::{
-    config::{Inventory, Problem},
+    config::{Inventory, Problem, wording::number},
     facts::{
         inventory::{Contents, Enumeration, Listing},
         resolve::PlatformFacts,
@@ -107,7 +109,7 @@ pub fn contents(standard: &Standard<'_>, image: &str, (facts, contents): (&Platf
         checks.push(Check::new(Code::EXPECTED_YAML_IN_IMAGE_MISMATCH, Status::Skip, detail).item(path.as_str()));
     }
     let passed = looked_at(standard, (facts, contents), found.as_ref().ok());
-    let told: Vec<Code> = checks.iter().map(|check| check.code).collect();
+    let told: HashSet<Code> = checks.iter().map(|check| check.code).collect();
     let passed = passed.into_iter().filter(|(code, _)| !told.contains(code));
     checks.extend(passed.map(|(code, detail)| Check::new(code, Status::Pass, detail)));
     checks.into_iter().map(|check| check.image(image).platform(&facts.platform)).collect()
@@ -192,8 +194,4 @@ fn names(inventory: &Inventory, found: &Enumeration) -> Vec<(Code, String)> {
         codes.push((Code::KIND_EMPTY, format!("{} that must not be empty have names", number(wanted, "kind"))));
     }
     codes
-}
-
-fn number(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }

@@ -197,6 +197,15 @@ pub(super) fn usage(message: impl Into<String>) -> Fault {
     Fault::input(Problem::new("usage", message))
 }
 
+/// That a name is one of a configured image; `what`: where it was typed.
+pub(super) fn configured(config: &Config, name: &str, what: &str) -> Result<(), Fault> {
+    if config.image(name).is_some() {
+        return Ok(());
+    }
+    let known: Vec<_> = config.images.iter().map(|image| image.name.as_str()).collect();
+    Err(usage(format!("{what}`{name}` is no configured image; there are {}", known.join(", "))))
+}
+
 fn mappings<'t>(texts: impl Iterator<Item = &'t str>, folder: &Path, from: &str) -> Result<Vec<Mapping>, Fault> {
     texts.map(|text| Mapping::parse(text, folder).map_err(|error| usage(format!("{from}: {error}")))).collect()
 }

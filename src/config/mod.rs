@@ -11,6 +11,7 @@ mod problem;
 pub mod raw;
 mod sources;
 mod template;
+pub mod wording;
 pub mod yaml;
 
 use std::path::{Path, PathBuf};

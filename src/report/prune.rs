@@ -10,6 +10,7 @@ use super::{
     table::{Align, aligned, plain},
 };
 use crate::{
+    config::wording::number,
     image::Digest,
     prune::{Candidate, Judged, Refusal, Version, apply::Applied, date},
 };
@@ -198,11 +199,6 @@ fn table(out: &mut String, heading: &str, (mut rows, all): (Vec<Vec<String>>, us
     if left > 0 {
         let _ = writeln!(out, "… and {left} more (--verbose and --format json list what is protected)");
     }
-}
-
-/// So many of something.
-pub fn number(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn counts(judged: &Judged) -> String {

@@ -1,5 +1,7 @@
 //! Aligned tables for people.
 
+use crate::config::wording::is_hidden;
+
 /// How the cells of a column are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -29,9 +31,7 @@ pub fn aligned(columns: &[Align], rows: &[Vec<String>]) -> String {
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let hidden =
-            c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if hidden { out.extend(c.escape_debug()) } else { out.push(c) }
+        if is_hidden(c) { out.extend(c.escape_debug()) } else { out.push(c) }
     }
     out
 }

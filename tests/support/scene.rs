@@ -10,7 +10,7 @@ use std::{
 use repin::{image::Digest, prune::date};
 use serde_json::Value;
 
-use crate::support::world::Ran;
+use crate::support::world::{Ran, git};
 
 pub(crate) struct Scene {
     folder: tempfile::TempDir,
@@ -108,24 +108,6 @@ impl Scene {
     pub(crate) fn prune(&self, args: &[&str], exit: i32) -> Value {
         self.run(&[&["prune", "--format", "json"], args].concat()).exits(exit).json()
     }
-}
-
-fn git(folder: &Path, args: &[&str]) -> String {
-    let mut command = Command::new("git");
-    command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    for (name, value) in [
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_CONFIG_SYSTEM", "/dev/null"),
-        ("GIT_AUTHOR_NAME", "A"),
-        ("GIT_AUTHOR_EMAIL", "a@example.com"),
-        ("GIT_COMMITTER_NAME", "C"),
-        ("GIT_COMMITTER_EMAIL", "c@example.com"),
-    ] {
-        command.env(name, value);
-    }
-    let output = command.args(["-c", "protocol.file.allow=always"]).args(args).output().unwrap();
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 /// The tags of rows of a document, sorted, with a comma between those of one version.

@@ -130,23 +130,7 @@ impl World {
 
     /// Runs git in the root, with nothing of the caller's configuration; returns what it printed.
     pub fn git(&self, args: &[&str]) -> String {
-        let mut command = Command::new("git");
-        command.current_dir(self.root()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        for (name, value) in [
-            ("GIT_CONFIG_GLOBAL", "/dev/null"),
-            ("GIT_CONFIG_SYSTEM", "/dev/null"),
-            ("GIT_AUTHOR_NAME", "A"),
-            ("GIT_AUTHOR_EMAIL", "a@example.com"),
-            ("GIT_COMMITTER_NAME", "C"),
-            ("GIT_COMMITTER_EMAIL", "c@example.com"),
-            ("GIT_AUTHOR_DATE", "2026-01-02T03:04:05Z"),
-            ("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z"),
-        ] {
-            command.env(name, value);
-        }
-        let output = command.args(["-c", "protocol.file.allow=always"]).args(args).output().unwrap();
-        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        git(self.root(), args)
     }
 
     /// Commits everything; returns the commit.
@@ -245,6 +229,27 @@ impl World {
         assert_eq!(failed(&document), codes, "{document}");
         document
     }
+}
+
+/// Runs git in a folder, with nothing of the caller's configuration; returns what it printed.
+pub fn git(folder: &Path, args: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    for (name, value) in [
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_SYSTEM", "/dev/null"),
+        ("GIT_AUTHOR_NAME", "A"),
+        ("GIT_AUTHOR_EMAIL", "a@example.com"),
+        ("GIT_COMMITTER_NAME", "C"),
+        ("GIT_COMMITTER_EMAIL", "c@example.com"),
+        ("GIT_AUTHOR_DATE", "2026-01-02T03:04:05Z"),
+        ("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z"),
+    ] {
+        command.env(name, value);
+    }
+    let output = command.args(["-c", "protocol.file.allow=always"]).args(args).output().unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 /// The codes of the checks that failed, each once, in their order.

@@ -1,7 +1,10 @@
 //! What images contain, gathered from their layers and judged one after the other.
 
+use std::collections::HashSet;
+
 use crate::{
-    checks::{self, Check, Standard, Status},
+    checks::{self, Check, Code, Standard, Status},
+    config::Inventory,
     facts::{
         inventory::{self, Contents, Stack, Stacks},
         resolve::PlatformFacts,
@@ -34,7 +37,7 @@ pub(super) async fn verdicts(subjects: &[(Subject<'_>, &[Standard<'_>])]) -> Vec
 /// What each of `subjects` contains; what becomes of a content is for `use_of` to say, so that it can go.
 pub(super) async fn contents<T>(
     subjects: &[Subject<'_>],
-    inventory: &crate::config::Inventory,
+    inventory: &Inventory,
     use_of: impl Fn(Contents) -> T,
 ) -> Result<Vec<T>, Error> {
     let mut stacks = Stacks::new(inventory::want(inventory, &[]), subjects.iter().map(|subject| subject.facts));
@@ -58,20 +61,20 @@ fn verdict(subject: &Subject<'_>, standards: &[Standard<'_>], stack: &Stack) -> 
         checks.extend(checks::contents(standard, subject.name, (subject.facts, &contents)));
     }
     // What two standards find is told once; what one finds wrong is no pass of the other.
-    let mut once: Vec<Check> = Vec::new();
-    for check in &checks {
-        let wrong = |other: &Check| other.code == check.code && other.status != Status::Pass;
-        if !once.contains(check) && (check.status != Status::Pass || !checks.iter().any(wrong)) {
-            once.push(check.clone());
-        }
-    }
-    Ok(once)
+    let wrong: HashSet<Code> =
+        checks.iter().filter(|check| check.status != Status::Pass).map(|check| check.code).collect();
+    let mut told = HashSet::new();
+    checks.retain(|check| {
+        let new = told.insert((check.code, check.status.as_str(), check.item.clone(), check.detail.clone()));
+        new && (check.status != Status::Pass || !wrong.contains(&check.code))
+    });
+    Ok(checks)
 }
 
 fn gather(
     Subject { source, facts, .. }: &Subject<'_>,
     stack: &Stack,
-    inventory: &crate::config::Inventory,
+    inventory: &Inventory,
 ) -> Result<Contents, Error> {
     let layers = stack.iter().map(std::convert::AsRef::as_ref);
     let what = || format!("{source}@{}", facts.digest);

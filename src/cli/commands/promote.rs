@@ -13,7 +13,7 @@ use crate::{
     checks::{Counted, Expected, Overruled, Target},
     cli::{
         args,
-        context::{Context, usage},
+        context::{Context, configured, usage},
         exit::{Exit, Fault},
     },
     config::{Config, Image},
@@ -99,11 +99,7 @@ impl Request {
         for text in &args.digest {
             let (name, digest) =
                 text.split_once('=').ok_or_else(|| usage(format!("--digest {text}: it takes NAME=DIGEST")))?;
-            if config.image(name).is_none() {
-                let known: Vec<_> = config.images.iter().map(|image| image.name.as_str()).collect();
-                let known = known.join(", ");
-                return Err(usage(format!("--digest: `{name}` is no configured image; there are {known}")));
-            }
+            configured(config, name, "--digest: ")?;
             let digest = Digest::parse_input(digest).map_err(|error| usage(format!("--digest {name}: {error}")))?;
             if digests.insert(name.to_owned(), digest).is_some_and(|other| other != digest) {
                 return Err(usage(format!("--digest: two digests for `{name}`")));

@@ -10,14 +10,14 @@ use std::time::Duration;
 use crate::{
     cli::{
         args::{self, IfUnconfigured, PruneAction},
-        context::{Context, usage},
+        context::{Context, configured, usage},
         exit::{Exit, Fault},
         forge::no_token,
         github::StepFiles,
         output::{Format, Output},
         packages, progress,
     },
-    config::{self, Config, Problem, Prune, duration},
+    config::{self, Config, Problem, Prune, duration, wording::number},
     prune::{
         self, Guards, Kind, Plan, Refusal, Rules,
         apply::{self, Step},
@@ -25,7 +25,7 @@ use crate::{
     },
     report::{
         annotations,
-        prune::{Image, PruneDocument, deletion, number, summary, text},
+        prune::{Image, PruneDocument, deletion, summary, text},
         table::plain,
     },
 };
@@ -93,10 +93,7 @@ fn rules<'c>(args: &args::Prune, prune: &'c Prune) -> Result<Rules<'c>, Fault> {
 /// The images that were named, or all, by their places in the configuration.
 fn chosen(names: &[String], config: &Config) -> Result<Vec<usize>, Fault> {
     for name in names {
-        if config.image(name).is_none() {
-            let known: Vec<_> = config.images.iter().map(|image| image.name.as_str()).collect();
-            return Err(usage(format!("--image: `{name}` is no configured image; there are {}", known.join(", "))));
-        }
+        configured(config, name, "--image: ")?;
     }
     let all = config.images.iter().enumerate();
     Ok(all.filter(|(_, image)| names.is_empty() || names.contains(&image.name)).map(|(at, _)| at).collect())

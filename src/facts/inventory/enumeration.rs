@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::listing::Listing;
-use crate::config::{Kind, Problem};
+use crate::config::{Kind, Problem, wording::is_hidden};
 
 /// Names by kind, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,11 +96,8 @@ impl Enumeration {
 
 /// A string of the document. What a terminal would obey or hide is written by its number, which is the same string.
 fn quoted(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let json = serde_json::Value::from(text).to_string();
-    json.chars().map(|c| if hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
+    json.chars().map(|c| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 
 const PARSE_FAILED: &str = "enumeration_json_parse_failed";

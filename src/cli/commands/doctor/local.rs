@@ -10,7 +10,7 @@ use crate::{
         context::Context,
         exit::{Exit, Fault},
     },
-    config::Config,
+    config::{Config, wording::number},
     facts::{
         git::{Git, GitError, Hosted},
         smoke::{self, Surroundings},
@@ -177,8 +177,4 @@ pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, (skip, cx): (b
             }
         }
     }
-}
-
-pub(super) fn number(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }

@@ -10,7 +10,7 @@ use crate::{
             content::{self, Subject},
             set::{self, Contracts},
         },
-        context::{Context, usage},
+        context::{Context, configured},
         exit::{Exit, Fault},
     },
     config::{Config, Problem},
@@ -69,10 +69,7 @@ pub(super) fn run(images: &[String], revision: Option<&str>, cx: &mut Context) -
 /// Which images are meant, and which of their builds.
 fn asked<'c>(config: &'c Config, names: &[String], revision: Option<&str>) -> Result<Vec<Asked<'c>>, Fault> {
     for name in names {
-        if config.image(name).is_none() {
-            let known: Vec<_> = config.images.iter().map(|image| image.name.as_str()).collect();
-            return Err(usage(format!("`{name}` is no configured image; there are {}", known.join(", "))));
-        }
+        configured(config, name, "")?;
     }
     let tag = revision.map(|revision| set::revision(config, revision)).transpose()?.map(|(_, tag)| tag);
     let found = if tag.is_none() { Some(pins::find(&WorkTree::new(&config.root), config)?) } else { None };

@@ -12,7 +12,7 @@ use crate::{
         github::{self, StepFiles},
         output::{Output, Volume},
     },
-    config::Config,
+    config::{Config, wording::number},
     report::{
         annotations, body,
         json::ImageRow,
@@ -166,8 +166,4 @@ pub(in crate::cli) fn tally<'c>(checks: impl Iterator<Item = &'c Check>) -> Stri
 
 fn short(digest: &str) -> String {
     digest.trim_start_matches("sha256:").chars().take(12).collect()
-}
-
-fn number(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }

@@ -1,7 +1,7 @@
 //! What the images of a set are held against: today's inventory and contracts; in a rollback also the contracts that the
 //! set was promoted under.
 
-use std::io::Read;
+use std::{collections::HashSet, io::Read};
 
 use super::{Stop, sources_of, wait};
 use crate::{
@@ -65,12 +65,10 @@ impl Contracts {
     /// That each is well-formed, and that there is one where copies are to be compared; every problem of all of them
     /// otherwise, each once however many images have the contract.
     pub(in super::super) fn well_formed(&self, config: &Config) -> Result<(), Fault> {
-        let mut problems: Vec<Problem> = Vec::new();
-        for problem in self.held.iter().flatten().flat_map(Held::malformed) {
-            if problems.iter().all(|other| other.code != problem.code || other.to_string() != problem.to_string()) {
-                problems.push(problem.clone());
-            }
-        }
+        let mut told = HashSet::new();
+        let malformed = self.held.iter().flatten().flat_map(Held::malformed);
+        let mut problems: Vec<Problem> =
+            malformed.filter(|problem| told.insert((problem.code, problem.to_string()))).cloned().collect();
         let copies = config.inventory.as_ref().is_some_and(|inventory| inventory.embedded_contract.is_some());
         if copies && self.held.iter().all(Option::is_none) {
             let message = "`inventory.embedded_contract` is compared with an image's `contract`, and no image has one";

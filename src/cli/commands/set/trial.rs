@@ -49,10 +49,10 @@ impl Trial {
         let images: Vec<_> = stage.open().collect();
         if let (Some(smoke), Some(secrets), false) = (&config.smoke, &self.secrets, images.is_empty()) {
             let signals = Signals::take().map_err(|error| Fault::io(format!("can't take signals: {error}")))?;
+            let sources = cx.sources(config)?;
             for at in images {
                 let Some(facts) = stage.facts(at) else { continue };
                 let image = &config.images[at];
-                let sources = cx.sources(config)?;
                 let place = Place::of(&image.repository, sources.mapping(&image.repository));
                 let container = format!("repin-smoke-{:016x}", fastrand::u64(..));
                 let request = Request { smoke, repository: &image.repository, image: facts, place: &place, container };
