@@ -299,3 +299,34 @@ pub struct Issue {
     /// Its text.
     pub body: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listings_hold_what_was_asked_for_whatever_the_server_sends() {
+        let pull = |head: &str, state, own| Pull {
+            number: 1,
+            url: String::new(),
+            node: String::new(),
+            title: String::new(),
+            body: String::new(),
+            state,
+            draft: State::Ready,
+            head: head.to_owned(),
+            head_commit: String::new(),
+            own,
+            base: "main".to_owned(),
+            labels: Vec::new(),
+        };
+        let open = pull("a", PullState::Open, true);
+        let closed = pull("a", PullState::Closed, true);
+        let merged = pull("a", PullState::Merged(None), true);
+        assert!(Pulls::Open.matches(&open) && !Pulls::Open.matches(&closed) && !Pulls::Open.matches(&merged));
+        let of_a = Pulls::Closed("a");
+        assert!(of_a.matches(&closed) && of_a.matches(&merged) && !of_a.matches(&open));
+        assert!(!of_a.matches(&pull("b", PullState::Closed, true)));
+        assert!(!of_a.matches(&pull("a", PullState::Closed, false)));
+    }
+}
