@@ -710,6 +710,22 @@ async fn contents_that_are_no_text_arrive_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_content_under_another_ones_name_is_refused() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let forge = forge(&fake);
+        fake.store().graphql = false;
+        let id = fake.store().put_blob(b"what was asked for");
+        // The same answer with a lie in it.
+        let lie = serde_json::json!({"content": "bGll", "encoding": "base64", "sha": id.as_str(), "size": 3});
+        fake.fault(("GET", &format!("/git/blobs/{id}")), 1, Fault::Instead(Reply::json(200, lie)));
+        let error = forge.blobs(std::slice::from_ref(&id)).await.unwrap_err();
+        assert!(error.why.contains("another content than was asked for"), "{kind:?}: {error:?}");
+        assert_eq!(forge.blobs(&[id]).await.unwrap(), [b"what was asked for"]);
+    }
+}
+
+#[tokio::test]
 async fn a_plan_of_other_contents_than_the_bases_is_refused() {
     for kind in KINDS {
         let fake = fake(kind);
