@@ -1,7 +1,9 @@
-//! How fast one large file is scanned, without the start of a process: `cargo bench --bench scan [-- FILE]`.
+//! How fast one large file is scanned, without the start of a process: `cargo bench --bench scan
+//! [-- FILE]`.
 //!
-//! Prints the median of several rounds in GB/s (1 GB: 10⁹ bytes) and the most memory the process held. Without FILE a
-//! file of 100 MB is made, with a pin in every two kilobytes of text that looks like workflows do.
+//! Prints the median of several rounds in GB/s (1 GB: 10⁹ bytes) and the most memory the process
+//! held. Without FILE a file of 100 MB is made, with a pin in every two kilobytes of text that
+//! looks like workflows do.
 #![allow(clippy::print_stdout, clippy::cast_precision_loss)]
 
 use std::{
@@ -27,13 +29,19 @@ const ROUNDS: usize = 15;
 
 fn main() -> io::Result<()> {
     // Cargo adds `--bench`.
-    let named = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).map(PathBuf::from);
+    let named = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'))
+        .map(PathBuf::from);
     let folder = tempfile::tempdir()?;
     let file = match named {
         Some(file) => file,
         None => generated(&folder.path().join("large.yml"))?,
     };
-    let source = SourceText { name: "repin.yaml".to_owned(), text: CONFIG.into() };
+    let source = SourceText {
+        name: "repin.yaml".to_owned(),
+        text: CONFIG.into(),
+    };
     let config = config::parse(&source, Path::new("/")).expect("the configuration above is right");
     let finder = Finder::new(&config.images);
 
@@ -42,14 +50,24 @@ fn main() -> io::Result<()> {
     let mut pins = 0;
     for _ in 0..ROUNDS {
         let begun = Instant::now();
-        pins = finder.scan_reader(File::open(&file)?, &mut buffer)?.pins.len();
+        pins = finder
+            .scan_reader(File::open(&file)?, &mut buffer)?
+            .pins
+            .len();
         seconds.push(begun.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);
     let size = fs::metadata(&file)?.len() as f64;
     let rate = |seconds: f64| size / seconds / 1e9;
-    let (best, median, worst) = (rate(seconds[0]), rate(seconds[ROUNDS / 2]), rate(seconds[ROUNDS - 1]));
-    println!("{:.0} MB, {pins} pins: median {median:.2} GB/s (best {best:.2}, worst {worst:.2})", size / 1e6);
+    let (best, median, worst) = (
+        rate(seconds[0]),
+        rate(seconds[ROUNDS / 2]),
+        rate(seconds[ROUNDS - 1]),
+    );
+    println!(
+        "{:.0} MB, {pins} pins: median {median:.2} GB/s (best {best:.2}, worst {worst:.2})",
+        size / 1e6
+    );
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(peak) = status.lines().find_map(|line| line.strip_prefix("VmHWM:")) {
         println!("most memory: {}", peak.trim());
@@ -61,8 +79,14 @@ fn main() -> io::Result<()> {
 fn generated(path: &Path) -> io::Result<PathBuf> {
     let uses = "      - uses: actions/checkout@v4\n";
     let run = "      - run: echo \"a step of the job\" && make test # and why, in a few words\n";
-    let filler = format!("  job:\n    steps:\n{}", format!("{uses}{}", run.repeat(4)).repeat(6));
-    let pin = format!("    container: ghcr.io/acme/runtime-review@sha256:{}\n", "0123456789abcdef".repeat(4));
+    let filler = format!(
+        "  job:\n    steps:\n{}",
+        format!("{uses}{}", run.repeat(4)).repeat(6)
+    );
+    let pin = format!(
+        "    container: ghcr.io/acme/runtime-review@sha256:{}\n",
+        "0123456789abcdef".repeat(4)
+    );
     let part = filler + &pin;
     let mut file = io::BufWriter::new(File::create(path)?);
     for _ in 0..SIZE.div_ceil(part.len()) {

@@ -1,5 +1,5 @@
-//! repin moves a set of container images from one verified build to another by rewriting every digest pin in a
-//! repository, all or nothing, with the evidence that a reviewer needs.
+//! repin moves a set of container images from one verified build to another by rewriting every
+//! digest pin in a repository, all or nothing, with the evidence that a reviewer needs.
 //!
 //! ```text
 //! files (work tree) ──► config, pins found
@@ -17,9 +17,10 @@
 //!  (journal)           (diff, body, JSON)
 //! ```
 //!
-//! One way, top to bottom. [`checks::Approved`] can only be made by a chain of checks, so no plan exists for an
-//! unverified set; [`plan::Plan`] only with right counts. Only [`apply`] changes files, and only [`prune`] deletes. Renderers in [`report`] are pure.
-//! A command in [`cli`] composes: it gathers the facts of a stage just before that stage is judged, so that a typo costs
+//! One way, top to bottom. [`checks::Approved`] can only be made by a chain of checks, so no plan
+//! exists for an unverified set; [`plan::Plan`] only with right counts. Only [`apply`] changes
+//! files, and only [`prune`] deletes. Renderers in [`report`] are pure. A command in [`cli`]
+//! composes: it gathers the facts of a stage just before that stage is judged, so that a typo costs
 //! no request. Which module may use which is held by `tests/architecture.rs`.
 
 pub mod apply;

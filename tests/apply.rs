@@ -1,7 +1,9 @@
-//! Plans applied and recovered by whole processes that are killed, hindered and raced at their system calls.
+//! Plans applied and recovered by whole processes that are killed, hindered and raced at their
+//! system calls.
 //!
-//! The process is this test program itself, started again to run nothing but [`child`]. The short sweeps look at calls
-//! that change something; `scripts/crash-sweep` sets `REPIN_SWEEP=long` to look at every call that touches the files.
+//! The process is this test program itself, started again to run nothing but [`child`]. The short
+//! sweeps look at calls that change something; `scripts/crash-sweep` sets `REPIN_SWEEP=long` to
+//! look at every call that touches the files.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
@@ -30,8 +32,18 @@ const CHILD: &str = "REPIN_APPLY_CHILD";
 const ROOT: &str = "REPIN_APPLY_ROOT";
 
 /// Calls that change something, or that keep others from it.
-const CHANGING: [&str; 10] =
-    ["write", "fsync", "fdatasync", "renameat", "renameat2", "linkat", "unlinkat", "mkdirat", "flock", "fchmod"];
+const CHANGING: [&str; 10] = [
+    "write",
+    "fsync",
+    "fdatasync",
+    "renameat",
+    "renameat2",
+    "linkat",
+    "unlinkat",
+    "mkdirat",
+    "flock",
+    "fchmod",
+];
 
 /// The content of a file; the second is long, so that it is written in parts.
 fn content(file: usize, word: &str) -> String {
@@ -42,12 +54,27 @@ fn content(file: usize, word: &str) -> String {
 /// What a scan would plan: all files that are not new yet.
 fn changes(root: &Path) -> Vec<FileChange> {
     let change = |file: usize| {
-        let (old, new) = (content(file, "old").into_bytes(), content(file, "new").into_bytes());
+        let (old, new) = (
+            content(file, "old").into_bytes(),
+            content(file, "new").into_bytes(),
+        );
         let (old_sha256, new_sha256) = (Digest::of(&old), Digest::of(&new));
-        FileChange { path: RelPath::parse(FILES[file]).unwrap(), pins: 1, old, new, old_sha256, new_sha256 }
+        FileChange {
+            path: RelPath::parse(FILES[file]).unwrap(),
+            pins: 1,
+            old,
+            new,
+            old_sha256,
+            new_sha256,
+        }
     };
-    let is_new = |change: &FileChange| fs::read(root.join(change.path.as_path())).ok() == Some(change.new.clone());
-    (0..FILES.len()).map(change).filter(|change| !is_new(change)).collect()
+    let is_new = |change: &FileChange| {
+        fs::read(root.join(change.path.as_path())).ok() == Some(change.new.clone())
+    };
+    (0..FILES.len())
+        .map(change)
+        .filter(|change| !is_new(change))
+        .collect()
 }
 
 /// What `--apply` does: recover, look, apply.
@@ -60,11 +87,17 @@ fn promote(root: &Path) -> Result<(), Error> {
 /// Not a test: the process that the tests below start.
 #[test]
 fn child() {
-    let (Some(mode), Some(root)) = (std::env::var_os(CHILD), std::env::var_os(ROOT)) else { return };
+    let (Some(mode), Some(root)) = (std::env::var_os(CHILD), std::env::var_os(ROOT)) else {
+        return;
+    };
     let root = PathBuf::from(root);
     // More calls on this thread than starting up made on the first one: see `support/strace.rs`.
     for _ in 0..100 {
-        let mut zero = fs::OpenOptions::new().read(true).write(true).open("/dev/zero").unwrap();
+        let mut zero = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/zero")
+            .unwrap();
         zero.metadata().unwrap();
         zero.read_exact(&mut [0]).unwrap();
         zero.write_all(&[0]).unwrap();
@@ -73,7 +106,9 @@ fn child() {
     }
     let done = match mode.to_str() {
         Some("promote") => promote(&root),
-        Some("recover") => Session::begin(&root).and_then(|mut session| session.recover()).map(|_| ()),
+        Some("recover") => Session::begin(&root)
+            .and_then(|mut session| session.recover())
+            .map(|_| ()),
         other => panic!("{other:?}"),
     };
     let exit = done.as_ref().map_or_else(exit, |()| 0);
@@ -104,7 +139,9 @@ struct World {
 }
 
 fn world() -> World {
-    let world = World { scratch: tempfile::tempdir().unwrap() };
+    let world = World {
+        scratch: tempfile::tempdir().unwrap(),
+    };
     fs::create_dir_all(world.root().join(".git")).unwrap();
     fs::write(world.root().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
     fs::create_dir(world.root().join("sub")).unwrap();
@@ -154,8 +191,13 @@ impl World {
         let mut folders = vec![self.root()];
         let mut left = Vec::new();
         while let Some(folder) = folders.pop() {
-            for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-                let known = path.ends_with("lock") || path.ends_with("HEAD") || (0..3).any(|n| self.path(n) == path);
+            for path in fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+            {
+                let known = path.ends_with("lock")
+                    || path.ends_with("HEAD")
+                    || (0..3).any(|n| self.path(n) == path);
                 match path.symlink_metadata().unwrap().is_dir() {
                     true => folders.push(path),
                     false if known => {}
@@ -166,7 +208,8 @@ impl World {
         left
     }
 
-    /// Recovery by another process than the one that was interrupted leaves all old or all new, and the next run works.
+    /// Recovery by another process than the one that was interrupted leaves all old or all new, and
+    /// the next run works.
     fn recovers(&self, after: &str) {
         let recovered = Session::begin(&self.root()).and_then(|mut session| session.recover());
         recovered.unwrap_or_else(|error| panic!("{after}: {error}"));
@@ -176,7 +219,11 @@ impl World {
     }
 
     fn is_whole(&self, after: &str) {
-        assert!(["ooo", "nnn"].contains(&self.contents().as_str()), "{after}: {}", self.contents());
+        assert!(
+            ["ooo", "nnn"].contains(&self.contents().as_str()),
+            "{after}: {}",
+            self.contents()
+        );
         assert_eq!(self.leftovers(), [""; 0].map(PathBuf::from), "{after}");
     }
 }
@@ -185,8 +232,8 @@ fn long() -> bool {
     std::env::var_os("REPIN_SWEEP").is_some_and(|sweep| sweep == "long")
 }
 
-/// The calls to sweep over: those that a run of `mode`, with `injections`, makes on the files of a world; it must end
-/// with `contents`.
+/// The calls to sweep over: those that a run of `mode`, with `injections`, makes on the files of a
+/// world; it must end with `contents`.
 fn points(mode: &str, world: &World, injections: &[String], contents: &str) -> Vec<Point> {
     let run = trace(&world.command(mode), "%file,%desc", injections);
     assert_eq!(world.contents(), contents, "{}", shown(&run.output));
@@ -195,7 +242,10 @@ fn points(mode: &str, world: &World, injections: &[String], contents: &str) -> V
     if !long() {
         points.retain(|point| CHANGING.contains(&point.name.as_str()));
     }
-    assert!(points.len() > 15, "hardly anything to sweep over: {points:?}");
+    assert!(
+        points.len() > 15,
+        "hardly anything to sweep over: {points:?}"
+    );
     points
 }
 
@@ -211,7 +261,10 @@ fn killed(output: &Output) -> bool {
 /// A world that a run left which was killed at its second exchange.
 fn half_way() -> World {
     let world = world();
-    let killed_there = inject(&world.command("promote"), &["renameat2:signal=KILL:when=2".to_owned()]);
+    let killed_there = inject(
+        &world.command("promote"),
+        &["renameat2:signal=KILL:when=2".to_owned()],
+    );
     assert!(killed(&killed_there), "{}", shown(&killed_there));
     assert_eq!(world.contents(), "noo");
     world
@@ -222,7 +275,13 @@ fn killed_at_any_call_the_next_run_finds_all_old_or_all_new() {
     for point in points("promote", &world(), &[], "nnn") {
         let world = world();
         let at = point.inject("signal=KILL");
-        assert!(killed(&inject(&world.command("promote"), std::slice::from_ref(&at))), "{at} was not reached");
+        assert!(
+            killed(&inject(
+                &world.command("promote"),
+                std::slice::from_ref(&at)
+            )),
+            "{at} was not reached"
+        );
         world.recovers(&at);
     }
 }
@@ -230,8 +289,13 @@ fn killed_at_any_call_the_next_run_finds_all_old_or_all_new() {
 /// The same, and somebody took a copy away.
 fn half_way_without_a_copy() -> World {
     let world = half_way();
-    let copies = fs::read_dir(world.root().join("sub")).unwrap().map(|entry| entry.unwrap().path());
-    let copy = copies.filter(|path| path.display().to_string().contains(".repin-")).max().unwrap();
+    let copies = fs::read_dir(world.root().join("sub"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let copy = copies
+        .filter(|path| path.display().to_string().contains(".repin-"))
+        .max()
+        .unwrap();
     fs::remove_file(copy).unwrap();
     world
 }
@@ -242,7 +306,13 @@ fn killed_while_it_recovers_the_next_recovery_still_finishes() {
         for point in points("recover", &prepare(), &[], "nnn") {
             let world = prepare();
             let at = point.inject("signal=KILL");
-            assert!(killed(&inject(&world.command("recover"), std::slice::from_ref(&at))), "{at} was not reached");
+            assert!(
+                killed(&inject(
+                    &world.command("recover"),
+                    std::slice::from_ref(&at)
+                )),
+                "{at} was not reached"
+            );
             world.recovers(&at);
         }
     }
@@ -254,24 +324,39 @@ fn what_recovery_exchanges_counts_like_any_exchange() {
     let world = half_way_without_a_copy();
     let last = "renameat2:signal=KILL:when=2".to_owned();
     assert!(killed(&inject(&world.command("recover"), &[last])));
-    let copies = fs::read_dir(world.root().join("sub")).unwrap().map(|entry| entry.unwrap().path());
+    let copies = fs::read_dir(world.root().join("sub"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let out = copies.filter(|path| path.display().to_string().contains(".repin-"));
-    let out = out.filter(|path| fs::read_to_string(path).unwrap() == content(1, "old")).collect::<Vec<_>>();
+    let out = out
+        .filter(|path| fs::read_to_string(path).unwrap() == content(1, "old"))
+        .collect::<Vec<_>>();
     assert_eq!(out.len(), 1);
     fs::write(&out[0], "mine\n").unwrap();
-    assert!(matches!(Session::begin(&world.root()).unwrap().recover(), Err(Error::Unresolved(_))));
+    assert!(matches!(
+        Session::begin(&world.root()).unwrap().recover(),
+        Err(Error::Unresolved(_))
+    ));
     assert_eq!(fs::read_to_string(&out[0]).unwrap(), "mine\n");
 }
 
-/// Kills a run with these `injections`, which ends with `contents`, at each of its calls that `wanted` chooses.
+/// Kills a run with these `injections`, which ends with `contents`, at each of its calls that
+/// `wanted` chooses.
 fn killed_with(injections: &[String], contents: &str, wanted: impl Fn(&Point) -> bool) {
     // A call takes one injection.
-    let taken = |point: &Point| injections.iter().any(|injection| injection.starts_with(&format!("{}:", point.name)));
+    let taken = |point: &Point| {
+        injections
+            .iter()
+            .any(|injection| injection.starts_with(&format!("{}:", point.name)))
+    };
     let points = points("promote", &world(), injections, contents);
     for point in points.iter().filter(|point| wanted(point) && !taken(point)) {
         let world = world();
         let all = [injections, &[point.inject("signal=KILL")]].concat();
-        assert!(killed(&inject(&world.command("promote"), &all)), "{all:?} was not reached");
+        assert!(
+            killed(&inject(&world.command("promote"), &all)),
+            "{all:?} was not reached"
+        );
         world.recovers(&format!("{all:?}"));
     }
 }
@@ -292,16 +377,23 @@ fn killed_while_it_undoes_what_it_did() {
     killed_with(std::slice::from_ref(&broken), "ooo", |point| {
         long() || point.name == "unlinkat" || point.name == "renameat2" && point.nth > FILES.len()
     });
-    killed_with(&[broken, "renameat2:error=ENOSYS".to_owned()], "ooo", |point| {
-        long() || point.name == "linkat" && point.nth > FILES.len() || point.name == "renameat"
-    });
+    killed_with(
+        &[broken, "renameat2:error=ENOSYS".to_owned()],
+        "ooo",
+        |point| {
+            long() || point.name == "linkat" && point.nth > FILES.len() || point.name == "renameat"
+        },
+    );
 }
 
 #[test]
 fn an_error_where_files_can_only_be_linked_is_undone() {
     let fallback = "renameat2:error=ENOSYS".to_owned();
     let points = points("promote", &world(), std::slice::from_ref(&fallback), "nnn");
-    for point in points.iter().filter(|point| ["linkat", "renameat", "newfstatat"].contains(&point.name.as_str())) {
+    for point in points
+        .iter()
+        .filter(|point| ["linkat", "renameat", "newfstatat"].contains(&point.name.as_str()))
+    {
         let world = world();
         let at = point.inject("error=EIO");
         let output = inject(&world.command("promote"), &[fallback.clone(), at.clone()]);
@@ -315,20 +407,32 @@ fn an_error_where_files_can_only_be_linked_is_undone() {
 fn an_edit_before_the_rename_that_stands_in_for_an_exchange_is_kept() {
     let fallback = ["renameat2:error=ENOSYS".to_owned()];
     let world = world();
-    let linking = Point { name: "linkat".to_owned(), nth: 2 };
+    let linking = Point {
+        name: "linkat".to_owned(),
+        nth: 2,
+    };
     let stopped = stop_after(&world.command("promote"), &linking, &fallback);
     fs::write(world.root().join("editor"), "mine\n").unwrap();
     fs::rename(world.root().join("editor"), world.path(1)).unwrap();
     let ended = stopped.go_on();
-    assert_eq!(ended.output.status.code(), Some(5), "{}", shown(&ended.output));
-    assert_eq!((world.contents().as_str(), world.is_edited(1)), ("o?o", true));
+    assert_eq!(
+        ended.output.status.code(),
+        Some(5),
+        "{}",
+        shown(&ended.output)
+    );
+    assert_eq!(
+        (world.contents().as_str(), world.is_edited(1)),
+        ("o?o", true)
+    );
     assert!(world.leftovers().is_empty());
 }
 
 /// Which errors to tell of at a call: in a short sweep only where they are most at home.
 fn errors(at: &Point) -> Vec<&'static str> {
     match at.name.as_str() {
-        // The program may not look at what closing says; a lock that fails is held elsewhere or not there.
+        // The program may not look at what closing says; a lock that fails is held elsewhere or not
+        // there.
         "close" | "flock" => vec![],
         _ if long() => vec!["EIO", "ENOSPC", "EROFS", "EXDEV", "EACCES"],
         "write" | "mkdirat" => vec!["EIO", "ENOSPC"],
@@ -342,23 +446,43 @@ fn errors(at: &Point) -> Vec<&'static str> {
 fn an_error_at_any_call_leaves_the_old_contents_or_a_journal() {
     let points = points("promote", &world(), &[], "nnn");
     let mut failed = 0;
-    for (point, error) in points.iter().flat_map(|point| errors(point).into_iter().map(move |error| (point, error))) {
+    for (point, error) in points
+        .iter()
+        .flat_map(|point| errors(point).into_iter().map(move |error| (point, error)))
+    {
         let world = world();
         let at = point.inject(&format!("error={error}"));
         let output = inject(&world.command("promote"), std::slice::from_ref(&at));
-        match (output.status.code(), world.contents().as_str(), world.leftovers().is_empty()) {
+        match (
+            output.status.code(),
+            world.contents().as_str(),
+            world.leftovers().is_empty(),
+        ) {
             // What can't be synced or removed after everything is settled.
             (Some(0), "nnn", true) => {}
             (Some(3), "ooo", true) => failed += 1,
             (Some(3), _, false) => {
                 failed += 1;
-                assert!(shown(&output).contains("run `repin recover`"), "{at}: {}", shown(&output));
+                assert!(
+                    shown(&output).contains("run `repin recover`"),
+                    "{at}: {}",
+                    shown(&output)
+                );
             }
-            _ => panic!("{at}: {} {:?}\n{}", world.contents(), world.leftovers(), shown(&output)),
+            _ => panic!(
+                "{at}: {} {:?}\n{}",
+                world.contents(),
+                world.leftovers(),
+                shown(&output)
+            ),
         }
         world.recovers(&at);
     }
-    assert!(failed > points.len() / 2, "most errors must have been noticed: {failed} of {}", points.len());
+    assert!(
+        failed > points.len() / 2,
+        "most errors must have been noticed: {failed} of {}",
+        points.len()
+    );
 }
 
 #[test]
@@ -380,8 +504,16 @@ fn errors_that_stay_are_recovered_from_when_they_are_gone() {
         let output = inject(&world.command("promote"), std::slice::from_ref(&at));
         let whole = world.contents() == "ooo" || world.contents() == "nnn";
         match output.status.code() {
-            Some(0) => assert_eq!((world.contents().as_str(), world.leftovers().len()), ("nnn", 0), "{at}"),
-            Some(3) => assert!(whole || !world.leftovers().is_empty(), "{at}: {}", shown(&output)),
+            Some(0) => assert_eq!(
+                (world.contents().as_str(), world.leftovers().len()),
+                ("nnn", 0),
+                "{at}"
+            ),
+            Some(3) => assert!(
+                whole || !world.leftovers().is_empty(),
+                "{at}: {}",
+                shown(&output)
+            ),
             _ => panic!("{at}: {}", shown(&output)),
         }
         world.recovers(&at);
@@ -393,13 +525,24 @@ fn a_folder_that_cannot_be_written_refuses_the_plan() {
     // Permissions don't bind root, so the refusal is injected: at the first copy.
     let world = world();
     let clean = trace(&world.command("promote"), "openat", &[]);
-    let creating = clean.calls_in(&world.root()).into_iter().position(|call| call.text.contains("\".repin-")).unwrap();
+    let creating = clean
+        .calls_in(&world.root())
+        .into_iter()
+        .position(|call| call.text.contains("\".repin-"))
+        .unwrap();
     let point = &clean.points(&world.root())[creating];
     for error in ["EACCES", "EROFS", "ENOSPC"] {
         let world = self::world();
-        let output = inject(&world.command("promote"), &[point.inject(&format!("error={error}"))]);
+        let output = inject(
+            &world.command("promote"),
+            &[point.inject(&format!("error={error}"))],
+        );
         assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
-        assert!(shown(&output).contains("creating .repin-"), "{}", shown(&output));
+        assert!(
+            shown(&output).contains("creating .repin-"),
+            "{}",
+            shown(&output)
+        );
         assert_eq!(world.contents(), "ooo");
         world.is_whole(error);
     }
@@ -407,13 +550,21 @@ fn a_folder_that_cannot_be_written_refuses_the_plan() {
 
 #[test]
 fn a_read_only_file_system_has_nothing_to_clear_away() {
-    // It refuses to remove even what is not there: here the copies, after the removal that begins a journal.
+    // It refuses to remove even what is not there: here the copies, after the removal that begins a
+    // journal.
     let world = world();
     let clean = trace(&world.command("promote"), "openat", &[]);
-    let creating = clean.calls_in(&world.root()).into_iter().position(|call| call.text.contains("\".repin-")).unwrap();
+    let creating = clean
+        .calls_in(&world.root())
+        .into_iter()
+        .position(|call| call.text.contains("\".repin-"))
+        .unwrap();
     let creating = clean.points(&world.root())[creating].inject("error=EROFS");
     let world = self::world();
-    let output = inject(&world.command("promote"), &[creating, "unlinkat:error=EROFS:when=2..7".to_owned()]);
+    let output = inject(
+        &world.command("promote"),
+        &[creating, "unlinkat:error=EROFS:when=2..7".to_owned()],
+    );
     assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
     assert_eq!(world.contents(), "ooo");
     world.is_whole("read-only");
@@ -425,7 +576,9 @@ struct Order<'a>(Vec<&'a strace::Call>);
 impl Order<'_> {
     fn all(&self, name: &str, part: &str) -> Vec<usize> {
         let matching = |call: &&strace::Call| call.name == name && call.text.contains(part);
-        (0..self.0.len()).filter(|&at| matching(&self.0[at])).collect()
+        (0..self.0.len())
+            .filter(|&at| matching(&self.0[at]))
+            .collect()
     }
 
     /// The only call of this kind.
@@ -445,15 +598,26 @@ impl Order<'_> {
 #[test]
 fn everything_is_synced_before_what_relies_on_it() {
     let world = world();
-    let traced = trace(&world.command("promote"), "write,fsync,fdatasync,renameat,renameat2,unlinkat,mkdirat", &[]);
+    let traced = trace(
+        &world.command("promote"),
+        "write,fsync,fdatasync,renameat,renameat2,unlinkat,mkdirat",
+        &[],
+    );
     let order = Order(traced.calls_in(&world.root()));
     let root = world.root().display().to_string();
-    let (git, top, sub) = (format!("<{root}/.git/repin/"), format!("<{root}>)"), format!("<{root}/sub>)"));
+    let (git, top, sub) = (
+        format!("<{root}/.git/repin/"),
+        format!("<{root}>)"),
+        format!("<{root}/sub>)"),
+    );
 
     // The folder that holds the journal is made durably, twice a level.
     let made = order.only("mkdirat", "\"repin\"");
-    let made =
-        order.after(order.after(made, "fsync", &format!("<{root}/.git>)")), "mkdirat", &format!("<{root}/.git/repin>"));
+    let made = order.after(
+        order.after(made, "fsync", &format!("<{root}/.git>)")),
+        "mkdirat",
+        &format!("<{root}/.git/repin>"),
+    );
     let made = order.after(made, "fsync", &format!("<{root}/.git/repin>)"));
 
     let written = *order.all("write", "journal.new>").last().unwrap();
@@ -465,15 +629,27 @@ fn everything_is_synced_before_what_relies_on_it() {
     let copies = order.all("write", "/.repin-");
     let copies_synced = order.all("fsync", "/.repin-");
     assert_eq!(copies_synced.len(), FILES.len());
-    assert!(durable < copies[0], "the journal is there before the first copy");
+    assert!(
+        durable < copies[0],
+        "the journal is there before the first copy"
+    );
     for &synced in &copies_synced {
         let text = &order.0[synced].text;
         let copy = &text[text.find('<').unwrap()..=text.find('>').unwrap()];
-        assert!(order.all("write", copy).into_iter().all(|write| write < synced), "{copy}");
+        assert!(
+            order
+                .all("write", copy)
+                .into_iter()
+                .all(|write| write < synced),
+            "{copy}"
+        );
         assert!(!order.all("write", copy).is_empty());
     }
     let last_copy = *copies_synced.last().unwrap();
-    let folders = [order.after(last_copy, "fsync", &top), order.after(last_copy, "fsync", &sub)];
+    let folders = [
+        order.after(last_copy, "fsync", &top),
+        order.after(last_copy, "fsync", &sub),
+    ];
     let ready = order.all("renameat", "\"journal\"")[0];
     let ready_durable = order.after(ready, "fsync", &git);
     let exchanges = order.all("renameat2", "RENAME_EXCHANGE");
@@ -481,13 +657,22 @@ fn everything_is_synced_before_what_relies_on_it() {
     assert!(folders.into_iter().all(|folder| folder < ready) && ready_durable < exchanges[0]);
 
     let last_exchange = *exchanges.last().unwrap();
-    let settled = [order.after(last_exchange, "fsync", &top), order.after(last_exchange, "fsync", &sub)];
-    let dropped = order.all("unlinkat", "\".repin-").into_iter().filter(|at| order.0[*at].text.ends_with("= 0"));
+    let settled = [
+        order.after(last_exchange, "fsync", &top),
+        order.after(last_exchange, "fsync", &sub),
+    ];
+    let dropped = order
+        .all("unlinkat", "\".repin-")
+        .into_iter()
+        .filter(|at| order.0[*at].text.ends_with("= 0"));
     let dropped: Vec<_> = dropped.collect();
     assert_eq!(dropped.len(), FILES.len());
     assert!(settled.into_iter().all(|folder| folder < dropped[0]));
     let last = *dropped.last().unwrap();
-    let gone = [order.after(last, "fsync", &top), order.after(last, "fsync", &sub)];
+    let gone = [
+        order.after(last, "fsync", &top),
+        order.after(last, "fsync", &sub),
+    ];
     let unlinked = order.after(last, "unlinkat", "\"journal\"");
     assert!(gone.into_iter().all(|folder| folder < unlinked));
     order.after(unlinked, "fsync", &git);
@@ -513,8 +698,11 @@ fn point_of(name: &str, part: &str, nth: usize) -> Point {
     let world = world();
     let clean = trace(&world.command("promote"), "%file,%desc", &[]);
     let calls = clean.calls_in(&world.root());
-    let mut matching = (0..calls.len()).filter(|&at| calls[at].name == name && calls[at].text.contains(part));
-    let at = matching.nth(nth).unwrap_or_else(|| panic!("no {name} {part}"));
+    let mut matching =
+        (0..calls.len()).filter(|&at| calls[at].name == name && calls[at].text.contains(part));
+    let at = matching
+        .nth(nth)
+        .unwrap_or_else(|| panic!("no {name} {part}"));
     clean.points(&world.root()).swap_remove(at)
 }
 
@@ -541,14 +729,30 @@ fn an_edit_between_plan_and_exchange_is_kept_and_nothing_changes() {
             let stopped = stop_after(&world.command("promote"), &point, &[]);
             edit(&world);
             let ended = stopped.go_on();
-            assert_eq!(ended.output.status.code(), Some(5), "{}", shown(&ended.output));
-            assert!(shown(&ended.output).contains("somebody changed sub/b.yml after"), "{}", shown(&ended.output));
+            assert_eq!(
+                ended.output.status.code(),
+                Some(5),
+                "{}",
+                shown(&ended.output)
+            );
+            assert!(
+                shown(&ended.output).contains("somebody changed sub/b.yml after"),
+                "{}",
+                shown(&ended.output)
+            );
             assert_eq!(world.contents(), "o?o");
             assert!(world.is_edited(1));
             assert!(world.leftovers().is_empty());
             // There and back for two files: the third was never exchanged.
-            let exchanges = ended.calls.iter().filter(|call| call.name == "renameat2").count();
-            assert_eq!(exchanges, 4, "what comes out is looked at before the next file is exchanged");
+            let exchanges = ended
+                .calls
+                .iter()
+                .filter(|call| call.name == "renameat2")
+                .count();
+            assert_eq!(
+                exchanges, 4,
+                "what comes out is looked at before the next file is exchanged"
+            );
         }
     }
 }
@@ -559,21 +763,37 @@ fn a_file_removed_between_plan_and_exchange_stays_removed() {
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     fs::remove_file(world.path(1)).unwrap();
     let ended = stopped.go_on();
-    assert_eq!(ended.output.status.code(), Some(5), "{}", shown(&ended.output));
-    assert_eq!((world.contents().as_str(), world.path(1).exists()), ("o?o", false));
+    assert_eq!(
+        ended.output.status.code(),
+        Some(5),
+        "{}",
+        shown(&ended.output)
+    );
+    assert_eq!(
+        (world.contents().as_str(), world.path(1).exists()),
+        ("o?o", false)
+    );
     assert!(world.leftovers().is_empty());
 }
 
 #[test]
 fn an_editor_that_had_the_file_open_and_writes_late_is_noticed() {
     let world = world();
-    let mut editor = fs::OpenOptions::new().write(true).open(world.path(0)).unwrap();
+    let mut editor = fs::OpenOptions::new()
+        .write(true)
+        .open(world.path(0))
+        .unwrap();
     // The first file was exchanged and looked at long ago.
     let stopped = stop_after(&world.command("promote"), &within_exchange(2), &[]);
     editor.rewind().unwrap();
     editor.write_all(b"mine\n").unwrap();
     let ended = stopped.go_on();
-    assert_eq!(ended.output.status.code(), Some(5), "{}", shown(&ended.output));
+    assert_eq!(
+        ended.output.status.code(),
+        Some(5),
+        "{}",
+        shown(&ended.output)
+    );
     assert_eq!(world.contents(), "?oo");
     assert!(world.is_edited(0));
     assert!(world.leftovers().is_empty());
@@ -586,8 +806,17 @@ fn an_edit_of_a_new_content_stays_and_the_journal_with_it() {
     world.edit(0);
     world.edit(2);
     let ended = stopped.go_on();
-    assert_eq!(ended.output.status.code(), Some(5), "{}", shown(&ended.output));
-    assert!(shown(&ended.output).contains("undoing what was done failed, too"), "{}", shown(&ended.output));
+    assert_eq!(
+        ended.output.status.code(),
+        Some(5),
+        "{}",
+        shown(&ended.output)
+    );
+    assert!(
+        shown(&ended.output).contains("undoing what was done failed, too"),
+        "{}",
+        shown(&ended.output)
+    );
     assert_eq!(world.contents(), "?o?");
     let mut session = Session::begin(&world.root()).unwrap();
     let error = session.recover().unwrap_err();
@@ -600,9 +829,18 @@ fn an_edit_of_a_new_content_stays_and_the_journal_with_it() {
 fn a_folder_that_vanishes_half_way_leaves_the_others_old() {
     let world = world();
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
-    fs::rename(world.root().join("sub"), world.root().with_file_name("gone")).unwrap();
+    fs::rename(
+        world.root().join("sub"),
+        world.root().with_file_name("gone"),
+    )
+    .unwrap();
     let ended = stopped.go_on();
-    assert_eq!(ended.output.status.code(), Some(3), "{}", shown(&ended.output));
+    assert_eq!(
+        ended.output.status.code(),
+        Some(3),
+        "{}",
+        shown(&ended.output)
+    );
     assert_eq!(world.contents(), "o??");
     assert!(world.leftovers().is_empty());
 }
@@ -615,11 +853,23 @@ fn a_folder_that_becomes_a_symlink_half_way_leads_nowhere() {
     fs::rename(world.root().join("sub"), &outside).unwrap();
     symlink(&outside, world.root().join("sub")).unwrap();
     let ended = stopped.go_on();
-    assert_eq!(ended.output.status.code(), Some(1), "{}", shown(&ended.output));
-    assert!(shown(&ended.output).contains("sub can't be changed safely"), "{}", shown(&ended.output));
+    assert_eq!(
+        ended.output.status.code(),
+        Some(1),
+        "{}",
+        shown(&ended.output)
+    );
+    assert!(
+        shown(&ended.output).contains("sub can't be changed safely"),
+        "{}",
+        shown(&ended.output)
+    );
     assert_eq!(world.contents(), "ooo");
     // What was staged there is out of reach, so the journal stays and says so.
-    assert!(matches!(Session::begin(&world.root()).unwrap().recover(), Err(Error::Unresolved(_))));
+    assert!(matches!(
+        Session::begin(&world.root()).unwrap().recover(),
+        Err(Error::Unresolved(_))
+    ));
 }
 
 #[test]
@@ -628,7 +878,11 @@ fn a_second_run_is_turned_away_at_once_and_the_first_one_finishes() {
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     let second = world.command("promote").output().unwrap();
     assert_eq!(second.status.code(), Some(5), "{}", shown(&second));
-    assert!(shown(&second).contains("holds the lock"), "{}", shown(&second));
+    assert!(
+        shown(&second).contains("holds the lock"),
+        "{}",
+        shown(&second)
+    );
     let looked = apply::pending(&world.root()).unwrap().unwrap();
     assert_eq!(looked.state, State::Forward, "looking needs no lock");
     let first = stopped.go_on();
@@ -641,9 +895,15 @@ fn a_second_run_is_turned_away_at_once_and_the_first_one_finishes() {
 fn two_runs_at_once_never_mix() {
     for round in 0..10 {
         let world = world();
-        let runs = [world.command("promote").spawn().unwrap(), world.command("promote").spawn().unwrap()];
+        let runs = [
+            world.command("promote").spawn().unwrap(),
+            world.command("promote").spawn().unwrap(),
+        ];
         let exits = runs.map(|mut run| run.wait().unwrap().code().unwrap());
-        assert!(exits.contains(&0) && exits.iter().all(|exit| [0, 5].contains(exit)), "round {round}: {exits:?}");
+        assert!(
+            exits.contains(&0) && exits.iter().all(|exit| [0, 5].contains(exit)),
+            "round {round}: {exits:?}"
+        );
         assert_eq!(world.contents(), "nnn", "round {round}");
         world.is_whole("two runs");
     }
@@ -666,17 +926,36 @@ fn a_full_disk_leaves_the_old_contents() {
         let old = world.root().with_file_name("old");
         fs::rename(world.root(), &old).unwrap();
         fs::create_dir(world.root()).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=128k", "none"]).arg(world.root()).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=128k", "none"])
+            .arg(world.root())
+            .output();
         if !mounted.is_ok_and(|output| output.status.success()) {
             eprintln!("no small file system can be mounted here: the sweep with ENOSPC has to do");
             return;
         }
         let _small = Small(world.root());
-        assert!(Command::new("cp").arg("-r").arg(old.join(".")).arg(world.root()).status().unwrap().success());
+        assert!(
+            Command::new("cp")
+                .arg("-r")
+                .arg(old.join("."))
+                .arg(world.root())
+                .status()
+                .unwrap()
+                .success()
+        );
         let mut filler = fs::File::create(world.root().join("sub/filler")).unwrap();
         let page = [0; 4096];
         while filler.write_all(&page).is_ok() {}
-        filler.set_len(filler.metadata().unwrap().len().saturating_sub(free_pages * 4096)).unwrap();
+        filler
+            .set_len(
+                filler
+                    .metadata()
+                    .unwrap()
+                    .len()
+                    .saturating_sub(free_pages * 4096),
+            )
+            .unwrap();
         let done = promote(&world.root());
         fs::remove_file(world.root().join("sub/filler")).unwrap();
         match done {
@@ -687,5 +966,8 @@ fn a_full_disk_leaves_the_old_contents() {
         outcomes[usize::from(world.contents() == "nnn")] += 1;
         world.is_whole(&format!("{free_pages} free pages"));
     }
-    assert!(outcomes[0] > 3 && outcomes[1] > 0, "a disk too full and one that is not: {outcomes:?}");
+    assert!(
+        outcomes[0] > 3 && outcomes[1] > 0,
+        "a disk too full and one that is not: {outcomes:?}"
+    );
 }

@@ -1,8 +1,8 @@
-//! The shape of the code, as a test: which module may use which, how long functions and files may be, and what has no
-//! place outside the command line.
+//! The shape of the code, as a test: which module may use which, how long functions and files may
+//! be, and what has no place outside the command line.
 //!
-//! `source` turns a file into what it says and how long that is; `rules` holds the limits. What compiles, what clippy
-//! finds and what the program does are for others to test.
+//! `source` turns a file into what it says and how long that is; `rules` holds the limits. What
+//! compiles, what clippy finds and what the program does are for others to test.
 
 #[path = "architecture/rules.rs"]
 mod rules;
@@ -21,8 +21,11 @@ fn sources(folder: &str) -> Vec<Source> {
     files.sort();
     assert!(!files.is_empty(), "{folder} holds no source");
     let read = |path: &std::path::PathBuf| {
-        let name =
-            path.strip_prefix(root).expect("it was found beneath the root").to_str().expect("our names are ASCII");
+        let name = path
+            .strip_prefix(root)
+            .expect("it was found beneath the root")
+            .to_str()
+            .expect("our names are ASCII");
         let text = fs::read_to_string(path).expect("our sources are UTF-8");
         Source::parse(name, &text).expect("our sources compile")
     };
@@ -46,7 +49,10 @@ fn assert_none(what: &str, broken: &[String]) {
 
 #[test]
 fn modules_use_only_what_lies_below_them() {
-    assert_none("edges that CONTRIBUTING.md does not allow", &rules::edges(&sources("src")));
+    assert_none(
+        "edges that CONTRIBUTING.md does not allow",
+        &rules::edges(&sources("src")),
+    );
 }
 
 #[test]
@@ -61,6 +67,11 @@ fn nothing_stops_the_program_or_speaks_past_the_command_line() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let folders = ["src", "tests", "examples", "benches"].into_iter().flat_map(sources);
-    assert_none("no module docs (`//!`)", &rules::undocumented(&folders.collect::<Vec<_>>()));
+    let folders = ["src", "tests", "examples", "benches"]
+        .into_iter()
+        .flat_map(sources);
+    assert_none(
+        "no module docs (`//!`)",
+        &rules::undocumented(&folders.collect::<Vec<_>>()),
+    );
 }

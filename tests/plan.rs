@@ -1,5 +1,9 @@
 //! The planner on random trees, and on files that change between the count and the plan.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests, which clippy does not see")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests, which clippy does not see"
+)]
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -22,12 +26,21 @@ const REVISION: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const IMAGES: [&str; 3] = ["app", "app-extra", "base"];
 
 fn configuration(root: &Path, pins: [usize; 3]) -> Config {
-    let images = IMAGES
-        .iter()
-        .zip(pins)
-        .map(|(name, pins)| format!("  {name}: {{ repository: ghcr.io/acme/{name}, pins: {pins} }}\n"));
-    let text = format!("version: 1\nfiles: ['**/*.yml']\nimages:\n{}", images.collect::<String>());
-    config::parse(&SourceText { name: "repin.yaml".into(), text: text.into() }, root).unwrap()
+    let images = IMAGES.iter().zip(pins).map(|(name, pins)| {
+        format!("  {name}: {{ repository: ghcr.io/acme/{name}, pins: {pins} }}\n")
+    });
+    let text = format!(
+        "version: 1\nfiles: ['**/*.yml']\nimages:\n{}",
+        images.collect::<String>()
+    );
+    config::parse(
+        &SourceText {
+            name: "repin.yaml".into(),
+            text: text.into(),
+        },
+        root,
+    )
+    .unwrap()
 }
 
 fn old(letter: char) -> String {
@@ -39,40 +52,77 @@ fn new(image: &str) -> Digest {
 }
 
 fn facts(image: &str) -> ImageFacts {
-    let descriptor: Descriptor =
-        serde_json::from_str(&format!(r#"{{"mediaType":"x","digest":"{}","size":1}}"#, new("config"))).unwrap();
-    let manifest =
-        ImageManifest { config: descriptor, layers: Vec::new(), subject: None, annotations: BTreeMap::new() };
-    let platform = Platform { os: "linux".into(), architecture: "amd64".into(), variant: None, os_version: None };
+    let descriptor: Descriptor = serde_json::from_str(&format!(
+        r#"{{"mediaType":"x","digest":"{}","size":1}}"#,
+        new("config")
+    ))
+    .unwrap();
+    let manifest = ImageManifest {
+        config: descriptor,
+        layers: Vec::new(),
+        subject: None,
+        annotations: BTreeMap::new(),
+    };
+    let platform = Platform {
+        os: "linux".into(),
+        architecture: "amd64".into(),
+        variant: None,
+        os_version: None,
+    };
     let config = ImageConfig {
         platform: platform.clone(),
         created: None,
-        labels: BTreeMap::from([("org.opencontainers.image.revision".to_owned(), REVISION.to_owned())]),
+        labels: BTreeMap::from([(
+            "org.opencontainers.image.revision".to_owned(),
+            REVISION.to_owned(),
+        )]),
         env: Vec::new(),
         user: String::new(),
         diff_ids: Vec::new(),
     };
-    let platforms = vec![PlatformFacts { platform, digest: new(image), manifest, config }];
-    ImageFacts { digest: new(image), media_type: "application/vnd.oci.image.manifest.v1+json".into(), platforms }
+    let platforms = vec![PlatformFacts {
+        platform,
+        digest: new(image),
+        manifest,
+        config,
+    }];
+    ImageFacts {
+        digest: new(image),
+        media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+        platforms,
+    }
 }
 
 /// Takes a set as far as its source, as a promote without git does.
 fn resolved<'c>(config: &'c Config, revision: &'c Revision, found: &Found) -> Resolved<'c> {
     let tag = config.revision.tag.tag(revision).unwrap();
     let resolution = |name: &&str| Resolution {
-        target: Target { tag: tag.clone(), expected: None, pinned: Vec::new() },
+        target: Target {
+            tag: tag.clone(),
+            expected: None,
+            pinned: Vec::new(),
+        },
         found: Ok(Some(facts(name))),
         old_platforms: Vec::new(),
     };
     let resolutions: Vec<_> = IMAGES.iter().map(resolution).collect();
-    let chain = Counted::new(config, revision, found, Vec::new()).unwrap_or_else(|stopped| panic!("{stopped:?}"));
-    let chain = chain.ordered(&Past::NoGit("no git".into()), Overruled::default()).unwrap();
+    let chain = Counted::new(config, revision, found, Vec::new())
+        .unwrap_or_else(|stopped| panic!("{stopped:?}"));
+    let chain = chain
+        .ordered(&Past::NoGit("no git".into()), Overruled::default())
+        .unwrap();
     chain.resolved(&resolutions, |_| Hold::Free).unwrap()
 }
 
 /// Takes a set through the whole chain; nothing is configured to be looked at in its images.
 fn approved(config: &Config, revision: &Revision, found: &Found) -> Approved {
-    resolved(config, revision, found).inspect(&[]).done().unwrap().try_out().done().unwrap()
+    resolved(config, revision, found)
+        .inspect(&[])
+        .done()
+        .unwrap()
+        .try_out()
+        .done()
+        .unwrap()
 }
 
 #[test]
@@ -80,16 +130,26 @@ fn what_nobody_looked_into_is_not_approved() {
     let root = tempfile::tempdir().unwrap();
     let mut config = configuration(root.path(), [0, 0, 1]);
     let revision = config.revision.pattern.revision(REVISION).unwrap();
-    fs::write(root.path().join("a.yml"), format!("{}@{}\n", config.images[2].repository, old('a'))).unwrap();
+    fs::write(
+        root.path().join("a.yml"),
+        format!("{}@{}\n", config.images[2].repository, old('a')),
+    )
+    .unwrap();
     let found = pins::find(&WorkTree::new(root.path()), &config).unwrap();
     config.inventory = Some(repin::config::Inventory::default());
     let mut stage = resolved(&config, &revision, &found).inspect(&[]);
     let open: Vec<_> = stage.open().collect();
     assert_eq!(open, [(0, 0), (1, 0), (2, 0)]);
-    open[1..].iter().for_each(|place| stage.judged(*place, Ok(Vec::new())));
+    open[1..]
+        .iter()
+        .for_each(|place| stage.judged(*place, Ok(Vec::new())));
     let stopped = stage.done().err().unwrap();
     assert_eq!(stopped.outages.len(), 1);
-    assert!(stopped.outages[0].to_string().contains("it was not looked into"));
+    assert!(
+        stopped.outages[0]
+            .to_string()
+            .contains("it was not looked into")
+    );
 }
 
 fn plan(root: &Path, pins: [usize; 3], meanwhile: impl FnOnce()) -> Result<Plan, PlanError> {
@@ -107,12 +167,23 @@ fn a_pin_that_comes_or_goes_between_the_count_and_the_plan_is_noticed() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("a.yml");
     let pin = format!("ghcr.io/acme/app@{}\n", old('a'));
-    for (text, says) in [(pin.repeat(2), "would pin it 2 times"), (String::new(), "would pin it 0 times")] {
+    for (text, says) in [
+        (pin.repeat(2), "would pin it 2 times"),
+        (String::new(), "would pin it 0 times"),
+    ] {
         fs::write(&file, &pin).unwrap();
         let planned = plan(root.path(), [1, 0, 0], || fs::write(&file, text).unwrap());
-        let Err(PlanError::Counts(checks)) = planned else { panic!("{planned:?}") };
-        let failed: Vec<_> = checks.iter().filter(|check| check.status == Status::Fail).collect();
-        assert!(failed.len() == 1 && failed[0].detail.contains(says), "{failed:?}");
+        let Err(PlanError::Counts(checks)) = planned else {
+            panic!("{planned:?}")
+        };
+        let failed: Vec<_> = checks
+            .iter()
+            .filter(|check| check.status == Status::Fail)
+            .collect();
+        assert!(
+            failed.len() == 1 && failed[0].detail.contains(says),
+            "{failed:?}"
+        );
         assert_eq!(failed[0].code.as_str(), "plan_count");
     }
 }
@@ -132,13 +203,22 @@ struct Piece(String, String, Option<usize>);
 
 fn piece() -> impl Strategy<Value = Piece> {
     let same = |text: String| Piece(text.clone(), text, None);
-    let pin = (0..2_usize, any::<bool>(), prop_oneof![Just('a'), Just('c')]).prop_map(|(image, tagged, letter)| {
-        let name = IMAGES[image];
-        let [before, after] =
-            if tagged { [":v1".to_owned(), format!(":{REVISION}")] } else { [String::new(), String::new()] };
-        let old = format!(" ghcr.io/acme/{name}{before}@{}\n", old(letter));
-        Piece(old, format!(" ghcr.io/acme/{name}{after}@{}\n", new(name)), Some(image))
-    });
+    let pin = (0..2_usize, any::<bool>(), prop_oneof![Just('a'), Just('c')]).prop_map(
+        |(image, tagged, letter)| {
+            let name = IMAGES[image];
+            let [before, after] = if tagged {
+                [":v1".to_owned(), format!(":{REVISION}")]
+            } else {
+                [String::new(), String::new()]
+            };
+            let old = format!(" ghcr.io/acme/{name}{before}@{}\n", old(letter));
+            Piece(
+                old,
+                format!(" ghcr.io/acme/{name}{after}@{}\n", new(name)),
+                Some(image),
+            )
+        },
+    );
     prop_oneof![
         4 => pin,
         1 => Just(same(format!(" ghcr.io/acme/app-other@{}\r\n", old('d')))),

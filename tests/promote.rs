@@ -19,10 +19,19 @@ fn a_dry_run_shows_everything_and_changes_nothing() {
     let before = world.snapshot();
     let ran = world.run(&PROMOTE).exits(0);
     assert_eq!(before, world.snapshot());
-    assert!(ran.stdout.contains("promote: test images @bbbb"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("+++ b/.github/workflows/a.yml"), "{}", ran.stdout);
     assert!(
-        ran.stderr.contains("dry run: nothing was changed; --apply would change 5 pins in 2 files"),
+        ran.stdout.contains("promote: test images @bbbb"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("+++ b/.github/workflows/a.yml"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr
+            .contains("dry run: nothing was changed; --apply would change 5 pins in 2 files"),
         "{}",
         ran.stderr
     );
@@ -31,40 +40,86 @@ fn a_dry_run_shows_everything_and_changes_nothing() {
 #[test]
 fn apply_changes_every_pin_and_nothing_else() {
     let world = world();
-    fs::set_permissions(world.path(".github/workflows/b.yml"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(
+        world.path(".github/workflows/b.yml"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
     let expected: Vec<String> = ["a.yml", "b.yml"]
         .map(|file| {
             let mut text = world.read(&format!(".github/workflows/{file}"));
             for image in ["review", "fix"] {
                 let extra = format!("ghcr.io/acme/fix-extra@{}", world.digest("fix", REV_A));
-                text = text.replace(&extra, "EXTRA").replace(world.digest(image, REV_A), world.digest(image, REV_B));
+                text = text
+                    .replace(&extra, "EXTRA")
+                    .replace(world.digest(image, REV_A), world.digest(image, REV_B));
                 text = text.replace("EXTRA", &extra);
             }
             text.replace(REV_A, REV_B)
         })
         .to_vec();
-    let none = fs::metadata(world.path(".github/workflows/none.yml")).unwrap().modified().unwrap();
-    let ran = world.run(&["promote", "--revision", REV_B, "--apply"]).exits(0);
+    let none = fs::metadata(world.path(".github/workflows/none.yml"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    let ran = world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
     assert!(
         ran.stderr.contains("promote: test images @bbbb") && ran.stderr.contains("Repin-Set: bbbb"),
         "{}",
         ran.stderr
     );
-    assert_eq!([world.read(".github/workflows/a.yml"), world.read(".github/workflows/b.yml")], *expected);
-    assert_eq!(fs::metadata(world.path(".github/workflows/none.yml")).unwrap().modified().unwrap(), none);
-    assert_eq!(fs::metadata(world.path(".github/workflows/b.yml")).unwrap().permissions().mode() & 0o7777, 0o755);
+    assert_eq!(
+        [
+            world.read(".github/workflows/a.yml"),
+            world.read(".github/workflows/b.yml")
+        ],
+        *expected
+    );
+    assert_eq!(
+        fs::metadata(world.path(".github/workflows/none.yml"))
+            .unwrap()
+            .modified()
+            .unwrap(),
+        none
+    );
+    assert_eq!(
+        fs::metadata(world.path(".github/workflows/b.yml"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777,
+        0o755
+    );
 
     let before = world.snapshot();
-    let again = world.run(&["promote", "--revision", REV_B, "--apply", "--format", "json"]).exits(0).json();
+    let again = world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--format",
+            "json",
+        ])
+        .exits(0)
+        .json();
     assert_eq!(before, world.snapshot(), "there was nothing to do");
-    assert_eq!((&again["changed"], &again["applied"], &again["diff"]), (&json!(false), &json!(false), &json!("")));
+    assert_eq!(
+        (&again["changed"], &again["applied"], &again["diff"]),
+        (&json!(false), &json!(false), &json!(""))
+    );
     assert_eq!(again["files"], json!([]));
 }
 
 #[test]
 fn the_document_of_an_approved_plan() {
     let world = world();
-    let document = world.run(&["promote", "--revision", REV_B, "--format", "json"]).exits(0).json();
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
     let keys: Vec<_> = document.as_object().unwrap().keys().cloned().collect();
     let expected = [
         "applied",
@@ -96,7 +151,10 @@ fn the_document_of_an_approved_plan() {
     assert_eq!(document["images"][0], review);
     let old = fs::read(world.path(".github/workflows/a.yml")).unwrap();
     assert_eq!(document["files"][0]["path"], ".github/workflows/a.yml");
-    assert_eq!(document["files"][0]["old_sha256"], repin::image::Digest::of(&old).hex());
+    assert_eq!(
+        document["files"][0]["old_sha256"],
+        repin::image::Digest::of(&old).hex()
+    );
     assert_eq!(document["files"][1]["pins"], 3);
     assert!(failed(&document).is_empty());
 }
@@ -104,7 +162,17 @@ fn the_document_of_an_approved_plan() {
 #[test]
 fn the_diff_and_the_body_go_where_they_are_asked_for() {
     let world = world();
-    let args = ["promote", "--revision", REV_B, "--diff-file", "the.diff", "--body-file", "the.md", "--format", "json"];
+    let args = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--diff-file",
+        "the.diff",
+        "--body-file",
+        "the.md",
+        "--format",
+        "json",
+    ];
     let document = world.run(&args).exits(0).json();
     assert_eq!(document["diff"], world.read("the.diff"));
     assert_eq!(document["body"], world.read("the.md"));
@@ -112,17 +180,66 @@ fn the_diff_and_the_body_go_where_they_are_asked_for() {
     git.args(["apply", "the.diff"]).current_dir(world.root());
     git.env("GIT_CEILING_DIRECTORIES", world.root().parent().unwrap());
     assert!(git.status().unwrap().success());
-    let again = world.run(&["promote", "--revision", REV_B, "--format", "json"]).exits(0).json();
+    let again = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
     assert_eq!(again["changed"], false);
 
     let world = support::world::world();
-    let both = world.run(&["promote", "--revision", REV_B, "--diff-file", "-", "--body-file", "-"]).exits(0);
-    assert_eq!(both.stdout.matches("+++ b/.github/workflows/a.yml").count(), 1, "{}", both.stdout);
-    assert!(both.stdout.contains("### For the reviewer"), "{}", both.stdout);
-    world.run(&["promote", "--revision", REV_B, "--body-file", "-", "--format", "json"]).exits(2);
-    let unwritable = world.run(&["promote", "--revision", REV_B, "--apply", "--body-file", "nowhere/x.md"]).exits(3);
-    assert!(unwritable.stderr.contains("nowhere/x.md"), "{}", unwritable.stderr);
-    assert!(world.read(".github/workflows/a.yml").contains(world.digest("review", REV_A)));
+    let both = world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--diff-file",
+            "-",
+            "--body-file",
+            "-",
+        ])
+        .exits(0);
+    assert_eq!(
+        both.stdout.matches("+++ b/.github/workflows/a.yml").count(),
+        1,
+        "{}",
+        both.stdout
+    );
+    assert!(
+        both.stdout.contains("### For the reviewer"),
+        "{}",
+        both.stdout
+    );
+    world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--body-file",
+            "-",
+            "--format",
+            "json",
+        ])
+        .exits(2);
+    let unwritable = world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--body-file",
+            "nowhere/x.md",
+        ])
+        .exits(3);
+    assert!(
+        unwritable.stderr.contains("nowhere/x.md"),
+        "{}",
+        unwritable.stderr
+    );
+    assert!(
+        world
+            .read(".github/workflows/a.yml")
+            .contains(world.digest("review", REV_A))
+    );
 }
 
 #[test]
@@ -132,10 +249,20 @@ fn every_missing_tag_is_named_at_once() {
     world.layout("base").untag(REV_B);
     let document = world.refuses(&[], 1, &["tag_missing"]);
     let details = details(&document, "tag_missing", "fail");
-    assert!(details[0].contains(&format!("ghcr.io/acme/review:{REV_B}")), "{details:?}");
-    assert!(details[1].contains(&format!("ghcr.io/acme/base:{REV_B}")), "{details:?}");
+    assert!(
+        details[0].contains(&format!("ghcr.io/acme/review:{REV_B}")),
+        "{details:?}"
+    );
+    assert!(
+        details[1].contains(&format!("ghcr.io/acme/base:{REV_B}")),
+        "{details:?}"
+    );
     assert_eq!(
-        (&document["images"][0]["to"], &document["diff"], &document["body"]),
+        (
+            &document["images"][0]["to"],
+            &document["diff"],
+            &document["body"]
+        ),
         (&json!(null), &json!(null), &json!(null))
     );
     assert_eq!(document["files"], json!([]));
@@ -148,20 +275,37 @@ fn a_label_that_is_absent_or_another_names_platform_and_values() {
     bare.labels.clear();
     world.rebuild("fix", REV_B, &[bare]);
     world.rebuild("base", REV_B, &[Platform::new("linux/amd64", REV_A)]);
-    let arm = Platform::new("linux/arm64", REV_B).label(REVISION_LABEL, "elsewhere\u{1b}[31m\n::error::x");
+    let arm = Platform::new("linux/arm64", REV_B)
+        .label(REVISION_LABEL, "elsewhere\u{1b}[31m\n::error::x");
     world.rebuild("review", REV_B, &[Platform::new("linux/amd64", REV_B), arm]);
     let document = world.refuses(&[], 1, &["revision_label"]);
     let details = details(&document, "revision_label", "fail");
     assert_eq!(details.len(), 3, "{details:?}");
-    assert!(details[0].contains("elsewhere\\u{1b}[31m\\n") && details[0].contains(REV_B), "{details:?}");
+    assert!(
+        details[0].contains("elsewhere\\u{1b}[31m\\n") && details[0].contains(REV_B),
+        "{details:?}"
+    );
     assert!(details[1].contains("absent"), "{details:?}");
-    assert!(details[2].contains(REV_A) && details[2].contains(REV_B), "{details:?}");
+    assert!(
+        details[2].contains(REV_A) && details[2].contains(REV_B),
+        "{details:?}"
+    );
     let checks = document["checks"].as_array().unwrap();
-    let wrong = checks.iter().find(|check| check["code"] == "revision_label" && check["status"] == "fail").unwrap();
-    assert_eq!((&wrong["image"], &wrong["platform"]), (&json!("review"), &json!("linux/arm64")));
+    let wrong = checks
+        .iter()
+        .find(|check| check["code"] == "revision_label" && check["status"] == "fail")
+        .unwrap();
+    assert_eq!(
+        (&wrong["image"], &wrong["platform"]),
+        (&json!("review"), &json!("linux/arm64"))
+    );
     let human = world.run(&PROMOTE).exits(1);
     assert!(!human.stdout.contains('\u{1b}') && !human.stderr.contains('\u{1b}'));
-    assert!(human.stderr.contains("nothing was changed"), "{}", human.stderr);
+    assert!(
+        human.stderr.contains("nothing was changed"),
+        "{}",
+        human.stderr
+    );
 }
 
 #[test]
@@ -170,38 +314,73 @@ fn a_wrong_count_names_every_place() {
     world.replace("repin.yaml", "pins: 3", "pins: 4");
     let document = world.refuses(&[], 1, &["pin_count"]);
     let detail = &details(&document, "pin_count", "fail")[0];
-    for place in [".github/workflows/a.yml:2:4", ".github/workflows/a.yml:3:5", ".github/workflows/b.yml:1:"] {
+    for place in [
+        ".github/workflows/a.yml:2:4",
+        ".github/workflows/a.yml:3:5",
+        ".github/workflows/b.yml:1:",
+    ] {
         assert!(detail.contains(place), "{detail}");
     }
     let human = world.run(&PROMOTE).exits(1);
     insta::assert_snapshot!("wrong_count", human.stderr);
     // No image is asked for once the count is wrong: the next stage has not begun.
-    assert!(!document["checks"].as_array().unwrap().iter().any(|check| check["code"] == "tag_missing"));
+    assert!(
+        !document["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|check| check["code"] == "tag_missing")
+    );
 }
 
 #[test]
 fn a_pin_of_an_image_that_must_have_none_is_a_failure() {
     let world = world();
-    world.write(".github/workflows/c.yml", format!("ghcr.io/acme/base@{}", world.digest("base", REV_A)));
+    world.write(
+        ".github/workflows/c.yml",
+        format!("ghcr.io/acme/base@{}", world.digest("base", REV_A)),
+    );
     world.refuses(&[], 1, &["pin_count"]);
 }
 
 #[test]
 fn a_malformed_pin_is_named_with_its_place() {
     let world = world();
-    world.write(".github/workflows/c.yml", "x:\n  ghcr.io/acme/fix@sha256:ABC\n  ghcr.io/acme/fix@sha256:<digest>\n");
+    world.write(
+        ".github/workflows/c.yml",
+        "x:\n  ghcr.io/acme/fix@sha256:ABC\n  ghcr.io/acme/fix@sha256:<digest>\n",
+    );
     let document = world.refuses(&[], 1, &["pin_unsupported"]);
-    assert!(details(&document, "pin_unsupported", "fail")[0].contains(".github/workflows/c.yml:2:3"), "{document}");
+    assert!(
+        details(&document, "pin_unsupported", "fail")[0].contains(".github/workflows/c.yml:2:3"),
+        "{document}"
+    );
 }
 
 #[test]
 fn pins_that_disagree_warn_and_are_brought_together() {
     let world = world();
-    let (a, b) = (world.digest("review", REV_A).to_owned(), world.digest("review", REV_B).to_owned());
+    let (a, b) = (
+        world.digest("review", REV_A).to_owned(),
+        world.digest("review", REV_B).to_owned(),
+    );
     let text = world.read(".github/workflows/a.yml").replacen(&a, &b, 1);
     world.write(".github/workflows/a.yml", text);
-    assert_eq!(failed(&world.run(&["check", "--format", "json"]).exits(1).json()), ["pin_disagree"]);
-    let document = world.run(&["promote", "--revision", REV_B, "--apply", "--format", "json"]).exits(0).json();
+    assert_eq!(
+        failed(&world.run(&["check", "--format", "json"]).exits(1).json()),
+        ["pin_disagree"]
+    );
+    let document = world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--format",
+            "json",
+        ])
+        .exits(0)
+        .json();
     assert_eq!(details(&document, "pin_disagree", "warn").len(), 1);
     assert_eq!(document["images"][0]["from"], json!([b, a]));
     world.run(&["check"]).exits(0);
@@ -211,13 +390,27 @@ fn pins_that_disagree_warn_and_are_brought_together() {
 fn a_digest_that_was_handed_over_has_to_be_what_the_tag_names() {
     let world = world();
     let good = format!("review={}", world.digest("review", REV_B));
-    let bare = format!("fix={}", world.digest("fix", REV_B).trim_start_matches("sha256:"));
-    world.run(&["promote", "--revision", REV_B, "--digest", &good, "--digest", &bare]).exits(0);
+    let bare = format!(
+        "fix={}",
+        world.digest("fix", REV_B).trim_start_matches("sha256:")
+    );
+    world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--digest",
+            &good,
+            "--digest",
+            &bare,
+        ])
+        .exits(0);
     let moved = format!("review={}", world.digest("review", REV_A));
     let document = world.refuses(&["--digest", &moved], 1, &["digest_mismatch"]);
     let detail = &details(&document, "digest_mismatch", "fail")[0];
     assert!(
-        detail.contains(world.digest("review", REV_A)) && detail.contains(world.digest("review", REV_B)),
+        detail.contains(world.digest("review", REV_A))
+            && detail.contains(world.digest("review", REV_B)),
         "{detail}"
     );
     let upper = format!("review=sha256:{}", "A".repeat(64));
@@ -229,7 +422,9 @@ fn a_digest_that_was_handed_over_has_to_be_what_the_tag_names() {
         ("nobody=sha256:0", "no configured image"),
         ("review=sha512:00", "only sha256"),
     ] {
-        let ran = world.run(&["promote", "--revision", REV_B, "--digest", wrong]).exits(2);
+        let ran = world
+            .run(&["promote", "--revision", REV_B, "--digest", wrong])
+            .exits(2);
         assert!(ran.stderr.contains(says), "{wrong}: {}", ran.stderr);
     }
 }
@@ -245,10 +440,18 @@ fn a_revision_of_another_shape_is_malformed_input() {
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
     ] {
-        let ran = world.run(&["promote", "--format", "json", "--revision", wrong]).exits(2);
+        let ran = world
+            .run(&["promote", "--format", "json", "--revision", wrong])
+            .exits(2);
         let document = ran.json();
-        assert_eq!((&document["schema"], &document["exit"]), (&json!("repin.error/1"), &json!(2)));
-        assert_eq!(document["errors"][0]["code"], "revision_shape", "{document}");
+        assert_eq!(
+            (&document["schema"], &document["exit"]),
+            (&json!("repin.error/1"), &json!(2))
+        );
+        assert_eq!(
+            document["errors"][0]["code"], "revision_shape",
+            "{document}"
+        );
     }
 }
 
@@ -256,7 +459,8 @@ fn a_revision_of_another_shape_is_malformed_input() {
 fn booleans_are_strict_and_can_only_forbid() {
     let world = world();
     let before = world.snapshot();
-    let promote = |args: &[&str], env: &[(&str, &str)]| world.run_with(&[&PROMOTE[..], args].concat(), env);
+    let promote =
+        |args: &[&str], env: &[(&str, &str)]| world.run_with(&[&PROMOTE[..], args].concat(), env);
     promote(&["--apply", "--dry-run", "true"], &[]).exits(0);
     promote(&["--apply", "--dry-run", ""], &[]).exits(0);
     promote(&["--apply", "--dry-run="], &[]).exits(0);
@@ -277,13 +481,24 @@ fn booleans_are_strict_and_can_only_forbid() {
 #[test]
 fn files_that_cannot_be_replaced_are_refused() {
     let world = world();
-    fs::rename(world.path(".github/workflows/none.yml"), world.path("real.yml")).unwrap();
+    fs::rename(
+        world.path(".github/workflows/none.yml"),
+        world.path("real.yml"),
+    )
+    .unwrap();
     std::os::unix::fs::symlink("../../real.yml", world.path(".github/workflows/none.yml")).unwrap();
     world.refuses(&[], 1, &["file_unsafe"]);
     fs::remove_file(world.path(".github/workflows/none.yml")).unwrap();
-    fs::hard_link(world.path(".github/workflows/a.yml"), world.path("twin.yml")).unwrap();
+    fs::hard_link(
+        world.path(".github/workflows/a.yml"),
+        world.path("twin.yml"),
+    )
+    .unwrap();
     let document = world.refuses(&[], 1, &["file_unsafe"]);
-    assert!(details(&document, "file_unsafe", "fail")[0].contains("hard-linked 2 times"), "{document}");
+    assert!(
+        details(&document, "file_unsafe", "fail")[0].contains("hard-linked 2 times"),
+        "{document}"
+    );
 }
 
 #[test]
@@ -292,24 +507,47 @@ fn a_layout_that_does_not_verify_is_unavailable() {
     let fix = world.digest("fix", REV_B).to_owned();
     let blob = world.layout("fix").blob_path(&fix);
     let good = fs::read(&blob).unwrap();
-    for bad in [&good[..good.len() - 1], &[&good[..good.len() - 1], b" "].concat(), b"", &vec![b' '; 5_000_000]] {
+    for bad in [
+        &good[..good.len() - 1],
+        &[&good[..good.len() - 1], b" "].concat(),
+        b"",
+        &vec![b' '; 5_000_000],
+    ] {
         fs::write(&blob, bad).unwrap();
         let document = world.refuses(&[], 3, &[]);
         assert_eq!(document["error"]["code"], "unavailable", "{document}");
-        assert!(document["error"]["message"].as_str().unwrap().contains(&fix[7..]), "{document}");
+        assert!(
+            document["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains(&fix[7..]),
+            "{document}"
+        );
     }
     fs::remove_file(&blob).unwrap();
     world.refuses(&[], 3, &[]);
     fs::write(&blob, &good).unwrap();
     // A config of the right size and with the right label, but of other bytes.
     let manifest: serde_json::Value = serde_json::from_slice(&good).unwrap();
-    let config = world.layout("fix").blob_path(manifest["config"]["digest"].as_str().unwrap());
+    let config = world
+        .layout("fix")
+        .blob_path(manifest["config"]["digest"].as_str().unwrap());
     let bytes = fs::read_to_string(&config).unwrap();
     fs::write(&config, bytes.replace("1001", "1002")).unwrap();
     let document = world.refuses(&[], 3, &[]);
-    assert!(document["error"]["message"].as_str().unwrap().contains("hash to"), "{document}");
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("hash to"),
+        "{document}"
+    );
     fs::write(&config, bytes).unwrap();
-    fs::write(world.path("images/fix/oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
+    fs::write(
+        world.path("images/fix/oci-layout"),
+        r#"{"imageLayoutVersion":"2.0.0"}"#,
+    )
+    .unwrap();
     world.refuses(&[], 3, &[]);
     fs::remove_dir_all(world.path("images/fix")).unwrap();
     let ran = world.run(&PROMOTE).exits(3);
@@ -353,13 +591,15 @@ fn what_two_readers_could_understand_differently_is_refused() {
     lies["mediaType"] = json!("application/vnd.docker.distribution.manifest.v2+json");
     cases.push(("application/vnd.oci.image.manifest.v1+json", lies));
     let nested = layout.index(&[layout.index(&[manifest.descriptor()]).descriptor()]);
-    let nested = serde_json::from_slice(&fs::read(layout.blob_path(&nested.digest)).unwrap()).unwrap();
+    let nested =
+        serde_json::from_slice(&fs::read(layout.blob_path(&nested.digest)).unwrap()).unwrap();
     cases.push(("application/vnd.oci.image.index.v1+json", nested));
     let mut attestation = manifest.descriptor();
     attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
     attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
     let empty = layout.index(&[attestation]);
-    let empty = serde_json::from_slice(&fs::read(layout.blob_path(&empty.digest)).unwrap()).unwrap();
+    let empty =
+        serde_json::from_slice(&fs::read(layout.blob_path(&empty.digest)).unwrap()).unwrap();
     cases.push(("application/vnd.oci.image.index.v1+json", empty));
     for (media_type, value) in cases {
         layout.untag(REV_B);
@@ -384,7 +624,10 @@ fn attestations_are_left_out_but_other_unknown_platforms_are_not() {
     entry["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
     layout.untag(REV_B);
     layout.tag(REV_B, &layout.index(&[real.descriptor(), entry]));
-    let document = world.run(&["promote", "--revision", REV_B, "--format", "json"]).exits(0).json();
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
     assert_eq!(document["images"][1]["platforms"], json!(["linux/amd64"]));
 }
 
@@ -392,12 +635,29 @@ fn attestations_are_left_out_but_other_unknown_platforms_are_not() {
 fn a_lost_platform_warns() {
     let mut world = world();
     world.rebuild("review", REV_B, &[Platform::new("linux/amd64", REV_B)]);
-    let document = world.run(&["promote", "--revision", REV_B, "--format", "json"]).exits(0).json();
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
     let lost = details(&document, "platform_lost", "warn");
-    assert!(lost.len() == 1 && lost[0].contains("linux/arm64"), "{document}");
-    fs::remove_file(world.layout("review").blob_path(world.digest("review", REV_A))).unwrap();
-    let document = world.run(&["promote", "--revision", REV_B, "--format", "json"]).exits(0).json();
-    assert!(details(&document, "platform_lost", "skip")[0].contains("can't be read"), "{document}");
+    assert!(
+        lost.len() == 1 && lost[0].contains("linux/arm64"),
+        "{document}"
+    );
+    fs::remove_file(
+        world
+            .layout("review")
+            .blob_path(world.digest("review", REV_A)),
+    )
+    .unwrap();
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert!(
+        details(&document, "platform_lost", "skip")[0].contains("can't be read"),
+        "{document}"
+    );
 }
 
 #[test]
@@ -407,22 +667,42 @@ fn required_labels_are_there_and_not_empty_on_every_platform() {
         + "inventory: { required_labels: [dev.acme.version, org.opencontainers.image.source] }\n";
     world.write("repin.yaml", config);
     let platform = |name, source: &str| {
-        Platform::new(name, REV_B).label("dev.acme.version", "1").label("org.opencontainers.image.source", source)
+        Platform::new(name, REV_B)
+            .label("dev.acme.version", "1")
+            .label("org.opencontainers.image.source", source)
     };
-    world.rebuild("review", REV_B, &[platform("linux/amd64", "x"), platform("linux/arm64", "")]);
+    world.rebuild(
+        "review",
+        REV_B,
+        &[platform("linux/amd64", "x"), platform("linux/arm64", "")],
+    );
     world.rebuild("fix", REV_B, &[platform("linux/amd64", "x")]);
     world.rebuild("base", REV_B, &[platform("linux/amd64", "x")]);
     let document = world.refuses(&[], 1, &["label_missing"]);
-    assert_eq!(details(&document, "label_missing", "fail"), ["org.opencontainers.image.source is absent or empty"]);
+    assert_eq!(
+        details(&document, "label_missing", "fail"),
+        ["org.opencontainers.image.source is absent or empty"]
+    );
 }
 
 #[test]
 fn labels_that_differ_between_platforms_are_shown_for_each() {
     let mut world = world();
-    let platform = |name, version: &str| Platform::new(name, REV_B).label("dev.acme.version", version);
-    world.rebuild("review", REV_B, &[platform("linux/amd64", "1"), platform("linux/arm64", "2")]);
-    let document = world.run(&["promote", "--revision", REV_B, "--format", "json"]).exits(0).json();
-    assert_eq!(document["images"][0]["labels"]["dev.acme.version"], "linux/amd64: 1, linux/arm64: 2");
+    let platform =
+        |name, version: &str| Platform::new(name, REV_B).label("dev.acme.version", version);
+    world.rebuild(
+        "review",
+        REV_B,
+        &[platform("linux/amd64", "1"), platform("linux/arm64", "2")],
+    );
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        document["images"][0]["labels"]["dev.acme.version"],
+        "linux/amd64: 1, linux/arm64: 2"
+    );
 }
 
 #[test]
@@ -431,24 +711,63 @@ fn sources_are_taken_from_flag_then_environment_then_configuration() {
     world.build(REV_C);
     fs::rename(world.path("images"), world.path("elsewhere")).unwrap();
     world.run(&PROMOTE).exits(3);
-    world.run_with(&PROMOTE, &[("REPIN_SOURCES", "ghcr.io/acme=oci:elsewhere\n")]).exits(0);
-    let flag = ["promote", "--revision", REV_B, "--source", "ghcr.io/acme=oci:elsewhere"];
-    world.run_with(&flag, &[("REPIN_SOURCES", "ghcr.io/acme=oci:nowhere")]).exits(0);
+    world
+        .run_with(
+            &PROMOTE,
+            &[("REPIN_SOURCES", "ghcr.io/acme=oci:elsewhere\n")],
+        )
+        .exits(0);
+    let flag = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--source",
+        "ghcr.io/acme=oci:elsewhere",
+    ];
+    world
+        .run_with(&flag, &[("REPIN_SOURCES", "ghcr.io/acme=oci:nowhere")])
+        .exits(0);
     // A folder on the command line is relative to the current folder, not to the root.
-    let args = ["--config", "../repin.yaml", "promote", "--revision", REV_B, "--source", "ghcr.io/acme=oci:."];
+    let args = [
+        "--config",
+        "../repin.yaml",
+        "promote",
+        "--revision",
+        REV_B,
+        "--source",
+        "ghcr.io/acme=oci:.",
+    ];
     world.run_in(&world.path("elsewhere"), &args, &[]).exits(0);
-    world.run(&["promote", "--revision", REV_B, "--source", "ghcr.io/acme"]).exits(2);
+    world
+        .run(&["promote", "--revision", REV_B, "--source", "ghcr.io/acme"])
+        .exits(2);
 }
 
 #[test]
 fn the_users_template_makes_the_body() {
     let world = world();
-    world.write("repin.yaml", world.read("repin.yaml").replace("report: {", "report: { template: body.j2,"));
+    world.write(
+        "repin.yaml",
+        world
+            .read("repin.yaml")
+            .replace("report: {", "report: { template: body.j2,"),
+    );
     world.write("body.j2", "{{ kind }} {{ images[0].name }}");
-    let document = world.run(&["promote", "--revision", REV_B, "--format", "json"]).exits(0).json();
-    assert!(document["body"].as_str().unwrap().starts_with("promote review\n"), "{document}");
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert!(
+        document["body"]
+            .as_str()
+            .unwrap()
+            .starts_with("promote review\n"),
+        "{document}"
+    );
     world.write("body.j2", "a\n{{ nobody }}");
-    let ran = world.run(&["promote", "--revision", REV_B, "--apply"]).exits(2);
+    let ran = world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(2);
     assert!(ran.stderr.contains("body.j2:2"), "{}", ran.stderr);
     fs::remove_file(world.path("body.j2")).unwrap();
     world.run(&["promote", "--revision", REV_B]).exits(2);

@@ -1,8 +1,8 @@
-//! Random packages, pins, histories and faults: whatever happens, nothing protected is ever deleted, and in quiet times
-//! exactly what may go.
+//! Random packages, pins, histories and faults: whatever happens, nothing protected is ever
+//! deleted, and in quiet times exactly what may go.
 //!
-//! The oracle is written from the documentation (README, "Prune"): it asks of the outcome whether it may be, and shares no
-//! code with what it judges.
+//! The oracle is written from the documentation (README, "Prune"): it asks of the outcome whether
+//! it may be, and shares no code with what it judges.
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
 use std::{
@@ -79,8 +79,11 @@ struct Case {
 }
 
 fn digest(at: usize) -> Digest {
-    static ALL: LazyLock<Vec<Digest>> =
-        LazyLock::new(|| (0..16).map(|at| Digest::of(format!("object {at}").as_bytes())).collect());
+    static ALL: LazyLock<Vec<Digest>> = LazyLock::new(|| {
+        (0..16)
+            .map(|at| Digest::of(format!("object {at}").as_bytes()))
+            .collect()
+    });
     ALL[at]
 }
 
@@ -105,14 +108,19 @@ impl Case {
             }
             if at > 0 && rng.u8(..) < 30 {
                 let suffix = ["", ".sig", ".att", ".sbom"][rng.usize(..4)];
-                tags.insert(format!("sha256-{}{suffix}", digest(rng.usize(..count)).hex()));
+                tags.insert(format!(
+                    "sha256-{}{suffix}",
+                    digest(rng.usize(..count)).hex()
+                ));
             }
             let children = if at > 0 && rng.u8(..) < 90 {
                 (0..rng.usize(1..3)).map(|_| earlier(&mut rng)).collect()
             } else {
                 vec![]
             };
-            let subject = (rng.u8(..) < 40).then(|| rng.usize(..count)).filter(|subject| *subject != at);
+            let subject = (rng.u8(..) < 40)
+                .then(|| rng.usize(..count))
+                .filter(|subject| *subject != at);
             let age = if same_age {
                 Some(40)
             } else if rng.u8(..) < 20 {
@@ -120,11 +128,25 @@ impl Case {
             } else {
                 Some(rng.i64(1..60))
             };
-            let age = if !quiet && rng.u8(..) < 6 { Some(-2) } else { age };
-            objects.push(Object { tags, age, children, subject });
+            let age = if !quiet && rng.u8(..) < 6 {
+                Some(-2)
+            } else {
+                age
+            };
+            objects.push(Object {
+                tags,
+                age,
+                children,
+                subject,
+            });
         }
-        let some = |rng: &mut Rng, share: u8| (0..count).filter(|_| rng.u8(..) < share).collect::<BTreeSet<_>>();
-        let any = |rng: &mut Rng, share: u8| (!quiet && rng.u8(..) < share).then(|| rng.usize(..count));
+        let some = |rng: &mut Rng, share: u8| {
+            (0..count)
+                .filter(|_| rng.u8(..) < share)
+                .collect::<BTreeSet<_>>()
+        };
+        let any =
+            |rng: &mut Rng, share: u8| (!quiet && rng.u8(..) < share).then(|| rng.usize(..count));
         let all = [
             Trouble::Tagged,
             Trouble::Untagged,
@@ -133,14 +155,19 @@ impl Case {
             Trouble::NotDeleted,
             Trouble::Refused,
         ];
-        let troubles =
-            some(&mut rng, if quiet { 0 } else { 40 }).into_iter().map(|at| (at, all[rng.usize(..6)])).collect();
+        let troubles = some(&mut rng, if quiet { 0 } else { 40 })
+            .into_iter()
+            .map(|at| (at, all[rng.usize(..6)]))
+            .collect();
         Self {
             pins: some(&mut rng, 25),
             missing_pin: !quiet && rng.u8(..) < 10,
             history: some(&mut rng, 25),
             promoted_tag: (rng.u8(..) < 60).then(|| TAGS[rng.usize(..4)].to_owned()),
-            patterns: (["^pending-", "^(pending-|sha256-)", "."][rng.usize(..3)], rng.bool()),
+            patterns: (
+                ["^pending-", "^(pending-|sha256-)", "."][rng.usize(..3)],
+                rng.bool(),
+            ),
             untagged: rng.bool(),
             older_than: rng.i64(1..40),
             limit: if quiet { 100 } else { rng.usize(..8) },
@@ -159,12 +186,24 @@ impl Case {
     fn made(&self, at: usize) -> Option<SystemTime> {
         let days = self.objects[at].age?;
         let seconds = Duration::from_secs(days.unsigned_abs() * DAY);
-        Some(if days < 0 { now() + seconds } else { now() - seconds })
+        Some(if days < 0 {
+            now() + seconds
+        } else {
+            now() - seconds
+        })
     }
 
     fn version(&self, at: usize) -> Version {
-        let tags = self.objects[at].tags.iter().map(|tag| Tag::parse(tag).unwrap()).collect();
-        Version { id: Some(at as u64), digest: digest(at), tags }
+        let tags = self.objects[at]
+            .tags
+            .iter()
+            .map(|tag| Tag::parse(tag).unwrap())
+            .collect();
+        Version {
+            id: Some(at as u64),
+            digest: digest(at),
+            tags,
+        }
     }
 
     fn listing(&self) -> Listing {
@@ -179,26 +218,45 @@ impl Case {
                 index: !self.objects[*at].children.is_empty(),
                 attestation: false,
             };
-            Node { children: object.children.iter().map(child).collect(), subject: object.subject.map(digest) }
+            Node {
+                children: object.children.iter().map(child).collect(),
+                subject: object.subject.map(digest),
+            }
         };
         Listing {
-            versions: all.clone().chain(self.twice).map(|at| self.version(at)).collect(),
+            versions: all
+                .clone()
+                .chain(self.twice)
+                .map(|at| self.version(at))
+                .collect(),
             nodes: all
                 .clone()
                 .filter(|at| self.unread != Some(*at))
                 .map(|at| (digest(at), node(&self.objects[at])))
                 .collect(),
-            dates: all.filter_map(|at| Some((digest(at), self.made(at)?))).collect::<HashMap<_, _>>(),
-            clock: Clock { here: now(), server },
+            dates: all
+                .filter_map(|at| Some((digest(at), self.made(at)?)))
+                .collect::<HashMap<_, _>>(),
+            clock: Clock {
+                here: now(),
+                server,
+            },
         }
     }
 
     fn guards(&self) -> Guards {
-        let mut pins: BTreeMap<_, _> = self.pins.iter().map(|at| (digest(*at), "somewhere".to_owned())).collect();
+        let mut pins: BTreeMap<_, _> = self
+            .pins
+            .iter()
+            .map(|at| (digest(*at), "somewhere".to_owned()))
+            .collect();
         if self.missing_pin {
             pins.insert(Digest::of(b"nowhere"), "somewhere".to_owned());
         }
-        let tags = self.promoted_tag.iter().map(|tag| (Tag::parse(tag).unwrap(), "then".to_owned()));
+        let tags = self
+            .promoted_tag
+            .iter()
+            .map(|tag| (Tag::parse(tag).unwrap(), "then".to_owned()));
         Guards {
             pins,
             history: self.history.iter().map(|at| digest(*at)).collect(),
@@ -213,7 +271,11 @@ impl Case {
             tags: regex::Regex::new(self.patterns.0).unwrap(),
             older_than: Duration::from_secs(0),
             limit: 0,
-            protect: if self.patterns.1 { vec![regex::Regex::new("^[0-9a-f]{40}$").unwrap()] } else { vec![] },
+            protect: if self.patterns.1 {
+                vec![regex::Regex::new("^[0-9a-f]{40}$").unwrap()]
+            } else {
+                vec![]
+            },
             untagged: self.untagged,
         }
     }
@@ -240,7 +302,9 @@ impl Model<'_> {
             return;
         }
         let mut there = self.there.borrow_mut();
-        let Some(tags) = there.get_mut(&at) else { return };
+        let Some(tags) = there.get_mut(&at) else {
+            return;
+        };
         match self.case.troubles.get(&at) {
             Some(Trouble::Tagged) => drop(tags.replace("released".to_owned())),
             Some(Trouble::Untagged) => tags.clear(),
@@ -272,7 +336,9 @@ impl Package for Model<'_> {
             Some(Trouble::Refused) => return Ok(Deletion::Refused("the last one".to_owned())),
             _ => {}
         }
-        let Some(tags) = self.there.borrow_mut().remove(&at) else { return Ok(Deletion::Gone) };
+        let Some(tags) = self.there.borrow_mut().remove(&at) else {
+            return Ok(Deletion::Gone);
+        };
         self.deleted.borrow_mut().push((at, tags));
         Ok(Deletion::Deleted)
     }
@@ -294,7 +360,10 @@ impl<'c> Oracle<'c> {
         let subjects = |object: &Object| {
             let by_tag = (0..case.objects.len()).filter(|target| {
                 let name = format!("sha256-{}", digest(*target).hex());
-                object.tags.iter().any(|tag| *tag == name || tag.starts_with(&format!("{name}.")))
+                object
+                    .tags
+                    .iter()
+                    .any(|tag| *tag == name || tag.starts_with(&format!("{name}.")))
             });
             by_tag.chain(object.subject).collect()
         };
@@ -314,9 +383,15 @@ impl<'c> Oracle<'c> {
         let case = self.0;
         let guarded = case.pins.contains(&at)
             || case.history.contains(&at)
-            || tags.iter().any(|tag| case.promoted_tag.as_ref() == Some(tag))
+            || tags
+                .iter()
+                .any(|tag| case.promoted_tag.as_ref() == Some(tag))
             || tags.iter().any(|tag| case.patterns.1 && tag.len() == 40);
-        let kind = if tags.is_empty() { case.untagged } else { tags.iter().all(|tag| self.pending(tag)) };
+        let kind = if tags.is_empty() {
+            case.untagged
+        } else {
+            tags.iter().all(|tag| self.pending(tag))
+        };
         !guarded && kind && self.age(at).is_some_and(|age| age > case.older_than)
     }
 
@@ -341,12 +416,18 @@ impl<'c> Oracle<'c> {
     /// Everything that may go, if nothing goes wrong: shrunk until nothing kept needs any of it.
     fn all(&self) -> BTreeSet<usize> {
         let count = self.0.objects.len();
-        let mut going: BTreeSet<usize> = (0..count).filter(|at| self.may_go(*at, &self.0.objects[*at].tags)).collect();
+        let mut going: BTreeSet<usize> = (0..count)
+            .filter(|at| self.may_go(*at, &self.0.objects[*at].tags))
+            .collect();
         loop {
             let needed = |at: &usize| {
-                let part =
-                    (0..count).any(|other| !going.contains(&other) && self.0.objects[other].children.contains(at));
-                part || self.subjects(*at).iter().any(|subject| !going.contains(subject))
+                let part = (0..count).any(|other| {
+                    !going.contains(&other) && self.0.objects[other].children.contains(at)
+                });
+                part || self
+                    .subjects(*at)
+                    .iter()
+                    .any(|subject| !going.contains(subject))
             };
             let stay: Vec<usize> = going.iter().copied().filter(needed).collect();
             if stay.is_empty() {
@@ -356,14 +437,18 @@ impl<'c> Oracle<'c> {
         }
     }
 
-    /// Whether no order lets every index go before its parts and everything before what belongs to it.
+    /// Whether no order lets every index go before its parts and everything before what belongs to
+    /// it.
     fn circle(&self) -> bool {
         let mut left = self.all();
         loop {
             let before = |at: usize, other: usize| {
                 self.0.objects[other].children.contains(&at) || self.subjects(at).contains(&other)
             };
-            let first = left.iter().copied().find(|at| !left.iter().any(|other| before(*at, *other)));
+            let first = left
+                .iter()
+                .copied()
+                .find(|at| !left.iter().any(|other| before(*at, *other)));
             match first {
                 Some(at) => left.remove(&at),
                 None => return !left.is_empty(),
@@ -374,14 +459,19 @@ impl<'c> Oracle<'c> {
     /// Why nothing at all may be deleted.
     fn forbidden(&self) -> Option<&'static str> {
         let case = self.0;
-        let ages: Vec<_> = (0..case.objects.len()).chain(case.twice).filter_map(|at| self.age(at)).collect();
+        let ages: Vec<_> = (0..case.objects.len())
+            .chain(case.twice)
+            .filter_map(|at| self.age(at))
+            .collect();
         match () {
             () if case.missing_pin => Some("a pin that the listing lacks"),
             () if case.twice.is_some() => Some("an inconsistent listing"),
             () if case.unread.is_some() => Some("an incomplete listing"),
             () if case.server.is_some_and(|ahead| ahead.abs() > 300) => Some("clocks"),
             () if ages.iter().any(|age| *age < 0) => Some("the future"),
-            () if ages.len() >= 3 && ages.iter().all(|age| *age == ages[0]) => Some("all dates alike"),
+            () if ages.len() >= 3 && ages.iter().all(|age| *age == ages[0]) => {
+                Some("all dates alike")
+            }
             () if self.all().len() > case.limit => Some("too many"),
             () if self.circle() => Some("a circle"),
             () => None,
@@ -393,27 +483,52 @@ fn check(seed: u64, runtime: &tokio::runtime::Runtime) -> Result<usize, TestCase
     let case = Case::new(seed);
     let (listing, guards, prune) = (case.listing(), case.guards(), case.prune());
     let older_than = Duration::from_secs(u64::try_from(case.older_than).unwrap() * DAY);
-    let rules = Rules { prune: &prune, older_than, limit: case.limit };
+    let rules = Rules {
+        prune: &prune,
+        older_than,
+        limit: case.limit,
+    };
     let judged = judge(&listing, &guards, &rules);
-    let there = case.objects.iter().enumerate().map(|(at, object)| (at, object.tags.clone())).collect();
-    let model =
-        Model { case: &case, there: RefCell::new(there), deleted: RefCell::default(), troubled: RefCell::default() };
+    let there = case
+        .objects
+        .iter()
+        .enumerate()
+        .map(|(at, object)| (at, object.tags.clone()))
+        .collect();
+    let model = Model {
+        case: &case,
+        there: RefCell::new(there),
+        deleted: RefCell::default(),
+        troubled: RefCell::default(),
+    };
     if let Ok(plan) = judged.approve(&listing) {
         runtime.block_on(apply::run(&plan, &model, &mut |_| ()));
     }
     let oracle = Oracle::of(&case);
     let (deleted, there) = (model.deleted.into_inner(), model.there.into_inner());
     if let Some(why) = oracle.forbidden() {
-        prop_assert!(deleted.is_empty(), "{why}: deleted {deleted:?} of {case:#?}");
+        prop_assert!(
+            deleted.is_empty(),
+            "{why}: deleted {deleted:?} of {case:#?}"
+        );
         return Ok(0);
     }
     let gone: BTreeSet<usize> = deleted.iter().map(|(at, _)| *at).collect();
     for (at, tags) in &deleted {
         prop_assert!(oracle.may_go(*at, tags), "{at} with {tags:?} of {case:#?}");
         let needs = |other: &usize| case.objects[*other].children.contains(at);
-        prop_assert!(!there.keys().any(needs), "{at} is part of what is there: {case:#?}");
-        let kept = oracle.subjects(*at).iter().find(|subject| there.contains_key(subject));
-        prop_assert!(kept.is_none(), "{at} belongs to {kept:?}, which is there: {case:#?}");
+        prop_assert!(
+            !there.keys().any(needs),
+            "{at} is part of what is there: {case:#?}"
+        );
+        let kept = oracle
+            .subjects(*at)
+            .iter()
+            .find(|subject| there.contains_key(subject));
+        prop_assert!(
+            kept.is_none(),
+            "{at} belongs to {kept:?}, which is there: {case:#?}"
+        );
     }
     if case.troubles.is_empty() {
         prop_assert_eq!(&gone, &oracle.all(), "{:#?}", case);
@@ -423,9 +538,15 @@ fn check(seed: u64, runtime: &tokio::runtime::Runtime) -> Result<usize, TestCase
 
 #[test]
 fn nothing_protected_is_ever_deleted() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let deleted = std::cell::Cell::new(0);
-    let config = ProptestConfig { cases: 12_000, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases: 12_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     let outcome = proptest::test_runner::TestRunner::new(config).run(&any::<u64>(), |seed| {
         deleted.set(deleted.get() + check(seed, &runtime)?);
         Ok(())

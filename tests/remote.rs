@@ -1,5 +1,9 @@
 //! Registries: real ones and scripted ones, at the level of the library.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests, which clippy does not see")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests, which clippy does not see"
+)]
 
 #[path = "support/fake.rs"]
 mod fake;
@@ -35,8 +39,17 @@ use repin::{
 /// Settings with pauses that a test can wait for.
 fn settings(variables: &[(&str, &str)]) -> Settings {
     let path = ("PATH", std::env::var("PATH").unwrap());
-    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, (*value).to_owned())).chain([path]).collect();
-    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .chain([path])
+        .collect();
+    let lookup = |name: &str| {
+        variables
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| OsString::from(value))
+    };
     let mut settings = Settings::new(Environment::from_lookup(lookup), std::time::SystemTime::now);
     settings.backoff = Duration::from_millis(1);
     settings.progress = Duration::from_secs(5);
@@ -44,7 +57,10 @@ fn settings(variables: &[(&str, &str)]) -> Settings {
 }
 
 fn sources(settings: Settings, mappings: &[&str]) -> Sources {
-    let mappings = mappings.iter().map(|text| Mapping::parse(text, std::path::Path::new("/")).unwrap()).collect();
+    let mappings = mappings
+        .iter()
+        .map(|text| Mapping::parse(text, std::path::Path::new("/")).unwrap())
+        .collect();
     Sources::new(vec![mappings], Registries::new(settings).unwrap())
 }
 

@@ -28,18 +28,28 @@ struct Real {
 impl Real {
     fn new() -> Self {
         let busybox = fs::read("/bin/busybox");
-        let busybox =
-            busybox.unwrap_or_else(|error| panic!("/bin/busybox is needed ({error}): install busybox-static"));
+        let busybox = busybox.unwrap_or_else(|error| {
+            panic!("/bin/busybox is needed ({error}): install busybox-static")
+        });
         for program in ["podman", "runc"] {
             let found = Command::new(program).arg("--version").output();
-            found.unwrap_or_else(|error| panic!("{program} is needed ({error}): install podman and runc"));
+            found.unwrap_or_else(|error| {
+                panic!("{program} is needed ({error}): install podman and runc")
+            });
         }
         let [this, other] = platforms();
-        let platform = Platform::new(this, "a").program("bin/busybox", &busybox).program("bin/sh", &busybox);
+        let platform = Platform::new(this, "a")
+            .program("bin/busybox", &busybox)
+            .program("bin/sh", &busybox);
         let bench = Bench::new(&[Platform::new(other, "a"), platform]);
         let folder = |name: &str| bench.path(name).to_str().unwrap().to_owned();
         // What containers need on machines that are containers themselves.
-        let mut engine_args = vec!["--root".to_owned(), folder("root"), "--runroot".to_owned(), folder("runroot")];
+        let mut engine_args = vec![
+            "--root".to_owned(),
+            folder("root"),
+            "--runroot".to_owned(),
+            folder("runroot"),
+        ];
         let others = "--storage-driver=vfs --runtime runc --cgroup-manager=cgroupfs --events-backend=file \
                       --ulimit nofile=1024:1024 --ulimit nproc=1024:1024";
         engine_args.extend(others.split_whitespace().map(str::to_owned));
@@ -57,9 +67,17 @@ impl Real {
     fn listed(&self, what: &[&str]) -> String {
         let mut podman = Command::new("podman");
         podman.args(["--root", self.bench.path("root").to_str().unwrap()]);
-        podman.args(["--runroot", self.bench.path("runroot").to_str().unwrap(), "--storage-driver=vfs"]);
+        podman.args([
+            "--runroot",
+            self.bench.path("runroot").to_str().unwrap(),
+            "--storage-driver=vfs",
+        ]);
         let output = podman.args(what).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -77,7 +95,10 @@ impl Real {
 #[test]
 fn the_command_runs_as_its_user_with_its_secret_and_no_network() {
     let mut real = Real::new();
-    real.bench.set("TOKEN", "hunter2").set("OTHER", "x").set("http_proxy", "http://user:password@proxy.example");
+    real.bench
+        .set("TOKEN", "hunter2")
+        .set("OTHER", "x")
+        .set("http_proxy", "http://user:password@proxy.example");
     let mut smoke = real.shell(
         "busybox() { /bin/busybox \"$@\"; }
          [ \"$(busybox id -u)\" = 1234 ] && [ \"$TOKEN\" = hunter2 ] && [ -z \"$OTHER$http_proxy\" ] \
@@ -87,22 +108,35 @@ fn the_command_runs_as_its_user_with_its_secret_and_no_network() {
     smoke.env = vec!["TOKEN".to_owned()];
     let (code, status, detail) = real.judged(&smoke);
     assert_eq!((code, status), ("smoke_failed", "pass"), "{detail}");
-    assert!(detail.ends_with(&format!("exited with 0; not run: {}", platforms()[1])), "{detail}");
-    assert_eq!(real.listed(&["images", "--all", "--quiet"]), "", "the image is taken out again");
+    assert!(
+        detail.ends_with(&format!("exited with 0; not run: {}", platforms()[1])),
+        "{detail}"
+    );
+    assert_eq!(
+        real.listed(&["images", "--all", "--quiet"]),
+        "",
+        "the image is taken out again"
+    );
 }
 
 #[test]
 fn failures_are_told_from_engines_that_can_not() {
     let real = Real::new();
-    for (script, exit) in
-        [("echo out; echo err >&2; exit 3", 3), ("exit 125", 125), ("exit 126", 126), ("exit 127", 127)]
-    {
+    for (script, exit) in [
+        ("echo out; echo err >&2; exit 3", 3),
+        ("exit 125", 125),
+        ("exit 126", 126),
+        ("exit 127", 127),
+    ] {
         let (code, status, detail) = real.judged(&real.shell(script));
         assert_eq!((code, status), ("smoke_failed", "fail"), "{detail}");
         assert!(detail.contains(&format!("exited with {exit}")), "{detail}");
     }
     let outcome = real.bench.run(&real.shell("echo out; exit 3")).outcome;
-    assert!(matches!(&outcome, Outcome::Failed { output, .. } if output == "out\n"), "{outcome:?}");
+    assert!(
+        matches!(&outcome, Outcome::Failed { output, .. } if output == "out\n"),
+        "{outcome:?}"
+    );
     // The image lacks the command, or its user: no engine is to blame.
     let mut smoke = real.shell("");
     smoke.command = vec!["/no/such".to_owned()];
@@ -118,7 +152,10 @@ fn failures_are_told_from_engines_that_can_not() {
         smoke.engine_args.push(flag.to_owned());
         let (code, status, detail) = real.bench.judged(&smoke);
         assert_eq!((code, status), ("smoke_unavailable", "fail"), "{detail}");
-        assert!(detail.contains("podman: ") && detail.contains("Error: "), "{detail}");
+        assert!(
+            detail.contains("podman: ") && detail.contains("Error: "),
+            "{detail}"
+        );
     }
 }
 
@@ -126,9 +163,14 @@ fn failures_are_told_from_engines_that_can_not() {
 fn flags_that_would_hide_the_exit_do_not() {
     let real = Real::new();
     let mut smoke = real.shell("exit 4");
-    smoke.engine_args.extend(["--detach", "--rm"].map(str::to_owned));
+    smoke
+        .engine_args
+        .extend(["--detach", "--rm"].map(str::to_owned));
     let (code, _, detail) = real.judged(&smoke);
-    assert!(code == "smoke_failed" && detail.contains("exited with 4"), "{detail}");
+    assert!(
+        code == "smoke_failed" && detail.contains("exited with 4"),
+        "{detail}"
+    );
 }
 
 #[test]
@@ -142,12 +184,21 @@ fn a_command_that_does_not_end_is_killed_with_its_container() {
     // Long enough to start on a busy machine; what counts is that it never ends by itself.
     smoke.timeout = Duration::from_secs(15);
     let smoked = real.bench.run(&smoke);
-    let Outcome::TimedOut { engine: Name::Podman, output } = &smoked.outcome else { panic!("{smoked:?}") };
+    let Outcome::TimedOut {
+        engine: Name::Podman,
+        output,
+    } = &smoked.outcome
+    else {
+        panic!("{smoked:?}")
+    };
     assert_eq!(output, "started\n");
     assert_eq!(smoked.left_behind, None);
     assert_eq!(real.containers(), "");
     assert_eq!(processes(&marker), Vec::<String>::new());
-    assert_eq!(processes(real.bench.path("root").to_str().unwrap()), Vec::<String>::new());
+    assert_eq!(
+        processes(real.bench.path("root").to_str().unwrap()),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -159,8 +210,13 @@ fn a_layout_that_does_not_verify_is_not_run() {
     bytes[600] ^= 1;
     fs::write(&path, bytes).unwrap();
     let smoked = real.bench.run(&real.shell("exit 0"));
-    let Outcome::Unread(error) = &smoked.outcome else { panic!("{smoked:?}") };
-    assert!(error.to_string().contains(&layer.hex()) && error.to_string().contains("have the digest"), "{error}");
+    let Outcome::Unread(error) = &smoked.outcome else {
+        panic!("{smoked:?}")
+    };
+    assert!(
+        error.to_string().contains(&layer.hex()) && error.to_string().contains("have the digest"),
+        "{error}"
+    );
     assert_eq!(real.listed(&["images", "--all", "--quiet"]), "");
     assert_eq!(real.containers(), "");
 }
@@ -180,10 +236,15 @@ impl Registry {
         );
         fs::write(bench.path("registry.yml"), config).unwrap();
         let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(bench.path("registry.yml")).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .arg("serve")
+            .arg(bench.path("registry.yml"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let process = command.spawn();
-        let mut process =
-            process.unwrap_or_else(|error| panic!("docker-registry is needed ({error}): scripts/test installs it"));
+        let mut process = process.unwrap_or_else(|error| {
+            panic!("docker-registry is needed ({error}): scripts/test installs it")
+        });
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let host = lines.find_map(|line| {
             let line = line.unwrap();
@@ -192,7 +253,10 @@ impl Registry {
             Some(rest.split(['"', ' ', ',']).next().unwrap().to_owned())
         });
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, host: host.unwrap() }
+        Self {
+            process,
+            host: host.unwrap(),
+        }
     }
 }
 
@@ -209,20 +273,47 @@ fn an_index_in_a_registry_is_run_by_its_digest() {
     let registry = Registry::start(&real.bench);
     let name = format!("{}/team/app", registry.host);
     let pushed = Command::new("skopeo")
-        .args(["copy", "-q", "--all", "--preserve-digests", "--insecure-policy", "--dest-tls-verify=false"])
+        .args([
+            "copy",
+            "-q",
+            "--all",
+            "--preserve-digests",
+            "--insecure-policy",
+            "--dest-tls-verify=false",
+        ])
         .arg(format!("oci:{}:v1", real.bench.path("layout").display()))
         .arg(format!("docker://{name}:v1"))
         .output();
-    let pushed = pushed.unwrap_or_else(|error| panic!("skopeo is needed ({error}): scripts/test installs it"));
-    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
-    real.bench.place = Place::Registry { name: name.clone(), plain: true };
+    let pushed = pushed
+        .unwrap_or_else(|error| panic!("skopeo is needed ({error}): scripts/test installs it"));
+    assert!(
+        pushed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&pushed.stderr)
+    );
+    real.bench.place = Place::Registry {
+        name: name.clone(),
+        plain: true,
+    };
     assert_eq!(real.judged(&real.shell("exit 0")).1, "pass");
     let (code, _, detail) = real.judged(&real.shell("echo sh: $0; exit 5"));
-    assert!(code == "smoke_failed" && detail.contains("exited with 5: sh: "), "{detail}");
-    assert!(real.listed(&["images", "--digests", "--no-trunc"]).contains(&real.bench.image.digest.to_string()));
+    assert!(
+        code == "smoke_failed" && detail.contains("exited with 5: sh: "),
+        "{detail}"
+    );
+    assert!(
+        real.listed(&["images", "--digests", "--no-trunc"])
+            .contains(&real.bench.image.digest.to_string())
+    );
     // What is not there is nobody's verdict.
     real.listed(&["rmi", "--all", "--force"]);
-    real.bench.place = Place::Registry { name: format!("{name}-not"), plain: true };
+    real.bench.place = Place::Registry {
+        name: format!("{name}-not"),
+        plain: true,
+    };
     let (code, _, detail) = real.judged(&real.shell("exit 0"));
-    assert!(code == "smoke_unavailable" && detail.contains("podman: Error"), "{detail}");
+    assert!(
+        code == "smoke_unavailable" && detail.contains("podman: Error"),
+        "{detail}"
+    );
 }

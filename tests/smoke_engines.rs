@@ -1,4 +1,5 @@
-//! The smoke command with scripts in the engines' place: whose fault a failure is, what is killed, what is shown.
+//! The smoke command with scripts in the engines' place: whose fault a failure is, what is killed,
+//! what is shown.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -21,13 +22,15 @@ use support::{
 
 const SECRET: &str = "hunter2-and-more";
 /// An engine that runs nothing, and whose container never was.
-const BROKEN: &str =
-    "echo \"Error: $(basename $0) is broken\" >&2; [ $1 = inspect ] && echo no such container; exit 125";
+const BROKEN: &str = "echo \"Error: $(basename $0) is broken\" >&2; [ $1 = inspect ] && echo no such container; exit 125";
 
 /// An image for this machine in a registry that nobody asks.
 fn bench() -> Bench {
     let mut bench = Bench::new(&[Platform::new(platforms()[0], "a")]);
-    bench.place = Place::Registry { name: "registry.example/team/app".to_owned(), plain: true };
+    bench.place = Place::Registry {
+        name: "registry.example/team/app".to_owned(),
+        plain: true,
+    };
     bench
 }
 
@@ -36,13 +39,26 @@ fn the_command_line_says_what_was_configured() {
     let mut bench = bench();
     bench.engine("podman", "printf '%s\\n' \"$@\" >> $HOME/log");
     let mut smoke = command(&["--version", "-x"]);
-    smoke.engine_args = ["--root", "/r", "--ulimit", "nofile=9"].map(str::to_owned).to_vec();
+    smoke.engine_args = ["--root", "/r", "--ulimit", "nofile=9"]
+        .map(str::to_owned)
+        .to_vec();
     smoke.user = Some("1001".to_owned());
-    assert_eq!(bench.judged(&smoke), ("smoke_failed", "pass", "`--version -x` exited with 0".to_owned()));
+    assert_eq!(
+        bench.judged(&smoke),
+        (
+            "smoke_failed",
+            "pass",
+            "`--version -x` exited with 0".to_owned()
+        )
+    );
     let digest = bench.image.digest;
     let log = fs::read_to_string(bench.path("log")).unwrap();
     let (run, rest) = log.split_once("-x\n").unwrap();
-    let name = run.lines().find_map(|line| line.strip_prefix("--name=")).unwrap().to_owned();
+    let name = run
+        .lines()
+        .find_map(|line| line.strip_prefix("--name="))
+        .unwrap()
+        .to_owned();
     let expected = format!(
         "--root /r run --ulimit nofile=9 --name={name} --label=repin.image=ghcr.io/acme/app@{digest} --rm=false \
          --detach=false --log-driver=none --no-healthcheck --network=none --quiet --http-proxy=false --user=1001 \
@@ -50,7 +66,10 @@ fn the_command_line_says_what_was_configured() {
         platforms()[0]
     );
     assert_eq!(run.replace('\n', " "), expected);
-    assert_eq!(rest.replace('\n', " "), format!("--root /r rm --force --volumes {name} "));
+    assert_eq!(
+        rest.replace('\n', " "),
+        format!("--root /r rm --force --volumes {name} ")
+    );
 }
 
 #[test]
@@ -59,9 +78,20 @@ fn docker_gets_no_flag_of_podmans() {
     bench.engine("docker", "printf '%s\\n' \"$@\" >> $HOME/log");
     let mut smoke = command(&["--version"]);
     smoke.network = true;
-    assert!(matches!(bench.run(&smoke).outcome, Outcome::Passed { engine: Name::Docker }));
+    assert!(matches!(
+        bench.run(&smoke).outcome,
+        Outcome::Passed {
+            engine: Name::Docker
+        }
+    ));
     let log = fs::read_to_string(bench.path("log")).unwrap();
-    for flag in ["--quiet", "--tls-verify", "--http-proxy", "--network", "--user"] {
+    for flag in [
+        "--quiet",
+        "--tls-verify",
+        "--http-proxy",
+        "--network",
+        "--user",
+    ] {
         assert!(!log.contains(flag), "{flag} in {log}");
     }
 }
@@ -80,9 +110,19 @@ fn secrets_go_by_name_and_come_back_as_stars() {
     assert_eq!(fs::read_to_string(bench.path("seen")).unwrap(), SECRET);
     let log = fs::read_to_string(bench.path("log")).unwrap();
     assert!(log.contains(" -e TOKEN ") && !log.contains(SECRET), "{log}");
-    let Outcome::Failed { exit: Some(3), output, .. } = &smoked.outcome else { panic!("{smoked:?}") };
+    let Outcome::Failed {
+        exit: Some(3),
+        output,
+        ..
+    } = &smoked.outcome
+    else {
+        panic!("{smoked:?}")
+    };
     assert_eq!(output, "got <***>\nand ***\n");
-    assert_eq!(bench.judged(&smoke).2, "`login` exited with 3: got <***>\\nand ***");
+    assert_eq!(
+        bench.judged(&smoke).2,
+        "`login` exited with 3: got <***>\\nand ***"
+    );
     bench.set("TOKEN", "");
     assert_eq!(bench.secrets(&smoke).err().unwrap().names, ["TOKEN"]);
 }
@@ -90,12 +130,17 @@ fn secrets_go_by_name_and_come_back_as_stars() {
 #[test]
 fn secrets_in_an_engines_error_are_stars_too() {
     let mut bench = bench();
-    bench.set("TOKEN", SECRET).engine("podman", "echo \"Error: bad value $TOKEN\" >&2; exit 125");
+    bench
+        .set("TOKEN", SECRET)
+        .engine("podman", "echo \"Error: bad value $TOKEN\" >&2; exit 125");
     let mut smoke = command(&["login"]);
     smoke.env = vec!["TOKEN".to_owned()];
     let (code, status, detail) = bench.judged(&smoke);
     assert_eq!((code, status), ("smoke_unavailable", "fail"));
-    assert!(detail.contains("podman: Error: bad value ***") && !detail.contains(SECRET), "{detail}");
+    assert!(
+        detail.contains("podman: Error: bad value ***") && !detail.contains(SECRET),
+        "{detail}"
+    );
 }
 
 #[test]
@@ -105,17 +150,30 @@ fn output_without_end_is_drained_and_capped() {
         "podman",
         "[ $1 = run ] || exit 0; echo first; head -c 30000000 /dev/zero | tr '\\0' x; echo last; exit 1",
     );
-    let Outcome::Failed { output, .. } = bench.run(&command(&["x"])).outcome else { panic!() };
-    assert!(output.starts_with("first\nxxx") && output.ends_with("xxxlast\n") && output.len() < 66_000);
+    let Outcome::Failed { output, .. } = bench.run(&command(&["x"])).outcome else {
+        panic!()
+    };
+    assert!(
+        output.starts_with("first\nxxx") && output.ends_with("xxxlast\n") && output.len() < 66_000
+    );
     let (.., detail) = bench.judged(&command(&["x"]));
-    assert!(detail.len() < 1000 && detail.ends_with("xxxlast"), "{detail}");
+    assert!(
+        detail.len() < 1000 && detail.ends_with("xxxlast"),
+        "{detail}"
+    );
 }
 
 #[test]
 fn what_was_printed_is_harmless_on_one_line() {
     let mut bench = bench();
-    bench.engine("podman", "[ $1 = run ] || exit 0; printf 'a\\033[31m\\r\\nb \"q\" \\342\\200\\256 \\377'; exit 1");
-    assert_eq!(bench.judged(&command(&["x"])).2, r#"`x` exited with 1: a\u{1b}[31m\r\nb "q" \u{202e} �"#);
+    bench.engine(
+        "podman",
+        "[ $1 = run ] || exit 0; printf 'a\\033[31m\\r\\nb \"q\" \\342\\200\\256 \\377'; exit 1",
+    );
+    assert_eq!(
+        bench.judged(&command(&["x"])).2,
+        r#"`x` exited with 1: a\u{1b}[31m\r\nb "q" \u{202e} �"#
+    );
 }
 
 #[test]
@@ -124,58 +182,109 @@ fn each_engine_says_why_it_could_not() {
     bench.engine("podman", BROKEN).engine("docker", BROKEN);
     let mut smoke = command(&["x"]);
     let detail = "no container engine could run `x`: podman: Error: podman is broken; docker: Error: docker is broken";
-    assert_eq!(bench.judged(&smoke), ("smoke_unavailable", "fail", detail.to_owned()));
+    assert_eq!(
+        bench.judged(&smoke),
+        ("smoke_unavailable", "fail", detail.to_owned())
+    );
     smoke.skip_when_unavailable = true;
-    assert_eq!(bench.judged(&smoke), ("smoke_unavailable", "skip", detail.to_owned()));
+    assert_eq!(
+        bench.judged(&smoke),
+        ("smoke_unavailable", "skip", detail.to_owned())
+    );
     smoke.engine = Engine::Docker;
     let detail = "no container engine could run `x`: docker: Error: docker is broken";
-    assert_eq!(bench.judged(&smoke), ("smoke_unavailable", "skip", detail.to_owned()));
+    assert_eq!(
+        bench.judged(&smoke),
+        ("smoke_unavailable", "skip", detail.to_owned())
+    );
 }
 
 #[test]
 fn the_first_engine_that_works_is_taken() {
     let mut bench = bench();
     bench.engine("docker", "exit 0");
-    assert!(matches!(bench.run(&command(&["x"])).outcome, Outcome::Passed { engine: Name::Docker }));
+    assert!(matches!(
+        bench.run(&command(&["x"])).outcome,
+        Outcome::Passed {
+            engine: Name::Docker
+        }
+    ));
     bench.engine("podman", BROKEN);
-    assert!(matches!(bench.run(&command(&["x"])).outcome, Outcome::Passed { engine: Name::Docker }));
+    assert!(matches!(
+        bench.run(&command(&["x"])).outcome,
+        Outcome::Passed {
+            engine: Name::Docker
+        }
+    ));
     bench.engine("podman", "exit 0");
-    assert!(matches!(bench.run(&command(&["x"])).outcome, Outcome::Passed { engine: Name::Podman }));
+    assert!(matches!(
+        bench.run(&command(&["x"])).outcome,
+        Outcome::Passed {
+            engine: Name::Podman
+        }
+    ));
     // A verdict is a verdict: nobody is asked again until somebody says yes.
     bench.engine("podman", "[ $1 = run ] || exit 0; exit 1");
-    assert!(matches!(bench.run(&command(&["x"])).outcome, Outcome::Failed { engine: Name::Podman, .. }));
+    assert!(matches!(
+        bench.run(&command(&["x"])).outcome,
+        Outcome::Failed {
+            engine: Name::Podman,
+            ..
+        }
+    ));
 }
 
 #[test]
 fn no_engine_at_all() {
     let mut bench = bench();
     bench.set("PATH", "/nowhere");
-    let detail =
-        "no container engine could run `x`: podman: there is no `podman` in PATH; docker: there is no `docker` in PATH";
-    assert_eq!(bench.judged(&command(&["x"])), ("smoke_unavailable", "fail", detail.to_owned()));
+    let detail = "no container engine could run `x`: podman: there is no `podman` in PATH; docker: there is no `docker` in PATH";
+    assert_eq!(
+        bench.judged(&command(&["x"])),
+        ("smoke_unavailable", "fail", detail.to_owned())
+    );
 }
 
 #[test]
 fn exits_125_to_127_are_the_commands_if_it_started() {
     let started = "case $1 in run) echo out; exit 12E;; inspect) echo 2026-01-02T03:04:05Z;; esac";
-    let never =
-        "case $1 in run) echo 'Error: SAID' >&2; exit 12E;; inspect) echo '0001-01-01 00:00:00 +0000 UTC';; esac";
+    let never = "case $1 in run) echo 'Error: SAID' >&2; exit 12E;; inspect) echo '0001-01-01 00:00:00 +0000 UTC';; esac";
     for exit in ["5", "6", "7"] {
         for (script, said, expected) in [
             (started, "", "smoke_failed"),
             (never, "no space left on device", "smoke_unavailable"),
-            (never, "runc: exec: \"x\": executable file not found in $PATH", "smoke_failed"),
-            (never, "unable to find user x: no matching entries in passwd file", "smoke_failed"),
+            (
+                never,
+                "runc: exec: \"x\": executable file not found in $PATH",
+                "smoke_failed",
+            ),
+            (
+                never,
+                "unable to find user x: no matching entries in passwd file",
+                "smoke_failed",
+            ),
         ] {
             let mut bench = bench();
-            bench
-                .engine("podman", &script.replace("12E", &format!("12{exit}")).replace("SAID", &said.replace('$', "")));
+            bench.engine(
+                "podman",
+                &script
+                    .replace("12E", &format!("12{exit}"))
+                    .replace("SAID", &said.replace('$', "")),
+            );
             let (code, status, detail) = bench.judged(&command(&["x"]));
-            assert_eq!((code, status), (expected, "fail"), "12{exit} {said}: {detail}");
+            assert_eq!(
+                (code, status),
+                (expected, "fail"),
+                "12{exit} {said}: {detail}"
+            );
         }
     }
     // Without an answer, the exits mean what the engines' manuals say.
-    for (exit, expected) in [("5", "smoke_unavailable"), ("6", "smoke_failed"), ("7", "smoke_failed")] {
+    for (exit, expected) in [
+        ("5", "smoke_unavailable"),
+        ("6", "smoke_failed"),
+        ("7", "smoke_failed"),
+    ] {
         let mut bench = bench();
         bench.engine("podman", &format!("exit 12{exit}"));
         assert_eq!(bench.judged(&command(&["x"])).0, expected, "12{exit}");
@@ -201,11 +310,19 @@ fn the_deadline_kills_everything_that_was_started() {
     smoke.timeout = Duration::from_secs(1);
     smoke.engine = Engine::Podman;
     let smoked = bench.run(&smoke);
-    let Outcome::TimedOut { output, .. } = &smoked.outcome else { panic!("{smoked:?}") };
+    let Outcome::TimedOut { output, .. } = &smoked.outcome else {
+        panic!("{smoked:?}")
+    };
     assert_eq!(output, "started\n");
     assert_eq!(processes(&marker), Vec::<String>::new());
-    assert_eq!(processes(bench.path("bin").to_str().unwrap()), Vec::<String>::new());
-    assert!(smoked.left_behind.is_some(), "the engine did not say that the container is gone: {smoked:?}");
+    assert_eq!(
+        processes(bench.path("bin").to_str().unwrap()),
+        Vec::<String>::new()
+    );
+    assert!(
+        smoked.left_behind.is_some(),
+        "the engine did not say that the container is gone: {smoked:?}"
+    );
 }
 
 #[test]
@@ -232,13 +349,19 @@ fn without_a_container_when_time_is_over_the_engine_is_to_blame() {
     smoke.engine = Engine::Podman;
     let detail = "no container engine could run `x`: \
                   podman: started no container within 300ms, fetching the image included: pulling";
-    assert_eq!(bench.judged(&smoke), ("smoke_unavailable", "fail", detail.to_owned()));
+    assert_eq!(
+        bench.judged(&smoke),
+        ("smoke_unavailable", "fail", detail.to_owned())
+    );
 }
 
 #[test]
 fn an_interruption_ends_the_run_and_cleans_up() {
     let mut bench = bench();
-    bench.engine("podman", "echo $1 >> $HOME/log; case $1 in run) exec sleep 1000;; esac");
+    bench.engine(
+        "podman",
+        "echo $1 >> $HOME/log; case $1 in run) exec sleep 1000;; esac",
+    );
     let interrupted = bench.interrupted.clone();
     let log = bench.path("log");
     let other = thread::spawn(move || {
@@ -251,8 +374,14 @@ fn an_interruption_ends_the_run_and_cleans_up() {
     let smoked = bench.run(&command(&["x"]));
     other.join().unwrap();
     assert!(matches!(smoked.outcome, Outcome::Interrupted), "{smoked:?}");
-    assert!(before.elapsed() < Duration::from_secs(50), "it was waited for");
-    assert_eq!(fs::read_to_string(bench.path("log")).unwrap(), "run\nkill\nrm\n");
+    assert!(
+        before.elapsed() < Duration::from_secs(50),
+        "it was waited for"
+    );
+    assert_eq!(
+        fs::read_to_string(bench.path("log")).unwrap(),
+        "run\nkill\nrm\n"
+    );
 }
 
 #[test]
@@ -262,9 +391,15 @@ fn only_this_machines_platform_is_run() {
     bench.engine("podman", "exit 0");
     let smoked = bench.run(&command(&["x"]));
     assert_eq!(smoked.platform.as_ref().unwrap().to_string(), this);
-    assert_eq!(bench.judged(&command(&["x"])).2, format!("`x` exited with 0; not run: {other}"));
+    assert_eq!(
+        bench.judged(&command(&["x"])).2,
+        format!("`x` exited with 0; not run: {other}")
+    );
     let mut bench = Bench::new(&[Platform::new(other, "a")]);
     bench.engine("podman", "exit 0");
     let detail = format!("this machine runs {this}, which the image is not for; not run: {other}");
-    assert_eq!(bench.judged(&command(&["x"])), ("smoke_unavailable", "fail", detail));
+    assert_eq!(
+        bench.judged(&command(&["x"])),
+        ("smoke_unavailable", "fail", detail)
+    );
 }

@@ -1,7 +1,13 @@
 //! Writes the image layouts of the quick start: `cargo run --example quickstart-images`.
 //!
-//! Two revisions of four images, a few kB each, the same bytes each time; `review` is built for two platforms.
-#![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub, missing_docs)]
+//! Two revisions of four images, a few kB each, the same bytes each time; `review` is built for two
+//! platforms.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    unreachable_pub,
+    missing_docs
+)]
 
 #[path = "../../tests/support/layout.rs"]
 #[allow(dead_code)]
@@ -11,8 +17,10 @@ use std::{fs, path::Path};
 
 use layout::{Layout, Platform};
 
-const REVISIONS: [(&str, &str); 2] =
-    [("4b1d7f0e92c35a68d1f4073be6a98c25170f3d6e", "2.0.31"), ("c93f5a17e08b64d2ab7013f9485ce6d20917b3fa", "2.1.4")];
+const REVISIONS: [(&str, &str); 2] = [
+    ("4b1d7f0e92c35a68d1f4073be6a98c25170f3d6e", "2.0.31"),
+    ("c93f5a17e08b64d2ab7013f9485ce6d20917b3fa", "2.1.4"),
+];
 
 fn main() {
     generate(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/images"));
@@ -20,15 +28,25 @@ fn main() {
 
 /// Writes the layouts beneath `root`, in place of those that are there.
 pub fn generate(root: &Path) {
-    for image in ["runtime-review", "runtime-fix", "runtime-triage", "runtime-base"] {
+    for image in [
+        "runtime-review",
+        "runtime-fix",
+        "runtime-triage",
+        "runtime-base",
+    ] {
         let folder = root.join(image);
         let _ = fs::remove_dir_all(&folder);
         let layout = Layout::at(&folder);
         for (revision, version) in REVISIONS {
             let platform = |name| {
                 let agent = format!("# {image}\n");
-                let files = [("opt/agent/agents/ops.md", agent.as_str()), ("opt/agent/version", version)];
-                Platform::new(name, revision).label("dev.acme.cli_version", version).files(&files)
+                let files = [
+                    ("opt/agent/agents/ops.md", agent.as_str()),
+                    ("opt/agent/version", version),
+                ];
+                Platform::new(name, revision)
+                    .label("dev.acme.cli_version", version)
+                    .files(&files)
             };
             let platforms: Vec<_> = match image {
                 "runtime-review" => vec![platform("linux/amd64"), platform("linux/arm64")],

@@ -18,8 +18,12 @@ pub enum Error {
         /// The lock's file.
         lock: PathBuf,
     },
-    /// Somebody wrote to files after the plan was made from them. Their content was kept, no file was changed.
-    #[error("somebody changed {} after the plan was made from it; that content is kept", list(files))]
+    /// Somebody wrote to files after the plan was made from them. Their content was kept, no file
+    /// was changed.
+    #[error(
+        "somebody changed {} after the plan was made from it; that content is kept",
+        list(files)
+    )]
     Conflict {
         /// The files, in the order of the plan.
         files: Vec<RelPath>,
@@ -80,24 +84,40 @@ impl Error {
     /// What to do next.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Locked { .. } => "nothing was changed; wait until that run has ended, then run this again",
-            Self::Conflict { .. } => "no file was changed; run this again to plan from what is there now",
-            Self::Unresolved(_) => "bring the files into the state that you want, then run `repin recover --discard`",
+            Self::Locked { .. } => {
+                "nothing was changed; wait until that run has ended, then run this again"
+            }
+            Self::Conflict { .. } => {
+                "no file was changed; run this again to plan from what is there now"
+            }
+            Self::Unresolved(_) => {
+                "bring the files into the state that you want, then run `repin recover --discard`"
+            }
             Self::Damaged { .. } => {
                 "nothing was touched; look through the files and the copies `.repin-…` beside them, then run \
                  `repin recover --discard`"
             }
             Self::Pending { .. } => "nothing was changed; run `repin recover`",
-            Self::Unsafe { .. } => "no file was changed; make it a file of its own, or leave it out of `files:`",
-            Self::Io { .. } => "no file was changed; make room or give access as it says, then run this again",
-            Self::Unfinished { .. } => "the journal stays, so that nothing is lost: run `repin recover`",
+            Self::Unsafe { .. } => {
+                "no file was changed; make it a file of its own, or leave it out of `files:`"
+            }
+            Self::Io { .. } => {
+                "no file was changed; make room or give access as it says, then run this again"
+            }
+            Self::Unfinished { .. } => {
+                "the journal stays, so that nothing is lost: run `repin recover`"
+            }
             Self::Uncleared { .. } => "run `repin recover`",
         }
     }
 
     /// An [`Error::Io`].
     pub(super) fn io(doing: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
-        Self::Io { path: path.to_owned(), doing, error: error.into() }
+        Self::Io {
+            path: path.to_owned(),
+            doing,
+            error: error.into(),
+        }
     }
 
     /// Whether this says that something is not there.
@@ -107,7 +127,8 @@ impl Error {
 
     /// Whether this says that a folder is not there, or that something else stands there.
     pub(super) fn is_out_of_reach(&self) -> bool {
-        let no_folder = matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotADirectory);
+        let no_folder =
+            matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotADirectory);
         no_folder || self.is_absence() || matches!(self, Self::Unsafe { .. })
     }
 }
@@ -117,15 +138,31 @@ fn foreign(recovery: &Recovery) -> String {
     let mut text = String::new();
     for file in &recovery.files {
         if file.content == Content::Other {
-            let _ = write!(text, " {} is neither what it was nor what it was to become;", file.path);
+            let _ = write!(
+                text,
+                " {} is neither what it was nor what it was to become;",
+                file.path
+            );
         }
-        for copy in file.copies.iter().filter(|copy| copy.content == Content::Other) {
-            let _ = write!(text, " {} holds what somebody else wrote to {};", copy.path, file.path);
+        for copy in file
+            .copies
+            .iter()
+            .filter(|copy| copy.content == Content::Other)
+        {
+            let _ = write!(
+                text,
+                " {} holds what somebody else wrote to {};",
+                copy.path, file.path
+            );
         }
     }
     text.trim_end_matches(';').to_owned()
 }
 
 fn list(files: &[RelPath]) -> String {
-    files.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    files
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -1,8 +1,9 @@
 //! Folders held open, and what stands at a name in one of them.
 //!
-//! A path beneath the root is walked one component at a time, never through a symlink and never by `..`, so a folder that
-//! was replaced since the plan was made can't lead outside. This is the guarantee of `openat2` with `BENEATH` and
-//! `NO_SYMLINKS`, without a second way for the systems and sandboxes that lack it.
+//! A path beneath the root is walked one component at a time, never through a symlink and never by
+//! `..`, so a folder that was replaced since the plan was made can't lead outside. This is the
+//! guarantee of `openat2` with `BENEATH` and `NO_SYMLINKS`, without a second way for the systems
+//! and sandboxes that lack it.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +26,9 @@ use crate::{
     image::{Digest, Hasher},
 };
 
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
 const NO_LINK: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 /// The root, open.
@@ -63,8 +66,13 @@ pub(super) struct Opened {
 impl Root {
     /// Opens `path`, whose own symlinks are the caller's choice.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let path = path.canonicalize().map_err(|e| Error::io("finding", path, e))?;
-        let folder = Folder { shown: PathBuf::new(), ..Folder::open(&path)? };
+        let path = path
+            .canonicalize()
+            .map_err(|e| Error::io("finding", path, e))?;
+        let folder = Folder {
+            shown: PathBuf::new(),
+            ..Folder::open(&path)?
+        };
         Ok(Self { path, folder })
     }
 
@@ -76,41 +84,65 @@ impl Root {
     /// Opens the folder that `file` is in.
     pub(super) fn folder_of(&self, file: &RelPath) -> Result<Folder, Error> {
         let above = file.as_path().parent().unwrap_or(Path::new(""));
-        above.components().try_fold(self.folder.again()?, |folder, name| folder.enter(name.as_os_str()))
+        above
+            .components()
+            .try_fold(self.folder.again()?, |folder, name| {
+                folder.enter(name.as_os_str())
+            })
     }
 
-    /// Makes what was done to names in the items' folders durable. A folder that is gone has nothing to keep.
-    pub(super) fn sync_folders<'a>(&self, items: impl IntoIterator<Item = &'a Item<'a>>) -> Result<(), Error> {
+    /// Makes what was done to names in the items' folders durable. A folder that is gone has
+    /// nothing to keep.
+    pub(super) fn sync_folders<'a>(
+        &self,
+        items: impl IntoIterator<Item = &'a Item<'a>>,
+    ) -> Result<(), Error> {
         let items = items.into_iter();
-        let folders: BTreeMap<_, _> = items.map(|item| (item.path.as_path().parent(), &item.path)).collect();
-        folders.values().try_for_each(|file| match self.folder_of(file) {
-            Err(error) if error.is_absence() => Ok(()),
-            folder => folder?.sync(),
-        })
+        let folders: BTreeMap<_, _> = items
+            .map(|item| (item.path.as_path().parent(), &item.path))
+            .collect();
+        folders
+            .values()
+            .try_for_each(|file| match self.folder_of(file) {
+                Err(error) if error.is_absence() => Ok(()),
+                folder => folder?.sync(),
+            })
     }
 }
 
 impl Folder {
     /// Opens `path`, following symlinks.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let fd = rustix::fs::open(path, FOLDER, Mode::empty()).map_err(|e| Error::io("opening", path, e))?;
-        Ok(Self { fd: fd.into(), shown: path.to_owned() })
+        let fd = rustix::fs::open(path, FOLDER, Mode::empty())
+            .map_err(|e| Error::io("opening", path, e))?;
+        Ok(Self {
+            fd: fd.into(),
+            shown: path.to_owned(),
+        })
     }
 
     fn again(&self) -> Result<Self, Error> {
-        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0).map_err(|e| Error::io("opening", &self.shown, e))?;
-        Ok(Self { fd: fd.into(), shown: self.shown.clone() })
+        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)
+            .map_err(|e| Error::io("opening", &self.shown, e))?;
+        Ok(Self {
+            fd: fd.into(),
+            shown: self.shown.clone(),
+        })
     }
 
     /// Opens the folder `name` in this one; a symlink is [`Error::Unsafe`].
     pub(super) fn enter(self, name: &OsStr) -> Result<Self, Error> {
         let shown = self.at(name);
         match rustix::fs::openat(&self.fd, name, FOLDER | NO_LINK, Mode::empty()) {
-            Ok(fd) => Ok(Self { fd: fd.into(), shown }),
+            Ok(fd) => Ok(Self {
+                fd: fd.into(),
+                shown,
+            }),
             // Linux says ENOTDIR for a symlink, too.
-            Err(Errno::NOTDIR | Errno::LOOP) if self.is_symlink(name) => {
-                Err(Error::Unsafe { path: shown, hazard: Hazard::Symlink })
-            }
+            Err(Errno::NOTDIR | Errno::LOOP) if self.is_symlink(name) => Err(Error::Unsafe {
+                path: shown,
+                hazard: Hazard::Symlink,
+            }),
             Err(error) => Err(Error::io("opening the folder", &shown, error)),
         }
     }
@@ -139,8 +171,12 @@ impl Folder {
     pub(super) fn look(&self, name: impl AsRef<OsStr>) -> Result<Standing, Error> {
         let name = name.as_ref();
         let shown = self.at(name);
-        let file = match rustix::fs::openat(&self.fd, name, OFlags::RDONLY | OFlags::NONBLOCK | NO_LINK, Mode::empty())
-        {
+        let file = match rustix::fs::openat(
+            &self.fd,
+            name,
+            OFlags::RDONLY | OFlags::NONBLOCK | NO_LINK,
+            Mode::empty(),
+        ) {
             Ok(fd) => File::from(fd),
             Err(Errno::NOENT) => return Ok(Standing::Absent),
             Err(Errno::LOOP) => return Ok(Standing::Odd(Hazard::Symlink)),
@@ -148,9 +184,15 @@ impl Folder {
             Err(Errno::NXIO) => return Ok(Standing::Odd(Hazard::Special)),
             Err(error) => return Err(Error::io("opening", &shown, error)),
         };
-        let metadata = file.metadata().map_err(|e| Error::io("looking at", &shown, e))?;
+        let metadata = file
+            .metadata()
+            .map_err(|e| Error::io("looking at", &shown, e))?;
         if metadata.is_file() {
-            Ok(Standing::File(Opened { file, metadata, shown }))
+            Ok(Standing::File(Opened {
+                file,
+                metadata,
+                shown,
+            }))
         } else {
             Ok(Standing::Odd(Hazard::Special))
         }
@@ -160,14 +202,22 @@ impl Folder {
     pub(super) fn create(&self, name: &str) -> Result<File, Error> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | NO_LINK;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR);
-        fd.map(File::from).map_err(|e| Error::io("creating", &self.at(name), e))
+        fd.map(File::from)
+            .map_err(|e| Error::io("creating", &self.at(name), e))
     }
 
-    /// Opens the lock `name`, made if it is not there; whoever may write in the folder may share it.
+    /// Opens the lock `name`, made if it is not there; whoever may write in the folder may share
+    /// it.
     pub(super) fn open_lock(&self, name: &str) -> Result<File, Error> {
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
-        let fd = rustix::fs::openat(&self.fd, name, OFlags::RDWR | OFlags::CREATE | NO_LINK, mode);
-        fd.map(File::from).map_err(|e| Error::io("opening", &self.at(name), e))
+        let fd = rustix::fs::openat(
+            &self.fd,
+            name,
+            OFlags::RDWR | OFlags::CREATE | NO_LINK,
+            mode,
+        );
+        fd.map(File::from)
+            .map_err(|e| Error::io("opening", &self.at(name), e))
     }
 
     /// Removes `name`, which need not be there.
@@ -181,7 +231,10 @@ impl Folder {
     }
 
     fn is_absent(&self, name: &str) -> bool {
-        matches!(rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
+        matches!(
+            rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW),
+            Err(Errno::NOENT)
+        )
     }
 
     /// Renames within the folder, over what may be there.
@@ -219,7 +272,8 @@ impl Folder {
     pub(super) fn sync(&self) -> Result<(), Error> {
         match self.fd.sync_all() {
             Ok(()) => Ok(()),
-            // Some network file systems know no syncing of folders; there is nothing else to ask for.
+            // Some network file systems know no syncing of folders; there is nothing else to ask
+            // for.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             Err(error) => Err(Error::io("syncing the folder", &self.at("."), error)),
         }
@@ -232,7 +286,9 @@ impl Standing {
         match self {
             Self::Absent => Ok(None),
             Self::Odd(hazard) => Err(hazard),
-            Self::File(file) if file.metadata.nlink() > 1 => Err(Hazard::HardLink(file.metadata.nlink())),
+            Self::File(file) if file.metadata.nlink() > 1 => {
+                Err(Hazard::HardLink(file.metadata.nlink()))
+            }
             Self::File(file) => Ok(Some(file)),
         }
     }

@@ -1,7 +1,8 @@
 //! The journal's text: which files a plan changes, from what to what, and the new bytes.
 //!
-//! Writing and parsing only; where it is kept, `state` knows. The text is hostile when it is read back: a path is
-//! beneath the root and nothing of git's or repin's own, lengths are those of bytes that are there, everything hashes.
+//! Writing and parsing only; where it is kept, `state` knows. The text is hostile when it is read
+//! back: a path is beneath the root and nothing of git's or repin's own, lengths are those of bytes
+//! that are there, everything hashes.
 //!
 //! ```text
 //! repin journal 1 <token> <number of files>
@@ -44,7 +45,8 @@ pub(super) struct Item<'a> {
     pub(super) new: Digest,
     /// The new content.
     pub(super) bytes: &'a [u8],
-    /// The name beside the target that the new content is written to, and that the old one comes out at.
+    /// The name beside the target that the new content is written to, and that the old one comes
+    /// out at.
     pub(super) copy: String,
     /// The second name that keeps the old content where two files can't be exchanged in one step.
     pub(super) spare: String,
@@ -53,38 +55,74 @@ pub(super) struct Item<'a> {
 impl Item<'_> {
     /// The target's name in its folder.
     pub(super) fn name(&self) -> &OsStr {
-        self.path.as_path().file_name().expect("a RelPath is made of names")
+        self.path
+            .as_path()
+            .file_name()
+            .expect("a RelPath is made of names")
     }
 
     /// The path of `name` beside the target.
     pub(super) fn beside(&self, name: &str) -> RelPath {
-        RelPath::new(&self.path.as_path().with_file_name(name)).expect("a sibling of a RelPath is one")
+        RelPath::new(&self.path.as_path().with_file_name(name))
+            .expect("a sibling of a RelPath is one")
     }
 }
 
 impl<'a> Journal<'a> {
     /// The journal of a plan.
     pub(super) fn of(changes: &'a [FileChange], token: u64) -> Self {
-        let contents = changes.iter().map(|c| (c.path.clone(), c.old_sha256, c.new_sha256, c.new.as_slice()));
+        let contents = changes
+            .iter()
+            .map(|c| (c.path.clone(), c.old_sha256, c.new_sha256, c.new.as_slice()));
         Self::new(token, contents.collect())
     }
 
     fn new(token: u64, contents: Vec<Change<'a>>) -> Self {
-        let items = contents.into_iter().enumerate().map(|(place, (path, old, new, bytes))| {
-            let copy = format!(".repin-{token:016x}-{place}");
-            let spare = format!("{copy}-old");
-            Item { path, old, new, bytes, copy, spare }
-        });
-        Self { token, items: items.collect() }
+        let items = contents
+            .into_iter()
+            .enumerate()
+            .map(|(place, (path, old, new, bytes))| {
+                let copy = format!(".repin-{token:016x}-{place}");
+                let spare = format!("{copy}-old");
+                Item {
+                    path,
+                    old,
+                    new,
+                    bytes,
+                    copy,
+                    spare,
+                }
+            });
+        Self {
+            token,
+            items: items.collect(),
+        }
     }
 
     /// Writes the text.
     pub(super) fn write(&self, to: impl Write) -> io::Result<()> {
-        let mut to = Hashing { to, hasher: Hasher::default() };
+        let mut to = Hashing {
+            to,
+            hasher: Hasher::default(),
+        };
         writeln!(to, "{FIRST}{:016x} {}", self.token, self.items.len())?;
-        for Item { path, old, new, bytes, .. } in &self.items {
+        for Item {
+            path,
+            old,
+            new,
+            bytes,
+            ..
+        } in &self.items
+        {
             let path = path.as_bytes();
-            writeln!(to, "{} {} {} {}", path.len(), old.hex(), new.hex(), bytes.len())?;
+            writeln!(
+                to,
+                "{} {} {} {}",
+                path.len(),
+                old.hex(),
+                new.hex(),
+                bytes.len()
+            )?;
             to.write_all(path)?;
             to.write_all(bytes)?;
             to.write_all(b"\n")?;
@@ -96,12 +134,19 @@ impl<'a> Journal<'a> {
 
     /// Reads the text back; the error says what is wrong with it.
     pub(super) fn parse(text: &'a [u8]) -> Result<Self, String> {
-        let (body, sum) = text.len().checked_sub(65).map(|last| text.split_at(last)).ok_or(SHORT)?;
+        let (body, sum) = text
+            .len()
+            .checked_sub(65)
+            .map(|last| text.split_at(last))
+            .ok_or(SHORT)?;
         if sum != format!("{}\n", Digest::of(body).hex()).as_bytes() {
             return Err("its checksum is wrong".to_owned());
         }
         let mut rest = Rest(body);
-        let first = rest.line()?.strip_prefix(FIRST).ok_or("another version of repin wrote it")?;
+        let first = rest
+            .line()?
+            .strip_prefix(FIRST)
+            .ok_or("another version of repin wrote it")?;
         let (token, count) = first.split_once(' ').ok_or(SHAPE)?;
         let token = u64::from_str_radix(token, 16).map_err(|_| SHAPE)?;
         let mut contents = Vec::new();
@@ -144,7 +189,9 @@ impl<'a> Rest<'a> {
 
     fn file(&mut self) -> Result<Change<'a>, String> {
         let fields: Vec<_> = self.line()?.split(' ').collect();
-        let [path, old, new, content] = fields[..] else { return Err(SHAPE.to_owned()) };
+        let [path, old, new, content] = fields[..] else {
+            return Err(SHAPE.to_owned());
+        };
         let digest = |digits| Digest::from_hex(digits).map_err(|_| SHAPE);
         let (path, old, new) = (checked(self.take(path)?)?, digest(old)?, digest(new)?);
         let bytes = self.take(content)?;
@@ -161,7 +208,8 @@ impl<'a> Rest<'a> {
 /// A path that a plan could have: nothing that the scanner never enters.
 fn checked(path: &[u8]) -> Result<RelPath, String> {
     let shown = String::from_utf8_lossy(path);
-    let path = RelPath::new(Path::new(OsStr::from_bytes(path))).map_err(|error| error.to_string())?;
+    let path =
+        RelPath::new(Path::new(OsStr::from_bytes(path))).map_err(|error| error.to_string())?;
     let ours = path.as_bytes().split(|&byte| byte == b'/').any(is_ours);
     if ours || path.as_bytes().contains(&0) {
         return Err(format!("it names {shown}, which no plan changes"));
@@ -215,9 +263,16 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back_whatever_the_bytes() {
-        let changes = [change(b"a/b\n c.yml", b"new\0\n\n"), change(b"\xff\xfe/d", b""), change(b"e", &[b'\n'; 100])];
+        let changes = [
+            change(b"a/b\n c.yml", b"new\0\n\n"),
+            change(b"\xff\xfe/d", b""),
+            change(b"e", &[b'\n'; 100]),
+        ];
         let text = text(&changes);
-        assert_eq!(Journal::parse(&text).unwrap(), Journal::of(&changes, 0xfeed));
+        assert_eq!(
+            Journal::parse(&text).unwrap(),
+            Journal::of(&changes, 0xfeed)
+        );
     }
 
     #[test]
@@ -239,10 +294,23 @@ mod tests {
         let entry = |path: &str| format!("{} {hex} {hex} 3\n{path}new\n", path.len());
         let one = |entry: &str| format!("repin journal 1 {:016x} 1\n{entry}", 7);
         assert!(Journal::parse(&sealed(one(&entry("a")).as_bytes())).is_ok());
-        let hostile =
-            ["/etc/passwd", "../a", "a/../../b", ".", "", "a/.git/config", ".git", ".repin/lock", ".repin-1", "a\0b"];
+        let hostile = [
+            "/etc/passwd",
+            "../a",
+            "a/../../b",
+            ".",
+            "",
+            "a/.git/config",
+            ".git",
+            ".repin/lock",
+            ".repin-1",
+            "a\0b",
+        ];
         for path in hostile {
-            assert!(Journal::parse(&sealed(one(&entry(path)).as_bytes())).is_err(), "{path:?}");
+            assert!(
+                Journal::parse(&sealed(one(&entry(path)).as_bytes())).is_err(),
+                "{path:?}"
+            );
         }
         let malformed = [
             one("").replace("repin journal 1", "repin journal 2"),
@@ -258,7 +326,10 @@ mod tests {
             String::new(),
         ];
         for text in malformed {
-            assert!(Journal::parse(&sealed(text.as_bytes())).is_err(), "{text:?}");
+            assert!(
+                Journal::parse(&sealed(text.as_bytes())).is_err(),
+                "{text:?}"
+            );
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Applying a plan to the work tree: every file gets its new content, or none does.
 //!
-//! Nothing is scanned, planned or shown here, and no git command runs. [`FileChange`]s come in; files change, and a
-//! [`Recovery`] or an [`Error`] goes out. The way: take the lock (`state`), write the journal (`journal`), put the new
-//! contents beside their targets (`stage`), exchange them (`exchange`), clear away. What a crash leaves behind is
-//! finished or undone from the journal (`recover`). Every name is reached folder by folder (`folder`), so that a symlink
-//! put in the way leads nowhere. Why it has two phases is told in `state`.
+//! Nothing is scanned, planned or shown here, and no git command runs. [`FileChange`]s come in;
+//! files change, and a [`Recovery`] or an [`Error`] goes out. The way: take the lock (`state`),
+//! write the journal (`journal`), put the new contents beside their targets (`stage`), exchange
+//! them (`exchange`), clear away. What a crash leaves behind is finished or undone from the journal
+//! (`recover`). Every name is reached folder by folder (`folder`), so that a symlink put in the way
+//! leads nowhere. Why it has two phases is told in `state`.
 
 mod error;
 mod exchange;
@@ -39,33 +40,36 @@ pub struct Session {
 }
 
 impl Session {
-    /// Takes the lock of `root`; [`Error::Locked`] at once if another run holds it. What an interrupted run left is not
-    /// looked at: call [`recover`](Self::recover) next.
+    /// Takes the lock of `root`; [`Error::Locked`] at once if another run holds it. What an
+    /// interrupted run left is not looked at: call [`recover`](Self::recover) next.
     pub fn begin(root: &Path) -> Result<Self, Error> {
         let root = Root::open(root)?;
         let state = Place::of(root.path())?.hold()?;
         Ok(Self { root, state })
     }
 
-    /// Finishes or undoes what an interrupted run left. What can't be resolved is [`Error::Unresolved`] or
-    /// [`Error::Damaged`], and then nothing was touched.
+    /// Finishes or undoes what an interrupted run left. What can't be resolved is
+    /// [`Error::Unresolved`] or [`Error::Damaged`], and then nothing was touched.
     pub fn recover(&mut self) -> Result<Recovery, Error> {
         recover::resolve(&self.root, &self.state)
     }
 
-    /// Drops the journal and the copies that hold known contents, whatever the files hold: those stay as they are.
-    /// Copies with other contents stay too, and are named in the answer.
+    /// Drops the journal and the copies that hold known contents, whatever the files hold: those
+    /// stay as they are. Copies with other contents stay too, and are named in the answer.
     pub fn discard(&mut self) -> Result<Recovery, Error> {
         recover::discard(&self.root, &self.state)
     }
 
-    /// Gives all files their new content, or leaves all with their old one. An empty slice touches nothing.
+    /// Gives all files their new content, or leaves all with their old one. An empty slice touches
+    /// nothing.
     pub fn apply(&mut self, changes: &[FileChange]) -> Result<(), Error> {
         if changes.is_empty() {
             return Ok(());
         }
         if !matches!(self.state.read()?, Stored::Nothing) {
-            return Err(Error::Pending { journal: self.state.shown() });
+            return Err(Error::Pending {
+                journal: self.state.shown(),
+            });
         }
         let journal = Journal::of(changes, RandomState::new().hash_one(changes.len()));
         preflight(&self.root, &journal.items)?;
@@ -74,26 +78,37 @@ impl Session {
             .map_err(|failure| failure.into_error(&self.root, &self.state, &journal.items))?;
         // The files are all new and on the disk: from here on there is only clearing away to do.
         let cleared = recover::clear(&self.root, &self.state, &journal.items);
-        cleared.map_err(|cause| Error::Uncleared { cause: Box::new(cause) })
+        cleared.map_err(|cause| Error::Uncleared {
+            cause: Box::new(cause),
+        })
     }
 
     /// From the journal to the point of no return: the first old content that is dropped.
     fn carry_out(&self, items: &[Item<'_>]) -> Result<(), Failure> {
-        let staged = items.iter().try_for_each(|item| stage::stage(&self.root, item));
-        staged.and_then(|()| self.root.sync_folders(items)).map_err(Failure::Staging)?;
+        let staged = items
+            .iter()
+            .try_for_each(|item| stage::stage(&self.root, item));
+        staged
+            .and_then(|()| self.root.sync_folders(items))
+            .map_err(Failure::Staging)?;
         self.state.begin_exchange().map_err(Failure::Staging)?;
         let all: Vec<&Item<'_>> = items.iter().collect();
         exchange::all(&self.root, &all)
             .and_then(|()| self.root.sync_folders(items))
-            // Whoever had a file open for writing since before its exchange may have written only now.
-            .and_then(|()| all.iter().try_for_each(|item| exchange::came_out(&self.root, item)))
+            // Whoever had a file open for writing since before its exchange may have written only
+            // now.
+            .and_then(|()| {
+                all.iter()
+                    .try_for_each(|item| exchange::came_out(&self.root, item))
+            })
             .and_then(|()| recover::remove_copies(&self.root, &items[0]))
             .map_err(Failure::Exchanging)
     }
 }
 
-/// Says whether an interrupted run left a journal (or a running one just has one), and what `recover` would find and do.
-/// Takes no lock and changes nothing; `None` where there is no journal.
+/// Says whether an interrupted run left a journal (or a running one just has one), and what
+/// `recover` would find and do. Takes no lock and changes nothing; `None` where there is no
+/// journal.
 pub fn pending(root: &Path) -> Result<Option<Recovery>, Error> {
     let root = Root::open(root)?;
     match Place::of(root.path())?.look()? {
@@ -131,19 +146,24 @@ impl Failure {
         };
         match back.and_then(|()| recover::clear(root, state, items)) {
             Ok(()) => cause,
-            Err(undo) => Error::Unfinished { cause: Box::new(cause), undo: Box::new(undo) },
+            Err(undo) => Error::Unfinished {
+                cause: Box::new(cause),
+                undo: Box::new(undo),
+            },
         }
     }
 }
 
-/// Looks at every target before anything is written: a regular file with one name and the content that the plan was
-/// made from.
+/// Looks at every target before anything is written: a regular file with one name and the content
+/// that the plan was made from.
 fn preflight(root: &Root, items: &[Item<'_>]) -> Result<(), Error> {
     let mut edited = Vec::new();
     let mut unsafe_file = None;
     for item in items {
         match root.folder_of(&item.path)?.look(item.name())?.replaceable() {
-            Err(hazard) => _ = unsafe_file.get_or_insert_with(|| stage::unsafe_target(item, hazard)),
+            Err(hazard) => {
+                _ = unsafe_file.get_or_insert_with(|| stage::unsafe_target(item, hazard))
+            }
             Ok(Some(file)) if file.digest()? == item.old => {}
             Ok(_) => edited.push(item.path.clone()),
         }

@@ -1,4 +1,5 @@
-//! What an interrupted run left, told apart by contents alone, and then finished, undone or left alone.
+//! What an interrupted run left, told apart by contents alone, and then finished, undone or left
+//! alone.
 //!
 //! Everything comes from the journal and the work tree; no plan and no registry is needed.
 
@@ -84,7 +85,10 @@ impl State {
     /// What contents call for.
     fn called_for(files: &[FileState]) -> Self {
         let any = |content| files.iter().any(|file| file.content == content);
-        let foreign_copy = files.iter().flat_map(|file| &file.copies).any(|copy| copy.content == Content::Other);
+        let foreign_copy = files
+            .iter()
+            .flat_map(|file| &file.copies)
+            .any(|copy| copy.content == Content::Other);
         match (any(Content::Old), any(Content::New)) {
             _ if any(Content::Other) || foreign_copy => Self::Conflict,
             (true, true) => Self::Forward,
@@ -97,7 +101,9 @@ impl FileState {
     /// Whether the new content stands beside the file, complete and on the disk.
     fn is_ready(&self, item: &Item<'_>) -> bool {
         let copy = item.beside(&item.copy);
-        self.copies.iter().any(|copied| copied.path == copy && copied.content == Content::New)
+        self.copies
+            .iter()
+            .any(|copied| copied.path == copy && copied.content == Content::New)
     }
 }
 
@@ -115,7 +121,10 @@ impl Content {
 
 impl Recovery {
     fn without_files(state: State) -> Self {
-        Self { state, files: Vec::new() }
+        Self {
+            state,
+            files: Vec::new(),
+        }
     }
 }
 
@@ -126,7 +135,10 @@ pub(super) fn foresee(root: &Root, state: &Found) -> Result<Option<Recovery>, Er
         Stored::Torn => Ok(Some(Recovery::without_files(State::Dropped))),
         Stored::Complete(phase, text) => {
             let files = survey(root, &parse(state, &text)?.items, phase)?;
-            Ok(Some(Recovery { state: State::called_for(&files), files }))
+            Ok(Some(Recovery {
+                state: State::called_for(&files),
+                files,
+            }))
         }
     }
 }
@@ -143,28 +155,49 @@ pub(super) fn resolve(root: &Root, state: &state::Held) -> Result<Recovery, Erro
     };
     let items = parse(state, &text)?.items;
     let files = survey(root, &items, phase)?;
-    let recovery = Recovery { state: State::called_for(&files), files };
+    let recovery = Recovery {
+        state: State::called_for(&files),
+        files,
+    };
     if recovery.state == State::Conflict {
         return Err(Error::Unresolved(recovery));
     }
-    let behind = items.iter().zip(&recovery.files).filter(|(_, file)| file.content == Content::Old);
+    let behind = items
+        .iter()
+        .zip(&recovery.files)
+        .filter(|(_, file)| file.content == Content::Old);
     if recovery.state == State::Forward {
         forward(root, state, phase, &behind.collect::<Vec<_>>())?;
     }
     // What is dropped next may be the only copy of a content whose place is not durable yet.
-    let cleared = root.sync_folders(&items).and_then(|()| clear(root, state, &items));
+    let cleared = root
+        .sync_folders(&items)
+        .and_then(|()| clear(root, state, &items));
     match cleared {
-        Err(cause) if recovery.state == State::Forward => Err(Error::Uncleared { cause: Box::new(cause) }),
+        Err(cause) if recovery.state == State::Forward => Err(Error::Uncleared {
+            cause: Box::new(cause),
+        }),
         cleared => cleared.map(|()| recovery),
     }
 }
 
-/// Brings the files that are still old to their new content; if that fails those are old again, and the journal stays.
-fn forward(root: &Root, state: &state::Held, phase: Phase, behind: &[(&Item<'_>, &FileState)]) -> Result<(), Error> {
+/// Brings the files that are still old to their new content; if that fails those are old again, and
+/// the journal stays.
+fn forward(
+    root: &Root,
+    state: &state::Held,
+    phase: Phase,
+    behind: &[(&Item<'_>, &FileState)],
+) -> Result<(), Error> {
     let items: Vec<_> = behind.iter().map(|(item, _)| *item).collect();
-    let unready: Vec<_> = behind.iter().filter(|(item, file)| !file.is_ready(item)).map(|(item, _)| *item).collect();
+    let unready: Vec<_> = behind
+        .iter()
+        .filter(|(item, file)| !file.is_ready(item))
+        .map(|(item, _)| *item)
+        .collect();
     if phase == Phase::Exchanging && !unready.is_empty() {
-        // All contents beside the targets are known and can be had from the journal: they may be half-written again.
+        // All contents beside the targets are known and can be had from the journal: they may be
+        // half-written again.
         state.begin_staging()?;
     }
     for item in &unready {
@@ -177,14 +210,20 @@ fn forward(root: &Root, state: &state::Held, phase: Phase, behind: &[(&Item<'_>,
     }
     exchange::all(root, &items).map_err(|cause| match exchange::back(root, &items) {
         Ok(()) => cause,
-        Err(undo) => Error::Unfinished { cause: Box::new(cause), undo: Box::new(undo) },
+        Err(undo) => Error::Unfinished {
+            cause: Box::new(cause),
+            undo: Box::new(undo),
+        },
     })
 }
 
 /// Removes what stands beside the targets, and then the journal.
 pub(super) fn clear(root: &Root, state: &state::Held, items: &[Item<'_>]) -> Result<(), Error> {
-    items.iter().try_for_each(|item| remove_copies(root, item))?;
-    // So that no copy comes back after a power cut without the journal that knows it. The files are safe either way.
+    items
+        .iter()
+        .try_for_each(|item| remove_copies(root, item))?;
+    // So that no copy comes back after a power cut without the journal that knows it. The files are
+    // safe either way.
     let _ = root.sync_folders(items);
     state.drop_journal()
 }
@@ -195,7 +234,9 @@ pub(super) fn remove_copies(root: &Root, item: &Item<'_>) -> Result<(), Error> {
         Err(error) if error.is_absence() => Ok(()),
         folder => {
             let folder = folder?;
-            folder.remove(&item.copy).and_then(|()| folder.remove(&item.spare))
+            folder
+                .remove(&item.copy)
+                .and_then(|()| folder.remove(&item.spare))
         }
     }
 }
@@ -213,27 +254,49 @@ pub(super) fn discard(root: &Root, state: &state::Held) -> Result<Recovery, Erro
         Ok(Stored::Torn) | Err(Error::Damaged { .. }) => {}
         Err(error) => return Err(error),
     }
-    for copy in files.iter().flat_map(|file| &file.copies).filter(|copy| copy.content != Content::Other) {
-        let name = copy.path.as_path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    for copy in files
+        .iter()
+        .flat_map(|file| &file.copies)
+        .filter(|copy| copy.content != Content::Other)
+    {
+        let name = copy
+            .path
+            .as_path()
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         root.folder_of(&copy.path)?.remove(name)?;
     }
     state.drop_journal()?;
-    Ok(Recovery { state: State::Discarded, files })
+    Ok(Recovery {
+        state: State::Discarded,
+        files,
+    })
 }
 
 fn parse<'a>(state: &Found, text: &'a [u8]) -> Result<Journal<'a>, Error> {
-    Journal::parse(text).map_err(|why| Error::Damaged { journal: state.shown(), why })
+    Journal::parse(text).map_err(|why| Error::Damaged {
+        journal: state.shown(),
+        why,
+    })
 }
 
 fn survey(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<FileState>, Error> {
-    items.iter().map(|item| file_state(root, item, phase)).collect()
+    items
+        .iter()
+        .map(|item| file_state(root, item, phase))
+        .collect()
 }
 
 fn file_state(root: &Root, item: &Item<'_>, phase: Phase) -> Result<FileState, Error> {
     let path = item.path.clone();
     let folder = match root.folder_of(&path) {
         Err(error) if error.is_out_of_reach() => {
-            return Ok(FileState { path, content: Content::Other, copies: Vec::new() });
+            return Ok(FileState {
+                path,
+                content: Content::Other,
+                copies: Vec::new(),
+            });
         }
         folder => folder?,
     };
@@ -252,7 +315,14 @@ fn file_state(root: &Root, item: &Item<'_>, phase: Phase) -> Result<FileState, E
             (Held::New, _) => Content::New,
             (Held::Other, _) => Content::Other,
         };
-        copies.push(Copied { path: item.beside(name), content });
+        copies.push(Copied {
+            path: item.beside(name),
+            content,
+        });
     }
-    Ok(FileState { path, content, copies })
+    Ok(FileState {
+        path,
+        content,
+        copies,
+    })
 }

@@ -1,8 +1,9 @@
 //! A new content beside its target, complete and on the disk before anything is exchanged.
 //!
-//! The copy becomes the file, so it gets what the file had: owner, group, mode, and on Linux its access list and the
-//! attributes of users. Where the owner can't be given the plan is refused, since the file would change hands. Security
-//! modules' own labels and capabilities are not carried over: a new file gets those that the system gives it.
+//! The copy becomes the file, so it gets what the file had: owner, group, mode, and on Linux its
+//! access list and the attributes of users. Where the owner can't be given the plan is refused,
+//! since the file would change hands. Security modules' own labels and capabilities are not carried
+//! over: a new file gets those that the system gives it.
 
 use std::{
     fs::{File, Permissions},
@@ -20,15 +21,24 @@ use crate::files::Hazard;
 /// Writes and syncs the copy of `item`, which must not be there yet; its name is not durable yet.
 pub(super) fn stage(root: &Root, item: &Item<'_>) -> Result<(), Error> {
     let folder = root.folder_of(&item.path)?;
-    let target = folder.look(item.name())?.replaceable().map_err(|hazard| unsafe_target(item, hazard))?;
-    let target = target.ok_or_else(|| Error::Conflict { files: vec![item.path.clone()] })?;
+    let target = folder
+        .look(item.name())?
+        .replaceable()
+        .map_err(|hazard| unsafe_target(item, hazard))?;
+    let target = target.ok_or_else(|| Error::Conflict {
+        files: vec![item.path.clone()],
+    })?;
     let copy = folder.create(&item.copy)?;
-    fill(&copy, item.bytes, &target).map_err(|(doing, error)| Error::io(doing, &folder.at(&item.copy), error))
+    fill(&copy, item.bytes, &target)
+        .map_err(|(doing, error)| Error::io(doing, &folder.at(&item.copy), error))
 }
 
 /// The refusal of a target.
 pub(super) fn unsafe_target(item: &Item<'_>, hazard: Hazard) -> Error {
-    Error::Unsafe { path: item.path.as_path().to_owned(), hazard }
+    Error::Unsafe {
+        path: item.path.as_path().to_owned(),
+        hazard,
+    }
 }
 
 fn fill(mut copy: &File, bytes: &[u8], target: &Opened) -> Result<(), (&'static str, io::Error)> {
@@ -37,7 +47,8 @@ fn fill(mut copy: &File, bytes: &[u8], target: &Opened) -> Result<(), (&'static 
     attributes::keep(&target.file, copy).map_err(|e| ("keeping the file's attributes in", e))?;
     // Last, since a write or a change of owner takes the bits above the permissions away.
     let mode = Permissions::from_mode(target.metadata.mode() & 0o7777);
-    copy.set_permissions(mode).map_err(|e| ("keeping the file's mode in", e))?;
+    copy.set_permissions(mode)
+        .map_err(|e| ("keeping the file's mode in", e))?;
     copy.sync_all().map_err(|e| ("syncing", e))
 }
 
@@ -45,7 +56,11 @@ fn own(target: &Opened, copy: &File) -> io::Result<()> {
     let (had, has) = (&target.metadata, copy.metadata()?);
     let owner = (had.uid() != has.uid()).then_some(had.uid());
     let group = (had.gid() != has.gid()).then_some(had.gid());
-    if owner.or(group).is_some() { fchown(copy, owner, group) } else { Ok(()) }
+    if owner.or(group).is_some() {
+        fchown(copy, owner, group)
+    } else {
+        Ok(())
+    }
 }
 
 /// Extended attributes.
@@ -82,7 +97,11 @@ mod attributes {
             length => length?,
         };
         let kept = |name: &&[u8]| name.starts_with(b"user.") || *name == b"system.posix_acl_access";
-        Ok(list[..length].split(|&byte| byte == 0).filter(kept).map(<[u8]>::to_vec).collect())
+        Ok(list[..length]
+            .split(|&byte| byte == 0)
+            .filter(kept)
+            .map(<[u8]>::to_vec)
+            .collect())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Where a root's lock and journal are kept, and what each name there means.
 //!
-//! In the folder `repin/<hash>` of the work tree's own git directory (each root below one work tree has its own), outside
-//! git in the folder `.repin` of the root. No git command is asked: `.git` is read.
+//! In the folder `repin/<hash>` of the work tree's own git directory (each root below one work tree
+//! has its own), outside git in the folder `.repin` of the root. No git command is asked: `.git` is
+//! read.
 //!
 //! | name | means |
 //! | --- | --- |
@@ -10,7 +11,8 @@
 //! | `journal.staging` | complete: copies may stand beside their targets, in any condition, and nobody else's bytes are in them |
 //! | `journal` | all copies were complete and on the disk: files may be exchanged, and every content counts |
 //!
-//! Without the second and third being apart, a half-written copy could not be told from an intruder's bytes.
+//! Without the second and third being apart, a half-written copy could not be told from an
+//! intruder's bytes.
 
 use std::{
     ffi::OsStr,
@@ -81,16 +83,26 @@ impl Place {
             if let Some(base) = git_directory(work_tree)? {
                 let within = root.strip_prefix(work_tree).unwrap_or(root);
                 let hash = Digest::of(within.as_os_str().as_bytes()).hex()[..16].to_owned();
-                return Ok(Self { base, names: vec!["repin".to_owned(), hash] });
+                return Ok(Self {
+                    base,
+                    names: vec!["repin".to_owned(), hash],
+                });
             }
         }
-        Ok(Self { base: root.to_owned(), names: vec![".repin".to_owned()] })
+        Ok(Self {
+            base: root.to_owned(),
+            names: vec![".repin".to_owned()],
+        })
     }
 
     /// Opens the folder if it is there.
     pub(super) fn look(&self) -> Result<Option<Found>, Error> {
         let base = Folder::open(&self.base)?;
-        match self.names.iter().try_fold(base, |folder, name| folder.enter(OsStr::new(name))) {
+        match self
+            .names
+            .iter()
+            .try_fold(base, |folder, name| folder.enter(OsStr::new(name)))
+        {
             Ok(folder) => Ok(Some(Found(folder))),
             Err(error) if error.is_absence() => Ok(None),
             Err(error) => Err(error),
@@ -100,20 +112,34 @@ impl Place {
     /// Opens the folder, made if it is not there, and takes its lock.
     pub(super) fn hold(&self) -> Result<Held, Error> {
         let base = Folder::open(&self.base)?;
-        let folder = self.names.iter().try_fold(base, |folder, name| folder.enter_or_make(OsStr::new(name)))?;
-        // The file stays when the lock is released: removed, it could be locked by one run that had opened it before,
-        // and made and locked anew by the next.
+        let folder = self
+            .names
+            .iter()
+            .try_fold(base, |folder, name| folder.enter_or_make(OsStr::new(name)))?;
+        // The file stays when the lock is released: removed, it could be locked by one run that had
+        // opened it before, and made and locked anew by the next.
         let lock = folder.open_lock(LOCK)?;
         for _ in 0..LOOKS {
             match lock.try_lock() {
-                Ok(()) => return Ok(Held { found: Found(folder), _lock: lock }),
+                Ok(()) => {
+                    return Ok(Held {
+                        found: Found(folder),
+                        _lock: lock,
+                    });
+                }
                 // Whoever only looks shares it, for a moment; a run at work does not.
-                Err(TryLockError::WouldBlock) if shared(&lock, &folder)? => std::thread::sleep(LOOK),
+                Err(TryLockError::WouldBlock) if shared(&lock, &folder)? => {
+                    std::thread::sleep(LOOK)
+                }
                 Err(TryLockError::WouldBlock) => break,
-                Err(TryLockError::Error(error)) => return Err(Error::io("locking", &folder.at(LOCK), error)),
+                Err(TryLockError::Error(error)) => {
+                    return Err(Error::io("locking", &folder.at(LOCK), error));
+                }
             }
         }
-        Err(Error::Locked { lock: folder.at(LOCK) })
+        Err(Error::Locked {
+            lock: folder.at(LOCK),
+        })
     }
 }
 
@@ -128,8 +154,8 @@ fn shared(lock: &File, folder: &Folder) -> Result<bool, Error> {
 }
 
 impl Found {
-    /// Whether a run is at work here. The lock is shared for that, for a moment, so that two that look and one that
-    /// begins don't get into each other's way.
+    /// Whether a run is at work here. The lock is shared for that, for a moment, so that two that
+    /// look and one that begins don't get into each other's way.
     pub(super) fn is_locked(&self) -> Result<bool, Error> {
         match self.0.look(LOCK)? {
             Standing::File(opened) => shared(&opened.file, &self.0).map(|shared| !shared),
@@ -159,7 +185,10 @@ impl Found {
         match self.0.look(name)? {
             Standing::Absent => Ok(None),
             Standing::File(file) => file.bytes().map(Some),
-            Standing::Odd(hazard) => Err(Error::Damaged { journal: self.0.at(name), why: hazard.to_string() }),
+            Standing::Odd(hazard) => Err(Error::Damaged {
+                journal: self.0.at(name),
+                why: hazard.to_string(),
+            }),
         }
     }
 
@@ -170,7 +199,8 @@ impl Found {
 }
 
 impl Held {
-    /// Writes a journal durably. If that fails, none is left as far as it can be removed: half of one means nothing.
+    /// Writes a journal durably. If that fails, none is left as far as it can be removed: half of
+    /// one means nothing.
     pub(super) fn write(&self, journal: &Journal<'_>) -> Result<(), Error> {
         self.write_new(journal).inspect_err(|_| {
             let _ = self.drop_journal();
@@ -183,7 +213,8 @@ impl Held {
         folder.remove(WRITING)?;
         let file = folder.create(WRITING)?;
         journal.write(BufWriter::new(&file)).map_err(failed)?;
-        file.sync_all().map_err(|e| Error::io("syncing", &folder.at(WRITING), e))?;
+        file.sync_all()
+            .map_err(|e| Error::io("syncing", &folder.at(WRITING), e))?;
         folder.rename(WRITING, STAGING)?;
         folder.sync()
     }
@@ -203,8 +234,11 @@ impl Held {
     /// Removes whatever journal there is.
     pub(super) fn drop_journal(&self) -> Result<(), Error> {
         let folder = self.folder();
-        [WRITING, STAGING, EXCHANGING].into_iter().try_for_each(|name| folder.remove(name))?;
-        // What the journal is about is settled and durable. If it comes back after a power cut it is dropped again.
+        [WRITING, STAGING, EXCHANGING]
+            .into_iter()
+            .try_for_each(|name| folder.remove(name))?;
+        // What the journal is about is settled and durable. If it comes back after a power cut it
+        // is dropped again.
         let _ = folder.sync();
         Ok(())
     }
@@ -229,7 +263,14 @@ fn git_directory(work_tree: &Path) -> Result<Option<PathBuf>, Error> {
         Ok(metadata) if metadata.is_file() => linked(work_tree, &dot_git).map(Some),
         // Like git: a folder that only has the name is passed over.
         Ok(metadata) => Ok((metadata.is_dir() && dot_git.join("HEAD").exists()).then_some(dot_git)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(Error::io("looking at", &dot_git, error)),
     }
 }
@@ -238,14 +279,19 @@ fn git_directory(work_tree: &Path) -> Result<Option<PathBuf>, Error> {
 fn linked(work_tree: &Path, dot_git: &Path) -> Result<PathBuf, Error> {
     let failed = |error| Error::io("reading", dot_git, error);
     let mut text = Vec::new();
-    File::open(dot_git).and_then(|file| file.take(64 * 1024).read_to_end(&mut text)).map_err(failed)?;
-    let path = text.strip_prefix(b"gitdir: ").map(<[u8]>::trim_ascii_end).filter(|path| !path.is_empty());
+    File::open(dot_git)
+        .and_then(|file| file.take(64 * 1024).read_to_end(&mut text))
+        .map_err(failed)?;
+    let path = text
+        .strip_prefix(b"gitdir: ")
+        .map(<[u8]>::trim_ascii_end)
+        .filter(|path| !path.is_empty());
     let directory = path.map(|path| work_tree.join(OsStr::from_bytes(path)));
     match directory.filter(|directory| directory.join("HEAD").exists()) {
         Some(directory) => Ok(directory),
-        None => {
-            Err(failed(io::Error::other("it does not point to a git directory; repair it with `git worktree repair`")))
-        }
+        None => Err(failed(io::Error::other(
+            "it does not point to a git directory; repair it with `git worktree repair`",
+        ))),
     }
 }
 
@@ -261,9 +307,14 @@ mod tests {
         let top = scratch.path().canonicalize().unwrap();
         fs::create_dir_all(top.join(".git")).unwrap();
         fs::create_dir_all(top.join("a/b")).unwrap();
-        assert_eq!(Place::of(&top.join("a")).unwrap().base, top.join("a"), "a .git without HEAD is none");
+        assert_eq!(
+            Place::of(&top.join("a")).unwrap().base,
+            top.join("a"),
+            "a .git without HEAD is none"
+        );
         fs::write(top.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
-        let [root, a, b] = [&top, &top.join("a"), &top.join("a/b")].map(|root| Place::of(root).unwrap());
+        let [root, a, b] =
+            [&top, &top.join("a"), &top.join("a/b")].map(|root| Place::of(root).unwrap());
         assert_eq!(root.base, top.join(".git"));
         assert_eq!(b.base, top.join(".git"));
         assert!(root != a && a != b && root != b);
@@ -277,10 +328,22 @@ mod tests {
         fs::create_dir_all(top.join("x/sub")).unwrap();
         fs::write(top.join("x/.git"), "gitdir: ../main/.git/worktrees/x\n").unwrap();
         let error = Place::of(&top.join("x/sub")).unwrap_err().to_string();
-        assert!(error.contains("does not point to a git directory"), "{error}");
+        assert!(
+            error.contains("does not point to a git directory"),
+            "{error}"
+        );
         fs::write(top.join("main/.git/worktrees/x/HEAD"), "").unwrap();
-        assert_eq!(Place::of(&top.join("x/sub")).unwrap().base, top.join("x/../main/.git/worktrees/x"));
-        for text in ["", "gitdir: ", "gitdir: \n", "elsewhere", "gitdir: /nowhere\n"] {
+        assert_eq!(
+            Place::of(&top.join("x/sub")).unwrap().base,
+            top.join("x/../main/.git/worktrees/x")
+        );
+        for text in [
+            "",
+            "gitdir: ",
+            "gitdir: \n",
+            "elsewhere",
+            "gitdir: /nowhere\n",
+        ] {
             fs::write(top.join("x/.git"), text).unwrap();
             assert!(Place::of(&top.join("x")).is_err(), "{text:?}");
         }
@@ -320,7 +383,9 @@ mod tests {
         assert!(found.is_locked().unwrap() && found.is_locked().unwrap());
         drop(held);
         // Somebody looks for as long as it takes until a run is seen to wait for it.
-        let Standing::File(lock) = found.0.look(LOCK).unwrap() else { panic!("no lock") };
+        let Standing::File(lock) = found.0.look(LOCK).unwrap() else {
+            panic!("no lock")
+        };
         lock.file.lock_shared().unwrap();
         std::thread::scope(|scope| {
             let run = scope.spawn(|| place.hold().map(drop));

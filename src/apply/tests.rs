@@ -1,4 +1,5 @@
-//! Plans applied and recovered in one process. What a crash or a fault does to it is in `tests/apply.rs`.
+//! Plans applied and recovered in one process. What a crash or a fault does to it is in
+//! `tests/apply.rs`.
 
 use std::{
     ffi::OsStr,
@@ -30,7 +31,14 @@ fn world(paths: &[&[u8]]) -> World {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, OLD).unwrap();
         let (old_sha256, new_sha256) = (Digest::of(OLD.as_bytes()), Digest::of(NEW.as_bytes()));
-        FileChange { path, pins: 1, old: OLD.into(), new: NEW.into(), old_sha256, new_sha256 }
+        FileChange {
+            path,
+            pins: 1,
+            old: OLD.into(),
+            new: NEW.into(),
+            old_sha256,
+            new_sha256,
+        }
     });
     let changes = changes.collect();
     World { root, changes }
@@ -46,7 +54,9 @@ impl World {
     }
 
     fn contents(&self) -> Vec<String> {
-        (0..self.changes.len()).map(|n| fs::read_to_string(self.path(n)).unwrap_or("gone".to_owned())).collect()
+        (0..self.changes.len())
+            .map(|n| fs::read_to_string(self.path(n)).unwrap_or("gone".to_owned()))
+            .collect()
     }
 
     fn session(&self) -> Session {
@@ -68,7 +78,12 @@ impl World {
                 match entry.file_type().unwrap().is_dir() {
                     true => folders.push(path),
                     false if target || path.ends_with("lock") => {}
-                    false => left.push(path.strip_prefix(self.root.path()).unwrap().display().to_string()),
+                    false => left.push(
+                        path.strip_prefix(self.root.path())
+                            .unwrap()
+                            .display()
+                            .to_string(),
+                    ),
                 }
             }
         }
@@ -81,14 +96,22 @@ impl World {
         let session = self.session();
         let items = Journal::of(&self.changes, 7).items;
         session.state.write(&Journal::of(&self.changes, 7)).unwrap();
-        items.iter().try_for_each(|item| stage::stage(&session.root, item)).unwrap();
+        items
+            .iter()
+            .try_for_each(|item| stage::stage(&session.root, item))
+            .unwrap();
         session.state.begin_exchange().unwrap();
-        exchange::all(&session.root, &items.iter().take(exchanged).collect::<Vec<_>>()).unwrap();
+        exchange::all(
+            &session.root,
+            &items.iter().take(exchanged).collect::<Vec<_>>(),
+        )
+        .unwrap();
         items
     }
 
     fn copy(&self, file: usize) -> PathBuf {
-        self.path(file).with_file_name(format!(".repin-{:016x}-{file}", 7))
+        self.path(file)
+            .with_file_name(format!(".repin-{:016x}-{file}", 7))
     }
 }
 
@@ -118,24 +141,48 @@ fn owner_and_attributes_stay() {
     }
     let before = file.metadata().unwrap();
     // An access list: user::rw-, user:1234:r--, group::r--, mask::r--, other::---.
-    let entry =
-        |tag: u16, perm: u16, id: u32| [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat();
+    let entry = |tag: u16, perm: u16, id: u32| {
+        [
+            &tag.to_le_bytes()[..],
+            &perm.to_le_bytes(),
+            &id.to_le_bytes(),
+        ]
+        .concat()
+    };
     let none = u32::MAX;
-    let list =
-        [entry(1, 6, none), entry(2, 4, 1234), entry(4, 4, none), entry(16, 4, none), entry(32, 0, none)].concat();
+    let list = [
+        entry(1, 6, none),
+        entry(2, 4, 1234),
+        entry(4, 4, none),
+        entry(16, 4, none),
+        entry(32, 0, none),
+    ]
+    .concat();
     let list = [&2u32.to_le_bytes()[..], &list].concat();
     // Not every file system has both kinds: what can't be set is absent after, too.
-    let set = |name: &str, value: &[u8]| rustix::fs::fsetxattr(&file, name, value, rustix::fs::XattrFlags::empty());
-    let had = [("system.posix_acl_access", &list[..]), ("user.note", b"kept")];
+    let set = |name: &str, value: &[u8]| {
+        rustix::fs::fsetxattr(&file, name, value, rustix::fs::XattrFlags::empty())
+    };
+    let had = [
+        ("system.posix_acl_access", &list[..]),
+        ("user.note", b"kept"),
+    ];
     let had = had.map(|(name, value)| (name, set(name, value).map(|()| value.to_vec())));
     let mode = file.metadata().unwrap().mode() & 0o7777;
     world.apply().unwrap();
     let after = fs::metadata(world.path(0)).unwrap();
-    assert_eq!((after.uid(), after.gid(), after.mode() & 0o7777), (before.uid(), before.gid(), mode));
+    assert_eq!(
+        (after.uid(), after.gid(), after.mode() & 0o7777),
+        (before.uid(), before.gid(), mode)
+    );
     for (name, had) in had {
         let mut value = [0; 100];
         let has = rustix::fs::getxattr(world.path(0), name, &mut value[..]);
-        assert_eq!(has.map(|length| value[..length].to_vec()).ok(), had.ok(), "{name}");
+        assert_eq!(
+            has.map(|length| value[..length].to_vec()).ok(),
+            had.ok(),
+            "{name}"
+        );
     }
 }
 
@@ -145,7 +192,10 @@ fn nothing_to_change_touches_nothing() {
     let mut session = world.session();
     let before = fs::metadata(world.root.path()).unwrap().mtime_nsec();
     session.apply(&[]).unwrap();
-    assert_eq!(fs::metadata(world.root.path()).unwrap().mtime_nsec(), before);
+    assert_eq!(
+        fs::metadata(world.root.path()).unwrap().mtime_nsec(),
+        before
+    );
     assert_eq!(world.leftovers(), [""; 0]);
 }
 
@@ -155,7 +205,10 @@ fn files_that_changed_since_the_plan_are_all_named_and_kept() {
     world.write(0, "edited");
     fs::remove_file(world.path(2)).unwrap();
     match world.apply().unwrap_err() {
-        Error::Conflict { files } => assert_eq!(files, [world.changes[0].path.clone(), world.changes[2].path.clone()]),
+        Error::Conflict { files } => assert_eq!(
+            files,
+            [world.changes[0].path.clone(), world.changes[2].path.clone()]
+        ),
         other => panic!("{other}"),
     }
     assert_eq!(world.contents(), ["edited", OLD, "gone"]);
@@ -173,9 +226,15 @@ fn what_is_no_plain_file_any_more_is_refused_before_anything_is_written() {
         }
         assert_eq!(fs::read_to_string(world.path(0)).unwrap(), OLD);
     };
-    refused(&|w| fs::hard_link(w.path(1), w.root.path().join("x")).unwrap(), Hazard::HardLink(2));
+    refused(
+        &|w| fs::hard_link(w.path(1), w.root.path().join("x")).unwrap(),
+        Hazard::HardLink(2),
+    );
     refused(&|w| turn_into_symlink(&w.path(1)), Hazard::Symlink);
-    refused(&|w| turn_into_symlink(w.path(1).parent().unwrap()), Hazard::Symlink);
+    refused(
+        &|w| turn_into_symlink(w.path(1).parent().unwrap()),
+        Hazard::Symlink,
+    );
     refused(
         &|w| {
             fs::remove_file(w.path(2)).unwrap();
@@ -223,14 +282,22 @@ fn an_interrupted_run_must_be_recovered_first() {
 
 #[test]
 fn recovery_goes_forward_when_mixed_and_else_drops() {
-    for (exchanged, state, content) in [(0, State::Dropped, OLD), (2, State::Forward, NEW), (3, State::Dropped, NEW)] {
+    for (exchanged, state, content) in [
+        (0, State::Dropped, OLD),
+        (2, State::Forward, NEW),
+        (3, State::Dropped, NEW),
+    ] {
         let world = three();
         world.interrupted_after(exchanged);
         let foreseen = pending(world.root.path()).unwrap().unwrap();
         let recovery = world.session().recover().unwrap();
         assert_eq!(recovery.state, state);
         assert_eq!(foreseen, recovery, "looking says what recovering does");
-        let old = recovery.files.iter().filter(|file| file.content == Content::Old).count();
+        let old = recovery
+            .files
+            .iter()
+            .filter(|file| file.content == Content::Old)
+            .count();
         assert_eq!(old, 3 - exchanged);
         assert_eq!(world.contents(), [content; 3]);
         assert_eq!(world.leftovers(), [""; 0]);
@@ -265,10 +332,30 @@ fn a_copy_that_is_gone_or_old_again_is_made_anew_from_the_journal() {
 fn a_third_content_is_named_and_nothing_is_touched_until_it_is_discarded() {
     type Spoil = fn(&World);
     let cases: [(Spoil, &str, [&str; 3], usize); 4] = [
-        (|w| w.write(0, "mine"), "a.yml is neither", ["mine", OLD, OLD], 0),
-        (|w| w.write(2, "mine"), "sub/c.yml is neither", [NEW, OLD, "mine"], 0),
-        (|w| fs::remove_file(w.path(1)).unwrap(), "sub/b.yml is neither", [NEW, "gone", OLD], 0),
-        (|w| fs::write(w.copy(0), "mine").unwrap(), "else wrote to a.yml", [NEW, OLD, OLD], 1),
+        (
+            |w| w.write(0, "mine"),
+            "a.yml is neither",
+            ["mine", OLD, OLD],
+            0,
+        ),
+        (
+            |w| w.write(2, "mine"),
+            "sub/c.yml is neither",
+            [NEW, OLD, "mine"],
+            0,
+        ),
+        (
+            |w| fs::remove_file(w.path(1)).unwrap(),
+            "sub/b.yml is neither",
+            [NEW, "gone", OLD],
+            0,
+        ),
+        (
+            |w| fs::write(w.copy(0), "mine").unwrap(),
+            "else wrote to a.yml",
+            [NEW, OLD, OLD],
+            1,
+        ),
     ];
     for (spoil, named, contents, kept) in cases {
         let world = three();
@@ -277,15 +364,29 @@ fn a_third_content_is_named_and_nothing_is_touched_until_it_is_discarded() {
         let before = world.leftovers();
         let error = world.session().recover().unwrap_err();
         assert!(error.to_string().contains(named), "{error}");
-        let Error::Unresolved(recovery) = error else { panic!("{error}") };
+        let Error::Unresolved(recovery) = error else {
+            panic!("{error}")
+        };
         assert_eq!(pending(world.root.path()).unwrap(), Some(recovery));
         assert_eq!(world.leftovers(), before);
         assert_eq!(world.contents(), contents);
 
         let discarded = world.session().discard().unwrap();
         assert_eq!(discarded.state, State::Discarded);
-        let foreign = |copies: &[Copied]| copies.iter().filter(|copy| copy.content == Content::Other).count();
-        assert_eq!(discarded.files.iter().map(|file| foreign(&file.copies)).sum::<usize>(), kept);
+        let foreign = |copies: &[Copied]| {
+            copies
+                .iter()
+                .filter(|copy| copy.content == Content::Other)
+                .count()
+        };
+        assert_eq!(
+            discarded
+                .files
+                .iter()
+                .map(|file| foreign(&file.copies))
+                .sum::<usize>(),
+            kept
+        );
         assert_eq!(world.contents(), contents);
         assert_eq!(world.leftovers().len(), kept, "{:?}", world.leftovers());
         assert_eq!(pending(world.root.path()).unwrap(), None);
@@ -297,7 +398,10 @@ fn a_folder_that_became_a_symlink_is_out_of_reach() {
     let world = three();
     world.interrupted_after(2);
     turn_into_symlink(&world.root.path().join("sub"));
-    assert!(matches!(world.session().recover(), Err(Error::Unresolved(_))));
+    assert!(matches!(
+        world.session().recover(),
+        Err(Error::Unresolved(_))
+    ));
     assert_eq!(world.session().discard().unwrap().state, State::Discarded);
     assert_eq!(world.contents(), [NEW, NEW, OLD]);
 }
@@ -306,11 +410,17 @@ fn a_folder_that_became_a_symlink_is_out_of_reach() {
 fn a_copy_is_anything_before_the_exchange_begins() {
     let world = three();
     let session = world.session();
-    session.state.write(&Journal::of(&world.changes, 7)).unwrap();
+    session
+        .state
+        .write(&Journal::of(&world.changes, 7))
+        .unwrap();
     fs::write(world.copy(0), "ne").unwrap();
     drop(session);
     let recovery = world.session().recover().unwrap();
-    assert_eq!((recovery.state, recovery.files[0].copies[0].content), (State::Dropped, Content::Partial));
+    assert_eq!(
+        (recovery.state, recovery.files[0].copies[0].content),
+        (State::Dropped, Content::Partial)
+    );
     assert_eq!(world.contents(), [OLD; 3]);
     assert_eq!(world.leftovers(), [""; 0]);
 }
@@ -320,14 +430,23 @@ fn a_torn_journal_is_dropped_and_a_damaged_one_is_not_guessed_at() {
     let world = three();
     drop(world.session());
     fs::write(world.root.path().join(".repin/journal.new"), "repin jour").unwrap();
-    assert_eq!(pending(world.root.path()).unwrap().unwrap().state, State::Dropped);
+    assert_eq!(
+        pending(world.root.path()).unwrap().unwrap().state,
+        State::Dropped
+    );
     assert_eq!(world.session().recover().unwrap().state, State::Dropped);
     assert_eq!(world.leftovers(), [""; 0]);
 
     world.interrupted_after(1);
     fs::write(world.root.path().join(".repin/journal"), "repin jour").unwrap();
-    assert!(matches!(pending(world.root.path()), Err(Error::Damaged { .. })));
-    assert!(matches!(world.session().recover(), Err(Error::Damaged { .. })));
+    assert!(matches!(
+        pending(world.root.path()),
+        Err(Error::Damaged { .. })
+    ));
+    assert!(matches!(
+        world.session().recover(),
+        Err(Error::Damaged { .. })
+    ));
     assert!(matches!(world.apply(), Err(Error::Pending { .. })));
     assert_eq!(world.session().discard().unwrap().state, State::Discarded);
     assert_eq!(world.contents(), [NEW, OLD, OLD]);
@@ -339,7 +458,11 @@ fn what_a_link_instead_of_an_exchange_leaves_is_recovered() {
     for steps in 1..=3 {
         let world = three();
         let items = world.interrupted_after(1);
-        let (target, copy, spare) = (world.path(1), world.copy(1), world.path(1).with_file_name(&items[1].spare));
+        let (target, copy, spare) = (
+            world.path(1),
+            world.copy(1),
+            world.path(1).with_file_name(&items[1].spare),
+        );
         fs::hard_link(&target, &spare).unwrap();
         if steps > 1 {
             fs::rename(&copy, &target).unwrap();
@@ -347,7 +470,11 @@ fn what_a_link_instead_of_an_exchange_leaves_is_recovered() {
         if steps > 2 {
             fs::rename(&spare, &copy).unwrap();
         }
-        assert_eq!(world.session().recover().unwrap().state, State::Forward, "{steps}");
+        assert_eq!(
+            world.session().recover().unwrap().state,
+            State::Forward,
+            "{steps}"
+        );
         assert_eq!(world.contents(), [NEW; 3]);
         assert_eq!(world.leftovers(), [""; 0]);
         assert_eq!(fs::metadata(&target).unwrap().nlink(), 1);
@@ -362,6 +489,10 @@ fn an_edit_of_the_new_content_is_not_moved_out_of_the_way() {
     let session = world.session();
     let undone = exchange::back(&session.root, &items.iter().collect::<Vec<_>>());
     assert!(matches!(undone, Err(Error::Conflict { .. })));
-    assert_eq!(world.contents(), ["mine", OLD, OLD], "the others are put back all the same");
+    assert_eq!(
+        world.contents(),
+        ["mine", OLD, OLD],
+        "the others are put back all the same"
+    );
     assert_eq!(fs::read_to_string(world.copy(0)).unwrap(), OLD);
 }

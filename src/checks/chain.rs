@@ -1,9 +1,9 @@
-//! The chains: stages in order, cheapest first. A stage is judged as a whole; if one of its checks failed, or one could
-//! not be judged, the chain stops there.
+//! The chains: stages in order, cheapest first. A stage is judged as a whole; if one of its checks
+//! failed, or one could not be judged, the chain stops there.
 //!
-//! promote: pins counted → order and hold → the source → contents → smoke. rollback: pins counted → provenance → the
-//! source, against the digests that were pinned then → contents → smoke. [`Approved`] can only be made here, by a chain
-//! that went through every stage.
+//! promote: pins counted → order and hold → the source → contents → smoke. rollback: pins counted →
+//! provenance → the source, against the digests that were pinned then → contents → smoke.
+//! [`Approved`] can only be made here, by a chain that went through every stage.
 
 mod images;
 
@@ -95,12 +95,20 @@ impl SoFar<'_> {
     fn stage(mut self, (stage, outages): Judged) -> Result<Self, Stopped> {
         let stop = any_failed(&stage) || !outages.is_empty();
         self.checks.extend(stage);
-        if stop { Err(Stopped { checks: self.checks, outages }) } else { Ok(self) }
+        if stop {
+            Err(Stopped {
+                checks: self.checks,
+                outages,
+            })
+        } else {
+            Ok(self)
+        }
     }
 }
 
 impl<'c> Counted<'c> {
-    /// The first stage for `revision`: the pins as they are counted now, and what was found out about contracts.
+    /// The first stage for `revision`: the pins as they are counted now, and what was found out
+    /// about contracts.
     pub fn new(
         config: &'c Config,
         revision: &'c Revision,
@@ -110,13 +118,21 @@ impl<'c> Counted<'c> {
         let mut checks = counts(config, found);
         checks.extend(agreement(config, found, Status::Warn));
         checks.extend(contracts);
-        let so_far = SoFar { config, revision, checks: Vec::new() }.stage((checks, Vec::new()))?;
+        let so_far = SoFar {
+            config,
+            revision,
+            checks: Vec::new(),
+        }
+        .stage((checks, Vec::new()))?;
         Ok(Self { so_far })
     }
 
     /// Stops here: what the next stage needs could not be gathered.
     pub fn stop(self, outage: Error) -> Stopped {
-        Stopped { checks: self.so_far.checks, outages: vec![outage] }
+        Stopped {
+            checks: self.so_far.checks,
+            outages: vec![outage],
+        }
     }
 
     /// A promote's second stage: no late build, not rolled back.
@@ -127,28 +143,40 @@ impl<'c> Counted<'c> {
 
     /// A rollback's second stage: the set really was promoted.
     pub fn proven(self, found: &Provenance) -> Result<Proven<'c>, Stopped> {
-        let (checks, outages, promoted) = provenance(self.so_far.config, self.so_far.revision, found);
+        let (checks, outages, promoted) =
+            provenance(self.so_far.config, self.so_far.revision, found);
         let so_far = self.so_far.stage((checks, outages))?;
         Ok(Proven { so_far, promoted })
     }
 }
 
 impl<'c> Ordered<'c> {
-    /// The stage of the source: one resolution for each image of the configuration, in its order. `hold` says whether a
-    /// rollback undid a set with given digests.
+    /// The stage of the source: one resolution for each image of the configuration, in its order.
+    /// `hold` says whether a rollback undid a set with given digests.
     pub fn resolved<'h>(
         self,
         resolutions: &[Resolution],
         hold: impl FnOnce(&Digests) -> Hold<'h>,
     ) -> Result<Resolved<'c>, Stopped> {
         let (mut checks, outages) = source(&self.so_far, resolutions, |_, judged| judged);
-        let known =
-            self.so_far.checks.iter().any(|check| check.code == Code::ROLLED_BACK && check.status == Status::Warn);
+        let known = self
+            .so_far
+            .checks
+            .iter()
+            .any(|check| check.code == Code::ROLLED_BACK && check.status == Status::Warn);
         if !known {
-            checks.extend(hold_by_content(&hold(&named(self.so_far.config, resolutions)), self.overruled.rolled_back));
+            checks.extend(hold_by_content(
+                &hold(&named(self.so_far.config, resolutions)),
+                self.overruled.rolled_back,
+            ));
         }
         let so_far = self.so_far.stage((checks, outages))?;
-        Ok(Resolved { so_far, images: named_images(resolutions), rollback: false, promoted: None })
+        Ok(Resolved {
+            so_far,
+            images: named_images(resolutions),
+            rollback: false,
+            promoted: None,
+        })
     }
 }
 
@@ -158,16 +186,19 @@ impl<'c> Proven<'c> {
         self.promoted.as_ref()
     }
 
-    /// The stage of the source. An image without pins was not part of what ran: its failures only warn. `provenance`
-    /// says whether digests were pinned together; it is asked where no title told.
+    /// The stage of the source. An image without pins was not part of what ran: its failures only
+    /// warn. `provenance` says whether digests were pinned together; it is asked where no title
+    /// told.
     pub fn resolved(
         self,
         resolutions: &[Resolution],
         provenance: impl FnOnce(&Digests) -> Provenance,
     ) -> Result<Resolved<'c>, Stopped> {
-        let (mut checks, mut outages) = source(&self.so_far, resolutions, |image, judged| match image.pins {
-            0 => warn_only(image, judged),
-            _ => judged,
+        let (mut checks, mut outages) = source(&self.so_far, resolutions, |image, judged| {
+            match image.pins {
+                0 => warn_only(image, judged),
+                _ => judged,
+            }
         });
         let mut promoted = self.promoted;
         if promoted.is_none() && outages.is_empty() && !any_failed(&checks) {
@@ -175,17 +206,29 @@ impl<'c> Proven<'c> {
             let (check, outage) = provenance_by_content(&found);
             checks.push(check);
             outages.extend(outage);
-            promoted = if let Provenance::Found(found) = found { Some(found) } else { None };
+            promoted = if let Provenance::Found(found) = found {
+                Some(found)
+            } else {
+                None
+            };
         }
         let so_far = self.so_far.stage((checks, outages))?;
-        Ok(Resolved { so_far, images: named_images(resolutions), rollback: true, promoted })
+        Ok(Resolved {
+            so_far,
+            images: named_images(resolutions),
+            rollback: true,
+            promoted,
+        })
     }
 }
 
 impl Resolved<'_> {
     /// Stops here: what the next stage needs could not be gathered.
     pub fn stop(self, outage: Error) -> Stopped {
-        Stopped { checks: self.so_far.checks, outages: vec![outage] }
+        Stopped {
+            checks: self.so_far.checks,
+            outages: vec![outage],
+        }
     }
 
     /// What was promoted, if this is a rollback.
@@ -203,7 +246,11 @@ fn named_images(resolutions: &[Resolution]) -> Vec<ApprovedImage> {
 }
 
 /// Judges every image's resolution; `tempered` may soften the verdict on an image.
-fn source(so_far: &SoFar<'_>, resolutions: &[Resolution], tempered: impl Fn(&Image, Judged) -> Judged) -> Judged {
+fn source(
+    so_far: &SoFar<'_>,
+    resolutions: &[Resolution],
+    tempered: impl Fn(&Image, Judged) -> Judged,
+) -> Judged {
     let (mut checks, mut outages) = (Vec::new(), Vec::new());
     for (image, resolution) in so_far.config.images.iter().zip(resolutions) {
         let (of_image, outage) = resolved(so_far.config, image, so_far.revision, resolution);
@@ -215,17 +262,26 @@ fn source(so_far: &SoFar<'_>, resolutions: &[Resolution], tempered: impl Fn(&Ima
 }
 
 fn warn_only(image: &Image, (mut checks, outages): Judged) -> Judged {
-    for check in checks.iter_mut().filter(|check| check.status == Status::Fail) {
+    for check in checks
+        .iter_mut()
+        .filter(|check| check.status == Status::Fail)
+    {
         check.status = Status::Warn;
     }
-    let unread = |outage: &Error| Check::new(Code::TAG_MISSING, Status::Skip, outage.to_string()).image(&image.name);
+    let unread = |outage: &Error| {
+        Check::new(Code::TAG_MISSING, Status::Skip, outage.to_string()).image(&image.name)
+    };
     checks.extend(outages.iter().map(unread));
     (checks, Vec::new())
 }
 
 /// The digests that the tags of pinned images name.
 fn named(config: &Config, resolutions: &[Resolution]) -> Digests {
-    let images = config.images.iter().zip(resolutions).filter(|(image, _)| image.pins > 0);
+    let images = config
+        .images
+        .iter()
+        .zip(resolutions)
+        .filter(|(image, _)| image.pins > 0);
     let digest = |(image, resolution): (&Image, &Resolution)| match &resolution.found {
         Ok(Some(facts)) => Some((image.name.clone(), facts.digest)),
         _ => None,

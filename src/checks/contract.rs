@@ -1,7 +1,9 @@
-//! Contracts (`expected.yaml`): read strictly, held against what an image contains, and written from it.
+//! Contracts (`expected.yaml`): read strictly, held against what an image contains, and written
+//! from it.
 //!
-//! A contract that can't be read as it was meant gives problems with places and no verdict; those with the codes
-//! `expected_yaml_empty` and `expected_yaml_no_assertions` say that there is nothing to hold an image against.
+//! A contract that can't be read as it was meant gives problems with places and no verdict; those
+//! with the codes `expected_yaml_empty` and `expected_yaml_no_assertions` say that there is nothing
+//! to hold an image against.
 
 use std::collections::BTreeSet;
 
@@ -35,26 +37,54 @@ pub type Names = Vec<(String, BTreeSet<String>)>;
 
 /// The problem that there is no contract to read.
 pub fn not_found(name: &str, why: &str) -> Problem {
-    problem(Code::EXPECTED_YAML_NOT_FOUND, format!("the contract {name} can't be read: {why}"))
-        .hint("correct `contract` in the configuration, or write one with `repin inventory init`")
+    problem(
+        Code::EXPECTED_YAML_NOT_FOUND,
+        format!("the contract {name} can't be read: {why}"),
+    )
+    .hint("correct `contract` in the configuration, or write one with `repin inventory init`")
 }
 
-/// Reads a contract for the configured kinds; warnings come with it. All problems are reported at once.
-pub fn parse(name: &str, bytes: &[u8], kinds: &[Kind]) -> Result<(Contract, Vec<Check>), Vec<Problem>> {
-    let unreadable =
-        |why: String| vec![problem(Code::EXPECTED_YAML_PARSE_FAILED, format!("the contract {name} {why}"))];
+/// Reads a contract for the configured kinds; warnings come with it. All problems are reported at
+/// once.
+pub fn parse(
+    name: &str,
+    bytes: &[u8],
+    kinds: &[Kind],
+) -> Result<(Contract, Vec<Check>), Vec<Problem>> {
+    let unreadable = |why: String| {
+        vec![problem(
+            Code::EXPECTED_YAML_PARSE_FAILED,
+            format!("the contract {name} {why}"),
+        )]
+    };
     if bytes.len() > MAX {
         return Err(unreadable("is larger than 1 MiB".to_owned()));
     }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| unreadable(format!("is not UTF-8 (from byte {} on)", error.valid_up_to())))?;
-    let source = SourceText { name: name.to_owned(), text: text.into() };
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        unreadable(format!(
+            "is not UTF-8 (from byte {} on)",
+            error.valid_up_to()
+        ))
+    })?;
+    let source = SourceText {
+        name: name.to_owned(),
+        text: text.into(),
+    };
     let gather = Gather::new(source, Code::EXPECTED_YAML_PARSE_FAILED.as_str());
     let tree = gather.tree();
     let start = gather.place(Span { start: 0, end: 0 }, "");
-    let mut reader = Reader { gather: &gather, kinds, problems: Vec::new(), warnings: Vec::new() };
+    let mut reader = Reader {
+        gather: &gather,
+        kinds,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    };
     let contract = tree.as_ref().map(|tree| reader.contract(tree));
-    let Reader { mut problems, warnings, .. } = reader;
+    let Reader {
+        mut problems,
+        warnings,
+        ..
+    } = reader;
     let faults = gather.into_problems();
     if !faults.is_empty() {
         return Err(faults);
@@ -62,10 +92,15 @@ pub fn parse(name: &str, bytes: &[u8], kinds: &[Kind]) -> Result<(Contract, Vec<
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.span.start));
     match contract {
         _ if !problems.is_empty() => Err(problems),
-        None => Err(vec![nothing(Code::EXPECTED_YAML_EMPTY, "the contract is empty").at(start)]),
+        None => Err(vec![
+            nothing(Code::EXPECTED_YAML_EMPTY, "the contract is empty").at(start),
+        ]),
         Some(contract) if contract.is_empty() => Err(vec![
-            nothing(Code::EXPECTED_YAML_NO_ASSERTIONS, "the contract asserts nothing: it would accept every image")
-                .at(start),
+            nothing(
+                Code::EXPECTED_YAML_NO_ASSERTIONS,
+                "the contract asserts nothing: it would accept every image",
+            )
+            .at(start),
         ]),
         Some(contract) => Ok((contract, warnings)),
     }
@@ -76,12 +111,16 @@ fn problem(code: Code, message: impl Into<String>) -> Problem {
 }
 
 fn nothing(code: Code, message: &str) -> Problem {
-    problem(code, message).hint("list what the image must contain; `repin inventory init IMAGE` writes a start")
+    problem(code, message)
+        .hint("list what the image must contain; `repin inventory init IMAGE` writes a start")
 }
 
 impl Contract {
     fn is_empty(&self) -> bool {
-        [&self.must_contain, &self.must_not_contain].into_iter().flatten().all(|(_, names)| names.is_empty())
+        [&self.must_contain, &self.must_not_contain]
+            .into_iter()
+            .flatten()
+            .all(|(_, names)| names.is_empty())
     }
 }
 
@@ -107,7 +146,11 @@ impl Reader<'_> {
             match key.text.as_str() {
                 MUST => contract.must_contain = self.section(key, section),
                 MUST_NOT => contract.must_not_contain = self.section(key, section),
-                _ => self.unknown(Code::EXPECTED_YAML_UNKNOWN_TOP_LEVEL_KEY, key, &[MUST, MUST_NOT]),
+                _ => self.unknown(
+                    Code::EXPECTED_YAML_UNKNOWN_TOP_LEVEL_KEY,
+                    key,
+                    &[MUST, MUST_NOT],
+                ),
             }
         }
         contract
@@ -115,8 +158,12 @@ impl Reader<'_> {
 
     fn section(&mut self, section: &Key, node: &Node) -> Names {
         match &node.value {
-            Value::Map(lists) => lists.iter().filter_map(|(kind, list)| self.kind(section, kind, list)).collect(),
-            // Nothing written is nothing asserted; whether that is all there is, is judged at the end.
+            Value::Map(lists) => lists
+                .iter()
+                .filter_map(|(kind, list)| self.kind(section, kind, list))
+                .collect(),
+            // Nothing written is nothing asserted; whether that is all there is, is judged at the
+            // end.
             _ if node.is_null() => Vec::new(),
             _ => {
                 let message = format!("`{}` is a mapping of kinds to lists of names", section.text);
@@ -126,7 +173,12 @@ impl Reader<'_> {
         }
     }
 
-    fn kind(&mut self, section: &Key, key: &Key, list: &Node) -> Option<(String, BTreeSet<String>)> {
+    fn kind(
+        &mut self,
+        section: &Key,
+        key: &Key,
+        list: &Node,
+    ) -> Option<(String, BTreeSet<String>)> {
         let Some(kind) = self.kinds.iter().find(|kind| kind.name == key.text) else {
             let known: Vec<_> = self.kinds.iter().map(|kind| kind.name.as_str()).collect();
             self.unknown(Code::EXPECTED_YAML_UNKNOWN_KIND, key, &known);
@@ -134,11 +186,17 @@ impl Reader<'_> {
         };
         if section.text == MUST_NOT && !kind.must_not_contain {
             let message = format!("`{MUST_NOT}` is not supported for `{}`", kind.name);
-            let problem = problem(Code::EXPECTED_YAML_UNSUPPORTED_FIELD, message).at(self.gather.place(key.span, ""));
-            self.problems.push(problem.hint("the configuration says so: remove the key here, or change it there"));
+            let problem = problem(Code::EXPECTED_YAML_UNSUPPORTED_FIELD, message)
+                .at(self.gather.place(key.span, ""));
+            self.problems.push(
+                problem.hint("the configuration says so: remove the key here, or change it there"),
+            );
             return None;
         }
-        Some((kind.name.clone(), self.names(&format!("{}.{}", section.text, kind.name), list)))
+        Some((
+            kind.name.clone(),
+            self.names(&format!("{}.{}", section.text, kind.name), list),
+        ))
     }
 
     fn names(&mut self, at: &str, list: &Node) -> BTreeSet<String> {
@@ -175,10 +233,17 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, code: Code, key: &Key, known: &[&str]) {
-        let what = if code == Code::EXPECTED_YAML_UNKNOWN_KIND { "unknown kind" } else { "unknown key" };
-        let problem = problem(code, format!("{what} `{}`", key.text)).at(self.gather.place(key.span, ""));
+        let what = if code == Code::EXPECTED_YAML_UNKNOWN_KIND {
+            "unknown kind"
+        } else {
+            "unknown key"
+        };
+        let problem =
+            problem(code, format!("{what} `{}`", key.text)).at(self.gather.place(key.span, ""));
         let hint = match nearest(&key.text, known) {
-            _ if known.is_empty() => "the configuration declares no kinds: add them under `inventory.kinds`".to_owned(),
+            _ if known.is_empty() => {
+                "the configuration declares no kinds: add them under `inventory.kinds`".to_owned()
+            }
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", known.join(", ")),
         };
@@ -186,11 +251,16 @@ impl Reader<'_> {
     }
 
     fn report(&mut self, code: Code, span: Span, message: String) {
-        self.problems.push(problem(code, message).at(self.gather.place(span, "")));
+        self.problems
+            .push(problem(code, message).at(self.gather.place(span, "")));
     }
 
     fn warn(&mut self, at: &str, what: &str) {
-        let warning = Check::new(Code::EXPECTED_YAML_INVALID_TYPE, Status::Warn, format!("`{at}` {what}"));
+        let warning = Check::new(
+            Code::EXPECTED_YAML_INVALID_TYPE,
+            Status::Warn,
+            format!("`{at}` {what}"),
+        );
         self.warnings.push(warning.item(at));
     }
 }
@@ -198,22 +268,38 @@ impl Reader<'_> {
 /// Every violation, in the order of the kinds: what is missing first, then what must not be there.
 pub fn check(contract: &Contract, found: &Enumeration) -> Vec<Check> {
     let listed = |names: &Names, kind: &str| -> BTreeSet<String> {
-        names.iter().find(|(name, _)| name == kind).map(|(_, names)| names.clone()).unwrap_or_default()
+        names
+            .iter()
+            .find(|(name, _)| name == kind)
+            .map(|(_, names)| names.clone())
+            .unwrap_or_default()
     };
     let mut findings = Vec::new();
     for (kind, names) in &found.kinds {
         let has = |name: &String| names.contains(name);
-        for name in listed(&contract.must_contain, kind).into_iter().filter(|name| !has(name)) {
-            let detail = format!("the contract wants `{name}` in `{kind}`, and the image does not have it");
+        for name in listed(&contract.must_contain, kind)
+            .into_iter()
+            .filter(|name| !has(name))
+        {
+            let detail =
+                format!("the contract wants `{name}` in `{kind}`, and the image does not have it");
             findings.push(
-                Check::new(Code::INVENTORY_MUST_CONTAIN_MISSING, Status::Fail, detail).item(format!("{kind}/{name}")),
+                Check::new(Code::INVENTORY_MUST_CONTAIN_MISSING, Status::Fail, detail)
+                    .item(format!("{kind}/{name}")),
             );
         }
-        for name in listed(&contract.must_not_contain, kind).into_iter().filter(has) {
+        for name in listed(&contract.must_not_contain, kind)
+            .into_iter()
+            .filter(has)
+        {
             let detail = format!("the contract forbids `{name}` in `{kind}`, and the image has it");
             findings.push(
-                Check::new(Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT, Status::Fail, detail)
-                    .item(format!("{kind}/{name}")),
+                Check::new(
+                    Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT,
+                    Status::Fail,
+                    detail,
+                )
+                .item(format!("{kind}/{name}")),
             );
         }
     }
@@ -222,19 +308,30 @@ pub fn check(contract: &Contract, found: &Enumeration) -> Vec<Check> {
 
 /// A contract that asserts everything that was found, to start from.
 pub fn write(found: &Enumeration) -> String {
-    let mut lines = vec![if found.kinds.is_empty() { format!("{MUST}: {{}}") } else { format!("{MUST}:") }];
+    let mut lines = vec![if found.kinds.is_empty() {
+        format!("{MUST}: {{}}")
+    } else {
+        format!("{MUST}:")
+    }];
     for (kind, names) in &found.kinds {
-        lines.push(format!("  {}:{}", scalar(kind), if names.is_empty() { " []" } else { "" }));
+        lines.push(format!(
+            "  {}:{}",
+            scalar(kind),
+            if names.is_empty() { " []" } else { "" }
+        ));
         lines.extend(names.iter().map(|name| format!("    - {}", scalar(name))));
     }
     lines.join("\n") + "\n"
 }
 
-/// `text` as a YAML scalar that every reader takes for this string: plain only where nothing can be mistaken.
+/// `text` as a YAML scalar that every reader takes for this string: plain only where nothing can be
+/// mistaken.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && !WORDS.contains(&text.to_ascii_lowercase().as_str());
     if plain {
         return text.to_owned();
@@ -247,8 +344,8 @@ fn scalar(text: &str) -> String {
 fn quoted(c: char) -> String {
     match c {
         '"' | '\\' => format!("\\{c}"),
-        // Not printable in YAML 1.2, or taken for line breaks or a byte order mark; then what a reader can't see, or what
-        // changes the direction of text.
+        // Not printable in YAML 1.2, or taken for line breaks or a byte order mark; then what a
+        // reader can't see, or what changes the direction of text.
         '\u{0}'..='\u{1f}'
         | '\u{7f}'..='\u{a0}'
         | '\u{2028}'

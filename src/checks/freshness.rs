@@ -34,13 +34,25 @@ pub fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) 
     };
     if gap < 0 {
         let days = days(-gap);
-        return (State::Ahead, Some(format!("the branch's head is {days} older than what is pinned")));
+        return (
+            State::Ahead,
+            Some(format!(
+                "the branch's head is {days} older than what is pinned"
+            )),
+        );
     }
     let over = gap.unsigned_abs() > max_gap.as_secs();
     if commits > 0 && over {
-        let commits = if commits == 1 { "1 commit".to_owned() } else { format!("{commits} commits") };
+        let commits = if commits == 1 {
+            "1 commit".to_owned()
+        } else {
+            format!("{commits} commits")
+        };
         let most = days(i64::try_from(max_gap.as_secs()).unwrap_or(i64::MAX));
-        return (State::Stale, Some(format!("{commits} in {}, and {most} are fine", days(gap))));
+        return (
+            State::Stale,
+            Some(format!("{commits} in {}, and {most} are fine", days(gap))),
+        );
     }
     (State::Fresh, None)
 }
@@ -68,7 +80,12 @@ mod tests {
 
     fn state(commits: u64, gap: i64) -> State {
         let head = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
-        let distance = Distance { pinned: Some(head), head, commits: Some(commits), gap: Some(gap) };
+        let distance = Distance {
+            pinned: Some(head),
+            head,
+            commits: Some(commits),
+            gap: Some(gap),
+        };
         judge(&distance, Duration::from_secs(14 * 86_400)).0
     }
 
@@ -85,13 +102,28 @@ mod tests {
     #[test]
     fn a_commit_that_is_gone_is_stale() {
         let head = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
-        let (state, why) = judge(&Distance { pinned: None, head, commits: None, gap: None }, Duration::from_secs(1));
+        let (state, why) = judge(
+            &Distance {
+                pinned: None,
+                head,
+                commits: None,
+                gap: None,
+            },
+            Duration::from_secs(1),
+        );
         assert!(state == State::Stale && why.unwrap().contains("rewritten"));
     }
 
     #[test]
     fn days_are_whole_and_a_negative_one_is_never_none() {
-        for (gap, days) in [(0, 0), (DAY - 1, 0), (DAY, 1), (-1, -1), (-DAY, -1), (-DAY - 1, -2)] {
+        for (gap, days) in [
+            (0, 0),
+            (DAY - 1, 0),
+            (DAY, 1),
+            (-1, -1),
+            (-DAY, -1),
+            (-DAY - 1, -2),
+        ] {
             assert_eq!(whole_days(gap), days, "{gap}");
         }
     }

@@ -1,6 +1,7 @@
 //! Hygiene: what every image has to be, whatever its contract lists.
 //!
-//! Judges the contents of one image of one platform, and what its config says. Contracts are for `contract`.
+//! Judges the contents of one image of one platform, and what its config says. Contracts are for
+//! `contract`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,44 +30,72 @@ pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>
     if let Ok(listing) = &contents.listing {
         findings.extend(required(inventory, listing));
         findings.extend(modes(inventory, listing));
-        let unreadable: Vec<_> = listing.files.iter().filter(|file| file.unreadable).collect();
+        let unreadable: Vec<_> = listing
+            .files
+            .iter()
+            .filter(|file| file.unreadable)
+            .collect();
         findings.extend(each(&unreadable, Code::UNREADABLE, |file| {
             let user = inventory.user.as_deref().unwrap_or_default();
             format!("the user {user} can't read it (mode {:04o})", file.mode)
         }));
     }
     findings.extend(forbidden(&contents.shipped));
-    if let (Some(path), Some(embedded), Some(contract)) = (&inventory.embedded_contract, &contents.embedded, contract) {
+    if let (Some(path), Some(embedded), Some(contract)) =
+        (&inventory.embedded_contract, &contents.embedded, contract)
+    {
         findings.extend(copy(path, embedded, contract));
     }
     findings
 }
 
-/// The names of each kind, or why they can't be told. Only what the configured user sees counts, so a folder that is
-/// closed to it leaves no answer.
+/// The names of each kind, or why they can't be told. Only what the configured user sees counts, so
+/// a folder that is closed to it leaves no answer.
 pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumeration, Vec<Check>> {
     let listing = match &contents.listing {
         Ok(listing) => listing,
         Err(error @ (ListError::NoRoot(_) | ListError::NotAFolder(_) | ListError::User(_))) => {
-            return Err(vec![fail(Code::ENUMERATION_FAILED, inventory.root.clone(), error.to_string())]);
+            return Err(vec![fail(
+                Code::ENUMERATION_FAILED,
+                inventory.root.clone(),
+                error.to_string(),
+            )]);
         }
     };
     if !listing.closed.is_empty() {
         let user = inventory.user.as_deref().unwrap_or_default();
-        let detail = format!("the user {user} can't list or enter this folder: what is in it can't be told");
+        let detail =
+            format!("the user {user} can't list or enter this folder: what is in it can't be told");
         let paths = listing.closed.iter().map(|path| lossy(path));
-        return Err(paths.map(|path| fail(Code::UNREADABLE, path, detail.clone())).collect());
+        return Err(paths
+            .map(|path| fail(Code::UNREADABLE, path, detail.clone()))
+            .collect());
     }
     if listing.files.is_empty() {
         let detail = format!("there is no file under `{}`", inventory.root);
-        return Err(vec![fail(Code::ENUMERATION_EMPTY, inventory.root.clone(), detail)]);
+        return Err(vec![fail(
+            Code::ENUMERATION_EMPTY,
+            inventory.root.clone(),
+            detail,
+        )]);
     }
     let found = Enumeration::of(listing, &inventory.kinds);
     if found.is_empty() && !inventory.kinds.is_empty() {
-        let kinds: Vec<_> = inventory.kinds.iter().map(|kind| kind.name.as_str()).collect();
-        let detail = format!("of {} files under `{}`, ", listing.files.len(), inventory.root)
-            + &format!("none matches the patterns of {}", kinds.join(", "));
-        return Err(vec![fail(Code::ENUMERATION_NO_PERSONA, inventory.root.clone(), detail)]);
+        let kinds: Vec<_> = inventory
+            .kinds
+            .iter()
+            .map(|kind| kind.name.as_str())
+            .collect();
+        let detail = format!(
+            "of {} files under `{}`, ",
+            listing.files.len(),
+            inventory.root
+        ) + &format!("none matches the patterns of {}", kinds.join(", "));
+        return Err(vec![fail(
+            Code::ENUMERATION_NO_PERSONA,
+            inventory.root.clone(),
+            detail,
+        )]);
     }
     Ok(found)
 }
@@ -74,35 +103,75 @@ pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumerati
 /// What is to be known about an enumeration or the layers that it was made from.
 pub fn warnings(contents: &Contents, found: Option<&Enumeration>) -> Vec<Check> {
     let twice = |duplicate: &Duplicate| {
-        let detail = format!("it is in layer {} more than once; the last one counts", duplicate.layer);
+        let detail = format!(
+            "it is in layer {} more than once; the last one counts",
+            duplicate.layer
+        );
         Check::new(Code::ENUMERATION_FAILED, Status::Warn, detail).item(lossy(&duplicate.path))
     };
-    let strange = found.into_iter().flat_map(|found| &found.not_utf8).map(|(path, name)| {
-        let detail = format!("the path {} is not UTF-8: what is not is listed as U+FFFD", path.escape_ascii());
-        Check::new(Code::ENUMERATION_FAILED, Status::Warn, detail).item(name)
-    });
-    contents.duplicates.iter().map(twice).chain(strange).collect()
+    let strange = found
+        .into_iter()
+        .flat_map(|found| &found.not_utf8)
+        .map(|(path, name)| {
+            let detail = format!(
+                "the path {} is not UTF-8: what is not is listed as U+FFFD",
+                path.escape_ascii()
+            );
+            Check::new(Code::ENUMERATION_FAILED, Status::Warn, detail).item(name)
+        });
+    contents
+        .duplicates
+        .iter()
+        .map(twice)
+        .chain(strange)
+        .collect()
 }
 
 fn kinds(inventory: &Inventory, found: &Enumeration) -> Vec<Check> {
     let wanted = inventory.kinds.iter().filter(|kind| kind.non_empty);
     let empty = wanted.filter(|kind| found.names(&kind.name).is_none_or(BTreeSet::is_empty));
-    let finding = |name: &String| fail(Code::KIND_EMPTY, name.clone(), format!("the image has no `{name}` at all"));
+    let finding = |name: &String| {
+        fail(
+            Code::KIND_EMPTY,
+            name.clone(),
+            format!("the image has no `{name}` at all"),
+        )
+    };
     empty.map(|kind| finding(&kind.name)).collect()
 }
 
 fn required(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
-    let there = |glob: &&crate::config::Glob| listing.files.iter().any(|file| glob.matches(file.as_path()));
+    let there = |glob: &&crate::config::Glob| {
+        listing
+            .files
+            .iter()
+            .any(|file| glob.matches(file.as_path()))
+    };
     let missing = inventory.required_files.iter().filter(|glob| !there(glob));
     let detail = format!("no file under `{}` matches", inventory.root);
-    missing.map(|glob| fail(Code::REQUIRED_FILE_MISSING, glob.as_str().to_owned(), detail.clone())).collect()
+    missing
+        .map(|glob| {
+            fail(
+                Code::REQUIRED_FILE_MISSING,
+                glob.as_str().to_owned(),
+                detail.clone(),
+            )
+        })
+        .collect()
 }
 
 fn modes(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
     let wrong = |items: &[File], wanted: Option<u32>, what: &str| {
-        let Some(wanted) = wanted else { return Vec::new() };
-        let wrong: Vec<_> = items.iter().filter(|item| u32::from(item.mode) != wanted).collect();
-        each(&wrong, Code::MODE_UNEXPECTED, |item| format!("{what} of mode {:04o}; {wanted:04o} is wanted", item.mode))
+        let Some(wanted) = wanted else {
+            return Vec::new();
+        };
+        let wrong: Vec<_> = items
+            .iter()
+            .filter(|item| u32::from(item.mode) != wanted)
+            .collect();
+        each(&wrong, Code::MODE_UNEXPECTED, |item| {
+            format!("{what} of mode {:04o}; {wanted:04o} is wanted", item.mode)
+        })
     };
     let mut findings = wrong(&listing.folders, inventory.directory_mode, "a folder");
     findings.extend(wrong(&listing.files, inventory.file_mode, "a file"));
@@ -110,8 +179,17 @@ fn modes(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
 }
 
 fn each(items: &[&File], code: Code, detail: impl Fn(&File) -> String) -> Vec<Check> {
-    let shown = |file: &File| if file.path.is_empty() { ".".to_owned() } else { lossy(&file.path) };
-    let named = items.iter().take(NAMED).map(|file| fail(code, shown(file), detail(file)));
+    let shown = |file: &File| {
+        if file.path.is_empty() {
+            ".".to_owned()
+        } else {
+            lossy(&file.path)
+        }
+    };
+    let named = items
+        .iter()
+        .take(NAMED)
+        .map(|file| fail(code, shown(file), detail(file)));
     let rest = items.len().saturating_sub(NAMED);
     let rest = (rest > 0).then(|| Check::new(code, Status::Fail, format!("and {rest} more")));
     named.chain(rest).collect()
@@ -125,13 +203,23 @@ fn forbidden(shipped: &[Shipped]) -> Vec<Check> {
     }
     let finding = |(path, files): (&[u8], Vec<&Shipped>)| {
         let layers: Vec<_> = files.iter().map(|file| file.layer.to_string()).collect();
-        let layers = format!("layer{} {}", if layers.len() == 1 { "" } else { "s" }, layers.join(", "));
+        let layers = format!(
+            "layer{} {}",
+            if layers.len() == 1 { "" } else { "s" },
+            layers.join(", ")
+        );
         let detail = if files.iter().any(|file| file.visible) {
             format!("a file of this name must not be in the image; it comes with {layers}")
         } else {
-            format!("a file of this name still ships in {layers}, although a later entry hides or replaces it")
+            format!(
+                "a file of this name still ships in {layers}, although a later entry hides or replaces it"
+            )
         };
-        fail(Code::FORBIDDEN_FILE_PRESENT, format!("/{}", lossy(path)), detail)
+        fail(
+            Code::FORBIDDEN_FILE_PRESENT,
+            format!("/{}", lossy(path)),
+            detail,
+        )
     };
     by_path.into_iter().map(finding).collect()
 }
@@ -140,16 +228,31 @@ fn copy(path: &str, embedded: &Embedded, contract: &[u8]) -> Option<Check> {
     let detail = match embedded {
         Embedded::Content(content) if **content == *contract => return None,
         Embedded::Content(content) => {
-            let lines = |text: &[u8]| text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let lines = |text: &[u8]| {
+                text.split(|byte| *byte == b'\n')
+                    .map(<[u8]>::to_vec)
+                    .collect::<Vec<_>>()
+            };
             let (ours, theirs) = (lines(contract), lines(content));
-            let same = ours.iter().zip(&theirs).take_while(|(ours, theirs)| ours == theirs).count();
-            format!("the copy in the image differs from the contract, from line {} on", same + 1)
+            let same = ours
+                .iter()
+                .zip(&theirs)
+                .take_while(|(ours, theirs)| ours == theirs)
+                .count();
+            format!(
+                "the copy in the image differs from the contract, from line {} on",
+                same + 1
+            )
         }
         Embedded::Other => "the copy in the image differs from the contract".to_owned(),
         Embedded::Missing => "the image has no copy of the contract here".to_owned(),
         Embedded::NotAFile => "what is here in the image is not a regular file".to_owned(),
     };
-    Some(fail(Code::EXPECTED_YAML_IN_IMAGE_MISMATCH, path.to_owned(), detail))
+    Some(fail(
+        Code::EXPECTED_YAML_IN_IMAGE_MISMATCH,
+        path.to_owned(),
+        detail,
+    ))
 }
 
 fn fail(code: Code, item: impl Into<String>, detail: impl Into<String>) -> Check {

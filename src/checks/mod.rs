@@ -1,6 +1,8 @@
-//! Checks: judging facts, with evidence. Pure functions from facts to [`Check`]s, and the chains that they make up.
+//! Checks: judging facts, with evidence. Pure functions from facts to [`Check`]s, and the chains
+//! that they make up.
 //!
-//! Nothing is gathered here: a stage's facts come in, its checks go out, and the chain says whether to go on.
+//! Nothing is gathered here: a stage's facts come in, its checks go out, and the chain says whether
+//! to go on.
 
 mod chain;
 mod code;
@@ -16,7 +18,10 @@ mod smoke;
 
 use serde::Serialize;
 
-pub use chain::{Approved, ApprovedImage, Counted, Inspected, Inspection, Ordered, Proven, Resolved, Stopped, Trial};
+pub use chain::{
+    Approved, ApprovedImage, Counted, Inspected, Inspection, Ordered, Proven, Resolved, Stopped,
+    Trial,
+};
 pub use code::Code;
 pub use contents::{Force, Held, Standard, contents};
 pub use past::{Overruled, Past, outage, pinned_digests, pinned_now, without_history};
@@ -76,7 +81,15 @@ impl Check {
     /// A check about the repository.
     pub fn new(code: Code, status: Status, detail: impl Into<String>) -> Self {
         let (image, platform, item, places) = (None, None, None, Vec::new());
-        Self { code, image, platform, item, status, detail: detail.into(), places }
+        Self {
+            code,
+            image,
+            platform,
+            item,
+            status,
+            detail: detail.into(),
+            places,
+        }
     }
 
     /// The same check about an image.
@@ -103,7 +116,9 @@ impl Check {
     /// The evidence with what it is about, where it does not say so itself.
     pub fn told(&self) -> String {
         match &self.item {
-            Some(item) if !self.detail.contains(item.as_str()) => format!("{item}: {}", self.detail),
+            Some(item) if !self.detail.contains(item.as_str()) => {
+                format!("{item}: {}", self.detail)
+            }
             _ => self.detail.clone(),
         }
     }

@@ -1,5 +1,5 @@
-//! What git history has to show: for a promote that it is no late build and was not rolled back, for a rollback that
-//! its set really was promoted.
+//! What git history has to show: for a promote that it is no late build and was not rolled back,
+//! for a rollback that its set really was promoted.
 
 use super::{Approved, Check, Code, Status};
 use crate::{
@@ -40,11 +40,17 @@ pub(super) fn order_and_hold(past: &Past<'_>, overruled: Overruled) -> (Vec<Chec
     match past {
         Past::NoGit(why) => {
             let skip = |code| Check::new(code, Status::Skip, why.clone());
-            (vec![skip(Code::REVISION_ORDER), skip(Code::ROLLED_BACK)], Vec::new())
+            (
+                vec![skip(Code::REVISION_ORDER), skip(Code::ROLLED_BACK)],
+                Vec::new(),
+            )
         }
         Past::Known { order, hold } => {
             let (mut checks, mut outages) = (Vec::new(), Vec::new());
-            for judged in [judge_order(order, overruled.older), judge_hold(hold, overruled.rolled_back)] {
+            for judged in [
+                judge_order(order, overruled.older),
+                judge_hold(hold, overruled.rolled_back),
+            ] {
                 match judged {
                     Ok(check) => checks.push(check),
                     Err(outage) => outages.push(outage),
@@ -58,17 +64,25 @@ pub(super) fn order_and_hold(past: &Past<'_>, overruled: Overruled) -> (Vec<Chec
 fn judge_order(order: &Order, allowed: bool) -> Result<Check, Error> {
     let check = |status, detail: String| Ok(Check::new(Code::REVISION_ORDER, status, detail));
     match order {
-        Order::Same => check(Status::Pass, "it is the revision that is pinned now".to_owned()),
-        Order::NotOlder { pinned } => {
-            check(Status::Pass, format!("it is no ancestor of {pinned}, which is pinned now"))
+        Order::Same => check(
+            Status::Pass,
+            "it is the revision that is pinned now".to_owned(),
+        ),
+        Order::NotOlder { pinned } => check(
+            Status::Pass,
+            format!("it is no ancestor of {pinned}, which is pinned now"),
+        ),
+        Order::Older { pinned } if allowed => check(
+            Status::Warn,
+            format!("it is an ancestor of {pinned}, which is pinned now; allowed by --allow-older"),
+        ),
+        Order::Older { pinned } => check(
+            Status::Fail,
+            format!("it is an ancestor of {pinned}, which is pinned now: a late build"),
+        ),
+        Order::Unknown(NoOrder::Shallow) if allowed => {
+            check(Status::Skip, NoOrder::Shallow.to_string())
         }
-        Order::Older { pinned } if allowed => {
-            check(Status::Warn, format!("it is an ancestor of {pinned}, which is pinned now; allowed by --allow-older"))
-        }
-        Order::Older { pinned } => {
-            check(Status::Fail, format!("it is an ancestor of {pinned}, which is pinned now: a late build"))
-        }
-        Order::Unknown(NoOrder::Shallow) if allowed => check(Status::Skip, NoOrder::Shallow.to_string()),
         Order::Unknown(NoOrder::Shallow) => Err(shallow("whether this is a late build")),
         Order::Unknown(why) => check(Status::Skip, why.to_string()),
     }
@@ -79,14 +93,20 @@ fn judge_hold(hold: &Hold<'_>, forced: bool) -> Result<Check, Error> {
     match hold {
         Hold::Free => check(Status::Pass, "no rollback undid it".to_owned()),
         Hold::Held { rollback, .. } => {
-            let detail = format!("commit {} of {} rolled it back", rollback.commit.short(), rollback.date);
+            let detail = format!(
+                "commit {} of {} rolled it back",
+                rollback.commit.short(),
+                rollback.date
+            );
             if forced {
                 check(Status::Warn, detail + "; forced by --force-after-rollback")
             } else {
                 check(Status::Fail, detail)
             }
         }
-        Hold::Shallow if forced => check(Status::Skip, "the clone is too shallow to tell".to_owned()),
+        Hold::Shallow if forced => {
+            check(Status::Skip, "the clone is too shallow to tell".to_owned())
+        }
         Hold::Shallow => Err(shallow("whether a rollback undid this set")),
     }
 }
@@ -103,7 +123,10 @@ pub(super) fn hold_by_content(hold: &Hold<'_>, forced: bool) -> Option<Check> {
 fn shallow(what: &str) -> Error {
     Error {
         hint: Some("fetch the history: git fetch --unshallow".to_owned()),
-        ..Error::unavailable("git history", format!("the clone is too shallow to tell {what}"))
+        ..Error::unavailable(
+            "git history",
+            format!("the clone is too shallow to tell {what}"),
+        )
     }
 }
 
@@ -120,37 +143,61 @@ pub(super) fn provenance(
             let at = format!("commit {} of {}", promoted.commit.short(), promoted.date);
             let checks = vec![
                 title(Status::Pass, format!("{at} promoted it")),
-                content(Status::Pass, format!("{at} pins {} images of the set", promoted.images.len())),
+                content(
+                    Status::Pass,
+                    format!("{at} pins {} images of the set", promoted.images.len()),
+                ),
             ];
             (checks, Vec::new(), Some(promoted.clone()))
         }
         Provenance::ByContent => (Vec::new(), Vec::new(), None),
         Provenance::Never if config.provenance.require_title => {
-            let detail = format!("no commit of the promoted branch promoted {revision}, by title or trailer");
+            let detail = format!(
+                "no commit of the promoted branch promoted {revision}, by title or trailer"
+            );
             (vec![title(Status::Fail, detail)], Vec::new(), None)
         }
         Provenance::Never => {
             let detail = "no commit of the promoted branch pinned a whole set";
-            (vec![content(Status::Fail, detail.to_owned())], Vec::new(), None)
+            (
+                vec![content(Status::Fail, detail.to_owned())],
+                Vec::new(),
+                None,
+            )
         }
         Provenance::Lacks { commit, gaps } => {
             let at = commit.short();
             let mut checks = vec![title(Status::Pass, format!("commit {at} promoted it"))];
-            checks.extend(gaps.iter().map(|gap| content(Status::Fail, lacking(&at, gap)).about(gap)));
+            checks.extend(
+                gaps.iter()
+                    .map(|gap| content(Status::Fail, lacking(&at, gap)).about(gap)),
+            );
             (checks, Vec::new(), None)
         }
-        Provenance::Shallow => (Vec::new(), vec![shallow("whether this set was promoted")], None),
+        Provenance::Shallow => (
+            Vec::new(),
+            vec![shallow("whether this set was promoted")],
+            None,
+        ),
     }
 }
 
 fn lacking(commit: &str, gap: &Gap) -> String {
     match gap {
-        Gap::NotPinned(image) => format!("commit {commit} did not pin `{image}`, an image of today"),
+        Gap::NotPinned(image) => {
+            format!("commit {commit} did not pin `{image}`, an image of today")
+        }
         Gap::Mixed(image, digests) => {
             let digests: Vec<_> = digests.iter().map(crate::image::Digest::short).collect();
-            format!("commit {commit} pinned `{image}` to several digests: {}", digests.join(", "))
+            format!(
+                "commit {commit} pinned `{image}` to several digests: {}",
+                digests.join(", ")
+            )
         }
-        Gap::Unreadable(why) => format!("the configuration of commit {commit} can't be read: {}", why.escape_debug()),
+        Gap::Unreadable(why) => format!(
+            "the configuration of commit {commit} can't be read: {}",
+            why.escape_debug()
+        ),
     }
 }
 
@@ -169,14 +216,24 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
     match found {
         Provenance::Found(promoted) => {
             let at = format!("commit {} of {}", promoted.commit.short(), promoted.date);
-            (check(Status::Pass, format!("{at} pins exactly the digests that the tags name")), None)
+            (
+                check(
+                    Status::Pass,
+                    format!("{at} pins exactly the digests that the tags name"),
+                ),
+                None,
+            )
         }
         Provenance::Shallow => {
             let why = "the clone is too shallow to tell".to_owned();
-            (check(Status::Skip, why), Some(shallow("whether this set was pinned before")))
+            (
+                check(Status::Skip, why),
+                Some(shallow("whether this set was pinned before")),
+            )
         }
         _ => {
-            let detail = "no commit of the promoted branch pinned the digests that the tags name today";
+            let detail =
+                "no commit of the promoted branch pinned the digests that the tags name today";
             (check(Status::Fail, detail.to_owned()), None)
         }
     }
@@ -185,28 +242,44 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
 /// Why there is no history, where that is no failure: nothing was ever kept that could be asked.
 pub fn without_history(error: &GitError, branch_configured: bool) -> Option<String> {
     match error {
-        GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_) | GitError::Unborn => {
+        GitError::NoGit
+        | GitError::NotARepository(_)
+        | GitError::NoWorkTree(_)
+        | GitError::Unborn => Some(format!("no git history: {error}")),
+        GitError::NoBranch(_) | GitError::NoDefault if !branch_configured => {
             Some(format!("no git history: {error}"))
         }
-        GitError::NoBranch(_) | GitError::NoDefault if !branch_configured => Some(format!("no git history: {error}")),
         _ => None,
     }
 }
 
 /// A git error as what could not be judged.
 pub fn outage(error: &GitError) -> Error {
-    Error { hint: Some(error.hint()), ..Error::unavailable("git history", error.to_string()) }
+    Error {
+        hint: Some(error.hint()),
+        ..Error::unavailable("git history", error.to_string())
+    }
 }
 
 /// The digests that an approved set gives the images which are pinned.
 pub fn pinned_digests(config: &Config, approved: &Approved) -> Digests {
-    let images = config.images.iter().zip(approved.images()).filter(|(image, _)| image.pins > 0);
-    images.filter_map(|(image, approved)| Some((image.name.clone(), approved.facts.as_ref()?.digest))).collect()
+    let images = config
+        .images
+        .iter()
+        .zip(approved.images())
+        .filter(|(image, _)| image.pins > 0);
+    images
+        .filter_map(|(image, approved)| Some((image.name.clone(), approved.facts.as_ref()?.digest)))
+        .collect()
 }
 
 /// The digests that are pinned now, of the images whose pins agree.
 pub fn pinned_now(config: &Config, found: &crate::pins::Found) -> Digests {
-    let images = config.images.iter().enumerate().filter(|(_, image)| image.pins > 0);
+    let images = config
+        .images
+        .iter()
+        .enumerate()
+        .filter(|(_, image)| image.pins > 0);
     let one = |(at, image): (usize, &crate::config::Image)| match found.digests_of(at).as_slice() {
         [digest] => Some((image.name.clone(), *digest)),
         _ => None,

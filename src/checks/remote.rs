@@ -23,14 +23,23 @@ pub struct Pinned {
 /// What the revision's tag of a pinned image names; `None`: no such tag.
 pub type Tagged = Result<Option<Digest>, Error>;
 
-/// The checks of the pinned digests by themselves, what could not be judged, and the revision that all of them claim.
-pub fn claims(config: &Config, pinned: &[Pinned], found: &Found) -> (Vec<Check>, Vec<Error>, Option<Revision>) {
+/// The checks of the pinned digests by themselves, what could not be judged, and the revision that
+/// all of them claim.
+pub fn claims(
+    config: &Config,
+    pinned: &[Pinned],
+    found: &Found,
+) -> (Vec<Check>, Vec<Error>, Option<Revision>) {
     let (mut checks, mut outages, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
     for one in pinned {
         let image = &config.images[one.image];
         let check = |code, status, detail: String| {
             let check = Check::new(code, status, detail).image(&image.name);
-            if status == Status::Fail { check.places(places(found, one.image)) } else { check }
+            if status == Status::Fail {
+                check.places(places(found, one.image))
+            } else {
+                check
+            }
         };
         match &one.found {
             Ok(Some(facts)) => {
@@ -43,7 +52,11 @@ pub fn claims(config: &Config, pinned: &[Pinned], found: &Found) -> (Vec<Check>,
                 checks.push(check(Code::DIGEST_MISSING, Status::Fail, detail));
             }
             Err(error) if error.kind == ErrorKind::Ambiguous => {
-                checks.push(check(Code::MANIFEST_AMBIGUOUS, Status::Fail, format!("{} ({})", error.why, error.what)));
+                checks.push(check(
+                    Code::MANIFEST_AMBIGUOUS,
+                    Status::Fail,
+                    format!("{} ({})", error.why, error.what),
+                ));
             }
             Err(error) => {
                 checks.push(check(Code::DIGEST_MISSING, Status::Skip, error.to_string()));
@@ -71,66 +84,128 @@ fn labels(
             (Some(revision), _) if revisions.first().is_none_or(|first| first == revision) => {
                 (Status::Pass, format!("{label} is {revision}"))
             }
-            (Some(revision), _) => {
-                (Status::Fail, format!("{label} is {revision}, on another platform {}", revisions[0]))
-            }
-            (None, Some(value)) => (Status::Fail, format!("{label} is `{}`, which is no revision", shown(value))),
+            (Some(revision), _) => (
+                Status::Fail,
+                format!(
+                    "{label} is {revision}, on another platform {}",
+                    revisions[0]
+                ),
+            ),
+            (None, Some(value)) => (
+                Status::Fail,
+                format!("{label} is `{}`, which is no revision", shown(value)),
+            ),
             (None, None) => (Status::Fail, format!("{label} is absent")),
         };
-        checks.push(check(Code::REVISION_LABEL, status, detail).platform(&platform.platform).item(label.as_str()));
+        checks.push(
+            check(Code::REVISION_LABEL, status, detail)
+                .platform(&platform.platform)
+                .item(label.as_str()),
+        );
         revisions.extend(parsed);
     }
-    let whole = revisions.len() == facts.platforms.len() && revisions.iter().all(|revision| *revision == revisions[0]);
+    let whole = revisions.len() == facts.platforms.len()
+        && revisions.iter().all(|revision| *revision == revisions[0]);
     whole.then(|| revisions.swap_remove(0))
 }
 
 /// The one revision of all images, if each has one and they agree.
 fn agreed(revisions: &[(&String, Option<Revision>)], checks: &mut Vec<Check>) -> Option<Revision> {
-    let mut known = revisions.iter().filter_map(|(name, revision)| Some((name, revision.as_ref()?)));
+    let mut known = revisions
+        .iter()
+        .filter_map(|(name, revision)| Some((name, revision.as_ref()?)));
     let (_, first) = known.next()?;
     if known.clone().all(|(_, revision)| revision == first) {
-        checks.push(Check::new(Code::SET_DISAGREE, Status::Pass, format!("every label names {first}")));
-        return revisions.iter().all(|(_, revision)| revision.is_some()).then(|| first.clone());
+        checks.push(Check::new(
+            Code::SET_DISAGREE,
+            Status::Pass,
+            format!("every label names {first}"),
+        ));
+        return revisions
+            .iter()
+            .all(|(_, revision)| revision.is_some())
+            .then(|| first.clone());
     }
-    let shown = revisions.iter().filter_map(|(name, revision)| Some(format!("{name}: {}", revision.as_ref()?)));
-    let detail = format!("the pinned images are of different revisions: {}", shown.collect::<Vec<_>>().join(", "));
+    let shown = revisions
+        .iter()
+        .filter_map(|(name, revision)| Some(format!("{name}: {}", revision.as_ref()?)));
+    let detail = format!(
+        "the pinned images are of different revisions: {}",
+        shown.collect::<Vec<_>>().join(", ")
+    );
     checks.push(Check::new(Code::SET_DISAGREE, Status::Fail, detail));
     None
 }
 
 impl Pinned {
     /// Whether the revision's tag still names what is pinned.
-    pub fn tagged(&self, image: &Image, (tag, named): (&Tag, &Tagged), found: &Found) -> (Check, Option<Error>) {
+    pub fn tagged(
+        &self,
+        image: &Image,
+        (tag, named): (&Tag, &Tagged),
+        found: &Found,
+    ) -> (Check, Option<Error>) {
         let name = format!("{}:{tag}", image.repository);
-        let check = |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
-        let fail = |code, detail| check(code, Status::Fail, detail).places(places(found, self.image));
+        let check =
+            |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
+        let fail =
+            |code, detail| check(code, Status::Fail, detail).places(places(found, self.image));
         match named {
-            Ok(Some(digest)) if *digest == self.digest => {
-                (check(Code::DIGEST_MISMATCH, Status::Pass, format!("{name} names what is pinned")), None)
-            }
-            Ok(Some(digest)) => {
-                (fail(Code::DIGEST_MISMATCH, format!("{name} names {digest}, but {} is pinned", self.digest)), None)
-            }
-            Ok(None) => (fail(Code::TAG_MISSING, format!("{name} does not exist")), None),
-            Err(error) if error.kind == ErrorKind::Ambiguous => {
-                (fail(Code::MANIFEST_AMBIGUOUS, format!("{} ({})", error.why, error.what)), None)
-            }
-            Err(error) => (check(Code::DIGEST_MISMATCH, Status::Skip, error.to_string()), Some(error.clone())),
+            Ok(Some(digest)) if *digest == self.digest => (
+                check(
+                    Code::DIGEST_MISMATCH,
+                    Status::Pass,
+                    format!("{name} names what is pinned"),
+                ),
+                None,
+            ),
+            Ok(Some(digest)) => (
+                fail(
+                    Code::DIGEST_MISMATCH,
+                    format!("{name} names {digest}, but {} is pinned", self.digest),
+                ),
+                None,
+            ),
+            Ok(None) => (
+                fail(Code::TAG_MISSING, format!("{name} does not exist")),
+                None,
+            ),
+            Err(error) if error.kind == ErrorKind::Ambiguous => (
+                fail(
+                    Code::MANIFEST_AMBIGUOUS,
+                    format!("{} ({})", error.why, error.what),
+                ),
+                None,
+            ),
+            Err(error) => (
+                check(Code::DIGEST_MISMATCH, Status::Skip, error.to_string()),
+                Some(error.clone()),
+            ),
         }
     }
 }
 
-/// Provenance of what is pinned now: missing, it only warns, since a promote's own change is not on the branch yet.
+/// Provenance of what is pinned now: missing, it only warns, since a promote's own change is not on
+/// the branch yet.
 pub fn provenance_warns(revision: &Revision, provenance: &Result<Provenance, String>) -> Check {
     let check = |status, detail: String| Check::new(Code::PROVENANCE_TITLE, status, detail);
     match provenance {
-        Ok(Provenance::Found(promoted)) => {
-            check(Status::Pass, format!("commit {} of {} promoted {revision}", promoted.commit.short(), promoted.date))
-        }
-        Ok(Provenance::Shallow) => {
-            check(Status::Warn, "the clone is too shallow to tell whether it was promoted".into())
-        }
-        Ok(_) => check(Status::Warn, format!("no commit of the promoted branch promoted {revision} (yet)")),
+        Ok(Provenance::Found(promoted)) => check(
+            Status::Pass,
+            format!(
+                "commit {} of {} promoted {revision}",
+                promoted.commit.short(),
+                promoted.date
+            ),
+        ),
+        Ok(Provenance::Shallow) => check(
+            Status::Warn,
+            "the clone is too shallow to tell whether it was promoted".into(),
+        ),
+        Ok(_) => check(
+            Status::Warn,
+            format!("no commit of the promoted branch promoted {revision} (yet)"),
+        ),
         Err(why) => check(Status::Skip, why.clone()),
     }
 }

@@ -57,22 +57,49 @@ pub fn resolved(
         Ok(Some(facts)) => facts,
         Ok(None) => {
             let detail = format!("{}:{tag} does not exist", image.repository);
-            return (vec![check(Code::TAG_MISSING, Status::Fail, detail).item(tag.as_str())], None);
+            return (
+                vec![check(Code::TAG_MISSING, Status::Fail, detail).item(tag.as_str())],
+                None,
+            );
         }
         Err(error) if error.kind == ErrorKind::Ambiguous => {
             let detail = format!("{} ({})", error.why, error.what);
-            return (vec![check(Code::MANIFEST_AMBIGUOUS, Status::Fail, detail)], None);
+            return (
+                vec![check(Code::MANIFEST_AMBIGUOUS, Status::Fail, detail)],
+                None,
+            );
         }
         Err(error) => return (Vec::new(), Some(error.clone())),
     };
     let mut checks = vec![
-        check(Code::TAG_MISSING, Status::Pass, format!("{tag} names {}", facts.digest)),
-        check(Code::MANIFEST_AMBIGUOUS, Status::Pass, format!("one {}", facts.media_type)),
+        check(
+            Code::TAG_MISSING,
+            Status::Pass,
+            format!("{tag} names {}", facts.digest),
+        ),
+        check(
+            Code::MANIFEST_AMBIGUOUS,
+            Status::Pass,
+            format!("one {}", facts.media_type),
+        ),
     ];
     checks.extend(digest(image, &resolution.target, facts));
-    checks.extend(facts.platforms.iter().map(|platform| label(config, image, revision, platform)));
-    let required = config.inventory.as_ref().map_or(&[][..], |inventory| &inventory.required_labels);
-    checks.extend(facts.platforms.iter().flat_map(|platform| required_labels(required, &image.name, platform)));
+    checks.extend(
+        facts
+            .platforms
+            .iter()
+            .map(|platform| label(config, image, revision, platform)),
+    );
+    let required = config
+        .inventory
+        .as_ref()
+        .map_or(&[][..], |inventory| &inventory.required_labels);
+    checks.extend(
+        facts
+            .platforms
+            .iter()
+            .flat_map(|platform| required_labels(required, &image.name, platform)),
+    );
     checks.extend(lost_platforms(&image.name, resolution, facts));
     (checks, None)
 }
@@ -84,9 +111,15 @@ fn digest(image: &Image, target: &Target, facts: &ImageFacts) -> Option<Check> {
     };
     let name = format!("{}:{}", image.repository, target.tag);
     let (status, detail) = if expected == facts.digest {
-        (Status::Pass, format!("{name} names {expected}, which {why}"))
+        (
+            Status::Pass,
+            format!("{name} names {expected}, which {why}"),
+        )
     } else {
-        (Status::Fail, format!("{name} names {}, but {expected} {why}", facts.digest))
+        (
+            Status::Fail,
+            format!("{name} names {}, but {expected} {why}", facts.digest),
+        )
     };
     Some(Check::new(Code::DIGEST_MISMATCH, status, detail).image(&image.name))
 }
@@ -95,36 +128,68 @@ fn label(config: &Config, image: &Image, revision: &Revision, facts: &PlatformFa
     let label = &config.revision.label;
     let found = facts.config.labels.get(label);
     let (status, detail) = match found {
-        Some(found) if found == revision.as_str() => (Status::Pass, format!("{label} is {revision}")),
-        Some(found) => (Status::Fail, format!("{label} is `{}`, expected `{revision}`", shown(found))),
-        None => (Status::Fail, format!("{label} is absent, expected `{revision}`")),
+        Some(found) if found == revision.as_str() => {
+            (Status::Pass, format!("{label} is {revision}"))
+        }
+        Some(found) => (
+            Status::Fail,
+            format!("{label} is `{}`, expected `{revision}`", shown(found)),
+        ),
+        None => (
+            Status::Fail,
+            format!("{label} is absent, expected `{revision}`"),
+        ),
     };
-    Check::new(Code::REVISION_LABEL, status, detail).image(&image.name).platform(&facts.platform).item(label.as_str())
+    Check::new(Code::REVISION_LABEL, status, detail)
+        .image(&image.name)
+        .platform(&facts.platform)
+        .item(label.as_str())
 }
 
 /// Labels that have to be there and hold something, on one platform of the image called `image`.
 pub fn required_labels(required: &[String], image: &str, facts: &PlatformFacts) -> Vec<Check> {
-    let check =
-        |status, detail: String| Check::new(Code::LABEL_MISSING, status, detail).image(image).platform(&facts.platform);
-    let absent = |label: &&String| facts.config.labels.get(*label).is_none_or(|value| value.trim().is_empty());
+    let check = |status, detail: String| {
+        Check::new(Code::LABEL_MISSING, status, detail)
+            .image(image)
+            .platform(&facts.platform)
+    };
+    let absent = |label: &&String| {
+        facts
+            .config
+            .labels
+            .get(*label)
+            .is_none_or(|value| value.trim().is_empty())
+    };
     let missing: Vec<_> = required.iter().filter(absent).collect();
     if missing.is_empty() && !required.is_empty() {
-        return vec![check(Status::Pass, format!("{} required labels are there", required.len()))];
+        return vec![check(
+            Status::Pass,
+            format!("{} required labels are there", required.len()),
+        )];
     }
-    let fail = |label: &&String| check(Status::Fail, format!("{label} is absent or empty")).item(label.as_str());
+    let fail = |label: &&String| {
+        check(Status::Fail, format!("{label} is absent or empty")).item(label.as_str())
+    };
     missing.iter().map(fail).collect()
 }
 
 fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> Vec<Check> {
-    let check = |status, detail: String| Check::new(Code::PLATFORM_LOST, status, detail).image(image);
+    let check =
+        |status, detail: String| Check::new(Code::PLATFORM_LOST, status, detail).image(image);
     let new: BTreeSet<_> = facts.platforms.iter().map(|p| &p.platform).collect();
     let mut checks = Vec::new();
     for (digest, old) in &resolution.old_platforms {
         match old {
             Ok(Some(old)) => {
-                let lost: Vec<_> = old.iter().filter(|platform| !new.contains(platform)).collect();
+                let lost: Vec<_> = old
+                    .iter()
+                    .filter(|platform| !new.contains(platform))
+                    .collect();
                 if lost.is_empty() {
-                    checks.push(check(Status::Pass, format!("every platform of {} is there", digest.short())));
+                    checks.push(check(
+                        Status::Pass,
+                        format!("every platform of {} is there", digest.short()),
+                    ));
                 }
                 let warn = |platform: &&Platform| {
                     let detail = format!("{digest} has {platform}, {} has not", facts.digest);
@@ -133,10 +198,14 @@ fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> V
                 checks.extend(lost.iter().map(warn));
             }
             Ok(None) => {
-                let detail = format!("{digest} is no index, so its manifest does not name its platform");
+                let detail =
+                    format!("{digest} is no index, so its manifest does not name its platform");
                 checks.push(check(Status::Skip, detail));
             }
-            Err(error) => checks.push(check(Status::Skip, format!("{digest} can't be read: {error}"))),
+            Err(error) => checks.push(check(
+                Status::Skip,
+                format!("{digest} can't be read: {error}"),
+            )),
         }
     }
     checks
@@ -144,7 +213,11 @@ fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> V
 
 /// Foreign text on one line, made harmless and short.
 pub(super) fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(200).flat_map(char::escape_debug).collect();
+    let mut shown: String = text
+        .chars()
+        .take(200)
+        .flat_map(char::escape_debug)
+        .collect();
     if text.chars().nth(200).is_some() {
         shown.push('…');
     }

@@ -16,7 +16,11 @@ const ERROR_SHOWN: usize = 400;
 pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> (Vec<Check>, Option<Error>) {
     let check = |code, status, detail: String| {
         let check = Check::new(code, status, detail).image(image);
-        if let Some(platform) = &smoked.platform { check.platform(platform) } else { check }
+        if let Some(platform) = &smoked.platform {
+            check.platform(platform)
+        } else {
+            check
+        }
     };
     let (status, code, detail) = match verdict(config, image, smoked) {
         Ok(verdict) => verdict,
@@ -25,10 +29,17 @@ pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> (Vec<Check>, Optio
     let mut checks = Vec::new();
     if code == Code::SMOKE_FAILED {
         // Without the engine's name: reports may not depend on the machine more than they have to.
-        checks.push(check(Code::SMOKE_UNAVAILABLE, Status::Pass, "a container engine ran it".to_owned()));
+        checks.push(check(
+            Code::SMOKE_UNAVAILABLE,
+            Status::Pass,
+            "a container engine ran it".to_owned(),
+        ));
     }
     if let Some(container) = &smoked.left_behind {
-        let detail = format!("a container could not be removed: {}", tail(container, ERROR_SHOWN));
+        let detail = format!(
+            "a container could not be removed: {}",
+            tail(container, ERROR_SHOWN)
+        );
         checks.push(check(Code::SMOKE_UNAVAILABLE, Status::Warn, detail));
     }
     checks.push(check(code, status, detail));
@@ -37,18 +48,36 @@ pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> (Vec<Check>, Optio
 
 fn verdict(config: &Smoke, image: &str, smoked: &Smoked) -> Result<(Status, Code, String), Error> {
     let command = shown(&config.command);
-    let unavailable = if config.skip_when_unavailable { Status::Skip } else { Status::Fail };
+    let unavailable = if config.skip_when_unavailable {
+        Status::Skip
+    } else {
+        Status::Fail
+    };
     Ok(match &smoked.outcome {
-        Outcome::Passed { .. } => {
-            (Status::Pass, Code::SMOKE_FAILED, format!("{command} exited with 0{}", not_run(smoked)))
-        }
-        Outcome::Failed { exit, output, engine } => {
+        Outcome::Passed { .. } => (
+            Status::Pass,
+            Code::SMOKE_FAILED,
+            format!("{command} exited with 0{}", not_run(smoked)),
+        ),
+        Outcome::Failed {
+            exit,
+            output,
+            engine,
+        } => {
             let exit = exit.map(|exit| format!("exited with {exit}"));
             let how = exit.unwrap_or_else(|| format!("did not end: a signal ended {engine}"));
-            (Status::Fail, Code::SMOKE_FAILED, format!("{command} {how}{}", printed(output)))
+            (
+                Status::Fail,
+                Code::SMOKE_FAILED,
+                format!("{command} {how}{}", printed(output)),
+            )
         }
         Outcome::TimedOut { output, .. } => {
-            let detail = format!("{command} was killed after {:?}{}", config.timeout, printed(output));
+            let detail = format!(
+                "{command} was killed after {:?}{}",
+                config.timeout,
+                printed(output)
+            );
             (Status::Fail, Code::SMOKE_FAILED, detail)
         }
         Outcome::Unavailable(errors) => {
@@ -56,7 +85,10 @@ fn verdict(config: &Smoke, image: &str, smoked: &Smoked) -> Result<(Status, Code
             (unavailable, Code::SMOKE_UNAVAILABLE, detail)
         }
         Outcome::NoPlatform { machine } => {
-            let detail = format!("this machine runs {machine}, which the image is not for{}", not_run(smoked));
+            let detail = format!(
+                "this machine runs {machine}, which the image is not for{}",
+                not_run(smoked)
+            );
             (unavailable, Code::SMOKE_UNAVAILABLE, detail)
         }
         Outcome::Unread(error) => return Err(error.clone()),
@@ -71,7 +103,9 @@ fn verdict(config: &Smoke, image: &str, smoked: &Smoked) -> Result<(Status, Code
 }
 
 fn each(errors: &[(Name, String)]) -> String {
-    let each = errors.iter().map(|(engine, error)| format!("{engine}: {}", tail(error, ERROR_SHOWN)));
+    let each = errors
+        .iter()
+        .map(|(engine, error)| format!("{engine}: {}", tail(error, ERROR_SHOWN)));
     each.collect::<Vec<_>>().join("; ")
 }
 
@@ -85,12 +119,20 @@ fn not_run(smoked: &Smoked) -> String {
 
 fn printed(output: &str) -> String {
     let output = output.trim();
-    if output.is_empty() { " and printed nothing".to_owned() } else { format!(": {}", tail(output, OUTPUT_SHOWN)) }
+    if output.is_empty() {
+        " and printed nothing".to_owned()
+    } else {
+        format!(": {}", tail(output, OUTPUT_SHOWN))
+    }
 }
 
 fn shown(command: &[String]) -> String {
     let words: Vec<_> = command.iter().map(|word| tail(word, ERROR_SHOWN)).collect();
-    if words.is_empty() { "the image's own command".to_owned() } else { format!("`{}`", words.join(" ")) }
+    if words.is_empty() {
+        "the image's own command".to_owned()
+    } else {
+        format!("`{}`", words.join(" "))
+    }
 }
 
 /// The last characters of foreign text, on one line and harmless.
@@ -113,7 +155,11 @@ mod tests {
     use super::*;
     use crate::{config::Engine, image::Platform};
 
-    fn judged(outcome: Outcome, skip_when_unavailable: bool, left_behind: Option<&str>) -> (String, Option<ErrorKind>) {
+    fn judged(
+        outcome: Outcome,
+        skip_when_unavailable: bool,
+        left_behind: Option<&str>,
+    ) -> (String, Option<ErrorKind>) {
         let config = Smoke {
             command: vec!["--version".to_owned()],
             user: None,
@@ -124,13 +170,31 @@ mod tests {
             engine_args: Vec::new(),
             skip_when_unavailable,
         };
-        let platform = Platform { os: "linux".into(), architecture: "amd64".into(), variant: None, os_version: None };
+        let platform = Platform {
+            os: "linux".into(),
+            architecture: "amd64".into(),
+            variant: None,
+            os_version: None,
+        };
         let left_behind = left_behind.map(str::to_owned);
-        let smoked = Smoked { platform: Some(platform), others: Vec::new(), outcome, left_behind };
+        let smoked = Smoked {
+            platform: Some(platform),
+            others: Vec::new(),
+            outcome,
+            left_behind,
+        };
         let (checks, error) = smoke(&config, "app", &smoked);
-        let line = |check: &Check| format!("{} {}: {}", check.code, check.status.as_str(), check.detail);
-        assert!(checks.iter().all(|check| check.platform.as_deref() == Some("linux/amd64")));
-        (checks.iter().map(line).collect::<Vec<_>>().join("\n"), error.map(|error| error.kind))
+        let line =
+            |check: &Check| format!("{} {}: {}", check.code, check.status.as_str(), check.detail);
+        assert!(
+            checks
+                .iter()
+                .all(|check| check.platform.as_deref() == Some("linux/amd64"))
+        );
+        (
+            checks.iter().map(line).collect::<Vec<_>>().join("\n"),
+            error.map(|error| error.kind),
+        )
     }
 
     #[test]
@@ -138,8 +202,20 @@ mod tests {
         let engine = Name::Podman;
         let ran = "smoke_unavailable pass: a container engine ran it\n";
         let of = |outcome: Outcome, skip| judged(outcome, skip, None).0;
-        assert_eq!(of(Outcome::Passed { engine }, false), format!("{ran}smoke_failed pass: `--version` exited with 0"));
-        let failed = |exit, output: &str| of(Outcome::Failed { engine, exit, output: output.to_owned() }, true);
+        assert_eq!(
+            of(Outcome::Passed { engine }, false),
+            format!("{ran}smoke_failed pass: `--version` exited with 0")
+        );
+        let failed = |exit, output: &str| {
+            of(
+                Outcome::Failed {
+                    engine,
+                    exit,
+                    output: output.to_owned(),
+                },
+                true,
+            )
+        };
         assert_eq!(
             failed(Some(3), " \n"),
             format!("{ran}smoke_failed fail: `--version` exited with 3 and printed nothing")
@@ -148,27 +224,58 @@ mod tests {
             failed(None, "x"),
             format!("{ran}smoke_failed fail: `--version` did not end: a signal ended podman: x")
         );
-        let timed_out = of(Outcome::TimedOut { engine, output: "a\nb\n".to_owned() }, true);
-        assert_eq!(timed_out, format!("{ran}smoke_failed fail: `--version` was killed after 60s: a\\nb"));
-        let unavailable = || Outcome::Unavailable(vec![(engine, "x".to_owned()), (Name::Docker, "y\n".to_owned())]);
+        let timed_out = of(
+            Outcome::TimedOut {
+                engine,
+                output: "a\nb\n".to_owned(),
+            },
+            true,
+        );
+        assert_eq!(
+            timed_out,
+            format!("{ran}smoke_failed fail: `--version` was killed after 60s: a\\nb")
+        );
+        let unavailable = || {
+            Outcome::Unavailable(vec![
+                (engine, "x".to_owned()),
+                (Name::Docker, "y\n".to_owned()),
+            ])
+        };
         let detail = "no container engine could run `--version`: podman: x; docker: y\\n";
-        assert_eq!(of(unavailable(), false), format!("smoke_unavailable fail: {detail}"));
-        assert_eq!(of(unavailable(), true), format!("smoke_unavailable skip: {detail}"));
+        assert_eq!(
+            of(unavailable(), false),
+            format!("smoke_unavailable fail: {detail}")
+        );
+        assert_eq!(
+            of(unavailable(), true),
+            format!("smoke_unavailable skip: {detail}")
+        );
     }
 
     #[test]
     fn what_is_no_verdict_is_an_error() {
         let broken = Error::unavailable("blob", "short");
         for outcome in [Outcome::Interrupted, Outcome::Unread(broken)] {
-            assert_eq!(judged(outcome, true, None), (String::new(), Some(ErrorKind::Unavailable)));
+            assert_eq!(
+                judged(outcome, true, None),
+                (String::new(), Some(ErrorKind::Unavailable))
+            );
         }
     }
 
     #[test]
     fn a_container_that_stays_is_said_also_beside_a_pass() {
-        let (lines, _) = judged(Outcome::Passed { engine: Name::Docker }, false, Some("c (docker: \u{1b})"));
+        let (lines, _) = judged(
+            Outcome::Passed {
+                engine: Name::Docker,
+            },
+            false,
+            Some("c (docker: \u{1b})"),
+        );
         assert!(
-            lines.contains("smoke_unavailable warn: a container could not be removed: c (docker: \\u{1b})"),
+            lines.contains(
+                "smoke_unavailable warn: a container could not be removed: c (docker: \\u{1b})"
+            ),
             "{lines}"
         );
     }
@@ -176,7 +283,18 @@ mod tests {
     #[test]
     fn long_output_is_shown_from_its_end() {
         let output = format!("{}end", "x".repeat(5000));
-        let (lines, _) = judged(Outcome::Failed { engine: Name::Podman, exit: Some(1), output }, false, None);
-        assert!(lines.ends_with("xend") && lines.contains(": …xxx") && lines.len() < 1000, "{lines}");
+        let (lines, _) = judged(
+            Outcome::Failed {
+                engine: Name::Podman,
+                exit: Some(1),
+                output,
+            },
+            false,
+            None,
+        );
+        assert!(
+            lines.ends_with("xend") && lines.contains(": …xxx") && lines.len() < 1000,
+            "{lines}"
+        );
     }
 }

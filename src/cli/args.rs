@@ -16,7 +16,13 @@ pub(super) use prune::{Prune, PruneAction, Restore};
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
 #[derive(Debug, Parser)]
-#[command(name = "repin", version, propagate_version = false, max_term_width = 100, subcommand_required = true)]
+#[command(
+    name = "repin",
+    version,
+    propagate_version = false,
+    max_term_width = 100,
+    subcommand_required = true
+)]
 #[command(arg_required_else_help = false, after_help = EXITS)]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -44,11 +50,24 @@ pub(super) struct Global {
     /// Read repositories that start with PREFIX from oci:DIR or http[s]://HOST[:PORT][/PATH]
     #[arg(long, global = true, value_name = "PREFIX=WHERE")]
     pub(super) source: Vec<String>,
-    /// How results are printed: human, json, or github (annotations, outputs and summary of GitHub Actions)
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
+    /// How results are printed: human, json, or github (annotations, outputs and summary of GitHub
+    /// Actions)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "human",
+        hide_possible_values = true
+    )]
     pub(super) format: super::output::Format,
     /// When to use colour: always, never, or auto (at a terminal, unless `NO_COLOR` is set)
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub(super) color: When,
     /// Print results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -80,12 +99,15 @@ pub(super) enum Command {
     /// Check that counts are exact and that all pins of an image agree
     #[command(after_help = "Example, as a pre-merge job:\n  repin check --remote --format github")]
     Check {
-        /// Also ask whether the pinned set is what it claims to be: digests, labels, tags, provenance
+        /// Also ask whether the pinned set is what it claims to be: digests, labels, tags,
+        /// provenance
         #[arg(long)]
         remote: bool,
     },
     /// Show what each image's tag names: digest, platforms, revision label
-    #[command(after_help = "Example:\n  repin resolve --revision 4f2a… --format json | jq -r '.images[].digest'")]
+    #[command(
+        after_help = "Example:\n  repin resolve --revision 4f2a… --format json | jq -r '.images[].digest'"
+    )]
     Resolve {
         /// The commit that the images were built from
         #[arg(long, value_name = "REV", allow_hyphen_values = true)]
@@ -129,7 +151,9 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  repin recover --dry-run true    # says what it would do")]
     Recover(Recover),
     /// Print completions for a shell
-    #[command(after_help = "Example:\n  repin completions bash > ~/.local/share/bash-completion/completions/repin")]
+    #[command(
+        after_help = "Example:\n  repin completions bash > ~/.local/share/bash-completion/completions/repin"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -263,12 +287,15 @@ pub(super) struct Recover {
     pub(super) dry_run: Option<bool>,
 }
 
-/// Exactly `true`, `false`, or the empty string, which means `true`: an input that was left empty changes nothing.
+/// Exactly `true`, `false`, or the empty string, which means `true`: an input that was left empty
+/// changes nothing.
 pub(super) fn strict_bool(text: &str) -> Result<bool, String> {
     match text {
         "true" | "" => Ok(true),
         "false" => Ok(false),
-        _ => Err("it takes exactly `true`, `false` or the empty string, which means `true`".to_owned()),
+        _ => Err(
+            "it takes exactly `true`, `false` or the empty string, which means `true`".to_owned(),
+        ),
     }
 }
 
@@ -296,11 +323,19 @@ mod tests {
     #[test]
     fn every_command_has_an_example() {
         let whole = Cli::command();
-        for command in
-            whole.get_subcommands().flat_map(|command| std::iter::once(command).chain(command.get_subcommands()))
+        for command in whole
+            .get_subcommands()
+            .flat_map(|command| std::iter::once(command).chain(command.get_subcommands()))
         {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example") && help.contains("repin "), "{}", command.get_name());
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("Example") && help.contains("repin "),
+                "{}",
+                command.get_name()
+            );
         }
     }
 }

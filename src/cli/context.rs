@@ -35,7 +35,8 @@ pub(super) struct Context {
     env_sources: Vec<Mapping>,
     settings: Settings,
     registries: OnceCell<Registries>,
-    /// What tags were seen to name, by source and tag: a run asks for each once, however often it plans.
+    /// What tags were seen to name, by source and tag: a run asks for each once, however often it
+    /// plans.
     tags: RefCell<HashMap<(String, Tag), ImageFacts>>,
     runtime: OnceCell<Runtime>,
 }
@@ -56,24 +57,54 @@ pub(super) enum Intent {
 impl Context {
     /// Turns what was typed into what is meant.
     pub(super) fn new(cli: &Cli, environment: Environment) -> Result<Self, Fault> {
-        let Global { config, source, format, color, quiet, verbose } = &cli.global;
+        let Global {
+            config,
+            source,
+            format,
+            color,
+            quiet,
+            verbose,
+        } = &cli.global;
         let volume = match (quiet, verbose) {
             (true, _) => Volume::Quiet,
             (_, true) => Volume::Verbose,
             _ => Volume::Normal,
         };
-        let flag_sources = mappings(source.iter().map(String::as_str), environment.folder(), "--source")?;
+        let flag_sources = mappings(
+            source.iter().map(String::as_str),
+            environment.folder(),
+            "--source",
+        )?;
         let variable = match environment.filled("REPIN_SOURCES") {
-            Some(value) => value.to_str().ok_or_else(|| usage("REPIN_SOURCES is not UTF-8"))?,
+            Some(value) => value
+                .to_str()
+                .ok_or_else(|| usage("REPIN_SOURCES is not UTF-8"))?,
             None => "",
         };
-        let lines = variable.lines().map(str::trim).filter(|line| !line.is_empty());
+        let lines = variable
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty());
         let env_sources = mappings(lines, environment.folder(), "REPIN_SOURCES")?;
         let settings = settings(&environment)?;
         let output = Output::new(*format, *color, volume, &environment);
-        let (config, registries, runtime, tags) =
-            (config.clone(), OnceCell::new(), OnceCell::new(), RefCell::default());
-        Ok(Self { output, environment, config, flag_sources, env_sources, settings, registries, tags, runtime })
+        let (config, registries, runtime, tags) = (
+            config.clone(),
+            OnceCell::new(),
+            OnceCell::new(),
+            RefCell::default(),
+        );
+        Ok(Self {
+            output,
+            environment,
+            config,
+            flag_sources,
+            env_sources,
+            settings,
+            registries,
+            tags,
+            runtime,
+        })
     }
 
     /// Reads the configuration that was named, or the nearest one.
@@ -83,7 +114,9 @@ impl Context {
             Some(file) => folder.join(file),
             None => config::find(folder).ok_or_else(|| no_config(folder))?,
         };
-        let shown = file.strip_prefix(folder).map_or_else(|_| file.clone(), Path::to_owned);
+        let shown = file
+            .strip_prefix(folder)
+            .map_or_else(|_| file.clone(), Path::to_owned);
         let config = config::load(&file, &shown.to_string_lossy())?;
         if let Ok(below) = config.root.strip_prefix(folder) {
             self.output.folder = below.to_string_lossy().into_owned();
@@ -94,30 +127,49 @@ impl Context {
         Ok(config)
     }
 
-    /// Where a configuration is to be written: the file that was named, or `repin.yaml` in the current folder.
+    /// Where a configuration is to be written: the file that was named, or `repin.yaml` in the
+    /// current folder.
     pub(super) fn new_config(&self) -> PathBuf {
-        self.environment.folder().join(self.config.as_deref().unwrap_or(Path::new(FILE_NAME)))
+        self.environment
+            .folder()
+            .join(self.config.as_deref().unwrap_or(Path::new(FILE_NAME)))
     }
 
-    /// Where images are read from. The registries of a run are the same throughout: connections and tokens are theirs.
+    /// Where images are read from. The registries of a run are the same throughout: connections and
+    /// tokens are theirs.
     pub(super) fn sources(&self, config: &Config) -> Result<Sources, Fault> {
-        let layers = vec![self.flag_sources.clone(), self.env_sources.clone(), config.sources.clone()];
+        let layers = vec![
+            self.flag_sources.clone(),
+            self.env_sources.clone(),
+            config.sources.clone(),
+        ];
         if let Some(registries) = self.registries.get() {
             return Ok(Sources::new(layers, registries.clone()));
         }
-        let settings = Settings { realms: config.realms.clone(), ..self.settings.clone() };
+        let settings = Settings {
+            realms: config.realms.clone(),
+            ..self.settings.clone()
+        };
         let registries = Registries::new(settings).map_err(|error| usage(error.to_string()))?;
-        Ok(Sources::new(layers, self.registries.get_or_init(|| registries).clone()))
+        Ok(Sources::new(
+            layers,
+            self.registries.get_or_init(|| registries).clone(),
+        ))
     }
 
     /// What a tag was seen to name in this run.
     pub(super) fn named(&self, source: &Source, tag: &Tag) -> Option<ImageFacts> {
-        self.tags.borrow().get(&(source.to_string(), tag.clone())).cloned()
+        self.tags
+            .borrow()
+            .get(&(source.to_string(), tag.clone()))
+            .cloned()
     }
 
     /// Keeps in mind what a tag names.
     pub(super) fn keep(&self, source: &Source, tag: &Tag, facts: &ImageFacts) {
-        self.tags.borrow_mut().insert((source.to_string(), tag.clone()), facts.clone());
+        self.tags
+            .borrow_mut()
+            .insert((source.to_string(), tag.clone()), facts.clone());
     }
 
     /// Where all requests of the run are made: connections that are kept belong to it.
@@ -125,23 +177,30 @@ impl Context {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|error| Fault::io(format!("can't start: {error}")))?;
         Ok(self.runtime.get_or_init(|| runtime))
     }
 
-    /// Ends the run without waiting for what nobody needs any more, such as a name that does not resolve.
+    /// Ends the run without waiting for what nobody needs any more, such as a name that does not
+    /// resolve.
     pub(super) fn close(self) {
         if let Some(runtime) = self.runtime.into_inner() {
             runtime.shutdown_background();
         }
     }
 
-    /// A client that goes the way that registries' clients go. Which token servers are trusted does not matter to it, so
-    /// it needs no configuration.
+    /// A client that goes the way that registries' clients go. Which token servers are trusted does
+    /// not matter to it, so it needs no configuration.
     pub(super) fn client(&self, url: &reqwest::Url) -> Result<reqwest::Client, Fault> {
-        let registries = Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
-        let unavailable = |why| Fault { exit: Exit::Unavailable, problems: vec![Problem::new("unavailable", why)] };
+        let registries =
+            Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
+        let unavailable = |why| Fault {
+            exit: Exit::Unavailable,
+            problems: vec![Problem::new("unavailable", why)],
+        };
         registries.client(url).map_err(unavailable)
     }
 
@@ -162,7 +221,9 @@ impl Context {
 
     /// What the registries that were asked so far said about the time.
     pub(super) fn clocks(&self) -> Vec<(String, Heard)> {
-        self.registries.get().map_or_else(Vec::new, Registries::clocks)
+        self.registries
+            .get()
+            .map_or_else(Vec::new, Registries::clocks)
     }
 
     /// Whether a command with these options may change anything; `REPIN_DRY_RUN` can only forbid.
@@ -186,9 +247,19 @@ impl Context {
 
     /// Whether `REPIN_DRY_RUN` forbids every change.
     pub(super) fn dry_run_forced(&self) -> Result<bool, Fault> {
-        let Some(value) = self.environment.variable("REPIN_DRY_RUN") else { return Ok(false) };
-        let strict = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(strict_bool);
-        strict.map_err(|why| usage(format!("REPIN_DRY_RUN is `{}`: {why}", value.to_string_lossy().escape_debug())))
+        let Some(value) = self.environment.variable("REPIN_DRY_RUN") else {
+            return Ok(false);
+        };
+        let strict = value
+            .to_str()
+            .ok_or_else(|| "it is not UTF-8".to_owned())
+            .and_then(strict_bool);
+        strict.map_err(|why| {
+            usage(format!(
+                "REPIN_DRY_RUN is `{}`: {why}",
+                value.to_string_lossy().escape_debug()
+            ))
+        })
     }
 }
 
@@ -202,15 +273,31 @@ pub(super) fn configured(config: &Config, name: &str, what: &str) -> Result<(), 
     if config.image(name).is_some() {
         return Ok(());
     }
-    let known: Vec<_> = config.images.iter().map(|image| image.name.as_str()).collect();
-    Err(usage(format!("{what}`{name}` is no configured image; there are {}", known.join(", "))))
+    let known: Vec<_> = config
+        .images
+        .iter()
+        .map(|image| image.name.as_str())
+        .collect();
+    Err(usage(format!(
+        "{what}`{name}` is no configured image; there are {}",
+        known.join(", ")
+    )))
 }
 
-fn mappings<'t>(texts: impl Iterator<Item = &'t str>, folder: &Path, from: &str) -> Result<Vec<Mapping>, Fault> {
-    texts.map(|text| Mapping::parse(text, folder).map_err(|error| usage(format!("{from}: {error}")))).collect()
+fn mappings<'t>(
+    texts: impl Iterator<Item = &'t str>,
+    folder: &Path,
+    from: &str,
+) -> Result<Vec<Mapping>, Fault> {
+    texts
+        .map(|text| Mapping::parse(text, folder).map_err(|error| usage(format!("{from}: {error}"))))
+        .collect()
 }
 
 fn no_config(folder: &Path) -> Fault {
     let message = format!("there is no {FILE_NAME} in {} or above", folder.display());
-    Fault::input(Problem::new("config", message).hint("change to the repository, or name the file with --config FILE"))
+    Fault::input(
+        Problem::new("config", message)
+            .hint("change to the repository, or name the file with --config FILE"),
+    )
 }

@@ -41,7 +41,10 @@ impl Environment {
 
     /// All variables, for a program that is to run as if from here.
     pub fn variables(&self) -> Vec<(OsString, OsString)> {
-        self.variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        self.variables
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// The current folder.

@@ -47,7 +47,11 @@ impl Exit {
             Self::Unavailable => 4,
             Self::Done => 5,
         };
-        if rank(other) < rank(self) { other } else { self }
+        if rank(other) < rank(self) {
+            other
+        } else {
+            self
+        }
     }
 }
 
@@ -63,18 +67,27 @@ pub(super) struct Fault {
 impl Fault {
     /// Malformed input.
     pub(super) fn input(problem: Problem) -> Self {
-        Self { exit: Exit::Input, problems: vec![problem] }
+        Self {
+            exit: Exit::Input,
+            problems: vec![problem],
+        }
     }
 
     /// The disk did not do what it should.
     pub(super) fn io(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Unavailable, problems: vec![Problem::new("io", message)] }
+        Self {
+            exit: Exit::Unavailable,
+            problems: vec![Problem::new("io", message)],
+        }
     }
 }
 
 impl From<Vec<Problem>> for Fault {
     fn from(problems: Vec<Problem>) -> Self {
-        Self { exit: Exit::Input, problems }
+        Self {
+            exit: Exit::Input,
+            problems,
+        }
     }
 }
 
@@ -93,7 +106,10 @@ impl From<&source::Error> for Fault {
         };
         let mut problem = Problem::new(code, error.to_string());
         problem.hint.clone_from(&error.hint);
-        Self { exit, problems: vec![problem] }
+        Self {
+            exit,
+            problems: vec![problem],
+        }
     }
 }
 
@@ -107,9 +123,17 @@ impl From<forge::Error> for Fault {
             forge::ErrorKind::Misconfigured => (Exit::Input, "config"),
         };
         let mut problem = Problem::new(code, error.to_string());
-        let begun = error.begun.then(|| "what was begun stays, and the next run goes on from there".to_owned());
-        problem.hint = [error.hint, begun].into_iter().flatten().reduce(|hint, begun| format!("{hint}; {begun}"));
-        Self { exit, problems: vec![problem] }
+        let begun = error
+            .begun
+            .then(|| "what was begun stays, and the next run goes on from there".to_owned());
+        problem.hint = [error.hint, begun]
+            .into_iter()
+            .flatten()
+            .reduce(|hint, begun| format!("{hint}; {begun}"));
+        Self {
+            exit,
+            problems: vec![problem],
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::{
 use super::{environment::Environment, exit::Fault};
 use crate::report::annotations;
 
-/// The largest summary that is shown, in bytes (GitHub Actions, "Adding a job summary": 1 MiB a step).
+/// The largest summary that is shown, in bytes (GitHub Actions, "Adding a job summary": 1 MiB a
+/// step).
 const SUMMARY_MAX: u64 = 1024 * 1024;
 
 const NOTICE: &str = "\n\n> The rest does not fit into a step's summary.\n";
@@ -23,17 +24,26 @@ impl StepFiles {
     /// Opens those that the environment names.
     pub(super) fn open(environment: &Environment) -> Result<Self, Fault> {
         let open = |name: &str| {
-            let Some(path) = environment.filled(name) else { return Ok(None) };
+            let Some(path) = environment.filled(name) else {
+                return Ok(None);
+            };
             let path = environment.folder().join(path);
             let opened = OpenOptions::new().append(true).create(true).open(&path);
-            opened.map(Some).map_err(|error| Fault::io(format!("can't open {name} ({}): {error}", path.display())))
+            opened.map(Some).map_err(|error| {
+                Fault::io(format!("can't open {name} ({}): {error}", path.display()))
+            })
         };
-        Ok(Self { output: open("GITHUB_OUTPUT")?, summary: open("GITHUB_STEP_SUMMARY")? })
+        Ok(Self {
+            output: open("GITHUB_OUTPUT")?,
+            summary: open("GITHUB_STEP_SUMMARY")?,
+        })
     }
 
     /// Appends outputs.
     pub(super) fn outputs(&mut self, values: &[(&str, String)]) -> Result<(), Fault> {
-        let Some(file) = &mut self.output else { return Ok(()) };
+        let Some(file) = &mut self.output else {
+            return Ok(());
+        };
         let mut text = String::new();
         for (name, value) in values {
             // Random, so that no value can be made to hold it; and looked at all the same.
@@ -43,14 +53,20 @@ impl StepFiles {
             }
             text.push_str(&annotations::output(name, value, &delimiter));
         }
-        file.write_all(text.as_bytes()).map_err(|error| Fault::io(format!("can't write to GITHUB_OUTPUT: {error}")))
+        file.write_all(text.as_bytes())
+            .map_err(|error| Fault::io(format!("can't write to GITHUB_OUTPUT: {error}")))
     }
 
     /// Appends to the summary, as far as it fits.
     pub(super) fn summary(&mut self, text: &str) -> Result<(), Fault> {
-        let Some(file) = &mut self.summary else { return Ok(()) };
-        let fail = |error: std::io::Error| Fault::io(format!("can't write to GITHUB_STEP_SUMMARY: {error}"));
-        let spare = SUMMARY_MAX.saturating_sub(file.metadata().map_err(fail)?.len() + NOTICE.len() as u64 + 1);
+        let Some(file) = &mut self.summary else {
+            return Ok(());
+        };
+        let fail = |error: std::io::Error| {
+            Fault::io(format!("can't write to GITHUB_STEP_SUMMARY: {error}"))
+        };
+        let spare = SUMMARY_MAX
+            .saturating_sub(file.metadata().map_err(fail)?.len() + NOTICE.len() as u64 + 1);
         let mut end = text.len().min(usize::try_from(spare).unwrap_or(usize::MAX));
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -60,7 +76,8 @@ impl StepFiles {
             end if end < text.len() => NOTICE,
             _ => "\n",
         };
-        file.write_all(format!("{}{notice}", &text[..end]).as_bytes()).map_err(fail)
+        file.write_all(format!("{}{notice}", &text[..end]).as_bytes())
+            .map_err(fail)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The command line: arguments and environment in, output and an exit code out.
 //!
-//! The only part that reads the environment, prints, and knows terminals. A command gathers, decides, acts and reports;
-//! everything that it needs comes to it in a `Context`.
+//! The only part that reads the environment, prints, and knows terminals. A command gathers,
+//! decides, acts and reports; everything that it needs comes to it in a `Context`.
 
 mod args;
 mod commands;
@@ -30,7 +30,8 @@ use context::Context;
 
 /// Runs the program with its arguments (the first is its name).
 pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
-    // clap stops at the first wrong argument, so the format that its error is shown in is looked for beforehand.
+    // clap stops at the first wrong argument, so the format that its error is shown in is looked
+    // for beforehand.
     let mut output = Output::early(&arguments, &environment);
     let exit = match parse(arguments, &mut output) {
         Ok(cli) => match Context::new(&cli, environment) {
@@ -51,7 +52,10 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
 pub fn no_folder(error: &std::io::Error) -> ExitCode {
     use std::io::Write;
     // Nobody is left to tell when standard error is gone too.
-    let _ = writeln!(std::io::stderr(), "error: can't tell the current folder: {error}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "error: can't tell the current folder: {error}"
+    );
     ExitCode::from(Exit::Unavailable.code())
 }
 
@@ -94,10 +98,16 @@ fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
         } else {
             // What is meant stands in the lines below, up to the usage.
             let text = error.to_string();
-            let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            let lines: Vec<_> = text
+                .lines()
+                .map(str::trim)
+                .take_while(|line| !line.is_empty())
+                .collect();
             lines.join(" ").trim_start_matches("error: ").to_owned()
         };
-        output.fault(&Fault::input(Problem::new("usage", message).hint("see `repin --help`")))
+        output.fault(&Fault::input(
+            Problem::new("usage", message).hint("see `repin --help`"),
+        ))
     })
 }
 

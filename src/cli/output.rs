@@ -62,11 +62,16 @@ pub(super) struct Output {
 impl Output {
     /// For errors that come before the arguments are known: only the format is looked for.
     pub(super) fn early(arguments: &[OsString], environment: &Environment) -> Self {
-        let text: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+        let text: Vec<_> = arguments
+            .iter()
+            .map(|argument| argument.to_string_lossy())
+            .collect();
         let is = |format: &str| {
             let joined = format!("--format={format}");
             text.iter().any(|argument| *argument == joined)
-                || text.windows(2).any(|pair| pair[0] == "--format" && pair[1] == format)
+                || text
+                    .windows(2)
+                    .any(|pair| pair[0] == "--format" && pair[1] == format)
         };
         let format = match () {
             () if is("json") => Format::Json,
@@ -76,12 +81,19 @@ impl Output {
         Self::new(format, When::Auto, Volume::Normal, environment)
     }
 
-    pub(super) fn new(format: Format, when: When, volume: Volume, environment: &Environment) -> Self {
+    pub(super) fn new(
+        format: Format,
+        when: When,
+        volume: Volume,
+        environment: &Environment,
+    ) -> Self {
         let wanted = |terminal: bool| match when {
             When::Always => true,
             When::Never => false,
             When::Auto => {
-                let dumb = environment.variable("TERM").is_some_and(|term| term == "dumb");
+                let dumb = environment
+                    .variable("TERM")
+                    .is_some_and(|term| term == "dumb");
                 terminal && !dumb && environment.filled("NO_COLOR").is_none()
             }
         };
@@ -90,7 +102,9 @@ impl Output {
             volume,
             colour: wanted(environment.stdout_is_terminal()),
             error_colour: wanted(environment.stderr_is_terminal()),
-            progress: environment.stderr_is_terminal() && volume != Volume::Quiet && format == Format::Human,
+            progress: environment.stderr_is_terminal()
+                && volume != Volume::Quiet
+                && format == Format::Human,
             folder: String::new(),
             broken: None,
         }
@@ -99,7 +113,9 @@ impl Output {
     /// Writes a result.
     pub(super) fn print(&mut self, text: impl AsRef<[u8]>) {
         let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(text.as_ref()).and_then(|()| stdout.flush());
+        let written = stdout
+            .write_all(text.as_ref())
+            .and_then(|()| stdout.flush());
         match written {
             // Whoever reads has seen enough; that is no reason to fail.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -129,7 +145,10 @@ impl Output {
     }
 
     /// Writes a warning or an error for people.
-    #[expect(clippy::unused_self, reason = "everything that is written goes through the output")]
+    #[expect(
+        clippy::unused_self,
+        reason = "everything that is written goes through the output"
+    )]
     pub(super) fn error_text(&self, text: &str) {
         // Nobody is left to tell when standard error is gone.
         let _ = io::stderr().lock().write_all(text.as_bytes());
@@ -140,7 +159,11 @@ impl Output {
         match self.format {
             Format::Json => {
                 let errors = fault.problems.iter().map(ErrorRow::of).collect();
-                self.json(&ErrorDocument { schema: "repin.error/1", exit: fault.exit.code(), errors });
+                self.json(&ErrorDocument {
+                    schema: "repin.error/1",
+                    exit: fault.exit.code(),
+                    errors,
+                });
             }
             Format::Human => self.problems(fault),
             Format::Github => {
@@ -148,8 +171,11 @@ impl Output {
                     let row = ErrorRow::of(problem);
                     let place = row.file.as_deref().zip(row.line).zip(row.column);
                     let place = place.map(|((file, line), column)| (file, line, column));
-                    let hint = row.hint.map_or_else(String::new, |hint| format!(" ({hint})"));
-                    let line = annotations::error(&row.code, &format!("{}{hint}", row.message), place);
+                    let hint = row
+                        .hint
+                        .map_or_else(String::new, |hint| format!(" ({hint})"));
+                    let line =
+                        annotations::error(&row.code, &format!("{}{hint}", row.message), place);
                     self.print(line);
                 }
                 self.problems(fault);
@@ -168,7 +194,10 @@ impl Output {
     }
 
     fn problems(&self, fault: &Fault) {
-        fault.problems.iter().for_each(|problem| self.problem(problem));
+        fault
+            .problems
+            .iter()
+            .for_each(|problem| self.problem(problem));
     }
 
     /// Writes one problem for people.
@@ -179,14 +208,22 @@ impl Output {
     /// Prints clap's help or version.
     pub(super) fn help(&mut self, help: &clap::Error) {
         let text = help.render();
-        let text = if self.colour { text.ansi().to_string() } else { text.to_string() };
+        let text = if self.colour {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        };
         self.print(text);
     }
 
     /// Prints clap's complaint.
     pub(super) fn usage(&self, error: &clap::Error) {
         let text = error.render();
-        let text = if self.error_colour { text.ansi().to_string() } else { text.to_string() };
+        let text = if self.error_colour {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        };
         self.error_text(&text);
     }
 

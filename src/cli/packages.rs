@@ -1,4 +1,5 @@
-//! How the images of a run are pruned: by GitHub's packages API, or by the registry that they are read from.
+//! How the images of a run are pruned: by GitHub's packages API, or by the registry that they are
+//! read from.
 
 use std::time::SystemTime;
 
@@ -19,36 +20,61 @@ use crate::{
 const GHCR: &str = "ghcr.io";
 
 /// The backend of an image; the inner error: no token is set, and what was looked for.
-pub(super) fn backend(config: &Config, image: &Image, cx: &Context) -> Result<Result<Backend, String>, Fault> {
+pub(super) fn backend(
+    config: &Config,
+    image: &Image,
+    cx: &Context,
+) -> Result<Result<Backend, String>, Fault> {
     let wrong = |why: String| Fault::input(Problem::new("source", why));
     let sources = cx.sources(config)?;
-    let source = sources.of(&image.repository).map_err(|error| wrong(error.to_string()))?;
-    let chosen = config.prune.as_ref().map_or(PruneBackend::Auto, |prune| prune.backend);
-    let elsewhere = matches!(sources.mapping(&image.repository), Some((Where::Registry(_), _)));
+    let source = sources
+        .of(&image.repository)
+        .map_err(|error| wrong(error.to_string()))?;
+    let chosen = config
+        .prune
+        .as_ref()
+        .map_or(PruneBackend::Auto, |prune| prune.backend);
+    let elsewhere = matches!(
+        sources.mapping(&image.repository),
+        Some((Where::Registry(_), _))
+    );
     // A mirror in place of ghcr.io is pruned like any registry, unless a forge says whom to ask.
     let is_github = image.repository.host() == GHCR && !(elsewhere && config.forge.is_none());
     match (chosen, source) {
         (PruneBackend::Ghcr, source) => github(config, (image, source), cx),
         (PruneBackend::Auto, source) if is_github => github(config, (image, source), cx),
         (_, Source::Remote(remote)) => Ok(Ok(Backend::Registry(Box::new(Registry::new(remote))))),
-        (_, Source::Layout(layout)) => {
-            Err(wrong(format!("{} is read from the image layout {layout}: there is nothing to prune", image.name)))
-        }
+        (_, Source::Layout(layout)) => Err(wrong(format!(
+            "{} is read from the image layout {layout}: there is nothing to prune",
+            image.name
+        ))),
     }
 }
 
-fn github(config: &Config, (image, source): (&Image, Source), cx: &Context) -> Result<Result<Backend, String>, Fault> {
+fn github(
+    config: &Config,
+    (image, source): (&Image, Source),
+    cx: &Context,
+) -> Result<Result<Backend, String>, Fault> {
     let invalid = |why: String, hint: &str| Fault::input(Problem::new("config", why).hint(hint));
     let path = image.repository.path();
     let (owner, name) = path.split_once('/').ok_or_else(|| {
-        invalid(format!("`{}` names no package of an owner", image.repository), "write ghcr.io/OWNER/NAME")
+        invalid(
+            format!("`{}` names no package of an owner", image.repository),
+            "write ghcr.io/OWNER/NAME",
+        )
     })?;
-    let origin = Git::open(&config.root).ok().and_then(|git| git.origin().ok().flatten());
+    let origin = Git::open(&config.root)
+        .ok()
+        .and_then(|git| git.origin().ok().flatten());
     let hint = "packages are GitHub's: set forge.kind to github, and forge.url to its API";
     let (kind, api) = match &config.forge {
         // An address that does not tell: only one kind has this API.
         Some(forge) if forge.kind == ForgeKind::Auto && forge.url.is_some() => {
-            let github = Forge { kind: ForgeKind::Github, ..forge.clone() };
+            let github = Forge {
+                kind: ForgeKind::Github,
+                ..forge.clone()
+            };
             Target::api(forge, None).or_else(|_| Target::api(&github, None))
         }
         Some(forge) => Target::api(forge, origin.as_deref()),
@@ -56,10 +82,16 @@ fn github(config: &Config, (image, source): (&Image, Source), cx: &Context) -> R
     }
     .map_err(|error| invalid(error.to_string(), hint))?;
     if kind != Kind::Github {
-        return Err(invalid("the forge is no GitHub, and the packages API is GitHub's alone".to_owned(), hint));
+        return Err(invalid(
+            "the forge is no GitHub, and the packages API is GitHub's alone".to_owned(),
+            hint,
+        ));
     }
     let Some(held) = token(&cx.environment)? else {
-        return Ok(Err(format!("no token is set: none of {}, nor any with _FILE", TOKENS.join(", "))));
+        return Ok(Err(format!(
+            "no token is set: none of {}, nor any with _FILE",
+            TOKENS.join(", ")
+        )));
     };
     let settings = Settings::new(cx.client(&api)?, SystemTime::now);
     let package = Package::new(api, (owner, name), held.token, settings)?;

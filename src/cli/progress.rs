@@ -4,13 +4,22 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Runs `work`; if it takes longer than a blink and `shown` says so, a spinner with `message` turns meanwhile.
-pub(super) async fn while_waiting<T>(shown: bool, message: &str, work: impl Future<Output = T>) -> T {
+/// Runs `work`; if it takes longer than a blink and `shown` says so, a spinner with `message` turns
+/// meanwhile.
+pub(super) async fn while_waiting<T>(
+    shown: bool,
+    message: &str,
+    work: impl Future<Output = T>,
+) -> T {
     while_counting(shown, || message.to_owned(), work).await
 }
 
 /// The same with a message that changes while it works.
-pub(super) async fn while_counting<T>(shown: bool, told: impl Fn() -> String, work: impl Future<Output = T>) -> T {
+pub(super) async fn while_counting<T>(
+    shown: bool,
+    told: impl Fn() -> String,
+    work: impl Future<Output = T>,
+) -> T {
     tokio::pin!(work);
     tokio::select! {
         biased;

@@ -20,7 +20,9 @@ pub(super) fn settings(environment: &Environment) -> Result<Settings, Fault> {
         });
         settings.progress = positive.map_err(|why| usage(format!("REPIN_HTTP_TIMEOUT: {why}")))?;
     }
-    settings.ca_file = environment.filled("REPIN_CA_FILE").map(|file| environment.folder().join(file));
+    settings.ca_file = environment
+        .filled("REPIN_CA_FILE")
+        .map(|file| environment.folder().join(file));
     // Reads the certificates, so that a wrong file is told of whatever the command is.
     source::Registries::new(settings.clone()).map_err(|error| usage(error.to_string()))?;
     Ok(settings)

@@ -23,10 +23,14 @@ fn variable(text: &str) -> Result<String, String> {
     if text.bytes().all(good) && !text.starts_with(|c: char| c.is_ascii_digit()) {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{text}` is not the name of an environment variable (its value has no place here)"))
+        Err(format!(
+            "`{text}` is not the name of an environment variable (its value has no place here)"
+        ))
     }
 }
 
 fn branch(text: &str) -> Result<String, String> {
-    check_branch(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+    check_branch(text)
+        .map(|()| text.to_owned())
+        .map_err(|error| error.to_string())
 }

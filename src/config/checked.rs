@@ -1,4 +1,5 @@
-//! The configuration as the rest of the program sees it: defaults filled in, everything parsed, nothing contradictory.
+//! The configuration as the rest of the program sees it: defaults filled in, everything parsed,
+//! nothing contradictory.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +30,8 @@ pub struct Config {
     pub files: Vec<Glob>,
     /// Where repositories are read from, if not from the registry that they name.
     pub sources: Vec<Mapping>,
-    /// Token servers that a registry's credentials go to although they are another host: registry → token server.
+    /// Token servers that a registry's credentials go to although they are another host: registry →
+    /// token server.
     pub realms: BTreeMap<String, String>,
     /// What a revision looks like, and its tag and label.
     pub revision: Revisions,
@@ -115,7 +117,10 @@ pub fn parse(source: &SourceText, root: &Path) -> Result<Config, Vec<Problem>> {
     let gather = Gather::new(source.clone(), "config");
     let tree = gather.tree();
     if tree.is_none() {
-        gather.report(Span { start: 0, end: 0 }, "the configuration is empty, or can't be read any further");
+        gather.report(
+            Span { start: 0, end: 0 },
+            "the configuration is empty, or can't be read any further",
+        );
     }
     let fields = tree.as_ref().and_then(|tree| gather.map(tree));
     let config = fields.and_then(|fields| whole(&gather, &fields, source, root));
@@ -138,7 +143,14 @@ fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> O
     let report = fields.or("report", Report::default(), |node| report(g, node));
     let inventory = fields.optional("inventory", |node| blocks::inventory(g, node));
     let smoke = fields.optional("smoke", |node| blocks::smoke(g, node));
-    let provenance = fields.or("provenance", Provenance { branch: None, require_title: true }, |n| provenance(g, n));
+    let provenance = fields.or(
+        "provenance",
+        Provenance {
+            branch: None,
+            require_title: true,
+        },
+        |n| provenance(g, n),
+    );
     let promote = naming(g, fields.get("promote"), "promote");
     let rollback = naming(g, fields.get("rollback"), "rollback");
     let prune = fields.optional("prune", |node| blocks::prune(g, node));
@@ -171,7 +183,10 @@ fn version(g: &Gather, node: &Node) -> Option<()> {
     match g.number(node)? {
         1 => Some(()),
         other => {
-            g.report(node.span, format!("version {other} is not known to this release: it reads version 1"));
+            g.report(
+                node.span,
+                format!("version {other} is not known to this release: it reads version 1"),
+            );
             None
         }
     }
@@ -198,7 +213,9 @@ fn files(g: &Gather, node: &Node) -> Option<Vec<Glob>> {
 
 fn sources(g: &Gather, node: &Node, root: &Path) -> Option<Vec<Mapping>> {
     let read = |(key, value): &(Key, Node)| {
-        let prefix = Prefix::parse(&key.text).map_err(|error| g.report(key.span, error.to_string())).ok();
+        let prefix = Prefix::parse(&key.text)
+            .map_err(|error| g.report(key.span, error.to_string()))
+            .ok();
         let place = g.parsed(value, |text| {
             if let Some(folder) = text.strip_prefix("oci:") {
                 let folder = if folder == "." {
@@ -206,11 +223,16 @@ fn sources(g: &Gather, node: &Node, root: &Path) -> Option<Vec<Mapping>> {
                 } else {
                     RelPath::parse(folder).map(|p| root.join(p.as_path()))
                 };
-                return folder.map(Where::Layouts).map_err(|error| error.to_string());
+                return folder
+                    .map(Where::Layouts)
+                    .map_err(|error| error.to_string());
             }
             Where::parse(text, root).map_err(|error| error.to_string())
         });
-        Some(Mapping { prefix: prefix?, place: place? })
+        Some(Mapping {
+            prefix: prefix?,
+            place: place?,
+        })
     };
     let mappings: Vec<_> = g.map(node)?.entries().iter().map(read).collect();
     mappings.into_iter().collect()
@@ -218,8 +240,15 @@ fn sources(g: &Gather, node: &Node, root: &Path) -> Option<Vec<Mapping>> {
 
 fn realms(g: &Gather, node: &Node) -> Option<BTreeMap<String, String>> {
     let host = |text: &str| {
-        let wrong = || format!("`{}` is not a host name with an optional port", text.escape_debug());
-        super::sources::is_host(text).then(|| text.to_ascii_lowercase()).ok_or_else(wrong)
+        let wrong = || {
+            format!(
+                "`{}` is not a host name with an optional port",
+                text.escape_debug()
+            )
+        };
+        super::sources::is_host(text)
+            .then(|| text.to_ascii_lowercase())
+            .ok_or_else(wrong)
     };
     let read = |(key, value): &(Key, Node)| {
         let registry = host(&key.text).map_err(|why| g.report(key.span, why)).ok();
@@ -241,22 +270,45 @@ fn revisions(g: &Gather, node: Option<&Node>) -> Option<Revisions> {
     let Some(node) = node else { return default() };
     let fields = g.map(node)?;
     let default = default()?;
-    let pattern = fields.or("pattern", default.pattern, |node| g.parsed(node, Pattern::parse));
-    let tag = fields.or("tag", default.tag, |node| g.parsed(node, |text| Template::parse(text, false)));
-    let label = fields.or("label", default.label, |node| g.nonempty(node).map(str::to_owned));
+    let pattern = fields.or("pattern", default.pattern, |node| {
+        g.parsed(node, Pattern::parse)
+    });
+    let tag = fields.or("tag", default.tag, |node| {
+        g.parsed(node, |text| Template::parse(text, false))
+    });
+    let label = fields.or("label", default.label, |node| {
+        g.nonempty(node).map(str::to_owned)
+    });
     fields.done();
-    Some(Revisions { pattern: pattern?, tag: tag?, label: label? })
+    Some(Revisions {
+        pattern: pattern?,
+        tag: tag?,
+        label: label?,
+    })
 }
 
 fn images(g: &Gather, node: &Node) -> Option<Vec<Image>> {
     let fields = g.map(node)?;
-    let images: Vec<_> = fields.entries().iter().map(|(key, value)| image(g, key, value)).collect();
+    let images: Vec<_> = fields
+        .entries()
+        .iter()
+        .map(|(key, value)| image(g, key, value))
+        .collect();
     let images: Option<Vec<Image>> = images.into_iter().collect();
     let images = images?;
     for (at, image) in images.iter().enumerate() {
-        if let Some(twin) = images[..at].iter().find(|other| other.repository == image.repository) {
+        if let Some(twin) = images[..at]
+            .iter()
+            .find(|other| other.repository == image.repository)
+        {
             let span = fields.entries()[at].0.span;
-            g.report(span, format!("`{}` and `{}` have one repository, {}", twin.name, image.name, image.repository));
+            g.report(
+                span,
+                format!(
+                    "`{}` and `{}` have one repository, {}",
+                    twin.name, image.name, image.repository
+                ),
+            );
         }
     }
     if images.is_empty() {
@@ -285,7 +337,13 @@ fn image(g: &Gather, key: &Key, node: &Node) -> Option<Image> {
     let contract = fields.optional("contract", |node| g.parsed(node, RelPath::parse));
     fields.done();
     let (pins, pins_at) = pins?;
-    Some(Image { name: key.text.clone(), repository: repository?, pins, pins_at, contract: contract? })
+    Some(Image {
+        name: key.text.clone(),
+        repository: repository?,
+        pins,
+        pins_at,
+        contract: contract?,
+    })
 }
 
 fn report(g: &Gather, node: &Node) -> Option<Report> {
@@ -293,7 +351,10 @@ fn report(g: &Gather, node: &Node) -> Option<Report> {
     let labels = fields.or("labels", Vec::new(), |node| g.strings(node));
     let template = fields.optional("template", |node| g.parsed(node, RelPath::parse));
     fields.done();
-    Some(Report { labels: labels?, template: template? })
+    Some(Report {
+        labels: labels?,
+        template: template?,
+    })
 }
 
 fn provenance(g: &Gather, node: &Node) -> Option<Provenance> {
@@ -305,8 +366,11 @@ fn provenance(g: &Gather, node: &Node) -> Option<Provenance> {
         })
     });
     let require_title = fields.or("require", true, |node| {
-        let words: Option<Vec<bool>> =
-            g.list(node)?.iter().map(|i| g.choice(i, &[("title", true), ("content", false)])).collect();
+        let words: Option<Vec<bool>> = g
+            .list(node)?
+            .iter()
+            .map(|i| g.choice(i, &[("title", true), ("content", false)]))
+            .collect();
         let words = words?;
         if !words.contains(&false) {
             g.report_hint(
@@ -319,19 +383,38 @@ fn provenance(g: &Gather, node: &Node) -> Option<Provenance> {
         Some(words.contains(&true))
     });
     fields.done();
-    Some(Provenance { branch: branch?, require_title: require_title? })
+    Some(Provenance {
+        branch: branch?,
+        require_title: require_title?,
+    })
 }
 
 fn naming(g: &Gather, node: Option<&Node>, kind: &'static str) -> Option<Naming> {
     let branch = || Template::branch(&format!("auto/runtime-{kind}-{{revision}}")).ok();
     let title = || Template::parse(&format!("{kind}: {{name}} @{{revision}}"), true).ok();
-    let Some(node) = node else { return Some(Naming { branch: branch()?, title: title()?, supersede: true }) };
+    let Some(node) = node else {
+        return Some(Naming {
+            branch: branch()?,
+            title: title()?,
+            supersede: true,
+        });
+    };
     let fields = g.map(node)?;
     let branch = fields.or("branch", branch()?, |node| g.parsed(node, Template::branch));
-    let title = fields.or("title", title()?, |node| g.parsed(node, |text| Template::parse(text, true)));
-    let supersede = if kind == "promote" { fields.or("supersede", true, |node| g.boolean(node)) } else { Some(true) };
+    let title = fields.or("title", title()?, |node| {
+        g.parsed(node, |text| Template::parse(text, true))
+    });
+    let supersede = if kind == "promote" {
+        fields.or("supersede", true, |node| g.boolean(node))
+    } else {
+        Some(true)
+    };
     fields.done();
-    Some(Naming { branch: branch?, title: title?, supersede: supersede? })
+    Some(Naming {
+        branch: branch?,
+        title: title?,
+        supersede: supersede?,
+    })
 }
 
 impl Config {
@@ -347,13 +430,19 @@ impl Config {
 
     /// The name of the configuration file, which lies in the root.
     pub fn file_name(&self) -> &str {
-        let name = Path::new(&self.source.name).file_name().and_then(|name| name.to_str());
+        let name = Path::new(&self.source.name)
+            .file_name()
+            .and_then(|name| name.to_str());
         name.unwrap_or(super::FILE_NAME)
     }
 
     /// A place in the configuration file.
     pub fn place(&self, span: Span, label: &str) -> Place {
-        Place { source: self.source.clone(), span, label: label.to_owned() }
+        Place {
+            source: self.source.clone(),
+            span,
+            label: label.to_owned(),
+        }
     }
 }
 

@@ -37,7 +37,19 @@ mod tests {
     fn a_number_and_a_unit() {
         assert_eq!(parse("14d"), Ok(Duration::from_secs(14 * 86_400)));
         assert_eq!(parse("90s"), Ok(Duration::from_secs(90)));
-        for bad in ["", "14", "d", "1.5h", "-1d", "1w", "1 d", "+1d", "99999999999999999999d", "36501d", "1ä"] {
+        for bad in [
+            "",
+            "14",
+            "d",
+            "1.5h",
+            "-1d",
+            "1w",
+            "1 d",
+            "+1d",
+            "99999999999999999999d",
+            "36501d",
+            "1ä",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,7 +1,8 @@
 //! The configuration file `repin.yaml`: found, read, checked.
 //!
-//! `yaml` makes a tree with places of the text, `raw` reads the tree and gathers problems, `checked` and `blocks` are
-//! what everything else sees. No environment and no command line here: those belong to `cli`.
+//! `yaml` makes a tree with places of the text, `raw` reads the tree and gathers problems,
+//! `checked` and `blocks` are what everything else sees. No environment and no command line here:
+//! those belong to `cli`.
 
 mod blocks;
 mod checked;
@@ -16,7 +17,10 @@ pub mod yaml;
 
 use std::path::{Path, PathBuf};
 
-pub use blocks::{Engine, Forge, ForgeKind, Freshness, Inventory, Issue, Kind, PathsFrom, Prune, PruneBackend, Smoke};
+pub use blocks::{
+    Engine, Forge, ForgeKind, Freshness, Inventory, Issue, Kind, PathsFrom, Prune, PruneBackend,
+    Smoke,
+};
 pub use checked::{Config, Image, Naming, Provenance, Report, Revisions, parse};
 pub use path::{Glob, PathError, RelPath};
 pub use problem::{Place, Problem, SourceText, Span};
@@ -31,25 +35,44 @@ const MAX: u64 = 1024 * 1024;
 
 /// The nearest `repin.yaml` in `folder` or above.
 pub fn find(folder: &Path) -> Option<PathBuf> {
-    folder.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file())
+    folder
+        .ancestors()
+        .map(|folder| folder.join(FILE_NAME))
+        .find(|file| file.is_file())
 }
 
-/// Reads and checks the configuration at `file`; its folder becomes the root. Messages call it `shown`.
+/// Reads and checks the configuration at `file`; its folder becomes the root. Messages call it
+/// `shown`.
 pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Problem>> {
-    let fail = |message: String| vec![Problem::new("config", message).hint("name the file with --config FILE")];
-    let metadata = std::fs::metadata(file).map_err(|e| fail(format!("can't read the configuration {shown}: {e}")))?;
+    let fail = |message: String| {
+        vec![Problem::new("config", message).hint("name the file with --config FILE")]
+    };
+    let metadata = std::fs::metadata(file)
+        .map_err(|e| fail(format!("can't read the configuration {shown}: {e}")))?;
     if !metadata.is_file() {
         return Err(fail(format!("the configuration {shown} is not a file")));
     }
     if metadata.len() > MAX {
-        return Err(fail(format!("the configuration {shown} is larger than 1 MiB")));
+        return Err(fail(format!(
+            "the configuration {shown} is larger than 1 MiB"
+        )));
     }
-    let bytes = std::fs::read(file).map_err(|e| fail(format!("can't read the configuration {shown}: {e}")))?;
+    let bytes = std::fs::read(file)
+        .map_err(|e| fail(format!("can't read the configuration {shown}: {e}")))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        fail(format!("the configuration {shown} is not UTF-8 (from byte {at} on)"))
+        fail(format!(
+            "the configuration {shown} is not UTF-8 (from byte {at} on)"
+        ))
     })?;
-    let absolute = std::path::absolute(file).map_err(|e| fail(format!("can't tell where {shown} is: {e}")))?;
+    let absolute =
+        std::path::absolute(file).map_err(|e| fail(format!("can't tell where {shown} is: {e}")))?;
     let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-    parse(&SourceText { name: shown.to_owned(), text: text.into() }, &root)
+    parse(
+        &SourceText {
+            name: shown.to_owned(),
+            text: text.into(),
+        },
+        &root,
+    )
 }

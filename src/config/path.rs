@@ -7,7 +7,8 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// A relative path that never leaves the folder it is relative to (symlinks aside: whoever opens it checks those).
+/// A relative path that never leaves the folder it is relative to (symlinks aside: whoever opens it
+/// checks those).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(PathBuf);
 
@@ -46,10 +47,16 @@ impl RelPath {
                 Component::Normal(name) => clean.push(name),
                 Component::CurDir => {}
                 Component::ParentDir => return Err(PathError::Leaves(text())),
-                Component::RootDir | Component::Prefix(_) => return Err(PathError::Absolute(text())),
+                Component::RootDir | Component::Prefix(_) => {
+                    return Err(PathError::Absolute(text()));
+                }
             }
         }
-        if clean.as_os_str().is_empty() { Err(PathError::Nothing(text())) } else { Ok(Self(clean)) }
+        if clean.as_os_str().is_empty() {
+            Err(PathError::Nothing(text()))
+        } else {
+            Ok(Self(clean))
+        }
     }
 
     /// The path itself.
@@ -70,7 +77,8 @@ impl fmt::Display for RelPath {
     }
 }
 
-/// A glob over paths beneath the root: `*` and `?` stay within a component, `**` crosses them, dot files match.
+/// A glob over paths beneath the root: `*` and `?` stay within a component, `**` crosses them, dot
+/// files match.
 #[derive(Debug, Clone)]
 pub struct Glob {
     text: String,
@@ -82,12 +90,22 @@ impl Glob {
     pub fn parse(text: &str) -> Result<Self, PathError> {
         RelPath::parse(text)?;
         if text.ends_with('/') {
-            return Err(PathError::Glob(text.to_owned(), "it ends with `/`, and no file does".to_owned()));
+            return Err(PathError::Glob(
+                text.to_owned(),
+                "it ends with `/`, and no file does".to_owned(),
+            ));
         }
         let text = text.strip_prefix("./").unwrap_or(text);
-        let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).empty_alternates(true).build();
+        let glob = GlobBuilder::new(text)
+            .literal_separator(true)
+            .backslash_escape(true)
+            .empty_alternates(true)
+            .build();
         match glob {
-            Ok(glob) => Ok(Self { text: text.to_owned(), matcher: glob.compile_matcher() }),
+            Ok(glob) => Ok(Self {
+                text: text.to_owned(),
+                matcher: glob.compile_matcher(),
+            }),
             Err(error) => Err(PathError::Glob(text.to_owned(), error.kind().to_string())),
         }
     }
@@ -102,11 +120,15 @@ impl Glob {
         &self.text
     }
 
-    /// The folder that every match lies in, as far as it is spelled out: `.github/workflows` for `.github/workflows/*.yml`.
+    /// The folder that every match lies in, as far as it is spelled out: `.github/workflows` for
+    /// `.github/workflows/*.yml`.
     pub fn literal_folder(&self) -> PathBuf {
         let mut components: Vec<_> = self.text.split('/').collect();
         components.pop();
-        components.into_iter().take_while(|c| !c.contains(['*', '?', '[', '{', '}', '\\'])).collect()
+        components
+            .into_iter()
+            .take_while(|c| !c.contains(['*', '?', '[', '{', '}', '\\']))
+            .collect()
     }
 }
 
@@ -117,8 +139,14 @@ mod tests {
     #[test]
     fn paths_stay_beneath_the_root() {
         assert_eq!(RelPath::parse("./a//b/.").unwrap().to_string(), "a/b");
-        assert!(matches!(RelPath::parse("/etc/passwd"), Err(PathError::Absolute(_))));
-        assert!(matches!(RelPath::parse("a/../../b"), Err(PathError::Leaves(_))));
+        assert!(matches!(
+            RelPath::parse("/etc/passwd"),
+            Err(PathError::Absolute(_))
+        ));
+        assert!(matches!(
+            RelPath::parse("a/../../b"),
+            Err(PathError::Leaves(_))
+        ));
         assert!(matches!(RelPath::parse("."), Err(PathError::Nothing(_))));
         assert!(matches!(RelPath::parse("a\0b"), Err(PathError::Nothing(_))));
     }
@@ -128,16 +156,34 @@ mod tests {
         let glob = Glob::parse(".github/workflows/*.yml").unwrap();
         assert!(glob.matches(Path::new(".github/workflows/.hidden.yml")));
         assert!(!glob.matches(Path::new(".github/workflows/a/b.yml")));
-        assert!(Glob::parse("**/*.yml").unwrap().matches(Path::new("top.yml")));
+        assert!(
+            Glob::parse("**/*.yml")
+                .unwrap()
+                .matches(Path::new("top.yml"))
+        );
         assert!(Glob::parse("../*.yml").is_err());
         assert!(Glob::parse("a[").is_err());
     }
 
     #[test]
     fn the_walk_begins_at_the_folder_that_is_spelled_out() {
-        assert_eq!(Glob::parse(".github/workflows/*.yml").unwrap().literal_folder(), Path::new(".github/workflows"));
-        assert_eq!(Glob::parse("*.yml").unwrap().literal_folder(), Path::new(""));
-        assert_eq!(Glob::parse("a/{b,c/d}/e.yml").unwrap().literal_folder(), Path::new("a"));
-        assert_eq!(Glob::parse("a/{b/c,d}/e.yml").unwrap().literal_folder(), Path::new("a"));
+        assert_eq!(
+            Glob::parse(".github/workflows/*.yml")
+                .unwrap()
+                .literal_folder(),
+            Path::new(".github/workflows")
+        );
+        assert_eq!(
+            Glob::parse("*.yml").unwrap().literal_folder(),
+            Path::new("")
+        );
+        assert_eq!(
+            Glob::parse("a/{b,c/d}/e.yml").unwrap().literal_folder(),
+            Path::new("a")
+        );
+        assert_eq!(
+            Glob::parse("a/{b/c,d}/e.yml").unwrap().literal_folder(),
+            Path::new("a")
+        );
     }
 }

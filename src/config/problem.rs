@@ -49,7 +49,13 @@ pub struct Problem {
 impl Problem {
     /// A problem without a place.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), place: None, notes: Vec::new(), hint: None }
+        Self {
+            code,
+            message: message.into(),
+            place: None,
+            notes: Vec::new(),
+            hint: None,
+        }
     }
 
     /// The same problem with what to do about it.
@@ -72,7 +78,10 @@ impl Place {
     pub fn line_column(&self) -> (usize, usize) {
         let before = &self.source.text.as_bytes()[..self.span.start.min(self.source.text.len())];
         let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
-        (memchr::memchr_iter(b'\n', before).count() + 1, before.len() - line_start + 1)
+        (
+            memchr::memchr_iter(b'\n', before).count() + 1,
+            before.len() - line_start + 1,
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! Typed reading of the tree: every problem is gathered with its place, and reading goes on.
 //!
-//! A reader returns `None` after it has reported why; so a block is complete if and only if no problem was gathered.
+//! A reader returns `None` after it has reported why; so a block is complete if and only if no
+//! problem was gathered.
 
 use std::{cell::RefCell, fmt::Display};
 
@@ -19,7 +20,11 @@ pub struct Gather {
 impl Gather {
     /// For the file `source`, whose problems carry `code`.
     pub fn new(source: SourceText, code: &'static str) -> Self {
-        Self { source, code, problems: RefCell::default() }
+        Self {
+            source,
+            code,
+            problems: RefCell::default(),
+        }
     }
 
     /// Parses the whole text; `None` if it is no YAML or holds nothing.
@@ -40,7 +45,11 @@ impl Gather {
 
     /// A place in this file.
     pub fn place(&self, span: Span, label: &str) -> Place {
-        Place { source: self.source.clone(), span, label: label.to_owned() }
+        Place {
+            source: self.source.clone(),
+            span,
+            label: label.to_owned(),
+        }
     }
 
     /// Reports a problem at `span`.
@@ -50,7 +59,11 @@ impl Gather {
 
     /// Reports a problem at `span`, with what to do.
     pub fn report_hint(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(Problem::new(self.code, message).at(self.place(span, "")).hint(hint));
+        self.push(
+            Problem::new(self.code, message)
+                .at(self.place(span, ""))
+                .hint(hint),
+        );
     }
 
     fn push(&self, problem: Problem) {
@@ -60,7 +73,12 @@ impl Gather {
     /// A mapping's fields.
     pub fn map<'n>(&'n self, node: &'n Node) -> Option<Fields<'n>> {
         match &node.value {
-            Value::Map(entries) => Some(Fields { gather: self, span: node.span, entries, known: RefCell::default() }),
+            Value::Map(entries) => Some(Fields {
+                gather: self,
+                span: node.span,
+                entries,
+                known: RefCell::default(),
+            }),
             _ => self.expected(node, "a mapping of keys to values"),
         }
     }
@@ -84,7 +102,11 @@ impl Gather {
     /// A scalar that holds something.
     pub fn nonempty<'n>(&self, node: &'n Node) -> Option<&'n str> {
         let text = self.string(node)?;
-        if text.is_empty() { self.expected(node, "a string that is not empty") } else { Some(text) }
+        if text.is_empty() {
+            self.expected(node, "a string that is not empty")
+        } else {
+            Some(text)
+        }
     }
 
     /// Exactly `true` or `false`, unquoted.
@@ -100,7 +122,8 @@ impl Gather {
     pub fn number(&self, node: &Node) -> Option<usize> {
         match &node.value {
             Value::Scalar { text, plain: true }
-                if text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0')) =>
+                if text.bytes().all(|b| b.is_ascii_digit())
+                    && (text == "0" || !text.starts_with('0')) =>
             {
                 match text.parse() {
                     Ok(number) if number <= 1_000_000 => Some(number),
@@ -112,7 +135,11 @@ impl Gather {
     }
 
     /// A scalar that `parse` makes a value of.
-    pub fn parsed<T, E: Display>(&self, node: &Node, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    pub fn parsed<T, E: Display>(
+        &self,
+        node: &Node,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
         match parse(self.nonempty(node)?) {
             Ok(value) => Some(value),
             Err(error) => {
@@ -123,9 +150,17 @@ impl Gather {
     }
 
     /// A list of scalars, each made a value of.
-    pub fn each<T, E: Display>(&self, node: &Node, parse: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>> {
+    pub fn each<T, E: Display>(
+        &self,
+        node: &Node,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
         // Collected first, so that every wrong item is reported.
-        let items: Vec<_> = self.list(node)?.iter().map(|item| self.parsed(item, &parse)).collect();
+        let items: Vec<_> = self
+            .list(node)?
+            .iter()
+            .map(|item| self.parsed(item, &parse))
+            .collect();
         items.into_iter().collect()
     }
 
@@ -137,7 +172,10 @@ impl Gather {
     /// One of the named values.
     pub fn choice<T: Copy>(&self, node: &Node, choices: &[(&str, T)]) -> Option<T> {
         let text = self.string(node)?;
-        let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        let found = choices
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, value)| *value);
         if found.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
             self.report(node.span, format!("`{text}` is none of {}", quoted(&names)));
@@ -159,7 +197,8 @@ impl Gather {
     }
 }
 
-/// The fields of a mapping; each is asked for by name, and [`Fields::done`] reports those nobody asked for.
+/// The fields of a mapping; each is asked for by name, and [`Fields::done`] reports those nobody
+/// asked for.
 pub struct Fields<'n> {
     gather: &'n Gather,
     /// The mapping's place.
@@ -172,25 +211,46 @@ impl<'n> Fields<'n> {
     /// The value of `key`, if it is there.
     pub fn get(&self, key: &'static str) -> Option<&'n Node> {
         self.known.borrow_mut().push(key);
-        self.entries.iter().find(|(name, _)| name.text == key).map(|(_, value)| value)
+        self.entries
+            .iter()
+            .find(|(name, _)| name.text == key)
+            .map(|(_, value)| value)
     }
 
     /// The value of `key`, read; the default if the key is absent. `None` only after a report.
-    pub fn or<T>(&self, key: &'static str, default: T, read: impl FnOnce(&'n Node) -> Option<T>) -> Option<T> {
+    pub fn or<T>(
+        &self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&'n Node) -> Option<T>,
+    ) -> Option<T> {
         self.get(key).map_or(Some(default), read)
     }
 
     /// The value of `key`, read, `Some(None)` if the key is absent. `None` only after a report.
-    pub fn optional<T>(&self, key: &'static str, read: impl FnOnce(&'n Node) -> Option<T>) -> Option<Option<T>> {
-        self.get(key).map_or(Some(None), |node| read(node).map(Some))
+    pub fn optional<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&'n Node) -> Option<T>,
+    ) -> Option<Option<T>> {
+        self.get(key)
+            .map_or(Some(None), |node| read(node).map(Some))
     }
 
     /// The value of `key`, read; its absence is reported.
-    pub fn required<T>(&self, key: &'static str, read: impl FnOnce(&'n Node) -> Option<T>) -> Option<T> {
+    pub fn required<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&'n Node) -> Option<T>,
+    ) -> Option<T> {
         let node = self.get(key);
         if node.is_none() {
-            let first_line = Span { start: self.span.start, end: self.span.start };
-            self.gather.report(first_line, format!("the key `{key}` is missing"));
+            let first_line = Span {
+                start: self.span.start,
+                end: self.span.start,
+            };
+            self.gather
+                .report(first_line, format!("the key `{key}` is missing"));
         }
         node.and_then(read)
     }
@@ -207,8 +267,16 @@ impl<'n> Fields<'n> {
             if !known.contains(&key.text.as_str()) {
                 let message = format!("unknown key `{}`", key.text);
                 match nearest(&key.text, &known) {
-                    Some(near) => self.gather.report_hint(key.span, message, format!("did you mean `{near}`?")),
-                    None => self.gather.report_hint(key.span, message, format!("known here: {}", quoted(&known))),
+                    Some(near) => self.gather.report_hint(
+                        key.span,
+                        message,
+                        format!("did you mean `{near}`?"),
+                    ),
+                    None => self.gather.report_hint(
+                        key.span,
+                        message,
+                        format!("known here: {}", quoted(&known)),
+                    ),
                 }
             }
         }
@@ -222,9 +290,15 @@ impl<'n> Fields<'n> {
 
 /// The known word that `word` was probably meant to be.
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    similar::get_close_matches(word, known, 1, 0.7).first().copied()
+    similar::get_close_matches(word, known, 1, 0.7)
+        .first()
+        .copied()
 }
 
 fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -56,15 +56,22 @@ pub enum MappingError {
     #[error("`{0}` is neither `oci:DIR` nor `http[s]://HOST[:PORT][/PATH]`")]
     Where(String),
     /// A URL that says more than host and path.
-    #[error("the URL may hold a scheme, a host, a port and a path, nothing else (no user name, query or fragment)")]
+    #[error(
+        "the URL may hold a scheme, a host, a port and a path, nothing else (no user name, query or fragment)"
+    )]
     Url,
 }
 
 impl Mapping {
     /// Parses `PREFIX=WHERE`; a relative folder is relative to `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, MappingError> {
-        let (prefix, place) = text.split_once('=').ok_or_else(|| MappingError::NoEquals(text.to_owned()))?;
-        Ok(Self { prefix: Prefix::parse(prefix)?, place: Where::parse(place, base)? })
+        let (prefix, place) = text
+            .split_once('=')
+            .ok_or_else(|| MappingError::NoEquals(text.to_owned()))?;
+        Ok(Self {
+            prefix: Prefix::parse(prefix)?,
+            place: Where::parse(place, base)?,
+        })
     }
 
     /// The mapping of the longest matching prefix, with the rest of the name behind it.
@@ -75,8 +82,12 @@ impl Mapping {
     ) -> Option<(&'m Self, String)> {
         let mut best: Option<(&Self, String)> = None;
         for mapping in mappings {
-            let Some(rest) = mapping.prefix.rest_of(repository) else { continue };
-            if best.as_ref().is_none_or(|(other, _)| mapping.prefix.segments.len() > other.prefix.segments.len()) {
+            let Some(rest) = mapping.prefix.rest_of(repository) else {
+                continue;
+            };
+            if best.as_ref().is_none_or(|(other, _)| {
+                mapping.prefix.segments.len() > other.prefix.segments.len()
+            }) {
                 best = Some((mapping, rest));
             }
         }
@@ -91,16 +102,27 @@ impl Prefix {
         let first = text.split('/').next().unwrap_or_default();
         let bare_host = first == text && (text == "localhost" || text.contains(['.', ':']));
         // A host alone is no repository: a path is put behind it so that it is checked as one.
-        let whole = if bare_host { format!("{text}/x") } else { text.to_owned() };
+        let whole = if bare_host {
+            format!("{text}/x")
+        } else {
+            text.to_owned()
+        };
         let repository = Repository::parse(&whole).map_err(wrong)?;
         let mut segments = vec![repository.host().to_owned()];
         let hub_short = repository.host() == "docker.io" && !text.contains("library/");
-        let path = if hub_short { repository.path().trim_start_matches("library/") } else { repository.path() };
+        let path = if hub_short {
+            repository.path().trim_start_matches("library/")
+        } else {
+            repository.path()
+        };
         segments.extend(path.split('/').map(str::to_owned));
         if bare_host {
             segments.truncate(1);
         }
-        Ok(Self { text: text.to_owned(), segments })
+        Ok(Self {
+            text: text.to_owned(),
+            segments,
+        })
     }
 
     /// What of the repository's name follows the prefix; `None` if it does not begin with it.
@@ -113,7 +135,9 @@ impl Prefix {
             }
             Some(name.collect::<Vec<_>>().join("/"))
         };
-        let short = (repository.host() == "docker.io").then(|| repository.path().strip_prefix("library/")).flatten();
+        let short = (repository.host() == "docker.io")
+            .then(|| repository.path().strip_prefix("library/"))
+            .flatten();
         rest(repository.path()).or_else(|| rest(short?))
     }
 }
@@ -123,14 +147,20 @@ impl Where {
     pub fn parse(text: &str, base: &Path) -> Result<Self, MappingError> {
         let wrong = || MappingError::Where(text.to_owned());
         if let Some(folder) = text.strip_prefix("oci:") {
-            return if folder.is_empty() { Err(wrong()) } else { Ok(Self::Layouts(base.join(folder))) };
+            return if folder.is_empty() {
+                Err(wrong())
+            } else {
+                Ok(Self::Layouts(base.join(folder)))
+            };
         }
         let (plain, rest) = match text.split_once("://") {
             Some(("http", rest)) => (true, rest),
             Some(("https", rest)) => (false, rest),
             _ => return Err(wrong()),
         };
-        if rest.contains(['@', '?', '#', '\\', '%']) || rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if rest.contains(['@', '?', '#', '\\', '%'])
+            || rest.contains(|c: char| c.is_whitespace() || c.is_control())
+        {
             return Err(MappingError::Url);
         }
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -139,7 +169,11 @@ impl Where {
         if !path.is_empty() && Repository::parse(&format!("localhost/{path}")).is_err() {
             return Err(wrong());
         }
-        Ok(Self::Registry(Endpoint { plain, host: host.to_ascii_lowercase(), path: path.to_owned() }))
+        Ok(Self::Registry(Endpoint {
+            plain,
+            host: host.to_ascii_lowercase(),
+            path: path.to_owned(),
+        }))
     }
 }
 
@@ -159,7 +193,11 @@ fn check_host(host: &str) -> Option<()> {
         };
     }
     // `localhost/` makes a host of anything before the slash, so its grammar decides.
-    let with_dot = if host.contains(['.', ':']) { host.to_owned() } else { format!("{host}.x") };
+    let with_dot = if host.contains(['.', ':']) {
+        host.to_owned()
+    } else {
+        format!("{host}.x")
+    };
     Repository::parse(&format!("{with_dot}/x")).ok().map(|_| ())
 }
 
@@ -195,9 +233,18 @@ mod tests {
 
     #[test]
     fn whole_segments_match() {
-        assert_eq!(rest("ghcr.io/acme", "ghcr.io/acme/app").as_deref(), Some("app"));
-        assert_eq!(rest("ghcr.io", "ghcr.io/acme/app").as_deref(), Some("acme/app"));
-        assert_eq!(rest("ghcr.io/acme/app", "ghcr.io/acme/app").as_deref(), Some(""));
+        assert_eq!(
+            rest("ghcr.io/acme", "ghcr.io/acme/app").as_deref(),
+            Some("app")
+        );
+        assert_eq!(
+            rest("ghcr.io", "ghcr.io/acme/app").as_deref(),
+            Some("acme/app")
+        );
+        assert_eq!(
+            rest("ghcr.io/acme/app", "ghcr.io/acme/app").as_deref(),
+            Some("")
+        );
         assert_eq!(rest("ghcr.io/ac", "ghcr.io/acme/app"), None);
         assert_eq!(rest("ghcr.io/acme/app/x", "ghcr.io/acme/app"), None);
     }
@@ -205,7 +252,10 @@ mod tests {
     #[test]
     fn docker_hub_is_found_by_its_short_names() {
         assert_eq!(rest("docker.io", "nginx").as_deref(), Some("library/nginx"));
-        assert_eq!(rest("nginx", "docker.io/library/nginx").as_deref(), Some(""));
+        assert_eq!(
+            rest("nginx", "docker.io/library/nginx").as_deref(),
+            Some("")
+        );
         assert_eq!(rest("acme", "acme/app").as_deref(), Some("app"));
         assert_eq!(rest("docker.io/library", "nginx").as_deref(), Some("nginx"));
     }
@@ -214,23 +264,51 @@ mod tests {
     fn the_longest_prefix_wins() {
         let base = Path::new("/base");
         let texts = ["ghcr.io=oci:a", "ghcr.io/acme=oci:b", "ghcr.io/acme=oci:c"];
-        let mappings: Vec<_> = texts.iter().map(|text| Mapping::parse(text, base).unwrap()).collect();
+        let mappings: Vec<_> = texts
+            .iter()
+            .map(|text| Mapping::parse(text, base).unwrap())
+            .collect();
         let (found, rest) = Mapping::longest(&mappings, &repository("ghcr.io/acme/app")).unwrap();
-        assert_eq!((found.place.to_string().as_str(), rest.as_str()), ("oci:/base/b", "app"));
+        assert_eq!(
+            (found.place.to_string().as_str(), rest.as_str()),
+            ("oci:/base/b", "app")
+        );
     }
 
     #[test]
     fn places_are_folders_or_plain_urls() {
         let parse = |text| Where::parse(text, Path::new("/base")).map(|place| place.to_string());
-        assert_eq!(parse("http://127.0.0.1:5000").as_deref(), Ok("http://127.0.0.1:5000/"));
-        assert_eq!(parse("https://Mirror.example/a/b/").as_deref(), Ok("https://mirror.example/a/b"));
-        assert_eq!(parse("http://[::1]:5000/x").as_deref(), Ok("http://[::1]:5000/x"));
-        for bad in
-            ["oci:", "ftp://x", "images", "http://", "https://u:p@h/", "http://h/?q", "http://h/../x", "http://h:port"]
-        {
+        assert_eq!(
+            parse("http://127.0.0.1:5000").as_deref(),
+            Ok("http://127.0.0.1:5000/")
+        );
+        assert_eq!(
+            parse("https://Mirror.example/a/b/").as_deref(),
+            Ok("https://mirror.example/a/b")
+        );
+        assert_eq!(
+            parse("http://[::1]:5000/x").as_deref(),
+            Ok("http://[::1]:5000/x")
+        );
+        for bad in [
+            "oci:",
+            "ftp://x",
+            "images",
+            "http://",
+            "https://u:p@h/",
+            "http://h/?q",
+            "http://h/../x",
+            "http://h:port",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        assert!(matches!(Mapping::parse("ghcr.io", Path::new("")), Err(MappingError::NoEquals(_))));
-        assert!(matches!(Mapping::parse("A B=oci:x", Path::new("")), Err(MappingError::Prefix(..))));
+        assert!(matches!(
+            Mapping::parse("ghcr.io", Path::new("")),
+            Err(MappingError::NoEquals(_))
+        ));
+        assert!(matches!(
+            Mapping::parse("A B=oci:x", Path::new("")),
+            Err(MappingError::Prefix(..))
+        ));
     }
 }

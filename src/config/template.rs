@@ -45,26 +45,37 @@ impl Template {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(at) = rest.find(['{', '}']) {
-            let inner = rest[at..].strip_prefix('{').ok_or(TemplateError::Brace('}'))?;
+            let inner = rest[at..]
+                .strip_prefix('{')
+                .ok_or(TemplateError::Brace('}'))?;
             let (word, after) = inner.split_once('}').ok_or(TemplateError::Brace('{'))?;
             parts.push(Part::Text(rest[..at].to_owned()));
             parts.push(match word {
                 "revision" => Part::Revision,
                 "name" if with_name => Part::Name,
-                _ if with_name => return Err(TemplateError::Unknown(word.into(), "`{revision}` and `{name}`")),
+                _ if with_name => {
+                    return Err(TemplateError::Unknown(
+                        word.into(),
+                        "`{revision}` and `{name}`",
+                    ));
+                }
                 _ => return Err(TemplateError::Unknown(word.into(), "`{revision}`")),
             });
             rest = after;
         }
         parts.push(Part::Text(rest.to_owned()));
         if parts.contains(&Part::Revision) {
-            Ok(Self { text: text.to_owned(), parts })
+            Ok(Self {
+                text: text.to_owned(),
+                parts,
+            })
         } else {
             Err(TemplateError::NoRevision)
         }
     }
 
-    /// A template for a branch; what surrounds the revision has to be right for a branch name (git-check-ref-format).
+    /// A template for a branch; what surrounds the revision has to be right for a branch name
+    /// (git-check-ref-format).
     pub fn branch(text: &str) -> Result<Self, TemplateError> {
         let template = Self::parse(text, false)?;
         check_branch(&template.fill("0", ""))?;
@@ -81,7 +92,8 @@ impl Template {
         Tag::parse(&self.fill(revision.as_str(), ""))
     }
 
-    /// The text that stands for `{revision}` in `text`, if `text` is this template filled in for the set called `name`.
+    /// The text that stands for `{revision}` in `text`, if `text` is this template filled in for
+    /// the set called `name`.
     pub fn revision_in<'t>(&self, text: &'t str, name: &str) -> Option<&'t str> {
         let length = |part: &Part| match part {
             Part::Text(text) => text.len(),
@@ -91,7 +103,11 @@ impl Template {
         let first = self.parts.iter().position(|part| *part == Part::Revision)?;
         let before: usize = self.parts[..first].iter().map(length).sum();
         let fixed: usize = self.parts.iter().map(length).sum();
-        let times = self.parts.iter().filter(|part| **part == Part::Revision).count();
+        let times = self
+            .parts
+            .iter()
+            .filter(|part| **part == Part::Revision)
+            .count();
         let revision = text.get(before..before + text.len().checked_sub(fixed)? / times)?;
         (self.fill(revision, name) == text).then_some(revision)
     }
@@ -111,7 +127,8 @@ impl Template {
     }
 }
 
-/// Checks a whole branch name against git's rules (git-check-ref-format, rules 1 to 10) and a leading `-`.
+/// Checks a whole branch name against git's rules (git-check-ref-format, rules 1 to 10) and a
+/// leading `-`.
 pub fn check_branch(name: &str) -> Result<(), TemplateError> {
     let wrong = |why| Err(TemplateError::Branch(name.to_owned(), why));
     if name.starts_with('-') {
@@ -124,7 +141,8 @@ pub fn check_branch(name: &str) -> Result<(), TemplateError> {
         return wrong("a space, a control character or one of ~ ^ : ? * [ \\");
     }
     // Git compares `.lock` with its case.
-    let component = |c: &str| c.is_empty() || c.starts_with('.') || c.strip_suffix(".lock").is_some();
+    let component =
+        |c: &str| c.is_empty() || c.starts_with('.') || c.strip_suffix(".lock").is_some();
     if name.split('/').any(component) || name.ends_with('.') {
         return wrong("an empty part, or one that begins with `.` or ends with `.lock` or `.`");
     }
@@ -140,28 +158,63 @@ mod tests {
     fn placeholders_are_filled() {
         let revision = Pattern::parse("[a-f]+").unwrap().revision("beef").unwrap();
         let title = Template::parse("promote: {name} @{revision}", true).unwrap();
-        assert_eq!(title.render(&revision, "runtime images"), "promote: runtime images @beef");
-        assert_eq!(Template::parse("sha-{revision}", false).unwrap().tag(&revision).unwrap().as_str(), "sha-beef");
+        assert_eq!(
+            title.render(&revision, "runtime images"),
+            "promote: runtime images @beef"
+        );
+        assert_eq!(
+            Template::parse("sha-{revision}", false)
+                .unwrap()
+                .tag(&revision)
+                .unwrap()
+                .as_str(),
+            "sha-beef"
+        );
     }
 
     #[test]
     fn a_template_that_could_not_work_is_refused() {
-        assert!(matches!(Template::parse("{rev}", true), Err(TemplateError::Unknown(..))));
-        assert!(matches!(Template::parse("{name}{revision}", false), Err(TemplateError::Unknown(..))));
-        assert_eq!(Template::parse("{revision", false), Err(TemplateError::Brace('{')));
-        assert_eq!(Template::parse("revision}", false), Err(TemplateError::Brace('}')));
-        assert_eq!(Template::parse("fixed", false), Err(TemplateError::NoRevision));
-        assert_eq!(Template::parse("a\n{revision}", false), Err(TemplateError::Control));
+        assert!(matches!(
+            Template::parse("{rev}", true),
+            Err(TemplateError::Unknown(..))
+        ));
+        assert!(matches!(
+            Template::parse("{name}{revision}", false),
+            Err(TemplateError::Unknown(..))
+        ));
+        assert_eq!(
+            Template::parse("{revision", false),
+            Err(TemplateError::Brace('{'))
+        );
+        assert_eq!(
+            Template::parse("revision}", false),
+            Err(TemplateError::Brace('}'))
+        );
+        assert_eq!(
+            Template::parse("fixed", false),
+            Err(TemplateError::NoRevision)
+        );
+        assert_eq!(
+            Template::parse("a\n{revision}", false),
+            Err(TemplateError::Control)
+        );
     }
 
     #[test]
     fn a_filled_template_gives_its_revision_back() {
         let title = Template::parse("promote: {name} @{revision}!", true).unwrap();
-        assert_eq!(title.revision_in("promote: images @beef!", "images"), Some("beef"));
+        assert_eq!(
+            title.revision_in("promote: images @beef!", "images"),
+            Some("beef")
+        );
         assert_eq!(title.revision_in("promote: images @!", "images"), Some(""));
-        for other in
-            ["promote: others @beef!", "promote: images @beef", "promote: images", "", "promote: images @be\u{e4}"]
-        {
+        for other in [
+            "promote: others @beef!",
+            "promote: images @beef",
+            "promote: images",
+            "",
+            "promote: images @be\u{e4}",
+        ] {
             assert_eq!(title.revision_in(other, "images"), None, "{other}");
         }
         let twice = Template::parse("{revision} ({revision})", true).unwrap();

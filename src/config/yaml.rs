@@ -1,8 +1,8 @@
 //! YAML text as a tree with byte spans.
 //!
-//! Scalars stay text: what a `012` or a `yes` means is for the reader of the value to say.
-//! Refused here, with their places: syntax errors, duplicate keys, keys that are no scalars, anchors, aliases, tags,
-//! directives, a second document, and nesting that no configuration needs.
+//! Scalars stay text: what a `012` or a `yes` means is for the reader of the value to say. Refused
+//! here, with their places: syntax errors, duplicate keys, keys that are no scalars, anchors,
+//! aliases, tags, directives, a second document, and nesting that no configuration needs.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,8 @@ use super::problem::Span;
 /// A value with its place.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// The bytes of the value (of a block mapping or list: of its first line's beginning up to its end).
+    /// The bytes of the value (of a block mapping or list: of its first line's beginning up to its
+    /// end).
     pub span: Span,
     /// What stands there.
     pub value: Value,
@@ -64,12 +65,22 @@ pub fn parse(text: &str) -> (Option<Node>, Vec<Fault>) {
         flow_nesting_limit: DEPTH,
         block_nesting_limit: DEPTH,
     };
-    let mut builder = Builder { text, open: Vec::new(), root: None, documents: 0, faults: Vec::new() };
+    let mut builder = Builder {
+        text,
+        open: Vec::new(),
+        root: None,
+        documents: 0,
+        faults: Vec::new(),
+    };
     for next in Parser::new_from_str_with_options(text, options) {
         match next {
             Ok((event, span)) => builder.event(&event, range(&span, text)),
             Err(error) => {
-                let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
+                let at = error
+                    .marker()
+                    .byte_offset()
+                    .unwrap_or(text.len())
+                    .min(text.len());
                 builder.fault(Span { start: at, end: at }, error.info());
                 return (None, builder.faults);
             }
@@ -80,7 +91,10 @@ pub fn parse(text: &str) -> (Option<Node>, Vec<Fault>) {
 
 fn range(span: &granit_parser::Span, text: &str) -> Span {
     let range = span.byte_range().unwrap_or(0..0);
-    Span { start: range.start.min(text.len()), end: range.end.min(text.len()) }
+    Span {
+        start: range.start.min(text.len()),
+        end: range.end.min(text.len()),
+    }
 }
 
 /// A collection whose end has not been seen.
@@ -89,7 +103,8 @@ enum Open {
     Map(usize, Mapping),
 }
 
-/// A mapping as it is read: its entries, where each key stands first, and the key whose value comes next.
+/// A mapping as it is read: its entries, where each key stands first, and the key whose value comes
+/// next.
 #[derive(Default)]
 struct Mapping {
     entries: Vec<(Key, Node)>,
@@ -107,12 +122,18 @@ struct Builder<'t> {
 
 impl Builder<'_> {
     fn fault(&mut self, span: Span, message: impl Into<String>) {
-        self.faults.push(Fault { span, message: message.into() });
+        self.faults.push(Fault {
+            span,
+            message: message.into(),
+        });
     }
 
     fn event(&mut self, event: &Event<'_>, span: Span) {
         if event.anchor_id().is_some_and(|id| id != 0) {
-            self.fault(span, "anchors are not allowed here: write the value where it is used");
+            self.fault(
+                span,
+                "anchors are not allowed here: write the value where it is used",
+            );
         }
         if event.tag().is_some() {
             self.fault(span, "tags are not allowed here: write the plain value");
@@ -125,11 +146,23 @@ impl Builder<'_> {
                 }
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.fault(span, "aliases are not allowed here: write the value where it is used");
-                self.node(Node { span, value: Value::Scalar { text: String::new(), plain: false } });
+                self.fault(
+                    span,
+                    "aliases are not allowed here: write the value where it is used",
+                );
+                self.node(Node {
+                    span,
+                    value: Value::Scalar {
+                        text: String::new(),
+                        plain: false,
+                    },
+                });
             }
             Event::Scalar(text, style, ..) => {
-                let value = Value::Scalar { text: text.to_string(), plain: *style == ScalarStyle::Plain };
+                let value = Value::Scalar {
+                    text: text.to_string(),
+                    plain: *style == ScalarStyle::Plain,
+                };
                 self.node(Node { span, value });
             }
             Event::SequenceStart(..) => self.open.push(Open::List(span.start, Vec::new())),
@@ -147,7 +180,10 @@ impl Builder<'_> {
         };
         // The end event of a block collection lies behind the blank lines that follow it.
         let end = self.text[start..span.end.max(start)].trim_end().len() + start;
-        self.node(Node { span: Span { start, end }, value });
+        self.node(Node {
+            span: Span { start, end },
+            value,
+        });
     }
 
     fn node(&mut self, node: Node) {
@@ -176,11 +212,23 @@ impl Mapping {
             self.entries.push((key, node));
             let first = twin?;
             let line = memchr::memchr_iter(b'\n', &text.as_bytes()[..first.start]).count() + 1;
-            return Some((place, format!("the key `{name}` is there twice: first in line {line}")));
+            return Some((
+                place,
+                format!("the key `{name}` is there twice: first in line {line}"),
+            ));
         }
-        let word = if let Value::Scalar { text, .. } = node.value { Some(text) } else { None };
-        let fault = word.is_none().then(|| (span, "a key must be a plain word".to_owned()));
-        self.pending = Some(Key { span, text: word.unwrap_or_default() });
+        let word = if let Value::Scalar { text, .. } = node.value {
+            Some(text)
+        } else {
+            None
+        };
+        let fault = word
+            .is_none()
+            .then(|| (span, "a key must be a plain word".to_owned()));
+        self.pending = Some(Key {
+            span,
+            text: word.unwrap_or_default(),
+        });
         fault
     }
 }
@@ -193,11 +241,16 @@ impl Node {
 
     /// The value below a JSON pointer (RFC 6901), such as `/sources/private/ref`.
     pub fn pointer(&self, pointer: &str) -> Option<&Node> {
-        let Some(rest) = pointer.strip_prefix('/') else { return pointer.is_empty().then_some(self) };
+        let Some(rest) = pointer.strip_prefix('/') else {
+            return pointer.is_empty().then_some(self);
+        };
         rest.split('/').try_fold(self, |node, token| {
             let token = token.replace("~1", "/").replace("~0", "~");
             match &node.value {
-                Value::Map(entries) => entries.iter().find(|(key, _)| key.text == token).map(|(_, value)| value),
+                Value::Map(entries) => entries
+                    .iter()
+                    .find(|(key, _)| key.text == token)
+                    .map(|(_, value)| value),
                 Value::List(items) => token.parse::<usize>().ok().and_then(|at| items.get(at)),
                 Value::Scalar { .. } => None,
             }
@@ -211,7 +264,10 @@ mod tests {
 
     fn faults(text: &str) -> Vec<String> {
         let (_, faults) = parse(text);
-        faults.into_iter().map(|f| format!("{}..{} {}", f.span.start, f.span.end, f.message)).collect()
+        faults
+            .into_iter()
+            .map(|f| format!("{}..{} {}", f.span.start, f.span.end, f.message))
+            .collect()
     }
 
     #[test]
@@ -232,20 +288,51 @@ mod tests {
 
     #[test]
     fn what_hides_meaning_is_refused_at_its_place() {
-        assert_eq!(faults("a: 1\na: 2\n"), ["5..6 the key `a` is there twice: first in line 1"]);
-        assert!(faults("a: &x 1\nb: *x\n").iter().any(|f| f.contains("anchors")));
-        assert!(faults("a: &x 1\nb: *x\n").iter().any(|f| f.contains("aliases")));
-        assert!(faults("b: *nowhere\n").iter().any(|f| f.contains("aliases")));
+        assert_eq!(
+            faults("a: 1\na: 2\n"),
+            ["5..6 the key `a` is there twice: first in line 1"]
+        );
+        assert!(
+            faults("a: &x 1\nb: *x\n")
+                .iter()
+                .any(|f| f.contains("anchors"))
+        );
+        assert!(
+            faults("a: &x 1\nb: *x\n")
+                .iter()
+                .any(|f| f.contains("aliases"))
+        );
+        assert!(
+            faults("b: *nowhere\n")
+                .iter()
+                .any(|f| f.contains("aliases"))
+        );
         assert!(faults("a: !!str 1\n").iter().any(|f| f.contains("tags")));
-        assert!(faults("a: 1\n---\nb: 1\n").iter().any(|f| f.contains("second document")));
-        assert!(faults("? [a]\n: 1\n").iter().any(|f| f.contains("plain word")));
+        assert!(
+            faults("a: 1\n---\nb: 1\n")
+                .iter()
+                .any(|f| f.contains("second document"))
+        );
+        assert!(
+            faults("? [a]\n: 1\n")
+                .iter()
+                .any(|f| f.contains("plain word"))
+        );
         assert_eq!(faults("%YAML 1.2\n---\na: 1\n").len(), 1);
     }
 
     #[test]
     fn deep_nesting_is_an_error_and_not_a_crash() {
         assert_eq!(faults(&"[".repeat(100_000)).len(), 1);
-        assert_eq!(faults(&(0..10_000).map(|n| " ".repeat(n) + "a:\n").collect::<String>()).len(), 1);
+        assert_eq!(
+            faults(
+                &(0..10_000)
+                    .map(|n| " ".repeat(n) + "a:\n")
+                    .collect::<String>()
+            )
+            .len(),
+            1
+        );
     }
 
     #[test]

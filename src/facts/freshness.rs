@@ -1,7 +1,8 @@
 //! How far a reference to another repository, pinned in a file, has fallen behind a branch of it.
 //!
-//! What is pinned, and to which paths it matters, comes from files here; the other repository is fetched into a scratch
-//! one, commits and trees without contents where its server can. Whether that is too far is for `checks` to say.
+//! What is pinned, and to which paths it matters, comes from files here; the other repository is
+//! fetched into a scratch one, commits and trees without contents where its server can. Whether
+//! that is too far is for `checks` to say.
 
 use std::path::Path;
 
@@ -63,7 +64,9 @@ pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Box<Proble
     for from in &entry.paths_from {
         let file = Document::read(&from.file, files)?;
         let node = file.at(&from.pointer)?;
-        let Value::List(items) = &node.value else { return Err(file.wrong(node.span, "this is no list")) };
+        let Value::List(items) = &node.value else {
+            return Err(file.wrong(node.span, "this is no list"));
+        };
         for item in items {
             let path = match &item.value {
                 Value::Scalar { text, .. } if !item.is_null() => from.path.replace("{}", text),
@@ -75,10 +78,12 @@ pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Box<Proble
     }
     // No path at all would mean every path to git.
     if paths.is_empty() && !entry.paths_from.is_empty() {
-        let message =
-            format!("freshness `{}`: its lists of paths are empty, so nothing would ever be stale", entry.name);
-        let problem =
-            Problem::new("config", message).hint("correct `paths_from`, or take it out to count every commit");
+        let message = format!(
+            "freshness `{}`: its lists of paths are empty, so nothing would ever be stale",
+            entry.name
+        );
+        let problem = Problem::new("config", message)
+            .hint("correct `paths_from`, or take it out to count every commit");
         return Err(Box::new(problem));
     }
     Ok(Pinned { reference, paths })
@@ -92,21 +97,39 @@ struct Document {
 
 impl Document {
     fn read(path: &RelPath, files: &dyn Files) -> Result<Self, Box<Problem>> {
-        let wrong = |why: String| Box::new(Problem::new("config", format!("{path} can't be read: {why}")));
-        let bytes = files.read(path).map_err(|error| wrong(error.error.to_string()))?;
+        let wrong = |why: String| {
+            Box::new(Problem::new(
+                "config",
+                format!("{path} can't be read: {why}"),
+            ))
+        };
+        let bytes = files
+            .read(path)
+            .map_err(|error| wrong(error.error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
-        let source = SourceText { name: path.to_string(), text: text.as_str().into() };
+        let source = SourceText {
+            name: path.to_string(),
+            text: text.as_str().into(),
+        };
         let (root, faults) = yaml::parse(&text);
         if let Some(fault) = faults.into_iter().next() {
-            return Err(Box::new(Problem::new("config", fault.message).at(place(&source, fault.span))));
+            return Err(Box::new(
+                Problem::new("config", fault.message).at(place(&source, fault.span)),
+            ));
         }
-        Ok(Self { root: root.ok_or_else(|| wrong("it is empty".to_owned()))?, source })
+        Ok(Self {
+            root: root.ok_or_else(|| wrong("it is empty".to_owned()))?,
+            source,
+        })
     }
 
     fn at(&self, pointer: &str) -> Result<&Node, Box<Problem>> {
         self.root.pointer(pointer).ok_or_else(|| {
             let message = format!("{} has nothing at `{pointer}`", self.source.name);
-            Box::new(Problem::new("config", message).hint("correct the file, or the pointer in `freshness`"))
+            Box::new(
+                Problem::new("config", message)
+                    .hint("correct the file, or the pointer in `freshness`"),
+            )
         })
     }
 
@@ -116,14 +139,23 @@ impl Document {
 }
 
 fn place(source: &SourceText, span: Span) -> Place {
-    Place { source: source.clone(), span, label: String::new() }
+    Place {
+        source: source.clone(),
+        span,
+        label: String::new(),
+    }
 }
 
 const HEAD: &str = "refs/repin/head";
 const PIN: &str = "refs/repin/pinned";
 
 /// Fetches the other repository into the empty folder `scratch`, and compares.
-pub fn distance(scratch: &Path, remote: &Remote, branch: &str, pinned: &Pinned) -> Result<Distance, Trouble> {
+pub fn distance(
+    scratch: &Path,
+    remote: &Remote,
+    branch: &str,
+    pinned: &Pinned,
+) -> Result<Distance, Trouble> {
     let git = Git::init(scratch)?;
     // A filter is only taken for a remote that has a name.
     git.reached("config", &["remote.origin.url", &remote.url], None)?;
@@ -133,11 +165,21 @@ pub fn distance(scratch: &Path, remote: &Remote, branch: &str, pinned: &Pinned) 
     }
     let head = git.commit_at(HEAD)?;
     let Some(commit) = other.resolve(&pinned.reference)? else {
-        return Ok(Distance { pinned: None, head, commits: None, gap: None });
+        return Ok(Distance {
+            pinned: None,
+            head,
+            commits: None,
+            gap: None,
+        });
     };
     let commits = git.commits_between((&commit, &head), &pinned.paths)?;
     let gap = git.committed(&head)? - git.committed(&commit)?;
-    Ok(Distance { pinned: Some(commit), head, commits: Some(commits), gap: Some(gap) })
+    Ok(Distance {
+        pinned: Some(commit),
+        head,
+        commits: Some(commits),
+        gap: Some(gap),
+    })
 }
 
 struct Other<'a> {
@@ -148,7 +190,13 @@ struct Other<'a> {
 impl Other<'_> {
     /// Fetches a reference or a commit; `false`: there is none.
     fn fetch(&self, from: &str, to: &str) -> Result<bool, GitError> {
-        let options = ["-q", "--filter=blob:none", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"];
+        let options = [
+            "-q",
+            "--filter=blob:none",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-gc",
+        ];
         let refspec = format!("+{from}:{to}");
         let args = [&options[..], &["--end-of-options", "origin", &refspec]].concat();
         let ran = self.git.reach("fetch", &args, self.remote.login.as_ref())?;
@@ -171,7 +219,9 @@ impl Other<'_> {
         let places = if whole {
             vec![reference.to_owned()]
         } else {
-            ["tags", "heads"].map(|kind| format!("refs/{kind}/{reference}")).to_vec()
+            ["tags", "heads"]
+                .map(|kind| format!("refs/{kind}/{reference}"))
+                .to_vec()
         };
         for place in places {
             if self.fetch(&place, PIN)? {

@@ -1,13 +1,15 @@
 //! What a tag names: its digest, and manifest and config of every platform.
 //!
-//! Each tag is asked for once; everything below it is asked for by digest. Whether the answers are good enough is for
-//! `checks` to say.
+//! Each tag is asked for once; everything below it is asked for by digest. Whether the answers are
+//! good enough is for `checks` to say.
 
 use futures_util::future;
 
 use crate::{
     image::{Digest, Platform},
-    source::{Descriptor, Error, ErrorKind, ImageConfig, ImageManifest, Manifest, Source, Verified, Want},
+    source::{
+        Descriptor, Error, ErrorKind, ImageConfig, ImageManifest, Manifest, Source, Verified, Want,
+    },
 };
 
 /// More entries than this in an index are no image of ours, but a way to make us ask for ever.
@@ -39,30 +41,44 @@ pub struct PlatformFacts {
 
 /// Reads what `want` names; `None` if the source has no such tag or digest.
 pub async fn resolve(source: &Source, want: &Want) -> Result<Option<ImageFacts>, Error> {
-    let Some(top) = source.manifest(want, None).await? else { return Ok(None) };
+    let Some(top) = source.manifest(want, None).await? else {
+        return Ok(None);
+    };
     let what = format!("{source}{want}");
     let platforms = match top.value {
         Manifest::Image(manifest) => vec![single(source, top.digest, manifest, None).await?],
         Manifest::Index(index) => {
             let entries = runnable(index.manifests, &what)?;
             let platforms = entries.iter().map(|entry| child(source, entry));
-            // Every platform is asked for; the first error in the order of the index is the one reported.
-            future::join_all(platforms).await.into_iter().collect::<Result<_, _>>()?
+            // Every platform is asked for; the first error in the order of the index is the one
+            // reported.
+            future::join_all(platforms)
+                .await
+                .into_iter()
+                .collect::<Result<_, _>>()?
         }
     };
-    Ok(Some(ImageFacts { digest: top.digest, media_type: top.media_type, platforms }))
+    Ok(Some(ImageFacts {
+        digest: top.digest,
+        media_type: top.media_type,
+        platforms,
+    }))
 }
 
-/// The platforms of a digest that may go, as far as one request tells: an index names them, a manifest does not.
+/// The platforms of a digest that may go, as far as one request tells: an index names them, a
+/// manifest does not.
 pub async fn platforms_of(source: &Source, digest: Digest) -> Result<Option<Vec<Platform>>, Error> {
     let want = Want::Digest(digest);
     let top = source.manifest(&want, None).await?;
-    let top = top.ok_or_else(|| Error::unavailable(format!("{source}{want}"), "it is not there any more"))?;
+    let top = top
+        .ok_or_else(|| Error::unavailable(format!("{source}{want}"), "it is not there any more"))?;
     match top.value {
         Manifest::Image(_) => Ok(None),
         Manifest::Index(index) => {
             let entries = runnable(index.manifests, &format!("{source}{want}"))?;
-            Ok(Some(entries.iter().filter_map(Descriptor::platform).collect()))
+            Ok(Some(
+                entries.iter().filter_map(Descriptor::platform).collect(),
+            ))
         }
     }
 }
@@ -71,10 +87,17 @@ pub async fn platforms_of(source: &Source, digest: Digest) -> Result<Option<Vec<
 fn runnable(mut entries: Vec<Descriptor>, what: &str) -> Result<Vec<Descriptor>, Error> {
     entries.retain(|entry| !entry.is_attestation());
     if entries.is_empty() {
-        return Err(Error::new(ErrorKind::Ambiguous, what, "the index has no entry for a platform"));
+        return Err(Error::new(
+            ErrorKind::Ambiguous,
+            what,
+            "the index has no entry for a platform",
+        ));
     }
     if entries.len() > MAX_PLATFORMS {
-        let why = format!("the index has {} entries, more than {MAX_PLATFORMS}", entries.len());
+        let why = format!(
+            "the index has {} entries, more than {MAX_PLATFORMS}",
+            entries.len()
+        );
         return Err(Error::unavailable(what, why));
     }
     Ok(entries)
@@ -84,19 +107,29 @@ async fn child(source: &Source, entry: &Descriptor) -> Result<PlatformFacts, Err
     let want = Want::Digest(entry.digest);
     let what = || format!("{source}{want}");
     let Some(found) = source.manifest(&want, Some(&entry.media_type)).await? else {
-        return Err(Error::unavailable(what(), "the index names it, but it is missing"));
+        return Err(Error::unavailable(
+            what(),
+            "the index names it, but it is missing",
+        ));
     };
     if found.size != entry.size {
         let why = format!("it has {} bytes, the index says {}", found.size, entry.size);
         return Err(Error::unavailable(what(), why));
     }
     match found {
-        Verified { value: Manifest::Image(manifest), digest, .. } => {
-            single(source, digest, manifest, entry.platform()).await
-        }
-        Verified { value: Manifest::Index(_), .. } => {
-            Err(Error::new(ErrorKind::Ambiguous, what(), "an index within an index"))
-        }
+        Verified {
+            value: Manifest::Image(manifest),
+            digest,
+            ..
+        } => single(source, digest, manifest, entry.platform()).await,
+        Verified {
+            value: Manifest::Index(_),
+            ..
+        } => Err(Error::new(
+            ErrorKind::Ambiguous,
+            what(),
+            "an index within an index",
+        )),
     }
 }
 
@@ -108,5 +141,10 @@ async fn single(
 ) -> Result<PlatformFacts, Error> {
     let config = source.config(&manifest.config).await?.value;
     let platform = platform.unwrap_or_else(|| config.platform.clone());
-    Ok(PlatformFacts { platform, digest, manifest, config })
+    Ok(PlatformFacts {
+        platform,
+        digest,
+        manifest,
+        config,
+    })
 }

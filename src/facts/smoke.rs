@@ -1,11 +1,13 @@
 //! The smoke command: does it work in the image, as a container engine runs it?
 //!
-//! One image at a time: what is wanted comes in as a [`Request`], what happened goes out as a [`Smoked`]; whether that is
-//! good enough is for `checks` to say. Nothing is read from the process's environment and nothing is printed: variables,
-//! names and the flag that interrupts a run are handed in. Blocking: it waits for processes, so it wants a thread.
+//! One image at a time: what is wanted comes in as a [`Request`], what happened goes out as a
+//! [`Smoked`]; whether that is good enough is for `checks` to say. Nothing is read from the
+//! process's environment and nothing is printed: variables, names and the flag that interrupts a
+//! run are handed in. Blocking: it waits for processes, so it wants a thread.
 //!
-//! The engine fetches the image by itself, by digest and with its own credentials, from the registry that repin read;
-//! for an image layout it is handed an archive of verified blobs. The deadline counts both, the fetching and the run.
+//! The engine fetches the image by itself, by digest and with its own credentials, from the
+//! registry that repin read; for an image layout it is handed an archive of verified blobs. The
+//! deadline counts both, the fetching and the run.
 
 mod archive;
 mod attempt;
@@ -37,7 +39,8 @@ pub enum Place {
     Registry {
         /// `HOST[:PORT]/PATH`.
         name: String,
-        /// Plain HTTP. podman is told so; docker takes it for loopback addresses and for what its daemon lists.
+        /// Plain HTTP. podman is told so; docker takes it for loopback addresses and for what its
+        /// daemon lists.
         plain: bool,
     },
     /// An OCI image layout in this folder.
@@ -81,7 +84,8 @@ pub struct Smoked {
     pub left_behind: Option<String>,
 }
 
-/// How a smoke run ended. Output is free of secrets, capped, and else as it came: escape it before it is shown.
+/// How a smoke run ended. Output is free of secrets, capped, and else as it came: escape it before
+/// it is shown.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The command exited with 0.
@@ -119,16 +123,27 @@ pub enum Outcome {
 }
 
 impl Place {
-    /// Where an engine finds `repository`; `mapping` is [`Sources::mapping`](crate::source::Sources::mapping) of it.
+    /// Where an engine finds `repository`; `mapping` is
+    /// [`Sources::mapping`](crate::source::Sources::mapping) of it.
     pub fn of(repository: &Repository, mapping: Option<(&Where, String)>) -> Self {
         match mapping {
             Some((Where::Layouts(folder), rest)) => Self::Layout(folder.join(rest)),
             Some((Where::Registry(endpoint), rest)) => {
                 let parts = [endpoint.host.as_str(), &endpoint.path, &rest];
-                let name = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-                Self::Registry { name, plain: endpoint.plain }
+                let name = parts
+                    .into_iter()
+                    .filter(|part| !part.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("/");
+                Self::Registry {
+                    name,
+                    plain: endpoint.plain,
+                }
             }
-            None => Self::Registry { name: repository.canonical(), plain: is_loopback(repository.host()) },
+            None => Self::Registry {
+                name: repository.canonical(),
+                plain: is_loopback(repository.host()),
+            },
         }
     }
 }
@@ -136,26 +151,53 @@ impl Place {
 /// Whether a host with an optional port is this machine.
 fn is_loopback(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
-        return address.split_once(']').is_some_and(|(address, _)| address == "::1");
+        return address
+            .split_once(']')
+            .is_some_and(|(address, _)| address == "::1");
     }
     let name = host.split_once(':').map_or(host, |(name, _)| name);
-    name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    name == "localhost"
+        || name
+            .parse::<std::net::Ipv4Addr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
-/// Runs the command in the image, once, on the platform of this machine, by the first engine that can.
+/// Runs the command in the image, once, on the platform of this machine, by the first engine that
+/// can.
 pub fn run(request: &Request<'_>, secrets: &Secrets, around: &Surroundings) -> Smoked {
     let machine = architecture(&around.machine);
-    let (fitting, others) = request.image.platforms.iter().partition::<Vec<_>, _>(|facts| runs_on(facts, machine));
-    let others = others.into_iter().map(|facts| facts.platform.clone()).collect();
+    let (fitting, others) = request
+        .image
+        .platforms
+        .iter()
+        .partition::<Vec<_>, _>(|facts| runs_on(facts, machine));
+    let others = others
+        .into_iter()
+        .map(|facts| facts.platform.clone())
+        .collect();
     let Some(chosen) = fitting.first() else {
-        let outcome = Outcome::NoPlatform { machine: format!("linux/{machine}") };
-        return Smoked { platform: None, others, outcome, left_behind: None };
+        let outcome = Outcome::NoPlatform {
+            machine: format!("linux/{machine}"),
+        };
+        return Smoked {
+            platform: None,
+            others,
+            outcome,
+            left_behind: None,
+        };
     };
     let mut left_behind = None;
     let mut errors = Vec::new();
     let mut outcome = None;
     for engine in engines(request.smoke.engine).iter().copied() {
-        let tried = Attempt { request, chosen, secrets, around, engine }.run();
+        let tried = Attempt {
+            request,
+            chosen,
+            secrets,
+            around,
+            engine,
+        }
+        .run();
         left_behind = left_behind.or(tried.left_behind);
         match tried.tried {
             Tried::Unavailable(error) => errors.push((engine, error)),
@@ -166,7 +208,12 @@ pub fn run(request: &Request<'_>, secrets: &Secrets, around: &Surroundings) -> S
         }
     }
     let outcome = outcome.unwrap_or(Outcome::Unavailable(errors));
-    Smoked { platform: Some(chosen.platform.clone()), others, outcome, left_behind }
+    Smoked {
+        platform: Some(chosen.platform.clone()),
+        others,
+        outcome,
+        left_behind,
+    }
 }
 
 fn engines(configured: Engine) -> &'static [Name] {
@@ -201,41 +248,87 @@ mod tests {
     use super::*;
 
     fn place(repository: &str, mapping: Option<(&str, &str)>) -> Place {
-        let mapping = mapping.map(|(place, rest)| (Where::parse(place, Path::new("/base")).unwrap(), rest));
+        let mapping =
+            mapping.map(|(place, rest)| (Where::parse(place, Path::new("/base")).unwrap(), rest));
         Place::of(
             &Repository::parse(repository).unwrap(),
-            mapping.as_ref().map(|(place, rest)| (place, (*rest).to_owned())),
+            mapping
+                .as_ref()
+                .map(|(place, rest)| (place, (*rest).to_owned())),
         )
     }
 
     fn registry(name: &str, plain: bool) -> Place {
-        Place::Registry { name: name.to_owned(), plain }
+        Place::Registry {
+            name: name.to_owned(),
+            plain,
+        }
     }
 
     #[test]
     fn engines_look_where_repin_looked() {
-        assert_eq!(place("nginx", None), registry("docker.io/library/nginx", false));
-        assert_eq!(place("GHCR.io/acme/app", None), registry("ghcr.io/acme/app", false));
-        assert_eq!(place("ghcr.io/acme/app", Some(("oci:images", "app"))), Place::Layout("/base/images/app".into()));
-        assert_eq!(place("ghcr.io/a/b", Some(("https://m.example/x", "b"))), registry("m.example/x/b", false));
-        assert_eq!(place("ghcr.io/a/b", Some(("http://m.example", "a/b"))), registry("m.example/a/b", true));
-        assert_eq!(place("ghcr.io/a/b", Some(("http://m.example/c", ""))), registry("m.example/c", true));
-        assert_eq!(place("ghcr.io/a/b", Some(("https://127.0.0.1:5000", "b"))), registry("127.0.0.1:5000/b", false));
+        assert_eq!(
+            place("nginx", None),
+            registry("docker.io/library/nginx", false)
+        );
+        assert_eq!(
+            place("GHCR.io/acme/app", None),
+            registry("ghcr.io/acme/app", false)
+        );
+        assert_eq!(
+            place("ghcr.io/acme/app", Some(("oci:images", "app"))),
+            Place::Layout("/base/images/app".into())
+        );
+        assert_eq!(
+            place("ghcr.io/a/b", Some(("https://m.example/x", "b"))),
+            registry("m.example/x/b", false)
+        );
+        assert_eq!(
+            place("ghcr.io/a/b", Some(("http://m.example", "a/b"))),
+            registry("m.example/a/b", true)
+        );
+        assert_eq!(
+            place("ghcr.io/a/b", Some(("http://m.example/c", ""))),
+            registry("m.example/c", true)
+        );
+        assert_eq!(
+            place("ghcr.io/a/b", Some(("https://127.0.0.1:5000", "b"))),
+            registry("127.0.0.1:5000/b", false)
+        );
     }
 
     #[test]
     fn loopback_is_plain() {
-        for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "[::1]"] {
+        for host in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:5000",
+            "127.9.9.9",
+            "[::1]:5000",
+            "[::1]",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["localhost.example:5000", "128.0.0.1", "127.0.0.1.example", "[::2]:5000", "ghcr.io"] {
+        for host in [
+            "localhost.example:5000",
+            "128.0.0.1",
+            "127.0.0.1.example",
+            "[::2]:5000",
+            "ghcr.io",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
-        assert_eq!(place("localhost:5000/app", None), registry("localhost:5000/app", true));
+        assert_eq!(
+            place("localhost:5000/app", None),
+            registry("localhost:5000/app", true)
+        );
     }
 
     #[test]
     fn architectures_have_the_specifications_names() {
-        assert_eq!(["x86_64", "aarch64", "riscv64", "s390x"].map(architecture), ["amd64", "arm64", "riscv64", "s390x"]);
+        assert_eq!(
+            ["x86_64", "aarch64", "riscv64", "s390x"].map(architecture),
+            ["amd64", "arm64", "riscv64", "s390x"]
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! What files an image holds: layers as byte streams, merged into one tree of paths.
 //!
-//! A layer is read alone ([`read_layer`], in any order, concurrently, once for all images that share it) and gives a list
-//! of entries; [`merge`] then stacks the lists from the lowest up, as the OCI image specification's chapter "Image Layer
-//! Filesystem Changeset" says. Bytes are verified while they stream and never written anywhere; contents are dropped, but
-//! for those that a [`Want`] names. Nothing here knows what a configuration asks of the files.
+//! A layer is read alone ([`read_layer`], in any order, concurrently, once for all images that
+//! share it) and gives a list of entries; [`merge`] then stacks the lists from the lowest up, as
+//! the OCI image specification's chapter "Image Layer Filesystem Changeset" says. Bytes are
+//! verified while they stream and never written anywhere; contents are dropped, but for those that
+//! a [`Want`] names. Nothing here knows what a configuration asks of the files.
 
 mod archive;
 mod error;

@@ -1,6 +1,7 @@
 //! Whose permissions count: a user by number, or by name from the image's own `/etc/passwd`.
 //!
-//! Permission bits only, as the kernel looks at them for a process without capabilities; no access control lists.
+//! Permission bits only, as the kernel looks at them for a process without capabilities; no access
+//! control lists.
 
 use super::tree::{FileType, Inode, Tree};
 
@@ -50,20 +51,29 @@ impl User {
     /// The user that everything is open to.
     pub const ROOT: Self = Self { uid: 0, gid: None };
 
-    /// Parses `UID[:GID]`, where names stand for what the image's files say; without `:GID` the user has no group.
+    /// Parses `UID[:GID]`, where names stand for what the image's files say; without `:GID` the
+    /// user has no group.
     pub fn parse(text: &str, tree: &Tree) -> Result<Self, UserError> {
-        let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+        let (user, group) = text
+            .split_once(':')
+            .map_or((text, None), |(user, group)| (user, Some(group)));
         if user.is_empty() || group.is_some_and(|group| group.is_empty() || group.contains(':')) {
             return Err(UserError::Shape(text.to_owned()));
         }
         let uid = number(user, tree, "etc/passwd")?;
-        let gid = group.map(|group| number(group, tree, "etc/group")).transpose()?;
+        let gid = group
+            .map(|group| number(group, tree, "etc/group"))
+            .transpose()?;
         Ok(Self { uid, gid })
     }
 
     /// Whether the user may list the folder and reach what is in it, or read the file.
     pub fn may_read(self, inode: &Inode) -> bool {
-        let needed = if inode.kind == FileType::Folder { READ | SEARCH } else { READ };
+        let needed = if inode.kind == FileType::Folder {
+            READ | SEARCH
+        } else {
+            READ
+        };
         self.may(inode, needed)
     }
 
@@ -84,13 +94,19 @@ impl User {
     }
 }
 
-/// Digits, or the third field of the line in `file` whose first field is the name (both files are alike there).
+/// Digits, or the third field of the line in `file` whose first field is the name (both files are
+/// alike there).
 fn number(name: &str, tree: &Tree, file: &'static str) -> Result<u32, UserError> {
     if name.bytes().all(|byte| byte.is_ascii_digit()) {
         return name.parse().map_err(|_| UserError::Shape(name.to_owned()));
     }
-    let Some(FileType::File(Some(content))) = tree.find(file.as_bytes()).map(|found| &found.inode.kind) else {
-        return Err(UserError::NoFile { name: name.to_owned(), file });
+    let Some(FileType::File(Some(content))) =
+        tree.find(file.as_bytes()).map(|found| &found.inode.kind)
+    else {
+        return Err(UserError::NoFile {
+            name: name.to_owned(),
+            file,
+        });
     };
     let line = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b':');
@@ -99,5 +115,8 @@ fn number(name: &str, tree: &Tree, file: &'static str) -> Result<u32, UserError>
         std::str::from_utf8(id).ok()?.parse().ok()
     };
     let found = content.split(|byte| *byte == b'\n').find_map(line);
-    found.ok_or_else(|| UserError::Unknown { name: name.to_owned(), file })
+    found.ok_or_else(|| UserError::Unknown {
+        name: name.to_owned(),
+        file,
+    })
 }

@@ -27,7 +27,10 @@ pub trait Files {
     fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
         let mut content = Vec::new();
         let read = self.open(path)?.read_to_end(&mut content);
-        read.map_err(|error| ReadError { path: path.to_string(), error })?;
+        read.map_err(|error| ReadError {
+            path: path.to_string(),
+            error,
+        })?;
         Ok(content)
     }
 }

@@ -33,7 +33,10 @@ impl Snapshot {
 
     /// Whether the work tree would list a file at `path` for `globs`.
     pub fn lists(globs: &[Glob], path: &RelPath) -> bool {
-        let entered = path.as_path().components().all(|part| !is_ours(part.as_os_str().as_encoded_bytes()));
+        let entered = path
+            .as_path()
+            .components()
+            .all(|part| !is_ours(part.as_os_str().as_encoded_bytes()));
         entered && globs.iter().any(|glob| glob.matches(path.as_path()))
     }
 }
@@ -41,19 +44,28 @@ impl Snapshot {
 impl Files for Snapshot {
     fn list(&self, globs: &[Glob]) -> Result<Listing, ReadError> {
         let mut listing = Listing::default();
-        for (path, entry) in self.entries.iter().filter(|(path, _)| Self::lists(globs, path)) {
+        for (path, entry) in self
+            .entries
+            .iter()
+            .filter(|(path, _)| Self::lists(globs, path))
+        {
             match entry {
                 Entry::Content(_) => listing.files.push(path.clone()),
                 Entry::Symlink => listing.hazards.push((path.clone(), Hazard::Symlink)),
             }
         }
         listing.files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        listing.hazards.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        listing
+            .hazards
+            .sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
         Ok(listing)
     }
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {
-        let fail = |kind: io::ErrorKind| ReadError { path: path.to_string(), error: kind.into() };
+        let fail = |kind: io::ErrorKind| ReadError {
+            path: path.to_string(),
+            error: kind.into(),
+        };
         match self.entries.get(path) {
             Some(Entry::Content(content)) => Ok(Box::new(content.as_slice())),
             Some(Entry::Symlink) => Err(fail(io::ErrorKind::InvalidInput)),
@@ -73,7 +85,14 @@ mod tests {
     #[test]
     fn it_lists_what_a_work_tree_would() {
         let mut snapshot = Snapshot::default();
-        for name in ["b.yml", "a.yml", ".repin-x/c.yml", "sub/.git/d.yml", "sub/e.yml", "f.txt"] {
+        for name in [
+            "b.yml",
+            "a.yml",
+            ".repin-x/c.yml",
+            "sub/.git/d.yml",
+            "sub/e.yml",
+            "f.txt",
+        ] {
             snapshot.insert(path(name), name.as_bytes().to_vec());
         }
         snapshot.insert_symlink(path("link.yml"));

@@ -1,7 +1,8 @@
-//! Every file of a tree that somebody may have written by hand, for a first look before there is a configuration.
+//! Every file of a tree that somebody may have written by hand, for a first look before there is a
+//! configuration.
 //!
-//! Only a guess begins here, so `.gitignore` is obeyed and folders of others' code are left out. What the configuration
-//! then matches is decided by its globs alone.
+//! Only a guess begins here, so `.gitignore` is obeyed and folders of others' code are left out.
+//! What the configuration then matches is decided by its globs alone.
 
 use std::path::Path;
 
@@ -24,19 +25,34 @@ pub struct Survey {
 /// Folders of other people's code.
 const FOREIGN: &[&str] = &["node_modules", "vendor"];
 
-/// Lists the tree beneath `root`: no symlinks, nothing that git ignores, no other repository's work tree, no folder
-/// called `node_modules` or `vendor`.
+/// Lists the tree beneath `root`: no symlinks, nothing that git ignores, no other repository's work
+/// tree, no folder called `node_modules` or `vendor`.
 pub fn survey(root: &Path) -> Survey {
     let mut builder = WalkBuilder::new(root);
-    builder.standard_filters(false).git_ignore(true).git_exclude(true).parents(true).require_git(false);
-    builder.follow_links(false).filter_entry(|entry| entry.depth() == 0 || enters(entry));
+    builder
+        .standard_filters(false)
+        .git_ignore(true)
+        .git_exclude(true)
+        .parents(true)
+        .require_git(false);
+    builder
+        .follow_links(false)
+        .filter_entry(|entry| entry.depth() == 0 || enters(entry));
     let mut survey = Survey::default();
     for entry in builder.build() {
         match entry {
             Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => {
-                let path = entry.path().strip_prefix(root).ok().and_then(|path| RelPath::new(path).ok());
+                let path = entry
+                    .path()
+                    .strip_prefix(root)
+                    .ok()
+                    .and_then(|path| RelPath::new(path).ok());
                 let Some(path) = path else { continue };
-                let list = if path.as_path().to_str().is_some() { &mut survey.files } else { &mut survey.unnameable };
+                let list = if path.as_path().to_str().is_some() {
+                    &mut survey.files
+                } else {
+                    &mut survey.unnameable
+                };
                 list.push(path);
             }
             Ok(_) => {}
@@ -44,14 +60,17 @@ pub fn survey(root: &Path) -> Survey {
         }
     }
     survey.files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-    survey.unnameable.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+    survey
+        .unnameable
+        .sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
     survey
 }
 
 fn enters(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-    let others = || FOREIGN.iter().any(|foreign| name == *foreign) || entry.path().join(".git").exists();
+    let others =
+        || FOREIGN.iter().any(|foreign| name == *foreign) || entry.path().join(".git").exists();
     !(is_ours(name.as_encoded_bytes()) || folder && others())
 }
 
@@ -81,7 +100,11 @@ mod tests {
             fs::write(path, "").unwrap();
         }
         fs::write(dir.path().join(".gitignore"), "/build\n").unwrap();
-        fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"\xff.yml")), "").unwrap();
+        fs::write(
+            dir.path().join(std::ffi::OsStr::from_bytes(b"\xff.yml")),
+            "",
+        )
+        .unwrap();
         std::os::unix::fs::symlink("a.yml", dir.path().join("link.yml")).unwrap();
         std::os::unix::fs::symlink(".github", dir.path().join("folder")).unwrap();
         let survey = survey(dir.path());

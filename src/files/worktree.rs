@@ -1,4 +1,5 @@
-//! Files of the work tree: those that the globs match, never outside the root, never through a symlink.
+//! Files of the work tree: those that the globs match, never outside the root, never through a
+//! symlink.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +38,8 @@ pub enum Hazard {
     /// A device, a socket, a named pipe.
     #[error("it is not a regular file")]
     Special,
-    /// Another name of the same file would silently keep the old content, or silently get the new one.
+    /// Another name of the same file would silently keep the old content, or silently get the new
+    /// one.
     #[error("it is hard-linked {0} times: another name shares its content")]
     HardLink(u64),
 }
@@ -56,7 +58,9 @@ pub struct ReadError {
 impl WorkTree {
     /// The work tree beneath `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
 
     /// The folder itself.
@@ -64,8 +68,8 @@ impl WorkTree {
         &self.root
     }
 
-    /// Lists what `globs` match. `.git` and `.repin` folders and names that begin with `.repin-` are never entered or
-    /// listed; `.gitignore` is not asked.
+    /// Lists what `globs` match. `.git` and `.repin` folders and names that begin with `.repin-`
+    /// are never entered or listed; `.gitignore` is not asked.
     pub fn list(&self, globs: &[Glob]) -> Result<Listing, ReadError> {
         let mut seen = BTreeSet::new();
         let mut listing = Listing::default();
@@ -77,14 +81,21 @@ impl WorkTree {
             })?;
         }
         listing.files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        listing.hazards.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        listing
+            .hazards
+            .sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
         Ok(listing)
     }
 
-    /// The folders that have to be walked: those that the globs spell out, without those inside another one.
+    /// The folders that have to be walked: those that the globs spell out, without those inside
+    /// another one.
     fn starts(&self, globs: &[Glob]) -> Result<Vec<PathBuf>, ReadError> {
         let folders: BTreeSet<PathBuf> = globs.iter().map(Glob::literal_folder).collect();
-        let outermost = |folder: &&PathBuf| !folders.iter().any(|other| other != *folder && folder.starts_with(other));
+        let outermost = |folder: &&PathBuf| {
+            !folders
+                .iter()
+                .any(|other| other != *folder && folder.starts_with(other))
+        };
         let mut starts = Vec::new();
         for folder in folders.iter().filter(outermost) {
             if self.is_plain_folder(folder)? {
@@ -94,35 +105,61 @@ impl WorkTree {
         Ok(starts)
     }
 
-    /// Whether every component of `folder` is a folder, none a symlink and none one that is never entered. One that can't be
-    /// looked at is an error: what it holds is not nothing.
+    /// Whether every component of `folder` is a folder, none a symlink and none one that is never
+    /// entered. One that can't be looked at is an error: what it holds is not nothing.
     fn is_plain_folder(&self, folder: &Path) -> Result<bool, ReadError> {
         let mut path = self.root.clone();
         for component in folder.components() {
             path.push(component);
             match std::fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_dir() && !is_ours(component.as_os_str().as_encoded_bytes()) => {}
+                Ok(metadata)
+                    if metadata.is_dir() && !is_ours(component.as_os_str().as_encoded_bytes()) => {}
                 Ok(_) => return Ok(false),
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) =>
+                {
                     return Ok(false);
                 }
-                Err(error) => return Err(ReadError { path: folder.display().to_string(), error }),
+                Err(error) => {
+                    return Err(ReadError {
+                        path: folder.display().to_string(),
+                        error,
+                    });
+                }
             }
         }
         Ok(true)
     }
 
-    fn walk(&self, folder: &Path, globs: &[Glob], found: &mut dyn FnMut(RelPath, &DirEntry)) -> Result<(), ReadError> {
+    fn walk(
+        &self,
+        folder: &Path,
+        globs: &[Glob],
+        found: &mut dyn FnMut(RelPath, &DirEntry),
+    ) -> Result<(), ReadError> {
         let mut builder = WalkBuilder::new(self.root.join(folder));
-        builder.standard_filters(false).follow_links(false).same_file_system(false);
-        builder.filter_entry(|entry| entry.depth() == 0 || !is_ours(entry.file_name().as_encoded_bytes()));
+        builder
+            .standard_filters(false)
+            .follow_links(false)
+            .same_file_system(false);
+        builder.filter_entry(|entry| {
+            entry.depth() == 0 || !is_ours(entry.file_name().as_encoded_bytes())
+        });
         for entry in builder.build() {
             let entry = entry.map_err(|error| walk_error(&self.root, folder, error))?;
             if entry.file_type().is_none_or(|kind| kind.is_dir()) {
                 continue;
             }
-            let Ok(path) = entry.path().strip_prefix(&self.root) else { continue };
-            if let (true, Ok(path)) = (globs.iter().any(|glob| glob.matches(path)), RelPath::new(path)) {
+            let Ok(path) = entry.path().strip_prefix(&self.root) else {
+                continue;
+            };
+            if let (true, Ok(path)) = (
+                globs.iter().any(|glob| glob.matches(path)),
+                RelPath::new(path),
+            ) {
                 found(path, &entry);
             }
         }
@@ -133,8 +170,13 @@ impl WorkTree {
     pub fn open(&self, path: &RelPath) -> Result<File, ReadError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::open(self.root.join(path.as_path()), flags, Mode::empty());
-        let failed = |error| ReadError { path: path.to_string(), error };
-        let file = opened.map(File::from).map_err(|error| failed(error.into()))?;
+        let failed = |error| ReadError {
+            path: path.to_string(),
+            error,
+        };
+        let file = opened
+            .map(File::from)
+            .map_err(|error| failed(error.into()))?;
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(failed(io::Error::other("it is not a regular file")));
         }
@@ -145,7 +187,10 @@ impl WorkTree {
     pub fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
         let mut content = Vec::new();
         let read = self.open(path)?.read_to_end(&mut content);
-        read.map_err(|error| ReadError { path: path.to_string(), error })?;
+        read.map_err(|error| ReadError {
+            path: path.to_string(),
+            error,
+        })?;
         Ok(content)
     }
 }
@@ -161,7 +206,8 @@ impl Listing {
         };
         match hazard {
             None => self.files.push(path),
-            // A hard-linked file is scanned all the same: its pins are there, only changing it is refused.
+            // A hard-linked file is scanned all the same: its pins are there, only changing it is
+            // refused.
             Some(hazard @ Hazard::HardLink(_)) => {
                 self.files.push(path.clone());
                 self.hazards.push((path, hazard));
@@ -184,8 +230,13 @@ pub(super) fn walk_error(root: &Path, folder: &Path, error: ignore::Error) -> Re
     };
     let path = place.map_or_else(|| root.join(folder), Path::to_owned);
     let path = path.strip_prefix(root).map(Path::to_owned).unwrap_or(path);
-    let error = error.into_io_error().unwrap_or_else(|| io::Error::other("the folder can't be listed"));
-    ReadError { path: path.display().to_string(), error }
+    let error = error
+        .into_io_error()
+        .unwrap_or_else(|| io::Error::other("the folder can't be listed"));
+    ReadError {
+        path: path.display().to_string(),
+        error,
+    }
 }
 
 fn path_of(error: &ignore::Error) -> Option<&Path> {
@@ -212,7 +263,10 @@ mod tests {
     }
 
     fn list(dir: &tempfile::TempDir, globs: &[&str]) -> Listing {
-        let globs: Vec<_> = globs.iter().map(|glob| Glob::parse(glob).unwrap()).collect();
+        let globs: Vec<_> = globs
+            .iter()
+            .map(|glob| Glob::parse(glob).unwrap())
+            .collect();
         WorkTree::new(dir.path()).list(&globs).unwrap()
     }
 
@@ -224,16 +278,34 @@ mod tests {
     fn globs_decide_alone_and_each_file_comes_once() {
         let dir = tree(&["a.yml", ".b.yml", "sub/c.yml", "sub/d.txt", ".gitignore"]);
         fs::write(dir.path().join(".gitignore"), "*.yml").unwrap();
-        assert_eq!(names(&list(&dir, &["**/*.yml", "sub/*.yml"])), [".b.yml", "a.yml", "sub/c.yml"]);
-        assert_eq!(names(&list(&dir, &["sub/*.yml", "sub/deeper/*.yml"])), ["sub/c.yml"]);
+        assert_eq!(
+            names(&list(&dir, &["**/*.yml", "sub/*.yml"])),
+            [".b.yml", "a.yml", "sub/c.yml"]
+        );
+        assert_eq!(
+            names(&list(&dir, &["sub/*.yml", "sub/deeper/*.yml"])),
+            ["sub/c.yml"]
+        );
         assert_eq!(names(&list(&dir, &["nowhere/*.yml"])), [] as [&str; 0]);
     }
 
     #[test]
     fn folders_of_git_and_our_own_are_never_entered() {
-        let dir =
-            tree(&[".git/a.yml", "sub/.git/b.yml", ".repin/c.yml", ".repin-x/d.yml", "sub/.repin-e.yml", "f.yml"]);
-        assert_eq!(names(&list(&dir, &["**/*.yml", ".git/*.yml", ".repin/c.yml", ".repin-x/*.yml"])), ["f.yml"]);
+        let dir = tree(&[
+            ".git/a.yml",
+            "sub/.git/b.yml",
+            ".repin/c.yml",
+            ".repin-x/d.yml",
+            "sub/.repin-e.yml",
+            "f.yml",
+        ]);
+        assert_eq!(
+            names(&list(
+                &dir,
+                &["**/*.yml", ".git/*.yml", ".repin/c.yml", ".repin-x/*.yml"]
+            )),
+            ["f.yml"]
+        );
     }
 
     #[test]
@@ -242,11 +314,21 @@ mod tests {
         fs::hard_link(dir.path().join("one.yml"), dir.path().join("two.txt")).unwrap();
         symlink("plain.yml", dir.path().join("link.yml")).unwrap();
         symlink("elsewhere", dir.path().join("folder")).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe.yml"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)
-            .unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            dir.path().join("pipe.yml"),
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR,
+            0,
+        )
+        .unwrap();
         let listing = list(&dir, &["*.yml", "folder/*.yml"]);
         assert_eq!(names(&listing), ["one.yml", "plain.yml"]);
-        let hazards: Vec<_> = listing.hazards.iter().map(|(path, hazard)| (path.to_string(), *hazard)).collect();
+        let hazards: Vec<_> = listing
+            .hazards
+            .iter()
+            .map(|(path, hazard)| (path.to_string(), *hazard))
+            .collect();
         assert_eq!(
             hazards,
             [
@@ -279,7 +361,10 @@ mod tests {
         let dir = tree(&["plain.yml"]);
         symlink("plain.yml", dir.path().join("link.yml")).unwrap();
         let tree = WorkTree::new(dir.path());
-        assert_eq!(tree.read(&RelPath::parse("plain.yml").unwrap()).unwrap(), b"plain.yml");
+        assert_eq!(
+            tree.read(&RelPath::parse("plain.yml").unwrap()).unwrap(),
+            b"plain.yml"
+        );
         assert!(tree.read(&RelPath::parse("link.yml").unwrap()).is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! What the APIs of GitHub and of Gitea have alike: answers that may be absent, polling, contents, comments, issues.
+//! What the APIs of GitHub and of Gitea have alike: answers that may be absent, polling, contents,
+//! comments, issues.
 //!
 //! Where each thing is asked for, and what a refusal means there, is for the adapters.
 
@@ -33,26 +34,44 @@ pub(super) struct IssueRow {
 
 impl From<CommentRow> for Comment {
     fn from(row: CommentRow) -> Self {
-        Self { body: row.body.unwrap_or_default() }
+        Self {
+            body: row.body.unwrap_or_default(),
+        }
     }
 }
 
 impl From<IssueRow> for Issue {
     fn from(row: IssueRow) -> Self {
-        Self { number: row.number, url: row.html_url, title: row.title, body: row.body.unwrap_or_default() }
+        Self {
+            number: row.number,
+            url: row.html_url,
+            title: row.title,
+            body: row.body.unwrap_or_default(),
+        }
     }
 }
 
 /// The issues of a listing that has pull requests among them.
 pub(super) fn issues(rows: Vec<IssueRow>) -> Vec<Issue> {
-    rows.into_iter().filter(|row| row.pull_request.is_none()).map(Issue::from).collect()
+    rows.into_iter()
+        .filter(|row| row.pull_request.is_none())
+        .map(Issue::from)
+        .collect()
 }
 
 /// What a refusal to write an issue means; `needs` names the permission.
 fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
     match reply.status.as_u16() {
-        403 | 404 => Error { kind: ErrorKind::Denied, ..error }.hint(format!("the token needs {needs}")),
-        410 => Error { kind: ErrorKind::Refused, ..error }.hint("the repository has no issues: switch them on"),
+        403 | 404 => Error {
+            kind: ErrorKind::Denied,
+            ..error
+        }
+        .hint(format!("the token needs {needs}")),
+        410 => Error {
+            kind: ErrorKind::Refused,
+            ..error
+        }
+        .hint("the repository has no issues: switch them on"),
         _ => error,
     }
 }
@@ -65,7 +84,11 @@ impl Http {
         absent: &[u16],
     ) -> Result<Option<T>, Error> {
         let reply = self.send(request).await?;
-        if absent.contains(&reply.status.as_u16()) { Ok(None) } else { reply.expect(&[200]).map(Some) }
+        if absent.contains(&reply.status.as_u16()) {
+            Ok(None)
+        } else {
+            reply.expect(&[200]).map(Some)
+        }
     }
 
     /// The answer about the repository itself.
@@ -73,22 +96,34 @@ impl Http {
         let reply = self.send(request).await?;
         if reply.status == 404 {
             let hint = "are forge.url and forge.repository right, and may the token read it?";
-            return Err(Error { kind: ErrorKind::Denied, ..reply.error() }.hint(hint));
+            return Err(Error {
+                kind: ErrorKind::Denied,
+                ..reply.error()
+            }
+            .hint(hint));
         }
         Ok(reply)
     }
 
     /// The answer about the branch that the configuration names.
-    pub(super) async fn base_branch<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+    pub(super) async fn base_branch<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+    ) -> Result<T, Error> {
         let reply = self.send(request).await?;
         if reply.status == 404 {
             let hint = "there is no such branch: correct forge.base";
-            return Err(Error { kind: ErrorKind::Refused, ..reply.error() }.hint(hint));
+            return Err(Error {
+                kind: ErrorKind::Refused,
+                ..reply.error()
+            }
+            .hint(hint));
         }
         reply.expect(&[200])
     }
 
-    /// A pull request as it is now, unless it is still as it was; that answer costs nothing of a rate limit.
+    /// A pull request as it is now, unless it is still as it was; that answer costs nothing of a
+    /// rate limit.
     pub(super) async fn poll<T: DeserializeOwned>(
         &self,
         mut request: Request,
@@ -114,13 +149,21 @@ impl Http {
             return Err(wrong("it does not come as base64"));
         }
         let text: String = blob.content.split_ascii_whitespace().collect();
-        let content = STANDARD.decode(text).map_err(|_| wrong("it is not base64"))?;
-        if blob_id(&content, id) == id { Ok(content) } else { Err(wrong("it is another content than was asked for")) }
+        let content = STANDARD
+            .decode(text)
+            .map_err(|_| wrong("it is not base64"))?;
+        if blob_id(&content, id) == id {
+            Ok(content)
+        } else {
+            Err(wrong("it is another content than was asked for"))
+        }
     }
 
     /// Writes a comment.
     pub(super) async fn say(&self, request: Request, text: &str) -> Result<(), Error> {
-        self.send(&request.body(json!({"body": text}))).await?.check(&[201])
+        self.send(&request.body(json!({"body": text})))
+            .await?
+            .check(&[201])
     }
 
     /// Opens an issue; `needs` names the permission for it.
@@ -130,8 +173,13 @@ impl Http {
         (title, body): (&str, &str),
         needs: &str,
     ) -> Result<Issue, Error> {
-        let reply = self.send(&request.body(json!({"title": title, "body": body}))).await?;
-        reply.expect::<IssueRow>(&[201]).map(Issue::from).map_err(|error| issue_refused(&reply, error, needs))
+        let reply = self
+            .send(&request.body(json!({"title": title, "body": body})))
+            .await?;
+        reply
+            .expect::<IssueRow>(&[201])
+            .map(Issue::from)
+            .map_err(|error| issue_refused(&reply, error, needs))
     }
 
     /// `good`: what a change is answered with.
@@ -141,7 +189,11 @@ impl Http {
         edit: &Edit<'_>,
         (good, needs): (&[u16], &str),
     ) -> Result<(), Error> {
-        let reply = self.send(&request.body(edit.fields(|title, _| title.to_owned()))).await?;
-        reply.check(good).map_err(|error| issue_refused(&reply, error, needs))
+        let reply = self
+            .send(&request.body(edit.fields(|title, _| title.to_owned())))
+            .await?;
+        reply
+            .check(good)
+            .map_err(|error| issue_refused(&reply, error, needs))
     }
 }

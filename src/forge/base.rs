@@ -1,6 +1,7 @@
 //! The base branch's head: what a pull request is planned against.
 //!
-//! Contents have names that follow from them, so those that are at hand already need not be fetched.
+//! Contents have names that follow from them, so those that are at hand already need not be
+//! fetched.
 
 use std::collections::HashMap;
 
@@ -39,22 +40,43 @@ impl Base {
                 .hint("set forge.base to the branch that pull requests go to")
         })?;
         let tree = forge.tree(&head).await?;
-        Ok(Self { repo, branch, head, tree, contents: HashMap::new() })
+        Ok(Self {
+            repo,
+            branch,
+            head,
+            tree,
+            contents: HashMap::new(),
+        })
     }
 
-    /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or that `extra` names, by their
-    /// paths from the top of the repository.
+    /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or that
+    /// `extra` names, by their paths from the top of the repository.
     pub fn paths(&self, prefix: &str, globs: &[Glob], extra: &[RelPath]) -> Vec<String> {
         let wanted = |path: &RelPath| Snapshot::lists(globs, path) || extra.contains(path);
-        let files = self.tree.entries.iter().filter(|(_, entry)| entry.is_file());
+        let files = self
+            .tree
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.is_file());
         let files = files.filter(|(path, _)| below(prefix, path).is_some_and(|path| wanted(&path)));
         files.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Gets the contents of files, those at hand from there and the others in as few requests as the forge needs.
-    pub async fn fetch(&mut self, forge: &dyn Forge, paths: &[String], local: Local<'_>) -> Result<(), Error> {
+    /// Gets the contents of files, those at hand from there and the others in as few requests as
+    /// the forge needs.
+    pub async fn fetch(
+        &mut self,
+        forge: &dyn Forge,
+        paths: &[String],
+        local: Local<'_>,
+    ) -> Result<(), Error> {
         let mut missing = Vec::new();
-        for id in paths.iter().filter_map(|path| self.tree.entries.get(path)).filter(|e| e.is_file()).map(|e| &e.id) {
+        for id in paths
+            .iter()
+            .filter_map(|path| self.tree.entries.get(path))
+            .filter(|e| e.is_file())
+            .map(|e| &e.id)
+        {
             if self.contents.contains_key(id) || missing.contains(id) {
                 continue;
             }
@@ -70,7 +92,11 @@ impl Base {
 
     /// The content of a file that was fetched.
     pub fn content(&self, path: &str) -> Option<&[u8]> {
-        let entry = self.tree.entries.get(path).filter(|entry| entry.is_file())?;
+        let entry = self
+            .tree
+            .entries
+            .get(path)
+            .filter(|entry| entry.is_file())?;
         self.contents.get(&entry.id).map(Vec::as_slice)
     }
 
@@ -78,7 +104,9 @@ impl Base {
     pub fn snapshot(&self, prefix: &str) -> Snapshot {
         let mut snapshot = Snapshot::default();
         for (path, entry) in &self.tree.entries {
-            let Some(path) = below(prefix, path) else { continue };
+            let Some(path) = below(prefix, path) else {
+                continue;
+            };
             if entry.is_symlink() {
                 snapshot.insert_symlink(path);
             } else if let Some(content) = self.contents.get(&entry.id).filter(|_| entry.is_file()) {

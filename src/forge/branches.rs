@@ -1,10 +1,11 @@
 //! Bringing one long-lived branch into another by a pull request: `staging` into `main`.
 //!
-//! One pull request for two branches, found by their names; its text is written once and stays as people leave it.
+//! One pull request for two branches, found by their names; its text is written once and stays as
+//! people leave it.
 
 use super::{
-    Created, Error, Forge, Gate, GateState, Labelled, Marker, Merge, Need, NewPull, Pull, Pulls, State, judge, merging,
-    together,
+    Created, Error, Forge, Gate, GateState, Labelled, Marker, Merge, Need, NewPull, Pull, Pulls,
+    State, judge, merging, together,
 };
 use crate::config::Forge as Configured;
 
@@ -26,7 +27,10 @@ pub struct Between<'a> {
 impl Between<'_> {
     /// The hidden line by which a later run knows the pull request for one of repin's.
     pub fn marker(&self) -> Marker {
-        Marker { kind: MARKER.to_owned(), revision: self.from.to_owned() }
+        Marker {
+            kind: MARKER.to_owned(),
+            revision: self.from.to_owned(),
+        }
     }
 }
 
@@ -69,23 +73,44 @@ pub async fn look(
     between: Between<'_>,
     configured: &Configured,
 ) -> Result<Result<Offer, String>, Error> {
-    let Some(to) = forge.branch(between.to).await? else { return Ok(Err(between.to.to_owned())) };
+    let Some(to) = forge.branch(between.to).await? else {
+        return Ok(Err(between.to.to_owned()));
+    };
     let Some(ahead) = forge.ahead((between.to, &to), between.from).await? else {
         return Ok(Err(between.from.to_owned()));
     };
-    let subjects = ahead.commits.iter().map(|commit| commit.message.lines().next().unwrap_or_default().to_owned());
-    let mut offer = Offer { commit: ahead.head.clone(), subjects: subjects.collect(), gates: Vec::new(), pull: None };
+    let subjects = ahead
+        .commits
+        .iter()
+        .map(|commit| commit.message.lines().next().unwrap_or_default().to_owned());
+    let mut offer = Offer {
+        commit: ahead.head.clone(),
+        subjects: subjects.collect(),
+        gates: Vec::new(),
+        pull: None,
+    };
     if !offer.subjects.is_empty() {
-        let required = required(forge, between.to, &configured.gates).await?.unwrap_or_default();
+        let required = required(forge, between.to, &configured.gates)
+            .await?
+            .unwrap_or_default();
         offer.gates = judge(&required, &forge.statuses(&ahead.head).await?);
         offer.pull = find(forge, between).await?;
     }
     Ok(Ok(offer))
 }
 
-/// The contexts that count for a branch: those configured, else those that it requires where that can be read.
-pub async fn required(forge: &dyn Forge, branch: &str, configured: &[String]) -> Result<Option<Vec<String>>, Error> {
-    if configured.is_empty() { forge.required(branch).await } else { Ok(Some(configured.to_vec())) }
+/// The contexts that count for a branch: those configured, else those that it requires where that
+/// can be read.
+pub async fn required(
+    forge: &dyn Forge,
+    branch: &str,
+    configured: &[String],
+) -> Result<Option<Vec<String>>, Error> {
+    if configured.is_empty() {
+        forge.required(branch).await
+    } else {
+        Ok(Some(configured.to_vec()))
+    }
 }
 
 async fn find(forge: &dyn Forge, between: Between<'_>) -> Result<Option<Box<Pull>>, Error> {
@@ -94,8 +119,8 @@ async fn find(forge: &dyn Forge, between: Between<'_>) -> Result<Option<Box<Pull
     Ok(open.into_iter().find(ours).map(Box::new))
 }
 
-/// Opens the pull request with this title and text, or takes the one that is open, and schedules its merge if that is
-/// configured.
+/// Opens the pull request with this title and text, or takes the one that is open, and schedules
+/// its merge if that is configured.
 pub async fn bring(
     forge: &dyn Forge,
     between: Between<'_>,
@@ -120,21 +145,34 @@ pub async fn bring(
         () if !configured.auto_merge => None,
         () if pull.draft == State::Draft => Some(Merge::Refused("it is a draft".to_owned())),
         // A head that moved meanwhile was not judged.
-        () if pull.head_commit != offer.commit => {
-            Some(Merge::Later(format!("{} was moved meanwhile: run it again", between.from)))
-        }
+        () if pull.head_commit != offer.commit => Some(Merge::Later(format!(
+            "{} was moved meanwhile: run it again",
+            between.from
+        ))),
         () => Some(merging::arm(forge, &pull, &configured.gates).await?),
     };
-    Ok(Offered { pull, created, merge, warnings })
+    Ok(Offered {
+        pull,
+        created,
+        merge,
+        warnings,
+    })
 }
 
-/// Opens it; somebody else may do so at the same time, and what was pushed just now may not have arrived everywhere.
+/// Opens it; somebody else may do so at the same time, and what was pushed just now may not have
+/// arrived everywhere.
 async fn open(
     forge: &dyn Forge,
     between: Between<'_>,
     (title, body): (&str, &str),
 ) -> Result<(Box<Pull>, bool), Error> {
-    let new = NewPull { title, body, head: between.from, base: between.to, state: State::Ready };
+    let new = NewPull {
+        title,
+        body,
+        head: between.from,
+        base: between.to,
+        state: State::Ready,
+    };
     let mut why = String::new();
     for round in 1..=ROUNDS {
         why = match forge.create_pull(&new).await? {
@@ -146,6 +184,11 @@ async fn open(
         }
         forge.breathe(round).await;
     }
-    let what = format!("{}: the pull request of {} into {}", forge.name(), between.from, between.to);
+    let what = format!(
+        "{}: the pull request of {} into {}",
+        forge.name(),
+        between.from,
+        between.to
+    );
     Err(Error::unavailable(what, why))
 }

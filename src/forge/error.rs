@@ -34,7 +34,13 @@ pub enum ErrorKind {
 impl Error {
     /// An error of this kind.
     pub fn new(kind: ErrorKind, what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), why: why.into(), hint: None, begun: false }
+        Self {
+            kind,
+            what: what.into(),
+            why: why.into(),
+            hint: None,
+            begun: false,
+        }
     }
 
     /// No answer, or one that can't be used.
@@ -45,6 +51,9 @@ impl Error {
     /// The same error with what to do about it.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 }

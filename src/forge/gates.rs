@@ -1,4 +1,5 @@
-//! Gates: what was required of a commit, and what was reported about it. Pure: reports come in, verdicts go out.
+//! Gates: what was required of a commit, and what was reported about it. Pure: reports come in,
+//! verdicts go out.
 
 use globset::GlobBuilder;
 
@@ -75,23 +76,38 @@ impl GateState {
     }
 }
 
-/// How each required context stands; of several reports of one context the latest counts, and where a status and a
-/// check run have one name, the worse of the two.
+/// How each required context stands; of several reports of one context the latest counts, and where
+/// a status and a check run have one name, the worse of the two.
 pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
-    required.iter().map(|context| gate(context, reports)).collect()
+    required
+        .iter()
+        .map(|context| gate(context, reports))
+        .collect()
 }
 
 /// How they stand together: the worst of them.
 pub fn together(gates: &[Gate]) -> GateState {
-    gates.iter().map(|gate| gate.state).max().unwrap_or(GateState::Pass)
+    gates
+        .iter()
+        .map(|gate| gate.state)
+        .max()
+        .unwrap_or(GateState::Pass)
 }
 
 fn gate(required: &str, reports: &[Status]) -> Gate {
-    let glob = GlobBuilder::new(required).build().ok().map(|glob| glob.compile_matcher());
-    let fits = |context: &str| context == required || glob.as_ref().is_some_and(|glob| glob.is_match(context));
+    let glob = GlobBuilder::new(required)
+        .build()
+        .ok()
+        .map(|glob| glob.compile_matcher());
+    let fits = |context: &str| {
+        context == required || glob.as_ref().is_some_and(|glob| glob.is_match(context))
+    };
     let mut latest: Vec<&Status> = Vec::new();
     for report in reports.iter().filter(|report| fits(&report.context)) {
-        match latest.iter_mut().find(|known| known.context == report.context && known.kind == report.kind) {
+        match latest
+            .iter_mut()
+            .find(|known| known.context == report.context && known.kind == report.kind)
+        {
             Some(known) if age(known) < age(report) => *known = report,
             Some(_) => {}
             None => latest.push(report),
@@ -104,13 +120,25 @@ fn gate(required: &str, reports: &[Status]) -> Gate {
         Some(Said::Pending) => GateState::Pending,
         Some(Said::Fail) => GateState::Fail,
     };
-    Gate { context: required.to_owned(), state, url: worst.and_then(|report| report.url.clone()) }
+    Gate {
+        context: required.to_owned(),
+        state,
+        url: worst.and_then(|report| report.url.clone()),
+    }
 }
 
-/// Later is more; a time that can't be read is as old as can be. A run that has not begun is newer than all that have.
+/// Later is more; a time that can't be read is as old as can be. A run that has not begun is newer
+/// than all that have.
 fn age(report: &Status) -> (i64, u64) {
     let queued = report.kind == StatusKind::Run && report.at.is_empty();
-    (if queued { i64::MAX } else { seconds(&report.at).unwrap_or(i64::MIN) }, report.id)
+    (
+        if queued {
+            i64::MAX
+        } else {
+            seconds(&report.at).unwrap_or(i64::MIN)
+        },
+        report.id,
+    )
 }
 
 /// Seconds since 1970 of a date and time (RFC 3339).
@@ -118,19 +146,29 @@ fn seconds(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let zone = text.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let zone = text
+        .get(19..)?
+        .trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
     let offset = match zone.as_bytes() {
         b"Z" | b"z" => 0,
         [sign @ (b'+' | b'-'), ..] if zone.len() == 6 => {
-            let minutes = zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?;
+            let minutes =
+                zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?;
             if *sign == b'-' { -minutes } else { minutes }
         }
         _ => return None,
     };
     // Days of the proleptic Gregorian calendar, with years that begin in March.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days =
-        365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day - 1;
+    let (year, month) = if month <= 2 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
+        + (153 * month + 2) / 5
+        + day
+        - 1;
     Some((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second - offset * 60)
 }
 
@@ -140,16 +178,35 @@ mod tests {
 
     fn report(context: &str, said: Said, at: &str, id: u64) -> Status {
         let kind = StatusKind::Status;
-        Status { context: context.to_owned(), said, url: Some(format!("https://ci/{id}")), at: at.to_owned(), id, kind }
+        Status {
+            context: context.to_owned(),
+            said,
+            url: Some(format!("https://ci/{id}")),
+            at: at.to_owned(),
+            id,
+            kind,
+        }
     }
 
     #[test]
     fn times_are_compared_as_times() {
         assert_eq!(seconds("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(seconds("2026-03-01T12:00:00.25Z"), Some(1_772_366_400));
-        assert_eq!(seconds("2024-02-29T01:00:00+02:00"), seconds("2024-02-28T23:00:00Z"));
-        assert_eq!(seconds("2024-02-29T01:00:00-02:30"), seconds("2024-02-29T03:30:00Z"));
-        for bad in ["", "yesterday", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01T00:00:00 é"] {
+        assert_eq!(
+            seconds("2024-02-29T01:00:00+02:00"),
+            seconds("2024-02-28T23:00:00Z")
+        );
+        assert_eq!(
+            seconds("2024-02-29T01:00:00-02:30"),
+            seconds("2024-02-29T03:30:00Z")
+        );
+        for bad in [
+            "",
+            "yesterday",
+            "2026-01-01",
+            "2026-01-01T00:00:00",
+            "2026-01-01T00:00:00 é",
+        ] {
             assert_eq!(seconds(bad), None, "{bad}");
         }
     }
@@ -167,7 +224,10 @@ mod tests {
         for _ in 0..3 {
             reports.rotate_left(1);
             let gate = &judge(&required, &reports)[0];
-            assert_eq!((gate.state, gate.url.as_deref()), (GateState::Pass, Some("https://ci/3")));
+            assert_eq!(
+                (gate.state, gate.url.as_deref()),
+                (GateState::Pass, Some("https://ci/3"))
+            );
         }
     }
 
@@ -179,27 +239,49 @@ mod tests {
             report("c", Said::Fail, "2026-01-01T10:00:00Z", 3),
         ];
         let of = |required: &[&str]| {
-            let required: Vec<_> = required.iter().map(|context| (*context).to_owned()).collect();
+            let required: Vec<_> = required
+                .iter()
+                .map(|context| (*context).to_owned())
+                .collect();
             together(&judge(&required, &reports))
         };
         assert_eq!(of(&["a"]), GateState::Pass);
         assert_eq!(of(&["a", "b"]), GateState::Pending);
         assert_eq!(of(&["a", "b", "none"]), GateState::Absent);
         assert_eq!(of(&["a", "none", "c"]), GateState::Fail);
-        assert_eq!(of(&["[ab]"]), GateState::Pending, "a glob, as Gitea takes them");
+        assert_eq!(
+            of(&["[ab]"]),
+            GateState::Pending,
+            "a glob, as Gitea takes them"
+        );
     }
 
     #[test]
     fn a_run_that_waits_to_begin_is_the_latest() {
-        let run = |said, at, id| Status { kind: StatusKind::Run, ..report("ci", said, at, id) };
-        let reports = [run(Said::Pending, "", 9), run(Said::Pass, "2026-01-01T11:00:00Z", 5)];
-        assert_eq!(judge(&["ci".to_owned()], &reports)[0].state, GateState::Pending);
+        let run = |said, at, id| Status {
+            kind: StatusKind::Run,
+            ..report("ci", said, at, id)
+        };
+        let reports = [
+            run(Said::Pending, "", 9),
+            run(Said::Pass, "2026-01-01T11:00:00Z", 5),
+        ];
+        assert_eq!(
+            judge(&["ci".to_owned()], &reports)[0].state,
+            GateState::Pending
+        );
     }
 
     #[test]
     fn a_status_and_a_check_run_of_one_name_both_count() {
-        let run = Status { kind: StatusKind::Run, ..report("ci", Said::Pass, "2026-01-01T11:00:00Z", 9) };
+        let run = Status {
+            kind: StatusKind::Run,
+            ..report("ci", Said::Pass, "2026-01-01T11:00:00Z", 9)
+        };
         let reports = [run, report("ci", Said::Fail, "2026-01-01T10:00:00Z", 1)];
-        assert_eq!(judge(&["ci".to_owned()], &reports)[0].state, GateState::Fail);
+        assert_eq!(
+            judge(&["ci".to_owned()], &reports)[0].state,
+            GateState::Fail
+        );
     }
 }

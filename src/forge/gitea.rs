@@ -1,7 +1,7 @@
 //! Gitea and Forgejo: REST, one commit and its branch in one request.
 //!
-//! No branch can be moved here: one that has to go back is deleted and made again from its base. Drafts are told by the
-//! title, labels go by number, listings ignore filters that they don't know.
+//! No branch can be moved here: one that has to go back is deleted and made again from its base.
+//! Drafts are told by the title, labels go by number, listings ignore filters that they don't know.
 
 mod around;
 mod claims;
@@ -16,9 +16,9 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
-    Ability, Ahead, Claim, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled, Merge, Need,
-    NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings, State, Status, Target, Token, Tree,
-    Wanted, Was,
+    Ability, Ahead, Claim, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled,
+    Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings, State,
+    Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
 use crate::source::Heard;
@@ -38,14 +38,23 @@ impl Gitea {
     pub fn new(target: &Target, token: Token, settings: Settings) -> Result<Self, Error> {
         let http = Http::new(target, token, "token", settings)?;
         let (owner, name) = (target.owner.clone(), target.name.clone());
-        Ok(Self { http, owner, name, trees: RefCell::default() })
+        Ok(Self {
+            http,
+            owner,
+            name,
+            trees: RefCell::default(),
+        })
     }
 
     /// A request below the repository.
     fn request(&self, method: Method, path: &str, what: impl Into<String>) -> Request {
         let top = ["repos", &self.owner, &self.name];
         let below = path.split('/').filter(|part| !part.is_empty());
-        Request::new(method, top.into_iter().chain(below), format!("Gitea: {}", what.into()))
+        Request::new(
+            method,
+            top.into_iter().chain(below),
+            format!("Gitea: {}", what.into()),
+        )
     }
 
     fn full_name(&self) -> String {
@@ -68,8 +77,14 @@ impl Forge for Gitea {
             return Ok(());
         }
         let what = format!("Gitea: the token's permissions on {}", repo.full_name);
-        let hint = "use the token of somebody who may, with the scopes write:repository and write:issue";
-        Err(Error::new(ErrorKind::Denied, what, "whoever it belongs to may not push").hint(hint))
+        let hint =
+            "use the token of somebody who may, with the scopes write:repository and write:issue";
+        Err(Error::new(
+            ErrorKind::Denied,
+            what,
+            "whoever it belongs to may not push",
+        )
+        .hint(hint))
     }
 
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
@@ -100,7 +115,12 @@ impl Forge for Gitea {
         self.compare(base.0, branch).await
     }
 
-    async fn publish(&self, commit: &NewCommit<'_>, branch: &str, was: &Was) -> Result<Published, Error> {
+    async fn publish(
+        &self,
+        commit: &NewCommit<'_>,
+        branch: &str,
+        was: &Was,
+    ) -> Result<Published, Error> {
         self.make_commit(commit, branch, was).await
     }
 
@@ -125,7 +145,10 @@ impl Forge for Gitea {
     }
 
     async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
-        let edit = Edit { title: Some((&pull.title, state)), ..Edit::default() };
+        let edit = Edit {
+            title: Some((&pull.title, state)),
+            ..Edit::default()
+        };
         self.change_pull(pull.number, &edit).await.map(drop)
     }
 

@@ -1,6 +1,7 @@
 //! GitHub, and GitHub Enterprise Server: REST, and GraphQL for what REST can't do.
 //!
-//! A commit is made object by object (blobs, tree, commit), none of which anybody sees until a branch is at it.
+//! A commit is made object by object (blobs, tree, commit), none of which anybody sees until a
+//! branch is at it.
 
 mod around;
 mod claims;
@@ -14,9 +15,9 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
-    Ability, Ahead, Claim, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled, Merge, Need,
-    NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings, State, Status, Target, Token, Tree,
-    Wanted, Was,
+    Ability, Ahead, Claim, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled,
+    Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings, State,
+    Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
 use crate::source::Heard;
@@ -35,14 +36,22 @@ impl Github {
         let http = Http::new(target, token, "Bearer", settings)?
             .with_header("accept", "application/vnd.github+json")
             .with_header("x-github-api-version", "2022-11-28");
-        Ok(Self { http, owner: target.owner.clone(), name: target.name.clone() })
+        Ok(Self {
+            http,
+            owner: target.owner.clone(),
+            name: target.name.clone(),
+        })
     }
 
     /// A request below the repository.
     fn request(&self, method: Method, path: &str, what: impl Into<String>) -> Request {
         let top = ["repos", &self.owner, &self.name];
         let below = path.split('/').filter(|part| !part.is_empty());
-        Request::new(method, top.into_iter().chain(below), format!("GitHub: {}", what.into()))
+        Request::new(
+            method,
+            top.into_iter().chain(below),
+            format!("GitHub: {}", what.into()),
+        )
     }
 
     fn full_name(&self) -> String {
@@ -65,18 +74,25 @@ impl Forge for Github {
         if let Some(scopes) = &repo.scopes {
             let has = |name: &str| scopes.iter().any(|scope| scope == name);
             if !(has("repo") || repo.public && has("public_repo")) {
-                let why = format!("its scopes are `{}`, and pushing needs `repo`", scopes.join(", "));
-                return Err(Error::new(ErrorKind::Denied, what, why).hint("give the token the scope `repo`"));
+                let why = format!(
+                    "its scopes are `{}`, and pushing needs `repo`",
+                    scopes.join(", ")
+                );
+                return Err(Error::new(ErrorKind::Denied, what, why)
+                    .hint("give the token the scope `repo`"));
             }
             if need.workflows && !has("workflow") {
-                return Err(commit::no_workflows(&what, &format!("its scopes are `{}`", scopes.join(", "))));
+                return Err(commit::no_workflows(
+                    &what,
+                    &format!("its scopes are `{}`", scopes.join(", ")),
+                ));
             }
         }
-        // For an app's installation, the token of a workflow's run among them, `push` is always false.
+        // For an app's installation, the token of a workflow's run among them, `push` is always
+        // false.
         if repo.may_push == Some(false) && !self.is_installation().await? {
             let why = "whoever it belongs to may not push";
-            let hint =
-                "use the token of somebody who may, or of an app with `contents: write` and `pull-requests: write`";
+            let hint = "use the token of somebody who may, or of an app with `contents: write` and `pull-requests: write`";
             return Err(Error::new(ErrorKind::Denied, what, why).hint(hint));
         }
         Ok(())
@@ -106,7 +122,12 @@ impl Forge for Github {
         self.compare(base.1, branch).await
     }
 
-    async fn publish(&self, commit: &NewCommit<'_>, branch: &str, was: &Was) -> Result<Published, Error> {
+    async fn publish(
+        &self,
+        commit: &NewCommit<'_>,
+        branch: &str,
+        was: &Was,
+    ) -> Result<Published, Error> {
         self.make_commit(commit, branch, was).await
     }
 

@@ -1,7 +1,7 @@
 //! Requests to one API: the token, attempts, rate limits and caps.
 //!
-//! Nothing here knows what a request means. Redirects are never followed. A request that could happen twice is sent
-//! once: if nobody can tell whether it did, the caller is told so and looks.
+//! Nothing here knows what a request means. Redirects are never followed. A request that could
+//! happen twice is sent once: if nobody can tell whether it did, the caller is told so and looks.
 
 mod limit;
 mod reply;
@@ -35,7 +35,8 @@ pub struct Settings {
     pub whole: Duration,
     /// How often a request is tried, the first time included.
     pub attempts: u32,
-    /// The pause before the second attempt; it doubles with each further one, and chance shortens it by up to a half.
+    /// The pause before the second attempt; it doubles with each further one, and chance shortens
+    /// it by up to a half.
     pub backoff: Duration,
     /// The longest time that a rate limit is waited for.
     pub longest_wait: Duration,
@@ -48,17 +49,27 @@ impl Settings {
     pub fn new(client: Client, now: fn() -> SystemTime) -> Self {
         let (progress, backoff) = (Duration::from_secs(30), Duration::from_millis(500));
         let (whole, longest_wait) = (Duration::from_secs(60), Duration::from_secs(60));
-        Self { client, progress, whole, attempts: 5, backoff, longest_wait, now }
+        Self {
+            client,
+            progress,
+            whole,
+            attempts: 5,
+            backoff,
+            longest_wait,
+            now,
+        }
     }
 }
 
-/// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, file contents at 100 MB in base64.
+/// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, file contents at
+/// 100 MB in base64.
 const ANSWER_MAX: usize = 160 * 1024 * 1024;
 /// How much of an error's answer is read.
 const ERROR_MAX: usize = 64 * 1024;
 /// Entries of a page.
 pub(super) const PAGE: usize = 100;
-/// Pages that are read before a listing is given up on: then it is incomplete, and nothing is done with it.
+/// Pages that are read before a listing is given up on: then it is incomplete, and nothing is done
+/// with it.
 pub(super) const PAGES_MAX: usize = 300;
 
 /// An API, asked with a token.
@@ -100,7 +111,8 @@ pub(super) enum Twice {
 pub(super) enum Paging {
     /// By the header `Link`, which is left out where there is one page (GitHub).
     Links,
-    /// By the number of all entries; where that is not told, the listing ends with an empty page (Gitea).
+    /// By the number of all entries; where that is not told, the listing ends with an empty page
+    /// (Gitea).
     Counted,
 }
 
@@ -122,10 +134,30 @@ impl From<Failure> for Error {
 
 impl Request {
     /// A request for `path` below the API's base; a GET, PUT, PATCH or DELETE may be sent again.
-    pub(super) fn new<'p>(method: Method, path: impl IntoIterator<Item = &'p str>, what: impl Into<String>) -> Self {
-        let twice = if method == Method::POST { Twice::Never } else { Twice::Harmless };
-        let path = path.into_iter().flat_map(|part| part.split('/')).map(str::to_owned).collect();
-        Self { method, path, query: Vec::new(), body: None, twice, unless: None, what: what.into() }
+    pub(super) fn new<'p>(
+        method: Method,
+        path: impl IntoIterator<Item = &'p str>,
+        what: impl Into<String>,
+    ) -> Self {
+        let twice = if method == Method::POST {
+            Twice::Never
+        } else {
+            Twice::Harmless
+        };
+        let path = path
+            .into_iter()
+            .flat_map(|part| part.split('/'))
+            .map(str::to_owned)
+            .collect();
+        Self {
+            method,
+            path,
+            query: Vec::new(),
+            body: None,
+            twice,
+            unless: None,
+            what: what.into(),
+        }
     }
 
     pub(super) fn query(mut self, name: &'static str, value: impl Display) -> Self {
@@ -147,16 +179,35 @@ impl Request {
 
 impl Http {
     /// `scheme`: what stands before the token in the header.
-    pub(super) fn new(target: &Target, token: Token, scheme: &str, settings: Settings) -> Result<Self, Error> {
+    pub(super) fn new(
+        target: &Target,
+        token: Token,
+        scheme: &str,
+        settings: Settings,
+    ) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_str(&format!("{scheme} {}", token.expose()));
-        let mut value =
-            value.map_err(|_| Error::new(ErrorKind::Denied, "the token", "it does not fit into a header"))?;
+        let mut value = value.map_err(|_| {
+            Error::new(
+                ErrorKind::Denied,
+                "the token",
+                "it does not fit into a header",
+            )
+        })?;
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        Ok(Self { settings, base: target.api.clone(), token, headers, heard: Cell::new(None) })
+        Ok(Self {
+            settings,
+            base: target.api.clone(),
+            token,
+            headers,
+            heard: Cell::new(None),
+        })
     }
 
     pub(super) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
@@ -205,7 +256,14 @@ impl Http {
                     Some(wait) => {
                         let unsure = reply.status.is_server_error();
                         let error = Error::unavailable(self.what(request), reply.text());
-                        (Failure { error, unsure, again: true }, wait)
+                        (
+                            Failure {
+                                error,
+                                unsure,
+                                again: true,
+                            },
+                            wait,
+                        )
                     }
                 },
                 Err(failure) => (failure, Wait::Usual),
@@ -214,7 +272,10 @@ impl Http {
                 return Err(failure);
             }
             let pause = limit::pause(wait, made, &self.settings).map_err(|why| Failure {
-                error: Error { why: format!("{}; {why}", failure.error.why), ..failure.error },
+                error: Error {
+                    why: format!("{}; {why}", failure.error.why),
+                    ..failure.error
+                },
                 unsure: failure.unsure,
                 again: false,
             })?;
@@ -224,7 +285,12 @@ impl Http {
 
     /// What a request was for, and where.
     fn what(&self, request: &Request) -> String {
-        format!("{} ({} {})", request.what, request.method, self.shown(request))
+        format!(
+            "{} ({} {})",
+            request.what,
+            request.method,
+            self.shown(request)
+        )
     }
 
     /// Where a request goes; what its query holds says nothing to people.
@@ -237,7 +303,12 @@ impl Http {
     fn url(&self, request: &Request) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            if let Some(from_root) = request.path.first().filter(|part| part.is_empty()).map(|_| &request.path[1..]) {
+            if let Some(from_root) = request
+                .path
+                .first()
+                .filter(|part| part.is_empty())
+                .map(|_| &request.path[1..])
+            {
                 path.clear().extend(from_root);
             } else {
                 path.pop_if_empty().extend(&request.path);
@@ -251,46 +322,86 @@ impl Http {
 
     async fn attempt(&self, request: &Request) -> Result<Reply, Failure> {
         let what = self.what(request);
-        let mut call =
-            self.settings.client.request(request.method.clone(), self.url(request)).headers(self.headers.clone());
+        let mut call = self
+            .settings
+            .client
+            .request(request.method.clone(), self.url(request))
+            .headers(self.headers.clone());
         call = call.timeout(self.settings.whole);
-        if let Some(unless) = request.unless.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
+        if let Some(unless) = request
+            .unless
+            .as_deref()
+            .and_then(|etag| HeaderValue::from_str(etag).ok())
+        {
             call = call.header(header::IF_NONE_MATCH, unless);
         }
         if let Some(body) = &request.body {
-            call = call.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+            call = call
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body.to_string());
         }
         let progress = self.settings.progress;
-        let response = tokio::time::timeout(progress, call.send()).await.map_err(|_| self.silent(&what))?;
+        let response = tokio::time::timeout(progress, call.send())
+            .await
+            .map_err(|_| self.silent(&what))?;
         let response = response.map_err(|error| self.broken(&what, &error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        self.heard.set(Heard::of(&headers, self.settings.now).or(self.heard.get()));
-        let max = if status.is_success() { ANSWER_MAX } else { ERROR_MAX };
-        let body = read(response, max, progress).await.map_err(|broken| match broken {
-            Broken::Network(error) => self.broken(&what, &error),
-            Broken::Silent => self.silent(&what),
-            Broken::TooLarge => Failure {
-                error: Error::unavailable(&what, format!("the answer has more than {max} bytes")),
-                unsure: true,
-                again: false,
-            },
-        })?;
-        Ok(Reply { status, headers, body, what, token: self.token.clone() })
+        self.heard
+            .set(Heard::of(&headers, self.settings.now).or(self.heard.get()));
+        let max = if status.is_success() {
+            ANSWER_MAX
+        } else {
+            ERROR_MAX
+        };
+        let body = read(response, max, progress)
+            .await
+            .map_err(|broken| match broken {
+                Broken::Network(error) => self.broken(&what, &error),
+                Broken::Silent => self.silent(&what),
+                Broken::TooLarge => Failure {
+                    error: Error::unavailable(
+                        &what,
+                        format!("the answer has more than {max} bytes"),
+                    ),
+                    unsure: true,
+                    again: false,
+                },
+            })?;
+        Ok(Reply {
+            status,
+            headers,
+            body,
+            what,
+            token: self.token.clone(),
+        })
     }
 
     fn broken(&self, what: &str, error: &reqwest::Error) -> Failure {
-        let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+        let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
+            error.source()
+        });
         // The outermost text holds the URL, which stands in `what` already.
-        let detail = chain.skip(1).last().map_or_else(|| "no answer".to_owned(), ToString::to_string);
+        let detail = chain
+            .skip(1)
+            .last()
+            .map_or_else(|| "no answer".to_owned(), ToString::to_string);
         let detail = self.token.clean(&detail);
         if error.is_connect() {
             let hint = "is forge.url right, and does the network let this machine there?";
             let error = Error::unavailable(what, format!("can't connect: {detail}")).hint(hint);
-            return Failure { error, unsure: false, again: true };
+            return Failure {
+                error,
+                unsure: false,
+                again: true,
+            };
         }
         if error.is_timeout() {
             let why = format!("no whole answer within {} s", self.settings.whole.as_secs());
-            return Failure { error: Error::unavailable(what, why), unsure: true, again: false };
+            return Failure {
+                error: Error::unavailable(what, why),
+                unsure: true,
+                again: false,
+            };
         }
         Failure {
             error: Error::unavailable(what, format!("the connection broke: {detail}")),
@@ -301,7 +412,11 @@ impl Http {
 
     fn silent(&self, what: &str) -> Failure {
         let why = format!("no answer within {} s", self.settings.progress.as_secs());
-        Failure { error: Error::unavailable(what, why), unsure: true, again: true }
+        Failure {
+            error: Error::unavailable(what, why),
+            unsure: true,
+            again: true,
+        }
     }
 
     /// Redirects and refused tokens are never what a caller could use.
@@ -310,14 +425,24 @@ impl Http {
             return Ok(reply);
         }
         if reply.status.is_redirection() {
-            let to = reply.headers.get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
-            let to = self.token.clean(to.split(['?', '#']).next().unwrap_or_default());
-            let why = format!("HTTP {}: it redirects to {to}, where the token is not sent", reply.status.as_u16());
+            let to = reply
+                .headers
+                .get(header::LOCATION)
+                .and_then(|to| to.to_str().ok())
+                .unwrap_or("nowhere");
+            let to = self
+                .token
+                .clean(to.split(['?', '#']).next().unwrap_or_default());
+            let why = format!(
+                "HTTP {}: it redirects to {to}, where the token is not sent",
+                reply.status.as_u16()
+            );
             let hint = "the repository or the API moved: correct forge.repository or forge.url";
             return Err(Error::unavailable(&reply.what, why).hint(hint));
         }
         if reply.status == StatusCode::UNAUTHORIZED {
-            let hint = "the token is wrong, expired or revoked, or is for another server than forge.url";
+            let hint =
+                "the token is wrong, expired or revoked, or is for another server than forge.url";
             return Err(Error::new(ErrorKind::Denied, &reply.what, reply.text()).hint(hint));
         }
         Ok(reply)
@@ -325,32 +450,55 @@ impl Http {
 
     /// A pause before something is looked at again that may not have arrived yet.
     pub(super) async fn breathe(&self, round: u32) {
-        let pause =
-            limit::pause(Wait::Usual, round.clamp(1, self.settings.attempts.saturating_sub(1).max(1)), &self.settings);
+        let pause = limit::pause(
+            Wait::Usual,
+            round.clamp(1, self.settings.attempts.saturating_sub(1).max(1)),
+            &self.settings,
+        );
         tokio::time::sleep(pause.unwrap_or(Duration::ZERO)).await;
     }
 
     /// All pages of a listing that stands under `key` of each page's object.
-    pub(super) async fn pages_in<T: DeserializeOwned>(&self, request: &Request, key: &str) -> Result<Vec<T>, Error> {
+    pub(super) async fn pages_in<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        key: &str,
+    ) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
         for number in 1..=PAGES_MAX {
-            let request = request.clone().query("per_page", PAGE).query("page", number);
-            let mut page: serde_json::Map<String, Value> = self.send(&request).await?.expect(&[200])?;
+            let request = request
+                .clone()
+                .query("per_page", PAGE)
+                .query("page", number);
+            let mut page: serde_json::Map<String, Value> =
+                self.send(&request).await?.expect(&[200])?;
             let total = page.get("total_count").and_then(Value::as_u64);
             let wrong = || Error::unavailable(&request.what, "the answer is not what it should be");
-            let entries: Vec<T> = serde_json::from_value(page.remove(key).unwrap_or_default()).map_err(|_| wrong())?;
+            let entries: Vec<T> = serde_json::from_value(page.remove(key).unwrap_or_default())
+                .map_err(|_| wrong())?;
             let got = entries.len();
             all.extend(entries);
             if got == 0 || total.is_none_or(|total| all.len() as u64 >= total) {
                 return Ok(all);
             }
         }
-        Err(Error::unavailable(&request.what, format!("the listing has more than {PAGES_MAX} pages")))
+        Err(Error::unavailable(
+            &request.what,
+            format!("the listing has more than {PAGES_MAX} pages"),
+        ))
     }
 
     /// All pages of a listing; the server's idea of a page's size is its own.
-    pub(super) async fn pages<T: DeserializeOwned>(&self, request: &Request, paging: Paging) -> Result<Vec<T>, Error> {
-        let limit = if paging == Paging::Links { "per_page" } else { "limit" };
+    pub(super) async fn pages<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        paging: Paging,
+    ) -> Result<Vec<T>, Error> {
+        let limit = if paging == Paging::Links {
+            "per_page"
+        } else {
+            "limit"
+        };
         let mut all = Vec::new();
         for number in 1..=PAGES_MAX {
             let request = request.clone().query(limit, PAGE).query("page", number);
@@ -361,10 +509,14 @@ impl Http {
             if got == 0 || !more {
                 // What the server could not load stands there as null; it can't be passed over.
                 let whole: Option<Vec<T>> = all.into_iter().collect();
-                return whole.ok_or_else(|| Error::unavailable(&request.what, "the listing has a hole"));
+                return whole
+                    .ok_or_else(|| Error::unavailable(&request.what, "the listing has a hole"));
             }
         }
-        Err(Error::unavailable(&request.what, format!("the listing has more than {PAGES_MAX} pages")))
+        Err(Error::unavailable(
+            &request.what,
+            format!("the listing has more than {PAGES_MAX} pages"),
+        ))
     }
 }
 

@@ -54,12 +54,20 @@ pub async fn keep(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Option<Kept>
             for issue in &open {
                 change(forge, issue, (wanted.text, Some(false))).await?;
             }
-            Ok(Some(Kept { issue: first, change: "closed", warnings }))
+            Ok(Some(Kept {
+                issue: first,
+                change: "closed",
+                warnings,
+            }))
         }
         (Fate::Open | Fate::Keep, Some(first)) => {
             change(forge, &first, (wanted.text, None)).await?;
             close_twins(forge, &open[1..]).await?;
-            Ok(Some(Kept { issue: first, change: "updated", warnings }))
+            Ok(Some(Kept {
+                issue: first,
+                change: "updated",
+                warnings,
+            }))
         }
         (Fate::Open, None) => create(forge, wanted).await.map(Some),
         (Fate::Keep | Fate::Close, None) => Ok(None),
@@ -81,12 +89,16 @@ async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
         match forge.open_issue(wanted.title, &body).await {
             Ok(issue) => made = Some(issue),
             // Nobody can tell whether it was opened: that is looked up.
-            Err(error) if error.kind == ErrorKind::Unavailable && round < ROUNDS => forge.breathe(round).await,
+            Err(error) if error.kind == ErrorKind::Unavailable && round < ROUNDS => {
+                forge.breathe(round).await
+            }
             Err(error) => return Err(error),
         }
         // Somebody else may have opened one at the same time: the oldest stays.
         let open = named(forge, wanted.title).await?;
-        let Some(issue) = open.first().cloned().or_else(|| made.clone()) else { continue };
+        let Some(issue) = open.first().cloned().or_else(|| made.clone()) else {
+            continue;
+        };
         close_twins(forge, open.get(1..).unwrap_or_default()).await?;
         let mut warnings = Vec::new();
         if !wanted.labels.is_empty()
@@ -94,29 +106,59 @@ async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
         {
             warnings.push(format!("the labels could not be put on: {said}"));
         }
-        return Ok(Kept { issue, change: "created", warnings });
+        return Ok(Kept {
+            issue,
+            change: "created",
+            warnings,
+        });
     }
     let what = format!("{}: opening the issue `{}`", forge.name(), wanted.title);
-    Err(Error::unavailable(what, "it is not there although it was opened"))
+    Err(Error::unavailable(
+        what,
+        "it is not there although it was opened",
+    ))
 }
 
 /// Closes those that a run opened at the same time as another; what a person opened is left alone.
 async fn close_twins(forge: &dyn Forge, others: &[Issue]) -> Result<(), Error> {
     for issue in others.iter().filter(|issue| issue.body.contains(BEGIN)) {
-        forge.edit_issue(issue.number, &Edit { open: Some(false), ..Edit::default() }).await?;
+        forge
+            .edit_issue(
+                issue.number,
+                &Edit {
+                    open: Some(false),
+                    ..Edit::default()
+                },
+            )
+            .await?;
     }
     Ok(())
 }
 
-async fn change(forge: &dyn Forge, issue: &Issue, (text, open): (&str, Option<bool>)) -> Result<(), Error> {
+async fn change(
+    forge: &dyn Forge,
+    issue: &Issue,
+    (text, open): (&str, Option<bool>),
+) -> Result<(), Error> {
     let body = within(&issue.body, text);
-    forge.edit_issue(issue.number, &Edit { body: Some(&body), open, ..Edit::default() }).await
+    forge
+        .edit_issue(
+            issue.number,
+            &Edit {
+                body: Some(&body),
+                open,
+                ..Edit::default()
+            },
+        )
+        .await
 }
 
 /// `body` with `text` in repin's part; without one, it is added at the end.
 fn within(body: &str, text: &str) -> String {
     let part = format!("{BEGIN}\n{}\n{END}", text.trim_end());
-    let place = body.find(BEGIN).and_then(|begin| Some((begin, begin + body[begin..].find(END)? + END.len())));
+    let place = body
+        .find(BEGIN)
+        .and_then(|begin| Some((begin, begin + body[begin..].find(END)? + END.len())));
     match place {
         Some((begin, end)) => format!("{}{part}{}", &body[..begin], &body[end..]),
         None if body.trim().is_empty() => part + "\n",
@@ -134,7 +176,10 @@ mod tests {
         assert_eq!(first, format!("{BEGIN}\none\n{END}\n"));
         let noted = format!("see also #3\r\n{first}my notes");
         assert_eq!(within(&noted, "two\n"), noted.replace("one", "two"));
-        assert_eq!(within("a person's", "one"), format!("a person's\n\n{BEGIN}\none\n{END}\n"));
+        assert_eq!(
+            within("a person's", "one"),
+            format!("a person's\n\n{BEGIN}\none\n{END}\n")
+        );
         let cut = format!("{BEGIN}\none");
         assert!(within(&cut, "two").ends_with(&format!("{BEGIN}\ntwo\n{END}\n")));
     }

@@ -20,7 +20,10 @@ impl Marker {
         let mut found = None;
         for (at, _) in text.match_indices(START) {
             let rest = &text[at + START.len()..];
-            found = rest.find(END).and_then(|end| Self::parse(&rest[..end])).or(found);
+            found = rest
+                .find(END)
+                .and_then(|end| Self::parse(&rest[..end]))
+                .or(found);
         }
         found
     }
@@ -31,14 +34,18 @@ impl Marker {
         if kind.is_empty() || !kind.chars().all(word) {
             return None;
         }
-        Some(Self { kind: kind.to_owned(), revision: decode(revision)? })
+        Some(Self {
+            kind: kind.to_owned(),
+            revision: decode(revision)?,
+        })
     }
 }
 
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{START}{} revision=", self.kind)?;
-        // A revision may hold what would end a comment, so everything but plain characters is written as a number.
+        // A revision may hold what would end a comment, so everything but plain characters is
+        // written as a number.
         for c in self.revision.chars() {
             if c.is_ascii_alphanumeric() || "._".contains(c) {
                 write!(f, "{c}")
@@ -67,7 +74,10 @@ pub fn trailer(message: &str) -> Option<&str> {
     let message = message.trim_end();
     // A subject alone is no trailer, even if it looks like one.
     let (_, last) = message.rsplit_once("\n\n")?;
-    last.lines().find_map(|line| line.strip_prefix("Repin-Set: ")).map(str::trim).filter(|value| !value.is_empty())
+    last.lines()
+        .find_map(|line| line.strip_prefix("Repin-Set: "))
+        .map(str::trim)
+        .filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -77,16 +87,23 @@ mod tests {
     #[test]
     fn what_was_written_is_found_again() {
         for revision in ["aaaa", "v1-2", "a --> b%2d;<x", "日本 @x"] {
-            let marker = Marker { kind: "promote".to_owned(), revision: revision.to_owned() };
+            let marker = Marker {
+                kind: "promote".to_owned(),
+                revision: revision.to_owned(),
+            };
             let line = marker.to_string();
             assert_eq!(line.matches("-->").count(), 1, "{line}");
-            assert_eq!(Marker::find(&format!("text\r\n\r\n{line}\r\n")), Some(marker));
+            assert_eq!(
+                Marker::find(&format!("text\r\n\r\n{line}\r\n")),
+                Some(marker)
+            );
         }
     }
 
     #[test]
     fn the_last_one_counts_and_others_are_no_marker() {
-        let two = "<!-- repin/1 kind=promote revision=a -->\n<!-- repin/1 kind=rollback revision=b -->";
+        let two =
+            "<!-- repin/1 kind=promote revision=a -->\n<!-- repin/1 kind=rollback revision=b -->";
         assert_eq!(Marker::find(two).unwrap().kind, "rollback");
         for none in [
             "",
@@ -101,10 +118,16 @@ mod tests {
     #[test]
     fn trailers_stand_in_the_last_paragraph() {
         assert_eq!(trailer("title\n\nRepin-Set: abc\n"), Some("abc"));
-        assert_eq!(trailer("title\n\nbody\n\nSigned-off-by: x\nRepin-Set: abc"), Some("abc"));
-        for none in
-            ["Repin-Set: abc", "title\n\nRepin-Set: abc\n\nmore", "title\n\nRepin-Set: ", "title\n\n Repin-Set: a"]
-        {
+        assert_eq!(
+            trailer("title\n\nbody\n\nSigned-off-by: x\nRepin-Set: abc"),
+            Some("abc")
+        );
+        for none in [
+            "Repin-Set: abc",
+            "title\n\nRepin-Set: abc\n\nmore",
+            "title\n\nRepin-Set: ",
+            "title\n\n Repin-Set: a",
+        ] {
             assert_eq!(trailer(none), None, "{none:?}");
         }
     }

@@ -1,8 +1,9 @@
 //! Forges: GitHub and Gitea or Forgejo behind one trait, and the pull request that carries a plan.
 //!
-//! [`Forge`] says what a forge is asked for; what one can't do it declares, so that nobody meets a 405. [`pull_request`]
-//! is written on top of it, once for all. Nothing here reads the environment, and no plan is made here: changes come in,
-//! one branch with one commit and one pull request come out. `http` is the only place that sends anything.
+//! [`Forge`] says what a forge is asked for; what one can't do it declares, so that nobody meets a
+//! 405. [`pull_request`] is written on top of it, once for all. Nothing here reads the environment,
+//! and no plan is made here: changes come in, one branch with one commit and one pull request come
+//! out. `http` is the only place that sends anything.
 
 mod alike;
 mod base;
@@ -38,8 +39,8 @@ pub use github::Github;
 pub use http::Settings;
 pub use marker::{Marker, trailer};
 pub use model::{
-    Ability, Ahead, Claim, Comment, Commit, Created, Edit, Head, Issue, Labelled, Merge, Need, NewCommit, NewFile,
-    NewPull, Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
+    Ability, Ahead, Claim, Comment, Commit, Created, Edit, Head, Issue, Labelled, Merge, Need,
+    NewCommit, NewFile, NewPull, Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
 };
 pub use packages::{Package, PackageVersion, Versions};
 pub use rights::{Permission, Right, Verdict, Wanted};
@@ -47,7 +48,8 @@ pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};
 pub use tree::{Entry, Tree, blob_id};
 
-/// What a forge is asked for. Every listing is complete or an error; nothing is sent twice that could happen twice.
+/// What a forge is asked for. Every listing is complete or an error; nothing is sent twice that
+/// could happen twice.
 #[async_trait(?Send)]
 pub trait Forge {
     /// `GitHub` or `Gitea`, for messages.
@@ -74,11 +76,17 @@ pub trait Forge {
     /// The contents of blobs, verified, in the order asked for.
     async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error>;
 
-    /// What `branch` has that `base` (its name and its head) has not; `None` if there is no such branch.
+    /// What `branch` has that `base` (its name and its head) has not; `None` if there is no such
+    /// branch.
     async fn ahead(&self, base: (&str, &Head), branch: &str) -> Result<Option<Ahead>, Error>;
 
     /// Makes one commit and puts it at `branch`, if that still is as it was.
-    async fn publish(&self, commit: &NewCommit<'_>, branch: &str, was: &Was) -> Result<Published, Error>;
+    async fn publish(
+        &self,
+        commit: &NewCommit<'_>,
+        branch: &str,
+        was: &Was,
+    ) -> Result<Published, Error>;
 
     /// Whether moving a branch back may close its pull request.
     fn moving_closes(&self) -> bool;
@@ -104,7 +112,8 @@ pub trait Forge {
     /// The comments of a pull request or issue, all of them.
     async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error>;
 
-    /// A pause before something is looked at again that may not have arrived everywhere; longer with each round.
+    /// A pause before something is looked at again that may not have arrived everywhere; longer
+    /// with each round.
     async fn breathe(&self, round: u32);
 
     /// Adds a comment.
@@ -119,8 +128,8 @@ pub trait Forge {
     /// The contexts that a branch requires; `None`: that can't be read.
     async fn required(&self, branch: &str) -> Result<Option<Vec<String>>, Error>;
 
-    /// Merges a pull request as soon as what its base requires passes, if its head is still `head`. Whether that may be
-    /// asked for is for [`merging`] to say.
+    /// Merges a pull request as soon as what its base requires passes, if its head is still `head`.
+    /// Whether that may be asked for is for [`merging`] to say.
     async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error>;
 
     /// Whether a merge that is scheduled waits for required contexts that have not reported.
@@ -138,7 +147,8 @@ pub trait Forge {
     /// Starts a workflow on a branch.
     async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error>;
 
-    /// Makes a mark that can be made once; whether it is ours, also if it was made by an earlier attempt of ours.
+    /// Makes a mark that can be made once; whether it is ours, also if it was made by an earlier
+    /// attempt of ours.
     async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error>;
 
     /// Takes a mark of ours away again.

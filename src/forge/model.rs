@@ -215,13 +215,20 @@ pub struct Edit<'a> {
 }
 
 impl Edit<'_> {
-    /// The fields of the request, the same for all forges; `titled` tells how a title shows that it is a draft's.
+    /// The fields of the request, the same for all forges; `titled` tells how a title shows that it
+    /// is a draft's.
     pub(super) fn fields(&self, titled: impl Fn(&str, State) -> String) -> serde_json::Value {
-        let title = self.title.map(|(title, state)| ("title", titled(title, state)));
+        let title = self
+            .title
+            .map(|(title, state)| ("title", titled(title, state)));
         let body = self.body.map(|text| ("body", text.to_owned()));
-        let state = self.open.map(|open| ("state", if open { "open" } else { "closed" }.to_owned()));
+        let state = self
+            .open
+            .map(|open| ("state", if open { "open" } else { "closed" }.to_owned()));
         let fields = [title, body, state].into_iter().flatten();
-        fields.map(|(name, value)| (name.to_owned(), serde_json::Value::from(value))).collect()
+        fields
+            .map(|(name, value)| (name.to_owned(), serde_json::Value::from(value)))
+            .collect()
     }
 }
 
@@ -323,7 +330,11 @@ mod tests {
         let open = pull("a", PullState::Open, true);
         let closed = pull("a", PullState::Closed, true);
         let merged = pull("a", PullState::Merged(None), true);
-        assert!(Pulls::Open.matches(&open) && !Pulls::Open.matches(&closed) && !Pulls::Open.matches(&merged));
+        assert!(
+            Pulls::Open.matches(&open)
+                && !Pulls::Open.matches(&closed)
+                && !Pulls::Open.matches(&merged)
+        );
         let of_a = Pulls::Closed("a");
         assert!(of_a.matches(&closed) && of_a.matches(&merged) && !of_a.matches(&open));
         assert!(!of_a.matches(&pull("b", PullState::Closed, true)));

@@ -1,4 +1,5 @@
-//! Versions of a container package on GitHub (REST API, "Packages"): all of them or an error, and deleting, restoring one.
+//! Versions of a container package on GitHub (REST API, "Packages"): all of them or an error, and
+//! deleting, restoring one.
 //!
 //! What may be deleted is decided elsewhere; nothing here knows pins or tags' meanings.
 
@@ -71,12 +72,27 @@ struct Container {
 
 impl Package {
     /// The package `name` of `owner`, asked at the API's base `api`; nothing is sent yet.
-    pub fn new(api: Url, (owner, name): (&str, &str), token: Token, settings: Settings) -> Result<Self, Error> {
-        let target = Target { kind: Kind::Github, api, owner: owner.to_owned(), name: name.to_owned() };
+    pub fn new(
+        api: Url,
+        (owner, name): (&str, &str),
+        token: Token,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        let target = Target {
+            kind: Kind::Github,
+            api,
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+        };
         let http = Http::new(&target, token, "Bearer", settings)?
             .with_header("accept", "application/vnd.github+json")
             .with_header("x-github-api-version", "2022-11-28");
-        Ok(Self { http, owner: target.owner, name: target.name, scope: OnceCell::new() })
+        Ok(Self {
+            http,
+            owner: target.owner,
+            name: target.name,
+            scope: OnceCell::new(),
+        })
     }
 
     /// Every version; `progress` is told how many came so far.
@@ -85,21 +101,32 @@ impl Package {
         let mut clock = None;
         for number in 1..=PAGES_MAX {
             let request = self.request(Method::GET, &["versions"], "listing versions");
-            let reply = self.find(request.query("per_page", PAGE).query("page", number)).await?;
+            let reply = self
+                .find(request.query("per_page", PAGE).query("page", number))
+                .await?;
             clock = clock.or(Some(Clock::of(&reply.headers, self.http.settings().now)));
             let more = listing.page(&reply, (number, &self.what("listing versions")))?;
             progress(listing.all.len());
             if let (false, Some(clock)) = (more, clock) {
-                return Ok(Versions { all: listing.all, clock });
+                return Ok(Versions {
+                    all: listing.all,
+                    clock,
+                });
             }
         }
-        Err(incomplete(&self.what("listing versions"), &format!("it has more than {PAGES_MAX} pages")))
+        Err(incomplete(
+            &self.what("listing versions"),
+            &format!("it has more than {PAGES_MAX} pages"),
+        ))
     }
 
     /// One version as it is now; `None` if it is gone.
     pub async fn version(&self, id: u64) -> Result<Option<PackageVersion>, Error> {
         let what = format!("reading version {id}");
-        let reply = self.http.send(&self.at(Method::GET, &[&id.to_string()], &what).await?).await?;
+        let reply = self
+            .http
+            .send(&self.at(Method::GET, &[&id.to_string()], &what).await?)
+            .await?;
         if reply.status == 404 {
             return Ok(None);
         }
@@ -109,11 +136,17 @@ impl Package {
     /// Deletes one version, and with it every tag that it has.
     pub async fn delete(&self, id: u64) -> Result<Deletion, Error> {
         let what = format!("deleting version {id}");
-        let reply = self.http.send(&self.at(Method::DELETE, &[&id.to_string()], &what).await?).await?;
+        let reply = self
+            .http
+            .send(&self.at(Method::DELETE, &[&id.to_string()], &what).await?)
+            .await?;
         match reply.status.as_u16() {
             404 => Ok(Deletion::Gone),
             400 | 405 | 409 | 422 => Ok(Deletion::Refused(reply.text())),
-            _ => reply.check(&[204]).map_err(may_delete).map(|()| Deletion::Deleted),
+            _ => reply
+                .check(&[204])
+                .map_err(may_delete)
+                .map(|()| Deletion::Deleted),
         }
     }
 
@@ -121,7 +154,10 @@ impl Package {
     pub async fn restore(&self, id: u64) -> Result<PackageVersion, Error> {
         let what = format!("restoring version {id}");
         // Looked at afterwards, so that the second time changes nothing.
-        let request = self.at(Method::POST, &[&id.to_string(), "restore"], &what).await?.harmless();
+        let request = self
+            .at(Method::POST, &[&id.to_string(), "restore"], &what)
+            .await?
+            .harmless();
         let reply = self.http.send(&request).await?;
         let restored = self.version(id).await?;
         match restored {
@@ -131,9 +167,16 @@ impl Package {
                             digest was pushed again; the token needs `packages: write`";
                 Err(Error::new(ErrorKind::Refused, self.what(&what), reply.text()).hint(hint))
             }
-            None => Err(reply.check(&[204]).map_err(may_delete).err().unwrap_or_else(|| {
-                Error::unavailable(self.what(&what), "GitHub says that it did, but the version is not there")
-            })),
+            None => Err(reply
+                .check(&[204])
+                .map_err(may_delete)
+                .err()
+                .unwrap_or_else(|| {
+                    Error::unavailable(
+                        self.what(&what),
+                        "GitHub says that it did, but the version is not there",
+                    )
+                })),
         }
     }
 
@@ -146,7 +189,9 @@ impl Package {
         let mut request = Request::new(method, [], self.what(what));
         let scope = self.scope.get().copied().unwrap_or("orgs");
         // One segment each, so that a slash in the package's name is sent as %2F.
-        let path = [scope, &self.owner, "packages", "container", &self.name].into_iter().chain(below.iter().copied());
+        let path = [scope, &self.owner, "packages", "container", &self.name]
+            .into_iter()
+            .chain(below.iter().copied());
         request.path = path.map(str::to_owned).collect();
         request
     }
@@ -160,7 +205,8 @@ impl Package {
         Ok(self.request(method, &[&["versions"], below].concat(), what))
     }
 
-    /// Sends a request for something that has to be there; where the owner is no organisation, to the user's package.
+    /// Sends a request for something that has to be there; where the owner is no organisation, to
+    /// the user's package.
     async fn find(&self, mut request: Request) -> Result<Reply, Error> {
         let reply = self.http.send(&request).await?;
         if self.scope.get().is_some() || reply.status != 404 {
@@ -173,7 +219,10 @@ impl Package {
         let reply = self.http.send(&request).await?;
         match reply.status.as_u16() {
             404 => {
-                let why = format!("neither an organisation nor a user {} has this package", self.owner);
+                let why = format!(
+                    "neither an organisation nor a user {} has this package",
+                    self.owner
+                );
                 let hint = "the token needs `packages: read` (classic: read:packages), and the package has to be \
                             connected to the repository; what a token may not see is not found";
                 Err(Error::new(ErrorKind::Denied, request.what, why).hint(hint))
@@ -189,9 +238,9 @@ impl Package {
 
 fn may_delete(error: Error) -> Error {
     match error.kind {
-        ErrorKind::Denied => {
-            error.hint("the token needs `packages: write`, and the repository the role Admin on the package")
-        }
+        ErrorKind::Denied => error.hint(
+            "the token needs `packages: write`, and the repository the role Admin on the package",
+        ),
         _ => error,
     }
 }
@@ -215,24 +264,46 @@ impl Listing {
         if let (Some(before), Some(now)) = (self.pages, links.last)
             && before != now
         {
-            return Err(incomplete(what, &format!("it had {before} pages, and on page {number} it has {now}")));
+            return Err(incomplete(
+                what,
+                &format!("it had {before} pages, and on page {number} it has {now}"),
+            ));
         }
         self.pages = self.pages.or(links.last);
         let short = rows.len() < PAGE;
         if links.next && short {
-            let why = format!("page {number} has {} entries and says that there is another", rows.len());
+            let why = format!(
+                "page {number} has {} entries and says that there is another",
+                rows.len()
+            );
             return Err(incomplete(what, &why));
         }
         if let Some(pages) = self.pages.filter(|pages| !links.next && number < *pages) {
-            return Err(incomplete(what, &format!("it ends on page {number} of {pages}")));
+            return Err(incomplete(
+                what,
+                &format!("it ends on page {number} of {pages}"),
+            ));
         }
         for row in rows {
             let version = version(row, what)?;
             if !self.ids.insert(version.id) || !self.digests.insert(version.digest) {
-                return Err(incomplete(what, &format!("version {} is there twice: it changed meanwhile", version.id)));
+                return Err(incomplete(
+                    what,
+                    &format!(
+                        "version {} is there twice: it changed meanwhile",
+                        version.id
+                    ),
+                ));
             }
-            if let Some(tag) = version.tags.iter().find(|tag| !self.tags.insert((*tag).clone())) {
-                return Err(incomplete(what, &format!("two versions have the tag {tag}: it was moved meanwhile")));
+            if let Some(tag) = version
+                .tags
+                .iter()
+                .find(|tag| !self.tags.insert((*tag).clone()))
+            {
+                return Err(incomplete(
+                    what,
+                    &format!("two versions have the tag {tag}: it was moved meanwhile"),
+                ));
             }
             self.all.push(version);
         }
@@ -242,11 +313,25 @@ impl Listing {
 
 fn version(row: Row, what: &str) -> Result<PackageVersion, Error> {
     let wrong = |why: String| incomplete(what, &format!("version {}: {why}", row.id));
-    let digest = row.name.parse().map_err(|error| wrong(format!("its name is no digest: {error}")))?;
-    let tags: Result<Vec<Tag>, _> = row.metadata.container.tags.iter().map(|tag| Tag::parse(tag)).collect();
+    let digest = row
+        .name
+        .parse()
+        .map_err(|error| wrong(format!("its name is no digest: {error}")))?;
+    let tags: Result<Vec<Tag>, _> = row
+        .metadata
+        .container
+        .tags
+        .iter()
+        .map(|tag| Tag::parse(tag))
+        .collect();
     let mut tags = tags.map_err(|_| wrong("it has a tag that is none".to_owned()))?;
     tags.sort();
-    Ok(PackageVersion { id: row.id, digest, tags, created: row.created_at })
+    Ok(PackageVersion {
+        id: row.id,
+        digest,
+        tags,
+        created: row.created_at,
+    })
 }
 
 fn incomplete(what: &str, why: &str) -> Error {
@@ -266,10 +351,16 @@ impl Links {
         let mut links = Self::default();
         for link in header.split(',') {
             let (target, parameters) = link.split_once('>').unwrap_or_default();
-            let is = |rel: &str| parameters.split(';').any(|p| p.trim() == format!("rel=\"{rel}\""));
+            let is = |rel: &str| {
+                parameters
+                    .split(';')
+                    .any(|p| p.trim() == format!("rel=\"{rel}\""))
+            };
             links.next |= is("next");
             if is("last") {
-                let number = target.split(['?', '&']).find_map(|pair| pair.strip_prefix("page="));
+                let number = target
+                    .split(['?', '&'])
+                    .find_map(|pair| pair.strip_prefix("page="));
                 links.last = number.and_then(|number| number.parse().ok());
             }
         }
@@ -284,7 +375,13 @@ mod tests {
     #[test]
     fn links_tell_whether_there_is_more_and_how_much() {
         let link = "<https://api.github.com/x?per_page=100&page=2>; rel=\"next\", <https://api.github.com/x?page=7&per_page=100>; rel=\"last\"";
-        assert_eq!(Links::of(link), Links { next: true, last: Some(7) });
+        assert_eq!(
+            Links::of(link),
+            Links {
+                next: true,
+                last: Some(7)
+            }
+        );
         assert_eq!(
             Links::of("<https://x/y?page=1>; rel=\"prev\", <https://x/y?page=1>; rel=\"first\""),
             Links::default()
@@ -301,12 +398,19 @@ mod tests {
             ))
         };
         let digest = Digest::of(b"x").to_string();
-        assert_eq!(version(row(&digest, r#"["b","a"]"#).unwrap(), "x").unwrap().tags[0].as_str(), "a");
+        assert_eq!(
+            version(row(&digest, r#"["b","a"]"#).unwrap(), "x")
+                .unwrap()
+                .tags[0]
+                .as_str(),
+            "a"
+        );
         assert!(version(row("v1.2", "[]").unwrap(), "x").is_err());
         assert!(version(row(&digest, r#"["-"]"#).unwrap(), "x").is_err());
-        for other in
-            [r#"{"id":1,"name":"x","created_at":"x"}"#, r#"{"id":1,"name":"x","created_at":"x","metadata":{}}"#]
-        {
+        for other in [
+            r#"{"id":1,"name":"x","created_at":"x"}"#,
+            r#"{"id":1,"name":"x","created_at":"x","metadata":{}}"#,
+        ] {
             assert!(parse(other).is_err(), "{other}");
         }
     }

@@ -1,15 +1,15 @@
-//! The pull request of a plan: one commit on one deterministic branch, and one pull request, whoever else does the same
-//! at the same time and wherever an earlier run broke off.
+//! The pull request of a plan: one commit on one deterministic branch, and one pull request,
+//! whoever else does the same at the same time and wherever an earlier run broke off.
 //!
-//! Each round looks at how things are and takes the next step; what somebody else did meanwhile is found in the next
-//! round. Nothing is judged and nothing is planned here.
+//! Each round looks at how things are and takes the next step; what somebody else did meanwhile is
+//! found in the next round. Nothing is judged and nothing is planned here.
 
 mod own;
 mod supersede;
 
 use super::{
-    Ahead, Base, Created, Edit, Error, ErrorKind, Forge, Labelled, Marker, Need, NewCommit, NewFile, NewPull,
-    Published, Pull, PullState, State, Was, blob_id, trailer,
+    Ahead, Base, Created, Edit, Error, ErrorKind, Forge, Labelled, Marker, Need, NewCommit,
+    NewFile, NewPull, Published, Pull, PullState, State, Was, blob_id, trailer,
 };
 use crate::plan::FileChange;
 use own::Found;
@@ -17,7 +17,8 @@ use own::Found;
 /// How often things are looked at before a run gives up on those who keep changing them.
 const ROUNDS: u32 = 8;
 
-/// Tells the branch that another revision's pull request has, if that may be superseded; `None`: it is left alone.
+/// Tells the branch that another revision's pull request has, if that may be superseded; `None`: it
+/// is left alone.
 pub type BranchOf<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The pull request that is wanted.
@@ -114,21 +115,49 @@ enum Step {
 }
 
 /// Opens the pull request, or finds it.
-pub async fn open(forge: &dyn Forge, base: &Base, proposal: &Proposal<'_>) -> Result<Outcome, Error> {
+pub async fn open(
+    forge: &dyn Forge,
+    base: &Base,
+    proposal: &Proposal<'_>,
+) -> Result<Outcome, Error> {
     let files = files(base, proposal)?;
     let (permitted, begun, change) = (false, false, Change::Unchanged);
-    let mut work = Work { forge, base, proposal, files, permitted, begun, change };
-    work.rounds().await.map_err(|error| Error { begun: work.begun, ..error })
+    let mut work = Work {
+        forge,
+        base,
+        proposal,
+        files,
+        permitted,
+        begun,
+        change,
+    };
+    work.rounds().await.map_err(|error| Error {
+        begun: work.begun,
+        ..error
+    })
 }
 
 fn files(base: &Base, proposal: &Proposal<'_>) -> Result<Vec<NewFile>, Error> {
     let file = |change: &FileChange| {
         let path = format!("{}{}", proposal.prefix, change.path);
-        let entry = base.tree.entries.get(&path).filter(|entry| entry.id == blob_id(&change.old, &entry.id));
-        // A plan is made of the base's own contents; anything else would overwrite what nobody looked at.
-        let entry = entry.ok_or_else(|| Error::new(ErrorKind::Conflict, &path, "the base has another content"))?;
+        let entry = base
+            .tree
+            .entries
+            .get(&path)
+            .filter(|entry| entry.id == blob_id(&change.old, &entry.id));
+        // A plan is made of the base's own contents; anything else would overwrite what nobody
+        // looked at.
+        let entry = entry.ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, &path, "the base has another content")
+        })?;
         let (mode, old) = (entry.mode.clone(), entry.id.clone());
-        Ok(NewFile { mode, new: blob_id(&change.new, &old), old, content: change.new.clone(), path })
+        Ok(NewFile {
+            mode,
+            new: blob_id(&change.new, &old),
+            old,
+            content: change.new.clone(),
+            path,
+        })
     };
     proposal.changes.iter().map(file).collect()
 }
@@ -146,18 +175,33 @@ impl Work<'_> {
                     self.dress(&pull, &mut warnings).await?;
                     let superseded = self.supersede(&pull, &open).await?;
                     let (number, url) = (pull.number, pull.url);
-                    return Ok(Outcome::Stands(Standing { number, url, change: self.change, superseded, warnings }));
+                    return Ok(Outcome::Stands(Standing {
+                        number,
+                        url,
+                        change: self.change,
+                        superseded,
+                        warnings,
+                    }));
                 }
             }
             self.forge.breathe(round).await;
         }
-        let what = format!("{}: the pull request of {}", self.forge.name(), self.proposal.branch);
-        Err(Error::unavailable(what, format!("looked {ROUNDS} times, and it is not as it should be: {why}")))
+        let what = format!(
+            "{}: the pull request of {}",
+            self.forge.name(),
+            self.proposal.branch
+        );
+        Err(Error::unavailable(
+            what,
+            format!("looked {ROUNDS} times, and it is not as it should be: {why}"),
+        ))
     }
 
     async fn step(&mut self, open: &[Pull]) -> Result<Step, Error> {
         let (forge, proposal) = (self.forge, self.proposal);
-        let ahead = forge.ahead((&self.base.branch, &self.base.head), proposal.branch).await?;
+        let ahead = forge
+            .ahead((&self.base.branch, &self.base.head), proposal.branch)
+            .await?;
         if let Some(ahead) = &ahead {
             self.refuse_foreign(ahead)?;
         }
@@ -193,29 +237,59 @@ impl Work<'_> {
 
     /// Its branch has somebody else's commit: that is not ours to move.
     fn refuse_foreign(&self, ahead: &Ahead) -> Result<(), Error> {
-        let Some(foreign) = ahead.commits.iter().find(|commit| trailer(&commit.message).is_none()) else {
+        let Some(foreign) = ahead
+            .commits
+            .iter()
+            .find(|commit| trailer(&commit.message).is_none())
+        else {
             return Ok(());
         };
-        let subject: String = foreign.message.lines().next().unwrap_or_default().escape_debug().take(100).collect();
+        let subject: String = foreign
+            .message
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .escape_debug()
+            .take(100)
+            .collect();
         let what = format!("{}: the branch {}", self.forge.name(), self.proposal.branch);
-        let why = format!("commit {} (`{subject}`) is somebody else's: it has no trailer Repin-Set", foreign.id);
-        let hint = "merge or delete the branch, or take the commit off it; repin leaves it alone as it is";
+        let why = format!(
+            "commit {} (`{subject}`) is somebody else's: it has no trailer Repin-Set",
+            foreign.id
+        );
+        let hint =
+            "merge or delete the branch, or take the commit off it; repin leaves it alone as it is";
         Err(Error::new(ErrorKind::Conflict, what, why).hint(hint))
     }
 
     /// Whether the branch, merged, gives just what was planned.
     fn is_planned(&self, ahead: &Ahead) -> bool {
-        let new = |path: &str| self.files.iter().find(|file| file.path == path).map(|file| &file.new);
+        let new = |path: &str| {
+            self.files
+                .iter()
+                .find(|file| file.path == path)
+                .map(|file| &file.new)
+        };
         let at_base = |path: &str| self.base.tree.entries.get(path).map(|entry| &entry.id);
-        self.files.iter().all(|file| ahead.changed.contains_key(&file.path))
-            && ahead.changed.iter().all(|(path, id)| id.as_ref() == new(path).or_else(|| at_base(path)))
+        self.files
+            .iter()
+            .all(|file| ahead.changed.contains_key(&file.path))
+            && ahead
+                .changed
+                .iter()
+                .all(|(path, id)| id.as_ref() == new(path).or_else(|| at_base(path)))
     }
 
     /// What the token may do is looked at before anything is written.
     async fn permit(&mut self) -> Result<(), Error> {
         if !self.permitted {
-            let workflows = self.files.iter().any(|file| super::github::is_workflow(&file.path));
-            self.forge.permit(&self.base.repo, Need { workflows }).await?;
+            let workflows = self
+                .files
+                .iter()
+                .any(|file| super::github::is_workflow(&file.path));
+            self.forge
+                .permit(&self.base.repo, Need { workflows })
+                .await?;
             self.permitted = true;
         }
         Ok(())
@@ -223,16 +297,28 @@ impl Work<'_> {
 
     /// Notes what came of a request to change something: who was refused has done nothing.
     fn tried<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        self.begun |= result.as_ref().err().is_none_or(|error| error.kind == ErrorKind::Unavailable);
+        self.begun |= result
+            .as_ref()
+            .err()
+            .is_none_or(|error| error.kind == ErrorKind::Unavailable);
         result
     }
 
-    /// Its text first, then its branch: a run that breaks off in between finds another content and does both again.
+    /// Its text first, then its branch: a run that breaks off in between finds another content and
+    /// does both again.
     async fn announce(&mut self, pull: &Pull, was: &Was) -> Result<(), Error> {
         let closed = pull.state != PullState::Open;
         let notice = self.forge.moving_closes() && (closed || *was != Was::Absent);
-        let body = if notice { own::while_moving(self.proposal.body) } else { self.proposal.body.to_owned() };
-        let edit = Edit { title: Some((self.proposal.title, pull.draft)), body: Some(&body), open: None };
+        let body = if notice {
+            own::while_moving(self.proposal.body)
+        } else {
+            self.proposal.body.to_owned()
+        };
+        let edit = Edit {
+            title: Some((self.proposal.title, pull.draft)),
+            body: Some(&body),
+            open: None,
+        };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
         self.tried(edited)?;
         self.change = Change::Updated;
@@ -240,7 +326,10 @@ impl Work<'_> {
     }
 
     async fn publish(&mut self, was: &Was, found: Found) -> Result<Step, Error> {
-        let message = format!("{}\n\nRepin-Set: {}\n", self.proposal.title, self.proposal.marker.revision);
+        let message = format!(
+            "{}\n\nRepin-Set: {}\n",
+            self.proposal.title, self.proposal.marker.revision
+        );
         let commit = NewCommit {
             repo: &self.base.repo,
             parent: &self.base.head,
@@ -286,7 +375,8 @@ impl Work<'_> {
     /// Labels and draft state.
     async fn dress(&mut self, pull: &Pull, warnings: &mut Vec<String>) -> Result<(), Error> {
         let labels = self.proposal.labels;
-        // A person who took one off again is not contradicted; a run that broke off before had put on none.
+        // A person who took one off again is not contradicted; a run that broke off before had put
+        // on none.
         if !labels.is_empty() && !labels.iter().any(|label| pull.labels.contains(label)) {
             self.permit().await?;
             let labelled = self.forge.label(pull.number, labels).await;

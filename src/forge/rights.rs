@@ -1,7 +1,8 @@
 //! What a token may do, permission by permission, as far as a forge tells without being written to.
 //!
-//! The judging is here; what is asked of a forge for it stands in `github/rights.rs` and `gitea/rights.rs`. What a forge
-//! tells nobody is [`Verdict::Unknown`] with the reason, never a guess.
+//! The judging is here; what is asked of a forge for it stands in `github/rights.rs` and
+//! `gitea/rights.rs`. What a forge tells nobody is [`Verdict::Unknown`] with the reason, never a
+//! guess.
 
 /// What a run is going to need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -76,18 +77,30 @@ impl Permission {
     }
 
     pub(super) fn is(self, verdict: Verdict) -> Right {
-        Right { permission: self, verdict }
+        Right {
+            permission: self,
+            verdict,
+        }
     }
 }
 
 impl Verdict {
     /// What an endpoint for reading said: a refusal tells, an answer says nothing about writing.
-    pub(super) fn of_reading(read: Result<(), super::Error>, otherwise: &str) -> Result<Self, super::Error> {
+    pub(super) fn of_reading(
+        read: Result<(), super::Error>,
+        otherwise: &str,
+    ) -> Result<Self, super::Error> {
         match read {
             Ok(()) => Ok(Self::Unknown(otherwise.to_owned())),
             Err(error) if error.kind == super::ErrorKind::Denied => {
-                let hint = error.hint.clone().unwrap_or_else(|| "give the token this permission".to_owned());
-                Ok(Self::Lacks(format!("not even reading is allowed: {error}"), hint))
+                let hint = error
+                    .hint
+                    .clone()
+                    .unwrap_or_else(|| "give the token this permission".to_owned());
+                Ok(Self::Lacks(
+                    format!("not even reading is allowed: {error}"),
+                    hint,
+                ))
             }
             Err(error) => Err(error),
         }
@@ -97,12 +110,17 @@ impl Verdict {
 /// By a classic token's scopes, any of `enough` for the permission.
 pub(super) fn by_scopes(permission: Permission, scopes: &[String], enough: &[&str]) -> Right {
     let told = scopes.join(", ");
-    let has = enough.iter().any(|wanted| scopes.iter().any(|scope| scope == wanted));
+    let has = enough
+        .iter()
+        .any(|wanted| scopes.iter().any(|scope| scope == wanted));
     let verdict = if has {
         Verdict::Has(format!("its scopes are `{told}`"))
     } else {
         let wanted = enough.join("` or `");
-        Verdict::Lacks(format!("its scopes are `{told}`"), format!("give the token the scope `{wanted}`"))
+        Verdict::Lacks(
+            format!("its scopes are `{told}`"),
+            format!("give the token the scope `{wanted}`"),
+        )
     };
     permission.is(verdict)
 }
@@ -116,7 +134,10 @@ mod tests {
     fn scopes_are_whole_words() {
         let verdict = |scopes: &[&str]| {
             let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-            matches!(by_scopes(Permission::Contents, &scopes, &["repo", "public_repo"]).verdict, Verdict::Has(_))
+            matches!(
+                by_scopes(Permission::Contents, &scopes, &["repo", "public_repo"]).verdict,
+                Verdict::Has(_)
+            )
         };
         assert!(verdict(&["gist", "repo"]) && verdict(&["public_repo"]));
         assert!(!verdict(&["repo:status"]) && !verdict(&[]));
@@ -125,17 +146,33 @@ mod tests {
     #[test]
     fn an_answer_says_nothing_about_writing_and_an_outage_nothing_at_all() {
         let error = |kind| Err(Error::new(kind, "x", "y"));
-        assert!(matches!(Verdict::of_reading(Ok(()), "z"), Ok(Verdict::Unknown(why)) if why == "z"));
-        assert!(matches!(Verdict::of_reading(error(ErrorKind::Denied), "z"), Ok(Verdict::Lacks(..))));
+        assert!(
+            matches!(Verdict::of_reading(Ok(()), "z"), Ok(Verdict::Unknown(why)) if why == "z")
+        );
+        assert!(matches!(
+            Verdict::of_reading(error(ErrorKind::Denied), "z"),
+            Ok(Verdict::Lacks(..))
+        ));
         assert!(Verdict::of_reading(error(ErrorKind::Unavailable), "z").is_err());
     }
 
     #[test]
     fn what_nothing_needs_is_said_to_be_so() {
         let none = Wanted::default();
-        assert!(Permission::Contents.unneeded(&none).is_none() && Permission::PullRequests.unneeded(&none).is_none());
-        let all = Wanted { workflows: true, dispatch: vec!["x".to_owned()], packages: true };
-        for permission in [Permission::Workflows, Permission::Actions, Permission::Packages] {
+        assert!(
+            Permission::Contents.unneeded(&none).is_none()
+                && Permission::PullRequests.unneeded(&none).is_none()
+        );
+        let all = Wanted {
+            workflows: true,
+            dispatch: vec!["x".to_owned()],
+            packages: true,
+        };
+        for permission in [
+            Permission::Workflows,
+            Permission::Actions,
+            Permission::Packages,
+        ] {
             assert!(permission.unneeded(&none).is_some() && permission.unneeded(&all).is_none());
         }
     }

@@ -1,9 +1,9 @@
-//! Bringing one long-lived branch into another by a push: a fast-forward, or a merge that is made without touching the
-//! work tree.
+//! Bringing one long-lived branch into another by a push: a fast-forward, or a merge that is made
+//! without touching the work tree.
 //!
-//! Everything happens in objects: nothing is checked out, and of this clone's references git itself updates one, the
-//! remote-tracking one of the branch that was pushed. What the push changes is that branch, and only if it still is where
-//! it was looked at.
+//! Everything happens in objects: nothing is checked out, and of this clone's references git itself
+//! updates one, the remote-tracking one of the branch that was pushed. What the push changes is
+//! that branch, and only if it still is where it was looked at.
 
 use super::{Error, ErrorKind, branches::Between};
 use crate::facts::git::{Git, GitError, ObjectId, Ran, is_denied, told, without_users};
@@ -40,7 +40,8 @@ pub fn sync(git: &Git, between: Between<'_>, apply: bool) -> Result<Synced, Erro
             Ok(heads) => heads,
             Err(missing) => return Ok(Synced::NoBranch(missing)),
         };
-        git.fetch_objects(REMOTE, &[between.from, between.to]).map_err(|error| failed(&error))?;
+        git.fetch_objects(REMOTE, &[between.from, between.to])
+            .map_err(|error| failed(&error))?;
         if is_ancestor(git, &from, &to)? {
             return Ok(Synced::InSync(to));
         }
@@ -52,7 +53,9 @@ pub fn sync(git: &Git, between: Between<'_>, apply: bool) -> Result<Synced, Erro
                 Err(files) => return Ok(Synced::Conflict(files)),
             }
         };
-        let Some(new) = new.filter(|_| apply) else { return Ok(done) };
+        let Some(new) = new.filter(|_| apply) else {
+            return Ok(done);
+        };
         if push(git, between.to, (&to, &new))? {
             return Ok(done);
         }
@@ -64,16 +67,22 @@ pub fn sync(git: &Git, between: Between<'_>, apply: bool) -> Result<Synced, Erro
 /// Where both branches are on the remote; inside, the name of one that is not there.
 fn heads(git: &Git, between: Between<'_>) -> Result<Result<(ObjectId, ObjectId), String>, Error> {
     let tips = git.heads(REMOTE).map_err(|error| failed(&error))?.tips;
-    let Some(from) = tips.get(between.from) else { return Ok(Err(between.from.to_owned())) };
-    let Some(to) = tips.get(between.to) else { return Ok(Err(between.to.to_owned())) };
+    let Some(from) = tips.get(between.from) else {
+        return Ok(Err(between.from.to_owned()));
+    };
+    let Some(to) = tips.get(between.to) else {
+        return Ok(Err(between.to.to_owned()));
+    };
     Ok(Ok((*from, *to)))
 }
 
 fn is_ancestor(git: &Git, older: &ObjectId, newer: &ObjectId) -> Result<bool, Error> {
-    git.is_ancestor(older, newer).map_err(|error| failed(&error))
+    git.is_ancestor(older, newer)
+        .map_err(|error| failed(&error))
 }
 
-/// The commit that has both; `None` if it is not asked for. Inside, the files that were changed on both sides.
+/// The commit that has both; `None` if it is not asked for. Inside, the files that were changed on
+/// both sides.
 fn merge(
     git: &Git,
     between: Between<'_>,
@@ -81,9 +90,19 @@ fn merge(
     apply: bool,
 ) -> Result<Result<Option<ObjectId>, Vec<String>>, Error> {
     let (from, to) = (from.to_string(), to.to_string());
-    let args = ["--write-tree", "-z", "--name-only", "--no-messages", &to, &from];
+    let args = [
+        "--write-tree",
+        "-z",
+        "--name-only",
+        "--no-messages",
+        &to,
+        &from,
+    ];
     let ran = run(git, "merge-tree", &args)?;
-    let mut parts = ran.stdout.split(|b| *b == 0).map(|part| String::from_utf8_lossy(part).into_owned());
+    let mut parts = ran
+        .stdout
+        .split(|b| *b == 0)
+        .map(|part| String::from_utf8_lossy(part).into_owned());
     let tree = parts.next().unwrap_or_default();
     match ran.code {
         Some(0) if apply => {
@@ -91,15 +110,21 @@ fn merge(
             let args = [&tree, "-p", &to, "-p", &from, "-m", &message].map(str::to_owned);
             let made = reached_as(git, "commit-tree", &args)?;
             let id = ObjectId::parse(made.trim_ascii());
-            id.map(|id| Ok(Some(id))).ok_or_else(|| Error::unavailable("git commit-tree", "it printed no commit"))
+            id.map(|id| Ok(Some(id)))
+                .ok_or_else(|| Error::unavailable("git commit-tree", "it printed no commit"))
         }
         Some(0) => Ok(Ok(None)),
         Some(1) => Ok(Err(parts.filter(|path| !path.is_empty()).collect())),
         _ if ran.stderr.contains("unrelated histories") => {
             let what = format!("merging {} into {}", between.from, between.to);
-            Err(Error::new(ErrorKind::Refused, what, "their histories have nothing in common"))
+            Err(Error::new(
+                ErrorKind::Refused,
+                what,
+                "their histories have nothing in common",
+            ))
         }
-        _ => Err(Error::unavailable("git merge-tree", told(&ran.stderr)).hint("git 2.38 or newer is needed")),
+        _ => Err(Error::unavailable("git merge-tree", told(&ran.stderr))
+            .hint("git 2.38 or newer is needed")),
     }
 }
 
@@ -107,16 +132,31 @@ fn merge(
 fn reached_as(git: &Git, command: &'static str, args: &[String]) -> Result<Vec<u8>, Error> {
     let known = run(git, "var", &["GIT_COMMITTER_IDENT"])?.code == Some(0)
         && run(git, "var", &["GIT_AUTHOR_IDENT"])?.code == Some(0);
-    let git = if known { git.clone() } else { git.clone().committing_as("repin", "repin@localhost") };
-    git.reached(command, args, None).map_err(|error| failed(&error))
+    let git = if known {
+        git.clone()
+    } else {
+        git.clone().committing_as("repin", "repin@localhost")
+    };
+    git.reached(command, args, None)
+        .map_err(|error| failed(&error))
 }
 
 /// Puts the branch at `new` if it still is at `old`; `false`: it is not.
 fn push(git: &Git, branch: &str, (old, new): (&ObjectId, &ObjectId)) -> Result<bool, Error> {
     let lease = format!("--force-with-lease=refs/heads/{branch}:{old}");
     let refspec = format!("{new}:refs/heads/{branch}");
-    let options = ["--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", "--recurse-submodules=no"];
-    let args = [&options[..], &[&lease, "--end-of-options", REMOTE, &refspec]].concat();
+    let options = [
+        "--porcelain",
+        "--no-verify",
+        "--no-follow-tags",
+        "--no-signed",
+        "--recurse-submodules=no",
+    ];
+    let args = [
+        &options[..],
+        &[&lease, "--end-of-options", REMOTE, &refspec],
+    ]
+    .concat();
     let ran = run(git, "push", &args)?;
     if ran.code == Some(0) {
         return Ok(true);
@@ -125,14 +165,24 @@ fn push(git: &Git, branch: &str, (old, new): (&ObjectId, &ObjectId)) -> Result<b
     let Some(refused) = lines.lines().find(|line| line.starts_with('!')) else {
         return Err(denied_or_failed(branch, &ran));
     };
-    let raced = ["stale info", "fetch first", "non-fast-forward", "incorrect old value"];
+    let raced = [
+        "stale info",
+        "fetch first",
+        "non-fast-forward",
+        "incorrect old value",
+    ];
     // The last moment shows on the other side only.
     if raced.iter().any(|word| refused.contains(word)) || ran.stderr.contains("cannot lock ref") {
         return Ok(false);
     }
     let reason = refused.rsplit('\t').next().unwrap_or_default();
     let said = told(&ran.stderr);
-    Err(Error::new(ErrorKind::Denied, format!("pushing {branch}"), format!("{reason}; {said}")).hint(PERMISSION))
+    Err(Error::new(
+        ErrorKind::Denied,
+        format!("pushing {branch}"),
+        format!("{reason}; {said}"),
+    )
+    .hint(PERMISSION))
 }
 
 const PERMISSION: &str = "the credentials that git has for the remote `origin` need `contents: write` (Gitea: \
@@ -142,13 +192,16 @@ fn denied_or_failed(branch: &str, ran: &Ran) -> Error {
     let error = GitError::refused("push", &ran.stderr);
     let what = format!("pushing {branch}");
     match &error {
-        GitError::Denied { message, .. } => Error::new(ErrorKind::Denied, what, message).hint(PERMISSION),
+        GitError::Denied { message, .. } => {
+            Error::new(ErrorKind::Denied, what, message).hint(PERMISSION)
+        }
         _ => Error::unavailable(what, told(&ran.stderr)),
     }
 }
 
 fn run(git: &Git, command: &'static str, args: &[&str]) -> Result<Ran, Error> {
-    git.reach(command, args, None).map_err(|error| failed(&error))
+    git.reach(command, args, None)
+        .map_err(|error| failed(&error))
 }
 
 fn failed(error: &GitError) -> Error {
@@ -157,6 +210,10 @@ fn failed(error: &GitError) -> Error {
         GitError::Denied { .. } => ErrorKind::Denied,
         _ => ErrorKind::Unavailable,
     };
-    let hint = if kind == ErrorKind::Denied { PERMISSION.to_owned() } else { error.hint() };
+    let hint = if kind == ErrorKind::Denied {
+        PERMISSION.to_owned()
+    } else {
+        error.hint()
+    };
     Error::new(kind, "git", without_users(&error.to_string())).hint(hint)
 }

@@ -1,4 +1,5 @@
-//! Which forge, and which repository on it: from the configuration, and what it leaves out from the remote's URL.
+//! Which forge, and which repository on it: from the configuration, and what it leaves out from the
+//! remote's URL.
 
 use reqwest::Url;
 
@@ -38,10 +39,14 @@ pub enum TargetError {
     )]
     Kind(String),
     /// Only public forges' APIs are known.
-    #[error("where the API is can't be told: set forge.url (Gitea and Forgejo: https://HOST/api/v1)")]
+    #[error(
+        "where the API is can't be told: set forge.url (Gitea and Forgejo: https://HOST/api/v1)"
+    )]
     Api,
     /// Nobody said which repository.
-    #[error("which repository it is can't be told from the remote: set forge.repository to OWNER/NAME")]
+    #[error(
+        "which repository it is can't be told from the remote: set forge.repository to OWNER/NAME"
+    )]
     Repository,
     /// A URL that does not parse.
     #[error("forge.url `{0}` is not a URL: {1}")]
@@ -57,30 +62,47 @@ const PUBLIC: [(&str, Kind, &str); 4] = [
 ];
 
 fn public(remote: &Hosted) -> Option<(Kind, &'static str)> {
-    PUBLIC.iter().find(|(host, ..)| *host == remote.host).map(|(_, kind, api)| (*kind, *api))
+    PUBLIC
+        .iter()
+        .find(|(host, ..)| *host == remote.host)
+        .map(|(_, kind, api)| (*kind, *api))
 }
 
 impl Target {
-    /// The repository that a configuration means; `remote`: the URL that the work tree was cloned from.
+    /// The repository that a configuration means; `remote`: the URL that the work tree was cloned
+    /// from.
     pub fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
         let (kind, api) = Self::api(forge, remote)?;
         let remote = remote.and_then(Hosted::parse);
         let (owner, name) = match (&forge.repository, remote) {
-            (Some(repository), _) => {
-                repository.split_once('/').map(|(owner, name)| (owner.to_owned(), name.to_owned()))
-            }
+            (Some(repository), _) => repository
+                .split_once('/')
+                .map(|(owner, name)| (owner.to_owned(), name.to_owned())),
             (None, Some(remote)) => Some((remote.owner, remote.name)),
             (None, None) => None,
         }
         .ok_or(TargetError::Repository)?;
-        Ok(Self { kind, api, owner, name })
+        Ok(Self {
+            kind,
+            api,
+            owner,
+            name,
+        })
     }
 
     /// The public forge that a clone came from, and the base of its API.
     pub fn public_api(remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
         let remote = remote.and_then(Hosted::parse);
-        let host = || remote.as_ref().map_or("(no remote)", |remote| remote.host.as_str()).to_owned();
-        let (kind, api) = remote.as_ref().and_then(public).ok_or_else(|| TargetError::Kind(host()))?;
+        let host = || {
+            remote
+                .as_ref()
+                .map_or("(no remote)", |remote| remote.host.as_str())
+                .to_owned()
+        };
+        let (kind, api) = remote
+            .as_ref()
+            .and_then(public)
+            .ok_or_else(|| TargetError::Kind(host()))?;
         Ok((kind, parse(api)?))
     }
 
@@ -95,12 +117,16 @@ impl Target {
             ForgeKind::Gitea => Some(Kind::Gitea),
             ForgeKind::Auto => by_url.or(public.filter(|_| api.is_none()).map(|(kind, _)| kind)),
         };
-        let host = remote.as_ref().map_or("(no remote)", |remote| remote.host.as_str());
+        let host = remote
+            .as_ref()
+            .map_or("(no remote)", |remote| remote.host.as_str());
         let kind = kind.ok_or_else(|| TargetError::Kind(host.to_owned()))?;
         match (api, public) {
             (Some(api), _) => Ok((kind, api)),
             (None, Some((public, api))) if public == kind => Ok((kind, parse(api)?)),
-            (None, None) if kind == Kind::Github && remote.is_none() => Ok((kind, parse("https://api.github.com")?)),
+            (None, None) if kind == Kind::Github && remote.is_none() => {
+                Ok((kind, parse("https://api.github.com")?))
+            }
             _ => Err(TargetError::Api),
         }
     }
@@ -115,7 +141,8 @@ fn parse(text: &str) -> Result<Url, TargetError> {
     Ok(url)
 }
 
-/// What an API's URL says about its kind (GitHub Enterprise Server: `/api/v3`; Gitea and Forgejo: `/api/v1`).
+/// What an API's URL says about its kind (GitHub Enterprise Server: `/api/v3`; Gitea and Forgejo:
+/// `/api/v1`).
 fn kind_of(api: &Url) -> Option<Kind> {
     let path = api.path().trim_end_matches('/');
     if api.host_str() == Some("api.github.com") || path.ends_with("/api/v3") {
@@ -151,30 +178,63 @@ mod tests {
             (Kind::Github, "https://api.github.com/", "acme")
         );
         let target = Target::resolve(&auto, Some("https://codeberg.org/acme/flows")).unwrap();
-        assert_eq!((target.kind, target.api.as_str()), (Kind::Gitea, "https://codeberg.org/api/v1"));
-        let own = configured(ForgeKind::Auto, Some("http://127.0.0.1:3000/api/v1"), Some("a/b"));
+        assert_eq!(
+            (target.kind, target.api.as_str()),
+            (Kind::Gitea, "https://codeberg.org/api/v1")
+        );
+        let own = configured(
+            ForgeKind::Auto,
+            Some("http://127.0.0.1:3000/api/v1"),
+            Some("a/b"),
+        );
         let target = Target::resolve(&own, Some("git@github.com:acme/flows.git")).unwrap();
         assert_eq!((target.kind, target.name.as_str()), (Kind::Gitea, "b"));
         let enterprise = configured(ForgeKind::Auto, Some("https://ghe.example/api/v3"), None);
-        assert_eq!(Target::resolve(&enterprise, Some("git@ghe.example:a/b")).unwrap().kind, Kind::Github);
+        assert_eq!(
+            Target::resolve(&enterprise, Some("git@ghe.example:a/b"))
+                .unwrap()
+                .kind,
+            Kind::Github
+        );
         let named = configured(ForgeKind::Github, None, Some("a/b"));
-        assert_eq!(Target::resolve(&named, None).unwrap().api.as_str(), "https://api.github.com/");
+        assert_eq!(
+            Target::resolve(&named, None).unwrap().api.as_str(),
+            "https://api.github.com/"
+        );
     }
 
     #[test]
     fn nothing_is_guessed() {
         let auto = configured(ForgeKind::Auto, None, None);
-        assert!(matches!(Target::resolve(&auto, None), Err(TargetError::Kind(_))));
-        assert!(matches!(Target::resolve(&auto, Some("git@git.example:a/b")), Err(TargetError::Kind(_))));
+        assert!(matches!(
+            Target::resolve(&auto, None),
+            Err(TargetError::Kind(_))
+        ));
+        assert!(matches!(
+            Target::resolve(&auto, Some("git@git.example:a/b")),
+            Err(TargetError::Kind(_))
+        ));
         // An API that says nothing about its kind is not what the remote's host is.
         let other = configured(ForgeKind::Auto, Some("https://git.example/x"), None);
-        assert!(matches!(Target::resolve(&other, Some("git@github.com:a/b")), Err(TargetError::Kind(_))));
+        assert!(matches!(
+            Target::resolve(&other, Some("git@github.com:a/b")),
+            Err(TargetError::Kind(_))
+        ));
         let gitea = configured(ForgeKind::Gitea, None, None);
-        assert_eq!(Target::resolve(&gitea, Some("git@git.example:a/b")), Err(TargetError::Api));
-        assert_eq!(Target::resolve(&gitea, Some("git@github.com:a/b")), Err(TargetError::Api));
+        assert_eq!(
+            Target::resolve(&gitea, Some("git@git.example:a/b")),
+            Err(TargetError::Api)
+        );
+        assert_eq!(
+            Target::resolve(&gitea, Some("git@github.com:a/b")),
+            Err(TargetError::Api)
+        );
         let github = configured(ForgeKind::Github, None, None);
         assert_eq!(Target::resolve(&github, None), Err(TargetError::Repository));
         // A GitHub of one's own is not the public one.
-        assert_eq!(Target::resolve(&github, Some("git@ghe.example:a/b")), Err(TargetError::Api));
+        assert_eq!(
+            Target::resolve(&github, Some("git@ghe.example:a/b")),
+            Err(TargetError::Api)
+        );
     }
 }

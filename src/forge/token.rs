@@ -13,7 +13,9 @@ pub enum TokenError {
     #[error("it is empty")]
     Empty,
     /// Not what fits into a header.
-    #[error("it holds a character that no token has (white space inside, a control character, or not ASCII)")]
+    #[error(
+        "it holds a character that no token has (white space inside, a control character, or not ASCII)"
+    )]
     Character,
 }
 
@@ -35,11 +37,14 @@ impl Token {
         &self.0
     }
 
-    /// Whether it is of a kind that has scopes: GitHub tells what others may do to nobody, and says that they have no
-    /// scopes, or nothing (GitHub Docs, "GitHub's token formats"; before 2021 they were 40 hexadecimal digits).
+    /// Whether it is of a kind that has scopes: GitHub tells what others may do to nobody, and says
+    /// that they have no scopes, or nothing (GitHub Docs, "GitHub's token formats"; before 2021
+    /// they were 40 hexadecimal digits).
     pub(super) fn has_scopes(&self) -> bool {
         let old = self.0.len() == 40 && self.0.bytes().all(|b| b.is_ascii_hexdigit());
-        old || ["ghp_", "gho_"].iter().any(|prefix| self.0.starts_with(prefix))
+        old || ["ghp_", "gho_"]
+            .iter()
+            .any(|prefix| self.0.starts_with(prefix))
     }
 
     /// `text` from outside without the token and control characters, on one line and short.
@@ -57,7 +62,10 @@ impl Token {
 fn harmless(c: char) -> impl Iterator<Item = char> {
     let plain = matches!(c, '"' | '\'' | '\\');
     let escaped = (!plain).then(|| c.escape_debug());
-    plain.then_some(c).into_iter().chain(escaped.into_iter().flatten())
+    plain
+        .then_some(c)
+        .into_iter()
+        .chain(escaped.into_iter().flatten())
 }
 
 impl fmt::Debug for Token {
@@ -98,7 +106,10 @@ mod tests {
     fn it_is_never_shown() {
         let token = Token::parse("s3cret").unwrap();
         assert_eq!(format!("{token:?} {:?}", Some(&token)), "*** Some(***)");
-        assert_eq!(token.clean("you sent s3cret\u{1b}[1m \"x\""), "you sent ***\\u{1b}[1m \"x\"");
+        assert_eq!(
+            token.clean("you sent s3cret\u{1b}[1m \"x\""),
+            "you sent ***\\u{1b}[1m \"x\""
+        );
         assert!(token.clean(&"x".repeat(400)).len() < 310);
     }
 }

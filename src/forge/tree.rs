@@ -37,10 +37,17 @@ impl Entry {
 impl Tree {
     /// The paths whose contents differ, with what is there in `other`; `None`: nothing.
     pub fn changes_to(&self, other: &Self) -> BTreeMap<String, Option<String>> {
-        let gone =
-            self.entries.keys().filter(|path| !other.entries.contains_key(*path)).map(|path| (path.clone(), None));
-        let new = other.entries.iter().filter(|(path, entry)| self.entries.get(*path) != Some(entry));
-        gone.chain(new.map(|(path, entry)| (path.clone(), Some(entry.id.clone())))).collect()
+        let gone = self
+            .entries
+            .keys()
+            .filter(|path| !other.entries.contains_key(*path))
+            .map(|path| (path.clone(), None));
+        let new = other
+            .entries
+            .iter()
+            .filter(|(path, entry)| self.entries.get(*path) != Some(entry));
+        gone.chain(new.map(|(path, entry)| (path.clone(), Some(entry.id.clone()))))
+            .collect()
     }
 }
 
@@ -66,9 +73,15 @@ mod tests {
     #[test]
     fn contents_are_named_as_git_names_them() {
         // `printf 'hello\n' | git hash-object --stdin`, and the same with --object-format=sha256.
-        assert_eq!(blob_id(b"hello\n", ""), "ce013625030ba8dba906f756967f9e9ca394464a");
+        assert_eq!(
+            blob_id(b"hello\n", ""),
+            "ce013625030ba8dba906f756967f9e9ca394464a"
+        );
         let long = blob_id(b"hello\n", &"0".repeat(64));
-        assert_eq!(long, "2cf8d83d9ee29543b34a87727421fdecb7e3f3a183d337639025de576db9ebb4");
+        assert_eq!(
+            long,
+            "2cf8d83d9ee29543b34a87727421fdecb7e3f3a183d337639025de576db9ebb4"
+        );
     }
 
     #[test]
@@ -77,12 +90,29 @@ mod tests {
             id: String::new(),
             entries: files
                 .iter()
-                .map(|(path, id)| ((*path).to_owned(), Entry { mode: "100644".to_owned(), id: (*id).to_owned() }))
+                .map(|(path, id)| {
+                    (
+                        (*path).to_owned(),
+                        Entry {
+                            mode: "100644".to_owned(),
+                            id: (*id).to_owned(),
+                        },
+                    )
+                })
                 .collect(),
         };
-        let changes =
-            tree(&[("a", "1"), ("b", "1"), ("c", "1")]).changes_to(&tree(&[("a", "1"), ("b", "2"), ("d", "1")]));
+        let changes = tree(&[("a", "1"), ("b", "1"), ("c", "1")]).changes_to(&tree(&[
+            ("a", "1"),
+            ("b", "2"),
+            ("d", "1"),
+        ]));
         let expected = [("b", Some("2")), ("c", None), ("d", Some("1"))];
-        assert_eq!(changes, expected.iter().map(|(p, id)| ((*p).to_owned(), id.map(str::to_owned))).collect());
+        assert_eq!(
+            changes,
+            expected
+                .iter()
+                .map(|(p, id)| ((*p).to_owned(), id.map(str::to_owned)))
+                .collect()
+        );
     }
 }

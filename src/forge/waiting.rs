@@ -1,7 +1,8 @@
-//! Waiting until a pull request is merged or closed: looked at again and again, cheaply where nothing is new.
+//! Waiting until a pull request is merged or closed: looked at again and again, cheaply where
+//! nothing is new.
 //!
-//! Nothing is dispatched here. A pull request of ours whose merge could not be scheduled when it was opened is scheduled
-//! as soon as that can be.
+//! Nothing is dispatched here. A pull request of ours whose merge could not be scheduled when it
+//! was opened is scheduled as soon as that can be.
 
 use std::time::Duration;
 
@@ -23,7 +24,11 @@ pub struct Pace {
 impl Pace {
     /// The pauses of the documentation.
     pub fn until(limit: Duration) -> Self {
-        Self { first: Duration::from_secs(1), most: Duration::from_secs(15), limit }
+        Self {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(15),
+            limit,
+        }
     }
 }
 
@@ -34,7 +39,8 @@ pub struct Watch<'a> {
     pub number: u64,
     /// How often, and how long.
     pub pace: Pace,
-    /// Contexts that have to pass before it is merged, if its merge is to be scheduled where it is not yet.
+    /// Contexts that have to pass before it is merged, if its merge is to be scheduled where it is
+    /// not yet.
     pub arm: Option<&'a [String]>,
     /// Told what is new, for people.
     pub tell: &'a dyn Fn(&str),
@@ -73,7 +79,8 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
     let (mut seen, mut pause) = (Seen::default(), watch.pace.first);
     loop {
         let latest = end.max(Instant::now() + LOOK);
-        let Ok(there) = tokio::time::timeout_at(latest, seen.look(forge, watch.number)).await else {
+        let Ok(there) = tokio::time::timeout_at(latest, seen.look(forge, watch.number)).await
+        else {
             return Ok(Waited::OutOfTime(seen.trouble));
         };
         if !there? {
@@ -121,10 +128,14 @@ impl Seen {
         }
     }
 
-    /// Schedules the merge if that is still to be done; `true`: it was merged by that, so look again.
+    /// Schedules the merge if that is still to be done; `true`: it was merged by that, so look
+    /// again.
     async fn arm(&mut self, forge: &dyn Forge, watch: &Watch<'_>) -> bool {
-        let (Some(gates), Some(pull)) = (watch.arm, &self.pull) else { return false };
-        if self.armed.as_ref() == Some(&pull.head_commit) || pull.draft == State::Draft || !pull.own {
+        let (Some(gates), Some(pull)) = (watch.arm, &self.pull) else {
+            return false;
+        };
+        if self.armed.as_ref() == Some(&pull.head_commit) || pull.draft == State::Draft || !pull.own
+        {
             return false;
         }
         let said = match merging::arm_ours(forge, pull, gates).await {

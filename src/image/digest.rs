@@ -130,17 +130,35 @@ mod tests {
     #[test]
     fn input_may_leave_the_algorithm_out_but_files_may_not() {
         assert_eq!(Digest::parse_input(EMPTY), Ok(Digest::of(b"")));
-        assert_eq!(Digest::parse_input(&format!("sha256:{EMPTY}")), Ok(Digest::of(b"")));
+        assert_eq!(
+            Digest::parse_input(&format!("sha256:{EMPTY}")),
+            Ok(Digest::of(b""))
+        );
         assert_eq!(EMPTY.parse::<Digest>(), Err(DigestError::Algorithm));
     }
 
     #[test]
     fn what_is_not_a_digest_is_refused_with_its_reason() {
-        assert_eq!(Digest::parse_input(&EMPTY.to_uppercase()), Err(DigestError::UpperCase));
-        assert_eq!(Digest::parse_input("SHA256:aa"), Err(DigestError::UpperCase));
-        assert_eq!(Digest::parse_input(&EMPTY[1..]), Err(DigestError::Length(63)));
-        assert_eq!(Digest::parse_input(&format!("sha512:{EMPTY}")), Err(DigestError::Algorithm));
-        assert_eq!(Digest::parse_input(&EMPTY.replace('e', "g")), Err(DigestError::NotHex));
+        assert_eq!(
+            Digest::parse_input(&EMPTY.to_uppercase()),
+            Err(DigestError::UpperCase)
+        );
+        assert_eq!(
+            Digest::parse_input("SHA256:aa"),
+            Err(DigestError::UpperCase)
+        );
+        assert_eq!(
+            Digest::parse_input(&EMPTY[1..]),
+            Err(DigestError::Length(63))
+        );
+        assert_eq!(
+            Digest::parse_input(&format!("sha512:{EMPTY}")),
+            Err(DigestError::Algorithm)
+        );
+        assert_eq!(
+            Digest::parse_input(&EMPTY.replace('e', "g")),
+            Err(DigestError::NotHex)
+        );
         assert_eq!(Digest::parse_input(""), Err(DigestError::Length(0)));
     }
 }

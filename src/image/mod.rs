@@ -1,7 +1,7 @@
 //! What names an image and its bytes, parsed once and never re-parsed.
 //!
-//! A value of one of these types can't be built wrong; text enters here and leaves through `Display`.
-//! Nothing here reads files, networks or configuration.
+//! A value of one of these types can't be built wrong; text enters here and leaves through
+//! `Display`. Nothing here reads files, networks or configuration.
 
 mod digest;
 mod platform;

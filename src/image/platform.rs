@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// What an image runs on; displayed as `os/architecture[/variant]`, with `:os.version` where one is given.
+/// What an image runs on; displayed as `os/architecture[/variant]`, with `:os.version` where one is
+/// given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Platform {
     /// `os`, for example `linux`.
@@ -42,8 +43,12 @@ mod tests {
 
     #[test]
     fn every_part_that_tells_platforms_apart_is_shown() {
-        let mut platform =
-            Platform { os: "linux".into(), architecture: "arm64".into(), variant: None, os_version: None };
+        let mut platform = Platform {
+            os: "linux".into(),
+            architecture: "arm64".into(),
+            variant: None,
+            os_version: None,
+        };
         assert_eq!(platform.to_string(), "linux/arm64");
         platform.variant = Some("v8".into());
         platform.os_version = Some("1.2".into());

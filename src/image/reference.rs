@@ -2,8 +2,8 @@
 
 use super::{Digest, DigestError, Repository, RepositoryError, Tag, TagError};
 
-/// A repository with a tag or a digest in it. What is neither tagged nor pinned is no reference: nothing is ever `latest`
-/// by itself.
+/// A repository with a tag or a digest in it. What is neither tagged nor pinned is no reference:
+/// nothing is ever `latest` by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     /// The repository.
@@ -32,8 +32,8 @@ pub enum ReferenceError {
 }
 
 impl Reference {
-    /// Parses `REPOSITORY:TAG`, `REPOSITORY@DIGEST` or `REPOSITORY:TAG@DIGEST`. A colon before a slash belongs to a host
-    /// with a port.
+    /// Parses `REPOSITORY:TAG`, `REPOSITORY@DIGEST` or `REPOSITORY:TAG@DIGEST`. A colon before a
+    /// slash belongs to a host with a port.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse()?)),
@@ -46,7 +46,11 @@ impl Reference {
         if tag.is_none() && digest.is_none() {
             return Err(ReferenceError::Neither(text.to_owned()));
         }
-        Ok(Self { repository: Repository::parse(name)?, tag, digest })
+        Ok(Self {
+            repository: Repository::parse(name)?,
+            tag,
+            digest,
+        })
     }
 }
 
@@ -72,8 +76,17 @@ mod tests {
     #[test]
     fn what_is_not_whole_is_no_reference() {
         let upper = format!("app@sha256:{}", "A".repeat(64));
-        for text in ["nginx", "localhost:5000/app", "app:", "app@", "app@sha256:12", ":v1", "app:v1@", "App:v1", &upper]
-        {
+        for text in [
+            "nginx",
+            "localhost:5000/app",
+            "app:",
+            "app@",
+            "app@sha256:12",
+            ":v1",
+            "app:v1@",
+            "App:v1",
+            &upper,
+        ] {
             assert!(Reference::parse(text).is_err(), "{text}");
         }
     }

@@ -1,7 +1,7 @@
 //! Repository names: the part of a reference before the tag and the digest.
 //!
-//! The grammar of paths is the OCI distribution specification's (`<name>`); telling the host from the path,
-//! and Docker Hub's short names, follow what every container engine does.
+//! The grammar of paths is the OCI distribution specification's (`<name>`); telling the host from
+//! the path, and Docker Hub's short names, follow what every container engine does.
 
 use std::{
     fmt,
@@ -31,7 +31,9 @@ pub enum RepositoryError {
     #[error("`{0}` is not a host name with an optional port")]
     Host(String),
     /// A path component outside the grammar.
-    #[error("`{0}` is not part of a repository name: lowercase letters and digits, joined by `.`, `_`, `__` or `-`")]
+    #[error(
+        "`{0}` is not part of a repository name: lowercase letters and digits, joined by `.`, `_`, `__` or `-`"
+    )]
     Component(String),
 }
 
@@ -56,11 +58,20 @@ impl Repository {
         for component in path.split('/') {
             check_component(component)?;
         }
-        let path = if host == HUB && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
-        Ok(Self { spelled: text.to_owned(), host, path })
+        let path = if host == HUB && !path.contains('/') {
+            format!("library/{path}")
+        } else {
+            path.to_owned()
+        };
+        Ok(Self {
+            spelled: text.to_owned(),
+            host,
+            path,
+        })
     }
 
-    /// The registry's host, in lower case, with its port if one is given; `docker.io` for Docker Hub.
+    /// The registry's host, in lower case, with its port if one is given; `docker.io` for Docker
+    /// Hub.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -81,17 +92,24 @@ impl Repository {
     }
 }
 
-/// A first component is a host if it could not be a path component of Docker Hub: the rule of all engines.
+/// A first component is a host if it could not be a path component of Docker Hub: the rule of all
+/// engines.
 fn is_host(first: &str) -> bool {
-    first == "localhost" || first.contains(['.', ':']) || first.bytes().any(|b| b.is_ascii_uppercase())
+    first == "localhost"
+        || first.contains(['.', ':'])
+        || first.bytes().any(|b| b.is_ascii_uppercase())
 }
 
 fn check_host(text: &str) -> Result<String, RepositoryError> {
     let wrong = || RepositoryError::Host(text.to_owned());
-    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let (name, port) = text
+        .split_once(':')
+        .map_or((text, None), |(name, port)| (name, Some(port)));
     let label = |label: &str| {
         !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -102,7 +120,11 @@ fn check_host(text: &str) -> Result<String, RepositoryError> {
         return Err(wrong());
     }
     let host = text.to_ascii_lowercase();
-    Ok(if host == "index.docker.io" { HUB.to_owned() } else { host })
+    Ok(if host == "index.docker.io" {
+        HUB.to_owned()
+    } else {
+        host
+    })
 }
 
 fn check_component(text: &str) -> Result<(), RepositoryError> {
@@ -158,25 +180,45 @@ mod tests {
 
     #[test]
     fn docker_hubs_spellings_are_one_repository() {
-        for text in
-            ["nginx", "library/nginx", "docker.io/nginx", "docker.io/library/nginx", "index.docker.io/library/nginx"]
-        {
-            assert_eq!(canonical(text).as_deref(), Ok("docker.io/library/nginx"), "{text}");
+        for text in [
+            "nginx",
+            "library/nginx",
+            "docker.io/nginx",
+            "docker.io/library/nginx",
+            "index.docker.io/library/nginx",
+        ] {
+            assert_eq!(
+                canonical(text).as_deref(),
+                Ok("docker.io/library/nginx"),
+                "{text}"
+            );
         }
         assert_eq!(canonical("acme/app").as_deref(), Ok("docker.io/acme/app"));
     }
 
     #[test]
     fn hosts_compare_without_case_and_keep_their_port() {
-        assert_eq!(canonical("GHCR.IO/acme/app").as_deref(), Ok("ghcr.io/acme/app"));
+        assert_eq!(
+            canonical("GHCR.IO/acme/app").as_deref(),
+            Ok("ghcr.io/acme/app")
+        );
         assert_eq!(canonical("localhost/app").as_deref(), Ok("localhost/app"));
-        assert_eq!(canonical("Registry:5000/a/b").as_deref(), Ok("registry:5000/a/b"));
-        assert_ne!(Repository::parse("localhost:5000/app"), Repository::parse("localhost:5001/app"));
+        assert_eq!(
+            canonical("Registry:5000/a/b").as_deref(),
+            Ok("registry:5000/a/b")
+        );
+        assert_ne!(
+            Repository::parse("localhost:5000/app"),
+            Repository::parse("localhost:5001/app")
+        );
     }
 
     #[test]
     fn the_spelling_is_kept() {
-        assert_eq!(Repository::parse("GHCR.io/a").unwrap().to_string(), "GHCR.io/a");
+        assert_eq!(
+            Repository::parse("GHCR.io/a").unwrap().to_string(),
+            "GHCR.io/a"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Revisions: the commit that a set of images was built from, in the shape that the configuration demands.
+//! Revisions: the commit that a set of images was built from, in the shape that the configuration
+//! demands.
 
 use std::fmt;
 
@@ -34,8 +35,12 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         // Compiled alone first: `a)(b` is wrong by itself and would be right inside a group.
         Regex::new(text).map_err(|e| PatternError(e.to_string()))?;
-        let whole = Regex::new(&format!(r"\A(?:{text})\z")).map_err(|e| PatternError(e.to_string()))?;
-        Ok(Self { text: text.to_owned(), whole })
+        let whole =
+            Regex::new(&format!(r"\A(?:{text})\z")).map_err(|e| PatternError(e.to_string()))?;
+        Ok(Self {
+            text: text.to_owned(),
+            whole,
+        })
     }
 
     /// The pattern as it was written.
@@ -49,7 +54,10 @@ impl Pattern {
         if self.whole.is_match(text) && !text.is_empty() && !text.contains(char::is_control) {
             Ok(Revision(text.to_owned()))
         } else {
-            Err(RevisionError { text: text.to_owned(), pattern: self.text.clone() })
+            Err(RevisionError {
+                text: text.to_owned(),
+                pattern: self.text.clone(),
+            })
         }
     }
 }
@@ -95,6 +103,11 @@ mod tests {
 
     #[test]
     fn control_characters_never_pass() {
-        assert!(Pattern::parse("(?s).*").unwrap().revision("a\u{1b}b").is_err());
+        assert!(
+            Pattern::parse("(?s).*")
+                .unwrap()
+                .revision("a\u{1b}b")
+                .is_err()
+        );
     }
 }

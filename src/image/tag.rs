@@ -10,7 +10,9 @@ pub struct Tag(String);
 
 /// Why a text is not a tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a tag: 1 to 128 of the characters A-Z a-z 0-9 _ . -, not beginning with . or -")]
+#[error(
+    "`{0}` is not a tag: 1 to 128 of the characters A-Z a-z 0-9 _ . -, not beginning with . or -"
+)]
 pub struct TagError(String);
 
 impl Tag {
@@ -19,8 +21,13 @@ impl Tag {
 
     /// Parses a tag.
     pub fn parse(text: &str) -> Result<Self, TagError> {
-        let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        let first = text
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let rest = text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         if first && rest && text.len() <= Self::MAX {
             Ok(Self(text.to_owned()))
         } else {

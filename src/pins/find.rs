@@ -35,15 +35,30 @@ pub struct Found {
 pub fn find(files: &dyn Files, config: &Config) -> Result<Found, ReadError> {
     let finder = Finder::new(&config.images);
     let listing = files.list(&config.files)?;
-    let mut found = Found { hazards: listing.hazards, files: listing.files.len(), ..Found::default() };
+    let mut found = Found {
+        hazards: listing.hazards,
+        files: listing.files.len(),
+        ..Found::default()
+    };
     let mut buffer = Vec::new();
     for path in listing.files {
         let scanned = finder.scan_reader(files.open(&path)?, &mut buffer);
-        let scan = scanned.map_err(|error| ReadError { path: path.to_string(), error })?;
+        let scan = scanned.map_err(|error| ReadError {
+            path: path.to_string(),
+            error,
+        })?;
         if !(scan.pins.is_empty() && scan.malformed.is_empty()) {
             let file = Arc::new(path);
-            found.pins.extend(scan.pins.into_iter().map(|what| Located { file: Arc::clone(&file), what }));
-            found.malformed.extend(scan.malformed.into_iter().map(|what| Located { file: Arc::clone(&file), what }));
+            found.pins.extend(scan.pins.into_iter().map(|what| Located {
+                file: Arc::clone(&file),
+                what,
+            }));
+            found
+                .malformed
+                .extend(scan.malformed.into_iter().map(|what| Located {
+                    file: Arc::clone(&file),
+                    what,
+                }));
         }
     }
     Ok(found)
@@ -68,6 +83,8 @@ impl Found {
 
     /// The malformed pins of one image.
     pub fn malformed_of(&self, image: usize) -> impl Iterator<Item = &Located<Malformed>> {
-        self.malformed.iter().filter(move |malformed| malformed.what.image == image)
+        self.malformed
+            .iter()
+            .filter(move |malformed| malformed.what.image == image)
     }
 }

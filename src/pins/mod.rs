@@ -1,8 +1,9 @@
 //! Pins: occurrences of a configured image by digest, found and replaced in bytes.
 //!
-//! A pin is `REPOSITORY[:TAG]@sha256:<64 lowercase hex>` whose repository is a configured one as a whole. The text
-//! around it is never parsed, so a pin in a comment is a pin, and every other byte of a file stays what it was.
-//! Nothing here decides whether the pins found are right: that is for `checks`.
+//! A pin is `REPOSITORY[:TAG]@sha256:<64 lowercase hex>` whose repository is a configured one as a
+//! whole. The text around it is never parsed, so a pin in a comment is a pin, and every other byte
+//! of a file stays what it was. Nothing here decides whether the pins found are right: that is for
+//! `checks`.
 
 pub mod discover;
 mod find;

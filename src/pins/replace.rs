@@ -12,15 +12,17 @@ pub struct Replacement {
     pub tag: Tag,
 }
 
-/// The file's new bytes; `replacements` has an entry for each image of the configuration, in its order. Pins of an image
-/// that has none stay.
+/// The file's new bytes; `replacements` has an entry for each image of the configuration, in its
+/// order. Pins of an image that has none stay.
 ///
 /// `pins` are those that a scan of exactly these bytes found.
 pub fn replace(content: &[u8], pins: &[Pin], replacements: &[Option<Replacement>]) -> Vec<u8> {
     let mut new = Vec::with_capacity(content.len());
     let mut reached = 0;
     for pin in pins {
-        let Some(to) = &replacements[pin.image] else { continue };
+        let Some(to) = &replacements[pin.image] else {
+            continue;
+        };
         // Before the digest stands `@`, and before that the tag, if there is one.
         let tag = pin.tag.as_ref().map_or(0, |tag| tag.as_str().len());
         let at = pin.offset - 1 - tag;

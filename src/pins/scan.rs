@@ -1,4 +1,5 @@
-//! The scanner: looks for `@`, then a bounded way back for the repository and a bounded way on for the digest.
+//! The scanner: looks for `@`, then a bounded way back for the repository and a bounded way on for
+//! the digest.
 //!
 //! Linear in the size of its input, which it sees once, in chunks.
 
@@ -36,7 +37,8 @@ pub struct Pin {
     pub digest: Digest,
 }
 
-/// A digest of a configured image that is none: upper case, cut off, too long, or of another algorithm.
+/// A digest of a configured image that is none: upper case, cut off, too long, or of another
+/// algorithm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     /// Which image, by its place in the configuration.
@@ -45,7 +47,8 @@ pub struct Malformed {
     pub line: usize,
     /// 1-based, in bytes, of the repository's first byte.
     pub column: usize,
-    /// What stands there from the repository on, cut where no digest can reach; bytes that are not UTF-8 as U+FFFD.
+    /// What stands there from the repository on, cut where no digest can reach; bytes that are not
+    /// UTF-8 as U+FFFD.
     pub text: String,
 }
 
@@ -76,19 +79,33 @@ impl Finder {
 
     /// For these repositories; a pin's `image` is the place in this list.
     pub fn of<'r>(repositories: impl IntoIterator<Item = &'r Repository>) -> Self {
-        Self { images: repositories.into_iter().cloned().zip(0..).collect() }
+        Self {
+            images: repositories.into_iter().cloned().zip(0..).collect(),
+        }
     }
 
     /// Scans a whole file in memory.
     pub fn scan(&self, content: &[u8]) -> Scan {
-        let mut scanner = Scanner { lookup: &mut |name, _| self.images.get(&name).copied(), so_far: SoFar::default() };
-        scanner.window(&Window { bytes: content, base: 0 }, 0..content.len());
+        let mut scanner = Scanner {
+            lookup: &mut |name, _| self.images.get(&name).copied(),
+            so_far: SoFar::default(),
+        };
+        scanner.window(
+            &Window {
+                bytes: content,
+                base: 0,
+            },
+            0..content.len(),
+        );
         scanner.so_far.scan
     }
 
-    /// Scans a file as it is read; holds a chunk of it at a time, in `buffer`, which can be used again.
+    /// Scans a file as it is read; holds a chunk of it at a time, in `buffer`, which can be used
+    /// again.
     pub fn scan_reader(&self, reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Scan> {
-        scan_reader(reader, buffer, &mut |name, _| self.images.get(&name).copied())
+        scan_reader(reader, buffer, &mut |name, _| {
+            self.images.get(&name).copied()
+        })
     }
 }
 
@@ -96,14 +113,31 @@ impl Finder {
 pub(super) type Lookup<'l> = &'l mut dyn FnMut(Repository, Option<u8>) -> Option<usize>;
 
 /// Scans a file as it is read, for the images that `lookup` knows.
-pub(super) fn scan_reader(mut reader: impl Read, buffer: &mut Vec<u8>, lookup: Lookup<'_>) -> io::Result<Scan> {
-    let mut scanner = Scanner { lookup, so_far: SoFar::default() };
+pub(super) fn scan_reader(
+    mut reader: impl Read,
+    buffer: &mut Vec<u8>,
+    lookup: Lookup<'_>,
+) -> io::Result<Scan> {
+    let mut scanner = Scanner {
+        lookup,
+        so_far: SoFar::default(),
+    };
     let (mut base, mut reached) = (0, 0);
     buffer.clear();
     loop {
         let read = reader.by_ref().take(CHUNK as u64).read_to_end(buffer)?;
-        let end = if read == 0 { buffer.len() } else { buffer.len().saturating_sub(FORWARD).max(reached) };
-        scanner.window(&Window { bytes: buffer, base }, reached..end);
+        let end = if read == 0 {
+            buffer.len()
+        } else {
+            buffer.len().saturating_sub(FORWARD).max(reached)
+        };
+        scanner.window(
+            &Window {
+                bytes: buffer,
+                base,
+            },
+            reached..end,
+        );
         if read == 0 {
             return Ok(scanner.so_far.scan);
         }
@@ -138,7 +172,12 @@ impl Scanner<'_> {
                         tag,
                         digest,
                     }),
-                    What::Malformed(text) => scan.malformed.push(Malformed { image: hit.image, line, column, text }),
+                    What::Malformed(text) => scan.malformed.push(Malformed {
+                        image: hit.image,
+                        line,
+                        column,
+                        text,
+                    }),
                 }
             }
         }
@@ -148,11 +187,15 @@ impl Scanner<'_> {
     fn hit(&mut self, bytes: &[u8], at: usize) -> Option<Hit> {
         let digest = after(&bytes[at + 1..])?;
         let reference = before(&bytes[..at])?;
-        let named =
-            ["docker://", "oci://"].iter().find_map(|scheme| reference.strip_prefix(*scheme)).unwrap_or(reference);
+        let named = ["docker://", "oci://"]
+            .iter()
+            .find_map(|scheme| reference.strip_prefix(*scheme))
+            .unwrap_or(reference);
         let slash = named.rfind('/').map_or(0, |slash| slash + 1);
         let colon = named[slash..].find(':').map(|colon| slash + colon);
-        let (name, tag) = colon.map_or((named, None), |colon| (&named[..colon], Some(&named[colon + 1..])));
+        let (name, tag) = colon.map_or((named, None), |colon| {
+            (&named[..colon], Some(&named[colon + 1..]))
+        });
         let boundary = (at - reference.len()).checked_sub(1).map(|at| bytes[at]);
         let image = (self.lookup)(Repository::parse(name).ok()?, boundary)?;
         let start = at - named.len();
@@ -185,31 +228,48 @@ enum After {
 /// Reads what follows the `@`; `None` for a placeholder or anything else that is no digest.
 fn after(bytes: &[u8]) -> Option<After> {
     let algorithm = |b: &u8| b.is_ascii_alphanumeric() || b"+._-".contains(b);
-    let colon = bytes.iter().take(ALGORITHM + 1).take_while(|b| algorithm(b)).count();
+    let colon = bytes
+        .iter()
+        .take(ALGORITHM + 1)
+        .take_while(|b| algorithm(b))
+        .count();
     if colon == 0 || bytes.get(colon) != Some(&b':') {
         return None;
     }
     let digits = &bytes[colon + 1..];
-    let length = digits.iter().take(65).take_while(|b| b.is_ascii_alphanumeric()).count();
+    let length = digits
+        .iter()
+        .take(65)
+        .take_while(|b| b.is_ascii_alphanumeric())
+        .count();
     let digest = || {
         let text = std::str::from_utf8(digits.get(..64)?).ok()?;
-        Digest::from_hex(text).ok().filter(|_| length == 64 && &bytes[..colon] == b"sha256")
+        Digest::from_hex(text)
+            .ok()
+            .filter(|_| length == 64 && &bytes[..colon] == b"sha256")
     };
     (length > 0).then(|| digest().map_or(After::Malformed, After::Digest))
 }
 
-/// The text that ends where `bytes` end, from its boundary on; `None` if it is empty. Of a longer one than any reference
-/// the beginning is cut off, but never so much that the rest could be one.
+/// The text that ends where `bytes` end, from its boundary on; `None` if it is empty. Of a longer
+/// one than any reference the beginning is cut off, but never so much that the rest could be one.
 fn before(bytes: &[u8]) -> Option<&str> {
     let part = |b: &u8| b.is_ascii_alphanumeric() || b"._/:@-".contains(b);
-    let length = bytes.iter().rev().take(BACK).take_while(|b| part(b)).count();
+    let length = bytes
+        .iter()
+        .rev()
+        .take(BACK)
+        .take_while(|b| part(b))
+        .count();
     let reference = std::str::from_utf8(&bytes[bytes.len() - length..]).ok()?;
     (length > 0).then_some(reference)
 }
 
 /// The text of a malformed pin: up to a blank or a quote.
 fn excerpt(bytes: &[u8]) -> String {
-    let end = bytes.iter().take_while(|b| !b.is_ascii_whitespace() && !b"\"'`".contains(b));
+    let end = bytes
+        .iter()
+        .take_while(|b| !b.is_ascii_whitespace() && !b"\"'`".contains(b));
     String::from_utf8_lossy(&bytes[..end.count()]).into_owned()
 }
 

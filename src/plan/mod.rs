@@ -1,6 +1,7 @@
 //! Plans: the new contents of files, in memory, counted again before anyone may apply them.
 //!
-//! A [`Plan`] can only be made of an approved set, and only if its counts are right. It changes nothing.
+//! A [`Plan`] can only be made of an approved set, and only if its counts are right. It changes
+//! nothing.
 
 use std::sync::Arc;
 
@@ -55,13 +56,24 @@ struct Tally {
 }
 
 impl Plan {
-    /// Reads the files that hold pins again, makes their new contents, and counts the pins in those.
-    pub fn new(approved: &Approved, config: &Config, files: &dyn Files, found: &Found) -> Result<Self, PlanError> {
+    /// Reads the files that hold pins again, makes their new contents, and counts the pins in
+    /// those.
+    pub fn new(
+        approved: &Approved,
+        config: &Config,
+        files: &dyn Files,
+        found: &Found,
+    ) -> Result<Self, PlanError> {
         let finder = Finder::new(&config.images);
         let replacements: Vec<Option<Replacement>> = approved
             .images()
             .iter()
-            .map(|image| Some(Replacement { digest: image.facts.as_ref()?.digest, tag: image.tag.clone() }))
+            .map(|image| {
+                Some(Replacement {
+                    digest: image.facts.as_ref()?.digest,
+                    tag: image.tag.clone(),
+                })
+            })
             .collect();
         let mut paths: Vec<_> = found.pins.iter().map(|pin| Arc::clone(&pin.file)).collect();
         paths.dedup();
@@ -73,7 +85,11 @@ impl Plan {
             tally(&mut tallies, &new_pins, &replacements, &path);
             if change.old != change.new {
                 if !only_pins_differ(&finder, &change) {
-                    let wrong = |tally: &mut Tally| tally.wrong.push(format!("{path}: more than pins would change"));
+                    let wrong = |tally: &mut Tally| {
+                        tally
+                            .wrong
+                            .push(format!("{path}: more than pins would change"))
+                    };
                     tallies.iter_mut().for_each(wrong);
                 }
                 changes.push(change);
@@ -105,28 +121,52 @@ fn rewrite(
 ) -> (FileChange, Vec<Pin>) {
     let pins = finder.scan(&old).pins;
     let new = replace(&old, &pins, replacements);
-    let changed = pins.iter().filter(|pin| !is_right(pin, replacements[pin.image].as_ref())).count();
+    let changed = pins
+        .iter()
+        .filter(|pin| !is_right(pin, replacements[pin.image].as_ref()))
+        .count();
     let new_pins = finder.scan(&new).pins;
     let (old_sha256, new_sha256) = (Digest::of(&old), Digest::of(&new));
-    (FileChange { path: path.clone(), pins: changed, old, new, old_sha256, new_sha256 }, new_pins)
+    (
+        FileChange {
+            path: path.clone(),
+            pins: changed,
+            old,
+            new,
+            old_sha256,
+            new_sha256,
+        },
+        new_pins,
+    )
 }
 
 /// Whether a pin is what it should become; a pin of an image that has no new digest is never right.
 fn is_right(pin: &Pin, to: Option<&Replacement>) -> bool {
-    to.is_some_and(|to| pin.digest == to.digest && pin.tag.as_ref().is_none_or(|tag| *tag == to.tag))
+    to.is_some_and(|to| {
+        pin.digest == to.digest && pin.tag.as_ref().is_none_or(|tag| *tag == to.tag)
+    })
 }
 
-fn tally(tallies: &mut [Tally], pins: &[Pin], replacements: &[Option<Replacement>], path: &RelPath) {
+fn tally(
+    tallies: &mut [Tally],
+    pins: &[Pin],
+    replacements: &[Option<Replacement>],
+    path: &RelPath,
+) {
     for pin in pins {
         if is_right(pin, replacements[pin.image].as_ref()) {
             tallies[pin.image].right += 1;
         } else {
-            tallies[pin.image].wrong.push(format!("{path}:{}:{} would have {}", pin.line, pin.column, pin.digest));
+            tallies[pin.image].wrong.push(format!(
+                "{path}:{}:{} would have {}",
+                pin.line, pin.column, pin.digest
+            ));
         }
     }
 }
 
-/// Whether both contents are equal once the digests of their pins, and the tags before them, are taken out.
+/// Whether both contents are equal once the digests of their pins, and the tags before them, are
+/// taken out.
 fn only_pins_differ(finder: &Finder, change: &FileChange) -> bool {
     let outline = |content: &[u8]| {
         let mut rest = Vec::with_capacity(content.len());
@@ -146,11 +186,25 @@ fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {
     let verdict = |(image, tally): (&crate::config::Image, &Tally)| {
         let right = tally.right == image.pins && tally.wrong.is_empty();
         let (status, detail) = if right {
-            (Status::Pass, format!("the new contents pin it {} times, and to nothing else", image.pins))
+            (
+                Status::Pass,
+                format!(
+                    "the new contents pin it {} times, and to nothing else",
+                    image.pins
+                ),
+            )
         } else {
-            let wrong = tally.wrong.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
-            let detail =
-                format!("the new contents would pin it {} times, `pins:` says {} {wrong}", tally.right, image.pins);
+            let wrong = tally
+                .wrong
+                .iter()
+                .take(5)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("; ");
+            let detail = format!(
+                "the new contents would pin it {} times, `pins:` says {} {wrong}",
+                tally.right, image.pins
+            );
             (Status::Fail, detail.trim_end().to_owned())
         };
         Check::new(Code::PLAN_COUNT, status, detail).image(&image.name)

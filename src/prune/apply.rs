@@ -1,8 +1,8 @@
-//! Carrying out a plan: each version is read again just before it is deleted, the first surprise ends it, and what was to
-//! be kept is asked for afterwards.
+//! Carrying out a plan: each version is read again just before it is deleted, the first surprise
+//! ends it, and what was to be kept is asked for afterwards.
 //!
-//! Nothing is put back here. A run that breaks off leaves a shorter package and nothing else, so that the next one simply
-//! begins anew.
+//! Nothing is put back here. A run that breaks off leaves a shorter package and nothing else, so
+//! that the next one simply begins anew.
 
 use futures_util::{StreamExt, stream};
 
@@ -79,9 +79,9 @@ pub async fn run(plan: &Plan, package: &impl Package, tell: &mut dyn FnMut(Step<
             }
             Ok(Deletion::Refused(said)) => {
                 let message = format!("{} is not deleted: {said}", candidate.version.digest);
-                let hint =
-                    "a registry that refuses one is asked for no other; what may stay can be named in prune.protect";
-                applied.stopped = Some(Refusal::new(Kind::Denied, "deletion_refused", message).hint(hint));
+                let hint = "a registry that refuses one is asked for no other; what may stay can be named in prune.protect";
+                applied.stopped =
+                    Some(Refusal::new(Kind::Denied, "deletion_refused", message).hint(hint));
                 break;
             }
             Err(refusal) => {
@@ -101,7 +101,8 @@ async fn one(candidate: &Candidate, package: &impl Package) -> Result<Deletion, 
         Now::Gone => Ok(Deletion::Gone),
         Now::Changed(how) => {
             let message = format!("{} changed since it was listed: {how}", version.digest);
-            Err(Refusal::later("changed", message).hint("somebody pushes or tags right now; run it again"))
+            Err(Refusal::later("changed", message)
+                .hint("somebody pushes or tags right now; run it again"))
         }
     }
 }
@@ -112,12 +113,18 @@ async fn verify(plan: &Plan, package: &impl Package, applied: &mut Applied) {
     if applied.deleted.is_empty() && applied.stopped.is_none() {
         return;
     }
-    let gone: Vec<_> = applied.deleted.iter().chain(&applied.gone).map(|candidate| &candidate.version).collect();
+    let gone: Vec<_> = applied
+        .deleted
+        .iter()
+        .chain(&applied.gone)
+        .map(|candidate| &candidate.version)
+        .collect();
     match package.lost_tags(&gone).await {
         Ok(tags) => applied.lost_tags = tags,
         Err(refusal) => applied.unverified(refusal),
     }
-    let asked = stream::iter(plan.keep()).map(|version| async move { (version, package.has(version).await) });
+    let asked = stream::iter(plan.keep())
+        .map(|version| async move { (version, package.has(version).await) });
     let found: Vec<_> = asked.buffered(AT_ONCE).collect().await;
     for (version, there) in found {
         match there {
@@ -130,22 +137,38 @@ async fn verify(plan: &Plan, package: &impl Package, applied: &mut Applied) {
 
 impl Applied {
     fn unverified(&mut self, refusal: Refusal) {
-        let message = format!("whether what was kept is still there can't be told: {}", refusal.message);
+        let message = format!(
+            "whether what was kept is still there can't be told: {}",
+            refusal.message
+        );
         self.stopped = self.stopped.take().or(Some(Refusal { message, ..refusal }));
     }
 
-    /// The cry for help where something is missing that was to be kept; `image`: its name, `restores`: whether the registry
-    /// can put it back.
+    /// The cry for help where something is missing that was to be kept; `image`: its name,
+    /// `restores`: whether the registry can put it back.
     pub fn lost(&self, image: &str, restores: bool) -> Option<Refusal> {
         if self.missing.is_empty() && self.lost_tags.is_empty() {
             return None;
         }
-        let digests = self.missing.iter().map(|version| version.digest.to_string());
-        let lost: Vec<_> = digests.chain(self.lost_tags.iter().map(|tag| format!("the tag {tag}"))).collect();
-        let message = format!("PROTECTED VERSIONS OF {image} ARE MISSING NOW: {}", lost.join(", "));
-        let numbers = self.missing.iter().filter_map(|version| version.id).filter(|_| restores);
-        let commands: Vec<_> =
-            numbers.map(|id| format!("repin prune restore --image {image} --version {id} --apply")).collect();
+        let digests = self
+            .missing
+            .iter()
+            .map(|version| version.digest.to_string());
+        let lost: Vec<_> = digests
+            .chain(self.lost_tags.iter().map(|tag| format!("the tag {tag}")))
+            .collect();
+        let message = format!(
+            "PROTECTED VERSIONS OF {image} ARE MISSING NOW: {}",
+            lost.join(", ")
+        );
+        let numbers = self
+            .missing
+            .iter()
+            .filter_map(|version| version.id)
+            .filter(|_| restores);
+        let commands: Vec<_> = numbers
+            .map(|id| format!("repin prune restore --image {image} --version {id} --apply"))
+            .collect();
         let hint = if commands.is_empty() {
             "PUSH THEM AGAIN FROM WHERE THEY WERE BUILT, and look who else deletes here".to_owned()
         } else {

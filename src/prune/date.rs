@@ -6,16 +6,21 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Reads a date.
 pub fn parse(text: &str) -> Option<SystemTime> {
-    OffsetDateTime::parse(text.trim(), &Rfc3339).ok().map(SystemTime::from)
+    OffsetDateTime::parse(text.trim(), &Rfc3339)
+        .ok()
+        .map(SystemTime::from)
 }
 
 /// Writes a date, in UTC and whole seconds.
 pub fn show(at: SystemTime) -> String {
     let whole = OffsetDateTime::from(at).replace_nanosecond(0).ok();
-    whole.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_else(|| "a date out of bounds".to_owned())
+    whole
+        .and_then(|at| at.format(&Rfc3339).ok())
+        .unwrap_or_else(|| "a date out of bounds".to_owned())
 }
 
-/// Before this nobody built an image: what tools write that leave the date out (1970, 1980), and no date at all.
+/// Before this nobody built an image: what tools write that leave the date out (1970, 1980), and no
+/// date at all.
 pub const FIRST: Duration = Duration::from_secs(1_356_998_400);
 
 /// Whether `at` can be when an image was built: the first were in 2013.
@@ -37,7 +42,13 @@ mod tests {
         ] {
             assert_eq!(parse(text).map(show).as_deref(), Some(shown));
         }
-        for bad in ["", "yesterday", "2024-05-06", "2024-13-06T07:08:09Z", "1715000000"] {
+        for bad in [
+            "",
+            "yesterday",
+            "2024-05-06",
+            "2024-13-06T07:08:09Z",
+            "1715000000",
+        ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }
@@ -45,7 +56,11 @@ mod tests {
     #[test]
     fn placeholders_for_a_date_are_none() {
         let one = |text| is_one(parse(text).unwrap());
-        assert!(!one("1970-01-01T00:00:00Z") && !one("1980-01-01T00:00:01Z") && !one("0001-01-01T00:00:00Z"));
+        assert!(
+            !one("1970-01-01T00:00:00Z")
+                && !one("1980-01-01T00:00:01Z")
+                && !one("0001-01-01T00:00:00Z")
+        );
         assert!(!one("2012-12-31T23:59:59Z") && one("2013-01-01T00:00:00Z"));
     }
 }

@@ -1,7 +1,9 @@
-//! What protects versions whatever their age and tags: pins here and on the remote's branches, and promote history.
+//! What protects versions whatever their age and tags: pins here and on the remote's branches, and
+//! promote history.
 //!
-//! Computed anew in each run. The base branch and the open promote and rollback branches are those that the remote has
-//! now; of a clone that knows another base, or not all of its history, nothing is believed.
+//! Computed anew in each run. The base branch and the open promote and rollback branches are those
+//! that the remote has now; of a clone that knows another base, or not all of its history, nothing
+//! is believed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +28,8 @@ pub struct Guards {
     pub history: BTreeSet<Digest>,
     /// Tags of revisions that were promoted or are being promoted, and where that is said.
     pub tags: BTreeMap<Tag, String>,
-    /// Digests that are or were pinned for other images, and where: bytes are the same under every name.
+    /// Digests that are or were pinned for other images, and where: bytes are the same under every
+    /// name.
     pub others: BTreeMap<Digest, String>,
 }
 
@@ -54,18 +57,27 @@ struct Ours {
     revisions: Revisions,
 }
 
-/// Gathers what protects each image, in the order of the configuration. `chosen`: the images that the run is about; what is
-/// wrong with the pins of others does not matter to it. `places`: where each image is read from; what is pinned for one
-/// protects the others that are read from there.
-pub fn gather(config: &Config, chosen: &[usize], places: &[String]) -> Result<(Vec<Guards>, Branches), Refusal> {
+/// Gathers what protects each image, in the order of the configuration. `chosen`: the images that
+/// the run is about; what is wrong with the pins of others does not matter to it. `places`: where
+/// each image is read from; what is pinned for one protects the others that are read from there.
+pub fn gather(
+    config: &Config,
+    chosen: &[usize],
+    places: &[String],
+) -> Result<(Vec<Guards>, Branches), Refusal> {
     let git = Git::open(&config.root)?;
     if git.is_shallow() {
         let message = "this clone is shallow, so what was ever promoted can't be told";
-        let hint = "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
+        let hint =
+            "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
         return Err(Refusal::later("shallow", message).hint(hint));
     }
     let branches = Branches::read(git, config)?;
-    let mut gathering = Gathering { config, chosen, guards: vec![Guards::default(); config.images.len()] };
+    let mut gathering = Gathering {
+        config,
+        chosen,
+        guards: vec![Guards::default(); config.images.len()],
+    };
     gathering.files(&WorkTree::new(&config.root), config, "in the work tree")?;
     for (remote, base) in &branches.bases {
         gathering.history(&branches.git, &format!("{remote}/{base}"))?;
@@ -89,23 +101,33 @@ fn shared(guards: &[Guards], config: &Config, places: &[String]) -> Vec<Guards> 
                 continue;
             }
             let name = &config.images[other].name;
-            let pins = theirs.pins.iter().map(|(digest, place)| (*digest, format!("{place} as {name}")));
-            let history = theirs.history.iter().map(|digest| (*digest, format!("in promote history as {name}")));
+            let pins = theirs
+                .pins
+                .iter()
+                .map(|(digest, place)| (*digest, format!("{place} as {name}")));
+            let history = theirs
+                .history
+                .iter()
+                .map(|digest| (*digest, format!("in promote history as {name}")));
             own.others.extend(history.chain(pins));
         }
     }
     all
 }
 
-/// Whether the branches that protect are still the same; asked again just before the first deletion.
+/// Whether the branches that protect are still the same; asked again just before the first
+/// deletion.
 pub fn unmoved(branches: &Branches) -> Result<(), Refusal> {
     let now = branches.ask()?;
-    let moved = now.iter().find(|(name, tip)| branches.tips.get(*name) != Some(*tip));
+    let moved = now
+        .iter()
+        .find(|(name, tip)| branches.tips.get(*name) != Some(*tip));
     let gone = branches.bases.iter().find(|base| !now.contains_key(*base));
     match moved.map(|(name, _)| name).or(gone) {
         None => Ok(()),
         Some((remote, branch)) => {
-            let message = format!("{branch} of {remote} was moved while this run looked at what it pins");
+            let message =
+                format!("{branch} of {remote} was moved while this run looked at what it pins");
             Err(Refusal::later("base_moved", message).hint("run it again"))
         }
     }
@@ -118,7 +140,11 @@ impl Branches {
         let mut bases = BTreeSet::from([(remote.clone(), name)]);
         let heads = git.heads(&remote)?;
         let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
-        bases.extend(configured.or(heads.default).map(|base| (remote.clone(), base)));
+        bases.extend(
+            configured
+                .or(heads.default)
+                .map(|base| (remote.clone(), base)),
+        );
         let mut namings = Vec::from(namings(config));
         for (remote, base) in &bases {
             let tip = git.branch(Some(&format!("{remote}/{base}")))?.tip;
@@ -126,7 +152,8 @@ impl Branches {
             if there != Some(&tip) {
                 return Err(behind(remote, base, (&tip, there)));
             }
-            // How branches are called may have been changed there: those that are open bear the name of their time.
+            // How branches are called may have been changed there: those that are open bear the
+            // name of their time.
             if let Ok(path) = RelPath::parse(config.file_name()) {
                 for commit in git.changes_of(&tip, &path)? {
                     if let Own::Config(then) = own_config(&git, &commit, config)? {
@@ -136,8 +163,18 @@ impl Branches {
             }
         }
         // Pull requests may come from another place than history.
-        let remotes = git.remotes()?.into_iter().filter(|name| *name == remote || name == "origin").collect();
-        let mut branches = Self { git, remotes, bases, namings, tips: Tips::new() };
+        let remotes = git
+            .remotes()?
+            .into_iter()
+            .filter(|name| *name == remote || name == "origin")
+            .collect();
+        let mut branches = Self {
+            git,
+            remotes,
+            bases,
+            namings,
+            tips: Tips::new(),
+        };
         branches.tips = branches.ask()?;
         branches.fetch()?;
         Ok(branches)
@@ -149,7 +186,12 @@ impl Branches {
         for remote in &self.remotes {
             for (branch, tip) in self.git.heads(remote)?.tips {
                 let name = (remote.clone(), branch);
-                if self.bases.contains(&name) || self.namings.iter().any(|ours| ours.revision_of(&name.1).is_some()) {
+                if self.bases.contains(&name)
+                    || self
+                        .namings
+                        .iter()
+                        .any(|ours| ours.revision_of(&name.1).is_some())
+                {
                     tips.insert(name, tip);
                 }
             }
@@ -184,7 +226,10 @@ impl Branches {
 
 fn behind(remote: &str, base: &str, (here, there): (&ObjectId, Option<&ObjectId>)) -> Refusal {
     let there = there.map_or_else(|| "not there any more".to_owned(), ObjectId::short);
-    let message = format!("{remote}/{base} is {} here, and on the remote it is {there}", here.short());
+    let message = format!(
+        "{remote}/{base} is {} here, and on the remote it is {there}",
+        here.short()
+    );
     Refusal::later("base_behind", message).hint(format!("fetch it: git fetch {remote}"))
 }
 
@@ -199,7 +244,9 @@ fn namings(config: &Config) -> [Ours; 2] {
 impl Ours {
     /// The revision that a branch of this name is for.
     fn revision_of<'b>(&self, branch: &'b str) -> Option<&'b str> {
-        self.branch.revision_in(branch, &self.name).filter(|revision| !revision.is_empty())
+        self.branch
+            .revision_in(branch, &self.name)
+            .filter(|revision| !revision.is_empty())
     }
 
     fn tag_of(&self, branch: &str, revisions: &Revisions) -> Option<Tag> {
@@ -218,22 +265,34 @@ impl Gathering<'_> {
     /// What `files` pin; `config` says which of them count.
     fn files(&mut self, files: &dyn Files, config: &Config, place: &str) -> Result<(), Refusal> {
         let found = pins::find(files, config)?;
-        if let Some((path, hazard)) =
-            found.hazards.iter().find(|(_, hazard)| matches!(hazard, Hazard::Symlink | Hazard::Special))
+        if let Some((path, hazard)) = found
+            .hazards
+            .iter()
+            .find(|(_, hazard)| matches!(hazard, Hazard::Symlink | Hazard::Special))
         {
             let message = format!("what {path} {place} pins can't be told: {hazard}");
             return Err(Refusal::new(Kind::Failed, "file_unsafe", message)
                 .hint("replace the link by a file of its own, or take it out of `files:`"));
         }
-        if let Some(malformed) = found.malformed.iter().find(|pin| self.chosen.contains(&pin.what.image)) {
+        if let Some(malformed) = found
+            .malformed
+            .iter()
+            .find(|pin| self.chosen.contains(&pin.what.image))
+        {
             let (file, line) = (&malformed.file, malformed.what.line);
-            let message = format!("what {file}:{line} {place} pins can't be told: `{}`", malformed.what.text);
+            let message = format!(
+                "what {file}:{line} {place} pins can't be told: `{}`",
+                malformed.what.text
+            );
             return Err(Refusal::new(Kind::Failed, "pin_unsupported", message)
                 .hint("write the digest in full, or make it a placeholder such as `<digest>`"));
         }
         for pin in found.pins {
             let told = || format!("{place} ({}:{})", pin.file, pin.what.line);
-            self.guards[pin.what.image].pins.entry(pin.what.digest).or_insert_with(told);
+            self.guards[pin.what.image]
+                .pins
+                .entry(pin.what.digest)
+                .or_insert_with(told);
         }
         Ok(())
     }
@@ -245,27 +304,40 @@ impl Gathering<'_> {
             Own::Config(own) => globs.extend(own.files),
             Own::Today => {}
             Own::Unreadable(why) => {
-                let message = format!("what is pinned {place} can't be told: its configuration can't be read: {why}");
-                return Err(Refusal::later("unavailable", message).hint("mend the configuration there"));
+                let message = format!(
+                    "what is pinned {place} can't be told: its configuration can't be read: {why}"
+                );
+                return Err(
+                    Refusal::later("unavailable", message).hint("mend the configuration there")
+                );
             }
         }
         let at = git.files_at(commit, &globs, LARGEST)?;
         if let Some(path) = at.too_large {
-            let message = format!("what is pinned {place} can't be told: {path} has more than 64 MiB");
+            let message =
+                format!("what is pinned {place} can't be told: {path} has more than 64 MiB");
             return Err(Refusal::later("unavailable", message).hint("take it out of `files:`"));
         }
-        let config = Config { files: globs, ..self.config.clone() };
+        let config = Config {
+            files: globs,
+            ..self.config.clone()
+        };
         self.files(&at.files, &config, place)
     }
 
-    /// The revision that an open branch is for: its tag as it is made today, and as it was made by whoever called it so.
+    /// The revision that an open branch is for: its tag as it is made today, and as it was made by
+    /// whoever called it so.
     fn revision(&mut self, branch: &str, namings: &[Ours]) {
-        let tags =
-            |ours: &Ours| [&ours.revisions, &self.config.revision].map(|revisions| ours.tag_of(branch, revisions));
+        let tags = |ours: &Ours| {
+            [&ours.revisions, &self.config.revision].map(|revisions| ours.tag_of(branch, revisions))
+        };
         let tags: BTreeSet<Tag> = namings.iter().flat_map(tags).flatten().collect();
         for guards in &mut self.guards {
             for tag in &tags {
-                guards.tags.entry(tag.clone()).or_insert_with(|| format!("that {branch} is for"));
+                guards
+                    .tags
+                    .entry(tag.clone())
+                    .or_insert_with(|| format!("that {branch} is for"));
             }
         }
     }
@@ -277,9 +349,13 @@ impl Gathering<'_> {
         let history = History::read(git, &config)?;
         let tags = history.claimed_tags();
         for (image, guards) in config.images.iter().zip(&mut self.guards) {
-            guards.history.extend(history.ever_pinned(&image.name).into_iter().flatten());
+            guards
+                .history
+                .extend(history.ever_pinned(&image.name).into_iter().flatten());
             let told = |revision: &_| format!("that {branch} promoted ({revision})");
-            let tags = tags.iter().map(|(tag, revision)| (tag.clone(), told(*revision)));
+            let tags = tags
+                .iter()
+                .map(|(tag, revision)| (tag.clone(), told(*revision)));
             guards.tags.extend(tags);
         }
         Ok(())

@@ -1,7 +1,9 @@
-//! Which versions may be deleted, which are protected and why, and whether anything may be deleted at all.
+//! Which versions may be deleted, which are protected and why, and whether anything may be deleted
+//! at all.
 //!
-//! Pure: a listing, what protects, and the rules in; a verdict out. A version is kept unless everything says otherwise,
-//! and everything that a kept one needs is kept too. What can't be told refuses the whole package.
+//! Pure: a listing, what protects, and the rules in; a verdict out. A version is kept unless
+//! everything says otherwise, and everything that a kept one needs is kept too. What can't be told
+//! refuses the whole package.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -87,7 +89,10 @@ impl fmt::Display for Kept {
             Self::Pattern(tag) => write!(f, "{tag} matches prune.protect"),
             Self::Child(parent) => write!(f, "part of the index {parent}, which is kept"),
             Self::Refers(target) => write!(f, "belongs to {target}, which is kept"),
-            Self::OtherTag(tag) => write!(f, "pending, but {tag} is not: deleting it would take that tag along"),
+            Self::OtherTag(tag) => write!(
+                f,
+                "pending, but {tag} is not: deleting it would take that tag along"
+            ),
             Self::NoDate => f.write_str("its age can't be known"),
         }
     }
@@ -115,12 +120,22 @@ fn standing(version: &Version, guards: &Guards, prune: &Prune) -> Standing {
         if let Some(place) = guards.tags.get(tag) {
             return Standing::Protected(Kept::Revision(tag.clone(), place.clone()));
         }
-        if prune.protect.iter().any(|pattern| pattern.is_match(tag.as_str())) {
+        if prune
+            .protect
+            .iter()
+            .any(|pattern| pattern.is_match(tag.as_str()))
+        {
             return Standing::Protected(Kept::Pattern(tag.clone()));
         }
     }
-    let other = version.tags.iter().find(|tag| !prune.tags.is_match(tag.as_str()));
-    let pending = version.tags.iter().any(|tag| prune.tags.is_match(tag.as_str()));
+    let other = version
+        .tags
+        .iter()
+        .find(|tag| !prune.tags.is_match(tag.as_str()));
+    let pending = version
+        .tags
+        .iter()
+        .any(|tag| prune.tags.is_match(tag.as_str()));
     match other {
         Some(tag) if pending => Standing::Protected(Kept::OtherTag(tag.clone())),
         None if pending || prune.untagged => Standing::Eligible,
@@ -153,14 +168,26 @@ pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> Judged {
             },
         }
     }
-    let incomplete = if candidates.is_empty() { None } else { work.unknown() };
-    let roots = listing.versions.iter().enumerate().filter(|(at, _)| !candidates.contains_key(at));
-    let roots = roots.map(|(_, version)| version.digest).chain(guards.pins.keys().copied());
+    let incomplete = if candidates.is_empty() {
+        None
+    } else {
+        work.unknown()
+    };
+    let roots = listing
+        .versions
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !candidates.contains_key(at));
+    let roots = roots
+        .map(|(_, version)| version.digest)
+        .chain(guards.pins.keys().copied());
     let others = guards.history.iter().chain(guards.others.keys()).copied();
     work.close(roots.chain(others).collect());
     candidates.retain(|at, _| !work.why.contains_key(at));
-    let candidates: Vec<_> =
-        candidates.into_iter().map(|(at, (made, age))| Candidate::new(&listing.versions[at], made, age)).collect();
+    let candidates: Vec<_> = candidates
+        .into_iter()
+        .map(|(at, (made, age))| Candidate::new(&listing.versions[at], made, age))
+        .collect();
     let judged = Judged {
         listed: listing.versions.len(),
         candidates: sorted(candidates),
@@ -169,7 +196,9 @@ pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> Judged {
         young,
         refusal: None,
     };
-    let refusal = incomplete.or_else(|| tripwire(listing, guards)).or_else(|| over_limit(&judged, rules.limit));
+    let refusal = incomplete
+        .or_else(|| tripwire(listing, guards))
+        .or_else(|| over_limit(&judged, rules.limit));
     Judged { refusal, ..judged }
 }
 
@@ -198,19 +227,37 @@ impl<'l> Work<'l> {
     fn new(listing: &'l Listing) -> Self {
         let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
         for (at, version) in listing.versions.iter().enumerate() {
-            let subject = listing.nodes.get(&version.digest).and_then(|node| node.subject);
+            let subject = listing
+                .nodes
+                .get(&version.digest)
+                .and_then(|node| node.subject);
             for target in version.refers_by_tag().chain(subject) {
                 referrers.entry(target).or_default().push(at);
             }
         }
-        let at = listing.versions.iter().enumerate().map(|(at, version)| (version.digest, at)).collect();
-        Self { listing, at, referrers, why: HashMap::new() }
+        let at = listing
+            .versions
+            .iter()
+            .enumerate()
+            .map(|(at, version)| (version.digest, at))
+            .collect();
+        Self {
+            listing,
+            at,
+            referrers,
+            why: HashMap::new(),
+        }
     }
 
     /// Something of which it is not known what it refers to.
     fn unknown(&self) -> Option<Refusal> {
         let known = |digest: &Digest| self.listing.nodes.contains_key(digest);
-        let missing = self.listing.versions.iter().map(|version| version.digest).find(|digest| !known(digest));
+        let missing = self
+            .listing
+            .versions
+            .iter()
+            .map(|version| version.digest)
+            .find(|digest| !known(digest));
         let missing = missing.or_else(|| self.listing.unread().first().copied())?;
         let message = format!("the listing is incomplete: what {missing} refers to is not known");
         Some(Refusal::later("listing", message).hint("run it again"))
@@ -220,7 +267,11 @@ impl<'l> Work<'l> {
     fn close(&mut self, mut kept: Vec<Digest>) {
         let mut seen: HashSet<Digest> = kept.iter().copied().collect();
         while let Some(digest) = kept.pop() {
-            let children = self.listing.nodes.get(&digest).map_or(&[][..], |node| &node.children);
+            let children = self
+                .listing
+                .nodes
+                .get(&digest)
+                .map_or(&[][..], |node| &node.children);
             for child in children {
                 if let Some(at) = self.at.get(&child.digest) {
                     self.why.entry(*at).or_insert(Kept::Child(digest));
@@ -242,7 +293,10 @@ impl<'l> Work<'l> {
     fn protected(self) -> Vec<Protected> {
         let mut why: Vec<_> = self.why.into_iter().collect();
         why.sort_by_key(|(at, _)| *at);
-        let protected = |(at, why): (usize, Kept)| Protected { version: self.listing.versions[at].clone(), why };
+        let protected = |(at, why): (usize, Kept)| Protected {
+            version: self.listing.versions[at].clone(),
+            why,
+        };
         why.into_iter().map(protected).collect()
     }
 }
@@ -260,38 +314,64 @@ fn tripwire(listing: &Listing, guards: &Guards) -> Option<Refusal> {
 
 fn clocks(listing: &Listing) -> Option<Refusal> {
     let apart = listing.clock.apart().filter(|apart| *apart > CLOCK)?;
-    let message = format!("this machine's clock and the server's are {} s apart", apart.as_secs());
+    let message = format!(
+        "this machine's clock and the server's are {} s apart",
+        apart.as_secs()
+    );
     Some(Refusal::later("clock", message).hint("set the clock: ages are told by it"))
 }
 
 fn dates(listing: &Listing) -> Option<Refusal> {
-    let made = listing.versions.iter().filter_map(|version| Some((version, listing.made(version.digest)?)));
+    let made = listing
+        .versions
+        .iter()
+        .filter_map(|version| Some((version, listing.made(version.digest)?)));
     let dated: Vec<_> = made.collect();
     let latest = listing.clock.later() + CLOCK;
     if let Some((version, at)) = dated.iter().find(|(_, at)| *at > latest) {
-        let message = format!("{} is of {}, which is in the future", version.digest, date::show(*at));
+        let message = format!(
+            "{} is of {}, which is in the future",
+            version.digest,
+            date::show(*at)
+        );
         return Some(
-            Refusal::later("timestamps", message).hint("look at the clocks of this machine and of the builds"),
+            Refusal::later("timestamps", message)
+                .hint("look at the clocks of this machine and of the builds"),
         );
     }
     let (_, first) = *dated.first()?;
     let alike = dated.len() >= ALIKE && dated.iter().all(|(_, at)| *at == first);
     alike.then(|| {
-        let message = format!("all {} dates are {}, so they say nothing", dated.len(), date::show(first));
-        Refusal::later("timestamps", message).hint("ages can't be told where every date is the same")
+        let message = format!(
+            "all {} dates are {}, so they say nothing",
+            dated.len(),
+            date::show(first)
+        );
+        Refusal::later("timestamps", message)
+            .hint("ages can't be told where every date is the same")
     })
 }
 
 fn twice(listing: &Listing) -> Option<Refusal> {
     let mut digests = HashSet::new();
-    let twin = listing.versions.iter().find(|version| !digests.insert(version.digest))?;
-    Some(Refusal::later("listing", format!("the listing has {} twice", twin.digest)).hint("run it again"))
+    let twin = listing
+        .versions
+        .iter()
+        .find(|version| !digests.insert(version.digest))?;
+    Some(
+        Refusal::later("listing", format!("the listing has {} twice", twin.digest))
+            .hint("run it again"),
+    )
 }
 
 fn over_limit(judged: &Judged, limit: usize) -> Option<Refusal> {
     let count = judged.candidates.len();
     (count > limit).then(|| {
-        let candidates = if count == 1 { "candidate" } else { "candidates" };
+        let candidates = if count == 1 {
+            "candidate"
+        } else {
+            "candidates"
+        };
         let message = format!("{count} {candidates}, and the limit is {limit}: nothing is deleted");
         let hint = "look at them; if all of them may go, raise --limit or prune.limit for one run";
         Refusal::new(Failed, "limit", message).hint(hint)

@@ -1,7 +1,7 @@
 //! What a backend found out about a package: its versions, what refers to what, how old things are.
 //!
-//! Data only. Whether it is complete is not assumed: [`super::judge()`] looks for everything that it needs and refuses
-//! where something is missing.
+//! Data only. Whether it is complete is not assumed: [`super::judge()`] looks for everything that
+//! it needs and refuses where something is missing.
 
 use std::{collections::HashMap, time::SystemTime};
 
@@ -41,7 +41,8 @@ pub struct Child {
     pub digest: Digest,
     /// Whether it is an index itself, so that more hangs on it.
     pub index: bool,
-    /// Whether it is an attestation that builders put beside the platforms, and no part of what runs.
+    /// Whether it is an attestation that builders put beside the platforms, and no part of what
+    /// runs.
     pub attestation: bool,
 }
 
@@ -62,9 +63,10 @@ impl Node {
     /// What a verified manifest refers to.
     pub fn of(manifest: &Manifest) -> Self {
         match manifest {
-            Manifest::Image(image) => {
-                Self { children: Vec::new(), subject: image.subject.as_ref().map(|subject| subject.digest) }
-            }
+            Manifest::Image(image) => Self {
+                children: Vec::new(),
+                subject: image.subject.as_ref().map(|subject| subject.digest),
+            },
             Manifest::Index(index) => {
                 let child = |entry: &crate::source::Descriptor| Child {
                     digest: entry.digest,
@@ -72,20 +74,28 @@ impl Node {
                     attestation: entry.is_attestation(),
                 };
                 let subject = index.subject.as_ref().map(|subject| subject.digest);
-                Self { children: index.manifests.iter().map(child).collect(), subject }
+                Self {
+                    children: index.manifests.iter().map(child).collect(),
+                    subject,
+                }
             }
         }
     }
 }
 
 impl Version {
-    /// The digests that its tags refer to by the referrers' tag scheme (OCI distribution specification, "Referrers Tag
-    /// Schema", and cosign's `.sig`, `.att` and `.sbom`): `sha256-HEX`, with or without a suffix.
+    /// The digests that its tags refer to by the referrers' tag scheme (OCI distribution
+    /// specification, "Referrers Tag Schema", and cosign's `.sig`, `.att` and `.sbom`):
+    /// `sha256-HEX`, with or without a suffix.
     pub fn refers_by_tag(&self) -> impl Iterator<Item = Digest> {
         self.tags.iter().filter_map(|tag| {
             let rest = tag.as_str().strip_prefix("sha256-")?;
             let (digits, suffix) = rest.split_at_checked(64)?;
-            if suffix.is_empty() || suffix.starts_with('.') { Digest::from_hex(digits).ok() } else { None }
+            if suffix.is_empty() || suffix.starts_with('.') {
+                Digest::from_hex(digits).ok()
+            } else {
+                None
+            }
         })
     }
 }
@@ -94,28 +104,40 @@ impl Listing {
     /// Indexes that kept indexes name and of which it is not known what they refer to.
     pub fn unread(&self) -> Vec<Digest> {
         let children = self.nodes.values().flat_map(|node| &node.children);
-        let unread = children.filter(|child| child.index && !self.nodes.contains_key(&child.digest));
+        let unread =
+            children.filter(|child| child.index && !self.nodes.contains_key(&child.digest));
         let mut unread: Vec<_> = unread.map(|child| child.digest).collect();
         unread.sort_unstable();
         unread.dedup();
         unread
     }
 
-    /// When something was made; an index is as old as its youngest child, and of no age where one has none.
+    /// When something was made; an index is as old as its youngest child, and of no age where one
+    /// has none.
     pub fn made(&self, digest: Digest) -> Option<SystemTime> {
         self.made_within(digest, DEPTH)
     }
 
     fn made_within(&self, digest: Digest, depth: usize) -> Option<SystemTime> {
         let own = self.dates.get(&digest).copied();
-        let children = self.nodes.get(&digest).map_or(&[][..], |node| &node.children);
+        let children = self
+            .nodes
+            .get(&digest)
+            .map_or(&[][..], |node| &node.children);
         let parts: Vec<&Child> = children.iter().filter(|child| !child.attestation).collect();
         if parts.is_empty() {
             return own;
         }
         let depth = depth.checked_sub(1)?;
-        let dates = parts.into_iter().map(|child| self.made_within(child.digest, depth).filter(|at| date::is_one(*at)));
+        let dates = parts.into_iter().map(|child| {
+            self.made_within(child.digest, depth)
+                .filter(|at| date::is_one(*at))
+        });
         // One without a date could be the youngest.
-        dates.collect::<Option<Vec<_>>>()?.into_iter().max().max(own)
+        dates
+            .collect::<Option<Vec<_>>>()?
+            .into_iter()
+            .max()
+            .max(own)
     }
 }

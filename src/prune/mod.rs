@@ -7,8 +7,9 @@
 //!                                            apply: read again, delete, verify
 //! ```
 //!
-//! [`judge`](judge()) is pure, and only what it approved becomes a [`Plan`]; [`apply`] deletes nothing else. Every doubt
-//! keeps a version, and every doubt about the whole refuses the run. What is printed is for `report` and `cli` to say.
+//! [`judge`](judge()) is pure, and only what it approved becomes a [`Plan`]; [`apply`] deletes
+//! nothing else. Every doubt keeps a version, and every doubt about the whole refuses the run. What
+//! is printed is for `report` and `cli` to say.
 
 pub mod apply;
 pub mod backends;

@@ -28,9 +28,21 @@ pub struct Plan {
 
 impl Candidate {
     pub(super) fn new(version: &Version, created: SystemTime, age: Duration) -> Self {
-        let what = if version.tags.is_empty() { "untagged" } else { "every tag is pending" };
-        let reason = format!("{what}, and it is {} old (of {})", days(age), date::show(created));
-        Self { version: version.clone(), created, reason }
+        let what = if version.tags.is_empty() {
+            "untagged"
+        } else {
+            "every tag is pending"
+        };
+        let reason = format!(
+            "{what}, and it is {} old (of {})",
+            days(age),
+            date::show(created)
+        );
+        Self {
+            version: version.clone(),
+            created,
+            reason,
+        }
     }
 }
 
@@ -48,22 +60,43 @@ impl Judged {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
         }
-        let keep = self.protected.iter().map(|protected| protected.version.clone()).collect();
-        Ok(Plan { order: ordered(&self.candidates, listing)?, keep })
+        let keep = self
+            .protected
+            .iter()
+            .map(|protected| protected.version.clone())
+            .collect();
+        Ok(Plan {
+            order: ordered(&self.candidates, listing)?,
+            keep,
+        })
     }
 }
 
-/// Indexes before what they consist of, and what is signed before its signature: a run that stops in between leaves
-/// nothing broken that could still be pulled.
+/// Indexes before what they consist of, and what is signed before its signature: a run that stops
+/// in between leaves nothing broken that could still be pulled.
 fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>, Refusal> {
-    let at: HashMap<Digest, usize> = candidates.iter().enumerate().map(|(at, c)| (c.version.digest, at)).collect();
+    let at: HashMap<Digest, usize> = candidates
+        .iter()
+        .enumerate()
+        .map(|(at, c)| (c.version.digest, at))
+        .collect();
     let mut edges = Vec::new();
     for (this, candidate) in candidates.iter().enumerate() {
         let node = listing.nodes.get(&candidate.version.digest);
-        let children = node.into_iter().flat_map(|node| &node.children).filter_map(|child| at.get(&child.digest));
+        let children = node
+            .into_iter()
+            .flat_map(|node| &node.children)
+            .filter_map(|child| at.get(&child.digest));
         edges.extend(children.map(|child| (this, *child)));
-        let subjects = candidate.version.refers_by_tag().chain(node.and_then(|node| node.subject));
-        edges.extend(subjects.filter_map(|subject| at.get(&subject)).map(|subject| (*subject, this)));
+        let subjects = candidate
+            .version
+            .refers_by_tag()
+            .chain(node.and_then(|node| node.subject));
+        edges.extend(
+            subjects
+                .filter_map(|subject| at.get(&subject))
+                .map(|subject| (*subject, this)),
+        );
     }
     let mut rank = vec![0_usize; candidates.len()];
     let mut settled = false;
@@ -77,8 +110,11 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
             if rank[then] > candidates.len() {
                 // Digests can't, but tags that name digests can.
                 let digest = candidates[then].version.digest;
-                let message = format!("{digest} and others refer to one another in a circle: none can go first");
-                return Err(Refusal::new(Kind::Failed, "listing", message).hint("look at their sha256-… tags"));
+                let message = format!(
+                    "{digest} and others refer to one another in a circle: none can go first"
+                );
+                return Err(Refusal::new(Kind::Failed, "listing", message)
+                    .hint("look at their sha256-… tags"));
             }
         }
     }

@@ -32,7 +32,12 @@ pub enum Kind {
 impl Refusal {
     /// A refusal without a hint.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), hint: None }
+        Self {
+            kind,
+            code,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// What may be better later.
@@ -43,7 +48,10 @@ impl Refusal {
     /// The same with what to do about it.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 }
 
@@ -54,7 +62,12 @@ impl From<source::Error> for Refusal {
             source::ErrorKind::Denied => (Kind::Denied, "denied"),
             source::ErrorKind::Ambiguous => (Kind::Failed, "manifest_ambiguous"),
         };
-        Self { kind, code, message: error.to_string(), hint: error.hint }
+        Self {
+            kind,
+            code,
+            message: error.to_string(),
+            hint: error.hint,
+        }
     }
 }
 
@@ -66,7 +79,12 @@ impl From<forge::Error> for Refusal {
             forge::ErrorKind::Misconfigured => (Kind::Input, "config"),
             forge::ErrorKind::Conflict | forge::ErrorKind::Refused => (Kind::Failed, "conflict"),
         };
-        Self { kind, code, message: error.to_string(), hint: error.hint }
+        Self {
+            kind,
+            code,
+            message: error.to_string(),
+            hint: error.hint,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The body of a pull request, in Markdown, from the built-in template or the user's.
 //!
-//! Values are escaped as they are printed, so that a label can't mention, link or break a table; `|safe` opts out and
-//! `|code` makes a code span. The variables are the fields of `repin.plan/1` (without `body`).
+//! Values are escaped as they are printed, so that a label can't mention, link or break a table;
+//! `|safe` opts out and `|code` makes a code span. The variables are the fields of `repin.plan/1`
+//! (without `body`).
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -61,7 +62,12 @@ impl Undone {
     /// An entry of history.
     pub fn of(entry: &Entry) -> Self {
         let revision = entry.revision.as_ref().map(ToString::to_string);
-        Self { revision, commit: entry.commit.short(), date: entry.date.clone(), subject: entry.subject.clone() }
+        Self {
+            revision,
+            commit: entry.commit.short(),
+            date: entry.date.clone(),
+            subject: entry.subject.clone(),
+        }
     }
 }
 
@@ -75,36 +81,85 @@ struct View<'v> {
 }
 
 /// Renders the body; `template` is the user's own.
-pub fn render(document: &PlanDocument, beside: &Beside, template: Option<&str>) -> Result<String, TemplateError> {
+pub fn render(
+    document: &PlanDocument,
+    beside: &Beside,
+    template: Option<&str>,
+) -> Result<String, TemplateError> {
     let environment = environment();
-    let template = environment.template_from_str(template.unwrap_or(TEMPLATE)).map_err(wrong)?;
+    let template = environment
+        .template_from_str(template.unwrap_or(TEMPLATE))
+        .map_err(wrong)?;
     let marker = marker(document);
-    let mut document = PlanDocument { body: None, ..document.clone() };
+    let mut document = PlanDocument {
+        body: None,
+        ..document.clone()
+    };
     let mut notices = Vec::new();
     // What matters least goes first; the checks last.
-    for step in [Cut::Nothing, Cut::Labels, Cut::Files, Cut::Passes, Cut::Details] {
+    for step in [
+        Cut::Nothing,
+        Cut::Labels,
+        Cut::Files,
+        Cut::Passes,
+        Cut::Details,
+    ] {
         notices.extend(step.apply(&mut document));
-        let text = template.render(Value::from(Serde(&View { document: &document, beside }))).map_err(wrong)?;
+        let text = template
+            .render(Value::from(Serde(&View {
+                document: &document,
+                beside,
+            })))
+            .map_err(wrong)?;
         let body = assemble(&text, &notices, &marker);
         if body.chars().count() <= MAX {
             return Ok(body);
         }
     }
     notices.push("the end of this text");
-    let text = template.render(Value::from(Serde(&View { document: &document, beside }))).map_err(wrong)?;
+    let text = template
+        .render(Value::from(Serde(&View {
+            document: &document,
+            beside,
+        })))
+        .map_err(wrong)?;
     let spare = MAX - assemble("", &notices, &marker).chars().count() - 1;
-    Ok(assemble(&text.chars().take(spare).collect::<String>(), &notices, &marker))
+    Ok(assemble(
+        &text.chars().take(spare).collect::<String>(),
+        &notices,
+        &marker,
+    ))
 }
 
 /// What a refused run says in a step's summary.
 pub fn refusal(document: &PlanDocument) -> String {
-    let mut text = format!("## {}\n\nRefused; nothing was changed.\n", markdown::inline(&document.title));
+    let mut text = format!(
+        "## {}\n\nRefused; nothing was changed.\n",
+        markdown::inline(&document.title)
+    );
     if let Some(error) = &document.error {
-        let _ = write!(text, "\n- {}: {}\n", markdown::code(&error.code), markdown::code(&error.message));
+        let _ = write!(
+            text,
+            "\n- {}: {}\n",
+            markdown::code(&error.code),
+            markdown::code(&error.message)
+        );
     }
-    for check in document.checks.iter().filter(|check| check.status == Status::Fail) {
-        let subject = [&check.image, &check.platform].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-        let (code, detail) = (markdown::code(check.code.as_str()), markdown::code(&check.told()));
+    for check in document
+        .checks
+        .iter()
+        .filter(|check| check.status == Status::Fail)
+    {
+        let subject = [&check.image, &check.platform]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let (code, detail) = (
+            markdown::code(check.code.as_str()),
+            markdown::code(&check.told()),
+        );
         let _ = writeln!(text, "- {code} {}: {detail}", markdown::inline(&subject));
     }
     text
@@ -112,13 +167,21 @@ pub fn refusal(document: &PlanDocument) -> String {
 
 /// The hidden line by which a later run finds its own pull request.
 pub fn marker(document: &PlanDocument) -> String {
-    Marker { kind: document.kind.to_owned(), revision: document.revision.clone() }.to_string()
+    Marker {
+        kind: document.kind.to_owned(),
+        revision: document.revision.clone(),
+    }
+    .to_string()
 }
 
 fn assemble(text: &str, notices: &[&str], marker: &str) -> String {
     let mut body = text.trim_end().to_owned();
     if !notices.is_empty() {
-        let _ = write!(body, "\n\n> Left out, because a pull request's text is limited: {}.", notices.join(", "));
+        let _ = write!(
+            body,
+            "\n\n> Left out, because a pull request's text is limited: {}.",
+            notices.join(", ")
+        );
     }
     format!("{body}\n\n{marker}\n")
 }
@@ -136,7 +199,10 @@ impl Cut {
         match self {
             Self::Nothing => None,
             Self::Labels => {
-                document.images.iter_mut().for_each(|image| image.labels.clear());
+                document
+                    .images
+                    .iter_mut()
+                    .for_each(|image| image.labels.clear());
                 Some("labels")
             }
             Self::Files => {
@@ -149,7 +215,10 @@ impl Cut {
             }
             Self::Details => {
                 document.checks.truncate(100);
-                document.checks.iter_mut().for_each(|check| check.detail = check.detail.chars().take(200).collect());
+                document
+                    .checks
+                    .iter_mut()
+                    .for_each(|check| check.detail = check.detail.chars().take(200).collect());
                 Some("checks after the hundredth and long evidence")
             }
         }
@@ -162,16 +231,27 @@ fn environment() -> Environment<'static> {
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("markdown".into()));
     environment.set_formatter(escaped);
     environment.add_filter("code", |value: &Value| {
-        Value::from_safe_string(if value.is_none() { "?".to_owned() } else { markdown::code(&value.to_string()) })
+        Value::from_safe_string(if value.is_none() {
+            "?".to_owned()
+        } else {
+            markdown::code(&value.to_string())
+        })
     });
     environment
 }
 
-fn escaped(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
-    let write = |out: &mut Output<'_>, text: &str| out.write_str(text).map_err(minijinja::Error::from);
+fn escaped(
+    out: &mut Output<'_>,
+    _: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), minijinja::Error> {
+    let write =
+        |out: &mut Output<'_>, text: &str| out.write_str(text).map_err(minijinja::Error::from);
     match value.kind() {
         ValueKind::None => Ok(()),
-        _ if value.is_undefined() => Err(minijinja::Error::from(minijinja::ErrorKind::UndefinedError)),
+        _ if value.is_undefined() => {
+            Err(minijinja::Error::from(minijinja::ErrorKind::UndefinedError))
+        }
         _ if value.is_safe() => write(out, &value.to_string()),
         ValueKind::Bool | ValueKind::Number => write(out, &value.to_string()),
         _ => write(out, &markdown::inline(&value.to_string())),
@@ -180,7 +260,10 @@ fn escaped(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn wrong(error: minijinja::Error) -> TemplateError {
-    TemplateError { message: error.to_string(), line: error.line() }
+    TemplateError {
+        message: error.to_string(),
+        line: error.line(),
+    }
 }
 
 #[cfg(test)]

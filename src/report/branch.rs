@@ -15,8 +15,16 @@ pub fn title(between: Between<'_>) -> String {
 
 /// The text, with the subjects of the commits (the oldest first) and the marker.
 pub fn body(between: Between<'_>, subjects: &[String]) -> String {
-    let count = if subjects.len() == 1 { "1 commit".to_owned() } else { format!("{} commits", subjects.len()) };
-    let mut text = format!("Brings {} into {}, {count}:\n\n", code(between.from), code(between.to));
+    let count = if subjects.len() == 1 {
+        "1 commit".to_owned()
+    } else {
+        format!("{} commits", subjects.len())
+    };
+    let mut text = format!(
+        "Brings {} into {}, {count}:\n\n",
+        code(between.from),
+        code(between.to)
+    );
     for subject in subjects.iter().rev().take(LISTED) {
         let subject: String = subject.chars().take(200).collect();
         let _ = writeln!(text, "- {}", code(&subject));
@@ -35,7 +43,13 @@ mod tests {
     #[test]
     fn the_text_lists_what_comes_and_is_no_markup() {
         let subjects = ["first", "a `b` @team #12 <b>", ""].map(str::to_owned);
-        let text = body(Between { from: "staging", to: "main" }, &subjects);
+        let text = body(
+            Between {
+                from: "staging",
+                to: "main",
+            },
+            &subjects,
+        );
         insta::assert_snapshot!(text, @r"
         Brings `staging` into `main`, 3 commits:
 

@@ -1,7 +1,8 @@
 //! Unified diffs that `git apply` and `patch -p1` accept, byte-exact.
 //!
-//! A plan replaces text within lines, so old and new have the same number of lines and comparing them one by one is the
-//! whole difference: linear, also for very large files. Grouping changes into hunks is the `similar` crate's.
+//! A plan replaces text within lines, so old and new have the same number of lines and comparing
+//! them one by one is the whole difference: linear, also for very large files. Grouping changes
+//! into hunks is the `similar` crate's.
 
 use similar::{DiffOp, group_diff_ops};
 
@@ -25,11 +26,15 @@ pub fn unified(changes: &[FileChange]) -> Vec<u8> {
 fn header(out: &mut Vec<u8>, mark: &[u8], side: &[u8], path: &[u8]) {
     out.extend_from_slice(mark);
     let name = [side, path].concat();
-    if name.iter().any(|b| b.is_ascii_control() || *b >= 0x80 || b"\"\\".contains(b)) {
+    if name
+        .iter()
+        .any(|b| b.is_ascii_control() || *b >= 0x80 || b"\"\\".contains(b))
+    {
         out.extend_from_slice(&quoted(&name));
     } else {
         out.extend_from_slice(&name);
-        // What follows a tab is no part of the name: without it, a reader may end the name at its first space.
+        // What follows a tab is no part of the name: without it, a reader may end the name at its
+        // first space.
         if name.contains(&b' ') {
             out.push(b'\t');
         }
@@ -37,7 +42,8 @@ fn header(out: &mut Vec<u8>, mark: &[u8], side: &[u8], path: &[u8]) {
     out.push(b'\n');
 }
 
-/// A name in the quotes that git and patch read: C escapes, octal for everything that is not printable ASCII.
+/// A name in the quotes that git and patch read: C escapes, octal for everything that is not
+/// printable ASCII.
 fn quoted(name: &[u8]) -> Vec<u8> {
     let mut out = vec![b'"'];
     for &byte in name {
@@ -58,20 +64,30 @@ fn quoted(name: &[u8]) -> Vec<u8> {
 fn hunks(out: &mut Vec<u8>, old: &[u8], new: &[u8]) {
     let (old, new) = (lines(old), lines(new));
     for group in group_diff_ops(operations(&old, &new), CONTEXT) {
-        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+        let (Some(first), Some(last)) = (group.first(), group.last()) else {
+            continue;
+        };
         let old_range = first.old_range().start..last.old_range().end;
         let new_range = first.new_range().start..last.new_range().end;
         let range = |range: &std::ops::Range<usize>| match range.len() {
             1 => format!("{}", range.start + 1),
             length => format!("{},{length}", range.start + 1),
         };
-        out.extend_from_slice(format!("@@ -{} +{} @@\n", range(&old_range), range(&new_range)).as_bytes());
+        out.extend_from_slice(
+            format!("@@ -{} +{} @@\n", range(&old_range), range(&new_range)).as_bytes(),
+        );
         for operation in group {
             if let DiffOp::Equal { old_index, len, .. } = operation {
-                old[old_index..old_index + len].iter().for_each(|text| line(out, b' ', text));
+                old[old_index..old_index + len]
+                    .iter()
+                    .for_each(|text| line(out, b' ', text));
             } else {
-                old[operation.old_range()].iter().for_each(|text| line(out, b'-', text));
-                new[operation.new_range()].iter().for_each(|text| line(out, b'+', text));
+                old[operation.old_range()]
+                    .iter()
+                    .for_each(|text| line(out, b'-', text));
+                new[operation.new_range()]
+                    .iter()
+                    .for_each(|text| line(out, b'+', text));
             }
         }
     }
@@ -106,11 +122,22 @@ fn operations(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
     while start < old.len() {
         let same = |at: usize| old.get(at) == new.get(at);
         let equal = same(start);
-        let len = (start..old.len()).take_while(|at| same(*at) == equal).count();
+        let len = (start..old.len())
+            .take_while(|at| same(*at) == equal)
+            .count();
         operations.push(if equal {
-            DiffOp::Equal { old_index: start, new_index: start, len }
+            DiffOp::Equal {
+                old_index: start,
+                new_index: start,
+                len,
+            }
         } else {
-            DiffOp::Replace { old_index: start, old_len: len, new_index: start, new_len: len }
+            DiffOp::Replace {
+                old_index: start,
+                old_len: len,
+                new_index: start,
+                new_len: len,
+            }
         });
         start += len;
     }

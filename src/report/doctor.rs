@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::{annotations, markdown, table::plain};
 use crate::checks::Status;
 
-/// `repin.doctor/1`: what a run needs, and whether it is there. Its fields are described in `docs/json.md`.
+/// `repin.doctor/1`: what a run needs, and whether it is there. Its fields are described in
+/// `docs/json.md`.
 #[derive(Debug, Serialize)]
 pub struct DoctorDocument {
     /// The document's name.
@@ -35,7 +36,12 @@ pub fn table(rows: &[DoctorRow], paint: impl Fn(Status, &str) -> String) -> Stri
     let mut text = String::new();
     for row in rows {
         let status = paint(row.status, row.status.as_str());
-        let _ = writeln!(text, "{status}  {:<width$}  {}", row.code, plain(&row.detail));
+        let _ = writeln!(
+            text,
+            "{status}  {:<width$}  {}",
+            row.code,
+            plain(&row.detail)
+        );
         if let Some(hint) = &row.hint {
             let _ = writeln!(text, "      {:<width$}  help: {}", "", plain(hint));
         }
@@ -47,7 +53,10 @@ pub fn table(rows: &[DoctorRow], paint: impl Fn(Status, &str) -> String) -> Stri
 pub fn annotated(rows: &[DoctorRow]) -> String {
     let failed = rows.iter().filter(|row| row.status == Status::Fail);
     let line = |row: &DoctorRow| {
-        let hint = row.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+        let hint = row
+            .hint
+            .as_ref()
+            .map_or_else(String::new, |hint| format!(" ({hint})"));
         annotations::error(row.code, &format!("{}{hint}", row.detail), None)
     };
     failed.map(line).collect()
@@ -55,11 +64,21 @@ pub fn annotated(rows: &[DoctorRow]) -> String {
 
 /// Rows as a table in Markdown.
 pub fn summary(rows: &[DoctorRow]) -> String {
-    let mut text = "### repin doctor\n\n| | | evidence | what to do |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut text =
+        "### repin doctor\n\n| | | evidence | what to do |\n| --- | --- | --- | --- |\n".to_owned();
     for row in rows {
-        let hint = row.hint.as_deref().map(markdown::inline).unwrap_or_default();
+        let hint = row
+            .hint
+            .as_deref()
+            .map(markdown::inline)
+            .unwrap_or_default();
         let detail = markdown::inline(&row.detail);
-        let _ = writeln!(text, "| {} | `{}` | {detail} | {hint} |", row.status.as_str(), row.code);
+        let _ = writeln!(
+            text,
+            "| {} | `{}` | {detail} | {hint} |",
+            row.status.as_str(),
+            row.code
+        );
     }
     text
 }
@@ -77,7 +96,12 @@ mod tests {
         };
         vec![
             row("lock", Status::Pass, "free", None),
-            row("repository", Status::Fail, "evil\u{1b}[2J @team | x\n::error::y", Some("mend 100%\nof it")),
+            row(
+                "repository",
+                Status::Fail,
+                "evil\u{1b}[2J @team | x\n::error::y",
+                Some("mend 100%\nof it"),
+            ),
         ]
     }
 
@@ -98,7 +122,10 @@ mod tests {
             "::error title=repository::evil\\u{1b}[2J @team | x%0A::error::y (mend 100%25%0Aof it)\n"
         );
         let summary = summary(&rows());
-        assert!(!summary.contains("@team") && summary.contains("\\| x"), "{summary}");
+        assert!(
+            !summary.contains("@team") && summary.contains("\\| x"),
+            "{summary}"
+        );
         assert_eq!(summary.lines().count(), 6, "{summary}");
     }
 }

@@ -1,7 +1,11 @@
-//! The JSON documents. Field names and shapes are public; every field is always there, `null` where it has no value.
+//! The JSON documents. Field names and shapes are public; every field is always there, `null` where
+//! it has no value.
 //!
 //! Each type is one document or a part of one; what its fields mean is written in `docs/json.md`.
-#![expect(missing_docs, reason = "the fields of the documents are described in docs/json.md")]
+#![expect(
+    missing_docs,
+    reason = "the fields of the documents are described in docs/json.md"
+)]
 
 mod after;
 
@@ -9,7 +13,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use after::{BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument};
+pub use after::{
+    BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
+};
 
 use crate::{
     checks::{Check, Status},
@@ -211,7 +217,10 @@ pub struct ErrorRow {
 impl ErrorRow {
     /// A problem as a row.
     pub fn of(problem: &Problem) -> Self {
-        let place = problem.place.as_ref().map(|place| (place.source.name.clone(), place.line_column()));
+        let place = problem
+            .place
+            .as_ref()
+            .map(|place| (place.source.name.clone(), place.line_column()));
         let mut message = problem.message.clone();
         for note in &problem.notes {
             message.push_str("; ");
@@ -232,13 +241,21 @@ impl ScanDocument {
     /// The document of what was found.
     pub fn new(config: &Config, found: &Found) -> Self {
         let name = |at: usize| config.images[at].name.clone();
-        let images = config.images.iter().enumerate().map(|(at, image)| ScanImage {
-            name: image.name.clone(),
-            repository: image.repository.to_string(),
-            expected: image.pins,
-            found: found.pins_of(at).count(),
-            digests: found.digests_of(at).iter().map(ToString::to_string).collect(),
-        });
+        let images = config
+            .images
+            .iter()
+            .enumerate()
+            .map(|(at, image)| ScanImage {
+                name: image.name.clone(),
+                repository: image.repository.to_string(),
+                expected: image.pins,
+                found: found.pins_of(at).count(),
+                digests: found
+                    .digests_of(at)
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            });
         let pins = found.pins.iter().map(|pin| ScanPin {
             image: name(pin.what.image),
             file: pin.file.to_string(),
@@ -255,7 +272,12 @@ impl ScanDocument {
             column: malformed.what.column,
             text: malformed.what.text.clone(),
         });
-        Self { schema: "repin.scan/1", images: images.collect(), pins: pins.collect(), malformed: malformed.collect() }
+        Self {
+            schema: "repin.scan/1",
+            images: images.collect(),
+            pins: pins.collect(),
+            malformed: malformed.collect(),
+        }
     }
 }
 
@@ -263,6 +285,10 @@ impl CheckDocument {
     /// The document of a verdict.
     pub fn new(checks: Vec<Check>) -> Self {
         let clean = !checks.iter().any(|check| check.status == Status::Fail);
-        Self { schema: "repin.check/1", clean, checks }
+        Self {
+            schema: "repin.check/1",
+            clean,
+            checks,
+        }
     }
 }

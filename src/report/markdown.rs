@@ -1,16 +1,21 @@
-//! Text that came from outside, made harmless in Markdown: it mentions nobody, links nowhere, and is no markup.
+//! Text that came from outside, made harmless in Markdown: it mentions nobody, links nowhere, and
+//! is no markup.
 
 /// As inline text: specials escaped; a zero-width space behind what would mention, refer or link.
 pub fn inline(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in visible(text).chars() {
         match c {
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '~' | '!' => out.extend(['\\', c]),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '~' | '!' => {
+                out.extend(['\\', c])
+            }
             '@' | '#' => out.extend([c, '\u{200b}']),
             c => out.push(c),
         }
     }
-    out.replace("://", ":\u{200b}//").replace("www.", "www\u{200b}.").replace("GH-", "GH\u{200b}-")
+    out.replace("://", ":\u{200b}//")
+        .replace("www.", "www\u{200b}.")
+        .replace("GH-", "GH\u{200b}-")
 }
 
 /// As a code span that its own backticks can't end; fit for a table's cell.
@@ -33,7 +38,11 @@ fn visible(text: &str) -> String {
     for c in text.chars() {
         let hidden = c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if hidden { out.extend(c.escape_unicode()) } else { out.push(c) }
+        if hidden {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
     }
     out
 }

@@ -1,5 +1,8 @@
 //! What a prune found and did, as a document, as text and as Markdown.
-#![expect(missing_docs, reason = "the fields of the document are described in docs/json.md")]
+#![expect(
+    missing_docs,
+    reason = "the fields of the document are described in docs/json.md"
+)]
 
 use std::fmt::Write as _;
 
@@ -15,7 +18,8 @@ use crate::{
     prune::{Candidate, Judged, Refusal, Version, apply::Applied, date},
 };
 
-/// More candidates or protected versions than this are only counted where the reader can't do without the end.
+/// More candidates or protected versions than this are only counted where the reader can't do
+/// without the end.
 const SHOWN: usize = 20;
 
 /// One image of a run.
@@ -34,7 +38,14 @@ pub struct Image {
 impl Image {
     /// An image that nothing is known about yet.
     pub fn new(name: &str, repository: String) -> Self {
-        Self { name: name.to_owned(), repository, restores: false, judged: None, applied: None, refusal: None }
+        Self {
+            name: name.to_owned(),
+            repository,
+            restores: false,
+            judged: None,
+            applied: None,
+            refusal: None,
+        }
     }
 }
 
@@ -95,20 +106,31 @@ pub struct RestoreDocument {
 impl PruneDocument {
     /// The document of a run.
     pub fn new(images: &[Image], applied: bool) -> Self {
-        Self { schema: "repin.prune/1", applied, images: images.iter().map(PruneImage::new).collect() }
+        Self {
+            schema: "repin.prune/1",
+            applied,
+            images: images.iter().map(PruneImage::new).collect(),
+        }
     }
 }
 
 impl PruneImage {
     fn new(image: &Image) -> Self {
         let judged = image.judged.as_ref();
-        let kept = judged.into_iter().flat_map(|judged| &judged.protected).map(|protected| PruneKept {
-            digest: protected.version.digest,
-            tags: tags(&protected.version),
-            reason: protected.why.to_string(),
-            version: protected.version.id,
-        });
-        let deleted = image.applied.as_ref().into_iter().flat_map(|applied| &applied.deleted);
+        let kept = judged
+            .into_iter()
+            .flat_map(|judged| &judged.protected)
+            .map(|protected| PruneKept {
+                digest: protected.version.digest,
+                tags: tags(&protected.version),
+                reason: protected.why.to_string(),
+                version: protected.version.id,
+            });
+        let deleted = image
+            .applied
+            .as_ref()
+            .into_iter()
+            .flat_map(|applied| &applied.deleted);
         Self {
             name: image.name.clone(),
             repository: image.repository.clone(),
@@ -118,9 +140,15 @@ impl PruneImage {
             mixed: judged.map_or(0, |judged| judged.mixed),
             young: judged.map_or(0, |judged| judged.young),
             deleted: deleted.map(PruneRow::new).collect(),
-            refused: image.refusal.as_ref().map(|refusal| refusal.message.clone()),
+            refused: image
+                .refusal
+                .as_ref()
+                .map(|refusal| refusal.message.clone()),
             code: image.refusal.as_ref().map(|refusal| refusal.code),
-            hint: image.refusal.as_ref().and_then(|refusal| refusal.hint.clone()),
+            hint: image
+                .refusal
+                .as_ref()
+                .and_then(|refusal| refusal.hint.clone()),
         }
     }
 }
@@ -143,21 +171,47 @@ fn tags(version: &Version) -> Vec<String> {
 
 /// The candidates that are listed: all of a plan, the first of a refusal.
 fn shown(image: &Image) -> &[Candidate] {
-    let all = image.judged.as_ref().map_or(&[][..], |judged| &judged.candidates);
-    let refused = image.judged.as_ref().is_some_and(|judged| judged.refusal.is_some());
-    if refused { &all[..all.len().min(SHOWN)] } else { all }
+    let all = image
+        .judged
+        .as_ref()
+        .map_or(&[][..], |judged| &judged.candidates);
+    let refused = image
+        .judged
+        .as_ref()
+        .is_some_and(|judged| judged.refusal.is_some());
+    if refused {
+        &all[..all.len().min(SHOWN)]
+    } else {
+        all
+    }
 }
 
 /// What suffices to undo a deletion, on one line.
 pub fn deletion(image: &Image, candidate: &Candidate) -> String {
-    let Image { name, repository, restores, .. } = image;
+    let Image {
+        name,
+        repository,
+        restores,
+        ..
+    } = image;
     let version = &candidate.version;
     let mut line = format!("{repository}@{}", version.digest);
-    let tags = if version.tags.is_empty() { "none".to_owned() } else { tags(version).join(",") };
-    let _ = write!(line, " tags={tags} created={}", date::show(candidate.created));
+    let tags = if version.tags.is_empty() {
+        "none".to_owned()
+    } else {
+        tags(version).join(",")
+    };
+    let _ = write!(
+        line,
+        " tags={tags} created={}",
+        date::show(candidate.created)
+    );
     match version.id.filter(|_| *restores) {
         Some(id) => {
-            let _ = write!(line, " version={id}; undo: repin prune restore --image {name} --version {id} --apply");
+            let _ = write!(
+                line,
+                " version={id}; undo: repin prune restore --image {name} --version {id} --apply"
+            );
         }
         None => line.push_str("; undo: push it again"),
     }
@@ -166,14 +220,30 @@ pub fn deletion(image: &Image, candidate: &Candidate) -> String {
 
 /// An image for people; `every`: also what would be cut.
 pub fn text(image: &Image, every: bool) -> String {
-    let mut out = format!("prune: {} ({})", plain(&image.name), plain(&image.repository));
+    let mut out = format!(
+        "prune: {} ({})",
+        plain(&image.name),
+        plain(&image.repository)
+    );
     if let Some(judged) = &image.judged {
         let _ = writeln!(out, ": {}", counts(judged));
         let rows = shown(image).iter().map(|c| row(&c.version, &c.reason));
-        table(&mut out, "CANDIDATE", (rows.collect(), judged.candidates.len()));
+        table(
+            &mut out,
+            "CANDIDATE",
+            (rows.collect(), judged.candidates.len()),
+        );
         let most = if every { usize::MAX } else { SHOWN };
-        let rows = judged.protected.iter().take(most).map(|p| row(&p.version, &p.why.to_string()));
-        table(&mut out, "PROTECTED", (rows.collect(), judged.protected.len()));
+        let rows = judged
+            .protected
+            .iter()
+            .take(most)
+            .map(|p| row(&p.version, &p.why.to_string()));
+        table(
+            &mut out,
+            "PROTECTED",
+            (rows.collect(), judged.protected.len()),
+        );
         if judged.mixed > 0 {
             let _ = writeln!(out, "\n{}", mixed(judged.mixed));
         }
@@ -184,7 +254,11 @@ pub fn text(image: &Image, every: bool) -> String {
 }
 
 fn row(version: &Version, reason: &str) -> Vec<String> {
-    let tags = if version.tags.is_empty() { "-".to_owned() } else { tags(version).join(",") };
+    let tags = if version.tags.is_empty() {
+        "-".to_owned()
+    } else {
+        tags(version).join(",")
+    };
     vec![version.digest.short(), plain(&tags), plain(reason)]
 }
 
@@ -197,13 +271,22 @@ fn table(out: &mut String, heading: &str, (mut rows, all): (Vec<Vec<String>>, us
     out.push('\n');
     out.push_str(&aligned(&[Align::Left; 3], &rows));
     if left > 0 {
-        let _ = writeln!(out, "… and {left} more (--verbose and --format json list what is protected)");
+        let _ = writeln!(
+            out,
+            "… and {left} more (--verbose and --format json list what is protected)"
+        );
     }
 }
 
 fn counts(judged: &Judged) -> String {
-    let (listed, candidates) = (number(judged.listed, "version"), number(judged.candidates.len(), "candidate"));
-    let mut text = format!("{listed}, {candidates}, {} protected", judged.protected.len());
+    let (listed, candidates) = (
+        number(judged.listed, "version"),
+        number(judged.candidates.len(), "candidate"),
+    );
+    let mut text = format!(
+        "{listed}, {candidates}, {} protected",
+        judged.protected.len()
+    );
     if judged.young > 0 {
         let _ = write!(text, ", {} pending but too young", judged.young);
     }
@@ -211,7 +294,11 @@ fn counts(judged: &Judged) -> String {
 }
 
 fn mixed(count: usize) -> String {
-    let versions = if count == 1 { "1 pending version is" } else { &format!("{count} pending versions are") };
+    let versions = if count == 1 {
+        "1 pending version is"
+    } else {
+        &format!("{count} pending versions are")
+    };
     format!(
         "{versions} kept because of another tag on the same digest: a build that tags `pending-X` and `X` keeps both \
          for ever; tag X only once X is promoted, and pending-X on a digest of its own"
@@ -222,30 +309,69 @@ fn mixed(count: usize) -> String {
 pub fn summary(images: &[Image], applied: bool) -> String {
     let mut out = format!("### prune{}\n", if applied { "" } else { " (dry run)" });
     for image in images {
-        let _ = write!(out, "\n**{}** ({})", markdown::inline(&image.name), markdown::code(&image.repository));
+        let _ = write!(
+            out,
+            "\n**{}** ({})",
+            markdown::inline(&image.name),
+            markdown::code(&image.repository)
+        );
         if let Some(judged) = &image.judged {
             let _ = write!(out, ": {}", counts(judged));
         }
-        let deleted = image.applied.as_ref().map_or(&[][..], |applied| &applied.deleted);
+        let deleted = image
+            .applied
+            .as_ref()
+            .map_or(&[][..], |applied| &applied.deleted);
         let _ = writeln!(out, ", {} deleted", deleted.len());
         if let Some(refusal) = &image.refusal {
-            let hint =
-                refusal.hint.as_deref().map_or_else(String::new, |hint| format!(" ({})", markdown::inline(hint)));
-            let sign = if refusal.code == "skip" { "NOTE" } else { "CAUTION" };
-            let _ = writeln!(out, "\n> [!{sign}]\n> {}{hint}", markdown::inline(&refusal.message));
+            let hint = refusal
+                .hint
+                .as_deref()
+                .map_or_else(String::new, |hint| format!(" ({})", markdown::inline(hint)));
+            let sign = if refusal.code == "skip" {
+                "NOTE"
+            } else {
+                "CAUTION"
+            };
+            let _ = writeln!(
+                out,
+                "\n> [!{sign}]\n> {}{hint}",
+                markdown::inline(&refusal.message)
+            );
         }
         let candidates = shown(image);
         if !candidates.is_empty() {
-            let what = if applied { "candidate" } else { "would be deleted" };
-            let _ = writeln!(out, "\n| {what} | tags | created | version |\n| --- | --- | --- | --- |");
+            let what = if applied {
+                "candidate"
+            } else {
+                "would be deleted"
+            };
+            let _ = writeln!(
+                out,
+                "\n| {what} | tags | created | version |\n| --- | --- | --- | --- |"
+            );
         }
         for candidate in candidates {
             let (version, tags) = (&candidate.version, tags(&candidate.version).join(","));
-            let id = version.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
-            let cells = [version.digest.to_string(), tags, date::show(candidate.created), id];
-            let _ = writeln!(out, "| {} |", cells.map(|cell| markdown::code(&cell)).join(" | "));
+            let id = version
+                .id
+                .map_or_else(|| "-".to_owned(), |id| id.to_string());
+            let cells = [
+                version.digest.to_string(),
+                tags,
+                date::show(candidate.created),
+                id,
+            ];
+            let _ = writeln!(
+                out,
+                "| {} |",
+                cells.map(|cell| markdown::code(&cell)).join(" | ")
+            );
         }
-        let protected = image.judged.as_ref().map_or(&[][..], |judged| &judged.protected);
+        let protected = image
+            .judged
+            .as_ref()
+            .map_or(&[][..], |judged| &judged.protected);
         if !protected.is_empty() {
             let _ = writeln!(
                 out,
@@ -253,9 +379,14 @@ pub fn summary(images: &[Image], applied: bool) -> String {
                 protected.len()
             );
             for kept in protected {
-                let cells =
-                    [kept.version.digest.short(), tags(&kept.version).join(",")].map(|cell| markdown::code(&cell));
-                let _ = writeln!(out, "| {} | {} |", cells.join(" | "), markdown::inline(&kept.why.to_string()));
+                let cells = [kept.version.digest.short(), tags(&kept.version).join(",")]
+                    .map(|cell| markdown::code(&cell));
+                let _ = writeln!(
+                    out,
+                    "| {} | {} |",
+                    cells.join(" | "),
+                    markdown::inline(&kept.why.to_string())
+                );
             }
             out.push_str("\n</details>\n");
         }

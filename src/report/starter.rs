@@ -1,7 +1,8 @@
 //! The text of a first configuration, with remarks for whoever reads it next.
 //!
-//! The keys that are not used stand there as well, commented out and with their defaults: `# ` begins a remark, `#` right
-//! before a key a setting. What the configuration says was decided elsewhere.
+//! The keys that are not used stand there as well, commented out and with their defaults: `# `
+//! begins a remark, `#` right before a key a setting. What the configuration says was decided
+//! elsewhere.
 
 use std::fmt::Write as _;
 
@@ -149,7 +150,12 @@ fn images(out: &mut String, starter: &Starter<'_>) {
     );
     for image in &starter.images {
         let repository = quoted(image.repository.as_str());
-        let _ = writeln!(out, "  {}:\n    repository: {repository}\n    pins: {}", quoted(image.name), image.pins);
+        let _ = writeln!(
+            out,
+            "  {}:\n    repository: {repository}\n    pins: {}",
+            quoted(image.name),
+            image.pins
+        );
     }
     if starter.others.is_empty() {
         return;
@@ -157,7 +163,13 @@ fn images(out: &mut String, starter: &Starter<'_>) {
     out.push_str("# Pinned too, and left out:\n");
     for other in starter.others.iter().take(LISTED) {
         let times = if other.pins == 1 { "pin" } else { "pins" };
-        let _ = writeln!(out, "# - {} ({} {times}): {}", other.repository, other.pins, one_line(&other.reason));
+        let _ = writeln!(
+            out,
+            "# - {} ({} {times}): {}",
+            other.repository,
+            other.pins,
+            one_line(&other.reason)
+        );
     }
     if starter.others.len() > LISTED {
         let _ = writeln!(out, "# - and {} more", starter.others.len() - LISTED);
@@ -184,7 +196,12 @@ fn revision(out: &mut String, found: Option<&StarterRevision>) {
 fn forge(out: &mut String, starter: &Starter<'_>) {
     let base = quoted(starter.base.as_deref().unwrap_or("main"));
     let (mark, kind, url, repository) = match &starter.forge {
-        Some(forge) => (if forge.sure { "" } else { "#" }, forge.kind, forge.url.as_deref(), quoted(&forge.repository)),
+        Some(forge) => (
+            if forge.sure { "" } else { "#" },
+            forge.kind,
+            forge.url.as_deref(),
+            quoted(&forge.repository),
+        ),
         None => ("#", "auto", None, "auto".to_owned()),
     };
     out.push_str("\n# Where pull requests go.");
@@ -195,13 +212,18 @@ fn forge(out: &mut String, starter: &Starter<'_>) {
     if let Some(url) = url {
         let _ = writeln!(out, "  {mark}url: {}", quoted(url));
     }
-    let _ = writeln!(out, "  {mark}repository: {repository}\n  #base: {base}\n  #labels: [automation]\n  #gates: []");
+    let _ = writeln!(
+        out,
+        "  {mark}repository: {repository}\n  #base: {base}\n  #labels: [automation]\n  #gates: []"
+    );
 }
 
 /// Text as one YAML scalar, quoted unless it is a plain word to every reader of YAML.
 fn quoted(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
     let word = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
     if plain && !word.contains(&text.to_ascii_lowercase().as_str()) {
         return text.to_owned();
@@ -221,10 +243,19 @@ fn quoted(text: &str) -> String {
 
 /// Text within a remark: what could end the line, or hide, is escaped.
 fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if invisible(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| {
+            if invisible(c) {
+                c.escape_unicode().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }
 
-/// Control characters, line ends of any reader, marks that turn or hide text, and what is no character.
+/// Control characters, line ends of any reader, marks that turn or hide text, and what is no
+/// character.
 fn invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}'..='\u{202e}' | '\u{200b}'..='\u{200f}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

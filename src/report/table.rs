@@ -11,27 +11,44 @@ pub enum Align {
     Right,
 }
 
-/// Rows as aligned lines, two blanks between the columns, no blanks at the ends. The first row is the heading.
+/// Rows as aligned lines, two blanks between the columns, no blanks at the ends. The first row is
+/// the heading.
 pub fn aligned(columns: &[Align], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<_> = (0..columns.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<_> = (0..columns.len())
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
     let mut out = String::new();
     for row in rows {
-        let cells = row.iter().zip(columns).zip(&widths).map(|((cell, align), &width)| match align {
-            Align::Left => format!("{cell:<width$}"),
-            Align::Right => format!("{cell:>width$}"),
-        });
+        let cells =
+            row.iter()
+                .zip(columns)
+                .zip(&widths)
+                .map(|((cell, align), &width)| match align {
+                    Align::Left => format!("{cell:<width$}"),
+                    Align::Right => format!("{cell:>width$}"),
+                });
         out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         out.push('\n');
     }
     out
 }
 
-/// Text that came from outside, fit for a terminal: control characters and invisible marks as escapes.
+/// Text that came from outside, fit for a terminal: control characters and invisible marks as
+/// escapes.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_hidden(c) { out.extend(c.escape_debug()) } else { out.push(c) }
+        if is_hidden(c) {
+            out.extend(c.escape_debug())
+        } else {
+            out.push(c)
+        }
     }
     out
 }
@@ -42,8 +59,14 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let rows = [vec!["IMAGE".into(), "PINS".into(), "TO".into()], vec!["fix".into(), "12".into(), String::new()]];
-        assert_eq!(aligned(&[Align::Left, Align::Right, Align::Left], &rows), "IMAGE  PINS  TO\nfix      12\n");
+        let rows = [
+            vec!["IMAGE".into(), "PINS".into(), "TO".into()],
+            vec!["fix".into(), "12".into(), String::new()],
+        ];
+        assert_eq!(
+            aligned(&[Align::Left, Align::Right, Align::Left], &rows),
+            "IMAGE  PINS  TO\nfix      12\n"
+        );
     }
 
     #[test]

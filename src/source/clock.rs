@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{AGE, DATE, HeaderMap};
 
-/// A server's clock and ours, read at the same moment; the header counts whole seconds (RFC 9110, section 6.6.1).
+/// A server's clock and ours, read at the same moment; the header counts whole seconds (RFC 9110,
+/// section 6.6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
     /// What the server said.
@@ -16,18 +17,24 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// What an answer's headers say; nothing if it came out of a cache, whose time is that of another answer.
+    /// What an answer's headers say; nothing if it came out of a cache, whose time is that of
+    /// another answer.
     pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Self> {
         if headers.contains_key(AGE) {
             return None;
         }
         let server = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()?;
-        Some(Self { server, here: now() })
+        Some(Self {
+            server,
+            here: now(),
+        })
     }
 
     /// How far the two are apart.
     pub fn apart(&self) -> Duration {
-        self.here.duration_since(self.server).unwrap_or_else(|error| error.duration())
+        self.here
+            .duration_since(self.server)
+            .unwrap_or_else(|error| error.duration())
     }
 
     /// Whether this machine's clock is behind.
@@ -49,22 +56,33 @@ impl Clock {
     /// The clocks as an answer with these headers came.
     pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Self {
         let heard = Heard::of(headers, now);
-        Self { here: heard.map_or_else(now, |heard| heard.here), server: heard.map(|heard| heard.server) }
+        Self {
+            here: heard.map_or_else(now, |heard| heard.here),
+            server: heard.map(|heard| heard.server),
+        }
     }
 
     /// How far they are apart; nothing if the server did not tell.
     pub fn apart(&self) -> Option<Duration> {
-        self.server.map(|server| Heard { server, here: self.here }.apart())
+        self.server.map(|server| {
+            Heard {
+                server,
+                here: self.here,
+            }
+            .apart()
+        })
     }
 
     /// The earlier of the two: by it nothing looks older than it is.
     pub fn earlier(&self) -> SystemTime {
-        self.server.map_or(self.here, |server| server.min(self.here))
+        self.server
+            .map_or(self.here, |server| server.min(self.here))
     }
 
     /// The later of the two.
     pub fn later(&self) -> SystemTime {
-        self.server.map_or(self.here, |server| server.max(self.here))
+        self.server
+            .map_or(self.here, |server| server.max(self.here))
     }
 }
 
@@ -79,22 +97,34 @@ mod tests {
     }
 
     fn heard(headers: &[(reqwest::header::HeaderName, &str)]) -> Option<Heard> {
-        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+            .collect();
         Heard::of(&headers, noon)
     }
 
     #[test]
     fn both_directions_are_told() {
         let behind = heard(&[(DATE, "Thu, 01 Jan 2026 12:10:00 GMT")]).unwrap();
-        assert_eq!((behind.apart(), behind.is_behind()), (Duration::from_secs(600), true));
+        assert_eq!(
+            (behind.apart(), behind.is_behind()),
+            (Duration::from_secs(600), true)
+        );
         let ahead = heard(&[(DATE, "Thu, 01 Jan 2026 11:59:00 GMT")]).unwrap();
-        assert_eq!((ahead.apart(), ahead.is_behind()), (Duration::from_secs(60), false));
+        assert_eq!(
+            (ahead.apart(), ahead.is_behind()),
+            (Duration::from_secs(60), false)
+        );
     }
 
     #[test]
     fn a_cache_and_nonsense_tell_nothing() {
         assert_eq!(heard(&[]), None);
         assert_eq!(heard(&[(DATE, "noon")]), None);
-        assert_eq!(heard(&[(DATE, "Thu, 01 Jan 2026 11:59:00 GMT"), (AGE, "60")]), None);
+        assert_eq!(
+            heard(&[(DATE, "Thu, 01 Jan 2026 11:59:00 GMT"), (AGE, "60")]),
+            None
+        );
     }
 }

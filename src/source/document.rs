@@ -1,8 +1,9 @@
 //! Manifests, indexes and configs: bytes into verified documents.
 //!
-//! Fields are those that repin reads (OCI image specification: "Image Index", "Image Manifest", "Image Configuration").
-//! Bytes count only after their SHA-256 was computed here; a document that two readers could understand differently is
-//! refused: index and manifest at once (CVE-2021-41190), keys that differ in case only, labels that are there twice.
+//! Fields are those that repin reads (OCI image specification: "Image Index", "Image Manifest",
+//! "Image Configuration"). Bytes count only after their SHA-256 was computed here; a document that
+//! two readers could understand differently is refused: index and manifest at once
+//! (CVE-2021-41190), keys that differ in case only, labels that are there twice.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -15,11 +16,15 @@ use super::{DOCUMENT_MAX, Error, ErrorKind, Raw, Want};
 use crate::image::{Digest, Platform};
 
 /// Media types of image indexes, OCI's and Docker's.
-pub const INDEX_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+pub const INDEX_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
 /// Media types of image manifests, OCI's and Docker's.
-pub const MANIFEST_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
+pub const MANIFEST_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
 
 /// A value that was read from bytes whose digest was computed here.
 #[derive(Debug, Clone)]
@@ -130,11 +135,24 @@ struct Document {
     fs_layers: Option<serde::de::IgnoredAny>,
 }
 
-const DOCUMENT_KEYS: [&str; 8] =
-    ["schemaVersion", "mediaType", "config", "layers", "manifests", "subject", "annotations", "fsLayers"];
+const DOCUMENT_KEYS: [&str; 8] = [
+    "schemaVersion",
+    "mediaType",
+    "config",
+    "layers",
+    "manifests",
+    "subject",
+    "annotations",
+    "fsLayers",
+];
 
 /// Verifies and reads a manifest or an index.
-pub fn manifest(raw: &Raw, want: &Want, expected: Option<&str>, what: &str) -> Result<Verified<Manifest>, Error> {
+pub fn manifest(
+    raw: &Raw,
+    want: &Want,
+    expected: Option<&str>,
+    what: &str,
+) -> Result<Verified<Manifest>, Error> {
     let unavailable = |why: String| Error::unavailable(what, why);
     let ambiguous = |why: String| Error::new(ErrorKind::Ambiguous, what, why);
     let size = raw.bytes.len() as u64;
@@ -142,16 +160,25 @@ pub fn manifest(raw: &Raw, want: &Want, expected: Option<&str>, what: &str) -> R
         return Err(unavailable("it is larger than 4 MiB".to_owned()));
     }
     let digest = Digest::of(&raw.bytes);
-    let asked = if let Want::Digest(asked) = want { Some(*asked) } else { None };
+    let asked = if let Want::Digest(asked) = want {
+        Some(*asked)
+    } else {
+        None
+    };
     for claim in [asked, raw.claimed].into_iter().flatten() {
         if claim != digest {
-            return Err(unavailable(format!("its bytes hash to {digest}, not to {claim}")));
+            return Err(unavailable(format!(
+                "its bytes hash to {digest}, not to {claim}"
+            )));
         }
     }
-    let document: Document =
-        serde_json::from_slice(&raw.bytes).map_err(|error| unavailable(format!("it is no manifest: {error}")))?;
+    let document: Document = serde_json::from_slice(&raw.bytes)
+        .map_err(|error| unavailable(format!("it is no manifest: {error}")))?;
     if let Some(key) = twin_key(&raw.bytes, &DOCUMENT_KEYS) {
-        return Err(ambiguous(format!("its key `{}` means different things to different readers", key.escape_debug())));
+        return Err(ambiguous(format!(
+            "its key `{}` means different things to different readers",
+            key.escape_debug()
+        )));
     }
     let claimed = raw.media_type.as_deref().map(essence);
     let media_type = agreed_type(&document, [claimed.as_deref(), expected]).map_err(ambiguous)?;
@@ -159,7 +186,12 @@ pub fn manifest(raw: &Raw, want: &Want, expected: Option<&str>, what: &str) -> R
         Shape::Ambiguous(why) => ambiguous(why),
         Shape::Unreadable(why) => unavailable(why),
     })?;
-    Ok(Verified { digest, size, media_type, value })
+    Ok(Verified {
+        digest,
+        size,
+        media_type,
+        value,
+    })
 }
 
 enum Shape {
@@ -169,12 +201,20 @@ enum Shape {
 
 /// The one media type that header or descriptor, body and shape agree on.
 fn agreed_type(document: &Document, claims: [Option<&str>; 2]) -> Result<String, String> {
-    let by_shape = if document.manifests.is_some() { INDEX_TYPES[0] } else { MANIFEST_TYPES[0] };
+    let by_shape = if document.manifests.is_some() {
+        INDEX_TYPES[0]
+    } else {
+        MANIFEST_TYPES[0]
+    };
     let body = document.media_type.as_deref();
     let media_type = body.or(claims[0]).or(claims[1]).unwrap_or(by_shape);
     for claim in claims.into_iter().flatten() {
         if claim != media_type {
-            return Err(format!("it says that it is `{}` but came as `{}`", safe(media_type), safe(claim)));
+            return Err(format!(
+                "it says that it is `{}` but came as `{}`",
+                safe(media_type),
+                safe(claim)
+            ));
         }
     }
     Ok(media_type.to_owned())
@@ -189,32 +229,65 @@ fn shape(document: Document, media_type: &str) -> Result<Manifest, Shape> {
         )));
     }
     if document.schema_version != 2 || document.fs_layers.is_some() {
-        return Err(Shape::Unreadable(format!("its schema version is {}, not 2", document.schema_version)));
+        return Err(Shape::Unreadable(format!(
+            "its schema version is {}, not 2",
+            document.schema_version
+        )));
     }
-    let Document { config, layers, manifests, subject, annotations, .. } = document;
+    let Document {
+        config,
+        layers,
+        manifests,
+        subject,
+        annotations,
+        ..
+    } = document;
     match (manifests, config, layers) {
-        (Some(manifests), None, None) if index => Ok(Manifest::Index(Index { manifests, subject, annotations })),
-        (None, Some(config), Some(layers)) if !index => {
-            Ok(Manifest::Image(ImageManifest { config, layers, subject, annotations }))
-        }
-        (Some(_), config, layers) if config.is_some() || layers.is_some() => {
-            Err(Shape::Ambiguous("it is an index and a manifest at once".to_owned()))
-        }
-        (Some(_), ..) => Err(Shape::Ambiguous("it is an index that says it is a manifest".to_owned())),
-        (None, Some(_), Some(_)) => Err(Shape::Ambiguous("it is a manifest that says it is an index".to_owned())),
-        _ => Err(Shape::Unreadable("it has neither `manifests` nor `config` and `layers`".to_owned())),
+        (Some(manifests), None, None) if index => Ok(Manifest::Index(Index {
+            manifests,
+            subject,
+            annotations,
+        })),
+        (None, Some(config), Some(layers)) if !index => Ok(Manifest::Image(ImageManifest {
+            config,
+            layers,
+            subject,
+            annotations,
+        })),
+        (Some(_), config, layers) if config.is_some() || layers.is_some() => Err(Shape::Ambiguous(
+            "it is an index and a manifest at once".to_owned(),
+        )),
+        (Some(_), ..) => Err(Shape::Ambiguous(
+            "it is an index that says it is a manifest".to_owned(),
+        )),
+        (None, Some(_), Some(_)) => Err(Shape::Ambiguous(
+            "it is a manifest that says it is an index".to_owned(),
+        )),
+        _ => Err(Shape::Unreadable(
+            "it has neither `manifests` nor `config` and `layers`".to_owned(),
+        )),
     }
 }
 
 /// Verifies and reads a config.
-pub fn config(bytes: &[u8], descriptor: &Descriptor, what: &str) -> Result<Verified<ImageConfig>, Error> {
+pub fn config(
+    bytes: &[u8],
+    descriptor: &Descriptor,
+    what: &str,
+) -> Result<Verified<ImageConfig>, Error> {
     let digest = Digest::of(bytes);
     let size = bytes.len() as u64;
     if size != descriptor.size {
-        return Err(Error::unavailable(what, format!("it has {size} bytes, its manifest says {}", descriptor.size)));
+        return Err(Error::unavailable(
+            what,
+            format!("it has {size} bytes, its manifest says {}", descriptor.size),
+        ));
     }
     if digest != descriptor.digest {
-        return Err(Error::unavailable(what, format!("its bytes hash to {digest}")));
+        return Err(Error::unavailable(
+            what,
+            format!("its bytes hash to {digest}"),
+        ));
     }
     let raw: RawConfig = serde_json::from_slice(bytes)
         .map_err(|error| Error::unavailable(what, format!("it is no image config: {error}")))?;
@@ -231,7 +304,12 @@ pub fn config(bytes: &[u8], descriptor: &Descriptor, what: &str) -> Result<Verif
         user: raw.config.user.unwrap_or_default(),
         diff_ids: raw.rootfs.diff_ids,
     };
-    Ok(Verified { digest, size, media_type: descriptor.media_type.clone(), value })
+    Ok(Verified {
+        digest,
+        size,
+        media_type: descriptor.media_type.clone(),
+        value,
+    })
 }
 
 #[derive(Deserialize)]
@@ -263,9 +341,13 @@ struct RawRootfs {
 }
 
 impl Descriptor {
-    /// Whether this is an attestation that image builders put beside the platforms of an index, and nothing that runs.
+    /// Whether this is an attestation that image builders put beside the platforms of an index, and
+    /// nothing that runs.
     pub fn is_attestation(&self) -> bool {
-        let nowhere = self.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown");
+        let nowhere = self
+            .platform
+            .as_ref()
+            .is_some_and(|p| p.os == "unknown" && p.architecture == "unknown");
         let kind = self.annotations.get("vnd.docker.reference.type");
         nowhere && kind.is_some_and(|kind| kind == "attestation-manifest")
     }
@@ -285,40 +367,60 @@ impl Descriptor {
 
 /// A media type without its parameters, in lower case (RFC 9110, section 8.3.1).
 fn essence(media_type: &str) -> String {
-    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    media_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
 }
 
 /// Foreign text, made harmless and short.
 fn safe(text: &str) -> String {
-    text.chars().take(100).flat_map(char::escape_debug).collect()
+    text.chars()
+        .take(100)
+        .flat_map(char::escape_debug)
+        .collect()
 }
 
 /// A key that equals a known one but for its case: some readers take it for the known one.
 fn twin_key(bytes: &[u8], known: &[&str]) -> Option<String> {
     let keys: BTreeMap<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
-    keys.into_keys().find(|key| known.iter().any(|known| key.eq_ignore_ascii_case(known) && key != known))
+    keys.into_keys().find(|key| {
+        known
+            .iter()
+            .any(|known| key.eq_ignore_ascii_case(known) && key != known)
+    })
 }
 
 fn digest<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|error| serde::de::Error::custom(format!("`{}` is not a digest: {error}", safe(&text))))
+    text.parse().map_err(|error| {
+        serde::de::Error::custom(format!("`{}` is not a digest: {error}", safe(&text)))
+    })
 }
 
 fn digests<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Digest>, D::Error> {
     let texts = Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default();
     let parse = |text: &String| {
-        text.parse().map_err(|error| serde::de::Error::custom(format!("`{}` is not a digest: {error}", safe(text))))
+        text.parse().map_err(|error| {
+            serde::de::Error::custom(format!("`{}` is not a digest: {error}", safe(text)))
+        })
     };
     texts.iter().map(parse).collect()
 }
 
 /// `null` is what Go writes for an empty struct pointer.
-fn or_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+fn or_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A map of strings in which no key is there twice; `null` is an empty one.
-fn strings<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+fn strings<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
     struct Strings;
     impl<'de> Visitor<'de> for Strings {
         type Value = BTreeMap<String, String>;
@@ -335,7 +437,10 @@ fn strings<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap
             let mut map = BTreeMap::new();
             while let Some((key, value)) = access.next_entry::<String, String>()? {
                 if map.contains_key(&key) {
-                    return Err(serde::de::Error::custom(format!("`{}` is there twice", safe(&key))));
+                    return Err(serde::de::Error::custom(format!(
+                        "`{}` is there twice",
+                        safe(&key)
+                    )));
                 }
                 map.insert(key, value);
             }

@@ -7,7 +7,8 @@ use std::{
 
 use super::remote::Stream;
 
-/// A layer's bytes as they come, at most as many as its descriptor says; nothing about them is checked yet.
+/// A layer's bytes as they come, at most as many as its descriptor says; nothing about them is
+/// checked yet.
 ///
 /// A registry's errors on the way are [`super::Error`]s inside the [`io::Error`].
 #[derive(Debug)]

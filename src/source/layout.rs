@@ -1,6 +1,7 @@
 //! OCI image layouts on disk (OCI image specification, "Image Layout").
 //!
-//! Reading only: `oci-layout`, `index.json` and blobs. Nothing is cached, so each run sees what is there now.
+//! Reading only: `oci-layout`, `index.json` and blobs. Nothing is cached, so each run sees what is
+//! there now.
 
 use std::{
     fmt,
@@ -48,31 +49,56 @@ impl Layout {
             Want::Tag(tag) => self.tagged(tag.as_str()),
             Want::Digest(digest) => {
                 let bytes = self.read(&blob_path(*digest), DOCUMENT_MAX)?;
-                Ok(bytes.map(|bytes| Raw { bytes, media_type: None, claimed: None }))
+                Ok(bytes.map(|bytes| Raw {
+                    bytes,
+                    media_type: None,
+                    claimed: None,
+                }))
             }
         }
     }
 
     fn tagged(&self, tag: &str) -> Result<Option<Raw>, Error> {
         let entries: Entries = self.json("index.json")?;
-        let named = |entry: &&Descriptor| entry.annotations.get(REF_NAME).is_some_and(|name| name == tag);
+        let named = |entry: &&Descriptor| {
+            entry
+                .annotations
+                .get(REF_NAME)
+                .is_some_and(|name| name == tag)
+        };
         let mut entries = entries.manifests.iter().filter(named);
-        let Some(entry) = entries.next() else { return Ok(None) };
+        let Some(entry) = entries.next() else {
+            return Ok(None);
+        };
         if entries.any(|other| other.digest != entry.digest) {
             let what = format!("{self}:{tag}");
-            return Err(Error::new(ErrorKind::Ambiguous, what, "the tag is there twice, for two digests"));
+            return Err(Error::new(
+                ErrorKind::Ambiguous,
+                what,
+                "the tag is there twice, for two digests",
+            ));
         }
         let bytes = self.blob(entry)?;
-        Ok(Some(Raw { bytes, media_type: Some(entry.media_type.clone()), claimed: Some(entry.digest) }))
+        Ok(Some(Raw {
+            bytes,
+            media_type: Some(entry.media_type.clone()),
+            claimed: Some(entry.digest),
+        }))
     }
 
     /// The bytes that a descriptor points to, of the size that it gives; not hashed yet.
     pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
         let path = blob_path(descriptor.digest);
         let what = || format!("{self}/{}", path.display());
-        let bytes = self.read(&path, DOCUMENT_MAX)?.ok_or_else(|| Error::unavailable(what(), "the blob is missing"))?;
+        let bytes = self
+            .read(&path, DOCUMENT_MAX)?
+            .ok_or_else(|| Error::unavailable(what(), "the blob is missing"))?;
         if bytes.len() as u64 != descriptor.size {
-            let why = format!("the blob has {} bytes, its descriptor says {}", bytes.len(), descriptor.size);
+            let why = format!(
+                "the blob has {} bytes, its descriptor says {}",
+                bytes.len(),
+                descriptor.size
+            );
             return Err(Error::unavailable(what(), why));
         }
         Ok(bytes)
@@ -81,11 +107,20 @@ impl Layout {
     /// The file that a layer's descriptor points to, of the size that it gives; not hashed yet.
     pub(super) fn layer(&self, descriptor: &Descriptor) -> Result<Take<File>, Error> {
         let path = blob_path(descriptor.digest);
-        let unavailable = |why: String| Error::unavailable(format!("{self}/{}", path.display()), why);
-        let file = self.open(&path)?.ok_or_else(|| unavailable("the blob is missing".to_owned()))?;
-        let length = file.metadata().map_err(|error| unavailable(error.to_string()))?.len();
+        let unavailable =
+            |why: String| Error::unavailable(format!("{self}/{}", path.display()), why);
+        let file = self
+            .open(&path)?
+            .ok_or_else(|| unavailable("the blob is missing".to_owned()))?;
+        let length = file
+            .metadata()
+            .map_err(|error| unavailable(error.to_string()))?
+            .len();
         if length != descriptor.size {
-            return Err(unavailable(format!("the blob has {length} bytes, its descriptor says {}", descriptor.size)));
+            return Err(unavailable(format!(
+                "the blob has {length} bytes, its descriptor says {}",
+                descriptor.size
+            )));
         }
         Ok(file.take(descriptor.size))
     }
@@ -102,10 +137,17 @@ impl Layout {
 
     fn json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T, Error> {
         let what = || format!("{self}/{name}");
-        let bytes = self.read(Path::new(name), DOCUMENT_MAX)?.ok_or_else(|| Error {
-            hint: Some("a layout is made by `skopeo copy … oci:DIR:TAG`, for example".to_owned()),
-            ..Error::unavailable(what(), "there is no such file, so this is no OCI image layout")
-        })?;
+        let bytes = self
+            .read(Path::new(name), DOCUMENT_MAX)?
+            .ok_or_else(|| Error {
+                hint: Some(
+                    "a layout is made by `skopeo copy … oci:DIR:TAG`, for example".to_owned(),
+                ),
+                ..Error::unavailable(
+                    what(),
+                    "there is no such file, so this is no OCI image layout",
+                )
+            })?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Error::unavailable(what(), format!("it can't be parsed: {error}")))
     }
@@ -113,11 +155,18 @@ impl Layout {
     /// A file's bytes, at most `max`; `None` if it is not there.
     fn read(&self, path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
         let what = || format!("{self}/{}", path.display());
-        let Some(file) = self.open(path)? else { return Ok(None) };
+        let Some(file) = self.open(path)? else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
-        file.take(max + 1).read_to_end(&mut bytes).map_err(|error| Error::unavailable(what(), error.to_string()))?;
+        file.take(max + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Error::unavailable(what(), error.to_string()))?;
         if bytes.len() as u64 > max {
-            return Err(Error::unavailable(what(), format!("it has more than {max} bytes")));
+            return Err(Error::unavailable(
+                what(),
+                format!("it has more than {max} bytes"),
+            ));
         }
         Ok(Some(bytes))
     }
@@ -128,7 +177,9 @@ impl Layout {
         let fail = |error: std::io::Error| Error::unavailable(what(), error.to_string());
         // Without waiting: a named pipe in a blob's place must not hang the run.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::open(self.folder.join(path), flags, Mode::empty()).map_err(std::io::Error::from) {
+        let file = match rustix::fs::open(self.folder.join(path), flags, Mode::empty())
+            .map_err(std::io::Error::from)
+        {
             Ok(file) => File::from(file),
             Err(error) if error.kind() == Io::NotFound => return Ok(None),
             Err(error) => return Err(fail(error)),

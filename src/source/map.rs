@@ -36,17 +36,26 @@ impl Sources {
     /// Where `repository` is read from: the longest prefix of the strongest layer that has one.
     pub fn of(&self, repository: &Repository) -> Result<Source, SourcesError> {
         let remote = match self.mapping(repository) {
-            Some((Where::Layouts(folder), rest)) => return Ok(Source::Layout(Layout::new(folder.join(rest)))),
+            Some((Where::Layouts(folder), rest)) => {
+                return Ok(Source::Layout(Layout::new(folder.join(rest))));
+            }
             Some((Where::Registry(endpoint), rest)) => self.registries.mapped(endpoint, &rest),
             None => self.registries.repository(repository),
         };
-        let address = |why| SourcesError::Address { repository: repository.to_string(), why };
+        let address = |why| SourcesError::Address {
+            repository: repository.to_string(),
+            why,
+        };
         remote.map(Source::Remote).map_err(address)
     }
 
-    /// Where a mapping puts `repository`, with the rest of its name there; for whoever reads the image by other means.
+    /// Where a mapping puts `repository`, with the rest of its name there; for whoever reads the
+    /// image by other means.
     pub fn mapping(&self, repository: &Repository) -> Option<(&Where, String)> {
-        let (mapping, rest) = self.layers.iter().find_map(|layer| Mapping::longest(layer, repository))?;
+        let (mapping, rest) = self
+            .layers
+            .iter()
+            .find_map(|layer| Mapping::longest(layer, repository))?;
         Some((&mapping.place, rest))
     }
 }

@@ -1,7 +1,7 @@
 //! Where image bytes come from: registries, and OCI image layouts on disk.
 //!
-//! Both give raw bytes and what was claimed about them; whether the bytes are what was asked for is decided here, once,
-//! in [`document`] and [`Source::config`]. What the images mean is for `facts`.
+//! Both give raw bytes and what was claimed about them; whether the bytes are what was asked for is
+//! decided here, once, in [`document`] and [`Source::config`]. What the images mean is for `facts`.
 
 mod clock;
 pub mod document;
@@ -13,7 +13,9 @@ pub mod remote;
 use std::fmt;
 
 pub use clock::{Clock, Heard};
-pub use document::{Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, Manifest, Verified};
+pub use document::{
+    Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, Manifest, Verified,
+};
 pub use layer::Layer;
 pub use layout::Layout;
 pub use map::{Sources, SourcesError};
@@ -21,7 +23,8 @@ pub use remote::{Deletion, Environment, Registries, Remote, Settings, SettingsEr
 
 use crate::image::{Digest, Tag};
 
-/// The largest manifest, index or config, in bytes (OCI distribution specification, "Pushing manifests", asks for 4 MiB).
+/// The largest manifest, index or config, in bytes (OCI distribution specification, "Pushing
+/// manifests", asks for 4 MiB).
 pub const DOCUMENT_MAX: u64 = 4 * 1024 * 1024;
 
 /// One repository at the place that it is read from.
@@ -49,7 +52,8 @@ pub struct Raw {
     pub bytes: Vec<u8>,
     /// The media type that came with them: the `Content-Type` header, or the layout's descriptor.
     pub media_type: Option<String>,
-    /// The digest that came with them: the `Docker-Content-Digest` header, or the layout's descriptor.
+    /// The digest that came with them: the `Docker-Content-Digest` header, or the layout's
+    /// descriptor.
     pub claimed: Option<Digest>,
 }
 
@@ -81,7 +85,12 @@ pub enum ErrorKind {
 impl Error {
     /// An error of this kind.
     pub fn new(kind: ErrorKind, what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), why: why.into(), hint: None }
+        Self {
+            kind,
+            what: what.into(),
+            why: why.into(),
+            hint: None,
+        }
     }
 
     /// No answer, or one that does not verify.
@@ -103,7 +112,11 @@ impl Source {
     /// The manifest or index, verified; `None` if the source has no such tag or digest.
     ///
     /// `expected` is the media type that a parent descriptor gave.
-    pub async fn manifest(&self, want: &Want, expected: Option<&str>) -> Result<Option<Verified<Manifest>>, Error> {
+    pub async fn manifest(
+        &self,
+        want: &Want,
+        expected: Option<&str>,
+    ) -> Result<Option<Verified<Manifest>>, Error> {
         let what = format!("{self}{want}");
         let raw = match self {
             Self::Layout(layout) => {
@@ -112,14 +125,18 @@ impl Source {
             }
             Self::Remote(remote) => remote.manifest(want, &what).await?,
         };
-        raw.map(|raw| document::manifest(&raw, want, expected, &what)).transpose()
+        raw.map(|raw| document::manifest(&raw, want, expected, &what))
+            .transpose()
     }
 
     /// The config that a manifest names, verified.
     pub async fn config(&self, descriptor: &Descriptor) -> Result<Verified<ImageConfig>, Error> {
         let what = format!("config {self}@{}", descriptor.digest);
         if descriptor.size > DOCUMENT_MAX {
-            return Err(Error::unavailable(what, format!("it has {} bytes, more than 4 MiB", descriptor.size)));
+            return Err(Error::unavailable(
+                what,
+                format!("it has {} bytes, more than 4 MiB", descriptor.size),
+            ));
         }
         let bytes = match self {
             Self::Layout(layout) => {
@@ -131,26 +148,35 @@ impl Source {
         document::config(&bytes, descriptor, &what)
     }
 
-    /// The bytes of a layer, to be read in a blocking thread while the runtime goes on; never more than the descriptor
-    /// says. Whether there are as many, and what they hash to, is for the reader to check.
+    /// The bytes of a layer, to be read in a blocking thread while the runtime goes on; never more
+    /// than the descriptor says. Whether there are as many, and what they hash to, is for the
+    /// reader to check.
     ///
-    /// An unread layer of a registry holds one of the eight places that its host has: read it to its end or drop it.
+    /// An unread layer of a registry holds one of the eight places that its host has: read it to
+    /// its end or drop it.
     pub async fn layer(&self, descriptor: &Descriptor) -> Result<Layer, Error> {
         let what = format!("layer {self}@{}", descriptor.digest);
         match self {
             Self::Layout(layout) => {
                 let (layout, descriptor) = (layout.clone(), descriptor.clone());
-                blocking(&what, move || layout.layer(&descriptor)).await.map(Layer::from)
+                blocking(&what, move || layout.layer(&descriptor))
+                    .await
+                    .map(Layer::from)
             }
             Self::Remote(remote) => remote.layer(descriptor, &what).await.map(Layer::from),
         }
     }
 
-    /// That the source has a layer's bytes, whose content is known from elsewhere; an error if it has not.
+    /// That the source has a layer's bytes, whose content is known from elsewhere; an error if it
+    /// has not.
     pub async fn has(&self, descriptor: &Descriptor) -> Result<(), Error> {
         match self {
             Self::Layout(_) => self.layer(descriptor).await.map(drop),
-            Self::Remote(remote) => remote.has(descriptor, &format!("layer {self}@{}", descriptor.digest)).await,
+            Self::Remote(remote) => {
+                remote
+                    .has(descriptor, &format!("layer {self}@{}", descriptor.digest))
+                    .await
+            }
         }
     }
 }
@@ -162,7 +188,10 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(Error::unavailable(what, format!("reading it broke off: {error}"))),
+        Err(error) => Err(Error::unavailable(
+            what,
+            format!("reading it broke off: {error}"),
+        )),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The limits, and what breaks them in a set of sources. Plain functions: sources in, a line for each breach out.
+//! The limits, and what breaks them in a set of sources. Plain functions: sources in, a line for
+//! each breach out.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +44,8 @@ const UNWRAPPING: [&str; 2] = ["unwrap", "unwrap_err"];
 /// The shortest text that can be a reason, in bytes.
 const REASON: usize = 10;
 
-/// What only the command line may ask or do: the environment, the wall clock, the streams, the end of the program.
+/// What only the command line may ask or do: the environment, the wall clock, the streams, the end
+/// of the program.
 const SURROUNDINGS: [&[&str]; 8] = [
     &["std", "env"],
     &["SystemTime", "now"],
@@ -60,17 +62,29 @@ pub(crate) fn edges(sources: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
         let Some(allowed) = below(source.top()) else {
-            broken.push(format!("{}: the module `{}` is in no rule", source.name, source.top()));
+            broken.push(format!(
+                "{}: the module `{}` is in no rule",
+                source.name,
+                source.top()
+            ));
             continue;
         };
-        let strange = source.oddities.iter().map(|(line, what)| format!("{}:{line}: {what}", source.name));
+        let strange = source
+            .oddities
+            .iter()
+            .map(|(line, what)| format!("{}:{line}: {what}", source.name));
         broken.extend(strange);
         for path in source.paths.iter().filter(|path| path.ours) {
-            let Some(target) = path.segments.first().map(String::as_str) else { continue };
+            let Some(target) = path.segments.first().map(String::as_str) else {
+                continue;
+            };
             // What takes in the whole crate was told above.
             if target != source.top() && target != "*" && !allowed.contains(target) {
                 let (name, line, top) = (&source.name, path.line, source.top());
-                broken.push(format!("{name}:{line}: {top} → {target} (crate::{})", path.segments.join("::")));
+                broken.push(format!(
+                    "{name}:{line}: {top} → {target} (crate::{})",
+                    path.segments.join("::")
+                ));
             }
         }
     }
@@ -98,16 +112,33 @@ pub(crate) fn budgets(sources: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
         if source.lines > FILE {
-            broken.push(format!("{}: {} lines without tests, at most {FILE}", source.name, source.lines));
+            broken.push(format!(
+                "{}: {} lines without tests, at most {FILE}",
+                source.name, source.lines
+            ));
         }
-        broken.extend(source.functions.iter().flat_map(|function| of_function(source, function)));
+        broken.extend(
+            source
+                .functions
+                .iter()
+                .flat_map(|function| of_function(source, function)),
+        );
     }
-    let mut lengths: Vec<_> = sources.iter().flat_map(|s| s.functions.iter().map(|f| f.lines)).collect();
+    let mut lengths: Vec<_> = sources
+        .iter()
+        .flat_map(|s| s.functions.iter().map(|f| f.lines))
+        .collect();
     lengths.sort_unstable();
-    let share = |percent: usize| lengths.get((lengths.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+    let share = |percent: usize| {
+        lengths
+            .get((lengths.len() * percent).div_ceil(100).saturating_sub(1))
+            .copied()
+    };
     for (percent, most) in [(50, MEDIAN_FUNCTION), (95, MOST_FUNCTIONS)] {
         if let Some(length) = share(percent).filter(|length| *length > most) {
-            broken.push(format!("{percent}% of all functions: up to {length} lines, at most {most}"));
+            broken.push(format!(
+                "{percent}% of all functions: up to {length} lines, at most {most}"
+            ));
         }
     }
     broken
@@ -117,10 +148,16 @@ fn of_function(source: &Source, function: &Function) -> Vec<String> {
     let place = format!("{}:{}: fn {}", source.name, function.line, function.name);
     let mut broken = Vec::new();
     if function.lines > FUNCTION {
-        broken.push(format!("{place}: {} lines, at most {FUNCTION}", function.lines));
+        broken.push(format!(
+            "{place}: {} lines, at most {FUNCTION}",
+            function.lines
+        ));
     }
     if function.parameters > PARAMETERS {
-        broken.push(format!("{place}: {} parameters, at most {PARAMETERS}", function.parameters));
+        broken.push(format!(
+            "{place}: {} parameters, at most {PARAMETERS}",
+            function.parameters
+        ));
     }
     broken
 }
@@ -130,22 +167,38 @@ pub(crate) fn forbidden(sources: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
         let speaks = matches!(source.top(), "cli" | "main");
-        let mut add = |line: usize, what: &str| broken.push(format!("{}:{line}: {what}", source.name));
+        let mut add =
+            |line: usize, what: &str| broken.push(format!("{}:{line}: {what}", source.name));
         for call in &source.calls {
             let name = call.name.as_str();
             match name {
                 _ if STOPPING.contains(&name) || UNWRAPPING.contains(&name) => add(call.line, name),
                 _ if PRINTING.contains(&name) && !speaks => add(call.line, name),
-                "expect" | "expect_err" if call.reason.as_ref().is_some_and(|reason| reason.len() < REASON) => {
+                "expect" | "expect_err"
+                    if call
+                        .reason
+                        .as_ref()
+                        .is_some_and(|reason| reason.len() < REASON) =>
+                {
                     add(call.line, "`expect` without the reason why it can't fail");
                 }
                 _ => {}
             }
         }
         for path in source.paths.iter().filter(|path| !path.ours && !speaks) {
-            let named = |wanted: &&[&str]| path.segments.windows(wanted.len()).any(|part| part == *wanted);
+            let named = |wanted: &&[&str]| {
+                path.segments
+                    .windows(wanted.len())
+                    .any(|part| part == *wanted)
+            };
             if SURROUNDINGS.iter().any(named) {
-                add(path.line, &format!("{}: only `cli` may, and passes it on", path.segments.join("::")));
+                add(
+                    path.line,
+                    &format!(
+                        "{}: only `cli` may, and passes it on",
+                        path.segments.join("::")
+                    ),
+                );
             }
         }
     }
@@ -184,11 +237,33 @@ mod tests {
             uses("src/plan/mod.rs", "\nuse crate::cli::Exit;"),
             ["src/plan/mod.rs:2: plan → cli (crate::cli::Exit)"]
         );
-        assert_eq!(uses("src/plan/mod.rs", "use crate::{pins::Found, checks::{self, Check}};"), [] as [&str; 0]);
-        assert_eq!(uses("src/image/tag.rs", "use crate::{pins::{Found, Pin}, image::Tag};").len(), 2);
-        assert_eq!(uses("src/image/tag.rs", "use crate::config as other;").len(), 1);
-        assert_eq!(uses("src/main.rs", "use repin::{cli, plan};"), ["src/main.rs:1: main → plan (crate::plan)"]);
-        assert_eq!(uses("src/other/mod.rs", ""), ["src/other/mod.rs: the module `other` is in no rule"]);
+        assert_eq!(
+            uses(
+                "src/plan/mod.rs",
+                "use crate::{pins::Found, checks::{self, Check}};"
+            ),
+            [] as [&str; 0]
+        );
+        assert_eq!(
+            uses(
+                "src/image/tag.rs",
+                "use crate::{pins::{Found, Pin}, image::Tag};"
+            )
+            .len(),
+            2
+        );
+        assert_eq!(
+            uses("src/image/tag.rs", "use crate::config as other;").len(),
+            1
+        );
+        assert_eq!(
+            uses("src/main.rs", "use repin::{cli, plan};"),
+            ["src/main.rs:1: main → plan (crate::plan)"]
+        );
+        assert_eq!(
+            uses("src/other/mod.rs", ""),
+            ["src/other/mod.rs: the module `other` is in no rule"]
+        );
         assert_eq!(uses("src/plan/mod.rs", "use crate::shortcut;").len(), 1);
     }
 
@@ -215,7 +290,12 @@ mod tests {
 
     #[test]
     fn the_whole_crate_at_once_is_refused() {
-        for text in ["use crate::*;", "use crate as root;", "use super::super::*;", "use crate::{self as root};"] {
+        for text in [
+            "use crate::*;",
+            "use crate as root;",
+            "use super::super::*;",
+            "use crate::{self as root};",
+        ] {
             assert_eq!(uses("src/checks/pins.rs", text).len(), 1, "{text}");
         }
         assert_eq!(uses("src/checks/pins.rs", "use super::*;"), [] as [&str; 0]);
@@ -223,20 +303,41 @@ mod tests {
 
     #[test]
     fn tests_may_use_what_they_need() {
-        let inline = "#[cfg(test)] mod tests { use crate::cli; fn f() { crate::cli::run(); panic!() } }";
+        let inline =
+            "#[cfg(test)] mod tests { use crate::cli; fn f() { crate::cli::run(); panic!() } }";
         assert_eq!(uses("src/image/tag.rs", inline), [] as [&str; 0]);
         assert_eq!(does("src/image/tag.rs", inline), [] as [&str; 0]);
-        assert_eq!(uses("src/image/tag/tests.rs", "use crate::cli;"), [] as [&str; 0]);
-        assert_eq!(uses("src/image/tag.rs", "#[cfg(all(test, unix))] use crate::cli;"), [] as [&str; 0]);
-        assert_eq!(uses("src/image/tag.rs", "#[cfg(not(test))] use crate::cli;").len(), 1);
-        assert_eq!(uses("src/image/tag.rs", "mod tests { use crate::cli; }").len(), 2);
+        assert_eq!(
+            uses("src/image/tag/tests.rs", "use crate::cli;"),
+            [] as [&str; 0]
+        );
+        assert_eq!(
+            uses(
+                "src/image/tag.rs",
+                "#[cfg(all(test, unix))] use crate::cli;"
+            ),
+            [] as [&str; 0]
+        );
+        assert_eq!(
+            uses("src/image/tag.rs", "#[cfg(not(test))] use crate::cli;").len(),
+            1
+        );
+        assert_eq!(
+            uses("src/image/tag.rs", "mod tests { use crate::cli; }").len(),
+            2
+        );
     }
 
     #[test]
     fn the_rules_have_no_cycle_and_everything_lies_above_image() {
         for (at, (module, direct)) in ALLOWED.iter().enumerate() {
             let earlier = &ALLOWED[..at];
-            assert!(direct.iter().all(|name| earlier.iter().any(|(other, _)| other == name)), "{module}");
+            assert!(
+                direct
+                    .iter()
+                    .all(|name| earlier.iter().any(|(other, _)| other == name)),
+                "{module}"
+            );
             assert_eq!(below(module).unwrap().contains("image"), *module != "image");
         }
         assert!(!below("source").unwrap().contains("files"));
@@ -247,21 +348,46 @@ mod tests {
 
     fn function(lines: usize, parameters: usize) -> String {
         let list: Vec<_> = (0..parameters).map(|n| format!("p{n}: u8")).collect();
-        format!("fn f({}) {{\n{}}}\n", list.join(", "), "g();\n".repeat(lines - 2))
+        format!(
+            "fn f({}) {{\n{}}}\n",
+            list.join(", "),
+            "g();\n".repeat(lines - 2)
+        )
     }
 
     #[test]
     fn long_functions_files_and_parameter_lists_are_told() {
         let over = |text: &str| budgets(&one("src/pins/x.rs", text));
         let short = function(4, 4).repeat(20);
-        assert_eq!(over(&format!("{short}{}", function(80, 4))), [] as [&str; 0]);
-        assert_eq!(over(&format!("{short}{}", function(81, 0))), ["src/pins/x.rs:81: fn f: 81 lines, at most 80"]);
-        assert_eq!(over(&function(5, 5)), ["src/pins/x.rs:1: fn f: 5 parameters, at most 4"]);
-        assert_eq!(over("impl X { fn f(&self, a: u8, b: u8, c: u8, d: u8) {} }").len(), 1);
-        assert_eq!(over("trait X { fn f(&self, a: u8, b: u8, c: u8, d: u8) {} }").len(), 1);
+        assert_eq!(
+            over(&format!("{short}{}", function(80, 4))),
+            [] as [&str; 0]
+        );
+        assert_eq!(
+            over(&format!("{short}{}", function(81, 0))),
+            ["src/pins/x.rs:81: fn f: 81 lines, at most 80"]
+        );
+        assert_eq!(
+            over(&function(5, 5)),
+            ["src/pins/x.rs:1: fn f: 5 parameters, at most 4"]
+        );
+        assert_eq!(
+            over("impl X { fn f(&self, a: u8, b: u8, c: u8, d: u8) {} }").len(),
+            1
+        );
+        assert_eq!(
+            over("trait X { fn f(&self, a: u8, b: u8, c: u8, d: u8) {} }").len(),
+            1
+        );
         assert_eq!(over(&"// line\n".repeat(400)), [] as [&str; 0]);
-        assert_eq!(over(&"// line\n".repeat(401)), ["src/pins/x.rs: 401 lines without tests, at most 400"]);
-        let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "// line\n".repeat(300));
+        assert_eq!(
+            over(&"// line\n".repeat(401)),
+            ["src/pins/x.rs: 401 lines without tests, at most 400"]
+        );
+        let tests = format!(
+            "#[cfg(test)]\nmod tests {{\n{}}}\n",
+            "// line\n".repeat(300)
+        );
         assert_eq!(over(&("// line\n".repeat(399) + &tests)), [] as [&str; 0]);
         assert_eq!(over(&("// line\n".repeat(401) + &tests)).len(), 1);
     }
@@ -269,12 +395,18 @@ mod tests {
     #[test]
     fn the_middle_and_the_tail_of_all_functions_are_watched() {
         let over = |texts: &[String]| budgets(&one("src/pins/x.rs", &texts.concat()));
-        assert_eq!(over(&[function(10, 0), function(10, 0), function(40, 0)]), [] as [&str; 0]);
+        assert_eq!(
+            over(&[function(10, 0), function(10, 0), function(40, 0)]),
+            [] as [&str; 0]
+        );
         assert_eq!(
             over(&[function(10, 0), function(11, 0), function(11, 0)]),
             ["50% of all functions: up to 11 lines, at most 10"]
         );
-        assert_eq!(over(&[function(3, 0).repeat(18), function(46, 0), function(3, 0)]), [] as [&str; 0]);
+        assert_eq!(
+            over(&[function(3, 0).repeat(18), function(46, 0), function(3, 0)]),
+            [] as [&str; 0]
+        );
         assert_eq!(
             over(&[function(3, 0).repeat(18), function(46, 0).repeat(2)]),
             ["95% of all functions: up to 46 lines, at most 45"]
@@ -326,14 +458,26 @@ mod tests {
             assert_eq!(does("src/facts/x.rs", text).len(), 1, "{text}");
             assert_eq!(does("src/cli/x.rs", text), [] as [&str; 0], "{text}");
         }
-        assert_eq!(does("src/facts/x.rs", "fn f() { env!(\"X\"); Instant::now(); }"), [] as [&str; 0]);
+        assert_eq!(
+            does("src/facts/x.rs", "fn f() { env!(\"X\"); Instant::now(); }"),
+            [] as [&str; 0]
+        );
         assert_eq!(does("src/cli/x.rs", "fn f() { g().unwrap() }").len(), 1);
     }
 
     #[test]
     fn a_file_without_docs_is_told() {
-        assert_eq!(undocumented(&one("src/pins/x.rs", "// no\nfn f() {}")), ["src/pins/x.rs"]);
-        assert_eq!(undocumented(&one("src/pins/x/tests.rs", "fn f() {}")), [] as [&str; 0]);
-        assert_eq!(undocumented(&one("src/pins/x.rs", "//! Yes.\nfn f() {}")), [] as [&str; 0]);
+        assert_eq!(
+            undocumented(&one("src/pins/x.rs", "// no\nfn f() {}")),
+            ["src/pins/x.rs"]
+        );
+        assert_eq!(
+            undocumented(&one("src/pins/x/tests.rs", "fn f() {}")),
+            [] as [&str; 0]
+        );
+        assert_eq!(
+            undocumented(&one("src/pins/x.rs", "//! Yes.\nfn f() {}")),
+            [] as [&str; 0]
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! One source file as the rules see it: the paths it names, its functions, the macros and methods it calls.
+//! One source file as the rules see it: the paths it names, its functions, the macros and methods
+//! it calls.
 //!
-//! What is compiled for tests only is left out, and counted so that it can be taken off the file's length.
+//! What is compiled for tests only is left out, and counted so that it can be taken off the file's
+//! length.
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use syn::{
@@ -20,7 +22,8 @@ pub(crate) struct Source {
     pub(crate) lines: usize,
     /// Whether it begins with `//!`.
     pub(crate) documented: bool,
-    /// Paths with at least two segments, those of `use` included, each from the crate's root if it is ours.
+    /// Paths with at least two segments, those of `use` included, each from the crate's root if it
+    /// is ours.
     pub(crate) paths: Vec<Named>,
     /// Functions with a body.
     pub(crate) functions: Vec<Function>,
@@ -68,7 +71,10 @@ impl Source {
             name: name.to_owned(),
             module: module_of(name),
             lines: text.lines().count(),
-            documented: ast.attrs.iter().any(|attribute| attribute.path().is_ident("doc")),
+            documented: ast
+                .attrs
+                .iter()
+                .any(|attribute| attribute.path().is_ident("doc")),
             paths: Vec::new(),
             functions: Vec::new(),
             calls: Vec::new(),
@@ -76,7 +82,10 @@ impl Source {
         };
         if !source.is_test() {
             let module = source.module.clone();
-            let mut walk = Walk { module, source: &mut source };
+            let mut walk = Walk {
+                module,
+                source: &mut source,
+            };
             walk.visit_file(&ast);
         }
         Ok(source)
@@ -94,7 +103,11 @@ impl Source {
 }
 
 fn module_of(name: &str) -> Vec<String> {
-    let path = name.strip_prefix("src/").unwrap_or(name).trim_end_matches(".rs").trim_end_matches("/mod");
+    let path = name
+        .strip_prefix("src/")
+        .unwrap_or(name)
+        .trim_end_matches(".rs")
+        .trim_end_matches("/mod");
     path.split('/').map(str::to_owned).collect()
 }
 
@@ -109,7 +122,11 @@ impl Walk<'_> {
             return;
         }
         let ours = self.rooted(segments);
-        let named = Named { line, ours: ours.is_some(), segments: ours.unwrap_or_else(|| segments.to_vec()) };
+        let named = Named {
+            line,
+            ours: ours.is_some(),
+            segments: ours.unwrap_or_else(|| segments.to_vec()),
+        };
         if !self.source.paths.contains(&named) {
             self.source.paths.push(named);
         }
@@ -119,13 +136,20 @@ impl Walk<'_> {
     fn rooted(&self, segments: &[String]) -> Option<Vec<String>> {
         // The roots have no module above them, and are none themselves.
         let root = matches!(self.source.top(), "lib" | "main");
-        let here = if root { &self.module[1..] } else { &self.module[..] };
+        let here = if root {
+            &self.module[1..]
+        } else {
+            &self.module[..]
+        };
         match segments[0].as_str() {
             "crate" => Some(segments[1..].to_vec()),
             "repin" if self.source.top() == "main" => Some(segments[1..].to_vec()),
             "self" => Some(here.iter().chain(&segments[1..]).cloned().collect()),
             "super" => {
-                let up = segments.iter().take_while(|segment| *segment == "super").count();
+                let up = segments
+                    .iter()
+                    .take_while(|segment| *segment == "super")
+                    .count();
                 let above = &here[..here.len().saturating_sub(up)];
                 Some(above.iter().chain(&segments[up..]).cloned().collect())
             }
@@ -141,7 +165,10 @@ impl Walk<'_> {
                 self.use_tree(&path.tree, before);
                 before.pop();
             }
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.use_tree(tree, before)),
+            UseTree::Group(group) => group
+                .items
+                .iter()
+                .for_each(|tree| self.use_tree(tree, before)),
             UseTree::Name(name) if name.ident == "self" => self.used(before, line),
             UseTree::Name(name) => self.leaf(name.ident.to_string(), before, line),
             UseTree::Rename(rename) => self.leaf(rename.ident.to_string(), before, line),
@@ -157,9 +184,13 @@ impl Walk<'_> {
 
     fn used(&mut self, segments: &[String], line: usize) {
         // `use crate as x`, `use crate::*`: what comes after it hides which module is meant.
-        let hides = self.rooted(segments).is_some_and(|path| path.is_empty() || path == ["*"]);
+        let hides = self
+            .rooted(segments)
+            .is_some_and(|path| path.is_empty() || path == ["*"]);
         if hides {
-            self.source.oddities.push((line, "takes in the whole crate: name the module".to_owned()));
+            self.source
+                .oddities
+                .push((line, "takes in the whole crate: name the module".to_owned()));
         }
         self.path(segments, line);
     }
@@ -179,7 +210,8 @@ impl Walk<'_> {
         self.source.calls.push(Call { line, name, reason });
     }
 
-    /// Reads the inside of a macro, which has no syntax tree: paths, macros and methods are told by their tokens.
+    /// Reads the inside of a macro, which has no syntax tree: paths, macros and methods are told by
+    /// their tokens.
     fn tokens(&mut self, stream: TokenStream) {
         let tokens: Vec<_> = stream.into_iter().collect();
         let mut at = 0;
@@ -200,15 +232,25 @@ impl Walk<'_> {
         }
     }
 
-    fn token_call(&mut self, tokens: &[TokenTree], (at, behind): (usize, usize), segments: &[String]) {
+    fn token_call(
+        &mut self,
+        tokens: &[TokenTree],
+        (at, behind): (usize, usize),
+        segments: &[String],
+    ) {
         let line = tokens[at].span().start().line;
         let name = segments.last().cloned().unwrap_or_default();
         let method = at > 0 && is_punct(&tokens[at - 1], '.');
         match tokens.get(behind) {
-            Some(next) if is_punct(next, '!') && matches!(tokens.get(behind + 1), Some(TokenTree::Group(_))) => {
+            Some(next)
+                if is_punct(next, '!')
+                    && matches!(tokens.get(behind + 1), Some(TokenTree::Group(_))) =>
+            {
                 self.call(format!("{name}!"), line, None);
             }
-            Some(TokenTree::Group(group)) if method && group.delimiter() == Delimiter::Parenthesis => {
+            Some(TokenTree::Group(group))
+                if method && group.delimiter() == Delimiter::Parenthesis =>
+            {
                 let first = group.stream().into_iter().next();
                 let text = first.and_then(|token| syn::parse2::<syn::LitStr>(token.into()).ok());
                 self.call(name, line, text.map(|text| text.value()));
@@ -225,7 +267,8 @@ fn token_path(tokens: &[TokenTree], at: usize) -> (Vec<String>, usize) {
         segments.push(ident.to_string());
         at += 1;
         let colons = tokens.get(at).zip(tokens.get(at + 1));
-        let joined = colons.is_some_and(|(first, second)| is_joint_colon(first) && is_punct(second, ':'));
+        let joined =
+            colons.is_some_and(|(first, second)| is_joint_colon(first) && is_punct(second, ':'));
         if !joined || !matches!(tokens.get(at + 2), Some(TokenTree::Ident(_))) {
             break;
         }
@@ -255,7 +298,10 @@ impl<'ast> Visit<'ast> for Walk<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         if item.ident == "tests" {
             let line = item.span().start().line;
-            self.source.oddities.push((line, "a module called `tests` without #[cfg(test)]".to_owned()));
+            self.source.oddities.push((
+                line,
+                "a module called `tests` without #[cfg(test)]".to_owned(),
+            ));
         }
         self.module.push(item.ident.to_string());
         visit::visit_item_mod(self, item);
@@ -267,7 +313,11 @@ impl<'ast> Visit<'ast> for Walk<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let segments: Vec<_> = path
+            .segments
+            .iter()
+            .map(|segment| segment.ident.to_string())
+            .collect();
         self.path(&segments, path.span().start().line);
         visit::visit_path(self, path);
     }
@@ -293,15 +343,27 @@ impl<'ast> Visit<'ast> for Walk<'_> {
 
     fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
         let text = match call.args.first() {
-            Some(syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. })) => Some(text.value()),
+            Some(syn::Expr::Lit(syn::ExprLit {
+                lit: syn::Lit::Str(text),
+                ..
+            })) => Some(text.value()),
             _ => None,
         };
-        self.call(call.method.to_string(), call.method.span().start().line, text);
+        self.call(
+            call.method.to_string(),
+            call.method.span().start().line,
+            text,
+        );
         visit::visit_expr_method_call(self, call);
     }
 
     fn visit_macro(&mut self, called: &'ast syn::Macro) {
-        let name = called.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+        let name = called
+            .path
+            .segments
+            .last()
+            .map(|segment| segment.ident.to_string())
+            .unwrap_or_default();
         self.call(format!("{name}!"), called.path.span().start().line, None);
         visit::visit_macro(self, called);
         self.tokens(called.tokens.clone());
@@ -327,7 +389,9 @@ fn attributes(item: &Item) -> &[Attribute] {
 
 /// `#[cfg(test)]`, alone or with more conditions that must hold.
 fn for_tests_only(attribute: &Attribute) -> bool {
-    let syn::Meta::List(list) = &attribute.meta else { return false };
+    let syn::Meta::List(list) = &attribute.meta else {
+        return false;
+    };
     let condition: String = list.tokens.to_string().split_whitespace().collect();
     list.path.is_ident("cfg") && (condition == "test" || condition.starts_with("all(test,"))
 }

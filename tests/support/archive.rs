@@ -12,7 +12,11 @@ pub(crate) struct Archive {
 pub(crate) fn header(kind: u8, name: &[u8], link: &[u8], size: u64) -> [u8; 512] {
     let mut block = [0; 512];
     block[..name.len()].copy_from_slice(name);
-    block[100..108].copy_from_slice(if kind == b'5' { b"0000755\0" } else { b"0000644\0" });
+    block[100..108].copy_from_slice(if kind == b'5' {
+        b"0000755\0"
+    } else {
+        b"0000644\0"
+    });
     block[108..116].copy_from_slice(b"0000000\0");
     block[116..124].copy_from_slice(b"0000000\0");
     block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
@@ -36,7 +40,15 @@ pub(crate) fn record(keyword: &str, value: &[u8]) -> Vec<u8> {
     let body = keyword.len() + value.len() + 3;
     let digits = (1..20).find(|digits| (body + digits).to_string().len() == *digits);
     let length = body + digits.unwrap_or_default();
-    [length.to_string().as_bytes(), b" ", keyword.as_bytes(), b"=", value, b"\n"].concat()
+    [
+        length.to_string().as_bytes(),
+        b" ",
+        keyword.as_bytes(),
+        b"=",
+        value,
+        b"\n",
+    ]
+    .concat()
 }
 
 impl Archive {
@@ -60,12 +72,22 @@ impl Archive {
         self.raw(content).raw(&vec![0; padding])
     }
 
-    fn entry(self, (kind, mode): (u8, Option<u32>), (name, link): (&[u8], &[u8]), content: &[u8]) -> Self {
+    fn entry(
+        self,
+        (kind, mode): (u8, Option<u32>),
+        (name, link): (&[u8], &[u8]),
+        content: &[u8],
+    ) -> Self {
         let mut this = self;
         if name.len() > 100 {
             this = this.long(b'L', name);
         }
-        let mut block = header(kind, &name[..name.len().min(100)], link, content.len() as u64);
+        let mut block = header(
+            kind,
+            &name[..name.len().min(100)],
+            link,
+            content.len() as u64,
+        );
         if let Some(mode) = mode {
             block[100..108].copy_from_slice(format!("{mode:07o}\0").as_bytes());
         }
@@ -95,7 +117,11 @@ impl Archive {
     }
 
     pub(crate) fn symlink(self, name: &str, target: &str) -> Self {
-        self.entry((b'2', Some(0o777)), (name.as_bytes(), target.as_bytes()), b"")
+        self.entry(
+            (b'2', Some(0o777)),
+            (name.as_bytes(), target.as_bytes()),
+            b"",
+        )
     }
 
     pub(crate) fn hardlink(self, name: &str, target: &str) -> Self {
@@ -109,13 +135,18 @@ impl Archive {
     /// GNU's header for a long name (`L`) or link target (`K`).
     pub(crate) fn long(self, kind: u8, name: &[u8]) -> Self {
         let name = [name, b"\0"].concat();
-        self.raw(&header(kind, b"././@LongLink", b"", name.len() as u64)).content(&name)
+        self.raw(&header(kind, b"././@LongLink", b"", name.len() as u64))
+            .content(&name)
     }
 
     /// An extended header for the next member (`x`) or for all (`g`).
     pub(crate) fn pax(self, kind: u8, records: &[(&str, &[u8])]) -> Self {
-        let data: Vec<u8> = records.iter().flat_map(|(keyword, value)| record(keyword, value)).collect();
-        self.raw(&header(kind, b"PaxHeaders/x", b"", data.len() as u64)).content(&data)
+        let data: Vec<u8> = records
+            .iter()
+            .flat_map(|(keyword, value)| record(keyword, value))
+            .collect();
+        self.raw(&header(kind, b"PaxHeaders/x", b"", data.len() as u64))
+            .content(&data)
     }
 
     /// The archive with the two empty blocks at its end.

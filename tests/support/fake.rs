@@ -27,7 +27,10 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -39,7 +42,11 @@ impl Request {
 #[derive(Debug, Clone)]
 pub(crate) enum Reaction {
     /// A proper answer.
-    Answer { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    },
     /// These bytes, then the end of the connection.
     Raw(Vec<u8>),
     /// These bytes, then nothing for a minute.
@@ -54,7 +61,11 @@ pub(crate) enum Reaction {
 
 impl Reaction {
     pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self::Answer { status, headers: Vec::new(), body: body.into() }
+        Self::Answer {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+        }
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -85,7 +96,10 @@ impl Fake {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), react)
     }
 
-    pub(crate) fn on(listener: TcpListener, react: impl Fn(&Request) -> Reaction + Send + Sync + 'static) -> Self {
+    pub(crate) fn on(
+        listener: TcpListener,
+        react: impl Fn(&Request) -> Reaction + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (requests, connections, busiest) =
             <(Arc<Mutex<Vec<Request>>>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
@@ -104,7 +118,12 @@ impl Fake {
                 thread::spawn(move || shared.serve(stream).ok());
             }
         });
-        Self { address, requests, connections, busiest }
+        Self {
+            address,
+            requests,
+            connections,
+            busiest,
+        }
     }
 
     pub(crate) fn host(&self) -> String {
@@ -117,11 +136,17 @@ impl Fake {
 
     /// `METHOD PATH` of each request, in order.
     pub(crate) fn log(&self) -> Vec<String> {
-        self.requests().iter().map(|request| format!("{} {}", request.method, request.path())).collect()
+        self.requests()
+            .iter()
+            .map(|request| format!("{} {}", request.method, request.path()))
+            .collect()
     }
 
     pub(crate) fn count(&self, part: &str) -> usize {
-        self.requests().iter().filter(|request| request.target.contains(part)).count()
+        self.requests()
+            .iter()
+            .filter(|request| request.target.contains(part))
+            .count()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -157,7 +182,11 @@ impl<F: Fn(&Request) -> Reaction> Shared<F> {
     /// Whether the connection stays open.
     fn react(&self, stream: &mut TcpStream, request: &Request) -> std::io::Result<bool> {
         match (self.react)(request) {
-            Reaction::Answer { status, headers, body } => {
+            Reaction::Answer {
+                status,
+                headers,
+                body,
+            } => {
                 let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
                 for (name, value) in headers {
                     write!(head, "{name}: {value}\r\n").unwrap();
@@ -203,17 +232,32 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
         return Ok(None);
     }
     let mut words = line.split_whitespace();
-    let (method, target) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
+    let (method, target) = (
+        words.next().unwrap_or_default().to_owned(),
+        words.next().unwrap_or_default().to_owned(),
+    );
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
+    let length = headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = length
+        .and_then(|(_, value)| value.parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Some(Request { method, target, headers, body: String::from_utf8_lossy(&body).into_owned(), number: 0 }))
+    Ok(Some(Request {
+        method,
+        target,
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        number: 0,
+    }))
 }

@@ -24,7 +24,8 @@ impl Image {
 
     /// The same with another date in its config, or without one.
     pub(crate) fn created(architecture: &str, seed: &str, created: Option<&str>) -> Self {
-        let layer = format!("layer of {seed} for {architecture} {}", "x".repeat(2_000)).into_bytes();
+        let layer =
+            format!("layer of {seed} for {architecture} {}", "x".repeat(2_000)).into_bytes();
         let config = json!({
             "os": "linux", "architecture": architecture, "created": created,
             "config": {"Labels": {"org.opencontainers.image.revision": seed}},
@@ -37,7 +38,13 @@ impl Image {
             "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
         });
         let manifest = manifest.to_string().into_bytes();
-        Self { media_type: OCI_MANIFEST, manifest, config, layer, children: Vec::new() }
+        Self {
+            media_type: OCI_MANIFEST,
+            manifest,
+            config,
+            layer,
+            children: Vec::new(),
+        }
     }
 
     pub(crate) fn index(children: Vec<Image>) -> Self {
@@ -52,7 +59,13 @@ impl Image {
             .collect();
         let manifest = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries});
         let manifest = manifest.to_string().into_bytes();
-        Self { media_type: OCI_INDEX, manifest, config: Vec::new(), layer: Vec::new(), children }
+        Self {
+            media_type: OCI_INDEX,
+            manifest,
+            config: Vec::new(),
+            layer: Vec::new(),
+            children,
+        }
     }
 
     /// The same with one more key in its manifest: annotations, a subject.
@@ -69,14 +82,21 @@ impl Image {
 
     /// All blobs by digest: configs and layers.
     pub(crate) fn blobs(&self) -> Vec<(Digest, Vec<u8>)> {
-        let own = [&self.config, &self.layer].into_iter().filter(|bytes| !bytes.is_empty());
+        let own = [&self.config, &self.layer]
+            .into_iter()
+            .filter(|bytes| !bytes.is_empty());
         let own = own.map(|bytes| (Digest::of(bytes), bytes.clone()));
-        own.chain(self.children.iter().flat_map(Image::blobs)).collect()
+        own.chain(self.children.iter().flat_map(Image::blobs))
+            .collect()
     }
 
     /// All manifests, the children first.
     pub(crate) fn manifests(&self) -> Vec<&Image> {
-        self.children.iter().flat_map(Image::manifests).chain([self]).collect()
+        self.children
+            .iter()
+            .flat_map(Image::manifests)
+            .chain([self])
+            .collect()
     }
 }
 

@@ -1,4 +1,5 @@
-//! A writer of OCI image layouts, as simple as can be: what other tools write is tested with those tools.
+//! A writer of OCI image layouts, as simple as can be: what other tools write is tested with those
+//! tools.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,7 +64,10 @@ impl Platform {
 
     /// The same with these files.
     pub fn files(mut self, files: &[(&str, &str)]) -> Self {
-        self.files = files.iter().map(|(path, content)| ((*path).to_owned(), (*content).to_owned())).collect();
+        self.files = files
+            .iter()
+            .map(|(path, content)| ((*path).to_owned(), (*content).to_owned()))
+            .collect();
         self
     }
 }
@@ -98,8 +102,14 @@ impl Layout {
     /// An empty layout in `folder`, or the one that is there.
     pub fn at(folder: &Path) -> Self {
         fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
-        fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        let layout = Self { folder: folder.to_owned() };
+        fs::write(
+            folder.join("oci-layout"),
+            r#"{"imageLayoutVersion":"1.0.0"}"#,
+        )
+        .unwrap();
+        let layout = Self {
+            folder: folder.to_owned(),
+        };
         if !folder.join("index.json").exists() {
             layout.write_index(&[]);
         }
@@ -108,7 +118,10 @@ impl Layout {
 
     /// Writes an image with a tag; more than one platform make an index. Returns its digest.
     pub fn image(&self, tag: &str, platforms: &[Platform]) -> String {
-        let mut manifests: Vec<_> = platforms.iter().map(|platform| self.manifest(platform)).collect();
+        let mut manifests: Vec<_> = platforms
+            .iter()
+            .map(|platform| self.manifest(platform))
+            .collect();
         let top = if manifests.len() == 1 {
             manifests.remove(0)
         } else {
@@ -127,7 +140,10 @@ impl Layout {
     /// Writes one platform's layer, config and manifest.
     pub fn manifest(&self, platform: &Platform) -> Written {
         let (os, architecture) = platform.name.split_once('/').unwrap();
-        let mut layers = vec![self.blob(&format!("{OCI}.layer.v1.tar"), &tar(&platform.files, &platform.programs))];
+        let mut layers = vec![self.blob(
+            &format!("{OCI}.layer.v1.tar"),
+            &tar(&platform.files, &platform.programs),
+        )];
         let mut diff_ids = vec![layers[0].digest.clone()];
         for (archive, compressed) in &platform.layers {
             diff_ids.push(repin::image::Digest::of(archive).to_string());
@@ -191,11 +207,14 @@ impl Layout {
 
     /// Where a blob lies.
     pub fn blob_path(&self, digest: &str) -> PathBuf {
-        self.folder.join("blobs/sha256").join(digest.trim_start_matches("sha256:"))
+        self.folder
+            .join("blobs/sha256")
+            .join(digest.trim_start_matches("sha256:"))
     }
 
     fn entries(&self) -> Vec<Value> {
-        let index: Value = serde_json::from_slice(&fs::read(self.folder.join("index.json")).unwrap()).unwrap();
+        let index: Value =
+            serde_json::from_slice(&fs::read(self.folder.join("index.json")).unwrap()).unwrap();
         index["manifests"].as_array().unwrap().clone()
     }
 
@@ -222,17 +241,26 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn tar(files: &[(String, String)], programs: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     // docker makes a folder that has no entry for root alone.
-    let parents: BTreeSet<_> = programs.iter().filter_map(|(path, _)| Path::new(path).parent()).collect();
+    let parents: BTreeSet<_> = programs
+        .iter()
+        .filter_map(|(path, _)| Path::new(path).parent())
+        .collect();
     for parent in parents {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Directory);
         header.set_size(0);
         header.set_mode(0o755);
         header.set_mtime(0);
-        builder.append_data(&mut header, parent, [].as_slice()).unwrap();
+        builder
+            .append_data(&mut header, parent, [].as_slice())
+            .unwrap();
     }
-    let files = files.iter().map(|(path, content)| (path, content.as_bytes(), 0o644));
-    let programs = programs.iter().map(|(path, content)| (path, content.as_slice(), 0o755));
+    let files = files
+        .iter()
+        .map(|(path, content)| (path, content.as_bytes(), 0o644));
+    let programs = programs
+        .iter()
+        .map(|(path, content)| (path, content.as_slice(), 0o755));
     for (path, content, mode) in files.chain(programs) {
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);

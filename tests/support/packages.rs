@@ -1,4 +1,5 @@
-//! GitHub's packages API and its registry on one loopback port: strict, stateful, with the sharp edges of the real ones.
+//! GitHub's packages API and its registry on one loopback port: strict, stateful, with the sharp
+//! edges of the real ones.
 //!
 //! A request that the real API would not take is kept and fails the test at its end.
 
@@ -80,7 +81,12 @@ impl Packages {
 
     /// Requests to the API so far, as `METHOD target`.
     pub(crate) fn api(&self) -> Vec<String> {
-        self.store().log.iter().filter(|line| !line.contains(" /v2/")).cloned().collect()
+        self.store()
+            .log
+            .iter()
+            .filter(|line| !line.contains(" /v2/"))
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn forget(&self) {
@@ -94,14 +100,24 @@ impl Packages {
 }
 
 impl Store {
-    /// Pushes an image with its children, each a version; the youngest version comes first. Returns its number.
+    /// Pushes an image with its children, each a version; the youngest version comes first. Returns
+    /// its number.
     pub(crate) fn push(&mut self, tags: &[&str], image: &Image, created: &str) -> u64 {
         for manifest in image.manifests() {
             let digest = manifest.digest();
-            self.manifests.insert(digest, (manifest.media_type.to_owned(), manifest.manifest.clone()));
+            self.manifests.insert(
+                digest,
+                (manifest.media_type.to_owned(), manifest.manifest.clone()),
+            );
             if self.versions.iter().all(|row| row.digest != digest) {
                 let id = 1_000 + (self.versions.len() + self.deleted.len()) as u64;
-                let row = Row { id, digest, created: created.to_owned(), tags: Vec::new(), downloads: 0 };
+                let row = Row {
+                    id,
+                    digest,
+                    created: created.to_owned(),
+                    tags: Vec::new(),
+                    downloads: 0,
+                };
                 self.versions.insert(0, row);
             }
         }
@@ -120,22 +136,37 @@ impl Store {
     }
 
     pub(crate) fn row(&mut self, digest: Digest) -> &mut Row {
-        self.versions.iter_mut().find(|row| row.digest == digest).unwrap()
+        self.versions
+            .iter_mut()
+            .find(|row| row.digest == digest)
+            .unwrap()
     }
 
     pub(crate) fn remove(&mut self, digest: Digest) {
-        let at = self.versions.iter().position(|row| row.digest == digest).unwrap();
+        let at = self
+            .versions
+            .iter()
+            .position(|row| row.digest == digest)
+            .unwrap();
         let row = self.versions.remove(at);
         self.deleted.push(row);
         self.manifests.remove(&digest);
     }
 
-    pub(crate) fn hook(&mut self, part: &str, does: impl FnOnce(&mut Store) -> Option<Reply> + Send + 'static) {
+    pub(crate) fn hook(
+        &mut self,
+        part: &str,
+        does: impl FnOnce(&mut Store) -> Option<Reply> + Send + 'static,
+    ) {
         self.hooks.push((part.to_owned(), Box::new(does)));
     }
 
     pub(crate) fn left(&self) -> Vec<String> {
-        let mut tags: Vec<_> = self.versions.iter().flat_map(|row| row.tags.clone()).collect();
+        let mut tags: Vec<_> = self
+            .versions
+            .iter()
+            .flat_map(|row| row.tags.clone())
+            .collect();
         tags.sort();
         tags
     }
@@ -143,10 +174,20 @@ impl Store {
     fn answer(&mut self, asked: &Asked) -> Reply {
         let line = format!("{} {}", asked.method, asked.target);
         self.log.push(line.clone());
-        let hook = self.hooks.iter().position(|(part, _)| line.contains(part.as_str()));
-        let early = hook.map(|at| self.hooks.remove(at)).and_then(|(_, hook)| hook(self));
-        let reply = early
-            .unwrap_or_else(|| if asked.path.starts_with("/v2/") { self.registry(asked) } else { self.api(asked) });
+        let hook = self
+            .hooks
+            .iter()
+            .position(|(part, _)| line.contains(part.as_str()));
+        let early = hook
+            .map(|at| self.hooks.remove(at))
+            .and_then(|(_, hook)| hook(self));
+        let reply = early.unwrap_or_else(|| {
+            if asked.path.starts_with("/v2/") {
+                self.registry(asked)
+            } else {
+                self.api(asked)
+            }
+        });
         match &self.date {
             Some(date) => reply.with("date", date),
             None => reply,
@@ -155,12 +196,17 @@ impl Store {
 
     fn registry(&mut self, asked: &Asked) -> Reply {
         if asked.header("authorization").is_some() {
-            self.breaches.push(format!("the token went to the registry: {asked}"));
+            self.breaches
+                .push(format!("the token went to the registry: {asked}"));
         }
         if asked.method != "GET" {
             return Reply::json(405, json!({"errors": [{"code": "UNSUPPORTED"}]}));
         }
-        let digest: Option<Digest> = asked.path.rsplit('/').next().and_then(|text| text.parse().ok());
+        let digest: Option<Digest> = asked
+            .path
+            .rsplit('/')
+            .next()
+            .and_then(|text| text.parse().ok());
         match digest.and_then(|digest| self.manifests.get(&digest)) {
             Some((media_type, bytes)) => Reply {
                 status: 200,
@@ -176,13 +222,21 @@ impl Store {
             return Reply::json(401, json!({"message": "Bad credentials"}));
         }
         if !asked.target.contains("/packages/container/team%2Fapp") {
-            self.breaches.push(format!("the package's name is not one segment: {}", asked.target));
+            self.breaches.push(format!(
+                "the package's name is not one segment: {}",
+                asked.target
+            ));
         }
         let base = format!("/{}/acme/packages/container/{NAME}", self.scope);
-        let Some(below) = asked.path.strip_prefix(&base) else { return not_found() };
+        let Some(below) = asked.path.strip_prefix(&base) else {
+            return not_found();
+        };
         let parts: Vec<&str> = below.split('/').filter(|part| !part.is_empty()).collect();
         match (asked.method.as_str(), parts.as_slice()) {
-            ("GET", []) => Reply::json(200, json!({"name": NAME, "version_count": self.versions.len()})),
+            ("GET", []) => Reply::json(
+                200,
+                json!({"name": NAME, "version_count": self.versions.len()}),
+            ),
             ("GET", ["versions"]) => self.page(asked),
             ("GET", ["versions", id]) => match self.find(id) {
                 Some(at) => Reply::json(200, row(&self.versions[at])),
@@ -205,14 +259,23 @@ impl Store {
         if size > 100 || number == 0 {
             self.breaches.push(format!("{asked}"));
         }
-        let rows: Vec<_> = self.versions.iter().skip((number - 1) * size).take(size).map(row).collect();
+        let rows: Vec<_> = self
+            .versions
+            .iter()
+            .skip((number - 1) * size)
+            .take(size)
+            .map(row)
+            .collect();
         let pages = self.versions.len().div_ceil(size);
         let reply = Reply::json(200, rows.into());
         if number >= pages {
             return reply;
         }
         let link = |page: usize, rel: &str| {
-            format!("<https://api.github.com{}?per_page={size}&page={page}>; rel=\"{rel}\"", asked.path)
+            format!(
+                "<https://api.github.com{}?per_page={size}&page={page}>; rel=\"{rel}\"",
+                asked.path
+            )
         };
         let mut links = vec![link(number + 1, "next")];
         if self.lasts {
@@ -222,12 +285,20 @@ impl Store {
     }
 
     fn delete(&mut self, id: &str) -> Reply {
-        let Some(at) = self.find(id) else { return not_found() };
+        let Some(at) = self.find(id) else {
+            return not_found();
+        };
         let refuse = |message: &str| Reply::json(400, json!({"message": message}));
         if self.versions[at].downloads > 5_000 {
-            return refuse("Publicly visible package versions with more than 5000 downloads cannot be deleted.");
+            return refuse(
+                "Publicly visible package versions with more than 5000 downloads cannot be deleted.",
+            );
         }
-        let tagged = self.versions.iter().filter(|row| !row.tags.is_empty()).count();
+        let tagged = self
+            .versions
+            .iter()
+            .filter(|row| !row.tags.is_empty())
+            .count();
         if !self.versions[at].tags.is_empty() && tagged == 1 {
             return refuse("You cannot delete the last tagged version of a package.");
         }
@@ -238,7 +309,10 @@ impl Store {
     }
 
     fn restore(&mut self, id: &str) -> Reply {
-        let at = id.parse().ok().and_then(|id: u64| self.deleted.iter().position(|row| row.id == id));
+        let at = id
+            .parse()
+            .ok()
+            .and_then(|id: u64| self.deleted.iter().position(|row| row.id == id));
         let Some(at) = at else { return not_found() };
         let row = self.deleted.remove(at);
         self.versions.push(row);

@@ -52,7 +52,10 @@ impl Registry {
             Protection::Password => {
                 let file = folder.join("htpasswd");
                 fs::write(&file, HTPASSWD).unwrap();
-                format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", file.display())
+                format!(
+                    "auth: {{htpasswd: {{realm: test, path: {}}}}}\n",
+                    file.display()
+                )
             }
             Protection::Token { realm, certificate } => format!(
                 "auth: {{token: {{realm: \"{realm}\", service: registry, issuer: issuer, rootcertbundle: {}}}}}\n",
@@ -60,7 +63,11 @@ impl Registry {
             ),
         };
         let tls = if let Protection::Tls { certificate, key } = protection {
-            format!(", tls: {{certificate: {}, key: {}}}", certificate.display(), key.display())
+            format!(
+                ", tls: {{certificate: {}, key: {}}}",
+                certificate.display(),
+                key.display()
+            )
         } else {
             String::new()
         };
@@ -85,18 +92,25 @@ impl Registry {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("these tests need docker-registry: `apt-get install docker-registry skopeo umoci`");
+            .expect(
+                "these tests need docker-registry: `apt-get install docker-registry skopeo umoci`",
+            );
         let log = Arc::new(Mutex::new(Vec::new()));
         collect(child.stdout.take().unwrap(), &log);
         collect(child.stderr.take().unwrap(), &log);
         let end = Instant::now() + Duration::from_secs(30);
         let host = loop {
             let lines = log.lock().unwrap().clone();
-            let found = lines.iter().find_map(|line| line.split("listening on ").nth(1).map(str::to_owned));
+            let found = lines
+                .iter()
+                .find_map(|line| line.split("listening on ").nth(1).map(str::to_owned));
             if let Some(rest) = found {
                 break rest.split([',', '"']).next().unwrap().to_owned();
             }
-            assert!(Instant::now() < end && child.try_wait().unwrap().is_none(), "no registry: {lines:?}");
+            assert!(
+                Instant::now() < end && child.try_wait().unwrap().is_none(),
+                "no registry: {lines:?}"
+            );
             thread::sleep(Duration::from_millis(5));
         };
         Self { child, host, log }
@@ -111,7 +125,12 @@ impl Registry {
             let (_, rest) = line.split_once("] \"")?;
             let (request, rest) = rest.split_once("\" ")?;
             let mut words = request.split(' ');
-            Some(format!("{} {} {}", words.next()?, words.next()?, rest.split(' ').next()?))
+            Some(format!(
+                "{} {} {}",
+                words.next()?,
+                words.next()?,
+                rest.split(' ').next()?
+            ))
         };
         lines.iter().filter_map(request).collect()
     }
@@ -129,15 +148,24 @@ impl Registry {
             let begun = client.post(&format!("{base}/blobs/uploads/"), None).await;
             let location = begun.1.expect("an upload has a place");
             let join = if location.contains('?') { '&' } else { '?' };
-            let put =
-                client.put(&format!("{location}{join}digest={digest}"), ("application/octet-stream", bytes)).await;
+            let put = client
+                .put(
+                    &format!("{location}{join}digest={digest}"),
+                    ("application/octet-stream", bytes),
+                )
+                .await;
             assert_eq!(put.0, 201, "blob {digest}");
         }
         for manifest in image.manifests() {
-            let reference =
-                if manifest.digest() == image.digest() { tag.to_owned() } else { manifest.digest().to_string() };
+            let reference = if manifest.digest() == image.digest() {
+                tag.to_owned()
+            } else {
+                manifest.digest().to_string()
+            };
             let url = format!("{base}/manifests/{reference}");
-            let put = client.put(&url, (manifest.media_type, manifest.manifest.clone())).await;
+            let put = client
+                .put(&url, (manifest.media_type, manifest.manifest.clone()))
+                .await;
             assert_eq!(put.0, 201, "manifest {reference}");
         }
     }
@@ -163,23 +191,47 @@ fn collect(from: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<String
 struct Pusher(reqwest::Client);
 
 fn reqwest_client() -> Pusher {
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    Pusher(reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap())
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_root_certificates(rustls::RootCertStore::empty())
+    .with_no_client_auth();
+    Pusher(
+        reqwest::Client::builder()
+            .no_proxy()
+            .tls_backend_preconfigured(tls)
+            .build()
+            .unwrap(),
+    )
 }
 
 impl Pusher {
     async fn post(&self, url: &str, body: Option<Vec<u8>>) -> (u16, Option<String>) {
-        let answer = self.0.post(url).body(body.unwrap_or_default()).send().await.unwrap();
-        let location = answer.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+        let answer = self
+            .0
+            .post(url)
+            .body(body.unwrap_or_default())
+            .send()
+            .await
+            .unwrap();
+        let location = answer
+            .headers()
+            .get("location")
+            .map(|value| value.to_str().unwrap().to_owned());
         (answer.status().as_u16(), location)
     }
 
     async fn put(&self, url: &str, (kind, body): (&str, Vec<u8>)) -> (u16, String) {
-        let answer = self.0.put(url).header("content-type", kind).body(body).send().await.unwrap();
+        let answer = self
+            .0
+            .put(url)
+            .header("content-type", kind)
+            .body(body)
+            .send()
+            .await
+            .unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 }
@@ -187,9 +239,14 @@ impl Pusher {
 /// Runs a program that the tests need.
 pub(crate) fn run(program: &str, args: &[&str]) {
     let output = Command::new(program).args(args).output();
-    let output =
-        output.unwrap_or_else(|error| panic!("these tests need {program}: `apt-get install {program}` ({error})"));
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = output.unwrap_or_else(|error| {
+        panic!("these tests need {program}: `apt-get install {program}` ({error})")
+    });
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A `config.json` with an `auths` entry for `host`; the folder is what `DOCKER_CONFIG` names.

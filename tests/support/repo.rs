@@ -1,7 +1,8 @@
 //! A scratch git repository that reads as a story: `repo.promote('a').publish()`.
 //!
-//! Authors, dates and configuration are fixed, so that every run makes the same commits. A letter stands for a build: its
-//! revision is forty of it, and the digests of its images are made of it too.
+//! Authors, dates and configuration are fixed, so that every run makes the same commits. A letter
+//! stands for a build: its revision is forty of it, and the digests of its images are made of it
+//! too.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
@@ -51,7 +52,10 @@ impl Repo {
     }
 
     pub(crate) fn with(init: &[&str]) -> Self {
-        let repo = Self { folder: tempfile::tempdir().unwrap(), clock: Cell::new(0) };
+        let repo = Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: Cell::new(0),
+        };
         repo.git(&[&["init", "-q"], init].concat());
         repo
     }
@@ -86,7 +90,10 @@ impl Repo {
     /// Pins both images to a build, in two workflows.
     pub(crate) fn pins(&self, build: char) -> &Self {
         let [review, fix] = ["review", "fix"].map(|image| pin(image, build));
-        self.write(".github/workflows/review.yml", format!("a: {review}\nb: {review} # again\n"));
+        self.write(
+            ".github/workflows/review.yml",
+            format!("a: {review}\nb: {review} # again\n"),
+        );
         self.write(".github/workflows/fix.yml", format!("image: \"{fix}\"\n"))
     }
 
@@ -100,12 +107,21 @@ impl Repo {
         let file = self.join(".git/MESSAGE");
         fs::write(&file, message).unwrap();
         let file = file.to_str().unwrap();
-        let commit = ["commit", "-q", "--allow-empty", "--allow-empty-message", "--cleanup=verbatim", "-F", file];
+        let commit = [
+            "commit",
+            "-q",
+            "--allow-empty",
+            "--allow-empty-message",
+            "--cleanup=verbatim",
+            "-F",
+            file,
+        ];
         self.git(&[&commit, options].concat());
         self.head()
     }
 
-    /// A commit of everything made by hand on top of `parent`, with its message and date taken as they are.
+    /// A commit of everything made by hand on top of `parent`, with its message and date taken as
+    /// they are.
     pub(crate) fn raw_commit(&self, parent: &str, message: &[u8], seconds: u64) -> String {
         self.git(&["add", "-A"]);
         let tree = self.git(&["write-tree"]);
@@ -147,7 +163,11 @@ impl Repo {
     /// What is checked out becomes the remote's default branch, as this clone knows it.
     pub(crate) fn publish(&self) -> &Self {
         self.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
-        self.git(&["symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main"]);
+        self.git(&[
+            "symbolic-ref",
+            "refs/remotes/origin/HEAD",
+            "refs/remotes/origin/main",
+        ]);
         self
     }
 
@@ -157,7 +177,10 @@ impl Repo {
 
     /// A clone of the branch checked out, with these options of `git clone`.
     pub(crate) fn cloned(&self, options: &[&str]) -> Self {
-        let clone = Self { folder: tempfile::tempdir().unwrap(), clock: Cell::new(1_000_000) };
+        let clone = Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: Cell::new(1_000_000),
+        };
         let from = format!("file://{}", self.path().display());
         clone.git(&[&["clone", "-q"], options, &[from.as_str(), "."]].concat());
         clone
@@ -166,19 +189,47 @@ impl Repo {
     /// Runs git here, which has to succeed; what it printed, without the last newline.
     pub(crate) fn git(&self, args: &[&str]) -> String {
         let output = self.try_git(args);
-        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned()
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end_matches('\n')
+            .to_owned()
     }
 
     pub(crate) fn try_git(&self, args: &[&str]) -> Output {
         self.clock.set(self.clock.get() + 60);
         let date = format!("{} +0000", 1_700_000_000 + self.clock.get());
         let mut git = Command::new("git");
-        git.current_dir(self.path()).args(["-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"]);
-        git.args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgSign=false"]);
-        git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null").env("LC_ALL", "C");
-        git.env("GIT_AUTHOR_DATE", &date).env("GIT_COMMITTER_DATE", &date).env("GIT_TERMINAL_PROMPT", "0");
-        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_CONFIG_PARAMETERS"] {
+        git.current_dir(self.path()).args([
+            "-c",
+            "init.defaultBranch=main",
+            "-c",
+            "protocol.file.allow=always",
+        ]);
+        git.args([
+            "-c",
+            "user.name=Ada",
+            "-c",
+            "user.email=ada@example.com",
+            "-c",
+            "commit.gpgSign=false",
+        ]);
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .env("LC_ALL", "C");
+        git.env("GIT_AUTHOR_DATE", &date)
+            .env("GIT_COMMITTER_DATE", &date)
+            .env("GIT_TERMINAL_PROMPT", "0");
+        for name in [
+            "GIT_DIR",
+            "GIT_WORK_TREE",
+            "GIT_INDEX_FILE",
+            "GIT_OBJECT_DIRECTORY",
+            "GIT_CONFIG_PARAMETERS",
+        ] {
             git.env_remove(name);
         }
         git.args(args).output().unwrap()

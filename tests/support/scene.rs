@@ -1,4 +1,5 @@
-//! A repository whose images are pruned: one image `app` and one without pins, a base branch on a remote, and runs.
+//! A repository whose images are pruned: one image `app` and one without pins, a base branch on a
+//! remote, and runs.
 
 use std::{
     path::Path,
@@ -26,7 +27,10 @@ pub(crate) fn days_ago(days: u64) -> String {
 impl Scene {
     /// A repository with this configuration, with `app` pinned to `pinned`, committed and pushed.
     pub(crate) fn new(config: &str, app: &str, pinned: Digest) -> Self {
-        let scene = Self { folder: tempfile::tempdir().unwrap(), env: Vec::new() };
+        let scene = Self {
+            folder: tempfile::tempdir().unwrap(),
+            env: Vec::new(),
+        };
         scene.write("repin.yaml", config);
         scene.write(".gitignore", "/origin.git\n");
         scene.pin(app, pinned);
@@ -53,7 +57,10 @@ impl Scene {
     }
 
     pub(crate) fn pin(&self, app: &str, digest: Digest) {
-        self.write(".github/workflows/a.yml", format!("image: {app}@{digest}\n"));
+        self.write(
+            ".github/workflows/a.yml",
+            format!("image: {app}@{digest}\n"),
+        );
     }
 
     /// Commits everything and pushes the branch that is checked out.
@@ -85,9 +92,17 @@ impl Scene {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
-        command.args(args).current_dir(self.path()).env_clear().envs(self.env.iter().cloned());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path().join("no-home"));
-        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .envs(self.env.iter().cloned());
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path().join("no-home"));
+        command
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null");
         command
     }
 
@@ -96,7 +111,11 @@ impl Scene {
     }
 
     pub(crate) fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let output = self.command(args).envs(env.iter().copied()).output().unwrap();
+        let output = self
+            .command(args)
+            .envs(env.iter().copied())
+            .output()
+            .unwrap();
         Ran {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -106,14 +125,20 @@ impl Scene {
 
     /// Prunes with these options, which has to end so; the document.
     pub(crate) fn prune(&self, args: &[&str], exit: i32) -> Value {
-        self.run(&[&["prune", "--format", "json"], args].concat()).exits(exit).json()
+        self.run(&[&["prune", "--format", "json"], args].concat())
+            .exits(exit)
+            .json()
     }
 }
 
 /// The tags of rows of a document, sorted, with a comma between those of one version.
 pub(crate) fn tags(rows: &Value) -> Vec<String> {
     let text = |row: &Value| {
-        let tags = row["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap());
+        let tags = row["tags"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tag| tag.as_str().unwrap());
         tags.collect::<Vec<_>>().join(",")
     };
     let mut tags: Vec<_> = rows.as_array().unwrap().iter().map(text).collect();
@@ -124,6 +149,14 @@ pub(crate) fn tags(rows: &Value) -> Vec<String> {
 /// Why the version with this tag is protected.
 pub(crate) fn why<'d>(image: &'d Value, tag: &str) -> &'d str {
     let rows = image["protected"].as_array().unwrap();
-    let row = rows.iter().find(|row| row["tags"].as_array().unwrap().iter().any(|other| other == tag));
-    row.unwrap_or_else(|| panic!("{tag} is not protected: {image}"))["reason"].as_str().unwrap()
+    let row = rows.iter().find(|row| {
+        row["tags"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|other| other == tag)
+    });
+    row.unwrap_or_else(|| panic!("{tag} is not protected: {image}"))["reason"]
+        .as_str()
+        .unwrap()
 }

@@ -7,8 +7,12 @@ use std::{env, fs::OpenOptions, io::Write};
 /// In CI, and without `scripts/test`, nobody would read the note: there the test fails.
 pub fn skip(test: &str, reason: &str) {
     let note = format!("SKIP: {test}: {}\n", reason.replace('\n', " "));
-    let Some(list) = env::var_os("REPIN_TEST_SKIPS") else { panic!("{note}") };
+    let Some(list) = env::var_os("REPIN_TEST_SKIPS") else {
+        panic!("{note}")
+    };
     let opened = OpenOptions::new().append(true).open(list);
     // One write, so that tests that run at once don't mix their lines.
-    opened.and_then(|mut file| file.write_all(note.as_bytes())).expect("scripts/test made the list");
+    opened
+        .and_then(|mut file| file.write_all(note.as_bytes()))
+        .expect("scripts/test made the list");
 }

@@ -1,4 +1,5 @@
-//! An image in a layout, and runs of a smoke command in it, in an environment that the test makes up.
+//! An image in a layout, and runs of a smoke command in it, in an environment that the test makes
+//! up.
 
 use std::{
     ffi::OsString,
@@ -50,7 +51,11 @@ pub fn command(words: &[&str]) -> Smoke {
 
 /// This machine's platform, and one that it is not.
 pub fn platforms() -> [&'static str; 2] {
-    if cfg!(target_arch = "x86_64") { ["linux/amd64", "linux/arm64"] } else { ["linux/arm64", "linux/amd64"] }
+    if cfg!(target_arch = "x86_64") {
+        ["linux/amd64", "linux/arm64"]
+    } else {
+        ["linux/arm64", "linux/amd64"]
+    }
 }
 
 impl Bench {
@@ -62,19 +67,33 @@ impl Bench {
         let image = facts(&layout);
         assert_eq!(image.digest.to_string(), digest);
         let place = Place::Layout(layout);
-        let variables = vec![("PATH".into(), std::env::var_os("PATH").unwrap()), ("HOME".into(), dir.path().into())];
-        Self { dir, image, place, variables, interrupted: Arc::default() }
+        let variables = vec![
+            ("PATH".into(), std::env::var_os("PATH").unwrap()),
+            ("HOME".into(), dir.path().into()),
+        ];
+        Self {
+            dir,
+            image,
+            place,
+            variables,
+            interrupted: Arc::default(),
+        }
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
         self.dir.path().join(path)
     }
 
-    /// Puts a script in the place of an engine; without any, no engine is found. What the scripts need is in `/bin`.
+    /// Puts a script in the place of an engine; without any, no engine is found. What the scripts
+    /// need is in `/bin`.
     pub fn engine(&mut self, name: &str, script: &str) -> &mut Self {
         let bin = self.path("bin");
         fs::create_dir_all(&bin).unwrap();
-        fs::write(bin.join(name), format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")).unwrap();
+        fs::write(
+            bin.join(name),
+            format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n"),
+        )
+        .unwrap();
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         self.set("PATH", bin.to_str().unwrap())
     }
@@ -94,13 +113,25 @@ impl Bench {
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let repository = Repository::parse("ghcr.io/acme/app").unwrap();
         let container = format!("repin-smoke-test-{}-{run}", std::process::id());
-        let request = Request { smoke, repository: &repository, image: &self.image, place: &self.place, container };
+        let request = Request {
+            smoke,
+            repository: &repository,
+            image: &self.image,
+            place: &self.place,
+            container,
+        };
         let around = Surroundings {
             variables: self.variables.clone(),
             machine: std::env::consts::ARCH.to_owned(),
             interrupted: Arc::clone(&self.interrupted),
         };
-        smoke::run(&request, &self.secrets(smoke).unwrap_or_else(|missing| panic!("{missing}")), &around)
+        smoke::run(
+            &request,
+            &self
+                .secrets(smoke)
+                .unwrap_or_else(|missing| panic!("{missing}")),
+            &around,
+        )
     }
 
     /// Runs it, and returns what its checks are: code, status and detail of the one that says most.
@@ -116,8 +147,13 @@ impl Bench {
 /// The facts about the image with the tag `v1`.
 pub fn facts(layout: &Path) -> ImageFacts {
     let source = Source::Layout(LayoutSource::new(layout.to_owned()));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let found = runtime.block_on(resolve::resolve(&source, &Want::Tag(Tag::parse("v1").unwrap())));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let found = runtime.block_on(resolve::resolve(
+        &source,
+        &Want::Tag(Tag::parse("v1").unwrap()),
+    ));
     found.unwrap().unwrap()
 }
 

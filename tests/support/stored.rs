@@ -14,22 +14,33 @@ fn blob(folder: &Path, bytes: &[u8]) -> (Digest, u64) {
 /// Writes an image of plain layers, tagged `latest`.
 pub(crate) fn write(folder: &Path, layers: &[Vec<u8>]) {
     fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
-    fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    fs::write(
+        folder.join("oci-layout"),
+        r#"{"imageLayoutVersion":"1.0.0"}"#,
+    )
+    .unwrap();
     let stored: Vec<_> = layers.iter().map(|layer| blob(folder, layer)).collect();
-    let diff_ids: Vec<_> = stored.iter().map(|(digest, _)| digest.to_string()).collect();
+    let diff_ids: Vec<_> = stored
+        .iter()
+        .map(|(digest, _)| digest.to_string())
+        .collect();
     let config = json!({"os": "linux", "architecture": "amd64", "config": {},
         "rootfs": {"type": "layers", "diff_ids": diff_ids}});
-    let descriptor =
-        |kind: &str, (digest, size): (Digest, u64)| json!({"mediaType": kind, "digest": digest, "size": size});
+    let descriptor = |kind: &str, (digest, size): (Digest, u64)| json!({"mediaType": kind, "digest": digest, "size": size});
     let config = blob(folder, config.to_string().as_bytes());
-    let layer = |stored: &(Digest, u64)| descriptor("application/vnd.oci.image.layer.v1.tar", *stored);
+    let layer =
+        |stored: &(Digest, u64)| descriptor("application/vnd.oci.image.layer.v1.tar", *stored);
     let manifest = json!({"schemaVersion": 2,
         "config": descriptor("application/vnd.oci.image.config.v1+json", config),
         "layers": stored.iter().map(layer).collect::<Vec<_>>()});
     let manifest = blob(folder, manifest.to_string().as_bytes());
     let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", manifest);
     entry["annotations"] = json!({"org.opencontainers.image.ref.name": "latest"});
-    fs::write(folder.join("index.json"), json!({"schemaVersion": 2, "manifests": [entry]}).to_string()).unwrap();
+    fs::write(
+        folder.join("index.json"),
+        json!({"schemaVersion": 2, "manifests": [entry]}).to_string(),
+    )
+    .unwrap();
 }
 
 /// A layer of an image as the layout has it: media type, digest, size, diff id, stored bytes.
@@ -50,7 +61,12 @@ pub(crate) fn layers(folder: &Path, tag: &str) -> Vec<Stored> {
     let json = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
     let index = json(&folder.join("index.json"));
     let tagged = |entry: &&Value| entry["annotations"]["org.opencontainers.image.ref.name"] == tag;
-    let entry = index["manifests"].as_array().unwrap().iter().find(tagged).unwrap();
+    let entry = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(tagged)
+        .unwrap();
     let manifest = json(&path(&entry["digest"]));
     let config = json(&path(&manifest["config"]["digest"]));
     let diff_ids = config["rootfs"]["diff_ids"].as_array().unwrap();

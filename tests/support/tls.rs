@@ -16,8 +16,15 @@ pub(crate) fn authority(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
     let issuer = Issuer::from_params(&params, &key);
     let server = KeyPair::generate().unwrap();
     let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let signed = CertificateParams::new(names).unwrap().signed_by(&server, &issuer).unwrap();
-    let files = (folder.join("ca.pem"), folder.join("server.pem"), folder.join("server.key"));
+    let signed = CertificateParams::new(names)
+        .unwrap()
+        .signed_by(&server, &issuer)
+        .unwrap();
+    let files = (
+        folder.join("ca.pem"),
+        folder.join("server.pem"),
+        folder.join("server.key"),
+    );
     fs::write(&files.0, certificate.pem()).unwrap();
     fs::write(&files.1, signed.pem()).unwrap();
     fs::write(&files.2, server.serialize_pem()).unwrap();

@@ -1,4 +1,5 @@
-//! A scratch repository with images, workflows and a configuration, and runs of the built program in it.
+//! A scratch repository with images, workflows and a configuration, and runs of the built program
+//! in it.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +28,8 @@ images:
 report: { labels: [dev.acme.version] }
 ";
 
-/// Three images (`review` for two platforms, three pins; `fix`, two pins; `base`, none), built at A and B, pinned at A.
+/// Three images (`review` for two platforms, three pins; `fix`, two pins; `base`, none), built at A
+/// and B, pinned at A.
 pub struct World {
     dir: tempfile::TempDir,
     pub digests: BTreeMap<(String, &'static str), String>,
@@ -41,7 +43,10 @@ pub struct Ran {
 }
 
 pub fn world() -> World {
-    let mut world = World { dir: tempfile::tempdir().unwrap(), digests: BTreeMap::new() };
+    let mut world = World {
+        dir: tempfile::tempdir().unwrap(),
+        digests: BTreeMap::new(),
+    };
     world.write("repin.yaml", CONFIG);
     for revision in [REV_A, REV_B] {
         world.build(revision);
@@ -82,10 +87,15 @@ impl World {
     /// Builds the whole set at a revision, as it should be.
     pub fn build(&mut self, revision: &'static str) {
         for image in ["review", "fix", "base"] {
-            let names: &[&'static str] =
-                if image == "review" { &["linux/amd64", "linux/arm64"] } else { &["linux/amd64"] };
+            let names: &[&'static str] = if image == "review" {
+                &["linux/amd64", "linux/arm64"]
+            } else {
+                &["linux/amd64"]
+            };
             let version = format!("1.{}", &revision[..1]);
-            let platform = |name: &&'static str| Platform::new(name, revision).label("dev.acme.version", &version);
+            let platform = |name: &&'static str| {
+                Platform::new(name, revision).label("dev.acme.version", &version)
+            };
             let platforms: Vec<_> = names.iter().map(platform).collect();
             self.rebuild(image, revision, &platforms);
         }
@@ -105,7 +115,10 @@ impl World {
 
     /// Writes the workflow files with every pin at a revision.
     pub fn pin(&self, revision: &'static str) {
-        let (review, fix) = (self.digest("review", revision), self.digest("fix", revision));
+        let (review, fix) = (
+            self.digest("review", revision),
+            self.digest("fix", revision),
+        );
         self.write(
             ".github/workflows/a.yml",
             format!("# ghcr.io/acme/review@sha256:<digest>\na: ghcr.io/acme/review@{review}\r\nb: 'ghcr.io/acme/review:{revision}@{review}'\n"),
@@ -117,7 +130,8 @@ impl World {
         self.write(".github/workflows/none.yml", "on: push\n");
     }
 
-    /// Makes the root a repository with a bare remote beside it, and commits and pushes what is there.
+    /// Makes the root a repository with a bare remote beside it, and commits and pushes what is
+    /// there.
     pub fn with_git(self) -> Self {
         self.write(".gitignore", "/images\n/origin.git\n");
         self.git(&["init", "-q", "-b", "main"]);
@@ -147,7 +161,8 @@ impl World {
 
     /// Promotes to a revision with the program, commits with its title, and pushes.
     pub fn promoted(&self, revision: &'static str) -> String {
-        self.run(&["promote", "--revision", revision, "--apply"]).exits(0);
+        self.run(&["promote", "--revision", revision, "--apply"])
+            .exits(0);
         let commit = self.commit(&format!("promote: test images @{revision}"));
         self.push();
         commit
@@ -165,12 +180,19 @@ impl World {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
         command.args(args).current_dir(self.root()).env_clear();
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.root().join("no-home"));
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.root().join("no-home"));
         command
     }
 
     pub fn run_in(&self, folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let output = self.command(args).current_dir(folder).envs(env.iter().copied()).output().unwrap();
+        let output = self
+            .command(args)
+            .current_dir(folder)
+            .envs(env.iter().copied())
+            .output()
+            .unwrap();
         Ran {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -191,7 +213,11 @@ impl World {
                         folders.push(path);
                     }
                 } else {
-                    let content = if metadata.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+                    let content = if metadata.is_file() {
+                        fs::read(&path).unwrap()
+                    } else {
+                        Vec::new()
+                    };
                     files.insert(
                         path,
                         (
@@ -207,19 +233,27 @@ impl World {
         files
     }
 
-    /// Runs a promote to B as JSON that has to be refused with these codes and this exit, changing nothing.
+    /// Runs a promote to B as JSON that has to be refused with these codes and this exit, changing
+    /// nothing.
     pub fn refuses(&self, args: &[&str], exit: i32, codes: &[&str]) -> Value {
-        self.refuses_to(&[&["promote", "--revision", REV_B], args].concat(), exit, codes)
+        self.refuses_to(
+            &[&["promote", "--revision", REV_B], args].concat(),
+            exit,
+            codes,
+        )
     }
 
-    /// Runs a change as JSON that has to be refused with these codes and this exit, changing nothing.
+    /// Runs a change as JSON that has to be refused with these codes and this exit, changing
+    /// nothing.
     pub fn refuses_to(&self, args: &[&str], exit: i32, codes: &[&str]) -> Value {
         let before = self.snapshot();
         let ran = self.run(&[args, &["--apply", "--format", "json"]].concat());
         assert_eq!(ran.code, exit, "{}{}", ran.stdout, ran.stderr);
         let mut after = self.snapshot();
         // The lock stays where it was taken.
-        let ours = |path: &PathBuf| path.starts_with(self.path(".repin")) || path.starts_with(self.path(".git"));
+        let ours = |path: &PathBuf| {
+            path.starts_with(self.path(".repin")) || path.starts_with(self.path(".git"))
+        };
         after.retain(|path, _| !ours(path));
         let mut before = before;
         before.retain(|path, _| !ours(path));
@@ -234,7 +268,10 @@ impl World {
 /// Runs git in a folder, with nothing of the caller's configuration; returns what it printed.
 pub fn git(folder: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
-    command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
     for (name, value) in [
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
         ("GIT_CONFIG_SYSTEM", "/dev/null"),
@@ -247,9 +284,19 @@ pub fn git(folder: &Path, args: &[&str]) -> String {
     ] {
         command.env(name, value);
     }
-    let output = command.args(["-c", "protocol.file.allow=always"]).args(args).output().unwrap();
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    let output = command
+        .args(["-c", "protocol.file.allow=always"])
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "git {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned()
 }
 
 /// The codes of the checks that failed, each once, in their order.
@@ -268,12 +315,15 @@ pub fn failed(document: &Value) -> Vec<String> {
 pub fn details(document: &Value, code: &str, status: &str) -> Vec<String> {
     let checks = document["checks"].as_array().unwrap().iter();
     let these = checks.filter(|check| check["code"] == code && check["status"] == status);
-    these.map(|check| check["detail"].as_str().unwrap().to_owned()).collect()
+    these
+        .map(|check| check["detail"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 impl Ran {
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr))
     }
 
     pub fn exits(self, code: i32) -> Self {

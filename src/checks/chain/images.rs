@@ -1,7 +1,7 @@
 //! The stages that look into images: what they contain, then whether they work.
 //!
-//! Images are looked into one after the other, each judged before the next, so that what was gathered about one can go.
-//! A stage ends only when every one of them was judged.
+//! Images are looked into one after the other, each judged before the next, so that what was
+//! gathered about one can go. A stage ends only when every one of them was judged.
 
 use std::collections::BTreeSet;
 
@@ -33,20 +33,30 @@ struct Looking<'c> {
 }
 
 impl<'c> Resolved<'c> {
-    /// Begins the stage of contents. `standards` has a list for each image; where there is neither one nor anything in the
-    /// configuration, there is nothing to look at.
+    /// Begins the stage of contents. `standards` has a list for each image; where there is neither
+    /// one nor anything in the configuration, there is nothing to look at.
     pub fn inspect(self, standards: &[Vec<Standard<'_>>]) -> Inspection<'c> {
         let config = self.so_far.config;
         let wanted = |image: usize| {
             let configured = config.inventory.is_some() || config.images[image].contract.is_some();
-            configured || standards.get(image).is_some_and(|standards| !standards.is_empty())
+            configured
+                || standards
+                    .get(image)
+                    .is_some_and(|standards| !standards.is_empty())
         };
-        Inspection(Looking::new(self, |image, facts| if wanted(image) { facts.platforms.len() } else { 0 }))
+        Inspection(Looking::new(self, |image, facts| {
+            if wanted(image) {
+                facts.platforms.len()
+            } else {
+                0
+            }
+        }))
     }
 }
 
 impl<'c> Inspection<'c> {
-    /// What is to be judged: the places of an image and of one of its platforms, in the order of the configuration.
+    /// What is to be judged: the places of an image and of one of its platforms, in the order of
+    /// the configuration.
     pub fn open(&self) -> impl Iterator<Item = (usize, usize)> {
         self.0.open.iter().copied()
     }
@@ -94,17 +104,29 @@ impl Trial<'_> {
     /// Ends the stage, and with it the chain.
     pub fn done(self) -> Result<Approved, Stopped> {
         let set = self.0.end()?;
-        Ok(Approved { revision: set.so_far.revision.clone(), images: set.images, checks: set.so_far.checks })
+        Ok(Approved {
+            revision: set.so_far.revision.clone(),
+            images: set.images,
+            checks: set.so_far.checks,
+        })
     }
 }
 
 impl<'c> Looking<'c> {
     fn new(set: Resolved<'c>, platforms: impl Fn(usize, &ImageFacts) -> usize) -> Self {
         let images = set.images.iter().enumerate();
-        let of_image =
-            |(at, facts): (usize, &ImageFacts)| (0..platforms(at, facts)).map(move |platform| (at, platform));
-        let open = images.filter_map(|(at, image)| Some((at, image.facts.as_ref()?))).flat_map(of_image).collect();
-        Self { set, open, judged: Judged::default() }
+        let of_image = |(at, facts): (usize, &ImageFacts)| {
+            (0..platforms(at, facts)).map(move |platform| (at, platform))
+        };
+        let open = images
+            .filter_map(|(at, image)| Some((at, image.facts.as_ref()?)))
+            .flat_map(of_image)
+            .collect();
+        Self {
+            set,
+            open,
+            judged: Judged::default(),
+        }
     }
 
     fn take(&mut self, place: (usize, usize), verdict: Result<Vec<Check>, Error>) {
@@ -114,7 +136,11 @@ impl<'c> Looking<'c> {
             Ok(checks) => (checks, Vec::new()),
             Err(outage) => (Vec::new(), vec![outage]),
         };
-        let (checks, outages) = if self.set.rollback && image.pins == 0 { warn_only(image, judged) } else { judged };
+        let (checks, outages) = if self.set.rollback && image.pins == 0 {
+            warn_only(image, judged)
+        } else {
+            judged
+        };
         self.judged.0.extend(checks);
         self.judged.1.extend(outages);
     }
@@ -122,8 +148,13 @@ impl<'c> Looking<'c> {
     fn end(mut self) -> Result<Resolved<'c>, Stopped> {
         // Nobody forgets one; if somebody did, that must not be a pass.
         let config = self.set.so_far.config;
-        let forgotten = self.open.iter().map(|(image, _)| config.images[*image].name.clone());
-        self.judged.1.extend(forgotten.map(|image| Error::unavailable(image, "it was not looked into")));
+        let forgotten = self
+            .open
+            .iter()
+            .map(|(image, _)| config.images[*image].name.clone());
+        self.judged
+            .1
+            .extend(forgotten.map(|image| Error::unavailable(image, "it was not looked into")));
         let so_far = self.set.so_far.stage(self.judged)?;
         Ok(Resolved { so_far, ..self.set })
     }

@@ -16,7 +16,10 @@ fn kinds() -> Vec<Kind> {
 
 fn good(text: &str) -> (Contract, Vec<String>) {
     let (contract, warnings) = parse("e.yaml", text.as_bytes(), &kinds()).unwrap();
-    (contract, warnings.into_iter().map(|warning| warning.detail).collect())
+    (
+        contract,
+        warnings.into_iter().map(|warning| warning.detail).collect(),
+    )
 }
 
 /// `code line:column message` of every problem.
@@ -24,7 +27,10 @@ fn bad(text: &str) -> Vec<String> {
     let problems = parse("e.yaml", text.as_bytes(), &kinds()).unwrap_err();
     let shown = |problem: Problem| {
         assert!(problem.hint.is_some() || problem.code != "expected_yaml_empty");
-        let (line, column) = problem.place.as_ref().map_or((0, 0), crate::config::Place::line_column);
+        let (line, column) = problem
+            .place
+            .as_ref()
+            .map_or((0, 0), crate::config::Place::line_column);
         format!("{} {line}:{column} {}", problem.code, problem.message)
     };
     problems.into_iter().map(shown).collect()
@@ -32,27 +38,43 @@ fn bad(text: &str) -> Vec<String> {
 
 fn found(kinds: &[(&str, &[&str])]) -> Enumeration {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let kinds = kinds.iter().map(|(kind, list)| ((*kind).to_owned(), names(list))).collect();
-    Enumeration { kinds, not_utf8: Vec::new() }
+    let kinds = kinds
+        .iter()
+        .map(|(kind, list)| ((*kind).to_owned(), names(list)))
+        .collect();
+    Enumeration {
+        kinds,
+        not_utf8: Vec::new(),
+    }
 }
 
 fn findings(contract: &str, found: &Enumeration) -> Vec<String> {
     let shown = |finding: Check| format!("{} {}", finding.code, finding.item.unwrap());
-    check(&good(contract).0, found).into_iter().map(shown).collect()
+    check(&good(contract).0, found)
+        .into_iter()
+        .map(shown)
+        .collect()
 }
 
 #[test]
 fn an_image_that_has_what_is_asked_passes() {
-    let image = found(&[("agents", &["code-writer", "ops"]), ("skills", &["git"]), ("plugins", &[])]);
+    let image = found(&[
+        ("agents", &["code-writer", "ops"]),
+        ("skills", &["git"]),
+        ("plugins", &[]),
+    ]);
     let contract = "must_contain:\n  agents: [ops, code-writer]\n  skills: [git]\nmust_not_contain:\n  agents: [old]\n";
     assert_eq!(findings(contract, &image), [] as [&str; 0]);
 }
 
 #[test]
 fn every_violation_is_named_in_the_order_of_the_kinds() {
-    let image = found(&[("agents", &["ops", "old"]), ("skills", &[]), ("plugins", &["x"])]);
-    let contract =
-        "must_not_contain: {plugins: [x], agents: [old]}\nmust_contain: {skills: [git], agents: [z, ops, B]}\n";
+    let image = found(&[
+        ("agents", &["ops", "old"]),
+        ("skills", &[]),
+        ("plugins", &["x"]),
+    ]);
+    let contract = "must_not_contain: {plugins: [x], agents: [old]}\nmust_contain: {skills: [git], agents: [z, ops, B]}\n";
     assert_eq!(
         findings(contract, &image),
         [
@@ -69,16 +91,33 @@ fn every_violation_is_named_in_the_order_of_the_kinds() {
 
 #[test]
 fn names_are_exact() {
-    let image = found(&[("agents", &["ops-extra", "Ops", "012", "yes"]), ("skills", &[]), ("plugins", &[])]);
-    assert_eq!(findings("must_contain: {agents: [ops]}", &image), ["inventory_must_contain_missing agents/ops"]);
-    assert_eq!(findings("must_contain: {agents: [012, yes, \"Ops\"]}", &image), [] as [&str; 0]);
-    assert_eq!(findings("must_contain: {agents: [12]}", &image), ["inventory_must_contain_missing agents/12"]);
+    let image = found(&[
+        ("agents", &["ops-extra", "Ops", "012", "yes"]),
+        ("skills", &[]),
+        ("plugins", &[]),
+    ]);
+    assert_eq!(
+        findings("must_contain: {agents: [ops]}", &image),
+        ["inventory_must_contain_missing agents/ops"]
+    );
+    assert_eq!(
+        findings("must_contain: {agents: [012, yes, \"Ops\"]}", &image),
+        [] as [&str; 0]
+    );
+    assert_eq!(
+        findings("must_contain: {agents: [12]}", &image),
+        ["inventory_must_contain_missing agents/12"]
+    );
 }
 
 #[test]
 fn a_contract_without_assertions_accepts_nothing() {
     for empty in ["", "\n", "# comment\n", "---\n", "null\n"] {
-        assert_eq!(bad(empty), ["expected_yaml_empty 1:1 the contract is empty"], "{empty:?}");
+        assert_eq!(
+            bad(empty),
+            ["expected_yaml_empty 1:1 the contract is empty"],
+            "{empty:?}"
+        );
     }
     for nothing in [
         "{}",
@@ -108,8 +147,14 @@ fn what_cannot_be_parsed_is_told_with_its_place() {
     assert!(bad("must_contain: {agents: [a]}\n---\nx: y\n")[0].contains("second document"));
     let problems = parse("e.yaml", b"must_contain: {agents: [\xff]}", &kinds()).unwrap_err();
     assert_eq!(problems[0].code, "expected_yaml_parse_failed");
-    assert_eq!(parse("e.yaml", &vec![b'#'; MAX + 1], &kinds()).unwrap_err()[0].code, "expected_yaml_parse_failed");
-    assert_eq!(not_found("e.yaml", "no such file").code, "expected_yaml_not_found");
+    assert_eq!(
+        parse("e.yaml", &vec![b'#'; MAX + 1], &kinds()).unwrap_err()[0].code,
+        "expected_yaml_parse_failed"
+    );
+    assert_eq!(
+        not_found("e.yaml", "no such file").code,
+        "expected_yaml_not_found"
+    );
 }
 
 #[test]
@@ -137,15 +182,30 @@ must_contian: {}
             "expected_yaml_unknown_top_level_key 9:1 unknown key `must_contian`"
         ]
     );
-    for (text, at) in
-        [("[agents]", "1:1"), ("agents", "1:1"), ("must_contain: [a]", "1:15"), ("must_contain: x", "1:15")]
-    {
+    for (text, at) in [
+        ("[agents]", "1:1"),
+        ("agents", "1:1"),
+        ("must_contain: [a]", "1:15"),
+        ("must_contain: x", "1:15"),
+    ] {
         let problems = bad(text);
-        assert!(problems.len() == 1 && problems[0].starts_with(&format!("expected_yaml_invalid_type {at} ")), "{text}");
+        assert!(
+            problems.len() == 1
+                && problems[0].starts_with(&format!("expected_yaml_invalid_type {at} ")),
+            "{text}"
+        );
     }
-    let hint = |text: &str| parse("e", text.as_bytes(), &kinds()).unwrap_err()[0].hint.clone().unwrap();
+    let hint = |text: &str| {
+        parse("e", text.as_bytes(), &kinds()).unwrap_err()[0]
+            .hint
+            .clone()
+            .unwrap()
+    };
     assert_eq!(hint("must_contian: {}"), "did you mean `must_contain`?");
-    assert_eq!(hint("must_contain: {zzz: []}"), "known here: agents, skills, plugins");
+    assert_eq!(
+        hint("must_contain: {zzz: []}"),
+        "known here: agents, skills, plugins"
+    );
 }
 
 #[test]
@@ -165,7 +225,11 @@ fn empty_and_repeated_names_warn() {
 
 #[test]
 fn a_contract_to_start_from_is_readable() {
-    let image = found(&[("agents", &["ops", "yes", "a b", "012", "null"]), ("skills", &[]), ("plugins", &["p.q-r_s"])]);
+    let image = found(&[
+        ("agents", &["ops", "yes", "a b", "012", "null"]),
+        ("skills", &[]),
+        ("plugins", &["p.q-r_s"]),
+    ]);
     let text = "must_contain:
   agents:
     - \"012\"

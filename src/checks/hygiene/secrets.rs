@@ -7,13 +7,29 @@ use regex::Regex;
 use super::{Check, Code, fail};
 
 /// Last words of names that hold secrets, alone or behind something (`PGPASSWORD`).
-const ENDINGS: [&str; 7] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "APIKEY", "CREDENTIALS"];
+const ENDINGS: [&str; 7] = [
+    "TOKEN",
+    "SECRET",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "APIKEY",
+    "CREDENTIALS",
+];
 
 /// Last two words of such names.
-const KEYS: [&str; 7] = ["API", "ACCESS", "PRIVATE", "SECRET", "AUTH", "ENCRYPTION", "SIGNING"];
+const KEYS: [&str; 7] = [
+    "API",
+    "ACCESS",
+    "PRIVATE",
+    "SECRET",
+    "AUTH",
+    "ENCRYPTION",
+    "SIGNING",
+];
 
-/// Forms that issuers give their tokens so that they can be found, and the two that need no issuer: a private key, and a
-/// password in a URL.
+/// Forms that issuers give their tokens so that they can be found, and the two that need no issuer:
+/// a private key, and a password in a URL.
 static VALUES: LazyLock<Regex> = LazyLock::new(|| {
     let forms = [
         r"\bgh[pousr]_[0-9A-Za-z]{36,}",
@@ -65,6 +81,10 @@ fn names_a_secret(name: &str) -> bool {
 /// Not nothing, a switch, a reference to another variable or a file's path.
 fn could_be_a_secret(value: &str) -> bool {
     let value = value.trim();
-    let switch = ["", "true", "false", "yes", "no", "on", "off", "none", "null", "0", "1"];
-    !switch.contains(&value.to_ascii_lowercase().as_str()) && !value.starts_with('$') && !value.starts_with('/')
+    let switch = [
+        "", "true", "false", "yes", "no", "on", "off", "none", "null", "0", "1",
+    ];
+    !switch.contains(&value.to_ascii_lowercase().as_str())
+        && !value.starts_with('$')
+        && !value.starts_with('/')
 }

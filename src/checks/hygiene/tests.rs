@@ -18,12 +18,20 @@ fn findings(archives: &[Archive], block: &str) -> Vec<String> {
 fn against(archives: &[Archive], block: &str, contract: Option<&[u8]>) -> Vec<String> {
     let inventory = inventory(block);
     let contents = gather(&layers(archives), &inventory).unwrap();
-    check(&inventory, &contents, contract).into_iter().map(shown).collect()
+    check(&inventory, &contents, contract)
+        .into_iter()
+        .map(shown)
+        .collect()
 }
 
 fn shown(finding: Check) -> String {
     assert_eq!(finding.status, Status::Fail);
-    format!("{} {}: {}", finding.code, finding.item.unwrap_or_default(), finding.detail)
+    format!(
+        "{} {}: {}",
+        finding.code,
+        finding.item.unwrap_or_default(),
+        finding.detail
+    )
 }
 
 const NONE: [&str; 0] = [];
@@ -37,22 +45,42 @@ required_files: [agents/ops.md, \"agents/**\"]
 forbidden_files: [.netrc]
 modes: { directories: \"0755\", files: \"0644\" }
 embedded_contract: /e.yaml";
-    let archives =
-        [a().folder("r").file("r/agents/ops.md", "").file("e.yaml", "twenty bytes of text").file(".netrc", "")];
-    assert_eq!(against(&archives, block, Some(b"twenty bytes of text")), NONE);
+    let archives = [a()
+        .folder("r")
+        .file("r/agents/ops.md", "")
+        .file("e.yaml", "twenty bytes of text")
+        .file(".netrc", "")];
+    assert_eq!(
+        against(&archives, block, Some(b"twenty bytes of text")),
+        NONE
+    );
 }
 
 #[test]
 fn an_inventory_that_cannot_be_made_says_why() {
     let block = "root: /r\nuser: \"7\"\nkinds: {agents: {paths: ['^agents/(.+)']}, skills: {paths: ['^s/(.+)']}}";
-    assert_eq!(findings(&[a()], block), ["enumeration_failed /r: the image has no folder `/r`"]);
-    assert_eq!(findings(&[a().folder("r/x")], block), ["enumeration_empty /r: there is no file under `/r`"]);
     assert_eq!(
-        findings(&[a().file("r/x", "").file("r/y", "")], block),
-        ["enumeration_no_persona /r: of 2 files under `/r`, none matches the patterns of agents, skills"]
+        findings(&[a()], block),
+        ["enumeration_failed /r: the image has no folder `/r`"]
     );
     assert_eq!(
-        findings(&[a().folder_of_mode("r/a", 0o700).folder_of_mode("r/b", 0o744).file("r/s/f", "")], block),
+        findings(&[a().folder("r/x")], block),
+        ["enumeration_empty /r: there is no file under `/r`"]
+    );
+    assert_eq!(
+        findings(&[a().file("r/x", "").file("r/y", "")], block),
+        [
+            "enumeration_no_persona /r: of 2 files under `/r`, none matches the patterns of agents, skills"
+        ]
+    );
+    assert_eq!(
+        findings(
+            &[a()
+                .folder_of_mode("r/a", 0o700)
+                .folder_of_mode("r/b", 0o744)
+                .file("r/s/f", "")],
+            block
+        ),
         [
             "unreadable /r/a: the user 7 can't list or enter this folder: what is in it can't be told",
             "unreadable /r/b: the user 7 can't list or enter this folder: what is in it can't be told"
@@ -60,7 +88,8 @@ fn an_inventory_that_cannot_be_made_says_why() {
     );
     let named = block.replace("\"7\"", "agent");
     assert!(
-        findings(&[a().file("r/s/f", "")], &named)[0].starts_with("enumeration_failed /r: the user `agent` can't be")
+        findings(&[a().file("r/s/f", "")], &named)[0]
+            .starts_with("enumeration_failed /r: the user `agent` can't be")
     );
 }
 
@@ -73,8 +102,13 @@ required_files: [agents/ops.md, \"skills/git/**\", \"*.md\"]
 forbidden_files: [.netrc, \"*.token\"]
 modes: { directories: \"0755\", files: \"0644\" }";
     let archives = [
-        a().folder_of_mode("r", 0o2755).file("r/.netrc", "").file("r/agents/a.md", "").file("r/x.token", ""),
-        a().file("r/.wh..netrc", "").file_of_mode("r/agents/b.md", 0o600).file_of_mode("r/y", 0o755),
+        a().folder_of_mode("r", 0o2755)
+            .file("r/.netrc", "")
+            .file("r/agents/a.md", "")
+            .file("r/x.token", ""),
+        a().file("r/.wh..netrc", "")
+            .file_of_mode("r/agents/b.md", 0o600)
+            .file_of_mode("r/y", 0o755),
         a().file("r/x.token", ""),
     ];
     assert_eq!(
@@ -97,15 +131,23 @@ modes: { directories: \"0755\", files: \"0644\" }";
 
 #[test]
 fn many_files_with_one_defect_are_counted() {
-    let archive = (0..25).fold(a(), |archive, at| archive.file_of_mode(&format!("r/{at:02}"), 0o600));
+    let archive = (0..25).fold(a(), |archive, at| {
+        archive.file_of_mode(&format!("r/{at:02}"), 0o600)
+    });
     let found = findings(&[archive], "root: /r\nmodes: {files: \"0644\"}");
-    assert_eq!((found.len(), found.last().unwrap().as_str()), (21, "mode_unexpected : and 5 more"));
+    assert_eq!(
+        (found.len(), found.last().unwrap().as_str()),
+        (21, "mode_unexpected : and 5 more")
+    );
 }
 
 #[test]
 fn defects_are_found_even_where_the_names_can_t_be_told() {
     let block = "root: /r\nuser: \"7\"\nforbidden_files: [.netrc]";
-    let found = findings(&[a().folder_of_mode("r/d", 0o700).file("r/d/.netrc", "")], block);
+    let found = findings(
+        &[a().folder_of_mode("r/d", 0o700).file("r/d/.netrc", "")],
+        block,
+    );
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[1].starts_with("forbidden_file_present /r/d/.netrc"));
 }
@@ -128,19 +170,37 @@ fn the_copy_of_the_contract_has_to_be_equal() {
         let budget = crate::facts::tree::Budget::new(1 << 20);
         let layer = crate::facts::tree::read_layer(&*bytes, &layer, &want, &budget).unwrap();
         let contents = gather([&layer], &inventory).unwrap();
-        check(&inventory, &contents, Some(ours)).into_iter().map(shown).collect::<Vec<_>>()
+        check(&inventory, &contents, Some(ours))
+            .into_iter()
+            .map(shown)
+            .collect::<Vec<_>>()
     };
     let full = |detail: &str| vec![format!("expected_yaml_in_image_mismatch /e.yaml: {detail}")];
     let with = |file: Archive| file.file("x", "");
     assert_eq!(found(with(a().file("e.yaml", ours))), NONE);
-    assert_eq!(found(with(a().file("other", ours).hardlink("e.yaml", "other"))), NONE);
+    assert_eq!(
+        found(with(a().file("other", ours).hardlink("e.yaml", "other"))),
+        NONE
+    );
     let differs = full("the copy in the image differs from the contract, from line 2 on");
-    assert_eq!(found(with(a().file("e.yaml", "a: one\nb: twi\nc: three\n"))), differs);
+    assert_eq!(
+        found(with(a().file("e.yaml", "a: one\nb: twi\nc: three\n"))),
+        differs
+    );
     assert_eq!(found(with(a().file("e.yaml", "a: one\n"))), differs);
     let unequal = full("the copy in the image differs from the contract");
-    assert_eq!(found(with(a().file("other", "short").hardlink("e.yaml", "other"))), unequal);
-    assert_eq!(found(with(a())), full("the image has no copy of the contract here"));
-    assert_eq!(found(with(a().folder("e.yaml"))), full("what is here in the image is not a regular file"));
+    assert_eq!(
+        found(with(a().file("other", "short").hardlink("e.yaml", "other"))),
+        unequal
+    );
+    assert_eq!(
+        found(with(a())),
+        full("the image has no copy of the contract here")
+    );
+    assert_eq!(
+        found(with(a().folder("e.yaml"))),
+        full("what is here in the image is not a regular file")
+    );
 }
 
 #[test]
@@ -151,7 +211,10 @@ fn oddities_of_an_image_warn() {
     let found = enumerate(&inventory, &contents).unwrap();
     let warned = warnings(&contents, Some(&found));
     assert!(warned.iter().all(|finding| finding.status == Status::Warn));
-    let items: Vec<_> = warned.iter().filter_map(|finding| finding.item.as_deref()).collect();
+    let items: Vec<_> = warned
+        .iter()
+        .filter_map(|finding| finding.item.as_deref())
+        .collect();
     assert_eq!(items, ["r/f", "agents/�"]);
 }
 
@@ -186,8 +249,14 @@ fn environment_entries_that_look_like_secrets_are_named_without_their_value() {
         let found = env_secrets(std::slice::from_ref(entry));
         assert_eq!(found.len(), 1, "{entry}");
         let (name, value) = entry.split_once('=').unwrap();
-        assert_eq!((found[0].code, found[0].item.as_deref()), (Code::ENV_SECRET, Some(name)));
-        assert!(value == "x" || !format!("{found:?}").contains(value), "{entry}");
+        assert_eq!(
+            (found[0].code, found[0].item.as_deref()),
+            (Code::ENV_SECRET, Some(name))
+        );
+        assert!(
+            value == "x" || !format!("{found:?}").contains(value),
+            "{entry}"
+        );
     }
 }
 

@@ -117,12 +117,14 @@ pub(in crate::cli) struct Arm {
     pub(in crate::cli) dry_run: Option<bool>,
 }
 
-/// As [`strict_bool`], but what was left empty, as an input is in a run by the clock, pretends nothing.
+/// As [`strict_bool`], but what was left empty, as an input is in a run by the clock, pretends
+/// nothing.
 fn rehearsed(text: &str) -> Result<bool, String> {
     match text {
         "" => Ok(false),
-        text => strict_bool(text)
-            .map_err(|_| "it takes exactly `true`, `false` or the empty string, which means `false`".to_owned()),
+        text => strict_bool(text).map_err(|_| {
+            "it takes exactly `true`, `false` or the empty string, which means `false`".to_owned()
+        }),
     }
 }
 

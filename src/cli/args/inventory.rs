@@ -10,7 +10,9 @@ pub(in crate::cli) enum Inventory {
     #[command(after_help = "Example:\n  repin inventory enumerate review > enumeration.json")]
     Enumerate(OfImage),
     /// Hold a listing of an image against a contract
-    #[command(after_help = "Example:\n  repin inventory match --enumeration enumeration.json --expected expected.yaml")]
+    #[command(
+        after_help = "Example:\n  repin inventory match --enumeration enumeration.json --expected expected.yaml"
+    )]
     Match {
         /// What `repin inventory enumerate` printed; - is standard input
         #[arg(long, value_name = "FILE")]
@@ -38,7 +40,8 @@ pub(in crate::cli) enum Inventory {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct OfImage {
-    /// A configured image's name (then it is the digest that is pinned now), or REPOSITORY:TAG or REPOSITORY@DIGEST
+    /// A configured image's name (then it is the digest that is pinned now), or REPOSITORY:TAG or
+    /// REPOSITORY@DIGEST
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) image: String,
     /// Look at this platform alone; without it, all have to contain the same

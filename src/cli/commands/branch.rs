@@ -1,4 +1,5 @@
-//! `repin branch`: one long-lived branch into another, by a pull request (`promote`) or by a push (`sync`).
+//! `repin branch`: one long-lived branch into another, by a pull request (`promote`) or by a push
+//! (`sync`).
 
 mod promote;
 mod sync;
@@ -34,7 +35,15 @@ fn check(between: &Between) -> Result<(), Fault> {
 
 fn document(action: &'static str, between: &Between) -> BranchDocument {
     let (from, to) = (between.from.clone(), between.to.clone());
-    BranchDocument { schema: "repin.branch/1", action, from, to, state: "planned", pull_request: None, commit: None }
+    BranchDocument {
+        schema: "repin.branch/1",
+        action,
+        from,
+        to,
+        state: "planned",
+        pull_request: None,
+        commit: None,
+    }
 }
 
 /// Prints the document, or `line` for people, and what is wrong if something is.
@@ -42,7 +51,8 @@ fn report(document: &BranchDocument, line: &str, fault: Option<Fault>, cx: &mut 
     if cx.output.format == Format::Json {
         cx.output.json(document);
     } else {
-        cx.output.print(format!("{} → {}: {line}\n", document.from, document.to));
+        cx.output
+            .print(format!("{} → {}: {line}\n", document.from, document.to));
     }
     let exit = fault.as_ref().map_or(Exit::Done, |fault| fault.exit);
     if let Some(fault) = fault {

@@ -1,5 +1,5 @@
-//! `repin check`: counts exact, digests well-formed, all pins of an image alike; with `--remote` also whether the pinned
-//! set is what it claims to be.
+//! `repin check`: counts exact, digests well-formed, all pins of an image alike; with `--remote`
+//! also whether the pinned set is what it claims to be.
 
 use futures_util::future;
 
@@ -45,17 +45,30 @@ fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<
         let source = &sources[*at];
         async move {
             let found = resolve::resolve(source, &Want::Digest(*digest)).await;
-            Pinned { image: *at, digest: *digest, found }
+            Pinned {
+                image: *at,
+                digest: *digest,
+                found,
+            }
         }
     });
     let pinned = set::wait(future::join_all(asked), "reading what is pinned", cx)?;
     let (mut verdict, mut outages, revision) = checks::claims(config, &pinned, found);
-    let Some(revision) = revision.filter(|_| outages.is_empty()) else { return Ok((verdict, outages)) };
-    let Ok(tag) = config.revision.tag.tag(&revision) else { return Ok((verdict, outages)) };
+    let Some(revision) = revision.filter(|_| outages.is_empty()) else {
+        return Ok((verdict, outages));
+    };
+    let Ok(tag) = config.revision.tag.tag(&revision) else {
+        return Ok((verdict, outages));
+    };
     let want = Want::Tag(tag.clone());
     let tags = pinned.iter().map(|pinned| {
         let (source, want) = (&sources[pinned.image], &want);
-        async move { source.manifest(want, None).await.map(|found| found.map(|found| found.digest)) }
+        async move {
+            source
+                .manifest(want, None)
+                .await
+                .map(|found| found.map(|found| found.digest))
+        }
     });
     let named: Vec<Tagged> = set::wait(future::join_all(tags), "resolving tags", cx)?;
     for (pinned, named) in pinned.iter().zip(&named) {
@@ -69,16 +82,34 @@ fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<
 
 fn provenance(config: &Config, revision: &Revision) -> Check {
     let history = History::read(config);
-    let known = history.known().map(|history| history.provenance(revision)).map_err(|error| error.to_string());
+    let known = history
+        .known()
+        .map(|history| history.provenance(revision))
+        .map_err(|error| error.to_string());
     checks::provenance_warns(revision, &known)
 }
 
-fn report(config: &Config, found: &Found, (verdict, outages): (Vec<Check>, Vec<Error>), cx: &mut Context) -> Exit {
-    let failed = if checks::any_failed(&verdict) { Exit::Failed } else { Exit::Done };
+fn report(
+    config: &Config,
+    found: &Found,
+    (verdict, outages): (Vec<Check>, Vec<Error>),
+    cx: &mut Context,
+) -> Exit {
+    let failed = if checks::any_failed(&verdict) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    };
     let faults: Vec<_> = outages.iter().map(Fault::from).collect();
-    let exit = faults.iter().map(|fault| fault.exit).fold(failed, Exit::worse);
+    let exit = faults
+        .iter()
+        .map(|fault| fault.exit)
+        .fold(failed, Exit::worse);
     if cx.output.format == Format::Json {
-        cx.output.json(&CheckDocument { clean: exit == Exit::Done, ..CheckDocument::new(verdict) });
+        cx.output.json(&CheckDocument {
+            clean: exit == Exit::Done,
+            ..CheckDocument::new(verdict)
+        });
         return exit;
     }
     if cx.output.format == Format::Github {
@@ -90,7 +121,11 @@ fn report(config: &Config, found: &Found, (verdict, outages): (Vec<Check>, Vec<E
         cx.output.fault(fault);
     }
     if exit == Exit::Done {
-        cx.output.print(format!("clean: {} pins in {} files\n", found.pins.len(), found.files));
+        cx.output.print(format!(
+            "clean: {} pins in {} files\n",
+            found.pins.len(),
+            found.files
+        ));
     }
     exit
 }

@@ -22,8 +22,13 @@ pub(super) struct Subject<'s> {
 }
 
 /// Holds each of `subjects` against its standards; a layer that several share is read once.
-pub(super) async fn verdicts(subjects: &[(Subject<'_>, &[Standard<'_>])]) -> Vec<Result<Vec<Check>, Error>> {
-    let wants = subjects.iter().flat_map(|(_, standards)| standards.iter()).map(want);
+pub(super) async fn verdicts(
+    subjects: &[(Subject<'_>, &[Standard<'_>])],
+) -> Vec<Result<Vec<Check>, Error>> {
+    let wants = subjects
+        .iter()
+        .flat_map(|(_, standards)| standards.iter())
+        .map(want);
     let want = wants.reduce(Want::and).unwrap_or_default();
     let mut stacks = Stacks::new(want, subjects.iter().map(|(subject, _)| subject.facts));
     let mut verdicts = Vec::new();
@@ -34,13 +39,17 @@ pub(super) async fn verdicts(subjects: &[(Subject<'_>, &[Standard<'_>])]) -> Vec
     verdicts
 }
 
-/// What each of `subjects` contains; what becomes of a content is for `use_of` to say, so that it can go.
+/// What each of `subjects` contains; what becomes of a content is for `use_of` to say, so that it
+/// can go.
 pub(super) async fn contents<T>(
     subjects: &[Subject<'_>],
     inventory: &Inventory,
     use_of: impl Fn(Contents) -> T,
 ) -> Result<Vec<T>, Error> {
-    let mut stacks = Stacks::new(inventory::want(inventory, &[]), subjects.iter().map(|subject| subject.facts));
+    let mut stacks = Stacks::new(
+        inventory::want(inventory, &[]),
+        subjects.iter().map(|subject| subject.facts),
+    );
     let mut all = Vec::new();
     for subject in subjects {
         let stack = stacks.of(subject.source, subject.facts).await?;
@@ -54,18 +63,34 @@ fn want(standard: &Standard<'_>) -> Want {
     inventory::want(standard.inventory, length.as_slice())
 }
 
-fn verdict(subject: &Subject<'_>, standards: &[Standard<'_>], stack: &Stack) -> Result<Vec<Check>, Error> {
+fn verdict(
+    subject: &Subject<'_>,
+    standards: &[Standard<'_>],
+    stack: &Stack,
+) -> Result<Vec<Check>, Error> {
     let mut checks = Vec::new();
     for standard in standards {
         let contents = gather(subject, stack, standard.inventory)?;
-        checks.extend(checks::contents(standard, subject.name, (subject.facts, &contents)));
+        checks.extend(checks::contents(
+            standard,
+            subject.name,
+            (subject.facts, &contents),
+        ));
     }
     // What two standards find is told once; what one finds wrong is no pass of the other.
-    let wrong: HashSet<Code> =
-        checks.iter().filter(|check| check.status != Status::Pass).map(|check| check.code).collect();
+    let wrong: HashSet<Code> = checks
+        .iter()
+        .filter(|check| check.status != Status::Pass)
+        .map(|check| check.code)
+        .collect();
     let mut told = HashSet::new();
     checks.retain(|check| {
-        let new = told.insert((check.code, check.status.as_str(), check.item.clone(), check.detail.clone()));
+        let new = told.insert((
+            check.code,
+            check.status.as_str(),
+            check.item.clone(),
+            check.detail.clone(),
+        ));
         new && (check.status != Status::Pass || !wrong.contains(&check.code))
     });
     Ok(checks)
@@ -78,5 +103,6 @@ fn gather(
 ) -> Result<Contents, Error> {
     let layers = stack.iter().map(std::convert::AsRef::as_ref);
     let what = || format!("{source}@{}", facts.digest);
-    inventory::gather(layers, inventory).map_err(|error| Error::unavailable(what(), error.to_string()))
+    inventory::gather(layers, inventory)
+        .map_err(|error| Error::unavailable(what(), error.to_string()))
 }

@@ -1,7 +1,8 @@
 //! `repin doctor`: everything that a run needs, found out without changing anything.
 //!
-//! A line for each thing: it passes, fails or is skipped, with the evidence and what to do. What is missing is a line, too,
-//! never the end of the diagnosis. The exit is the one that the worst line's cause ends any other command with.
+//! A line for each thing: it passes, fails or is skipped, with the evidence and what to do. What is
+//! missing is a line, too, never the end of the diagnosis. The exit is the one that the worst
+//! line's cause ends any other command with.
 
 mod forge;
 mod images;
@@ -39,20 +40,34 @@ pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit,
     let config = local::configuration(&mut lines, cx);
     let config = config.as_ref();
     let found = local::files(&mut lines, config);
-    let root = config.map_or_else(|| cx.environment.folder().to_owned(), |config| config.root.clone());
+    let root = config.map_or_else(
+        || cx.environment.folder().to_owned(),
+        |config| config.root.clone(),
+    );
     let git = local::history(&mut lines, &root, config);
     local::state(&mut lines, config);
     local::engine(&mut lines, config, cx);
     local::secrets(&mut lines, config, (skip, cx));
-    elsewhere(&mut lines, (config, git.as_ref(), found.as_ref()), (skip, cx))?;
+    elsewhere(
+        &mut lines,
+        (config, git.as_ref(), found.as_ref()),
+        (skip, cx),
+    )?;
     report(&lines, cx)
 }
 
-type Local<'l> =
-    (Option<&'l crate::config::Config>, Option<&'l crate::facts::git::Git>, Option<&'l crate::pins::Found>);
+type Local<'l> = (
+    Option<&'l crate::config::Config>,
+    Option<&'l crate::facts::git::Git>,
+    Option<&'l crate::pins::Found>,
+);
 
 /// Asks the forge and the registries at the same time, and looks at their clocks.
-fn elsewhere(lines: &mut Lines, (config, git, found): Local<'_>, (skip, cx): (bool, &Context)) -> Result<(), Fault> {
+fn elsewhere(
+    lines: &mut Lines,
+    (config, git, found): Local<'_>,
+    (skip, cx): (bool, &Context),
+) -> Result<(), Fault> {
     let connection = forge::connect(config, (git, found), (skip, cx));
     let asked = images::asked(config, found, cx)?;
     let forge = async {
@@ -82,34 +97,58 @@ fn clock(lines: &mut Lines, clocks: &[(String, Heard)]) {
     };
     let seconds = worst.apart().as_secs();
     if worst.apart() > TOLERANCE {
-        let side = if worst.is_behind() { "behind" } else { "ahead of" };
+        let side = if worst.is_behind() {
+            "behind"
+        } else {
+            "ahead of"
+        };
         let why = format!("this machine's clock is {seconds} s {side} {host}");
-        let hint = "set the clock: ages are counted by it, and tokens and certificates are good by it";
+        let hint =
+            "set the clock: ages are counted by it, and tokens and certificates are good by it";
         return lines.fail("clock", Exit::Unavailable, (why, hint.to_owned()));
     }
     let hosts: Vec<_> = clocks.iter().map(|(host, _)| host.as_str()).collect();
-    lines.pass("clock", format!("at most {seconds} s apart from {}", hosts.join(", ")));
+    lines.pass(
+        "clock",
+        format!("at most {seconds} s apart from {}", hosts.join(", ")),
+    );
 }
 
 fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Fault> {
     let rows = &lines.rows;
     match cx.output.format {
-        Format::Json => cx.output.json(&DoctorDocument { schema: "repin.doctor/1", checks: rows.clone() }),
+        Format::Json => cx.output.json(&DoctorDocument {
+            schema: "repin.doctor/1",
+            checks: rows.clone(),
+        }),
         Format::Human => {
             let colour = cx.output.colour;
-            cx.output.print(doctor::table(rows, |status, word| paint(status, word, colour)));
+            cx.output.print(doctor::table(rows, |status, word| {
+                paint(status, word, colour)
+            }));
         }
         Format::Github => {
             cx.output.print(doctor::annotated(rows));
             let table = doctor::table(rows, |_, word| word.to_owned());
-            cx.output.print(annotations::unparsed(&table, &github::token()?));
+            cx.output
+                .print(annotations::unparsed(&table, &github::token()?));
             StepFiles::open(&cx.environment)?.summary(&doctor::summary(rows))?;
         }
     }
     if cx.output.format != Format::Json {
-        let count = |status| rows.iter().filter(|row: &&DoctorRow| row.status == status).count();
-        let (passed, failed, skipped) = (count(Status::Pass), count(Status::Fail), count(Status::Skip));
-        cx.output.note(&format!("\n{passed} passed, {failed} failed, {skipped} skipped; nothing was changed"));
+        let count = |status| {
+            rows.iter()
+                .filter(|row: &&DoctorRow| row.status == status)
+                .count()
+        };
+        let (passed, failed, skipped) = (
+            count(Status::Pass),
+            count(Status::Fail),
+            count(Status::Skip),
+        );
+        cx.output.note(&format!(
+            "\n{passed} passed, {failed} failed, {skipped} skipped; nothing was changed"
+        ));
     }
     Ok(lines.exit)
 }
@@ -120,5 +159,9 @@ fn paint(status: Status, word: &str, colour: bool) -> String {
         Status::Fail => "31",
         Status::Warn | Status::Skip => "33",
     };
-    if colour { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() }
+    if colour {
+        format!("\u{1b}[{code}m{word}\u{1b}[0m")
+    } else {
+        word.to_owned()
+    }
 }

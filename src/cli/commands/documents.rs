@@ -8,7 +8,10 @@ use crate::cli::{
 const SCHEMA: &str = include_str!("../schema.json");
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
-pub(in crate::cli) fn completions(shell: clap_complete::Shell, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn completions(
+    shell: clap_complete::Shell,
+    cx: &mut Context,
+) -> Result<Exit, Fault> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut crate::cli::command(), "repin", &mut text);
     cx.output.print(text);
@@ -20,7 +23,10 @@ pub(in crate::cli) fn man(cx: &mut Context) -> Result<Exit, Fault> {
     let mut root = crate::cli::command();
     // Gives each command its full name, `repin-promote`, which its page is headed with.
     root.build();
-    let commands = root.get_subcommands().filter(|command| command.get_name() != "help").cloned();
+    let commands = root
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help")
+        .cloned();
     let pages: Vec<_> = std::iter::once(root.clone()).chain(commands).collect();
     for page in pages {
         let rendered = clap_mangen::Man::new(page).render(&mut text);

@@ -1,4 +1,5 @@
-//! `repin freshness`: how far pinned references to other repositories have fallen behind, and one issue while they are.
+//! `repin freshness`: how far pinned references to other repositories have fallen behind, and one
+//! issue while they are.
 //!
 //! Each entry is looked at whatever became of the others, and every finished run says so.
 
@@ -72,20 +73,36 @@ pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Ex
     let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
     let config = cx.load()?;
     if config.freshness.is_empty() {
-        let problem =
-            Problem::new("config", "there is no `freshness` in the configuration, so there is nothing to check");
-        return Err(Fault::input(problem.hint("name what is pinned, and the repository that it is compared with")));
+        let problem = Problem::new(
+            "config",
+            "there is no `freshness` in the configuration, so there is nothing to check",
+        );
+        return Err(Fault::input(problem.hint(
+            "name what is pinned, and the repository that it is compared with",
+        )));
     }
     let skip = args.if_unconfigured == Some(IfUnconfigured::Skip);
     let wanted = apply && config.freshness.iter().any(|entry| entry.issue.is_some());
-    let issues = match wanted.then(|| connect_or_skip(&config, args.if_unconfigured, cx)).transpose()? {
+    let issues = match wanted
+        .then(|| connect_or_skip(&config, args.if_unconfigured, cx))
+        .transpose()?
+    {
         None => Issues::Nowhere,
         Some(Ok(forge)) => Issues::At(forge),
         Some(Err(why)) => Issues::Skipped(why),
     };
     let now = httpdate::fmt_http_date(SystemTime::now());
-    let run = Run { config: &config, issues, simulate: args.simulate_stale == Some(true), skip, now };
-    let mut document = FreshnessDocument { schema: "repin.freshness/1", entries: Vec::new() };
+    let run = Run {
+        config: &config,
+        issues,
+        simulate: args.simulate_stale == Some(true),
+        skip,
+        now,
+    };
+    let mut document = FreshnessDocument {
+        schema: "repin.freshness/1",
+        entries: Vec::new(),
+    };
     let (mut exit, mut faults) = (Exit::Done, Vec::new());
     for entry in &config.freshness {
         let checked = run.check(entry, cx);
@@ -110,7 +127,13 @@ impl Run<'_> {
         };
         let stopped = match self.judged(entry, &mut row, cx) {
             Ok(state) => match self.kept(entry, (state, &mut row), cx) {
-                Ok(exit) => return Checked { row, exit, fault: None },
+                Ok(exit) => {
+                    return Checked {
+                        row,
+                        exit,
+                        fault: None,
+                    };
+                }
                 Err(stopped) => stopped,
             },
             Err(stopped) => stopped,
@@ -118,33 +141,56 @@ impl Run<'_> {
         match stopped {
             Stopped::Unconfigured(why) => {
                 // What was found out all the same is not lost.
-                let found = row.state.zip(row.reason.as_ref()).map(|(state, why)| format!("{state} ({why}), but "));
+                let found = row
+                    .state
+                    .zip(row.reason.as_ref())
+                    .map(|(state, why)| format!("{state} ({why}), but "));
                 row.reason = Some(format!("{}{why}", found.unwrap_or_default()));
                 row.state = Some("skipped");
-                Checked { row, exit: Exit::Done, fault: None }
+                Checked {
+                    row,
+                    exit: Exit::Done,
+                    fault: None,
+                }
             }
             Stopped::Fault(fault) => {
                 let problem = fault.problems.first();
                 row.reason = row.reason.or_else(|| problem.map(ToString::to_string));
-                Checked { row, exit: fault.exit, fault: Some(fault) }
+                Checked {
+                    row,
+                    exit: fault.exit,
+                    fault: Some(fault),
+                }
             }
         }
     }
 
     /// How an entry stands.
-    fn judged(&self, entry: &Freshness, row: &mut FreshnessRow, cx: &Context) -> Result<State, Stopped> {
-        let pinned =
-            freshness::pinned(entry, &WorkTree::new(&self.config.root)).map_err(|problem| Fault::input(*problem))?;
+    fn judged(
+        &self,
+        entry: &Freshness,
+        row: &mut FreshnessRow,
+        cx: &Context,
+    ) -> Result<State, Stopped> {
+        let pinned = freshness::pinned(entry, &WorkTree::new(&self.config.root))
+            .map_err(|problem| Fault::input(*problem))?;
         row.pinned = Some(pinned.reference.clone());
         let remote = self.remote(entry, cx)?;
         let distance = self.distance(entry, (&remote, pinned), cx)?;
-        row.pinned = distance.pinned.as_ref().map(ToString::to_string).or(row.pinned.take());
+        row.pinned = distance
+            .pinned
+            .as_ref()
+            .map(ToString::to_string)
+            .or(row.pinned.take());
         row.head = Some(distance.head.to_string());
         row.commits = distance.commits;
         row.gap_days = distance.gap.map(verdict::whole_days);
         let (mut state, mut reason) = verdict::judge(&distance, entry.max_gap);
         if self.simulate {
-            (state, reason) = (State::Stale, Some("simulated by --simulate-stale".to_owned()));
+            (state, reason) = (
+                State::Stale,
+                Some("simulated by --simulate-stale".to_owned()),
+            );
         }
         row.state = Some(state.as_str());
         row.reason = reason;
@@ -154,20 +200,32 @@ impl Run<'_> {
     /// The other repository, and what it is asked with.
     fn remote(&self, entry: &Freshness, cx: &Context) -> Result<Remote, Stopped> {
         let url = located(&entry.repository, self.config);
-        let Some(name) = &entry.token_env else { return Ok(Remote { url, login: None }) };
+        let Some(name) = &entry.token_env else {
+            return Ok(Remote { url, login: None });
+        };
         let Some(value) = cx.environment.filled(name) else {
-            let why = format!("{name} is not set, which holds the token for {}", entry.repository);
+            let why = format!(
+                "{name} is not set, which holds the token for {}",
+                entry.repository
+            );
             if self.skip {
                 return Err(Stopped::Unconfigured(why));
             }
-            let problem =
-                Problem::new("denied", why).hint("set it, or pass --if-unconfigured skip where it may be missing");
-            return Err(Fault { exit: Exit::Denied, problems: vec![problem] }.into());
+            let problem = Problem::new("denied", why)
+                .hint("set it, or pass --if-unconfigured skip where it may be missing");
+            return Err(Fault {
+                exit: Exit::Denied,
+                problems: vec![problem],
+            }
+            .into());
         };
         let text = value.to_str().unwrap_or_default().trim();
         Token::parse(text).map_err(|error| usage(format!("{name} holds no token: {error}")))?;
         let login = Login::new(&url, text).map_err(|why| {
-            let problem = Problem::new("config", format!("freshness `{}`: {}: {why}", entry.name, entry.repository));
+            let problem = Problem::new(
+                "config",
+                format!("freshness `{}`: {}: {why}", entry.name, entry.repository),
+            );
             Fault::input(problem.hint("use https://"))
         })?;
         Ok(Remote { url, login })
@@ -179,15 +237,30 @@ impl Run<'_> {
         (remote, pinned): (&Remote, Pinned),
         cx: &Context,
     ) -> Result<Distance, Stopped> {
-        let folder = cx.environment.filled("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let folder = cx
+            .environment
+            .filled("TMPDIR")
+            .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
         let made = tempfile::Builder::new().prefix("repin-").tempdir_in(folder);
-        let scratch = made.map_err(|error| Fault::io(format!("can't make a temporary folder: {error}")))?;
-        let (path, remote, branch) = (scratch.path().to_owned(), remote.clone(), entry.branch.clone());
-        let work =
-            async { tokio::task::spawn_blocking(move || freshness::distance(&path, &remote, &branch, &pinned)).await };
+        let scratch =
+            made.map_err(|error| Fault::io(format!("can't make a temporary folder: {error}")))?;
+        let (path, remote, branch) = (
+            scratch.path().to_owned(),
+            remote.clone(),
+            entry.branch.clone(),
+        );
+        let work = async {
+            tokio::task::spawn_blocking(move || {
+                freshness::distance(&path, &remote, &branch, &pinned)
+            })
+            .await
+        };
         let message = format!("comparing {} with {}", entry.name, entry.branch);
-        let compared = cx.runtime()?.block_on(progress::while_waiting(cx.output.progress, &message, work));
-        let compared = compared.map_err(|error| Fault::io(format!("the comparison broke off: {error}")))?;
+        let compared =
+            cx.runtime()?
+                .block_on(progress::while_waiting(cx.output.progress, &message, work));
+        let compared =
+            compared.map_err(|error| Fault::io(format!("the comparison broke off: {error}")))?;
         compared.map_err(|trouble| self.stopped(entry, &trouble))
     }
 
@@ -203,21 +276,42 @@ impl Run<'_> {
             }
             Trouble::Git(error @ GitError::Denied { .. }) => {
                 let hint = match &entry.token_env {
-                    Some(name) => format!("the token in {name} has to be allowed to read that repository"),
+                    Some(name) => {
+                        format!("the token in {name} has to be allowed to read that repository")
+                    }
                     None => "name a variable with a token in `token_env`".to_owned(),
                 };
                 (Exit::Denied, "denied", error.to_string(), hint)
             }
-            Trouble::Git(error) => (Exit::Unavailable, "unavailable", error.to_string(), error.hint()),
+            Trouble::Git(error) => (
+                Exit::Unavailable,
+                "unavailable",
+                error.to_string(),
+                error.hint(),
+            ),
         };
         let problem = Problem::new(code, format!("{what}: {why}")).hint(hint);
-        Stopped::Fault(Fault { exit, problems: vec![problem] })
+        Stopped::Fault(Fault {
+            exit,
+            problems: vec![problem],
+        })
     }
 
     /// Keeps the issue, if there is to be one; how the entry ends then.
-    fn kept(&self, entry: &Freshness, (state, row): (State, &mut FreshnessRow), cx: &Context) -> Result<Exit, Stopped> {
-        let alone = if state == State::Stale { Exit::Failed } else { Exit::Done };
-        let (Some(wanted), fate) = (&entry.issue, fate(state)) else { return Ok(alone) };
+    fn kept(
+        &self,
+        entry: &Freshness,
+        (state, row): (State, &mut FreshnessRow),
+        cx: &Context,
+    ) -> Result<Exit, Stopped> {
+        let alone = if state == State::Stale {
+            Exit::Failed
+        } else {
+            Exit::Done
+        };
+        let (Some(wanted), fate) = (&entry.issue, fate(state)) else {
+            return Ok(alone);
+        };
         let forge = match &self.issues {
             Issues::Nowhere => return Ok(alone),
             Issues::Skipped(_) if fate != Fate::Open => return Ok(alone),
@@ -225,7 +319,12 @@ impl Run<'_> {
             Issues::At(forge) => forge,
         };
         let text = show::text(entry, row, &self.now);
-        let wanted = Wanted { title: &wanted.title, text: &text, labels: &wanted.labels, fate };
+        let wanted = Wanted {
+            title: &wanted.title,
+            text: &text,
+            labels: &wanted.labels,
+            fate,
+        };
         let kept = set::wait(issue::keep(&**forge, &wanted), "keeping the issue", cx)?;
         let kept = kept.map_err(|error| match error.kind {
             forge::ErrorKind::Denied if self.skip => Stopped::Unconfigured(error.to_string()),
@@ -236,13 +335,18 @@ impl Run<'_> {
                 cx.output.error_text(&format!("warning: {warning}\n"));
             }
             let (number, url) = (kept.issue.number, kept.issue.url);
-            row.issue = Some(IssueRow { number, url, state: kept.change });
+            row.issue = Some(IssueRow {
+                number,
+                url,
+                state: kept.change,
+            });
         }
         Ok(Exit::Done)
     }
 }
 
-/// What becomes of the issue: a head that is older than the pin is not what it was opened for, and not its end either.
+/// What becomes of the issue: a head that is older than the pin is not what it was opened for, and
+/// not its end either.
 fn fate(state: State) -> Fate {
     match state {
         State::Stale => Fate::Open,
@@ -251,9 +355,16 @@ fn fate(state: State) -> Fate {
     }
 }
 
-/// A path is relative to the root, as every path of the configuration; URLs and `host:path` stay as they are (git-clone).
+/// A path is relative to the root, as every path of the configuration; URLs and `host:path` stay as
+/// they are (git-clone).
 fn located(repository: &str, config: &Config) -> String {
     let is_url = repository.contains("://");
-    let is_host = repository.split_once(':').is_some_and(|(host, _)| !host.contains('/'));
-    if is_url || is_host { repository.to_owned() } else { config.root.join(repository).to_string_lossy().into_owned() }
+    let is_host = repository
+        .split_once(':')
+        .is_some_and(|(host, _)| !host.contains('/'));
+    if is_url || is_host {
+        repository.to_owned()
+    } else {
+        config.root.join(repository).to_string_lossy().into_owned()
+    }
 }

@@ -25,14 +25,19 @@ struct Found {
 }
 
 pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, Fault> {
-    check_branch(&args.reference).map_err(|_| usage(format!("--ref: `{}` can't be a reference", args.reference)))?;
+    check_branch(&args.reference)
+        .map_err(|_| usage(format!("--ref: `{}` can't be a reference", args.reference)))?;
     let config = cx.load()?;
     let forge = match connect_or_skip(&config, args.if_unconfigured, cx)? {
         Ok(forge) => forge,
         Err(why) => return Ok(skipped(args, &why, cx)),
     };
     let configured = config.forge_or_default();
-    let found = set::wait(ask(&*forge, &configured, &args.reference), "reading statuses", cx)??;
+    let found = set::wait(
+        ask(&*forge, &configured, &args.reference),
+        "reading statuses",
+        cx,
+    )??;
     let state = together(&found.gates);
     let document = GatesDocument {
         schema: "repin.gates/1",
@@ -56,7 +61,12 @@ pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, 
 
 async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Result<Found, Fault> {
     let commit = forge.commit(reference).await?;
-    let commit = commit.ok_or_else(|| usage(format!("--ref: {} has no commit `{reference}`", forge.name())))?;
+    let commit = commit.ok_or_else(|| {
+        usage(format!(
+            "--ref: {} has no commit `{reference}`",
+            forge.name()
+        ))
+    })?;
     let base = match &configured.base {
         _ if !configured.gates.is_empty() => String::new(),
         Some(base) => base.clone(),
@@ -66,10 +76,14 @@ async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Res
     let hint = "name the contexts in `forge.gates`";
     let Some(required) = required else {
         let why = format!("what {base} requires can't be read with this token");
-        return Err(Fault { exit: Exit::Denied, problems: vec![Problem::new("denied", why).hint(hint)] });
+        return Err(Fault {
+            exit: Exit::Denied,
+            problems: vec![Problem::new("denied", why).hint(hint)],
+        });
     };
     if required.is_empty() {
-        let why = format!("no status is required: {base} requires none, and `forge.gates` names none");
+        let why =
+            format!("no status is required: {base} requires none, and `forge.gates` names none");
         return Err(Fault::input(Problem::new("config", why).hint(hint)));
     }
     let gates = judge(&required, &forge.statuses(&commit).await?);
@@ -81,7 +95,11 @@ pub(super) fn table(gates: &[Gate]) -> String {
     let mut rows = vec![["GATE", "STATE", "MORE"].map(str::to_owned).to_vec()];
     let row = |gate: &Gate| {
         let url = gate.url.as_deref().unwrap_or_default();
-        vec![plain(&gate.context), gate.state.as_str().to_owned(), plain(url)]
+        vec![
+            plain(&gate.context),
+            gate.state.as_str().to_owned(),
+            plain(url),
+        ]
     };
     rows.extend(gates.iter().map(row));
     aligned(&[Align::Left; 3], &rows)
@@ -93,7 +111,11 @@ fn annotate(gates: &[Gate], output: &mut Output) {
     }
     for gate in gates.iter().filter(|gate| gate.state != GateState::Pass) {
         let url = gate.url.as_deref().unwrap_or_default();
-        output.print(annotations::error(&gate.context, &format!("{} {url}", gate.state.as_str()), None));
+        output.print(annotations::error(
+            &gate.context,
+            &format!("{} {url}", gate.state.as_str()),
+            None,
+        ));
     }
 }
 
@@ -101,7 +123,13 @@ fn skipped(args: &args::Gates, why: &str, cx: &mut Context) -> Exit {
     cx.output.error_text(&format!("skipped: {why}\n"));
     if cx.output.format == Format::Json {
         let (schema, r#ref, gates) = ("repin.gates/1", args.reference.clone(), Vec::new());
-        cx.output.json(&GatesDocument { schema, r#ref, commit: None, state: None, gates });
+        cx.output.json(&GatesDocument {
+            schema,
+            r#ref,
+            commit: None,
+            state: None,
+            gates,
+        });
     }
     Exit::Done
 }

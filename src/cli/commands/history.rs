@@ -1,4 +1,5 @@
-//! `repin history`: the sets in git history, newest first; which is in place, and which can be gone back to.
+//! `repin history`: the sets in git history, newest first; which is in place, and which can be gone
+//! back to.
 
 use serde::Serialize;
 
@@ -33,7 +34,11 @@ pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit
     let config = cx.load()?;
     let gathered = History::read(&config);
     let history = gathered.known().map_err(|error| Fault::from(&error))?;
-    let entries: Vec<&Entry> = history.entries.iter().take(limit.unwrap_or(usize::MAX)).collect();
+    let entries: Vec<&Entry> = history
+        .entries
+        .iter()
+        .take(limit.unwrap_or(usize::MAX))
+        .collect();
     for unreadable in &history.unreadable {
         let why = plain(&unreadable.why);
         cx.output.error_text(&format!(
@@ -42,13 +47,22 @@ pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit
         ));
     }
     match cx.output.format {
-        Format::Json => cx.output.json(&Document { schema: "repin.history/1", entries }),
+        Format::Json => cx.output.json(&Document {
+            schema: "repin.history/1",
+            entries,
+        }),
         Format::Human | Format::Github => {
             if entries.is_empty() {
-                cx.output.note(&format!("no commit of {} pins any image of the set", plain(&history.branch.name)));
+                cx.output.note(&format!(
+                    "no commit of {} pins any image of the set",
+                    plain(&history.branch.name)
+                ));
             } else {
                 cx.output.print(table(&entries, Shown::Marked));
-                let legend = format!("{}: * is in place, < can be gone back to", plain(&history.branch.name));
+                let legend = format!(
+                    "{}: * is in place, < can be gone back to",
+                    plain(&history.branch.name)
+                );
                 cx.output.note(&legend);
             }
         }
@@ -63,7 +77,11 @@ pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit
 
 /// Entries as an aligned table.
 pub(super) fn table(entries: &[&Entry], shown: Shown) -> String {
-    let heading = ["", "KIND", "REVISION", "COMMIT", "DATE", "DIGESTS", "SUBJECT"].map(str::to_owned).to_vec();
+    let heading = [
+        "", "KIND", "REVISION", "COMMIT", "DATE", "DIGESTS", "SUBJECT",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let mut rows = vec![heading];
     for (at, entry) in entries.iter().enumerate() {
         let mark = match shown {
@@ -77,11 +95,17 @@ pub(super) fn table(entries: &[&Entry], shown: Shown) -> String {
             Kind::Rollback => "rollback",
             Kind::Manual => "manual",
         };
-        let digests = entry.images.iter().map(|(name, digest)| format!("{name}={}", digest.short()));
+        let digests = entry
+            .images
+            .iter()
+            .map(|(name, digest)| format!("{name}={}", digest.short()));
         rows.push(vec![
             mark,
             kind.to_owned(),
-            entry.revision.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            entry
+                .revision
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), ToString::to_string),
             entry.commit.short(),
             entry.date.clone(),
             digests.collect::<Vec<_>>().join(" "),

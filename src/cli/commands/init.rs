@@ -1,7 +1,7 @@
 //! `repin init`: a first configuration from the pins that are there.
 //!
-//! Looks, guesses, asks if somebody can be asked, verifies its own text with the real scanner, and writes it; nothing
-//! that is there is overwritten unasked.
+//! Looks, guesses, asks if somebody can be asked, verifies its own text with the real scanner, and
+//! writes it; nothing that is there is overwritten unasked.
 
 mod ask;
 mod draft;
@@ -53,7 +53,10 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, F
     let tree = WorkTree::new(target.root());
     let discovery = discover(&tree, survey(target.root()), target.name());
     let surroundings = Surroundings::of(target.root());
-    let owner = surroundings.hosted.as_ref().map(|hosted| hosted.owner.as_str());
+    let owner = surroundings
+        .hosted
+        .as_ref()
+        .map(|hosted| hosted.owner.as_str());
     let guess = groups::guess(&discovery.seen, owner);
     let chosen = choose(&discovery, &guess, cx)?;
     let mut draft = Draft::new(&tree, &discovery, &chosen, &surroundings)?;
@@ -68,9 +71,18 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, F
 impl Surroundings {
     /// Asks git; what it can't tell is simply not known.
     fn of(root: &std::path::Path) -> Self {
-        let Ok(git) = Git::open(root) else { return Self::default() };
-        let hosted = git.origin().ok().flatten().and_then(|url| Hosted::parse(&url));
-        let base = git.branch(None).ok().and_then(|branch| branch.name.strip_prefix("origin/").map(str::to_owned));
+        let Ok(git) = Git::open(root) else {
+            return Self::default();
+        };
+        let hosted = git
+            .origin()
+            .ok()
+            .flatten()
+            .and_then(|url| Hosted::parse(&url));
+        let base = git
+            .branch(None)
+            .ok()
+            .and_then(|branch| branch.name.strip_prefix("origin/").map(str::to_owned));
         Self { hosted, base }
     }
 }
@@ -86,21 +98,46 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
         ask::which(&guess.groups, &discovery.seen, &cx.output)?
     } else {
         let first = &guess.groups[0].owner;
-        let others: Vec<_> = guess.groups[1..].iter().take(5).map(|group| group.owner.as_str()).collect();
+        let others: Vec<_> = guess.groups[1..]
+            .iter()
+            .take(5)
+            .map(|group| group.owner.as_str())
+            .collect();
         remark = Some(match others.as_slice() {
-            [] => format!("the set is a guess: {first} is not the owner of the remote, but only its images are pinned"),
-            others => format!("the set is a guess: {first}, and not {}", others.join(" or ")),
+            [] => format!(
+                "the set is a guess: {first} is not the owner of the remote, but only its images are pinned"
+            ),
+            others => format!(
+                "the set is a guess: {first}, and not {}",
+                others.join(" or ")
+            ),
         });
         vec![0]
     };
     let seen = |at: &usize| &discovery.seen[*at];
-    let mut members: Vec<_> = taken.iter().flat_map(|&group| &guess.groups[group].members).map(seen).collect();
+    let mut members: Vec<_> = taken
+        .iter()
+        .flat_map(|&group| &guess.groups[group].members)
+        .map(seen)
+        .collect();
     members.sort_by_cached_key(|seen| seen.repository.canonical());
-    let rest = guess.groups.iter().enumerate().filter(|(at, _)| !taken.contains(at));
-    let foreign = rest.flat_map(|(_, group)| &group.members).map(|at| (seen(at), Reason::OtherOwner));
-    let mut others: Vec<_> = foreign.chain(guess.apart.iter().map(|(at, why)| (seen(at), *why))).collect();
+    let rest = guess
+        .groups
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !taken.contains(at));
+    let foreign = rest
+        .flat_map(|(_, group)| &group.members)
+        .map(|at| (seen(at), Reason::OtherOwner));
+    let mut others: Vec<_> = foreign
+        .chain(guess.apart.iter().map(|(at, why)| (seen(at), *why)))
+        .collect();
     others.sort_by_cached_key(|(seen, _)| seen.repository.canonical());
-    Ok(Chosen { members, others, remark })
+    Ok(Chosen {
+        members,
+        others,
+        remark,
+    })
 }
 
 /// Nothing to make a configuration from.
@@ -108,7 +145,10 @@ fn nothing(discovery: &Discovery) -> Fault {
     if let Some(error) = discovery.unread.first() {
         return Fault::io(error.to_string());
     }
-    let message = format!("no image is pinned by digest in the {} files looked into", discovery.files);
+    let message = format!(
+        "no image is pinned by digest in the {} files looked into",
+        discovery.files
+    );
     let hint = "pin the set's images as REPOSITORY@sha256:DIGEST where they are used, or write the configuration by hand \
                 (`repin schema` describes it)";
     Fault::input(Problem::new("init", message).hint(hint))
@@ -117,22 +157,50 @@ fn nothing(discovery: &Discovery) -> Fault {
 fn report(draft: Draft, target: &Target, written: bool, cx: &mut Context) {
     let path = target.shown().to_owned();
     for warning in &draft.warnings {
-        cx.output.error_text(&format!("warning: {}\n", plain(warning)));
+        cx.output
+            .error_text(&format!("warning: {}\n", plain(warning)));
     }
     if cx.output.format == Format::Json {
-        let Draft { text: content, images, files, others, warnings, .. } = draft;
+        let Draft {
+            text: content,
+            images,
+            files,
+            others,
+            warnings,
+            ..
+        } = draft;
         let schema = "repin.init/1";
-        cx.output.json(&InitDocument { schema, path, written, images, files, others, warnings, content });
+        cx.output.json(&InitDocument {
+            schema,
+            path,
+            written,
+            images,
+            files,
+            others,
+            warnings,
+            content,
+        });
         return;
     }
     if !written {
         cx.output.print(&draft.text);
-        cx.output.note(&format!("dry run: {} was not written", plain(&path)));
+        cx.output
+            .note(&format!("dry run: {} was not written", plain(&path)));
         return;
     }
     let mut rows = vec![["IMAGE", "REPOSITORY", "PINS"].map(str::to_owned).to_vec()];
-    rows.extend(draft.images.iter().map(|row| vec![row.name.clone(), row.repository.clone(), row.pins.to_string()]));
+    rows.extend(draft.images.iter().map(|row| {
+        vec![
+            row.name.clone(),
+            row.repository.clone(),
+            row.pins.to_string(),
+        ]
+    }));
     let table = aligned(&[Align::Left, Align::Left, Align::Right], &rows);
-    cx.output.print(format!("wrote {}: {}\n\n{table}", plain(&path), draft.summary()));
+    cx.output.print(format!(
+        "wrote {}: {}\n\n{table}",
+        plain(&path),
+        draft.summary()
+    ));
     cx.output.note("next: read it, then `repin check`");
 }

@@ -1,4 +1,5 @@
-//! `repin inventory`: what images contain, listed, written down as a contract, and held against one.
+//! `repin inventory`: what images contain, listed, written down as a contract, and held against
+//! one.
 
 mod check;
 mod enumerate;
@@ -16,7 +17,10 @@ pub(in crate::cli) fn run(command: Inventory, cx: &mut Context) -> Result<Exit, 
     match command {
         Inventory::Enumerate(args) => enumerate::run(&args, enumerate::As::Json, cx),
         Inventory::Init(args) => enumerate::run(&args, enumerate::As::Contract, cx),
-        Inventory::Match { enumeration, expected } => matching::run(&enumeration, &expected, cx),
+        Inventory::Match {
+            enumeration,
+            expected,
+        } => matching::run(&enumeration, &expected, cx),
         Inventory::Check { images, revision } => check::run(&images, revision.as_deref(), cx),
     }
 }

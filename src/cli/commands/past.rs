@@ -30,7 +30,10 @@ impl<'c> History<'c> {
 
     /// It, or what to do about its absence.
     pub(super) fn known(&self) -> Result<&history::History, Error> {
-        self.read.as_ref().map(|(_, history)| history).map_err(checks::outage)
+        self.read
+            .as_ref()
+            .map(|(_, history)| history)
+            .map_err(checks::outage)
     }
 
     /// The repository that it is of.
@@ -43,24 +46,35 @@ impl<'c> History<'c> {
         match &self.read {
             Ok((git, history)) => {
                 let pinned = checks::pinned_now(self.config, found);
-                let order = history.order(git, revision, &pinned).map_err(|error| checks::outage(&error))?;
-                Ok(Past::Known { order, hold: history.held(revision) })
+                let order = history
+                    .order(git, revision, &pinned)
+                    .map_err(|error| checks::outage(&error))?;
+                Ok(Past::Known {
+                    order,
+                    hold: history.held(revision),
+                })
             }
-            Err(error) => match checks::without_history(error, self.config.provenance.branch.is_some()) {
-                Some(why) => Ok(Past::NoGit(why)),
-                None => Err(checks::outage(error)),
-            },
+            Err(error) => {
+                match checks::without_history(error, self.config.provenance.branch.is_some()) {
+                    Some(why) => Ok(Past::NoGit(why)),
+                    None => Err(checks::outage(error)),
+                }
+            }
         }
     }
 
     /// Whether a rollback undid the set with these digests.
     pub(super) fn held_set(&self, digests: &Digests) -> Hold<'_> {
-        self.read.as_ref().map_or(Hold::Free, |(_, history)| history.held_set(digests))
+        self.read
+            .as_ref()
+            .map_or(Hold::Free, |(_, history)| history.held_set(digests))
     }
 
     /// The revision of the set that is pinned now, as far as history knows it.
     pub(super) fn revision_now(&self, found: &Found) -> Option<Revision> {
         let (_, history) = self.read.as_ref().ok()?;
-        history.revision_of(&checks::pinned_now(self.config, found)).cloned()
+        history
+            .revision_of(&checks::pinned_now(self.config, found))
+            .cloned()
     }
 }

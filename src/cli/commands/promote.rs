@@ -1,7 +1,8 @@
 //! `repin promote`: move every pin of the set to one verified revision.
 //!
-//! Gathers each stage's facts just before the chain judges them, makes a plan of an approved set, and applies it if it
-//! was asked to. Does not know registries or files' bytes: those are behind `facts` and `apply`.
+//! Gathers each stage's facts just before the chain judges them, makes a plan of an approved set,
+//! and applies it if it was asked to. Does not know registries or files' bytes: those are behind
+//! `facts` and `apply`.
 
 use std::collections::BTreeMap;
 
@@ -35,17 +36,28 @@ pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit
     let config = cx.load()?;
     // A mistake in an argument costs no request.
     Request::new(args, &config)?;
-    set::at_place(config, (intent, &args.change), cx, |place, last, cx| attempt(args, place, (last, cx)))
+    set::at_place(config, (intent, &args.change), cx, |place, last, cx| {
+        attempt(args, place, (last, cx))
+    })
 }
 
-fn attempt(args: &args::Promote, place: &Place, (last, cx): (bool, &mut Context)) -> Result<Option<Exit>, Fault> {
+fn attempt(
+    args: &args::Promote,
+    place: &Place,
+    (last, cx): (bool, &mut Context),
+) -> Result<Option<Exit>, Fault> {
     let config = &place.config;
     let request = Request::new(args, config)?;
     let contracts = Contracts::read(config, place.files(), &cx.output.folder);
     contracts.well_formed(config)?;
     let reports = Reports::new(&args.change, place, cx)?;
     let mut run = Run::new("promote", config, &config.promote, &request.revision);
-    let outcome = steps((&request, &contracts, &args.change), &reports, &mut run, (place, cx));
+    let outcome = steps(
+        (&request, &contracts, &args.change),
+        &reports,
+        &mut run,
+        (place, cx),
+    );
     Ok(run.finish(outcome, &reports, (last, cx)))
 }
 
@@ -61,7 +73,12 @@ fn steps(
     let mut session = set::begin(config, place.intent, &cx.output)?;
     let found = pins::find(place.files(), config).map_err(Fault::from)?;
     run.counted(&found);
-    let chain = Counted::new(config, &request.revision, &found, contracts.failures(config))?;
+    let chain = Counted::new(
+        config,
+        &request.revision,
+        &found,
+        contracts.failures(config),
+    )?;
 
     let history = History::read(config);
     let past = match history.past(&request.revision, &found) {
@@ -86,8 +103,16 @@ fn steps(
 /// What each image's tag is asked for, in the order of the configuration.
 fn targets(request: &Request, config: &Config, found: &pins::Found) -> Vec<Target> {
     let target = |(at, image): (usize, &Image)| {
-        let expected = request.digests.get(&image.name).copied().map(Expected::HandedOver);
-        Target { tag: request.tag.clone(), expected, pinned: found.digests_of(at) }
+        let expected = request
+            .digests
+            .get(&image.name)
+            .copied()
+            .map(Expected::HandedOver);
+        Target {
+            tag: request.tag.clone(),
+            expected,
+            pinned: found.digests_of(at),
+        }
     };
     config.images.iter().enumerate().map(target).collect()
 }
@@ -97,15 +122,28 @@ impl Request {
         let (revision, tag) = set::revision(config, &args.revision)?;
         let mut digests = BTreeMap::new();
         for text in &args.digest {
-            let (name, digest) =
-                text.split_once('=').ok_or_else(|| usage(format!("--digest {text}: it takes NAME=DIGEST")))?;
+            let (name, digest) = text
+                .split_once('=')
+                .ok_or_else(|| usage(format!("--digest {text}: it takes NAME=DIGEST")))?;
             configured(config, name, "--digest: ")?;
-            let digest = Digest::parse_input(digest).map_err(|error| usage(format!("--digest {name}: {error}")))?;
-            if digests.insert(name.to_owned(), digest).is_some_and(|other| other != digest) {
+            let digest = Digest::parse_input(digest)
+                .map_err(|error| usage(format!("--digest {name}: {error}")))?;
+            if digests
+                .insert(name.to_owned(), digest)
+                .is_some_and(|other| other != digest)
+            {
                 return Err(usage(format!("--digest: two digests for `{name}`")));
             }
         }
-        let overruled = Overruled { older: args.allow_older, rolled_back: args.force_after_rollback };
-        Ok(Self { revision, tag, digests, overruled })
+        let overruled = Overruled {
+            older: args.allow_older,
+            rolled_back: args.force_after_rollback,
+        };
+        Ok(Self {
+            revision,
+            tag,
+            digests,
+            overruled,
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! `repin prune`: delete pending versions of the images, and never anything else.
 //!
-//! Gathers what protects (from git and the remote), lists each image, judges it, and deletes only if every image's verdict
-//! allows it. Nothing is decided here: that is in `prune`.
+//! Gathers what protects (from git and the remote), lists each image, judges it, and deletes only
+//! if every image's verdict allows it. Nothing is decided here: that is in `prune`.
 
 mod restore;
 
@@ -46,12 +46,19 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     let config = cx.load()?;
     let rules = rules(args, block(&config)?)?;
     let chosen = chosen(&args.image, &config)?;
-    let mut step = if cx.output.format == Format::Github { Some(StepFiles::open(&cx.environment)?) } else { None };
+    let mut step = if cx.output.format == Format::Github {
+        Some(StepFiles::open(&cx.environment)?)
+    } else {
+        None
+    };
     let mut jobs = match jobs(&config, &chosen, cx)? {
         Ok(jobs) => jobs,
         Err(why) if args.if_unconfigured == Some(IfUnconfigured::Skip) => {
             let skipped = Refusal::new(Kind::Denied, SKIP, format!("skipped: {why}"));
-            let skip = |at: &usize| Image { refusal: Some(skipped.clone()), ..blank(&config.images[*at]) };
+            let skip = |at: &usize| Image {
+                refusal: Some(skipped.clone()),
+                ..blank(&config.images[*at])
+            };
             let images: Vec<_> = chosen.iter().map(skip).collect();
             report(&images, false, (&mut step, cx))?;
             return Ok(Exit::Done);
@@ -61,7 +68,11 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     let applied = carry_out(&config, (&chosen, &mut jobs), (&rules, armed), cx)?;
     let images: Vec<_> = jobs.into_iter().map(|job| job.image).collect();
     report(&images, applied, (&mut step, cx))?;
-    Ok(images.iter().filter_map(|image| image.refusal.as_ref()).map(exit).fold(Exit::Done, Exit::worse))
+    Ok(images
+        .iter()
+        .filter_map(|image| image.refusal.as_ref())
+        .map(exit)
+        .fold(Exit::Done, Exit::worse))
 }
 
 /// The code of a run that has no token and may do without.
@@ -75,19 +86,28 @@ fn armed(apply: bool, dry_run: Option<bool>, cx: &Context) -> Result<bool, Fault
 
 fn block(config: &Config) -> Result<&Prune, Fault> {
     config.prune.as_ref().ok_or_else(|| {
-        let problem = Problem::new("config", "there is no `prune` in the configuration, so nothing may be deleted");
-        Fault::input(
-            problem.hint("add `prune: {}` for the defaults: tags that begin with pending-, older than 14 days"),
-        )
+        let problem = Problem::new(
+            "config",
+            "there is no `prune` in the configuration, so nothing may be deleted",
+        );
+        Fault::input(problem.hint(
+            "add `prune: {}` for the defaults: tags that begin with pending-, older than 14 days",
+        ))
     })
 }
 
 fn rules<'c>(args: &args::Prune, prune: &'c Prune) -> Result<Rules<'c>, Fault> {
     let older_than: Duration = match &args.older_than {
-        Some(text) => duration::parse(text).map_err(|error| usage(format!("--older-than: {error}")))?,
+        Some(text) => {
+            duration::parse(text).map_err(|error| usage(format!("--older-than: {error}")))?
+        }
         None => prune.older_than,
     };
-    Ok(Rules { prune, older_than, limit: args.limit.unwrap_or(prune.limit) })
+    Ok(Rules {
+        prune,
+        older_than,
+        limit: args.limit.unwrap_or(prune.limit),
+    })
 }
 
 /// The images that were named, or all, by their places in the configuration.
@@ -96,11 +116,18 @@ fn chosen(names: &[String], config: &Config) -> Result<Vec<usize>, Fault> {
         configured(config, name, "--image: ")?;
     }
     let all = config.images.iter().enumerate();
-    Ok(all.filter(|(_, image)| names.is_empty() || names.contains(&image.name)).map(|(at, _)| at).collect())
+    Ok(all
+        .filter(|(_, image)| names.is_empty() || names.contains(&image.name))
+        .map(|(at, _)| at)
+        .collect())
 }
 
 /// The images with their backends; the inner error: a token is missing.
-fn jobs(config: &Config, chosen: &[usize], cx: &Context) -> Result<Result<Vec<Job>, String>, Fault> {
+fn jobs(
+    config: &Config,
+    chosen: &[usize],
+    cx: &Context,
+) -> Result<Result<Vec<Job>, String>, Fault> {
     let mut jobs = Vec::new();
     for at in chosen {
         let image = &config.images[*at];
@@ -108,8 +135,16 @@ fn jobs(config: &Config, chosen: &[usize], cx: &Context) -> Result<Result<Vec<Jo
             Ok(backend) => backend,
             Err(why) => return Ok(Err(why)),
         };
-        let image = Image { restores: backend.restores(), ..blank(image) };
-        jobs.push(Job { backend, guards: Guards::default(), plan: None, image });
+        let image = Image {
+            restores: backend.restores(),
+            ..blank(image)
+        };
+        jobs.push(Job {
+            backend,
+            guards: Guards::default(),
+            plan: None,
+            image,
+        });
     }
     Ok(Ok(jobs))
 }
@@ -128,7 +163,8 @@ fn blank(image: &config::Image) -> Image {
     Image::new(&image.name, image.repository.to_string())
 }
 
-/// Judges every image, and deletes if that was asked for and none was refused; whether it came to that.
+/// Judges every image, and deletes if that was asked for and none was refused; whether it came to
+/// that.
 fn carry_out(
     config: &Config,
     (chosen, jobs): (&[usize], &mut [Job]),
@@ -150,7 +186,11 @@ fn carry_out(
     let progress = Progress::default();
     for job in jobs.iter_mut() {
         let work = job.judge(rules, &progress);
-        cx.runtime()?.block_on(progress::while_counting(cx.output.progress, || progress.told(), work));
+        cx.runtime()?.block_on(progress::while_counting(
+            cx.output.progress,
+            || progress.told(),
+            work,
+        ));
     }
     if !armed || jobs.iter().any(|job| job.image.refusal.is_some()) {
         return Ok(false);
@@ -202,16 +242,24 @@ impl Job {
     }
 
     fn has_work(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| !plan.order().is_empty())
+        self.plan
+            .as_ref()
+            .is_some_and(|plan| !plan.order().is_empty())
     }
 
     fn apply(&mut self, cx: &Context) -> Result<(), Fault> {
-        let Some(plan) = &self.plan else { return Ok(()) };
+        let Some(plan) = &self.plan else {
+            return Ok(());
+        };
         let (progress, output, image) = (Progress::default(), &cx.output, &self.image);
         progress.begin("deleting", Some(plan.order().len()));
         let mut tell = |step: Step<'_>| log(&step, image, (&progress, output));
         let work = apply::run(plan, &self.backend, &mut tell);
-        let applied = cx.runtime()?.block_on(progress::while_counting(output.progress, || progress.told(), work));
+        let applied = cx.runtime()?.block_on(progress::while_counting(
+            output.progress,
+            || progress.told(),
+            work,
+        ));
         let lost = applied.lost(&self.image.name, self.image.restores);
         self.image.refusal = lost.or_else(|| applied.stopped.clone());
         self.image.applied = Some(applied);
@@ -219,16 +267,21 @@ impl Job {
     }
 }
 
-/// Each deletion is told when it happened, however quiet the run: what is lost with the run could not be undone.
+/// Each deletion is told when it happened, however quiet the run: what is lost with the run could
+/// not be undone.
 fn log(step: &Step<'_>, image: &Image, (progress, output): (&Progress, &Output)) {
     match step {
         Step::Next(_) => progress.step(),
         Step::Deleted(candidate) => {
             output.error_text(&format!("deleted {}\n", plain(&deletion(image, candidate))));
         }
-        // By somebody else, or by a deletion of ours whose answer was lost: then this line is what undoes it.
+        // By somebody else, or by a deletion of ours whose answer was lost: then this line is what
+        // undoes it.
         Step::Skipped(candidate) => {
-            output.error_text(&format!("gone already: {}\n", plain(&deletion(image, candidate))));
+            output.error_text(&format!(
+                "gone already: {}\n",
+                plain(&deletion(image, candidate))
+            ));
         }
     }
 }
@@ -242,10 +295,21 @@ fn exit(refusal: &Refusal) -> Exit {
     }
 }
 
-fn report(images: &[Image], applied: bool, (step, cx): (&mut Option<StepFiles>, &mut Context)) -> Result<(), Fault> {
-    let deleted: usize = images.iter().filter_map(|i| i.applied.as_ref()).map(|applied| applied.deleted.len()).sum();
+fn report(
+    images: &[Image],
+    applied: bool,
+    (step, cx): (&mut Option<StepFiles>, &mut Context),
+) -> Result<(), Fault> {
+    let deleted: usize = images
+        .iter()
+        .filter_map(|i| i.applied.as_ref())
+        .map(|applied| applied.deleted.len())
+        .sum();
     if let Some(step) = step {
-        step.outputs(&[("kind", "prune".to_owned()), ("changed", (deleted > 0).to_string())])?;
+        step.outputs(&[
+            ("kind", "prune".to_owned()),
+            ("changed", (deleted > 0).to_string()),
+        ])?;
         step.summary(&summary(images, applied))?;
     }
     let output = &mut cx.output;
@@ -254,8 +318,13 @@ fn report(images: &[Image], applied: bool, (step, cx): (&mut Option<StepFiles>, 
         return Ok(());
     }
     for image in images {
-        output.print(text(image, output.volume == crate::cli::output::Volume::Verbose));
-        let Some(refusal) = &image.refusal else { continue };
+        output.print(text(
+            image,
+            output.volume == crate::cli::output::Volume::Verbose,
+        ));
+        let Some(refusal) = &image.refusal else {
+            continue;
+        };
         if refusal.code == SKIP {
             output.note(&format!("{}: {}", image.name, plain(&refusal.message)));
             continue;
@@ -264,7 +333,8 @@ fn report(images: &[Image], applied: bool, (step, cx): (&mut Option<StepFiles>, 
             let title = format!("{} ({})", refusal.code, image.name);
             output.print(annotations::error(&title, &refusal.message, None));
         }
-        let mut problem = Problem::new(refusal.code, format!("{}: {}", image.name, refusal.message));
+        let mut problem =
+            Problem::new(refusal.code, format!("{}: {}", image.name, refusal.message));
         problem.hint.clone_from(&refusal.hint);
         output.problem(&problem);
     }
@@ -273,12 +343,18 @@ fn report(images: &[Image], applied: bool, (step, cx): (&mut Option<StepFiles>, 
 }
 
 fn told(images: &[Image], (applied, deleted): (bool, usize)) -> String {
-    let candidates: usize = images.iter().filter_map(|i| i.judged.as_ref()).map(|judged| judged.candidates.len()).sum();
+    let candidates: usize = images
+        .iter()
+        .filter_map(|i| i.judged.as_ref())
+        .map(|judged| judged.candidates.len())
+        .sum();
     let refused = images.iter().any(|image| image.refusal.is_some());
     let takes = "a deletion takes every tag of its digest with it";
     match (applied, refused) {
         (true, false) => format!("deleted: {}", number(deleted, "version")),
-        (true, true) => format!("stopped after {deleted} of {candidates} deletions; run it again once that is mended"),
+        (true, true) => format!(
+            "stopped after {deleted} of {candidates} deletions; run it again once that is mended"
+        ),
         (false, true) => "nothing was deleted".to_owned(),
         (false, false) if candidates == 0 => "nothing to delete".to_owned(),
         (false, false) => {

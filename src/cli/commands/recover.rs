@@ -27,36 +27,59 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
     let config = cx.load()?;
     let outcome = match (dry_run, args.discard) {
         (true, _) => apply::pending(&config.root),
-        (false, true) => Session::begin(&config.root).and_then(|mut session| session.discard()).map(Some),
-        (false, false) => Session::begin(&config.root).and_then(|mut session| session.recover()).map(Some),
+        (false, true) => Session::begin(&config.root)
+            .and_then(|mut session| session.discard())
+            .map(Some),
+        (false, false) => Session::begin(&config.root)
+            .and_then(|mut session| session.recover())
+            .map(Some),
     };
     let recovery = match outcome {
-        Ok(recovery) => recovery.unwrap_or(Recovery { state: State::Nothing, files: Vec::new() }),
+        Ok(recovery) => recovery.unwrap_or(Recovery {
+            state: State::Nothing,
+            files: Vec::new(),
+        }),
         Err(Error::Unresolved(recovery)) => recovery,
         Err(error) => return Err(Fault::from(error)),
     };
     report(&recovery, dry_run, cx);
-    Ok(if recovery.state == State::Conflict { Exit::Conflict } else { Exit::Done })
+    Ok(if recovery.state == State::Conflict {
+        Exit::Conflict
+    } else {
+        Exit::Done
+    })
 }
 
 fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
     let conflict = recovery.state == State::Conflict;
-    let files: Vec<_> =
-        if conflict { strangers(recovery) } else { recovery.files.iter().map(|f| f.path.to_string()).collect() };
+    let files: Vec<_> = if conflict {
+        strangers(recovery)
+    } else {
+        recovery.files.iter().map(|f| f.path.to_string()).collect()
+    };
     match cx.output.format {
         Format::Json => {
-            cx.output.json(&Document { schema: "repin.recover/1", state: recovery.state.as_str(), files });
+            cx.output.json(&Document {
+                schema: "repin.recover/1",
+                state: recovery.state.as_str(),
+                files,
+            });
         }
         Format::Human | Format::Github => {
             if conflict {
                 let error = Error::Unresolved(recovery.clone());
                 if cx.output.format == Format::Github {
-                    cx.output.print(annotations::error("conflict", &error.to_string(), None));
+                    cx.output
+                        .print(annotations::error("conflict", &error.to_string(), None));
                 }
                 let text = plain(&error.to_string());
-                cx.output.error_text(&format!("error[conflict]: {text}\n  = help: {}\n", error.hint()));
+                cx.output.error_text(&format!(
+                    "error[conflict]: {text}\n  = help: {}\n",
+                    error.hint()
+                ));
             } else {
-                cx.output.print(format!("{}\n", told(recovery.state, dry_run)));
+                cx.output
+                    .print(format!("{}\n", told(recovery.state, dry_run)));
             }
             for file in &files {
                 cx.output.print(format!("  {}\n", plain(file)));
@@ -68,9 +91,15 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
 fn told(state: State, dry_run: bool) -> &'static str {
     match (state, dry_run) {
         (State::Nothing, _) => "nothing to recover",
-        (State::Forward, false) => "an interrupted run was finished; every file has its new content:",
-        (State::Forward, true) => "an interrupted run would be finished; every file would get its new content:",
-        (State::Dropped, false) => "an interrupted run was cleared away; these files are all as they were, or all new:",
+        (State::Forward, false) => {
+            "an interrupted run was finished; every file has its new content:"
+        }
+        (State::Forward, true) => {
+            "an interrupted run would be finished; every file would get its new content:"
+        }
+        (State::Dropped, false) => {
+            "an interrupted run was cleared away; these files are all as they were, or all new:"
+        }
         (State::Dropped, true) => {
             "an interrupted run would be cleared away; these files are all as they were, or all new:"
         }
@@ -86,7 +115,10 @@ fn strangers(recovery: &Recovery) -> Vec<String> {
         if file.content == Content::Other {
             names.push(file.path.to_string());
         }
-        let others = file.copies.iter().filter(|copy| copy.content == Content::Other);
+        let others = file
+            .copies
+            .iter()
+            .filter(|copy| copy.content == Content::Other);
         names.extend(others.map(|copy| copy.path.to_string()));
     }
     names
@@ -101,7 +133,11 @@ pub(super) fn mention(config: &Config, output: &Output) {
             recovery.state.as_str()
         )),
         Err(error) => {
-            output.error_text(&format!("warning: {}; {}\n", plain(&error.to_string()), error.hint()));
+            output.error_text(&format!(
+                "warning: {}; {}\n",
+                plain(&error.to_string()),
+                error.hint()
+            ));
         }
     }
 }
@@ -109,16 +145,20 @@ pub(super) fn mention(config: &Config, output: &Output) {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let (exit, code) = kind(&error);
-        Self { exit, problems: vec![Problem::new(code, error.to_string()).hint(error.hint())] }
+        Self {
+            exit,
+            problems: vec![Problem::new(code, error.to_string()).hint(error.hint())],
+        }
     }
 }
 
 fn kind(error: &Error) -> (Exit, &'static str) {
     match error {
         Error::Locked { .. } => (Exit::Conflict, "locked"),
-        Error::Conflict { .. } | Error::Unresolved(_) | Error::Damaged { .. } | Error::Pending { .. } => {
-            (Exit::Conflict, "conflict")
-        }
+        Error::Conflict { .. }
+        | Error::Unresolved(_)
+        | Error::Damaged { .. }
+        | Error::Pending { .. } => (Exit::Conflict, "conflict"),
         Error::Unsafe { .. } => (Exit::Failed, "file_unsafe"),
         Error::Io { .. } => (Exit::Unavailable, "io"),
         Error::Unfinished { cause, .. } | Error::Uncleared { cause } => kind(cause),

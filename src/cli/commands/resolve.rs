@@ -1,4 +1,5 @@
-//! `repin resolve`: what each image's tag names now, platform by platform. Shows, and judges nothing.
+//! `repin resolve`: what each image's tag names now, platform by platform. Shows, and judges
+//! nothing.
 
 use super::set;
 use crate::{
@@ -19,10 +20,18 @@ use crate::{
 pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Fault> {
     let config = cx.load()?;
     let (revision, tag) = set::revision(&config, revision)?;
-    let target = |_| Target { tag: tag.clone(), expected: None, pinned: Vec::new() };
+    let target = |_| Target {
+        tag: tag.clone(),
+        expected: None,
+        pinned: Vec::new(),
+    };
     let resolutions = set::resolve(&config, config.images.iter().map(target).collect(), cx)?;
     let images = images(&config, &resolutions)?;
-    let document = ResolveDocument { schema: "repin.resolve/1", revision: revision.to_string(), images };
+    let document = ResolveDocument {
+        schema: "repin.resolve/1",
+        revision: revision.to_string(),
+        images,
+    };
     match cx.output.format {
         Format::Json => cx.output.json(&document),
         Format::Human | Format::Github => cx.output.print(table(&document)),
@@ -42,7 +51,10 @@ fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedIma
             }
             Ok(None) => {
                 let message = format!("{}: {}:{tag} does not exist", image.name, image.repository);
-                Fault { exit: Exit::Failed, problems: vec![Problem::new("tag_missing", message)] }
+                Fault {
+                    exit: Exit::Failed,
+                    problems: vec![Problem::new("tag_missing", message)],
+                }
             }
             Err(error) => Fault::from(error),
         };
@@ -76,18 +88,43 @@ fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> Resolve
 }
 
 fn table(document: &ResolveDocument) -> String {
-    let mut rows = vec![["IMAGE", "PLATFORM", "REVISION", "DIGEST"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["IMAGE", "PLATFORM", "REVISION", "DIGEST"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     let mut labels = Vec::new();
     for image in &document.images {
-        rows.push(vec![image.name.clone(), "(tag)".to_owned(), image.tag.clone(), image.digest.clone()]);
+        rows.push(vec![
+            image.name.clone(),
+            "(tag)".to_owned(),
+            image.tag.clone(),
+            image.digest.clone(),
+        ]);
         rows.extend(image.platforms.iter().map(|platform| {
-            let revision = platform.revision.as_deref().map_or_else(|| "(absent)".to_owned(), plain);
-            vec![String::new(), plain(&platform.platform), revision, platform.digest.clone()]
+            let revision = platform
+                .revision
+                .as_deref()
+                .map_or_else(|| "(absent)".to_owned(), plain);
+            vec![
+                String::new(),
+                plain(&platform.platform),
+                revision,
+                platform.digest.clone(),
+            ]
         }));
         labels.extend(image.labels.iter().map(|(label, value)| {
-            vec![image.name.clone(), plain(label), plain(value.as_deref().unwrap_or("(absent)"))]
+            vec![
+                image.name.clone(),
+                plain(label),
+                plain(value.as_deref().unwrap_or("(absent)")),
+            ]
         }));
     }
-    let labels = if labels.is_empty() { String::new() } else { format!("\n{}", aligned(&[Align::Left; 3], &labels)) };
+    let labels = if labels.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", aligned(&[Align::Left; 3], &labels))
+    };
     aligned(&[Align::Left; 4], &rows) + &labels
 }

@@ -1,7 +1,7 @@
 //! `repin rollback`: move every pin back to a set that was in production before.
 //!
-//! As a promote, but the set has to be in git history, and every tag has to name what was pinned then. Without `--to` it
-//! shows what one can go back to.
+//! As a promote, but the set has to be in git history, and every tag has to name what was pinned
+//! then. Without `--to` it shows what one can go back to.
 
 use std::io::BufRead;
 
@@ -42,7 +42,9 @@ pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exi
         None => choose(&config, cx)?,
     };
     set::revision(&config, &to)?;
-    set::at_place(config, (intent, &args.change), cx, |place, last, cx| attempt((args, &to), place, (last, cx)))
+    set::at_place(config, (intent, &args.change), cx, |place, last, cx| {
+        attempt((args, &to), place, (last, cx))
+    })
 }
 
 fn attempt(
@@ -56,7 +58,12 @@ fn attempt(
     let contracts = Contracts::read(config, place.files(), &cx.output.folder);
     let reports = Reports::new(&args.change, place, cx)?;
     let mut run = Run::new("rollback", config, &config.rollback, &request.revision);
-    let outcome = steps((&request, &contracts, &args.change), &reports, &mut run, (place, cx));
+    let outcome = steps(
+        (&request, &contracts, &args.change),
+        &reports,
+        &mut run,
+        (place, cx),
+    );
     Ok(run.finish(outcome, &reports, (last, cx)))
 }
 
@@ -90,7 +97,11 @@ fn steps(
         Ok(then) => then,
         Err(outage) => return Err(chain.stop(outage).into()),
     };
-    let chain = set::inspected((chain, config), &contracts.standards_then(config, &then), cx)?;
+    let chain = set::inspected(
+        (chain, config),
+        &contracts.standards_then(config, &then),
+        cx,
+    )?;
     let approved = trial.run(chain, config, cx)?;
 
     let digests = crate::checks::pinned_digests(config, &approved);
@@ -103,12 +114,22 @@ fn steps(
 }
 
 /// What each image's tag is asked for: the digest that was pinned then.
-fn targets(request: &Request, config: &Config, found: &pins::Found, promoted: Option<&Promoted>) -> Vec<Target> {
+fn targets(
+    request: &Request,
+    config: &Config,
+    found: &pins::Found,
+    promoted: Option<&Promoted>,
+) -> Vec<Target> {
     let target = |(at, image): (usize, &Image)| {
         let then = promoted.filter(|_| image.pins > 0);
         let then = then.and_then(|promoted| Some((promoted, *promoted.images.get(&image.name)?)));
-        let expected = then.map(|(promoted, digest)| Expected::PinnedBy(promoted.commit.short(), digest));
-        Target { tag: request.tag.clone(), expected, pinned: found.digests_of(at) }
+        let expected =
+            then.map(|(promoted, digest)| Expected::PinnedBy(promoted.commit.short(), digest));
+        Target {
+            tag: request.tag.clone(),
+            expected,
+            pinned: found.digests_of(at),
+        }
     };
     config.images.iter().enumerate().map(target).collect()
 }
@@ -117,33 +138,57 @@ fn targets(request: &Request, config: &Config, found: &pins::Found, promoted: Op
 fn choose(config: &Config, cx: &mut Context) -> Result<String, Fault> {
     let gathered = History::read(config);
     let history = gathered.known().map_err(|error| Fault::from(&error))?;
-    let sets: Vec<&Entry> = history.entries.iter().filter(|entry| entry.can_roll_back).collect();
+    let sets: Vec<&Entry> = history
+        .entries
+        .iter()
+        .filter(|entry| entry.can_roll_back)
+        .collect();
     if sets.is_empty() && gathered.git().is_some_and(Git::is_shallow) {
-        let problem =
-            Problem::new("unavailable", "this clone is shallow, so which sets one can go back to can't be told");
-        let problem =
-            problem.hint("fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)");
-        return Err(Fault { exit: Exit::Unavailable, problems: vec![problem] });
+        let problem = Problem::new(
+            "unavailable",
+            "this clone is shallow, so which sets one can go back to can't be told",
+        );
+        let problem = problem.hint(
+            "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)",
+        );
+        return Err(Fault {
+            exit: Exit::Unavailable,
+            problems: vec![problem],
+        });
     }
     if sets.is_empty() {
         let message = "`--to` is missing, and history has no set that one could go back to";
-        return Err(Fault::input(Problem::new("usage", message).hint("see `repin history`")));
+        return Err(Fault::input(
+            Problem::new("usage", message).hint("see `repin history`"),
+        ));
     }
-    let missing = || Fault::input(Problem::new("usage", "`--to` is missing: name one of these sets by its revision"));
+    let missing = || {
+        Fault::input(Problem::new(
+            "usage",
+            "`--to` is missing: name one of these sets by its revision",
+        ))
+    };
     if cx.output.format != Format::Human {
         let mut fault = missing();
-        fault.problems[0].notes =
-            sets.iter().filter_map(|entry| entry.revision.as_ref()).map(ToString::to_string).collect();
+        fault.problems[0].notes = sets
+            .iter()
+            .filter_map(|entry| entry.revision.as_ref())
+            .map(ToString::to_string)
+            .collect();
         return Err(fault);
     }
     cx.output.print(table(&sets, Shown::Numbered));
     if !cx.environment.can_ask() {
         return Err(missing());
     }
-    cx.output.ask(&format!("go back to which set? [1-{}] ", sets.len()));
+    cx.output
+        .ask(&format!("go back to which set? [1-{}] ", sets.len()));
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
-    let chosen = read.ok().and_then(|_| line.trim().parse::<usize>().ok()).and_then(|number| number.checked_sub(1));
+    let chosen = read
+        .ok()
+        .and_then(|_| line.trim().parse::<usize>().ok())
+        .and_then(|number| number.checked_sub(1));
     let revision = chosen.and_then(|at| sets.get(at)?.revision.as_ref());
     revision.map(ToString::to_string).ok_or_else(missing)
 }

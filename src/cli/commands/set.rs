@@ -98,19 +98,33 @@ impl From<PlanError> for Stop {
     }
 }
 
-/// The revision that was typed, and its tag: a mistake in either is the caller's, before anything is read.
+/// The revision that was typed, and its tag: a mistake in either is the caller's, before anything
+/// is read.
 pub(super) fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Fault> {
     let wrong = |message: String| {
         let hint = "the pattern is `revision.pattern` in the configuration; a revision is written out in full";
         Fault::input(Problem::new("revision_shape", message).hint(hint))
     };
-    let revision = config.revision.pattern.revision(text).map_err(|error| wrong(error.to_string()))?;
-    let tag = config.revision.tag.tag(&revision).map_err(|error| wrong(error.to_string()))?;
+    let revision = config
+        .revision
+        .pattern
+        .revision(text)
+        .map_err(|error| wrong(error.to_string()))?;
+    let tag = config
+        .revision
+        .tag
+        .tag(&revision)
+        .map_err(|error| wrong(error.to_string()))?;
     Ok((revision, tag))
 }
 
-/// Takes the lock if something is to be changed, and recovers from an interrupted run before anything is looked at.
-pub(super) fn begin(config: &Config, intent: Intent, output: &Output) -> Result<Option<Session>, Fault> {
+/// Takes the lock if something is to be changed, and recovers from an interrupted run before
+/// anything is looked at.
+pub(super) fn begin(
+    config: &Config,
+    intent: Intent,
+    output: &Output,
+) -> Result<Option<Session>, Fault> {
     match intent {
         Intent::Show => {
             super::recover::mention(config, output);
@@ -123,19 +137,30 @@ pub(super) fn begin(config: &Config, intent: Intent, output: &Output) -> Result<
     let mut session = Session::begin(&config.root)?;
     let recovery = session.recover()?;
     if recovery.state != State::Nothing {
-        output.note(&format!("note: an interrupted run was recovered first ({})", recovery.state.as_str()));
+        output.note(&format!(
+            "note: an interrupted run was recovered first ({})",
+            recovery.state.as_str()
+        ));
     }
     Ok(Some(session))
 }
 
 /// Asks for every image's tag, concurrently; the answers are in the order of the configuration.
-pub(super) fn resolve(config: &Config, targets: Vec<Target>, cx: &Context) -> Result<Vec<Resolution>, Fault> {
+pub(super) fn resolve(
+    config: &Config,
+    targets: Vec<Target>,
+    cx: &Context,
+) -> Result<Vec<Resolution>, Fault> {
     let sources = sources_of(config, cx)?;
     let work = sources.iter().zip(targets).map(|(source, target)| {
         let known = cx.named(source, &target.tag);
         resolution(source, target, known)
     });
-    let resolutions = wait(future::join_all(work), &format!("resolving {} images", config.images.len()), cx)?;
+    let resolutions = wait(
+        future::join_all(work),
+        &format!("resolving {} images", config.images.len()),
+        cx,
+    )?;
     for (source, resolution) in sources.iter().zip(&resolutions) {
         if let Ok(Some(facts)) = &resolution.found {
             cx.keep(source, &resolution.target.tag, facts);
@@ -153,8 +178,14 @@ pub(super) fn sources_of(config: &Config, cx: &Context) -> Result<Vec<Source>, F
 }
 
 /// Waits for requests, with a spinner where that takes longer than a blink.
-pub(super) fn wait<T>(work: impl Future<Output = T>, message: &str, cx: &Context) -> Result<T, Fault> {
-    Ok(cx.runtime()?.block_on(progress::while_waiting(cx.output.progress, message, work)))
+pub(super) fn wait<T>(
+    work: impl Future<Output = T>,
+    message: &str,
+    cx: &Context,
+) -> Result<T, Fault> {
+    Ok(cx
+        .runtime()?
+        .block_on(progress::while_waiting(cx.output.progress, message, work)))
 }
 
 /// The reported labels of what is pinned now, for each image that could be read.
@@ -163,11 +194,22 @@ pub(super) fn labels_now(config: &Config, found: &Found, cx: &Context) -> Result
         return Ok(Labels::new());
     }
     let sources = sources_of(config, cx)?;
-    let asked = config.images.iter().zip(&sources).enumerate().map(|(at, (image, source))| async move {
-        let digest = *found.digests_of(at).first()?;
-        let facts = resolve::resolve(source, &crate::source::Want::Digest(digest)).await.ok()??;
-        Some((image.name.clone(), labels::reported(&facts, &config.report.labels)))
-    });
+    let asked =
+        config
+            .images
+            .iter()
+            .zip(&sources)
+            .enumerate()
+            .map(|(at, (image, source))| async move {
+                let digest = *found.digests_of(at).first()?;
+                let facts = resolve::resolve(source, &crate::source::Want::Digest(digest))
+                    .await
+                    .ok()??;
+                Some((
+                    image.name.clone(),
+                    labels::reported(&facts, &config.report.labels),
+                ))
+            });
     let labels = wait(future::join_all(asked), "reading what is pinned", cx)?;
     Ok(labels.into_iter().flatten().collect())
 }
@@ -179,16 +221,36 @@ async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) 
     };
     let mut old_platforms = Vec::new();
     if let Ok(Some(facts)) = &found {
-        let going: Vec<_> = target.pinned.iter().copied().filter(|digest| *digest != facts.digest).collect();
-        let asked = going.iter().map(|digest| resolve::platforms_of(source, *digest));
-        old_platforms = going.iter().copied().zip(future::join_all(asked).await).collect();
+        let going: Vec<_> = target
+            .pinned
+            .iter()
+            .copied()
+            .filter(|digest| *digest != facts.digest)
+            .collect();
+        let asked = going
+            .iter()
+            .map(|digest| resolve::platforms_of(source, *digest));
+        old_platforms = going
+            .iter()
+            .copied()
+            .zip(future::join_all(asked).await)
+            .collect();
     }
-    Resolution { target, found, old_platforms }
+    Resolution {
+        target,
+        found,
+        old_platforms,
+    }
 }
 
 impl<'c> Run<'c> {
     /// A run that has not looked at anything.
-    pub(super) fn new(kind: &'static str, config: &'c Config, naming: &Naming, revision: &Revision) -> Self {
+    pub(super) fn new(
+        kind: &'static str,
+        config: &'c Config,
+        naming: &Naming,
+        revision: &Revision,
+    ) -> Self {
         let images = config.images.iter().map(|image| ImageRow {
             name: image.name.clone(),
             repository: image.repository.to_string(),
@@ -216,7 +278,14 @@ impl<'c> Run<'c> {
             error: None,
         };
         let (beside, ending) = (Beside::default(), Ending::Plain);
-        Self { config, document, beside, diff: Vec::new(), plan: None, ending }
+        Self {
+            config,
+            document,
+            beside,
+            diff: Vec::new(),
+            plan: None,
+            ending,
+        }
     }
 
     /// Takes in which set is pinned now.
@@ -252,17 +321,32 @@ impl<'c> Run<'c> {
     }
 
     /// Takes in the plan, and makes the reports of it.
-    pub(super) fn planned(&mut self, approved: &Approved, plan: Plan, reports: &Reports) -> Result<(), Stop> {
+    pub(super) fn planned(
+        &mut self,
+        approved: &Approved,
+        plan: Plan,
+        reports: &Reports,
+    ) -> Result<(), Stop> {
         let document = &mut self.document;
         document.approved = true;
-        document.checks = approved.checks().iter().chain(plan.checks()).cloned().collect();
+        document.checks = approved
+            .checks()
+            .iter()
+            .chain(plan.checks())
+            .cloned()
+            .collect();
         document.changed = !plan.changes().is_empty();
         document.files = plan.changes().iter().map(FileRow::of).collect();
         self.diff = diff::unified(plan.changes());
         document.diff = Some(String::from_utf8_lossy(&self.diff).into_owned());
-        let (name, template) = reports.template.as_ref().map_or(("", None), |(name, text)| (name, Some(text.as_str())));
+        let (name, template) = reports
+            .template
+            .as_ref()
+            .map_or(("", None), |(name, text)| (name, Some(text.as_str())));
         let body = body::render(document, &self.beside, template).map_err(|error| {
-            let line = error.line.map_or_else(String::new, |line| format!(":{line}"));
+            let line = error
+                .line
+                .map_or_else(String::new, |line| format!(":{line}"));
             Fault::input(Problem::new("template", format!("{name}{line}: {error}")))
         })?;
         document.body = Some(body);
@@ -270,7 +354,8 @@ impl<'c> Run<'c> {
         Ok(())
     }
 
-    /// Reports the run and says how it ends; `None`: it has to begin again, since what it was planned against moved.
+    /// Reports the run and says how it ends; `None`: it has to begin again, since what it was
+    /// planned against moved.
     pub(super) fn finish(
         mut self,
         outcome: Result<(), Stop>,
@@ -292,7 +377,11 @@ impl<'c> Run<'c> {
             }
             cx.output.note(&self.closing(exit));
         }
-        let written = if cx.output.format == Format::Github { self.write_step_files(reports, cx) } else { Ok(()) };
+        let written = if cx.output.format == Format::Github {
+            self.write_step_files(reports, cx)
+        } else {
+            Ok(())
+        };
         Some(written.map_or_else(|fault| exit.worse(cx.output.fault(&fault)), |()| exit))
     }
 
@@ -307,15 +396,24 @@ impl<'c> Run<'c> {
             }
             Err(Stop::Count(checks)) => self.document.checks.extend(checks),
             Err(Stop::Unconfigured(why)) => {
-                self.document.checks.push(Check::new(Code::UNCONFIGURED, Status::Skip, why));
+                self.document
+                    .checks
+                    .push(Check::new(Code::UNCONFIGURED, Status::Skip, why));
             }
             Err(Stop::BaseMoved) => faults.push(place::kept_moving()),
             Err(Stop::Fault(fault)) => faults.push(fault),
         }
-        let failed = if checks::any_failed(&self.document.checks) { Exit::Failed } else { Exit::Done };
+        let failed = if checks::any_failed(&self.document.checks) {
+            Exit::Failed
+        } else {
+            Exit::Done
+        };
         let worst = faults.iter().map(|fault| fault.exit).reduce(Exit::worse);
         self.document.error = worst.and_then(|worst| {
-            let problems = faults.iter().filter(|fault| fault.exit == worst).flat_map(|fault| &fault.problems);
+            let problems = faults
+                .iter()
+                .filter(|fault| fault.exit == worst)
+                .flat_map(|fault| &fault.problems);
             let mut rows = problems.map(ErrorRow::of);
             let first = rows.next()?;
             Some(rows.fold(first, |mut all, row| {
@@ -333,7 +431,11 @@ impl<'c> Run<'c> {
 impl ImageRow {
     fn fill(&mut self, facts: &ImageFacts, names: &[String]) {
         self.to = Some(facts.digest.to_string());
-        self.platforms = facts.platforms.iter().map(|platform| platform.platform.to_string()).collect();
+        self.platforms = facts
+            .platforms
+            .iter()
+            .map(|platform| platform.platform.to_string())
+            .collect();
         self.labels = labels::reported(facts, names);
     }
 }

@@ -1,4 +1,5 @@
-//! `repin wait`: until a pull request is merged or closed; after a merge, the workflows that the forge does not start.
+//! `repin wait`: until a pull request is merged or closed; after a merge, the workflows that the
+//! forge does not start.
 //!
 //! Whether they can be started is looked at before the waiting, so that nobody waits for a refusal.
 
@@ -27,7 +28,13 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, F
     let forbidden = args.dry_run == Some(true) || cx.dry_run_forced()?;
     let config = cx.load()?;
     let (number, dispatched) = (args.pr, Vec::new());
-    let mut document = WaitDocument { schema: "repin.wait/1", number, state: None, merge_commit: None, dispatched };
+    let mut document = WaitDocument {
+        schema: "repin.wait/1",
+        number,
+        state: None,
+        merge_commit: None,
+        dispatched,
+    };
     let forge = match connect_or_skip(&config, args.if_unconfigured, cx)? {
         Ok(forge) => forge,
         Err(why) => {
@@ -39,8 +46,17 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, F
     let workflows = workflows(&*forge, &configured, forbidden, cx)?;
     let tell = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
     let arm = (configured.auto_merge && !forbidden).then_some(configured.gates.as_slice());
-    let watch = Watch { number, pace: Pace::until(args.timeout), arm, tell: &tell };
-    let waited = set::wait(waiting::until_merged(&*forge, &watch), &format!("waiting for #{number}"), cx)??;
+    let watch = Watch {
+        number,
+        pace: Pace::until(args.timeout),
+        arm,
+        tell: &tell,
+    };
+    let waited = set::wait(
+        waiting::until_merged(&*forge, &watch),
+        &format!("waiting for #{number}"),
+        cx,
+    )??;
     let ended = match waited {
         Waited::Absent => return Err(usage(format!("--pr: there is no pull request #{number}"))),
         Waited::Merged(pull, commit) => {
@@ -61,25 +77,37 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, F
 }
 
 /// The workflows to start after the merge.
-fn workflows(forge: &dyn Forge, configured: &Configured, forbidden: bool, cx: &Context) -> Result<Vec<String>, Fault> {
+fn workflows(
+    forge: &dyn Forge,
+    configured: &Configured,
+    forbidden: bool,
+    cx: &Context,
+) -> Result<Vec<String>, Fault> {
     let wanted = &configured.dispatch;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     if forbidden {
-        cx.output.note(&format!("dry run: after a merge {} would be started", wanted.join(", ")));
+        cx.output.note(&format!(
+            "dry run: after a merge {} would be started",
+            wanted.join(", ")
+        ));
         return Ok(Vec::new());
     }
     match set::wait(dispatch::able(forge, wanted), "looking at permissions", cx)?? {
         Ability::Yes => Ok(wanted.clone()),
         Ability::No(why) => {
-            cx.output.note(&format!("note: {} need not be started: {why}", wanted.join(", ")));
+            cx.output.note(&format!(
+                "note: {} need not be started: {why}",
+                wanted.join(", ")
+            ));
             Ok(Vec::new())
         }
     }
 }
 
-/// Starts each workflow that no other run starts; one that can't be started does not keep the others from it.
+/// Starts each workflow that no other run starts; one that can't be started does not keep the
+/// others from it.
 fn start(
     forge: &dyn Forge,
     pull: &Pull,
@@ -97,7 +125,9 @@ fn start(
         let started = dispatch::once(forge, pull, (workflow, &commit), &word);
         match set::wait(started, &format!("starting {workflow}"), cx)? {
             Ok(true) => document.dispatched.push(workflow.clone()),
-            Ok(false) => cx.output.note(&format!("note: {workflow} is started by another run")),
+            Ok(false) => cx
+                .output
+                .note(&format!("note: {workflow} is started by another run")),
             Err(error) => {
                 let fault = Fault::from(error);
                 worst = Some(match worst {
@@ -115,23 +145,43 @@ fn start(
 }
 
 fn closed(pull: &Pull) -> Fault {
-    let message = format!("pull request #{} ({}) was closed without being merged", pull.number, pull.url);
-    Fault { exit: Exit::Failed, problems: vec![Problem::new("conflict", message)] }
+    let message = format!(
+        "pull request #{} ({}) was closed without being merged",
+        pull.number, pull.url
+    );
+    Fault {
+        exit: Exit::Failed,
+        problems: vec![Problem::new("conflict", message)],
+    }
 }
 
 fn late(args: &args::Wait, trouble: Option<Error>) -> Fault {
-    let message = format!("pull request #{} was not merged within {} s", args.pr, args.timeout.as_secs());
-    let mut problem = Problem::new("unavailable", message).hint("wait again, with a longer --timeout if need be");
-    problem.notes.extend(trouble.map(|error| format!("the last look: {error}")));
-    Fault { exit: Exit::Unavailable, problems: vec![problem] }
+    let message = format!(
+        "pull request #{} was not merged within {} s",
+        args.pr,
+        args.timeout.as_secs()
+    );
+    let mut problem =
+        Problem::new("unavailable", message).hint("wait again, with a longer --timeout if need be");
+    problem
+        .notes
+        .extend(trouble.map(|error| format!("the last look: {error}")));
+    Fault {
+        exit: Exit::Unavailable,
+        problems: vec![problem],
+    }
 }
 
 fn report(document: &WaitDocument, (exit, fault): Ended, cx: &mut Context) -> Exit {
     if cx.output.format == Format::Json {
         cx.output.json(document);
     } else if let Some(state) = document.state {
-        let commit = document.merge_commit.as_ref().map_or_else(String::new, |commit| format!(" as {commit}"));
-        cx.output.print(format!("#{} {state}{commit}\n", document.number));
+        let commit = document
+            .merge_commit
+            .as_ref()
+            .map_or_else(String::new, |commit| format!(" as {commit}"));
+        cx.output
+            .print(format!("#{} {state}{commit}\n", document.number));
         for workflow in &document.dispatched {
             cx.output.print(format!("started {workflow}\n"));
         }

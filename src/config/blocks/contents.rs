@@ -98,11 +98,13 @@ pub enum Engine {
 }
 
 fn absolute(g: &Gather, node: &Node) -> Option<String> {
-    g.parsed(node, |text| match text.strip_prefix('/').map(RelPath::parse) {
-        Some(Ok(path)) => Ok(format!("/{path}")),
-        Some(Err(_)) if text == "/" => Ok(text.to_owned()),
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err(format!("`{text}` is not an absolute path in the image")),
+    g.parsed(node, |text| {
+        match text.strip_prefix('/').map(RelPath::parse) {
+            Some(Ok(path)) => Ok(format!("/{path}")),
+            Some(Err(_)) if text == "/" => Ok(text.to_owned()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err(format!("`{text}` is not an absolute path in the image")),
+        }
     })
 }
 
@@ -111,7 +113,12 @@ pub(in crate::config) fn inventory(g: &Gather, node: &Node) -> Option<Inventory>
     let root = fields.or("root", "/".to_owned(), |n| absolute(g, n));
     let user = fields.optional("user", |n| g.parsed(n, user));
     let kinds = fields.or("kinds", Vec::new(), |n| {
-        let kinds: Vec<_> = g.map(n)?.entries().iter().map(|(key, value)| kind(g, key, value)).collect();
+        let kinds: Vec<_> = g
+            .map(n)?
+            .entries()
+            .iter()
+            .map(|(key, value)| kind(g, key, value))
+            .collect();
         kinds.into_iter().collect()
     });
     let required_files = fields.or("required_files", Vec::new(), |n| g.each(n, Glob::parse));
@@ -142,7 +149,9 @@ fn user(text: &str) -> Result<String, String> {
     if parts.len() <= 2 && parts.iter().all(fits) {
         return Ok(text.to_owned());
     }
-    Err(format!("`{text}` is not a user: write UID, UID:GID, or names that the image knows"))
+    Err(format!(
+        "`{text}` is not a user: write UID, UID:GID, or names that the image knows"
+    ))
 }
 
 fn kind(g: &Gather, key: &Key, node: &Node) -> Option<Kind> {
@@ -153,15 +162,24 @@ fn kind(g: &Gather, key: &Key, node: &Node) -> Option<Kind> {
     let paths = fields.required("paths", |n| {
         let paths = g.each(n, name_pattern)?;
         if paths.is_empty() {
-            g.report(n.span, "a kind without patterns has no names: list at least one");
+            g.report(
+                n.span,
+                "a kind without patterns has no names: list at least one",
+            );
         }
         Some(paths)
     });
-    let must_not_contain =
-        fields.or("must_not_contain", true, |n| g.choice(n, &[("supported", true), ("unsupported", false)]));
+    let must_not_contain = fields.or("must_not_contain", true, |n| {
+        g.choice(n, &[("supported", true), ("unsupported", false)])
+    });
     let non_empty = fields.or("non_empty", false, |n| g.boolean(n));
     fields.done();
-    Some(Kind { name: key.text.clone(), paths: paths?, must_not_contain: must_not_contain?, non_empty: non_empty? })
+    Some(Kind {
+        name: key.text.clone(),
+        paths: paths?,
+        must_not_contain: must_not_contain?,
+        non_empty: non_empty?,
+    })
 }
 
 /// A pattern with one capture group, for paths that need not be UTF-8.
@@ -177,7 +195,9 @@ fn modes(g: &Gather, node: &Node) -> Option<(Option<u32>, Option<u32>)> {
     let mode = |n: &Node| {
         g.parsed(n, |text| match u32::from_str_radix(text, 8) {
             Ok(mode) if mode <= 0o7777 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(mode),
-            _ => Err(format!("`{text}` is not a mode: up to four octal digits, such as \"0644\"")),
+            _ => Err(format!(
+                "`{text}` is not a mode: up to four octal digits, such as \"0644\""
+            )),
         })
     };
     let fields = g.map(node)?;
@@ -189,7 +209,11 @@ fn modes(g: &Gather, node: &Node) -> Option<(Option<u32>, Option<u32>)> {
 
 pub(in crate::config) fn smoke(g: &Gather, node: &Node) -> Option<Smoke> {
     let fields = g.map(node)?;
-    let engines = [("auto", Engine::Auto), ("podman", Engine::Podman), ("docker", Engine::Docker)];
+    let engines = [
+        ("auto", Engine::Auto),
+        ("podman", Engine::Podman),
+        ("docker", Engine::Docker),
+    ];
     let command = fields.required("command", |n| g.strings(n));
     let user = fields.optional("user", |n| text(g, n));
     let env = fields.or("env", Vec::new(), |n| g.each(n, variable));
@@ -202,7 +226,9 @@ pub(in crate::config) fn smoke(g: &Gather, node: &Node) -> Option<Smoke> {
     });
     let engine = fields.or("engine", Engine::Auto, |n| g.choice(n, &engines));
     let engine_args = fields.or("engine_args", Vec::new(), |n| g.strings(n));
-    let skip = fields.or("when_unavailable", false, |n| g.choice(n, &[("refuse", false), ("skip", true)]));
+    let skip = fields.or("when_unavailable", false, |n| {
+        g.choice(n, &[("refuse", false), ("skip", true)])
+    });
     fields.done();
     Some(Smoke {
         command: command?,

@@ -40,8 +40,13 @@ pub enum ForgeKind {
 
 pub(in crate::config) fn forge(g: &Gather, node: &Node) -> Option<Forge> {
     let fields = g.map(node)?;
-    let kinds = [("auto", ForgeKind::Auto), ("github", ForgeKind::Github), ("gitea", ForgeKind::Gitea)];
-    let automatic = |found: Option<Option<String>>| found.map(|inner| inner.filter(|text| text != "auto"));
+    let kinds = [
+        ("auto", ForgeKind::Auto),
+        ("github", ForgeKind::Github),
+        ("gitea", ForgeKind::Gitea),
+    ];
+    let automatic =
+        |found: Option<Option<String>>| found.map(|inner| inner.filter(|text| text != "auto"));
     let kind = fields.or("kind", ForgeKind::Auto, |n| g.choice(n, &kinds));
     let url = automatic(fields.optional("url", |n| g.parsed(n, api)));
     let repository = automatic(fields.optional("repository", |n| g.parsed(n, owner_name)));
@@ -66,11 +71,17 @@ pub(in crate::config) fn forge(g: &Gather, node: &Node) -> Option<Forge> {
 }
 
 fn api(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     match rest {
         _ if text == "auto" => Ok(text.to_owned()),
-        Some(rest) if !rest.is_empty() && !rest.contains(['@', '?', '#']) => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err(format!("`{text}` is not the base URL of an API: http[s]://HOST[/PATH], without user name and query")),
+        Some(rest) if !rest.is_empty() && !rest.contains(['@', '?', '#']) => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => Err(format!(
+            "`{text}` is not the base URL of an API: http[s]://HOST[/PATH], without user name and query"
+        )),
     }
 }
 
@@ -78,7 +89,9 @@ fn owner_name(text: &str) -> Result<String, String> {
     let good = |part: &str| {
         !part.is_empty()
             && !matches!(part, "." | "..")
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
     match text.split_once('/') {
         _ if text == "auto" => Ok(text.to_owned()),

@@ -84,12 +84,20 @@ fn regex(text: &str) -> Result<regex::Regex, String> {
 
 pub(in crate::config) fn prune(g: &Gather, node: &Node) -> Option<Prune> {
     let fields = g.map(node)?;
-    let backends = [("auto", PruneBackend::Auto), ("ghcr", PruneBackend::Ghcr), ("registry", PruneBackend::Registry)];
+    let backends = [
+        ("auto", PruneBackend::Auto),
+        ("ghcr", PruneBackend::Ghcr),
+        ("registry", PruneBackend::Registry),
+    ];
     let backend = fields.or("backend", PruneBackend::Auto, |n| g.choice(n, &backends));
     let tags = fields.or("tags", regex("^pending-").ok()?, |n| g.parsed(n, regex));
-    let older_than = fields.or("older_than", Duration::from_secs(14 * 86_400), |n| g.parsed(n, duration::parse));
+    let older_than = fields.or("older_than", Duration::from_secs(14 * 86_400), |n| {
+        g.parsed(n, duration::parse)
+    });
     let limit = fields.or("limit", 50, |n| g.number(n));
-    let protect = fields.or("protect", vec![regex("^[0-9a-f]{40}$").ok()?], |n| g.each(n, regex));
+    let protect = fields.or("protect", vec![regex("^[0-9a-f]{40}$").ok()?], |n| {
+        g.each(n, regex)
+    });
     let untagged = fields.or("untagged", false, |n| g.boolean(n));
     fields.done();
     Some(Prune {
@@ -126,13 +134,18 @@ fn fresh(g: &Gather, node: &Node) -> Option<Freshness> {
         let items: Vec<_> = g.list(n)?.iter().map(|item| paths_from(g, item)).collect();
         items.into_iter().collect()
     });
-    let max_gap = fields.or("max_gap", Duration::from_secs(14 * 86_400), |n| g.parsed(n, duration::parse));
+    let max_gap = fields.or("max_gap", Duration::from_secs(14 * 86_400), |n| {
+        g.parsed(n, duration::parse)
+    });
     let issue = fields.optional("issue", |n| {
         let fields = g.map(n)?;
         let title = fields.required("title", |n| text(g, n));
         let labels = fields.or("labels", Vec::new(), |n| g.strings(n));
         fields.done();
-        Some(Issue { title: title?, labels: labels? })
+        Some(Issue {
+            title: title?,
+            labels: labels?,
+        })
     });
     fields.done();
     let (file, pointer) = pinned?;
@@ -162,14 +175,20 @@ fn paths_from(g: &Gather, node: &Node) -> Option<PathsFrom> {
         })
     });
     fields.done();
-    Some(PathsFrom { file: file?, pointer: at?, path: path? })
+    Some(PathsFrom {
+        file: file?,
+        pointer: at?,
+        path: path?,
+    })
 }
 
 fn pointer(text: &str) -> Result<String, String> {
     if text.starts_with('/') {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{text}` is not a JSON pointer (RFC 6901): it begins with `/`"))
+        Err(format!(
+            "`{text}` is not a JSON pointer (RFC 6901): it begins with `/`"
+        ))
     }
 }
 

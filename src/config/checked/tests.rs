@@ -2,16 +2,27 @@
 
 use super::*;
 
-const MINIMAL: &str = "version: 1\nfiles: [a.yml]\nimages: { a: { repository: ghcr.io/acme/a, pins: 1 } }\n";
+const MINIMAL: &str =
+    "version: 1\nfiles: [a.yml]\nimages: { a: { repository: ghcr.io/acme/a, pins: 1 } }\n";
 
 fn parse_text(text: &str) -> Result<Config, Vec<Problem>> {
-    parse(&SourceText { name: "repin.yaml".into(), text: text.into() }, Path::new("/root"))
+    parse(
+        &SourceText {
+            name: "repin.yaml".into(),
+            text: text.into(),
+        },
+        Path::new("/root"),
+    )
 }
 
 /// The problems of a text, one a line, with their places.
 fn problems(text: &str) -> String {
     let problems = parse_text(text).expect_err("it has to be refused");
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -21,29 +32,63 @@ fn defaults_are_filled_in() {
     assert_eq!(config.revision.pattern.as_str(), "[0-9a-f]{40}");
     assert_eq!(config.revision.tag.as_str(), "{revision}");
     assert_eq!(config.revision.label, "org.opencontainers.image.revision");
-    assert_eq!(config.promote.branch.as_str(), "auto/runtime-promote-{revision}");
+    assert_eq!(
+        config.promote.branch.as_str(),
+        "auto/runtime-promote-{revision}"
+    );
     assert_eq!(config.promote.title.as_str(), "promote: {name} @{revision}");
-    assert_eq!(config.rollback.branch.as_str(), "auto/runtime-rollback-{revision}");
-    assert_eq!(config.rollback.title.as_str(), "rollback: {name} @{revision}");
-    assert!(config.promote.supersede && config.provenance.require_title && config.provenance.branch.is_none());
-    assert!(config.inventory.is_none() && config.smoke.is_none() && config.prune.is_none() && config.forge.is_none());
-    let blocks =
-        parse_text(&format!("{MINIMAL}prune: {{}}\nsmoke: {{ command: [x] }}\nforge: {{}}\ninventory: {{}}\n"))
-            .unwrap();
+    assert_eq!(
+        config.rollback.branch.as_str(),
+        "auto/runtime-rollback-{revision}"
+    );
+    assert_eq!(
+        config.rollback.title.as_str(),
+        "rollback: {name} @{revision}"
+    );
+    assert!(
+        config.promote.supersede
+            && config.provenance.require_title
+            && config.provenance.branch.is_none()
+    );
+    assert!(
+        config.inventory.is_none()
+            && config.smoke.is_none()
+            && config.prune.is_none()
+            && config.forge.is_none()
+    );
+    let blocks = parse_text(&format!(
+        "{MINIMAL}prune: {{}}\nsmoke: {{ command: [x] }}\nforge: {{}}\ninventory: {{}}\n"
+    ))
+    .unwrap();
     let prune = blocks.prune.unwrap();
     assert_eq!(
-        (prune.tags.as_str(), prune.limit, prune.untagged, prune.older_than.as_secs()),
+        (
+            prune.tags.as_str(),
+            prune.limit,
+            prune.untagged,
+            prune.older_than.as_secs()
+        ),
         ("^pending-", 50, false, 14 * 86_400)
     );
     let smoke = blocks.smoke.unwrap();
-    assert_eq!((smoke.network, smoke.timeout.as_secs(), smoke.skip_when_unavailable), (false, 60, false));
+    assert_eq!(
+        (
+            smoke.network,
+            smoke.timeout.as_secs(),
+            smoke.skip_when_unavailable
+        ),
+        (false, 60, false)
+    );
 }
 
 #[test]
 fn each_mistake_is_named_with_its_place() {
     for (line, says) in [
         ("nam: x", "4:1: unknown key `nam`"),
-        ("name: a\nname: b", "5:1: the key `name` is there twice: first in line 4"),
+        (
+            "name: a\nname: b",
+            "5:1: the key `name` is there twice: first in line 4",
+        ),
         ("name: &x a", "anchors are not allowed"),
         ("name: !!str a", "tags are not allowed"),
         ("name: [a]", "4:7: expected a string, found a list"),
@@ -54,40 +99,76 @@ fn each_mistake_is_named_with_its_place() {
         ("sources: { 'A B': oci:x }", "4:12: the prefix `A B`"),
         ("sources: { ghcr.io: ftp://x }", "neither `oci:DIR`"),
         ("realms: { 'a b': c.example }", "`a b` is not a host name"),
-        ("realms: { a.example: 'https://b' }", "not a host name with an optional port"),
+        (
+            "realms: { a.example: 'https://b' }",
+            "not a host name with an optional port",
+        ),
         ("revision: { pattern: '[' }", "does not compile"),
         ("revision: { pattern: 'a)(b' }", "does not compile"),
         ("revision: { tag: x }", "`{revision}` is missing"),
         ("revision: { tag: '{rev}' }", "unknown placeholder `{rev}`"),
         ("revision: { label: '' }", "not empty"),
         ("report: { template: ../x }", "leaves the folder"),
-        ("provenance: { require: [title] }", "`content` can't be left out"),
-        ("provenance: { require: [tittle] }", "none of `title`, `content`"),
+        (
+            "provenance: { require: [title] }",
+            "`content` can't be left out",
+        ),
+        (
+            "provenance: { require: [tittle] }",
+            "none of `title`, `content`",
+        ),
         ("provenance: { branch: '-x' }", "can't be a branch name"),
-        ("promote: { branch: 'a..{revision}' }", "can't be a branch name"),
+        (
+            "promote: { branch: 'a..{revision}' }",
+            "can't be a branch name",
+        ),
         ("promote: { supersede: yes }", "expected `true` or `false`"),
         ("rollback: { supersede: true }", "unknown key `supersede`"),
         ("inventory: { root: relative }", "not an absolute path"),
         ("inventory: { root: /a/../b }", "leaves the folder"),
-        ("inventory: { kinds: { a: { paths: ['x'] } } }", "exactly one capture group"),
-        ("inventory: { kinds: { a: { paths: ['(x'] } } }", "does not compile"),
-        ("inventory: { kinds: { a: {} } }", "the key `paths` is missing"),
-        ("inventory: { kinds: { a: { paths: ['(x)'], must_not_contain: no } } }", "none of `supported`, `unsupported`"),
+        (
+            "inventory: { kinds: { a: { paths: ['x'] } } }",
+            "exactly one capture group",
+        ),
+        (
+            "inventory: { kinds: { a: { paths: ['(x'] } } }",
+            "does not compile",
+        ),
+        (
+            "inventory: { kinds: { a: {} } }",
+            "the key `paths` is missing",
+        ),
+        (
+            "inventory: { kinds: { a: { paths: ['(x)'], must_not_contain: no } } }",
+            "none of `supported`, `unsupported`",
+        ),
         ("inventory: { modes: { files: '0999' } }", "not a mode"),
         ("inventory: { required_files: ['/x'] }", "is absolute"),
-        ("smoke: { command: [x], env: ['A=b'] }", "not the name of an environment variable"),
+        (
+            "smoke: { command: [x], env: ['A=b'] }",
+            "not the name of an environment variable",
+        ),
         ("smoke: { command: [x], timeout: 60 }", "not a duration"),
-        ("smoke: { command: [x], engine: runc }", "none of `auto`, `podman`, `docker`"),
+        (
+            "smoke: { command: [x], engine: runc }",
+            "none of `auto`, `podman`, `docker`",
+        ),
         ("prune: { tags: '(' }", "does not compile"),
         ("prune: { limit: -1 }", "expected a whole number"),
         ("prune: { older_than: 2w }", "not a duration"),
         ("freshness: { name: x }", "expected a list"),
-        ("freshness: [{ name: x, pinned: { file: a, pointer: b }, repository: r }]", "not a JSON pointer"),
+        (
+            "freshness: [{ name: x, pinned: { file: a, pointer: b }, repository: r }]",
+            "not a JSON pointer",
+        ),
         (
             "freshness: [{ name: x, pinned: { file: a, pointer: /b }, repository: 'https://u:p@h/r' }]",
             "a password has no place here",
         ),
-        ("forge: { kind: gitlab }", "none of `auto`, `github`, `gitea`"),
+        (
+            "forge: { kind: gitlab }",
+            "none of `auto`, `github`, `gitea`",
+        ),
         ("forge: { repository: acme }", "not OWNER/NAME"),
         ("forge: { url: 'https://u@h' }", "not the base URL"),
         ("forge: { base: 'a b' }", "can't be a branch name"),
@@ -105,9 +186,14 @@ fn the_required_parts_are_required() {
     assert!(problems("{").contains("repin.yaml:1:"));
     let missing = problems("name: x");
     for key in ["version", "files", "images"] {
-        assert!(missing.contains(&format!("the key `{key}` is missing")), "{missing}");
+        assert!(
+            missing.contains(&format!("the key `{key}` is missing")),
+            "{missing}"
+        );
     }
-    assert!(problems(&MINIMAL.replace("version: 1", "version: 2")).contains("version 2 is not known"));
+    assert!(
+        problems(&MINIMAL.replace("version: 1", "version: 2")).contains("version 2 is not known")
+    );
     assert!(problems(&MINIMAL.replace("version: 1", "version: '1'")).contains("unquoted"));
     assert!(problems(&MINIMAL.replace("[a.yml]", "[]")).contains("`files` lists nothing"));
     assert!(problems(&MINIMAL.replace("a.yml", "/a.yml")).contains("is absolute"));
@@ -117,14 +203,31 @@ fn the_required_parts_are_required() {
 
 #[test]
 fn images_are_distinct_and_something_is_pinned() {
-    let images = |text: &str| MINIMAL.replace("{ a: { repository: ghcr.io/acme/a, pins: 1 } }", text);
+    let images =
+        |text: &str| MINIMAL.replace("{ a: { repository: ghcr.io/acme/a, pins: 1 } }", text);
     assert!(problems(&images("{}")).contains("`images` lists nothing"));
-    assert!(problems(&images("{ a: { repository: ghcr.io/acme/a, pins: 0 } }")).contains("every image has `pins: 0`"));
+    assert!(
+        problems(&images("{ a: { repository: ghcr.io/acme/a, pins: 0 } }"))
+            .contains("every image has `pins: 0`")
+    );
     let twins = "{ a: { repository: nginx, pins: 1 }, b: { repository: docker.io/library/nginx, pins: 1 } }";
     assert!(problems(&images(twins)).contains("`a` and `b` have one repository"));
-    assert!(problems(&images("{ -a: { repository: x, pins: 1 } }")).contains("can't name an image"));
-    assert!(problems(&images("{ a: { repository: 'x:tag', pins: 1 } }")).contains("repository name"));
-    for pins in ["-1", "1.0", "01", "0x1", "'1'", "1e3", "two", "99999999999999999999"] {
+    assert!(
+        problems(&images("{ -a: { repository: x, pins: 1 } }")).contains("can't name an image")
+    );
+    assert!(
+        problems(&images("{ a: { repository: 'x:tag', pins: 1 } }")).contains("repository name")
+    );
+    for pins in [
+        "-1",
+        "1.0",
+        "01",
+        "0x1",
+        "'1'",
+        "1e3",
+        "two",
+        "99999999999999999999",
+    ] {
         let text = images(&format!("{{ a: {{ repository: x, pins: {pins} }} }}"));
         assert!(problems(&text).contains("whole number"), "{pins}");
     }
@@ -135,6 +238,9 @@ fn images_are_distinct_and_something_is_pinned() {
 #[test]
 fn all_problems_come_at_once_in_the_order_of_the_file() {
     let found = problems("version: 3\nfiles: [/a, ../b]\nimages: { a: { pins: x } }\nnope: 1\n");
-    let lines: Vec<_> = found.lines().map(|line| line.split(':').nth(1).unwrap()).collect();
+    let lines: Vec<_> = found
+        .lines()
+        .map(|line| line.split(':').nth(1).unwrap())
+        .collect();
     assert_eq!(lines, ["1", "2", "2", "3", "3", "4"], "{found}");
 }

@@ -1,10 +1,11 @@
 //! Running `git` so that nothing around it changes what it reads.
 //!
-//! The environment is inherited, without the variables that make git look elsewhere or answer differently: those that
-//! `git rev-parse --local-env-vars` lists (a hook has them set for *its* repository), those that change how
-//! pathspecs, diffs and object names are read, and tracing. What configures git for a person or a CI job stays:
-//! `GIT_CONFIG_GLOBAL`, `GIT_CONFIG_SYSTEM`, `GIT_CONFIG_COUNT` with its keys and values (the usual way to set
-//! `safe.directory` in a container), `GIT_CEILING_DIRECTORIES`, `GIT_EXEC_PATH`. Settings that could alter an answer are
+//! The environment is inherited, without the variables that make git look elsewhere or answer
+//! differently: those that `git rev-parse --local-env-vars` lists (a hook has them set for *its*
+//! repository), those that change how pathspecs, diffs and object names are read, and tracing. What
+//! configures git for a person or a CI job stays: `GIT_CONFIG_GLOBAL`, `GIT_CONFIG_SYSTEM`,
+//! `GIT_CONFIG_COUNT` with its keys and values (the usual way to set `safe.directory` in a
+//! container), `GIT_CEILING_DIRECTORIES`, `GIT_EXEC_PATH`. Settings that could alter an answer are
 //! overridden on the command line, where they win over every file and variable.
 
 use std::{
@@ -67,10 +68,15 @@ const SCRUBBED: &[&str] = &[
     "LANGUAGE",
 ];
 
-/// Variables that are set: English messages, no grafts, no prompts, and no fetching of what a partial clone left out,
-/// which git before 2.44 is kept from by allowing it no protocol at all where it need not ask a remote.
-const SET: &[(&str, &str)] =
-    &[("LC_ALL", "C"), ("GIT_GRAFT_FILE", "/dev/null"), ("GIT_NO_LAZY_FETCH", "1"), ("GIT_TERMINAL_PROMPT", "0")];
+/// Variables that are set: English messages, no grafts, no prompts, and no fetching of what a
+/// partial clone left out, which git before 2.44 is kept from by allowing it no protocol at all
+/// where it need not ask a remote.
+const SET: &[(&str, &str)] = &[
+    ("LC_ALL", "C"),
+    ("GIT_GRAFT_FILE", "/dev/null"),
+    ("GIT_NO_LAZY_FETCH", "1"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+];
 
 /// What stands before every subcommand.
 const ALWAYS: &[&str] = &[
@@ -136,7 +142,11 @@ pub(super) fn prepare(program: &OsStr, root: &Path, mode: Mode) -> Command {
         git.args(STALLED);
     }
     git.arg("-C").arg(root);
-    git.stdin(if mode == Mode::Talk { Stdio::piped() } else { Stdio::null() });
+    git.stdin(if mode == Mode::Talk {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    });
     for name in SCRUBBED {
         git.env_remove(name);
     }
@@ -148,20 +158,33 @@ pub(super) fn prepare(program: &OsStr, root: &Path, mode: Mode) -> Command {
 }
 
 /// Starts what was prepared.
-pub(super) fn spawn(mut git: Command, root: &Path, command: &'static str) -> Result<Running, GitError> {
+pub(super) fn spawn(
+    mut git: Command,
+    root: &Path,
+    command: &'static str,
+) -> Result<Running, GitError> {
     git.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = git.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => GitError::NoGit,
         _ => GitError::Io { command, error },
     })?;
-    let stderr = child.stderr.take().map(|stderr| std::thread::spawn(move || drained(stderr)));
-    Ok(Running { command, child, stderr, root: root.to_owned() })
+    let stderr = child
+        .stderr
+        .take()
+        .map(|stderr| std::thread::spawn(move || drained(stderr)));
+    Ok(Running {
+        command,
+        child,
+        stderr,
+        root: root.to_owned(),
+    })
 }
 
 /// The beginning of what comes; the rest is read too, so that git never waits for a reader.
 fn drained(mut from: impl Read) -> Vec<u8> {
     let mut kept = Vec::new();
-    // What can't be read of a message is left out of it; the exit status tells that something failed.
+    // What can't be read of a message is left out of it; the exit status tells that something
+    // failed.
     let _ = from.by_ref().take(STDERR).read_to_end(&mut kept);
     let _ = io::copy(&mut from, &mut io::sink());
     kept
@@ -169,7 +192,10 @@ fn drained(mut from: impl Read) -> Vec<u8> {
 
 impl Running {
     pub(super) fn stdout(&mut self) -> Result<ChildStdout, GitError> {
-        self.child.stdout.take().ok_or_else(|| self.io(io::Error::other("no standard output")))
+        self.child
+            .stdout
+            .take()
+            .ok_or_else(|| self.io(io::Error::other("no standard output")))
     }
 
     /// The process, until it was waited for.
@@ -178,17 +204,30 @@ impl Running {
     }
 
     pub(super) fn stdin(&mut self) -> Result<ChildStdin, GitError> {
-        self.child.stdin.take().ok_or_else(|| self.io(io::Error::other("no standard input")))
+        self.child
+            .stdin
+            .take()
+            .ok_or_else(|| self.io(io::Error::other("no standard input")))
     }
 
     pub(super) fn io(&self, error: io::Error) -> GitError {
-        GitError::Io { command: self.command, error }
+        GitError::Io {
+            command: self.command,
+            error,
+        }
     }
 
     /// Waits for the end, however it comes; the exit code, and what was said on standard error.
     pub(super) fn end(&mut self) -> Result<(Option<i32>, String), GitError> {
-        let status = self.child.wait().map_err(|error| GitError::Io { command: self.command, error })?;
-        let stderr = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        let status = self.child.wait().map_err(|error| GitError::Io {
+            command: self.command,
+            error,
+        })?;
+        let stderr = self
+            .stderr
+            .take()
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default();
         Ok((status.code(), String::from_utf8_lossy(&stderr).into_owned()))
     }
 
@@ -215,9 +254,16 @@ impl Running {
         if stderr.contains("not a git repository") {
             return GitError::NotARepository(self.root.clone());
         }
-        let line = stderr.lines().find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
-        let message = line.or_else(|| stderr.lines().next()).unwrap_or("it was stopped and said nothing");
-        GitError::Failed { command: self.command, message: message.chars().take(500).collect() }
+        let line = stderr
+            .lines()
+            .find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
+        let message = line
+            .or_else(|| stderr.lines().next())
+            .unwrap_or("it was stopped and said nothing");
+        GitError::Failed {
+            command: self.command,
+            message: message.chars().take(500).collect(),
+        }
     }
 }
 

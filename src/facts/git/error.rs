@@ -27,10 +27,14 @@ pub enum GitError {
     #[error("the remote-tracking branch `{0}` does not exist here")]
     NoBranch(String),
     /// No remote's default branch is known.
-    #[error("the default branch of the remote is not known here: there is no refs/remotes/*/HEAD, main or master")]
+    #[error(
+        "the default branch of the remote is not known here: there is no refs/remotes/*/HEAD, main or master"
+    )]
     NoDefault,
     /// A remote's default branch can be told from nothing that is here.
-    #[error("the default branch of the remote `{0}` is not known here, and both `main` and `master` exist")]
+    #[error(
+        "the default branch of the remote `{0}` is not known here, and both `main` and `master` exist"
+    )]
     AmbiguousDefault(String),
     /// Several remotes, and none is called origin.
     #[error("there are several remotes and none is called `origin`: {}", .0.join(", "))]

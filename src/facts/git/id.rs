@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The full name of a git object: 40 hexadecimal digits, or 64 where the repository's objects are named by SHA-256.
+/// The full name of a git object: 40 hexadecimal digits, or 64 where the repository's objects are
+/// named by SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectId {
     bytes: [u8; 32],
@@ -18,7 +19,10 @@ impl ObjectId {
         }
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes[..text.len() / 2]).ok()?;
-        Some(Self { bytes, length: u8::try_from(text.len() / 2).ok()? })
+        Some(Self {
+            bytes,
+            length: u8::try_from(text.len() / 2).ok()?,
+        })
     }
 
     /// The first ten digits, for people.

@@ -1,11 +1,12 @@
-//! The `git` command, asked so that neither the repository's configuration, nor the environment, nor a name from
-//! outside can change the question.
+//! The `git` command, asked so that neither the repository's configuration, nor the environment,
+//! nor a name from outside can change the question.
 //!
-//! Reading only: no hooks, no locks, no writing, and no network but in `network`, which asks a remote what it has now
-//! and may bring objects along, never references, and in `reach`, for those who fetch into a scratch repository or push;
-//! what is checked out here is touched by none. What comes in is a folder and names that were parsed
-//! before; what goes on git's command line are its own options, full object ids, full reference names behind
-//! `--end-of-options` and literal pathspecs behind `--`. What the answers mean is for `history` to say.
+//! Reading only: no hooks, no locks, no writing, and no network but in `network`, which asks a
+//! remote what it has now and may bring objects along, never references, and in `reach`, for those
+//! who fetch into a scratch repository or push; what is checked out here is touched by none. What
+//! comes in is a folder and names that were parsed before; what goes on git's command line are its
+//! own options, full object ids, full reference names behind `--end-of-options` and literal
+//! pathspecs behind `--`. What the answers mean is for `history` to say.
 
 mod command;
 mod compare;
@@ -103,7 +104,11 @@ impl Git {
             shallow: BTreeSet::new(),
             identity: None,
         };
-        let asked = ["--is-inside-work-tree", "--is-shallow-repository", "--show-prefix"];
+        let asked = [
+            "--is-inside-work-tree",
+            "--is-shallow-repository",
+            "--show-prefix",
+        ];
         let answer = git.answer("rev-parse", &asked)?;
         // The prefix comes last, since a folder's name may hold a newline.
         let mut lines = answer.splitn(3, |b| *b == b'\n');
@@ -121,13 +126,19 @@ impl Git {
 
     /// The commits that a shallow clone ends at (gitrepository-layout, "shallow").
     fn boundary(&self) -> Result<BTreeSet<ObjectId>, GitError> {
-        let io = |error| GitError::Io { command: "rev-parse", error };
+        let io = |error| GitError::Io {
+            command: "rev-parse",
+            error,
+        };
         let mut path = self.answer("rev-parse", &["--git-path", "shallow"])?;
         path.pop();
         let file = std::fs::File::open(self.root.join(OsString::from_vec(path))).map_err(io)?;
         let mut text = Vec::new();
         file.take(ANSWER).read_to_end(&mut text).map_err(io)?;
-        Ok(text.split(|b| *b == b'\n').filter_map(ObjectId::parse).collect())
+        Ok(text
+            .split(|b| *b == b'\n')
+            .filter_map(ObjectId::parse)
+            .collect())
     }
 
     /// Whether this clone was cut off somewhere.
@@ -145,18 +156,25 @@ impl Git {
         &self.prefix
     }
 
-    /// The commit of this clone that has this name, or the only one whose name begins so (4 digits or more).
+    /// The commit of this clone that has this name, or the only one whose name begins so (4 digits
+    /// or more).
     pub fn commit_named(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
         if let Some(id) = ObjectId::parse(name.as_bytes()) {
             return Ok(self.has_commit(&id)?.then_some(id));
         }
-        // Digits only: references of that name are never asked for, and nothing else can be an expression.
-        let digits = name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        // Digits only: references of that name are never asked for, and nothing else can be an
+        // expression.
+        let digits = name
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if !digits || !(4..64).contains(&name.len()) {
             return Ok(None);
         }
         let listed = self.answer("rev-parse", &[format!("--disambiguate={name}")])?;
-        let alike: Vec<_> = listed.split(|b| *b == b'\n').filter_map(ObjectId::parse).collect();
+        let alike: Vec<_> = listed
+            .split(|b| *b == b'\n')
+            .filter_map(ObjectId::parse)
+            .collect();
         if alike.len() > MOST_ALIKE {
             return Ok(None);
         }
@@ -174,7 +192,8 @@ impl Git {
         let args = [OsString::from("-e"), format!("{commit}^{{commit}}").into()];
         let mut running = self.start("cat-file", &args, Mode::Read)?;
         drop(running.stdout()?);
-        // 128 is what git says about an object that it can't find; other troubles show in the next question.
+        // 128 is what git says about an object that it can't find; other troubles show in the next
+        // question.
         Ok(running.finish(&[1, 128])? == 0)
     }
 
@@ -187,21 +206,36 @@ impl Git {
         Ok(running.finish(&[1])? == 0)
     }
 
-    /// The file at `path` beneath the root, as the tree of `commit` has it, if it is no larger than `most` bytes.
+    /// The file at `path` beneath the root, as the tree of `commit` has it, if it is no larger than
+    /// `most` bytes.
     pub fn file(&self, commit: &ObjectId, path: &RelPath, most: u64) -> Result<TreeFile, GitError> {
         let whole = OsString::from_vec([self.prefix.as_slice(), path.as_bytes()].concat());
         let ask = ["-z", "--full-tree"].map(OsString::from);
-        let args = [&ask[..], &[commit.to_string().into(), "--".into(), whole.clone()]].concat();
+        let args = [
+            &ask[..],
+            &[commit.to_string().into(), "--".into(), whole.clone()],
+        ]
+        .concat();
         let listed = self.answer("ls-tree", &args)?;
         let entry = listed.split(|b| *b == 0).find_map(|entry| {
             let tab = memchr::memchr(b'\t', entry)?;
             let (head, name) = (&entry[..tab], &entry[tab + 1..]);
             let mut words = head.split(|b| *b == b' ');
-            let regular = name == whole.as_bytes() && matches!(words.next(), Some(b"100644" | b"100755" | b"100664"));
-            if regular { words.nth(1).and_then(ObjectId::parse) } else { None }
+            let regular = name == whole.as_bytes()
+                && matches!(words.next(), Some(b"100644" | b"100755" | b"100664"));
+            if regular {
+                words.nth(1).and_then(ObjectId::parse)
+            } else {
+                None
+            }
         });
-        let Some(blob) = entry else { return Ok(TreeFile::Absent) };
-        Ok(self.objects(|_| Ok(None::<()>))?.blob(blob, most)?.map_or(TreeFile::TooLarge, TreeFile::Content))
+        let Some(blob) = entry else {
+            return Ok(TreeFile::Absent);
+        };
+        Ok(self
+            .objects(|_| Ok(None::<()>))?
+            .blob(blob, most)?
+            .map_or(TreeFile::TooLarge, TreeFile::Content))
     }
 
     /// One process for contents; `digest` makes something of each that is asked for in passing.
@@ -209,28 +243,49 @@ impl Git {
         &self,
         digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
     ) -> Result<Objects<T>, GitError> {
-        Objects::new(self.start("cat-file", &["--batch".into()], Mode::Talk)?, digest)
+        Objects::new(
+            self.start("cat-file", &["--batch".into()], Mode::Talk)?,
+            digest,
+        )
     }
 
-    pub(crate) fn stream(&self, command: &'static str, args: &[OsString]) -> Result<Stream, GitError> {
-        Ok(Stream { running: self.start(command, args, Mode::Read)? })
+    pub(crate) fn stream(
+        &self,
+        command: &'static str,
+        args: &[OsString],
+    ) -> Result<Stream, GitError> {
+        Ok(Stream {
+            running: self.start(command, args, Mode::Read)?,
+        })
     }
 
     /// All that git prints, which may not be much.
-    fn answer(&self, command: &'static str, args: &[impl AsRef<OsStr>]) -> Result<Vec<u8>, GitError> {
+    fn answer(
+        &self,
+        command: &'static str,
+        args: &[impl AsRef<OsStr>],
+    ) -> Result<Vec<u8>, GitError> {
         let args: Vec<OsString> = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
         let mut running = self.start(command, &args, Mode::Read)?;
         let mut answer = Vec::new();
         let read = running.stdout()?.take(ANSWER).read_to_end(&mut answer);
         read.map_err(|error| running.io(error))?;
         if answer.len() as u64 == ANSWER {
-            return Err(GitError::Malformed { command, what: "far too much" });
+            return Err(GitError::Malformed {
+                command,
+                what: "far too much",
+            });
         }
         running.finish(&[])?;
         Ok(answer)
     }
 
-    fn start(&self, command: &'static str, args: &[OsString], mode: Mode) -> Result<Running, GitError> {
+    fn start(
+        &self,
+        command: &'static str,
+        args: &[OsString],
+        mode: Mode,
+    ) -> Result<Running, GitError> {
         command::start(&self.program, &self.root, (command, args), mode)
     }
 }

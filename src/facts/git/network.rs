@@ -1,6 +1,7 @@
 //! What a remote has now, asked of the remote itself and not of what happens to be fetched.
 //!
-//! Objects may come along; no reference of the clone is made, moved or deleted, and `FETCH_HEAD` stays as it is.
+//! Objects may come along; no reference of the clone is made, moved or deleted, and `FETCH_HEAD`
+//! stays as it is.
 
 use std::{
     collections::BTreeMap,
@@ -33,10 +34,20 @@ pub struct Heads {
 impl Git {
     /// The names of the remotes.
     pub fn remotes(&self) -> Result<Vec<String>, GitError> {
-        // `--get-regexp` ends with 1 where there is nothing, so that something is asked for that is always there.
-        let asked = ["--get-regexp", "--null", "--name-only", r"^(remote\..*\.url|core\.bare)$"];
+        // `--get-regexp` ends with 1 where there is nothing, so that something is asked for that is
+        // always there.
+        let asked = [
+            "--get-regexp",
+            "--null",
+            "--name-only",
+            r"^(remote\..*\.url|core\.bare)$",
+        ];
         let listed = String::from_utf8_lossy(&self.answer("config", &asked)?).into_owned();
-        let mut names: Vec<String> = listed.split('\0').filter_map(name_of).map(str::to_owned).collect();
+        let mut names: Vec<String> = listed
+            .split('\0')
+            .filter_map(name_of)
+            .map(str::to_owned)
+            .collect();
         names.sort();
         names.dedup();
         Ok(names)
@@ -45,10 +56,18 @@ impl Git {
     /// The remote that a remote-tracking branch is of, and what the branch is called there.
     pub fn remote_of(&self, branch: &Branch) -> Result<(String, String), GitError> {
         let of = |remote: String| {
-            let name = branch.name.strip_prefix(&remote)?.strip_prefix('/')?.to_owned();
+            let name = branch
+                .name
+                .strip_prefix(&remote)?
+                .strip_prefix('/')?
+                .to_owned();
             Some((remote, name))
         };
-        let longest = self.remotes()?.into_iter().filter_map(of).max_by_key(|(remote, _)| remote.len());
+        let longest = self
+            .remotes()?
+            .into_iter()
+            .filter_map(of)
+            .max_by_key(|(remote, _)| remote.len());
         longest.ok_or_else(|| GitError::Remote {
             remote: branch.name.clone(),
             command: "config",
@@ -58,11 +77,27 @@ impl Git {
 
     /// Asks a remote for its branches.
     pub fn heads(&self, remote: &str) -> Result<Heads, GitError> {
-        let args = ["--symref", "--quiet", "--end-of-options", remote, "HEAD", "refs/heads/*"];
+        let args = [
+            "--symref",
+            "--quiet",
+            "--end-of-options",
+            remote,
+            "HEAD",
+            "refs/heads/*",
+        ];
         let listed = self.ask_remote("ls-remote", remote, &args.map(OsString::from))?;
-        let mut heads = Heads { default: None, tips: BTreeMap::new() };
-        for line in listed.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
-            let wrong = || GitError::Malformed { command: "ls-remote", what: "a line that is no reference" };
+        let mut heads = Heads {
+            default: None,
+            tips: BTreeMap::new(),
+        };
+        for line in listed
+            .split(|b| *b == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let wrong = || GitError::Malformed {
+                command: "ls-remote",
+                what: "a line that is no reference",
+            };
             let text = std::str::from_utf8(line).map_err(|_| wrong())?;
             let (value, name) = text.split_once('\t').ok_or_else(wrong)?;
             if let Some(target) = value.strip_prefix("ref: ") {
@@ -92,13 +127,29 @@ impl Git {
             "--refmap=",
             "--end-of-options",
         ];
-        let refs = branches.iter().map(|branch| format!("refs/heads/{branch}").into());
-        let args: Vec<OsString> = ONLY_OBJECTS.iter().map(OsString::from).chain([remote.into()]).chain(refs).collect();
+        let refs = branches
+            .iter()
+            .map(|branch| format!("refs/heads/{branch}").into());
+        let args: Vec<OsString> = ONLY_OBJECTS
+            .iter()
+            .map(OsString::from)
+            .chain([remote.into()])
+            .chain(refs)
+            .collect();
         self.ask_remote("fetch", remote, &args).map(drop)
     }
 
-    fn ask_remote(&self, command: &'static str, remote: &str, args: &[OsString]) -> Result<Vec<u8>, GitError> {
-        let failed = |why: String| GitError::Remote { remote: remote.to_owned(), command, why };
+    fn ask_remote(
+        &self,
+        command: &'static str,
+        remote: &str,
+        args: &[OsString],
+    ) -> Result<Vec<u8>, GitError> {
+        let failed = |why: String| GitError::Remote {
+            remote: remote.to_owned(),
+            command,
+            why,
+        };
         let mut running = self.start(command, args, Mode::Network)?;
         let watch = Watch::over(&running, PATIENCE);
         let mut answer = Vec::new();
@@ -109,7 +160,10 @@ impl Git {
             return Err(failed(format!("no answer within {} s", PATIENCE.as_secs())));
         }
         if answer.len() as u64 == ANSWER {
-            return Err(GitError::Malformed { command, what: "far too much" });
+            return Err(GitError::Malformed {
+                command,
+                what: "far too much",
+            });
         }
         match running.finish(&[]) {
             Err(GitError::Failed { message, .. }) => Err(failed(message)),
@@ -144,7 +198,8 @@ impl Watch {
         Self { done, thread }
     }
 
-    /// Before the process is waited for, so that its number is nobody else's yet: whether it took too long.
+    /// Before the process is waited for, so that its number is nobody else's yet: whether it took
+    /// too long.
     pub(super) fn end(self) -> bool {
         drop(self.done);
         self.thread.join().unwrap_or(false)

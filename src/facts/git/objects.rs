@@ -1,7 +1,7 @@
 //! Contents of objects, from one `git cat-file --batch`.
 //!
-//! Asking and reading overlap: a thread of its own reads the answers, in the order of the questions, while whoever asks
-//! goes on.
+//! Asking and reading overlap: a thread of its own reads the answers, in the order of the
+//! questions, while whoever asks goes on.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,8 @@ type Answers<T> = Result<HashMap<ObjectId, T>, GitError>;
 
 struct Question {
     id: ObjectId,
-    /// Where the whole content goes, if it is no larger than so many bytes; else it is digested in passing.
+    /// Where the whole content goes, if it is no larger than so many bytes; else it is digested in
+    /// passing.
     whole: Option<(u64, Sender<Option<Vec<u8>>>)>,
 }
 
@@ -42,7 +43,11 @@ impl<T: Send + 'static> Objects<T> {
         let stdout = BufReader::with_capacity(64 * 1024, running.stdout()?);
         let (sender, questions) = channel();
         let answers = std::thread::spawn(move || read(stdout, &questions, digest));
-        Ok(Self { running, questions: Some((stdin, sender)), answers: Some(answers) })
+        Ok(Self {
+            running,
+            questions: Some((stdin, sender)),
+            answers: Some(answers),
+        })
     }
 
     /// Asks for the content of a blob, which is digested in passing.
@@ -50,11 +55,18 @@ impl<T: Send + 'static> Objects<T> {
         self.put(Question { id, whole: None })
     }
 
-    /// The content of one blob, after all that was asked for before; `None` if it is larger than `most` bytes.
+    /// The content of one blob, after all that was asked for before; `None` if it is larger than
+    /// `most` bytes.
     pub(crate) fn blob(&mut self, id: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
         let (sender, content) = channel();
-        self.put(Question { id, whole: Some((most, sender)) })?;
-        let flushed = self.questions.as_mut().map_or(Ok(()), |(stdin, _)| stdin.flush());
+        self.put(Question {
+            id,
+            whole: Some((most, sender)),
+        })?;
+        let flushed = self
+            .questions
+            .as_mut()
+            .map_or(Ok(()), |(stdin, _)| stdin.flush());
         match flushed.map(|()| content.recv()) {
             Ok(Ok(content)) => Ok(content),
             Ok(Err(_)) => Err(self.failed(io::Error::other("the answers ended"))),
@@ -64,9 +76,15 @@ impl<T: Send + 'static> Objects<T> {
 
     /// What was made of the contents, after the last answer.
     pub(crate) fn finish(mut self) -> Answers<T> {
-        let flushed = self.questions.take().map_or(Ok(()), |(mut stdin, _)| stdin.flush());
+        let flushed = self
+            .questions
+            .take()
+            .map_or(Ok(()), |(mut stdin, _)| stdin.flush());
         let answers = self.end()?;
-        flushed.map_err(|error| GitError::Io { command: COMMAND, error })?;
+        flushed.map_err(|error| GitError::Io {
+            command: COMMAND,
+            error,
+        })?;
         self.running.finish(&[])?;
         Ok(answers)
     }
@@ -76,20 +94,32 @@ impl<T: Send + 'static> Objects<T> {
             return Err(self.failed(io::Error::other("it has ended")));
         };
         let asked = writeln!(stdin, "{}", question.id);
-        let sent = sender.send(question).map_err(|_| io::Error::other("the answers ended"));
+        let sent = sender
+            .send(question)
+            .map_err(|_| io::Error::other("the answers ended"));
         asked.and(sent).map_err(|error| self.failed(error))
     }
 
     /// Why git went away while something was asked: its own reason, if it gave one.
     fn failed(&mut self, error: io::Error) -> GitError {
         self.questions = None;
-        self.end().err().unwrap_or(GitError::Io { command: COMMAND, error })
+        self.end().err().unwrap_or(GitError::Io {
+            command: COMMAND,
+            error,
+        })
     }
 
     fn end(&mut self) -> Answers<T> {
-        let gone = |what| GitError::Io { command: COMMAND, error: io::Error::other(what) };
-        let Some(thread) = self.answers.take() else { return Err(gone("it has ended")) };
-        let answers = thread.join().map_err(|_| gone("its answers could not be read"))?;
+        let gone = |what| GitError::Io {
+            command: COMMAND,
+            error: io::Error::other(what),
+        };
+        let Some(thread) = self.answers.take() else {
+            return Err(gone("it has ended"));
+        };
+        let answers = thread
+            .join()
+            .map_err(|_| gone("its answers could not be read"))?;
         if let Err(GitError::Malformed { what: END, .. }) = &answers {
             // Where git ended too early, its own reason comes first.
             self.running.finish(&[])?;
@@ -131,10 +161,20 @@ fn answer(
     id: &ObjectId,
     each: impl FnOnce(u64, &mut dyn Read) -> io::Result<()>,
 ) -> Result<(), GitError> {
-    let io = |error| GitError::Io { command: COMMAND, error };
-    let unexpected = |what| GitError::Malformed { command: COMMAND, what };
+    let io = |error| GitError::Io {
+        command: COMMAND,
+        error,
+    };
+    let unexpected = |what| GitError::Malformed {
+        command: COMMAND,
+        what,
+    };
     let mut head = Vec::new();
-    stdout.by_ref().take(256).read_until(b'\n', &mut head).map_err(io)?;
+    stdout
+        .by_ref()
+        .take(256)
+        .read_until(b'\n', &mut head)
+        .map_err(io)?;
     if head.is_empty() {
         return Err(unexpected(END));
     }
@@ -143,7 +183,10 @@ fn answer(
     if words.next() != Some(id.to_string().as_str()) {
         return Err(unexpected("the answer to another question"));
     }
-    match (words.next(), words.next().and_then(|size| size.parse().ok())) {
+    match (
+        words.next(),
+        words.next().and_then(|size| size.parse().ok()),
+    ) {
         (Some("blob"), Some(size)) => {
             let mut content = stdout.by_ref().take(size);
             each(size, &mut content).map_err(io)?;

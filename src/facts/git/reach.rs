@@ -1,8 +1,9 @@
-//! git where it may reach other repositories, with a token or git's own credentials: fetching into a scratch repository,
-//! pushing, and what a partial clone left out. The questions whose answers are always the same kind are in `network`.
+//! git where it may reach other repositories, with a token or git's own credentials: fetching into
+//! a scratch repository, pushing, and what a partial clone left out. The questions whose answers
+//! are always the same kind are in `network`.
 //!
-//! No hook of this side runs, nothing asks at a terminal, and no transport but git's own ones is used. Secrets reach git
-//! through its environment. What the answers mean is for others to say.
+//! No hook of this side runs, nothing asks at a terminal, and no transport but git's own ones is
+//! used. Secrets reach git through its environment. What the answers mean is for others to say.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -66,22 +67,36 @@ pub(crate) struct Ran {
 }
 
 impl Login {
-    /// `token` for the server of `url`; `None` if that is not HTTP, where tokens mean nothing. An error is why it must not
-    /// be sent there.
+    /// `token` for the server of `url`; `None` if that is not HTTP, where tokens mean nothing. An
+    /// error is why it must not be sent there.
     ///
-    /// The name of the user does not matter where the password is a token (GitHub, Gitea and Forgejo).
+    /// The name of the user does not matter where the password is a token (GitHub, Gitea and
+    /// Forgejo).
     pub fn new(url: &str, token: &str) -> Result<Option<Self>, &'static str> {
-        let http = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
-        let Some((scheme, rest)) = http else { return Ok(None) };
+        let http = url
+            .split_once("://")
+            .filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
+        let Some((scheme, rest)) = http else {
+            return Ok(None);
+        };
         let authority = rest.split('/').next().unwrap_or_default();
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
         let here = ["localhost", "127.0.0.1", "[::1]"];
-        if scheme == "http" && !here.iter().any(|name| host == *name || host.starts_with(&format!("{name}:"))) {
+        if scheme == "http"
+            && !here
+                .iter()
+                .any(|name| host == *name || host.starts_with(&format!("{name}:")))
+        {
             return Err("a token is not sent over plain HTTP");
         }
         let basic = STANDARD.encode(format!("x-access-token:{token}"));
         let header = format!("Authorization: Basic {basic}");
-        Ok(Some(Self { server: format!("{scheme}://{host}/"), header }))
+        Ok(Some(Self {
+            server: format!("{scheme}://{host}/"),
+            header,
+        }))
     }
 }
 
@@ -97,7 +112,10 @@ impl Git {
         };
         let made = bare.reach("init", &["-q", "--template="], None)?;
         if made.code != Some(0) {
-            return Err(GitError::Failed { command: "init", message: told(&made.stderr) });
+            return Err(GitError::Failed {
+                command: "init",
+                message: told(&made.stderr),
+            });
         }
         Self::open(folder)
     }
@@ -105,7 +123,10 @@ impl Git {
     /// The same repository, with commits made under this name.
     #[must_use]
     pub(crate) fn committing_as(self, name: &'static str, email: &'static str) -> Self {
-        Self { identity: Some((name, email)), ..self }
+        Self {
+            identity: Some((name, email)),
+            ..self
+        }
     }
 
     /// Runs git where it may reach others; how it ended is for the caller to judge.
@@ -121,13 +142,25 @@ impl Git {
         }
         if let Some(Login { server, header }) = login {
             // Nowhere else, and not where a redirect leads.
-            git.arg(format!("--config-env=http.{server}.extraHeader={HEADER}")).env(HEADER, header);
-            git.args(["-c", "http.followRedirects=false", "-c", "credential.helper="]);
+            git.arg(format!("--config-env=http.{server}.extraHeader={HEADER}"))
+                .env(HEADER, header);
+            git.args([
+                "-c",
+                "http.followRedirects=false",
+                "-c",
+                "credential.helper=",
+            ]);
         }
         if let Some((name, email)) = &self.identity {
-            git.arg("-c").arg(format!("user.name={name}")).arg("-c").arg(format!("user.email={email}"));
+            git.arg("-c")
+                .arg(format!("user.name={name}"))
+                .arg("-c")
+                .arg(format!("user.email={email}"));
         }
-        git.arg(command).args(args).env("GIT_ALLOW_PROTOCOL", PROTOCOLS).env_remove("GIT_NO_LAZY_FETCH");
+        git.arg(command)
+            .args(args)
+            .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
+            .env_remove("GIT_NO_LAZY_FETCH");
         let mut running = command::spawn(git, &self.root, command)?;
         let watch = Watch::over(&running, PATIENCE);
         let mut stdout = Vec::new();
@@ -138,7 +171,11 @@ impl Git {
         }
         read.map_err(|error| running.io(error))?;
         let (code, stderr) = running.end()?;
-        Ok(Ran { code, stdout, stderr })
+        Ok(Ran {
+            code,
+            stdout,
+            stderr,
+        })
     }
 
     /// The same for what has to succeed.
@@ -149,7 +186,11 @@ impl Git {
         login: Option<&Login>,
     ) -> Result<Vec<u8>, GitError> {
         let ran = self.reach(command, args, login)?;
-        if ran.code == Some(0) { Ok(ran.stdout) } else { Err(GitError::refused(command, &ran.stderr)) }
+        if ran.code == Some(0) {
+            Ok(ran.stdout)
+        } else {
+            Err(GitError::refused(command, &ran.stderr))
+        }
     }
 }
 
@@ -157,7 +198,11 @@ impl GitError {
     /// Why another repository was not reached, from what git said.
     pub(crate) fn refused(command: &'static str, stderr: &str) -> Self {
         let message = told(stderr);
-        if is_denied(stderr) { Self::Denied { command, message } } else { Self::Failed { command, message } }
+        if is_denied(stderr) {
+            Self::Denied { command, message }
+        } else {
+            Self::Failed { command, message }
+        }
     }
 }
 
@@ -184,9 +229,19 @@ pub(crate) fn is_denied(stderr: &str) -> bool {
 /// The lines that say something, on one line, without what a URL holds before its host.
 pub(crate) fn told(stderr: &str) -> String {
     const PREFIXES: [&str; 3] = ["fatal: ", "error: ", "remote: "];
-    let said = |line: &&str| PREFIXES.iter().any(|prefix| line.starts_with(prefix)) && line.len() > 8;
-    let lines: Vec<_> = stderr.lines().map(str::trim).filter(said).take(12).collect();
-    let all = if lines.is_empty() { stderr.lines().next().unwrap_or_default().to_owned() } else { lines.join("; ") };
+    let said =
+        |line: &&str| PREFIXES.iter().any(|prefix| line.starts_with(prefix)) && line.len() > 8;
+    let lines: Vec<_> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(said)
+        .take(12)
+        .collect();
+    let all = if lines.is_empty() {
+        stderr.lines().next().unwrap_or_default().to_owned()
+    } else {
+        lines.join("; ")
+    };
     let text = without_users(&all);
     let mut shown: String = text.chars().take(600).collect();
     if shown.is_empty() {
@@ -202,7 +257,9 @@ pub(crate) fn without_users(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         out.push_str(before);
         out.push_str("://");
-        let end = after.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(after.len());
+        let end = after
+            .find(|c: char| c == '/' || c.is_whitespace())
+            .unwrap_or(after.len());
         rest = match after[..end].rfind('@') {
             Some(at) => {
                 out.push_str("***");
@@ -220,24 +277,42 @@ mod tests {
 
     #[test]
     fn a_token_is_for_one_server_over_http() {
-        let login = Login::new("https://ada@git.example:8443/acme/x.git", "s3cret").unwrap().unwrap();
+        let login = Login::new("https://ada@git.example:8443/acme/x.git", "s3cret")
+            .unwrap()
+            .unwrap();
         assert_eq!(login.server, "https://git.example:8443/");
-        assert_eq!(login.header, "Authorization: Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0");
-        for other in ["git@git.example:a/b", "ssh://git.example/a", "/srv/git", "../x", "file:///srv"] {
+        assert_eq!(
+            login.header,
+            "Authorization: Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0"
+        );
+        for other in [
+            "git@git.example:a/b",
+            "ssh://git.example/a",
+            "/srv/git",
+            "../x",
+            "file:///srv",
+        ] {
             assert!(Login::new(other, "s3cret").unwrap().is_none(), "{other}");
         }
-        for plain in ["http://git.example/x", "http://127.0.0.1.example/x", "http://localhost.example:80/x"] {
+        for plain in [
+            "http://git.example/x",
+            "http://127.0.0.1.example/x",
+            "http://localhost.example:80/x",
+        ] {
             assert!(Login::new(plain, "s3cret").is_err(), "{plain}");
         }
-        for here in ["http://127.0.0.1:3000/x", "http://localhost/x", "http://[::1]:3000/x"] {
+        for here in [
+            "http://127.0.0.1:3000/x",
+            "http://localhost/x",
+            "http://[::1]:3000/x",
+        ] {
             assert!(Login::new(here, "s3cret").unwrap().is_some(), "{here}");
         }
     }
 
     #[test]
     fn what_is_told_holds_no_password() {
-        let said =
-            "hint: x\nremote: Permission to a/b denied\nfatal: unable to access 'https://u:p@h/x' (https://v@h)\n";
+        let said = "hint: x\nremote: Permission to a/b denied\nfatal: unable to access 'https://u:p@h/x' (https://v@h)\n";
         assert_eq!(
             told(said),
             "remote: Permission to a/b denied; fatal: unable to access 'https://***@h/x' (https://***@h)"
@@ -257,7 +332,11 @@ mod tests {
         ] {
             assert!(is_denied(denied), "{denied}");
         }
-        for other in ["fatal: '/x' does not appear to be a git repository", "fatal: couldn't find remote ref x", ""] {
+        for other in [
+            "fatal: '/x' does not appear to be a git repository",
+            "fatal: couldn't find remote ref x",
+            "",
+        ] {
             assert!(!is_denied(other), "{other}");
         }
     }

@@ -22,8 +22,9 @@ struct Reference {
 const REMOTES: &str = "refs/remotes/";
 
 impl Git {
-    /// The remote-tracking branch `configured`, or that of the remote's default branch: what `refs/remotes/origin/HEAD`
-    /// (or that of the only remote) stands for, else the one of `main` and `master` that is there.
+    /// The remote-tracking branch `configured`, or that of the remote's default branch: what
+    /// `refs/remotes/origin/HEAD` (or that of the only remote) stands for, else the one of `main`
+    /// and `master` that is there.
     ///
     /// Local branches are never looked at: what is not pushed was not promoted.
     pub fn branch(&self, configured: Option<&str>) -> Result<Branch, GitError> {
@@ -43,17 +44,25 @@ impl Git {
 
     fn configured(&self, name: &str) -> Result<Branch, GitError> {
         let missing = || GitError::NoBranch(name.to_owned());
-        // Behind this prefix nothing is an option or an expression, and of what a glob may match only the name itself counts.
+        // Behind this prefix nothing is an option or an expression, and of what a glob may match
+        // only the name itself counts.
         let whole = format!("{REMOTES}{name}");
         let mut references = self.references(&[&whole])?;
         let reference = references.remove(&whole).ok_or_else(missing)?;
-        Ok(Branch { name: name.to_owned(), tip: reference.tip })
+        Ok(Branch {
+            name: name.to_owned(),
+            tip: reference.tip,
+        })
     }
 
     fn default_branch(&self) -> Result<Branch, GitError> {
-        let mut references =
-            self.references(&["refs/remotes/*/HEAD", "refs/remotes/*/main", "refs/remotes/*/master"])?;
-        let remote_of = |name: &String| Some(name.strip_prefix(REMOTES)?.rsplit_once('/')?.0.to_owned());
+        let mut references = self.references(&[
+            "refs/remotes/*/HEAD",
+            "refs/remotes/*/main",
+            "refs/remotes/*/master",
+        ])?;
+        let remote_of =
+            |name: &String| Some(name.strip_prefix(REMOTES)?.rsplit_once('/')?.0.to_owned());
         let mut remotes: Vec<String> = references.keys().filter_map(remote_of).collect();
         remotes.dedup();
         let remote = match remotes.as_slice() {
@@ -64,17 +73,25 @@ impl Git {
         };
         let within = format!("{REMOTES}{remote}/");
         if let Some(head) = references.remove(&format!("{within}HEAD")) {
-            let name = head.stands_for.as_deref().and_then(|target| target.strip_prefix(&within));
+            let name = head
+                .stands_for
+                .as_deref()
+                .and_then(|target| target.strip_prefix(&within));
             if let Some(name) = name {
-                return Ok(Branch { name: format!("{remote}/{name}"), tip: head.tip });
+                return Ok(Branch {
+                    name: format!("{remote}/{name}"),
+                    tip: head.tip,
+                });
             }
         }
-        let [main, master] = ["main", "master"].map(|name| (name, references.remove(&format!("{within}{name}"))));
+        let [main, master] =
+            ["main", "master"].map(|name| (name, references.remove(&format!("{within}{name}"))));
         match (main, master) {
             ((_, Some(_)), (_, Some(_))) => Err(GitError::AmbiguousDefault(remote)),
-            ((name, Some(found)), _) | (_, (name, Some(found))) => {
-                Ok(Branch { name: format!("{remote}/{name}"), tip: found.tip })
-            }
+            ((name, Some(found)), _) | (_, (name, Some(found))) => Ok(Branch {
+                name: format!("{remote}/{name}"),
+                tip: found.tip,
+            }),
             _ => Err(GitError::NoDefault),
         }
     }
@@ -82,14 +99,21 @@ impl Git {
     /// References that match one of the patterns (git-for-each-ref), by their full names.
     fn references(&self, patterns: &[&str]) -> Result<BTreeMap<String, Reference>, GitError> {
         // A reference's name holds neither a blank nor a newline.
-        let args = [&["--format=%(refname) %(objectname) %(symref)", "--"], patterns].concat();
+        let args = [
+            &["--format=%(refname) %(objectname) %(symref)", "--"],
+            patterns,
+        ]
+        .concat();
         let listed = self.answer("for-each-ref", &args)?;
         let listed = String::from_utf8_lossy(&listed).into_owned();
         let parse = |line: &str| {
             let mut words = line.split(' ');
             let name = words.next()?.to_owned();
             let tip = ObjectId::parse(words.next()?.as_bytes())?;
-            let stands_for = words.next().filter(|target| !target.is_empty()).map(str::to_owned);
+            let stands_for = words
+                .next()
+                .filter(|target| !target.is_empty())
+                .map(str::to_owned);
             Some((name, Reference { tip, stands_for }))
         };
         Ok(listed.lines().filter_map(parse).collect())

@@ -14,36 +14,57 @@ pub struct Hosted {
 }
 
 impl Git {
-    /// The URL of the remote `origin`; it may hold a password, so it is for [`Hosted::parse`] and not for eyes.
+    /// The URL of the remote `origin`; it may hold a password, so it is for [`Hosted::parse`] and
+    /// not for eyes.
     pub fn origin(&self) -> Result<Option<String>, GitError> {
         // `config --get` ends with 1 where there is nothing; a listing tells that from a failure.
-        let listed = self.answer("config", &["--get-regexp", "--null", r"^(remote\.origin\.url|core\.bare)$"]);
+        let listed = self.answer(
+            "config",
+            &[
+                "--get-regexp",
+                "--null",
+                r"^(remote\.origin\.url|core\.bare)$",
+            ],
+        );
         let listed = String::from_utf8_lossy(&listed?).into_owned();
-        let url = listed.split('\0').find_map(|entry| entry.strip_prefix("remote.origin.url\n"));
+        let url = listed
+            .split('\0')
+            .find_map(|entry| entry.strip_prefix("remote.origin.url\n"));
         Ok(url.map(str::to_owned))
     }
 }
 
 impl Hosted {
-    /// Parses a remote's URL: `https://HOST/OWNER/NAME.git`, `ssh://git@HOST:PORT/OWNER/NAME`, `git@HOST:OWNER/NAME`.
-    /// User names and passwords are dropped; anything but an owner and a name behind the host is nothing.
+    /// Parses a remote's URL: `https://HOST/OWNER/NAME.git`, `ssh://git@HOST:PORT/OWNER/NAME`,
+    /// `git@HOST:OWNER/NAME`. User names and passwords are dropped; anything but an owner and a
+    /// name behind the host is nothing.
     pub fn parse(url: &str) -> Option<Self> {
         let (authority, path) = match url.split_once("://") {
             Some(("https" | "http" | "ssh" | "git", rest)) => rest.split_once('/')?,
             Some(_) => return None,
             // Git's own rule (git-clone, "GIT URLS"): a colon, and no slash before it.
-            None => url.split_once(':').filter(|(host, _)| !host.contains('/'))?,
+            None => url
+                .split_once(':')
+                .filter(|(host, _)| !host.contains('/'))?,
         };
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
         let host = host.split(':').next()?.to_ascii_lowercase();
         let path = path.trim_matches('/');
         let (owner, name) = path.strip_suffix(".git").unwrap_or(path).split_once('/')?;
         let good = |part: &str| {
-            let plain = part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+            let plain = part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
             plain && !part.is_empty() && !matches!(part, "." | "..")
         };
         let whole = good(&host) && good(owner) && good(name);
-        whole.then(|| Self { host, owner: owner.to_owned(), name: name.to_owned() })
+        whole.then(|| Self {
+            host,
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -64,7 +85,11 @@ mod tests {
             "git@github.com:acme/work.flows.git",
             "github.com:/acme/work.flows/",
         ] {
-            assert_eq!(parsed(url).as_deref(), Some("github.com acme work.flows"), "{url}");
+            assert_eq!(
+                parsed(url).as_deref(),
+                Some("github.com acme work.flows"),
+                "{url}"
+            );
         }
     }
 

@@ -17,7 +17,8 @@ const COMMAND: &str = "ls-tree";
 /// The longest path that is read, in bytes.
 const PATH: u64 = 64 * 1024;
 
-/// What `globs` match beneath the root in a commit's tree; and the first file that is larger than was allowed.
+/// What `globs` match beneath the root in a commit's tree; and the first file that is larger than
+/// was allowed.
 #[derive(Debug)]
 pub struct At {
     /// The files, with their contents.
@@ -29,11 +30,18 @@ pub struct At {
 impl Git {
     /// Reads the files that `globs` match in the tree of `commit`, each of at most `most` bytes.
     pub fn files_at(&self, commit: &ObjectId, globs: &[Glob], most: u64) -> Result<At, GitError> {
-        let mut at = At { files: Snapshot::default(), too_large: None };
+        let mut at = At {
+            files: Snapshot::default(),
+            too_large: None,
+        };
         let mut wanted = Vec::new();
         self.entries(commit, |mode, id, path| {
-            let Some(path) = path.strip_prefix(self.prefix()) else { return };
-            let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path))) else { return };
+            let Some(path) = path.strip_prefix(self.prefix()) else {
+                return;
+            };
+            let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path))) else {
+                return;
+            };
             if !Snapshot::lists(globs, &path) {
                 return;
             }
@@ -53,8 +61,13 @@ impl Git {
         Ok(at)
     }
 
-    /// Hands over mode, id and path of everything in a tree but folders: `MODE TYPE ID`, a tab, the path, a NUL.
-    fn entries(&self, commit: &ObjectId, mut each: impl FnMut(&[u8], ObjectId, &[u8])) -> Result<(), GitError> {
+    /// Hands over mode, id and path of everything in a tree but folders: `MODE TYPE ID`, a tab, the
+    /// path, a NUL.
+    fn entries(
+        &self,
+        commit: &ObjectId,
+        mut each: impl FnMut(&[u8], ObjectId, &[u8]),
+    ) -> Result<(), GitError> {
         let args = ["-r", "-z", "--full-tree"].map(OsString::from);
         let args = [&args[..], &[commit.to_string().into()]].concat();
         let mut running = self.start(COMMAND, &args, Mode::Read)?;
@@ -66,11 +79,17 @@ impl Git {
             if read.map_err(|error| running.io(error))? == 0 {
                 break;
             }
-            let wrong = || GitError::Malformed { command: COMMAND, what: "an entry that is none" };
+            let wrong = || GitError::Malformed {
+                command: COMMAND,
+                what: "an entry that is none",
+            };
             let entry = entry.strip_suffix(&[0]).ok_or_else(wrong)?;
             let tab = memchr::memchr(b'\t', entry).ok_or_else(wrong)?;
             let mut words = entry[..tab].split(|b| *b == b' ');
-            let (mode, id) = (words.next().unwrap_or_default(), words.nth(1).and_then(ObjectId::parse));
+            let (mode, id) = (
+                words.next().unwrap_or_default(),
+                words.nth(1).and_then(ObjectId::parse),
+            );
             each(mode, id.ok_or_else(wrong)?, &entry[tab + 1..]);
         }
         running.finish(&[]).map(drop)

@@ -1,4 +1,5 @@
-//! What commits say about themselves: which set they promoted, by their title or by the trailer `Repin-Set`.
+//! What commits say about themselves: which set they promoted, by their title or by the trailer
+//! `Repin-Set`.
 //!
 //! Only claims: whether the content bears them out is for `line` and `provenance`.
 
@@ -41,7 +42,8 @@ impl Titles {
         self.tags
     }
 
-    /// The revisions that a commit with this subject and these trailer values claims; the title's first.
+    /// The revisions that a commit with this subject and these trailer values claims; the title's
+    /// first.
     pub(super) fn claims(&self, subject: &[u8], trailers: &[u8]) -> Vec<Revision> {
         let mut claims = Vec::new();
         let mut claim = |text: &str| {
@@ -55,10 +57,16 @@ impl Titles {
             let subject = subject.trim_end();
             let exact = without_number(subject).into_iter().chain([subject]);
             for text in exact {
-                self.known.iter().filter_map(|(title, name)| title.revision_in(text, name)).for_each(&mut claim);
+                self.known
+                    .iter()
+                    .filter_map(|(title, name)| title.revision_in(text, name))
+                    .for_each(&mut claim);
             }
         }
-        for value in trailers.split(|b| *b == b'\n').filter_map(|value| std::str::from_utf8(value).ok()) {
+        for value in trailers
+            .split(|b| *b == b'\n')
+            .filter_map(|value| std::str::from_utf8(value).ok())
+        {
             claim(value.trim());
         }
         claims
@@ -82,12 +90,23 @@ mod tests {
         let text = format!(
             "version: 1\nname: {name}\nfiles: [a]\nrevision: {{ pattern: '{pattern}' }}\nimages:\n  a: {{ repository: x.y/a, pins: 1 }}\n"
         );
-        crate::config::parse(&SourceText { name: "repin.yaml".into(), text: text.into() }, Path::new("/")).unwrap()
+        crate::config::parse(
+            &SourceText {
+                name: "repin.yaml".into(),
+                text: text.into(),
+            },
+            Path::new("/"),
+        )
+        .unwrap()
     }
 
     fn claims(subject: &str, trailers: &str) -> Vec<String> {
         let titles = Titles::new(&config("images", "[a-f]{4}"));
-        titles.claims(subject.as_bytes(), trailers.as_bytes()).iter().map(ToString::to_string).collect()
+        titles
+            .claims(subject.as_bytes(), trailers.as_bytes())
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -115,8 +134,14 @@ mod tests {
     #[test]
     fn trailers_count_one_by_one() {
         assert_eq!(claims("chore", "beef"), ["beef"]);
-        assert_eq!(claims("promote: images @beef", "beef\ncafe"), ["beef", "cafe"]);
-        assert_eq!(claims("chore", "beef cafe\nxyz\n\u{1}beef"), [] as [&str; 0]);
+        assert_eq!(
+            claims("promote: images @beef", "beef\ncafe"),
+            ["beef", "cafe"]
+        );
+        assert_eq!(
+            claims("chore", "beef cafe\nxyz\n\u{1}beef"),
+            [] as [&str; 0]
+        );
     }
 
     #[test]
@@ -128,7 +153,10 @@ mod tests {
     #[test]
     fn a_number_is_never_part_of_a_revision() {
         let titles = Titles::new(&config("images", ".+"));
-        assert_eq!(titles.claims(b"promote: images @beef (#1)", b"")[0].as_str(), "beef");
+        assert_eq!(
+            titles.claims(b"promote: images @beef (#1)", b"")[0].as_str(),
+            "beef"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! What happened along the line: which commits brought a set, and whether by a promote, a rollback or by hand.
+//! What happened along the line: which commits brought a set, and whether by a promote, a rollback
+//! or by hand.
 //!
-//! Pure: sets by number in, events out. The rules are those in the documentation of the module above.
+//! Pure: sets by number in, events out. The rules are those in the documentation of the module
+//! above.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -54,7 +56,13 @@ struct Fold<'s> {
 pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
     let images = sets.first().map_or(0, |set| set.0.len());
     let digests = vec![BTreeSet::new(); images];
-    let mut fold = Fold { sets, events: Events::default(), came: Vec::new(), last: HashMap::new(), digests };
+    let mut fold = Fold {
+        sets,
+        events: Events::default(),
+        came: Vec::new(),
+        last: HashMap::new(),
+        digests,
+    };
     let mut unknown = cut;
     for (at, point) in line.iter().enumerate() {
         let Some(set) = point.set else { continue };
@@ -66,7 +74,8 @@ pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
         if unchanged {
             continue;
         }
-        // Whether the first commit that is known of brought its set can't be told, unless it says so.
+        // Whether the first commit that is known of brought its set can't be told, unless it says
+        // so.
         if !(was_unknown && point.claims.is_empty()) {
             fold.event(at, set, &point.claims);
         }
@@ -94,22 +103,32 @@ impl Fold<'_> {
         match before {
             Some(before) => {
                 let by = self.events.all.len();
-                let undone = self.came[before + 1..].iter().filter(|undone| !self.sets[**undone].is_empty());
+                let undone = self.came[before + 1..]
+                    .iter()
+                    .filter(|undone| !self.sets[**undone].is_empty());
                 self.events.held.extend(undone.map(|undone| (*undone, by)));
                 self.events.held.remove(&set);
             }
             None if self.is_newer(set) => self.events.held.clear(),
             None => {}
         }
-        self.events.all.push(Event { at, kind, revision, set });
+        self.events.all.push(Event {
+            at,
+            kind,
+            revision,
+            set,
+        });
     }
 
-    /// Whether the set moves an image that was pinned before to a digest that it never had: a set that only adds or
-    /// drops images, or mixes what was there, is no newer one.
+    /// Whether the set moves an image that was pinned before to a digest that it never had: a set
+    /// that only adds or drops images, or mixes what was there, is no newer one.
     fn is_newer(&self, set: usize) -> bool {
         let had = self.digests.iter().enumerate();
-        had.filter(|(_, had)| !had.is_empty())
-            .any(|(image, had)| self.sets[set].digest(image).is_some_and(|digest| !had.contains(&digest)))
+        had.filter(|(_, had)| !had.is_empty()).any(|(image, had)| {
+            self.sets[set]
+                .digest(image)
+                .is_some_and(|digest| !had.contains(&digest))
+        })
     }
 
     fn in_place(&mut self, at: usize, set: usize) {

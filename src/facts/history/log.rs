@@ -12,17 +12,23 @@ use crate::facts::git::{Git, GitError, ObjectId, Stream};
 const COMMAND: &str = "log";
 const END: &str = "an end in the middle of a commit";
 
-/// Id, parents, committer date, subject (git's own: the first paragraph on one line), and the values of our trailer,
-/// a line each. The NUL behind the last field is that of `-z`.
-const FORMAT: &str =
-    "--format=tformat:%H%x00%P%x00%cI%x00%s%x00%(trailers:key=Repin-Set,valueonly,unfold,separator=%x0A)";
+/// Id, parents, committer date, subject (git's own: the first paragraph on one line), and the
+/// values of our trailer, a line each. The NUL behind the last field is that of `-z`.
+const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI%x00%s%x00%(trailers:key=Repin-Set,valueonly,unfold,separator=%x0A)";
 
 /// Said so that no configuration can say otherwise.
-const PLAIN: &[&str] =
-    &["-z", "--encoding=UTF-8", "--no-color", "--no-notes", "--no-mailmap", "--no-show-signature", "--no-decorate"];
+const PLAIN: &[&str] = &[
+    "-z",
+    "--encoding=UTF-8",
+    "--no-color",
+    "--no-notes",
+    "--no-mailmap",
+    "--no-show-signature",
+    "--no-decorate",
+];
 
-/// Each commit against its first parent only, the first commit against nothing; every commit is listed, whether or not
-/// it changed anything within the pathspecs.
+/// Each commit against its first parent only, the first commit against nothing; every commit is
+/// listed, whether or not it changed anything within the pathspecs.
 const CHANGES: &[&str] = &[
     "--first-parent",
     "--reverse",
@@ -37,7 +43,8 @@ const CHANGES: &[&str] = &[
     "--no-relative",
 ];
 
-/// The most that is kept of one field, in bytes: what is longer is neither a path nor a title of ours.
+/// The most that is kept of one field, in bytes: what is longer is neither a path nor a title of
+/// ours.
 const FIELD: usize = 64 * 1024;
 
 /// One commit, as `git log` told it.
@@ -62,23 +69,37 @@ pub(super) struct Change {
     pub(super) blob: Option<ObjectId>,
 }
 
-/// The first-parent line up to `tip`, oldest first, with what changed beneath `folders` (paths of the repository; an
-/// empty one is all of it).
+/// The first-parent line up to `tip`, oldest first, with what changed beneath `folders` (paths of
+/// the repository; an empty one is all of it).
 pub(super) fn line(git: &Git, tip: &ObjectId, folders: &[Vec<u8>]) -> Result<Log, GitError> {
-    let mut args: Vec<OsString> =
-        [PLAIN, CHANGES, &[FORMAT, "--end-of-options"]].concat().iter().map(Into::into).collect();
+    let mut args: Vec<OsString> = [PLAIN, CHANGES, &[FORMAT, "--end-of-options"]]
+        .concat()
+        .iter()
+        .map(Into::into)
+        .collect();
     args.extend([tip.to_string().into(), "--".into()]);
     if folders.iter().all(|folder| !folder.is_empty()) {
-        args.extend(folders.iter().map(|folder| OsString::from_vec([b":(top,literal)", folder.as_slice()].concat())));
+        args.extend(
+            folders
+                .iter()
+                .map(|folder| OsString::from_vec([b":(top,literal)", folder.as_slice()].concat())),
+        );
     }
     Log::new(git.stream(COMMAND, &args)?)
 }
 
 /// All commits that `tip` reaches and `old` does not, without their changes.
 pub(super) fn all(git: &Git, tip: &ObjectId, old: &ObjectId) -> Result<Log, GitError> {
-    let mut args: Vec<OsString> =
-        [PLAIN, &[FORMAT, "--no-patch", "--end-of-options"]].concat().iter().map(Into::into).collect();
-    args.extend([tip.to_string().into(), format!("^{old}").into(), "--".into()]);
+    let mut args: Vec<OsString> = [PLAIN, &[FORMAT, "--no-patch", "--end-of-options"]]
+        .concat()
+        .iter()
+        .map(Into::into)
+        .collect();
+    args.extend([
+        tip.to_string().into(),
+        format!("^{old}").into(),
+        "--".into(),
+    ]);
     Log::new(git.stream(COMMAND, &args)?)
 }
 
@@ -95,7 +116,10 @@ impl Log {
     }
 
     /// Hands over every commit; an error of `each` ends it.
-    pub(super) fn each(mut self, mut each: impl FnMut(Commit) -> Result<(), GitError>) -> Result<(), GitError> {
+    pub(super) fn each(
+        mut self,
+        mut each: impl FnMut(Commit) -> Result<(), GitError>,
+    ) -> Result<(), GitError> {
         let mut cut = None;
         loop {
             match self.next() {
@@ -120,7 +144,10 @@ impl Log {
         }
         let id = self.id()?;
         let parents = self.field()?;
-        let parents = parents.split(|b| *b == b' ').filter(|word| !word.is_empty()).map(parsed);
+        let parents = parents
+            .split(|b| *b == b' ')
+            .filter(|word| !word.is_empty())
+            .map(parsed);
         let parents = parents.collect::<Result<_, _>>()?;
         let date = String::from_utf8_lossy(&self.field()?).into_owned();
         let (subject, trailers) = (self.field()?, self.field()?);
@@ -129,7 +156,14 @@ impl Log {
         while matches!(self.peek()?, Some(b'\n' | b':')) {
             changes.push(self.change()?);
         }
-        Ok(Some(Commit { id, parents, date, subject, trailers, changes }))
+        Ok(Some(Commit {
+            id,
+            parents,
+            date,
+            subject,
+            trailers,
+            changes,
+        }))
     }
 
     /// `:OLDMODE NEWMODE OLDID NEWID STATUS`, a NUL, and the path (git-diff, "Raw output format").
@@ -142,7 +176,10 @@ impl Log {
         if path.is_empty() || path.len() == FIELD {
             return Err(malformed("a path that is none"));
         }
-        Ok(Change { path, blob: regular.then_some(id) })
+        Ok(Change {
+            path,
+            blob: regular.then_some(id),
+        })
     }
 
     fn id(&mut self) -> Result<ObjectId, GitError> {
@@ -150,7 +187,10 @@ impl Log {
     }
 
     fn peek(&mut self) -> Result<Option<u8>, GitError> {
-        let buffer = self.fields.fill_buf().map_err(|error| GitError::Io { command: COMMAND, error })?;
+        let buffer = self.fields.fill_buf().map_err(|error| GitError::Io {
+            command: COMMAND,
+            error,
+        })?;
         Ok(buffer.first().copied())
     }
 
@@ -158,7 +198,10 @@ impl Log {
     fn field(&mut self) -> Result<Vec<u8>, GitError> {
         let mut field = Vec::new();
         loop {
-            let buffer = self.fields.fill_buf().map_err(|error| GitError::Io { command: COMMAND, error })?;
+            let buffer = self.fields.fill_buf().map_err(|error| GitError::Io {
+                command: COMMAND,
+                error,
+            })?;
             if buffer.is_empty() {
                 return Err(malformed(END));
             }
@@ -179,5 +222,8 @@ fn parsed(text: &[u8]) -> Result<ObjectId, GitError> {
 }
 
 fn malformed(what: &'static str) -> GitError {
-    GitError::Malformed { command: COMMAND, what }
+    GitError::Malformed {
+        command: COMMAND,
+        what,
+    }
 }

@@ -1,17 +1,21 @@
-//! What git history says about sets: which were in place, how they came there, and which may be gone back to.
+//! What git history says about sets: which were in place, how they came there, and which may be
+//! gone back to.
 //!
-//! Data in (a repository, the configuration of today), data out; nothing is judged or printed here, and nothing is
-//! changed. One `git log` along the first-parent line of the remote-tracking branch, one `git cat-file --batch` for the
-//! contents, and, only where that line has merges, one more `git log` for the titles that they brought along.
+//! Data in (a repository, the configuration of today), data out; nothing is judged or printed here,
+//! and nothing is changed. One `git log` along the first-parent line of the remote-tracking branch,
+//! one `git cat-file --batch` for the contents, and, only where that line has merges, one more `git
+//! log` for the titles that they brought along.
 //!
-//! **Content.** A commit's content is what its tree pins, read with its own configuration (at the path of today's; today's if
-//! there is none, also where that path is a symlink): its globs, and those of its images whose repository is one of today's.
-//! Files are those that the work tree would list: regular ones, no symlinks, no submodules. Images that have `pins: 0` today
-//! don't count. A configuration that can't be read makes the commit's content unknown: it makes no entry and no provenance,
-//! and the next commit is compared with the last one that could be read.
+//! **Content.** A commit's content is what its tree pins, read with its own configuration (at the
+//! path of today's; today's if there is none, also where that path is a symlink): its globs, and
+//! those of its images whose repository is one of today's. Files are those that the work tree would
+//! list: regular ones, no symlinks, no submodules. Images that have `pins: 0` today don't count. A
+//! configuration that can't be read makes the commit's content unknown: it makes no entry and no
+//! provenance, and the next commit is compared with the last one that could be read.
 //!
-//! **Sets.** A set is what a content pins: for each image the distinct digests, so that where and how often does not
-//! matter. It is *whole* if every image of today with `pins` above 0 has exactly one digest.
+//! **Sets.** A set is what a content pins: for each image the distinct digests, so that where and
+//! how often does not matter. It is *whole* if every image of today with `pins` above 0 has exactly
+//! one digest.
 //!
 //! **Entries** are the commits of the line whose set differs from the one before, by content:
 //! - *rollback*: the set was in place earlier on the line, and another one after it (a `git revert` too, and a promote that was
@@ -23,12 +27,13 @@
 //!
 //! A rollback has the revision that its set was promoted as, else the one that it claims itself.
 //!
-//! **Holds.** A set that comes into place by a rollback is held no more; and every hold ends with a *newer* set: one never
-//! in place before that moves an image to a digest which it never had. Adding or dropping an image, or mixing
-//! older digests, ends nothing.
+//! **Holds.** A set that comes into place by a rollback is held no more; and every hold ends with a
+//! *newer* set: one never in place before that moves an image to a digest which it never had.
+//! Adding or dropping an image, or mixing older digests, ends nothing.
 //!
-//! **Shallow clones.** What lies above the boundary is an answer, if nothing below could change it: the latest
-//! provenance, a hold. Absence is none. Of a merge whose side was cut off it can't be told what it brought along.
+//! **Shallow clones.** What lies above the boundary is an answer, if nothing below could change it:
+//! the latest provenance, a hold. Absence is none. Of a merge whose side was cut off it can't be
+//! told what it brought along.
 
 mod claims;
 mod line;
@@ -110,7 +115,8 @@ pub struct History {
     pub entries: Vec<Entry>,
     /// Commits that had to be left out.
     pub unreadable: Vec<Unreadable>,
-    /// Whether the clone is too shallow to know all of the line and of what it merged; `git fetch --unshallow` mends it.
+    /// Whether the clone is too shallow to know all of the line and of what it merged; `git fetch
+    /// --unshallow` mends it.
     pub shallow: bool,
     config: Config,
     known: Known,
@@ -140,10 +146,24 @@ impl History {
         let mut titles = Titles::new(config);
         let mut objects = git.objects(sets::scanner(config))?;
         let commits = walk::walk(git, &branch.tip, (config, &mut titles), &mut objects)?;
-        let Sets { all: sets, of, ever } = sets::sets(&commits, &objects.finish()?, config);
-        let mut doubtful: Vec<bool> = commits.iter().map(|commit| git.is_boundary(&commit.id)).collect();
+        let Sets {
+            all: sets,
+            of,
+            ever,
+        } = sets::sets(&commits, &objects.finish()?, config);
+        let mut doubtful: Vec<bool> = commits
+            .iter()
+            .map(|commit| git.is_boundary(&commit.id))
+            .collect();
         let line = points(git, (&commits, of), &titles, &mut doubtful)?;
-        let known = Known { commits, line, doubtful, sets, ever, tags: titles.into_tags() };
+        let known = Known {
+            commits,
+            line,
+            doubtful,
+            sets,
+            ever,
+            tags: titles.into_tags(),
+        };
         Ok(Self::of(branch, config.clone(), known))
     }
 
@@ -158,8 +178,23 @@ impl History {
                 claimed.entry(revision.clone()).or_default().push(at);
             }
         }
-        let mut history = Self { branch, entries: Vec::new(), unreadable, shallow, config, known, claimed, events };
-        history.entries = history.events.all.iter().rev().map(|event| history.entry(event)).collect();
+        let mut history = Self {
+            branch,
+            entries: Vec::new(),
+            unreadable,
+            shallow,
+            config,
+            known,
+            claimed,
+            events,
+        };
+        history.entries = history
+            .events
+            .all
+            .iter()
+            .rev()
+            .map(|event| history.entry(event))
+            .collect();
         history
     }
 
@@ -168,25 +203,37 @@ impl History {
         self.entries.first().filter(|entry| entry.current)
     }
 
-    /// What going back to the set with these digests undoes, newest first: the entries after the last one that had them.
-    /// `None` if no entry had them.
+    /// What going back to the set with these digests undoes, newest first: the entries after the
+    /// last one that had them. `None` if no entry had them.
     pub fn since(&self, digests: &Digests) -> Option<&[Entry]> {
-        let last = self.entries.iter().position(|entry| entry.images == *digests)?;
+        let last = self
+            .entries
+            .iter()
+            .position(|entry| entry.images == *digests)?;
         Some(&self.entries[..last])
     }
 
-    /// Every digest of an image in a matched file of any commit of the line, whatever else was wrong with that commit.
+    /// Every digest of an image in a matched file of any commit of the line, whatever else was
+    /// wrong with that commit.
     pub fn ever_pinned(&self, image: &str) -> Option<&BTreeSet<Digest>> {
-        let at = self.config.images.iter().position(|other| other.name == image)?;
+        let at = self
+            .config
+            .images
+            .iter()
+            .position(|other| other.name == image)?;
         self.known.ever.get(at)
     }
 
-    /// The tags of every revision that a commit of the line, or what it merged, claims to promote; by the tag's template
-    /// of today and of every configuration of the line.
+    /// The tags of every revision that a commit of the line, or what it merged, claims to promote;
+    /// by the tag's template of today and of every configuration of the line.
     pub fn claimed_tags(&self) -> BTreeMap<Tag, &Revision> {
-        let all = self.claimed.keys().flat_map(|revision| self.known.tags.iter().map(move |tag| (tag, revision)));
+        let all = self
+            .claimed
+            .keys()
+            .flat_map(|revision| self.known.tags.iter().map(move |tag| (tag, revision)));
         // A text that is no tag names nothing that could be protected.
-        all.filter_map(|(tag, revision)| Some((tag.tag(revision).ok()?, revision))).collect()
+        all.filter_map(|(tag, revision)| Some((tag.tag(revision).ok()?, revision)))
+            .collect()
     }
 
     fn entry(&self, event: &Event) -> Entry {
@@ -200,7 +247,12 @@ impl History {
             date: commit.date.clone(),
             subject: String::from_utf8_lossy(&commit.subject).into_owned(),
             images: set.digests(&self.config),
-            current: !set.is_empty() && self.events.all.last().is_some_and(|last| last.at == event.at),
+            current: !set.is_empty()
+                && self
+                    .events
+                    .all
+                    .last()
+                    .is_some_and(|last| last.at == event.at),
             can_roll_back: in_place != Some(event.set) && self.can_go_back(event),
         }
     }
@@ -209,7 +261,10 @@ impl History {
         if !self.config.provenance.require_title {
             return self.is_whole(event.set);
         }
-        let provenance = event.revision.as_ref().map(|revision| self.provenance(revision));
+        let provenance = event
+            .revision
+            .as_ref()
+            .map(|revision| self.provenance(revision));
         let images = self.known.sets[event.set].digests(&self.config);
         matches!(provenance, Some(Provenance::Found(promoted)) if promoted.images == images)
     }
@@ -222,7 +277,9 @@ impl History {
     /// Whether each image of today that has to be pinned has one digest.
     fn is_whole(&self, set: usize) -> bool {
         let images = self.config.images.iter().enumerate();
-        images.filter(|(_, image)| image.pins > 0).all(|(at, _)| self.known.sets[set].digest(at).is_some())
+        images
+            .filter(|(_, image)| image.pins > 0)
+            .all(|(at, _)| self.known.sets[set].digest(at).is_some())
     }
 }
 
@@ -234,11 +291,31 @@ fn points(
     doubtful: &mut [bool],
 ) -> Result<Vec<Point>, GitError> {
     let claims = commits.iter().map(|commit| commit.claims.clone());
-    let mut line: Vec<Point> = sets.into_iter().zip(claims).map(|(set, claims)| Point { set, claims }).collect();
-    let merges = || commits.iter().enumerate().filter(|(_, commit)| commit.parents.len() > 1);
-    let sides: Vec<_> = merges().map(|(_, commit)| merged::Merge { parents: commit.parents.clone() }).collect();
-    let Some(tip) = commits.last() else { return Ok(line) };
-    let brought = merged::brought(git, &sides, (&tip.id, commits.iter().map(|commit| commit.id)), titles)?;
+    let mut line: Vec<Point> = sets
+        .into_iter()
+        .zip(claims)
+        .map(|(set, claims)| Point { set, claims })
+        .collect();
+    let merges = || {
+        commits
+            .iter()
+            .enumerate()
+            .filter(|(_, commit)| commit.parents.len() > 1)
+    };
+    let sides: Vec<_> = merges()
+        .map(|(_, commit)| merged::Merge {
+            parents: commit.parents.clone(),
+        })
+        .collect();
+    let Some(tip) = commits.last() else {
+        return Ok(line);
+    };
+    let brought = merged::brought(
+        git,
+        &sides,
+        (&tip.id, commits.iter().map(|commit| commit.id)),
+        titles,
+    )?;
     for ((at, _), brought) in merges().zip(brought) {
         doubtful[at] |= brought.cut;
         for claim in brought.claims {
@@ -262,7 +339,10 @@ fn unreadable(commits: &[Visited]) -> Vec<Unreadable> {
         if let Some(why) = why
             && before != Some(why)
         {
-            found.push(Unreadable { commit: commit.id, why: why.to_owned() });
+            found.push(Unreadable {
+                commit: commit.id,
+                why: why.to_owned(),
+            });
         }
         before = why;
     }
@@ -282,7 +362,9 @@ pub enum Own {
 
 /// The configuration in the tree of `commit`, at the path of today's.
 pub fn own_config(git: &Git, commit: &ObjectId, today: &Config) -> Result<Own, GitError> {
-    let Ok(path) = RelPath::parse(today.file_name()) else { return Ok(Own::Today) };
+    let Ok(path) = RelPath::parse(today.file_name()) else {
+        return Ok(Own::Today);
+    };
     Ok(match git.file(commit, &path, walk::LARGEST_CONFIG)? {
         TreeFile::Absent => Own::Today,
         TreeFile::TooLarge => Own::Unreadable(walk::TOO_LARGE.to_owned()),

@@ -40,22 +40,40 @@ pub enum NoOrder {
 }
 
 impl History {
-    /// How `revision` stands to the set with the digests `pinned`, which are those of the work tree or of a branch.
-    pub fn order(&self, git: &Git, revision: &Revision, pinned: &Digests) -> Result<Order, GitError> {
+    /// How `revision` stands to the set with the digests `pinned`, which are those of the work tree
+    /// or of a branch.
+    pub fn order(
+        &self,
+        git: &Git,
+        revision: &Revision,
+        pinned: &Digests,
+    ) -> Result<Order, GitError> {
         let Some(now) = self.revision_of(pinned) else {
-            let why = if self.shallow { NoOrder::Shallow } else { NoOrder::NotInHistory };
+            let why = if self.shallow {
+                NoOrder::Shallow
+            } else {
+                NoOrder::NotInHistory
+            };
             return Ok(Order::Unknown(why));
         };
         if now == revision {
             return Ok(Order::Same);
         }
         let unknown = |revision: &Revision| Ok(Order::Unknown(NoOrder::NoCommit(revision.clone())));
-        let Some(new) = git.commit_named(revision.as_str())? else { return unknown(revision) };
-        let Some(old) = git.commit_named(now.as_str())? else { return unknown(now) };
+        let Some(new) = git.commit_named(revision.as_str())? else {
+            return unknown(revision);
+        };
+        let Some(old) = git.commit_named(now.as_str())? else {
+            return unknown(now);
+        };
         Ok(match git.is_ancestor(&new, &old)? {
-            true => Order::Older { pinned: now.clone() },
+            true => Order::Older {
+                pinned: now.clone(),
+            },
             false if git.is_shallow() => Order::Unknown(NoOrder::Shallow),
-            false => Order::NotOlder { pinned: now.clone() },
+            false => Order::NotOlder {
+                pinned: now.clone(),
+            },
         })
     }
 }

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{config::Config, facts::git::ObjectId, image::Digest, pins::Finder};
 
-/// The distinct digests that each image is pinned to, in the order of today's configuration; images with `pins: 0` have none.
+/// The distinct digests that each image is pinned to, in the order of today's configuration; images
+/// with `pins: 0` have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Set(pub(super) Vec<BTreeSet<Digest>>);
 
@@ -36,7 +37,9 @@ impl Set {
     /// The digest of each image whose pins are all alike, by name.
     pub(super) fn digests(&self, config: &Config) -> Digests {
         let named = config.images.iter().enumerate();
-        named.filter_map(|(at, image)| Some((image.name.clone(), self.digest(at)?))).collect()
+        named
+            .filter_map(|(at, image)| Some((image.name.clone(), self.digest(at)?)))
+            .collect()
     }
 }
 
@@ -44,9 +47,11 @@ impl Set {
 pub(super) struct Sets {
     /// Each set once.
     pub(super) all: Vec<Set>,
-    /// For each commit, the place of its set in `all`; `None` where its configuration can't be read.
+    /// For each commit, the place of its set in `all`; `None` where its configuration can't be
+    /// read.
     pub(super) of: Vec<Option<usize>>,
-    /// Every digest of an image in a matched file of any commit, in the order of today's configuration.
+    /// Every digest of an image in a matched file of any commit, in the order of today's
+    /// configuration.
     pub(super) ever: Vec<BTreeSet<Digest>>,
 }
 
@@ -54,12 +59,18 @@ pub(super) struct Sets {
 pub(super) type Scanned = Vec<(usize, Digest)>;
 
 /// Makes pins of a content of any size, if it holds any.
-pub(super) fn scanner(config: &Config) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Scanned>> + Send + 'static {
+pub(super) fn scanner(
+    config: &Config,
+) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Scanned>> + Send + 'static {
     let finder = Finder::new(&config.images);
     let mut buffer = Vec::new();
     move |content| {
         let scan = finder.scan_reader(content, &mut buffer)?;
-        let mut found: Scanned = scan.pins.iter().map(|pin| (pin.image, pin.digest)).collect();
+        let mut found: Scanned = scan
+            .pins
+            .iter()
+            .map(|pin| (pin.image, pin.digest))
+            .collect();
         found.sort_unstable();
         found.dedup();
         Ok(Some(found).filter(|found| !found.is_empty()))
@@ -67,12 +78,20 @@ pub(super) fn scanner(config: &Config) -> impl FnMut(&mut dyn Read) -> io::Resul
 }
 
 /// Tells what each commit of the line pins; `scanned` are the contents that hold pins.
-pub(super) fn sets(line: &[Visited], scanned: &HashMap<ObjectId, Scanned>, config: &Config) -> Sets {
+pub(super) fn sets(
+    line: &[Visited],
+    scanned: &HashMap<ObjectId, Scanned>,
+    config: &Config,
+) -> Sets {
     let mut ever = vec![BTreeSet::new(); config.images.len()];
     for (image, digest) in scanned.values().flatten() {
         ever[*image].insert(*digest);
     }
-    let mut sets = Sets { all: Vec::new(), of: Vec::with_capacity(line.len()), ever };
+    let mut sets = Sets {
+        all: Vec::new(),
+        of: Vec::with_capacity(line.len()),
+        ever,
+    };
     let mut numbers = HashMap::new();
     let mut tree = Tree::default();
     let mut reached = None;
@@ -106,7 +125,9 @@ impl<'s> Tree<'s> {
         match content {
             Content::Unreadable(_) => false,
             Content::All(rules, files) => {
-                let with_pins = |(path, blob): &(FilePath, ObjectId)| Some((Arc::clone(path), scanned.get(blob)?));
+                let with_pins = |(path, blob): &(FilePath, ObjectId)| {
+                    Some((Arc::clone(path), scanned.get(blob)?))
+                };
                 self.files = files.iter().filter_map(with_pins).collect();
                 self.rules = Some(Arc::clone(rules));
                 true
@@ -127,7 +148,8 @@ impl<'s> Tree<'s> {
     fn set(&self, config: &Config) -> Set {
         let mut set = vec![BTreeSet::new(); config.images.len()];
         let counts = |image: usize| {
-            config.images[image].pins > 0 && self.rules.as_ref().is_some_and(|rules| rules.images[image])
+            config.images[image].pins > 0
+                && self.rules.as_ref().is_some_and(|rules| rules.images[image])
         };
         for (image, digest) in self.files.values().copied().flatten() {
             if counts(*image) {

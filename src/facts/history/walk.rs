@@ -1,8 +1,10 @@
-//! Following the files that count along the first-parent line, commit by commit, from what `git log` says has changed.
+//! Following the files that count along the first-parent line, commit by commit, from what `git
+//! log` says has changed.
 //!
-//! No tree is read: the first commit of the line lists everything, and each later one what it changed. The folders
-//! followed are those that the globs of today spell out; a commit whose own configuration looks elsewhere makes the
-//! walk begin again with its folders too, so that nothing is missed.
+//! No tree is read: the first commit of the line lists everything, and each later one what it
+//! changed. The folders followed are those that the globs of today spell out; a commit whose own
+//! configuration looks elsewhere makes the walk begin again with its folders too, so that nothing
+//! is missed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -57,22 +59,39 @@ pub(super) enum Content {
 #[derive(Debug)]
 pub(super) struct Rules {
     globs: Vec<Glob>,
-    /// For each image of today, whether this configuration has it: by its repository, since a digest is one of a repository.
+    /// For each image of today, whether this configuration has it: by its repository, since a
+    /// digest is one of a repository.
     pub(super) images: Vec<bool>,
 }
 
 impl Rules {
     fn new(config: &Config, today: &Config) -> Self {
-        let has = |image: &config::Image| config.images.iter().any(|other| other.repository == image.repository);
-        Self { globs: config.files.clone(), images: today.images.iter().map(has).collect() }
+        let has = |image: &config::Image| {
+            config
+                .images
+                .iter()
+                .any(|other| other.repository == image.repository)
+        };
+        Self {
+            globs: config.files.clone(),
+            images: today.images.iter().map(has).collect(),
+        }
     }
 
     fn matches(&self, path: &[u8]) -> bool {
-        self.globs.iter().any(|glob| glob.matches(Path::new(OsStr::from_bytes(path))))
+        self.globs
+            .iter()
+            .any(|glob| glob.matches(Path::new(OsStr::from_bytes(path))))
     }
 
     fn same(&self, other: &Self) -> bool {
-        let texts = |rules: &Self| rules.globs.iter().map(|glob| glob.as_str().to_owned()).collect::<Vec<_>>();
+        let texts = |rules: &Self| {
+            rules
+                .globs
+                .iter()
+                .map(|glob| glob.as_str().to_owned())
+                .collect::<Vec<_>>()
+        };
         self.images == other.images && texts(self) == texts(other)
     }
 
@@ -106,8 +125,8 @@ struct Reached {
     rules: Option<Arc<Rules>>,
 }
 
-/// Walks the line that ends in `tip`, oldest commit first. Every content that may hold pins is asked for on the way, and
-/// `titles` learns those of every configuration.
+/// Walks the line that ends in `tip`, oldest commit first. Every content that may hold pins is
+/// asked for on the way, and `titles` learns those of every configuration.
 pub(super) fn walk(
     git: &Git,
     tip: &ObjectId,
@@ -116,17 +135,30 @@ pub(super) fn walk(
 ) -> Result<Vec<Visited>, GitError> {
     let today = Arc::new(Rules::new(config, config));
     let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
-    let mut walk =
-        Walk { git, config, config_path, today, objects, asked: HashSet::new(), titles, parsed: HashMap::new() };
+    let mut walk = Walk {
+        git,
+        config,
+        config_path,
+        today,
+        objects,
+        asked: HashSet::new(),
+        titles,
+        parsed: HashMap::new(),
+    };
     let mut folders: BTreeSet<PathBuf> = walk.today.folders().collect();
     loop {
         if folders.len() > MOST_FOLDERS {
             folders = BTreeSet::from([PathBuf::new()]);
         }
         let line = walk.once(tip, &folders)?;
-        let rules = walk.parsed.values().filter_map(|parsed| parsed.as_ref().ok());
+        let rules = walk
+            .parsed
+            .values()
+            .filter_map(|parsed| parsed.as_ref().ok());
         let wanted = rules.flat_map(|rules| rules.folders());
-        let missed: BTreeSet<_> = wanted.filter(|w| !folders.iter().any(|folder| w.starts_with(folder))).collect();
+        let missed: BTreeSet<_> = wanted
+            .filter(|w| !folders.iter().any(|folder| w.starts_with(folder)))
+            .collect();
         if missed.is_empty() {
             return Ok(line);
         }
@@ -135,9 +167,17 @@ pub(super) fn walk(
 }
 
 impl Walk<'_> {
-    fn once(&mut self, tip: &ObjectId, folders: &BTreeSet<PathBuf>) -> Result<Vec<Visited>, GitError> {
+    fn once(
+        &mut self,
+        tip: &ObjectId,
+        folders: &BTreeSet<PathBuf>,
+    ) -> Result<Vec<Visited>, GitError> {
         let whole = |folder: &PathBuf| [self.git.prefix(), folder.as_os_str().as_bytes()].concat();
-        let pathspecs: Vec<_> = folders.iter().map(whole).chain([self.config_path.clone()]).collect();
+        let pathspecs: Vec<_> = folders
+            .iter()
+            .map(whole)
+            .chain([self.config_path.clone()])
+            .collect();
         let mut line = Vec::new();
         let mut reached = Reached::default();
         log::line(self.git, tip, &pathspecs)?.each(|commit| {
@@ -153,7 +193,9 @@ impl Walk<'_> {
             if change.path == self.config_path {
                 reached.own = change.blob;
             }
-            let Some(path) = change.path.strip_prefix(self.git.prefix()) else { continue };
+            let Some(path) = change.path.strip_prefix(self.git.prefix()) else {
+                continue;
+            };
             if path.split(|b| *b == b'/').any(is_ours) {
                 continue;
             }
@@ -166,36 +208,69 @@ impl Walk<'_> {
         }
         let content = match self.rules(reached.own)? {
             Err(why) => {
-                // It makes no set, but what it pinned by the rules of today was pinned all the same.
-                let pinned = touched.iter().filter(|(path, _)| self.today.matches(path)).filter_map(|(_, blob)| *blob);
-                pinned.collect::<Vec<_>>().into_iter().try_for_each(|blob| self.ask(blob))?;
+                // It makes no set, but what it pinned by the rules of today was pinned all the
+                // same.
+                let pinned = touched
+                    .iter()
+                    .filter(|(path, _)| self.today.matches(path))
+                    .filter_map(|(_, blob)| *blob);
+                pinned
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .try_for_each(|blob| self.ask(blob))?;
                 Content::Unreadable(why)
             }
             Ok(rules) => content(rules, touched, reached),
         };
         match &content {
             Content::Changed(files) => {
-                files.iter().filter_map(|(_, blob)| *blob).try_for_each(|blob| self.ask(blob))?;
+                files
+                    .iter()
+                    .filter_map(|(_, blob)| *blob)
+                    .try_for_each(|blob| self.ask(blob))?;
             }
             Content::All(_, files) => files.iter().try_for_each(|(_, blob)| self.ask(*blob))?,
             Content::Unreadable(_) => reached.rules = None,
         }
         let claims = self.titles.claims(&commit.subject, &commit.trailers);
-        let log::Commit { id, parents, date, subject, .. } = commit;
-        Ok(Visited { id, parents, date, subject, claims, content })
+        let log::Commit {
+            id,
+            parents,
+            date,
+            subject,
+            ..
+        } = commit;
+        Ok(Visited {
+            id,
+            parents,
+            date,
+            subject,
+            claims,
+            content,
+        })
     }
 
     fn ask(&mut self, blob: ObjectId) -> Result<(), GitError> {
-        if self.asked.insert(blob) { self.objects.ask(blob) } else { Ok(()) }
+        if self.asked.insert(blob) {
+            self.objects.ask(blob)
+        } else {
+            Ok(())
+        }
     }
 
     /// The rules by a commit's own configuration; those of today if it has none.
     fn rules(&mut self, own: Option<ObjectId>) -> Result<Result<Arc<Rules>, Arc<str>>, GitError> {
-        let Some(blob) = own else { return Ok(Ok(Arc::clone(&self.today))) };
+        let Some(blob) = own else {
+            return Ok(Ok(Arc::clone(&self.today)));
+        };
         if let Some(known) = self.parsed.get(&blob) {
             return Ok(known.clone());
         }
-        let parsed = match self.objects.blob(blob, LARGEST_CONFIG)?.map(|bytes| parse(bytes, self.config)) {
+        let parsed = match self
+            .objects
+            .blob(blob, LARGEST_CONFIG)?
+            .map(|bytes| parse(bytes, self.config))
+        {
             None => Err(TOO_LARGE.into()),
             Some(Err(why)) => Err(why.into()),
             Some(Ok(config)) => {
@@ -209,20 +284,37 @@ impl Walk<'_> {
 }
 
 /// What changed for the pins, under `rules`; `reached` goes on with them.
-fn content(rules: Arc<Rules>, touched: Vec<(FilePath, Option<ObjectId>)>, reached: &mut Reached) -> Content {
+fn content(
+    rules: Arc<Rules>,
+    touched: Vec<(FilePath, Option<ObjectId>)>,
+    reached: &mut Reached,
+) -> Content {
     let before = reached.rules.replace(Arc::clone(&rules));
     if before.is_some_and(|before| Arc::ptr_eq(&before, &rules) || before.same(&rules)) {
-        return Content::Changed(touched.into_iter().filter(|(path, _)| rules.matches(path)).collect());
+        return Content::Changed(
+            touched
+                .into_iter()
+                .filter(|(path, _)| rules.matches(path))
+                .collect(),
+        );
     }
     let matched = reached.files.iter().filter(|(path, _)| rules.matches(path));
-    let matched = matched.map(|(path, blob)| (Arc::clone(path), *blob)).collect();
+    let matched = matched
+        .map(|(path, blob)| (Arc::clone(path), *blob))
+        .collect();
     Content::All(rules, matched)
 }
 
 /// Reads a configuration of the past, as if it were that of today's root.
 pub(super) fn parse(bytes: Vec<u8>, today: &Config) -> Result<Config, String> {
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    let source = SourceText { name: today.source.name.clone(), text: text.into() };
-    config::parse(&source, &today.root)
-        .map_err(|problems| problems.first().map_or_else(|| "it can't be read".to_owned(), ToString::to_string))
+    let source = SourceText {
+        name: today.source.name.clone(),
+        text: text.into(),
+    };
+    config::parse(&source, &today.root).map_err(|problems| {
+        problems
+            .first()
+            .map_or_else(|| "it can't be read".to_owned(), ToString::to_string)
+    })
 }

@@ -22,13 +22,21 @@ pub struct Enumeration {
 impl Enumeration {
     /// What the kinds' patterns find in the paths of the files.
     pub fn of(listing: &Listing, kinds: &[Kind]) -> Self {
-        let mut all: Vec<_> = kinds.iter().map(|kind| (kind.name.clone(), BTreeSet::new())).collect();
+        let mut all: Vec<_> = kinds
+            .iter()
+            .map(|kind| (kind.name.clone(), BTreeSet::new()))
+            .collect();
         let mut not_utf8 = Vec::new();
         for file in &listing.files {
-            // Patterns match characters: a byte that belongs to none would silently keep a file out of every kind.
+            // Patterns match characters: a byte that belongs to none would silently keep a file out
+            // of every kind.
             let path = String::from_utf8_lossy(&file.path);
             for (kind, (_, names)) in kinds.iter().zip(&mut all) {
-                for name in kind.paths.iter().filter_map(|pattern| pattern.captures(path.as_bytes())?.get(1)) {
+                for name in kind
+                    .paths
+                    .iter()
+                    .filter_map(|pattern| pattern.captures(path.as_bytes())?.get(1))
+                {
                     let name = String::from_utf8_lossy(name.as_bytes()).into_owned();
                     if matches!(path, Cow::Owned(_)) && name.contains(char::REPLACEMENT_CHARACTER) {
                         not_utf8.push((file.path.clone(), format!("{}/{name}", kind.name)));
@@ -37,12 +45,18 @@ impl Enumeration {
                 }
             }
         }
-        Self { kinds: all, not_utf8 }
+        Self {
+            kinds: all,
+            not_utf8,
+        }
     }
 
     /// The names of a kind.
     pub fn names(&self, kind: &str) -> Option<&BTreeSet<String>> {
-        self.kinds.iter().find(|(name, _)| name == kind).map(|(_, names)| names)
+        self.kinds
+            .iter()
+            .find(|(name, _)| name == kind)
+            .map(|(_, names)| names)
     }
 
     /// Whether no kind has a name.
@@ -52,9 +66,18 @@ impl Enumeration {
 
     /// The document, on one line without a newline.
     pub fn to_json(&self) -> String {
-        let list = |names: &BTreeSet<String>| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(",");
-        let kinds: Vec<_> =
-            self.kinds.iter().map(|(kind, names)| format!("{}:[{}]", quoted(kind), list(names))).collect();
+        let list = |names: &BTreeSet<String>| {
+            names
+                .iter()
+                .map(|name| quoted(name))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let kinds: Vec<_> = self
+            .kinds
+            .iter()
+            .map(|(kind, names)| format!("{}:[{}]", quoted(kind), list(names)))
+            .collect();
         format!("{{{}}}", kinds.join(","))
     }
 
@@ -71,21 +94,48 @@ impl Enumeration {
         let known = |key: &str| kinds.iter().any(|kind| kind.name == key);
         for (at, (key, _)) in entries.0.iter().enumerate() {
             if entries.0[..at].iter().any(|(other, _)| other == key) {
-                problems.push(problem(PARSE_FAILED, name, &format!("the key `{key}` is there twice")));
+                problems.push(problem(
+                    PARSE_FAILED,
+                    name,
+                    &format!("the key `{key}` is there twice"),
+                ));
             } else if !known(key) {
-                problems.push(problem(INVALID_TYPE, name, &format!("`{key}` is not a configured kind")));
+                problems.push(problem(
+                    INVALID_TYPE,
+                    name,
+                    &format!("`{key}` is not a configured kind"),
+                ));
             }
         }
         let mut all = Vec::new();
         for kind in kinds {
-            let found = entries.0.iter().find(|(key, _)| *key == kind.name).map(|(_, value)| value);
+            let found = entries
+                .0
+                .iter()
+                .find(|(key, _)| *key == kind.name)
+                .map(|(_, value)| value);
             match found.map(strings) {
                 Some(Ok(names)) => all.push((kind.name.clone(), names)),
-                Some(Err(why)) => problems.push(problem(INVALID_TYPE, name, &format!("`{}` {why}", kind.name))),
-                None => problems.push(problem(INVALID_TYPE, name, &format!("the kind `{}` is missing", kind.name))),
+                Some(Err(why)) => problems.push(problem(
+                    INVALID_TYPE,
+                    name,
+                    &format!("`{}` {why}", kind.name),
+                )),
+                None => problems.push(problem(
+                    INVALID_TYPE,
+                    name,
+                    &format!("the kind `{}` is missing", kind.name),
+                )),
             }
         }
-        if problems.is_empty() { Ok(Self { kinds: all, not_utf8: Vec::new() }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self {
+                kinds: all,
+                not_utf8: Vec::new(),
+            })
+        } else {
+            Err(problems)
+        }
     }
 
     /// The problem that there is no document to read.
@@ -94,24 +144,38 @@ impl Enumeration {
     }
 }
 
-/// A string of the document. What a terminal would obey or hide is written by its number, which is the same string.
+/// A string of the document. What a terminal would obey or hide is written by its number, which is
+/// the same string.
 fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
-    json.chars().map(|c| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
+    json.chars()
+        .map(|c| {
+            if is_hidden(c) {
+                format!("\\u{:04x}", u32::from(c))
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
 }
 
 const PARSE_FAILED: &str = "enumeration_json_parse_failed";
 const INVALID_TYPE: &str = "enumeration_json_invalid_type";
 
 fn problem(code: &'static str, name: &str, why: &str) -> Problem {
-    let hint = "the document is what `repin inventory enumerate` prints: a list of names for each kind";
+    let hint =
+        "the document is what `repin inventory enumerate` prints: a list of names for each kind";
     Problem::new(code, format!("{name}: {why}")).hint(hint)
 }
 
 fn strings(value: &serde_json::Value) -> Result<BTreeSet<String>, String> {
-    let items = value.as_array().ok_or_else(|| format!("is {}, not a list of names", kind_of(value)))?;
+    let items = value
+        .as_array()
+        .ok_or_else(|| format!("is {}, not a list of names", kind_of(value)))?;
     let name = |item: &serde_json::Value| item.as_str().map(str::to_owned);
-    let names = items.iter().map(|item| name(item).ok_or_else(|| format!("lists {}, not a name", kind_of(item))));
+    let names = items
+        .iter()
+        .map(|item| name(item).ok_or_else(|| format!("lists {}, not a name", kind_of(item))));
     names.collect()
 }
 

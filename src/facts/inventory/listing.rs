@@ -17,7 +17,8 @@ pub struct Listing {
     pub files: Vec<File>,
     /// The root, as the empty path, and the folders under it.
     pub folders: Vec<File>,
-    /// Folders that the user can't list or enter, absolute; what lies in them is no news about the user's own view.
+    /// Folders that the user can't list or enter, absolute; what lies in them is no news about the
+    /// user's own view.
     pub closed: Vec<Vec<u8>>,
 }
 
@@ -48,19 +49,39 @@ pub enum ListError {
 
 /// Lists everything under the inventory's root.
 pub fn list(tree: &Tree, inventory: &Inventory) -> Result<Listing, ListError> {
-    let user = inventory.user.as_deref().map_or(Ok(User::ROOT), |user| User::parse(user, tree))?;
-    let root = tree.find(inventory.root.as_bytes()).ok_or_else(|| ListError::NoRoot(inventory.root.clone()))?;
+    let user = inventory
+        .user
+        .as_deref()
+        .map_or(Ok(User::ROOT), |user| User::parse(user, tree))?;
+    let root = tree
+        .find(inventory.root.as_bytes())
+        .ok_or_else(|| ListError::NoRoot(inventory.root.clone()))?;
     if root.inode.kind != FileType::Folder {
         return Err(ListError::NotAFolder(inventory.root.clone()));
     }
     let mut listing = Listing::default();
-    let closed = root.searched.iter().filter(|(_, folder)| !user.may_search(folder)).map(|(path, _)| path);
-    listing.closed.extend(closed.map(|path| [b"/", path.as_slice()].concat()));
-    // Below a folder that can't be entered nothing is said about the user, so that each cause is named once.
-    let mut reached = Reached { user, closed: Vec::new(), everything: !listing.closed.is_empty() };
+    let closed = root
+        .searched
+        .iter()
+        .filter(|(_, folder)| !user.may_search(folder))
+        .map(|(path, _)| path);
+    listing
+        .closed
+        .extend(closed.map(|path| [b"/", path.as_slice()].concat()));
+    // Below a folder that can't be entered nothing is said about the user, so that each cause is
+    // named once.
+    let mut reached = Reached {
+        user,
+        closed: Vec::new(),
+        everything: !listing.closed.is_empty(),
+    };
     for item in tree.below(&root, |_| true) {
         let unreadable = reached.is_unreadable(&item.path, item.inode);
-        let file = File { path: item.path, mode: item.inode.mode, unreadable };
+        let file = File {
+            path: item.path,
+            mode: item.inode.mode,
+            unreadable,
+        };
         match item.inode.kind {
             FileType::File(_) => listing.files.push(file),
             FileType::Folder => {
@@ -87,7 +108,10 @@ struct Reached {
 
 impl Reached {
     fn is_unreadable(&mut self, path: &[u8], inode: &Inode) -> bool {
-        let inside = || path.strip_prefix(self.closed.as_slice()).is_some_and(|rest| rest.starts_with(b"/"));
+        let inside = || {
+            path.strip_prefix(self.closed.as_slice())
+                .is_some_and(|rest| rest.starts_with(b"/"))
+        };
         if self.everything || (!self.closed.is_empty() && inside()) || self.user.may_read(inode) {
             return false;
         }

@@ -1,7 +1,8 @@
 //! The layers of images as lists of files, each read once however many images of a set share it.
 //!
-//! Images come one after the other, so that only one's lists are in memory, and those that a later one shares; the layers
-//! of one image are fetched and read together, in as many blocking threads as there are places. Nothing is merged here.
+//! Images come one after the other, so that only one's lists are in memory, and those that a later
+//! one shares; the layers of one image are fetched and read together, in as many blocking threads
+//! as there are places. Nothing is merged here.
 
 use std::{
     cmp::Reverse,
@@ -15,15 +16,19 @@ use tokio::{sync::Semaphore, task};
 use crate::{
     facts::{
         resolve::PlatformFacts,
-        tree::{Budget, Encoding, LayerDescriptor, LayerError, LayerFault, LayerTree, Want, read_layer},
+        tree::{
+            Budget, Encoding, LayerDescriptor, LayerError, LayerFault, LayerTree, Want, read_layer,
+        },
     },
     source::{Descriptor, Error, Source},
 };
 
-/// How many layers are read at a time. A zstd layer takes two places, for its window may need 32 MiB.
+/// How many layers are read at a time. A zstd layer takes two places, for its window may need 32
+/// MiB.
 const PLACES: u32 = 4;
 
-/// What lists that wait for a later image may take in memory together, by our own count; over that a layer is read again.
+/// What lists that wait for a later image may take in memory together, by our own count; over that
+/// a layer is read again.
 const SHARED: usize = 32 << 20;
 
 /// The lists of one image's layers, the lowest first.
@@ -48,8 +53,8 @@ struct Shared {
 type Layer<'m> = (&'m Descriptor, LayerDescriptor);
 
 impl Stacks {
-    /// Prepares to read the layers of these platforms, each of which [`Self::of`] is then asked for once. `want` says
-    /// which contents are needed.
+    /// Prepares to read the layers of these platforms, each of which [`Self::of`] is then asked for
+    /// once. `want` says which contents are needed.
     pub fn new<'p>(want: Want, platforms: impl IntoIterator<Item = &'p PlatformFacts>) -> Self {
         let mut uses = HashMap::new();
         for facts in platforms {
@@ -57,19 +62,31 @@ impl Stacks {
                 *uses.entry(layer).or_default() += 1;
             }
         }
-        Self { want: Arc::new(want), places: Semaphore::new(PLACES as usize), uses, shared: HashMap::new() }
+        Self {
+            want: Arc::new(want),
+            places: Semaphore::new(PLACES as usize),
+            uses,
+            shared: HashMap::new(),
+        }
     }
 
-    /// The layers of a platform of the image in `source`. Every error means that nothing is known about the image.
+    /// The layers of a platform of the image in `source`. Every error means that nothing is known
+    /// about the image.
     pub async fn of(&mut self, source: &Source, facts: &PlatformFacts) -> Result<Stack, Error> {
-        let layers = layers(facts).map_err(|why| no_verdict(format!("{source}@{}", facts.digest), why))?;
+        let layers =
+            layers(facts).map_err(|why| no_verdict(format!("{source}@{}", facts.digest), why))?;
         let budget = Arc::new(Budget::new(Budget::IMAGE));
         let mut seen = HashSet::new();
-        let mut unread: Vec<&Layer<'_>> = layers.iter().filter(|(_, layer)| seen.insert(layer)).collect();
+        let mut unread: Vec<&Layer<'_>> = layers
+            .iter()
+            .filter(|(_, layer)| seen.insert(layer))
+            .collect();
         unread.retain(|(_, layer)| !self.shared.contains_key(layer));
         // The largest first: whatever is left at the end is small.
         unread.sort_by_key(|(_, layer)| Reverse(layer.size));
-        let known = layers.iter().filter_map(|layer| Some((layer, self.shared.get(&layer.1)?)));
+        let known = layers
+            .iter()
+            .filter_map(|layer| Some((layer, self.shared.get(&layer.1)?)));
         let known = known.map(|(layer, shared)| again(source, (layer, shared), &budget));
         let read = unread.iter().map(|layer| self.read(source, layer, &budget));
         let (known, read) = future::join(future::join_all(known), future::join_all(read)).await;
@@ -79,12 +96,22 @@ impl Stacks {
             fresh.insert(layer.clone(), Arc::new(tree?));
         }
         let tree = |(_, layer): &Layer<'_>| {
-            let found = fresh.get(layer).or_else(|| self.shared.get(layer).map(|shared| &shared.tree));
+            let found = fresh
+                .get(layer)
+                .or_else(|| self.shared.get(layer).map(|shared| &shared.tree));
             found.map(Arc::clone)
         };
         let stack = layers.iter().filter_map(tree).collect();
         let place = source.to_string();
-        self.shared.extend(fresh.into_iter().map(|(layer, tree)| (layer, Shared { tree, place: place.clone() })));
+        self.shared.extend(fresh.into_iter().map(|(layer, tree)| {
+            (
+                layer,
+                Shared {
+                    tree,
+                    place: place.clone(),
+                },
+            )
+        }));
         self.forget(&layers);
         Ok(stack)
     }
@@ -110,8 +137,16 @@ impl Stacks {
         budget: &Arc<Budget>,
     ) -> Result<LayerTree, Error> {
         let what = || format!("layer {source}@{}", layer.digest);
-        let places = if layer.encoding == Encoding::Zstd { 2 } else { 1 };
-        let _places = self.places.acquire_many(places).await.map_err(|error| no_verdict(what(), error.to_string()))?;
+        let places = if layer.encoding == Encoding::Zstd {
+            2
+        } else {
+            1
+        };
+        let _places = self
+            .places
+            .acquire_many(places)
+            .await
+            .map_err(|error| no_verdict(what(), error.to_string()))?;
         let bytes = source.layer(descriptor).await?;
         let (layer, want, budget) = (layer.clone(), Arc::clone(&self.want), Arc::clone(budget));
         match task::spawn_blocking(move || read_layer(bytes, &layer, &want, &budget)).await {
@@ -128,8 +163,14 @@ async fn again(
     ((descriptor, _), shared): (&Layer<'_>, &Shared),
     budget: &Budget,
 ) -> Result<(), Error> {
-    budget.charge_again(&shared.tree).map_err(|fault| no_verdict(source.to_string(), fault.to_string()))?;
-    if shared.place == source.to_string() { Ok(()) } else { source.has(descriptor).await }
+    budget
+        .charge_again(&shared.tree)
+        .map_err(|fault| no_verdict(source.to_string(), fault.to_string()))?;
+    if shared.place == source.to_string() {
+        Ok(())
+    } else {
+        source.has(descriptor).await
+    }
 }
 
 /// Each layer with the digest of its uncompressed bytes.
@@ -137,10 +178,14 @@ fn layers(facts: &PlatformFacts) -> Result<Vec<Layer<'_>>, String> {
     let (descriptors, diff_ids) = (&facts.manifest.layers, &facts.config.diff_ids);
     if descriptors.len() != diff_ids.len() {
         let (manifest, config) = (descriptors.len(), diff_ids.len());
-        return Err(format!("its manifest lists {manifest} layers, its config {config} (rootfs.diff_ids)"));
+        return Err(format!(
+            "its manifest lists {manifest} layers, its config {config} (rootfs.diff_ids)"
+        ));
     }
     let layer = |(descriptor, diff_id): (_, &_)| {
-        LayerDescriptor::new(descriptor, *diff_id).map(|layer| (descriptor, layer)).map_err(|error| error.to_string())
+        LayerDescriptor::new(descriptor, *diff_id)
+            .map(|layer| (descriptor, layer))
+            .map_err(|error| error.to_string())
     };
     descriptors.iter().zip(diff_ids).map(layer).collect()
 }

@@ -1,7 +1,9 @@
-//! An image layout's image as the archive that engines load: config, layers, and last a `manifest.json` that names them.
+//! An image layout's image as the archive that engines load: config, layers, and last a
+//! `manifest.json` that names them.
 //!
-//! Both engines read this form, whichever their version, and call the image by its config's digest. Each blob is hashed
-//! as it is written: one that does not verify ends the archive before `manifest.json`, and then no engine takes it.
+//! Both engines read this form, whichever their version, and call the image by its config's digest.
+//! Each blob is hashed as it is written: one that does not verify ends the archive before
+//! `manifest.json`, and then no engine takes it.
 
 use std::{
     fs::File,
@@ -34,7 +36,11 @@ struct Blob {
 impl Archive {
     /// The image of this manifest, in the layout in `folder`.
     pub(super) fn new(folder: &Path, manifest: &ImageManifest) -> Self {
-        Self { folder: folder.to_owned(), config: manifest.config.clone(), layers: manifest.layers.clone() }
+        Self {
+            folder: folder.to_owned(),
+            config: manifest.config.clone(),
+            layers: manifest.layers.clone(),
+        }
     }
 
     /// Writes the archive.
@@ -51,26 +57,50 @@ impl Archive {
         let manifest = serde_json::json!([{ "Config": name(self.config.digest), "RepoTags": null, "Layers": names }]);
         let manifest = manifest.to_string();
         let mut header = header(manifest.len() as u64);
-        builder.append_data(&mut header, "manifest.json", manifest.as_bytes()).map_err(|_| FeedError::Pipe)?;
-        builder.into_inner().and_then(Write::flush).map_err(|_| FeedError::Pipe)
+        builder
+            .append_data(&mut header, "manifest.json", manifest.as_bytes())
+            .map_err(|_| FeedError::Pipe)?;
+        builder
+            .into_inner()
+            .and_then(Write::flush)
+            .map_err(|_| FeedError::Pipe)
     }
 
-    fn append(&self, builder: &mut tar::Builder<&mut dyn Write>, blob: &Descriptor) -> Result<(), FeedError> {
+    fn append(
+        &self,
+        builder: &mut tar::Builder<&mut dyn Write>,
+        blob: &Descriptor,
+    ) -> Result<(), FeedError> {
         let what = format!("oci:{}/{}", self.folder.display(), name(blob.digest));
         let wrong = |why: String| FeedError::Source(Error::unavailable(&what, why));
-        let file = open(&self.folder.join(name(blob.digest))).map_err(|error| wrong(error.to_string()))?;
-        let size = file.metadata().map_err(|error| wrong(error.to_string()))?.len();
+        let file =
+            open(&self.folder.join(name(blob.digest))).map_err(|error| wrong(error.to_string()))?;
+        let size = file
+            .metadata()
+            .map_err(|error| wrong(error.to_string()))?
+            .len();
         if size != blob.size {
-            return Err(wrong(format!("the blob has {size} bytes, its descriptor says {}", blob.size)));
+            return Err(wrong(format!(
+                "the blob has {size} bytes, its descriptor says {}",
+                blob.size
+            )));
         }
-        let mut reader = Blob { file: file.take(size), hasher: Hasher::default(), failed: None };
+        let mut reader = Blob {
+            file: file.take(size),
+            hasher: Hasher::default(),
+            failed: None,
+        };
         let appended = builder.append_data(&mut header(size), name(blob.digest), &mut reader);
         if let Some(error) = reader.failed {
             return Err(wrong(error.to_string()));
         }
         appended.map_err(|_| FeedError::Pipe)?;
         let found = reader.hasher.finish();
-        if found == blob.digest { Ok(()) } else { Err(wrong(format!("its bytes have the digest {found}"))) }
+        if found == blob.digest {
+            Ok(())
+        } else {
+            Err(wrong(format!("its bytes have the digest {found}")))
+        }
     }
 }
 
@@ -100,8 +130,16 @@ fn header(size: u64) -> tar::Header {
 
 /// Without waiting: a named pipe in a blob's place must not hang the run.
 fn open(path: &Path) -> io::Result<File> {
-    let file = File::from(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+    let file = File::from(rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is not a regular file"))
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +164,12 @@ mod tests {
         };
         let mut all: Vec<_> = blobs.iter().map(descriptor).collect();
         let (config, annotations) = (all.remove(0), std::collections::BTreeMap::new());
-        let manifest = ImageManifest { config, layers: all, subject: None, annotations };
+        let manifest = ImageManifest {
+            config,
+            layers: all,
+            subject: None,
+            annotations,
+        };
         Layout { dir, manifest }
     }
 
@@ -142,7 +185,11 @@ mod tests {
 
     fn names(archive: &[u8]) -> Vec<String> {
         let mut archive = tar::Archive::new(archive);
-        archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect()
+        archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect()
     }
 
     #[test]
@@ -151,14 +198,23 @@ mod tests {
         let (archive, error) = write(&layout);
         assert_eq!(error, None);
         let blobs = [&b"config"[..], b"layer", b"other"].map(|bytes| name(Digest::of(bytes)));
-        assert_eq!(names(&archive), [&blobs[..], &["manifest.json".to_owned()]].concat());
+        assert_eq!(
+            names(&archive),
+            [&blobs[..], &["manifest.json".to_owned()]].concat()
+        );
     }
 
     #[test]
     fn what_does_not_verify_never_gets_its_manifest() {
         for (content, why) in [
-            (Some(&b"latin"[..]), format!("its bytes have the digest {}", Digest::of(b"latin"))),
-            (Some(b"lay"), "the blob has 3 bytes, its descriptor says 5".to_owned()),
+            (
+                Some(&b"latin"[..]),
+                format!("its bytes have the digest {}", Digest::of(b"latin")),
+            ),
+            (
+                Some(b"lay"),
+                "the blob has 3 bytes, its descriptor says 5".to_owned(),
+            ),
             (None, "No such file or directory (os error 2)".to_owned()),
         ] {
             let layout = layout(&[b"config", b"layer"]);

@@ -1,7 +1,9 @@
-//! One engine's attempt: get the image, run the command, tell whose fault a failure is, leave nothing behind.
+//! One engine's attempt: get the image, run the command, tell whose fault a failure is, leave
+//! nothing behind.
 //!
-//! An engine exits with 125, 126 or 127 if it could not run the command, and also if the command exited so. Which of the
-//! two it was decides between a verdict about the image and none, so the engine is asked whether the container started.
+//! An engine exits with 125, 126 or 127 if it could not run the command, and also if the command
+//! exited so. Which of the two it was decides between a verdict about the image and none, so the
+//! engine is asked whether the container started.
 
 use std::{
     io,
@@ -77,17 +79,40 @@ impl Attempt<'_> {
         let until = Instant::now() + self.request.smoke.timeout;
         let (image, brought) = match self.image(until) {
             Ok(image) => image,
-            Err(tried) => return Over { tried, left_behind: None },
+            Err(tried) => {
+                return Over {
+                    tried,
+                    left_behind: None,
+                };
+            }
         };
         let ran = match self.call(&self.engine.run(self.request, &image), None, until) {
             Ok(ran) => ran,
-            Err(error) => return Over { tried: Tried::Unavailable(unstarted(self.engine, &error)), left_behind: None },
+            Err(error) => {
+                return Over {
+                    tried: Tried::Unavailable(unstarted(self.engine, &error)),
+                    left_behind: None,
+                };
+            }
         };
-        let state = if needs_state(ran.end) { self.state() } else { State::Started };
-        let patience = if state == State::Silent { ANSWER } else { REMOVAL };
-        if state != State::Silent && !matches!(ran.end, End::Exited(status) if status.code().is_some()) {
+        let state = if needs_state(ran.end) {
+            self.state()
+        } else {
+            State::Started
+        };
+        let patience = if state == State::Silent {
+            ANSWER
+        } else {
+            REMOVAL
+        };
+        if state != State::Silent
+            && !matches!(ran.end, End::Exited(status) if status.code().is_some())
+        {
             // It may still run, and removing alone would first ask it to end and wait.
-            let _ = self.ask(&["kill", "--signal=KILL", &self.request.container], patience);
+            let _ = self.ask(
+                &["kill", "--signal=KILL", &self.request.container],
+                patience,
+            );
         }
         let tried = self.judge(&ran, state);
         let left_behind = self.remove(patience);
@@ -100,18 +125,30 @@ impl Attempt<'_> {
         Over { tried, left_behind }
     }
 
-    /// The image as `run` is given it, and whether it was brought into the engine's storage for that.
+    /// The image as `run` is given it, and whether it was brought into the engine's storage for
+    /// that.
     fn image(&self, until: Instant) -> Result<(Image, bool), Tried> {
         match self.request.place {
             Place::Registry { name, plain } => {
-                let platform = format!("{}/{}", self.chosen.platform.os, self.chosen.platform.architecture);
+                let platform = format!(
+                    "{}/{}",
+                    self.chosen.platform.os, self.chosen.platform.architecture
+                );
                 let text = format!("{name}@{}", self.request.image.digest);
-                Ok((Image::Reference { text, plain: *plain, platform }, false))
+                Ok((
+                    Image::Reference {
+                        text,
+                        plain: *plain,
+                        platform,
+                    },
+                    false,
+                ))
             }
             Place::Layout(folder) => {
                 let id = self.chosen.manifest.config.digest.to_string();
                 let there = self.ask(&["image", "inspect", "--format={{.Id}}", &id], ANSWER);
-                let there = there.map_err(|error| Tried::Unavailable(unstarted(self.engine, &error)))?;
+                let there =
+                    there.map_err(|error| Tried::Unavailable(unstarted(self.engine, &error)))?;
                 let there = matches!(there.end, End::Exited(status) if status.success());
                 if !there {
                     self.load(Archive::new(folder, &self.chosen.manifest), until)?;
@@ -131,7 +168,10 @@ impl Attempt<'_> {
         let why = match ran.end {
             End::Exited(status) if status.success() => return Ok(()),
             End::Exited(_) => format!("can't load the image: {}", self.error(&ran.output)),
-            End::OutOfTime => format!("did not load the image within {:?}", self.request.smoke.timeout),
+            End::OutOfTime => format!(
+                "did not load the image within {:?}",
+                self.request.smoke.timeout
+            ),
             End::Interrupted => return Err(Tried::Ended(Outcome::Interrupted)),
         };
         Err(Tried::Unavailable(why))
@@ -144,14 +184,17 @@ impl Attempt<'_> {
             End::Interrupted => return Tried::Ended(Outcome::Interrupted),
             End::OutOfTime if state == State::NeverStarted => {
                 let timeout = self.request.smoke.timeout;
-                let error = format!("started no container within {timeout:?}, fetching the image included");
+                let error =
+                    format!("started no container within {timeout:?}, fetching the image included");
                 return Tried::Unavailable(match self.error(&output).as_str() {
                     "" => error,
                     said => format!("{error}: {said}"),
                 });
             }
             End::OutOfTime => return Tried::Ended(Outcome::TimedOut { engine, output }),
-            End::Exited(status) if status.success() => return Tried::Ended(Outcome::Passed { engine }),
+            End::Exited(status) if status.success() => {
+                return Tried::Ended(Outcome::Passed { engine });
+            }
             End::Exited(status) => status,
         };
         let error = self.error(&output);
@@ -161,17 +204,36 @@ impl Attempt<'_> {
             State::Unknown | State::Silent => status.code() == Some(125),
         };
         if engines_own {
-            return Tried::Unavailable(if error.is_empty() { status.to_string() } else { error });
+            return Tried::Unavailable(if error.is_empty() {
+                status.to_string()
+            } else {
+                error
+            });
         }
-        Tried::Ended(Outcome::Failed { engine, exit: status.code(), output })
+        Tried::Ended(Outcome::Failed {
+            engine,
+            exit: status.code(),
+            output,
+        })
     }
 
     /// Whether the container's command was ever started.
     fn state(&self) -> State {
-        let args = ["inspect", "--type=container", "--format={{.State.StartedAt}}", &self.request.container];
-        let Ok(ran) = self.ask(&args, ANSWER) else { return State::Silent };
+        let args = [
+            "inspect",
+            "--type=container",
+            "--format={{.State.StartedAt}}",
+            &self.request.container,
+        ];
+        let Ok(ran) = self.ask(&args, ANSWER) else {
+            return State::Silent;
+        };
         match ran.end {
-            End::Exited(status) if status.success() => ran.output.lines().find_map(started).unwrap_or(State::Unknown),
+            End::Exited(status) if status.success() => ran
+                .output
+                .lines()
+                .find_map(started)
+                .unwrap_or(State::Unknown),
             End::Exited(_) if is_absence(&ran.output) => State::NeverStarted,
             End::Exited(_) => State::Unknown,
             End::OutOfTime | End::Interrupted => State::Silent,
@@ -180,8 +242,15 @@ impl Attempt<'_> {
 
     /// Removes the container, dead or alive; why it could not be.
     fn remove(&self, patience: Duration) -> Option<String> {
-        let why = match self.ask(&["rm", "--force", "--volumes", &self.request.container], patience) {
-            Ok(Ran { end: End::Exited(status), output, .. }) => {
+        let why = match self.ask(
+            &["rm", "--force", "--volumes", &self.request.container],
+            patience,
+        ) {
+            Ok(Ran {
+                end: End::Exited(status),
+                output,
+                ..
+            }) => {
                 if status.success() || is_absence(&output) {
                     return None;
                 }
@@ -190,35 +259,68 @@ impl Attempt<'_> {
             Ok(_) => format!("no answer within {patience:?}"),
             Err(error) => unstarted(self.engine, &error),
         };
-        Some(format!("{} ({}: {why})", self.request.container, self.engine))
+        Some(format!(
+            "{} ({}: {why})",
+            self.request.container, self.engine
+        ))
     }
 
     /// Asks the engine something; also while the run is being interrupted.
     fn ask(&self, args: &[&str], patience: Duration) -> io::Result<Ran> {
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let until = Instant::now() + patience;
-        self.start(&args, None, &Bounds { until, interrupted: None, secrets: self.secrets })
+        self.start(
+            &args,
+            None,
+            &Bounds {
+                until,
+                interrupted: None,
+                secrets: self.secrets,
+            },
+        )
     }
 
     /// Makes the engine do something within the run's time.
     fn call(&self, args: &[String], feed: Option<Feed>, until: Instant) -> io::Result<Ran> {
         let interrupted = Some(self.around.interrupted.as_ref());
-        self.start(args, feed, &Bounds { until, interrupted, secrets: self.secrets })
+        self.start(
+            args,
+            feed,
+            &Bounds {
+                until,
+                interrupted,
+                secrets: self.secrets,
+            },
+        )
     }
 
     fn start(&self, args: &[String], feed: Option<Feed>, bounds: &Bounds<'_>) -> io::Result<Ran> {
-        process::run(self.engine.command(self.request.smoke, self.around, args), feed, bounds)
+        process::run(
+            self.engine.command(self.request.smoke, self.around, args),
+            feed,
+            bounds,
+        )
     }
 
     /// What of an engine's output is its error: the lines that say so, or else the last ones.
     fn error(&self, output: &str) -> String {
         let output = output.replace(&self.request.container, "the container");
         // docker's client puts its own name first, some versions of it.
-        let lines = output.lines().map(|line| line.trim().trim_start_matches("docker: "));
+        let lines = output
+            .lines()
+            .map(|line| line.trim().trim_start_matches("docker: "));
         let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
-        let says_so = |line: &&&str| ["Error", "Cannot"].iter().any(|start| line.starts_with(start));
+        let says_so = |line: &&&str| {
+            ["Error", "Cannot"]
+                .iter()
+                .any(|start| line.starts_with(start))
+        };
         let errors: Vec<_> = lines.iter().filter(says_so).copied().collect();
-        if errors.is_empty() { lines[lines.len().saturating_sub(3)..].join("; ") } else { errors.join("; ") }
+        if errors.is_empty() {
+            lines[lines.len().saturating_sub(3)..].join("; ")
+        } else {
+            errors.join("; ")
+        }
     }
 }
 
@@ -256,7 +358,10 @@ mod tests {
         for (line, state) in [
             ("0001-01-01 00:00:00 +0000 UTC", Some(State::NeverStarted)),
             ("0001-01-01T00:00:00Z", Some(State::NeverStarted)),
-            ("2026-11-20 09:27:31.233549518 +0000 UTC", Some(State::Started)),
+            (
+                "2026-11-20 09:27:31.233549518 +0000 UTC",
+                Some(State::Started),
+            ),
             ("2026-11-20T09:29:34.282030702Z", Some(State::Started)),
             ("", None),
             ("time=\"2026-11-20\" level=warning", None),

@@ -7,7 +7,8 @@ use super::secrets::Secrets;
 /// How much of the beginning and of the end is shown, in bytes each.
 const KEPT: usize = 32 * 1024;
 
-/// Bytes as they come in. A little more than is shown is kept, so that a secret across the cut is still recognised.
+/// Bytes as they come in. A little more than is shown is kept, so that a secret across the cut is
+/// still recognised.
 pub(super) struct Capture {
     head: Vec<u8>,
     tail: VecDeque<u8>,
@@ -19,7 +20,12 @@ pub(super) struct Capture {
 impl Capture {
     /// Nothing yet.
     pub(super) fn new(secrets: &Secrets) -> Self {
-        Self { head: Vec::new(), tail: VecDeque::new(), dropped: 0, kept: KEPT + secrets.longest() }
+        Self {
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            dropped: 0,
+            kept: KEPT + secrets.longest(),
+        }
     }
 
     /// Takes in more.
@@ -42,12 +48,21 @@ impl Capture {
                 return hidden(&all, &mask);
             }
             let end = all.len() - KEPT;
-            return joined(&hidden(&all[..KEPT], &mask[..KEPT]), &hidden(&all[end..], &mask[end..]), end - KEPT);
+            return joined(
+                &hidden(&all[..KEPT], &mask[..KEPT]),
+                &hidden(&all[end..], &mask[end..]),
+                end - KEPT,
+            );
         }
         let (first, last) = (secrets.mask(&self.head), secrets.mask(&tail));
         let end = tail.len() - KEPT;
-        let between = self.head.len() - KEPT + usize::try_from(self.dropped).unwrap_or(usize::MAX) + end;
-        joined(&hidden(&self.head[..KEPT], &first[..KEPT]), &hidden(&tail[end..], &last[end..]), between)
+        let between =
+            self.head.len() - KEPT + usize::try_from(self.dropped).unwrap_or(usize::MAX) + end;
+        joined(
+            &hidden(&self.head[..KEPT], &first[..KEPT]),
+            &hidden(&tail[end..], &last[end..]),
+            between,
+        )
     }
 }
 
@@ -97,7 +112,12 @@ mod tests {
     #[test]
     fn more_is_cut_in_the_middle() {
         for extra in [1, 3, 10, 11, 1000, 5 * KEPT] {
-            let text = format!("{}{}{}", "a".repeat(KEPT), "m".repeat(extra), "z".repeat(KEPT));
+            let text = format!(
+                "{}{}{}",
+                "a".repeat(KEPT),
+                "m".repeat(extra),
+                "z".repeat(KEPT)
+            );
             let expected = joined(&"a".repeat(KEPT), &"z".repeat(KEPT), extra);
             assert_eq!(captured("token", &[text.as_bytes()]), expected, "{extra}");
             let parts: Vec<_> = text.as_bytes().chunks(999).collect();
@@ -117,7 +137,10 @@ mod tests {
                     "z".repeat(before)
                 );
                 let shown = captured("SECRET", &[text.as_bytes()]);
-                assert!(!shown.contains(['S', 'E', 'C', 'R', 'T']), "{before} {more} {between}");
+                assert!(
+                    !shown.contains(['S', 'E', 'C', 'R', 'T']),
+                    "{before} {more} {between}"
+                );
                 assert!(shown.len() < 2 * KEPT + 200);
             }
         }

@@ -1,7 +1,7 @@
 //! The command lines of container engines.
 //!
-//! Both engines take the same words but for what is marked here. Values of `smoke.env` are on none of these lines: the
-//! engine takes them from its own environment, by name.
+//! Both engines take the same words but for what is marked here. Values of `smoke.env` are on none
+//! of these lines: the engine takes them from its own environment, by name.
 
 use std::{fmt, process::Command};
 
@@ -17,8 +17,8 @@ pub enum Name {
     Docker,
 }
 
-/// Flags that stand before the engine's subcommand, each with a value. podman takes its own behind it too, but the
-/// commands that look after the container need them as well: they say where it is.
+/// Flags that stand before the engine's subcommand, each with a value. podman takes its own behind
+/// it too, but the commands that look after the container need them as well: they say where it is.
 const PODMAN_WIDE: &[&str] = &[
     "--cgroup-manager",
     "--connection",
@@ -39,7 +39,14 @@ const PODMAN_WIDE: &[&str] = &[
     "--url",
     "--volumepath",
 ];
-const DOCKER_WIDE: &[&str] = &["--config", "--context", "--host", "--tlscacert", "--tlscert", "--tlskey"];
+const DOCKER_WIDE: &[&str] = &[
+    "--config",
+    "--context",
+    "--host",
+    "--tlscacert",
+    "--tlscert",
+    "--tlskey",
+];
 
 /// An image as an engine is asked for it.
 pub(super) enum Image {
@@ -69,7 +76,9 @@ impl Name {
     pub(super) fn command(self, smoke: &Smoke, around: &Surroundings, args: &[String]) -> Command {
         let (wide, _) = self.split(&smoke.engine_args);
         let mut command = Command::new(self.as_str());
-        command.env_clear().envs(around.variables.iter().map(|(name, value)| (name, value)));
+        command
+            .env_clear()
+            .envs(around.variables.iter().map(|(name, value)| (name, value)));
         command.args(wide).args(args);
         command
     }
@@ -81,9 +90,22 @@ impl Name {
         let mut args = vec!["run".to_owned()];
         args.extend(flags.into_iter().map(str::to_owned));
         args.push(format!("--name={}", request.container));
-        args.push(format!("--label=repin.image={}@{}", request.repository.canonical(), request.image.digest));
-        // Kept until it was asked whether it had started: 125 to 127 can be the engine's exit or the command's.
-        args.extend(["--rm=false", "--detach=false", "--log-driver=none", "--no-healthcheck"].map(str::to_owned));
+        args.push(format!(
+            "--label=repin.image={}@{}",
+            request.repository.canonical(),
+            request.image.digest
+        ));
+        // Kept until it was asked whether it had started: 125 to 127 can be the engine's exit or
+        // the command's.
+        args.extend(
+            [
+                "--rm=false",
+                "--detach=false",
+                "--log-driver=none",
+                "--no-healthcheck",
+            ]
+            .map(str::to_owned),
+        );
         if !smoke.network {
             args.push("--network=none".to_owned());
         }
@@ -93,7 +115,12 @@ impl Name {
             args.extend((!smoke.network).then(|| "--http-proxy=false".to_owned()));
         }
         args.extend(smoke.user.iter().map(|user| format!("--user={user}")));
-        args.extend(smoke.env.iter().flat_map(|name| ["-e".to_owned(), name.clone()]));
+        args.extend(
+            smoke
+                .env
+                .iter()
+                .flat_map(|name| ["-e".to_owned(), name.clone()]),
+        );
         args.extend(self.image(image));
         args.extend(smoke.command.iter().cloned());
         args
@@ -102,9 +129,18 @@ impl Name {
     fn image(self, image: &Image) -> Vec<String> {
         match image {
             Image::Id(id) => vec!["--pull=never".to_owned(), id.clone()],
-            Image::Reference { text, plain, platform } => {
-                let mut args = vec!["--pull=missing".to_owned(), format!("--platform={platform}")];
-                args.extend((*plain && self == Self::Podman).then(|| "--tls-verify=false".to_owned()));
+            Image::Reference {
+                text,
+                plain,
+                platform,
+            } => {
+                let mut args = vec![
+                    "--pull=missing".to_owned(),
+                    format!("--platform={platform}"),
+                ];
+                args.extend(
+                    (*plain && self == Self::Podman).then(|| "--tls-verify=false".to_owned()),
+                );
                 args.push(text.clone());
                 args
             }
@@ -113,11 +149,17 @@ impl Name {
 
     /// The configured flags: those before the subcommand, and the others.
     fn split(self, args: &[String]) -> (Vec<&str>, Vec<&str>) {
-        let known = if self == Self::Podman { PODMAN_WIDE } else { DOCKER_WIDE };
+        let known = if self == Self::Podman {
+            PODMAN_WIDE
+        } else {
+            DOCKER_WIDE
+        };
         let (mut wide, mut others) = (Vec::new(), Vec::new());
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
-            let (name, value) = arg.split_once('=').map_or((arg, None), |(name, value)| (name, Some(value)));
+            let (name, value) = arg
+                .split_once('=')
+                .map_or((arg, None), |(name, value)| (name, Some(value)));
             if known.contains(&name) {
                 wide.push(arg);
                 wide.extend(if value.is_none() { args.next() } else { None });
@@ -147,14 +189,31 @@ mod tests {
 
     #[test]
     fn flags_of_the_engine_itself_are_told_from_those_of_run() {
-        let args =
-            ["--root", "/r", "--ulimit", "nofile=1", "--runtime=runc", "--privileged", "--storage-driver", "vfs"];
+        let args = [
+            "--root",
+            "/r",
+            "--ulimit",
+            "nofile=1",
+            "--runtime=runc",
+            "--privileged",
+            "--storage-driver",
+            "vfs",
+        ];
         let (wide, others) = split(Name::Podman, &args);
         assert_eq!(wide, "--root /r --runtime=runc --storage-driver vfs");
         assert_eq!(others, "--ulimit nofile=1 --privileged");
         // docker's run command has a flag of that name.
-        let (wide, others) = split(Name::Docker, &["--runtime=runc", "--host", "unix:///x", "--cap-drop=all"]);
-        assert_eq!((wide.as_str(), others.as_str()), ("--host unix:///x", "--runtime=runc --cap-drop=all"));
-        assert_eq!(split(Name::Podman, &["--root"]), ("--root".to_owned(), String::new()));
+        let (wide, others) = split(
+            Name::Docker,
+            &["--runtime=runc", "--host", "unix:///x", "--cap-drop=all"],
+        );
+        assert_eq!(
+            (wide.as_str(), others.as_str()),
+            ("--host unix:///x", "--runtime=runc --cap-drop=all")
+        );
+        assert_eq!(
+            split(Name::Podman, &["--root"]),
+            ("--root".to_owned(), String::new())
+        );
     }
 }

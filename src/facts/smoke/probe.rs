@@ -1,6 +1,7 @@
 //! Whether a container engine is there, found out without anything being written.
 //!
-//! podman is asked for its version only: every further question of it makes its storage. docker's client asks its daemon.
+//! podman is asked for its version only: every further question of it makes its storage. docker's
+//! client asks its daemon.
 
 use std::{
     io,
@@ -16,10 +17,13 @@ use crate::config::Smoke;
 /// How long an engine has to answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Each engine that the smoke command may be run by: what it says about its version, or why it can't be asked.
-/// Output is capped, and else as it came: escape it before it is shown.
+/// Each engine that the smoke command may be run by: what it says about its version, or why it
+/// can't be asked. Output is capped, and else as it came: escape it before it is shown.
 pub fn probe(smoke: &Smoke, around: &Surroundings) -> Vec<(Name, Result<String, String>)> {
-    engines(smoke.engine).iter().map(|name| (*name, version(*name, smoke, around))).collect()
+    engines(smoke.engine)
+        .iter()
+        .map(|name| (*name, version(*name, smoke, around)))
+        .collect()
 }
 
 fn version(name: Name, smoke: &Smoke, around: &Surroundings) -> Result<String, String> {
@@ -29,10 +33,20 @@ fn version(name: Name, smoke: &Smoke, around: &Surroundings) -> Result<String, S
     };
     let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let secrets = Secrets::of(&[], &[]).map_err(|missing| missing.to_string())?;
-    let bounds = Bounds { until: Instant::now() + ANSWER, interrupted: Some(&around.interrupted), secrets: &secrets };
-    let ran = process::run(name.command(smoke, around, &args), None, &bounds).map_err(|error| unstarted(name, &error));
+    let bounds = Bounds {
+        until: Instant::now() + ANSWER,
+        interrupted: Some(&around.interrupted),
+        secrets: &secrets,
+    };
+    let ran = process::run(name.command(smoke, around, &args), None, &bounds)
+        .map_err(|error| unstarted(name, &error));
     let Ran { end, output, .. } = ran?;
-    let said = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    let said = output
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ");
     match end {
         End::Exited(status) if status.success() => Ok(said),
         End::Exited(status) if said.is_empty() => Err(status.to_string()),
@@ -58,10 +72,22 @@ mod tests {
     use crate::config::Engine;
 
     fn smoke(engine: Engine) -> Smoke {
-        let (command, env, engine_args) =
-            (vec!["x".to_owned()], Vec::new(), vec!["--root".to_owned(), "/r".to_owned()]);
+        let (command, env, engine_args) = (
+            vec!["x".to_owned()],
+            Vec::new(),
+            vec!["--root".to_owned(), "/r".to_owned()],
+        );
         let timeout = Duration::from_secs(60);
-        Smoke { command, user: None, env, network: false, timeout, engine, engine_args, skip_when_unavailable: false }
+        Smoke {
+            command,
+            user: None,
+            env,
+            network: false,
+            timeout,
+            engine,
+            engine_args,
+            skip_when_unavailable: false,
+        }
     }
 
     fn program(folder: &Path, name: &str, script: &str) {
@@ -82,13 +108,22 @@ mod tests {
         program(dir.path(), "podman", "echo \"podman version $*\"");
         program(dir.path(), "docker", "echo Cannot connect >&2; exit 1");
         let found = probe(&smoke(Engine::Auto), &around);
-        assert_eq!(found[0], (Name::Podman, Ok("podman version --root /r --version".to_owned())));
+        assert_eq!(
+            found[0],
+            (
+                Name::Podman,
+                Ok("podman version --root /r --version".to_owned())
+            )
+        );
         assert_eq!(found[1], (Name::Docker, Err("Cannot connect".to_owned())));
         assert_eq!(probe(&smoke(Engine::Docker), &around).len(), 1);
     }
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        assert_eq!(unstarted(Name::Docker, &io::ErrorKind::NotFound.into()), "there is no `docker` in PATH");
+        assert_eq!(
+            unstarted(Name::Docker, &io::ErrorKind::NotFound.into()),
+            "there is no `docker` in PATH"
+        );
     }
 }

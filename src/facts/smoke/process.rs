@@ -83,17 +83,34 @@ struct Watch {
 }
 
 /// Runs a process to its end, or to the end of its time; then nothing of its group is left.
-pub(super) fn run(mut command: Command, feed: Option<Feed>, bounds: &Bounds<'_>) -> io::Result<Ran> {
+pub(super) fn run(
+    mut command: Command,
+    feed: Option<Feed>,
+    bounds: &Bounds<'_>,
+) -> io::Result<Ran> {
     let (reader, writer) = io::pipe()?;
-    command.stdin(if feed.is_some() { Stdio::piped() } else { Stdio::null() });
-    command.stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    command.stdin(if feed.is_some() {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    });
+    command
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0);
     let mut child = command.spawn()?;
     // Our copies of the pipe's writing end live in the command; the reader would wait for them.
     drop(command);
     let leader = Pid::from_child(&child);
     let (sender, events) = mpsc::channel();
     let capture = Arc::new(Mutex::new(Capture::new(bounds.secrets)));
-    let mut watch = Watch { events, exited: false, drained: false, fed: true, unfed: None };
+    let mut watch = Watch {
+        events,
+        exited: false,
+        drained: false,
+        fed: true,
+        unfed: None,
+    };
     if let (Some(feed), Some(stdin)) = (feed, child.stdin.take()) {
         watch.fed = false;
         write_input(feed, stdin, sender.clone());
@@ -107,16 +124,30 @@ pub(super) fn run(mut command: Command, feed: Option<Feed>, bounds: &Bounds<'_>)
         watch.until(Instant::now() + GRACE, None, |watch| watch.exited);
     }
     tree::kill(leader, &known);
-    watch.until(Instant::now() + DRAIN, None, |watch| watch.exited && watch.drained && watch.fed);
-    // Reaped only now: until here its number was the group's. What even a kill does not end is left to init.
-    let status = if watch.exited { Some(child.wait()?) } else { None };
+    watch.until(Instant::now() + DRAIN, None, |watch| {
+        watch.exited && watch.drained && watch.fed
+    });
+    // Reaped only now: until here its number was the group's. What even a kill does not end is left
+    // to init.
+    let status = if watch.exited {
+        Some(child.wait()?)
+    } else {
+        None
+    };
     let end = match (in_time, status) {
         (Waited::Done, Some(status)) => End::Exited(status),
         (Waited::Interrupted, _) => End::Interrupted,
         _ => End::OutOfTime,
     };
-    let output = capture.lock().unwrap_or_else(PoisonError::into_inner).text(bounds.secrets);
-    Ok(Ran { end, output, unfed: watch.unfed })
+    let output = capture
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .text(bounds.secrets);
+    Ok(Ran {
+        end,
+        output,
+        unfed: watch.unfed,
+    })
 }
 
 /// What waiting came to.
@@ -128,7 +159,12 @@ enum Waited {
 }
 
 impl Watch {
-    fn until(&mut self, until: Instant, interrupted: Option<&AtomicBool>, done: impl Fn(&Self) -> bool) -> Waited {
+    fn until(
+        &mut self,
+        until: Instant,
+        interrupted: Option<&AtomicBool>,
+        done: impl Fn(&Self) -> bool,
+    ) -> Waited {
         loop {
             if done(self) {
                 return Waited::Done;
@@ -140,14 +176,22 @@ impl Watch {
             if left.is_zero() {
                 return Waited::OutOfTime;
             }
-            match self.events.recv_timeout(if interrupted.is_some() { left.min(TICK) } else { left }) {
+            match self.events.recv_timeout(if interrupted.is_some() {
+                left.min(TICK)
+            } else {
+                left
+            }) {
                 Ok(Event::Exited) => self.exited = true,
                 Ok(Event::Drained) => self.drained = true,
                 Ok(Event::Fed(error)) => (self.fed, self.unfed) = (true, error),
                 Err(RecvTimeoutError::Timeout) => {}
                 // All three have spoken.
                 Err(RecvTimeoutError::Disconnected) => {
-                    return if done(self) { Waited::Done } else { Waited::OutOfTime };
+                    return if done(self) {
+                        Waited::Done
+                    } else {
+                        Waited::OutOfTime
+                    };
                 }
             }
         }
@@ -158,7 +202,10 @@ impl Watch {
 fn wait_for(leader: Pid, events: Sender<Event>) {
     thread::spawn(move || {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while matches!(waitid(WaitId::Pid(leader), options), Err(rustix::io::Errno::INTR)) {}
+        while matches!(
+            waitid(WaitId::Pid(leader), options),
+            Err(rustix::io::Errno::INTR)
+        ) {}
         let _ = events.send(Event::Exited);
     });
 }
@@ -170,7 +217,10 @@ fn drain(mut reader: io::PipeReader, capture: Arc<Mutex<Capture>>, events: Sende
         loop {
             match reader.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(count) => capture.lock().unwrap_or_else(PoisonError::into_inner).push(&buffer[..count]),
+                Ok(count) => capture
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
             }

@@ -7,10 +7,12 @@ use memchr::memmem;
 
 use crate::source::{Error, ErrorKind};
 
-/// Lines of a value that are shorter than this are not looked for on their own: they could be anything.
+/// Lines of a value that are shorter than this are not looked for on their own: they could be
+/// anything.
 const LINE_MIN: usize = 8;
 
-/// Variables that are not set, or empty: a CI system turns a secret that it does not have into an empty one.
+/// Variables that are not set, or empty: a CI system turns a secret that it does not have into an
+/// empty one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the smoke command needs {}, which {} not set", .names.join(", "), if .names.len() == 1 { "is" } else { "are" })]
 pub struct Missing {
@@ -27,7 +29,10 @@ pub struct Secrets {
 impl From<Missing> for Error {
     fn from(missing: Missing) -> Self {
         let hint = "set it in the environment of repin, or take it out of `smoke.env`".to_owned();
-        Self { hint: Some(hint), ..Self::new(ErrorKind::Denied, "smoke", missing.to_string()) }
+        Self {
+            hint: Some(hint),
+            ..Self::new(ErrorKind::Denied, "smoke", missing.to_string())
+        }
     }
 }
 
@@ -35,14 +40,24 @@ impl Secrets {
     /// Finds the variables called `names`; every one has to be set.
     pub fn of(names: &[String], variables: &[(OsString, OsString)]) -> Result<Self, Missing> {
         let value = |name: &String| {
-            let found = variables.iter().find(|(key, _)| key.as_bytes() == name.as_bytes());
-            found.map(|(_, value)| value.as_bytes()).filter(|value| !value.is_empty())
+            let found = variables
+                .iter()
+                .find(|(key, _)| key.as_bytes() == name.as_bytes());
+            found
+                .map(|(_, value)| value.as_bytes())
+                .filter(|value| !value.is_empty())
         };
-        let missing: Vec<_> = names.iter().filter(|name| value(name).is_none()).cloned().collect();
+        let missing: Vec<_> = names
+            .iter()
+            .filter(|name| value(name).is_none())
+            .cloned()
+            .collect();
         if !missing.is_empty() {
             return Err(Missing { names: missing });
         }
-        Ok(Self { patterns: names.iter().filter_map(value).flat_map(patterns).collect() })
+        Ok(Self {
+            patterns: names.iter().filter_map(value).flat_map(patterns).collect(),
+        })
     }
 
     /// The length of the longest one.
@@ -71,7 +86,11 @@ impl Secrets {
 fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
     let mut patterns = vec![value.to_vec(), value.trim_ascii().to_vec()];
     let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    patterns.extend(lines.filter(|line| line.len() >= LINE_MIN).map(<[u8]>::to_vec));
+    patterns.extend(
+        lines
+            .filter(|line| line.len() >= LINE_MIN)
+            .map(<[u8]>::to_vec),
+    );
     patterns.retain(|pattern| !pattern.is_empty());
     patterns.sort_unstable();
     patterns.dedup();
@@ -84,13 +103,20 @@ pub(super) mod tests {
 
     pub(in crate::facts::smoke) fn secrets(values: &[&str]) -> Secrets {
         let names: Vec<_> = (0..values.len()).map(|at| format!("S{at}")).collect();
-        let variables: Vec<_> = names.iter().zip(values).map(|(name, value)| (name.into(), value.into())).collect();
+        let variables: Vec<_> = names
+            .iter()
+            .zip(values)
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
         Secrets::of(&names, &variables).unwrap()
     }
 
     fn masked(values: &[&str], text: &str) -> String {
         let mask = secrets(values).mask(text.as_bytes());
-        text.bytes().zip(mask).map(|(byte, secret)| if secret { '#' } else { char::from(byte) }).collect()
+        text.bytes()
+            .zip(mask)
+            .map(|(byte, secret)| if secret { '#' } else { char::from(byte) })
+            .collect()
     }
 
     #[test]
@@ -99,7 +125,10 @@ pub(super) mod tests {
         let variables = [("A".into(), "x".into()), ("B".into(), "".into())];
         let missing = Secrets::of(&names, &variables).err().unwrap();
         assert_eq!(missing.names, ["B", "C"]);
-        assert_eq!(missing.to_string(), "the smoke command needs B, C, which are not set");
+        assert_eq!(
+            missing.to_string(),
+            "the smoke command needs B, C, which are not set"
+        );
         let error = Error::from(missing);
         assert_eq!(error.kind, ErrorKind::Denied);
     }
@@ -115,7 +144,13 @@ pub(super) mod tests {
     #[test]
     fn a_value_is_found_without_its_newline_and_line_by_line() {
         assert_eq!(masked(&["token\n"], "<token>"), "<#####>");
-        assert_eq!(masked(&["-----BEGIN\nlong line here\nab"], "> long line here\n> ab"), "> ##############\n> ab");
+        assert_eq!(
+            masked(
+                &["-----BEGIN\nlong line here\nab"],
+                "> long line here\n> ab"
+            ),
+            "> ##############\n> ab"
+        );
         assert_eq!(masked(&["  "], "a  b"), "a##b");
     }
 }

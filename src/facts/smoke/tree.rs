@@ -1,7 +1,8 @@
 //! Ending a process with everything that it started.
 //!
-//! The process leads its own group; what left the group without being handed over to init is found through `/proc`, where
-//! there is one. What an engine's daemon runs for it is not here: that is the container, which is removed by its name.
+//! The process leads its own group; what left the group without being handed over to init is found
+//! through `/proc`, where there is one. What an engine's daemon runs for it is not here: that is
+//! the container, which is removed by its name.
 
 use std::{fs, path::Path};
 
@@ -27,7 +28,10 @@ pub(super) fn ask(leader: Pid) {
 pub(super) fn kill(leader: Pid, known: &[Process]) {
     let _ = kill_process_group(leader, Signal::KILL);
     let now = processes();
-    let alive = known.iter().filter(|process| now.iter().any(|p| p.pid == process.pid && p.started == process.started));
+    let alive = known.iter().filter(|process| {
+        now.iter()
+            .any(|p| p.pid == process.pid && p.started == process.started)
+    });
     for process in alive {
         for below in below(process.pid, &now) {
             let _ = kill_process(below.pid, Signal::KILL);
@@ -45,7 +49,10 @@ fn below(root: Pid, all: &[Process]) -> Vec<Process> {
     let mut found: Vec<Process> = Vec::new();
     let mut parents = vec![root];
     while let Some(parent) = parents.pop() {
-        for child in all.iter().filter(|process| process.parent == parent.as_raw_nonzero().get()) {
+        for child in all
+            .iter()
+            .filter(|process| process.parent == parent.as_raw_nonzero().get())
+        {
             if !found.contains(child) {
                 found.push(*child);
                 parents.push(child.pid);
@@ -56,8 +63,13 @@ fn below(root: Pid, all: &[Process]) -> Vec<Process> {
 }
 
 fn processes() -> Vec<Process> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| process(&entry.path())).collect()
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| process(&entry.path()))
+        .collect()
 }
 
 fn process(folder: &Path) -> Option<Process> {

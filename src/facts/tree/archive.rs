@@ -1,8 +1,10 @@
-//! The members of a tar archive, one after the other, with the names and sizes that extended headers give them.
+//! The members of a tar archive, one after the other, with the names and sizes that extended
+//! headers give them.
 //!
-//! Our own walk, because what has to be bounded (long names), exact (what Go's `archive/tar`, with which the engines
-//! unpack, takes from contradictory headers) or skipped without copying (contents) is not to be had from a crate:
-//! docs/decisions/0006-layers.md. What members mean is for `layer`.
+//! Our own walk, because what has to be bounded (long names), exact (what Go's `archive/tar`, with
+//! which the engines unpack, takes from contradictory headers) or skipped without copying
+//! (contents) is not to be had from a crate: docs/decisions/0006-layers.md. What members mean is
+//! for `layer`.
 
 use std::io::Read;
 
@@ -61,17 +63,24 @@ struct Ahead {
 
 impl<D: Read> Archive<D> {
     pub(super) fn new(plain: Plain<D>) -> Self {
-        Self { plain, content: 0, padding: 0 }
+        Self {
+            plain,
+            content: 0,
+            padding: 0,
+        }
     }
 
-    /// The next member; `None` at the end of the archive, whether or not it has the two empty blocks.
+    /// The next member; `None` at the end of the archive, whether or not it has the two empty
+    /// blocks.
     pub(super) fn next(&mut self) -> Result<Option<Member>, LayerFault> {
         let mut ahead = Ahead::default();
         loop {
             self.plain.skip(self.content)?;
             self.plain.pass(self.padding)?;
             (self.content, self.padding) = (0, 0);
-            let Some(block) = self.block()? else { return Ok(None) };
+            let Some(block) = self.block()? else {
+                return Ok(None);
+            };
             let header = Header::parse(&block).map_err(|why| self.broken(why))?;
             match header.kind() {
                 // A second one replaces the first.
@@ -97,7 +106,10 @@ impl<D: Read> Archive<D> {
 
     /// A fault at the header that was read last.
     pub(super) fn broken(&self, why: impl Into<String>) -> LayerFault {
-        LayerFault::Archive { at: self.plain.at().saturating_sub(BLOCK as u64), why: why.into() }
+        LayerFault::Archive {
+            at: self.plain.at().saturating_sub(BLOCK as u64),
+            why: why.into(),
+        }
     }
 
     /// Reads what lies behind the archive (it counts for the digest, and for nothing else).
@@ -110,7 +122,9 @@ impl<D: Read> Archive<D> {
         let empty = [0; BLOCK];
         match self.plain.block()? {
             Some(block) if block == empty => match self.plain.block()? {
-                Some(block) if block != empty => Err(self.broken("one empty block, where two end an archive")),
+                Some(block) if block != empty => {
+                    Err(self.broken("one empty block, where two end an archive"))
+                }
                 _ => Ok(None),
             },
             other => Ok(other),
@@ -123,9 +137,18 @@ impl<D: Read> Archive<D> {
         let uid = extended.uid.map_or_else(|| number(header.uid()), Ok)?;
         let gid = extended.gid.map_or_else(|| number(header.gid()), Ok)?;
         let mode = header.mode().map_err(|why| self.broken(why))?;
-        let size = extended.size.map_or_else(|| header.size(), Ok).map_err(|why| self.broken(why))?;
-        let path = ahead.name.or_else(|| extended.name().cloned()).unwrap_or_else(|| header.name());
-        let link = ahead.link.or_else(|| extended.link.clone()).unwrap_or_else(|| header.link());
+        let size = extended
+            .size
+            .map_or_else(|| header.size(), Ok)
+            .map_err(|why| self.broken(why))?;
+        let path = ahead
+            .name
+            .or_else(|| extended.name().cloned())
+            .unwrap_or_else(|| header.name());
+        let link = ahead
+            .link
+            .or_else(|| extended.link.clone())
+            .unwrap_or_else(|| header.link());
         let kind = match header.kind() {
             // Before POSIX a folder was a file whose name ends in a slash.
             0 if path.ends_with(b"/") => Kind::Folder,
@@ -134,7 +157,12 @@ impl<D: Read> Archive<D> {
             b'2' => Kind::Symlink,
             b'5' => Kind::Folder,
             b'3' | b'4' | b'6' => Kind::Other,
-            kind => return Err(self.broken(format!("a member of the unknown type `{}`", kind.escape_ascii()))),
+            kind => {
+                return Err(self.broken(format!(
+                    "a member of the unknown type `{}`",
+                    kind.escape_ascii()
+                )));
+            }
         };
         // Only files have content, whatever the size of others says.
         let size = if kind == Kind::File { size } else { 0 };
@@ -143,14 +171,26 @@ impl<D: Read> Archive<D> {
             self.skip_map(header)?;
         }
         self.announce(size)?;
-        Ok(Member { path, link, kind, mode, uid, gid, size, sparse: old_sparse || extended.sparse() })
+        Ok(Member {
+            path,
+            link,
+            kind,
+            mode,
+            uid,
+            gid,
+            size,
+            sparse: old_sparse || extended.sparse(),
+        })
     }
 
     /// The blocks between a sparse file's header and its content, which its size does not count.
     fn skip_map(&mut self, header: &Header<'_>) -> Result<(), LayerFault> {
         let mut more = header.map_goes_on().map_err(|why| self.broken(why))?;
         while more {
-            let block = self.plain.block()?.ok_or_else(|| self.broken("it ends within the map of a sparse file"))?;
+            let block = self
+                .plain
+                .block()?
+                .ok_or_else(|| self.broken("it ends within the map of a sparse file"))?;
             more = block[504] != 0;
         }
         Ok(())
@@ -169,7 +209,9 @@ impl<D: Read> Archive<D> {
     fn long(&mut self, header: &Header<'_>) -> Result<Vec<u8>, LayerFault> {
         let size = header.size().map_err(|why| self.broken(why))?;
         if size > LONG_MAX {
-            return Err(self.broken(format!("an extended header of {size} bytes: at most {LONG_MAX} are read")));
+            return Err(self.broken(format!(
+                "an extended header of {size} bytes: at most {LONG_MAX} are read"
+            )));
         }
         self.announce(size)?;
         self.content()

@@ -19,7 +19,9 @@ pub struct LayerError {
 #[derive(Debug, thiserror::Error)]
 pub enum LayerFault {
     /// Not a layer's media type, or one in a form that can't be read.
-    #[error("its media type `{0}` is not one of a layer that can be read (tar, plain or compressed by gzip or zstd)")]
+    #[error(
+        "its media type `{0}` is not one of a layer that can be read (tar, plain or compressed by gzip or zstd)"
+    )]
     MediaType(String),
     /// The source failed.
     #[error("it can't be read: {0}")]
@@ -70,7 +72,9 @@ pub enum LayerFault {
         why: String,
     },
     /// It inflates to more than any layer of its size should.
-    #[error("it inflates to more than {limit} bytes, which is the limit for a layer of its compressed size")]
+    #[error(
+        "it inflates to more than {limit} bytes, which is the limit for a layer of its compressed size"
+    )]
     Inflates {
         /// The limit that it broke.
         limit: u64,

@@ -13,7 +13,8 @@ use crate::image::Digest;
 /// What begins the name of an entry that hides something (OCI image specification, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
 
-/// What begins the names that AUFS kept for itself; of them only the opaque whiteout means something.
+/// What begins the names that AUFS kept for itself; of them only the opaque whiteout means
+/// something.
 const RESERVED: &[u8] = b".wh..wh.";
 
 /// The name of the entry that hides everything that lower layers have in its folder.
@@ -22,8 +23,8 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What an entry takes in memory with its part of the merged tree, without its names.
 const ENTRY: usize = 192;
 
-/// What one layer brings, in the order of its archive. Paths are as the archive has them, cleaned: symlinks in them are
-/// followed when layers are merged.
+/// What one layer brings, in the order of its archive. Paths are as the archive has them, cleaned:
+/// symlinks in them are followed when layers are merged.
 #[derive(Debug)]
 pub struct LayerTree {
     diff_id: Digest,
@@ -113,7 +114,9 @@ impl LayerTree {
     }
 
     pub(super) fn content(&self, entry: usize) -> Option<&[u8]> {
-        self.contents.get(&u32::try_from(entry).ok()?).map(AsRef::as_ref)
+        self.contents
+            .get(&u32::try_from(entry).ok()?)
+            .map(AsRef::as_ref)
     }
 }
 
@@ -156,29 +159,43 @@ impl<'b> Builder<'b> {
             contents: HashMap::new(),
             cost: 0,
         };
-        Self { layer, known: HashMap::from([(root, 0)]), budget }
+        Self {
+            layer,
+            known: HashMap::from([(root, 0)]),
+            budget,
+        }
     }
 
     /// Adds a member; the index of its entry if its content is wanted.
     pub(super) fn add(&mut self, member: &Member, want: &Want) -> Result<Option<u32>, Refused> {
         let names = checked(&member.path)?;
-        let (name, folder) = names.split_last().map_or((&b""[..], &[][..]), |(last, folder)| (*last, folder));
-        if folder.iter().chain([&name]).any(|name| name.starts_with(RESERVED) && *name != OPAQUE)
+        let (name, folder) = names
+            .split_last()
+            .map_or((&b""[..], &[][..]), |(last, folder)| (*last, folder));
+        if folder
+            .iter()
+            .chain([&name])
+            .any(|name| name.starts_with(RESERVED) && *name != OPAQUE)
             || folder.contains(&OPAQUE)
         {
             return Ok(None);
         }
         if folder.iter().any(|name| name.starts_with(WHITEOUT)) {
             let shown = path::shown(&member.path);
-            return Err(Refused::Malformed(format!("`{shown}` lies in a folder with the name of a whiteout")));
+            return Err(Refused::Malformed(format!(
+                "`{shown}` lies in a folder with the name of a whiteout"
+            )));
         }
         let folder = self.folder(&folder.join(&b'/'), folder.len())?;
         let (name, kind) = match name.strip_prefix(WHITEOUT) {
             _ if name == OPAQUE => (&b""[..], EntryKind::Opaque),
-            // Hiding nothing, the folder itself or the one above: some readers wiped their whole tree.
+            // Hiding nothing, the folder itself or the one above: some readers wiped their whole
+            // tree.
             Some(b"" | b"." | b"..") => {
                 let shown = path::shown(&member.path);
-                return Err(Refused::Malformed(format!("the whiteout `{shown}` names nothing that could be hidden")));
+                return Err(Refused::Malformed(format!(
+                    "the whiteout `{shown}` names nothing that could be hidden"
+                )));
             }
             Some(hidden) => (hidden, EntryKind::Whiteout),
             None => (name, self.kind(member)?),
@@ -187,8 +204,16 @@ impl<'b> Builder<'b> {
         self.charge(ENTRY + 2 * name.len())?;
         let name_text = self.push(name)?;
         let Member { mode, uid, gid, .. } = *member;
-        self.layer.entries.push(Entry { folder, name: name_text, kind, mode, uid, gid });
-        let wanted = matches!(kind, EntryKind::File) && !member.sparse && want.wants(name, member.size);
+        self.layer.entries.push(Entry {
+            folder,
+            name: name_text,
+            kind,
+            mode,
+            uid,
+            gid,
+        });
+        let wanted =
+            matches!(kind, EntryKind::File) && !member.sparse && want.wants(name, member.size);
         Ok(wanted.then_some(index))
     }
 
@@ -209,7 +234,9 @@ impl<'b> Builder<'b> {
             Kind::Other => EntryKind::Other,
             Kind::Symlink => {
                 if member.link.len() > path::MAX {
-                    return Err(Refused::Malformed("a symbolic link's target is longer than 4096 bytes".to_owned()));
+                    return Err(Refused::Malformed(
+                        "a symbolic link's target is longer than 4096 bytes".to_owned(),
+                    ));
                 }
                 self.charge(2 * member.link.len())?;
                 EntryKind::Symlink(self.push(&member.link)?)
@@ -254,7 +281,10 @@ fn too_many() -> Refused {
 /// The names of a path that stays inside the image.
 fn checked(path: &[u8]) -> Result<Vec<&[u8]>, Refused> {
     if path.len() > path::MAX {
-        return Err(Refused::Malformed(format!("a path of {} bytes: at most 4096 are read", path.len())));
+        return Err(Refused::Malformed(format!(
+            "a path of {} bytes: at most 4096 are read",
+            path.len()
+        )));
     }
     path::clean(path).ok_or_else(|| {
         let shown = path::shown(path);

@@ -1,7 +1,8 @@
 //! Layers stacked into one tree (OCI image specification, "Image Layer Filesystem Changeset").
 //!
-//! A layer is applied in two passes. First its whiteouts, against what the layers below left: so they can never hide what
-//! their own layer brings, wherever in it they stand. Then its other entries, in their order.
+//! A layer is applied in two passes. First its whiteouts, against what the layers below left: so
+//! they can never hide what their own layer brings, wherever in it they stand. Then its other
+//! entries, in their order.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,7 +19,8 @@ const IMPLICIT: u16 = 0o755;
 /// How many duplicates are remembered.
 const DUPLICATES_MAX: usize = 100;
 
-/// A regular file, or a hard link to one, as a layer puts it somewhere; a later entry may hide or replace it.
+/// A regular file, or a hard link to one, as a layer puts it somewhere; a later entry may hide or
+/// replace it.
 #[derive(Debug)]
 pub struct Placed<'l> {
     /// Which layer, counted from 1, the lowest first.
@@ -44,8 +46,18 @@ pub fn merge<'l>(
     layers: impl IntoIterator<Item = &'l LayerTree>,
     mut placed: impl FnMut(&Placed<'_>),
 ) -> Result<Tree, MergeError> {
-    let root = Inode { kind: FileType::Folder, mode: IMPLICIT, uid: 0, gid: 0, layer: 0 };
-    let mut tree = Tree { nodes: Vec::new(), inodes: Vec::new(), duplicates: Vec::new() };
+    let root = Inode {
+        kind: FileType::Folder,
+        mode: IMPLICIT,
+        uid: 0,
+        gid: 0,
+        layer: 0,
+    };
+    let mut tree = Tree {
+        nodes: Vec::new(),
+        inodes: Vec::new(),
+        duplicates: Vec::new(),
+    };
     tree.add(root, 0);
     for (at, layer) in layers.into_iter().enumerate() {
         let stacking = Stacking {
@@ -70,7 +82,8 @@ struct Stacking<'s, 'l> {
     /// Where the layer's folders lead, as of a count of changes that could lead them elsewhere.
     landed: Vec<Option<Landed>>,
     changes: u32,
-    /// What this layer's whiteouts took out, and the first entry that did: hard links before it may still name it.
+    /// What this layer's whiteouts took out, and the first entry that did: hard links before it may
+    /// still name it.
     hidden: Hidden,
     placed: &'s mut dyn FnMut(&Placed<'_>),
 }
@@ -91,11 +104,21 @@ impl Stacking<'_, '_> {
         let hides = |entry: &Entry| matches!(entry.kind, EntryKind::Whiteout | EntryKind::Opaque);
         if layer.entries.iter().any(hides) {
             let own = Own::of(layer);
-            for (at, entry) in layer.entries.iter().enumerate().filter(|(_, entry)| hides(entry)) {
+            for (at, entry) in layer
+                .entries
+                .iter()
+                .enumerate()
+                .filter(|(_, entry)| hides(entry))
+            {
                 self.hide(at, entry, &own);
             }
         }
-        for (at, entry) in layer.entries.iter().enumerate().filter(|(_, entry)| !hides(entry)) {
+        for (at, entry) in layer
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| !hides(entry))
+        {
             self.put(at, entry).map_err(|fault| MergeError {
                 layer: self.number as usize,
                 path: path::shown(&layer.path(entry)),
@@ -107,15 +130,21 @@ impl Stacking<'_, '_> {
 
     /// Takes out what a whiteout hides. One that hides nothing is none of our business.
     fn hide(&mut self, at: usize, entry: &Entry, own: &Own<'_>) {
-        let Some(folder) = own.folder_below(self.tree, self.layer.folder(entry)) else { return };
+        let Some(folder) = own.folder_below(self.tree, self.layer.folder(entry)) else {
+            return;
+        };
         let children = &mut self.tree.nodes[folder as usize].children;
         let taken = if let EntryKind::Opaque = entry.kind {
             std::mem::take(children)
         } else {
-            children.remove_entry(self.layer.text(entry.name)).into_iter().collect()
+            children
+                .remove_entry(self.layer.text(entry.name))
+                .into_iter()
+                .collect()
         };
         for (name, node) in taken {
-            // Two whiteouts for one name: the entry is in reach of links up to the first of them in either case.
+            // Two whiteouts for one name: the entry is in reach of links up to the first of them in
+            // either case.
             self.hidden.entry((folder, name)).or_insert((node, at));
         }
     }
@@ -136,7 +165,10 @@ impl Stacking<'_, '_> {
             }
             // Before a hard link is looked up: the engines, too, make room first.
             self.tree.nodes[folder.node as usize].children.remove(name);
-            if matches!(self.tree.inode(node).kind, FileType::Folder | FileType::Symlink(_)) {
+            if matches!(
+                self.tree.inode(node).kind,
+                FileType::Folder | FileType::Symlink(_)
+            ) {
                 self.changes += 1;
             }
         }
@@ -148,9 +180,15 @@ impl Stacking<'_, '_> {
             self.tree.add(inode, self.number)
         };
         self.tree.nodes[node as usize].explicit = true;
-        self.tree.nodes[folder.node as usize].children.insert(name.into(), node);
+        self.tree.nodes[folder.node as usize]
+            .children
+            .insert(name.into(), node);
         if matches!(self.tree.inode(node).kind, FileType::File(_)) {
-            (self.placed)(&Placed { layer: self.number as usize, folder: &folder.path, name });
+            (self.placed)(&Placed {
+                layer: self.number as usize,
+                folder: &folder.path,
+                name,
+            });
         }
         Ok(())
     }
@@ -166,8 +204,12 @@ impl Stacking<'_, '_> {
 
     fn note_duplicate(&mut self, node: u32, folder: &[u8], name: &[u8]) {
         let node = &self.tree.nodes[node as usize];
-        if node.explicit && node.layer == self.number && self.tree.duplicates.len() < DUPLICATES_MAX {
-            self.tree.duplicates.push(Duplicate { layer: self.number as usize, path: path::join(folder, name) });
+        if node.explicit && node.layer == self.number && self.tree.duplicates.len() < DUPLICATES_MAX
+        {
+            self.tree.duplicates.push(Duplicate {
+                layer: self.number as usize,
+                path: path::join(folder, name),
+            });
         }
     }
 
@@ -176,7 +218,8 @@ impl Stacking<'_, '_> {
         let node = &mut self.tree.nodes[node as usize];
         (node.layer, node.explicit) = (self.number, true);
         let inode = &mut self.tree.inodes[node.inode as usize];
-        (inode.mode, inode.uid, inode.gid, inode.layer) = (entry.mode, entry.uid, entry.gid, self.number);
+        (inode.mode, inode.uid, inode.gid, inode.layer) =
+            (entry.mode, entry.uid, entry.gid, self.number);
     }
 
     fn inode(&self, at: usize, entry: &Entry) -> Inode {
@@ -186,7 +229,13 @@ impl Stacking<'_, '_> {
             EntryKind::Folder => FileType::Folder,
             _ => FileType::Other,
         };
-        Inode { kind, mode: entry.mode, uid: entry.uid, gid: entry.gid, layer: self.number }
+        Inode {
+            kind,
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+            layer: self.number,
+        }
     }
 
     /// Where entries of one of the layer's folders go; what is missing on the way is created.
@@ -202,21 +251,36 @@ impl Stacking<'_, '_> {
                 Step::There => break,
                 Step::On => {}
                 Step::Missing(name) => {
-                    let inode = Inode { kind: FileType::Folder, mode: IMPLICIT, uid: 0, gid: 0, layer: self.number };
+                    let inode = Inode {
+                        kind: FileType::Folder,
+                        mode: IMPLICIT,
+                        uid: 0,
+                        gid: 0,
+                        layer: self.number,
+                    };
                     let node = self.tree.add(inode, self.number);
-                    self.tree.nodes[walk.here() as usize].children.insert(name.clone(), node);
+                    self.tree.nodes[walk.here() as usize]
+                        .children
+                        .insert(name.clone(), node);
                     walk.enter(&name, node);
                 }
-                Step::NoFolder(name, _) => return Err(MergeFault::NotAFolder(path::shown(&walk.path_of(&name)))),
+                Step::NoFolder(name, _) => {
+                    return Err(MergeFault::NotAFolder(path::shown(&walk.path_of(&name))));
+                }
                 Step::Loop => return Err(MergeFault::Loop),
             }
         }
-        let landed = Landed { changes: self.changes, node: walk.here(), path: walk.path.into() };
+        let landed = Landed {
+            changes: self.changes,
+            node: walk.here(),
+            path: walk.path.into(),
+        };
         self.landed[folder] = Some(landed.clone());
         Ok(landed)
     }
 
-    /// The inode that a hard link names. A symlink at the end of the path is linked to, not followed, as link(2) does.
+    /// The inode that a hard link names. A symlink at the end of the path is linked to, not
+    /// followed, as link(2) does.
     fn linked(&self, at: usize, target: &[u8]) -> Result<u32, MergeFault> {
         let missing = || MergeFault::LinkTarget(path::shown(target));
         let mut walk = Walk::new(target);
@@ -226,13 +290,18 @@ impl Stacking<'_, '_> {
                 Step::There => return Err(MergeFault::LinkToFolder(path::shown(target))),
                 Step::NoFolder(name, node) => (name, node),
                 Step::Missing(name) => {
-                    let hidden = self.hidden.get(&(walk.here(), name.clone())).filter(|(_, by)| at < *by);
+                    let hidden = self
+                        .hidden
+                        .get(&(walk.here(), name.clone()))
+                        .filter(|(_, by)| at < *by);
                     (name, hidden.ok_or_else(missing)?.0)
                 }
                 Step::Loop => return Err(MergeFault::Loop),
             };
             match (walk.at_the_end(), &self.tree.inode(node).kind) {
-                (true, FileType::Folder) => return Err(MergeFault::LinkToFolder(path::shown(target))),
+                (true, FileType::Folder) => {
+                    return Err(MergeFault::LinkToFolder(path::shown(target)));
+                }
                 (true, _) => return Ok(self.tree.nodes[node as usize].inode),
                 (false, FileType::Folder) => walk.enter(&name, node),
                 (false, _) => return Err(missing()),
@@ -249,17 +318,25 @@ struct Own<'l> {
 
 impl<'l> Own<'l> {
     fn of(layer: &'l LayerTree) -> Self {
-        let of = |wanted: fn(EntryKind) -> bool| layer.entries.iter().filter(move |entry| wanted(entry.kind));
+        let of = |wanted: fn(EntryKind) -> bool| {
+            layer.entries.iter().filter(move |entry| wanted(entry.kind))
+        };
         let hidden = of(|kind| matches!(kind, EntryKind::Whiteout));
-        // Behind the whiteouts, so that what is put in a hidden one's place counts, wherever in the layer it stands.
+        // Behind the whiteouts, so that what is put in a hidden one's place counts, wherever in the
+        // layer it stands.
         let own = of(|kind| matches!(kind, EntryKind::Folder | EntryKind::Symlink(_)));
-        let kinds = hidden.chain(own).map(|entry| (layer.path(entry), entry.kind)).collect();
+        let kinds = hidden
+            .chain(own)
+            .map(|entry| (layer.path(entry), entry.kind))
+            .collect();
         Self { layer, kinds }
     }
 
-    /// The folder of the layers below that a whiteout's folder shows; `None` if it shows none of them.
+    /// The folder of the layers below that a whiteout's folder shows; `None` if it shows none of
+    /// them.
     ///
-    /// A folder that this layer puts in a symlink's place is a new one: what the symlink pointed to is not hidden with it.
+    /// A folder that this layer puts in a symlink's place is a new one: what the symlink pointed to
+    /// is not hidden with it.
     fn folder_below(&self, tree: &Tree, folder: &[u8]) -> Option<u32> {
         let mut walk = Walk::new(folder);
         while let Some(name) = walk.next_name() {
@@ -294,7 +371,12 @@ impl Tree {
     }
 
     fn name(&mut self, inode: u32, layer: u32) -> u32 {
-        self.nodes.push(Node { inode, layer, explicit: false, children: BTreeMap::new() });
+        self.nodes.push(Node {
+            inode,
+            layer,
+            explicit: false,
+            children: BTreeMap::new(),
+        });
         index(self.nodes.len() - 1)
     }
 }

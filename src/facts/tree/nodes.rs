@@ -1,4 +1,5 @@
-//! The merged tree: names, the inodes behind them, and how paths are followed through symlinks, inside the root.
+//! The merged tree: names, the inodes behind them, and how paths are followed through symlinks,
+//! inside the root.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +74,8 @@ pub struct Found<'t> {
     pub inode: &'t Inode,
     /// Where it really is: relative to the root, no symlinks on the way.
     pub path: Vec<u8>,
-    /// The folders that the path leads through, those behind symlinks too: the kernel searches each.
+    /// The folders that the path leads through, those behind symlinks too: the kernel searches
+    /// each.
     pub searched: Vec<(Vec<u8>, &'t Inode)>,
     /// The layer that put it there last, counted from 1 (a hard link's inode may be an older one).
     pub layer: usize,
@@ -115,7 +117,12 @@ pub(super) enum Step {
 
 impl Walk {
     pub(super) fn new(path: &[u8]) -> Self {
-        let mut walk = Self { stack: vec![(ROOT, 0)], path: Vec::new(), ahead: Vec::new(), links: 0 };
+        let mut walk = Self {
+            stack: vec![(ROOT, 0)],
+            path: Vec::new(),
+            ahead: Vec::new(),
+            links: 0,
+        };
         walk.push(path);
         walk
     }
@@ -151,7 +158,9 @@ impl Walk {
     }
 
     fn push(&mut self, path: &[u8]) {
-        let names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+        let names = path
+            .split(|byte| *byte == b'/')
+            .filter(|name| !matches!(*name, b"" | b"."));
         self.ahead.extend(names.rev().map(Box::from));
     }
 
@@ -172,8 +181,12 @@ impl Walk {
 
     /// Goes one name further; a symlink at the very end is followed only if `last` says so.
     pub(super) fn step(&mut self, tree: &Tree, last: LastLink) -> Step {
-        let Some(name) = self.next_name() else { return Step::There };
-        let Some(child) = tree.child(self.here(), &name) else { return Step::Missing(name) };
+        let Some(name) = self.next_name() else {
+            return Step::There;
+        };
+        let Some(child) = tree.child(self.here(), &name) else {
+            return Step::Missing(name);
+        };
         match &tree.inode(child).kind {
             FileType::Folder => {
                 self.enter(&name, child);
@@ -199,7 +212,8 @@ pub(super) enum LastLink {
 }
 
 impl Tree {
-    /// What `path` names, symlinks followed, also at its end; `None` if there is nothing, or only a dangling link.
+    /// What `path` names, symlinks followed, also at its end; `None` if there is nothing, or only a
+    /// dangling link.
     pub fn find(&self, path: &[u8]) -> Option<Found<'_>> {
         let mut walk = Walk::new(path);
         let mut searched = Vec::new();
@@ -221,18 +235,36 @@ impl Tree {
         }
     }
 
-    fn found<'t>(&'t self, node: u32, path: Vec<u8>, searched: Vec<(Vec<u8>, &'t Inode)>) -> Found<'t> {
+    fn found<'t>(
+        &'t self,
+        node: u32,
+        path: Vec<u8>,
+        searched: Vec<(Vec<u8>, &'t Inode)>,
+    ) -> Found<'t> {
         let layer = self.nodes[node as usize].layer as usize;
-        Found { inode: self.inode(node), path, searched, layer, node }
+        Found {
+            inode: self.inode(node),
+            path,
+            searched,
+            layer,
+            node,
+        }
     }
 
-    /// Everything at and below what was found, each folder before what it holds, names in the order of their bytes.
-    /// Symlinks are not followed. `enter` is asked for each folder.
-    pub fn below<'t>(&'t self, found: &Found<'t>, mut enter: impl FnMut(&Item<'t>) -> bool) -> Vec<Item<'t>> {
+    /// Everything at and below what was found, each folder before what it holds, names in the order
+    /// of their bytes. Symlinks are not followed. `enter` is asked for each folder.
+    pub fn below<'t>(
+        &'t self,
+        found: &Found<'t>,
+        mut enter: impl FnMut(&Item<'t>) -> bool,
+    ) -> Vec<Item<'t>> {
         let mut items = Vec::new();
         let mut ahead = vec![(found.node, Vec::new())];
         while let Some((node, path)) = ahead.pop() {
-            let item = Item { path, inode: self.inode(node) };
+            let item = Item {
+                path,
+                inode: self.inode(node),
+            };
             if item.inode.kind == FileType::Folder && enter(&item) {
                 let children = self.nodes[node as usize].children.iter().rev();
                 ahead.extend(children.map(|(name, child)| (*child, path::join(&item.path, name))));

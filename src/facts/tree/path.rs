@@ -3,9 +3,11 @@
 /// The longest path that is taken from an archive, in bytes (Linux's `PATH_MAX`).
 pub(super) const MAX: usize = 4096;
 
-/// Names of `path` from the root down, without `.` and empty ones, each `..` taken back; `None` if it climbs out.
+/// Names of `path` from the root down, without `.` and empty ones, each `..` taken back; `None` if
+/// it climbs out.
 ///
-/// This is lexical, as the engines clean an entry's name; `..` in the target of a symlink is another matter.
+/// This is lexical, as the engines clean an entry's name; `..` in the target of a symlink is
+/// another matter.
 pub(super) fn clean(path: &[u8]) -> Option<Vec<&[u8]>> {
     let mut names = Vec::new();
     for name in path.split(|byte| *byte == b'/') {
@@ -25,5 +27,9 @@ pub(super) fn shown(path: &[u8]) -> String {
 
 /// `name` in `folder`, where the empty path is the root.
 pub(super) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
-    if folder.is_empty() || name.is_empty() { [folder, name].concat() } else { [folder, b"/", name].concat() }
+    if folder.is_empty() || name.is_empty() {
+        [folder, name].concat()
+    } else {
+        [folder, b"/", name].concat()
+    }
 }

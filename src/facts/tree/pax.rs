@@ -15,7 +15,8 @@ pub(super) struct Extended {
 }
 
 impl Extended {
-    /// The records of a header for one member; of two with one keyword the last counts, an empty value counts nothing.
+    /// The records of a header for one member; of two with one keyword the last counts, an empty
+    /// value counts nothing.
     pub(super) fn parse(data: &[u8]) -> Result<Self, &'static str> {
         let mut all = Self::default();
         for record in Records(data) {
@@ -27,9 +28,15 @@ impl Extended {
 
     fn record(&mut self, keyword: &[u8], value: &[u8]) -> Result<(), &'static str> {
         let text = || (!value.is_empty()).then(|| value.to_vec());
-        let id = || number(value).map_or(Ok(None), |id| u32::try_from(id?).map(Some).map_err(|_| NOT_A_NUMBER));
+        let id = || {
+            number(value).map_or(Ok(None), |id| {
+                u32::try_from(id?).map(Some).map_err(|_| NOT_A_NUMBER)
+            })
+        };
         match keyword {
-            b"path" | b"linkpath" | b"GNU.sparse.name" if value.contains(&0) => return Err("a NUL byte in a name"),
+            b"path" | b"linkpath" | b"GNU.sparse.name" if value.contains(&0) => {
+                return Err("a NUL byte in a name");
+            }
             b"path" => self.path = text(),
             b"linkpath" => self.link = text(),
             b"size" => self.size = number(value).transpose()?,
@@ -55,7 +62,10 @@ impl Extended {
 
     /// The member's path, if the header gives one.
     pub(super) fn name(&self) -> Option<&Vec<u8>> {
-        self.sparse_name.as_ref().filter(|_| self.sparse()).or(self.path.as_ref())
+        self.sparse_name
+            .as_ref()
+            .filter(|_| self.sparse())
+            .or(self.path.as_ref())
     }
 
     /// Whether any record says where a member lies, whose it is or how long.
@@ -68,8 +78,14 @@ const NOT_A_NUMBER: &str = "a number in an extended header can't be read";
 const NOT_A_RECORD: &str = "an extended header is no list of records";
 
 fn number(value: &[u8]) -> Option<Result<u64, &'static str>> {
-    let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    (!value.is_empty()).then(|| digits.and_then(|digits| digits.parse().ok()).ok_or(NOT_A_NUMBER))
+    let digits = std::str::from_utf8(value)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    (!value.is_empty()).then(|| {
+        digits
+            .and_then(|digits| digits.parse().ok())
+            .ok_or(NOT_A_NUMBER)
+    })
 }
 
 /// `LENGTH KEYWORD=VALUE\n`, where the length counts the whole record; a value may hold any byte.
@@ -111,17 +127,32 @@ mod tests {
     use super::{super::tests::archive::record, *};
 
     fn parsed(records: &[(&str, &str)]) -> Result<Extended, &'static str> {
-        let data: Vec<u8> = records.iter().flat_map(|(keyword, value)| record(keyword, value.as_bytes())).collect();
+        let data: Vec<u8> = records
+            .iter()
+            .flat_map(|(keyword, value)| record(keyword, value.as_bytes()))
+            .collect();
         Extended::parse(&data)
     }
 
     #[test]
     fn records_may_hold_newlines_and_the_last_one_counts() {
-        let all = parsed(&[("path", "a\nb="), ("size", "7"), ("size", "9"), ("uid", "1001")]).unwrap();
+        let all = parsed(&[
+            ("path", "a\nb="),
+            ("size", "7"),
+            ("size", "9"),
+            ("uid", "1001"),
+        ])
+        .unwrap();
         assert_eq!(all.path.as_deref(), Some(&b"a\nb="[..]));
         assert_eq!((all.size, all.uid), (Some(9), Some(1001)));
-        assert_eq!(parsed(&[("path", ""), ("comment", "x")]), Ok(Extended::default()));
-        assert_eq!(Extended::parse(b"10 path=a\n").unwrap().path.as_deref(), Some(&b"a"[..]));
+        assert_eq!(
+            parsed(&[("path", ""), ("comment", "x")]),
+            Ok(Extended::default())
+        );
+        assert_eq!(
+            Extended::parse(b"10 path=a\n").unwrap().path.as_deref(),
+            Some(&b"a"[..])
+        );
         assert_eq!(parsed(&[]), Ok(Extended::default()));
     }
 
@@ -142,7 +173,12 @@ mod tests {
         for data in bad {
             assert_eq!(Extended::parse(data), Err(NOT_A_RECORD), "{data:?}");
         }
-        for (keyword, value) in [("size", "-1"), ("size", "x"), ("uid", "4294967296"), ("path", "a\0b")] {
+        for (keyword, value) in [
+            ("size", "-1"),
+            ("size", "x"),
+            ("uid", "4294967296"),
+            ("path", "a\0b"),
+        ] {
             assert!(parsed(&[(keyword, value)]).is_err(), "{keyword}={value:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! One layer from its bytes: verified twice while it streams, its list of files kept, its contents dropped.
+//! One layer from its bytes: verified twice while it streams, its list of files kept, its contents
+//! dropped.
 
 use std::{
     io::{self, BufReader, Read},
@@ -18,11 +19,13 @@ use crate::{image::Digest, source::Descriptor};
 /// Bytes of the blob that are read together.
 const CHUNK: usize = 64 * 1024;
 
-/// The largest window that a zstd frame may ask for, as a power of two: 32 MiB. Compressors stay below it up to level 20.
+/// The largest window that a zstd frame may ask for, as a power of two: 32 MiB. Compressors stay
+/// below it up to level 20.
 const ZSTD_WINDOW: u32 = 25;
 
-/// A layer of any size may inflate to this much, and 200 times its size on top (text reaches 20), but never to more than
-/// [`INFLATED_MAX`]. Memory does not depend on it; it bounds the time that a bomb costs.
+/// A layer of any size may inflate to this much, and 200 times its size on top (text reaches 20),
+/// but never to more than [`INFLATED_MAX`]. Memory does not depend on it; it bounds the time that a
+/// bomb costs.
 const INFLATED_BASE: u64 = 2 << 30;
 
 /// What no layer may inflate to.
@@ -43,8 +46,9 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// What a layer's media type says; `None` for what is no layer. Layers that are not to be pushed (OCI:
-    /// `nondistributable`, Docker: `foreign`) are layers like all others: their bytes count if the source has them.
+    /// What a layer's media type says; `None` for what is no layer. Layers that are not to be
+    /// pushed (OCI: `nondistributable`, Docker: `foreign`) are layers like all others: their bytes
+    /// count if the source has them.
     pub fn of(media_type: &str) -> Option<Self> {
         let oci = "application/vnd.oci.image.layer.";
         let docker = "application/vnd.docker.image.rootfs.";
@@ -92,20 +96,32 @@ impl LayerDescriptor {
     pub fn new(descriptor: &Descriptor, diff_id: Digest) -> Result<Self, LayerError> {
         let digest = descriptor.digest;
         match Encoding::of(&descriptor.media_type) {
-            Some(encoding) => Ok(Self { digest, size: descriptor.size, encoding, diff_id }),
-            None => Err(LayerError { digest, fault: LayerFault::MediaType(descriptor.media_type.clone()) }),
+            Some(encoding) => Ok(Self {
+                digest,
+                size: descriptor.size,
+                encoding,
+                diff_id,
+            }),
+            None => Err(LayerError {
+                digest,
+                fault: LayerFault::MediaType(descriptor.media_type.clone()),
+            }),
         }
     }
 
     /// What the uncompressed bytes may amount to.
     fn limit(&self) -> u64 {
-        INFLATED_BASE.saturating_add(self.size.saturating_mul(200)).min(INFLATED_MAX)
+        INFLATED_BASE
+            .saturating_add(self.size.saturating_mul(200))
+            .min(INFLATED_MAX)
     }
 }
 
-/// Which contents are kept: those of regular files up to 1 MiB that have one of the names or one of the lengths.
+/// Which contents are kept: those of regular files up to 1 MiB that have one of the names or one of
+/// the lengths.
 ///
-/// By the length, since a file that is known elsewhere can be found again by it under any name and behind any link.
+/// By the length, since a file that is known elsewhere can be found again by it under any name and
+/// behind any link.
 #[derive(Debug, Default, Clone)]
 pub struct Want {
     /// Base names.
@@ -124,11 +140,13 @@ impl Want {
     }
 
     pub(super) fn wants(&self, name: &[u8], size: u64) -> bool {
-        size <= CONTENT_MAX && (self.lengths.contains(&size) || self.names.iter().any(|wanted| wanted == name))
+        size <= CONTENT_MAX
+            && (self.lengths.contains(&size) || self.names.iter().any(|wanted| wanted == name))
     }
 }
 
-/// What the lists of an image's layers, and the tree made of them, may take in memory; shared by those who read them.
+/// What the lists of an image's layers, and the tree made of them, may take in memory; shared by
+/// those who read them.
 #[derive(Debug)]
 pub struct Budget {
     left: AtomicU64,
@@ -141,7 +159,10 @@ impl Budget {
 
     /// A budget of so many bytes.
     pub fn new(limit: u64) -> Self {
-        Self { left: AtomicU64::new(limit), limit }
+        Self {
+            left: AtomicU64::new(limit),
+            limit,
+        }
     }
 
     /// Counts a layer that was read before.
@@ -151,8 +172,14 @@ impl Budget {
 
     pub(super) fn charge(&self, bytes: usize) -> Result<(), LayerFault> {
         let bytes = bytes as u64;
-        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
-        taken.map(drop).map_err(|_| LayerFault::Entries { limit: self.limit })
+        let taken = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(bytes)
+            });
+        taken
+            .map(drop)
+            .map_err(|_| LayerFault::Entries { limit: self.limit })
     }
 }
 
@@ -164,9 +191,17 @@ pub fn read_layer(
     budget: &Budget,
 ) -> Result<LayerTree, LayerError> {
     let mut blob = Announced::new(reader, layer.size);
-    let listed = decoded(BufReader::with_capacity(CHUNK, &mut blob), layer, want, budget);
+    let listed = decoded(
+        BufReader::with_capacity(CHUNK, &mut blob),
+        layer,
+        want,
+        budget,
+    );
     // A blob that is not what was announced explains whatever went wrong in it, and is told first.
-    let fault = |fault| LayerError { digest: layer.digest, fault };
+    let fault = |fault| LayerError {
+        digest: layer.digest,
+        fault,
+    };
     blob.finish(layer.digest).map_err(fault)?;
     listed.map_err(fault)
 }
@@ -180,7 +215,12 @@ fn decoded(
     match layer.encoding {
         Encoding::Plain => list(blob, layer, want, budget),
         Encoding::Gzip => list(MultiGzDecoder::new(blob), layer, want, budget),
-        Encoding::Zstd => list(zstd_decoder(blob).map_err(LayerFault::Read)?, layer, want, budget),
+        Encoding::Zstd => list(
+            zstd_decoder(blob).map_err(LayerFault::Read)?,
+            layer,
+            want,
+            budget,
+        ),
     }
 }
 
@@ -190,11 +230,18 @@ fn zstd_decoder<R: Read>(blob: BufReader<R>) -> io::Result<impl Read> {
     Ok(decoder)
 }
 
-fn list(decoder: impl Read, layer: &LayerDescriptor, want: &Want, budget: &Budget) -> Result<LayerTree, LayerFault> {
+fn list(
+    decoder: impl Read,
+    layer: &LayerDescriptor,
+    want: &Want,
+    budget: &Budget,
+) -> Result<LayerTree, LayerFault> {
     let mut archive = Archive::new(Plain::new(decoder, layer.encoding.name(), layer.limit()));
     let mut builder = Builder::new(layer.diff_id, budget);
     while let Some(member) = archive.next()? {
-        let content = builder.add(&member, want).map_err(|fault| fault.at(&archive))?;
+        let content = builder
+            .add(&member, want)
+            .map_err(|fault| fault.at(&archive))?;
         if let Some(entry) = content {
             builder.keep(entry, archive.content()?)?;
         }
@@ -213,13 +260,34 @@ mod tests {
     #[test]
     fn media_types_of_both_families_are_layers() {
         for (text, encoding) in [
-            ("application/vnd.oci.image.layer.v1.tar", Some(Encoding::Plain)),
-            ("application/vnd.oci.image.layer.v1.tar+gzip", Some(Encoding::Gzip)),
-            ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", Some(Encoding::Zstd)),
-            ("application/vnd.docker.image.rootfs.diff.tar.gzip", Some(Encoding::Gzip)),
-            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Some(Encoding::Gzip)),
-            ("application/vnd.docker.image.rootfs.diff.tar", Some(Encoding::Plain)),
-            ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", None),
+            (
+                "application/vnd.oci.image.layer.v1.tar",
+                Some(Encoding::Plain),
+            ),
+            (
+                "application/vnd.oci.image.layer.v1.tar+gzip",
+                Some(Encoding::Gzip),
+            ),
+            (
+                "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+                Some(Encoding::Zstd),
+            ),
+            (
+                "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                Some(Encoding::Gzip),
+            ),
+            (
+                "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                Some(Encoding::Gzip),
+            ),
+            (
+                "application/vnd.docker.image.rootfs.diff.tar",
+                Some(Encoding::Plain),
+            ),
+            (
+                "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
+                None,
+            ),
             ("application/vnd.in-toto+json", None),
             ("", None),
         ] {

@@ -1,11 +1,13 @@
-//! A layer's bytes on their way: counted, hashed, uncompressed, hashed again; at most one buffer of them is kept.
+//! A layer's bytes on their way: counted, hashed, uncompressed, hashed again; at most one buffer of
+//! them is kept.
 
 use std::io::{self, ErrorKind, Read};
 
 use super::error::LayerFault;
 use crate::image::{Digest, Hasher};
 
-/// Bytes of the inflated stream that are looked at together; larger ones were not faster (docs/decisions/0006-layers.md).
+/// Bytes of the inflated stream that are looked at together; larger ones were not faster
+/// (docs/decisions/0006-layers.md).
 const BUFFER: usize = 128 * 1024;
 
 /// The unit of tar archives.
@@ -22,10 +24,17 @@ pub(super) struct Announced<R> {
 
 impl<R: Read> Announced<R> {
     pub(super) fn new(inner: R, size: u64) -> Self {
-        Self { inner, hasher: Hasher::default(), size, read: 0, fault: None }
+        Self {
+            inner,
+            hasher: Hasher::default(),
+            size,
+            read: 0,
+            fault: None,
+        }
     }
 
-    /// Reads what nobody asked for, then compares. A fault here explains every error of whoever read the bytes.
+    /// Reads what nobody asked for, then compares. A fault here explains every error of whoever
+    /// read the bytes.
     pub(super) fn finish(mut self, announced: Digest) -> Result<(), LayerFault> {
         let mut rest = vec![0; BUFFER];
         while self.fault.is_none() && matches!(self.read(&mut rest), Ok(1..)) {}
@@ -33,7 +42,11 @@ impl<R: Read> Announced<R> {
             return Err(fault);
         }
         let got = self.hasher.finish();
-        if got == announced { Ok(()) } else { Err(LayerFault::Digest { got }) }
+        if got == announced {
+            Ok(())
+        } else {
+            Err(LayerFault::Digest { got })
+        }
     }
 
     fn fail(&mut self, fault: LayerFault) -> io::Error {
@@ -62,13 +75,20 @@ impl<R: Read> Read for Announced<R> {
         if left == 0 {
             return match self.retried(&mut [0])? {
                 0 => Ok(0),
-                _ => Err(self.fail(LayerFault::TooLong { announced: self.size })),
+                _ => Err(self.fail(LayerFault::TooLong {
+                    announced: self.size,
+                })),
             };
         }
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let most = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let read = self.retried(&mut buffer[..most])?;
         if read == 0 {
-            let fault = LayerFault::Truncated { announced: self.size, got: self.read };
+            let fault = LayerFault::Truncated {
+                announced: self.size,
+                got: self.read,
+            };
             return Err(self.fail(fault));
         }
         self.hasher.update(&buffer[..read]);
@@ -94,7 +114,16 @@ pub(super) struct Plain<D> {
 impl<D: Read> Plain<D> {
     pub(super) fn new(decoder: D, encoding: &'static str, limit: u64) -> Self {
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        Self { decoder, encoding, buffer, start: 0, end: 0, hasher: Hasher::default(), total: 0, limit }
+        Self {
+            decoder,
+            encoding,
+            buffer,
+            start: 0,
+            end: 0,
+            hasher: Hasher::default(),
+            total: 0,
+            limit,
+        }
     }
 
     /// Offset of the next byte.
@@ -103,7 +132,10 @@ impl<D: Read> Plain<D> {
     }
 
     pub(super) fn broken(&self, why: impl Into<String>) -> LayerFault {
-        LayerFault::Archive { at: self.at(), why: why.into() }
+        LayerFault::Archive {
+            at: self.at(),
+            why: why.into(),
+        }
     }
 
     fn held(&self) -> usize {
@@ -118,21 +150,34 @@ impl<D: Read> Plain<D> {
         let read = loop {
             match self.decoder.read(&mut self.buffer[self.end..]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(LayerFault::Decompress { encoding: self.encoding, error }),
+                Err(error) => {
+                    return Err(LayerFault::Decompress {
+                        encoding: self.encoding,
+                        error,
+                    });
+                }
                 Ok(read) => break read,
             }
         };
         self.hasher.update(&self.buffer[self.end..self.end + read]);
         self.end += read;
         self.total += read as u64;
-        if self.total > self.limit { Err(LayerFault::Inflates { limit: self.limit }) } else { Ok(read) }
+        if self.total > self.limit {
+            Err(LayerFault::Inflates { limit: self.limit })
+        } else {
+            Ok(read)
+        }
     }
 
     /// The next block; `None` at the end.
     pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerFault> {
         while self.held() < BLOCK {
             if self.fill()? == 0 {
-                return if self.held() == 0 { Ok(None) } else { Err(self.broken("it ends within a header")) };
+                return if self.held() == 0 {
+                    Ok(None)
+                } else {
+                    Err(self.broken("it ends within a header"))
+                };
             }
         }
         let mut block = [0; BLOCK];
@@ -145,14 +190,18 @@ impl<D: Read> Plain<D> {
     pub(super) fn skip(&mut self, length: u64) -> Result<(), LayerFault> {
         match self.pass(length)? {
             0 => Ok(()),
-            missing => Err(self.broken(format!("it ends {missing} bytes before the end of a file"))),
+            missing => {
+                Err(self.broken(format!("it ends {missing} bytes before the end of a file")))
+            }
         }
     }
 
     /// Passes over up to `length` bytes; how many were not there.
     pub(super) fn pass(&mut self, mut length: u64) -> Result<u64, LayerFault> {
         loop {
-            let now = usize::try_from(length).unwrap_or(usize::MAX).min(self.held());
+            let now = usize::try_from(length)
+                .unwrap_or(usize::MAX)
+                .min(self.held());
             self.start += now;
             length -= now as u64;
             if length == 0 || self.fill()? == 0 {

@@ -17,7 +17,12 @@ mod merging;
 /// A plain layer of these bytes.
 fn plain(bytes: &[u8]) -> LayerDescriptor {
     let digest = Digest::of(bytes);
-    LayerDescriptor { digest, size: bytes.len() as u64, encoding: Encoding::Plain, diff_id: digest }
+    LayerDescriptor {
+        digest,
+        size: bytes.len() as u64,
+        encoding: Encoding::Plain,
+        diff_id: digest,
+    }
 }
 
 fn budget() -> Budget {
@@ -38,7 +43,10 @@ fn merged(archives: &[Archive]) -> Result<Tree, MergeError> {
 }
 
 pub(crate) fn layers(archives: &[Archive]) -> Vec<LayerTree> {
-    let want = Want { names: vec![b"passwd".to_vec(), b"group".to_vec()], lengths: vec![20] };
+    let want = Want {
+        names: vec![b"passwd".to_vec(), b"group".to_vec()],
+        lengths: vec![20],
+    };
     let read = |archive: &Archive| {
         let bytes = archive.clone().end();
         read_layer(&*bytes, &plain(&bytes), &want, &budget()).unwrap()
@@ -46,7 +54,8 @@ pub(crate) fn layers(archives: &[Archive]) -> Vec<LayerTree> {
     archives.iter().map(read).collect()
 }
 
-/// Everything below the root: `path@layer` for files, `path/` for folders, `path -> target` for symlinks.
+/// Everything below the root: `path@layer` for files, `path/` for folders, `path -> target` for
+/// symlinks.
 fn shown(tree: &Tree) -> Vec<String> {
     let root = tree.find(b"").unwrap();
     let mut lines = Vec::new();

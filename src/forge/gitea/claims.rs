@@ -1,6 +1,7 @@
 //! Marks that can be made once: tags, the only references besides branches that the API makes.
 //!
-//! Each has a word of its maker's as its message, so that a mark whose answer was lost is known again.
+//! Each has a word of its maker's as its message, so that a mark whose answer was lost is known
+//! again.
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -24,12 +25,27 @@ impl Gitea {
         let what = format!("claiming {}", claim.name);
         let body = json!({"tag_name": tag(claim), "message": claim.word, "target": claim.commit});
         // A second time is refused, since the tag is there.
-        let reply = self.http.send(&self.request(Method::POST, "tags", &what).body(body).harmless()).await?;
+        let reply = self
+            .http
+            .send(
+                &self
+                    .request(Method::POST, "tags", &what)
+                    .body(body)
+                    .harmless(),
+            )
+            .await?;
         match reply.status.as_u16() {
             201 => Ok(true),
             409 => {
                 let there = self.request(Method::GET, &format!("tags/{}", tag(claim)), what);
-                Ok(self.http.send(&there).await?.expect::<Tag>(&[200])?.message.trim() == claim.word)
+                Ok(self
+                    .http
+                    .send(&there)
+                    .await?
+                    .expect::<Tag>(&[200])?
+                    .message
+                    .trim()
+                    == claim.word)
             }
             403 => Err(reply.error().hint("the token needs write:repository")),
             _ => Err(reply.error()),

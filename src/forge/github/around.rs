@@ -47,7 +47,14 @@ impl RunRow {
             _ => Said::Pending,
         };
         let (at, kind) = (self.started_at.unwrap_or_default(), StatusKind::Run);
-        Status { context: self.name, said, url: self.html_url, at, id: self.id, kind }
+        Status {
+            context: self.name,
+            said,
+            url: self.html_url,
+            at,
+            id: self.id,
+            kind,
+        }
     }
 }
 
@@ -59,7 +66,14 @@ impl StatusRow {
             _ => Said::Fail,
         };
         let kind = StatusKind::Status;
-        Status { context: self.context, said, url: self.target_url, at: self.created_at, id: self.id, kind }
+        Status {
+            context: self.context,
+            said,
+            url: self.target_url,
+            at: self.created_at,
+            id: self.id,
+            kind,
+        }
     }
 }
 
@@ -72,26 +86,48 @@ impl Github {
     }
 
     pub(super) async fn read_statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
-        let statuses = self.request(Method::GET, &format!("commits/{commit}/statuses"), "reading statuses");
+        let statuses = self.request(
+            Method::GET,
+            &format!("commits/{commit}/statuses"),
+            "reading statuses",
+        );
         let statuses: Vec<StatusRow> = self.http.pages(&statuses, Paging::Links).await?;
-        let runs = self.request(Method::GET, &format!("commits/{commit}/check-runs"), "reading check runs");
-        let runs: Vec<RunRow> = self.http.pages_in(&runs.query("filter", "all"), "check_runs").await?;
-        Ok(statuses.into_iter().map(StatusRow::status).chain(runs.into_iter().map(RunRow::status)).collect())
+        let runs = self.request(
+            Method::GET,
+            &format!("commits/{commit}/check-runs"),
+            "reading check runs",
+        );
+        let runs: Vec<RunRow> = self
+            .http
+            .pages_in(&runs.query("filter", "all"), "check_runs")
+            .await?;
+        Ok(statuses
+            .into_iter()
+            .map(StatusRow::status)
+            .chain(runs.into_iter().map(RunRow::status))
+            .collect())
     }
 
     /// From the branch's protection as everybody may read it, and from rule sets.
     pub(super) async fn read_required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
         let what = format!("reading what {branch} requires");
-        let row: Value =
-            self.http.base_branch(&self.request(Method::GET, &format!("branches/{branch}"), &what)).await?;
+        let row: Value = self
+            .http
+            .base_branch(&self.request(Method::GET, &format!("branches/{branch}"), &what))
+            .await?;
         let protection = row["protection"]["required_status_checks"]["contexts"].as_array();
         let mut required: Vec<String> = texts(protection.into_iter().flatten());
         let rules = self.request(Method::GET, &format!("rules/branches/{branch}"), &what);
         match self.http.pages::<Value>(&rules, Paging::Links).await {
             Ok(rules) => {
-                for rule in rules.iter().filter(|rule| rule["type"] == "required_status_checks") {
+                for rule in rules
+                    .iter()
+                    .filter(|rule| rule["type"] == "required_status_checks")
+                {
                     let checks = rule["parameters"]["required_status_checks"].as_array();
-                    required.extend(texts(checks.into_iter().flatten().map(|check| &check["context"])));
+                    required.extend(texts(
+                        checks.into_iter().flatten().map(|check| &check["context"]),
+                    ));
                 }
             }
             Err(error) if error.kind == ErrorKind::Denied => return Ok(None),
@@ -108,16 +144,24 @@ impl Github {
         let query = "mutation($input:EnablePullRequestAutoMergeInput!)\
                      {enablePullRequestAutoMerge(input:$input){clientMutationId}}";
         let method = self.merge_method().await?;
-        let input = json!({"pullRequestId": pull.node, "expectedHeadOid": head, "mergeMethod": method});
+        let input =
+            json!({"pullRequestId": pull.node, "expectedHeadOid": head, "mergeMethod": method});
         let what = format!("scheduling the merge of #{}", pull.number);
         let answer = self.graphql(query, json!({"input": input}), &what).await?;
         let what = format!("GitHub: {what}");
-        let answer = answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
-        let Some((kind, said)) = answer.wrong() else { return Ok(Merge::Scheduled) };
+        let answer =
+            answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
+        let Some((kind, said)) = answer.wrong() else {
+            return Ok(Merge::Scheduled);
+        };
         let said = self.http.clean(said);
         match kind {
-            // Nothing is missing that it could wait for ("clean"), or nothing that is required ("unstable", "has_hooks").
-            _ if ["clean status", "unstable status", "has_hooks status"].iter().any(|word| said.contains(word)) => {
+            // Nothing is missing that it could wait for ("clean"), or nothing that is required
+            // ("unstable", "has_hooks").
+            _ if ["clean status", "unstable status", "has_hooks status"]
+                .iter()
+                .any(|word| said.contains(word)) =>
+            {
                 Ok(Merge::Clean(said))
             }
             // While it looks for conflicts, which it does right after the branch was made.
@@ -132,34 +176,59 @@ impl Github {
         let method = self.merge_method().await?.to_ascii_lowercase();
         let path = format!("pulls/{}/merge", pull.number);
         let request = self.request(Method::PUT, &path, format!("merging #{}", pull.number));
-        let reply = self.http.send(&request.body(json!({"sha": head, "merge_method": method}))).await?;
+        let reply = self
+            .http
+            .send(&request.body(json!({"sha": head, "merge_method": method})))
+            .await?;
         match reply.status.as_u16() {
             200 => Ok(Merge::Merged),
             405 if reply.text().contains("try the merge again") => Ok(Merge::Later(reply.text())),
             405 | 409 | 422 => Ok(Merge::Refused(reply.text())),
-            403 => Err(reply.error().hint("the token needs `contents: write` and `pull-requests: write`")),
+            403 => Err(reply
+                .error()
+                .hint("the token needs `contents: write` and `pull-requests: write`")),
             _ => Err(reply.error()),
         }
     }
 
     /// The first way of merging that the repository allows.
     async fn merge_method(&self) -> Result<&'static str, Error> {
-        let reply = self.http.send(&self.request(Method::GET, "", "reading how to merge")).await?;
+        let reply = self
+            .http
+            .send(&self.request(Method::GET, "", "reading how to merge"))
+            .await?;
         let row: Value = reply.expect(&[200])?;
-        let ways =
-            [("allow_merge_commit", "MERGE"), ("allow_squash_merge", "SQUASH"), ("allow_rebase_merge", "REBASE")];
-        Ok(ways.iter().find(|(key, _)| row[*key] == true).map_or("MERGE", |(_, method)| method))
+        let ways = [
+            ("allow_merge_commit", "MERGE"),
+            ("allow_squash_merge", "SQUASH"),
+            ("allow_rebase_merge", "REBASE"),
+        ];
+        Ok(ways
+            .iter()
+            .find(|(key, _)| row[*key] == true)
+            .map_or("MERGE", |(_, method)| method))
     }
 
     pub(super) async fn dispatch_ability(&self, workflow: &str) -> Result<Ability, Error> {
         let path = format!("actions/workflows/{workflow}");
-        let reply =
-            self.http.send(&self.request(Method::GET, &path, format!("looking up the workflow {workflow}"))).await?;
+        let reply = self
+            .http
+            .send(&self.request(
+                Method::GET,
+                &path,
+                format!("looking up the workflow {workflow}"),
+            ))
+            .await?;
         match reply.status.as_u16() {
             404 => {
                 let why = format!("there is no workflow {workflow} that the token may see");
                 let hint = "correct forge.dispatch, or give the token `actions: write`";
-                Err(Error { kind: ErrorKind::Denied, why, ..reply.error() }.hint(hint))
+                Err(Error {
+                    kind: ErrorKind::Denied,
+                    why,
+                    ..reply.error()
+                }
+                .hint(hint))
             }
             403 => Err(reply.error().hint("the token needs `actions: write`")),
             _ => {
@@ -169,24 +238,38 @@ impl Github {
                     return Ok(Ability::Yes);
                 }
                 let what = format!("GitHub: looking up the workflow {workflow}");
-                Err(Error::new(ErrorKind::Refused, what, format!("it is {state}")).hint("enable it"))
+                Err(
+                    Error::new(ErrorKind::Refused, what, format!("it is {state}"))
+                        .hint("enable it"),
+                )
             }
         }
     }
 
     pub(super) async fn start_workflow(&self, workflow: &str, branch: &str) -> Result<(), Error> {
         let path = format!("actions/workflows/{workflow}/dispatches");
-        let request = self.request(Method::POST, &path, format!("starting the workflow {workflow}"));
-        let reply = self.http.send(&request.body(json!({"ref": branch}))).await?;
+        let request = self.request(
+            Method::POST,
+            &path,
+            format!("starting the workflow {workflow}"),
+        );
+        let reply = self
+            .http
+            .send(&request.body(json!({"ref": branch})))
+            .await?;
         reply.check(&[200, 204]).map_err(|error| match error.kind {
             ErrorKind::Denied => error.hint("the token needs `actions: write`"),
-            ErrorKind::Refused => error.hint("the workflow has to be started by `workflow_dispatch`, on that branch"),
+            ErrorKind::Refused => {
+                error.hint("the workflow has to be started by `workflow_dispatch`, on that branch")
+            }
             _ => error,
         })
     }
 
     pub(super) async fn list_issues(&self) -> Result<Vec<Issue>, Error> {
-        let request = self.request(Method::GET, "issues", "listing issues").query("state", "open");
+        let request = self
+            .request(Method::GET, "issues", "listing issues")
+            .query("state", "open");
         let rows: Vec<IssueRow> = self.http.pages(&request, Paging::Links).await?;
         Ok(issues(rows))
     }
@@ -197,11 +280,20 @@ impl Github {
     }
 
     pub(super) async fn change_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
-        let request = self.request(Method::PATCH, &format!("issues/{number}"), format!("changing issue #{number}"));
-        self.http.edited_issue(request, edit, (&[200], ISSUES)).await
+        let request = self.request(
+            Method::PATCH,
+            &format!("issues/{number}"),
+            format!("changing issue #{number}"),
+        );
+        self.http
+            .edited_issue(request, edit, (&[200], ISSUES))
+            .await
     }
 }
 
 fn texts<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<String> {
-    values.filter_map(Value::as_str).map(str::to_owned).collect()
+    values
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }

@@ -17,20 +17,31 @@ struct Named {
 }
 
 impl Github {
-    pub(super) async fn make_commit(&self, new: &NewCommit<'_>, branch: &str, was: &Was) -> Result<Published, Error> {
+    pub(super) async fn make_commit(
+        &self,
+        new: &NewCommit<'_>,
+        branch: &str,
+        was: &Was,
+    ) -> Result<Published, Error> {
         let commit = self.objects(new).await?;
         // As late as can be: what was planned against is still there.
-        if self.read_branch(new.base).await?.is_none_or(|head| head.commit != new.parent.commit) {
+        if self
+            .read_branch(new.base)
+            .await?
+            .is_none_or(|head| head.commit != new.parent.commit)
+        {
             return Ok(Published::BaseMoved);
         }
         match was {
             Was::Absent => self.create_branch(new, branch, commit).await,
             Was::Behind(_) => self.forward_branch(new, branch, commit).await,
-            Was::Diverged(from) => match self.update_ref(new.repo, branch, (from, &commit)).await? {
-                Moved::Yes => Ok(Published::Done(commit)),
-                Moved::No(said) => Ok(Published::Raced(self.http.clean(&said))),
-                Moved::Unknown => self.force_branch(new, branch, (from, commit)).await,
-            },
+            Was::Diverged(from) => {
+                match self.update_ref(new.repo, branch, (from, &commit)).await? {
+                    Moved::Yes => Ok(Published::Done(commit)),
+                    Moved::No(said) => Ok(Published::Raced(self.http.clean(&said))),
+                    Moved::Unknown => self.force_branch(new, branch, (from, commit)).await,
+                }
+            }
         }
     }
 
@@ -39,21 +50,31 @@ impl Github {
         let mut entries = Vec::new();
         for file in new.files {
             self.put_blob(new, file).await?;
-            entries.push(json!({"path": file.path, "mode": file.mode, "type": "blob", "sha": file.new}));
+            entries.push(
+                json!({"path": file.path, "mode": file.mode, "type": "blob", "sha": file.new}),
+            );
         }
         let body = json!({"base_tree": new.parent.tree, "tree": entries});
-        let tree = self.put(new, "git/trees", ("making the tree", body)).await?;
+        let tree = self
+            .put(new, "git/trees", ("making the tree", body))
+            .await?;
         let body = json!({"message": new.message, "tree": tree, "parents": [new.parent.commit]});
-        self.put(new, "git/commits", ("making the commit", body)).await
+        self.put(new, "git/commits", ("making the commit", body))
+            .await
     }
 
     async fn put_blob(&self, new: &NewCommit<'_>, file: &NewFile) -> Result<(), Error> {
         let body = json!({"content": STANDARD.encode(&file.content), "encoding": "base64"});
-        let id = self.put(new, "git/blobs", ("sending a file's content", body)).await?;
+        let id = self
+            .put(new, "git/blobs", ("sending a file's content", body))
+            .await?;
         if id == file.new {
             return Ok(());
         }
-        Err(Error::unavailable(format!("GitHub: sending {}", file.path), "another content arrived than was sent"))
+        Err(Error::unavailable(
+            format!("GitHub: sending {}", file.path),
+            "another content arrived than was sent",
+        ))
     }
 
     async fn put(
@@ -68,20 +89,42 @@ impl Github {
             return Ok(reply.expect::<Named>(&[201])?.sha);
         }
         // A content has no path yet: what is missing for it is not the permission for workflows.
-        Err(if path == "git/blobs" { unwritable(&reply) } else { refused(new, &reply) })
+        Err(if path == "git/blobs" {
+            unwritable(&reply)
+        } else {
+            refused(new, &reply)
+        })
     }
 
-    async fn create_branch(&self, new: &NewCommit<'_>, branch: &str, commit: String) -> Result<Published, Error> {
+    async fn create_branch(
+        &self,
+        new: &NewCommit<'_>,
+        branch: &str,
+        commit: String,
+    ) -> Result<Published, Error> {
         let body = json!({"ref": format!("refs/heads/{branch}"), "sha": commit});
         // A second time is refused, since the branch is there.
-        let request = self.request(Method::POST, "git/refs", format!("creating the branch {branch}")).body(body);
+        let request = self
+            .request(
+                Method::POST,
+                "git/refs",
+                format!("creating the branch {branch}"),
+            )
+            .body(body);
         self.placed(new, &request.harmless(), commit).await
     }
 
-    async fn forward_branch(&self, new: &NewCommit<'_>, branch: &str, commit: String) -> Result<Published, Error> {
+    async fn forward_branch(
+        &self,
+        new: &NewCommit<'_>,
+        branch: &str,
+        commit: String,
+    ) -> Result<Published, Error> {
         let body = json!({"sha": commit, "force": false});
         let path = format!("git/refs/heads/{branch}");
-        let request = self.request(Method::PATCH, &path, format!("moving the branch {branch}")).body(body);
+        let request = self
+            .request(Method::PATCH, &path, format!("moving the branch {branch}"))
+            .body(body);
         self.placed(new, &request, commit).await
     }
 
@@ -92,21 +135,35 @@ impl Github {
         branch: &str,
         (from, commit): (&str, String),
     ) -> Result<Published, Error> {
-        if self.read_branch(branch).await?.is_none_or(|head| head.commit != from) {
-            return Ok(Published::Raced("the branch was moved meanwhile".to_owned()));
+        if self
+            .read_branch(branch)
+            .await?
+            .is_none_or(|head| head.commit != from)
+        {
+            return Ok(Published::Raced(
+                "the branch was moved meanwhile".to_owned(),
+            ));
         }
         let body = json!({"sha": commit, "force": true});
         let path = format!("git/refs/heads/{branch}");
-        let request = self.request(Method::PATCH, &path, format!("moving the branch {branch}")).body(body);
+        let request = self
+            .request(Method::PATCH, &path, format!("moving the branch {branch}"))
+            .body(body);
         self.placed(new, &request, commit).await
     }
 
-    async fn placed(&self, new: &NewCommit<'_>, request: &Request, commit: String) -> Result<Published, Error> {
+    async fn placed(
+        &self,
+        new: &NewCommit<'_>,
+        request: &Request,
+        commit: String,
+    ) -> Result<Published, Error> {
         let reply = self.http.send(request).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(Published::Done(commit)),
             409 => Ok(Published::Raced(reply.text())),
-            // "Reference already exists", "Reference does not exist", "Update is not a fast forward".
+            // "Reference already exists", "Reference does not exist", "Update is not a fast
+            // forward".
             422 if reply.text().contains("eference") || reply.text().contains("fast forward") => {
                 Ok(Published::Raced(reply.text()))
             }
@@ -120,7 +177,9 @@ fn refused(new: &NewCommit<'_>, reply: &Reply) -> Error {
     let error = reply.error();
     let workflows = new.files.iter().any(|file| is_workflow(&file.path));
     match reply.status.as_u16() {
-        status @ (403 | 404 | 422) if workflows && (status != 422 || reply.text().contains("workflow")) => {
+        status @ (403 | 404 | 422)
+            if workflows && (status != 422 || reply.text().contains("workflow")) =>
+        {
             no_workflows(&error.what, &error.why)
         }
         _ => unwritable(reply),
@@ -130,9 +189,16 @@ fn refused(new: &NewCommit<'_>, reply: &Reply) -> Error {
 fn unwritable(reply: &Reply) -> Error {
     let error = reply.error();
     match reply.status.as_u16() {
-        404 => Error { kind: ErrorKind::Denied, ..error }.hint("the token needs `contents: write`"),
+        404 => Error {
+            kind: ErrorKind::Denied,
+            ..error
+        }
+        .hint("the token needs `contents: write`"),
         403 => {
-            let asks = error.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+            let asks = error
+                .hint
+                .as_ref()
+                .map_or_else(String::new, |hint| format!(" ({hint})"));
             error.hint(format!("the token needs `contents: write`{asks}"))
         }
         _ => error,

@@ -1,4 +1,5 @@
-//! What only GraphQL can do: many contents in one request, and moving a branch from one commit to another.
+//! What only GraphQL can do: many contents in one request, and moving a branch from one commit to
+//! another.
 
 use std::fmt::Write as _;
 
@@ -30,7 +31,9 @@ struct Wrong {
 impl Answer {
     /// The first error's type and text.
     pub(super) fn wrong(&self) -> Option<(&str, &str)> {
-        self.errors.first().map(|wrong| (wrong.kind.as_str(), wrong.message.as_str()))
+        self.errors
+            .first()
+            .map(|wrong| (wrong.kind.as_str(), wrong.message.as_str()))
     }
 }
 
@@ -45,14 +48,26 @@ pub(super) enum Moved {
 
 impl Github {
     /// Sends a query that may be sent twice; `None`: the server has no GraphQL.
-    pub(super) async fn graphql(&self, query: &str, variables: Value, what: &str) -> Result<Option<Answer>, Error> {
+    pub(super) async fn graphql(
+        &self,
+        query: &str,
+        variables: Value,
+        what: &str,
+    ) -> Result<Option<Answer>, Error> {
         // Below `/api` on GitHub Enterprise Server, whose REST is below `/api/v3`.
         let base = self.http.base().path().trim_matches('/');
         let mut path = vec![""];
-        path.extend(base.strip_suffix("v3").unwrap_or(base).split('/').filter(|part| !part.is_empty()));
+        path.extend(
+            base.strip_suffix("v3")
+                .unwrap_or(base)
+                .split('/')
+                .filter(|part| !part.is_empty()),
+        );
         path.push("graphql");
         let body = json!({"query": query, "variables": variables});
-        let request = Request::new(Method::POST, path, format!("GitHub: {what}")).body(body).harmless();
+        let request = Request::new(Method::POST, path, format!("GitHub: {what}"))
+            .body(body)
+            .harmless();
         for round in 1..=self.http.settings().attempts {
             let reply = self.http.send(&request).await?;
             if matches!(reply.status.as_u16(), 404 | 405) {
@@ -60,50 +75,83 @@ impl Github {
             }
             let answer: Answer = reply.expect(&[200])?;
             // A rate limit comes with 200, too.
-            if !answer.errors.iter().any(|wrong| wrong.kind == "RATE_LIMITED") {
+            if !answer
+                .errors
+                .iter()
+                .any(|wrong| wrong.kind == "RATE_LIMITED")
+            {
                 return Ok(Some(answer));
             }
             self.http.breathe(round).await;
         }
-        Err(Error::unavailable(&request.what, "the rate limit is used up"))
+        Err(Error::unavailable(
+            &request.what,
+            "the rate limit is used up",
+        ))
     }
 
     pub(super) async fn read_blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
         let mut contents = vec![None; ids.len()];
         if ids.len() > 1 {
             for (chunk, ids) in ids.chunks(AT_ONCE).enumerate() {
-                let Some(texts) = self.texts(ids).await? else { break };
+                let Some(texts) = self.texts(ids).await? else {
+                    break;
+                };
                 for (at, text) in texts.into_iter().enumerate() {
-                    // Only text comes this way, and what is not quite UTF-8 comes changed: the name tells.
-                    contents[chunk * AT_ONCE + at] =
-                        text.map(String::into_bytes).filter(|content| blob_id(content, &ids[at]) == ids[at]);
+                    // Only text comes this way, and what is not quite UTF-8 comes changed: the name
+                    // tells.
+                    contents[chunk * AT_ONCE + at] = text
+                        .map(String::into_bytes)
+                        .filter(|content| blob_id(content, &ids[at]) == ids[at]);
                 }
             }
         }
         let mut all = Vec::new();
         for (id, content) in ids.iter().zip(contents) {
-            all.push(if let Some(content) = content { content } else { self.read_blob(id).await? });
+            all.push(if let Some(content) = content {
+                content
+            } else {
+                self.read_blob(id).await?
+            });
         }
         Ok(all)
     }
 
     async fn texts(&self, ids: &[String]) -> Result<Option<Vec<Option<String>>>, Error> {
-        let mut query = String::from("query($owner:String!,$name:String!){repository(owner:$owner,name:$name){");
+        let mut query = String::from(
+            "query($owner:String!,$name:String!){repository(owner:$owner,name:$name){",
+        );
         for (at, id) in ids.iter().enumerate() {
             // Names of objects are hexadecimal, so nothing can end the string.
             let id: String = id.chars().filter(char::is_ascii_hexdigit).collect();
-            let _ = write!(query, "b{at}:object(oid:\"{id}\"){{...on Blob{{text isTruncated}}}}");
+            let _ = write!(
+                query,
+                "b{at}:object(oid:\"{id}\"){{...on Blob{{text isTruncated}}}}"
+            );
         }
         query.push_str("}}");
         let variables = json!({"owner": self.owner, "name": self.name});
-        let Some(answer) = self.graphql(&query, variables, "reading contents").await? else { return Ok(None) };
-        let Some(data) = answer.data.filter(|_| answer.errors.is_empty()) else { return Ok(None) };
-        let text = |at: usize| data["repository"][format!("b{at}")]["text"].as_str().map(str::to_owned);
+        let Some(answer) = self.graphql(&query, variables, "reading contents").await? else {
+            return Ok(None);
+        };
+        let Some(data) = answer.data.filter(|_| answer.errors.is_empty()) else {
+            return Ok(None);
+        };
+        let text = |at: usize| {
+            data["repository"][format!("b{at}")]["text"]
+                .as_str()
+                .map(str::to_owned)
+        };
         Ok(Some((0..ids.len()).map(text).collect()))
     }
 
     /// Moves a branch from one commit to another, or not at all.
-    pub(super) async fn update_ref(&self, repo: &Repo, branch: &str, (from, to): (&str, &str)) -> Result<Moved, Error> {
+    pub(super) async fn update_ref(
+        &self,
+        repo: &Repo,
+        branch: &str,
+        (from, to): (&str, &str),
+    ) -> Result<Moved, Error> {
         let query = "mutation($input:UpdateRefsInput!){updateRefs(input:$input){clientMutationId}}";
         let update = json!({"name": format!("refs/heads/{branch}"), "beforeOid": from, "afterOid": to, "force": true});
         let input = json!({"repositoryId": repo.node, "refUpdates": [update]});
@@ -111,8 +159,12 @@ impl Github {
         let Some(answer) = self.graphql(query, json!({"input": input}), &what).await? else {
             return Ok(Moved::Unknown);
         };
-        let Some(wrong) = answer.errors.first() else { return Ok(Moved::Yes) };
-        if wrong.message.contains("doesn't exist on type") || wrong.message.contains("isn't a defined input type") {
+        let Some(wrong) = answer.errors.first() else {
+            return Ok(Moved::Yes);
+        };
+        if wrong.message.contains("doesn't exist on type")
+            || wrong.message.contains("isn't a defined input type")
+        {
             return Ok(Moved::Unknown);
         }
         if wrong.kind == "FORBIDDEN" {
@@ -129,21 +181,36 @@ impl Github {
         let kind = format!("{}{}Input", name[..1].to_ascii_uppercase(), &name[1..]);
         let query = format!("mutation($input:{kind}!){{{name}(input:$input){{clientMutationId}}}}");
         let what = format!("making pull request #{} {to}", pull.number);
-        let answer = self.graphql(&query, json!({"input": {"pullRequestId": pull.node}}), &what).await?;
-        let answer =
-            answer.ok_or_else(|| Error::unavailable(format!("GitHub: {what}"), "this server has no GraphQL"))?;
+        let answer = self
+            .graphql(
+                &query,
+                json!({"input": {"pullRequestId": pull.node}}),
+                &what,
+            )
+            .await?;
+        let answer = answer.ok_or_else(|| {
+            Error::unavailable(format!("GitHub: {what}"), "this server has no GraphQL")
+        })?;
         match answer.errors.first() {
             None => Ok(()),
             Some(wrong) if wrong.kind == "FORBIDDEN" => Err(self.denied(&what, &wrong.message)),
             Some(wrong) => {
                 let said = self.http.clean(&wrong.message);
-                Err(Error::new(ErrorKind::Refused, format!("GitHub: {what}"), said))
+                Err(Error::new(
+                    ErrorKind::Refused,
+                    format!("GitHub: {what}"),
+                    said,
+                ))
             }
         }
     }
 
     fn denied(&self, what: &str, said: &str) -> Error {
-        Error::new(ErrorKind::Denied, format!("GitHub: {what}"), self.http.clean(said))
-            .hint("the token needs `contents: write` and `pull-requests: write`")
+        Error::new(
+            ErrorKind::Denied,
+            format!("GitHub: {what}"),
+            self.http.clean(said),
+        )
+        .hint("the token needs `contents: write` and `pull-requests: write`")
     }
 }

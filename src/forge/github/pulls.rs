@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::Github;
 use crate::forge::{
-    Comment, Created, Edit, Error, Labelled, NewPull, Poll, Pull, PullState, Pulls, State, alike::CommentRow,
-    http::Paging,
+    Comment, Created, Edit, Error, Labelled, NewPull, Poll, Pull, PullState, Pulls, State,
+    alike::CommentRow, http::Paging,
 };
 
 #[derive(Deserialize)]
@@ -62,9 +62,16 @@ impl Row {
             title: self.title,
             body: self.body.unwrap_or_default(),
             state,
-            draft: if self.draft { State::Draft } else { State::Ready },
+            draft: if self.draft {
+                State::Draft
+            } else {
+                State::Ready
+            },
             // A fork that was deleted leaves null.
-            own: self.head.repo.is_some_and(|repo| repo.full_name.eq_ignore_ascii_case(repository)),
+            own: self
+                .head
+                .repo
+                .is_some_and(|repo| repo.full_name.eq_ignore_ascii_case(repository)),
             head: self.head.branch,
             head_commit: self.head.sha,
             base: self.base.branch,
@@ -78,7 +85,9 @@ impl Github {
         let request = self.request(Method::GET, "pulls", "listing pull requests");
         let request = match which {
             Pulls::Open => request.query("state", "open"),
-            Pulls::Closed(head) => request.query("state", "closed").query("head", format!("{}:{head}", self.owner)),
+            Pulls::Closed(head) => request
+                .query("state", "closed")
+                .query("head", format!("{}:{head}", self.owner)),
         };
         let rows: Vec<Row> = self.http.pages(&request, Paging::Links).await?;
         let pulls = rows.into_iter().map(|row| row.pull(&self.full_name()));
@@ -86,7 +95,11 @@ impl Github {
     }
 
     pub(super) async fn read_pull(&self, number: u64) -> Result<Option<Pull>, Error> {
-        let request = self.request(Method::GET, &format!("pulls/{number}"), format!("reading pull request #{number}"));
+        let request = self.request(
+            Method::GET,
+            &format!("pulls/{number}"),
+            format!("reading pull request #{number}"),
+        );
         let row: Option<Row> = self.http.find(&request, &[404]).await?;
         Ok(row.map(|row| row.pull(&self.full_name())))
     }
@@ -94,7 +107,9 @@ impl Github {
     pub(super) async fn poll_pull(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
         let what = format!("looking at pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
-        self.http.poll(request, etag, |row: Row| row.pull(&self.full_name())).await
+        self.http
+            .poll(request, etag, |row: Row| row.pull(&self.full_name()))
+            .await
     }
 
     pub(super) async fn open_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
@@ -129,17 +144,27 @@ impl Github {
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
             .body(edit.fields(|title, _| title.to_owned()));
-        Ok(self.http.send(&request).await?.expect::<Row>(&[200])?.pull(&self.full_name()))
+        Ok(self
+            .http
+            .send(&request)
+            .await?
+            .expect::<Row>(&[200])?
+            .pull(&self.full_name()))
     }
 
-    pub(super) async fn add_labels(&self, number: u64, labels: &[String]) -> Result<Labelled, Error> {
+    pub(super) async fn add_labels(
+        &self,
+        number: u64,
+        labels: &[String],
+    ) -> Result<Labelled, Error> {
         let path = format!("issues/{number}/labels");
         let request = self.request(Method::POST, &path, format!("labelling #{number}"));
         let request = request.body(json!({"labels": labels})).harmless();
         let reply = self.http.send(&request).await?;
         if matches!(reply.status.as_u16(), 404 | 422) {
             for label in labels {
-                let make = self.request(Method::POST, "labels", format!("making the label {label}"));
+                let make =
+                    self.request(Method::POST, "labels", format!("making the label {label}"));
                 let make = make.body(json!({"name": label})).harmless();
                 let answer = self.http.send(&make).await?;
                 // 422: it is there already.
@@ -154,17 +179,30 @@ impl Github {
 
     pub(super) async fn list_comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
         let path = format!("issues/{number}/comments");
-        let request = self.request(Method::GET, &path, format!("reading the comments of #{number}"));
+        let request = self.request(
+            Method::GET,
+            &path,
+            format!("reading the comments of #{number}"),
+        );
         let rows: Vec<CommentRow> = self.http.pages(&request, Paging::Links).await?;
         Ok(rows.into_iter().map(Comment::from).collect())
     }
 
     pub(super) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
         let path = format!("issues/{number}/comments");
-        self.http.say(self.request(Method::POST, &path, format!("commenting on #{number}")), text).await
+        self.http
+            .say(
+                self.request(Method::POST, &path, format!("commenting on #{number}")),
+                text,
+            )
+            .await
     }
 }
 
 fn labelled(reply: &crate::forge::http::Reply) -> Labelled {
-    if reply.status == 200 { Labelled::Done } else { Labelled::NotPermitted(reply.error().to_string()) }
+    if reply.status == 200 {
+        Labelled::Done
+    } else {
+        Labelled::NotPermitted(reply.error().to_string())
+    }
 }

@@ -100,11 +100,20 @@ struct ChangedFile {
 impl Github {
     pub(super) async fn read_repository(&self) -> Result<Repo, Error> {
         let what = format!("reading the repository {}", self.full_name());
-        let reply = self.http.repository(&self.request(Method::GET, "", what)).await?;
+        let reply = self
+            .http
+            .repository(&self.request(Method::GET, "", what))
+            .await?;
         let repository: Repository = reply.expect(&[200])?;
-        // Only classic tokens have scopes; for one that has none the header is empty, for others it says nothing.
+        // Only classic tokens have scopes; for one that has none the header is empty, for others it
+        // says nothing.
         let scopes = reply.header("x-oauth-scopes").map(|scopes| {
-            scopes.split(',').map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+            scopes
+                .split(',')
+                .map(str::trim)
+                .filter(|scope| !scope.is_empty())
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         });
         let scopes = scopes.filter(|scopes| !scopes.is_empty() || self.http.token().has_scopes());
         Ok(Repo {
@@ -120,7 +129,8 @@ impl Github {
     /// Whether the token is an app's; what such a one may do can't be read.
     pub(super) async fn is_installation(&self) -> Result<bool, Error> {
         let what = "GitHub: asking whether the token is an app's";
-        let request = Request::new(Method::GET, ["installation", "repositories"], what).query("per_page", 1);
+        let request =
+            Request::new(Method::GET, ["installation", "repositories"], what).query("per_page", 1);
         Ok(self.http.send(&request).await?.status == 200)
     }
 
@@ -128,32 +138,69 @@ impl Github {
         let what = format!("reading the branch {name}");
         let request = self.request(Method::GET, &format!("branches/{name}"), what);
         let branch: Option<Branch> = self.http.find(&request, &[404]).await?;
-        Ok(branch.map(|branch| Head { commit: branch.commit.sha, tree: branch.commit.commit.tree.sha }))
+        Ok(branch.map(|branch| Head {
+            commit: branch.commit.sha,
+            tree: branch.commit.commit.tree.sha,
+        }))
     }
 
     pub(super) async fn read_tree(&self, head: &Head) -> Result<Tree, Error> {
-        let id = if head.tree.is_empty() { &head.commit } else { &head.tree };
+        let id = if head.tree.is_empty() {
+            &head.commit
+        } else {
+            &head.tree
+        };
         let what = format!("listing the files of {}", head.commit);
-        let request = self.request(Method::GET, &format!("git/trees/{id}"), what).query("recursive", 1);
+        let request = self
+            .request(Method::GET, &format!("git/trees/{id}"), what)
+            .query("recursive", 1);
         let listing: Listing = self.http.send(&request).await?.expect(&[200])?;
         if listing.truncated {
             let why = "the forge leaves files out: there are more than it lists at once (100,000, or 7 MB)";
-            return Err(Error::unavailable(&request.what, why).hint("promote with --apply in a clone, and push"));
+            return Err(Error::unavailable(&request.what, why)
+                .hint("promote with --apply in a clone, and push"));
         }
-        let files = listing.tree.into_iter().filter(|entry| entry.kind != "tree");
-        let entries = files.map(|entry| (entry.path, Entry { mode: entry.mode, id: entry.sha })).collect();
-        Ok(Tree { id: listing.sha, entries })
+        let files = listing
+            .tree
+            .into_iter()
+            .filter(|entry| entry.kind != "tree");
+        let entries = files
+            .map(|entry| {
+                (
+                    entry.path,
+                    Entry {
+                        mode: entry.mode,
+                        id: entry.sha,
+                    },
+                )
+            })
+            .collect();
+        Ok(Tree {
+            id: listing.sha,
+            entries,
+        })
     }
 
     pub(super) async fn read_blob(&self, id: &str) -> Result<Vec<u8>, Error> {
-        let request = self.request(Method::GET, &format!("git/blobs/{id}"), format!("reading the content {id}"));
+        let request = self.request(
+            Method::GET,
+            &format!("git/blobs/{id}"),
+            format!("reading the content {id}"),
+        );
         self.http.content(&request, id).await
     }
 
     pub(super) async fn compare(&self, base: &Head, branch: &str) -> Result<Option<Ahead>, Error> {
         let path = format!("compare/{}...{branch}", base.commit);
-        let request = self.request(Method::GET, &path, format!("comparing {branch} with its base"));
-        let reply = self.http.send(&request.clone().query("per_page", PAGE).query("page", 1)).await?;
+        let request = self.request(
+            Method::GET,
+            &path,
+            format!("comparing {branch} with its base"),
+        );
+        let reply = self
+            .http
+            .send(&request.clone().query("per_page", PAGE).query("page", 1))
+            .await?;
         if reply.status == 404 {
             return Ok(None);
         }
@@ -171,19 +218,40 @@ impl Github {
             comparison.commits.extend(more.commits);
         }
         if comparison.commits.len() != comparison.ahead_by {
-            return Err(Error::unavailable(&request.what, "its list of commits is not complete"));
+            return Err(Error::unavailable(
+                &request.what,
+                "its list of commits is not complete",
+            ));
         }
         let merge_base = comparison.merge_base_commit.sha;
-        let head = comparison.commits.last().map_or_else(|| merge_base.clone(), |commit| commit.sha.clone());
+        let head = comparison
+            .commits
+            .last()
+            .map_or_else(|| merge_base.clone(), |commit| commit.sha.clone());
         let changed = if comparison.files.len() < FILES_MAX {
             changed(comparison.files)
         } else {
-            let tree = |commit: &str| Head { commit: commit.to_owned(), tree: String::new() };
-            self.read_tree(&tree(&merge_base)).await?.changes_to(&self.read_tree(&tree(&head)).await?)
+            let tree = |commit: &str| Head {
+                commit: commit.to_owned(),
+                tree: String::new(),
+            };
+            self.read_tree(&tree(&merge_base))
+                .await?
+                .changes_to(&self.read_tree(&tree(&head)).await?)
         };
         let commits = comparison.commits.into_iter();
-        let commits = commits.map(|commit| Commit { id: commit.sha, message: commit.commit.message }).collect();
-        Ok(Some(Ahead { head, merge_base, commits, changed }))
+        let commits = commits
+            .map(|commit| Commit {
+                id: commit.sha,
+                message: commit.commit.message,
+            })
+            .collect();
+        Ok(Some(Ahead {
+            head,
+            merge_base,
+            commits,
+            changed,
+        }))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What GitHub tells about a token: a classic one's scopes, a person's role; of others only what they may not read.
+//! What GitHub tells about a token: a classic one's scopes, a person's role; of others only what
+//! they may not read.
 
 use reqwest::Method;
 
@@ -12,7 +13,11 @@ use crate::forge::{Ability, Error, Repo};
 const UNTOLD: &str = "GitHub tells nobody what an app's or a fine-grained token may write";
 
 impl Github {
-    pub(super) async fn read_rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
+    pub(super) async fn read_rights(
+        &self,
+        repo: &Repo,
+        wanted: &Wanted,
+    ) -> Result<Vec<Right>, Error> {
         let mut rights = Vec::new();
         // An app's token is nobody's: for one, `push` is always false.
         let role = repo.may_push == Some(false) && !self.is_installation().await?;
@@ -36,9 +41,17 @@ impl Github {
     }
 
     async fn may_read_pulls(&self) -> Result<Right, Error> {
-        let request = self.request(Method::GET, "pulls", "looking whether pull requests can be read");
-        let reply = self.http.send(&request.query("state", "open").query("per_page", 1)).await?;
-        let verdict = Verdict::of_reading(reply.check(&[200]), &format!("reading works; {UNTOLD}"))?;
+        let request = self.request(
+            Method::GET,
+            "pulls",
+            "looking whether pull requests can be read",
+        );
+        let reply = self
+            .http
+            .send(&request.query("state", "open").query("per_page", 1))
+            .await?;
+        let verdict =
+            Verdict::of_reading(reply.check(&[200]), &format!("reading works; {UNTOLD}"))?;
         Ok(Permission::PullRequests.is(verdict))
     }
 
@@ -60,7 +73,9 @@ impl Github {
                 return Ok(permission.is(Verdict::of_reading(read, "")?));
             }
         }
-        Ok(permission.is(Verdict::Unknown(format!("the workflows are there; {UNTOLD}"))))
+        Ok(permission.is(Verdict::Unknown(format!(
+            "the workflows are there; {UNTOLD}"
+        ))))
     }
 }
 
@@ -72,7 +87,8 @@ fn workflows(repo: &Repo, wanted: &Wanted) -> Right {
     if let Some(scopes) = &repo.scopes {
         return by_scopes(permission, scopes, &["workflow"]);
     }
-    let why = format!("{UNTOLD}; GITHUB_TOKEN can't have `workflows: write`, an app's or a person's can");
+    let why =
+        format!("{UNTOLD}; GITHUB_TOKEN can't have `workflows: write`, an app's or a person's can");
     permission.is(Verdict::Unknown(why))
 }
 

@@ -40,7 +40,9 @@ fn says_limit(body: &[u8]) -> bool {
 fn told(reply: &Reply, now: Now) -> Option<Wait> {
     if let Some(after) = reply.header("retry-after").map(str::trim) {
         if !after.is_empty() && after.bytes().all(|b| b.is_ascii_digit()) {
-            return Some(Wait::Told(Duration::from_secs(after.parse().unwrap_or(u64::MAX))));
+            return Some(Wait::Told(Duration::from_secs(
+                after.parse().unwrap_or(u64::MAX),
+            )));
         }
         let date = httpdate::parse_http_date(after).ok()?;
         return Some(Wait::Told(date.duration_since(now()).unwrap_or_default()));
@@ -58,12 +60,23 @@ pub(super) fn pause(wait: Wait, made: u32, settings: &Settings) -> Result<Durati
         && told > settings.longest_wait
     {
         let longest = settings.longest_wait.as_secs();
-        return Err(format!("it asks to wait {} s, longer than repin does ({longest} s)", told.as_secs()));
+        return Err(format!(
+            "it asks to wait {} s, longer than repin does ({longest} s)",
+            told.as_secs()
+        ));
     }
     if made >= settings.attempts {
-        return Err(if made == 1 { "tried once".to_owned() } else { format!("tried {made} times") });
+        return Err(if made == 1 {
+            "tried once".to_owned()
+        } else {
+            format!("tried {made} times")
+        });
     }
     let doubled = settings.backoff.saturating_mul(1 << (made - 1).min(16));
     let usual = doubled.mul_f64(1.0 - fastrand::f64() / 2.0);
-    Ok(if let Wait::Told(told) = wait { told.max(usual) } else { usual })
+    Ok(if let Wait::Told(told) = wait {
+        told.max(usual)
+    } else {
+        usual
+    })
 }

@@ -23,27 +23,41 @@ impl Reply {
     /// The answer, if its status is one of `good`; otherwise what the status means.
     pub(in crate::forge) fn expect<T: DeserializeOwned>(&self, good: &[u16]) -> Result<T, Error> {
         self.check(good)?;
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Error::unavailable(&self.what, format!("the answer is not what it should be: {error}")))
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Error::unavailable(
+                &self.what,
+                format!("the answer is not what it should be: {error}"),
+            )
+        })
     }
 
     /// The same without an answer that matters.
     pub(in crate::forge) fn check(&self, good: &[u16]) -> Result<(), Error> {
-        if good.contains(&self.status.as_u16()) { Ok(()) } else { Err(self.error()) }
+        if good.contains(&self.status.as_u16()) {
+            Ok(())
+        } else {
+            Err(self.error())
+        }
     }
 
     /// What the status means.
     pub(in crate::forge) fn error(&self) -> Error {
         let kind = match self.status {
             StatusCode::FORBIDDEN => ErrorKind::Denied,
-            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT | StatusCode::METHOD_NOT_ALLOWED => {
-                ErrorKind::Refused
-            }
+            StatusCode::UNPROCESSABLE_ENTITY
+            | StatusCode::CONFLICT
+            | StatusCode::METHOD_NOT_ALLOWED => ErrorKind::Refused,
             _ => ErrorKind::Unavailable,
         };
         let mut error = Error::new(kind, &self.what, self.text());
-        if let Some(accepted) = self.header("x-accepted-github-permissions").filter(|_| kind == ErrorKind::Denied) {
-            error.hint = Some(format!("GitHub asks for these permissions: {}", self.token.clean(accepted)));
+        if let Some(accepted) = self
+            .header("x-accepted-github-permissions")
+            .filter(|_| kind == ErrorKind::Denied)
+        {
+            error.hint = Some(format!(
+                "GitHub asks for these permissions: {}",
+                self.token.clean(accepted)
+            ));
         }
         error
     }
@@ -64,8 +78,15 @@ impl Reply {
 
     /// Whether a listing goes on after `so_far` entries.
     pub(super) fn more(&self, paging: Paging, so_far: usize) -> bool {
-        let next = || self.header("link").map(|link| link.split(',').any(|link| link.contains("rel=\"next\"")));
-        match (paging, self.header("x-total-count").and_then(|total| total.parse::<usize>().ok())) {
+        let next = || {
+            self.header("link")
+                .map(|link| link.split(',').any(|link| link.contains("rel=\"next\"")))
+        };
+        match (
+            paging,
+            self.header("x-total-count")
+                .and_then(|total| total.parse::<usize>().ok()),
+        ) {
             (Paging::Links, _) => next().unwrap_or(false),
             (Paging::Counted, Some(total)) => so_far < total,
             (Paging::Counted, None) => next().unwrap_or(true),
@@ -75,10 +96,16 @@ impl Reply {
 
 /// The message in the answer of GitHub or Gitea, with the reasons that GitHub lists.
 pub(super) fn said(body: &[u8]) -> String {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return String::new() };
+    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+        return String::new();
+    };
     let mut text = value["message"].as_str().unwrap_or_default().to_owned();
     for reason in value["errors"].as_array().into_iter().flatten() {
-        let reason = match (reason.as_str(), reason["message"].as_str(), reason["code"].as_str()) {
+        let reason = match (
+            reason.as_str(),
+            reason["message"].as_str(),
+            reason["code"].as_str(),
+        ) {
             (Some(text), ..) | (_, Some(text), _) => text.to_owned(),
             (.., Some(code)) => format!("{} {code}", reason["field"].as_str().unwrap_or_default()),
             _ => continue,

@@ -49,22 +49,36 @@ pub struct TagForm {
 pub fn guess(seen: &[Seen], owner: Option<&str>) -> Guess {
     let mut guess = Guess::default();
     let mut owners: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (at, one) in seen.iter().enumerate().filter(|(_, one)| !one.pins.is_empty()) {
+    for (at, one) in seen
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| !one.pins.is_empty())
+    {
         if one.pins.iter().all(|pin| is_placeholder(&pin.what.digest)) {
             guess.apart.push((at, Reason::Placeholder));
         } else {
-            owners.entry(owner_of(&one.repository)).or_default().push(at);
+            owners
+                .entry(owner_of(&one.repository))
+                .or_default()
+                .push(at);
         }
     }
     for (owner, mut members) in owners {
         if members.iter().any(|&at| tag_form([&seen[at]]).is_some()) {
             let odd = |at: usize| has_tags(&seen[at]) && tag_form([&seen[at]]).is_none();
-            guess.apart.extend(members.iter().filter(|&&at| odd(at)).map(|&at| (at, Reason::OtherTags)));
+            guess.apart.extend(
+                members
+                    .iter()
+                    .filter(|&&at| odd(at))
+                    .map(|&at| (at, Reason::OtherTags)),
+            );
             members.retain(|&at| !odd(at));
         }
         guess.groups.push(Group { owner, members });
     }
-    guess.groups.sort_by_cached_key(|group| (Reverse(score(group, seen, owner)), group.owner.clone()));
+    guess
+        .groups
+        .sort_by_cached_key(|group| (Reverse(score(group, seen, owner)), group.owner.clone()));
     let theirs = |group: &Group| is_owners(group, owner);
     guess.sure = match guess.groups.as_slice() {
         [] => false,
@@ -77,10 +91,15 @@ pub fn guess(seen: &[Seen], owner: Option<&str>) -> Guess {
 
 /// The form of all tags of these repositories, if they have any and all are of one form.
 pub fn tag_form<'s>(seen: impl IntoIterator<Item = &'s Seen>) -> Option<TagForm> {
-    let tags = seen.into_iter().flat_map(|one| &one.pins).filter_map(|pin| pin.what.tag.as_ref());
+    let tags = seen
+        .into_iter()
+        .flat_map(|one| &one.pins)
+        .filter_map(|pin| pin.what.tag.as_ref());
     let mut forms = tags.map(|tag| form(tag.as_str()));
     let first = forms.next()??;
-    forms.all(|form| form.as_ref() == Some(&first)).then_some(first)
+    forms
+        .all(|form| form.as_ref() == Some(&first))
+        .then_some(first)
 }
 
 fn form(tag: &str) -> Option<TagForm> {
@@ -92,7 +111,10 @@ fn form(tag: &str) -> Option<TagForm> {
         _ => ("sha-", tag.strip_prefix("sha-")?.len()),
     };
     let whole = tag[prefix.len()..].chars().all(hex);
-    (whole && (7..=64).contains(&digits)).then(|| TagForm { prefix: prefix.to_owned(), digits })
+    (whole && (7..=64).contains(&digits)).then(|| TagForm {
+        prefix: prefix.to_owned(),
+        digits,
+    })
 }
 
 fn has_tags(seen: &Seen) -> bool {
@@ -117,12 +139,17 @@ fn owner_of(repository: &Repository) -> String {
 
 fn is_owners(group: &Group, owner: Option<&str>) -> bool {
     let name = group.owner.split_once('/').map(|(_, name)| name);
-    name.zip(owner).is_some_and(|(name, owner)| name.eq_ignore_ascii_case(owner))
+    name.zip(owner)
+        .is_some_and(|(name, owner)| name.eq_ignore_ascii_case(owner))
 }
 
-/// Larger is likelier: the remote's owner, not everybody's images, tags that are revisions, pins in files that run
-/// something, more repositories, more pins.
-fn score(group: &Group, seen: &[Seen], owner: Option<&str>) -> (bool, bool, bool, bool, usize, usize) {
+/// Larger is likelier: the remote's owner, not everybody's images, tags that are revisions, pins in
+/// files that run something, more repositories, more pins.
+fn score(
+    group: &Group,
+    seen: &[Seen],
+    owner: Option<&str>,
+) -> (bool, bool, bool, bool, usize, usize) {
     let members = || group.members.iter().map(|&at| &seen[at]);
     let pins = || members().flat_map(|one| &one.pins);
     (
@@ -138,9 +165,26 @@ fn score(group: &Group, seen: &[Seen], owner: Option<&str>) -> (bool, bool, bool
 /// Whether a file is one of those that start containers.
 fn runs(path: &[u8]) -> bool {
     let path = String::from_utf8_lossy(path).to_ascii_lowercase();
-    let folders = [".github/", ".gitea/", ".forgejo/", ".gitlab-ci", ".woodpecker", ".circleci/"];
-    let words = ["compose", "k8s", "kube", "deploy", "manifests", "chart", "helm", "overlays"];
-    folders.iter().any(|folder| path.starts_with(folder)) || words.iter().any(|word| path.contains(word))
+    let folders = [
+        ".github/",
+        ".gitea/",
+        ".forgejo/",
+        ".gitlab-ci",
+        ".woodpecker",
+        ".circleci/",
+    ];
+    let words = [
+        "compose",
+        "k8s",
+        "kube",
+        "deploy",
+        "manifests",
+        "chart",
+        "helm",
+        "overlays",
+    ];
+    folders.iter().any(|folder| path.starts_with(folder))
+        || words.iter().any(|word| path.contains(word))
 }
 
 impl fmt::Display for Reason {

@@ -1,7 +1,8 @@
 //! Pins of any repository at all, for a first look before there is a configuration.
 //!
-//! The rules are the scanner's; only which repositories are ours is not known yet. [`groups`] guesses that, [`names`]
-//! calls the images something, [`narrow`] finds globs for the files. Nothing here asks anybody or writes anything.
+//! The rules are the scanner's; only which repositories are ours is not known yet. [`groups`]
+//! guesses that, [`names`] calls the images something, [`narrow`] finds globs for the files.
+//! Nothing here asks anybody or writes anything.
 
 pub mod groups;
 pub mod names;
@@ -55,7 +56,10 @@ const HEAD: u64 = 8000;
 /// Looks into the files of a survey, one at a time, but not into `except`.
 pub fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>) -> Discovery {
     let mut known = HashMap::new();
-    let mut discovery = Discovery { unread: survey.unread, ..Discovery::default() };
+    let mut discovery = Discovery {
+        unread: survey.unread,
+        ..Discovery::default()
+    };
     let mut buffer = Vec::new();
     for path in survey.files {
         if Some(&path) != except {
@@ -86,13 +90,22 @@ impl Discovery {
             let next = seen.len();
             let at = *known.entry(repository.clone()).or_insert(next);
             if at == next {
-                seen.push(Seen { repository, pins: Vec::new(), malformed: Vec::new() });
+                seen.push(Seen {
+                    repository,
+                    pins: Vec::new(),
+                    malformed: Vec::new(),
+                });
             }
             Some(at)
         };
         let scanned = text(tree, &path).and_then(|reader| {
-            let scan = reader.map(|reader| scan::scan_reader(reader, buffer, &mut lookup)).transpose();
-            scan.map_err(|error| ReadError { path: path.to_string(), error })
+            let scan = reader
+                .map(|reader| scan::scan_reader(reader, buffer, &mut lookup))
+                .transpose();
+            scan.map_err(|error| ReadError {
+                path: path.to_string(),
+                error,
+            })
         });
         match scanned {
             Ok(Some(scan)) => {
@@ -106,10 +119,16 @@ impl Discovery {
 
     fn add(&mut self, file: &Arc<RelPath>, scan: scan::Scan) {
         for what in scan.pins {
-            self.seen[what.image].pins.push(Located { file: Arc::clone(file), what });
+            self.seen[what.image].pins.push(Located {
+                file: Arc::clone(file),
+                what,
+            });
         }
         for what in scan.malformed.into_iter().filter(means_a_digest) {
-            self.seen[what.image].malformed.push(Located { file: Arc::clone(file), what });
+            self.seen[what.image].malformed.push(Located {
+                file: Arc::clone(file),
+                what,
+            });
         }
     }
 }
@@ -117,18 +136,26 @@ impl Discovery {
 /// Whether it was to be a digest: `git@example.org:acme` was not.
 fn means_a_digest(malformed: &Malformed) -> bool {
     let (_, digest) = malformed.text.split_once('@').unwrap_or_default();
-    digest.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("sha"))
+    digest
+        .get(..3)
+        .is_some_and(|start| start.eq_ignore_ascii_case("sha"))
 }
 
 /// The content of a file that may be text, from its beginning.
 fn text(tree: &WorkTree, path: &RelPath) -> Result<Option<impl Read>, ReadError> {
-    let fail = |error| ReadError { path: path.to_string(), error };
+    let fail = |error| ReadError {
+        path: path.to_string(),
+        error,
+    };
     let mut file = tree.open(path)?;
     if file.metadata().map_err(fail)?.len() > LARGEST {
         return Ok(None);
     }
     let mut head = Vec::new();
-    file.by_ref().take(HEAD).read_to_end(&mut head).map_err(fail)?;
+    file.by_ref()
+        .take(HEAD)
+        .read_to_end(&mut head)
+        .map_err(fail)?;
     let binary = memchr::memchr(0, &head).is_some();
     Ok((!binary).then(|| Cursor::new(head).chain(file.take(LARGEST))))
 }
@@ -146,15 +173,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.yml"), text.replace("HEX", HEX)).unwrap();
         let found = discover(&WorkTree::new(dir.path()), survey(dir.path()), None);
-        let row = |seen: &Seen| (seen.repository.to_string(), seen.pins.len(), seen.malformed.len());
-        found.seen.iter().map(row).filter(|(_, pins, malformed)| pins + malformed > 0).collect()
+        let row = |seen: &Seen| {
+            (
+                seen.repository.to_string(),
+                seen.pins.len(),
+                seen.malformed.len(),
+            )
+        };
+        found
+            .seen
+            .iter()
+            .map(row)
+            .filter(|(_, pins, malformed)| pins + malformed > 0)
+            .collect()
     }
 
     #[test]
     fn any_repository_is_found_by_the_scanners_rules() {
-        let text =
-            "uses: docker://Registry.example:5000/a/b:v1@sha256:HEX\nnginx@sha256:HEX library/nginx:1@sha256:HEX";
-        assert_eq!(look(text), [("Registry.example:5000/a/b".into(), 1, 0), ("nginx".into(), 2, 0)]);
+        let text = "uses: docker://Registry.example:5000/a/b:v1@sha256:HEX\nnginx@sha256:HEX library/nginx:1@sha256:HEX";
+        assert_eq!(
+            look(text),
+            [
+                ("Registry.example:5000/a/b".into(), 1, 0),
+                ("nginx".into(), 2, 0)
+            ]
+        );
     }
 
     #[test]
@@ -176,7 +219,10 @@ mod tests {
 
     #[test]
     fn malformed_digests_are_kept_apart() {
-        assert_eq!(look("a.b/c@sha256:abc a.b/c@SHA256:HEX a.b/c@sha256:HEX"), [("a.b/c".into(), 1, 2)]);
+        assert_eq!(
+            look("a.b/c@sha256:abc a.b/c@SHA256:HEX a.b/c@sha256:HEX"),
+            [("a.b/c".into(), 1, 2)]
+        );
     }
 
     #[test]
@@ -184,11 +230,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("binary"), format!("\0 a.b/c@sha256:{HEX}")).unwrap();
         let size = usize::try_from(LARGEST).unwrap();
-        fs::write(dir.path().join("huge"), format!("a.b/c@sha256:{HEX}{}", " ".repeat(size))).unwrap();
-        fs::write(dir.path().join("late"), format!("{}\0a.b/c@sha256:{HEX}", " ".repeat(9000))).unwrap();
+        fs::write(
+            dir.path().join("huge"),
+            format!("a.b/c@sha256:{HEX}{}", " ".repeat(size)),
+        )
+        .unwrap();
+        fs::write(
+            dir.path().join("late"),
+            format!("{}\0a.b/c@sha256:{HEX}", " ".repeat(9000)),
+        )
+        .unwrap();
         let found = discover(&WorkTree::new(dir.path()), survey(dir.path()), None);
         assert_eq!((found.files, found.seen.len()), (1, 1));
         let except = RelPath::parse("late").unwrap();
-        assert!(discover(&WorkTree::new(dir.path()), survey(dir.path()), Some(&except)).seen.is_empty());
+        assert!(
+            discover(
+                &WorkTree::new(dir.path()),
+                survey(dir.path()),
+                Some(&except)
+            )
+            .seen
+            .is_empty()
+        );
     }
 }

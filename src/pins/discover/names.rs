@@ -11,8 +11,8 @@ pub struct Names {
     pub common: Option<String>,
 }
 
-/// The last parts of the repositories without a common beginning (`runtime-review` and `runtime-fix` are `review` and
-/// `fix`); longer names where these would not differ.
+/// The last parts of the repositories without a common beginning (`runtime-review` and
+/// `runtime-fix` are `review` and `fix`); longer names where these would not differ.
 pub fn names(repositories: &[&Repository]) -> Names {
     let last = |repository: &&Repository| {
         let path = repository.path();
@@ -21,13 +21,31 @@ pub fn names(repositories: &[&Repository]) -> Names {
     let plain: Vec<String> = repositories.iter().map(last).collect();
     if !differ(&plain) {
         let joined = |text: String| text.replace(['/', ':'], "-");
-        let path: Vec<_> = repositories.iter().map(|repository| joined(repository.path().to_owned())).collect();
-        let whole = || repositories.iter().map(|repository| joined(repository.canonical())).collect();
-        let images = if differ(&path) { path } else { numbered(whole()) };
-        return Names { images, common: None };
+        let path: Vec<_> = repositories
+            .iter()
+            .map(|repository| joined(repository.path().to_owned()))
+            .collect();
+        let whole = || {
+            repositories
+                .iter()
+                .map(|repository| joined(repository.canonical()))
+                .collect()
+        };
+        let images = if differ(&path) {
+            path
+        } else {
+            numbered(whole())
+        };
+        return Names {
+            images,
+            common: None,
+        };
     }
     match common_beginning(&plain) {
-        0 => Names { images: plain, common: None },
+        0 => Names {
+            images: plain,
+            common: None,
+        },
         end => Names {
             images: plain.iter().map(|name| name[end..].to_owned()).collect(),
             common: Some(plain[0][..end].trim_end_matches(SEPARATORS).to_owned()),
@@ -39,13 +57,27 @@ const SEPARATORS: [char; 3] = ['-', '_', '.'];
 
 /// How much of the names can be left out: up to a separator, and a letter follows in each.
 fn common_beginning(names: &[String]) -> usize {
-    let [first, others @ ..] = names else { return 0 };
-    let ends = first.char_indices().rev().filter(|(_, c)| SEPARATORS.contains(c)).map(|(at, _)| at + 1);
-    let letter = |name: &String, end: usize| name[end..].starts_with(|c: char| c.is_ascii_lowercase());
-    let fits = |end: &usize| {
-        letter(first, *end) && others.iter().all(|name| name.starts_with(&first[..*end]) && letter(name, *end))
+    let [first, others @ ..] = names else {
+        return 0;
     };
-    if others.is_empty() { 0 } else { ends.into_iter().find(fits).unwrap_or(0) }
+    let ends = first
+        .char_indices()
+        .rev()
+        .filter(|(_, c)| SEPARATORS.contains(c))
+        .map(|(at, _)| at + 1);
+    let letter =
+        |name: &String, end: usize| name[end..].starts_with(|c: char| c.is_ascii_lowercase());
+    let fits = |end: &usize| {
+        letter(first, *end)
+            && others
+                .iter()
+                .all(|name| name.starts_with(&first[..*end]) && letter(name, *end))
+    };
+    if others.is_empty() {
+        0
+    } else {
+        ends.into_iter().find(fits).unwrap_or(0)
+    }
 }
 
 fn differ(names: &[String]) -> bool {
@@ -59,7 +91,9 @@ fn numbered(names: Vec<String>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for name in names {
         let others = (2..).map(|number| format!("{name}-{number}"));
-        let free = std::iter::once(name.clone()).chain(others).find(|name| !all.contains(name));
+        let free = std::iter::once(name.clone())
+            .chain(others)
+            .find(|name| !all.contains(name));
         all.push(free.unwrap_or(name));
     }
     all
@@ -70,7 +104,10 @@ mod tests {
     use super::*;
 
     fn named(texts: &[&str]) -> (Vec<String>, Option<String>) {
-        let repositories: Vec<_> = texts.iter().map(|text| Repository::parse(text).unwrap()).collect();
+        let repositories: Vec<_> = texts
+            .iter()
+            .map(|text| Repository::parse(text).unwrap())
+            .collect();
         let names = names(&repositories.iter().collect::<Vec<_>>());
         (names.images, names.common)
     }
@@ -78,7 +115,10 @@ mod tests {
     #[test]
     fn a_common_beginning_is_left_out_where_that_reads_well() {
         let (names, common) = named(&["ghcr.io/acme/runtime-review", "ghcr.io/acme/runtime-fix"]);
-        assert_eq!((names, common.as_deref()), (vec!["review".into(), "fix".into()], Some("runtime")));
+        assert_eq!(
+            (names, common.as_deref()),
+            (vec!["review".into(), "fix".into()], Some("runtime"))
+        );
         assert_eq!(named(&["a.b/my-app-x", "a.b/my-app-y"]).0, ["x", "y"]);
         for kept in [
             &["a.b/app"][..],
@@ -94,9 +134,21 @@ mod tests {
 
     #[test]
     fn names_always_differ() {
-        assert_eq!(named(&["a.b/one/app", "a.b/two/app"]).0, ["one-app", "two-app"]);
-        assert_eq!(named(&["a.b/x/app", "c.d:5000/x/app"]).0, ["a.b-x-app", "c.d-5000-x-app"]);
-        assert_eq!(named(&["a.b:1/x", "a.b-1/x/x", "a.b/x"]).0, ["a.b-1-x", "a.b-1-x-x", "a.b-x"]);
-        assert_eq!(numbered(vec!["a".into(), "a".into(), "a-2".into(), "a".into()]), ["a", "a-2", "a-2-2", "a-3"]);
+        assert_eq!(
+            named(&["a.b/one/app", "a.b/two/app"]).0,
+            ["one-app", "two-app"]
+        );
+        assert_eq!(
+            named(&["a.b/x/app", "c.d:5000/x/app"]).0,
+            ["a.b-x-app", "c.d-5000-x-app"]
+        );
+        assert_eq!(
+            named(&["a.b:1/x", "a.b-1/x/x", "a.b/x"]).0,
+            ["a.b-1-x", "a.b-1-x-x", "a.b-x"]
+        );
+        assert_eq!(
+            numbered(vec!["a".into(), "a".into(), "a-2".into(), "a".into()]),
+            ["a", "a-2", "a-2-2", "a-3"]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Globs for files with pins: wide enough for a new file beside them, narrow enough to match nothing else of interest.
+//! Globs for files with pins: wide enough for a new file beside them, narrow enough to match
+//! nothing else of interest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,23 +20,40 @@ struct Chosen {
     files: Vec<RelPath>,
 }
 
-/// Globs that match all of `holders`, and no other file in which `finder` finds something, or that can't be changed.
+/// Globs that match all of `holders`, and no other file in which `finder` finds something, or that
+/// can't be changed.
 ///
-/// The paths are UTF-8; anything else is left out. Where something can't be read, the paths themselves are the globs.
+/// The paths are UTF-8; anything else is left out. Where something can't be read, the paths
+/// themselves are the globs.
 pub fn narrow(tree: &WorkTree, holders: &BTreeSet<RelPath>, finder: &Finder) -> Vec<String> {
     let narrow = Narrow { tree, finder };
     let mut chosen = Vec::new();
-    for ((folder, tail), files) in grouped(holders.iter().filter_map(|path| Some((split(path)?, path.clone())))) {
+    for ((folder, tail), files) in grouped(
+        holders
+            .iter()
+            .filter_map(|path| Some((split(path)?, path.clone()))),
+    ) {
         let wide = format!("{folder}{tail}");
         if (files.len() > 1 || is_workflows(&folder)) && narrow.fits(&wide, &files) {
             chosen.push(Chosen { glob: wide, files });
         } else {
-            let each = files.into_iter().filter_map(|path| Some((escaped(path.as_path().to_str()?), path)));
-            chosen.extend(each.map(|(glob, path)| Chosen { glob, files: vec![path] }));
+            let each = files
+                .into_iter()
+                .filter_map(|path| Some((escaped(path.as_path().to_str()?), path)));
+            chosen.extend(each.map(|(glob, path)| Chosen {
+                glob,
+                files: vec![path],
+            }));
         }
     }
     if chosen.len() > MANY {
-        chosen = narrow.merged(chosen, |folder| folder.split_inclusive('/').next().unwrap_or_default().to_owned());
+        chosen = narrow.merged(chosen, |folder| {
+            folder
+                .split_inclusive('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        });
     }
     if chosen.len() > MANY {
         chosen = narrow.merged(chosen, |_| String::new());
@@ -51,7 +69,8 @@ struct Narrow<'t> {
 }
 
 impl Narrow<'_> {
-    /// Brings globs together whose folders have the same `beginning`, where that matches nothing new of interest.
+    /// Brings globs together whose folders have the same `beginning`, where that matches nothing
+    /// new of interest.
     fn merged(&self, chosen: Vec<Chosen>, beginning: fn(&str) -> String) -> Vec<Chosen> {
         let key = |one: Chosen| {
             let (folder, tail) = one.files.first().and_then(split)?;
@@ -59,7 +78,10 @@ impl Narrow<'_> {
         };
         let mut out = Vec::new();
         for ((folder, tail), alike) in grouped(chosen.into_iter().filter_map(key)) {
-            let files: Vec<_> = alike.iter().flat_map(|one| one.files.iter().cloned()).collect();
+            let files: Vec<_> = alike
+                .iter()
+                .flat_map(|one| one.files.iter().cloned())
+                .collect();
             let wide = format!("{folder}**/{tail}");
             if alike.len() >= ALIKE && self.fits(&wide, &files) {
                 out.push(Chosen { glob: wide, files });
@@ -70,9 +92,15 @@ impl Narrow<'_> {
         out
     }
 
-    /// Whether a glob matches `files`, and beside them only files that are safe to change and hold nothing to find.
+    /// Whether a glob matches `files`, and beside them only files that are safe to change and hold
+    /// nothing to find.
     fn fits(&self, glob: &str, files: &[RelPath]) -> bool {
-        let Some(listing) = Glob::parse(glob).ok().and_then(|glob| self.tree.list(&[glob]).ok()) else { return false };
+        let Some(listing) = Glob::parse(glob)
+            .ok()
+            .and_then(|glob| self.tree.list(&[glob]).ok())
+        else {
+            return false;
+        };
         let wanted: BTreeSet<_> = files.iter().collect();
         let listed: BTreeSet<_> = listing.files.iter().collect();
         let mut buffer = Vec::new();
@@ -82,12 +110,17 @@ impl Narrow<'_> {
             scan.is_some_and(|scan| scan.pins.is_empty() && scan.malformed.is_empty())
         };
         wanted.is_subset(&listed)
-            && listing.hazards.iter().all(|(path, _)| wanted.contains(path))
+            && listing
+                .hazards
+                .iter()
+                .all(|(path, _)| wanted.contains(path))
             && listed.difference(&wanted).all(|path| holds_nothing(path))
     }
 }
 
-fn grouped<T>(items: impl Iterator<Item = ((String, String), T)>) -> BTreeMap<(String, String), Vec<T>> {
+fn grouped<T>(
+    items: impl Iterator<Item = ((String, String), T)>,
+) -> BTreeMap<(String, String), Vec<T>> {
     let mut groups: BTreeMap<_, Vec<T>> = BTreeMap::new();
     for (key, item) in items {
         groups.entry(key).or_default().push(item);
@@ -95,12 +128,18 @@ fn grouped<T>(items: impl Iterator<Item = ((String, String), T)>) -> BTreeMap<(S
     groups
 }
 
-/// The folder as a glob, `/` at its end unless it is the root, and a glob for the name: `*.yml`, or the name itself
-/// where it has no extension.
+/// The folder as a glob, `/` at its end unless it is the root, and a glob for the name: `*.yml`, or
+/// the name itself where it has no extension.
 fn split(path: &RelPath) -> Option<(String, String)> {
     let text = path.as_path().to_str()?;
-    let (folder, name) = text.rsplit_once('/').map_or(("", text), |(folder, _)| text.split_at(folder.len() + 1));
-    let tail = match path.as_path().extension().and_then(|extension| extension.to_str()) {
+    let (folder, name) = text
+        .rsplit_once('/')
+        .map_or(("", text), |(folder, _)| text.split_at(folder.len() + 1));
+    let tail = match path
+        .as_path()
+        .extension()
+        .and_then(|extension| extension.to_str())
+    {
         Some(extension) if !extension.is_empty() => format!("*.{}", escaped(extension)),
         _ => escaped(name),
     };
@@ -120,7 +159,10 @@ fn escaped(text: &str) -> String {
 
 /// Folders in which a forge looks for workflows: another file there is another workflow.
 fn is_workflows(folder: &str) -> bool {
-    matches!(folder, ".github/workflows/" | ".gitea/workflows/" | ".forgejo/workflows/")
+    matches!(
+        folder,
+        ".github/workflows/" | ".gitea/workflows/" | ".forgejo/workflows/"
+    )
 }
 
 #[cfg(test)]
@@ -130,21 +172,37 @@ mod tests {
     use super::*;
     use crate::image::Repository;
 
-    const PIN: &str = "a.b/c@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const PIN: &str =
+        "a.b/c@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    /// Globs for the files of `holders`, with `others` beside them; all globs together match no other pin.
+    /// Globs for the files of `holders`, with `others` beside them; all globs together match no
+    /// other pin.
     fn globs(holders: &[&str], others: &[(&str, &str)]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
-        for (file, text) in holders.iter().map(|file| (file, PIN)).chain(others.iter().map(|(f, t)| (f, *t))) {
+        for (file, text) in holders
+            .iter()
+            .map(|file| (file, PIN))
+            .chain(others.iter().map(|(f, t)| (f, *t)))
+        {
             let path = dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            if text == "link" { symlink("nowhere", path).unwrap() } else { fs::write(path, text).unwrap() }
+            if text == "link" {
+                symlink("nowhere", path).unwrap()
+            } else {
+                fs::write(path, text).unwrap()
+            }
         }
         let tree = WorkTree::new(dir.path());
-        let paths: BTreeSet<_> = holders.iter().map(|file| RelPath::parse(file).unwrap()).collect();
+        let paths: BTreeSet<_> = holders
+            .iter()
+            .map(|file| RelPath::parse(file).unwrap())
+            .collect();
         let finder = Finder::of([&Repository::parse("a.b/c").unwrap()]);
         let globs = narrow(&tree, &paths, &finder);
-        let parsed: Vec<_> = globs.iter().map(|glob| Glob::parse(glob).unwrap()).collect();
+        let parsed: Vec<_> = globs
+            .iter()
+            .map(|glob| Glob::parse(glob).unwrap())
+            .collect();
         let listed: BTreeSet<_> = tree.list(&parsed).unwrap().files.into_iter().collect();
         assert!(paths.is_subset(&listed), "{globs:?}");
         globs
@@ -153,7 +211,10 @@ mod tests {
     #[test]
     fn workflows_are_taken_as_a_whole() {
         assert_eq!(
-            globs(&[".github/workflows/a.yml"], &[(".github/workflows/b.yml", "")]),
+            globs(
+                &[".github/workflows/a.yml"],
+                &[(".github/workflows/b.yml", "")]
+            ),
             [".github/workflows/*.yml"]
         );
         assert_eq!(
@@ -178,7 +239,10 @@ mod tests {
         assert_eq!(globs(&many, &[("README.md", "")]), ["k8s/**/*.yaml"]);
         assert_eq!(globs(&many, &[("k8s/other.yaml", PIN)]).len(), 9);
         let wide: Vec<_> = (0..9).map(|n| format!("{n}/Dockerfile")).collect();
-        assert_eq!(globs(&wide.iter().map(String::as_str).collect::<Vec<_>>(), &[]), ["**/Dockerfile"]);
+        assert_eq!(
+            globs(&wide.iter().map(String::as_str).collect::<Vec<_>>(), &[]),
+            ["**/Dockerfile"]
+        );
     }
 
     #[test]

@@ -20,13 +20,20 @@ fn finder(repositories: &[&str]) -> Finder {
 }
 
 fn acme() -> Finder {
-    finder(&["ghcr.io/acme/app", "ghcr.io/acme/app-extra", "localhost:5000/app"])
+    finder(&[
+        "ghcr.io/acme/app",
+        "ghcr.io/acme/app-extra",
+        "localhost:5000/app",
+    ])
 }
 
 /// The images of the pins found, and the number of malformed ones.
 fn found(finder: &Finder, text: &str) -> (Vec<usize>, usize) {
     let scan = finder.scan(text.replace("HEX", HEX).as_bytes());
-    (scan.pins.iter().map(|pin| pin.image).collect(), scan.malformed.len())
+    (
+        scan.pins.iter().map(|pin| pin.image).collect(),
+        scan.malformed.len(),
+    )
 }
 
 #[test]
@@ -72,17 +79,31 @@ fn names_that_only_contain_a_configured_one_are_others() {
     ] {
         assert_eq!(found(&acme(), text), (vec![], 0), "{text}");
     }
-    assert_eq!(found(&acme(), "ghcr.io/acme/app-extra@sha256:HEX"), (vec![1], 0));
-    assert_eq!(found(&acme(), "localhost:5000/app:5@sha256:HEX"), (vec![2], 0));
+    assert_eq!(
+        found(&acme(), "ghcr.io/acme/app-extra@sha256:HEX"),
+        (vec![1], 0)
+    );
+    assert_eq!(
+        found(&acme(), "localhost:5000/app:5@sha256:HEX"),
+        (vec![2], 0)
+    );
 }
 
 #[test]
 fn docker_hubs_spellings_are_found_alike() {
     let hub = finder(&["nginx"]);
-    for name in
-        ["nginx", "library/nginx", "docker.io/nginx", "docker.io/library/nginx", "index.docker.io/library/nginx"]
-    {
-        assert_eq!(found(&hub, &format!(" {name}:1@sha256:HEX")), (vec![0], 0), "{name}");
+    for name in [
+        "nginx",
+        "library/nginx",
+        "docker.io/nginx",
+        "docker.io/library/nginx",
+        "index.docker.io/library/nginx",
+    ] {
+        assert_eq!(
+            found(&hub, &format!(" {name}:1@sha256:HEX")),
+            (vec![0], 0),
+            "{name}"
+        );
     }
     assert_eq!(found(&hub, "acme/nginx@sha256:HEX"), (vec![], 0));
     assert_eq!(found(&hub, "quay.io/nginx@sha256:HEX"), (vec![], 0));
@@ -107,7 +128,12 @@ fn a_digest_that_is_none_is_malformed() {
     let upper = format!("ghcr.io/acme/app@sha256:{}", HEX.to_uppercase());
     assert_eq!(found(&acme(), &upper), (vec![], 1));
     let scan = acme().scan(b"\n  \"ghcr.io/acme/app@sha256:abc\" # x");
-    let expected = Malformed { image: 0, line: 2, column: 4, text: "ghcr.io/acme/app@sha256:abc".into() };
+    let expected = Malformed {
+        image: 0,
+        line: 2,
+        column: 4,
+        text: "ghcr.io/acme/app@sha256:abc".into(),
+    };
     assert_eq!(scan.malformed, [expected]);
 }
 
@@ -130,9 +156,15 @@ fn a_placeholder_is_left_alone() {
 
 #[test]
 fn several_pins_in_one_line_have_their_own_places() {
-    let text = format!("a\r\nx: ghcr.io/acme/app:v1@sha256:{HEX},docker://ghcr.io/acme/app-extra@sha256:{HEX}");
+    let text = format!(
+        "a\r\nx: ghcr.io/acme/app:v1@sha256:{HEX},docker://ghcr.io/acme/app-extra@sha256:{HEX}"
+    );
     let scan = acme().scan(text.as_bytes());
-    let places: Vec<_> = scan.pins.iter().map(|pin| (pin.image, pin.line, pin.column)).collect();
+    let places: Vec<_> = scan
+        .pins
+        .iter()
+        .map(|pin| (pin.image, pin.line, pin.column))
+        .collect();
     assert_eq!(places, [(0, 2, 4), (1, 2, 105)]);
     assert_eq!(scan.pins[0].tag.as_ref().map(Tag::as_str), Some("v1"));
     for pin in &scan.pins {
@@ -145,7 +177,9 @@ struct Pieces<'b>(&'b [u8], Vec<usize>, usize);
 
 impl Read for Pieces<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let size = self.1[self.2 % self.1.len()].min(out.len()).min(self.0.len());
+        let size = self.1[self.2 % self.1.len()]
+            .min(out.len())
+            .min(self.0.len());
         self.2 += 1;
         out[..size].copy_from_slice(&self.0[..size]);
         self.0 = &self.0[size..];

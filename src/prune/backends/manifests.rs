@@ -31,17 +31,27 @@ pub(super) async fn read<W: Clone>(
 }
 
 /// Reads the indexes below indexes, until it is known of each what it refers to.
-pub(super) async fn nested(source: &Source, listing: &mut Listing, progress: &Progress) -> Result<(), Refusal> {
+pub(super) async fn nested(
+    source: &Source,
+    listing: &mut Listing,
+    progress: &Progress,
+) -> Result<(), Refusal> {
     loop {
         let unread = listing.unread();
         if unread.is_empty() {
             return Ok(());
         }
-        let wants = unread.into_iter().map(|digest| (digest, Want::Digest(digest))).collect();
+        let wants = unread
+            .into_iter()
+            .map(|digest| (digest, Want::Digest(digest)))
+            .collect();
         read(source, wants, progress, |digest, found| {
             let found = found.ok_or_else(|| {
-                Refusal::later("listing", format!("{source}@{digest} is part of an index, and it is not there"))
-                    .hint("what it consists of can't be told, so nothing is deleted")
+                Refusal::later(
+                    "listing",
+                    format!("{source}@{digest} is part of an index, and it is not there"),
+                )
+                .hint("what it consists of can't be told, so nothing is deleted")
             })?;
             listing.nodes.insert(digest, Node::of(&found.value));
             Ok(())

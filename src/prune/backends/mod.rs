@@ -1,6 +1,7 @@
 //! How versions are listed and deleted: by the OCI distribution API, or by GitHub's packages API.
 //!
-//! Both hand over a [`Listing`] and carry out what [`super::apply`] asks for; what may be deleted is not decided here.
+//! Both hand over a [`Listing`] and carry out what [`super::apply`] asks for; what may be deleted
+//! is not decided here.
 
 mod ghcr;
 mod manifests;
@@ -65,7 +66,12 @@ impl Progress {
 
 impl Backend {
     /// Lists every version, with what is needed to judge them.
-    pub async fn list(&self, guards: &Guards, rules: &Rules<'_>, progress: &Progress) -> Result<Listing, Refusal> {
+    pub async fn list(
+        &self,
+        guards: &Guards,
+        rules: &Rules<'_>,
+        progress: &Progress,
+    ) -> Result<Listing, Refusal> {
         match self {
             Self::Registry(registry) => registry.list(guards, rules, progress).await,
             Self::Ghcr(ghcr) => ghcr.list(guards, rules, progress).await,

@@ -1,8 +1,8 @@
-//! Plain registries: tags are all that can be listed, and a manifest is deleted by its digest, with every tag that names
-//! it.
+//! Plain registries: tags are all that can be listed, and a manifest is deleted by its digest, with
+//! every tag that names it.
 //!
-//! How old a version is, its config or an annotation tells. That is read for versions that may be candidates, and for no
-//! other.
+//! How old a version is, its config or an annotation tells. That is read for versions that may be
+//! candidates, and for no other.
 
 use std::{
     cell::RefCell,
@@ -15,15 +15,21 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{Progress, manifests};
 use crate::{
     image::{Digest, Tag},
-    prune::{Child, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible, refusal::Kind},
+    prune::{
+        Child, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible,
+        refusal::Kind,
+    },
     source::{Deletion, Descriptor, Manifest, Remote, Source, Want},
 };
 
-/// The annotation that says when something was made (OCI image specification, "Pre-Defined Annotation Keys").
+/// The annotation that says when something was made (OCI image specification, "Pre-Defined
+/// Annotation Keys").
 const CREATED: &str = "org.opencontainers.image.created";
 /// Configs that say when an image was made.
-const CONFIGS: [&str; 2] =
-    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+const CONFIGS: [&str; 2] = [
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+];
 
 /// So many dates are read at once where those that are known are all the same.
 const SOME: usize = 16;
@@ -53,7 +59,11 @@ impl Registry {
     /// Nothing is sent yet.
     pub fn new(remote: Remote) -> Self {
         let source = Source::Remote(remote.clone());
-        Self { remote, source, known: RefCell::default() }
+        Self {
+            remote,
+            source,
+            known: RefCell::default(),
+        }
     }
 
     pub(super) async fn list(
@@ -66,12 +76,23 @@ impl Registry {
         let tags = self.remote.tags_at().await?;
         let names = tags.tags.unwrap_or_default();
         self.known.borrow_mut().extend(names.iter().cloned());
-        let listing = Listing { versions: Vec::new(), nodes: HashMap::new(), dates: HashMap::new(), clock: tags.clock };
-        let mut reading = Reading { listing, said: HashMap::new() };
+        let listing = Listing {
+            versions: Vec::new(),
+            nodes: HashMap::new(),
+            dates: HashMap::new(),
+            clock: tags.clock,
+        };
+        let mut reading = Reading {
+            listing,
+            said: HashMap::new(),
+        };
         self.tagged(names, &mut reading, progress).await?;
         let may_go: Vec<Digest> = {
             let versions = reading.listing.versions.iter();
-            versions.filter(|version| eligible(version, guards, rules.prune)).map(|version| version.digest).collect()
+            versions
+                .filter(|version| eligible(version, guards, rules.prune))
+                .map(|version| version.digest)
+                .collect()
         };
         let history = guards.history.iter().filter(|_| !may_go.is_empty());
         let asked: BTreeSet<Digest> = guards.pins.keys().chain(history).copied().collect();
@@ -85,9 +106,17 @@ impl Registry {
     }
 
     /// What each tag names: one request a tag.
-    async fn tagged(&self, names: Vec<Tag>, reading: &mut Reading, progress: &Progress) -> Result<(), Refusal> {
+    async fn tagged(
+        &self,
+        names: Vec<Tag>,
+        reading: &mut Reading,
+        progress: &Progress,
+    ) -> Result<(), Refusal> {
         progress.begin("reading tags", Some(names.len()));
-        let wants = names.into_iter().map(|tag| (tag.clone(), Want::Tag(tag))).collect();
+        let wants = names
+            .into_iter()
+            .map(|tag| (tag.clone(), Want::Tag(tag)))
+            .collect();
         let mut versions: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
         manifests::read(&self.source, wants, progress, |tag, found| {
             let found = found.ok_or_else(|| {
@@ -101,7 +130,11 @@ impl Registry {
         .await?;
         for (digest, mut tags) in versions {
             tags.sort();
-            reading.listing.versions.push(Version { id: None, digest, tags });
+            reading.listing.versions.push(Version {
+                id: None,
+                digest,
+                tags,
+            });
         }
         Ok(())
     }
@@ -113,13 +146,21 @@ impl Registry {
         reading: &mut Reading,
         progress: &Progress,
     ) -> Result<(), Refusal> {
-        let unknown = asked.into_iter().filter(|digest| !reading.listing.nodes.contains_key(digest));
-        let wants: Vec<_> = unknown.map(|digest| (digest, Want::Digest(digest))).collect();
+        let unknown = asked
+            .into_iter()
+            .filter(|digest| !reading.listing.nodes.contains_key(digest));
+        let wants: Vec<_> = unknown
+            .map(|digest| (digest, Want::Digest(digest)))
+            .collect();
         progress.begin("reading what is or was pinned", Some(wants.len()));
         manifests::read(&self.source, wants, progress, |digest, found| {
             if let Some(found) = found {
                 reading.take_in(digest, &found.value);
-                reading.listing.versions.push(Version { id: None, digest, tags: Vec::new() });
+                reading.listing.versions.push(Version {
+                    id: None,
+                    digest,
+                    tags: Vec::new(),
+                });
             }
             Ok(())
         })
@@ -127,12 +168,21 @@ impl Registry {
     }
 
     /// When `wanted` and what they consist of were made, as far as they say so.
-    async fn dates(&self, wanted: Vec<Digest>, reading: &mut Reading, progress: &Progress) -> Result<(), Refusal> {
+    async fn dates(
+        &self,
+        wanted: Vec<Digest>,
+        reading: &mut Reading,
+        progress: &Progress,
+    ) -> Result<(), Refusal> {
         let mut wanted: BTreeSet<Digest> = wanted.into_iter().collect();
         let mut fresh: Vec<Digest> = wanted.iter().copied().collect();
         while !fresh.is_empty() {
-            let unread = fresh.iter().filter(|digest| !reading.said.contains_key(digest));
-            let unread: Vec<_> = unread.map(|digest| (*digest, Want::Digest(*digest))).collect();
+            let unread = fresh
+                .iter()
+                .filter(|digest| !reading.said.contains_key(digest));
+            let unread: Vec<_> = unread
+                .map(|digest| (*digest, Want::Digest(*digest)))
+                .collect();
             progress.begin("reading platforms", Some(unread.len()));
             manifests::read(&self.source, unread, progress, |digest, found| {
                 if let Some(found) = found {
@@ -141,21 +191,33 @@ impl Registry {
                 Ok(())
             })
             .await?;
-            let children = fresh.iter().filter_map(|digest| reading.listing.nodes.get(digest));
-            let children = children.flat_map(|node| &node.children).filter(|child| !child.attestation);
+            let children = fresh
+                .iter()
+                .filter_map(|digest| reading.listing.nodes.get(digest));
+            let children = children
+                .flat_map(|node| &node.children)
+                .filter(|child| !child.attestation);
             let mut next: Vec<_> = children.map(|child| child.digest).collect();
             next.retain(|digest| wanted.insert(*digest));
             fresh = next;
         }
-        let said: Vec<_> = wanted.iter().filter_map(|digest| Some((*digest, reading.said.get(digest)?))).collect();
+        let said: Vec<_> = wanted
+            .iter()
+            .filter_map(|digest| Some((*digest, reading.said.get(digest)?)))
+            .collect();
         progress.begin("reading configs", Some(said.len()));
         let dates = stream::iter(said).map(|(digest, said)| async move {
             let made = self.made(said).await;
             progress.step();
             made.map(|made| (digest, made))
         });
-        let dates: Vec<(Digest, Option<SystemTime>)> = dates.buffered(manifests::AT_ONCE).try_collect().await?;
-        reading.listing.dates.extend(dates.into_iter().filter_map(|(digest, made)| Some((digest, made?))));
+        let dates: Vec<(Digest, Option<SystemTime>)> =
+            dates.buffered(manifests::AT_ONCE).try_collect().await?;
+        reading.listing.dates.extend(
+            dates
+                .into_iter()
+                .filter_map(|(digest, made)| Some((digest, made?))),
+        );
         Ok(())
     }
 
@@ -165,28 +227,49 @@ impl Registry {
             Some(config) => self.source.config(config).await?.value.created,
             None => None,
         };
-        let all = [said.annotation.as_ref(), config.as_ref()].into_iter().flatten().map(|text| date::parse(text));
-        Ok(all.collect::<Option<Vec<_>>>().and_then(|dates| dates.into_iter().max()))
+        let all = [said.annotation.as_ref(), config.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|text| date::parse(text));
+        Ok(all
+            .collect::<Option<Vec<_>>>()
+            .and_then(|dates| dates.into_iter().max()))
     }
 
-    /// If every date known so far is the same, others are read until one differs: what was built at one time is no sign
-    /// of wrong dates, but a package in which all is of one time is.
-    async fn doubtful_dates(&self, reading: &mut Reading, progress: &Progress) -> Result<(), Refusal> {
-        let rest: Vec<Digest> = reading.listing.versions.iter().map(|version| version.digest).collect();
+    /// If every date known so far is the same, others are read until one differs: what was built at
+    /// one time is no sign of wrong dates, but a package in which all is of one time is.
+    async fn doubtful_dates(
+        &self,
+        reading: &mut Reading,
+        progress: &Progress,
+    ) -> Result<(), Refusal> {
+        let rest: Vec<Digest> = reading
+            .listing
+            .versions
+            .iter()
+            .map(|version| version.digest)
+            .collect();
         for some in rest.chunks(SOME) {
-            let dates = reading.listing.versions.iter().filter_map(|version| reading.listing.made(version.digest));
+            let dates = reading
+                .listing
+                .versions
+                .iter()
+                .filter_map(|version| reading.listing.made(version.digest));
             if dates.collect::<BTreeSet<_>>().len() != 1 {
                 return Ok(());
             }
-            let unknown = some.iter().copied().filter(|digest| reading.listing.made(*digest).is_none());
+            let unknown = some
+                .iter()
+                .copied()
+                .filter(|digest| reading.listing.made(*digest).is_none());
             let unknown: Vec<_> = unknown.collect();
             self.dates(unknown, reading, progress).await?;
         }
         Ok(())
     }
 
-    /// Asks to delete what nobody can have: a digest of a text that is no manifest. A registry that deletes says that it is
-    /// not there.
+    /// Asks to delete what nobody can have: a digest of a text that is no manifest. A registry that
+    /// deletes says that it is not there.
     pub(super) async fn deletes(&self) -> Result<(), Refusal> {
         let nothing = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
         match self.remote.delete(nothing).await? {
@@ -199,10 +282,17 @@ impl Registry {
         }
     }
 
-    /// Its own tags, and those that are new, are read again. That a tag which named something else was moved to it in the
-    /// meantime can't be asked for without asking for every tag.
+    /// Its own tags, and those that are new, are read again. That a tag which named something else
+    /// was moved to it in the meantime can't be asked for without asking for every tag.
     pub(super) async fn look(&self, version: &Version) -> Result<Now, Refusal> {
-        let tags: BTreeSet<Tag> = self.remote.tags_at().await?.tags.unwrap_or_default().into_iter().collect();
+        let tags: BTreeSet<Tag> = self
+            .remote
+            .tags_at()
+            .await?
+            .tags
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
         let new: Vec<Tag> = tags.difference(&self.known.borrow()).cloned().collect();
         for tag in new {
             let found = self.source.manifest(&Want::Tag(tag.clone()), None).await?;
@@ -213,7 +303,9 @@ impl Registry {
                 // What an index within it consists of is not asked for: it might be this.
                 let needs = |child: &Child| child.index || child.digest == version.digest;
                 if Node::of(&found.value).children.iter().any(needs) {
-                    return Ok(Now::Changed(format!("{tag} is new, and an index that may need it")));
+                    return Ok(Now::Changed(format!(
+                        "{tag} is new, and an index that may need it"
+                    )));
                 }
             }
             self.known.borrow_mut().insert(tag);
@@ -234,23 +326,41 @@ impl Registry {
     }
 
     async fn names(&self, tag: &Tag) -> Result<Option<Digest>, Refusal> {
-        Ok(self.source.manifest(&Want::Tag(tag.clone()), None).await?.map(|found| found.digest))
+        Ok(self
+            .source
+            .manifest(&Want::Tag(tag.clone()), None)
+            .await?
+            .map(|found| found.digest))
     }
 
     pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Refusal> {
         Ok(self.remote.delete(version.digest).await?)
     }
 
-    /// A tag that was moved to a version just before its deletion went with it: that can't be prevented, but it shows.
+    /// A tag that was moved to a version just before its deletion went with it: that can't be
+    /// prevented, but it shows.
     pub(super) async fn lost_tags(&self, gone: &[&Version]) -> Result<Vec<Tag>, Refusal> {
-        let now: BTreeSet<Tag> = self.remote.tags_at().await?.tags.unwrap_or_default().into_iter().collect();
+        let now: BTreeSet<Tag> = self
+            .remote
+            .tags_at()
+            .await?
+            .tags
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
         let known = self.known.borrow();
-        let lost = known.difference(&now).filter(|tag| !gone.iter().any(|version| version.tags.contains(tag)));
+        let lost = known
+            .difference(&now)
+            .filter(|tag| !gone.iter().any(|version| version.tags.contains(tag)));
         Ok(lost.cloned().collect())
     }
 
     pub(super) async fn has(&self, version: &Version) -> Result<bool, Refusal> {
-        Ok(self.source.manifest(&Want::Digest(version.digest), None).await?.is_some())
+        Ok(self
+            .source
+            .manifest(&Want::Digest(version.digest), None)
+            .await?
+            .is_some())
     }
 }
 
@@ -260,8 +370,16 @@ impl Reading {
             Manifest::Image(image) => (&image.annotations, Some(&image.config)),
             Manifest::Index(index) => (&index.annotations, None),
         };
-        let config = config.filter(|config| CONFIGS.contains(&config.media_type.as_str())).cloned();
-        self.said.insert(digest, Said { annotation: annotations.get(CREATED).cloned(), config });
+        let config = config
+            .filter(|config| CONFIGS.contains(&config.media_type.as_str()))
+            .cloned();
+        self.said.insert(
+            digest,
+            Said {
+                annotation: annotations.get(CREATED).cloned(),
+                config,
+            },
+        );
         self.listing.nodes.insert(digest, Node::of(manifest));
     }
 }

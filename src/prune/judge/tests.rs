@@ -35,46 +35,85 @@ struct Package(Listing, Guards);
 
 impl Package {
     fn new() -> Self {
-        let clock = Clock { here: now(), server: Some(now()) };
-        let listing = Listing { versions: Vec::new(), nodes: HashMap::new(), dates: HashMap::new(), clock };
+        let clock = Clock {
+            here: now(),
+            server: Some(now()),
+        };
+        let listing = Listing {
+            versions: Vec::new(),
+            nodes: HashMap::new(),
+            dates: HashMap::new(),
+            clock,
+        };
         Self(listing, Guards::default()).version("other", &["other"], Some(99))
     }
 
     fn version(mut self, name: &str, tags: &[&str], days: Option<u32>) -> Self {
         let tags = tags.iter().map(|tag| Tag::parse(tag).unwrap()).collect();
-        self.0.versions.push(Version { id: None, digest: digest(name), tags });
+        self.0.versions.push(Version {
+            id: None,
+            digest: digest(name),
+            tags,
+        });
         self.0.nodes.insert(digest(name), Node::default());
-        self.0.dates.extend(days.map(|days| (digest(name), now() - DAY * days)));
+        self.0
+            .dates
+            .extend(days.map(|days| (digest(name), now() - DAY * days)));
         self
     }
 
     fn index(mut self, name: &str, children: &[(&str, bool)]) -> Self {
         let child = |(name, attestation): &(&str, bool)| Child {
             digest: digest(name),
-            index: self.0.nodes.get(&digest(name)).is_some_and(|node| !node.children.is_empty()),
+            index: self
+                .0
+                .nodes
+                .get(&digest(name))
+                .is_some_and(|node| !node.children.is_empty()),
             attestation: *attestation,
         };
         let children = children.iter().map(child).collect();
-        self.0.nodes.insert(digest(name), Node { children, subject: None });
+        self.0.nodes.insert(
+            digest(name),
+            Node {
+                children,
+                subject: None,
+            },
+        );
         self
     }
 
     fn judged(&self, prune: &Prune) -> Judged {
-        judge(&self.0, &self.1, &Rules { prune, older_than: prune.older_than, limit: prune.limit })
+        judge(
+            &self.0,
+            &self.1,
+            &Rules {
+                prune,
+                older_than: prune.older_than,
+                limit: prune.limit,
+            },
+        )
     }
 
     /// The names among these that may go.
     fn go<'n>(&self, names: &[&'n str]) -> Vec<&'n str> {
         let judged = self.judged(&prune());
         assert_eq!(judged.refusal, None);
-        let goes = |name: &&&str| judged.candidates.iter().any(|candidate| candidate.version.digest == digest(name));
+        let goes = |name: &&&str| {
+            judged
+                .candidates
+                .iter()
+                .any(|candidate| candidate.version.digest == digest(name))
+        };
         names.iter().filter(goes).copied().collect()
     }
 }
 
 #[test]
 fn the_bound_of_age_is_itself_too_young() {
-    let package = Package::new().version("a", &["pending-a"], Some(14)).version("b", &["pending-b"], Some(15));
+    let package = Package::new()
+        .version("a", &["pending-a"], Some(14))
+        .version("b", &["pending-b"], Some(15));
     assert_eq!(package.go(&["a", "b"]), ["b"]);
     assert_eq!(package.judged(&prune()).young, 1);
 }
@@ -82,8 +121,10 @@ fn the_bound_of_age_is_itself_too_young() {
 #[test]
 fn an_index_is_as_old_as_its_youngest_child_that_runs() {
     let package = || {
-        let parts =
-            Package::new().version("old", &[], Some(30)).version("new", &[], Some(1)).version("none", &[], None);
+        let parts = Package::new()
+            .version("old", &[], Some(30))
+            .version("new", &[], Some(1))
+            .version("none", &[], None);
         parts.version("i", &["pending-i"], Some(40))
     };
     let with = |children: &[(&str, bool)]| package().index("i", children).go(&["i"]);
@@ -94,8 +135,13 @@ fn an_index_is_as_old_as_its_youngest_child_that_runs() {
     // What builders put beside the platforms says nothing about when those were built.
     assert_eq!(with(&[("old", false), ("none", true)]), ["i"]);
     // The index itself was pushed later.
-    let later = Package::new().version("old", &[], Some(30)).version("i", &["pending-i"], Some(1));
-    assert_eq!(later.index("i", &[("old", false)]).go(&["i"]), [] as [&str; 0]);
+    let later = Package::new()
+        .version("old", &[], Some(30))
+        .version("i", &["pending-i"], Some(1));
+    assert_eq!(
+        later.index("i", &[("old", false)]).go(&["i"]),
+        [] as [&str; 0]
+    );
 }
 
 #[test]
@@ -109,7 +155,10 @@ fn what_a_kept_index_needs_is_kept_however_deep() {
     assert_eq!(package.go(&["leaf", "inner"]), [] as [&str; 0]);
     // The index in between need not be a version.
     let mut hidden = package;
-    hidden.0.versions.retain(|version| version.digest != digest("inner"));
+    hidden
+        .0
+        .versions
+        .retain(|version| version.digest != digest("inner"));
     assert_eq!(hidden.go(&["leaf"]), [] as [&str; 0]);
     hidden.0.nodes.remove(&digest("inner"));
     assert_eq!(hidden.judged(&prune()).refusal.unwrap().code, "listing");
@@ -117,7 +166,10 @@ fn what_a_kept_index_needs_is_kept_however_deep() {
 
 #[test]
 fn what_belongs_to_something_kept_is_kept_by_each_way_to_say_so() {
-    let every = Prune { tags: regex::Regex::new("^(pending-|sha256-)").unwrap(), ..prune() };
+    let every = Prune {
+        tags: regex::Regex::new("^(pending-|sha256-)").unwrap(),
+        ..prune()
+    };
     let hex = digest("other").hex();
     for (tag, stays) in [
         (format!("sha256-{hex}"), true),
@@ -131,9 +183,13 @@ fn what_belongs_to_something_kept_is_kept_by_each_way_to_say_so() {
         let judged = package.judged(&every);
         assert_eq!(judged.candidates.is_empty(), stays, "{tag}");
     }
-    let mut package =
-        Package::new().version("note", &["pending-note"], Some(30)).version("more", &["pending-more"], Some(30));
-    let subject = |of| Node { children: Vec::new(), subject: Some(digest(of)) };
+    let mut package = Package::new()
+        .version("note", &["pending-note"], Some(30))
+        .version("more", &["pending-more"], Some(30));
+    let subject = |of| Node {
+        children: Vec::new(),
+        subject: Some(digest(of)),
+    };
     package.0.nodes.insert(digest("note"), subject("other"));
     package.0.nodes.insert(digest("more"), subject("note"));
     assert_eq!(package.go(&["note", "more"]), [] as [&str; 0]);
@@ -143,7 +199,9 @@ fn what_belongs_to_something_kept_is_kept_by_each_way_to_say_so() {
 
 #[test]
 fn what_was_pinned_and_has_no_version_protects_what_it_needs() {
-    let mut package = Package::new().version("leaf", &["pending-leaf"], Some(30)).index("gone", &[("leaf", false)]);
+    let mut package = Package::new()
+        .version("leaf", &["pending-leaf"], Some(30))
+        .index("gone", &[("leaf", false)]);
     assert_eq!(package.go(&["leaf"]), ["leaf"]);
     package.1.history.insert(digest("gone"));
     assert_eq!(package.go(&["leaf"]), [] as [&str; 0]);
@@ -155,7 +213,10 @@ fn few_dates_alike_are_no_sign() {
     assert_eq!(two.go(&["a"]), ["a"]);
     let three = two.version("b", &["pending-b"], Some(99));
     assert_eq!(three.judged(&prune()).refusal.unwrap().code, "timestamps");
-    assert_eq!(three.version("c", &["pending-c"], Some(98)).go(&["a"]), ["a"]);
+    assert_eq!(
+        three.version("c", &["pending-c"], Some(98)).go(&["a"]),
+        ["a"]
+    );
 }
 
 #[test]
@@ -163,7 +224,10 @@ fn by_the_earlier_clock_nothing_is_older_than_it_is() {
     let mut package = Package::new().version("a", &["pending-a"], Some(14));
     package.0.clock.server = Some(now() + Duration::from_secs(200));
     assert_eq!(package.go(&["a"]), [] as [&str; 0]);
-    package.0.clock = Clock { here: now() + Duration::from_secs(200), server: Some(now()) };
+    package.0.clock = Clock {
+        here: now() + Duration::from_secs(200),
+        server: Some(now()),
+    };
     assert_eq!(package.go(&["a"]), [] as [&str; 0]);
     package.0.clock.server = None;
     assert_eq!(package.go(&["a"]), ["a"]);
@@ -173,17 +237,32 @@ fn by_the_earlier_clock_nothing_is_older_than_it_is() {
 
 #[test]
 fn a_circle_has_no_order_and_an_index_goes_before_its_parts() {
-    let every = Prune { tags: regex::Regex::new("^(pending-|sha256-)").unwrap(), ..prune() };
+    let every = Prune {
+        tags: regex::Regex::new("^(pending-|sha256-)").unwrap(),
+        ..prune()
+    };
     let tag = |name: &str| format!("sha256-{}", digest(name).hex());
     let line = Package::new()
         .version("part", &["pending-part"], Some(50))
         .version("index", &["pending-index"], Some(30))
         .index("index", &[("part", false)])
         .version("note", &[&tag("index")], Some(60));
-    let order: Vec<_> =
-        line.judged(&every).approve(&line.0).unwrap().order().iter().map(|c| c.version.digest).collect();
+    let order: Vec<_> = line
+        .judged(&every)
+        .approve(&line.0)
+        .unwrap()
+        .order()
+        .iter()
+        .map(|c| c.version.digest)
+        .collect();
     assert_eq!(order, ["index", "note", "part"].map(digest));
-    let circle = Package::new().version("a", &[&tag("b")], Some(30)).version("b", &[&tag("a")], Some(31));
+    let circle =
+        Package::new()
+            .version("a", &[&tag("b")], Some(30))
+            .version("b", &[&tag("a")], Some(31));
     assert_eq!(circle.judged(&every).candidates.len(), 2);
-    assert_eq!(circle.judged(&every).approve(&circle.0).unwrap_err().code, "listing");
+    assert_eq!(
+        circle.judged(&every).approve(&circle.0).unwrap_err().code,
+        "listing"
+    );
 }

@@ -19,8 +19,10 @@ fn document() -> PlanDocument {
         platforms: vec!["linux/amd64".into(), "linux/arm64".into()],
         labels,
     };
-    let hostile =
-        BTreeMap::from([("version".into(), Some("`x` @team #1 <img> | a\nb".into())), ("absent".into(), None)]);
+    let hostile = BTreeMap::from([
+        ("version".into(), Some("`x` @team #1 <img> | a\nb".into())),
+        ("absent".into(), None),
+    ]);
     PlanDocument {
         schema: "repin.plan/1",
         kind: "promote",
@@ -29,8 +31,15 @@ fn document() -> PlanDocument {
         applied: false,
         changed: true,
         images: vec![image("review", hostile), image("fix", BTreeMap::new())],
-        files: vec![FileRow { path: "a.yml".into(), pins: 1, old_sha256: "0".into(), new_sha256: "1".into() }],
-        checks: vec![Check::new(Code::PIN_COUNT, Status::Pass, "pinned twice @here").image("review")],
+        files: vec![FileRow {
+            path: "a.yml".into(),
+            pins: 1,
+            old_sha256: "0".into(),
+            new_sha256: "1".into(),
+        }],
+        checks: vec![
+            Check::new(Code::PIN_COUNT, Status::Pass, "pinned twice @here").image("review"),
+        ],
         branch: "auto/x".into(),
         title: "promote: @everyone r1".into(),
         body: None,
@@ -50,9 +59,15 @@ fn the_users_template_sees_the_document_and_is_escaped_too() {
     let text = "{{ kind }} {{ images[0].labels.version }} {{ images[0].labels.version|code }} {{ title|safe }}";
     let body = render(&document(), &Beside::default(), Some(text)).unwrap();
     let line = body.lines().next().unwrap();
-    assert!(line.starts_with("promote \\`x\\` @\u{200b}team #\u{200b}1 \\<img\\> \\| a"), "{line}");
+    assert!(
+        line.starts_with("promote \\`x\\` @\u{200b}team #\u{200b}1 \\<img\\> \\| a"),
+        "{line}"
+    );
     assert!(line.ends_with("promote: @everyone r1"), "{line}");
-    assert!(body.contains("<!-- repin/1 kind=promote revision=r1%2d;%2d;%3e; -->"), "{body}");
+    assert!(
+        body.contains("<!-- repin/1 kind=promote revision=r1%2d;%2d;%3e; -->"),
+        "{body}"
+    );
 }
 
 #[test]
@@ -65,14 +80,31 @@ fn a_template_that_does_not_work_says_where() {
 #[test]
 fn a_long_body_is_cut_with_a_notice_and_keeps_its_marker() {
     let mut long = document();
-    let row = FileRow { path: "f".repeat(200), pins: 1, old_sha256: String::new(), new_sha256: String::new() };
+    let row = FileRow {
+        path: "f".repeat(200),
+        pins: 1,
+        old_sha256: String::new(),
+        new_sha256: String::new(),
+    };
     long.files = vec![row; 500];
     let body = render(&long, &Beside::default(), None).unwrap();
-    assert!(body.chars().count() <= MAX && body.contains("files after the twentieth") && body.contains("pinned twice"));
+    assert!(
+        body.chars().count() <= MAX
+            && body.contains("files after the twentieth")
+            && body.contains("pinned twice")
+    );
     long.checks = vec![Check::new(Code::PIN_COUNT, Status::Fail, "ä".repeat(5_000)); 500];
     let body = render(&long, &Beside::default(), None).unwrap();
-    assert!(body.chars().count() <= MAX && body.contains("long evidence"), "{}", body.chars().count());
+    assert!(
+        body.chars().count() <= MAX && body.contains("long evidence"),
+        "{}",
+        body.chars().count()
+    );
     assert!(body.trim_end().ends_with("-->"));
     let body = render(&long, &Beside::default(), Some(&"x".repeat(70_000))).unwrap();
-    assert!(body.chars().count() <= MAX && body.contains("the end of this text") && body.trim_end().ends_with("-->"));
+    assert!(
+        body.chars().count() <= MAX
+            && body.contains("the end of this text")
+            && body.trim_end().ends_with("-->")
+    );
 }

@@ -23,7 +23,8 @@ fn change(path: &Path, old: &[u8], new: &[u8]) -> FileChange {
     }
 }
 
-/// Applies the diff with a program in a folder that holds the old files, and compares with the new ones.
+/// Applies the diff with a program in a folder that holds the old files, and compares with the new
+/// ones.
 fn applies(program: &str, args: &[&str], changes: &[FileChange]) {
     let dir = tempfile::tempdir().unwrap();
     for change in changes {
@@ -39,10 +40,24 @@ fn applies(program: &str, args: &[&str], changes: &[FileChange]) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(&unified(changes)).unwrap();
-    assert!(child.wait().unwrap().success(), "{program}: {}", String::from_utf8_lossy(&unified(changes)));
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&unified(changes))
+        .unwrap();
+    assert!(
+        child.wait().unwrap().success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&unified(changes))
+    );
     for change in changes {
-        assert_eq!(fs::read(dir.path().join(change.path.as_path())).unwrap(), change.new, "{program} {}", change.path);
+        assert_eq!(
+            fs::read(dir.path().join(change.path.as_path())).unwrap(),
+            change.new,
+            "{program} {}",
+            change.path
+        );
     }
 }
 
@@ -54,7 +69,11 @@ fn applies_everywhere(changes: &[FileChange]) {
 #[test]
 fn the_format() {
     let old = "1\n2\n3\n4\nold a\n6\n7\n8\n9\n10\n11\n12\n13\nold b";
-    let diff = unified(&[change(Path::new("a/x.yml"), old.as_bytes(), old.replace("old", "new").as_bytes())]);
+    let diff = unified(&[change(
+        Path::new("a/x.yml"),
+        old.as_bytes(),
+        old.replace("old", "new").as_bytes(),
+    )]);
     insta::assert_snapshot!(String::from_utf8(diff).unwrap(), @r"
     --- a/a/x.yml
     +++ b/a/x.yml
@@ -92,14 +111,22 @@ fn odd_names_and_contents_apply() {
     ];
     let contents: [(&[u8], &[u8]); 5] = [
         (b"old", b"new"),
-        (b"\xef\xbb\xbfa\r\nold\r\nb\r\n", b"\xef\xbb\xbfa\r\nnew\r\nb\r\n"),
+        (
+            b"\xef\xbb\xbfa\r\nold\r\nb\r\n",
+            b"\xef\xbb\xbfa\r\nnew\r\nb\r\n",
+        ),
         (b"\xff\xfe old \n\n\n", b"\xff\xfe new \n\n\n"),
         (b"a\n\nold\n\nold\n", b"a\n\nnew\n\nnew\n"),
-        (b"old\n+++ b\n--- a\n@@ -1 +1 @@\n", b"new\n+++ b\n--- a\n@@ -1 +1 @@\n"),
+        (
+            b"old\n+++ b\n--- a\n@@ -1 +1 @@\n",
+            b"new\n+++ b\n--- a\n@@ -1 +1 @@\n",
+        ),
     ];
     for (old, new) in contents {
-        let changes: Vec<_> =
-            names.iter().map(|name| change(Path::new(std::ffi::OsStr::from_bytes(name)), old, new)).collect();
+        let changes: Vec<_> = names
+            .iter()
+            .map(|name| change(Path::new(std::ffi::OsStr::from_bytes(name)), old, new))
+            .collect();
         applies_everywhere(&changes);
     }
 }

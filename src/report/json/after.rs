@@ -1,5 +1,8 @@
 //! The documents of the commands around a pull request.
-#![expect(missing_docs, reason = "the fields of the documents are described in docs/json.md")]
+#![expect(
+    missing_docs,
+    reason = "the fields of the documents are described in docs/json.md"
+)]
 
 use serde::Serialize;
 
@@ -77,6 +80,10 @@ pub struct IssueRow {
 impl GateRow {
     /// A gate as a row.
     pub fn of(gate: &Gate) -> Self {
-        Self { context: gate.context.clone(), state: gate.state.as_str(), url: gate.url.clone() }
+        Self {
+            context: gate.context.clone(),
+            state: gate.state.as_str(),
+            url: gate.url.clone(),
+        }
     }
 }

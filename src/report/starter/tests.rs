@@ -8,7 +8,10 @@ use super::*;
 use crate::config::{self, Config, SourceText};
 
 fn parse(text: &str) -> Config {
-    let source = SourceText { name: "repin.yaml".into(), text: text.into() };
+    let source = SourceText {
+        name: "repin.yaml".into(),
+        text: text.into(),
+    };
     let parsed = config::parse(&source, Path::new("/root"));
     parsed.unwrap_or_else(|problems| panic!("{}\n{text}", problems[0]))
 }
@@ -17,7 +20,9 @@ fn parse(text: &str) -> Config {
 fn used(text: &str) -> String {
     let line = |line: &str| {
         let (indent, rest) = line.split_at(line.len() - line.trim_start().len());
-        let setting = rest.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+        let setting = rest
+            .strip_prefix('#')
+            .filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
         setting.map_or_else(|| line.to_owned(), |setting| format!("{indent}{setting}"))
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
@@ -27,7 +32,11 @@ fn starter<'s>(files: &'s [String], repository: &'s Repository) -> Starter<'s> {
     Starter {
         name: None,
         files,
-        images: vec![StarterImage { name: "app", repository, pins: 2 }],
+        images: vec![StarterImage {
+            name: "app",
+            repository,
+            pins: 2,
+        }],
         revision: None,
         forge: None,
         base: None,
@@ -38,22 +47,41 @@ fn starter<'s>(files: &'s [String], repository: &'s Repository) -> Starter<'s> {
 
 #[test]
 fn a_whole_text() {
-    let [app, other] = ["ghcr.io/acme/app", "localhost:5000/x"].map(|text| Repository::parse(text).unwrap());
+    let [app, other] =
+        ["ghcr.io/acme/app", "localhost:5000/x"].map(|text| Repository::parse(text).unwrap());
     let files = [".github/workflows/*.yml".to_owned()];
     let mut starter = starter(&files, &app);
     starter.name = Some("runtime images".into());
-    starter.revision = Some(StarterRevision { pattern: "[0-9a-f]{7}".into(), tag: "sha-{revision}".into() });
+    starter.revision = Some(StarterRevision {
+        pattern: "[0-9a-f]{7}".into(),
+        tag: "sha-{revision}".into(),
+    });
     let (kind, url) = ("github", None);
-    starter.forge = Some(StarterForge { kind, url, repository: "acme/workflows".into(), sure: true });
+    starter.forge = Some(StarterForge {
+        kind,
+        url,
+        repository: "acme/workflows".into(),
+        sure: true,
+    });
     starter.base = Some("trunk".into());
-    starter.others = vec![StarterOther { repository: &other, pins: 1, reason: "another owner's".into() }];
+    starter.others = vec![StarterOther {
+        repository: &other,
+        pins: 1,
+        reason: "another owner's".into(),
+    }];
     starter.remarks = vec!["a\nb".into()];
     let text = text(&starter);
     insta::assert_snapshot!(text);
     let config = parse(&text);
-    assert_eq!((config.name.as_str(), config.images[0].pins), ("runtime images", 2));
+    assert_eq!(
+        (config.name.as_str(), config.images[0].pins),
+        ("runtime images", 2)
+    );
     let forge = parse(&used(&text)).forge.unwrap();
-    assert_eq!((forge.base.as_deref(), forge.repository.as_deref()), (Some("trunk"), Some("acme/workflows")));
+    assert_eq!(
+        (forge.base.as_deref(), forge.repository.as_deref()),
+        (Some("trunk"), Some("acme/workflows"))
+    );
 }
 
 #[test]
@@ -68,7 +96,12 @@ fn every_setting_can_be_taken_into_use_and_is_the_default() {
     assert_eq!(plain.promote.branch.as_str(), all.promote.branch.as_str());
     assert_eq!(plain.rollback.title.as_str(), all.rollback.title.as_str());
     let url = Some("https://git.example/api/v1".to_owned());
-    starter.forge = Some(StarterForge { kind: "gitea", url, repository: "a/b".into(), sure: false });
+    starter.forge = Some(StarterForge {
+        kind: "gitea",
+        url,
+        repository: "a/b".into(),
+        sure: false,
+    });
     assert!(parse(&text(&starter)).forge.is_none());
     assert!(parse(&used(&text(&starter))).forge.unwrap().url.is_some());
 }

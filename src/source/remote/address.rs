@@ -24,7 +24,8 @@ pub(super) fn shown(url: &Url) -> String {
 /// Host and, if it is not the scheme's, port.
 pub(super) fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Whether a URL's host is this machine (RFC 6890, section 2.2.2; RFC 6761, section 6.3).

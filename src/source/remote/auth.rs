@@ -1,7 +1,8 @@
 //! Authorizations: who a repository is asked as, once found out and then kept for the run.
 //!
-//! A registry says with its first 401 what it wants, so there is no request just to ask. Requests for one repository that
-//! come together share one token; what failed once is not tried again in the same run.
+//! A registry says with its first 401 what it wants, so there is no request just to ask. Requests
+//! for one repository that come together share one token; what failed once is not tried again in
+//! the same run.
 
 use std::{
     collections::HashMap,
@@ -73,7 +74,10 @@ struct Granted {
 
 impl Auth {
     pub(super) fn new(book: Book) -> Self {
-        Self { book, slots: Mutex::default() }
+        Self {
+            book,
+            slots: Mutex::default(),
+        }
     }
 
     fn slot(&self, scope: &Scope) -> Arc<AsyncMutex<Slot>> {
@@ -104,7 +108,10 @@ impl Auth {
             return Err(fault.clone());
         }
         // Somebody else was faster.
-        if let Some(ticket) = slot.ticket.as_ref().filter(|ticket| used.is_none_or(|used| used.number < ticket.number))
+        if let Some(ticket) = slot
+            .ticket
+            .as_ref()
+            .filter(|ticket| used.is_none_or(|used| used.number < ticket.number))
         {
             return Ok(ticket.clone());
         }
@@ -112,7 +119,11 @@ impl Auth {
         slot.issued += 1;
         match issued {
             Ok((header, who)) => {
-                let ticket = Ticket { header, who, number: slot.issued };
+                let ticket = Ticket {
+                    header,
+                    who,
+                    number: slot.issued,
+                };
                 slot.ticket = Some(ticket.clone());
                 Ok(ticket)
             }
@@ -133,13 +144,18 @@ impl Auth {
         match challenge {
             Challenge::Basic => match &lookup.found {
                 Some(found) if found.kind == Kind::Password => Ok((basic(found)?, who(found))),
-                Some(found) => {
-                    Err(Fault::denied(format!("it wants a password, and {} is an identity token", who(found))))
-                }
+                Some(found) => Err(Fault::denied(format!(
+                    "it wants a password, and {} is an identity token",
+                    who(found)
+                ))),
                 None => Err(nobody(scope, &lookup, "it wants a user and a password")),
             },
             Challenge::Bearer(bearer) => {
-                let named = http.settings.realms.get(&host_of(&scope.registry)).map(String::as_str);
+                let named = http
+                    .settings
+                    .realms
+                    .get(&host_of(&scope.registry))
+                    .map(String::as_str);
                 let (realm, trust) = realm(bearer, &scope.registry, named)?;
                 let own = trust == Trust::Own;
                 let found = lookup.found.as_ref().filter(|_| own);
@@ -153,7 +169,9 @@ impl Auth {
                     (None, None) => format!("anonymously ({})", searched(scope, &lookup)),
                 };
                 let call = token_call(&realm, (bearer, scope), found)?;
-                let token = granted(http, &call, until).await.map_err(|fault| explain(fault, &realm, &who, scope))?;
+                let token = granted(http, &call, until)
+                    .await
+                    .map_err(|fault| explain(fault, &realm, &who, scope))?;
                 http.secrets.hide(&token);
                 Ok((header(&format!("Bearer {token}"))?, who))
             }
@@ -161,14 +179,28 @@ impl Auth {
     }
 }
 
-/// The request for a token: distribution's "Token Authentication" for passwords, OAuth 2.0's refresh grant for identity tokens.
-fn token_call(realm: &Url, (bearer, scope): (&Bearer, &Scope), found: Option<&Credentials>) -> Result<Call, Fault> {
+/// The request for a token: distribution's "Token Authentication" for passwords, OAuth 2.0's
+/// refresh grant for identity tokens.
+fn token_call(
+    realm: &Url,
+    (bearer, scope): (&Bearer, &Scope),
+    found: Option<&Credentials>,
+) -> Result<Call, Fault> {
     let ours = format!("repository:{}:{}", scope.repository, scope.action);
-    let wanted = bearer.scope.as_deref().filter(|text| !text.is_empty()).unwrap_or(&ours);
+    let wanted = bearer
+        .scope
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .unwrap_or(&ours);
     let mut call = Call::get(realm.clone(), TOKEN_MAX);
     if let Some(found) = found.filter(|found| found.kind == Kind::IdentityToken) {
         let mut pairs = vec![("grant_type", "refresh_token"), ("client_id", CLIENT)];
-        pairs.extend(bearer.service.as_deref().map(|service| ("service", service)));
+        pairs.extend(
+            bearer
+                .service
+                .as_deref()
+                .map(|service| ("service", service)),
+        );
         pairs.extend([("scope", wanted), ("refresh_token", found.secret.expose())]);
         call.method = Method::POST;
         call.form = Some(form_encoded(&pairs));
@@ -176,8 +208,18 @@ fn token_call(realm: &Url, (bearer, scope): (&Bearer, &Scope), found: Option<&Cr
     }
     {
         let mut query = call.url.query_pairs_mut();
-        query.extend_pairs(bearer.service.as_deref().map(|service| ("service", service)));
-        query.extend_pairs(wanted.split(' ').filter(|one| !one.is_empty()).map(|one| ("scope", one)));
+        query.extend_pairs(
+            bearer
+                .service
+                .as_deref()
+                .map(|service| ("service", service)),
+        );
+        query.extend_pairs(
+            wanted
+                .split(' ')
+                .filter(|one| !one.is_empty())
+                .map(|one| ("scope", one)),
+        );
     }
     call.authorization = found.map(basic).transpose()?;
     Ok(call)
@@ -185,11 +227,14 @@ fn token_call(realm: &Url, (bearer, scope): (&Bearer, &Scope), found: Option<&Cr
 
 async fn granted(http: &Http, call: &Call, until: Instant) -> Result<String, Fault> {
     let Reply { status, body, .. } = http.send(call, until).await?;
-    let Body::Read(body) = body else { return Err(Fault::unavailable("its answer is not a document")) };
+    let Body::Read(body) = body else {
+        return Err(Fault::unavailable("its answer is not a document"));
+    };
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(Fault::denied(http.status_text(status, &body)));
     }
-    // OAuth 2.0 answers 400 `invalid_grant` to a refresh token that is no longer good (RFC 6749, section 5.2).
+    // OAuth 2.0 answers 400 `invalid_grant` to a refresh token that is no longer good (RFC 6749,
+    // section 5.2).
     if status == StatusCode::BAD_REQUEST && call.form.is_some() {
         return Err(Fault::denied(http.status_text(status, &body)));
     }
@@ -197,11 +242,19 @@ async fn granted(http: &Http, call: &Call, until: Instant) -> Result<String, Fau
         return Err(Fault::unavailable(http.status_text(status, &body)));
     }
     // The parser's own text may quote the token.
-    let granted: Granted =
-        serde_json::from_slice(&body).map_err(|_| Fault::unavailable("its answer is not a token's JSON"))?;
-    let token = granted.token.filter(|token| !token.is_empty()).or(granted.access_token).unwrap_or_default();
+    let granted: Granted = serde_json::from_slice(&body)
+        .map_err(|_| Fault::unavailable("its answer is not a token's JSON"))?;
+    let token = granted
+        .token
+        .filter(|token| !token.is_empty())
+        .or(granted.access_token)
+        .unwrap_or_default();
     let visible = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-    if visible { Ok(token) } else { Err(Fault::unavailable("its answer holds no usable token")) }
+    if visible {
+        Ok(token)
+    } else {
+        Err(Fault::unavailable("its answer holds no usable token"))
+    }
 }
 
 fn explain(fault: Fault, realm: &Url, who: &str, scope: &Scope) -> Fault {
@@ -212,18 +265,26 @@ fn explain(fault: Fault, realm: &Url, who: &str, scope: &Scope) -> Fault {
 }
 
 fn basic(found: &Credentials) -> Result<HeaderValue, Fault> {
-    header(&format!("Basic {}", STANDARD.encode(format!("{}:{}", found.user, found.secret.expose()))))
+    header(&format!(
+        "Basic {}",
+        STANDARD.encode(format!("{}:{}", found.user, found.secret.expose()))
+    ))
 }
 
 fn header(text: &str) -> Result<HeaderValue, Fault> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| Fault::unavailable("its token can't be sent back"))?;
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| Fault::unavailable("its token can't be sent back"))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 fn who(found: &Credentials) -> String {
     match found.kind {
-        Kind::Password => format!("as user `{}` from {}", found.user.escape_debug(), found.origin),
+        Kind::Password => format!(
+            "as user `{}` from {}",
+            found.user.escape_debug(),
+            found.origin
+        ),
         Kind::IdentityToken => format!("with the identity token from {}", found.origin),
     }
 }
@@ -248,5 +309,8 @@ fn searched(scope: &Scope, lookup: &Lookup) -> String {
 
 /// What to do about a refusal.
 pub(super) fn login_hint(scope: &Scope) -> String {
-    format!("`docker login {0}` or `podman login {0}` with an account that may {1} it", scope.host, scope.action)
+    format!(
+        "`docker login {0}` or `podman login {0}` with an account that may {1} it",
+        scope.host, scope.action
+    )
 }

@@ -1,4 +1,5 @@
-//! What a registry asks for: `WWW-Authenticate` (RFC 9110, section 11.6.1) and where its token server may be.
+//! What a registry asks for: `WWW-Authenticate` (RFC 9110, section 11.6.1) and where its token
+//! server may be.
 //!
 //! Pure: nothing is sent from here.
 
@@ -30,9 +31,12 @@ pub(super) struct Bearer {
     pub(super) scope: Option<String>,
 }
 
-/// Token servers that registries document as theirs although they are other hosts; GHCR's is on its own.
-const DOCUMENTED: [(&str, &str); 2] =
-    [("registry-1.docker.io", "auth.docker.io"), ("registry.gitlab.com", "gitlab.com")];
+/// Token servers that registries document as theirs although they are other hosts; GHCR's is on its
+/// own.
+const DOCUMENTED: [(&str, &str); 2] = [
+    ("registry-1.docker.io", "auth.docker.io"),
+    ("registry.gitlab.com", "gitlab.com"),
+];
 
 /// The challenge in an answer: a token if it offers one, else a password.
 pub(super) fn parse(headers: &HeaderMap) -> Result<Challenge, Fault> {
@@ -42,7 +46,8 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<Challenge, Fault> {
             broken = true;
             continue;
         };
-        // A header is taken whole or not at all: what stands before a mistake may mean something else.
+        // A header is taken whole or not at all: what stands before a mistake may mean something
+        // else.
         let Ok(challenges) = ChallengeParser::new(text).collect::<Result<Vec<_>, _>>() else {
             broken = true;
             continue;
@@ -57,24 +62,34 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<Challenge, Fault> {
     match (bearer, basic) {
         (Some(bearer), _) => Ok(Challenge::Bearer(bearer)),
         (None, true) => Ok(Challenge::Basic),
-        (None, false) if broken => {
-            Err(Fault::denied("it wants credentials, but how can't be parsed (WWW-Authenticate)"))
-        }
-        (None, false) => Err(Fault::denied("it wants credentials, but offers neither Basic nor Bearer")),
+        (None, false) if broken => Err(Fault::denied(
+            "it wants credentials, but how can't be parsed (WWW-Authenticate)",
+        )),
+        (None, false) => Err(Fault::denied(
+            "it wants credentials, but offers neither Basic nor Bearer",
+        )),
     }
 }
 
 fn bearer_of(challenge: &ChallengeRef<'_>) -> Result<Bearer, Fault> {
     let get = |name: &str| {
-        let mut found = challenge.params.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let mut found = challenge
+            .params
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
         let value = found.next().map(|(_, value)| value.to_unescaped());
         if found.next().is_some() {
             return Err(Fault::denied(format!("its challenge holds `{name}` twice")));
         }
         Ok(value)
     };
-    let realm = get("realm")?.ok_or_else(|| Fault::denied("its challenge names no token server (realm)"))?;
-    Ok(Bearer { realm, service: get("service")?, scope: get("scope")? })
+    let realm = get("realm")?
+        .ok_or_else(|| Fault::denied("its challenge names no token server (realm)"))?;
+    Ok(Bearer {
+        realm,
+        service: get("service")?,
+        scope: get("scope")?,
+    })
 }
 
 /// Whether a token server gets the registry's credentials.
@@ -86,17 +101,28 @@ pub(super) enum Trust {
     Foreign,
 }
 
-/// The token server's URL and whether it is the registry's; `named`: the one that the configuration names for it.
-pub(super) fn realm(bearer: &Bearer, registry: &Url, named: Option<&str>) -> Result<(Url, Trust), Fault> {
-    let mut url = Url::parse(&bearer.realm).map_err(|_| Fault::denied("its token server (realm) is not a URL"))?;
+/// The token server's URL and whether it is the registry's; `named`: the one that the configuration
+/// names for it.
+pub(super) fn realm(
+    bearer: &Bearer,
+    registry: &Url,
+    named: Option<&str>,
+) -> Result<(Url, Trust), Fault> {
+    let mut url = Url::parse(&bearer.realm)
+        .map_err(|_| Fault::denied("its token server (realm) is not a URL"))?;
     url.set_fragment(None);
-    check_url(&url).map_err(|why| Fault::denied(format!("its token server is {}, {why}", shown(&url))))?;
+    check_url(&url)
+        .map_err(|why| Fault::denied(format!("its token server is {}, {why}", shown(&url))))?;
     if registry.scheme() == "https" && url.scheme() != "https" {
-        let why = format!("its token server {} is not reached by TLS, as the registry is", shown(&url));
+        let why = format!(
+            "its token server {} is not reached by TLS, as the registry is",
+            shown(&url)
+        );
         return Err(Fault::denied(why));
     }
     let (here, there) = (host_of(registry), host_of(&url));
-    let documented = registry.scheme() == "https" && DOCUMENTED.contains(&(here.as_str(), there.as_str()));
+    let documented =
+        registry.scheme() == "https" && DOCUMENTED.contains(&(here.as_str(), there.as_str()));
     let own = url.origin() == registry.origin() || documented || named == Some(there.as_str());
     Ok((url, if own { Trust::Own } else { Trust::Foreign }))
 }
@@ -114,7 +140,11 @@ mod tests {
     }
 
     fn bearer(realm: &str) -> Bearer {
-        Bearer { realm: realm.to_owned(), service: None, scope: None }
+        Bearer {
+            realm: realm.to_owned(),
+            service: None,
+            scope: None,
+        }
     }
 
     #[test]
@@ -124,11 +154,16 @@ mod tests {
             service: Some("a, b".to_owned()),
             scope: Some("repository:x:pull".to_owned()),
         });
-        let text =
-            r#"Negotiate, bearer Realm="https://r/to\"ken", service="a, b",scope="repository:x:pull", Basic realm="x""#;
+        let text = r#"Negotiate, bearer Realm="https://r/to\"ken", service="a, b",scope="repository:x:pull", Basic realm="x""#;
         assert_eq!(parsed(&[text]), Ok(expected));
-        assert_eq!(parsed(&["Digest realm=\"d\", nonce=x", "BASIC realm=\"x\""]), Ok(Challenge::Basic));
-        assert_eq!(parsed(&["Bearer realm=\"", "Basic realm=x"]), Ok(Challenge::Basic));
+        assert_eq!(
+            parsed(&["Digest realm=\"d\", nonce=x", "BASIC realm=\"x\""]),
+            Ok(Challenge::Basic)
+        );
+        assert_eq!(
+            parsed(&["Bearer realm=\"", "Basic realm=x"]),
+            Ok(Challenge::Basic)
+        );
     }
 
     #[test]
@@ -147,24 +182,52 @@ mod tests {
 
     #[test]
     fn credentials_are_for_the_registrys_own_token_server() {
-        let trust =
-            |text: &str, registry: &str| realm(&bearer(text), &registry.parse().unwrap(), Some("named:1")).map(|r| r.1);
-        assert_eq!(trust("https://ghcr.io/token", "https://ghcr.io/").unwrap(), Trust::Own);
-        assert_eq!(trust("https://auth.docker.io/token", "https://registry-1.docker.io/").unwrap(), Trust::Own);
-        assert_eq!(trust("https://named:1/token", "https://ghcr.io/").unwrap(), Trust::Own);
+        let trust = |text: &str, registry: &str| {
+            realm(&bearer(text), &registry.parse().unwrap(), Some("named:1")).map(|r| r.1)
+        };
+        assert_eq!(
+            trust("https://ghcr.io/token", "https://ghcr.io/").unwrap(),
+            Trust::Own
+        );
+        assert_eq!(
+            trust(
+                "https://auth.docker.io/token",
+                "https://registry-1.docker.io/"
+            )
+            .unwrap(),
+            Trust::Own
+        );
+        assert_eq!(
+            trust("https://named:1/token", "https://ghcr.io/").unwrap(),
+            Trust::Own
+        );
         for foreign in [
             "https://auth.docker.io/token",
             "https://ghcr.io:444/token",
             "https://ghcr.io.evil.example/",
             "https://named/",
         ] {
-            assert_eq!(trust(foreign, "https://ghcr.io/").unwrap(), Trust::Foreign, "{foreign}");
+            assert_eq!(
+                trust(foreign, "https://ghcr.io/").unwrap(),
+                Trust::Foreign,
+                "{foreign}"
+            );
         }
-        assert_eq!(trust("http://127.0.0.1:2/", "http://127.0.0.1:1/").unwrap(), Trust::Foreign);
-        assert_eq!(trust("https://127.0.0.1:1/", "http://127.0.0.1:1/").unwrap(), Trust::Foreign);
-        for refused in
-            ["http://ghcr.io/token", "file:///etc/passwd", "token", "https://u:p@ghcr.io/token", "https://u@ghcr.io/"]
-        {
+        assert_eq!(
+            trust("http://127.0.0.1:2/", "http://127.0.0.1:1/").unwrap(),
+            Trust::Foreign
+        );
+        assert_eq!(
+            trust("https://127.0.0.1:1/", "http://127.0.0.1:1/").unwrap(),
+            Trust::Foreign
+        );
+        for refused in [
+            "http://ghcr.io/token",
+            "file:///etc/passwd",
+            "token",
+            "https://u:p@ghcr.io/token",
+            "https://u@ghcr.io/",
+        ] {
             assert!(trust(refused, "https://ghcr.io/").is_err(), "{refused}");
         }
     }

@@ -1,7 +1,8 @@
 //! HTTP clients: who is trusted, which proxy, and nothing on their own account.
 //!
-//! Redirects, retries, decompression and deadlines are not done here: [`super::http`] decides about each. A client is built
-//! when its first request is made; reading the system's roots takes longer than most runs' other work before it.
+//! Redirects, retries, decompression and deadlines are not done here: [`super::http`] decides about
+//! each. A client is built when its first request is made; reading the system's roots takes longer
+//! than most runs' other work before it.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -33,13 +34,20 @@ impl Recipe {
         (progress, secrets): (Duration, &Secrets),
     ) -> Result<Self, SettingsError> {
         let roots = ca_file.map(certificates).transpose()?.unwrap_or_default();
-        // Half of the time without progress, so that a second address can be tried before the attempt is over.
-        Ok(Self { roots, proxies: proxies(environment, secrets)?, connect: progress / 2 })
+        // Half of the time without progress, so that a second address can be tried before the
+        // attempt is over.
+        Ok(Self {
+            roots,
+            proxies: proxies(environment, secrets)?,
+            connect: progress / 2,
+        })
     }
 
     /// A client for plain HTTP, which spares the reading of roots.
     pub(super) fn plain(&self) -> Result<Client, String> {
-        self.client(config(|builder| Ok(builder.with_root_certificates(RootCertStore::empty())))?)
+        self.client(config(|builder| {
+            Ok(builder.with_root_certificates(RootCertStore::empty()))
+        })?)
     }
 
     /// A client for TLS that trusts the system's roots and the additional ones.
@@ -48,7 +56,10 @@ impl Recipe {
         let verifier = Verifier::new_with_extra_roots(self.roots.iter().cloned(), provider)
             .map_err(|error| format!("no root certificates can be loaded: {error}"))?;
         // "Dangerous" is any verifier of one's own; this one is the platform's.
-        self.client(config(|b| Ok(b.dangerous().with_custom_certificate_verifier(Arc::new(verifier))))?)
+        self.client(config(|b| {
+            Ok(b.dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier)))
+        })?)
     }
 
     fn client(&self, tls: ClientConfig) -> Result<Client, String> {
@@ -61,15 +72,23 @@ impl Recipe {
             .connect_timeout(self.connect)
             .pool_max_idle_per_host(super::http::IN_FLIGHT)
             .user_agent(concat!("repin/", env!("CARGO_PKG_VERSION")));
-        let builder = self.proxies.iter().cloned().fold(builder, reqwest::ClientBuilder::proxy);
-        builder.build().map_err(|error| format!("the HTTP client can't be built: {}", error.without_url()))
+        let builder = self
+            .proxies
+            .iter()
+            .cloned()
+            .fold(builder, reqwest::ClientBuilder::proxy);
+        builder
+            .build()
+            .map_err(|error| format!("the HTTP client can't be built: {}", error.without_url()))
     }
 }
 
 type WantsVerifier = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
 type WantsClientCert = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
 
-fn config(verify: impl FnOnce(WantsVerifier) -> Result<WantsClientCert, String>) -> Result<ClientConfig, String> {
+fn config(
+    verify: impl FnOnce(WantsVerifier) -> Result<WantsClientCert, String>,
+) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS can't be set up: {error}"))?;
@@ -80,17 +99,27 @@ fn config(verify: impl FnOnce(WantsVerifier) -> Result<WantsClientCert, String>)
 
 /// The certificates of a PEM file, at least one, all of them usable as roots.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
-    let wrong = |why: String| SettingsError::CaFile { path: path.to_owned(), why };
+    let wrong = |why: String| SettingsError::CaFile {
+        path: path.to_owned(),
+        why,
+    };
     let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let certificates = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| wrong(format!("it is not valid PEM: {error}")))?;
     if certificates.is_empty() {
-        return Err(wrong("it holds no certificate (`-----BEGIN CERTIFICATE-----`)".to_owned()));
+        return Err(wrong(
+            "it holds no certificate (`-----BEGIN CERTIFICATE-----`)".to_owned(),
+        ));
     }
     let mut store = RootCertStore::empty();
     for (number, certificate) in certificates.iter().enumerate() {
-        let unusable = |error| wrong(format!("its certificate {} can't be used as a root: {error}", number + 1));
+        let unusable = |error| {
+            wrong(format!(
+                "its certificate {} can't be used as a root: {error}",
+                number + 1
+            ))
+        };
         store.add(certificate.clone()).map_err(unusable)?;
     }
     Ok(certificates)
@@ -101,7 +130,9 @@ type Build = fn(Url) -> reqwest::Result<Proxy>;
 /// The proxies of the usual variables; loopback addresses are reached without one.
 fn proxies(environment: &Environment, secrets: &Secrets) -> Result<Vec<Proxy>, SettingsError> {
     const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
-    let listed = environment.text(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+    let listed = environment
+        .text(&["no_proxy", "NO_PROXY"])
+        .unwrap_or_default();
     let except = NoProxy::from_string(&format!("{listed},{LOOPBACK}"));
     let mut proxies = Vec::new();
     let kinds: [([&'static str; 2], Build); 3] = [
@@ -110,9 +141,15 @@ fn proxies(environment: &Environment, secrets: &Secrets) -> Result<Vec<Proxy>, S
         (["all_proxy", "ALL_PROXY"], Proxy::all),
     ];
     for (names, build) in kinds {
-        let Some(text) = environment.text(&names) else { continue };
+        let Some(text) = environment.text(&names) else {
+            continue;
+        };
         let wrong = || SettingsError::Proxy(names[0]);
-        let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let text = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
         let url = Url::parse(&text).map_err(|_| wrong())?;
         secrets.hide(url.password().unwrap_or_default());
         proxies.push(build(url).map_err(|_| wrong())?.no_proxy(except.clone()));

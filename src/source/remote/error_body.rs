@@ -1,4 +1,5 @@
-//! What the body of an error says (OCI distribution specification, "Error Codes", and what token servers send).
+//! What the body of an error says (OCI distribution specification, "Error Codes", and what token
+//! servers send).
 //!
 //! The text is a server's: whoever shows it cleans it first.
 
@@ -23,11 +24,15 @@ struct Entry {
 
 /// The message in `body`; `None` if there is none, as in a page for browsers.
 pub(super) fn message(body: &[u8]) -> Option<String> {
-    let Ok(shapes) = serde_json::from_slice::<Shapes>(body) else { return plain(body) };
+    let Ok(shapes) = serde_json::from_slice::<Shapes>(body) else {
+        return plain(body);
+    };
     if let Some(Entry { code, message }) = shapes.errors.into_iter().next() {
         return joined(code, message);
     }
-    joined(shapes.error, shapes.error_description).or(shapes.details).or(shapes.message)
+    joined(shapes.error, shapes.error_description)
+        .or(shapes.details)
+        .or(shapes.message)
 }
 
 fn joined(code: Option<String>, text: Option<String>) -> Option<String> {
@@ -61,7 +66,14 @@ mod tests {
             Some("incorrect username or password")
         );
         assert_eq!(said("slow down\nplease").as_deref(), Some("slow down"));
-        for none in ["", "<html>Bad gateway</html>", "{", "{}", "[1]", r#"{"errors":[]}"#] {
+        for none in [
+            "",
+            "<html>Bad gateway</html>",
+            "{",
+            "{}",
+            "[1]",
+            r#"{"errors":[]}"#,
+        ] {
             assert_eq!(said(none), None, "{none}");
         }
     }

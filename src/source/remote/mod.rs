@@ -1,9 +1,10 @@
 //! Registries: the only place that talks to one (OCI distribution specification).
 //!
-//! Rules stand once: `http` has places in flight, redirects and caps, `retry` attempts and deadlines, `auth` tokens,
-//! `credentials` whose they are. Whether bytes are what was asked for is decided above, in [`super::document`].
-//! In: a repository and what is wanted of it. Out: raw bytes, `None` for what is not there, or an error without secrets.
-//! All requests of a run belong to one runtime, since connections are kept.
+//! Rules stand once: `http` has places in flight, redirects and caps, `retry` attempts and
+//! deadlines, `auth` tokens, `credentials` whose they are. Whether bytes are what was asked for is
+//! decided above, in [`super::document`]. In: a repository and what is wanted of it. Out: raw
+//! bytes, `None` for what is not there, or an error without secrets. All requests of a run belong
+//! to one runtime, since connections are kept.
 
 mod address;
 mod auth;
@@ -80,17 +81,24 @@ pub enum Deletion {
 }
 
 impl Registries {
-    /// Registries that are asked as `settings` say. Nothing is sent and no credentials are read yet.
+    /// Registries that are asked as `settings` say. Nothing is sent and no credentials are read
+    /// yet.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let secrets = Arc::new(Secrets::default());
-        let recipe =
-            client::Recipe::new(settings.ca_file.as_deref(), &settings.environment, (settings.progress, &secrets))?;
+        let recipe = client::Recipe::new(
+            settings.ca_file.as_deref(),
+            &settings.environment,
+            (settings.progress, &secrets),
+        )?;
         let book = Book::new(settings.environment.clone(), Arc::clone(&secrets));
-        Ok(Self(Arc::new(Shared { http: Http::new(settings, secrets, recipe), auth: Auth::new(book) })))
+        Ok(Self(Arc::new(Shared {
+            http: Http::new(settings, secrets, recipe),
+            auth: Auth::new(book),
+        })))
     }
 
-    /// A client for `url` that trusts whom registries' clients trust and goes the same way: it follows no redirect and
-    /// repeats nothing on its own account.
+    /// A client for `url` that trusts whom registries' clients trust and goes the same way: it
+    /// follows no redirect and repeats nothing on its own account.
     pub fn client(&self, url: &Url) -> Result<reqwest::Client, String> {
         self.0.http.client(url).cloned()
     }
@@ -100,39 +108,62 @@ impl Registries {
         let host = repository.host();
         let server = if host == HUB { HUB_REGISTRY } else { host };
         let https = root("https", server)?;
-        let registry = if is_loopback(&https) { root("http", server)? } else { https };
+        let registry = if is_loopback(&https) {
+            root("http", server)?
+        } else {
+            https
+        };
         Ok(self.remote(registry, (host, repository.path())))
     }
 
     /// A repository that a mapping puts at `endpoint`; `rest`: its name below the endpoint's path.
     pub fn mapped(&self, endpoint: &Endpoint, rest: &str) -> Result<Remote, String> {
-        let name = [endpoint.path.as_str(), rest].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+        let name = [endpoint.path.as_str(), rest]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>();
         if name.is_empty() {
-            return Err(format!("the mapping to {} leaves no repository name", endpoint.host));
+            return Err(format!(
+                "the mapping to {} leaves no repository name",
+                endpoint.host
+            ));
         }
-        let server = if endpoint.host == HUB { HUB_REGISTRY } else { &endpoint.host };
+        let server = if endpoint.host == HUB {
+            HUB_REGISTRY
+        } else {
+            &endpoint.host
+        };
         let registry = root(if endpoint.plain { "http" } else { "https" }, server)?;
         Ok(self.remote(registry, (&endpoint.host, &name.join("/"))))
     }
 
-    /// What the registries and token servers that were asked so far said about the time, by their names.
+    /// What the registries and token servers that were asked so far said about the time, by their
+    /// names.
     pub fn clocks(&self) -> Vec<(String, Heard)> {
         self.0.http.clocks()
     }
 
     fn remote(&self, registry: Url, (host, name): (&str, &str)) -> Remote {
-        Remote { shared: Arc::clone(&self.0), registry, host: host.to_owned(), name: name.to_owned() }
+        Remote {
+            shared: Arc::clone(&self.0),
+            registry,
+            host: host.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 
 fn root(scheme: &str, server: &str) -> Result<Url, String> {
-    Url::parse(&format!("{scheme}://{server}/")).map_err(|error| format!("`{server}` is not a host: {error}"))
+    Url::parse(&format!("{scheme}://{server}/"))
+        .map_err(|error| format!("`{server}` is not a host: {error}"))
 }
 
 impl Remote {
     /// The manifest that a tag names or that has a digest; `None` if there is none.
     pub(super) async fn manifest(&self, want: &Want, what: &str) -> Result<Option<Raw>, Error> {
-        self.read_manifest(want).await.map_err(|fault| self.error(fault, what))
+        self.read_manifest(want)
+            .await
+            .map_err(|fault| self.error(fault, what))
     }
 
     async fn read_manifest(&self, want: &Want) -> Result<Option<Raw>, Fault> {
@@ -147,12 +178,19 @@ impl Remote {
             return Ok(None);
         }
         let (headers, bytes) = self.success(reply)?;
-        Ok(Some(Raw { bytes, media_type: content_type(&headers)?, claimed: claimed(&headers)? }))
+        Ok(Some(Raw {
+            bytes,
+            media_type: content_type(&headers)?,
+            claimed: claimed(&headers)?,
+        }))
     }
 
-    /// The bytes of a document that a descriptor points to, at most as many as it says; not hashed yet.
+    /// The bytes of a document that a descriptor points to, at most as many as it says; not hashed
+    /// yet.
     pub(super) async fn blob(&self, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>, Error> {
-        self.read_blob(descriptor).await.map_err(|fault| self.error(fault, what))
+        self.read_blob(descriptor)
+            .await
+            .map_err(|fault| self.error(fault, what))
     }
 
     async fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Fault> {
@@ -166,7 +204,9 @@ impl Remote {
 
     /// The bytes of a layer, as they come.
     pub(super) async fn layer(&self, descriptor: &Descriptor, what: &str) -> Result<Stream, Error> {
-        Stream::open(self.clone(), descriptor, what).await.map_err(|fault| self.error(fault, what))
+        Stream::open(self.clone(), descriptor, what)
+            .await
+            .map_err(|fault| self.error(fault, what))
     }
 
     /// That a blob is there; nothing of it is fetched.
@@ -184,7 +224,8 @@ impl Remote {
         ask.await.map_err(|fault: Fault| self.error(fault, what))
     }
 
-    /// As whom the repository was asked so far; without secrets. `None`: the registry asked for no credentials.
+    /// As whom the repository was asked so far; without secrets. `None`: the registry asked for no
+    /// credentials.
     pub async fn asked_as(&self) -> Option<String> {
         let scope = self.scope("pull");
         Some(self.shared.auth.current(&scope).await.ok()??.who)
@@ -193,7 +234,10 @@ impl Remote {
     /// Deletes the manifest that has a digest, and with it every tag that names it.
     pub async fn delete(&self, digest: Digest) -> Result<Deletion, Error> {
         let delete = async {
-            let call = Call { method: Method::DELETE, ..self.get(&format!("manifests/{digest}"))? };
+            let call = Call {
+                method: Method::DELETE,
+                ..self.get(&format!("manifests/{digest}"))?
+            };
             let reply = self.ask(call, "delete").await?;
             Ok(match reply.status {
                 StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT => Deletion::Deleted,
@@ -201,21 +245,30 @@ impl Remote {
                 _ => Deletion::Refused(self.said(&reply)),
             })
         };
-        delete.await.map_err(|fault: Fault| self.error(fault, &format!("deleting {self}@{digest}")))
+        delete
+            .await
+            .map_err(|fault: Fault| self.error(fault, &format!("deleting {self}@{digest}")))
     }
 
     fn get(&self, path: &str) -> Result<Call, Fault> {
         let url = self.registry.join(&format!("v2/{}/{path}", self.name));
-        let url = url.map_err(|error| Fault::unavailable(format!("its URL can't be formed: {error}")))?;
+        let url =
+            url.map_err(|error| Fault::unavailable(format!("its URL can't be formed: {error}")))?;
         Ok(Call::get(url, DOCUMENT_MAX))
     }
 
     async fn ask(&self, call: Call, action: &'static str) -> Result<Reply, Fault> {
-        self.ask_until(call, action, self.shared.http.patience()).await
+        self.ask_until(call, action, self.shared.http.patience())
+            .await
     }
 
     /// Sends a call as whoever may; a refusal is an error.
-    async fn ask_until(&self, mut call: Call, action: &'static str, until: Instant) -> Result<Reply, Fault> {
+    async fn ask_until(
+        &self,
+        mut call: Call,
+        action: &'static str,
+        until: Instant,
+    ) -> Result<Reply, Fault> {
         let (http, auth) = (&self.shared.http, &self.shared.auth);
         let scope = self.scope(action);
         let mut ticket = auth.current(&scope).await?;
@@ -226,10 +279,14 @@ impl Remote {
             let challenge = match challenge::parse(&reply.headers) {
                 Ok(challenge) => challenge,
                 // It knew who asked, and does not say what else it wants.
-                Err(_) if ticket.is_some() => return Err(self.denied(&reply, ticket.as_ref(), &scope)),
+                Err(_) if ticket.is_some() => {
+                    return Err(self.denied(&reply, ticket.as_ref(), &scope));
+                }
                 Err(fault) => return Err(fault),
             };
-            let fresh = auth.answer(&scope, (ticket.as_ref(), &challenge), (http, until)).await?;
+            let fresh = auth
+                .answer(&scope, (ticket.as_ref(), &challenge), (http, until))
+                .await?;
             if Instant::now() > until {
                 return Err(Fault::unavailable("getting a token took too long to go on"));
             }
@@ -238,24 +295,42 @@ impl Remote {
             reply = http.send(&call, until).await?;
         }
         match reply.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.denied(&reply, ticket.as_ref(), &scope)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(self.denied(&reply, ticket.as_ref(), &scope))
+            }
             _ => Ok(reply),
         }
     }
 
     fn scope(&self, action: &'static str) -> Scope {
-        Scope { registry: self.registry.clone(), host: self.host.clone(), repository: self.name.clone(), action }
+        Scope {
+            registry: self.registry.clone(),
+            host: self.host.clone(),
+            repository: self.name.clone(),
+            action,
+        }
     }
 
     fn denied(&self, reply: &Reply, ticket: Option<&Ticket>, scope: &Scope) -> Fault {
         let elsewhere = reply.url.origin() != self.registry.origin();
-        let place = if elsewhere { format!(" from {}", address::shown(&reply.url)) } else { String::new() };
-        let who = ticket.map_or("without credentials, which it did not ask for", |ticket| &ticket.who);
-        Fault::denied(format!("{}{place}; asked {who}", self.said(reply))).hint(auth::login_hint(scope))
+        let place = if elsewhere {
+            format!(" from {}", address::shown(&reply.url))
+        } else {
+            String::new()
+        };
+        let who = ticket.map_or("without credentials, which it did not ask for", |ticket| {
+            &ticket.who
+        });
+        Fault::denied(format!("{}{place}; asked {who}", self.said(reply)))
+            .hint(auth::login_hint(scope))
     }
 
     fn said(&self, reply: &Reply) -> String {
-        let body = if let Body::Read(body) = &reply.body { body.as_slice() } else { &[] };
+        let body = if let Body::Read(body) = &reply.body {
+            body.as_slice()
+        } else {
+            &[]
+        };
         self.shared.http.status_text(reply.status, body)
     }
 
@@ -269,7 +344,8 @@ impl Remote {
         }
     }
 
-    /// The one way out for errors: whatever a server put into a text, no secret of the run is in it.
+    /// The one way out for errors: whatever a server put into a text, no secret of the run is in
+    /// it.
     fn error(&self, fault: Fault, what: &str) -> Error {
         let why = self.shared.http.secrets.redact(&fault.why);
         Fault { why, ..fault }.about(what)
@@ -281,7 +357,9 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     let first = values.next().map(|value| value.to_str().map(str::to_owned));
     match (first.transpose(), values.next()) {
         (Ok(first), None) => Ok(first),
-        _ => Err(Fault::unavailable("its Content-Type is there twice, or is no text")),
+        _ => Err(Fault::unavailable(
+            "its Content-Type is there twice, or is no text",
+        )),
     }
 }
 
@@ -289,13 +367,23 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, Fault> {
 fn claimed(headers: &HeaderMap) -> Result<Option<Digest>, Fault> {
     let mut claims = headers.get_all(CONTENT_DIGEST).iter().map(|value| {
         let text = value.to_str().unwrap_or_default();
-        let wrong = |why| format!("its Docker-Content-Digest `{}` is no digest: {why}", text.escape_debug());
-        text.parse::<Digest>().map_err(|error| Fault::unavailable(wrong(error)))
+        let wrong = |why| {
+            format!(
+                "its Docker-Content-Digest `{}` is no digest: {why}",
+                text.escape_debug()
+            )
+        };
+        text.parse::<Digest>()
+            .map_err(|error| Fault::unavailable(wrong(error)))
     });
-    let Some(first) = claims.next().transpose()? else { return Ok(None) };
+    let Some(first) = claims.next().transpose()? else {
+        return Ok(None);
+    };
     for other in claims {
         if other? != first {
-            return Err(Fault::unavailable("it claims two digests (Docker-Content-Digest)"));
+            return Err(Fault::unavailable(
+                "it claims two digests (Docker-Content-Digest)",
+            ));
         }
     }
     Ok(Some(first))
@@ -303,9 +391,9 @@ fn claimed(headers: &HeaderMap) -> Result<Option<Digest>, Fault> {
 
 fn agrees(headers: &HeaderMap, descriptor: &Descriptor) -> Result<(), Fault> {
     match claimed(headers)? {
-        Some(claim) if claim != descriptor.digest => {
-            Err(Fault::unavailable(format!("the registry says that it sent {claim} (Docker-Content-Digest)")))
-        }
+        Some(claim) if claim != descriptor.digest => Err(Fault::unavailable(format!(
+            "the registry says that it sent {claim} (Docker-Content-Digest)"
+        ))),
         _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! Secrets of a run, and text from outside made fit to be shown.
 //!
-//! Whatever a server or a helper says passes [`Secrets::clean`] before it gets into a message: a server that echoes the
-//! header it was sent must not make us print a password.
+//! Whatever a server or a helper says passes [`Secrets::clean`] before it gets into a message: a
+//! server that echoes the header it was sent must not make us print a password.
 
 use std::{fmt, sync::Mutex};
 
@@ -42,8 +42,15 @@ impl Secrets {
         if text.is_empty() {
             return;
         }
-        let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for form in [text.to_owned(), STANDARD.encode(text), form_encoded(&[("", text)])[1..].to_owned()] {
+        let mut all = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        for form in [
+            text.to_owned(),
+            STANDARD.encode(text),
+            form_encoded(&[("", text)])[1..].to_owned(),
+        ] {
             let form = Secret(form);
             if !all.contains(&form) {
                 all.push(form);
@@ -55,8 +62,13 @@ impl Secrets {
 
     /// `text` without the run's secrets.
     pub(super) fn redact(&self, text: &str) -> String {
-        let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        all.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.0, "***"))
+        let all = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.iter().fold(text.to_owned(), |text, secret| {
+            text.replace(&secret.0, "***")
+        })
     }
 
     /// Foreign text without secrets and control characters, on one line and short.
@@ -74,13 +86,18 @@ impl Secrets {
 fn escaped(c: char) -> impl Iterator<Item = char> {
     let plain = matches!(c, '"' | '\'' | '\\');
     let escape = (!plain).then(|| c.escape_debug());
-    plain.then_some(c).into_iter().chain(escape.into_iter().flatten())
+    plain
+        .then_some(c)
+        .into_iter()
+        .chain(escape.into_iter().flatten())
 }
 
 /// `application/x-www-form-urlencoded` (WHATWG URL, section 5.2).
 pub(super) fn form_encoded(pairs: &[(&str, &str)]) -> String {
     // The serializer lives in the URL type; the address around it means nothing.
-    let Ok(mut url) = Url::parse("http://form.invalid/") else { return String::new() };
+    let Ok(mut url) = Url::parse("http://form.invalid/") else {
+        return String::new();
+    };
     url.query_pairs_mut().extend_pairs(pairs);
     url.query().unwrap_or_default().to_owned()
 }
@@ -94,7 +111,10 @@ mod tests {
         let secrets = Secrets::default();
         secrets.hide("p/ss wörd");
         secrets.hide("p/ss");
-        let echo = format!("got p/ss wörd, {} and p%2Fss+w%C3%B6rd", STANDARD.encode("p/ss wörd"));
+        let echo = format!(
+            "got p/ss wörd, {} and p%2Fss+w%C3%B6rd",
+            STANDARD.encode("p/ss wörd")
+        );
         assert_eq!(secrets.clean(&echo), "got ***, *** and ***");
         assert_eq!(secrets.clean(""), "");
     }
@@ -102,7 +122,10 @@ mod tests {
     #[test]
     fn foreign_text_is_one_short_harmless_line() {
         let clean = Secrets::default().clean(&format!("a\u{1b}[2J\n\"b\" {}", "x".repeat(500)));
-        assert!(clean.starts_with("a\\u{1b}[2J\\n\"b\" xxx") && clean.ends_with("x…"), "{clean}");
+        assert!(
+            clean.starts_with("a\\u{1b}[2J\\n\"b\" xxx") && clean.ends_with("x…"),
+            "{clean}"
+        );
         assert!(clean.len() < 250, "{clean}");
         assert_eq!(format!("{:?}", Secret::new("s3cret".to_owned())), "***");
     }

@@ -12,8 +12,8 @@ use std::{
 
 /// How registries are asked.
 ///
-/// One request with all its attempts, redirects and tokens begins nothing new after [`Settings::patience`], so it ends
-/// within `patience + whole`: four minutes by default.
+/// One request with all its attempts, redirects and tokens begins nothing new after
+/// [`Settings::patience`], so it ends within `patience + whole`: four minutes by default.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How long an answer may make no progress: connecting, headers, or the next bytes.
@@ -26,12 +26,13 @@ pub struct Settings {
     pub patience: Duration,
     /// How often a request is tried, the first time included.
     pub attempts: u32,
-    /// The pause before the second attempt; it doubles with each further one, and chance shortens it by up to a half.
+    /// The pause before the second attempt; it doubles with each further one, and chance shortens
+    /// it by up to a half.
     pub backoff: Duration,
     /// A PEM file of certificates that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// Token servers that get a registry's credentials although they are another host: registry → token server, each a
-    /// host with its port if that is not the scheme's.
+    /// Token servers that get a registry's credentials although they are another host: registry →
+    /// token server, each a host with its port if that is not the scheme's.
     pub realms: BTreeMap<String, String>,
     /// The variables that matter here.
     pub environment: Environment,

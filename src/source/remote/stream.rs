@@ -1,8 +1,9 @@
 //! The bytes of a layer as they come, for a reader in a blocking thread.
 //!
-//! Size and hash are the reader's to check; what is kept here is that there are never more bytes than the descriptor says,
-//! that few of them are in memory, and that a broken connection is taken up again where it broke. That is safe because
-//! the reader's hash is over all bytes: a server that goes on with another blob is found out.
+//! Size and hash are the reader's to check; what is kept here is that there are never more bytes
+//! than the descriptor says, that few of them are in memory, and that a broken connection is taken
+//! up again where it broke. That is safe because the reader's hash is over all bytes: a server that
+//! goes on with another blob is found out.
 
 use std::io::{self, Read};
 
@@ -38,36 +39,60 @@ struct Pump {
 }
 
 impl Stream {
-    pub(super) async fn open(remote: Remote, descriptor: &Descriptor, what: &str) -> Result<Self, Fault> {
+    pub(super) async fn open(
+        remote: Remote,
+        descriptor: &Descriptor,
+        what: &str,
+    ) -> Result<Self, Fault> {
         let mut call = remote.get(&format!("blobs/{}", descriptor.digest))?;
         call.body = Reading::Later;
         let reply = remote.ask(call.clone(), "pull").await?;
         super::agrees(&reply.headers, descriptor)?;
         let open = begun(&remote, reply, (0, descriptor.size))?;
         let (sender, pieces) = mpsc::channel(WAITING);
-        let pump = Pump { remote, call, size: descriptor.size, what: what.to_owned(), pieces: sender };
+        let pump = Pump {
+            remote,
+            call,
+            size: descriptor.size,
+            what: what.to_owned(),
+            pieces: sender,
+        };
         tokio::spawn(pump.run(open));
-        Ok(Self { pieces, current: io::Cursor::default() })
+        Ok(Self {
+            pieces,
+            current: io::Cursor::default(),
+        })
     }
 }
 
 /// The open body of an answer that begins at byte `from`, if it is one.
 fn begun(remote: &Remote, reply: Reply, (from, size): (u64, u64)) -> Result<Open, Fault> {
-    let expected = if from == 0 { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
+    let expected = if from == 0 {
+        StatusCode::OK
+    } else {
+        StatusCode::PARTIAL_CONTENT
+    };
     if reply.status != expected {
         return Err(Fault::unavailable(remote.said(&reply)));
     }
     if from > 0 {
-        let range = reply.headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let range = reply
+            .headers
+            .get(CONTENT_RANGE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         if range != format!("bytes {from}-{}/{size}", size - 1) {
             return Err(Fault::unavailable("it went on at another place than asked"));
         }
     }
-    let Body::Open(open) = reply.body else { return Err(Fault::unavailable("its body was not left open")) };
+    let Body::Open(open) = reply.body else {
+        return Err(Fault::unavailable("its body was not left open"));
+    };
     match open.length() {
-        Some(length) if length != size - from => {
-            Err(Fault::unavailable(format!("it has {} bytes, its descriptor says {size}", length + from)))
-        }
+        Some(length) if length != size - from => Err(Fault::unavailable(format!(
+            "it has {} bytes, its descriptor says {size}",
+            length + from
+        ))),
         _ => Ok(open),
     }
 }
@@ -86,13 +111,20 @@ impl Pump {
         let (mut sent, mut failed) = (0, 0);
         loop {
             let failure = match open.next(http).await {
-                // All bytes are there: that the connection ended badly after them would change nothing.
+                // All bytes are there: that the connection ended badly after them would change
+                // nothing.
                 Ok(None) | Err(_) if sent == self.size => return Ok(()),
-                Ok(None) => Fault::unavailable(format!("it ended after {sent} of {} bytes", self.size)).later(),
+                Ok(None) => {
+                    Fault::unavailable(format!("it ended after {sent} of {} bytes", self.size))
+                        .later()
+                }
                 Ok(Some(piece)) => {
                     sent += piece.len() as u64;
                     if sent > self.size {
-                        return Err(Fault::unavailable(format!("it has more than {} bytes", self.size)));
+                        return Err(Fault::unavailable(format!(
+                            "it has more than {} bytes",
+                            self.size
+                        )));
                     }
                     if self.pieces.send(Ok(piece)).await.is_err() {
                         return Ok(());
@@ -102,7 +134,13 @@ impl Pump {
                 Err(failure) => failure,
             };
             failed += 1;
-            tokio::time::sleep(retry::pause(failure, failed, &http.settings, http.patience())?).await;
+            tokio::time::sleep(retry::pause(
+                failure,
+                failed,
+                &http.settings,
+                http.patience(),
+            )?)
+            .await;
             open = self.resume(open, sent).await?;
         }
     }
@@ -112,7 +150,10 @@ impl Pump {
         let left = broken.left();
         // Its place in flight is free before another is asked for.
         drop(broken);
-        let call = Call { from: sent, ..self.call.clone() };
+        let call = Call {
+            from: sent,
+            ..self.call.clone()
+        };
         let reply = self.remote.ask(call, "pull").await?;
         let mut open = begun(&self.remote, reply, (sent, self.size))?;
         open.limit(left);

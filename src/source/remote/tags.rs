@@ -1,4 +1,5 @@
-//! The tags of a repository (OCI distribution specification, "Listing Tags"): all of them, or an error.
+//! The tags of a repository (OCI distribution specification, "Listing Tags"): all of them, or an
+//! error.
 
 use std::{
     collections::BTreeSet,
@@ -50,25 +51,38 @@ impl Remote {
     /// Whether the registry has such a repository; one page of its tags is asked for.
     pub async fn is_there(&self) -> Result<bool, Error> {
         let ask = async {
-            let page = Call { body: Reading::UpTo(PAGE_MAX), ..self.get("tags/list?n=1")? };
+            let page = Call {
+                body: Reading::UpTo(PAGE_MAX),
+                ..self.get("tags/list?n=1")?
+            };
             let reply = self.ask(page, "pull").await?;
             if reply.status == StatusCode::NOT_FOUND {
                 return Ok(false);
             }
             parse(&self.success(reply)?.1).map(|_| true)
         };
-        ask.await.map_err(|fault: Fault| self.error(fault, &format!("tags of {self}")))
+        ask.await
+            .map_err(|fault: Fault| self.error(fault, &format!("tags of {self}")))
     }
 
     /// The same, with what the registry's clock and ours said meanwhile.
     pub async fn tags_at(&self) -> Result<Tags, Error> {
-        let mut clock = Clock { here: (self.shared.http.settings.now)(), server: None };
-        let tags = self.list(&mut clock).await.map_err(|fault| self.error(fault, &format!("tags of {self}")))?;
+        let mut clock = Clock {
+            here: (self.shared.http.settings.now)(),
+            server: None,
+        };
+        let tags = self
+            .list(&mut clock)
+            .await
+            .map_err(|fault| self.error(fault, &format!("tags of {self}")))?;
         Ok(Tags { tags, clock })
     }
 
     async fn list(&self, clock: &mut Clock) -> Result<Option<Vec<Tag>>, Fault> {
-        let first = Call { body: Reading::UpTo(PAGE_MAX), ..self.get("tags/list?n=1000")? };
+        let first = Call {
+            body: Reading::UpTo(PAGE_MAX),
+            ..self.get("tags/list?n=1000")?
+        };
         let end = Instant::now() + WHOLE;
         let (mut tags, mut next, mut pages) = (BTreeSet::new(), Some(first.url.clone()), 0);
         while let Some(url) = next.take() {
@@ -76,7 +90,15 @@ impl Remote {
             if pages > PAGES_MAX || tags.len() > TAGS_MAX || Instant::now() > end {
                 return Err(Fault::unavailable("the listing does not come to an end"));
             }
-            let reply = self.ask(Call { url: url.clone(), ..first.clone() }, "pull").await?;
+            let reply = self
+                .ask(
+                    Call {
+                        url: url.clone(),
+                        ..first.clone()
+                    },
+                    "pull",
+                )
+                .await?;
             *clock = Clock::of(&reply.headers, self.shared.http.settings.now);
             if reply.status == StatusCode::NOT_FOUND && pages == 1 {
                 return Ok(None);
@@ -91,12 +113,21 @@ impl Remote {
 
 fn parse(bytes: &[u8]) -> Result<Vec<Tag>, Fault> {
     let page: Page = serde_json::from_slice(bytes).map_err(|error| {
-        Fault::unavailable(format!("it is no list of tags: line {}, column {}", error.line(), error.column()))
+        Fault::unavailable(format!(
+            "it is no list of tags: line {}, column {}",
+            error.line(),
+            error.column()
+        ))
     })?;
     let tags = page.tags.unwrap_or_default();
     let tag = |text: String| {
-        let short: String = text.chars().take(100).flat_map(char::escape_debug).collect();
-        Tag::parse(&text).map_err(|_| Fault::unavailable(format!("it lists `{short}`, which is no tag")))
+        let short: String = text
+            .chars()
+            .take(100)
+            .flat_map(char::escape_debug)
+            .collect();
+        Tag::parse(&text)
+            .map_err(|_| Fault::unavailable(format!("it lists `{short}`, which is no tag")))
     };
     tags.into_iter().map(tag).collect()
 }
@@ -105,22 +136,31 @@ fn parse(bytes: &[u8]) -> Result<Vec<Tag>, Fault> {
 fn following(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, Fault> {
     let mut found = None;
     for value in headers.get_all(LINK) {
-        let text = value.to_str().map_err(|_| Fault::unavailable("its link to the next page is no text"))?;
+        let text = value
+            .to_str()
+            .map_err(|_| Fault::unavailable("its link to the next page is no text"))?;
         for link in text.split(",<").flat_map(|part| part.split(", <")) {
-            let Some((target, parameters)) = link.trim_start_matches([' ', '<']).split_once('>') else {
-                return Err(Fault::unavailable("its link to the next page can't be parsed"));
+            let Some((target, parameters)) = link.trim_start_matches([' ', '<']).split_once('>')
+            else {
+                return Err(Fault::unavailable(
+                    "its link to the next page can't be parsed",
+                ));
             };
             if !parameters.split(';').any(is_next) {
                 continue;
             }
-            let url = page.join(target).map_err(|_| Fault::unavailable("its link to the next page is no URL"))?;
+            let url = page
+                .join(target)
+                .map_err(|_| Fault::unavailable("its link to the next page is no URL"))?;
             if found.replace(url).is_some() {
                 return Err(Fault::unavailable("it names two next pages"));
             }
         }
     }
     match &found {
-        Some(next) if next.origin() != page.origin() || super::address::check_url(next).is_err() => {
+        Some(next)
+            if next.origin() != page.origin() || super::address::check_url(next).is_err() =>
+        {
             Err(Fault::unavailable("its next page is at another host"))
         }
         Some(next) if next == page => Err(Fault::unavailable("its next page is the same page")),
@@ -129,9 +169,14 @@ fn following(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, Fault> {
 }
 
 fn is_next(parameter: &str) -> bool {
-    let Some((name, value)) = parameter.split_once('=') else { return false };
+    let Some((name, value)) = parameter.split_once('=') else {
+        return false;
+    };
     let words = value.trim().trim_matches('"').split_ascii_whitespace();
-    name.trim().eq_ignore_ascii_case("rel") && words.into_iter().any(|word| word.eq_ignore_ascii_case("next"))
+    name.trim().eq_ignore_ascii_case("rel")
+        && words
+            .into_iter()
+            .any(|word| word.eq_ignore_ascii_case("next"))
 }
 
 #[cfg(test)]
@@ -141,15 +186,25 @@ mod tests {
     fn next(link: &str) -> Result<Option<String>, String> {
         let headers = [(LINK, link.parse().unwrap())].into_iter().collect();
         let page: Url = "http://127.0.0.1:1/v2/a/tags/list?n=2".parse().unwrap();
-        following(&headers, &page).map(|url| url.map(|url| url.to_string())).map_err(|fault| fault.why)
+        following(&headers, &page)
+            .map(|url| url.map(|url| url.to_string()))
+            .map_err(|fault| fault.why)
     }
 
     #[test]
     fn the_next_page_is_at_the_same_registry() {
-        let second = Ok(Some("http://127.0.0.1:1/v2/a/tags/list?last=b,c&n=2".to_owned()));
+        let second = Ok(Some(
+            "http://127.0.0.1:1/v2/a/tags/list?last=b,c&n=2".to_owned(),
+        ));
         assert_eq!(next("</v2/a/tags/list?last=b,c&n=2>; rel=\"next\""), second);
-        assert_eq!(next("<http://127.0.0.1:1/v2/a/tags/list?last=b,c&n=2>;x=1; Rel=Next"), second);
-        assert_eq!(next("</x>; rel=prev, </v2/a/tags/list?last=b,c&n=2>; rel=\"last next\""), second);
+        assert_eq!(
+            next("<http://127.0.0.1:1/v2/a/tags/list?last=b,c&n=2>;x=1; Rel=Next"),
+            second
+        );
+        assert_eq!(
+            next("</x>; rel=prev, </v2/a/tags/list?last=b,c&n=2>; rel=\"last next\""),
+            second
+        );
         assert_eq!(next("</x>; rel=\"prev\""), Ok(None));
         for bad in [
             "nonsense",
@@ -166,7 +221,11 @@ mod tests {
 
     #[test]
     fn a_page_is_whole_or_an_error() {
-        let tags = |text: &str| parse(text.as_bytes()).map(|tags| tags.len()).map_err(|fault| fault.why);
+        let tags = |text: &str| {
+            parse(text.as_bytes())
+                .map(|tags| tags.len())
+                .map_err(|fault| fault.why)
+        };
         assert_eq!(tags(r#"{"name":"a","tags":["x","y"]}"#), Ok(2));
         assert_eq!(tags(r#"{"tags":null}"#), Ok(0));
         assert!(tags(r#"{"errors":[]}"#).is_err());

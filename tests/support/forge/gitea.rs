@@ -18,7 +18,9 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
     if path == "/orgs/acme/labels" {
         return not_found();
     }
-    let Some(path) = path.strip_prefix("/repos/acme/flows") else { return not_found() };
+    let Some(path) = path.strip_prefix("/repos/acme/flows") else {
+        return not_found();
+    };
     let path = path.trim_start_matches('/');
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     match (asked.method.as_str(), first) {
@@ -37,13 +39,17 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
             None => not_found(),
         },
         ("DELETE", "branches") => delete(store, rest),
-        ("GET", "git") if rest.starts_with("commits/") => {
-            store.seen(&rest["commits/".len()..]).map_or(not_found(), |id| Reply::json(200, json!({"sha": id})))
-        }
+        ("GET", "git") if rest.starts_with("commits/") => store
+            .seen(&rest["commits/".len()..])
+            .map_or(not_found(), |id| Reply::json(200, json!({"sha": id}))),
         ("GET", "git") => git(store, asked, rest),
         ("GET", "commits") => page(asked, store.statuses.clone(), ("limit", PAGE, true)),
         ("POST", "actions") => {
-            let name = rest.strip_prefix("workflows/").unwrap().trim_end_matches("/dispatches").to_owned();
+            let name = rest
+                .strip_prefix("workflows/")
+                .unwrap()
+                .trim_end_matches("/dispatches")
+                .to_owned();
             store.dispatched.push((name, asked.text("ref").to_owned()));
             Reply::json(204, Value::Null)
         }
@@ -60,21 +66,32 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
 fn git(store: &Store, asked: &Asked, path: &str) -> Reply {
     let (kind, id) = path.split_once('/').unwrap();
     if kind == "blobs" {
-        let Some(content) = store.blobs.get(id) else { return not_found() };
+        let Some(content) = store.blobs.get(id) else {
+            return not_found();
+        };
         return Reply::json(
             200,
             json!({"sha": id, "encoding": "base64", "content": STANDARD.encode(content), "size": 1}),
         );
     }
     let tree = store.commits.get(id).map_or(id, |commit| &commit.tree);
-    let Some(files) = store.trees.get(tree) else { return not_found() };
+    let Some(files) = store.trees.get(tree) else {
+        return not_found();
+    };
     let number: usize = asked.query("page").unwrap().parse().unwrap();
-    let size = asked.query("per_page").unwrap().parse::<usize>().unwrap().min(1000);
+    let size = asked
+        .query("per_page")
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        .min(1000);
     let rows: Vec<_> = files
         .iter()
         .skip((number - 1) * size)
         .take(size)
-        .map(|(path, (mode, blob))| json!({"path": path, "mode": mode, "type": "blob", "sha": blob}))
+        .map(
+            |(path, (mode, blob))| json!({"path": path, "mode": mode, "type": "blob", "sha": blob}),
+        )
         .collect();
     Reply::json(
         200,
@@ -96,7 +113,9 @@ fn delete(store: &mut Store, name: &str) -> Reply {
 fn contents(store: &mut Store, asked: &Asked) -> Reply {
     store.intrude();
     let (from, to) = (asked.text("branch"), asked.body["new_branch"].as_str());
-    let Some(parent) = store.refs.get(from).cloned() else { return error(404, "branch does not exist") };
+    let Some(parent) = store.refs.get(from).cloned() else {
+        return error(404, "branch does not exist");
+    };
     if to.is_some_and(|to| store.refs.contains_key(to)) {
         return error(422, "branch already exists");
     }
@@ -104,36 +123,69 @@ fn contents(store: &mut Store, asked: &Asked) -> Reply {
     for change in asked.body["files"].as_array().unwrap() {
         assert_eq!(change["operation"], "update");
         let path = change["path"].as_str().unwrap();
-        let Some((mode, blob)) = files.get(path).cloned() else { return error(422, "repository file does not exist") };
+        let Some((mode, blob)) = files.get(path).cloned() else {
+            return error(422, "repository file does not exist");
+        };
         if change["sha"].as_str() != Some(&blob) {
-            return error(422, &format!("sha does not match [given: {}, expected: {blob}]", change["sha"]));
+            return error(
+                422,
+                &format!(
+                    "sha does not match [given: {}, expected: {blob}]",
+                    change["sha"]
+                ),
+            );
         }
-        let new = store.put_blob(&STANDARD.decode(change["content"].as_str().unwrap()).unwrap());
+        let new = store.put_blob(
+            &STANDARD
+                .decode(change["content"].as_str().unwrap())
+                .unwrap(),
+        );
         files.insert(path.to_owned(), (mode, new));
     }
     let tree = store.put_tree(files);
     let message = asked.text("message").to_owned();
-    let id = store.put_commit(CommitRow { tree, parents: vec![parent.clone()], message });
+    let id = store.put_commit(CommitRow {
+        tree,
+        parents: vec![parent.clone()],
+        message,
+    });
     store.before_write();
     store.refs.insert(to.unwrap_or(from).to_owned(), id.clone());
-    Reply::json(201, json!({"commit": {"sha": id, "parents": [{"sha": parent}]}, "files": []}))
+    Reply::json(
+        201,
+        json!({"commit": {"sha": id, "parents": [{"sha": parent}]}, "files": []}),
+    )
 }
 
 fn compare(store: &mut Store, basehead: &str) -> Reply {
     let (base, head) = basehead.split_once("...").unwrap();
-    let (Some(base), Some(head)) = (store.refs.get(base).cloned(), store.seen(head)) else { return not_found() };
+    let (Some(base), Some(head)) = (store.refs.get(base).cloned(), store.seen(head)) else {
+        return not_found();
+    };
     let ids = store.ahead(&base, &head);
     let row = |id: &String| {
         let commit = &store.commits[id];
-        let parents: Vec<_> = commit.parents.iter().map(|parent| json!({"sha": parent})).collect();
+        let parents: Vec<_> = commit
+            .parents
+            .iter()
+            .map(|parent| json!({"sha": parent}))
+            .collect();
         json!({"sha": id, "commit": {"message": commit.message}, "parents": parents})
     };
-    Reply::json(200, json!({"total_commits": ids.len(), "commits": ids.iter().map(row).collect::<Vec<_>>()}))
+    Reply::json(
+        200,
+        json!({"total_commits": ids.len(), "commits": ids.iter().map(row).collect::<Vec<_>>()}),
+    )
 }
 
 fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     let head = asked.text("head_commit_id").to_owned();
-    let pull = store.pulls.iter().find(|pull| pull.number == number).unwrap().clone();
+    let pull = store
+        .pulls
+        .iter()
+        .find(|pull| pull.number == number)
+        .unwrap()
+        .clone();
     if store.refs[&pull.head] != head {
         return error(409, "head out of date");
     }
@@ -163,7 +215,13 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     match (asked.method.as_str(), path.parse::<u64>().ok()) {
         ("GET", None) => {
             let open = asked.query("state").unwrap() == "open";
-            let rows = store.pulls.iter().rev().filter(|pull| pull.open == open).map(|pull| row(store, pull)).collect();
+            let rows = store
+                .pulls
+                .iter()
+                .rev()
+                .filter(|pull| pull.open == open)
+                .map(|pull| row(store, pull))
+                .collect();
             page(asked, rows, ("limit", PAGE, true))
         }
         ("POST", None) => open(store, asked),
@@ -181,7 +239,11 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
     if store.seen(&head).is_none() {
         return error(404, "head branch does not exist");
     }
-    if store.pulls.iter().any(|pull| pull.open && pull.head == head && pull.base == base && pull.head_repo == REPO) {
+    if store
+        .pulls
+        .iter()
+        .any(|pull| pull.open && pull.head == head && pull.base == base && pull.head_repo == REPO)
+    {
         return error(409, "pull request already exists for these targets");
     }
     let number = store.number();
@@ -207,7 +269,9 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
         store.push(&branch, "somebody's work", &[("work", "done")]);
     }
     let refs = store.refs.clone();
-    let Some(pull) = store.pull_mut(number) else { return not_found() };
+    let Some(pull) = store.pull_mut(number) else {
+        return not_found();
+    };
     if let Some(title) = asked.body["title"].as_str() {
         title.clone_into(&mut pull.title);
     }
@@ -217,20 +281,38 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     match asked.text("state") {
         "closed" => pull.open = false,
         "open" if pull.merged.is_some() => {
-            return error(412, "cannot change state of this pull request, it was already merged");
+            return error(
+                412,
+                "cannot change state of this pull request, it was already merged",
+            );
         }
         "open" if !refs.contains_key(&pull.head) => return error(422, "the head branch is gone"),
         "open" => pull.open = true,
         _ => {}
     }
-    let row = row(store, store.pulls.iter().find(|pull| pull.number == number).unwrap());
+    let row = row(
+        store,
+        store
+            .pulls
+            .iter()
+            .find(|pull| pull.number == number)
+            .unwrap(),
+    );
     Reply::json(201, row)
 }
 
 fn row(store: &Store, pull: &PullRow) -> Value {
-    let labels: Vec<_> = pull.labels.iter().map(|name| json!({"id": 1, "name": name})).collect();
+    let labels: Vec<_> = pull
+        .labels
+        .iter()
+        .map(|name| json!({"id": 1, "name": name}))
+        .collect();
     let gone = format!("refs/pull/{}/head", pull.number);
-    let head = if store.refs.contains_key(&pull.head) { &pull.head } else { &gone };
+    let head = if store.refs.contains_key(&pull.head) {
+        &pull.head
+    } else {
+        &gone
+    };
     json!({
         "number": pull.number, "html_url": format!("https://gitea.example/acme/flows/pulls/{}", pull.number),
         "title": pull.title, "body": pull.body, "state": if pull.open { "open" } else { "closed" },
@@ -243,9 +325,14 @@ fn row(store: &Store, pull: &PullRow) -> Value {
 
 fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     match (asked.method.as_str(), path.parse::<u64>()) {
-        ("GET", _) if path.is_empty() => return page(asked, store.issue_rows(), ("limit", PAGE, true)),
+        ("GET", _) if path.is_empty() => {
+            return page(asked, store.issue_rows(), ("limit", PAGE, true));
+        }
         ("POST", _) if path.is_empty() => {
-            return Reply::json(201, store.make_issue(asked.text("title"), asked.text("body")));
+            return Reply::json(
+                201,
+                store.make_issue(asked.text("title"), asked.text("body")),
+            );
         }
         ("PATCH", Ok(number)) => {
             store.edit_issue(number, &asked.body);
@@ -268,13 +355,21 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
                 .into(),
         ),
         ("POST", "comments") => {
-            store.comments.entry(number).or_default().push(asked.text("body").to_owned());
+            store
+                .comments
+                .entry(number)
+                .or_default()
+                .push(asked.text("body").to_owned());
             Reply::json(201, json!({"id": 1}))
         }
         ("POST", "labels") => {
             let mut names = Vec::new();
             for id in asked.body["labels"].as_array().unwrap() {
-                let Some((_, name)) = store.labels.iter().find(|(known, _)| Some(*known) == id.as_u64()) else {
+                let Some((_, name)) = store
+                    .labels
+                    .iter()
+                    .find(|(known, _)| Some(*known) == id.as_u64())
+                else {
                     return not_found();
                 };
                 names.push(name.clone());
@@ -310,7 +405,11 @@ fn tags(store: &mut Store, asked: &Asked, name: &str) -> Reply {
 
 fn labels(store: &mut Store, asked: &Asked) -> Reply {
     if asked.method == "GET" {
-        let rows = store.labels.iter().map(|(id, name)| json!({"id": id, "name": name})).collect();
+        let rows = store
+            .labels
+            .iter()
+            .map(|(id, name)| json!({"id": id, "name": name}))
+            .collect();
         return page(asked, rows, ("limit", PAGE, true));
     }
     if !store.may_label {

@@ -15,9 +15,15 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         return graphql(store, asked);
     }
     if asked.path == "/installation/repositories" {
-        return if store.installation { Reply::json(200, json!({"total_count": 1})) } else { not_found() };
+        return if store.installation {
+            Reply::json(200, json!({"total_count": 1}))
+        } else {
+            not_found()
+        };
     }
-    let Some(path) = asked.path.strip_prefix("/repos/acme/flows") else { return not_found() };
+    let Some(path) = asked.path.strip_prefix("/repos/acme/flows") else {
+        return not_found();
+    };
     let path = path.trim_start_matches('/');
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     match (asked.method.as_str(), first) {
@@ -54,17 +60,29 @@ fn repository(store: &Store) -> Reply {
         body["permissions"] = json!({"admin": false, "push": push, "pull": true});
     }
     let reply = Reply::json(200, body);
-    if let Some(scopes) = store.scopes { reply.with("x-oauth-scopes", scopes) } else { reply }
+    if let Some(scopes) = store.scopes {
+        reply.with("x-oauth-scopes", scopes)
+    } else {
+        reply
+    }
 }
 
 fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     let (kind, rest) = path.split_once('/').unwrap_or((path, ""));
     match (asked.method.as_str(), kind) {
         ("GET", "trees") => {
-            let id = store.commits.get(rest).map_or(rest, |commit| &commit.tree).to_owned();
-            let Some(files) = store.trees.get(&id) else { return not_found() };
+            let id = store
+                .commits
+                .get(rest)
+                .map_or(rest, |commit| &commit.tree)
+                .to_owned();
+            let Some(files) = store.trees.get(&id) else {
+                return not_found();
+            };
             assert_eq!(asked.query("recursive"), Some("1"));
-            let mut rows = vec![json!({"path": ".github", "mode": "040000", "type": "tree", "sha": "0".repeat(40)})];
+            let mut rows = vec![
+                json!({"path": ".github", "mode": "040000", "type": "tree", "sha": "0".repeat(40)}),
+            ];
             rows.extend(files.iter().map(
                 |(path, (mode, blob))| json!({"path": path, "mode": mode, "type": "blob", "sha": blob, "size": 1}),
             ));
@@ -74,8 +92,15 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             // In lines, as GitHub sends it.
             Some(content) => {
                 let text = STANDARD.encode(content);
-                let lines: Vec<_> = text.as_bytes().chunks(60).map(|line| std::str::from_utf8(line).unwrap()).collect();
-                Reply::json(200, json!({"sha": rest, "encoding": "base64", "content": lines.join("\n") + "\n"}))
+                let lines: Vec<_> = text
+                    .as_bytes()
+                    .chunks(60)
+                    .map(|line| std::str::from_utf8(line).unwrap())
+                    .collect();
+                Reply::json(
+                    200,
+                    json!({"sha": rest, "encoding": "base64", "content": lines.join("\n") + "\n"}),
+                )
             }
             None => not_found(),
         },
@@ -86,19 +111,32 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
         }
         ("POST", "trees") => make_tree(store, asked),
         ("POST", "commits") => {
-            let parents: Vec<String> = serde_json::from_value(asked.body["parents"].clone()).unwrap();
+            let parents: Vec<String> =
+                serde_json::from_value(asked.body["parents"].clone()).unwrap();
             let tree = asked.text("tree").to_owned();
-            if !store.trees.contains_key(&tree) || parents.iter().any(|parent| !store.commits.contains_key(parent)) {
+            if !store.trees.contains_key(&tree)
+                || parents
+                    .iter()
+                    .any(|parent| !store.commits.contains_key(parent))
+            {
                 return error(422, "Tree SHA does not exist");
             }
             let message = asked.text("message").to_owned();
-            let id = store.put_commit(CommitRow { tree, parents, message });
+            let id = store.put_commit(CommitRow {
+                tree,
+                parents,
+                message,
+            });
             Reply::json(201, json!({"sha": id}))
         }
         ("POST", "tags") => {
-            assert!(store.commits.contains_key(asked.text("object")) && asked.text("type") == "commit");
+            assert!(
+                store.commits.contains_key(asked.text("object")) && asked.text("type") == "commit"
+            );
             let id = repin::forge::blob_id(format!("tag {}", asked.body).as_bytes(), "");
-            store.tags.insert(id.clone(), asked.text("message").to_owned());
+            store
+                .tags
+                .insert(id.clone(), asked.text("message").to_owned());
             Reply::json(201, json!({"sha": id}))
         }
         ("POST", "refs") if asked.text("ref").starts_with("refs/repin/") => {
@@ -119,13 +157,26 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             None => error(422, "Reference does not exist"),
         },
         ("POST", "refs") => {
-            let name = asked.text("ref").strip_prefix("refs/heads/").unwrap().to_owned();
+            let name = asked
+                .text("ref")
+                .strip_prefix("refs/heads/")
+                .unwrap()
+                .to_owned();
             set_ref(store, &name, asked.text("sha"), Setting::Create)
         }
         ("PATCH", "refs") => {
             let name = rest.strip_prefix("heads/").unwrap();
             let force = asked.body["force"] == true;
-            set_ref(store, name, asked.text("sha"), if force { Setting::Force } else { Setting::Forward })
+            set_ref(
+                store,
+                name,
+                asked.text("sha"),
+                if force {
+                    Setting::Force
+                } else {
+                    Setting::Forward
+                },
+            )
         }
         _ => not_found(),
     }
@@ -137,10 +188,15 @@ fn make_tree(store: &mut Store, asked: &Asked) -> Reply {
         return error(422, "base_tree is not valid");
     };
     let entries = asked.body["tree"].as_array().unwrap();
-    let paths: Vec<_> = entries.iter().map(|entry| entry["path"].as_str().unwrap()).collect();
+    let paths: Vec<_> = entries
+        .iter()
+        .map(|entry| entry["path"].as_str().unwrap())
+        .collect();
     if store.touches_workflows(&paths) {
-        return error(403, "Resource not accessible by integration")
-            .with("x-accepted-github-permissions", "contents=write; contents=write,workflows=write");
+        return error(403, "Resource not accessible by integration").with(
+            "x-accepted-github-permissions",
+            "contents=write; contents=write,workflows=write",
+        );
     }
     for entry in entries {
         let text = |name: &str| entry[name].as_str().unwrap().to_owned();
@@ -169,20 +225,34 @@ fn set_ref(store: &mut Store, name: &str, to: &str, how: Setting) -> Reply {
     }
     store.before_write();
     store.refs.insert(name.to_owned(), to.to_owned());
-    Reply::json(201, json!({"ref": format!("refs/heads/{name}"), "object": {"sha": to, "type": "commit"}}))
+    Reply::json(
+        201,
+        json!({"ref": format!("refs/heads/{name}"), "object": {"sha": to, "type": "commit"}}),
+    )
 }
 
 fn compare(store: &mut Store, asked: &Asked, basehead: &str) -> Reply {
     let (base, head) = basehead.split_once("...").unwrap();
-    let (Some(base), Some(head)) = (store.seen(base), store.seen(head)) else { return not_found() };
+    let (Some(base), Some(head)) = (store.seen(base), store.seen(head)) else {
+        return not_found();
+    };
     let origin = store.merge_base(&base, &head);
     let mut ids = store.ahead(&base, &head);
     ids.reverse();
     let size: usize = asked.query("per_page").unwrap().parse().unwrap();
     let number: usize = asked.query("page").unwrap().parse().unwrap();
     let row = |id: &String| json!({"sha": id, "commit": {"message": store.commits[id].message}});
-    let rows: Vec<_> = ids.iter().skip((number - 1) * size).take(size).map(row).collect();
-    let files = if number == 1 { changes(store.files_of(&origin), store.files_of(&head)) } else { Vec::new() };
+    let rows: Vec<_> = ids
+        .iter()
+        .skip((number - 1) * size)
+        .take(size)
+        .map(row)
+        .collect();
+    let files = if number == 1 {
+        changes(store.files_of(&origin), store.files_of(&head))
+    } else {
+        Vec::new()
+    };
     Reply::json(
         200,
         json!({"status": "x", "ahead_by": ids.len(), "merge_base_commit": {"sha": origin}, "commits": rows, "files": files}),
@@ -196,15 +266,25 @@ fn changes(from: &Files, to: &Files) -> Vec<Value> {
         .map(|(path, (_, blob))| json!({"filename": path, "sha": blob, "status": "modified"}))
         .collect();
     let gone = from.iter().filter(|(path, _)| !to.contains_key(*path));
-    rows.extend(gone.map(|(path, (_, blob))| json!({"filename": path, "sha": blob, "status": "removed"})));
+    rows.extend(
+        gone.map(|(path, (_, blob))| json!({"filename": path, "sha": blob, "status": "removed"})),
+    );
     rows.truncate(300);
     rows
 }
 
 fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
-    let pull = store.pulls.iter().find(|pull| pull.number == number).unwrap().clone();
+    let pull = store
+        .pulls
+        .iter()
+        .find(|pull| pull.number == number)
+        .unwrap()
+        .clone();
     if store.refs[&pull.head] != asked.text("sha") {
-        return error(409, "Head branch was modified. Review and try the merge again.");
+        return error(
+            409,
+            "Head branch was modified. Review and try the merge again.",
+        );
     }
     if !store.passed() || !pull.open || asked.text("merge_method") != "squash" {
         return error(405, "Pull Request is not mergeable");
@@ -221,7 +301,13 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
         ("GET", None) => {
             // `head` is ignored here: what a server filters, a client has to filter again.
             let open = asked.query("state").unwrap() == "open";
-            let rows = store.pulls.iter().rev().filter(|pull| pull.open == open).map(|pull| row(store, pull)).collect();
+            let rows = store
+                .pulls
+                .iter()
+                .rev()
+                .filter(|pull| pull.open == open)
+                .map(|pull| row(store, pull))
+                .collect();
             page(asked, rows, ("per_page", 100, false))
         }
         ("POST", None) => open(store, asked),
@@ -258,7 +344,11 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
     if store.ahead(&main, &seen).is_empty() {
         return invalid(&format!("No commits between {base} and {head}"));
     }
-    if store.pulls.iter().any(|pull| pull.open && pull.head == head && pull.base == base && pull.head_repo == REPO) {
+    if store
+        .pulls
+        .iter()
+        .any(|pull| pull.open && pull.head == head && pull.base == base && pull.head_repo == REPO)
+    {
         return invalid(&format!("A pull request already exists for acme:{head}."));
     }
     let number = store.number();
@@ -284,7 +374,9 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
         store.push(&branch, "somebody's work", &[("work", "done")]);
     }
     let refs = store.refs.clone();
-    let Some(pull) = store.pull_mut(number) else { return not_found() };
+    let Some(pull) = store.pull_mut(number) else {
+        return not_found();
+    };
     if asked.text("state") == "open" && !pull.open {
         // A pull request whose branch is gone or was moved by force can't be opened again.
         if pull.merged.is_some() || refs.get(&pull.head) != pull.closed_at.as_ref() {
@@ -301,13 +393,28 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     if asked.text("state") == "closed" {
         store.close(number);
     }
-    let row = row(store, store.pulls.iter().find(|pull| pull.number == number).unwrap());
+    let row = row(
+        store,
+        store
+            .pulls
+            .iter()
+            .find(|pull| pull.number == number)
+            .unwrap(),
+    );
     Reply::json(200, row)
 }
 
 fn row(store: &Store, pull: &PullRow) -> Value {
-    let labels: Vec<_> = pull.labels.iter().map(|name| json!({"name": name})).collect();
-    let repo = if pull.head_repo.is_empty() { Value::Null } else { json!({"full_name": pull.head_repo}) };
+    let labels: Vec<_> = pull
+        .labels
+        .iter()
+        .map(|name| json!({"name": name}))
+        .collect();
+    let repo = if pull.head_repo.is_empty() {
+        Value::Null
+    } else {
+        json!({"full_name": pull.head_repo})
+    };
     json!({
         "number": pull.number, "html_url": format!("https://github.example/acme/flows/pull/{}", pull.number),
         "node_id": format!("PR_{}", pull.number), "title": pull.title, "body": pull.body,
@@ -321,9 +428,14 @@ fn row(store: &Store, pull: &PullRow) -> Value {
 
 fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     match (asked.method.as_str(), path.parse::<u64>()) {
-        ("GET", _) if path.is_empty() => return page(asked, store.issue_rows(), ("per_page", 100, false)),
+        ("GET", _) if path.is_empty() => {
+            return page(asked, store.issue_rows(), ("per_page", 100, false));
+        }
         ("POST", _) if path.is_empty() => {
-            return Reply::json(201, store.make_issue(asked.text("title"), asked.text("body")));
+            return Reply::json(
+                201,
+                store.make_issue(asked.text("title"), asked.text("body")),
+            );
         }
         ("PATCH", Ok(number)) => {
             store.edit_issue(number, &asked.body);
@@ -335,11 +447,21 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     let number: u64 = number.parse().unwrap();
     match (asked.method.as_str(), what) {
         ("GET", "comments") => {
-            let rows = store.comments.get(&number).into_iter().flatten().map(|body| json!({"body": body})).collect();
+            let rows = store
+                .comments
+                .get(&number)
+                .into_iter()
+                .flatten()
+                .map(|body| json!({"body": body}))
+                .collect();
             page(asked, rows, ("per_page", 100, false))
         }
         ("POST", "comments") => {
-            store.comments.entry(number).or_default().push(asked.text("body").to_owned());
+            store
+                .comments
+                .entry(number)
+                .or_default()
+                .push(asked.text("body").to_owned());
             Reply::json(201, json!({"id": 1}))
         }
         ("POST", "labels") => {
@@ -347,7 +469,10 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
                 return error(403, "Resource not accessible by integration");
             }
             let labels: Vec<String> = serde_json::from_value(asked.body["labels"].clone()).unwrap();
-            if labels.iter().any(|label| !store.labels.iter().any(|(_, known)| known == label)) {
+            if labels
+                .iter()
+                .any(|label| !store.labels.iter().any(|(_, known)| known == label))
+            {
                 return error(404, "Label does not exist");
             }
             store.labels_of(number).extend(labels);
@@ -364,20 +489,32 @@ fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     if path.ends_with("/check-runs") {
         let reply = page(asked, store.runs.clone(), ("per_page", 100, false));
         let rows: Value = serde_json::from_slice(&reply.body).unwrap();
-        return Reply::json(200, json!({"total_count": store.runs.len(), "check_runs": rows}));
+        return Reply::json(
+            200,
+            json!({"total_count": store.runs.len(), "check_runs": rows}),
+        );
     }
-    store.seen(path).map_or(error(422, "No commit found"), |id| Reply::json(200, json!({"sha": id})))
+    store
+        .seen(path)
+        .map_or(error(422, "No commit found"), |id| {
+            Reply::json(200, json!({"sha": id}))
+        })
 }
 
 fn actions(store: &mut Store, asked: &Asked, path: &str) -> Reply {
-    let name = path.strip_prefix("workflows/").unwrap().trim_end_matches("/dispatches");
+    let name = path
+        .strip_prefix("workflows/")
+        .unwrap()
+        .trim_end_matches("/dispatches");
     if !store.workflows_there.contains(&name) {
         return not_found();
     }
     if asked.method == "GET" {
         return Reply::json(200, json!({"id": 1, "state": "active"}));
     }
-    store.dispatched.push((name.to_owned(), asked.text("ref").to_owned()));
+    store
+        .dispatched
+        .push((name.to_owned(), asked.text("ref").to_owned()));
     Reply::json(204, Value::Null)
 }
 
@@ -397,7 +534,10 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
     }
     let (query, input) = (asked.text("query"), &asked.body["variables"]["input"]);
     let wrong = |kind: &str, message: &str| {
-        Reply::json(200, json!({"data": null, "errors": [{"type": kind, "message": message}]}))
+        Reply::json(
+            200,
+            json!({"data": null, "errors": [{"type": kind, "message": message}]}),
+        )
     };
     if query.starts_with("query(") {
         return contents(store, query);
@@ -407,15 +547,33 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
             return wrong("", "Field 'updateRefs' doesn't exist on type 'Mutation'");
         }
         let update = &input["refUpdates"][0];
-        let name = update["name"].as_str().unwrap().strip_prefix("refs/heads/").unwrap();
+        let name = update["name"]
+            .as_str()
+            .unwrap()
+            .strip_prefix("refs/heads/")
+            .unwrap();
         if store.refs.get(name).map(String::as_str) != update["beforeOid"].as_str() {
-            return wrong("UNPROCESSABLE", "Reference cannot be updated: it is not at the expected commit");
+            return wrong(
+                "UNPROCESSABLE",
+                "Reference cannot be updated: it is not at the expected commit",
+            );
         }
-        set_ref(store, name, update["afterOid"].as_str().unwrap(), Setting::Force);
+        set_ref(
+            store,
+            name,
+            update["afterOid"].as_str().unwrap(),
+            Setting::Force,
+        );
         return Reply::json(200, json!({"data": {"updateRefs": {}}}));
     }
     if query.contains("enablePullRequestAutoMerge") {
-        let number: u64 = input["pullRequestId"].as_str().unwrap().strip_prefix("PR_").unwrap().parse().unwrap();
+        let number: u64 = input["pullRequestId"]
+            .as_str()
+            .unwrap()
+            .strip_prefix("PR_")
+            .unwrap()
+            .parse()
+            .unwrap();
         let head = input["expectedHeadOid"].as_str().unwrap();
         let branch = store.pull_mut(number).unwrap().head.clone();
         if store.refs.get(&branch).map(String::as_str) != Some(head) {
@@ -425,13 +583,25 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
             return wrong("UNPROCESSABLE", why);
         }
         if store.passed() {
-            return wrong("UNPROCESSABLE", "Pull request Pull request is in clean status");
+            return wrong(
+                "UNPROCESSABLE",
+                "Pull request Pull request is in clean status",
+            );
         }
         store.scheduled.retain(|(known, _)| *known != number);
-        store.scheduled.push((number, format!("{head} {}", input["mergeMethod"].as_str().unwrap())));
+        store.scheduled.push((
+            number,
+            format!("{head} {}", input["mergeMethod"].as_str().unwrap()),
+        ));
         return Reply::json(200, json!({"data": {}}));
     }
-    let number: u64 = input["pullRequestId"].as_str().unwrap().strip_prefix("PR_").unwrap().parse().unwrap();
+    let number: u64 = input["pullRequestId"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("PR_")
+        .unwrap()
+        .parse()
+        .unwrap();
     store.pull_mut(number).unwrap().draft = query.contains("convertPullRequestToDraft");
     Reply::json(200, json!({"data": {}}))
 }
@@ -441,8 +611,15 @@ fn contents(store: &Store, query: &str) -> Reply {
     for (at, part) in query.split("object(oid:\"").skip(1).enumerate() {
         let content = &store.blobs[&part[..40]];
         // What is not UTF-8 is either left out or comes changed.
-        let text = if content.contains(&0) { Value::Null } else { String::from_utf8_lossy(content).into() };
-        objects.insert(format!("b{at}"), json!({"text": text, "isTruncated": false}));
+        let text = if content.contains(&0) {
+            Value::Null
+        } else {
+            String::from_utf8_lossy(content).into()
+        };
+        objects.insert(
+            format!("b{at}"),
+            json!({"text": text, "isTruncated": false}),
+        );
     }
     Reply::json(200, json!({"data": {"repository": objects}}))
 }

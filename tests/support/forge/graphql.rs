@@ -26,14 +26,21 @@ impl Graphql {
     pub fn new() -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/openapi/github.graphql");
         // Built into the language, and so in no schema.
-        let text = fs::read_to_string(path).unwrap() + "scalar Boolean scalar Float scalar ID scalar Int scalar String";
+        let text = fs::read_to_string(path).unwrap()
+            + "scalar Boolean scalar Float scalar ID scalar Int scalar String";
         let schema = parse_schema::<String>(&text).unwrap().into_static();
         let mutations = super::schema::load("github-graphql.json")["mutations"].clone();
-        Self { schema, plan: default_rules_validation_plan(), mutations }
+        Self {
+            schema,
+            plan: default_rules_validation_plan(),
+            mutations,
+        }
     }
 
     pub fn check(&self, query: &str, variables: &Value) -> Result<(), String> {
-        let document = parse_query::<String>(query).map_err(|error| error.to_string())?.into_static();
+        let document = parse_query::<String>(query)
+            .map_err(|error| error.to_string())?
+            .into_static();
         let errors = validate(&self.schema, &document, &self.plan);
         if let Some(error) = errors.first() {
             return Err(error.message.clone());
@@ -60,16 +67,34 @@ impl Graphql {
         given: &Value,
         mutation: Option<&str>,
     ) -> Result<(), String> {
-        let declared: BTreeSet<_> = declared.iter().map(|variable| variable.name.as_str()).collect();
-        let given_names: BTreeSet<_> = given.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let declared: BTreeSet<_> = declared
+            .iter()
+            .map(|variable| variable.name.as_str())
+            .collect();
+        let given_names: BTreeSet<_> = given
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+            .collect();
         if declared != given_names {
-            return Err(format!("variables {declared:?} are declared and {given_names:?} given"));
+            return Err(format!(
+                "variables {declared:?} are declared and {given_names:?} given"
+            ));
         }
         let Some(mutation) = mutation else {
-            let texts = given.as_object().is_some_and(|given| given.values().all(Value::is_string));
-            return if texts { Ok(()) } else { Err("a variable is not a text".to_owned()) };
+            let texts = given
+                .as_object()
+                .is_some_and(|given| given.values().all(Value::is_string));
+            return if texts {
+                Ok(())
+            } else {
+                Err("a variable is not a text".to_owned())
+            };
         };
         let input = jsonschema::validator_for(&self.mutations[mutation]["schema"]).unwrap();
-        input.validate(&given["input"]).map_err(|error| error.to_string())
+        input
+            .validate(&given["input"])
+            .map_err(|error| error.to_string())
     }
 }

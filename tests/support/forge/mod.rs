@@ -1,7 +1,8 @@
 //! Forges on a loopback port: strict, stateful, with the sharp edges of the real ones.
 //!
-//! Each request is validated against the published API description; a breach is kept and fails the test at its end.
-//! Faults are scripted: before a request is carried out, after it, or instead of an answer.
+//! Each request is validated against the published API description; a breach is kept and fails the
+//! test at its end. Faults are scripted: before a request is carried out, after it, or instead of
+//! an answer.
 #![allow(dead_code)]
 
 pub mod gitea;
@@ -73,7 +74,11 @@ pub enum Kind {
 impl Fake {
     /// A forge with an empty repository `acme/flows`.
     pub fn start(kind: Kind) -> Self {
-        let answer = if kind == Kind::Github { github::answer } else { gitea::answer };
+        let answer = if kind == Kind::Github {
+            github::answer
+        } else {
+            gitea::answer
+        };
         let description = match kind {
             Kind::Github => schema::Description::github(),
             Kind::Gitea => schema::Description::read("gitea.json", "/api/v1"),
@@ -110,29 +115,54 @@ impl Fake {
 
     /// The next `times` requests of `method` whose path ends so meet a fault.
     pub fn fault(&self, (method, path): (&'static str, &str), times: usize, fault: Fault) {
-        self.shared.faults.lock().unwrap().push(Scripted { method, path: path.to_owned(), times, fault });
+        self.shared.faults.lock().unwrap().push(Scripted {
+            method,
+            path: path.to_owned(),
+            times,
+            fault,
+        });
     }
 
-    /// Something happens right before a single pull request is read for the `looks`th time from now on.
+    /// Something happens right before a single pull request is read for the `looks`th time from now
+    /// on.
     pub fn when(&self, looks: usize, then: impl FnOnce(&mut Store) + Send + 'static) {
         *self.shared.looks.lock().unwrap() = 0;
-        self.shared.later.lock().unwrap().push((looks, Box::new(then)));
+        self.shared
+            .later
+            .lock()
+            .unwrap()
+            .push((looks, Box::new(then)));
     }
 
     /// How many answers had this status.
     pub fn answered(&self, status: u16) -> usize {
-        self.shared.answers.lock().unwrap().iter().filter(|known| **known == status).count()
+        self.shared
+            .answers
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|known| **known == status)
+            .count()
     }
 
     /// The requests so far, as `METHOD path?query`.
     pub fn asked(&self) -> Vec<String> {
-        self.shared.log.lock().unwrap().iter().map(ToString::to_string).collect()
+        self.shared
+            .log
+            .lock()
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// How many requests there were that change something.
     pub fn writes(&self) -> Vec<String> {
         let log = self.shared.log.lock().unwrap();
-        log.iter().filter(|asked| asked.is_write()).map(ToString::to_string).collect()
+        log.iter()
+            .filter(|asked| asked.is_write())
+            .map(ToString::to_string)
+            .collect()
     }
 
     pub fn forget(&self) {
@@ -159,15 +189,31 @@ impl Shared {
     fn handle(&self, asked: &Asked) -> Option<Reply> {
         self.log.lock().unwrap().push(asked.clone());
         let address = asked.to_string();
-        if [TOKEN, FINE_TOKEN].iter().any(|token| address.contains(token) || asked.body.to_string().contains(token)) {
-            self.breaches.lock().unwrap().push(format!("the token is in {address}"));
+        if [TOKEN, FINE_TOKEN]
+            .iter()
+            .any(|token| address.contains(token) || asked.body.to_string().contains(token))
+        {
+            self.breaches
+                .lock()
+                .unwrap()
+                .push(format!("the token is in {address}"));
         }
         if let Err(breach) = self.schema.check(asked) {
-            self.breaches.lock().unwrap().push(format!("{asked}: {breach}"));
+            self.breaches
+                .lock()
+                .unwrap()
+                .push(format!("{asked}: {breach}"));
         }
-        let scheme = if self.store.lock().unwrap().kind == Kind::Github { "Bearer" } else { "token" };
+        let scheme = if self.store.lock().unwrap().kind == Kind::Github {
+            "Bearer"
+        } else {
+            "token"
+        };
         let known = [TOKEN, FINE_TOKEN].map(|token| format!("{scheme} {token}"));
-        if !known.iter().any(|known| asked.header("authorization") == Some(known)) {
+        if !known
+            .iter()
+            .any(|known| asked.header("authorization") == Some(known))
+        {
             return Some(Reply::json(401, json!({"message": "Bad credentials"})));
         }
         self.happen(asked);
@@ -193,7 +239,9 @@ impl Shared {
 
     fn fault_for(&self, asked: &Asked) -> Option<Fault> {
         let mut faults = self.faults.lock().unwrap();
-        let fits = |s: &&mut Scripted| s.times > 0 && s.method == asked.method && asked.path.ends_with(&s.path);
+        let fits = |s: &&mut Scripted| {
+            s.times > 0 && s.method == asked.method && asked.path.ends_with(&s.path)
+        };
         let scripted = faults.iter_mut().find(fits)?;
         scripted.times -= 1;
         Some(scripted.fault.clone())
@@ -206,7 +254,10 @@ impl Shared {
     }
 
     fn happen(&self, asked: &Asked) {
-        let single = asked.path.rsplit_once("/pulls/").is_some_and(|(_, number)| number.parse::<u64>().is_ok());
+        let single = asked
+            .path
+            .rsplit_once("/pulls/")
+            .is_some_and(|(_, number)| number.parse::<u64>().is_ok());
         if asked.method != "GET" || !single {
             return;
         }
@@ -234,15 +285,32 @@ pub fn not_found() -> Reply {
 
 /// One page of a listing, with the headers that tell of the others.
 pub fn page(asked: &Asked, all: Vec<Value>, (limit, most, counted): (&str, usize, bool)) -> Reply {
-    let number = asked.query("page").map_or(1, |n| n.parse::<usize>().unwrap()).max(1);
-    let size = asked.query(limit).map_or(30, |n| n.parse::<usize>().unwrap()).min(most);
+    let number = asked
+        .query("page")
+        .map_or(1, |n| n.parse::<usize>().unwrap())
+        .max(1);
+    let size = asked
+        .query(limit)
+        .map_or(30, |n| n.parse::<usize>().unwrap())
+        .min(most);
     let total = all.len();
-    let rows: Vec<_> = all.into_iter().skip((number - 1) * size).take(size).collect();
+    let rows: Vec<_> = all
+        .into_iter()
+        .skip((number - 1) * size)
+        .take(size)
+        .collect();
     let mut reply = Reply::json(200, rows.into());
     if number * size < total {
-        let link =
-            format!("<http://elsewhere.invalid{}?page={}>; rel=\"next\", <x>; rel=\"last\"", asked.path, number + 1);
+        let link = format!(
+            "<http://elsewhere.invalid{}?page={}>; rel=\"next\", <x>; rel=\"last\"",
+            asked.path,
+            number + 1
+        );
         reply = reply.with("link", &link);
     }
-    if counted { reply.with("x-total-count", &total.to_string()) } else { reply }
+    if counted {
+        reply.with("x-total-count", &total.to_string())
+    } else {
+        reply
+    }
 }

@@ -21,46 +21,77 @@ struct Operation {
 
 impl Description {
     pub fn github() -> Self {
-        Self { graphql: Some(Graphql::new()), ..Self::read("github.json", "") }
+        Self {
+            graphql: Some(Graphql::new()),
+            ..Self::read("github.json", "")
+        }
     }
 
     pub fn read(file: &str, prefix: &'static str) -> Self {
         let description = load(file);
-        let operations = description["operations"].as_array().unwrap().iter().map(Operation::of).collect();
-        Self { prefix, operations, graphql: None }
+        let operations = description["operations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(Operation::of)
+            .collect();
+        Self {
+            prefix,
+            operations,
+            graphql: None,
+        }
     }
 
     pub fn check(&self, asked: &Asked) -> Result<(), String> {
         if let Some(graphql) = self.graphql.as_ref().filter(|_| asked.path == "/graphql") {
             return graphql.check(asked.text("query"), &asked.body["variables"]);
         }
-        let path = asked.path.strip_prefix(self.prefix).ok_or("it is not below the API's base")?;
+        let path = asked
+            .path
+            .strip_prefix(self.prefix)
+            .ok_or("it is not below the API's base")?;
         let parts: Vec<_> = path.split('/').skip(1).collect();
-        let fitting = self.operations.iter().filter(|op| op.method == asked.method && op.fits(&parts));
-        // A path that ends in a parameter fits whatever is below it; the one that says most is meant.
-        let operation = fitting.max_by_key(|operation| operation.literal()).ok_or("there is no such operation")?;
-        if let Some((name, _)) = asked.query.iter().find(|(name, _)| !operation.query.contains(name)) {
+        let fitting = self
+            .operations
+            .iter()
+            .filter(|op| op.method == asked.method && op.fits(&parts));
+        // A path that ends in a parameter fits whatever is below it; the one that says most is
+        // meant.
+        let operation = fitting
+            .max_by_key(|operation| operation.literal())
+            .ok_or("there is no such operation")?;
+        if let Some((name, _)) = asked
+            .query
+            .iter()
+            .find(|(name, _)| !operation.query.contains(name))
+        {
             return Err(format!("there is no query parameter `{name}`"));
         }
         match (&operation.body, &asked.body) {
             (None, Value::Null) => Ok(()),
             (None, _) => Err("it takes no body".to_owned()),
-            (Some(schema), body) => {
-                schema.validate(body).map_err(|error| format!("{error} at {}", error.instance_path()))
-            }
+            (Some(schema), body) => schema
+                .validate(body)
+                .map_err(|error| format!("{error} at {}", error.instance_path())),
         }
     }
 }
 
 pub fn load(file: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/openapi").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata/openapi")
+        .join(file);
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
 impl Operation {
     fn of(value: &Value) -> Self {
         let text = |name: &str| value[name].as_str().unwrap().to_owned();
-        let query = value["query"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+        let query = value["query"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned());
         Self {
             method: text("method"),
             path: text("path").split('/').skip(1).map(str::to_owned).collect(),
@@ -73,7 +104,13 @@ impl Operation {
 
     /// How much of the path is spelled out.
     fn literal(&self) -> (usize, usize) {
-        (self.path.iter().filter(|part| !part.starts_with('{')).count(), self.path.len())
+        (
+            self.path
+                .iter()
+                .filter(|part| !part.starts_with('{'))
+                .count(),
+            self.path.len(),
+        )
     }
 
     /// The last parameter takes the rest, since branches have slashes.
@@ -81,7 +118,11 @@ impl Operation {
         let named = |part: &String| part.starts_with('{');
         let same = |(part, given): (&String, &&str)| named(part) || part == given;
         let last = self.path.last().is_some_and(named);
-        let length = if last { parts.len() >= self.path.len() } else { parts.len() == self.path.len() };
+        let length = if last {
+            parts.len() >= self.path.len()
+        } else {
+            parts.len() == self.path.len()
+        };
         length && self.path.iter().zip(parts).all(same)
     }
 }

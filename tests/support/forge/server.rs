@@ -58,7 +58,11 @@ fn serve(stream: &TcpStream, handle: &dyn Fn(&Asked) -> Option<Reply>) {
     let mut reader = BufReader::new(stream);
     while let Some(asked) = read(&mut reader) {
         let Some(reply) = handle(&asked) else { return };
-        let mut text = format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n", reply.status, reply.body.len());
+        let mut text = format!(
+            "HTTP/1.1 {} X\r\ncontent-length: {}\r\n",
+            reply.status,
+            reply.body.len()
+        );
         for (name, value) in &reply.headers {
             text.extend([name, ": ", value, "\r\n"]);
         }
@@ -81,7 +85,9 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
         if name == "content-length" {
             length = value.parse().ok()?;
         }
@@ -91,8 +97,19 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
     reader.read_exact(&mut body).ok()?;
     let url = reqwest::Url::parse(&format!("http://x{target}")).ok()?;
     let query = url.query_pairs().into_owned().collect();
-    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
-    Some(Asked { method, target, path: decoded(url.path()), query, headers, body })
+    let body = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&body).unwrap()
+    };
+    Some(Asked {
+        method,
+        target,
+        path: decoded(url.path()),
+        query,
+        headers,
+        body,
+    })
 }
 
 fn decoded(path: &str) -> String {
@@ -112,11 +129,17 @@ fn decoded(path: &str) -> String {
 
 impl Asked {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self, name: &str) -> &str {
@@ -142,8 +165,16 @@ impl fmt::Display for Asked {
 impl Reply {
     #[allow(clippy::needless_pass_by_value)]
     pub fn json(status: u16, body: Value) -> Self {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        Self { status, headers: vec![("content-type".to_owned(), "application/json".to_owned())], body }
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        Self {
+            status,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body,
+        }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {

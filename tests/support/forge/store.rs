@@ -169,17 +169,32 @@ impl Store {
         id
     }
 
-    /// Somebody pushes a commit that writes these files; a branch that is not there begins at `main`.
+    /// Somebody pushes a commit that writes these files; a branch that is not there begins at
+    /// `main`.
     pub fn push(&mut self, branch: &str, message: &str, files: &[(&str, &str)]) -> String {
-        let from = self.refs.get(branch).or_else(|| self.refs.get("main")).cloned();
-        let mut tree = from.as_ref().map(|from| self.files_of(from).clone()).unwrap_or_default();
+        let from = self
+            .refs
+            .get(branch)
+            .or_else(|| self.refs.get("main"))
+            .cloned();
+        let mut tree = from
+            .as_ref()
+            .map(|from| self.files_of(from).clone())
+            .unwrap_or_default();
         for (path, content) in files {
-            let mode = tree.get(*path).map_or("100644", |(mode, _)| mode).to_owned();
+            let mode = tree
+                .get(*path)
+                .map_or("100644", |(mode, _)| mode)
+                .to_owned();
             let blob = self.put_blob(content.as_bytes());
             tree.insert((*path).to_owned(), (mode, blob));
         }
         let tree = self.put_tree(tree);
-        let id = self.put_commit(CommitRow { tree, parents: from.into_iter().collect(), message: message.to_owned() });
+        let id = self.put_commit(CommitRow {
+            tree,
+            parents: from.into_iter().collect(),
+            message: message.to_owned(),
+        });
         self.refs.insert(branch.to_owned(), id.clone());
         id
     }
@@ -189,13 +204,22 @@ impl Store {
         let mut files = self.files_of(&head).clone();
         mode.clone_into(&mut files.get_mut(path).unwrap().0);
         let tree = self.put_tree(files);
-        let id = self.put_commit(CommitRow { tree, parents: vec![head], message: "chmod".to_owned() });
+        let id = self.put_commit(CommitRow {
+            tree,
+            parents: vec![head],
+            message: "chmod".to_owned(),
+        });
         self.refs.insert(branch.to_owned(), id);
     }
 
     /// A person merges a pull request.
     pub fn merge(&mut self, number: u64) -> String {
-        let pull = self.pulls.iter().find(|pull| pull.number == number).unwrap().clone();
+        let pull = self
+            .pulls
+            .iter()
+            .find(|pull| pull.number == number)
+            .unwrap()
+            .clone();
         let (base, head) = (self.refs[&pull.base].clone(), self.refs[&pull.head].clone());
         let origin = self.files_of(&self.merge_base(&base, &head)).clone();
         let mut files = self.files_of(&base).clone();
@@ -206,7 +230,11 @@ impl Store {
         }
         let tree = self.put_tree(files);
         let message = format!("{} (#{number})", pull.title);
-        let id = self.put_commit(CommitRow { tree, parents: vec![base, head], message });
+        let id = self.put_commit(CommitRow {
+            tree,
+            parents: vec![base, head],
+            message,
+        });
         self.refs.insert(pull.base, id.clone());
         let pull = self.pull_mut(number).unwrap();
         (pull.open, pull.merged) = (false, Some(id.clone()));
@@ -217,7 +245,11 @@ impl Store {
     pub fn passed(&self) -> bool {
         let said = |row: &Value| row["state"] == "success" || row["status"] == "success";
         let good = |context: &String| {
-            self.statuses.iter().rev().find(|row| row["context"].as_str() == Some(context)).is_some_and(said)
+            self.statuses
+                .iter()
+                .rev()
+                .find(|row| row["context"].as_str() == Some(context))
+                .is_some_and(said)
         };
         self.required.iter().all(good)
     }
@@ -234,7 +266,11 @@ impl Store {
     /// A report about any commit, newer than all before.
     pub fn report(&mut self, context: &str, said: &str) {
         let id = self.tick() + 1000;
-        let word = if self.kind == Kind::Github { "state" } else { "status" };
+        let word = if self.kind == Kind::Github {
+            "state"
+        } else {
+            "status"
+        };
         let at = format!("2026-01-01T{:02}:{:02}:00Z", id / 60 % 24, id % 60);
         self.statuses.push(json!({"id": id, word: said, "context": context, "target_url": format!("https://ci.example/{id}"), "created_at": at}));
         self.settle();
@@ -242,7 +278,11 @@ impl Store {
 
     /// A person closes a pull request.
     pub fn close(&mut self, number: u64) {
-        let head = self.pulls.iter().find(|pull| pull.number == number).and_then(|pull| self.refs.get(&pull.head));
+        let head = self
+            .pulls
+            .iter()
+            .find(|pull| pull.number == number)
+            .and_then(|pull| self.refs.get(&pull.head));
         let closed_at = head.cloned();
         let pull = self.pull_mut(number).unwrap();
         (pull.open, pull.closed_at) = (false, closed_at);
@@ -259,7 +299,9 @@ impl Store {
                    "state": "open", "pull_request": {"url": "https://x"}})
         };
         let issues = self.issues.iter().filter(|issue| issue.open).map(row);
-        issues.chain(self.pulls.iter().filter(|pull| pull.open).map(pull)).collect()
+        issues
+            .chain(self.pulls.iter().filter(|pull| pull.open).map(pull))
+            .collect()
     }
 
     pub fn make_issue(&mut self, title: &str, body: &str) -> Value {
@@ -274,15 +316,24 @@ impl Store {
             open: true,
             labels: Vec::new(),
         });
-        self.issue_rows().into_iter().find(|row| row["number"] == number).unwrap()
+        self.issue_rows()
+            .into_iter()
+            .find(|row| row["number"] == number)
+            .unwrap()
     }
 
     pub fn edit_issue(&mut self, number: u64, edit: &Value) {
-        let issue = self.issues.iter_mut().find(|issue| issue.number == number).unwrap();
+        let issue = self
+            .issues
+            .iter_mut()
+            .find(|issue| issue.number == number)
+            .unwrap();
         if let Some(body) = edit["body"].as_str() {
             body.clone_into(&mut issue.body);
         }
-        issue.open = edit["state"].as_str().map_or(issue.open, |state| state == "open");
+        issue.open = edit["state"]
+            .as_str()
+            .map_or(issue.open, |state| state == "open");
     }
 
     pub fn pull_mut(&mut self, number: u64) -> Option<&mut PullRow> {
@@ -294,7 +345,12 @@ impl Store {
         if let Some(at) = self.pulls.iter().position(|pull| pull.number == number) {
             return &mut self.pulls[at].labels;
         }
-        &mut self.issues.iter_mut().find(|issue| issue.number == number).unwrap().labels
+        &mut self
+            .issues
+            .iter_mut()
+            .find(|issue| issue.number == number)
+            .unwrap()
+            .labels
     }
 
     pub fn open_issues(&self) -> Vec<&IssueRow> {
@@ -374,7 +430,9 @@ impl Store {
 
     /// Somebody else merges something right before a commit is made.
     pub fn intrude(&mut self) {
-        let Some((path, content)) = self.intruder.take() else { return };
+        let Some((path, content)) = self.intruder.take() else {
+            return;
+        };
         self.push("main", "somebody was faster", &[(&path, &content)]);
         if self.restless > 0 {
             self.restless -= 1;
@@ -384,6 +442,9 @@ impl Store {
 
     /// Whether a commit changes what only few tokens may.
     pub fn touches_workflows(&self, paths: &[&str]) -> bool {
-        !self.workflows && paths.iter().any(|path| path.starts_with(".github/workflows/"))
+        !self.workflows
+            && paths
+                .iter()
+                .any(|path| path.starts_with(".github/workflows/"))
     }
 }

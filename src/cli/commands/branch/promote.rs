@@ -31,11 +31,21 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Fault> {
         }
     };
     let configured = config.forge_or_default();
-    let between = Between { from: &args.from, to: &args.to };
-    let looked = set::wait(branches::look(&*forge, between, &configured), "comparing the branches", cx)??;
+    let between = Between {
+        from: &args.from,
+        to: &args.to,
+    };
+    let looked = set::wait(
+        branches::look(&*forge, between, &configured),
+        "comparing the branches",
+        cx,
+    )??;
     let offer = looked.map_err(|name| usage(format!("there is no branch `{name}`")))?;
     document.commit = Some(offer.commit.clone());
-    document.pull_request = offer.pull.as_ref().map(|pull| row(pull.number, &pull.url, "unchanged"));
+    document.pull_request = offer
+        .pull
+        .as_ref()
+        .map(|pull| row(pull.number, &pull.url, "unchanged"));
     if offer.subjects.is_empty() {
         document.state = "in_sync";
         return Ok(report(&document, "nothing to promote", None, cx));
@@ -45,18 +55,30 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Fault> {
     }
     if offer.state() == GateState::Fail {
         document.state = "blocked";
-        return Ok(report(&document, "a gate failed", Some(blocked(&offer)), cx));
+        return Ok(report(
+            &document,
+            "a gate failed",
+            Some(blocked(&offer)),
+            cx,
+        ));
     }
     if !apply {
         return Ok(report(&document, &planned(&offer), None, cx));
     }
-    let (title, body) = (branch::title(between), branch::body(between, &offer.subjects));
+    let (title, body) = (
+        branch::title(between),
+        branch::body(between, &offer.subjects),
+    );
     let work = branches::bring(&*forge, between, (&title, &body), (&offer, &configured));
     let offered = set::wait(work, "opening the pull request", cx)??;
     for warning in &offered.warnings {
         cx.output.error_text(&format!("warning: {warning}\n"));
     }
-    let state = if offered.created { "created" } else { "unchanged" };
+    let state = if offered.created {
+        "created"
+    } else {
+        "unchanged"
+    };
     document.pull_request = Some(row(offered.pull.number, &offered.pull.url, state));
     let (state, line, fault) = outcome(&offered, cx);
     document.state = state;
@@ -64,40 +86,66 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Fault> {
 }
 
 fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
-    PullRequest { number, url: url.to_owned(), state }
+    PullRequest {
+        number,
+        url: url.to_owned(),
+        state,
+    }
 }
 
 /// The document's word, the line for people, and what is wrong if something is.
 fn outcome(offered: &Offered, cx: &Context) -> (&'static str, String, Option<Fault>) {
-    let stands = format!("pull request #{} ({})", offered.pull.number, offered.pull.url);
+    let stands = format!(
+        "pull request #{} ({})",
+        offered.pull.number, offered.pull.url
+    );
     match &offered.merge {
         None => ("open", format!("{stands} is open"), None),
         Some(Merge::Scheduled) => ("scheduled", format!("{stands} will be merged"), None),
         Some(Merge::Merged) => ("merged", format!("{stands} is merged"), None),
         Some(Merge::Later(why) | Merge::Clean(why)) => {
-            cx.output.error_text(&set::not_yet(offered.pull.number, why));
+            cx.output
+                .error_text(&set::not_yet(offered.pull.number, why));
             ("open", format!("{stands} is open"), None)
         }
-        Some(Merge::Refused(why)) => ("open", format!("{stands} is open"), Some(set::not_scheduled(&stands, why))),
+        Some(Merge::Refused(why)) => (
+            "open",
+            format!("{stands} is open"),
+            Some(set::not_scheduled(&stands, why)),
+        ),
     }
 }
 
 fn planned(offer: &Offer) -> String {
     let count = offer.subjects.len();
     match &offer.pull {
-        Some(pull) => format!("{count} commits, in pull request #{}; dry run: nothing was changed", pull.number),
+        Some(pull) => format!(
+            "{count} commits, in pull request #{}; dry run: nothing was changed",
+            pull.number
+        ),
         None => format!("{count} commits; dry run: --apply would open a pull request"),
     }
 }
 
 fn blocked(offer: &Offer) -> Fault {
     let failed = |gate: &&Gate| gate.state == GateState::Fail;
-    let message = format!("a required status of {} failed, so no pull request is opened", offer.commit);
+    let message = format!(
+        "a required status of {} failed, so no pull request is opened",
+        offer.commit
+    );
     let mut problem = Problem::new("conflict", message).hint("mend what failed, and run it again");
     problem.notes = offer.gates.iter().filter(failed).map(note).collect();
-    Fault { exit: Exit::Failed, problems: vec![problem] }
+    Fault {
+        exit: Exit::Failed,
+        problems: vec![problem],
+    }
 }
 
 fn note(gate: &Gate) -> String {
-    format!("{} {} {}", gate.context, gate.state.as_str(), gate.url.as_deref().unwrap_or_default())
+    format!(
+        "{} {} {}",
+        gate.context,
+        gate.state.as_str(),
+        gate.url.as_deref().unwrap_or_default()
+    )
 }

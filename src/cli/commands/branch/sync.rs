@@ -23,25 +23,55 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Fault> {
     allowed(&config, &args.to)?;
     let git = Git::open(&config.root).map_err(|error| {
         let problem = Problem::new("unavailable", error.to_string()).hint(error.hint());
-        Fault { exit: Exit::Unavailable, problems: vec![problem] }
+        Fault {
+            exit: Exit::Unavailable,
+            problems: vec![problem],
+        }
     })?;
     let (from, to) = (args.from.clone(), args.to.clone());
-    let work =
-        async { tokio::task::spawn_blocking(move || sync::sync(&git, Between { from: &from, to: &to }, apply)).await };
+    let work = async {
+        tokio::task::spawn_blocking(move || {
+            sync::sync(
+                &git,
+                Between {
+                    from: &from,
+                    to: &to,
+                },
+                apply,
+            )
+        })
+        .await
+    };
     let message = format!("bringing {} into {}", args.from, args.to);
-    let done = cx.runtime()?.block_on(progress::while_waiting(cx.output.progress, &message, work));
+    let done = cx
+        .runtime()?
+        .block_on(progress::while_waiting(cx.output.progress, &message, work));
     let synced = done.map_err(|error| Fault::io(format!("the work broke off: {error}")))??;
     let mut document = document("sync", args);
     let (state, line, fault) = match &synced {
         Synced::NoBranch(name) => return Err(usage(format!("the remote has no branch `{name}`"))),
         Synced::InSync(head) => ("in_sync", format!("in sync at {}", head.short()), None),
-        Synced::Forwarded(head) if apply => ("fast_forwarded", format!("fast-forwarded to {}", head.short()), None),
+        Synced::Forwarded(head) if apply => (
+            "fast_forwarded",
+            format!("fast-forwarded to {}", head.short()),
+            None,
+        ),
         Synced::Merged(Some(head)) => ("merged", format!("merged as {}", head.short()), None),
-        Synced::Forwarded(head) => {
-            ("planned", format!("dry run: --apply would fast-forward to {}", head.short()), None)
-        }
-        Synced::Merged(None) => ("planned", "dry run: --apply would merge and push".to_owned(), None),
-        Synced::Conflict(files) => ("conflict", "they don't merge".to_owned(), Some(conflict(args, files))),
+        Synced::Forwarded(head) => (
+            "planned",
+            format!("dry run: --apply would fast-forward to {}", head.short()),
+            None,
+        ),
+        Synced::Merged(None) => (
+            "planned",
+            "dry run: --apply would merge and push".to_owned(),
+            None,
+        ),
+        Synced::Conflict(files) => (
+            "conflict",
+            "they don't merge".to_owned(),
+            Some(conflict(args, files)),
+        ),
     };
     document.state = state;
     document.commit = match synced {
@@ -58,15 +88,33 @@ fn allowed(config: &Config, to: &str) -> Result<(), Fault> {
     if targets.iter().any(|target| target == to) {
         return Ok(());
     }
-    let listed = if targets.is_empty() { "it is empty".to_owned() } else { format!("it has {}", targets.join(", ")) };
+    let listed = if targets.is_empty() {
+        "it is empty".to_owned()
+    } else {
+        format!("it has {}", targets.join(", "))
+    };
     let message = format!("`{to}` is not in forge.sync_targets ({listed})");
-    Err(Fault::input(Problem::new("config", message).hint("add it there if repin may push to it")))
+    Err(Fault::input(
+        Problem::new("config", message).hint("add it there if repin may push to it"),
+    ))
 }
 
 fn conflict(args: &Args, files: &[String]) -> Fault {
-    let message = format!("{} and {} changed the same places; nothing was pushed", args.from, args.to);
+    let message = format!(
+        "{} and {} changed the same places; nothing was pushed",
+        args.from, args.to
+    );
     let mut problem = Problem::new("conflict", message);
-    problem.notes = files.iter().map(|file| format!("in conflict: {file}")).collect();
-    let hint = format!("merge {} into {} by hand, and push that", args.from, args.to);
-    Fault { exit: Exit::Failed, problems: vec![problem.hint(hint)] }
+    problem.notes = files
+        .iter()
+        .map(|file| format!("in conflict: {file}"))
+        .collect();
+    let hint = format!(
+        "merge {} into {} by hand, and push that",
+        args.from, args.to
+    );
+    Fault {
+        exit: Exit::Failed,
+        problems: vec![problem.hint(hint)],
+    }
 }

@@ -1,4 +1,5 @@
-//! What is found out from the forge: whether it answers, the base branch, and what the token may do. Only reading.
+//! What is found out from the forge: whether it answers, the base branch, and what the token may
+//! do. Only reading.
 
 use super::{Lines, NO_CONFIG};
 use crate::{
@@ -9,13 +10,22 @@ use crate::{
     },
     config::{Config, PruneBackend},
     facts::git::Git,
-    forge::{Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right, Target, Verdict, Wanted},
+    forge::{
+        Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right, Target, Verdict, Wanted,
+    },
     pins::Found,
     source::Heard,
 };
 
 /// The lines that need an answer of the forge.
-const ASKED: [&str; 6] = ["base", CONTENTS, PULL_REQUESTS, WORKFLOWS, ACTIONS, PACKAGES];
+const ASKED: [&str; 6] = [
+    "base",
+    CONTENTS,
+    PULL_REQUESTS,
+    WORKFLOWS,
+    ACTIONS,
+    PACKAGES,
+];
 const CONTENTS: &str = "permission_contents";
 const PULL_REQUESTS: &str = "permission_pull_requests";
 const WORKFLOWS: &str = "permission_workflows";
@@ -48,16 +58,28 @@ pub(super) fn connect(
 ) -> Connection {
     let not = |why: &str| {
         let mut lines = Lines::new();
-        ["forge", "token"].into_iter().chain(ASKED).for_each(|code| lines.skip(code, why));
+        ["forge", "token"]
+            .into_iter()
+            .chain(ASKED)
+            .for_each(|code| lines.skip(code, why));
         Connection::Not(lines)
     };
-    let Some(config) = config else { return not(NO_CONFIG) };
-    let Some(configured) = &config.forge else { return not("not needed: no `forge` is configured") };
-    let (target, held) = (forge::target(configured, git), forge::token(&cx.environment));
+    let Some(config) = config else {
+        return not(NO_CONFIG);
+    };
+    let Some(configured) = &config.forge else {
+        return not("not needed: no `forge` is configured");
+    };
+    let (target, held) = (
+        forge::target(configured, git),
+        forge::token(&cx.environment),
+    );
     if let (Ok(target), Ok(Some(held))) = (&target, &held) {
         return match forge::open(target, held.token.clone(), cx) {
             Ok(forge) => {
-                let prefix = git.map_or_else(String::new, |git| String::from_utf8_lossy(git.prefix()).into_owned());
+                let prefix = git.map_or_else(String::new, |git| {
+                    String::from_utf8_lossy(git.prefix()).into_owned()
+                });
                 let name = config.source.name.rsplit('/').next().unwrap_or_default();
                 Connection::Ready(Box::new(Ready {
                     forge,
@@ -76,10 +98,17 @@ pub(super) fn connect(
 }
 
 /// The lines of a forge that can't be asked: what is known of it and of the token.
-fn unasked(target: Result<Target, Fault>, held: Result<Option<&Held>, &Fault>, skip: bool) -> Lines {
+fn unasked(
+    target: Result<Target, Fault>,
+    held: Result<Option<&Held>, &Fault>,
+    skip: bool,
+) -> Lines {
     let mut lines = Lines::new();
     match target {
-        Ok(target) => lines.skip("forge", format!("{}, not asked: there is no token", shown(&target))),
+        Ok(target) => lines.skip(
+            "forge",
+            format!("{}, not asked: there is no token", shown(&target)),
+        ),
         Err(fault) => lines.fault("forge", &fault),
     }
     match held {
@@ -97,15 +126,31 @@ fn unasked(target: Result<Target, Fault>, held: Result<Option<&Held>, &Fault>, s
 /// What runs with this configuration need.
 fn wanted(config: &Config, prefix: &str, found: Option<&Found>) -> Wanted {
     let workflow = |file: String| format!("{prefix}{file}").starts_with(".github/workflows/");
-    let workflows = found.is_some_and(|found| found.pins.iter().any(|pin| workflow(pin.file.to_string())));
-    let dispatch = config.forge.as_ref().map_or_else(Vec::new, |forge| forge.dispatch.clone());
-    let hosted = || config.images.iter().any(|image| image.repository.host() == "ghcr.io");
-    let packages = config.prune.as_ref().is_some_and(|prune| match prune.backend {
-        PruneBackend::Ghcr => true,
-        PruneBackend::Auto => hosted(),
-        PruneBackend::Registry => false,
-    });
-    Wanted { workflows, dispatch, packages }
+    let workflows =
+        found.is_some_and(|found| found.pins.iter().any(|pin| workflow(pin.file.to_string())));
+    let dispatch = config
+        .forge
+        .as_ref()
+        .map_or_else(Vec::new, |forge| forge.dispatch.clone());
+    let hosted = || {
+        config
+            .images
+            .iter()
+            .any(|image| image.repository.host() == "ghcr.io")
+    };
+    let packages = config
+        .prune
+        .as_ref()
+        .is_some_and(|prune| match prune.backend {
+            PruneBackend::Ghcr => true,
+            PruneBackend::Auto => hosted(),
+            PruneBackend::Registry => false,
+        });
+    Wanted {
+        workflows,
+        dispatch,
+        packages,
+    }
 }
 
 fn shown(target: &Target) -> String {
@@ -113,7 +158,12 @@ fn shown(target: &Target) -> String {
         Kind::Github => "GitHub",
         Kind::Gitea => "Gitea",
     };
-    format!("{kind} at {}: {}/{}", target.api.as_str().trim_end_matches('/'), target.owner, target.name)
+    format!(
+        "{kind} at {}: {}/{}",
+        target.api.as_str().trim_end_matches('/'),
+        target.owner,
+        target.name
+    )
 }
 
 impl Ready {
@@ -136,7 +186,9 @@ impl Ready {
         lines.pass("token", format!("from {}, accepted", self.origin));
         self.base(&mut lines, &repo).await;
         match self.forge.rights(&repo, &self.wanted).await {
-            Ok(rights) => rights.into_iter().for_each(|right| permission(&mut lines, right)),
+            Ok(rights) => rights
+                .into_iter()
+                .for_each(|right| permission(&mut lines, right)),
             Err(error) => {
                 let why = format!("that could not be asked: {error}");
                 lines.fault(CONTENTS, &Fault::from(error));
@@ -150,11 +202,21 @@ impl Ready {
 
     fn unread(&self, lines: &mut Lines, error: Error) {
         if error.kind == ErrorKind::Denied {
-            lines.skip("forge", format!("{}: it answers, and not to this token", shown(&self.target)));
-            lines.about("token", &format!("from {}: ", self.origin), &Fault::from(error));
+            lines.skip(
+                "forge",
+                format!("{}: it answers, and not to this token", shown(&self.target)),
+            );
+            lines.about(
+                "token",
+                &format!("from {}: ", self.origin),
+                &Fault::from(error),
+            );
         } else {
             lines.fault("forge", &Fault::from(error));
-            lines.skip("token", format!("from {}, not tried: the forge can't be asked", self.origin));
+            lines.skip(
+                "token",
+                format!("from {}, not tried: the forge can't be asked", self.origin),
+            );
         }
         for code in ASKED {
             lines.skip(code, "the repository can't be read");
@@ -163,7 +225,9 @@ impl Ready {
 
     /// A branch's head, and whether it has a configuration.
     async fn head(&self, branch: &str) -> Result<Option<(Head, bool)>, Error> {
-        let Some(head) = self.forge.branch(branch).await? else { return Ok(None) };
+        let Some(head) = self.forge.branch(branch).await? else {
+            return Ok(None);
+        };
         let tree = self.forge.tree(&head).await?;
         Ok(Some((head, tree.entries.contains_key(&self.config))))
     }
@@ -175,15 +239,26 @@ impl Ready {
             Err(error) => lines.fault("base", &Fault::from(error)),
             Ok(Some((head, true))) => {
                 let commit: String = head.commit.chars().take(12).collect();
-                lines.pass("base", format!("{branch} is at {commit}, with {}", self.config));
+                lines.pass(
+                    "base",
+                    format!("{branch} is at {commit}, with {}", self.config),
+                );
             }
             Ok(Some((_, false))) => {
                 let hint = "merge it into the base branch: under --pr its configuration counts, not the local one";
-                lines.fail("base", Exit::Input, (format!("{branch} has no {}", self.config), hint.to_owned()));
+                lines.fail(
+                    "base",
+                    Exit::Input,
+                    (format!("{branch} has no {}", self.config), hint.to_owned()),
+                );
             }
             Ok(None) => {
                 let hint = "set forge.base to the branch that pull requests go to";
-                lines.fail("base", Exit::Input, (format!("there is no branch {branch}"), hint.to_owned()));
+                lines.fail(
+                    "base",
+                    Exit::Input,
+                    (format!("there is no branch {branch}"), hint.to_owned()),
+                );
             }
         }
     }

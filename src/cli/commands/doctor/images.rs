@@ -1,4 +1,5 @@
-//! What is found out from the places that images are read from: one request for each image, as a promote makes it.
+//! What is found out from the places that images are read from: one request for each image, as a
+//! promote makes it.
 
 use super::{Lines, NO_CONFIG};
 use crate::{
@@ -26,13 +27,20 @@ pub(super) fn asked<'c>(
     found: Option<&Found>,
     cx: &Context,
 ) -> Result<Vec<Asked<'c>>, Fault> {
-    let Some(config) = config else { return Ok(Vec::new()) };
+    let Some(config) = config else {
+        return Ok(Vec::new());
+    };
     let sources = cx.sources(config)?;
     let one = |(at, image): (usize, &'c Image)| {
         let pinned = found.and_then(|found| found.digests_of(at).first().copied());
         let source = sources.of(&image.repository);
-        let source = source.map_err(|error| Fault::input(Problem::new("source", error.to_string())));
-        Asked { image, pinned, source }
+        let source =
+            source.map_err(|error| Fault::input(Problem::new("source", error.to_string())));
+        Asked {
+            image,
+            pinned,
+            source,
+        }
     };
     Ok(config.images.iter().enumerate().map(one).collect())
 }
@@ -61,11 +69,16 @@ impl Asked<'_> {
             }
         };
         match self.ask(source).await {
-            Ok(Some(read)) => lines.pass("registry", format!("{subject}{read}{}", who(source).await)),
+            Ok(Some(read)) => {
+                lines.pass("registry", format!("{subject}{read}{}", who(source).await))
+            }
             Ok(None) => {
-                let what = self.pinned.map_or_else(|| source.to_string(), |digest| format!("{source}@{digest}"));
+                let what = self
+                    .pinned
+                    .map_or_else(|| source.to_string(), |digest| format!("{source}@{digest}"));
                 let why = format!("{subject}{what} is not there{}", who(source).await);
-                let hint = "the image was never pushed or was deleted, or the account may not see it";
+                let hint =
+                    "the image was never pushed or was deleted, or the account may not see it";
                 lines.fail("registry", Exit::Failed, (why, hint.to_owned()));
             }
             Err(error) => lines.about("registry", &subject, &Fault::from(&error)),
@@ -81,9 +94,10 @@ impl Asked<'_> {
                 Ok(found.map(|_| format!("{source}@{} can be read", digest.short())))
             }
             // Nothing pins it, so there is no digest to ask for; whether there are tags is as good.
-            (None, Source::Remote(remote)) => {
-                Ok(remote.is_there().await?.then(|| format!("{source} can be read (nothing pins it)")))
-            }
+            (None, Source::Remote(remote)) => Ok(remote
+                .is_there()
+                .await?
+                .then(|| format!("{source} can be read (nothing pins it)"))),
             (None, Source::Layout(_)) => match Tag::parse("latest") {
                 // Whether it has that tag does not matter: a folder that is no layout is an error.
                 Ok(tag) => {
@@ -101,7 +115,11 @@ async fn who(source: &Source) -> String {
         Source::Layout(_) => String::new(),
         Source::Remote(remote) => {
             let who = remote.asked_as().await;
-            format!(", asked {}", who.as_deref().unwrap_or("without credentials, which it did not ask for"))
+            format!(
+                ", asked {}",
+                who.as_deref()
+                    .unwrap_or("without credentials, which it did not ask for")
+            )
         }
     }
 }

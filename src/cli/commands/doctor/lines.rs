@@ -15,7 +15,10 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new() -> Self {
-        Self { rows: Vec::new(), exit: Exit::Done }
+        Self {
+            rows: Vec::new(),
+            exit: Exit::Done,
+        }
     }
 
     pub(super) fn pass(&mut self, code: &'static str, detail: impl Into<String>) {
@@ -27,7 +30,12 @@ impl Lines {
     }
 
     /// A failure, with the exit that its cause has wherever it is met.
-    pub(super) fn fail(&mut self, code: &'static str, exit: Exit, (detail, hint): (String, String)) {
+    pub(super) fn fail(
+        &mut self,
+        code: &'static str,
+        exit: Exit,
+        (detail, hint): (String, String),
+    ) {
         self.exit = self.exit.worse(exit);
         self.push(code, Status::Fail, (detail, Some(hint)));
     }
@@ -46,7 +54,11 @@ impl Lines {
                 _ => String::new(),
             };
             let hint = row.hint.unwrap_or_else(|| remedy(fault.exit).to_owned());
-            self.push(code, Status::Fail, (format!("{subject}{place}{}", row.message), Some(hint)));
+            self.push(
+                code,
+                Status::Fail,
+                (format!("{subject}{place}{}", row.message), Some(hint)),
+            );
         }
     }
 
@@ -55,8 +67,18 @@ impl Lines {
         self.exit = self.exit.worse(other.exit);
     }
 
-    fn push(&mut self, code: &'static str, status: Status, (detail, hint): (String, Option<String>)) {
-        self.rows.push(DoctorRow { code, status, detail, hint });
+    fn push(
+        &mut self,
+        code: &'static str,
+        status: Status,
+        (detail, hint): (String, Option<String>),
+    ) {
+        self.rows.push(DoctorRow {
+            code,
+            status,
+            detail,
+            hint,
+        });
     }
 }
 

@@ -1,4 +1,5 @@
-//! What is found out on this machine: files, git, lock and journal, engines, secrets. Nothing is sent.
+//! What is found out on this machine: files, git, lock and journal, engines, secrets. Nothing is
+//! sent.
 
 use std::{path::Path, sync::Arc};
 
@@ -27,7 +28,10 @@ pub(super) fn configuration(lines: &mut Lines, cx: &mut Context) -> Option<Confi
     match cx.load() {
         Ok(config) => {
             let count = config.images.len();
-            lines.pass("configuration", format!("{}: {}", config.source.name, number(count, "image")));
+            lines.pass(
+                "configuration",
+                format!("{}: {}", config.source.name, number(count, "image")),
+            );
             Some(config)
         }
         Err(fault) => {
@@ -70,22 +74,43 @@ pub(super) fn history(lines: &mut Lines, root: &Path, config: Option<&Config>) -
         }
     };
     let prefix = String::from_utf8_lossy(git.prefix());
-    let place = if prefix.is_empty() { String::new() } else { format!("; the root is {prefix} in it") };
-    lines.pass("repository", format!("{} is in a git work tree{place}", root.display()));
+    let place = if prefix.is_empty() {
+        String::new()
+    } else {
+        format!("; the root is {prefix} in it")
+    };
+    lines.pass(
+        "repository",
+        format!("{} is in a git work tree{place}", root.display()),
+    );
     if git.is_shallow() {
         let why = "this clone is cut off, so history can't tell what was promoted, and late builds pass unseen";
         let hint = "git fetch --unshallow (with actions/checkout: fetch-depth: 0)";
-        lines.fail("shallow", Exit::Unavailable, (why.to_owned(), hint.to_owned()));
+        lines.fail(
+            "shallow",
+            Exit::Unavailable,
+            (why.to_owned(), hint.to_owned()),
+        );
     } else {
         lines.pass("shallow", "history is whole");
     }
     match git.branch(branch) {
         Ok(found) => {
-            let origin = git.origin().ok().flatten().and_then(|url| Hosted::parse(&url));
+            let origin = git
+                .origin()
+                .ok()
+                .flatten()
+                .and_then(|url| Hosted::parse(&url));
             let from = origin.map_or_else(String::new, |origin| {
-                format!(", cloned from {}: {}/{}", origin.host, origin.owner, origin.name)
+                format!(
+                    ", cloned from {}: {}/{}",
+                    origin.host, origin.owner, origin.name
+                )
             });
-            lines.pass("remote", format!("{} is at {}{from}", found.name, found.tip.short()));
+            lines.pass(
+                "remote",
+                format!("{} is at {}{from}", found.name, found.tip.short()),
+            );
         }
         Err(error) => trouble(lines, "remote", &error, branch.is_some()),
     }
@@ -95,7 +120,10 @@ pub(super) fn history(lines: &mut Lines, root: &Path, config: Option<&Config>) -
 /// What a promote goes on without is skipped, the rest fails.
 fn trouble(lines: &mut Lines, code: &'static str, error: &GitError, configured: bool) {
     match checks::without_history(error, configured) {
-        Some(why) => lines.skip(code, format!("{why}; a promote goes on without it, a rollback does not")),
+        Some(why) => lines.skip(
+            code,
+            format!("{why}; a promote goes on without it, a rollback does not"),
+        ),
         None => lines.fail(code, Exit::Unavailable, (error.to_string(), error.hint())),
     }
 }
@@ -122,7 +150,10 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
         }
         Ok(Some(recovery)) => {
             let files = number(recovery.files.len(), "file");
-            let why = format!("an interrupted --apply left its journal about {files} ({})", recovery.state.as_str());
+            let why = format!(
+                "an interrupted --apply left its journal about {files} ({})",
+                recovery.state.as_str()
+            );
             let hint = "`repin recover` finishes or undoes it; the next --apply does so, too";
             lines.fail("journal", Exit::Conflict, (why, hint.to_owned()));
         }
@@ -132,38 +163,71 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
 
 /// Whether something can run the smoke command.
 pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
-    let Some(config) = config else { return lines.skip("engine", NO_CONFIG) };
-    let Some(smoke) = &config.smoke else { return lines.skip("engine", "not needed: no `smoke` is configured") };
+    let Some(config) = config else {
+        return lines.skip("engine", NO_CONFIG);
+    };
+    let Some(smoke) = &config.smoke else {
+        return lines.skip("engine", "not needed: no `smoke` is configured");
+    };
     let variables = cx.environment.variables();
     // Not needed to ask for a version.
     let machine = String::new();
-    let around = Surroundings { variables, machine, interrupted: Arc::default() };
+    let around = Surroundings {
+        variables,
+        machine,
+        interrupted: Arc::default(),
+    };
     let found = smoke::probe(smoke, &around);
-    let there: Vec<_> = found.iter().filter_map(|(_, said)| said.as_deref().ok()).collect();
+    let there: Vec<_> = found
+        .iter()
+        .filter_map(|(_, said)| said.as_deref().ok())
+        .collect();
     let why = || {
         let one = |(name, said): &(smoke::Name, Result<String, String>)| {
             said.as_ref().err().map(|why| format!("{name}: {why}"))
         };
-        format!("no container engine can be used: {}", found.iter().filter_map(one).collect::<Vec<_>>().join("; "))
+        format!(
+            "no container engine can be used: {}",
+            found.iter().filter_map(one).collect::<Vec<_>>().join("; ")
+        )
     };
     match (there.as_slice(), smoke.skip_when_unavailable) {
-        ([], true) => lines.skip("engine", format!("{} (smoke.when_unavailable is skip)", why())),
+        ([], true) => lines.skip(
+            "engine",
+            format!("{} (smoke.when_unavailable is skip)", why()),
+        ),
         ([], false) => {
             let hint = "install or start one, or set smoke.when_unavailable: skip";
             lines.fail("engine", Exit::Failed, (why(), hint.to_owned()));
         }
         (there, _) => {
-            lines.pass("engine", format!("{}; that it runs containers was not tried: that writes", there.join(", ")));
+            lines.pass(
+                "engine",
+                format!(
+                    "{}; that it runs containers was not tried: that writes",
+                    there.join(", ")
+                ),
+            );
         }
     }
 }
 
 /// Whether the secrets that the configuration names are there.
 pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, (skip, cx): (bool, &Context)) {
-    let Some(config) = config else { return lines.skip("secret", NO_CONFIG) };
-    let mut named: Vec<(&str, &str)> =
-        config.smoke.iter().flat_map(|smoke| smoke.env.iter().map(|name| (name.as_str(), "smoke.env"))).collect();
-    named.extend(config.freshness.iter().filter_map(|entry| Some((entry.token_env.as_deref()?, "token_env"))));
+    let Some(config) = config else {
+        return lines.skip("secret", NO_CONFIG);
+    };
+    let mut named: Vec<(&str, &str)> = config
+        .smoke
+        .iter()
+        .flat_map(|smoke| smoke.env.iter().map(|name| (name.as_str(), "smoke.env")))
+        .collect();
+    named.extend(
+        config
+            .freshness
+            .iter()
+            .filter_map(|entry| Some((entry.token_env.as_deref()?, "token_env"))),
+    );
     if named.is_empty() {
         return lines.skip("secret", "not needed: the configuration names none");
     }
@@ -173,7 +237,11 @@ pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, (skip, cx): (b
             None if skip => lines.skip("secret", format!("{name} is not set ({key})")),
             None => {
                 let hint = format!("set it in the environment of repin, or take it out of `{key}`");
-                lines.fail("secret", Exit::Denied, (format!("{name} is not set ({key})"), hint));
+                lines.fail(
+                    "secret",
+                    Exit::Denied,
+                    (format!("{name} is not set ({key})"), hint),
+                );
             }
         }
     }

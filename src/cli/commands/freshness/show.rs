@@ -1,4 +1,5 @@
-//! How freshness is shown: the table, the heartbeat that every finished run leaves, and the issue's text.
+//! How freshness is shown: the table, the heartbeat that every finished run leaves, and the issue's
+//! text.
 
 use std::fmt::Write as _;
 
@@ -30,14 +31,23 @@ pub(super) fn report(
         Format::Human | Format::Github => cx.output.print(table(&document.entries)),
     }
     if cx.output.format == Format::Github && exit == Exit::Failed {
-        for row in document.entries.iter().filter(|row| row.state == Some("stale") && row.issue.is_none()) {
-            cx.output.print(annotations::error("freshness", &line(row), None));
+        for row in document
+            .entries
+            .iter()
+            .filter(|row| row.state == Some("stale") && row.issue.is_none())
+        {
+            cx.output
+                .print(annotations::error("freshness", &line(row), None));
         }
     }
     for fault in faults {
         cx.output.fault_beside(fault);
     }
-    for row in document.entries.iter().filter(|row| row.state == Some("ahead")) {
+    for row in document
+        .entries
+        .iter()
+        .filter(|row| row.state == Some("ahead"))
+    {
         cx.output.error_text(&format!(
             "warning: {}: {}\n",
             plain(&row.name),
@@ -47,32 +57,55 @@ pub(super) fn report(
     let mut summary = String::from("### Freshness\n\n");
     for row in &document.entries {
         let beat = format!("{}; checked {now}", line(row));
-        cx.output.error_text(&format!("freshness: {}\n", plain(&beat)));
+        cx.output
+            .error_text(&format!("freshness: {}\n", plain(&beat)));
         let _ = writeln!(summary, "- {}", markdown::inline(&beat));
     }
     let written = StepFiles::open(&cx.environment).and_then(|mut files| files.summary(&summary));
-    written.map_or_else(|fault| exit.worse(cx.output.fault_beside(&fault)), |()| exit)
+    written.map_or_else(
+        |fault| exit.worse(cx.output.fault_beside(&fault)),
+        |()| exit,
+    )
 }
 
 /// What was found about an entry, on one line.
 fn line(row: &FreshnessRow) -> String {
-    let refs = format!("{} → {}", shown(row.pinned.as_ref()), shown(row.head.as_ref()));
+    let refs = format!(
+        "{} → {}",
+        shown(row.pinned.as_ref()),
+        shown(row.head.as_ref())
+    );
     let distance = match (row.commits, row.gap_days) {
         (Some(commits), Some(days)) => format!(", commits: {commits}, days: {days}"),
         _ => String::new(),
     };
-    let reason = row.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-    let issue =
-        row.issue.as_ref().map_or_else(String::new, |issue| format!(", issue #{} {}", issue.number, issue.state));
-    format!("{}: {}{reason}: {refs}{distance}{issue}", row.name, row.state.unwrap_or("not checked"))
+    let reason = row
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |reason| format!(" ({reason})"));
+    let issue = row.issue.as_ref().map_or_else(String::new, |issue| {
+        format!(", issue #{} {}", issue.number, issue.state)
+    });
+    format!(
+        "{}: {}{reason}: {refs}{distance}{issue}",
+        row.name,
+        row.state.unwrap_or("not checked")
+    )
 }
 
 fn shown(commit: Option<&String>) -> String {
-    commit.map_or_else(|| "?".to_owned(), |commit| commit.chars().take(12).collect())
+    commit.map_or_else(
+        || "?".to_owned(),
+        |commit| commit.chars().take(12).collect(),
+    )
 }
 
 fn table(rows: &[FreshnessRow]) -> String {
-    let heading = ["NAME", "STATE", "PINNED", "HEAD", "COMMITS", "DAYS", "ISSUE", "REASON"].map(str::to_owned).to_vec();
+    let heading = [
+        "NAME", "STATE", "PINNED", "HEAD", "COMMITS", "DAYS", "ISSUE", "REASON",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let mut all = vec![heading];
     let number = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     all.extend(rows.iter().map(|row| {
@@ -83,12 +116,28 @@ fn table(rows: &[FreshnessRow]) -> String {
             shown(row.head.as_ref()),
             number(row.commits.map(|commits| commits.to_string())),
             number(row.gap_days.map(|days| days.to_string())),
-            number(row.issue.as_ref().map(|issue| format!("#{} {}", issue.number, issue.state))),
+            number(
+                row.issue
+                    .as_ref()
+                    .map(|issue| format!("#{} {}", issue.number, issue.state)),
+            ),
             plain(row.reason.as_deref().unwrap_or_default()),
         ]
     }));
     let left = Align::Left;
-    aligned(&[left, left, left, left, Align::Right, Align::Right, left, left], &all)
+    aligned(
+        &[
+            left,
+            left,
+            left,
+            left,
+            Align::Right,
+            Align::Right,
+            left,
+            left,
+        ],
+        &all,
+    )
 }
 
 /// Repin's part of the issue's text.

@@ -34,7 +34,9 @@ pub(super) fn which(groups: &[Group], seen: &[Seen], output: &Output) -> Result<
         }
         output.error_text(&format!("Numbers from 1 to {}, please.\n", offered.len()));
     }
-    Err(usage("no answer to which images are the set; nothing was written"))
+    Err(usage(
+        "no answer to which images are the set; nothing was written",
+    ))
 }
 
 fn question(groups: &[Group], seen: &[Seen]) -> String {
@@ -47,7 +49,13 @@ fn question(groups: &[Group], seen: &[Seen]) -> String {
         if group.members.len() > names.len() {
             names.push("…");
         }
-        let _ = writeln!(text, "  {:>2}  {}: {} ({pins} pinned)", at + 1, group.owner, names.join(", "));
+        let _ = writeln!(
+            text,
+            "  {:>2}  {}: {} ({pins} pinned)",
+            at + 1,
+            group.owner,
+            names.join(", ")
+        );
     }
     text
 }
@@ -55,8 +63,14 @@ fn question(groups: &[Group], seen: &[Seen]) -> String {
 /// The places that an answer names, each once; `None` if it can't be understood.
 fn places(answer: &str, count: usize) -> Option<Vec<usize>> {
     let mut places = Vec::new();
-    for word in answer.split([' ', ',', '\t', '\r', '\n']).filter(|word| !word.is_empty()) {
-        let number: usize = word.parse().ok().filter(|number| (1..=count).contains(number))?;
+    for word in answer
+        .split([' ', ',', '\t', '\r', '\n'])
+        .filter(|word| !word.is_empty())
+    {
+        let number: usize = word
+            .parse()
+            .ok()
+            .filter(|number| (1..=count).contains(number))?;
         if !places.contains(&(number - 1)) {
             places.push(number - 1);
         }

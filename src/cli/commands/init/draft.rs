@@ -38,16 +38,26 @@ impl Draft {
     ) -> Result<Self, Fault> {
         let repositories: Vec<_> = chosen.members.iter().map(|seen| &seen.repository).collect();
         let finder = Finder::of(repositories.iter().copied());
-        let holders: BTreeSet<_> =
-            chosen.members.iter().flat_map(|seen| &seen.pins).map(|pin| (*pin.file).clone()).collect();
+        let holders: BTreeSet<_> = chosen
+            .members
+            .iter()
+            .flat_map(|seen| &seen.pins)
+            .map(|pin| (*pin.file).clone())
+            .collect();
         let files = narrow::narrow(tree, &holders, &finder);
         let names = names::names(&repositories);
         let mut starter = Starter {
-            name: names.common.as_ref().map(|common| format!("{common} images")),
+            name: names
+                .common
+                .as_ref()
+                .map(|common| format!("{common} images")),
             files: &files,
             images: images(&names.images, chosen),
             revision: revision(chosen),
-            forge: around.hosted.as_ref().and_then(|hosted| forge(hosted, tree)),
+            forge: around
+                .hosted
+                .as_ref()
+                .and_then(|hosted| forge(hosted, tree)),
             base: around.base.clone(),
             others: others(chosen),
             remarks: remarks(discovery, chosen),
@@ -61,20 +71,40 @@ impl Draft {
         starter.remarks.dedup();
         let (images, others) = rows(&starter);
         let text = starter::text(&starter);
-        Ok(Self { text, images, others, warnings, holders: holders.len(), files })
+        Ok(Self {
+            text,
+            images,
+            others,
+            warnings,
+            holders: holders.len(),
+            files,
+        })
     }
 
     /// `3 images, 7 pins in 5 files`.
     pub(super) fn summary(&self) -> String {
-        let times = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let times = |count: usize, what: &str| {
+            format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+        };
         let pins = self.images.iter().map(|image| image.pins).sum();
-        format!("{}, {} in {}", times(self.images.len(), "image"), times(pins, "pin"), times(self.holders, "file"))
+        format!(
+            "{}, {} in {}",
+            times(self.images.len(), "image"),
+            times(pins, "pin"),
+            times(self.holders, "file")
+        )
     }
 }
 
 fn images<'s>(names: &'s [String], chosen: &Chosen<'s>) -> Vec<StarterImage<'s>> {
     let images = names.iter().zip(&chosen.members);
-    images.map(|(name, seen)| StarterImage { name, repository: &seen.repository, pins: seen.pins.len() }).collect()
+    images
+        .map(|(name, seen)| StarterImage {
+            name,
+            repository: &seen.repository,
+            pins: seen.pins.len(),
+        })
+        .collect()
 }
 
 fn others<'s>(chosen: &Chosen<'s>) -> Vec<StarterOther<'s>> {
@@ -98,41 +128,66 @@ fn rows(starter: &Starter<'_>) -> (Vec<InitImage>, Vec<InitOther>) {
         pins: other.pins,
         reason: other.reason.clone(),
     };
-    (starter.images.iter().map(image).collect(), starter.others.iter().map(other).collect())
+    (
+        starter.images.iter().map(image).collect(),
+        starter.others.iter().map(other).collect(),
+    )
 }
 
 /// Reads the text back and counts with it: what `check` will count is what the text has to say.
 fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found), Fault> {
-    let source = SourceText { name: FILE_NAME.to_owned(), text: starter::text(starter).into() };
+    let source = SourceText {
+        name: FILE_NAME.to_owned(),
+        text: starter::text(starter).into(),
+    };
     let config = config::parse(&source, tree.root())?;
     let found = pins::find(tree, &config)?;
     for (at, image) in starter.images.iter_mut().enumerate() {
         image.pins = found.pins_of(at).count();
     }
-    let source = SourceText { name: FILE_NAME.to_owned(), text: starter::text(starter).into() };
+    let source = SourceText {
+        name: FILE_NAME.to_owned(),
+        text: starter::text(starter).into(),
+    };
     Ok((config::parse(&source, tree.root())?, found))
 }
 
-/// What `check` would refuse, as a remark for the file and in full. The remark never quotes a pin: the file may be
-/// scanned itself.
+/// What `check` would refuse, as a remark for the file and in full. The remark never quotes a pin:
+/// the file may be scanned itself.
 fn failing(config: &Config, found: &Found) -> Vec<(String, String)> {
     let mut verdict = checks::counts(config, found);
     verdict.extend(checks::agreement(config, found, Status::Fail));
-    let failed = verdict.into_iter().filter(|check| check.status == Status::Fail);
+    let failed = verdict
+        .into_iter()
+        .filter(|check| check.status == Status::Fail);
     let pair = |check: checks::Check| {
-        let subject = check.image.as_deref().map_or_else(|| "a file".to_owned(), |name| format!("`{name}`"));
-        let remark = format!("`repin check` fails for {subject} as things are: {}", check.code);
-        (remark, format!("`repin check` will fail: {}: {}", check.code, check.detail))
+        let subject = check
+            .image
+            .as_deref()
+            .map_or_else(|| "a file".to_owned(), |name| format!("`{name}`"));
+        let remark = format!(
+            "`repin check` fails for {subject} as things are: {}",
+            check.code
+        );
+        (
+            remark,
+            format!("`repin check` will fail: {}: {}", check.code, check.detail),
+        )
     };
     failed.map(pair).collect()
 }
 
 fn remarks(discovery: &Discovery, chosen: &Chosen<'_>) -> Vec<String> {
     let mut remarks: Vec<_> = chosen.remark.iter().cloned().collect();
-    let unread = discovery.unread.iter().map(|error| format!("pins that may be there are not counted: {error}"));
+    let unread = discovery
+        .unread
+        .iter()
+        .map(|error| format!("pins that may be there are not counted: {error}"));
     remarks.extend(unread);
     let unnameable = discovery.unnameable.iter();
-    remarks.extend(unnameable.map(|path| format!("pins in {path} can't be counted: the name is not UTF-8")));
+    remarks.extend(
+        unnameable.map(|path| format!("pins in {path} can't be counted: the name is not UTF-8")),
+    );
     remarks
 }
 
@@ -140,12 +195,15 @@ fn remarks(discovery: &Discovery, chosen: &Chosen<'_>) -> Vec<String> {
 fn revision(chosen: &Chosen<'_>) -> Option<StarterRevision> {
     let form = groups::tag_form(chosen.members.iter().copied())?;
     let default = form.prefix.is_empty() && form.digits == 40;
-    let revision =
-        || StarterRevision { pattern: format!("[0-9a-f]{{{}}}", form.digits), tag: form.prefix.clone() + "{revision}" };
+    let revision = || StarterRevision {
+        pattern: format!("[0-9a-f]{{{}}}", form.digits),
+        tag: form.prefix.clone() + "{revision}",
+    };
     (!default).then(revision)
 }
 
-/// The forge by the remote's host; by folders that only one kind of forge reads, where the host says nothing.
+/// The forge by the remote's host; by folders that only one kind of forge reads, where the host
+/// says nothing.
 fn forge(hosted: &Hosted, tree: &WorkTree) -> Option<StarterForge> {
     let host = hosted.host.as_str();
     let has = |folder: &str| tree.root().join(folder).is_dir();
@@ -154,11 +212,20 @@ fn forge(hosted: &Hosted, tree: &WorkTree) -> Option<StarterForge> {
         "github.com" => ("github", None, true),
         "codeberg.org" | "gitea.com" => ("gitea", gitea(), true),
         "gitlab.com" | "bitbucket.org" => return None,
-        _ if has(".gitea") || has(".forgejo") || host.contains("gitea") || host.contains("forgejo") => {
+        _ if has(".gitea")
+            || has(".forgejo")
+            || host.contains("gitea")
+            || host.contains("forgejo") =>
+        {
             ("gitea", gitea(), false)
         }
         _ if has(".github") => ("github", Some(format!("https://{host}/api/v3")), false),
         _ => return None,
     };
-    Some(StarterForge { kind, url, repository: format!("{}/{}", hosted.owner, hosted.name), sure })
+    Some(StarterForge {
+        kind,
+        url,
+        repository: format!("{}/{}", hosted.owner, hosted.name),
+        sure,
+    })
 }

@@ -27,14 +27,28 @@ pub(super) struct Target {
 impl Target {
     /// `file`, whose folder has to be there; messages show it as seen from `folder`.
     pub(super) fn new(file: &Path, folder: &Path) -> Result<Self, Fault> {
-        let shown = file.strip_prefix(folder).unwrap_or(file).display().to_string();
-        let named = file.file_name().and_then(|name| Some((file.parent()?, RelPath::new(Path::new(name)).ok()?)));
-        let (root, name) = named.ok_or_else(|| usage(format!("`{shown}` names no file to write")))?;
+        let shown = file
+            .strip_prefix(folder)
+            .unwrap_or(file)
+            .display()
+            .to_string();
+        let named = file
+            .file_name()
+            .and_then(|name| Some((file.parent()?, RelPath::new(Path::new(name)).ok()?)));
+        let (root, name) =
+            named.ok_or_else(|| usage(format!("`{shown}` names no file to write")))?;
         if !root.is_dir() {
-            return Err(usage(format!("can't write {shown}: its folder is not there")));
+            return Err(usage(format!(
+                "can't write {shown}: its folder is not there"
+            )));
         }
         let (file, root, name) = (file.to_owned(), root.to_owned(), Some(name));
-        Ok(Self { file, root, name, shown })
+        Ok(Self {
+            file,
+            root,
+            name,
+            shown,
+        })
     }
 
     /// The folder that the configuration is about.
@@ -55,7 +69,10 @@ impl Target {
     /// What to say about a configuration above, which no longer counts here.
     pub(super) fn hidden(&self) -> Option<String> {
         let above = config::find(self.root.parent()?)?;
-        Some(format!("{} does not count in this folder any more", above.display()))
+        Some(format!(
+            "{} does not count in this folder any more",
+            above.display()
+        ))
     }
 
     /// Stops if anything at all stands there.
@@ -77,24 +94,37 @@ impl Target {
     }
 }
 
-/// Writes the file beside its place and moves it there when it is complete and on the disk; `force` replaces what is
-/// there (a symlink itself, not what it leads to) and keeps a file's mode.
+/// Writes the file beside its place and moves it there when it is complete and on the disk; `force`
+/// replaces what is there (a symlink itself, not what it leads to) and keeps a file's mode.
 pub(super) fn put(target: &Target, text: &str, force: bool) -> Result<(), Fault> {
     let fail = |error: io::Error| target.io("write", &error);
     let mode = match fs::symlink_metadata(&target.file) {
-        Ok(standing) if standing.is_dir() => return Err(usage(format!("{} is a folder: move it away", target.shown))),
+        Ok(standing) if standing.is_dir() => {
+            return Err(usage(format!("{} is a folder: move it away", target.shown)));
+        }
         Ok(standing) if standing.is_file() && force => Some(standing.permissions()),
         _ => None,
     };
     let copy = target.root.join(format!(".{}", token()?));
-    let written = fill(&copy, text, mode)
-        .and_then(|()| if force { fs::rename(&copy, &target.file) } else { rename_new(&copy, &target.file) });
+    let written = fill(&copy, text, mode).and_then(|()| {
+        if force {
+            fs::rename(&copy, &target.file)
+        } else {
+            rename_new(&copy, &target.file)
+        }
+    });
     if let Err(error) = written {
         // Its name is random and never scanned: where it can't be removed either it does no harm.
         let _ = fs::remove_file(&copy);
-        return Err(if error.kind() == io::ErrorKind::AlreadyExists { target.exists() } else { fail(error) });
+        return Err(if error.kind() == io::ErrorKind::AlreadyExists {
+            target.exists()
+        } else {
+            fail(error)
+        });
     }
-    File::open(&target.root).and_then(|folder| folder.sync_all()).map_err(fail)
+    File::open(&target.root)
+        .and_then(|folder| folder.sync_all())
+        .map_err(fail)
 }
 
 fn fill(copy: &Path, text: &str, mode: Option<fs::Permissions>) -> io::Result<()> {
@@ -129,8 +159,10 @@ mod tests {
     }
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -145,13 +177,27 @@ mod tests {
                 "symlink" => symlink("nowhere", &path).unwrap(),
                 _ => fs::create_dir(&path).unwrap(),
             }
-            assert_eq!(put(&target(dir.path()), "new", false).unwrap_err().exit.code(), 2, "{stands}");
+            assert_eq!(
+                put(&target(dir.path()), "new", false)
+                    .unwrap_err()
+                    .exit
+                    .code(),
+                2,
+                "{stands}"
+            );
             assert!(target(dir.path()).refuse_existing().is_err());
             assert_eq!(names(dir.path()), ["repin.yaml"]);
-            if stands == "folder" { fs::remove_dir(&path).unwrap() } else { fs::remove_file(&path).unwrap() }
+            if stands == "folder" {
+                fs::remove_dir(&path).unwrap()
+            } else {
+                fs::remove_file(&path).unwrap()
+            }
         }
         put(&target(dir.path()), "new", false).unwrap();
-        assert_eq!(fs::read_to_string(dir.path().join("repin.yaml")).unwrap(), "new");
+        assert_eq!(
+            fs::read_to_string(dir.path().join("repin.yaml")).unwrap(),
+            "new"
+        );
     }
 
     #[test]
@@ -161,7 +207,10 @@ mod tests {
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         put(&target(dir.path()), "new", true).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
         fs::rename(&path, dir.path().join("other")).unwrap();
         symlink("other", &path).unwrap();
         put(&target(dir.path()), "newer", true).unwrap();

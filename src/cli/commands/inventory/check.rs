@@ -1,4 +1,5 @@
-//! `repin inventory check`: contract and hygiene of images, at what is pinned now or at a revision's tags.
+//! `repin inventory check`: contract and hygiene of images, at what is pinned now or at a
+//! revision's tags.
 
 use futures_util::future;
 
@@ -36,13 +37,21 @@ impl Asked<'_> {
     }
 }
 
-pub(super) fn run(images: &[String], revision: Option<&str>, cx: &mut Context) -> Result<Exit, Fault> {
+pub(super) fn run(
+    images: &[String],
+    revision: Option<&str>,
+    cx: &mut Context,
+) -> Result<Exit, Fault> {
     let config = cx.load()?;
     let contracts = Contracts::read(&config, &WorkTree::new(&config.root), &cx.output.folder);
     if config.inventory.is_none() && config.images.iter().all(|image| image.contract.is_none()) {
-        let message =
-            format!("{} has neither `inventory` nor a contract: nothing could be checked", config.source.name);
-        return Err(Fault::input(Problem::new("config", message).hint("see `inventory` in docs/configuration.md")));
+        let message = format!(
+            "{} has neither `inventory` nor a contract: nothing could be checked",
+            config.source.name
+        );
+        return Err(Fault::input(
+            Problem::new("config", message).hint("see `inventory` in docs/configuration.md"),
+        ));
     }
     contracts.well_formed(&config)?;
     let mut asked = asked(&config, images, revision)?;
@@ -61,18 +70,35 @@ pub(super) fn run(images: &[String], revision: Option<&str>, cx: &mut Context) -
     let failed = images.iter().any(|image| any_failed(&image.checks));
     let failed = if failed { Exit::Failed } else { Exit::Done };
     let faults: Vec<_> = outages.iter().map(Fault::from).collect();
-    let exit = faults.iter().map(|fault| fault.exit).fold(failed, Exit::worse);
-    let problems = faults.into_iter().flat_map(|fault| fault.problems).collect();
+    let exit = faults
+        .iter()
+        .map(|fault| fault.exit)
+        .fold(failed, Exit::worse);
+    let problems = faults
+        .into_iter()
+        .flat_map(|fault| fault.problems)
+        .collect();
     Ok(report::show((images, problems, exit), &config, cx))
 }
 
 /// Which images are meant, and which of their builds.
-fn asked<'c>(config: &'c Config, names: &[String], revision: Option<&str>) -> Result<Vec<Asked<'c>>, Fault> {
+fn asked<'c>(
+    config: &'c Config,
+    names: &[String],
+    revision: Option<&str>,
+) -> Result<Vec<Asked<'c>>, Fault> {
     for name in names {
         configured(config, name, "")?;
     }
-    let tag = revision.map(|revision| set::revision(config, revision)).transpose()?.map(|(_, tag)| tag);
-    let found = if tag.is_none() { Some(pins::find(&WorkTree::new(&config.root), config)?) } else { None };
+    let tag = revision
+        .map(|revision| set::revision(config, revision))
+        .transpose()?
+        .map(|(_, tag)| tag);
+    let found = if tag.is_none() {
+        Some(pins::find(&WorkTree::new(&config.root), config)?)
+    } else {
+        None
+    };
     let mut asked = Vec::new();
     for (at, image) in config.images.iter().enumerate() {
         let wanted = names.contains(&image.name);
@@ -80,20 +106,32 @@ fn asked<'c>(config: &'c Config, names: &[String], revision: Option<&str>) -> Re
             continue;
         }
         let name = image.name.as_str();
-        let ask = |want| Asked { at, name, want, found: Ok(None) };
+        let ask = |want| Asked {
+            at,
+            name,
+            want,
+            found: Ok(None),
+        };
         let Some(found) = &found else {
             asked.push(ask(tag.clone().map(Want::Tag)));
             continue;
         };
         let digests = found.digests_of(at);
         if digests.is_empty() && wanted {
-            let problem = Problem::new("usage", format!("`{name}` is pinned nowhere, so which build is meant?"));
+            let problem = Problem::new(
+                "usage",
+                format!("`{name}` is pinned nowhere, so which build is meant?"),
+            );
             return Err(Fault::input(problem.hint("say which with --revision")));
         }
         if digests.is_empty() {
             asked.push(ask(None));
         }
-        asked.extend(digests.into_iter().map(|digest| ask(Some(Want::Digest(digest)))));
+        asked.extend(
+            digests
+                .into_iter()
+                .map(|digest| ask(Some(Want::Digest(digest)))),
+        );
     }
     Ok(asked)
 }
@@ -105,13 +143,22 @@ fn verdicts(
     cx: &Context,
 ) -> Result<(Vec<InventoryImage>, Vec<Error>), Fault> {
     let subjects = asked.iter().flat_map(|asked| {
-        let subject = |facts| Subject { name: asked.name, source: &sources[asked.at], facts };
+        let subject = |facts| Subject {
+            name: asked.name,
+            source: &sources[asked.at],
+            facts,
+        };
         let platforms = asked.facts().map_or(&[][..], |facts| &facts.platforms);
-        platforms.iter().map(move |facts| (subject(facts), standards[asked.at].as_slice()))
+        platforms
+            .iter()
+            .map(move |facts| (subject(facts), standards[asked.at].as_slice()))
     });
     let subjects = subjects.collect::<Vec<_>>();
     let mut verdicts = set::wait(content::verdicts(&subjects), "reading layers", cx)?.into_iter();
-    let required = config.inventory.as_ref().map_or(&[][..], |inventory| &inventory.required_labels);
+    let required = config
+        .inventory
+        .as_ref()
+        .map_or(&[][..], |inventory| &inventory.required_labels);
     let (mut rows, mut outages) = (Vec::new(), Vec::new());
     for asked in asked {
         let digest = asked.facts().map(|facts| facts.digest.to_string());
@@ -150,23 +197,43 @@ fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, 
         (None, None) => {
             let declared = config.images[asked.at].pins;
             if declared > 0 {
-                let detail = format!("it is pinned nowhere, and {} says {declared}", config.source.name);
+                let detail = format!(
+                    "it is pinned nowhere, and {} says {declared}",
+                    config.source.name
+                );
                 return (check(Code::PIN_COUNT, Status::Fail, detail), None);
             }
             let detail = "it is pinned nowhere; --revision looks at what its tag names".to_owned();
             (check(Code::DIGEST_MISSING, Status::Skip, detail), None)
         }
-        (_, Some(error)) if error.kind == ErrorKind::Ambiguous => {
-            (check(Code::MANIFEST_AMBIGUOUS, Status::Fail, error.to_string()), None)
-        }
+        (_, Some(error)) if error.kind == ErrorKind::Ambiguous => (
+            check(Code::MANIFEST_AMBIGUOUS, Status::Fail, error.to_string()),
+            None,
+        ),
         (_, Some(error)) => (unread(asked.name, error), Some(error.clone())),
         (Some(want), None) => {
-            let code = if matches!(want, Want::Tag(_)) { Code::TAG_MISSING } else { Code::DIGEST_MISSING };
-            (check(code, Status::Fail, format!("{repository}{want} does not exist")), None)
+            let code = if matches!(want, Want::Tag(_)) {
+                Code::TAG_MISSING
+            } else {
+                Code::DIGEST_MISSING
+            };
+            (
+                check(
+                    code,
+                    Status::Fail,
+                    format!("{repository}{want} does not exist"),
+                ),
+                None,
+            )
         }
     }
 }
 
 fn unread(image: &str, error: &Error) -> Check {
-    Check::new(checks::Code::ENUMERATION_FAILED, Status::Skip, error.to_string()).image(image)
+    Check::new(
+        checks::Code::ENUMERATION_FAILED,
+        Status::Skip,
+        error.to_string(),
+    )
+    .image(image)
 }

@@ -1,4 +1,5 @@
-//! `repin inventory enumerate` and `repin inventory init`: what an image contains, as a listing or as a contract.
+//! `repin inventory enumerate` and `repin inventory init`: what an image contains, as a listing or
+//! as a contract.
 
 use super::subject::{self, Subject};
 use crate::{
@@ -41,7 +42,11 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
     let subjects: Vec<_> = subject
         .platforms
         .iter()
-        .map(|facts| content::Subject { name: &subject.name, source: &subject.source, facts })
+        .map(|facts| content::Subject {
+            name: &subject.name,
+            source: &subject.source,
+            facts,
+        })
         .collect();
     let listed = |contents| {
         let found = hygiene::enumerate(inventory, &contents)?;
@@ -54,7 +59,11 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
 }
 
 /// The listing that all platforms have.
-fn agreed(subject: &Subject, listings: Vec<Listed>, config: &Config) -> Result<(Enumeration, Vec<Check>), Fault> {
+fn agreed(
+    subject: &Subject,
+    listings: Vec<Listed>,
+    config: &Config,
+) -> Result<(Enumeration, Vec<Check>), Fault> {
     let (mut failures, mut warnings, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for (facts, listed) in subject.platforms.iter().zip(listings) {
         let about = |check: Check| check.image(&subject.name).platform(&facts.platform);
@@ -67,19 +76,34 @@ fn agreed(subject: &Subject, listings: Vec<Listed>, config: &Config) -> Result<(
         }
     }
     if !failures.is_empty() {
-        let problems = failures.iter().map(|check| display::failed(check, config)).collect();
-        return Err(Fault { exit: Exit::Failed, problems });
+        let problems = failures
+            .iter()
+            .map(|check| display::failed(check, config))
+            .collect();
+        return Err(Fault {
+            exit: Exit::Failed,
+            problems,
+        });
     }
     let mut all = all.into_iter();
     let Some((first, found)) = all.next() else {
-        return Err(Fault::from(&crate::source::Error::unavailable(subject.name.clone(), "it has no platform")));
+        return Err(Fault::from(&crate::source::Error::unavailable(
+            subject.name.clone(),
+            "it has no platform",
+        )));
     };
     for (platform, other) in all {
         if let Some(difference) = difference(&found, &other) {
-            let message = format!("{}: {first} and {platform} contain different names: {difference}", subject.name);
+            let message = format!(
+                "{}: {first} and {platform} contain different names: {difference}",
+                subject.name
+            );
             let problem = Problem::new(checks::Code::ENUMERATION_FAILED.as_str(), message);
             let hint = "choose one with --platform, or build them alike";
-            return Err(Fault { exit: Exit::Failed, problems: vec![problem.hint(hint)] });
+            return Err(Fault {
+                exit: Exit::Failed,
+                problems: vec![problem.hint(hint)],
+            });
         }
     }
     Ok((found, warnings))
@@ -90,10 +114,17 @@ fn difference(one: &Enumeration, other: &Enumeration) -> Option<String> {
     const SHOWN: usize = 5;
     let mut names = Vec::new();
     for ((kind, ours), (_, theirs)) in one.kinds.iter().zip(&other.kinds) {
-        names.extend(ours.symmetric_difference(theirs).map(|name| format!("{kind}/{name}")));
+        names.extend(
+            ours.symmetric_difference(theirs)
+                .map(|name| format!("{kind}/{name}")),
+        );
     }
     let more = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     (!names.is_empty()).then(|| names.join(", ") + &more)
 }

@@ -35,11 +35,20 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
         checks.extend(contract::check(contract, found));
         let listed = [
             (Code::INVENTORY_MUST_CONTAIN_MISSING, &contract.must_contain),
-            (Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT, &contract.must_not_contain),
+            (
+                Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT,
+                &contract.must_not_contain,
+            ),
         ];
         for (code, names) in listed {
-            if names.iter().any(|(_, names)| !names.is_empty()) && checks.iter().all(|check| check.code != code) {
-                checks.push(Check::new(code, Status::Pass, "every name of the contract was looked for"));
+            if names.iter().any(|(_, names)| !names.is_empty())
+                && checks.iter().all(|check| check.code != code)
+            {
+                checks.push(Check::new(
+                    code,
+                    Status::Pass,
+                    "every name of the contract was looked for",
+                ));
             }
         }
     }
@@ -49,12 +58,21 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
         true => Exit::Failed,
         false => Exit::Done,
     };
-    let image = InventoryImage { image: None, digest: None, platform: None, checks };
+    let image = InventoryImage {
+        image: None,
+        digest: None,
+        platform: None,
+        checks,
+    };
     Ok(report::show((vec![image], problems, exit), &config, cx))
 }
 
 fn as_check(problem: &Problem) -> Option<Check> {
-    Some(Check::new(Code::of(problem.code)?, Status::Fail, problem.to_string()))
+    Some(Check::new(
+        Code::of(problem.code)?,
+        Status::Fail,
+        problem.to_string(),
+    ))
 }
 
 fn contract_in(folder: &Path, path: &Path, inventory: &Inventory) -> Held {
@@ -65,9 +83,17 @@ fn contract_in(folder: &Path, path: &Path, inventory: &Inventory) -> Held {
     }
 }
 
-fn listing_in(folder: &Path, path: &Path, inventory: &Inventory) -> Result<Enumeration, Vec<Problem>> {
+fn listing_in(
+    folder: &Path,
+    path: &Path,
+    inventory: &Inventory,
+) -> Result<Enumeration, Vec<Problem>> {
     let name = path.display().to_string();
-    let bytes = if path == Path::new("-") { read_all(io::stdin().lock()) } else { read(folder, path) };
+    let bytes = if path == Path::new("-") {
+        read_all(io::stdin().lock())
+    } else {
+        read(folder, path)
+    };
     let bytes = bytes.map_err(|error| vec![Enumeration::not_found(&name, &error.to_string())])?;
     Enumeration::from_json(&name, &bytes, &inventory.kinds)
 }
@@ -79,5 +105,9 @@ fn read(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
 fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX { Err(io::Error::other("it is larger than 64 MiB")) } else { Ok(bytes) }
+    if bytes.len() as u64 > MAX {
+        Err(io::Error::other("it is larger than 64 MiB"))
+    } else {
+        Ok(bytes)
+    }
 }

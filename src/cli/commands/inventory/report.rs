@@ -25,12 +25,27 @@ pub(super) fn show(
     cx: &mut Context,
 ) -> Exit {
     if cx.output.format == Format::Json {
-        cx.output.json(&InventoryDocument { schema: "repin.inventory/1", clean: exit == Exit::Done, images });
+        cx.output.json(&InventoryDocument {
+            schema: "repin.inventory/1",
+            clean: exit == Exit::Done,
+            images,
+        });
         return exit;
     }
-    let checks: Vec<Check> = images.iter().flat_map(|image| image.checks.iter().cloned()).collect();
-    let told = |check: &Check| problems.iter().any(|problem| problem.code == check.code.as_str());
-    let others: Vec<_> = checks.iter().filter(|check| !told(check)).cloned().collect();
+    let checks: Vec<Check> = images
+        .iter()
+        .flat_map(|image| image.checks.iter().cloned())
+        .collect();
+    let told = |check: &Check| {
+        problems
+            .iter()
+            .any(|problem| problem.code == check.code.as_str())
+    };
+    let others: Vec<_> = checks
+        .iter()
+        .filter(|check| !told(check))
+        .cloned()
+        .collect();
     let table = table(&images);
     if cx.output.format == Format::Github {
         let annotations = annotations::checks(&others, &cx.output.folder);
@@ -55,12 +70,24 @@ pub(super) fn show(
 }
 
 fn table(images: &[InventoryImage]) -> String {
-    let mut rows = vec![["IMAGE", "PLATFORM", "DIGEST", "CHECKS"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["IMAGE", "PLATFORM", "DIGEST", "CHECKS"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     rows.extend(images.iter().map(|image| {
         let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), plain);
-        let digest = image.digest.as_deref().map_or("-", |digest| digest.trim_start_matches("sha256:"));
+        let digest = image
+            .digest
+            .as_deref()
+            .map_or("-", |digest| digest.trim_start_matches("sha256:"));
         let digest: String = digest.chars().take(12).collect();
-        vec![or_dash(&image.image), or_dash(&image.platform), digest, tally(image.checks.iter())]
+        vec![
+            or_dash(&image.image),
+            or_dash(&image.platform),
+            digest,
+            tally(image.checks.iter()),
+        ]
     }));
     aligned(&[Align::Left; 4], &rows)
 }

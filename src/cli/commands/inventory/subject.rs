@@ -25,10 +25,20 @@ pub(super) struct Subject {
 
 /// The inventory that the configuration has; without kinds there is nothing to list.
 pub(super) fn kinds(config: &Config) -> Result<&Inventory, Fault> {
-    config.inventory.as_ref().filter(|inventory| !inventory.kinds.is_empty()).ok_or_else(|| {
-        let message = format!("{} has no `inventory.kinds`, so there is nothing to list", config.source.name);
-        Fault::input(Problem::new("config", message).hint("declare the kinds of names that images contain"))
-    })
+    config
+        .inventory
+        .as_ref()
+        .filter(|inventory| !inventory.kinds.is_empty())
+        .ok_or_else(|| {
+            let message = format!(
+                "{} has no `inventory.kinds`, so there is nothing to list",
+                config.source.name
+            );
+            Fault::input(
+                Problem::new("config", message)
+                    .hint("declare the kinds of names that images contain"),
+            )
+        })
 }
 
 /// Finds the image and reads its manifests and configs.
@@ -36,34 +46,67 @@ pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subjec
     let (repository, want) = named(&args.image, config)?;
     let source = cx.sources(config)?.of(&repository);
     let source = source.map_err(|error| Fault::input(Problem::new("source", error.to_string())))?;
-    let facts = wait(resolve::resolve(&source, &want), &format!("reading {repository}"), cx)?;
-    let facts = facts.map_err(|error| Fault::from(&error))?.ok_or_else(|| missing(&repository, &want))?;
+    let facts = wait(
+        resolve::resolve(&source, &want),
+        &format!("reading {repository}"),
+        cx,
+    )?;
+    let facts = facts
+        .map_err(|error| Fault::from(&error))?
+        .ok_or_else(|| missing(&repository, &want))?;
     let platforms = chosen(args.platform.as_deref(), &args.image, facts)?;
-    Ok(Subject { name: args.image.clone(), source, platforms })
+    Ok(Subject {
+        name: args.image.clone(),
+        source,
+        platforms,
+    })
 }
 
 fn missing(repository: &Repository, want: &Want) -> Fault {
-    let code = if matches!(want, Want::Tag(_)) { "tag_missing" } else { "digest_missing" };
-    Fault { exit: Exit::Failed, problems: vec![Problem::new(code, format!("{repository}{want} does not exist"))] }
+    let code = if matches!(want, Want::Tag(_)) {
+        "tag_missing"
+    } else {
+        "digest_missing"
+    };
+    Fault {
+        exit: Exit::Failed,
+        problems: vec![Problem::new(
+            code,
+            format!("{repository}{want} does not exist"),
+        )],
+    }
 }
 
 /// What is meant by `text`: a configured image's pinned digest, or a reference.
 fn named(text: &str, config: &Config) -> Result<(Repository, Want), Fault> {
     if let Some(at) = config.images.iter().position(|image| image.name == text) {
         let image = &config.images[at];
-        let digest = pinned(&pins::find(&WorkTree::new(&config.root), config)?, (at, text))?;
+        let digest = pinned(
+            &pins::find(&WorkTree::new(&config.root), config)?,
+            (at, text),
+        )?;
         return Ok((image.repository.clone(), Want::Digest(digest)));
     }
     let reference = Reference::parse(text).map_err(|error| {
-        let names: Vec<_> = config.images.iter().map(|image| image.name.as_str()).collect();
+        let names: Vec<_> = config
+            .images
+            .iter()
+            .map(|image| image.name.as_str())
+            .collect();
         let hint = match nearest(text, &names) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("name a configured image ({}), REPOSITORY:TAG or REPOSITORY@DIGEST", names.join(", ")),
+            None => format!(
+                "name a configured image ({}), REPOSITORY:TAG or REPOSITORY@DIGEST",
+                names.join(", ")
+            ),
         };
         let message = format!("`{text}` is no configured image, and no reference: {error}");
         Fault::input(Problem::new("usage", message).hint(hint))
     })?;
-    let want = reference.digest.map(Want::Digest).or_else(|| reference.tag.map(Want::Tag));
+    let want = reference
+        .digest
+        .map(Want::Digest)
+        .or_else(|| reference.tag.map(Want::Tag));
     let want = want.ok_or_else(|| usage(format!("`{text}` names neither a tag nor a digest")))?;
     Ok((reference.repository, want))
 }
@@ -73,25 +116,53 @@ fn pinned(found: &Found, (at, name): (usize, &str)) -> Result<Digest, Fault> {
     match found.digests_of(at).as_slice() {
         [digest] => Ok(*digest),
         [] => {
-            let problem = Problem::new("usage", format!("`{name}` is pinned nowhere, so which build is meant?"));
-            Err(Fault::input(problem.hint("name one: REPOSITORY:TAG or REPOSITORY@DIGEST")))
+            let problem = Problem::new(
+                "usage",
+                format!("`{name}` is pinned nowhere, so which build is meant?"),
+            );
+            Err(Fault::input(
+                problem.hint("name one: REPOSITORY:TAG or REPOSITORY@DIGEST"),
+            ))
         }
         several => {
             let digests: Vec<_> = several.iter().map(ToString::to_string).collect();
             let message = format!("{name}: its pins disagree: {}", digests.join(", "));
-            Err(Fault { exit: Exit::Failed, problems: vec![Problem::new("pin_disagree", message)] })
+            Err(Fault {
+                exit: Exit::Failed,
+                problems: vec![Problem::new("pin_disagree", message)],
+            })
         }
     }
 }
 
 /// The platforms that are looked at: all of them, or the one that was named.
-fn chosen(wanted: Option<&str>, image: &str, facts: ImageFacts) -> Result<Vec<PlatformFacts>, Fault> {
-    let Some(wanted) = wanted else { return Ok(facts.platforms) };
-    let there: Vec<_> = facts.platforms.iter().map(|facts| facts.platform.to_string()).collect();
-    let chosen: Vec<_> = facts.platforms.into_iter().filter(|facts| facts.platform.to_string() == wanted).collect();
+fn chosen(
+    wanted: Option<&str>,
+    image: &str,
+    facts: ImageFacts,
+) -> Result<Vec<PlatformFacts>, Fault> {
+    let Some(wanted) = wanted else {
+        return Ok(facts.platforms);
+    };
+    let there: Vec<_> = facts
+        .platforms
+        .iter()
+        .map(|facts| facts.platform.to_string())
+        .collect();
+    let chosen: Vec<_> = facts
+        .platforms
+        .into_iter()
+        .filter(|facts| facts.platform.to_string() == wanted)
+        .collect();
     if chosen.is_empty() {
-        let message = format!("{image} has no platform `{wanted}`; there are {}", there.join(", "));
-        return Err(Fault { exit: Exit::Failed, problems: vec![Problem::new("enumeration_failed", message)] });
+        let message = format!(
+            "{image} has no platform `{wanted}`; there are {}",
+            there.join(", ")
+        );
+        return Err(Fault {
+            exit: Exit::Failed,
+            problems: vec![Problem::new("enumeration_failed", message)],
+        });
     }
     Ok(chosen)
 }

@@ -20,7 +20,9 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Fault>
     let config = cx.load()?;
     super::block(&config)?;
     let at = super::chosen(std::slice::from_ref(&args.image), &config)?;
-    let [at] = at.as_slice() else { return Ok(Exit::Input) };
+    let [at] = at.as_slice() else {
+        return Ok(Exit::Input);
+    };
     let backend = match packages::backend(&config, &config.images[*at], cx)? {
         Ok(backend) => backend,
         Err(why) if args.if_unconfigured == Some(IfUnconfigured::Skip) => {
@@ -31,12 +33,28 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Fault>
         Err(why) => return Err(no_token(&why)),
     };
     let Backend::Ghcr(package) = backend else {
-        let problem = Problem::new("usage", format!("the registry of {} can't restore what was deleted", args.image));
-        return Err(Fault::input(problem.hint("push the image again from where it was built")));
+        let problem = Problem::new(
+            "usage",
+            format!(
+                "the registry of {} can't restore what was deleted",
+                args.image
+            ),
+        );
+        return Err(Fault::input(
+            problem.hint("push the image again from where it was built"),
+        ));
     };
     let restored = if armed {
-        let work = progress::while_waiting(cx.output.progress, "restoring", package.restore(args.version));
-        Some(cx.runtime()?.block_on(work).map_err(|refusal| fault(&refusal))?)
+        let work = progress::while_waiting(
+            cx.output.progress,
+            "restoring",
+            package.restore(args.version),
+        );
+        Some(
+            cx.runtime()?
+                .block_on(work)
+                .map_err(|refusal| fault(&refusal))?,
+        )
     } else {
         None
     };
@@ -47,12 +65,22 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Fault>
 fn fault(refusal: &Refusal) -> Fault {
     let mut problem = Problem::new(refusal.code, refusal.message.clone());
     problem.hint.clone_from(&refusal.hint);
-    Fault { exit: super::exit(refusal), problems: vec![problem] }
+    Fault {
+        exit: super::exit(refusal),
+        problems: vec![problem],
+    }
 }
 
 fn report(args: &args::Restore, (applied, restored): (bool, Option<Version>), cx: &mut Context) {
-    let tags = restored.iter().flat_map(|version| &version.tags).map(ToString::to_string).collect();
-    let (image, digest) = (args.image.clone(), restored.as_ref().map(|version| version.digest));
+    let tags = restored
+        .iter()
+        .flat_map(|version| &version.tags)
+        .map(ToString::to_string)
+        .collect();
+    let (image, digest) = (
+        args.image.clone(),
+        restored.as_ref().map(|version| version.digest),
+    );
     let document = RestoreDocument {
         schema: "repin.restore/1",
         applied: digest.is_some(),
@@ -68,10 +96,17 @@ fn report(args: &args::Restore, (applied, restored): (bool, Option<Version>), cx
     let name = plain(&args.image);
     let text = match document.digest {
         Some(digest) => {
-            format!("restored: version {} of {name}, {digest} ({})\n", args.version, document.tags.join(", "))
+            format!(
+                "restored: version {} of {name}, {digest} ({})\n",
+                args.version,
+                document.tags.join(", ")
+            )
         }
         None if applied => String::new(),
-        None => format!("dry run: --apply would restore version {} of {name}\n", args.version),
+        None => format!(
+            "dry run: --apply would restore version {} of {name}\n",
+            args.version
+        ),
     };
     cx.output.print(text);
 }

@@ -20,14 +20,22 @@ use crate::{
 /// A merge that can't be scheduled yet, for people.
 pub(in super::super) fn not_yet(number: u64, why: &str) -> String {
     let why = plain(why);
-    format!("warning: the merge of #{number} is not scheduled yet: {why}; `repin wait --pr {number}` schedules it\n")
+    format!(
+        "warning: the merge of #{number} is not scheduled yet: {why}; `repin wait --pr {number}` schedules it\n"
+    )
 }
 
 /// A merge that was asked for and can't be.
 pub(in super::super) fn not_scheduled(stands: &str, why: &str) -> Fault {
-    let problem = Problem::new("conflict", format!("{stands} stands, and its merge can't be scheduled: {why}"));
+    let problem = Problem::new(
+        "conflict",
+        format!("{stands} stands, and its merge can't be scheduled: {why}"),
+    );
     let hint = "merge it by hand, or correct what stands in the way and run this again";
-    Fault { exit: Exit::Failed, problems: vec![problem.hint(hint)] }
+    Fault {
+        exit: Exit::Failed,
+        problems: vec![problem.hint(hint)],
+    }
 }
 
 impl Run<'_> {
@@ -52,7 +60,9 @@ impl Run<'_> {
     /// Applies the plan to the work tree, if there is a session to do it in and anything to do.
     fn apply(&mut self, session: Option<&mut Session>) -> Result<(), Fault> {
         let changes = self.plan.as_ref().map_or(&[][..], Plan::changes);
-        let Some(session) = session.filter(|_| !changes.is_empty()) else { return Ok(()) };
+        let Some(session) = session.filter(|_| !changes.is_empty()) else {
+            return Ok(());
+        };
         let applied = session.apply(changes);
         self.document.applied = matches!(applied, Ok(()) | Err(apply::Error::Uncleared { .. }));
         Ok(applied?)
@@ -60,15 +70,24 @@ impl Run<'_> {
 
     fn open(&mut self, place: &Place, state: State, cx: &Context) -> Result<(), Stop> {
         let changes = self.plan.as_ref().map_or(&[][..], Plan::changes);
-        let At::Forge(site) = &place.at else { return Ok(()) };
+        let At::Forge(site) = &place.at else {
+            return Ok(());
+        };
         if changes.is_empty() {
             return Ok(());
         }
         let document = &self.document;
-        let marker = Marker { kind: document.kind.to_owned(), revision: document.revision.clone() };
+        let marker = Marker {
+            kind: document.kind.to_owned(),
+            revision: document.revision.clone(),
+        };
         let older = |revision: &str| self.older_branch(revision);
         let supersede = document.kind == "promote" && self.config.promote.supersede;
-        let labels = self.config.forge.as_ref().map_or(&[][..], |forge| &forge.labels);
+        let labels = self
+            .config
+            .forge
+            .as_ref()
+            .map_or(&[][..], |forge| &forge.labels);
         let proposal = Proposal {
             branch: &document.branch,
             title: &document.title,
@@ -83,19 +102,30 @@ impl Run<'_> {
         };
         let work = pull_request::open(&*site.forge, &site.base, &proposal);
         let outcome = super::wait(work, "opening the pull request", cx)?;
-        if !matches!(&outcome, Ok(Outcome::Stands(_)) | Err(forge::Error { begun: false, .. })) {
+        if !matches!(
+            &outcome,
+            Ok(Outcome::Stands(_)) | Err(forge::Error { begun: false, .. })
+        ) {
             self.ending = Ending::Begun;
         }
         let outcome = outcome.map_err(Fault::from)?;
-        let Outcome::Stands(standing) = outcome else { return Err(Stop::BaseMoved) };
+        let Outcome::Stands(standing) = outcome else {
+            return Err(Stop::BaseMoved);
+        };
         for warning in &standing.warnings {
             cx.output.error_text(&format!("warning: {warning}\n"));
         }
         for number in &standing.superseded {
-            cx.output.note(&format!("note: pull request #{number} was closed: this one supersedes it"));
+            cx.output.note(&format!(
+                "note: pull request #{number} was closed: this one supersedes it"
+            ));
         }
         let (number, url) = (standing.number, standing.url);
-        self.document.pull_request = Some(PullRequest { number, url: url.clone(), state: standing.change.as_str() });
+        self.document.pull_request = Some(PullRequest {
+            number,
+            url: url.clone(),
+            state: standing.change.as_str(),
+        });
         if state == State::Ready {
             self.arm(&*site.forge, (number, &url), cx)?;
         }
@@ -103,21 +133,40 @@ impl Run<'_> {
     }
 
     /// Schedules the merge, if that is configured.
-    fn arm(&self, forge: &dyn Forge, (number, url): (u64, &str), cx: &Context) -> Result<(), Fault> {
-        let Some(configured) = self.config.forge.as_ref().filter(|forge| forge.auto_merge) else { return Ok(()) };
+    fn arm(
+        &self,
+        forge: &dyn Forge,
+        (number, url): (u64, &str),
+        cx: &Context,
+    ) -> Result<(), Fault> {
+        let Some(configured) = self.config.forge.as_ref().filter(|forge| forge.auto_merge) else {
+            return Ok(());
+        };
         let stands = format!("pull request #{number} ({url})");
         let work = merging::arm_new(forge, number, &configured.gates);
         match super::wait(work, "scheduling the merge", cx)?? {
-            Some(Merge::Scheduled) => cx.output.note(&format!("note: {stands} will be merged once its gates pass")),
-            Some(Merge::Merged) => cx.output.note(&format!("note: {stands} was merged: its gates passed already")),
-            Some(Merge::Later(why) | Merge::Clean(why)) => cx.output.error_text(&not_yet(number, &why)),
+            Some(Merge::Scheduled) => cx.output.note(&format!(
+                "note: {stands} will be merged once its gates pass"
+            )),
+            Some(Merge::Merged) => cx.output.note(&format!(
+                "note: {stands} was merged: its gates passed already"
+            )),
+            Some(Merge::Later(why) | Merge::Clean(why)) => {
+                cx.output.error_text(&not_yet(number, &why))
+            }
             Some(Merge::Refused(why)) => return Err(not_scheduled(&stands, &why)),
-            None => return Err(not_scheduled(&stands, "it was closed, or its branch was changed, just now")),
+            None => {
+                return Err(not_scheduled(
+                    &stands,
+                    "it was closed, or its branch was changed, just now",
+                ));
+            }
         }
         Ok(())
     }
 
-    /// The branch of an older revision's pull request; a revision that git knows to be newer is no older one.
+    /// The branch of an older revision's pull request; a revision that git knows to be newer is no
+    /// older one.
     fn older_branch(&self, revision: &str) -> Option<String> {
         let theirs = self.config.revision.pattern.revision(revision).ok()?;
         if let Ok(git) = Git::open(&self.config.root) {
@@ -128,6 +177,11 @@ impl Run<'_> {
                 return None;
             }
         }
-        Some(self.config.promote.branch.render(&theirs, &self.config.name))
+        Some(
+            self.config
+                .promote
+                .branch
+                .render(&theirs, &self.config.name),
+        )
     }
 }

@@ -1,4 +1,5 @@
-//! Where a run takes its configuration and files from, and where its plan goes: the work tree, or a forge.
+//! Where a run takes its configuration and files from, and where its plan goes: the work tree, or a
+//! forge.
 
 use std::{collections::HashMap, path::Path};
 
@@ -65,15 +66,20 @@ impl Place {
     }
 }
 
-/// Runs `attempt` at the place that `change` asks for; again if the base branch was moved meanwhile. It is told whether
-/// it is the last time.
+/// Runs `attempt` at the place that `change` asks for; again if the base branch was moved
+/// meanwhile. It is told whether it is the last time.
 pub(in super::super) fn at_place(
     config: Config,
     (intent, change): (Intent, &Change),
     cx: &mut Context,
     mut attempt: impl FnMut(&Place, bool, &mut Context) -> Result<Option<Exit>, Fault>,
 ) -> Result<Exit, Fault> {
-    let place = |config, at| Place { config, intent, reopen: change.reopen, at };
+    let place = |config, at| Place {
+        config,
+        intent,
+        reopen: change.reopen,
+        at,
+    };
     let tree = WorkTree::new(&config.root);
     if matches!(intent, Intent::Show | Intent::Apply) {
         return attempt(&place(config, At::Tree(tree)), true, cx)?.ok_or_else(kept_moving);
@@ -83,34 +89,60 @@ pub(in super::super) fn at_place(
         let forge = match connect(&config, git.as_ref(), cx)? {
             Ok(forge) => forge,
             Err(why) if change.if_unconfigured == Some(IfUnconfigured::Skip) => {
-                return attempt(&place(config, At::Unconfigured(why, tree)), true, cx)?.ok_or_else(kept_moving);
+                return attempt(&place(config, At::Unconfigured(why, tree)), true, cx)?
+                    .ok_or_else(kept_moving);
             }
             Err(why) => return Err(no_token(&why)),
         };
-        let (there, site) = super::wait(read(&config, git.as_ref(), forge), "reading the base branch", cx)??;
-        if let Some(exit) = attempt(&place(there, At::Forge(Box::new(site))), made == ATTEMPTS, cx)? {
+        let (there, site) = super::wait(
+            read(&config, git.as_ref(), forge),
+            "reading the base branch",
+            cx,
+        )??;
+        if let Some(exit) = attempt(
+            &place(there, At::Forge(Box::new(site))),
+            made == ATTEMPTS,
+            cx,
+        )? {
             return Ok(exit);
         }
-        cx.output.note("note: the base branch was moved meanwhile; planning again");
+        cx.output
+            .note("note: the base branch was moved meanwhile; planning again");
     }
     Err(kept_moving())
 }
 
 pub(super) fn kept_moving() -> Fault {
-    let message = format!("the base branch was moved while a pull request was planned against it, {ATTEMPTS} times");
-    Fault { exit: Exit::Unavailable, problems: vec![Problem::new("unavailable", message).hint("run it again")] }
+    let message = format!(
+        "the base branch was moved while a pull request was planned against it, {ATTEMPTS} times"
+    );
+    Fault {
+        exit: Exit::Unavailable,
+        problems: vec![Problem::new("unavailable", message).hint("run it again")],
+    }
 }
 
 /// The configuration and files of the base branch's head.
-async fn read(local: &Config, git: Option<&Git>, forge: Box<dyn Forge>) -> Result<(Config, Site), Fault> {
-    let prefix = git.map_or_else(String::new, |git| String::from_utf8_lossy(git.prefix()).into_owned());
-    let name = Path::new(&local.source.name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+async fn read(
+    local: &Config,
+    git: Option<&Git>,
+    forge: Box<dyn Forge>,
+) -> Result<(Config, Site), Fault> {
+    let prefix = git.map_or_else(String::new, |git| {
+        String::from_utf8_lossy(git.prefix()).into_owned()
+    });
+    let name = Path::new(&local.source.name)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let path = format!("{prefix}{name}");
     let branch = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
     let mut base = Base::read(&*forge, branch).await?;
     let mut objects = git.and_then(|git| git.objects(|_| Ok(None)).ok());
 
-    // What the local configuration needs is likely what the base's needs: then one round of requests gets it all.
+    // What the local configuration needs is likely what the base's needs: then one round of
+    // requests gets it all.
     let mut paths = base.paths(&prefix, &local.files, &named(local));
     paths.push(path.clone());
     let mut alike = alike(local, &base, (&prefix, &paths));
@@ -120,15 +152,29 @@ async fn read(local: &Config, git: Option<&Git>, forge: Box<dyn Forge>) -> Resul
     let paths = base.paths(&prefix, &config.files, &named(&config));
     base.fetch(&*forge, &paths, &mut at_hand).await?;
     let files = base.snapshot(&prefix);
-    Ok((config, Site { forge, base, files, prefix }))
+    Ok((
+        config,
+        Site {
+            forge,
+            base,
+            files,
+            prefix,
+        },
+    ))
 }
 
 /// The contents of files that are in the work tree as the base branch has them, by their names.
-fn alike(local: &Config, base: &Base, (prefix, paths): (&str, &[String])) -> HashMap<String, Vec<u8>> {
+fn alike(
+    local: &Config,
+    base: &Base,
+    (prefix, paths): (&str, &[String]),
+) -> HashMap<String, Vec<u8>> {
     let tree = WorkTree::new(&local.root);
     let same = |path: &String| {
         let id = &base.tree.entries.get(path)?.id;
-        let content = tree.read(&RelPath::parse(path.strip_prefix(prefix)?).ok()?).ok()?;
+        let content = tree
+            .read(&RelPath::parse(path.strip_prefix(prefix)?).ok()?)
+            .ok()?;
         (blob_id(&content, id) == *id).then(|| (id.clone(), content))
     };
     paths.iter().filter_map(same).collect()
@@ -136,25 +182,38 @@ fn alike(local: &Config, base: &Base, (prefix, paths): (&str, &[String])) -> Has
 
 /// Files that the configuration names one by one.
 fn named(config: &Config) -> Vec<RelPath> {
-    let contracts = config.images.iter().filter_map(|image| image.contract.clone());
+    let contracts = config
+        .images
+        .iter()
+        .filter_map(|image| image.contract.clone());
     contracts.chain(config.report.template.clone()).collect()
 }
 
 fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Fault> {
     let shown = format!("{} ({path})", base.branch);
     let fail = |why: &str| {
-        let problem = Problem::new("config", format!("the base branch's head has no configuration: {shown} {why}"));
+        let problem = Problem::new(
+            "config",
+            format!("the base branch's head has no configuration: {shown} {why}"),
+        );
         Fault::input(problem.hint("merge repin.yaml into the base branch first"))
     };
     let content = base.content(path).ok_or_else(|| fail("is not there"))?;
     let text = std::str::from_utf8(content).map_err(|_| fail("is not UTF-8"))?;
-    let source = SourceText { name: shown, text: text.into() };
+    let source = SourceText {
+        name: shown,
+        text: text.into(),
+    };
     Ok(config::parse(&source, &local.root)?)
 }
 
 /// A content from the local clone's objects; from a clone that lacks one nothing more is taken.
 fn content(objects: &mut Option<Objects<()>>, id: &str) -> Option<Vec<u8>> {
-    let found = objects.as_mut()?.blob(ObjectId::parse(id.as_bytes())?, LOCAL_MAX).ok().flatten();
+    let found = objects
+        .as_mut()?
+        .blob(ObjectId::parse(id.as_bytes())?, LOCAL_MAX)
+        .ok()
+        .flatten();
     if found.is_none() {
         *objects = None;
     }

@@ -28,9 +28,18 @@ impl Run<'_> {
         if !self.diff.is_empty() {
             let shown = dash(&reports.diff_file) || !output.colour;
             output.print("\n");
-            output.print(if shown { self.diff.clone() } else { display::diff(&self.diff) });
+            output.print(if shown {
+                self.diff.clone()
+            } else {
+                display::diff(&self.diff)
+            });
         }
-        if let Some(body) = self.document.body.as_ref().filter(|_| dash(&reports.body_file)) {
+        if let Some(body) = self
+            .document
+            .body
+            .as_ref()
+            .filter(|_| dash(&reports.body_file))
+        {
             output.print(format!("\n{body}"));
         }
     }
@@ -39,8 +48,13 @@ impl Run<'_> {
         let annotations = annotations::checks(&self.document.checks, &cx.output.folder);
         cx.output.print(annotations);
         let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
-        let diff = dash(&reports.diff_file).then(|| String::from_utf8_lossy(&self.diff).into_owned());
-        let body = self.document.body.clone().filter(|_| dash(&reports.body_file));
+        let diff =
+            dash(&reports.diff_file).then(|| String::from_utf8_lossy(&self.diff).into_owned());
+        let body = self
+            .document
+            .body
+            .clone()
+            .filter(|_| dash(&reports.body_file));
         for text in [Some(self.table()), diff, body].into_iter().flatten() {
             match github::token() {
                 Ok(token) => cx.output.print(annotations::unparsed(&text, &token)),
@@ -51,11 +65,19 @@ impl Run<'_> {
 
     pub(super) fn write_step_files(&self, reports: &Reports, cx: &Context) -> Result<(), Fault> {
         let document = &self.document;
-        let digests: serde_json::Map<String, serde_json::Value> =
-            document.images.iter().map(|image| (image.name.clone(), image.to.clone().into())).collect();
-        let path =
-            |file: &Option<PathBuf>| file.as_ref().map_or_else(String::new, |f| f.to_string_lossy().into_owned());
-        let pull_request = document.pull_request.as_ref().map_or_else(String::new, |pr| pr.number.to_string());
+        let digests: serde_json::Map<String, serde_json::Value> = document
+            .images
+            .iter()
+            .map(|image| (image.name.clone(), image.to.clone().into()))
+            .collect();
+        let path = |file: &Option<PathBuf>| {
+            file.as_ref()
+                .map_or_else(String::new, |f| f.to_string_lossy().into_owned())
+        };
+        let pull_request = document
+            .pull_request
+            .as_ref()
+            .map_or_else(String::new, |pr| pr.number.to_string());
         let mut files = StepFiles::open(&cx.environment)?;
         files.outputs(&[
             ("kind", document.kind.to_owned()),
@@ -68,25 +90,55 @@ impl Run<'_> {
             ("diff-file", path(&reports.diff_file)),
             ("pull-request", pull_request),
         ])?;
-        files.summary(&document.body.clone().unwrap_or_else(|| body::refusal(document)))
+        files.summary(
+            &document
+                .body
+                .clone()
+                .unwrap_or_else(|| body::refusal(document)),
+        )
     }
 
     fn table(&self) -> String {
         let document = &self.document;
-        let heading = ["IMAGE", "FROM", "TO", "PINS", "PLATFORMS", "CHECKS"].map(str::to_owned).to_vec();
+        let heading = ["IMAGE", "FROM", "TO", "PINS", "PLATFORMS", "CHECKS"]
+            .map(str::to_owned)
+            .to_vec();
         let row = |image: &ImageRow| {
-            let of_image = document.checks.iter().filter(|check| check.image.as_ref() == Some(&image.name));
+            let of_image = document
+                .checks
+                .iter()
+                .filter(|check| check.image.as_ref() == Some(&image.name));
             let from = match image.from.as_slice() {
                 [] => "-".to_owned(),
                 [one] => short(one),
                 many => format!("{} digests", many.len()),
             };
             let to = image.to.as_deref().map_or_else(|| "?".to_owned(), short);
-            let platforms = if image.platforms.is_empty() { "?".to_owned() } else { plain(&image.platforms.join(",")) };
-            vec![image.name.clone(), from, to, image.pins.to_string(), platforms, tally(of_image)]
+            let platforms = if image.platforms.is_empty() {
+                "?".to_owned()
+            } else {
+                plain(&image.platforms.join(","))
+            };
+            vec![
+                image.name.clone(),
+                from,
+                to,
+                image.pins.to_string(),
+                platforms,
+                tally(of_image),
+            ]
         };
-        let rows: Vec<_> = std::iter::once(heading).chain(document.images.iter().map(row)).collect();
-        let columns = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Left, Align::Left];
+        let rows: Vec<_> = std::iter::once(heading)
+            .chain(document.images.iter().map(row))
+            .collect();
+        let columns = [
+            Align::Left,
+            Align::Left,
+            Align::Left,
+            Align::Right,
+            Align::Left,
+            Align::Left,
+        ];
         let mut text = format!("{}\n\n{}", plain(&document.title), aligned(&columns, &rows));
         let labels: Vec<_> = document.images.iter().flat_map(label_rows).collect();
         if !labels.is_empty() {
@@ -99,11 +151,23 @@ impl Run<'_> {
     pub(super) fn closing(&self, exit: Exit) -> String {
         let document = &self.document;
         let pins: usize = document.files.iter().map(|file| file.pins).sum();
-        let count = format!("{} in {}", number(pins, "pin"), number(document.files.len(), "file"));
+        let count = format!(
+            "{} in {}",
+            number(pins, "pin"),
+            number(document.files.len(), "file")
+        );
         if let Some(pull) = &document.pull_request {
-            return format!("\npull request #{} {}: {}", pull.number, pull.state, plain(&pull.url));
+            return format!(
+                "\npull request #{} {}: {}",
+                pull.number,
+                pull.state,
+                plain(&pull.url)
+            );
         }
-        let skipped = document.checks.iter().find(|check| check.code == Code::UNCONFIGURED);
+        let skipped = document
+            .checks
+            .iter()
+            .find(|check| check.code == Code::UNCONFIGURED);
         if let (Exit::Done, Some(skip)) = (exit, skipped) {
             return format!("skipped: {}", plain(&skip.detail));
         }
@@ -113,13 +177,19 @@ impl Run<'_> {
                 plain(&document.title),
                 plain(&document.revision)
             ),
-            Exit::Done if !document.changed => "\nnothing to do: every pin is at this revision already".to_owned(),
+            Exit::Done if !document.changed => {
+                "\nnothing to do: every pin is at this revision already".to_owned()
+            }
             Exit::Done if self.ending == Ending::Rehearsed => {
                 let branch = plain(&document.branch);
-                format!("\ndry run: nothing was changed; the pull request of {branch} would change {count}")
+                format!(
+                    "\ndry run: nothing was changed; the pull request of {branch} would change {count}"
+                )
             }
             Exit::Done => format!("\ndry run: nothing was changed; --apply would change {count}"),
-            _ if self.ending == Ending::Begun => "the pull request does not stand yet; run it again".to_owned(),
+            _ if self.ending == Ending::Begun => {
+                "the pull request does not stand yet; run it again".to_owned()
+            }
             _ => "nothing was changed".to_owned(),
         }
     }
@@ -129,18 +199,35 @@ impl Run<'_> {
 pub(in crate::cli) fn print_checks(checks: &[Check], config: &Config, output: &mut Output) {
     if output.volume == Volume::Verbose {
         let row = |check: &Check| {
-            let subject = [&check.image, &check.platform].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-            vec![check.status.as_str().to_owned(), check.code.to_string(), plain(&subject), plain(&check.told())]
+            let subject = [&check.image, &check.platform]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" ");
+            vec![
+                check.status.as_str().to_owned(),
+                check.code.to_string(),
+                plain(&subject),
+                plain(&check.told()),
+            ]
         };
         let rows: Vec<_> = checks.iter().map(row).collect();
         output.print(format!("\n{}", aligned(&[Align::Left; 4], &rows)));
     }
     for check in checks {
         match check.status {
-            Status::Fail => output.error_text(&display::problem(&display::failed(check, config), output.error_colour)),
+            Status::Fail => output.error_text(&display::problem(
+                &display::failed(check, config),
+                output.error_colour,
+            )),
             Status::Warn => {
                 let subject = plain(&display::subject(check));
-                output.error_text(&format!("warning[{}]: {subject}{}\n", check.code, plain(&check.told())));
+                output.error_text(&format!(
+                    "warning[{}]: {subject}{}\n",
+                    check.code,
+                    plain(&check.told())
+                ));
             }
             Status::Pass | Status::Skip => {}
         }
@@ -149,7 +236,11 @@ pub(in crate::cli) fn print_checks(checks: &[Check], config: &Config, output: &m
 
 fn label_rows(image: &ImageRow) -> Vec<Vec<String>> {
     let row = |(label, value): (&String, &Option<String>)| {
-        vec![image.name.clone(), plain(label), plain(value.as_deref().unwrap_or("(absent)"))]
+        vec![
+            image.name.clone(),
+            plain(label),
+            plain(value.as_deref().unwrap_or("(absent)")),
+        ]
     };
     image.labels.iter().map(row).collect()
 }
@@ -157,13 +248,31 @@ fn label_rows(image: &ImageRow) -> Vec<Vec<String>> {
 /// How many of them came out how.
 pub(in crate::cli) fn tally<'c>(checks: impl Iterator<Item = &'c Check>) -> String {
     let statuses: Vec<_> = checks.map(|check| check.status).collect();
-    let count = |status| statuses.iter().filter(|of_check| **of_check == status).count();
-    let words =
-        [(Status::Fail, "failed"), (Status::Warn, "warned"), (Status::Skip, "skipped"), (Status::Pass, "passed")];
-    let told = words.iter().map(|(status, word)| (count(*status), word)).filter(|(count, _)| *count > 0);
-    told.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+    let count = |status| {
+        statuses
+            .iter()
+            .filter(|of_check| **of_check == status)
+            .count()
+    };
+    let words = [
+        (Status::Fail, "failed"),
+        (Status::Warn, "warned"),
+        (Status::Skip, "skipped"),
+        (Status::Pass, "passed"),
+    ];
+    let told = words
+        .iter()
+        .map(|(status, word)| (count(*status), word))
+        .filter(|(count, _)| *count > 0);
+    told.map(|(count, word)| format!("{count} {word}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn short(digest: &str) -> String {
-    digest.trim_start_matches("sha256:").chars().take(12).collect()
+    digest
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(12)
+        .collect()
 }

@@ -1,5 +1,5 @@
-//! What the images of a set are held against: today's inventory and contracts; in a rollback also the contracts that the
-//! set was promoted under.
+//! What the images of a set are held against: today's inventory and contracts; in a rollback also
+//! the contracts that the set was promoted under.
 
 use std::{collections::HashSet, io::Read};
 
@@ -58,23 +58,45 @@ impl Contracts {
                 }
             }
         };
-        let held = config.images.iter().map(|image| image.contract.as_ref().map(held)).collect();
-        Self { held, nothing: Inventory::default() }
+        let held = config
+            .images
+            .iter()
+            .map(|image| image.contract.as_ref().map(held))
+            .collect();
+        Self {
+            held,
+            nothing: Inventory::default(),
+        }
     }
 
-    /// That each is well-formed, and that there is one where copies are to be compared; every problem of all of them
-    /// otherwise, each once however many images have the contract.
+    /// That each is well-formed, and that there is one where copies are to be compared; every
+    /// problem of all of them otherwise, each once however many images have the contract.
     pub(in super::super) fn well_formed(&self, config: &Config) -> Result<(), Fault> {
         let mut told = HashSet::new();
         let malformed = self.held.iter().flatten().flat_map(Held::malformed);
-        let mut problems: Vec<Problem> =
-            malformed.filter(|problem| told.insert((problem.code, problem.to_string()))).cloned().collect();
-        let copies = config.inventory.as_ref().is_some_and(|inventory| inventory.embedded_contract.is_some());
+        let mut problems: Vec<Problem> = malformed
+            .filter(|problem| told.insert((problem.code, problem.to_string())))
+            .cloned()
+            .collect();
+        let copies = config
+            .inventory
+            .as_ref()
+            .is_some_and(|inventory| inventory.embedded_contract.is_some());
         if copies && self.held.iter().all(Option::is_none) {
             let message = "`inventory.embedded_contract` is compared with an image's `contract`, and no image has one";
-            problems.push(Problem::new("config", message).hint("add `contract: FILE` to the images that have a copy"));
+            problems.push(
+                Problem::new("config", message)
+                    .hint("add `contract: FILE` to the images that have a copy"),
+            );
         }
-        if problems.is_empty() { Ok(()) } else { Err(Fault { exit: Exit::Input, problems }) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Fault {
+                exit: Exit::Input,
+                problems,
+            })
+        }
     }
 
     /// The checks that fail since a contract asserts nothing.
@@ -82,7 +104,9 @@ impl Contracts {
         let images = config.images.iter().zip(&self.held);
         let of_image = |(image, held): (&Image, &Option<Held>)| {
             let failures = held.iter().flat_map(Held::failures);
-            failures.map(|check| check.image(&image.name)).collect::<Vec<_>>()
+            failures
+                .map(|check| check.image(&image.name))
+                .collect::<Vec<_>>()
         };
         images.flat_map(of_image).collect()
     }
@@ -94,12 +118,25 @@ impl Contracts {
             let copy = contract.map(|held| held.bytes.as_slice());
             self.standard(config, contract.map(|held| (held, Force::Decides)), copy)
         };
-        self.held.iter().map(|held| standard(held).into_iter().collect()).collect()
+        self.held
+            .iter()
+            .map(|held| standard(held).into_iter().collect())
+            .collect()
     }
 
-    /// What a rollback holds each image against: today's inventory, and the contract of `then`; today's only warns.
-    pub(in super::super) fn standards_then<'s>(&'s self, config: &'s Config, then: &'s Then) -> Vec<Vec<Standard<'s>>> {
-        let kinds_then = then.own.as_ref().map_or(config, |own| own).inventory.as_ref();
+    /// What a rollback holds each image against: today's inventory, and the contract of `then`;
+    /// today's only warns.
+    pub(in super::super) fn standards_then<'s>(
+        &'s self,
+        config: &'s Config,
+        then: &'s Then,
+    ) -> Vec<Vec<Standard<'s>>> {
+        let kinds_then = then
+            .own
+            .as_ref()
+            .map_or(config, |own| own)
+            .inventory
+            .as_ref();
         let of_image = |(today, then): (&'s Option<Held>, &'s Option<Held>)| {
             let copy = then.as_ref().map(|then| then.bytes.as_slice());
             let deciding = then.as_ref().map(|then| Standard {
@@ -109,7 +146,9 @@ impl Contracts {
                 copy: None,
             });
             // What is the same contract need not be told twice.
-            let today = today.as_ref().filter(|today| copy != Some(today.bytes.as_slice()));
+            let today = today
+                .as_ref()
+                .filter(|today| copy != Some(today.bytes.as_slice()));
             let today = self.standard(config, today.map(|today| (today, Force::Warns)), copy);
             today.into_iter().chain(deciding).collect()
         };
@@ -125,49 +164,82 @@ impl Contracts {
     ) -> Option<Standard<'s>> {
         let configured = config.inventory.as_ref();
         let inventory = configured.unwrap_or(&self.nothing);
-        let standard = Standard { inventory, hygiene: configured.is_some(), contract, copy };
+        let standard = Standard {
+            inventory,
+            hygiene: configured.is_some(),
+            contract,
+            copy,
+        };
         (standard.hygiene || standard.contract.is_some()).then_some(standard)
     }
 }
 
 impl Then {
-    /// Reads them from the tree of the commit that first brought the set into place, at the paths of its own
-    /// configuration.
+    /// Reads them from the tree of the commit that first brought the set into place, at the paths
+    /// of its own configuration.
     pub(in super::super) fn read(
         history: &History<'_>,
         config: &Config,
         promoted: Option<&Promoted>,
     ) -> Result<Self, Error> {
-        let none = || Self { held: config.images.iter().map(|_| None).collect(), own: None };
-        let (Some(promoted), Some(git)) = (promoted, history.git()) else { return Ok(none()) };
+        let none = || Self {
+            held: config.images.iter().map(|_| None).collect(),
+            own: None,
+        };
+        let (Some(promoted), Some(git)) = (promoted, history.git()) else {
+            return Ok(none());
+        };
         let commit = &promoted.contracts;
         let own = match own_config(git, commit, config).map_err(|error| checks::outage(&error))? {
             Own::Config(own) => Some(own),
             Own::Today => None,
             Own::Unreadable(why) => {
                 let name = format!("{} of commit {}", config.file_name(), commit.short());
-                let held = config.images.iter().map(|_| Some(Held::not_found(&name, &why))).collect();
+                let held = config
+                    .images
+                    .iter()
+                    .map(|_| Some(Held::not_found(&name, &why)))
+                    .collect();
                 return Ok(Self { held, own: None });
             }
         };
         let theirs = own.as_deref().unwrap_or(config);
-        let image = |image: &Image| theirs.images.iter().find(|then| then.repository == image.repository);
+        let image = |image: &Image| {
+            theirs
+                .images
+                .iter()
+                .find(|then| then.repository == image.repository)
+        };
         let contract = |today: &Image| image(today).and_then(|then| then.contract.as_ref());
         let held = config.images.iter().map(|today| {
-            contract(today).map(|path| contract_of(git, (commit, path), theirs.inventory.as_ref())).transpose()
+            contract(today)
+                .map(|path| contract_of(git, (commit, path), theirs.inventory.as_ref()))
+                .transpose()
         });
-        Ok(Self { held: held.collect::<Result<_, _>>()?, own })
+        Ok(Self {
+            held: held.collect::<Result<_, _>>()?,
+            own,
+        })
     }
 }
 
 /// A contract as a commit's tree has it.
-fn contract_of(git: &Git, (commit, path): (&ObjectId, &RelPath), inventory: Option<&Inventory>) -> Result<Held, Error> {
+fn contract_of(
+    git: &Git,
+    (commit, path): (&ObjectId, &RelPath),
+    inventory: Option<&Inventory>,
+) -> Result<Held, Error> {
     let name = format!("{path} of commit {}", commit.short());
-    Ok(match git.file(commit, path, CONTRACT_MAX).map_err(|error| checks::outage(&error))? {
-        TreeFile::Content(bytes) => Held::parse(&name, bytes, inventory),
-        TreeFile::Absent => Held::not_found(&name, "there is no such file"),
-        TreeFile::TooLarge => Held::not_found(&name, "it is larger than 1 MiB"),
-    })
+    Ok(
+        match git
+            .file(commit, path, CONTRACT_MAX)
+            .map_err(|error| checks::outage(&error))?
+        {
+            TreeFile::Content(bytes) => Held::parse(&name, bytes, inventory),
+            TreeFile::Absent => Held::not_found(&name, "there is no such file"),
+            TreeFile::TooLarge => Held::not_found(&name, "it is larger than 1 MiB"),
+        },
+    )
 }
 
 /// The stage of contents: every platform of every image, one after the other.
@@ -182,7 +254,11 @@ pub(in super::super) fn inspected<'c>(
         let sources = sources_of(config, cx)?;
         let subject = |(image, platform): &(usize, usize)| {
             let facts = stage.facts(*image)?.platforms.get(*platform)?;
-            let subject = Subject { name: &config.images[*image].name, source: &sources[*image], facts };
+            let subject = Subject {
+                name: &config.images[*image].name,
+                source: &sources[*image],
+                facts,
+            };
             Some((subject, standards[*image].as_slice()))
         };
         let subjects: Vec<_> = places.iter().filter_map(subject).collect();

@@ -32,10 +32,18 @@ pub(in super::super) struct Trial {
 
 impl Trial {
     /// Finds the secrets; without one nothing is begun.
-    pub(in super::super) fn prepare(config: &Config, change: &Change, cx: &Context) -> Result<Self, Stop> {
-        let Some(smoke) = &config.smoke else { return Ok(Self { secrets: None }) };
+    pub(in super::super) fn prepare(
+        config: &Config,
+        change: &Change,
+        cx: &Context,
+    ) -> Result<Self, Stop> {
+        let Some(smoke) = &config.smoke else {
+            return Ok(Self { secrets: None });
+        };
         match Secrets::of(&smoke.env, &cx.environment.variables()) {
-            Ok(secrets) => Ok(Self { secrets: Some(secrets) }),
+            Ok(secrets) => Ok(Self {
+                secrets: Some(secrets),
+            }),
             Err(missing) if change.if_unconfigured == Some(IfUnconfigured::Skip) => {
                 Err(Stop::Unconfigured(missing.to_string()))
             }
@@ -44,18 +52,34 @@ impl Trial {
     }
 
     /// The stage.
-    pub(in super::super) fn run(&self, chain: Inspected<'_>, config: &Config, cx: &Context) -> Result<Approved, Stop> {
+    pub(in super::super) fn run(
+        &self,
+        chain: Inspected<'_>,
+        config: &Config,
+        cx: &Context,
+    ) -> Result<Approved, Stop> {
         let mut stage = chain.try_out();
         let images: Vec<_> = stage.open().collect();
-        if let (Some(smoke), Some(secrets), false) = (&config.smoke, &self.secrets, images.is_empty()) {
-            let signals = Signals::take().map_err(|error| Fault::io(format!("can't take signals: {error}")))?;
+        if let (Some(smoke), Some(secrets), false) =
+            (&config.smoke, &self.secrets, images.is_empty())
+        {
+            let signals = Signals::take()
+                .map_err(|error| Fault::io(format!("can't take signals: {error}")))?;
             let sources = cx.sources(config)?;
             for at in images {
-                let Some(facts) = stage.facts(at) else { continue };
+                let Some(facts) = stage.facts(at) else {
+                    continue;
+                };
                 let image = &config.images[at];
                 let place = Place::of(&image.repository, sources.mapping(&image.repository));
                 let container = format!("repin-smoke-{:016x}", fastrand::u64(..));
-                let request = Request { smoke, repository: &image.repository, image: facts, place: &place, container };
+                let request = Request {
+                    smoke,
+                    repository: &image.repository,
+                    image: facts,
+                    place: &place,
+                    container,
+                };
                 let smoked = smoked(&request, (secrets, &signals), cx)?;
                 stage.judged(at, checks::smoke(smoke, &image.name, &smoked));
             }
@@ -65,7 +89,11 @@ impl Trial {
 }
 
 /// Runs the command in a thread of its own, while the terminal is told.
-fn smoked(request: &Request<'_>, (secrets, signals): (&Secrets, &Signals), cx: &Context) -> Result<Smoked, Fault> {
+fn smoked(
+    request: &Request<'_>,
+    (secrets, signals): (&Secrets, &Signals),
+    cx: &Context,
+) -> Result<Smoked, Fault> {
     let around = Surroundings {
         variables: cx.environment.variables(),
         machine: std::env::consts::ARCH.to_owned(),
@@ -76,7 +104,9 @@ fn smoked(request: &Request<'_>, (secrets, signals): (&Secrets, &Signals), cx: &
         scope.spawn(move || drop(sender.send(Box::new(smoke::run(request, secrets, &around)))));
         let message = format!("running the smoke command in {}", request.repository);
         let broke = |_| Fault::io("running the smoke command broke off");
-        wait(done, &message, cx)?.map(|smoked| *smoked).map_err(broke)
+        wait(done, &message, cx)?
+            .map(|smoked| *smoked)
+            .map_err(broke)
     })
 }
 
@@ -89,7 +119,10 @@ struct Signals {
 
 impl Signals {
     fn take() -> io::Result<Self> {
-        let signals = Self { interrupted: Arc::default(), over: Arc::default() };
+        let signals = Self {
+            interrupted: Arc::default(),
+            over: Arc::default(),
+        };
         for signal in [consts::SIGINT, consts::SIGTERM] {
             flag::register_conditional_default(signal, Arc::clone(&signals.over))?;
             flag::register(signal, Arc::clone(&signals.interrupted))?;

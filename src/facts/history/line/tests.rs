@@ -22,12 +22,22 @@ fn digest(text: &str) -> Digest {
 
 fn revision(text: &str) -> Revision {
     static PATTERN: std::sync::OnceLock<crate::image::Pattern> = std::sync::OnceLock::new();
-    PATTERN.get_or_init(|| crate::image::Pattern::parse(".").unwrap()).revision(text).unwrap()
+    PATTERN
+        .get_or_init(|| crate::image::Pattern::parse(".").unwrap())
+        .revision(text)
+        .unwrap()
 }
 
-/// Images by blanks, the digests of each by commas: `a b` is one of each, `a,b -` two of the first and none of the second.
+/// Images by blanks, the digests of each by commas: `a b` is one of each, `a,b -` two of the first
+/// and none of the second.
 fn set(text: &str) -> Set {
-    let digests = |image: &str| image.split(',').filter(|digest| *digest != "-").map(digest).collect();
+    let digests = |image: &str| {
+        image
+            .split(',')
+            .filter(|digest| *digest != "-")
+            .map(digest)
+            .collect()
+    };
     Set(text.split(' ').map(digests).collect())
 }
 
@@ -35,7 +45,14 @@ fn config(images: usize) -> Config {
     let image = |at: usize| format!("  i{at}: {{ repository: r.example/i{at}, pins: 1 }}\n");
     let images: String = (0..images).map(image).collect();
     let text = format!("version: 1\nfiles: [x]\nrevision: {{ pattern: '.' }}\nimages:\n{images}");
-    crate::config::parse(&SourceText { name: "repin.yaml".into(), text: text.into() }, Path::new("/")).unwrap()
+    crate::config::parse(
+        &SourceText {
+            name: "repin.yaml".into(),
+            text: text.into(),
+        },
+        Path::new("/"),
+    )
+    .unwrap()
 }
 
 fn id(at: usize) -> ObjectId {
@@ -48,18 +65,39 @@ fn history(commits: &[&str]) -> History {
     for (at, commit) in commits.iter().enumerate() {
         let (content, claims) = commit.split_once('@').unwrap_or((commit, ""));
         let content = set(content);
-        let number = known.sets.iter().position(|other| *other == content).unwrap_or_else(|| {
-            known.sets.push(content);
-            known.sets.len() - 1
-        });
+        let number = known
+            .sets
+            .iter()
+            .position(|other| *other == content)
+            .unwrap_or_else(|| {
+                known.sets.push(content);
+                known.sets.len() - 1
+            });
         let claims: Vec<_> = claims.chars().map(|c| revision(&c.to_string())).collect();
-        known.line.push(Point { set: Some(number), claims: claims.clone() });
+        known.line.push(Point {
+            set: Some(number),
+            claims: claims.clone(),
+        });
         let (date, content) = (String::new(), Content::Changed(Vec::new()));
-        known.commits.push(Visited { id: id(at), parents: Vec::new(), date, subject: Vec::new(), claims, content });
+        known.commits.push(Visited {
+            id: id(at),
+            parents: Vec::new(),
+            date,
+            subject: Vec::new(),
+            claims,
+            content,
+        });
     }
     known.doubtful = vec![false; commits.len()];
     let images = known.sets[0].0.len();
-    History::of(Branch { name: "origin/main".into(), tip: id(0) }, config(images), known)
+    History::of(
+        Branch {
+            name: "origin/main".into(),
+            tip: id(0),
+        },
+        config(images),
+        known,
+    )
 }
 
 /// The entries in the order in which they happened: kind, revision, whether it can be gone back to.
@@ -71,7 +109,10 @@ fn told(history: &History) -> Vec<String> {
             Kind::Manual => "manual",
         };
         let revision = entry.revision.as_ref().map_or("-", Revision::as_str);
-        format!("{kind} {revision}{}", if entry.can_roll_back { " <" } else { "" })
+        format!(
+            "{kind} {revision}{}",
+            if entry.can_roll_back { " <" } else { "" }
+        )
     };
     history.entries.iter().rev().map(one).collect()
 }
@@ -91,7 +132,9 @@ fn a_rollback_is_known_by_its_content_alone() {
 #[test]
 fn a_hold_names_the_rollback_and_what_it_undid() {
     let history = history(&["a a@A", "b b@B", "c c@C", "a a"]);
-    let Hold::Held { rollback, undone } = history.held(&revision("B")) else { panic!() };
+    let Hold::Held { rollback, undone } = history.held(&revision("B")) else {
+        panic!()
+    };
     assert_eq!((rollback.commit, undone.unwrap().commit), (id(3), id(1)));
     assert!(is_held(&history, "C"));
 }
@@ -100,13 +143,19 @@ fn a_hold_names_the_rollback_and_what_it_undid() {
 fn a_newer_set_ends_the_hold() {
     let history = history(&["a a@A", "b b@B", "a a", "c c@C"]);
     assert!(!is_held(&history, "B"));
-    assert_eq!(told(&history), ["promote A <", "promote B <", "rollback A <", "promote C"]);
+    assert_eq!(
+        told(&history),
+        ["promote A <", "promote B <", "rollback A <", "promote C"]
+    );
 }
 
 #[test]
 fn going_forward_again_ends_the_hold_of_that_set_and_holds_the_other() {
     let history = history(&["a a@A", "b b@B", "a a@A", "b b@B"]);
-    assert_eq!(told(&history), ["promote A <", "promote B", "rollback A <", "rollback B"]);
+    assert_eq!(
+        told(&history),
+        ["promote A <", "promote B", "rollback A <", "rollback B"]
+    );
     assert!(is_held(&history, "A") && !is_held(&history, "B"));
 }
 
@@ -144,7 +193,11 @@ fn pins_that_vanish_and_come_back_undo_nothing() {
     let history = history(&["a a@A", "- -", "a a", "b b@B", "- -", "a a"]);
     assert_eq!(told(&history)[..3], ["promote A", "manual -", "rollback A"]);
     assert!(is_held(&history, "B"));
-    assert!(events(&history.known.line[..3], &history.known.sets, false).held.is_empty());
+    assert!(
+        events(&history.known.line[..3], &history.known.sets, false)
+            .held
+            .is_empty()
+    );
     assert!(history.entries[0].current);
 }
 
@@ -168,10 +221,14 @@ fn where_the_line_is_cut_the_first_set_is_nobodys_work() {
 #[test]
 fn the_revision_of_a_set_is_that_of_the_images_in_common() {
     let history = history(&["a a@A", "b b@B", "b x"]);
-    let named = |r: &str, i1: &str| [("i0".to_owned(), digest(r)), ("i1".to_owned(), digest(i1))].into();
+    let named =
+        |r: &str, i1: &str| [("i0".to_owned(), digest(r)), ("i1".to_owned(), digest(i1))].into();
     assert_eq!(history.revision_of(&named("a", "a")), Some(&revision("A")));
     assert_eq!(history.revision_of(&named("b", "x")), None);
-    assert_eq!(history.revision_of(&[("i0".to_owned(), digest("b"))].into()), Some(&revision("B")));
+    assert_eq!(
+        history.revision_of(&[("i0".to_owned(), digest("b"))].into()),
+        Some(&revision("B"))
+    );
     assert_eq!(history.revision_of(&super::super::Digests::new()), None);
 }
 
@@ -189,23 +246,40 @@ mod oracle {
         let before = |at: usize| at.checked_sub(1).map_or(&nothing, |before| &line[before].0);
         (0..line.len())
             .filter(|at| *before(*at) != line[*at].0)
-            .map(|at| Change { at, set: line[at].0.clone() })
+            .map(|at| Change {
+                at,
+                set: line[at].0.clone(),
+            })
             .collect()
     }
 
     pub(super) fn kind(changes: &[Change], at: usize, line: &[(Set, Option<char>)]) -> Kind {
         let change = &changes[at];
-        if !change.set.is_empty() && changes[..at].iter().any(|earlier| earlier.set == change.set) {
+        if !change.set.is_empty()
+            && changes[..at]
+                .iter()
+                .any(|earlier| earlier.set == change.set)
+        {
             return Kind::Rollback;
         }
         let alike = change.set.0.iter().all(|digests| digests.len() < 2) && !change.set.is_empty();
-        if alike && line[change.at].1.is_some() { Kind::Promote } else { Kind::Manual }
+        if alike && line[change.at].1.is_some() {
+            Kind::Promote
+        } else {
+            Kind::Manual
+        }
     }
 
     fn newer(changes: &[Change], at: usize) -> bool {
         (0..2).any(|image| {
-            let had: Vec<_> = changes[..at].iter().filter_map(|change| change.set.digest(image)).collect();
-            changes[at].set.digest(image).is_some_and(|digest| !had.is_empty() && !had.contains(&digest))
+            let had: Vec<_> = changes[..at]
+                .iter()
+                .filter_map(|change| change.set.digest(image))
+                .collect();
+            changes[at]
+                .set
+                .digest(image)
+                .is_some_and(|digest| !had.is_empty() && !had.contains(&digest))
         })
     }
 
@@ -216,8 +290,13 @@ mod oracle {
         let rollback = |at: usize| kind(changes, at, line) == Kind::Rollback;
         let undid = |at: &usize| {
             let target = &changes[*at].set;
-            let last = (0..*at).rev().find(|earlier| changes[*earlier].set == *target).unwrap();
-            changes[last + 1..*at].iter().any(|between| between.set == *set)
+            let last = (0..*at)
+                .rev()
+                .find(|earlier| changes[*earlier].set == *target)
+                .unwrap();
+            changes[last + 1..*at]
+                .iter()
+                .any(|between| between.set == *set)
         };
         let ends = |at: usize| changes[at].set == *set || (!rollback(at) && newer(changes, at));
         let last = (0..changes.len()).filter(|at| rollback(*at)).rfind(undid);

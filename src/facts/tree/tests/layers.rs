@@ -4,7 +4,11 @@ use super::*;
 
 fn names(bytes: &[u8]) -> Vec<String> {
     let layer = read(bytes).unwrap();
-    layer.entries.iter().map(|entry| String::from_utf8_lossy(&layer.path(entry)).into_owned()).collect()
+    layer
+        .entries
+        .iter()
+        .map(|entry| String::from_utf8_lossy(&layer.path(entry)).into_owned())
+        .collect()
 }
 
 fn why(bytes: &[u8]) -> String {
@@ -18,15 +22,25 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn layer(stored: &[u8], plain: &[u8], encoding: Encoding) -> LayerDescriptor {
-    LayerDescriptor { digest: Digest::of(stored), size: stored.len() as u64, encoding, diff_id: Digest::of(plain) }
+    LayerDescriptor {
+        digest: Digest::of(stored),
+        size: stored.len() as u64,
+        encoding,
+        diff_id: Digest::of(plain),
+    }
 }
 
 fn read_as(stored: &[u8], layer: &LayerDescriptor) -> Result<usize, LayerFault> {
-    read_layer(stored, layer, &Want::default(), &budget()).map(|tree| tree.len()).map_err(|error| error.fault)
+    read_layer(stored, layer, &Want::default(), &budget())
+        .map(|tree| tree.len())
+        .map_err(|error| error.fault)
 }
 
 fn sample() -> Vec<u8> {
-    a().folder("d").file("d/f", "content").file("g", vec![7; 300_000]).end()
+    a().folder("d")
+        .file("d/f", "content")
+        .file("g", vec![7; 300_000])
+        .end()
 }
 
 #[test]
@@ -35,7 +49,11 @@ fn every_form_gives_the_same_list() {
     let (first, second) = plain.split_at(777);
     let members = [gzip(first), gzip(&[]), gzip(second)].concat();
     let zstd = zstd::encode_all(&*plain, 3).unwrap();
-    let frames = [zstd::encode_all(first, 3).unwrap(), zstd::encode_all(second, 19).unwrap()].concat();
+    let frames = [
+        zstd::encode_all(first, 3).unwrap(),
+        zstd::encode_all(second, 19).unwrap(),
+    ]
+    .concat();
     // A frame that decoders skip, as zstd:chunked has it.
     let skippable = [&zstd[..], b"\x50\x2a\x4d\x18\x04\0\0\0abcd"].concat();
     for (stored, encoding) in [
@@ -46,8 +64,18 @@ fn every_form_gives_the_same_list() {
         (frames, Encoding::Zstd),
         (skippable, Encoding::Zstd),
     ] {
-        assert_eq!(read_as(&stored, &layer(&stored, &plain, encoding)).unwrap(), 3, "{encoding:?}");
-        assert!(read_as(&stored[..stored.len() - 1], &layer(&stored, &plain, encoding)).is_err());
+        assert_eq!(
+            read_as(&stored, &layer(&stored, &plain, encoding)).unwrap(),
+            3,
+            "{encoding:?}"
+        );
+        assert!(
+            read_as(
+                &stored[..stored.len() - 1],
+                &layer(&stored, &plain, encoding)
+            )
+            .is_err()
+        );
     }
 }
 
@@ -62,23 +90,35 @@ fn the_stored_bytes_have_to_be_those_of_the_descriptor() {
         };
         let good = layer(&stored, &plain, encoding);
         let cut = read_as(&stored[..stored.len() - 20], &good).unwrap_err();
-        assert!(matches!(cut, LayerFault::Truncated { announced, got } if got + 20 == announced), "{cut}");
+        assert!(
+            matches!(cut, LayerFault::Truncated { announced, got } if got + 20 == announced),
+            "{cut}"
+        );
         let long = read_as(&[&stored[..], b"x"].concat(), &good).unwrap_err();
         assert!(matches!(long, LayerFault::TooLong { .. }), "{long}");
         let mut flipped = stored.clone();
         flipped[stored.len() / 2] ^= 1;
         let flipped = read_as(&flipped, &good).unwrap_err();
         assert!(matches!(flipped, LayerFault::Digest { .. }), "{flipped}");
-        let other = LayerDescriptor { diff_id: Digest::of(b""), ..good };
+        let other = LayerDescriptor {
+            diff_id: Digest::of(b""),
+            ..good
+        };
         let other = read_as(&stored, &other).unwrap_err();
         assert!(matches!(other, LayerFault::DiffId { .. }), "{other}");
     }
     let empty = read_as(b"", &plain_of_size(b"", 10)).unwrap_err();
-    assert!(matches!(empty, LayerFault::Truncated { got: 0, .. }), "{empty}");
+    assert!(
+        matches!(empty, LayerFault::Truncated { got: 0, .. }),
+        "{empty}"
+    );
 }
 
 fn plain_of_size(bytes: &[u8], size: u64) -> LayerDescriptor {
-    LayerDescriptor { size, ..plain(bytes) }
+    LayerDescriptor {
+        size,
+        ..plain(bytes)
+    }
 }
 
 #[test]
@@ -91,16 +131,33 @@ fn a_source_that_fails_is_told_as_such() {
     }
     let bytes = gzip(&sample());
     let source = (&bytes[..100]).chain(Broken);
-    let error = read_layer(source, &layer(&bytes, &sample(), Encoding::Gzip), &Want::default(), &budget()).unwrap_err();
-    assert_eq!(error.fault.to_string(), "it can't be read: connection reset");
-    assert!(error.to_string().starts_with(&format!("layer {}: it can't be read", Digest::of(&bytes))));
+    let error = read_layer(
+        source,
+        &layer(&bytes, &sample(), Encoding::Gzip),
+        &Want::default(),
+        &budget(),
+    )
+    .unwrap_err();
+    assert_eq!(
+        error.fault.to_string(),
+        "it can't be read: connection reset"
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("layer {}: it can't be read", Digest::of(&bytes)))
+    );
 }
 
 #[test]
 fn bytes_of_another_form_than_announced_are_refused() {
     let plain = sample();
     let stored = gzip(&plain);
-    for (stored, encoding) in [(&stored, Encoding::Zstd), (&plain, Encoding::Gzip), (&Vec::new(), Encoding::Gzip)] {
+    for (stored, encoding) in [
+        (&stored, Encoding::Zstd),
+        (&plain, Encoding::Gzip),
+        (&Vec::new(), Encoding::Gzip),
+    ] {
         let fault = read_as(stored, &layer(stored, &plain, encoding)).unwrap_err();
         assert!(matches!(fault, LayerFault::Decompress { .. }), "{fault}");
     }
@@ -114,7 +171,11 @@ fn archives_may_end_early_or_go_on() {
     assert_eq!(names(b""), [] as [&str; 0]);
     assert_eq!(names(&[0; 1024]), [] as [&str; 0]);
     assert_eq!(names(&a().file("f", "x").cut()), ["f"], "no empty blocks");
-    assert_eq!(names(&a().file("f", "x").raw(&[0; 512]).cut()), ["f"], "one of them");
+    assert_eq!(
+        names(&a().file("f", "x").raw(&[0; 512]).cut()),
+        ["f"],
+        "one of them"
+    );
     let unpadded = a().file("f", "x").cut();
     assert_eq!(names(&unpadded[..513]), ["f"], "no padding");
     let behind = [a().file("f", "x").end(), b"whatever".repeat(100_000)].concat();
@@ -122,71 +183,148 @@ fn archives_may_end_early_or_go_on() {
     let second = [a().file("f", "x").end(), a().file("g", "").end()].concat();
     assert_eq!(names(&second), ["f"], "no engine reads a second archive");
     assert!(why(&a().raw(&[0; 512]).file("f", "").end()).contains("one empty block"));
-    assert!(why(&a().file("f", vec![1; 2000]).cut()[..1500]).contains("ends 1012 bytes before the end of a file"));
+    assert!(
+        why(&a().file("f", vec![1; 2000]).cut()[..1500])
+            .contains("ends 1012 bytes before the end of a file")
+    );
     assert!(why(&a().file("f", "").cut()[..300]).contains("ends within a header"));
 }
 
 #[test]
 fn names_are_cleaned_and_stay_inside() {
-    let archive = a().file("/a", "").file("./b", "").file("c//./d", "").file("e/../f", "").folder("./").folder("g/");
+    let archive = a()
+        .file("/a", "")
+        .file("./b", "")
+        .file("c//./d", "")
+        .file("e/../f", "")
+        .folder("./")
+        .folder("g/");
     assert_eq!(names(&archive.end()), ["a", "b", "c/d", "f", "", "g"]);
     for name in ["../a", "a/../../b", "/..", "..", "./.."] {
-        assert!(why(&a().file(name, "").end()).contains("climbs out of the image"), "{name}");
-        assert!(why(&a().file("f", "").hardlink("g", name).end()).contains("climbs out of the image"), "{name}");
+        assert!(
+            why(&a().file(name, "").end()).contains("climbs out of the image"),
+            "{name}"
+        );
+        assert!(
+            why(&a().file("f", "").hardlink("g", name).end()).contains("climbs out of the image"),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn whiteouts_that_name_nothing_are_errors_and_those_of_aufs_nothing() {
     for name in [".wh.", "d/.wh.", ".wh..", ".wh...", "d/.wh..."] {
-        assert!(why(&a().file(name, "").end()).contains("names nothing that could be hidden"), "{name}");
+        assert!(
+            why(&a().file(name, "").end()).contains("names nothing that could be hidden"),
+            "{name}"
+        );
     }
-    assert!(why(&a().file("d/.wh.x/f", "").end()).contains("in a folder with the name of a whiteout"));
-    let aufs = a().folder(".wh..wh.plnk").file(".wh..wh.plnk/1.2", "").file(".wh..wh.aufs", "").folder(".wh..wh.orph/");
+    assert!(
+        why(&a().file("d/.wh.x/f", "").end()).contains("in a folder with the name of a whiteout")
+    );
+    let aufs = a()
+        .folder(".wh..wh.plnk")
+        .file(".wh..wh.plnk/1.2", "")
+        .file(".wh..wh.aufs", "")
+        .folder(".wh..wh.orph/");
     assert_eq!(names(&aufs.file("f", "").end()), ["f"]);
 }
 
 #[test]
 fn long_names_of_both_families_are_read() {
     let long = format!("{}/{}", "d".repeat(200), "n".repeat(250));
-    let gnu = a().long(b'L', long.as_bytes()).raw(&header(b'0', b"short", b"", 0));
+    let gnu = a()
+        .long(b'L', long.as_bytes())
+        .raw(&header(b'0', b"short", b"", 0));
     assert_eq!(names(&gnu.end()).concat(), long);
-    let pax = a().pax(b'x', &[("path", long.as_bytes()), ("mtime", b"1.5")]).file("short", "x").file("next", "");
+    let pax = a()
+        .pax(b'x', &[("path", long.as_bytes()), ("mtime", b"1.5")])
+        .file("short", "x")
+        .file("next", "");
     assert_eq!(names(&pax.end()), [long.clone(), "next".to_owned()]);
-    let both = a().pax(b'x', &[("path", b"pax")]).long(b'L', b"gnu").file("short", "");
+    let both = a()
+        .pax(b'x', &[("path", b"pax")])
+        .long(b'L', b"gnu")
+        .file("short", "");
     assert_eq!(names(&both.end()), ["gnu"], "as Go's reader has it");
-    let twice = a().pax(b'x', &[("path", b"one")]).pax(b'x', &[("comment", b"two")]).file("short", "");
-    assert_eq!(names(&twice.end()), ["short"], "the second header replaces the first");
+    let twice = a()
+        .pax(b'x', &[("path", b"one")])
+        .pax(b'x', &[("comment", b"two")])
+        .file("short", "");
+    assert_eq!(
+        names(&twice.end()),
+        ["short"],
+        "the second header replaces the first"
+    );
     let mut block = header(b'0', b"name", b"", 0);
     block[345..351].copy_from_slice(b"prefix");
     assert_eq!(names(&a().raw(&seal(block)).end()), ["prefix/name"]);
     block[257..265].copy_from_slice(b"ustar  \0");
-    assert_eq!(names(&a().raw(&seal(block)).end()), ["name"], "GNU has other fields there");
+    assert_eq!(
+        names(&a().raw(&seal(block)).end()),
+        ["name"],
+        "GNU has other fields there"
+    );
     let target = "t".repeat(300);
-    let links = a().long(b'K', target.as_bytes()).symlink("a", "x").pax(b'x', &[("linkpath", b"y")]).symlink("b", "x");
+    let links = a()
+        .long(b'K', target.as_bytes())
+        .symlink("a", "x")
+        .pax(b'x', &[("linkpath", b"y")])
+        .symlink("b", "x");
     let tree = merge(&[read(&links.end()).unwrap()], |_| {}).unwrap();
-    assert_eq!(shown(&tree), [format!("a -> {target}"), "b -> y".to_owned()]);
+    assert_eq!(
+        shown(&tree),
+        [format!("a -> {target}"), "b -> y".to_owned()]
+    );
 }
 
 #[test]
 fn names_need_not_be_utf8() {
     let layer = read(&a().file(b"\xff\xfe", "").file("ä", "").end()).unwrap();
-    let paths: Vec<_> = layer.entries.iter().map(|entry| layer.path(entry)).collect();
+    let paths: Vec<_> = layer
+        .entries
+        .iter()
+        .map(|entry| layer.path(entry))
+        .collect();
     assert_eq!(paths, [&b"\xff\xfe"[..], "ä".as_bytes()]);
 }
 
 #[test]
 fn sizes_come_from_where_go_takes_them() {
-    let pax = a().pax(b'x', &[("size", b"1000")]).raw(&header(b'0', b"f", b"", 1)).content(&[1; 1000]).file("g", "");
+    let pax = a()
+        .pax(b'x', &[("size", b"1000")])
+        .raw(&header(b'0', b"f", b"", 1))
+        .content(&[1; 1000])
+        .file("g", "");
     assert_eq!(names(&pax.end()), ["f", "g"]);
     let mut block = header(b'0', b"f", b"", 0);
     block[124..136].copy_from_slice(b"\x80\0\0\0\0\0\0\0\0\0\x03\xe8");
-    assert_eq!(names(&a().raw(&seal(block)).content(&[1; 1000]).file("g", "").end()), ["f", "g"]);
+    assert_eq!(
+        names(
+            &a().raw(&seal(block))
+                .content(&[1; 1000])
+                .file("g", "")
+                .end()
+        ),
+        ["f", "g"]
+    );
     for kind in [b'1', b'2', b'5', b'6'] {
-        let archive = a().file("t", "").raw(&header(kind, b"x", b"t", 512)).file("hidden", "");
-        assert_eq!(names(&archive.end()), ["t", "x", "hidden"], "no content behind {}", char::from(kind));
+        let archive = a()
+            .file("t", "")
+            .raw(&header(kind, b"x", b"t", 512))
+            .file("hidden", "");
+        assert_eq!(
+            names(&archive.end()),
+            ["t", "x", "hidden"],
+            "no content behind {}",
+            char::from(kind)
+        );
     }
-    let old = a().raw(&header(0, b"folder/", b"", 0)).raw(&header(0, b"file", b"", 0)).raw(&header(b'7', b"c", b"", 0));
+    let old = a()
+        .raw(&header(0, b"folder/", b"", 0))
+        .raw(&header(0, b"file", b"", 0))
+        .raw(&header(b'7', b"c", b"", 0));
     let layer = read(&old.end()).unwrap();
     let tree = merge(&[layer], |_| {}).unwrap();
     assert_eq!(shown(&tree), ["c@1", "file@1", "folder/"]);
@@ -199,7 +337,12 @@ fn sparse_files_are_files_of_their_own_name() {
     block[482] = 1;
     let mut map = [0; 512];
     map[504] = 1;
-    let old = a().raw(&seal(block)).raw(&map).raw(&[0; 512]).content(&[1; 512]).file("next", "");
+    let old = a()
+        .raw(&seal(block))
+        .raw(&map)
+        .raw(&[0; 512])
+        .content(&[1; 512])
+        .file("next", "");
     assert_eq!(names(&old.end()), ["sparse", "next"]);
     let records: [(&str, &[u8]); 4] = [
         ("GNU.sparse.major", b"1"),
@@ -207,7 +350,10 @@ fn sparse_files_are_files_of_their_own_name() {
         ("GNU.sparse.name", b"d/sparse"),
         ("GNU.sparse.realsize", b"1000000"),
     ];
-    let new = a().pax(b'x', &records).file("GNUSparseFile.0/sparse", "1\n0\n512\n").file("next", "");
+    let new = a()
+        .pax(b'x', &records)
+        .file("GNUSparseFile.0/sparse", "1\n0\n512\n")
+        .file("next", "");
     assert_eq!(names(&new.end()), ["d/sparse", "next"]);
 }
 
@@ -215,19 +361,35 @@ fn sparse_files_are_files_of_their_own_name() {
 fn headers_that_readers_take_differently_are_refused() {
     let global = |keyword: &str| a().pax(b'g', &[(keyword, b"1")]).file("f", "");
     for keyword in ["path", "linkpath", "size", "uid", "gid", "GNU.sparse.name"] {
-        assert!(why(&global(keyword).end()).contains("global header"), "{keyword}");
+        assert!(
+            why(&global(keyword).end()).contains("global header"),
+            "{keyword}"
+        );
     }
-    assert_eq!(names(&global("comment").end()), ["f"], "as `git archive` writes it");
+    assert_eq!(
+        names(&global("comment").end()),
+        ["f"],
+        "as `git archive` writes it"
+    );
     let mut block = header(b'0', b"f", b"", 0);
     block[0] = b'g';
     assert!(why(&a().raw(&block).end()).contains("checksum"));
     assert!(why(&a().raw(&header(b'V', b"f", b"", 0)).end()).contains("unknown type `V`"));
     assert!(why(&a().pax(b'x', &[("path", b"a\0b")]).file("f", "").end()).contains("NUL"));
-    assert!(why(&a().raw(&header(b'x', b"x", b"", 5)).content(b"abcde").end()).contains("no list of records"));
+    assert!(
+        why(&a().raw(&header(b'x', b"x", b"", 5)).content(b"abcde").end())
+            .contains("no list of records")
+    );
     let mut block = header(b'0', b"f", b"", 0);
     block[124] = 0xff;
     assert!(why(&a().raw(&seal(block)).end()).contains("size"));
-    assert!(why(&a().pax(b'x', &[("size", b"9223372036854775808")]).file("f", "").end()).contains("impossible size"));
+    assert!(
+        why(&a()
+            .pax(b'x', &[("size", b"9223372036854775808")])
+            .file("f", "")
+            .end())
+        .contains("impossible size")
+    );
 }
 
 #[test]
@@ -245,20 +407,43 @@ fn lists_are_bounded() {
     let many: Archive = (0..200).fold(a(), |archive, at| archive.file(format!("file{at}"), ""));
     let bytes = many.end();
     let small = Budget::new(20_000);
-    let fault = read_layer(&*bytes, &plain(&bytes), &Want::default(), &small).unwrap_err().fault;
-    assert!(matches!(fault, LayerFault::Entries { limit: 20_000 }), "{fault}");
+    let fault = read_layer(&*bytes, &plain(&bytes), &Want::default(), &small)
+        .unwrap_err()
+        .fault;
+    assert!(
+        matches!(fault, LayerFault::Entries { limit: 20_000 }),
+        "{fault}"
+    );
     let deep = a().file("a/".repeat(1000) + "f", "").end();
     let fresh = Budget::new(20_000);
-    assert!(read_layer(&*deep, &plain(&deep), &Want::default(), &fresh).is_err(), "each folder counts");
+    assert!(
+        read_layer(&*deep, &plain(&deep), &Want::default(), &fresh).is_err(),
+        "each folder counts"
+    );
     let shallow = a().file("a/f", "").end();
-    assert!(read_layer(&*shallow, &plain(&shallow), &Want::default(), &Budget::new(20_000)).is_ok());
+    assert!(
+        read_layer(
+            &*shallow,
+            &plain(&shallow),
+            &Want::default(),
+            &Budget::new(20_000)
+        )
+        .is_ok()
+    );
 }
 
 #[test]
 fn wanted_contents_are_kept_by_name_or_length() {
-    let archive = a().file("etc/passwd", "root:x:0:0").file("a", "12345").file("b", "123456").hardlink("c", "a");
+    let archive = a()
+        .file("etc/passwd", "root:x:0:0")
+        .file("a", "12345")
+        .file("b", "123456")
+        .hardlink("c", "a");
     let bytes = archive.file("big/passwd", vec![0; 2 << 20]).end();
-    let want = Want { names: vec![b"passwd".to_vec()], lengths: vec![5] };
+    let want = Want {
+        names: vec![b"passwd".to_vec()],
+        lengths: vec![5],
+    };
     let layer = read_layer(&*bytes, &plain(&bytes), &want, &budget()).unwrap();
     let tree = merge(&[layer], |_| {}).unwrap();
     let content = |path: &[u8]| match &tree.find(path).unwrap().inode.kind {
@@ -276,7 +461,9 @@ struct Zeros(u64);
 
 impl Read for Zeros {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let now = usize::try_from(self.0).unwrap_or(usize::MAX).min(buffer.len());
+        let now = usize::try_from(self.0)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         buffer[..now].fill(0);
         self.0 -= now as u64;
         Ok(now)
@@ -288,5 +475,8 @@ fn what_inflates_beyond_its_limit_is_refused_while_it_does() {
     let limit = 1000;
     let mut plain = super::super::stream::Plain::new(Zeros(4 << 20), "gzip", limit);
     let fault = plain.skip(2 << 20).unwrap_err();
-    assert!(matches!(fault, LayerFault::Inflates { limit: 1000 }), "{fault}");
+    assert!(
+        matches!(fault, LayerFault::Inflates { limit: 1000 }),
+        "{fault}"
+    );
 }

@@ -9,17 +9,24 @@ use crate::{
     pins::{Located, Pin},
 };
 
-/// `REPOSITORY[:TAG] FILE`, a pin each; a repository is what stands before the last colon behind the last slash.
+/// `REPOSITORY[:TAG] FILE`, a pin each; a repository is what stands before the last colon behind
+/// the last slash.
 fn seen(pins: &[&str]) -> Vec<Seen> {
     let mut all: Vec<Seen> = Vec::new();
     for (nth, line) in pins.iter().enumerate() {
-        let (reference, file) = line.split_once(' ').unwrap_or((line, ".github/workflows/a.yml"));
+        let (reference, file) = line
+            .split_once(' ')
+            .unwrap_or((line, ".github/workflows/a.yml"));
         let (name, tag) = match reference.rsplit_once(':') {
             Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
             _ => (reference, None),
         };
         let repository = Repository::parse(name).unwrap();
-        let digit = if name.ends_with("example") { "0".repeat(64) } else { format!("{nth:064x}1")[1..].to_owned() };
+        let digit = if name.ends_with("example") {
+            "0".repeat(64)
+        } else {
+            format!("{nth:064x}1")[1..].to_owned()
+        };
         let pin = Pin {
             image: 0,
             line: 1,
@@ -28,30 +35,56 @@ fn seen(pins: &[&str]) -> Vec<Seen> {
             tag: tag.map(|tag| Tag::parse(tag).unwrap()),
             digest: Digest::from_hex(&digit).unwrap(),
         };
-        let pin = Located { file: Arc::new(RelPath::parse(file).unwrap()), what: pin };
+        let pin = Located {
+            file: Arc::new(RelPath::parse(file).unwrap()),
+            what: pin,
+        };
         match all.iter_mut().find(|one| one.repository == repository) {
             Some(one) => one.pins.push(pin),
-            None => all.push(Seen { repository, pins: vec![pin], malformed: Vec::new() }),
+            None => all.push(Seen {
+                repository,
+                pins: vec![pin],
+                malformed: Vec::new(),
+            }),
         }
     }
     all
 }
 
 fn owners(guess: &Guess) -> Vec<&str> {
-    guess.groups.iter().map(|group| group.owner.as_str()).collect()
+    guess
+        .groups
+        .iter()
+        .map(|group| group.owner.as_str())
+        .collect()
 }
 
 #[test]
 fn the_remotes_owner_decides() {
-    let seen = seen(&["quay.io/other/a", "quay.io/other/b", "ghcr.io/acme/app", "nginx", "nginx", "nginx"]);
+    let seen = seen(&[
+        "quay.io/other/a",
+        "quay.io/other/b",
+        "ghcr.io/acme/app",
+        "nginx",
+        "nginx",
+        "nginx",
+    ]);
     let guess = guess(&seen, Some("Acme"));
-    assert_eq!(owners(&guess), ["ghcr.io/acme", "quay.io/other", "docker.io/library"]);
+    assert_eq!(
+        owners(&guess),
+        ["ghcr.io/acme", "quay.io/other", "docker.io/library"]
+    );
     assert!(guess.sure);
 }
 
 #[test]
 fn without_it_the_guess_has_to_be_confirmed() {
-    let seen = seen(&["quay.io/other/a", "quay.io/other/b", "ghcr.io/acme/app", "nginx"]);
+    let seen = seen(&[
+        "quay.io/other/a",
+        "quay.io/other/b",
+        "ghcr.io/acme/app",
+        "nginx",
+    ]);
     for owner in [None, Some("nobody")] {
         let guess = guess(&seen, owner);
         assert_eq!(owners(&guess)[0], "quay.io/other");
@@ -72,17 +105,35 @@ fn tags_that_name_commits_and_files_that_run_something_speak_for_a_group() {
     let commit = format!("b.example/x/app:{}", "4f".repeat(20));
     let tagged = seen(&["a.example/x/app", "a.example/x/other", &commit]);
     assert_eq!(owners(&guess(&tagged, None))[0], "b.example/x");
-    let placed = seen(&["a.example/x/app README.md", "a.example/x/b README.md", "b.example/x/app deploy/k8s/app.yaml"]);
+    let placed = seen(&[
+        "a.example/x/app README.md",
+        "a.example/x/b README.md",
+        "b.example/x/app deploy/k8s/app.yaml",
+    ]);
     assert_eq!(owners(&guess(&placed, None))[0], "b.example/x");
 }
 
 #[test]
 fn placeholders_and_other_tags_stay_apart() {
     let commit = format!("ghcr.io/acme/app:{}", "4f".repeat(20));
-    let seen = seen(&["ghcr.io/acme/example", &commit, "ghcr.io/acme/tool:v1.2", "ghcr.io/acme/plain"]);
+    let seen = seen(&[
+        "ghcr.io/acme/example",
+        &commit,
+        "ghcr.io/acme/tool:v1.2",
+        "ghcr.io/acme/plain",
+    ]);
     let guess = guess(&seen, None);
-    assert_eq!(guess.groups, [Group { owner: "ghcr.io/acme".into(), members: vec![1, 3] }]);
-    assert_eq!(guess.apart, [(0, Reason::Placeholder), (2, Reason::OtherTags)]);
+    assert_eq!(
+        guess.groups,
+        [Group {
+            owner: "ghcr.io/acme".into(),
+            members: vec![1, 3]
+        }]
+    );
+    assert_eq!(
+        guess.apart,
+        [(0, Reason::Placeholder), (2, Reason::OtherTags)]
+    );
 }
 
 #[test]
@@ -97,9 +148,19 @@ fn owners_are_the_first_part_behind_the_registry() {
 fn forms_of_tags() {
     let of = |tag: &str| form(tag).map(|form| (form.prefix, form.digits));
     assert_eq!(of(&"a1".repeat(20)), Some((String::new(), 40)));
-    assert_eq!(of(&format!("main-{}", "a1".repeat(20))), Some(("main-".into(), 40)));
+    assert_eq!(
+        of(&format!("main-{}", "a1".repeat(20))),
+        Some(("main-".into(), 40))
+    );
     assert_eq!(of("sha-0a1b2c3"), Some(("sha-".into(), 7)));
-    for other in ["20240131", "v1.2", "latest", "sha-", "sha-xyz1234", "deadbee"] {
+    for other in [
+        "20240131",
+        "v1.2",
+        "latest",
+        "sha-",
+        "sha-xyz1234",
+        "deadbee",
+    ] {
         assert_eq!(of(other), None, "{other}");
     }
 }

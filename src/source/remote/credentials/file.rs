@@ -32,7 +32,11 @@ pub(super) struct AuthFile {
 #[derive(Debug)]
 pub(super) enum Entry {
     /// Credentials.
-    Usable { user: String, secret: Secret, kind: Kind },
+    Usable {
+        user: String,
+        secret: Secret,
+        kind: Kind,
+    },
     /// Something that can't be used; why.
     Broken(&'static str),
 }
@@ -72,10 +76,18 @@ impl AuthFile {
             return Ok(Self::default());
         }
         // The error's own text may quote what it stumbled over.
-        let place =
-            |error: serde_json::Error| format!("can't be parsed (line {}, column {})", error.line(), error.column());
+        let place = |error: serde_json::Error| {
+            format!(
+                "can't be parsed (line {}, column {})",
+                error.line(),
+                error.column()
+            )
+        };
         let raw: Raw = serde_json::from_slice(bytes).map_err(place)?;
-        let mut file = Self { store: raw.creds_store.filter(|name| !name.is_empty()), ..Self::default() };
+        let mut file = Self {
+            store: raw.creds_store.filter(|name| !name.is_empty()),
+            ..Self::default()
+        };
         for (key, entry) in raw.auths.unwrap_or_default() {
             let Some(entry) = entry.parse() else { continue };
             insert(&mut file.entries, &key, entry);
@@ -87,7 +99,10 @@ impl AuthFile {
     }
 
     pub(super) fn without_helpers(self) -> Self {
-        Self { entries: self.entries, ..Self::default() }
+        Self {
+            entries: self.entries,
+            ..Self::default()
+        }
     }
 
     /// The entry under the most specific of `keys`.
@@ -97,7 +112,10 @@ impl AuthFile {
 
     /// The helper that the file names: for the registry, else for all.
     pub(super) fn helper(&self, keys: &[String]) -> Option<&str> {
-        let named = keys.iter().find_map(|key| self.helpers.get(key)).or(self.store.as_ref());
+        let named = keys
+            .iter()
+            .find_map(|key| self.helpers.get(key))
+            .or(self.store.as_ref());
         named.map(String::as_str).filter(|name| !name.is_empty())
     }
 }
@@ -112,21 +130,39 @@ fn insert<T>(map: &mut BTreeMap<String, T>, key: &str, value: T) {
     }
 }
 
-/// A key without scheme, API version and trailing slashes, its host in lower case, Docker Hub under one name.
+/// A key without scheme, API version and trailing slashes, its host in lower case, Docker Hub under
+/// one name.
 fn normal(key: &str) -> String {
-    let bare = key.split_once("://").map_or(key, |(_, rest)| rest).trim_end_matches('/');
-    let bare = bare.strip_suffix("/v1").or_else(|| bare.strip_suffix("/v2")).unwrap_or(bare);
-    let (host, path) = bare.split_once('/').map_or((bare, ""), |(host, path)| (host, path));
+    let bare = key
+        .split_once("://")
+        .map_or(key, |(_, rest)| rest)
+        .trim_end_matches('/');
+    let bare = bare
+        .strip_suffix("/v1")
+        .or_else(|| bare.strip_suffix("/v2"))
+        .unwrap_or(bare);
+    let (host, path) = bare
+        .split_once('/')
+        .map_or((bare, ""), |(host, path)| (host, path));
     let host = canonical_host(host);
-    if path.is_empty() { host } else { format!("{host}/{path}") }
+    if path.is_empty() {
+        host
+    } else {
+        format!("{host}/{path}")
+    }
 }
 
 fn canonical_host(host: &str) -> String {
     let host = host.to_ascii_lowercase();
-    if HUB_HOSTS.contains(&host.as_str()) { HUB.to_owned() } else { host }
+    if HUB_HOSTS.contains(&host.as_str()) {
+        HUB.to_owned()
+    } else {
+        host
+    }
 }
 
-/// The keys that a repository's credentials may be under, the most specific first; the last is the host.
+/// The keys that a repository's credentials may be under, the most specific first; the last is the
+/// host.
 pub(super) fn keys(host: &str, repository: &str) -> Vec<String> {
     let mut key = format!("{}/{repository}", canonical_host(host));
     let mut keys = vec![key.clone()];
@@ -140,7 +176,11 @@ pub(super) fn keys(host: &str, repository: &str) -> Vec<String> {
 /// What a helper calls the registry whose keys these are.
 pub(super) fn server(keys: &[String]) -> String {
     let host = keys.last().map(String::as_str).unwrap_or_default();
-    if host == HUB { HUB_KEY.to_owned() } else { host.to_owned() }
+    if host == HUB {
+        HUB_KEY.to_owned()
+    } else {
+        host.to_owned()
+    }
 }
 
 impl RawEntry {
@@ -149,21 +189,39 @@ impl RawEntry {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let decoded = given(self.auth).map(|auth| decode(&auth));
         let (user, password) = match decoded {
-            Some(None) => return Some(Entry::Broken("holds an `auth` for it that is not base64 of USER:PASSWORD")),
+            Some(None) => {
+                return Some(Entry::Broken(
+                    "holds an `auth` for it that is not base64 of USER:PASSWORD",
+                ));
+            }
             Some(Some(pair)) => pair,
-            None => (self.username.unwrap_or_default(), self.password.unwrap_or_default()),
+            None => (
+                self.username.unwrap_or_default(),
+                self.password.unwrap_or_default(),
+            ),
         };
         if let Some(token) = given(self.identitytoken) {
-            return Some(Entry::Usable { user, secret: Secret::new(token), kind: Kind::IdentityToken });
+            return Some(Entry::Usable {
+                user,
+                secret: Secret::new(token),
+                kind: Kind::IdentityToken,
+            });
         }
         let usable = !user.is_empty() && !password.is_empty();
-        usable.then(|| Entry::Usable { user, secret: Secret::new(password), kind: Kind::Password })
+        usable.then(|| Entry::Usable {
+            user,
+            secret: Secret::new(password),
+            kind: Kind::Password,
+        })
     }
 }
 
 fn decode(auth: &str) -> Option<(String, String)> {
-    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let bytes = GeneralPurpose::new(&STANDARD, lenient).decode(auth.trim()).ok()?;
+    let lenient =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let bytes = GeneralPurpose::new(&STANDARD, lenient)
+        .decode(auth.trim())
+        .ok()?;
     let text = String::from_utf8(bytes).ok()?;
     let (user, password) = text.split_once(':')?;
     // Docker pads some passwords with NUL bytes.

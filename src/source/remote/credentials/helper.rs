@@ -1,7 +1,7 @@
 //! Credential helpers: `docker-credential-NAME get` (docker-credential-helpers, "Development").
 //!
-//! A helper gets ten seconds, and its whole process group is ended after them. Its standard output holds the secret
-//! and is never shown, not even when it can't be parsed.
+//! A helper gets ten seconds, and its whole process group is ended after them. Its standard output
+//! holds the secret and is never shown, not even when it can't be parsed.
 
 use std::{ffi::OsString, process::Stdio, time::Duration};
 
@@ -19,7 +19,10 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const OUTPUT_MAX: u64 = 64 * 1024;
 const ERROR_MAX: u64 = 4 * 1024;
 /// How helpers say that they know nothing about a server.
-const NOT_FOUND: [&str; 2] = ["credentials not found in native keychain", "credentials not found"];
+const NOT_FOUND: [&str; 2] = [
+    "credentials not found in native keychain",
+    "credentials not found",
+];
 /// The user name that marks an identity token.
 const TOKEN_USER: &str = "<token>";
 
@@ -30,7 +33,8 @@ struct Answer {
     secret: String,
 }
 
-/// Asks a helper for the credentials of `server`; `None` if it has none. `path`: where programs are looked for.
+/// Asks a helper for the credentials of `server`; `None` if it has none. `path`: where programs are
+/// looked for.
 pub(super) async fn get(
     name: &str,
     server: &str,
@@ -44,18 +48,27 @@ pub(super) async fn get_within(
     server: &str,
     (path, secrets, deadline): (Option<OsString>, &Secrets, Duration),
 ) -> Result<Option<Credentials>, String> {
-    let bare = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let bare = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !bare {
-        return Err("is not run: a helper is the rest of a program's name, without a path".to_owned());
+        return Err(
+            "is not run: a helper is the rest of a program's name, without a path".to_owned(),
+        );
     }
     let program = format!("docker-credential-{name}");
     let mut command = Command::new(&program);
     command.arg("get").process_group(0).kill_on_drop(true);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     if let Some(path) = path {
         command.env("PATH", path);
     }
-    let mut child = command.spawn().map_err(|error| format!("can't be started: {error}"))?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("can't be started: {error}"))?;
     let group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
     let Ok(ended) = tokio::time::timeout(deadline, converse(&mut child, server)).await else {
         if let Some(group) = group {
@@ -80,15 +93,28 @@ fn read(ended: &Ended, program: String, secrets: &Secrets) -> Result<Option<Cred
             return Ok(None);
         }
         let errors = secrets.clean(&String::from_utf8_lossy(&ended.errors));
-        let errors = if errors.is_empty() { String::new() } else { format!(": {errors}") };
+        let errors = if errors.is_empty() {
+            String::new()
+        } else {
+            format!(": {errors}")
+        };
         return Err(format!("failed{errors}"));
     }
     let answer = answer.map_err(|_| "answered something that is no credentials".to_owned())?;
     if answer.secret.is_empty() {
         return Ok(None);
     }
-    let kind = if answer.username == TOKEN_USER { Kind::IdentityToken } else { Kind::Password };
-    Ok(Some(Credentials { user: answer.username, secret: Secret::new(answer.secret), kind, origin: program }))
+    let kind = if answer.username == TOKEN_USER {
+        Kind::IdentityToken
+    } else {
+        Kind::Password
+    };
+    Ok(Some(Credentials {
+        user: answer.username,
+        secret: Secret::new(answer.secret),
+        kind,
+        origin: program,
+    }))
 }
 
 /// What a helper left behind.
@@ -107,14 +133,21 @@ async fn converse(child: &mut Child, server: &str) -> std::io::Result<Ended> {
         }
         Ok(())
     };
-    let ((), output, errors) = tokio::try_join!(ask, all(stdout, OUTPUT_MAX), all(stderr, ERROR_MAX))?;
-    Ok(Ended { success: child.wait().await?.success(), output, errors })
+    let ((), output, errors) =
+        tokio::try_join!(ask, all(stdout, OUTPUT_MAX), all(stderr, ERROR_MAX))?;
+    Ok(Ended {
+        success: child.wait().await?.success(),
+        output,
+        errors,
+    })
 }
 
 /// The first `max` bytes; the rest is read and dropped, so that the helper can end.
 async fn all(from: Option<impl AsyncRead + Unpin>, max: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let Some(mut from) = from else { return Ok(bytes) };
+    let Some(mut from) = from else {
+        return Ok(bytes);
+    };
     (&mut from).take(max).read_to_end(&mut bytes).await?;
     tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
     Ok(bytes)

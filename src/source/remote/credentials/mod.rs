@@ -1,7 +1,9 @@
-//! Which credentials a registry gets: Docker's and Podman's files, their helpers, and `DOCKER_AUTH_CONFIG`.
+//! Which credentials a registry gets: Docker's and Podman's files, their helpers, and
+//! `DOCKER_AUTH_CONFIG`.
 //!
-//! Nothing is sent from here, and nothing is looked at before a registry asks for it. In: a host and a repository's name.
-//! Out: credentials that are for exactly that host, or where they were looked for (docs/decisions/0004-registries.md).
+//! Nothing is sent from here, and nothing is looked at before a registry asks for it. In: a host
+//! and a repository's name. Out: credentials that are for exactly that host, or where they were
+//! looked for (docs/decisions/0004-registries.md).
 
 mod file;
 mod helper;
@@ -64,17 +66,27 @@ pub(super) struct Book {
 
 impl Book {
     pub(super) fn new(environment: Environment, secrets: Arc<Secrets>) -> Self {
-        Self { environment, secrets, files: OnceLock::new(), helpers: Mutex::default() }
+        Self {
+            environment,
+            secrets,
+            files: OnceLock::new(),
+            helpers: Mutex::default(),
+        }
     }
 
-    /// The credentials for a repository of a registry: the most specific entry of the first place that has one.
+    /// The credentials for a repository of a registry: the most specific entry of the first place
+    /// that has one.
     pub(super) async fn lookup(&self, host: &str, repository: &str) -> Lookup {
         let keys = file::keys(host, repository);
         let mut lookup = Lookup::default();
         for (place, file) in self.files.get_or_init(|| self.read_files()) {
             match file {
                 Err(why) => lookup.trouble.push(format!("{place} {why}")),
-                Ok(file) => lookup.found = self.in_file((place, file), &keys, &mut lookup.trouble).await,
+                Ok(file) => {
+                    lookup.found = self
+                        .in_file((place, file), &keys, &mut lookup.trouble)
+                        .await
+                }
             }
             if lookup.found.is_some() {
                 break;
@@ -94,14 +106,21 @@ impl Book {
             match self.ask(helper, file::server(keys)).await {
                 Ok(Some(found)) => return Some(found),
                 Ok(None) => {}
-                Err(why) => trouble.push(format!("docker-credential-{helper} (named in {place}) {why}")),
+                Err(why) => trouble.push(format!(
+                    "docker-credential-{helper} (named in {place}) {why}"
+                )),
             }
         }
         let entry = file.entry(keys)?;
         match entry {
             Entry::Usable { user, secret, kind } => {
                 self.hide(user, secret);
-                Some(Credentials { user: user.clone(), secret: secret.clone(), kind: *kind, origin: place.to_owned() })
+                Some(Credentials {
+                    user: user.clone(),
+                    secret: secret.clone(),
+                    kind: *kind,
+                    origin: place.to_owned(),
+                })
             }
             Entry::Broken(why) => {
                 trouble.push(format!("{place} {why}"));
@@ -114,7 +133,11 @@ impl Book {
     async fn ask(&self, helper: &str, server: String) -> HelperAnswer {
         let cell = {
             let mut helpers = self.helpers.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(helpers.entry((helper.to_owned(), server.clone())).or_default())
+            Arc::clone(
+                helpers
+                    .entry((helper.to_owned(), server.clone()))
+                    .or_default(),
+            )
         };
         let path = self.environment.get("PATH").cloned();
         let ask = || async {
@@ -137,9 +160,13 @@ impl Book {
         let (named, usual) = self.places();
         files.extend(named.iter().filter_map(|path| file::read(path)));
         if let Some(text) = self.environment.text(&["DOCKER_AUTH_CONFIG"]) {
-            // What the variable holds are entries; that it could make us run a program would surprise.
+            // What the variable holds are entries; that it could make us run a program would
+            // surprise.
             let parsed = AuthFile::parse(text.as_bytes()).map(AuthFile::without_helpers);
-            files.push(("the environment variable DOCKER_AUTH_CONFIG".to_owned(), parsed));
+            files.push((
+                "the environment variable DOCKER_AUTH_CONFIG".to_owned(),
+                parsed,
+            ));
         }
         files.extend(usual.iter().filter_map(|path| file::read(path)));
         files
@@ -149,13 +176,28 @@ impl Book {
     fn places(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let path = |name| self.environment.path(name);
         let home = path("HOME");
-        let config = path("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| home.map(|home| home.join(".config")));
+        let config = path("XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .or_else(|| home.map(|home| home.join(".config")));
         let docker = path("DOCKER_CONFIG").map(|folder| folder.join("config.json"));
-        let usual_docker = home.filter(|_| docker.is_none()).map(|home| home.join(".docker/config.json"));
+        let usual_docker = home
+            .filter(|_| docker.is_none())
+            .map(|home| home.join(".docker/config.json"));
         let podman = |folder: PathBuf| folder.join("containers/auth.json");
-        let named = path("REGISTRY_AUTH_FILE").map(PathBuf::from).into_iter().chain(docker).collect();
+        let named = path("REGISTRY_AUTH_FILE")
+            .map(PathBuf::from)
+            .into_iter()
+            .chain(docker)
+            .collect();
         let runtime = path("XDG_RUNTIME_DIR").map(PathBuf::from).map(podman);
-        (named, runtime.into_iter().chain(config.map(podman)).chain(usual_docker).collect())
+        (
+            named,
+            runtime
+                .into_iter()
+                .chain(config.map(podman))
+                .chain(usual_docker)
+                .collect(),
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! Credentials from files, variables and helpers: which entry is found, and that no secret is shown.
+//! Credentials from files, variables and helpers: which entry is found, and that no secret is
+//! shown.
 
 use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -7,7 +8,12 @@ use super::*;
 const SECRET: &str = "s3cret/Passw0rd";
 
 fn book(variables: &[(&str, &Path)]) -> Book {
-    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+    let lookup = |name: &str| {
+        variables
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| OsString::from(value))
+    };
     Book::new(Environment::from_lookup(lookup), Arc::default())
 }
 
@@ -29,41 +35,84 @@ fn user(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
 }
 
 fn entries(keys: &[&str]) -> AuthFile {
-    let entry = |key: &&str| format!("{key:?}: {{\"auth\": \"{}\"}}", auth(&format!("{key}:{SECRET}")));
+    let entry = |key: &&str| {
+        format!(
+            "{key:?}: {{\"auth\": \"{}\"}}",
+            auth(&format!("{key}:{SECRET}"))
+        )
+    };
     // A user name can't hold a colon.
     let entry = |key: &&str| {
-        entry(key).replace(&auth(&format!("{key}:{SECRET}")), &auth(&format!("{}:x", key.replace(':', "."))))
+        entry(key).replace(
+            &auth(&format!("{key}:{SECRET}")),
+            &auth(&format!("{}:x", key.replace(':', "."))),
+        )
     };
-    file(&format!("{{\"auths\": {{{}}}}}", keys.iter().map(entry).collect::<Vec<_>>().join(",")))
+    file(&format!(
+        "{{\"auths\": {{{}}}}}",
+        keys.iter().map(entry).collect::<Vec<_>>().join(",")
+    ))
 }
 
 #[test]
 fn the_most_specific_key_wins_and_other_hosts_have_none() {
-    let file = entries(&["ghcr.io", "ghcr.io/acme", "ghcr.io/acme/app/deep", "127.0.0.1:5000"]);
+    let file = entries(&[
+        "ghcr.io",
+        "ghcr.io/acme",
+        "ghcr.io/acme/app/deep",
+        "127.0.0.1:5000",
+    ]);
     let user = |host, repository| user(&file, host, repository);
     assert_eq!(user("ghcr.io", "acme/app").as_deref(), Some("ghcr.io/acme"));
-    assert_eq!(user("ghcr.io", "acme/app/deep").as_deref(), Some("ghcr.io/acme/app/deep"));
+    assert_eq!(
+        user("ghcr.io", "acme/app/deep").as_deref(),
+        Some("ghcr.io/acme/app/deep")
+    );
     assert_eq!(user("ghcr.io", "acme-corp/app").as_deref(), Some("ghcr.io"));
     assert_eq!(user("ghcr.io", "other").as_deref(), Some("ghcr.io"));
-    assert_eq!(user("127.0.0.1:5000", "a").as_deref(), Some("127.0.0.1.5000"));
-    for (host, repository) in
-        [("127.0.0.1", "a"), ("127.0.0.1:5001", "a"), ("evil.example", "ghcr.io"), ("ghcr.io.evil.example", "a")]
-    {
+    assert_eq!(
+        user("127.0.0.1:5000", "a").as_deref(),
+        Some("127.0.0.1.5000")
+    );
+    for (host, repository) in [
+        ("127.0.0.1", "a"),
+        ("127.0.0.1:5001", "a"),
+        ("evil.example", "ghcr.io"),
+        ("ghcr.io.evil.example", "a"),
+    ] {
         assert_eq!(user(host, repository), None, "{host}/{repository}");
     }
 }
 
 #[test]
 fn keys_are_hosts_in_many_spellings() {
-    for key in ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "https://registry-1.docker.io/v2/"] {
-        assert!(user(&entries(&[key]), "docker.io", "library/nginx").is_some(), "{key}");
+    for key in [
+        "https://index.docker.io/v1/",
+        "index.docker.io",
+        "docker.io",
+        "https://registry-1.docker.io/v2/",
+    ] {
+        assert!(
+            user(&entries(&[key]), "docker.io", "library/nginx").is_some(),
+            "{key}"
+        );
     }
-    for key in ["https://Registry.Example/", "http://registry.example/v2/", "REGISTRY.example"] {
-        assert!(user(&entries(&[key]), "registry.example", "a").is_some(), "{key}");
+    for key in [
+        "https://Registry.Example/",
+        "http://registry.example/v2/",
+        "REGISTRY.example",
+    ] {
+        assert!(
+            user(&entries(&[key]), "registry.example", "a").is_some(),
+            "{key}"
+        );
     }
     let both = entries(&["https://ghcr.io", "ghcr.io"]);
     assert_eq!(user(&both, "ghcr.io", "a").as_deref(), Some("ghcr.io"));
-    assert_eq!(file::server(&file::keys("docker.io", "a")), "https://index.docker.io/v1/");
+    assert_eq!(
+        file::server(&file::keys("docker.io", "a")),
+        "https://index.docker.io/v1/"
+    );
     assert_eq!(file::server(&file::keys("ghcr.io", "a")), "ghcr.io");
 }
 
@@ -88,19 +137,31 @@ fn entries_hold_a_pair_or_an_identity_token() {
         matches!(entry("c"), Some(Entry::Usable { secret, kind: Kind::IdentityToken, .. }) if secret.expose() == "t")
     );
     assert!(matches!(entry("g"), Some(Entry::Usable { secret, .. }) if secret.expose() == "x"));
-    assert!(matches!((entry("e"), entry("f")), (Some(Entry::Broken(_)), Some(Entry::Broken(_)))));
+    assert!(matches!(
+        (entry("e"), entry("f")),
+        (Some(Entry::Broken(_)), Some(Entry::Broken(_)))
+    ));
     assert!(entry("d").is_none() && entry("h").is_none());
 }
 
 #[test]
 fn what_can_not_be_parsed_is_not_quoted() {
     let error = AuthFile::parse(format!("{{\"auths\": \"{SECRET}\"}}").as_bytes()).unwrap_err();
-    assert!(error.contains("line 1") && !error.contains(SECRET), "{error}");
-    assert!(AuthFile::parse(b" \n").unwrap().entry(&["a".to_owned()]).is_none());
+    assert!(
+        error.contains("line 1") && !error.contains(SECRET),
+        "{error}"
+    );
+    assert!(
+        AuthFile::parse(b" \n")
+            .unwrap()
+            .entry(&["a".to_owned()])
+            .is_none()
+    );
     assert!(AuthFile::parse(br#"{"auths": null, "credHelpers": null, "other": 1}"#).is_ok());
 }
 
-/// A folder with one file of credentials at each place; each knows the user that the place is called.
+/// A folder with one file of credentials at each place; each knows the user that the place is
+/// called.
 fn everywhere(folder: &Path) {
     for (place, path) in [
         ("named", "named.json"),
@@ -112,7 +173,11 @@ fn everywhere(folder: &Path) {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let entry = auth(&format!("{place}:{SECRET}"));
-        fs::write(path, format!(r#"{{"auths": {{"h": {{"auth": "{entry}"}}}}}}"#)).unwrap();
+        fs::write(
+            path,
+            format!(r#"{{"auths": {{"h": {{"auth": "{entry}"}}}}}}"#),
+        )
+        .unwrap();
     }
 }
 
@@ -121,7 +186,10 @@ async fn the_first_place_that_has_an_entry_wins() {
     let folder = tempfile::tempdir().unwrap();
     everywhere(folder.path());
     let at = |path: &str| folder.path().join(path);
-    let inline = format!(r#"{{"auths": {{"h": {{"auth": "{}"}}}}, "credsStore": "x"}}"#, auth("inline:x"));
+    let inline = format!(
+        r#"{{"auths": {{"h": {{"auth": "{}"}}}}, "credsStore": "x"}}"#,
+        auth("inline:x")
+    );
     let (named, docker, run, home) = (at("named.json"), at("docker"), at("run"), at("home"));
     let mut variables: Vec<(&str, &Path)> = vec![
         ("REGISTRY_AUTH_FILE", &named),
@@ -142,23 +210,33 @@ async fn the_first_place_that_has_an_entry_wins() {
     let book = book(&[("HOME", &home)]);
     assert_eq!(book.lookup("h", "a").await.found.unwrap().user, "home");
     let nothing = book.lookup("other", "a").await;
-    assert!(nothing.found.is_none() && nothing.looked.len() == 1, "{nothing:?}");
+    assert!(
+        nothing.found.is_none() && nothing.looked.len() == 1,
+        "{nothing:?}"
+    );
     assert!(!format!("{:?}", book.lookup("h", "a").await).contains(SECRET));
 }
 
-/// A folder with `docker-credential-test`, whose body is `script`, and a `config.json` that names it for all.
+/// A folder with `docker-credential-test`, whose body is `script`, and a `config.json` that names
+/// it for all.
 fn helper(script: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("docker-credential-test");
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(folder.path().join("config.json"), r#"{"credsStore": "test", "auths": {"ghcr.io": {}}}"#).unwrap();
+    fs::write(
+        folder.path().join("config.json"),
+        r#"{"credsStore": "test", "auths": {"ghcr.io": {}}}"#,
+    )
+    .unwrap();
     folder
 }
 
 async fn asked(folder: &Path) -> Lookup {
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    book(&[("DOCKER_CONFIG", folder), ("PATH", Path::new(&path))]).lookup("ghcr.io", "acme/app").await
+    book(&[("DOCKER_CONFIG", folder), ("PATH", Path::new(&path))])
+        .lookup("ghcr.io", "acme/app")
+        .await
 }
 
 #[tokio::test]
@@ -166,29 +244,47 @@ async fn a_helper_is_told_the_server_and_asked_once() {
     let folder = helper(&format!(
         "read -r server; echo \"$1 $server\" >> \"$(dirname \"$0\")/log\"; echo '{{\"ServerURL\":\"x\",\"Username\":\"bob\",\"Secret\":\"{SECRET}\"}}'"
     ));
-    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}",
+        folder.path().display(),
+        std::env::var("PATH").unwrap()
+    );
     let book = book(&[("DOCKER_CONFIG", folder.path()), ("PATH", Path::new(&path))]);
-    let (one, two) = tokio::join!(book.lookup("ghcr.io", "acme/app"), book.lookup("ghcr.io", "acme/other"));
+    let (one, two) = tokio::join!(
+        book.lookup("ghcr.io", "acme/app"),
+        book.lookup("ghcr.io", "acme/other")
+    );
     for lookup in [one, two] {
         let found = lookup.found.unwrap();
-        assert_eq!((found.user.as_str(), found.secret.expose(), found.kind), ("bob", SECRET, Kind::Password));
+        assert_eq!(
+            (found.user.as_str(), found.secret.expose(), found.kind),
+            ("bob", SECRET, Kind::Password)
+        );
         assert_eq!(found.origin, "docker-credential-test");
     }
-    assert_eq!(fs::read_to_string(folder.path().join("log")).unwrap(), "get ghcr.io\n");
+    assert_eq!(
+        fs::read_to_string(folder.path().join("log")).unwrap(),
+        "get ghcr.io\n"
+    );
     assert_eq!(book.secrets.redact(SECRET), "***");
 }
 
 #[tokio::test]
 async fn a_token_user_marks_an_identity_token() {
     let folder = helper(r#"echo '{"ServerURL":"","Username":"<token>","Secret":"t"}'"#);
-    assert_eq!(asked(folder.path()).await.found.unwrap().kind, Kind::IdentityToken);
+    assert_eq!(
+        asked(folder.path()).await.found.unwrap().kind,
+        Kind::IdentityToken
+    );
 }
 
 #[tokio::test]
 async fn a_helper_that_fails_says_so_without_the_secret() {
     for (script, said) in [
         (
-            format!("echo '{{\"Username\":\"u\",\"Secret\":\"{SECRET}\"}}'; echo \"locked: {SECRET}\" >&2; exit 1"),
+            format!(
+                "echo '{{\"Username\":\"u\",\"Secret\":\"{SECRET}\"}}'; echo \"locked: {SECRET}\" >&2; exit 1"
+            ),
             "failed: locked: ***",
         ),
         (format!("echo '{SECRET}'"), "no credentials"),
@@ -198,8 +294,15 @@ async fn a_helper_that_fails_says_so_without_the_secret() {
         let folder = helper(&script);
         let lookup = asked(folder.path()).await;
         let text = format!("{lookup:?}");
-        assert!(lookup.found.is_none() && lookup.trouble.len() == 1, "{text}");
-        assert!(lookup.trouble[0].contains(said) && lookup.trouble[0].starts_with("docker-credential-test"), "{text}");
+        assert!(
+            lookup.found.is_none() && lookup.trouble.len() == 1,
+            "{text}"
+        );
+        assert!(
+            lookup.trouble[0].contains(said)
+                && lookup.trouble[0].starts_with("docker-credential-test"),
+            "{text}"
+        );
         assert!(!text.contains(SECRET), "{text}");
     }
 }
@@ -208,16 +311,30 @@ async fn a_helper_that_fails_says_so_without_the_secret() {
 async fn a_helper_without_an_entry_is_no_trouble() {
     let folder = helper("echo 'credentials not found in native keychain'; exit 1");
     let lookup = asked(folder.path()).await;
-    assert!(lookup.found.is_none() && lookup.trouble.is_empty(), "{lookup:?}");
+    assert!(
+        lookup.found.is_none() && lookup.trouble.is_empty(),
+        "{lookup:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_missing_helper_and_one_with_a_path_are_trouble() {
     let folder = helper("exit 0");
-    for (name, said) in [("absent", "can't be started"), ("../test", "is not run"), ("a/b", "is not run")] {
-        fs::write(folder.path().join("config.json"), format!(r#"{{"credHelpers": {{"ghcr.io": "{name}"}}}}"#)).unwrap();
+    for (name, said) in [
+        ("absent", "can't be started"),
+        ("../test", "is not run"),
+        ("a/b", "is not run"),
+    ] {
+        fs::write(
+            folder.path().join("config.json"),
+            format!(r#"{{"credHelpers": {{"ghcr.io": "{name}"}}}}"#),
+        )
+        .unwrap();
         let lookup = asked(folder.path()).await;
-        assert!(lookup.trouble.len() == 1 && lookup.trouble[0].contains(said), "{lookup:?}");
+        assert!(
+            lookup.trouble.len() == 1 && lookup.trouble[0].contains(said),
+            "{lookup:?}"
+        );
     }
 }
 
