@@ -339,57 +339,65 @@ pub fn summary(images: &[Image], applied: bool) -> String {
                 markdown::inline(&refusal.message)
             );
         }
-        let candidates = shown(image);
-        if !candidates.is_empty() {
-            let what = if applied {
-                "candidate"
-            } else {
-                "would be deleted"
-            };
-            let _ = writeln!(
-                out,
-                "\n| {what} | tags | created | version |\n| --- | --- | --- | --- |"
-            );
-        }
-        for candidate in candidates {
-            let (version, tags) = (&candidate.version, tags(&candidate.version).join(","));
-            let id = version
-                .id
-                .map_or_else(|| "-".to_owned(), |id| id.to_string());
-            let cells = [
-                version.digest.to_string(),
-                tags,
-                date::show(candidate.created),
-                id,
-            ];
-            let _ = writeln!(
-                out,
-                "| {} |",
-                cells.map(|cell| markdown::code(&cell)).join(" | ")
-            );
-        }
-        let protected = image
-            .judged
-            .as_ref()
-            .map_or(&[][..], |judged| &judged.protected);
-        if !protected.is_empty() {
-            let _ = writeln!(
-                out,
-                "\n<details><summary>{} protected</summary>\n\n| digest | tags | reason |\n| --- | --- | --- |",
-                protected.len()
-            );
-            for kept in protected {
-                let cells = [kept.version.digest.short(), tags(&kept.version).join(",")]
-                    .map(|cell| markdown::code(&cell));
-                let _ = writeln!(
-                    out,
-                    "| {} | {} |",
-                    cells.join(" | "),
-                    markdown::inline(&kept.why.to_string())
-                );
-            }
-            out.push_str("\n</details>\n");
-        }
+        summary_candidates(&mut out, image, applied);
+        summary_protected(&mut out, image);
     }
     out
+}
+
+fn summary_candidates(out: &mut String, image: &Image, applied: bool) {
+    let candidates = shown(image);
+    if !candidates.is_empty() {
+        let what = if applied {
+            "candidate"
+        } else {
+            "would be deleted"
+        };
+        let _ = writeln!(
+            out,
+            "\n| {what} | tags | created | version |\n| --- | --- | --- | --- |"
+        );
+    }
+    for candidate in candidates {
+        let (version, tags) = (&candidate.version, tags(&candidate.version).join(","));
+        let id = version
+            .id
+            .map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let cells = [
+            version.digest.to_string(),
+            tags,
+            date::show(candidate.created),
+            id,
+        ];
+        let _ = writeln!(
+            out,
+            "| {} |",
+            cells.map(|cell| markdown::code(&cell)).join(" | ")
+        );
+    }
+}
+
+fn summary_protected(out: &mut String, image: &Image) {
+    let protected = image
+        .judged
+        .as_ref()
+        .map_or(&[][..], |judged| &judged.protected);
+    if !protected.is_empty() {
+        let _ = writeln!(
+            out,
+            "\n<details><summary>{} protected</summary>\n\n| digest | tags | reason |\n| --- | --- | --- |",
+            protected.len()
+        );
+        for kept in protected {
+            let cells = [kept.version.digest.short(), tags(&kept.version).join(",")]
+                .map(|cell| markdown::code(&cell));
+            let _ = writeln!(
+                out,
+                "| {} | {} |",
+                cells.join(" | "),
+                markdown::inline(&kept.why.to_string())
+            );
+        }
+        out.push_str("\n</details>\n");
+    }
 }

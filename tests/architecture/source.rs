@@ -49,8 +49,6 @@ pub(crate) struct Function {
     pub(crate) line: usize,
     /// From the line of its signature to that of its last brace.
     pub(crate) lines: usize,
-    /// With `self`, as clippy counts.
-    pub(crate) parameters: usize,
 }
 
 /// A macro or a method that is called.
@@ -202,7 +200,6 @@ impl Walk<'_> {
             name: signature.ident.to_string(),
             line: first,
             lines: last - first + 1,
-            parameters: signature.inputs.len(),
         });
     }
 
