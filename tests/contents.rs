@@ -303,7 +303,7 @@ fn layers_that_cannot_be_read_leave_no_verdict() {
             fs::write(layer, bytes).unwrap();
         }),
         ("malformed", |world| {
-            spoil(world, "fix", |p| p.layer(b"no archive".repeat(100)))
+            spoil(world, "fix", |p| p.layer(b"no archive".repeat(100)));
         }),
         ("diff_ids", |world| {
             // The config names one layer less than the manifest.

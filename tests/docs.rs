@@ -41,7 +41,7 @@ fn sources() -> Vec<String> {
                     if path.extension().is_some_and(|e| e == "rs")
                         && !path.ends_with("tests.rs") =>
                 {
-                    files.push(path)
+                    files.push(path);
                 }
                 false => {}
             }

@@ -789,7 +789,7 @@ fn without_the_forges_token_or_permission_it_is_denied_or_skipped() {
                 ("POST", "/issues"),
                 1,
                 Fault::Instead(error(403, "Resource not accessible")),
-            )
+            );
         };
         refused();
         let ran = pinning.run(&["--apply"]).exits(4);

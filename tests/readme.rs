@@ -25,10 +25,10 @@ fn blocks(language: &str) -> Vec<(String, String)> {
             }
             Some((_, block)) => block.extend([line, "\n"]),
             None if line.starts_with("```") => {
-                open = Some((line == format!("```{language}"), String::new()))
+                open = Some((line == format!("```{language}"), String::new()));
             }
             None if line.starts_with('#') => {
-                line.trim_start_matches(['#', ' ']).clone_into(&mut heading)
+                line.trim_start_matches(['#', ' ']).clone_into(&mut heading);
             }
             None => {}
         }

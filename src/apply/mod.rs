@@ -162,7 +162,7 @@ fn preflight(root: &Root, items: &[Item<'_>]) -> Result<(), Error> {
     for item in items {
         match root.folder_of(&item.path)?.look(item.name())?.replaceable() {
             Err(hazard) => {
-                _ = unsafe_file.get_or_insert_with(|| stage::unsafe_target(item, hazard))
+                _ = unsafe_file.get_or_insert_with(|| stage::unsafe_target(item, hazard));
             }
             Ok(Some(file)) if file.digest()? == item.old => {}
             Ok(_) => edited.push(item.path.clone()),

@@ -129,7 +129,7 @@ impl Place {
                 }
                 // Whoever only looks shares it, for a moment; a run at work does not.
                 Err(TryLockError::WouldBlock) if shared(&lock, &folder)? => {
-                    std::thread::sleep(LOOK)
+                    std::thread::sleep(LOOK);
                 }
                 Err(TryLockError::WouldBlock) => break,
                 Err(TryLockError::Error(error)) => {

@@ -90,7 +90,7 @@ async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
             Ok(issue) => made = Some(issue),
             // Nobody can tell whether it was opened: that is looked up.
             Err(error) if error.kind == ErrorKind::Unavailable && round < ROUNDS => {
-                forge.breathe(round).await
+                forge.breathe(round).await;
             }
             Err(error) => return Err(error),
         }

@@ -88,7 +88,7 @@ impl Plan {
                     let wrong = |tally: &mut Tally| {
                         tally
                             .wrong
-                            .push(format!("{path}: more than pins would change"))
+                            .push(format!("{path}: more than pins would change"));
                     };
                     tallies.iter_mut().for_each(wrong);
                 }

@@ -7,7 +7,7 @@ pub fn inline(text: &str) -> String {
     for c in visible(text).chars() {
         match c {
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '~' | '!' => {
-                out.extend(['\\', c])
+                out.extend(['\\', c]);
             }
             '@' | '#' => out.extend([c, '\u{200b}']),
             c => out.push(c),
@@ -39,9 +39,9 @@ fn visible(text: &str) -> String {
         let hidden = c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         if hidden {
-            out.extend(c.escape_unicode())
+            out.extend(c.escape_unicode());
         } else {
-            out.push(c)
+            out.push(c);
         }
     }
     out

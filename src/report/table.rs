@@ -45,9 +45,9 @@ pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if is_hidden(c) {
-            out.extend(c.escape_debug())
+            out.extend(c.escape_debug());
         } else {
-            out.push(c)
+            out.push(c);
         }
     }
     out

@@ -230,7 +230,7 @@ async fn silence_is_tried_again_and_a_drip_is_not() {
     for fault in [Reaction::Stall(Vec::new()), Reaction::Stall(head.clone())] {
         for kind in KINDS {
             let (error, count) = failing(kind, &fault, |settings| {
-                settings.progress = Duration::from_millis(100)
+                settings.progress = Duration::from_millis(100);
             })
             .await;
             assert!(
@@ -249,7 +249,7 @@ async fn silence_is_tried_again_and_a_drip_is_not() {
     for kind in KINDS {
         let drip = Reaction::Drip(head.clone(), Duration::from_millis(10));
         let (error, count) = failing(kind, &drip, |settings| {
-            settings.whole = Duration::from_millis(300)
+            settings.whole = Duration::from_millis(300);
         })
         .await;
         assert!(

@@ -187,9 +187,9 @@ mod tests {
             let path = dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             if text == "link" {
-                symlink("nowhere", path).unwrap()
+                symlink("nowhere", path).unwrap();
             } else {
-                fs::write(path, text).unwrap()
+                fs::write(path, text).unwrap();
             }
         }
         let tree = WorkTree::new(dir.path());

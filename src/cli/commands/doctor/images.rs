@@ -70,7 +70,7 @@ impl Asked<'_> {
         };
         match self.ask(source).await {
             Ok(Some(read)) => {
-                lines.pass("registry", format!("{subject}{read}{}", who(source).await))
+                lines.pass("registry", format!("{subject}{read}{}", who(source).await));
             }
             Ok(None) => {
                 let what = self

@@ -188,9 +188,9 @@ mod tests {
             assert!(target(dir.path()).refuse_existing().is_err());
             assert_eq!(names(dir.path()), ["repin.yaml"]);
             if stands == "folder" {
-                fs::remove_dir(&path).unwrap()
+                fs::remove_dir(&path).unwrap();
             } else {
-                fs::remove_file(&path).unwrap()
+                fs::remove_file(&path).unwrap();
             }
         }
         put(&target(dir.path()), "new", false).unwrap();

@@ -152,7 +152,7 @@ impl Run<'_> {
                 "note: {stands} was merged: its gates passed already"
             )),
             Some(Merge::Later(why) | Merge::Clean(why)) => {
-                cx.output.error_text(&not_yet(number, &why))
+                cx.output.error_text(&not_yet(number, &why));
             }
             Some(Merge::Refused(why)) => return Err(not_scheduled(&stands, &why)),
             None => {

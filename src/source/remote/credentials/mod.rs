@@ -85,7 +85,7 @@ impl Book {
                 Ok(file) => {
                     lookup.found = self
                         .in_file((place, file), &keys, &mut lookup.trouble)
-                        .await
+                        .await;
                 }
             }
             if lookup.found.is_some() {
