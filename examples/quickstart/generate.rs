@@ -9,7 +9,7 @@
     missing_docs
 )]
 
-#[path = "../../tests/support/layout.rs"]
+#[path = "../../tests/it/support/layout.rs"]
 #[allow(dead_code)]
 mod layout;
 

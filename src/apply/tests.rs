@@ -1,5 +1,5 @@
 //! Plans applied and recovered in one process. What a crash or a fault does to it is in
-//! `tests/apply.rs`.
+//! `tests/it/apply.rs`.
 
 use std::{
     ffi::OsStr,

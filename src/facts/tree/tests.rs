@@ -1,11 +1,11 @@
-//! Each line of what layers can be, as a test; real images are in `tests/inventory_tree.rs`.
+//! Each line of what layers can be, as a test; real images are in `tests/it/inventory_tree.rs`.
 
 use std::io::{Read, Write};
 
 use super::*;
 use crate::image::Digest;
 
-#[path = "../../../tests/support/archive.rs"]
+#[path = "../../../tests/it/support/archive.rs"]
 #[allow(dead_code)]
 pub(crate) mod archive;
 

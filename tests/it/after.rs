@@ -1,0 +1,763 @@
+//! After the pull request, as whole runs: gates, merging by itself, waiting, what is started then,
+//! branches.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    forge::{self as fakes, Fake, Fault, Kind, TOKEN, error},
+    world::{REV_B, Ran, World, world},
+};
+
+const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
+const FILES: [&str; 4] = [
+    "repin.yaml",
+    ".github/workflows/a.yml",
+    ".github/workflows/b.yml",
+    ".github/workflows/none.yml",
+];
+
+/// A world whose base branch is on a forge; `settings` of the block `forge`.
+fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
+    let (world, fake) = (world(), Fake::start(kind));
+    let forge = if kind == Kind::Github {
+        "github"
+    } else {
+        "gitea"
+    };
+    let block = format!(
+        "forge: {{ kind: {forge}, url: '{}', repository: acme/flows, {settings} }}\n",
+        fake.api()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &block);
+    let files: Vec<_> = FILES.iter().map(|path| (*path, world.read(path))).collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_str()))
+        .collect();
+    fake.store().push("main", "as it is", &files);
+    (world, fake)
+}
+
+fn requires(fake: &Fake, contexts: &[&str]) {
+    fake.store().required = contexts
+        .iter()
+        .map(|context| (*context).to_owned())
+        .collect();
+}
+
+fn run(world: &World, args: &[&str]) -> Ran {
+    let ran = world.run_with(args, &[("REPIN_FORGE_TOKEN", TOKEN)]);
+    assert!(
+        !format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    ran
+}
+
+fn json(world: &World, args: &[&str], exit: i32) -> Value {
+    run(world, &[args, &["--format", "json"]].concat())
+        .exits(exit)
+        .json()
+}
+
+const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
+
+fn keys(document: &Value) -> Vec<&str> {
+    let mut keys: Vec<_> = document
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn gates_are_open_undecided_shut_or_silent() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "gates: [ci, lint]");
+        let gates = |exit| json(&world, &["gates", "--ref", "main"], exit);
+        let document = gates(1);
+        assert_eq!(
+            keys(&document),
+            ["commit", "gates", "ref", "schema", "state"]
+        );
+        assert_eq!(
+            (&document["schema"], &document["ref"]),
+            (&json!("repin.gates/1"), &json!("main"))
+        );
+        assert_eq!(document["state"], "absent", "{kind:?}");
+        assert_eq!(document["commit"], fake.store().refs["main"]);
+        fake.store().report("ci", "failure");
+        fake.store().report("lint", "success");
+        let document = gates(1);
+        assert_eq!(document["state"], "fail");
+        assert_eq!(keys(&document["gates"][0]), ["context", "state", "url"]);
+        let states: Vec<_> = document["gates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|gate| &gate["state"])
+            .collect();
+        assert_eq!(states, ["fail", "pass"]);
+        assert!(
+            document["gates"][0]["url"]
+                .as_str()
+                .unwrap()
+                .starts_with("https://ci.example/")
+        );
+        fake.store().report("ci", "pending");
+        assert_eq!(gates(3)["state"], "pending");
+        fake.store().report("ci", "success");
+        assert_eq!(gates(0)["state"], "pass");
+        let ran = run(&world, &["gates", "--ref", "main"]).exits(0);
+        assert!(
+            ran.stdout
+                .starts_with("GATE  STATE  MORE\nci    pass   https://ci.example/"),
+            "{}",
+            ran.stdout
+        );
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn the_latest_of_many_pages_counts_whatever_the_servers_order() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "gates: [ci]");
+        for _ in 0..130 {
+            fake.store().report("ci", "failure");
+        }
+        fake.store().report("ci", "success");
+        for turn in [0, 40, 111] {
+            fake.store().statuses.rotate_left(turn);
+            assert_eq!(
+                json(&world, &["gates", "--ref", "main"], 0)["state"],
+                "pass",
+                "{kind:?}"
+            );
+        }
+        let newest = fake
+            .store()
+            .statuses
+            .iter()
+            .max_by_key(|row| row["id"].as_u64())
+            .unwrap()["target_url"]
+            .clone();
+        assert_eq!(
+            json(&world, &["gates", "--ref", "main"], 0)["gates"][0]["url"],
+            newest
+        );
+    }
+}
+
+#[test]
+fn check_runs_count_beside_statuses() {
+    let (world, fake) = hosted(Kind::Github, "gates: [build]");
+    let row = |id: u64, status: &str, conclusion: Value| json!({"id": id, "name": "build", "status": status, "conclusion": conclusion, "html_url": "https://run", "started_at": null});
+    fake.store().runs = vec![
+        row(2, "queued", Value::Null),
+        row(1, "completed", json!("success")),
+    ];
+    assert_eq!(
+        json(&world, &["gates", "--ref", "main"], 3)["state"],
+        "pending"
+    );
+    fake.store().runs = vec![
+        row(2, "completed", json!("neutral")),
+        row(1, "completed", json!("failure")),
+    ];
+    assert_eq!(
+        json(&world, &["gates", "--ref", "main"], 0)["state"],
+        "pass"
+    );
+    fake.store().report("build", "error");
+    assert_eq!(
+        json(&world, &["gates", "--ref", "main"], 1)["state"],
+        "fail"
+    );
+}
+
+#[test]
+fn without_configured_gates_the_base_branch_says_which() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "labels: []");
+        let ran = run(&world, &["gates", "--ref", "main"]).exits(2);
+        assert!(
+            ran.stderr.contains("no status is required") && ran.stderr.contains("forge.gates"),
+            "{}",
+            ran.stderr
+        );
+        requires(&fake, &["ci"]);
+        fake.store().push("feature/x", "work", &[("x", "y")]);
+        assert_eq!(
+            json(&world, &["gates", "--ref", "feature/x"], 1)["gates"][0]["context"],
+            "ci",
+            "{kind:?}"
+        );
+        let commit = fake.store().refs["feature/x"].clone();
+        assert_eq!(
+            json(&world, &["gates", "--ref", &commit], 1)["commit"],
+            commit
+        );
+        let ran = run(&world, &["gates", "--ref", "nowhere"]).exits(2);
+        assert!(ran.stderr.contains("no commit `nowhere`"), "{}", ran.stderr);
+        for odd in ["../x", "-x", "a b", "", "main/.."] {
+            assert_eq!(
+                json(&world, &["gates", &format!("--ref={odd}")], 2)["errors"][0]["code"],
+                "usage",
+                "{odd}"
+            );
+        }
+    }
+    for kind in KINDS {
+        let (world, _fake) = hosted(kind, "base: nowhere");
+        let ran = run(&world, &["gates", "--ref", "main"]).exits(1);
+        assert!(ran.stderr.contains("correct forge.base"), "{}", ran.stderr);
+    }
+    let (world, fake) = hosted(Kind::Github, "labels: []");
+    fake.fault(
+        ("GET", "/rules/branches/main"),
+        1,
+        Fault::Instead(error(403, "Resource not accessible")),
+    );
+    assert_eq!(
+        json(&world, &["gates", "--ref", "main"], 4)["errors"][0]["code"],
+        "denied"
+    );
+}
+
+#[test]
+fn without_a_token_it_is_denied_or_skipped() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "gates: [ci]");
+        for args in [
+            &["gates", "--ref", "main"][..],
+            &["wait", "--pr", "1"],
+            &["branch", "promote", "--from", "staging", "--to", "main"],
+        ] {
+            assert_eq!(
+                world
+                    .run(&[args, &["--format", "json"]].concat())
+                    .exits(4)
+                    .json()["errors"][0]["code"],
+                "denied"
+            );
+            let ran = world
+                .run(&[args, &["--if-unconfigured", "skip", "--format", "json"]].concat())
+                .exits(0);
+            assert!(
+                ran.json()["schema"].as_str().unwrap().contains(args[0]),
+                "{}",
+                ran.stdout
+            );
+            let ran = world
+                .run(&[args, &["--if-unconfigured", "skip"]].concat())
+                .exits(0);
+            assert!(
+                format!("{}{}", ran.stdout, ran.stderr).contains("skipped: no token"),
+                "{}",
+                ran.stderr
+            );
+        }
+        assert_eq!(fake.asked(), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn promoted_gated_merged_by_itself_and_dispatched() {
+    for kind in [Kind::Github, Kind::Forgejo] {
+        let (world, fake) = hosted(
+            kind,
+            "auto_merge: true, gates: [ci], dispatch: [deploy.yml, notify.yml]",
+        );
+        requires(&fake, &["ci"]);
+        fake.store().version = "8.0.1+gitea-1.22.0";
+        fake.store().workflows_there = vec!["deploy.yml", "notify.yml"];
+        let ran = run(&world, &PROMOTE).exits(0);
+        let scheduled = || fake.store().scheduled.len();
+        if kind == Kind::Github {
+            assert!(
+                ran.stderr.contains("will be merged once its gates pass"),
+                "{}",
+                ran.stderr
+            );
+            assert_eq!(scheduled(), 1);
+        } else {
+            assert!(
+                ran.stderr.contains("ci has not reported yet"),
+                "{}",
+                ran.stderr
+            );
+            assert_eq!(scheduled(), 0);
+            // The same command again does what could not be done before.
+            fake.store().report("ci", "pending");
+            let document = json(&world, &PROMOTE, 0);
+            assert_eq!(document["pull_request"]["state"], "unchanged");
+            assert_eq!(scheduled(), 1);
+        }
+        let branch = fake.store().pulls[0].head.clone();
+        fake.store().report("ci", "pending");
+        assert_eq!(
+            json(&world, &["gates", "--ref", &branch], 3)["state"],
+            "pending"
+        );
+        let open = json(&world, &["wait", "--pr", "1", "--timeout", "0s"], 3);
+        assert_eq!(
+            (&open["state"], &open["merge_commit"]),
+            (&json!("open"), &Value::Null)
+        );
+        fake.when(2, |store| store.report("ci", "success"));
+        let document = json(&world, &["wait", "--pr", "1", "--timeout", "1m"], 0);
+        assert_eq!(
+            keys(&document),
+            ["dispatched", "merge_commit", "number", "schema", "state"]
+        );
+        assert_eq!(
+            (&document["schema"], &document["state"]),
+            (&json!("repin.wait/1"), &json!("merged"))
+        );
+        assert_eq!(
+            document["merge_commit"],
+            fake.store().refs["main"],
+            "{kind:?}"
+        );
+        assert_eq!(document["dispatched"], json!(["deploy.yml", "notify.yml"]));
+        let text = fake.store().content("main", ".github/workflows/a.yml");
+        assert!(text.contains(world.digest("review", REV_B)), "{text}");
+        // Once is once, also for those who come later.
+        let again = json(&world, &["wait", "--pr", "1"], 0);
+        assert_eq!(
+            (&again["state"], &again["dispatched"]),
+            (&json!("merged"), &json!([]))
+        );
+        let started: Vec<_> = fake.store().dispatched.clone();
+        assert_eq!(
+            started,
+            [
+                ("deploy.yml".to_owned(), "main".to_owned()),
+                ("notify.yml".to_owned(), "main".to_owned())
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_pull_request_whose_gates_passed_already_is_merged_with_the_expected_head() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "auto_merge: true, gates: [ci]");
+        fake.store().report("ci", "success");
+        let ran = run(&world, &PROMOTE).exits(0);
+        assert!(
+            ran.stderr.contains("was merged: its gates passed already"),
+            "{}",
+            ran.stderr
+        );
+        assert!(fake.store().pulls[0].merged.is_some());
+    }
+}
+
+#[test]
+fn drafts_and_rehearsals_schedule_nothing_and_a_refusal_is_told() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "auto_merge: true");
+        requires(&fake, &["ci"]);
+        fake.store().report("ci", "pending");
+        run(&world, &["promote", "--revision", REV_B, "--pr", "draft"]).exits(0);
+        run(&world, &[&PROMOTE[..], &["--dry-run", "true"]].concat()).exits(0);
+        assert_eq!(fake.store().scheduled, []);
+        fake.store().no_merge = Some("Auto merge is not allowed");
+        let document = json(&world, &PROMOTE, 1);
+        assert_eq!(document["error"]["code"], "conflict", "{kind:?}");
+        assert!(
+            document["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("Auto merge is not allowed"),
+            "{document}"
+        );
+        assert_eq!(document["pull_request"]["state"], "updated");
+    }
+}
+
+#[test]
+fn waiting_ends_when_it_is_closed_or_the_time_is_over() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "labels: []");
+        run(&world, &PROMOTE).exits(0);
+        fake.store().close(1);
+        let document = json(&world, &["wait", "--pr", "1", "--timeout", "1h"], 1);
+        assert_eq!(
+            (&document["state"], &document["dispatched"]),
+            (&json!("closed"), &json!([])),
+            "{kind:?}"
+        );
+        let ran = run(&world, &["wait", "--pr", "1"]).exits(1);
+        assert!(
+            ran.stderr.contains("was closed without being merged"),
+            "{}",
+            ran.stderr
+        );
+        fake.store().pulls[0].open = true;
+        let ran = run(&world, &["wait", "--pr", "1", "--timeout", "1s"]).exits(3);
+        assert!(
+            ran.stderr.contains("not merged within 1 s"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(
+            json(&world, &["wait", "--pr", "77"], 2)["errors"][0]["code"],
+            "usage"
+        );
+        for wrong in [
+            &["wait", "--pr", "0"][..],
+            &["wait", "--pr", "x"],
+            &["wait"],
+            &["wait", "--pr", "1", "--timeout", "soon"],
+        ] {
+            run(&world, wrong).exits(2);
+        }
+    }
+}
+
+#[test]
+fn permission_to_start_is_looked_at_before_the_waiting() {
+    for (reply, exit, says) in [
+        (
+            error(403, "Resource not accessible by integration"),
+            4,
+            "actions: write",
+        ),
+        (error(404, "Not Found"), 4, "actions: write"),
+        (
+            fakes::Reply::json(200, json!({"id": 1, "state": "disabled_manually"})),
+            1,
+            "disabled_manually",
+        ),
+    ] {
+        let (world, fake) = hosted(Kind::Github, "dispatch: [deploy.yml]");
+        fake.store().workflows_there = vec!["deploy.yml"];
+        run(&world, &PROMOTE).exits(0);
+        fake.forget();
+        fake.fault(("GET", "/workflows/deploy.yml"), 1, Fault::Instead(reply));
+        let ran = run(&world, &["wait", "--pr", "1", "--timeout", "1h"]).exits(exit);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        assert!(
+            !fake.asked().iter().any(|line| line.contains("/pulls/")),
+            "nobody waited: {:?}",
+            fake.asked()
+        );
+    }
+    let (world, fake) = hosted(Kind::Github, "dispatch: [deploy.yml]");
+    fake.store().workflows_there = vec!["deploy.yml"];
+    fake.store().push = Some(false);
+    assert_eq!(
+        json(&world, &["wait", "--pr", "1", "--timeout", "1h"], 4)["errors"][0]["code"],
+        "denied"
+    );
+}
+
+#[test]
+fn where_it_is_not_needed_nothing_is_started_and_that_is_said() {
+    let (world, fake) = hosted(Kind::Gitea, "dispatch: [deploy.yml]");
+    run(&world, &PROMOTE).exits(0);
+    fake.store().merge(1);
+    let ran = run(&world, &["wait", "--pr", "1"]).exits(0);
+    assert!(
+        ran.stderr
+            .contains("deploy.yml need not be started: 1.23.0"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fake.store().dispatched, []);
+}
+
+#[test]
+fn what_keeps_a_merge_from_being_scheduled_does_not_end_the_waiting() {
+    let (world, fake) = hosted(Kind::Github, "auto_merge: true, gates: [ci]");
+    requires(&fake, &["ci"]);
+    run(&world, &PROMOTE).exits(0);
+    fake.store().scheduled.clear();
+    fake.fault(
+        ("GET", "/statuses"),
+        100,
+        Fault::Instead(error(403, "Resource not accessible by integration")),
+    );
+    fake.when(2, |store| drop(store.merge(1)));
+    let ran = run(&world, &["wait", "--pr", "1", "--timeout", "1m"]).exits(0);
+    assert!(
+        ran.stderr.contains("its merge can't be scheduled") && ran.stdout.contains("#1 merged"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_rehearsal_waits_and_starts_nothing() {
+    let (world, fake) = hosted(Kind::Github, "dispatch: [deploy.yml], auto_merge: true");
+    requires(&fake, &["ci"]);
+    fake.store().workflows_there = vec!["deploy.yml"];
+    run(&world, &PROMOTE).exits(0);
+    fake.store().scheduled.clear();
+    fake.forget();
+    json(
+        &world,
+        &["wait", "--pr", "1", "--timeout", "0s", "--dry-run="],
+        3,
+    );
+    fake.store().merge(1);
+    let ran = run(&world, &["wait", "--pr", "1", "--dry-run", "true"]).exits(0);
+    assert!(
+        ran.stderr.contains("deploy.yml would be started"),
+        "{}",
+        ran.stderr
+    );
+    let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_DRY_RUN", "true")];
+    world.run_with(&["wait", "--pr", "1"], &env).exits(0);
+    assert_eq!(fake.writes(), [] as [String; 0]);
+    assert_eq!(
+        json(&world, &["wait", "--pr", "1", "--dry-run", "false"], 0)["dispatched"],
+        json!(["deploy.yml"])
+    );
+}
+
+#[test]
+fn a_refused_start_is_told_and_can_be_tried_again() {
+    for kind in [Kind::Github, Kind::Forgejo] {
+        let (world, fake) = hosted(kind, "dispatch: [deploy.yml, notify.yml]");
+        fake.store().version = "8.0.1+gitea-1.22.0";
+        fake.store().workflows_there = vec!["deploy.yml", "notify.yml"];
+        run(&world, &PROMOTE).exits(0);
+        fake.store().merge(1);
+        fake.fault(
+            ("POST", "/deploy.yml/dispatches"),
+            1,
+            Fault::Instead(error(403, "Resource not accessible")),
+        );
+        let ran = run(&world, &["wait", "--pr", "1", "--format", "json"]).exits(4);
+        let document = ran.json();
+        assert_eq!(
+            (&document["state"], &document["dispatched"]),
+            (&json!("merged"), &json!(["notify.yml"])),
+            "{kind:?}"
+        );
+        assert!(
+            ran.stderr.contains("starting the workflow deploy.yml"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(
+            json(&world, &["wait", "--pr", "1"], 0)["dispatched"],
+            json!(["deploy.yml"])
+        );
+        assert_eq!(fake.store().dispatched.len(), 2);
+    }
+}
+
+#[test]
+fn of_four_runs_that_wait_for_the_same_merge_one_starts_the_workflow() {
+    for kind in [Kind::Github, Kind::Forgejo] {
+        let (world, fake) = hosted(kind, "dispatch: [deploy.yml]");
+        fake.store().version = "8.0.1+gitea-1.22.0";
+        fake.store().workflows_there = vec!["deploy.yml"];
+        run(&world, &PROMOTE).exits(0);
+        // All four have looked once before it is merged.
+        fake.when(5, |store| drop(store.merge(1)));
+        let args = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
+        let start = |_| {
+            let mut command = world.command(&args);
+            command
+                .env("REPIN_FORGE_TOKEN", TOKEN)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let runs: Vec<_> = (0..4).map(start).collect();
+        let mut started = 0;
+        for run in runs {
+            let output = run.wait_with_output().unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(document["state"], "merged");
+            started += document["dispatched"].as_array().unwrap().len();
+        }
+        assert_eq!((started, fake.store().dispatched.len()), (1, 1), "{kind:?}");
+    }
+}
+
+const BRING: [&str; 6] = ["branch", "promote", "--from", "staging", "--to", "main"];
+
+#[test]
+fn staging_goes_to_main_by_one_pull_request_that_merges_itself() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "auto_merge: true, labels: [ci]");
+        requires(&fake, &["ci"]);
+        let work = fake
+            .store()
+            .push("staging", "new `work` by @ada\n\nmore", &[("x", "y")]);
+        let document = json(&world, &BRING, 0);
+        assert_eq!(
+            keys(&document),
+            [
+                "action",
+                "commit",
+                "from",
+                "pull_request",
+                "schema",
+                "state",
+                "to"
+            ]
+        );
+        assert_eq!(
+            (&document["state"], &document["pull_request"]),
+            (&json!("planned"), &Value::Null),
+            "{kind:?}"
+        );
+        assert_eq!(fake.writes(), [] as [String; 0]);
+
+        let apply = [&BRING[..], &["--apply"]].concat();
+        fake.store().report("ci", "failure");
+        let ran = run(&world, &apply).exits(1);
+        assert!(
+            ran.stderr.contains("ci fail https://ci.example/"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        fake.store().report("ci", "pending");
+        let document = json(&world, &apply, 0);
+        assert_eq!(
+            (&document["schema"], &document["action"]),
+            (&json!("repin.branch/1"), &json!("promote"))
+        );
+        assert_eq!(
+            (&document["state"], &document["commit"]),
+            (&json!("scheduled"), &json!(work))
+        );
+        assert_eq!(document["pull_request"]["state"], "created");
+        let body = fake.store().pulls[0].body.clone();
+        assert!(
+            body.contains("- `` new `work` by @ada ``") && !body.contains("more"),
+            "{body}"
+        );
+        assert_eq!(fake.store().pulls[0].labels, ["ci"]);
+
+        let again = json(&world, &apply, 0);
+        assert_eq!(
+            (&again["state"], &again["pull_request"]["state"]),
+            (&json!("scheduled"), &json!("unchanged"))
+        );
+        assert_eq!(fake.store().pulls.len(), 1);
+        fake.store().report("ci", "success");
+        let number = document["pull_request"]["number"].to_string();
+        assert_eq!(
+            json(&world, &["wait", "--pr", &number], 0)["state"],
+            "merged"
+        );
+        assert_eq!(fake.store().content("main", "x"), "y");
+        assert_eq!(json(&world, &apply, 0)["state"], "in_sync");
+    }
+}
+
+#[test]
+fn without_auto_merge_it_is_left_to_people_and_waiting_arms_what_silence_held_back() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "gates: [ci]");
+        fake.store().push("staging", "work", &[("x", "y")]);
+        let document = json(&world, &[&BRING[..], &["--dry-run", "false"]].concat(), 0);
+        assert_eq!(document["state"], "open", "{kind:?}");
+        assert_eq!(fake.store().scheduled, []);
+        fake.store().close(1);
+
+        let (world, fake) = hosted(kind, "gates: [ci], auto_merge: true");
+        fake.store().push("staging", "work", &[("x", "y")]);
+        let ran = run(&world, &[&BRING[..], &["--apply"]].concat()).exits(0);
+        assert!(
+            ran.stderr.contains("`repin wait --pr 1` schedules it"),
+            "{}",
+            ran.stderr
+        );
+        let number = fake.store().pulls[0].number.to_string();
+        fake.when(2, |store| store.report("ci", "success"));
+        let document = json(&world, &["wait", "--pr", &number, "--timeout", "1m"], 0);
+        assert_eq!(document["state"], "merged", "{kind:?}");
+    }
+}
+
+#[test]
+fn branches_that_can_not_be_are_refused() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "labels: []");
+        for (from, to) in [
+            ("main", "main"),
+            ("-x", "main"),
+            ("a b", "main"),
+            ("nowhere", "main"),
+            ("main", "nowhere"),
+        ] {
+            let args = [
+                "branch",
+                "promote",
+                &format!("--from={from}"),
+                &format!("--to={to}"),
+                "--apply",
+            ];
+            assert_eq!(
+                json(&world, &args, 2)["errors"][0]["code"],
+                "usage",
+                "{kind:?} {from} {to}"
+            );
+        }
+        fake.store().push("staging", "work", &[("x", "y")]);
+        fake.store().push = Some(false);
+        assert_eq!(
+            json(&world, &[&BRING[..], &["--apply"]].concat(), 4)["errors"][0]["code"],
+            "denied"
+        );
+        let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_DRY_RUN", "")];
+        world
+            .run_with(&[&BRING[..], &["--apply"]].concat(), &env)
+            .exits(0);
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn four_runs_at_once_open_one_pull_request() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "labels: []");
+        fake.store().push("staging", "work", &[("x", "y")]);
+        let args = [&BRING[..], &["--apply"]].concat();
+        let start = |_| {
+            world
+                .command(&args)
+                .env("REPIN_FORGE_TOKEN", TOKEN)
+                .stderr(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let runs: Vec<_> = (0..4).map(start).collect();
+        for run in runs {
+            let output = run.wait_with_output().unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        assert_eq!(fake.store().pulls.len(), 1, "{kind:?}");
+    }
+}

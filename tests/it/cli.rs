@@ -1,0 +1,249 @@
+//! The command line itself: help, mistakes, where the configuration is found, `scan` and `check`.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use serde_json::json;
+
+use crate::support::world::{REV_A, REV_B, world};
+
+#[test]
+fn scan_lists_every_pin_and_never_fails() {
+    let world = world();
+    world.replace("repin.yaml", "pins: 2", "pins: 9");
+    world.write(
+        ".github/workflows/c.yml",
+        "\n ghcr.io/acme/fix@sha256:abc\n",
+    );
+    let ran = world.run(&["scan"]).exits(0);
+    insta::with_settings!({filters => vec![("[0-9a-f]{64}", "<digest>")]}, {
+        insta::assert_snapshot!("scan", ran.stdout);
+    });
+    let document = world.run(&["scan", "--format", "json"]).exits(0).json();
+    assert_eq!(document["schema"], "repin.scan/1");
+    let review = json!({"name": "review", "repository": "ghcr.io/acme/review", "expected": 3, "found": 3, "digests": [world.digest("review", REV_A)]});
+    assert_eq!(document["images"][0], review);
+    assert_eq!(
+        document["malformed"],
+        json!([{"image": "fix", "file": ".github/workflows/c.yml", "line": 2, "column": 2, "text": "ghcr.io/acme/fix@sha256:abc"}])
+    );
+    let pins = document["pins"].as_array().unwrap();
+    assert_eq!(pins.len(), 5);
+    assert_eq!(
+        (&pins[1]["tag"], &pins[0]["tag"]),
+        (&json!(REV_A), &json!(null))
+    );
+    for pin in pins {
+        let text = world.read(pin["file"].as_str().unwrap());
+        let offset = usize::try_from(pin["offset"].as_u64().unwrap()).unwrap();
+        assert_eq!(&text[offset..offset + 71], pin["digest"].as_str().unwrap());
+    }
+}
+
+#[test]
+fn scan_of_files_that_are_not_text_works_all_the_same() {
+    let world = world();
+    let pin = format!("ghcr.io/acme/fix@{}", world.digest("fix", REV_A));
+    world.write(
+        ".github/workflows/c.yml",
+        [b"\xff\xfe\0\x80".as_slice(), pin.as_bytes(), b"\0"].concat(),
+    );
+    let document = world.run(&["scan", "--format", "json"]).exits(0).json();
+    assert_eq!(document["images"][1]["found"], 3);
+    world.replace("repin.yaml", "pins: 2", "pins: 3");
+    world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
+    let expected = [
+        b"\xff\xfe\0\x80".as_slice(),
+        format!("ghcr.io/acme/fix@{}", world.digest("fix", REV_B)).as_bytes(),
+        b"\0",
+    ]
+    .concat();
+    assert_eq!(
+        fs::read(world.path(".github/workflows/c.yml")).unwrap(),
+        expected
+    );
+}
+
+#[test]
+fn check_is_clean_or_says_why_not() {
+    let world = world();
+    let ran = world.run(&["check"]).exits(0);
+    assert_eq!(ran.stdout, "clean: 5 pins in 3 files\n");
+    let document = world.run(&["check", "--format", "json"]).exits(0).json();
+    assert_eq!(
+        (&document["schema"], &document["clean"]),
+        (&json!("repin.check/1"), &json!(true))
+    );
+    world.replace("repin.yaml", "pins: 2", "pins: 1");
+    let document = world.run(&["check", "--format", "json"]).exits(1).json();
+    assert_eq!(document["clean"], false);
+}
+
+#[test]
+fn the_nearest_configuration_upward_is_found() {
+    let world = world();
+    let deep = world.path("a/b");
+    fs::create_dir_all(&deep).unwrap();
+    world.run_in(&deep, &["check"], &[]).exits(0);
+    let lost = tempfile::tempdir().unwrap();
+    let ran = world.run_in(lost.path(), &["scan"], &[]).exits(2);
+    assert!(
+        ran.stderr.contains("there is no repin.yaml") && ran.stderr.contains("--config"),
+        "{}",
+        ran.stderr
+    );
+    let document = world
+        .run_in(lost.path(), &["scan", "--format=json"], &[])
+        .exits(2)
+        .json();
+    assert_eq!(
+        (&document["schema"], &document["exit"]),
+        (&json!("repin.error/1"), &json!(2))
+    );
+    world.run(&["--config", "nowhere.yaml", "scan"]).exits(2);
+    world.run(&["--config", ".", "scan"]).exits(2);
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_explained() {
+    let world = world();
+    for (args, says) in [
+        (&["promot"][..], "promote"),
+        (&["promote"], "--revision"),
+        (&["promote", "--revison", "x"], "--revision"),
+        (&["scan", "--format", "xml"], "human"),
+        (&["-q", "-v", "scan"], "cannot be used"),
+        (&[], "Usage"),
+    ] {
+        let ran = world.run(args).exits(2);
+        assert!(ran.stderr.contains(says), "{args:?}: {}", ran.stderr);
+        assert_eq!(ran.stdout, "", "{args:?}");
+    }
+    let document = world.run(&["promote", "--format", "json"]).exits(2).json();
+    assert_eq!(document["errors"][0]["code"], "usage");
+}
+
+#[test]
+fn every_mistake_in_the_configuration_is_pointed_at() {
+    let world = world();
+    world.write(
+        "repin.yaml",
+        "version: 1\nfile: [a]\nfiles: ['../x']\nimages:\n  a: { repository: ghcr.io/A, pins: two }\n  b: { repositry: x, pins: 1 }\npromote: { branch: 'x' }\n",
+    );
+    let ran = world.run(&["check", "--color", "never"]).exits(2);
+    insta::assert_snapshot!("mistakes", ran.stderr);
+    let document = world.run(&["check", "--format", "json"]).exits(2).json();
+    let places: Vec<_> = document["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| (e["line"].as_u64(), e["column"].as_u64()))
+        .collect();
+    assert_eq!(places[0], (Some(2), Some(1)), "{document}");
+    assert!(places.len() >= 6, "{document}");
+}
+
+#[test]
+fn help_shows_what_is_built_and_nothing_else() {
+    let world = world();
+    let help = world.run(&["--help"]).exits(0);
+    insta::assert_snapshot!("help", help.stdout);
+    insta::assert_snapshot!(
+        "help_promote",
+        world.run(&["promote", "--help"]).exits(0).stdout
+    );
+    assert!(
+        world
+            .run(&["--version"])
+            .exits(0)
+            .stdout
+            .starts_with("repin ")
+    );
+    assert!(
+        world
+            .run(&["completions", "bash"])
+            .exits(0)
+            .stdout
+            .contains("repin")
+    );
+    assert!(world.run(&["man"]).exits(0).stdout.contains(".TH repin"));
+}
+
+#[test]
+fn colour_comes_when_it_is_asked_for() {
+    let world = world();
+    world.replace("repin.yaml", "pins: 2", "pins: 9");
+    assert!(!world.run(&["check"]).stderr.contains('\u{1b}'));
+    assert!(
+        world
+            .run(&["check", "--color", "always"])
+            .stderr
+            .contains('\u{1b}')
+    );
+    assert!(
+        !world
+            .run(&["check", "--color", "never"])
+            .stderr
+            .contains('\u{1b}')
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure_and_a_full_disk_is() {
+    use std::process::Stdio;
+    let world = world();
+    let mut child = world
+        .command(&["scan"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = world.command(&["scan"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("can't write to standard output"));
+}
+
+#[test]
+fn an_unreadable_file_is_named() {
+    let world = world();
+    fs::remove_file(world.path(".github/workflows/none.yml")).unwrap();
+    fs::create_dir(world.path(".github/workflows/none.yml")).unwrap();
+    // A folder that is called like a file is no file.
+    world.run(&["check"]).exits(0);
+    fs::set_permissions(
+        world.path(".github/workflows/b.yml"),
+        fs::Permissions::from_mode(0o000),
+    )
+    .unwrap();
+    if fs::read(world.path(".github/workflows/b.yml")).is_err() {
+        let ran = world.run(&["check"]).exits(3);
+        assert!(
+            ran.stderr.contains(".github/workflows/b.yml"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn a_document_names_what_is_missing() {
+    let world = world();
+    for (args, name) in [
+        (&["promote"][..], "--revision"),
+        (&["inventory", "match"], "--expected"),
+        (&["inventory"], "subcommand"),
+    ] {
+        let document = world
+            .run(&[args, &["--format", "json"]].concat())
+            .exits(2)
+            .json();
+        let message = document["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains(name), "{message}");
+    }
+}

@@ -1,0 +1,624 @@
+//! What images contain, in the chains of promote and rollback: from layouts, and from a real
+//! registry.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::support::{
+    archive::Archive,
+    layout::Platform,
+    registry::{Protection, Registry, run},
+    shop::{CONTRACT, agents, base, platform, platforms, shop},
+    world::{REV_A, REV_B, World, details},
+};
+
+/// Puts a defect into every platform of an image at B.
+fn spoil(world: &mut World, image: &str, defect: impl Fn(Platform) -> Platform) {
+    let spoiled: Vec<_> = platforms(image, REV_B).into_iter().map(defect).collect();
+    world.rebuild(image, REV_B, &spoiled);
+}
+
+/// Details of what failed, with what each is about.
+fn failures(document: &Value) -> Vec<String> {
+    let checks = document["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["status"] == "fail");
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let line = |check: &Value| {
+        let [code, image, platform, item] =
+            ["code", "image", "platform", "item"].map(|key| text(&check[key]));
+        format!("{code} {image} {platform} {item}")
+    };
+    checks.map(line).collect()
+}
+
+/// Starts a registry with everything that the world built, and has the configuration read from it.
+fn registered(world: &World, folder: &tempfile::TempDir) -> Registry {
+    let registry = Registry::start(folder.path(), &Protection::None);
+    for image in ["review", "fix", "base"] {
+        for revision in [REV_A, REV_B] {
+            push(world, &registry, image, revision);
+        }
+    }
+    world.replace(
+        "repin.yaml",
+        "oci:images",
+        &format!("'http://{}/acme'", registry.host),
+    );
+    registry
+}
+
+fn push(world: &World, registry: &Registry, image: &str, revision: &str) {
+    let from = format!(
+        "oci:{}:{revision}",
+        world.path("images").join(image).display()
+    );
+    let to = format!("docker://{}/acme/{image}:{revision}", registry.host);
+    let flags = [
+        "-q",
+        "--all",
+        "--preserve-digests",
+        "--insecure-policy",
+        "--dest-tls-verify=false",
+    ];
+    run("skopeo", &[&["copy"], &flags[..], &[&from, &to]].concat());
+}
+
+#[test]
+fn a_whole_set_is_promoted_from_a_registry_and_shared_layers_are_read_once() {
+    let world = shop();
+    let folder = tempfile::tempdir().unwrap();
+    let registry = registered(&world, &folder);
+    let pushed = registry.requests().len();
+    let ran = world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--format",
+            "json",
+        ])
+        .exits(0);
+    let document = ran.json();
+    assert_eq!(document["applied"], true);
+    let passed = details(&document, "inventory_must_contain_missing", "pass");
+    // Two platforms of `review`, one of `fix`; `base` has no contract.
+    assert_eq!(passed, ["all of 3 names are there"; 3]);
+    assert_eq!(details(&document, "env_secret", "pass").len(), 4);
+
+    let requests = registry.requests();
+    let blobs = |method: &str| -> Vec<&str> {
+        let asked = requests[pushed..]
+            .iter()
+            .filter(|line| line.starts_with(method) && line.contains("/blobs/"));
+        asked
+            .filter_map(|line| line.split("/blobs/").nth(1))
+            .collect()
+    };
+    let gets = blobs("GET");
+    let distinct: BTreeSet<_> = gets.iter().collect();
+    assert_eq!(
+        gets.len(),
+        distinct.len(),
+        "a blob was fetched twice: {gets:#?}"
+    );
+    // One base layer, one with the agents, one that says the revision; four configs.
+    assert_eq!(gets.len(), 3 + 4, "{gets:#?}");
+    // The three layers, in the two repositories that they were not read from.
+    assert_eq!(blobs("HEAD").len(), 3 * 2, "{requests:#?}");
+}
+
+#[test]
+fn what_is_wrong_with_an_image_on_a_registry_is_named_and_nothing_changes() {
+    let mut world = shop();
+    let without_review = || {
+        let whole = agents(CONTRACT).file("opt/agent/.wh.x", "").end();
+        // The agent is taken away by a layer above.
+        (
+            whole,
+            Archive::new()
+                .file("opt/agent/agents/.wh.review.md", "")
+                .end(),
+        )
+    };
+    let (whole, gone) = without_review();
+    let lost = move |name| {
+        let platform = Platform::new(name, REV_B)
+            .label("dev.acme.version", "1")
+            .gzipped(base());
+        platform.layer(whole.clone()).layer(gone.clone())
+    };
+    // One platform alone lost an agent.
+    world.rebuild(
+        "review",
+        REV_B,
+        &[platform("linux/amd64", REV_B), lost("linux/arm64")],
+    );
+    spoil(&mut world, "fix", |platform| {
+        let secret = Archive::new()
+            .file("opt/agent/skills/git/.netrc", "machine x password y")
+            .end();
+        let hidden = Archive::new()
+            .file("opt/agent/skills/git/.wh..netrc", "")
+            .end();
+        platform.layer(secret).gzipped(hidden)
+    });
+    spoil(&mut world, "base", |platform| {
+        platform.layer(
+            Archive::new()
+                .file_of_mode("opt/agent/agents/closed.md", 0o600)
+                .end(),
+        )
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let _registry = registered(&world, &folder);
+    let codes = [
+        "inventory_must_contain_missing",
+        "forbidden_file_present",
+        "mode_unexpected",
+        "unreadable",
+    ];
+    let document = world.refuses(&[], 1, &codes);
+    assert_eq!(
+        failures(&document),
+        [
+            "inventory_must_contain_missing review linux/arm64 agents/review",
+            "forbidden_file_present fix linux/amd64 /opt/agent/skills/git/.netrc",
+            "mode_unexpected base linux/amd64 agents/closed.md",
+            "unreadable base linux/amd64 agents/closed.md",
+        ]
+    );
+    assert!(
+        details(&document, "forbidden_file_present", "fail")[0].contains("still ships in layer 4")
+    );
+    // A person is told the same, by name.
+    let told = world.run(&["promote", "--revision", REV_B]).exits(1).stderr;
+    for name in [
+        "agents/review",
+        "/opt/agent/skills/git/.netrc",
+        "agents/closed.md",
+        "0600",
+        "review linux/arm64",
+    ] {
+        assert!(told.contains(name), "{name} is not in {told}");
+    }
+    let annotated = world
+        .run(&["promote", "--revision", REV_B, "--format", "github"])
+        .exits(1)
+        .stdout;
+    assert!(
+        annotated.contains("::error title=mode_unexpected (base linux/amd64)::agents/closed.md"),
+        "{annotated}"
+    );
+}
+
+#[test]
+fn whatever_an_image_must_not_be_stops_a_promote() {
+    type Defect = fn(Platform) -> Platform;
+    let cases: [(Defect, &str, &str); 6] = [
+        (
+            |p| p.env("API_TOKEN=hunter2hunter2"),
+            "env_secret",
+            "API_TOKEN",
+        ),
+        (
+            |p| p.label("dev.acme.version", " "),
+            "label_missing",
+            "dev.acme.version",
+        ),
+        (
+            |p| {
+                p.layer(
+                    Archive::new()
+                        .file("opt/expected.yaml", "must_contain: {agents: [x]}")
+                        .end(),
+                )
+            },
+            "expected_yaml_in_image_mismatch",
+            "/opt/expected.yaml",
+        ),
+        (
+            |p| p.layer(Archive::new().file("opt/agent/agents/draft.md", "").end()),
+            "inventory_must_not_contain_present",
+            "agents/draft",
+        ),
+        (
+            |p| p.layer(Archive::new().file("opt/agent/plugins/.wh.lint", "").end()),
+            "kind_empty",
+            "plugins",
+        ),
+        (
+            |p| {
+                p.layer(
+                    Archive::new()
+                        .folder_of_mode("opt/agent/skills/git", 0o700)
+                        .end(),
+                )
+            },
+            "unreadable",
+            "/opt/agent/skills/git",
+        ),
+    ];
+    for (defect, code, item) in cases {
+        let mut world = shop();
+        spoil(&mut world, "fix", defect);
+        let document = world
+            .run(&["promote", "--revision", REV_B, "--format", "json"])
+            .exits(1)
+            .json();
+        let failures = failures(&document);
+        assert!(
+            failures.contains(&format!("{code} fix linux/amd64 {item}")),
+            "{code}: {failures:?}"
+        );
+        assert!(
+            !document.to_string().contains("hunter2"),
+            "a secret is shown"
+        );
+    }
+}
+
+/// Where a layer lies that `fix` alone has.
+fn own_layer(world: &mut World) -> PathBuf {
+    let own = Archive::new().file("opt/own", "x").end();
+    spoil(world, "fix", |platform| platform.layer(own.clone()));
+    world
+        .layout("fix")
+        .blob_path(&repin::image::Digest::of(&own).to_string())
+}
+
+#[test]
+fn layers_that_cannot_be_read_leave_no_verdict() {
+    type Break = fn(&mut World);
+    let spoilt: [(&str, Break); 6] = [
+        ("missing", |world| {
+            fs::remove_file(own_layer(world)).unwrap();
+        }),
+        ("has", |world| {
+            let layer = own_layer(world);
+            let bytes = fs::read(&layer).unwrap();
+            fs::write(layer, &bytes[..bytes.len() - 512]).unwrap();
+        }),
+        ("hash to", |world| {
+            let layer = own_layer(world);
+            let mut bytes = fs::read(&layer).unwrap();
+            bytes[600] ^= 1;
+            fs::write(layer, bytes).unwrap();
+        }),
+        ("malformed", |world| {
+            spoil(world, "fix", |p| p.layer(b"no archive".repeat(100)));
+        }),
+        ("diff_ids", |world| {
+            // The config names one layer less than the manifest.
+            let layout = world.layout("fix");
+            let manifest = fs::read(layout.blob_path(world.digest("fix", REV_B))).unwrap();
+            let mut manifest: Value = serde_json::from_slice(&manifest).unwrap();
+            let config =
+                fs::read(layout.blob_path(manifest["config"]["digest"].as_str().unwrap())).unwrap();
+            let mut config: Value = serde_json::from_slice(&config).unwrap();
+            config["rootfs"]["diff_ids"].as_array_mut().unwrap().pop();
+            manifest["config"] = layout
+                .json(manifest["config"]["mediaType"].as_str().unwrap(), &config)
+                .descriptor();
+            layout.untag(REV_B);
+            layout.tag(
+                REV_B,
+                &layout.json("application/vnd.oci.image.manifest.v1+json", &manifest),
+            );
+        }),
+        ("hard link", |world| {
+            spoil(world, "fix", |p| {
+                p.layer(Archive::new().hardlink("opt/agent/x", "nowhere").end())
+            });
+        }),
+    ];
+    assert!(own_layer(&mut shop()).exists());
+    for (why, break_it) in spoilt {
+        let mut world = shop();
+        break_it(&mut world);
+        let document = world.refuses(&[], 3, &[]);
+        let error = &document["error"];
+        assert_eq!(error["code"], "unavailable", "{why}: {document}");
+        assert!(
+            error["message"].as_str().unwrap().contains(why),
+            "{why}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_shared_layer_has_to_be_in_every_repository() {
+    let mut world = shop();
+    // Read from `review` first, so only a look into `fix` finds that it is not there.
+    spoil(&mut world, "base", |p| p);
+    let digest = repin::image::Digest::of(&agents(CONTRACT).end()).to_string();
+    fs::remove_file(world.layout("fix").blob_path(&digest)).unwrap();
+    let document = world.refuses(&[], 3, &[]);
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("images/fix"),
+        "{document}"
+    );
+}
+
+#[test]
+fn a_contract_that_is_wrong_costs_no_request() {
+    let world = shop();
+    // Nobody answers there.
+    world.replace("repin.yaml", "oci:images", "'http://127.0.0.1:9/acme'");
+    for (text, code) in [
+        (
+            "must_contain: { agent: [x] }\n",
+            "expected_yaml_unknown_kind",
+        ),
+        ("must: {}\n", "expected_yaml_unknown_top_level_key"),
+        (
+            "must_contain: { agents: x }\n",
+            "expected_yaml_invalid_type",
+        ),
+        (
+            "must_not_contain: { skills: [x] }\n",
+            "expected_yaml_unsupported_field",
+        ),
+        (
+            "must_contain: {}\nmust_contain: {}\n",
+            "expected_yaml_parse_failed",
+        ),
+    ] {
+        world.write("contracts/review.yaml", text);
+        let document = world
+            .run(&["promote", "--revision", REV_B, "--format", "json"])
+            .exits(2)
+            .json();
+        assert_eq!(document["schema"], "repin.error/1");
+        // Both images have it, and it is told once.
+        assert_eq!(
+            document["errors"].as_array().unwrap().len(),
+            1,
+            "{document}"
+        );
+        assert_eq!(document["errors"][0]["code"], code);
+        assert_eq!(document["errors"][0]["file"], "contracts/review.yaml");
+    }
+    fs::remove_file(world.path("contracts/review.yaml")).unwrap();
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(2)
+        .json();
+    assert_eq!(document["errors"][0]["code"], "expected_yaml_not_found");
+    // What asserts nothing is a verdict, and a cheap one.
+    world.write("contracts/review.yaml", "# nothing yet\n");
+    world.refuses(&[], 1, &["expected_yaml_empty"]);
+    world.write("contracts/review.yaml", "must_contain: { agents: [] }\n");
+    world.refuses(&[], 1, &["expected_yaml_no_assertions"]);
+}
+
+#[test]
+fn a_copy_needs_a_contract_to_be_compared_with() {
+    let world = shop();
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    // `base` has none.
+    assert_eq!(
+        details(&document, "expected_yaml_in_image_mismatch", "skip").len(),
+        1,
+        "{document}"
+    );
+    let text = world
+        .read("repin.yaml")
+        .replace(", contract: contracts/review.yaml", "");
+    world.write("repin.yaml", text);
+    for args in [
+        &["promote", "--revision", REV_B][..],
+        &["inventory", "check"],
+    ] {
+        let ran = world.run(args).exits(2);
+        assert!(
+            ran.stderr.contains("inventory.embedded_contract"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_with_yaml_is_said() {
+    let world = shop();
+    world.write("contracts/review.yaml", "must_contain:\n  agents: [ops\n");
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(2)
+        .json();
+    assert!(
+        document["errors"][0]["message"].as_str().unwrap().len() > 10,
+        "{document}"
+    );
+    // And where, from where the caller is.
+    let document = world
+        .run_in(
+            world.root().parent().unwrap(),
+            &[
+                "--config",
+                world.path("repin.yaml").to_str().unwrap(),
+                "promote",
+                "--revision",
+                REV_B,
+                "--format",
+                "json",
+            ],
+            &[],
+        )
+        .exits(2)
+        .json();
+    let folder = world.root().file_name().unwrap().to_str().unwrap();
+    assert_eq!(
+        document["errors"][0]["file"],
+        format!("{folder}/contracts/review.yaml")
+    );
+}
+
+#[test]
+fn a_contract_needs_kinds_to_be_about() {
+    let world = shop();
+    let text = world.read("repin.yaml");
+    world.write("repin.yaml", text.split("\ninventory:").next().unwrap());
+    let ran = world.run(&["promote", "--revision", REV_B]).exits(2);
+    assert!(ran.stderr.contains("inventory.kinds"), "{}", ran.stderr);
+}
+
+/// A world in git whose set A was promoted and then B.
+fn promoted_twice() -> World {
+    let world = shop();
+    let zeros = format!("sha256:{}", "0".repeat(64));
+    for file in ["a.yml", "b.yml"] {
+        let path = format!(".github/workflows/{file}");
+        let text = world.read(&path);
+        let text = ["review", "fix"].iter().fold(text, |text, image| {
+            text.replace(world.digest(image, REV_A), &zeros)
+        });
+        world.write(&path, text);
+    }
+    let world = world.with_git();
+    world.promoted(REV_A);
+    world
+}
+
+#[test]
+fn a_rollback_is_held_to_the_contract_of_its_time_and_todays_only_warns() {
+    let mut world = promoted_twice();
+    // From B on there is one more agent, and the contract wants it.
+    let contract = CONTRACT.replace("[ops, review]", "[ops, review, triage]");
+    for image in ["review", "fix", "base"] {
+        let of = |name| {
+            let more = agents(&contract)
+                .file("opt/agent/agents/triage.md", "")
+                .end();
+            Platform::new(name, REV_B)
+                .label("dev.acme.version", "1")
+                .layer(more)
+        };
+        let names: &[_] = if image == "review" {
+            &["linux/amd64", "linux/arm64"]
+        } else {
+            &["linux/amd64"]
+        };
+        let built: Vec<_> = names.iter().map(|name| of(*name)).collect();
+        world.rebuild(image, REV_B, &built);
+    }
+    world.write("contracts/review.yaml", &contract);
+    world.commit("the contract wants triage");
+    world.promoted(REV_B);
+    let ran = world
+        .run(&["rollback", "--to", REV_A, "--apply", "--format", "json"])
+        .exits(0);
+    let document = ran.json();
+    let warned = details(&document, "inventory_must_contain_missing", "warn");
+    assert_eq!(warned.len(), 3, "{document}");
+    assert!(
+        warned[0].contains("`triage`") && warned[0].contains("today's contract"),
+        "{warned:?}"
+    );
+    // One entry a code and platform: a warning is no pass beside it.
+    assert_eq!(
+        details(&document, "inventory_must_contain_missing", "pass").len(),
+        0
+    );
+    // The image's copy is that of its time.
+    assert_eq!(
+        details(&document, "expected_yaml_in_image_mismatch", "pass").len(),
+        3
+    );
+}
+
+#[test]
+fn a_set_that_never_met_its_contract_is_no_way_back() {
+    let world = promoted_twice();
+    let wanted = "must_contain:\n  agents: [nobody]\n";
+    // By hand: a title that claims a promote of B, with a contract that B does not meet.
+    world.write("contracts/review.yaml", wanted);
+    world.pin(REV_B);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    world.write("contracts/review.yaml", CONTRACT);
+    world.pin(REV_A);
+    world.commit(&format!("promote: test images @{REV_A}"));
+    world.push();
+    let to_b = ["rollback", "--to", REV_B];
+    let codes = [
+        "expected_yaml_in_image_mismatch",
+        "inventory_must_contain_missing",
+    ];
+    let document = world.refuses_to(&to_b, 1, &codes);
+    assert!(
+        failures(&document)
+            .contains(&"inventory_must_contain_missing fix linux/amd64 agents/nobody".to_owned())
+    );
+}
+
+#[test]
+fn a_contract_that_was_not_there_when_the_set_was_promoted_is_no_verdict_in_its_favour() {
+    let world = promoted_twice();
+    fs::remove_file(world.path("contracts/review.yaml")).unwrap();
+    world.pin(REV_B);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    world.write("contracts/review.yaml", CONTRACT);
+    world.pin(REV_A);
+    world.commit(&format!("promote: test images @{REV_A}"));
+    world.push();
+    let document = world
+        .run(&["rollback", "--to", REV_B, "--format", "json"])
+        .exits(1)
+        .json();
+    let told = details(&document, "expected_yaml_not_found", "fail");
+    assert!(
+        told[0].contains("contracts/review.yaml of commit "),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn todays_contract_stops_no_rollback_even_if_it_is_malformed() {
+    let world = promoted_twice();
+    world.promoted(REV_B);
+    world.write("contracts/review.yaml", "must_contain: nothing\n");
+    let document = world
+        .run(&["rollback", "--to", REV_A, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        details(&document, "expected_yaml_invalid_type", "warn").len(),
+        3,
+        "{document}"
+    );
+}
+
+#[test]
+fn an_image_without_pins_only_warns_in_a_rollback() {
+    let mut world = shop();
+    let spoiled = platforms("base", REV_A)
+        .remove(0)
+        .env("API_TOKEN=hunter2hunter2");
+    world.rebuild("base", REV_A, &[spoiled]);
+    let world = world.with_git();
+    for revision in [REV_A, REV_B] {
+        world.pin(revision);
+        world.commit(&format!("promote: test images @{revision}"));
+    }
+    world.push();
+    let document = world
+        .run(&["rollback", "--to", REV_A, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        details(&document, "env_secret", "warn").len(),
+        1,
+        "{document}"
+    );
+}

@@ -1,0 +1,190 @@
+//! The program itself, killed or hindered while it promotes: `repin recover` finds all old or all
+//! new.
+//!
+//! Each call of the module is swept in `tests/it/apply.rs`; here the whole program is, from its first
+//! look at the lock on.
+
+use serde_json::json;
+
+use crate::support::{
+    strace::{self, Point},
+    world::{REV_A, REV_B, World, world},
+};
+
+const APPLY: [&str; 4] = ["promote", "--revision", REV_B, "--apply"];
+/// What changes something, and the lock; opening and writing are swept in `tests/it/apply.rs`, where
+/// only one thread works.
+const CHANGES: &str = "fsync,renameat2,renameat,linkat,unlinkat,mkdirat,fchmod,flock";
+
+/// Which set the files hold, whole.
+fn set_in_place(world: &World) -> &'static str {
+    let text = world.read(".github/workflows/a.yml") + &world.read(".github/workflows/b.yml");
+    let holds = |revision| {
+        ["review", "fix"]
+            .iter()
+            .map(|image| text.matches(world.digest(image, revision)).count())
+            .sum::<usize>()
+    };
+    // `fix-extra` has the digest of `fix` at A for good.
+    match (holds(REV_A), holds(REV_B)) {
+        (6, 0) => REV_A,
+        (1, 5) => REV_B,
+        mixture => panic!("a mixture: {mixture:?}\n{text}"),
+    }
+}
+
+fn leftovers(world: &World) -> Vec<String> {
+    let names = world
+        .snapshot()
+        .into_keys()
+        .map(|path| path.display().to_string());
+    names
+        .filter(|name| name.contains("/.repin-") || name.ends_with("journal"))
+        .collect()
+}
+
+/// Every place of a clean run at which something in the repository is touched.
+fn points() -> Vec<Point> {
+    let world = world();
+    let folder = strace::canonical(world.root());
+    let trace = strace::trace(&world.command(&APPLY), CHANGES, &[]);
+    assert!(trace.output.status.success());
+    let points = trace.points(&folder);
+    assert!(points.len() > 15, "{points:?}");
+    points
+}
+
+#[test]
+fn killed_anywhere_recover_finds_all_old_or_all_new() {
+    let mut seen = [0, 0];
+    for point in points() {
+        let world = world();
+        strace::inject(&world.command(&APPLY), &[point.inject("signal=KILL")]);
+        let recovered = world.run(&["recover", "--format", "json"]).exits(0).json();
+        assert_eq!(recovered["schema"], "repin.recover/1");
+        let set = set_in_place(&world);
+        seen[usize::from(set == REV_B)] += 1;
+        assert_eq!(leftovers(&world), [] as [&str; 0], "{point:?}");
+        assert_eq!(
+            world.run(&["recover", "--format", "json"]).exits(0).json()["state"],
+            "nothing",
+            "{point:?}"
+        );
+        world.run(&APPLY).exits(0);
+        assert_eq!(set_in_place(&world), REV_B, "{point:?}");
+    }
+    assert!(
+        seen[0] > 0 && seen[1] > 0,
+        "the sweep has to reach both sides: {seen:?}"
+    );
+}
+
+#[test]
+fn an_interrupted_apply_is_told_of_and_recovered_before_the_next_one() {
+    let renames: Vec<_> = points()
+        .into_iter()
+        .filter(|point| point.name == "renameat2")
+        .collect();
+    let world = world();
+    strace::inject(&world.command(&APPLY), &[renames[1].inject("signal=KILL")]);
+    let ran = world.run(&["scan"]).exits(0);
+    assert!(ran.stderr.contains("repin recover"), "{}", ran.stderr);
+    let before = world.snapshot();
+    let foreseen = world
+        .run(&["recover", "--dry-run", "true", "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        (before, &foreseen["state"]),
+        (world.snapshot(), &json!("forward"))
+    );
+    let ran = world.run(&APPLY).exits(0);
+    assert!(ran.stderr.contains("recovered first"), "{}", ran.stderr);
+    assert_eq!(set_in_place(&world), REV_B);
+}
+
+#[test]
+fn an_edit_while_it_was_interrupted_is_kept_and_named() {
+    let renames: Vec<_> = points()
+        .into_iter()
+        .filter(|point| point.name == "renameat2")
+        .collect();
+    let world = world();
+    strace::inject(&world.command(&APPLY), &[renames[1].inject("signal=KILL")]);
+    world.write(".github/workflows/b.yml", "edited\n");
+    for args in [&APPLY[..], &["recover"]] {
+        let ran = world.run(&[args, &["--format", "json"]].concat()).exits(5);
+        assert!(
+            ran.stdout.contains(".github/workflows/b.yml"),
+            "{}",
+            ran.stdout
+        );
+        assert_eq!(world.read(".github/workflows/b.yml"), "edited\n");
+    }
+    let document = world
+        .run(&["recover", "--discard", "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(document["state"], "discarded");
+    assert_eq!(world.read(".github/workflows/b.yml"), "edited\n");
+    assert_eq!(
+        world.run(&["recover", "--format", "json"]).exits(0).json()["state"],
+        "nothing"
+    );
+}
+
+#[test]
+fn what_the_disk_refuses_leaves_the_old_contents_and_is_unavailable() {
+    for (name, error) in [
+        ("fsync", "EIO"),
+        ("mkdirat", "EROFS"),
+        ("mkdirat", "EACCES"),
+        ("renameat2", "EXDEV"),
+        ("fsync", "ENOSPC"),
+    ] {
+        let touched: Vec<_> = points()
+            .into_iter()
+            .filter(|point| point.name == name)
+            .collect();
+        let last = touched.len() - 1;
+        for point in [&touched[0], &touched[last / 2]] {
+            let world = world();
+            let output = strace::inject(
+                &world.command(&[&APPLY[..], &["--format", "json"]].concat()),
+                &[point.inject(&format!("error={error}"))],
+            );
+            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+            if output.status.code() == Some(0) {
+                // What only clears the way or looks twice may fail without harm.
+                assert_eq!(set_in_place(&world), REV_B, "{point:?}: {printed}");
+                continue;
+            }
+            assert_eq!(output.status.code(), Some(3), "{point:?}: {printed}");
+            world.run(&["recover"]).exits(0);
+            assert_eq!(set_in_place(&world), REV_A, "{point:?}: {printed}");
+            assert_eq!(leftovers(&world), [] as [&str; 0], "{point:?}");
+        }
+    }
+}
+
+#[test]
+fn of_two_runs_at_once_one_is_turned_away() {
+    let world = world();
+    let lock = points()
+        .into_iter()
+        .find(|point| point.name == "flock")
+        .unwrap();
+    let first = strace::stop_after(&world.command(&APPLY), &lock, &[]);
+    let second = world
+        .run(&[&APPLY[..], &["--format", "json"]].concat())
+        .exits(5)
+        .json();
+    assert_eq!(
+        (&second["schema"], &second["error"]["code"]),
+        (&json!("repin.plan/1"), &json!("locked"))
+    );
+    world.run(&["recover"]).exits(5);
+    world.run(&["promote", "--revision", REV_B]).exits(0);
+    assert!(first.go_on().output.status.success());
+    assert_eq!(set_in_place(&world), REV_B);
+}

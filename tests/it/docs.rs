@@ -1,0 +1,335 @@
+//! What docs/ says against what the program has: fields of documents, codes of checks and errors,
+//! keys and defaults.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use regex::Regex;
+use serde_json::Value;
+use syn::{Fields, Item, ItemStruct};
+
+/// What serialises and is no document: variables of the built-in template.
+const INTERNAL: [&str; 3] = ["Beside", "Undone", "View"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn doc(name: &str) -> String {
+    fs::read_to_string(root().join("docs").join(name)).unwrap()
+}
+
+/// First cells of tables, without their backquotes, with the whole row.
+fn rows(text: &str) -> BTreeMap<String, String> {
+    let cell = Regex::new(r"^\| `([^`]+)` \|").unwrap();
+    let row = |line: &str| Some((cell.captures(line)?[1].to_owned(), line.to_owned()));
+    text.lines().filter_map(row).collect()
+}
+
+/// Every source of the program that is no test.
+fn sources() -> Vec<String> {
+    fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => collect(&path, files),
+                false
+                    if path.extension().is_some_and(|e| e == "rs")
+                        && !path.ends_with("tests.rs") =>
+                {
+                    files.push(path);
+                }
+                false => {}
+            }
+        }
+    }
+    let mut files = Vec::new();
+    collect(&root().join("src"), &mut files);
+    files.sort();
+    files
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect()
+}
+
+/// Types that serialise, field by field: in this program those are the parts of its documents.
+fn serialised() -> Vec<ItemStruct> {
+    let derives = |item: &ItemStruct| {
+        let derive = item
+            .attrs
+            .iter()
+            .find(|attribute| attribute.path().is_ident("derive"));
+        derive
+            .and_then(|derive| derive.meta.require_list().ok())
+            .is_some_and(|list| {
+                list.tokens
+                    .to_string()
+                    .split(|c: char| !c.is_alphanumeric())
+                    .any(|word| word == "Serialize")
+            })
+    };
+    let of_file = |text: &String| {
+        let items = syn::parse_file(text).unwrap().items.into_iter();
+        let structs = items.filter_map(|item| {
+            if let Item::Struct(item) = item {
+                Some(item)
+            } else {
+                None
+            }
+        });
+        structs
+            .filter(derives)
+            .filter(|item| matches!(item.fields, Fields::Named(_)))
+            .collect::<Vec<_>>()
+    };
+    sources().iter().flat_map(of_file).collect()
+}
+
+#[test]
+fn every_field_of_every_document_is_described() {
+    let text = doc("json.md");
+    let described: BTreeSet<String> = rows(&text)
+        .into_keys()
+        .map(|cell| {
+            cell.rsplit('.')
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches("[]")
+                .to_owned()
+        })
+        .collect();
+    let structs: Vec<_> = serialised()
+        .into_iter()
+        .filter(|item| !INTERNAL.iter().any(|name| item.ident == name))
+        .collect();
+    assert!(structs.len() > 10, "only {} types serialise", structs.len());
+    for item in structs {
+        for field in &item.fields {
+            let skipped = field.attrs.iter().any(|attribute| {
+                attribute.path().is_ident("serde")
+                    && attribute
+                        .meta
+                        .require_list()
+                        .is_ok_and(|list| list.tokens.to_string() == "skip")
+            });
+            let name = field.ident.as_ref().unwrap().to_string();
+            // A keyword that is a field's name.
+            let name = name.trim_start_matches("r#");
+            assert!(
+                skipped || described.contains(name),
+                "docs/json.md does not describe {}.{name}",
+                item.ident
+            );
+        }
+    }
+}
+
+#[test]
+fn every_document_has_its_heading() {
+    let text = doc("json.md");
+    let name = Regex::new(r#""(repin\.[a-z]+/[0-9]+)""#).unwrap();
+    let mut seen = BTreeSet::new();
+    for source in sources() {
+        seen.extend(name.captures_iter(&source).map(|found| found[1].to_owned()));
+    }
+    assert!(seen.contains("repin.plan/1"), "{seen:?}");
+    for name in seen {
+        assert!(
+            text.contains(&format!("\n## {name}\n")),
+            "docs/json.md has no heading for {name}"
+        );
+    }
+}
+
+#[test]
+fn every_code_of_a_check_is_explained_and_no_other() {
+    let code = Regex::new(r#"pub const|= "([a-z_]+)";"#).unwrap();
+    let source = include_str!("../../src/checks/code.rs");
+    let codes: BTreeSet<_> = code
+        .captures_iter(source)
+        .filter_map(|found| Some(found.get(1)?.as_str()))
+        .collect();
+    assert!(codes.len() > 10 && codes.contains("pin_count"), "{codes:?}");
+    let statuses = ["pass", "fail", "warn", "skip"];
+    let text = doc("checks.md");
+    let rows = rows(&text);
+    let told: BTreeSet<_> = rows
+        .keys()
+        .map(String::as_str)
+        .filter(|cell| !statuses.contains(cell))
+        .collect();
+    assert_eq!(told, codes);
+    for row in rows.values().filter(|row| row.matches(" | ").count() > 1) {
+        assert!(
+            row.split(" | ")
+                .all(|cell| cell.trim_matches(['|', ' ']).len() > 3),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn every_code_of_an_error_is_explained() {
+    let text = doc("json.md");
+    let told = rows(&text);
+    let code =
+        Regex::new(r#"Problem::new\(\s*"([a-z_]+)"|\(Exit::[A-Za-z]+, "([a-z_]+)"\)"#).unwrap();
+    let mut seen = BTreeSet::new();
+    for source in sources() {
+        seen.extend(
+            code.captures_iter(&source)
+                .map(|c| c.get(1).or_else(|| c.get(2)).unwrap().as_str().to_owned()),
+        );
+    }
+    assert!(seen.len() > 5, "{seen:?}");
+    for code in seen {
+        assert!(
+            told.contains_key(&code),
+            "docs/json.md does not explain the error code {code}"
+        );
+    }
+}
+
+#[test]
+fn every_reason_not_to_delete_is_explained() {
+    let told = rows(&doc("json.md"));
+    let code =
+        Regex::new(r#"Refusal::(?:later|new)\(\s*(?:(?:Kind::)?[A-Z][a-z]+,\s*)?"([a-z_]+)""#)
+            .unwrap();
+    let mut seen = BTreeSet::new();
+    for source in sources() {
+        seen.extend(code.captures_iter(&source).map(|found| found[1].to_owned()));
+    }
+    assert!(
+        seen.contains("limit") && seen.contains("protected_missing") && seen.len() > 12,
+        "{seen:?}"
+    );
+    // Those of every command stand together in one row.
+    let shared = [
+        "unavailable",
+        "io",
+        "denied",
+        "conflict",
+        "file_unsafe",
+        "pin_unsupported",
+        "manifest_ambiguous",
+    ];
+    for code in seen.iter().filter(|code| !shared.contains(&code.as_str())) {
+        assert!(
+            told.contains_key(code),
+            "docs/json.md does not explain the code {code}"
+        );
+    }
+}
+
+/// Every key of the schema with its default, as docs/configuration.md writes it: `*` for a name,
+/// `[]` for an item.
+fn keys(at: &Value, path: &str) -> BTreeMap<String, Option<Value>> {
+    let mut found = BTreeMap::new();
+    if let Some(properties) = at["properties"].as_object() {
+        for (key, below) in properties {
+            let path = format!("{path}{}{key}", if path.is_empty() { "" } else { "." });
+            found.insert(path.clone(), below.get("default").cloned());
+            found.extend(keys(below, &path));
+        }
+    }
+    for (below, sign) in [("additionalProperties", ".*"), ("items", "[]")] {
+        if at[below].is_object() {
+            found.extend(keys(&at[below], &format!("{path}{sign}")));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_key_of_the_configuration_is_explained_with_its_default_and_no_other() {
+    let schema: Value = serde_json::from_str(include_str!("../../src/cli/schema.json")).unwrap();
+    let wanted = keys(&schema, "");
+    assert!(
+        wanted.contains_key("freshness[].paths_from[].path")
+            && wanted.contains_key("images.*.pins")
+    );
+    let text = doc("configuration.md");
+    let tables = text.split("\n## Environment").next().unwrap();
+    let told = rows(tables);
+    assert_eq!(
+        told.keys().collect::<Vec<_>>(),
+        wanted.keys().collect::<Vec<_>>()
+    );
+    for (key, default) in wanted {
+        let shown = match default {
+            None => continue,
+            Some(Value::Object(map)) if map.is_empty() => continue,
+            Some(Value::String(text)) => text,
+            Some(other) => other.to_string().replace(',', ", "),
+        };
+        assert!(
+            told[&key].contains(&format!("| `{shown}` |")),
+            "{key}: {shown} is not the default in {}",
+            told[&key]
+        );
+    }
+}
+
+#[test]
+fn the_examples_of_the_configuration_parse() {
+    let text = doc("configuration.md");
+    let blocks: Vec<_> = text
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(blocks.len() > 10);
+    for block in blocks {
+        let mut whole = String::new();
+        for (key, needed) in [
+            ("version", "version: 1"),
+            ("files", "files: ['*.yml']"),
+            ("images", "images: { x: { repository: a/b, pins: 1 } }"),
+        ] {
+            if !block
+                .lines()
+                .any(|line| line.starts_with(&format!("{key}:")))
+            {
+                whole = whole + needed + "\n";
+            }
+        }
+        whole.push_str(block);
+        let source = repin::config::SourceText {
+            name: "example".to_owned(),
+            text: whole.as_str().into(),
+        };
+        let problems = repin::config::parse(&source, Path::new("/"))
+            .err()
+            .unwrap_or_default();
+        assert!(problems.is_empty(), "{whole}\n{}", problems[0]);
+    }
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    let link = Regex::new(r"\]\(([A-Za-z0-9_./-]*)(?:#([a-z0-9-]*))?\)").unwrap();
+    let heading = |line: &str| {
+        let text = line.trim_start_matches('#').trim().to_lowercase();
+        text.chars()
+            .filter(|c| c.is_alphanumeric() || " -".contains(*c))
+            .collect::<String>()
+            .replace(' ', "-")
+    };
+    for name in ["json.md", "checks.md", "configuration.md"] {
+        for found in link.captures_iter(&doc(name)) {
+            let target = if found[1].is_empty() { name } else { &found[1] };
+            let text = doc(target);
+            if let Some(anchor) = found.get(2) {
+                let there = text
+                    .lines()
+                    .filter(|l| l.starts_with('#'))
+                    .any(|line| heading(line) == anchor.as_str());
+                assert!(there, "{name} leads to {target}#{}", anchor.as_str());
+            }
+        }
+    }
+}

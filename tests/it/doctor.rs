@@ -1,0 +1,747 @@
+//! `repin doctor`: what a run needs is a line, there or not; nothing is changed anywhere to find it
+//! out.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    forge::{FINE_TOKEN, Fake, Fault, Kind, Reply, TOKEN, error},
+    registry::{PASSWORD, Protection, Registry, USER, docker_config, run},
+    strace,
+    world::{REV_A, REV_B, Ran, World, world},
+};
+
+/// Every line that there is, in order.
+const CODES: [&str; 19] = [
+    "configuration",
+    "files",
+    "repository",
+    "shallow",
+    "remote",
+    "lock",
+    "journal",
+    "engine",
+    "secret",
+    "forge",
+    "token",
+    "base",
+    "permission_contents",
+    "permission_pull_requests",
+    "permission_workflows",
+    "permission_actions",
+    "permission_packages",
+    "registry",
+    "clock",
+];
+
+const JSON: [&str; 3] = ["doctor", "--format", "json"];
+
+/// The document, after a look at its shape and at what no line may hold.
+fn document(ran: &Ran) -> Vec<Value> {
+    let document = ran.json();
+    assert_eq!(document["schema"], "repin.doctor/1");
+    let rows = document["checks"].as_array().unwrap().clone();
+    let mut codes: Vec<_> = rows
+        .iter()
+        .map(|row| row["code"].as_str().unwrap().to_owned())
+        .collect();
+    codes.dedup();
+    assert_eq!(codes, CODES, "every line is always there, in its order");
+    for row in &rows {
+        let fields: Vec<_> = row
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            fields.iter().copied().collect::<BTreeSet<_>>(),
+            ["code", "detail", "hint", "status"].into()
+        );
+        assert!(!row["detail"].as_str().unwrap().is_empty(), "{row}");
+        assert_eq!(
+            row["status"] == "fail",
+            row["hint"].is_string(),
+            "what fails says what to do: {row}"
+        );
+    }
+    let text = format!("{}{}", ran.stdout, ran.stderr);
+    for secret in [TOKEN, FINE_TOKEN, PASSWORD] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    rows
+}
+
+/// The status and the evidence of the first line with this code.
+fn line(rows: &[Value], code: &str) -> (String, String) {
+    let row = rows.iter().find(|row| row["code"] == code).unwrap();
+    (
+        row["status"].as_str().unwrap().to_owned(),
+        row["detail"].as_str().unwrap().to_owned(),
+    )
+}
+
+/// Runs it with these variables; it ends so, and just these lines fail.
+fn fails(world: &World, env: &[(&str, &str)], exit: i32, codes: &[&str]) -> Vec<Value> {
+    let ran = world.run_with(&JSON, env).exits(exit);
+    let rows = document(&ran);
+    let failed: Vec<_> = rows
+        .iter()
+        .filter(|row| row["status"] == "fail")
+        .map(|row| row["code"].clone())
+        .collect();
+    assert_eq!(failed, codes, "{}", ran.stdout);
+    rows
+}
+
+/// A world whose base branch is on a forge, where nothing is wrong.
+fn hosted(kind: Kind) -> (World, Fake) {
+    let (world, fake) = (world(), Fake::start(kind));
+    let name = if kind == Kind::Github {
+        "github"
+    } else {
+        "gitea"
+    };
+    let block = format!(
+        "forge: {{ kind: {name}, url: '{}', repository: acme/flows }}\n",
+        fake.api()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &block);
+    fake.store().push(
+        "main",
+        "as it is",
+        &[("repin.yaml", &world.read("repin.yaml"))],
+    );
+    (world.with_git(), fake)
+}
+
+const ENV: [(&str, &str); 1] = [("REPIN_FORGE_TOKEN", TOKEN)];
+
+#[test]
+fn a_sound_repository_passes_and_nothing_is_changed() {
+    let world = world().with_git();
+    let before = world.snapshot();
+    let rows = fails(&world, &[], 0, &[]);
+    for code in [
+        "configuration",
+        "files",
+        "repository",
+        "shallow",
+        "remote",
+        "lock",
+        "journal",
+        "registry",
+    ] {
+        assert_eq!(line(&rows, code).0, "pass", "{code}");
+    }
+    assert_eq!(line(&rows, "files").1, "5 pins in 3 files");
+    assert!(
+        line(&rows, "remote").1.starts_with("origin/main is at "),
+        "{rows:?}"
+    );
+    let registries: Vec<_> = rows
+        .iter()
+        .filter(|row| row["code"] == "registry")
+        .collect();
+    assert_eq!(registries.len(), 3, "one for each image");
+    assert!(
+        registries[2]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("nothing pins it")
+    );
+    assert!(before == world.snapshot(), "something was written");
+}
+
+#[test]
+fn the_outer_shape_of_each_format() {
+    let world = world();
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "smoke: { command: [x], env: [SOME_SECRET], engine: docker }\n",
+    );
+    let none = [("PATH", "/nowhere")];
+    let human = world.run_with(&["doctor"], &none).exits(1);
+    assert!(
+        human.stdout.starts_with("pass  configuration  "),
+        "{}",
+        human.stdout
+    );
+    assert!(
+        human.stdout.contains("\nfail  engine ") && human.stdout.contains(" help: install"),
+        "{}",
+        human.stdout
+    );
+    assert!(
+        human.stderr.contains("2 failed") && human.stderr.contains("nothing was changed"),
+        "{}",
+        human.stderr
+    );
+    assert!(!human.stdout.contains('\u{1b}'));
+    assert!(
+        world
+            .run_with(&["doctor", "--color", "always"], &none)
+            .stdout
+            .contains("\u{1b}[31mfail\u{1b}[0m")
+    );
+    let summary = world.path("summary");
+    let env = [none[0], ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
+    let github = world
+        .run_with(&["doctor", "--format", "github"], &env)
+        .exits(1);
+    assert!(
+        github
+            .stdout
+            .contains("::error title=secret::SOME_SECRET is not set"),
+        "{}",
+        github.stdout
+    );
+    assert!(
+        github.stdout.contains("::stop-commands::"),
+        "{}",
+        github.stdout
+    );
+    assert!(
+        fs::read_to_string(summary)
+            .unwrap()
+            .contains("| fail | `engine` |")
+    );
+}
+
+#[test]
+fn without_anything_each_lack_is_a_line() {
+    let empty = tempfile::tempdir().unwrap();
+    let rows = {
+        let ran = world().run_in(empty.path(), &JSON, &[]).exits(2);
+        document(&ran)
+    };
+    assert_eq!(line(&rows, "configuration").0, "fail");
+    assert!(
+        line(&rows, "repository")
+            .1
+            .contains("not in a git repository")
+    );
+    assert!(
+        rows.iter().skip(1).all(|row| row["status"] == "skip"),
+        "{rows:?}"
+    );
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
+    // And with a configuration, but without git on the machine.
+    let rows = fails(&world(), &[("PATH", "/nowhere")], 0, &[]);
+    assert!(
+        line(&rows, "repository").1.contains("`git` was not found"),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn each_problem_of_a_configuration_is_a_line_with_its_place() {
+    let world = world();
+    world.replace("repin.yaml", "pins: 3", "pins: many");
+    world.replace("repin.yaml", "name: test", "nmae: test");
+    let rows = fails(&world, &[], 2, &["configuration", "configuration"]);
+    assert!(
+        line(&rows, "configuration")
+            .1
+            .starts_with("repin.yaml:2:1: unknown key"),
+        "{rows:?}"
+    );
+    assert_eq!(line(&rows, "lock").0, "skip");
+}
+
+#[test]
+fn a_clone_that_is_cut_off_is_told_how_to_be_whole() {
+    let world = world().with_git();
+    world.commit("second");
+    world.push();
+    let clone = tempfile::tempdir().unwrap();
+    let origin = format!("file://{}", world.path("origin.git").display());
+    world.git(&[
+        "clone",
+        "-q",
+        "--depth",
+        "1",
+        &origin,
+        clone.path().join("c").to_str().unwrap(),
+    ]);
+    let ran = world.run_in(&clone.path().join("c"), &JSON, &[]);
+    let rows = document(&ran);
+    assert_eq!(line(&rows, "shallow").0, "fail");
+    let hint = rows.iter().find(|row| row["code"] == "shallow").unwrap()["hint"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        hint.contains("git fetch --unshallow") && hint.contains("fetch-depth: 0"),
+        "{hint}"
+    );
+    assert_eq!(ran.code, 3, "the layouts are not in the clone, either");
+    // A branch that is configured and not there is no history that a promote goes on without.
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "provenance: { branch: origin/other }\n",
+    );
+    fails(&world, &[], 3, &["remote"]);
+}
+
+#[test]
+fn a_run_at_work_and_one_that_was_interrupted_are_conflicts() {
+    let world = world();
+    world.run(&["recover"]).exits(0);
+    let lock = fs::File::open(world.path(".repin/lock")).unwrap();
+    lock.lock().unwrap();
+    let rows = fails(&world, &[], 5, &["lock"]);
+    assert!(line(&rows, "lock").1.contains(".repin/lock"), "{rows:?}");
+    lock.unlock().unwrap();
+    let apply = ["promote", "--revision", REV_B, "--apply"];
+    strace::inject(
+        &world.command(&apply),
+        &["renameat2:signal=KILL:when=2".to_owned()],
+    );
+    let before = world.snapshot();
+    let rows = fails(&world, &[], 5, &["journal"]);
+    assert!(
+        line(&rows, "journal").1.contains("2 files (forward)"),
+        "{rows:?}"
+    );
+    assert!(before == world.snapshot(), "something was written");
+    world.write(".github/workflows/b.yml", "edited\n");
+    let rows = fails(&world, &[], 5, &["journal"]);
+    assert!(line(&rows, "journal").1.contains("b.yml"), "{rows:?}");
+}
+
+fn program(folder: &Path, name: &str, script: &str) {
+    let path = folder.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn an_engine_is_looked_for_where_smoke_is_configured() {
+    let world = world();
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "smoke: { command: [x] }\n",
+    );
+    let programs = tempfile::tempdir().unwrap();
+    let path = [("PATH", programs.path().to_str().unwrap())];
+    let rows = fails(&world, &path, 1, &["engine"]);
+    let why = line(&rows, "engine").1;
+    assert!(
+        why.contains("no `podman` in PATH") && why.contains("no `docker` in PATH"),
+        "{why}"
+    );
+    program(programs.path(), "podman", "echo no; exit 3");
+    program(programs.path(), "docker", "echo docker 27.0");
+    assert_eq!(line(&fails(&world, &path, 0, &[]), "engine").0, "pass");
+    world.replace(
+        "repin.yaml",
+        "command: [x]",
+        "command: [x], engine: podman, when_unavailable: skip",
+    );
+    assert_eq!(line(&fails(&world, &path, 0, &[]), "engine").0, "skip");
+}
+
+#[test]
+fn podman_is_asked_without_making_its_storage() {
+    let world = world();
+    let storage = world.path("storage");
+    let args = format!(
+        "['--root', '{0}/a', '--runroot', '{0}/b']",
+        storage.display()
+    );
+    let smoke = format!("smoke: {{ command: [x], engine: podman, engine_args: {args} }}\n");
+    world.write("repin.yaml", world.read("repin.yaml") + &smoke);
+    let rows = fails(&world, &[], 0, &[]);
+    assert!(
+        line(&rows, "engine").1.contains("podman version"),
+        "{rows:?}"
+    );
+    assert!(!storage.exists());
+}
+
+#[test]
+fn secrets_are_looked_for_by_name_and_never_shown() {
+    let world = world();
+    let more = "smoke: { command: [x], env: [ONE, TWO], when_unavailable: skip }\n\
+                freshness:\n  - { name: f, pinned: { file: m.yaml, pointer: /ref }, repository: ../x, token_env: THREE }\n";
+    world.write("repin.yaml", world.read("repin.yaml") + more);
+    let env = [("ONE", "value-of-one"), ("THREE", "")];
+    let rows = fails(&world, &env, 4, &["secret", "secret"]);
+    assert_eq!(
+        line(&rows, "secret"),
+        ("pass".to_owned(), "ONE is set (smoke.env)".to_owned())
+    );
+    assert!(!format!("{rows:?}").contains("value-of-one"));
+    let ran = world
+        .run_with(&[&JSON[..], &["--if-unconfigured", "skip"]].concat(), &env)
+        .exits(0);
+    assert_eq!(
+        ran.json()["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|row| row["status"] == "fail")
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn a_classic_tokens_permissions_are_read_from_its_scopes() {
+    let (world, fake) = hosted(Kind::Github);
+    for (scopes, exit, failed) in [
+        ("repo, workflow", 0, &[][..]),
+        ("repo", 4, &["permission_workflows"]),
+        (
+            "public_repo, workflow",
+            4,
+            &["permission_contents", "permission_pull_requests"],
+        ),
+        (
+            "",
+            4,
+            &[
+                "permission_contents",
+                "permission_pull_requests",
+                "permission_workflows",
+            ],
+        ),
+    ] {
+        fake.store().scopes = Some(scopes);
+        let rows = fails(&world, &ENV, exit, failed);
+        assert_eq!(
+            line(&rows, "token"),
+            (
+                "pass".to_owned(),
+                "from REPIN_FORGE_TOKEN, accepted".to_owned()
+            )
+        );
+        let (status, why) = line(&rows, "permission_contents");
+        assert_eq!(status == "pass", scopes.starts_with("repo"), "{why}");
+    }
+    fake.store().push = Some(false);
+    fake.store().scopes = Some("repo, workflow");
+    fails(
+        &world,
+        &ENV,
+        4,
+        &["permission_contents", "permission_pull_requests"],
+    );
+    assert_eq!(fake.writes(), [] as [String; 0]);
+}
+
+#[test]
+fn what_a_forge_does_not_tell_is_skipped_and_never_guessed() {
+    for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
+        let (world, fake) = hosted(kind);
+        if kind == Kind::Github {
+            // As it is for a token of an app.
+            fake.store().push = Some(false);
+            fake.store().installation = true;
+        }
+        let rows = fails(&world, &ENV, 0, &[]);
+        for code in &CODES[12..17] {
+            let (status, why) = line(&rows, code);
+            assert_eq!(status, "skip", "{kind:?} {code}: {why}");
+        }
+        let told = line(&rows, "permission_contents").1;
+        assert!(told.contains("nobody"), "{told}");
+        assert!(line(&rows, "base").1.starts_with("main is at "), "{rows:?}");
+        // A refusal to be read tells.
+        fake.fault(
+            ("GET", "/pulls"),
+            1,
+            Fault::Instead(error(403, "token does not have the required scope(s)")),
+        );
+        fails(&world, &ENV, 4, &["permission_pull_requests"]);
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+    let (world, fake) = hosted(Kind::Gitea);
+    fake.fault(
+        ("GET", "/labels"),
+        1,
+        Fault::Instead(error(403, "required scope(s): [read:issue]")),
+    );
+    let rows = fails(&world, &ENV, 4, &["permission_pull_requests"]);
+    assert!(
+        line(&rows, "permission_pull_requests")
+            .1
+            .contains("read:issue"),
+        "{rows:?}"
+    );
+    fake.store().push = Some(false);
+    fails(
+        &world,
+        &ENV,
+        4,
+        &["permission_contents", "permission_pull_requests"],
+    );
+}
+
+#[test]
+fn scopes_that_are_told_as_none_mean_that_only_for_tokens_that_have_some() {
+    let (world, fake) = hosted(Kind::Github);
+    fake.store().scopes = Some("");
+    let env = [("REPIN_FORGE_TOKEN", FINE_TOKEN)];
+    assert_eq!(
+        line(&fails(&world, &env, 0, &[]), "permission_contents").0,
+        "skip"
+    );
+    assert_eq!(fake.writes(), [] as [String; 0]);
+}
+
+#[test]
+fn workflows_and_packages_count_where_they_are_needed() {
+    let (world, fake) = hosted(Kind::Github);
+    fake.store().scopes = Some("repo, workflow");
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "prune: { tags: '^pending-' }\n",
+    );
+    world.replace(
+        "repin.yaml",
+        "repository: acme/flows",
+        "repository: acme/flows, dispatch: [ci.yml]",
+    );
+    let rows = fails(
+        &world,
+        &ENV,
+        4,
+        &["permission_actions", "permission_packages"],
+    );
+    assert!(
+        line(&rows, "permission_actions")
+            .1
+            .contains("no workflow ci.yml"),
+        "{rows:?}"
+    );
+    fake.store().workflows_there = vec!["ci.yml"];
+    fake.store().scopes = Some("repo, workflow, delete:packages");
+    let rows = fails(&world, &ENV, 0, &[]);
+    assert_eq!(line(&rows, "permission_packages").0, "pass");
+    assert_eq!(fake.writes(), [] as [String; 0]);
+}
+
+#[test]
+fn tokens_that_are_missing_malformed_or_wrong() {
+    let (world, fake) = hosted(Kind::Github);
+    let rows = fails(&world, &[], 4, &["token"]);
+    assert!(
+        line(&rows, "token").1.contains("none of REPIN_FORGE_TOKEN"),
+        "{rows:?}"
+    );
+    let skip = [&JSON[..], &["--if-unconfigured", "skip"]].concat();
+    document(&world.run(&skip).exits(0));
+    fails(&world, &[("GH_TOKEN", "two words")], 2, &["token"]);
+    assert_eq!(fake.asked(), [] as [String; 0]);
+    let rows = fails(&world, &[("GITEA_TOKEN", "other")], 4, &["token"]);
+    assert!(
+        line(&rows, "token").1.contains("from GITEA_TOKEN: ")
+            && line(&rows, "token").1.contains("401"),
+        "{rows:?}"
+    );
+    world.write("token", TOKEN);
+    let rows = fails(&world, &[("GH_TOKEN_FILE", "token")], 0, &[]);
+    assert_eq!(
+        line(&rows, "token").1,
+        "from the file that GH_TOKEN_FILE names, accepted"
+    );
+}
+
+#[test]
+fn a_forge_that_is_not_there_or_not_the_right_one() {
+    let (world, fake) = hosted(Kind::Gitea);
+    world.replace("repin.yaml", "acme/flows", "acme/other");
+    let rows = fails(&world, &ENV, 4, &["token"]);
+    assert!(line(&rows, "token").1.contains("404"), "{rows:?}");
+    world.replace("repin.yaml", "acme/other", "acme/flows, base: staging");
+    let rows = fails(&world, &ENV, 2, &["base"]);
+    assert_eq!(line(&rows, "base").1, "there is no branch staging");
+    let without = Fake::start(Kind::Gitea);
+    without
+        .store()
+        .push("staging", "no configuration", &[("README.md", "x")]);
+    world.replace("repin.yaml", &fake.api(), &without.api());
+    let rows = fails(&world, &ENV, 2, &["base"]);
+    assert_eq!(line(&rows, "base").1, "staging has no repin.yaml");
+    world.replace("repin.yaml", &without.api(), "http://127.0.0.1:1/api/v1");
+    let rows = fails(&world, &ENV, 3, &["forge"]);
+    assert!(line(&rows, "forge").1.contains("can't connect"), "{rows:?}");
+    world.replace("repin.yaml", "url: 'http://127.0.0.1:1/api/v1', ", "");
+    let rows = fails(&world, &ENV, 2, &["forge"]);
+    assert!(line(&rows, "forge").1.contains("forge.url"), "{rows:?}");
+    // Both are told; what is wrong with the input counts more than what is denied.
+    fails(&world, &[], 2, &["forge", "token"]);
+}
+
+#[test]
+fn clocks_that_are_apart_are_found_by_what_servers_say() {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    for (seconds, exit) in [(0_i64, 0), (-3600, 3), (3600, 3)] {
+        let (world, fake) = hosted(Kind::Github);
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(now.saturating_add_signed(seconds));
+        let body = json!({"full_name": "acme/flows", "default_branch": "main"});
+        let reply = Reply::json(200, body).with("date", &httpdate::fmt_http_date(at));
+        fake.fault(("GET", "/repos/acme/flows"), 1, Fault::Instead(reply));
+        let rows = fails(&world, &ENV, exit, if exit == 0 { &[] } else { &["clock"] });
+        let side = if seconds > 0 {
+            "s behind 127.0.0.1"
+        } else {
+            "s ahead of 127.0.0.1"
+        };
+        let told = line(&rows, "clock").1;
+        assert!(
+            told.contains(if exit == 0 {
+                "apart from 127.0.0.1"
+            } else {
+                side
+            }),
+            "{told}"
+        );
+    }
+}
+
+/// The storage of a registry that holds the world's images.
+fn stored(world: &World) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(folder.path(), &Protection::None);
+    for image in ["review", "fix", "base"] {
+        let from = format!("oci:{}:{REV_A}", world.path("images").join(image).display());
+        let to = format!("docker://{}/acme/{image}:{REV_A}", registry.host);
+        let flags = [
+            "-q",
+            "--all",
+            "--preserve-digests",
+            "--insecure-policy",
+            "--dest-tls-verify=false",
+        ];
+        run("skopeo", &[&["copy"], &flags[..], &[&from, &to]].concat());
+    }
+    folder
+}
+
+#[test]
+fn each_image_is_asked_for_as_whom_and_from_where() {
+    let world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::Password);
+    world.replace(
+        "repin.yaml",
+        "oci:images",
+        &format!("http://{}/acme", registry.host),
+    );
+    let rows = fails(&world, &[], 4, &["registry"; 3]);
+    assert!(
+        line(&rows, "registry")
+            .1
+            .contains("there are no credentials for"),
+        "{rows:?}"
+    );
+    let config = docker_config(folder.path(), &registry.host, (USER, PASSWORD));
+    let env = [("DOCKER_CONFIG", config.to_str().unwrap())];
+    let rows = fails(&world, &env, 0, &[]);
+    let asked = format!(
+        "asked as user `{USER}` from {}",
+        config.join("config.json").display()
+    );
+    for row in rows.iter().filter(|row| row["code"] == "registry") {
+        assert!(row["detail"].as_str().unwrap().ends_with(&asked), "{row}");
+    }
+    assert!(line(&rows, "clock").1.starts_with("at most "), "{rows:?}");
+    let methods = registry.requests();
+    assert!(
+        methods.iter().all(|line| line.starts_with("GET ")),
+        "{methods:?}"
+    );
+    let wrong = docker_config(folder.path(), &registry.host, (USER, "wrong"));
+    fails(
+        &world,
+        &[("DOCKER_CONFIG", wrong.to_str().unwrap())],
+        4,
+        &["registry"; 3],
+    );
+}
+
+#[test]
+fn an_image_that_is_gone_and_a_registry_that_is_not_there() {
+    let world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::None);
+    world.replace(
+        "repin.yaml",
+        "oci:images",
+        &format!("http://{}/acme", registry.host),
+    );
+    let rows = fails(&world, &[], 0, &[]);
+    assert!(
+        line(&rows, "registry")
+            .1
+            .ends_with("asked without credentials, which it did not ask for"),
+        "{rows:?}"
+    );
+    world.pin(REV_B);
+    world.replace("repin.yaml", "acme/base", "acme/absent");
+    let rows = fails(&world, &[], 1, &["registry"; 3]);
+    assert!(
+        line(&rows, "registry").1.contains("is not there"),
+        "{rows:?}"
+    );
+    world.replace("repin.yaml", &registry.host, "127.0.0.1:1");
+    fails(&world, &[], 3, &["registry"; 3]);
+}
+
+#[test]
+fn the_worst_line_decides() {
+    // A conflict before what failed, before what is denied, before what does not answer.
+    let (world, fake) = hosted(Kind::Github);
+    fake.store().push = Some(false);
+    world.replace("repin.yaml", "oci:images", "http://127.0.0.1:1");
+    let three = ["registry"; 3];
+    let denied = [
+        &["permission_contents", "permission_pull_requests"][..],
+        &three,
+    ]
+    .concat();
+    fails(&world, &ENV, 4, &denied);
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml")
+            + "smoke: { command: [x], engine: docker, engine_args: ['--nonsense-flag', '--host=tcp://127.0.0.1:1'] }\n",
+    );
+    let rows = fails(&world, &ENV, 1, &[&["engine"][..], &denied].concat());
+    assert_eq!(line(&rows, "engine").0, "fail");
+    world.run(&["recover"]).exits(0);
+    let state: Vec<_> = fs::read_dir(world.path(".git/repin")).unwrap().collect();
+    let lock = fs::File::open(state[0].as_ref().unwrap().path().join("lock")).unwrap();
+    lock.lock().unwrap();
+    fails(
+        &world,
+        &ENV,
+        5,
+        &[&["lock", "engine"][..], &denied].concat(),
+    );
+}
+
+#[test]
+fn every_line_is_explained_and_no_other() {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/doctor.md")).unwrap();
+    let cell = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+    let told: Vec<_> = text
+        .lines()
+        .filter_map(cell)
+        .filter(|code| !["pass", "fail", "skip"].contains(&code.as_str()))
+        .collect();
+    assert_eq!(told, CODES);
+}

@@ -1,0 +1,895 @@
+//! `freshness` on real repositories: what is stale, what is said about it, and the issue that is
+//! kept.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    forge::{self as fakes, Fake, Fault, Kind, TOKEN, error, server::Server},
+    world::{Ran, World, world},
+};
+
+const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
+const DAY: u64 = 86_400;
+const TITLE: &str = "Pinned configs are stale";
+
+/// Another repository, and a world whose manifest pins a commit of it.
+struct Pinning {
+    world: World,
+    folder: tempfile::TempDir,
+}
+
+impl Pinning {
+    /// Pinned at the first commit; `settings` besides name, pin and repository, a line each.
+    fn new(settings: &str) -> Self {
+        let pinning = Self {
+            world: world(),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        pinning.git(0, &["init", "-q", "--bare", "-b", "main", "../other.git"]);
+        pinning.git(
+            0,
+            &[
+                "config",
+                "--file",
+                "../other.git/config",
+                "uploadpack.allowFilter",
+                "true",
+            ],
+        );
+        pinning.git(0, &["init", "-q", "-b", "main"]);
+        let first = pinning.commit(
+            0,
+            &[
+                ("CLAUDE.md", "1"),
+                ("agents/ops.md", "1"),
+                ("other.md", "1"),
+            ],
+        );
+        pinning.entry(settings);
+        pinning.pin(&first);
+        pinning
+    }
+
+    fn other(&self) -> PathBuf {
+        self.folder.path().join("other.git")
+    }
+
+    fn work(&self) -> PathBuf {
+        let path = self.folder.path().join("work");
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// Runs git in the other repository's work tree, with commits made on a day.
+    fn git(&self, day: u64, args: &[&str]) -> String {
+        let date = format!("{} +0000", 1_700_000_000 + day * DAY);
+        let mut git = Command::new("git");
+        git.current_dir(self.work())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null");
+        git.env("GIT_AUTHOR_DATE", &date)
+            .env("GIT_COMMITTER_DATE", &date);
+        let output = git
+            .args(["-c", "user.name=A", "-c", "user.email=a@b"])
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
+    }
+
+    /// A commit on a day, pushed by force.
+    fn commit(&self, day: u64, files: &[(&str, &str)]) -> String {
+        for (path, text) in files {
+            let path = self.work().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        self.git(day, &["add", "-A"]);
+        self.git(day, &["commit", "-q", "--allow-empty", "-m", "work"]);
+        self.git(day, &["push", "-q", "--force", "../other.git", "HEAD:main"]);
+        self.git(day, &["rev-parse", "HEAD"])
+    }
+
+    fn entry(&self, settings: &str) {
+        let entry = format!(
+            "freshness:\n  - name: configs\n    pinned: {{ file: runtime/manifest.yaml, pointer: /sources/private/ref }}\n    repository: '{}'\n",
+            self.other().display()
+        );
+        let lines = settings
+            .lines()
+            .fold(String::new(), |all, line| all + "    " + line + "\n");
+        self.world.write(
+            "repin.yaml",
+            self.world.read("repin.yaml") + &entry + &lines,
+        );
+    }
+
+    fn pin(&self, reference: &str) {
+        let text = format!(
+            "sources:\n  private:\n    ref: '{reference}'\nshared:\n  agents: [ops, code-writer]\n  none: []\n"
+        );
+        self.world.write("runtime/manifest.yaml", text);
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        self.world.run_with(
+            &[&["freshness"], args].concat(),
+            &[("REPIN_FORGE_TOKEN", TOKEN)],
+        )
+    }
+
+    /// The first entry of the document.
+    fn entry_of(&self, args: &[&str], exit: i32) -> Value {
+        let document = self
+            .run(&[args, &["--format", "json"]].concat())
+            .exits(exit)
+            .json();
+        assert_eq!(document["schema"], "repin.freshness/1");
+        document["entries"][0].clone()
+    }
+}
+
+/// The same with an issue, on a forge.
+fn hosted(kind: Kind) -> (Pinning, Fake) {
+    let (pinning, fake) = (
+        Pinning::new(&format!("issue: {{ title: '{TITLE}', labels: [ci] }}")),
+        Fake::start(kind),
+    );
+    let forge = if kind == Kind::Github {
+        "github"
+    } else {
+        "gitea"
+    };
+    let block = format!(
+        "forge: {{ kind: {forge}, url: '{}', repository: acme/flows }}\n",
+        fake.api()
+    );
+    pinning
+        .world
+        .write("repin.yaml", pinning.world.read("repin.yaml") + &block);
+    (pinning, fake)
+}
+
+#[test]
+fn stale_is_what_commits_have_gone_past_for_too_long() {
+    let pinning = Pinning::new("max_gap: 14d");
+    let entry = pinning.entry_of(&[], 0);
+    let mut keys: Vec<_> = entry
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "commits", "gap_days", "head", "issue", "name", "pinned", "reason", "state"
+        ]
+    );
+    assert_eq!(
+        (&entry["state"], &entry["commits"], &entry["gap_days"]),
+        (&json!("fresh"), &json!(0), &json!(0))
+    );
+    pinning.commit(9, &[("CLAUDE.md", "2")]);
+    let entry = pinning.entry_of(&[], 0);
+    assert_eq!(
+        (&entry["state"], &entry["commits"], &entry["gap_days"]),
+        (&json!("fresh"), &json!(1), &json!(9))
+    );
+    let head = pinning.commit(15, &[("CLAUDE.md", "3")]);
+    let entry = pinning.entry_of(&[], 1);
+    assert_eq!(
+        (&entry["state"], &entry["commits"], &entry["gap_days"]),
+        (&json!("stale"), &json!(2), &json!(15))
+    );
+    assert_eq!(
+        (&entry["head"], &entry["name"]),
+        (&json!(head), &json!("configs"))
+    );
+    assert!(
+        entry["issue"].is_null()
+            && entry["reason"]
+                .as_str()
+                .unwrap()
+                .contains("2 commits in 15 days"),
+        "{entry}"
+    );
+    pinning.pin(&head);
+    assert_eq!(pinning.entry_of(&[], 0)["state"], "fresh");
+}
+
+#[test]
+fn only_commits_to_its_paths_count() {
+    let pinning = Pinning::new(
+        "paths: ['*.md', CLAUDE.md]\npaths_from: [{ file: runtime/manifest.yaml, pointer: /shared/agents, path: 'agents/{}.md' }]",
+    );
+    // `*.md` is a file's name here, and no pattern.
+    pinning.commit(90, &[("other.md", "2")]);
+    let entry = pinning.entry_of(&[], 0);
+    assert_eq!(
+        (&entry["state"], &entry["commits"], &entry["gap_days"]),
+        (&json!("fresh"), &json!(0), &json!(90))
+    );
+    pinning.commit(91, &[("agents/code-writer.md", "1")]);
+    assert_eq!(pinning.entry_of(&[], 1)["commits"], 1);
+    pinning.commit(92, &[("CLAUDE.md", "2")]);
+    assert_eq!(pinning.entry_of(&[], 1)["commits"], 2);
+}
+
+#[test]
+fn a_head_older_than_the_pin_warns() {
+    let pinning = Pinning::new("max_gap: 1d");
+    let first = pinning.git(0, &["rev-parse", "HEAD"]);
+    let later = pinning.commit(40, &[("CLAUDE.md", "2")]);
+    pinning.pin(&later);
+    // Somebody forces the branch back, and on another way.
+    pinning.git(0, &["reset", "-q", "--hard", &first]);
+    let head = pinning.commit(10, &[("CLAUDE.md", "3")]);
+    let ran = pinning.run(&["--format", "json"]).exits(0);
+    let entry = &ran.json()["entries"][0];
+    assert_eq!(
+        (&entry["state"], &entry["gap_days"], &entry["commits"]),
+        (&json!("ahead"), &json!(-30), &json!(1))
+    );
+    assert_eq!(
+        (&entry["pinned"], &entry["head"]),
+        (&json!(later), &json!(head))
+    );
+    assert!(
+        ran.stderr
+            .contains("warning: configs: the branch's head is 30 days older"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn history_that_was_rewritten_is_compared_all_the_same() {
+    let pinning = Pinning::new("paths: [CLAUDE.md]");
+    let first = pinning.git(0, &["rev-parse", "HEAD"]);
+    let pinned = pinning.commit(1, &[("CLAUDE.md", "2")]);
+    pinning.pin(&pinned);
+    pinning.git(0, &["reset", "-q", "--hard", &first]);
+    pinning.commit(30, &[("CLAUDE.md", "3"), ("x", "y")]);
+    // No branch has it any more, but it is there.
+    let entry = pinning.entry_of(&[], 1);
+    assert_eq!(
+        (&entry["pinned"], &entry["commits"], &entry["gap_days"]),
+        (&json!(pinned), &json!(1), &json!(29))
+    );
+    // And when it is gone for good.
+    let other = pinning.other();
+    pinning.git(
+        0,
+        &[
+            "--git-dir",
+            other.to_str().unwrap(),
+            "gc",
+            "-q",
+            "--prune=now",
+        ],
+    );
+    let entry = pinning.entry_of(&[], 1);
+    assert_eq!(
+        (&entry["state"], &entry["commits"], &entry["gap_days"]),
+        (&json!("stale"), &Value::Null, &Value::Null)
+    );
+    assert!(
+        entry["reason"].as_str().unwrap().contains("rewritten"),
+        "{entry}"
+    );
+}
+
+#[test]
+fn tags_branches_and_short_names_are_references_too() {
+    let pinning = Pinning::new("max_gap: 1d");
+    let first = pinning.git(0, &["rev-parse", "HEAD"]);
+    pinning.git(0, &["tag", "-a", "-m", "x", "v1"]);
+    pinning.git(0, &["push", "-q", "../other.git", "v1", "HEAD:release/one"]);
+    pinning.commit(5, &[("CLAUDE.md", "2")]);
+    for name in ["v1", "release/one", &first[..10], &first] {
+        pinning.pin(name);
+        let entry = pinning.entry_of(&[], 1);
+        assert_eq!(
+            (&entry["pinned"], &entry["commits"]),
+            (&json!(first), &json!(1)),
+            "{name}"
+        );
+    }
+    pinning.pin("v9");
+    let entry = pinning.entry_of(&[], 1);
+    assert_eq!(
+        (&entry["pinned"], &entry["state"]),
+        (&json!("v9"), &json!("stale"))
+    );
+}
+
+#[test]
+fn what_can_not_be_read_is_pointed_at() {
+    for (settings, manifest, says) in [
+        ("", "sources: {}\n", "nothing at `/sources/private/ref`"),
+        (
+            "",
+            "sources: { private: { ref: [a] } }\n",
+            "manifest.yaml:1:",
+        ),
+        (
+            "",
+            "sources: { private: { ref: '--upload-pack=x' } }\n",
+            "no reference",
+        ),
+        (
+            "",
+            "sources: { private: { ref: '../x y' } }\n",
+            "no reference",
+        ),
+        ("", "sources: { private: { ref: } }\n", "no reference"),
+        ("", "a: 1\na: 2\n", "twice"),
+        ("", "", "it is empty"),
+        ("branch: nowhere", "", ""),
+        (
+            "paths_from: [{ file: runtime/manifest.yaml, pointer: /shared/none, path: '{}' }]",
+            "",
+            "lists of paths are empty",
+        ),
+        (
+            "paths_from: [{ file: runtime/manifest.yaml, pointer: /shared, path: '{}' }]",
+            "",
+            "no list",
+        ),
+    ] {
+        let pinning = Pinning::new(settings);
+        if !manifest.is_empty() || says == "it is empty" {
+            pinning.world.write("runtime/manifest.yaml", manifest);
+        }
+        let ran = pinning.run(&["--format", "json"]).exits(2);
+        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+        let entry = &ran.json()["entries"][0];
+        assert!(
+            entry["state"].is_null() && entry["reason"].is_string(),
+            "{entry}"
+        );
+    }
+    let pinning = Pinning::new(
+        "paths_from: [{ file: runtime/manifest.yaml, pointer: /shared/agents, path: 'a/{}' }]",
+    );
+    pinning
+        .world
+        .replace("runtime/manifest.yaml", "ops", "../../x");
+    assert!(
+        pinning
+            .run(&[])
+            .exits(2)
+            .stderr
+            .contains("`..` is not allowed")
+    );
+    assert!(
+        world()
+            .run(&["freshness"])
+            .exits(2)
+            .stderr
+            .contains("no `freshness`")
+    );
+}
+
+#[test]
+fn a_repository_that_does_not_answer_is_unavailable_and_hides_no_other() {
+    let pinning = Pinning::new("max_gap: 1d");
+    pinning.commit(5, &[("CLAUDE.md", "2")]);
+    let more = "  - name: lost\n    pinned: { file: runtime/manifest.yaml, pointer: /sources/private/ref }\n    repository: ./nowhere.git\n";
+    let text = pinning
+        .world
+        .read("repin.yaml")
+        .replace("freshness:\n", &format!("freshness:\n{more}"));
+    pinning.world.write("repin.yaml", text);
+    let ran = pinning.run(&["--format", "json"]).exits(1);
+    let document = ran.json();
+    assert!(
+        document["entries"][0]["state"].is_null() && document["entries"][1]["state"] == "stale",
+        "{document}"
+    );
+    assert!(
+        ran.stderr.contains("freshness: lost: not checked")
+            && ran.stderr.contains("freshness: configs: stale"),
+        "{}",
+        ran.stderr
+    );
+    pinning
+        .world
+        .replace("repin.yaml", "max_gap: 1d", "max_gap: 9d");
+    pinning.run(&[]).exits(3);
+}
+
+#[test]
+fn commits_and_trees_come_and_contents_do_not() {
+    let pinning = Pinning::new("paths: [CLAUDE.md]");
+    pinning.commit(20, &[("CLAUDE.md", "2")]);
+    // The other side's own record of what it was asked for.
+    let (log, script) = (
+        pinning.folder.path().join("log"),
+        pinning.folder.path().join("hook"),
+    );
+    fs::write(
+        &script,
+        format!("#!/bin/sh\necho \"$@\" >> {}\nexec \"$@\"\n", log.display()),
+    )
+    .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = pinning.folder.path().join("config");
+    fs::write(
+        &config,
+        format!("[uploadpack]\n\tpackObjectsHook = {}\n", script.display()),
+    )
+    .unwrap();
+    let scratch = pinning.folder.path().join("tmp");
+    fs::create_dir(&scratch).unwrap();
+    let env = [
+        ("GIT_CONFIG_GLOBAL", config.to_str().unwrap()),
+        ("TMPDIR", scratch.to_str().unwrap()),
+    ];
+    pinning.world.run_with(&["freshness"], &env).exits(1);
+    let packs = fs::read_to_string(log).unwrap();
+    assert!(
+        packs.lines().count() == 1 && packs.contains("--filter=blob:none"),
+        "{packs}"
+    );
+    assert_eq!(
+        fs::read_dir(scratch).unwrap().count(),
+        0,
+        "nothing is left behind"
+    );
+}
+
+#[test]
+fn a_server_that_sends_everything_is_fine_too() {
+    let pinning = Pinning::new("paths: [CLAUDE.md]");
+    pinning.git(
+        0,
+        &[
+            "config",
+            "--file",
+            "../other.git/config",
+            "uploadpack.allowFilter",
+            "false",
+        ],
+    );
+    pinning.commit(20, &[("CLAUDE.md", "2")]);
+    assert_eq!(pinning.entry_of(&[], 1)["commits"], 1);
+}
+
+#[test]
+fn a_missing_token_is_denied_or_skipped_with_its_reason() {
+    let pinning = Pinning::new("token_env: CONFIGS_TOKEN");
+    let ran = pinning.run(&["--format", "json"]).exits(4);
+    assert!(
+        ran.stderr.contains("CONFIGS_TOKEN is not set"),
+        "{}",
+        ran.stderr
+    );
+    let entry = pinning.entry_of(&["--if-unconfigured", "skip"], 0);
+    assert_eq!(entry["state"], "skipped");
+    assert!(
+        entry["reason"]
+            .as_str()
+            .unwrap()
+            .contains("CONFIGS_TOKEN is not set"),
+        "{entry}"
+    );
+    let ran = pinning.run(&["--if-unconfigured", "skip"]).exits(0);
+    assert!(
+        ran.stderr.contains("freshness: configs: skipped") && ran.stdout.contains("skipped"),
+        "{}",
+        ran.stderr
+    );
+    for (value, exit) in [("t0ken", 0), ("two words", 2)] {
+        pinning
+            .world
+            .run_with(&["freshness"], &[("CONFIGS_TOKEN", value)])
+            .exits(exit);
+    }
+}
+
+/// A server that answers every request with a status, and what it was sent for authorisation.
+fn answering(status: u16, location: &str) -> (Server, Arc<Mutex<Vec<Option<String>>>>) {
+    let (seen, location) = (Arc::new(Mutex::new(Vec::new())), location.to_owned());
+    let log = Arc::clone(&seen);
+    let server = Server::start(move |asked| {
+        log.lock()
+            .unwrap()
+            .push(asked.header("authorization").map(str::to_owned));
+        Some(
+            fakes::Reply::json(status, Value::Null)
+                .with("location", &format!("{location}{}", asked.path)),
+        )
+    });
+    (server, seen)
+}
+
+#[test]
+fn a_token_goes_to_its_server_and_nowhere_else() {
+    let pinning = Pinning::new("token_env: CONFIGS_TOKEN");
+    let (elsewhere, unseen) = answering(403, "");
+    for (status, exit) in [(401, 4), (403, 4), (302, 3), (500, 3)] {
+        let (server, seen) = answering(status, &elsewhere.url());
+        let text = pinning.world.read("repin.yaml");
+        let url = format!("{}/acme/configs.git", server.url());
+        pinning
+            .world
+            .replace("repin.yaml", pinning.other().to_str().unwrap(), &url);
+        let env = [
+            ("CONFIGS_TOKEN", "s3cret"),
+            ("GIT_TRACE_CURL", "1"),
+            ("GIT_TRACE_REDACT", "0"),
+        ];
+        let ran = pinning.world.run_with(&["freshness"], &env).exits(exit);
+        assert!(
+            !format!("{}{}", ran.stdout, ran.stderr).contains("s3cret"),
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            !ran.stderr.contains("eC1hY2Nlc3MtdG9rZW46czNjcmV0"),
+            "{}",
+            ran.stderr
+        );
+        let sent = seen.lock().unwrap()[0].clone();
+        assert_eq!(
+            sent.as_deref(),
+            Some("Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0"),
+            "{status}"
+        );
+        if exit == 4 {
+            let ran = pinning
+                .world
+                .run_with(
+                    &["freshness", "--if-unconfigured", "skip", "--format", "json"],
+                    &env,
+                )
+                .exits(0);
+            assert_eq!(ran.json()["entries"][0]["state"], "skipped");
+        }
+        pinning.world.write("repin.yaml", text);
+    }
+    assert!(
+        unseen.lock().unwrap().is_empty(),
+        "no redirect was followed"
+    );
+    pinning.world.replace(
+        "repin.yaml",
+        pinning.other().to_str().unwrap(),
+        "http://git.example/configs.git",
+    );
+    let ran = pinning
+        .world
+        .run_with(&["freshness"], &[("CONFIGS_TOKEN", "s3cret")])
+        .exits(2);
+    assert!(
+        ran.stderr.contains("not sent over plain HTTP"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn every_finished_run_says_so() {
+    let pinning = Pinning::new("max_gap: 14d");
+    let summary = pinning.folder.path().join("summary");
+    for (format, quiet) in [("human", "-v"), ("json", "-q"), ("github", "-q")] {
+        let _ = fs::remove_file(&summary);
+        let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
+        let ran = pinning
+            .world
+            .run_with(&["freshness", "--format", format, quiet], &env)
+            .exits(0);
+        let written = fs::read_to_string(&summary).unwrap();
+        for text in [&ran.stderr, &written] {
+            assert!(
+                text.contains("configs: fresh")
+                    && text.contains("; checked ")
+                    && text.contains(" GMT"),
+                "{text}"
+            );
+        }
+    }
+    pinning.commit(50, &[("x", "y")]);
+    let ran = pinning.run(&["--format", "github"]).exits(1);
+    assert!(
+        ran.stdout
+            .contains("::error title=freshness::configs: stale"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn one_issue_is_opened_kept_up_to_date_and_closed() {
+    for kind in KINDS {
+        let (pinning, fake) = hosted(kind);
+        // One of that title that was closed, others that are nearly it, and many pages.
+        for at in 0..130 {
+            fake.store().make_issue(&format!("other {at}"), "");
+        }
+        fake.store().make_issue(TITLE, "an old one");
+        let old = fake.store().issues.last().unwrap().number;
+        fake.store().edit_issue(old, &json!({"state": "closed"}));
+        fake.store()
+            .make_issue(&format!("{TITLE}!"), "another title");
+        fake.store()
+            .make_issue(&TITLE.to_lowercase(), "another case");
+        let before = fake.store().open_issues().len();
+        // Fresh: there is none, and none is made.
+        assert_eq!(pinning.entry_of(&["--apply"], 0)["issue"], Value::Null);
+        let head = pinning.commit(20, &[("CLAUDE.md", "@team 2")]);
+        fake.forget();
+        assert_eq!(pinning.entry_of(&[], 1)["issue"], Value::Null, "{kind:?}");
+        assert_eq!(
+            pinning.entry_of(&["--apply", "--dry-run", "true"], 1)["state"],
+            "stale"
+        );
+        assert_eq!(fake.asked(), [] as [String; 0], "a dry run asks nobody");
+
+        let entry = pinning.entry_of(&["--apply"], 0);
+        assert_eq!(
+            (&entry["state"], &entry["issue"]["state"]),
+            (&json!("stale"), &json!("created")),
+            "{entry}"
+        );
+        let number = entry["issue"]["number"].as_u64().unwrap();
+        assert!(
+            number > old && fake.store().open_issues().len() == before + 1,
+            "a closed one is not used again"
+        );
+        let issue = fake.store().issues.last().unwrap().clone();
+        assert_eq!(
+            (issue.number, issue.title.as_str(), issue.labels.clone()),
+            (number, TITLE, vec!["ci".to_owned()])
+        );
+        assert!(
+            issue.body.contains(&head) && issue.body.contains("last checked: "),
+            "{}",
+            issue.body
+        );
+
+        // People write into it; what they wrote stays.
+        fake.store().edit_issue(
+            number,
+            &json!({"body": format!("I'm on it\n\n{}", issue.body)}),
+        );
+        let head = pinning.commit(21, &[("CLAUDE.md", "3")]);
+        let entry = pinning.entry_of(&["--apply"], 0);
+        assert_eq!(
+            (&entry["issue"]["number"], &entry["issue"]["state"]),
+            (&json!(number), &json!("updated"))
+        );
+        let body = fake.store().issues.last().unwrap().body.clone();
+        assert!(
+            body.starts_with("I'm on it\n") && body.contains(&head),
+            "{body}"
+        );
+        assert_eq!(body.matches("last checked").count(), 1, "{body}");
+
+        pinning.pin(&head);
+        let entry = pinning.entry_of(&["--apply"], 0);
+        assert_eq!(
+            (&entry["state"], &entry["issue"]["state"]),
+            (&json!("fresh"), &json!("closed")),
+            "{kind:?}"
+        );
+        assert_eq!(fake.store().open_issues().len(), before);
+        assert_eq!(pinning.entry_of(&["--apply"], 0)["issue"], Value::Null);
+    }
+}
+
+#[test]
+fn while_the_head_is_older_an_issue_is_neither_opened_nor_closed() {
+    for kind in KINDS {
+        let (pinning, fake) = hosted(kind);
+        let first = pinning.git(0, &["rev-parse", "HEAD"]);
+        let later = pinning.commit(40, &[("CLAUDE.md", "2")]);
+        let entry = pinning.entry_of(&["--apply"], 0);
+        assert_eq!(entry["issue"]["state"], "created");
+        pinning.pin(&later);
+        pinning.git(
+            0,
+            &[
+                "push",
+                "-q",
+                "--force",
+                "../other.git",
+                &format!("{first}:main"),
+            ],
+        );
+        let entry = pinning.entry_of(&["--apply"], 0);
+        assert_eq!(
+            (&entry["state"], &entry["issue"]["state"]),
+            (&json!("ahead"), &json!("updated")),
+            "{kind:?}"
+        );
+        let number = entry["issue"]["number"].as_u64().unwrap();
+        fake.store().edit_issue(number, &json!({"state": "closed"}));
+        assert_eq!(pinning.entry_of(&["--apply"], 0)["issue"], Value::Null);
+    }
+}
+
+#[test]
+fn a_rehearsal_opens_the_issue_and_the_next_run_closes_it() {
+    for kind in KINDS {
+        let (pinning, fake) = hosted(kind);
+        let entry = pinning.entry_of(&["--simulate-stale", "true"], 1);
+        assert_eq!(
+            (&entry["state"], &entry["commits"]),
+            (&json!("stale"), &json!(0))
+        );
+        assert!(
+            entry["reason"].as_str().unwrap().contains("simulated"),
+            "{entry}"
+        );
+        assert_eq!(fake.asked(), [] as [String; 0]);
+        let entry = pinning.entry_of(&["--simulate-stale", "true", "--apply"], 0);
+        assert_eq!(entry["issue"]["state"], "created", "{kind:?}");
+        assert!(fake.store().issues[0].body.contains("simulated"));
+        // An input that was left empty pretends nothing.
+        assert_eq!(
+            pinning.entry_of(&["--simulate-stale="], 0)["state"],
+            "fresh"
+        );
+        let entry = pinning.entry_of(&["--simulate-stale", "false", "--apply"], 0);
+        assert_eq!(
+            (&entry["state"], &entry["issue"]["state"]),
+            (&json!("fresh"), &json!("closed"))
+        );
+        pinning.run(&["--simulate-stale", "yes"]).exits(2);
+    }
+}
+
+#[test]
+fn without_the_forges_token_or_permission_it_is_denied_or_skipped() {
+    for kind in KINDS {
+        let (pinning, fake) = hosted(kind);
+        let apply = ["freshness", "--apply", "--format", "json"];
+        let skip = [&apply[..], &["--if-unconfigured", "skip"]].concat();
+        assert_eq!(
+            pinning.world.run(&apply).exits(4).json()["errors"][0]["code"],
+            "denied"
+        );
+        // Fresh needs none.
+        assert_eq!(
+            pinning.world.run(&skip).exits(0).json()["entries"][0]["state"],
+            "fresh"
+        );
+        pinning.commit(20, &[("CLAUDE.md", "2")]);
+        let entry = pinning.world.run(&skip).exits(0).json()["entries"][0].clone();
+        let reason = entry["reason"].as_str().unwrap();
+        assert!(
+            entry["state"] == "skipped" && reason.contains("stale (1 commit in 20 days"),
+            "{entry}"
+        );
+        assert!(reason.contains("REPIN_FORGE_TOKEN"), "{entry}");
+
+        let refused = || {
+            fake.fault(
+                ("POST", "/issues"),
+                1,
+                Fault::Instead(error(403, "Resource not accessible")),
+            );
+        };
+        refused();
+        let ran = pinning.run(&["--apply"]).exits(4);
+        assert!(ran.stderr.contains("issue"), "{}", ran.stderr);
+        refused();
+        let entry = pinning.entry_of(&["--apply", "--if-unconfigured", "skip"], 0);
+        assert!(
+            entry["state"] == "skipped"
+                && entry["reason"].as_str().unwrap().contains("not accessible"),
+            "{entry}"
+        );
+        fake.forget();
+        fake.fault(
+            ("POST", "/issues"),
+            1,
+            Fault::Instead(error(410, "Issues are disabled for this repo")),
+        );
+        let ran = pinning
+            .run(&["--apply", "--if-unconfigured", "skip"])
+            .exits(1);
+        assert!(ran.stderr.contains("switch them on"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_answer_that_is_lost_and_runs_at_once_leave_one_issue() {
+    for kind in KINDS {
+        for fault in [
+            Fault::After(fakes::broken()),
+            Fault::Silence,
+            Fault::Instead(fakes::broken()),
+        ] {
+            let (pinning, fake) = hosted(kind);
+            pinning.commit(20, &[("CLAUDE.md", "2")]);
+            fake.fault(("POST", "/issues"), 1, fault);
+            assert_eq!(
+                pinning.entry_of(&["--apply"], 0)["issue"]["state"],
+                "created",
+                "{kind:?}"
+            );
+            assert_eq!(fake.store().open_issues().len(), 1, "{kind:?}");
+        }
+        let (pinning, fake) = hosted(kind);
+        pinning.commit(20, &[("CLAUDE.md", "2")]);
+        let start = |_| {
+            let mut command = pinning.world.command(&["freshness", "--apply"]);
+            command
+                .env("REPIN_FORGE_TOKEN", TOKEN)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let runs: Vec<_> = (0..4).map(start).collect();
+        for run in runs {
+            let output = run.wait_with_output().unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        assert_eq!(
+            fake.store().open_issues().len(),
+            1,
+            "{kind:?}: {:?}",
+            fake.store().issues
+        );
+    }
+}
+
+#[test]
+fn of_two_that_were_opened_at_once_the_older_stays() {
+    for kind in KINDS {
+        let (pinning, fake) = hosted(kind);
+        pinning.commit(20, &[("CLAUDE.md", "2")]);
+        fake.store().rival = true;
+        let entry = pinning.entry_of(&["--apply"], 0);
+        let open: Vec<_> = fake
+            .store()
+            .open_issues()
+            .iter()
+            .map(|issue| issue.number)
+            .collect();
+        assert_eq!(
+            (open, &entry["issue"]["number"]),
+            (vec![1], &json!(1)),
+            "{kind:?}"
+        );
+        // One that a person opened under this title is no twin.
+        fake.store().make_issue(TITLE, "mine");
+        assert_eq!(pinning.entry_of(&["--apply"], 0)["issue"]["number"], 1);
+        assert_eq!(fake.store().open_issues().len(), 2);
+    }
+}
+
+#[test]
+fn the_work_tree_stays_as_it_is() {
+    let pinning = Pinning::new("max_gap: 14d");
+    let before = pinning.world.snapshot();
+    pinning.run(&[]).exits(0);
+    assert_eq!(pinning.world.snapshot(), before);
+    assert!(Path::new(&pinning.other()).exists());
+}

@@ -1,0 +1,232 @@
+//! `--format github`: annotations, outputs and the summary, as a workflow's runner reads them.
+
+use std::collections::BTreeMap;
+
+use crate::support::{
+    layout::{Platform, REVISION_LABEL},
+    world::{REV_B, world},
+};
+
+/// Reads an output file as the runner does: `NAME<<DELIMITER`, lines, `DELIMITER`.
+fn outputs(text: &str) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let (name, delimiter) = line.split_once("<<").unwrap_or_else(|| panic!("{line}"));
+        let value: Vec<_> = lines
+            .by_ref()
+            .take_while(|line| *line != delimiter)
+            .collect();
+        assert!(
+            values.insert(name.to_owned(), value.join("\n")).is_none(),
+            "{name} is there twice"
+        );
+    }
+    values
+}
+
+/// The workflow commands that the runner would obey.
+fn commands(stdout: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut stopped: Option<String> = None;
+    for line in stdout.lines() {
+        match &stopped {
+            Some(token) if line == format!("::{token}::") => stopped = None,
+            Some(_) => {}
+            None => match line.strip_prefix("::stop-commands::") {
+                Some(token) => stopped = Some(token.to_owned()),
+                None if line.starts_with("::") => commands.push(line.to_owned()),
+                None => {}
+            },
+        }
+    }
+    commands
+}
+
+#[test]
+fn an_approved_promote_fills_outputs_and_summary() {
+    let world = world();
+    world.write("out", "earlier=1\n");
+    let out = world.path("out");
+    let summary = world.path("summary");
+    let env = [
+        ("GITHUB_OUTPUT", out.to_str().unwrap()),
+        ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap()),
+    ];
+    let args = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--format",
+        "github",
+        "--body-file",
+        "b.md",
+        "--apply",
+    ];
+    world.run_with(&args, &env).exits(0);
+    let values = outputs(world.read("out").strip_prefix("earlier=1\n").unwrap());
+    let names: Vec<_> = values.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "body-file",
+            "branch",
+            "changed",
+            "diff-file",
+            "digests",
+            "kind",
+            "pull-request",
+            "revision",
+            "title"
+        ]
+    );
+    assert_eq!(
+        (
+            values["changed"].as_str(),
+            values["kind"].as_str(),
+            values["body-file"].as_str()
+        ),
+        ("true", "promote", "b.md")
+    );
+    let digests: serde_json::Value = serde_json::from_str(&values["digests"]).unwrap();
+    assert_eq!(digests["review"], world.digest("review", REV_B));
+    assert!(world.read("summary").contains("### For the reviewer"));
+}
+
+#[test]
+fn hostile_labels_and_files_give_no_commands() {
+    let mut world = world();
+    let hostile = "x\n::add-mask::a\r::error::b%0A\nrepin";
+    let arm = Platform::new("linux/arm64", REV_B).label(REVISION_LABEL, hostile);
+    world.rebuild(
+        "review",
+        REV_B,
+        &[
+            Platform::new("linux/amd64", REV_B).label("dev.acme.version", hostile),
+            arm,
+        ],
+    );
+    let out = world.path("out");
+    let env = [("GITHUB_OUTPUT", out.to_str().unwrap())];
+    let ran = world
+        .run_with(
+            &["promote", "--revision", REV_B, "--format", "github"],
+            &env,
+        )
+        .exits(1);
+    let commands = commands(&ran.stdout);
+    assert_eq!(commands.len(), 1, "{commands:?}");
+    assert!(
+        commands[0].starts_with("::error title=revision_label (review linux/arm64)::"),
+        "{commands:?}"
+    );
+    assert!(
+        !ran.stderr.lines().any(|line| line.starts_with("::")),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(outputs(&world.read("out"))["changed"], "false");
+
+    world.build(REV_B);
+    let text = world.read(".github/workflows/a.yml");
+    world.write(
+        ".github/workflows/a.yml",
+        format!("::error::from a file\n{text}"),
+    );
+    let args = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--format",
+        "github",
+        "--diff-file",
+        "-",
+        "--body-file",
+        "-",
+    ];
+    let ran = world.run(&args).exits(0);
+    assert!(
+        ran.stdout.contains("+++ b/.github/workflows/a.yml")
+            && ran.stdout.contains("### For the reviewer")
+    );
+    assert_eq!(self::commands(&ran.stdout), [] as [&str; 0]);
+}
+
+#[test]
+fn annotations_point_at_the_lines_from_where_the_runner_looks() {
+    let world = world();
+    world.write(".github/workflows/c.yml", "ghcr.io/acme/fix@sha256:abc\n");
+    let ran = world.run(&["check", "--format", "github"]).exits(1);
+    assert!(
+        ran.stdout.contains(
+            "::error file=.github/workflows/c.yml,line=1,col=1,title=pin_unsupported (fix)::"
+        ),
+        "{}",
+        ran.stdout
+    );
+    let above = world.root().parent().unwrap();
+    let name = world.root().file_name().unwrap().to_str().unwrap();
+    let config = format!("{name}/repin.yaml");
+    let ran = world
+        .run_in(
+            above,
+            &["check", "--format", "github", "--config", &config],
+            &[],
+        )
+        .exits(1);
+    assert!(
+        ran.stdout.contains(&format!(
+            "::error file={name}/.github/workflows/c.yml,line=1"
+        )),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_summary_stays_below_what_the_runner_takes() {
+    let world = world();
+    let summary = world.path("summary");
+    let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
+    world.write("summary", "x".repeat(1024 * 1024 - 300));
+    world
+        .run_with(
+            &["promote", "--revision", REV_B, "--format", "github"],
+            &env,
+        )
+        .exits(0);
+    let text = world.read("summary");
+    assert!(text.len() <= 1024 * 1024, "{}", text.len());
+    assert!(
+        text.contains("does not fit"),
+        "{}",
+        &text[text.len() - 300..]
+    );
+    world.write("summary", "x".repeat(1024 * 1024));
+    world
+        .run_with(
+            &["promote", "--revision", REV_B, "--format", "github"],
+            &env,
+        )
+        .exits(0);
+    assert_eq!(world.read("summary").len(), 1024 * 1024);
+}
+
+#[test]
+fn outputs_that_cannot_be_written_stop_a_run_before_it_changes_anything() {
+    let world = world();
+    let before = world.read(".github/workflows/b.yml");
+    for name in ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"] {
+        let args = [
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--format",
+            "github",
+        ];
+        let ran = world.run_with(&args, &[(name, "/nowhere/file")]).exits(3);
+        assert!(ran.stderr.contains(name), "{}", ran.stderr);
+        assert_eq!(world.read(".github/workflows/b.yml"), before);
+    }
+}

@@ -1,0 +1,716 @@
+//! `init`: a configuration that `check` accepts at once, from whatever is pinned in a tree.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::terminal;
+
+/// A folder to begin in.
+struct Tree(tempfile::TempDir);
+
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn hex(letter: char) -> String {
+    letter.to_string().repeat(63) + "1"
+}
+
+fn pin(repository: &str) -> String {
+    format!("{repository}@sha256:{}", hex('a'))
+}
+
+fn tree(files: &[(&str, &str)]) -> Tree {
+    let tree = Tree(tempfile::tempdir().unwrap());
+    for (path, text) in files {
+        tree.write(path, text);
+    }
+    tree
+}
+
+impl Tree {
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        fs::write(self.path(path), text).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
+        command
+            .args(args)
+            .current_dir(self.0.path())
+            .env_clear()
+            .stdin(Stdio::null());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null");
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        ran(&mut self.command(args))
+    }
+
+    fn git(&self, args: &[&str]) {
+        let mut git = Command::new("git");
+        git.args(args)
+            .current_dir(self.0.path())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_DIR", self.path(".git"));
+        assert!(
+            git.env("GIT_CONFIG_SYSTEM", "/dev/null")
+                .output()
+                .unwrap()
+                .status
+                .success()
+        );
+    }
+
+    fn remote(&self, url: &str) {
+        self.git(&["init", "-q"]);
+        self.git(&["remote", "add", "origin", url]);
+    }
+
+    /// Writes a configuration, which `check` then accepts; what `init` said about it.
+    fn started(&self) -> Value {
+        let document = self.run(&["init", "--format", "json"]).exits(0).json();
+        assert_eq!(
+            (&document["schema"], &document["written"]),
+            (&json!("repin.init/1"), &json!(true))
+        );
+        assert_eq!(
+            document["content"],
+            fs::read_to_string(self.path("repin.yaml")).unwrap()
+        );
+        let checked = self.run(&["check"]);
+        assert_eq!(
+            checked.code,
+            0,
+            "{}{}{}",
+            checked.stdout,
+            checked.stderr,
+            document["content"].as_str().unwrap()
+        );
+        document
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = fs::read_dir(self.0.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+
+    /// Runs at a terminal on which `typed` is typed; what is printed, and what is said on the
+    /// terminal.
+    fn typed(&self, typed: &str, args: &[&str]) -> Ran {
+        let output = terminal::typed(self.command(args), typed);
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Repository → name and number of pins.
+fn images(document: &Value) -> BTreeMap<String, (String, u64)> {
+    let row = |image: &Value| {
+        let text = |key: &str| image[key].as_str().unwrap().to_owned();
+        (
+            text("repository"),
+            (text("name"), image["pins"].as_u64().unwrap()),
+        )
+    };
+    document["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(row)
+        .collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::write(target, fs::read(&path).unwrap()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_quick_start_without_its_configuration_gets_it_back() {
+    let tree = tree(&[]);
+    copy(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart"),
+        tree.0.path(),
+    );
+    let scan = |tree: &Tree| tree.run(&["scan", "--format", "json"]).exits(0).json();
+    let theirs = scan(&tree);
+    fs::remove_file(tree.path("repin.yaml")).unwrap();
+    let document = tree.started();
+    // Images that are pinned nowhere can't be known.
+    let rows = theirs["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|image| image["expected"] != 0);
+    let row = |image: &Value| {
+        let text = |key: &str| image[key].as_str().unwrap().to_owned();
+        (
+            text("repository"),
+            (text("name"), image["expected"].as_u64().unwrap()),
+        )
+    };
+    assert_eq!(images(&document), rows.map(row).collect());
+    assert_eq!(document["files"], json!([".github/workflows/*.yml"]));
+    assert!(
+        document["content"]
+            .as_str()
+            .unwrap()
+            .contains("name: \"runtime images\"")
+    );
+    assert_eq!(
+        document["others"][0]["repository"],
+        "ghcr.io/acme/runtime-triage-next"
+    );
+    let places = |scan: &Value| -> Vec<Value> {
+        let pins = scan["pins"].as_array().unwrap().iter();
+        pins.map(|pin| json!([pin["image"], pin["file"], pin["offset"], pin["digest"]]))
+            .collect()
+    };
+    assert_eq!(places(&scan(&tree)), places(&theirs));
+    let revision = "c93f5a17e08b64d2ab7013f9485ce6d20917b3fa";
+    tree.run(&[
+        "promote",
+        "--revision",
+        revision,
+        "--source",
+        "ghcr.io/acme=oci:images",
+    ])
+    .exits(0);
+}
+
+/// Twenty registries, and every kind of file that pins something.
+fn foreign() -> Tree {
+    let tree = tree(&[(".gitignore", "/out/\n")]);
+    let mut values = String::new();
+    for n in 0..20 {
+        let image = pin(&format!("registry{n}.example:{}/team{n}/tool", 5000 + n));
+        values += &format!("image{n}: \"{image}\"\n");
+        tree.write(
+            &format!("services/{n}/Dockerfile"),
+            format!("FROM --platform=linux/amd64 {image} AS build\n"),
+        );
+    }
+    tree.write("charts/app/values.yaml", values);
+    tree.write("Dockerfile", format!("FROM {}\nRUN true\n", pin("alpine")));
+    tree.write(
+        "compose.yaml",
+        format!(
+            "services:\n  db: {{ image: {} }}\n",
+            pin("docker.io/library/postgres:16")
+        ),
+    );
+    tree.write(
+        "k8s/dep.yaml",
+        format!("spec:\n  - image: '{}'\n", pin("quay.io/other/proxy:v2")),
+    );
+    tree.write(
+        "README.md",
+        format!("Try `{}`.\n", pin("ghcr.io/example/demo")),
+    );
+    tree.write(
+        "out/rendered.yaml",
+        format!("image: {}\n", pin("ghcr.io/acme/app-fix")),
+    );
+    tree.write(
+        "logo.png",
+        [
+            b"\x89PNG\0".as_slice(),
+            pin("ghcr.io/acme/app-fix").as_bytes(),
+        ]
+        .concat(),
+    );
+    let checkout = "actions/checkout@0123456789abcdef0123456789abcdef01234567";
+    tree.write(
+        ".github/workflows/ci.yml",
+        format!(
+            "- uses: {checkout}\n- uses: docker://{}\n",
+            pin("hadolint/hadolint")
+        ),
+    );
+    tree
+}
+
+#[test]
+fn among_foreign_pins_the_remotes_owner_tells_the_set() {
+    let tree = foreign();
+    tree.remote("https://bot:s3cret@github.com/Acme/infra.git");
+    tree.git(&[
+        "symbolic-ref",
+        "refs/remotes/origin/HEAD",
+        "refs/remotes/origin/trunk",
+    ]);
+    tree.write(
+        ".github/workflows/app.yml",
+        format!(
+            "a: {}\nb: {}\n",
+            pin("ghcr.io/acme/app-fix"),
+            pin("ghcr.io/acme/app-fix")
+        ),
+    );
+    tree.write(
+        "k8s/app.yaml",
+        format!("image: {}\n", pin("ghcr.io/acme/app-review")),
+    );
+    tree.write("k8s/link.yaml.txt", "");
+    symlink("app.yaml", tree.path("k8s/link.yaml")).unwrap();
+    let document = tree.started();
+    let expected = [
+        ("ghcr.io/acme/app-fix", "fix", 2),
+        ("ghcr.io/acme/app-review", "review", 1),
+    ];
+    let expected =
+        expected.map(|(repository, name, pins)| (repository.to_owned(), (name.to_owned(), pins)));
+    assert_eq!(images(&document), BTreeMap::from(expected));
+    assert_eq!(
+        document["files"],
+        json!([".github/workflows/*.yml", "k8s/app.yaml"])
+    );
+    assert_eq!(document["others"].as_array().unwrap().len(), 25);
+    assert_eq!(document["warnings"], json!([]));
+    let content = document["content"].as_str().unwrap();
+    assert!(
+        content.contains("\nforge:\n  kind: github\n  repository: Acme/infra\n"),
+        "{content}"
+    );
+    assert!(
+        content.contains("registry19.example:5019/team19/tool (2 pins): another owner's"),
+        "{content}"
+    );
+    assert!(
+        !content.contains("s3cret") && !content.contains("To look at"),
+        "{content}"
+    );
+}
+
+#[test]
+fn in_a_pipe_the_likeliest_is_taken_and_the_file_says_so() {
+    let tree = foreign();
+    let document = tree.started();
+    let warning = document["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("the set is a guess: "), "{warning}");
+    assert!(
+        document["content"]
+            .as_str()
+            .unwrap()
+            .contains(&format!("# To look at:\n# - {warning}\n"))
+    );
+    assert_eq!(document["images"].as_array().unwrap().len(), 1);
+    let ran = tree.run(&["init", "--dry-run", "true"]).exits(0);
+    assert!(
+        ran.stderr.contains("warning: the set is a guess") && !ran.stderr.contains('?'),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn foreign_images_are_the_set_if_there_are_no_others() {
+    let (alpine, nginx) = (pin("alpine"), pin("index.docker.io/library/nginx"));
+    let tree = tree(&[
+        ("a/Dockerfile", &format!("FROM {alpine}")),
+        ("b/Dockerfile", &format!("FROM {nginx}\n# {nginx}")),
+    ]);
+    tree.remote("git@git.example:acme/infra.git");
+    fs::create_dir(tree.path(".forgejo")).unwrap();
+    let document = tree.started();
+    assert_eq!(document["files"], json!(["a/Dockerfile", "b/Dockerfile"]));
+    assert_eq!(
+        images(&document).values().cloned().collect::<Vec<_>>(),
+        [("alpine".into(), 1), ("nginx".into(), 2)]
+    );
+    let content = document["content"].as_str().unwrap();
+    assert!(
+        content.contains("is not the owner of the remote"),
+        "{content}"
+    );
+    assert!(
+        content.contains("  #kind: gitea\n  #url: \"https://git.example/api/v1\"\n"),
+        "{content}"
+    );
+}
+
+#[test]
+fn at_a_terminal_it_asks_when_it_is_not_sure() {
+    let two = format!(
+        "{}\n{}\n",
+        pin("a.example/one/app"),
+        pin("b.example/two/app")
+    );
+    let tree = tree(&[("a.yml", &two)]);
+    let ran = tree
+        .typed("7\n2\n", &["init", "--dry-run", "true"])
+        .exits(0);
+    assert!(
+        ran.stderr.contains("Which of these images") && ran.stderr.contains("Numbers from 1 to 2"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stdout.contains("repository: b.example/two/app") && !ran.stdout.contains("To look at"),
+        "{}",
+        ran.stdout
+    );
+    let ran = tree.typed("1 2\n", &["init", "--dry-run", "true"]).exits(0);
+    assert!(
+        ran.stdout.contains("  one-app:\n") && ran.stdout.contains("  two-app:\n"),
+        "{}",
+        ran.stdout
+    );
+    // No answer (the terminal's end of file): nothing is written.
+    let ran = tree.typed("\u{4}", &["init"]).exits(2);
+    assert!(ran.stderr.contains("nothing was written"), "{}", ran.stderr);
+    assert_eq!(tree.names(), ["a.yml"]);
+    tree.typed("\n", &["init"]).exits(0);
+    assert!(
+        fs::read_to_string(tree.path("repin.yaml"))
+            .unwrap()
+            .contains("repository: a.example/one/app")
+    );
+    tree.remote("git@github.com:two/x");
+    let ran = tree.typed("", &["init", "--force"]).exits(0);
+    assert!(!ran.stderr.contains("Which of these"), "{}", ran.stderr);
+}
+
+#[test]
+fn nothing_that_is_there_is_overwritten_unasked() {
+    let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app")), ("repin.yaml", "mine")]);
+    for stands in ["file", "dangling link", "folder"] {
+        let ran = tree.run(&["init"]).exits(2);
+        assert!(
+            ran.stderr.contains("is there already") && ran.stderr.contains("--force"),
+            "{stands}: {}",
+            ran.stderr
+        );
+        for forbids in [
+            &["init", "--force", "--dry-run="][..],
+            &["init", "--dry-run", "true"],
+        ] {
+            assert!(
+                tree.run(forbids)
+                    .exits(0)
+                    .stdout
+                    .contains("ghcr.io/acme/app"),
+                "{stands}"
+            );
+        }
+        ran_with(
+            &tree,
+            &["init", "--force", "--dry-run", "false"],
+            ("REPIN_DRY_RUN", "true"),
+        )
+        .exits(0);
+        match stands {
+            "file" => {
+                assert_eq!(fs::read_to_string(tree.path("repin.yaml")).unwrap(), "mine");
+                fs::remove_file(tree.path("repin.yaml")).unwrap();
+                symlink("nowhere", tree.path("repin.yaml")).unwrap();
+            }
+            "dangling link" => {
+                assert!(fs::read_link(tree.path("repin.yaml")).is_ok());
+                fs::remove_file(tree.path("repin.yaml")).unwrap();
+                fs::create_dir(tree.path("repin.yaml")).unwrap();
+            }
+            _ => {
+                assert!(
+                    tree.run(&["init", "--force"])
+                        .exits(2)
+                        .stderr
+                        .contains("is a folder")
+                );
+                fs::remove_dir(tree.path("repin.yaml")).unwrap();
+            }
+        }
+    }
+    tree.write(
+        "repin.yaml",
+        format!("# old: {}\nmine", pin("ghcr.io/acme/app")),
+    );
+    tree.run(&["init", "--force"]).exits(0);
+    assert_eq!(
+        tree.run(&["check"]).exits(0).stdout,
+        "clean: 1 pins in 1 files\n"
+    );
+    assert_eq!(tree.names(), ["a.yml", "repin.yaml"]);
+    tree.run(&["init", "--dry-run", "yes"]).exits(2);
+    ran_with(&tree, &["init"], ("REPIN_DRY_RUN", "1")).exits(2);
+}
+
+fn ran_with(tree: &Tree, args: &[&str], (name, value): (&str, &str)) -> Ran {
+    ran(tree.command(args).env(name, value))
+}
+
+#[test]
+fn what_check_will_refuse_is_said_and_written_all_the_same() {
+    let app = "ghcr.io/acme/app";
+    let text = format!(
+        "{}\n{app}@sha256:{}\n{app}@sha256:abc\n",
+        pin(app),
+        hex('b')
+    );
+    let tree = tree(&[("a.yaml", &text), ("b.yaml", &pin(app)), ("c.yml", "x")]);
+    let document = tree.run(&["init", "--format", "json"]).exits(0).json();
+    assert_eq!(document["files"], json!(["*.yaml"]));
+    let warnings = document["warnings"].to_string();
+    assert!(
+        warnings.contains("pin_disagree") && warnings.contains("a.yaml:3:1"),
+        "{warnings}"
+    );
+    let content = document["content"].as_str().unwrap();
+    assert!(
+        content.contains("`repin check` fails for `app` as things are: pin_disagree"),
+        "{content}"
+    );
+    // The configuration matches itself here, and must not be part of the trouble.
+    let checked = tree.run(&["check", "--format", "json"]).exits(1).json();
+    let failed: Vec<_> = checked["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["status"] == "fail")
+        .collect();
+    let codes: Vec<_> = failed
+        .iter()
+        .map(|check| check["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["pin_unsupported", "pin_disagree"], "{checked}");
+}
+
+#[test]
+fn what_the_scanner_counts_is_what_is_written() {
+    // Behind a template's brace no name can be discovered, but a configured one is a pin there.
+    let tree = tree(&[(
+        "a.yml",
+        &format!("{}\n{{{{ mirror }}}}{}\n", pin("acme/app"), pin("acme/app")),
+    )]);
+    assert_eq!(images(&tree.started())["acme/app"].1, 2);
+}
+
+#[test]
+fn tags_tell_how_a_revision_looks() {
+    let tagged = format!("ghcr.io/acme/app:sha-0a1b2c3@sha256:{}", hex('a'));
+    let tree = tree(&[(
+        "a.yml",
+        &format!("{tagged}\n{}\n", pin("ghcr.io/acme/tool:v1.2")),
+    )]);
+    let document = tree.started();
+    let content = document["content"].as_str().unwrap();
+    assert!(
+        content.contains("\nrevision:\n  pattern: \"[0-9a-f]{7}\"\n  tag: \"sha-{revision}\"\n"),
+        "{content}"
+    );
+    assert_eq!(document["others"][0]["repository"], "ghcr.io/acme/tool");
+}
+
+#[test]
+fn where_nothing_can_be_done_it_says_what_to_do() {
+    let tree = tree(&[
+        ("a.yml", "image: ghcr.io/acme/app:latest\n"),
+        ("b.yml", "x@sha256:<digest>"),
+    ]);
+    let ran = tree.run(&["init"]).exits(2);
+    assert!(
+        ran.stderr
+            .contains("no image is pinned by digest in the 2 files"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(tree.names(), ["a.yml", "b.yml"]);
+    let document = tree.run(&["init", "--format", "json"]).exits(2).json();
+    assert_eq!(document["errors"][0]["code"], "init");
+    tree.run(&["--config", "nowhere/repin.yaml", "init"])
+        .exits(2);
+}
+
+#[test]
+fn a_disk_that_refuses_leaves_nothing_behind() {
+    let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app"))]);
+    let mut limited = Command::new("sh");
+    limited.args([
+        "-c",
+        "trap '' XFSZ; ulimit -f 0; exec \"$0\" init",
+        env!("CARGO_BIN_EXE_repin"),
+    ]);
+    let ran = ran(limited.current_dir(tree.0.path()).stdin(Stdio::null())).exits(3);
+    assert!(
+        ran.stderr.contains("can't write repin.yaml"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(tree.names(), ["a.yml"]);
+}
+
+#[test]
+fn it_works_without_git_and_for_another_file() {
+    let tree = tree(&[
+        ("sub/a.yml", &pin("ghcr.io/acme/app")),
+        ("b.yml", &pin("ghcr.io/acme/app")),
+    ]);
+    ran_with(
+        &tree,
+        &["--config", "sub/pins.yaml", "init"],
+        ("PATH", "/nowhere"),
+    )
+    .exits(0);
+    let checked = tree.run(&["--config", "sub/pins.yaml", "check"]).exits(0);
+    assert_eq!(checked.stdout, "clean: 1 pins in 1 files\n");
+    let ran = tree.run(&["init"]).exits(0);
+    assert_eq!(
+        ran.stdout,
+        "wrote repin.yaml: 1 image, 2 pins in 2 files\n\nIMAGE  REPOSITORY        PINS\napp    ghcr.io/acme/app     2\n"
+    );
+    let mut below = tree.command(&["init"]);
+    let ran = self::ran(below.current_dir(tree.path("sub"))).exits(0);
+    assert!(
+        ran.stderr
+            .contains("does not count in this folder any more"),
+        "{}",
+        ran.stderr
+    );
+}
+
+const REPOSITORIES: &[&str] = &[
+    "ghcr.io/acme/app",
+    "ghcr.io/acme/app-extra",
+    "ghcr.io/acme/team/app",
+    "acme/app",
+    "nginx",
+    "docker.io/library/nginx",
+    "localhost:5000/app",
+    "Quay.io/o/x",
+];
+
+const FILES: &[&str] = &[
+    ".github/workflows/a.yml",
+    ".github/workflows/b.yml",
+    ".github/workflows/c.yaml",
+    "a.yaml",
+    "b.yaml",
+    "Dockerfile",
+    "k8s/1/x.yaml",
+    "k8s/2/x.yaml",
+    "k8s/2/y.yaml",
+    "k8s/[3]/{x}*.yaml",
+    "ö \"'#: \\/\u{7f}\n.yml",
+    "-x/~",
+    "ignored/x.yaml",
+    ".github/workflows/ignored.yml",
+    "k8s/node_modules/y.yaml",
+];
+
+fn is_left_out(file: &str) -> bool {
+    file.contains("ignored") || file.contains("node_modules")
+}
+
+/// A repository's place, a tag or none, and whether the pin is quoted.
+type Pinned = (usize, Option<&'static str>, bool);
+
+/// Files' places, and what they pin.
+fn pins() -> impl Strategy<Value = Vec<(usize, Vec<Pinned>)>> {
+    let tag = prop_oneof![
+        Just(None),
+        Just(Some("v1")),
+        Just(Some("4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f"))
+    ];
+    let pin = (0..REPOSITORIES.len(), tag, any::<bool>());
+    proptest::collection::vec(
+        (0..FILES.len(), proptest::collection::vec(pin, 0..4)),
+        0..12,
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_pinned_the_configuration_counts_it_exactly(files in pins(), force in any::<bool>()) {
+        let tree = tree(&[(".gitignore", "ignored*\n")]);
+        let files: BTreeMap<_, _> = files.into_iter().collect();
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for (file, pins) in &files {
+            let mut text = String::new();
+            for (repository, tag, quoted) in pins {
+                let repository = REPOSITORIES[*repository];
+                let quote = if *quoted { "\"" } else { "" };
+                let tag = tag.map_or_else(String::new, |tag| format!(":{tag}"));
+                text += &format!("- image: {quote}{repository}{tag}@sha256:{}{quote} # x@sha256:abc\n", hex('c'));
+                let one = repository.replace("docker.io/library/", "");
+                *counts.entry(one).or_default() += u64::from(!is_left_out(FILES[*file]));
+            }
+            tree.write(FILES[*file], text);
+        }
+        counts.retain(|_, count| *count > 0);
+        if force {
+            tree.write("repin.yaml", format!("# {}\n", pin("ghcr.io/acme/app")));
+        }
+        let ran = tree.run(&["init", "--format", "json", if force { "--force" } else { "-q" }]);
+        if counts.is_empty() {
+            prop_assert_eq!(ran.code, 2);
+        } else {
+            prop_assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+            let document = ran.json();
+            for (repository, (_, count)) in images(&document) {
+                prop_assert_eq!(counts.get(&repository.replace("docker.io/library/", "")), Some(&count), "{}", repository);
+            }
+            let warnings = document["warnings"].as_array().unwrap();
+            prop_assert!(warnings.iter().all(|warning| warning.as_str().unwrap().contains("guess")), "{:?}", warnings);
+            let checked = tree.run(&["check"]);
+            prop_assert_eq!(checked.code, 0, "{}{}{}", checked.stdout, checked.stderr, document["content"].as_str().unwrap());
+        }
+    }
+}

@@ -1,0 +1,710 @@
+//! `repin inventory`: listings, contracts and verdicts, of layouts, of images that other tools
+//! made, and on a registry.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    self,
+    archive::Archive,
+    layout::Platform,
+    registry::{Protection, Registry, run},
+    shop::{CONTRACT, agents, platforms, shop},
+    world::{REV_A, REV_B, Ran, World},
+};
+
+const LISTING: &str = r#"{"agents":["ops","review"],"skills":["git"],"plugins":["lint"]}"#;
+
+/// `code status item` of each check that did not pass.
+fn told(document: &Value) -> Vec<String> {
+    let images = document["images"].as_array().unwrap().iter();
+    let checks = images.flat_map(|image| image["checks"].as_array().unwrap());
+    let checks = checks.filter(|check| check["status"] != "pass");
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    checks
+        .map(|check| {
+            ["code", "status", "item"]
+                .map(|key| word(&check[key]))
+                .join(" ")
+        })
+        .collect()
+}
+
+#[test]
+fn names_are_listed_by_kind_for_a_name_a_tag_and_a_digest() {
+    let world = shop();
+    let pinned = format!("ghcr.io/acme/review@{}", world.digest("review", REV_A));
+    let tagged = format!("ghcr.io/acme/review:{REV_B}");
+    for image in ["review", "fix", &pinned, &tagged] {
+        let ran = world.run(&["inventory", "enumerate", image]).exits(0);
+        assert_eq!(ran.stdout, format!("{LISTING}\n"), "{image}");
+        assert_eq!(
+            world
+                .run(&["inventory", "enumerate", image, "--format", "json"])
+                .exits(0)
+                .stdout,
+            ran.stdout
+        );
+    }
+}
+
+#[test]
+fn platforms_have_to_agree_or_one_is_chosen() {
+    let mut world = shop();
+    let more = Archive::new().file("opt/agent/agents/arm.md", "").end();
+    let mut both = platforms("review", REV_B);
+    both[1] = both[1].clone().layer(more);
+    world.rebuild("review", REV_B, &both);
+    let image = format!("ghcr.io/acme/review:{REV_B}");
+    let ran = world
+        .run(&["inventory", "enumerate", &image, "--format", "json"])
+        .exits(1);
+    let error = &ran.json()["errors"][0];
+    assert_eq!(error["code"], "enumeration_failed");
+    assert!(
+        error["message"].as_str().unwrap().contains("agents/arm"),
+        "{error}"
+    );
+    let chosen = world
+        .run(&[
+            "inventory",
+            "enumerate",
+            &image,
+            "--platform",
+            "linux/arm64",
+        ])
+        .exits(0);
+    assert_eq!(
+        chosen.stdout,
+        LISTING.replace("[\"ops\"", "[\"arm\",\"ops\"") + "\n"
+    );
+    let none = world
+        .run(&[
+            "inventory",
+            "enumerate",
+            &image,
+            "--platform",
+            "linux/s390x",
+        ])
+        .exits(1);
+    assert!(
+        none.stderr.contains("linux/amd64, linux/arm64"),
+        "{}",
+        none.stderr
+    );
+}
+
+#[test]
+fn an_image_that_cannot_be_listed_says_why() {
+    let mut world = shop();
+    let image = format!("ghcr.io/acme/fix:{REV_B}");
+    for (archive, code) in [
+        (Archive::new().file("opt/x", ""), "enumeration_failed"),
+        (Archive::new().folder("opt/agent"), "enumeration_empty"),
+        (
+            Archive::new().file("opt/agent/x", ""),
+            "enumeration_no_persona",
+        ),
+        (
+            Archive::new()
+                .folder_of_mode("opt/agent/agents", 0o700)
+                .file("opt/agent/agents/a.md", ""),
+            "unreadable",
+        ),
+    ] {
+        world.rebuild(
+            "fix",
+            REV_B,
+            &[Platform::new("linux/amd64", REV_B).layer(archive.end())],
+        );
+        let document = world
+            .run(&["inventory", "enumerate", &image, "--format", "json"])
+            .exits(1)
+            .json();
+        assert_eq!(document["errors"][0]["code"], code, "{document}");
+    }
+}
+
+#[test]
+fn what_is_no_image_is_a_mistake_with_a_way_out() {
+    let world = shop();
+    for (image, hint) in [
+        ("reviw", "did you mean `review`?"),
+        ("ghcr.io/acme/review", "REPOSITORY:TAG or REPOSITORY@DIGEST"),
+        ("ghcr.io/acme/review@sha256:12", "REPOSITORY:TAG"),
+        ("base", "REPOSITORY:TAG or REPOSITORY@DIGEST"),
+    ] {
+        let ran = world.run(&["inventory", "enumerate", image]).exits(2);
+        assert!(ran.stderr.contains(hint), "{image}: {}", ran.stderr);
+    }
+    let ran = world
+        .run(&["inventory", "enumerate", "ghcr.io/acme/review:nightly"])
+        .exits(1);
+    assert!(ran.stderr.contains("tag_missing"), "{}", ran.stderr);
+    world.replace(
+        "repin.yaml",
+        "  kinds:",
+        "  required_labels: [a]\n  kinds_no:",
+    );
+    world.run(&["inventory", "enumerate", "review"]).exits(2);
+}
+
+/// Runs `inventory match` on texts, as JSON.
+fn matched(world: &World, enumeration: &str, contract: &str) -> (i32, Vec<String>) {
+    world.write("e.json", enumeration);
+    world.write("c.yaml", contract);
+    let args = [
+        "inventory",
+        "match",
+        "--enumeration",
+        "e.json",
+        "--expected",
+        "c.yaml",
+        "--format",
+        "json",
+    ];
+    let ran = world.run(&args);
+    let document = ran.json();
+    assert_eq!(document["schema"], "repin.inventory/1");
+    assert_eq!(document["clean"], ran.code == 0);
+    (ran.code, told(&document))
+}
+
+#[test]
+fn a_listing_is_held_against_a_contract() {
+    let world = shop();
+    let cases: [(&str, i32, &[&str]); 18] = [
+        (CONTRACT, 0, &[]),
+        (
+            "must_contain: {skills: [svn], agents: [triage, ops]}\nmust_not_contain: {agents: [ops]}",
+            1,
+            &[
+                "inventory_must_contain_missing fail agents/triage",
+                "inventory_must_not_contain_present fail agents/ops",
+                "inventory_must_contain_missing fail skills/svn",
+            ],
+        ),
+        (
+            "must_contain: {agents: [x, y]}",
+            1,
+            &[
+                "inventory_must_contain_missing fail agents/x",
+                "inventory_must_contain_missing fail agents/y",
+            ],
+        ),
+        (
+            "must_contain: {agents: [op]}",
+            1,
+            &["inventory_must_contain_missing fail agents/op"],
+        ),
+        ("", 1, &["expected_yaml_empty fail -"]),
+        ("# only a comment\n", 1, &["expected_yaml_empty fail -"]),
+        (
+            "must_contain: {agents: []}",
+            1,
+            &["expected_yaml_no_assertions fail -"],
+        ),
+        ("must_contain: [", 2, &["expected_yaml_parse_failed fail -"]),
+        (
+            "must_contain: {agents: [a]}\nmust_contain: {}",
+            2,
+            &["expected_yaml_parse_failed fail -"],
+        ),
+        (
+            "must_contian: {agents: [a]}",
+            2,
+            &["expected_yaml_unknown_top_level_key fail -"],
+        ),
+        (
+            "must_contain: {agent: [a]}",
+            2,
+            &["expected_yaml_unknown_kind fail -"],
+        ),
+        (
+            "must_not_contain: {skills: [a]}",
+            2,
+            &["expected_yaml_unsupported_field fail -"],
+        ),
+        (
+            "must_contain: {agents: ops}",
+            2,
+            &["expected_yaml_invalid_type fail -"],
+        ),
+        ("[agents]", 2, &["expected_yaml_invalid_type fail -"]),
+        (
+            "must_contain: {agents: ops, agent: [a]}\nmust: {}",
+            2,
+            &[
+                "expected_yaml_invalid_type fail -",
+                "expected_yaml_unknown_kind fail -",
+                "expected_yaml_unknown_top_level_key fail -",
+            ],
+        ),
+        (
+            "must_contain: {agents: [ops, ops]}",
+            0,
+            &["expected_yaml_invalid_type warn must_contain.agents"],
+        ),
+        (
+            "must_contain: {agents: ['', ops]}",
+            0,
+            &["expected_yaml_invalid_type warn must_contain.agents"],
+        ),
+        (
+            "must_contain: &a {agents: [ops]}\nmust_not_contain: *a",
+            2,
+            &["expected_yaml_parse_failed fail -"; 2],
+        ),
+    ];
+    for (contract, exit, expected) in cases {
+        assert_eq!(
+            matched(&world, LISTING, contract),
+            (exit, expected.iter().map(|s| (*s).to_owned()).collect()),
+            "{contract}"
+        );
+    }
+}
+
+#[test]
+fn a_listing_that_is_none_is_malformed_input() {
+    let world = shop();
+    for (listing, code) in [
+        ("{", "parse_failed"),
+        ("", "parse_failed"),
+        (r#"["ops"]"#, "invalid_type"),
+        (r#"{"agents":["ops"],"skills":["git"]}"#, "invalid_type"),
+        (
+            r#"{"agents":"ops","skills":["git"],"plugins":[]}"#,
+            "invalid_type",
+        ),
+        (
+            r#"{"agents":[1],"skills":["git"],"plugins":[]}"#,
+            "invalid_type",
+        ),
+        (
+            r#"{"agents":["ops"],"agents":[],"skills":["git"],"plugins":[]}"#,
+            "parse_failed",
+        ),
+    ] {
+        let (exit, told) = matched(&world, listing, CONTRACT);
+        assert_eq!(
+            (exit, told),
+            (2, vec![format!("enumeration_json_{code} fail -")]),
+            "{listing}"
+        );
+    }
+    for (enumeration, expected, code) in [
+        (
+            "nowhere",
+            "contracts/review.yaml",
+            "enumeration_json_not_found",
+        ),
+        ("repin.yaml", "nowhere", "expected_yaml_not_found"),
+    ] {
+        let args = [
+            "inventory",
+            "match",
+            "--enumeration",
+            enumeration,
+            "--expected",
+            expected,
+            "--format",
+            "json",
+        ];
+        let document = world.run(&args).exits(2).json();
+        assert!(
+            told(&document).contains(&format!("{code} fail -")),
+            "{document}"
+        );
+    }
+}
+
+#[test]
+fn a_person_is_shown_the_place_in_the_contract() {
+    let world = shop();
+    world.write("e.json", LISTING);
+    world.write("c.yaml", "must_contain:\n  agent: [ops]\n");
+    let ran = world
+        .run(&[
+            "inventory",
+            "match",
+            "--enumeration",
+            "e.json",
+            "--expected",
+            "c.yaml",
+        ])
+        .exits(2);
+    assert!(
+        ran.stderr.contains("c.yaml:2:3") && ran.stderr.contains("did you mean `agents`?"),
+        "{}",
+        ran.stderr
+    );
+    let ran = world.run(&[
+        "inventory",
+        "match",
+        "--enumeration",
+        "e.json",
+        "--expected",
+        "c.yaml",
+        "--format",
+        "github",
+    ]);
+    assert!(
+        ran.exits(2)
+            .stdout
+            .contains("::error file=c.yaml,line=2,col=3,title=expected_yaml_unknown_kind::")
+    );
+}
+
+#[test]
+fn a_contract_made_from_an_image_holds_for_it() {
+    let world = shop();
+    let contract = world.run(&["inventory", "init", "review"]).exits(0).stdout;
+    assert_eq!(
+        contract,
+        "must_contain:\n  agents:\n    - ops\n    - review\n  skills:\n    - git\n  plugins:\n    - lint\n"
+    );
+    world.write("c.yaml", &contract);
+    let listing = world
+        .run(&["inventory", "enumerate", "review"])
+        .exits(0)
+        .stdout;
+    let mut command = world.command(&[
+        "inventory",
+        "match",
+        "--enumeration",
+        "-",
+        "--expected",
+        "c.yaml",
+    ]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(listing.as_bytes())
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn checks_are_made_at_what_is_pinned_or_at_a_revision() {
+    let mut world = shop();
+    let bad = platforms("fix", REV_B)
+        .remove(0)
+        .layer(Archive::new().file_of_mode("opt/agent/x", 0o600).end());
+    world.rebuild("fix", REV_B, &[bad]);
+    let document = world
+        .run(&["inventory", "check", "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(document["clean"], true);
+    // Both platforms of `review`, `fix`, and a word about `base`, which nothing pins.
+    let rows: Vec<_> = document["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["platform"].clone())
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            json!("linux/amd64"),
+            json!("linux/arm64"),
+            json!("linux/amd64"),
+            Value::Null
+        ]
+    );
+    assert_eq!(told(&document), ["digest_missing skip -"]);
+
+    let document = world
+        .run(&[
+            "inventory",
+            "check",
+            "--revision",
+            REV_B,
+            "--format",
+            "json",
+        ])
+        .exits(1)
+        .json();
+    let no_contract = "expected_yaml_in_image_mismatch skip /opt/expected.yaml";
+    assert_eq!(
+        told(&document),
+        ["mode_unexpected fail x", "unreadable fail x", no_contract]
+    );
+    world
+        .run(&["inventory", "check", "review", "--revision", REV_B])
+        .exits(0);
+    let ran = world
+        .run(&["inventory", "check", "fix", "--revision", REV_B])
+        .exits(1);
+    assert!(
+        ran.stderr.contains("0600") && ran.stdout.contains("2 failed"),
+        "{}{}",
+        ran.stderr,
+        ran.stdout
+    );
+    // Nothing passes unseen.
+    world.run(&["inventory", "check", "base"]).exits(2);
+    world.run(&["inventory", "check", "nobody"]).exits(2);
+    world
+        .run(&["inventory", "check", "--revision", "short"])
+        .exits(2);
+    let gone = "0".repeat(40);
+    let document = world
+        .run(&[
+            "inventory",
+            "check",
+            "--revision",
+            &gone,
+            "--format",
+            "json",
+        ])
+        .exits(1)
+        .json();
+    assert_eq!(told(&document), ["tag_missing fail -"; 3]);
+}
+
+#[test]
+fn pins_that_are_gone_are_no_pass() {
+    let world = shop();
+    fs::rename(
+        world.path(".github/workflows/b.yml"),
+        world.path(".github/workflows/b.yaml"),
+    )
+    .unwrap();
+    let document = world
+        .run(&["inventory", "check", "--format", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(
+        told(&document),
+        ["pin_count fail -", "digest_missing skip -"],
+        "{document}"
+    );
+    assert_eq!(document["clean"], false);
+}
+
+#[test]
+fn an_image_that_can_be_read_in_two_ways_fails() {
+    let world = shop();
+    let layout = world.layout("fix");
+    let inner = layout.index(&[]).descriptor();
+    let written = layout.index(&[inner]);
+    layout.untag(REV_B);
+    layout.tag(REV_B, &written);
+    let args = ["inventory", "check", "fix", "--revision", REV_B];
+    let document = world
+        .run(&[&args[..], &["--format", "json"]].concat())
+        .exits(1)
+        .json();
+    assert_eq!(told(&document), ["manifest_ambiguous fail -"], "{document}");
+    let ran = world
+        .run(&[&args[..], &["--format", "github"]].concat())
+        .exits(1);
+    assert!(
+        ran.stdout
+            .contains("::error title=manifest_ambiguous (fix)::"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn an_outage_is_annotated() {
+    let world = shop();
+    world.replace("repin.yaml", "oci:images", "'http://127.0.0.1:9/acme'");
+    let ran = world
+        .run(&["inventory", "check", "fix", "--format", "github"])
+        .exits(3);
+    assert!(
+        ran.stdout.contains("::error title=unavailable::"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn what_the_configuration_can_tell_is_told_at_once() {
+    for (from, to, says) in [
+        ("user: \"1001\"", "user: \"1001:\"", "is not a user"),
+        ("user: \"1001\"", "user: \"99999999999\"", "is not a user"),
+        ("paths: ['^skills/([^/]+)/']", "paths: []", "at least one"),
+        (
+            "forbidden_files: [.netrc",
+            "forbidden_files: [\".netrc/\"",
+            "ends with `/`",
+        ),
+        (
+            "inventory:",
+            "smoke: { command: [x], timeout: 0s }\ninventory:",
+            "no time",
+        ),
+    ] {
+        let world = shop();
+        world.replace("repin.yaml", from, to);
+        let ran = world.run(&["inventory", "check"]).exits(2);
+        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+    }
+    let ran = shop()
+        .run(&["inventory", "enumerate", "review", "--platform", "linux"])
+        .exits(2);
+    assert!(ran.stderr.contains("linux/amd64"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_cannot_be_read_is_no_pass() {
+    let world = shop();
+    let layer = repin::image::Digest::of(&agents(CONTRACT).end()).to_string();
+    fs::remove_file(world.layout("review").blob_path(&layer)).unwrap();
+    let ran = world
+        .run(&["inventory", "check", "review", "--format", "json"])
+        .exits(3);
+    let document = ran.json();
+    assert_eq!(
+        (&document["clean"], told(&document)),
+        (
+            &json!(false),
+            vec!["enumeration_failed skip -".to_owned(); 2]
+        )
+    );
+    let ran = world.run(&["inventory", "check", "review"]).exits(3);
+    assert!(ran.stderr.contains("the blob is missing"), "{}", ran.stderr);
+}
+
+#[test]
+fn without_anything_to_check_there_is_no_pass() {
+    let world = support::world::world();
+    let ran = world.run(&["inventory", "check"]).exits(2);
+    assert!(
+        ran.stderr.contains("nothing could be checked"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// What `find -type f` of the files under the inventory's root says, by the kinds' patterns.
+fn found(root: &std::path::Path) -> Value {
+    let find = Command::new("find")
+        .arg(".")
+        .args(["-type", "f"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let paths = String::from_utf8(find.stdout).unwrap();
+    let names = |pattern: &str| {
+        let pattern = regex::Regex::new(pattern).unwrap();
+        let names = paths
+            .lines()
+            .filter_map(|path| Some(pattern.captures(path.strip_prefix("./")?)?[1].to_owned()));
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    json!({"agents": names(r"^agents/([^/]+)\.md$"), "skills": names("^skills/([^/]+)/"), "plugins": names("^plugins/([^/]+)/")})
+}
+
+fn pushed(world: &World, registry: &Registry, layout: &str, tag: &str) -> Ran {
+    let from = format!("oci:{}:{tag}", world.path(layout).display());
+    let to = format!("docker://{}/made/{layout}:v1", registry.host);
+    let flags = ["-q", "--insecure-policy", "--dest-tls-verify=false"];
+    run("skopeo", &[&["copy"], &flags[..], &[&from, &to]].concat());
+    let image = format!("{}/made/{layout}:v1", registry.host);
+    world.run(&["inventory", "enumerate", &image])
+}
+
+#[test]
+fn images_that_umoci_made_are_listed_as_find_lists_them() {
+    let world = shop();
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(folder.path(), &Protection::None);
+    let image = format!("{}:v1", world.path("umoci").display());
+    run(
+        "umoci",
+        &["init", "--layout", world.path("umoci").to_str().unwrap()],
+    );
+    run("umoci", &["new", "--image", &image]);
+    let bundle = world.path("bundle");
+    let bundle_path = bundle.to_str().unwrap();
+    run("umoci", &["unpack", "--image", &image, bundle_path]);
+    let root = bundle.join("rootfs/opt/agent");
+    let write = |path: &str| {
+        fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+        fs::write(root.join(path), path).unwrap();
+    };
+    for path in [
+        "agents/ops.md",
+        "agents/b.md",
+        "agents/notes.txt",
+        "skills/git/SKILL.md",
+        "skills/old/x",
+        "plugins/p/p.json",
+    ] {
+        write(path);
+    }
+    run("umoci", &["repack", "--image", &image, bundle_path]);
+    // A second layer, which takes away and adds.
+    fs::remove_dir_all(&bundle).unwrap();
+    run("umoci", &["unpack", "--image", &image, bundle_path]);
+    fs::remove_file(root.join("agents/b.md")).unwrap();
+    fs::remove_dir_all(root.join("skills/old")).unwrap();
+    write("agents/c.md");
+    std::os::unix::fs::symlink("c.md", root.join("agents/link.md")).unwrap();
+    run("umoci", &["repack", "--image", &image, bundle_path]);
+    let listed: Value =
+        serde_json::from_str(&pushed(&world, &registry, "umoci", "v1").exits(0).stdout).unwrap();
+    assert_eq!(listed, found(&root));
+    assert_eq!(listed["agents"], json!(["c", "ops"]));
+}
+
+#[test]
+fn images_that_buildah_made_are_listed_as_find_lists_them() {
+    let world = shop();
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(folder.path(), &Protection::None);
+    let root = world.path("made");
+    for path in ["agents/ops.md", "skills/git/SKILL.md", "plugins/p/p.json"] {
+        fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+        fs::write(root.join(path), path).unwrap();
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let storage = tempfile::tempdir().unwrap();
+    let roots = |name: &str| storage.path().join(name).to_str().unwrap().to_owned();
+    let (graph, state) = (roots("graph"), roots("state"));
+    let buildah = |args: &[&str]| {
+        let base = [
+            "--root",
+            &graph,
+            "--runroot",
+            &state,
+            "--storage-driver=vfs",
+        ];
+        let output = Command::new("buildah")
+            .args(base)
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "buildah {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let container = buildah(&["from", "scratch"]);
+    buildah(&["copy", &container, root.to_str().unwrap(), "/opt/agent"]);
+    let target = format!("oci:{}:v1", world.path("buildah").display());
+    buildah(&["commit", "--disable-compression=false", &container, &target]);
+    let listed: Value =
+        serde_json::from_str(&pushed(&world, &registry, "buildah", "v1").exits(0).stdout).unwrap();
+    assert_eq!(listed, found(&root));
+}

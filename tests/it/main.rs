@@ -1,0 +1,44 @@
+//! The program and its library from outside, on real files, repositories, images and registries:
+//! one module for each command or topic, and `support` for what they share.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what goes wrong in a test fails it, and nothing is used from outside"
+)]
+
+mod support;
+
+mod after;
+mod apply;
+mod cli;
+mod contents;
+mod crash;
+mod docs;
+mod doctor;
+mod forge;
+mod freshness;
+mod github;
+mod history;
+mod init;
+mod inventory;
+mod inventory_tree;
+mod layouts;
+mod nightly;
+mod plan;
+mod promote;
+mod prune;
+mod prune_ghcr;
+mod prune_model;
+mod pull_request;
+mod readme;
+mod registries;
+mod remote;
+mod resolve;
+mod rollback;
+mod schema;
+mod scripts;
+mod smoke;
+mod smoke_engines;
+mod sync;
+mod trial;

@@ -1,0 +1,780 @@
+//! `repin promote` as a whole, from image layouts.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use serde_json::json;
+
+use crate::support::{
+    self,
+    layout::{Platform, REVISION_LABEL},
+    world::{REV_A, REV_B, REV_C, details, failed, world},
+};
+
+const PROMOTE: [&str; 3] = ["promote", "--revision", REV_B];
+
+#[test]
+fn a_dry_run_shows_everything_and_changes_nothing() {
+    let world = world();
+    let before = world.snapshot();
+    let ran = world.run(&PROMOTE).exits(0);
+    assert_eq!(before, world.snapshot());
+    assert!(
+        ran.stdout.contains("promote: test images @bbbb"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("+++ b/.github/workflows/a.yml"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr
+            .contains("dry run: nothing was changed; --apply would change 5 pins in 2 files"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn apply_changes_every_pin_and_nothing_else() {
+    let world = world();
+    fs::set_permissions(
+        world.path(".github/workflows/b.yml"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    let expected: Vec<String> = ["a.yml", "b.yml"]
+        .map(|file| {
+            let mut text = world.read(&format!(".github/workflows/{file}"));
+            for image in ["review", "fix"] {
+                let extra = format!("ghcr.io/acme/fix-extra@{}", world.digest("fix", REV_A));
+                text = text
+                    .replace(&extra, "EXTRA")
+                    .replace(world.digest(image, REV_A), world.digest(image, REV_B));
+                text = text.replace("EXTRA", &extra);
+            }
+            text.replace(REV_A, REV_B)
+        })
+        .to_vec();
+    let none = fs::metadata(world.path(".github/workflows/none.yml"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    let ran = world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
+    assert!(
+        ran.stderr.contains("promote: test images @bbbb") && ran.stderr.contains("Repin-Set: bbbb"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(
+        [
+            world.read(".github/workflows/a.yml"),
+            world.read(".github/workflows/b.yml")
+        ],
+        *expected
+    );
+    assert_eq!(
+        fs::metadata(world.path(".github/workflows/none.yml"))
+            .unwrap()
+            .modified()
+            .unwrap(),
+        none
+    );
+    assert_eq!(
+        fs::metadata(world.path(".github/workflows/b.yml"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777,
+        0o755
+    );
+
+    let before = world.snapshot();
+    let again = world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--format",
+            "json",
+        ])
+        .exits(0)
+        .json();
+    assert_eq!(before, world.snapshot(), "there was nothing to do");
+    assert_eq!(
+        (&again["changed"], &again["applied"], &again["diff"]),
+        (&json!(false), &json!(false), &json!(""))
+    );
+    assert_eq!(again["files"], json!([]));
+}
+
+#[test]
+fn the_document_of_an_approved_plan() {
+    let world = world();
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    let keys: Vec<_> = document.as_object().unwrap().keys().cloned().collect();
+    let expected = [
+        "applied",
+        "approved",
+        "body",
+        "branch",
+        "changed",
+        "checks",
+        "diff",
+        "error",
+        "files",
+        "images",
+        "kind",
+        "pull_request",
+        "revision",
+        "schema",
+        "title",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(document["schema"], "repin.plan/1");
+    assert_eq!(document["branch"], format!("auto/runtime-promote-{REV_B}"));
+    assert_eq!(document["title"], format!("promote: test images @{REV_B}"));
+    assert_eq!(document["error"], json!(null));
+    let review = json!({
+        "name": "review", "repository": "ghcr.io/acme/review", "from": [world.digest("review", REV_A)],
+        "to": world.digest("review", REV_B), "pins": 3, "platforms": ["linux/amd64", "linux/arm64"],
+        "labels": {"dev.acme.version": "1.b"},
+    });
+    assert_eq!(document["images"][0], review);
+    let old = fs::read(world.path(".github/workflows/a.yml")).unwrap();
+    assert_eq!(document["files"][0]["path"], ".github/workflows/a.yml");
+    assert_eq!(
+        document["files"][0]["old_sha256"],
+        repin::image::Digest::of(&old).hex()
+    );
+    assert_eq!(document["files"][1]["pins"], 3);
+    assert!(failed(&document).is_empty());
+}
+
+#[test]
+fn the_diff_and_the_body_go_where_they_are_asked_for() {
+    let world = world();
+    let args = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--diff-file",
+        "the.diff",
+        "--body-file",
+        "the.md",
+        "--format",
+        "json",
+    ];
+    let document = world.run(&args).exits(0).json();
+    assert_eq!(document["diff"], world.read("the.diff"));
+    assert_eq!(document["body"], world.read("the.md"));
+    let mut git = std::process::Command::new("git");
+    git.args(["apply", "the.diff"]).current_dir(world.root());
+    git.env("GIT_CEILING_DIRECTORIES", world.root().parent().unwrap());
+    assert!(git.status().unwrap().success());
+    let again = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(again["changed"], false);
+
+    let world = support::world::world();
+    let both = world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--diff-file",
+            "-",
+            "--body-file",
+            "-",
+        ])
+        .exits(0);
+    assert_eq!(
+        both.stdout.matches("+++ b/.github/workflows/a.yml").count(),
+        1,
+        "{}",
+        both.stdout
+    );
+    assert!(
+        both.stdout.contains("### For the reviewer"),
+        "{}",
+        both.stdout
+    );
+    world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--body-file",
+            "-",
+            "--format",
+            "json",
+        ])
+        .exits(2);
+    let unwritable = world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--body-file",
+            "nowhere/x.md",
+        ])
+        .exits(3);
+    assert!(
+        unwritable.stderr.contains("nowhere/x.md"),
+        "{}",
+        unwritable.stderr
+    );
+    assert!(
+        world
+            .read(".github/workflows/a.yml")
+            .contains(world.digest("review", REV_A))
+    );
+}
+
+#[test]
+fn every_missing_tag_is_named_at_once() {
+    let world = world();
+    world.layout("review").untag(REV_B);
+    world.layout("base").untag(REV_B);
+    let document = world.refuses(&[], 1, &["tag_missing"]);
+    let details = details(&document, "tag_missing", "fail");
+    assert!(
+        details[0].contains(&format!("ghcr.io/acme/review:{REV_B}")),
+        "{details:?}"
+    );
+    assert!(
+        details[1].contains(&format!("ghcr.io/acme/base:{REV_B}")),
+        "{details:?}"
+    );
+    assert_eq!(
+        (
+            &document["images"][0]["to"],
+            &document["diff"],
+            &document["body"]
+        ),
+        (&json!(null), &json!(null), &json!(null))
+    );
+    assert_eq!(document["files"], json!([]));
+}
+
+#[test]
+fn a_label_that_is_absent_or_another_names_platform_and_values() {
+    let mut world = world();
+    let mut bare = Platform::new("linux/amd64", REV_B);
+    bare.labels.clear();
+    world.rebuild("fix", REV_B, &[bare]);
+    world.rebuild("base", REV_B, &[Platform::new("linux/amd64", REV_A)]);
+    let arm = Platform::new("linux/arm64", REV_B)
+        .label(REVISION_LABEL, "elsewhere\u{1b}[31m\n::error::x");
+    world.rebuild("review", REV_B, &[Platform::new("linux/amd64", REV_B), arm]);
+    let document = world.refuses(&[], 1, &["revision_label"]);
+    let details = details(&document, "revision_label", "fail");
+    assert_eq!(details.len(), 3, "{details:?}");
+    assert!(
+        details[0].contains("elsewhere\\u{1b}[31m\\n") && details[0].contains(REV_B),
+        "{details:?}"
+    );
+    assert!(details[1].contains("absent"), "{details:?}");
+    assert!(
+        details[2].contains(REV_A) && details[2].contains(REV_B),
+        "{details:?}"
+    );
+    let checks = document["checks"].as_array().unwrap();
+    let wrong = checks
+        .iter()
+        .find(|check| check["code"] == "revision_label" && check["status"] == "fail")
+        .unwrap();
+    assert_eq!(
+        (&wrong["image"], &wrong["platform"]),
+        (&json!("review"), &json!("linux/arm64"))
+    );
+    let human = world.run(&PROMOTE).exits(1);
+    assert!(!human.stdout.contains('\u{1b}') && !human.stderr.contains('\u{1b}'));
+    assert!(
+        human.stderr.contains("nothing was changed"),
+        "{}",
+        human.stderr
+    );
+}
+
+#[test]
+fn a_wrong_count_names_every_place() {
+    let world = world();
+    world.replace("repin.yaml", "pins: 3", "pins: 4");
+    let document = world.refuses(&[], 1, &["pin_count"]);
+    let detail = &details(&document, "pin_count", "fail")[0];
+    for place in [
+        ".github/workflows/a.yml:2:4",
+        ".github/workflows/a.yml:3:5",
+        ".github/workflows/b.yml:1:",
+    ] {
+        assert!(detail.contains(place), "{detail}");
+    }
+    let human = world.run(&PROMOTE).exits(1);
+    insta::assert_snapshot!("wrong_count", human.stderr);
+    // No image is asked for once the count is wrong: the next stage has not begun.
+    assert!(
+        !document["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|check| check["code"] == "tag_missing")
+    );
+}
+
+#[test]
+fn a_pin_of_an_image_that_must_have_none_is_a_failure() {
+    let world = world();
+    world.write(
+        ".github/workflows/c.yml",
+        format!("ghcr.io/acme/base@{}", world.digest("base", REV_A)),
+    );
+    world.refuses(&[], 1, &["pin_count"]);
+}
+
+#[test]
+fn a_malformed_pin_is_named_with_its_place() {
+    let world = world();
+    world.write(
+        ".github/workflows/c.yml",
+        "x:\n  ghcr.io/acme/fix@sha256:ABC\n  ghcr.io/acme/fix@sha256:<digest>\n",
+    );
+    let document = world.refuses(&[], 1, &["pin_unsupported"]);
+    assert!(
+        details(&document, "pin_unsupported", "fail")[0].contains(".github/workflows/c.yml:2:3"),
+        "{document}"
+    );
+}
+
+#[test]
+fn pins_that_disagree_warn_and_are_brought_together() {
+    let world = world();
+    let (a, b) = (
+        world.digest("review", REV_A).to_owned(),
+        world.digest("review", REV_B).to_owned(),
+    );
+    let text = world.read(".github/workflows/a.yml").replacen(&a, &b, 1);
+    world.write(".github/workflows/a.yml", text);
+    assert_eq!(
+        failed(&world.run(&["check", "--format", "json"]).exits(1).json()),
+        ["pin_disagree"]
+    );
+    let document = world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--format",
+            "json",
+        ])
+        .exits(0)
+        .json();
+    assert_eq!(details(&document, "pin_disagree", "warn").len(), 1);
+    assert_eq!(document["images"][0]["from"], json!([b, a]));
+    world.run(&["check"]).exits(0);
+}
+
+#[test]
+fn a_digest_that_was_handed_over_has_to_be_what_the_tag_names() {
+    let world = world();
+    let good = format!("review={}", world.digest("review", REV_B));
+    let bare = format!(
+        "fix={}",
+        world.digest("fix", REV_B).trim_start_matches("sha256:")
+    );
+    world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--digest",
+            &good,
+            "--digest",
+            &bare,
+        ])
+        .exits(0);
+    let moved = format!("review={}", world.digest("review", REV_A));
+    let document = world.refuses(&["--digest", &moved], 1, &["digest_mismatch"]);
+    let detail = &details(&document, "digest_mismatch", "fail")[0];
+    assert!(
+        detail.contains(world.digest("review", REV_A))
+            && detail.contains(world.digest("review", REV_B)),
+        "{detail}"
+    );
+    let upper = format!("review=sha256:{}", "A".repeat(64));
+    let short = format!("review=sha256:{}", "a".repeat(63));
+    for (wrong, says) in [
+        (upper.as_str(), "lower case"),
+        (short.as_str(), "exactly 64"),
+        ("review", "NAME=DIGEST"),
+        ("nobody=sha256:0", "no configured image"),
+        ("review=sha512:00", "only sha256"),
+    ] {
+        let ran = world
+            .run(&["promote", "--revision", REV_B, "--digest", wrong])
+            .exits(2);
+        assert!(ran.stderr.contains(says), "{wrong}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_revision_of_another_shape_is_malformed_input() {
+    let world = world();
+    for wrong in [
+        "HEAD",
+        "",
+        "-x",
+        "--apply",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
+    ] {
+        let ran = world
+            .run(&["promote", "--format", "json", "--revision", wrong])
+            .exits(2);
+        let document = ran.json();
+        assert_eq!(
+            (&document["schema"], &document["exit"]),
+            (&json!("repin.error/1"), &json!(2))
+        );
+        assert_eq!(
+            document["errors"][0]["code"], "revision_shape",
+            "{document}"
+        );
+    }
+}
+
+#[test]
+fn booleans_are_strict_and_can_only_forbid() {
+    let world = world();
+    let before = world.snapshot();
+    let promote =
+        |args: &[&str], env: &[(&str, &str)]| world.run_with(&[&PROMOTE[..], args].concat(), env);
+    promote(&["--apply", "--dry-run", "true"], &[]).exits(0);
+    promote(&["--apply", "--dry-run", ""], &[]).exits(0);
+    promote(&["--apply", "--dry-run="], &[]).exits(0);
+    promote(&["--apply"], &[("REPIN_DRY_RUN", "true")]).exits(0);
+    promote(&["--dry-run", "false"], &[("REPIN_DRY_RUN", "")]).exits(0);
+    promote(&[], &[("REPIN_DRY_RUN", "false")]).exits(0);
+    for wrong in ["True", "1", "no", "yes", " false"] {
+        promote(&["--apply", "--dry-run", wrong], &[]).exits(2);
+        let ran = promote(&["--apply"], &[("REPIN_DRY_RUN", wrong)]).exits(2);
+        assert!(ran.stderr.contains("REPIN_DRY_RUN"), "{}", ran.stderr);
+    }
+    promote(&["--dry-run"], &[]).exits(2);
+    assert_eq!(before, world.snapshot(), "nothing was armed");
+    promote(&["--dry-run", "false"], &[]).exits(0);
+    assert_ne!(before, world.snapshot());
+}
+
+#[test]
+fn files_that_cannot_be_replaced_are_refused() {
+    let world = world();
+    fs::rename(
+        world.path(".github/workflows/none.yml"),
+        world.path("real.yml"),
+    )
+    .unwrap();
+    std::os::unix::fs::symlink("../../real.yml", world.path(".github/workflows/none.yml")).unwrap();
+    world.refuses(&[], 1, &["file_unsafe"]);
+    fs::remove_file(world.path(".github/workflows/none.yml")).unwrap();
+    fs::hard_link(
+        world.path(".github/workflows/a.yml"),
+        world.path("twin.yml"),
+    )
+    .unwrap();
+    let document = world.refuses(&[], 1, &["file_unsafe"]);
+    assert!(
+        details(&document, "file_unsafe", "fail")[0].contains("hard-linked 2 times"),
+        "{document}"
+    );
+}
+
+#[test]
+fn a_layout_that_does_not_verify_is_unavailable() {
+    let world = world();
+    let fix = world.digest("fix", REV_B).to_owned();
+    let blob = world.layout("fix").blob_path(&fix);
+    let good = fs::read(&blob).unwrap();
+    for bad in [
+        &good[..good.len() - 1],
+        &[&good[..good.len() - 1], b" "].concat(),
+        b"",
+        &vec![b' '; 5_000_000],
+    ] {
+        fs::write(&blob, bad).unwrap();
+        let document = world.refuses(&[], 3, &[]);
+        assert_eq!(document["error"]["code"], "unavailable", "{document}");
+        assert!(
+            document["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains(&fix[7..]),
+            "{document}"
+        );
+    }
+    fs::remove_file(&blob).unwrap();
+    world.refuses(&[], 3, &[]);
+    fs::write(&blob, &good).unwrap();
+    // A config of the right size and with the right label, but of other bytes.
+    let manifest: serde_json::Value = serde_json::from_slice(&good).unwrap();
+    let config = world
+        .layout("fix")
+        .blob_path(manifest["config"]["digest"].as_str().unwrap());
+    let bytes = fs::read_to_string(&config).unwrap();
+    fs::write(&config, bytes.replace("1001", "1002")).unwrap();
+    let document = world.refuses(&[], 3, &[]);
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("hash to"),
+        "{document}"
+    );
+    fs::write(&config, bytes).unwrap();
+    fs::write(
+        world.path("images/fix/oci-layout"),
+        r#"{"imageLayoutVersion":"2.0.0"}"#,
+    )
+    .unwrap();
+    world.refuses(&[], 3, &[]);
+    fs::remove_dir_all(world.path("images/fix")).unwrap();
+    let ran = world.run(&PROMOTE).exits(3);
+    assert!(ran.stderr.contains("no OCI image layout"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_failed_check_counts_before_an_outage_and_both_are_told() {
+    let world = world();
+    fs::remove_file(world.layout("fix").blob_path(world.digest("fix", REV_B))).unwrap();
+    world.layout("review").untag(REV_B);
+    let document = world.refuses(&[], 1, &["tag_missing"]);
+    assert_eq!(document["error"]["code"], "unavailable");
+}
+
+#[test]
+fn a_tag_that_is_there_twice_is_ambiguous() {
+    let world = world();
+    let layout = world.layout("fix");
+    let other = layout.manifest(&Platform::new("linux/amd64", REV_B).label("x", "y"));
+    layout.tag(REV_B, &other);
+    world.refuses(&[], 1, &["manifest_ambiguous"]);
+}
+
+#[test]
+fn what_two_readers_could_understand_differently_is_refused() {
+    let mut world = world();
+    let layout = world.layout("fix");
+    let manifest = layout.manifest(&Platform::new("linux/amd64", REV_B));
+    let text = fs::read_to_string(layout.blob_path(&manifest.digest)).unwrap();
+    let both = serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let mut cases = Vec::new();
+    let mut index_too = both.clone();
+    index_too["manifests"] = json!([]);
+    cases.push(("application/vnd.oci.image.manifest.v1+json", index_too));
+    cases.push(("application/vnd.oci.image.index.v1+json", both.clone()));
+    let mut other_case = both.clone();
+    other_case["Config"] = json!(null);
+    cases.push(("application/vnd.oci.image.manifest.v1+json", other_case));
+    let mut lies = both.clone();
+    lies["mediaType"] = json!("application/vnd.docker.distribution.manifest.v2+json");
+    cases.push(("application/vnd.oci.image.manifest.v1+json", lies));
+    let nested = layout.index(&[layout.index(&[manifest.descriptor()]).descriptor()]);
+    let nested =
+        serde_json::from_slice(&fs::read(layout.blob_path(&nested.digest)).unwrap()).unwrap();
+    cases.push(("application/vnd.oci.image.index.v1+json", nested));
+    let mut attestation = manifest.descriptor();
+    attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+    attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+    let empty = layout.index(&[attestation]);
+    let empty =
+        serde_json::from_slice(&fs::read(layout.blob_path(&empty.digest)).unwrap()).unwrap();
+    cases.push(("application/vnd.oci.image.index.v1+json", empty));
+    for (media_type, value) in cases {
+        layout.untag(REV_B);
+        layout.tag(REV_B, &layout.json(media_type, &value));
+        world.refuses(&[], 1, &["manifest_ambiguous"]);
+    }
+    world.build(REV_B);
+    world.run(&PROMOTE).exits(0);
+}
+
+#[test]
+fn attestations_are_left_out_but_other_unknown_platforms_are_not() {
+    let world = world();
+    let layout = world.layout("fix");
+    let real = layout.manifest(&Platform::new("linux/amd64", REV_B));
+    let other = layout.manifest(&Platform::new("unknown/unknown", "elsewhere"));
+    let mut entry = other.descriptor();
+    entry["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+    layout.untag(REV_B);
+    layout.tag(REV_B, &layout.index(&[real.descriptor(), entry.clone()]));
+    world.refuses(&[], 1, &["revision_label"]);
+    entry["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+    layout.untag(REV_B);
+    layout.tag(REV_B, &layout.index(&[real.descriptor(), entry]));
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(document["images"][1]["platforms"], json!(["linux/amd64"]));
+}
+
+#[test]
+fn a_lost_platform_warns() {
+    let mut world = world();
+    world.rebuild("review", REV_B, &[Platform::new("linux/amd64", REV_B)]);
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    let lost = details(&document, "platform_lost", "warn");
+    assert!(
+        lost.len() == 1 && lost[0].contains("linux/arm64"),
+        "{document}"
+    );
+    fs::remove_file(
+        world
+            .layout("review")
+            .blob_path(world.digest("review", REV_A)),
+    )
+    .unwrap();
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert!(
+        details(&document, "platform_lost", "skip")[0].contains("can't be read"),
+        "{document}"
+    );
+}
+
+#[test]
+fn required_labels_are_there_and_not_empty_on_every_platform() {
+    let mut world = world();
+    let config = world.read("repin.yaml")
+        + "inventory: { required_labels: [dev.acme.version, org.opencontainers.image.source] }\n";
+    world.write("repin.yaml", config);
+    let platform = |name, source: &str| {
+        Platform::new(name, REV_B)
+            .label("dev.acme.version", "1")
+            .label("org.opencontainers.image.source", source)
+    };
+    world.rebuild(
+        "review",
+        REV_B,
+        &[platform("linux/amd64", "x"), platform("linux/arm64", "")],
+    );
+    world.rebuild("fix", REV_B, &[platform("linux/amd64", "x")]);
+    world.rebuild("base", REV_B, &[platform("linux/amd64", "x")]);
+    let document = world.refuses(&[], 1, &["label_missing"]);
+    assert_eq!(
+        details(&document, "label_missing", "fail"),
+        ["org.opencontainers.image.source is absent or empty"]
+    );
+}
+
+#[test]
+fn labels_that_differ_between_platforms_are_shown_for_each() {
+    let mut world = world();
+    let platform =
+        |name, version: &str| Platform::new(name, REV_B).label("dev.acme.version", version);
+    world.rebuild(
+        "review",
+        REV_B,
+        &[platform("linux/amd64", "1"), platform("linux/arm64", "2")],
+    );
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        document["images"][0]["labels"]["dev.acme.version"],
+        "linux/amd64: 1, linux/arm64: 2"
+    );
+}
+
+#[test]
+fn sources_are_taken_from_flag_then_environment_then_configuration() {
+    let mut world = world();
+    world.build(REV_C);
+    fs::rename(world.path("images"), world.path("elsewhere")).unwrap();
+    world.run(&PROMOTE).exits(3);
+    world
+        .run_with(
+            &PROMOTE,
+            &[("REPIN_SOURCES", "ghcr.io/acme=oci:elsewhere\n")],
+        )
+        .exits(0);
+    let flag = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--source",
+        "ghcr.io/acme=oci:elsewhere",
+    ];
+    world
+        .run_with(&flag, &[("REPIN_SOURCES", "ghcr.io/acme=oci:nowhere")])
+        .exits(0);
+    // A folder on the command line is relative to the current folder, not to the root.
+    let args = [
+        "--config",
+        "../repin.yaml",
+        "promote",
+        "--revision",
+        REV_B,
+        "--source",
+        "ghcr.io/acme=oci:.",
+    ];
+    world.run_in(&world.path("elsewhere"), &args, &[]).exits(0);
+    world
+        .run(&["promote", "--revision", REV_B, "--source", "ghcr.io/acme"])
+        .exits(2);
+}
+
+#[test]
+fn the_users_template_makes_the_body() {
+    let world = world();
+    world.write(
+        "repin.yaml",
+        world
+            .read("repin.yaml")
+            .replace("report: {", "report: { template: body.j2,"),
+    );
+    world.write("body.j2", "{{ kind }} {{ images[0].name }}");
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert!(
+        document["body"]
+            .as_str()
+            .unwrap()
+            .starts_with("promote review\n"),
+        "{document}"
+    );
+    world.write("body.j2", "a\n{{ nobody }}");
+    let ran = world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(2);
+    assert!(ran.stderr.contains("body.j2:2"), "{}", ran.stderr);
+    fs::remove_file(world.path("body.j2")).unwrap();
+    world.run(&["promote", "--revision", REV_B]).exits(2);
+}
+
+#[test]
+fn two_runs_on_the_same_input_give_the_same_bytes() {
+    let world = world();
+    let args = ["promote", "--revision", REV_B, "--format", "json"];
+    assert_eq!(world.run(&args).stdout, world.run(&args).stdout);
+}

@@ -1,0 +1,1220 @@
+//! `prune` on plain registries: docker-registry as it is, and a scripted one for what it never
+//! does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
+    sync::{Arc, Mutex},
+};
+
+use repin::image::Digest;
+use serde_json::{Value, json};
+
+use crate::support::{
+    fake::{Fake, Reaction, Request},
+    images::{Image, descriptor},
+    registry::{Protection, Registry},
+    scene::{Scene, days_ago, tags, why},
+};
+
+const REV_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const REV_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+fn old(seed: &str) -> Image {
+    Image::created("amd64", seed, Some(&days_ago(40)))
+}
+
+fn young(seed: &str) -> Image {
+    Image::created("amd64", seed, Some(&days_ago(2)))
+}
+
+/// The pinned one is of another day, so that not all dates are one.
+fn pinned() -> Image {
+    Image::created("amd64", "pinned", Some(&days_ago(50)))
+}
+
+fn config(host: &str, block: &str) -> String {
+    format!(
+        "version: 1\nname: test images\nfiles: ['.github/workflows/*.yml']\nimages:\n  \
+         app: {{ repository: '{host}/acme/app', pins: 1 }}\n  base: {{ repository: '{host}/acme/base', pins: 0 }}\n\
+         prune: {{ {block} }}\n"
+    )
+}
+
+/// A registry that holds these tags of `acme/app`, and a repository that pins the first.
+struct Real {
+    _storage: tempfile::TempDir,
+    registry: Registry,
+    scene: Scene,
+}
+
+impl Real {
+    fn new(block: &str, all: &[(&str, &Image)]) -> Self {
+        Self::with(&Protection::None, block, all)
+    }
+
+    fn with(protection: &Protection<'_>, block: &str, all: &[(&str, &Image)]) -> Self {
+        let storage = tempfile::tempdir().unwrap();
+        {
+            let registry = Registry::start(storage.path(), &Protection::None);
+            push(&registry, "acme/app", all);
+        }
+        let registry = Registry::start(storage.path(), protection);
+        let app = format!("{}/acme/app", registry.host);
+        let scene = Scene::new(&config(&registry.host, block), &app, all[0].1.digest());
+        Self {
+            _storage: storage,
+            registry,
+            scene,
+        }
+    }
+
+    fn app(&self) -> String {
+        format!("{}/acme/app", self.registry.host)
+    }
+
+    /// The tags that still name something.
+    fn left(&self) -> BTreeSet<String> {
+        let text = get(&self.registry.host, "/v2/acme/app/tags/list");
+        let list: Value = serde_json::from_str(&text).unwrap();
+        let all = list["tags"].as_array().cloned().unwrap_or_default();
+        all.iter()
+            .map(|tag| tag.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Deletions so far.
+    fn deletions(&self) -> Vec<String> {
+        self.registry
+            .requests()
+            .into_iter()
+            .filter(|request| request.starts_with("DELETE"))
+            .collect()
+    }
+}
+
+fn get(host: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+fn push(registry: &Registry, name: &str, all: &[(&str, &Image)]) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for (tag, image) in all {
+        runtime.block_on(registry.push(name, tag, image));
+    }
+}
+
+fn set(all: &[&str]) -> BTreeSet<String> {
+    all.iter().map(|tag| (*tag).to_owned()).collect()
+}
+
+#[test]
+fn exactly_the_stale_pending_versions_go() {
+    let (pinned, released, both) = (pinned(), old("released"), old("both"));
+    let part = Image::created("arm64", "part", Some(&days_ago(41)));
+    let index = Image::index(vec![old("x"), part.clone()]);
+    let half = Image::index(vec![
+        old("y"),
+        Image::created("arm64", "y", Some(&days_ago(3))),
+    ]);
+    let subject = descriptor(pinned.media_type, &pinned.manifest);
+    let (stale_index, note) = (
+        Image::index(vec![old("p"), old("q")]),
+        old("note").with("subject", subject),
+    );
+    let dated = old("z").with(
+        "annotations",
+        json!({"org.opencontainers.image.created": days_ago(1)}),
+    );
+    let real = Real::new(
+        "",
+        &[
+            ("main", &pinned),
+            ("pending-stale", &old("stale")),
+            ("pending-stale-index", &stale_index),
+            ("pending-fresh", &young("fresh")),
+            ("pending-half", &half),
+            ("pending-dated", &dated),
+            ("pending-never", &Image::created("amd64", "never", None)),
+            (
+                "pending-epoch",
+                &Image::created("amd64", "epoch", Some("1970-01-01T00:00:00Z")),
+            ),
+            ("pending-both", &both),
+            ("both", &both),
+            (REV_A, &released),
+            ("pending-released", &released),
+            ("latest", &index),
+            ("pending-part", &part),
+            ("pending-note", &note),
+        ],
+    );
+    let before = real.left();
+    let document = real.scene.prune(&[], 0);
+    assert_eq!(
+        (&document["schema"], &document["applied"]),
+        (&json!("repin.prune/1"), &json!(false))
+    );
+    let image = &document["images"][0];
+    assert_eq!(
+        tags(&image["candidates"]),
+        ["pending-stale", "pending-stale-index"],
+        "{document}"
+    );
+    assert_eq!(
+        (&image["refused"], &image["deleted"], &image["mixed"]),
+        (&json!(null), &json!([]), &json!(1))
+    );
+    for (tag, says) in [
+        ("main", "in the work tree (.github/workflows/a.yml:1)"),
+        ("pending-both", "both is not"),
+        ("pending-released", "matches prune.protect"),
+        ("pending-part", "part of the index"),
+        ("pending-note", "belongs to"),
+        ("pending-never", "age can't be known"),
+        ("pending-epoch", "age can't be known"),
+    ] {
+        assert!(why(image, tag).contains(says), "{tag}: {}", why(image, tag));
+    }
+    assert_eq!(real.left(), before, "a dry run changes nothing");
+    assert_eq!(
+        real.deletions(),
+        [] as [&str; 0],
+        "and asks for nothing to be changed"
+    );
+
+    let ran = real.scene.run(&["prune", "--apply"]).exits(0);
+    let gone = set(&["pending-stale", "pending-stale-index"]);
+    assert_eq!(real.left(), before.difference(&gone).cloned().collect());
+    let line = |image: &Image, tag: &str| {
+        format!(
+            "deleted {}@{} tags={tag} created=",
+            real.app(),
+            image.digest()
+        )
+    };
+    for (image, tag) in [
+        (&old("stale"), "pending-stale"),
+        (&stale_index, "pending-stale-index"),
+    ] {
+        assert_eq!(
+            ran.stderr.matches(&line(image, tag)).count(),
+            1,
+            "{}",
+            ran.stderr
+        );
+    }
+    let again = real.scene.prune(&["--apply"], 0);
+    assert_eq!(
+        (&again["images"][0]["candidates"], &again["applied"]),
+        (&json!([]), &json!(true)),
+        "{again}"
+    );
+}
+
+#[test]
+fn a_dry_run_is_the_default_and_whatever_forbids_wins() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    for (args, env) in [
+        (&[][..], None),
+        (&["--dry-run", "true"], None),
+        (&["--dry-run", ""], None),
+        (&["--apply", "--dry-run", "true"], None),
+        (&["--apply"], Some("true")),
+        (&["--dry-run", "false"], Some("")),
+        (&[], Some("false")),
+    ] {
+        let env: Vec<_> = env
+            .map(|value| ("REPIN_DRY_RUN", value))
+            .into_iter()
+            .collect();
+        real.scene
+            .run_with(&[&["prune"], args].concat(), &env)
+            .exits(0);
+        assert_eq!(real.deletions(), [] as [&str; 0], "{args:?}");
+    }
+    for args in [
+        &["--dry-run", "yes"][..],
+        &["--image", "nobody"],
+        &["--older-than", "soon"],
+        &["--limit", "-1"],
+    ] {
+        real.scene.run(&[&["prune"], args].concat()).exits(2);
+    }
+    real.scene.run(&["prune", "--dry-run", "false"]).exits(0);
+    assert_eq!(real.left(), set(&["main"]));
+}
+
+#[test]
+fn options_overrule_the_configuration() {
+    let real = Real::new(
+        "older_than: 60d, limit: 0",
+        &[
+            ("main", &pinned()),
+            ("pending-a", &old("a")),
+            ("pending-b", &young("b")),
+        ],
+    );
+    assert_eq!(real.scene.prune(&[], 0)["images"][0]["young"], 2);
+    let document = real.scene.prune(
+        &["--older-than", "30d", "--limit", "1", "--image", "app"],
+        0,
+    );
+    assert_eq!(tags(&document["images"][0]["candidates"]), ["pending-a"]);
+    assert_eq!(document["images"].as_array().unwrap().len(), 1);
+    real.scene.prune(&["--older-than", "30d"], 1);
+    real.scene.write(
+        "repin.yaml",
+        config(&real.registry.host, "").replace("prune: {  }\n", ""),
+    );
+    let ran = real.scene.run(&["prune"]).exits(2);
+    assert!(ran.stderr.contains("no `prune`"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_cant_be_done_is_said_before_anything_is_asked() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    let ran = real
+        .scene
+        .run(&[
+            "prune",
+            "restore",
+            "--image",
+            "app",
+            "--version",
+            "1",
+            "--apply",
+        ])
+        .exits(2);
+    assert!(ran.stderr.contains("can't restore"), "{}", ran.stderr);
+    real.scene
+        .run(&[
+            "prune",
+            "--image",
+            "app",
+            "restore",
+            "--image",
+            "app",
+            "--version",
+            "1",
+        ])
+        .exits(2);
+    real.scene
+        .run(&["prune", "restore", "--image", "app"])
+        .exits(2);
+    let host = &real.registry.host;
+    let ran = real
+        .scene
+        .run(&["prune", "--source", &format!("{host}=oci:images")])
+        .exits(2);
+    assert!(
+        ran.stderr.contains("there is nothing to prune"),
+        "{}",
+        ran.stderr
+    );
+    // The registry of GitHub's packages goes by its name; a mirror in its place is a registry like
+    // any other.
+    real.scene.write("repin.yaml", config("ghcr.io", ""));
+    assert!(
+        real.scene
+            .run(&["prune"])
+            .exits(2)
+            .stderr
+            .contains("forge.kind")
+    );
+    real.scene.pin("ghcr.io/acme/app", pinned().digest());
+    let there = format!("ghcr.io=http://{host}");
+    assert!(
+        real.scene
+            .run(&["prune", "--source", &there])
+            .exits(0)
+            .stdout
+            .contains("pending-stale")
+    );
+}
+
+#[test]
+fn more_candidates_than_the_limit_refuse_the_whole_run() {
+    let all: Vec<_> = (0..22)
+        .map(|n| (format!("pending-{n:02}"), old(&n.to_string())))
+        .collect();
+    let (pinned, mut tagged) = (pinned(), Vec::new());
+    tagged.push(("main", &pinned));
+    tagged.extend(all.iter().map(|(tag, image)| (tag.as_str(), image)));
+    let real = Real::new("limit: 21", &tagged);
+    push(
+        &real.registry,
+        "acme/base",
+        &[("pending-x", &old("x")), ("other", &young("y"))],
+    );
+    let document = real.scene.prune(&["--apply"], 1);
+    let image = &document["images"][0];
+    assert!(
+        image["refused"]
+            .as_str()
+            .unwrap()
+            .contains("22 candidates, and the limit is 21"),
+        "{image}"
+    );
+    assert_eq!(
+        (
+            &image["code"],
+            image["candidates"].as_array().unwrap().len()
+        ),
+        (&json!("limit"), 20)
+    );
+    assert_eq!(
+        real.deletions(),
+        [] as [&str; 0],
+        "the other image is not touched either"
+    );
+    real.scene.prune(&["--apply", "--limit", "22"], 0);
+    assert_eq!(real.left(), set(&["main"]));
+}
+
+#[test]
+fn a_registry_that_does_not_delete_is_named_before_anything_is_tried() {
+    let stale = old("stale");
+    let real = Real::with(
+        &Protection::Undeletable,
+        "",
+        &[("main", &pinned()), ("pending-stale", &stale)],
+    );
+    real.scene.prune(&[], 0);
+    let document = real.scene.prune(&["--apply"], 4);
+    let image = &document["images"][0];
+    assert!(
+        image["refused"]
+            .as_str()
+            .unwrap()
+            .contains("does not delete"),
+        "{image}"
+    );
+    assert_eq!(
+        (&image["code"], &document["applied"]),
+        (&json!("deletion_disabled"), &json!(false))
+    );
+    let asked = real.deletions();
+    assert!(
+        asked.len() == 1 && !asked[0].contains(&stale.digest().hex()),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn what_the_remote_has_protects_although_it_was_never_fetched() {
+    let (pinned, open, later) = (pinned(), old("open"), old("later"));
+    let all = [
+        ("main", &pinned),
+        ("pending-open", &open),
+        ("pending-later", &later),
+        ("pending-stale", &old("stale")),
+    ];
+    let real = Real::new("", &all);
+    push(
+        &real.registry,
+        "acme/base",
+        &[
+            ("pending-base", &old("base")),
+            (&format!("pending-{REV_B}"), &old("rev")),
+        ],
+    );
+    let text = config(&real.registry.host, "").replace(
+        "\nprune",
+        "\nrevision: { tag: 'pending-{revision}' }\nprune",
+    );
+    real.scene.write("repin.yaml", &text);
+    real.scene.commit("tags of revisions are pending");
+    let pin = format!("image: {}@{}\n", real.app(), open.digest());
+    real.scene.elsewhere(
+        &format!("auto/runtime-promote-{REV_B}"),
+        &[(".github/workflows/b.yml", &pin)],
+    );
+    // Neither a branch of ours nor a base: what it pins is nobody's.
+    let pin = format!("image: {}@{}\n", real.app(), later.digest());
+    real.scene
+        .elsewhere("feature/x", &[(".github/workflows/c.yml", &pin)]);
+    let refs = real.scene.git(&["for-each-ref"]);
+    let document = real.scene.prune(&[], 0);
+    assert_eq!(
+        tags(&document["images"][0]["candidates"]),
+        ["pending-later", "pending-stale"],
+        "{document}"
+    );
+    let told = why(&document["images"][0], "pending-open");
+    assert!(
+        told.contains(&format!("on auto/runtime-promote-{REV_B} of origin")),
+        "{told}"
+    );
+    let told = why(&document["images"][1], &format!("pending-{REV_B}"));
+    assert!(
+        told.contains("is the tag of a revision that auto/runtime-promote-"),
+        "{told}"
+    );
+    assert_eq!(
+        real.scene.git(&["for-each-ref"]),
+        refs,
+        "no reference of the clone is touched"
+    );
+    assert!(!real.scene.path().join(".git/FETCH_HEAD").exists());
+    // A rollback's branch, too; and where a clone can be asked only from the remote, a broken one
+    // is no answer.
+    real.scene.elsewhere(
+        "auto/runtime-rollback-x",
+        &[(".github/workflows/c.yml", &pin)],
+    );
+    assert_eq!(
+        tags(&real.scene.prune(&[], 0)["images"][0]["candidates"]),
+        ["pending-stale"]
+    );
+    real.scene
+        .git(&["remote", "set-url", "origin", "./nowhere.git"]);
+    let document = real.scene.prune(&["--apply"], 3);
+    assert_eq!(document["images"][0]["code"], "unavailable", "{document}");
+    assert_eq!(real.deletions(), [] as [&str; 0]);
+}
+
+/// A registry with a stale version and what `twin` pins, which is the same repository by another
+/// name.
+fn twin(
+    all: &[(&str, &Image)],
+    name: impl Fn(&str) -> (String, String),
+    pinned_too: &Image,
+) -> (Real, Value) {
+    let (pinned, stale) = (pinned(), old("stale"));
+    let all: Vec<_> = [("main", &pinned), ("pending-stale", &stale)]
+        .into_iter()
+        .chain(all.iter().copied())
+        .collect();
+    let real = Real::new("", &all);
+    let (block, repository) = name(&real.registry.host);
+    let images = format!("{block}\nimages:\n  twin: {{ repository: '{repository}', pins: 1 }}");
+    real.scene.write(
+        "repin.yaml",
+        config(&real.registry.host, "").replace("\nimages:", &images),
+    );
+    real.scene.write(
+        ".github/workflows/b.yml",
+        format!("x: {repository}@{}\n", pinned_too.digest()),
+    );
+    real.scene.commit("a twin");
+    let document = real.scene.prune(&["--apply", "--image", "app"], 0);
+    (real, document)
+}
+
+#[test]
+fn what_is_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
+    let child = old("child");
+    let index = Image::index(vec![child.clone(), old("other")]);
+    // No tag names the index any more: only the pin tells of it.
+    let all = [
+        ("edge", &index),
+        ("edge", &young("edge")),
+        ("pending-child", &child),
+    ];
+    let mirror = |host: &str| {
+        (
+            format!("\nsources: {{ mirror.example: 'http://{host}/acme' }}"),
+            "mirror.example/app".to_owned(),
+        )
+    };
+    let (real, document) = twin(&all, mirror, &index);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-stale"],
+        "{document}"
+    );
+    assert_eq!(real.left(), set(&["main", "edge", "pending-child"]));
+}
+
+#[test]
+fn the_same_bytes_stay_under_every_name() {
+    // Nobody can tell that this is the same registry.
+    let other = |host: &str| {
+        (
+            String::new(),
+            format!("{}/acme/app", host.replace("127.0.0.1", "localhost")),
+        )
+    };
+    let image = old("twin");
+    let (real, document) = twin(&[("pending-twin", &image)], other, &image);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-stale"],
+        "{document}"
+    );
+    assert_eq!(real.left(), set(&["main", "pending-twin"]));
+}
+
+#[test]
+fn open_branches_protect_by_the_names_of_their_time() {
+    let (pinned, open) = (pinned(), old("open"));
+    let real = Real::new(
+        "",
+        &[
+            ("main", &pinned),
+            ("pending-open", &open),
+            ("pending-stale", &old("stale")),
+        ],
+    );
+    let pin = format!("image: {}@{}\n", real.app(), open.digest());
+    real.scene.elsewhere(
+        &format!("auto/runtime-promote-{REV_B}"),
+        &[(".github/workflows/b.yml", &pin)],
+    );
+    // From now on they are called otherwise.
+    let text = real.registry.host.clone();
+    let text = config(&text, "").replace("\nprune", "\npromote: { branch: 'x-{revision}' }\nprune");
+    real.scene.write("repin.yaml", text);
+    real.scene.commit("other names");
+    let document = real.scene.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-stale"],
+        "{document}"
+    );
+}
+
+#[test]
+fn whatever_was_promoted_stays_by_its_digest_and_by_its_tag() {
+    let (pinned, first) = (pinned(), old("first"));
+    let real = Real::new(
+        "",
+        &[
+            ("main", &pinned),
+            ("pending-first", &first),
+            ("pending-stale", &old("stale")),
+        ],
+    );
+    push(
+        &real.registry,
+        "acme/base",
+        &[
+            ("pending-base", &old("base")),
+            (&format!("pending-{REV_A}"), &old("rev")),
+        ],
+    );
+    let plain = config(&real.registry.host, "");
+    // Promoted once, with another way to tag, and long since replaced.
+    real.scene.write(
+        "repin.yaml",
+        plain.replace(
+            "\nprune",
+            "\nrevision: { tag: 'pending-{revision}' }\nprune",
+        ),
+    );
+    real.scene.pin(&real.app(), first.digest());
+    real.scene.commit(&format!("promote: test images @{REV_A}"));
+    real.scene.write("repin.yaml", &plain);
+    real.scene.pin(&real.app(), pinned.digest());
+    real.scene.commit(&format!("promote: test images @{REV_B}"));
+    let document = real.scene.prune(&["--apply"], 0);
+    assert!(
+        why(&document["images"][0], "pending-first").contains("promote history"),
+        "{document}"
+    );
+    assert!(
+        why(&document["images"][1], &format!("pending-{REV_A}")).contains("origin/main promoted"),
+        "{document}"
+    );
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
+    assert_eq!(tags(&document["images"][1]["deleted"]), ["pending-base"]);
+    assert_eq!(real.left(), set(&["main", "pending-first"]));
+}
+
+#[test]
+fn a_commit_whose_configuration_is_broken_protects_all_the_same() {
+    let (pinned, lost) = (pinned(), old("lost"));
+    let real = Real::new(
+        "",
+        &[
+            ("main", &pinned),
+            ("pending-lost", &lost),
+            ("pending-stale", &old("stale")),
+        ],
+    );
+    real.scene.write("repin.yaml", "version: 1\nfiles: [\n");
+    real.scene.pin(&real.app(), lost.digest());
+    real.scene.commit("broken, and pinned");
+    real.scene
+        .write("repin.yaml", config(&real.registry.host, ""));
+    real.scene.pin(&real.app(), pinned.digest());
+    real.scene.commit("mended");
+    let document = real.scene.prune(&[], 0);
+    assert_eq!(
+        tags(&document["images"][0]["candidates"]),
+        ["pending-stale"],
+        "{document}"
+    );
+}
+
+/// Runs with `--apply`, which has to be refused with this exit and code, and to delete nothing.
+fn refused(real: &Real, exit: i32, code: &str) -> Value {
+    let document = real.scene.prune(&["--apply"], exit);
+    assert_eq!(document["images"][0]["code"], code, "{document}");
+    assert_eq!(
+        (&document["applied"], &document["images"][0]["deleted"]),
+        (&json!(false), &json!([]))
+    );
+    assert_eq!(real.deletions(), [] as [&str; 0]);
+    document
+}
+
+#[test]
+fn a_base_branch_that_is_not_the_remotes_is_not_believed() {
+    let stale = old("stale");
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &stale)]);
+    // Promoted a minute ago, by somebody else.
+    let pin = format!("image: {}@{}\n", real.app(), stale.digest());
+    real.scene
+        .elsewhere("main", &[(".github/workflows/a.yml", &pin)]);
+    let document = refused(&real, 3, "base_behind");
+    assert!(
+        document["images"][0]["hint"]
+            .as_str()
+            .unwrap()
+            .contains("git fetch origin"),
+        "{document}"
+    );
+    real.scene.git(&["fetch", "-q", "origin"]);
+    assert_eq!(
+        real.scene.prune(&["--apply"], 0)["images"][0]["deleted"],
+        json!([])
+    );
+}
+
+#[test]
+fn a_shallow_clone_is_not_believed() {
+    let (pinned, first) = (pinned(), old("first"));
+    let real = Real::new("", &[("main", &pinned), ("pending-first", &first)]);
+    real.scene.pin(&real.app(), first.digest());
+    real.scene.commit("promote: test images @x");
+    real.scene.pin(&real.app(), pinned.digest());
+    real.scene.commit("another");
+    std::fs::rename(
+        real.scene.path().join(".git"),
+        real.scene.path().join("git.whole"),
+    )
+    .unwrap();
+    real.scene.git(&["init", "-q", "-b", "main"]);
+    let origin = format!("file://{}", real.scene.path().join("origin.git").display());
+    real.scene.git(&["remote", "add", "origin", &origin]);
+    real.scene.git(&[
+        "fetch",
+        "-q",
+        "--depth=1",
+        "origin",
+        "main:refs/remotes/origin/main",
+    ]);
+    let document = refused(&real, 3, "shallow");
+    assert!(
+        document["images"][0]["hint"]
+            .as_str()
+            .unwrap()
+            .contains("--unshallow"),
+        "{document}"
+    );
+    real.scene.git(&["fetch", "-q", "--unshallow", "origin"]);
+    let document = real.scene.prune(&["--apply"], 0);
+    assert_eq!(document["images"][0]["deleted"], json!([]), "{document}");
+}
+
+#[test]
+fn without_git_nothing_is_known() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    std::fs::rename(
+        real.scene.path().join(".git"),
+        real.scene.path().join("git.away"),
+    )
+    .unwrap();
+    refused(&real, 3, "unavailable");
+}
+
+#[test]
+fn a_pin_that_the_registry_does_not_have_refuses() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    real.scene.pin(&real.app(), Digest::of(b"nobody has it"));
+    refused(&real, 3, "pinned_missing");
+    // Untagged, it is there all the same; and so is what an untagged index that is pinned consists
+    // of.
+    let part = old("part");
+    let index = Image::index(vec![part.clone(), young("other")]);
+    push(
+        &real.registry,
+        "acme/app",
+        &[
+            ("moved", &index),
+            ("pending-part", &part),
+            ("moved", &young("moved")),
+        ],
+    );
+    real.scene.pin(&real.app(), index.digest());
+    real.scene.commit("pinned without a tag");
+    let document = real.scene.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-stale"],
+        "{document}"
+    );
+    assert!(why(&document["images"][0], "pending-part").contains("part of the index"));
+}
+
+#[test]
+fn pins_that_cant_be_read_refuse() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    let digest = old("stale")
+        .digest()
+        .to_string()
+        .to_uppercase()
+        .replace("SHA256", "sha256");
+    real.scene.write(
+        ".github/workflows/b.yml",
+        format!("x: {}@{digest}\n", real.app()),
+    );
+    refused(&real, 1, "pin_unsupported");
+    std::fs::remove_file(real.scene.path().join(".github/workflows/b.yml")).unwrap();
+    std::os::unix::fs::symlink(
+        "../../elsewhere",
+        real.scene.path().join(".github/workflows/b.yml"),
+    )
+    .unwrap();
+    refused(&real, 1, "file_unsafe");
+}
+
+#[test]
+fn dates_that_say_nothing_refuse() {
+    let at = days_ago(40);
+    let one = |seed: &str| Image::created("amd64", seed, Some(&at));
+    let real = Real::new(
+        "",
+        &[
+            ("main", &one("main")),
+            ("pending-a", &one("a")),
+            ("pending-b", &one("b")),
+        ],
+    );
+    refused(&real, 3, "timestamps");
+    push(&real.registry, "acme/app", &[("other", &young("other"))]);
+    assert_eq!(
+        tags(&real.scene.prune(&[], 0)["images"][0]["candidates"]),
+        ["pending-a", "pending-b"]
+    );
+    let ahead = repin::prune::date::show(
+        std::time::SystemTime::now() + std::time::Duration::from_secs(3_600),
+    );
+    push(
+        &real.registry,
+        "acme/app",
+        &[(
+            "pending-ahead",
+            &Image::created("amd64", "ahead", Some(&ahead)),
+        )],
+    );
+    refused(&real, 3, "timestamps");
+}
+
+type Hook = Box<dyn FnOnce(&mut Store) -> Option<Reaction> + Send>;
+type Surprise = Box<dyn FnOnce(&mut Store) + Send>;
+
+/// A registry by script: manifests and configs by digest, tags in pages, a clock of its own.
+#[derive(Default)]
+struct Store {
+    tags: BTreeMap<String, Digest>,
+    bytes: BTreeMap<Digest, (String, Vec<u8>)>,
+    date: Option<String>,
+    page: usize,
+    deleted: Vec<Digest>,
+    /// What happens just before a request with this in its target, once.
+    hooks: Vec<(String, Hook)>,
+}
+
+impl Store {
+    fn put(&mut self, tag: &str, image: &Image) {
+        for (digest, bytes) in image.blobs() {
+            self.bytes
+                .insert(digest, ("application/octet-stream".to_owned(), bytes));
+        }
+        for manifest in image.manifests() {
+            self.bytes.insert(
+                manifest.digest(),
+                (manifest.media_type.to_owned(), manifest.manifest.clone()),
+            );
+        }
+        self.tags.insert(tag.to_owned(), image.digest());
+    }
+
+    fn hook(
+        &mut self,
+        part: &str,
+        does: impl FnOnce(&mut Store) -> Option<Reaction> + Send + 'static,
+    ) {
+        self.hooks.push((part.to_owned(), Box::new(does)));
+    }
+
+    fn answer(&mut self, request: &Request) -> Reaction {
+        let target = format!("{} {}", request.method, request.target);
+        if let Some(at) = self
+            .hooks
+            .iter()
+            .position(|(part, _)| target.contains(part.as_str()))
+        {
+            let (_, hook) = self.hooks.remove(at);
+            if let Some(reaction) = hook(self) {
+                return reaction;
+            }
+        }
+        let reaction = self.plain(request);
+        match &self.date {
+            Some(date) => reaction.with("Date", date.clone()),
+            None => reaction,
+        }
+    }
+
+    fn plain(&mut self, request: &Request) -> Reaction {
+        let Some(path) = request.path().strip_prefix("/v2/acme/app/") else {
+            return Reaction::new(404, "");
+        };
+        if path == "tags/list" {
+            return self.list(&request.target);
+        }
+        let reference = path.rsplit('/').next().unwrap();
+        let digest = reference
+            .parse()
+            .ok()
+            .or_else(|| self.tags.get(reference).copied());
+        let Some(digest) = digest.filter(|digest| self.bytes.contains_key(digest)) else {
+            return Reaction::new(404, "");
+        };
+        if request.method == "DELETE" {
+            self.bytes.remove(&digest);
+            self.tags.retain(|_, named| *named != digest);
+            self.deleted.push(digest);
+            return Reaction::new(202, "");
+        }
+        let (media_type, bytes) = &self.bytes[&digest];
+        Reaction::new(200, bytes.clone()).with("Content-Type", media_type.clone())
+    }
+
+    fn list(&self, target: &str) -> Reaction {
+        let last = target.split("last=").nth(1).unwrap_or_default();
+        let rest: Vec<_> = self.tags.keys().filter(|tag| tag.as_str() > last).collect();
+        let size = if self.page == 0 {
+            rest.len()
+        } else {
+            self.page
+        };
+        let page: Vec<_> = rest.iter().take(size).collect();
+        let body = json!({"name": "acme/app", "tags": page}).to_string();
+        match page.last().filter(|_| rest.len() > size) {
+            Some(last) => Reaction::new(200, body).with(
+                "Link",
+                format!("</v2/acme/app/tags/list?n=5&last={last}>; rel=\"next\""),
+            ),
+            None => Reaction::new(200, body),
+        }
+    }
+}
+
+struct Scripted {
+    store: Arc<Mutex<Store>>,
+    fake: Fake,
+    scene: Scene,
+}
+
+impl Scripted {
+    fn new(all: &[(&str, &Image)]) -> Self {
+        let store = Arc::new(Mutex::new(Store::default()));
+        for (tag, image) in all {
+            store.lock().unwrap().put(tag, image);
+        }
+        let behind = Arc::clone(&store);
+        let fake = Fake::start(move |request| behind.lock().unwrap().answer(request));
+        let app = format!("{}/acme/app", fake.host());
+        let scene = Scene::new(&config(&fake.host(), ""), &app, all[0].1.digest());
+        Self { store, fake, scene }
+    }
+
+    fn store(&self) -> std::sync::MutexGuard<'_, Store> {
+        self.store.lock().unwrap()
+    }
+
+    fn prune(&self, exit: i32) -> Value {
+        self.scene.prune(&["--apply", "--image", "app"], exit)
+    }
+}
+
+fn three() -> Scripted {
+    Scripted::new(&[
+        ("main", &pinned()),
+        ("pending-a", &old("a")),
+        (
+            "pending-b",
+            &Image::created("amd64", "b", Some(&days_ago(45))),
+        ),
+    ])
+}
+
+#[test]
+fn tags_come_in_pages_and_each_manifest_is_asked_for_once() {
+    let scripted = three();
+    for n in 0..40 {
+        scripted
+            .store()
+            .put(&format!("kept-{n:02}"), &young(&n.to_string()));
+    }
+    scripted.store().page = 5;
+    scripted.scene.prune(&["--image", "app"], 0);
+    let log = scripted.fake.log();
+    assert_eq!(
+        log.iter()
+            .filter(|line| line.ends_with("/tags/list"))
+            .count(),
+        9,
+        "{log:?}"
+    );
+    let manifests: Vec<_> = log
+        .iter()
+        .filter(|line| line.contains("/manifests/"))
+        .collect();
+    assert_eq!(manifests.len(), 43, "{manifests:?}");
+    assert_eq!(
+        manifests.iter().collect::<BTreeSet<_>>().len(),
+        43,
+        "none twice"
+    );
+    // The configs of the two that may go, and nobody else's.
+    assert_eq!(
+        log.iter().filter(|line| line.contains("/blobs/")).count(),
+        2,
+        "{log:?}"
+    );
+    assert!(scripted.fake.busiest() <= 8, "{}", scripted.fake.busiest());
+    scripted.store().page = 5;
+    scripted
+        .store()
+        .hook("last=kept-29", |_| Some(Reaction::new(404, "")));
+    let document = scripted.prune(3);
+    assert_eq!(
+        (
+            &document["images"][0]["code"],
+            &scripted.store().deleted.len()
+        ),
+        (&json!("unavailable"), &0)
+    );
+}
+
+#[test]
+fn clocks_that_are_apart_refuse() {
+    for (seconds, exit, deleted) in [(0, 0, 2), (250, 0, 2), (3_600, 3, 0)] {
+        for ahead in [true, false] {
+            let scripted = three();
+            let gap = std::time::Duration::from_secs(seconds);
+            let now = std::time::SystemTime::now();
+            scripted.store().date = Some(httpdate::fmt_http_date(if ahead {
+                now + gap
+            } else {
+                now - gap
+            }));
+            let document = scripted.prune(exit);
+            assert_eq!(scripted.store().deleted.len(), deleted, "{document}");
+            if exit == 3 {
+                assert_eq!(document["images"][0]["code"], "clock", "{document}");
+            }
+        }
+    }
+    assert_eq!(
+        three().prune(0)["images"][0]["deleted"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2,
+        "a server need not tell"
+    );
+}
+
+#[test]
+fn the_first_surprise_ends_it() {
+    // `pending-b` is the older one and goes first; each of these happens between the listing and
+    // its deletion.
+    let moved = young("moved");
+    let surprises: [(&str, Surprise); 3] = [
+        (
+            "an index that was pushed meanwhile needs it",
+            Box::new(|store| {
+                let index = Image::index(vec![Image::created("amd64", "b", Some(&days_ago(45)))]);
+                store.put("v9", &index);
+            }),
+        ),
+        (
+            "its tag names another one now",
+            Box::new(move |store| store.put("pending-b", &moved)),
+        ),
+        (
+            "another tag names it, too",
+            Box::new(|store| {
+                let digest = store.tags["pending-b"];
+                store.tags.insert("released".to_owned(), digest);
+            }),
+        ),
+    ];
+    for (what, surprise) in surprises {
+        let scripted = three();
+        // The probe for deletion is the last thing before it.
+        scripted.store().hook("DELETE", move |store| {
+            surprise(store);
+            None
+        });
+        let document = scripted.prune(3);
+        assert_eq!(
+            document["images"][0]["code"], "changed",
+            "{what}: {document}"
+        );
+        assert_eq!(scripted.store().deleted, [], "{what}");
+    }
+    // Somebody deleted it already: that is fine, and the other one goes.
+    let scripted = three();
+    scripted.store().hook("DELETE", |store| {
+        store.tags.remove("pending-b");
+        None
+    });
+    let document = scripted.prune(0);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-a"],
+        "{document}"
+    );
+}
+
+#[test]
+fn a_tag_that_vanishes_while_it_is_listed_refuses() {
+    let scripted = three();
+    scripted.store().hook("manifests/main", |store| {
+        store.tags.remove("main");
+        None
+    });
+    let document = scripted.prune(3);
+    assert_eq!(
+        (
+            &document["images"][0]["code"],
+            scripted.store().deleted.len()
+        ),
+        (&json!("listing"), 0),
+        "{document}"
+    );
+}
+
+#[test]
+fn what_is_missing_afterwards_is_cried_out() {
+    let scripted = three();
+    // A registry that takes what is pinned along with the first deletion.
+    let pinned = pinned().digest();
+    let first = Image::created("amd64", "b", Some(&days_ago(45)));
+    scripted.store().hook(
+        &format!("DELETE /v2/acme/app/manifests/{}", first.digest()),
+        move |store| {
+            store.bytes.remove(&pinned);
+            None
+        },
+    );
+    let ran = scripted
+        .scene
+        .run(&["prune", "--apply", "--image", "app"])
+        .exits(1);
+    assert!(
+        ran.stderr
+            .contains("PROTECTED VERSIONS OF app ARE MISSING NOW"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains(&pinned.to_string()) && ran.stderr.contains("PUSH THEM AGAIN"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_run_that_was_killed_is_simply_run_again() {
+    let scripted = three();
+    let (send, pid) = std::sync::mpsc::channel::<u32>();
+    let last = old("a").digest();
+    // It happens, but nobody is left to hear that.
+    scripted.store().hook(
+        &format!("DELETE /v2/acme/app/manifests/{last}"),
+        move |store| {
+            let pid = i32::try_from(pid.recv().unwrap()).unwrap();
+            rustix::process::kill_process(
+                rustix::process::Pid::from_raw(pid).unwrap(),
+                rustix::process::Signal::KILL,
+            )
+            .unwrap();
+            store.tags.retain(|_, named| *named != last);
+            store.bytes.remove(&last);
+            store.deleted.push(last);
+            None
+        },
+    );
+    let mut child = scripted
+        .scene
+        .command(&["prune", "--apply", "--image", "app"])
+        .spawn()
+        .unwrap();
+    send.send(child.id()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), None, "it was killed");
+    assert_eq!(scripted.store().deleted.len(), 2);
+    scripted.store().put(
+        "pending-c",
+        &Image::created("amd64", "c", Some(&days_ago(42))),
+    );
+    let document = scripted.prune(0);
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-c"]);
+    assert_eq!(scripted.store().tags.keys().collect::<Vec<_>>(), ["main"]);
+}
+
+#[test]
+fn a_tag_that_was_moved_in_the_last_moment_is_missed() {
+    let scripted = three();
+    scripted.store().put("edge", &young("edge"));
+    let first = Image::created("amd64", "b", Some(&days_ago(45))).digest();
+    scripted.store().hook(
+        &format!("DELETE /v2/acme/app/manifests/{first}"),
+        move |store| {
+            store.tags.insert("edge".to_owned(), first);
+            None
+        },
+    );
+    let document = scripted.prune(1);
+    let told = document["images"][0]["refused"].as_str().unwrap();
+    assert!(told.contains("ARE MISSING NOW: the tag edge"), "{told}");
+}
+
+#[test]
+fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
+    let scripted = three();
+    let origin = scripted.scene.path().join("origin.git");
+    // While the registry is asked whether it deletes, somebody opens a promote.
+    scripted.store().hook("DELETE", move |_| {
+        let head = std::fs::read_to_string(origin.join("refs/heads/main")).unwrap();
+        std::fs::create_dir_all(origin.join("refs/heads/auto")).unwrap();
+        std::fs::write(origin.join("refs/heads/auto/runtime-promote-now"), head).unwrap();
+        None
+    });
+    let document = scripted.prune(3);
+    assert_eq!(
+        (
+            &document["images"][0]["code"],
+            scripted.store().deleted.len()
+        ),
+        (&json!("base_moved"), 0),
+        "{document}"
+    );
+    scripted.prune(0);
+    assert_eq!(scripted.store().deleted.len(), 2);
+}

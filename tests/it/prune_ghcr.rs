@@ -1,0 +1,670 @@
+//! `prune` and `prune restore` against GitHub's packages API.
+
+use repin::image::Digest;
+use serde_json::{Value, json};
+
+use crate::support::{
+    forge::server::Reply,
+    images::{Image, descriptor},
+    packages::{Packages, Store, TOKEN},
+    scene::{Scene, days_ago, tags, why},
+};
+
+fn image(seed: &str) -> Image {
+    Image::single("amd64", seed)
+}
+
+struct Hosted {
+    packages: Packages,
+    scene: Scene,
+}
+
+impl Hosted {
+    /// A package with a version that is pinned, and what `fill` adds.
+    fn new(scope: &'static str, block: &str, fill: impl FnOnce(&mut Store)) -> Self {
+        let packages = Packages::start(scope);
+        let pinned = image("pinned");
+        packages.store().push(&["main"], &pinned, &days_ago(90));
+        fill(&mut packages.store());
+        let url = packages.url();
+        let config = format!(
+            "version: 1\nfiles: ['.github/workflows/*.yml']\nsources: {{ ghcr.io: '{url}' }}\n\
+             images: {{ app: {{ repository: ghcr.io/acme/team/app, pins: 1 }} }}\n\
+             forge: {{ kind: github, url: '{url}' }}\nprune: {{ {block} }}\n"
+        );
+        let scene = Scene::new(&config, "ghcr.io/acme/team/app", pinned.digest())
+            .env("REPIN_FORGE_TOKEN", TOKEN);
+        Self { packages, scene }
+    }
+
+    fn prune(&self, args: &[&str], exit: i32) -> Value {
+        let ran = self
+            .scene
+            .run(&[&["prune", "--format", "json"], args].concat())
+            .exits(exit);
+        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN));
+        self.packages.is_content();
+        ran.json()["images"][0].clone()
+    }
+
+    /// Runs with `--apply`, which has to end so, and to delete nothing.
+    fn refused(&self, exit: i32, code: &str) -> Value {
+        let image = self.prune(&["--apply"], exit);
+        assert_eq!(image["code"], code, "{image}");
+        assert_eq!(
+            (&image["deleted"], self.packages.store().deleted.len()),
+            (&json!([]), 0),
+            "{image}"
+        );
+        image
+    }
+}
+
+/// Two stale versions.
+fn two(store: &mut Store) {
+    store.push(&["pending-a"], &image("a"), &days_ago(40));
+    store.push(&["pending-b"], &image("b"), &days_ago(50));
+}
+
+#[test]
+fn exactly_the_stale_pending_versions_go_and_can_be_restored() {
+    for scope in ["orgs", "users"] {
+        let hosted = Hosted::new(scope, "", |store| {
+            two(store);
+            store.push(&["pending-young"], &image("young"), &days_ago(3));
+            store.push(&["pending-both", "both"], &image("both"), &days_ago(40));
+            let index = Image::index(vec![image("x"), Image::single("arm64", "x")]);
+            store.push(&["latest"], &index, &days_ago(60));
+            // A part of an index that is kept, with a tag of its own.
+            store.tag("pending-part", Image::single("arm64", "x").digest());
+            let half = Image::index(vec![image("old"), Image::single("arm64", "new")]);
+            store.push(&[], &Image::single("arm64", "new"), &days_ago(2));
+            store.push(&["pending-half"], &half, &days_ago(40));
+            store.push(&[], &image("orphan"), &days_ago(70));
+        });
+        let dry = hosted.prune(&[], 0);
+        assert_eq!(
+            tags(&dry["candidates"]),
+            ["pending-a", "pending-b"],
+            "{dry}"
+        );
+        assert_eq!(hosted.packages.store().deleted.len(), 0);
+        assert!(why(&dry, "pending-part").contains("part of the index"));
+        assert!(why(&dry, "pending-both").contains("both is not"));
+        assert_eq!(
+            (&dry["young"], &dry["mixed"], &dry["listed"]),
+            (&json!(2), &json!(1), &json!(12)),
+            "{dry}"
+        );
+
+        let ran = hosted.scene.run(&["prune", "--apply"]).exits(0);
+        let gone: Vec<_> = hosted
+            .packages
+            .store()
+            .deleted
+            .iter()
+            .map(|row| row.tags.join(","))
+            .collect();
+        assert_eq!(gone, ["pending-b", "pending-a"], "the oldest first");
+        // Each deletion's line has what takes it back.
+        let undo = ran
+            .stderr
+            .lines()
+            .find(|line| line.contains("tags=pending-a"))
+            .unwrap();
+        let undo = undo.split("undo: repin ").nth(1).unwrap();
+        let dry = undo.trim_end_matches(" --apply");
+        let told = hosted
+            .scene
+            .run(&dry.split(' ').collect::<Vec<_>>())
+            .exits(0)
+            .stdout;
+        assert!(told.contains("dry run: --apply would restore"), "{told}");
+        assert_eq!(hosted.packages.store().deleted.len(), 2);
+        let told = hosted
+            .scene
+            .run(&undo.split(' ').collect::<Vec<_>>())
+            .exits(0)
+            .stdout;
+        assert!(told.contains(&image("a").digest().to_string()), "{told}");
+        assert_eq!(
+            hosted.packages.store().row(image("a").digest()).tags,
+            ["pending-a"]
+        );
+        hosted
+            .scene
+            .run(&[
+                "prune",
+                "restore",
+                "--image",
+                "app",
+                "--version",
+                "1",
+                "--apply",
+            ])
+            .exits(1);
+    }
+}
+
+#[test]
+fn untagged_versions_go_only_if_nothing_kept_needs_them() {
+    let index = Image::index(vec![image("part"), Image::single("arm64", "part")]);
+    let stale = Image::index(vec![image("stale"), Image::single("arm64", "stale")]);
+    let subject = |of: &Image| descriptor(of.media_type, &of.manifest);
+    let (note, orphan) = (
+        image("note").with("subject", subject(&index)),
+        image("orphan"),
+    );
+    let stale_note = image("stale note").with("subject", subject(&stale));
+    let hosted = Hosted::new("orgs", "untagged: true", |store| {
+        store.push(&["latest"], &index, &days_ago(60));
+        for (at, untagged) in [&note, &orphan, &stale_note].into_iter().enumerate() {
+            store.push(&[], untagged, &days_ago(61 + at as u64));
+        }
+        store.push(&["pending-stale"], &stale, &days_ago(40));
+    });
+    hosted.prune(&["--apply"], 0);
+    let gone: Vec<_> = hosted
+        .packages
+        .store()
+        .deleted
+        .iter()
+        .map(|row| row.digest)
+        .collect();
+    let at = |image: &Image| {
+        gone.iter()
+            .position(|digest| *digest == image.digest())
+            .unwrap()
+    };
+    assert_eq!(gone.len(), 5, "{gone:?}");
+    assert!(at(&stale) < at(&image("stale")) && at(&stale) < at(&Image::single("arm64", "stale")));
+    assert!(at(&stale) < at(&stale_note) && at(&orphan) < 5);
+}
+
+#[test]
+fn ten_pages_are_ten_requests_and_a_deletion_is_two() {
+    let hosted = Hosted::new("orgs", "", |store| {
+        for n in 0..997 {
+            store.push(
+                &[&format!("kept-{n}")],
+                &image(&n.to_string()),
+                &days_ago(1 + n % 80),
+            );
+        }
+        two(store);
+    });
+    let image = hosted.prune(&["--apply"], 0);
+    assert_eq!(
+        (&image["listed"], image["deleted"].as_array().unwrap().len()),
+        (&json!(1_000), 2)
+    );
+    let api = hosted.packages.api();
+    let of = |method: &str| api.iter().filter(|line| line.starts_with(method)).count();
+    assert_eq!(
+        (of("GET"), of("DELETE"), api.len()),
+        (10 + 2, 2, 14),
+        "{api:#?}"
+    );
+    // Each manifest was read once, and what was to be kept once more.
+    hosted.packages.forget();
+    hosted.prune(&[], 0);
+    assert_eq!(hosted.packages.api().len(), 10);
+}
+
+#[test]
+fn nothing_pending_needs_no_manifest() {
+    let hosted = Hosted::new("orgs", "", |store| {
+        store.push(&["pending-x"], &image("x"), &days_ago(1));
+    });
+    hosted.packages.store().manifests.clear();
+    assert_eq!(hosted.prune(&[], 0)["young"], 1);
+}
+
+#[test]
+fn a_version_that_changes_before_its_deletion_ends_it() {
+    let (a, b) = (image("a").digest(), image("b").digest());
+    let at = |hosted: &Hosted, digest| {
+        let id = hosted.packages.store().row(digest).id;
+        format!("GET /orgs/acme/packages/container/team%2Fapp/versions/{id}")
+    };
+    // The older one, `b`, goes first; somebody releases `a` meanwhile.
+    let hosted = Hosted::new("orgs", "", two);
+    let look = at(&hosted, a);
+    hosted.packages.store().hook(&look, move |store| {
+        store.tag("released", a);
+        None
+    });
+    let told = hosted.prune(&["--apply"], 3);
+    assert_eq!(
+        (&told["code"], tags(&told["deleted"])),
+        (&json!("changed"), vec!["pending-b".to_owned()]),
+        "{told}"
+    );
+    assert!(
+        hosted
+            .packages
+            .store()
+            .left()
+            .contains(&"released".to_owned())
+    );
+    // Run again it is safe, and leaves the one that was released.
+    assert_eq!(hosted.prune(&["--apply"], 0)["deleted"], json!([]));
+
+    let hosted = Hosted::new("orgs", "", two);
+    let look = at(&hosted, b);
+    hosted.packages.store().hook(&look, move |store| {
+        store.remove(b);
+        None
+    });
+    let told = hosted.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&told["deleted"]),
+        ["pending-a"],
+        "one that is gone is no surprise: {told}"
+    );
+}
+
+#[test]
+fn what_github_refuses_ends_it_with_its_reason() {
+    let hosted = Hosted::new("orgs", "", two);
+    hosted.packages.store().row(image("b").digest()).downloads = 5_001;
+    let told = hosted.prune(&["--apply"], 4);
+    assert_eq!(
+        (&told["code"], &told["deleted"]),
+        (&json!("deletion_refused"), &json!([]))
+    );
+    assert!(
+        told["refused"]
+            .as_str()
+            .unwrap()
+            .contains("more than 5000 downloads"),
+        "{told}"
+    );
+    // A pinned version without a tag leaves a pending one as the last tagged.
+    let hosted = Hosted::new("orgs", "", |store| {
+        store.push(&["pending-a"], &image("a"), &days_ago(40));
+        store.row(image("pinned").digest()).tags.clear();
+    });
+    let told = hosted.prune(&["--apply"], 4);
+    assert!(
+        told["refused"]
+            .as_str()
+            .unwrap()
+            .contains("last tagged version"),
+        "{told}"
+    );
+}
+
+#[test]
+fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
+    let hosted = Hosted::new("orgs", "", two);
+    let limited = || {
+        Reply::json(
+            403,
+            json!({"message": "You have exceeded a secondary rate limit."}),
+        )
+        .with("retry-after", "1")
+    };
+    hosted
+        .packages
+        .store()
+        .hook("versions?per_page", move |_| Some(limited()));
+    hosted
+        .packages
+        .store()
+        .hook("DELETE", move |_| Some(limited()));
+    let primary = Reply::json(403, json!({"message": "API rate limit exceeded"}))
+        .with("x-ratelimit-remaining", "0");
+    let primary = primary.with("x-ratelimit-reset", "1");
+    hosted.packages.store().hook(
+        "GET /orgs/acme/packages/container/team%2Fapp/versions/",
+        move |_| Some(primary),
+    );
+    assert_eq!(
+        hosted.prune(&["--apply"], 0)["deleted"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    // The deletion happens, and its answer is lost.
+    let hosted = Hosted::new("orgs", "", two);
+    let b = image("b").digest();
+    hosted.packages.store().hook("DELETE", move |store| {
+        store.remove(b);
+        Some(Reply::json(502, json!({"message": "Server Error"})))
+    });
+    let ran = hosted.scene.run(&["prune", "--apply", "--quiet"]).exits(0);
+    let line = ran
+        .stderr
+        .lines()
+        .find(|line| line.starts_with("gone already: "))
+        .unwrap();
+    assert!(
+        line.contains(&b.to_string()) && line.contains("prune restore --image app --version"),
+        "{line}"
+    );
+    assert_eq!(hosted.packages.store().left(), ["main"]);
+    // Longer than a run waits.
+    let hosted = Hosted::new("orgs", "", two);
+    let long =
+        Reply::json(403, json!({"message": "secondary rate limit"})).with("retry-after", "3600");
+    hosted.packages.store().hook("DELETE", move |_| Some(long));
+    hosted.refused(3, "unavailable");
+}
+
+/// More than a page, so that something can happen between two.
+fn pages(store: &mut Store) {
+    for n in 0..150 {
+        store.push(
+            &[&format!("kept-{n}")],
+            &image(&n.to_string()),
+            &days_ago(1 + n % 80),
+        );
+    }
+    two(store);
+}
+
+#[test]
+fn a_listing_that_changes_or_breaks_is_not_believed() {
+    const SECOND: &str = "versions?per_page=100&page=2";
+    let broken = Hosted::new("orgs", "", pages);
+    broken.packages.store().hook(SECOND, |_| {
+        Some(Reply::json(404, json!({"message": "Not Found"})))
+    });
+    broken.refused(3, "unavailable");
+
+    let pushed = Hosted::new("orgs", "", pages);
+    pushed.packages.store().hook(SECOND, |store| {
+        store.push(&["new"], &image("new"), &days_ago(0));
+        None
+    });
+    assert!(
+        pushed.refused(3, "unavailable")["refused"]
+            .as_str()
+            .unwrap()
+            .contains("is there twice")
+    );
+
+    // What was read already is deleted, so that one in between is never listed; here the one with
+    // the parts.
+    let index = Image::index(vec![image("a"), Image::single("arm64", "a")]);
+    let skipped = Hosted::new("orgs", "", |store| {
+        pages(store);
+        store.push(&["release"], &index, &days_ago(45));
+        let at = store
+            .versions
+            .iter()
+            .position(|row| row.digest == index.digest())
+            .unwrap();
+        let row = store.versions.remove(at);
+        store.versions.insert(100, row);
+    });
+    skipped.packages.store().hook(SECOND, |store| {
+        let first = store.versions[50].digest;
+        store.remove(first);
+        store.deleted.clear();
+        None
+    });
+    assert_eq!(skipped.refused(3, "listing")["code"], "listing");
+
+    let shrunk = Hosted::new("orgs", "", |store| {
+        pages(store);
+        for n in 200..248 {
+            store.push(&[], &image(&n.to_string()), &days_ago(9));
+        }
+    });
+    assert_eq!(shrunk.packages.store().versions.len(), 201);
+    shrunk.packages.store().hook(SECOND, |store| {
+        let last = store.versions[200].digest;
+        store.remove(last);
+        store.deleted.clear();
+        None
+    });
+    shrunk.refused(3, "unavailable");
+
+    for (what, row) in [
+        (
+            "no tags",
+            json!([{"id": 1, "name": image("a").digest(), "created_at": days_ago(40), "metadata": {}}]),
+        ),
+        (
+            "no digest",
+            json!([{"id": 1, "name": "1.2", "created_at": days_ago(40), "metadata": {"container": {"tags": ["pending-a"]}}}]),
+        ),
+        (
+            "no date",
+            json!([{"id": 1, "name": image("a").digest(), "created_at": "soon", "metadata": {"container": {"tags": ["pending-a"]}}}]),
+        ),
+        ("no list", json!({"message": "fine"})),
+    ] {
+        let strange = Hosted::new("orgs", "", two);
+        strange
+            .packages
+            .store()
+            .hook("versions?", move |_| Some(Reply::json(200, row)));
+        let image = strange.prune(&["--apply"], 3);
+        assert_eq!(image["deleted"], json!([]), "{what}: {image}");
+    }
+}
+
+/// What a listing of more than a page is refused with, if `meanwhile` happens just before the
+/// second.
+fn between_pages(
+    more: usize,
+    meanwhile: impl FnOnce(&mut Store) -> Option<Reply> + Send + 'static,
+) -> String {
+    let hosted = Hosted::new("orgs", "", |store| {
+        pages(store);
+        for n in 0..more {
+            store.push(&[], &image(&format!("more {n}")), &days_ago(9));
+        }
+    });
+    hosted
+        .packages
+        .store()
+        .hook("versions?per_page=100&page=2", meanwhile);
+    hosted.refused(3, "unavailable")["refused"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn each_sign_of_a_listing_that_is_not_whole_counts() {
+    // A tag goes from a version that was read to one that was not.
+    let moved = between_pages(0, |store| {
+        store.tag("kept-149", image("pinned").digest());
+        None
+    });
+    assert!(
+        moved.contains("two versions have the tag kept-149"),
+        "{moved}"
+    );
+    // One comes at the end, so that there is a third page.
+    let grown = between_pages(47, |store| {
+        assert_eq!(store.versions.len(), 200);
+        store.push(&[], &image("restored"), &days_ago(80));
+        let row = store.versions.remove(0);
+        store.versions.push(row);
+        None
+    });
+    assert!(
+        grown.contains("it had 2 pages, and on page 2 it has 3"),
+        "{grown}"
+    );
+    // A page leaves one out: that could be the index which everything hangs on.
+    let link = "<https://api.github.com/x?page=3>; rel=\"next\"";
+    let short = between_pages(0, |_| Some(Reply::json(200, json!([])).with("link", link)));
+    assert!(
+        short.contains("has 0 entries and says that there is another"),
+        "{short}"
+    );
+}
+
+#[test]
+fn tripwires_hold_here_too() {
+    let clock = Hosted::new("orgs", "", two);
+    let ahead = std::time::SystemTime::now() - std::time::Duration::from_secs(400);
+    clock.packages.store().date = Some(httpdate::fmt_http_date(ahead));
+    clock.refused(3, "clock");
+
+    let alike = Hosted::new("orgs", "", two);
+    alike
+        .packages
+        .store()
+        .versions
+        .iter_mut()
+        .for_each(|row| row.created = days_ago(40));
+    alike.refused(3, "timestamps");
+
+    let future = Hosted::new("orgs", "", two);
+    let row = image("pinned").digest();
+    let ahead = std::time::SystemTime::now() + std::time::Duration::from_secs(4_000);
+    future.packages.store().row(row).created = repin::prune::date::show(ahead);
+    future.refused(3, "timestamps");
+
+    let unpinned = Hosted::new("orgs", "", two);
+    unpinned
+        .scene
+        .pin("ghcr.io/acme/team/app", Digest::of(b"nobody has it"));
+    unpinned.refused(3, "pinned_missing");
+
+    let many = Hosted::new("orgs", "limit: 1", two);
+    many.refused(1, "limit");
+
+    let unreadable = Hosted::new("orgs", "", two);
+    let main = image("pinned").digest();
+    unreadable
+        .packages
+        .store()
+        .hook(&format!("/v2/acme/team/app/manifests/{main}"), |_| {
+            Some(Reply::json(403, json!({})))
+        });
+    assert_eq!(unreadable.prune(&["--apply"], 4)["deleted"], json!([]));
+}
+
+#[test]
+fn what_is_missing_afterwards_is_cried_out_with_the_way_back() {
+    let hosted = Hosted::new("orgs", "", two);
+    let main = image("pinned").digest();
+    let id = hosted.packages.store().row(main).id;
+    hosted.packages.store().hook("DELETE", move |store| {
+        store.remove(main);
+        None
+    });
+    let ran = hosted.scene.run(&["prune", "--apply"]).exits(1);
+    let way = format!("repin prune restore --image app --version {id} --apply");
+    assert!(
+        ran.stderr
+            .contains("PROTECTED VERSIONS OF app ARE MISSING NOW")
+            && ran.stderr.contains(&way),
+        "{}",
+        ran.stderr
+    );
+    hosted
+        .scene
+        .run(&way.split(' ').skip(1).collect::<Vec<_>>())
+        .exits(0);
+}
+
+#[test]
+fn a_token_is_needed_and_may_be_missing() {
+    let hosted = Hosted::new("orgs", "", two);
+    for (env, exit) in [
+        (("REPIN_FORGE_TOKEN", ""), 4),
+        (("REPIN_FORGE_TOKEN", "wrong"), 4),
+    ] {
+        hosted
+            .scene
+            .run_with(&["prune", "--apply"], &[env])
+            .exits(exit);
+    }
+    let skip = [
+        "prune",
+        "--apply",
+        "--if-unconfigured",
+        "skip",
+        "--format",
+        "json",
+    ];
+    let ran = hosted
+        .scene
+        .run_with(&skip, &[("REPIN_FORGE_TOKEN", "")])
+        .exits(0);
+    assert_eq!(ran.json()["images"][0]["code"], "skip");
+    let absent = Hosted::new("nobody", "", two);
+    let told = absent.refused(4, "denied");
+    assert!(
+        told["hint"].as_str().unwrap().contains("packages: read"),
+        "{told}"
+    );
+    // Nobody but GitHub has this API, so an address alone is enough; but not another forge's.
+    let named = Hosted::new("orgs", "", two);
+    let path = named.scene.path().join("repin.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    named
+        .scene
+        .write("repin.yaml", text.replace("kind: github, ", ""));
+    named.scene.run(&["prune"]).exits(0);
+    named.scene.write(
+        "repin.yaml",
+        text.replace("kind: github, ", "")
+            .replace("' }\nprune", "/api/v1' }\nprune"),
+    );
+    named.scene.run(&["prune"]).exits(2);
+    absent.scene.write(
+        "repin.yaml",
+        std::fs::read_to_string(absent.scene.path().join("repin.yaml"))
+            .unwrap()
+            .replace("kind: github", "kind: gitea"),
+    );
+    absent.scene.run(&["prune"]).exits(2);
+}
+
+#[test]
+fn a_step_gets_annotations_outputs_and_a_summary() {
+    let hosted = Hosted::new("orgs", "", two);
+    let (output, summary) = (
+        hosted.scene.path().join("../out"),
+        hosted.scene.path().join("summary.md"),
+    );
+    let env = [
+        ("GITHUB_OUTPUT", "output.txt"),
+        ("GITHUB_STEP_SUMMARY", "summary.md"),
+    ];
+    drop(output);
+    let ran = hosted
+        .scene
+        .run_with(
+            &["prune", "--apply", "--limit", "1", "--format", "github"],
+            &env,
+        )
+        .exits(1);
+    assert!(
+        ran.stdout
+            .contains("::error title=limit (app)::2 candidates"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        std::fs::read_to_string(&summary)
+            .unwrap()
+            .contains("[!CAUTION]")
+    );
+    std::fs::remove_file(&summary).unwrap();
+    hosted
+        .scene
+        .run_with(&["prune", "--apply", "--format", "github"], &env)
+        .exits(0);
+    let text = std::fs::read_to_string(&summary).unwrap();
+    assert!(
+        text.contains("2 deleted") && text.contains("`pending-a`") && text.contains("1 protected"),
+        "{text}"
+    );
+    let outputs = std::fs::read_to_string(hosted.scene.path().join("output.txt")).unwrap();
+    assert!(
+        outputs.contains("kind<<") && outputs.contains("\nprune\n") && outputs.contains("\ntrue\n"),
+        "{outputs}"
+    );
+}

@@ -1,0 +1,885 @@
+//! `--pr` as a whole: from the base branch's head on a forge to the pull request.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    forge::{Fake, Fault, Kind, TOKEN, error},
+    shop,
+    world::{REV_A, REV_B, REV_C, Ran, World, details, world},
+};
+
+const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
+const FILES: [&str; 4] = [
+    "repin.yaml",
+    ".github/workflows/a.yml",
+    ".github/workflows/b.yml",
+    ".github/workflows/none.yml",
+];
+
+/// A world whose base branch is on a forge, with what the work tree holds now.
+fn hosted(kind: Kind, folder: &str) -> (World, Fake) {
+    let (world, fake) = (world(), Fake::start(kind));
+    let forge = if kind == Kind::Github {
+        "github"
+    } else {
+        "gitea"
+    };
+    let block = format!(
+        "forge: {{ kind: {forge}, url: '{}', repository: acme/flows, labels: [ci] }}\n",
+        fake.api()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &block);
+    push(&world, &fake, folder);
+    (world, fake)
+}
+
+fn push(world: &World, fake: &Fake, folder: &str) {
+    let files: Vec<_> = FILES
+        .iter()
+        .map(|path| (format!("{folder}{path}"), world.read(path)))
+        .collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    fake.store().push("main", "as it is", &files);
+}
+
+fn run(world: &World, args: &[&str]) -> Ran {
+    let ran = world.run_with(args, &[("REPIN_FORGE_TOKEN", TOKEN)]);
+    assert!(
+        !format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    ran
+}
+
+fn promote(revision: &'static str) -> [&'static str; 7] {
+    [
+        "promote",
+        "--revision",
+        revision,
+        "--pr",
+        "ready",
+        "--format",
+        "json",
+    ]
+}
+
+#[test]
+fn one_command_opens_it_again_leaves_it_and_a_newer_one_supersedes_it() {
+    for kind in KINDS {
+        let (mut world, fake) = hosted(kind, "");
+        let before = world.snapshot();
+        let document = run(&world, &promote(REV_B)).exits(0).json();
+        assert_eq!(document["pull_request"]["state"], "created", "{document}");
+        assert_eq!(
+            (&document["applied"], &document["changed"]),
+            (&false.into(), &true.into())
+        );
+        let branch = document["branch"].as_str().unwrap().to_owned();
+        {
+            let store = fake.store();
+            let text = store.content(&branch, ".github/workflows/a.yml");
+            assert!(
+                text.contains(world.digest("review", REV_B))
+                    && !text.contains(world.digest("review", REV_A)),
+                "{text}"
+            );
+            let pull = store.open_pulls()[0];
+            assert_eq!(
+                pull.body.as_str(),
+                document["body"],
+                "the body is what was reported"
+            );
+            assert_eq!(pull.labels, ["ci"]);
+            let message = &store.commits[&store.refs[&branch]].message;
+            assert_eq!(
+                *message,
+                format!(
+                    "{}\n\nRepin-Set: {REV_B}\n",
+                    document["title"].as_str().unwrap()
+                )
+            );
+        }
+        assert_eq!(before, world.snapshot(), "the work tree stays as it is");
+        fake.forget();
+        let again = run(&world, &promote(REV_B)).exits(0).json();
+        assert_eq!(again["pull_request"]["state"], "unchanged");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        world.build(REV_C);
+        let newer = run(&world, &promote(REV_C)).exits(0).json();
+        assert_eq!(newer["pull_request"]["state"], "created");
+        let open: Vec<_> = fake
+            .store()
+            .open_pulls()
+            .iter()
+            .map(|pull| pull.number)
+            .collect();
+        assert_eq!(newer["pull_request"]["number"], open[0]);
+        assert_eq!(open.len(), 1);
+    }
+}
+
+#[test]
+fn the_base_branchs_head_counts_and_not_the_work_tree() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        // Here another count and other files, there what is right.
+        world.replace("repin.yaml", "review, pins: 3", "review, pins: 9");
+        world.replace("repin.yaml", "name: test images", "name: local");
+        fs::remove_file(world.path(".github/workflows/b.yml")).unwrap();
+        let document = run(&world, &promote(REV_B)).exits(0).json();
+        assert_eq!(document["title"], format!("promote: test images @{REV_B}"));
+        assert_eq!(document["files"].as_array().unwrap().len(), 2);
+        // And the other way round.
+        let (world, _fake) = {
+            drop(fake);
+            let (world, fake) = hosted(kind, "");
+            fake.store().push(
+                "main",
+                "more",
+                &[(
+                    ".github/workflows/c.yml",
+                    &format!("ghcr.io/acme/fix@{}", world.digest("fix", REV_A)),
+                )],
+            );
+            (world, fake)
+        };
+        let document = run(&world, &promote(REV_B)).exits(1).json();
+        assert!(
+            details(&document, "pin_count", "fail")[0].contains("c.yml"),
+            "{document}"
+        );
+        assert!(document["pull_request"].is_null());
+        run(&world, &["promote", "--revision", REV_B]).exits(0);
+    }
+}
+
+/// Where the contents of the base branch's head are at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtHand {
+    WorkTree,
+    /// Its objects alone: the work tree is behind.
+    Clone,
+}
+
+#[test]
+fn a_second_run_needs_six_requests() {
+    for kind in KINDS {
+        for at_hand in [AtHand::WorkTree, AtHand::Clone] {
+            let (world, fake) = hosted(kind, "");
+            if at_hand == AtHand::Clone {
+                git(&world, &["init", "-q"]);
+                git(&world, &["add", "-A", "."]);
+                git(&world, &["commit", "-qm", "x"]);
+                for path in &FILES[1..] {
+                    world.write(path, "another branch's");
+                }
+            }
+            run(&world, &promote(REV_B)).exits(0);
+            fake.forget();
+            let document = run(&world, &promote(REV_B)).exits(0).json();
+            assert_eq!(document["pull_request"]["state"], "unchanged");
+            assert!(
+                fake.asked().len() <= 6,
+                "{kind:?} {at_hand:?} {:#?}",
+                fake.asked()
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_written_once() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        run(&world, &promote(REV_B)).exits(0);
+        let writes: Vec<_> = fake
+            .writes()
+            .iter()
+            .map(|line| line.split("/acme/flows/").nth(1).unwrap().to_owned())
+            .collect();
+        let labels = ["labels", "issues/1/labels"];
+        let number = fake.store().open_pulls()[0].number;
+        let put_on = format!("issues/{number}/labels");
+        let expected: Vec<&str> = match kind {
+            Kind::Github => {
+                vec![
+                    "git/blobs",
+                    "git/blobs",
+                    "git/trees",
+                    "git/commits",
+                    "git/refs",
+                    "pulls",
+                    &put_on,
+                    labels[0],
+                    &put_on,
+                ]
+            }
+            _ => vec!["contents", "pulls", labels[0], &put_on],
+        };
+        assert_eq!(writes, expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn four_programs_at_once_make_one_of_each() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let start = |_| {
+            let mut command = world.command(&promote(REV_B));
+            command
+                .env("REPIN_FORGE_TOKEN", TOKEN)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let children: Vec<_> = (0..4).map(start).collect();
+        let mut numbers: Vec<u64> = Vec::new();
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                output.status.success(),
+                "{kind:?} {text} {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+            numbers.push(document["pull_request"]["number"].as_u64().unwrap());
+        }
+        let store = fake.store();
+        assert!(
+            store.pulls.len() == 1 && numbers.iter().all(|number| *number == numbers[0]),
+            "{kind:?} {numbers:?}"
+        );
+        let branches: Vec<_> = store.refs.keys().filter(|name| *name != "main").collect();
+        assert_eq!(branches.len(), 1);
+        assert_eq!(
+            store
+                .ahead(&store.refs["main"], &store.refs[branches[0]])
+                .len(),
+            1,
+            "{kind:?}: one commit"
+        );
+    }
+}
+
+#[test]
+fn a_root_below_the_repositorys_top_is_found_there() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "sub/folder/");
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("sub/folder");
+        fs::create_dir_all(root.parent().unwrap()).unwrap();
+        assert!(
+            Command::new("cp")
+                .arg("-r")
+                .args([world.root(), &root])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(
+            Command::new("git")
+                .args(["init", "-q"])
+                .current_dir(top.path())
+                .status()
+                .unwrap()
+                .success()
+        );
+        let env = [("GH_TOKEN", TOKEN), ("GITEA_TOKEN", "other")];
+        let document = world.run_in(&root, &promote(REV_B), &env).exits(0).json();
+        let branch = document["branch"].as_str().unwrap();
+        let text = fake
+            .store()
+            .content(branch, "sub/folder/.github/workflows/a.yml");
+        assert!(text.contains(world.digest("review", REV_B)), "{text}");
+    }
+}
+
+#[test]
+fn without_a_token_nothing_is_asked() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let ran = world.run(&promote(REV_B)).exits(4);
+        assert_eq!(ran.json()["errors"][0]["code"], "denied");
+        let mut skip = promote(REV_B).to_vec();
+        skip.extend(["--if-unconfigured", "skip"]);
+        let document = world.run(&skip).exits(0).json();
+        assert!(
+            details(&document, "unconfigured", "skip")[0].contains("REPIN_FORGE_TOKEN"),
+            "{document}"
+        );
+        let ran = world
+            .run(&[
+                "promote",
+                "--revision",
+                REV_B,
+                "--pr",
+                "draft",
+                "--if-unconfigured",
+                "skip",
+            ])
+            .exits(0);
+        assert!(ran.stderr.contains("skipped: no token"), "{}", ran.stderr);
+        world
+            .run_with(&skip, &[("GITHUB_TOKEN", "two words")])
+            .exits(2);
+        world
+            .run_with(&skip, &[("GITHUB_TOKEN_FILE", "nowhere")])
+            .exits(2);
+        assert_eq!(fake.asked(), [] as [String; 0]);
+        // A file, and the first of several.
+        world.write("token", format!("{TOKEN}\n"));
+        world
+            .run_with(
+                &promote(REV_B),
+                &[("GITHUB_TOKEN_FILE", "token"), ("GH_TOKEN", "other")],
+            )
+            .exits(0);
+        assert_eq!(
+            world
+                .run_with(
+                    &promote(REV_B),
+                    &[("REPIN_FORGE_TOKEN", "other"), ("GH_TOKEN", TOKEN)]
+                )
+                .code,
+            4
+        );
+    }
+}
+
+#[test]
+fn a_rehearsal_writes_nothing_and_wrong_arguments_are_refused() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        for forbid in [&["--dry-run", "true"][..], &["--dry-run="]] {
+            let document = run(&world, &[&promote(REV_B), forbid].concat())
+                .exits(0)
+                .json();
+            assert!(
+                document["pull_request"].is_null() && document["changed"] == true,
+                "{document}"
+            );
+        }
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        run(&world, &[&promote(REV_B)[..], &["--apply"]].concat()).exits(2);
+        run(&world, &["promote", "--revision", REV_B, "--reopen"]).exits(2);
+        run(&world, &["promote", "--revision", "no", "--pr", "draft"]).exits(2);
+        let document = run(
+            &world,
+            &[&promote(REV_B)[..], &["--dry-run", "false"]].concat(),
+        )
+        .exits(0)
+        .json();
+        assert_eq!(document["pull_request"]["state"], "created");
+        world.replace("repin.yaml", "forge:", "# forge:");
+        let ran = run(&world, &["promote", "--revision", REV_B, "--pr", "draft"]).exits(2);
+        assert!(ran.stderr.contains("no `forge`"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_has_its_exit() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let document = run(&world, &promote(REV_B)).exits(0).json();
+        let (number, branch) = (
+            document["pull_request"]["number"].as_u64().unwrap(),
+            document["branch"].as_str().unwrap(),
+        );
+        fake.store().close(number);
+        let ran = run(&world, &promote(REV_B)).exits(1).json();
+        assert!(
+            ran["error"]["hint"].as_str().unwrap().contains("--reopen")
+                && ran["error"]["code"] == "conflict",
+            "{ran}"
+        );
+        let ran = run(&world, &[&promote(REV_B)[..], &["--reopen"]].concat())
+            .exits(0)
+            .json();
+        assert_eq!(
+            (
+                &ran["pull_request"]["number"],
+                &ran["pull_request"]["state"]
+            ),
+            (&number.into(), &"updated".into())
+        );
+        fake.store().push(branch, "mine", &[("x", "y")]);
+        assert_eq!(
+            run(&world, &promote(REV_B)).exits(5).json()["error"]["code"],
+            "conflict"
+        );
+        let human = run(&world, &["promote", "--revision", REV_B, "--pr", "ready"]).exits(5);
+        assert!(
+            human.stderr.contains("(`mine`) is somebody else's"),
+            "{}",
+            human.stderr
+        );
+    }
+}
+
+#[test]
+fn a_base_that_moves_meanwhile_is_planned_again() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        fake.store().intruder = Some(("README.md".to_owned(), "other".to_owned()));
+        let ran = run(&world, &promote(REV_B)).exits(0);
+        assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
+        let store = fake.store();
+        let head = &store.refs[ran.json()["branch"].as_str().unwrap()];
+        assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
+    }
+}
+
+#[test]
+fn a_base_that_keeps_moving_is_planned_against_three_times() {
+    for kind in KINDS {
+        for (restless, exit) in [(1, 0), (2, 3), (9, 3)] {
+            let (world, fake) = hosted(kind, "");
+            // A file that the plan changes, too: what was made of its old content is not what is
+            // wanted.
+            let edited = format!("{}\n# ", world.read(".github/workflows/b.yml"));
+            fake.store().intruder = Some((".github/workflows/b.yml".to_owned(), edited));
+            fake.store().restless = restless;
+            let ran = run(&world, &promote(REV_B)).exits(exit);
+            assert_eq!(
+                ran.stderr.matches("planning again").count(),
+                2,
+                "{}",
+                ran.stderr
+            );
+            let document = ran.json();
+            assert_eq!(document["pull_request"].is_null(), exit == 3, "{document}");
+            if exit == 3 {
+                assert!(
+                    document["error"]["message"]
+                        .as_str()
+                        .unwrap()
+                        .contains("3 times"),
+                    "{document}"
+                );
+                assert_eq!(fake.store().pulls.len(), 0);
+                run(
+                    &world,
+                    &[
+                        "promote",
+                        "--revision",
+                        REV_B,
+                        "--dry-run",
+                        "true",
+                        "--pr",
+                        "draft",
+                    ],
+                )
+                .exits(0);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_base_branchs_contracts_count() {
+    for kind in KINDS {
+        let (world, fake) = (shop::shop(), Fake::start(kind));
+        let name = if kind == Kind::Github {
+            "github"
+        } else {
+            "gitea"
+        };
+        let block = format!(
+            "forge: {{ kind: {name}, url: '{}', repository: acme/flows }}\n",
+            fake.api()
+        );
+        world.write("repin.yaml", world.read("repin.yaml") + &block);
+        let files: Vec<_> = FILES
+            .iter()
+            .map(|path| ((*path).to_owned(), world.read(path)))
+            .collect();
+        let mut files: Vec<_> = files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
+        files.push(("contracts/review.yaml", shop::CONTRACT));
+        fake.store().push("main", "as it is", &files);
+        // Here another one, there what is right; then the other way round.
+        let more = shop::CONTRACT.replace("[ops, review]", "[ops, review, absent]");
+        world.write("contracts/review.yaml", &more);
+        let dry = [&promote(REV_B)[..], &["--dry-run", "true"]].concat();
+        run(&world, &dry).exits(0);
+        fake.store()
+            .push("main", "more", &[("contracts/review.yaml", &more)]);
+        world.write("contracts/review.yaml", shop::CONTRACT);
+        let document = run(&world, &dry).exits(1).json();
+        let failed = details(&document, "inventory_must_contain_missing", "fail");
+        assert!(
+            failed.iter().all(|detail| detail.contains("absent")) && !failed.is_empty(),
+            "{document}"
+        );
+    }
+}
+
+#[test]
+fn the_first_token_counts() {
+    let names = [
+        "REPIN_FORGE_TOKEN",
+        "GITHUB_TOKEN",
+        "GH_TOKEN",
+        "GITEA_TOKEN",
+    ];
+    let (world, _fake) = hosted(Kind::Github, "");
+    world.write("token", format!("{TOKEN}\n"));
+    for first in 0..names.len() {
+        let mut env: Vec<_> = names[first + 1..]
+            .iter()
+            .map(|name| ((*name).to_owned(), "another".to_owned()))
+            .collect();
+        env.push((names[first].to_owned(), TOKEN.to_owned()));
+        let shown = |env: &[(String, String)]| {
+            let env: Vec<_> = env
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            world
+                .run_with(
+                    &[&promote(REV_B)[..], &["--dry-run", "true"]].concat(),
+                    &env,
+                )
+                .exits(0);
+        };
+        shown(&env);
+        env.pop();
+        env.push((format!("{}_FILE", names[first]), "token".to_owned()));
+        shown(&env);
+    }
+}
+
+#[test]
+fn what_is_pinned_already_opens_nothing() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let document = run(&world, &promote(REV_A)).exits(0).json();
+        assert!(
+            document["pull_request"].is_null() && document["changed"] == false,
+            "{document}"
+        );
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn a_workflow_learns_the_number() {
+    let (world, _fake) = hosted(Kind::Github, "");
+    let output = world.path("output");
+    let env = [
+        ("REPIN_FORGE_TOKEN", TOKEN),
+        ("GITHUB_OUTPUT", output.to_str().unwrap()),
+    ];
+    let args = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--pr",
+        "draft",
+        "--format",
+        "github",
+    ];
+    let ran = world.run_with(&args, &env).exits(0);
+    assert!(
+        ran.stderr.contains("pull request #") && ran.stderr.contains("created"),
+        "{}",
+        ran.stderr
+    );
+    let text = fs::read_to_string(output).unwrap();
+    assert!(text.contains("pull-request"), "{text}");
+}
+
+fn git(world: &World, args: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command
+        .args([
+            "-c",
+            "user.name=x",
+            "-c",
+            "user.email=x@x",
+            "-c",
+            "core.hooksPath=/dev/null",
+        ])
+        .args(args);
+    let output = command
+        .current_dir(world.root())
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_late_build_does_not_close_the_newer_ones_pull_request() {
+    let (mut world, fake) = hosted(Kind::Github, "");
+    git(&world, &["init", "-q"]);
+    let mut commits = Vec::new();
+    for name in ["older", "newer"] {
+        git(&world, &["commit", "-q", "--allow-empty", "-m", name]);
+        let commit: &'static str = git(&world, &["rev-parse", "HEAD"]).leak();
+        world.build(commit);
+        commits.push(commit);
+    }
+    for commit in commits.iter().rev() {
+        run(&world, &promote(commit)).exits(0);
+    }
+    assert_eq!(
+        fake.store().open_pulls().len(),
+        2,
+        "the newer one stays open"
+    );
+}
+
+#[test]
+fn superseding_can_be_switched_off() {
+    for (setting, open) in [("supersede: true", 1), ("supersede: false", 2)] {
+        let (mut world, fake) = hosted(Kind::Gitea, "");
+        world.build(REV_C);
+        world.write(
+            "repin.yaml",
+            world.read("repin.yaml") + &format!("promote: {{ {setting} }}\n"),
+        );
+        push(&world, &fake, "");
+        run(&world, &promote(REV_B)).exits(0);
+        run(&world, &promote(REV_C)).exits(0);
+        assert_eq!(fake.store().open_pulls().len(), open, "{setting}");
+    }
+}
+
+#[test]
+fn a_rollback_is_opened_as_a_draft_and_closes_nothing() {
+    for kind in KINDS {
+        let (mut world, fake) = hosted(kind, "");
+        world.build(REV_C);
+        let origin = tempfile::tempdir().unwrap();
+        git(&world, &["init", "-q", "-b", "main"]);
+        for (revision, title) in [
+            (REV_A, "promote: test images @"),
+            (REV_B, "promote: test images @"),
+        ] {
+            world.pin(revision);
+            git(&world, &["add", "-A", "."]);
+            git(
+                &world,
+                &["commit", "-q", "-m", &format!("{title}{revision}")],
+            );
+        }
+        git(
+            &world,
+            &[
+                "init",
+                "-q",
+                "--bare",
+                "-b",
+                "main",
+                origin.path().to_str().unwrap(),
+            ],
+        );
+        git(
+            &world,
+            &["remote", "add", "origin", origin.path().to_str().unwrap()],
+        );
+        git(&world, &["push", "-q", "origin", "main"]);
+        git(&world, &["remote", "set-head", "origin", "main"]);
+        push(&world, &fake, "");
+        run(&world, &promote(REV_C)).exits(0);
+        let document = run(
+            &world,
+            &[
+                "rollback", "--to", REV_A, "--pr", "draft", "--format", "json",
+            ],
+        )
+        .exits(0)
+        .json();
+        assert_eq!(document["pull_request"]["state"], "created", "{document}");
+        let store = fake.store();
+        assert_eq!(store.open_pulls().len(), 2, "{kind:?}");
+        let pull = store.open_pulls()[1];
+        assert!(
+            pull.body.contains("kind=rollback")
+                && (pull.draft || pull.title.starts_with("WIP: rollback:")),
+            "{pull:?}"
+        );
+        let branch = document["branch"].as_str().unwrap();
+        assert!(
+            store
+                .content(branch, ".github/workflows/a.yml")
+                .contains(world.digest("review", REV_A))
+        );
+    }
+}
+
+#[test]
+fn what_was_begun_is_not_said_to_be_nothing() {
+    for kind in KINDS {
+        // Nothing that anybody sees.
+        let (world, fake) = hosted(kind, "");
+        let step = if kind == Kind::Github {
+            "/git/trees"
+        } else {
+            "/contents"
+        };
+        fake.fault(("POST", step), 1, Fault::Instead(error(403, "no")));
+        let args = ["promote", "--revision", REV_B, "--pr", "ready"];
+        let ran = run(&world, &args).exits(4);
+        assert!(
+            ran.stderr.contains("nothing was changed") && !ran.stderr.contains("begun"),
+            "{}",
+            ran.stderr
+        );
+        // A branch.
+        fake.fault(("POST", "/pulls"), 1, Fault::Instead(error(403, "no")));
+        let ran = run(&world, &args).exits(4);
+        assert!(
+            ran.stderr.contains("what was begun stays") && ran.stderr.contains("run it again"),
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            !ran.stderr.contains("nothing was changed"),
+            "{}",
+            ran.stderr
+        );
+        let ran = run(&world, &args).exits(0);
+        assert!(ran.stderr.contains("created"), "{}", ran.stderr);
+        let ran = run(&world, &[&args[..], &["--dry-run", "true"]].concat()).exits(0);
+        assert!(
+            ran.stderr.contains("the pull request of auto/") && !ran.stderr.contains("--apply"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_run_is_finished_by_the_next_one() {
+    for kind in KINDS {
+        let steps: &[(&'static str, &str)] = match kind {
+            Kind::Github => &[
+                ("GET", "/branches/main"),
+                ("POST", "/git/commits"),
+                ("POST", "/git/refs"),
+                ("POST", "/pulls"),
+                ("POST", "/labels"),
+            ],
+            _ => &[
+                ("GET", "/branches/main"),
+                ("POST", "/contents"),
+                ("POST", "/pulls"),
+                ("POST", "/labels"),
+            ],
+        };
+        for (method, path) in steps {
+            let (world, fake) = hosted(kind, "");
+            fake.fault((method, path), 1, Fault::Hang);
+            let mut command = world.command(&promote(REV_B));
+            let command = command
+                .env("REPIN_FORGE_TOKEN", TOKEN)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            let wanted = format!("{method} ");
+            let arrived = |line: &String| {
+                line.starts_with(&wanted) && line.split('?').next().unwrap().ends_with(path)
+            };
+            let limit = Instant::now() + Duration::from_secs(60);
+            while !fake.asked().iter().any(arrived) {
+                assert!(Instant::now() < limit, "never came to {method} {path}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+            assert!(!child.wait().unwrap().success(), "{kind:?} {method} {path}");
+            let document = run(&world, &promote(REV_B)).exits(0).json();
+            let store = fake.store();
+            assert_eq!(
+                store.open_pulls().len(),
+                1,
+                "{kind:?} {method} {path}: {document}"
+            );
+            assert_eq!(
+                store.open_pulls()[0].labels.first().map(String::as_str),
+                Some("ci")
+            );
+            let branch = document["branch"].as_str().unwrap();
+            assert_eq!(
+                store.ahead(&store.refs["main"], &store.refs[branch]).len(),
+                1,
+                "one commit"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_forge_that_does_not_answer_is_given_up_on() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        fake.fault(("GET", "/acme/flows"), 9, Fault::Hang);
+        let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_HTTP_TIMEOUT", "1s")];
+        let document = world
+            .run_with(&["doctor", "--format", "json"], &env)
+            .exits(3)
+            .json();
+        let line = document["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["code"] == "forge")
+            .unwrap()
+            .clone();
+        assert!(
+            line["detail"]
+                .as_str()
+                .unwrap()
+                .contains("no answer within 1 s; tried 2 times"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_message_names_the_address_and_what_to_look_at() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let ran = world
+            .run_with(&promote(REV_B), &[("GH_TOKEN", "other")])
+            .exits(4);
+        let error = &ran.json()["errors"][0];
+        let address = format!("GET {}/repos/acme/flows", fake.api());
+        assert!(
+            error["message"].as_str().unwrap().contains(&address),
+            "{error}"
+        );
+        world.replace(
+            "repin.yaml",
+            "acme/flows, labels",
+            "acme/flows, base: mian, labels",
+        );
+        let error = run(&world, &promote(REV_B)).exits(2).json()["errors"][0].clone();
+        assert!(
+            error["code"] == "config" && error["hint"].as_str().unwrap().contains("forge.base"),
+            "{error}"
+        );
+        world.replace("repin.yaml", &fake.api(), "http://127.0.0.1:1/api/v1");
+        let error = run(&world, &promote(REV_B)).exits(3).json()["errors"][0].clone();
+        assert!(
+            error["hint"].as_str().unwrap().contains("forge.url"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! What the README shows is what the program prints, and what it tells to run works.
+
+#[path = "../../examples/quickstart/generate.rs"]
+#[allow(dead_code)]
+mod generate;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The README's fenced blocks of one language, with the text under which heading they stand.
+fn blocks(language: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (mut heading, mut blocks, mut open) = (String::new(), Vec::new(), None::<(bool, String)>);
+    for line in text.lines() {
+        match &mut open {
+            Some((wanted, block)) if line == "```" => {
+                if *wanted {
+                    blocks.push((heading.clone(), std::mem::take(block)));
+                }
+                open = None;
+            }
+            Some((_, block)) => block.extend([line, "\n"]),
+            None if line.starts_with("```") => {
+                open = Some((line == format!("```{language}"), String::new()));
+            }
+            None if line.starts_with('#') => {
+                line.trim_start_matches(['#', ' ']).clone_into(&mut heading);
+            }
+            None => {}
+        }
+    }
+    blocks
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, target).unwrap();
+        }
+    }
+}
+
+fn quickstart() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("quickstart");
+    copy(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart"),
+        &folder,
+    );
+    (dir, folder)
+}
+
+/// Standard output and standard error of a run, in this order, and whether it succeeded.
+fn repin(folder: &Path, args: &[&str]) -> (String, bool) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let output = command
+        .args(args)
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (text, output.status.success())
+}
+
+#[test]
+fn the_examples_are_real_output() {
+    let (_dir, folder) = quickstart();
+    let examples = blocks("console");
+    assert!(!examples.is_empty());
+    for (_, example) in examples {
+        let (command, expected) = example.split_once('\n').unwrap();
+        let args: Vec<_> = command
+            .strip_prefix("$ repin ")
+            .unwrap()
+            .split(' ')
+            .collect();
+        let (printed, success) = repin(&folder, &args);
+        assert!(success, "{printed}");
+        // A line `[…]` stands for any number of lines.
+        let mut rest = printed.as_str();
+        for part in expected.split("[…]\n") {
+            let at = rest
+                .find(part)
+                .unwrap_or_else(|| panic!("not printed:\n{part}\nbut:\n{rest}"));
+            rest = &rest[at + part.len()..];
+        }
+        assert_eq!(rest, "", "the example ends too early");
+    }
+}
+
+#[test]
+fn the_quick_starts_commands_do_what_they_say() {
+    let commands: Vec<_> = blocks("sh")
+        .into_iter()
+        .filter(|(heading, _)| heading == "Quick start")
+        .collect();
+    let first = commands[0]
+        .1
+        .trim()
+        .strip_prefix("cargo run --quiet -- --config examples/quickstart/repin.yaml ")
+        .unwrap();
+    let (_dir, folder) = quickstart();
+    let (printed, success) = repin(&folder, &first.split(' ').collect::<Vec<_>>());
+    assert!(
+        success && printed.contains("### For the reviewer") && printed.contains("+++ b/"),
+        "{printed}"
+    );
+    assert_eq!(commands[1].1, "scripts/test\n");
+
+    assert_eq!(commands.len(), 2, "the quick start is two commands");
+    let copy: Vec<_> = blocks("sh")
+        .into_iter()
+        .filter(|(heading, _)| heading == "For real, on a copy")
+        .collect();
+    let apply = copy[0].1.lines().nth(1).unwrap();
+    let args: Vec<_> = apply
+        .split("repin.yaml ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .collect();
+    let (printed, success) = repin(&folder, &args);
+    assert!(
+        success && printed.contains("applied: 7 pins in 5 files"),
+        "{printed}"
+    );
+    let (printed, _) = repin(&folder, &["scan"]);
+    assert_eq!(printed.matches("ae63a20ff14c").count(), 3, "{printed}");
+    let placeholders = fs::read_to_string(folder.join(".github/workflows/triage.yml")).unwrap();
+    assert!(
+        placeholders.contains("sha256:${TRIAGE_DIGEST}") && placeholders.contains(&"0".repeat(64))
+    );
+}
+
+#[test]
+fn the_images_are_what_their_generator_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    generate::generate(dir.path());
+    let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/images");
+    assert!(
+        tree(dir.path()) == tree(&checked_in),
+        "run `cargo run --example quickstart-images`"
+    );
+}
+
+fn tree(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = std::collections::BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(
+                    path.strip_prefix(folder).unwrap().to_owned(),
+                    fs::read(&path).unwrap(),
+                );
+            }
+        }
+    }
+    files
+}
+
+/// The README's workflows, as they stand there.
+fn workflows() -> Vec<String> {
+    let is_workflow = |text: &String| ["on:\n", "\njobs:\n"].iter().all(|key| text.contains(key));
+    blocks("yaml")
+        .into_iter()
+        .map(|(_, text)| text)
+        .filter(is_workflow)
+        .collect()
+}
+
+#[test]
+fn the_workflows_call_the_program_as_it_is() {
+    let workflows = workflows();
+    assert!(
+        workflows.len() >= 3,
+        "one for each kind of forge, and one without"
+    );
+    let (_dir, folder) = quickstart();
+    for workflow in workflows {
+        let mut lines = workflow
+            .lines()
+            .filter_map(|line| line.split("run: repin ").nth(1))
+            .peekable();
+        assert!(lines.peek().is_some(), "{workflow}");
+        for line in lines {
+            let line = line.replace("\"$REVISION\"", "c93f5a17e08b64d2ab7013f9485ce6d20917b3fa");
+            let line = line
+                .replace("\"$PULL_REQUEST\"", "7")
+                .replace("\"$SIMULATE\"", "false");
+            for state in ["draft", "ready"] {
+                let line = line
+                    .replace("\"$STATE\"", state)
+                    .replace("\"$DRY_RUN\"", "true");
+                let args: Vec<_> = line.split(' ').collect();
+                let (printed, success) = repin(&folder, &args);
+                // Not every block is in the quick start's configuration: beyond that there is
+                // nothing wrong with the call.
+                let absent = ["there is no `", "not in forge.sync_targets"];
+                assert!(
+                    success || absent.iter().any(|why| printed.contains(why)),
+                    "{line}: {printed}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_workflows_of_pull_requests_cancel_no_promote_and_take_no_more_than_they_need() {
+    let workflows: Vec<_> = workflows()
+        .into_iter()
+        .filter(|text| text.contains("--pr \"$STATE\""))
+        .collect();
+    assert_eq!(
+        workflows.len(),
+        3,
+        "promote on GitHub, on Gitea and Forgejo; rollback"
+    );
+    for workflow in workflows {
+        assert!(workflow.contains("cancel-in-progress: false"), "{workflow}");
+        // Of a group one run waits, and a newer one takes its place: it has to be one that does the
+        // same.
+        let group = workflow
+            .lines()
+            .find(|line| line.trim_start().starts_with("group:"))
+            .unwrap();
+        assert!(
+            group.contains("inputs.revision") && group.contains("inputs.dry_run"),
+            "{group}"
+        );
+        let permissions = workflow
+            .lines()
+            .find(|line| line.starts_with("permissions:"));
+        assert!(
+            permissions.is_none_or(|line| !line.contains("write")),
+            "{workflow}"
+        );
+        // Text from outside reaches the shell through variables only.
+        let run = workflow
+            .lines()
+            .find(|line| line.contains("- run:"))
+            .unwrap();
+        assert!(
+            !run.contains("${{") && run.contains("\"$REVISION\""),
+            "{run}"
+        );
+        assert!(
+            workflow.contains("persist-credentials: false"),
+            "{workflow}"
+        );
+    }
+}

@@ -1,0 +1,695 @@
+//! The program against registries: docker-registry as it is, and behind a proxy that spoils single
+//! requests.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::Stdio,
+    sync::{Arc, OnceLock},
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use crate::support::{
+    self,
+    fake::{Fake, Reaction, Request},
+    forge,
+    layout::Platform,
+    registry::{PASSWORD, Protection, Registry, USER, docker_config, run},
+    tls,
+    token::{Grants, TokenServer},
+    world::{REV_A, REV_B, Ran, World, failed},
+};
+
+/// The images of the set.
+const IMAGES: [&str; 4] = ["review", "fix", "triage", "base"];
+
+/// The world with a fourth image, `triage`, which is pinned once.
+fn world() -> World {
+    let mut world = support::world::world();
+    world.replace(
+        "repin.yaml",
+        "  base:",
+        "  triage: { repository: ghcr.io/acme/triage, pins: 1 }\n  base:",
+    );
+    for revision in [REV_A, REV_B] {
+        world.rebuild(
+            "triage",
+            revision,
+            &[Platform::new("linux/amd64", revision).label("dev.acme.version", "t")],
+        );
+    }
+    world.write(
+        ".github/workflows/c.yml",
+        format!("t: ghcr.io/acme/triage@{}\n", world.digest("triage", REV_A)),
+    );
+    world
+}
+
+/// The storage of a registry that holds the world's images.
+fn stored(world: &World) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(folder.path(), &Protection::None);
+    for image in IMAGES {
+        for revision in [REV_A, REV_B] {
+            push(world, &registry, image, revision);
+        }
+    }
+    folder
+}
+
+/// Pushes an image as it is in the world's layout, whatever the tag named before.
+fn push(world: &World, registry: &Registry, image: &str, revision: &str) {
+    let from = format!(
+        "oci:{}:{revision}",
+        world.path("images").join(image).display()
+    );
+    let to = format!("docker://{}/acme/{image}:{revision}", registry.host);
+    let flags = [
+        "-q",
+        "--all",
+        "--preserve-digests",
+        "--insecure-policy",
+        "--dest-tls-verify=false",
+    ];
+    run("skopeo", &[&["copy"], &flags[..], &[&from, &to]].concat());
+}
+
+fn promote(world: &World, base: &str, env: &[(&str, &str)]) -> Ran {
+    let source = format!("ghcr.io/acme={base}/acme");
+    world.run_with(
+        &[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--format",
+            "json",
+            "--source",
+            &source,
+        ],
+        env,
+    )
+}
+
+/// That the set was promoted, by what is in the files.
+fn promoted(world: &World, ran: Ran) -> Value {
+    let document = ran.exits(0).json();
+    assert_eq!(
+        (&document["approved"], &document["applied"]),
+        (&Value::Bool(true), &Value::Bool(true)),
+        "{document}"
+    );
+    for (image, file) in [("review", "b.yml"), ("fix", "b.yml"), ("triage", "c.yml")] {
+        let text = world.read(&format!(".github/workflows/{file}"));
+        assert!(text.contains(world.digest(image, REV_B)), "{image}");
+    }
+    document
+}
+
+fn statuses(registry: &Registry, status: &str) -> usize {
+    registry
+        .requests()
+        .iter()
+        .filter(|line| line.ends_with(status))
+        .count()
+}
+
+#[test]
+fn a_set_is_promoted_from_a_registry_with_as_few_requests_as_can_be() {
+    let world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::None);
+    promoted(
+        &world,
+        promote(&world, &format!("http://{}", registry.host), &[]),
+    );
+    let requests = registry.requests();
+    // Five for `review` on two platforms, two each for the others, and one for each digest that
+    // goes.
+    assert_eq!(requests.len(), 5 + 2 * 3 + 3, "{requests:#?}");
+    for image in IMAGES {
+        let tag = format!("/acme/{image}/manifests/{REV_B} ");
+        assert_eq!(
+            requests.iter().filter(|line| line.contains(&tag)).count(),
+            1,
+            "{requests:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_tag_is_asked_for_once_however_often_the_base_branch_moves() {
+    let world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::None);
+    let fake = forge::Fake::start(forge::Kind::Github);
+    let block = format!(
+        "forge: {{ kind: github, url: '{}', repository: acme/flows }}\n",
+        fake.api()
+    );
+    let config = world
+        .read("repin.yaml")
+        .replace("oci:images", &format!("'http://{}/acme'", registry.host));
+    world.write("repin.yaml", config + &block);
+    let files = [
+        "repin.yaml",
+        ".github/workflows/a.yml",
+        ".github/workflows/b.yml",
+        ".github/workflows/c.yml",
+    ];
+    let files = files.map(|path| (path, world.read(path)));
+    let files: Vec<_> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_str()))
+        .collect();
+    fake.store().push("main", "as it is", &files);
+    fake.store().intruder = Some(("README.md".to_owned(), "other".to_owned()));
+    let args = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--pr",
+        "ready",
+        "--format",
+        "json",
+    ];
+    let ran = world
+        .run_with(&args, &[("REPIN_FORGE_TOKEN", forge::TOKEN)])
+        .exits(0);
+    assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
+    let requests = registry.requests();
+    for image in IMAGES {
+        let tag = format!("GET /v2/acme/{image}/manifests/{REV_B} ");
+        assert_eq!(
+            requests.iter().filter(|line| line.contains(&tag)).count(),
+            1,
+            "{requests:#?}"
+        );
+    }
+}
+
+#[test]
+fn back_to_a_and_forward_to_b_and_stopped_by_what_happened_to_the_tags() {
+    let mut world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::None);
+    world.replace(
+        "repin.yaml",
+        "oci:images",
+        &format!("'http://{}/acme'", registry.host),
+    );
+    // Something else was pinned before A.
+    for file in ["a.yml", "b.yml"] {
+        let path = format!(".github/workflows/{file}");
+        let zeros = format!("sha256:{}", "0".repeat(64));
+        let text = ["review", "fix"]
+            .iter()
+            .fold(world.read(&path), |text, image| {
+                text.replace(world.digest(image, REV_A), &zeros)
+            });
+        world.write(&path, text);
+    }
+    world = world.with_git();
+    world.promoted(REV_A);
+    world.promoted(REV_B);
+    world.run(&["check", "--remote"]).exits(0);
+    let to_a = ["rollback", "--to", REV_A];
+    world.run(&[&to_a[..], &["--apply"]].concat()).exits(0);
+    world.commit(&format!("rollback: test images @{REV_A}"));
+    world.push();
+    world.refuses_to(&["promote", "--revision", REV_B], 1, &["rolled_back"]);
+    world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--force-after-rollback",
+            "--apply",
+        ])
+        .exits(0);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    world.push();
+
+    // Relabelled: pushed again under the old tag, built from elsewhere; then on one platform only.
+    let then = world.digest("fix", REV_A).to_owned();
+    world.rebuild("fix", REV_A, &[Platform::new("linux/amd64", REV_B)]);
+    push(&world, &registry, "fix", REV_A);
+    let document = world.refuses_to(&to_a, 1, &["digest_mismatch", "revision_label"]);
+    let said = document.to_string();
+    assert!(
+        said.contains(&then) && said.contains(world.digest("fix", REV_A)),
+        "{said}"
+    );
+    world.rebuild(
+        "fix",
+        REV_A,
+        &[
+            Platform::new("linux/amd64", REV_A),
+            Platform::new("linux/arm64", REV_B),
+        ],
+    );
+    push(&world, &registry, "fix", REV_A);
+    let document = world.refuses_to(&to_a, 1, &["digest_mismatch", "revision_label"]);
+    assert!(document.to_string().contains("linux/arm64"), "{document}");
+    // Retagged, with everything right but the digest.
+    world.rebuild(
+        "fix",
+        REV_A,
+        &[Platform::new("linux/amd64", REV_A).label("moved", "yes")],
+    );
+    push(&world, &registry, "fix", REV_A);
+    world.refuses_to(&to_a, 1, &["digest_mismatch"]);
+    // Deleted, and what is pinned now with it.
+    for revision in [REV_A, REV_B] {
+        let image = format!("docker://{}/acme/fix:{revision}", registry.host);
+        run("skopeo", &["delete", "--tls-verify=false", &image]);
+    }
+    world.refuses_to(&to_a, 1, &["tag_missing"]);
+    let document = world
+        .run(&["check", "--remote", "--format", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(
+        failed(&document),
+        ["digest_missing", "tag_missing"],
+        "{document}"
+    );
+}
+
+#[test]
+fn a_set_is_promoted_with_a_password() {
+    let world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::Password);
+    let config = docker_config(
+        &folder.path().join("docker"),
+        &registry.host,
+        (USER, PASSWORD),
+    );
+    let ran = promote(
+        &world,
+        &format!("http://{}", registry.host),
+        &[("DOCKER_CONFIG", config.to_str().unwrap())],
+    );
+    assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(PASSWORD));
+    promoted(&world, ran);
+    assert_eq!(
+        (statuses(&registry, " 401"), statuses(&registry, " 200")),
+        (4, 14)
+    );
+}
+
+#[test]
+fn a_set_is_promoted_with_tokens() {
+    let world = world();
+    let folder = stored(&world);
+    let server = TokenServer::start(folder.path(), Grants::Anonymous);
+    let protection = Protection::Token {
+        realm: &server.realm(),
+        certificate: &server.certificate,
+    };
+    let registry = Registry::start(folder.path(), &protection);
+    promoted(
+        &world,
+        promote(&world, &format!("http://{}", registry.host), &[]),
+    );
+    assert_eq!(
+        (server.fake.requests().len(), statuses(&registry, " 200")),
+        (4, 14)
+    );
+}
+
+#[test]
+fn a_token_server_elsewhere_gets_credentials_only_if_the_configuration_names_it() {
+    let world = world();
+    let folder = stored(&world);
+    let server = TokenServer::start(folder.path(), Grants::Login);
+    let protection = Protection::Token {
+        realm: &server.realm(),
+        certificate: &server.certificate,
+    };
+    let registry = Registry::start(folder.path(), &protection);
+    let docker = docker_config(
+        &folder.path().join("docker"),
+        &registry.host,
+        (USER, PASSWORD),
+    );
+    let env = [("DOCKER_CONFIG", docker.to_str().unwrap())];
+    let base = format!("http://{}", registry.host);
+    let refused = promote(&world, &base, &env).exits(4).json();
+    assert!(
+        error_message(&refused).contains("is not the registry's own host"),
+        "{refused}"
+    );
+    let realms = format!(
+        "realms: {{ '{}': '{}' }}\n",
+        registry.host,
+        server.fake.host()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &realms);
+    promoted(&world, promote(&world, &base, &env));
+}
+
+#[test]
+fn a_set_is_promoted_over_tls_with_a_root_of_ones_own() {
+    let world = world();
+    let folder = stored(&world);
+    let (root, certificate, key) = tls::authority(folder.path());
+    let registry = Registry::start(
+        folder.path(),
+        &Protection::Tls {
+            certificate: &certificate,
+            key: &key,
+        },
+    );
+    let base = format!("https://{}", registry.host);
+    let untrusted = promote(&world, &base, &[]).exits(3).json();
+    assert!(
+        error_message(&untrusted).contains("TLS failed"),
+        "{untrusted}"
+    );
+    promoted(
+        &world,
+        promote(&world, &base, &[("REPIN_CA_FILE", root.to_str().unwrap())]),
+    );
+    assert!(registry.log().contains("HTTP/2.0\" 200"));
+}
+
+/// Sends a request on as it is, but for its host, and gives back the answer's bytes.
+fn forwarded(host: &str, request: &Request) -> Reaction {
+    let mut stream = TcpStream::connect(host).unwrap();
+    let mut head = format!(
+        "{} {} HTTP/1.1\r\nConnection: close\r\n",
+        request.method, request.target
+    );
+    for (name, value) in &request.headers {
+        if !name.eq_ignore_ascii_case("connection") {
+            head.push_str(&[name, ": ", value, "\r\n"].concat());
+        }
+    }
+    stream
+        .write_all(format!("{head}\r\n{}", request.body).as_bytes())
+        .unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    Reaction::Raw(bytes)
+}
+
+/// A registry with tokens for those who log in, with its token server on the same host, behind a
+/// proxy that may spoil.
+struct Spoiled<'s> {
+    stored: &'s Stored,
+    proxy: Fake,
+    _registry: Registry,
+    _server: TokenServer,
+}
+
+/// A world, and the storage of a registry that holds its images.
+struct Stored {
+    world: World,
+    folder: tempfile::TempDir,
+}
+
+fn store() -> Stored {
+    let world = world();
+    let folder = stored(&world);
+    Stored { world, folder }
+}
+
+fn spoiled(
+    stored: &Stored,
+    spoil: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static,
+) -> Spoiled<'_> {
+    let folder = &stored.folder;
+    let server = TokenServer::start(folder.path(), Grants::Login);
+    let (token_host, registry_host): (String, Arc<OnceLock<String>>) =
+        (server.fake.host(), Arc::default());
+    let behind = Arc::clone(&registry_host);
+    let proxy = Fake::start(move |request| {
+        let host = if request.path() == "/token" {
+            &token_host
+        } else {
+            behind.get().unwrap()
+        };
+        spoil(request).unwrap_or_else(|| forwarded(host, request))
+    });
+    let realm = format!("http://{}/token", proxy.host());
+    let registry = Registry::start(
+        folder.path(),
+        &Protection::Token {
+            realm: &realm,
+            certificate: &server.certificate,
+        },
+    );
+    registry_host.set(registry.host.clone()).unwrap();
+    docker_config(
+        &folder.path().join("docker"),
+        &proxy.host(),
+        (USER, PASSWORD),
+    );
+    Spoiled {
+        stored,
+        proxy,
+        _registry: registry,
+        _server: server,
+    }
+}
+
+impl Spoiled<'_> {
+    fn promote(&self, env: &[(&str, &str)]) -> Ran {
+        let docker = self.stored.folder.path().join("docker");
+        let env = [&[("DOCKER_CONFIG", docker.to_str().unwrap())], env].concat();
+        promote(
+            &self.stored.world,
+            &format!("http://{}", self.proxy.host()),
+            &env,
+        )
+    }
+
+    /// Every file, but the lock's folder.
+    fn files(&self) -> impl PartialEq + std::fmt::Debug {
+        let mut files = self.stored.world.snapshot();
+        files.retain(|path, _| !path.starts_with(self.stored.world.path(".repin")));
+        files
+    }
+
+    /// A promote that ends like this, changes nothing and gives nothing away.
+    fn refuses(&self, exit: i32, env: &[(&str, &str)]) -> Value {
+        let before = self.files();
+        let ran = self.promote(env);
+        let after = self.files();
+        assert_eq!(before, after, "something was changed");
+        for text in [&ran.stdout, &ran.stderr] {
+            self.no_secret(text);
+        }
+        ran.exits(exit).json()
+    }
+
+    /// The password, and every token that was sent.
+    fn no_secret(&self, text: &str) {
+        let sent = self.proxy.requests();
+        let sent = sent.iter().filter_map(|request| {
+            request
+                .header("authorization")?
+                .split_once(' ')
+                .map(|(_, secret)| secret)
+        });
+        let plain = [PASSWORD.to_owned(), STANDARD.encode(PASSWORD)];
+        for secret in sent.map(str::to_owned).chain(plain) {
+            assert!(!text.contains(&secret), "{secret} in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_set_is_promoted_by_whoever_logged_in() {
+    let store = store();
+    let registry = spoiled(&store, |_| None);
+    promoted(&store.world, registry.promote(&[]));
+    assert_eq!(registry.proxy.count("/token?"), 4);
+}
+
+/// The kinds of request of a promote.
+const KINDS: [fn(&Request) -> bool; 4] = [
+    |request| request.path().ends_with(REV_B),
+    |request| request.path().contains("/manifests/sha256:"),
+    |request| request.path().contains("/blobs/"),
+    |request| request.path() == "/token",
+];
+
+fn error_code(document: &Value) -> &str {
+    document["error"]["code"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{document}"))
+}
+
+fn error_message(document: &Value) -> &str {
+    document["error"]["message"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{document}"))
+}
+
+/// An error whose body gives back what was sent.
+fn echo(status: u16, request: &Request) -> Reaction {
+    let sent = request.header("authorization").unwrap_or_default();
+    Reaction::new(
+        status,
+        format!("{{\"errors\":[{{\"code\":\"X\",\"message\":\"you sent {sent}\"}}]}}"),
+    )
+}
+
+#[test]
+fn whatever_is_refused_at_whichever_request_is_exit_4() {
+    let store = store();
+    for is in KINDS {
+        let document = spoiled(&store, move |request| {
+            is(request).then(|| echo(403, request))
+        })
+        .refuses(4, &[]);
+        assert_eq!(error_code(&document), "denied", "{document}");
+    }
+}
+
+#[test]
+fn whatever_does_not_verify_at_whichever_request_is_exit_3() {
+    let store = store();
+    for is in KINDS {
+        let html = || Reaction::new(200, "<html>Sign in</html>").with("Content-Type", "text/html");
+        let document = spoiled(&store, move |request| is(request).then(html)).refuses(3, &[]);
+        assert_eq!(error_code(&document), "unavailable", "{document}");
+        let circle =
+            |request: &Request| Reaction::new(302, "").with("Location", request.target.clone());
+        spoiled(&store, move |request| is(request).then(|| circle(request))).refuses(3, &[]);
+        spoiled(&store, move |request| {
+            is(request).then(|| echo(429, request).with("Retry-After", "3600"))
+        })
+        .refuses(3, &[]);
+    }
+}
+
+#[test]
+fn a_tag_that_is_not_there_is_exit_1() {
+    let store = store();
+    let absent = spoiled(&store, |request| {
+        request
+            .path()
+            .ends_with(&format!("fix/manifests/{REV_B}"))
+            .then(|| Reaction::new(404, "{}"))
+    });
+    assert_eq!(failed(&absent.refuses(1, &[])), ["tag_missing"]);
+}
+
+#[test]
+fn a_registry_that_is_silent_or_always_busy_is_exit_3_in_time() {
+    let store = store();
+    let start = Instant::now();
+    let silent = spoiled(&store, |request| {
+        KINDS[0](request).then(|| Reaction::Stall(Vec::new()))
+    });
+    let document = silent.refuses(3, &[("REPIN_HTTP_TIMEOUT", "1s")]);
+    assert!(
+        error_message(&document).contains("tried 5 times"),
+        "{document}"
+    );
+    assert!(silent.proxy.count(REV_B) <= 4 * 5);
+    let busy = spoiled(&store, |request| {
+        KINDS[2](request).then(|| Reaction::new(429, ""))
+    });
+    busy.refuses(3, &[]);
+    assert!(busy.proxy.count("/blobs/") <= 5 * 5);
+    // Far beyond what the pauses and the time without progress add up to, and far below the limit
+    // of one request.
+    assert!(
+        start.elapsed() < Duration::from_secs(90),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn a_token_server_elsewhere_gets_no_credentials() {
+    let store = store();
+    let elsewhere = Arc::new(Fake::start(|_| Reaction::new(401, "")));
+    let realm = format!("Bearer realm=\"http://{}/token\"", elsewhere.host());
+    let registry = spoiled(&store, move |request| {
+        KINDS[0](request).then(|| Reaction::new(401, "").with("WWW-Authenticate", realm.clone()))
+    });
+    let document = registry.refuses(4, &[]);
+    assert!(
+        error_message(&document).contains("was not sent"),
+        "{document}"
+    );
+    assert!(!elsewhere.requests().is_empty());
+    assert!(
+        elsewhere
+            .requests()
+            .iter()
+            .all(|request| request.header("authorization").is_none())
+    );
+}
+
+#[test]
+fn a_flood_stays_out_of_memory() {
+    let store = store();
+    let head = b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n".to_vec();
+    for is in KINDS {
+        let head = head.clone();
+        let registry = spoiled(&store, move |request| {
+            is(request).then(|| Reaction::Flood(head.clone(), 400))
+        });
+        let source = format!("ghcr.io/acme=http://{}/acme", registry.proxy.host());
+        let mut command =
+            store
+                .world
+                .command(&["promote", "--revision", REV_B, "--source", &source]);
+        command
+            .env("DOCKER_CONFIG", store.folder.path().join("docker"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let (status, peak) = loop {
+            let peak = peak(child.id()).unwrap_or(0);
+            if let Some(status) = child.try_wait().unwrap() {
+                break (status, peak);
+            }
+            assert!(peak < 128 * 1024, "{peak} KiB");
+            thread::sleep(Duration::from_millis(2));
+        };
+        assert_eq!(status.code(), Some(3), "{peak}");
+    }
+}
+
+/// The most memory that a process has had, in KiB.
+fn peak(process: u32) -> Option<u64> {
+    let status =
+        fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn variables_that_are_wrong_are_exit_2_before_any_request() {
+    let world = world();
+    let fake = Fake::start(|_| Reaction::new(404, ""));
+    for (name, value) in [
+        ("REPIN_HTTP_TIMEOUT", "5"),
+        ("REPIN_HTTP_TIMEOUT", "0s"),
+        ("REPIN_CA_FILE", "absent.pem"),
+        ("REPIN_CA_FILE", "repin.yaml"),
+        ("https_proxy", "http://user:pr0xy-Passw0rd@[/"),
+    ] {
+        let ran = promote(&world, &format!("http://{}", fake.host()), &[(name, value)]);
+        assert_eq!(ran.code, 2, "{name}={value}: {}{}", ran.stdout, ran.stderr);
+        assert!(
+            ran.stdout.contains(name)
+                && !format!("{}{}", ran.stdout, ran.stderr).contains("pr0xy-Passw0rd")
+        );
+    }
+    assert_eq!(fake.requests().len(), 0);
+}

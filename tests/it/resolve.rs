@@ -1,0 +1,85 @@
+//! `repin resolve` as a whole, from image layouts.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::{
+    layout::{Platform, REVISION_LABEL},
+    world::{REV_A, REV_B, world},
+};
+
+#[test]
+fn every_platform_is_shown_and_nothing_judged() {
+    let mut world = world();
+    let arm = Platform::new("linux/arm64", REV_A).label("dev.acme.version", "2\u{1b}");
+    world.rebuild("review", REV_B, &[Platform::new("linux/amd64", REV_B), arm]);
+    let mut bare = Platform::new("linux/amd64", REV_B);
+    bare.labels.remove(REVISION_LABEL);
+    world.rebuild("fix", REV_B, &[bare]);
+    let document = world
+        .run(&["resolve", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        (&document["schema"], &document["revision"]),
+        (&json!("repin.resolve/1"), &json!(REV_B))
+    );
+    let review = &document["images"][0];
+    assert_eq!(
+        (&review["tag"], &review["digest"]),
+        (&json!(REV_B), &json!(world.digest("review", REV_B)))
+    );
+    assert_eq!(
+        review["media_type"],
+        "application/vnd.oci.image.index.v1+json"
+    );
+    assert_eq!(
+        review["labels"],
+        json!({"dev.acme.version": "linux/amd64: (absent), linux/arm64: 2\u{1b}"})
+    );
+    assert_eq!(
+        (
+            &review["platforms"][1]["platform"],
+            &review["platforms"][1]["revision"]
+        ),
+        (&json!("linux/arm64"), &json!(REV_A))
+    );
+    assert_eq!(
+        document["images"][1]["platforms"][0]["revision"],
+        json!(null)
+    );
+    let human = world.run(&["resolve", "--revision", REV_B]).exits(0);
+    insta::with_settings!({filters => vec![("[0-9a-f]{64}", "<digest>")]}, {
+        insta::assert_snapshot!(human.stdout);
+    });
+}
+
+#[test]
+fn what_does_not_resolve_is_named_image_by_image() {
+    let world = world();
+    world.layout("review").untag(REV_B);
+    fs::remove_file(world.layout("fix").blob_path(world.digest("fix", REV_B))).unwrap();
+    let document = world
+        .run(&["resolve", "--revision", REV_B, "--format", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(
+        (&document["schema"], &document["exit"]),
+        (&json!("repin.error/1"), &json!(1))
+    );
+    let codes: Vec<_> = document["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["tag_missing", "unavailable"]);
+    assert_eq!(
+        world
+            .run(&["resolve", "--revision", "HEAD", "--format", "json"])
+            .exits(2)
+            .json()["errors"][0]["code"],
+        "revision_shape"
+    );
+}

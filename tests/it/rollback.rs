@@ -1,0 +1,576 @@
+//! `repin rollback`, `repin history`, and order and hold in promote, on real git repositories.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    layout::{Platform, REVISION_LABEL},
+    terminal,
+    world::{REV_A, REV_B, REV_C, World, details, failed, world},
+};
+
+const TO_A: [&str; 3] = ["rollback", "--to", REV_A];
+
+/// A was promoted, then B; both are on the remote's branch.
+fn promoted_twice() -> World {
+    let mut world = world();
+    world.build(REV_C);
+    world.pin(REV_C);
+    let world = world.with_git();
+    world.promoted(REV_A);
+    world.promoted(REV_B);
+    world
+}
+
+fn entries(world: &World) -> Vec<Value> {
+    let document = world.run(&["history", "--format", "json"]).exits(0).json();
+    assert_eq!(document["schema"], "repin.history/1");
+    document["entries"].as_array().unwrap().clone()
+}
+
+#[test]
+fn back_to_a_and_forward_to_b() {
+    let world = promoted_twice();
+    let document = world
+        .run(&[&TO_A[..], &["--apply", "--format", "json"]].concat())
+        .exits(0)
+        .json();
+    assert_eq!(
+        (&document["kind"], &document["applied"]),
+        (&json!("rollback"), &json!(true))
+    );
+    assert_eq!(document["title"], format!("rollback: test images @{REV_A}"));
+    assert_eq!(document["branch"], format!("auto/runtime-rollback-{REV_A}"));
+    let codes: Vec<_> = document["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| check["code"].as_str().unwrap())
+        .collect();
+    for code in [
+        "provenance_title",
+        "provenance_content",
+        "digest_mismatch",
+        "revision_label",
+        "plan_count",
+    ] {
+        assert!(codes.contains(&code), "{codes:?}");
+    }
+    assert!(
+        !codes.contains(&"revision_order") && !codes.contains(&"rolled_back"),
+        "{codes:?}"
+    );
+    assert!(
+        world
+            .read(".github/workflows/a.yml")
+            .contains(world.digest("review", REV_A))
+    );
+    world.commit(&format!("rollback: test images @{REV_A}"));
+    world.push();
+
+    let document = world.refuses(&[], 1, &["rolled_back"]);
+    assert!(
+        details(&document, "rolled_back", "fail")[0].contains("rolled it back"),
+        "{document}"
+    );
+    // No image was asked for: history refused before.
+    assert!(details(&document, "tag_missing", "pass").is_empty());
+    let forced = world.run(&[
+        "promote",
+        "--revision",
+        REV_B,
+        "--force-after-rollback",
+        "--apply",
+        "--format",
+        "json",
+    ]);
+    let forced = forced.exits(0).json();
+    assert_eq!(details(&forced, "rolled_back", "warn").len(), 1);
+    assert!(
+        world
+            .read(".github/workflows/a.yml")
+            .contains(world.digest("review", REV_B))
+    );
+}
+
+#[test]
+fn a_revert_by_hand_is_a_rollback_too_and_a_newer_set_ends_the_hold() {
+    let world = promoted_twice();
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    world.push();
+    world.refuses(&[], 1, &["rolled_back"]);
+    let mut world = world;
+    world.build("dddddddddddddddddddddddddddddddddddddddd");
+    world.promoted("dddddddddddddddddddddddddddddddddddddddd");
+    world.run(&["promote", "--revision", REV_B]).exits(0);
+}
+
+#[test]
+fn history_tells_what_every_commit_did() {
+    let world = promoted_twice();
+    world.run(&[&TO_A[..], &["--apply"]].concat()).exits(0);
+    world.commit(&format!(
+        "rollback: test images @{REV_A}\n\nRepin-Set: {REV_A}"
+    ));
+    world.push();
+    let entries = entries(&world);
+    let told: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let flag = |name: &str| entry[name].as_bool().unwrap();
+            (
+                entry["kind"].as_str().unwrap(),
+                entry["revision"].as_str(),
+                flag("current"),
+                flag("can_roll_back"),
+            )
+        })
+        .collect();
+    let expected = [
+        ("rollback", Some(REV_A), true, false),
+        ("promote", Some(REV_B), false, true),
+        ("promote", Some(REV_A), false, false),
+        ("manual", None, false, false),
+    ];
+    assert_eq!(told, expected);
+    let keys: Vec<_> = entries[0]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "can_roll_back",
+            "commit",
+            "current",
+            "date",
+            "images",
+            "kind",
+            "revision",
+            "subject"
+        ]
+    );
+    assert_eq!(entries[1]["images"]["fix"], world.digest("fix", REV_B));
+    let human = world.run(&["history", "--limit", "2"]).exits(0);
+    let filters = vec![("[0-9a-f]{12}", "<short>"), ("[0-9a-f]{7}  ", "<commit>  ")];
+    insta::with_settings!({filters => filters}, { insta::assert_snapshot!("history", human.stdout); });
+}
+
+#[test]
+fn a_set_that_was_never_promoted_is_refused_before_the_first_request() {
+    let world = promoted_twice();
+    fs::rename(world.path("images"), world.path("gone")).unwrap();
+    let unknown = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
+    let document = world.refuses_to(&["rollback", "--to", unknown], 1, &["provenance_title"]);
+    assert!(
+        details(&document, "provenance_title", "fail")[0].contains(unknown),
+        "{document}"
+    );
+    // Pinned once, but never by a promote.
+    world.refuses_to(&["rollback", "--to", REV_C], 1, &["provenance_title"]);
+    for wrong in ["HEAD~1", "main", "@{u}", "--all", "-n1"] {
+        let ran = world
+            .run(&["rollback", "--format", "json", "--to", wrong])
+            .exits(2);
+        assert_eq!(ran.json()["errors"][0]["code"], "revision_shape");
+    }
+}
+
+#[test]
+fn a_set_promoted_by_hand_counts_by_its_content_where_that_is_asked_for() {
+    let world = promoted_twice();
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "provenance: { require: [content] }\n",
+    );
+    world.commit("by content");
+    world.push();
+    let document = world
+        .run(&["rollback", "--to", REV_C, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(details(&document, "provenance_content", "pass").len(), 1);
+    world.layout("fix").untag(REV_C);
+    world.layout("fix").image(
+        REV_C,
+        &[Platform::new("linux/amd64", REV_C).label("x", "y")],
+    );
+    world.refuses_to(&["rollback", "--to", REV_C], 1, &["provenance_content"]);
+}
+
+#[test]
+fn a_moved_deleted_or_lying_tag_stops_a_rollback() {
+    let mut world = promoted_twice();
+    let then = world.digest("fix", REV_A).to_owned();
+    world.rebuild(
+        "fix",
+        REV_A,
+        &[Platform::new("linux/amd64", REV_A).label("moved", "yes")],
+    );
+    let document = world.refuses_to(&TO_A, 1, &["digest_mismatch"]);
+    let detail = &details(&document, "digest_mismatch", "fail")[0];
+    assert!(
+        detail.contains(&then) && detail.contains(world.digest("fix", REV_A)),
+        "{detail}"
+    );
+    world.layout("fix").untag(REV_A);
+    world.refuses_to(&TO_A, 1, &["tag_missing"]);
+    let arm = Platform::new("linux/arm64", REV_A).label(REVISION_LABEL, "another");
+    world.rebuild("fix", REV_A, &[Platform::new("linux/amd64", REV_A), arm]);
+    world.refuses_to(&TO_A, 1, &["digest_mismatch", "revision_label"]);
+}
+
+#[test]
+fn an_image_without_pins_only_warns_in_a_rollback() {
+    let world = promoted_twice();
+    world.layout("base").untag(REV_A);
+    let document = world
+        .run(&[&TO_A[..], &["--format", "json"]].concat())
+        .exits(0)
+        .json();
+    assert_eq!(details(&document, "tag_missing", "warn").len(), 1);
+    fs::remove_dir_all(world.path("images/base")).unwrap();
+    let document = world
+        .run(&[&TO_A[..], &["--format", "json"]].concat())
+        .exits(0)
+        .json();
+    assert_eq!(details(&document, "tag_missing", "skip").len(), 1);
+}
+
+#[test]
+fn an_image_of_today_that_the_set_did_not_have_is_named() {
+    let world = promoted_twice();
+    world.replace(
+        "repin.yaml",
+        "ghcr.io/acme/base, pins: 0",
+        "ghcr.io/acme/base, pins: 1",
+    );
+    world.write(
+        ".github/workflows/c.yml",
+        format!("ghcr.io/acme/base@{}\n", world.digest("base", REV_B)),
+    );
+    world.commit("base is pinned now");
+    world.push();
+    let document = world.refuses_to(&TO_A, 1, &["provenance_content"]);
+    assert!(
+        details(&document, "provenance_content", "fail")[0].contains("`base`"),
+        "{document}"
+    );
+}
+
+#[test]
+fn what_is_not_on_the_remotes_branch_was_not_promoted() {
+    let world = promoted_twice();
+    let mut world = world;
+    world.build("dddddddddddddddddddddddddddddddddddddddd");
+    world
+        .run(&[
+            "promote",
+            "--revision",
+            "dddddddddddddddddddddddddddddddddddddddd",
+            "--apply",
+        ])
+        .exits(0);
+    world.commit("promote: test images @dddddddddddddddddddddddddddddddddddddddd");
+    world.refuses_to(
+        &[
+            "rollback",
+            "--to",
+            "dddddddddddddddddddddddddddddddddddddddd",
+        ],
+        1,
+        &["provenance_title"],
+    );
+}
+
+#[test]
+fn a_late_build_does_not_overtake() {
+    let world = world().with_git();
+    // Revisions that are commits of this repository: the build of the older one comes late.
+    let older: &'static str = Box::leak(world.commit("older source").into_boxed_str());
+    let newer: &'static str = Box::leak(world.commit("newer source").into_boxed_str());
+    world.push();
+    let mut world = world;
+    world.build(older);
+    world.build(newer);
+    world.promoted(newer);
+    let document = world.refuses_to(&["promote", "--revision", older], 1, &["revision_order"]);
+    assert!(
+        details(&document, "revision_order", "fail")[0].contains(newer),
+        "{document}"
+    );
+    let document = world
+        .run(&[
+            "promote",
+            "--revision",
+            older,
+            "--allow-older",
+            "--format",
+            "json",
+        ])
+        .exits(0)
+        .json();
+    assert_eq!(details(&document, "revision_order", "warn").len(), 1);
+}
+
+#[test]
+fn a_clone_too_shallow_to_tell_says_what_to_fetch() {
+    let world = promoted_twice();
+    let url = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", "--depth", "1", &url, "clone"]);
+    let clone = world.path("clone");
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    for args in [&TO_A[..], &["promote", "--revision", REV_C]] {
+        let ran = world
+            .run_in(&clone, &[args, &["--format", "json"]].concat(), &[])
+            .exits(3);
+        let document = ran.json();
+        assert_eq!(
+            (&document["error"]["code"], failed(&document).len()),
+            (&json!("unavailable"), 0),
+            "{document}"
+        );
+        assert!(
+            document["error"]["hint"]
+                .as_str()
+                .unwrap()
+                .contains("git fetch --unshallow"),
+            "{document}"
+        );
+    }
+    world
+        .run_in(
+            &clone,
+            &[
+                "promote",
+                "--revision",
+                REV_C,
+                "--allow-older",
+                "--force-after-rollback",
+            ],
+            &[],
+        )
+        .exits(0);
+    let listed = world.run_in(&clone, &["history"], &[]).exits(0);
+    assert!(
+        listed.stderr.contains("git fetch --unshallow"),
+        "{}",
+        listed.stderr
+    );
+}
+
+#[test]
+fn without_git_a_promote_goes_on_and_a_rollback_does_not() {
+    let world = world();
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(details(&document, "rolled_back", "skip").len(), 1);
+    let document = world
+        .run(&[&TO_A[..], &["--format", "json"]].concat())
+        .exits(3)
+        .json();
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("not in a git repository"),
+        "{document}"
+    );
+    let document = world.run(&["history", "--format", "json"]).exits(3).json();
+    assert_eq!(document["schema"], "repin.error/1");
+    let nowhere = [("PATH", "/nonexistent")];
+    let ran = world.run_with(&["history"], &nowhere).exits(3);
+    assert!(ran.stderr.contains("install git"), "{}", ran.stderr);
+    world
+        .run_with(&["promote", "--revision", REV_B], &nowhere)
+        .exits(0);
+    // A branch that is configured and not here is no reason to go on.
+    let world = world.with_git();
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "provenance: { branch: origin/nowhere }\n",
+    );
+    let ran = world.run(&["promote", "--revision", REV_B]).exits(3);
+    assert!(
+        ran.stderr.contains("git fetch origin nowhere"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn without_a_target_it_lists_what_one_can_go_back_to() {
+    let world = promoted_twice();
+    let ran = world.run(&["rollback"]).exits(2);
+    assert!(
+        ran.stdout.contains(REV_A) && !ran.stdout.contains(REV_B),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stderr.contains("`--to` is missing"), "{}", ran.stderr);
+    let document = world.run(&["rollback", "--format", "json"]).exits(2).json();
+    assert!(
+        document["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains(REV_A),
+        "{document}"
+    );
+}
+
+#[test]
+fn at_a_terminal_one_can_choose() {
+    let world = promoted_twice();
+    let choose = |typed: &str| {
+        let output = terminal::typed(world.command(&["rollback"]), typed);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said)
+    };
+    let (code, said) = choose("1\n");
+    assert!(
+        code == Some(0) && said.contains(&format!("rollback: test images @{REV_A}")),
+        "{said}"
+    );
+    for typed in ["\n", "0\n", "7\n", "x\n", "\u{4}"] {
+        let (code, said) = choose(typed);
+        assert!(
+            code == Some(2) && said.contains("`--to` is missing"),
+            "{typed:?} {said}"
+        );
+    }
+}
+
+#[test]
+fn the_body_of_a_rollback_says_what_is_undone_and_the_way_forward() {
+    let world = promoted_twice();
+    let document = world
+        .run(&[&TO_A[..], &["--format", "json"]].concat())
+        .exits(0)
+        .json();
+    let body = document["body"].as_str().unwrap();
+    let filters = vec![
+        ("sha256:[0-9a-f]{64}", "<digest>"),
+        ("[0-9a-f]{12}", "<short>"),
+        ("commit `[0-9a-f]{7}`", "commit `<c>`"),
+        ("commit [0-9a-f]{7} ", "commit <c> "),
+    ];
+    insta::with_settings!({filters => filters}, { insta::assert_snapshot!("rollback_body", body); });
+    let promote = world
+        .run(&["promote", "--revision", REV_C, "--format", "json"])
+        .exits(0)
+        .json();
+    assert!(
+        promote["body"]
+            .as_str()
+            .unwrap()
+            .contains(&format!("repin rollback --to {REV_B} --apply"))
+    );
+}
+
+#[test]
+fn check_remote_asks_whether_the_set_is_what_it_claims() {
+    let mut world = promoted_twice();
+    world.run(&["check", "--remote"]).exits(0);
+    let check = |world: &World, exit: i32| {
+        world
+            .run(&["check", "--remote", "--format", "json"])
+            .exits(exit)
+            .json()
+    };
+    // A promote's own change, not merged yet.
+    world.build("dddddddddddddddddddddddddddddddddddddddd");
+    world
+        .run(&[
+            "promote",
+            "--revision",
+            "dddddddddddddddddddddddddddddddddddddddd",
+            "--apply",
+        ])
+        .exits(0);
+    let document = check(&world, 0);
+    assert_eq!(
+        (
+            details(&document, "provenance_title", "warn").len(),
+            &document["clean"]
+        ),
+        (1, &json!(true))
+    );
+    // One image of another revision.
+    let text = world.read(".github/workflows/b.yml").replace(
+        world.digest("fix", "dddddddddddddddddddddddddddddddddddddddd"),
+        world.digest("fix", REV_B),
+    );
+    world.write(".github/workflows/b.yml", text);
+    assert_eq!(failed(&check(&world, 1)), ["set_disagree"]);
+    world.git(&["checkout", "-q", "."]);
+    // The tag was moved; the digest is gone; the label lies.
+    let pinned = world.digest("fix", REV_B).to_owned();
+    world.rebuild(
+        "fix",
+        REV_B,
+        &[Platform::new("linux/amd64", REV_B).label("moved", "yes")],
+    );
+    let document = check(&world, 1);
+    assert_eq!(
+        (failed(&document), &document["clean"]),
+        (vec!["digest_mismatch".to_owned()], &json!(false))
+    );
+    let ran = world
+        .run(&["check", "--remote", "--format", "github"])
+        .exits(1);
+    assert!(
+        ran.stdout.contains(
+            "::error file=.github/workflows/b.yml,line=1,col=14,title=digest_mismatch (fix)::"
+        ),
+        "{}",
+        ran.stdout
+    );
+    world.layout("fix").untag(REV_B);
+    assert_eq!(failed(&check(&world, 1)), ["tag_missing"]);
+    fs::remove_file(world.layout("fix").blob_path(&pinned)).unwrap();
+    assert_eq!(failed(&check(&world, 1)), ["digest_missing", "tag_missing"]);
+    fs::remove_dir_all(world.path("images/fix")).unwrap();
+    let document = check(&world, 3);
+    assert_eq!(
+        (
+            details(&document, "digest_missing", "skip").len(),
+            &document["clean"]
+        ),
+        (1, &json!(false))
+    );
+}
+
+#[test]
+fn a_rollback_where_one_is_already_does_nothing() {
+    let world = promoted_twice();
+    let document = world
+        .run(&["rollback", "--to", REV_B, "--apply", "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        (&document["changed"], &document["applied"]),
+        (&json!(false), &json!(false))
+    );
+}
+
+#[test]
+fn which_sets_there_are_cannot_be_told_from_a_shallow_clone() {
+    let world = world().with_git();
+    world.promoted(REV_B);
+    let origin = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", "--depth", "1", &origin, "shallow"]);
+    let ran = world
+        .run_in(&world.path("shallow"), &["rollback"], &[])
+        .exits(3);
+    assert!(
+        ran.stderr.contains("git fetch --unshallow"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -1,0 +1,152 @@
+//! `scripts/test` where something is missing: with programs of its own in place of cargo and the
+//! package manager.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::{Command, Output},
+};
+
+/// A folder of programs that is the whole `PATH`.
+struct Programs {
+    dir: tempfile::TempDir,
+}
+
+impl Programs {
+    /// What a plain system has, and a cargo that does what `cargo` says.
+    fn new(cargo: &str) -> Self {
+        let programs = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        for name in ["bash", "dirname", "env", "mktemp", "rm", "sort", "true"] {
+            let found = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(name));
+            let found = found.iter().find(|path| path.exists()).unwrap();
+            symlink(found, programs.dir.path().join(name)).unwrap();
+        }
+        programs.with("cargo", cargo)
+    }
+
+    /// The same with one more program.
+    fn with(self, name: &str, script: &str) -> Self {
+        let path = self.dir.path().join(name);
+        fs::write(
+            &path,
+            format!("#!{}/bash\n{script}\n", self.dir.path().display()),
+        )
+        .unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    /// The same with every program that tests run.
+    fn complete(self) -> Self {
+        let names = [
+            "git",
+            "docker-registry",
+            "skopeo",
+            "umoci",
+            "buildah",
+            "strace",
+            "patch",
+            "podman",
+            "runc",
+            "busybox",
+        ];
+        names
+            .into_iter()
+            .fold(self, |programs, name| programs.with(name, "exit 0"))
+    }
+
+    /// Runs scripts/test.
+    fn run(&self, ci: &str) -> Output {
+        // A copy, since the script appends the folders of the system to PATH: here it must find
+        // nothing there.
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test");
+        let text = fs::read_to_string(script)
+            .unwrap()
+            .replace(":/usr/sbin:/sbin", "");
+        let copy = self.dir.path().join("scripts/test");
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::write(&copy, text).unwrap();
+        let mut command = Command::new(self.dir.path().join("bash"));
+        command
+            .arg(copy)
+            .arg("a-filter")
+            .env_clear()
+            .env("PATH", self.dir.path())
+            .env("CI", ci);
+        command.output().unwrap()
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_missing_program_that_nobody_can_install_is_named() {
+    let output = Programs::new("exit 0").with("git", "exit 0").run("");
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(
+        text.contains("apt-get install --no-install-recommends docker-registry skopeo"),
+        "{text}"
+    );
+    assert!(!text.contains(" git "), "{text}");
+}
+
+#[test]
+fn a_package_manager_that_installs_nothing_is_no_success() {
+    // As whoever the tests run as: root itself, or by way of sudo.
+    let sudo = "shift\nexec \"$@\"";
+    let output = Programs::new("exit 0")
+        .with("apt-get", "echo \"apt-get $*\"")
+        .with("sudo", sudo)
+        .run("");
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(
+        text.contains("apt-get update") && text.contains("apt-get install -y"),
+        "{text}"
+    );
+    assert!(
+        text.contains("error: the tests run programs that are missing here"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_could_not_run_is_listed_and_fails_in_ci() {
+    let cargo = "[[ $* == *a-filter ]] || exit 0
+        [[ -v REPIN_TEST_SKIPS ]] || { echo no list; exit 100; }
+        printf 'SKIP: b: why\\nSKIP: a: why\\n' >>\"$REPIN_TEST_SKIPS\"";
+    let programs = Programs::new(cargo).complete();
+    let here = programs.run("");
+    assert!(here.status.success(), "{}", stderr(&here));
+    assert!(
+        stderr(&here).ends_with("could not run here:\nSKIP: a: why\nSKIP: b: why\n"),
+        "{}",
+        stderr(&here)
+    );
+    let ci = programs.run("true");
+    assert_eq!(
+        (ci.status.code(), ci.stdout.as_slice()),
+        (Some(100), b"no list\n".as_slice())
+    );
+}
+
+#[test]
+fn a_failing_test_fails_the_script() {
+    let programs = Programs::new("[[ $* != *a-filter ]]").complete();
+    assert_eq!(programs.run("").status.code(), Some(1));
+    let doc = Programs::new("[[ $* != *--doc* ]]").complete();
+    assert_eq!(doc.run("").status.code(), Some(1));
+}
+
+#[test]
+fn ci_runs_the_same_tests_as_people_do() {
+    let ci = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/run")).unwrap();
+    assert!(ci.contains("export CI=true"), "{ci}");
+    assert!(ci.lines().any(|line| line == "scripts/test"), "{ci}");
+}

@@ -1,0 +1,315 @@
+//! Forges on a loopback port: strict, stateful, with the sharp edges of the real ones.
+//!
+//! Each request is validated against the published API description; a breach is kept and fails the
+//! test at its end. Faults are scripted: before a request is carried out, after it, or instead of
+//! an answer.
+
+pub mod gitea;
+pub mod github;
+pub mod graphql;
+pub mod schema;
+pub mod server;
+pub mod store;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::{Value, json};
+
+pub use server::{Asked, Reply};
+pub use store::{PullRow, Store};
+
+pub const TOKEN: &str = "ghp_s3cretS3cretS3cretS3cret0123456789";
+/// One of the kind that has no scopes.
+pub const FINE_TOKEN: &str = "github_pat_s3cretS3cretS3cretS3cret0123456789";
+
+/// What happens to a request instead of what should.
+#[derive(Clone)]
+pub enum Fault {
+    /// This answer, and nothing is done.
+    Instead(Reply),
+    /// It is done, and then this is answered.
+    After(Reply),
+    /// It is done, and then the connection is closed without a word.
+    Silence,
+    /// It is done, and then there is no answer at all.
+    Hang,
+}
+
+struct Scripted {
+    method: &'static str,
+    path: String,
+    times: usize,
+    fault: Fault,
+}
+
+/// A forge under test.
+pub struct Fake {
+    pub server: server::Server,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Mutex<Store>,
+    faults: Mutex<Vec<Scripted>>,
+    log: Mutex<Vec<Asked>>,
+    breaches: Mutex<Vec<String>>,
+    schema: schema::Description,
+    answer: fn(&mut Store, &Asked) -> Reply,
+    /// What happens before a pull request is looked at for so many times.
+    later: Mutex<Vec<(usize, Later)>>,
+    looks: Mutex<usize>,
+    answers: Mutex<Vec<u16>>,
+}
+
+type Later = Box<dyn FnOnce(&mut Store) + Send>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Github,
+    Gitea,
+    Forgejo,
+}
+
+impl Fake {
+    /// A forge with an empty repository `acme/flows`.
+    pub fn start(kind: Kind) -> Self {
+        let answer = if kind == Kind::Github {
+            github::answer
+        } else {
+            gitea::answer
+        };
+        let description = match kind {
+            Kind::Github => schema::Description::github(),
+            Kind::Gitea => schema::Description::read("gitea.json", "/api/v1"),
+            Kind::Forgejo => schema::Description::read("forgejo.json", "/api/v1"),
+        };
+        let shared = Arc::new(Shared {
+            store: Mutex::new(Store::new(kind)),
+            faults: Mutex::default(),
+            log: Mutex::default(),
+            breaches: Mutex::default(),
+            schema: description,
+            answer,
+            later: Mutex::default(),
+            looks: Mutex::default(),
+            answers: Mutex::default(),
+        });
+        let behind = Arc::clone(&shared);
+        let server = server::Server::start(move |asked| behind.handle(asked));
+        shared.store.lock().unwrap().root = server.url();
+        Self { server, shared }
+    }
+
+    pub fn store(&self) -> MutexGuard<'_, Store> {
+        self.shared.store.lock().unwrap()
+    }
+
+    /// The API's base, as it is configured.
+    pub fn api(&self) -> String {
+        match self.store().kind {
+            Kind::Github => self.server.url(),
+            _ => format!("{}/api/v1", self.server.url()),
+        }
+    }
+
+    /// The next `times` requests of `method` whose path ends so meet a fault.
+    pub fn fault(&self, (method, path): (&'static str, &str), times: usize, fault: Fault) {
+        self.shared.faults.lock().unwrap().push(Scripted {
+            method,
+            path: path.to_owned(),
+            times,
+            fault,
+        });
+    }
+
+    /// Something happens right before a single pull request is read for the `looks`th time from now
+    /// on.
+    pub fn when(&self, looks: usize, then: impl FnOnce(&mut Store) + Send + 'static) {
+        *self.shared.looks.lock().unwrap() = 0;
+        self.shared
+            .later
+            .lock()
+            .unwrap()
+            .push((looks, Box::new(then)));
+    }
+
+    /// How many answers had this status.
+    pub fn answered(&self, status: u16) -> usize {
+        self.shared
+            .answers
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|known| **known == status)
+            .count()
+    }
+
+    /// The requests so far, as `METHOD path?query`.
+    pub fn asked(&self) -> Vec<String> {
+        self.shared
+            .log
+            .lock()
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    /// How many requests there were that change something.
+    pub fn writes(&self) -> Vec<String> {
+        let log = self.shared.log.lock().unwrap();
+        log.iter()
+            .filter(|asked| asked.is_write())
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    pub fn forget(&self) {
+        self.shared.log.lock().unwrap().clear();
+        self.shared.faults.lock().unwrap().clear();
+    }
+
+    /// Every request so far was as the description says, and carried the token where it belongs.
+    pub fn is_content(&self) {
+        let breaches = self.shared.breaches.lock().unwrap();
+        assert!(breaches.is_empty(), "{breaches:#?}");
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.is_content();
+        }
+    }
+}
+
+impl Shared {
+    fn handle(&self, asked: &Asked) -> Option<Reply> {
+        self.log.lock().unwrap().push(asked.clone());
+        let address = asked.to_string();
+        if [TOKEN, FINE_TOKEN]
+            .iter()
+            .any(|token| address.contains(token) || asked.body.to_string().contains(token))
+        {
+            self.breaches
+                .lock()
+                .unwrap()
+                .push(format!("the token is in {address}"));
+        }
+        if let Err(breach) = self.schema.check(asked) {
+            self.breaches
+                .lock()
+                .unwrap()
+                .push(format!("{asked}: {breach}"));
+        }
+        let scheme = if self.store.lock().unwrap().kind == Kind::Github {
+            "Bearer"
+        } else {
+            "token"
+        };
+        let known = [TOKEN, FINE_TOKEN].map(|token| format!("{scheme} {token}"));
+        if !known
+            .iter()
+            .any(|known| asked.header("authorization") == Some(known))
+        {
+            return Some(Reply::json(401, json!({"message": "Bad credentials"})));
+        }
+        self.happen(asked);
+        match self.fault_for(asked) {
+            None => Some(self.carry_out(asked)),
+            Some(Fault::Instead(reply)) => Some(reply),
+            Some(Fault::After(reply)) => {
+                self.carry_out(asked);
+                Some(reply)
+            }
+            Some(Fault::Silence) => {
+                self.carry_out(asked);
+                None
+            }
+            Some(Fault::Hang) => {
+                self.carry_out(asked);
+                loop {
+                    std::thread::park();
+                }
+            }
+        }
+    }
+
+    fn fault_for(&self, asked: &Asked) -> Option<Fault> {
+        let mut faults = self.faults.lock().unwrap();
+        let fits = |s: &&mut Scripted| {
+            s.times > 0 && s.method == asked.method && asked.path.ends_with(&s.path)
+        };
+        let scripted = faults.iter_mut().find(fits)?;
+        scripted.times -= 1;
+        Some(scripted.fault.clone())
+    }
+
+    fn carry_out(&self, asked: &Asked) -> Reply {
+        let reply = (self.answer)(&mut self.store.lock().unwrap(), asked);
+        self.answers.lock().unwrap().push(reply.status);
+        reply
+    }
+
+    fn happen(&self, asked: &Asked) {
+        let single = asked
+            .path
+            .rsplit_once("/pulls/")
+            .is_some_and(|(_, number)| number.parse::<u64>().is_ok());
+        if asked.method != "GET" || !single {
+            return;
+        }
+        let mut looks = self.looks.lock().unwrap();
+        *looks += 1;
+        let mut later = self.later.lock().unwrap();
+        while let Some(at) = later.iter().position(|(when, _)| *when == *looks) {
+            later.remove(at).1(&mut self.store.lock().unwrap());
+        }
+    }
+}
+
+/// An answer of a server that is not well.
+pub fn broken() -> Reply {
+    Reply::json(502, json!({"message": "Server Error"}))
+}
+
+pub fn error(status: u16, message: &str) -> Reply {
+    Reply::json(status, json!({"message": message}))
+}
+
+pub fn not_found() -> Reply {
+    error(404, "Not Found")
+}
+
+/// One page of a listing, with the headers that tell of the others.
+pub fn page(asked: &Asked, all: Vec<Value>, (limit, most, counted): (&str, usize, bool)) -> Reply {
+    let number = asked
+        .query("page")
+        .map_or(1, |n| n.parse::<usize>().unwrap())
+        .max(1);
+    let size = asked
+        .query(limit)
+        .map_or(30, |n| n.parse::<usize>().unwrap())
+        .min(most);
+    let total = all.len();
+    let rows: Vec<_> = all
+        .into_iter()
+        .skip((number - 1) * size)
+        .take(size)
+        .collect();
+    let mut reply = Reply::json(200, rows.into());
+    if number * size < total {
+        let link = format!(
+            "<http://elsewhere.invalid{}?page={}>; rel=\"next\", <x>; rel=\"last\"",
+            asked.path,
+            number + 1
+        );
+        reply = reply.with("link", &link);
+    }
+    if counted {
+        reply.with("x-total-count", &total.to_string())
+    } else {
+        reply
+    }
+}

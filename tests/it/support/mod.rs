@@ -1,0 +1,20 @@
+//! What the tests are told with.
+
+pub mod archive;
+pub mod fake;
+pub mod forge;
+pub mod images;
+pub mod layout;
+pub mod packages;
+pub mod registry;
+pub mod repo;
+pub mod scene;
+pub mod shop;
+pub mod skip;
+pub mod smoke;
+pub mod stored;
+pub mod strace;
+pub mod terminal;
+pub mod tls;
+pub mod token;
+pub mod world;

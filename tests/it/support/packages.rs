@@ -1,0 +1,333 @@
+//! GitHub's packages API and its registry on one loopback port: strict, stateful, with the sharp
+//! edges of the real ones.
+//!
+//! A request that the real API would not take is kept and fails the test at its end.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use repin::image::Digest;
+use serde_json::{Value, json};
+
+use super::{
+    forge::server::{Asked, Reply, Server},
+    images::Image,
+};
+
+pub(crate) const TOKEN: &str = "ghp_s3cretS3cretS3cretS3cret0123456789";
+const NAME: &str = "team/app";
+
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) id: u64,
+    pub(crate) digest: Digest,
+    pub(crate) created: String,
+    pub(crate) tags: Vec<String>,
+    pub(crate) downloads: u64,
+}
+
+type Hook = Box<dyn FnOnce(&mut Store) -> Option<Reply> + Send>;
+
+/// What the server knows.
+pub(crate) struct Store {
+    /// `orgs` or `users`.
+    pub(crate) scope: &'static str,
+    /// In the order of the listing.
+    pub(crate) versions: Vec<Row>,
+    pub(crate) deleted: Vec<Row>,
+    pub(crate) manifests: BTreeMap<Digest, (String, Vec<u8>)>,
+    /// What `Date` says; nothing if it is not there.
+    pub(crate) date: Option<String>,
+    /// Pages are told of with `rel="last"`.
+    pub(crate) lasts: bool,
+    /// What happens just before a request whose method and target hold this, once.
+    hooks: Vec<(String, Hook)>,
+    log: Vec<String>,
+    breaches: Vec<String>,
+}
+
+pub(crate) struct Packages {
+    server: Server,
+    store: Arc<Mutex<Store>>,
+}
+
+impl Packages {
+    pub(crate) fn start(scope: &'static str) -> Self {
+        let store = Arc::new(Mutex::new(Store {
+            scope,
+            versions: Vec::new(),
+            deleted: Vec::new(),
+            manifests: BTreeMap::new(),
+            date: Some(httpdate::fmt_http_date(std::time::SystemTime::now())),
+            lasts: true,
+            hooks: Vec::new(),
+            log: Vec::new(),
+            breaches: Vec::new(),
+        }));
+        let behind = Arc::clone(&store);
+        let server = Server::start(move |asked| Some(behind.lock().unwrap().answer(asked)));
+        Self { server, store }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.server.url()
+    }
+
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap()
+    }
+
+    /// Requests to the API so far, as `METHOD target`.
+    pub(crate) fn api(&self) -> Vec<String> {
+        self.store()
+            .log
+            .iter()
+            .filter(|line| !line.contains(" /v2/"))
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn forget(&self) {
+        self.store().log.clear();
+    }
+
+    pub(crate) fn is_content(&self) {
+        let breaches = self.store().breaches.clone();
+        assert!(breaches.is_empty(), "{breaches:#?}");
+    }
+}
+
+impl Store {
+    /// Pushes an image with its children, each a version; the youngest version comes first. Returns
+    /// its number.
+    pub(crate) fn push(&mut self, tags: &[&str], image: &Image, created: &str) -> u64 {
+        for manifest in image.manifests() {
+            let digest = manifest.digest();
+            self.manifests.insert(
+                digest,
+                (manifest.media_type.to_owned(), manifest.manifest.clone()),
+            );
+            if self.versions.iter().all(|row| row.digest != digest) {
+                let id = 1_000 + (self.versions.len() + self.deleted.len()) as u64;
+                let row = Row {
+                    id,
+                    digest,
+                    created: created.to_owned(),
+                    tags: Vec::new(),
+                    downloads: 0,
+                };
+                self.versions.insert(0, row);
+            }
+        }
+        for tag in tags {
+            self.tag(tag, image.digest());
+        }
+        self.row(image.digest()).id
+    }
+
+    /// Puts a tag on a version, wherever it was before.
+    pub(crate) fn tag(&mut self, tag: &str, digest: Digest) {
+        for row in &mut self.versions {
+            row.tags.retain(|other| other != tag);
+        }
+        self.row(digest).tags.push(tag.to_owned());
+    }
+
+    pub(crate) fn row(&mut self, digest: Digest) -> &mut Row {
+        self.versions
+            .iter_mut()
+            .find(|row| row.digest == digest)
+            .unwrap()
+    }
+
+    pub(crate) fn remove(&mut self, digest: Digest) {
+        let at = self
+            .versions
+            .iter()
+            .position(|row| row.digest == digest)
+            .unwrap();
+        let row = self.versions.remove(at);
+        self.deleted.push(row);
+        self.manifests.remove(&digest);
+    }
+
+    pub(crate) fn hook(
+        &mut self,
+        part: &str,
+        does: impl FnOnce(&mut Store) -> Option<Reply> + Send + 'static,
+    ) {
+        self.hooks.push((part.to_owned(), Box::new(does)));
+    }
+
+    pub(crate) fn left(&self) -> Vec<String> {
+        let mut tags: Vec<_> = self
+            .versions
+            .iter()
+            .flat_map(|row| row.tags.clone())
+            .collect();
+        tags.sort();
+        tags
+    }
+
+    fn answer(&mut self, asked: &Asked) -> Reply {
+        let line = format!("{} {}", asked.method, asked.target);
+        self.log.push(line.clone());
+        let hook = self
+            .hooks
+            .iter()
+            .position(|(part, _)| line.contains(part.as_str()));
+        let early = hook
+            .map(|at| self.hooks.remove(at))
+            .and_then(|(_, hook)| hook(self));
+        let reply = early.unwrap_or_else(|| {
+            if asked.path.starts_with("/v2/") {
+                self.registry(asked)
+            } else {
+                self.api(asked)
+            }
+        });
+        match &self.date {
+            Some(date) => reply.with("date", date),
+            None => reply,
+        }
+    }
+
+    fn registry(&mut self, asked: &Asked) -> Reply {
+        if asked.header("authorization").is_some() {
+            self.breaches
+                .push(format!("the token went to the registry: {asked}"));
+        }
+        if asked.method != "GET" {
+            return Reply::json(405, json!({"errors": [{"code": "UNSUPPORTED"}]}));
+        }
+        let digest: Option<Digest> = asked
+            .path
+            .rsplit('/')
+            .next()
+            .and_then(|text| text.parse().ok());
+        match digest.and_then(|digest| self.manifests.get(&digest)) {
+            Some((media_type, bytes)) => Reply {
+                status: 200,
+                headers: vec![("content-type".to_owned(), media_type.clone())],
+                body: bytes.clone(),
+            },
+            None => Reply::json(404, json!({"errors": [{"code": "MANIFEST_UNKNOWN"}]})),
+        }
+    }
+
+    fn api(&mut self, asked: &Asked) -> Reply {
+        if asked.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
+            return Reply::json(401, json!({"message": "Bad credentials"}));
+        }
+        if !asked.target.contains("/packages/container/team%2Fapp") {
+            self.breaches.push(format!(
+                "the package's name is not one segment: {}",
+                asked.target
+            ));
+        }
+        let base = format!("/{}/acme/packages/container/{NAME}", self.scope);
+        let Some(below) = asked.path.strip_prefix(&base) else {
+            return not_found();
+        };
+        let parts: Vec<&str> = below.split('/').filter(|part| !part.is_empty()).collect();
+        match (asked.method.as_str(), parts.as_slice()) {
+            ("GET", []) => Reply::json(
+                200,
+                json!({"name": NAME, "version_count": self.versions.len()}),
+            ),
+            ("GET", ["versions"]) => self.page(asked),
+            ("GET", ["versions", id]) => match self.find(id) {
+                Some(at) => Reply::json(200, row(&self.versions[at])),
+                None => not_found(),
+            },
+            ("DELETE", ["versions", id]) => self.delete(id),
+            ("POST", ["versions", id, "restore"]) => self.restore(id),
+            _ => not_found(),
+        }
+    }
+
+    fn find(&self, id: &str) -> Option<usize> {
+        let id: u64 = id.parse().ok()?;
+        self.versions.iter().position(|row| row.id == id)
+    }
+
+    fn page(&mut self, asked: &Asked) -> Reply {
+        let number: usize = asked.query("page").map_or(1, |n| n.parse().unwrap());
+        let size: usize = asked.query("per_page").map_or(30, |n| n.parse().unwrap());
+        if size > 100 || number == 0 {
+            self.breaches.push(format!("{asked}"));
+        }
+        let rows: Vec<_> = self
+            .versions
+            .iter()
+            .skip((number - 1) * size)
+            .take(size)
+            .map(row)
+            .collect();
+        let pages = self.versions.len().div_ceil(size);
+        let reply = Reply::json(200, rows.into());
+        if number >= pages {
+            return reply;
+        }
+        let link = |page: usize, rel: &str| {
+            format!(
+                "<https://api.github.com{}?per_page={size}&page={page}>; rel=\"{rel}\"",
+                asked.path
+            )
+        };
+        let mut links = vec![link(number + 1, "next")];
+        if self.lasts {
+            links.push(link(pages, "last"));
+        }
+        reply.with("link", &links.join(", "))
+    }
+
+    fn delete(&mut self, id: &str) -> Reply {
+        let Some(at) = self.find(id) else {
+            return not_found();
+        };
+        let refuse = |message: &str| Reply::json(400, json!({"message": message}));
+        if self.versions[at].downloads > 5_000 {
+            return refuse(
+                "Publicly visible package versions with more than 5000 downloads cannot be deleted.",
+            );
+        }
+        let tagged = self
+            .versions
+            .iter()
+            .filter(|row| !row.tags.is_empty())
+            .count();
+        if !self.versions[at].tags.is_empty() && tagged == 1 {
+            return refuse("You cannot delete the last tagged version of a package.");
+        }
+        let row = self.versions.remove(at);
+        self.manifests.remove(&row.digest);
+        self.deleted.push(row);
+        Reply::json(204, Value::Null)
+    }
+
+    fn restore(&mut self, id: &str) -> Reply {
+        let at = id
+            .parse()
+            .ok()
+            .and_then(|id: u64| self.deleted.iter().position(|row| row.id == id));
+        let Some(at) = at else { return not_found() };
+        let row = self.deleted.remove(at);
+        self.versions.push(row);
+        Reply::json(204, Value::Null)
+    }
+}
+
+fn row(row: &Row) -> Value {
+    json!({
+        "id": row.id, "name": row.digest.to_string(), "url": "https://api.github.com/x",
+        "created_at": row.created, "updated_at": row.created,
+        "metadata": {"package_type": "container", "container": {"tags": row.tags}},
+    })
+}
+
+fn not_found() -> Reply {
+    Reply::json(404, json!({"message": "Not Found"}))
+}

@@ -1,0 +1,259 @@
+//! A real registry: docker-registry on a free loopback port, and what pushes to it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::images::Image;
+
+pub(crate) const USER: &str = "robot";
+pub(crate) const PASSWORD: &str = "s3cret-Passw0rd";
+/// bcrypt of [`PASSWORD`].
+const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuugcO5vo4i5a2aa/W7eUDccAcfGbEhsYO\n";
+
+/// How a registry is protected.
+pub(crate) enum Protection<'a> {
+    None,
+    /// Nothing can be deleted.
+    Undeletable,
+    Password,
+    /// A token server's realm, and the file with the certificate of its key.
+    Token {
+        realm: &'a str,
+        certificate: &'a Path,
+    },
+    /// Files with certificate and key.
+    Tls {
+        certificate: &'a Path,
+        key: &'a Path,
+    },
+}
+
+/// A running registry; it ends with the value.
+pub(crate) struct Registry {
+    child: Child,
+    pub(crate) host: String,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Registry {
+    /// Starts one on the storage in `folder`, which may be there already.
+    pub(crate) fn start(folder: &Path, protection: &Protection<'_>) -> Self {
+        let extra = match protection {
+            Protection::None | Protection::Undeletable | Protection::Tls { .. } => String::new(),
+            Protection::Password => {
+                let file = folder.join("htpasswd");
+                fs::write(&file, HTPASSWD).unwrap();
+                format!(
+                    "auth: {{htpasswd: {{realm: test, path: {}}}}}\n",
+                    file.display()
+                )
+            }
+            Protection::Token { realm, certificate } => format!(
+                "auth: {{token: {{realm: \"{realm}\", service: registry, issuer: issuer, rootcertbundle: {}}}}}\n",
+                certificate.display()
+            ),
+        };
+        let tls = if let Protection::Tls { certificate, key } = protection {
+            format!(
+                ", tls: {{certificate: {}, key: {}}}",
+                certificate.display(),
+                key.display()
+            )
+        } else {
+            String::new()
+        };
+        let config = format!(
+            "version: 0.1\nlog: {{level: info, formatter: json}}\n\
+             storage: {{filesystem: {{rootdirectory: {}/data}}, delete: {{enabled: {}}}}}\n\
+             http: {{addr: \"127.0.0.1:0\", secret: x{tls}}}\n{extra}",
+            folder.display(),
+            !matches!(protection, Protection::Undeletable)
+        );
+        let file = folder.join(format!("config-{}.yml", config.len()));
+        fs::write(&file, config).unwrap();
+        Self::run(&file)
+    }
+
+    fn run(config: &Path) -> Self {
+        let mut child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(config)
+            .env_remove("OTEL_TRACES_EXPORTER")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect(
+                "these tests need docker-registry: `apt-get install docker-registry skopeo umoci`",
+            );
+        let log = Arc::new(Mutex::new(Vec::new()));
+        collect(child.stdout.take().unwrap(), &log);
+        collect(child.stderr.take().unwrap(), &log);
+        let end = Instant::now() + Duration::from_secs(30);
+        let host = loop {
+            let lines = log.lock().unwrap().clone();
+            let found = lines
+                .iter()
+                .find_map(|line| line.split("listening on ").nth(1).map(str::to_owned));
+            if let Some(rest) = found {
+                break rest.split([',', '"']).next().unwrap().to_owned();
+            }
+            assert!(
+                Instant::now() < end && child.try_wait().unwrap().is_none(),
+                "no registry: {lines:?}"
+            );
+            thread::sleep(Duration::from_millis(5));
+        };
+        Self { child, host, log }
+    }
+
+    /// `METHOD PATH STATUS` of each request so far.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        // The log is written just after the answer.
+        thread::sleep(Duration::from_millis(100));
+        let lines = self.log.lock().unwrap().clone();
+        let request = |line: &String| {
+            let (_, rest) = line.split_once("] \"")?;
+            let (request, rest) = rest.split_once("\" ")?;
+            let mut words = request.split(' ');
+            Some(format!(
+                "{} {} {}",
+                words.next()?,
+                words.next()?,
+                rest.split(' ').next()?
+            ))
+        };
+        lines.iter().filter_map(request).collect()
+    }
+
+    /// What the registry logged, all of it.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// Pushes with requests of our own.
+    pub(crate) async fn push(&self, name: &str, tag: &str, image: &Image) {
+        let client = reqwest_client();
+        let base = format!("http://{}/v2/{name}", self.host);
+        for (digest, bytes) in image.blobs() {
+            let begun = client.post(&format!("{base}/blobs/uploads/"), None).await;
+            let location = begun.1.expect("an upload has a place");
+            let join = if location.contains('?') { '&' } else { '?' };
+            let put = client
+                .put(
+                    &format!("{location}{join}digest={digest}"),
+                    ("application/octet-stream", bytes),
+                )
+                .await;
+            assert_eq!(put.0, 201, "blob {digest}");
+        }
+        for manifest in image.manifests() {
+            let reference = if manifest.digest() == image.digest() {
+                tag.to_owned()
+            } else {
+                manifest.digest().to_string()
+            };
+            let url = format!("{base}/manifests/{reference}");
+            let put = client
+                .put(&url, (manifest.media_type, manifest.manifest.clone()))
+                .await;
+            assert_eq!(put.0, 201, "manifest {reference}");
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(from: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+    let log = Arc::clone(log);
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            log.lock().unwrap().push(line);
+        }
+    });
+}
+
+struct Pusher(reqwest::Client);
+
+fn reqwest_client() -> Pusher {
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_root_certificates(rustls::RootCertStore::empty())
+    .with_no_client_auth();
+    Pusher(
+        reqwest::Client::builder()
+            .no_proxy()
+            .tls_backend_preconfigured(tls)
+            .build()
+            .unwrap(),
+    )
+}
+
+impl Pusher {
+    async fn post(&self, url: &str, body: Option<Vec<u8>>) -> (u16, Option<String>) {
+        let answer = self
+            .0
+            .post(url)
+            .body(body.unwrap_or_default())
+            .send()
+            .await
+            .unwrap();
+        let location = answer
+            .headers()
+            .get("location")
+            .map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), location)
+    }
+
+    async fn put(&self, url: &str, (kind, body): (&str, Vec<u8>)) -> (u16, String) {
+        let answer = self
+            .0
+            .put(url)
+            .header("content-type", kind)
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+}
+
+/// Runs a program that the tests need.
+pub(crate) fn run(program: &str, args: &[&str]) {
+    let output = Command::new(program).args(args).output();
+    let output = output.unwrap_or_else(|error| {
+        panic!("these tests need {program}: `apt-get install {program}` ({error})")
+    });
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A `config.json` with an `auths` entry for `host`; the folder is what `DOCKER_CONFIG` names.
+pub(crate) fn docker_config(folder: &Path, host: &str, (user, password): (&str, &str)) -> PathBuf {
+    let auth = STANDARD.encode(format!("{user}:{password}"));
+    let config = serde_json::json!({"auths": {host: {"auth": auth}}});
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    folder.to_owned()
+}

@@ -1,0 +1,239 @@
+//! A scratch git repository that reads as a story: `repo.promote('a').publish()`.
+//!
+//! Authors, dates and configuration are fixed, so that every run makes the same commits. A letter
+//! stands for a build: its revision is forty of it, and the digests of its images are made of it
+//! too.
+
+use std::{
+    cell::Cell,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// Two images; `review` is pinned twice, `fix` once.
+pub(crate) const CONFIG: &str = r#"version: 1
+name: images
+files: [".github/workflows/*.yml"]
+images:
+  review: { repository: ghcr.io/acme/review, pins: 2 }
+  fix: { repository: ghcr.io/acme/fix, pins: 1 }
+"#;
+
+pub(crate) struct Repo {
+    folder: tempfile::TempDir,
+    clock: Cell<u64>,
+}
+
+/// The revision of a build.
+pub(crate) fn revision(build: char) -> String {
+    build.to_string().repeat(40)
+}
+
+/// The digits of an image's digest in a build.
+pub(crate) fn digits(image: &str, build: char) -> String {
+    let last = if image == "review" { '0' } else { '1' };
+    build.to_string().repeat(63) + &last.to_string()
+}
+
+/// A pin of an image in a build.
+pub(crate) fn pin(image: &str, build: char) -> String {
+    format!("ghcr.io/acme/{image}@sha256:{}", digits(image, build))
+}
+
+impl Repo {
+    /// An empty repository, without a commit.
+    pub(crate) fn empty() -> Self {
+        Self::with(&["--object-format=sha1"])
+    }
+
+    pub(crate) fn with(init: &[&str]) -> Self {
+        let repo = Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: Cell::new(0),
+        };
+        repo.git(&[&["init", "-q"], init].concat());
+        repo
+    }
+
+    /// A repository with a first commit that holds the configuration.
+    pub(crate) fn new() -> Self {
+        let repo = Self::empty();
+        repo.write("repin.yaml", CONFIG).commit("chore: begin");
+        repo
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn join(&self, path: &str) -> PathBuf {
+        self.path().join(path)
+    }
+
+    pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
+        let path = self.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    pub(crate) fn remove(&self, path: &str) -> &Self {
+        fs::remove_file(self.join(path)).unwrap();
+        self
+    }
+
+    /// Pins both images to a build, in two workflows.
+    pub(crate) fn pins(&self, build: char) -> &Self {
+        let [review, fix] = ["review", "fix"].map(|image| pin(image, build));
+        self.write(
+            ".github/workflows/review.yml",
+            format!("a: {review}\nb: {review} # again\n"),
+        );
+        self.write(".github/workflows/fix.yml", format!("image: \"{fix}\"\n"))
+    }
+
+    /// Commits everything; the message is taken byte for byte.
+    pub(crate) fn commit(&self, message: impl AsRef<[u8]>) -> String {
+        self.git(&["add", "-A"]);
+        self.commit_index(message, &[])
+    }
+
+    fn commit_index(&self, message: impl AsRef<[u8]>, options: &[&str]) -> String {
+        let file = self.join(".git/MESSAGE");
+        fs::write(&file, message).unwrap();
+        let file = file.to_str().unwrap();
+        let commit = [
+            "commit",
+            "-q",
+            "--allow-empty",
+            "--allow-empty-message",
+            "--cleanup=verbatim",
+            "-F",
+            file,
+        ];
+        self.git(&[&commit, options].concat());
+        self.head()
+    }
+
+    /// A commit of everything made by hand on top of `parent`, with its message and date taken as
+    /// they are.
+    pub(crate) fn raw_commit(&self, parent: &str, message: &[u8], seconds: u64) -> String {
+        self.git(&["add", "-A"]);
+        let tree = self.git(&["write-tree"]);
+        let who = format!("A <a@b> {seconds} +0000");
+        let head = format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\n");
+        self.write(".git/BODY", [head.as_bytes(), message, b"\n"].concat());
+        self.git(&["hash-object", "-t", "commit", "-w", ".git/BODY"])
+    }
+
+    /// A shell script that can be run.
+    pub(crate) fn script(&self, path: &str, text: &str) -> &Self {
+        self.write(path, format!("#!/bin/sh\n{text}"));
+        fs::set_permissions(self.join(path), fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    /// Pins a build and says so as repin does.
+    pub(crate) fn promote(&self, build: char) -> String {
+        self.pins(build).commit(title(build))
+    }
+
+    /// A branch from here on, checked out.
+    pub(crate) fn branch(&self, name: &str) -> &Self {
+        self.git(&["checkout", "-q", "-b", name]);
+        self
+    }
+
+    pub(crate) fn checkout(&self, name: &str) -> &Self {
+        self.git(&["checkout", "-q", name]);
+        self
+    }
+
+    /// Merges a branch into the one checked out, by a merge commit.
+    pub(crate) fn merge(&self, branches: &[&str], message: &str) -> String {
+        self.git(&[&["merge", "-q", "--no-ff", "-m", message], branches].concat());
+        self.head()
+    }
+
+    /// What is checked out becomes the remote's default branch, as this clone knows it.
+    pub(crate) fn publish(&self) -> &Self {
+        self.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+        self.git(&[
+            "symbolic-ref",
+            "refs/remotes/origin/HEAD",
+            "refs/remotes/origin/main",
+        ]);
+        self
+    }
+
+    pub(crate) fn head(&self) -> String {
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// A clone of the branch checked out, with these options of `git clone`.
+    pub(crate) fn cloned(&self, options: &[&str]) -> Self {
+        let clone = Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: Cell::new(1_000_000),
+        };
+        let from = format!("file://{}", self.path().display());
+        clone.git(&[&["clone", "-q"], options, &[from.as_str(), "."]].concat());
+        clone
+    }
+
+    /// Runs git here, which has to succeed; what it printed, without the last newline.
+    pub(crate) fn git(&self, args: &[&str]) -> String {
+        let output = self.try_git(args);
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end_matches('\n')
+            .to_owned()
+    }
+
+    pub(crate) fn try_git(&self, args: &[&str]) -> Output {
+        self.clock.set(self.clock.get() + 60);
+        let date = format!("{} +0000", 1_700_000_000 + self.clock.get());
+        let mut git = Command::new("git");
+        git.current_dir(self.path()).args([
+            "-c",
+            "init.defaultBranch=main",
+            "-c",
+            "protocol.file.allow=always",
+        ]);
+        git.args([
+            "-c",
+            "user.name=Ada",
+            "-c",
+            "user.email=ada@example.com",
+            "-c",
+            "commit.gpgSign=false",
+        ]);
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .env("LC_ALL", "C");
+        git.env("GIT_AUTHOR_DATE", &date)
+            .env("GIT_COMMITTER_DATE", &date)
+            .env("GIT_TERMINAL_PROMPT", "0");
+        for name in [
+            "GIT_DIR",
+            "GIT_WORK_TREE",
+            "GIT_INDEX_FILE",
+            "GIT_OBJECT_DIRECTORY",
+            "GIT_CONFIG_PARAMETERS",
+        ] {
+            git.env_remove(name);
+        }
+        git.args(args).output().unwrap()
+    }
+}
+
+/// The title that repin gives to a promote.
+pub(crate) fn title(build: char) -> String {
+    format!("promote: images @{}", revision(build))
+}

@@ -1,0 +1,162 @@
+//! A repository whose images are pruned: one image `app` and one without pins, a base branch on a
+//! remote, and runs.
+
+use std::{
+    path::Path,
+    process::Command,
+    sync::LazyLock,
+    time::{Duration, SystemTime},
+};
+
+use repin::{image::Digest, prune::date};
+use serde_json::Value;
+
+use super::world::{Ran, git};
+
+pub(crate) struct Scene {
+    folder: tempfile::TempDir,
+    env: Vec<(String, String)>,
+}
+
+/// So many days before this test began, as dates are written.
+pub(crate) fn days_ago(days: u64) -> String {
+    static NOW: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
+    date::show(*NOW - Duration::from_secs(days * 86_400))
+}
+
+impl Scene {
+    /// A repository with this configuration, with `app` pinned to `pinned`, committed and pushed.
+    pub(crate) fn new(config: &str, app: &str, pinned: Digest) -> Self {
+        let scene = Self {
+            folder: tempfile::tempdir().unwrap(),
+            env: Vec::new(),
+        };
+        scene.write("repin.yaml", config);
+        scene.write(".gitignore", "/origin.git\n");
+        scene.pin(app, pinned);
+        scene.git(&["init", "-q", "-b", "main"]);
+        scene.git(&["init", "-q", "--bare", "-b", "main", "origin.git"]);
+        scene.git(&["remote", "add", "origin", "./origin.git"]);
+        scene.commit("first");
+        scene
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn pin(&self, app: &str, digest: Digest) {
+        self.write(
+            ".github/workflows/a.yml",
+            format!("image: {app}@{digest}\n"),
+        );
+    }
+
+    /// Commits everything and pushes the branch that is checked out.
+    pub(crate) fn commit(&self, message: &str) -> String {
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "--allow-empty", "-m", message]);
+        self.git(&["push", "-q", "--force", "origin", "HEAD"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// A branch that the remote has and this clone does not: its commit is made elsewhere.
+    pub(crate) fn elsewhere(&self, branch: &str, files: &[(&str, &str)]) {
+        let other = tempfile::tempdir().unwrap();
+        let run = |args: &[&str]| git(other.path(), args);
+        let origin = self.path().join("origin.git");
+        run(&["clone", "-q", origin.to_str().unwrap(), "."]);
+        run(&["checkout", "-q", "-B", branch]);
+        for (path, text) in files {
+            std::fs::write(other.path().join(path), text).unwrap();
+        }
+        run(&["add", "-A"]);
+        run(&["commit", "-q", "--allow-empty", "-m", "elsewhere"]);
+        run(&["push", "-q", "--force", "origin", branch]);
+    }
+
+    pub(crate) fn git(&self, args: &[&str]) -> String {
+        git(self.path(), args)
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .envs(self.env.iter().cloned());
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path().join("no-home"));
+        command
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null");
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, &[])
+    }
+
+    pub(crate) fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
+        let output = self
+            .command(args)
+            .envs(env.iter().copied())
+            .output()
+            .unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Prunes with these options, which has to end so; the document.
+    pub(crate) fn prune(&self, args: &[&str], exit: i32) -> Value {
+        self.run(&[&["prune", "--format", "json"], args].concat())
+            .exits(exit)
+            .json()
+    }
+}
+
+/// The tags of rows of a document, sorted, with a comma between those of one version.
+pub(crate) fn tags(rows: &Value) -> Vec<String> {
+    let text = |row: &Value| {
+        let tags = row["tags"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tag| tag.as_str().unwrap());
+        tags.collect::<Vec<_>>().join(",")
+    };
+    let mut tags: Vec<_> = rows.as_array().unwrap().iter().map(text).collect();
+    tags.sort();
+    tags
+}
+
+/// Why the version with this tag is protected.
+pub(crate) fn why<'d>(image: &'d Value, tag: &str) -> &'d str {
+    let rows = image["protected"].as_array().unwrap();
+    let row = rows.iter().find(|row| {
+        row["tags"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|other| other == tag)
+    });
+    row.unwrap_or_else(|| panic!("{tag} is not protected: {image}"))["reason"]
+        .as_str()
+        .unwrap()
+}

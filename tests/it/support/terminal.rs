@@ -1,0 +1,35 @@
+//! A terminal on which something is typed, for programs that ask.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    process::{Command, Output, Stdio},
+};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// Runs `command` at a terminal on which `text` is typed: its result, with what was said on the
+/// terminal as its standard error.
+pub fn typed(mut command: Command, text: &str) -> Output {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = File::options().read(true).write(true).open(name).unwrap();
+    let mut master = File::from(master);
+    master.write_all(text.as_bytes()).unwrap();
+    command
+        .stdin(terminal.try_clone().unwrap())
+        .stderr(terminal)
+        .stdout(Stdio::piped());
+    let child = command.spawn().unwrap();
+    // It holds the terminal's other side.
+    drop(command);
+    let mut stderr = Vec::new();
+    // The end of a terminal is an error: EIO once its other side is closed.
+    let _ = master.read_to_end(&mut stderr);
+    Output {
+        stderr,
+        ..child.wait_with_output().unwrap()
+    }
+}

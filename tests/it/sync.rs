@@ -1,0 +1,486 @@
+//! `branch sync` on real repositories: what is pushed, what is refused, and what stays as it was.
+
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    forge::{self as fakes},
+    world::{Ran, World, world},
+};
+
+const SYNC: [&str; 6] = ["branch", "sync", "--from", "main", "--to", "staging"];
+
+/// A world with a bare remote that has `main` and `staging`, both at the same commit.
+fn repository() -> World {
+    let world = world();
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "forge: { sync_targets: [staging] }\n",
+    );
+    let world = world.with_git();
+    world.git(&["push", "-q", "origin", "main:staging"]);
+    world
+}
+
+/// A commit on a branch of the remote, made in a clone of its own.
+fn elsewhere(world: &World, branch: &str, files: &[(&str, &str)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (clone, at) = (folder.path().join("clone"), world.path("origin.git"));
+    let (clone, at) = (clone.to_str().unwrap(), at.to_str().unwrap());
+    world.git(&["clone", "-q", "-b", branch, at, clone]);
+    for (path, text) in files {
+        fs::write(PathBuf::from(clone).join(path), text).unwrap();
+    }
+    world.git(&["-C", clone, "add", "-A"]);
+    world.git(&["-C", clone, "commit", "-q", "-m", &format!("on {branch}")]);
+    world.git(&["-C", clone, "push", "-q", "origin", branch]);
+    world.git(&["-C", clone, "rev-parse", "HEAD"])
+}
+
+/// Every reference of the remote.
+fn refs(world: &World) -> BTreeMap<String, String> {
+    let listed = world.git(&[
+        "--git-dir=origin.git",
+        "for-each-ref",
+        "--format=%(refname:short) %(objectname)",
+    ]);
+    listed
+        .lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(name, id)| (name.to_owned(), id.to_owned()))
+        .collect()
+}
+
+/// The clone without its objects and what it knows of the branch that is pushed: files, index,
+/// references, settings.
+fn here(world: &World) -> BTreeMap<PathBuf, (String, u64, u32, i64)> {
+    let mut files = world.snapshot();
+    let known = [
+        ".git/refs/remotes/origin/staging",
+        ".git/logs/refs/remotes/origin/staging",
+    ];
+    let outside = [&["origin.git", ".git/objects"], &known[..]].concat();
+    let outside: Vec<_> = outside.iter().map(|path| world.path(path)).collect();
+    files.retain(|path, _| !outside.iter().any(|folder| path.starts_with(folder)));
+    assert!(files.keys().any(|path| path.ends_with(".git/index")));
+    files
+}
+
+fn apply(world: &World) -> Ran {
+    world.run(&[&SYNC[..], &["--apply", "--format", "json"]].concat())
+}
+
+fn hook(world: &World, name: &str, script: &str) {
+    let path = world.path(&format!("origin.git/hooks/{name}"));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn what_is_in_sync_is_left_and_what_is_behind_is_forwarded() {
+    let world = repository();
+    let document = apply(&world).exits(0).json();
+    assert_eq!(
+        (&document["state"], &document["commit"]),
+        (&json!("in_sync"), &json!(refs(&world)["main"]))
+    );
+    assert_eq!(
+        (&document["schema"], &document["action"]),
+        (&json!("repin.branch/1"), &json!("sync"))
+    );
+    let new = elsewhere(&world, "main", &[("x", "1")]);
+    world.git(&["tag", "here"]);
+    let (before, there) = (here(&world), refs(&world));
+    // A dry run tells and pushes nothing.
+    for forbid in [&[][..], &["--apply", "--dry-run", "true"]] {
+        let document = world
+            .run(&[&SYNC[..], forbid, &["--format", "json"]].concat())
+            .exits(0)
+            .json();
+        assert_eq!(
+            (&document["state"], &document["commit"]),
+            (&json!("planned"), &json!(new))
+        );
+    }
+    assert_eq!(refs(&world), there);
+    let document = apply(&world).exits(0).json();
+    assert_eq!(
+        (&document["state"], &document["commit"]),
+        (&json!("fast_forwarded"), &json!(new))
+    );
+    let mut expected = there;
+    expected.insert("staging".to_owned(), new);
+    assert_eq!(refs(&world), expected, "one branch, and no tag");
+    assert_eq!(here(&world), before, "the clone is as it was");
+    assert_eq!(apply(&world).exits(0).json()["state"], "in_sync");
+    // The other way round there is nothing to bring.
+    world.replace("repin.yaml", "[staging]", "[staging, main]");
+    let back = [
+        "branch", "sync", "--from", "staging", "--to", "main", "--apply",
+    ];
+    let ran = world.run(&back).exits(0);
+    assert!(
+        ran.stdout.contains("staging → main: in sync"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn what_went_apart_is_merged_without_touching_the_work_tree() {
+    let world = repository();
+    let main = elsewhere(&world, "main", &[("x", "1")]);
+    let staging = elsewhere(&world, "staging", &[("y", "1")]);
+    // Somebody is in the middle of something here.
+    world.write("x", "unfinished");
+    world.write(".github/workflows/a.yml", "unfinished");
+    world.git(&["add", "x"]);
+    let before = here(&world);
+    let document = world
+        .run(&[&SYNC[..], &["--format", "json"]].concat())
+        .exits(0)
+        .json();
+    assert_eq!(
+        (&document["state"], &document["commit"]),
+        (&json!("planned"), &Value::Null)
+    );
+    let document = apply(&world).exits(0).json();
+    assert_eq!(document["state"], "merged");
+    let merge = refs(&world)["staging"].clone();
+    assert_eq!(document["commit"], merge);
+    let there = |args: &[&str]| world.git(&[&["--git-dir=origin.git"], args].concat());
+    assert_eq!(
+        there(&["log", "-1", "--format=%P", "staging"]),
+        format!("{staging} {main}")
+    );
+    assert_eq!(
+        there(&["log", "-1", "--format=%s|%an", "staging"]),
+        "Merge branch 'main' into staging|repin"
+    );
+    assert_eq!(there(&["show", "staging:x", "staging:y"]), "11");
+    assert_eq!(here(&world), before);
+    // Whoever git knows commits.
+    elsewhere(&world, "main", &[("x", "2")]);
+    let env = [
+        ("GIT_AUTHOR_NAME", "Ada"),
+        ("GIT_AUTHOR_EMAIL", "ada@x"),
+        ("GIT_COMMITTER_NAME", "Ada"),
+        ("GIT_COMMITTER_EMAIL", "ada@x"),
+    ];
+    world
+        .run_with(&[&SYNC[..], &["--apply"]].concat(), &env)
+        .exits(0);
+    assert_eq!(
+        there(&["log", "-1", "--format=%an %ce", "staging"]),
+        "Ada ada@x"
+    );
+}
+
+#[test]
+fn a_conflict_names_the_files_and_pushes_nothing() {
+    let world = repository();
+    elsewhere(&world, "main", &[("x", "1"), ("y", "1"), ("z", "1")]);
+    elsewhere(&world, "staging", &[("x", "2"), ("y", "2"), ("a", "2")]);
+    let (before, there) = (here(&world), refs(&world));
+    let ran = apply(&world).exits(1);
+    assert_eq!(
+        (&ran.json()["state"], &ran.json()["commit"]),
+        (&json!("conflict"), &Value::Null)
+    );
+    assert!(
+        ran.stderr.contains("in conflict: x") && ran.stderr.contains("in conflict: y"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        !ran.stderr.contains("in conflict: z") && !ran.stderr.contains("in conflict: a"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!((here(&world), refs(&world)), (before, there));
+    world.run(&SYNC).exits(1);
+}
+
+#[test]
+fn a_target_that_is_not_listed_is_refused_before_anything_is_fetched() {
+    let world = repository();
+    // Whoever asked this remote would fail another way.
+    world.git(&["remote", "set-url", "origin", "./nowhere.git"]);
+    for (from, to) in [
+        ("staging", "main"),
+        ("main", "refs/heads/staging"),
+        ("main", "stagin"),
+        ("main", "Staging"),
+    ] {
+        let args = [
+            "branch", "sync", "--from", from, "--to", to, "--apply", "--format", "json",
+        ];
+        let document = world.run(&args).exits(2).json();
+        assert!(
+            document["errors"][0]["message"]
+                .as_str()
+                .unwrap()
+                .contains("forge.sync_targets"),
+            "{document}"
+        );
+    }
+    for (from, to) in [
+        ("main", "main"),
+        ("-x", "staging"),
+        ("main", "staging:main"),
+        ("main", "+staging"),
+    ] {
+        let ran = world.run(&[
+            "branch",
+            "sync",
+            &format!("--from={from}"),
+            &format!("--to={to}"),
+            "--apply",
+        ]);
+        assert_eq!(ran.code, 2, "{from} {to}: {}", ran.stderr);
+    }
+    let ran = apply(&world).exits(3);
+    assert!(
+        ran.json()["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("ls-remote"),
+        "{}",
+        ran.stdout
+    );
+    world.replace("repin.yaml", "forge: {", "# forge: {");
+    assert!(world.run(&SYNC).exits(2).stderr.contains("it is empty"));
+}
+
+#[test]
+fn a_branch_that_is_not_there_is_not_made() {
+    let world = repository();
+    world.replace("repin.yaml", "[staging]", "[staging, other]");
+    let there = refs(&world);
+    for (from, to) in [("main", "other"), ("other", "staging")] {
+        let ran = world
+            .run(&["branch", "sync", "--from", from, "--to", to, "--apply"])
+            .exits(2);
+        assert!(ran.stderr.contains("no branch `other`"), "{}", ran.stderr);
+    }
+    assert_eq!(refs(&world), there);
+}
+
+#[test]
+fn a_push_that_the_other_side_refuses_is_denied_with_what_is_missing() {
+    for name in ["pre-receive", "update"] {
+        let world = repository();
+        elsewhere(&world, "main", &[("x", "1")]);
+        hook(
+            &world,
+            name,
+            "echo 'GH006: Protected branch update failed' >&2; exit 1",
+        );
+        let there = refs(&world);
+        let document = apply(&world).exits(4).json();
+        let error = &document["errors"][0];
+        assert_eq!(error["code"], "denied");
+        let (message, hint) = (
+            error["message"].as_str().unwrap(),
+            error["hint"].as_str().unwrap(),
+        );
+        assert!(
+            message.contains("Protected branch") && message.contains("declined"),
+            "{name}: {message}"
+        );
+        assert!(hint.contains("contents: write"), "{hint}");
+        assert_eq!(refs(&world), there);
+    }
+}
+
+#[test]
+fn a_server_that_does_not_know_or_not_let_us_is_denied() {
+    for (status, says) in [(401, "could not read Username"), (403, "403")] {
+        let world = repository();
+        let server = fakes::server::Server::start(move |_| {
+            Some(
+                fakes::Reply::json(status, Value::Null)
+                    .with("www-authenticate", "Basic realm=\"x\""),
+            )
+        });
+        world.git(&[
+            "remote",
+            "set-url",
+            "origin",
+            &format!("{}/acme/flows.git", server.url()),
+        ]);
+        let document = apply(&world).exits(4).json();
+        let error = &document["errors"][0];
+        assert!(
+            error["message"].as_str().unwrap().contains(says),
+            "{document}"
+        );
+        assert!(
+            error["hint"].as_str().unwrap().contains("contents: write"),
+            "{document}"
+        );
+        // A password in the URL is not shown.
+        let url = server.url().replace("//", "//ada:s3cret@");
+        world.git(&[
+            "remote",
+            "set-url",
+            "origin",
+            &format!("{url}/acme/flows.git"),
+        ]);
+        let ran = apply(&world).exits(4);
+        assert!(
+            !format!("{}{}", ran.stdout, ran.stderr).contains("s3cret"),
+            "{}",
+            ran.stdout
+        );
+    }
+}
+
+#[test]
+fn somebody_who_is_faster_loses_nothing() {
+    let world = repository();
+    elsewhere(&world, "main", &[("x", "1")]);
+    let theirs = elsewhere(&world, "staging", &[("y", "1")]);
+    let base = world.git(&["rev-parse", "HEAD"]);
+    world.git(&[
+        "--git-dir=origin.git",
+        "update-ref",
+        "refs/heads/staging",
+        &base,
+    ]);
+    // While the push is looked at, theirs arrives.
+    hook(
+        &world,
+        "pre-receive",
+        &format!(
+            "[ -e raced ] && exit 0; touch raced; env -u GIT_QUARANTINE_PATH git update-ref refs/heads/staging {theirs}"
+        ),
+    );
+    assert_eq!(apply(&world).exits(0).json()["state"], "merged");
+    let parents = world.git(&[
+        "--git-dir=origin.git",
+        "log",
+        "-1",
+        "--format=%P",
+        "staging",
+    ]);
+    assert!(parents.starts_with(&theirs), "{parents}");
+    assert!(world.path("origin.git/raced").exists());
+}
+
+#[test]
+fn what_arrives_between_the_look_and_the_push_is_not_lost() {
+    let world = repository();
+    elsewhere(&world, "main", &[("x", "1")]);
+    let theirs = elsewhere(&world, "staging", &[("y", "1")]);
+    let base = world.git(&["rev-parse", "HEAD"]);
+    world.git(&[
+        "--git-dir=origin.git",
+        "update-ref",
+        "refs/heads/staging",
+        &base,
+    ]);
+    // A git before git, to be right in between.
+    let (bin, git) = (
+        tempfile::tempdir().unwrap(),
+        String::from_utf8(which("git")).unwrap(),
+    );
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *\" push \"*) [ -e {0}/raced ] || {{ touch {0}/raced; {1} --git-dir=origin.git update-ref refs/heads/staging {theirs}; }};; esac\nexec {1} \"$@\"\n",
+        bin.path().display(),
+        git.trim()
+    );
+    fs::write(bin.path().join("git"), script).unwrap();
+    fs::set_permissions(bin.path().join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!(
+        "{}:{}",
+        bin.path().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let ran = world
+        .run_with(
+            &[&SYNC[..], &["--apply", "--format", "json"]].concat(),
+            &[("PATH", &path)],
+        )
+        .exits(0);
+    assert_eq!(ran.json()["state"], "merged");
+    assert!(bin.path().join("raced").exists());
+    let parents = world.git(&[
+        "--git-dir=origin.git",
+        "log",
+        "-1",
+        "--format=%P",
+        "staging",
+    ]);
+    assert!(parents.starts_with(&theirs), "{parents}");
+}
+
+fn which(name: &str) -> Vec<u8> {
+    std::process::Command::new("sh")
+        .args(["-c", &format!("command -v {name}")])
+        .output()
+        .unwrap()
+        .stdout
+}
+
+#[test]
+fn settings_and_hooks_of_this_side_change_nothing() {
+    let world = repository();
+    let new = elsewhere(&world, "main", &[("x", "1")]);
+    world.git(&["tag", "-a", "-m", "x", "v1"]);
+    for (key, value) in [
+        ("push.followTags", "true"),
+        ("remote.origin.push", "refs/heads/*:refs/heads/*"),
+        ("push.default", "matching"),
+        ("fetch.prune", "true"),
+        ("remote.origin.tagOpt", "--tags"),
+        ("push.recurseSubmodules", "check"),
+    ] {
+        world.git(&["config", key, value]);
+    }
+    world.write(".git/hooks/pre-push", "#!/bin/sh\nexit 1\n");
+    fs::set_permissions(
+        world.path(".git/hooks/pre-push"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    let mut expected = refs(&world);
+    apply(&world).exits(0);
+    expected.insert("staging".to_owned(), new);
+    assert_eq!(refs(&world), expected);
+}
+
+#[test]
+fn a_shallow_clone_and_unrelated_histories_are_no_ground_to_merge_on() {
+    let world = repository();
+    elsewhere(&world, "main", &[("x", "1")]);
+    elsewhere(&world, "staging", &[("y", "1")]);
+    let at = format!("file://{}", world.path("origin.git").display());
+    let folder = tempfile::tempdir().unwrap();
+    let clone = folder.path().join("clone");
+    world.git(&[
+        "clone",
+        "-q",
+        "--depth",
+        "1",
+        "--no-single-branch",
+        &at,
+        clone.to_str().unwrap(),
+    ]);
+    let ran = world
+        .run_in(&clone, &[&SYNC[..], &["--apply"]].concat(), &[])
+        .exits(3);
+    assert!(
+        ran.stderr.contains("git fetch --unshallow"),
+        "{}",
+        ran.stderr
+    );
+
+    world.git(&["checkout", "-q", "--orphan", "lonely"]);
+    world.git(&["commit", "-q", "-m", "alone"]);
+    world.git(&["push", "-q", "--force", "origin", "lonely:staging"]);
+    let ran = world.run(&[&SYNC[..], &["--apply"]].concat()).exits(1);
+    assert!(ran.stderr.contains("nothing in common"), "{}", ran.stderr);
+}
