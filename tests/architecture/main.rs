@@ -65,9 +65,7 @@ fn nothing_stops_the_program_or_speaks_past_the_command_line() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let folders = ["src", "tests", "examples", "benches"]
-        .into_iter()
-        .flat_map(sources);
+    let folders = ["src", "tests", "benches"].into_iter().flat_map(sources);
     assert_none(
         "no module docs (`//!`)",
         &rules::undocumented(&folders.collect::<Vec<_>>()),

@@ -192,7 +192,7 @@ fn add(archive: Archive, op: &Op, number: usize) -> Archive {
         Op::HardLink(path, target) => archive.hardlink(path, target),
         Op::Whiteout(path) => archive.file(whiteout(path), ""),
         Op::Opaque(path) => archive.file(format!("{path}/.wh..wh..opq"), ""),
-        Op::Pipe(path) => archive.device(path),
+        Op::Pipe(path) => archive.pipe(path),
     }
 }
 

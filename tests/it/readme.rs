@@ -1,14 +1,12 @@
 //! What the README shows is what the program prints, and what it tells to run works.
 
-#[path = "../../examples/quickstart/generate.rs"]
-#[allow(dead_code)]
-mod generate;
-
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
+
+use crate::support::quickstart;
 
 /// The README's fenced blocks of one language, with the text under which heading they stand.
 fn blocks(language: &str) -> Vec<(String, String)> {
@@ -146,12 +144,21 @@ fn the_quick_starts_commands_do_what_they_say() {
 #[test]
 fn the_images_are_what_their_generator_writes() {
     let dir = tempfile::tempdir().unwrap();
-    generate::generate(dir.path());
-    let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/images");
+    quickstart::write(dir.path());
     assert!(
-        tree(dir.path()) == tree(&checked_in),
-        "run `cargo run --example quickstart-images`"
+        tree(dir.path()) == tree(&images()),
+        "run `cargo test --test it renews_the_images -- --ignored`"
     );
+}
+
+#[test]
+#[ignore = "writes the images that are checked in"]
+fn renews_the_images() {
+    quickstart::write(&images());
+}
+
+fn images() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/images")
 }
 
 fn tree(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {

@@ -5,8 +5,6 @@ use std::io::{Read, Write};
 use super::*;
 use crate::image::Digest;
 
-#[path = "../../../tests/it/support/archive.rs"]
-#[allow(dead_code)]
 pub(crate) mod archive;
 
 use archive::{Archive, header, seal};

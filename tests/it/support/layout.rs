@@ -10,6 +10,8 @@ use std::{
 
 use serde_json::{Value, json};
 
+use super::archive::Archive;
+
 /// One platform of an image.
 #[derive(Clone)]
 pub struct Platform {
@@ -239,34 +241,17 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// An uncompressed layer with these files, the same bytes each time.
 fn tar(files: &[(String, String)], programs: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
     // docker makes a folder that has no entry for root alone.
     let parents: BTreeSet<_> = programs
         .iter()
-        .filter_map(|(path, _)| Path::new(path).parent())
+        .filter_map(|(path, _)| Path::new(path).parent()?.to_str())
         .collect();
-    for parent in parents {
-        let mut header = tar::Header::new_ustar();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_size(0);
-        header.set_mode(0o755);
-        header.set_mtime(0);
-        builder
-            .append_data(&mut header, parent, [].as_slice())
-            .unwrap();
-    }
-    let files = files
-        .iter()
-        .map(|(path, content)| (path, content.as_bytes(), 0o644));
-    let programs = programs
-        .iter()
-        .map(|(path, content)| (path, content.as_slice(), 0o755));
-    for (path, content, mode) in files.chain(programs) {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(content.len() as u64);
-        header.set_mode(mode);
-        header.set_mtime(0);
-        builder.append_data(&mut header, path, content).unwrap();
-    }
-    builder.into_inner().unwrap()
+    let archive = parents.iter().fold(Archive::new(), Archive::folder);
+    let archive = files.iter().fold(archive, |archive, (path, content)| {
+        archive.file(path, content)
+    });
+    let whole = programs.iter().fold(archive, |archive, (path, content)| {
+        archive.file_with(path, 0o755, content)
+    });
+    whole.end()
 }

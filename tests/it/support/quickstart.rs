@@ -1,33 +1,19 @@
-//! Writes the image layouts of the quick start: `cargo run --example quickstart-images`.
+//! The writer of the quick start's image layouts.
 //!
 //! Two revisions of four images, a few kB each, the same bytes each time; `review` is built for two
 //! platforms.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    unreachable_pub,
-    missing_docs
-)]
-
-#[path = "../../tests/it/support/layout.rs"]
-#[allow(dead_code)]
-mod layout;
 
 use std::{fs, path::Path};
 
-use layout::{Layout, Platform};
+use super::layout::{Layout, Platform};
 
 const REVISIONS: [(&str, &str); 2] = [
     ("4b1d7f0e92c35a68d1f4073be6a98c25170f3d6e", "2.0.31"),
     ("c93f5a17e08b64d2ab7013f9485ce6d20917b3fa", "2.1.4"),
 ];
 
-fn main() {
-    generate(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/images"));
-}
-
 /// Writes the layouts beneath `root`, in place of those that are there.
-pub fn generate(root: &Path) {
+pub(crate) fn write(root: &Path) {
     for image in [
         "runtime-review",
         "runtime-fix",
@@ -52,7 +38,7 @@ pub fn generate(root: &Path) {
                 "runtime-review" => vec![platform("linux/amd64"), platform("linux/arm64")],
                 _ => vec![platform("linux/amd64")],
             };
-            println!("{image} {revision} {}", layout.image(revision, &platforms));
+            layout.image(revision, &platforms);
         }
     }
 }
