@@ -36,3 +36,4 @@ pub mod plan;
 pub mod prune;
 pub mod report;
 pub mod source;
+pub mod untrusted;

@@ -15,6 +15,7 @@ use crate::{
         yaml::{Key, Node, Value},
     },
     facts::inventory::Enumeration,
+    untrusted::is_hidden,
 };
 
 const MUST: &str = "must_contain";
@@ -337,25 +338,20 @@ fn scalar(text: &str) -> String {
         return text.to_owned();
     }
     let quoted: String = text.chars().map(quoted).collect();
-    format!("\"{quoted}\"")
+    // A runner takes `##[` for a command wherever it stands.
+    format!("\"{}\"", quoted.replace("##[", "##\\u005b"))
 }
 
 /// A character within double quotes.
 fn quoted(c: char) -> String {
     match c {
         '"' | '\\' => format!("\\{c}"),
-        // Not printable in YAML 1.2, or taken for line breaks or a byte order mark; then what a
-        // reader can't see, or what changes the direction of text.
-        '\u{0}'..='\u{1f}'
-        | '\u{7f}'..='\u{a0}'
-        | '\u{2028}'
-        | '\u{2029}'
-        | '\u{feff}'
-        | '\u{fffe}'
-        | '\u{ffff}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' => format!("\\u{:04x}", u32::from(c)),
+        // Among them is what is not printable in YAML 1.2, or taken for line breaks or a byte order
+        // mark.
+        c if is_hidden(c) || c == '\u{a0}' => match u32::from(c) {
+            code @ ..=0xffff => format!("\\u{code:04x}"),
+            code => format!("\\U{code:08x}"),
+        },
         c => c.to_string(),
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     },
     image::Revision,
     source::Error,
+    untrusted::plain,
 };
 
 /// What history says about a revision that is to be promoted.
@@ -196,7 +197,7 @@ fn lacking(commit: &str, gap: &Gap) -> String {
         }
         Gap::Unreadable(why) => format!(
             "the configuration of commit {commit} can't be read: {}",
-            why.escape_debug()
+            plain(why)
         ),
     }
 }

@@ -7,6 +7,7 @@ use super::{Check, Code, FilePlace, Status};
 use crate::{
     config::{Config, Image},
     pins::{Found, Located, Malformed, Pin},
+    untrusted::plain,
 };
 
 /// How many places a detail lists before it only counts the rest.
@@ -95,7 +96,7 @@ fn unsupported(image: &Image, malformed: &[&Located<Malformed>]) -> Vec<Check> {
             line: found.what.line,
             column: found.what.column,
         };
-        let text = found.what.text.escape_debug();
+        let text = plain(&found.what.text);
         let detail =
             format!("{place}: `{text}` has no digest of the form sha256:<64 lowercase hex digits>");
         Check::new(Code::PIN_UNSUPPORTED, Status::Fail, detail)

@@ -8,6 +8,7 @@ use crate::{
     facts::resolve::{ImageFacts, PlatformFacts},
     image::{Digest, Platform, Revision, Tag},
     source::{Error, ErrorKind},
+    untrusted::short,
 };
 
 /// What is wanted of one image.
@@ -213,13 +214,5 @@ fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> V
 
 /// Foreign text on one line, made harmless and short.
 pub(super) fn shown(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(200)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(200).is_some() {
-        shown.push('…');
-    }
-    shown
+    short(text, 200)
 }

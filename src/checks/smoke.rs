@@ -5,6 +5,7 @@ use crate::{
     config::Smoke,
     facts::smoke::{Name, Outcome, Smoked},
     source::{Error, ErrorKind},
+    untrusted::tail,
 };
 
 /// How much of what a command printed a detail shows, in characters; the last ones.
@@ -133,19 +134,6 @@ fn shown(command: &[String]) -> String {
     } else {
         format!("`{}`", words.join(" "))
     }
-}
-
-/// The last characters of foreign text, on one line and harmless.
-fn tail(text: &str, max: usize) -> String {
-    let skipped = text.chars().count().saturating_sub(max);
-    let mut shown = String::from(if skipped > 0 { "…" } else { "" });
-    for c in text.chars().skip(skipped) {
-        match c {
-            '"' | '\'' => shown.push(c),
-            c => shown.extend(c.escape_debug()),
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

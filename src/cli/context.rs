@@ -22,6 +22,7 @@ use crate::{
     forge::State,
     image::Tag,
     source::{Heard, Registries, Settings, Source, Sources},
+    untrusted::plain,
 };
 
 /// Everything around a command.
@@ -257,7 +258,7 @@ impl Context {
         strict.map_err(|why| {
             usage(format!(
                 "REPIN_DRY_RUN is `{}`: {why}",
-                value.to_string_lossy().escape_debug()
+                plain(&value.to_string_lossy())
             ))
         })
     }

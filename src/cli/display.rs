@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::{
     checks::{Check, Code, Status},
     config::{Config, Problem},
-    report::table::plain,
+    untrusted::plain,
 };
 
 /// Renders a problem.
@@ -24,7 +24,7 @@ pub(super) fn problem(problem: &Problem, colour: bool) -> String {
                 annotation.label(plain(&place.label))
             };
             let snippet =
-                Snippet::source(place.source.text.to_string()).path(place.source.name.clone());
+                Snippet::source(place.source.text.to_string()).path(plain(&place.source.name));
             title.element(snippet.annotation(annotation))
         }
         None => Group::with_title(title),
@@ -130,20 +130,20 @@ fn hint(code: Code) -> Option<&'static str> {
     })
 }
 
-/// A diff for a terminal: coloured, and no control character of a file's content gets through.
-pub(super) fn diff(diff: &[u8]) -> Vec<u8> {
+/// A diff for people: no hidden character of a file's content gets through, coloured or not.
+pub(super) fn diff(diff: &[u8], coloured: bool) -> String {
     let text = String::from_utf8_lossy(diff);
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
         let colour = match line.as_bytes().first() {
-            Some(b'+') => "\u{1b}[32m",
-            Some(b'-') => "\u{1b}[31m",
-            Some(b'@') => "\u{1b}[36m",
+            Some(b'+') if coloured => "\u{1b}[32m",
+            Some(b'-') if coloured => "\u{1b}[31m",
+            Some(b'@') if coloured => "\u{1b}[36m",
             _ => "",
         };
         let reset = if colour.is_empty() { "" } else { "\u{1b}[0m" };
         let harmless = line.replace('\t', "    ");
         let _ = writeln!(out, "{colour}{}{reset}", plain(&harmless));
     }
-    out.into_bytes()
+    out
 }

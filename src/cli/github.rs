@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{environment::Environment, exit::Fault};
-use crate::report::annotations;
+use crate::untrusted::workflow;
 
 /// The largest summary that is shown, in bytes (GitHub Actions, "Adding a job summary": 1 MiB a
 /// step).
@@ -51,7 +51,7 @@ impl StepFiles {
             while value.contains(&delimiter) {
                 delimiter = token()?;
             }
-            text.push_str(&annotations::output(name, value, &delimiter));
+            text.push_str(&workflow::output(name, value, &delimiter));
         }
         file.write_all(text.as_bytes())
             .map_err(|error| Fault::io(format!("can't write to GITHUB_OUTPUT: {error}")))

@@ -1,6 +1,12 @@
 //! Standard output and standard error: results on the one, everything else on the other.
+//!
+//! Every text of every command passes one door here on its way out, [`Output::door`]: at a terminal
+//! no hidden character gets through, and with `--format github` no line that a runner would obey,
+//! on either stream. What has to arrive byte by byte goes to a pipe, or to a runner that was told
+//! not to read it. Only [`Output::annotate`] writes commands, and only our own.
 
 use std::{
+    borrow::Cow,
     ffi::OsString,
     io::{self, Write},
 };
@@ -13,12 +19,14 @@ use super::{
     display,
     environment::Environment,
     exit::{Exit, Fault},
+    github,
 };
 use crate::{
     config::Problem,
-    report::{
-        annotations,
-        json::{ErrorDocument, ErrorRow},
+    report::json::{ErrorDocument, ErrorRow},
+    untrusted::{
+        self, block,
+        workflow::{self, Commands, Place},
     },
 };
 
@@ -51,6 +59,8 @@ pub(super) struct Output {
     pub(super) volume: Volume,
     pub(super) colour: bool,
     pub(super) error_colour: bool,
+    /// Whether standard output is a terminal.
+    terminal: bool,
     /// Whether progress is shown.
     pub(super) progress: bool,
     /// Leads from where annotations are read to the root; ends with `/` or is empty.
@@ -102,6 +112,7 @@ impl Output {
             volume,
             colour: wanted(environment.stdout_is_terminal()),
             error_colour: wanted(environment.stderr_is_terminal()),
+            terminal: environment.stdout_is_terminal(),
             progress: environment.stderr_is_terminal()
                 && volume != Volume::Quiet
                 && format == Format::Human,
@@ -112,10 +123,62 @@ impl Output {
 
     /// Writes a result.
     pub(super) fn print(&mut self, text: impl AsRef<[u8]>) {
+        let text = self.door(text.as_ref());
+        self.write(&text);
+    }
+
+    /// What becomes of a result on its way to where standard output leads.
+    fn door<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        let read = || String::from_utf8_lossy(text);
+        match self.format {
+            Format::Github => workflow::inert(&read(), self.colour).into_bytes().into(),
+            _ if self.terminal => block(&read(), self.colour).into_bytes().into(),
+            Format::Human | Format::Json => text.into(),
+        }
+    }
+
+    /// Writes annotations.
+    pub(super) fn annotate(&mut self, commands: &Commands) {
+        self.write(commands.to_string().as_bytes());
+    }
+
+    /// Writes a result to a runner, byte by byte; an error if no word could be found to end it with.
+    pub(super) fn print_unparsed(&mut self, text: impl AsRef<[u8]>) -> Result<(), Fault> {
+        let token = github::token()?;
+        let shown = if self.terminal {
+            block(&String::from_utf8_lossy(text.as_ref()), self.colour)
+                .into_bytes()
+                .into()
+        } else {
+            Cow::Borrowed(text.as_ref())
+        };
+        self.write(&workflow::unparsed(&shown, &token));
+        Ok(())
+    }
+
+    /// Writes a diff: for people, or byte by byte to a pipe, where `git apply` may read it.
+    /// `wanted`: it was asked for on standard output, so that it is not coloured in a pipe.
+    pub(super) fn print_diff(&mut self, diff: &[u8], wanted: bool) {
+        if self.terminal || self.colour && !wanted {
+            self.print(display::diff(diff, self.colour));
+        } else {
+            self.print(diff);
+        }
+    }
+
+    /// Writes the body of a pull request.
+    pub(super) fn print_body(&mut self, body: &str) {
+        if self.terminal {
+            // Those are ours: foreign ones are escaped in a body. They would be shown here.
+            self.print(body.replace('\u{200b}', ""));
+        } else {
+            self.print(body);
+        }
+    }
+
+    fn write(&mut self, text: &[u8]) {
         let mut stdout = io::stdout().lock();
-        let written = stdout
-            .write_all(text.as_ref())
-            .and_then(|()| stdout.flush());
+        let written = stdout.write_all(text).and_then(|()| stdout.flush());
         match written {
             // Whoever reads has seen enough; that is no reason to fail.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -127,7 +190,7 @@ impl Output {
     /// Writes a document.
     pub(super) fn json(&mut self, document: &impl Serialize) {
         match serde_json::to_string(document) {
-            Ok(text) => self.print(text + "\n"),
+            Ok(text) => self.print(untrusted::json(&text) + "\n"),
             Err(error) => self.broken = Some(io::Error::other(error)),
         }
     }
@@ -145,11 +208,12 @@ impl Output {
     }
 
     /// Writes a warning or an error for people.
-    #[expect(
-        clippy::unused_self,
-        reason = "everything that is written goes through the output"
-    )]
     pub(super) fn error_text(&self, text: &str) {
+        let text = if self.format == Format::Github {
+            workflow::inert(text, self.error_colour)
+        } else {
+            block(text, self.error_colour)
+        };
         // Nobody is left to tell when standard error is gone.
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
@@ -170,13 +234,12 @@ impl Output {
                 for problem in &fault.problems {
                     let row = ErrorRow::of(problem);
                     let place = row.file.as_deref().zip(row.line).zip(row.column);
-                    let place = place.map(|((file, line), column)| (file, line, column));
+                    let place = place.map(|((file, line), column)| Place { file, line, column });
                     let hint = row
                         .hint
                         .map_or_else(String::new, |hint| format!(" ({hint})"));
-                    let line =
-                        annotations::error(&row.code, &format!("{}{hint}", row.message), place);
-                    self.print(line);
+                    let message = format!("{}{hint}", row.message);
+                    self.annotate(&Commands::error(&row.code, &message, place));
                 }
                 self.problems(fault);
             }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::untrusted::plain;
+
 /// Runs `work`; if it takes longer than a blink and `shown` says so, a spinner with `message` turns
 /// meanwhile.
 pub(super) async fn while_waiting<T>(
@@ -26,7 +28,7 @@ pub(super) async fn while_counting<T>(
         done = &mut work => return done,
         () = tokio::time::sleep(Duration::from_millis(150)), if shown => {}
     }
-    let spinner = ProgressBar::new_spinner().with_message(told());
+    let spinner = ProgressBar::new_spinner().with_message(plain(&told()));
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
         spinner.set_style(style);
     }
@@ -35,7 +37,7 @@ pub(super) async fn while_counting<T>(
         tokio::select! {
             biased;
             done = &mut work => break done,
-            () = tokio::time::sleep(Duration::from_millis(200)) => spinner.set_message(told()),
+            () = tokio::time::sleep(Duration::from_millis(200)) => spinner.set_message(plain(&told())),
         }
     };
     spinner.finish_and_clear();

@@ -15,7 +15,10 @@ use super::{
     template::Template,
     yaml::{Key, Node},
 };
-use crate::image::{Pattern, Repository};
+use crate::{
+    image::{Pattern, Repository},
+    untrusted::plain,
+};
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -240,12 +243,7 @@ fn sources(g: &Gather, node: &Node, root: &Path) -> Option<Vec<Mapping>> {
 
 fn realms(g: &Gather, node: &Node) -> Option<BTreeMap<String, String>> {
     let host = |text: &str| {
-        let wrong = || {
-            format!(
-                "`{}` is not a host name with an optional port",
-                text.escape_debug()
-            )
-        };
+        let wrong = || format!("`{}` is not a host name with an optional port", plain(text));
         super::sources::is_host(text)
             .then(|| text.to_ascii_lowercase())
             .ok_or_else(wrong)

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Error, ErrorKind, Target, Token};
-use crate::source::Heard;
+use crate::{source::Heard, untrusted::Secrets};
 use limit::Wait;
 pub(super) use reply::Reply;
 
@@ -66,6 +66,8 @@ impl Settings {
 const ANSWER_MAX: usize = 160 * 1024 * 1024;
 /// How much of an error's answer is read.
 const ERROR_MAX: usize = 64 * 1024;
+/// How much of what a server says is shown, in columns.
+const SHOWN: usize = 300;
 /// Entries of a page.
 pub(super) const PAGE: usize = 100;
 /// Pages that are read before a listing is given up on: then it is incomplete, and nothing is done
@@ -78,6 +80,7 @@ pub(super) struct Http {
     settings: Settings,
     base: Url,
     token: Token,
+    secrets: Secrets,
     headers: HeaderMap,
     heard: Cell<Option<Heard>>,
 }
@@ -195,6 +198,8 @@ impl Http {
             )
         })?;
         value.set_sensitive(true);
+        let secrets = Secrets::default();
+        secrets.hide(token.expose());
         headers.insert(header::AUTHORIZATION, value);
         headers.insert(
             header::ACCEPT_ENCODING,
@@ -205,6 +210,7 @@ impl Http {
             settings,
             base: target.api.clone(),
             token,
+            secrets,
             headers,
             heard: Cell::new(None),
         })
@@ -232,7 +238,7 @@ impl Http {
 
     /// Text from the server, fit to be shown.
     pub(super) fn clean(&self, text: &str) -> String {
-        self.token.clean(text)
+        self.secrets.clean(text, SHOWN)
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -297,7 +303,7 @@ impl Http {
     fn shown(&self, request: &Request) -> String {
         let mut url = self.url(request);
         url.set_query(None);
-        self.token.clean(url.as_str())
+        self.clean(url.as_str())
     }
 
     fn url(&self, request: &Request) -> Url {
@@ -372,7 +378,7 @@ impl Http {
             headers,
             body,
             what,
-            token: self.token.clone(),
+            secrets: self.secrets.clone(),
         })
     }
 
@@ -385,7 +391,7 @@ impl Http {
             .skip(1)
             .last()
             .map_or_else(|| "no answer".to_owned(), ToString::to_string);
-        let detail = self.token.clean(&detail);
+        let detail = self.clean(&detail);
         if error.is_connect() {
             let hint = "is forge.url right, and does the network let this machine there?";
             let error = Error::unavailable(what, format!("can't connect: {detail}")).hint(hint);
@@ -430,9 +436,7 @@ impl Http {
                 .get(header::LOCATION)
                 .and_then(|to| to.to_str().ok())
                 .unwrap_or("nowhere");
-            let to = self
-                .token
-                .clean(to.split(['?', '#']).next().unwrap_or_default());
+            let to = self.clean(to.split(['?', '#']).next().unwrap_or_default());
             let why = format!(
                 "HTTP {}: it redirects to {to}, where the token is not sent",
                 reply.status.as_u16()

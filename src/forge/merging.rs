@@ -8,6 +8,7 @@ use super::{
     Ahead, Error, Forge, Gate, GateState, Marker, Merge, Pull, PullState, branches, judge,
     together, trailer,
 };
+use crate::untrusted::plain;
 
 /// How often a pull request is looked at that is not yet what was just made of it.
 const ROUNDS: u32 = 4;
@@ -114,10 +115,7 @@ fn not_yet(gates: &[Gate]) -> Option<Merge> {
     }
     let failed = gates.iter().find(|gate| gate.state == GateState::Fail);
     if let Some(gate) = failed {
-        return Some(Merge::Refused(format!(
-            "{} failed",
-            gate.context.escape_debug()
-        )));
+        return Some(Merge::Refused(format!("{} failed", plain(&gate.context))));
     }
     gates
         .iter()
@@ -126,7 +124,7 @@ fn not_yet(gates: &[Gate]) -> Option<Merge> {
 }
 
 fn later(gate: &Gate) -> Merge {
-    let context = gate.context.escape_debug();
+    let context = plain(&gate.context);
     Merge::Later(match gate.state {
         GateState::Absent => format!("{context} has not reported yet"),
         _ => format!("{context} is not decided yet"),

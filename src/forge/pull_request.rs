@@ -11,7 +11,7 @@ use super::{
     Ahead, Base, Created, Edit, Error, ErrorKind, Forge, Labelled, Marker, Need, NewCommit,
     NewFile, NewPull, Published, Pull, PullState, State, Was, blob_id, trailer,
 };
-use crate::plan::FileChange;
+use crate::{plan::FileChange, untrusted::short};
 use own::Found;
 
 /// How often things are looked at before a run gives up on those who keep changing them.
@@ -244,14 +244,7 @@ impl Work<'_> {
         else {
             return Ok(());
         };
-        let subject: String = foreign
-            .message
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .escape_debug()
-            .take(100)
-            .collect();
+        let subject = short(foreign.message.lines().next().unwrap_or_default(), 100);
         let what = format!("{}: the branch {}", self.forge.name(), self.proposal.branch);
         let why = format!(
             "commit {} (`{subject}`) is somebody else's: it has no trailer Repin-Set",

@@ -1,18 +1,18 @@
-//! GitHub's workflow commands and files (GitHub Actions, "Workflow commands").
+//! Checks as annotations of GitHub Actions.
 
-use std::fmt::Write as _;
-
-use super::table::plain;
-use crate::checks::{Check, Status};
+use crate::{
+    checks::{Check, Status},
+    untrusted::workflow::{Commands, Level, Place},
+};
 
 /// Checks that did not pass, as annotations; `folder` leads from the repository's top to the root
 /// and ends with `/` or is empty.
-pub fn checks(checks: &[Check], folder: &str) -> String {
-    let mut out = String::new();
+pub fn checks(checks: &[Check], folder: &str) -> Commands {
+    let mut out = Commands::default();
     for check in checks {
         let level = match check.status {
-            Status::Fail => "error",
-            Status::Warn => "warning",
+            Status::Fail => Level::Error,
+            Status::Warn => Level::Warning,
             Status::Pass | Status::Skip => continue,
         };
         let subject = [&check.image, &check.platform]
@@ -29,66 +29,18 @@ pub fn checks(checks: &[Check], folder: &str) -> String {
         // One annotation a place; a check about no place gets one without.
         for place in &check.places {
             let file = format!("{folder}{}", place.file);
-            let at = format!(
-                "file={},line={},col={},",
-                property(&file),
-                place.line,
-                place.column
-            );
-            let _ = writeln!(
-                out,
-                "::{level} {at}title={}::{}",
-                property(&title),
-                data(&check.told())
-            );
+            let at = Place {
+                file: &file,
+                line: place.line,
+                column: place.column,
+            };
+            out.annotate(level, &title, &check.told(), Some(at));
         }
         if check.places.is_empty() {
-            let _ = writeln!(
-                out,
-                "::{level} title={}::{}",
-                property(&title),
-                data(&check.told())
-            );
+            out.annotate(level, &title, &check.told(), None);
         }
     }
     out
-}
-
-/// An error without a check, as an annotation.
-pub fn error(title: &str, message: &str, place: Option<(&str, usize, usize)>) -> String {
-    let at = place.map_or_else(String::new, |(file, line, column)| {
-        format!("file={},line={line},col={column},", property(file))
-    });
-    format!("::error {at}title={}::{}\n", property(title), data(message))
-}
-
-/// A name with a value of any text, for `GITHUB_OUTPUT`; `delimiter` must not occur in the value.
-pub fn output(name: &str, value: &str, delimiter: &str) -> String {
-    format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
-}
-
-/// Text that runs unread by the runner's command parser: a body or a diff on standard output.
-pub fn unparsed(text: &str, token: &str) -> String {
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    format!("::stop-commands::{token}\n{text}{end}::{token}::\n")
-}
-
-/// The runner's log is shown on a terminal's terms: line breaks come through as its own escapes,
-/// nothing else that hides.
-fn data(text: &str) -> String {
-    let lines = text
-        .split('\n')
-        .map(|line| line.split('\r').map(plain).collect::<Vec<_>>().join("\r"));
-    lines
-        .collect::<Vec<_>>()
-        .join("\n")
-        .replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
-}
-
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 #[cfg(test)]
@@ -124,22 +76,5 @@ mod tests {
         ::error file=sub/c.yml,line=1,col=1,title=pin_count (fix)::100%25%0A::set-output name=x::y
         ::warning title=platform_lost::lost
         ");
-    }
-
-    #[test]
-    fn outputs_and_unparsed_text_keep_their_bounds() {
-        assert_eq!(output("title", "a\nb=c", "D"), "title<<D\na\nb=c\nD\n");
-        assert_eq!(
-            unparsed("::error::x", "T"),
-            "::stop-commands::T\n::error::x\n::T::\n"
-        );
-        assert_eq!(
-            error("t", "a\u{1b}[2J\r\nb", None),
-            "::error title=t::a\\u{1b}[2J%0D%0Ab\n"
-        );
-        assert_eq!(
-            error("a:b", "c", Some(("f", 1, 2))),
-            "::error file=f,line=1,col=2,title=a%3Ab::c\n"
-        );
     }
 }

@@ -13,8 +13,11 @@ use minijinja::{
 
 use serde::Serialize;
 
-use super::{json::PlanDocument, markdown};
-use crate::{checks::Status, facts::history::Entry, forge::Marker};
+use super::json::PlanDocument;
+use crate::{
+    untrusted::markdown,
+    {checks::Status, facts::history::Entry, forge::Marker},
+};
 
 /// The most characters of a body; forges refuse longer ones (GitHub: 65,536).
 pub const MAX: usize = 60_000;

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::markdown::code;
-use crate::forge::branches::Between;
+use crate::{forge::branches::Between, untrusted::markdown::code};
 
 /// Commits that the text lists.
 const LISTED: usize = 50;

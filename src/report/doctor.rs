@@ -4,8 +4,13 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{annotations, markdown, table::plain};
-use crate::checks::Status;
+use crate::{
+    checks::Status,
+    untrusted::{
+        markdown, plain,
+        workflow::{Commands, Level},
+    },
+};
 
 /// `repin.doctor/1`: what a run needs, and whether it is there. Its fields are described in
 /// `docs/json.md`.
@@ -50,16 +55,17 @@ pub fn table(rows: &[DoctorRow], paint: impl Fn(Status, &str) -> String) -> Stri
 }
 
 /// What failed, as annotations of GitHub Actions.
-pub fn annotated(rows: &[DoctorRow]) -> String {
-    let failed = rows.iter().filter(|row| row.status == Status::Fail);
-    let line = |row: &DoctorRow| {
+pub fn annotated(rows: &[DoctorRow]) -> Commands {
+    let mut commands = Commands::default();
+    for row in rows.iter().filter(|row| row.status == Status::Fail) {
         let hint = row
             .hint
             .as_ref()
             .map_or_else(String::new, |hint| format!(" ({hint})"));
-        annotations::error(row.code, &format!("{}{hint}", row.detail), None)
-    };
-    failed.map(line).collect()
+        let message = format!("{}{hint}", row.detail);
+        commands.annotate(Level::Error, row.code, &message, None);
+    }
+    commands
 }
 
 /// Rows as a table in Markdown.
@@ -116,7 +122,7 @@ mod tests {
 
     #[test]
     fn runners_and_pages_see_text_and_no_commands() {
-        let annotated = annotated(&rows());
+        let annotated = annotated(&rows()).to_string();
         assert_eq!(
             annotated,
             "::error title=repository::evil\\u{1b}[2J @team | x%0A::error::y (mend 100%25%0Aof it)\n"

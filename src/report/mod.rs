@@ -6,7 +6,6 @@ pub mod branch;
 pub mod diff;
 pub mod doctor;
 pub mod json;
-pub mod markdown;
 pub mod prune;
 pub mod starter;
 pub mod table;

@@ -8,14 +8,12 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{
-    markdown,
-    table::{Align, aligned, plain},
-};
+use super::table::{Align, aligned};
 use crate::{
     config::wording::number,
     image::Digest,
     prune::{Candidate, Judged, Refusal, Version, apply::Applied, date},
+    untrusted::{markdown, plain},
 };
 
 /// More candidates or protected versions than this are only counted where the reader can't do

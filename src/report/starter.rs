@@ -6,7 +6,10 @@
 
 use std::fmt::Write as _;
 
-use crate::image::Repository;
+use crate::{
+    image::Repository,
+    untrusted::{code_points, is_hidden},
+};
 
 /// What a first configuration says.
 #[derive(Debug)]
@@ -232,34 +235,19 @@ fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            _ if invisible(c) => {
+            _ if is_hidden(c) => {
                 let _ = write!(out, "\\U{:08x}", u32::from(c));
             }
             _ => out.push(c),
         }
     }
-    out + "\""
+    // A runner takes `##[` for a command wherever it stands.
+    out.replace("##[", "##\\u005b") + "\""
 }
 
 /// Text within a remark: what could end the line, or hide, is escaped.
 fn one_line(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if invisible(c) {
-                c.escape_unicode().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
-}
-
-/// Control characters, line ends of any reader, marks that turn or hide text, and what is no
-/// character.
-fn invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{200b}'..='\u{200f}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-        || u32::from(c) & 0xfffe == 0xfffe
+    code_points(text)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Aligned tables for people.
 
-use crate::config::wording::is_hidden;
+use crate::untrusted::{padded, width};
 
 /// How the cells of a column are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,15 +14,11 @@ pub enum Align {
 /// Rows as aligned lines, two blanks between the columns, no blanks at the ends. The first row is
 /// the heading.
 pub fn aligned(columns: &[Align], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
+    let widest = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| width(cell)).max().unwrap_or(0)
     };
-    let widths: Vec<_> = (0..columns.len())
-        .map(|column| width(column).unwrap_or(0))
-        .collect();
+    let widths: Vec<_> = (0..columns.len()).map(widest).collect();
     let mut out = String::new();
     for row in rows {
         let cells =
@@ -30,25 +26,11 @@ pub fn aligned(columns: &[Align], rows: &[Vec<String>]) -> String {
                 .zip(columns)
                 .zip(&widths)
                 .map(|((cell, align), &width)| match align {
-                    Align::Left => format!("{cell:<width$}"),
-                    Align::Right => format!("{cell:>width$}"),
+                    Align::Left => format!("{cell}{}", padded(cell, width)),
+                    Align::Right => format!("{}{cell}", padded(cell, width)),
                 });
         out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         out.push('\n');
-    }
-    out
-}
-
-/// Text that came from outside, fit for a terminal: control characters and invisible marks as
-/// escapes.
-pub fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_hidden(c) {
-            out.extend(c.escape_debug());
-        } else {
-            out.push(c);
-        }
     }
     out
 }
@@ -70,7 +52,15 @@ mod tests {
     }
 
     #[test]
-    fn terminals_see_no_control_characters() {
-        assert_eq!(plain("a\u{1b}[31m\nb\u{202e}"), "a\\u{1b}[31m\\nb\\u{202e}");
+    fn columns_are_as_wide_as_they_look() {
+        let rows = [
+            vec!["表".into(), "a".into()],
+            vec!["abc".into(), "b".into()],
+            vec!["e\u{301}".into(), "c".into()],
+        ];
+        assert_eq!(
+            aligned(&[Align::Right, Align::Left], &rows),
+            " 表  a\nabc  b\n  e\u{301}  c\n"
+        );
     }
 }

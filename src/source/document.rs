@@ -13,7 +13,10 @@ use serde::{
 };
 
 use super::{DOCUMENT_MAX, Error, ErrorKind, Raw, Want};
-use crate::image::{Digest, Platform};
+use crate::{
+    image::{Digest, Platform},
+    untrusted::{plain, short},
+};
 
 /// Media types of image indexes, OCI's and Docker's.
 pub const INDEX_TYPES: [&str; 2] = [
@@ -177,7 +180,7 @@ pub fn manifest(
     if let Some(key) = twin_key(&raw.bytes, &DOCUMENT_KEYS) {
         return Err(ambiguous(format!(
             "its key `{}` means different things to different readers",
-            key.escape_debug()
+            plain(&key)
         )));
     }
     let claimed = raw.media_type.as_deref().map(essence);
@@ -377,10 +380,7 @@ fn essence(media_type: &str) -> String {
 
 /// Foreign text, made harmless and short.
 fn safe(text: &str) -> String {
-    text.chars()
-        .take(100)
-        .flat_map(char::escape_debug)
-        .collect()
+    short(text, 100)
 }
 
 /// A key that equals a known one but for its case: some readers take it for the known one.

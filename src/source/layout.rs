@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 
 use super::{DOCUMENT_MAX, Descriptor, Error, ErrorKind, Raw, Want};
-use crate::image::Digest;
+use crate::{image::Digest, untrusted::plain};
 
 /// The annotation of an entry of `index.json` that holds its tag.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -130,7 +130,7 @@ impl Layout {
         if marker.image_layout_version == "1.0.0" {
             return Ok(());
         }
-        let version = marker.image_layout_version.escape_debug().to_string();
+        let version = plain(&marker.image_layout_version);
         let why = format!("the layout has version {version}; repin reads 1.0.0");
         Err(Error::unavailable(self.to_string(), why))
     }

@@ -114,7 +114,7 @@ fn report(
     }
     if cx.output.format == Format::Github {
         let annotations = annotations::checks(&verdict, &cx.output.folder);
-        cx.output.print(annotations);
+        cx.output.annotate(&annotations);
     }
     set::print_checks(&verdict, config, &mut cx.output);
     for fault in &faults {

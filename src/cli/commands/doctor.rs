@@ -17,13 +17,10 @@ use crate::{
         args,
         context::Context,
         exit::{Exit, Fault},
-        github::{self, StepFiles},
+        github::StepFiles,
         output::Format,
     },
-    report::{
-        annotations,
-        doctor::{self, DoctorDocument, DoctorRow},
-    },
+    report::doctor::{self, DoctorDocument, DoctorRow},
     source::Heard,
 };
 use forge::Connection;
@@ -128,10 +125,9 @@ fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Fault> {
             }));
         }
         Format::Github => {
-            cx.output.print(doctor::annotated(rows));
+            cx.output.annotate(&doctor::annotated(rows));
             let table = doctor::table(rows, |_, word| word.to_owned());
-            cx.output
-                .print(annotations::unparsed(&table, &github::token()?));
+            cx.output.print_unparsed(table)?;
             StepFiles::open(&cx.environment)?.summary(&doctor::summary(rows))?;
         }
     }

@@ -12,10 +12,10 @@ use crate::{
     config::{Forge as Configured, Problem, check_branch},
     forge::{Forge, Gate, GateState, branches, judge, together},
     report::{
-        annotations,
         json::{GateRow, GatesDocument},
-        table::{Align, aligned, plain},
+        table::{Align, aligned},
     },
+    untrusted::{plain, workflow::Commands},
 };
 
 /// What was found out about a commit.
@@ -111,11 +111,8 @@ fn annotate(gates: &[Gate], output: &mut Output) {
     }
     for gate in gates.iter().filter(|gate| gate.state != GateState::Pass) {
         let url = gate.url.as_deref().unwrap_or_default();
-        output.print(annotations::error(
-            &gate.context,
-            &format!("{} {url}", gate.state.as_str()),
-            None,
-        ));
+        let message = format!("{} {url}", gate.state.as_str());
+        output.annotate(&Commands::error(&gate.context, &message, None));
     }
 }
 

@@ -11,7 +11,8 @@ use crate::{
         output::Format,
     },
     facts::history::{Entry, Kind},
-    report::table::{Align, aligned, plain},
+    report::table::{Align, aligned},
+    untrusted::plain,
 };
 
 /// `repin.history/1`.

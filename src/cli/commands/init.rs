@@ -23,8 +23,9 @@ use crate::{
     },
     report::{
         json::InitDocument,
-        table::{Align, aligned, plain},
+        table::{Align, aligned},
     },
+    untrusted::plain,
 };
 use draft::Draft;
 use write::Target;

@@ -23,11 +23,8 @@ use crate::{
         apply::{self, Step},
         backends::{Backend, Progress},
     },
-    report::{
-        annotations,
-        prune::{Image, PruneDocument, deletion, summary, text},
-        table::plain,
-    },
+    report::prune::{Image, PruneDocument, deletion, summary, text},
+    untrusted::{plain, workflow::Commands},
 };
 
 /// An image of the run, and how it is reached.
@@ -331,7 +328,7 @@ fn report(
         }
         if output.format == Format::Github {
             let title = format!("{} ({})", refusal.code, image.name);
-            output.print(annotations::error(&title, &refusal.message, None));
+            output.annotate(&Commands::error(&title, &refusal.message, None));
         }
         let mut problem =
             Problem::new(refusal.code, format!("{}: {}", image.name, refusal.message));

@@ -11,7 +11,7 @@ use crate::{
         output::{Format, Output},
     },
     config::{Config, Problem},
-    report::{annotations, table::plain},
+    untrusted::{plain, workflow::Commands},
 };
 
 /// `repin.recover/1`.
@@ -70,7 +70,7 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
                 let error = Error::Unresolved(recovery.clone());
                 if cx.output.format == Format::Github {
                     cx.output
-                        .print(annotations::error("conflict", &error.to_string(), None));
+                        .annotate(&Commands::error("conflict", &error.to_string(), None));
                 }
                 let text = plain(&error.to_string());
                 cx.output.error_text(&format!(

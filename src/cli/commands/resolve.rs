@@ -13,8 +13,9 @@ use crate::{
     facts::{labels, resolve::ImageFacts},
     report::{
         json::{ResolveDocument, ResolvedImage, ResolvedPlatform},
-        table::{Align, aligned, plain},
+        table::{Align, aligned},
     },
+    untrusted::plain,
 };
 
 pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Fault> {

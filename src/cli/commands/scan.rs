@@ -13,8 +13,9 @@ use crate::{
     pins::{self, Found},
     report::{
         json::ScanDocument,
-        table::{Align, aligned, plain},
+        table::{Align, aligned},
     },
+    untrusted::plain,
 };
 
 pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Fault> {

@@ -19,6 +19,7 @@ use super::{
     command::{self, Mode},
     network::Watch,
 };
+use crate::untrusted::{Secrets, short};
 
 /// The transports that are used; `ext::` would run a command of the URL's.
 const PROTOCOLS: &str = "file:git:http:https:ssh";
@@ -45,6 +46,8 @@ pub struct Login {
     /// `http[s]://HOST[:PORT]/`.
     server: String,
     header: String,
+    /// What a server that echoes the header must not make us print.
+    secrets: Secrets,
 }
 
 /// Another repository: a URL, or a path on this machine.
@@ -93,9 +96,12 @@ impl Login {
         }
         let basic = STANDARD.encode(format!("x-access-token:{token}"));
         let header = format!("Authorization: Basic {basic}");
+        let secrets = Secrets::default();
+        secrets.hide_basic("x-access-token", token);
         Ok(Some(Self {
             server: format!("{scheme}://{host}/"),
             header,
+            secrets,
         }))
     }
 }
@@ -140,7 +146,7 @@ impl Git {
         for setting in SETTINGS {
             git.args(["-c", setting]);
         }
-        if let Some(Login { server, header }) = login {
+        if let Some(Login { server, header, .. }) = login {
             // Nowhere else, and not where a redirect leads.
             git.arg(format!("--config-env=http.{server}.extraHeader={HEADER}"))
                 .env(HEADER, header);
@@ -171,6 +177,7 @@ impl Git {
         }
         read.map_err(|error| running.io(error))?;
         let (code, stderr) = running.end()?;
+        let stderr = login.map_or(stderr.clone(), |login| login.secrets.redact(&stderr));
         Ok(Ran {
             code,
             stdout,
@@ -243,7 +250,7 @@ pub(crate) fn told(stderr: &str) -> String {
         lines.join("; ")
     };
     let text = without_users(&all);
-    let mut shown: String = text.chars().take(600).collect();
+    let mut shown = short(&text, 600);
     if shown.is_empty() {
         shown.push_str("it was stopped and said nothing");
     }

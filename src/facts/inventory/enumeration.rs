@@ -8,7 +8,10 @@ use serde::{
 };
 
 use super::listing::Listing;
-use crate::config::{Kind, Problem, wording::is_hidden};
+use crate::{
+    config::{Kind, Problem},
+    untrusted,
+};
 
 /// Names by kind, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,19 +147,9 @@ impl Enumeration {
     }
 }
 
-/// A string of the document. What a terminal would obey or hide is written by its number, which is
-/// the same string.
+/// A string of the document.
 fn quoted(text: &str) -> String {
-    let json = serde_json::Value::from(text).to_string();
-    json.chars()
-        .map(|c| {
-            if is_hidden(c) {
-                format!("\\u{:04x}", u32::from(c))
-            } else {
-                c.to_string()
-            }
-        })
-        .collect()
+    untrusted::json(&serde_json::Value::from(text).to_string())
 }
 
 const PARSE_FAILED: &str = "enumeration_json_parse_failed";

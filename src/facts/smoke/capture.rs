@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::secrets::Secrets;
+use crate::untrusted::starred;
 
 /// How much of the beginning and of the end is shown, in bytes each.
 const KEPT: usize = 32 * 1024;
@@ -72,15 +73,7 @@ fn joined(head: &str, tail: &str, between: usize) -> String {
 
 /// The text with each run of masked bytes as `***`.
 fn hidden(bytes: &[u8], mask: &[bool]) -> String {
-    let mut shown = Vec::with_capacity(bytes.len());
-    for (at, byte) in bytes.iter().enumerate() {
-        if !mask[at] {
-            shown.push(*byte);
-        } else if at == 0 || !mask[at - 1] {
-            shown.extend(b"***");
-        }
-    }
-    String::from_utf8_lossy(&shown).into_owned()
+    String::from_utf8_lossy(&starred(bytes, mask)).into_owned()
 }
 
 #[cfg(test)]

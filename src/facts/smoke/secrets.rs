@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
-use memchr::memmem;
-
-use crate::source::{Error, ErrorKind};
+use crate::{
+    source::{Error, ErrorKind},
+    untrusted::Forms,
+};
 
 /// Lines of a value that are shorter than this are not looked for on their own: they could be
 /// anything.
@@ -22,8 +23,7 @@ pub struct Missing {
 
 /// The values of `smoke.env`, to be taken out of everything that comes back.
 pub struct Secrets {
-    /// Byte strings, each at least one byte long.
-    patterns: Vec<Vec<u8>>,
+    forms: Forms,
 }
 
 impl From<Missing> for Error {
@@ -55,30 +55,21 @@ impl Secrets {
         if !missing.is_empty() {
             return Err(Missing { names: missing });
         }
-        Ok(Self {
-            patterns: names.iter().filter_map(value).flat_map(patterns).collect(),
-        })
+        let mut forms = Forms::default();
+        for pattern in names.iter().filter_map(value).flat_map(patterns) {
+            forms.add(&pattern);
+        }
+        Ok(Self { forms })
     }
 
-    /// The length of the longest one.
+    /// How many bytes the longest one may take.
     pub(super) fn longest(&self) -> usize {
-        self.patterns.iter().map(Vec::len).max().unwrap_or(0)
+        self.forms.longest()
     }
 
     /// For each byte whether it is part of a secret.
     pub(super) fn mask(&self, bytes: &[u8]) -> Vec<bool> {
-        let mut mask = vec![false; bytes.len()];
-        for pattern in &self.patterns {
-            let finder = memmem::Finder::new(pattern);
-            let mut from = 0;
-            // One further each time, since occurrences may overlap.
-            while let Some(at) = bytes.get(from..).and_then(|rest| finder.find(rest)) {
-                let at = from + at;
-                mask[at..at + pattern.len()].fill(true);
-                from = at + 1;
-            }
-        }
-        mask
+        self.forms.mask(bytes)
     }
 }
 

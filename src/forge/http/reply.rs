@@ -6,8 +6,11 @@ use reqwest::{StatusCode, header::HeaderMap};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Paging;
-use crate::forge::{Error, ErrorKind, Token};
+use super::{Paging, SHOWN};
+use crate::{
+    forge::{Error, ErrorKind},
+    untrusted::Secrets,
+};
 
 /// An answer that is final: no attempt would change it.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ pub(in crate::forge) struct Reply {
     pub(in crate::forge) headers: HeaderMap,
     pub(in crate::forge) body: Vec<u8>,
     pub(super) what: String,
-    pub(super) token: Token,
+    pub(super) secrets: Secrets,
 }
 
 impl Reply {
@@ -56,7 +59,7 @@ impl Reply {
         {
             error.hint = Some(format!(
                 "GitHub asks for these permissions: {}",
-                self.token.clean(accepted)
+                self.secrets.clean(accepted, SHOWN)
             ));
         }
         error
@@ -69,7 +72,7 @@ impl Reply {
     /// The status, and what the server said about it.
     pub(in crate::forge) fn text(&self) -> String {
         let mut text = format!("HTTP {}", self.status.as_u16());
-        let said = self.token.clean(&said(&self.body));
+        let said = self.secrets.clean(&said(&self.body), SHOWN);
         if !said.is_empty() {
             let _ = write!(text, " ({said})");
         }

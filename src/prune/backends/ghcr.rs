@@ -11,6 +11,7 @@ use crate::{
     forge::{Package, PackageVersion},
     prune::{Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible},
     source::{Deletion, Source, Want},
+    untrusted::short,
 };
 
 /// A package of GitHub's container registry.
@@ -38,12 +39,7 @@ impl Ghcr {
         let mut dates = HashMap::new();
         for version in &versions.all {
             let made = date::parse(&version.created).ok_or_else(|| {
-                let shown: String = version
-                    .created
-                    .chars()
-                    .take(50)
-                    .flat_map(char::escape_debug)
-                    .collect();
+                let shown = short(&version.created, 50);
                 Refusal::later(
                     "listing",
                     format!(

@@ -21,8 +21,8 @@ use super::{
     credentials::{Book, Credentials, Kind, Lookup},
     http::{Body, Call, Http, Reply},
     retry::Fault,
-    secret::form_encoded,
 };
+use crate::untrusted::plain;
 
 /// The largest answer of a token server, in bytes.
 const TOKEN_MAX: u64 = 64 * 1024;
@@ -257,6 +257,16 @@ async fn granted(http: &Http, call: &Call, until: Instant) -> Result<String, Fau
     }
 }
 
+/// `application/x-www-form-urlencoded` (WHATWG URL, section 5.2).
+fn form_encoded(pairs: &[(&str, &str)]) -> String {
+    // The serializer lives in the URL type; the address around it means nothing.
+    let Ok(mut url) = Url::parse("http://form.invalid/") else {
+        return String::new();
+    };
+    url.query_pairs_mut().extend_pairs(pairs);
+    url.query().unwrap_or_default().to_owned()
+}
+
 fn explain(fault: Fault, realm: &Url, who: &str, scope: &Scope) -> Fault {
     let denied = fault.kind == crate::source::ErrorKind::Denied;
     let why = format!("no token from {}: {}; asked {who}", shown(realm), fault.why);
@@ -280,11 +290,7 @@ fn header(text: &str) -> Result<HeaderValue, Fault> {
 
 fn who(found: &Credentials) -> String {
     match found.kind {
-        Kind::Password => format!(
-            "as user `{}` from {}",
-            found.user.escape_debug(),
-            found.origin
-        ),
+        Kind::Password => format!("as user `{}` from {}", plain(&found.user), found.origin),
         Kind::IdentityToken => format!("with the identity token from {}", found.origin),
     }
 }

@@ -14,10 +14,8 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-use super::{
-    secret::Secrets,
-    settings::{Environment, SettingsError},
-};
+use super::settings::{Environment, SettingsError};
+use crate::untrusted::Secrets;
 
 /// What clients are built from, checked once at the start.
 #[derive(Debug)]
@@ -151,7 +149,7 @@ fn proxies(environment: &Environment, secrets: &Secrets) -> Result<Vec<Proxy>, S
             format!("http://{text}")
         };
         let url = Url::parse(&text).map_err(|_| wrong())?;
-        secrets.hide(url.password().unwrap_or_default());
+        secrets.hide_userinfo(url.username(), url.password().unwrap_or_default());
         proxies.push(build(url).map_err(|_| wrong())?.no_proxy(except.clone()));
     }
     Ok(proxies)

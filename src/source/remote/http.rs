@@ -17,13 +17,13 @@ use reqwest::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
+    SHOWN,
     address::{check_url, host_of, shown},
     client::Recipe,
     retry::{self, Clock, Failure, Fault},
-    secret::Secrets,
     settings::Settings,
 };
-use crate::source::Heard;
+use crate::{source::Heard, untrusted::Secrets};
 
 /// How many requests to one host are under way at once.
 pub(super) const IN_FLIGHT: usize = 8;
@@ -88,7 +88,7 @@ pub(super) struct Open {
 #[derive(Debug)]
 pub(super) struct Http {
     pub(super) settings: Settings,
-    pub(super) secrets: Arc<Secrets>,
+    pub(super) secrets: Secrets,
     recipe: Recipe,
     plain: OnceLock<Result<Client, String>>,
     tls: OnceLock<Result<Client, String>>,
@@ -117,7 +117,7 @@ impl Call {
 }
 
 impl Http {
-    pub(super) fn new(settings: Settings, secrets: Arc<Secrets>, recipe: Recipe) -> Self {
+    pub(super) fn new(settings: Settings, secrets: Secrets, recipe: Recipe) -> Self {
         let (plain, tls) = (OnceLock::new(), OnceLock::new());
         let (places, down, heard) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self {
@@ -281,7 +281,7 @@ impl Http {
             .map(|reason| format!(" {reason}"))
             .unwrap_or_default();
         let said = super::error_body::message(body)
-            .map(|said| self.secrets.clean(&said))
+            .map(|said| self.secrets.clean(&said, SHOWN))
             .filter(|said| !said.is_empty());
         let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
         format!("HTTP {}{reason}{said}", status.as_u16())
@@ -299,10 +299,10 @@ impl Http {
         let texts: Vec<String> = chain().skip(1).map(ToString::to_string).collect();
         let detail = texts
             .last()
-            .map(|text| self.secrets.clean(text))
+            .map(|text| self.secrets.clean(text, SHOWN))
             .unwrap_or_default();
         if let Some(tls) = tls {
-            let why = format!("TLS failed: {}", self.secrets.clean(&tls));
+            let why = format!("TLS failed: {}", self.secrets.clean(&tls, SHOWN));
             return Fault::unavailable(why).hint(ROOTS_HINT).never();
         }
         let stage = if error.is_connect() {

@@ -14,7 +14,6 @@ mod credentials;
 mod error_body;
 mod http;
 mod retry;
-mod secret;
 mod settings;
 mod stream;
 mod tags;
@@ -30,15 +29,18 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use retry::Fault;
-use secret::Secrets;
 pub use settings::{Environment, Settings, SettingsError};
 pub(super) use stream::Stream;
 pub use tags::Tags;
+
+/// How much of what a server or a helper says is shown, in columns.
+const SHOWN: usize = 200;
 
 use super::{DOCUMENT_MAX, Descriptor, Error, Heard, Raw, Want};
 use crate::{
     config::Endpoint,
     image::{Digest, Repository},
+    untrusted::{Secrets, plain},
 };
 
 /// All types at once: a registry that is not asked for an index's type may answer 404 for an index.
@@ -84,13 +86,13 @@ impl Registries {
     /// Registries that are asked as `settings` say. Nothing is sent and no credentials are read
     /// yet.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
-        let secrets = Arc::new(Secrets::default());
+        let secrets = Secrets::default();
         let recipe = client::Recipe::new(
             settings.ca_file.as_deref(),
             &settings.environment,
             (settings.progress, &secrets),
         )?;
-        let book = Book::new(settings.environment.clone(), Arc::clone(&secrets));
+        let book = Book::new(settings.environment.clone(), secrets.clone());
         Ok(Self(Arc::new(Shared {
             http: Http::new(settings, secrets, recipe),
             auth: Auth::new(book),
@@ -370,7 +372,7 @@ fn claimed(headers: &HeaderMap) -> Result<Option<Digest>, Fault> {
         let wrong = |why| {
             format!(
                 "its Docker-Content-Digest `{}` is no digest: {why}",
-                text.escape_debug()
+                plain(text)
             )
         };
         text.parse::<Digest>()

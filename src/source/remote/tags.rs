@@ -17,7 +17,10 @@ use super::{
     http::{Call, Reading},
     retry::Fault,
 };
-use crate::{image::Tag, source::Clock};
+use crate::{
+    untrusted::short,
+    {image::Tag, source::Clock},
+};
 
 /// The largest page, in bytes: docker-registry sends all tags in one.
 const PAGE_MAX: u64 = 16 * 1024 * 1024;
@@ -121,11 +124,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Tag>, Fault> {
     })?;
     let tags = page.tags.unwrap_or_default();
     let tag = |text: String| {
-        let short: String = text
-            .chars()
-            .take(100)
-            .flat_map(char::escape_debug)
-            .collect();
+        let short = short(&text, 100);
         Tag::parse(&text)
             .map_err(|_| Fault::unavailable(format!("it lists `{short}`, which is no tag")))
     };

@@ -33,3 +33,24 @@ pub fn typed(mut command: Command, text: &str) -> Output {
         ..child.wait_with_output().unwrap()
     }
 }
+
+/// Runs `command` with both of its streams at a terminal: what appears there, byte by byte but for
+/// the carriage return that a terminal puts before each line feed, and how it ended.
+pub fn shown(mut command: Command) -> (String, Option<i32>) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = File::options().read(true).write(true).open(name).unwrap();
+    command
+        .stdin(Stdio::null())
+        .stdout(terminal.try_clone().unwrap())
+        .stderr(terminal);
+    let mut child = command.spawn().unwrap();
+    // It holds the terminal's other side.
+    drop(command);
+    let mut bytes = Vec::new();
+    let _ = File::from(master).read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+    (text, child.wait().unwrap().code())
+}

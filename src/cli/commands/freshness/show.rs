@@ -12,11 +12,10 @@ use crate::{
     },
     config::Freshness,
     report::{
-        annotations,
         json::{FreshnessDocument, FreshnessRow},
-        markdown,
-        table::{Align, aligned, plain},
+        table::{Align, aligned},
     },
+    untrusted::{markdown, plain, workflow::Commands},
 };
 
 /// Prints the document or the table, and the heartbeat whatever the format is.
@@ -37,7 +36,7 @@ pub(super) fn report(
             .filter(|row| row.state == Some("stale") && row.issue.is_none())
         {
             cx.output
-                .print(annotations::error("freshness", &line(row), None));
+                .annotate(&Commands::error("freshness", &line(row), None));
         }
     }
     for fault in faults {

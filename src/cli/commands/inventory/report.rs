@@ -7,15 +7,15 @@ use crate::{
         context::Context,
         display,
         exit::{Exit, Fault},
-        github,
         output::Format,
     },
     config::{Config, Problem},
     report::{
         annotations,
         json::{InventoryDocument, InventoryImage},
-        table::{Align, aligned, plain},
+        table::{Align, aligned},
     },
+    untrusted::plain,
 };
 
 /// Prints the verdicts; problems with files of ours are shown at their places instead of as checks.
@@ -49,11 +49,10 @@ pub(super) fn show(
     let table = table(&images);
     if cx.output.format == Format::Github {
         let annotations = annotations::checks(&others, &cx.output.folder);
-        cx.output.print(annotations);
+        cx.output.annotate(&annotations);
         // Foreign text in the table must not be taken for a command.
-        match github::token() {
-            Ok(token) => cx.output.print(annotations::unparsed(&table, &token)),
-            Err(fault) => return exit.worse(cx.output.fault(&fault)),
+        if let Err(fault) = cx.output.print_unparsed(table) {
+            return exit.worse(cx.output.fault(&fault));
         }
         if !problems.is_empty() {
             cx.output.fault(&Fault { exit, problems });

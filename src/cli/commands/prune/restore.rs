@@ -12,7 +12,8 @@ use crate::{
     },
     config::Problem,
     prune::{Refusal, Version, backends::Backend},
-    report::{prune::RestoreDocument, table::plain},
+    report::prune::RestoreDocument,
+    untrusted::plain,
 };
 
 pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Fault> {

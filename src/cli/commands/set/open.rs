@@ -14,7 +14,8 @@ use crate::{
         pull_request::{self, Outcome, Proposal},
     },
     plan::Plan,
-    report::{json::PullRequest, table::plain},
+    report::json::PullRequest,
+    untrusted::plain,
 };
 
 /// A merge that can't be scheduled yet, for people.

@@ -9,15 +9,16 @@ use crate::{
         context::Context,
         display,
         exit::{Exit, Fault},
-        github::{self, StepFiles},
+        github::StepFiles,
         output::{Output, Volume},
     },
     config::{Config, wording::number},
     report::{
         annotations, body,
         json::ImageRow,
-        table::{Align, aligned, plain},
+        table::{Align, aligned},
     },
+    untrusted::plain,
 };
 
 impl Run<'_> {
@@ -26,13 +27,8 @@ impl Run<'_> {
         print_checks(&self.document.checks, self.config, output);
         let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
         if !self.diff.is_empty() {
-            let shown = dash(&reports.diff_file) || !output.colour;
             output.print("\n");
-            output.print(if shown {
-                self.diff.clone()
-            } else {
-                display::diff(&self.diff)
-            });
+            output.print_diff(&self.diff, dash(&reports.diff_file));
         }
         if let Some(body) = self
             .document
@@ -40,25 +36,24 @@ impl Run<'_> {
             .as_ref()
             .filter(|_| dash(&reports.body_file))
         {
-            output.print(format!("\n{body}"));
+            output.print("\n");
+            output.print_body(body);
         }
     }
 
     pub(super) fn print_github(&self, reports: &Reports, cx: &mut Context) {
         let annotations = annotations::checks(&self.document.checks, &cx.output.folder);
-        cx.output.print(annotations);
+        cx.output.annotate(&annotations);
         let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
-        let diff =
-            dash(&reports.diff_file).then(|| String::from_utf8_lossy(&self.diff).into_owned());
-        let body = self
-            .document
-            .body
-            .clone()
-            .filter(|_| dash(&reports.body_file));
-        for text in [Some(self.table()), diff, body].into_iter().flatten() {
-            match github::token() {
-                Ok(token) => cx.output.print(annotations::unparsed(&text, &token)),
-                Err(fault) => drop(cx.output.fault(&fault)),
+        let diff = dash(&reports.diff_file).then(|| self.diff.clone());
+        let body = self.document.body.clone();
+        let body = body
+            .filter(|_| dash(&reports.body_file))
+            .map(String::into_bytes);
+        let table = self.table().into_bytes();
+        for text in [Some(table), diff, body].into_iter().flatten() {
+            if let Err(fault) = cx.output.print_unparsed(text) {
+                cx.output.fault(&fault);
             }
         }
     }

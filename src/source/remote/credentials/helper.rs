@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{Credentials, Kind, Secret, Secrets};
+use crate::source::remote::SHOWN;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How much of its output is read.
@@ -92,7 +93,7 @@ fn read(ended: &Ended, program: String, secrets: &Secrets) -> Result<Option<Cred
         if NOT_FOUND.iter().any(|text| said.trim().starts_with(text)) {
             return Ok(None);
         }
-        let errors = secrets.clean(&String::from_utf8_lossy(&ended.errors));
+        let errors = secrets.clean(&String::from_utf8_lossy(&ended.errors), SHOWN);
         let errors = if errors.is_empty() {
             String::new()
         } else {

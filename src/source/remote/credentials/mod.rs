@@ -17,10 +17,8 @@ use std::{
 use file::{AuthFile, Entry};
 use tokio::sync::OnceCell;
 
-use super::{
-    secret::{Secret, Secrets},
-    settings::Environment,
-};
+use super::settings::Environment;
+use crate::untrusted::{Secret, Secrets};
 
 /// Somebody's credentials for one host.
 #[derive(Debug, Clone)]
@@ -59,13 +57,13 @@ type HelperAnswer = Result<Option<Credentials>, String>;
 #[derive(Debug)]
 pub(super) struct Book {
     environment: Environment,
-    secrets: Arc<Secrets>,
+    secrets: Secrets,
     files: OnceLock<Vec<(String, Result<AuthFile, String>)>>,
     helpers: Mutex<HashMap<HelperKey, Arc<OnceCell<HelperAnswer>>>>,
 }
 
 impl Book {
-    pub(super) fn new(environment: Environment, secrets: Arc<Secrets>) -> Self {
+    pub(super) fn new(environment: Environment, secrets: Secrets) -> Self {
         Self {
             environment,
             secrets,
@@ -114,7 +112,7 @@ impl Book {
         let entry = file.entry(keys)?;
         match entry {
             Entry::Usable { user, secret, kind } => {
-                self.hide(user, secret);
+                self.secrets.hide_basic(user, secret.expose());
                 Some(Credentials {
                     user: user.clone(),
                     secret: secret.clone(),
@@ -143,16 +141,11 @@ impl Book {
         let ask = || async {
             let found = helper::get(helper, &server, (path, &self.secrets)).await?;
             if let Some(found) = &found {
-                self.hide(&found.user, &found.secret);
+                self.secrets.hide_basic(&found.user, found.secret.expose());
             }
             Ok(found)
         };
         cell.get_or_init(ask).await.clone()
-    }
-
-    fn hide(&self, user: &str, secret: &Secret) {
-        self.secrets.hide(secret.expose());
-        self.secrets.hide(&format!("{user}:{}", secret.expose()));
     }
 
     fn read_files(&self) -> Vec<(String, Result<AuthFile, String>)> {

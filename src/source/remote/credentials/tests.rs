@@ -14,7 +14,7 @@ fn book(variables: &[(&str, &Path)]) -> Book {
             .find(|(key, _)| *key == name)
             .map(|(_, value)| OsString::from(value))
     };
-    Book::new(Environment::from_lookup(lookup), Arc::default())
+    Book::new(Environment::from_lookup(lookup), Secrets::default())
 }
 
 fn auth(text: &str) -> String {

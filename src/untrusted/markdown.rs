@@ -1,10 +1,12 @@
 //! Text that came from outside, made harmless in Markdown: it mentions nobody, links nowhere, and
 //! is no markup.
 
+use super::code_points;
+
 /// As inline text: specials escaped; a zero-width space behind what would mention, refer or link.
 pub fn inline(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in visible(text).chars() {
+    for c in code_points(text).chars() {
         match c {
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '~' | '!' => {
                 out.extend(['\\', c]);
@@ -20,7 +22,7 @@ pub fn inline(text: &str) -> String {
 
 /// As a code span that its own backticks can't end; fit for a table's cell.
 pub fn code(text: &str) -> String {
-    let text = visible(text).replace('|', "\\|");
+    let text = code_points(text).replace('|', "\\|");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     if text.is_empty() {
@@ -30,21 +32,6 @@ pub fn code(text: &str) -> String {
     } else {
         format!("{fence}{text}{fence}")
     }
-}
-
-/// Control characters, line breaks and bidirectional overrides as escapes.
-fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let hidden = c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if hidden {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

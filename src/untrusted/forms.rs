@@ -1,0 +1,370 @@
+//! The forms that a secret travels in, and where they occur in bytes.
+//!
+//! A secret is looked for raw and in base64, both in the text as it is and in what it means when it
+//! is read as JSON or as percent-encoded. So it does not matter which characters a server encodes,
+//! and how; a form that grows is never cut in two.
+
+/// How long a piece of base64 must be to be taken for a part of a secret, in characters: less could
+/// be anything.
+const PIECE: usize = 6;
+/// The most that a character of a secret grows to, in bytes: `\u0022`.
+const GROWTH: usize = 6;
+/// What base64 adds around a piece: a character at each end, and the padding.
+const AROUND: usize = 4;
+
+/// The alphabets (RFC 4648, sections 4 and 5); they differ in the last two characters.
+const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// Byte strings that nobody may see. No `Debug` shows them.
+#[derive(Default, Clone)]
+pub struct Forms(Vec<Form>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Form {
+    bytes: Vec<u8>,
+    /// Whether the character before it is partly the secret's.
+    before: bool,
+    /// Whether the one behind it is, and padding may follow.
+    after: bool,
+}
+
+impl Forms {
+    /// Adds a secret in all its forms; an empty one is none.
+    pub fn add(&mut self, secret: &[u8]) {
+        if secret.is_empty() {
+            return;
+        }
+        self.push(Form {
+            bytes: secret.to_vec(),
+            before: false,
+            after: false,
+        });
+        for alphabet in [STANDARD, URL_SAFE] {
+            for form in in_base64(secret, alphabet) {
+                self.push(form);
+            }
+        }
+    }
+
+    fn push(&mut self, form: Form) {
+        if !self.0.contains(&form) {
+            self.0.push(form);
+        }
+    }
+
+    /// How many bytes the longest form may take at most.
+    pub fn longest(&self) -> usize {
+        let longest = self.0.iter().map(|form| form.bytes.len()).max();
+        longest.map_or(0, |longest| (longest + AROUND) * GROWTH)
+    }
+
+    /// For each byte whether it is part of a secret.
+    pub fn mask(&self, bytes: &[u8]) -> Vec<bool> {
+        let mut mask = vec![false; bytes.len()];
+        if self.0.is_empty() {
+            return mask;
+        }
+        for view in View::all(bytes) {
+            for form in &self.0 {
+                form.mark(&view, &mut mask);
+            }
+        }
+        mask
+    }
+
+    /// The bytes, with each run of secret ones as `***`.
+    pub fn redact(&self, bytes: &[u8]) -> Vec<u8> {
+        starred(bytes, &self.mask(bytes))
+    }
+}
+
+/// The bytes with each run of masked ones as `***`.
+pub fn starred(bytes: &[u8], mask: &[bool]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(bytes.len());
+    for (at, byte) in bytes.iter().enumerate() {
+        if !mask[at] {
+            shown.push(*byte);
+        } else if at == 0 || !mask[at - 1] {
+            shown.extend(b"***");
+        }
+    }
+    shown
+}
+
+impl Form {
+    /// Marks where it occurs, also where occurrences overlap.
+    fn mark(&self, view: &View, mask: &mut [bool]) {
+        let finder = memchr::memmem::Finder::new(&self.bytes);
+        let mut from = 0;
+        while let Some(at) = view.bytes.get(from..).and_then(|rest| finder.find(rest)) {
+            let (mut start, mut end) = (from + at, from + at + self.bytes.len());
+            from = start + 1;
+            if self.before && start > 0 && is_base64(view.bytes[start - 1]) {
+                start -= 1;
+            }
+            if self.after {
+                end += usize::from(view.bytes.get(end).copied().is_some_and(is_base64));
+                let padding = view.bytes[end..].iter().take(2);
+                end += padding.take_while(|byte| **byte == b'=').count();
+            }
+            mask[view.source[start].0..view.source[end - 1].1].fill(true);
+        }
+    }
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
+}
+
+/// A secret in base64: on its own, and as a part of something longer, where it begins at each of
+/// three places within a group; then the characters that hold bits of its neighbours are unknown.
+fn in_base64(secret: &[u8], alphabet: &[u8; 64]) -> Vec<Form> {
+    let mut forms = Vec::new();
+    if secret.len() < PIECE {
+        let mut bytes = encoded(secret, alphabet);
+        // On its own one or two bytes are too little to do without their padding.
+        if secret.len() < 3 {
+            bytes.resize(4, b'=');
+        }
+        forms.push(Form {
+            bytes,
+            before: false,
+            after: true,
+        });
+    }
+    for offset in 0..3 {
+        let shifted = [&[0; 2][..offset], secret].concat();
+        let whole = encoded(&shifted, alphabet);
+        // Characters that hold nothing but the secret's bits.
+        let from = (8 * offset).div_ceil(6);
+        let to = 8 * shifted.len() / 6;
+        if to >= from + PIECE {
+            forms.push(Form {
+                bytes: whole[from..to].to_vec(),
+                before: offset > 0,
+                after: 8 * shifted.len() % 6 != 0,
+            });
+        }
+    }
+    forms
+}
+
+/// Base64 without padding.
+fn encoded(bytes: &[u8], alphabet: &[u8; 64]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits = group.iter().enumerate().fold(0, |bits, (at, byte)| {
+            bits | usize::from(*byte) << (16 - 8 * at)
+        });
+        out.extend((0..=group.len()).map(|at| alphabet[bits >> (18 - 6 * at) & 63]));
+    }
+    out
+}
+
+/// Bytes as one of their readers understands them, each with where it comes from.
+struct View {
+    bytes: Vec<u8>,
+    /// The beginning and the end in the original.
+    source: Vec<(usize, usize)>,
+}
+
+impl View {
+    /// The bytes as they are.
+    fn of(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.to_vec(),
+            source: (0..bytes.len()).map(|at| (at, at + 1)).collect(),
+        }
+    }
+
+    /// Every way to read `bytes` that differs from the others.
+    fn all(bytes: &[u8]) -> Vec<Self> {
+        let mut views = vec![Self::of(bytes)];
+        views.extend(views[0].read(b'\\', json_escape));
+        for at in 0..views.len() {
+            // In a form a blank is `+`, and a plus is encoded.
+            let form = views[at].read(b'+', |_| Some((1, vec![b' '])));
+            let percent = views[at].read(b'%', percent_escape);
+            views.extend(
+                form.as_ref()
+                    .and_then(|form| form.read(b'%', percent_escape)),
+            );
+            views.extend(form);
+            views.extend(percent);
+        }
+        views
+    }
+
+    /// The view with each sequence that begins with `mark` as what `meaning` says: how many bytes
+    /// it takes, and what they stand for. `None` where nothing changes.
+    fn read(&self, mark: u8, meaning: impl Fn(&[u8]) -> Option<(usize, Vec<u8>)>) -> Option<Self> {
+        memchr::memchr(mark, &self.bytes)?;
+        let (mut bytes, mut source) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let read = (self.bytes[at] == mark)
+                .then(|| meaning(&self.bytes[at..]))
+                .flatten();
+            let (taken, meant) = read.unwrap_or_else(|| (1, vec![self.bytes[at]]));
+            let from = (self.source[at].0, self.source[at + taken - 1].1);
+            source.extend(meant.iter().map(|_| from));
+            bytes.extend(meant);
+            at += taken;
+        }
+        Some(Self { bytes, source })
+    }
+}
+
+/// A percent-encoded text as what it means.
+pub(super) fn percent_decoded(text: &str) -> String {
+    let decoded = View::of(text.as_bytes()).read(b'%', percent_escape);
+    decoded.map_or_else(
+        || text.to_owned(),
+        |view| String::from_utf8_lossy(&view.bytes).into_owned(),
+    )
+}
+
+/// `%2F` (RFC 3986, section 2.1).
+fn percent_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
+    Some((3, vec![u8::try_from(hex(text.get(1..3)?)?).ok()?]))
+}
+
+/// `\"` or `\u002f` (RFC 8259, section 7), and `\u{2f}` as Rust and we write it.
+fn json_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let byte = match text.get(1)? {
+        c @ (b'"' | b'\\' | b'/' | b'\'') => *c,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'b' => 8,
+        b'f' => 12,
+        b'u' => return unicode_escape(text),
+        _ => return None,
+    };
+    Some((2, vec![byte]))
+}
+
+fn unicode_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let utf8 = |c: char| c.to_string().into_bytes();
+    if text.get(2) == Some(&b'{') {
+        let end = text.iter().take(10).position(|byte| *byte == b'}')?;
+        let c = char::from_u32(hex(&text[3..end])?)?;
+        return Some((end + 1, utf8(c)));
+    }
+    let unit = |at: usize| Some(u16::try_from(hex(text.get(at..at + 4)?)?).ok()?);
+    let first = unit(2)?;
+    if let Some(c) = char::from_u32(first.into()) {
+        return Some((6, utf8(c)));
+    }
+    let second = unit(8).filter(|_| text[6..8] == *b"\\u")?;
+    let c = char::decode_utf16([first, second]).next()?.ok()?;
+    Some((12, utf8(c)))
+}
+
+fn hex(digits: &[u8]) -> Option<u32> {
+    let digits = std::str::from_utf8(digits).ok()?;
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    u32::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{
+        Engine as _,
+        engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+    };
+
+    use super::*;
+
+    fn redacted(secret: &str, text: &str) -> String {
+        let mut forms = Forms::default();
+        forms.add(secret.as_bytes());
+        String::from_utf8(forms.redact(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn base64_of_a_secret_is_found_wherever_it_sits() {
+        // High bytes, so that both alphabets matter.
+        for secret in ["s3cret", "pass?>word~~", "päß~wörd>?>", "abcde"] {
+            for before in ["", "u", "us", "use", "user:", "x-access-token:"] {
+                for after in ["", "a", "bc", "def"] {
+                    let text = format!("{before}{secret}{after}");
+                    for form in [
+                        STANDARD.encode(&text),
+                        STANDARD_NO_PAD.encode(&text),
+                        URL_SAFE.encode(&text),
+                        URL_SAFE_NO_PAD.encode(&text),
+                    ] {
+                        let shown = redacted(secret, &format!("sent <{form}>"));
+                        assert!(shown.contains("***"), "{secret} {text} {form}: {shown}");
+                        // No character that holds a bit of it is left: what is known of the
+                        // neighbours is all that can stand there.
+                        let known = before.len() / 3 * 4 + before.len() % 3;
+                        let left = shown.find("***").unwrap() - "sent <".len();
+                        assert_eq!(left, known, "{text} {form}: {shown}");
+                        let right = shown.len() - shown.rfind("***").unwrap() - "***>".len();
+                        let behind = form.len() - (8 * (before.len() + secret.len())).div_ceil(6);
+                        let known = if after.is_empty() { 0 } else { behind };
+                        assert_eq!(right, known, "{text} {form}: {shown}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn short_secrets_are_found_on_their_own() {
+        for secret in ["a", "ab", "abc", "abcd"] {
+            let form = STANDARD.encode(secret);
+            assert_eq!(redacted(secret, &format!("<{form}>")), "<***>", "{secret}");
+        }
+        assert_eq!(redacted("abc", "<YWJj>"), "<***>");
+        assert_eq!(redacted("zzz", "what else"), "what else");
+    }
+
+    #[test]
+    fn encoded_forms_are_found_however_much_they_encode() {
+        let secret = "p/s \"ö+\\%&";
+        for form in [
+            r#"p/s "ö+\%&"#,
+            "p%2Fs+%22%C3%B6%2B%5C%25%26",
+            "p%2fs%20%22%c3%b6%2b%5c%25%26",
+            "p/s%20%22ö+%5C%25&",
+            "%70%2F%73%20%22%C3%B6%2B%5C%25%26",
+            r#"p\/s \"ö+\\%&"#,
+            r#"p/s \"\u00f6+\\%\u0026"#,
+            r"p\u002Fs\u0020\u0022\u00F6\u002B\u005C\u0025\u0026",
+            r"p/s \u{22}ö+\\%&",
+        ] {
+            assert_eq!(redacted(secret, &format!("<{form}>")), "<***>", "{form}");
+        }
+        assert_eq!(
+            redacted("a😀b", r"a\ud83d\ude00b \ud83d \u{} %zz %"),
+            r"*** \ud83d \u{} %zz %"
+        );
+        // Base64 in a URL, and in JSON that escapes the slash.
+        let text = STANDARD.encode("u:???>>>~~~");
+        let url = text
+            .replace('+', "%2B")
+            .replace('/', "%2F")
+            .replace('=', "%3D");
+        assert_eq!(redacted("u:???>>>~~~", &format!("<{url}>")), "<***>");
+        let json = text.replace('/', "\\/");
+        assert_eq!(redacted("u:???>>>~~~", &format!("<{json}>")), "<***>");
+    }
+
+    #[test]
+    fn overlapping_and_empty_ones() {
+        assert_eq!(redacted("aba", "xababax"), "x***x");
+        assert_eq!(redacted("", "abc"), "abc");
+        let mut forms = Forms::default();
+        assert_eq!(forms.longest(), 0);
+        forms.add(b"p/ss");
+        forms.add(b"p/ss w");
+        assert_eq!(forms.redact(b"p/ss w, p/ss"), b"***, ***");
+        assert!(forms.longest() >= "\\u0070".len() * "p/ss w".len());
+    }
+}
