@@ -21,7 +21,8 @@
 //! exists for an unverified set; [`plan::Plan`] only with right counts. Only [`apply`] changes
 //! files, and only [`prune`] deletes. Renderers in [`report`] are pure. A command in [`cli`]
 //! composes: it gathers the facts of a stage just before that stage is judged, so that a typo costs
-//! no request. Which module may use which is held by `tests/architecture`.
+//! no request. Text from outside is escaped, and secrets are redacted, in [`untrusted`] alone.
+//! Which module may use which is held by `tests/architecture`.
 
 pub mod apply;
 pub mod checks;

@@ -8,7 +8,7 @@ use crate::{
     untrusted::tail,
 };
 
-/// How much of what a command printed a detail shows, in characters; the last ones.
+/// How much of what a command printed a detail shows, in columns; the last ones.
 const OUTPUT_SHOWN: usize = 800;
 /// How much of an engine's error.
 const ERROR_SHOWN: usize = 400;

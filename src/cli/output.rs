@@ -52,6 +52,15 @@ pub(super) enum Volume {
     Verbose,
 }
 
+/// Where standard output leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Destination {
+    /// A terminal, which obeys control characters.
+    Terminal,
+    /// A file or another program, which may want every byte.
+    Pipe,
+}
+
 /// The two streams, and how they are written to.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -59,8 +68,7 @@ pub(super) struct Output {
     pub(super) volume: Volume,
     pub(super) colour: bool,
     pub(super) error_colour: bool,
-    /// Whether standard output is a terminal.
-    terminal: bool,
+    stdout: Destination,
     /// Whether progress is shown.
     pub(super) progress: bool,
     /// Leads from where annotations are read to the root; ends with `/` or is empty.
@@ -112,7 +120,11 @@ impl Output {
             volume,
             colour: wanted(environment.stdout_is_terminal()),
             error_colour: wanted(environment.stderr_is_terminal()),
-            terminal: environment.stdout_is_terminal(),
+            stdout: if environment.stdout_is_terminal() {
+                Destination::Terminal
+            } else {
+                Destination::Pipe
+            },
             progress: environment.stderr_is_terminal()
                 && volume != Volume::Quiet
                 && format == Format::Human,
@@ -132,7 +144,9 @@ impl Output {
         let read = || String::from_utf8_lossy(text);
         match self.format {
             Format::Github => workflow::inert(&read(), self.colour).into_bytes().into(),
-            _ if self.terminal => block(&read(), self.colour).into_bytes().into(),
+            _ if self.stdout == Destination::Terminal => {
+                block(&read(), self.colour).into_bytes().into()
+            }
             Format::Human | Format::Json => text.into(),
         }
     }
@@ -145,7 +159,7 @@ impl Output {
     /// Writes a result to a runner, byte by byte; an error if no word could be found to end it with.
     pub(super) fn print_unparsed(&mut self, text: impl AsRef<[u8]>) -> Result<(), Fault> {
         let token = github::token()?;
-        let shown = if self.terminal {
+        let shown = if self.stdout == Destination::Terminal {
             block(&String::from_utf8_lossy(text.as_ref()), self.colour)
                 .into_bytes()
                 .into()
@@ -159,7 +173,7 @@ impl Output {
     /// Writes a diff: for people, or byte by byte to a pipe, where `git apply` may read it.
     /// `wanted`: it was asked for on standard output, so that it is not coloured in a pipe.
     pub(super) fn print_diff(&mut self, diff: &[u8], wanted: bool) {
-        if self.terminal || self.colour && !wanted {
+        if self.stdout == Destination::Terminal || self.colour && !wanted {
             self.print(display::diff(diff, self.colour));
         } else {
             self.print(diff);
@@ -168,7 +182,7 @@ impl Output {
 
     /// Writes the body of a pull request.
     pub(super) fn print_body(&mut self, body: &str) {
-        if self.terminal {
+        if self.stdout == Destination::Terminal {
             // Those are ours: foreign ones are escaped in a body. They would be shown here.
             self.print(body.replace('\u{200b}', ""));
         } else {

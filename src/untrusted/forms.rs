@@ -252,7 +252,7 @@ fn unicode_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
         let c = char::from_u32(hex(&text[3..end])?)?;
         return Some((end + 1, utf8(c)));
     }
-    let unit = |at: usize| Some(u16::try_from(hex(text.get(at..at + 4)?)?).ok()?);
+    let unit = |at: usize| u16::try_from(hex(text.get(at..at + 4)?)?).ok();
     let first = unit(2)?;
     if let Some(c) = char::from_u32(first.into()) {
         return Some((6, utf8(c)));

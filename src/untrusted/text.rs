@@ -1,5 +1,7 @@
 //! Foreign text on a terminal and in JSON; how many columns a text takes.
 
+use std::fmt::Write as _;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::is_hidden;
@@ -99,7 +101,7 @@ pub fn json(document: &str) -> String {
     let hidden = |c: char| is_hidden(c) && c != '\n';
     let number = |out: &mut String, c: char| {
         for unit in c.encode_utf16(&mut [0; 2]) {
-            out.push_str(&format!("\\u{unit:04x}"));
+            let _ = write!(out, "\\u{unit:04x}");
         }
     };
     replaced(document, hidden, number).replace("##[", "##\\u005b")

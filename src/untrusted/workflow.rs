@@ -16,7 +16,7 @@
 //! So what is no command of ours must neither begin a line with `::` nor hold `##[`: see [`inert`].
 //! [`Commands`] are made nowhere else.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::{block, plain};
 
@@ -63,8 +63,7 @@ impl Commands {
             format!("file={},line={line},col={column},", property(file))
         });
         let (title, message) = (property(title), data(message));
-        self.0
-            .push_str(&format!("::{level} {at}title={title}::{message}\n"));
+        let _ = writeln!(self.0, "::{level} {at}title={title}::{message}");
     }
 
     /// Adds the annotations of `other`.

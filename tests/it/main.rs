@@ -42,3 +42,4 @@ mod smoke;
 mod smoke_engines;
 mod sync;
 mod trial;
+mod untrusted;

@@ -33,15 +33,15 @@ pub use settings::{Environment, Settings, SettingsError};
 pub(super) use stream::Stream;
 pub use tags::Tags;
 
-/// How much of what a server or a helper says is shown, in columns.
-const SHOWN: usize = 200;
-
 use super::{DOCUMENT_MAX, Descriptor, Error, Heard, Raw, Want};
 use crate::{
     config::Endpoint,
     image::{Digest, Repository},
     untrusted::{Secrets, plain},
 };
+
+/// How much of what a server or a helper says is shown, in columns.
+const SHOWN: usize = 200;
 
 /// All types at once: a registry that is not asked for an index's type may answer 404 for an index.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \

@@ -9,6 +9,7 @@ pub mod packages;
 pub mod quickstart;
 pub mod registry;
 pub mod repo;
+pub mod runner;
 pub mod scene;
 pub mod shop;
 pub mod smoke;

@@ -3,7 +3,6 @@
 //! As in actions/runner: `OutputManager.OnDataReceived`, `ActionCommandManager.TryProcessCommand`,
 //! `ActionCommand.TryParseV2` and `TryParse`. Lines end with a line feed, a carriage return or both
 //! (.NET, `StreamReader.ReadLine`).
-#![allow(dead_code)]
 
 /// The commands that it knows (the extensions in `Runner.Worker/ActionCommandManager.cs`).
 const KNOWN: [&str; 19] = [

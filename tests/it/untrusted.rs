@@ -1,29 +1,22 @@
 //! Text from outside as whole runs: what a terminal, a runner and a pipe get of it, and that no
 //! secret comes back from a server that echoes it.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/fake.rs"]
-mod fake;
-#[path = "support/forge/mod.rs"]
-mod fakes;
-#[path = "support/runner.rs"]
-mod runner;
-mod support;
-#[path = "support/terminal.rs"]
-mod terminal;
-
+use crate::support;
+use crate::support::fake;
+use crate::support::forge as fakes;
+use crate::support::runner;
+use crate::support::terminal;
 use std::process::{Command, Stdio};
 
+use crate::support::fake::Reaction;
+use crate::support::forge::{Fake, Fault, Kind, TOKEN, error};
+use crate::support::{
+    layout::Platform,
+    world::{REV_A, REV_B, Ran, World, world},
+};
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
-};
-use fake::Reaction;
-use fakes::{Fake, Fault, Kind, TOKEN, error};
-use support::{
-    layout::Platform,
-    world::{REV_A, REV_B, Ran, World, world},
 };
 
 /// Begins a line, stands anywhere in one, and comes behind blanks that a runner does not count.
@@ -85,7 +78,7 @@ fn file_names_are_no_commands_to_a_runner() {
     assert_eq!(annotations(&github(&world, &["check", "-v"]).exits(0)), 0);
     world.write(
         "::error::z.yml",
-        "ghcr.io/acme/fix@sha256:##[add-mask]abc\n",
+        "ghcr.io/acme/fix@sha256:abc ##[add-mask]b\n",
     );
     let ran = github(&world, &["check", "-v"]).exits(1);
     assert_eq!(annotations(&ran), 2, "{}", ran.stdout);
@@ -407,7 +400,8 @@ fn keeps(secret: &str, ran: &Ran, case: &str) {
 fn a_registry_that_echoes_a_password_gives_nothing_away() {
     let world = world();
     for (at, echo) in echoes(USER, PASSWORD).into_iter().enumerate() {
-        for status in [403, 500] {
+        // What is tried again comes to the same message.
+        for status in if at == 2 { vec![403, 500] } else { vec![403] } {
             let echo = echo.clone();
             let registry = fake::Fake::start(move |request| {
                 if request.header("authorization").is_none() {
@@ -437,10 +431,7 @@ fn a_registry_that_echoes_a_password_gives_nothing_away() {
                         "--format",
                         format,
                     ],
-                    &[
-                        ("DOCKER_AUTH_CONFIG", login.as_str()),
-                        ("REPIN_HTTP_ATTEMPTS", "1"),
-                    ],
+                    &[("DOCKER_AUTH_CONFIG", login.as_str())],
                 );
                 assert_eq!(
                     ran.code,
@@ -449,9 +440,6 @@ fn a_registry_that_echoes_a_password_gives_nothing_away() {
                     ran.stderr
                 );
                 keeps(PASSWORD, &ran, &format!("{at} {format}"));
-            }
-            if status == 403 && at > 2 {
-                break;
             }
         }
     }
