@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,15 +18,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     address::{check_url, host_of, shown},
-    client::Recipe,
     retry::{self, Clock, Failure, Fault},
     secret::Secrets,
     settings::Settings,
 };
-use crate::source::Heard;
+use crate::http::{Heard, Transport, error_body};
 
 /// How many requests to one host are under way at once.
-pub(super) const IN_FLIGHT: usize = 8;
+const IN_FLIGHT: usize = 8;
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
 /// How much of an error's body is read.
@@ -89,9 +88,7 @@ pub(super) struct Open {
 pub(super) struct Http {
     pub(super) settings: Settings,
     pub(super) secrets: Arc<Secrets>,
-    recipe: Recipe,
-    plain: OnceLock<Result<Client, String>>,
-    tls: OnceLock<Result<Client, String>>,
+    pub(super) transport: Transport,
     places: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Hosts that a request gave up on, and why: the others need not wait as long to learn the
     /// same.
@@ -117,15 +114,12 @@ impl Call {
 }
 
 impl Http {
-    pub(super) fn new(settings: Settings, secrets: Arc<Secrets>, recipe: Recipe) -> Self {
-        let (plain, tls) = (OnceLock::new(), OnceLock::new());
+    pub(super) fn new(settings: Settings, secrets: Arc<Secrets>, transport: Transport) -> Self {
         let (places, down, heard) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self {
             settings,
             secrets,
-            recipe,
-            plain,
-            tls,
+            transport,
             places,
             down,
             heard,
@@ -217,6 +211,7 @@ impl Http {
         let mut call = call.clone();
         for _ in 0..=REDIRECTS {
             let client = self
+                .transport
                 .client(&call.url)
                 .map_err(|why| Fault::unavailable(why).hint(ROOTS_HINT).never())?;
             let response = clock
@@ -265,22 +260,13 @@ impl Http {
             .expect("the semaphore is never closed")
     }
 
-    pub(super) fn client(&self, url: &Url) -> Result<&Client, String> {
-        let client = if url.scheme() == "http" {
-            self.plain.get_or_init(|| self.recipe.plain())
-        } else {
-            self.tls.get_or_init(|| self.recipe.tls())
-        };
-        client.as_ref().map_err(Clone::clone)
-    }
-
     /// What a status and the body of an error say, fit to be shown.
     pub(super) fn status_text(&self, status: StatusCode, body: &[u8]) -> String {
         let reason = status
             .canonical_reason()
             .map(|reason| format!(" {reason}"))
             .unwrap_or_default();
-        let said = super::error_body::message(body)
+        let said = error_body::message(body)
             .map(|said| self.secrets.clean(&said))
             .filter(|said| !said.is_empty());
         let said = said.map(|said| format!(" ({said})")).unwrap_or_default();

@@ -6,12 +6,9 @@
 //! bytes, `None` for what is not there, or an error without secrets. All requests of a run belong
 //! to one runtime, since connections are kept.
 
-mod address;
 mod auth;
 mod challenge;
-mod client;
 mod credentials;
-mod error_body;
 mod http;
 mod retry;
 mod secret;
@@ -31,13 +28,15 @@ use reqwest::{
 };
 use retry::Fault;
 use secret::Secrets;
-pub use settings::{Environment, Settings, SettingsError};
+pub use settings::{Environment, Settings};
 pub(super) use stream::Stream;
 pub use tags::Tags;
 
 use super::{DOCUMENT_MAX, Descriptor, Error, Heard, Raw, Want};
+pub use crate::http::SettingsError;
 use crate::{
     config::Endpoint,
+    http::{Transport, address},
     image::{Digest, Repository},
 };
 
@@ -85,14 +84,15 @@ impl Registries {
     /// yet.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let secrets = Arc::new(Secrets::default());
-        let recipe = client::Recipe::new(
+        let transport = Transport::new(
             settings.ca_file.as_deref(),
-            &settings.environment,
-            (settings.progress, &secrets),
+            |names| settings.environment.text(names),
+            |password| secrets.hide(password),
+            settings.progress,
         )?;
         let book = Book::new(settings.environment.clone(), Arc::clone(&secrets));
         Ok(Self(Arc::new(Shared {
-            http: Http::new(settings, secrets, recipe),
+            http: Http::new(settings, secrets, transport),
             auth: Auth::new(book),
         })))
     }
@@ -100,7 +100,7 @@ impl Registries {
     /// A client for `url` that trusts whom registries' clients trust and goes the same way: it
     /// follows no redirect and repeats nothing on its own account.
     pub fn client(&self, url: &Url) -> Result<reqwest::Client, String> {
-        self.0.http.client(url).cloned()
+        self.0.http.transport.client(url).cloned()
     }
 
     /// A repository at its own registry: plain HTTP on this machine, else TLS.

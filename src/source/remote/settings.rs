@@ -108,19 +108,3 @@ impl fmt::Debug for Environment {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
-
-/// Why registries can't be asked at all: input of ours that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// The file of additional roots.
-    #[error("REPIN_CA_FILE {}: {why}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A proxy variable; its value may hold a password and is not shown.
-    #[error("the environment variable {0} is not the URL of a proxy")]
-    Proxy(&'static str),
-}

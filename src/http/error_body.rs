@@ -23,7 +23,7 @@ struct Entry {
 }
 
 /// The message in `body`; `None` if there is none, as in a page for browsers.
-pub(super) fn message(body: &[u8]) -> Option<String> {
+pub fn message(body: &[u8]) -> Option<String> {
     let Ok(shapes) = serde_json::from_slice::<Shapes>(body) else {
         return plain(body);
     };
