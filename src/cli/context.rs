@@ -20,8 +20,9 @@ use crate::{
     config::{self, Config, FILE_NAME, Mapping, Problem},
     facts::resolve::ImageFacts,
     forge::State,
+    http::{Heard, Transport},
     image::Tag,
-    source::{Heard, Registries, Settings, Source, Sources},
+    source::{Registries, Settings, Source, Sources},
 };
 
 /// Everything around a command.
@@ -192,9 +193,9 @@ impl Context {
         }
     }
 
-    /// A client that goes the way that registries' clients go. Which token servers are trusted does
-    /// not matter to it, so it needs no configuration.
-    pub(super) fn client(&self, url: &reqwest::Url) -> Result<reqwest::Client, Fault> {
+    /// Connections that go the way that registries' connections go. Which token servers are trusted
+    /// does not matter to them, so they need no configuration.
+    pub(super) fn client(&self, url: &reqwest::Url) -> Result<Transport, Fault> {
         let registries =
             Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
         let unavailable = |why| Fault {

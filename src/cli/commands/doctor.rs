@@ -20,11 +20,11 @@ use crate::{
         github::{self, StepFiles},
         output::Format,
     },
+    http::Heard,
     report::{
         annotations,
         doctor::{self, DoctorDocument, DoctorRow},
     },
-    source::Heard,
 };
 use forge::Connection;
 use lines::Lines;

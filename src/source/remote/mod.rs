@@ -1,32 +1,32 @@
 //! Registries: the only place that talks to one (OCI distribution specification).
 //!
-//! Rules stand once: `http` has places in flight, redirects and caps, `retry` attempts and
-//! deadlines, `auth` tokens, `credentials` whose they are. Whether bytes are what was asked for is
-//! decided above, in [`super::document`]. In: a repository and what is wanted of it. Out: raw
+//! Rules stand once: [`crate::http`] has places in flight, redirects, caps, attempts and deadlines,
+//! `auth` tokens, `credentials` whose they are. Whether bytes are what was asked for is decided
+//! above, in [`super::document`]. In: a repository and what is wanted of it. Out: raw
 //! bytes, `None` for what is not there, or an error without secrets. All requests of a run belong
 //! to one runtime, since connections are kept.
 
 mod auth;
 mod challenge;
 mod credentials;
+mod fault;
 mod http;
-mod retry;
 mod secret;
 mod settings;
 mod stream;
 mod tags;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc};
 
 use address::is_loopback;
 use auth::{Auth, Scope, Ticket};
 use credentials::Book;
+use fault::Fault;
 use http::{Body, Call, Http, Reading, Reply};
 use reqwest::{
     Method, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
-use retry::Fault;
 use secret::Secrets;
 pub use settings::{Environment, Settings};
 pub(super) use stream::Stream;
@@ -36,12 +36,12 @@ use super::{DOCUMENT_MAX, Descriptor, Error, Heard, Raw, Want};
 pub use crate::http::SettingsError;
 use crate::{
     config::Endpoint,
-    http::{Transport, address},
+    http::{Deadline, Transport, address},
     image::{Digest, Repository},
 };
 
 /// All types at once: a registry that is not asked for an index's type may answer 404 for an index.
-const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                       application/vnd.docker.distribution.manifest.list.v2+json, \
                       application/vnd.docker.distribution.manifest.v2+json";
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -97,10 +97,10 @@ impl Registries {
         })))
     }
 
-    /// A client for `url` that trusts whom registries' clients trust and goes the same way: it
-    /// follows no redirect and repeats nothing on its own account.
-    pub fn client(&self, url: &Url) -> Result<reqwest::Client, String> {
-        self.0.http.transport.client(url).cloned()
+    /// Connections for `url` that trust whom registries' connections trust and go the same way.
+    pub fn client(&self, url: &Url) -> Result<Transport, String> {
+        let transport = self.0.http.client.transport();
+        transport.client(url).map(|_| transport.clone())
     }
 
     /// A repository at its own registry: plain HTTP on this machine, else TLS.
@@ -172,7 +172,8 @@ impl Remote {
             Want::Digest(digest) => digest.to_string(),
         };
         let mut call = self.get(&format!("manifests/{reference}"))?;
-        call.accept = Some(HeaderValue::from_static(ACCEPT));
+        let types = HeaderValue::from_static(MANIFESTS);
+        call.headers.insert(ACCEPT, types);
         let reply = self.ask(call, "pull").await?;
         if reply.status == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -267,7 +268,7 @@ impl Remote {
         &self,
         mut call: Call,
         action: &'static str,
-        until: Instant,
+        until: Deadline,
     ) -> Result<Reply, Fault> {
         let (http, auth) = (&self.shared.http, &self.shared.auth);
         let scope = self.scope(action);
@@ -287,7 +288,7 @@ impl Remote {
             let fresh = auth
                 .answer(&scope, (ticket.as_ref(), &challenge), (http, until))
                 .await?;
-            if Instant::now() > until {
+            if until.is_over() {
                 return Err(Fault::unavailable("getting a token took too long to go on"));
             }
             call.authorization = Some(fresh.header.clone());

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::http::REGISTRIES;
+
 /// How registries are asked.
 ///
 /// One request with all its attempts, redirects and tokens begins nothing new after
@@ -36,7 +38,7 @@ pub struct Settings {
     pub realms: BTreeMap<String, String>,
     /// The variables that matter here.
     pub environment: Environment,
-    /// The wall clock; for `Retry-After` as a date.
+    /// The wall clock.
     pub now: fn() -> SystemTime,
 }
 
@@ -44,12 +46,12 @@ impl Settings {
     /// The times of the documentation, nothing trusted but the system's roots, and an environment.
     pub fn new(environment: Environment, now: fn() -> SystemTime) -> Self {
         Self {
-            progress: Duration::from_secs(30),
-            whole: Duration::from_secs(60),
-            layer: Duration::from_secs(600),
-            patience: Duration::from_secs(180),
-            attempts: 5,
-            backoff: Duration::from_millis(500),
+            progress: REGISTRIES.progress,
+            whole: REGISTRIES.whole,
+            layer: REGISTRIES.stream,
+            patience: REGISTRIES.patience.unwrap_or(Duration::MAX),
+            attempts: REGISTRIES.attempts,
+            backoff: REGISTRIES.backoff,
             ca_file: None,
             realms: BTreeMap::new(),
             environment,
