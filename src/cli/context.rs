@@ -15,6 +15,7 @@ use super::{
     exit::{Exit, Fault},
     output::{Output, Volume},
     registries::settings,
+    requests,
 };
 use crate::{
     config::{self, Config, FILE_NAME, Mapping, Problem},
@@ -68,9 +69,13 @@ impl Context {
         } = &cli.global;
         let volume = match (quiet, verbose) {
             (true, _) => Volume::Quiet,
-            (_, true) => Volume::Verbose,
-            _ => Volume::Normal,
+            (_, 0) => Volume::Normal,
+            (_, 1) => Volume::Verbose,
+            _ => Volume::Requests,
         };
+        if volume == Volume::Requests {
+            requests::show();
+        }
         let flag_sources = mappings(
             source.iter().map(String::as_str),
             environment.folder(),

@@ -34,7 +34,7 @@ pub(super) enum Format {
 }
 
 /// How much is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Volume {
     /// Results and errors.
     Quiet,
@@ -42,6 +42,8 @@ pub(super) enum Volume {
     Normal,
     /// Every check.
     Verbose,
+    /// Every check and every request.
+    Requests,
 }
 
 /// The two streams, and how they are written to.
@@ -102,8 +104,9 @@ impl Output {
             volume,
             colour: wanted(environment.stdout_is_terminal()),
             error_colour: wanted(environment.stderr_is_terminal()),
+            // A line that is redrawn and lines of the request log would overwrite one another.
             progress: environment.stderr_is_terminal()
-                && volume != Volume::Quiet
+                && !matches!(volume, Volume::Quiet | Volume::Requests)
                 && format == Format::Human,
             folder: String::new(),
             broken: None,

@@ -7,6 +7,7 @@ mod reply;
 
 use std::{
     fmt::Display,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +20,8 @@ use serde_json::Value;
 
 use super::{Error, ErrorKind, Target, Token};
 use crate::http::{
-    Body, Call, Cause, Client, FORGES, Heard, Idempotency, Network, Policy, Stage, Stop, Transport,
+    Body, Call, Cause, Client, FORGES, Heard, Idempotency, Network, Policy, Redact, Stage, Stop,
+    Transport,
 };
 pub(super) use reply::Reply;
 
@@ -172,6 +174,12 @@ impl Request {
     }
 }
 
+impl Redact for Token {
+    fn redact(&self, text: &str) -> String {
+        text.replace(self.expose(), "***")
+    }
+}
+
 impl Http {
     /// `scheme`: what stands before the token in the header.
     pub(super) fn new(
@@ -191,8 +199,11 @@ impl Http {
         })?;
         value.set_sensitive(true);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let redact = Arc::new(token.clone());
+        let policy = settings.policy();
+        let client = Client::new(settings.client, policy, settings.now, redact);
         Ok(Self {
-            client: Client::new(settings.client.clone(), settings.policy(), settings.now),
+            client,
             base: target.api.clone(),
             token,
             authorization: value,

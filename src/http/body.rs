@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Response;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Again, AttemptError, Cause, Network, budget::Budget};
+use super::{Again, AttemptError, Cause, Network, budget::Budget, log::Entry};
 
 /// The body of a [`super::Reply`].
 #[derive(Debug)]
@@ -23,14 +23,25 @@ pub struct Open {
     pub(super) budget: Budget,
     pub(super) place: OwnedSemaphorePermit,
     pub(super) after_tls_failure: Again,
+    pub(super) entry: Entry,
 }
 
 impl Open {
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, AttemptError> {
-        let chunk = self.budget.run(self.response.chunk()).await?;
-        let chunk = chunk.map_err(|error| network(&error, self.after_tls_failure))?;
+        let chunk = match self.budget.run(self.response.chunk()).await {
+            Ok(Ok(chunk)) => chunk,
+            Ok(Err(error)) => return Err(self.failed(network(&error, self.after_tls_failure))),
+            Err(timeout) => return Err(self.failed(timeout.into())),
+        };
+        self.entry
+            .received(chunk.as_ref().map_or(0, |chunk| chunk.len()));
         Ok(chunk.map(Vec::from))
+    }
+
+    pub(super) fn failed(&mut self, error: AttemptError) -> AttemptError {
+        self.entry.failed(&error.cause);
+        error
     }
 
     /// How many bytes it says it has.
@@ -48,15 +59,21 @@ impl Open {
         self.budget.limit(left);
     }
 
+    /// Ends it, and gives its place back; the time that is left.
+    pub(super) fn end(self) -> Budget {
+        drop(self.place);
+        self.budget
+    }
+
     /// All of a body, if it has at most `max` bytes.
     pub(super) async fn all(mut self, max: u64) -> Result<Vec<u8>, AttemptError> {
         if self.length().is_some_and(|length| length > max) {
-            return Err(Cause::TooLarge(max).never());
+            return Err(self.failed(Cause::TooLarge(max).never()));
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = self.next().await? {
             if bytes.len() as u64 + chunk.len() as u64 > max {
-                return Err(Cause::TooLarge(max).never());
+                return Err(self.failed(Cause::TooLarge(max).never()));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -68,6 +85,7 @@ impl Open {
         let mut budget = Budget::new(time, time);
         let mut bytes = Vec::new();
         while let Ok(Ok(Some(chunk))) = budget.run(self.response.chunk()).await {
+            self.entry.received(chunk.len());
             bytes.extend_from_slice(&chunk);
             if bytes.len() as u64 > max {
                 break;

@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     AttemptError, Body, Call, Cause, Deadline, Encodings, ErrorBody, Failure, Heard, Idempotency,
-    Open, Outages, Policy, Reading, Redirects, Reply, Stop, Transport, address::host_of, body,
-    budget::Budget, redirect, transport::IN_FLIGHT,
+    Open, Outages, Policy, Reading, Redact, Redirects, Reply, Stop, Transport, address::host_of,
+    body, budget::Budget, log::Entry, redirect, transport::IN_FLIGHT,
 };
 
 /// How much of the body of a redirect is read: read to its end, the connection can be used again.
@@ -29,6 +29,7 @@ pub struct Client {
     transport: Transport,
     policy: Policy,
     now: fn() -> SystemTime,
+    redact: Arc<dyn Redact>,
     places: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Hosts that a request gave up on, and why: the others need not wait as long to learn the
     /// same.
@@ -38,13 +39,19 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client over these connections; `now` is the wall clock.
-    pub fn new(transport: Transport, policy: Policy, now: fn() -> SystemTime) -> Self {
+    /// A client over these connections; `now` is the wall clock, `redact` is for the request log.
+    pub fn new(
+        transport: Transport,
+        policy: Policy,
+        now: fn() -> SystemTime,
+        redact: Arc<dyn Redact>,
+    ) -> Self {
         let (places, down, heard) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self {
             transport,
             policy,
             now,
+            redact,
             places,
             down,
             heard,
@@ -93,7 +100,7 @@ impl Client {
             if let Some(failure) = lock(&self.down).get(&host_of(&call.url)) {
                 return Err(failure.clone());
             }
-            let AttemptError { cause, again } = match self.attempt(call, place).await {
+            let AttemptError { cause, again } = match self.attempt(call, attempt, place).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
@@ -120,19 +127,15 @@ impl Client {
     async fn attempt(
         &self,
         call: &Call,
+        attempt: u32,
         place: OwnedSemaphorePermit,
     ) -> Result<Reply, AttemptError> {
-        let whole = match call.body {
-            Reading::Later => self.policy.stream,
-            Reading::UpTo(_) => self.policy.whole,
-        };
-        let budget = Budget::new(whole, self.policy.progress);
-        let (mut open, url) = self.open(call, place, budget).await?;
+        let (mut open, url) = self.open(call, attempt, place).await?;
         let status = open.response.status();
         let headers = open.response.headers().clone();
         let body = if status.is_success() {
             if self.policy.encodings == Encodings::Refuse && is_compressed(&headers) {
-                return Err(Cause::Compressed.never());
+                return Err(open.failed(Cause::Compressed.never()));
             }
             match call.body {
                 Reading::Later => Body::Open(open),
@@ -160,56 +163,75 @@ impl Client {
     async fn open(
         &self,
         call: &Call,
-        mut place: OwnedSemaphorePermit,
-        mut budget: Budget,
+        attempt: u32,
+        place: OwnedSemaphorePermit,
     ) -> Result<(Open, Url), AttemptError> {
+        let whole = match call.body {
+            Reading::Later => self.policy.stream,
+            Reading::UpTo(_) => self.policy.whole,
+        };
+        let budget = Budget::new(whole, self.policy.progress);
         let mut call = call.clone();
+        let mut open = self.exchange(&call, attempt, place, budget).await?;
+        let Redirects::Follow(most) = self.policy.redirects else {
+            return Ok((open, call.url));
+        };
         let mut followed = 0;
         loop {
-            let client = self
-                .transport
-                .client(&call.url)
-                .map_err(|why| Cause::NoClient(why).never())?;
-            let sent = budget.run(request(client, &call).send()).await?;
-            let after_tls_failure = self.policy.after_tls_failure;
-            let response = sent.map_err(|error| body::network(&error, after_tls_failure))?;
-            if let Some(heard) = Heard::of(response.headers(), self.now) {
-                lock(&self.heard).insert(host_of(&call.url), heard);
-            }
-            let next = match self.policy.redirects {
-                Redirects::Answer => None,
-                Redirects::Follow(_) => {
-                    redirect::target(response.status(), response.headers(), &call)
-                        .map_err(|why| Cause::Redirect(why).never())?
-                }
-            };
-            let mut open = Open {
-                response,
-                budget,
-                place,
-                after_tls_failure,
-            };
+            let (status, headers) = (open.response.status(), open.response.headers());
+            let next = redirect::target(status, headers, &call)
+                .map_err(|why| open.failed(Cause::Redirect(why).never()))?;
             let Some(next) = next else {
                 return Ok((open, call.url));
             };
             open.beginning(REDIRECT_MAX, REDIRECT_TIME).await;
-            budget = open.budget;
-            // Given back before another is asked for: two hosts that redirect to one another must
-            // not lock up.
-            drop(open.place);
-            if let Redirects::Follow(most) = self.policy.redirects
-                && followed == most
-            {
+            // Its place is given back before another is asked for: two hosts that redirect to one
+            // another must not lock up.
+            let budget = open.end();
+            if followed == most {
                 let why = format!("more than {most} redirects");
                 return Err(Cause::Redirect(why).never());
             }
             followed += 1;
-            place = self.place(&next).await;
             if next.origin() != call.url.origin() {
                 call.authorization = None;
             }
             call.url = next;
+            let place = self.place(&call.url).await;
+            open = self.exchange(&call, attempt, place, budget).await?;
         }
+    }
+
+    /// Sends `call` once, to its URL and nowhere else.
+    async fn exchange(
+        &self,
+        call: &Call,
+        attempt: u32,
+        place: OwnedSemaphorePermit,
+        mut budget: Budget,
+    ) -> Result<Open, AttemptError> {
+        let after_tls_failure = self.policy.after_tls_failure;
+        let client = self
+            .transport
+            .client(&call.url)
+            .map_err(|why| Cause::NoClient(why).never())?;
+        let mut entry = Entry::begin(&call.method, &call.url, attempt, &*self.redact);
+        let sent = match budget.run(request(client, call).send()).await {
+            Ok(sent) => sent.map_err(|error| body::network(&error, after_tls_failure)),
+            Err(timeout) => Err(timeout.into()),
+        };
+        let response = sent.inspect_err(|error| entry.failed(&error.cause))?;
+        entry.answered(response.status());
+        if let Some(heard) = Heard::of(response.headers(), self.now) {
+            lock(&self.heard).insert(host_of(&call.url), heard);
+        }
+        Ok(Open {
+            response,
+            budget,
+            place,
+            after_tls_failure,
+            entry,
+        })
     }
 
     async fn place(&self, url: &Url) -> OwnedSemaphorePermit {

@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 
 use super::{fault::Fault, secret::Secrets, settings::Settings};
 pub(super) use crate::http::{Body, Call, Open, Reading, Reply};
-use crate::http::{Client, Deadline, Heard, Policy, REGISTRIES, Transport, error_body};
+use crate::http::{Client, Deadline, Heard, Policy, REGISTRIES, Redact, Transport, error_body};
 
 /// All that requests share.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Http {
             ..REGISTRIES
         };
         Self {
-            client: Client::new(transport, policy, settings.now),
+            client: Client::new(transport, policy, settings.now, Arc::clone(&secrets) as _),
             secrets,
             realms: settings.realms,
         }
@@ -62,6 +62,12 @@ impl Http {
     /// What a status and the body of an error say, fit to be shown.
     pub(super) fn status_text(&self, status: StatusCode, body: &[u8]) -> String {
         status_text(status, body, &self.secrets)
+    }
+}
+
+impl Redact for Secrets {
+    fn redact(&self, text: &str) -> String {
+        Self::redact(self, text)
     }
 }
 
