@@ -31,6 +31,7 @@ pub mod config;
 pub mod facts;
 pub mod files;
 pub mod forge;
+pub mod http;
 pub mod image;
 pub mod pins;
 pub mod plan;

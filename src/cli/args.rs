@@ -7,7 +7,7 @@ mod prune;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use after::{Between, Branch, Freshness, Gates, Promotion, Wait};
 pub(super) use doctor::Doctor;
@@ -72,9 +72,9 @@ pub(super) struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Print every check, also those that passed
-    #[arg(short, long, global = true)]
-    pub(super) verbose: bool,
+    /// Print every check, also those that passed; -vv also every request, on standard error
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
 }
 
 /// When to use colour.

@@ -15,13 +15,15 @@ use super::{
     exit::{Exit, Fault},
     output::{Output, Volume},
     registries::settings,
+    requests,
 };
 use crate::{
     config::{self, Config, FILE_NAME, Mapping, Problem},
     facts::resolve::ImageFacts,
     forge::State,
+    http::{Heard, Transport},
     image::Tag,
-    source::{Heard, Registries, Settings, Source, Sources},
+    source::{Registries, Settings, Source, Sources},
     untrusted::plain,
 };
 
@@ -68,9 +70,13 @@ impl Context {
         } = &cli.global;
         let volume = match (quiet, verbose) {
             (true, _) => Volume::Quiet,
-            (_, true) => Volume::Verbose,
-            _ => Volume::Normal,
+            (_, 0) => Volume::Normal,
+            (_, 1) => Volume::Verbose,
+            _ => Volume::Requests,
         };
+        if volume == Volume::Requests {
+            requests::show();
+        }
         let flag_sources = mappings(
             source.iter().map(String::as_str),
             environment.folder(),
@@ -193,9 +199,9 @@ impl Context {
         }
     }
 
-    /// A client that goes the way that registries' clients go. Which token servers are trusted does
-    /// not matter to it, so it needs no configuration.
-    pub(super) fn client(&self, url: &reqwest::Url) -> Result<reqwest::Client, Fault> {
+    /// Connections that go the way that registries' connections go. Which token servers are trusted
+    /// does not matter to them, so they need no configuration.
+    pub(super) fn client(&self, url: &reqwest::Url) -> Result<Transport, Fault> {
         let registries =
             Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
         let unavailable = |why| Fault {

@@ -42,7 +42,7 @@ pub(super) enum Format {
 }
 
 /// How much is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Volume {
     /// Results and errors.
     Quiet,
@@ -50,6 +50,8 @@ pub(super) enum Volume {
     Normal,
     /// Every check.
     Verbose,
+    /// Every check and every request.
+    Requests,
 }
 
 /// Where standard output leads.
@@ -125,8 +127,9 @@ impl Output {
             } else {
                 Destination::Pipe
             },
+            // A line that is redrawn and lines of the request log would overwrite one another.
             progress: environment.stderr_is_terminal()
-                && volume != Volume::Quiet
+                && !matches!(volume, Volume::Quiet | Volume::Requests)
                 && format == Format::Human,
             folder: String::new(),
             broken: None,

@@ -21,7 +21,7 @@ use super::{
     Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
-use crate::source::Heard;
+use crate::http::Heard;
 
 /// A repository on Gitea or Forgejo.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use super::{
     Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
-use crate::source::Heard;
+use crate::http::Heard;
 
 /// A repository on GitHub.
 #[derive(Debug)]

@@ -1,34 +1,34 @@
-//! Requests to one API: the token, attempts, rate limits and caps.
+//! Requests to one API: the token, paging, and failures in words; [`crate::http`] makes them.
 //!
 //! Nothing here knows what a request means. Redirects are never followed. A request that could
 //! happen twice is sent once: if nobody can tell whether it did, the caller is told so and looks.
 
-mod limit;
 mod reply;
 
 use std::{
-    cell::Cell,
     fmt::Display,
     time::{Duration, SystemTime},
 };
 
 use reqwest::{
-    Client, Method, Response, StatusCode, Url,
+    Method, StatusCode, Url,
     header::{self, HeaderMap, HeaderValue},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Error, ErrorKind, Target, Token};
-use crate::{source::Heard, untrusted::Secrets};
-use limit::Wait;
+use crate::http::{
+    Body, Call, Cause, Client, FORGES, Heard, Idempotency, Network, Policy, Stage, Stop, Transport,
+};
+use crate::untrusted::Secrets;
 pub(super) use reply::Reply;
 
 /// How a forge is asked; all of it is handed in.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Sends the requests; it follows no redirect and repeats nothing on its own account.
-    pub client: Client,
+    /// The connections.
+    pub client: Transport,
     /// How long an answer may make no progress: connecting, headers, or the next bytes.
     pub progress: Duration,
     /// How long one attempt may take in all; what took that long is not tried again.
@@ -40,32 +40,39 @@ pub struct Settings {
     pub backoff: Duration,
     /// The longest time that a rate limit is waited for.
     pub longest_wait: Duration,
-    /// The wall clock: a rate limit's end is told as a time of day.
+    /// The wall clock: a rate limit's end is a time of day, of a server that may not tell its own.
     pub now: fn() -> SystemTime,
 }
 
 impl Settings {
     /// The times of the documentation.
-    pub fn new(client: Client, now: fn() -> SystemTime) -> Self {
-        let (progress, backoff) = (Duration::from_secs(30), Duration::from_millis(500));
-        let (whole, longest_wait) = (Duration::from_secs(60), Duration::from_secs(60));
+    pub fn new(client: Transport, now: fn() -> SystemTime) -> Self {
         Self {
             client,
-            progress,
-            whole,
-            attempts: 5,
-            backoff,
-            longest_wait,
+            progress: FORGES.progress,
+            whole: FORGES.whole,
+            attempts: FORGES.attempts,
+            backoff: FORGES.backoff,
+            longest_wait: FORGES.longest_wait,
             now,
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            progress: self.progress,
+            whole: self.whole,
+            attempts: self.attempts,
+            backoff: self.backoff,
+            longest_wait: self.longest_wait,
+            ..FORGES
         }
     }
 }
 
 /// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, file contents at
 /// 100 MB in base64.
-const ANSWER_MAX: usize = 160 * 1024 * 1024;
-/// How much of an error's answer is read.
-const ERROR_MAX: usize = 64 * 1024;
+const ANSWER_MAX: u64 = 160 * 1024 * 1024;
 /// How much of what a server says is shown, in columns.
 const SHOWN: usize = 300;
 /// Entries of a page.
@@ -77,12 +84,12 @@ pub(super) const PAGES_MAX: usize = 300;
 /// An API, asked with a token.
 #[derive(Debug)]
 pub(super) struct Http {
-    settings: Settings,
+    client: Client,
     base: Url,
     token: Token,
     secrets: Secrets,
+    authorization: HeaderValue,
     headers: HeaderMap,
-    heard: Cell<Option<Heard>>,
 }
 
 /// A request.
@@ -93,20 +100,11 @@ pub(super) struct Request {
     pub(super) path: Vec<String>,
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) body: Option<Value>,
-    pub(super) twice: Twice,
+    pub(super) idempotency: Idempotency,
     /// Only if it is not this any more (`ETag`).
     pub(super) unless: Option<String>,
     /// What it is for, in messages.
     pub(super) what: String,
-}
-
-/// Whether a request may happen twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Twice {
-    /// The second time changes nothing.
-    Harmless,
-    /// There would be two of something.
-    Never,
 }
 
 /// How a listing tells whether it goes on.
@@ -125,8 +123,6 @@ pub(super) struct Failure {
     pub(super) error: Error,
     /// Whether the request may have been carried out all the same.
     pub(super) unsure: bool,
-    /// Whether another attempt may end otherwise.
-    again: bool,
 }
 
 impl From<Failure> for Error {
@@ -142,10 +138,10 @@ impl Request {
         path: impl IntoIterator<Item = &'p str>,
         what: impl Into<String>,
     ) -> Self {
-        let twice = if method == Method::POST {
-            Twice::Never
+        let idempotency = if method == Method::POST {
+            Idempotency::Once
         } else {
-            Twice::Harmless
+            Idempotency::Repeatable
         };
         let path = path
             .into_iter()
@@ -157,7 +153,7 @@ impl Request {
             path,
             query: Vec::new(),
             body: None,
-            twice,
+            idempotency,
             unless: None,
             what: what.into(),
         }
@@ -175,7 +171,7 @@ impl Request {
 
     /// A POST whose second time changes nothing.
     pub(super) fn harmless(mut self) -> Self {
-        self.twice = Twice::Harmless;
+        self.idempotency = Idempotency::Repeatable;
         self
     }
 }
@@ -198,21 +194,18 @@ impl Http {
             )
         })?;
         value.set_sensitive(true);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let secrets = Secrets::default();
         secrets.hide(token.expose());
-        headers.insert(header::AUTHORIZATION, value);
-        headers.insert(
-            header::ACCEPT_ENCODING,
-            HeaderValue::from_static("identity"),
-        );
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let policy = settings.policy();
+        let client = Client::new(settings.client, policy, settings.now, secrets.clone());
         Ok(Self {
-            settings,
+            client,
             base: target.api.clone(),
             token,
             secrets,
+            authorization: value,
             headers,
-            heard: Cell::new(None),
         })
     }
 
@@ -228,7 +221,7 @@ impl Http {
 
     /// What the server said about the time, last.
     pub(super) fn heard(&self) -> Option<Heard> {
-        self.heard.get()
+        self.client.heard(&self.base)
     }
 
     /// The token that requests carry.
@@ -241,52 +234,37 @@ impl Http {
         self.secrets.clean(text, SHOWN)
     }
 
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
+    /// How often a request is tried, the first time included.
+    pub(super) fn attempts(&self) -> u32 {
+        self.client.policy().attempts
+    }
+
+    /// The wall clock.
+    pub(super) fn now(&self) -> fn() -> SystemTime {
+        self.client.now()
     }
 
     /// The final answer to `request`, after as many attempts as it takes and may be made.
     pub(super) async fn send(&self, request: &Request) -> Result<Reply, Failure> {
-        let mut made = 0;
-        loop {
-            made += 1;
-            let (failure, wait) = match self.attempt(request).await {
-                Ok(reply) => match limit::judge(&reply, self.settings.now) {
-                    None => {
-                        return self.final_answer(reply).map_err(|error| Failure {
-                            error,
-                            unsure: false,
-                            again: false,
-                        });
-                    }
-                    Some(wait) => {
-                        let unsure = reply.status.is_server_error();
-                        let error = Error::unavailable(self.what(request), reply.text());
-                        (
-                            Failure {
-                                error,
-                                unsure,
-                                again: true,
-                            },
-                            wait,
-                        )
-                    }
-                },
-                Err(failure) => (failure, Wait::Usual),
-            };
-            if !failure.again || failure.unsure && request.twice == Twice::Never {
-                return Err(failure);
-            }
-            let pause = limit::pause(wait, made, &self.settings).map_err(|why| Failure {
-                error: Error {
-                    why: format!("{}; {why}", failure.error.why),
-                    ..failure.error
-                },
-                unsure: failure.unsure,
-                again: false,
-            })?;
-            tokio::time::sleep(pause).await;
-        }
+        let what = self.what(request);
+        let call = self.call(request);
+        let sent = self.client.send(&call, self.client.deadline()).await;
+        let reply = sent.map_err(|failure| self.failure(&what, &failure))?;
+        let sure = |error| Failure {
+            error,
+            unsure: false,
+        };
+        let Body::Read(body) = reply.body else {
+            return Err(sure(Error::unavailable(what, "the answer was not read")));
+        };
+        self.final_answer(Reply {
+            status: reply.status,
+            headers: reply.headers,
+            body,
+            what,
+            secrets: self.secrets.clone(),
+        })
+        .map_err(sure)
     }
 
     /// What a request was for, and where.
@@ -326,102 +304,65 @@ impl Http {
         url
     }
 
-    async fn attempt(&self, request: &Request) -> Result<Reply, Failure> {
-        let what = self.what(request);
-        let mut call = self
-            .settings
-            .client
-            .request(request.method.clone(), self.url(request))
-            .headers(self.headers.clone());
-        call = call.timeout(self.settings.whole);
-        if let Some(unless) = request
-            .unless
-            .as_deref()
-            .and_then(|etag| HeaderValue::from_str(etag).ok())
-        {
-            call = call.header(header::IF_NONE_MATCH, unless);
+    fn call(&self, request: &Request) -> Call {
+        let mut call = Call::get(self.url(request), ANSWER_MAX);
+        call.method = request.method.clone();
+        call.authorization = Some(self.authorization.clone());
+        call.headers = self.headers.clone();
+        call.idempotency = request.idempotency;
+        let unless = request.unless.as_deref();
+        if let Some(unless) = unless.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            call.headers.insert(header::IF_NONE_MATCH, unless);
         }
         if let Some(body) = &request.body {
-            call = call
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(body.to_string());
+            let json = HeaderValue::from_static("application/json");
+            call.headers.insert(header::CONTENT_TYPE, json);
+            call.content = Some(body.to_string());
         }
-        let progress = self.settings.progress;
-        let response = tokio::time::timeout(progress, call.send())
-            .await
-            .map_err(|_| self.silent(&what))?;
-        let response = response.map_err(|error| self.broken(&what, &error))?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        self.heard
-            .set(Heard::of(&headers, self.settings.now).or(self.heard.get()));
-        let max = if status.is_success() {
-            ANSWER_MAX
-        } else {
-            ERROR_MAX
+        call
+    }
+
+    fn failure(&self, what: &str, failure: &crate::http::Failure) -> Failure {
+        let mut error = self.caused(what, &failure.cause);
+        match failure.stop {
+            Stop::Final => {}
+            Stop::LongWait { asked, longest } => {
+                let (asked, longest) = (asked.as_secs(), longest.as_secs());
+                error.why +=
+                    &format!("; it asks to wait {asked} s, longer than repin does ({longest} s)");
+            }
+            Stop::Attempts(1) => error.why += "; tried once",
+            Stop::Attempts(made) | Stop::Deadline(made) => {
+                error.why += &format!("; tried {made} times");
+            }
+        }
+        Failure {
+            error,
+            unsure: failure.cause.may_be_done(),
+        }
+    }
+
+    fn caused(&self, what: &str, cause: &Cause) -> Error {
+        let why = match cause {
+            Cause::NoClient(why) | Cause::Redirect(why) => why.clone(),
+            Cause::Status { status, body } => reply::status_text(*status, body, &self.secrets),
+            Cause::Network(network) => return self.below_http(what, network),
+            Cause::Stalled(progress) => format!("no answer within {} s", progress.as_secs()),
+            Cause::Overdue(whole) => format!("no whole answer within {} s", whole.as_secs()),
+            Cause::TooLarge(max) => format!("the answer has more than {max} bytes"),
+            Cause::Compressed => "the answer is compressed".to_owned(),
         };
-        let body = read(response, max, progress)
-            .await
-            .map_err(|broken| match broken {
-                Broken::Network(error) => self.broken(&what, &error),
-                Broken::Silent => self.silent(&what),
-                Broken::TooLarge => Failure {
-                    error: Error::unavailable(
-                        &what,
-                        format!("the answer has more than {max} bytes"),
-                    ),
-                    unsure: true,
-                    again: false,
-                },
-            })?;
-        Ok(Reply {
-            status,
-            headers,
-            body,
-            what,
-            secrets: self.secrets.clone(),
-        })
+        Error::unavailable(what, why)
     }
 
-    fn broken(&self, what: &str, error: &reqwest::Error) -> Failure {
-        let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
-            error.source()
-        });
-        // The outermost text holds the URL, which stands in `what` already.
-        let detail = chain
-            .skip(1)
-            .last()
-            .map_or_else(|| "no answer".to_owned(), ToString::to_string);
-        let detail = self.clean(&detail);
-        if error.is_connect() {
-            let hint = "is forge.url right, and does the network let this machine there?";
-            let error = Error::unavailable(what, format!("can't connect: {detail}")).hint(hint);
-            return Failure {
-                error,
-                unsure: false,
-                again: true,
-            };
-        }
-        if error.is_timeout() {
-            let why = format!("no whole answer within {} s", self.settings.whole.as_secs());
-            return Failure {
-                error: Error::unavailable(what, why),
-                unsure: true,
-                again: false,
-            };
-        }
-        Failure {
-            error: Error::unavailable(what, format!("the connection broke: {detail}")),
-            unsure: true,
-            again: true,
-        }
-    }
-
-    fn silent(&self, what: &str) -> Failure {
-        let why = format!("no answer within {} s", self.settings.progress.as_secs());
-        Failure {
-            error: Error::unavailable(what, why),
-            unsure: true,
-            again: true,
+    fn below_http(&self, what: &str, network: &Network) -> Error {
+        let detail = self.clean(network.detail.as_deref().unwrap_or("no answer"));
+        match network.stage {
+            Stage::Connecting => {
+                let hint = "is forge.url right, and does the network let this machine there?";
+                Error::unavailable(what, format!("can't connect: {detail}")).hint(hint)
+            }
+            Stage::Connected => Error::unavailable(what, format!("the connection broke: {detail}")),
         }
     }
 
@@ -454,12 +395,8 @@ impl Http {
 
     /// A pause before something is looked at again that may not have arrived yet.
     pub(super) async fn breathe(&self, round: u32) {
-        let pause = limit::pause(
-            Wait::Usual,
-            round.clamp(1, self.settings.attempts.saturating_sub(1).max(1)),
-            &self.settings,
-        );
-        tokio::time::sleep(pause.unwrap_or(Duration::ZERO)).await;
+        let round = round.clamp(1, self.attempts().saturating_sub(1).max(1));
+        tokio::time::sleep(self.client.policy().usual_pause(round)).await;
     }
 
     /// All pages of a listing that stands under `key` of each page's object.
@@ -522,25 +459,4 @@ impl Http {
             format!("the listing has more than {PAGES_MAX} pages"),
         ))
     }
-}
-
-enum Broken {
-    Network(reqwest::Error),
-    Silent,
-    TooLarge,
-}
-
-async fn read(mut response: Response, max: usize, progress: Duration) -> Result<Vec<u8>, Broken> {
-    let mut body = Vec::new();
-    let next = async |response: &mut Response| {
-        let chunk = tokio::time::timeout(progress, response.chunk()).await;
-        chunk.map_err(|_| Broken::Silent)?.map_err(Broken::Network)
-    };
-    while let Some(chunk) = next(&mut response).await? {
-        if body.len() + chunk.len() > max {
-            return Err(Broken::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }

@@ -29,7 +29,7 @@ pub mod waiting;
 
 use async_trait::async_trait;
 
-use crate::source::Heard;
+use crate::http::Heard;
 
 pub use base::{Base, Local};
 pub use error::{Error, ErrorKind};

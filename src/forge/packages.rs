@@ -104,7 +104,7 @@ impl Package {
             let reply = self
                 .find(request.query("per_page", PAGE).query("page", number))
                 .await?;
-            clock = clock.or(Some(Clock::of(&reply.headers, self.http.settings().now)));
+            clock = clock.or(Some(Clock::of(&reply.headers, self.http.now())));
             let more = listing.page(&reply, (number, &self.what("listing versions")))?;
             progress(listing.all.len());
             if let (false, Some(clock)) = (more, clock) {

@@ -3,7 +3,6 @@
 //! Both give raw bytes and what was claimed about them; whether the bytes are what was asked for is
 //! decided here, once, in [`document`] and [`Source::config`]. What the images mean is for `facts`.
 
-mod clock;
 pub mod document;
 mod layer;
 mod layout;
@@ -12,7 +11,7 @@ pub mod remote;
 
 use std::fmt;
 
-pub use clock::{Clock, Heard};
+pub use crate::http::{Clock, Heard};
 pub use document::{
     Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, Manifest, Verified,
 };

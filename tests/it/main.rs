@@ -34,6 +34,7 @@ mod pull_request;
 mod readme;
 mod registries;
 mod remote;
+mod requests;
 mod resolve;
 mod rollback;
 mod schema;

@@ -20,8 +20,8 @@ use crate::{
         github::StepFiles,
         output::Format,
     },
+    http::Heard,
     report::doctor::{self, DoctorDocument, DoctorRow},
-    source::Heard,
 };
 use forge::Connection;
 use lines::Lines;

@@ -317,7 +317,7 @@ fn report(
     for image in images {
         output.print(text(
             image,
-            output.volume == crate::cli::output::Volume::Verbose,
+            output.volume >= crate::cli::output::Volume::Verbose,
         ));
         let Some(refusal) = &image.refusal else {
             continue;

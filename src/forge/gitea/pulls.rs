@@ -258,7 +258,7 @@ impl Gitea {
                 }
                 Ok(reply) => return Ok(Err(reply.error().to_string())),
                 // Two labels may have one name here: whether it was made is looked up.
-                Err(failure) if failure.unsure && round < self.http.settings().attempts => {
+                Err(failure) if failure.unsure && round < self.http.attempts() => {
                     self.http.breathe(round).await;
                     *known = self.known_labels().await?;
                 }

@@ -68,7 +68,7 @@ impl Github {
         let request = Request::new(Method::POST, path, format!("GitHub: {what}"))
             .body(body)
             .harmless();
-        for round in 1..=self.http.settings().attempts {
+        for round in 1..=self.http.attempts() {
             let reply = self.http.send(&request).await?;
             if matches!(reply.status.as_u16(), 404 | 405) {
                 return Ok(None);

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use reqwest::{StatusCode, header::HeaderMap};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::{Paging, SHOWN};
 use crate::{
     forge::{Error, ErrorKind},
+    http::error_body,
     untrusted::Secrets,
 };
 
@@ -71,12 +71,7 @@ impl Reply {
 
     /// The status, and what the server said about it.
     pub(in crate::forge) fn text(&self) -> String {
-        let mut text = format!("HTTP {}", self.status.as_u16());
-        let said = self.secrets.clean(&said(&self.body), SHOWN);
-        if !said.is_empty() {
-            let _ = write!(text, " ({said})");
-        }
-        text
+        status_text(self.status, &self.body, &self.secrets)
     }
 
     /// Whether a listing goes on after `so_far` entries.
@@ -97,23 +92,12 @@ impl Reply {
     }
 }
 
-/// The message in the answer of GitHub or Gitea, with the reasons that GitHub lists.
-pub(super) fn said(body: &[u8]) -> String {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return String::new();
-    };
-    let mut text = value["message"].as_str().unwrap_or_default().to_owned();
-    for reason in value["errors"].as_array().into_iter().flatten() {
-        let reason = match (
-            reason.as_str(),
-            reason["message"].as_str(),
-            reason["code"].as_str(),
-        ) {
-            (Some(text), ..) | (_, Some(text), _) => text.to_owned(),
-            (.., Some(code)) => format!("{} {code}", reason["field"].as_str().unwrap_or_default()),
-            _ => continue,
-        };
-        let _ = write!(text, "; {reason}");
+/// A status, and what the server said about it.
+pub(super) fn status_text(status: StatusCode, body: &[u8], secrets: &Secrets) -> String {
+    let mut text = format!("HTTP {}", status.as_u16());
+    let said = secrets.clean(&error_body::of_forge(body), SHOWN);
+    if !said.is_empty() {
+        let _ = write!(text, " ({said})");
     }
     text
 }

@@ -7,11 +7,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use reqwest::{Method, StatusCode, Url, header::HeaderValue};
+use reqwest::{
+    Method, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 use serde::Deserialize;
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -19,10 +21,10 @@ use super::{
     address::{host_of, shown},
     challenge::{Bearer, Challenge, Trust, realm},
     credentials::{Book, Credentials, Kind, Lookup},
+    fault::Fault,
     http::{Body, Call, Http, Reply},
-    retry::Fault,
 };
-use crate::untrusted::plain;
+use crate::{http::Deadline, untrusted::plain};
 
 /// The largest answer of a token server, in bytes.
 const TOKEN_MAX: u64 = 64 * 1024;
@@ -100,7 +102,7 @@ impl Auth {
         &self,
         scope: &Scope,
         (used, challenge): (Option<&Ticket>, &Challenge),
-        (http, until): (&Http, Instant),
+        (http, until): (&Http, Deadline),
     ) -> Result<Ticket, Fault> {
         let slot = self.slot(scope);
         let mut slot = slot.lock().await;
@@ -138,7 +140,7 @@ impl Auth {
         &self,
         scope: &Scope,
         challenge: &Challenge,
-        (http, until): (&Http, Instant),
+        (http, until): (&Http, Deadline),
     ) -> Result<(HeaderValue, String), Fault> {
         let lookup = self.book.lookup(&scope.host, &scope.repository).await;
         match challenge {
@@ -152,7 +154,6 @@ impl Auth {
             },
             Challenge::Bearer(bearer) => {
                 let named = http
-                    .settings
                     .realms
                     .get(&host_of(&scope.registry))
                     .map(String::as_str);
@@ -203,7 +204,9 @@ fn token_call(
         );
         pairs.extend([("scope", wanted), ("refresh_token", found.secret.expose())]);
         call.method = Method::POST;
-        call.form = Some(form_encoded(&pairs));
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        call.headers.insert(CONTENT_TYPE, kind);
+        call.content = Some(form_encoded(&pairs));
         return Ok(call);
     }
     {
@@ -225,7 +228,7 @@ fn token_call(
     Ok(call)
 }
 
-async fn granted(http: &Http, call: &Call, until: Instant) -> Result<String, Fault> {
+async fn granted(http: &Http, call: &Call, until: Deadline) -> Result<String, Fault> {
     let Reply { status, body, .. } = http.send(call, until).await?;
     let Body::Read(body) = body else {
         return Err(Fault::unavailable("its answer is not a document"));
@@ -235,7 +238,7 @@ async fn granted(http: &Http, call: &Call, until: Instant) -> Result<String, Fau
     }
     // OAuth 2.0 answers 400 `invalid_grant` to a refresh token that is no longer good (RFC 6749,
     // section 5.2).
-    if status == StatusCode::BAD_REQUEST && call.form.is_some() {
+    if status == StatusCode::BAD_REQUEST && call.content.is_some() {
         return Err(Fault::denied(http.status_text(status, &body)));
     }
     if !status.is_success() {

@@ -11,7 +11,7 @@ use reqwest::{
 
 use super::{
     address::{check_url, host_of, shown},
-    retry::Fault,
+    fault::Fault,
 };
 
 /// The challenge that is answered.

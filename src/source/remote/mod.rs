@@ -1,41 +1,40 @@
 //! Registries: the only place that talks to one (OCI distribution specification).
 //!
-//! Rules stand once: `http` has places in flight, redirects and caps, `retry` attempts and
-//! deadlines, `auth` tokens, `credentials` whose they are. Whether bytes are what was asked for is
-//! decided above, in [`super::document`]. In: a repository and what is wanted of it. Out: raw
+//! Rules stand once: [`crate::http`] has places in flight, redirects, caps, attempts and deadlines,
+//! `auth` tokens, `credentials` whose they are. Whether bytes are what was asked for is decided
+//! above, in [`super::document`]. In: a repository and what is wanted of it. Out: raw
 //! bytes, `None` for what is not there, or an error without secrets. All requests of a run belong
 //! to one runtime, since connections are kept.
 
-mod address;
 mod auth;
 mod challenge;
-mod client;
 mod credentials;
-mod error_body;
+mod fault;
 mod http;
-mod retry;
 mod settings;
 mod stream;
 mod tags;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc};
 
 use address::is_loopback;
 use auth::{Auth, Scope, Ticket};
 use credentials::Book;
+use fault::Fault;
 use http::{Body, Call, Http, Reading, Reply};
 use reqwest::{
     Method, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
-use retry::Fault;
-pub use settings::{Environment, Settings, SettingsError};
+pub use settings::{Environment, Settings};
 pub(super) use stream::Stream;
 pub use tags::Tags;
 
 use super::{DOCUMENT_MAX, Descriptor, Error, Heard, Raw, Want};
+pub use crate::http::SettingsError;
 use crate::{
     config::Endpoint,
+    http::{Deadline, Transport, address},
     image::{Digest, Repository},
     untrusted::{Secrets, plain},
 };
@@ -44,7 +43,7 @@ use crate::{
 const SHOWN: usize = 200;
 
 /// All types at once: a registry that is not asked for an index's type may answer 404 for an index.
-const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                       application/vnd.docker.distribution.manifest.list.v2+json, \
                       application/vnd.docker.distribution.manifest.v2+json";
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -87,22 +86,23 @@ impl Registries {
     /// yet.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let secrets = Secrets::default();
-        let recipe = client::Recipe::new(
+        let transport = Transport::new(
             settings.ca_file.as_deref(),
-            &settings.environment,
-            (settings.progress, &secrets),
+            |names| settings.environment.text(names),
+            &secrets,
+            settings.progress,
         )?;
         let book = Book::new(settings.environment.clone(), secrets.clone());
         Ok(Self(Arc::new(Shared {
-            http: Http::new(settings, secrets, recipe),
+            http: Http::new(settings, secrets, transport),
             auth: Auth::new(book),
         })))
     }
 
-    /// A client for `url` that trusts whom registries' clients trust and goes the same way: it
-    /// follows no redirect and repeats nothing on its own account.
-    pub fn client(&self, url: &Url) -> Result<reqwest::Client, String> {
-        self.0.http.client(url).cloned()
+    /// Connections for `url` that trust whom registries' connections trust and go the same way.
+    pub fn client(&self, url: &Url) -> Result<Transport, String> {
+        let transport = self.0.http.client.transport();
+        transport.client(url).map(|_| transport.clone())
     }
 
     /// A repository at its own registry: plain HTTP on this machine, else TLS.
@@ -174,7 +174,8 @@ impl Remote {
             Want::Digest(digest) => digest.to_string(),
         };
         let mut call = self.get(&format!("manifests/{reference}"))?;
-        call.accept = Some(HeaderValue::from_static(ACCEPT));
+        let types = HeaderValue::from_static(MANIFESTS);
+        call.headers.insert(ACCEPT, types);
         let reply = self.ask(call, "pull").await?;
         if reply.status == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -269,7 +270,7 @@ impl Remote {
         &self,
         mut call: Call,
         action: &'static str,
-        until: Instant,
+        until: Deadline,
     ) -> Result<Reply, Fault> {
         let (http, auth) = (&self.shared.http, &self.shared.auth);
         let scope = self.scope(action);
@@ -289,7 +290,7 @@ impl Remote {
             let fresh = auth
                 .answer(&scope, (ticket.as_ref(), &challenge), (http, until))
                 .await?;
-            if Instant::now() > until {
+            if until.is_over() {
                 return Err(Fault::unavailable("getting a token took too long to go on"));
             }
             call.authorization = Some(fresh.header.clone());

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::http::REGISTRIES;
+
 /// How registries are asked.
 ///
 /// One request with all its attempts, redirects and tokens begins nothing new after
@@ -36,7 +38,7 @@ pub struct Settings {
     pub realms: BTreeMap<String, String>,
     /// The variables that matter here.
     pub environment: Environment,
-    /// The wall clock; for `Retry-After` as a date.
+    /// The wall clock.
     pub now: fn() -> SystemTime,
 }
 
@@ -44,12 +46,12 @@ impl Settings {
     /// The times of the documentation, nothing trusted but the system's roots, and an environment.
     pub fn new(environment: Environment, now: fn() -> SystemTime) -> Self {
         Self {
-            progress: Duration::from_secs(30),
-            whole: Duration::from_secs(60),
-            layer: Duration::from_secs(600),
-            patience: Duration::from_secs(180),
-            attempts: 5,
-            backoff: Duration::from_millis(500),
+            progress: REGISTRIES.progress,
+            whole: REGISTRIES.whole,
+            layer: REGISTRIES.stream,
+            patience: REGISTRIES.patience.unwrap_or(Duration::MAX),
+            attempts: REGISTRIES.attempts,
+            backoff: REGISTRIES.backoff,
             ca_file: None,
             realms: BTreeMap::new(),
             environment,
@@ -107,20 +109,4 @@ impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
-}
-
-/// Why registries can't be asked at all: input of ours that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// The file of additional roots.
-    #[error("REPIN_CA_FILE {}: {why}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A proxy variable; its value may hold a password and is not shown.
-    #[error("the environment variable {0} is not the URL of a proxy")]
-    Proxy(&'static str),
 }

@@ -7,15 +7,21 @@
 
 use std::io::{self, Read};
 
-use reqwest::{StatusCode, header::CONTENT_RANGE};
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_RANGE, HeaderValue, RANGE},
+};
 use tokio::sync::mpsc;
 
 use super::{
     Remote,
+    fault::Fault,
     http::{Body, Call, Open, Reading, Reply},
-    retry::{self, Fault},
 };
-use crate::source::{Descriptor, Error};
+use crate::{
+    http::Again,
+    source::{Descriptor, Error},
+};
 
 /// How many pieces wait for a slow reader; each is what one read from the connection gave.
 const WAITING: usize = 4;
@@ -110,13 +116,13 @@ impl Pump {
         let http = &self.remote.shared.http;
         let (mut sent, mut failed) = (0, 0);
         loop {
-            let failure = match open.next(http).await {
+            let (fault, again) = match open.next().await {
                 // All bytes are there: that the connection ended badly after them would change
                 // nothing.
                 Ok(None) | Err(_) if sent == self.size => return Ok(()),
                 Ok(None) => {
-                    Fault::unavailable(format!("it ended after {sent} of {} bytes", self.size))
-                        .later()
+                    let why = format!("it ended after {sent} of {} bytes", self.size);
+                    (Fault::unavailable(why), Again::Later)
                 }
                 Ok(Some(piece)) => {
                     sent += piece.len() as u64;
@@ -131,16 +137,11 @@ impl Pump {
                     }
                     continue;
                 }
-                Err(failure) => failure,
+                Err(error) => (Fault::caused(&error.cause, &http.secrets), error.again),
             };
             failed += 1;
-            tokio::time::sleep(retry::pause(
-                failure,
-                failed,
-                &http.settings,
-                http.patience(),
-            )?)
-            .await;
+            let pause = http.client.policy().pause(again, failed, http.patience());
+            tokio::time::sleep(pause.map_err(|stop| fault.stopped(stop))?).await;
             open = self.resume(open, sent).await?;
         }
     }
@@ -150,10 +151,12 @@ impl Pump {
         let left = broken.left();
         // Its place in flight is free before another is asked for.
         drop(broken);
-        let call = Call {
-            from: sent,
-            ..self.call.clone()
-        };
+        let mut call = self.call.clone();
+        if sent > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={sent}-"));
+            let range = range.map_err(|_| Fault::unavailable("its rest can't be asked for"))?;
+            call.headers.insert(RANGE, range);
+        }
         let reply = self.remote.ask(call, "pull").await?;
         let mut open = begun(&self.remote, reply, (sent, self.size))?;
         open.limit(left);

@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::{
     Error, Remote,
+    fault::Fault,
     http::{Call, Reading},
-    retry::Fault,
 };
 use crate::{
     untrusted::short,
@@ -71,7 +71,7 @@ impl Remote {
     /// The same, with what the registry's clock and ours said meanwhile.
     pub async fn tags_at(&self) -> Result<Tags, Error> {
         let mut clock = Clock {
-            here: (self.shared.http.settings.now)(),
+            here: self.shared.http.now()(),
             server: None,
         };
         let tags = self
@@ -102,7 +102,7 @@ impl Remote {
                     "pull",
                 )
                 .await?;
-            *clock = Clock::of(&reply.headers, self.shared.http.settings.now);
+            *clock = Clock::of(&reply.headers, self.shared.http.now());
             if reply.status == StatusCode::NOT_FOUND && pages == 1 {
                 return Ok(None);
             }

@@ -13,8 +13,8 @@ use crate::{
     forge::{
         Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right, Target, Verdict, Wanted,
     },
+    http::Heard,
     pins::Found,
-    source::Heard,
 };
 
 /// The lines that need an answer of the forge.

@@ -192,7 +192,7 @@ impl Run<'_> {
 
 /// Prints checks that failed or warn; with `--verbose` the others too.
 pub(in crate::cli) fn print_checks(checks: &[Check], config: &Config, output: &mut Output) {
-    if output.volume == Volume::Verbose {
+    if output.volume >= Volume::Verbose {
         let row = |check: &Check| {
             let subject = [&check.image, &check.platform]
                 .into_iter()

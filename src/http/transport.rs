@@ -1,10 +1,14 @@
-//! HTTP clients: who is trusted, which proxy, and nothing on their own account.
+//! Connections: who is trusted, which proxy, and nothing on their own account.
 //!
-//! Redirects, retries, decompression and deadlines are not done here: [`super::http`] decides about
-//! each. A client is built when its first request is made; reading the system's roots takes longer
-//! than most runs' other work before it.
+//! Redirects, retries, decompression and deadlines are not done here. A client is built when its
+//! first request is made; reading the system's roots takes longer than most runs' other work before
+//! it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use reqwest::{Client, NoProxy, Proxy, Url};
 use rustls::{
@@ -14,42 +18,94 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-use super::settings::{Environment, SettingsError};
 use crate::untrusted::Secrets;
+
+/// How many connections to one host are kept, and how many requests to it are under way at once.
+pub(super) const IN_FLIGHT: usize = 8;
+
+/// The connections of a run, shared by its clones.
+#[derive(Debug, Clone)]
+pub struct Transport(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    recipe: Recipe,
+    plain: OnceLock<Result<Client, String>>,
+    tls: OnceLock<Result<Client, String>>,
+}
 
 /// What clients are built from, checked once at the start.
 #[derive(Debug)]
-pub(super) struct Recipe {
+struct Recipe {
     roots: Vec<CertificateDer<'static>>,
     proxies: Vec<Proxy>,
     connect: Duration,
 }
 
-impl Recipe {
-    pub(super) fn new(
+/// Why no request can be made at all: input of ours that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The file of additional roots.
+    #[error("REPIN_CA_FILE {}: {why}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A proxy variable; its value may hold a password and is not shown.
+    #[error("the environment variable {0} is not the URL of a proxy")]
+    Proxy(&'static str),
+}
+
+impl Transport {
+    /// Connections that trust the system's roots and those of `ca_file`, and go through the proxies
+    /// of the usual variables.
+    ///
+    /// `variable` looks up the first of several names that is set; `secrets` gets
+    /// each proxy's password; `progress` is how long an answer may make none.
+    pub fn new<'e>(
         ca_file: Option<&Path>,
-        environment: &Environment,
-        (progress, secrets): (Duration, &Secrets),
+        variable: impl Fn(&[&str]) -> Option<&'e str>,
+        secrets: &Secrets,
+        progress: Duration,
     ) -> Result<Self, SettingsError> {
         let roots = ca_file.map(certificates).transpose()?.unwrap_or_default();
         // Half of the time without progress, so that a second address can be tried before the
         // attempt is over.
-        Ok(Self {
+        let recipe = Recipe {
             roots,
-            proxies: proxies(environment, secrets)?,
+            proxies: proxies(variable, secrets)?,
             connect: progress / 2,
-        })
+        };
+        Ok(Self(Arc::new(Shared {
+            recipe,
+            plain: OnceLock::new(),
+            tls: OnceLock::new(),
+        })))
     }
 
+    /// The client for `url`'s scheme; an error if no root certificates can be loaded.
+    pub fn client(&self, url: &Url) -> Result<&Client, String> {
+        let client = if url.scheme() == "http" {
+            self.0.plain.get_or_init(|| self.0.recipe.plain())
+        } else {
+            self.0.tls.get_or_init(|| self.0.recipe.tls())
+        };
+        client.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl Recipe {
     /// A client for plain HTTP, which spares the reading of roots.
-    pub(super) fn plain(&self) -> Result<Client, String> {
+    fn plain(&self) -> Result<Client, String> {
         self.client(config(|builder| {
             Ok(builder.with_root_certificates(RootCertStore::empty()))
         })?)
     }
 
     /// A client for TLS that trusts the system's roots and the additional ones.
-    pub(super) fn tls(&self) -> Result<Client, String> {
+    fn tls(&self) -> Result<Client, String> {
         let provider = Arc::new(ring::default_provider());
         let verifier = Verifier::new_with_extra_roots(self.roots.iter().cloned(), provider)
             .map_err(|error| format!("no root certificates can be loaded: {error}"))?;
@@ -68,7 +124,7 @@ impl Recipe {
             .referer(false)
             .no_proxy()
             .connect_timeout(self.connect)
-            .pool_max_idle_per_host(super::http::IN_FLIGHT)
+            .pool_max_idle_per_host(IN_FLIGHT)
             .user_agent(concat!("repin/", env!("CARGO_PKG_VERSION")));
         let builder = self
             .proxies
@@ -126,11 +182,12 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsErr
 type Build = fn(Url) -> reqwest::Result<Proxy>;
 
 /// The proxies of the usual variables; loopback addresses are reached without one.
-fn proxies(environment: &Environment, secrets: &Secrets) -> Result<Vec<Proxy>, SettingsError> {
+fn proxies<'e>(
+    variable: impl Fn(&[&str]) -> Option<&'e str>,
+    secrets: &Secrets,
+) -> Result<Vec<Proxy>, SettingsError> {
     const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
-    let listed = environment
-        .text(&["no_proxy", "NO_PROXY"])
-        .unwrap_or_default();
+    let listed = variable(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
     let except = NoProxy::from_string(&format!("{listed},{LOOPBACK}"));
     let mut proxies = Vec::new();
     let kinds: [([&'static str; 2], Build); 3] = [
@@ -139,7 +196,7 @@ fn proxies(environment: &Environment, secrets: &Secrets) -> Result<Vec<Proxy>, S
         (["all_proxy", "ALL_PROXY"], Proxy::all),
     ];
     for (names, build) in kinds {
-        let Some(text) = environment.text(&names) else {
+        let Some(text) = variable(&names) else {
             continue;
         };
         let wrong = || SettingsError::Proxy(names[0]);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use reqwest::Url;
 
 /// A URL that a server named: nothing but HTTP, and no credentials of its making.
-pub(super) fn check_url(url: &Url) -> Result<(), &'static str> {
+pub fn check_url(url: &Url) -> Result<(), &'static str> {
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err("which is not HTTP");
     }
@@ -16,20 +16,20 @@ pub(super) fn check_url(url: &Url) -> Result<(), &'static str> {
 }
 
 /// A URL without what may be secret: user, query and fragment.
-pub(super) fn shown(url: &Url) -> String {
+pub fn shown(url: &Url) -> String {
     let text = format!("{}://{}{}", url.scheme(), host_of(url), url.path());
     text.chars().take(200).collect()
 }
 
 /// Host and, if it is not the scheme's, port.
-pub(super) fn host_of(url: &Url) -> String {
+pub fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Whether a URL's host is this machine (RFC 6890, section 2.2.2; RFC 6761, section 6.3).
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
     host == "localhost" || address.is_some_and(|address| address.is_loopback())

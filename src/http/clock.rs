@@ -23,9 +23,8 @@ impl Heard {
         if headers.contains_key(AGE) {
             return None;
         }
-        let server = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()?;
         Some(Self {
-            server,
+            server: server_time(headers)?,
             here: now(),
         })
     }
@@ -41,6 +40,11 @@ impl Heard {
     pub fn is_behind(&self) -> bool {
         self.here < self.server
     }
+}
+
+/// The time by which a server wrote an answer.
+pub(super) fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()
 }
 
 /// This machine's clock, and a server's where it was heard.

@@ -1,9 +1,11 @@
-//! What the body of an error says (OCI distribution specification, "Error Codes", and what token
-//! servers send).
+//! What the body of an error says.
 //!
 //! The text is a server's: whoever shows it cleans it first.
 
+use std::fmt::Write as _;
+
 use serde::Deserialize;
+use serde_json::Value;
 
 /// All the shapes at once; each field may be missing.
 #[derive(Deserialize)]
@@ -22,8 +24,9 @@ struct Entry {
     message: Option<String>,
 }
 
-/// The message in `body`; `None` if there is none, as in a page for browsers.
-pub(super) fn message(body: &[u8]) -> Option<String> {
+/// The message of a registry (OCI distribution specification, "Error Codes") or a token server;
+/// `None` if there is none, as in a page for browsers.
+pub fn of_registry(body: &[u8]) -> Option<String> {
     let Ok(shapes) = serde_json::from_slice::<Shapes>(body) else {
         return plain(body);
     };
@@ -33,6 +36,27 @@ pub(super) fn message(body: &[u8]) -> Option<String> {
     joined(shapes.error, shapes.error_description)
         .or(shapes.details)
         .or(shapes.message)
+}
+
+/// The message of GitHub or Gitea, with the reasons that GitHub lists; empty if there is none.
+pub fn of_forge(body: &[u8]) -> String {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+        return String::new();
+    };
+    let mut text = value["message"].as_str().unwrap_or_default().to_owned();
+    for reason in value["errors"].as_array().into_iter().flatten() {
+        let reason = match (
+            reason.as_str(),
+            reason["message"].as_str(),
+            reason["code"].as_str(),
+        ) {
+            (Some(text), ..) | (_, Some(text), _) => text.to_owned(),
+            (.., Some(code)) => format!("{} {code}", reason["field"].as_str().unwrap_or_default()),
+            _ => continue,
+        };
+        let _ = write!(text, "; {reason}");
+    }
+    text
 }
 
 fn joined(code: Option<String>, text: Option<String>) -> Option<String> {
@@ -54,7 +78,7 @@ mod tests {
 
     #[test]
     fn each_shape_gives_its_message_and_a_page_gives_none() {
-        let said = |body: &str| message(body.as_bytes());
+        let said = |body: &str| of_registry(body.as_bytes());
         let oci = r#"{"errors":[{"code":"DENIED","message":"no access","detail":[{"x":1}]}]}"#;
         assert_eq!(said(oci).as_deref(), Some("DENIED: no access"));
         assert_eq!(

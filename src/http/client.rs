@@ -1,0 +1,282 @@
+//! Requests: places in flight, attempts, redirects and caps.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use reqwest::{
+    Url,
+    header::{self, HeaderMap, HeaderValue},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    AttemptError, Body, Call, Cause, Deadline, Encodings, ErrorBody, Failure, Heard, Idempotency,
+    Open, Outages, Policy, Reading, Redirects, Reply, Stop, Transport, address::host_of, body,
+    budget::Budget, log::Entry, redirect, transport::IN_FLIGHT,
+};
+use crate::untrusted::Secrets;
+
+/// How much of the body of a redirect is read: read to its end, the connection can be used again.
+const REDIRECT_MAX: u64 = 8 * 1024;
+/// How long it is waited for.
+const REDIRECT_TIME: Duration = Duration::from_secs(5);
+
+/// Makes requests by one policy, and remembers what they have in common.
+#[derive(Debug)]
+pub struct Client {
+    transport: Transport,
+    policy: Policy,
+    now: fn() -> SystemTime,
+    secrets: Secrets,
+    places: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Hosts that a request gave up on, and why: the others need not wait as long to learn the
+    /// same.
+    down: Mutex<HashMap<String, Failure>>,
+    /// What hosts said about the time, the last of each.
+    heard: Mutex<BTreeMap<String, Heard>>,
+}
+
+impl Client {
+    /// A client over these connections; `now` is the wall clock, `secrets` are kept out of the request log.
+    pub fn new(
+        transport: Transport,
+        policy: Policy,
+        now: fn() -> SystemTime,
+        secrets: Secrets,
+    ) -> Self {
+        let (places, down, heard) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self {
+            transport,
+            policy,
+            now,
+            secrets,
+            places,
+            down,
+            heard,
+        }
+    }
+
+    /// The connections.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// How requests are made.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> fn() -> SystemTime {
+        self.now
+    }
+
+    /// When a request that begins now makes no further attempt.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::after(self.policy.patience)
+    }
+
+    /// What hosts said about the time, by their names.
+    pub fn clocks(&self) -> Vec<(String, Heard)> {
+        lock(&self.heard)
+            .iter()
+            .map(|(host, heard)| (host.clone(), *heard))
+            .collect()
+    }
+
+    /// What the host of `url` said about the time, last.
+    pub fn heard(&self, url: &Url) -> Option<Heard> {
+        lock(&self.heard).get(&host_of(url)).copied()
+    }
+
+    /// The answer to `call`, after as many attempts as it takes and the policy allows.
+    pub async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, Failure> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let place = self.place(&call.url).await;
+            if let Some(failure) = lock(&self.down).get(&host_of(&call.url)) {
+                return Err(failure.clone());
+            }
+            let AttemptError { cause, again } = match self.attempt(call, attempt, place).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let pause = if call.idempotency == Idempotency::Once && cause.may_be_done() {
+                Err(Stop::Final)
+            } else {
+                self.policy.pause(again, attempt, until)
+            };
+            match pause {
+                Ok(pause) => tokio::time::sleep(pause).await,
+                Err(stop) => return Err(self.given_up(call, Failure { cause, stop })),
+            }
+        }
+    }
+
+    fn given_up(&self, call: &Call, failure: Failure) -> Failure {
+        let document = matches!(call.body, Reading::UpTo(_));
+        if self.policy.outages == Outages::Shared && document && failure.cause.is_outage() {
+            lock(&self.down).insert(host_of(&call.url), failure.clone());
+        }
+        failure
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call,
+        attempt: u32,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Reply, AttemptError> {
+        let (mut open, url) = self.open(call, attempt, place).await?;
+        let status = open.response.status();
+        let headers = open.response.headers().clone();
+        let body = if status.is_success() {
+            if self.policy.encodings == Encodings::Refuse && is_compressed(&headers) {
+                return Err(open.failed(Cause::Compressed.never()));
+            }
+            match call.body {
+                Reading::Later => Body::Open(open),
+                Reading::UpTo(max) => Body::Read(open.all(max).await?),
+            }
+        } else {
+            let body = match self.policy.error_body {
+                ErrorBody::Beginning { max, time } => open.beginning(max, time).await,
+                ErrorBody::Whole { max } => open.all(max).await?,
+            };
+            if let Some(again) = self.policy.passing(status, &headers, &body, self.now) {
+                return Err(Cause::Status { status, body }.again(again));
+            }
+            Body::Read(body)
+        };
+        Ok(Reply {
+            status,
+            headers,
+            url,
+            body,
+        })
+    }
+
+    /// Sends `call` and follows redirects; each host gets its own place in flight.
+    async fn open(
+        &self,
+        call: &Call,
+        attempt: u32,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(Open, Url), AttemptError> {
+        let whole = match call.body {
+            Reading::Later => self.policy.stream,
+            Reading::UpTo(_) => self.policy.whole,
+        };
+        let budget = Budget::new(whole, self.policy.progress);
+        let mut call = call.clone();
+        let mut open = self.exchange(&call, attempt, place, budget).await?;
+        let Redirects::Follow(most) = self.policy.redirects else {
+            return Ok((open, call.url));
+        };
+        let mut followed = 0;
+        loop {
+            let (status, headers) = (open.response.status(), open.response.headers());
+            let next = redirect::target(status, headers, &call)
+                .map_err(|why| open.failed(Cause::Redirect(why).never()))?;
+            let Some(next) = next else {
+                return Ok((open, call.url));
+            };
+            open.beginning(REDIRECT_MAX, REDIRECT_TIME).await;
+            // Its place is given back before another is asked for: two hosts that redirect to one
+            // another must not lock up.
+            let budget = open.end();
+            if followed == most {
+                let why = format!("more than {most} redirects");
+                return Err(Cause::Redirect(why).never());
+            }
+            followed += 1;
+            if next.origin() != call.url.origin() {
+                call.authorization = None;
+            }
+            call.url = next;
+            let place = self.place(&call.url).await;
+            open = self.exchange(&call, attempt, place, budget).await?;
+        }
+    }
+
+    /// Sends `call` once, to its URL and nowhere else.
+    async fn exchange(
+        &self,
+        call: &Call,
+        attempt: u32,
+        place: OwnedSemaphorePermit,
+        mut budget: Budget,
+    ) -> Result<Open, AttemptError> {
+        let after_tls_failure = self.policy.after_tls_failure;
+        let client = self
+            .transport
+            .client(&call.url)
+            .map_err(|why| Cause::NoClient(why).never())?;
+        let mut entry = Entry::begin(&call.method, &call.url, attempt, &self.secrets);
+        let sent = match budget.run(request(client, call).send()).await {
+            Ok(sent) => sent.map_err(|error| body::network(&error, after_tls_failure)),
+            Err(timeout) => Err(timeout.into()),
+        };
+        let response = sent.inspect_err(|error| entry.failed(&error.cause))?;
+        entry.answered(response.status());
+        if let Some(heard) = Heard::of(response.headers(), self.now) {
+            lock(&self.heard).insert(host_of(&call.url), heard);
+        }
+        Ok(Open {
+            response,
+            budget,
+            place,
+            after_tls_failure,
+            entry,
+        })
+    }
+
+    async fn place(&self, url: &Url) -> OwnedSemaphorePermit {
+        let places = {
+            let mut all = lock(&self.places);
+            Arc::clone(
+                all.entry(host_of(url))
+                    .or_insert_with(|| Arc::new(Semaphore::new(IN_FLIGHT))),
+            )
+        };
+        places
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed")
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn request(client: &reqwest::Client, call: &Call) -> reqwest::RequestBuilder {
+    let mut request = client
+        .request(call.method.clone(), call.url.clone())
+        .headers(call.headers.clone())
+        .header(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
+    if let Some(authorization) = &call.authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    if let Some(content) = &call.content {
+        request = request.body(content.clone());
+    }
+    request
+}
+
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let identity = |value: &HeaderValue| {
+        value.as_bytes().eq_ignore_ascii_case(b"identity") || value.is_empty()
+    };
+    !headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .all(identity)
+}

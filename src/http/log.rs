@@ -1,0 +1,146 @@
+//! The request log: one `tracing` event for each request that was sent, redirects and repeated
+//! attempts included, once its body was read, given up or dropped.
+//!
+//! Nothing is printed here: whoever wants the events subscribes to [`LOG`]. No header and no body
+//! is ever part of one.
+
+use reqwest::{Method, StatusCode, Url};
+use tokio::time::Instant;
+use tracing::Level;
+
+use super::{Cause, Stage, address::host_of};
+use crate::untrusted::{Secrets, plain};
+
+/// The target of the events, at the level of debugging.
+pub const LOG: &str = "repin::http";
+
+/// A request under way, logged when it is dropped; nothing if nobody subscribed.
+#[derive(Debug)]
+pub(super) struct Entry(Option<Request>);
+
+#[derive(Debug)]
+struct Request {
+    method: Method,
+    url: String,
+    attempt: u32,
+    begun: Instant,
+    status: Option<StatusCode>,
+    bytes: u64,
+    error: Option<&'static str>,
+}
+
+impl Entry {
+    /// A request that is about to be sent.
+    pub(super) fn begin(method: &Method, url: &Url, attempt: u32, secrets: &Secrets) -> Self {
+        let wanted = tracing::enabled!(target: LOG, Level::DEBUG);
+        Self(wanted.then(|| Request {
+            method: method.clone(),
+            url: plain(&secrets.redact(&shown(url))),
+            attempt,
+            begun: Instant::now(),
+            status: None,
+            bytes: 0,
+            // Until more is known: its future was dropped.
+            error: Some("cancelled"),
+        }))
+    }
+
+    /// The beginning of the answer came.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        if let Some(request) = &mut self.0 {
+            request.status = Some(status);
+            request.error = None;
+        }
+    }
+
+    /// More of the body came.
+    pub(super) fn received(&mut self, bytes: usize) {
+        if let Some(request) = &mut self.0 {
+            request.bytes += bytes as u64;
+        }
+    }
+
+    /// It came to nothing.
+    pub(super) fn failed(&mut self, cause: &Cause) {
+        if let Some(request) = &mut self.0 {
+            request.error = Some(match cause {
+                Cause::Network(network) if network.tls.is_some() => "TLS failed",
+                Cause::Network(network) if network.stage == Stage::Connecting => "cannot connect",
+                Cause::Network(_) => "connection broken",
+                Cause::Stalled(_) => "no data received in time",
+                Cause::Overdue(_) => "not finished in time",
+                Cause::TooLarge(_) => "too large",
+                Cause::Compressed => "compressed",
+                Cause::Redirect(_) => "redirect refused",
+                Cause::NoClient(_) | Cause::Status { .. } => "failed",
+            });
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let Some(request) = self.0.take() else {
+            return;
+        };
+        let status = request
+            .status
+            .map_or_else(|| "-".to_owned(), |status| status.as_u16().to_string());
+        tracing::debug!(
+            target: LOG,
+            method = %request.method,
+            url = %request.url,
+            status = %status,
+            bytes = request.bytes,
+            ms = u64::try_from(request.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            attempt = request.attempt,
+            error = request.error.map(tracing::field::display),
+        );
+    }
+}
+
+/// A URL without what may be secret: user, fragment, and every value of the query that is no short
+/// number. Storage behind a registry signs its URLs in the query.
+fn shown(url: &Url) -> String {
+    let mut text = format!("{}://{}{}", url.scheme(), host_of(url), url.path());
+    for (at, pair) in url.query().unwrap_or_default().split('&').enumerate() {
+        if pair.is_empty() {
+            continue;
+        }
+        text.push(if at == 0 { '?' } else { '&' });
+        match pair.split_once('=') {
+            Some((_, value)) if is_short_number(value) => text.push_str(pair),
+            Some((name, _)) => text.extend([name, "=***"]),
+            None => text.push_str("***"),
+        }
+    }
+    text
+}
+
+fn is_short_number(text: &str) -> bool {
+    (1..=6).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_shown_without_what_may_be_secret() {
+        for (url, expected) in [
+            (
+                "https://user:pass@cdn.example/a/b?X-Sig=s3cret&n=100&last=v1#part",
+                "https://cdn.example/a/b?X-Sig=***&n=100&last=***",
+            ),
+            ("http://[::1]:5000/v2/", "http://[::1]:5000/v2/"),
+            ("http://h/?s3cret&page=2", "http://h/?***&page=2"),
+            ("http://h/?otp=1234567&page=", "http://h/?otp=***&page=***"),
+            (
+                "http://h/a\n\u{1b}[2J?\u{202e}=1",
+                "http://h/a%1B[2J?%E2%80%AE=1",
+            ),
+        ] {
+            assert_eq!(shown(&url.parse().unwrap()), expected);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! One HTTP client for registries and forges: connections, attempts, deadlines, rate limits, and
+//! what servers say about the time.
+//!
+//! How the two differ is data ([`Policy`]). What a request means, which credentials it carries and
+//! what an answer is worth is decided by the caller. In: a [`Call`]. Out: a [`Reply`] that no
+//! further attempt would change, or a [`Failure`] that says what happened and why there was no
+//! further attempt; the caller puts both into words.
+
+pub mod address;
+mod body;
+mod budget;
+mod call;
+mod client;
+mod clock;
+pub mod error_body;
+mod failure;
+mod log;
+mod policy;
+mod redirect;
+mod retry;
+mod transport;
+
+pub use body::{Body, Open};
+pub use call::{Call, Idempotency, Reading, Reply};
+pub use client::Client;
+pub use clock::{Clock, Heard};
+pub use failure::{AttemptError, Cause, Failure, Network, Stage};
+pub use log::LOG;
+pub use policy::{Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects};
+pub use retry::{Again, Deadline, Stop};
+pub use transport::{SettingsError, Transport};

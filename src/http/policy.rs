@@ -1,0 +1,135 @@
+//! The policies for registries and forges, side by side.
+
+use std::time::Duration;
+
+use super::Again;
+
+/// How requests to one kind of server are made and tried again.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// How often a request is tried, the first time included.
+    pub attempts: u32,
+    /// The pause before the second attempt; it doubles with each further one, and chance shortens
+    /// it by up to a half.
+    pub backoff: Duration,
+    /// The longest wait that a server may ask for; a longer one ends the request at once.
+    pub longest_wait: Duration,
+    /// After how long a request makes no further attempt; `None`: `attempts` alone limits.
+    pub patience: Option<Duration>,
+    /// How long an answer may make no progress: connecting, headers, or the next bytes.
+    pub progress: Duration,
+    /// How long one attempt for a document may take in all.
+    pub whole: Duration,
+    /// How long a body that is read later may take in all.
+    pub stream: Duration,
+    /// What a redirect is.
+    pub redirects: Redirects,
+    /// How servers say that they limit.
+    pub limits: Limits,
+    /// Whether a request whose TLS failed is tried again.
+    pub after_tls_failure: Again,
+    /// What a host that does not respond means for other requests.
+    pub outages: Outages,
+    /// What a compressed answer is.
+    pub encodings: Encodings,
+    /// How much of the body of an error is read.
+    pub error_body: ErrorBody,
+}
+
+/// What a redirect is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirects {
+    /// An answer like any other.
+    Answer,
+    /// A GET goes on there, at most so many times, without credentials for another origin.
+    Follow(u32),
+}
+
+/// How servers say that they limit requests. `408`, `429` and `5xx` may pass everywhere, and
+/// `Retry-After` says when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limits {
+    /// By nothing else.
+    Status,
+    /// Also by 403, with a header or a text that says so, and by `X-RateLimit-Reset` (GitHub REST
+    /// API, "Rate limits", "Exceeding the rate limit").
+    Github,
+}
+
+/// What a host that does not respond means for other requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outages {
+    /// Each request finds out alone.
+    Each,
+    /// When one request for a document gave up, all others to this host give up at once.
+    Shared,
+}
+
+/// What a compressed answer is; none is ever asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encodings {
+    /// An answer like any other; its bytes are left as they are.
+    Pass,
+    /// Refused: its size says nothing about what it unpacks to.
+    Refuse,
+}
+
+/// How much of the body of an error is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorBody {
+    /// Its beginning; that it is longer, late or breaks off changes nothing.
+    Beginning {
+        /// How many bytes.
+        max: u64,
+        /// How long it may take.
+        time: Duration,
+    },
+    /// All of it, like the body of a success; more bytes than this are a failure.
+    Whole {
+        /// How many bytes.
+        max: u64,
+    },
+}
+
+const ATTEMPTS: u32 = 5;
+const BACKOFF: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const PROGRESS: Duration = Duration::from_secs(30);
+const WHOLE: Duration = Duration::from_secs(60);
+
+/// For registries and their token servers (docs/decisions/0004-registries.md).
+pub const REGISTRIES: Policy = Policy {
+    attempts: ATTEMPTS,
+    backoff: BACKOFF,
+    longest_wait: LONGEST_WAIT,
+    patience: Some(Duration::from_secs(180)),
+    progress: PROGRESS,
+    whole: WHOLE,
+    stream: Duration::from_secs(600),
+    redirects: Redirects::Follow(5),
+    limits: Limits::Status,
+    after_tls_failure: Again::Never,
+    outages: Outages::Shared,
+    encodings: Encodings::Refuse,
+    error_body: ErrorBody::Beginning {
+        max: 8 * 1024,
+        time: Duration::from_secs(5),
+    },
+};
+
+/// For forges' APIs (docs/decisions/0012-http.md).
+pub const FORGES: Policy = Policy {
+    attempts: ATTEMPTS,
+    backoff: BACKOFF,
+    longest_wait: LONGEST_WAIT,
+    patience: None,
+    progress: PROGRESS,
+    whole: WHOLE,
+    stream: WHOLE,
+    redirects: Redirects::Answer,
+    limits: Limits::Github,
+    after_tls_failure: Again::Later,
+    outages: Outages::Each,
+    encodings: Encodings::Pass,
+    error_body: ErrorBody::Whole { max: 64 * 1024 },
+};
