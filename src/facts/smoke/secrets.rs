@@ -133,6 +133,16 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn encoded_forms_are_found_too() {
+        // `user:s3cret!` as a header holds it, and as a form does.
+        assert_eq!(
+            masked(&["s3cret!"], "Basic dXNlcjpzM2NyZXQh."),
+            "Basic dXNlcj##########."
+        );
+        assert_eq!(masked(&["s3cret!"], "<s3cret%21>"), "<#########>");
+    }
+
+    #[test]
     fn a_value_is_found_without_its_newline_and_line_by_line() {
         assert_eq!(masked(&["token\n"], "<token>"), "<#####>");
         assert_eq!(
