@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -240,7 +241,7 @@ fn foreign() -> Tree {
     let mut values = String::new();
     for n in 0..20 {
         let image = pin(&format!("registry{n}.example:{}/team{n}/tool", 5000 + n));
-        values += &format!("image{n}: \"{image}\"\n");
+        writeln!(values, "image{n}: \"{image}\"").unwrap();
         tree.write(
             &format!("services/{n}/Dockerfile"),
             format!("FROM --platform=linux/amd64 {image} AS build\n"),
@@ -688,7 +689,7 @@ proptest! {
                 let repository = REPOSITORIES[*repository];
                 let quote = if *quoted { "\"" } else { "" };
                 let tag = tag.map_or_else(String::new, |tag| format!(":{tag}"));
-                text += &format!("- image: {quote}{repository}{tag}@sha256:{}{quote} # x@sha256:abc\n", hex('c'));
+                writeln!(text, "- image: {quote}{repository}{tag}@sha256:{}{quote} # x@sha256:abc", hex('c')).unwrap();
                 let one = repository.replace("docker.io/library/", "");
                 *counts.entry(one).or_default() += u64::from(!is_left_out(FILES[*file]));
             }

@@ -110,25 +110,7 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             Reply::json(201, json!({"sha": id}))
         }
         ("POST", "trees") => make_tree(store, asked),
-        ("POST", "commits") => {
-            let parents: Vec<String> =
-                serde_json::from_value(asked.body["parents"].clone()).unwrap();
-            let tree = asked.text("tree").to_owned();
-            if !store.trees.contains_key(&tree)
-                || parents
-                    .iter()
-                    .any(|parent| !store.commits.contains_key(parent))
-            {
-                return error(422, "Tree SHA does not exist");
-            }
-            let message = asked.text("message").to_owned();
-            let id = store.put_commit(CommitRow {
-                tree,
-                parents,
-                message,
-            });
-            Reply::json(201, json!({"sha": id}))
-        }
+        ("POST", "commits") => make_commit(store, asked),
         ("POST", "tags") => {
             assert!(
                 store.commits.contains_key(asked.text("object")) && asked.text("type") == "commit"
@@ -180,6 +162,25 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
         }
         _ => not_found(),
     }
+}
+
+fn make_commit(store: &mut Store, asked: &Asked) -> Reply {
+    let parents: Vec<String> = serde_json::from_value(asked.body["parents"].clone()).unwrap();
+    let tree = asked.text("tree").to_owned();
+    if !store.trees.contains_key(&tree)
+        || parents
+            .iter()
+            .any(|parent| !store.commits.contains_key(parent))
+    {
+        return error(422, "Tree SHA does not exist");
+    }
+    let message = asked.text("message").to_owned();
+    let id = store.put_commit(CommitRow {
+        tree,
+        parents,
+        message,
+    });
+    Reply::json(201, json!({"sha": id}))
 }
 
 fn make_tree(store: &mut Store, asked: &Asked) -> Reply {
