@@ -324,18 +324,17 @@ impl Http {
 
     fn failure(&self, what: &str, failure: &crate::http::Failure) -> Failure {
         let mut error = self.caused(what, &failure.cause);
-        match failure.stop {
-            Stop::Final => {}
-            Stop::LongWait { asked, longest } => {
-                let (asked, longest) = (asked.as_secs(), longest.as_secs());
-                error.why +=
-                    &format!("; it asks to wait {asked} s, longer than repin does ({longest} s)");
-            }
-            Stop::Attempts(1) => error.why += "; tried once",
-            Stop::Attempts(made) | Stop::Deadline(made) => {
-                error.why += &format!("; tried {made} times");
-            }
-        }
+        let stopped = match failure.stop {
+            Stop::Final => String::new(),
+            Stop::LongWait { asked, longest } => format!(
+                "; it asks to wait {} s, longer than repin does ({} s)",
+                asked.as_secs(),
+                longest.as_secs()
+            ),
+            Stop::Attempts(1) => "; tried once".to_owned(),
+            Stop::Attempts(made) | Stop::Deadline(made) => format!("; tried {made} times"),
+        };
+        error.why += &stopped;
         Failure {
             error,
             unsure: failure.cause.may_be_done(),

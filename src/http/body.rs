@@ -13,7 +13,7 @@ pub enum Body {
     /// All of it.
     Read(Vec<u8>),
     /// Still to be read.
-    Open(Open),
+    Open(Box<Open>),
 }
 
 /// A body under way, which holds one of its host's places.
@@ -34,9 +34,9 @@ impl Open {
             Ok(Err(error)) => return Err(self.failed(network(&error, self.after_tls_failure))),
             Err(timeout) => return Err(self.failed(timeout.into())),
         };
-        self.entry
-            .received(chunk.as_ref().map_or(0, |chunk| chunk.len()));
-        Ok(chunk.map(Vec::from))
+        let chunk = chunk.map(Vec::from);
+        self.entry.received(chunk.as_ref().map_or(0, Vec::len));
+        Ok(chunk)
     }
 
     pub(super) fn failed(&mut self, error: AttemptError) -> AttemptError {

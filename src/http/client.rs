@@ -139,7 +139,7 @@ impl Client {
                 return Err(open.failed(Cause::Compressed.never()));
             }
             match call.body {
-                Reading::Later => Body::Open(open),
+                Reading::Later => Body::Open(Box::new(open)),
                 Reading::UpTo(max) => Body::Read(open.all(max).await?),
             }
         } else {

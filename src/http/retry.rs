@@ -77,7 +77,9 @@ impl Policy {
                 || is_used_up(headers)
                 || says_limit(&error_body::of_forge(body))
         };
-        if !is_transient(status) && !(github && status == StatusCode::FORBIDDEN && limited()) {
+        let forbidden = status == StatusCode::FORBIDDEN;
+        let passes = is_transient(status) || github && forbidden && limited();
+        if !passes {
             return None;
         }
         let wait = match text(headers, RETRY_AFTER.as_str()) {

@@ -99,7 +99,7 @@ fn begun(remote: &Remote, reply: Reply, (from, size): (u64, u64)) -> Result<Open
             "it has {} bytes, its descriptor says {size}",
             length + from
         ))),
-        _ => Ok(open),
+        _ => Ok(*open),
     }
 }
 
