@@ -277,6 +277,7 @@ impl Case {
                 vec![]
             },
             untagged: self.untagged,
+            also_pinned_in: vec![],
         }
     }
 }

@@ -15,6 +15,7 @@ mod output;
 mod packages;
 mod progress;
 mod registries;
+mod repositories;
 
 use std::{ffi::OsString, process::ExitCode};
 
