@@ -87,11 +87,8 @@ impl<T: Send + 'static> Sweep<T> {
                         Object::Tree(entries) => open.push(([&path()[..], b"/"].concat(), entries)),
                         _ => return Err(malformed("a directory that is no tree")),
                     },
-                    _ => {
-                        if !self.places.contains_key(&entry.id) {
-                            self.content(tip, entry.id, &path())?;
-                        }
-                    }
+                    _ if self.places.contains_key(&entry.id) => {}
+                    _ => self.content(tip, entry.id, &path())?,
                 }
             }
         }
@@ -99,10 +96,11 @@ impl<T: Send + 'static> Sweep<T> {
     }
 
     fn content(&mut self, tip: usize, id: ObjectId, path: &[u8]) -> Result<(), GitError> {
-        if self.places.insert(id, (tip, path.into())).is_none() {
-            self.contents.ask(id)?;
+        if self.places.contains_key(&id) {
+            return Ok(());
         }
-        Ok(())
+        self.places.insert(id, (tip, path.into()));
+        self.contents.ask(id)
     }
 
     /// What became of the contents, in the order of their tips and paths.
@@ -176,5 +174,79 @@ impl<'t> Entry<'t> {
         };
         *rest = &rest[end..];
         Ok(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        ffi::OsStr,
+        path::Path,
+        process::Command,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use super::*;
+
+    fn git(directory: &Path, args: &[&str]) -> ObjectId {
+        let output = Command::new("git")
+            .current_dir(directory)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .args(["-c", "user.name=A", "-c", "user.email=a@b"])
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        ObjectId::parse(output.stdout.trim_ascii())
+            .unwrap_or_else(|| ObjectId::parse(&[b'0'; 40]).unwrap())
+    }
+
+    #[test]
+    fn what_commits_share_is_read_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        git(path, &["init", "-q"]);
+        std::fs::create_dir_all(path.join("deep/er")).unwrap();
+        let mut tips = Vec::new();
+        for n in 0..20 {
+            for name in ["a", "deep/b", "deep/er/c", "deep/er/same as a"] {
+                let text = name.replace("deep/er/same as a", "a");
+                std::fs::write(path.join(name), text).unwrap();
+            }
+            std::fs::write(path.join("own"), n.to_string()).unwrap();
+            git(path, &["add", "-A"]);
+            git(path, &["commit", "-q", "-m", "x"]);
+            let object = ["HEAD", "HEAD^{tree}"][n % 2];
+            tips.push(git(path, &["rev-parse", object]));
+        }
+        git(path, &["tag", "-a", "-m", "x", "inner"]);
+        git(path, &["tag", "-a", "-m", "x", "outer", "inner"]);
+        tips.push(git(path, &["rev-parse", "outer"]));
+        tips.push(git(path, &["rev-parse", "HEAD:own"]));
+        let read = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&read);
+        let repository = Git::open_with(OsStr::new("git"), path).unwrap();
+        let mut sweep = Sweep::new(&repository, move |content| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let mut text = String::new();
+            content.read_to_string(&mut text)?;
+            Ok(Some(text))
+        })
+        .unwrap();
+        for (number, tip) in tips.iter().enumerate() {
+            sweep.add(number, *tip).unwrap();
+        }
+        // Root trees are its own commit's; the two below, and what tags are of, are shared.
+        assert_eq!(sweep.seen.len(), 20 + 10 + 2 + 2 + 2);
+        let swept = sweep.finish().unwrap();
+        assert_eq!(read.load(Ordering::Relaxed), 3 + 20);
+        let own = swept.iter().filter(|one| &*one.path == b"own").count();
+        assert_eq!((swept.len(), own), (23, 20));
+        let deep = swept.iter().find(|one| &*one.path == b"deep/er/c").unwrap();
+        assert_eq!((deep.tip, deep.value.as_str()), (0, "deep/er/c"));
     }
 }
