@@ -15,6 +15,7 @@ mod output;
 mod packages;
 mod progress;
 mod registries;
+mod repositories;
 mod requests;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -8,7 +8,7 @@ pub use contents::{Engine, Inventory, Kind, Smoke};
 pub(super) use contents::{inventory, smoke};
 pub(super) use forge::forge;
 pub use forge::{Forge, ForgeKind};
-pub use upkeep::{Freshness, Issue, PathsFrom, Prune, PruneBackend};
+pub use upkeep::{AlsoPinned, Freshness, Issue, PathsFrom, Prune, PruneBackend};
 pub(super) use upkeep::{freshness, prune};
 
 use super::{raw::Gather, template::check_branch, yaml::Node};
@@ -27,6 +27,25 @@ fn variable(text: &str) -> Result<String, String> {
             "`{text}` is not the name of an environment variable (its value has no place here)"
         ))
     }
+}
+
+/// The name of a variable with a token for another repository. Whoever may edit the configuration
+/// must not receive what the job holds for itself.
+fn token_variable(text: &str) -> Result<String, String> {
+    const FORGE: [&str; 4] = [
+        "REPIN_FORGE_TOKEN",
+        "GITHUB_TOKEN",
+        "GH_TOKEN",
+        "GITEA_TOKEN",
+    ];
+    let name = text.to_ascii_uppercase();
+    let plain = name.strip_suffix("_FILE").unwrap_or(&name);
+    if FORGE.contains(&plain) || name.starts_with("ACTIONS_") {
+        return Err(format!(
+            "`{text}` belongs to the forge or to the job: use a variable of its own"
+        ));
+    }
+    variable(text)
 }
 
 fn branch(text: &str) -> Result<String, String> {

@@ -18,8 +18,8 @@ pub mod yaml;
 use std::path::{Path, PathBuf};
 
 pub use blocks::{
-    Engine, Forge, ForgeKind, Freshness, Inventory, Issue, Kind, PathsFrom, Prune, PruneBackend,
-    Smoke,
+    AlsoPinned, Engine, Forge, ForgeKind, Freshness, Inventory, Issue, Kind, PathsFrom, Prune,
+    PruneBackend, Smoke,
 };
 pub use checked::{Config, Image, Naming, Provenance, Report, Revisions, parse};
 pub use path::{Glob, PathError, RelPath};

@@ -5,11 +5,15 @@
 //! of a file stays what it was. Nothing here decides whether the pins found are right: that is for
 //! `checks`.
 
+mod digests;
 pub mod discover;
 mod find;
+mod mentions;
 mod replace;
 mod scan;
 
+pub use digests::{follows_algorithm, hex_runs};
 pub use find::{Found, Located, find};
+pub use mentions::{Mention, mentions};
 pub use replace::{Replacement, replace};
 pub use scan::{Finder, Malformed, Pin, Scan};

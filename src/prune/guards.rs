@@ -1,23 +1,33 @@
-//! What protects versions whatever their age and tags: pins here and on the remote's branches, and
-//! promote history.
+//! What protects versions whatever their age and tags: every digest that tracked text names, pins,
+//! promote history, and the same in other repositories.
 //!
-//! Computed anew in each run. The base branch and the open promote and rollback branches are those
-//! that the remote has now; of a clone that knows another base, or not all of its history, nothing
-//! is believed.
+//! Computed anew in each run. Branches and tags are those that the remote has now; of a clone that
+//! has another base, or not all of history, nothing is believed. What cannot be read refuses.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod branches;
+mod elsewhere;
+mod reading;
 
-use super::{Refusal, refusal::Kind};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Refusal, Text, refusal::Kind};
 use crate::{
-    config::{Config, Glob, RelPath, Revisions, Template},
+    config::{Config, Glob},
     facts::{
         git::{Git, ObjectId},
         history::{History, Own, own_config},
     },
     files::{Files, Hazard, WorkTree},
     image::{Digest, Tag},
-    pins,
+    pins::{self, Found},
 };
+use branches::{Branches, Tips, moving};
+use elsewhere::Other;
+
+pub use elsewhere::Elsewhere;
 
 /// What protects versions of one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,65 +38,186 @@ pub struct Guards {
     pub history: BTreeSet<Digest>,
     /// Tags of revisions that were promoted or are being promoted, and where that is said.
     pub tags: BTreeMap<Tag, String>,
-    /// Digests that are or were pinned for other images, and where: bytes are the same under every
-    /// name.
+    /// Digests that are or were pinned for other images or in other repositories, and where: bytes
+    /// are the same under every name.
     pub others: BTreeMap<Digest, String>,
+    /// Digests that any tracked file names; the same for all images.
+    pub text: Arc<Text>,
 }
 
-/// The branches that protect, as the remote had them.
+impl Guards {
+    /// The digests that are or were pinned under any name.
+    pub fn pinned(&self) -> BTreeSet<Digest> {
+        let pins = self.pins.keys().chain(&self.history);
+        pins.chain(self.others.keys()).copied().collect()
+    }
+}
+
+/// Everything that protects, as it was read.
+pub struct Watch {
+    config: Config,
+    branches: Branches,
+    others: Vec<Other>,
+    text: Arc<Text>,
+}
+
+/// What became of the branches and tags since they were read.
 #[derive(Debug)]
-pub struct Branches {
-    git: Git,
-    remotes: BTreeSet<String>,
-    bases: BTreeSet<(String, String)>,
-    namings: Vec<Ours>,
-    tips: Tips,
+pub enum Since {
+    /// They name nothing that was not known.
+    Nothing,
+    /// They name digests that were not known: what protects each image now.
+    More(More),
 }
 
-/// Last commits by remote and branch.
-type Tips = BTreeMap<(String, String), ObjectId>;
+/// What protects in addition.
+#[derive(Debug)]
+pub struct More {
+    text: Arc<Text>,
+    pinned: BTreeMap<Digest, String>,
+}
+
+impl More {
+    /// Adds it to what protects an image.
+    pub fn add_to(&self, guards: &mut Guards) {
+        guards.text = Arc::clone(&self.text);
+        guards.others.extend(self.pinned.clone());
+    }
+}
 
 /// The largest file that is scanned in a commit's tree, in bytes.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
-/// How a configuration calls its branches, and the tags of its revisions.
-#[derive(Debug)]
-struct Ours {
-    branch: Template,
-    name: String,
-    revisions: Revisions,
-}
-
-/// Gathers what protects each image, in the order of the configuration. `chosen`: the images that
-/// the run is about; what is wrong with the pins of others does not matter to it. `places`: where
-/// each image is read from; what is pinned for one protects the others that are read from there.
+/// Gathers what protects each image, in the order of the configuration. `places`: where each image
+/// is read from; what is pinned for one protects the others that are read from there. `elsewhere`:
+/// the other repositories that pin images.
 pub fn gather(
     config: &Config,
-    chosen: &[usize],
     places: &[String],
-) -> Result<(Vec<Guards>, Branches), Refusal> {
+    elsewhere: &[Elsewhere],
+) -> Result<(Vec<Guards>, Watch), Refusal> {
     let git = Git::open(&config.root)?;
+    is_whole(&git)?;
+    let mut gathering = Gathering {
+        config,
+        guards: vec![Guards::default(); config.images.len()],
+    };
+    let found = gathering.files(&WorkTree::new(&config.root), config, "in the work tree")?;
+    counted(config, &found)?;
+    let branches = Branches::read(git, config)?;
+    for (remote, base) in &branches.bases {
+        gathering.history(&branches.git, &format!("{remote}/{base}"))?;
+    }
+    for (name, tip) in &branches.tips {
+        if branches.is_watched(name) {
+            gathering.commit(&branches.git, tip, &name.place())?;
+            let branch = name.branch().unwrap_or_default();
+            gathering.revision(branches.tags_of(name, &config.revision), branch);
+        }
+    }
+    let mut text = Text::default();
+    reading::work_tree(&branches.git, config, &mut text)?;
+    read_tips(&branches.git, &branches.tips, &mut text)?;
+    let mut guards = shared(&gathering.guards, config, places);
+    let mut others = Vec::new();
+    for at in elsewhere {
+        let mut other = Other::open(at)?;
+        let found = other.read(config)?;
+        text.merge(found.text);
+        for guards in &mut guards {
+            guards.others.extend(found.pinned.clone());
+        }
+        others.push(other);
+    }
+    let text = Arc::new(text);
+    for guards in &mut guards {
+        guards.text = Arc::clone(&text);
+    }
+    let watch = Watch {
+        config: config.clone(),
+        branches,
+        others,
+        text,
+    };
+    Ok((guards, watch))
+}
+
+impl Watch {
+    /// Asks for all branches and tags again, just before the first deletion, and reads what is new.
+    pub fn again(&mut self) -> Result<Since, Refusal> {
+        let moved = self.branches.again()?;
+        let (mut more, mut pinned) = (Text::default(), BTreeMap::new());
+        read_tips(&self.branches.git, &moved, &mut more)?;
+        for other in &mut self.others {
+            let found = other.read(&self.config)?;
+            more.merge(found.text);
+            pinned.extend(found.pinned);
+        }
+        let mut text = Text::clone(&self.text);
+        if !text.merge(more) && pinned.is_empty() {
+            return Ok(Since::Nothing);
+        }
+        self.text = Arc::new(text);
+        Ok(Since::More(More {
+            text: Arc::clone(&self.text),
+            pinned,
+        }))
+    }
+
+    /// The refusal where there is always something new.
+    pub fn restless() -> Refusal {
+        moving()
+    }
+}
+
+/// Whether the clone has all of history, and all files of it.
+fn is_whole(git: &Git) -> Result<(), Refusal> {
     if git.is_shallow() {
-        let message = "this clone is shallow, so what was ever promoted can't be told";
+        let message = "this clone is shallow, so it does not say what was ever promoted";
         let hint =
             "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
         return Err(Refusal::later("shallow", message).hint(hint));
     }
-    let branches = Branches::read(git, config)?;
-    let mut gathering = Gathering {
-        config,
-        chosen,
-        guards: vec![Guards::default(); config.images.len()],
-    };
-    gathering.files(&WorkTree::new(&config.root), config, "in the work tree")?;
-    for (remote, base) in &branches.bases {
-        gathering.history(&branches.git, &format!("{remote}/{base}"))?;
+    if let Some(remote) = git.partial()? {
+        let message = "this is a partial clone, so it does not say what was ever pinned";
+        let hint = format!(
+            "clone it without --filter, or fetch the rest: git fetch --refetch --no-filter {remote} && \
+             git config --unset remote.{remote}.promisor && \
+             git config --unset remote.{remote}.partialclonefilter"
+        );
+        return Err(Refusal::later("partial", message).hint(hint));
     }
-    for ((remote, branch), tip) in &branches.tips {
-        gathering.commit(&branches.git, tip, &format!("on {branch} of {remote}"))?;
-        gathering.revision(branch, &branches.namings);
+    Ok(())
+}
+
+/// Whether each image is pinned as often as declared: where one is not, a pin is somewhere that
+/// nobody looks.
+fn counted(config: &Config, found: &Found) -> Result<(), Refusal> {
+    let wrong: Vec<_> = config
+        .images
+        .iter()
+        .enumerate()
+        .map(|(at, image)| (image, found.pins_of(at).count()))
+        .filter(|(image, count)| image.pins != *count)
+        .map(|(image, count)| {
+            let pins = crate::config::wording::number(count, "pin");
+            let (name, declared) = (&image.name, image.pins);
+            format!("found {pins} of `{name}`, but `pins: {declared}` is declared")
+        })
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
     }
-    Ok((shared(&gathering.guards, config, places), branches))
+    let hint = "correct `pins` or `files`; `repin check` shows where each pin was found";
+    Err(Refusal::new(Kind::Failed, "pin_count", wrong.join("; ")).hint(hint))
+}
+
+fn read_tips(git: &Git, tips: &Tips, text: &mut Text) -> Result<(), Refusal> {
+    let tips: Vec<_> = tips
+        .iter()
+        .map(|(name, tip)| (*tip, name.place()))
+        .collect();
+    reading::commits(git, &tips, text)
 }
 
 /// What protects each image, with what others add.
@@ -115,155 +246,14 @@ fn shared(guards: &[Guards], config: &Config, places: &[String]) -> Vec<Guards> 
     all
 }
 
-/// Whether the branches that protect are still the same; asked again just before the first
-/// deletion.
-pub fn unmoved(branches: &Branches) -> Result<(), Refusal> {
-    let now = branches.ask()?;
-    let moved = now
-        .iter()
-        .find(|(name, tip)| branches.tips.get(*name) != Some(*tip));
-    let gone = branches.bases.iter().find(|base| !now.contains_key(*base));
-    match moved.map(|(name, _)| name).or(gone) {
-        None => Ok(()),
-        Some((remote, branch)) => {
-            let message =
-                format!("{branch} of {remote} was moved while this run looked at what it pins");
-            Err(Refusal::later("base_moved", message).hint("run it again"))
-        }
-    }
-}
-
-impl Branches {
-    fn read(git: Git, config: &Config) -> Result<Self, Refusal> {
-        let history = git.branch(config.provenance.branch.as_deref())?;
-        let (remote, name) = git.remote_of(&history)?;
-        let mut bases = BTreeSet::from([(remote.clone(), name)]);
-        let heads = git.heads(&remote)?;
-        let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
-        bases.extend(
-            configured
-                .or(heads.default)
-                .map(|base| (remote.clone(), base)),
-        );
-        let mut namings = Vec::from(namings(config));
-        for (remote, base) in &bases {
-            let tip = git.branch(Some(&format!("{remote}/{base}")))?.tip;
-            let there = heads.tips.get(base);
-            if there != Some(&tip) {
-                return Err(behind(remote, base, (&tip, there)));
-            }
-            // How branches are called may have been changed there: those that are open bear the
-            // name of their time.
-            if let Ok(path) = RelPath::parse(config.file_name()) {
-                for commit in git.changes_of(&tip, &path)? {
-                    if let Own::Config(then) = own_config(&git, &commit, config)? {
-                        namings.extend(self::namings(&then));
-                    }
-                }
-            }
-        }
-        // Pull requests may come from another place than history.
-        let remotes = git
-            .remotes()?
-            .into_iter()
-            .filter(|name| *name == remote || name == "origin")
-            .collect();
-        let mut branches = Self {
-            git,
-            remotes,
-            bases,
-            namings,
-            tips: Tips::new(),
-        };
-        branches.tips = branches.ask()?;
-        branches.fetch()?;
-        Ok(branches)
-    }
-
-    /// What the remotes have now.
-    fn ask(&self) -> Result<Tips, Refusal> {
-        let mut tips = Tips::new();
-        for remote in &self.remotes {
-            for (branch, tip) in self.git.heads(remote)?.tips {
-                let name = (remote.clone(), branch);
-                if self.bases.contains(&name)
-                    || self
-                        .namings
-                        .iter()
-                        .any(|ours| ours.revision_of(&name.1).is_some())
-                {
-                    tips.insert(name, tip);
-                }
-            }
-        }
-        Ok(tips)
-    }
-
-    /// Brings along the commits that are not here yet.
-    fn fetch(&self) -> Result<(), Refusal> {
-        for remote in &self.remotes {
-            let mut missing = Vec::new();
-            for ((_, branch), tip) in self.tips.iter().filter(|((of, _), _)| of == remote) {
-                if !self.git.has_commit(tip)? {
-                    missing.push((branch.as_str(), tip));
-                }
-            }
-            if missing.is_empty() {
-                continue;
-            }
-            let names: Vec<_> = missing.iter().map(|(branch, _)| *branch).collect();
-            self.git.fetch_objects(remote, &names)?;
-            for (branch, tip) in missing {
-                if !self.git.has_commit(tip)? {
-                    let message = format!("{branch} of {remote} was moved while it was fetched");
-                    return Err(Refusal::later("base_moved", message).hint("run it again"));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn behind(remote: &str, base: &str, (here, there): (&ObjectId, Option<&ObjectId>)) -> Refusal {
-    let there = there.map_or_else(|| "not there any more".to_owned(), ObjectId::short);
-    let message = format!(
-        "{remote}/{base} is {} here, and on the remote it is {there}",
-        here.short()
-    );
-    Refusal::later("base_behind", message).hint(format!("fetch it: git fetch {remote}"))
-}
-
-fn namings(config: &Config) -> [Ours; 2] {
-    [&config.promote, &config.rollback].map(|naming| Ours {
-        branch: naming.branch.clone(),
-        name: config.name.clone(),
-        revisions: config.revision.clone(),
-    })
-}
-
-impl Ours {
-    /// The revision that a branch of this name is for.
-    fn revision_of<'b>(&self, branch: &'b str) -> Option<&'b str> {
-        self.branch
-            .revision_in(branch, &self.name)
-            .filter(|revision| !revision.is_empty())
-    }
-
-    fn tag_of(&self, branch: &str, revisions: &Revisions) -> Option<Tag> {
-        let revision = revisions.pattern.revision(self.revision_of(branch)?).ok()?;
-        revisions.tag.tag(&revision).ok()
-    }
-}
-
 struct Gathering<'c> {
     config: &'c Config,
-    chosen: &'c [usize],
     guards: Vec<Guards>,
 }
 
 impl Gathering<'_> {
     /// What `files` pin; `config` says which of them count.
-    fn files(&mut self, files: &dyn Files, config: &Config, place: &str) -> Result<(), Refusal> {
+    fn files(&mut self, files: &dyn Files, config: &Config, place: &str) -> Result<Found, Refusal> {
         let found = pins::find(files, config)?;
         if let Some((path, hazard)) = found
             .hazards
@@ -274,11 +264,7 @@ impl Gathering<'_> {
             return Err(Refusal::new(Kind::Failed, "file_unsafe", message)
                 .hint("replace the link by a file of its own, or take it out of `files:`"));
         }
-        if let Some(malformed) = found
-            .malformed
-            .iter()
-            .find(|pin| self.chosen.contains(&pin.what.image))
-        {
+        if let Some(malformed) = found.malformed.first() {
             let (file, line) = (&malformed.file, malformed.what.line);
             let message = format!(
                 "what {file}:{line} {place} pins can't be told: `{}`",
@@ -287,14 +273,14 @@ impl Gathering<'_> {
             return Err(Refusal::new(Kind::Failed, "pin_unsupported", message)
                 .hint("write the digest in full, or make it a placeholder such as `<digest>`"));
         }
-        for pin in found.pins {
+        for pin in &found.pins {
             let told = || format!("{place} ({}:{})", pin.file, pin.what.line);
             self.guards[pin.what.image]
                 .pins
                 .entry(pin.what.digest)
                 .or_insert_with(told);
         }
-        Ok(())
+        Ok(found)
     }
 
     /// What the tree of a commit pins, by its own configuration and by that of today.
@@ -322,18 +308,13 @@ impl Gathering<'_> {
             files: globs,
             ..self.config.clone()
         };
-        self.files(&at.files, &config, place)
+        self.files(&at.files, &config, place).map(drop)
     }
 
-    /// The revision that an open branch is for: its tag as it is made today, and as it was made by
-    /// whoever called it so.
-    fn revision(&mut self, branch: &str, namings: &[Ours]) {
-        let tags = |ours: &Ours| {
-            [&ours.revisions, &self.config.revision].map(|revisions| ours.tag_of(branch, revisions))
-        };
-        let tags: BTreeSet<Tag> = namings.iter().flat_map(tags).flatten().collect();
-        for guards in &mut self.guards {
-            for tag in &tags {
+    /// The tags of the revision that an open branch is for.
+    fn revision(&mut self, tags: BTreeSet<Tag>, branch: &str) {
+        for tag in tags {
+            for guards in &mut self.guards {
                 guards
                     .tags
                     .entry(tag.clone())

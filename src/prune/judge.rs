@@ -66,6 +66,8 @@ pub enum Kept {
     Pinned(String),
     /// It was pinned by a set in promote history.
     History,
+    /// A tracked file there names its digest.
+    Named(String),
     /// It has the tag of a revision that was, or is being, promoted.
     Revision(Tag, String),
     /// A tag matches `protect`.
@@ -85,6 +87,7 @@ impl fmt::Display for Kept {
         match self {
             Self::Pinned(place) => write!(f, "pinned {place}"),
             Self::History => f.write_str("pinned by a set in promote history"),
+            Self::Named(place) => write!(f, "its digest stands {place}"),
             Self::Revision(tag, place) => write!(f, "{tag} is the tag of a revision {place}"),
             Self::Pattern(tag) => write!(f, "{tag} matches prune.protect"),
             Self::Child(parent) => write!(f, "part of the index {parent}, which is kept"),
@@ -115,6 +118,9 @@ fn standing(version: &Version, guards: &Guards, prune: &Prune) -> Standing {
     }
     if guards.history.contains(&version.digest) {
         return Standing::Protected(Kept::History);
+    }
+    if let Some(place) = guards.text.place(&version.digest) {
+        return Standing::Protected(Kept::Named(place));
     }
     for tag in &version.tags {
         if let Some(place) = guards.tags.get(tag) {
@@ -182,7 +188,9 @@ pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> Judged {
         .map(|(_, version)| version.digest)
         .chain(guards.pins.keys().copied());
     let others = guards.history.iter().chain(guards.others.keys()).copied();
-    work.close(roots.chain(others).collect());
+    let named = work.targets().filter(|digest| guards.text.names(digest));
+    let roots = roots.chain(others).chain(named).collect();
+    work.close(roots);
     candidates.retain(|at, _| !work.why.contains_key(at));
     let candidates: Vec<_> = candidates
         .into_iter()
@@ -261,6 +269,12 @@ impl<'l> Work<'l> {
         let missing = missing.or_else(|| self.listing.unread().first().copied())?;
         let message = format!("the listing is incomplete: what {missing} refers to is not known");
         Some(Refusal::later("listing", message).hint("run it again"))
+    }
+
+    /// Everything that something else belongs to, or that has parts.
+    fn targets(&self) -> impl Iterator<Item = Digest> {
+        let nodes = self.listing.nodes.keys();
+        nodes.chain(self.referrers.keys()).copied()
     }
 
     /// Keeps what the kept ones need, and what that needs.

@@ -3,7 +3,10 @@
 //! Data only. Whether it is complete is not assumed: [`super::judge()`] looks for everything that
 //! it needs and refuses where something is missing.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    time::SystemTime,
+};
 
 use super::date;
 use crate::{
@@ -110,6 +113,21 @@ impl Listing {
         unread.sort_unstable();
         unread.dedup();
         unread
+    }
+
+    /// Everything that an index consists of, and what that consists of, as far as it is known.
+    pub fn parts(&self, digest: Digest) -> HashSet<Digest> {
+        let mut parts = HashSet::new();
+        let mut open = vec![digest];
+        while let Some(digest) = open.pop() {
+            let children = self.nodes.get(&digest).into_iter();
+            for child in children.flat_map(|node| &node.children) {
+                if parts.insert(child.digest) {
+                    open.push(child.digest);
+                }
+            }
+        }
+        parts
     }
 
     /// When something was made; an index is as old as its youngest child, and of no age where one

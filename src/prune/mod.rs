@@ -19,9 +19,11 @@ mod judge;
 mod listing;
 mod plan;
 mod refusal;
+mod text;
 
-pub use guards::{Branches, Guards, gather, unmoved};
+pub use guards::{Elsewhere, Guards, More, Since, Watch, gather};
 pub use judge::{Judged, Kept, Protected, Rules, eligible, judge};
 pub use listing::{Child, Listing, Node, Version};
 pub use plan::{Candidate, Plan};
 pub use refusal::{Kind, Refusal};
+pub use text::Text;

@@ -80,23 +80,25 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
         .enumerate()
         .map(|(at, c)| (c.version.digest, at))
         .collect();
-    let mut edges = Vec::new();
+    let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
     for (this, candidate) in candidates.iter().enumerate() {
         let node = listing.nodes.get(&candidate.version.digest);
-        let children = node
-            .into_iter()
-            .flat_map(|node| &node.children)
-            .filter_map(|child| at.get(&child.digest));
-        edges.extend(children.map(|child| (this, *child)));
-        let subjects = candidate
-            .version
-            .refers_by_tag()
-            .chain(node.and_then(|node| node.subject));
-        edges.extend(
-            subjects
-                .filter_map(|subject| at.get(&subject))
-                .map(|subject| (*subject, this)),
-        );
+        let subject = node.and_then(|node| node.subject);
+        for subject in candidate.version.refers_by_tag().chain(subject) {
+            referrers.entry(subject).or_default().push(this);
+        }
+    }
+    let mut edges = Vec::new();
+    for (this, candidate) in candidates.iter().enumerate() {
+        // A part may be no version of its own, and what belongs to it goes after the index as well.
+        let digest = candidate.version.digest;
+        for part in std::iter::once(digest).chain(listing.parts(digest)) {
+            let then = at
+                .get(&part)
+                .into_iter()
+                .chain(referrers.get(&part).into_iter().flatten());
+            edges.extend(then.filter(|then| **then != this).map(|then| (this, *then)));
+        }
     }
     let mut rank = vec![0_usize; candidates.len()];
     let mut settled = false;

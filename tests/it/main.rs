@@ -29,6 +29,7 @@ mod plan;
 mod promote;
 mod prune;
 mod prune_ghcr;
+mod prune_guards;
 mod prune_model;
 mod pull_request;
 mod readme;

@@ -67,6 +67,39 @@ fn two(store: &mut Store) {
 }
 
 #[test]
+fn a_digest_that_only_text_names_protects_with_its_parts() {
+    let index = || Image::index(vec![image("x"), Image::single("arm64", "x")]);
+    let hosted = Hosted::new("orgs", "untagged: true", |store| {
+        two(store);
+        store.push(&[], &index(), &days_ago(60));
+        store.push(&["pending-split"], &image("split"), &days_ago(60));
+    });
+    let text = format!(
+        "images:\n  - digest: {}\n  - digest: '{}'\n",
+        index().digest(),
+        image("split").digest().hex()
+    );
+    hosted.scene.write("deploy/kustomization.yaml", text);
+    hosted.scene.commit("a deployment");
+    let document = hosted.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&document["deleted"]),
+        ["pending-a", "pending-b"],
+        "{document}"
+    );
+    let told = why(&document, "pending-split");
+    assert!(told.contains("in deploy/kustomization.yaml"), "{told}");
+    let rows = document["protected"].as_array().unwrap();
+    let parts = rows.iter().filter(|row| {
+        row["reason"]
+            .as_str()
+            .unwrap()
+            .contains("part of the index")
+    });
+    assert_eq!(parts.count(), 2, "{document}");
+}
+
+#[test]
 fn exactly_the_stale_pending_versions_go_and_can_be_restored() {
     for scope in ["orgs", "users"] {
         let hosted = Hosted::new(scope, "", |store| {

@@ -1,5 +1,9 @@
-//! Random packages, pins, histories and faults: whatever happens, nothing protected is ever
+//! Random packages, pins, texts, histories and faults: whatever happens, nothing protected is ever
 //! deleted, and in quiet times exactly what may go.
+//!
+//! Text is drawn as files: split pins, files that no glob matches, UTF-16, and what only looks like
+//! a digest. Other names of a repository pin versions too, and a registry may list tags alone: then
+//! what has no tag is known only if something names it.
 //!
 //! The oracle is written from the documentation (README, "Prune"): it asks of the outcome whether
 //! it may be, and shares no code with what it judges.
@@ -7,7 +11,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
 };
 
@@ -16,8 +20,9 @@ use proptest::prelude::*;
 use repin::{
     config::{Prune, PruneBackend},
     image::{Digest, Tag},
+    pins::mentions,
     prune::{
-        Child, Guards, Listing, Node, Refusal, Rules, Version,
+        Child, Guards, Listing, Node, Refusal, Rules, Text, Version,
         apply::{self, Now, Package},
         judge,
     },
@@ -57,9 +62,70 @@ enum Trouble {
     Refused,
 }
 
+/// How a file writes a digest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    /// kustomize: the digest in a key of its own.
+    Split,
+    /// A whole reference in a file that no glob matches.
+    Unmatched,
+    /// 64 digits alone, as in a Dockerfile's argument.
+    Bare,
+    /// A split pin in UTF-16.
+    Wide,
+    /// A digit too many, a digit too few, upper case: no digest.
+    Longer,
+    Shorter,
+    Upper,
+}
+
+const FORMS: [Form; 7] = [
+    Form::Split,
+    Form::Unmatched,
+    Form::Bare,
+    Form::Wide,
+    Form::Longer,
+    Form::Shorter,
+    Form::Upper,
+];
+
+impl Form {
+    fn is_digest(self) -> bool {
+        !matches!(self, Self::Longer | Self::Shorter | Self::Upper)
+    }
+
+    /// Whether a registry that lists tags alone is asked for it.
+    fn is_asked_for(self) -> bool {
+        self.is_digest() && self != Self::Bare
+    }
+
+    fn write(self, digest: Digest) -> Vec<u8> {
+        let hex = digest.hex();
+        match self {
+            Self::Split => format!("- name: app\n  digest: sha256:{hex}\n"),
+            Self::Unmatched => format!("image: registry.example/app@sha256:{hex} # v1\n"),
+            Self::Bare => format!("ARG SUM={hex}\n"),
+            Self::Wide => {
+                let text = format!("digest = \"sha256:{hex}\"\r\n");
+                return text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            }
+            Self::Longer => format!("sha256:{hex}0\n"),
+            Self::Shorter => format!("sha256:{}\n", &hex[1..]),
+            Self::Upper => format!("sha256:{}\n", hex.to_uppercase().replace(['0', '1'], "A")),
+        }
+        .into_bytes()
+    }
+}
+
 #[derive(Debug)]
 struct Case {
     objects: Vec<Object>,
+    /// Files, each with a digest.
+    text: Vec<(usize, Form)>,
+    /// Pinned under another name of the repository.
+    others: BTreeSet<usize>,
+    /// Whether the registry lists tags alone.
+    tags_only: bool,
     pins: BTreeSet<usize>,
     missing_pin: bool,
     history: BTreeSet<usize>,
@@ -84,6 +150,17 @@ fn digest(at: usize) -> Digest {
             .collect()
     });
     ALL[at]
+}
+
+/// Compiled once: that takes longer than a case.
+fn pattern(text: &'static str) -> regex::Regex {
+    thread_local! {
+        static ALL: RefCell<HashMap<&'static str, regex::Regex>> = RefCell::default();
+    }
+    ALL.with_borrow_mut(|all| {
+        let compiled = || regex::Regex::new(text).unwrap();
+        all.entry(text).or_insert_with(compiled).clone()
+    })
 }
 
 fn now() -> SystemTime {
@@ -158,7 +235,14 @@ impl Case {
             .into_iter()
             .map(|at| (at, all[rng.usize(..6)]))
             .collect();
+        let text = some(&mut rng, 40)
+            .into_iter()
+            .map(|at| (at, FORMS[rng.usize(..FORMS.len())]))
+            .collect();
         Self {
+            text,
+            others: some(&mut rng, 20),
+            tags_only: rng.bool(),
             pins: some(&mut rng, 25),
             missing_pin: !quiet && rng.u8(..) < 10,
             history: some(&mut rng, 25),
@@ -205,6 +289,39 @@ impl Case {
         }
     }
 
+    /// Whether something that a listing asks for names it.
+    fn is_asked_for(&self, at: usize) -> bool {
+        let pinned = [&self.pins, &self.history, &self.others];
+        let text = |(named, form): &(usize, Form)| *named == at && form.is_asked_for();
+        pinned.iter().any(|set| set.contains(&at)) || self.text.iter().any(text)
+    }
+
+    fn is_listed(&self, at: usize) -> bool {
+        !self.tags_only || !self.objects[at].tags.is_empty() || self.is_asked_for(at)
+    }
+
+    /// Whether a text names it.
+    fn is_named(&self, at: usize) -> bool {
+        let names = |(named, form): &(usize, Form)| *named == at && form.is_digest();
+        self.text.iter().any(names)
+    }
+
+    /// What is listed, and the indexes below: of these it is known what they consist of.
+    fn known(&self) -> BTreeSet<usize> {
+        let mut known: BTreeSet<usize> = (0..self.objects.len())
+            .filter(|at| self.is_listed(*at))
+            .collect();
+        let mut open: Vec<usize> = known.iter().copied().collect();
+        while let Some(at) = open.pop() {
+            for child in &self.objects[at].children {
+                if !self.objects[*child].children.is_empty() && known.insert(*child) {
+                    open.push(*child);
+                }
+            }
+        }
+        known
+    }
+
     fn listing(&self) -> Listing {
         let server = self.server.map(|ahead| {
             let gap = Duration::from_secs(ahead.unsigned_abs());
@@ -226,10 +343,12 @@ impl Case {
             versions: all
                 .clone()
                 .chain(self.twice)
+                .filter(|at| self.is_listed(*at))
                 .map(|at| self.version(at))
                 .collect(),
-            nodes: all
-                .clone()
+            nodes: self
+                .known()
+                .into_iter()
                 .filter(|at| self.unread != Some(*at))
                 .map(|at| (digest(at), node(&self.objects[at])))
                 .collect(),
@@ -256,26 +375,37 @@ impl Case {
             .promoted_tag
             .iter()
             .map(|tag| (Tag::parse(tag).unwrap(), "then".to_owned()));
+        let mut text = Text::default();
+        for (at, form) in &self.text {
+            let content = form.write(digest(*at));
+            let found = mentions(content.as_slice(), &mut Vec::new()).unwrap();
+            text.add(b"file", "somewhere", &found);
+        }
+        let others = self.others.iter();
         Guards {
             pins,
             history: self.history.iter().map(|at| digest(*at)).collect(),
             tags: tags.collect(),
-            ..Guards::default()
+            others: others
+                .map(|at| (digest(*at), "as another".to_owned()))
+                .collect(),
+            text: Arc::new(text),
         }
     }
 
     fn prune(&self) -> Prune {
         Prune {
             backend: PruneBackend::Auto,
-            tags: regex::Regex::new(self.patterns.0).unwrap(),
+            tags: pattern(self.patterns.0),
             older_than: Duration::from_secs(0),
             limit: 0,
             protect: if self.patterns.1 {
-                vec![regex::Regex::new("^[0-9a-f]{40}$").unwrap()]
+                vec![pattern("^[0-9a-f]{40}$")]
             } else {
                 vec![]
             },
             untagged: self.untagged,
+            also_pinned_in: vec![],
         }
     }
 }
@@ -352,7 +482,7 @@ impl Package for Model<'_> {
 }
 
 /// What the documentation says, asked of the truth.
-struct Oracle<'c>(&'c Case, Vec<Vec<usize>>);
+struct Oracle<'c>(&'c Case, Vec<Vec<usize>>, BTreeSet<usize>);
 
 impl<'c> Oracle<'c> {
     fn of(case: &'c Case) -> Self {
@@ -366,7 +496,11 @@ impl<'c> Oracle<'c> {
             });
             by_tag.chain(object.subject).collect()
         };
-        Self(case, case.objects.iter().map(subjects).collect())
+        Self(
+            case,
+            case.objects.iter().map(subjects).collect(),
+            case.known(),
+        )
     }
 
     fn pending(&self, tag: &str) -> bool {
@@ -382,6 +516,9 @@ impl<'c> Oracle<'c> {
         let case = self.0;
         let guarded = case.pins.contains(&at)
             || case.history.contains(&at)
+            || case.others.contains(&at)
+            || case.is_named(at)
+            || !case.is_listed(at)
             || tags
                 .iter()
                 .any(|tag| case.promoted_tag.as_ref() == Some(tag))
@@ -412,6 +549,41 @@ impl<'c> Oracle<'c> {
         &self.1[at]
     }
 
+    /// What is kept if these of the listing are: with everything that they consist of, as far as
+    /// anybody knows.
+    fn kept(&self, listed: impl Fn(usize) -> bool) -> BTreeSet<usize> {
+        let (case, known) = (self.0, &self.2);
+        let all = 0..case.objects.len();
+        let mut kept: BTreeSet<usize> = all
+            .filter(|at| case.is_listed(*at) && listed(*at) || case.is_named(*at))
+            .collect();
+        let mut open: Vec<usize> = kept.iter().copied().collect();
+        while let Some(at) = open.pop() {
+            if !known.contains(&at) {
+                continue;
+            }
+            for child in &case.objects[at].children {
+                if kept.insert(*child) {
+                    open.push(*child);
+                }
+            }
+        }
+        kept
+    }
+
+    /// What an index consists of, as far as anybody knows.
+    fn parts(&self, at: usize) -> BTreeSet<usize> {
+        let mut parts = BTreeSet::new();
+        let mut open = vec![at];
+        while let Some(at) = open.pop() {
+            if self.2.contains(&at) {
+                let children = self.0.objects[at].children.iter();
+                open.extend(children.filter(|child| parts.insert(**child)));
+            }
+        }
+        parts
+    }
+
     /// Everything that may go, if nothing goes wrong: shrunk until nothing kept needs any of it.
     fn all(&self) -> BTreeSet<usize> {
         let count = self.0.objects.len();
@@ -419,14 +591,9 @@ impl<'c> Oracle<'c> {
             .filter(|at| self.may_go(*at, &self.0.objects[*at].tags))
             .collect();
         loop {
+            let kept = self.kept(|at| !going.contains(&at));
             let needed = |at: &usize| {
-                let part = (0..count).any(|other| {
-                    !going.contains(&other) && self.0.objects[other].children.contains(at)
-                });
-                part || self
-                    .subjects(*at)
-                    .iter()
-                    .any(|subject| !going.contains(subject))
+                kept.contains(at) || self.subjects(*at).iter().any(|at| kept.contains(at))
             };
             let stay: Vec<usize> = going.iter().copied().filter(needed).collect();
             if stay.is_empty() {
@@ -441,8 +608,11 @@ impl<'c> Oracle<'c> {
     fn circle(&self) -> bool {
         let mut left = self.all();
         loop {
+            // Also what belongs to a part, which may be no version of its own.
             let before = |at: usize, other: usize| {
-                self.0.objects[other].children.contains(&at) || self.subjects(at).contains(&other)
+                let parts = self.parts(other);
+                let belongs = |subject: &usize| *subject == other || parts.contains(subject);
+                at != other && (parts.contains(&at) || self.subjects(at).iter().any(belongs))
             };
             let first = left
                 .iter()
@@ -460,12 +630,17 @@ impl<'c> Oracle<'c> {
         let case = self.0;
         let ages: Vec<_> = (0..case.objects.len())
             .chain(case.twice)
+            .filter(|at| case.is_listed(*at))
             .filter_map(|at| self.age(at))
             .collect();
         match () {
             () if case.missing_pin => Some("a pin that the listing lacks"),
-            () if case.twice.is_some() => Some("an inconsistent listing"),
-            () if case.unread.is_some() => Some("an incomplete listing"),
+            () if case.twice.is_some_and(|at| case.is_listed(at)) => {
+                Some("an inconsistent listing")
+            }
+            () if case.unread.is_some_and(|at| self.2.contains(&at)) => {
+                Some("an incomplete listing")
+            }
             () if case.server.is_some_and(|ahead| ahead.abs() > 300) => Some("clocks"),
             () if ages.iter().any(|age| *age < 0) => Some("the future"),
             () if ages.len() >= 3 && ages.iter().all(|age| *age == ages[0]) => {
@@ -513,20 +688,17 @@ fn check(seed: u64, runtime: &tokio::runtime::Runtime) -> Result<usize, TestCase
         return Ok(0);
     }
     let gone: BTreeSet<usize> = deleted.iter().map(|(at, _)| *at).collect();
+    let kept = oracle.kept(|at| there.contains_key(&at));
     for (at, tags) in &deleted {
         prop_assert!(oracle.may_go(*at, tags), "{at} with {tags:?} of {case:#?}");
-        let needs = |other: &usize| case.objects[*other].children.contains(at);
         prop_assert!(
-            !there.keys().any(needs),
+            !kept.contains(at),
             "{at} is part of what is there: {case:#?}"
         );
-        let kept = oracle
-            .subjects(*at)
-            .iter()
-            .find(|subject| there.contains_key(subject));
+        let subject = oracle.subjects(*at).iter().find(|at| kept.contains(at));
         prop_assert!(
-            kept.is_none(),
-            "{at} belongs to {kept:?}, which is there: {case:#?}"
+            subject.is_none(),
+            "{at} belongs to {subject:?}, which is there: {case:#?}"
         );
     }
     if case.troubles.is_empty() {
@@ -542,7 +714,7 @@ fn nothing_protected_is_ever_deleted() {
         .unwrap();
     let deleted = std::cell::Cell::new(0);
     let config = ProptestConfig {
-        cases: 12_000,
+        cases: 20_000,
         failure_persistence: None,
         ..ProptestConfig::default()
     };

@@ -5,26 +5,27 @@
 
 mod show;
 
-use std::{path::PathBuf, time::SystemTime};
+use std::time::SystemTime;
 
 use super::set;
 use crate::{
     checks::freshness::{self as verdict, State},
     cli::{
         args::{self, IfUnconfigured},
-        context::{Context, usage},
+        context::Context,
         exit::{Exit, Fault},
         forge::connect_or_skip,
         progress,
+        repositories::{OtherRepository, Reach, scratch},
     },
     config::{Config, Freshness, Problem},
     facts::{
         freshness::{self, Distance, Pinned, Trouble},
-        git::{GitError, Login, Remote},
+        git::{GitError, Remote},
     },
     files::WorkTree,
     forge::{
-        self, Forge, Token,
+        self, Forge,
         issue::{self, Fate, Wanted},
     },
     report::json::{FreshnessDocument, FreshnessRow, IssueRow},
@@ -199,36 +200,24 @@ impl Run<'_> {
 
     /// The other repository, and what it is asked with.
     fn remote(&self, entry: &Freshness, cx: &Context) -> Result<Remote, Stopped> {
-        let url = located(&entry.repository, self.config);
-        let Some(name) = &entry.token_env else {
-            return Ok(Remote { url, login: None });
+        let other = OtherRepository {
+            key: format!("freshness `{}`", entry.name),
+            repository: &entry.repository,
+            token_env: entry.token_env.as_deref(),
         };
-        let Some(value) = cx.environment.filled(name) else {
-            let why = format!(
-                "{name} is not set, which holds the token for {}",
-                entry.repository
-            );
-            if self.skip {
-                return Err(Stopped::Unconfigured(why));
+        match other.reach(self.config, cx)? {
+            Reach::At(remote) => Ok(remote),
+            Reach::NoToken(why) if self.skip => Err(Stopped::Unconfigured(why)),
+            Reach::NoToken(why) => {
+                let problem = Problem::new("denied", why)
+                    .hint("set it, or pass --if-unconfigured skip where it may be missing");
+                Err(Fault {
+                    exit: Exit::Denied,
+                    problems: vec![problem],
+                }
+                .into())
             }
-            let problem = Problem::new("denied", why)
-                .hint("set it, or pass --if-unconfigured skip where it may be missing");
-            return Err(Fault {
-                exit: Exit::Denied,
-                problems: vec![problem],
-            }
-            .into());
-        };
-        let text = value.to_str().unwrap_or_default().trim();
-        Token::parse(text).map_err(|error| usage(format!("{name} holds no token: {error}")))?;
-        let login = Login::new(&url, text).map_err(|why| {
-            let problem = Problem::new(
-                "config",
-                format!("freshness `{}`: {}: {why}", entry.name, entry.repository),
-            );
-            Fault::input(problem.hint("use https://"))
-        })?;
-        Ok(Remote { url, login })
+        }
     }
 
     fn distance(
@@ -237,13 +226,7 @@ impl Run<'_> {
         (remote, pinned): (&Remote, Pinned),
         cx: &Context,
     ) -> Result<Distance, Stopped> {
-        let folder = cx
-            .environment
-            .filled("TMPDIR")
-            .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-        let made = tempfile::Builder::new().prefix("repin-").tempdir_in(folder);
-        let scratch =
-            made.map_err(|error| Fault::io(format!("can't make a temporary folder: {error}")))?;
+        let scratch = scratch(cx)?;
         let (path, remote, branch) = (
             scratch.path().to_owned(),
             remote.clone(),
@@ -352,19 +335,5 @@ fn fate(state: State) -> Fate {
         State::Stale => Fate::Open,
         State::Ahead => Fate::Keep,
         State::Fresh => Fate::Close,
-    }
-}
-
-/// A path is relative to the root, as every path of the configuration; URLs and `host:path` stay as
-/// they are (git-clone).
-fn located(repository: &str, config: &Config) -> String {
-    let is_url = repository.contains("://");
-    let is_host = repository
-        .split_once(':')
-        .is_some_and(|(host, _)| !host.contains('/'));
-    if is_url || is_host {
-        repository.to_owned()
-    } else {
-        config.root.join(repository).to_string_lossy().into_owned()
     }
 }

@@ -16,10 +16,11 @@ use crate::{
         github::StepFiles,
         output::{Format, Output},
         packages, progress,
+        repositories::{OtherRepository, Reach, scratch},
     },
     config::{self, Config, Problem, Prune, duration, wording::number},
     prune::{
-        self, Guards, Kind, Plan, Refusal, Rules,
+        self, Elsewhere, Guards, Kind, Plan, Refusal, Rules, Since, Watch,
         apply::{self, Step},
         backends::{Backend, Progress},
     },
@@ -35,6 +36,26 @@ struct Job {
     image: Image,
 }
 
+/// Another repository that pins images.
+struct Other {
+    at: Elsewhere,
+    /// It goes with the run.
+    _directory: tempfile::TempDir,
+}
+
+/// What is the same for all images.
+struct Run<'a> {
+    config: &'a Config,
+    /// The images of the run, by their places in the configuration.
+    chosen: &'a [usize],
+    others: &'a [Other],
+    rules: &'a Rules<'a>,
+    armed: bool,
+}
+
+/// Branches that always bring something new are read again so often.
+const ROUNDS: usize = 3;
+
 pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, Fault> {
     if let Some(PruneAction::Restore(args)) = &args.action {
         return restore::run(args, cx);
@@ -48,8 +69,12 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     } else {
         None
     };
-    let mut jobs = match jobs(&config, &chosen, cx)? {
-        Ok(jobs) => jobs,
+    let reached = match jobs(&config, &chosen, cx)? {
+        Ok(jobs) => others(&config, cx)?.map(|others| (jobs, others)),
+        Err(why) => Err(why),
+    };
+    let (mut jobs, others) = match reached {
+        Ok(reached) => reached,
         Err(why) if args.if_unconfigured == Some(IfUnconfigured::Skip) => {
             let skipped = Refusal::new(Kind::Denied, SKIP, format!("skipped: {why}"));
             let skip = |at: &usize| Image {
@@ -62,7 +87,14 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
         }
         Err(why) => return Err(no_token(&why)),
     };
-    let applied = carry_out(&config, (&chosen, &mut jobs), (&rules, armed), cx)?;
+    let run = Run {
+        config: &config,
+        chosen: &chosen,
+        others: &others,
+        rules: &rules,
+        armed,
+    };
+    let applied = run.carry_out(&mut jobs, cx)?;
     let images: Vec<_> = jobs.into_iter().map(|job| job.image).collect();
     report(&images, applied, (&mut step, cx))?;
     Ok(images
@@ -146,6 +178,35 @@ fn jobs(
     Ok(Ok(jobs))
 }
 
+/// The other repositories that pin images, with a directory for what is fetched of each; the inner
+/// error: a token is missing.
+fn others(config: &Config, cx: &Context) -> Result<Result<Vec<Other>, String>, Fault> {
+    let entries = config.prune.iter().flat_map(|prune| &prune.also_pinned_in);
+    let mut others = Vec::new();
+    for entry in entries {
+        let other = OtherRepository {
+            key: "prune.also_pinned_in".to_owned(),
+            repository: &entry.repository,
+            token_env: entry.token_env.as_deref(),
+        };
+        let remote = match other.reach(config, cx)? {
+            Reach::At(remote) => remote,
+            Reach::NoToken(why) => return Ok(Err(why)),
+        };
+        let directory = scratch(cx)?;
+        let at = Elsewhere {
+            entry: entry.clone(),
+            remote,
+            scratch: directory.path().to_owned(),
+        };
+        others.push(Other {
+            at,
+            _directory: directory,
+        });
+    }
+    Ok(Ok(others))
+}
+
 /// Where each image is read from: two names may mean one repository.
 fn places(config: &Config, cx: &Context) -> Result<Vec<String>, Fault> {
     let sources = cx.sources(config)?;
@@ -160,52 +221,72 @@ fn blank(image: &config::Image) -> Image {
     Image::new(&image.name, image.repository.to_string())
 }
 
-/// Judges every image, and deletes if that was asked for and none was refused; whether it came to
-/// that.
-fn carry_out(
-    config: &Config,
-    (chosen, jobs): (&[usize], &mut [Job]),
-    (rules, armed): (&Rules<'_>, bool),
-    cx: &mut Context,
-) -> Result<bool, Fault> {
-    let branches = match prune::gather(config, chosen, &places(config, cx)?) {
-        Ok((guards, branches)) => {
-            for (at, job) in chosen.iter().zip(jobs.iter_mut()) {
-                job.guards = guards[*at].clone();
+impl Run<'_> {
+    /// Judges every image, and deletes if that was asked for and none was refused; whether it came
+    /// to that.
+    fn carry_out(&self, jobs: &mut [Job], cx: &mut Context) -> Result<bool, Fault> {
+        let elsewhere: Vec<_> = self.others.iter().map(|other| other.at.clone()).collect();
+        let gathered = prune::gather(self.config, &places(self.config, cx)?, &elsewhere);
+        let mut watch = match gathered {
+            Ok((guards, watch)) => {
+                for (at, job) in self.chosen.iter().zip(jobs.iter_mut()) {
+                    job.guards = guards[*at].clone();
+                }
+                watch
             }
-            branches
+            Err(refusal) => {
+                refuse_all(jobs, &refusal);
+                return Ok(false);
+            }
+        };
+        for _ in 0..ROUNDS {
+            self.judge(jobs, cx)?;
+            if !self.armed || jobs.iter().any(|job| job.image.refusal.is_some()) {
+                return Ok(false);
+            }
+            if jobs.iter().all(|job| !job.has_work()) {
+                return Ok(true);
+            }
+            // Everything that may stop it is asked before the first deletion.
+            for job in jobs.iter_mut().filter(|job| job.has_work()) {
+                if let Err(refusal) = cx.runtime()?.block_on(job.backend.deletes()) {
+                    job.image.refusal = Some(refusal);
+                    return Ok(false);
+                }
+            }
+            match watch.again() {
+                Ok(Since::Nothing) => return delete(jobs, cx),
+                Ok(Since::More(more)) => {
+                    for job in jobs.iter_mut() {
+                        more.add_to(&mut job.guards);
+                    }
+                }
+                Err(refusal) => {
+                    refuse_all(jobs, &refusal);
+                    return Ok(false);
+                }
+            }
         }
-        Err(refusal) => {
-            refuse_all(jobs, &refusal);
-            return Ok(false);
+        refuse_all(jobs, &Watch::restless());
+        Ok(false)
+    }
+
+    fn judge(&self, jobs: &mut [Job], cx: &mut Context) -> Result<(), Fault> {
+        let progress = Progress::default();
+        for job in jobs {
+            let work = job.judge(self.rules, &progress);
+            cx.runtime()?.block_on(progress::while_counting(
+                cx.output.progress,
+                || progress.told(),
+                work,
+            ));
         }
-    };
-    let progress = Progress::default();
-    for job in jobs.iter_mut() {
-        let work = job.judge(rules, &progress);
-        cx.runtime()?.block_on(progress::while_counting(
-            cx.output.progress,
-            || progress.told(),
-            work,
-        ));
+        Ok(())
     }
-    if !armed || jobs.iter().any(|job| job.image.refusal.is_some()) {
-        return Ok(false);
-    }
-    if jobs.iter().all(|job| !job.has_work()) {
-        return Ok(true);
-    }
-    // Everything that may stop it is asked before the first deletion.
-    for job in jobs.iter_mut().filter(|job| job.has_work()) {
-        if let Err(refusal) = cx.runtime()?.block_on(job.backend.deletes()) {
-            job.image.refusal = Some(refusal);
-            return Ok(false);
-        }
-    }
-    if let Err(refusal) = prune::unmoved(&branches) {
-        refuse_all(jobs, &refusal);
-        return Ok(false);
-    }
+}
+
+/// Deletes what every image's verdict allows, until something stops it.
+fn delete(jobs: &mut [Job], cx: &Context) -> Result<bool, Fault> {
     for job in jobs.iter_mut().filter(|job| job.has_work()) {
         job.apply(cx)?;
         if job.image.refusal.is_some() {
@@ -231,6 +312,7 @@ impl Job {
             }
         };
         let judged = prune::judge(&listing, &self.guards, rules);
+        self.plan = None;
         match judged.approve(&listing) {
             Ok(plan) => self.plan = Some(plan),
             Err(refusal) => self.image.refusal = Some(refusal),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{branch, text, variable};
+use super::{branch, text, token_variable, variable};
 use crate::config::{duration, path::RelPath, raw::Gather, yaml::Node};
 
 /// What may be deleted.
@@ -20,6 +20,19 @@ pub struct Prune {
     pub protect: Vec<regex::Regex>,
     /// Whether untagged versions are candidates.
     pub untagged: bool,
+    /// Other repositories that pin the images.
+    pub also_pinned_in: Vec<AlsoPinned>,
+}
+
+/// Another repository that pins images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlsoPinned {
+    /// A URL or a path.
+    pub repository: String,
+    /// The branches that count; `None`: every branch, and every tag.
+    pub branches: Option<Vec<String>>,
+    /// The environment variable that holds the token.
+    pub token_env: Option<String>,
 }
 
 /// How versions are listed and deleted.
@@ -99,6 +112,10 @@ pub(in crate::config) fn prune(g: &Gather, node: &Node) -> Option<Prune> {
         g.each(n, regex)
     });
     let untagged = fields.or("untagged", false, |n| g.boolean(n));
+    let also_pinned_in = fields.or("also_pinned_in", Vec::new(), |n| {
+        let entries: Vec<_> = g.list(n)?.iter().map(|item| also_pinned(g, item)).collect();
+        entries.into_iter().collect()
+    });
     fields.done();
     Some(Prune {
         backend: backend?,
@@ -107,6 +124,31 @@ pub(in crate::config) fn prune(g: &Gather, node: &Node) -> Option<Prune> {
         limit: limit?,
         protect: protect?,
         untagged: untagged?,
+        also_pinned_in: also_pinned_in?,
+    })
+}
+
+fn also_pinned(g: &Gather, node: &Node) -> Option<AlsoPinned> {
+    let fields = g.map(node)?;
+    let repository = fields.required("repository", |n| g.parsed(n, remote));
+    let branches = fields.optional("branches", |n| {
+        let branches = g.each(n, branch)?;
+        if branches.is_empty() {
+            g.report_hint(
+                n.span,
+                "this list names no branch",
+                "leave `branches` out for every branch",
+            );
+            return None;
+        }
+        Some(branches)
+    });
+    let token_env = fields.optional("token_env", |n| g.parsed(n, token_variable));
+    fields.done();
+    Some(AlsoPinned {
+        repository: repository?,
+        branches: branches?,
+        token_env: token_env?,
     })
 }
 

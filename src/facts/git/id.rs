@@ -25,6 +25,24 @@ impl ObjectId {
         })
     }
 
+    /// From the bytes of a tree's entry: 20, or 32.
+    pub(super) fn from_bytes(raw: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if !matches!(raw.len(), 20 | 32) {
+            return None;
+        }
+        bytes[..raw.len()].copy_from_slice(raw);
+        Some(Self {
+            bytes,
+            length: u8::try_from(raw.len()).ok()?,
+        })
+    }
+
+    /// How many bytes it has: 20, or 32.
+    pub(super) fn length(&self) -> usize {
+        usize::from(self.length)
+    }
+
     /// The first ten digits, for people.
     pub fn short(&self) -> String {
         hex::encode(&self.bytes[..5])

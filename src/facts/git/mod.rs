@@ -17,6 +17,8 @@ mod objects;
 mod reach;
 mod refs;
 mod remote;
+mod sweep;
+mod tracked;
 mod trees;
 
 use std::{
@@ -30,14 +32,15 @@ use std::{
 
 pub use error::GitError;
 pub use id::ObjectId;
-pub use network::Heads;
+pub use network::{Heads, References};
 pub use reach::{Login, Remote};
 pub(crate) use reach::{Ran, is_denied, told, without_users};
 pub use refs::Branch;
 pub use remote::Hosted;
 pub use trees::At;
 
-pub(crate) use objects::Objects;
+pub(crate) use objects::{Object, Objects};
+pub(crate) use sweep::Sweep;
 
 use crate::config::RelPath;
 use command::{Mode, Running};

@@ -31,6 +31,27 @@ pub struct Heads {
     pub tips: BTreeMap<String, ObjectId>,
 }
 
+/// The branches and tags of a remote, as it has them now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct References {
+    /// The branch that its `HEAD` stands for, where it says so.
+    pub default: Option<String>,
+    /// What each names, by its full name (`refs/heads/main`). A tag may name any object.
+    pub tips: BTreeMap<String, ObjectId>,
+}
+
+impl References {
+    /// What a branch names.
+    pub fn branch(&self, name: &str) -> Option<&ObjectId> {
+        self.tips.get(&format!("{BRANCHES}{name}"))
+    }
+}
+
+/// What the full name of a branch begins with.
+const BRANCHES: &str = "refs/heads/";
+/// References that are fetched at once.
+const AT_ONCE: usize = 1_000;
+
 impl Git {
     /// The names of the remotes.
     pub fn remotes(&self) -> Result<Vec<String>, GitError> {
@@ -77,20 +98,29 @@ impl Git {
 
     /// Asks a remote for its branches.
     pub fn heads(&self, remote: &str) -> Result<Heads, GitError> {
-        let args = [
-            "--symref",
-            "--quiet",
-            "--end-of-options",
-            remote,
-            "HEAD",
-            "refs/heads/*",
-        ];
-        let listed = self.ask_remote("ls-remote", remote, &args.map(OsString::from))?;
-        let mut heads = Heads {
+        let References { default, tips } = self.listed(remote, &["refs/heads/*"])?;
+        let branch =
+            |(name, tip): (String, ObjectId)| Some((name.strip_prefix(BRANCHES)?.to_owned(), tip));
+        Ok(Heads {
+            default,
+            tips: tips.into_iter().filter_map(branch).collect(),
+        })
+    }
+
+    /// Asks a remote for its branches and tags.
+    pub fn remote_references(&self, remote: &str) -> Result<References, GitError> {
+        self.listed(remote, &["refs/heads/*", "refs/tags/*"])
+    }
+
+    fn listed(&self, remote: &str, patterns: &[&str]) -> Result<References, GitError> {
+        let options = ["--symref", "--quiet", "--end-of-options", remote, "HEAD"];
+        let args: Vec<OsString> = options.iter().chain(patterns).map(OsString::from).collect();
+        let printed = self.ask_remote("ls-remote", remote, &args)?;
+        let mut listed = References {
             default: None,
             tips: BTreeMap::new(),
         };
-        for line in listed
+        for line in printed
             .split(|b| *b == b'\n')
             .filter(|line| !line.is_empty())
         {
@@ -102,21 +132,35 @@ impl Git {
             let (value, name) = text.split_once('\t').ok_or_else(wrong)?;
             if let Some(target) = value.strip_prefix("ref: ") {
                 if name == "HEAD" {
-                    heads.default = target.strip_prefix("refs/heads/").map(str::to_owned);
+                    listed.default = target.strip_prefix(BRANCHES).map(str::to_owned);
                 }
                 continue;
             }
             let id = ObjectId::parse(value.as_bytes()).ok_or_else(wrong)?;
-            // The pattern also matches `x/refs/heads/y`.
-            if let Some(branch) = name.strip_prefix("refs/heads/") {
-                heads.tips.insert(branch.to_owned(), id);
+            // The patterns also match `x/refs/heads/y`; `^{}` is what an annotated tag is of.
+            let named = patterns
+                .iter()
+                .any(|pattern| name.starts_with(pattern.trim_end_matches('*')));
+            if named && !name.ends_with("^{}") {
+                listed.tips.insert(name.to_owned(), id);
             }
         }
-        Ok(heads)
+        Ok(listed)
     }
 
     /// Brings the objects of a remote's branches into the clone, and nothing else.
     pub fn fetch_objects(&self, remote: &str, branches: &[&str]) -> Result<(), GitError> {
+        let names: Vec<_> = branches
+            .iter()
+            .map(|branch| format!("{BRANCHES}{branch}"))
+            .collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        self.fetch_references(remote, &names)
+    }
+
+    /// Brings what references of a remote name (`refs/heads/main`) into the clone, as objects and
+    /// nothing else.
+    pub fn fetch_references(&self, remote: &str, names: &[&str]) -> Result<(), GitError> {
         const ONLY_OBJECTS: &[&str] = &[
             "--quiet",
             "--no-tags",
@@ -127,16 +171,16 @@ impl Git {
             "--refmap=",
             "--end-of-options",
         ];
-        let refs = branches
-            .iter()
-            .map(|branch| format!("refs/heads/{branch}").into());
-        let args: Vec<OsString> = ONLY_OBJECTS
-            .iter()
-            .map(OsString::from)
-            .chain([remote.into()])
-            .chain(refs)
-            .collect();
-        self.ask_remote("fetch", remote, &args).map(drop)
+        for some in names.chunks(AT_ONCE) {
+            let args: Vec<OsString> = ONLY_OBJECTS
+                .iter()
+                .chain([&remote])
+                .chain(some)
+                .map(OsString::from)
+                .collect();
+            self.ask_remote("fetch", remote, &args)?;
+        }
+        Ok(())
     }
 
     fn ask_remote(

@@ -23,12 +23,34 @@ pub(crate) struct Objects<T> {
 /// What the contents came to that had something to them; or the answer that could not be read.
 type Answers<T> = Result<HashMap<ObjectId, T>, GitError>;
 
+/// An object of any kind.
+#[derive(Debug)]
+pub(crate) enum Object {
+    /// The content of a file; it is asked for by itself.
+    Blob,
+    /// The entries of a directory.
+    Tree(Vec<u8>),
+    /// A commit, or an annotated tag: headers and a message.
+    Text(Vec<u8>),
+}
+
 struct Question {
     id: ObjectId,
-    /// Where the whole content goes, if it is no larger than so many bytes; else it is digested in
-    /// passing.
-    whole: Option<(u64, Sender<Option<Vec<u8>>>)>,
+    to: To,
 }
+
+/// Where an answer goes.
+enum To {
+    /// A blob is digested in passing.
+    Digest,
+    /// The whole blob, if it is no larger than so many bytes.
+    Whole(u64, Sender<Option<Vec<u8>>>),
+    /// Whatever it is; nothing where it is missing.
+    Any(Sender<Option<Object>>),
+}
+
+/// The largest commit, tag or tree, in bytes.
+const LARGEST: u64 = 256 * 1024 * 1024;
 
 const COMMAND: &str = "cat-file";
 const END: &str = "an end where an object was asked for";
@@ -52,7 +74,7 @@ impl<T: Send + 'static> Objects<T> {
 
     /// Asks for the content of a blob, which is digested in passing.
     pub(crate) fn ask(&mut self, id: ObjectId) -> Result<(), GitError> {
-        self.put(Question { id, whole: None })
+        self.put(Question { id, to: To::Digest })
     }
 
     /// The content of one blob, after all that was asked for before; `None` if it is larger than
@@ -61,14 +83,28 @@ impl<T: Send + 'static> Objects<T> {
         let (sender, content) = channel();
         self.put(Question {
             id,
-            whole: Some((most, sender)),
+            to: To::Whole(most, sender),
         })?;
+        self.wait(&content)
+    }
+
+    /// An object of any kind, after all that was asked for before; `None` if it is missing here.
+    pub(crate) fn object(&mut self, id: ObjectId) -> Result<Option<Object>, GitError> {
+        let (sender, object) = channel();
+        self.put(Question {
+            id,
+            to: To::Any(sender),
+        })?;
+        self.wait(&object)
+    }
+
+    fn wait<A>(&mut self, answer: &Receiver<A>) -> Result<A, GitError> {
         let flushed = self
             .questions
             .as_mut()
             .map_or(Ok(()), |(stdin, _)| stdin.flush());
-        match flushed.map(|()| content.recv()) {
-            Ok(Ok(content)) => Ok(content),
+        match flushed.map(|()| answer.recv()) {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(self.failed(io::Error::other("the answers ended"))),
             Err(error) => Err(self.failed(error)),
         }
@@ -135,67 +171,115 @@ fn read<T>(
     mut digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>>,
 ) -> Answers<T> {
     let mut answers = HashMap::new();
-    for Question { id, whole } in questions {
-        answer(&mut stdout, &id, |size, content| {
-            match whole {
-                None => answers.extend(digest(content)?.map(|digested| (id, digested))),
-                Some((most, to)) => {
-                    let mut bytes = Vec::new();
-                    let fits = size <= most;
-                    if fits {
-                        content.read_to_end(&mut bytes)?;
-                    }
-                    // Whoever asked may have gone on without it.
-                    let _ = to.send(fits.then_some(bytes));
-                }
+    for Question { id, to } in questions {
+        match (head(&mut stdout, &id)?, to) {
+            (None, To::Any(to)) => drop(to.send(None)),
+            (None, _) => return Err(GitError::Missing(id)),
+            (Some(head), To::Any(to)) => {
+                // Whoever asked may have gone on without it.
+                let _ = to.send(Some(object(&mut stdout, &head)?));
             }
-            Ok(())
-        })?;
+            (Some(head), to) => {
+                if head.kind != "blob" {
+                    return Err(unexpected("an object that is no file content"));
+                }
+                content(&mut stdout, head.size, |content| {
+                    match to {
+                        To::Whole(most, to) => {
+                            let mut bytes = Vec::new();
+                            let fits = head.size <= most;
+                            if fits {
+                                content.read_to_end(&mut bytes)?;
+                            }
+                            let _ = to.send(fits.then_some(bytes));
+                        }
+                        To::Digest | To::Any(_) => {
+                            answers.extend(digest(content)?.map(|digested| (id, digested)));
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+        }
     }
     Ok(answers)
 }
 
-/// Reads one answer: `ID blob SIZE`, a newline, SIZE bytes, a newline; or `ID missing`.
-fn answer(
+fn unexpected(what: &'static str) -> GitError {
+    GitError::Malformed {
+        command: COMMAND,
+        what,
+    }
+}
+
+/// What stands before an object's content.
+struct Head {
+    kind: String,
+    size: u64,
+}
+
+/// Reads the first line of an answer: `ID TYPE SIZE`, or `ID missing`.
+fn head(stdout: &mut BufReader<ChildStdout>, id: &ObjectId) -> Result<Option<Head>, GitError> {
+    let mut line = Vec::new();
+    stdout
+        .by_ref()
+        .take(256)
+        .read_until(b'\n', &mut line)
+        .map_err(|error| GitError::Io {
+            command: COMMAND,
+            error,
+        })?;
+    if line.is_empty() {
+        return Err(unexpected(END));
+    }
+    let line = String::from_utf8_lossy(&line);
+    let mut words = line.trim_end().split(' ');
+    if words.next() != Some(id.to_string().as_str()) {
+        return Err(unexpected("the answer to another question"));
+    }
+    let (kind, size) = (words.next(), words.next());
+    match (kind, size.and_then(|size| size.parse().ok())) {
+        (Some("missing"), None) => Ok(None),
+        (Some(kind @ ("blob" | "tree" | "commit" | "tag")), Some(size)) => Ok(Some(Head {
+            kind: kind.to_owned(),
+            size,
+        })),
+        _ => Err(unexpected("an object of no known kind")),
+    }
+}
+
+/// Reads the rest of an answer: so many bytes and a newline.
+fn content(
     stdout: &mut BufReader<ChildStdout>,
-    id: &ObjectId,
-    each: impl FnOnce(u64, &mut dyn Read) -> io::Result<()>,
+    size: u64,
+    each: impl FnOnce(&mut dyn Read) -> io::Result<()>,
 ) -> Result<(), GitError> {
     let io = |error| GitError::Io {
         command: COMMAND,
         error,
     };
-    let unexpected = |what| GitError::Malformed {
-        command: COMMAND,
-        what,
-    };
-    let mut head = Vec::new();
-    stdout
-        .by_ref()
-        .take(256)
-        .read_until(b'\n', &mut head)
-        .map_err(io)?;
-    if head.is_empty() {
-        return Err(unexpected(END));
+    let mut content = stdout.by_ref().take(size);
+    each(&mut content).map_err(io)?;
+    io::copy(&mut content, &mut io::sink()).map_err(io)?;
+    let mut end = [0];
+    // A content that is cut off shows here: then this is git's early end, too.
+    stdout.read_exact(&mut end).map_err(|_| unexpected(END))
+}
+
+fn object(stdout: &mut BufReader<ChildStdout>, head: &Head) -> Result<Object, GitError> {
+    let mut bytes = Vec::new();
+    if head.kind == "blob" {
+        content(stdout, head.size, |_| Ok(()))?;
+        return Ok(Object::Blob);
     }
-    let head = String::from_utf8_lossy(&head);
-    let mut words = head.trim_end().split(' ');
-    if words.next() != Some(id.to_string().as_str()) {
-        return Err(unexpected("the answer to another question"));
+    if head.size > LARGEST {
+        return Err(unexpected("a commit, tag or tree of more than 256 MiB"));
     }
-    match (
-        words.next(),
-        words.next().and_then(|size| size.parse().ok()),
-    ) {
-        (Some("blob"), Some(size)) => {
-            let mut content = stdout.by_ref().take(size);
-            each(size, &mut content).map_err(io)?;
-            io::copy(&mut content, &mut io::sink()).map_err(io)?;
-            let mut end = [0];
-            // A content that is cut off shows here: then this is git's early end, too.
-            stdout.read_exact(&mut end).map_err(|_| unexpected(END))
-        }
-        (Some("missing"), None) => Err(GitError::Missing(*id)),
-        _ => Err(unexpected("an object that is no file content")),
-    }
+    content(stdout, head.size, |content| {
+        content.read_to_end(&mut bytes).map(drop)
+    })?;
+    Ok(match head.kind.as_str() {
+        "tree" => Object::Tree(bytes),
+        _ => Object::Text(bytes),
+    })
 }

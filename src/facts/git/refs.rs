@@ -96,6 +96,16 @@ impl Git {
         }
     }
 
+    /// What each reference of this repository below `prefix` (`refs/x/`) names, by the rest of its
+    /// name.
+    pub(crate) fn tips_below(&self, prefix: &str) -> Result<BTreeMap<String, ObjectId>, GitError> {
+        let found = self.references(&[prefix])?.into_iter();
+        let rest = |(name, reference): (String, Reference)| {
+            Some((name.strip_prefix(prefix)?.to_owned(), reference.tip))
+        };
+        Ok(found.filter_map(rest).collect())
+    }
+
     /// References that match one of the patterns (git-for-each-ref), by their full names.
     fn references(&self, patterns: &[&str]) -> Result<BTreeMap<String, Reference>, GitError> {
         // A reference's name holds neither a blank nor a newline.

@@ -88,6 +88,18 @@ pub(super) fn line(git: &Git, tip: &ObjectId, folders: &[Vec<u8>]) -> Result<Log
     Log::new(git.stream(COMMAND, &args)?)
 }
 
+/// The first-parent lines up to `tips`, each commit once, with everything that changed.
+pub(super) fn lines(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
+    let mut args: Vec<OsString> = [PLAIN, CHANGES, &[FORMAT, "--end-of-options"]]
+        .concat()
+        .iter()
+        .map(Into::into)
+        .collect();
+    args.extend(tips.iter().map(|tip| tip.to_string().into()));
+    args.push("--".into());
+    Log::new(git.stream(COMMAND, &args)?)
+}
+
 /// All commits that `tip` reaches and `old` does not, without their changes.
 pub(super) fn all(git: &Git, tip: &ObjectId, old: &ObjectId) -> Result<Log, GitError> {
     let mut args: Vec<OsString> = [PLAIN, &[FORMAT, "--no-patch", "--end-of-options"]]

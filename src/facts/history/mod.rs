@@ -58,6 +58,8 @@ use line::{Event, Events, Point};
 use sets::{Set, Sets};
 use walk::{Content, Visited};
 
+pub(crate) use walk::{LARGEST_CONFIG, parse as parse_config};
+
 pub use order::{NoOrder, Order};
 pub use provenance::{Gap, Hold, Promoted, Provenance};
 
@@ -349,6 +351,27 @@ fn unreadable(commits: &[Visited]) -> Vec<Unreadable> {
     found
 }
 
+/// Hands over every content that a file had in any commit of the first-parent lines up to `tips`:
+/// its path from the top of the repository, and the object.
+pub(crate) fn contents(
+    git: &Git,
+    tips: &[ObjectId],
+    mut each: impl FnMut(&[u8], ObjectId),
+) -> Result<(), GitError> {
+    // So many fit on a command line.
+    for some in tips.chunks(1_000) {
+        log::lines(git, some)?.each(|commit| {
+            for change in commit.changes {
+                if let Some(blob) = change.blob {
+                    each(&change.path, blob);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// The configuration that a commit is read with.
 #[derive(Debug)]
 pub enum Own {
@@ -365,10 +388,10 @@ pub fn own_config(git: &Git, commit: &ObjectId, today: &Config) -> Result<Own, G
     let Ok(path) = RelPath::parse(today.file_name()) else {
         return Ok(Own::Today);
     };
-    Ok(match git.file(commit, &path, walk::LARGEST_CONFIG)? {
+    Ok(match git.file(commit, &path, LARGEST_CONFIG)? {
         TreeFile::Absent => Own::Today,
         TreeFile::TooLarge => Own::Unreadable(walk::TOO_LARGE.to_owned()),
-        TreeFile::Content(bytes) => match walk::parse(bytes, today) {
+        TreeFile::Content(bytes) => match parse_config(bytes, today) {
             Ok(config) => Own::Config(Box::new(config)),
             Err(why) => Own::Unreadable(why),
         },

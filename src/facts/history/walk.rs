@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The largest configuration, in bytes; the same as in the work tree.
-pub(super) const LARGEST_CONFIG: u64 = 1024 * 1024;
+pub(crate) const LARGEST_CONFIG: u64 = 1024 * 1024;
 /// Said of a larger one.
 pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
 /// With more folders than this, the whole tree is followed instead.
@@ -306,7 +306,7 @@ fn content(
 }
 
 /// Reads a configuration of the past, as if it were that of today's root.
-pub(super) fn parse(bytes: Vec<u8>, today: &Config) -> Result<Config, String> {
+pub(crate) fn parse(bytes: Vec<u8>, today: &Config) -> Result<Config, String> {
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let source = SourceText {
         name: today.source.name.clone(),

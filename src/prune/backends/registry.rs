@@ -16,7 +16,7 @@ use super::{Progress, manifests};
 use crate::{
     image::{Digest, Tag},
     prune::{
-        Child, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible,
+        Child, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible, judge,
         refusal::Kind,
     },
     source::{Deletion, Descriptor, Manifest, Remote, Source, Want},
@@ -30,6 +30,11 @@ const CONFIGS: [&str; 2] = [
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 ];
+
+/// Digests that only text names: more than this are not asked for.
+const MOST_NAMED: usize = 2_000;
+/// Files with such digests that are named in a message.
+const FILES_SHOWN: usize = 10;
 
 /// So many dates are read at once where those that are known are all the same.
 const SOME: usize = 16;
@@ -75,7 +80,7 @@ impl Registry {
         progress.begin("listing tags", None);
         let tags = self.remote.tags_at().await?;
         let names = tags.tags.unwrap_or_default();
-        self.known.borrow_mut().extend(names.iter().cloned());
+        *self.known.borrow_mut() = names.iter().cloned().collect();
         let listing = Listing {
             versions: Vec::new(),
             nodes: HashMap::new(),
@@ -94,15 +99,49 @@ impl Registry {
                 .map(|version| version.digest)
                 .collect()
         };
-        let history = guards.history.iter().filter(|_| !may_go.is_empty());
-        let asked: BTreeSet<Digest> = guards.pins.keys().chain(history).copied().collect();
+        let asked = if may_go.is_empty() {
+            guards.pins.keys().copied().collect()
+        } else {
+            guards.pinned()
+        };
         self.untagged(asked, &mut reading, progress).await?;
         if !may_go.is_empty() {
             manifests::nested(&self.source, &mut reading.listing, progress).await?;
             self.dates(may_go, &mut reading, progress).await?;
+            if !judge(&reading.listing, guards, rules).candidates.is_empty() {
+                self.named(guards, &mut reading, progress).await?;
+            }
             self.doubtful_dates(&mut reading, progress).await?;
         }
         Ok(reading.listing)
+    }
+
+    /// Asks for everything that text names behind `sha256:` and that the listing lacks: an index
+    /// that has lost its tag is known from nothing else.
+    async fn named(
+        &self,
+        guards: &Guards,
+        reading: &mut Reading,
+        progress: &Progress,
+    ) -> Result<(), Refusal> {
+        let unlisted: BTreeSet<Digest> = guards
+            .text
+            .behind_algorithm()
+            .filter(|digest| !reading.listing.nodes.contains_key(digest))
+            .collect();
+        if unlisted.len() > MOST_NAMED {
+            let message = format!(
+                "tracked files name {} digests behind sha256: that {} does not list, and at most \
+                 {MOST_NAMED} are asked for: {}",
+                unlisted.len(),
+                self.source,
+                guards.text.files_of(&unlisted, FILES_SHOWN)
+            );
+            let hint = "they look like lock files; prune from a repository that does not hold them";
+            return Err(Refusal::later("text_digests", message).hint(hint));
+        }
+        self.untagged(unlisted, reading, progress).await?;
+        manifests::nested(&self.source, &mut reading.listing, progress).await
     }
 
     /// What each tag names: one request a tag.
@@ -152,7 +191,7 @@ impl Registry {
         let wants: Vec<_> = unknown
             .map(|digest| (digest, Want::Digest(digest)))
             .collect();
-        progress.begin("reading what is or was pinned", Some(wants.len()));
+        progress.begin("reading what is named without a tag", Some(wants.len()));
         manifests::read(&self.source, wants, progress, |digest, found| {
             if let Some(found) = found {
                 reading.take_in(digest, &found.value);

@@ -27,6 +27,7 @@ fn prune() -> Prune {
         limit: 50,
         protect,
         untagged: false,
+        also_pinned_in: vec![],
     }
 }
 

@@ -6,6 +6,7 @@ pub mod forge;
 pub mod images;
 pub mod layout;
 pub mod packages;
+pub mod pruned;
 pub mod quickstart;
 pub mod registry;
 pub mod repo;

@@ -1,0 +1,252 @@
+//! Everything that trees hold, read by object: each tree and each content once, however many
+//! commits share it.
+//!
+//! No process is started for a commit, and what is shared costs nothing again: a hundred branches
+//! that differ in one file are read almost as fast as one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io::{self, Read},
+};
+
+use super::{Git, GitError, Object, ObjectId, Objects};
+
+/// A tag of a tag of a tag, so deep at most.
+const NESTED: usize = 16;
+
+/// Reads the trees of commits; `T` is what becomes of a content.
+pub(crate) struct Sweep<T> {
+    trees: Objects<()>,
+    contents: Objects<T>,
+    seen: HashSet<ObjectId>,
+    /// Where each content was first seen: the number of the tip, and the path.
+    places: HashMap<ObjectId, (usize, Box<[u8]>)>,
+}
+
+/// What became of a content, and where it was first seen.
+#[derive(Debug)]
+pub(crate) struct Swept<T> {
+    /// The number of the tip.
+    pub(crate) tip: usize,
+    /// The path from the top of its tree.
+    pub(crate) path: Box<[u8]>,
+    /// What became of it.
+    pub(crate) value: T,
+}
+
+impl<T: Send + 'static> Sweep<T> {
+    /// `digest` makes something of each content, as a stream, or nothing.
+    pub(crate) fn new(
+        git: &Git,
+        digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
+    ) -> Result<Self, GitError> {
+        Ok(Self {
+            trees: git.objects(|_| Ok(None))?,
+            contents: git.objects(digest)?,
+            seen: HashSet::new(),
+            places: HashMap::new(),
+        })
+    }
+
+    /// Reads what `id` names: the tree of a commit, and whatever else a tag may be of. What an
+    /// earlier tip had is passed over. Submodules are commits of other repositories and symbolic
+    /// links are contents like any other.
+    pub(crate) fn add(&mut self, tip: usize, id: ObjectId) -> Result<(), GitError> {
+        let mut next = id;
+        for _ in 0..NESTED {
+            if self.seen.contains(&next) {
+                return Ok(());
+            }
+            match self.read(next)? {
+                Object::Text(text) => next = target(&text)?,
+                Object::Tree(entries) => return self.below(tip, entries),
+                Object::Blob => return self.content(tip, next, &[]),
+            }
+        }
+        Err(malformed("a tag of a tag that never ends"))
+    }
+
+    fn read(&mut self, id: ObjectId) -> Result<Object, GitError> {
+        self.seen.insert(id);
+        self.trees.object(id)?.ok_or(GitError::Missing(id))
+    }
+
+    fn below(&mut self, tip: usize, entries: Vec<u8>) -> Result<(), GitError> {
+        let mut open = vec![(Vec::new(), entries)];
+        while let Some((directory, entries)) = open.pop() {
+            let mut rest = entries.as_slice();
+            // The names of objects are as long in the whole repository.
+            let length = self.seen.iter().next().map_or(20, ObjectId::length);
+            while !rest.is_empty() {
+                let entry = Entry::split(&mut rest, length)?;
+                let path = || [directory.as_slice(), entry.name].concat();
+                match entry.mode {
+                    b"160000" => {}
+                    b"40000" if self.seen.contains(&entry.id) => {}
+                    b"40000" => match self.read(entry.id)? {
+                        Object::Tree(entries) => open.push(([&path()[..], b"/"].concat(), entries)),
+                        _ => return Err(malformed("a directory that is no tree")),
+                    },
+                    _ if self.places.contains_key(&entry.id) => {}
+                    _ => self.content(tip, entry.id, &path())?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, tip: usize, id: ObjectId, path: &[u8]) -> Result<(), GitError> {
+        if self.places.contains_key(&id) {
+            return Ok(());
+        }
+        self.places.insert(id, (tip, path.into()));
+        self.contents.ask(id)
+    }
+
+    /// What became of the contents, in the order of their tips and paths.
+    pub(crate) fn finish(mut self) -> Result<Vec<Swept<T>>, GitError> {
+        let swept = self.contents.finish()?.into_iter();
+        let mut swept: Vec<_> = swept
+            .filter_map(|(id, value)| {
+                let (tip, path) = self.places.remove(&id)?;
+                Some(Swept { tip, path, value })
+            })
+            .collect();
+        swept.sort_by(|a, b| (a.tip, &a.path).cmp(&(b.tip, &b.path)));
+        Ok(swept)
+    }
+}
+
+impl Git {
+    /// Those of `ids` that are missing in this clone.
+    pub(crate) fn missing<'i>(
+        &self,
+        ids: impl IntoIterator<Item = &'i ObjectId>,
+    ) -> Result<HashSet<ObjectId>, GitError> {
+        let mut objects = self.objects(|_| Ok(None::<()>))?;
+        let mut missing = HashSet::new();
+        for id in ids {
+            if objects.object(*id)?.is_none() {
+                missing.insert(*id);
+            }
+        }
+        objects.finish()?;
+        Ok(missing)
+    }
+}
+
+fn malformed(what: &'static str) -> GitError {
+    GitError::Malformed {
+        command: "cat-file",
+        what,
+    }
+}
+
+/// What a commit or a tag begins with: `tree ID`, or `object ID`.
+fn target(text: &[u8]) -> Result<ObjectId, GitError> {
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let id = line
+        .strip_prefix(b"tree ")
+        .or_else(|| line.strip_prefix(b"object "));
+    id.and_then(ObjectId::parse)
+        .ok_or(malformed("a commit or tag that names nothing"))
+}
+
+/// An entry of a tree: `MODE NAME`, a NUL, the bytes of the object's name.
+struct Entry<'t> {
+    mode: &'t [u8],
+    name: &'t [u8],
+    id: ObjectId,
+}
+
+impl<'t> Entry<'t> {
+    fn split(rest: &mut &'t [u8], length: usize) -> Result<Self, GitError> {
+        let wrong = || malformed("a tree that cannot be read");
+        let blank = memchr::memchr(b' ', rest).ok_or_else(wrong)?;
+        let nul = memchr::memchr(0, rest).ok_or_else(wrong)?;
+        let end = nul + 1 + length;
+        let name = rest.get(blank + 1..nul).ok_or_else(wrong)?;
+        let id = rest.get(nul + 1..end).and_then(ObjectId::from_bytes);
+        let entry = Self {
+            mode: &rest[..blank],
+            name,
+            id: id.ok_or_else(wrong)?,
+        };
+        *rest = &rest[end..];
+        Ok(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        ffi::OsStr,
+        path::Path,
+        process::Command,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use super::*;
+
+    fn git(directory: &Path, args: &[&str]) -> ObjectId {
+        let output = Command::new("git")
+            .current_dir(directory)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .args(["-c", "user.name=A", "-c", "user.email=a@b"])
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        ObjectId::parse(output.stdout.trim_ascii())
+            .unwrap_or_else(|| ObjectId::parse(&[b'0'; 40]).unwrap())
+    }
+
+    #[test]
+    fn what_commits_share_is_read_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        git(path, &["init", "-q"]);
+        std::fs::create_dir_all(path.join("deep/er")).unwrap();
+        let mut tips = Vec::new();
+        for n in 0..20 {
+            for name in ["a", "deep/b", "deep/er/c", "deep/er/same as a"] {
+                let text = name.replace("deep/er/same as a", "a");
+                std::fs::write(path.join(name), text).unwrap();
+            }
+            std::fs::write(path.join("own"), n.to_string()).unwrap();
+            git(path, &["add", "-A"]);
+            git(path, &["commit", "-q", "-m", "x"]);
+            let object = ["HEAD", "HEAD^{tree}"][n % 2];
+            tips.push(git(path, &["rev-parse", object]));
+        }
+        git(path, &["tag", "-a", "-m", "x", "inner"]);
+        git(path, &["tag", "-a", "-m", "x", "outer", "inner"]);
+        tips.push(git(path, &["rev-parse", "outer"]));
+        tips.push(git(path, &["rev-parse", "HEAD:own"]));
+        let read = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&read);
+        let repository = Git::open_with(OsStr::new("git"), path).unwrap();
+        let mut sweep = Sweep::new(&repository, move |content| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let mut text = String::new();
+            content.read_to_string(&mut text)?;
+            Ok(Some(text))
+        })
+        .unwrap();
+        for (number, tip) in tips.iter().enumerate() {
+            sweep.add(number, *tip).unwrap();
+        }
+        // Root trees are its own commit's; the two below, and what tags are of, are shared.
+        assert_eq!(sweep.seen.len(), 20 + 10 + 2 + 2 + 2);
+        let swept = sweep.finish().unwrap();
+        assert_eq!(read.load(Ordering::Relaxed), 3 + 20);
+        let own = swept.iter().filter(|one| &*one.path == b"own").count();
+        assert_eq!((swept.len(), own), (23, 20));
+        let deep = swept.iter().find(|one| &*one.path == b"deep/er/c").unwrap();
+        assert_eq!((deep.tip, deep.value.as_str()), (0, "deep/er/c"));
+    }
+}

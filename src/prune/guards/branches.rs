@@ -1,0 +1,266 @@
+//! The branches and tags that the remote has now, their objects, and which of them are promote and
+//! rollback branches.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::{
+    config::{Config, RelPath, Revisions, Template},
+    facts::{
+        git::{Git, GitError, ObjectId},
+        history::{Own, own_config},
+    },
+    image::Tag,
+    prune::Refusal,
+};
+
+/// What a branch's full name begins with.
+const BRANCHES: &str = "refs/heads/";
+/// What a tag's full name begins with.
+const TAGS: &str = "refs/tags/";
+/// A reference that moves while it is fetched is asked for again, so often.
+const ROUNDS: usize = 4;
+
+/// A branch or a tag of a remote.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) remote: String,
+    /// `refs/heads/main`, `refs/tags/v1`.
+    reference: String,
+}
+
+impl Name {
+    /// The branch, if it is none of the tags.
+    pub(super) fn branch(&self) -> Option<&str> {
+        self.reference.strip_prefix(BRANCHES)
+    }
+
+    /// Where files of it are.
+    pub(super) fn place(&self) -> String {
+        let remote = &self.remote;
+        match self.reference.strip_prefix(TAGS) {
+            Some(tag) => format!("at the tag {tag} of {remote}"),
+            None => format!(
+                "on {} of {remote}",
+                self.branch().unwrap_or(&self.reference)
+            ),
+        }
+    }
+}
+
+/// What each branch and tag names.
+pub(super) type Tips = BTreeMap<Name, ObjectId>;
+
+/// The branches and tags of the remotes.
+#[derive(Debug)]
+pub(super) struct Branches {
+    pub(super) git: Git,
+    remotes: BTreeSet<String>,
+    /// The branches that sets are promoted to, with their remotes.
+    pub(super) bases: BTreeSet<(String, String)>,
+    namings: Vec<Naming>,
+    pub(super) tips: Tips,
+}
+
+/// How a configuration calls its branches, and the tags of its revisions.
+#[derive(Debug)]
+struct Naming {
+    branch: Template,
+    name: String,
+    revisions: Revisions,
+}
+
+impl Branches {
+    pub(super) fn read(git: Git, config: &Config) -> Result<Self, Refusal> {
+        let history = git.branch(config.provenance.branch.as_deref())?;
+        let (remote, name) = git.remote_of(&history)?;
+        // Pull requests may come from another remote than history.
+        let remotes = git.remotes()?.into_iter();
+        let remotes = remotes
+            .filter(|name| *name == remote || name == "origin")
+            .collect();
+        let mut branches = Self {
+            git,
+            remotes,
+            bases: BTreeSet::from([(remote.clone(), name)]),
+            namings: Vec::from(namings(config)),
+            tips: Tips::new(),
+        };
+        let default = branches.ask()?.remove(&remote);
+        let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
+        let base = configured.or(default);
+        branches.bases.extend(base.map(|base| (remote, base)));
+        branches.check_bases()?;
+        branches.learn_namings(config)?;
+        branches.fetch()?;
+        // What moved while it was fetched may have been a base.
+        branches.check_bases()?;
+        Ok(branches)
+    }
+
+    /// Takes in what the remotes have now; the default branch of each that says it.
+    fn ask(&mut self) -> Result<BTreeMap<String, String>, Refusal> {
+        let mut defaults = BTreeMap::new();
+        self.tips.clear();
+        for remote in &self.remotes {
+            let references = self.git.remote_references(remote)?;
+            for (reference, tip) in references.tips {
+                let remote = remote.clone();
+                self.tips.insert(Name { remote, reference }, tip);
+            }
+            defaults.extend(references.default.map(|name| (remote.clone(), name)));
+        }
+        Ok(defaults)
+    }
+
+    /// Whether the clone's history is that of the remote.
+    fn check_bases(&self) -> Result<(), Refusal> {
+        for (remote, base) in &self.bases {
+            let tip = self.git.branch(Some(&format!("{remote}/{base}")))?.tip;
+            let there = self.tips.get(&Name {
+                remote: remote.clone(),
+                reference: format!("{BRANCHES}{base}"),
+            });
+            if there != Some(&tip) {
+                return Err(behind(remote, base, &tip, there));
+            }
+        }
+        Ok(())
+    }
+
+    /// How promote and rollback branches were ever called by a configuration of the bases: those
+    /// that are open bear the names of their time.
+    fn learn_namings(&mut self, config: &Config) -> Result<(), Refusal> {
+        let Ok(path) = RelPath::parse(config.file_name()) else {
+            return Ok(());
+        };
+        for (remote, base) in &self.bases {
+            let tip = self.git.branch(Some(&format!("{remote}/{base}")))?.tip;
+            for commit in self.git.changes_of(&tip, &path)? {
+                if let Own::Config(then) = own_config(&self.git, &commit, config)? {
+                    self.namings.extend(namings(&then));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings along the objects that are missing here. What moves or vanishes meanwhile is asked
+    /// for again.
+    fn fetch(&mut self) -> Result<(), Refusal> {
+        let mut failed: Option<GitError> = None;
+        for round in 0..ROUNDS {
+            if round > 0 {
+                self.ask()?;
+            }
+            let missing = self.git.missing(self.tips.values())?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            // Once may be a race; twice is an answer.
+            if let Some(error) = failed.take().filter(|_| round > 1) {
+                return Err(error.into());
+            }
+            for remote in &self.remotes {
+                let names = self.names_of(remote, &missing);
+                if !names.is_empty() {
+                    failed = self.git.fetch_references(remote, &names).err().or(failed);
+                }
+            }
+        }
+        Err(failed.map_or_else(moving, Refusal::from))
+    }
+
+    fn names_of(&self, remote: &str, tips: &HashSet<ObjectId>) -> Vec<&str> {
+        let of = self.tips.iter().filter(|(name, _)| name.remote == remote);
+        of.filter(|(_, tip)| tips.contains(tip))
+            .map(|(name, _)| name.reference.as_str())
+            .collect()
+    }
+
+    /// The branches and tags that are new or moved since the last time, with their objects here.
+    /// One that the set is promoted to, or that a promote or a rollback is proposed on, refuses.
+    pub(super) fn again(&mut self) -> Result<Tips, Refusal> {
+        let before = std::mem::take(&mut self.tips);
+        self.ask()?;
+        self.fetch()?;
+        let gone = self.bases.iter().find(|(remote, base)| {
+            !self.tips.contains_key(&Name {
+                remote: remote.clone(),
+                reference: format!("{BRANCHES}{base}"),
+            })
+        });
+        let moved: Tips = self
+            .tips
+            .iter()
+            .filter(|(name, tip)| before.get(*name) != Some(*tip))
+            .map(|(name, tip)| (name.clone(), *tip))
+            .collect();
+        let stops = moved.keys().find(|name| self.is_watched(name));
+        let stops = stops.map(|name| (name.remote.as_str(), name.branch().unwrap_or_default()));
+        match stops.or(gone.map(|(remote, base)| (remote.as_str(), base.as_str()))) {
+            None => Ok(moved),
+            Some((remote, branch)) => {
+                let message = format!("{branch} of {remote} moved while this run was reading it");
+                Err(Refusal::later("base_moved", message).hint("run it again"))
+            }
+        }
+    }
+
+    /// Whether sets are promoted to a branch, or proposed on it.
+    pub(super) fn is_watched(&self, name: &Name) -> bool {
+        name.branch().is_some_and(|branch| {
+            self.bases
+                .contains(&(name.remote.clone(), branch.to_owned()))
+                || self.namings.iter().any(|n| n.revision_of(branch).is_some())
+        })
+    }
+
+    /// The tags of the revision that a branch is for, as they are made today and as they were made
+    /// by whoever called it so.
+    pub(super) fn tags_of(&self, name: &Name, today: &Revisions) -> BTreeSet<Tag> {
+        let Some(branch) = name.branch() else {
+            return BTreeSet::new();
+        };
+        let tags = |naming: &Naming| {
+            [&naming.revisions, today].map(|revisions| naming.tag_of(branch, revisions))
+        };
+        self.namings.iter().flat_map(tags).flatten().collect()
+    }
+}
+
+/// The refusal where references never stand still.
+pub(super) fn moving() -> Refusal {
+    let message = "branches of the remote keep moving while they are read";
+    Refusal::later("base_moved", message).hint("run it again")
+}
+
+fn behind(remote: &str, base: &str, here: &ObjectId, there: Option<&ObjectId>) -> Refusal {
+    let there = there.map_or_else(|| "missing".to_owned(), ObjectId::short);
+    let message = format!(
+        "{remote}/{base} is {} here, and on the remote it is {there}",
+        here.short()
+    );
+    Refusal::later("base_behind", message).hint(format!("fetch it: git fetch {remote}"))
+}
+
+fn namings(config: &Config) -> [Naming; 2] {
+    [&config.promote, &config.rollback].map(|naming| Naming {
+        branch: naming.branch.clone(),
+        name: config.name.clone(),
+        revisions: config.revision.clone(),
+    })
+}
+
+impl Naming {
+    /// The revision that a branch of this name is for.
+    fn revision_of<'b>(&self, branch: &'b str) -> Option<&'b str> {
+        self.branch
+            .revision_in(branch, &self.name)
+            .filter(|revision| !revision.is_empty())
+    }
+
+    fn tag_of(&self, branch: &str, revisions: &Revisions) -> Option<Tag> {
+        let revision = revisions.pattern.revision(self.revision_of(branch)?).ok()?;
+        revisions.tag.tag(&revision).ok()
+    }
+}

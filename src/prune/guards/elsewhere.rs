@@ -1,0 +1,287 @@
+//! Other repositories that pin the same images: what the text at their heads names, and what was
+//! ever pinned there.
+//!
+//! Each is fetched in full into a scratch repository. Of history the first-parent lines count, by
+//! every configuration that ever stood there and by today's `files`. A configuration that cannot be
+//! read does not say which files count and which images: then every digest of every file beside it
+//! does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    ffi::OsStr,
+    io::{self, Read},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use super::reading::{self, reader};
+use crate::{
+    config::{AlsoPinned, Config, FILE_NAME, Glob, RelPath},
+    facts::{
+        git::{Git, GitError, ObjectId, Objects, Remote},
+        history::{self, LARGEST_CONFIG, parse_config},
+    },
+    files::Snapshot,
+    image::{Digest, Repository},
+    pins::Finder,
+    prune::{Kind, Refusal, Text},
+};
+
+/// Where references of the other repository are kept in the scratch one.
+const KEPT: &str = "refs/repin/";
+
+/// Another repository, and how it is reached.
+#[derive(Clone)]
+pub struct Elsewhere {
+    /// What is configured.
+    pub entry: AlsoPinned,
+    /// Where it is, and what it is asked with.
+    pub remote: Remote,
+    /// An empty directory for what is fetched.
+    pub scratch: PathBuf,
+}
+
+/// What another repository adds to what protects.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) text: Text,
+    /// Digests that were ever pinned, and where.
+    pub(super) pinned: BTreeMap<Digest, String>,
+}
+
+/// Another repository, as far as it was read.
+pub(super) struct Other {
+    at: Elsewhere,
+    git: Git,
+    tips: BTreeMap<String, ObjectId>,
+}
+
+impl Other {
+    pub(super) fn open(at: &Elsewhere) -> Result<Self, Refusal> {
+        Ok(Self {
+            at: at.clone(),
+            git: Git::init(&at.scratch)?,
+            tips: BTreeMap::new(),
+        })
+    }
+
+    /// Fetches, and reads what is new since the last time.
+    pub(super) fn read(&mut self, config: &Config) -> Result<Found, Refusal> {
+        let unreadable = |error: GitError| self.unreadable(&error);
+        self.fetch().map_err(unreadable)?;
+        let now = self.git.tips_below(KEPT).map_err(unreadable)?;
+        let new: BTreeMap<String, ObjectId> = now
+            .into_iter()
+            .filter(|(name, tip)| self.tips.get(name) != Some(tip))
+            .collect();
+        let mut found = Found::default();
+        let place = |name: &str| match name.split_once('/') {
+            Some(("tags", tag)) => format!("at the tag {tag} of {}", self.at.entry.repository),
+            _ => format!("on {} of {}", branch(name), self.at.entry.repository),
+        };
+        let tips: Vec<_> = new.iter().map(|(name, tip)| (*tip, place(name))).collect();
+        reading::commits(&self.git, &tips, &mut found.text)?;
+        let lines: Vec<_> = new
+            .iter()
+            .filter(|(name, _)| name.starts_with("heads/"))
+            .map(|(_, tip)| *tip)
+            .collect();
+        self.history(&lines, config, &mut found)?;
+        self.tips.extend(new);
+        self.check_complete()?;
+        Ok(found)
+    }
+
+    /// Brings along all history of the branches that count, without a filter.
+    fn fetch(&self) -> Result<(), GitError> {
+        let options = [
+            "-q",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-gc",
+            "--end-of-options",
+        ];
+        let refspecs: Vec<String> = match &self.at.entry.branches {
+            Some(branches) => branches
+                .iter()
+                .map(|name| format!("+refs/heads/{name}:{KEPT}heads/{name}"))
+                .collect(),
+            None => ["heads", "tags"]
+                .map(|kind| format!("+refs/{kind}/*:{KEPT}{kind}/*"))
+                .to_vec(),
+        };
+        let mut args: Vec<&str> = options.to_vec();
+        args.push(&self.at.remote.url);
+        args.extend(refspecs.iter().map(String::as_str));
+        self.git
+            .reached("fetch", &args, self.at.remote.login.as_ref())
+            .map(drop)
+    }
+
+    /// Whether everything that was asked for came, and all of its history.
+    fn check_complete(&self) -> Result<(), Refusal> {
+        let repository = &self.at.entry.repository;
+        let there = |name: &String| self.tips.contains_key(&format!("heads/{name}"));
+        let missing = match &self.at.entry.branches {
+            Some(branches) => branches.iter().find(|name| !there(name)).cloned(),
+            None if self.tips.is_empty() => Some("any branch".to_owned()),
+            None => None,
+        };
+        if let Some(branch) = missing {
+            let message = format!("prune.also_pinned_in: {repository} does not have {branch}");
+            return Err(Refusal::later("unavailable", message).hint("correct `branches`"));
+        }
+        if Git::open(&self.at.scratch)?.is_shallow() {
+            let message = format!("prune.also_pinned_in: {repository} is a shallow clone itself");
+            return Err(Refusal::later("shallow", message)
+                .hint("name the repository that it was cloned from"));
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, error: &GitError) -> Refusal {
+        let message = format!(
+            "prune.also_pinned_in: cannot read {}: {error}",
+            self.at.entry.repository
+        );
+        let refusal = match error {
+            GitError::Denied { .. } => Refusal::new(Kind::Denied, "denied", message),
+            _ => Refusal::later("unavailable", message),
+        };
+        refusal.hint(match (error, &self.at.entry.token_env) {
+            (GitError::Denied { .. }, Some(name)) => {
+                format!("the token in {name} must be allowed to read that repository")
+            }
+            (GitError::Denied { .. }, None) => {
+                "name a variable with a token in `token_env`".to_owned()
+            }
+            _ => {
+                "check that the repository exists and can be fetched; nothing is deleted without it"
+                    .to_owned()
+            }
+        })
+    }
+
+    /// Everything that was ever pinned on the lines up to `tips`.
+    fn history(
+        &self,
+        tips: &[ObjectId],
+        config: &Config,
+        found: &mut Found,
+    ) -> Result<(), Refusal> {
+        let mut files: BTreeMap<Vec<u8>, BTreeSet<ObjectId>> = BTreeMap::new();
+        history::contents(&self.git, tips, |path, blob| {
+            files.entry(path.to_vec()).or_default().insert(blob);
+        })?;
+        let rules = Rules::read(&self.git, &files, config)?;
+        let mut pins = self.git.objects(rules.scanner())?;
+        let mut text = self.git.objects(reader())?;
+        let (mut places, mut asked) = (BTreeMap::new(), HashSet::new());
+        for (path, blobs) in &files {
+            let (matched, unknown) = (rules.matches(path), rules.is_unknown(path));
+            for blob in blobs.iter().filter(|_| matched || unknown) {
+                places.entry(*blob).or_insert(path);
+                if matched && asked.insert((*blob, true)) {
+                    pins.ask(*blob)?;
+                }
+                if unknown && asked.insert((*blob, false)) {
+                    text.ask(*blob)?;
+                }
+            }
+        }
+        let repository = &self.at.entry.repository;
+        let then = format!("of a past commit of {repository}");
+        let path = |blob: &ObjectId| places.get(blob).map_or(&[][..], |path| path.as_slice());
+        for (blob, digests) in pins.finish()? {
+            let file = String::from_utf8_lossy(path(&blob)).into_owned();
+            for digest in digests {
+                let place = format!("in {file} {then}");
+                found.pinned.entry(digest).or_insert(place);
+            }
+        }
+        for (blob, mentions) in text.finish()? {
+            found.text.add(path(&blob), &then, &mentions);
+        }
+        Ok(())
+    }
+}
+
+fn branch(name: &str) -> &str {
+    name.strip_prefix("heads/").unwrap_or(name)
+}
+
+/// Which files of another repository hold pins, and of which repositories.
+struct Rules {
+    /// Directories, `/` at their ends, and what counts beneath them.
+    globs: Vec<(Vec<u8>, Vec<Glob>)>,
+    repositories: HashSet<Repository>,
+    /// Directories whose configuration could not be read once.
+    unknown: Vec<Vec<u8>>,
+}
+
+impl Rules {
+    /// Every configuration that ever stood there, and today's.
+    fn read(
+        git: &Git,
+        files: &BTreeMap<Vec<u8>, BTreeSet<ObjectId>>,
+        config: &Config,
+    ) -> Result<Self, GitError> {
+        let repositories = |config: &Config| -> Vec<Repository> {
+            let images = config.images.iter();
+            images.map(|image| image.repository.clone()).collect()
+        };
+        let mut rules = Self {
+            globs: vec![(Vec::new(), config.files.clone())],
+            repositories: repositories(config).into_iter().collect(),
+            unknown: Vec::new(),
+        };
+        let mut objects: Objects<()> = git.objects(|_| Ok(None))?;
+        for (path, blobs) in files {
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            if name != FILE_NAME.as_bytes() && name != config.file_name().as_bytes() {
+                continue;
+            }
+            let directory = path[..path.len() - name.len()].to_vec();
+            for blob in blobs {
+                let parsed = objects
+                    .blob(*blob, LARGEST_CONFIG)?
+                    .and_then(|bytes| parse_config(bytes, config).ok());
+                match parsed {
+                    Some(then) => {
+                        rules.repositories.extend(repositories(&then));
+                        rules.globs.push((directory.clone(), then.files));
+                    }
+                    None => rules.unknown.push(directory.clone()),
+                }
+            }
+        }
+        Ok(rules)
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        self.globs.iter().any(|(directory, globs)| {
+            let path = path.strip_prefix(directory.as_slice());
+            let path = path.and_then(|p| RelPath::new(Path::new(OsStr::from_bytes(p))).ok());
+            path.is_some_and(|path| Snapshot::lists(globs, &path))
+        })
+    }
+
+    fn is_unknown(&self, path: &[u8]) -> bool {
+        self.unknown
+            .iter()
+            .any(|directory| path.starts_with(directory))
+    }
+
+    /// Makes pins of a content of any size, if it holds any.
+    fn scanner(
+        &self,
+    ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<BTreeSet<Digest>>> + Send + 'static {
+        let finder = Finder::of(&self.repositories);
+        let mut buffer = Vec::new();
+        move |content| {
+            let pins = finder.scan_reader(content, &mut buffer)?.pins;
+            let found: BTreeSet<_> = pins.into_iter().map(|pin| pin.digest).collect();
+            Ok(Some(found).filter(|found| !found.is_empty()))
+        }
+    }
+}

@@ -1,0 +1,891 @@
+//! What `prune` keeps because something names it: text of the work tree and of every branch and
+//! tag, other names of a registry, other repositories. On a real docker-registry and real git.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use crate::support::fake::{Fake, Reaction};
+use crate::support::images::Image;
+use crate::support::pruned::{Real, config, old, pinned, push, refused, set, young};
+use crate::support::scene::{tags, why};
+use crate::support::world::git;
+use repin::image::Digest;
+use serde_json::{Value, json};
+
+/// A registry with a pinned version, a stale one, and these; all of them pending and old.
+fn with(names: &[&str]) -> Real {
+    let images: Vec<_> = names
+        .iter()
+        .map(|name| (format!("pending-{name}"), old(name)))
+        .collect();
+    let (pinned, stale) = (pinned(), old("stale"));
+    let mut all = vec![("main", &pinned), ("pending-stale", &stale)];
+    all.extend(images.iter().map(|(tag, image)| (tag.as_str(), image)));
+    Real::new("", &all)
+}
+
+fn digest(name: &str) -> Digest {
+    old(name).digest()
+}
+
+/// Runs with `--apply`, which has to delete these and no others.
+fn deletes(real: &Real, expected: &[&str]) -> Value {
+    let document = real.scene.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        expected,
+        "{document}"
+    );
+    document
+}
+
+/// The reason why a version is kept has this in it.
+fn kept(document: &Value, tag: &str, says: &str) {
+    let reason = why(&document["images"][0], tag);
+    assert!(reason.contains(says), "{tag}: {reason}");
+}
+
+#[test]
+fn a_digest_in_any_tracked_file_protects() {
+    let real = with(&[
+        "kustomize",
+        "helm",
+        "docker",
+        "unmatched",
+        "utf16le",
+        "utf16be",
+        "script",
+        "ignored",
+        "modified",
+        "nobody",
+    ]);
+    let write = |path: &str, text: String| real.scene.write(path, text);
+    let utf16 = |name: &str, big: bool| -> Vec<u8> {
+        let text = format!("\u{feff}digest = sha256:{}\r\n", digest(name).hex());
+        let units = text.encode_utf16();
+        units
+            .flat_map(|unit| {
+                if big {
+                    unit.to_be_bytes()
+                } else {
+                    unit.to_le_bytes()
+                }
+            })
+            .collect()
+    };
+    write(
+        "deploy/kustomization.yaml",
+        format!(
+            "images:\n  - name: app\n    digest: {}\n",
+            digest("kustomize")
+        ),
+    );
+    write(
+        "deploy/values.yaml",
+        format!("image:\n  tag: x\n  digest: '{}'\n", digest("helm")),
+    );
+    write(
+        "Dockerfile",
+        format!("ARG SUM={}\nFROM app@sha256:$SUM\n", digest("docker").hex()),
+    );
+    // `files` says `*.yml`.
+    write(
+        ".github/workflows/preview.yaml",
+        format!("image: {}@{}\n", real.app(), digest("unmatched")),
+    );
+    write("bin/tool", format!("\0\x01{}\0", digest("script").hex()));
+    real.scene.write("windows.reg", utf16("utf16le", false));
+    real.scene.write("network.txt", utf16("utf16be", true));
+    write("notes.md", "nothing yet\n".to_owned());
+    write(
+        ".gitignore",
+        "/origin.git\n/ignored.txt\n.github/workflows/local.yml\n".to_owned(),
+    );
+    real.scene.commit("everything");
+    // Tracked, and not committed; matched by `files`, and ignored; neither.
+    write("notes.md", format!("now: {}\n", digest("modified")));
+    write(
+        ".github/workflows/local.yml",
+        format!("x: {}\n", digest("ignored")),
+    );
+    write("ignored.txt", format!("x: {}\n", digest("nobody")));
+    write("untracked.txt", format!("x: {}\n", digest("nobody")));
+    let document = deletes(&real, &["pending-nobody", "pending-stale"]);
+    for (tag, file) in [
+        ("pending-kustomize", "deploy/kustomization.yaml"),
+        ("pending-helm", "deploy/values.yaml"),
+        ("pending-docker", "Dockerfile"),
+        ("pending-unmatched", "preview.yaml"),
+        ("pending-script", "bin/tool"),
+        ("pending-utf16le", "windows.reg"),
+        ("pending-utf16be", "network.txt"),
+        ("pending-modified", "notes.md"),
+        ("pending-ignored", "local.yml"),
+    ] {
+        kept(&document, tag, "its digest stands in ");
+        kept(&document, tag, file);
+    }
+}
+
+#[test]
+fn the_whole_repository_protects_whatever_the_root_is() {
+    let real = with(&["above", "beside"]);
+    let ops = real.scene.path().join("ops");
+    fs::create_dir_all(ops.join(".github/workflows")).unwrap();
+    for file in ["repin.yaml", ".github/workflows/a.yml"] {
+        fs::rename(real.scene.path().join(file), ops.join(file)).unwrap();
+    }
+    real.scene
+        .write("top.txt", format!("{}\n", digest("above")));
+    real.scene
+        .write("other/deep/x", format!("{}\n", digest("beside")));
+    real.scene
+        .commit("the root is a directory of the repository");
+    let ran = real
+        .scene
+        .run(&[
+            "prune",
+            "--config",
+            "ops/repin.yaml",
+            "--apply",
+            "--format",
+            "json",
+        ])
+        .exits(0);
+    let document = ran.json();
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
+    kept(&document, "pending-above", "in top.txt in the work tree");
+    kept(&document, "pending-beside", "in other/deep/x");
+}
+
+#[test]
+fn every_branch_and_tag_that_the_remote_has_protects() {
+    let real = with(&["branch", "light", "annotated", "blob", "local", "gone"]);
+    let text = |name: &str| format!("digest: {}\n", digest(name));
+    let elsewhere = |branch: &str, name: &str| {
+        real.scene
+            .elsewhere(branch, &[("values.yaml", &text(name))]);
+    };
+    let origin = real.scene.path().join("origin.git");
+    elsewhere("feature/x", "branch");
+    // What only a tag names is deployed by whoever follows tags.
+    for (branch, tag, name) in [("a", "v1", "light"), ("b", "v2", "annotated")] {
+        elsewhere(branch, name);
+        let annotate = ["-c", "user.name=A", "-c", "user.email=a@b", "tag"];
+        let args: &[&str] = match tag {
+            "v1" => &["v1", "a"],
+            _ => &["-a", "-m", "two", "v2", "b"],
+        };
+        git(&origin, &[&annotate[..], args].concat());
+        git(
+            &origin,
+            &["update-ref", "-d", &format!("refs/heads/{branch}")],
+        );
+    }
+    // A tag of no commit at all.
+    real.scene.write("blob", text("blob"));
+    let blob = real.scene.git(&["hash-object", "-w", "blob"]);
+    fs::remove_file(real.scene.path().join("blob")).unwrap();
+    real.scene
+        .git(&["push", "-q", "origin", &format!("{blob}:refs/tags/a-blob")]);
+    // Here, and nowhere on the remote.
+    real.scene.git(&["checkout", "-q", "-b", "mine"]);
+    real.scene.write("mine.txt", text("local"));
+    real.scene.git(&["add", "mine.txt"]);
+    real.scene.git(&["commit", "-q", "-m", "mine"]);
+    real.scene.git(&["checkout", "-q", "main"]);
+    // Once there, and fetched, and not there any more.
+    elsewhere("over", "gone");
+    real.scene.git(&["fetch", "-q", "origin"]);
+    git(&origin, &["update-ref", "-d", "refs/heads/over"]);
+    elsewhere("new", "branch");
+    let refs = real.scene.git(&["for-each-ref"]);
+    let document = deletes(&real, &["pending-gone", "pending-local", "pending-stale"]);
+    kept(
+        &document,
+        "pending-branch",
+        "in values.yaml on feature/x of origin",
+    );
+    kept(&document, "pending-light", "at the tag v1 of origin");
+    kept(&document, "pending-annotated", "at the tag v2 of origin");
+    kept(&document, "pending-blob", "at the tag a-blob of origin");
+    assert_eq!(real.scene.git(&["for-each-ref"]), refs, "objects only");
+}
+
+/// A directory with a `git` that runs `script` first; `$real` is the real one. Comes first on PATH.
+fn shim(script: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let real = path
+        .split(':')
+        .map(|part| PathBuf::from(part).join("git"))
+        .find(|git| git.is_file())
+        .unwrap();
+    let here = directory.path().display().to_string();
+    let text = format!(
+        "#!/bin/sh\nreal='{}'\nhere='{here}'\n{script}\nexec \"$real\" \"$@\"\n",
+        real.display()
+    );
+    let file = directory.path().join("git");
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    (directory, format!("{here}:{path}"))
+}
+
+fn shimmed(real: &Real, path: &str, exit: i32) -> Value {
+    let ran = real
+        .scene
+        .run_with(&["prune", "--apply", "--format", "json"], &[("PATH", path)]);
+    ran.exits(exit).json()
+}
+
+/// Pushes `reference` from the clone `from` just before the remote is asked for the second time.
+fn pushed_meanwhile(real: &Real, from: &Path, reference: &str) -> (tempfile::TempDir, String) {
+    let origin = real.scene.path().join("origin.git");
+    shim(&format!(
+        "case \" $* \" in *' ls-remote '*) echo x >>\"$here/asked\"\n\
+         if [ \"$(wc -l <\"$here/asked\")\" -eq 2 ]; then\n\
+         (unset GIT_ALLOW_PROTOCOL; \"$real\" -C '{}' push -q '{}' 'HEAD:{reference}') || exit 99\nfi;; esac",
+        from.display(),
+        origin.display()
+    ))
+}
+
+#[test]
+fn a_push_to_an_unrelated_branch_during_the_run_is_read_and_refuses_nothing() {
+    let real = with(&["meanwhile"]);
+    let other = tempfile::tempdir().unwrap();
+    let origin = real.scene.path().join("origin.git");
+    git(
+        other.path(),
+        &["clone", "-q", origin.to_str().unwrap(), "."],
+    );
+    let (_shim, path) = pushed_meanwhile(&real, other.path(), "refs/heads/unrelated");
+    // It names nothing new.
+    let document = shimmed(&real, &path, 0);
+    let deleted = tags(&document["images"][0]["deleted"]);
+    assert_eq!(deleted, ["pending-meanwhile", "pending-stale"]);
+
+    let real = with(&["meanwhile"]);
+    let origin = real.scene.path().join("origin.git");
+    let other = tempfile::tempdir().unwrap();
+    git(
+        other.path(),
+        &["clone", "-q", origin.to_str().unwrap(), "."],
+    );
+    fs::write(
+        other.path().join("deploy.yaml"),
+        format!("digest: {}\n", digest("meanwhile")),
+    )
+    .unwrap();
+    git(other.path(), &["add", "-A"]);
+    git(other.path(), &["commit", "-q", "-m", "meanwhile"]);
+    for reference in ["refs/heads/unrelated", "refs/tags/v7"] {
+        let (_shim, path) = pushed_meanwhile(&real, other.path(), reference);
+        let document = shimmed(&real, &path, 0);
+        kept(&document, "pending-meanwhile", "in deploy.yaml");
+        push(
+            &real.registry,
+            "acme/app",
+            &[("pending-stale", &old("stale"))],
+        );
+        git(&origin, &["update-ref", "-d", reference]);
+    }
+    // A promote that was opened meanwhile is another matter.
+    let (_shim, path) =
+        pushed_meanwhile(&real, other.path(), "refs/heads/auto/runtime-promote-now");
+    let document = shimmed(&real, &path, 3);
+    assert_eq!(document["images"][0]["code"], "base_moved", "{document}");
+    assert_eq!(document["images"][0]["deleted"], json!([]));
+}
+
+#[test]
+fn a_branch_that_cannot_be_fetched_refuses() {
+    let real = with(&["branch"]);
+    let text = format!("{}\n", digest("branch"));
+    real.scene.elsewhere("feature", &[("x.txt", &text)]);
+    let (_shim, path) = shim("case \" $* \" in *' fetch '*) echo 'fatal: no' >&2; exit 128;; esac");
+    let document = shimmed(&real, &path, 3);
+    assert_eq!(document["images"][0]["code"], "unavailable", "{document}");
+    assert_eq!(real.deletions(), [] as [&str; 0]);
+    deletes(&real, &["pending-stale"]);
+}
+
+#[test]
+fn a_partial_clone_is_not_believed() {
+    let real = with(&[]);
+    let root = real.scene.path();
+    git(
+        &root.join("origin.git"),
+        &["config", "uploadpack.allowFilter", "true"],
+    );
+    fs::rename(root.join(".git"), root.join("whole.git")).unwrap();
+    let origin = format!("file://{}", root.join("origin.git").display());
+    let clone = tempfile::tempdir().unwrap();
+    git(
+        clone.path(),
+        &["clone", "-q", "--filter=blob:none", &origin, "."],
+    );
+    fs::rename(clone.path().join(".git"), root.join(".git")).unwrap();
+    let document = refused(&real, 3, "partial");
+    let hint = document["images"][0]["hint"].as_str().unwrap();
+    assert!(hint.contains("--refetch"), "{hint}");
+    // What the hint says.
+    let path = std::env::var("PATH").unwrap();
+    let ran = std::process::Command::new("sh")
+        .args(["-ec", hint.split_once("fetch the rest: ").unwrap().1])
+        .current_dir(root)
+        .env_clear()
+        .env("PATH", path)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    deletes(&real, &["pending-stale"]);
+}
+
+#[test]
+fn what_an_untagged_index_consists_of_stays_if_only_text_names_it() {
+    let real = with(&["part", "bare"]);
+    // No tag names the indexes any more.
+    let index = |part: &str| Image::index(vec![old(part), young(part)]);
+    for part in ["part", "bare"] {
+        push(
+            &real.registry,
+            "acme/app",
+            &[("edge", &index(part)), ("edge", &young("edge"))],
+        );
+    }
+    let text = format!(
+        "digest: {}\nnot asked for: {}\n",
+        index("part").digest(),
+        index("bare").digest().hex()
+    );
+    real.scene.write("values.yaml", text);
+    real.scene.commit("an index");
+    let before = real.registry.requests().len();
+    let document = deletes(&real, &["pending-bare", "pending-stale"]);
+    kept(&document, "pending-part", "part of the index");
+    let asked = real.registry.requests()[before..].join("\n");
+    assert!(asked.contains(&index("part").digest().hex()), "{asked}");
+    assert!(!asked.contains(&index("bare").digest().hex()), "{asked}");
+}
+
+/// A lock file with so many digests behind `sha256:`.
+fn lock(digests: usize) -> String {
+    (0..digests)
+        .map(|n| format!("hash = \"{}\"\n", Digest::of(&n.to_be_bytes())))
+        .collect()
+}
+
+#[test]
+fn more_digests_in_text_than_can_be_asked_for_refuse_once_there_is_a_candidate() {
+    let real = with(&[]);
+    real.scene.write("locks/uv.lock", lock(2_001));
+    real.scene.commit("a lock file");
+    let document = refused(&real, 3, "text_digests");
+    let message = document["images"][0]["refused"].as_str().unwrap();
+    for part in ["2001 digests", "locks/uv.lock in the work tree (2001)"] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Without `sha256:` they are nobody's digests, and without a candidate nobody asks.
+    real.scene
+        .write("locks/uv.lock", lock(2_001).replace("sha256:", ""));
+    real.scene.commit("bare");
+    assert_eq!(
+        tags(&real.scene.prune(&[], 0)["images"][0]["candidates"]),
+        ["pending-stale"]
+    );
+    real.scene.write("locks/uv.lock", lock(2_001));
+    real.scene.commit("a lock file again");
+    real.scene.prune(&["--older-than", "90d"], 0);
+    // One less is asked for, in each repository.
+    real.scene.write("locks/uv.lock", lock(2_000));
+    real.scene.commit("a shorter lock file");
+    deletes(&real, &["pending-stale"]);
+}
+
+#[test]
+fn links_submodules_and_odd_files_do_no_harm() {
+    let real = with(&["target", "untracked", "module"]);
+    let root = real.scene.path();
+    let module = tempfile::tempdir().unwrap();
+    git(module.path(), &["init", "-q", "-b", "main"]);
+    fs::write(module.path().join("x"), format!("{}\n", digest("module"))).unwrap();
+    git(module.path(), &["add", "-A"]);
+    git(module.path(), &["commit", "-q", "-m", "module"]);
+    let url = module.path().to_str().unwrap();
+    real.scene
+        .git(&["submodule", "--quiet", "add", url, "module"]);
+    real.scene
+        .write("docs/target.txt", format!("{}\n", digest("target")));
+    real.scene
+        .write("elsewhere/hidden.txt", format!("{}\n", digest("untracked")));
+    symlink("docs/target.txt", root.join("link.txt")).unwrap();
+    symlink("elsewhere/hidden.txt", root.join("lost.txt")).unwrap();
+    symlink("nowhere", root.join("dangling")).unwrap();
+    real.scene
+        .write(".gitignore", "/origin.git\n/elsewhere\n/no-home\n");
+    real.scene.write("deleted.txt", "x");
+    real.scene.write("replaced.txt", "x");
+    real.scene.write("directory.txt", "x");
+    real.scene.write("caf\u{e9} \"x\"\n.txt", "x");
+    real.scene.commit("odd files");
+    fs::remove_file(root.join("deleted.txt")).unwrap();
+    fs::remove_file(root.join("replaced.txt")).unwrap();
+    symlink("docs/target.txt", root.join("replaced.txt")).unwrap();
+    fs::remove_file(root.join("directory.txt")).unwrap();
+    fs::create_dir(root.join("directory.txt")).unwrap();
+    // A submodule is another repository: `also_pinned_in` is for what it names.
+    let document = deletes(
+        &real,
+        &["pending-module", "pending-stale", "pending-untracked"],
+    );
+    kept(&document, "pending-target", "in docs/target.txt");
+}
+
+#[test]
+fn a_file_of_64_mib_of_digits_names_nothing() {
+    let real = with(&["after"]);
+    let mut text = vec![b'a'; 64 * 1024 * 1024];
+    text.extend(format!("\n{}\n", digest("after")).bytes());
+    real.scene.write("huge.txt", text);
+    real.scene.commit("huge");
+    let document = deletes(&real, &["pending-stale"]);
+    kept(&document, "pending-after", "in huge.txt");
+}
+
+#[test]
+fn no_process_is_started_for_a_branch() {
+    let real = with(&["last"]);
+    let (directory, path) = shim("echo \"$*\" >>\"$here/log\"");
+    let started = |exit| {
+        let _ = fs::remove_file(directory.path().join("log"));
+        let ran = real
+            .scene
+            .run_with(&["prune", "--format", "json"], &[("PATH", &path)])
+            .exits(exit);
+        let log = fs::read_to_string(directory.path().join("log")).unwrap();
+        (ran.json(), log.lines().count())
+    };
+    let branch = |n: usize, text: &str| {
+        let name = format!("feature-{n:03}");
+        real.scene.git(&["checkout", "-q", "-B", &name, "main"]);
+        real.scene.write("deep/er/x.txt", text);
+        real.scene.git(&["add", "-A"]);
+        real.scene.git(&["commit", "-q", "-m", &name]);
+    };
+    branch(0, "0");
+    real.scene.git(&["push", "-q", "origin", "--all"]);
+    real.scene.git(&["checkout", "-q", "main"]);
+    let (_, one) = started(0);
+    for n in 1..40 {
+        branch(n, &n.to_string());
+    }
+    branch(40, &format!("{}\n", digest("last")));
+    real.scene.git(&["push", "-q", "origin", "--all"]);
+    real.scene.git(&["checkout", "-q", "main"]);
+    let (document, many) = started(0);
+    kept(&document, "pending-last", "in deep/er/x.txt on feature-040");
+    assert_eq!(many, one);
+}
+
+#[test]
+fn a_pin_count_that_differs_refuses_the_whole_run() {
+    let real = with(&["mistyped"]);
+    // `*.yaml` was meant, too: check fails, and so has this.
+    let text = config(&real.registry.host, "").replace("pins: 1", "pins: 2");
+    real.scene.write("repin.yaml", &text);
+    real.scene.write(
+        ".github/workflows/b.yaml",
+        format!("image: {}@{}\n", real.app(), digest("mistyped")),
+    );
+    real.scene.commit("a second pin");
+    let document = refused(&real, 1, "pin_count");
+    let message = document["images"][1]["refused"].as_str().unwrap();
+    assert_eq!(message, "found 1 pin of `app`, but `pins: 2` is declared");
+    // Whatever image the run is about.
+    let document = real.scene.prune(&["--apply", "--image", "base"], 1);
+    assert_eq!(document["images"][0]["code"], "pin_count", "{document}");
+    assert_eq!(real.deletions(), [] as [&str; 0]);
+    real.scene.write(
+        "repin.yaml",
+        text.replace("['.github/workflows/*.yml']", "['.github/workflows/*']"),
+    );
+    deletes(&real, &["pending-stale"]);
+}
+
+#[test]
+fn what_is_pinned_under_another_name_of_the_host_stays_with_its_parts() {
+    let real = with(&["child", "then"]);
+    let index = |part: &str| Image::index(vec![old(part), young(part)]);
+    for part in ["child", "then"] {
+        push(
+            &real.registry,
+            "acme/app",
+            &[("edge", &index(part)), ("edge", &young("edge"))],
+        );
+    }
+    // Nobody can tell that this is the same registry.
+    let host = &real.registry.host;
+    let other = format!("{}/acme/app", host.replace("127.0.0.1", "localhost"));
+    let images = format!("\nimages:\n  twin: {{ repository: '{other}', pins: 1 }}");
+    real.scene
+        .write("repin.yaml", config(host, "").replace("\nimages:", &images));
+    let pin = |digest: Digest| {
+        real.scene
+            .write(".github/workflows/b.yml", format!("x: {other}@{digest}\n"));
+    };
+    pin(index("then").digest());
+    real.scene.commit("a twin");
+    pin(index("child").digest());
+    real.scene.commit("another twin");
+    let document = real.scene.prune(&["--apply", "--image", "app"], 0);
+    let image = &document["images"][0];
+    assert_eq!(tags(&image["deleted"]), ["pending-stale"], "{document}");
+    kept(&document, "pending-child", "part of the index");
+    kept(&document, "pending-then", "part of the index");
+    assert_eq!(
+        real.left(),
+        set(&["edge", "main", "pending-child", "pending-then"])
+    );
+}
+
+/// Another repository, bare and with a work tree.
+struct Other {
+    directory: tempfile::TempDir,
+}
+
+impl Other {
+    fn new() -> Self {
+        let other = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(other.work()).unwrap();
+        git(&other.work(), &["init", "-q", "-b", "main"]);
+        git(
+            &other.work(),
+            &["init", "-q", "--bare", "-b", "main", "../other.git"],
+        );
+        other
+    }
+
+    fn work(&self) -> PathBuf {
+        self.directory.path().join("work")
+    }
+
+    fn bare(&self) -> PathBuf {
+        self.directory.path().join("other.git")
+    }
+
+    /// A commit of these files, pushed to a branch.
+    fn commit(&self, branch: &str, files: &[(&str, &str)]) {
+        for (path, text) in files {
+            let path = self.work().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        git(&self.work(), &["add", "-A"]);
+        git(
+            &self.work(),
+            &["commit", "-q", "--allow-empty", "-m", "work"],
+        );
+        let to = format!("HEAD:refs/heads/{branch}");
+        git(
+            &self.work(),
+            &["push", "-q", "--force", "../other.git", &to],
+        );
+    }
+}
+
+/// The configuration with another repository.
+fn also(real: &Real, entry: &str) {
+    let block = format!("also_pinned_in: [{{ {entry} }}]");
+    real.scene
+        .write("repin.yaml", config(&real.registry.host, &block));
+    real.scene.commit("another repository");
+}
+
+#[test]
+fn what_another_repository_names_or_ever_pinned_stays() {
+    let real = with(&[
+        "head",
+        "branch",
+        "tag",
+        "own",
+        "today",
+        "broken",
+        "mentioned",
+        "index",
+    ]);
+    let index = Image::index(vec![old("index"), young("index")]);
+    push(
+        &real.registry,
+        "acme/app",
+        &[("edge", &index), ("edge", &young("edge"))],
+    );
+    let other = Other::new();
+    let text = |name: &str| format!("digest: {}\n", digest(name));
+    let pin = |app: &str, digest: Digest| format!("image: {app}@{digest}\n");
+    // By their own configuration, of which the image has another name; then by that of today.
+    let theirs = "version: 1\nfiles: ['*.txt']\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
+    other.commit(
+        "main",
+        &[
+            ("envs/repin.yaml", theirs),
+            ("envs/a.txt", &pin("mirror.example/x", digest("own"))),
+            ("notes/old.md", &text("mentioned")),
+        ],
+    );
+    other.commit(
+        "main",
+        &[
+            ("envs/a.txt", "nothing\n"),
+            ("notes/old.md", "nothing\n"),
+            (
+                ".github/workflows/d.yml",
+                &pin(&real.app(), digest("today")),
+            ),
+        ],
+    );
+    // An index that nothing but their history knows.
+    other.commit(
+        "main",
+        &[(".github/workflows/d.yml", &pin(&real.app(), index.digest()))],
+    );
+    // Nobody can tell what this one matched.
+    other.commit(
+        "main",
+        &[
+            (".github/workflows/d.yml", "nothing\n"),
+            ("odd/repin.yaml", "version: 99\n"),
+            ("odd/any.txt", &text("broken")),
+        ],
+    );
+    other.commit(
+        "main",
+        &[
+            ("odd/repin.yaml", theirs),
+            ("odd/any.txt", "nothing\n"),
+            ("kustomization.yaml", &text("head")),
+        ],
+    );
+    other.commit("release", &[("values.yaml", &text("branch"))]);
+    fs::remove_file(other.work().join("values.yaml")).unwrap();
+    other.commit("gone", &[("tagged.txt", &text("tag"))]);
+    git(&other.bare(), &["tag", "v1", "gone"]);
+    git(&other.bare(), &["update-ref", "-d", "refs/heads/gone"]);
+
+    let there = other.bare();
+    also(&real, &format!("repository: '{}'", there.display()));
+    let document = real.scene.prune(&[], 0);
+    let image = &document["images"][0];
+    assert_eq!(
+        tags(&image["candidates"]),
+        ["pending-mentioned", "pending-stale"],
+        "{document}"
+    );
+    kept(
+        &document,
+        "pending-head",
+        "in kustomization.yaml on main of ",
+    );
+    kept(&document, "pending-branch", "in values.yaml on release of ");
+    kept(&document, "pending-tag", "in tagged.txt at the tag v1 of ");
+    kept(
+        &document,
+        "pending-own",
+        "pinned in envs/a.txt of a past commit of ",
+    );
+    kept(
+        &document,
+        "pending-today",
+        "pinned in .github/workflows/d.yml of ",
+    );
+    kept(
+        &document,
+        "pending-broken",
+        "in odd/any.txt of a past commit of ",
+    );
+    kept(&document, "pending-index", "part of the index");
+    // A path is relative to the root, and only the branches that are named count.
+    symlink(&there, real.scene.path().join("other")).unwrap();
+    also(&real, "repository: other, branches: [main]");
+    let document = deletes(
+        &real,
+        &[
+            "pending-branch",
+            "pending-mentioned",
+            "pending-stale",
+            "pending-tag",
+        ],
+    );
+    kept(&document, "pending-head", "on main of other");
+}
+
+#[test]
+fn another_repository_is_read_again_before_the_first_deletion() {
+    let real = with(&["meanwhile"]);
+    let other = Other::new();
+    other.commit("main", &[("x", "y")]);
+    also(&real, &format!("repository: '{}'", other.bare().display()));
+    fs::write(
+        other.work().join("deploy.yaml"),
+        format!("digest: {}\n", digest("meanwhile")),
+    )
+    .unwrap();
+    git(&other.work(), &["add", "-A"]);
+    git(&other.work(), &["commit", "-q", "-m", "meanwhile"]);
+    // The second question to the own remote comes right before that.
+    let (_shim, path) = shim(&format!(
+        "case \" $* \" in *' ls-remote '*) echo x >>\"$here/asked\"\n\
+         if [ \"$(wc -l <\"$here/asked\")\" -eq 2 ]; then\n\
+         (unset GIT_ALLOW_PROTOCOL; \"$real\" -C '{}' push -q ../other.git HEAD:main) || exit 99\nfi;; esac",
+        other.work().display(),
+    ));
+    let document = shimmed(&real, &path, 0);
+    kept(&document, "pending-meanwhile", "in deploy.yaml on main of ");
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
+}
+
+#[test]
+fn another_repository_that_cannot_be_read_refuses() {
+    let real = with(&[]);
+    let other = Other::new();
+    let there = other.bare();
+    let there = there.display();
+    for (entry, code, says) in [
+        ("repository: nowhere".to_owned(), "unavailable", "nowhere"),
+        (
+            "repository: 'http://127.0.0.1:1/x.git'".to_owned(),
+            "unavailable",
+            "127.0.0.1:1",
+        ),
+        // Nothing was ever pushed.
+        (
+            format!("repository: '{there}'"),
+            "unavailable",
+            "any branch",
+        ),
+        (
+            format!("repository: '{there}', branches: [main]"),
+            "unavailable",
+            "main",
+        ),
+    ] {
+        also(&real, &entry);
+        let document = refused(&real, 3, code);
+        let message = document["images"][0]["refused"].as_str().unwrap();
+        assert!(message.contains(says), "{message}");
+    }
+    other.commit("main", &[("x", "1")]);
+    other.commit("main", &[("x", "2")]);
+    also(
+        &real,
+        &format!("repository: '{there}', branches: [main, other]"),
+    );
+    refused(&real, 3, "unavailable");
+    // A clone that was cut off does not know what was ever pinned.
+    let shallow = tempfile::tempdir().unwrap();
+    git(
+        shallow.path(),
+        &["clone", "-q", "--depth=1", &format!("file://{there}"), "."],
+    );
+    also(
+        &real,
+        &format!("repository: '{}'", shallow.path().display()),
+    );
+    let document = real.scene.prune(&["--apply"], 3);
+    assert_eq!(document["images"][0]["deleted"], json!([]), "{document}");
+    assert_eq!(real.deletions(), [] as [&str; 0]);
+}
+
+/// A web server that hands out the files of a bare repository to whoever has the token.
+fn served(repository: &Path, token: &str) -> Fake {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    git(repository, &["update-server-info"]);
+    let expected = format!(
+        "Basic {}",
+        STANDARD.encode(format!("x-access-token:{token}"))
+    );
+    let repository = repository.to_owned();
+    Fake::start(move |request| {
+        if request.header("authorization") != Some(expected.as_str()) {
+            return Reaction::new(401, "").with("WWW-Authenticate", "Basic realm=\"x\"");
+        }
+        let path = request.path().strip_prefix("/other.git/");
+        match path.and_then(|path| fs::read(repository.join(path)).ok()) {
+            Some(bytes) => Reaction::new(200, bytes),
+            None => Reaction::new(404, ""),
+        }
+    })
+}
+
+#[test]
+fn another_repository_is_asked_with_the_token_of_its_variable() {
+    let real = with(&["head"]);
+    let other = Other::new();
+    other.commit("main", &[("x", &format!("{}\n", digest("head")))]);
+    let server = served(&other.bare(), "s3cret");
+    let entry = format!(
+        "repository: 'http://{}/other.git', token_env: DEPLOY_TOKEN",
+        server.host()
+    );
+    also(&real, &entry);
+    let args = ["prune", "--apply", "--format", "json"];
+    let run = |args: &[&str], token: Option<&str>, exit| {
+        let env: Vec<_> = token
+            .map(|token| ("DEPLOY_TOKEN", token))
+            .into_iter()
+            .collect();
+        let ran = real.scene.run_with(args, &env).exits(exit);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(token.is_none_or(|token| !said.contains(token)), "{said}");
+        said
+    };
+    // Missing, or not the right one.
+    assert!(run(&args, None, 4).contains("DEPLOY_TOKEN is not set"));
+    assert!(run(&args, Some("wr0ng"), 4).contains("denied"));
+    let skipped = [&args[..], &["--if-unconfigured", "skip"]].concat();
+    assert!(run(&skipped, None, 0).contains("DEPLOY_TOKEN is not set"));
+    assert_eq!(real.deletions(), [] as [&str; 0]);
+    let document: Value = serde_json::from_str(
+        &run(&args, Some("s3cret"), 0)
+            .lines()
+            .take_while(|line| !line.starts_with("deleted "))
+            .collect::<String>(),
+    )
+    .unwrap();
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
+    kept(&document, "pending-head", "on main of ");
+}
+
+#[test]
+fn a_job_s_own_token_is_for_no_other_repository() {
+    let real = with(&[]);
+    for name in [
+        "REPIN_FORGE_TOKEN",
+        "GITHUB_TOKEN",
+        "GH_TOKEN",
+        "GITEA_TOKEN",
+        "GITHUB_TOKEN_FILE",
+        "ACTIONS_RUNTIME_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    ] {
+        also(&real, &format!("repository: other, token_env: {name}"));
+        let ran = real.scene.run(&["prune"]).exits(2);
+        assert!(ran.stderr.contains(name), "{}", ran.stderr);
+    }
+    for wrong in [
+        "repository: other, branches: []",
+        "branches: [main]",
+        "repository: other, branches: ['a b']",
+        "repository: 'https://ada:s3cret@git.example/x'",
+    ] {
+        also(&real, wrong);
+        real.scene.run(&["prune"]).exits(2);
+    }
+}

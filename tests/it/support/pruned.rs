@@ -1,0 +1,121 @@
+//! A repository of a real docker-registry that is pruned, and the git repository that pins from it.
+
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    images::Image,
+    registry::{Protection, Registry},
+    scene::{Scene, days_ago},
+};
+
+pub fn old(seed: &str) -> Image {
+    Image::created("amd64", seed, Some(&days_ago(40)))
+}
+
+pub fn young(seed: &str) -> Image {
+    Image::created("amd64", seed, Some(&days_ago(2)))
+}
+
+/// The pinned one is of another day, so that not all dates are one.
+pub fn pinned() -> Image {
+    Image::created("amd64", "pinned", Some(&days_ago(50)))
+}
+
+pub fn config(host: &str, block: &str) -> String {
+    format!(
+        "version: 1\nname: test images\nfiles: ['.github/workflows/*.yml']\nimages:\n  \
+         app: {{ repository: '{host}/acme/app', pins: 1 }}\n  base: {{ repository: '{host}/acme/base', pins: 0 }}\n\
+         prune: {{ {block} }}\n"
+    )
+}
+
+/// A registry that holds these tags of `acme/app`, and a repository that pins the first.
+pub struct Real {
+    _storage: tempfile::TempDir,
+    pub registry: Registry,
+    pub scene: Scene,
+}
+
+impl Real {
+    pub fn new(block: &str, all: &[(&str, &Image)]) -> Self {
+        Self::with(&Protection::None, block, all)
+    }
+
+    pub fn with(protection: &Protection<'_>, block: &str, all: &[(&str, &Image)]) -> Self {
+        let storage = tempfile::tempdir().unwrap();
+        {
+            let registry = Registry::start(storage.path(), &Protection::None);
+            push(&registry, "acme/app", all);
+        }
+        let registry = Registry::start(storage.path(), protection);
+        let app = format!("{}/acme/app", registry.host);
+        let scene = Scene::new(&config(&registry.host, block), &app, all[0].1.digest());
+        Self {
+            _storage: storage,
+            registry,
+            scene,
+        }
+    }
+
+    pub fn app(&self) -> String {
+        format!("{}/acme/app", self.registry.host)
+    }
+
+    /// The tags that still name something.
+    pub fn left(&self) -> BTreeSet<String> {
+        let text = get(&self.registry.host, "/v2/acme/app/tags/list");
+        let list: Value = serde_json::from_str(&text).unwrap();
+        let all = list["tags"].as_array().cloned().unwrap_or_default();
+        all.iter()
+            .map(|tag| tag.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Deletions so far.
+    pub fn deletions(&self) -> Vec<String> {
+        self.registry
+            .requests()
+            .into_iter()
+            .filter(|request| request.starts_with("DELETE"))
+            .collect()
+    }
+}
+
+pub fn get(host: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+pub fn push(registry: &Registry, name: &str, all: &[(&str, &Image)]) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for (tag, image) in all {
+        runtime.block_on(registry.push(name, tag, image));
+    }
+}
+
+pub fn set(all: &[&str]) -> BTreeSet<String> {
+    all.iter().map(|tag| (*tag).to_owned()).collect()
+}
+
+/// Runs with `--apply`, which has to be refused with this exit and code, and to delete nothing.
+pub fn refused(real: &Real, exit: i32, code: &str) -> Value {
+    let document = real.scene.prune(&["--apply"], exit);
+    assert_eq!(document["images"][0]["code"], code, "{document}");
+    assert_eq!(
+        (&document["applied"], &document["images"][0]["deleted"]),
+        (&json!(false), &json!([]))
+    );
+    assert_eq!(real.deletions(), [] as [&str; 0]);
+    document
+}
