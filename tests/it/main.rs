@@ -1,10 +1,9 @@
-//! The program and its library from outside, on real files, repositories, images and registries:
-//! one module for each command or topic, and `support` for what they share.
+//! Integration tests: one module per command or topic, and the shared helpers in `support`.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "what goes wrong in a test fails it, and nothing is used from outside"
+    reason = "a panic fails the test, and no other crate uses these items"
 )]
 
 mod support;

@@ -147,13 +147,13 @@ fn the_images_are_what_their_generator_writes() {
     quickstart::write(dir.path());
     assert!(
         tree(dir.path()) == tree(&images()),
-        "run `cargo test --test it renews_the_images -- --ignored`"
+        "run `cargo test --test it write_quick_start_images -- --ignored`"
     );
 }
 
 #[test]
-#[ignore = "writes the images that are checked in"]
-fn renews_the_images() {
+#[ignore = "overwrites the images in examples/quickstart"]
+fn write_quick_start_images() {
     quickstart::write(&images());
 }
 

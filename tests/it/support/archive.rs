@@ -1,8 +1,8 @@
-//! Layers as uncompressed tar archives, the same bytes each time.
+//! Layers as uncompressed tar archives; equal input makes equal bytes.
 
 use tar::{Builder, EntryType, Header};
 
-/// An archive that grows.
+/// A tar archive under construction.
 pub(crate) struct Archive(Builder<Vec<u8>>);
 
 impl Archive {
@@ -75,7 +75,7 @@ impl Archive {
     }
 }
 
-/// A header without a type, which says a regular file, too.
+/// A header without an entry type, which also means a regular file.
 fn header(mode: u32) -> Header {
     let mut header = Header::new_ustar();
     header.set_mode(mode);

@@ -1,4 +1,4 @@
-//! What the tests are told with.
+//! Shared helpers of the integration tests.
 
 pub mod archive;
 pub mod fake;
@@ -12,6 +12,7 @@ pub mod registry;
 pub mod repo;
 pub mod runner;
 pub mod scene;
+pub mod schema;
 pub mod shop;
 pub mod smoke;
 pub mod stored;

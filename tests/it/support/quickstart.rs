@@ -1,7 +1,6 @@
-//! The writer of the quick start's image layouts.
+//! Writes the image layouts of the quick start: two revisions of four images, a few kB each.
 //!
-//! Two revisions of four images, a few kB each, the same bytes each time; `review` is built for two
-//! platforms.
+//! Equal input makes equal bytes; `runtime-review` has two platforms.
 
 use std::{fs, path::Path};
 

@@ -15,6 +15,8 @@ use graphql_tools::{
 };
 use serde_json::Value;
 
+use super::super::schema::Schema;
+
 pub struct Graphql {
     schema: schema::Document,
     plan: ValidationPlan,
@@ -92,9 +94,6 @@ impl Graphql {
                 Err("a variable is not a text".to_owned())
             };
         };
-        let input = jsonschema::validator_for(&self.mutations[mutation]["schema"]).unwrap();
-        input
-            .validate(&given["input"])
-            .map_err(|error| error.to_string())
+        Schema::new(&self.mutations[mutation]["schema"]).validate(&given["input"])
     }
 }

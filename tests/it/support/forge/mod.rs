@@ -53,7 +53,7 @@ struct Shared {
     faults: Mutex<Vec<Scripted>>,
     log: Mutex<Vec<Asked>>,
     breaches: Mutex<Vec<String>>,
-    schema: schema::Description,
+    schema: &'static schema::Description,
     answer: fn(&mut Store, &Asked) -> Reply,
     /// What happens before a pull request is looked at for so many times.
     later: Mutex<Vec<(usize, Later)>>,
@@ -78,17 +78,12 @@ impl Fake {
         } else {
             gitea::answer
         };
-        let description = match kind {
-            Kind::Github => schema::Description::github(),
-            Kind::Gitea => schema::Description::read("gitea.json", "/api/v1"),
-            Kind::Forgejo => schema::Description::read("forgejo.json", "/api/v1"),
-        };
         let shared = Arc::new(Shared {
             store: Mutex::new(Store::new(kind)),
             faults: Mutex::default(),
             log: Mutex::default(),
             breaches: Mutex::default(),
-            schema: description,
+            schema: schema::Description::of(kind),
             answer,
             later: Mutex::default(),
             looks: Mutex::default(),

@@ -1,10 +1,10 @@
 //! The published API descriptions, as judges of requests.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::LazyLock};
 
 use serde_json::Value;
 
-use super::{Asked, graphql::Graphql};
+use super::{super::schema::Schema, Asked, Kind, graphql::Graphql};
 
 pub struct Description {
     prefix: &'static str,
@@ -16,18 +16,28 @@ struct Operation {
     method: String,
     path: Vec<String>,
     query: Vec<String>,
-    body: Option<jsonschema::Validator>,
+    body: Option<Schema>,
 }
 
 impl Description {
-    pub fn github() -> Self {
-        Self {
+    /// The published API description of this kind of forge, read once per process.
+    pub fn of(kind: Kind) -> &'static Self {
+        static GITHUB: LazyLock<Description> = LazyLock::new(|| Description {
             graphql: Some(Graphql::new()),
-            ..Self::read("github.json", "")
+            ..Description::read("github.json", "")
+        });
+        static GITEA: LazyLock<Description> =
+            LazyLock::new(|| Description::read("gitea.json", "/api/v1"));
+        static FORGEJO: LazyLock<Description> =
+            LazyLock::new(|| Description::read("forgejo.json", "/api/v1"));
+        match kind {
+            Kind::Github => &GITHUB,
+            Kind::Gitea => &GITEA,
+            Kind::Forgejo => &FORGEJO,
         }
     }
 
-    pub fn read(file: &str, prefix: &'static str) -> Self {
+    fn read(file: &str, prefix: &'static str) -> Self {
         let description = load(file);
         let operations = description["operations"]
             .as_array()
@@ -70,9 +80,7 @@ impl Description {
         match (&operation.body, &asked.body) {
             (None, Value::Null) => Ok(()),
             (None, _) => Err("it takes no body".to_owned()),
-            (Some(schema), body) => schema
-                .validate(body)
-                .map_err(|error| format!("{error} at {}", error.instance_path())),
+            (Some(schema), body) => schema.validate(body),
         }
     }
 }
@@ -98,7 +106,7 @@ impl Operation {
             query: query.collect(),
             body: Some(&value["body"])
                 .filter(|body| !body.is_null())
-                .map(|body| jsonschema::validator_for(body).unwrap()),
+                .map(Schema::new),
         }
     }
 
