@@ -40,7 +40,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client over these connections; `now` is the wall clock, `secrets` are kept out of the request log.
+    /// A client over these connections; `now` is the wall clock, `secrets` stay out of the request
+    /// log.
     pub fn new(
         transport: Transport,
         policy: Policy,

@@ -62,8 +62,8 @@ impl Transport {
     /// Connections that trust the system's roots and those of `ca_file`, and go through the proxies
     /// of the usual variables.
     ///
-    /// `variable` looks up the first of several names that is set; `secrets` gets
-    /// each proxy's password; `progress` is how long an answer may make none.
+    /// `variable` looks up the first of several names that is set; a proxy's password becomes one
+    /// of `secrets`; `progress` is how long an answer may make none.
     pub fn new<'e>(
         ca_file: Option<&Path>,
         variable: impl Fn(&[&str]) -> Option<&'e str>,

@@ -1,15 +1,17 @@
 //! How requests are made, to registries and forges alike: whose clock counts, and what `-vv` shows.
 
-use crate::support::forge;
 use std::process::Stdio;
 
-use crate::support::fake::{Fake, Reaction};
-use crate::support::forge::{Fault, Kind, TOKEN};
-use crate::support::registry::{PASSWORD, Protection, Registry, USER, docker_config, run};
-use crate::support::token::{Grants, TokenServer};
-use crate::support::world::{REV_B, Ran, World, world};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use regex::Regex;
+
+use crate::support::{
+    fake::{Fake, Reaction},
+    forge::{self, Fault, Kind, TOKEN},
+    registry::{PASSWORD, Protection, Registry, USER, docker_config, run},
+    token::{Grants, TokenServer},
+    world::{REV_B, Ran, World, world},
+};
 
 const IMAGES: [&str; 3] = ["review", "fix", "base"];
 
