@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::table::plain;
 use crate::checks::{Check, Status};
 
-/// Checks that did not pass, as annotations; `folder` leads from the repository's top to the root
+/// Checks that fail or warn, and those of the repository that were skipped, as annotations; `folder` leads from the repository's top to the root
 /// and ends with `/` or is empty.
 pub fn checks(checks: &[Check], folder: &str) -> String {
     let mut out = String::new();
@@ -13,6 +13,8 @@ pub fn checks(checks: &[Check], folder: &str) -> String {
         let level = match check.status {
             Status::Fail => "error",
             Status::Warn => "warning",
+            // What was not checked for an image is in its row.
+            Status::Skip if check.image.is_none() => "notice",
             Status::Pass | Status::Skip => continue,
         };
         let subject = [&check.image, &check.platform]

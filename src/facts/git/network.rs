@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{
     ANSWER, Branch, Git, GitError, ObjectId,
     command::{Mode, Running},
+    reach::without_users,
 };
 
 /// How long one question to a remote may take.
@@ -75,6 +76,24 @@ impl Git {
         })
     }
 
+    /// The branch that the `HEAD` of a remote stands for; `None` if the remote does not say, or is
+    /// not configured here.
+    pub(super) fn default_of(&self, remote: &str) -> Result<Option<String>, GitError> {
+        // A name that is no remote's would be taken for a path.
+        if !self.remotes()?.iter().any(|name| name == remote) {
+            return Ok(None);
+        }
+        let args = ["--symref", "--quiet", "--end-of-options", remote, "HEAD"];
+        let listed = self.ask_remote("ls-remote", remote, &args.map(OsString::from))?;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        // `ref: refs/heads/NAME`, a tab, `HEAD` (git-ls-remote, `--symref`).
+        let target = |line: &str| match line.split_once('\t')? {
+            (value, "HEAD") => Some(value.strip_prefix("ref: refs/heads/")?.to_owned()),
+            _ => None,
+        };
+        Ok(listed.lines().find_map(target))
+    }
+
     /// Asks a remote for its branches.
     pub fn heads(&self, remote: &str) -> Result<Heads, GitError> {
         let args = [
@@ -117,6 +136,45 @@ impl Git {
 
     /// Brings the objects of a remote's branches into the clone, and nothing else.
     pub fn fetch_objects(&self, remote: &str, branches: &[&str]) -> Result<(), GitError> {
+        let refs = branches.iter().map(|branch| format!("refs/heads/{branch}"));
+        self.fetch(remote, refs)
+    }
+
+    /// This repository with a commit of a remote, which no reference need name: fetched if it is
+    /// missing, from the first remote that has it.
+    ///
+    /// GitHub, Gitea and git's own server since protocol version 2 hand out any commit by its id.
+    pub fn with_commit(&self, commit: &ObjectId, branch: &str) -> Result<Self, GitError> {
+        if self.has_commit(commit)? {
+            return Ok(self.clone());
+        }
+        let mut remotes = self.remotes()?;
+        if remotes.is_empty() {
+            return Err(GitError::NoRemote);
+        }
+        remotes.sort_by_key(|name| name != "origin");
+        let mut why = None;
+        for remote in &remotes {
+            match self.fetch(remote, [commit.to_string()]) {
+                // What ends a shallow clone may be another commit now.
+                Ok(()) if self.has_commit(commit)? => return self.reopened(),
+                Ok(()) => {}
+                Err(error) => why = why.or(Some(error.to_string())),
+            }
+        }
+        Err(GitError::NoHead {
+            branch: branch.to_owned(),
+            commit: *commit,
+            remote: remotes.swap_remove(0),
+            why: why.unwrap_or_else(|| "the remote did not send it".to_owned()),
+        })
+    }
+
+    fn fetch(
+        &self,
+        remote: &str,
+        wanted: impl IntoIterator<Item = String>,
+    ) -> Result<(), GitError> {
         const ONLY_OBJECTS: &[&str] = &[
             "--quiet",
             "--no-tags",
@@ -127,14 +185,11 @@ impl Git {
             "--refmap=",
             "--end-of-options",
         ];
-        let refs = branches
-            .iter()
-            .map(|branch| format!("refs/heads/{branch}").into());
         let args: Vec<OsString> = ONLY_OBJECTS
             .iter()
             .map(OsString::from)
             .chain([remote.into()])
-            .chain(refs)
+            .chain(wanted.into_iter().map(OsString::from))
             .collect();
         self.ask_remote("fetch", remote, &args).map(drop)
     }
@@ -148,7 +203,7 @@ impl Git {
         let failed = |why: String| GitError::Remote {
             remote: remote.to_owned(),
             command,
-            why,
+            why: without_users(&why),
         };
         let mut running = self.start(command, args, Mode::Network)?;
         let watch = Watch::over(&running, PATIENCE);
