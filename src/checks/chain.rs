@@ -36,6 +36,14 @@ pub struct Counted<'c> {
 pub struct Ordered<'c> {
     so_far: SoFar<'c>,
     overruled: Overruled,
+    hold: ByRevision,
+}
+
+/// Whether a rollback undid the revision, before its digests are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ByRevision {
+    Held,
+    NotHeld,
 }
 
 /// A rollback's chain whose set was promoted, and that has not looked at the source yet.
@@ -138,7 +146,18 @@ impl<'c> Counted<'c> {
     /// A promote's second stage: no late build, not rolled back.
     pub fn ordered(self, past: &Past<'_>, overruled: Overruled) -> Result<Ordered<'c>, Stopped> {
         let so_far = self.so_far.stage(order_and_hold(past, overruled))?;
-        Ok(Ordered { so_far, overruled })
+        let hold = match past {
+            Past::Known {
+                hold: Hold::Held { .. },
+                ..
+            } => ByRevision::Held,
+            Past::Known { .. } | Past::NoGit(_) => ByRevision::NotHeld,
+        };
+        Ok(Ordered {
+            so_far,
+            overruled,
+            hold,
+        })
     }
 
     /// A rollback's second stage: the set really was promoted.
@@ -159,12 +178,8 @@ impl<'c> Ordered<'c> {
         hold: impl FnOnce(&Digests) -> Hold<'h>,
     ) -> Result<Resolved<'c>, Stopped> {
         let (mut checks, outages) = source(&self.so_far, resolutions, |_, judged| judged);
-        let known = self
-            .so_far
-            .checks
-            .iter()
-            .any(|check| check.code == Code::ROLLED_BACK && check.status == Status::Warn);
-        if !known {
+        // What is held by its revision was reported already.
+        if self.hold == ByRevision::NotHeld {
             checks.extend(hold_by_content(
                 &hold(&named(self.so_far.config, resolutions)),
                 self.overruled.rolled_back,

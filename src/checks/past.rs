@@ -1,12 +1,12 @@
 //! What git history has to show: for a promote that it is no late build and was not rolled back,
 //! for a rollback that its set really was promoted.
 
-use super::{Approved, Check, Code, Status};
+use super::{Approved, Check, Code, Status, set::shown};
 use crate::{
     config::Config,
     facts::{
         git::GitError,
-        history::{Digests, Gap, Hold, NoOrder, Order, Promoted, Provenance},
+        history::{Digests, Gap, Hold, NoOrder, Order, Promoted, Provenance, Unreadable},
     },
     image::Revision,
     source::Error,
@@ -24,6 +24,10 @@ pub enum Past<'h> {
         order: Order,
         /// Whether a rollback undid it.
         hold: Hold<'h>,
+        /// A commit that may have rolled it back unseen.
+        blind_spot: Option<&'h Unreadable>,
+        /// Why this may be another history than the one that counts.
+        doubt: Option<String>,
     },
 }
 
@@ -40,26 +44,85 @@ pub struct Overruled {
 pub(super) fn order_and_hold(past: &Past<'_>, overruled: Overruled) -> (Vec<Check>, Vec<Error>) {
     match past {
         Past::NoGit(why) => {
-            let skip = |code| Check::new(code, Status::Skip, why.clone());
-            (
-                vec![skip(Code::REVISION_ORDER), skip(Code::ROLLED_BACK)],
-                Vec::new(),
-            )
+            let warn = |code, what| {
+                let detail = format!("cannot determine whether {what}: {why}");
+                Check::new(code, Status::Warn, detail)
+            };
+            let checks = vec![
+                warn(
+                    Code::REVISION_ORDER,
+                    "this build is older than the pinned one",
+                ),
+                warn(Code::ROLLED_BACK, "this set was rolled back"),
+            ];
+            (checks, Vec::new())
         }
-        Past::Known { order, hold } => {
+        Past::Known {
+            order,
+            hold,
+            blind_spot,
+            doubt,
+        } => {
             let (mut checks, mut outages) = (Vec::new(), Vec::new());
             for judged in [
                 judge_order(order, overruled.older),
                 judge_hold(hold, overruled.rolled_back),
             ] {
                 match judged {
-                    Ok(check) => checks.push(check),
+                    Ok(check) => checks.push(doubted(check, doubt.as_deref())),
                     Err(outage) => outages.push(outage),
                 }
+            }
+            if let Some(unreadable) = blind_spot {
+                // What would have let it pass was said without knowing that commit.
+                checks.retain(|check| matches!(check.status, Status::Fail | Status::Warn));
+                checks.extend(unread(unreadable, overruled));
             }
             (checks, outages)
         }
     }
+}
+
+/// What lets a promote go on, where the history that was read may not be the one that counts.
+fn doubted(check: Check, doubt: Option<&str>) -> Check {
+    match doubt {
+        Some(doubt) if matches!(check.status, Status::Pass | Status::Skip) => Check {
+            status: Status::Warn,
+            detail: format!("{}; {doubt}", check.detail),
+            ..check
+        },
+        _ => check,
+    }
+}
+
+/// A commit whose content is unknown may be a rollback, or have promoted a newer build.
+fn unread(unreadable: &Unreadable, overruled: Overruled) -> [Check; 2] {
+    let commit = format!("commit {} of {}", unreadable.commit, unreadable.date);
+    let reason = unreadable.reason();
+    let reason = shown(&reason);
+    let check = |code, what, allowed, flag| {
+        let detail = format!("cannot read {commit}, which may have {what}: {reason}");
+        if allowed {
+            let detail = format!("{detail}; allowed by {flag}");
+            Check::new(code, Status::Warn, detail)
+        } else {
+            Check::new(code, Status::Fail, detail)
+        }
+    };
+    [
+        check(
+            Code::REVISION_ORDER,
+            "promoted a newer build",
+            overruled.older,
+            "--allow-older",
+        ),
+        check(
+            Code::ROLLED_BACK,
+            "rolled this set back",
+            overruled.rolled_back,
+            "--force-after-rollback",
+        ),
+    ]
 }
 
 fn judge_order(order: &Order, allowed: bool) -> Result<Check, Error> {
@@ -81,9 +144,10 @@ fn judge_order(order: &Order, allowed: bool) -> Result<Check, Error> {
             Status::Fail,
             format!("it is an ancestor of {pinned}, which is pinned now: a late build"),
         ),
-        Order::Unknown(NoOrder::Shallow) if allowed => {
-            check(Status::Skip, NoOrder::Shallow.to_string())
-        }
+        Order::Unknown(NoOrder::Shallow) if allowed => check(
+            Status::Warn,
+            format!("{}; allowed by --allow-older", NoOrder::Shallow),
+        ),
         Order::Unknown(NoOrder::Shallow) => Err(shallow("whether this is a late build")),
         Order::Unknown(why) => check(Status::Skip, why.to_string()),
     }
@@ -105,9 +169,10 @@ fn judge_hold(hold: &Hold<'_>, forced: bool) -> Result<Check, Error> {
                 check(Status::Fail, detail)
             }
         }
-        Hold::Shallow if forced => {
-            check(Status::Skip, "the clone is too shallow to tell".to_owned())
-        }
+        Hold::Shallow if forced => check(
+            Status::Warn,
+            "the clone is too shallow to tell; forced by --force-after-rollback".to_owned(),
+        ),
         Hold::Shallow => Err(shallow("whether a rollback undid this set")),
     }
 }
@@ -241,15 +306,12 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
 }
 
 /// Why there is no history, where that is no failure: nothing was ever kept that could be asked.
-pub fn without_history(error: &GitError, branch_configured: bool) -> Option<String> {
+pub fn without_history(error: &GitError) -> Option<String> {
     match error {
         GitError::NoGit
         | GitError::NotARepository(_)
         | GitError::NoWorkTree(_)
-        | GitError::Unborn => Some(format!("no git history: {error}")),
-        GitError::NoBranch(_) | GitError::NoDefault if !branch_configured => {
-            Some(format!("no git history: {error}"))
-        }
+        | GitError::Unborn => Some(error.to_string()),
         _ => None,
     }
 }

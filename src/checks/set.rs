@@ -38,12 +38,12 @@ pub struct Resolution {
     pub target: Target,
     /// What the tag names; `None`: there is no such tag.
     pub found: Result<Option<ImageFacts>, Error>,
-    /// For each pinned digest that would go: its platforms; `None` where one request can't tell.
+    /// For each pinned digest that would go: its platforms.
     pub old_platforms: Vec<(Digest, OldPlatforms)>,
 }
 
 /// The platforms of a digest that would go.
-type OldPlatforms = Result<Option<Vec<Platform>>, Error>;
+type OldPlatforms = Result<Vec<Platform>, Error>;
 
 /// The checks of one image, and the error that left it unjudged.
 pub fn resolved(
@@ -181,7 +181,7 @@ fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> V
     let mut checks = Vec::new();
     for (digest, old) in &resolution.old_platforms {
         match old {
-            Ok(Some(old)) => {
+            Ok(old) => {
                 let lost: Vec<_> = old
                     .iter()
                     .filter(|platform| !new.contains(platform))
@@ -197,11 +197,6 @@ fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> V
                     check(Status::Warn, detail).platform(*platform)
                 };
                 checks.extend(lost.iter().map(warn));
-            }
-            Ok(None) => {
-                let detail =
-                    format!("{digest} is no index, so its manifest does not name its platform");
-                checks.push(check(Status::Skip, detail));
             }
             Err(error) => checks.push(check(
                 Status::Skip,

@@ -4,6 +4,7 @@
 //! decides, acts and reports; everything that it needs comes to it in a `Context`.
 
 mod args;
+mod ci;
 mod commands;
 mod context;
 mod display;

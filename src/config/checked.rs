@@ -27,6 +27,8 @@ pub struct Config {
     pub root: PathBuf,
     /// The file's text, for places in it.
     pub source: SourceText,
+    /// The name of the file, which lies in the root.
+    pub file: String,
     /// The set's name in titles.
     pub name: String,
     /// The files that are scanned.
@@ -164,6 +166,7 @@ fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> O
     Some(Config {
         root: root.to_owned(),
         source: source.clone(),
+        file: name_of(source),
         name: name?,
         files: files?,
         sources: sources?,
@@ -415,6 +418,14 @@ fn naming(g: &Gather, node: Option<&Node>, kind: &'static str) -> Option<Naming>
     })
 }
 
+/// The last part of the path that a configuration is shown by.
+fn name_of(source: &SourceText) -> String {
+    let name = Path::new(&source.name)
+        .file_name()
+        .and_then(|name| name.to_str());
+    name.unwrap_or(super::FILE_NAME).to_owned()
+}
+
 impl Config {
     /// The forge as it is configured, or as it is where nothing is said.
     pub fn forge_or_default(&self) -> Forge {
@@ -428,10 +439,7 @@ impl Config {
 
     /// The name of the configuration file, which lies in the root.
     pub fn file_name(&self) -> &str {
-        let name = Path::new(&self.source.name)
-            .file_name()
-            .and_then(|name| name.to_str());
-        name.unwrap_or(super::FILE_NAME)
+        &self.file
     }
 
     /// A place in the configuration file.

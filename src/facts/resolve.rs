@@ -65,20 +65,27 @@ pub async fn resolve(source: &Source, want: &Want) -> Result<Option<ImageFacts>,
     }))
 }
 
-/// The platforms of a digest that may go, as far as one request tells: an index names them, a
-/// manifest does not.
-pub async fn platforms_of(source: &Source, digest: Digest) -> Result<Option<Vec<Platform>>, Error> {
+/// The platforms of a digest that may go: an index names them; of a single manifest, and of an entry
+/// without a platform, the config does.
+pub async fn platforms_of(source: &Source, digest: Digest) -> Result<Vec<Platform>, Error> {
     let want = Want::Digest(digest);
     let top = source.manifest(&want, None).await?;
     let top = top
         .ok_or_else(|| Error::unavailable(format!("{source}{want}"), "it is not there any more"))?;
     match top.value {
-        Manifest::Image(_) => Ok(None),
+        Manifest::Image(manifest) => {
+            let config = source.config(&manifest.config).await?.value;
+            Ok(vec![config.platform])
+        }
         Manifest::Index(index) => {
             let entries = runnable(index.manifests, &format!("{source}{want}"))?;
-            Ok(Some(
-                entries.iter().filter_map(Descriptor::platform).collect(),
-            ))
+            let platforms = entries.iter().map(|entry| async move {
+                match entry.platform() {
+                    Some(platform) => Ok(platform),
+                    None => Ok(child(source, entry).await?.platform),
+                }
+            });
+            future::join_all(platforms).await.into_iter().collect()
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     untrusted::workflow::{Commands, Level, Place},
 };
 
-/// Checks that did not pass, as annotations; `folder` leads from the repository's top to the root
+/// Checks that fail or warn, and those of the repository that were skipped, as annotations; `folder` leads from the repository's top to the root
 /// and ends with `/` or is empty.
 pub fn checks(checks: &[Check], folder: &str) -> Commands {
     let mut out = Commands::default();
@@ -13,6 +13,8 @@ pub fn checks(checks: &[Check], folder: &str) -> Commands {
         let level = match check.status {
             Status::Fail => Level::Error,
             Status::Warn => Level::Warning,
+            // What was not checked for an image is in its row.
+            Status::Skip if check.image.is_none() => Level::Notice,
             Status::Pass | Status::Skip => continue,
         };
         let subject = [&check.image, &check.platform]

@@ -31,6 +31,8 @@ pub enum Level {
     Error,
     /// It may go on.
     Warning,
+    /// It was not looked at.
+    Notice,
 }
 
 /// Where in the repository it is.
@@ -57,6 +59,7 @@ impl Commands {
         let level = match level {
             Level::Error => "error",
             Level::Warning => "warning",
+            Level::Notice => "notice",
         };
         let at = place.map_or_else(String::new, |place| {
             let Place { file, line, column } = place;

@@ -563,8 +563,10 @@ fn a_forge_that_is_not_there_or_not_the_right_one() {
     let rows = fails(&world, &ENV, 4, &["token"]);
     assert!(line(&rows, "token").1.contains("404"), "{rows:?}");
     world.replace("repin.yaml", "acme/other", "acme/flows, base: staging");
-    let rows = fails(&world, &ENV, 2, &["base"]);
+    // A promote reads the history of that branch.
+    let rows = fails(&world, &ENV, 2, &["remote", "base"]);
     assert_eq!(line(&rows, "base").1, "there is no branch staging");
+    world.git(&["push", "-q", "origin", "HEAD:refs/heads/staging"]);
     let without = Fake::start(Kind::Gitea);
     without
         .store()

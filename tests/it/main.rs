@@ -10,6 +10,7 @@ mod support;
 
 mod after;
 mod apply;
+mod checkout;
 mod cli;
 mod contents;
 mod crash;

@@ -2,12 +2,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     self,
     layout::{Platform, REVISION_LABEL},
-    world::{REV_A, REV_B, REV_C, details, failed, world},
+    world::{REV_A, REV_B, REV_C, World, details, failed, world},
 };
 
 const PROMOTE: [&str; 3] = ["promote", "--revision", REV_B];
@@ -655,6 +655,67 @@ fn a_lost_platform_warns() {
         .json();
     assert!(
         details(&document, "platform_lost", "skip")[0].contains("can't be read"),
+        "{document}"
+    );
+}
+
+#[test]
+fn the_platform_of_a_single_manifest_is_read_from_its_config() {
+    let mut world = world();
+    let promote = ["promote", "--revision", REV_B, "--format", "json"];
+    let lost = |world: &World, status| {
+        let document = world.run(&promote).exits(0).json();
+        let checks = document["checks"].as_array().unwrap().clone();
+        let of_fix = checks.into_iter().find(|check| {
+            check["code"] == "platform_lost" && check["image"] == "fix" && check["status"] == status
+        });
+        of_fix.unwrap_or_else(|| panic!("{document}"))
+    };
+    let same = lost(&world, "pass");
+    assert!(
+        same["detail"].as_str().unwrap().contains("every platform"),
+        "{same}"
+    );
+    assert!(
+        details(&world.run(&promote).json(), "platform_lost", "skip").is_empty(),
+        "nothing is skipped"
+    );
+    world.rebuild("fix", REV_B, &[Platform::new("linux/arm64", REV_B)]);
+    assert_eq!(lost(&world, "warn")["platform"], "linux/amd64");
+    // A manifest whose config is gone cannot tell.
+    let layout = world.layout("fix");
+    let manifest = fs::read(layout.blob_path(world.digest("fix", REV_A))).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let config = manifest["config"]["digest"].as_str().unwrap();
+    fs::remove_file(layout.blob_path(config)).unwrap();
+    let skipped = lost(&world, "skip");
+    assert!(
+        skipped["detail"]
+            .as_str()
+            .unwrap()
+            .contains("can't be read"),
+        "{skipped}"
+    );
+}
+
+#[test]
+fn an_entry_of_an_index_without_a_platform_has_that_of_its_config() {
+    let world = world();
+    let layout = world.layout("fix");
+    let only = layout.manifest(&Platform::new("linux/arm64", REV_A));
+    let mut entry = only.descriptor();
+    entry.as_object_mut().unwrap().remove("platform");
+    let index = layout.index(&[entry]).digest;
+    let pin = format!("acme/fix@{}", world.digest("fix", REV_A));
+    let file = ".github/workflows/b.yml";
+    world.replace(file, &pin, &format!("acme/fix@{index}"));
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    let lost = details(&document, "platform_lost", "warn");
+    assert!(
+        lost.len() == 1 && lost[0].contains("linux/arm64"),
         "{document}"
     );
 }

@@ -696,6 +696,8 @@ fn a_rollback_is_opened_as_a_draft_and_closes_nothing() {
         git(&world, &["push", "-q", "origin", "main"]);
         git(&world, &["remote", "set-head", "origin", "main"]);
         push(&world, &fake, "");
+        let head = crate::support::world::git(world.root(), &["rev-parse", "HEAD"]);
+        fake.store().name_head("main", &head);
         run(&world, &promote(REV_C)).exits(0);
         let document = run(
             &world,

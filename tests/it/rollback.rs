@@ -369,7 +369,7 @@ fn without_git_a_promote_goes_on_and_a_rollback_does_not() {
         .run(&["promote", "--revision", REV_B, "--format", "json"])
         .exits(0)
         .json();
-    assert_eq!(details(&document, "rolled_back", "skip").len(), 1);
+    assert_eq!(details(&document, "rolled_back", "warn").len(), 1);
     let document = world
         .run(&[&TO_A[..], &["--format", "json"]].concat())
         .exits(3)

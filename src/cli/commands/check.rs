@@ -76,12 +76,12 @@ fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<
         verdict.push(check);
         outages.extend(outage);
     }
-    verdict.push(provenance(config, &revision));
+    verdict.push(provenance(config, &revision, cx));
     Ok((verdict, outages))
 }
 
-fn provenance(config: &Config, revision: &Revision) -> Check {
-    let history = History::read(config);
+fn provenance(config: &Config, revision: &Revision, cx: &Context) -> Check {
+    let history = History::read(config, cx);
     let known = history
         .known()
         .map(|history| history.provenance(revision))

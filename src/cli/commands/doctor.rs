@@ -41,7 +41,7 @@ pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit,
         || cx.environment.folder().to_owned(),
         |config| config.root.clone(),
     );
-    let git = local::history(&mut lines, &root, config);
+    let git = local::history(&mut lines, &root, config, cx);
     local::state(&mut lines, config);
     local::engine(&mut lines, config, cx);
     local::secrets(&mut lines, config, (skip, cx));

@@ -33,18 +33,15 @@ pub(super) enum Shown {
 
 pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit, Fault> {
     let config = cx.load()?;
-    let gathered = History::read(&config);
+    let gathered = History::read(&config, cx);
     let history = gathered.known().map_err(|error| Fault::from(&error))?;
-    let entries: Vec<&Entry> = history
-        .entries
-        .iter()
-        .take(limit.unwrap_or(usize::MAX))
-        .collect();
+    let listed = history.listed();
+    let entries: Vec<&Entry> = listed.iter().take(limit.unwrap_or(usize::MAX)).collect();
     for unreadable in &history.unreadable {
-        let why = plain(&unreadable.why);
         cx.output.error_text(&format!(
-            "warning: commit {} was left out: its configuration can't be read: {why}\n",
-            unreadable.commit.short()
+            "warning: the set of commit {} is unknown: cannot read its configuration: {}\n",
+            unreadable.commit.short(),
+            plain(&unreadable.reason())
         ));
     }
     match cx.output.format {
@@ -92,6 +89,7 @@ pub(super) fn table(entries: &[&Entry], shown: Shown) -> String {
             Shown::Marked => String::new(),
         };
         let kind = match entry.kind {
+            _ if entry.unreadable.is_some() => "unreadable",
             Kind::Promote => "promote",
             Kind::Rollback => "rollback",
             Kind::Manual => "manual",

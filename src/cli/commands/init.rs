@@ -81,8 +81,9 @@ impl Surroundings {
             .flatten()
             .and_then(|url| Hosted::parse(&url));
         let base = git
-            .branch(None)
+            .known_default()
             .ok()
+            .flatten()
             .and_then(|branch| branch.name.strip_prefix("origin/").map(str::to_owned));
         Self { hosted, base }
     }

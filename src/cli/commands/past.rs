@@ -1,10 +1,13 @@
-//! Git history as commands need it: read once, or the reason why it could not be.
+//! Git history as commands need it: read once from the commits that count, or the reason why it
+//! could not be.
 
+use super::set::{HeadOnForge, Place};
 use crate::{
     checks::{self, Past},
+    cli::{ci, context::Context},
     config::Config,
     facts::{
-        git::{Git, GitError},
+        git::{Branch, BranchSources, Git, GitError, Hosted, ObjectId},
         history::{self, Digests, Hold},
     },
     image::Revision,
@@ -15,36 +18,136 @@ use crate::{
 /// The history of one run.
 pub(super) struct History<'c> {
     config: &'c Config,
-    read: Result<(Git, history::History), GitError>,
+    read: Result<Gathered, GitError>,
+}
+
+/// The commits that are read.
+pub(super) struct Line {
+    pub(super) branch: Branch,
+    pub(super) standing: Standing,
+}
+
+/// What a line of commits is evidence of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is the one that counts.
+    Promoted,
+    /// It is that of `HEAD`, since the repository has no remote: a set that it rolled back is held,
+    /// but nothing on it was promoted.
+    Local,
+    /// The same, in place of a forge's, whose head cannot be fetched without a remote.
+    InPlaceOf(String),
+}
+
+struct Gathered {
+    git: Git,
+    history: history::History,
+    standing: Standing,
+}
+
+/// The commits that count in the repository of `config`.
+pub(super) fn line(git: &Git, config: &Config, cx: &Context) -> Result<Line, GitError> {
+    let origin = || Hosted::parse(&git.origin().ok().flatten()?);
+    let stated = ci::default_branch(&cx.environment, origin);
+    let forge = config.forge.as_ref();
+    let sources = BranchSources {
+        configured: config.provenance.branch.as_deref(),
+        base: forge.and_then(|forge| forge.base.as_deref()),
+        ci: stated.as_deref(),
+    };
+    match git.promoted_branch(&sources) {
+        Ok(branch) => Ok(Line {
+            branch,
+            standing: Standing::Promoted,
+        }),
+        Err(GitError::NoRemote) => Ok(Line {
+            branch: git.head()?,
+            standing: Standing::Local,
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// The commits up to the head of a branch on the forge, which is fetched if it is missing.
+fn line_of_head(git: Git, head: &HeadOnForge) -> Result<(Git, Line), GitError> {
+    let branch = &head.branch;
+    let tip = ObjectId::parse(head.commit.as_bytes()).ok_or(GitError::Malformed {
+        command: "fetch",
+        what: "a head on the forge whose name is no commit's",
+    })?;
+    match git.with_commit(&tip, branch) {
+        Ok(git) => {
+            let name = branch.clone();
+            let (branch, standing) = (Branch { name, tip }, Standing::Promoted);
+            Ok((git, Line { branch, standing }))
+        }
+        Err(GitError::NoRemote) => {
+            let doubt = format!(
+                "history was read from HEAD, since this clone has no remote to fetch {tip}, the head of {branch}, from"
+            );
+            let (branch, standing) = (git.head()?, Standing::InPlaceOf(doubt));
+            Ok((git, Line { branch, standing }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Gathered {
+    fn read(git: Git, line: Line, config: &Config) -> Result<Self, GitError> {
+        let history = history::History::of_branch(&git, config, line.branch)?;
+        Ok(Self {
+            git,
+            history,
+            standing: line.standing,
+        })
+    }
 }
 
 impl<'c> History<'c> {
-    /// Reads it.
-    pub(super) fn read(config: &'c Config) -> Self {
+    /// Reads it from the branch that counts for the work tree.
+    pub(super) fn read(config: &'c Config, cx: &Context) -> Self {
         let read = Git::open(&config.root).and_then(|git| {
-            let history = history::History::read(&git, config)?;
-            Ok((git, history))
+            let line = line(&git, config, cx)?;
+            Gathered::read(git, line, config)
+        });
+        Self { config, read }
+    }
+
+    /// Reads it for the place of a run: under `--pr` from the head that the forge has.
+    pub(super) fn at(place: &'c Place, cx: &Context) -> Self {
+        let config = &place.config;
+        let Some(head) = place.history() else {
+            return Self::read(config, cx);
+        };
+        let read = Git::open(&config.root).and_then(|git| {
+            let (git, line) = line_of_head(git, head)?;
+            Gathered::read(git, line, config)
         });
         Self { config, read }
     }
 
     /// It, or what to do about its absence.
     pub(super) fn known(&self) -> Result<&history::History, Error> {
-        self.read
-            .as_ref()
-            .map(|(_, history)| history)
-            .map_err(checks::outage)
+        match &self.read {
+            Ok(gathered) if gathered.standing == Standing::Promoted => Ok(&gathered.history),
+            Ok(_) => Err(checks::outage(&GitError::NoRemote)),
+            Err(error) => Err(checks::outage(error)),
+        }
     }
 
     /// The repository that it is of.
     pub(super) fn git(&self) -> Option<&Git> {
-        self.read.as_ref().ok().map(|(git, _)| git)
+        self.read.as_ref().ok().map(|gathered| &gathered.git)
     }
 
     /// What it says about a revision that is to be promoted.
     pub(super) fn past(&self, revision: &Revision, found: &Found) -> Result<Past<'_>, Error> {
         match &self.read {
-            Ok((git, history)) => {
+            Ok(Gathered {
+                git,
+                history,
+                standing,
+            }) => {
                 let pinned = checks::pinned_now(self.config, found);
                 let order = history
                     .order(git, revision, &pinned)
@@ -52,14 +155,17 @@ impl<'c> History<'c> {
                 Ok(Past::Known {
                     order,
                     hold: history.held(revision),
+                    blind_spot: history.blind_spot(),
+                    doubt: match standing {
+                        Standing::Promoted | Standing::Local => None,
+                        Standing::InPlaceOf(doubt) => Some(doubt.clone()),
+                    },
                 })
             }
-            Err(error) => {
-                match checks::without_history(error, self.config.provenance.branch.is_some()) {
-                    Some(why) => Ok(Past::NoGit(why)),
-                    None => Err(checks::outage(error)),
-                }
-            }
+            Err(error) => match checks::without_history(error) {
+                Some(why) => Ok(Past::NoGit(why)),
+                None => Err(checks::outage(error)),
+            },
         }
     }
 
@@ -67,13 +173,14 @@ impl<'c> History<'c> {
     pub(super) fn held_set(&self, digests: &Digests) -> Hold<'_> {
         self.read
             .as_ref()
-            .map_or(Hold::Free, |(_, history)| history.held_set(digests))
+            .map_or(Hold::Free, |gathered| gathered.history.held_set(digests))
     }
 
     /// The revision of the set that is pinned now, as far as history knows it.
     pub(super) fn revision_now(&self, found: &Found) -> Option<Revision> {
-        let (_, history) = self.read.as_ref().ok()?;
-        history
+        let gathered = self.read.as_ref().ok()?;
+        gathered
+            .history
             .revision_of(&checks::pinned_now(self.config, found))
             .cloned()
     }

@@ -80,7 +80,7 @@ fn steps(
         contracts.failures(config),
     )?;
 
-    let history = History::read(config);
+    let history = History::at(place, cx);
     let past = match history.past(&request.revision, &found) {
         Ok(past) => past,
         Err(outage) => return Err(chain.stop(outage).into()),

@@ -81,7 +81,7 @@ fn steps(
     run.counted(&found);
     let chain = Counted::new(config, &request.revision, &found, Vec::new())?;
 
-    let gathered = History::read(config);
+    let gathered = History::at(place, cx);
     let history = match gathered.known() {
         Ok(history) => history,
         Err(outage) => return Err(chain.stop(outage).into()),
@@ -136,7 +136,7 @@ fn targets(
 
 /// Offers the sets that one can go back to; only a person at a terminal can choose.
 fn choose(config: &Config, cx: &mut Context) -> Result<String, Fault> {
-    let gathered = History::read(config);
+    let gathered = History::read(config, cx);
     let history = gathered.known().map_err(|error| Fault::from(&error))?;
     let sets: Vec<&Entry> = history
         .entries

@@ -10,7 +10,7 @@ mod trial;
 use futures_util::future;
 
 pub(super) use open::{not_scheduled, not_yet};
-pub(super) use place::{Place, at_place};
+pub(super) use place::{HeadOnForge, Place, at_place};
 pub(super) use reports::Reports;
 pub(super) use show::{print_checks, tally};
 pub(super) use standards::{Contracts, Then, inspected};

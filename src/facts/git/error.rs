@@ -26,16 +26,36 @@ pub enum GitError {
     /// `provenance.branch` names a remote-tracking branch that is not there.
     #[error("the remote-tracking branch `{0}` does not exist here")]
     NoBranch(String),
-    /// No remote's default branch is known.
+    /// The repository has no remote, so there is no branch that was promoted to.
+    #[error("the repository has no remote, and only commits that were pushed count as promoted")]
+    NoRemote,
+    /// Nothing says which branch of the remote counts.
     #[error(
-        "the default branch of the remote is not known here: there is no refs/remotes/*/HEAD, main or master"
+        "cannot determine the default branch of the remote `{remote}`: refs/remotes/{remote}/HEAD is missing, and {why}"
     )]
-    NoDefault,
-    /// A remote's default branch can be told from nothing that is here.
+    NoDefault {
+        /// The remote.
+        remote: String,
+        /// What came of asking it; came from outside.
+        why: String,
+    },
+    /// The head of a branch on the forge is missing here and cannot be fetched.
     #[error(
-        "the default branch of the remote `{0}` is not known here, and both `main` and `master` exist"
+        "commit {commit}, the head of {branch} on the forge, is missing in this clone and cannot be fetched: {why}"
     )]
-    AmbiguousDefault(String),
+    NoHead {
+        /// The branch's name.
+        branch: String,
+        /// Its head.
+        commit: ObjectId,
+        /// The remote that was asked first.
+        remote: String,
+        /// Why the fetch failed; came from outside.
+        why: String,
+    },
+    /// History needs objects that a partial clone left out.
+    #[error("this partial clone lacks objects that history is read from: {0}")]
+    Partial(String),
     /// Several remotes, and none is called origin.
     #[error("there are several remotes and none is called `origin`: {}", .0.join(", "))]
     AmbiguousRemote(Vec<String>),
@@ -101,19 +121,26 @@ impl GitError {
             Self::Unborn => "commit and push first, or fetch: git fetch origin".into(),
             Self::NoBranch(branch) => match branch.split_once('/') {
                 Some((remote, name)) => format!(
-                    "fetch it: git fetch {remote} {name}:refs/remotes/{branch}, or correct `provenance.branch` in repin.yaml"
+                    "fetch it: git fetch {} {} (actions/checkout: fetch-depth: 0); if another branch counts, set `provenance.branch` in repin.yaml",
+                    quoted(remote),
+                    quoted(&format!("{name}:refs/remotes/{branch}"))
                 ),
                 None => format!("write `provenance.branch` as REMOTE/BRANCH, such as origin/{branch}"),
             },
-            Self::NoDefault => {
-                "run git remote set-head origin --auto after git fetch origin, or set `provenance.branch` \
-                                in repin.yaml"
-                    .into()
+            Self::NoRemote => {
+                "add the remote and push to it: git remote add origin URL, git push -u origin BRANCH".into()
             }
-            Self::AmbiguousDefault(remote) => {
-                format!("run git remote set-head {remote} --auto, or set `provenance.branch` in repin.yaml")
-            }
+            Self::NoDefault { remote, .. } => format!(
+                "run git remote set-head {} --auto after git fetch {0}, or set `provenance.branch` in repin.yaml",
+                quoted(remote)
+            ),
+            Self::NoHead { commit, remote, .. } => format!(
+                "fetch it: git fetch {} {commit}; in CI check out again, or let git keep its credentials \
+                 (actions/checkout: persist-credentials: true)",
+                quoted(remote)
+            ),
             Self::AmbiguousRemote(_) => "set `provenance.branch` in repin.yaml, such as upstream/main".into(),
+            Self::Partial(_) => "fetch the rest: git fetch --refetch --no-filter".into(),
             Self::Missing(_) => {
                 "a partial clone lacks it: git fetch --refetch --no-filter; a damaged one: git fsck".into()
             }
@@ -126,5 +153,36 @@ impl GitError {
                 "git 2.31 or newer is needed; `git fsck` tells whether the repository is sound".into()
             }
         }
+    }
+}
+
+/// A word of a command that is safe to copy into a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._:+-".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_quote_names_that_a_shell_would_run() {
+        let hint = GitError::NoBranch("origin/x;rm -rf '~'".into()).hint();
+        assert!(
+            hint.starts_with(
+                r"fetch it: git fetch origin 'x;rm -rf '\''~'\'':refs/remotes/origin/x;rm -rf '\''~'\''' "
+            ),
+            "{hint}"
+        );
+        let hint = GitError::NoBranch("origin/release/1.x".into()).hint();
+        assert!(
+            hint.contains("git fetch origin release/1.x:refs/remotes/origin/release/1.x "),
+            "{hint}"
+        );
     }
 }

@@ -35,7 +35,7 @@ pub use id::ObjectId;
 pub use network::{Heads, References};
 pub use reach::{Login, Remote};
 pub(crate) use reach::{Ran, is_denied, told, without_users};
-pub use refs::Branch;
+pub use refs::{Branch, BranchSources};
 pub use remote::Hosted;
 pub use trees::At;
 
@@ -125,6 +125,37 @@ impl Git {
             git.shallow = git.boundary()?;
         }
         Ok(git)
+    }
+
+    /// The same repository, looked at again after something was fetched.
+    fn reopened(&self) -> Result<Self, GitError> {
+        Ok(Self {
+            identity: self.identity,
+            ..Self::open_with(&self.program, &self.root)?
+        })
+    }
+
+    /// Whether objects were left out of this clone.
+    fn is_partial(&self) -> Result<bool, GitError> {
+        let asked = [
+            "--get-regexp",
+            "--null",
+            "--name-only",
+            r"^(extensions\.partialclone|remote\..*\.promisor|core\.bare)$",
+        ];
+        let listed = self.answer("config", &asked)?;
+        Ok(listed
+            .split(|b| *b == 0)
+            .any(|name| !name.is_empty() && name != b"core.bare"))
+    }
+
+    /// An error of reading objects, told apart where this clone is partial.
+    pub(crate) fn explained(&self, error: GitError) -> GitError {
+        if matches!(error, GitError::Failed { .. }) && self.is_partial().unwrap_or(false) {
+            GitError::Partial(error.to_string())
+        } else {
+            error
+        }
     }
 
     /// The commits that a shallow clone ends at (gitrepository-layout, "shallow").
@@ -268,6 +299,16 @@ impl Git {
         command: &'static str,
         args: &[impl AsRef<OsStr>],
     ) -> Result<Vec<u8>, GitError> {
+        Ok(self.answer_or(command, args, &[])?.1)
+    }
+
+    /// The same, with the exit code, which is 0 or one of `fine`.
+    fn answer_or(
+        &self,
+        command: &'static str,
+        args: &[impl AsRef<OsStr>],
+        fine: &[i32],
+    ) -> Result<(i32, Vec<u8>), GitError> {
         let args: Vec<OsString> = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
         let mut running = self.start(command, &args, Mode::Read)?;
         let mut answer = Vec::new();
@@ -279,8 +320,7 @@ impl Git {
                 what: "far too much",
             });
         }
-        running.finish(&[])?;
-        Ok(answer)
+        Ok((running.finish(fine)?, answer))
     }
 
     fn start(

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{
     ANSWER, Branch, Git, GitError, ObjectId,
     command::{Mode, Running},
+    reach::without_users,
 };
 
 /// How long one question to a remote may take.
@@ -96,6 +97,24 @@ impl Git {
         })
     }
 
+    /// The branch that the `HEAD` of a remote stands for; `None` if the remote does not say, or is
+    /// not configured here.
+    pub(super) fn default_of(&self, remote: &str) -> Result<Option<String>, GitError> {
+        // A name that is no remote's would be taken for a path.
+        if !self.remotes()?.iter().any(|name| name == remote) {
+            return Ok(None);
+        }
+        let args = ["--symref", "--quiet", "--end-of-options", remote, "HEAD"];
+        let listed = self.ask_remote("ls-remote", remote, &args.map(OsString::from))?;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        // `ref: refs/heads/NAME`, a tab, `HEAD` (git-ls-remote, `--symref`).
+        let target = |line: &str| match line.split_once('\t')? {
+            (value, "HEAD") => Some(value.strip_prefix("ref: refs/heads/")?.to_owned()),
+            _ => None,
+        };
+        Ok(listed.lines().find_map(target))
+    }
+
     /// Asks a remote for its branches.
     pub fn heads(&self, remote: &str) -> Result<Heads, GitError> {
         let References { default, tips } = self.listed(remote, &["refs/heads/*"])?;
@@ -148,6 +167,36 @@ impl Git {
         Ok(listed)
     }
 
+    /// This repository with a commit of a remote, which no reference need name: fetched if it is
+    /// missing, from the first remote that has it.
+    ///
+    /// GitHub, Gitea and git's own server since protocol version 2 hand out any commit by its id.
+    pub fn with_commit(&self, commit: &ObjectId, branch: &str) -> Result<Self, GitError> {
+        if self.has_commit(commit)? {
+            return Ok(self.clone());
+        }
+        let mut remotes = self.remotes()?;
+        if remotes.is_empty() {
+            return Err(GitError::NoRemote);
+        }
+        remotes.sort_by_key(|name| name != "origin");
+        let mut why = None;
+        for remote in &remotes {
+            match self.fetch_references(remote, &[&commit.to_string()]) {
+                // What ends a shallow clone may be another commit now.
+                Ok(()) if self.has_commit(commit)? => return self.reopened(),
+                Ok(()) => {}
+                Err(error) => why = why.or(Some(error.to_string())),
+            }
+        }
+        Err(GitError::NoHead {
+            branch: branch.to_owned(),
+            commit: *commit,
+            remote: remotes.swap_remove(0),
+            why: why.unwrap_or_else(|| "the remote did not send it".to_owned()),
+        })
+    }
+
     /// Brings the objects of a remote's branches into the clone, and nothing else.
     pub fn fetch_objects(&self, remote: &str, branches: &[&str]) -> Result<(), GitError> {
         let names: Vec<_> = branches
@@ -158,8 +207,8 @@ impl Git {
         self.fetch_references(remote, &names)
     }
 
-    /// Brings what references of a remote name (`refs/heads/main`) into the clone, as objects and
-    /// nothing else.
+    /// Brings what references of a remote name (`refs/heads/main`), or commits by their ids, into
+    /// the clone, as objects and nothing else.
     pub fn fetch_references(&self, remote: &str, names: &[&str]) -> Result<(), GitError> {
         const ONLY_OBJECTS: &[&str] = &[
             "--quiet",
@@ -192,7 +241,7 @@ impl Git {
         let failed = |why: String| GitError::Remote {
             remote: remote.to_owned(),
             command,
-            why,
+            why: without_users(&why),
         };
         let mut running = self.start(command, args, Mode::Network)?;
         let watch = Watch::over(&running, PATIENCE);

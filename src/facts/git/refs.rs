@@ -4,13 +4,40 @@ use std::collections::BTreeMap;
 
 use super::{Git, GitError, ObjectId};
 
-/// A remote-tracking branch.
+/// A branch, and the commit that its history is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
     /// As people write it: `origin/main`.
     pub name: String,
     /// Its last commit.
     pub tip: ObjectId,
+}
+
+/// What names the branch whose history counts, the strongest first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BranchSources<'n> {
+    /// `provenance.branch`: a remote-tracking branch, `REMOTE/BRANCH`.
+    pub configured: Option<&'n str>,
+    /// `forge.base`: a branch of the remote.
+    pub base: Option<&'n str>,
+    /// The default branch that CI states: a branch of the remote.
+    pub ci: Option<&'n str>,
+}
+
+/// What `refs/remotes/REMOTE/HEAD` stands for.
+enum TrackedHead {
+    Here(Branch),
+    /// `REMOTE/BRANCH`, which this clone lacks.
+    Missing(String),
+}
+
+impl TrackedHead {
+    fn ok_or_missing(self) -> Result<Branch, GitError> {
+        match self {
+            Self::Here(branch) => Ok(branch),
+            Self::Missing(name) => Err(GitError::NoBranch(name)),
+        }
+    }
 }
 
 /// One reference: where it points, and the reference that it stands for, if it is symbolic.
@@ -22,77 +49,175 @@ struct Reference {
 const REMOTES: &str = "refs/remotes/";
 
 impl Git {
-    /// The remote-tracking branch `configured`, or that of the remote's default branch: what
-    /// `refs/remotes/origin/HEAD` (or that of the only remote) stands for, else the one of `main`
-    /// and `master` that is there.
-    ///
-    /// Local branches are never looked at: what is not pushed was not promoted.
+    /// The branch whose history counts, where nothing but a configured name and the remote itself
+    /// names it; see [`Git::promoted_branch`].
     pub fn branch(&self, configured: Option<&str>) -> Result<Branch, GitError> {
-        let found = match configured {
-            Some(name) => self.configured(name),
-            None => self.default_branch(),
+        self.promoted_branch(&BranchSources {
+            configured,
+            ..BranchSources::default()
+        })
+    }
+
+    /// The remote-tracking branch whose history counts: the one that `sources` name, the strongest
+    /// first, where `refs/remotes/REMOTE/HEAD` stands between `forge.base` and what CI states. Where
+    /// none does, the remote is asked which branch its `HEAD` is; where it does not say, `main` or
+    /// `master` counts if it is the only remote-tracking branch.
+    ///
+    /// Local branches never count: what is not pushed was not promoted. A branch that is named and
+    /// missing here is an error; the next source is not tried.
+    pub fn promoted_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
+        if let Some(name) = sources.configured {
+            return match self.tracking(name) {
+                Err(GitError::NoBranch(_))
+                    if self.main_remote()?.is_none() && !self.has_any_commit()? =>
+                {
+                    Err(GitError::Unborn)
+                }
+                found => found,
+            };
+        }
+        let Some(remote) = self.main_remote()? else {
+            return Err(match self.head() {
+                Ok(_) => GitError::NoRemote,
+                Err(error) => error,
+            });
         };
-        match found {
-            Err(GitError::NoBranch(_) | GitError::NoDefault)
-                if self.answer("for-each-ref", &["--count=1"])?.is_empty() =>
-            {
-                Err(GitError::Unborn)
-            }
-            found => found,
+        let named = |name: &str| self.tracking(&format!("{remote}/{name}"));
+        if let Some(base) = sources.base {
+            return named(base);
+        }
+        if let Some(head) = self.tracked_head(&remote)? {
+            return head.ok_or_missing();
+        }
+        if let Some(stated) = sources.ci {
+            return named(stated);
+        }
+        let why = match self.default_of(&remote) {
+            Ok(Some(name)) => return named(&name),
+            Ok(None) => "the remote does not say which branch its HEAD is".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        match self.only_branch(&remote)? {
+            Some(only) => Ok(only),
+            None if self.has_any_commit()? => Err(GitError::NoDefault { remote, why }),
+            None => Err(GitError::Unborn),
         }
     }
 
-    fn configured(&self, name: &str) -> Result<Branch, GitError> {
-        let missing = || GitError::NoBranch(name.to_owned());
+    /// The default branch of the remote as far as this clone knows it, without asking the remote.
+    pub fn known_default(&self) -> Result<Option<Branch>, GitError> {
+        let Some(remote) = self.main_remote()? else {
+            return Ok(None);
+        };
+        match self.tracked_head(&remote)? {
+            Some(TrackedHead::Here(branch)) => Ok(Some(branch)),
+            Some(TrackedHead::Missing(_)) => Ok(None),
+            None => self.only_branch(&remote),
+        }
+    }
+
+    /// The commit that is checked out, as the line that counts where there is no remote.
+    pub fn head(&self) -> Result<Branch, GitError> {
+        let asked = ["--verify", "--quiet", "HEAD^{commit}"];
+        let (code, listed) = self.answer_or("rev-parse", &asked, &[1])?;
+        match ObjectId::parse(listed.trim_ascii_end()) {
+            Some(tip) if code == 0 => Ok(Branch {
+                name: "HEAD".to_owned(),
+                tip,
+            }),
+            _ => Err(GitError::Unborn),
+        }
+    }
+
+    /// The remote whose branches count: `origin`, or the only one.
+    fn main_remote(&self) -> Result<Option<String>, GitError> {
+        let mut remotes = self.remotes()?;
+        if remotes.is_empty() {
+            // Remote-tracking branches may have outlived the configuration of their remote.
+            let owner = |name: &String| {
+                let (remote, _) = name.strip_prefix(REMOTES)?.split_once('/')?;
+                Some(remote.to_owned())
+            };
+            remotes = self
+                .references(&[REMOTES])?
+                .keys()
+                .filter_map(owner)
+                .collect();
+            remotes.dedup();
+        }
+        match remotes.as_slice() {
+            [] => Ok(None),
+            [only] => Ok(Some(only.clone())),
+            several if several.iter().any(|name| name == "origin") => Ok(Some("origin".to_owned())),
+            _ => Err(GitError::AmbiguousRemote(remotes)),
+        }
+    }
+
+    /// The remote-tracking branch with this name.
+    fn tracking(&self, name: &str) -> Result<Branch, GitError> {
         // Behind this prefix nothing is an option or an expression, and of what a glob may match
         // only the name itself counts.
         let whole = format!("{REMOTES}{name}");
         let mut references = self.references(&[&whole])?;
-        let reference = references.remove(&whole).ok_or_else(missing)?;
+        let reference = references
+            .remove(&whole)
+            .ok_or_else(|| GitError::NoBranch(name.to_owned()))?;
         Ok(Branch {
             name: name.to_owned(),
             tip: reference.tip,
         })
     }
 
-    fn default_branch(&self) -> Result<Branch, GitError> {
-        let mut references = self.references(&[
-            "refs/remotes/*/HEAD",
-            "refs/remotes/*/main",
-            "refs/remotes/*/master",
-        ])?;
-        let remote_of =
-            |name: &String| Some(name.strip_prefix(REMOTES)?.rsplit_once('/')?.0.to_owned());
-        let mut remotes: Vec<String> = references.keys().filter_map(remote_of).collect();
-        remotes.dedup();
-        let remote = match remotes.as_slice() {
-            [] => return Err(GitError::NoDefault),
-            [only] => only.clone(),
-            several if several.iter().any(|name| name == "origin") => "origin".to_owned(),
-            _ => return Err(GitError::AmbiguousRemote(remotes)),
+    /// What `refs/remotes/REMOTE/HEAD` stands for, if it is a symbolic reference.
+    fn tracked_head(&self, remote: &str) -> Result<Option<TrackedHead>, GitError> {
+        let head = format!("{REMOTES}{remote}/HEAD");
+        let name_of = |target: &str| {
+            let name = target.strip_prefix(REMOTES)?;
+            name.strip_prefix(remote)?.strip_prefix('/')?;
+            Some(name.to_owned())
         };
-        let within = format!("{REMOTES}{remote}/");
-        if let Some(head) = references.remove(&format!("{within}HEAD")) {
-            let name = head
-                .stands_for
-                .as_deref()
-                .and_then(|target| target.strip_prefix(&within));
-            if let Some(name) = name {
-                return Ok(Branch {
-                    name: format!("{remote}/{name}"),
-                    tip: head.tip,
-                });
-            }
+        if let Some(found) = self.references(&[&head])?.remove(&head) {
+            let name = found.stands_for.as_deref().and_then(name_of);
+            return Ok(name.map(|name| {
+                TrackedHead::Here(Branch {
+                    name,
+                    tip: found.tip,
+                })
+            }));
         }
-        let [main, master] =
-            ["main", "master"].map(|name| (name, references.remove(&format!("{within}{name}"))));
-        match (main, master) {
-            ((_, Some(_)), (_, Some(_))) => Err(GitError::AmbiguousDefault(remote)),
-            ((name, Some(found)), _) | (_, (name, Some(found))) => Ok(Branch {
-                name: format!("{remote}/{name}"),
-                tip: found.tip,
-            }),
-            _ => Err(GitError::NoDefault),
+        // for-each-ref leaves out a symbolic reference whose branch is missing.
+        let asked = ["--quiet", head.as_str()];
+        let (_, target) = self.answer_or("symbolic-ref", &asked, &[1])?;
+        let target = String::from_utf8_lossy(&target).into_owned();
+        Ok(name_of(target.trim_end()).map(TrackedHead::Missing))
+    }
+
+    /// The only remote-tracking branch of a remote, if it is called `main` or `master`.
+    fn only_branch(&self, remote: &str) -> Result<Option<Branch>, GitError> {
+        let mut references = self.references(&[&format!("{REMOTES}{remote}")])?;
+        references.remove(&format!("{REMOTES}{remote}/HEAD"));
+        let usual = ["main", "master"].map(|name| format!("{REMOTES}{remote}/{name}"));
+        Ok(match references.pop_first() {
+            Some((whole, reference)) if references.is_empty() && usual.contains(&whole) => {
+                Some(Branch {
+                    name: whole[REMOTES.len()..].to_owned(),
+                    tip: reference.tip,
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether anything was ever committed or fetched here.
+    fn has_any_commit(&self) -> Result<bool, GitError> {
+        if !self.answer("for-each-ref", &["--count=1"])?.is_empty() {
+            return Ok(true);
+        }
+        // A CI job may check out a commit that no reference names.
+        match self.head() {
+            Ok(_) => Ok(true),
+            Err(GitError::Unborn) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

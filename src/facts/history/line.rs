@@ -14,6 +14,8 @@ use crate::image::{Digest, Revision};
 pub(super) struct Point {
     /// The number of its set; `None` if its content can't be read.
     pub(super) set: Option<usize>,
+    /// Where its content can't be read: the digests of images that were seen in it all the same.
+    pub(super) glimpsed: Vec<(usize, Digest)>,
     /// The revisions that it, or what it merged, claims to promote.
     pub(super) claims: Vec<Revision>,
 }
@@ -35,6 +37,8 @@ pub(super) struct Events {
     pub(super) all: Vec<Event>,
     /// The sets that are held, each with the place in `all` of the rollback that undid it.
     pub(super) held: HashMap<usize, usize>,
+    /// The place in the line of the last newer set: what came before it holds nothing any more.
+    pub(super) newest: Option<usize>,
     /// The revisions that each set was promoted as.
     pub(super) revisions: HashMap<usize, Vec<Revision>>,
     /// Where each set was first seen in place, as a place in the line.
@@ -48,7 +52,8 @@ struct Fold<'s> {
     came: Vec<usize>,
     /// Where each set stands in `came` for the last time.
     last: HashMap<usize, usize>,
-    /// The digests that each image had, when all of its pins were alike.
+    /// The digests that each image had, when all of its pins were alike, or in a commit whose
+    /// content can't be read.
     digests: Vec<BTreeSet<Digest>>,
 }
 
@@ -65,7 +70,14 @@ pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
     };
     let mut unknown = cut;
     for (at, point) in line.iter().enumerate() {
-        let Some(set) = point.set else { continue };
+        let Some(set) = point.set else {
+            for (image, digest) in &point.glimpsed {
+                if let Some(had) = fold.digests.get_mut(*image) {
+                    had.insert(*digest);
+                }
+            }
+            continue;
+        };
         let was_unknown = std::mem::take(&mut unknown);
         let unchanged = match fold.came.last() {
             Some(last) => *last == set,
@@ -109,7 +121,10 @@ impl Fold<'_> {
                 self.events.held.extend(undone.map(|undone| (*undone, by)));
                 self.events.held.remove(&set);
             }
-            None if self.is_newer(set) => self.events.held.clear(),
+            None if self.is_newer(set) => {
+                self.events.held.clear();
+                self.events.newest = Some(at);
+            }
             None => {}
         }
         self.events.all.push(Event {

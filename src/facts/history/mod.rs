@@ -10,8 +10,10 @@
 //! path of today's; today's if there is none, also where that path is a symlink): its globs, and
 //! those of its images whose repository is one of today's. Files are those that the work tree would
 //! list: regular ones, no symlinks, no submodules. Images that have `pins: 0` today don't count. A
-//! configuration that can't be read makes the commit's content unknown: it makes no entry and no
-//! provenance, and the next commit is compared with the last one that could be read.
+//! configuration that can't be read makes the commit's content unknown: it makes no set and no
+//! provenance, and the next commit is compared with the last one that could be read. It may have
+//! been a rollback, until a newer set came after it. What its changed files pin was in place all the
+//! same: no later set is newer for having such a digest.
 //!
 //! **Sets.** A set is what a content pins: for each image the distinct digests, so that where and
 //! how often does not matter. It is *whole* if every image of today with `pins` above 0 has exactly
@@ -97,6 +99,9 @@ pub struct Entry {
     pub current: bool,
     /// Whether a rollback could go back to it, as far as git can tell.
     pub can_roll_back: bool,
+    /// Why its content, and with it the set, is unknown; `None` if it is known.
+    #[serde(skip)]
+    pub unreadable: Option<String>,
 }
 
 /// A commit whose content is unknown, since its own configuration can't be read.
@@ -104,8 +109,27 @@ pub struct Entry {
 pub struct Unreadable {
     /// The first commit of the line that has this configuration.
     pub commit: ObjectId,
+    /// When it was committed (ISO 8601).
+    pub date: String,
+    /// The configuration's path beneath the root.
+    pub file: String,
     /// What is wrong with the configuration.
     pub why: String,
+    /// Its place in the line.
+    at: usize,
+}
+
+impl Unreadable {
+    /// The file, and what is wrong with it.
+    pub fn reason(&self) -> String {
+        // A problem with a place names its file itself.
+        let placed = self.why.strip_prefix(&self.file);
+        if placed.is_some_and(|rest| rest.starts_with(':')) {
+            self.why.clone()
+        } else {
+            format!("{}: {}", self.file, self.why)
+        }
+    }
 }
 
 /// Everything learnt from the first-parent line of one branch.
@@ -145,25 +169,31 @@ impl History {
     /// Reads the history of `config.provenance.branch`, or of the remote's default branch.
     pub fn read(git: &Git, config: &Config) -> Result<Self, GitError> {
         let branch = git.branch(config.provenance.branch.as_deref())?;
+        Self::of_branch(git, config, branch)
+    }
+
+    /// Reads the history that ends in the tip of `branch`.
+    pub fn of_branch(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
+        Self::gather(git, config, branch).map_err(|error| git.explained(error))
+    }
+
+    fn gather(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
         let mut titles = Titles::new(config);
         let mut objects = git.objects(sets::scanner(config))?;
         let commits = walk::walk(git, &branch.tip, (config, &mut titles), &mut objects)?;
-        let Sets {
-            all: sets,
-            of,
-            ever,
-        } = sets::sets(&commits, &objects.finish()?, config);
+        let scanned = objects.finish()?;
+        let mut found = sets::sets(&commits, &scanned, config);
         let mut doubtful: Vec<bool> = commits
             .iter()
             .map(|commit| git.is_boundary(&commit.id))
             .collect();
-        let line = points(git, (&commits, of), &titles, &mut doubtful)?;
+        let line = points(git, &commits, &mut found, &titles, &mut doubtful)?;
         let known = Known {
             commits,
             line,
             doubtful,
-            sets,
-            ever,
+            sets: found.all,
+            ever: found.ever,
             tags: titles.into_tags(),
         };
         Ok(Self::of(branch, config.clone(), known))
@@ -173,7 +203,7 @@ impl History {
         let cut = known.doubtful.first().copied().unwrap_or(false);
         let events = line::events(&known.line, &known.sets, cut);
         let shallow = known.doubtful.contains(&true);
-        let unreadable = unreadable(&known.commits);
+        let unreadable = unreadable(&known.commits, config.file_name());
         let mut claimed: HashMap<Revision, Vec<usize>> = HashMap::new();
         for (at, point) in known.line.iter().enumerate() {
             for revision in &point.claims {
@@ -198,6 +228,38 @@ impl History {
             .map(|event| history.entry(event))
             .collect();
         history
+    }
+
+    /// Every commit that changed the set or whose content is unknown, newest first.
+    pub fn listed(&self) -> Vec<Entry> {
+        let unread = self.unreadable.iter().map(|unread| {
+            let commit = &self.known.commits[unread.at];
+            let entry = Entry {
+                kind: Kind::Manual,
+                revision: None,
+                commit: unread.commit,
+                date: unread.date.clone(),
+                subject: String::from_utf8_lossy(&commit.subject).into_owned(),
+                images: Digests::new(),
+                current: false,
+                can_roll_back: false,
+                unreadable: Some(unread.reason()),
+            };
+            (unread.at, entry)
+        });
+        let events = self.events.all.iter().rev().map(|event| event.at);
+        let known = events.zip(self.entries.iter().cloned());
+        let mut all: Vec<_> = known.chain(unread).collect();
+        all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        all.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// The latest commit that may have rolled a set back unseen: its content is unknown, and no
+    /// newer set came after it.
+    pub fn blind_spot(&self) -> Option<&Unreadable> {
+        let newest = self.events.newest;
+        let last = self.unreadable.last()?;
+        newest.is_none_or(|newest| newest < last.at).then_some(last)
     }
 
     /// The set in place at the branch's tip, if anything is pinned there.
@@ -256,6 +318,7 @@ impl History {
                     .last()
                     .is_some_and(|last| last.at == event.at),
             can_roll_back: in_place != Some(event.set) && self.can_go_back(event),
+            unreadable: None,
         }
     }
 
@@ -288,16 +351,19 @@ impl History {
 /// Puts sets and claims together; merges get the claims of what they merged behind their own.
 fn points(
     git: &Git,
-    (commits, sets): (&[Visited], Vec<Option<usize>>),
+    commits: &[Visited],
+    found: &mut Sets,
     titles: &Titles,
     doubtful: &mut [bool],
 ) -> Result<Vec<Point>, GitError> {
-    let claims = commits.iter().map(|commit| commit.claims.clone());
-    let mut line: Vec<Point> = sets
-        .into_iter()
-        .zip(claims)
-        .map(|(set, claims)| Point { set, claims })
-        .collect();
+    let mut line: Vec<Point> = Vec::with_capacity(commits.len());
+    for (at, (commit, set)) in commits.iter().zip(&found.of).enumerate() {
+        line.push(Point {
+            set: *set,
+            glimpsed: found.glimpsed.remove(&at).unwrap_or_default(),
+            claims: commit.claims.clone(),
+        });
+    }
     let merges = || {
         commits
             .iter()
@@ -330,12 +396,12 @@ fn points(
 }
 
 /// The first commit of each stretch that can't be read.
-fn unreadable(commits: &[Visited]) -> Vec<Unreadable> {
+fn unreadable(commits: &[Visited], file: &str) -> Vec<Unreadable> {
     let mut found: Vec<Unreadable> = Vec::new();
     let mut before: Option<&str> = None;
-    for commit in commits {
+    for (at, commit) in commits.iter().enumerate() {
         let why = match &commit.content {
-            Content::Unreadable(why) => Some(&**why),
+            Content::Unreadable(why, _) => Some(&**why),
             Content::Changed(_) | Content::All(..) => None,
         };
         if let Some(why) = why
@@ -343,7 +409,10 @@ fn unreadable(commits: &[Visited]) -> Vec<Unreadable> {
         {
             found.push(Unreadable {
                 commit: commit.id,
+                date: commit.date.clone(),
+                file: file.to_owned(),
                 why: why.to_owned(),
+                at,
             });
         }
         before = why;

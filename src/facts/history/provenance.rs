@@ -241,7 +241,7 @@ impl History {
     }
 
     fn gaps(&self, at: usize) -> Vec<Gap> {
-        if let Content::Unreadable(why) = &self.known.commits[at].content {
+        if let Content::Unreadable(why, _) = &self.known.commits[at].content {
             return vec![Gap::Unreadable(why.to_string())];
         }
         let Some(set) = self.known.line[at].set else {

@@ -50,6 +50,8 @@ pub(super) struct Sets {
     /// For each commit, the place of its set in `all`; `None` where its configuration can't be
     /// read.
     pub(super) of: Vec<Option<usize>>,
+    /// For each commit whose configuration can't be read, what its changed files pin all the same.
+    pub(super) glimpsed: HashMap<usize, Scanned>,
     /// Every digest of an image in a matched file of any commit, in the order of today's
     /// configuration.
     pub(super) ever: Vec<BTreeSet<Digest>>,
@@ -90,13 +92,17 @@ pub(super) fn sets(
     let mut sets = Sets {
         all: Vec::new(),
         of: Vec::with_capacity(line.len()),
+        glimpsed: HashMap::new(),
         ever,
     };
     let mut numbers = HashMap::new();
     let mut tree = Tree::default();
     let mut reached = None;
     for commit in line {
-        if let Content::Unreadable(_) = commit.content {
+        if let Content::Unreadable(_, blobs) = &commit.content {
+            let pinned = blobs.iter().filter_map(|blob| scanned.get(blob));
+            let pinned = pinned.flatten().copied().collect();
+            sets.glimpsed.insert(sets.of.len(), pinned);
             sets.of.push(None);
             continue;
         }
@@ -123,7 +129,7 @@ impl<'s> Tree<'s> {
     /// Goes on to the next commit; whether a file with pins came, changed or went.
     fn follow(&mut self, content: &Content, scanned: &'s HashMap<ObjectId, Scanned>) -> bool {
         match content {
-            Content::Unreadable(_) => false,
+            Content::Unreadable(..) => false,
             Content::All(rules, files) => {
                 let with_pins = |(path, blob): &(FilePath, ObjectId)| {
                     Some((Arc::clone(path), scanned.get(blob)?))

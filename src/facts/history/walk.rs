@@ -51,8 +51,9 @@ pub(super) enum Content {
     Changed(Vec<(FilePath, Option<ObjectId>)>),
     /// The rules changed: these are all.
     All(Arc<Rules>, Vec<(FilePath, ObjectId)>),
-    /// The commit's own configuration can't be read, for this reason.
-    Unreadable(Arc<str>),
+    /// The commit's own configuration can't be read, for this reason; these contents changed that
+    /// any configuration which is known may take for pinned files.
+    Unreadable(Arc<str>, Vec<ObjectId>),
 }
 
 /// What a configuration says about which bytes are pins.
@@ -208,17 +209,12 @@ impl Walk<'_> {
         }
         let content = match self.rules(reached.own)? {
             Err(why) => {
-                // It makes no set, but what it pinned by the rules of today was pinned all the
+                // It makes no set, but what it pinned by any rules that are known was pinned all the
                 // same.
-                let pinned = touched
-                    .iter()
-                    .filter(|(path, _)| self.today.matches(path))
-                    .filter_map(|(_, blob)| *blob);
-                pinned
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .try_for_each(|blob| self.ask(blob))?;
-                Content::Unreadable(why)
+                let touched = touched.iter().filter(|(path, _)| self.may_count(path));
+                let blobs: Vec<_> = touched.filter_map(|(_, blob)| *blob).collect();
+                blobs.iter().try_for_each(|blob| self.ask(*blob))?;
+                Content::Unreadable(why, blobs)
             }
             Ok(rules) => content(rules, touched, reached),
         };
@@ -230,7 +226,7 @@ impl Walk<'_> {
                     .try_for_each(|blob| self.ask(blob))?;
             }
             Content::All(_, files) => files.iter().try_for_each(|(_, blob)| self.ask(*blob))?,
-            Content::Unreadable(_) => reached.rules = None,
+            Content::Unreadable(..) => reached.rules = None,
         }
         let claims = self.titles.claims(&commit.subject, &commit.trailers);
         let log::Commit {
@@ -248,6 +244,15 @@ impl Walk<'_> {
             claims,
             content,
         })
+    }
+
+    /// Whether the configuration of today or of a commit that was visited matches this path.
+    fn may_count(&self, path: &[u8]) -> bool {
+        let known = self
+            .parsed
+            .values()
+            .filter_map(|parsed| parsed.as_ref().ok());
+        self.today.matches(path) || known.into_iter().any(|rules| rules.matches(path))
     }
 
     fn ask(&mut self, blob: ObjectId) -> Result<(), GitError> {
@@ -309,7 +314,7 @@ fn content(
 pub(crate) fn parse(bytes: Vec<u8>, today: &Config) -> Result<Config, String> {
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let source = SourceText {
-        name: today.source.name.clone(),
+        name: today.file_name().to_owned(),
         text: text.into(),
     };
     config::parse(&source, &today.root).map_err(|problems| {

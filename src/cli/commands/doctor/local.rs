@@ -1,5 +1,5 @@
 //! What is found out on this machine: files, git, lock and journal, engines, secrets. Nothing is
-//! sent.
+//! sent, but the question to the git remote which branch its `HEAD` is, where nothing here says so.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,12 +8,14 @@ use crate::{
     apply::{self, State},
     checks,
     cli::{
+        commands::past::{self, Line, Standing},
         context::Context,
         exit::{Exit, Fault},
     },
     config::{Config, wording::number},
     facts::{
         git::{Git, GitError, Hosted},
+        history::History,
         smoke::{self, Surroundings},
     },
     files::WorkTree,
@@ -61,12 +63,16 @@ pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found>
 }
 
 /// The repository, whether its history is whole, and the branch that history is read from.
-pub(super) fn history(lines: &mut Lines, root: &Path, config: Option<&Config>) -> Option<Git> {
-    let branch = config.and_then(|config| config.provenance.branch.as_deref());
+pub(super) fn history(
+    lines: &mut Lines,
+    root: &Path,
+    config: Option<&Config>,
+    cx: &Context,
+) -> Option<Git> {
     let git = match Git::open(root) {
         Ok(git) => git,
         Err(error) => {
-            trouble(lines, "repository", &error, branch.is_some());
+            trouble(lines, "repository", &error);
             for code in ["shallow", "remote"] {
                 lines.skip(code, "there is no git repository to read");
             }
@@ -83,19 +89,19 @@ pub(super) fn history(lines: &mut Lines, root: &Path, config: Option<&Config>) -
         "repository",
         format!("{} is in a git work tree{place}", root.display()),
     );
-    if git.is_shallow() {
-        let why = "this clone is cut off, so history can't tell what was promoted, and late builds pass unseen";
-        let hint = "git fetch --unshallow (with actions/checkout: fetch-depth: 0)";
-        lines.fail(
-            "shallow",
-            Exit::Unavailable,
-            (why.to_owned(), hint.to_owned()),
-        );
-    } else {
-        lines.pass("shallow", "history is whole");
-    }
-    match git.branch(branch) {
-        Ok(found) => {
+    let line = config.map(|config| (past::line(&git, config, cx), config));
+    whole(lines, &git, line.as_ref());
+    match line {
+        None => lines.skip("remote", NO_CONFIG),
+        Some((Err(error), _)) => trouble(lines, "remote", &error),
+        Some((Ok(line), _)) if line.standing != Standing::Promoted => lines.skip(
+            "remote",
+            format!(
+                "{}; a promote reads the history of HEAD, a rollback is refused",
+                GitError::NoRemote
+            ),
+        ),
+        Some((Ok(line), _)) => {
             let origin = git
                 .origin()
                 .ok()
@@ -109,20 +115,59 @@ pub(super) fn history(lines: &mut Lines, root: &Path, config: Option<&Config>) -
             });
             lines.pass(
                 "remote",
-                format!("{} is at {}{from}", found.name, found.tip.short()),
+                format!(
+                    "{} is at {}{from}",
+                    line.branch.name,
+                    line.branch.tip.short()
+                ),
             );
         }
-        Err(error) => trouble(lines, "remote", &error, branch.is_some()),
     }
     Some(git)
 }
 
+/// Whether the history that counts is here as a whole and can be read.
+fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &Config)>) {
+    if git.is_shallow() {
+        let why = "this clone is shallow, so its history does not show every promote and rollback";
+        let hint = "git fetch --unshallow (with actions/checkout: fetch-depth: 0)";
+        return lines.fail(
+            "shallow",
+            Exit::Unavailable,
+            (why.to_owned(), hint.to_owned()),
+        );
+    }
+    let Some((Ok(line), config)) = line else {
+        return lines.pass("shallow", "the clone is not shallow; no history was read");
+    };
+    match History::of_branch(git, config, line.branch.clone()) {
+        Err(error) => lines.fail(
+            "shallow",
+            Exit::Unavailable,
+            (error.to_string(), error.hint()),
+        ),
+        Ok(history) => match history.blind_spot() {
+            None => lines.pass("shallow", "history is whole"),
+            Some(unreadable) => {
+                let why = format!(
+                    "cannot read commit {} of {}, which may be a rollback: {}",
+                    unreadable.commit,
+                    unreadable.date,
+                    unreadable.reason()
+                );
+                let hint = "promote a newer build once with --allow-older --force-after-rollback, after a look at that commit";
+                lines.fail("shallow", Exit::Failed, (why, hint.to_owned()));
+            }
+        },
+    }
+}
+
 /// What a promote goes on without is skipped, the rest fails.
-fn trouble(lines: &mut Lines, code: &'static str, error: &GitError, configured: bool) {
-    match checks::without_history(error, configured) {
+fn trouble(lines: &mut Lines, code: &'static str, error: &GitError) {
+    match checks::without_history(error) {
         Some(why) => lines.skip(
             code,
-            format!("{why}; a promote goes on without it, a rollback does not"),
+            format!("{why}; a promote goes on without history and warns, a rollback is refused"),
         ),
         None => lines.fail(code, Exit::Unavailable, (error.to_string(), error.hint())),
     }

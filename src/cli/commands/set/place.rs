@@ -1,7 +1,7 @@
 //! Where a run takes its configuration and files from, and where its plan goes: the work tree, or a
 //! forge.
 
-use std::{collections::HashMap, path::Path};
+use std::collections::HashMap;
 
 use crate::{
     cli::{
@@ -40,10 +40,19 @@ pub(super) enum At {
     Unconfigured(String, WorkTree),
 }
 
+/// The head of the branch whose history counts, as a forge has it.
+pub(in super::super) struct HeadOnForge {
+    /// The branch's name.
+    pub(in super::super) branch: String,
+    /// The commit's name.
+    pub(in super::super) commit: String,
+}
+
 /// The base branch's head on a forge.
 pub(super) struct Site {
     pub(super) forge: Box<dyn Forge>,
     pub(super) base: Base,
+    history: HeadOnForge,
     pub(super) files: Snapshot,
     /// The root's path in the repository: empty, or with a `/` at its end.
     pub(super) prefix: String,
@@ -54,6 +63,14 @@ impl Place {
         match &self.at {
             At::Tree(files) | At::Unconfigured(_, files) => files,
             At::Forge(site) => &site.files,
+        }
+    }
+
+    /// Under `--pr`, the branch whose history counts and its head on the forge.
+    pub(in super::super) fn history(&self) -> Option<&HeadOnForge> {
+        match &self.at {
+            At::Forge(site) => Some(&site.history),
+            At::Tree(_) | At::Unconfigured(..) => None,
         }
     }
 
@@ -131,12 +148,7 @@ async fn read(
     let prefix = git.map_or_else(String::new, |git| {
         String::from_utf8_lossy(git.prefix()).into_owned()
     });
-    let name = Path::new(&local.source.name)
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let path = format!("{prefix}{name}");
+    let path = format!("{prefix}{}", local.file_name());
     let branch = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
     let mut base = Base::read(&*forge, branch).await?;
     let mut objects = git.and_then(|git| git.objects(|_| Ok(None)).ok());
@@ -149,6 +161,7 @@ async fn read(
     let mut at_hand = |id: &str| alike.remove(id).or_else(|| content(&mut objects, id));
     base.fetch(&*forge, &paths, &mut at_hand).await?;
     let config = parse(local, &base, &path)?;
+    let history = history_of(&*forge, &base, &config).await?;
     let paths = base.paths(&prefix, &config.files, &named(&config));
     base.fetch(&*forge, &paths, &mut at_hand).await?;
     let files = base.snapshot(&prefix);
@@ -157,10 +170,39 @@ async fn read(
         Site {
             forge,
             base,
+            history,
             files,
             prefix,
         },
     ))
+}
+
+/// The branch whose history counts, and its head on the forge: the base branch, unless
+/// `provenance.branch` names another one.
+async fn history_of(forge: &dyn Forge, base: &Base, config: &Config) -> Result<HeadOnForge, Fault> {
+    let named = config.provenance.branch.as_deref();
+    let named = named.map(|branch| branch.split_once('/').map_or(branch, |(_, name)| name));
+    let Some(other) = named.filter(|name| *name != base.branch) else {
+        return Ok(HeadOnForge {
+            branch: base.branch.clone(),
+            commit: base.head.commit.clone(),
+        });
+    };
+    let head = forge.branch(other).await?.ok_or_else(|| {
+        let message = format!(
+            "{} has no branch {other}, which `provenance.branch` names",
+            base.repo.full_name
+        );
+        let hint = "push it, or correct `provenance.branch` in repin.yaml";
+        Fault {
+            exit: Exit::Unavailable,
+            problems: vec![Problem::new("unavailable", message).hint(hint)],
+        }
+    })?;
+    Ok(HeadOnForge {
+        branch: other.to_owned(),
+        commit: head.commit,
+    })
 }
 
 /// The contents of files that are in the work tree as the base branch has them, by their names.
@@ -204,7 +246,10 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Fault> {
         name: shown,
         text: text.into(),
     };
-    Ok(config::parse(&source, &local.root)?)
+    Ok(Config {
+        file: local.file.clone(),
+        ..config::parse(&source, &local.root)?
+    })
 }
 
 /// A content from the local clone's objects; from a clone that lacks one nothing more is taken.

@@ -136,9 +136,12 @@ impl Run<'_> {
         ];
         let mut text = format!("{}\n\n{}", plain(&document.title), aligned(&columns, &rows));
         let labels: Vec<_> = document.images.iter().flat_map(label_rows).collect();
-        if !labels.is_empty() {
-            text.push('\n');
-            text.push_str(&aligned(&[Align::Left, Align::Left, Align::Left], &labels));
+        let repository: Vec<_> = document.checks.iter().filter_map(repository_row).collect();
+        for rows in [labels, repository] {
+            if !rows.is_empty() {
+                text.push('\n');
+                text.push_str(&aligned(&[Align::Left, Align::Left, Align::Left], &rows));
+            }
         }
         text
     }
@@ -227,6 +230,18 @@ pub(in crate::cli) fn print_checks(checks: &[Check], config: &Config, output: &m
             Status::Pass | Status::Skip => {}
         }
     }
+}
+
+/// What warns about the repository or could not be checked there: no image's row counts it.
+fn repository_row(check: &Check) -> Option<Vec<String>> {
+    let shown = matches!(check.status, Status::Warn | Status::Skip) && check.image.is_none();
+    shown.then(|| {
+        vec![
+            check.status.as_str().to_owned(),
+            check.code.to_string(),
+            plain(&check.told()),
+        ]
+    })
 }
 
 fn label_rows(image: &ImageRow) -> Vec<Vec<String>> {

@@ -76,6 +76,7 @@ fn history(commits: &[&str]) -> History {
         let claims: Vec<_> = claims.chars().map(|c| revision(&c.to_string())).collect();
         known.line.push(Point {
             set: Some(number),
+            glimpsed: Vec::new(),
             claims: claims.clone(),
         });
         let (date, content) = (String::new(), Content::Changed(Vec::new()));

@@ -28,7 +28,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
             let permissions = json!({"admin": false, "push": store.push, "pull": true});
             Reply::json(
                 200,
-                json!({"full_name": REPO, "default_branch": "main", "private": false, "permissions": permissions, "allow_merge_commits": false, "allow_squash_merge": true}),
+                json!({"full_name": REPO, "default_branch": store.default_branch, "private": false, "permissions": permissions, "allow_merge_commits": false, "allow_squash_merge": true}),
             )
         }
         ("GET", "branches") => match store.seen(rest) {

@@ -55,7 +55,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
 }
 
 fn repository(store: &Store) -> Reply {
-    let mut body = json!({"full_name": REPO, "default_branch": "main", "node_id": "R_1", "private": true, "allow_merge_commit": false, "allow_squash_merge": true});
+    let mut body = json!({"full_name": REPO, "default_branch": store.default_branch, "node_id": "R_1", "private": true, "allow_merge_commit": false, "allow_squash_merge": true});
     if let Some(push) = store.push {
         body["permissions"] = json!({"admin": false, "push": push, "pull": true});
     }

@@ -45,6 +45,7 @@ pub struct PullRow {
 pub struct Store {
     pub kind: Kind,
     pub root: String,
+    pub default_branch: &'static str,
     pub blobs: HashMap<String, Vec<u8>>,
     pub trees: HashMap<String, Files>,
     pub commits: HashMap<String, CommitRow>,
@@ -102,6 +103,7 @@ impl Store {
         Self {
             kind,
             root: String::new(),
+            default_branch: "main",
             blobs: HashMap::new(),
             trees: HashMap::new(),
             commits: HashMap::new(),
@@ -197,6 +199,13 @@ impl Store {
         });
         self.refs.insert(branch.to_owned(), id.clone());
         id
+    }
+
+    /// Gives the head of a branch the name of a commit that a real repository has.
+    pub fn name_head(&mut self, branch: &str, id: &str) {
+        let commit = self.commits[&self.refs[branch]].clone();
+        self.commits.insert(id.to_owned(), commit);
+        self.refs.insert(branch.to_owned(), id.to_owned());
     }
 
     pub fn chmod(&mut self, branch: &str, path: &str, mode: &str) {

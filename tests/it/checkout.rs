@@ -1,0 +1,867 @@
+//! Which history `promote` and `rollback` trust, in clones as CI makes them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::support::forge::{Fake, Kind, TOKEN};
+use crate::support::world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git, world};
+
+const PROMOTE_B: [&str; 5] = ["promote", "--revision", REV_B, "--format", "json"];
+const TO_A: [&str; 5] = ["rollback", "--to", REV_A, "--format", "json"];
+/// What was pinned before anything was promoted.
+const FIRST: &str = "dddddddddddddddddddddddddddddddddddddddd";
+const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
+
+fn title(revision: &str) -> String {
+    format!("promote: test images @{revision}")
+}
+
+/// A repository whose default branch is `trunk`: A was promoted, then B, and an operator went back
+/// to A.
+fn rolled_back() -> World {
+    rolled_back_with("")
+}
+
+/// The same, with more in its configuration from the beginning.
+fn rolled_back_with(more: &str) -> World {
+    let mut world = world();
+    world.build(REV_C);
+    world.build(FIRST);
+    world.pin(FIRST);
+    world.write("repin.yaml", world.read("repin.yaml") + more);
+    world.write(".gitignore", "/images\n/origin.git\n/event.json\n/clone*\n");
+    world.git(&["init", "-q", "-b", "trunk"]);
+    world.git(&["init", "-q", "--bare", "-b", "trunk", "origin.git"]);
+    world.git(&["remote", "add", "origin", "./origin.git"]);
+    world.commit("chore: begin");
+    set(&world, REV_A, &title(REV_A));
+    set(&world, REV_B, &title(REV_B));
+    set(&world, REV_A, &format!("rollback: test images @{REV_A}"));
+    world
+}
+
+/// Pins a set, commits and pushes it.
+fn set(world: &World, revision: &'static str, subject: &str) -> String {
+    world.pin(revision);
+    let commit = world.commit(subject);
+    world.git(&["push", "-q", "origin", "HEAD"]);
+    commit
+}
+
+/// What a workflow's `actions/checkout` fetches.
+#[derive(Clone, Copy)]
+enum Fetch {
+    /// `fetch-depth: 0`.
+    All,
+    /// The default: one commit of the branch that the event is for.
+    One(&'static str),
+    /// The default in a pull request's workflow: the merge commit that the forge made of it.
+    Merge,
+}
+
+/// A clone as actions/checkout v4 makes it (the commands of its log): no `git clone`, so that there
+/// is no refs/remotes/origin/HEAD, and no branch but those that were fetched.
+fn checkout(world: &World, name: &str, fetch: Fetch) -> PathBuf {
+    let clone = world.path(name);
+    fs::create_dir_all(&clone).unwrap();
+    let run = |args: &[&str]| git(&clone, args);
+    let url = format!("file://{}", world.path("origin.git").display());
+    run(&["init", "-q"]);
+    run(&["remote", "add", "origin", &url]);
+    run(&["config", "--local", "gc.auto", "0"]);
+    let tip = world.git(&["rev-parse", "HEAD"]);
+    let (options, refspecs, checked_out): (&[&str], Vec<String>, &[&str]) = match fetch {
+        Fetch::All => (
+            &[],
+            vec![
+                "+refs/heads/*:refs/remotes/origin/*".into(),
+                "+refs/tags/*:refs/tags/*".into(),
+            ],
+            &["-B", "trunk", "refs/remotes/origin/trunk"],
+        ),
+        Fetch::One(branch) => (
+            &["--no-tags", "--depth=1"],
+            vec![format!("+{tip}:refs/remotes/origin/{branch}")],
+            &["--detach", "FETCH_HEAD"],
+        ),
+        Fetch::Merge => (
+            &["--no-tags", "--depth=1"],
+            vec![format!("+{tip}:refs/remotes/pull/7/merge")],
+            &["refs/remotes/pull/7/merge"],
+        ),
+    };
+    let fetch = ["-c", "protocol.version=2", "fetch", "-q", "--prune"];
+    let refspecs: Vec<&str> = refspecs.iter().map(String::as_str).collect();
+    run(&[
+        &fetch,
+        options,
+        &["--no-recurse-submodules", "origin"],
+        &refspecs,
+    ]
+    .concat());
+    run(&[&["checkout", "-q", "--force"], checked_out].concat());
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    clone
+}
+
+fn event(world: &World, text: &str) -> String {
+    world.write("event.json", text);
+    world.path("event.json").to_str().unwrap().to_owned()
+}
+
+/// The remote is where nothing answers.
+fn unreachable(clone: &Path) {
+    git(
+        clone,
+        &["remote", "set-url", "origin", "/nowhere/origin.git"],
+    );
+}
+
+fn hint(document: &serde_json::Value) -> String {
+    let error = &document["error"];
+    assert_eq!(error["code"], "unavailable", "{document}");
+    error["hint"].as_str().unwrap().to_owned()
+}
+
+/// The row of a diagnosis.
+fn row(ran: &Ran, code: &str) -> (String, String, String) {
+    let document = ran.json();
+    let rows = document["checks"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["code"] == code).unwrap();
+    let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("detail"), text("hint"))
+}
+
+// The branch that counts.
+
+#[test]
+fn a_rolled_back_set_stays_held_whatever_the_default_branch_is_called() {
+    let world = rolled_back();
+    // An old branch with a usual name, from before the rollback, is no reason to look there.
+    world.git(&["push", "-q", "origin", "HEAD~1:refs/heads/main"]);
+    let clone = checkout(&world, "clone", Fetch::All);
+    let refused = |env: &[(&str, &str)]| {
+        let document = world.run_in(&clone, &PROMOTE_B, env).exits(1).json();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
+    };
+    // The remote says so.
+    refused(&[]);
+    // CI does, where the remote cannot be asked.
+    unreachable(&clone);
+    let path = event(
+        &world,
+        r#"{"ref":"x","repository":{"default_branch":"trunk"}}"#,
+    );
+    refused(&[("GITHUB_EVENT_PATH", &path)]);
+    refused(&[("CI_DEFAULT_BRANCH", "trunk")]);
+    // The configuration does.
+    let config = world.read("repin.yaml");
+    for more in [
+        "provenance: { branch: origin/trunk }\n",
+        "forge: { base: trunk }\n",
+    ] {
+        fs::write(clone.join("repin.yaml"), format!("{config}{more}")).unwrap();
+        refused(&[]);
+    }
+}
+
+#[test]
+fn the_strongest_source_names_the_branch() {
+    let world = rolled_back();
+    for branch in ["p", "f", "h", "e", "c", "r", "main"] {
+        let refspec = format!("HEAD:refs/heads/{branch}");
+        world.git(&["push", "-q", "origin", &refspec]);
+    }
+    git(
+        &world.path("origin.git"),
+        &["symbolic-ref", "HEAD", "refs/heads/r"],
+    );
+    let clone = checkout(&world, "clone", Fetch::All);
+    let config = world.read("repin.yaml");
+    let write =
+        |more: &str| fs::write(clone.join("repin.yaml"), format!("{config}{more}")).unwrap();
+    let path = event(&world, r#"{"repository":{"default_branch":"e"}}"#);
+    let both = [
+        ("GITHUB_EVENT_PATH", path.as_str()),
+        ("CI_DEFAULT_BRANCH", "c"),
+    ];
+    let counts = |env: &[(&str, &str)], branch: &str| {
+        let ran = world.run_in(&clone, &["history"], env).exits(0);
+        let legend = format!("origin/{branch}: * is in place");
+        assert!(ran.stderr.contains(&legend), "{branch}: {}", ran.stderr);
+    };
+    git(&clone, &["remote", "set-head", "origin", "h"]);
+    write("provenance: { branch: origin/p }\nforge: { base: f }\n");
+    counts(&both, "p");
+    write("forge: { base: f }\n");
+    counts(&both, "f");
+    write("");
+    counts(&both, "h");
+    git(&clone, &["remote", "set-head", "origin", "--delete"]);
+    counts(&both, "e");
+    counts(&both[1..], "c");
+    // What is stated of another repository than `origin` is not about it.
+    let other = r#"{"repository":{"default_branch":"e","full_name":"acme/other"}}"#;
+    let other = event(&world, other);
+    git(
+        &clone,
+        &[
+            "remote",
+            "set-url",
+            "origin",
+            "https://git.invalid/acme/flows",
+        ],
+    );
+    counts(&[("GITHUB_EVENT_PATH", &other), both[1]], "c");
+    git(
+        &clone,
+        &[
+            "remote",
+            "set-url",
+            "origin",
+            world.path("origin.git").to_str().unwrap(),
+        ],
+    );
+    // A broken event states nothing.
+    let broken = event(&world, "{");
+    counts(&[("GITHUB_EVENT_PATH", &broken)], "r");
+    counts(&[], "r");
+    // `main` counts where the remote cannot be asked, and only if nothing else was fetched.
+    unreachable(&clone);
+    world.run_in(&clone, &["history"], &[]).exits(3);
+    for branch in ["p", "f", "h", "e", "c", "r", "trunk"] {
+        let name = format!("refs/remotes/origin/{branch}");
+        git(&clone, &["update-ref", "-d", &name]);
+    }
+    counts(&[], "main");
+    git(&clone, &["update-ref", "refs/remotes/origin/other", "HEAD"]);
+    world.run_in(&clone, &["history"], &[]).exits(3);
+}
+
+#[test]
+fn a_branch_that_is_named_and_missing_is_to_be_fetched() {
+    let world = rolled_back();
+    let clone = checkout(&world, "clone", Fetch::One("feature"));
+    let config = world.read("repin.yaml");
+    let refused = |env: &[(&str, &str)], what: &str| {
+        for args in [&PROMOTE_B, &TO_A] {
+            let document = world.run_in(&clone, args, env).exits(3).json();
+            assert!(hint(&document).contains(what), "{document}");
+        }
+        let ran = world.run_in(&clone, &DOCTOR, env);
+        let (status, _, hint) = row(&ran, "remote");
+        assert!(status == "fail" && hint.contains(what), "{}", ran.stdout);
+    };
+    let fetch = "git fetch origin trunk:refs/remotes/origin/trunk";
+    refused(&[], fetch);
+    unreachable(&clone);
+    refused(&[("CI_DEFAULT_BRANCH", "trunk")], fetch);
+    let path = event(&world, r#"{"repository":{"default_branch":"trunk"}}"#);
+    refused(&[("GITHUB_EVENT_PATH", &path)], fetch);
+    fs::write(
+        clone.join("repin.yaml"),
+        format!("{config}forge: {{ base: trunk }}\n"),
+    )
+    .unwrap();
+    refused(&[], fetch);
+    fs::write(clone.join("repin.yaml"), &config).unwrap();
+    // A symbolic reference whose branch was pruned or never fetched.
+    let head = [
+        "symbolic-ref",
+        "refs/remotes/origin/HEAD",
+        "refs/remotes/origin/trunk",
+    ];
+    git(&clone, &head);
+    refused(&[("CI_DEFAULT_BRANCH", "feature")], fetch);
+    // What the hint says helps.
+    let url = world.path("origin.git");
+    git(
+        &clone,
+        &["remote", "set-url", "origin", url.to_str().unwrap()],
+    );
+    git(
+        &clone,
+        &[
+            "fetch",
+            "-q",
+            "origin",
+            "trunk:refs/remotes/origin/trunk",
+            "--unshallow",
+        ],
+    );
+    let document = world.run_in(&clone, &PROMOTE_B, &[]).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
+}
+
+#[test]
+fn a_pull_requests_checkout_does_not_hide_the_default_branch() {
+    let world = rolled_back();
+    let clone = checkout(&world, "clone", Fetch::Merge);
+    let document = world.run_in(&clone, &PROMOTE_B, &[]).exits(3).json();
+    assert!(hint(&document).contains("origin/trunk"), "{document}");
+}
+
+#[test]
+fn where_no_branch_is_known_the_two_ways_out_are_named() {
+    let world = rolled_back();
+    for fetch in [Fetch::One("trunk"), Fetch::Merge] {
+        let name = if matches!(fetch, Fetch::Merge) {
+            "clone-m"
+        } else {
+            "clone-o"
+        };
+        let clone = checkout(&world, name, fetch);
+        unreachable(&clone);
+        for args in [&PROMOTE_B, &TO_A] {
+            let document = world.run_in(&clone, args, &[]).exits(3).json();
+            let hint = hint(&document);
+            assert!(
+                hint.contains("git remote set-head origin --auto")
+                    && hint.contains("provenance.branch"),
+                "{hint}"
+            );
+            // Also why the remote could not be asked.
+            let message = document["error"]["message"].as_str().unwrap();
+            assert!(message.contains("/nowhere/origin.git"), "{message}");
+        }
+        let ran = world.run_in(&clone, &DOCTOR, &[]).exits(3);
+        assert_eq!(row(&ran, "remote").0, "fail", "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn several_remotes_without_an_origin_are_not_guessed_among() {
+    let world = rolled_back();
+    let clone = checkout(&world, "clone", Fetch::All);
+    git(&clone, &["remote", "rename", "origin", "up"]);
+    let document = world.run_in(&clone, &PROMOTE_B, &[]).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
+    git(&clone, &["remote", "add", "fork", "/nowhere/fork.git"]);
+    let document = world.run_in(&clone, &PROMOTE_B, &[]).exits(3).json();
+    assert!(hint(&document).contains("provenance.branch"), "{document}");
+}
+
+// Without a remote, without git, without commits.
+
+#[test]
+fn without_a_remote_the_line_of_head_holds_what_it_rolled_back() {
+    let world = rolled_back();
+    world.git(&["remote", "remove", "origin"]);
+    let document = world.run(&PROMOTE_B).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
+    let document = world
+        .run(&["promote", "--revision", REV_C, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(details(&document, "rolled_back", "pass").len(), 1);
+    // Nothing was promoted there, so there is nothing to go back to.
+    let document = world.run(&TO_A).exits(3).json();
+    assert!(
+        hint(&document).contains("git remote add origin"),
+        "{document}"
+    );
+    let ran = world.run(&DOCTOR);
+    assert_eq!(row(&ran, "remote").0, "skip", "{}", ran.stdout);
+    // A side branch's own rollback does not count, but what is checked out does.
+    world.git(&["checkout", "-q", "-b", "side", "HEAD~1"]);
+    world.run(&["promote", "--revision", REV_B]).exits(0);
+}
+
+#[test]
+fn without_a_remote_an_older_build_is_refused() {
+    let mut world = rolled_back();
+    world.git(&["remote", "remove", "origin"]);
+    let older: &'static str = world.commit("source: older").leak();
+    let newer: &'static str = world.commit("source: newer").leak();
+    world.build(older);
+    world.build(newer);
+    world.pin(newer);
+    world.commit(&title(newer));
+    let document = world
+        .run(&["promote", "--revision", older, "--format", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(failed(&document), ["revision_order"], "{document}");
+}
+
+#[test]
+fn without_git_and_without_commits_both_checks_warn_wherever_a_reviewer_looks() {
+    let empty = world();
+    empty.git(&["init", "-q"]);
+    for (world, why, env) in [
+        (world(), "is not in a git repository", vec![]),
+        (
+            world(),
+            "the command `git` was not found",
+            vec![("PATH", "/nonexistent")],
+        ),
+        (empty, "has no commits yet", vec![]),
+    ] {
+        let document = world.run_with(&PROMOTE_B, &env).exits(0).json();
+        let codes = ["revision_order", "rolled_back"];
+        for code in codes {
+            let warned = details(&document, code, "warn");
+            assert!(warned.len() == 1 && warned[0].contains(why), "{document}");
+        }
+        let body = document["body"].as_str().unwrap();
+        let ran = world
+            .run_with(&["promote", "--revision", REV_B], &env)
+            .exits(0);
+        let summary = world.path("summary");
+        let mut actions = env.clone();
+        actions.push(("GITHUB_STEP_SUMMARY", summary.to_str().unwrap()));
+        let github = ["promote", "--revision", REV_B, "--format", "github"];
+        let annotated = world.run_with(&github, &actions).exits(0);
+        let summary = fs::read_to_string(&summary).unwrap();
+        for code in codes {
+            let in_table = format!("\nwarn  {code}");
+            assert!(ran.stdout.contains(&in_table), "{}", ran.stdout);
+            assert!(annotated.stdout.contains(&in_table), "{}", annotated.stdout);
+            let annotation = format!("::warning title={code}::cannot determine");
+            assert!(
+                annotated.stdout.contains(&annotation),
+                "{}",
+                annotated.stdout
+            );
+            let in_body = format!("| warn | `{code}` |");
+            assert!(
+                body.contains(&in_body) && summary.contains(&in_body),
+                "{body}{summary}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_compared_is_shown_without_asking_for_it() {
+    let world = rolled_back();
+    let args = ["promote", "--revision", REV_C];
+    let ran = world.run(&args).exits(0);
+    assert!(
+        ran.stdout.contains("\nskip  revision_order"),
+        "{}",
+        ran.stdout
+    );
+    let ran = world
+        .run(&[&args[..], &["--format", "github"]].concat())
+        .exits(0);
+    assert!(
+        ran.stdout.contains("::notice title=revision_order::"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_commit_that_no_reference_names_is_not_the_absence_of_commits() {
+    let world = rolled_back();
+    let clone = world.path("clone");
+    fs::create_dir(&clone).unwrap();
+    let url = format!("file://{}", world.path("origin.git").display());
+    git(&clone, &["init", "-q"]);
+    git(&clone, &["remote", "add", "origin", &url]);
+    git(
+        &clone,
+        &["fetch", "-q", "origin", &world.git(&["rev-parse", "HEAD"])],
+    );
+    git(&clone, &["checkout", "-q", "FETCH_HEAD"]);
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    let document = world.run_in(&clone, &PROMOTE_B, &[]).exits(3).json();
+    assert!(
+        hint(&document).contains("refs/remotes/origin/trunk"),
+        "{document}"
+    );
+    unreachable(&clone);
+    let document = world.run_in(&clone, &PROMOTE_B, &[]).exits(3).json();
+    assert!(hint(&document).contains("set-head"), "{document}");
+}
+
+// Clones that lack something.
+
+#[test]
+fn a_clone_too_shallow_to_answer_is_refused_and_an_override_is_shown() {
+    let world = rolled_back();
+    let clone = checkout(&world, "clone", Fetch::One("trunk"));
+    for args in [&PROMOTE_B, &TO_A] {
+        let document = world.run_in(&clone, args, &[]).exits(3).json();
+        assert!(
+            hint(&document).contains("git fetch --unshallow"),
+            "{document}"
+        );
+    }
+    let forced = [&PROMOTE_B[..], &["--allow-older", "--force-after-rollback"]].concat();
+    let document = world.run_in(&clone, &forced, &[]).exits(0).json();
+    for code in ["revision_order", "rolled_back"] {
+        assert_eq!(details(&document, code, "warn").len(), 1, "{document}");
+    }
+}
+
+#[test]
+fn a_partial_clone_says_what_to_fetch() {
+    let world = rolled_back();
+    git(
+        &world.path("origin.git"),
+        &["config", "uploadpack.allowFilter", "true"],
+    );
+    let url = format!("file://{}", world.path("origin.git").display());
+    for filter in ["blob:none", "tree:0"] {
+        let name = format!("clone-{}", &filter[..4]);
+        let filtered = format!("--filter={filter}");
+        world.git(&["clone", "-q", &filtered, &url, &name]);
+        let clone = world.path(&name);
+        std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+        let command = "git fetch --refetch --no-filter";
+        for args in [&PROMOTE_B, &TO_A] {
+            let document = world.run_in(&clone, args, &[]).exits(3).json();
+            assert!(hint(&document).contains(command), "{filter}: {document}");
+        }
+        let ran = world.run_in(&clone, &DOCTOR, &[]).exits(3);
+        let (status, _, hint) = row(&ran, "shallow");
+        assert!(status == "fail" && hint.contains(command), "{}", ran.stdout);
+        git(&clone, &["fetch", "-q", "--refetch", "--no-filter"]);
+        let document = world.run_in(&clone, &PROMOTE_B, &[]).exits(1).json();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
+    }
+}
+
+// The base branch's head on a forge.
+
+/// The same repository on a forge, which calls `trunk` its default branch.
+fn hosted(kind: Kind) -> (World, Fake) {
+    let fake = Fake::start(kind);
+    fake.store().default_branch = "trunk";
+    let name = if kind == Kind::Github {
+        "github"
+    } else {
+        "gitea"
+    };
+    let world = rolled_back_with(&format!(
+        "forge: {{ kind: {name}, url: '{}', repository: acme/flows }}\n",
+        fake.api()
+    ));
+    (world, fake)
+}
+
+/// The forge's `trunk` is the commit that is checked out.
+fn mirrored(world: &World, fake: &Fake) -> String {
+    let files = [
+        "repin.yaml",
+        ".github/workflows/a.yml",
+        ".github/workflows/b.yml",
+    ];
+    let files: Vec<_> = files.iter().map(|path| (*path, world.read(path))).collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_str()))
+        .collect();
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let mut store = fake.store();
+    store.push("trunk", "as it is", &files);
+    store.name_head("trunk", &head);
+    head
+}
+
+const ENV: [(&str, &str); 1] = [("REPIN_FORGE_TOKEN", TOKEN)];
+
+fn open(world: &World, clone: &Path, revision: &str) -> Ran {
+    let args = [
+        "promote",
+        "--revision",
+        revision,
+        "--format",
+        "json",
+        "--pr",
+        "draft",
+    ];
+    world.run_in(clone, &args, &ENV)
+}
+
+#[test]
+fn a_pull_request_is_held_against_the_head_that_the_forge_has() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let (world, fake) = hosted(kind);
+        // What the clone knows is from before the rollback.
+        world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);
+        let clone = checkout(&world, "clone", Fetch::All);
+        world.git(&["push", "-q", "origin", "HEAD:refs/heads/trunk"]);
+        let head = mirrored(&world, &fake);
+        let before = git(&clone, &["for-each-ref"]);
+        assert!(!before.contains(&head));
+
+        let document = open(&world, &clone, REV_B).exits(1).json();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
+        assert!(
+            details(&document, "rolled_back", "fail")[0].contains(&head[..10]),
+            "{document}"
+        );
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        assert_eq!(
+            before,
+            git(&clone, &["for-each-ref"]),
+            "no reference was moved"
+        );
+        let args = [&TO_A[..], &["--pr", "draft"]].concat();
+        let document = world.run_in(&clone, &args, &ENV).exits(0).json();
+        assert_eq!(document["changed"], false, "{document}");
+        // The work tree's own promote reads the branch that the clone has.
+        world
+            .run_in(&clone, &["promote", "--revision", REV_B], &[])
+            .exits(0);
+
+        // Also in a clone that has no branch at all.
+        let merge = checkout(&world, "clone-m", Fetch::Merge);
+        git(&merge, &["fetch", "-q", "--unshallow", "origin"]);
+        let document = open(&world, &merge, REV_B).exits(1).json();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
+        // And a shallow one does not know.
+        let shallow = checkout(&world, "clone-s", Fetch::Merge);
+        let document = open(&world, &shallow, REV_B).exits(3).json();
+        assert!(
+            hint(&document).contains("git fetch --unshallow"),
+            "{document}"
+        );
+    }
+}
+
+#[test]
+fn a_head_that_cannot_be_fetched_is_an_outage() {
+    let (world, fake) = hosted(Kind::Github);
+    world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);
+    let clone = checkout(&world, "clone", Fetch::All);
+    let head = mirrored(&world, &fake);
+    // The remote does not have it (yet), and then it cannot be asked.
+    git(&world.path("origin.git"), &["gc", "-q", "--prune=now"]);
+    for asked in [true, false] {
+        if !asked {
+            unreachable(&clone);
+        }
+        let ran = open(&world, &clone, REV_B).exits(3);
+        let document = ran.json();
+        let fetch = format!("git fetch origin {head}");
+        assert!(hint(&document).contains(&fetch), "{document}");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+    // Another remote may have it.
+    git(
+        &clone,
+        &["remote", "add", "up", world.root().to_str().unwrap()],
+    );
+    let document = open(&world, &clone, REV_B).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
+}
+
+#[test]
+fn a_head_on_the_forge_without_a_remote_to_fetch_it_from_warns() {
+    let (world, fake) = hosted(Kind::Github);
+    let clone = checkout(&world, "clone", Fetch::All);
+    git(&clone, &["remote", "remove", "origin"]);
+    world.commit("chore: later");
+    mirrored(&world, &fake);
+    let document = open(&world, &clone, REV_B).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
+    let document = open(&world, &clone, REV_C).exits(0).json();
+    let warned = details(&document, "rolled_back", "warn");
+    assert!(
+        warned.len() == 1 && warned[0].contains("has no remote"),
+        "{document}"
+    );
+    assert!(document["body"].as_str().unwrap().contains("has no remote"));
+}
+
+#[test]
+fn a_configured_branch_counts_as_the_forge_has_it() {
+    let fake = Fake::start(Kind::Github);
+    let world = rolled_back_with(&format!(
+        "forge: {{ kind: github, url: '{}', repository: acme/flows, base: next }}\nprovenance: {{ branch: origin/trunk }}\n",
+        fake.api()
+    ));
+    world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);
+    let clone = checkout(&world, "clone", Fetch::All);
+    world.git(&["push", "-q", "origin", "HEAD:refs/heads/trunk"]);
+    mirrored(&world, &fake);
+    let files: Vec<_> = [
+        "repin.yaml",
+        ".github/workflows/a.yml",
+        ".github/workflows/b.yml",
+    ]
+    .map(|path| (path, world.read(path)))
+    .into();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_str()))
+        .collect();
+    fake.store().push("next", "as it is", &files);
+    let document = open(&world, &clone, REV_B).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
+    fake.store().refs.remove("trunk");
+    let ran = open(&world, &clone, REV_B).exits(3);
+    assert!(
+        ran.stdout.contains("`provenance.branch` names"),
+        "{}",
+        ran.stdout
+    );
+}
+
+// Commits that cannot be read.
+
+const BROKEN: &str = "version: 1\nfiles: 7\n";
+
+/// A and B were promoted; then the configuration was broken, and mended later.
+fn unreadable(meanwhile: impl FnOnce(&World)) -> (World, String) {
+    let world = rolled_back();
+    world.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    let config = world.read("repin.yaml");
+    world.write("repin.yaml", BROKEN);
+    let commit = world.commit("chore: break the configuration");
+    meanwhile(&world);
+    world.write("repin.yaml", config);
+    world.commit("fix: mend the configuration");
+    world.git(&["push", "-q", "--force", "origin", "trunk"]);
+    (world, commit)
+}
+
+#[test]
+fn a_commit_that_cannot_be_read_never_hides_a_rollback() {
+    let (world, commit) = unreadable(|world| {
+        // An operator goes back to A and, before anybody mends the configuration, C is promoted.
+        world.pin(REV_A);
+        world.commit("images: back to what worked");
+        world.pin(REV_B);
+        world.commit("images: again");
+    });
+    for revision in [REV_A, REV_B, REV_C] {
+        let args = ["promote", "--revision", revision, "--format", "json"];
+        let document = world.run(&args).exits(1).json();
+        assert_eq!(failed(&document), ["revision_order", "rolled_back"]);
+        for code in ["revision_order", "rolled_back"] {
+            let detail = &details(&document, code, "fail")[0];
+            assert!(
+                detail.contains(&commit) && detail.contains("repin.yaml:"),
+                "{detail}"
+            );
+        }
+        // Each flag overrules its own.
+        for (flag, left) in [
+            ("--allow-older", "rolled_back"),
+            ("--force-after-rollback", "revision_order"),
+        ] {
+            let document = world.run(&[&args[..], &[flag]].concat()).exits(1).json();
+            assert_eq!(failed(&document), [left], "{document}");
+        }
+        let forced = [&args[..], &["--allow-older", "--force-after-rollback"]].concat();
+        let document = world.run(&forced).exits(0).json();
+        for (code, flag) in [
+            ("revision_order", "--allow-older"),
+            ("rolled_back", "--force-after-rollback"),
+        ] {
+            let warned = details(&document, code, "warn");
+            assert!(
+                warned.iter().any(|detail| detail.contains(flag)),
+                "{document}"
+            );
+        }
+    }
+    let ran = world.run(&DOCTOR).exits(1);
+    let (status, detail, _) = row(&ran, "shallow");
+    assert!(
+        status == "fail" && detail.contains(&commit),
+        "{}",
+        ran.stdout
+    );
+    // A newer set ends it.
+    set(&world, REV_C, &title(REV_C));
+    world.run(&["promote", "--revision", REV_B]).exits(0);
+    world.run(&DOCTOR).exits(0);
+}
+
+#[test]
+fn a_set_that_an_unreadable_commit_pinned_is_no_newer_one() {
+    let (world, commit) = unreadable(|world| {
+        // C comes and goes unseen.
+        world.pin(REV_C);
+        world.commit(&title(REV_C));
+        world.pin(REV_B);
+        world.commit(&format!("rollback: test images @{REV_B}"));
+    });
+    // C again, by hand: it was in place before, so that what was held stays in doubt.
+    set(&world, REV_C, "images: by hand");
+    let document = world
+        .run(&["promote", "--revision", REV_B, "--format", "json"])
+        .exits(1)
+        .json();
+    assert!(
+        details(&document, "rolled_back", "fail")[0].contains(&commit),
+        "{document}"
+    );
+}
+
+#[test]
+fn history_shows_a_commit_that_cannot_be_read() {
+    let (world, commit) = unreadable(|_| {});
+    let document = world.run(&["history", "--format", "json"]).exits(0).json();
+    let entries = document["entries"].as_array().unwrap();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            (
+                entry["kind"].as_str().unwrap(),
+                entry["images"] == serde_json::json!({}),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("manual", true),
+            ("promote", false),
+            ("promote", false),
+            ("manual", false)
+        ]
+    );
+    let entry = &entries[0];
+    assert_eq!(entry["commit"], commit);
+    assert_eq!(entry["subject"], "chore: break the configuration");
+    assert!(entry["revision"].is_null(), "{entry}");
+    assert_eq!(
+        (&entry["current"], &entry["can_roll_back"]),
+        (&false.into(), &false.into())
+    );
+    let ran = world.run(&["history"]).exits(0);
+    assert!(ran.stdout.contains("unreadable"), "{}", ran.stdout);
+    let why = format!(
+        "commit {} is unknown: cannot read its configuration: repin.yaml:1:1:",
+        &commit[..10]
+    );
+    assert!(ran.stderr.contains(&why), "{}", ran.stderr);
+    let limited = world
+        .run(&["history", "--limit", "1", "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(limited["entries"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn under_pr_a_past_commit_is_read_with_its_own_configuration() {
+    let (world, fake) = hosted(Kind::Github);
+    let config = world.read("repin.yaml");
+    world.write("repin.yaml", BROKEN);
+    let commit = world.commit("chore: break the configuration");
+    world.write("repin.yaml", config);
+    world.commit("fix: mend the configuration");
+    world.git(&["push", "-q", "origin", "trunk"]);
+    mirrored(&world, &fake);
+    let clone = checkout(&world, "clone", Fetch::All);
+    let document = open(&world, &clone, REV_C).exits(1).json();
+    assert_eq!(
+        failed(&document),
+        ["revision_order", "rolled_back"],
+        "{document}"
+    );
+    let detail = &details(&document, "rolled_back", "fail")[0];
+    assert!(
+        detail.contains(&commit) && detail.contains("repin.yaml:"),
+        "{detail}"
+    );
+}
