@@ -788,19 +788,19 @@ fn another_repository_that_cannot_be_read_refuses() {
         &format!("repository: '{there}', branches: [main, other]"),
     );
     refused(&real, 3, "unavailable");
-    // A clone that was cut off does not know what was ever pinned.
+    // A clone that was cut off does not know what was ever pinned, although a branch of it is whole.
     let shallow = tempfile::tempdir().unwrap();
     git(
         shallow.path(),
         &["clone", "-q", "--depth=1", &format!("file://{there}"), "."],
     );
+    git(shallow.path(), &["checkout", "-q", "--orphan", "whole"]);
+    git(shallow.path(), &["commit", "-q", "-m", "whole"]);
     also(
         &real,
         &format!("repository: '{}'", shallow.path().display()),
     );
-    let document = real.scene.prune(&["--apply"], 3);
-    assert_eq!(document["images"][0]["deleted"], json!([]), "{document}");
-    assert_eq!(real.deletions(), [] as [&str; 0]);
+    refused(&real, 3, "shallow");
 }
 
 /// A web server that hands out the files of a bare repository to whoever has the token.

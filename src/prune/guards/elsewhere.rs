@@ -96,6 +96,8 @@ impl Other {
     fn fetch(&self) -> Result<(), GitError> {
         let options = [
             "-q",
+            // Otherwise git leaves out what a shallow repository cannot hand over whole.
+            "--update-shallow",
             "--no-tags",
             "--no-write-fetch-head",
             "--no-auto-gc",
