@@ -33,7 +33,7 @@ use retry::Fault;
 use secret::Secrets;
 pub use settings::{Environment, Settings, SettingsError};
 pub(super) use stream::Stream;
-pub use tags::Tags;
+pub use tags::{NextPage, TagPages, Tags};
 
 use super::{DOCUMENT_MAX, Descriptor, Error, Heard, Raw, Want};
 use crate::{
