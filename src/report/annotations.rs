@@ -62,6 +62,11 @@ pub fn error(title: &str, message: &str, place: Option<(&str, usize, usize)>) ->
     format!("::error {at}title={}::{}\n", property(title), data(message))
 }
 
+/// A warning without a check, as an annotation.
+pub fn warning(title: &str, message: &str) -> String {
+    format!("::warning title={}::{}\n", property(title), data(message))
+}
+
 /// A name with a value of any text, for `GITHUB_OUTPUT`; `delimiter` must not occur in the value.
 pub fn output(name: &str, value: &str, delimiter: &str) -> String {
     format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
