@@ -5,7 +5,7 @@ mod doctor;
 mod inventory;
 mod prune;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -29,6 +29,36 @@ pub(super) struct Cli {
     pub(super) global: Global,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+impl Cli {
+    /// Reads the arguments; the first is the program's name.
+    pub(super) fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        let sources = sources(&arguments);
+        let mut cli = Self::try_parse_from(arguments)?;
+        // Of a global option that stands before and after a subcommand, clap keeps the last.
+        if sources.len() > cli.global.source.len() {
+            cli.global.source = sources;
+        }
+        Ok(cli)
+    }
+}
+
+/// The values of every `--source`.
+fn sources(arguments: &[OsString]) -> Vec<String> {
+    let texts: Vec<_> = arguments
+        .iter()
+        .map(|text| text.to_string_lossy())
+        .collect();
+    let mut sources = Vec::new();
+    for (at, text) in texts.iter().enumerate() {
+        if text == "--source" {
+            sources.extend(texts.get(at + 1).map(ToString::to_string));
+        } else if let Some(value) = text.strip_prefix("--source=") {
+            sources.push(value.to_owned());
+        }
+    }
+    sources
 }
 
 const EXITS: &str = "\
@@ -301,13 +331,73 @@ pub(super) fn strict_bool(text: &str) -> Result<bool, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, error::ErrorKind};
 
     use super::*;
 
     #[test]
     fn the_description_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Every command with the words that lead to it.
+    fn paths(command: &clap::Command, words: &[String], all: &mut Vec<Vec<String>>) {
+        for sub in command.get_subcommands() {
+            let mut words = words.to_vec();
+            words.push(sub.get_name().to_owned());
+            paths(sub, &words, all);
+            all.push(words);
+        }
+    }
+
+    #[test]
+    fn global_options_work_before_and_after_every_subcommand() {
+        let mut all = Vec::new();
+        paths(&Cli::command(), &["repin".to_owned()], &mut all);
+        assert!(all.iter().any(|words| words.len() == 3), "{all:?}");
+        let parse = |words: &[String]| {
+            let matches = Cli::command().try_get_matches_from(words);
+            matches.map(drop).map_err(|error| match error.kind() {
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ErrorKind::MissingSubcommand,
+                kind => kind,
+            })
+        };
+        for words in all {
+            for at in 1..=words.len() {
+                let mut with = words.clone();
+                let globals = [
+                    "--format", "json", "--color", "never", "-q", "--config", "x",
+                ];
+                with.splice(at..at, globals.map(str::to_owned));
+                assert_eq!(parse(&with), parse(&words), "{with:?}");
+            }
+        }
+        let restore = ["restore", "--image", "app", "--version", "1"];
+        for words in [
+            [
+                &["repin", "prune", "--format", "json", "--source", "a=oci:b"],
+                &restore[..],
+            ]
+            .concat(),
+            [
+                &["repin", "--source", "a=oci:b", "prune", "--format", "json"],
+                &restore[..],
+            ]
+            .concat(),
+            [
+                &["repin", "prune"],
+                &restore[..],
+                &["--format", "json", "--source", "a=oci:b"],
+            ]
+            .concat(),
+        ] {
+            let cli = Cli::read(words.iter().map(OsString::from).collect()).unwrap();
+            assert_eq!(cli.global.format, super::super::output::Format::Json);
+            assert_eq!(cli.global.source, ["a=oci:b"], "{words:?}");
+        }
+        let words = ["repin", "--source", "a=oci:b", "scan", "--source=c=oci:d"];
+        let cli = Cli::read(words.map(OsString::from).into()).unwrap();
+        assert_eq!(cli.global.source, ["a=oci:b", "c=oci:d"], "at both places");
     }
 
     #[test]

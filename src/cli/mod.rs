@@ -21,7 +21,7 @@ mod requests;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, error::ErrorKind};
 
 use args::{Cli, Command};
 pub use environment::Environment;
@@ -87,7 +87,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
 }
 
 fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
-    Cli::try_parse_from(arguments).map_err(|error| {
+    Cli::read(arguments).map_err(|error| {
         if !error.use_stderr() {
             output.help(&error);
             return Exit::Done;

@@ -42,7 +42,7 @@ pub use model::{
     Ability, Ahead, Claim, Comment, Commit, Created, Edit, Head, Issue, Labelled, Merge, Need,
     NewCommit, NewFile, NewPull, Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
 };
-pub use packages::{Package, PackageVersion, Versions};
+pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
 pub use rights::{Permission, Right, Verdict, Wanted};
 pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};

@@ -50,6 +50,8 @@ pub struct Versions {
     pub all: Vec<PackageVersion>,
     /// The clocks as the first page came.
     pub clock: Clock,
+    /// Whether the pages went to the end of the listing.
+    pub whole: bool,
 }
 
 #[derive(Deserialize)]
@@ -97,27 +99,51 @@ impl Package {
 
     /// Every version; `progress` is told how many came so far.
     pub async fn versions(&self, progress: &dyn Fn(usize)) -> Result<Versions, Error> {
-        let mut listing = Listing::default();
+        self.list(|pages| progress(pages.all.len()), |_| false)
+            .await
+    }
+
+    /// The newest versions: whole pages, up to the first that has one which `known` knows by its
+    /// number. GitHub lists the newest first.
+    pub async fn newest(&self, known: impl Fn(u64) -> bool) -> Result<Versions, Error> {
+        let any = |pages: &VersionPages| pages.all.iter().any(|version| known(version.id));
+        self.list(|_| (), any).await
+    }
+
+    /// Pages until the listing is complete, or until it is `enough`.
+    async fn list(
+        &self,
+        progress: impl Fn(&VersionPages),
+        enough: impl Fn(&VersionPages) -> bool,
+    ) -> Result<Versions, Error> {
+        let what = self.what("listing versions");
+        let mut pages = VersionPages::new(PAGE);
         let mut clock = None;
         for number in 1..=PAGES_MAX {
             let request = self.request(Method::GET, &["versions"], "listing versions");
             let reply = self
                 .find(request.query("per_page", PAGE).query("page", number))
                 .await?;
-            clock = clock.or(Some(Clock::of(&reply.headers, self.http.now())));
-            let more = listing.page(&reply, (number, &self.what("listing versions")))?;
-            progress(listing.all.len());
-            if let (false, Some(clock)) = (more, clock) {
+            let clock = *clock.get_or_insert_with(|| Clock::of(&reply.headers, self.http.now()));
+            let rows: Vec<Row> = reply.expect(&[200])?;
+            let rows = rows.into_iter().map(|row| version(row, &what));
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            let short = rows.len() < PAGE;
+            let links = Links::of(reply.header("link").unwrap_or_default());
+            let more = pages
+                .take(rows, links)
+                .map_err(|why| incomplete(&what, &why))?;
+            progress(&pages);
+            if !more || enough(&pages) {
                 return Ok(Versions {
-                    all: listing.all,
+                    all: pages.all,
                     clock,
+                    whole: !more || short,
                 });
             }
         }
-        Err(incomplete(
-            &self.what("listing versions"),
-            &format!("it has more than {PAGES_MAX} pages"),
-        ))
+        let why = format!("it has more than {PAGES_MAX} pages");
+        Err(incomplete(&what, &why))
     }
 
     /// One version as it is now; `None` if it is gone.
@@ -133,7 +159,8 @@ impl Package {
         version(reply.expect::<Row>(&[200])?, &self.what(&what)).map(Some)
     }
 
-    /// Deletes one version, and with it every tag that it has.
+    /// Deletes one version, and with it every tag that it has. What a 404 means has to be read
+    /// afterwards: GitHub answers so where the role Admin on the package is missing, too.
     pub async fn delete(&self, id: u64) -> Result<Deletion, Error> {
         let what = format!("deleting version {id}");
         let reply = self
@@ -144,7 +171,7 @@ impl Package {
             404 => Ok(Deletion::Gone),
             400 | 405 | 409 | 422 => Ok(Deletion::Refused(reply.text())),
             _ => reply
-                .check(&[204])
+                .check(&[200, 202, 204])
                 .map_err(may_delete)
                 .map(|()| Deletion::Deleted),
         }
@@ -245,69 +272,100 @@ fn may_delete(error: Error) -> Error {
     }
 }
 
-/// A listing that shows to be whole as it grows.
-#[derive(Default)]
-struct Listing {
+/// The versions of a package while their pages arrive, and the proof that the last page has
+/// arrived.
+///
+/// A page without a link to the next one does not end a listing: it may be full, and a proxy may
+/// drop the header. The page after the last one must bring nothing new; GitHub's is empty.
+#[derive(Debug)]
+pub struct VersionPages {
+    /// Entries of a full page.
+    size: usize,
     all: Vec<PackageVersion>,
     ids: HashSet<u64>,
     digests: HashSet<Digest>,
     tags: HashSet<Tag>,
+    /// How many came.
+    count: usize,
     /// How many pages the server says that there are.
     pages: Option<usize>,
+    /// Whether the last page linked to no other.
+    ended: bool,
 }
 
-impl Listing {
-    /// Takes in a page; whether there is another.
-    fn page(&mut self, reply: &Reply, (number, what): (usize, &str)) -> Result<bool, Error> {
-        let rows: Vec<Row> = reply.expect(&[200])?;
-        let links = Links::of(reply.header("link").unwrap_or_default());
+impl VersionPages {
+    /// No page yet; `size`: the entries of a full one.
+    pub fn new(size: usize) -> Self {
+        Self {
+            size,
+            all: Vec::new(),
+            ids: HashSet::new(),
+            digests: HashSet::new(),
+            tags: HashSet::new(),
+            count: 0,
+            pages: None,
+            ended: false,
+        }
+    }
+
+    /// Takes in the next page; whether one more has to be asked for. An error says why the listing
+    /// can't be relied on.
+    pub fn take(&mut self, rows: Vec<PackageVersion>, links: Links) -> Result<bool, String> {
+        self.count += 1;
+        let number = self.count;
         if let (Some(before), Some(now)) = (self.pages, links.last)
             && before != now
         {
-            return Err(incomplete(
-                what,
-                &format!("it had {before} pages, and on page {number} it has {now}"),
+            return Err(format!(
+                "it had {before} pages, and on page {number} it has {now}"
             ));
         }
         self.pages = self.pages.or(links.last);
-        let short = rows.len() < PAGE;
-        if links.next && short {
-            let why = format!(
+        if links.next && rows.len() < self.size {
+            return Err(format!(
                 "page {number} has {} entries and says that there is another",
                 rows.len()
-            );
-            return Err(incomplete(what, &why));
-        }
-        if let Some(pages) = self.pages.filter(|pages| !links.next && number < *pages) {
-            return Err(incomplete(
-                what,
-                &format!("it ends on page {number} of {pages}"),
             ));
         }
-        for row in rows {
-            let version = version(row, what)?;
-            if !self.ids.insert(version.id) || !self.digests.insert(version.digest) {
-                return Err(incomplete(
-                    what,
-                    &format!(
-                        "version {} is there twice: it changed meanwhile",
-                        version.id
-                    ),
-                ));
-            }
-            if let Some(tag) = version
-                .tags
-                .iter()
-                .find(|tag| !self.tags.insert((*tag).clone()))
-            {
-                return Err(incomplete(
-                    what,
-                    &format!("two versions have the tag {tag}: it was moved meanwhile"),
-                ));
-            }
-            self.all.push(version);
+        if let Some(pages) = self.pages.filter(|pages| !links.next && number < *pages) {
+            return Err(format!("it ends on page {number} of {pages}"));
         }
-        Ok(links.next)
+        // What is known by now comes again where the question for a page is ignored.
+        if rows.is_empty() || self.ended && rows.iter().all(|row| self.has(row)) {
+            return Ok(false);
+        }
+        for row in rows {
+            self.add(row)?;
+        }
+        self.ended = !links.next;
+        Ok(true)
+    }
+
+    fn has(&self, row: &PackageVersion) -> bool {
+        self.ids.contains(&row.id) && self.all.contains(row)
+    }
+
+    fn add(&mut self, row: PackageVersion) -> Result<(), String> {
+        if !self.ids.insert(row.id) || !self.digests.insert(row.digest) {
+            return Err(format!(
+                "version {} is there twice: it changed meanwhile",
+                row.id
+            ));
+        }
+        let moved = row.tags.iter().find(|tag| self.tags.contains(*tag));
+        if let Some(tag) = moved {
+            return Err(format!(
+                "two versions have the tag {tag}: it was moved meanwhile"
+            ));
+        }
+        self.tags.extend(row.tags.iter().cloned());
+        self.all.push(row);
+        Ok(())
+    }
+
+    /// The versions so far, in the server's order.
+    pub fn all(&self) -> &[PackageVersion] {
+        &self.all
     }
 }
 
@@ -340,10 +398,12 @@ fn incomplete(what: &str, why: &str) -> Error {
 }
 
 /// What `Link` says about the other pages (RFC 8288).
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Links {
-    next: bool,
-    last: Option<usize>,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Whether there is a next page.
+    pub next: bool,
+    /// The number of the last page.
+    pub last: Option<usize>,
 }
 
 impl Links {
@@ -387,6 +447,41 @@ mod tests {
             Links::default()
         );
         assert_eq!(Links::of(""), Links::default());
+    }
+
+    /// Reads pages of two; the versions and the number of pages.
+    fn pages(answer: impl Fn(usize) -> (Vec<u64>, bool)) -> Result<(usize, usize), String> {
+        let row = |id: u64| PackageVersion {
+            id,
+            digest: Digest::of(&id.to_be_bytes()),
+            tags: Vec::new(),
+            created: String::new(),
+        };
+        let mut pages = VersionPages::new(2);
+        loop {
+            let (rows, next) = answer(pages.count);
+            let rows = rows.into_iter().map(row).collect();
+            if !pages.take(rows, Links { next, last: None })? {
+                return Ok((pages.all.len(), pages.count));
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_after_the_last_one_must_bring_nothing_new() {
+        let all = [vec![6, 5], vec![4, 3], vec![2, 1]];
+        let page = |n: usize| all.get(n).cloned().unwrap_or_default();
+        for linked in [true, false] {
+            assert_eq!(pages(|n| (page(n), linked && n < 2)), Ok((6, 4)));
+        }
+        // The question for a page is ignored: the same again, or the last one again.
+        assert_eq!(pages(|_| (vec![2, 1], false)), Ok((2, 2)));
+        assert_eq!(pages(|n| (page(n.min(2)), n < 2)), Ok((6, 4)));
+        // A version that comes twice beside one that is new shows a push.
+        let shifted = [vec![4, 3], vec![3, 2]];
+        let why = pages(|n| (shifted.get(n).cloned().unwrap_or_default(), false)).unwrap_err();
+        assert!(why.contains("is there twice"), "{why}");
+        assert_eq!(pages(|_| (vec![], false)), Ok((0, 1)));
     }
 
     #[test]

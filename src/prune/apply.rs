@@ -1,30 +1,60 @@
-//! Carrying out a plan: each version is read again just before it is deleted, the first surprise
-//! ends it, and what was to be kept is asked for afterwards.
+//! Carrying out a plan: the listing is read again, each version is read again just before it is
+//! deleted, the first surprise ends it, each deletion is verified by reading, and at the end the
+//! whole listing is read once more.
 //!
 //! Nothing is put back here. A run that breaks off leaves a shorter package and nothing else, so
 //! that the next one simply begins anew.
 
-use futures_util::{StreamExt, stream};
-
-use super::{Candidate, Plan, Refusal, Version, refusal::Kind};
+use super::{
+    Candidate, Guards, Listing, Plan, Refusal, Rules, Version, backends::Progress, changes,
+    refusal::Kind,
+};
 use crate::{image::Tag, source::Deletion};
-
-/// How many are asked for at once afterwards.
-const AT_ONCE: usize = 8;
 
 /// A package whose versions can be deleted.
 pub trait Package {
+    /// The listing as it is now, before the first deletion.
+    fn again(
+        &self,
+        first: &Listing,
+        progress: &Progress,
+    ) -> impl Future<Output = Result<Listing, Refusal>>;
+
+    /// The whole listing after the last deletion; what was listed is there, and so are the bytes of
+    /// `keep`. `before`: the listing before the first deletion.
+    fn afterwards(
+        &self,
+        before: &Listing,
+        keep: &[Version],
+        progress: &Progress,
+    ) -> impl Future<Output = Result<Listing, Refusal>>;
+
     /// The version as it is now.
     fn look(&self, version: &Version) -> impl Future<Output = Result<Now, Refusal>>;
 
     /// Deletes a version with all of its tags.
     fn delete(&self, version: &Version) -> impl Future<Output = Result<Deletion, Refusal>>;
 
-    /// Whether the bytes of a version are still there.
-    fn has(&self, version: &Version) -> impl Future<Output = Result<bool, Refusal>>;
+    /// Whether a version can't be read any more; what does not show at once is waited for.
+    fn is_gone(&self, version: &Version) -> impl Future<Output = Result<bool, Refusal>>;
 
-    /// Tags that are gone although they were of none of these versions.
-    fn lost_tags(&self, gone: &[&Version]) -> impl Future<Output = Result<Vec<Tag>, Refusal>>;
+    /// What to grant where a deletion is answered with 404 and the version is still there.
+    fn grant(&self) -> &'static str;
+}
+
+/// A plan, what it was made from, and who watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'r> {
+    /// What is deleted.
+    pub plan: &'r Plan,
+    /// The listing that the plan was made from.
+    pub listing: &'r Listing,
+    /// What protects.
+    pub guards: &'r Guards,
+    /// What was configured.
+    pub rules: &'r Rules<'r>,
+    /// How far the listings are.
+    pub progress: &'r Progress,
 }
 
 /// What became of a version since it was listed.
@@ -42,8 +72,10 @@ pub enum Now {
 pub enum Step<'s> {
     /// This one is going to be read again and deleted.
     Next(&'s Candidate),
-    /// It was deleted.
+    /// It was deleted, and can't be read any more.
     Deleted(&'s Candidate),
+    /// Its deletion was asked for, and nothing proves or disproves that it happened.
+    Unverified(&'s Candidate),
     /// Somebody else was faster.
     Skipped(&'s Candidate),
 }
@@ -51,7 +83,9 @@ pub enum Step<'s> {
 /// What was done.
 #[derive(Debug, Clone, Default)]
 pub struct Applied {
-    /// What was deleted, in this order.
+    /// Whether any deletion was asked for.
+    pub begun: bool,
+    /// What was deleted and is verified to be gone, in this order.
     pub deleted: Vec<Candidate>,
     /// What somebody else had deleted meanwhile.
     pub gone: Vec<Candidate>,
@@ -61,87 +95,151 @@ pub struct Applied {
     pub missing: Vec<Version>,
     /// Tags that are missing although nothing was deleted that had them.
     pub lost_tags: Vec<Tag>,
+    /// What may have been deleted.
+    unverified: Vec<Candidate>,
 }
 
-/// Deletes what `plan` says; `tell` hears of each step when it happens.
-pub async fn run(plan: &Plan, package: &impl Package, tell: &mut dyn FnMut(Step<'_>)) -> Applied {
+/// Deletes what the plan says; `tell` hears of each step when it happens.
+pub async fn run(run: Run<'_>, package: &impl Package, tell: &mut dyn FnMut(Step<'_>)) -> Applied {
     let mut applied = Applied::default();
-    for candidate in plan.order() {
+    let before = match again(run, package).await {
+        Ok(before) => before,
+        Err(refusal) => {
+            applied.stopped = Some(refusal);
+            return applied;
+        }
+    };
+    run.progress.begin("deleting", Some(run.plan.order().len()));
+    for candidate in run.plan.order() {
         tell(Step::Next(candidate));
-        match one(candidate, package).await {
-            Ok(Deletion::Deleted) => {
-                tell(Step::Deleted(candidate));
-                applied.deleted.push(candidate.clone());
-            }
-            Ok(Deletion::Gone) => {
-                tell(Step::Skipped(candidate));
-                applied.gone.push(candidate.clone());
-            }
-            Ok(Deletion::Refused(said)) => {
-                let message = format!("{} is not deleted: {said}", candidate.version.digest);
-                let hint = "a registry that refuses one is asked for no other; what may stay can be named in prune.protect";
-                applied.stopped =
-                    Some(Refusal::new(Kind::Denied, "deletion_refused", message).hint(hint));
-                break;
-            }
-            Err(refusal) => {
-                applied.stopped = Some(refusal);
-                break;
-            }
+        if let Err(refusal) = one(candidate, package, &mut applied, tell).await {
+            applied.stopped = Some(refusal);
+            break;
         }
     }
-    verify(plan, package, &mut applied).await;
+    if applied.begun {
+        close(run, package, &before, &mut applied, tell).await;
+    }
     applied
 }
 
-async fn one(candidate: &Candidate, package: &impl Package) -> Result<Deletion, Refusal> {
-    let version = &candidate.version;
-    match package.look(version).await? {
-        Now::Same => package.delete(version).await,
-        Now::Gone => Ok(Deletion::Gone),
-        Now::Changed(how) => {
-            let message = format!("{} changed since it was listed: {how}", version.digest);
-            Err(Refusal::later("changed", message)
-                .hint("somebody pushes or tags right now; run it again"))
-        }
-    }
+/// The listing before the first deletion, unless it shows a change that matters.
+async fn again(run: Run<'_>, package: &impl Package) -> Result<Listing, Refusal> {
+    let now = package.again(run.listing, run.progress).await?;
+    changes::unchanged(run.plan, run.listing, &now, run.guards, run.rules)?;
+    Ok(now)
 }
 
-/// Asks for everything that was to be kept, if anything may have been deleted.
-async fn verify(plan: &Plan, package: &impl Package, applied: &mut Applied) {
-    // A deletion whose answer was lost may have happened, too.
-    if applied.deleted.is_empty() && applied.stopped.is_none() {
-        return;
-    }
-    let gone: Vec<_> = applied
-        .deleted
-        .iter()
-        .chain(&applied.gone)
-        .map(|candidate| &candidate.version)
-        .collect();
-    match package.lost_tags(&gone).await {
-        Ok(tags) => applied.lost_tags = tags,
-        Err(refusal) => applied.unverified(refusal),
-    }
-    let asked = stream::iter(plan.keep())
-        .map(|version| async move { (version, package.has(version).await) });
-    let found: Vec<_> = asked.buffered(AT_ONCE).collect().await;
-    for (version, there) in found {
-        match there {
-            Ok(true) => {}
-            Ok(false) => applied.missing.push(version.clone()),
-            Err(refusal) => applied.unverified(refusal),
+async fn one(
+    candidate: &Candidate,
+    package: &impl Package,
+    applied: &mut Applied,
+    tell: &mut dyn FnMut(Step<'_>),
+) -> Result<(), Refusal> {
+    let version = &candidate.version;
+    match package.look(version).await? {
+        Now::Same => {}
+        Now::Gone => {
+            applied.skip(candidate, tell);
+            return Ok(());
         }
+        Now::Changed(how) => {
+            let message = format!("{} changed since it was listed: {how}", version.digest);
+            return Err(Refusal::later("changed", message)
+                .hint("the package is being pushed or tagged; run prune again"));
+        }
+    }
+    applied.begun = true;
+    applied.unverified.push(candidate.clone());
+    let answer = package.delete(version).await?;
+    if let Deletion::Refused(said) = answer {
+        applied.unverified.pop();
+        let message = format!("{} is not deleted: {said}", version.digest);
+        let hint = "a registry that refuses one is asked for no other; what may stay can be named in prune.protect";
+        return Err(Refusal::new(Kind::Denied, "deletion_refused", message).hint(hint));
+    }
+    let gone = package.is_gone(version).await?;
+    applied.unverified.pop();
+    match (answer, gone) {
+        (Deletion::Gone, true) => applied.skip(candidate, tell),
+        (_, true) => {
+            tell(Step::Deleted(candidate));
+            applied.deleted.push(candidate.clone());
+        }
+        (Deletion::Gone, false) => {
+            let message = format!(
+                "{} is not deleted: the registry answered 404, but still has the version",
+                version.digest
+            );
+            let refusal = Refusal::new(Kind::Denied, "deletion_refused", message);
+            return Err(refusal.hint(package.grant()));
+        }
+        (_, false) => return Err(still_there(version)),
+    }
+    Ok(())
+}
+
+fn still_there(version: &Version) -> Refusal {
+    let message = format!(
+        "the registry accepted the deletion of {}, but still has the version",
+        version.digest
+    );
+    let hint = "run prune again; if it stays, look at the registry's log or storage";
+    Refusal::later("deletion_unverified", message).hint(hint)
+}
+
+/// Holds the whole listing against what was there before.
+async fn close(
+    run: Run<'_>,
+    package: &impl Package,
+    before: &Listing,
+    applied: &mut Applied,
+    tell: &mut dyn FnMut(Step<'_>),
+) {
+    let unverified = std::mem::take(&mut applied.unverified);
+    let keep = run.plan.keep();
+    let after = match package.afterwards(before, keep, run.progress).await {
+        Ok(after) => after,
+        Err(refusal) => {
+            let message = format!(
+                "cannot verify that what is protected is still there: {}",
+                refusal.message
+            );
+            for candidate in &unverified {
+                tell(Step::Unverified(candidate));
+            }
+            applied.surprise(Refusal { message, ..refusal });
+            return;
+        }
+    };
+    let asked: Vec<Candidate> = applied.deleted.iter().chain(&unverified).cloned().collect();
+    let finding = changes::finding(run.plan, before, &after, run.rules, &asked, &applied.gone);
+    let still = |candidate: &Candidate| finding.still.contains(&candidate.version.digest);
+    // The answer was lost, and the deletion happened.
+    for candidate in unverified.into_iter().filter(|candidate| !still(candidate)) {
+        tell(Step::Deleted(&candidate));
+        applied.deleted.push(candidate);
+    }
+    if let Some(candidate) = applied.deleted.iter().find(|candidate| still(candidate)) {
+        applied.surprise(still_there(&candidate.version.clone()));
+    }
+    applied.deleted.retain(|candidate| !still(candidate));
+    applied.missing = finding.missing;
+    applied.lost_tags = finding.lost_tags;
+    if let Some(refusal) = finding.surprise {
+        applied.surprise(refusal);
     }
 }
 
 impl Applied {
-    fn unverified(&mut self, refusal: Refusal) {
-        let message = format!(
-            "whether what was kept is still there can't be told: {}",
-            refusal.message
-        );
-        self.stopped = self.stopped.take().or(Some(Refusal { message, ..refusal }));
+    fn skip(&mut self, candidate: &Candidate, tell: &mut dyn FnMut(Step<'_>)) {
+        tell(Step::Skipped(candidate));
+        self.gone.push(candidate.clone());
+    }
+
+    /// A reason to stop, unless there is one already.
+    fn surprise(&mut self, refusal: Refusal) {
+        self.stopped.get_or_insert(refusal);
     }
 
     /// The cry for help where something is missing that was to be kept; `image`: its name,

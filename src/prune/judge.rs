@@ -11,7 +11,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Candidate, Guards, Listing, Refusal, Version, date, refusal::Kind::Failed};
+use super::{
+    Candidate, Guards, Listing, Refusal, Version, Warning, dangling, date, refusal::Kind::Failed,
+};
 use crate::{
     config::Prune,
     image::{Digest, Tag},
@@ -46,6 +48,8 @@ pub struct Judged {
     pub mixed: usize,
     /// How many pending versions are too young.
     pub young: usize,
+    /// What a person should know, and what keeps nothing from being deleted.
+    pub warnings: Vec<Warning>,
     /// Why nothing may be deleted.
     pub refusal: Option<Refusal>,
 }
@@ -202,9 +206,11 @@ pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> Judged {
         protected: work.protected(),
         mixed,
         young,
+        warnings: dangling::warnings(listing),
         refusal: None,
     };
     let refusal = incomplete
+        .or_else(|| dangling::refusal(listing, guards, rules.prune))
         .or_else(|| tripwire(listing, guards))
         .or_else(|| over_limit(&judged, rules.limit));
     Judged { refusal, ..judged }
@@ -218,7 +224,7 @@ fn sorted(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
 
 /// When something was made, and how old it is; an index is as old as its youngest child.
 fn age(listing: &Listing, digest: Digest, now: SystemTime) -> Option<(SystemTime, Duration)> {
-    let made = listing.made(digest).filter(|at| date::is_one(*at))?;
+    let made = listing.made(digest)?;
     Some((made, now.duration_since(made).unwrap_or_default()))
 }
 

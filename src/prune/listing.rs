@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::date;
+use super::{Dangling, date};
 use crate::{
     image::{Digest, Tag},
     source::{Clock, INDEX_TYPES, Manifest},
@@ -60,6 +60,8 @@ pub struct Listing {
     pub dates: HashMap<Digest, SystemTime>,
     /// The clocks while it was listed.
     pub clock: Clock,
+    /// Tags whose manifest the registry does not have.
+    pub dangling: Vec<Dangling>,
 }
 
 impl Node {
@@ -131,13 +133,14 @@ impl Listing {
     }
 
     /// When something was made; an index is as old as its youngest child, and of no age where one
-    /// has none.
+    /// has none. A placeholder for a date is no date.
     pub fn made(&self, digest: Digest) -> Option<SystemTime> {
         self.made_within(digest, DEPTH)
     }
 
     fn made_within(&self, digest: Digest, depth: usize) -> Option<SystemTime> {
         let own = self.dates.get(&digest).copied();
+        let own = own.filter(|at| date::is_one(*at));
         let children = self
             .nodes
             .get(&digest)
@@ -147,10 +150,9 @@ impl Listing {
             return own;
         }
         let depth = depth.checked_sub(1)?;
-        let dates = parts.into_iter().map(|child| {
-            self.made_within(child.digest, depth)
-                .filter(|at| date::is_one(*at))
-        });
+        let dates = parts
+            .into_iter()
+            .map(|child| self.made_within(child.digest, depth));
         // One without a date could be the youngest.
         dates
             .collect::<Option<Vec<_>>>()?

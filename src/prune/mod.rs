@@ -4,7 +4,7 @@
 //! backend: every version ──► Listing ─┐
 //! git, work tree: pins ────► Guards ──┼──► judge ──► Judged ──► Plan | Refusal
 //! configuration, clocks ───► Rules ───┘                          │
-//!                                            apply: read again, delete, verify
+//!                    apply: list again, read each again, delete, verify, list once more
 //! ```
 //!
 //! [`judge`](judge()) is pure, and only what it approved becomes a [`Plan`]; [`apply`] deletes
@@ -13,6 +13,8 @@
 
 pub mod apply;
 pub mod backends;
+mod changes;
+mod dangling;
 pub mod date;
 mod guards;
 mod judge;
@@ -21,9 +23,10 @@ mod plan;
 mod refusal;
 mod text;
 
+pub use dangling::Dangling;
 pub use guards::{Elsewhere, Guards, More, Since, Watch, gather};
 pub use judge::{Judged, Kept, Protected, Rules, eligible, judge};
 pub use listing::{Child, Listing, Node, Version};
 pub use plan::{Candidate, Plan};
-pub use refusal::{Kind, Refusal};
+pub use refusal::{Kind, Refusal, Warning};
 pub use text::Text;

@@ -16,6 +16,15 @@ pub struct Refusal {
     pub hint: Option<String>,
 }
 
+/// Something that a person should know and that refuses nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// A stable word for it.
+    pub code: &'static str,
+    /// What is the matter.
+    pub detail: String,
+}
+
 /// Who has to do something about a [`Refusal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

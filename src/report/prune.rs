@@ -12,7 +12,7 @@ use super::table::{Align, aligned};
 use crate::{
     config::wording::number,
     image::Digest,
-    prune::{Candidate, Judged, Refusal, Version, apply::Applied, date},
+    prune::{Candidate, Judged, Refusal, Version, Warning, apply::Applied, date},
     untrusted::{markdown, plain},
 };
 
@@ -66,6 +66,7 @@ pub struct PruneImage {
     pub mixed: usize,
     pub young: usize,
     pub deleted: Vec<PruneRow>,
+    pub warnings: Vec<PruneWarning>,
     pub refused: Option<String>,
     pub code: Option<&'static str>,
     pub hint: Option<String>,
@@ -88,6 +89,13 @@ pub struct PruneKept {
     pub tags: Vec<String>,
     pub reason: String,
     pub version: Option<u64>,
+}
+
+/// Something that a person should know and that refused nothing.
+#[derive(Debug, Serialize)]
+pub struct PruneWarning {
+    pub code: &'static str,
+    pub detail: String,
 }
 
 /// `repin.restore/1`: what became of a version that was asked back.
@@ -138,6 +146,13 @@ impl PruneImage {
             mixed: judged.map_or(0, |judged| judged.mixed),
             young: judged.map_or(0, |judged| judged.young),
             deleted: deleted.map(PruneRow::new).collect(),
+            warnings: warnings(image)
+                .iter()
+                .map(|warning| PruneWarning {
+                    code: warning.code,
+                    detail: warning.detail.clone(),
+                })
+                .collect(),
             refused: image
                 .refusal
                 .as_ref()
@@ -161,6 +176,14 @@ impl PruneRow {
             version: candidate.version.id,
         }
     }
+}
+
+/// What a person should know about an image, apart from what refuses it.
+pub fn warnings(image: &Image) -> &[Warning] {
+    image
+        .judged
+        .as_ref()
+        .map_or(&[][..], |judged| &judged.warnings)
 }
 
 fn tags(version: &Version) -> Vec<String> {
@@ -335,6 +358,13 @@ pub fn summary(images: &[Image], applied: bool) -> String {
                 out,
                 "\n> [!{sign}]\n> {}{hint}",
                 markdown::inline(&refusal.message)
+            );
+        }
+        for warning in warnings(image) {
+            let _ = writeln!(
+                out,
+                "\n> [!WARNING]\n> {}",
+                markdown::inline(&warning.detail)
             );
         }
         summary_candidates(&mut out, image, applied);

@@ -18,7 +18,9 @@ pub use document::{
 pub use layer::Layer;
 pub use layout::Layout;
 pub use map::{Sources, SourcesError};
-pub use remote::{Deletion, Environment, Registries, Remote, Settings, SettingsError, Tags};
+pub use remote::{
+    Deletion, Environment, NextPage, Registries, Remote, Settings, SettingsError, TagPages, Tags,
+};
 
 use crate::image::{Digest, Tag};
 

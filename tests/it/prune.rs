@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
     sync::{Arc, Mutex},
 };
 
@@ -13,7 +14,7 @@ use crate::support::{
     fake::{Fake, Reaction, Request},
     images::{Image, descriptor},
     pruned::{Real, config, old, pinned, push, refused, set, young},
-    registry::Protection,
+    registry::{Protection, Registry},
     scene::{Scene, days_ago, tags, why},
 };
 
@@ -725,6 +726,8 @@ struct Store {
     bytes: BTreeMap<Digest, (String, Vec<u8>)>,
     date: Option<String>,
     page: usize,
+    /// Pages have no `Link` (optional by the OCI distribution specification 1.1, "Listing Tags").
+    unlinked: bool,
     deleted: Vec<Digest>,
     /// What happens just before a request with this in its target, once.
     hooks: Vec<(String, Hook)>,
@@ -807,7 +810,7 @@ impl Store {
         };
         let page: Vec<_> = rest.iter().take(size).collect();
         let body = json!({"name": "acme/app", "tags": page}).to_string();
-        match page.last().filter(|_| rest.len() > size) {
+        match page.last().filter(|_| rest.len() > size && !self.unlinked) {
             Some(last) => Reaction::new(200, body).with(
                 "Link",
                 format!("</v2/acme/app/tags/list?n=5&last={last}>; rel=\"next\""),
@@ -871,8 +874,8 @@ fn tags_come_in_pages_and_each_manifest_is_asked_for_once() {
         log.iter()
             .filter(|line| line.ends_with("/tags/list"))
             .count(),
-        9,
-        "{log:?}"
+        10,
+        "nine pages, and the question for more: {log:?}"
     );
     let manifests: Vec<_> = log
         .iter()
@@ -1112,4 +1115,461 @@ fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
     );
     scripted.prune(0);
     assert_eq!(scripted.store().deleted.len(), 2);
+}
+
+#[test]
+fn what_a_full_page_without_a_link_hides_is_read_and_protects() {
+    // The release that needs `pending-a` is on the last page, which is full, too.
+    let scripted = three();
+    let index = Image::index(vec![old("a"), young("other")]);
+    scripted.store().put("release", &index);
+    (scripted.store().page, scripted.store().unlinked) = (2, true);
+    let document = scripted.prune(0);
+    let image = &document["images"][0];
+    assert_eq!(tags(&image["deleted"]), ["pending-b"], "{document}");
+    assert!(why(image, "pending-a").contains("part of the index"));
+}
+
+#[test]
+fn docker_registry_is_asked_for_more_and_says_the_same_again() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    let before = real.registry.requests().len();
+    let document = real.scene.prune(&["--image", "app"], 0);
+    assert_eq!(
+        tags(&document["images"][0]["candidates"]),
+        ["pending-stale"]
+    );
+    let lists: Vec<_> = real.registry.requests()[before..]
+        .iter()
+        .filter(|request| request.contains("/tags/list"))
+        .cloned()
+        .collect();
+    // It does not sort its tags, so any may be the last.
+    let (first, more) = ("/v2/acme/app/tags/list?n=1000", "&last=");
+    assert_eq!(lists.len(), 2, "{lists:?}");
+    assert_eq!(lists[0], format!("GET {first} 200"));
+    assert!(
+        lists[1].starts_with(&format!("GET {first}{more}")),
+        "{lists:?}"
+    );
+}
+
+type Meddler = Box<dyn FnMut(&str, &Registry) -> Option<Reaction> + Send>;
+
+/// A docker-registry behind a proxy that meddles: it changes what is in the registry between two
+/// requests, or answers in its place.
+struct Meddled {
+    real: Real,
+    meddler: Arc<Mutex<Option<Meddler>>>,
+    proxy: Fake,
+}
+
+impl Meddled {
+    fn new(all: &[(&str, &Image)]) -> Self {
+        let real = Real::new("", all);
+        let meddler: Arc<Mutex<Option<Meddler>>> = Arc::default();
+        let registry = Arc::clone(&real.registry);
+        let behind = Arc::clone(&meddler);
+        let proxy = Fake::start(move |request| {
+            let line = format!("{} {}", request.method, request.target);
+            let reaction = match behind.lock().unwrap().as_mut() {
+                Some(meddle) => meddle(&line, &registry),
+                None => None,
+            };
+            reaction.unwrap_or_else(|| forward(&registry.host, request))
+        });
+        let app = format!("{}/acme/app", proxy.host());
+        real.scene.write("repin.yaml", config(&proxy.host(), ""));
+        real.scene.pin(&app, all[0].1.digest());
+        real.scene.commit("by the proxy");
+        Self {
+            real,
+            meddler,
+            proxy,
+        }
+    }
+
+    /// Meddles with each request from now on.
+    fn meddle(&self, with: impl FnMut(&str, &Registry) -> Option<Reaction> + Send + 'static) {
+        *self.meddler.lock().unwrap() = Some(Box::new(with));
+    }
+
+    /// Meddles once, before the request whose line holds this.
+    fn once(&self, part: &str, does: impl FnOnce(&Registry) + Send + 'static) {
+        let (part, mut does) = (part.to_owned(), Some(does));
+        self.meddle(move |line, registry| {
+            if line.contains(&part)
+                && let Some(does) = does.take()
+            {
+                does(registry);
+            }
+            None
+        });
+    }
+
+    fn prune(&self, exit: i32) -> Value {
+        self.real.scene.prune(&["--apply", "--image", "app"], exit)
+    }
+}
+
+/// The registry's answer to a request.
+fn forward(host: &str, request: &Request) -> Reaction {
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let (method, target) = (&request.method, &request.target);
+    let accept = request.header("accept").unwrap_or("*/*");
+    write!(
+        stream,
+        "{method} {target} HTTP/1.0\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n"
+    )
+    .unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes
+        .windows(4)
+        .position(|part| part == b"\r\n\r\n")
+        .unwrap();
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+    let mut reaction = Reaction::new(status.parse().unwrap(), &bytes[end + 4..]);
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        if ["Content-Type", "Docker-Content-Digest", "Date", "Link"].contains(&name) {
+            reaction = reaction.with(name, value);
+        }
+    }
+    reaction
+}
+
+/// The real registry with a tag that is moved, a release, and two stale versions.
+fn meddled() -> Meddled {
+    Meddled::new(&[
+        ("main", &pinned()),
+        ("latest", &young("latest")),
+        ("pending-a", &old("a")),
+        (
+            "pending-b",
+            &Image::created("amd64", "b", Some(&days_ago(45))),
+        ),
+    ])
+}
+
+const PROBE: &str = "DELETE ";
+
+#[test]
+fn a_tag_that_moves_to_an_index_with_a_candidate_stops_before_the_first_deletion() {
+    let meddled = meddled();
+    meddled.once(PROBE, |registry| {
+        let index = Image::index(vec![old("a"), young("arm")]);
+        push(registry, "acme/app", &[("latest", &index)]);
+    });
+    let document = meddled.prune(3);
+    let image = &document["images"][0];
+    assert_eq!(
+        (&image["code"], &image["deleted"], &document["applied"]),
+        (&json!("changed"), &json!([]), &json!(false)),
+        "{document}"
+    );
+    assert!(
+        image["refused"]
+            .as_str()
+            .unwrap()
+            .contains("is protected now: part of the index"),
+        "{document}"
+    );
+    assert!(meddled.real.left().contains("pending-a"));
+    // What nothing of the plan is about may be pushed all the time.
+    let meddled = self::meddled();
+    meddled.once(PROBE, |registry| {
+        let latest = young("other");
+        push(
+            registry,
+            "acme/app",
+            &[("latest", &latest), ("pending-new", &young("new"))],
+        );
+    });
+    let document = meddled.prune(0);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-a", "pending-b"]
+    );
+}
+
+#[test]
+fn a_protected_version_that_vanishes_between_the_listings_stops() {
+    let meddled = meddled();
+    let main = pinned().digest();
+    meddled.once(PROBE, move |registry| {
+        let path = format!("/v2/acme/app/manifests/{main}");
+        let request = Request {
+            method: "DELETE".to_owned(),
+            target: path,
+            headers: Vec::new(),
+            body: String::new(),
+            number: 0,
+        };
+        forward(&registry.host, &request);
+    });
+    let document = meddled.prune(3);
+    let image = &document["images"][0];
+    assert_eq!(
+        (&image["code"], &image["deleted"]),
+        (&json!("changed"), &json!([]))
+    );
+    assert!(meddled.real.left().contains("pending-a"), "{document}");
+}
+
+#[test]
+fn index_pushed_during_a_deletion_is_reported_as_a_loss() {
+    let meddled = meddled();
+    let b = Image::created("amd64", "b", Some(&days_ago(45)));
+    let digest = b.digest();
+    // After the version was read again: nothing can prevent that.
+    meddled.once(
+        &format!("DELETE /v2/acme/app/manifests/{digest}"),
+        move |registry| {
+            let index = Image::index(vec![b, young("arm")]);
+            push(registry, "acme/app", &[("latest", &index)]);
+        },
+    );
+    let document = meddled.prune(1);
+    let told = document["images"][0]["refused"].as_str().unwrap();
+    assert!(
+        told.contains("ARE MISSING NOW") && told.contains(&digest.to_string()),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_connection_that_drops_between_the_listings_deletes_nothing() {
+    let meddled = meddled();
+    let mut probed = false;
+    meddled.meddle(move |line, _| {
+        probed |= line.starts_with(PROBE);
+        (probed && line.contains("/tags/list")).then_some(Reaction::Reset)
+    });
+    let document = meddled.prune(3);
+    let image = &document["images"][0];
+    assert_eq!(
+        (&image["code"], &image["deleted"]),
+        (&json!("unavailable"), &json!([])),
+        "{document}"
+    );
+    assert_eq!(meddled.real.deletions().len(), 1, "the probe");
+}
+
+#[test]
+fn a_deletion_that_is_accepted_and_does_not_happen_is_not_reported_as_one() {
+    let meddled = meddled();
+    // A registry that queues deletions, or whose storage is read-only behind it.
+    meddled.meddle(|line, _| line.starts_with(PROBE).then(|| Reaction::new(202, "")));
+    let ran = meddled
+        .real
+        .scene
+        .run(&["prune", "--apply", "--image", "app"])
+        .exits(3);
+    assert!(!ran.stderr.contains("\ndeleted "), "{}", ran.stderr);
+    let document = meddled.prune(3);
+    let image = &document["images"][0];
+    assert_eq!(
+        (&image["code"], &image["deleted"]),
+        (&json!("deletion_unverified"), &json!([])),
+        "{document}"
+    );
+    assert_eq!(meddled.real.left().len(), 4);
+}
+
+#[test]
+fn a_deletion_that_is_not_found_while_the_version_is_there_is_denied() {
+    let meddled = meddled();
+    meddled.meddle(|line, _| line.starts_with(PROBE).then(|| Reaction::new(404, "")));
+    let document = meddled.prune(4);
+    let image = &document["images"][0];
+    assert_eq!(
+        (&image["code"], &image["deleted"]),
+        (&json!("deletion_refused"), &json!([])),
+        "{document}"
+    );
+    let hint = image["hint"].as_str().unwrap();
+    assert!(hint.contains("permission to delete"), "{hint}");
+    assert_eq!(
+        meddled
+            .proxy
+            .log()
+            .iter()
+            .filter(|line| line.starts_with(PROBE))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn what_another_name_of_this_run_deleted_is_skipped() {
+    let real = Real::new(
+        "",
+        &[
+            ("main", &pinned()),
+            ("pending-a", &old("a")),
+            (
+                "pending-b",
+                &Image::created("amd64", "b", Some(&days_ago(45))),
+            ),
+        ],
+    );
+    let host = &real.registry.host;
+    let other = format!("{}/acme/app", host.replace("127.0.0.1", "localhost"));
+    let images = format!("\nimages:\n  twin: {{ repository: '{other}', pins: 0 }}");
+    real.scene
+        .write("repin.yaml", config(host, "").replace("\nimages:", &images));
+    real.scene.commit("a twin");
+    let document = real.scene.prune(&["--apply"], 0);
+    let deleted = |at: usize| document["images"][at]["deleted"].as_array().unwrap().len();
+    assert_eq!(document["images"][0]["name"], "twin", "{document}");
+    assert_eq!((deleted(0), deleted(1)), (2, 0), "{document}");
+    assert_eq!(real.left(), set(&["main"]));
+}
+
+impl Real {
+    /// Takes a manifest out of the registry's storage; the tags that name it stay, as a garbage
+    /// collection that raced a push leaves them (distribution/distribution, issue 1755).
+    fn lose(&self, digest: Digest) {
+        let path = format!(
+            "data/docker/registry/v2/repositories/acme/app/_manifests/revisions/sha256/{}",
+            digest.hex()
+        );
+        std::fs::remove_dir_all(self.storage.path().join(path)).unwrap();
+    }
+}
+
+#[test]
+fn a_dangling_tag_is_passed_over_with_a_warning() {
+    let lost = old("lost");
+    let all = [
+        ("main", &pinned()),
+        ("pending-lost", &lost),
+        ("pending-stale", &old("stale")),
+    ];
+    let real = Real::new("", &all);
+    real.lose(lost.digest());
+    assert!(
+        real.left().contains("pending-lost"),
+        "it is listed all the same"
+    );
+    let ran = real.scene.run(&["prune", "--image", "app"]).exits(0);
+    assert!(
+        ran.stderr
+            .contains("warning: app: tag pending-lost is dangling"),
+        "{}",
+        ran.stderr
+    );
+    let document = real.scene.prune(&["--apply"], 0);
+    let image = &document["images"][0];
+    assert_eq!(tags(&image["deleted"]), ["pending-stale"], "{document}");
+    assert_eq!(image["warnings"][0]["code"], "tag_dangling", "{document}");
+    assert_eq!(image["listed"], 1 + 1, "{document}");
+}
+
+#[test]
+fn a_dangling_tag_that_is_kept_refuses() {
+    let lost = old("lost");
+    for (tag, block) in [
+        ("v1", ""),
+        ("pending-kept", "protect: [kept]"),
+        (REV_A, "tags: ."),
+    ] {
+        let all = [
+            ("main", &pinned()),
+            (tag, &lost),
+            ("pending-stale", &old("stale")),
+        ];
+        let real = Real::new(block, &all);
+        real.lose(lost.digest());
+        let document = refused(&real, 3, "tag_dangling");
+        assert!(
+            document["images"][0]["refused"]
+                .as_str()
+                .unwrap()
+                .contains(tag),
+            "{document}"
+        );
+    }
+    // The tag of a revision that was promoted.
+    let tag = format!("pending-{REV_A}");
+    let real = Real::new(
+        "",
+        &[("main", &pinned()), (&tag, &lost), ("pending-a", &old("a"))],
+    );
+    let text = config(&real.registry.host, "");
+    let revision = "\nrevision: { tag: 'pending-{revision}' }\nprune";
+    real.scene
+        .write("repin.yaml", text.replace("\nprune", revision));
+    real.scene.pin(&real.app(), old("a").digest());
+    real.scene.commit(&format!("promote: test images @{REV_A}"));
+    real.lose(lost.digest());
+    refused(&real, 3, "tag_dangling");
+}
+
+#[test]
+fn placeholders_for_dates_do_not_hide_that_all_dates_are_the_same() {
+    let at = days_ago(40);
+    let one = |seed: &str| Image::created("amd64", seed, Some(&at));
+    let epoch = Image::created("amd64", "epoch", Some("1970-01-01T00:00:00Z"));
+    let zero = Image::created("amd64", "zero", Some("0001-01-01T00:00:00Z"));
+    let real = Real::new(
+        "",
+        &[
+            ("main", &one("main")),
+            ("pending-a", &one("a")),
+            ("pending-b", &one("b")),
+            ("pending-epoch", &epoch),
+            ("zero", &zero),
+        ],
+    );
+    refused(&real, 3, "timestamps");
+}
+
+/// Deletes `going` of `count` versions, and holds the requests against what is written in
+/// docs/decisions/0008-prune.md.
+fn measured(count: usize, going: usize) {
+    let all: Vec<_> = (1..count)
+        .map(|n| {
+            let tag = match n % (count / going) {
+                1 => format!("pending-{n}"),
+                _ => format!("kept-{n}"),
+            };
+            let days = 20 + n as u64 % 80;
+            (
+                tag,
+                Image::created("amd64", &n.to_string(), Some(&days_ago(days))),
+            )
+        })
+        .collect();
+    let pinned = pinned();
+    let mut tagged = vec![("main", &pinned)];
+    tagged.extend(all.iter().map(|(tag, image)| (tag.as_str(), image)));
+    let scripted = Scripted::new(&tagged);
+    scripted.store().page = 1_000;
+    let document = scripted.prune(0);
+    let deleted = document["images"][0]["deleted"].as_array().unwrap().len();
+    assert_eq!(deleted, going, "{document}");
+    let log = scripted.fake.log();
+    let of = |part: &str| log.iter().filter(|line| line.contains(part)).count();
+    let (lists, manifests, configs) = (of("/tags/list"), of("GET /v2/acme/app/m"), of("/blobs/"));
+    // Three listings, and one for each deletion; each is a request a page and one more.
+    let pages = |count: usize| count.div_ceil(1_000) + 1;
+    let each: usize = (0..going).map(|gone| pages(count - gone)).sum();
+    assert_eq!(lists, 2 * pages(count) + each + pages(count - going));
+    // Three times what each tag names, and for each deletion its own tag and the proof.
+    assert_eq!(manifests, 2 * count + (count - going) + 2 * going);
+    assert_eq!((configs, of("DELETE")), (going, going + 1));
+}
+
+#[test]
+fn three_listings_and_five_requests_a_deletion() {
+    measured(60, 3);
+}
+
+#[test]
+#[ignore = "takes minutes; docs/decisions/0008-prune.md has its numbers"]
+fn ten_thousand_tags_stay_within_the_budget() {
+    measured(10_000, 40);
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{
     forge::server::Reply,
     images::{Image, descriptor},
-    packages::{Packages, Store, TOKEN},
+    packages::{Deletes, Packages, Store, TOKEN},
     scene::{Scene, days_ago, tags, why},
 };
 
@@ -214,34 +214,266 @@ fn untagged_versions_go_only_if_nothing_kept_needs_them() {
     assert!(at(&stale) < at(&stale_note) && at(&orphan) < 5);
 }
 
-#[test]
-fn ten_pages_are_ten_requests_and_a_deletion_is_two() {
+/// Requests to the API by what they are for: pages, reading versions, deletions.
+fn requests(packages: &Packages) -> (usize, usize, usize) {
+    let api = packages.api();
+    let pages = api.iter().filter(|line| line.contains("versions?")).count();
+    let deletions = api.iter().filter(|line| line.starts_with("DELETE")).count();
+    (pages, api.len() - pages - deletions, deletions)
+}
+
+/// Deletes `going` of `count` versions, and holds the requests to the API against what is written
+/// in docs/decisions/0008-prune.md.
+fn measured(count: usize, going: usize) {
     let hosted = Hosted::new("orgs", "", |store| {
-        for n in 0..997 {
+        for n in 1..count {
+            let tag = match n % (count / going) {
+                1 => format!("pending-{n}"),
+                _ => format!("kept-{n}"),
+            };
+            let at = days_ago(20 + n as u64 % 80);
+            store.push(&[&tag], &image(&n.to_string()), &at);
+        }
+    });
+    let image = hosted.prune(&["--apply"], 0);
+    let deleted = image["deleted"].as_array().unwrap().len();
+    assert_eq!((&image["listed"], deleted), (&json!(count), going));
+    // Before: full pages and an empty one; again: the newest; afterwards: as before, less what was
+    // deleted.
+    let pages = count / 100 + 1;
+    let after = (count - going).div_ceil(100) + 1;
+    let api = requests(&hosted.packages);
+    let all = hosted.packages.store().log.len();
+    let manifests = all - hosted.packages.api().len();
+    assert_eq!(api, (pages + 1 + after, going, going));
+    // Each once before, what was deleted once after, and the protected one, which is pinned.
+    assert_eq!(manifests, count + going + 1);
+    hosted.packages.forget();
+    hosted.prune(&[], 0);
+    assert_eq!(requests(&hosted.packages), (after, 0, 0));
+}
+
+#[test]
+fn a_listing_is_a_request_a_page_and_one_more_and_a_deletion_is_two() {
+    measured(1_000, 10);
+}
+
+#[test]
+#[ignore = "takes minutes; docs/decisions/0008-prune.md has its numbers"]
+fn ten_thousand_versions_stay_within_the_budget() {
+    measured(10_000, 50);
+}
+
+#[test]
+fn a_full_page_without_a_link_hides_nothing() {
+    // The index with `a` is the last entry of the third page, and that is full, too.
+    let index = Image::index(vec![image("a"), Image::single("arm64", "a")]);
+    let hosted = Hosted::new("orgs", "", |store| {
+        store.push(&["release"], &index, &days_ago(80));
+        for n in 0..295 {
             store.push(
                 &[&format!("kept-{n}")],
                 &image(&n.to_string()),
-                &days_ago(1 + n % 80),
+                &days_ago(n % 80),
             );
         }
         two(store);
+        let oldest = store.row(index.digest()).id;
+        let first = [image("pinned").digest(), image("a").digest()];
+        store
+            .versions
+            .sort_by_key(|row| (row.id == oldest, !first.contains(&row.digest)));
+        store.links = false;
+        assert_eq!(store.versions.len(), 300);
     });
-    let image = hosted.prune(&["--apply"], 0);
-    assert_eq!(
-        (&image["listed"], image["deleted"].as_array().unwrap().len()),
-        (&json!(1_000), 2)
+    let told = hosted.prune(&["--apply"], 0);
+    assert_eq!(told["listed"], 300);
+    assert_eq!(tags(&told["deleted"]), ["pending-b"], "{told}");
+    assert!(
+        why(&told, "pending-a").contains("part of the index"),
+        "{told}"
     );
-    let api = hosted.packages.api();
-    let of = |method: &str| api.iter().filter(|line| line.starts_with(method)).count();
-    assert_eq!(
-        (of("GET"), of("DELETE"), api.len()),
-        (10 + 2, 2, 14),
-        "{api:#?}"
+}
+
+#[test]
+fn without_the_role_admin_a_404_is_no_deletion() {
+    let hosted = Hosted::new("orgs", "", two);
+    hosted.packages.store().deletes = Deletes::NotPermitted;
+    // Every night the same, until somebody grants it.
+    for _ in 0..2 {
+        let told = hosted.refused(4, "deletion_refused");
+        assert!(
+            told["hint"].as_str().unwrap().contains("the role Admin"),
+            "{told}"
+        );
+        assert!(
+            told["refused"]
+                .as_str()
+                .unwrap()
+                .contains("still has the version"),
+            "{told}"
+        );
+    }
+    let ran = hosted.scene.run(&["prune", "--apply"]).exits(4);
+    assert!(!ran.stderr.contains("gone already"), "{}", ran.stderr);
+    assert_eq!(requests(&hosted.packages).2, 3, "one a run");
+}
+
+#[test]
+fn a_deletion_that_is_accepted_and_does_not_happen_is_not_reported_as_one() {
+    let hosted = Hosted::new("orgs", "", two);
+    hosted.packages.store().deletes = Deletes::Nothing;
+    hosted.refused(3, "deletion_unverified");
+    assert_eq!(requests(&hosted.packages).2, 1, "no other was tried");
+    // The registry may serve a manifest for a while after its version is deleted.
+    let hosted = Hosted::new("orgs", "", two);
+    let b = image("b").digest();
+    let manifest = hosted.packages.store().manifests[&b].clone();
+    hosted.packages.store().hook(
+        &format!("GET /v2/acme/team/app/manifests/{b}"),
+        move |store| {
+            store.hook(&format!("GET /v2/acme/team/app/manifests/{b}"), move |_| {
+                let (media_type, bytes) = manifest;
+                Some(Reply {
+                    status: 200,
+                    headers: vec![("content-type".to_owned(), media_type)],
+                    body: bytes,
+                })
+            });
+            None
+        },
     );
-    // Each manifest was read once, and what was to be kept once more.
-    hosted.packages.forget();
-    hosted.prune(&[], 0);
-    assert_eq!(hosted.packages.api().len(), 10);
+    let told = hosted.prune(&["--apply"], 0);
+    assert_eq!(tags(&told["deleted"]), ["pending-a", "pending-b"], "{told}");
+}
+
+/// What happens after the listing and before the first deletion: the last manifest that is read is
+/// the pinned one's.
+fn meanwhile(hosted: &Hosted, does: impl FnOnce(&mut Store) + Send + 'static) {
+    let main = image("pinned").digest();
+    let part = format!("GET /v2/acme/team/app/manifests/{main}");
+    hosted.packages.store().hook(&part, |store| {
+        does(store);
+        None
+    });
+}
+
+#[test]
+fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
+    let index = Image::index(vec![image("a"), Image::single("arm64", "a")]);
+    let hosted = Hosted::new("orgs", "", two);
+    meanwhile(&hosted, move |store| {
+        store.push(&["v2"], &index, &days_ago(0));
+    });
+    let told = hosted.refused(3, "changed");
+    assert!(
+        told["refused"]
+            .as_str()
+            .unwrap()
+            .contains("is protected now: part of the index"),
+        "{told}"
+    );
+    // What needs nothing of the plan may be pushed.
+    let hosted = Hosted::new("orgs", "", two);
+    meanwhile(&hosted, |store| {
+        store.push(&["v2"], &image("new"), &days_ago(0));
+    });
+    assert_eq!(
+        hosted.prune(&["--apply"], 0)["deleted"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    // A protected version that is retagged or deleted stops.
+    let retag: fn(&mut Store) = |store| store.tag("stable", image("pinned").digest());
+    let remove: fn(&mut Store) = |store| store.remove(image("pinned").digest());
+    for change in [retag, remove] {
+        let hosted = Hosted::new("orgs", "", two);
+        let look = format!("GET /v2/acme/team/app/manifests/{}", image("b").digest());
+        hosted.packages.store().hook(&look, move |store| {
+            store.hook("versions?per_page=100&page=1", move |store| {
+                change(store);
+                None
+            });
+            None
+        });
+        let told = hosted.prune(&["--apply"], 3);
+        assert_eq!(
+            (&told["code"], &told["deleted"]),
+            (&json!("changed"), &json!([])),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn index_pushed_during_a_deletion_is_reported_with_the_restore_command() {
+    let index = Image::index(vec![image("b"), Image::single("arm64", "b")]);
+    let hosted = Hosted::new("orgs", "", two);
+    let id = hosted.packages.store().row(image("b").digest()).id;
+    hosted.packages.store().hook("DELETE", move |store| {
+        store.push(&["v2"], &index, &days_ago(0));
+        None
+    });
+    let ran = hosted.scene.run(&["prune", "--apply"]).exits(1);
+    let way = format!("repin prune restore --image app --version {id} --apply");
+    assert!(
+        ran.stderr
+            .contains("PROTECTED VERSIONS OF app ARE MISSING NOW")
+            && ran.stderr.contains(&way),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_version_without_a_manifest_dangles_only_if_it_stays() {
+    let lost = || {
+        Hosted::new("orgs", "", |store| {
+            two(store);
+            store.push(&["pending-lost"], &image("lost"), &days_ago(60));
+            store.manifests.remove(&image("lost").digest());
+        })
+    };
+    let hosted = lost();
+    let told = hosted.prune(&["--apply"], 0);
+    assert_eq!(tags(&told["deleted"]), ["pending-a", "pending-b"], "{told}");
+    assert_eq!(told["warnings"][0]["code"], "tag_dangling", "{told}");
+    assert_eq!(hosted.packages.store().left(), ["main", "pending-lost"]);
+    // One that is kept, and one without a tag.
+    for tags in [&["v1"][..], &[]] {
+        let hosted = lost();
+        hosted.packages.store().row(image("lost").digest()).tags =
+            tags.iter().map(ToString::to_string).collect();
+        let code = if tags.is_empty() {
+            "listing"
+        } else {
+            "tag_dangling"
+        };
+        hosted.refused(3, code);
+    }
+}
+
+#[test]
+fn global_options_stand_before_and_after_restore() {
+    let hosted = Hosted::new("orgs", "", two);
+    let restore = ["restore", "--image", "app", "--version", "1001"];
+    for words in [
+        [&["--format", "json", "prune"], &restore[..]].concat(),
+        [&["prune", "--format", "json"], &restore[..]].concat(),
+        [&["prune"], &restore[..], &["--format", "json"]].concat(),
+    ] {
+        let document = hosted.scene.run(&words).exits(0).json();
+        assert_eq!(document["schema"], "repin.restore/1");
+    }
+    let words = [&["prune", "--apply"], &restore[..]].concat();
+    let ran = hosted.scene.run(&words).exits(2);
+    assert!(
+        ran.stderr.contains("--apply is an option of `prune`"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

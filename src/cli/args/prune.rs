@@ -20,8 +20,8 @@ const RESTORE: &str = "\
 Example:
   repin prune restore --image review --version 123456 --apply    # the log has the number";
 
+// Options of `prune` itself exclude `restore`; clap's own rule would exclude the global ones, too.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(in crate::cli) struct Prune {
     #[command(subcommand)]
     pub(in crate::cli) action: Option<PruneAction>,
@@ -43,6 +43,22 @@ pub(in crate::cli) struct Prune {
     /// skip: a token that is missing is no error
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
+}
+
+impl Prune {
+    /// The first option of `prune` itself that was given.
+    pub(in crate::cli) fn own_option(&self) -> Option<&'static str> {
+        [
+            ("--image", !self.image.is_empty()),
+            ("--apply", self.apply),
+            ("--dry-run", self.dry_run.is_some()),
+            ("--older-than", self.older_than.is_some()),
+            ("--limit", self.limit.is_some()),
+            ("--if-unconfigured", self.if_unconfigured.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(name, given)| given.then_some(name))
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -20,19 +20,23 @@ use crate::{
     },
     config::{self, Config, Problem, Prune, duration, wording::number},
     prune::{
-        self, Elsewhere, Guards, Kind, Plan, Refusal, Rules, Since, Watch,
+        self, Elsewhere, Guards, Kind, Listing, Plan, Refusal, Rules, Since, Watch,
         apply::{self, Step},
         backends::{Backend, Progress},
     },
-    report::prune::{Image, PruneDocument, deletion, summary, text},
-    untrusted::{plain, workflow::Commands},
+    report::prune::{Image, PruneDocument, deletion, summary, text, warnings},
+    untrusted::{
+        plain,
+        workflow::{Commands, Level},
+    },
 };
 
 /// An image of the run, and how it is reached.
 struct Job {
     backend: Backend,
     guards: Guards,
-    plan: Option<Plan>,
+    /// What the verdict was made from, and what it allows.
+    planned: Option<(Listing, Plan)>,
     image: Image,
 }
 
@@ -57,8 +61,13 @@ struct Run<'a> {
 const ROUNDS: usize = 3;
 
 pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, Fault> {
-    if let Some(PruneAction::Restore(args)) = &args.action {
-        return restore::run(args, cx);
+    if let Some(PruneAction::Restore(restore)) = &args.action {
+        return match args.own_option() {
+            None => restore::run(restore, cx),
+            Some(option) => Err(usage(format!(
+                "{option} is an option of `prune`: write it behind `restore`, if `restore` takes it"
+            ))),
+        };
     }
     let armed = armed(args.apply, args.dry_run, cx)?;
     let config = cx.load()?;
@@ -171,7 +180,7 @@ fn jobs(
         jobs.push(Job {
             backend,
             guards: Guards::default(),
-            plan: None,
+            planned: None,
             image,
         });
     }
@@ -255,7 +264,7 @@ impl Run<'_> {
                 }
             }
             match watch.again() {
-                Ok(Since::Nothing) => return delete(jobs, cx),
+                Ok(Since::Nothing) => return delete(jobs, self.rules, cx),
                 Ok(Since::More(more)) => {
                     for job in jobs.iter_mut() {
                         more.add_to(&mut job.guards);
@@ -285,12 +294,14 @@ impl Run<'_> {
     }
 }
 
-/// Deletes what every image's verdict allows, until something stops it.
-fn delete(jobs: &mut [Job], cx: &Context) -> Result<bool, Fault> {
+/// Deletes what every image's verdict allows, until something stops it; whether any deletion was
+/// asked for, or none had to be.
+fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Fault> {
+    let mut begun = false;
     for job in jobs.iter_mut().filter(|job| job.has_work()) {
-        job.apply(cx)?;
+        begun |= job.apply(rules, cx)?;
         if job.image.refusal.is_some() {
-            break;
+            return Ok(begun);
         }
     }
     Ok(true)
@@ -312,37 +323,45 @@ impl Job {
             }
         };
         let judged = prune::judge(&listing, &self.guards, rules);
-        self.plan = None;
+        self.planned = None;
         match judged.approve(&listing) {
-            Ok(plan) => self.plan = Some(plan),
+            Ok(plan) => self.planned = Some((listing, plan)),
             Err(refusal) => self.image.refusal = Some(refusal),
         }
         self.image.judged = Some(judged);
     }
 
     fn has_work(&self) -> bool {
-        self.plan
+        self.planned
             .as_ref()
-            .is_some_and(|plan| !plan.order().is_empty())
+            .is_some_and(|(_, plan)| !plan.order().is_empty())
     }
 
-    fn apply(&mut self, cx: &Context) -> Result<(), Fault> {
-        let Some(plan) = &self.plan else {
-            return Ok(());
+    /// Carries out the plan; whether any deletion was asked for.
+    fn apply(&mut self, rules: &Rules<'_>, cx: &Context) -> Result<bool, Fault> {
+        let Some((listing, plan)) = &self.planned else {
+            return Ok(false);
         };
         let (progress, output, image) = (Progress::default(), &cx.output, &self.image);
-        progress.begin("deleting", Some(plan.order().len()));
+        let run = apply::Run {
+            plan,
+            listing,
+            guards: &self.guards,
+            rules,
+            progress: &progress,
+        };
         let mut tell = |step: Step<'_>| log(&step, image, (&progress, output));
-        let work = apply::run(plan, &self.backend, &mut tell);
+        let work = apply::run(run, &self.backend, &mut tell);
         let applied = cx.runtime()?.block_on(progress::while_counting(
             output.progress,
             || progress.told(),
             work,
         ));
         let lost = applied.lost(&self.image.name, self.image.restores);
+        let begun = applied.begun;
         self.image.refusal = lost.or_else(|| applied.stopped.clone());
         self.image.applied = Some(applied);
-        Ok(())
+        Ok(begun)
     }
 }
 
@@ -353,6 +372,12 @@ fn log(step: &Step<'_>, image: &Image, (progress, output): (&Progress, &Output))
         Step::Next(_) => progress.step(),
         Step::Deleted(candidate) => {
             output.error_text(&format!("deleted {}\n", plain(&deletion(image, candidate))));
+        }
+        Step::Unverified(candidate) => {
+            output.error_text(&format!(
+                "deletion not verified: {}\n",
+                plain(&deletion(image, candidate))
+            ));
         }
         // By somebody else, or by a deletion of ours whose answer was lost: then this line is what
         // undoes it.
@@ -401,6 +426,16 @@ fn report(
             image,
             output.volume >= crate::cli::output::Volume::Verbose,
         ));
+        for warning in warnings(image) {
+            if output.format == Format::Github {
+                let title = format!("{} ({})", warning.code, image.name);
+                let mut commands = Commands::default();
+                commands.annotate(Level::Warning, &title, &warning.detail, None);
+                output.annotate(&commands);
+            }
+            let text = format!("warning: {}: {}\n", image.name, plain(&warning.detail));
+            output.error_text(&text);
+        }
         let Some(refusal) = &image.refusal else {
             continue;
         };

@@ -2,15 +2,17 @@
 //! manifests are read from the registry.
 //!
 //! What refers to what is only read if something may be deleted at all. Then every manifest is: one
-//! that is not there although its version was listed shows that the listing was overtaken.
+//! that is missing although its version was listed shows that the listing was overtaken, or that
+//! the tag dangles.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Progress, manifests};
 use crate::{
     forge::{Package, PackageVersion},
-    prune::{Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible},
-    source::{Deletion, Source, Want},
+    image::Digest,
+    prune::{Dangling, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible},
+    source::{Deletion, Manifest, Source, Verified, Want},
     untrusted::short,
 };
 
@@ -65,6 +67,7 @@ impl Ghcr {
             nodes: HashMap::new(),
             dates,
             clock,
+            dangling: Vec::new(),
         };
         if any {
             self.relations(&mut listing, progress).await?;
@@ -74,26 +77,158 @@ impl Ghcr {
 
     async fn relations(&self, listing: &mut Listing, progress: &Progress) -> Result<(), Refusal> {
         progress.begin("reading manifests", Some(listing.versions.len()));
-        let wants = listing
-            .versions
+        let missing = self
+            .manifests(&listing.versions, &mut listing.nodes, progress)
+            .await?;
+        for version in missing {
+            self.confirm_dangling(&version).await?;
+            listing.versions.retain(|other| other.id != version.id);
+            let id = version.id;
+            let tags = version.tags.into_iter();
+            listing
+                .dangling
+                .extend(tags.map(|tag| Dangling { tag, id }));
+        }
+        manifests::nested(&self.source, listing, progress).await
+    }
+
+    /// Reads what versions refer to; hands back those whose manifest the registry does not have.
+    async fn manifests(
+        &self,
+        versions: &[Version],
+        nodes: &mut HashMap<Digest, Node>,
+        progress: &Progress,
+    ) -> Result<Vec<Version>, Refusal> {
+        let wants = versions
             .iter()
-            .map(|version| (version.digest, Want::Digest(version.digest)))
+            .map(|version| (version, Want::Digest(version.digest)))
             .collect();
-        let nodes = &mut listing.nodes;
-        manifests::read(&self.source, wants, progress, |digest, found| {
-            let found = found.ok_or_else(|| {
-                let message = format!(
-                    "{}@{digest} was listed, and the registry does not have it",
-                    self.source
-                );
-                Refusal::later("listing", message)
-                    .hint("somebody deletes right now, or the registry has lost it")
-            })?;
-            nodes.insert(digest, Node::of(&found.value));
+        let mut missing = Vec::new();
+        manifests::read(&self.source, wants, progress, |version, found| {
+            match found {
+                Some(found) => drop(nodes.insert(version.digest, Node::of(&found.value))),
+                None => missing.push(version.clone()),
+            }
             Ok(())
         })
         .await?;
-        manifests::nested(&self.source, listing, progress).await
+        Ok(missing)
+    }
+
+    /// Reads a version and its manifest once more: a version that GitHub still lists, with tags and
+    /// without a manifest, dangles. Any other shows that the listing was overtaken.
+    async fn confirm_dangling(&self, version: &Version) -> Result<(), Refusal> {
+        let listed = !version.tags.is_empty() && self.look(version).await? == Now::Same;
+        if listed && self.manifest(version).await?.is_none() {
+            return Ok(());
+        }
+        let message = format!(
+            "{}@{} was listed, and the registry does not have it",
+            self.source, version.digest
+        );
+        Err(Refusal::later("listing", message)
+            .hint("it is being deleted right now, or the registry has lost it"))
+    }
+
+    async fn manifest(&self, version: &Version) -> Result<Option<Verified<Manifest>>, Refusal> {
+        let want = Want::Digest(version.digest);
+        Ok(self.source.manifest(&want, None).await?)
+    }
+
+    /// The listing as it is now, as far as the newest pages show it: those up to the first that has
+    /// a version of `first`. Versions that are new are read with what they refer to; of those that
+    /// are known it has the tags of now.
+    pub(super) async fn again(
+        &self,
+        first: &Listing,
+        progress: &Progress,
+    ) -> Result<Listing, Refusal> {
+        progress.begin("listing the newest versions again", None);
+        let known: HashSet<u64> = first.versions.iter().filter_map(|known| known.id).collect();
+        let rows = self.package.newest(|id| known.contains(&id)).await?;
+        let (clock, whole) = (rows.clock, rows.whole);
+        let rows = listed(rows.all, first);
+        let mut now: HashMap<Option<u64>, Version> =
+            rows.iter().map(|row| (row.id, row.clone())).collect();
+        // What is missing among those that were listed again is gone, unless versions of one date
+        // changed places.
+        let last = first
+            .versions
+            .iter()
+            .rposition(|version| now.contains_key(&version.id));
+        let end = if whole {
+            first.versions.len()
+        } else {
+            last.unwrap_or_default()
+        };
+        let mut gone = HashSet::new();
+        for version in &first.versions[..end] {
+            if !now.contains_key(&version.id) && self.look(version).await? == Now::Gone {
+                gone.insert(version.id);
+            }
+        }
+        let fresh = rows
+            .into_iter()
+            .filter(|row| row.id.is_some_and(|id| !known.contains(&id)));
+        let mut versions: Vec<Version> = fresh.collect();
+        let mut nodes = first.nodes.clone();
+        if let Some(missing) = self
+            .manifests(&versions, &mut nodes, progress)
+            .await?
+            .first()
+        {
+            return Err(unreadable(missing));
+        }
+        let kept = first
+            .versions
+            .iter()
+            .filter(|version| !gone.contains(&version.id));
+        versions.extend(kept.map(|version| now.remove(&version.id).unwrap_or(version.clone())));
+        let mut listing = Listing {
+            versions,
+            nodes,
+            clock,
+            ..first.clone()
+        };
+        manifests::nested(&self.source, &mut listing, progress).await?;
+        Ok(listing)
+    }
+
+    /// The whole listing after the last deletion. Of `keep`, versions whose manifest is missing are
+    /// left out.
+    pub(super) async fn afterwards(
+        &self,
+        before: &Listing,
+        keep: &[Version],
+        progress: &Progress,
+    ) -> Result<Listing, Refusal> {
+        progress.begin("listing versions once more", None);
+        let rows = self.package.versions(&|done| progress.at(done)).await?;
+        let clock = rows.clock;
+        let mut versions = listed(rows.all, before);
+        let mut nodes = before.nodes.clone();
+        let unknown = versions
+            .iter()
+            .filter(|version| !nodes.contains_key(&version.digest));
+        let unknown: Vec<Version> = unknown.cloned().collect();
+        if let Some(missing) = self
+            .manifests(&unknown, &mut nodes, progress)
+            .await?
+            .first()
+        {
+            return Err(unreadable(missing));
+        }
+        progress.begin("reading what is protected", Some(keep.len()));
+        let missing = self.manifests(keep, &mut nodes, progress).await?;
+        versions.retain(|version| !missing.iter().any(|lost| lost.digest == version.digest));
+        let mut listing = Listing {
+            versions,
+            nodes,
+            clock,
+            ..before.clone()
+        };
+        manifests::nested(&self.source, &mut listing, progress).await?;
+        Ok(listing)
     }
 
     /// Puts back a version that was deleted in the last thirty days.
@@ -132,13 +267,33 @@ impl Ghcr {
         Ok(self.package.delete(id).await?)
     }
 
-    pub(super) async fn has(&self, version: &Version) -> Result<bool, Refusal> {
-        Ok(self
-            .source
-            .manifest(&Want::Digest(version.digest), None)
-            .await?
-            .is_some())
+    /// Whether the registry has no such manifest any more, or GitHub no such version: the registry
+    /// may serve what was deleted for a while.
+    pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Refusal> {
+        if self.manifest(version).await?.is_none() {
+            return Ok(true);
+        }
+        match version.id {
+            Some(id) => Ok(self.package.version(id).await?.is_none()),
+            None => Ok(false),
+        }
     }
+}
+
+/// The versions of a listing, without those that were found dangling before.
+fn listed(rows: Vec<PackageVersion>, before: &Listing) -> Vec<Version> {
+    let dangles = |version: &Version| before.dangling.iter().any(|tag| tag.id == version.id);
+    let mut versions: Vec<_> = rows.into_iter().map(version).collect();
+    versions.retain(|version| !dangles(version));
+    versions
+}
+
+fn unreadable(version: &Version) -> Refusal {
+    let message = format!(
+        "{} was pushed during the run, and the registry does not have its manifest",
+        version.digest
+    );
+    Refusal::later("listing", message).hint("run prune again when nothing pushes")
 }
 
 fn version(from: PackageVersion) -> Version {

@@ -7,7 +7,7 @@ mod ghcr;
 mod manifests;
 mod registry;
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 pub use ghcr::Ghcr;
 pub use registry::Registry;
@@ -16,7 +16,7 @@ use super::{
     Guards, Listing, Refusal, Rules, Version,
     apply::{Now, Package},
 };
-use crate::{image::Tag, source::Deletion};
+use crate::source::Deletion;
 
 /// A package, by whichever way it is reached.
 #[derive(Debug)]
@@ -26,6 +26,12 @@ pub enum Backend {
     /// GitHub's packages API, and the registry for manifests.
     Ghcr(Box<Ghcr>),
 }
+
+/// The first pause before a deletion is read again that does not show yet; each further one is
+/// twice as long.
+const PAUSE: Duration = Duration::from_millis(100);
+/// After a pause of this length a version that is still there counts as not deleted.
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 /// How far a long listing is; for whoever watches.
 #[derive(Debug, Default)]
@@ -93,6 +99,25 @@ impl Backend {
 }
 
 impl Package for Backend {
+    async fn again(&self, first: &Listing, progress: &Progress) -> Result<Listing, Refusal> {
+        match self {
+            Self::Registry(registry) => registry.again(first, progress).await,
+            Self::Ghcr(ghcr) => ghcr.again(first, progress).await,
+        }
+    }
+
+    async fn afterwards(
+        &self,
+        before: &Listing,
+        keep: &[Version],
+        progress: &Progress,
+    ) -> Result<Listing, Refusal> {
+        match self {
+            Self::Registry(registry) => registry.again(before, progress).await,
+            Self::Ghcr(ghcr) => ghcr.afterwards(before, keep, progress).await,
+        }
+    }
+
     async fn look(&self, version: &Version) -> Result<Now, Refusal> {
         match self {
             Self::Registry(registry) => registry.look(version).await,
@@ -107,18 +132,32 @@ impl Package for Backend {
         }
     }
 
-    async fn has(&self, version: &Version) -> Result<bool, Refusal> {
-        match self {
-            Self::Registry(registry) => registry.has(version).await,
-            Self::Ghcr(ghcr) => ghcr.has(version).await,
+    async fn is_gone(&self, version: &Version) -> Result<bool, Refusal> {
+        let mut pause = PAUSE;
+        loop {
+            let gone = match self {
+                Self::Registry(registry) => registry.is_gone(version).await?,
+                Self::Ghcr(ghcr) => ghcr.is_gone(version).await?,
+            };
+            if gone || pause > LONGEST_PAUSE {
+                return Ok(gone);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
     }
 
-    async fn lost_tags(&self, gone: &[&Version]) -> Result<Vec<Tag>, Refusal> {
+    fn grant(&self) -> &'static str {
         match self {
-            Self::Registry(registry) => registry.lost_tags(gone).await,
-            // There a version is deleted by its number, and only as it was when it was read again.
-            Self::Ghcr(_) => Ok(Vec::new()),
+            Self::Registry(_) => {
+                "the registry hides deletions that it does not permit: grant the credentials the \
+                 permission to delete in this repository"
+            }
+            Self::Ghcr(_) => {
+                "GitHub answers 404 where the role Admin is missing: in the package's settings, \
+                 \"Manage Actions access\", give this repository the role Admin; a personal access \
+                 token needs `delete:packages` and a user with the role Admin on the package"
+            }
         }
     }
 }

@@ -16,8 +16,8 @@ use super::{Progress, manifests};
 use crate::{
     image::{Digest, Tag},
     prune::{
-        Child, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible, judge,
-        refusal::Kind,
+        Child, Dangling, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date,
+        eligible, judge, refusal::Kind,
     },
     source::{Deletion, Descriptor, Manifest, Remote, Source, Want},
 };
@@ -78,20 +78,21 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Listing, Refusal> {
         progress.begin("listing tags", None);
+        self.known.borrow_mut().clear();
         let tags = self.remote.tags_at().await?;
-        let names = tags.tags.unwrap_or_default();
-        *self.known.borrow_mut() = names.iter().cloned().collect();
-        let listing = Listing {
-            versions: Vec::new(),
-            nodes: HashMap::new(),
-            dates: HashMap::new(),
-            clock: tags.clock,
-        };
         let mut reading = Reading {
-            listing,
+            listing: Listing {
+                versions: Vec::new(),
+                nodes: HashMap::new(),
+                dates: HashMap::new(),
+                clock: tags.clock,
+                dangling: Vec::new(),
+            },
             said: HashMap::new(),
         };
-        self.tagged(names, &mut reading, progress).await?;
+        let names = tags.tags.unwrap_or_default();
+        let missing = self.tagged(names, &mut reading, progress).await?;
+        reading.listing.dangling = self.dangling(missing).await?;
         let may_go: Vec<Digest> = {
             let versions = reading.listing.versions.iter();
             versions
@@ -99,11 +100,12 @@ impl Registry {
                 .map(|version| version.digest)
                 .collect()
         };
-        let asked = if may_go.is_empty() {
+        let mut asked: BTreeSet<Digest> = if may_go.is_empty() {
             guards.pins.keys().copied().collect()
         } else {
             guards.pinned()
         };
+        asked.retain(|digest| !reading.listing.nodes.contains_key(digest));
         self.untagged(asked, &mut reading, progress).await?;
         if !may_go.is_empty() {
             manifests::nested(&self.source, &mut reading.listing, progress).await?;
@@ -144,13 +146,75 @@ impl Registry {
         manifests::nested(&self.source, &mut reading.listing, progress).await
     }
 
-    /// What each tag names: one request a tag.
+    /// The listing as it is now: tags and what they name, and what `before` has without a tag.
+    pub(super) async fn again(
+        &self,
+        before: &Listing,
+        progress: &Progress,
+    ) -> Result<Listing, Refusal> {
+        progress.begin("listing tags again", None);
+        let tags = self.remote.tags_at().await?;
+        let mut reading = Reading {
+            listing: Listing {
+                versions: Vec::new(),
+                clock: tags.clock,
+                dangling: Vec::new(),
+                ..before.clone()
+            },
+            said: HashMap::new(),
+        };
+        let names = tags.tags.unwrap_or_default();
+        let missing = self.tagged(names, &mut reading, progress).await?;
+        let dangling = missing.into_iter().map(|tag| Dangling { tag, id: None });
+        reading.listing.dangling = dangling.collect();
+        let tagged: BTreeSet<Digest> = reading
+            .listing
+            .versions
+            .iter()
+            .map(|version| version.digest)
+            .collect();
+        let untagged = before
+            .versions
+            .iter()
+            .filter(|version| version.tags.is_empty() && !tagged.contains(&version.digest));
+        let untagged = untagged.map(|version| version.digest).collect();
+        self.untagged(untagged, &mut reading, progress).await?;
+        manifests::nested(&self.source, &mut reading.listing, progress).await?;
+        Ok(reading.listing)
+    }
+
+    /// Lists and reads once more the tags that were listed without a manifest. Those that are
+    /// listed again without one are dangling; any other shows a listing that changes.
+    async fn dangling(&self, missing: Vec<Tag>) -> Result<Vec<Dangling>, Refusal> {
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tags = self.remote.tags_at().await?.tags.unwrap_or_default();
+        let tags: BTreeSet<Tag> = tags.into_iter().collect();
+        let mut dangling = Vec::new();
+        for tag in missing {
+            if !tags.contains(&tag) || self.names(&tag).await?.is_some() {
+                let message = format!(
+                    "{}:{tag} was listed without a manifest, and is not any more",
+                    self.source
+                );
+                return Err(Refusal::later("listing", message)
+                    .hint("the tag is being pushed or deleted; run prune again"));
+            }
+            dangling.push(Dangling { tag, id: None });
+        }
+        Ok(dangling)
+    }
+
+    /// What each tag names: one request a tag. Hands back the tags that name nothing.
     async fn tagged(
         &self,
         names: Vec<Tag>,
         reading: &mut Reading,
         progress: &Progress,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<Tag>, Refusal> {
+        self.known.borrow_mut().extend(names.iter().cloned());
+        let mut missing = Vec::new();
         progress.begin("reading tags", Some(names.len()));
         let wants = names
             .into_iter()
@@ -158,10 +222,10 @@ impl Registry {
             .collect();
         let mut versions: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
         manifests::read(&self.source, wants, progress, |tag, found| {
-            let found = found.ok_or_else(|| {
-                let message = format!("{}:{tag} was listed, and it is not there", self.source);
-                Refusal::later("listing", message).hint("somebody deletes right now; run it again")
-            })?;
+            let Some(found) = found else {
+                missing.push(tag);
+                return Ok(());
+            };
             reading.take_in(found.digest, &found.value);
             versions.entry(found.digest).or_default().push(tag);
             Ok(())
@@ -175,7 +239,7 @@ impl Registry {
                 tags,
             });
         }
-        Ok(())
+        Ok(missing)
     }
 
     /// What is asked for by digest, since no tag names it; what is not there is left out.
@@ -185,10 +249,8 @@ impl Registry {
         reading: &mut Reading,
         progress: &Progress,
     ) -> Result<(), Refusal> {
-        let unknown = asked
+        let wants: Vec<_> = asked
             .into_iter()
-            .filter(|digest| !reading.listing.nodes.contains_key(digest));
-        let wants: Vec<_> = unknown
             .map(|digest| (digest, Want::Digest(digest)))
             .collect();
         progress.begin("reading what is named without a tag", Some(wants.len()));
@@ -297,10 +359,10 @@ impl Registry {
             if dates.collect::<BTreeSet<_>>().len() != 1 {
                 return Ok(());
             }
-            let unknown = some
-                .iter()
-                .copied()
-                .filter(|digest| reading.listing.made(*digest).is_none());
+            let listing = &reading.listing;
+            let unknown = some.iter().copied().filter(|digest| {
+                !listing.dates.contains_key(digest) && listing.made(*digest).is_none()
+            });
             let unknown: Vec<_> = unknown.collect();
             self.dates(unknown, reading, progress).await?;
         }
@@ -376,30 +438,10 @@ impl Registry {
         Ok(self.remote.delete(version.digest).await?)
     }
 
-    /// A tag that was moved to a version just before its deletion went with it: that can't be
-    /// prevented, but it shows.
-    pub(super) async fn lost_tags(&self, gone: &[&Version]) -> Result<Vec<Tag>, Refusal> {
-        let now: BTreeSet<Tag> = self
-            .remote
-            .tags_at()
-            .await?
-            .tags
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
-        let known = self.known.borrow();
-        let lost = known
-            .difference(&now)
-            .filter(|tag| !gone.iter().any(|version| version.tags.contains(tag)));
-        Ok(lost.cloned().collect())
-    }
-
-    pub(super) async fn has(&self, version: &Version) -> Result<bool, Refusal> {
-        Ok(self
-            .source
-            .manifest(&Want::Digest(version.digest), None)
-            .await?
-            .is_some())
+    /// Whether no manifest has its digest any more.
+    pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Refusal> {
+        let want = Want::Digest(version.digest);
+        Ok(self.source.manifest(&want, None).await?.is_none())
     }
 }
 

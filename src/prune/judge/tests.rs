@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::{
     config::PruneBackend,
-    prune::{Child, Node},
+    prune::{Child, Dangling, Node},
     source::Clock,
 };
 
@@ -45,6 +45,7 @@ impl Package {
             nodes: HashMap::new(),
             dates: HashMap::new(),
             clock,
+            dangling: Vec::new(),
         };
         Self(listing, Guards::default()).version("other", &["other"], Some(99))
     }
@@ -218,6 +219,59 @@ fn few_dates_alike_are_no_sign() {
         three.version("c", &["pending-c"], Some(98)).go(&["a"]),
         ["a"]
     );
+}
+
+#[test]
+fn a_placeholder_for_a_date_does_not_differ_from_a_date() {
+    let mut package = Package::new()
+        .version("a", &["pending-a"], Some(99))
+        .version("b", &["pending-b"], Some(99))
+        .version("epoch", &["pending-epoch"], None);
+    for placeholder in ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z"] {
+        let at = date::parse(placeholder).unwrap();
+        package.0.dates.insert(digest("epoch"), at);
+        let judged = package.judged(&prune());
+        assert_eq!(judged.refusal.unwrap().code, "timestamps", "{placeholder}");
+    }
+    // Three placeholders are no date that is all the same; they are kept.
+    let mut none = Package::new().version("a", &["pending-a"], Some(30));
+    for name in ["x", "y", "z"] {
+        none = none.version(name, &[&format!("pending-{name}")], None);
+        none.0.dates.insert(digest(name), SystemTime::UNIX_EPOCH);
+    }
+    assert_eq!(none.go(&["a", "x", "y", "z"]), ["a"]);
+}
+
+#[test]
+fn a_dangling_tag_warns_unless_it_is_kept_or_not_pending() {
+    let dangling = |tag: &str| {
+        let mut package = Package::new().version("a", &["pending-a"], Some(30));
+        let tag = Tag::parse(tag).unwrap();
+        package.0.dangling.push(Dangling { tag, id: None });
+        package
+    };
+    let package = dangling("pending-x");
+    assert_eq!(package.go(&["a"]), ["a"]);
+    let warnings = package.judged(&prune()).warnings;
+    assert!(
+        warnings.len() == 1 && warnings[0].code == "tag_dangling",
+        "{warnings:?}"
+    );
+    let refused = |package: &Package, prune: &Prune| package.judged(prune).refusal.unwrap();
+    let refusal = refused(&dangling("v1"), &prune());
+    assert!(refusal.message.contains("does not match prune.tags"));
+    assert_eq!(refusal.kind, crate::prune::Kind::Later);
+    let protect = Prune {
+        protect: vec![regex::Regex::new("^pending-x").unwrap()],
+        ..prune()
+    };
+    let refusal = refused(&package, &protect);
+    assert!(refusal.message.contains("matches prune.protect"));
+    let mut promoted = dangling("pending-x");
+    let tag = Tag::parse("pending-x").unwrap();
+    promoted.1.tags.insert(tag, "that main promoted".to_owned());
+    let refusal = refused(&promoted, &prune());
+    assert!(refusal.message.contains("the tag of a revision that main"));
 }
 
 #[test]

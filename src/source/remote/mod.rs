@@ -28,7 +28,7 @@ use reqwest::{
 };
 pub use settings::{Environment, Settings};
 pub(super) use stream::Stream;
-pub use tags::Tags;
+pub use tags::{NextPage, TagPages, Tags};
 
 use super::{DOCUMENT_MAX, Descriptor, Error, Heard, Raw, Want};
 pub use crate::http::SettingsError;

@@ -26,6 +26,12 @@ use crate::{
 const PAGE_MAX: u64 = 16 * 1024 * 1024;
 const PAGES_MAX: usize = 5_000;
 const TAGS_MAX: usize = 500_000;
+/// Entries of a page; docker-registry 3 refuses more than 1000 by default.
+const PAGE: usize = 1_000;
+/// Pages that may bring nothing new although they link to another: a few may be empty, but a circle
+/// of links has no end.
+const IDLE_MAX: usize = 10;
+const ENDLESS: &str = "the listing does not come to an end";
 /// How long a listing may take in all.
 const WHOLE: Duration = Duration::from_secs(600);
 
@@ -84,33 +90,99 @@ impl Remote {
     async fn list(&self, clock: &mut Clock) -> Result<Option<Vec<Tag>>, Fault> {
         let first = Call {
             body: Reading::UpTo(PAGE_MAX),
-            ..self.get("tags/list?n=1000")?
+            ..self.get(&format!("tags/list?n={PAGE}"))?
         };
         let end = Instant::now() + WHOLE;
-        let (mut tags, mut next, mut pages) = (BTreeSet::new(), Some(first.url.clone()), 0);
-        while let Some(url) = next.take() {
-            pages += 1;
-            if pages > PAGES_MAX || tags.len() > TAGS_MAX || Instant::now() > end {
-                return Err(Fault::unavailable("the listing does not come to an end"));
+        let (mut pages, mut url) = (TagPages::default(), first.url.clone());
+        loop {
+            if Instant::now() > end {
+                return Err(Fault::unavailable(ENDLESS));
             }
-            let reply = self
-                .ask(
-                    Call {
-                        url: url.clone(),
-                        ..first.clone()
-                    },
-                    "pull",
-                )
-                .await?;
+            let call = Call {
+                url: url.clone(),
+                ..first.clone()
+            };
+            let reply = self.ask(call, "pull").await?;
             *clock = Clock::of(&reply.headers, self.shared.http.now());
-            if reply.status == StatusCode::NOT_FOUND && pages == 1 {
+            if reply.status == StatusCode::NOT_FOUND && pages.count == 0 {
                 return Ok(None);
             }
             let (headers, bytes) = self.success(reply)?;
-            tags.extend(parse(&bytes)?);
-            next = following(&headers, &url)?;
+            let link = following(&headers, &url)?;
+            url = match pages
+                .take(parse(&bytes)?, link)
+                .map_err(Fault::unavailable)?
+            {
+                NextPage::Linked(next) => next,
+                NextPage::After(tag) => self.get(&format!("tags/list?n={PAGE}&last={tag}"))?.url,
+                NextPage::Complete => return Ok(Some(pages.tags.into_iter().collect())),
+            };
         }
-        Ok(Some(tags.into_iter().collect()))
+    }
+}
+
+/// The tags of a repository while their pages arrive, and the proof that the last page has arrived.
+///
+/// A page without `Link` does not end a listing: the header is optional (OCI distribution
+/// specification, "Listing Tags"), and a page may be full. The registry is asked for the tags after
+/// the last one until an answer brings nothing new. A registry that ignores `n` and `last`
+/// (docker-registry 2.8.2, Google's) answers with the same list again, which is nothing new.
+#[derive(Debug, Default)]
+pub struct TagPages {
+    tags: BTreeSet<Tag>,
+    /// The last entry of the last page that had one: where the next page begins.
+    last: Option<Tag>,
+    count: usize,
+    /// Linked pages that brought nothing new.
+    idle: usize,
+    /// Whether pages are answers to the question for more, and no longer those that were linked.
+    asking: bool,
+}
+
+/// Where a listing of tags goes on; `L`: what a link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextPage<L> {
+    /// At the page that the last one links to.
+    Linked(L),
+    /// Behind this tag.
+    After(Tag),
+    /// Nowhere: the listing is complete.
+    Complete,
+}
+
+impl TagPages {
+    /// Takes in a page; `link`: the next page, where this one links to one. An error is a listing
+    /// that does not end.
+    pub fn take<L>(
+        &mut self,
+        page: Vec<Tag>,
+        link: Option<L>,
+    ) -> Result<NextPage<L>, &'static str> {
+        self.count += 1;
+        let (known, empty) = (self.tags.len(), page.is_empty());
+        if let Some(last) = page.last() {
+            self.last = Some(last.clone());
+        }
+        self.tags.extend(page);
+        let new = self.tags.len() > known;
+        self.idle += usize::from(!new);
+        if self.count > PAGES_MAX || self.tags.len() > TAGS_MAX || self.idle > IDLE_MAX {
+            return Err(ENDLESS);
+        }
+        Ok(match (link, &self.last) {
+            _ if self.asking && !new && !empty => NextPage::Complete,
+            (Some(link), _) => NextPage::Linked(link),
+            (None, Some(last)) if new || !self.asking => {
+                self.asking = true;
+                NextPage::After(last.clone())
+            }
+            (None, _) => NextPage::Complete,
+        })
+    }
+
+    /// The tags so far, in order.
+    pub fn tags(&self) -> impl Iterator<Item = &Tag> {
+        self.tags.iter()
     }
 }
 
@@ -216,6 +288,68 @@ mod tests {
         ] {
             assert!(next(bad).is_err(), "{bad}: {:?}", next(bad));
         }
+    }
+
+    /// Reads pages from `answer`, which gets the tag that the question names; the tags and the
+    /// number of pages.
+    fn pages(
+        mut answer: impl FnMut(Option<&str>, usize) -> (Vec<String>, bool),
+    ) -> Result<(usize, usize), &'static str> {
+        let mut pages = TagPages::default();
+        let mut after = None;
+        loop {
+            let (page, link) = answer(after.as_deref(), pages.count);
+            let page = page.iter().map(|tag| Tag::parse(tag).unwrap()).collect();
+            match pages.take(page, link.then_some(()))? {
+                NextPage::Linked(()) => after = pages.last.as_ref().map(ToString::to_string),
+                NextPage::After(tag) => after = Some(tag.to_string()),
+                NextPage::Complete => return Ok((pages.tags.len(), pages.count)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_last_page_without_a_link_is_not_the_end() {
+        let all: Vec<String> = (0..100_000).map(|n| format!("t{n:06}")).collect();
+        for linked in [true, false] {
+            let read = pages(|after, _| {
+                let from =
+                    all.partition_point(|tag| after.is_some_and(|last| tag.as_str() <= last));
+                let page = all[from..].iter().take(1_000).cloned().collect();
+                (page, linked && from + 1_000 < all.len())
+            });
+            assert_eq!(read, Ok((100_000, 101)), "linked: {linked}");
+        }
+    }
+
+    #[test]
+    fn the_same_list_again_is_nothing_new() {
+        let list = || vec!["b".to_owned(), "a".to_owned()];
+        assert_eq!(pages(|_, _| (list(), false)), Ok((2, 2)));
+        // One that ignores the question links to its pages again.
+        let read = pages(|_, count| match count {
+            0 | 2 => (vec!["a".to_owned()], true),
+            _ => (vec!["b".to_owned()], false),
+        });
+        assert_eq!(read, Ok((2, 3)));
+        assert_eq!(pages(|_, _| (vec![], false)), Ok((0, 1)));
+        // An empty page on the way is no end either.
+        let read = pages(|_, count| match count {
+            0 => (vec!["a".to_owned()], true),
+            1 => (vec![], true),
+            2 => (vec!["b".to_owned()], false),
+            _ => (vec![], false),
+        });
+        assert_eq!(read, Ok((2, 4)));
+    }
+
+    #[test]
+    fn a_listing_without_an_end_is_an_error() {
+        let endless = Err("the listing does not come to an end");
+        assert_eq!(pages(|_, _| (vec![], true)), endless);
+        assert_eq!(pages(|_, n| (vec![format!("t{}", n % 3)], true)), endless);
+        assert_eq!(pages(|_, n| (vec![format!("t{n}")], true)), endless);
+        assert_eq!(pages(|_, n| (vec![format!("t{n}")], false)), endless);
     }
 
     #[test]

@@ -30,10 +30,88 @@ async fn pages_are_followed_to_the_last() {
     let fake = Fake::start(|request| match request.target.as_str() {
         "/v2/team/app/tags/list?n=1000" => Reaction::new(200, r#"{"tags":["b","a"]}"#)
             .with("Link", "</v2/team/app/tags/list?last=b&n=2>; rel=\"next\""),
-        "/v2/team/app/tags/list?last=b&n=2" => Reaction::new(200, r#"{"tags":["c","b"]}"#),
+        "/v2/team/app/tags/list?last=b&n=2" => Reaction::new(200, r#"{"tags":["b","c"]}"#),
+        "/v2/team/app/tags/list?n=1000&last=c" => Reaction::new(200, r#"{"tags":[]}"#),
         _ => Reaction::new(500, ""),
     });
     assert_eq!(tags(&fake).await.unwrap(), ["a", "b", "c"]);
+    assert_eq!(fake.requests().len(), 3);
+}
+
+/// `Link` is optional (OCI distribution specification 1.1, "Listing Tags"); a page of exactly `n`
+/// tags without it is no end.
+#[tokio::test]
+async fn a_full_page_without_a_link_is_followed_by_a_question_for_more() {
+    let all: Vec<String> = (0..100_000).map(|n| format!("t{n:06}")).collect();
+    for linked in [true, false] {
+        let all = all.clone();
+        let fake = Fake::start(move |request| {
+            let last = request.target.split("last=").nth(1).unwrap_or_default();
+            let from = all.partition_point(|tag| tag.as_str() <= last);
+            let page = &all[from..all.len().min(from + 1_000)];
+            let body = format!("{{\"tags\":{page:?}}}");
+            let reaction = Reaction::new(200, body);
+            match page.last().filter(|_| linked && from + 1_000 < all.len()) {
+                Some(last) => reaction.with(
+                    "Link",
+                    format!("</v2/team/app/tags/list?n=1000&last={last}>; rel=\"next\""),
+                ),
+                None => reaction,
+            }
+        });
+        assert_eq!(tags(&fake).await.unwrap().len(), 100_000);
+        assert_eq!(
+            fake.requests().len(),
+            101,
+            "100 full pages, and one that is empty"
+        );
+    }
+}
+
+/// docker-registry 2.8.2 and Google's registries ignore `n` and `last`.
+#[tokio::test]
+async fn the_same_list_again_is_nothing_new() {
+    let fake = Fake::start(|_| Reaction::new(200, r#"{"tags":["b","a"]}"#));
+    assert_eq!(tags(&fake).await.unwrap(), ["a", "b"]);
+    assert_eq!(fake.requests().len(), 2);
+    // The answer for more that does not come leaves the listing incomplete.
+    let fake = Fake::start(|request| match request.number {
+        0 => Reaction::new(200, r#"{"tags":["b","a"]}"#),
+        _ => Reaction::new(404, ""),
+    });
+    assert_eq!(tags(&fake).await.unwrap_err().kind, ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn links_that_lead_elsewhere_or_in_a_circle_are_errors() {
+    let elsewhere = Fake::start(|_| Reaction::new(200, r#"{"tags":["stolen"]}"#));
+    let host = elsewhere.host();
+    for link in [
+        format!("<http://{host}/v2/team/app/tags/list>; rel=\"next\""),
+        format!("<//{host}/v2/team/app/tags/list>; rel=\"next\""),
+        "<https://evil.example/v2/team/app/tags/list>; rel=\"next\"".to_owned(),
+    ] {
+        let fake = Fake::start(move |_| {
+            Reaction::new(200, r#"{"tags":["a"]}"#).with("Link", link.clone())
+        });
+        let error = tags(&fake).await.unwrap_err();
+        assert!(error.why.contains("another host"), "{error}");
+        assert_eq!(fake.requests().len(), 1);
+    }
+    assert_eq!(elsewhere.requests().len(), 0);
+    // Two pages that link to one another.
+    let circle = Fake::start(|request| {
+        let (tag, next) = if request.target.contains("last=b") {
+            ("b", "a")
+        } else {
+            ("a", "b")
+        };
+        let link = format!("</v2/team/app/tags/list?last={next}>; rel=next");
+        Reaction::new(200, format!("{{\"tags\":[\"{tag}\"]}}")).with("Link", link)
+    });
+    let error = tags(&circle).await.unwrap_err();
+    assert!(error.why.contains("does not come to an end"), "{error}");
+    assert!(circle.requests().len() < 20, "{}", circle.requests().len());
 }
 
 #[tokio::test]

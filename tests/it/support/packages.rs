@@ -28,6 +28,19 @@ pub(crate) struct Row {
     pub(crate) downloads: u64,
 }
 
+/// What DELETE does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletes {
+    /// It deletes.
+    AsAsked,
+    /// The token's repository lacks the role Admin on the package: reading works, and DELETE is
+    /// answered with 404 "Package not found." (seen by users of deletion actions:
+    /// github.com/vlaurin/action-ghcr-prune, issues 8 and 64).
+    NotPermitted,
+    /// Deletions are accepted, and nothing is deleted.
+    Nothing,
+}
+
 type Hook = Box<dyn FnOnce(&mut Store) -> Option<Reply> + Send>;
 
 /// What the server knows.
@@ -42,9 +55,13 @@ pub(crate) struct Store {
     pub(crate) date: Option<String>,
     /// Pages are told of with `rel="last"`.
     pub(crate) lasts: bool,
+    /// Pages link to the next one. A proxy before GitHub Enterprise Server may drop the header.
+    pub(crate) links: bool,
+    /// What DELETE does.
+    pub(crate) deletes: Deletes,
     /// What happens just before a request whose method and target hold this, once.
     hooks: Vec<(String, Hook)>,
-    log: Vec<String>,
+    pub(crate) log: Vec<String>,
     breaches: Vec<String>,
 }
 
@@ -62,6 +79,8 @@ impl Packages {
             manifests: BTreeMap::new(),
             date: Some(httpdate::fmt_http_date(std::time::SystemTime::now())),
             lasts: true,
+            links: true,
+            deletes: Deletes::AsAsked,
             hooks: Vec::new(),
             log: Vec::new(),
             breaches: Vec::new(),
@@ -268,7 +287,8 @@ impl Store {
             .collect();
         let pages = self.versions.len().div_ceil(size);
         let reply = Reply::json(200, rows.into());
-        if number >= pages {
+        // The last page has no link, however full it is, and a page behind it is an empty list.
+        if number >= pages || !self.links {
             return reply;
         }
         let link = |page: usize, rel: &str| {
@@ -288,6 +308,13 @@ impl Store {
         let Some(at) = self.find(id) else {
             return not_found();
         };
+        match self.deletes {
+            Deletes::AsAsked => {}
+            Deletes::NotPermitted => {
+                return Reply::json(404, json!({"message": "Package not found."}));
+            }
+            Deletes::Nothing => return Reply::json(204, Value::Null),
+        }
         let refuse = |message: &str| Reply::json(400, json!({"message": message}));
         if self.versions[at].downloads > 5_000 {
             return refuse(

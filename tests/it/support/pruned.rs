@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
+    sync::Arc,
 };
 
 use serde_json::{Value, json};
@@ -36,8 +37,8 @@ pub fn config(host: &str, block: &str) -> String {
 
 /// A registry that holds these tags of `acme/app`, and a repository that pins the first.
 pub struct Real {
-    _storage: tempfile::TempDir,
-    pub registry: Registry,
+    pub storage: tempfile::TempDir,
+    pub registry: Arc<Registry>,
     pub scene: Scene,
 }
 
@@ -56,8 +57,8 @@ impl Real {
         let app = format!("{}/acme/app", registry.host);
         let scene = Scene::new(&config(&registry.host, block), &app, all[0].1.digest());
         Self {
-            _storage: storage,
-            registry,
+            storage,
+            registry: Arc::new(registry),
             scene,
         }
     }

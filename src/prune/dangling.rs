@@ -1,0 +1,53 @@
+//! Tags that a registry lists without their manifests.
+//!
+//! Registries get there by a deletion or a garbage collection that leaves the tag behind. Such a
+//! tag can't be pulled: a pending one is reported and passed over, any other refuses the run.
+
+use super::{Guards, Listing, Refusal, Warning};
+use crate::{config::Prune, image::Tag};
+
+/// A tag whose manifest is missing from the registry's storage: listed twice, read twice, and both
+/// reads answered 404 with every manifest type in `Accept`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dangling {
+    /// The tag.
+    pub tag: Tag,
+    /// The number of its version, where a packages API lists it.
+    pub id: Option<u64>,
+}
+
+/// What a person should know about tags that are passed over.
+pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {
+    let warning = |dangling: &Dangling| Warning {
+        code: "tag_dangling",
+        detail: format!(
+            "tag {} is dangling: the registry lists it, but its manifest is missing; it protects \
+             nothing",
+            dangling.tag
+        ),
+    };
+    listing.dangling.iter().map(warning).collect()
+}
+
+/// A dangling tag that may not be passed over: it is no pending tag, or it is protected.
+pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Option<Refusal> {
+    let reason = |tag: &Tag| {
+        let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
+        if let Some(place) = guards.tags.get(tag) {
+            Some(format!("it is the tag of a revision {place}"))
+        } else if prune.protect.iter().any(matches) {
+            Some("it matches prune.protect".to_owned())
+        } else if !matches(&prune.tags) {
+            Some("it does not match prune.tags".to_owned())
+        } else {
+            None
+        }
+    };
+    let mut tags = listing.dangling.iter().map(|dangling| &dangling.tag);
+    let (tag, reason) = tags.find_map(|tag| Some((tag, reason(tag)?)))?;
+    let message = format!(
+        "tag {tag} is dangling: the registry lists it, but its manifest is missing, and {reason}"
+    );
+    let hint = format!("push {tag} again from where it was built, or remove the tag");
+    Some(Refusal::later("tag_dangling", message).hint(hint))
+}
