@@ -114,7 +114,19 @@ fn hostile_labels_and_files_give_no_commands() {
             &env,
         )
         .exits(1);
-    let commands = commands(&ran.stdout);
+    // That there is no git here is a warning for each check of history.
+    let beside_history = |text: &str| {
+        let mut commands = commands(text);
+        let before = commands.len();
+        commands.retain(|command| {
+            !["revision_order", "rolled_back"]
+                .iter()
+                .any(|code| command.starts_with(&format!("::warning title={code}::")))
+        });
+        assert_eq!(before - commands.len(), 2);
+        commands
+    };
+    let commands = beside_history(&ran.stdout);
     assert_eq!(commands.len(), 1, "{commands:?}");
     assert!(
         commands[0].starts_with("::error title=revision_label (review linux/arm64)::"),
@@ -149,7 +161,7 @@ fn hostile_labels_and_files_give_no_commands() {
         ran.stdout.contains("+++ b/.github/workflows/a.yml")
             && ran.stdout.contains("### For the reviewer")
     );
-    assert_eq!(self::commands(&ran.stdout), [] as [&str; 0]);
+    assert_eq!(beside_history(&ran.stdout), [] as [&str; 0]);
 }
 
 #[test]
