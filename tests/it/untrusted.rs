@@ -260,6 +260,19 @@ fn a_terminal_gets_no_escape_of_a_file_whatever_the_colour() {
 }
 
 #[test]
+fn a_line_of_the_configuration_is_escaped_where_it_is_shown() {
+    let world = world();
+    world.replace("repin.yaml", "pins: 3", "pins: 3\u{200b}\u{e0041}");
+    let (shown, code) = terminal::shown(world.command(&["scan"]));
+    assert_eq!(code, Some(2), "{shown}");
+    let ran = world.run(&["scan"]).exits(2);
+    for text in [shown, ran.stderr] {
+        assert!(text.contains("pins: 3\\u{200b}\\u{e0041}"), "{text}");
+        assert!(!text.contains(['\u{200b}', '\u{e0041}']), "{text:?}");
+    }
+}
+
+#[test]
 fn a_body_at_a_terminal_holds_no_mark_that_would_be_shown() {
     let mut world = world();
     let labelled = Platform::new("linux/amd64", REV_B).label("dev.acme.version", "@team\u{202e}");

@@ -176,8 +176,10 @@ impl Git {
             return Err(GitError::Failed { command, message });
         }
         read.map_err(|error| running.io(error))?;
-        let (code, stderr) = running.end()?;
-        let stderr = login.map_or(stderr.clone(), |login| login.secrets.redact(&stderr));
+        let (code, mut stderr) = running.end()?;
+        if let Some(login) = login {
+            stderr = login.secrets.redact(&stderr);
+        }
         Ok(Ran {
             code,
             stdout,
