@@ -153,10 +153,11 @@ impl Watch {
             more.merge(found.text);
             pinned.extend(found.pinned);
         }
-        let mut text = Text::clone(&self.text);
-        if !text.merge(more) && pinned.is_empty() {
+        if self.text.covers(&more) && pinned.is_empty() {
             return Ok(Since::Nothing);
         }
+        let mut text = Text::clone(&self.text);
+        text.merge(more);
         self.text = Arc::new(text);
         Ok(Since::More(More {
             text: Arc::clone(&self.text),

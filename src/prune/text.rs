@@ -52,20 +52,23 @@ impl Text {
         }
     }
 
-    /// Takes in what `other` names; whether any digest of it is new.
-    pub fn merge(&mut self, other: Self) -> bool {
-        let before = self.digests.len();
+    /// Whether everything that `other` names was known already, and asked for as much.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.digests.iter().all(|(digest, seen)| {
+            let known = self.digests.get(digest);
+            known.is_some_and(|known| known.algorithm || !seen.algorithm)
+        })
+    }
+
+    /// Takes in what `other` names.
+    pub fn merge(&mut self, other: Self) {
         let first = self.files.len();
         self.files.extend(other.files);
-        let mut again = false;
         for (digest, mut seen) in other.digests {
             seen.file += first;
             let known = self.digests.entry(digest).or_insert(seen);
-            // Then it has to be asked for, which it had not to be before.
-            again |= seen.algorithm && !known.algorithm;
             known.algorithm |= seen.algorithm;
         }
-        again || self.digests.len() > before
     }
 
     /// Whether a file names this digest.
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_merged_says_whether_it_is_new() {
+    fn what_is_new_is_known_before_it_is_merged() {
         let mut text = Text::default();
         text.add(b"a.txt", "here", &[mention("x", false)]);
         let other = |mentions: &[Mention]| {
@@ -148,10 +151,17 @@ mod tests {
             other.add(b"b.txt", "there", mentions);
             other
         };
-        assert!(!text.merge(other(&[mention("x", false)])));
-        assert!(text.merge(other(&[mention("x", true)])));
-        assert!(!text.merge(other(&[mention("x", true)])));
-        assert!(text.merge(other(&[mention("y", false)])));
+        for (mention, known) in [
+            (mention("x", false), true),
+            // Then it has to be asked for, which it had not to be before.
+            (mention("x", true), false),
+            (mention("x", true), true),
+            (mention("y", false), false),
+        ] {
+            let more = other(&[mention]);
+            assert_eq!(text.covers(&more), known, "{mention:?}");
+            text.merge(more);
+        }
         let [x, y] = ["x", "y"].map(|seed| Digest::of(seed.as_bytes()));
         assert_eq!(text.place(&y).unwrap(), "in b.txt there");
         assert_eq!(

@@ -14,7 +14,7 @@ const ENTRY: u64 = 64 * 1024;
 impl Git {
     /// The directory that the work tree begins at, from which [`Git::tracked`] counts.
     pub(crate) fn top(&self) -> PathBuf {
-        let depth = self.prefix().iter().filter(|byte| **byte == b'/').count();
+        let depth = memchr::memchr_iter(b'/', self.prefix()).count();
         std::iter::repeat_n("..", depth).fold(self.root.clone(), |path, up| path.join(up))
     }
 
