@@ -5,6 +5,8 @@
 //! of a file stays what it was. Nothing here decides whether the pins found are right: that is for
 //! `checks`.
 
+mod chunk;
+pub mod digests;
 pub mod discover;
 mod find;
 mod replace;
