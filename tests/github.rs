@@ -117,7 +117,9 @@ fn hostile_labels_and_files_give_no_commands() {
             &env,
         )
         .exits(1);
-    let commands = commands(&ran.stdout);
+    // The digest of `fix` behind another repository warns.
+    let mut commands = commands(&ran.stdout);
+    commands.retain(|command| !command.contains("title=digest_outside (fix)::"));
     assert_eq!(commands.len(), 1, "{commands:?}");
     assert!(
         commands[0].starts_with("::error title=revision_label (review linux/arm64)::"),
@@ -152,7 +154,9 @@ fn hostile_labels_and_files_give_no_commands() {
         ran.stdout.contains("+++ b/.github/workflows/a.yml")
             && ran.stdout.contains("### For the reviewer")
     );
-    assert_eq!(self::commands(&ran.stdout), [] as [&str; 0]);
+    let mut commands = self::commands(&ran.stdout);
+    commands.retain(|command| !command.contains("title=digest_outside (fix)::"));
+    assert_eq!(commands, [] as [&str; 0]);
 }
 
 #[test]

@@ -9,9 +9,13 @@ mod chunk;
 pub mod digests;
 pub mod discover;
 mod find;
+mod outside;
 mod replace;
 mod scan;
+mod sweep;
 
 pub use find::{Found, Located, find};
+pub use outside::{Lookout, Sight, Sighting, Unpinned};
 pub use replace::{Replacement, replace};
 pub use scan::{Finder, Malformed, Pin, Scan};
+pub use sweep::{Beside, Foreign, Rest, Searches, sweep};

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Refusal, refusal::Kind};
 use crate::{
-    config::{Config, Glob, RelPath, Revisions, Template},
+    config::{Config, RelPath, Revisions, Template},
     facts::{
         git::{Git, ObjectId},
         history::{History, Own, own_config},
@@ -299,9 +299,9 @@ impl Gathering<'_> {
 
     /// What the tree of a commit pins, by its own configuration and by that of today.
     fn commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Refusal> {
-        let mut globs: Vec<Glob> = self.config.files.clone();
+        let mut each = vec![self.config.files.clone()];
         match own_config(git, commit, self.config)? {
-            Own::Config(own) => globs.extend(own.files),
+            Own::Config(own) => each.push(own.files),
             Own::Today => {}
             Own::Unreadable(why) => {
                 let message = format!(
@@ -312,17 +312,20 @@ impl Gathering<'_> {
                 );
             }
         }
-        let at = git.files_at(commit, &globs, LARGEST)?;
-        if let Some(path) = at.too_large {
-            let message =
-                format!("what is pinned {place} can't be told: {path} has more than 64 MiB");
-            return Err(Refusal::later("unavailable", message).hint("take it out of `files:`"));
+        for globs in each {
+            let at = git.files_at(commit, &globs, LARGEST)?;
+            if let Some(path) = at.too_large {
+                let message =
+                    format!("what is pinned {place} can't be told: {path} has more than 64 MiB");
+                return Err(Refusal::later("unavailable", message).hint("take it out of `files:`"));
+            }
+            let config = Config {
+                files: globs,
+                ..self.config.clone()
+            };
+            self.files(&at.files, &config, place)?;
         }
-        let config = Config {
-            files: globs,
-            ..self.config.clone()
-        };
-        self.files(&at.files, &config, place)
+        Ok(())
     }
 
     /// The revision that an open branch is for: its tag as it is made today, and as it was made by
