@@ -31,6 +31,14 @@ codes! {
     PIN_UNSUPPORTED = "pin_unsupported";
     /// All pins of an image have one digest.
     PIN_DISAGREE = "pin_disagree";
+    /// No image is pinned where nothing counts it.
+    PIN_OUTSIDE = "pin_outside";
+    /// No pinned digest stands outside of a counted pin.
+    DIGEST_OUTSIDE = "digest_outside";
+    /// No image is referenced by tag alone.
+    IMAGE_UNPINNED = "image_unpinned";
+    /// Every pinned repository of the images' owners is declared.
+    IMAGE_UNDECLARED = "image_undeclared";
     /// The revision is no ancestor of the one that is pinned now.
     REVISION_ORDER = "revision_order";
     /// No rollback undid the set.

@@ -10,6 +10,7 @@ mod contents;
 pub mod contract;
 pub mod freshness;
 pub mod hygiene;
+mod outside;
 mod past;
 mod pins;
 mod remote;
@@ -24,6 +25,7 @@ pub use chain::{
 };
 pub use code::Code;
 pub use contents::{Force, Held, Standard, contents};
+pub use outside::{Direction, loose, no_match, outside, unmatched};
 pub use past::{Overruled, Past, outage, pinned_digests, pinned_now, without_history};
 pub use pins::{agreement, counts};
 pub use remote::{Pinned, Tagged, claims, provenance_warns};

@@ -18,7 +18,7 @@ use super::{
     requests,
 };
 use crate::{
-    config::{self, Config, FILE_NAME, Mapping, Problem},
+    config::{self, Config, FILE_NAME, MISSPELLED_NAME, Mapping, Problem},
     facts::resolve::ImageFacts,
     forge::State,
     http::{Heard, Transport},
@@ -121,6 +121,7 @@ impl Context {
             Some(file) => folder.join(file),
             None => config::find(folder).ok_or_else(|| no_config(folder))?,
         };
+        self.mention_misspelled(&file);
         let shown = file
             .strip_prefix(folder)
             .map_or_else(|_| file.clone(), Path::to_owned);
@@ -132,6 +133,31 @@ impl Context {
             }
         }
         Ok(config)
+    }
+
+    /// Warns of every `repin.yml` that is not read although somebody may have meant it to be.
+    fn mention_misspelled(&self, file: &Path) {
+        let folder = self.environment.folder();
+        let beside = file.file_name().is_some_and(|name| name == FILE_NAME);
+        let ignored = match (&self.config, file.parent()) {
+            (None, _) => config::misspelled(folder),
+            (Some(_), Some(parent)) if beside => {
+                let file = parent.join(MISSPELLED_NAME);
+                if file.is_file() {
+                    vec![file]
+                } else {
+                    Vec::new()
+                }
+            }
+            (Some(_), _) => Vec::new(),
+        };
+        for ignored in ignored {
+            let shown = ignored.strip_prefix(folder).unwrap_or(&ignored).display();
+            let shown = plain(&shown.to_string());
+            self.output.error_text(&format!(
+                "warning: {shown} is not read: the configuration is called {FILE_NAME}\n"
+            ));
+        }
     }
 
     /// Where a configuration is to be written: the file that was named, or `repin.yaml` in the
@@ -303,8 +329,12 @@ fn mappings<'t>(
 
 fn no_config(folder: &Path) -> Fault {
     let message = format!("there is no {FILE_NAME} in {} or above", folder.display());
-    Fault::input(
-        Problem::new("config", message)
-            .hint("change to the repository, or name the file with --config FILE"),
-    )
+    let problem = Problem::new("config", message);
+    Fault::input(match config::misspelled(folder).first() {
+        Some(file) => problem.hint(format!(
+            "found {}: rename it to {FILE_NAME}, or name it with --config FILE",
+            file.display()
+        )),
+        None => problem.hint("change to the repository, or name the file with --config FILE"),
+    })
 }

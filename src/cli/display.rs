@@ -104,6 +104,12 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::PIN_UNSUPPORTED => {
             "write the digest in full, or make it a placeholder such as `<digest>`"
         }
+        Code::PIN_OUTSIDE => {
+            "let `files` match the file and count the pin, or name the file in `outside_ignore`"
+        }
+        Code::DIGEST_OUTSIDE => {
+            "write it as a whole reference that `files` matches, or name the file in `outside_ignore`"
+        }
         Code::PIN_DISAGREE => "promote or roll back: that brings all pins together",
         Code::INVENTORY_MUST_CONTAIN_MISSING => {
             "build the image again with it, or take the name out of the contract"

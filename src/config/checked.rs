@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     blocks::{self, Forge, Freshness, Inventory, Prune, Smoke},
-    path::{Glob, RelPath},
+    path::{Globs, RelPath},
     problem::{Place, Problem, SourceText, Span},
     raw::{Fields, Gather},
     sources::{Mapping, Prefix, Where},
@@ -32,7 +32,11 @@ pub struct Config {
     /// The set's name in titles.
     pub name: String,
     /// The files that are scanned.
-    pub files: Vec<Glob>,
+    pub files: Globs,
+    /// Whether files that git ignores and does not track are scanned too.
+    pub ignored_files: bool,
+    /// What becomes of digests that no pin accounts for.
+    pub outside: Outside,
     /// Where repositories are read from, if not from the registry that they name.
     pub sources: Vec<Mapping>,
     /// Token servers that a registry's credentials go to although they are another host: registry →
@@ -60,6 +64,27 @@ pub struct Config {
     pub freshness: Vec<Freshness>,
     /// The forge, as far as it is configured.
     pub forge: Option<Forge>,
+}
+
+/// What becomes of digests in the tree that no pin accounts for.
+#[derive(Debug, Clone, Default)]
+pub struct Outside {
+    /// How they are judged.
+    pub policy: OutsidePolicy,
+    /// Files in which they are expected.
+    pub ignore: Globs,
+}
+
+/// How a digest that no pin accounts for is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OutsidePolicy {
+    /// It warns.
+    #[default]
+    Warn,
+    /// It fails.
+    Refuse,
+    /// Nothing is looked for.
+    Ignore,
 }
 
 /// What a revision looks like, and where it is found.
@@ -141,6 +166,9 @@ fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> O
     let version = fields.required("version", |node| version(g, node));
     let name = fields.or("name", "images".to_owned(), |node| name(g, node));
     let files = fields.required("files", |node| files(g, node));
+    let ignored = [("exclude", false), ("include", true)];
+    let ignored_files = fields.or("files_ignored", false, |node| g.choice(node, &ignored));
+    let outside = outside(g, fields);
     let sources = fields.or("sources", Vec::new(), |node| sources(g, node, root));
     let realms = fields.or("realms", BTreeMap::new(), |node| realms(g, node));
     let revision = revisions(g, fields.get("revision"));
@@ -169,6 +197,8 @@ fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> O
         file: name_of(source),
         name: name?,
         files: files?,
+        ignored_files: ignored_files?,
+        outside: outside?,
         sources: sources?,
         realms: realms?,
         revision: revision?,
@@ -208,13 +238,39 @@ fn name(g: &Gather, node: &Node) -> Option<String> {
     })
 }
 
-fn files(g: &Gather, node: &Node) -> Option<Vec<Glob>> {
-    let globs = g.each(node, Glob::parse)?;
-    if globs.is_empty() {
+fn files(g: &Gather, node: &Node) -> Option<Globs> {
+    let globs = globs(g, node)?;
+    if globs.included().is_empty() {
         g.report(node.span, "`files` lists nothing: no pin could be found");
         return None;
     }
     Some(globs)
+}
+
+fn globs(g: &Gather, node: &Node) -> Option<Globs> {
+    let mut globs = Globs::default();
+    // Every wrong one is reported.
+    let mut right = true;
+    for item in g.list(node)? {
+        right &= g.parsed(item, |text| globs.add(text, item.span)).is_some();
+    }
+    right.then_some(globs)
+}
+
+fn outside(g: &Gather, fields: &Fields<'_>) -> Option<Outside> {
+    let policies = [
+        ("warn", OutsidePolicy::Warn),
+        ("refuse", OutsidePolicy::Refuse),
+        ("ignore", OutsidePolicy::Ignore),
+    ];
+    let policy = fields.or("outside", OutsidePolicy::Warn, |node| {
+        g.choice(node, &policies)
+    });
+    let ignore = fields.or("outside_ignore", Globs::default(), |node| globs(g, node));
+    Some(Outside {
+        policy: policy?,
+        ignore: ignore?,
+    })
 }
 
 fn sources(g: &Gather, node: &Node, root: &Path) -> Option<Vec<Mapping>> {

@@ -21,8 +21,10 @@ pub use blocks::{
     AlsoPinned, Engine, Forge, ForgeKind, Freshness, Inventory, Issue, Kind, PathsFrom, Prune,
     PruneBackend, Smoke,
 };
-pub use checked::{Config, Image, Naming, Provenance, Report, Revisions, parse};
-pub use path::{Glob, PathError, RelPath};
+pub use checked::{
+    Config, Image, Naming, Outside, OutsidePolicy, Provenance, Report, Revisions, parse,
+};
+pub use path::{Glob, Globs, PathError, RelPath};
 pub use problem::{Place, Problem, SourceText, Span};
 pub use sources::{Endpoint, Mapping, MappingError, Prefix, Where};
 pub use template::{Template, TemplateError, check_branch};
@@ -33,12 +35,31 @@ pub const FILE_NAME: &str = "repin.yaml";
 /// The largest configuration, in bytes.
 const MAX: u64 = 1024 * 1024;
 
+/// The name that is often meant and never read.
+pub const MISSPELLED_NAME: &str = "repin.yml";
+
 /// The nearest `repin.yaml` in `folder` or above.
 pub fn find(folder: &Path) -> Option<PathBuf> {
     folder
         .ancestors()
         .map(|folder| folder.join(FILE_NAME))
         .find(|file| file.is_file())
+}
+
+/// Every `repin.yml` from `folder` upward, as far as the nearest `repin.yaml` is looked for: none
+/// of them is read.
+pub fn misspelled(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in folder.ancestors() {
+        let file = folder.join(MISSPELLED_NAME);
+        if file.is_file() {
+            found.push(file);
+        }
+        if folder.join(FILE_NAME).is_file() {
+            break;
+        }
+    }
+    found
 }
 
 /// Reads and checks the configuration at `file`; its folder becomes the root. Messages call it

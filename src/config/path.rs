@@ -7,6 +7,8 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use super::problem::Span;
+
 /// A relative path that never leaves the folder it is relative to (symlinks aside: whoever opens it
 /// checks those).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +85,14 @@ impl fmt::Display for RelPath {
 pub struct Glob {
     text: String,
     matcher: GlobMatcher,
+    at: Span,
+}
+
+/// A list of globs: a path matches if one of them does, and none of those that begin with `!`.
+#[derive(Debug, Clone, Default)]
+pub struct Globs {
+    include: Vec<Glob>,
+    exclude: Vec<Glob>,
 }
 
 impl Glob {
@@ -105,6 +115,7 @@ impl Glob {
             Ok(glob) => Ok(Self {
                 text: text.to_owned(),
                 matcher: glob.compile_matcher(),
+                at: Span { start: 0, end: 0 },
             }),
             Err(error) => Err(PathError::Glob(text.to_owned(), error.kind().to_string())),
         }
@@ -120,6 +131,18 @@ impl Glob {
         &self.text
     }
 
+    /// Where it stands in the configuration; the beginning for a glob from elsewhere.
+    pub fn at(&self) -> Span {
+        self.at
+    }
+
+    /// The same glob, standing at `at`.
+    #[must_use]
+    pub(super) fn standing_at(mut self, at: Span) -> Self {
+        self.at = at;
+        self
+    }
+
     /// The folder that every match lies in, as far as it is spelled out: `.github/workflows` for
     /// `.github/workflows/*.yml`.
     pub fn literal_folder(&self) -> PathBuf {
@@ -132,9 +155,78 @@ impl Glob {
     }
 }
 
+impl Globs {
+    /// Adds a glob; one that begins with `!` excludes.
+    pub fn add(&mut self, text: &str, at: Span) -> Result<(), PathError> {
+        let (list, text) = match text.strip_prefix('!') {
+            Some(text) => (&mut self.exclude, text),
+            None => (&mut self.include, text),
+        };
+        list.push(Glob::parse(text)?.standing_at(at));
+        Ok(())
+    }
+
+    /// Parses a list of globs.
+    pub fn parse<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Self, PathError> {
+        let mut globs = Self::default();
+        for text in texts {
+            globs.add(text, Span { start: 0, end: 0 })?;
+        }
+        Ok(globs)
+    }
+
+    /// Whether the path matches.
+    pub fn matches(&self, path: &Path) -> bool {
+        self.include.iter().any(|glob| glob.matches(path)) && !self.excludes(path)
+    }
+
+    /// Whether a glob that begins with `!` matches the path.
+    pub fn excludes(&self, path: &Path) -> bool {
+        self.exclude.iter().any(|glob| glob.matches(path))
+    }
+
+    /// The globs that do not begin with `!`.
+    pub fn included(&self) -> &[Glob] {
+        &self.include
+    }
+
+    /// As they were written, those that begin with `!` last.
+    pub fn texts(&self) -> Vec<String> {
+        let excluded = self
+            .exclude
+            .iter()
+            .map(|glob| format!("!{}", glob.as_str()));
+        let included = self.include.iter().map(|glob| glob.as_str().to_owned());
+        included.chain(excluded).collect()
+    }
+
+    /// The directories that every match lies in, as far as they are spelled out.
+    pub fn literal_folders(&self) -> impl Iterator<Item = PathBuf> {
+        self.include.iter().map(Glob::literal_folder)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_glob_with_an_exclamation_mark_excludes_wherever_it_stands() {
+        let globs = Globs::parse(["!a/skip.yml", "**/*.yml", "!b/**"]).unwrap();
+        for (path, matches) in [
+            ("a/x.yml", true),
+            ("a/skip.yml", false),
+            ("b/c/x.yml", false),
+            ("x.txt", false),
+        ] {
+            assert_eq!(globs.matches(Path::new(path)), matches, "{path}");
+        }
+        assert_eq!(globs.texts(), ["**/*.yml", "!a/skip.yml", "!b/**"]);
+        assert!(!Globs::parse(["!a"]).unwrap().matches(Path::new("b")));
+        assert!(Globs::parse(["!../a"]).is_err());
+        let literal = Globs::parse([r"\!important.yml"]).unwrap();
+        assert!(literal.matches(Path::new("!important.yml")));
+    }
 
     #[test]
     fn paths_stay_beneath_the_root() {

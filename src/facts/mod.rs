@@ -5,6 +5,7 @@ pub mod git;
 pub mod history;
 pub mod inventory;
 pub mod labels;
+pub mod outside;
 pub mod resolve;
 pub mod smoke;
 pub mod tree;

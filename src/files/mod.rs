@@ -2,23 +2,26 @@
 //!
 //! Listing and reading only; nothing here knows what a pin is, and nothing is written.
 
+mod beneath;
 mod snapshot;
 mod survey;
 mod worktree;
 
 use std::io::Read;
 
+pub(crate) use beneath::Beneath;
 pub use snapshot::Snapshot;
+pub use survey::survey_all;
 pub use survey::{Survey, survey};
 pub(crate) use worktree::is_ours;
-pub use worktree::{Hazard, Listing, ReadError, WorkTree};
+pub use worktree::{Hazard, Ignored, Listing, ReadError, WorkTree};
 
-use crate::config::{Glob, RelPath};
+use crate::config::{Globs, RelPath};
 
 /// A place that text files come from.
 pub trait Files {
     /// Lists what `globs` match; what must not be touched apart.
-    fn list(&self, globs: &[Glob]) -> Result<Listing, ReadError>;
+    fn list(&self, globs: &Globs) -> Result<Listing, ReadError>;
 
     /// Opens a listed file for reading.
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError>;
@@ -36,7 +39,7 @@ pub trait Files {
 }
 
 impl Files for WorkTree {
-    fn list(&self, globs: &[Glob]) -> Result<Listing, ReadError> {
+    fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
         Self::list(self, globs)
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Files, Hazard, Listing, ReadError, is_ours};
-use crate::config::{Glob, RelPath};
+use crate::config::{Globs, RelPath};
 
 /// What is known of a tree: contents of files, and symlinks.
 #[derive(Debug, Clone, Default)]
@@ -32,17 +32,17 @@ impl Snapshot {
     }
 
     /// Whether the work tree would list a file at `path` for `globs`.
-    pub fn lists(globs: &[Glob], path: &RelPath) -> bool {
+    pub fn lists(globs: &Globs, path: &RelPath) -> bool {
         let entered = path
             .as_path()
             .components()
             .all(|part| !is_ours(part.as_os_str().as_encoded_bytes()));
-        entered && globs.iter().any(|glob| glob.matches(path.as_path()))
+        entered && globs.matches(path.as_path())
     }
 }
 
 impl Files for Snapshot {
-    fn list(&self, globs: &[Glob]) -> Result<Listing, ReadError> {
+    fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
         let mut listing = Listing::default();
         for (path, entry) in self
             .entries
@@ -96,7 +96,7 @@ mod tests {
             snapshot.insert(path(name), name.as_bytes().to_vec());
         }
         snapshot.insert_symlink(path("link.yml"));
-        let listing = snapshot.list(&[Glob::parse("**/*.yml").unwrap()]).unwrap();
+        let listing = snapshot.list(&Globs::parse(["**/*.yml"]).unwrap()).unwrap();
         let names: Vec<_> = listing.files.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["a.yml", "b.yml", "sub/e.yml"]);
         assert_eq!(listing.hazards, [(path("link.yml"), Hazard::Symlink)]);

@@ -28,16 +28,34 @@ const FOREIGN: &[&str] = &["node_modules", "vendor"];
 /// Lists the tree beneath `root`: no symlinks, nothing that git ignores, no other repository's work
 /// tree, no folder called `node_modules` or `vendor`.
 pub fn survey(root: &Path) -> Survey {
+    walk(root, enters, Above::Obeyed)
+}
+
+/// Lists the whole tree beneath `root`, which no repository is about: no symlinks, and nothing that
+/// a `.gitignore` beneath the root ignores.
+pub fn survey_all(root: &Path) -> Survey {
+    let enters = |entry: &DirEntry| !is_ours(entry.file_name().as_encoded_bytes());
+    walk(root, enters, Above::Left)
+}
+
+/// Whether `.gitignore` files above the root count.
+#[derive(PartialEq, Eq)]
+enum Above {
+    Obeyed,
+    Left,
+}
+
+fn walk(root: &Path, enters: fn(&DirEntry) -> bool, above: Above) -> Survey {
     let mut builder = WalkBuilder::new(root);
     builder
         .standard_filters(false)
         .git_ignore(true)
         .git_exclude(true)
-        .parents(true)
+        .parents(above == Above::Obeyed)
         .require_git(false);
     builder
         .follow_links(false)
-        .filter_entry(|entry| entry.depth() == 0 || enters(entry));
+        .filter_entry(move |entry| entry.depth() == 0 || enters(entry));
     let mut survey = Survey::default();
     for entry in builder.build() {
         match entry {

@@ -2,22 +2,47 @@
 //! symlink.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs::File,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ignore::{DirEntry, WalkBuilder};
 use rustix::fs::{Mode, OFlags};
 
-use crate::config::{Glob, RelPath};
+use super::beneath::Beneath;
+use crate::config::{Globs, RelPath};
 
 /// The folder of the configuration, as a place that text files come from.
 #[derive(Debug, Clone)]
 pub struct WorkTree {
     root: PathBuf,
+    ignored: Arc<Ignored>,
+}
+
+/// Files and directories that git ignores and does not track.
+#[derive(Debug, Clone, Default)]
+pub struct Ignored {
+    paths: HashSet<PathBuf>,
+}
+
+impl Ignored {
+    /// Adds a file, or a directory with everything in it.
+    pub(crate) fn add(&mut self, path: RelPath) {
+        self.paths.insert(path.as_path().to_owned());
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    fn holds(&self, path: &Path) -> bool {
+        self.paths.contains(path)
+    }
 }
 
 /// What the globs match.
@@ -60,7 +85,25 @@ impl WorkTree {
     pub fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            ignored: Arc::default(),
         }
+    }
+
+    /// The same work tree without what is `ignored`: that is never listed.
+    #[must_use]
+    pub fn without(self, ignored: Ignored) -> Self {
+        Self {
+            ignored: Arc::new(ignored),
+            ..self
+        }
+    }
+
+    /// For files that somebody else lists.
+    pub(crate) fn beneath(&self) -> Result<Beneath, ReadError> {
+        Beneath::new(&self.root).map_err(|error| ReadError {
+            path: self.root.display().to_string(),
+            error,
+        })
     }
 
     /// The folder itself.
@@ -69,8 +112,8 @@ impl WorkTree {
     }
 
     /// Lists what `globs` match. `.git` and `.repin` folders and names that begin with `.repin-`
-    /// are never entered or listed; `.gitignore` is not asked.
-    pub fn list(&self, globs: &[Glob]) -> Result<Listing, ReadError> {
+    /// are never entered or listed, nor is what [`WorkTree::without`] leaves out.
+    pub fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
         let mut seen = BTreeSet::new();
         let mut listing = Listing::default();
         for folder in self.starts(globs)? {
@@ -89,8 +132,8 @@ impl WorkTree {
 
     /// The folders that have to be walked: those that the globs spell out, without those inside
     /// another one.
-    fn starts(&self, globs: &[Glob]) -> Result<Vec<PathBuf>, ReadError> {
-        let folders: BTreeSet<PathBuf> = globs.iter().map(Glob::literal_folder).collect();
+    fn starts(&self, globs: &Globs) -> Result<Vec<PathBuf>, ReadError> {
+        let folders: BTreeSet<PathBuf> = globs.literal_folders().collect();
         let outermost = |folder: &&PathBuf| {
             !folders
                 .iter()
@@ -98,7 +141,8 @@ impl WorkTree {
         };
         let mut starts = Vec::new();
         for folder in folders.iter().filter(outermost) {
-            if self.is_plain_folder(folder)? {
+            let ignored = folder.ancestors().any(|folder| self.ignored.holds(folder));
+            if !ignored && self.is_plain_folder(folder)? {
                 starts.push(folder.clone());
             }
         }
@@ -137,7 +181,7 @@ impl WorkTree {
     fn walk(
         &self,
         folder: &Path,
-        globs: &[Glob],
+        globs: &Globs,
         found: &mut dyn FnMut(RelPath, &DirEntry),
     ) -> Result<(), ReadError> {
         let mut builder = WalkBuilder::new(self.root.join(folder));
@@ -145,8 +189,13 @@ impl WorkTree {
             .standard_filters(false)
             .follow_links(false)
             .same_file_system(false);
-        builder.filter_entry(|entry| {
-            entry.depth() == 0 || !is_ours(entry.file_name().as_encoded_bytes())
+        let (root, ignored) = (self.root.clone(), Arc::clone(&self.ignored));
+        builder.filter_entry(move |entry| {
+            let listed = || {
+                let path = entry.path().strip_prefix(&root);
+                ignored.is_empty() || !path.is_ok_and(|path| ignored.holds(path))
+            };
+            entry.depth() == 0 || !is_ours(entry.file_name().as_encoded_bytes()) && listed()
         });
         for entry in builder.build() {
             let entry = entry.map_err(|error| walk_error(&self.root, folder, error))?;
@@ -156,10 +205,7 @@ impl WorkTree {
             let Ok(path) = entry.path().strip_prefix(&self.root) else {
                 continue;
             };
-            if let (true, Ok(path)) = (
-                globs.iter().any(|glob| glob.matches(path)),
-                RelPath::new(path),
-            ) {
+            if let (true, Ok(path)) = (globs.matches(path), RelPath::new(path)) {
                 found(path, &entry);
             }
         }
@@ -263,10 +309,7 @@ mod tests {
     }
 
     fn list(dir: &tempfile::TempDir, globs: &[&str]) -> Listing {
-        let globs: Vec<_> = globs
-            .iter()
-            .map(|glob| Glob::parse(glob).unwrap())
-            .collect();
+        let globs = Globs::parse(globs.iter().copied()).unwrap();
         WorkTree::new(dir.path()).list(&globs).unwrap()
     }
 
@@ -309,6 +352,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_ignored_is_never_listed() {
+        let dir = tree(&["a.yml", "b.yml", "deps/c/d.yml", "sub/e.yml"]);
+        let mut ignored = Ignored::default();
+        for path in ["b.yml", "deps"] {
+            ignored.add(RelPath::parse(path).unwrap());
+        }
+        let globs = Globs::parse(["**/*.yml", "deps/c/*.yml", "!sub/**"]).unwrap();
+        let tree = WorkTree::new(dir.path()).without(ignored);
+        assert_eq!(names(&tree.list(&globs).unwrap()), ["a.yml"]);
+        let globs = Globs::parse(["deps/c/*.yml"]).unwrap();
+        assert_eq!(names(&tree.list(&globs).unwrap()), [] as [&str; 0]);
+    }
+
+    #[test]
     fn links_and_special_files_are_hazards() {
         let dir = tree(&["plain.yml", "one.yml", "elsewhere/x.yml"]);
         fs::hard_link(dir.path().join("one.yml"), dir.path().join("two.txt")).unwrap();
@@ -342,7 +399,7 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_looked_at_is_not_empty() {
         let dir = tempfile::tempdir().unwrap();
-        let list = |glob: &str| WorkTree::new(dir.path()).list(&[Glob::parse(glob).unwrap()]);
+        let list = |glob: &str| WorkTree::new(dir.path()).list(&Globs::parse([glob]).unwrap());
         assert!(list("nowhere/*.yml").unwrap().files.is_empty());
         // No file system has such a name, and none says that it is simply not there.
         assert!(list(&format!("{}/*.yml", "x".repeat(300))).is_err());

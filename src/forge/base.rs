@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::{Error, ErrorKind, Forge, Head, Repo, Tree, blob_id};
 use crate::{
-    config::{Glob, RelPath},
+    config::{Globs, RelPath},
     files::Snapshot,
 };
 
@@ -51,7 +51,7 @@ impl Base {
 
     /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or that
     /// `extra` names, by their paths from the top of the repository.
-    pub fn paths(&self, prefix: &str, globs: &[Glob], extra: &[RelPath]) -> Vec<String> {
+    pub fn paths(&self, prefix: &str, globs: &Globs, extra: &[RelPath]) -> Vec<String> {
         let wanted = |path: &RelPath| Snapshot::lists(globs, path) || extra.contains(path);
         let files = self
             .tree

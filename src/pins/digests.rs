@@ -1,207 +1,332 @@
-//! Digests in text: runs of exactly 64 lowercase hexadecimal digits, whatever stands around them.
+//! Runs of exactly 64 lowercase hexadecimal digits: a digest, whatever stands around it.
 //!
-//! A run that continues with another such digit is something else (a SHA-512, a key) and is left
-//! out. Text is ASCII-compatible or UTF-16 of either byte order, with or without a byte order mark;
-//! nothing is decoded, so that a binary file does no harm.
+//! The digits may be single bytes, as in ASCII, UTF-8 and most other encodings, or 16-bit units, as
+//! in UTF-16 of either byte order. Nothing is parsed. A run of 64 digits covers one of any 64
+//! positions in a row, so that one byte in 64 is looked at where there are no digits.
+
+use std::ops::Range;
 
 use crate::image::Digest;
 
-/// Digits of a digest.
-const DIGITS: usize = 64;
-
-/// Every run of exactly 64 lowercase hexadecimal digits: the offset of its first digit, and the
-/// digest. In the order of the bytes. UTF-16 is read in both byte orders, and the wrong one may see
-/// a digest more between letters of other alphabets.
-pub fn hex_runs(bytes: &[u8]) -> Vec<(usize, Digest)> {
-    let mut found = Vec::new();
-    let every_byte = |at: usize| bytes.get(at).is_some_and(|byte| is_digit(*byte));
-    collect(bytes, 1, 0, every_byte, &mut found);
-    if memchr::memchr(0, bytes).is_some() {
-        // A unit of UTF-16, by its first byte: the digit and a zero, or a zero and the digit.
-        let little = |at: usize| every_byte(at) && bytes.get(at + 1) == Some(&0);
-        let big = |at: usize| bytes.get(at) == Some(&0) && every_byte(at + 1);
-        collect(bytes, 2, 0, little, &mut found);
-        collect(bytes, 2, 1, big, &mut found);
-        found.sort_unstable_by_key(|(at, _)| *at);
-        // What is followed by a zero can be read in either byte order.
-        found.dedup_by_key(|(at, _)| *at);
-    }
-    found
+/// A run of exactly 64 lowercase hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    /// 0-based offset of the first digit's byte.
+    pub(super) offset: usize,
+    /// How far apart the digits are.
+    pub(super) width: Width,
+    /// What the digits say.
+    pub(super) digest: Digest,
 }
 
-/// Whether `sha256:` stands right before the digit at `at`, in the encoding of the digits.
-pub fn follows_algorithm(bytes: &[u8], at: usize) -> bool {
-    const NAME: &[u8] = b"sha256:";
-    let wide = || {
-        NAME.iter().rev().zip(1..).all(|(byte, back)| {
-            let at = at.checked_sub(2 * back);
-            at.is_some_and(|at| bytes.get(at) == Some(byte) && bytes.get(at + 1) == Some(&0))
+/// How far apart the characters of a text are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Width {
+    /// A byte each.
+    One,
+    /// Two bytes each, of which the other is zero.
+    Two,
+}
+
+/// Digits in a digest.
+const DIGITS: usize = 64;
+/// Bytes from a run's first digit on that tell whether it ends after 64.
+pub(super) const FORWARD: usize = 2 * (DIGITS + 1);
+/// Bytes before a run's first digit that tell whether it begins there.
+pub(super) const BACK: usize = 2 * (DIGITS + 1);
+
+impl Width {
+    /// In bytes.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+
+    /// Whether a digit of the same run stands so many bytes before `at`; it has to be in `bytes`.
+    fn digit_at(self, bytes: &[u8], at: usize, between: Option<usize>) -> bool {
+        is_digit(bytes[at]) && between.is_none_or(|between| bytes[between] == 0)
+    }
+
+    /// The digit before the one at `at`, if there is one.
+    fn previous(self, bytes: &[u8], at: usize) -> Option<usize> {
+        let previous = at.checked_sub(self.bytes())?;
+        let between = (self == Self::Two).then(|| at - 1);
+        self.digit_at(bytes, previous, between).then_some(previous)
+    }
+
+    /// The digit after the one at `at`, if there is one.
+    fn next(self, bytes: &[u8], at: usize) -> Option<usize> {
+        let next = at + self.bytes();
+        let between = (self == Self::Two).then_some(at + 1);
+        (next < bytes.len() && self.digit_at(bytes, next, between)).then_some(next)
+    }
+}
+
+/// Every run that begins in `range`. Where `bytes` are part of a file, they hold enough around the
+/// range to see where a run begins and ends.
+pub(super) fn runs_in(bytes: &[u8], range: Range<usize>, mut visit: impl FnMut(Run)) {
+    let mut reached = range.start;
+    while reached < range.end {
+        let sample = reached + DIGITS - 1;
+        let Some(&byte) = bytes.get(sample) else {
+            return;
+        };
+        let chain = if is_digit(byte) {
+            let single = Chain::around(bytes, sample, Width::One);
+            if single.digits == 1 {
+                Some(Chain::around(bytes, sample, Width::Two))
+            } else {
+                Some(single)
+            }
+        } else if byte == 0 && is_digit(bytes[sample - 1]) {
+            Some(Chain::around(bytes, sample - 1, Width::Two))
+        } else {
+            None
+        };
+        reached = sample + 1;
+        if let Some(chain) = chain {
+            if let Some(run) = chain.run(bytes).filter(|run| range.contains(&run.offset)) {
+                visit(run);
+            }
+            // The last of two-byte digits may be the first of single-byte ones.
+            let part = chain.width.bytes() - 1;
+            reached = reached.max(chain.end - part);
+        }
+    }
+}
+
+/// Digits in a row.
+struct Chain {
+    width: Width,
+    /// Offset of the first; of a chain that is too long, of one that shows that it is.
+    start: usize,
+    /// Offset behind the last.
+    end: usize,
+    digits: usize,
+}
+
+impl Chain {
+    fn around(bytes: &[u8], at: usize, width: Width) -> Self {
+        let (mut start, mut last, mut digits) = (at, at, 1);
+        // A chain is left backwards once it is too long, so that a file of digits is read once.
+        while digits <= DIGITS
+            && let Some(previous) = width.previous(bytes, start)
+        {
+            start = previous;
+            digits += 1;
+        }
+        while let Some(next) = width.next(bytes, last) {
+            last = next;
+            digits += 1;
+        }
+        Self {
+            width,
+            start,
+            end: last + 1,
+            digits,
+        }
+    }
+
+    fn run(&self, bytes: &[u8]) -> Option<Run> {
+        if self.digits != DIGITS {
+            return None;
+        }
+        let mut text = [0; DIGITS];
+        let digits = bytes[self.start..self.end]
+            .iter()
+            .step_by(self.width.bytes());
+        for (to, digit) in text.iter_mut().zip(digits) {
+            *to = *digit;
+        }
+        let digest = Digest::from_hex(std::str::from_utf8(&text).ok()?).ok()?;
+        Some(Run {
+            offset: self.start,
+            width: self.width,
+            digest,
         })
-    };
-    bytes.get(..at).is_some_and(|before| before.ends_with(NAME)) || wide()
+    }
 }
 
 fn is_digit(byte: u8) -> bool {
-    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
-}
-
-/// Collects the runs of units of `width` bytes, of which the digit is the byte at `digit`.
-///
-/// Whole runs are jumped over: a probe in every stretch as long as a run cannot miss one.
-fn collect(
-    bytes: &[u8],
-    width: usize,
-    digit: usize,
-    is_unit: impl Fn(usize) -> bool,
-    found: &mut Vec<(usize, Digest)>,
-) {
-    let stride = width * (DIGITS - 1);
-    let mut probe = 0;
-    while probe < bytes.len() {
-        // The units of a run may begin at odd or at even offsets.
-        let Some(unit) = (probe..probe + width).find(|at| is_unit(*at)) else {
-            probe += stride;
-            continue;
-        };
-        let mut first = unit;
-        while first >= width && is_unit(first - width) {
-            first -= width;
+    const DIGIT: [bool; 256] = {
+        let mut table = [false; 256];
+        let digits = b"0123456789abcdef";
+        let mut at = 0;
+        while at < digits.len() {
+            table[digits[at] as usize] = true;
+            at += 1;
         }
-        let mut end = unit + width;
-        while is_unit(end) {
-            end += width;
-        }
-        if end - first == DIGITS * width {
-            let digits: Vec<u8> = (first + digit..end)
-                .step_by(width)
-                .map(|at| bytes[at])
-                .collect();
-            let digest = std::str::from_utf8(&digits)
-                .ok()
-                .and_then(|digits| Digest::from_hex(digits).ok());
-            found.extend(digest.map(|digest| (first + digit, digest)));
-        }
-        probe = end;
-    }
+        table
+    };
+    DIGIT[usize::from(byte)]
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Cursor, Read};
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::pins::chunk::{Overlap, Window, each_window};
 
-    fn hex(seed: &str) -> String {
-        Digest::of(seed.as_bytes()).hex()
-    }
-
-    fn utf16(text: &str, little: bool) -> Vec<u8> {
-        let units = text.encode_utf16();
-        units
-            .flat_map(|unit| {
-                if little {
-                    unit.to_le_bytes()
-                } else {
-                    unit.to_be_bytes()
-                }
-            })
-            .collect()
-    }
-
-    /// By definition: every maximal run, looked at byte by byte.
-    fn plainly(bytes: &[u8]) -> Vec<(usize, Digest)> {
+    /// Every run in `bytes`.
+    fn runs(bytes: &[u8]) -> Vec<Run> {
         let mut found = Vec::new();
-        let mut first = 0;
-        for at in 0..=bytes.len() {
-            if bytes.get(at).is_some_and(|byte| is_digit(*byte)) {
-                continue;
+        runs_in(bytes, 0..bytes.len(), |run| found.push(run));
+        found
+    }
+
+    /// Hands over every run in a file of any size, a chunk of which is held at a time, in `buffer`.
+    fn each_run(
+        reader: impl Read,
+        buffer: &mut Vec<u8>,
+        mut visit: impl FnMut(Run),
+    ) -> io::Result<()> {
+        let overlap = Overlap {
+            back: BACK,
+            forward: FORWARD,
+        };
+        each_window(reader, buffer, overlap, |window: &Window<'_>, range, _| {
+            runs_in(window.bytes, range, |run| {
+                visit(Run {
+                    offset: window.base + run.offset,
+                    ..run
+                });
+            });
+        })
+    }
+
+    const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn offsets(bytes: &[u8]) -> Vec<(usize, Width)> {
+        let found = runs(bytes);
+        found.iter().map(|run| (run.offset, run.width)).collect()
+    }
+
+    fn utf16(text: &str, big: bool) -> Vec<u8> {
+        let bytes = |unit: u16| {
+            if big {
+                unit.to_be_bytes()
+            } else {
+                unit.to_le_bytes()
             }
-            if at - first == 64 {
-                let text = std::str::from_utf8(&bytes[first..at]).unwrap();
-                found.push((first, Digest::from_hex(text).unwrap()));
+        };
+        text.encode_utf16().flat_map(bytes).collect()
+    }
+
+    #[test]
+    fn exactly_64_digits_are_a_run_and_no_other_number() {
+        for (before, after) in [
+            ("", ""),
+            ("x", "g"),
+            ("sha256:", "\n"),
+            ("F", "A"),
+            ("é", "é"),
+        ] {
+            let text = format!("{before}{HEX}{after}");
+            assert_eq!(offsets(text.as_bytes()), [(before.len(), Width::One)]);
+        }
+        for text in [
+            &HEX[1..],
+            &format!("{HEX}0"),
+            &format!("a{HEX}"),
+            &HEX.to_uppercase(),
+            &HEX.repeat(2),
+            &format!("{}g{}", &HEX[..32], &HEX[..32]),
+        ] {
+            assert_eq!(offsets(text.as_bytes()), [], "{text}");
+        }
+        assert_eq!(runs(HEX.as_bytes())[0].digest.hex(), HEX);
+    }
+
+    #[test]
+    fn utf_16_of_either_byte_order_counts() {
+        let text = format!("image: a/b@sha256:{HEX}\r\n{HEX}0\n{HEX}");
+        for big in [false, true] {
+            let bytes = utf16(&text, big);
+            let first = 18 * 2 + usize::from(big);
+            let last = (text.len() - 64) * 2 + usize::from(big);
+            assert_eq!(
+                offsets(&bytes),
+                [(first, Width::Two), (last, Width::Two)],
+                "{big}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_of_digits_is_read_once_and_holds_no_run() {
+        let mut digits = io::repeat(b'a').take(8 * 1024 * 1024);
+        let mut buffer = Vec::new();
+        let mut found = 0;
+        each_run(&mut digits, &mut buffer, |_| found += 1).unwrap();
+        assert_eq!(found, 0);
+        assert!(buffer.capacity() < 1024 * 1024, "{}", buffer.capacity());
+    }
+
+    /// A reader that hands over a byte more each time, so that every boundary is met.
+    fn chunked(bytes: &[u8]) -> Vec<Run> {
+        let mut found = Vec::new();
+        let padded = [vec![b'\n'; super::super::chunk::CHUNK - 70], bytes.to_vec()].concat();
+        each_run(Cursor::new(padded), &mut Vec::new(), |run| {
+            found.push(Run {
+                offset: run.offset - (super::super::chunk::CHUNK - 70),
+                ..run
+            });
+        })
+        .unwrap();
+        found
+    }
+
+    /// What the runs are, told slowly.
+    fn slow(bytes: &[u8]) -> Vec<(usize, Width)> {
+        let digit = |at: usize| bytes.get(at).copied().is_some_and(is_digit);
+        let mut found = Vec::new();
+        for start in 0..bytes.len() {
+            if (0..64).all(|i| digit(start + i))
+                && !digit(start + 64)
+                && start.checked_sub(1).is_none_or(|at| !digit(at))
+            {
+                found.push((start, Width::One));
             }
-            first = at + 1;
+            let zero = |at: usize| bytes.get(at) == Some(&0);
+            let pair = |at: usize| zero(at + 1) && digit(at + 2);
+            if digit(start)
+                && (0..63).all(|i| pair(start + 2 * i))
+                && !pair(start + 126)
+                && start
+                    .checked_sub(2)
+                    .is_none_or(|at| !(digit(at) && zero(at + 1)))
+            {
+                found.push((start, Width::Two));
+            }
         }
         found
     }
 
-    #[test]
-    fn only_runs_of_exactly_64_lowercase_digits_are_digests() {
-        let (a, b) = (hex("a"), hex("b"));
-        let one = Digest::of(b"a");
-        for (text, expected) in [
-            (a.clone(), vec![(0, one)]),
-            (format!("digest: sha256:{a}"), vec![(15, one)]),
-            (format!("{a}\n{b}"), vec![(0, one), (65, Digest::of(b"b"))]),
-            (format!("X{a}G"), vec![(1, one)]),
-            (format!("{a}{b}"), vec![]),
-            (format!("0{a}"), vec![]),
-            (format!("{a}f"), vec![]),
-            (a[1..].to_owned(), vec![]),
-            (a.to_uppercase(), vec![]),
-            (String::new(), vec![]),
-        ] {
-            assert_eq!(hex_runs(text.as_bytes()), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn every_offset_and_every_neighbour_is_seen() {
-        let mut rng = fastrand::Rng::with_seed(7);
-        for _ in 0..3_000 {
-            let mut text = Vec::new();
-            for _ in 0..rng.usize(1..6) {
-                let lengths = [rng.usize(..200), 63, 64, 64, 65, 128];
-                let run = lengths[rng.usize(..6)];
-                text.extend((0..run).map(|_| b"0123456789abcdef"[rng.usize(..16)]));
-                let gap = rng.usize(..70);
-                text.extend((0..gap).map(|_| b" \n:/@zGAx\xff"[rng.usize(..10)]));
-            }
-            assert_eq!(hex_runs(&text), plainly(&text), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn utf_16_is_text_in_both_byte_orders() {
-        let digits = hex("a");
-        // The letters around it share a byte with a digit.
-        for (before, after) in [
-            ("", ""),
-            ("\u{feff}x: sha256:", "\r\n"),
-            ("š", "š"),
-            ("\u{6100}", "\u{6100}"),
-        ] {
-            for little in [true, false] {
-                for shift in 0..3 {
-                    let text = utf16(&format!("{before}{digits}{after}"), little);
-                    let bytes = [vec![b'#'; shift], text].concat();
-                    let found = hex_runs(&bytes);
-                    let at = found.iter().find(|(_, digest)| *digest == Digest::of(b"a"));
-                    assert!(at.is_some(), "{before:?} {little} {shift}: {found:?}");
+    proptest! {
+        #[test]
+        fn no_run_is_missed_and_none_is_made_up(
+            parts in prop::collection::vec((0..5_usize, 60..68_usize), 0..8),
+        ) {
+            let mut bytes = Vec::new();
+            for (kind, length) in parts {
+                let digits: String = HEX.chars().cycle().take(length).collect();
+                match kind {
+                    0 => bytes.extend(digits.into_bytes()),
+                    1 => bytes.extend(utf16(&digits, false)),
+                    2 => bytes.extend(utf16(&digits, true)),
+                    3 => bytes.extend(vec![b' '; length - 59]),
+                    _ => bytes.extend(vec![0; length - 59]),
                 }
             }
-        }
-        for little in [true, false] {
-            let longer = utf16(&format!("{digits}0 "), little);
-            assert_eq!(hex_runs(&longer), [], "{little}");
-        }
-    }
-
-    #[test]
-    fn the_algorithm_is_known_in_each_encoding() {
-        let text = format!("sha256:{}", hex("a"));
-        let bare = format!("sha512:{}", hex("a"));
-        for encode in [
-            |text: &str| text.as_bytes().to_vec(),
-            |text: &str| utf16(text, true),
-            |text: &str| utf16(text, false),
-        ] {
-            let named = |text: &str| {
-                let bytes = encode(text);
-                let (at, _) = hex_runs(&bytes)[0];
-                follows_algorithm(&bytes, at)
-            };
-            assert!(named(&text));
-            assert!(!named(&bare));
-            assert!(!named(&hex("a")));
+            let quick = offsets(&bytes);
+            prop_assert_eq!(&quick, &slow(&bytes));
+            let chunked: Vec<_> = chunked(&bytes).iter().map(|run| (run.offset, run.width)).collect();
+            prop_assert_eq!(chunked, quick);
         }
     }
 }

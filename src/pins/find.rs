@@ -1,11 +1,11 @@
 //! Pins of all files that the configuration matches.
 
-use std::sync::Arc;
+use std::{io::Read, sync::Arc};
 
-use super::scan::{Finder, Malformed, Pin};
+use super::scan::{Finder, Malformed, Pin, Scan};
 use crate::{
-    config::{Config, RelPath},
-    files::{Files, Hazard, ReadError},
+    config::{Config, Glob, RelPath},
+    files::{Files, Hazard, Listing, ReadError},
     image::Digest,
 };
 
@@ -29,42 +29,72 @@ pub struct Found {
     pub hazards: Vec<(RelPath, Hazard)>,
     /// How many files were looked into.
     pub files: usize,
+    /// The globs of `files` that match nothing.
+    pub unmatched: Vec<Glob>,
 }
 
 /// Scans every matched file once, one at a time.
 pub fn find(files: &dyn Files, config: &Config) -> Result<Found, ReadError> {
     let finder = Finder::new(&config.images);
-    let listing = files.list(&config.files)?;
-    let mut found = Found {
-        hazards: listing.hazards,
-        files: listing.files.len(),
-        ..Found::default()
-    };
+    let mut listing = files.list(&config.files)?;
+    let mut found = Found::of(&mut listing, config);
     let mut buffer = Vec::new();
     for path in listing.files {
-        let scanned = finder.scan_reader(files.open(&path)?, &mut buffer);
-        let scan = scanned.map_err(|error| ReadError {
-            path: path.to_string(),
-            error,
-        })?;
-        if !(scan.pins.is_empty() && scan.malformed.is_empty()) {
-            let file = Arc::new(path);
-            found.pins.extend(scan.pins.into_iter().map(|what| Located {
-                file: Arc::clone(&file),
-                what,
-            }));
-            found
-                .malformed
-                .extend(scan.malformed.into_iter().map(|what| Located {
-                    file: Arc::clone(&file),
-                    what,
-                }));
+        let scan = scan(&finder, files.open(&path)?, &path, &mut buffer)?;
+        if !scan.is_empty() {
+            found.add(Arc::new(path), scan);
         }
     }
     Ok(found)
 }
 
+fn scan(
+    finder: &Finder,
+    reader: impl Read,
+    path: &RelPath,
+    buffer: &mut Vec<u8>,
+) -> Result<Scan, ReadError> {
+    finder
+        .scan_reader(reader, buffer)
+        .map_err(|error| ReadError {
+            path: path.to_string(),
+            error,
+        })
+}
+
 impl Found {
+    /// What a listing says before its files are looked into; takes its hazards.
+    pub(super) fn of(listing: &mut Listing, config: &Config) -> Self {
+        let mut unmatched = config.files.included().to_vec();
+        let hazards = std::mem::take(&mut listing.hazards);
+        let found = listing.files.iter();
+        for path in found.chain(hazards.iter().map(|(path, _)| path)) {
+            if unmatched.is_empty() {
+                break;
+            }
+            unmatched.retain(|glob| !glob.matches(path.as_path()));
+        }
+        Self {
+            hazards,
+            files: listing.files.len(),
+            unmatched,
+            ..Self::default()
+        }
+    }
+
+    /// Adds what was found in a file; files come in the order of their paths' bytes.
+    pub(super) fn add(&mut self, file: Arc<RelPath>, scan: Scan) {
+        self.pins.extend(scan.pins.into_iter().map(|what| Located {
+            file: Arc::clone(&file),
+            what,
+        }));
+        self.malformed
+            .extend(scan.malformed.into_iter().map(|what| Located {
+                file: Arc::clone(&file),
+                what,
+            }));
+    }
+
     /// The pins of one image, by its place in the configuration.
     pub fn pins_of(&self, image: usize) -> impl Iterator<Item = &Located<Pin>> {
         self.pins.iter().filter(move |pin| pin.what.image == image)

@@ -2,7 +2,10 @@
 
 use std::io::{self, Read};
 
-use super::digests::{follows_algorithm, hex_runs};
+use super::{
+    chunk::{Overlap, each_window},
+    digests::{BACK, FORWARD, runs_in},
+};
 use crate::image::Digest;
 
 /// A digest that a text names.
@@ -14,48 +17,43 @@ pub struct Mention {
     pub algorithm: bool,
 }
 
-/// Bytes read at once.
-const CHUNK: u64 = 256 * 1024;
-/// Bytes that are looked at on both sides of a run: more than a run, a digit beyond each of its
-/// ends, and the algorithm, in UTF-16.
-const CONTEXT: usize = 512;
-
 /// The digests that a text names, each once, sorted. `buffer` can be used again.
-pub fn mentions(mut reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Vec<Mention>> {
+pub fn mentions(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Vec<Mention>> {
     let mut found = Vec::new();
-    let mut begin = 0;
-    buffer.clear();
-    loop {
-        let ended = reader.by_ref().take(CHUNK).read_to_end(buffer)? == 0;
-        // What begins later is looked at again, with the bytes that follow.
-        let end = if ended {
-            buffer.len()
-        } else {
-            buffer.len().saturating_sub(CONTEXT).max(begin)
-        };
-        let runs = hex_runs(buffer).into_iter();
-        found.extend(
-            runs.filter(|(at, _)| (begin..end).contains(at))
-                .map(|(at, digest)| Mention {
-                    digest,
-                    algorithm: follows_algorithm(buffer, at),
-                }),
-        );
-        if ended {
-            break;
-        }
-        let passed = end.saturating_sub(CONTEXT);
-        buffer.drain(..passed);
-        begin = end - passed;
-    }
+    let overlap = Overlap {
+        back: BACK,
+        forward: FORWARD,
+    };
+    each_window(reader, buffer, overlap, |window, range, _| {
+        runs_in(window.bytes, range, |run| {
+            found.push(Mention {
+                digest: run.digest,
+                algorithm: follows_algorithm(window.bytes, run.offset),
+            });
+        });
+    })?;
     found.sort_unstable_by_key(|mention| (mention.digest, !mention.algorithm));
     found.dedup_by_key(|mention| mention.digest);
     Ok(found)
 }
 
+/// Whether `sha256:` stands right before the digit at `at`, in the encoding of the digits.
+fn follows_algorithm(bytes: &[u8], at: usize) -> bool {
+    const NAME: &[u8] = b"sha256:";
+    // Of a digit of UTF-16 this is the byte that is not zero, in either byte order.
+    let wide = || {
+        NAME.iter().rev().zip(1..).all(|(byte, back)| {
+            let at = at.checked_sub(2 * back);
+            at.is_some_and(|at| bytes.get(at) == Some(byte) && bytes.get(at + 1) == Some(&0))
+        })
+    };
+    bytes.get(..at).is_some_and(|before| before.ends_with(NAME)) || wide()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pins::chunk::CHUNK;
 
     /// Hands out as few bytes at a time as a pipe may.
     struct Slow<'b>(&'b [u8]);
@@ -71,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_seen_wherever_a_chunk_ends() {
-        let chunk = usize::try_from(CHUNK).unwrap();
+        let chunk = CHUNK;
         for text in [
             format!("sha256:{}", Digest::of(b"a").hex()).into_bytes(),
             format!("sha256:{}", Digest::of(b"a").hex())
@@ -95,10 +93,29 @@ mod tests {
 
     #[test]
     fn a_file_of_nothing_but_digits_names_nothing() {
-        let chunk = usize::try_from(CHUNK).unwrap();
+        let chunk = CHUNK;
         for size in [3 * chunk, 3 * chunk + 64, 2 * chunk + 513, 65, 63] {
             let found = mentions(&*vec![b'a'; size], &mut Vec::new()).unwrap();
             assert_eq!(found, [], "{size}");
+        }
+    }
+
+    #[test]
+    fn the_algorithm_is_known_in_each_encoding() {
+        let hex = Digest::of(b"a").hex();
+        for encode in [
+            |text: &str| text.as_bytes().to_vec(),
+            |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        ] {
+            let named = |text: String| {
+                let found = mentions(&*encode(&text), &mut Vec::new()).unwrap();
+                assert_eq!(found.len(), 1, "{text}");
+                found[0].algorithm
+            };
+            assert!(named(format!("sha256:{hex}")));
+            assert!(!named(format!("sha512:{hex}")));
+            assert!(!named(hex.clone()));
         }
     }
 

@@ -5,15 +5,19 @@
 //! of a file stays what it was. Nothing here decides whether the pins found are right: that is for
 //! `checks`.
 
+mod chunk;
 mod digests;
 pub mod discover;
 mod find;
 mod mentions;
+mod outside;
 mod replace;
 mod scan;
+mod sweep;
 
-pub use digests::{follows_algorithm, hex_runs};
 pub use find::{Found, Located, find};
 pub use mentions::{Mention, mentions};
+pub use outside::{Lookout, Sight, Sighting, Unpinned};
 pub use replace::{Replacement, replace};
 pub use scan::{Finder, Malformed, Pin, Scan};
+pub use sweep::{Beside, Foreign, Rest, Searches, sweep};

@@ -9,9 +9,10 @@ use std::{
     ops::Range,
 };
 
+use super::chunk::{Lines, Overlap, Window, each_window};
 use crate::{
     config::Image,
-    image::{Digest, Repository, Tag},
+    image::{Digest, Repository, Tag, TagError},
 };
 
 /// Finds the pins of a set of images.
@@ -61,15 +62,21 @@ pub struct Scan {
     pub malformed: Vec<Malformed>,
 }
 
+impl Scan {
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.pins.is_empty() && self.malformed.is_empty()
+    }
+}
+
 /// The longest text before `@` that can be a reference with a scheme.
-const LONGEST: usize = "docker://".len() + Repository::MAX + 1 + Tag::MAX;
+pub(super) const LONGEST: usize = "docker://".len() + Repository::MAX + 1 + Tag::MAX;
 /// Bytes kept before the place that the search has reached: a reference and the byte before it.
 const BACK: usize = LONGEST + 1;
 /// Bytes looked at from `@` on: algorithm, colon, 64 digits and the byte behind them.
 const FORWARD: usize = 1 + ALGORITHM + 1 + 64 + 1;
 /// The longest name of a digest algorithm that is recognised as one.
 const ALGORITHM: usize = 32;
-const CHUNK: usize = 128 * 1024;
 
 impl Finder {
     /// For these images; a pin's `image` is the place in this list.
@@ -88,16 +95,14 @@ impl Finder {
     pub fn scan(&self, content: &[u8]) -> Scan {
         let mut scanner = Scanner {
             lookup: &mut |name, _| self.images.get(&name).copied(),
-            so_far: SoFar::default(),
+            scan: Scan::default(),
         };
-        scanner.window(
-            &Window {
-                bytes: content,
-                base: 0,
-            },
-            0..content.len(),
-        );
-        scanner.so_far.scan
+        let window = Window {
+            bytes: content,
+            base: 0,
+        };
+        scanner.window(&window, 0..content.len(), &mut Lines::of(content));
+        scanner.scan
     }
 
     /// Scans a file as it is read; holds a chunk of it at a time, in `buffer`, which can be used
@@ -114,55 +119,38 @@ pub(super) type Lookup<'l> = &'l mut dyn FnMut(Repository, Option<u8>) -> Option
 
 /// Scans a file as it is read, for the images that `lookup` knows.
 pub(super) fn scan_reader(
-    mut reader: impl Read,
+    reader: impl Read,
     buffer: &mut Vec<u8>,
     lookup: Lookup<'_>,
 ) -> io::Result<Scan> {
     let mut scanner = Scanner {
         lookup,
-        so_far: SoFar::default(),
+        scan: Scan::default(),
     };
-    let (mut base, mut reached) = (0, 0);
-    buffer.clear();
-    loop {
-        let read = reader.by_ref().take(CHUNK as u64).read_to_end(buffer)?;
-        let end = if read == 0 {
-            buffer.len()
-        } else {
-            buffer.len().saturating_sub(FORWARD).max(reached)
-        };
-        scanner.window(
-            &Window {
-                bytes: buffer,
-                base,
-            },
-            reached..end,
-        );
-        if read == 0 {
-            return Ok(scanner.so_far.scan);
-        }
-        let drop = end.saturating_sub(BACK);
-        scanner.so_far.lines.pass(&buffer[..drop], base);
-        buffer.drain(..drop);
-        base += drop;
-        reached = end - drop;
-    }
+    let overlap = Overlap {
+        back: BACK,
+        forward: FORWARD,
+    };
+    each_window(reader, buffer, overlap, |window, range, lines| {
+        scanner.window(window, range, lines);
+    })?;
+    Ok(scanner.scan)
 }
 
 /// One pass over one file.
 struct Scanner<'l> {
     lookup: Lookup<'l>,
-    so_far: SoFar,
+    scan: Scan,
 }
 
 impl Scanner<'_> {
     /// Looks at every `@` in `range` of the window.
-    fn window(&mut self, window: &Window<'_>, range: Range<usize>) {
+    fn window(&mut self, window: &Window<'_>, range: Range<usize>, lines: &mut Lines) {
         let start = range.start;
         for at in memchr::memchr_iter(b'@', &window.bytes[range]) {
             if let Some(hit) = self.hit(window.bytes, start + at) {
-                let scan = &mut self.so_far.scan;
-                let (line, column) = self.so_far.lines.place(window, hit.start);
+                let scan = &mut self.scan;
+                let (line, column) = lines.place(window, hit.start);
                 match hit.what {
                     What::Pin(tag, digest) => scan.pins.push(Pin {
                         image: hit.image,
@@ -186,6 +174,33 @@ impl Scanner<'_> {
     /// What the `@` at `at` is part of, if that is a known image.
     fn hit(&mut self, bytes: &[u8], at: usize) -> Option<Hit> {
         let digest = after(&bytes[at + 1..])?;
+        let reference = Reference::ending_at(bytes, at)?;
+        let image = (self.lookup)(reference.repository, reference.before)?;
+        let start = reference.start;
+        let what = match (digest, reference.tag) {
+            (After::Digest(digest), Ok(tag)) => What::Pin(tag, digest),
+            (After::Malformed | After::Digest(_), _) => {
+                What::Malformed(excerpt(&bytes[start..bytes.len().min(at + FORWARD)]))
+            }
+        };
+        Some(Hit { image, start, what })
+    }
+}
+
+/// A repository and a tag, as they stand before a digest.
+pub(super) struct Reference {
+    pub(super) repository: Repository,
+    /// The tag, if there is one; or that it is malformed.
+    pub(super) tag: Result<Option<Tag>, TagError>,
+    /// Where the repository begins.
+    pub(super) start: usize,
+    /// The byte before the reference.
+    pub(super) before: Option<u8>,
+}
+
+impl Reference {
+    /// The reference that ends where `at` is, if there is one.
+    pub(super) fn ending_at(bytes: &[u8], at: usize) -> Option<Self> {
         let reference = before(&bytes[..at])?;
         let named = ["docker://", "oci://"]
             .iter()
@@ -196,16 +211,12 @@ impl Scanner<'_> {
         let (name, tag) = colon.map_or((named, None), |colon| {
             (&named[..colon], Some(&named[colon + 1..]))
         });
-        let boundary = (at - reference.len()).checked_sub(1).map(|at| bytes[at]);
-        let image = (self.lookup)(Repository::parse(name).ok()?, boundary)?;
-        let start = at - named.len();
-        let what = match (digest, tag.map(Tag::parse).transpose()) {
-            (After::Digest(digest), Ok(tag)) => What::Pin(tag, digest),
-            (After::Malformed | After::Digest(_), _) => {
-                What::Malformed(excerpt(&bytes[start..bytes.len().min(at + FORWARD)]))
-            }
-        };
-        Some(Hit { image, start, what })
+        Some(Self {
+            repository: Repository::parse(name).ok()?,
+            tag: tag.map(Tag::parse).transpose(),
+            start: at - named.len(),
+            before: (at - reference.len()).checked_sub(1).map(|at| bytes[at]),
+        })
     }
 }
 
@@ -271,51 +282,6 @@ fn excerpt(bytes: &[u8]) -> String {
         .iter()
         .take_while(|b| !b.is_ascii_whitespace() && !b"\"'`".contains(b));
     String::from_utf8_lossy(&bytes[..end.count()]).into_owned()
-}
-
-/// Part of a file, and the offset that it begins at.
-struct Window<'b> {
-    bytes: &'b [u8],
-    base: usize,
-}
-
-/// What was found in the part of a file that was looked at.
-#[derive(Default)]
-struct SoFar {
-    lines: Lines,
-    scan: Scan,
-}
-
-/// Counts lines up to a place that only moves forward.
-#[derive(Default)]
-struct Lines {
-    /// Newlines before `counted`.
-    newlines: usize,
-    /// Offset in the file of the current line's first byte.
-    line_start: usize,
-    /// Offset in the file up to which newlines were counted.
-    counted: usize,
-}
-
-impl Lines {
-    fn pass(&mut self, bytes: &[u8], base: usize) {
-        let end = base + bytes.len();
-        if end <= self.counted {
-            return;
-        }
-        let fresh = &bytes[self.counted - base..];
-        if let Some(last) = memchr::memrchr(b'\n', fresh) {
-            self.newlines += memchr::memchr_iter(b'\n', fresh).count();
-            self.line_start = self.counted + last + 1;
-        }
-        self.counted = end;
-    }
-
-    /// Line and column, both 1-based, of a place in the window.
-    fn place(&mut self, window: &Window<'_>, at: usize) -> (usize, usize) {
-        self.pass(&window.bytes[..at], window.base);
-        (self.newlines + 1, window.base + at - self.line_start + 1)
-    }
 }
 
 #[cfg(test)]

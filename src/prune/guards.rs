@@ -15,7 +15,7 @@ use std::{
 
 use super::{Refusal, Text, refusal::Kind};
 use crate::{
-    config::{Config, Glob},
+    config::Config,
     facts::{
         git::{Git, ObjectId},
         history::{History, Own, own_config},
@@ -286,9 +286,9 @@ impl Gathering<'_> {
 
     /// What the tree of a commit pins, by its own configuration and by that of today.
     fn commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Refusal> {
-        let mut globs: Vec<Glob> = self.config.files.clone();
+        let mut each = vec![self.config.files.clone()];
         match own_config(git, commit, self.config)? {
-            Own::Config(own) => globs.extend(own.files),
+            Own::Config(own) => each.push(own.files),
             Own::Today => {}
             Own::Unreadable(why) => {
                 let message = format!(
@@ -299,17 +299,20 @@ impl Gathering<'_> {
                 );
             }
         }
-        let at = git.files_at(commit, &globs, LARGEST)?;
-        if let Some(path) = at.too_large {
-            let message =
-                format!("what is pinned {place} can't be told: {path} has more than 64 MiB");
-            return Err(Refusal::later("unavailable", message).hint("take it out of `files:`"));
+        for globs in each {
+            let at = git.files_at(commit, &globs, LARGEST)?;
+            if let Some(path) = at.too_large {
+                let message =
+                    format!("what is pinned {place} can't be told: {path} has more than 64 MiB");
+                return Err(Refusal::later("unavailable", message).hint("take it out of `files:`"));
+            }
+            let config = Config {
+                files: globs,
+                ..self.config.clone()
+            };
+            self.files(&at.files, &config, place)?;
         }
-        let config = Config {
-            files: globs,
-            ..self.config.clone()
-        };
-        self.files(&at.files, &config, place).map(drop)
+        Ok(())
     }
 
     /// The tags of the revision that an open branch is for.

@@ -18,6 +18,8 @@ pub struct Starter<'s> {
     pub name: Option<String>,
     /// Globs.
     pub files: &'s [String],
+    /// Whether a digest that no pin accounts for is refused.
+    pub refuses_outside: bool,
     /// The set.
     pub images: Vec<StarterImage<'s>>,
     /// How a revision looks and becomes a tag, if not as by default.
@@ -95,6 +97,7 @@ pub fn text(starter: &Starter<'_>) -> String {
     out.push_str("\nversion: 1\n");
     name(&mut out, starter.name.as_deref());
     files(&mut out, starter.files);
+    outside(&mut out, starter.refuses_outside);
     images(&mut out, starter);
     revision(&mut out, starter.revision.as_ref());
     forge(&mut out, starter);
@@ -139,11 +142,25 @@ fn name(out: &mut String, name: Option<&str>) {
 fn files(out: &mut String, files: &[String]) {
     out.push_str(
         "\n# The files that are scanned, relative to this one's folder. A pin in another file is neither counted nor \
-         changed.\nfiles:\n",
+         changed.\n# `!` excludes: \"!testdata/**\".\nfiles:\n",
     );
     for glob in files {
         let _ = writeln!(out, "  - {}", quoted(glob));
     }
+}
+
+fn outside(out: &mut String, refuses: bool) {
+    out.push_str(
+        "\n# A pin in a tracked file that is not scanned, and a pinned digest by itself: refuse, warn or ignore.\n",
+    );
+    out.push_str(if refuses {
+        "outside: refuse\n"
+    } else {
+        "# Something of that kind stands in the tree: take `refuse` once it is gone.\n#outside: warn\n"
+    });
+    out.push_str("#outside_ignore: [CHANGELOG.md]\n");
+    out.push_str("# Files that git ignores and does not track: exclude or include.\n");
+    out.push_str("#files_ignored: exclude\n");
 }
 
 fn images(out: &mut String, starter: &Starter<'_>) {

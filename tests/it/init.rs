@@ -625,6 +625,37 @@ fn it_works_without_git_and_for_another_file() {
     );
 }
 
+#[test]
+fn a_clean_tree_gets_outside_refuse_and_another_says_what_stands_there() {
+    let app = "ghcr.io/acme/app";
+    let tree = tree(&[("a.yml", &pin(app)), ("Chart.yaml", "x")]);
+    tree.git(&["init", "-q"]);
+    let document = tree.started();
+    let content = document["content"].as_str().unwrap();
+    assert!(content.contains("\noutside: refuse\n"), "{content}");
+    assert_eq!(document["warnings"], json!([]));
+    // Files that are not added yet are not reported, but the next commit may hold them.
+    tree.write("values.yaml", format!("digest: {}\n", hex('a')));
+    tree.write("vendor/x/y.md", pin(app));
+    let again = || {
+        let init = ["init", "--force", "--format", "json"];
+        let document = tree.run(&init).exits(0).json();
+        let content = document["content"].as_str().unwrap().to_owned();
+        assert!(content.contains("\n#outside: warn\n"), "{content}");
+        assert!(!content.contains(&hex('a')), "{content}");
+        document["warnings"].to_string()
+    };
+    assert_eq!(again(), "[]");
+    tree.git(&["add", "-A"]);
+    let warnings = again();
+    for place in [
+        "digest_outside: values.yaml:1:9",
+        "pin_outside: vendor/x/y.md:1:1",
+    ] {
+        assert!(warnings.contains(place), "{warnings}");
+    }
+}
+
 const REPOSITORIES: &[&str] = &[
     "ghcr.io/acme/app",
     "ghcr.io/acme/app-extra",
@@ -709,7 +740,11 @@ proptest! {
                 prop_assert_eq!(counts.get(&repository.replace("docker.io/library/", "")), Some(&count), "{}", repository);
             }
             let warnings = document["warnings"].as_array().unwrap();
-            prop_assert!(warnings.iter().all(|warning| warning.as_str().unwrap().contains("guess")), "{:?}", warnings);
+            let outside = |warning: &Value| warning.as_str().unwrap().contains("_outside: ");
+            let expected = |warning: &Value| warning.as_str().unwrap().contains("guess") || outside(warning);
+            prop_assert!(warnings.iter().all(expected), "{:?}", warnings);
+            let refuses = document["content"].as_str().unwrap().contains("\noutside: refuse\n");
+            prop_assert_eq!(refuses, !warnings.iter().any(outside));
             let checked = tree.run(&["check"]);
             prop_assert_eq!(checked.code, 0, "{}{}{}", checked.stdout, checked.stderr, document["content"].as_str().unwrap());
         }

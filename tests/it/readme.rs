@@ -142,6 +142,16 @@ fn the_quick_starts_commands_do_what_they_say() {
 }
 
 #[test]
+fn the_examples_warn_of_nothing_in_their_own_trees() {
+    let (_dir, copied) = quickstart();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for folder in [copied, here.join("quickstart"), here.join("nightly")] {
+        let (printed, success) = repin(&folder, &["check", "--format", "github"]);
+        assert!(success && !printed.contains("::warning"), "{printed}");
+    }
+}
+
+#[test]
 fn the_images_are_what_their_generator_writes() {
     let dir = tempfile::tempdir().unwrap();
     quickstart::write(dir.path());

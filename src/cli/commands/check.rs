@@ -3,19 +3,21 @@
 
 use futures_util::future;
 
-use super::{past::History, set};
+use super::{globs, past::History, set};
 use crate::{
-    checks::{self, Check, Pinned, Status, Tagged},
+    checks::{self, Check, Direction, Pinned, Status, Tagged},
     cli::{
         context::Context,
         exit::{Exit, Fault},
         output::Format,
     },
     config::Config,
-    facts::resolve,
-    files::WorkTree,
+    facts::{
+        outside::{self, Scope},
+        resolve,
+    },
     image::Revision,
-    pins::{self, Found},
+    pins::Found,
     report::{annotations, json::CheckDocument},
     source::{Error, Want},
 };
@@ -23,9 +25,13 @@ use crate::{
 pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Fault> {
     let config = cx.load()?;
     super::recover::mention(&config, &cx.output);
-    let found = pins::find(&WorkTree::new(&config.root), &config)?;
+    let (found, outside) = outside::look(&config, Scope::Counted, true)?;
+    globs::all_match(&config, &found)?;
     let mut verdict = checks::counts(&config, &found);
     verdict.extend(checks::agreement(&config, &found, Status::Fail));
+    let outside_of_pins = checks::outside(&config, &found, &outside, Direction::Forward);
+    verdict.extend(outside_of_pins);
+    verdict.extend(checks::loose(&config, &outside, &found));
     let mut outages = Vec::new();
     // What does not hold in the tree itself is not asked about elsewhere.
     if remote && !checks::any_failed(&verdict) {

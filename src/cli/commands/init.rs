@@ -15,8 +15,11 @@ use crate::{
         output::Format,
     },
     config::Problem,
-    facts::git::{Git, Hosted},
-    files::{WorkTree, survey},
+    facts::{
+        git::{Git, Hosted},
+        outside,
+    },
+    files::survey,
     pins::discover::{
         Discovery, Seen, discover,
         groups::{self, Guess, Reason},
@@ -51,7 +54,7 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, F
     if !(print_only || args.force) {
         target.refuse_existing()?;
     }
-    let tree = WorkTree::new(target.root());
+    let tree = outside::work_tree_at(target.root());
     let discovery = discover(&tree, survey(target.root()), target.name());
     let surroundings = Surroundings::of(target.root());
     let owner = surroundings
@@ -60,7 +63,7 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, F
         .map(|hosted| hosted.owner.as_str());
     let guess = groups::guess(&discovery.seen, owner);
     let chosen = choose(&discovery, &guess, cx)?;
-    let mut draft = Draft::new(&tree, &discovery, &chosen, &surroundings)?;
+    let mut draft = Draft::new(&tree, &discovery, &chosen, &surroundings, target.name())?;
     draft.warnings.extend(target.hidden());
     if !print_only {
         write::put(&target, &draft.text, args.force)?;

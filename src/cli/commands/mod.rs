@@ -7,6 +7,7 @@ pub(super) mod doctor;
 pub(super) mod documents;
 pub(super) mod freshness;
 pub(super) mod gates;
+mod globs;
 pub(super) mod history;
 pub(super) mod init;
 pub(super) mod inventory;

@@ -11,7 +11,7 @@ use super::{
     set::{self, Contracts, Place, Reports, Run, Stop, Trial},
 };
 use crate::{
-    checks::{Counted, Expected, Overruled, Target},
+    checks::{Counted, Direction, Expected, Overruled, Target},
     cli::{
         args,
         context::{Context, configured, usage},
@@ -71,14 +71,10 @@ fn steps(
     place.configured()?;
     let trial = Trial::prepare(config, change, cx)?;
     let mut session = set::begin(config, place.intent, &cx.output)?;
-    let found = pins::find(place.files(), config).map_err(Fault::from)?;
+    let (found, mut further) = place.look(Direction::Forward)?;
     run.counted(&found);
-    let chain = Counted::new(
-        config,
-        &request.revision,
-        &found,
-        contracts.failures(config),
-    )?;
+    further.extend(contracts.failures(config));
+    let chain = Counted::new(config, &request.revision, &found, further)?;
 
     let history = History::at(place, cx);
     let past = match history.past(&request.revision, &found) {

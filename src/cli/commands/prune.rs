@@ -7,6 +7,7 @@ mod restore;
 
 use std::time::Duration;
 
+use super::globs;
 use crate::{
     cli::{
         args::{self, IfUnconfigured, PruneAction},
@@ -71,6 +72,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     }
     let armed = armed(args.apply, args.dry_run, cx)?;
     let config = cx.load()?;
+    globs::all_match_in_work_tree(&config)?;
     let rules = rules(args, block(&config)?)?;
     let chosen = chosen(&args.image, &config)?;
     let mut step = if cx.output.format == Format::Github {

@@ -11,7 +11,7 @@ use super::{
     set::{self, Contracts, Place, Reports, Run, Stop, Then, Trial},
 };
 use crate::{
-    checks::{Counted, Expected, Target},
+    checks::{Counted, Direction, Expected, Target},
     cli::{
         args,
         context::Context,
@@ -77,9 +77,9 @@ fn steps(
     place.configured()?;
     let trial = Trial::prepare(config, change, cx)?;
     let mut session = set::begin(config, place.intent, &cx.output)?;
-    let found = pins::find(place.files(), config).map_err(Fault::from)?;
+    let (found, further) = place.look(Direction::Back)?;
     run.counted(&found);
-    let chain = Counted::new(config, &request.revision, &found, Vec::new())?;
+    let chain = Counted::new(config, &request.revision, &found, further)?;
 
     let gathered = History::at(place, cx);
     let history = match gathered.known() {

@@ -9,7 +9,7 @@ use crate::{
         output::Format,
     },
     config::Config,
-    files::WorkTree,
+    facts::outside,
     pins::{self, Found},
     report::{
         json::ScanDocument,
@@ -21,7 +21,7 @@ use crate::{
 pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Fault> {
     let config = cx.load()?;
     super::recover::mention(&config, &cx.output);
-    let found = pins::find(&WorkTree::new(&config.root), &config)?;
+    let found = pins::find(&outside::work_tree(&config), &config)?;
     match cx.output.format {
         Format::Json => cx.output.json(&ScanDocument::new(&config, &found)),
         Format::Human | Format::Github => {

@@ -11,6 +11,7 @@
 mod command;
 mod compare;
 mod error;
+mod files;
 mod id;
 mod network;
 mod objects;
@@ -31,6 +32,7 @@ use std::{
 };
 
 pub use error::GitError;
+pub use files::{TrackedFile, Tracking, ignored, tracking, untracked};
 pub use id::ObjectId;
 pub use network::{Heads, References};
 pub use reach::{Login, Remote};

@@ -4,9 +4,9 @@
 //! stays as it is.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    io::Read,
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     sync::mpsc::{RecvTimeoutError, Sender, channel},
     thread::JoinHandle,
     time::Duration,
@@ -19,6 +19,22 @@ use super::{
     command::{Mode, Running},
     reach::without_users,
 };
+
+/// Contents that are fetched at once: their names stand on one command line.
+const BLOBS: usize = 1000;
+
+/// What git itself says when it fetches contents that a partial clone left out.
+const ONLY_BLOBS: &[&str] = &[
+    "--quiet",
+    "--no-tags",
+    "--no-prune",
+    "--no-write-fetch-head",
+    "--no-recurse-submodules",
+    "--no-auto-maintenance",
+    "--refmap=",
+    "--filter=blob:none",
+    "--end-of-options",
+];
 
 /// How long one question to a remote may take.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -226,6 +242,88 @@ impl Git {
                 .chain([&remote])
                 .chain(some)
                 .map(OsString::from)
+                .collect();
+            self.ask_remote("fetch", remote, &args)?;
+        }
+        Ok(())
+    }
+
+    /// The remote that objects are fetched from: `origin`, or the only one.
+    pub fn only_remote(&self) -> Result<String, GitError> {
+        let mut remotes = self.remotes()?;
+        if remotes.iter().any(|name| name == "origin") {
+            return Ok("origin".to_owned());
+        }
+        match remotes.pop() {
+            Some(only) if remotes.is_empty() => Ok(only),
+            None => Err(GitError::NoRemote),
+            Some(last) => {
+                remotes.push(last);
+                Err(GitError::AmbiguousRemote(remotes))
+            }
+        }
+    }
+
+    /// Which of these objects the clone lacks, each once.
+    pub fn missing(&self, ids: &[ObjectId]) -> Result<Vec<ObjectId>, GitError> {
+        const COMMAND: &str = "cat-file";
+        let args = ["--batch-check=%(objectname)"].map(OsString::from);
+        let mut running = self.start(COMMAND, &args, Mode::Talk)?;
+        let (stdin, mut stdout) = (running.stdin()?, running.stdout()?);
+        let asked: BTreeSet<ObjectId> = ids.iter().copied().collect();
+        let questions = asked.clone();
+        // Asking and reading overlap: neither waits for the other's full pipe.
+        let asking = std::thread::spawn(move || {
+            let mut stdin = BufWriter::new(stdin);
+            questions
+                .iter()
+                .try_for_each(|id| writeln!(stdin, "{id}"))
+                .and_then(|()| stdin.flush())
+        });
+        let mut present = BTreeSet::new();
+        let mut missing = Vec::new();
+        let mut lines = BufReader::new(&mut stdout);
+        let mut line = Vec::new();
+        while lines
+            .read_until(b'\n', &mut line)
+            .map_err(|error| running.io(error))?
+            > 0
+        {
+            let mut words = line.trim_ascii_end().split(|b| *b == b' ');
+            let id = words.next().and_then(ObjectId::parse);
+            match (id, words.next()) {
+                (Some(id), None) => drop(present.insert(id)),
+                (Some(id), Some(b"missing")) => missing.push(id),
+                _ => {
+                    return Err(GitError::Malformed {
+                        command: COMMAND,
+                        what: "an answer that is none",
+                    });
+                }
+            }
+            line.clear();
+        }
+        let broke = |_| io::Error::other("asking broke off");
+        let asked_all = asking.join().map_err(broke).and_then(|asked| asked);
+        running.finish(&[])?;
+        asked_all.map_err(|error| running.io(error))?;
+        if present.len() + missing.len() != asked.len() {
+            return Err(GitError::Malformed {
+                command: COMMAND,
+                what: "too few answers",
+            });
+        }
+        Ok(missing)
+    }
+
+    /// Brings contents into a partial clone, as git does by itself where it may.
+    pub fn fetch_blobs(&self, remote: &str, ids: &[ObjectId]) -> Result<(), GitError> {
+        for part in ids.chunks(BLOBS) {
+            let args: Vec<OsString> = ONLY_BLOBS
+                .iter()
+                .map(OsString::from)
+                .chain([remote.into()])
+                .chain(part.iter().map(|id| id.to_string().into()))
                 .collect();
             self.ask_remote("fetch", remote, &args)?;
         }

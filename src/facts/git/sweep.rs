@@ -125,24 +125,6 @@ impl<T: Send + 'static> Sweep<T> {
     }
 }
 
-impl Git {
-    /// Those of `ids` that are missing in this clone.
-    pub(crate) fn missing<'i>(
-        &self,
-        ids: impl IntoIterator<Item = &'i ObjectId>,
-    ) -> Result<HashSet<ObjectId>, GitError> {
-        let mut objects = self.objects(|_| Ok(None::<()>))?;
-        let mut missing = HashSet::new();
-        for id in ids {
-            if objects.object(*id)?.is_none() {
-                missing.insert(*id);
-            }
-        }
-        objects.finish()?;
-        Ok(missing)
-    }
-}
-
 fn malformed(what: &'static str) -> GitError {
     GitError::Malformed {
         command: "cat-file",

@@ -9,8 +9,8 @@ use std::{
 
 use super::{Git, GitError, ObjectId, command::Mode};
 use crate::{
-    config::{Glob, RelPath},
-    files::Snapshot,
+    config::{Globs, RelPath},
+    files::{Snapshot, is_ours},
 };
 
 const COMMAND: &str = "ls-tree";
@@ -29,7 +29,7 @@ pub struct At {
 
 impl Git {
     /// Reads the files that `globs` match in the tree of `commit`, each of at most `most` bytes.
-    pub fn files_at(&self, commit: &ObjectId, globs: &[Glob], most: u64) -> Result<At, GitError> {
+    pub fn files_at(&self, commit: &ObjectId, globs: &Globs, most: u64) -> Result<At, GitError> {
         let mut at = At {
             files: Snapshot::default(),
             too_large: None,
@@ -59,6 +59,27 @@ impl Git {
             }
         }
         Ok(at)
+    }
+
+    /// Hands over each regular file beneath the root in the tree of `commit`, with its content's
+    /// name.
+    pub fn regular_files(
+        &self,
+        commit: &ObjectId,
+        mut each: impl FnMut(RelPath, ObjectId),
+    ) -> Result<(), GitError> {
+        self.entries(commit, |mode, id, path| {
+            let regular = matches!(mode, b"100644" | b"100755" | b"100664");
+            let Some(path) = path.strip_prefix(self.prefix()).filter(|_| regular) else {
+                return;
+            };
+            if path.split(|b| *b == b'/').any(is_ours) {
+                return;
+            }
+            if let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path))) {
+                each(path, id);
+            }
+        })
     }
 
     /// Hands over mode, id and path of everything in a tree but folders: `MODE TYPE ID`, a tab, the

@@ -16,7 +16,7 @@ use std::{
 
 use super::{claims::Titles, log, sets::Scanned};
 use crate::{
-    config::{self, Config, Glob, SourceText},
+    config::{self, Config, Globs, SourceText},
     facts::git::{Git, GitError, ObjectId, Objects},
     files::is_ours,
     image::Revision,
@@ -59,7 +59,7 @@ pub(super) enum Content {
 /// What a configuration says about which bytes are pins.
 #[derive(Debug)]
 pub(super) struct Rules {
-    globs: Vec<Glob>,
+    globs: Globs,
     /// For each image of today, whether this configuration has it: by its repository, since a
     /// digest is one of a repository.
     pub(super) images: Vec<bool>,
@@ -80,24 +80,15 @@ impl Rules {
     }
 
     fn matches(&self, path: &[u8]) -> bool {
-        self.globs
-            .iter()
-            .any(|glob| glob.matches(Path::new(OsStr::from_bytes(path))))
+        self.globs.matches(Path::new(OsStr::from_bytes(path)))
     }
 
     fn same(&self, other: &Self) -> bool {
-        let texts = |rules: &Self| {
-            rules
-                .globs
-                .iter()
-                .map(|glob| glob.as_str().to_owned())
-                .collect::<Vec<_>>()
-        };
-        self.images == other.images && texts(self) == texts(other)
+        self.images == other.images && self.globs.texts() == other.globs.texts()
     }
 
     fn folders(&self) -> impl Iterator<Item = PathBuf> {
-        self.globs.iter().map(Glob::literal_folder)
+        self.globs.literal_folders()
     }
 }
 

@@ -130,7 +130,7 @@ fn is_placeholder(digest: &Digest) -> bool {
 }
 
 /// Registry and first part of the path; the registry alone where the path has one part.
-fn owner_of(repository: &Repository) -> String {
+pub(in crate::pins) fn owner_of(repository: &Repository) -> String {
     match repository.path().split_once('/') {
         Some((owner, _)) => format!("{}/{owner}", repository.host()),
         None => repository.host().to_owned(),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    config::{Glob, RelPath},
+    config::{Globs, RelPath},
     files::WorkTree,
     pins::Finder,
 };
@@ -95,9 +95,9 @@ impl Narrow<'_> {
     /// Whether a glob matches `files`, and beside them only files that are safe to change and hold
     /// nothing to find.
     fn fits(&self, glob: &str, files: &[RelPath]) -> bool {
-        let Some(listing) = Glob::parse(glob)
+        let Some(listing) = Globs::parse([glob])
             .ok()
-            .and_then(|glob| self.tree.list(&[glob]).ok())
+            .and_then(|globs| self.tree.list(&globs).ok())
         else {
             return false;
         };
@@ -149,7 +149,7 @@ fn split(path: &RelPath) -> Option<(String, String)> {
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if "*?[]{}\\".contains(c) {
+        if "*?[]{}\\!".contains(c) {
             out.push('\\');
         }
         out.push(c);
@@ -199,10 +199,7 @@ mod tests {
             .collect();
         let finder = Finder::of([&Repository::parse("a.b/c").unwrap()]);
         let globs = narrow(&tree, &paths, &finder);
-        let parsed: Vec<_> = globs
-            .iter()
-            .map(|glob| Glob::parse(glob).unwrap())
-            .collect();
+        let parsed = Globs::parse(globs.iter().map(String::as_str)).unwrap();
         let listed: BTreeSet<_> = tree.list(&parsed).unwrap().files.into_iter().collect();
         assert!(paths.is_subset(&listed), "{globs:?}");
         globs

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Image, Span};
+use crate::{
+    config::{Image, Span},
+    pins::chunk::CHUNK,
+};
 
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

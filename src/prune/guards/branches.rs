@@ -152,7 +152,8 @@ impl Branches {
             if round > 0 {
                 self.ask()?;
             }
-            let missing = self.git.missing(self.tips.values())?;
+            let tips: Vec<ObjectId> = self.tips.values().copied().collect();
+            let missing: HashSet<ObjectId> = self.git.missing(&tips)?.into_iter().collect();
             if missing.is_empty() {
                 return Ok(());
             }

@@ -16,7 +16,7 @@ use std::{
 
 use super::reading::{self, reader};
 use crate::{
-    config::{AlsoPinned, Config, FILE_NAME, Glob, RelPath},
+    config::{AlsoPinned, Config, FILE_NAME, Globs, RelPath},
     facts::{
         git::{Git, GitError, ObjectId, Objects, Remote},
         history::{self, LARGEST_CONFIG, parse_config},
@@ -215,7 +215,7 @@ fn branch(name: &str) -> &str {
 /// Which files of another repository hold pins, and of which repositories.
 struct Rules {
     /// Directories, `/` at their ends, and what counts beneath them.
-    globs: Vec<(Vec<u8>, Vec<Glob>)>,
+    globs: Vec<(Vec<u8>, Globs)>,
     repositories: HashSet<Repository>,
     /// Directories whose configuration could not be read once.
     unknown: Vec<Vec<u8>>,

@@ -16,9 +16,9 @@ use crate::{
     facts::{
         git::{Git, GitError, Hosted},
         history::History,
+        outside,
         smoke::{self, Surroundings},
     },
-    files::WorkTree,
     pins::{self, Found},
 };
 
@@ -49,7 +49,7 @@ pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found>
         lines.skip("files", NO_CONFIG);
         return None;
     };
-    match pins::find(&WorkTree::new(&config.root), config) {
+    match pins::find(&outside::work_tree(config), config) {
         Ok(found) => {
             let (pins, files) = (number(found.pins.len(), "pin"), number(found.files, "file"));
             lines.pass("files", format!("{pins} in {files}"));

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{Chosen, Surroundings};
 use crate::{
-    checks::{self, Status},
+    checks::{self, Direction, Status},
     cli::exit::Fault,
-    config::{self, Config, FILE_NAME, SourceText},
-    facts::git::Hosted,
+    config::{self, Config, FILE_NAME, RelPath, SourceText},
+    facts::{
+        git::Hosted,
+        outside::{self, Scope},
+    },
     files::WorkTree,
     pins::{
         self, Finder, Found,
@@ -35,6 +38,7 @@ impl Draft {
         discovery: &Discovery,
         chosen: &Chosen<'_>,
         around: &Surroundings,
+        target: Option<&RelPath>,
     ) -> Result<Self, Fault> {
         let repositories: Vec<_> = chosen.members.iter().map(|seen| &seen.repository).collect();
         let finder = Finder::of(repositories.iter().copied());
@@ -52,6 +56,7 @@ impl Draft {
                 .as_ref()
                 .map(|common| format!("{common} images")),
             files: &files,
+            refuses_outside: false,
             images: images(&names.images, chosen),
             revision: revision(chosen),
             forge: around
@@ -64,6 +69,11 @@ impl Draft {
         };
         let (config, found) = counted(&mut starter, tree)?;
         let mut warnings = starter.remarks.clone();
+        let beside = |scope| beside(&config, &found, scope, target);
+        let tracked = beside(Scope::Tracked)?;
+        // What is not added yet is not reported yet, but the next commit may hold it.
+        starter.refuses_outside = tracked.is_empty() && beside(Scope::Addable)?.is_empty();
+        warnings.extend(tracked);
         for (remark, detail) in failing(&config, &found) {
             starter.remarks.push(remark);
             warnings.push(detail);
@@ -150,6 +160,23 @@ fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found)
         text: starter::text(starter).into(),
     };
     Ok((config::parse(&source, tree.root())?, found))
+}
+
+/// What stands outside of pins, or could not be looked at, a line each; the configuration that is
+/// to be replaced is left out.
+fn beside(
+    config: &Config,
+    found: &Found,
+    scope: Scope,
+    target: Option<&RelPath>,
+) -> Result<Vec<String>, Fault> {
+    let (_, mut outside) = outside::look(config, scope, false)?;
+    outside.sightings.retain(|one| Some(&*one.file) != target);
+    let checks = checks::outside(config, found, &outside, Direction::Forward);
+    let reported = checks.iter().filter(|check| check.status != Status::Pass);
+    Ok(reported
+        .map(|check| format!("{}: {}", check.code, check.told()))
+        .collect())
 }
 
 /// What `check` would refuse, as a remark for the file and in full. The remark never quotes a pin:

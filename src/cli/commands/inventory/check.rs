@@ -15,7 +15,10 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Config, Problem},
-    facts::resolve::{self, ImageFacts},
+    facts::{
+        outside,
+        resolve::{self, ImageFacts},
+    },
     files::WorkTree,
     pins,
     report::json::InventoryImage,
@@ -95,7 +98,7 @@ fn asked<'c>(
         .transpose()?
         .map(|(_, tag)| tag);
     let found = if tag.is_none() {
-        Some(pins::find(&WorkTree::new(&config.root), config)?)
+        Some(pins::find(&outside::work_tree(config), config)?)
     } else {
         None
     };

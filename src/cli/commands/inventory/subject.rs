@@ -8,8 +8,10 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Config, Inventory, Problem, raw::nearest},
-    facts::resolve::{self, ImageFacts, PlatformFacts},
-    files::WorkTree,
+    facts::{
+        outside,
+        resolve::{self, ImageFacts, PlatformFacts},
+    },
     image::{Digest, Reference, Repository},
     pins::{self, Found},
     source::{Source, Want},
@@ -82,7 +84,7 @@ fn named(text: &str, config: &Config) -> Result<(Repository, Want), Fault> {
     if let Some(at) = config.images.iter().position(|image| image.name == text) {
         let image = &config.images[at];
         let digest = pinned(
-            &pins::find(&WorkTree::new(&config.root), config)?,
+            &pins::find(&outside::work_tree(config), config)?,
             (at, text),
         )?;
         return Ok((image.repository.clone(), Want::Digest(digest)));

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::{
+    checks::{self, Check, Direction},
     cli::{
         args::{Change, IfUnconfigured},
         context::{Context, Intent},
@@ -11,9 +12,13 @@ use crate::{
         forge::{connect, no_token},
     },
     config::{self, Config, Problem, RelPath, SourceText},
-    facts::git::{Git, ObjectId, Objects},
+    facts::{
+        git::{Git, ObjectId, Objects},
+        outside::{self, Scope},
+    },
     files::{Files, Snapshot, WorkTree},
     forge::{Base, Forge, blob_id},
+    pins::{self, Found},
 };
 
 use super::Stop;
@@ -72,6 +77,27 @@ impl Place {
             At::Forge(site) => Some(&site.history),
             At::Tree(_) | At::Unconfigured(..) => None,
         }
+    }
+
+    /// What the files pin, and the first stage's checks beside the counts: what stands outside of
+    /// pins, and globs that match nothing.
+    pub(in super::super) fn look(
+        &self,
+        direction: Direction,
+    ) -> Result<(Found, Vec<Check>), Fault> {
+        let config = &self.config;
+        let (found, outside) = match &self.at {
+            At::Tree(_) | At::Unconfigured(..) => outside::look(config, Scope::Counted, false)?,
+            At::Forge(site) => {
+                let found = pins::find(&site.files, config)?;
+                let (commit, branch) = (&site.base.head.commit, &site.base.branch);
+                let outside = outside::commit(config, commit, branch, &found);
+                (found, outside)
+            }
+        };
+        let mut checks = checks::unmatched(&found);
+        checks.extend(checks::outside(config, &found, &outside, direction));
+        Ok((found, checks))
     }
 
     /// Ends a run that has no token and may do without.

@@ -1,0 +1,212 @@
+//! What names an image beside its counted pins, and globs that match nothing.
+
+use std::collections::HashMap;
+
+use super::{Check, Code, FilePlace, Status};
+use crate::{
+    config::{Config, Glob, OutsidePolicy, wording::number},
+    facts::outside::{Outside, Unseen},
+    image::Digest,
+    pins::{Found, Located, Sight, Sighting, Unpinned},
+};
+
+/// Which command the verdict is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// `check` and `promote`.
+    Forward,
+    /// `rollback`: a digest outside of pins never holds it up.
+    Back,
+}
+
+/// Digests that no pin accounts for, as the configuration judges them.
+pub fn outside(
+    config: &Config,
+    found: &Found,
+    outside: &Outside,
+    direction: Direction,
+) -> Vec<Check> {
+    let pin_status = match config.outside.policy {
+        OutsidePolicy::Ignore => return Vec::new(),
+        OutsidePolicy::Warn => Status::Warn,
+        OutsidePolicy::Refuse => Status::Fail,
+    };
+    let digest_status = match direction {
+        Direction::Forward => pin_status,
+        Direction::Back => Status::Warn,
+    };
+    let pins = found.pins.iter();
+    let images: HashMap<Digest, usize> = pins
+        .rev()
+        .map(|pin| (pin.what.digest, pin.what.image))
+        .collect();
+    let mut checks: Vec<Check> = outside
+        .unseen
+        .iter()
+        .map(|unseen| unread(unseen, pin_status))
+        .collect();
+    for sighting in &outside.sightings {
+        checks.push(match pin_detail(config, sighting) {
+            Some((image, detail)) => {
+                let check = Check::new(Code::PIN_OUTSIDE, pin_status, detail);
+                reported(check.image(&config.images[image].name), sighting)
+            }
+            None => {
+                let image = images.get(&sighting.what.digest);
+                let check = Check::new(
+                    Code::DIGEST_OUTSIDE,
+                    digest_status,
+                    digest_detail(config, image.copied(), &sighting.what),
+                );
+                let check = match image {
+                    Some(image) => check.image(&config.images[*image].name),
+                    None => check,
+                };
+                let what = &sighting.what;
+                at(
+                    check,
+                    sighting.file.to_string(),
+                    what.line,
+                    what.digest_column,
+                )
+            }
+        });
+    }
+    let files = number(outside.files, "file");
+    let mut pass = |code: Code, what: &str| {
+        if outside.unseen.is_empty() && checks.iter().all(|check| check.code != code) {
+            checks.push(Check::new(code, Status::Pass, format!("{what} in {files}")));
+        }
+    };
+    pass(Code::PIN_OUTSIDE, "no image is pinned outside of `files`");
+    pass(
+        Code::DIGEST_OUTSIDE,
+        "no pinned digest stands outside of a counted pin",
+    );
+    checks
+}
+
+/// The image that a sighting pins, and the evidence; `None` for a digest by itself.
+fn pin_detail(config: &Config, sighting: &Located<Sighting>) -> Option<(usize, String)> {
+    let (file, digest) = (&sighting.file, &sighting.what.digest);
+    match &sighting.what.sight {
+        Sight::Image(image) if config.files.matches(file.as_path()) => Some((
+            *image,
+            format!(
+                "pinned to {digest}, but a sparse checkout leaves {file} out: this pin is neither counted nor changed"
+            ),
+        )),
+        Sight::Image(image) => Some((
+            *image,
+            format!(
+                "pinned to {digest}, but `files` does not match {file}: this pin is neither counted nor changed"
+            ),
+        )),
+        Sight::Wide(image) => Some((
+            *image,
+            format!("pinned to {digest} in UTF-16: this pin is neither counted nor changed"),
+        )),
+        Sight::Mirror(image, name) => {
+            let repository = &config.images[*image].repository;
+            let detail = format!(
+                "pinned to {digest} as {name}, where `sources` reads {repository} from: this pin is neither counted nor changed"
+            );
+            Some((*image, detail))
+        }
+        Sight::SameOwner(_) | Sight::Nothing => None,
+    }
+}
+
+fn digest_detail(config: &Config, image: Option<usize>, sighting: &Sighting) -> String {
+    let digest = &sighting.digest;
+    let pinned = image.map_or_else(String::new, |image| {
+        format!(", to which `{}` is pinned,", config.images[image].name)
+    });
+    match &sighting.sight {
+        Sight::SameOwner(repository) => {
+            format!(
+                "{digest}{pinned} stands behind {repository}: it is neither counted nor changed"
+            )
+        }
+        _ => format!(
+            "{digest}{pinned} stands outside of a counted pin: it is neither counted nor changed"
+        ),
+    }
+}
+
+fn unread(unseen: &Unseen, status: Status) -> Check {
+    let detail = match &unseen.file {
+        Some(file) => format!("cannot read {file}: {}", unseen.reason),
+        None => unseen.reason.clone(),
+    };
+    let detail = match &unseen.hint {
+        Some(hint) => format!("{detail}; {hint}"),
+        None => detail,
+    };
+    let check = Check::new(Code::PIN_OUTSIDE, status, detail);
+    match &unseen.file {
+        Some(file) => check.item(file),
+        None => check,
+    }
+}
+
+fn reported(check: Check, sighting: &Located<Sighting>) -> Check {
+    let (line, column) = (sighting.what.line, sighting.what.column);
+    at(check, sighting.file.to_string(), line, column)
+}
+
+fn at(check: Check, file: String, line: usize, column: usize) -> Check {
+    let place = FilePlace { file, line, column };
+    check.item(place.to_string()).places(vec![place])
+}
+
+/// In the files that count: references by tag alone, and images that are not declared.
+pub fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
+    let unpinned = |one: &Located<Unpinned>| {
+        let detail = format!(
+            "referenced by the tag {} alone: without a digest it is neither verified nor changed",
+            one.what.tag
+        );
+        let check = Check::new(Code::IMAGE_UNPINNED, Status::Warn, detail)
+            .image(&config.images[one.what.image].name);
+        at(check, one.file.to_string(), one.what.line, one.what.column)
+    };
+    let undeclared = |one: &Located<Sighting>| {
+        let Sight::SameOwner(repository) = &one.what.sight else {
+            return None;
+        };
+        let detail = format!(
+            "{repository} is pinned to {}, but no image declares this repository",
+            one.what.digest
+        );
+        let check = Check::new(Code::IMAGE_UNDECLARED, Status::Warn, detail);
+        Some(reported(check, one))
+    };
+    let mut checks: Vec<Check> = outside.unpinned.iter().map(unpinned).collect();
+    checks.extend(outside.undeclared.iter().filter_map(undeclared));
+    let files = number(found.files, "file");
+    for (code, what) in [
+        (Code::IMAGE_UNPINNED, "no image is referenced by tag alone"),
+        (
+            Code::IMAGE_UNDECLARED,
+            "every pinned repository of the same owners is declared",
+        ),
+    ] {
+        if checks.iter().all(|check| check.code != code) {
+            checks.push(Check::new(code, Status::Pass, format!("{what} in {files}")));
+        }
+    }
+    checks
+}
+
+/// Globs of `files` that match nothing, as a warning each.
+pub fn unmatched(found: &Found) -> Vec<Check> {
+    let warning =
+        |glob: &Glob| Check::new(Code::PIN_COUNT, Status::Warn, no_match(glob)).item(glob.as_str());
+    found.unmatched.iter().map(warning).collect()
+}
+
+/// That a glob of `files` matches nothing.
+pub fn no_match(glob: &Glob) -> String {
+    format!("files: \"{}\" matches no file", glob.as_str())
+}

@@ -1,0 +1,70 @@
+//! Globs of `files` that match nothing: an error of the configuration.
+
+use crate::{
+    checks,
+    cli::exit::{Exit, Fault},
+    config::{Config, Glob, Globs, Problem, wording::number},
+    facts::outside,
+    files::WorkTree,
+    pins::Found,
+};
+
+/// That every glob of `files` matches a file of the work tree.
+pub(super) fn all_match(config: &Config, found: &Found) -> Result<(), Fault> {
+    refuse(config, &found.unmatched)
+}
+
+/// The same, before anything was looked for.
+pub(super) fn all_match_in_work_tree(config: &Config) -> Result<(), Fault> {
+    let listing = outside::work_tree(config).list(&config.files)?;
+    let matches = |glob: &Glob| {
+        let mut files = listing
+            .files
+            .iter()
+            .chain(listing.hazards.iter().map(|(path, _)| path));
+        files.any(|path| glob.matches(path.as_path()))
+    };
+    let unmatched: Vec<Glob> = config
+        .files
+        .included()
+        .iter()
+        .filter(|glob| !matches(glob))
+        .cloned()
+        .collect();
+    refuse(config, &unmatched)
+}
+
+fn refuse(config: &Config, unmatched: &[Glob]) -> Result<(), Fault> {
+    if unmatched.is_empty() {
+        return Ok(());
+    }
+    let problem = |glob: &Glob| {
+        let mut problem = Problem::new("config", checks::no_match(glob))
+            .at(config.place(glob.at(), ""))
+            .hint("correct the glob, or remove it");
+        problem.notes.extend(left_out(config, glob));
+        problem
+    };
+    Err(Fault {
+        exit: Exit::Input,
+        problems: unmatched.iter().map(problem).collect(),
+    })
+}
+
+/// Why files that the glob matches don't count.
+fn left_out(config: &Config, glob: &Glob) -> Option<String> {
+    let globs = Globs::parse([glob.as_str()]).ok()?;
+    let listed = WorkTree::new(&config.root).list(&globs).ok()?;
+    let (excluded, ignored): (Vec<_>, Vec<_>) = listed
+        .files
+        .iter()
+        .partition(|path| config.files.excludes(path.as_path()));
+    if !ignored.is_empty() {
+        let files = number(ignored.len(), "matching file");
+        return Some(format!(
+            "git ignores {files}; `files_ignored: include` counts such files"
+        ));
+    }
+    let files = number(excluded.len(), "matching file");
+    (!excluded.is_empty()).then(|| format!("a glob that begins with `!` excludes {files}"))
+}

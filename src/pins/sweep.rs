@@ -1,0 +1,367 @@
+//! One pass over a work tree: pins in the files that count, and what names an image anywhere else.
+//!
+//! Every file is read once, by as many threads as there are processors. A file with digits that
+//! stand by themselves is read again at the end, since only then it is known which digests are
+//! pinned; few files have such digits.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs::File,
+    io::{self, Read, Seek},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::{
+    chunk::CHUNK,
+    find::{Found, Located},
+    outside::{Lookout, Sight, Sighting, Unpinned},
+    scan::{Finder, Scan},
+};
+use crate::{
+    config::{Config, RelPath},
+    files::{Beneath, ReadError, WorkTree},
+    image::Digest,
+};
+
+/// The most threads that read at the same time.
+const THREADS: usize = 8;
+/// Files that a thread takes at once: enough that neighbours are read by one.
+const BATCH: usize = 64;
+
+/// What is looked for beside counted pins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Searches {
+    /// Digests outside of pins.
+    pub outside: bool,
+    /// In the files that count: references by tag alone, and images that are not declared.
+    pub loose: bool,
+}
+
+/// What stands beside the counted pins, in the order of the paths' bytes and then of each file.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Digests that no pin accounts for.
+    pub outside: Vec<Located<Sighting>>,
+    /// Pins of repositories of the same owner that no image declares.
+    pub undeclared: Vec<Located<Sighting>>,
+    /// References by tag alone.
+    pub unpinned: Vec<Located<Unpinned>>,
+    /// Files that could not be read.
+    pub unread: Vec<ReadError>,
+    /// How many files were looked into.
+    pub files: usize,
+}
+
+/// The rest of a tree.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// Files to be looked into for digests outside of pins.
+    pub files: Vec<RelPath>,
+    /// Whether files that count are looked into although they are not among these.
+    pub counted: bool,
+    /// Directories in which only the files that count are looked into, and only for pins.
+    pub foreign: Foreign,
+}
+
+/// Directories that belong to something else: another configuration, or an image layout.
+#[derive(Debug, Default)]
+pub struct Foreign {
+    directories: BTreeSet<Vec<u8>>,
+}
+
+impl Foreign {
+    /// Adds the directory that the file at `path` stands in, unless it is the root.
+    pub fn add_directory_of(&mut self, path: &RelPath) {
+        if let Some(slash) = memchr::memrchr(b'/', path.as_bytes()) {
+            self.directories.insert(path.as_bytes()[..slash].to_vec());
+        }
+    }
+
+    /// Adds the directories of another list.
+    pub fn merge(&mut self, other: Self) {
+        self.directories.extend(other.directories);
+    }
+
+    /// Whether the path lies in one of them.
+    pub fn holds(&self, path: &RelPath) -> bool {
+        let path = path.as_bytes();
+        !self.directories.is_empty()
+            && memchr::memchr_iter(b'/', path)
+                .any(|slash| self.directories.contains(&path[..slash]))
+    }
+}
+
+/// One file, and what it is to the run.
+#[derive(Clone)]
+struct Task {
+    path: Arc<RelPath>,
+    counts: bool,
+    /// Whether digests outside of pins matter in it.
+    outside: bool,
+}
+
+/// What one file holds.
+#[derive(Default)]
+struct Looked {
+    scan: Scan,
+    sightings: Vec<Sighting>,
+    unpinned: Vec<Unpinned>,
+    /// Whether digits stand in it that may be a digest that is pinned.
+    digits: bool,
+    failed: Option<io::Error>,
+}
+
+/// Looks into every file of `tree` that counts, and into those of `rest`.
+pub fn sweep(
+    tree: &WorkTree,
+    config: &Config,
+    rest: Rest,
+    searches: Searches,
+) -> Result<(Found, Beside), ReadError> {
+    let mut listing = tree.list(&config.files)?;
+    let mut found = Found::of(&mut listing, config);
+    let tasks = tasks(listing.files, rest, config, searches);
+    let sweep = Sweep {
+        tree,
+        finder: Finder::new(&config.images),
+        lookout: Lookout::new(config),
+        searches,
+        pinned: None,
+    };
+    let looked = sweep.all(&tasks)?;
+    let mut beside = Beside {
+        files: tasks.iter().filter(|task| task.outside).count(),
+        ..Beside::default()
+    };
+    let mut again = Vec::new();
+    let mut sightings = Vec::new();
+    for (at, looked) in looked {
+        let task = &tasks[at];
+        if let Some(error) = looked.failed {
+            let path = task.path.to_string();
+            if task.counts {
+                return Err(ReadError { path, error });
+            }
+            beside.unread.push(ReadError { path, error });
+            continue;
+        }
+        if !looked.scan.is_empty() {
+            found.add(Arc::clone(&task.path), looked.scan);
+        }
+        beside.unpinned.extend(located(&task.path, looked.unpinned));
+        if looked.digits {
+            again.push(task.clone());
+        } else {
+            sightings.extend(located(&task.path, looked.sightings));
+        }
+    }
+    let pinned: HashSet<Digest> = found.pins.iter().map(|pin| pin.what.digest).collect();
+    let sweep = Sweep {
+        pinned: Some(pinned),
+        ..sweep
+    };
+    for (at, looked) in sweep.all(&again)? {
+        let path = &again[at].path;
+        beside.unread.extend(looked.failed.map(|error| ReadError {
+            path: path.to_string(),
+            error,
+        }));
+        sightings.extend(located(path, looked.sightings));
+    }
+    sightings.sort_by(|a, b| a.file.as_bytes().cmp(b.file.as_bytes()));
+    let pinned = sweep.pinned.unwrap_or_default();
+    let elsewhere: HashSet<&RelPath> = tasks
+        .iter()
+        .filter(|task| task.counts && !task.outside)
+        .map(|task| &*task.path)
+        .collect();
+    for sighting in sightings {
+        // What stands outside of pins is reported as that and as nothing else.
+        let undeclared = matches!(sighting.what.sight, Sight::SameOwner(_))
+            && (elsewhere.contains(&*sighting.file) || !pinned.contains(&sighting.what.digest));
+        if undeclared {
+            beside.undeclared.push(sighting);
+        } else {
+            beside.outside.push(sighting);
+        }
+    }
+    Ok((found, beside))
+}
+
+fn located<T>(file: &Arc<RelPath>, what: Vec<T>) -> impl Iterator<Item = Located<T>> {
+    what.into_iter().map(|what| Located {
+        file: Arc::clone(file),
+        what,
+    })
+}
+
+/// Every file once, in the order of the paths' bytes.
+fn tasks(counted: Vec<RelPath>, rest: Rest, config: &Config, searches: Searches) -> Vec<Task> {
+    let task = |path: RelPath, counts, listed| {
+        let outside = searches.outside
+            && (listed || rest.counted)
+            && !rest.foreign.holds(&path)
+            && !config.outside.ignore.matches(path.as_path());
+        (counts || outside).then(|| Task {
+            path: Arc::new(path),
+            counts,
+            outside,
+        })
+    };
+    let mut counted = counted.into_iter().peekable();
+    let mut tasks = Vec::new();
+    for path in rest.files {
+        while let Some(one) = counted.next_if(|one| one.as_bytes() < path.as_bytes()) {
+            tasks.extend(task(one, true, false));
+        }
+        let counts = counted.next_if_eq(&path).is_some();
+        tasks.extend(task(path, counts, true));
+    }
+    tasks.extend(counted.filter_map(|one| task(one, true, false)));
+    tasks
+}
+
+struct Sweep<'t> {
+    tree: &'t WorkTree,
+    finder: Finder,
+    lookout: Lookout,
+    searches: Searches,
+    /// The digests that are pinned, once they are known.
+    pinned: Option<HashSet<Digest>>,
+}
+
+impl Sweep<'_> {
+    /// What each file holds, by its place in `tasks` and in that order; most hold nothing, and are
+    /// left out.
+    fn all(&self, tasks: &[Task]) -> Result<Vec<(usize, Looked)>, ReadError> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = processors.min(THREADS).min(tasks.len().div_ceil(BATCH));
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(usize, Looked)>, ReadError> {
+            let mut beneath = self.tree.beneath()?;
+            let (mut buffer, mut done) = (Vec::new(), Vec::new());
+            loop {
+                let begin = next.fetch_add(BATCH, Ordering::Relaxed);
+                if begin >= tasks.len() {
+                    return Ok(done);
+                }
+                let end = tasks.len().min(begin + BATCH);
+                for (at, task) in tasks.iter().enumerate().take(end).skip(begin) {
+                    let looked = self.one(task, &mut beneath, &mut buffer);
+                    done.extend(looked.map(|looked| (at, looked)));
+                }
+            }
+        };
+        let done = thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut done = vec![work()];
+            done.extend(others.into_iter().map(|other| {
+                other.join().unwrap_or_else(|_| {
+                    Err(ReadError {
+                        path: self.tree.root().display().to_string(),
+                        error: io::Error::other("a reading thread broke off"),
+                    })
+                })
+            }));
+            done
+        });
+        let mut all = Vec::new();
+        for part in done {
+            all.extend(part?);
+        }
+        all.sort_by_key(|(at, _)| *at);
+        Ok(all)
+    }
+
+    /// What a file holds, if anything.
+    fn one(&self, task: &Task, beneath: &mut Beneath, buffer: &mut Vec<u8>) -> Option<Looked> {
+        let mut looked = Looked::default();
+        let read = beneath.open(&task.path).and_then(|opened| match opened {
+            Some(mut file) => self.look(task, &mut file, buffer, &mut looked),
+            // It was listed a moment ago.
+            None if task.counts => Err(io::ErrorKind::NotFound.into()),
+            None => Ok(()),
+        });
+        looked.failed = read.err();
+        let Looked {
+            scan,
+            sightings,
+            unpinned,
+            digits,
+            failed,
+        } = &looked;
+        let something = *digits
+            || failed.is_some()
+            || !(scan.is_empty() && sightings.is_empty() && unpinned.is_empty());
+        something.then_some(looked)
+    }
+
+    fn look(
+        &self,
+        task: &Task,
+        file: &mut File,
+        buffer: &mut Vec<u8>,
+        looked: &mut Looked,
+    ) -> io::Result<()> {
+        buffer.clear();
+        file.by_ref().take(CHUNK as u64).read_to_end(buffer)?;
+        if buffer.len() < CHUNK {
+            let content = std::mem::take(buffer);
+            let result = self.look_at(task, &content, looked);
+            *buffer = content;
+            return result;
+        }
+        let first = self.pinned.is_none();
+        if task.counts && first {
+            file.rewind()?;
+            looked.scan = self.finder.scan_reader(&*file, buffer)?;
+            if self.searches.loose {
+                file.rewind()?;
+                looked.unpinned = self.lookout.unpinned(&*file, buffer)?;
+            }
+        }
+        file.rewind()?;
+        let mut digits = false;
+        let keep = |sight: &Sight, digest: &Digest| self.keeps(task, sight, digest, &mut digits);
+        looked.sightings = self.lookout.look(&*file, buffer, keep)?;
+        looked.digits = digits;
+        Ok(())
+    }
+
+    /// The same for a file that is in memory.
+    fn look_at(&self, task: &Task, content: &[u8], looked: &mut Looked) -> io::Result<()> {
+        let first = self.pinned.is_none();
+        if task.counts && first {
+            looked.scan = self.finder.scan(content);
+            if self.searches.loose {
+                looked.unpinned = self.lookout.unpinned(content, &mut Vec::new())?;
+            }
+        }
+        let mut digits = false;
+        let keep = |sight: &Sight, digest: &Digest| self.keeps(task, sight, digest, &mut digits);
+        looked.sightings = self.lookout.look_at(content, keep);
+        looked.digits = digits;
+        Ok(())
+    }
+
+    /// Whether a digest in a file matters; as long as it is not known what is pinned, `digits` tells
+    /// that one may.
+    fn keeps(&self, task: &Task, sight: &Sight, digest: &Digest, digits: &mut bool) -> bool {
+        let undeclared = task.counts && self.searches.loose && matches!(sight, Sight::SameOwner(_));
+        match (sight, &self.pinned) {
+            (Sight::Image(_), _) => task.outside && !task.counts,
+            (Sight::Wide(_) | Sight::Mirror(..), _) => task.outside,
+            (Sight::SameOwner(_) | Sight::Nothing, None) => {
+                *digits |= task.outside || undeclared;
+                false
+            }
+            (Sight::SameOwner(_) | Sight::Nothing, Some(pinned)) => {
+                undeclared || task.outside && pinned.contains(digest)
+            }
+        }
+    }
+}

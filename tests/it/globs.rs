@@ -1,0 +1,257 @@
+//! Which files count: globs that exclude, globs that match nothing, files that git ignores, and a
+//! configuration under another name.
+
+use std::fs;
+
+use crate::support::world::{REV_A, REV_B, World, details, failed, world};
+
+const FILES: &str = "files: ['.github/workflows/*.yml']";
+
+fn with_files(globs: &str) -> World {
+    let world = world();
+    world.replace("repin.yaml", FILES, &format!("files: [{globs}]"));
+    world.with_git()
+}
+
+#[test]
+fn a_glob_that_matches_no_file_is_an_error_of_check_and_prune() {
+    let world = with_files("'.github/workflows/*.yml', \"Dokerfile\", 'x/**/*.yml'");
+    world.write("repin.yaml", world.read("repin.yaml") + "prune: {}\n");
+    for command in ["check", "prune"] {
+        let ran = world.run(&[command]).exits(2);
+        for message in [
+            "files: \"Dokerfile\" matches no file",
+            "files: \"x/**/*.yml\" matches no file",
+        ] {
+            assert!(ran.stderr.contains(message), "{}", ran.stderr);
+        }
+        assert!(ran.stderr.contains("repin.yaml:3:36"), "{}", ran.stderr);
+    }
+    let document = world.run(&["check", "--format", "json"]).exits(2).json();
+    assert_eq!(document["schema"], "repin.error/1");
+    let error = &document["errors"][0];
+    assert_eq!(
+        (&error["code"], &error["line"], &error["column"]),
+        (&"config".into(), &3.into(), &36.into())
+    );
+    world.write("Dokerfile", "");
+    world.write("x/a/b.yml", "");
+    world.run(&["check"]).exits(0);
+}
+
+#[test]
+fn a_glob_that_matches_no_file_warns_in_promote_and_rollback() {
+    let world = with_files("'.github/workflows/*.yml'");
+    world.commit(&format!("promote: test images @{REV_A}"));
+    world.push();
+    world.promoted(REV_B);
+    world.replace(
+        "repin.yaml",
+        FILES,
+        "files: ['.github/workflows/*.yml', Dokerfile]",
+    );
+    let warned = ["files: \"Dokerfile\" matches no file"];
+    for args in [
+        ["promote", "--revision", REV_B],
+        ["rollback", "--to", REV_A],
+    ] {
+        let ran = world.run(&args).exits(0);
+        assert!(
+            ran.stderr
+                .contains(&format!("warning[pin_count]: {}", warned[0])),
+            "{}",
+            ran.stderr
+        );
+        let json = [&args[..], &["--format", "json"]].concat();
+        let document = world.run(&json).exits(0).json();
+        assert_eq!(details(&document, "pin_count", "warn"), warned);
+        assert!(
+            document["body"]
+                .as_str()
+                .unwrap()
+                .contains(r#"files: "Dokerfile" matches no file"#),
+            "{document}"
+        );
+    }
+}
+
+#[test]
+fn a_configuration_of_the_past_may_match_nothing() {
+    let world = with_files("'.github/workflows/*.yml', gone.txt");
+    world.write("gone.txt", "");
+    world.commit(&format!("promote: test images @{REV_A}"));
+    fs::remove_file(world.path("gone.txt")).unwrap();
+    world.commit("a file goes, its glob stays");
+    world.replace("repin.yaml", ", gone.txt", "");
+    world.commit("its glob goes");
+    world.push();
+    world.promoted(REV_B);
+    let ran = world.run(&["rollback", "--to", REV_A]).exits(0);
+    assert!(!ran.stderr.contains("matches no file"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_glob_with_an_exclamation_mark_excludes_from_counting_and_changing() {
+    let world = with_files("'**/*.yml', '!testdata/**'");
+    let fix = world.digest("fix", REV_A).to_owned();
+    let pin = format!("ghcr.io/acme/fix@{fix}\n");
+    world.write("testdata/a/b.yml", &pin);
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "outside_ignore: ['testdata/**']\n",
+    );
+    world.run(&["check"]).exits(0);
+    world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
+    assert_eq!(world.read("testdata/a/b.yml"), pin);
+    // The excluded file is what is reported, as any that is not scanned.
+    world.git(&["add", "-A"]);
+    world.replace(
+        "repin.yaml",
+        "outside_ignore: ['testdata/**']",
+        "outside: refuse",
+    );
+    let document = world.run(&["check", "--format", "json"]).exits(1).json();
+    assert_eq!(failed(&document), ["pin_outside"]);
+    // Excluding everything that a glob matches leaves it with nothing.
+    world.replace("repin.yaml", "'!testdata/**'", "'!**'");
+    let ran = world.run(&["check"]).exits(2);
+    assert!(
+        ran.stderr.contains("a glob that begins with `!` excludes"),
+        "{}",
+        ran.stderr
+    );
+    world.replace("repin.yaml", "'**/*.yml', ", "");
+    let ran = world.run(&["check"]).exits(2);
+    assert!(
+        ran.stderr.contains("`files` lists nothing"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn history_obeys_the_exclusions_of_its_time() {
+    let world = with_files("'**/*.yml', '!testdata/**'");
+    world.write(
+        "testdata/a.yml",
+        format!("ghcr.io/acme/fix@{}\n", world.digest("fix", REV_B)),
+    );
+    world.commit(&format!("promote: test images @{REV_A}"));
+    world.push();
+    world.promoted(REV_B);
+    // With the excluded file the set of A would hold two digests of `fix`.
+    world.run(&["rollback", "--to", REV_A]).exits(0);
+}
+
+#[test]
+fn files_that_git_ignores_and_does_not_track_do_not_count() {
+    let world = with_files("'**/*.yml'");
+    let pin = format!("ghcr.io/acme/fix@{}\n", world.digest("fix", REV_A));
+    world.write(
+        ".gitignore",
+        "/images\n/origin.git\nnode_modules\n*.gen.yml\n!keep.gen.yml\n",
+    );
+    world.write("web/node_modules/deep/dep/a.yml", &pin);
+    world.write("web/x.gen.yml", &pin);
+    world.run(&["check"]).exits(0);
+    world.run(&["promote", "--revision", REV_B]).exits(0);
+    assert_eq!(world.run(&["scan"]).exits(0).stdout.lines().count(), 5);
+    // What git tracks counts although a rule ignores it, and so does what it does not ignore.
+    world.git(&["add", "-f", "web/node_modules/deep/dep/a.yml"]);
+    let failing = |count: &str| {
+        let ran = world.run(&["check"]).exits(1);
+        assert!(ran.stderr.contains(count), "{}", ran.stderr);
+    };
+    failing("`fix` is pinned 3 times");
+    world.write("web/keep.gen.yml", &pin);
+    failing("`fix` is pinned 4 times");
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "files_ignored: include\n",
+    );
+    failing("`fix` is pinned 5 times");
+}
+
+#[test]
+fn a_glob_that_matches_only_ignored_files_says_so() {
+    let world = with_files("'.github/workflows/*.yml', 'build/*.yml'");
+    world.write(".gitignore", "/images\n/origin.git\n/build\n");
+    world.write("build/a.yml", "");
+    let ran = world.run(&["check"]).exits(2);
+    for part in [
+        "files: \"build/*.yml\" matches no file",
+        "git ignores 1 matching file",
+        "files_ignored: include",
+    ] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "files_ignored: include\n",
+    );
+    world.run(&["check"]).exits(0);
+}
+
+#[test]
+fn a_repository_that_ignores_the_root_is_none_of_it() {
+    let outer = with_files("'.github/workflows/*.yml'");
+    outer.write(".gitignore", "*\n");
+    for deep in ["inner", "inner/deeper"] {
+        for path in [
+            "repin.yaml",
+            ".github/workflows/a.yml",
+            ".github/workflows/b.yml",
+        ] {
+            outer.write(&format!("{deep}/{path}"), outer.read(path));
+        }
+        outer.write(
+            &format!("{deep}/x.md"),
+            format!("ghcr.io/acme/fix@sha256:{}", "1".repeat(64)),
+        );
+        let ran = outer.run_in(&outer.path(deep), &["check"], &[]).exits(0);
+        assert!(
+            ran.stderr.contains("pin_outside]: fix: x.md:1:1"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn a_configuration_under_the_other_name_is_reported() {
+    let world = with_files("'.github/workflows/*.yml'");
+    world.write("repin.yml", "");
+    let warning = |ran: &str| ran.contains("warning: repin.yml is not read");
+    for args in [
+        &["check"][..],
+        &["--config", "repin.yaml", "scan"],
+        &["scan", "--format", "json"],
+    ] {
+        let ran = world.run(args).exits(0);
+        assert!(warning(&ran.stderr), "{}", ran.stderr);
+    }
+    // Instead of the right one, and nearer than it.
+    world.write("sub/repin.yml", "");
+    let ran = world.run_in(&world.path("sub"), &["scan"], &[]).exits(0);
+    assert!(warning(&ran.stderr), "{}", ran.stderr);
+    fs::rename(world.path("repin.yaml"), world.path("other.yaml")).unwrap();
+    fs::remove_file(world.path("repin.yml")).unwrap();
+    let ran = world.run_in(&world.path("sub"), &["scan"], &[]).exits(2);
+    assert!(
+        ran.stderr.contains("there is no repin.yaml"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr
+            .contains("sub/repin.yml: rename it to repin.yaml"),
+        "{}",
+        ran.stderr
+    );
+    // Named, it is the configuration.
+    fs::rename(world.path("other.yaml"), world.path("repin.yml")).unwrap();
+    let ran = world.run(&["--config", "repin.yml", "scan"]).exits(0);
+    assert!(!warning(&ran.stderr), "{}", ran.stderr);
+}

@@ -1,0 +1,594 @@
+//! What names an image in the tree beside its counted pins, on real repositories.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use crate::support::forge::{Fake, Kind, TOKEN};
+use crate::support::world::{REV_A, REV_B, Ran, World, failed, git, world};
+use serde_json::Value;
+
+const OTHER: &str = "sha256:1234567890abcdef1234567890abcdef1234567890abcdef1234567890abcdef";
+
+/// A repository whose workflows hold pins of the configured images and nothing else.
+fn repository() -> World {
+    let world = bare();
+    world.with_git()
+}
+
+/// The same without git.
+fn bare() -> World {
+    let world = world();
+    let fix = world.digest("fix", REV_A);
+    let extra = format!("y: ghcr.io/acme/fix-extra@{fix}\n");
+    world.replace(".github/workflows/b.yml", &extra, "");
+    world
+}
+
+/// Writes a file and adds it to the index.
+fn track(world: &World, path: &str, text: impl AsRef<[u8]>) {
+    world.write(path, text);
+    world.git(&["add", "-f", path]);
+}
+
+/// `CODE ITEM` of every check of these codes that did not pass, as `check` reports them.
+fn checked(world: &World) -> Vec<String> {
+    rows(&world.run(&["check", "--format", "json"]).json(), "warn")
+}
+
+const CODES: [&str; 4] = [
+    "pin_outside",
+    "digest_outside",
+    "image_unpinned",
+    "image_undeclared",
+];
+
+fn rows(document: &Value, status: &str) -> Vec<String> {
+    let checks = document["checks"].as_array().unwrap().iter();
+    let these = checks.filter(|check| {
+        CODES.contains(&check["code"].as_str().unwrap()) && check["status"] == status
+    });
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    these
+        .map(|check| format!("{} {}", text(&check["code"]), text(&check["item"])))
+        .collect()
+}
+
+fn promote(world: &World, more: &[&str]) -> Ran {
+    world.run(&[&["promote", "--revision", REV_B], more].concat())
+}
+
+fn set(world: &World, key: &str) {
+    world.write("repin.yaml", world.read("repin.yaml") + key + "\n");
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    format!("\u{feff}{text}")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect()
+}
+
+#[test]
+fn a_clean_tree_passes_with_one_entry_for_each_code() {
+    let world = repository();
+    let document = world.run(&["check", "--format", "json"]).exits(0).json();
+    assert_eq!(rows(&document, "warn"), [] as [&str; 0]);
+    assert_eq!(
+        rows(&document, "pass"),
+        CODES.map(|code| format!("{code} "))
+    );
+    let document = promote(&world, &["--format", "json"]).exits(0).json();
+    assert_eq!(rows(&document, "pass"), ["pin_outside ", "digest_outside "]);
+}
+
+#[test]
+fn a_pin_that_no_glob_covers_is_reported_everywhere_and_warns() {
+    let world = repository();
+    let pin = format!("docker://ghcr.io/acme/fix:v1@{OTHER}");
+    track(&world, "docs/run book.md", format!("# Run\n\n  {pin}\n"));
+    let item = "pin_outside docs/run book.md:3:12";
+    assert_eq!(checked(&world), [item]);
+    let ran = world.run(&["check"]).exits(0);
+    assert!(
+        ran.stderr
+            .contains("warning[pin_outside]: fix: docs/run book.md:3:12: pinned to"),
+        "{}",
+        ran.stderr
+    );
+    let ran = promote(&world, &["--body-file", "-"]).exits(0);
+    assert!(
+        ran.stderr.contains("docs/run book.md:3:12"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stdout.contains("| warn | `pin_outside` | fix |"),
+        "{}",
+        ran.stdout
+    );
+    let document = promote(&world, &["--format", "json"]).exits(0).json();
+    assert_eq!(rows(&document, "warn"), [item]);
+    let ran = promote(&world, &["--format", "github"]).exits(0);
+    assert!(
+        ran.stdout
+            .contains("::warning file=docs/run book.md,line=3,col=12,title=pin_outside (fix)"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn outside_refuse_stops_and_ignore_is_silent() {
+    let world = repository();
+    track(&world, "docs/a.md", format!("ghcr.io/acme/fix@{OTHER}\n"));
+    set(&world, "outside: refuse");
+    let document = world.run(&["check", "--format", "json"]).exits(1).json();
+    assert_eq!(failed(&document), ["pin_outside"]);
+    assert_eq!(document["clean"], false);
+    world.refuses(&[], 1, &["pin_outside"]);
+    world.replace("repin.yaml", "outside: refuse", "outside: ignore");
+    let document = promote(&world, &["--format", "json"]).exits(0).json();
+    assert_eq!(rows(&document, "warn"), [] as [&str; 0]);
+    assert_eq!(rows(&document, "pass"), [] as [&str; 0]);
+    world.replace(
+        "repin.yaml",
+        "outside: ignore",
+        "outside: refuse\noutside_ignore: ['docs/**', '!docs/b.md']",
+    );
+    world.run(&["check"]).exits(0);
+    track(&world, "docs/b.md", format!("ghcr.io/acme/fix@{OTHER}\n"));
+    world.run(&["check"]).exits(1);
+}
+
+#[test]
+fn a_pinned_digest_by_itself_is_reported_wherever_it_stands() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    let digits = fix.trim_start_matches("sha256:");
+    let old = OTHER.trim_start_matches("sha256:");
+    track(
+        &world,
+        "kustomization.yaml",
+        format!("images:\n- digest: {fix}\n"),
+    );
+    track(
+        &world,
+        "chart/values.yaml",
+        format!("tag: \"{digits}\"\nold: {old}\n"),
+    );
+    track(
+        &world,
+        "Dockerfile",
+        format!("ARG D={digits}0\nARG E=x{digits}z\n"),
+    );
+    // In a file that counts, behind another repository.
+    let b = world.read(".github/workflows/b.yml");
+    track(
+        &world,
+        ".github/workflows/b.yml",
+        format!("# other.example/fix@{fix}\n{b}"),
+    );
+    let items = [
+        "digest_outside .github/workflows/b.yml:1:21",
+        "digest_outside Dockerfile:2:8",
+        "digest_outside chart/values.yaml:1:7",
+        "digest_outside kustomization.yaml:2:11",
+    ];
+    assert_eq!(checked(&world), items);
+    let document = promote(&world, &["--format", "json"]).exits(0).json();
+    assert_eq!(rows(&document, "warn"), items);
+    set(&world, "outside: refuse");
+    world.refuses(&[], 1, &["digest_outside"]);
+}
+
+#[test]
+fn a_place_is_reported_once_as_the_first_that_applies() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    // Whole references with a digest that is pinned: of the image in another file, and of another
+    // repository of its owner in a file that counts.
+    track(&world, "x.md", format!("ghcr.io/acme/fix@{fix}"));
+    track(
+        &world,
+        ".github/workflows/c.yml",
+        format!("- ghcr.io/acme/copy@{fix}\n- ghcr.io/acme/copy@{OTHER}\n- ghcr.io/acme/fix:v1\n"),
+    );
+    let mut found = checked(&world);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "digest_outside .github/workflows/c.yml:1:21",
+            "image_undeclared .github/workflows/c.yml:2:3",
+            "image_unpinned .github/workflows/c.yml:3:3",
+            "pin_outside x.md:1:1",
+        ]
+    );
+    // What is only advice never stops a promote, and is not part of it.
+    set(&world, "outside: ignore");
+    assert_eq!(
+        checked(&world),
+        [
+            "image_unpinned .github/workflows/c.yml:3:3",
+            "image_undeclared .github/workflows/c.yml:1:3",
+            "image_undeclared .github/workflows/c.yml:2:3",
+        ]
+    );
+    let document = promote(&world, &["--format", "json"]).exits(0).json();
+    assert_eq!(rows(&document, "warn"), [] as [&str; 0]);
+}
+
+#[test]
+fn utf_16_counts_as_text() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    let text = format!("x\r\n  image: ghcr.io/acme/fix@{OTHER}\r\n{fix}\r\n");
+    track(&world, "ops/run.ps1", utf16(&text));
+    // A file that counts is scanned for bytes: what it holds in UTF-16 is no counted pin.
+    track(&world, ".github/workflows/w.yml", utf16(&text));
+    assert_eq!(
+        checked(&world),
+        [
+            "pin_outside .github/workflows/w.yml:2:19",
+            "digest_outside .github/workflows/w.yml:3:1",
+            "pin_outside ops/run.ps1:2:19",
+            "digest_outside ops/run.ps1:3:1",
+        ]
+    );
+}
+
+#[test]
+fn a_mirrors_name_is_a_pin_that_nothing_counts() {
+    let world = repository();
+    world.replace(
+        "repin.yaml",
+        "ghcr.io/acme: oci:images",
+        "ghcr.io/acme: oci:images, ghcr.io: 'https://mirror.example/hub'",
+    );
+    let a = world.read(".github/workflows/a.yml");
+    let mirrored = format!("- mirror.example/hub/acme/fix:t@{OTHER}\n");
+    track(&world, ".github/workflows/a.yml", format!("{mirrored}{a}"));
+    track(
+        &world,
+        "x.md",
+        format!("mirror.example/acme/fix@{OTHER}\n{mirrored}"),
+    );
+    assert_eq!(
+        checked(&world),
+        [
+            "pin_outside .github/workflows/a.yml:1:3",
+            "pin_outside x.md:2:3"
+        ]
+    );
+}
+
+#[test]
+fn the_scope_is_what_git_tracks() {
+    let world = repository();
+    let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
+    world.write("untracked.md", &pin);
+    world.write("images/note.md", &pin);
+    world.write(".git/note.md", &pin);
+    assert_eq!(checked(&world), [] as [&str; 0]);
+    // Ignored, and tracked all the same.
+    track(&world, "images/forced.md", &pin);
+    // Another configuration covers its own directory; a layout holds its own digests.
+    track(&world, "team/repin.yaml", "version: 1\n");
+    track(&world, "team/deep/a.md", &pin);
+    track(&world, "team.md", &pin);
+    track(&world, "layouts/app/oci-layout", "{}");
+    track(&world, "layouts/app/index.json", &pin);
+    track(&world, "layouts/app/blobs/x", &pin);
+    track(&world, "layouts/readme.md", &pin);
+    // In the root such a file hides nothing.
+    track(&world, "oci-layout", &pin);
+    assert_eq!(
+        checked(&world),
+        [
+            "pin_outside images/forced.md:1:1",
+            "pin_outside layouts/readme.md:1:1",
+            "pin_outside oci-layout:1:1",
+            "pin_outside team.md:1:1",
+        ]
+    );
+    // Tracked, and gone: nothing is there to be left behind.
+    for path in ["images/forced.md", "oci-layout", "layouts/readme.md"] {
+        fs::remove_file(world.path(path)).unwrap();
+    }
+    assert_eq!(checked(&world), ["pin_outside team.md:1:1"]);
+}
+
+#[test]
+fn a_file_that_counts_is_looked_into_before_it_is_tracked() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    world.write(".github/workflows/new.yml", format!("digest: {fix}\n"));
+    assert_eq!(
+        checked(&world),
+        ["digest_outside .github/workflows/new.yml:1:9"]
+    );
+}
+
+#[test]
+fn a_root_beneath_the_top_of_the_repository_sees_itself_alone() {
+    let world = bare();
+    world.git(&["init", "-q", "-b", "main"]);
+    let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
+    for (path, text) in [
+        ("repin.yaml", world.read("repin.yaml")),
+        (
+            ".github/workflows/a.yml",
+            world.read(".github/workflows/a.yml"),
+        ),
+        (
+            ".github/workflows/b.yml",
+            world.read(".github/workflows/b.yml"),
+        ),
+    ] {
+        world.write(&format!("team/{path}"), text);
+    }
+    track(&world, "team/x.md", &pin);
+    track(&world, "x.md", &pin);
+    world.git(&["add", "team"]);
+    let ran = world.run_in(&world.path("team"), &["check", "--format", "json"], &[]);
+    assert_eq!(rows(&ran.exits(0).json(), "warn"), ["pin_outside x.md:1:1"]);
+}
+
+#[test]
+fn links_and_submodules_are_not_followed() {
+    let world = repository();
+    let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("a.md"), &pin).unwrap();
+    track(&world, "target.md", &pin);
+    symlink("target.md", world.path("link.md")).unwrap();
+    symlink(elsewhere.path().join("a.md"), world.path("out.md")).unwrap();
+    // A directory that became a link since its file was added.
+    track(&world, "sub/a.md", "nothing");
+    fs::remove_dir_all(world.path("sub")).unwrap();
+    symlink(elsewhere.path(), world.path("sub")).unwrap();
+    world.git(&["add", "link.md", "out.md"]);
+    git(elsewhere.path(), &["init", "-q", "-b", "main"]);
+    git(elsewhere.path(), &["add", "-A"]);
+    git(elsewhere.path(), &["commit", "-q", "-m", "x"]);
+    let url = elsewhere.path().to_str().unwrap();
+    world.git(&["submodule", "--quiet", "add", url, "module"]);
+    assert_eq!(checked(&world), ["pin_outside target.md:1:1"]);
+}
+
+#[test]
+fn a_file_that_a_sparse_checkout_leaves_out_is_read_from_the_index() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    track(&world, "deploy/values.yaml", format!("digest: {fix}\n"));
+    track(&world, "layout/oci-layout", &fix);
+    world.commit("more");
+    world.git(&[
+        "sparse-checkout",
+        "set",
+        "--no-cone",
+        "/repin.yaml",
+        "/.github/",
+        "/.gitignore",
+    ]);
+    assert!(!world.path("deploy/values.yaml").exists());
+    assert_eq!(checked(&world), ["digest_outside deploy/values.yaml:1:9"]);
+    // Also where `files` matches it: what is not there is not counted.
+    let more = format!("ghcr.io/acme/fix@{fix}\n");
+    track(&world, ".github/workflows/more.yml", more);
+    world.commit("a pin more");
+    let rest = ["sparse-checkout", "add", "!/.github/workflows/more.yml"];
+    world.git(&rest);
+    assert!(!world.path(".github/workflows/more.yml").exists());
+    assert_eq!(
+        checked(&world),
+        [
+            "pin_outside .github/workflows/more.yml:1:1",
+            "digest_outside deploy/values.yaml:1:9",
+        ]
+    );
+}
+
+#[test]
+fn without_git_every_file_counts_that_is_not_ignored() {
+    let world = bare();
+    let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
+    world.write(".gitignore", "/build\n");
+    world.write("build/x.md", &pin);
+    world.write("deep/down/x.md", &pin);
+    world.write("vendor/x.md", &pin);
+    world.write("team/repin.yaml", &pin);
+    assert_eq!(
+        checked(&world),
+        [
+            "pin_outside deep/down/x.md:1:1",
+            "pin_outside vendor/x.md:1:1"
+        ]
+    );
+}
+
+#[test]
+fn a_tree_that_cannot_be_listed_is_reported_and_refused_under_refuse() {
+    let world = repository();
+    world.write(".git/index", "this is no index");
+    let ran = world.run(&["check"]).exits(0);
+    assert!(
+        ran.stderr
+            .contains("warning[pin_outside]: cannot list the files that git tracks"),
+        "{}",
+        ran.stderr
+    );
+    set(&world, "outside: refuse");
+    let document = world.run(&["check", "--format", "json"]).exits(1).json();
+    assert_eq!(failed(&document), ["pin_outside"]);
+}
+
+#[test]
+fn in_a_rollback_a_digest_outside_only_warns_and_a_pin_outside_refuses() {
+    let world = repository();
+    world.commit(&format!("promote: test images @{REV_A}"));
+    world.push();
+    world.promoted(REV_B);
+    let fix = world.digest("fix", REV_B).to_owned();
+    track(&world, "values.yaml", format!("digest: {fix}\n"));
+    set(&world, "outside: refuse");
+    world.refuses(&[], 1, &["digest_outside"]);
+    let back = ["rollback", "--to", REV_A, "--format", "json"];
+    let document = world.run(&back).exits(0).json();
+    assert_eq!(rows(&document, "warn"), ["digest_outside values.yaml:1:9"]);
+    track(&world, "x.md", format!("ghcr.io/acme/fix@{OTHER}\n"));
+    let document = world.run(&back).exits(1).json();
+    assert_eq!(failed(&document), ["pin_outside"]);
+}
+
+#[test]
+fn a_file_of_nothing_but_digits_is_neither_a_finding_nor_a_burden() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    let digits = "0123456789abcdef".repeat(4 * 1024 * 1024);
+    track(&world, "digits.txt", format!("{digits}\n{fix}"));
+    assert_eq!(checked(&world), ["digest_outside digits.txt:2:1"]);
+}
+
+mod under_pr {
+    use super::*;
+
+    /// A repository, and a forge that has the head of its remote's main branch.
+    fn hosted() -> (World, Fake) {
+        let fake = Fake::start(Kind::Github);
+        let world = bare();
+        set(
+            &world,
+            &format!(
+                "forge: {{ kind: github, url: '{}', repository: acme/flows }}",
+                fake.api()
+            ),
+        );
+        (world.with_git(), fake)
+    }
+
+    /// The forge has what the remote has.
+    fn publish(world: &World, fake: &Fake) {
+        let paths = world.git(&["ls-tree", "-r", "--name-only", "-z", "origin/main"]);
+        let files: Vec<_> = paths
+            .split('\0')
+            .filter(|path| !path.is_empty())
+            .map(|path| (path, world.git(&["show", &format!("origin/main:{path}")])))
+            .collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, text)| (*path, text.as_str()))
+            .collect();
+        let mut store = fake.store();
+        let made_up = store.push("main", "as it is", &files);
+        let real = world.git(&["rev-parse", "origin/main"]);
+        let row = store.commits.remove(&made_up).unwrap();
+        store.commits.insert(real.clone(), row);
+        store.refs.insert("main".to_owned(), real);
+    }
+
+    fn document(folder: &Path, world: &World) -> Value {
+        let args = [
+            "promote",
+            "--revision",
+            REV_B,
+            "--pr",
+            "draft",
+            "--dry-run",
+            "true",
+            "--format",
+            "json",
+        ];
+        let env = [("REPIN_FORGE_TOKEN", TOKEN)];
+        world.run_in(folder, &args, &env).json()
+    }
+
+    #[test]
+    fn the_base_heads_tree_is_read_and_not_the_work_tree() {
+        let (world, fake) = hosted();
+        let fix = world.digest("fix", REV_A).to_owned();
+        track(&world, "values.yaml", format!("a: 1\ndigest: {fix}\n"));
+        track(&world, "copy.yaml", format!("a: 1\ndigest: {fix}\n"));
+        track(&world, "team/repin.yaml", "");
+        track(&world, "team/x.md", format!("ghcr.io/acme/fix@{OTHER}\n"));
+        track(
+            &world,
+            "x.md",
+            utf16(&format!("ghcr.io/acme/fix@{OTHER}\n")),
+        );
+        world.commit("more");
+        world.push();
+        publish(&world, &fake);
+        // Not there any more, and not there yet.
+        fs::remove_file(world.path("values.yaml")).unwrap();
+        track(&world, "new.md", format!("ghcr.io/acme/fix@{OTHER}\n"));
+        let document = document(world.root(), &world);
+        assert_eq!(
+            rows(&document, "warn"),
+            [
+                "digest_outside copy.yaml:2:9",
+                "digest_outside values.yaml:2:9",
+                "pin_outside x.md:1:3",
+            ]
+        );
+        assert!(
+            document["body"]
+                .as_str()
+                .unwrap()
+                .contains("values.yaml:2:9"),
+            "{document}"
+        );
+    }
+
+    /// Another clone of the remote, with the images beside it.
+    fn clone(world: &World, options: &[&str]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let from = format!("file://{}", world.path("origin.git").display());
+        let args = [&["clone", "-q"], options, &[from.as_str(), "clone"]].concat();
+        git(dir.path(), &args);
+        let folder = dir.path().join("clone");
+        symlink(world.path("images"), folder.join("images")).unwrap();
+        (dir, folder)
+    }
+
+    #[test]
+    fn what_the_clone_lacks_is_fetched_or_reported() {
+        let (world, fake) = hosted();
+        for key in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+            git(&world.path("origin.git"), &["config", key, "true"]);
+        }
+        let (_behind, behind) = clone(&world, &[]);
+        let fix = world.digest("fix", REV_A).to_owned();
+        track(&world, "values.yaml", format!("digest: {fix}\n"));
+        world.commit("more");
+        world.push();
+        publish(&world, &fake);
+        let (_partial, partial) = clone(&world, &["--filter=blob:none", "--no-checkout"]);
+        git(&partial, &["checkout", "-q", "main", "--", "repin.yaml"]);
+        let warned = ["digest_outside values.yaml:1:9"];
+        let refs = |folder: &Path| git(folder, &["for-each-ref"]);
+        for folder in [&behind, &partial] {
+            let before = refs(folder);
+            assert_eq!(rows(&document(folder, &world), "warn"), warned);
+            assert_eq!(before, refs(folder), "no reference moves");
+        }
+        // The remote is gone: what can't be looked at is said, and refused under refuse.
+        let (_cut, cut) = clone(&world, &[]);
+        track(&world, "more.yaml", "x");
+        world.commit("more");
+        world.push();
+        publish(&world, &fake);
+        git(&cut, &["remote", "set-url", "origin", "/nowhere"]);
+        let unseen = document(&cut, &world);
+        assert_eq!(rows(&unseen, "warn"), ["pin_outside "]);
+        assert_eq!(rows(&unseen, "pass"), [] as [&str; 0]);
+        set(&world, "outside: refuse");
+        world.git(&["commit", "-q", "-a", "-m", "refuse"]);
+        world.push();
+        publish(&world, &fake);
+        assert_eq!(failed(&document(&cut, &world)), ["pin_outside"]);
+    }
+}
