@@ -4,8 +4,8 @@
 //! people leave it.
 
 use super::{
-    Created, Error, Forge, Gate, GateState, Labelled, Marker, Merge, Need, NewPull, Pull, Pulls,
-    State, judge, merging, together,
+    Comparison, Created, Error, ErrorKind, Forge, Gate, GateState, Labelled, Marker, Merge, Need,
+    NewPull, Pull, Pulls, State, alike::close_with, judge, merging, together,
 };
 use crate::config::Forge as Configured;
 
@@ -31,6 +31,14 @@ impl Between<'_> {
             kind: MARKER.to_owned(),
             revision: self.from.to_owned(),
         }
+    }
+
+    /// Those of a listing that are for these branches, the lowest number first.
+    fn all(&self, open: Vec<Pull>) -> Vec<Pull> {
+        let fits = |pull: &Pull| pull.own && pull.head == self.from && pull.base == self.to;
+        let mut all: Vec<Pull> = open.into_iter().filter(fits).collect();
+        all.sort_by_key(|pull| pull.number);
+        all
     }
 }
 
@@ -76,8 +84,19 @@ pub async fn look(
     let Some(to) = forge.branch(between.to).await? else {
         return Ok(Err(between.to.to_owned()));
     };
-    let Some(ahead) = forge.ahead((between.to, &to), between.from).await? else {
-        return Ok(Err(between.from.to_owned()));
+    let ahead = match forge.ahead((between.to, &to), between.from, false).await? {
+        Comparison::Absent => return Ok(Err(between.from.to_owned())),
+        Comparison::Unrelated(_) => {
+            let what = format!(
+                "{}: comparing {} with {}",
+                forge.name(),
+                between.from,
+                between.to
+            );
+            let why = "they have no commit in common";
+            return Err(Error::new(ErrorKind::Refused, what, why));
+        }
+        Comparison::Related(ahead) => ahead,
     };
     let subjects = ahead
         .commits
@@ -114,9 +133,33 @@ pub async fn required(
 }
 
 async fn find(forge: &dyn Forge, between: Between<'_>) -> Result<Option<Box<Pull>>, Error> {
-    let open = forge.pulls(Pulls::Open).await?;
-    let ours = |pull: &Pull| pull.own && pull.head == between.from && pull.base == between.to;
-    Ok(open.into_iter().find(ours).map(Box::new))
+    let all = between.all(forge.pulls(Pulls::Open).await?);
+    Ok(all.into_iter().next().map(Box::new))
+}
+
+/// The one that stays of several for two branches: the lowest number. The others, if repin opened
+/// them, are closed with a comment.
+async fn sole(forge: &dyn Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Error> {
+    // A listing may lag behind.
+    let first = all
+        .iter()
+        .chain([ours])
+        .min_by_key(|pull| pull.number)
+        .unwrap_or(ours)
+        .clone();
+    let twin = |pull: &&Pull| {
+        pull.number != first.number
+            && Marker::find(&pull.body).is_some_and(|marker| marker.kind == MARKER)
+    };
+    for twin in all.iter().filter(twin) {
+        let note = format!("<!-- repin/1 duplicate-of={} -->", first.number);
+        let text = format!(
+            "Duplicate of #{}, which has the same branches.",
+            first.number
+        );
+        close_with(forge, twin.number, &text, &note).await?;
+    }
+    Ok(first)
 }
 
 /// Opens the pull request with this title and text, or takes the one that is open, and schedules
@@ -130,16 +173,23 @@ pub async fn bring(
     let repo = forge.repository().await?;
     forge.permit(&repo, Need { workflows: false }).await?;
     let (pull, created) = match &offer.pull {
-        Some(pull) => (pull.clone(), false),
+        Some(pull) => {
+            let all = between.all(forge.pulls(Pulls::Open).await?);
+            let first = sole(forge, &all, pull).await?;
+            (Box::new(first), false)
+        }
         None => open(forge, between, (title, body)).await?,
     };
     let mut warnings = Vec::new();
     let labels = &configured.labels;
-    if !labels.is_empty()
-        && !labels.iter().any(|label| pull.labels.contains(label))
-        && let Labelled::NotPermitted(said) = forge.label(pull.number, labels).await?
-    {
-        warnings.push(format!("the labels could not be put on: {said}"));
+    if !labels.is_empty() && !labels.iter().any(|label| pull.labels.contains(label)) {
+        match forge.label(pull.number, labels).await {
+            Ok(Labelled::Done) => {}
+            Ok(Labelled::NotPermitted(said)) => {
+                warnings.push(format!("the labels could not be put on: {said}"));
+            }
+            Err(error) => warnings.push(format!("the labels could not be put on: {error}")),
+        }
     }
     let merge = match () {
         () if !configured.auto_merge => None,
@@ -176,8 +226,14 @@ async fn open(
     let mut why = String::new();
     for round in 1..=ROUNDS {
         why = match forge.create_pull(&new).await? {
-            Created::New(pull) => return Ok((pull, true)),
-            Created::Exists(why) | Created::NotYet(why) => why,
+            Created::New(pull) => {
+                // Another run may have opened one at the same time.
+                let all = between.all(forge.pulls(Pulls::Open).await?);
+                let first = sole(forge, &all, &pull).await?;
+                let created = first.number == pull.number;
+                return Ok((Box::new(first), created));
+            }
+            Created::Exists(why) | Created::NotYet(why) | Created::Unsure(why) => why,
         };
         if let Some(pull) = find(forge, between).await? {
             return Ok((pull, false));

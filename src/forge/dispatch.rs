@@ -35,6 +35,7 @@ pub async fn once(
     let claim = Claim {
         name: &name,
         commit,
+        base: &pull.base,
         word,
     };
     if !forge.claim(&claim).await? {

@@ -1,7 +1,8 @@
 //! Gitea and Forgejo: REST, one commit and its branch in one request.
 //!
-//! No branch can be moved here: one that has to go back is deleted and made again from its base.
-//! Drafts are told by the title, labels go by number, listings ignore filters that they don't know.
+//! Most versions cannot move a branch: one that has to go back is deleted and made again from its
+//! base. Drafts are told by the title, labels go by number, listings ignore filters that they don't
+//! know.
 
 mod around;
 mod claims;
@@ -9,6 +10,7 @@ mod commit;
 mod pulls;
 mod read;
 mod rights;
+mod version;
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -16,12 +18,12 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
-    Ability, Ahead, Claim, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled,
-    Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings, State,
-    Status, Target, Token, Tree, Wanted, Was,
+    Ability, Claim, Comment, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Issue,
+    Labelled, Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings,
+    State, Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
-use crate::http::Heard;
+use crate::{forge::rights::ARCHIVED, http::Heard};
 
 /// A repository on Gitea or Forgejo.
 #[derive(Debug)]
@@ -31,6 +33,13 @@ pub struct Gitea {
     name: String,
     /// Trees by commit: they never change.
     trees: RefCell<HashMap<String, Tree>>,
+    /// The server's version, once it was asked for.
+    version: RefCell<Option<String>>,
+    /// The branch that this run deleted while it had no pull request: the server closes whatever it
+    /// has once the deletion comes up in its queue.
+    deleted: RefCell<Option<String>>,
+    /// The pull request that this run opened again while its branch was missing.
+    reopened: RefCell<Option<u64>>,
 }
 
 impl Gitea {
@@ -43,6 +52,9 @@ impl Gitea {
             owner,
             name,
             trees: RefCell::default(),
+            version: RefCell::default(),
+            deleted: RefCell::default(),
+            reopened: RefCell::default(),
         })
     }
 
@@ -73,10 +85,15 @@ impl Forge for Gitea {
     }
 
     async fn permit(&self, repo: &Repo, _: Need) -> Result<(), Error> {
+        self.check_version().await?;
+        let what = format!("Gitea: the token's permissions on {}", repo.full_name);
+        if repo.archived {
+            return Err(Error::new(ErrorKind::Denied, what, ARCHIVED)
+                .hint("unarchive the repository, or point forge.repository at another one"));
+        }
         if repo.may_push != Some(false) {
             return Ok(());
         }
-        let what = format!("Gitea: the token's permissions on {}", repo.full_name);
         let hint =
             "use the token of somebody who may, with the scopes write:repository and write:issue";
         Err(Error::new(
@@ -111,8 +128,17 @@ impl Forge for Gitea {
         Ok(contents)
     }
 
-    async fn ahead(&self, base: (&str, &Head), branch: &str) -> Result<Option<Ahead>, Error> {
-        self.compare(base.0, branch).await
+    async fn supported(&self) -> Result<(), Error> {
+        self.check_version().await
+    }
+
+    async fn ahead(
+        &self,
+        base: (&str, &Head),
+        branch: &str,
+        exists: bool,
+    ) -> Result<Comparison, Error> {
+        self.compare(base.0, base.1, branch, exists).await
     }
 
     async fn publish(
@@ -124,8 +150,12 @@ impl Forge for Gitea {
         self.make_commit(commit, branch, was).await
     }
 
-    fn moving_closes(&self) -> bool {
-        true
+    async fn moving_closes(&self) -> Result<bool, Error> {
+        Ok(!self.version().await?.replaces_branches())
+    }
+
+    async fn stays_open(&self, pull: &Pull) -> Result<bool, Error> {
+        self.outlasts_deletion(pull).await
     }
 
     async fn pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
@@ -149,7 +179,8 @@ impl Forge for Gitea {
             title: Some((&pull.title, state)),
             ..Edit::default()
         };
-        self.change_pull(pull.number, &edit).await.map(drop)
+        let changed = self.change_pull(pull.number, &edit).await?;
+        pulls::check_draft(&changed, state)
     }
 
     async fn label(&self, number: u64, labels: &[String]) -> Result<Labelled, Error> {
@@ -188,6 +219,10 @@ impl Forge for Gitea {
         false
     }
 
+    async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
+        self.unschedule_merge(pull).await
+    }
+
     async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         self.merge_now(pull, head).await
     }
@@ -210,6 +245,10 @@ impl Forge for Gitea {
 
     async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
         self.drop_claim(claim).await
+    }
+
+    async fn expire_claims(&self) -> Result<(), Error> {
+        self.drop_old_claims().await
     }
 
     async fn issues(&self) -> Result<Vec<Issue>, Error> {

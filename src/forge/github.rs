@@ -15,12 +15,12 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
-    Ability, Ahead, Claim, Comment, Created, Edit, Error, ErrorKind, Forge, Head, Issue, Labelled,
-    Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings, State,
-    Status, Target, Token, Tree, Wanted, Was,
+    Ability, Claim, Comment, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Issue,
+    Labelled, Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings,
+    State, Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
-use crate::http::Heard;
+use crate::{forge::rights::ARCHIVED, http::Heard};
 
 /// A repository on GitHub.
 #[derive(Debug)]
@@ -71,6 +71,10 @@ impl Forge for Github {
 
     async fn permit(&self, repo: &Repo, need: Need) -> Result<(), Error> {
         let what = format!("GitHub: the token's permissions on {}", repo.full_name);
+        if repo.archived {
+            return Err(Error::new(ErrorKind::Denied, what, ARCHIVED)
+                .hint("unarchive the repository, or point forge.repository at another one"));
+        }
         if let Some(scopes) = &repo.scopes {
             let has = |name: &str| scopes.iter().any(|scope| scope == name);
             if !(has("repo") || repo.public && has("public_repo")) {
@@ -118,7 +122,16 @@ impl Forge for Github {
         self.read_blobs(ids).await
     }
 
-    async fn ahead(&self, base: (&str, &Head), branch: &str) -> Result<Option<Ahead>, Error> {
+    async fn supported(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn ahead(
+        &self,
+        base: (&str, &Head),
+        branch: &str,
+        _exists: bool,
+    ) -> Result<Comparison, Error> {
         self.compare(base.1, branch).await
     }
 
@@ -131,8 +144,12 @@ impl Forge for Github {
         self.make_commit(commit, branch, was).await
     }
 
-    fn moving_closes(&self) -> bool {
-        false
+    async fn moving_closes(&self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    async fn stays_open(&self, _pull: &Pull) -> Result<bool, Error> {
+        Ok(true)
     }
 
     async fn pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
@@ -191,6 +208,10 @@ impl Forge for Github {
         true
     }
 
+    async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error> {
+        self.unschedule_merge(pull).await
+    }
+
     async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         self.merge_now(pull, head).await
     }
@@ -213,6 +234,11 @@ impl Forge for Github {
 
     async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
         self.drop_claim(claim).await
+    }
+
+    /// References below `refs/repin` show nowhere and are kept.
+    async fn expire_claims(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn issues(&self) -> Result<Vec<Issue>, Error> {

@@ -101,10 +101,14 @@ async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
         };
         close_twins(forge, open.get(1..).unwrap_or_default()).await?;
         let mut warnings = Vec::new();
-        if !wanted.labels.is_empty()
-            && let Labelled::NotPermitted(said) = forge.label(issue.number, wanted.labels).await?
-        {
-            warnings.push(format!("the labels could not be put on: {said}"));
+        if !wanted.labels.is_empty() {
+            match forge.label(issue.number, wanted.labels).await {
+                Ok(Labelled::Done) => {}
+                Ok(Labelled::NotPermitted(said)) => {
+                    warnings.push(format!("the labels could not be put on: {said}"));
+                }
+                Err(error) => warnings.push(format!("the labels could not be put on: {error}")),
+            }
         }
         return Ok(Kept {
             issue,

@@ -5,8 +5,8 @@
 //! for names the head that was judged, so another one is never merged on its account.
 
 use super::{
-    Ahead, Error, Forge, Gate, GateState, Marker, Merge, Pull, PullState, branches, judge,
-    together, trailer,
+    Comparison, Error, Forge, Gate, GateState, Marker, Merge, OnlyPins, Pull, PullState, branches,
+    judge, origin, together,
 };
 use crate::untrusted::plain;
 
@@ -52,60 +52,127 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
             Some(merge) => Ok(merge),
             None => forge.merge(pull, &pull.head_commit).await,
         },
+        // It merges on request: then it is asked as soon as everything passed.
+        Merge::Unscheduled(said) => match not_yet(&judge(&all, &reports)) {
+            Some(Merge::Later(why)) => Ok(Merge::Later(format!("{said}; {why}"))),
+            Some(merge) => Ok(merge),
+            None if all.is_empty() => Ok(Merge::Refused(said)),
+            None => forge.merge(pull, &pull.head_commit).await,
+        },
         merge => Ok(merge),
     }
 }
 
-/// The same for a pull request that repin opened; `None`: it is another one, or its branch is not
-/// repin's alone any more.
+/// What became of a pull request that may be repin's.
+#[derive(Debug, Clone)]
+pub enum Armed {
+    /// It is repin's, and this became of its merge.
+    Merge(Merge),
+    /// It is repin's, and its branch holds somebody else's commit, for the reason in the error. A
+    /// merge that was scheduled for it is cancelled.
+    Foreign(Error),
+    /// It is not repin's, or its branch has not arrived everywhere.
+    Other,
+}
+
+/// Whose work the branch of a pull request holds.
+#[derive(Debug, Clone)]
+pub enum Owner {
+    /// Repin opened it, and its branch holds what repin may merge.
+    Repin,
+    /// Repin opened it, and its branch holds somebody else's commit, as the error says.
+    Foreign(Error),
+    /// Somebody else opened it, or its branch has not arrived everywhere.
+    Other,
+}
+
+/// Whose work the branch of a pull request holds.
+pub(super) async fn owner(
+    forge: &dyn Forge,
+    pull: &Pull,
+    only_pins: OnlyPins<'_>,
+) -> Result<Owner, Error> {
+    let Some(marker) = Marker::find(&pull.body).filter(|_| pull.own) else {
+        return Ok(Owner::Other);
+    };
+    // A branch that is promoted as a whole is people's work; a set's branch holds what repin
+    // committed and nothing else.
+    if marker.kind == branches::MARKER {
+        return Ok(Owner::Repin);
+    }
+    let Some(base) = forge.branch(&pull.base).await? else {
+        return Ok(Owner::Other);
+    };
+    let what = format!("{}: the branch {}", forge.name(), pull.head);
+    let named = (pull.base.as_str(), &base);
+    let ahead = match forge.ahead(named, &pull.head, pull.head_exists).await? {
+        Comparison::Absent => return Ok(Owner::Other),
+        Comparison::Unrelated(head) => {
+            return Ok(Owner::Foreign(origin::unrelated(what, &head, &pull.base)));
+        }
+        Comparison::Related(ahead) => ahead,
+    };
+    let foreign = origin::foreign(forge, &ahead, &|_, _| false, only_pins).await?;
+    Ok(match foreign {
+        Some(foreign) => Owner::Foreign(foreign.error(what)),
+        // What was pushed just now may not have arrived everywhere.
+        None if ahead.head != pull.head_commit => Owner::Other,
+        None => Owner::Repin,
+    })
+}
+
+/// The same for a pull request that repin opened.
 pub async fn arm_ours(
     forge: &dyn Forge,
     pull: &Pull,
     gates: &[String],
-) -> Result<Option<Merge>, Error> {
-    let Some(marker) = Marker::find(&pull.body).filter(|_| pull.own) else {
-        return Ok(None);
-    };
-    // A branch that is promoted as a whole is people's work; a set's branch holds what repin
-    // committed and nothing else.
-    if marker.kind != branches::MARKER {
-        let Some(base) = forge.branch(&pull.base).await? else {
-            return Ok(None);
-        };
-        let ahead = forge.ahead((&pull.base, &base), &pull.head).await?;
-        let ours = |ahead: &Ahead| {
-            ahead.head == pull.head_commit
-                && ahead
-                    .commits
-                    .iter()
-                    .all(|commit| trailer(&commit.message).is_some())
-        };
-        if !ahead.as_ref().is_some_and(ours) {
-            return Ok(None);
-        }
+    only_pins: OnlyPins<'_>,
+) -> Result<Armed, Error> {
+    match owner(forge, pull, only_pins).await? {
+        Owner::Other => Ok(Armed::Other),
+        Owner::Foreign(error) => Ok(Armed::Foreign(disarm(forge, pull, error).await)),
+        Owner::Repin => arm(forge, pull, gates).await.map(Armed::Merge),
     }
-    arm(forge, pull, gates).await.map(Some)
+}
+
+/// Cancels the merge of a pull request, and says so in the error that says why.
+pub(super) async fn disarm(forge: &dyn Forge, pull: &Pull, error: Error) -> Error {
+    let told = match forge.cancel_merge(pull).await {
+        Ok(true) => format!("the scheduled merge of #{} was cancelled", pull.number),
+        Ok(false) => return error,
+        Err(failed) => format!(
+            "the scheduled merge of #{} could not be cancelled: {}",
+            pull.number, failed.why
+        ),
+    };
+    Error {
+        why: format!("{}; {told}", error.why),
+        ..error
+    }
 }
 
 /// The same for one that was opened or changed just now: what was pushed may not have arrived
-/// everywhere, so it is looked at again. `None` also where it is not open any more.
+/// everywhere, so it is looked at again. `Other` also where it is not open any more.
 pub async fn arm_new(
     forge: &dyn Forge,
     number: u64,
     gates: &[String],
-) -> Result<Option<Merge>, Error> {
+    only_pins: OnlyPins<'_>,
+) -> Result<Armed, Error> {
     for round in 1..=ROUNDS {
         let pull = forge
             .pull(number)
             .await?
             .filter(|pull| pull.state == PullState::Open);
-        let Some(pull) = pull else { return Ok(None) };
-        if let Some(merge) = arm_ours(forge, &pull, gates).await? {
-            return Ok(Some(merge));
+        let Some(pull) = pull else {
+            return Ok(Armed::Other);
+        };
+        match arm_ours(forge, &pull, gates, only_pins).await? {
+            Armed::Other => forge.breathe(round).await,
+            armed => return Ok(armed),
         }
-        forge.breathe(round).await;
     }
-    Ok(None)
+    Ok(Armed::Other)
 }
 
 /// Why gates that have to pass did not.

@@ -8,6 +8,7 @@
 mod alike;
 mod base;
 pub mod branches;
+mod conflicts;
 pub mod dispatch;
 mod error;
 mod gates;
@@ -18,6 +19,7 @@ pub mod issue;
 mod marker;
 pub mod merging;
 mod model;
+mod origin;
 mod packages;
 pub mod pull_request;
 mod rights;
@@ -39,9 +41,11 @@ pub use github::Github;
 pub use http::Settings;
 pub use marker::{Marker, trailer};
 pub use model::{
-    Ability, Ahead, Claim, Comment, Commit, Created, Edit, Head, Issue, Labelled, Merge, Need,
-    NewCommit, NewFile, NewPull, Poll, Published, Pull, PullState, Pulls, Repo, State, Was,
+    Ability, Ahead, Carried, Claim, Comment, Commit, Comparison, Created, Edit, Head, Issue,
+    Labelled, Merge, Mergeable, Need, NewCommit, NewFile, NewPull, Poll, Published, Pull,
+    PullState, Pulls, Repo, State, Was,
 };
+pub use origin::{Foreign, OnlyPins};
 pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
 pub use rights::{Permission, Right, Verdict, Wanted};
 pub use target::{Kind, Target, TargetError};
@@ -76,11 +80,20 @@ pub trait Forge {
     /// The contents of blobs, verified, in the order asked for.
     async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error>;
 
-    /// What `branch` has that `base` (its name and its head) has not; `None` if there is no such
-    /// branch.
-    async fn ahead(&self, base: (&str, &Head), branch: &str) -> Result<Option<Ahead>, Error>;
+    /// Fails where the server is older than what repin supports.
+    async fn supported(&self) -> Result<(), Error>;
 
-    /// Makes one commit and puts it at `branch`, if that still is as it was.
+    /// What `branch` has that `base` (its name and its head) has not. `exists`: a listing has just
+    /// shown that the branch exists.
+    async fn ahead(
+        &self,
+        base: (&str, &Head),
+        branch: &str,
+        exists: bool,
+    ) -> Result<Comparison, Error>;
+
+    /// Makes one commit and puts it at `branch`, if that still is as it was. Where that closes the
+    /// branch's pull request, it is open again afterwards.
     async fn publish(
         &self,
         commit: &NewCommit<'_>,
@@ -88,8 +101,11 @@ pub trait Forge {
         was: &Was,
     ) -> Result<Published, Error>;
 
-    /// Whether moving a branch back may close its pull request.
-    fn moving_closes(&self) -> bool;
+    /// Whether moving a branch back closes its pull request for a while.
+    async fn moving_closes(&self) -> Result<bool, Error>;
+
+    /// Whether a pull request stays open although this run deleted its branch and made it again.
+    async fn stays_open(&self, pull: &Pull) -> Result<bool, Error>;
 
     /// Pull requests, filtered here and not only by the server.
     async fn pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error>;
@@ -135,6 +151,9 @@ pub trait Forge {
     /// Whether a merge that is scheduled waits for required contexts that have not reported.
     fn waits_for_silent(&self) -> bool;
 
+    /// Cancels a scheduled merge; `false`: none was scheduled.
+    async fn cancel_merge(&self, pull: &Pull) -> Result<bool, Error>;
+
     /// Merges a pull request now, if its head is still `head`.
     async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error>;
 
@@ -153,6 +172,9 @@ pub trait Forge {
 
     /// Takes a mark of ours away again.
     async fn release(&self, claim: &Claim<'_>) -> Result<(), Error>;
+
+    /// Deletes marks that are older than any run that could still ask for them.
+    async fn expire_claims(&self) -> Result<(), Error>;
 
     /// All open issues (no pull requests).
     async fn issues(&self) -> Result<Vec<Issue>, Error>;

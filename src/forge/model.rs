@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::Error;
+
 /// The repository.
 #[derive(Debug, Clone)]
 pub struct Repo {
@@ -17,6 +19,8 @@ pub struct Repo {
     pub scopes: Option<Vec<String>>,
     /// Whether strangers may read it.
     pub public: bool,
+    /// Whether it is archived: it can be read and not written.
+    pub archived: bool,
 }
 
 /// What is about to be done.
@@ -35,13 +39,36 @@ pub struct Head {
     pub tree: String,
 }
 
-/// A commit as far as its message goes.
+/// A commit as far as its message and its parents go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// Its name.
     pub id: String,
     /// Its message.
     pub message: String,
+    /// Its parents; empty where the forge does not list them.
+    pub parents: Vec<String>,
+}
+
+/// How a branch relates to its base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Comparison {
+    /// The branch is missing.
+    Absent,
+    /// The branch exists at this head and has no commit in common with its base.
+    Unrelated(String),
+    /// The branch exists and has a merge base with its base.
+    Related(Ahead),
+}
+
+impl Comparison {
+    /// What the branch has ahead of its base, if both are related.
+    pub fn related(self) -> Option<Ahead> {
+        match self {
+            Self::Related(ahead) => Some(ahead),
+            Self::Absent | Self::Unrelated(_) => None,
+        }
+    }
 }
 
 /// What a branch has that its base has not.
@@ -51,7 +78,7 @@ pub struct Ahead {
     pub head: String,
     /// The last commit that both have.
     pub merge_base: String,
-    /// Commits on the branch that are not on the base.
+    /// Commits on the branch that are not on the base, the oldest first.
     pub commits: Vec<Commit>,
     /// What the branch changed since then: path, and the name of the content; `None`: it is gone.
     pub changed: BTreeMap<String, Option<String>>,
@@ -70,6 +97,17 @@ pub struct NewCommit<'a> {
     pub message: &'a str,
     /// The files that change.
     pub files: &'a [NewFile],
+    /// The pull request of the branch, if there is one.
+    pub pull: Option<Carried<'a>>,
+}
+
+/// A pull request whose branch gets a new commit.
+#[derive(Debug, Clone, Copy)]
+pub struct Carried<'a> {
+    /// As it was listed.
+    pub pull: &'a Pull,
+    /// The text that it has once the commit is there.
+    pub body: &'a str,
 }
 
 /// A file of a commit to be made.
@@ -99,14 +137,22 @@ pub enum Was {
 }
 
 /// What became of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Published {
     /// The branch is at it.
     Done(String),
-    /// The branch was made or moved by somebody else meanwhile.
+    /// Another process created or moved the branch meanwhile; nothing was written.
     Raced(String),
-    /// The base branch was moved by somebody else meanwhile.
+    /// The forge refused, for the reason in the error unless the branch turns out to have moved;
+    /// nothing was written.
+    Refused(Error),
+    /// The answer was lost: the branch may be at it.
+    Unsure(String),
+    /// Another process moved the base branch meanwhile; nothing was written.
     BaseMoved,
+    /// The branch is at a commit whose parent is another one than was asked for: the base branch
+    /// moved at the last moment.
+    OnMovedBase,
 }
 
 /// Whether a pull request may be merged as far as its author goes.
@@ -156,6 +202,24 @@ pub struct Pull {
     pub base: String,
     /// Its labels.
     pub labels: Vec<String>,
+    /// Whether it can be merged as far as conflicts go.
+    pub mergeable: Mergeable,
+    /// Whether its branch is known to exist.
+    pub head_exists: bool,
+}
+
+/// Whether a pull request can be merged as far as conflicts go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mergeable {
+    /// The forge states that there is no conflict.
+    Yes,
+    /// The forge states a conflict.
+    Conflict,
+    /// Either a conflict, or a check for conflicts that has not ended: Gitea and Forgejo state both
+    /// alike.
+    ConflictOrChecking,
+    /// The forge does not state it here.
+    Unknown,
 }
 
 /// Which pull requests.
@@ -201,6 +265,8 @@ pub enum Created {
     Exists(String),
     /// The forge does not know the branch yet, or sees nothing on it.
     NotYet(String),
+    /// The answer was lost: it may be open.
+    Unsure(String),
 }
 
 /// A change to a pull request or issue; `None`: as it is.
@@ -259,6 +325,8 @@ pub enum Merge {
     Later(String),
     /// There is nothing that the forge could wait for; what it said.
     Clean(String),
+    /// The forge schedules no merge here, for this reason; it merges on request.
+    Unscheduled(String),
     /// The forge said no; what it said.
     Refused(String),
 }
@@ -270,6 +338,8 @@ pub struct Claim<'a> {
     pub name: &'a str,
     /// The commit that it is about.
     pub commit: &'a str,
+    /// The branch that the commit is on.
+    pub base: &'a str,
     /// A word that nobody else has, by which a claim is known to be one's own.
     pub word: &'a str,
 }
@@ -326,6 +396,8 @@ mod tests {
             own,
             base: "main".to_owned(),
             labels: Vec::new(),
+            mergeable: Mergeable::Unknown,
+            head_exists: true,
         };
         let open = pull("a", PullState::Open, true);
         let closed = pull("a", PullState::Closed, true);

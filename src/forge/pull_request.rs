@@ -8,10 +8,11 @@ mod own;
 mod supersede;
 
 use super::{
-    Ahead, Base, Created, Edit, Error, ErrorKind, Forge, Labelled, Marker, Need, NewCommit,
-    NewFile, NewPull, Published, Pull, PullState, State, Was, blob_id, trailer,
+    Ahead, Base, Carried, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Labelled,
+    Marker, Need, NewCommit, NewFile, NewPull, OnlyPins, Published, Pull, PullState, Pulls, State,
+    Was, blob_id, merging, origin,
 };
-use crate::{plan::FileChange, untrusted::short};
+use crate::plan::FileChange;
 use own::Found;
 
 /// How often things are looked at before a run gives up on those who keep changing them.
@@ -44,19 +45,27 @@ pub struct Proposal<'a> {
     pub reopen: bool,
     /// Which older ones it closes; `None`: none.
     pub supersede: Option<BranchOf<'a>>,
+    /// Decides whether a commit on the branch changes pins and nothing else.
+    pub only_pins: OnlyPins<'a>,
+    /// Whether merges are scheduled: then one whose head is no commit of repin's is cancelled.
+    pub auto_merge: bool,
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Outcome {
     /// The pull request stands.
     Stands(Standing),
-    /// The base branch was moved meanwhile: what was planned has to be planned again.
-    BaseMoved,
+    /// The base branch was moved meanwhile: what was planned has to be planned again. `begun`:
+    /// whether something that people can see may have been done before.
+    BaseMoved {
+        /// Whether it was.
+        begun: bool,
+    },
 }
 
 /// A pull request that stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Standing {
     /// Its number.
     pub number: u64,
@@ -68,6 +77,8 @@ pub struct Standing {
     pub superseded: Vec<u64>,
     /// What did not work and does not matter much.
     pub warnings: Vec<String>,
+    /// What failed once the pull request stood.
+    pub trouble: Option<Error>,
 }
 
 /// What was done about a pull request.
@@ -92,7 +103,7 @@ impl Change {
     }
 }
 
-/// A run's way to its pull request.
+/// Reconciles one branch and its pull request with the plan.
 struct Work<'a> {
     forge: &'a dyn Forge,
     base: &'a Base,
@@ -102,6 +113,8 @@ struct Work<'a> {
     /// Whether something that people can see may have been done.
     begun: bool,
     change: Change,
+    /// How the branch was when the forge last refused to write it.
+    refused: Option<Was>,
 }
 
 /// What a step led to.
@@ -130,6 +143,7 @@ pub async fn open(
         permitted,
         begun,
         change,
+        refused: None,
     };
     work.rounds().await.map_err(|error| Error {
         begun: work.begun,
@@ -166,22 +180,16 @@ impl Work<'_> {
     async fn rounds(&mut self) -> Result<Outcome, Error> {
         let mut why = String::new();
         for round in 1..=ROUNDS {
-            let open = self.forge.pulls(super::Pulls::Open).await?;
+            let open = self.forge.pulls(Pulls::Open).await?;
             match self.step(&open).await? {
-                Step::BaseMoved => return Ok(Outcome::BaseMoved),
+                Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
                 Step::Again(reason) => why = reason,
+                Step::There(pull) if self.forge.stays_open(&pull).await? => {
+                    return Ok(Outcome::Stands(self.finish(*pull, open).await));
+                }
                 Step::There(pull) => {
-                    let mut warnings = Vec::new();
-                    self.dress(&pull, &mut warnings).await?;
-                    let superseded = self.supersede(&pull, &open).await?;
-                    let (number, url) = (pull.number, pull.url);
-                    return Ok(Outcome::Stands(Standing {
-                        number,
-                        url,
-                        change: self.change,
-                        superseded,
-                        warnings,
-                    }));
+                    self.note_moving(&pull).await?;
+                    "the forge closed it while its branch was made again".clone_into(&mut why);
                 }
             }
             self.forge.breathe(round).await;
@@ -197,26 +205,72 @@ impl Work<'_> {
         ))
     }
 
+    /// What is left to do once there is a pull request; nothing of it takes the pull request away.
+    async fn finish(&mut self, pull: Pull, open: Vec<Pull>) -> Standing {
+        let mut standing = Standing {
+            number: pull.number,
+            url: pull.url.clone(),
+            change: self.change,
+            superseded: Vec::new(),
+            warnings: Vec::new(),
+            trouble: None,
+        };
+        standing.trouble = self.round_off(pull, open, &mut standing).await.err();
+        standing
+    }
+
+    async fn round_off(
+        &mut self,
+        pull: Pull,
+        open: Vec<Pull>,
+        standing: &mut Standing,
+    ) -> Result<(), Error> {
+        // Another run may have opened one at the same time, for this revision or another.
+        let open = if self.change == Change::Created {
+            self.forge.pulls(Pulls::Open).await?
+        } else {
+            open
+        };
+        let pull = self.close_twins(pull, &open).await?;
+        standing.number = pull.number;
+        standing.url.clone_from(&pull.url);
+        standing.change = self.change;
+        self.label(&pull, &mut standing.warnings).await?;
+        self.make_state(&pull).await?;
+        standing.change = self.change;
+        self.supersede(&pull, &open, &mut standing.superseded).await
+    }
+
     async fn step(&mut self, open: &[Pull]) -> Result<Step, Error> {
         let (forge, proposal) = (self.forge, self.proposal);
-        let ahead = forge
-            .ahead((&self.base.branch, &self.base.head), proposal.branch)
-            .await?;
+        let listed = |pull: &Pull| pull.own && pull.head == proposal.branch && pull.head_exists;
+        let exists = open.iter().any(listed);
+        let base = (self.base.branch.as_str(), &self.base.head);
+        let ahead = match forge.ahead(base, proposal.branch, exists).await? {
+            Comparison::Absent => None,
+            Comparison::Related(ahead) => Some(ahead),
+            Comparison::Unrelated(head) => {
+                let error = origin::unrelated(self.branch_named(), &head, &self.base.branch);
+                return Err(self.disarm(open, error).await);
+            }
+        };
         if let Some(ahead) = &ahead {
-            self.refuse_foreign(ahead)?;
+            self.refuse_foreign(ahead, open).await?;
         }
         let found = self.find(open).await?;
-        if ahead.as_ref().is_some_and(|ahead| self.is_planned(ahead)) {
+        if let Some(ahead) = &ahead
+            && self.is_usable(ahead, &found).await?
+        {
             return match found {
-                Found::Open(pull) => Ok(Step::There(pull)),
+                Found::Open(pull) => self.settled(pull).await,
                 Found::Closed(pull) => self.reopen(&pull).await,
-                Found::Nothing => self.create().await,
+                Found::Merged | Found::Nothing => self.create().await,
             };
         }
         self.permit().await?;
         let found = match found {
-            // Where the branch has to be there first; `publish` opens it.
-            Found::Closed(pull) if self.forge.moving_closes() => Found::Open(pull),
+            // The forge opens it while the branch is made again.
+            Found::Closed(pull) if forge.moving_closes().await? => Found::Open(pull),
             // Where none is opened again whose branch moved while it was closed.
             Found::Closed(pull) => match self.reopen(&pull).await? {
                 Step::There(pull) => Found::Open(pull),
@@ -235,27 +289,75 @@ impl Work<'_> {
         self.publish(&was, found).await
     }
 
-    /// Its branch has somebody else's commit: that is not ours to move.
-    fn refuse_foreign(&self, ahead: &Ahead) -> Result<(), Error> {
-        let Some(foreign) = ahead
-            .commits
-            .iter()
-            .find(|commit| trailer(&commit.message).is_none())
-        else {
-            return Ok(());
-        };
-        let subject = short(foreign.message.lines().next().unwrap_or_default(), 100);
-        let what = format!("{}: the branch {}", self.forge.name(), self.proposal.branch);
-        let why = format!(
-            "commit {} (`{subject}`) is somebody else's: it has no trailer Repin-Set",
-            foreign.id
-        );
-        let hint =
-            "merge or delete the branch, or take the commit off it; repin leaves it alone as it is";
-        Err(Error::new(ErrorKind::Conflict, what, why).hint(hint))
+    fn branch_named(&self) -> String {
+        format!("{}: the branch {}", self.forge.name(), self.proposal.branch)
     }
 
-    /// Whether the branch, merged, gives just what was planned.
+    /// The branch has somebody else's commit, so repin leaves it alone; a merge that would bring it
+    /// in is cancelled.
+    async fn refuse_foreign(&mut self, ahead: &Ahead, open: &[Pull]) -> Result<(), Error> {
+        let (base, files) = (&self.base.tree.entries, &self.files);
+        let expected = |path: &str, id: &str| {
+            let planned = files.iter().any(|file| file.path == path && file.new == id);
+            planned || base.get(path).is_some_and(|entry| entry.id == id)
+        };
+        let found = origin::foreign(self.forge, ahead, &expected, self.proposal.only_pins).await?;
+        let Some(foreign) = found else { return Ok(()) };
+        let error = foreign.error(self.branch_named());
+        Err(self.disarm(open, error).await)
+    }
+
+    /// Cancels the scheduled merge of the branch's pull request, and says so in `error`.
+    async fn disarm(&mut self, open: &[Pull], error: Error) -> Error {
+        let armed = |pull: &&Pull| {
+            self.proposal.auto_merge
+                && pull.own
+                && pull.head == self.proposal.branch
+                && self.is_marked(pull)
+        };
+        match open.iter().find(armed) {
+            Some(pull) => merging::disarm(self.forge, pull, error).await,
+            None => error,
+        }
+    }
+
+    /// Whether the branch can stay as it is: merged, it gives just what was planned, without a
+    /// conflict.
+    async fn is_usable(&self, ahead: &Ahead, found: &Found) -> Result<bool, Error> {
+        let fresh = ahead.merge_base == self.base.head.commit;
+        // What was merged is not offered again: its branch begins anew at the base's head.
+        if matches!(found, Found::Merged) && !fresh {
+            return Ok(false);
+        }
+        // A pull request that the forge closed while its branch was made again shows the commit
+        // from before.
+        if let Found::Closed(pull) = found
+            && own::is_moving(pull)
+            && self.forge.moving_closes().await?
+        {
+            return Ok(false);
+        }
+        if !self.is_planned(ahead) {
+            return Ok(false);
+        }
+        if fresh {
+            return Ok(true);
+        }
+        // The base moved: had it changed one of these files, merging would conflict.
+        let origin = Head {
+            commit: ahead.merge_base.clone(),
+            tree: String::new(),
+        };
+        let origin = self.forge.tree(&origin).await?;
+        let same = |file: &NewFile| {
+            let entry = origin.entries.get(&file.path);
+            entry.is_some_and(|entry| entry.id == file.old)
+        };
+        Ok(self.files.iter().all(same))
+    }
+
+    /// Whether the branch has the planned content in each planned file, and the base's in all
+    /// others.
     fn is_planned(&self, ahead: &Ahead) -> bool {
         let new = |path: &str| {
             self.files
@@ -288,12 +390,16 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Notes what came of a request to change something: who was refused has done nothing.
+    /// Notes that the pull request is another one now; one that this run opened stays new.
+    fn updated(&mut self) {
+        if self.change != Change::Created {
+            self.change = Change::Updated;
+        }
+    }
+
+    /// Notes what came of a request to change something: what was refused has changed nothing.
     fn tried<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        self.begun |= result
-            .as_ref()
-            .err()
-            .is_none_or(|error| error.kind == ErrorKind::Unavailable);
+        self.begun |= result.as_ref().err().is_none_or(|error| error.begun);
         result
     }
 
@@ -301,7 +407,7 @@ impl Work<'_> {
     /// does both again.
     async fn announce(&mut self, pull: &Pull, was: &Was) -> Result<(), Error> {
         let closed = pull.state != PullState::Open;
-        let notice = self.forge.moving_closes() && (closed || *was != Was::Absent);
+        let notice = (closed || *was != Was::Absent) && self.forge.moving_closes().await?;
         let body = if notice {
             own::while_moving(self.proposal.body)
         } else {
@@ -314,7 +420,7 @@ impl Work<'_> {
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
         self.tried(edited)?;
-        self.change = Change::Updated;
+        self.updated();
         Ok(())
     }
 
@@ -323,23 +429,49 @@ impl Work<'_> {
             "{}\n\nRepin-Set: {}\n",
             self.proposal.title, self.proposal.marker.revision
         );
+        let carried = match &found {
+            Found::Open(pull) => Some(Carried {
+                pull,
+                body: self.proposal.body,
+            }),
+            _ => None,
+        };
         let commit = NewCommit {
             repo: &self.base.repo,
             parent: &self.base.head,
             base: &self.base.branch,
             message: &message,
             files: &self.files,
+            pull: carried,
         };
         let published = self.forge.publish(&commit, self.proposal.branch, was).await;
-        // Some forges take a branch away first to make it again.
-        self.begun |= *was != Was::Absent && self.forge.moving_closes();
-        match self.tried(published)? {
+        if let Err(error) = &published {
+            self.begun |= error.begun;
+        }
+        match published? {
             Published::BaseMoved => return Ok(Step::BaseMoved),
+            Published::OnMovedBase => {
+                self.begun = true;
+                return Ok(Step::BaseMoved);
+            }
             Published::Raced(why) => return Ok(Step::Again(why)),
-            Published::Done(_) => {}
+            Published::Unsure(why) => {
+                self.begun = true;
+                return Ok(Step::Again(why));
+            }
+            // It is a race only if the branch moved.
+            Published::Refused(error) if self.refused.as_ref() == Some(was) => return Err(error),
+            Published::Refused(error) => {
+                self.refused = Some(was.clone());
+                return Ok(Step::Again(error.why));
+            }
+            Published::Done(_) => self.begun = true,
         }
         match found {
-            Found::Open(pull) => self.stand_again(pull).await,
+            Found::Open(pull) => {
+                self.updated();
+                Ok(Step::There(pull))
+            }
             _ => self.create().await,
         }
     }
@@ -356,34 +488,51 @@ impl Work<'_> {
             state: proposal.state,
         };
         let created = self.forge.create_pull(&new).await;
-        Ok(match self.tried(created)? {
+        if let Err(error) = &created {
+            self.begun |= error.begun;
+        }
+        Ok(match created? {
             Created::New(pull) => {
+                self.begun = true;
                 self.change = Change::Created;
                 Step::There(pull)
+            }
+            Created::Unsure(why) => {
+                self.begun = true;
+                Step::Again(why)
             }
             Created::Exists(why) | Created::NotYet(why) => Step::Again(why),
         })
     }
 
-    /// Labels and draft state.
-    async fn dress(&mut self, pull: &Pull, warnings: &mut Vec<String>) -> Result<(), Error> {
+    /// Puts the labels on; where that fails, the pull request stands all the same.
+    async fn label(&mut self, pull: &Pull, warnings: &mut Vec<String>) -> Result<(), Error> {
         let labels = self.proposal.labels;
         // A person who took one off again is not contradicted; a run that broke off before had put
         // on none.
-        if !labels.is_empty() && !labels.iter().any(|label| pull.labels.contains(label)) {
-            self.permit().await?;
-            let labelled = self.forge.label(pull.number, labels).await;
-            if let Labelled::NotPermitted(said) = self.tried(labelled)? {
-                warnings.push(format!("the labels could not be put on: {said}"));
-            }
+        if labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label)) {
+            return Ok(());
         }
+        self.permit().await?;
+        let said = match self.forge.label(pull.number, labels).await {
+            Ok(Labelled::Done) => {
+                self.begun = true;
+                return Ok(());
+            }
+            Ok(Labelled::NotPermitted(said)) => said,
+            Err(error) => error.to_string(),
+        };
+        warnings.push(format!("the labels could not be put on: {said}"));
+        Ok(())
+    }
+
+    /// Makes it a draft, or ready.
+    async fn make_state(&mut self, pull: &Pull) -> Result<(), Error> {
         if pull.draft != self.proposal.state {
             self.permit().await?;
             let set = self.forge.set_state(pull, self.proposal.state).await;
             self.tried(set)?;
-            if self.change == Change::Unchanged {
-                self.change = Change::Updated;
-            }
+            self.updated();
         }
         Ok(())
     }

@@ -4,6 +4,9 @@
 //! `gitea/rights.rs`. What a forge tells nobody is [`Verdict::Unknown`] with the reason, never a
 //! guess.
 
+/// What stands in the way of every write to an archived repository.
+pub(super) const ARCHIVED: &str = "the repository is archived: it can be read and not written";
+
 /// What a run is going to need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wanted {

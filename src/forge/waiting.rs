@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Error, ErrorKind, Forge, Merge, Poll, Pull, PullState, State, merging};
+use super::{
+    Error, ErrorKind, Forge, Merge, Mergeable, OnlyPins, Poll, Pull, PullState, State, conflicts,
+    merging::{self, Armed},
+};
 
 /// How often is looked, and how long.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +22,9 @@ pub struct Pace {
     pub most: Duration,
     /// When it is given up, from the first look on. There is always a last look when it is over.
     pub limit: Duration,
+    /// How long a pull request that reads as not mergeable may do so, where the forge states a
+    /// conflict and an unfinished check alike.
+    pub unclear: Duration,
 }
 
 impl Pace {
@@ -28,8 +34,18 @@ impl Pace {
             first: Duration::from_secs(1),
             most: Duration::from_secs(15),
             limit,
+            unclear: Duration::from_secs(120),
         }
     }
+}
+
+/// How the merge of a pull request is scheduled.
+#[derive(Clone, Copy)]
+pub struct Arm<'a> {
+    /// Contexts that have to pass before.
+    pub gates: &'a [String],
+    /// Decides whether a commit changes pins and nothing else.
+    pub only_pins: OnlyPins<'a>,
 }
 
 /// What is waited for.
@@ -39,9 +55,8 @@ pub struct Watch<'a> {
     pub number: u64,
     /// How often, and how long.
     pub pace: Pace,
-    /// Contexts that have to pass before it is merged, if its merge is to be scheduled where it is
-    /// not yet.
-    pub arm: Option<&'a [String]>,
+    /// How its merge is scheduled where it is not yet; `None`: it is not.
+    pub arm: Option<Arm<'a>>,
     /// Told what is new, for people.
     pub tell: &'a dyn Fn(&str),
 }
@@ -53,10 +68,33 @@ pub enum Waited {
     Merged(Box<Pull>, Option<String>),
     /// It was closed and not merged.
     Closed(Box<Pull>),
-    /// Neither, and the time is over; what stood in the way of the last look.
-    OutOfTime(Option<Error>),
+    /// It is open and cannot be merged as it is: why, and the files that both sides changed.
+    Stuck(Box<Pull>, Stuck),
+    /// Its branch holds somebody else's commit, as the error says.
+    Foreign(Error),
+    /// The time is over.
+    OutOfTime(Late),
     /// There is no such pull request.
     Absent,
+}
+
+/// Why a pull request cannot be merged as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stuck {
+    /// It is in conflict with its base, in these files where that can be found out.
+    Conflict(Vec<String>),
+    /// The forge has not said for too long that it can be merged, and no file was changed on both
+    /// sides.
+    Unchecked,
+}
+
+/// How things stood when the time was over.
+#[derive(Debug, Clone)]
+pub struct Late {
+    /// Whether the forge answered at all.
+    pub answered: bool,
+    /// What stood in the way of the last look.
+    pub trouble: Option<Error>,
 }
 
 /// The shortest time that a look may take before it is given up, whatever is left.
@@ -71,6 +109,10 @@ struct Seen {
     /// The head whose merge is scheduled.
     armed: Option<String>,
     told: Option<String>,
+    /// The head whose commits are known to be repin's.
+    ours: Option<String>,
+    /// The head that reads as not mergeable, and since when.
+    unclear: Option<(String, Instant)>,
 }
 
 /// Looks until it is merged or closed, or the time is over.
@@ -81,7 +123,7 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
         let latest = end.max(Instant::now() + LOOK);
         let Ok(there) = tokio::time::timeout_at(latest, seen.look(forge, watch.number)).await
         else {
-            return Ok(Waited::OutOfTime(seen.trouble));
+            return Ok(seen.late());
         };
         if !there? {
             return Ok(Waited::Absent);
@@ -89,12 +131,17 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
         if let Some(decided) = seen.decided() {
             return Ok(decided);
         }
-        if seen.arm(forge, watch).await {
-            continue;
+        if let Some(stuck) = seen.stuck(forge, watch.pace.unclear).await? {
+            return Ok(stuck);
+        }
+        match seen.arm(forge, watch).await {
+            Next::Wait => {}
+            Next::Look => continue,
+            Next::Stop(waited) => return Ok(waited),
         }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(Waited::OutOfTime(seen.trouble));
+            return Ok(seen.late());
         }
         tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 3 / 2).min(watch.pace.most);
@@ -128,27 +175,86 @@ impl Seen {
         }
     }
 
-    /// Schedules the merge if that is still to be done; `true`: it was merged by that, so look
-    /// again.
-    async fn arm(&mut self, forge: &dyn Forge, watch: &Watch<'_>) -> bool {
-        let (Some(gates), Some(pull)) = (watch.arm, &self.pull) else {
-            return false;
+    fn late(&self) -> Waited {
+        Waited::OutOfTime(Late {
+            answered: self.pull.is_some(),
+            trouble: self.trouble.clone(),
+        })
+    }
+
+    /// Whether it cannot be merged as it is: at once where the forge states a conflict, else once it
+    /// has read as not mergeable for `unclear` at the same head.
+    async fn stuck(
+        &mut self,
+        forge: &dyn Forge,
+        unclear: Duration,
+    ) -> Result<Option<Waited>, Error> {
+        let Some(pull) = self.pull.clone() else {
+            return Ok(None);
+        };
+        match pull.mergeable {
+            Mergeable::Conflict => {}
+            Mergeable::ConflictOrChecking => {
+                let now = Instant::now();
+                let since = match &self.unclear {
+                    Some((head, since)) if *head == pull.head_commit => *since,
+                    _ => now,
+                };
+                self.unclear = Some((pull.head_commit.clone(), since));
+                if now.duration_since(since) < unclear {
+                    return Ok(None);
+                }
+            }
+            Mergeable::Yes | Mergeable::Unknown => {
+                self.unclear = None;
+                return Ok(None);
+            }
+        }
+        let files = conflicts::changed_on_both_sides(forge, &pull).await?;
+        let stuck = if files.is_empty() && pull.mergeable == Mergeable::ConflictOrChecking {
+            Stuck::Unchecked
+        } else {
+            Stuck::Conflict(files)
+        };
+        Ok(Some(Waited::Stuck(pull, stuck)))
+    }
+
+    /// Schedules the merge if that is still to be done.
+    async fn arm(&mut self, forge: &dyn Forge, watch: &Watch<'_>) -> Next {
+        let (Some(arm), Some(pull)) = (watch.arm, &self.pull) else {
+            return Next::Wait;
         };
         if self.armed.as_ref() == Some(&pull.head_commit) || pull.draft == State::Draft || !pull.own
         {
-            return false;
+            return Next::Wait;
         }
-        let said = match merging::arm_ours(forge, pull, gates).await {
-            Ok(None) => return false,
-            Ok(Some(Merge::Merged)) => {
+        // Whose commits a branch holds changes with its head alone.
+        let armed = if self.ours.as_ref() == Some(&pull.head_commit) {
+            let merge = merging::arm(forge, pull, arm.gates).await;
+            merge.map(Armed::Merge)
+        } else {
+            merging::arm_ours(forge, pull, arm.gates, arm.only_pins).await
+        };
+        if matches!(armed, Ok(Armed::Merge(_))) {
+            self.ours = Some(pull.head_commit.clone());
+        }
+        let said = match armed {
+            Ok(Armed::Other) => return Next::Wait,
+            Ok(Armed::Foreign(error)) => return Next::Stop(Waited::Foreign(error)),
+            Ok(Armed::Merge(Merge::Merged)) => {
                 self.armed = Some(pull.head_commit.clone());
-                return true;
+                return Next::Look;
             }
-            Ok(Some(Merge::Scheduled)) => {
+            Ok(Armed::Merge(Merge::Scheduled)) => {
                 self.armed = Some(pull.head_commit.clone());
                 "its merge is scheduled".to_owned()
             }
-            Ok(Some(Merge::Later(why) | Merge::Clean(why) | Merge::Refused(why))) => {
+            Ok(Armed::Merge(
+                Merge::Later(why)
+                | Merge::Clean(why)
+                | Merge::Unscheduled(why)
+                | Merge::Refused(why),
+            )) => {
                 format!("its merge is not scheduled yet: {why}")
             }
             // What it waits for may come all the same, by whoever merges it.
@@ -158,6 +264,14 @@ impl Seen {
             (watch.tell)(&said);
             self.told = Some(said);
         }
-        false
+        Next::Wait
     }
+}
+
+/// What comes after a try to schedule the merge.
+enum Next {
+    Wait,
+    /// It was merged: look again at once.
+    Look,
+    Stop(Waited),
 }

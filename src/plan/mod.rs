@@ -84,7 +84,7 @@ impl Plan {
             let (change, new_pins) = rewrite(&finder, old, &path, &replacements);
             tally(&mut tallies, &new_pins, &replacements, &path);
             if change.old != change.new {
-                if !only_pins_differ(&finder, &change) {
+                if !only_pins_differ(&finder, &change.old, &change.new) {
                     let wrong = |tally: &mut Tally| {
                         tally
                             .wrong
@@ -167,7 +167,7 @@ fn tally(
 
 /// Whether both contents are equal once the digests of their pins, and the tags before them, are
 /// taken out.
-fn only_pins_differ(finder: &Finder, change: &FileChange) -> bool {
+pub fn only_pins_differ(finder: &Finder, old: &[u8], new: &[u8]) -> bool {
     let outline = |content: &[u8]| {
         let mut rest = Vec::with_capacity(content.len());
         let mut reached = 0;
@@ -179,7 +179,7 @@ fn only_pins_differ(finder: &Finder, change: &FileChange) -> bool {
         rest.extend_from_slice(&content[reached..]);
         rest
     };
-    outline(&change.old) == outline(&change.new)
+    outline(old) == outline(new)
 }
 
 fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::{forge::branches::Between, untrusted::markdown::code};
+use crate::{
+    forge::{Gate, GateState, branches::Between},
+    untrusted::markdown::code,
+};
 
 /// Commits that the text lists.
 const LISTED: usize = 50;
@@ -12,8 +15,9 @@ pub fn title(between: Between<'_>) -> String {
     format!("promote: {} into {}", between.from, between.to)
 }
 
-/// The text, with the subjects of the commits (the oldest first) and the marker.
-pub fn body(between: Between<'_>, subjects: &[String]) -> String {
+/// The text, with the subjects of the commits (the oldest first), the gates that have not passed,
+/// and the marker.
+pub fn body(between: Between<'_>, subjects: &[String], gates: &[Gate]) -> String {
     let count = if subjects.len() == 1 {
         "1 commit".to_owned()
     } else {
@@ -30,6 +34,18 @@ pub fn body(between: Between<'_>, subjects: &[String]) -> String {
     }
     if subjects.len() > LISTED {
         let _ = writeln!(text, "- … and {} older ones", subjects.len() - LISTED);
+    }
+    let waits = |gate: &&Gate| gate.state != GateState::Pass;
+    let pending: Vec<&Gate> = gates.iter().filter(waits).collect();
+    if !pending.is_empty() {
+        let _ = writeln!(text, "\nHad not passed when this was opened:\n");
+    }
+    for gate in pending.iter().take(LISTED) {
+        let context: String = gate.context.chars().take(200).collect();
+        let _ = writeln!(text, "- {}: {}", code(&context), gate.state.as_str());
+    }
+    if pending.len() > LISTED {
+        let _ = writeln!(text, "- … and {} more", pending.len() - LISTED);
     }
     let _ = write!(text, "\n{}\n", between.marker());
     text
@@ -48,6 +64,7 @@ mod tests {
                 to: "main",
             },
             &subjects,
+            &[],
         );
         insta::assert_snapshot!(text, @r"
         Brings `staging` into `main`, 3 commits:
@@ -58,6 +75,30 @@ mod tests {
 
         <!-- repin/1 kind=branch revision=staging -->
         ");
-        assert!(body(Between { from: "a", to: "b" }, &vec!["x".repeat(900); 900]).len() < 60_000);
+        let between = Between { from: "a", to: "b" };
+        let gate = |context: &str, state| Gate {
+            context: context.to_owned(),
+            state,
+            url: None,
+        };
+        let gates = [
+            gate("ci `x` @team", GateState::Pending),
+            gate("lint", GateState::Absent),
+            gate("build", GateState::Pass),
+        ];
+        insta::assert_snapshot!(body(between, &["first".to_owned()], &gates), @r"
+        Brings `a` into `b`, 1 commit:
+
+        - `first`
+
+        Had not passed when this was opened:
+
+        - `` ci `x` @team ``: pending
+        - `lint`: absent
+
+        <!-- repin/1 kind=branch revision=a -->
+        ");
+        let gates = vec![gate(&"x".repeat(900), GateState::Pending); 900];
+        assert!(body(between, &vec!["x".repeat(900); 900], &gates).len() < 60_000);
     }
 }

@@ -465,6 +465,7 @@ fn permission_to_start_is_looked_at_before_the_waiting() {
 #[test]
 fn where_it_is_not_needed_nothing_is_started_and_that_is_said() {
     let (world, fake) = hosted(Kind::Gitea, "dispatch: [deploy.yml]");
+    fake.store().version = "1.23.0";
     run(&world, &PROMOTE).exits(0);
     fake.store().merge(1);
     let ran = run(&world, &["wait", "--pr", "1"]).exits(0);

@@ -9,9 +9,10 @@ use repin::{
         Ability, Base, Edit, Error, ErrorKind, Forge, GateState, Gitea, Github, Kind as ForgeKind,
         Marker, Merge, NewPull, Poll, Pull, PullState, Settings, State, Target, Token,
         branches::{self, Between},
-        dispatch, judge, merging,
+        dispatch, judge,
+        merging::{self, Armed},
         pull_request::{self, Change, Outcome, Proposal, Standing},
-        waiting::{self, Pace, Waited, Watch},
+        waiting::{self, Arm, Pace, Stuck, Waited, Watch},
     },
     image::Digest,
     plan::FileChange,
@@ -122,6 +123,16 @@ async fn changes(
     Ok(changes)
 }
 
+/// Whether two contents are the same but for the revision behind `x@`.
+fn only_revisions_differ(old: &[u8], new: &[u8]) -> bool {
+    let masked = |content: &[u8]| {
+        let text = String::from_utf8(content.to_vec()).unwrap();
+        let (before, after) = text.split_once("x@").unwrap_or((&text, "1234"));
+        format!("{before}x@{}", &after[4..])
+    };
+    masked(old) == masked(new)
+}
+
 /// What the command does: plan against the base's head, at most three times.
 async fn promote(fake: &Fake, ask: Ask) -> Result<Standing, Error> {
     let forge = forge(fake);
@@ -149,10 +160,16 @@ async fn promote(fake: &Fake, ask: Ask) -> Result<Standing, Error> {
             state: ask.state,
             reopen: ask.reopen,
             supersede: Some(&of_revision),
+            only_pins: &only_revisions_differ,
+            auto_merge: false,
         };
         match pull_request::open(&*forge, &base, &proposal).await? {
+            Outcome::Stands(Standing {
+                trouble: Some(error),
+                ..
+            }) => return Err(error),
             Outcome::Stands(standing) => return Ok(standing),
-            Outcome::BaseMoved => {}
+            Outcome::BaseMoved { .. } => {}
         }
     }
     panic!("the base kept moving");
@@ -1120,6 +1137,8 @@ async fn a_plan_of_other_contents_than_the_bases_is_refused() {
             state: State::Ready,
             reopen: false,
             supersede: None,
+            only_pins: &only_revisions_differ,
+            auto_merge: false,
         };
         let error = pull_request::open(&*forge, &base, &proposal)
             .await
@@ -1453,13 +1472,21 @@ async fn what_the_forge_has_not_found_out_yet_is_no_refusal() {
     ));
 }
 
+/// What became of the merge of a pull request that is repin's.
+fn armed(armed: Result<Armed, Error>) -> Option<Merge> {
+    match armed.unwrap() {
+        Armed::Merge(merge) => Some(merge),
+        Armed::Foreign(_) | Armed::Other => None,
+    }
+}
+
 #[tokio::test]
 async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
-    for kind in KINDS {
+    for kind in [Kind::Gitea, Kind::Forgejo] {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         assert_eq!(
-            merging::arm_ours(&*forge, &pull, &[]).await.unwrap(),
+            armed(merging::arm_ours(&*forge, &pull, &[], &only_revisions_differ).await),
             Some(Merge::Scheduled),
             "{kind:?}"
         );
@@ -1469,7 +1496,7 @@ async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
             ..pull.clone()
         };
         assert_eq!(
-            merging::arm_ours(&*forge, &marked, &[]).await.unwrap(),
+            armed(merging::arm_ours(&*forge, &marked, &[], &only_revisions_differ).await),
             None,
             "{kind:?}"
         );
@@ -1478,20 +1505,22 @@ async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
             ..pull.clone()
         };
         assert_eq!(
-            merging::arm_ours(&*forge, &forked, &[]).await.unwrap(),
+            armed(merging::arm_ours(&*forge, &forked, &[], &only_revisions_differ).await),
             None,
             "{kind:?}"
         );
         let foreign = fake.store().push(&branch("rev2"), "more", &[("x", "y")]);
         let pull = forge.pull(pull.number).await.unwrap().unwrap();
         assert_eq!(pull.head_commit, foreign);
-        fake.forget();
-        assert_eq!(
-            merging::arm_ours(&*forge, &pull, &[]).await.unwrap(),
-            None,
-            "{kind:?}"
+        let armed = merging::arm_ours(&*forge, &pull, &[], &only_revisions_differ).await;
+        let Ok(Armed::Foreign(error)) = armed else {
+            panic!("{kind:?} {armed:?}")
+        };
+        assert!(
+            error.why.contains(&foreign) && error.why.contains("was cancelled"),
+            "{kind:?} {error}"
         );
-        assert_eq!(fake.writes(), [] as [String; 0]);
+        assert_eq!(fake.store().scheduled, []);
     }
 }
 
@@ -1509,7 +1538,7 @@ async fn a_merge_is_scheduled_although_the_branch_arrives_late() {
             store.stale = Some((before, 4));
         }
         assert_eq!(
-            merging::arm_new(&*forge, pull.number, &[]).await.unwrap(),
+            armed(merging::arm_new(&*forge, pull.number, &[], &only_revisions_differ).await),
             Some(Merge::Scheduled),
             "{kind:?}"
         );
@@ -1517,13 +1546,16 @@ async fn a_merge_is_scheduled_although_the_branch_arrives_late() {
         fake.store().scheduled.clear();
         fake.store().close(pull.number);
         assert_eq!(
-            merging::arm_new(&*forge, pull.number, &[]).await.unwrap(),
+            armed(merging::arm_new(&*forge, pull.number, &[], &only_revisions_differ).await),
             None
         );
+        if kind == Kind::Github {
+            continue;
+        }
         fake.store().pulls[0].open = true;
         fake.store().push(&branch("rev2"), "theirs", &[("x", "y")]);
         assert_eq!(
-            merging::arm_new(&*forge, pull.number, &[]).await.unwrap(),
+            armed(merging::arm_new(&*forge, pull.number, &[], &only_revisions_differ).await),
             None
         );
         assert_eq!(fake.store().scheduled, []);
@@ -1590,11 +1622,16 @@ const PACE: Pace = Pace {
     first: Duration::from_millis(5),
     most: Duration::from_millis(20),
     limit: Duration::from_secs(60),
+    unclear: Duration::from_secs(120),
 };
 
 async fn waited(forge: &dyn Forge, number: u64, arm: Option<&[String]>) -> (Waited, Vec<String>) {
     let told = std::cell::RefCell::new(Vec::new());
     let tell = |text: &str| told.borrow_mut().push(text.to_owned());
+    let arm = arm.map(|gates| Arm {
+        gates,
+        only_pins: &only_revisions_differ,
+    });
     let waited = waiting::until_merged(
         forge,
         &Watch {
@@ -1679,7 +1716,7 @@ async fn an_outage_while_waiting_is_waited_out() {
         };
         assert!(matches!(
             waiting::until_merged(&*forge, &watch).await.unwrap(),
-            Waited::OutOfTime(Some(_))
+            Waited::OutOfTime(late) if late.trouble.is_some() && !late.answered
         ));
         fake.forget();
         fake.fault(
@@ -1698,6 +1735,61 @@ async fn an_outage_while_waiting_is_waited_out() {
                 .kind,
             ErrorKind::Denied
         );
+    }
+}
+
+/// Waiting that takes a pull request for stuck as soon as it reads as not mergeable twice.
+async fn stuck(forge: &dyn Forge, number: u64, unclear: Duration) -> Waited {
+    let pace = Pace {
+        unclear,
+        limit: Duration::from_millis(300),
+        ..PACE
+    };
+    let watch = Watch {
+        number,
+        pace,
+        arm: None,
+        tell: &|_| {},
+    };
+    waiting::until_merged(forge, &watch).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_conflict_ends_the_waiting_with_its_files_and_a_check_without_an_end_is_told_apart() {
+    for kind in [Kind::Gitea, Kind::Forgejo] {
+        let (fake, forge, pull) = opened(kind, &[]).await;
+        let at_once = Duration::ZERO;
+        assert!(matches!(
+            stuck(&*forge, pull.number, at_once).await,
+            Waited::OutOfTime(_)
+        ));
+        // The check does not come to an end.
+        fake.store().gitea.unchecked.insert(pull.number);
+        let waited = stuck(&*forge, pull.number, at_once).await;
+        assert!(
+            matches!(&waited, Waited::Stuck(_, Stuck::Unchecked)),
+            "{kind:?} {waited:?}"
+        );
+        fake.store().gitea.unchecked.clear();
+        // A file was changed on both sides.
+        fake.store()
+            .push("main", "rival", &[(A, "image: x@rev9\r\n"), ("x", "y")]);
+        let waited = stuck(&*forge, pull.number, at_once).await;
+        assert!(
+            matches!(&waited, Waited::Stuck(_, Stuck::Conflict(files)) if files == &[A]),
+            "{kind:?} {waited:?}"
+        );
+        // Not before its time, and a draft reads as not mergeable, too.
+        let later = Duration::from_secs(120);
+        assert!(matches!(
+            stuck(&*forge, pull.number, later).await,
+            Waited::OutOfTime(_)
+        ));
+        forge.set_state(&pull, State::Draft).await.unwrap();
+        assert!(matches!(
+            stuck(&*forge, pull.number, at_once).await,
+            Waited::OutOfTime(_)
+        ));
     }
 }
 
@@ -1819,6 +1911,7 @@ async fn workflows_are_started_where_that_can_be() {
         fake.store().workflows_there = vec!["deploy.yml"];
         let forge = forge(&fake);
         if kind == Kind::Gitea {
+            fake.store().version = "1.23.0";
             assert!(
                 matches!(forge.can_dispatch("deploy.yml").await.unwrap(), Ability::No(why) if why.contains("1.23.0"))
             );

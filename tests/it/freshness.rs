@@ -813,6 +813,32 @@ fn without_the_forges_token_or_permission_it_is_denied_or_skipped() {
 }
 
 #[test]
+fn issues_that_are_switched_off_are_named() {
+    for kind in [Kind::Gitea, Kind::Forgejo] {
+        let (pinning, fake) = hosted(kind);
+        let rehearsed = || {
+            let args = [
+                "freshness",
+                "--simulate-stale",
+                "true",
+                "--apply",
+                "--format",
+                "json",
+            ];
+            pinning.world.run_with(&args, &[("GITEA_TOKEN", TOKEN)])
+        };
+        fake.store().gitea.issues = false;
+        let ran = rehearsed();
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, 1, "{kind:?} {said}");
+        assert!(said.contains("switch issues on"), "{kind:?} {said}");
+        fake.store().gitea.issues = true;
+        rehearsed().exits(0);
+        assert_eq!(fake.store().open_issues().len(), 1, "{kind:?}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_lost_and_runs_at_once_leave_one_issue() {
     for kind in KINDS {
         for fault in [

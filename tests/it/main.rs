@@ -9,6 +9,7 @@
 mod support;
 
 mod after;
+mod after_gitea;
 mod apply;
 mod checkout;
 mod cli;
@@ -35,10 +36,12 @@ mod prune_guards;
 mod prune_model;
 mod pull_request;
 mod readme;
+mod real_forge;
 mod registries;
 mod remote;
 mod requests;
 mod resolve;
+mod rivals;
 mod rollback;
 mod schema;
 mod scripts;

@@ -150,3 +150,67 @@ fn ci_runs_the_same_tests_as_people_do() {
     assert!(ci.contains("export CI=true"), "{ci}");
     assert!(ci.lines().any(|line| line == "scripts/test"), "{ci}");
 }
+
+/// Runs `scripts/test-forge` with a cargo that says how it was called.
+fn forge(programs: &Programs, args: &[&str]) -> Output {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-forge"))
+        .args(args)
+        .env_clear()
+        .env("PATH", programs.dir.path())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_real_forge_needs_its_address_and_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (good, two, none) = (
+        file("good", "s3cret\n"),
+        file("two", "s3cret more\n"),
+        file("none", ""),
+    );
+    let url = "http://127.0.0.1:1/api/v1";
+    let programs = Programs::new("exit 9");
+    let basename = Path::new("/usr/bin/basename");
+    symlink(basename, programs.dir.path().join("basename")).unwrap();
+    for (args, why) in [
+        (&[][..], "URL and TOKEN-FILE are required"),
+        (&[url], "URL and TOKEN-FILE are required"),
+        (&["http://127.0.0.1:1", &good], "ending in /api/v1"),
+        (&["127.0.0.1/api/v1", &good], "ending in /api/v1"),
+        (&[url, "/nowhere/at/all"], "cannot read the token file"),
+        (&[url, &two], "one token and nothing else"),
+        (&[url, &none], "one token and nothing else"),
+        (&[url, &good], "curl is missing"),
+    ] {
+        let output = forge(&programs, args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(why), "{args:?}: {said}");
+        assert!(said.contains("usage: scripts/test-forge"), "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+    // A server that does not answer, and one that does.
+    let programs = programs.with("curl", "exit 7");
+    let output = forge(&programs, &[url, &good]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let programs = Programs::new("echo \"$REPIN_TEST_FORGE $REPIN_TEST_FORGE_TOKEN_FILE $*\"")
+        .with("curl", "echo '{\"version\":\"1.25.4\"}'");
+    symlink(basename, programs.dir.path().join("basename")).unwrap();
+    let output = forge(&programs, &[&format!("{url}/"), &good, "merge"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        said.starts_with(&format!("{url} {good} nextest run")),
+        "{said}"
+    );
+    assert!(
+        said.contains("--run-ignored only") && said.trim_end().ends_with("merge"),
+        "{said}"
+    );
+}

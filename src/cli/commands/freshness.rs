@@ -89,7 +89,10 @@ pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Ex
         .transpose()?
     {
         None => Issues::Nowhere,
-        Some(Ok(forge)) => Issues::At(forge),
+        Some(Ok(forge)) => {
+            set::wait(forge.supported(), "asking the forge for its version", cx)??;
+            Issues::At(forge)
+        }
         Some(Err(why)) => Issues::Skipped(why),
     };
     let now = httpdate::fmt_http_date(SystemTime::now());

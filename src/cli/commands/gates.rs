@@ -32,6 +32,7 @@ pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, 
         Ok(forge) => forge,
         Err(why) => return Ok(skipped(args, &why, cx)),
     };
+    set::wait(forge.supported(), "asking the forge for its version", cx)??;
     let configured = config.forge_or_default();
     let found = set::wait(
         ask(&*forge, &configured, &args.reference),

@@ -15,9 +15,11 @@ use crate::{
     },
     config::{Forge as Configured, Problem},
     forge::{
-        Ability, Error, Forge, Pull, dispatch,
-        waiting::{self, Pace, Waited, Watch},
+        Ability, Forge, Pull, dispatch,
+        waiting::{self, Arm, Late, Pace, Stuck, Waited, Watch},
     },
+    pins::Finder,
+    plan::only_pins_differ,
     report::json::WaitDocument,
 };
 
@@ -42,10 +44,16 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, F
             return Ok(report(&document, (Exit::Done, None), cx));
         }
     };
+    set::wait(forge.supported(), "asking the forge for its version", cx)??;
     let configured = config.forge_or_default();
     let workflows = workflows(&*forge, &configured, forbidden, cx)?;
     let tell = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
-    let arm = (configured.auto_merge && !forbidden).then_some(configured.gates.as_slice());
+    let finder = Finder::new(&config.images);
+    let only_pins = |old: &[u8], new: &[u8]| only_pins_differ(&finder, old, new);
+    let arm = (configured.auto_merge && !forbidden).then_some(Arm {
+        gates: &configured.gates,
+        only_pins: &only_pins,
+    });
     let watch = Watch {
         number,
         pace: Pace::until(args.timeout),
@@ -68,9 +76,18 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, F
             document.state = Some("closed");
             (Exit::Failed, Some(closed(&pull)))
         }
-        Waited::OutOfTime(trouble) => {
+        Waited::Stuck(pull, why) => {
             document.state = Some("open");
-            (Exit::Unavailable, Some(late(args, trouble)))
+            (Exit::Failed, Some(stuck(&pull, &why)))
+        }
+        Waited::Foreign(error) => {
+            document.state = Some("open");
+            let fault = Fault::from(error);
+            (fault.exit, Some(fault))
+        }
+        Waited::OutOfTime(late) => {
+            document.state = Some(if late.answered { "open" } else { "unknown" });
+            (Exit::Unavailable, Some(out_of_time(args, late)))
         }
     };
     Ok(report(&document, ended, cx))
@@ -125,9 +142,9 @@ fn start(
         let started = dispatch::once(forge, pull, (workflow, &commit), &word);
         match set::wait(started, &format!("starting {workflow}"), cx)? {
             Ok(true) => document.dispatched.push(workflow.clone()),
-            Ok(false) => cx
-                .output
-                .note(&format!("note: {workflow} is started by another run")),
+            Ok(false) => cx.output.note(&format!(
+                "note: another run has started {workflow}, or is starting it"
+            )),
             Err(error) => {
                 let fault = Fault::from(error);
                 worst = Some(match worst {
@@ -140,6 +157,12 @@ fn start(
                 });
             }
         }
+    }
+    if !document.dispatched.is_empty()
+        && let Err(error) = set::wait(forge.expire_claims(), "deleting old marks", cx)?
+    {
+        cx.output
+            .error_text(&format!("warning: old marks were not deleted: {error}\n"));
     }
     Ok((worst.as_ref().map_or(Exit::Done, |fault| fault.exit), worst))
 }
@@ -155,17 +178,56 @@ fn closed(pull: &Pull) -> Fault {
     }
 }
 
-fn late(args: &args::Wait, trouble: Option<Error>) -> Fault {
-    let message = format!(
-        "pull request #{} was not merged within {} s",
-        args.pr,
-        args.timeout.as_secs()
-    );
+/// The most files of a conflict that are named.
+const FILES_SHOWN: usize = 20;
+
+fn stuck(pull: &Pull, why: &Stuck) -> Fault {
+    let (number, url, base) = (pull.number, &pull.url, &pull.base);
+    let Stuck::Conflict(files) = why else {
+        let message = format!(
+            "the forge has not said for two minutes that pull request #{number} ({url}) can be merged; no file was changed on both sides, so it is likely that its check for conflicts does not come to an end"
+        );
+        let hint = "look at the pull request; pushing to its branch, or closing and promoting with --reopen, starts the check again";
+        return Fault {
+            exit: Exit::Failed,
+            problems: vec![Problem::new("conflict", message).hint(hint)],
+        };
+    };
+    let message = format!("pull request #{number} ({url}) is in conflict with {base}");
+    let mut problem = Problem::new("conflict", message).hint(format!(
+        "run the promote or rollback again: it makes the branch anew from {base}"
+    ));
+    let shown = files.iter().take(FILES_SHOWN);
+    problem.notes = shown
+        .map(|path| format!("changed on both sides: {path}"))
+        .collect();
+    if files.len() > FILES_SHOWN {
+        let more = files.len() - FILES_SHOWN;
+        problem.notes.push(format!("and {more} more files"));
+    }
+    Fault {
+        exit: Exit::Failed,
+        problems: vec![problem],
+    }
+}
+
+fn out_of_time(args: &args::Wait, late: Late) -> Fault {
+    let seconds = args.timeout.as_secs();
+    let message = if late.answered {
+        format!(
+            "pull request #{} was not merged within {seconds} s",
+            args.pr
+        )
+    } else {
+        format!(
+            "the forge said nothing about pull request #{} within {seconds} s",
+            args.pr
+        )
+    };
     let mut problem =
         Problem::new("unavailable", message).hint("wait again, with a longer --timeout if need be");
-    problem
-        .notes
-        .extend(trouble.map(|error| format!("the last look: {error}")));
+    let trouble = late.trouble.map(|error| format!("the last look: {error}"));
+    problem.notes.extend(trouble);
     Fault {
         exit: Exit::Unavailable,
         problems: vec![problem],

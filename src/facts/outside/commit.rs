@@ -30,7 +30,10 @@ pub fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Out
         return outside;
     }
     let Some(id) = ObjectId::parse(commit.as_bytes()) else {
-        let reason = format!("`{}` is not the name of a commit", commit.escape_debug());
+        let reason = format!(
+            "`{}` is not the name of a commit",
+            crate::untrusted::plain(commit)
+        );
         outside.unseen.push(Unseen {
             file: None,
             reason,

@@ -4,15 +4,26 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Gitea;
+use super::{Gitea, commit::refusal};
 use crate::forge::{
     Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind,
     alike::{IssueRow, issues},
-    http::{Paging, Request},
+    http::{Paging, Reply},
 };
 
 /// What a token needs for issues.
 const ISSUES: &str = "write:issue";
+
+const FAST_FORWARD: &str = "fast-forward-only";
+
+/// What tells that a style of merging is allowed, and the style's name.
+const STYLES: [(&str, &str); 5] = [
+    ("allow_merge_commits", "merge"),
+    ("allow_squash_merge", "squash"),
+    ("allow_rebase", "rebase"),
+    ("allow_rebase_explicit", "rebase-merge"),
+    ("allow_fast_forward_only_merge", FAST_FORWARD),
+];
 
 #[derive(Deserialize)]
 struct Named {
@@ -33,11 +44,6 @@ struct BranchRow {
     #[serde(default)]
     enable_status_check: bool,
     status_check_contexts: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    version: String,
 }
 
 impl StatusRow {
@@ -97,20 +103,24 @@ impl Gitea {
     }
 
     pub(super) async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
-        self.ask_to_merge(
-            pull,
-            json!({"merge_when_checks_succeed": true, "head_commit_id": head}),
-        )
-        .await
+        let style = self.merge_style().await?;
+        if style == FAST_FORWARD && !self.version().await?.schedules_fast_forward() {
+            return Ok(Merge::Unscheduled(
+                "the repository merges by fast-forward only, and Gitea schedules no such merge"
+                    .to_owned(),
+            ));
+        }
+        let body = json!({"Do": style, "merge_when_checks_succeed": true, "head_commit_id": head});
+        self.ask_to_merge(pull, body).await
     }
 
     pub(super) async fn merge_now(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
-        self.ask_to_merge(pull, json!({"head_commit_id": head}))
+        let style = self.merge_style().await?;
+        self.ask_to_merge(pull, json!({"Do": style, "head_commit_id": head}))
             .await
     }
 
-    async fn ask_to_merge(&self, pull: &Pull, mut body: Value) -> Result<Merge, Error> {
-        body["Do"] = self.merge_style().await?.into();
+    async fn ask_to_merge(&self, pull: &Pull, body: Value) -> Result<Merge, Error> {
         let path = format!("pulls/{}/merge", pull.number);
         let request = self.request(Method::POST, &path, format!("merging #{}", pull.number));
         // A second time is refused, since it is scheduled or merged.
@@ -122,40 +132,65 @@ impl Gitea {
             403 => Err(reply.error().hint(
                 "the token needs write:repository, and its owner has to be allowed to merge",
             )),
-            // While it looks for conflicts, which it does right after the branch was made.
-            405 if reply.text().contains("try again later") => Ok(Merge::Later(reply.text())),
-            404 | 405 | 409 | 422 | 423 => Ok(Merge::Refused(reply.text())),
+            423 => Err(refusal(&reply)),
+            // The same answer while it looks for conflicts, which it does right after the branch
+            // was made, and where there is one.
+            405 if reply.text().contains("try again later") => Ok(Merge::Later(
+                "the forge is still checking it for conflicts, or found one".to_owned(),
+            )),
+            404 | 405 | 409 | 422 => Ok(Merge::Refused(reply.text())),
             _ => Err(reply.error()),
         }
     }
 
-    /// The first way of merging that the repository allows.
+    /// Cancels a scheduled merge; `false`: none was scheduled.
+    pub(super) async fn unschedule_merge(&self, pull: &Pull) -> Result<bool, Error> {
+        let what = format!("cancelling the scheduled merge of #{}", pull.number);
+        let path = format!("pulls/{}/merge", pull.number);
+        let reply = self
+            .http
+            .send(&self.request(Method::DELETE, &path, what))
+            .await?;
+        match reply.status.as_u16() {
+            200 | 204 => Ok(true),
+            404 => Ok(false),
+            _ => Err(refusal(&reply)),
+        }
+    }
+
+    /// The style that the repository prefers, if it allows it; else the first that it allows. One
+    /// that is not allowed is scheduled all the same, and never carried out.
     async fn merge_style(&self) -> Result<&'static str, Error> {
         let reply = self
             .http
             .send(&self.request(Method::GET, "", "reading how to merge"))
             .await?;
         let row: Value = reply.expect(&[200])?;
-        let ways = [
-            ("allow_merge_commits", "merge"),
-            ("allow_squash_merge", "squash"),
-            ("allow_rebase", "rebase"),
-        ];
-        Ok(ways
-            .iter()
-            .find(|(key, _)| row[*key] == true)
-            .map_or("merge", |(_, style)| style))
+        let allowed = STYLES.iter().filter(|(key, _)| row[*key] == true);
+        let mut styles = allowed.map(|(_, style)| *style);
+        let preferred = row["default_merge_style"].as_str().unwrap_or_default();
+        let first = styles.clone().next();
+        styles
+            .find(|style| *style == preferred)
+            .or(first)
+            .ok_or_else(|| {
+                let what = format!("Gitea: reading how {} merges", self.full_name());
+                Error::new(
+                    ErrorKind::Refused,
+                    what,
+                    "the repository allows no style of merging",
+                )
+                .hint("allow one in the repository's settings")
+            })
     }
 
     /// Gitea starts workflows by request from 1.24 on, Forgejo from 8 on; there they have to be,
     /// since a merge made with a token of a workflow starts none.
     pub(super) async fn dispatch_ability(&self, _workflow: &str) -> Result<Ability, Error> {
-        let request = Request::new(Method::GET, ["version"], "Gitea: reading its version");
-        let version: Version = self.http.send(&request).await?.expect(&[200])?;
-        if starts_workflows(&version.version) {
+        if self.version().await?.starts_workflows() {
             return Ok(Ability::Yes);
         }
-        let version = self.http.clean(&version.version);
+        let version = self.http.clean(&self.version_text().await?);
         Ok(Ability::No(format!(
             "{version} can't be asked to start workflows, and starts them after a merge by itself"
         )))
@@ -168,16 +203,30 @@ impl Gitea {
             &path,
             format!("starting the workflow {workflow}"),
         );
-        let reply = self
-            .http
-            .send(&request.body(json!({"ref": branch})))
-            .await?;
-        reply
-            .check(&[200, 201, 204])
-            .map_err(|error| match error.kind {
-                ErrorKind::Denied => error.hint("the token needs write:repository"),
-                _ => error,
-            })
+        let missing = |error: Error| {
+            let hint = format!(
+                "{workflow} is missing on {branch}, or is not started by `workflow_dispatch`: correct forge.dispatch"
+            );
+            Error {
+                kind: ErrorKind::Refused,
+                ..error
+            }
+            .hint(hint)
+        };
+        let reply = match self.http.send(&request.body(json!({"ref": branch}))).await {
+            Ok(reply) => reply,
+            // Forgejo answers 500 to a workflow that does not exist.
+            Err(failure) if failure.error.why.contains("workflow not found") => {
+                return Err(missing(failure.error));
+            }
+            Err(failure) => return Err(failure.error),
+        };
+        match reply.status.as_u16() {
+            200 | 201 | 204 => Ok(()),
+            404 => Err(missing(reply.error())),
+            403 => Err(reply.error().hint("the token needs write:repository")),
+            _ => Err(refusal(&reply)),
+        }
     }
 
     pub(super) async fn list_issues(&self) -> Result<Vec<Issue>, Error> {
@@ -185,13 +234,19 @@ impl Gitea {
             .request(Method::GET, "issues", "listing issues")
             .query("state", "open")
             .query("type", "issues");
-        let rows: Vec<IssueRow> = self.http.pages(&request, Paging::Counted).await?;
-        Ok(issues(rows))
+        let rows: Result<Vec<IssueRow>, Error> = self.http.pages(&request, Paging::Counted).await;
+        match rows {
+            Ok(rows) => Ok(issues(rows)),
+            Err(error) => Err(self.without_issues(error).await),
+        }
     }
 
     pub(super) async fn make_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
         let request = self.request(Method::POST, "issues", "opening an issue");
-        self.http.new_issue(request, (title, body), ISSUES).await
+        match self.http.new_issue(request, (title, body), ISSUES).await {
+            Ok(issue) => Ok(issue),
+            Err(error) => Err(self.without_issues(error).await),
+        }
     }
 
     pub(super) async fn change_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
@@ -200,50 +255,29 @@ impl Gitea {
             &format!("issues/{number}"),
             format!("changing issue #{number}"),
         );
-        self.http
-            .edited_issue(request, edit, (&[200, 201], ISSUES))
-            .await
-    }
-}
-
-/// `1.24.0`, or for Forgejo `8.0.1+gitea-1.22.0`.
-fn starts_workflows(version: &str) -> bool {
-    let (own, forgejo) = version
-        .split_once('+')
-        .map_or((version, false), |(own, rest)| {
-            (own, rest.starts_with("gitea"))
-        });
-    let mut numbers = own
-        .split(['.', '-'])
-        .map(|part| part.parse::<u32>().unwrap_or_default());
-    let version = (
-        numbers.next().unwrap_or_default(),
-        numbers.next().unwrap_or_default(),
-    );
-    if forgejo {
-        version.0 >= 8
-    } else {
-        version >= (1, 24)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_tell_what_can_be_asked_for() {
-        for yes in [
-            "1.24.0",
-            "1.25.1",
-            "2.0.0",
-            "8.0.0+gitea-1.22.0",
-            "17.0.0-dev-609-a14eb80977+gitea-1.22.0",
-        ] {
-            assert!(starts_workflows(yes), "{yes}");
+        let edited = self.http.edited_issue(request, edit, (&[200, 201], ISSUES));
+        match edited.await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.without_issues(error).await),
         }
-        for no in ["1.23.8", "1.22.0+dev-1-g12", "7.0.3+gitea-1.21.11", "", "x"] {
-            assert!(!starts_workflows(no), "{no}");
+    }
+
+    /// The same error, or that issues are switched off: the server answers 404 to both.
+    async fn without_issues(&self, error: Error) -> Error {
+        if !error.why.starts_with("HTTP 404") {
+            return error;
         }
+        let request = self.request(Method::GET, "", "looking whether there are issues");
+        let answer = self.http.send(&request).await.map_err(Error::from);
+        let row = answer.and_then(|reply: Reply| reply.expect::<Value>(&[200]));
+        if row.is_ok_and(|row| row["has_issues"] == false) {
+            return Error {
+                kind: ErrorKind::Refused,
+                why: format!("{}: the repository has no issues", error.why),
+                ..error
+            }
+            .hint("switch issues on in the repository's settings");
+        }
+        error
     }
 }

@@ -1,4 +1,9 @@
-//! One commit and the branch at it, in one request.
+//! One commit and the branch at it, in one request, and what becomes of the branch's pull request.
+//!
+//! Where the server can replace a branch, one request does it. Elsewhere the branch is deleted and
+//! made again, and the server closes its pull request from a queue, up to seconds after the branch
+//! is gone. A pull request that is opened again after the branch is back shows the old commit and is
+//! never checked for conflicts; so it is opened while the branch is missing.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
@@ -6,7 +11,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Gitea;
-use crate::forge::{Error, NewCommit, Published, Was};
+use crate::forge::{
+    Carried, Edit, Error, ErrorKind, Mergeable, NewCommit, NewFile, Published, Pull, PullState,
+    State, Was,
+    http::{Failure, Reply},
+};
+
+/// How often is looked whether the server has closed a pull request, or has taken its branch's new
+/// head in: about 20 seconds with the usual pauses.
+const LOOKS: u32 = 50;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -25,6 +38,14 @@ struct Named {
     sha: String,
 }
 
+/// Where a commit goes.
+struct Place<'a> {
+    from: &'a str,
+    /// The branch that is made at it; `None`: `from` itself.
+    to: Option<&'a str>,
+    replace: bool,
+}
+
 impl Gitea {
     pub(super) async fn make_commit(
         &self,
@@ -35,74 +56,219 @@ impl Gitea {
         if self.base_moved(new).await? {
             return Ok(Published::BaseMoved);
         }
-        match was {
-            Was::Absent => {}
-            Was::Behind(head) if *head == new.parent.commit => {
-                return self.change_files(new, (branch, None)).await;
+        let replace = self.version().await?.replaces_branches();
+        let place = Place {
+            from: new.base,
+            to: Some(branch),
+            replace: replace && *was != Was::Absent,
+        };
+        match (was, new.pull) {
+            (Was::Absent, None) => self.change_files(new, &place).await,
+            (Was::Behind(head), _) if *head == new.parent.commit => {
+                let place = Place {
+                    from: branch,
+                    to: None,
+                    replace: false,
+                };
+                let published = self.change_files(new, &place).await?;
+                self.follow(new, published).await
             }
-            Was::Behind(head) | Was::Diverged(head) => {
+            (Was::Behind(head) | Was::Diverged(head), _) if replace => {
+                if self.is_elsewhere(branch, head).await? {
+                    return Ok(raced());
+                }
+                let published = self.change_files(new, &place).await?;
+                self.follow(new, published).await
+            }
+            (Was::Behind(head) | Was::Diverged(head), None) => {
                 if let Some(raced) = self.delete_branch(branch, head).await? {
                     return Ok(raced);
                 }
+                *self.deleted.borrow_mut() = Some(branch.to_owned());
+                self.change_files(new, &place).await.map_err(begun)
             }
+            (_, Some(carried)) => self.carry(new, &place, was, carried).await,
         }
-        self.change_files(new, (new.base, Some(branch))).await
     }
 
     async fn base_moved(&self, new: &NewCommit<'_>) -> Result<bool, Error> {
+        self.is_elsewhere(new.base, &new.parent.commit).await
+    }
+
+    async fn is_elsewhere(&self, branch: &str, head: &str) -> Result<bool, Error> {
         Ok(self
-            .read_branch(new.base)
+            .read_branch(branch)
             .await?
-            .is_none_or(|head| head.commit != new.parent.commit))
+            .is_none_or(|now| now.commit != head))
+    }
+
+    /// Makes the branch again and keeps its pull request.
+    async fn carry(
+        &self,
+        new: &NewCommit<'_>,
+        place: &Place<'_>,
+        was: &Was,
+        carried: Carried<'_>,
+    ) -> Result<Published, Error> {
+        let branch = place.to.unwrap_or(place.from);
+        let number = carried.pull.number;
+        let mut open = carried.pull.state == PullState::Open;
+        if let Was::Behind(head) | Was::Diverged(head) = was {
+            // The server closes what is open when the deletion comes up in its queue. That has to
+            // be seen, or it would close the pull request at any time later.
+            if !open {
+                self.reopen(number, None).await?;
+                open = true;
+            }
+            if let Some(raced) = self.delete_branch(branch, head).await? {
+                return Ok(raced);
+            }
+        }
+        // An earlier round of this run saw it closed, and opened it.
+        let reopened = *self.reopened.borrow() == Some(number) && *was == Was::Absent;
+        let closed = !open || reopened || self.is_closed_in_time(number).await.map_err(begun)?;
+        if closed && !reopened {
+            let edited = self.reopen(number, Some(carried.body)).await;
+            edited.map_err(begun)?;
+            *self.reopened.borrow_mut() = Some(number);
+        }
+        let published = self.change_files(new, place).await.map_err(begun)?;
+        let published = self.follow(new, published).await.map_err(begun)?;
+        *self.deleted.borrow_mut() = None;
+        if !closed && matches!(published, Published::Done(_)) {
+            let edit = Edit {
+                body: Some(carried.body),
+                ..Edit::default()
+            };
+            self.change_pull(number, &edit).await.map_err(begun)?;
+        }
+        Ok(published)
+    }
+
+    async fn reopen(&self, number: u64, body: Option<&str>) -> Result<(), Error> {
+        let edit = Edit {
+            body,
+            open: Some(true),
+            title: None,
+        };
+        self.change_pull(number, &edit).await.map(drop)
+    }
+
+    /// Waits until the server has closed a pull request whose branch is gone; `false`: it did not
+    /// within the time of all looks.
+    async fn is_closed_in_time(&self, number: u64) -> Result<bool, Error> {
+        for _ in 0..LOOKS {
+            let pull = self.read_pull(number).await?;
+            if pull.is_none_or(|pull| pull.state != PullState::Open) {
+                return Ok(true);
+            }
+            self.http.breathe(1).await;
+        }
+        Ok(false)
+    }
+
+    /// Whether the server leaves a pull request open whose branch this run deleted before there was
+    /// one, and made again. The deletion may come up in its queue after the pull request was opened;
+    /// nothing shows when, so it is looked at for a few seconds.
+    pub(super) async fn outlasts_deletion(&self, pull: &Pull) -> Result<bool, Error> {
+        if self.deleted.borrow().as_ref() != Some(&pull.head) {
+            return Ok(true);
+        }
+        for _ in 0..LOOKS / 4 {
+            let now = self.read_pull(pull.number).await?;
+            if now.is_some_and(|now| now.state == PullState::Closed) {
+                return Ok(false);
+            }
+            self.http.breathe(1).await;
+        }
+        *self.deleted.borrow_mut() = None;
+        Ok(true)
+    }
+
+    /// Looks whether the pull request has taken the new commit in: open, at this head, and without
+    /// a conflict.
+    async fn follow(&self, new: &NewCommit<'_>, published: Published) -> Result<Published, Error> {
+        let (Published::Done(commit), Some(carried)) = (&published, new.pull) else {
+            return Ok(published);
+        };
+        let number = carried.pull.number;
+        let what = format!("Gitea: pull request #{number} ({})", carried.pull.url);
+        let mut last = None;
+        for _ in 0..LOOKS {
+            let Some(pull) = self.read_pull(number).await.map_err(begun)? else {
+                break;
+            };
+            if has_followed(&pull, commit) {
+                return Ok(published);
+            }
+            let closed = pull.state != PullState::Open;
+            last = Some(pull);
+            if closed {
+                break;
+            }
+            self.http.breathe(1).await;
+        }
+        let why = match last {
+            Some(pull) if pull.state != PullState::Open => {
+                return Ok(Published::Unsure(
+                    "the forge closed the pull request while its branch was made again".to_owned(),
+                ));
+            }
+            Some(pull) if pull.head_commit == *commit => {
+                format!(
+                    "its branch is at {commit}, and the forge does not say that it can be merged"
+                )
+            }
+            _ => format!("the forge does not show its new commit {commit}"),
+        };
+        Err(begun(Error::unavailable(what, why)))
     }
 
     /// The forge can't delete a branch only if it is at a given commit, so it is looked at right
     /// before.
     async fn delete_branch(&self, branch: &str, head: &str) -> Result<Option<Published>, Error> {
-        if self
-            .read_branch(branch)
-            .await?
-            .is_none_or(|now| now.commit != *head)
-        {
-            return Ok(Some(Published::Raced(
-                "the branch was moved meanwhile".to_owned(),
-            )));
+        if self.is_elsewhere(branch, head).await? {
+            return Ok(Some(raced()));
         }
         let what = format!("deleting the branch {branch}, to make it again from its base");
-        let reply = self
-            .http
-            .send(&self.request(Method::DELETE, &format!("branches/{branch}"), what))
-            .await?;
-        reply.check(&[204, 404]).map(|()| None)
+        let request = self.request(Method::DELETE, &format!("branches/{branch}"), what);
+        let reply = self.http.send(&request).await;
+        let reply = reply.map_err(|failure| rejected(failure, branch))?;
+        match reply.status.as_u16() {
+            204 | 404 => Ok(None),
+            _ => Err(refusal(&reply)),
+        }
     }
 
     async fn change_files(
         &self,
         new: &NewCommit<'_>,
-        (from, to): (&str, Option<&str>),
+        place: &Place<'_>,
     ) -> Result<Published, Error> {
-        let files: Vec<Value> = new
-            .files
-            .iter()
-            .map(|file| {
-                // The content that it has: if that is another by now, nothing is written. The mode
-                // stays.
-                json!({"operation": "update", "path": file.path, "sha": file.old, "content": STANDARD.encode(&file.content)})
-            })
-            .collect();
-        let mut body = json!({"branch": from, "message": new.message, "files": files});
-        if let Some(to) = to {
+        let update = |file: &NewFile| {
+            // The content that it has: if that is another by now, nothing is written. The mode
+            // stays.
+            json!({"operation": "update", "path": file.path, "sha": file.old, "content": STANDARD.encode(&file.content)})
+        };
+        let files: Vec<Value> = new.files.iter().map(update).collect();
+        let mut body = json!({"branch": place.from, "message": new.message, "files": files});
+        if let Some(to) = place.to {
             body["new_branch"] = to.into();
         }
-        let what = format!("making the commit on {}", to.unwrap_or(from));
-        let reply = match self
-            .http
-            .send(&self.request(Method::POST, "contents", what).body(body))
-            .await
-        {
+        if place.replace {
+            body["force_push"] = true.into();
+        }
+        let branch = place.to.unwrap_or(place.from);
+        let request = self.request(
+            Method::POST,
+            "contents",
+            format!("making the commit on {branch}"),
+        );
+        let reply = match self.http.send(&request.body(body)).await {
             Ok(reply) => reply,
+            Err(failure) if is_rejected(&failure) => return Err(rejected(failure, branch)),
             // Whoever asked looks how the branch is now.
-            Err(failure) if failure.unsure => return Ok(Published::Raced(failure.error.why)),
+            Err(failure) if failure.unsure => return Ok(Published::Unsure(failure.error.why)),
             Err(failure) => return Err(failure.error),
         };
         match reply.status.as_u16() {
@@ -112,15 +278,80 @@ impl Gitea {
                 Ok(if right {
                     Published::Done(made.sha)
                 } else {
-                    Published::BaseMoved
+                    Published::OnMovedBase
                 })
             }
-            409 | 422 if self.base_moved(new).await? => Ok(Published::BaseMoved),
-            409 | 422 => Ok(Published::Raced(reply.text())),
-            403 => Err(reply
-                .error()
-                .hint("the token needs write:repository, and the branch must not be protected")),
-            _ => Err(reply.error()),
+            404 | 409 | 422 if self.base_moved(new).await? => Ok(Published::BaseMoved),
+            409 | 422 if reply.text().contains("already exists") => {
+                Ok(Published::Raced(reply.text()))
+            }
+            409 | 422 => Ok(Published::Refused(refusal(&reply))),
+            _ => Err(refusal(&reply)),
         }
+    }
+}
+
+fn raced() -> Published {
+    Published::Raced("another process moved the branch meanwhile".to_owned())
+}
+
+/// An error after something that people can see was done.
+fn begun(error: Error) -> Error {
+    Error {
+        begun: true,
+        ..error
+    }
+}
+
+/// A draft reads as not mergeable whatever its branch holds.
+fn has_followed(pull: &Pull, commit: &str) -> bool {
+    pull.state == PullState::Open
+        && pull.head_commit == commit
+        && (pull.mergeable == Mergeable::Yes || pull.draft == State::Draft)
+}
+
+/// Whether a protection or a hook refused a push: the server answers 500, which is no outage.
+pub(super) fn is_rejected(failure: &Failure) -> bool {
+    failure.error.why.contains("PushRejected")
+}
+
+pub(super) fn rejected(failure: Failure, branch: &str) -> Error {
+    if !is_rejected(&failure) {
+        let unsure = failure.unsure;
+        return Error {
+            begun: unsure,
+            ..failure.error
+        };
+    }
+    let error = failure.error;
+    if error.why.contains("protected branch") {
+        return Error {
+            kind: ErrorKind::Denied,
+            ..error
+        }
+        .hint(format!(
+            "allow the token's owner to push to {branch} in the branch protection, or give the branch another name"
+        ));
+    }
+    Error {
+        kind: ErrorKind::Refused,
+        ..error
+    }
+    .hint(format!(
+        "a hook of the server refuses pushes to {branch}: ask its administrator"
+    ))
+}
+
+/// What a refused write means.
+pub(super) fn refusal(reply: &Reply) -> Error {
+    let error = reply.error();
+    match reply.status.as_u16() {
+        423 => Error {
+            kind: ErrorKind::Denied,
+            ..error
+        }
+        .hint("the repository is archived: unarchive it"),
+        403 => error.hint("the token needs write:repository, and the branch must not be protected"),
+        _ => error,
     }
 }

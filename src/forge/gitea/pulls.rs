@@ -2,15 +2,17 @@
 
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Gitea;
+use super::{Gitea, commit::refusal};
 use crate::forge::{
-    Comment, Created, Edit, Error, Labelled, NewPull, Poll, Pull, PullState, Pulls, State,
-    alike::CommentRow, http::Paging,
+    Comment, Created, Edit, Error, ErrorKind, Labelled, Mergeable, NewPull, Poll, Pull, PullState,
+    Pulls, State,
+    alike::CommentRow,
+    http::{Paging, Reply, Request},
 };
 
-/// What a title begins with while it is a draft (Gitea, `WORK_IN_PROGRESS_PREFIXES`); the first is
+/// What a title begins with while it is a draft by default (Gitea, `WORK_IN_PROGRESS_PREFIXES`); the first is
 /// the one written.
 const DRAFT: [&str; 2] = ["WIP:", "[WIP]"];
 
@@ -24,6 +26,8 @@ struct Row {
     #[serde(default)]
     merged: bool,
     merge_commit_sha: Option<String>,
+    mergeable: Option<bool>,
+    draft: Option<bool>,
     head: Side,
     base: Side,
     labels: Option<Vec<Label>>,
@@ -52,8 +56,12 @@ struct Label {
 }
 
 impl Side {
+    fn exists(&self) -> bool {
+        !self.reference.starts_with("refs/pull/")
+    }
+
     fn branch(&self) -> String {
-        let gone = self.reference.starts_with("refs/pull/");
+        let gone = !self.exists();
         let label = self
             .label
             .as_ref()
@@ -69,7 +77,19 @@ impl Row {
             (false, "open") => PullState::Open,
             (false, _) => PullState::Closed,
         };
-        let (title, draft) = without_draft(&self.title);
+        let (title, prefixed) = without_draft(&self.title);
+        // Which prefixes mark a draft is a setting of the server; it knows best.
+        let draft = match self.draft {
+            Some(true) => State::Draft,
+            Some(false) => State::Ready,
+            None => prefixed,
+        };
+        let mergeable = match (self.mergeable, draft) {
+            (Some(true), _) => Mergeable::Yes,
+            (Some(false), State::Ready) => Mergeable::ConflictOrChecking,
+            // A draft reads as not mergeable whatever its branch holds.
+            _ => Mergeable::Unknown,
+        };
         Pull {
             number: self.number,
             url: self.html_url,
@@ -83,6 +103,8 @@ impl Row {
                 .repo
                 .as_ref()
                 .is_some_and(|repo| repo.full_name.eq_ignore_ascii_case(repository)),
+            mergeable,
+            head_exists: self.head.exists(),
             head: self.head.branch(),
             head_commit: self.head.sha,
             base: self.base.branch(),
@@ -94,6 +116,14 @@ impl Row {
                 .collect(),
         }
     }
+}
+
+/// What became of a label that was put on by its name.
+enum ByName {
+    Done,
+    /// Neither the repository nor its organisation has it.
+    Missing,
+    Refused(String),
 }
 
 fn without_draft(title: &str) -> (&str, State) {
@@ -113,7 +143,39 @@ fn with_draft(title: &str, state: State) -> String {
     }
 }
 
+/// Whether the server takes a pull request for what it was made.
+pub(super) fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
+    if pull.draft == wanted {
+        return Ok(());
+    }
+    let what = format!("Gitea: pull request #{} ({})", pull.number, pull.url);
+    let why = if wanted == State::Draft {
+        format!(
+            "it is ready for review, although its title begins with `{}`",
+            DRAFT[0]
+        )
+    } else {
+        "it is still a draft".to_owned()
+    };
+    Err(Error {
+        begun: true,
+        ..Error::new(ErrorKind::Refused, what, why)
+    }
+    .hint(format!(
+        "add `{}` to the server's setting WORK_IN_PROGRESS_PREFIXES, or use --pr ready",
+        DRAFT[0]
+    )))
+}
+
 impl Gitea {
+    /// Sends a request that changes something; an error tells whether it may have done so.
+    pub(super) async fn write(&self, request: &Request) -> Result<Reply, Error> {
+        self.http.send(request).await.map_err(|failure| Error {
+            begun: failure.unsure,
+            ..failure.error
+        })
+    }
+
     pub(super) async fn list_pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
         let state = if which == Pulls::Open {
             "open"
@@ -157,13 +219,14 @@ impl Gitea {
         {
             Ok(reply) => reply,
             // Whoever asked looks whether there is one now.
-            Err(failure) if failure.unsure => return Ok(Created::Exists(failure.error.why)),
+            Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.why)),
             Err(failure) => return Err(failure.error),
         };
         match reply.status.as_u16() {
             201 => Ok(Created::New(Box::new(
                 reply.expect::<Row>(&[201])?.pull(&self.full_name()),
             ))),
+            423 => Err(refusal(&reply)),
             409 => Ok(Created::Exists(reply.text())),
             // The new branch has not arrived everywhere.
             404 => Ok(Created::NotYet(reply.text())),
@@ -179,12 +242,16 @@ impl Gitea {
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
             .body(edit.fields(with_draft));
-        Ok(self
-            .http
-            .send(&request)
-            .await?
-            .expect::<Row>(&[200, 201])?
-            .pull(&self.full_name()))
+        let reply = self.write(&request).await?;
+        match reply.status.as_u16() {
+            200 | 201 => Ok(reply.expect::<Row>(&[200, 201])?.pull(&self.full_name())),
+            // A pull request that was merged meanwhile is not opened again.
+            412 => Err(Error {
+                kind: ErrorKind::Refused,
+                ..reply.error()
+            }),
+            _ => Err(refusal(&reply)),
+        }
     }
 
     pub(super) async fn add_labels(
@@ -192,20 +259,44 @@ impl Gitea {
         number: u64,
         labels: &[String],
     ) -> Result<Labelled, Error> {
-        let mut known = self.known_labels().await?;
+        let of_repository = match self.repository_labels().await {
+            Err(error) if error.kind == ErrorKind::Denied => {
+                return Ok(Labelled::NotPermitted(format!(
+                    "{error} (the token needs write:issue)"
+                )));
+            }
+            labels => labels?,
+        };
+        let of_owner = self.owners_labels().await?;
         let mut ids = Vec::new();
+        let mut hidden = Vec::new();
         for label in labels {
-            match self.label_id(label, &mut known).await? {
-                Ok(id) => ids.push(id),
-                Err(said) => return Ok(Labelled::NotPermitted(said)),
+            let known = of_repository.iter().chain(of_owner.iter().flatten());
+            let ids_of_name = known.filter(|known| known.name == *label);
+            match ids_of_name.map(|known| known.id).min() {
+                Some(id) => ids.push(id),
+                // The organisation may have it, and does not show it to this token.
+                None if of_owner.is_none() => hidden.push(label.clone()),
+                None => match self.make_label(label).await? {
+                    Ok(id) => ids.push(id),
+                    Err(said) => return Ok(Labelled::NotPermitted(said)),
+                },
             }
         }
-        let path = format!("issues/{number}/labels");
-        let request = self.request(Method::POST, &path, format!("labelling #{number}"));
-        let reply = self
-            .http
-            .send(&request.body(json!({"labels": ids})).harmless())
-            .await?;
+        for label in hidden {
+            match self.put_on_by_name(number, &label).await? {
+                ByName::Done => {}
+                ByName::Missing => match self.make_label(&label).await? {
+                    Ok(id) => ids.push(id),
+                    Err(said) => return Ok(Labelled::NotPermitted(said)),
+                },
+                ByName::Refused(said) => return Ok(Labelled::NotPermitted(said)),
+            }
+        }
+        if ids.is_empty() {
+            return Ok(Labelled::Done);
+        }
+        let reply = self.put_on(number, &json!(ids)).await?;
         Ok(if reply.status == 200 {
             Labelled::Done
         } else {
@@ -213,56 +304,68 @@ impl Gitea {
         })
     }
 
-    /// The labels of the repository, and of its organisation if it belongs to one.
-    async fn known_labels(&self) -> Result<Vec<Label>, Error> {
-        let mut known: Vec<Label> = self
-            .http
-            .pages(
-                &self.request(Method::GET, "labels", "listing labels"),
-                Paging::Counted,
-            )
-            .await?;
-        let path = ["orgs", self.owner.as_str(), "labels"];
-        let of_owner = crate::forge::http::Request::new(
-            Method::GET,
-            path,
-            "Gitea: listing the owner's labels",
-        );
-        // An owner that is a person has none.
-        known.extend(
-            self.http
-                .pages::<Label>(&of_owner, Paging::Counted)
-                .await
-                .unwrap_or_default(),
-        );
-        Ok(known)
+    async fn put_on(&self, number: u64, labels: &Value) -> Result<Reply, Error> {
+        let path = format!("issues/{number}/labels");
+        let request = self.request(Method::POST, &path, format!("labelling #{number}"));
+        self.write(&request.body(json!({"labels": labels})).harmless())
+            .await
     }
 
-    /// The number of a label, made if it is missing; inside, what the forge said against that.
-    async fn label_id(
-        &self,
-        name: &str,
-        known: &mut Vec<Label>,
-    ) -> Result<Result<u64, String>, Error> {
+    /// Puts a label on by its name, which finds the organisation's, too.
+    async fn put_on_by_name(&self, number: u64, label: &str) -> Result<ByName, Error> {
+        let reply = self.put_on(number, &json!([label])).await?;
+        if reply.status != 200 {
+            return Ok(ByName::Refused(reply.error().to_string()));
+        }
+        let on: Vec<Label> = reply.expect(&[200])?;
+        Ok(if on.iter().any(|known| known.name == label) {
+            ByName::Done
+        } else {
+            ByName::Missing
+        })
+    }
+
+    async fn repository_labels(&self) -> Result<Vec<Label>, Error> {
+        let request = self.request(Method::GET, "labels", "listing labels");
+        self.http.pages(&request, Paging::Counted).await
+    }
+
+    /// The labels of the repository's owner; `None`: the token may not read them.
+    async fn owners_labels(&self) -> Result<Option<Vec<Label>>, Error> {
+        let path = ["orgs", self.owner.as_str(), "labels"];
+        let request = Request::new(Method::GET, path, "Gitea: listing the owner's labels");
+        match self.http.pages(&request, Paging::Counted).await {
+            Ok(labels) => Ok(Some(labels)),
+            Err(error) if error.kind == ErrorKind::Denied => Ok(None),
+            // An owner that is a person has none.
+            Err(error) if error.why.starts_with("HTTP 404") => Ok(Some(Vec::new())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a label; inside, what the forge said against that. Other runs may make one of the same
+    /// name at the same time, which nothing keeps them from: the lowest number counts for all.
+    async fn make_label(&self, name: &str) -> Result<Result<u64, String>, Error> {
         let request = self.request(Method::POST, "labels", format!("making the label {name}"));
         let request = request.body(json!({"name": name, "color": "#ededed"}));
         let mut round = 0;
         loop {
             round += 1;
-            if let Some(label) = known.iter().find(|label| label.name == name) {
-                return Ok(Ok(label.id));
-            }
-            match self.http.send(&request).await {
-                Ok(reply) if reply.status == 201 => {
-                    return Ok(Ok(reply.expect::<Label>(&[201])?.id));
-                }
+            let made = match self.http.send(&request).await {
+                Ok(reply) if reply.status == 201 => Some(reply.expect::<Label>(&[201])?.id),
                 Ok(reply) => return Ok(Err(reply.error().to_string())),
                 // Two labels may have one name here: whether it was made is looked up.
                 Err(failure) if failure.unsure && round < self.http.attempts() => {
                     self.http.breathe(round).await;
-                    *known = self.known_labels().await?;
+                    None
                 }
                 Err(failure) => return Err(failure.error),
+            };
+            let known = self.repository_labels().await?;
+            let of_name = known.iter().filter(|label| label.name == name);
+            let lowest = of_name.map(|label| label.id).chain(made).min();
+            if let Some(id) = lowest {
+                return Ok(Ok(id));
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Reading: the repository, branches, trees, contents, and what a branch has that another has not.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde::Deserialize;
 
 use super::Gitea;
-use crate::forge::{Ahead, Commit, Entry, Error, Head, Repo, Tree, http::PAGES_MAX};
+use crate::forge::{Ahead, Commit, Comparison, Entry, Error, Head, Repo, Tree, http::PAGES_MAX};
 
 #[derive(Deserialize)]
 struct Repository {
@@ -12,6 +14,8 @@ struct Repository {
     default_branch: String,
     #[serde(default)]
     private: bool,
+    #[serde(default)]
+    archived: bool,
     permissions: Option<Permissions>,
 }
 
@@ -50,7 +54,7 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
-struct Comparison {
+struct Comparing {
     total_commits: usize,
     commits: Option<Vec<Compared>>,
 }
@@ -88,6 +92,7 @@ impl Gitea {
             may_push: repository.permissions.map(|permissions| permissions.push),
             scopes: None,
             public: !repository.private,
+            archived: repository.archived,
         })
     }
 
@@ -156,59 +161,117 @@ impl Gitea {
         self.http.content(&request, id).await
     }
 
-    pub(super) async fn compare(&self, base: &str, branch: &str) -> Result<Option<Ahead>, Error> {
-        let path = format!("compare/{base}...{branch}");
-        let request = self.request(
-            Method::GET,
-            &path,
-            format!("comparing {branch} with its base"),
-        );
-        let reply = self.http.send(&request).await?;
-        if reply.status == 404 {
-            return Ok(None);
+    /// `exists`: a listing has just shown the branch. Otherwise it is read first: servers before
+    /// Forgejo 12 answer 500 where it is missing.
+    pub(super) async fn compare(
+        &self,
+        base: &str,
+        base_head: &Head,
+        branch: &str,
+        exists: bool,
+    ) -> Result<Comparison, Error> {
+        if !exists && self.read_branch(branch).await?.is_none() {
+            return Ok(Comparison::Absent);
         }
-        let comparison: Comparison = reply.expect(&[200])?;
-        let commits = comparison.commits.unwrap_or_default();
-        if commits.len() != comparison.total_commits {
-            return Err(Error::unavailable(
-                &request.what,
-                "its list of commits is not complete",
-            ));
-        }
-        // The newest comes first.
-        let (Some(newest), Some(oldest)) = (commits.first(), commits.last()) else {
-            let Some(head) = self.read_branch(branch).await? else {
-                return Ok(None);
-            };
-            let (head, merge_base) = (head.commit.clone(), head.commit);
-            return Ok(Some(Ahead {
-                head,
-                merge_base,
-                commits: Vec::new(),
-                changed: std::collections::BTreeMap::new(),
-            }));
+        let Some(commits) = self.listed(base, branch).await? else {
+            return Ok(Comparison::Absent);
         };
-        let parent = oldest.parents.first().map(|parent| parent.sha.clone());
-        let merge_base = parent
-            .ok_or_else(|| Error::unavailable(&request.what, "a commit on it has no parent"))?;
+        if commits.is_empty() {
+            return self.without_commits(base, base_head, branch).await;
+        }
+        let what = format!("Gitea: comparing {branch} with {base}");
+        let none = || Error::unavailable(&what, "a commit on it has no parent");
+        let merge_base = merge_base(&commits).ok_or_else(none)?;
+        let head = commits[0].sha.clone();
         let changed = self
             .read_tree(&merge_base)
             .await?
-            .changes_to(&self.read_tree(&newest.sha).await?);
-        let head = newest.sha.clone();
-        let mut commits: Vec<_> = commits
-            .into_iter()
-            .map(|commit| Commit {
-                id: commit.sha,
-                message: commit.commit.message,
-            })
-            .collect();
-        commits.reverse();
-        Ok(Some(Ahead {
+            .changes_to(&self.read_tree(&head).await?);
+        let commit = |commit: Compared| Commit {
+            id: commit.sha,
+            message: commit.commit.message,
+            parents: commit
+                .parents
+                .into_iter()
+                .map(|parent| parent.sha)
+                .collect(),
+        };
+        Ok(Comparison::Related(Ahead {
             head,
             merge_base,
-            commits,
+            commits: commits.into_iter().rev().map(commit).collect(),
             changed,
         }))
     }
+
+    /// The commits of `branch` that `base` has not, the newest first; `None`: one of the branches
+    /// is missing.
+    async fn listed(&self, base: &str, branch: &str) -> Result<Option<Vec<Compared>>, Error> {
+        let what = format!("comparing {branch} with {base}");
+        let path = format!("compare/{base}...{branch}");
+        let request = self.request(Method::GET, &path, what);
+        let failed = match self.http.send(&request).await {
+            Ok(reply) if reply.status == 404 => reply.error(),
+            Ok(reply) => {
+                let comparison: Comparing = reply.expect(&[200])?;
+                let commits = comparison.commits.unwrap_or_default();
+                if commits.len() != comparison.total_commits {
+                    return Err(Error::unavailable(
+                        &request.what,
+                        "its list of commits is not complete",
+                    ));
+                }
+                return Ok(Some(commits));
+            }
+            Err(failure) => failure.error,
+        };
+        // Either the branch is gone by now, or the server cannot compare.
+        if self.read_branch(branch).await?.is_none() {
+            return Ok(None);
+        }
+        self.check_version().await?;
+        Err(failed)
+    }
+
+    /// A branch without commits of its own is behind its base, or has nothing in common with it: the
+    /// server lists no commits for either.
+    async fn without_commits(
+        &self,
+        base: &str,
+        base_head: &Head,
+        branch: &str,
+    ) -> Result<Comparison, Error> {
+        let Some(head) = self.read_branch(branch).await? else {
+            return Ok(Comparison::Absent);
+        };
+        let head = head.commit;
+        let behind = head == base_head.commit
+            || self
+                .listed(branch, base)
+                .await?
+                .is_some_and(|commits| !commits.is_empty());
+        if !behind {
+            return Ok(Comparison::Unrelated(head));
+        }
+        Ok(Comparison::Related(Ahead {
+            merge_base: head.clone(),
+            head,
+            commits: Vec::new(),
+            changed: BTreeMap::new(),
+        }))
+    }
+}
+
+/// The last commit that both have, from the commits of the branch alone: the first parent outside of
+/// them on the way back from the newest.
+fn merge_base(commits: &[Compared]) -> Option<String> {
+    let mut at = commits.first()?;
+    for _ in commits {
+        let listed = |parent: &Named| commits.iter().find(|commit| commit.sha == parent.sha);
+        if let Some(outside) = at.parents.iter().find(|parent| listed(parent).is_none()) {
+            return Some(outside.sha.clone());
+        }
+        at = listed(at.parents.first()?)?;
+    }
+    None
 }

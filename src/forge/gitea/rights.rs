@@ -4,7 +4,7 @@
 use reqwest::Method;
 
 use super::{
-    super::rights::{Permission, Right, Verdict, Wanted},
+    super::rights::{ARCHIVED, Permission, Right, Verdict, Wanted},
     Gitea,
 };
 use crate::forge::{Error, Repo};
@@ -16,13 +16,15 @@ impl Gitea {
         wanted: &Wanted,
     ) -> Result<Vec<Right>, Error> {
         let hint = "use the token of somebody who may push, with the scopes write:repository and write:issue";
-        let owner = repo.may_push == Some(false);
-        let owner = owner.then(|| {
-            Verdict::Lacks(
-                "whoever it belongs to may not push".to_owned(),
-                hint.to_owned(),
-            )
-        });
+        let owner = match repo {
+            Repo { archived: true, .. } => Some((ARCHIVED, "unarchive the repository")),
+            Repo {
+                may_push: Some(false),
+                ..
+            } => Some(("whoever it belongs to may not push", hint)),
+            _ => None,
+        };
+        let owner = owner.map(|(why, hint)| Verdict::Lacks(why.to_owned(), hint.to_owned()));
         let may = if repo.may_push == Some(true) {
             "its owner may push"
         } else {

@@ -172,6 +172,27 @@ impl Github {
         }
     }
 
+    /// Cancels a scheduled merge; `false`: none was scheduled.
+    pub(super) async fn unschedule_merge(&self, pull: &Pull) -> Result<bool, Error> {
+        let query = "mutation($input:DisablePullRequestAutoMergeInput!)\
+                     {disablePullRequestAutoMerge(input:$input){clientMutationId}}";
+        let what = format!("cancelling the scheduled merge of #{}", pull.number);
+        let input = json!({"input": {"pullRequestId": pull.node}});
+        let answer = self.graphql(query, input, &what).await?;
+        let what = format!("GitHub: {what}");
+        let answer =
+            answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
+        match answer.wrong() {
+            None => Ok(true),
+            Some(("FORBIDDEN", said)) => {
+                Err(Error::new(ErrorKind::Denied, what, self.http.clean(said)))
+            }
+            // "Can't disable auto-merge for this pull request."
+            Some((_, said)) if said.contains("disable auto-merge") => Ok(false),
+            Some((_, said)) => Err(Error::unavailable(what, self.http.clean(said))),
+        }
+    }
+
     pub(super) async fn merge_now(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let method = self.merge_method().await?.to_ascii_lowercase();
         let path = format!("pulls/{}/merge", pull.number);

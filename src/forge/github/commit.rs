@@ -158,7 +158,11 @@ impl Github {
         request: &Request,
         commit: String,
     ) -> Result<Published, Error> {
-        let reply = self.http.send(request).await?;
+        let sent = self.http.send(request).await;
+        let reply = sent.map_err(|failure| Error {
+            begun: failure.unsure,
+            ..failure.error
+        })?;
         match reply.status.as_u16() {
             200 | 201 => Ok(Published::Done(commit)),
             409 => Ok(Published::Raced(reply.text())),

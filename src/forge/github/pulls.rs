@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::Github;
 use crate::forge::{
-    Comment, Created, Edit, Error, Labelled, NewPull, Poll, Pull, PullState, Pulls, State,
-    alike::CommentRow, http::Paging,
+    Comment, Created, Edit, Error, Labelled, Mergeable, NewPull, Poll, Pull, PullState, Pulls,
+    State, alike::CommentRow, http::Paging,
 };
 
 #[derive(Deserialize)]
@@ -76,6 +76,8 @@ impl Row {
             head_commit: self.head.sha,
             base: self.base.branch,
             labels: self.labels.into_iter().map(|label| label.name).collect(),
+            mergeable: Mergeable::Unknown,
+            head_exists: true,
         }
     }
 }
@@ -122,7 +124,7 @@ impl Github {
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
             // Whoever asked looks whether there is one now.
-            Err(failure) if failure.unsure => return Ok(Created::Exists(failure.error.why)),
+            Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.why)),
             Err(failure) => return Err(failure.error),
         };
         let text = reply.text();
@@ -144,12 +146,12 @@ impl Github {
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
             .body(edit.fields(|title, _| title.to_owned()));
-        Ok(self
-            .http
-            .send(&request)
-            .await?
-            .expect::<Row>(&[200])?
-            .pull(&self.full_name()))
+        let sent = self.http.send(&request).await;
+        let reply = sent.map_err(|failure| Error {
+            begun: failure.unsure,
+            ..failure.error
+        })?;
+        Ok(reply.expect::<Row>(&[200])?.pull(&self.full_name()))
     }
 
     pub(super) async fn add_labels(

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Github;
 use crate::forge::{
-    Ahead, Commit, Entry, Error, Head, Repo, Tree,
+    Ahead, Commit, Comparison, Entry, Error, Head, Repo, Tree,
     http::{PAGE, PAGES_MAX, Request},
 };
 
@@ -22,6 +22,8 @@ struct Repository {
     node_id: String,
     #[serde(default)]
     private: bool,
+    #[serde(default)]
+    archived: bool,
     permissions: Option<Permissions>,
 }
 
@@ -70,7 +72,7 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
-struct Comparison {
+struct Comparing {
     ahead_by: usize,
     merge_base_commit: Named,
     commits: Vec<Compared>,
@@ -82,6 +84,8 @@ struct Comparison {
 struct Compared {
     sha: String,
     commit: Message,
+    #[serde(default)]
+    parents: Vec<Named>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +127,7 @@ impl Github {
             may_push: repository.permissions.map(|permissions| permissions.push),
             scopes,
             public: !repository.private,
+            archived: repository.archived,
         })
     }
 
@@ -190,7 +195,7 @@ impl Github {
         self.http.content(&request, id).await
     }
 
-    pub(super) async fn compare(&self, base: &Head, branch: &str) -> Result<Option<Ahead>, Error> {
+    pub(super) async fn compare(&self, base: &Head, branch: &str) -> Result<Comparison, Error> {
         let path = format!("compare/{}...{branch}", base.commit);
         let request = self.request(
             Method::GET,
@@ -202,16 +207,24 @@ impl Github {
             .send(&request.clone().query("per_page", PAGE).query("page", 1))
             .await?;
         if reply.status == 404 {
-            return Ok(None);
+            // It answers 404 to a branch that is missing and to one without a common ancestor.
+            return Ok(if reply.text().contains("No common ancestor") {
+                let head = self.read_branch(branch).await?;
+                head.map_or(Comparison::Absent, |head| {
+                    Comparison::Unrelated(head.commit)
+                })
+            } else {
+                Comparison::Absent
+            });
         }
-        let mut comparison: Comparison = reply.expect(&[200])?;
+        let mut comparison: Comparing = reply.expect(&[200])?;
         // The commits come in pages, the oldest first; the files all with the first.
         for page in 2..=PAGES_MAX {
             if comparison.commits.len() >= comparison.ahead_by {
                 break;
             }
             let more = request.clone().query("per_page", PAGE).query("page", page);
-            let more: Comparison = self.http.send(&more).await?.expect(&[200])?;
+            let more: Comparing = self.http.send(&more).await?.expect(&[200])?;
             if more.commits.is_empty() || more.ahead_by != comparison.ahead_by {
                 break;
             }
@@ -244,9 +257,14 @@ impl Github {
             .map(|commit| Commit {
                 id: commit.sha,
                 message: commit.commit.message,
+                parents: commit
+                    .parents
+                    .into_iter()
+                    .map(|parent| parent.sha)
+                    .collect(),
             })
             .collect();
-        Ok(Some(Ahead {
+        Ok(Comparison::Related(Ahead {
             head,
             merge_base,
             commits,

@@ -4,7 +4,7 @@
 use reqwest::Method;
 
 use super::{
-    super::rights::{Permission, Right, Verdict, Wanted, by_scopes},
+    super::rights::{ARCHIVED, Permission, Right, Verdict, Wanted, by_scopes},
     Github,
 };
 use crate::forge::{Ability, Error, Repo};
@@ -23,6 +23,10 @@ impl Github {
         let role = repo.may_push == Some(false) && !self.is_installation().await?;
         for permission in [Permission::Contents, Permission::PullRequests] {
             rights.push(match &repo.scopes {
+                _ if repo.archived => {
+                    let hint = "unarchive the repository".to_owned();
+                    permission.is(Verdict::Lacks(ARCHIVED.to_owned(), hint))
+                }
                 _ if role => {
                     let hint = "use the token of somebody who may push, or of an app with `contents: write` and \
                                 `pull-requests: write`";

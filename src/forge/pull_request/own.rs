@@ -1,7 +1,7 @@
 //! A run's own pull request: found by its marker and its branch, open or closed.
 
-use super::{Change, Edit, Error, ErrorKind, Pull, Step, Work};
-use crate::forge::{Marker, PullState, Pulls};
+use super::{Change, Comparison, Edit, Error, ErrorKind, Pull, Pulls, Step, Work, origin};
+use crate::forge::{Marker, PullState, alike::close_with};
 
 /// Stands in the text while the branch is made again, which closes the pull request on some forges:
 /// a run that breaks off then leaves one behind that no person closed.
@@ -12,7 +12,9 @@ pub(super) enum Found {
     Open(Box<Pull>),
     /// Closed, and to be opened again.
     Closed(Box<Pull>),
-    /// None, or merged ones.
+    /// The last one was merged.
+    Merged,
+    /// None.
     Nothing,
 }
 
@@ -20,7 +22,7 @@ pub(super) fn while_moving(body: &str) -> String {
     format!("{MOVING}\n{body}")
 }
 
-fn is_moving(pull: &Pull) -> bool {
+pub(super) fn is_moving(pull: &Pull) -> bool {
     pull.body.trim_start().starts_with(MOVING)
 }
 
@@ -30,10 +32,11 @@ impl Work<'_> {
         let here = |pull: &&Pull| {
             pull.own && pull.head == self.proposal.branch && pull.base == self.base.branch
         };
+        let marked = |pull: &&Pull| here(pull) && self.is_marked(pull);
+        if let Some(pull) = open.iter().filter(marked).min_by_key(|pull| pull.number) {
+            return Ok(Found::Open(Box::new(pull.clone())));
+        }
         if let Some(pull) = open.iter().find(here) {
-            if self.is_marked(pull) {
-                return Ok(Found::Open(Box::new(pull.clone())));
-            }
             let what = format!(
                 "{}: pull request #{} ({})",
                 self.forge.name(),
@@ -70,12 +73,66 @@ impl Work<'_> {
                 let why = "it was closed without being merged, and stays so";
                 Err(Error::new(ErrorKind::Refused, what, why).hint("--reopen opens it again"))
             }
-            _ => Ok(Found::Nothing),
+            Some(_) => Ok(Found::Merged),
+            None => Ok(Found::Nothing),
         }
     }
 
-    fn is_marked(&self, pull: &Pull) -> bool {
+    pub(super) fn is_marked(&self, pull: &Pull) -> bool {
         Marker::find(&pull.body).as_ref() == Some(self.proposal.marker)
+    }
+
+    /// Of several that runs opened at once for the branch, the one with the lowest number stays; the
+    /// others are closed.
+    pub(super) async fn close_twins(&mut self, ours: Pull, open: &[Pull]) -> Result<Pull, Error> {
+        let twin = |pull: &&Pull| {
+            pull.own && pull.head == ours.head && pull.base == ours.base && self.is_marked(pull)
+        };
+        let mut all: Vec<&Pull> = open.iter().filter(twin).collect();
+        // A listing may lag behind.
+        if !all.iter().any(|pull| pull.number == ours.number) {
+            all.push(&ours);
+        }
+        all.sort_by_key(|pull| pull.number);
+        let (first, twins) = (all[0].clone(), all[1..].to_vec());
+        for twin in twins {
+            self.permit().await?;
+            let note = format!("<!-- repin/1 duplicate-of={} -->", first.number);
+            let text = format!("Duplicate of #{}, which has the same branch.", first.number);
+            let closed = close_with(self.forge, twin.number, &text, &note).await;
+            self.tried(closed)?;
+        }
+        if first.number != ours.number && self.change == Change::Created {
+            self.change = Change::Unchanged;
+        }
+        Ok(first)
+    }
+
+    /// Notes in the text that no person closed the pull request.
+    pub(super) async fn note_moving(&mut self, pull: &Pull) -> Result<(), Error> {
+        let body = while_moving(self.proposal.body);
+        let edit = Edit {
+            body: Some(&body),
+            ..Edit::default()
+        };
+        let edited = self.forge.edit_pull(pull.number, &edit).await;
+        self.tried(edited).map(drop)
+    }
+
+    /// An open one whose branch is as planned; a notice that an earlier run left is taken off.
+    pub(super) async fn settled(&mut self, pull: Box<Pull>) -> Result<Step, Error> {
+        if !is_moving(&pull) {
+            return Ok(Step::There(pull));
+        }
+        self.permit().await?;
+        let edit = Edit {
+            body: Some(self.proposal.body),
+            ..Edit::default()
+        };
+        let edited = self.forge.edit_pull(pull.number, &edit).await;
+        let pull = self.tried(edited)?;
+        self.updated();
+        Ok(Step::There(Box::new(pull)))
     }
 
     /// Opens a closed one again; where the forge won't, a new one takes its place.
@@ -87,12 +144,9 @@ impl Work<'_> {
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
         match self.tried(edited) {
-            Ok(mut pull) => {
-                self.change = Change::Updated;
-                if is_moving(&pull) {
-                    pull = self.settle(&pull).await?;
-                }
-                Ok(Step::There(Box::new(pull)))
+            Ok(pull) => {
+                self.updated();
+                self.settled(Box::new(pull)).await
             }
             Err(error) if error.kind == ErrorKind::Refused => self.replace().await,
             Err(error) => Err(error),
@@ -101,49 +155,26 @@ impl Work<'_> {
 
     /// A new pull request for the branch, as soon as that is as it should be.
     async fn replace(&mut self) -> Result<Step, Error> {
-        let ahead = self
-            .forge
-            .ahead((&self.base.branch, &self.base.head), self.proposal.branch)
-            .await?;
-        if ahead.as_ref().is_some_and(|ahead| self.is_planned(ahead)) {
-            return self.create().await;
-        }
-        let was = match ahead {
-            None => super::Was::Absent,
-            Some(ahead) if ahead.commits.is_empty() => super::Was::Behind(ahead.head),
-            Some(ahead) => {
-                self.refuse_foreign(&ahead)?;
-                super::Was::Diverged(ahead.head)
+        let base = (self.base.branch.as_str(), &self.base.head);
+        let compared = self.forge.ahead(base, self.proposal.branch, false).await?;
+        let was = match compared {
+            Comparison::Absent => super::Was::Absent,
+            Comparison::Unrelated(head) => {
+                let branch = &self.base.branch;
+                return Err(origin::unrelated(self.branch_named(), &head, branch));
+            }
+            Comparison::Related(ahead) => {
+                self.refuse_foreign(&ahead, &[]).await?;
+                if self.is_usable(&ahead, &Found::Nothing).await? {
+                    return self.create().await;
+                }
+                if ahead.commits.is_empty() {
+                    super::Was::Behind(ahead.head)
+                } else {
+                    super::Was::Diverged(ahead.head)
+                }
             }
         };
         Box::pin(self.publish(&was, Found::Nothing)).await
-    }
-
-    /// After its branch was moved: open it if that closed it, and take the notice off its text.
-    pub(super) async fn stand_again(&mut self, pull: Box<Pull>) -> Result<Step, Error> {
-        if !self.forge.moving_closes() {
-            return Ok(Step::There(pull));
-        }
-        let edit = Edit {
-            body: Some(self.proposal.body),
-            open: Some(true),
-            ..Edit::default()
-        };
-        match self.forge.edit_pull(pull.number, &edit).await {
-            Ok(pull) if pull.state == PullState::Open => Ok(Step::There(Box::new(pull))),
-            Ok(_) => Ok(Step::Again(
-                "the pull request does not open again".to_owned(),
-            )),
-            Err(error) if error.kind == ErrorKind::Refused => self.create().await,
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn settle(&self, pull: &Pull) -> Result<Pull, Error> {
-        let edit = Edit {
-            body: Some(self.proposal.body),
-            ..Edit::default()
-        };
-        self.forge.edit_pull(pull.number, &edit).await
     }
 }

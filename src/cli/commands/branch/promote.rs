@@ -30,6 +30,7 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Fault> {
             return Ok(report(&document, &format!("skipped: {why}"), None, cx));
         }
     };
+    set::wait(forge.supported(), "asking the forge for its version", cx)??;
     let configured = config.forge_or_default();
     let between = Between {
         from: &args.from,
@@ -67,7 +68,7 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Fault> {
     }
     let (title, body) = (
         branch::title(between),
-        branch::body(between, &offer.subjects),
+        branch::body(between, &offer.subjects, &offer.gates),
     );
     let work = branches::bring(&*forge, between, (&title, &body), (&offer, &configured));
     let offered = set::wait(work, "opening the pull request", cx)??;
@@ -103,7 +104,7 @@ fn outcome(offered: &Offered, cx: &Context) -> (&'static str, String, Option<Fau
         None => ("open", format!("{stands} is open"), None),
         Some(Merge::Scheduled) => ("scheduled", format!("{stands} will be merged"), None),
         Some(Merge::Merged) => ("merged", format!("{stands} is merged"), None),
-        Some(Merge::Later(why) | Merge::Clean(why)) => {
+        Some(Merge::Later(why) | Merge::Clean(why) | Merge::Unscheduled(why)) => {
             cx.output
                 .error_text(&set::not_yet(offered.pull.number, why));
             ("open", format!("{stands} is open"), None)

@@ -175,6 +175,10 @@ impl Ready {
     /// Asks, in as many requests as there are things to know.
     pub(super) async fn examine(&self) -> Lines {
         let mut lines = Lines::new();
+        if let Err(error) = self.forge.supported().await {
+            self.unread(&mut lines, error);
+            return lines;
+        }
         let repo = match self.forge.repository().await {
             Ok(repo) => repo,
             Err(error) => {

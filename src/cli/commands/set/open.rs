@@ -10,10 +10,12 @@ use crate::{
     config::Problem,
     facts::git::Git,
     forge::{
-        self, Forge, Marker, Merge, State, merging,
+        Forge, Marker, Merge, OnlyPins, State,
+        merging::{self, Armed},
         pull_request::{self, Outcome, Proposal},
     },
-    plan::Plan,
+    pins::Finder,
+    plan::{Plan, only_pins_differ},
     report::json::PullRequest,
     untrusted::plain,
 };
@@ -89,6 +91,9 @@ impl Run<'_> {
             .forge
             .as_ref()
             .map_or(&[][..], |forge| &forge.labels);
+        let finder = Finder::new(&self.config.images);
+        let only_pins = |old: &[u8], new: &[u8]| only_pins_differ(&finder, old, new);
+        let configured = self.config.forge.as_ref();
         let proposal = Proposal {
             branch: &document.branch,
             title: &document.title,
@@ -100,13 +105,17 @@ impl Run<'_> {
             state,
             reopen: place.reopen,
             supersede: supersede.then_some(&older),
+            only_pins: &only_pins,
+            auto_merge: configured.is_some_and(|forge| forge.auto_merge),
         };
         let work = pull_request::open(&*site.forge, &site.base, &proposal);
         let outcome = super::wait(work, "opening the pull request", cx)?;
-        if !matches!(
-            &outcome,
-            Ok(Outcome::Stands(_)) | Err(forge::Error { begun: false, .. })
-        ) {
+        let begun = match &outcome {
+            Ok(Outcome::BaseMoved { begun }) => *begun,
+            Err(error) => error.begun,
+            Ok(Outcome::Stands(_)) => false,
+        };
+        if begun {
             self.ending = Ending::Begun;
         }
         let outcome = outcome.map_err(Fault::from)?;
@@ -127,8 +136,11 @@ impl Run<'_> {
             url: url.clone(),
             state: standing.change.as_str(),
         });
+        if let Some(trouble) = standing.trouble {
+            return Err(Stop::Fault(trouble.into()));
+        }
         if state == State::Ready {
-            self.arm(&*site.forge, (number, &url), cx)?;
+            self.arm(&*site.forge, (number, &url), &only_pins, cx)?;
         }
         Ok(())
     }
@@ -138,30 +150,35 @@ impl Run<'_> {
         &self,
         forge: &dyn Forge,
         (number, url): (u64, &str),
+        only_pins: OnlyPins<'_>,
         cx: &Context,
     ) -> Result<(), Fault> {
         let Some(configured) = self.config.forge.as_ref().filter(|forge| forge.auto_merge) else {
             return Ok(());
         };
         let stands = format!("pull request #{number} ({url})");
-        let work = merging::arm_new(forge, number, &configured.gates);
-        match super::wait(work, "scheduling the merge", cx)?? {
-            Some(Merge::Scheduled) => cx.output.note(&format!(
-                "note: {stands} will be merged once its gates pass"
-            )),
-            Some(Merge::Merged) => cx.output.note(&format!(
-                "note: {stands} was merged: its gates passed already"
-            )),
-            Some(Merge::Later(why) | Merge::Clean(why)) => {
-                cx.output.error_text(&not_yet(number, &why));
-            }
-            Some(Merge::Refused(why)) => return Err(not_scheduled(&stands, &why)),
-            None => {
+        let work = merging::arm_new(forge, number, &configured.gates, only_pins);
+        let merge = match super::wait(work, "scheduling the merge", cx)?? {
+            Armed::Merge(merge) => merge,
+            Armed::Foreign(error) => return Err(error.into()),
+            Armed::Other => {
                 return Err(not_scheduled(
                     &stands,
                     "it was closed, or its branch was changed, just now",
                 ));
             }
+        };
+        match merge {
+            Merge::Scheduled => cx.output.note(&format!(
+                "note: {stands} will be merged once its gates pass"
+            )),
+            Merge::Merged => cx.output.note(&format!(
+                "note: {stands} was merged: its gates passed already"
+            )),
+            Merge::Later(why) | Merge::Clean(why) | Merge::Unscheduled(why) => {
+                cx.output.error_text(&not_yet(number, &why));
+            }
+            Merge::Refused(why) => return Err(not_scheduled(&stands, &why)),
         }
         Ok(())
     }

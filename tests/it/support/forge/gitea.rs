@@ -1,4 +1,10 @@
-//! Gitea and Forgejo, as strict as the real ones where it matters here.
+//! Gitea and Forgejo, as unkind as the real ones.
+//!
+//! What is said to have been "seen" was observed on a Gitea 1.25.4, a Forgejo 11.0.1 and a Gitea
+//! before 1.22; other behaviour is from the servers' source. Nothing here sleeps: what the real
+//! servers do "a while later", this one does so many requests later.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -7,52 +13,147 @@ use super::{Asked, PullRow, Reply, Store, error, not_found, page, store::CommitR
 
 const REPO: &str = "acme/flows";
 
+/// The version of Gitea that is played unless a test says otherwise.
+pub const GITEA: &str = "1.25.4";
+/// The version of Forgejo that is played unless a test says otherwise.
+pub const FORGEJO: &str = "11.0.1+gitea-1.22.0";
+
 /// What a server gives at most in one page, whatever is asked for.
 const PAGE: usize = 50;
 
+/// Something that the server does in its queue.
+#[derive(Clone, Debug)]
+enum Task {
+    /// Closes the open pull requests of a branch that was deleted.
+    Deleted(String),
+    /// Takes a branch's new head into its open pull requests, and checks them for conflicts.
+    Pushed(String),
+    /// Checks a new pull request for conflicts.
+    Opened(u64),
+}
+
+/// What only Gitea and Forgejo have.
+#[allow(clippy::struct_excessive_bools)]
+pub struct Settings {
+    /// How many requests later a task of the queue is done.
+    pub delay: usize,
+    queue: Vec<(usize, Task)>,
+    requests: usize,
+    /// Pull requests that were checked for conflicts since their branch was made.
+    pub checked: BTreeSet<u64>,
+    /// Pull requests whose check never comes to an end.
+    pub unchecked: BTreeSet<u64>,
+    /// What `refs/pull/N/head` is at.
+    pub shown: BTreeMap<u64, String>,
+    /// Pull requests that were scheduled with a style that is not allowed.
+    pub stuck: BTreeSet<u64>,
+    pub archived: bool,
+    pub issues: bool,
+    /// Whether the token has a scope for issues, and `read:organization`.
+    pub issue_scope: bool,
+    pub organization_scope: bool,
+    /// The labels of the owner; `None`: it is a person.
+    pub organization: Option<Vec<(u64, String)>>,
+    /// The styles that the repository allows, and the one that it prefers.
+    pub styles: Vec<&'static str>,
+    pub default_style: &'static str,
+    /// `WORK_IN_PROGRESS_PREFIXES`.
+    pub drafts: Vec<&'static str>,
+    /// Beginnings of the names of branches that nobody may push to.
+    pub protected: Vec<&'static str>,
+    /// What a hook of the server's operator says to every push.
+    pub hook: Option<&'static str>,
+    /// When commits were made, where that is not now.
+    pub times: BTreeMap<String, String>,
+    /// Branches that were pushed to with a commit that starts `on: push` workflows.
+    pub started: Vec<String>,
+    /// Tags whose row in the database is broken.
+    pub broken_tags: BTreeSet<String>,
+    /// The style that was asked for last.
+    pub asked_style: String,
+    /// The numbers of labels that were put on.
+    pub put_on: Vec<u64>,
+    /// Whether the request at hand is one of several that don't see each other.
+    pub racing: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            delay: 2,
+            queue: Vec::new(),
+            requests: 0,
+            checked: BTreeSet::new(),
+            unchecked: BTreeSet::new(),
+            shown: BTreeMap::new(),
+            stuck: BTreeSet::new(),
+            archived: false,
+            issues: true,
+            issue_scope: true,
+            organization_scope: true,
+            organization: None,
+            styles: vec!["squash"],
+            default_style: "merge",
+            drafts: vec!["WIP:", "[WIP]"],
+            protected: Vec::new(),
+            hook: None,
+            times: BTreeMap::new(),
+            started: Vec::new(),
+            broken_tags: BTreeSet::new(),
+            asked_style: String::new(),
+            put_on: Vec::new(),
+            racing: false,
+        }
+    }
+}
+
+/// The version's numbers, and whether it is Forgejo's.
+fn version(store: &Store) -> (bool, (u32, u32)) {
+    let mut numbers = store.version.split(['.', '+', '-']);
+    let mut next = || numbers.next().unwrap_or_default().parse().unwrap_or(0);
+    (store.version.contains("+gitea"), (next(), next()))
+}
+
+fn is_at_least(store: &Store, gitea: (u32, u32), forgejo: u32) -> bool {
+    match version(store) {
+        (true, version) => version >= (forgejo, 0),
+        (false, version) => version >= gitea,
+    }
+}
+
 pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
+    work(store);
     let path = asked.path.strip_prefix("/api/v1").unwrap();
     if path == "/version" {
         return Reply::json(200, json!({"version": store.version}));
     }
     if path == "/orgs/acme/labels" {
-        return not_found();
+        return organization_labels(store, asked);
     }
     let Some(path) = path.strip_prefix("/repos/acme/flows") else {
         return not_found();
     };
+    // Seen: every write to an archived repository.
+    if store.gitea.archived && asked.method != "GET" {
+        return error(423, "acme/flows is archived");
+    }
     let path = path.trim_start_matches('/');
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     match (asked.method.as_str(), first) {
-        ("GET", "") => {
-            let permissions = json!({"admin": false, "push": store.push, "pull": true});
-            Reply::json(
-                200,
-                json!({"full_name": REPO, "default_branch": store.default_branch, "private": false, "permissions": permissions, "allow_merge_commits": false, "allow_squash_merge": true}),
-            )
-        }
+        ("GET", "") => repository(store),
+        ("GET", "branches") if rest.is_empty() => branches(store, asked),
         ("GET", "branches") => match store.seen(rest) {
-            Some(id) => Reply::json(
-                200,
-                json!({"name": rest, "enable_status_check": !store.required.is_empty(), "status_check_contexts": store.required, "commit": {"id": id, "message": store.commits[&id].message}}),
-            ),
+            Some(id) => Reply::json(200, branch(store, rest, &id)),
             None => not_found(),
         },
+        ("POST", "branches") => make_branch(store, asked),
         ("DELETE", "branches") => delete(store, rest),
         ("GET", "git") if rest.starts_with("commits/") => store
             .seen(&rest["commits/".len()..])
             .map_or(not_found(), |id| Reply::json(200, json!({"sha": id}))),
         ("GET", "git") => git(store, asked, rest),
         ("GET", "commits") => page(asked, store.statuses.clone(), ("limit", PAGE, true)),
-        ("POST", "actions") => {
-            let name = rest
-                .strip_prefix("workflows/")
-                .unwrap()
-                .trim_end_matches("/dispatches")
-                .to_owned();
-            store.dispatched.push((name, asked.text("ref").to_owned()));
-            Reply::json(204, Value::Null)
-        }
+        ("POST", "actions") => dispatch(store, asked, rest),
         ("POST", "contents") => contents(store, asked),
         ("GET", "compare") => compare(store, rest),
         (_, "pulls") => pulls(store, asked, rest),
@@ -61,6 +162,122 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         (_, "tags") => tags(store, asked, rest),
         _ => not_found(),
     }
+}
+
+/// Puts a task into the queue.
+fn later(store: &mut Store, task: Task) {
+    let due = store.gitea.requests + store.gitea.delay;
+    store.gitea.queue.push((due, task));
+}
+
+/// Does what is left in the queue, as if enough time had passed.
+pub fn drain(store: &mut Store) {
+    let before = store.gitea.requests;
+    store.gitea.requests = usize::MAX - 1;
+    work(store);
+    store.gitea.requests = before;
+}
+
+/// Does what is due in the queue, in its order.
+fn work(store: &mut Store) {
+    store.gitea.requests += 1;
+    while let Some((_, task)) = store
+        .gitea
+        .queue
+        .first()
+        .filter(|(due, _)| *due < store.gitea.requests)
+        .cloned()
+    {
+        store.gitea.queue.remove(0);
+        match task {
+            // Seen: 0.6 to 2 s after the branch was deleted, also if it is there again by then.
+            Task::Deleted(branch) => {
+                for pull in store.pulls.iter_mut().filter(|pull| pull.head == branch) {
+                    pull.open = false;
+                }
+            }
+            // Seen: only of open pull requests; one that is opened again later keeps the old
+            // commit in `refs/pull/N/head` and is never checked.
+            Task::Pushed(branch) => {
+                let head = store.refs.get(&branch).cloned();
+                for pull in store.pulls.iter().filter(|pull| pull.head == branch) {
+                    if let Some(head) = head.as_ref().filter(|_| pull.open) {
+                        store.gitea.shown.insert(pull.number, head.clone());
+                        store.gitea.checked.insert(pull.number);
+                    } else {
+                        store.gitea.checked.remove(&pull.number);
+                    }
+                }
+            }
+            Task::Opened(number) => drop(store.gitea.checked.insert(number)),
+        }
+    }
+}
+
+fn repository(store: &Store) -> Reply {
+    let permissions = json!({"admin": false, "push": store.push, "pull": true});
+    let allows = |style: &str| store.gitea.styles.contains(&style);
+    Reply::json(
+        200,
+        json!({"full_name": REPO, "default_branch": store.default_branch, "private": false, "permissions": permissions,
+               "archived": store.gitea.archived, "has_issues": store.gitea.issues,
+               "allow_merge_commits": allows("merge"), "allow_squash_merge": allows("squash"),
+               "allow_rebase": allows("rebase"), "allow_rebase_explicit": allows("rebase-merge"),
+               "allow_fast_forward_only_merge": allows("fast-forward-only"),
+               "default_merge_style": store.gitea.default_style}),
+    )
+}
+
+fn branch(store: &Store, name: &str, id: &str) -> Value {
+    let now = "2099-01-01T00:00:00Z".to_owned();
+    let at = store.gitea.times.get(id).unwrap_or(&now);
+    json!({"name": name, "enable_status_check": !store.required.is_empty(), "status_check_contexts": store.required,
+           "commit": {"id": id, "message": store.commits[id].message, "timestamp": at}})
+}
+
+fn branches(store: &Store, asked: &Asked) -> Reply {
+    let rows = store.refs.iter().map(|(name, id)| branch(store, name, id));
+    page(asked, rows.collect(), ("limit", PAGE, true))
+}
+
+/// Seen on both: of four at once one is 201 and the others 500; later ones are 409.
+fn make_branch(store: &mut Store, asked: &Asked) -> Reply {
+    let name = asked.text("new_branch_name").to_owned();
+    if store.refs.contains_key(&name) {
+        return if store.gitea.racing {
+            error(500, "UNIQUE constraint failed: branch.repo_id, branch.name")
+        } else {
+            error(409, "The branch already exists.")
+        };
+    }
+    let Some(from) = store.seen(asked.text("old_branch_name")) else {
+        return not_found();
+    };
+    let row = branch(store, &name, &from);
+    store.refs.insert(name, from);
+    Reply::json(201, row)
+}
+
+/// Seen: a workflow that does not exist is 404 on Gitea, and 500 on Forgejo. Gitea has the endpoint
+/// from 1.24 on, Forgejo from 8 on.
+fn dispatch(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    let name = path
+        .strip_prefix("workflows/")
+        .unwrap()
+        .trim_end_matches("/dispatches")
+        .to_owned();
+    if !is_at_least(store, (1, 24), 8) {
+        return not_found();
+    }
+    if !store.workflows_there.contains(&name.as_str()) {
+        return if version(store).0 {
+            error(500, "workflow not found")
+        } else {
+            error(404, &format!("workflow \"{name}\" not found"))
+        };
+    }
+    store.dispatched.push((name, asked.text("ref").to_owned()));
+    Reply::json(204, Value::Null)
 }
 
 fn git(store: &Store, asked: &Asked, path: &str) -> Reply {
@@ -99,15 +316,34 @@ fn git(store: &Store, asked: &Asked, path: &str) -> Reply {
     )
 }
 
+/// The branch is gone at once; its pull requests are closed later, from the queue.
 fn delete(store: &mut Store, name: &str) -> Reply {
+    if let Some(refused) = rejected(store, name) {
+        return refused;
+    }
     if store.refs.remove(name).is_none() {
         return not_found();
     }
-    // A branch takes its open pull requests with it.
-    for pull in store.pulls.iter_mut().filter(|pull| pull.head == name) {
-        pull.open = false;
-    }
+    later(store, Task::Deleted(name.to_owned()));
     Reply::json(204, Value::Null)
+}
+
+/// Seen: a push that a protection or a hook refuses is 500.
+fn rejected(store: &Store, branch: &str) -> Option<Reply> {
+    let said = if store
+        .gitea
+        .protected
+        .iter()
+        .any(|start| branch.starts_with(start))
+    {
+        format!("Gitea: Not allowed to push to protected branch {branch}")
+    } else {
+        store.gitea.hook?.to_owned()
+    };
+    let text = format!(
+        "PushRejected Error: exit status 1 - remote: {said}\n ! [remote rejected] {branch} (pre-receive hook declined)"
+    );
+    Some(error(500, &text))
 }
 
 fn contents(store: &mut Store, asked: &Asked) -> Reply {
@@ -116,41 +352,55 @@ fn contents(store: &mut Store, asked: &Asked) -> Reply {
     let Some(parent) = store.refs.get(from).cloned() else {
         return error(404, "branch does not exist");
     };
-    if to.is_some_and(|to| store.refs.contains_key(to)) {
+    // Seen: `force_push` from Gitea 1.25 on; older servers pass over what they don't know.
+    let force = asked.body["force_push"] == true
+        && !version(store).0
+        && is_at_least(store, (1, 25), u32::MAX);
+    if to.is_some_and(|to| to != from && store.refs.contains_key(to)) && !force {
         return error(422, "branch already exists");
     }
     let mut files = store.files_of(&parent).clone();
     for change in asked.body["files"].as_array().unwrap() {
-        assert_eq!(change["operation"], "update");
         let path = change["path"].as_str().unwrap();
-        let Some((mode, blob)) = files.get(path).cloned() else {
-            return error(422, "repository file does not exist");
+        let new = STANDARD
+            .decode(change["content"].as_str().unwrap())
+            .unwrap();
+        let there = files.get(path).cloned();
+        let mode = match (change["operation"].as_str().unwrap(), there) {
+            ("create", None) => "100644".to_owned(),
+            ("create", Some(_)) => return error(422, "repository file already exists"),
+            (_, None) => return error(404, "repository file does not exist"),
+            (_, Some((mode, blob))) => {
+                if change["sha"].as_str() != Some(&blob) {
+                    let given = &change["sha"];
+                    let text = format!("sha does not match [given: {given}, expected: {blob}]");
+                    return error(422, &text);
+                }
+                mode
+            }
         };
-        if change["sha"].as_str() != Some(&blob) {
-            return error(
-                422,
-                &format!(
-                    "sha does not match [given: {}, expected: {blob}]",
-                    change["sha"]
-                ),
-            );
-        }
-        let new = store.put_blob(
-            &STANDARD
-                .decode(change["content"].as_str().unwrap())
-                .unwrap(),
-        );
+        let new = store.put_blob(&new);
         files.insert(path.to_owned(), (mode, new));
     }
+    let branch = to.unwrap_or(from).to_owned();
+    if let Some(refused) = rejected(store, &branch) {
+        return refused;
+    }
     let tree = store.put_tree(files);
-    let message = asked.text("message").to_owned();
+    // The server trims the message.
+    let message = asked.text("message").trim().to_owned() + "\n";
+    let quiet = ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]"];
+    if !quiet.iter().any(|word| message.contains(word)) {
+        store.gitea.started.push(branch.clone());
+    }
     let id = store.put_commit(CommitRow {
         tree,
         parents: vec![parent.clone()],
         message,
     });
     store.before_write();
-    store.refs.insert(to.unwrap_or(from).to_owned(), id.clone());
+    store.refs.insert(branch.clone(), id.clone());
+    later(store, Task::Pushed(branch));
     Reply::json(
         201,
         json!({"commit": {"sha": id, "parents": [{"sha": parent}]}, "files": []}),
@@ -158,11 +408,27 @@ fn contents(store: &mut Store, asked: &Asked) -> Reply {
 }
 
 fn compare(store: &mut Store, basehead: &str) -> Reply {
+    // Seen: no such endpoint before Gitea 1.22 and Forgejo 8, a plain 404.
+    if !is_at_least(store, (1, 22), 8) {
+        return Reply::json(404, Value::Null);
+    }
     let (base, head) = basehead.split_once("...").unwrap();
     let (Some(base), Some(head)) = (store.refs.get(base).cloned(), store.seen(head)) else {
-        return not_found();
+        // Seen on Forgejo 9 to 11; mended in 12.
+        return match version(store) {
+            (true, (9..=11, _)) => error(
+                500,
+                &format!("GetRefCommitID: exit status 128 - fatal: bad revision '{head}'"),
+            ),
+            _ => not_found(),
+        };
     };
-    let ids = store.ahead(&base, &head);
+    // Seen: no commits for histories that have nothing in common.
+    let ids = if store.common_ancestor(&base, &head).is_some() {
+        store.ahead(&base, &head)
+    } else {
+        Vec::new()
+    };
     let row = |id: &String| {
         let commit = &store.commits[id];
         let parents: Vec<_> = commit
@@ -170,7 +436,7 @@ fn compare(store: &mut Store, basehead: &str) -> Reply {
             .iter()
             .map(|parent| json!({"sha": parent}))
             .collect();
-        json!({"sha": id, "commit": {"message": commit.message}, "parents": parents})
+        json!({"sha": id, "commit": {"message": commit.message, "tree": {"sha": commit.tree}}, "parents": parents})
     };
     Reply::json(
         200,
@@ -179,30 +445,62 @@ fn compare(store: &mut Store, basehead: &str) -> Reply {
 }
 
 fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
+    if asked.method == "DELETE" {
+        let before = store.scheduled.len();
+        store.scheduled.retain(|(known, _)| *known != number);
+        return if store.scheduled.len() < before {
+            Reply::json(204, Value::Null)
+        } else {
+            not_found()
+        };
+    }
     let head = asked.text("head_commit_id").to_owned();
-    let pull = store
-        .pulls
-        .iter()
-        .find(|pull| pull.number == number)
-        .unwrap()
-        .clone();
-    if store.refs[&pull.head] != head {
+    let Some(pull) = store.pulls.iter().find(|pull| pull.number == number) else {
+        return not_found();
+    };
+    let pull = pull.clone();
+    if !pull.open {
+        return not_found();
+    }
+    if store.refs.get(&pull.head) != Some(&head) {
         return error(409, "head out of date");
+    }
+    if is_draft(store, &pull) {
+        return error(405, "Work in progress PRs cannot be merged");
     }
     if store.scheduled.iter().any(|(known, _)| *known == number) {
         return error(409, "The auto merge is already scheduled");
     }
-    assert_eq!(asked.text("Do"), "squash");
     if let Some(why) = store.no_merge {
         return error(405, why);
     }
+    // Seen: a conflict, and a check that has not ended, are the same answer.
+    if !is_mergeable(store, &pull) {
+        return error(405, "Please try again later");
+    }
+    let style = asked.text("Do");
+    style.clone_into(&mut store.gitea.asked_style);
+    let allowed = store.gitea.styles.contains(&style);
+    let automatic = asked.body["merge_when_checks_succeed"] == true;
+    // Seen on Gitea: where fast-forward is the only style, the merge is not scheduled, whatever was
+    // asked for.
+    let ignored = style == "fast-forward-only" && !version(store).0;
     // Where it knows of no required context, nothing holds it back.
-    if store.passed() {
+    if store.passed() && allowed {
         store.merge(number);
         return Reply::json(200, Value::Null);
     }
-    if asked.body["merge_when_checks_succeed"] != true {
-        return error(405, "Not all required status checks successful");
+    if !automatic || ignored {
+        return if allowed {
+            error(405, "Not all required status checks successful")
+        } else {
+            error(405, "Invalid merge style")
+        };
+    }
+    // Seen: a style that is not allowed is scheduled all the same, and nothing ever happens; the
+    // server logs "not allowed".
+    if !allowed {
+        store.gitea.stuck.insert(number);
     }
     store.scheduled.push((number, head));
     Reply::json(201, Value::Null)
@@ -236,14 +534,14 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
 
 fn open(store: &mut Store, asked: &Asked) -> Reply {
     let (head, base) = (asked.text("head").to_owned(), asked.text("base").to_owned());
-    if store.seen(&head).is_none() {
+    let Some(shown) = store.seen(&head) else {
         return error(404, "head branch does not exist");
-    }
-    if store
-        .pulls
-        .iter()
-        .any(|pull| pull.open && pull.head == head && pull.base == base && pull.head_repo == REPO)
-    {
+    };
+    let same = |pull: &PullRow| {
+        pull.open && pull.head == head && pull.base == base && pull.head_repo == REPO
+    };
+    // Seen on both: 201 to all of several at once.
+    if !store.gitea.racing && store.pulls.iter().any(same) {
         return error(409, "pull request already exists for these targets");
     }
     let number = store.number();
@@ -260,7 +558,10 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
         labels: Vec::new(),
         closed_at: None,
     });
+    store.gitea.shown.insert(number, shown);
     let row = row(store, store.pulls.last().unwrap());
+    let due = store.gitea.requests;
+    store.gitea.queue.insert(0, (due, Task::Opened(number)));
     Reply::json(201, row)
 }
 
@@ -268,7 +569,6 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     if let Some(branch) = store.meddled.take() {
         store.push(&branch, "somebody's work", &[("work", "done")]);
     }
-    let refs = store.refs.clone();
     let Some(pull) = store.pull_mut(number) else {
         return not_found();
     };
@@ -286,7 +586,8 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
                 "cannot change state of this pull request, it was already merged",
             );
         }
-        "open" if !refs.contains_key(&pull.head) => return error(422, "the head branch is gone"),
+        // Seen: also while the branch is missing; it neither updates `refs/pull/N/head` nor checks
+        // again.
         "open" => pull.open = true,
         _ => {}
     }
@@ -301,29 +602,60 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     Reply::json(201, row)
 }
 
+fn is_draft(store: &Store, pull: &PullRow) -> bool {
+    let title = pull.title.to_uppercase();
+    store
+        .gitea
+        .drafts
+        .iter()
+        .any(|prefix| title.starts_with(&prefix.to_uppercase()))
+}
+
+/// `pull.Mergeable`: neither being checked, nor in conflict, nor a draft.
+fn is_mergeable(store: &Store, pull: &PullRow) -> bool {
+    let (base, head) = (store.refs.get(&pull.base), store.refs.get(&pull.head));
+    let clean = match (base, head) {
+        (Some(base), Some(head)) => store.conflicts(base, head).is_empty(),
+        _ => false,
+    };
+    clean
+        && !is_draft(store, pull)
+        && store.gitea.checked.contains(&pull.number)
+        && !store.gitea.unchecked.contains(&pull.number)
+}
+
 fn row(store: &Store, pull: &PullRow) -> Value {
     let labels: Vec<_> = pull
         .labels
         .iter()
         .map(|name| json!({"id": 1, "name": name}))
         .collect();
-    let gone = format!("refs/pull/{}/head", pull.number);
-    let head = if store.refs.contains_key(&pull.head) {
-        &pull.head
-    } else {
-        &gone
+    let hidden = format!("refs/pull/{}/head", pull.number);
+    let shown = store.gitea.shown.get(&pull.number);
+    let (head, commit) = match store.refs.get(&pull.head) {
+        Some(commit) => (&pull.head, commit.as_str()),
+        None => (&hidden, shown.map_or("", String::as_str)),
     };
     json!({
         "number": pull.number, "html_url": format!("https://gitea.example/acme/flows/pulls/{}", pull.number),
         "title": pull.title, "body": pull.body, "state": if pull.open { "open" } else { "closed" },
+        "draft": is_draft(store, pull), "mergeable": is_mergeable(store, pull),
         "merged": pull.merged.is_some(), "merge_commit_sha": pull.merged,
-        "head": {"label": pull.head, "ref": head, "sha": store.refs.get(&pull.head).map_or("", String::as_str), "repo": {"full_name": pull.head_repo}},
+        "head": {"label": pull.head, "ref": head, "sha": commit, "repo": {"full_name": pull.head_repo}},
         "base": {"label": pull.base, "ref": pull.base, "sha": store.refs[&pull.base], "repo": {"full_name": REPO}},
         "labels": if labels.is_empty() { Value::Null } else { labels.into() },
     })
 }
 
 fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
+    // Seen: where issues are switched off.
+    let of_issues = path.is_empty()
+        || path
+            .parse()
+            .is_ok_and(|number: u64| store.issues.iter().any(|issue| issue.number == number));
+    if of_issues && !store.gitea.issues {
+        return not_found();
+    }
     match (asked.method.as_str(), path.parse::<u64>()) {
         ("GET", _) if path.is_empty() => {
             return page(asked, store.issue_rows(), ("limit", PAGE, true));
@@ -342,6 +674,9 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     }
     let (number, what) = path.split_once('/').unwrap();
     let number: u64 = number.parse().unwrap();
+    if !store.gitea.issue_scope {
+        return no_scope("write:issue");
+    }
     match (asked.method.as_str(), what) {
         ("GET", "comments") => Reply::json(
             200,
@@ -362,40 +697,72 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
                 .push(asked.text("body").to_owned());
             Reply::json(201, json!({"id": 1}))
         }
-        ("POST", "labels") => {
-            let mut names = Vec::new();
-            for id in asked.body["labels"].as_array().unwrap() {
-                let Some((_, name)) = store
-                    .labels
-                    .iter()
-                    .find(|(known, _)| Some(*known) == id.as_u64())
-                else {
-                    return not_found();
-                };
-                names.push(name.clone());
-            }
-            store.labels_of(number).extend(names);
-            Reply::json(200, json!([]))
-        }
+        ("POST", "labels") => put_on(store, asked, number),
         _ => not_found(),
     }
 }
 
+/// By their numbers; by their names (Gitea 1.22, Forgejo 8) those of the repository and of its
+/// organisation, and a name that neither has is passed over.
+fn put_on(store: &mut Store, asked: &Asked, number: u64) -> Reply {
+    let organization = store.gitea.organization.clone().unwrap_or_default();
+    let mut names = Vec::new();
+    for label in asked.body["labels"].as_array().unwrap() {
+        let known = store.labels.iter().chain(&organization);
+        let found = if let Some(name) = label.as_str() {
+            known.clone().find(|(_, known)| known == name)
+        } else {
+            let id = label.as_u64().unwrap();
+            let found = known.clone().find(|(known, _)| *known == id);
+            if found.is_none() {
+                return not_found();
+            }
+            found
+        };
+        if let Some((id, name)) = found.cloned() {
+            store.gitea.put_on.push(id);
+            names.push(name);
+        }
+    }
+    store.labels_of(number).extend(names);
+    let rows: Vec<_> = store
+        .labels_of(number)
+        .iter()
+        .map(|name| json!({"id": 1, "name": name}))
+        .collect();
+    Reply::json(200, rows.into())
+}
+
+/// Seen: of four at once one is 201, with the message of any of them, and the others 500; from then
+/// on the tag can neither be made nor deleted, and is there.
 fn tags(store: &mut Store, asked: &Asked, name: &str) -> Reply {
     match asked.method.as_str() {
         "POST" => {
             assert!(store.commits.contains_key(asked.text("target")));
             let name = asked.text("tag_name").to_owned();
-            if store.marks.contains_key(&name) {
+            let there = store.marks.contains_key(&name);
+            if there && !store.gitea.racing && !store.gitea.broken_tags.contains(&name) {
                 return error(409, "tag already exists");
             }
-            store.marks.insert(name, asked.text("message").to_owned());
-            Reply::json(201, json!({}))
+            let word = asked.text("message").to_owned();
+            if !there {
+                store.marks.insert(name, word);
+                return Reply::json(201, json!({}));
+            }
+            if store.gitea.racing {
+                store.marks.insert(name.clone(), word);
+            }
+            store.gitea.broken_tags.insert(name);
+            error(
+                500,
+                "UNIQUE constraint failed: release.repo_id, release.tag_name",
+            )
         }
         "GET" => match store.marks.get(name) {
             Some(word) => Reply::json(200, json!({"name": name, "message": format!("{word}\n")})),
             None => not_found(),
         },
+        _ if store.gitea.broken_tags.contains(name) => not_found(),
         _ => match store.marks.remove(name) {
             Some(_) => Reply::json(204, Value::Null),
             None => not_found(),
@@ -403,7 +770,17 @@ fn tags(store: &mut Store, asked: &Asked, name: &str) -> Reply {
     }
 }
 
+/// Seen: 403 for a token without the scope.
+fn no_scope(scope: &str) -> Reply {
+    let text = format!("token does not have at least one of required scope(s): [{scope}]");
+    error(403, &text)
+}
+
 fn labels(store: &mut Store, asked: &Asked) -> Reply {
+    // Seen: a token with write:repository alone opens pull requests and may not list labels.
+    if !store.gitea.issue_scope {
+        return no_scope("read:issue");
+    }
     if asked.method == "GET" {
         let rows = store
             .labels
@@ -415,8 +792,24 @@ fn labels(store: &mut Store, asked: &Asked) -> Reply {
     if !store.may_label {
         return error(403, "user should have write access");
     }
+    // Seen: nobody looks whether there is one of this name.
     let id = store.number();
     let name = asked.text("name").to_owned();
     store.labels.push((id, name.clone()));
     Reply::json(201, json!({"id": id, "name": name}))
+}
+
+fn organization_labels(store: &Store, asked: &Asked) -> Reply {
+    let Some(labels) = &store.gitea.organization else {
+        return not_found();
+    };
+    // Seen: its labels need a scope of their own.
+    if !store.gitea.organization_scope {
+        return no_scope("read:organization");
+    }
+    let rows = labels
+        .iter()
+        .map(|(id, name)| json!({"id": id, "name": name}))
+        .collect();
+    page(asked, rows, ("limit", PAGE, true))
 }

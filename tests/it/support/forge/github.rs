@@ -237,12 +237,20 @@ fn compare(store: &mut Store, asked: &Asked, basehead: &str) -> Reply {
     let (Some(base), Some(head)) = (store.seen(base), store.seen(head)) else {
         return not_found();
     };
-    let origin = store.merge_base(&base, &head);
+    // As the original answers to unrelated histories.
+    let Some(origin) = store.common_ancestor(&base, &head) else {
+        let text = format!("No common ancestor between {basehead}.");
+        return error(404, &text.replace("...", " and "));
+    };
     let mut ids = store.ahead(&base, &head);
     ids.reverse();
     let size: usize = asked.query("per_page").unwrap().parse().unwrap();
     let number: usize = asked.query("page").unwrap().parse().unwrap();
-    let row = |id: &String| json!({"sha": id, "commit": {"message": store.commits[id].message}});
+    let row = |id: &String| {
+        let commit = &store.commits[id];
+        let parents = commit.parents.iter().map(|parent| json!({"sha": parent}));
+        json!({"sha": id, "commit": {"message": commit.message}, "parents": parents.collect::<Vec<_>>()})
+    };
     let rows: Vec<_> = ids
         .iter()
         .skip((number - 1) * size)

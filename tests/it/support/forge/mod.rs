@@ -59,6 +59,33 @@ struct Shared {
     later: Mutex<Vec<(usize, Later)>>,
     looks: Mutex<usize>,
     answers: Mutex<Vec<u16>>,
+    /// What happens right before or right after a request.
+    scenes: Mutex<Vec<Scene>>,
+    meetings: Mutex<Vec<Arc<Meeting>>>,
+}
+
+/// Something that happens at the `left`th request of a kind from now on.
+struct Scene {
+    method: &'static str,
+    path: String,
+    left: usize,
+    when: When,
+    then: Option<Later>,
+}
+
+/// On which side of a request something happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    Before,
+    After,
+}
+
+/// Requests that all arrive before one of them is carried out, which none of them sees.
+struct Meeting {
+    method: &'static str,
+    path: String,
+    left: Mutex<usize>,
+    barrier: std::sync::Barrier,
 }
 
 type Later = Box<dyn FnOnce(&mut Store) + Send>;
@@ -88,6 +115,8 @@ impl Fake {
             later: Mutex::default(),
             looks: Mutex::default(),
             answers: Mutex::default(),
+            scenes: Mutex::default(),
+            meetings: Mutex::default(),
         });
         let behind = Arc::clone(&shared);
         let server = server::Server::start(move |asked| behind.handle(asked));
@@ -126,6 +155,36 @@ impl Fake {
             .lock()
             .unwrap()
             .push((looks, Box::new(then)));
+    }
+
+    /// Something happens right before or right after the `nth` request from now on of `method`
+    /// whose path ends so.
+    pub fn at(
+        &self,
+        when: When,
+        method: &'static str,
+        path: &str,
+        nth: usize,
+        then: impl FnOnce(&mut Store) + Send + 'static,
+    ) {
+        self.shared.scenes.lock().unwrap().push(Scene {
+            method,
+            path: path.to_owned(),
+            left: nth,
+            when,
+            then: Some(Box::new(then)),
+        });
+    }
+
+    /// The next `count` requests of `method` whose path ends so are carried out once all of them
+    /// have arrived, each as if the others had not.
+    pub fn meet(&self, method: &'static str, path: &str, count: usize) {
+        self.shared.meetings.lock().unwrap().push(Arc::new(Meeting {
+            method,
+            path: path.to_owned(),
+            left: Mutex::new(count),
+            barrier: std::sync::Barrier::new(count),
+        }));
     }
 
     /// How many answers had this status.
@@ -211,6 +270,13 @@ impl Shared {
             return Some(Reply::json(401, json!({"message": "Bad credentials"})));
         }
         self.happen(asked);
+        self.play(asked, When::Before);
+        let answer = self.answer(asked);
+        self.play(asked, When::After);
+        answer
+    }
+
+    fn answer(&self, asked: &Asked) -> Option<Reply> {
         match self.fault_for(asked) {
             None => Some(self.carry_out(asked)),
             Some(Fault::Instead(reply)) => Some(reply),
@@ -241,8 +307,45 @@ impl Shared {
         Some(scripted.fault.clone())
     }
 
+    fn play(&self, asked: &Asked, when: When) {
+        let mut scenes = self.scenes.lock().unwrap();
+        for scene in scenes.iter_mut().filter(|scene| {
+            scene.left > 0
+                && scene.when == when
+                && scene.method == asked.method
+                && asked.path.ends_with(&scene.path)
+        }) {
+            scene.left -= 1;
+            if let Some(then) = scene.then.take_if(|_| scene.left == 0) {
+                then(&mut self.store.lock().unwrap());
+            }
+        }
+    }
+
+    /// Whether this request is one of several that don't see each other; comes back once all of
+    /// them are there.
+    fn meets(&self, asked: &Asked) -> bool {
+        let fits = |meeting: &&Arc<Meeting>| {
+            meeting.method == asked.method
+                && asked.path.ends_with(&meeting.path)
+                && *meeting.left.lock().unwrap() > 0
+        };
+        let meetings = self.meetings.lock().unwrap();
+        let Some(meeting) = meetings.iter().find(fits).cloned() else {
+            return false;
+        };
+        *meeting.left.lock().unwrap() -= 1;
+        drop(meetings);
+        meeting.barrier.wait();
+        true
+    }
+
     fn carry_out(&self, asked: &Asked) -> Reply {
-        let reply = (self.answer)(&mut self.store.lock().unwrap(), asked);
+        let racing = self.meets(asked);
+        let mut store = self.store.lock().unwrap();
+        store.gitea.racing = racing;
+        let reply = (self.answer)(&mut store, asked);
+        drop(store);
         self.answers.lock().unwrap().push(reply.status);
         reply
     }

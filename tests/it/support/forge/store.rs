@@ -94,6 +94,8 @@ pub struct Store {
     pub rival: bool,
     /// Why it schedules no merge.
     pub no_merge: Option<&'static str>,
+    /// What only Gitea and Forgejo have.
+    pub gitea: super::gitea::Settings,
     next: u64,
     clock: u64,
 }
@@ -133,9 +135,13 @@ impl Store {
             workflows_there: Vec::new(),
             dispatched: Vec::new(),
             scheduled: Vec::new(),
-            version: "1.23.0",
+            version: match kind {
+                Kind::Forgejo => super::gitea::FORGEJO,
+                _ => super::gitea::GITEA,
+            },
             rival: false,
             no_merge: None,
+            gitea: super::gitea::Settings::default(),
             next: 0,
             clock: 0,
         }
@@ -263,10 +269,16 @@ impl Store {
         self.required.iter().all(good)
     }
 
-    /// The forge merges what it was asked to as soon as it may.
+    /// The forge merges what it was asked to as soon as it may: at whatever head it is now (seen on
+    /// GitHub and on Gitea 1.25.4: a push by somebody with write access leaves the merge scheduled).
     pub fn settle(&mut self) {
         if self.passed() {
-            for (number, _) in std::mem::take(&mut self.scheduled) {
+            let (now, never) = std::mem::take(&mut self.scheduled)
+                .into_iter()
+                .partition(|(number, _)| !self.gitea.stuck.contains(number));
+            self.scheduled = never;
+            let now: Vec<(u64, String)> = now;
+            for (number, _) in now {
                 self.merge(number);
             }
         }
@@ -404,15 +416,60 @@ impl Store {
     }
 
     pub fn merge_base(&self, base: &str, head: &str) -> String {
+        self.common_ancestor(base, head)
+            .expect("unrelated histories")
+    }
+
+    /// The merge base; `None`: the histories are unrelated.
+    pub fn common_ancestor(&self, base: &str, head: &str) -> Option<String> {
         let known = self.ancestors(base);
         let mut next = std::collections::VecDeque::from([head.to_owned()]);
         while let Some(id) = next.pop_front() {
             if known.contains(&id) {
-                return id;
+                return Some(id);
             }
             next.extend(self.commits[&id].parents.iter().cloned());
         }
-        panic!("unrelated histories");
+        None
+    }
+
+    /// Somebody pushes a branch whose first commit has no parent.
+    pub fn push_orphan(&mut self, branch: &str, message: &str, files: &[(&str, &str)]) -> String {
+        let mut tree = Files::new();
+        for (path, content) in files {
+            let blob = self.put_blob(content.as_bytes());
+            tree.insert((*path).to_owned(), ("100644".to_owned(), blob));
+        }
+        let tree = self.put_tree(tree);
+        let id = self.put_commit(CommitRow {
+            tree,
+            parents: Vec::new(),
+            message: message.to_owned(),
+        });
+        self.refs.insert(branch.to_owned(), id.clone());
+        id
+    }
+
+    /// Paths that both sides changed, each in its own way, since their merge base.
+    pub fn conflicts(&self, base: &str, head: &str) -> Vec<String> {
+        let Some(origin) = self.common_ancestor(base, head) else {
+            return vec![".".to_owned()];
+        };
+        let (origin, base, head) = (
+            self.files_of(&origin),
+            self.files_of(base),
+            self.files_of(head),
+        );
+        let paths: BTreeSet<_> = base.keys().chain(head.keys()).collect();
+        let both = |path: &&&String| {
+            let (old, ours, theirs) = (origin.get(**path), base.get(**path), head.get(**path));
+            ours != old && theirs != old && ours != theirs
+        };
+        paths
+            .iter()
+            .filter(both)
+            .map(|path| (*path).clone())
+            .collect()
     }
 
     /// A branch or a commit, as a read that may lag behind sees it.

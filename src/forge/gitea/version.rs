@@ -1,0 +1,138 @@
+//! Which server it is, and what its version lets repin do.
+
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::Gitea;
+use crate::forge::{Error, ErrorKind, http::Request};
+
+/// The oldest versions that compare branches, which every promote needs.
+const OLDEST_GITEA: (u32, u32) = (1, 22);
+const OLDEST_FORGEJO: u32 = 8;
+
+/// A version, as far as it can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    Gitea(u32, u32),
+    Forgejo(u32),
+    /// A build without a number; taken for one that is new enough, without anything newer.
+    Unknown,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    version: String,
+}
+
+impl Version {
+    /// `1.24.0`, or for Forgejo `8.0.1+gitea-1.22.0`.
+    pub(super) fn parse(text: &str) -> Self {
+        let own = text.split('+').next().unwrap_or_default();
+        let forgejo = text
+            .split_once('+')
+            .is_some_and(|(_, rest)| rest.starts_with("gitea"));
+        let mut numbers = own.split(['.', '-']).map(str::parse::<u32>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(major)), _) if forgejo => Self::Forgejo(major),
+            (Some(Ok(major)), Some(Ok(minor))) => Self::Gitea(major, minor),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn is_supported(self) -> bool {
+        match self {
+            Self::Gitea(major, minor) => (major, minor) >= OLDEST_GITEA,
+            Self::Forgejo(major) => major >= OLDEST_FORGEJO,
+            Self::Unknown => true,
+        }
+    }
+
+    /// Whether it starts workflows on request.
+    pub(super) fn starts_workflows(self) -> bool {
+        match self {
+            Self::Gitea(major, minor) => (major, minor) >= (1, 24),
+            Self::Forgejo(major) => major >= 8,
+            Self::Unknown => false,
+        }
+    }
+
+    /// Whether `POST contents` can replace a branch (`force_push`).
+    pub(super) fn replaces_branches(self) -> bool {
+        matches!(self, Self::Gitea(major, minor) if (major, minor) >= (1, 25))
+    }
+
+    /// Whether it schedules merges by fast-forward; Gitea passes over the wish to schedule one.
+    pub(super) fn schedules_fast_forward(self) -> bool {
+        matches!(self, Self::Forgejo(_))
+    }
+}
+
+impl Gitea {
+    /// The server's version, asked for once.
+    pub(super) async fn version(&self) -> Result<Version, Error> {
+        self.version_text().await.map(|text| Version::parse(&text))
+    }
+
+    pub(super) async fn version_text(&self) -> Result<String, Error> {
+        if let Some(known) = self.version.borrow().as_ref() {
+            return Ok(known.clone());
+        }
+        let request = Request::new(Method::GET, ["version"], "Gitea: reading its version");
+        let answer: Answer = self.http.send(&request).await?.expect(&[200])?;
+        *self.version.borrow_mut() = Some(answer.version.clone());
+        Ok(answer.version)
+    }
+
+    /// Fails where the server is older than what repin supports.
+    pub(super) async fn check_version(&self) -> Result<(), Error> {
+        let text = self.version_text().await?;
+        if Version::parse(&text).is_supported() {
+            return Ok(());
+        }
+        let why = format!(
+            "version {} is not supported: repin needs Gitea {}.{} or Forgejo {OLDEST_FORGEJO}, or newer",
+            self.http.clean(&text),
+            OLDEST_GITEA.0,
+            OLDEST_GITEA.1
+        );
+        let what = format!("Gitea: the server at {}", self.http.base());
+        Err(Error::new(ErrorKind::Misconfigured, what, why)
+            .hint("upgrade the server, or promote with --apply in a clone and push"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_compared() {
+        for (text, version, supported) in [
+            ("1.25.4", Version::Gitea(1, 25), true),
+            ("1.22.0+dev-1-g12", Version::Gitea(1, 22), true),
+            ("1.21.11", Version::Gitea(1, 21), false),
+            ("2.0.0", Version::Gitea(2, 0), true),
+            ("8.0.0+gitea-1.22.0", Version::Forgejo(8), true),
+            ("7.0.3+gitea-1.21.11", Version::Forgejo(7), false),
+            (
+                "17.0.0-dev-609-a14eb80977+gitea-1.22.0",
+                Version::Forgejo(17),
+                true,
+            ),
+            ("", Version::Unknown, true),
+            ("development", Version::Unknown, true),
+        ] {
+            assert_eq!(Version::parse(text), version, "{text}");
+            assert_eq!(version.is_supported(), supported, "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_tell_what_can_be_asked_for() {
+        let of = Version::parse;
+        assert!(of("1.24.0").starts_workflows() && !of("1.23.8").starts_workflows());
+        assert!(of("8.0.1+gitea-1.22.0").starts_workflows() && !of("").starts_workflows());
+        assert!(of("1.25.0").replaces_branches() && !of("1.24.9").replaces_branches());
+        assert!(!of("12.0.0+gitea-1.22.0").replaces_branches());
+    }
+}

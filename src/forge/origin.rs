@@ -1,0 +1,228 @@
+//! Whose commits a branch holds: repin's own, or somebody else's.
+//!
+//! A commit is repin's if it has the trailer `Repin-Set`, its parent is on the base's line or is
+//! repin's, and its tree is the parent's with nothing but pins changed; or if it is the clean merge
+//! of such a commit and the base. Author and title are not compared: they depend on whose token is
+//! used. Contents are fetched only where names do not decide.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{Ahead, Commit, Entry, Error, ErrorKind, Forge, Head, Tree, trailer};
+use crate::untrusted::{plain, short};
+
+/// Decides whether two contents of a file differ in pins and in nothing else.
+pub type OnlyPins<'a> = &'a dyn Fn(&[u8], &[u8]) -> bool;
+
+/// A commit that is not repin's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its name.
+    pub id: String,
+    /// The first line of its message, printable.
+    pub subject: String,
+    /// Why it is not repin's.
+    pub reason: String,
+}
+
+impl Foreign {
+    fn new(commit: &Commit, reason: impl Into<String>) -> Self {
+        let subject = commit.message.lines().next().unwrap_or_default();
+        Self {
+            id: commit.id.clone(),
+            subject: short(subject, 100),
+            reason: reason.into(),
+        }
+    }
+
+    /// The commit, its subject, and why it is not repin's.
+    pub fn describe(&self) -> String {
+        format!(
+            "commit {} (`{}`) is somebody else's: {}",
+            self.id, self.subject, self.reason
+        )
+    }
+
+    /// The error of a branch that is left alone.
+    pub(super) fn error(&self, what: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Conflict, what, self.describe()).hint(
+            "merge or delete the branch, or take the commit off it; repin leaves it alone as it is",
+        )
+    }
+}
+
+/// The error of a branch that has no commit in common with its base.
+pub(super) fn unrelated(what: impl Into<String>, head: &str, base: &str) -> Error {
+    let why = format!("commit {head} is somebody else's: it has no commit in common with {base}");
+    Error::new(ErrorKind::Conflict, what, why)
+        .hint("delete or rename the branch; repin leaves it alone as it is")
+}
+
+/// The first commit of a branch that is not repin's. `expected`: the content that a path has, or
+/// may have, without being looked into.
+pub(super) async fn foreign(
+    forge: &dyn Forge,
+    ahead: &Ahead,
+    expected: &dyn Fn(&str, &str) -> bool,
+    only_pins: OnlyPins<'_>,
+) -> Result<Option<Foreign>, Error> {
+    let listed: BTreeSet<&str> = ahead.commits.iter().map(|commit| &*commit.id).collect();
+    // Where parents are not listed, the commits follow one another.
+    let mut previous = ahead.merge_base.as_str();
+    let mut steps = Vec::new();
+    for commit in &ahead.commits {
+        let parents: Vec<&str> = match commit.parents.as_slice() {
+            [] => vec![previous],
+            parents => parents.iter().map(String::as_str).collect(),
+        };
+        if parents.len() == 1 && trailer(&commit.message).is_none() {
+            return Ok(Some(Foreign::new(commit, "it has no trailer Repin-Set")));
+        }
+        let ours = |parent: &&str| listed.contains(*parent);
+        if parents.len() > 2
+            || parents.len() == 2 && parents.iter().filter(|p| ours(p)).count() != 1
+        {
+            return Ok(Some(Foreign::new(commit, "it merges other branches")));
+        }
+        previous = &commit.id;
+        steps.push((commit, parents));
+    }
+    let named =
+        |(path, id): (&String, &Option<String>)| id.as_ref().is_some_and(|id| expected(path, id));
+    // One commit whose contents are all known needs no look into them.
+    if ahead.commits.len() <= 1 && ahead.changed.iter().all(named) {
+        return Ok(None);
+    }
+    let mut look = Look {
+        forge,
+        only_pins,
+        blobs: HashMap::new(),
+    };
+    for (commit, parents) in steps {
+        let tree = look.tree(&commit.id).await?;
+        let reason = if let [first, second] = parents.as_slice() {
+            let (ours, base) = if listed.contains(first) {
+                (first, second)
+            } else {
+                (second, first)
+            };
+            let origin = look.tree(&origin(ahead, ours)).await?;
+            let (ours, base) = (look.tree(ours).await?, look.tree(base).await?);
+            look.merge(&origin, &ours, &base, &tree).await?
+        } else {
+            let parent = look.tree(parents[0]).await?;
+            look.change(&parent, &tree).await?
+        };
+        if let Some(reason) = reason {
+            return Ok(Some(Foreign::new(commit, reason)));
+        }
+    }
+    Ok(None)
+}
+
+/// The commit on the base's line that a commit of the branch begins at.
+fn origin(ahead: &Ahead, from: &str) -> String {
+    let mut at = from;
+    // As many steps as there are commits: a forge that lists a circle does not hold a run up.
+    for _ in 0..=ahead.commits.len() {
+        let Some(commit) = ahead.commits.iter().find(|commit| commit.id == at) else {
+            return at.to_owned();
+        };
+        let outside = |parent: &&String| !ahead.commits.iter().any(|c| c.id == **parent);
+        match commit.parents.iter().find(outside) {
+            Some(parent) => return parent.clone(),
+            None => match commit.parents.first() {
+                Some(parent) => at = parent,
+                None => break,
+            },
+        }
+    }
+    ahead.merge_base.clone()
+}
+
+/// Trees and contents of commits.
+struct Look<'a> {
+    forge: &'a dyn Forge,
+    only_pins: OnlyPins<'a>,
+    blobs: HashMap<String, Vec<u8>>,
+}
+
+impl Look<'_> {
+    async fn tree(&self, commit: &str) -> Result<Tree, Error> {
+        let head = Head {
+            commit: commit.to_owned(),
+            tree: String::new(),
+        };
+        self.forge.tree(&head).await
+    }
+
+    /// Why a commit changes more than pins.
+    async fn change(&mut self, parent: &Tree, tree: &Tree) -> Result<Option<String>, Error> {
+        for path in paths(&[parent, tree]) {
+            let (old, new) = (parent.entries.get(path), tree.entries.get(path));
+            if old != new && !self.differ_in_pins(old, new).await? {
+                return Ok(Some(format!(
+                    "it changes more than pins in {}",
+                    plain(path)
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why a merge commit is not the clean merge of both sides.
+    async fn merge(
+        &mut self,
+        origin: &Tree,
+        ours: &Tree,
+        base: &Tree,
+        tree: &Tree,
+    ) -> Result<Option<String>, Error> {
+        for path in paths(&[origin, ours, base, tree]) {
+            let of = |tree: &'_ Tree| tree.entries.get(path).cloned();
+            let (origin, ours, base, merged) = (of(origin), of(ours), of(base), of(tree));
+            let clean = if ours == origin || ours == base {
+                merged == base
+            } else if base == origin {
+                merged == ours
+            } else {
+                // Both sides changed it: the merge has the base's text with other pins.
+                self.differ_in_pins(base.as_ref(), merged.as_ref()).await?
+            };
+            if !clean {
+                return Ok(Some(format!(
+                    "it merges the base, and changes {} besides",
+                    plain(path)
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn differ_in_pins(
+        &mut self,
+        old: Option<&Entry>,
+        new: Option<&Entry>,
+    ) -> Result<bool, Error> {
+        let (Some(old), Some(new)) = (old, new) else {
+            return Ok(false);
+        };
+        if old.mode != new.mode || !old.is_file() {
+            return Ok(false);
+        }
+        let wanted = [old, new].map(|entry| entry.id.clone());
+        let missing: Vec<String> = wanted
+            .iter()
+            .filter(|id| !self.blobs.contains_key(*id))
+            .cloned()
+            .collect();
+        let contents = self.forge.blobs(&missing).await?;
+        self.blobs.extend(missing.into_iter().zip(contents));
+        let [old, new] = wanted.map(|id| self.blobs.get(&id).map_or(&[][..], Vec::as_slice));
+        Ok((self.only_pins)(old, new))
+    }
+}
+
+fn paths<'t>(trees: &[&'t Tree]) -> BTreeSet<&'t String> {
+    let entries = trees.iter().map(|tree| &tree.entries);
+    entries.flat_map(BTreeMap::keys).collect()
+}

@@ -1,0 +1,725 @@
+//! The pull request machinery against forges that are as unkind as the real ones, as whole runs:
+//! races as scripted interleavings, refusals, servers that are too old.
+
+use crate::support::forge as fakes;
+use std::process::Stdio;
+
+use crate::support::forge::{Fake, Fault, Kind, TOKEN, When, broken, error};
+use crate::support::world::{REV_A, REV_B, REV_C, Ran, World, world};
+use serde_json::Value;
+
+const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
+const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+const FILES: [&str; 4] = [
+    "repin.yaml",
+    ".github/workflows/a.yml",
+    ".github/workflows/b.yml",
+    ".github/workflows/none.yml",
+];
+const A: &str = ".github/workflows/a.yml";
+
+/// A world whose base branch is on a forge; `settings` of the block `forge`.
+fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
+    let (world, fake) = (world(), Fake::start(kind));
+    let forge = if kind == Kind::Github {
+        "github"
+    } else {
+        "gitea"
+    };
+    let block = format!(
+        "forge: {{ kind: {forge}, url: '{}', repository: acme/flows{settings} }}\n",
+        fake.api()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &block);
+    push(&world, &fake, "as it is");
+    (world, fake)
+}
+
+fn push(world: &World, fake: &Fake, message: &str) {
+    let files: Vec<_> = FILES.iter().map(|path| (*path, world.read(path))).collect();
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+    fake.store().push("main", message, &files);
+}
+
+fn run(world: &World, args: &[&str]) -> Ran {
+    let ran = world.run_with(args, &[("REPIN_FORGE_TOKEN", TOKEN)]);
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(!said.contains(TOKEN), "{said}");
+    ran
+}
+
+fn promote(revision: &'static str) -> [&'static str; 7] {
+    let args = ["promote", "--revision", revision, "--pr", "ready"];
+    [
+        args[0], args[1], args[2], args[3], args[4], "--format", "json",
+    ]
+}
+
+/// A promote that ends so; its document.
+fn promoted(world: &World, revision: &'static str, exit: i32) -> Value {
+    run(world, &promote(revision)).exits(exit).json()
+}
+
+/// What is said to be wrong.
+fn said(document: &Value) -> String {
+    format!("{} {}", document["error"], document["errors"])
+}
+
+fn started(world: &World, args: &[&str]) -> std::process::Child {
+    let mut command = world.command(args);
+    command
+        .env("REPIN_FORGE_TOKEN", TOKEN)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn ended(child: std::process::Child, exit: i32) -> Value {
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let trouble = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(exit), "{text} {trouble}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The base's file changes where the set is pinned: what was planned before conflicts.
+fn rival(fake: &Fake) {
+    let text = fake.store().content("main", A);
+    let edited = format!("{text}\nmore: lines\n");
+    fake.store().push("main", "another change", &[(A, &edited)]);
+}
+
+/// The one open pull request stands on the base's head, and can be merged.
+fn is_whole(fake: &Fake, case: &str) {
+    let mut store = fake.store();
+    fakes::gitea::drain(&mut store);
+    let open = store.open_pulls();
+    assert_eq!(open.len(), 1, "{case}: {:?}", store.pulls);
+    let head = &store.refs[&open[0].head];
+    assert_eq!(
+        store.commits[head].parents,
+        [store.refs["main"].clone()],
+        "{case}"
+    );
+    assert_eq!(
+        store.conflicts(&store.refs["main"], head),
+        [""; 0],
+        "{case}"
+    );
+    assert!(!open[0].body.contains("moving"), "{case}: {}", open[0].body);
+    if store.kind != Kind::Github {
+        let number = open[0].number;
+        assert_eq!(store.gitea.shown.get(&number), Some(head), "{case}");
+        assert!(store.gitea.checked.contains(&number), "{case}");
+    }
+}
+
+#[test]
+fn a_branch_that_conflicts_with_its_base_is_rebuilt() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let first = promoted(&world, REV_B, 0);
+        rival(&fake);
+        let again = promoted(&world, REV_B, 0);
+        let (before, after) = (&first["pull_request"], &again["pull_request"]);
+        assert_eq!(after["number"], before["number"], "{kind:?}");
+        assert_eq!(after["state"], "updated", "{kind:?}");
+        is_whole(&fake, &format!("{kind:?}"));
+        // Once more, nothing is left to do.
+        fake.forget();
+        assert_eq!(
+            promoted(&world, REV_B, 0)["pull_request"]["state"],
+            "unchanged"
+        );
+        assert_eq!(fake.writes(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_base_that_moved_the_same_pins_makes_the_branch_stale() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        promoted(&world, REV_B, 0);
+        // The base gets another set of pins in the same files: the branch has the planned contents,
+        // and merging it would conflict.
+        let mut world = world;
+        world.build(REV_C);
+        world.pin(REV_C);
+        // What is no pin stays as it was, so that the plan makes the same contents again.
+        let (new, old) = (world.digest("fix", REV_C), world.digest("fix", REV_A));
+        let (new, old) = (format!("fix-extra@{new}"), format!("fix-extra@{old}"));
+        world.replace(".github/workflows/b.yml", &new, &old);
+        push(&world, &fake, "promote: something else");
+        assert_eq!(
+            promoted(&world, REV_B, 0)["pull_request"]["state"],
+            "updated"
+        );
+        is_whole(&fake, &format!("{kind:?}"));
+    }
+}
+
+#[test]
+fn a_branch_of_unrelated_history_is_left_alone() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let branch = promoted(&world, REV_B, 0)["branch"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        fake.store().pulls.clear();
+        let orphan = fake
+            .store()
+            .push_orphan(&branch, "my own", &[("notes", "mine")]);
+        fake.forget();
+        let document = promoted(&world, REV_B, 5);
+        assert!(said(&document).contains(&orphan), "{kind:?} {document}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+        assert_eq!(fake.store().refs[&branch], orphan);
+    }
+}
+
+#[test]
+fn a_branch_behind_its_base_is_used_again() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let number = promoted(&world, REV_B, 0)["pull_request"]["number"]
+            .as_u64()
+            .unwrap();
+        fake.store().merge(number);
+        push(&world, &fake, "revert");
+        let document = promoted(&world, REV_B, 0);
+        assert_eq!(document["pull_request"]["state"], "created", "{kind:?}");
+        is_whole(&fake, &format!("{kind:?}"));
+    }
+}
+
+#[test]
+fn a_foreign_commit_on_a_merged_branch_is_left_alone() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let document = promoted(&world, REV_B, 0);
+        let branch = document["branch"].as_str().unwrap();
+        fake.store()
+            .merge(document["pull_request"]["number"].as_u64().unwrap());
+        push(&world, &fake, "revert");
+        let foreign = fake.store().push(branch, "more work", &[("notes", "mine")]);
+        fake.forget();
+        let document = promoted(&world, REV_B, 5);
+        assert!(said(&document).contains(&foreign), "{kind:?} {document}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+#[test]
+fn an_amended_commit_with_the_trailer_is_foreign() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let branch = promoted(&world, REV_B, 0)["branch"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let text = fake.store().content(&branch, A);
+        // The trailer stays, and more than pins changes: a file beside them, or their file.
+        for (path, text) in [("notes", "mine"), (A, &*(text + "\nmore: lines\n"))] {
+            let message = format!("promote\n\nRepin-Set: {REV_B}\n");
+            fake.store().refs.remove(&branch);
+            let amended = fake.store().push(&branch, &message, &[(path, text)]);
+            fake.forget();
+            let document = promoted(&world, REV_B, 5);
+            assert!(said(&document).contains(&amended), "{kind:?} {document}");
+            assert!(said(&document).contains(path), "{kind:?} {document}");
+            assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_merge_of_the_base_into_the_branch_is_repins_if_it_is_clean() {
+    for kind in KINDS {
+        for evil in [false, true] {
+            let (world, fake) = hosted(kind, "");
+            let branch = promoted(&world, REV_B, 0)["branch"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            fake.store()
+                .push("main", "elsewhere", &[("README.md", "hello")]);
+            let merge = {
+                let mut store = fake.store();
+                let (ours, base) = (store.refs[&branch].clone(), store.refs["main"].clone());
+                let mut files = store.files_of(&ours).clone();
+                files.extend([(
+                    "README.md".to_owned(),
+                    store.files_of(&base)["README.md"].clone(),
+                )]);
+                if evil {
+                    let blob = store.put_blob(b"theirs");
+                    files.insert("notes".to_owned(), ("100644".to_owned(), blob));
+                }
+                let tree = store.put_tree(files);
+                let id = store.put_commit(fakes::store::CommitRow {
+                    tree,
+                    parents: vec![ours, base],
+                    message: "Merge branch 'main'".to_owned(),
+                });
+                store.refs.insert(branch.clone(), id.clone());
+                id
+            };
+            fake.forget();
+            let document = promoted(&world, REV_B, if evil { 5 } else { 0 });
+            assert_eq!(fake.writes(), [""; 0], "{kind:?} {evil}");
+            if evil {
+                assert!(said(&document).contains(&merge), "{kind:?} {document}");
+                assert!(said(&document).contains("notes"), "{kind:?} {document}");
+            } else {
+                assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
+            }
+        }
+    }
+}
+
+/// Whatever the queue does and when, an update leaves one open pull request that shows the new
+/// commit and can be merged.
+#[test]
+fn an_update_keeps_its_pull_request_whenever_the_queue_comes_to_it() {
+    for (version, kind) in [
+        ("1.24.7", Kind::Gitea),
+        (fakes::gitea::GITEA, Kind::Gitea),
+        (fakes::gitea::FORGEJO, Kind::Forgejo),
+    ] {
+        for delay in [0, 1, 2, 3, 4, 6, 9] {
+            let case = format!("{version} {delay}");
+            let (world, fake) = hosted(kind, "");
+            fake.store().version = version;
+            fake.store().gitea.delay = delay;
+            let first = promoted(&world, REV_B, 0);
+            rival(&fake);
+            fake.forget();
+            let again = promoted(&world, REV_B, 0);
+            let (before, after) = (&first["pull_request"], &again["pull_request"]);
+            assert_eq!(after["number"], before["number"], "{case}");
+            assert_eq!(after["state"], "updated", "{case}");
+            is_whole(&fake, &case);
+            let most = if version == fakes::gitea::GITEA { 2 } else { 4 };
+            assert!(fake.writes().len() <= most, "{case} {:#?}", fake.writes());
+        }
+    }
+}
+
+/// The deletion of a branch that had no pull request closes the one that is opened next.
+#[test]
+fn a_pull_request_opened_after_a_deletion_outlasts_the_queue() {
+    for delay in [1, 3, 5] {
+        let (world, fake) = hosted(Kind::Forgejo, "");
+        let number = promoted(&world, REV_B, 0)["pull_request"]["number"]
+            .as_u64()
+            .unwrap();
+        fake.store().merge(number);
+        push(&world, &fake, "revert");
+        fake.store().gitea.delay = delay;
+        promoted(&world, REV_B, 0);
+        is_whole(&fake, &format!("{delay}"));
+    }
+}
+
+#[test]
+fn an_update_that_is_interrupted_is_finished_by_the_next_one() {
+    for (method, path) in [
+        ("PATCH", "/pulls/1"),
+        ("DELETE", "/promote-images"),
+        ("POST", "/contents"),
+    ] {
+        let (world, fake) = hosted(Kind::Forgejo, "");
+        let branch = promoted(&world, REV_B, 0)["branch"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        rival(&fake);
+        let path = if method == "DELETE" {
+            branch.as_str()
+        } else {
+            path
+        };
+        fake.fault((method, path), 3, Fault::Instead(broken()));
+        let _ = run(&world, &promote(REV_B));
+        fake.forget();
+        promoted(&world, REV_B, 0);
+        is_whole(&fake, &format!("{method} {path}"));
+    }
+}
+
+#[test]
+fn several_that_open_one_at_once_leave_the_first() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, ", labels: [ci]");
+        promoted(&world, REV_B, 0);
+        {
+            let mut store = fake.store();
+            store.pulls.clear();
+            store.labels.clear();
+        }
+        fake.meet("POST", "/pulls", 4);
+        let children: Vec<_> = (0..4).map(|_| started(&world, &promote(REV_B))).collect();
+        let numbers: Vec<Value> = children
+            .into_iter()
+            .map(|child| ended(child, 0)["pull_request"]["number"].clone())
+            .collect();
+        let store = fake.store();
+        assert_eq!(store.pulls.len(), 4, "{kind:?}: all were answered with 201");
+        let first = store.pulls.iter().map(|pull| pull.number).min().unwrap();
+        assert!(
+            numbers.iter().all(|number| *number == first),
+            "{kind:?} {numbers:?}"
+        );
+        let open: Vec<_> = store.open_pulls().iter().map(|pull| pull.number).collect();
+        assert_eq!(open, [first], "{kind:?}");
+        for pull in store.pulls.iter().filter(|pull| pull.number != first) {
+            let note = format!("Duplicate of #{first}");
+            assert!(store.comments[&pull.number][0].contains(&note), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn labels_that_several_make_at_once_are_one() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, ", labels: [ci]");
+        promoted(&world, REV_B, 0);
+        {
+            let mut store = fake.store();
+            store.labels.clear();
+            store.pulls[0].labels.clear();
+            store.gitea.put_on.clear();
+        }
+        // Another run makes the same label right before this one does.
+        fake.at(When::Before, "POST", "/acme/flows/labels", 1, |store| {
+            let id = store.number();
+            store.labels.push((id, "ci".to_owned()));
+        });
+        promoted(&world, REV_B, 0);
+        let lowest = fake.store().labels[0].0;
+        assert_eq!(fake.store().gitea.put_on, [lowest], "{kind:?}");
+    }
+}
+
+#[test]
+fn an_older_revisions_pull_request_opened_at_the_same_time_is_superseded() {
+    for kind in KINDS {
+        let (mut world, fake) = hosted(kind, "");
+        world.build(REV_C);
+        // Right before this run opens its own, another one opens that of an older revision.
+        let number = promoted(&world, REV_B, 0)["pull_request"]["number"]
+            .as_u64()
+            .unwrap();
+        let older = fake.store().pulls.remove(0);
+        fake.at(When::Before, "POST", "/pulls", 1, move |store| {
+            store.pulls.push(older);
+        });
+        let document = promoted(&world, REV_C, 0);
+        let open: Vec<_> = fake
+            .store()
+            .open_pulls()
+            .iter()
+            .map(|pull| pull.number)
+            .collect();
+        assert_eq!(document["pull_request"]["number"], open[0], "{kind:?}");
+        assert_eq!(open.len(), 1, "{kind:?}");
+        assert_ne!(open[0], number);
+    }
+}
+
+#[test]
+fn branches_promoted_at_once_have_one_pull_request_and_its_merge_is_scheduled() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, ", auto_merge: true");
+        fake.store().push("staging", "work", &[("x", "y")]);
+        fake.store().required = vec!["ci".to_owned()];
+        fake.store().report("ci", "pending");
+        fake.meet("POST", "/pulls", 3);
+        let args = [
+            "branch", "promote", "--from", "staging", "--to", "main", "--apply", "--format", "json",
+        ];
+        let children: Vec<_> = (0..3).map(|_| started(&world, &args)).collect();
+        for child in children {
+            assert_eq!(ended(child, 0)["pull_request"]["number"], 1, "{kind:?}");
+        }
+        let store = fake.store();
+        assert_eq!(
+            (store.pulls.len(), store.open_pulls().len()),
+            (3, 1),
+            "{kind:?}"
+        );
+        let scheduled: Vec<_> = store.scheduled.iter().map(|(number, _)| *number).collect();
+        assert_eq!(scheduled, [1], "{kind:?}");
+    }
+}
+
+#[test]
+fn a_missing_branch_is_not_compared() {
+    for version in [
+        "9.0.3+gitea-1.22.0",
+        "11.0.1+gitea-1.22.0",
+        "12.0.0+gitea-1.22.0",
+    ] {
+        let (world, fake) = hosted(Kind::Forgejo, "");
+        fake.store().version = version;
+        assert_eq!(
+            promoted(&world, REV_B, 0)["pull_request"]["state"],
+            "created"
+        );
+        assert_eq!(fake.answered(500), 0, "{version}");
+        is_whole(&fake, version);
+    }
+}
+
+#[test]
+fn a_server_that_is_too_old_is_refused_before_anything_is_written() {
+    for (version, supported) in [
+        ("1.21.11", false),
+        ("7.0.12+gitea-1.21.11", false),
+        ("1.22.0", true),
+        ("8.0.0+gitea-1.22.0", true),
+    ] {
+        let (world, fake) = hosted(Kind::Gitea, ", auto_merge: true, gates: [ci]");
+        fake.store().version = "1.25.4";
+        promoted(&world, REV_B, 0);
+        fake.store().version = version;
+        fake.store().push("staging", "work", &[("x", "y")]);
+        let between = ["--from", "staging", "--to", "main"];
+        let exit = |supported_exit| if supported { supported_exit } else { 2 };
+        let runs: [(Vec<&str>, i32); 4] = [
+            (promote(REV_B).to_vec(), exit(0)),
+            ([&["branch", "promote"][..], &between].concat(), exit(0)),
+            (vec!["wait", "--pr", "1", "--timeout", "0s"], exit(3)),
+            (vec!["doctor"], exit(0)),
+        ];
+        // With an open pull request, and with one that a person closed.
+        for closed in [false, true] {
+            fake.forget();
+            for (args, exit) in &runs {
+                let exit = match (closed && supported, args[0]) {
+                    (true, "promote" | "wait") => 1,
+                    _ => *exit,
+                };
+                let ran = run(&world, args).exits(exit);
+                let said = format!("{}{}", ran.stdout, ran.stderr);
+                assert_eq!(
+                    said.contains("Gitea 1.22 or Forgejo 8"),
+                    !supported,
+                    "{said}"
+                );
+            }
+            assert_eq!(fake.writes(), [""; 0], "{version}");
+            fake.store().close(1);
+        }
+    }
+}
+
+#[test]
+fn a_protected_branch_and_a_hook_are_no_outage() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, "");
+        fake.store().gitea.protected = vec!["auto/"];
+        let document = promoted(&world, REV_B, 4);
+        assert!(
+            said(&document).contains("protected branch auto/"),
+            "{document}"
+        );
+        assert_eq!(fake.writes().len(), 1, "{kind:?} {:?}", fake.writes());
+        fake.store().gitea.protected.clear();
+        fake.store().gitea.hook = Some("commits need a ticket");
+        fake.forget();
+        let document = promoted(&world, REV_B, 1);
+        assert!(
+            said(&document).contains("commits need a ticket"),
+            "{document}"
+        );
+        assert!(!said(&document).contains("what was begun"), "{document}");
+        assert_eq!(fake.writes().len(), 1, "{kind:?} {:?}", fake.writes());
+    }
+}
+
+#[test]
+fn a_refusal_is_a_race_only_if_the_branch_moved() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, "");
+        let refusal = Fault::Instead(error(422, "the path is protected"));
+        fake.fault(("POST", "/contents"), 9, refusal);
+        let document = promoted(&world, REV_B, 1);
+        assert!(
+            said(&document).contains("the path is protected"),
+            "{document}"
+        );
+        assert_eq!(fake.writes().len(), 2, "{kind:?} {:?}", fake.writes());
+        assert!(!said(&document).contains("what was begun"), "{document}");
+    }
+}
+
+#[test]
+fn an_archived_repository_is_denied_and_doctor_sees_it() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, "");
+        fake.store().gitea.archived = true;
+        assert!(said(&promoted(&world, REV_B, 4)).contains("archived"));
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+        let ran = run(&world, &["doctor"]).exits(4);
+        assert!(ran.stdout.contains("archived"), "{}", ran.stdout);
+        // It is archived while a run is at work.
+        fake.store().gitea.archived = false;
+        fake.at(When::Before, "POST", "/contents", 1, |store| {
+            store.gitea.archived = true;
+        });
+        let document = promoted(&world, REV_B, 4);
+        assert!(said(&document).contains("unarchive"), "{document}");
+    }
+}
+
+#[test]
+fn a_scheduled_merge_is_cancelled_when_somebody_pushes() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, ", auto_merge: true");
+        fake.store().required = vec!["ci".to_owned()];
+        promoted(&world, REV_B, 0);
+        fake.store().report("ci", "pending");
+        promoted(&world, REV_B, 0);
+        assert_eq!(fake.store().scheduled.len(), 1);
+        let branch = fake.store().pulls[0].head.clone();
+        // While it is waited for, and then for the next promote.
+        let theirs = branch.clone();
+        fake.when(2, move |store| {
+            drop(store.push(&theirs, "theirs", &[("notes", "mine")]));
+        });
+        let wait = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
+        let document = run(&world, &wait).exits(5);
+        assert!(
+            document
+                .stderr
+                .contains("scheduled merge of #1 was cancelled"),
+            "{}",
+            document.stderr
+        );
+        assert_eq!(fake.store().scheduled, []);
+        fake.store().report("ci", "success");
+        assert!(fake.store().pulls[0].merged.is_none(), "{kind:?}");
+        let head = fake.store().refs[&branch].clone();
+        fake.store().scheduled.push((1, head));
+        let document = promoted(&world, REV_B, 5);
+        assert!(
+            said(&document).contains("scheduled merge of #1 was cancelled"),
+            "{document}"
+        );
+        assert_eq!(fake.store().scheduled, []);
+    }
+}
+
+#[test]
+fn a_failed_label_is_a_warning() {
+    for kind in GITEAS {
+        for case in ["scope", "repository", "organization", "outage"] {
+            let (world, fake) = hosted(kind, ", labels: [ci]");
+            match case {
+                "scope" => fake.store().gitea.issue_scope = false,
+                "repository" => fake.store().may_label = false,
+                "organization" => {
+                    fake.fault(("GET", "/orgs/acme/labels"), 9, Fault::Instead(broken()));
+                }
+                _ => fake.fault(("GET", "/flows/labels"), 9, Fault::Instead(broken())),
+            }
+            let ran = run(&world, &promote(REV_B)).exits(0);
+            let name = format!("{kind:?} {case}: {}", ran.stderr);
+            assert!(
+                ran.stderr
+                    .contains("warning: the labels could not be put on"),
+                "{name}"
+            );
+            assert!(!ran.stderr.contains("does not stand yet"), "{name}");
+            assert_eq!(ran.json()["pull_request"]["state"], "created", "{name}");
+            // What the owner's labels are is not known: none is made.
+            assert_eq!(fake.store().labels, [], "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_organizations_label_is_taken_even_if_the_token_cannot_list_it() {
+    for kind in GITEAS {
+        for listed in [true, false] {
+            for there in [true, false] {
+                let (world, fake) = hosted(kind, ", labels: [ci]");
+                {
+                    let mut store = fake.store();
+                    store.gitea.organization_scope = listed;
+                    let name = if there { "ci" } else { "other" };
+                    store.gitea.organization = Some(vec![(900, name.to_owned())]);
+                }
+                promoted(&world, REV_B, 0);
+                let store = fake.store();
+                assert_eq!(store.pulls[0].labels, ["ci"], "{kind:?} {listed} {there}");
+                assert_eq!(
+                    store.labels.len(),
+                    usize::from(!there),
+                    "{kind:?} {listed} {there}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn hints_say_what_is_so() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, "");
+        // Nothing was begun: the base moved before every attempt.
+        let edited = format!("{}\n# ", world.read(A));
+        fake.store().intruder = Some((A.to_owned(), edited));
+        fake.store().restless = 9;
+        let ran = run(&world, &["promote", "--revision", REV_B, "--pr", "ready"]);
+        assert_eq!(fake.store().pulls.len(), 0, "{kind:?}");
+        assert!(!ran.stderr.contains("what was begun"), "{}", ran.stderr);
+        // Something was: the branch.
+        let (world, fake) = hosted(kind, "");
+        fake.fault(("POST", "/pulls"), 1, Fault::Instead(error(403, "no")));
+        let ran = run(&world, &["promote", "--revision", REV_B, "--pr", "ready"]).exits(4);
+        assert!(
+            ran.stderr.contains("what was begun stays"),
+            "{}",
+            ran.stderr
+        );
+        // The pull request stands, and an older one could not be closed.
+        let (mut world, fake) = hosted(kind, "");
+        world.build(REV_C);
+        promoted(&world, REV_B, 0);
+        fake.fault(("POST", "/comments"), 9, Fault::Instead(error(403, "no")));
+        let ran = run(&world, &["promote", "--revision", REV_C, "--pr", "ready"]).exits(4);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(said.contains("pull request #2 created"), "{said}");
+        assert!(!said.contains("does not stand yet"), "{said}");
+    }
+}
+
+#[test]
+fn a_promoted_branch_names_the_gates_that_are_pending_and_is_scheduled() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, ", auto_merge: true, gates: [ci, lint]");
+        fake.store().push("staging", "work", &[("x", "y")]);
+        fake.store().required = vec!["ci".to_owned(), "lint".to_owned()];
+        let args = [
+            "branch", "promote", "--from", "staging", "--to", "main", "--apply", "--format", "json",
+        ];
+        fake.store().report("ci", "failure");
+        fake.store().report("lint", "pending");
+        assert_eq!(run(&world, &args).exits(1).json()["state"], "blocked");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+        fake.store().report("ci", "success");
+        let document = run(&world, &args).exits(0).json();
+        assert_eq!(document["state"], "scheduled", "{kind:?}");
+        let store = fake.store();
+        assert!(
+            store.pulls[0].body.contains("- `lint`: pending"),
+            "{kind:?}"
+        );
+        assert!(!store.pulls[0].body.contains("`ci`"), "{kind:?}");
+        assert_eq!(store.scheduled.len(), 1, "{kind:?}");
+    }
+}
