@@ -65,6 +65,22 @@ enum Trouble {
     Lost,
 }
 
+impl Trouble {
+    fn any(rng: &mut Rng) -> Self {
+        [
+            Self::Tagged,
+            Self::Untagged,
+            Self::Removed,
+            Self::NotRead,
+            Self::NotDeleted,
+            Self::Refused,
+            Self::Accepted,
+            Self::NotFound,
+            Self::Lost,
+        ][rng.usize(..9)]
+    }
+}
+
 /// What somebody else does to the package as a whole.
 #[derive(Debug, Clone)]
 enum Event {
@@ -197,20 +213,10 @@ impl Case {
         };
         let any =
             |rng: &mut Rng, share: u8| (!quiet && rng.u8(..) < share).then(|| rng.usize(..count));
-        let all = [
-            Trouble::Tagged,
-            Trouble::Untagged,
-            Trouble::Removed,
-            Trouble::NotRead,
-            Trouble::NotDeleted,
-            Trouble::Refused,
-            Trouble::Accepted,
-            Trouble::NotFound,
-            Trouble::Lost,
-        ];
-        let troubles = some(&mut rng, if quiet { 0 } else { 40 })
+        let hit = some(&mut rng, if quiet { 0 } else { 40 });
+        let troubles = hit
             .into_iter()
-            .map(|at| (at, all[rng.usize(..all.len())]))
+            .map(|at| (at, Trouble::any(&mut rng)))
             .collect();
         let paging = Self::paging(&mut rng);
         let event = (!quiet && rng.bool()).then(|| Self::event(&mut rng, count));
