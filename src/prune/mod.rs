@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! backend: every version ──► Listing ─┐
-//! text, pins, history ──────► Guards ──┼──► judge ──► Judged ──► Plan | Refusal
+//! text, pins, history ─────► Guards ──┼──► judge ──► Judged ──► Plan | Refusal
 //! configuration, clocks ───► Rules ───┘                          │
 //!                                            apply: read again, delete, verify
 //! ```
