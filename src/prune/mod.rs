@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! backend: every version ──► Listing ─┐
-//! text, pins, history ──────► Guards ──┼──► judge ──► Judged ──► Plan | Refusal
+//! text, pins, history ─────► Guards ──┼──► judge ──► Judged ──► Plan | Refusal
 //! configuration, clocks ───► Rules ───┘                          │
 //!                    apply: list again, read each again, delete, verify, list once more
 //! ```

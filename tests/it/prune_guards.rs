@@ -246,7 +246,7 @@ fn shimmed(real: &Real, path: &str, exit: i32) -> Value {
 fn pushed_meanwhile(real: &Real, from: &Path, reference: &str) -> (tempfile::TempDir, String) {
     let origin = real.scene.path().join("origin.git");
     shim(&format!(
-        "case \" $* \" in *' ls-remote '*) echo x >>\"$here/asked\"\n\
+        "case \" $* \" in *' ls-remote '*'refs/heads/'*) echo x >>\"$here/asked\"\n\
          if [ \"$(wc -l <\"$here/asked\")\" -eq 2 ]; then\n\
          (unset GIT_ALLOW_PROTOCOL; \"$real\" -C '{}' push -q '{}' 'HEAD:{reference}') || exit 99\nfi;; esac",
         from.display(),
@@ -741,7 +741,7 @@ fn another_repository_is_read_again_before_the_first_deletion() {
     git(&other.work(), &["commit", "-q", "-m", "meanwhile"]);
     // The second question to the own remote comes right before that.
     let (_shim, path) = shim(&format!(
-        "case \" $* \" in *' ls-remote '*) echo x >>\"$here/asked\"\n\
+        "case \" $* \" in *' ls-remote '*'refs/heads/'*) echo x >>\"$here/asked\"\n\
          if [ \"$(wc -l <\"$here/asked\")\" -eq 2 ]; then\n\
          (unset GIT_ALLOW_PROTOCOL; \"$real\" -C '{}' push -q ../other.git HEAD:main) || exit 99\nfi;; esac",
         other.work().display(),
