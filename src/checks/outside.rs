@@ -46,31 +46,28 @@ pub fn outside(
         .map(|unseen| unread(unseen, pin_status))
         .collect();
     for sighting in &outside.sightings {
-        checks.push(match pin_detail(config, sighting) {
-            Some((image, detail)) => {
-                let check = Check::new(Code::PIN_OUTSIDE, pin_status, detail);
-                reported(check.image(&config.images[image].name), sighting)
-            }
-            None => {
-                let image = images.get(&sighting.what.digest);
-                let check = Check::new(
-                    Code::DIGEST_OUTSIDE,
-                    digest_status,
-                    digest_detail(config, image.copied(), &sighting.what),
-                );
-                let check = match image {
-                    Some(image) => check.image(&config.images[*image].name),
-                    None => check,
-                };
-                let what = &sighting.what;
-                at(
-                    check,
-                    sighting.file.to_string(),
-                    what.line,
-                    what.digest_column,
-                )
-            }
-        });
+        if let Some((image, detail)) = pin_detail(config, sighting) {
+            let check = Check::new(Code::PIN_OUTSIDE, pin_status, detail);
+            checks.push(reported(check.image(&config.images[image].name), sighting));
+            continue;
+        }
+        let image = images.get(&sighting.what.digest);
+        let check = Check::new(
+            Code::DIGEST_OUTSIDE,
+            digest_status,
+            digest_detail(config, image.copied(), &sighting.what),
+        );
+        let check = match image {
+            Some(image) => check.image(&config.images[*image].name),
+            None => check,
+        };
+        let what = &sighting.what;
+        checks.push(at(
+            check,
+            sighting.file.to_string(),
+            what.line,
+            what.digest_column,
+        ));
     }
     let files = number(outside.files, "file");
     let mut pass = |code: Code, what: &str| {

@@ -39,7 +39,7 @@ pub fn survey_all(root: &Path) -> Survey {
 }
 
 /// Whether `.gitignore` files above the root count.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Above {
     Obeyed,
     Left,

@@ -31,7 +31,7 @@ pub struct Ignored {
 
 impl Ignored {
     /// Adds a file, or a directory with everything in it.
-    pub(crate) fn add(&mut self, path: RelPath) {
+    pub(crate) fn add(&mut self, path: &RelPath) {
         self.paths.insert(path.as_path().to_owned());
     }
 
@@ -356,7 +356,7 @@ mod tests {
         let dir = tree(&["a.yml", "b.yml", "deps/c/d.yml", "sub/e.yml"]);
         let mut ignored = Ignored::default();
         for path in ["b.yml", "deps"] {
-            ignored.add(RelPath::parse(path).unwrap());
+            ignored.add(&RelPath::parse(path).unwrap());
         }
         let globs = Globs::parse(["**/*.yml", "deps/c/*.yml", "!sub/**"]).unwrap();
         let tree = WorkTree::new(dir.path()).without(ignored);

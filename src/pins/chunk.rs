@@ -87,7 +87,7 @@ impl Encoding {
     fn line_after(self, at: usize) -> Option<usize> {
         match self {
             Self::Bytes => Some(at + 1),
-            Self::Utf16Le => (at % 2 == 0).then_some(at + 2),
+            Self::Utf16Le => (at.is_multiple_of(2)).then_some(at + 2),
             Self::Utf16Be => (at % 2 == 1).then_some(at + 1),
         }
     }

@@ -45,7 +45,7 @@ impl Width {
     }
 
     /// Whether a digit of the same run stands so many bytes before `at`; it has to be in `bytes`.
-    fn digit_at(self, bytes: &[u8], at: usize, between: Option<usize>) -> bool {
+    fn digit_at(bytes: &[u8], at: usize, between: Option<usize>) -> bool {
         is_digit(bytes[at]) && between.is_none_or(|between| bytes[between] == 0)
     }
 
@@ -53,14 +53,14 @@ impl Width {
     fn previous(self, bytes: &[u8], at: usize) -> Option<usize> {
         let previous = at.checked_sub(self.bytes())?;
         let between = (self == Self::Two).then(|| at - 1);
-        self.digit_at(bytes, previous, between).then_some(previous)
+        Self::digit_at(bytes, previous, between).then_some(previous)
     }
 
     /// The digit after the one at `at`, if there is one.
     fn next(self, bytes: &[u8], at: usize) -> Option<usize> {
         let next = at + self.bytes();
         let between = (self == Self::Two).then_some(at + 1);
-        (next < bytes.len() && self.digit_at(bytes, next, between)).then_some(next)
+        (next < bytes.len() && Self::digit_at(bytes, next, between)).then_some(next)
     }
 }
 

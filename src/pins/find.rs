@@ -42,7 +42,7 @@ pub fn find(files: &dyn Files, config: &Config) -> Result<Found, ReadError> {
     for path in listing.files {
         let scan = scan(&finder, files.open(&path)?, &path, &mut buffer)?;
         if !scan.is_empty() {
-            found.add(Arc::new(path), scan);
+            found.add(&Arc::new(path), scan);
         }
     }
     Ok(found)
@@ -83,14 +83,14 @@ impl Found {
     }
 
     /// Adds what was found in a file; files come in the order of their paths' bytes.
-    pub(super) fn add(&mut self, file: Arc<RelPath>, scan: Scan) {
+    pub(super) fn add(&mut self, file: &Arc<RelPath>, scan: Scan) {
         self.pins.extend(scan.pins.into_iter().map(|what| Located {
-            file: Arc::clone(&file),
+            file: Arc::clone(file),
             what,
         }));
         self.malformed
             .extend(scan.malformed.into_iter().map(|what| Located {
-                file: Arc::clone(&file),
+                file: Arc::clone(file),
                 what,
             }));
     }

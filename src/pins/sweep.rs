@@ -150,7 +150,7 @@ pub fn sweep(
             continue;
         }
         if !looked.scan.is_empty() {
-            found.add(Arc::clone(&task.path), looked.scan);
+            found.add(&task.path, looked.scan);
         }
         beside.unpinned.extend(located(&task.path, looked.unpinned));
         if looked.digits {

@@ -36,7 +36,10 @@ impl Drop for Hosted {
     fn drop(&mut self) {
         let (status, _) = self.ask("DELETE", "", &Value::Null);
         if !(200..300).contains(&status) {
-            eprintln!("delete {}/{} by hand: HTTP {status}", self.owner, self.name);
+            #[expect(clippy::print_stderr, reason = "a person has to delete it")]
+            {
+                eprintln!("delete {}/{} by hand: HTTP {status}", self.owner, self.name);
+            }
         }
     }
 }

@@ -140,7 +140,7 @@ fn read_ignored(running: Running) -> Result<Option<Ignored>, GitError> {
         if entry == b"./" {
             everything = true;
         } else if let Some(path) = relative(entry.strip_suffix(b"/").unwrap_or(entry)) {
-            ignored.add(path);
+            ignored.add(&path);
         }
         Ok(())
     });

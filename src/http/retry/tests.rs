@@ -19,6 +19,7 @@ fn passing(policy: &Policy, status: u16, pairs: &[(&'static str, &str)]) -> Opti
     policy.passing(status, &headers(pairs), b"", epoch)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it reads as what is compared")]
 fn seconds(n: u64) -> Option<Again> {
     Some(Again::After(Duration::from_secs(n)))
 }
