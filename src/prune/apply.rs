@@ -20,8 +20,8 @@ pub trait Package {
         progress: &Progress,
     ) -> impl Future<Output = Result<Listing, Refusal>>;
 
-    /// The whole listing after the last deletion; what was listed is there, and so are the bytes of
-    /// `keep`. `before`: the listing before the first deletion.
+    /// The whole listing after the last deletion; of `keep`, it has exactly the versions whose
+    /// bytes still exist, with or without a tag. `before`: the listing before the first deletion.
     fn afterwards(
         &self,
         before: &Listing,
@@ -197,8 +197,11 @@ async fn close(
     tell: &mut dyn FnMut(Step<'_>),
 ) {
     let unverified = std::mem::take(&mut applied.unverified);
-    let keep = run.plan.keep();
-    let after = match package.afterwards(before, keep, run.progress).await {
+    // A deletion without an answer is verified by digest, like a kept version: its tags may name
+    // another version by now.
+    let doubtful = unverified.iter().map(|candidate| &candidate.version);
+    let keep: Vec<Version> = run.plan.keep().iter().chain(doubtful).cloned().collect();
+    let after = match package.afterwards(before, &keep, run.progress).await {
         Ok(after) => after,
         Err(refusal) => {
             let message = format!(

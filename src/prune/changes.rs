@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Candidate, Guards, Listing, Plan, Refusal, Rules, Version, judge};
+use super::{Candidate, Guards, Listing, Plan, Refusal, Rules, Version, judge::judge_some};
 use crate::image::{Digest, Tag};
 
 /// Refuses where the listing `now` differs from `first` in what the plan deletes or protects, or
@@ -46,12 +46,13 @@ pub(super) fn unchanged(
             }
         }
     }
-    // More candidates by now are no matter: only the plan is carried out.
-    let rules = Rules {
-        limit: usize::MAX,
-        ..*rules
-    };
-    let judged = judge(now, guards, &rules);
+    // Only the plan is deleted: every other candidate of this listing is kept and needs its parts.
+    let planned: HashSet<Digest> = plan
+        .order()
+        .iter()
+        .map(|candidate| candidate.version.digest)
+        .collect();
+    let judged = judge_some(now, guards, rules, |digest| planned.contains(digest));
     if let Some(refusal) = judged.refusal {
         return Err(refusal);
     }

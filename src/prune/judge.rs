@@ -160,6 +160,16 @@ pub fn eligible(version: &Version, guards: &Guards, prune: &Prune) -> bool {
 
 /// Judges a package.
 pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> Judged {
+    judge_some(listing, guards, rules, |_| true)
+}
+
+/// Judges a package; a version that `may_go` rejects is kept.
+pub(super) fn judge_some(
+    listing: &Listing,
+    guards: &Guards,
+    rules: &Rules<'_>,
+    may_go: impl Fn(&Digest) -> bool,
+) -> Judged {
     let mut work = Work::new(listing);
     let now = listing.clock.earlier();
     let (mut mixed, mut young) = (0, 0);
@@ -171,6 +181,7 @@ pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> Judged {
                 work.why.insert(at, why);
             }
             Standing::Other => {}
+            Standing::Eligible if !may_go(&version.digest) => {}
             Standing::Eligible => match age(listing, version.digest, now) {
                 None => drop(work.why.insert(at, Kept::NoDate)),
                 Some((_, age)) if age <= rules.older_than => young += 1,

@@ -1295,6 +1295,30 @@ fn a_tag_that_moves_to_an_index_with_a_candidate_stops_before_the_first_deletion
 }
 
 #[test]
+fn a_new_pending_index_keeps_the_parts_that_the_plan_deletes() {
+    let meddled = meddled();
+    // The index is as old as its parts: a candidate of the next run, and kept by this one.
+    meddled.once(PROBE, |registry| {
+        let index = Image::index(vec![old("a")]);
+        push(registry, "acme/app", &[("pending-new", &index)]);
+    });
+    let document = meddled.prune(3);
+    let image = &document["images"][0];
+    assert_eq!(
+        (&image["code"], &image["deleted"]),
+        (&json!("changed"), &json!([])),
+        "{document}"
+    );
+    assert!(
+        image["refused"]
+            .as_str()
+            .unwrap()
+            .contains("is protected now: part of the index"),
+        "{document}"
+    );
+}
+
+#[test]
 fn a_protected_version_that_vanishes_between_the_listings_stops() {
     let meddled = meddled();
     let main = pinned().digest();
@@ -1337,6 +1361,40 @@ fn index_pushed_during_a_deletion_is_reported_as_a_loss() {
         told.contains("ARE MISSING NOW") && told.contains(&digest.to_string()),
         "{told}"
     );
+}
+
+#[test]
+fn a_protected_version_whose_tag_moves_during_a_deletion_is_not_missing() {
+    let meddled = meddled();
+    let b = Image::created("amd64", "b", Some(&days_ago(45))).digest();
+    meddled.once(&format!("DELETE /v2/acme/app/manifests/{b}"), |registry| {
+        push(registry, "acme/app", &[("main", &young("other"))]);
+    });
+    let document = meddled.prune(3);
+    let told = document["images"][0]["refused"].as_str().unwrap();
+    assert!(
+        told.contains("the tags of the protected version") && told.contains("were main"),
+        "{told}"
+    );
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-a", "pending-b"]
+    );
+}
+
+#[test]
+fn a_version_whose_tag_moves_while_its_deletion_fails_is_not_deleted() {
+    let meddled = meddled();
+    let b = Image::created("amd64", "b", Some(&days_ago(45))).digest();
+    let deletion = format!("DELETE /v2/acme/app/manifests/{b}");
+    meddled.meddle(move |line, registry| {
+        line.starts_with(&deletion).then(|| {
+            push(registry, "acme/app", &[("pending-b", &young("other"))]);
+            Reaction::new(403, "")
+        })
+    });
+    let document = meddled.prune(4);
+    assert_eq!(document["images"][0]["deleted"], json!([]), "{document}");
 }
 
 #[test]

@@ -373,6 +373,13 @@ fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
             .contains("is protected now: part of the index"),
         "{told}"
     );
+    // So does a pending index that is a candidate by the age of its parts.
+    let hosted = Hosted::new("orgs", "", two);
+    meanwhile(&hosted, |store| {
+        let index = Image::index(vec![image("a"), image("b")]);
+        store.push(&["pending-new"], &index, &days_ago(0));
+    });
+    hosted.refused(3, "changed");
     // What needs nothing of the plan may be pushed.
     let hosted = Hosted::new("orgs", "", two);
     meanwhile(&hosted, |store| {

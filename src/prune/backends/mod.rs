@@ -101,7 +101,7 @@ impl Backend {
 impl Package for Backend {
     async fn again(&self, first: &Listing, progress: &Progress) -> Result<Listing, Refusal> {
         match self {
-            Self::Registry(registry) => registry.again(first, progress).await,
+            Self::Registry(registry) => registry.again(first, &[], progress).await,
             Self::Ghcr(ghcr) => ghcr.again(first, progress).await,
         }
     }
@@ -113,7 +113,7 @@ impl Package for Backend {
         progress: &Progress,
     ) -> Result<Listing, Refusal> {
         match self {
-            Self::Registry(registry) => registry.again(before, progress).await,
+            Self::Registry(registry) => registry.again(before, keep, progress).await,
             Self::Ghcr(ghcr) => ghcr.afterwards(before, keep, progress).await,
         }
     }

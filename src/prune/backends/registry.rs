@@ -146,10 +146,12 @@ impl Registry {
         manifests::nested(&self.source, &mut reading.listing, progress).await
     }
 
-    /// The listing as it is now: tags and what they name, and what `before` has without a tag.
+    /// The current listing: tags and what they name, what `before` has without a tag, and the
+    /// versions of `keep` that still exist, with or without a tag.
     pub(super) async fn again(
         &self,
         before: &Listing,
+        keep: &[Version],
         progress: &Progress,
     ) -> Result<Listing, Refusal> {
         progress.begin("listing tags again", None);
@@ -173,12 +175,10 @@ impl Registry {
             .iter()
             .map(|version| version.digest)
             .collect();
-        let untagged = before
-            .versions
-            .iter()
-            .filter(|version| version.tags.is_empty() && !tagged.contains(&version.digest));
-        let untagged = untagged.map(|version| version.digest).collect();
-        self.untagged(untagged, &mut reading, progress).await?;
+        let untagged = before.versions.iter().filter(|known| known.tags.is_empty());
+        let asked = untagged.chain(keep).map(|version| version.digest);
+        let asked = asked.filter(|digest| !tagged.contains(digest)).collect();
+        self.untagged(asked, &mut reading, progress).await?;
         manifests::nested(&self.source, &mut reading.listing, progress).await?;
         Ok(reading.listing)
     }
