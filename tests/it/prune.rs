@@ -1168,9 +1168,11 @@ impl Meddled {
     fn new(all: &[(&str, &Image)]) -> Self {
         let real = Real::new("", all);
         let meddler: Arc<Mutex<Option<Meddler>>> = Arc::default();
-        let registry = Arc::clone(&real.registry);
+        // The proxy's thread never ends: it must not keep the registry's process.
+        let registry = Arc::downgrade(&real.registry);
         let behind = Arc::clone(&meddler);
         let proxy = Fake::start(move |request| {
+            let registry = registry.upgrade().unwrap();
             let line = format!("{} {}", request.method, request.target);
             let reaction = match behind.lock().unwrap().as_mut() {
                 Some(meddle) => meddle(&line, &registry),
