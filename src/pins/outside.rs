@@ -196,6 +196,10 @@ impl Lookout {
             return None;
         }
         let reference = Reference::ending_at(text, at)?;
+        // Behind a malformed tag stands no reference, and the scanner counts none.
+        if reference.tag.is_err() {
+            return None;
+        }
         let repository = reference.repository;
         let sight = match (self.names.get(&repository), width) {
             (Some(Name::Image(image)), Width::One) => Sight::Image(*image),
