@@ -26,8 +26,6 @@ pub enum Past<'h> {
         hold: Hold<'h>,
         /// A commit that may have rolled it back unseen.
         blind_spot: Option<&'h Unreadable>,
-        /// Why this may be another history than the one that counts.
-        doubt: Option<String>,
     },
 }
 
@@ -61,7 +59,6 @@ pub(super) fn order_and_hold(past: &Past<'_>, overruled: Overruled) -> (Vec<Chec
             order,
             hold,
             blind_spot,
-            doubt,
         } => {
             let (mut checks, mut outages) = (Vec::new(), Vec::new());
             for judged in [
@@ -69,7 +66,7 @@ pub(super) fn order_and_hold(past: &Past<'_>, overruled: Overruled) -> (Vec<Chec
                 judge_hold(hold, overruled.rolled_back),
             ] {
                 match judged {
-                    Ok(check) => checks.push(doubted(check, doubt.as_deref())),
+                    Ok(check) => checks.push(check),
                     Err(outage) => outages.push(outage),
                 }
             }
@@ -80,18 +77,6 @@ pub(super) fn order_and_hold(past: &Past<'_>, overruled: Overruled) -> (Vec<Chec
             }
             (checks, outages)
         }
-    }
-}
-
-/// What lets a promote go on, where the history that was read may not be the one that counts.
-fn doubted(check: Check, doubt: Option<&str>) -> Check {
-    match doubt {
-        Some(doubt) if matches!(check.status, Status::Pass | Status::Skip) => Check {
-            status: Status::Warn,
-            detail: format!("{}; {doubt}", check.detail),
-            ..check
-        },
-        _ => check,
     }
 }
 

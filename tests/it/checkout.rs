@@ -653,21 +653,27 @@ fn a_head_that_cannot_be_fetched_is_an_outage() {
 }
 
 #[test]
-fn a_head_on_the_forge_without_a_remote_to_fetch_it_from_warns() {
+fn a_head_on_the_forge_without_a_remote_to_fetch_it_from_is_an_outage() {
     let (world, fake) = hosted(Kind::Github);
     let clone = checkout(&world, "clone", Fetch::All);
     git(&clone, &["remote", "remove", "origin"]);
     world.commit("chore: later");
     mirrored(&world, &fake);
-    let document = open(&world, &clone, REV_B).exits(1).json();
-    assert_eq!(failed(&document), ["rolled_back"], "{document}");
-    let document = open(&world, &clone, REV_C).exits(0).json();
-    let warned = details(&document, "rolled_back", "warn");
-    assert!(
-        warned.len() == 1 && warned[0].contains("has no remote"),
-        "{document}"
-    );
-    assert!(document["body"].as_str().unwrap().contains("has no remote"));
+    for revision in [REV_B, REV_C] {
+        let document = open(&world, &clone, revision).exits(3).json();
+        let error = &document["error"];
+        assert_eq!(error["code"], "unavailable", "{document}");
+        assert!(
+            error["message"].as_str().unwrap().contains("has no remote"),
+            "{document}"
+        );
+        let fetch = format!("git fetch URL {}", world.git(&["rev-parse", "HEAD"]).trim());
+        assert!(
+            error["hint"].as_str().unwrap().contains(&fetch),
+            "{document}"
+        );
+    }
+    assert!(fake.store().open_pulls().is_empty());
 }
 
 #[test]

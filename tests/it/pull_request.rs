@@ -179,6 +179,7 @@ fn a_second_run_needs_six_requests() {
                 git(&world, &["init", "-q"]);
                 git(&world, &["add", "-A", "."]);
                 git(&world, &["commit", "-qm", "x"]);
+                at_the_forge(&world, &fake);
                 for path in &FILES[1..] {
                     world.write(path, "another branch's");
                 }
@@ -602,6 +603,12 @@ fn a_workflow_learns_the_number() {
     assert!(text.contains("pull-request"), "{text}");
 }
 
+/// Calls the head of the forge's base branch what `HEAD` is called here.
+fn at_the_forge(world: &World, fake: &Fake) {
+    let head = git(world, &["rev-parse", "HEAD"]);
+    fake.store().name_head("main", &head);
+}
+
 fn git(world: &World, args: &[&str]) -> String {
     let mut command = Command::new("git");
     command
@@ -634,6 +641,7 @@ fn a_late_build_does_not_close_the_newer_ones_pull_request() {
         world.build(commit);
         commits.push(commit);
     }
+    at_the_forge(&world, &fake);
     for commit in commits.iter().rev() {
         run(&world, &promote(commit)).exits(0);
     }

@@ -28,15 +28,13 @@ pub(super) struct Line {
 }
 
 /// What a line of commits is evidence of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It is the one that counts.
     Promoted,
     /// It is that of `HEAD`, since the repository has no remote: a set that it rolled back is held,
     /// but nothing on it was promoted.
     Local,
-    /// The same, in place of a forge's, whose head cannot be fetched without a remote.
-    InPlaceOf(String),
 }
 
 struct Gathered {
@@ -75,21 +73,10 @@ fn line_of_head(git: Git, head: &HeadOnForge) -> Result<(Git, Line), GitError> {
         command: "fetch",
         what: "a head on the forge whose name is no commit's",
     })?;
-    match git.with_commit(&tip, branch) {
-        Ok(git) => {
-            let name = branch.clone();
-            let (branch, standing) = (Branch { name, tip }, Standing::Promoted);
-            Ok((git, Line { branch, standing }))
-        }
-        Err(GitError::NoRemote) => {
-            let doubt = format!(
-                "history was read from HEAD, since this clone has no remote to fetch {tip}, the head of {branch}, from"
-            );
-            let (branch, standing) = (git.head()?, Standing::InPlaceOf(doubt));
-            Ok((git, Line { branch, standing }))
-        }
-        Err(error) => Err(error),
-    }
+    let git = git.with_commit(&tip, branch)?;
+    let name = branch.clone();
+    let (branch, standing) = (Branch { name, tip }, Standing::Promoted);
+    Ok((git, Line { branch, standing }))
 }
 
 impl Gathered {
@@ -143,11 +130,7 @@ impl<'c> History<'c> {
     /// What it says about a revision that is to be promoted.
     pub(super) fn past(&self, revision: &Revision, found: &Found) -> Result<Past<'_>, Error> {
         match &self.read {
-            Ok(Gathered {
-                git,
-                history,
-                standing,
-            }) => {
+            Ok(Gathered { git, history, .. }) => {
                 let pinned = checks::pinned_now(self.config, found);
                 let order = history
                     .order(git, revision, &pinned)
@@ -156,10 +139,6 @@ impl<'c> History<'c> {
                     order,
                     hold: history.held(revision),
                     blind_spot: history.blind_spot(),
-                    doubt: match standing {
-                        Standing::Promoted | Standing::Local => None,
-                        Standing::InPlaceOf(doubt) => Some(doubt.clone()),
-                    },
                 })
             }
             Err(error) => match checks::without_history(error) {

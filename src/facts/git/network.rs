@@ -193,7 +193,14 @@ impl Git {
         }
         let mut remotes = self.remotes()?;
         if remotes.is_empty() {
-            return Err(GitError::NoRemote);
+            // A repository without any commit is `Unborn`, which is no outage.
+            self.head()?;
+            return Err(GitError::NoHead {
+                branch: branch.to_owned(),
+                commit: *commit,
+                remote: "URL".to_owned(),
+                why: "this clone has no remote".to_owned(),
+            });
         }
         remotes.sort_by_key(|name| name != "origin");
         let mut why = None;
