@@ -85,6 +85,8 @@ const PREFIX: &str = "sha256:";
 /// The longest text before a digest's digits that can be a reference with a scheme, with the byte
 /// before it.
 const CONTEXT: usize = LONGEST + 1 + PREFIX.len() + 1;
+/// A digest's digits and the byte behind them.
+const DIGITS: usize = 64 + 1;
 /// What a search for digests has to see.
 const OVERLAP: Overlap = Overlap {
     back: 2 * CONTEXT,
@@ -92,9 +94,11 @@ const OVERLAP: Overlap = Overlap {
 };
 /// What a search for references by tag has to see from the colon on.
 const TAG_OVERLAP: Overlap = Overlap {
-    back: CONTEXT,
-    forward: 1 + Tag::MAX + 1,
+    back: 2 * CONTEXT,
+    forward: 2 * TAG_CONTEXT,
 };
+/// The longest tag, with its colon and the byte behind it.
+const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
 
 impl Lookout {
     /// For the images of a configuration.
@@ -160,7 +164,7 @@ impl Lookout {
         lines: &mut Lines,
         keep: &mut impl FnMut(&Sight, &Digest) -> bool,
     ) -> Option<Sighting> {
-        let (text, digits) = around(window.bytes, run);
+        let (text, digits) = around(window.bytes, run.offset, DIGITS, run.width);
         let prefixed = text[..digits].ends_with(PREFIX.as_bytes());
         let digest = digits - if prefixed { PREFIX.len() } else { 0 };
         let (sight, start) = match self.named(&text, digest, run.width) {
@@ -171,11 +175,7 @@ impl Lookout {
             return None;
         }
         let at = run.offset - (digits - start) * run.width.bytes();
-        let (line, column) = match run.width {
-            Width::One => lines.place(window, at),
-            // In UTF-16 with the high byte first, that is the character's first.
-            Width::Two => lines.place_wide(window, at - (window.base + at) % 2),
-        };
+        let (line, column) = place(window, at, run.width, lines);
         Some(Sighting {
             line,
             column,
@@ -237,7 +237,30 @@ impl Lookout {
 
     /// The reference whose tag follows the colon at `colon`, if no digest follows the tag.
     fn by_tag(&self, window: &Window<'_>, colon: usize, lines: &mut Lines) -> Option<Unpinned> {
-        let rest = &window.bytes[colon + 1..];
+        let bytes = window.bytes;
+        // The bytes beside an ASCII character of UTF-16 are zero in either byte order.
+        let zero = |at: Option<usize>| at.is_some_and(|at| bytes.get(at) == Some(&0));
+        let width = if zero(colon.checked_sub(1)) && zero(colon.checked_add(1)) {
+            Width::Two
+        } else {
+            Width::One
+        };
+        let (text, at) = around(bytes, colon, TAG_CONTEXT, width);
+        let (image, start, tag) = self.tagged(&text, at)?;
+        let begin = colon - (at - start) * width.bytes();
+        let (line, column) = place(window, begin, width, lines);
+        Some(Unpinned {
+            image,
+            line,
+            column,
+            tag,
+        })
+    }
+
+    /// The image whose tag follows the colon at `colon` in `text`, where the reference begins, and
+    /// the tag.
+    fn tagged(&self, text: &[u8], colon: usize) -> Option<(usize, usize, Tag)> {
+        let rest = &text[colon + 1..];
         let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
         let length = rest
             .iter()
@@ -248,11 +271,11 @@ impl Lookout {
         if length == 0 || matches!(rest.get(length), Some(b'/' | b':' | b'@' | b'$' | b'{')) {
             return None;
         }
-        let before = window.bytes[..colon].last()?;
+        let before = text[..colon].last()?;
         if !before.is_ascii_alphanumeric() {
             return None;
         }
-        let reference = Reference::ending_at(window.bytes, colon)?;
+        let reference = Reference::ending_at(text, colon)?;
         let Some(Name::Image(image)) = self.names.get(&reference.repository) else {
             return None;
         };
@@ -260,15 +283,18 @@ impl Lookout {
             return None;
         }
         // A full stop ends a sentence.
-        let text = std::str::from_utf8(&rest[..length]).ok()?;
-        let tag = Tag::parse(text.trim_end_matches('.')).ok()?;
-        let (line, column) = lines.place(window, reference.start);
-        Some(Unpinned {
-            image: *image,
-            line,
-            column,
-            tag,
-        })
+        let tag = std::str::from_utf8(&rest[..length]).ok()?;
+        let tag = Tag::parse(tag.trim_end_matches('.')).ok()?;
+        Some((*image, reference.start, tag))
+    }
+}
+
+/// The line and column of the character at `at`.
+fn place(window: &Window<'_>, at: usize, width: Width, lines: &mut Lines) -> (usize, usize) {
+    match width {
+        Width::One => lines.place(window, at),
+        // In UTF-16 with the high byte first, that is the character's first.
+        Width::Two => lines.place_wide(window, at - (window.base + at) % 2),
     }
 }
 
@@ -285,25 +311,24 @@ fn shared_owner(repository: &Repository) -> Option<String> {
     (!official).then(|| owner_of(repository))
 }
 
-/// The text around a run in single bytes, and where its digits begin in it. The byte behind them is
-/// there if there is one.
-fn around<'b>(bytes: &'b [u8], run: &Run) -> (Cow<'b, [u8]>, usize) {
-    if run.width == Width::One {
-        let begin = run.offset.saturating_sub(CONTEXT);
-        let end = bytes.len().min(run.offset + 64 + 1);
-        return (Cow::Borrowed(&bytes[begin..end]), run.offset - begin);
+/// The text around the character at `at` in single bytes, and where that character is in it: up to
+/// `forward` characters from it on, and what a reference may take before it.
+fn around(bytes: &[u8], at: usize, forward: usize, width: Width) -> (Cow<'_, [u8]>, usize) {
+    let end = bytes.len().min(at + width.bytes() * forward);
+    if width == Width::One {
+        let begin = at.saturating_sub(CONTEXT);
+        return (Cow::Borrowed(&bytes[begin..end]), at - begin);
     }
     let mut text = Vec::new();
-    let mut at = run.offset;
-    while text.len() < CONTEXT && at >= 2 && bytes[at - 1] == 0 {
-        at -= 2;
-        text.push(bytes[at]);
+    let mut before = at;
+    while text.len() < CONTEXT && before >= 2 && bytes[before - 1] == 0 {
+        before -= 2;
+        text.push(bytes[before]);
     }
     text.reverse();
-    let digits = text.len();
-    let end = bytes.len().min(run.offset + 2 * (64 + 1));
-    text.extend(bytes[run.offset..end].iter().step_by(2));
-    (Cow::Owned(text), digits)
+    let begin = text.len();
+    text.extend(bytes[at..end].iter().step_by(2));
+    (Cow::Owned(text), begin)
 }
 
 #[cfg(test)]

@@ -228,7 +228,8 @@ fn utf_16_counts_as_text() {
     let text = format!("x\r\n  image: ghcr.io/acme/fix@{OTHER}\r\n{fix}\r\n");
     track(&world, "ops/run.ps1", utf16(&text));
     // A file that counts is scanned for bytes: what it holds in UTF-16 is no counted pin.
-    track(&world, ".github/workflows/w.yml", utf16(&text));
+    let counted = format!("{text}\r\n- ghcr.io/acme/fix:v1\r\n");
+    track(&world, ".github/workflows/w.yml", utf16(&counted));
     assert_eq!(
         checked(&world),
         [
@@ -236,6 +237,7 @@ fn utf_16_counts_as_text() {
             "digest_outside .github/workflows/w.yml:3:1",
             "pin_outside ops/run.ps1:2:19",
             "digest_outside ops/run.ps1:3:1",
+            "image_unpinned .github/workflows/w.yml:5:5",
         ]
     );
 }

@@ -94,6 +94,17 @@ fn names_decide_what_a_digest_is() {
     }
 }
 
+fn utf16(text: &str, big: bool) -> Vec<u8> {
+    let bytes = |unit: u16| {
+        if big {
+            unit.to_be_bytes()
+        } else {
+            unit.to_le_bytes()
+        }
+    };
+    text.encode_utf16().flat_map(bytes).collect()
+}
+
 #[test]
 fn utf_16_has_its_own_places() {
     let text = format!("a\n  image: ghcr.io/acme/app@sha256:{HEX}\r\nsha256:{HEX}");
@@ -104,16 +115,7 @@ fn utf_16_has_its_own_places() {
             } else {
                 text.clone()
             };
-            let bytes: Vec<u8> = text
-                .encode_utf16()
-                .flat_map(|unit| {
-                    if big {
-                        unit.to_be_bytes()
-                    } else {
-                        unit.to_le_bytes()
-                    }
-                })
-                .collect();
+            let bytes = utf16(&text, big);
             assert_eq!(seen(&bytes), ["2:19 wide 0", "3:1 digits"], "{big} {mark}");
         }
     }
@@ -122,12 +124,24 @@ fn utf_16_has_its_own_places() {
 #[test]
 fn a_tag_alone_pins_nothing() {
     let lookout = Lookout::new(&config());
-    let found = |text: &str| {
-        let text = text.replace("HEX", HEX);
-        let found = lookout.unpinned(text.as_bytes(), &mut Vec::new()).unwrap();
+    let rows = |bytes: &[u8]| {
+        let found = lookout.unpinned(bytes, &mut Vec::new()).unwrap();
         let row = |one: &Unpinned| format!("{}:{} {} {}", one.line, one.column, one.image, one.tag);
         found.iter().map(row).collect::<Vec<_>>()
     };
+    let found = |text: &str| {
+        let text = text.replace("HEX", HEX);
+        let narrow = rows(text.as_bytes());
+        for big in [false, true] {
+            let wide = rows(&utf16(&format!("\u{feff}{text}"), big));
+            assert_eq!(wide.len(), narrow.len(), "{text} {wide:?}");
+        }
+        narrow
+    };
+    for big in [false, true] {
+        let text = "\u{feff}\n image: ghcr.io/acme/app:v1\nx nginx:1.27.";
+        assert_eq!(rows(&utf16(text, big)), ["2:17 0 v1", "3:5 1 1.27"]);
+    }
     assert_eq!(
         found("\n image: ghcr.io/acme/app:v1 # localhost:5000/tool:x, nginx:1.27."),
         ["2:9 0 v1", "2:31 2 x", "2:54 1 1.27"]
