@@ -90,9 +90,10 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// Gathers what protects each image, in the order of the configuration. `places`: where each image
 /// is read from; what is pinned for one protects the others that are read from there. `elsewhere`:
-/// the other repositories that pin images.
+/// the other repositories that pin images. `stated`: the default branch that CI states.
 pub fn gather(
     config: &Config,
+    stated: Option<&str>,
     places: &[String],
     elsewhere: &[Elsewhere],
 ) -> Result<(Vec<Guards>, Watch), Refusal> {
@@ -104,7 +105,7 @@ pub fn gather(
     };
     let found = gathering.files(&WorkTree::new(&config.root), config, "in the work tree")?;
     counted(config, &found)?;
-    let branches = Branches::read(git, config)?;
+    let branches = Branches::read(git, config, stated)?;
     for (remote, base) in &branches.bases {
         gathering.history(&branches.git, &format!("{remote}/{base}"))?;
     }

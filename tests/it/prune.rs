@@ -16,6 +16,7 @@ use crate::support::{
     pruned::{Real, config, old, pinned, push, refused, set, young},
     registry::{Protection, Registry},
     scene::{Scene, days_ago, tags, why},
+    world::git,
 };
 
 const REV_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -583,6 +584,46 @@ fn a_base_branch_that_is_not_the_remotes_is_not_believed() {
     assert_eq!(
         real.scene.prune(&["--apply"], 0)["images"][0]["deleted"],
         json!([])
+    );
+}
+
+#[test]
+fn the_base_branch_is_the_one_that_ci_states_where_the_remote_names_none() {
+    let (pinned, first, stale) = (pinned(), old("first"), old("stale"));
+    let real = Real::new(
+        "",
+        &[
+            ("main", &pinned),
+            ("pending-first", &first),
+            ("pending-stale", &stale),
+        ],
+    );
+    real.scene.pin(&real.app(), first.digest());
+    real.scene.commit("promote: test images @x");
+    real.scene.pin(&real.app(), pinned.digest());
+    real.scene.commit("another");
+    real.scene
+        .git(&["push", "-q", "origin", "HEAD:refs/heads/aside"]);
+    real.scene.git(&["fetch", "-q", "origin"]);
+    let origin = real.scene.path().join("origin.git");
+    git(&origin, &["symbolic-ref", "HEAD", "refs/heads/gone"]);
+    // `main` is still the only branch with a usual name; renamed, nothing in the clone names it.
+    for args in [
+        ["push", "-q", "origin", "main:refs/heads/trunk"].as_slice(),
+        &["push", "-q", "origin", ":main"],
+        &["fetch", "-q", "--prune", "origin"],
+    ] {
+        real.scene.git(args);
+    }
+    refused(&real, 3, "unavailable");
+    let run = ["prune", "--apply", "--format", "json"];
+    let stated = [("CI_DEFAULT_BRANCH", "trunk")];
+    let document = real.scene.run_with(&run, &stated).exits(0).json();
+    let image = &document["images"][0];
+    assert_eq!(tags(&image["deleted"]), ["pending-stale"], "{document}");
+    assert!(
+        why(image, "pending-first").contains("promote history"),
+        "{document}"
     );
 }
 

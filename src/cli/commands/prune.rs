@@ -11,6 +11,7 @@ use super::globs;
 use crate::{
     cli::{
         args::{self, IfUnconfigured, PruneAction},
+        ci,
         context::{Context, configured, usage},
         exit::{Exit, Fault},
         forge::no_token,
@@ -20,6 +21,7 @@ use crate::{
         repositories::{OtherRepository, Reach, scratch},
     },
     config::{self, Config, Problem, Prune, duration, wording::number},
+    facts::git::{Git, Hosted},
     prune::{
         self, Elsewhere, Guards, Kind, Listing, Plan, Refusal, Rules, Since, Watch,
         apply::{self, Step},
@@ -228,6 +230,11 @@ fn places(config: &Config, cx: &Context) -> Result<Vec<String>, Fault> {
     Ok(config.images.iter().map(place).collect())
 }
 
+/// The repository that `origin` names on its forge.
+fn origin_of(config: &Config) -> Option<Hosted> {
+    Hosted::parse(&Git::open(&config.root).ok()?.origin().ok().flatten()?)
+}
+
 fn blank(image: &config::Image) -> Image {
     Image::new(&image.name, image.repository.to_string())
 }
@@ -237,7 +244,9 @@ impl Run<'_> {
     /// to that.
     fn carry_out(&self, jobs: &mut [Job], cx: &mut Context) -> Result<bool, Fault> {
         let elsewhere: Vec<_> = self.others.iter().map(|other| other.at.clone()).collect();
-        let gathered = prune::gather(self.config, &places(self.config, cx)?, &elsewhere);
+        let places = places(self.config, cx)?;
+        let stated = ci::default_branch(&cx.environment, || origin_of(self.config));
+        let gathered = prune::gather(self.config, stated.as_deref(), &places, &elsewhere);
         let mut watch = match gathered {
             Ok((guards, watch)) => {
                 for (at, job) in self.chosen.iter().zip(jobs.iter_mut()) {

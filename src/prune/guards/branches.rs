@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::{
     config::{Config, RelPath, Revisions, Template},
     facts::{
-        git::{Git, GitError, ObjectId},
+        git::{BranchSources, Git, GitError, ObjectId},
         history::{Own, own_config},
     },
     image::Tag,
@@ -70,8 +70,13 @@ struct Naming {
 }
 
 impl Branches {
-    pub(super) fn read(git: Git, config: &Config) -> Result<Self, Refusal> {
-        let history = git.branch(config.provenance.branch.as_deref())?;
+    /// Reads them. `stated`: the default branch that CI states.
+    pub(super) fn read(git: Git, config: &Config, stated: Option<&str>) -> Result<Self, Refusal> {
+        let history = git.promoted_branch(&BranchSources {
+            configured: config.provenance.branch.as_deref(),
+            base: None,
+            ci: stated,
+        })?;
         let (remote, name) = git.remote_of(&history)?;
         // Pull requests may come from another remote than history.
         let remotes = git.remotes()?.into_iter();
