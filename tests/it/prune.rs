@@ -1441,21 +1441,29 @@ fn a_version_whose_tag_moves_while_its_deletion_fails_is_not_deleted() {
 }
 
 #[test]
-fn a_connection_that_drops_between_the_listings_deletes_nothing() {
-    let meddled = meddled();
-    let mut probed = false;
-    meddled.meddle(move |line, _| {
-        probed |= line.starts_with(PROBE);
-        (probed && line.contains("/tags/list")).then_some(Reaction::Reset)
-    });
-    let document = meddled.prune(3);
-    let image = &document["images"][0];
-    assert_eq!(
-        (&image["code"], &image["deleted"]),
-        (&json!("unavailable"), &json!([])),
-        "{document}"
-    );
-    assert_eq!(meddled.real.deletions().len(), 1, "the probe");
+fn a_second_listing_that_fails_deletes_nothing() {
+    // A connection that drops, and a proxy in front that answers once with a page of its own.
+    for (failure, times) in [
+        (Reaction::Reset, usize::MAX),
+        (Reaction::new(200, "<html>"), 1),
+    ] {
+        let meddled = meddled();
+        let (mut probed, mut failed) = (false, 0);
+        meddled.meddle(move |line, _| {
+            probed |= line.starts_with(PROBE);
+            let fails = probed && line.contains("/tags/list") && failed < times;
+            failed += usize::from(fails);
+            fails.then(|| failure.clone())
+        });
+        let document = meddled.prune(3);
+        let image = &document["images"][0];
+        assert_eq!(
+            (&image["code"], &image["deleted"]),
+            (&json!("unavailable"), &json!([])),
+            "{document}"
+        );
+        assert_eq!(meddled.real.deletions().len(), 1, "the probe");
+    }
 }
 
 #[test]
