@@ -458,6 +458,27 @@ fn a_file_of_64_mib_of_digits_names_nothing() {
 }
 
 #[test]
+fn a_work_tree_of_200_000_files_is_read_to_the_last() {
+    let real = with(&["last"]);
+    let root = real.scene.path();
+    for directory in 0..200 {
+        let first = format!("many/{directory}/0");
+        real.scene.write(&first, "x\n");
+        for file in 1..1_000 {
+            let link = root.join(format!("many/{directory}/{file}"));
+            fs::hard_link(root.join(&first), link).unwrap();
+        }
+    }
+    real.scene.commit("many");
+    // Tracked, and in no commit.
+    real.scene
+        .write("zzz/last.txt", format!("{}\n", digest("last")));
+    real.scene.git(&["add", "zzz"]);
+    let document = deletes(&real, &["pending-stale"]);
+    kept(&document, "pending-last", "in zzz/last.txt");
+}
+
+#[test]
 fn no_process_is_started_for_a_branch() {
     let real = with(&["last"]);
     let (directory, path) = shim("echo \"$*\" >>\"$here/log\"");
