@@ -2005,27 +2005,44 @@ fn githubs_schema_judges_queries() {
     let good = of("b0:object(oid:\"00\"){...on Blob{text isTruncated}}");
     assert_eq!(graphql.check(&good, &names), Ok(()));
     for (query, why) in [
-        (of("b0:object(oid:\"00\"){text}"), "Cannot query field"),
+        (of("b0:object(oid:\"00\"){text}"), "no field GitObject.text"),
         (
             of("b0:object(oid:\"00\"){...on Blob{txt}}"),
-            "Cannot query field",
+            "no field Blob.txt",
         ),
         (
             of("b0:object(oid:\"00\"){...on Blog{text}}"),
-            "Unknown type",
+            "is never Blog",
         ),
-        (of("b0:object(id:\"00\"){oid}"), "Unknown argument"),
-        (of("b0:object(oid:\"00\")"), "selection"),
-        (of("b0:object(oid:$x){oid}"), "not defined"),
+        (
+            of("b0:object(oid:\"00\"){...on Repository{__typename}}"),
+            "is never Repository",
+        ),
+        (of("b0:object(oid:\"00\"){...blob}"), "names a fragment"),
+        (of("b0:object(id:\"00\"){oid}"), "takes no id"),
+        (of("b0:object(oid:1){oid}"), "1 is no GitObjectID"),
+        (of("b0:object(oid:\"00\")"), "nothing is selected"),
+        (of("b0:object(oid:\"00\"){oid{x}}"), "has no fields"),
+        (of("b0:object(oid:$x){oid}"), "undeclared"),
         (
             "query($owner:String!,$name:String!){repository(name:$name){object{oid}}}".to_owned(),
-            "owner",
+            "needs owner",
         ),
-        ("query{".to_owned(), "Parse error"),
+        (
+            "query($owner:String,$name:String!){repository(owner:$owner,name:$name){__typename}}"
+                .to_owned(),
+            "$owner is String, wanted is String!",
+        ),
+        (
+            "query($owner:String!,$name:String!){repository(owner:\"x\",name:$name){__typename}}"
+                .to_owned(),
+            "declared",
+        ),
+        ("query{".to_owned(), "parse error"),
         (
             "mutation($input:UpdateRefInput!){updateRefs(input:$input){clientMutationId}}"
                 .to_owned(),
-            "Unknown type",
+            "wanted is UpdateRefsInput!",
         ),
     ] {
         let error = graphql.check(&query, &names).unwrap_err();

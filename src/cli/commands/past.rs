@@ -67,7 +67,7 @@ pub(super) fn line(git: &Git, config: &Config, cx: &Context) -> Result<Line, Git
 }
 
 /// The commits up to the head of a branch on the forge, which is fetched if it is missing.
-fn line_of_head(git: Git, head: &HeadOnForge) -> Result<(Git, Line), GitError> {
+fn line_of_head(git: &Git, head: &HeadOnForge) -> Result<(Git, Line), GitError> {
     let branch = &head.branch;
     let tip = ObjectId::parse(head.commit.as_bytes()).ok_or(GitError::Malformed {
         command: "fetch",
@@ -107,7 +107,7 @@ impl<'c> History<'c> {
             return Self::read(config, cx);
         };
         let read = Git::open(&config.root).and_then(|git| {
-            let (git, line) = line_of_head(git, head)?;
+            let (git, line) = line_of_head(&git, head)?;
             Gathered::read(git, line, config)
         });
         Self { config, read }

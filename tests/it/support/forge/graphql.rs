@@ -1,85 +1,192 @@
 //! GitHub's published GraphQL schema, as the judge of queries and of what is handed to them.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    path::Path,
+};
 
-use graphql_tools::{
-    parser::{query::parse_query, schema::parse_schema},
-    static_graphql::{
-        query::{Definition, OperationDefinition, Selection, VariableDefinition},
-        schema,
+use graphql_parser::{
+    parse_query, parse_schema,
+    query::{
+        Definition, Field, OperationDefinition, Selection, SelectionSet, TypeCondition,
+        Value as Given,
     },
-    validation::{
-        rules::default_rules_validation_plan,
-        validate::{ValidationPlan, validate},
-    },
+    schema::{self, Type, TypeDefinition},
 };
 use serde_json::Value;
 
 use super::super::schema::Schema;
 
+/// What a query may select of a type, after GitHub's schema.
+#[derive(Default)]
+struct Shape {
+    fields: HashMap<String, schema::Field<'static, String>>,
+    /// The interfaces of an object, the members of a union.
+    related: Vec<String>,
+}
+
 pub struct Graphql {
-    schema: schema::Document,
-    plan: ValidationPlan,
+    types: HashMap<String, Shape>,
     /// The inputs of mutations as JSON schemas, by the mutation's name.
     mutations: Value,
+}
+
+/// An operation while it is checked.
+struct Operation {
+    /// The types of its variables.
+    declared: BTreeMap<String, String>,
+    used: BTreeSet<String>,
 }
 
 impl Graphql {
     pub fn new() -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/openapi/github.graphql");
-        // Built into the language, and so in no schema.
-        let text = fs::read_to_string(path).unwrap()
-            + "scalar Boolean scalar Float scalar ID scalar Int scalar String";
-        let schema = parse_schema::<String>(&text).unwrap().into_static();
-        let mutations = super::schema::load("github-graphql.json")["mutations"].clone();
+        let text = fs::read_to_string(path).unwrap();
+        let document = parse_schema::<String>(&text).unwrap().into_static();
+        let definitions = document.definitions.into_iter();
+        let types = definitions.filter_map(|definition| match definition {
+            schema::Definition::TypeDefinition(definition) => shape(definition),
+            _ => None,
+        });
         Self {
-            schema,
-            plan: default_rules_validation_plan(),
-            mutations,
+            types: types.collect(),
+            mutations: super::schema::load("github-graphql.json")["mutations"].clone(),
         }
     }
 
     pub fn check(&self, query: &str, variables: &Value) -> Result<(), String> {
-        let document = parse_query::<String>(query)
-            .map_err(|error| error.to_string())?
-            .into_static();
-        let errors = validate(&self.schema, &document, &self.plan);
-        if let Some(error) = errors.first() {
-            return Err(error.message.clone());
-        }
+        let document = parse_query::<String>(query).map_err(|error| error.to_string())?;
         let [Definition::Operation(operation)] = document.definitions.as_slice() else {
             return Err("it is not one operation".to_owned());
         };
-        let (declared, mutation) = match operation {
-            OperationDefinition::Query(query) => (&query.variable_definitions, None),
+        let (root, declared, selected, mutation) = match operation {
+            OperationDefinition::Query(query) => (
+                "Query",
+                &query.variable_definitions,
+                &query.selection_set,
+                None,
+            ),
             OperationDefinition::Mutation(mutation) => {
                 let [Selection::Field(field)] = mutation.selection_set.items.as_slice() else {
                     return Err("it is not one mutation".to_owned());
                 };
-                (&mutation.variable_definitions, Some(field.name.as_str()))
+                let (declared, selected) =
+                    (&mutation.variable_definitions, &mutation.selection_set);
+                ("Mutation", declared, selected, Some(field.name.as_str()))
             }
             _ => return Err("it is neither a query nor a mutation".to_owned()),
         };
-        self.check_variables(declared, variables, mutation)
+        let declared: BTreeMap<_, _> = declared
+            .iter()
+            .map(|variable| (variable.name.clone(), variable.var_type.to_string()))
+            .collect();
+        let names: BTreeSet<_> = declared.keys().cloned().collect();
+        let mut operation = Operation {
+            declared,
+            used: BTreeSet::new(),
+        };
+        self.select(root, selected, &mut operation)?;
+        if operation.used != names {
+            return Err(format!(
+                "variables {names:?} are declared and {:?} used",
+                operation.used
+            ));
+        }
+        self.check_variables(&names, variables, mutation)
+    }
+
+    /// Checks what is selected of a type (GraphQL specification, "Validation": fields, leaf fields,
+    /// fragments).
+    fn select(
+        &self,
+        on: &str,
+        selected: &SelectionSet<'_, String>,
+        operation: &mut Operation,
+    ) -> Result<(), String> {
+        for item in &selected.items {
+            match item {
+                Selection::Field(field) if field.name == "__typename" => {}
+                Selection::Field(field) => self.field(on, field, operation)?,
+                Selection::InlineFragment(fragment) => {
+                    let narrowed = match &fragment.type_condition {
+                        Some(TypeCondition::On(name)) => name.as_str(),
+                        None => on,
+                    };
+                    if !self.may_be(on, narrowed) {
+                        return Err(format!("{on} is never {narrowed}"));
+                    }
+                    self.select(narrowed, &fragment.selection_set, operation)?;
+                }
+                Selection::FragmentSpread(_) => return Err("it names a fragment".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    fn field(
+        &self,
+        on: &str,
+        field: &Field<'_, String>,
+        operation: &mut Operation,
+    ) -> Result<(), String> {
+        let name = format!("{on}.{}", field.name);
+        let known = self
+            .types
+            .get(on)
+            .and_then(|shape| shape.fields.get(&field.name))
+            .ok_or(format!("there is no field {name}"))?;
+        for (argument, value) in &field.arguments {
+            let known = known
+                .arguments
+                .iter()
+                .find(|known| known.name == *argument)
+                .ok_or(format!("{name} takes no {argument}"))?;
+            operation
+                .takes(&known.value_type, value)
+                .map_err(|error| format!("{argument} of {name}: {error}"))?;
+        }
+        let given = |name: &str| field.arguments.iter().any(|(given, _)| given == name);
+        let required = |argument: &&schema::InputValue<'_, String>| {
+            matches!(argument.value_type, Type::NonNullType(_)) && argument.default_value.is_none()
+        };
+        let mut required = known.arguments.iter().filter(required);
+        if let Some(missing) = required.find(|argument| !given(&argument.name)) {
+            return Err(format!("{name} needs {}", missing.name));
+        }
+        let of = named(&known.field_type);
+        match (
+            self.types.contains_key(of),
+            field.selection_set.items.is_empty(),
+        ) {
+            (true, true) => Err(format!("nothing is selected of {name}")),
+            (false, false) => Err(format!("{name} has no fields")),
+            _ => self.select(of, &field.selection_set, operation),
+        }
+    }
+
+    /// Whether a value of one type may be one of another.
+    fn may_be(&self, on: &str, narrowed: &str) -> bool {
+        let related = |one: &str, other: &str| {
+            let shape = self.types.get(one);
+            shape.is_some_and(|shape| shape.related.iter().any(|name| name == other))
+        };
+        on == narrowed || related(on, narrowed) || related(narrowed, on)
     }
 
     fn check_variables(
         &self,
-        declared: &[VariableDefinition],
+        declared: &BTreeSet<String>,
         given: &Value,
         mutation: Option<&str>,
     ) -> Result<(), String> {
-        let declared: BTreeSet<_> = declared
-            .iter()
-            .map(|variable| variable.name.as_str())
-            .collect();
         let given_names: BTreeSet<_> = given
             .as_object()
             .into_iter()
             .flatten()
-            .map(|(name, _)| name.as_str())
+            .map(|(name, _)| name.clone())
             .collect();
-        if declared != given_names {
+        if *declared != given_names {
             return Err(format!(
                 "variables {declared:?} are declared and {given_names:?} given"
             ));
@@ -96,4 +203,59 @@ impl Graphql {
         };
         Schema::new(&self.mutations[mutation]["schema"]).validate(&given["input"])
     }
+}
+
+impl Operation {
+    /// Whether an argument takes a value. What has fields is handed over in variables only.
+    fn takes(
+        &mut self,
+        wanted: &Type<'_, String>,
+        given: &Given<'_, String>,
+    ) -> Result<(), String> {
+        let fits = match given {
+            Given::Variable(name) => {
+                let declared = self.declared.get(name).ok_or("an undeclared variable")?;
+                self.used.insert(name.clone());
+                let wanted = wanted.to_string();
+                return if *declared == wanted || *declared == format!("{wanted}!") {
+                    Ok(())
+                } else {
+                    Err(format!("${name} is {declared}, wanted is {wanted}"))
+                };
+            }
+            Given::String(_) => !["Boolean", "Float", "Int"].contains(&named(wanted)),
+            Given::Int(_) => named(wanted) == "Int",
+            Given::Boolean(_) => named(wanted) == "Boolean",
+            Given::Enum(_) => !["Boolean", "Float", "Int", "String", "ID"].contains(&named(wanted)),
+            _ => false,
+        };
+        fits.then_some(()).ok_or(format!("{given} is no {wanted}"))
+    }
+}
+
+/// The type within lists and exclamation marks.
+fn named<'t>(of: &'t Type<'_, String>) -> &'t str {
+    match of {
+        Type::NamedType(name) => name,
+        Type::ListType(inner) | Type::NonNullType(inner) => named(inner),
+    }
+}
+
+/// A type of which something is selected, with its name.
+fn shape(definition: TypeDefinition<'static, String>) -> Option<(String, Shape)> {
+    let (name, fields, related) = match definition {
+        TypeDefinition::Object(object) => {
+            (object.name, object.fields, object.implements_interfaces)
+        }
+        TypeDefinition::Interface(interface) => (
+            interface.name,
+            interface.fields,
+            interface.implements_interfaces,
+        ),
+        TypeDefinition::Union(union) => (union.name, Vec::new(), union.types),
+        _ => return None,
+    };
+    let fields = fields.into_iter().map(|field| (field.name.clone(), field));
+    let fields = fields.collect();
+    Some((name, Shape { fields, related }))
 }
