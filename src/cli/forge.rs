@@ -2,6 +2,8 @@
 
 use std::{fs::File, io::Read, time::SystemTime};
 
+use reqwest::Url;
+
 use super::{
     args::IfUnconfigured,
     context::{Context, usage},
@@ -64,16 +66,21 @@ pub(super) fn target(configured: &Configured, git: Option<&Git>) -> Result<Targe
 
 /// A forge that is asked with this token; nothing is sent yet.
 pub(super) fn open(target: &Target, token: Token, cx: &Context) -> Result<Box<dyn Forge>, Fault> {
-    let client = cx.client(&target.api)?;
-    let (attempts, progress) = (cx.attempts(), cx.progress());
-    let settings = Settings {
-        progress,
-        attempts,
-        ..Settings::new(client, SystemTime::now)
-    };
+    let settings = settings(&target.api, cx)?;
     Ok(match target.kind {
         Kind::Github => Box::new(Github::new(target, token, settings)?),
         Kind::Gitea => Box::new(Gitea::new(target, token, settings)?),
+    })
+}
+
+/// How a forge's API is asked in this run.
+pub(super) fn settings(api: &Url, cx: &Context) -> Result<Settings, Fault> {
+    Ok(Settings {
+        progress: cx.progress(),
+        attempts: cx.attempts(),
+        time: cx.forge_time.clone(),
+        announce: cx.output.announce(),
+        ..Settings::new(cx.client(api)?, SystemTime::now)
     })
 }
 

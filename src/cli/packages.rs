@@ -1,17 +1,15 @@
 //! How the images of a run are pruned: by GitHub's packages API, or by the registry that they are
 //! read from.
 
-use std::time::SystemTime;
-
 use super::{
     context::Context,
     exit::Fault,
-    forge::{TOKENS, token},
+    forge::{TOKENS, settings, token},
 };
 use crate::{
     config::{Config, Forge, ForgeKind, Image, Problem, PruneBackend, Where},
     facts::git::Git,
-    forge::{Kind, Package, Settings, Target},
+    forge::{Kind, Package, Target},
     prune::backends::{Backend, Ghcr, Registry},
     source::Source,
 };
@@ -93,7 +91,7 @@ fn github(
             TOKENS.join(", ")
         )));
     };
-    let settings = Settings::new(cx.client(&api)?, SystemTime::now);
+    let settings = settings(&api, cx)?;
     let package = Package::new(api, (owner, name), held.token, settings)?;
     Ok(Ok(Backend::Ghcr(Box::new(Ghcr::new(package, source)))))
 }

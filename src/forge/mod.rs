@@ -38,7 +38,7 @@ pub use error::{Error, ErrorKind};
 pub use gates::{Gate, GateState, Said, Status, StatusKind, judge, together};
 pub use gitea::Gitea;
 pub use github::Github;
-pub use http::Settings;
+pub use http::{Settings, TIME};
 pub use marker::{Marker, trailer};
 pub use model::{
     Ability, Ahead, Carried, Claim, Comment, Commit, Comparison, Created, Edit, Head, Issue,

@@ -26,6 +26,7 @@ mod init;
 mod inventory;
 mod inventory_tree;
 mod layouts;
+mod limits;
 mod nightly;
 mod outside;
 mod plan;
