@@ -4,7 +4,7 @@
 use super::{
     context::Context,
     exit::Fault,
-    forge::{TOKENS, settings, token},
+    forge::{Credential, settings, token},
 };
 use crate::{
     config::{Config, Forge, ForgeKind, Image, Problem, PruneBackend, Where},
@@ -62,9 +62,8 @@ fn github(
             "write ghcr.io/OWNER/NAME",
         )
     })?;
-    let origin = Git::open(&config.root)
-        .ok()
-        .and_then(|git| git.origin().ok().flatten());
+    let git = Git::open(&config.root).ok();
+    let origin = git.as_ref().and_then(|git| git.origin().ok().flatten());
     let hint = "packages are GitHub's: set forge.kind to github, and forge.url to its API";
     let (kind, api) = match &config.forge {
         // An address that does not tell: only one kind has this API.
@@ -85,11 +84,9 @@ fn github(
             hint,
         ));
     }
-    let Some(held) = token(&cx.environment)? else {
-        return Ok(Err(format!(
-            "no token is set: none of {}, nor any with _FILE",
-            TOKENS.join(", ")
-        )));
+    let held = match token(&api, git.as_ref(), &cx.environment)? {
+        Credential::Token(held) => held,
+        Credential::Missing(why) => return Ok(Err(why)),
     };
     let settings = settings(&api, cx)?;
     let package = Package::new(api, (owner, name), held.token, settings)?;

@@ -49,5 +49,6 @@ mod scripts;
 mod smoke;
 mod smoke_engines;
 mod sync;
+mod tokens;
 mod trial;
 mod untrusted;
