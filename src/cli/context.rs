@@ -14,18 +14,21 @@ use super::{
     environment::Environment,
     exit::{Exit, Fault},
     output::{Output, Volume},
-    registries::settings,
+    registries::{forge_time, settings},
     requests,
 };
 use crate::{
     config::{self, Config, FILE_NAME, MISSPELLED_NAME, Mapping, Problem},
     facts::resolve::ImageFacts,
     forge::State,
-    http::{Heard, Transport},
+    http::{Allowance, Heard, Transport},
     image::Tag,
     source::{Registries, Settings, Source, Sources},
     untrusted::plain,
 };
+
+/// How long a command that only looks waits for a forge.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Everything around a command.
 pub(super) struct Context {
@@ -37,6 +40,8 @@ pub(super) struct Context {
     flag_sources: Vec<Mapping>,
     env_sources: Vec<Mapping>,
     settings: Settings,
+    /// How long requests to forges are waited for in all.
+    pub(super) forge_time: Allowance,
     registries: OnceCell<Registries>,
     /// What tags were seen to name, by source and tag: a run asks for each once, however often it
     /// plans.
@@ -94,6 +99,7 @@ impl Context {
             .filter(|line| !line.is_empty());
         let env_sources = mappings(lines, environment.folder(), "REPIN_SOURCES")?;
         let settings = settings(&environment)?;
+        let forge_time = forge_time(&environment)?;
         let output = Output::new(*format, *color, volume, &environment);
         let (config, registries, runtime, tags) = (
             config.clone(),
@@ -108,6 +114,7 @@ impl Context {
             flag_sources,
             env_sources,
             settings,
+            forge_time,
             registries,
             tags,
             runtime,
@@ -240,6 +247,7 @@ impl Context {
     /// For looking only: what does not answer is told of soon.
     pub(super) fn ask_less(&mut self) {
         self.settings.attempts = 2;
+        self.forge_time.replace(SOON, "set by this command");
     }
 
     /// How often a request of this run is tried.

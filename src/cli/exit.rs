@@ -116,7 +116,9 @@ impl From<&source::Error> for Fault {
 impl From<forge::Error> for Fault {
     fn from(error: forge::Error) -> Self {
         let (exit, code) = match error.kind {
-            forge::ErrorKind::Unavailable => (Exit::Unavailable, "unavailable"),
+            forge::ErrorKind::Unavailable | forge::ErrorKind::Limited => {
+                (Exit::Unavailable, "unavailable")
+            }
             forge::ErrorKind::Denied => (Exit::Denied, "denied"),
             forge::ErrorKind::Conflict => (Exit::Conflict, "conflict"),
             forge::ErrorKind::Refused => (Exit::Failed, "conflict"),

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     config::Problem,
+    http::Announce,
     report::json::{ErrorDocument, ErrorRow},
     untrusted::{
         self, block,
@@ -226,13 +227,14 @@ impl Output {
 
     /// Writes a warning or an error for people.
     pub(super) fn error_text(&self, text: &str) {
-        let text = if self.format == Format::Github {
-            workflow::inert(text, self.error_colour)
-        } else {
-            block(text, self.error_colour)
-        };
-        // Nobody is left to tell when standard error is gone.
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        write_error(self.format, self.error_colour, text);
+    }
+
+    /// Shows the pauses that a forge asks for. They are warnings, which `--quiet` leaves: nobody
+    /// should take a minute's silence for a run that hangs.
+    pub(super) fn announce(&self) -> Announce {
+        let (format, colour) = (self.format, self.error_colour);
+        Announce::to(move |pause| write_error(format, colour, &format!("warning: {pause}\n")))
     }
 
     /// Reports why a run could not do its work.
@@ -317,4 +319,15 @@ impl Output {
             None => exit,
         }
     }
+}
+
+/// Writes text for people to standard error.
+fn write_error(format: Format, colour: bool, text: &str) {
+    let text = if format == Format::Github {
+        workflow::inert(text, colour)
+    } else {
+        block(text, colour)
+    };
+    // Nobody is left to tell when standard error is gone.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -1,17 +1,15 @@
 //! How the images of a run are pruned: by GitHub's packages API, or by the registry that they are
 //! read from.
 
-use std::time::SystemTime;
-
 use super::{
     context::Context,
     exit::Fault,
-    forge::{TOKENS, token},
+    forge::{Credential, settings, token},
 };
 use crate::{
     config::{Config, Forge, ForgeKind, Image, Problem, PruneBackend, Where},
     facts::git::Git,
-    forge::{Kind, Package, Settings, Target},
+    forge::{Kind, Package, Target},
     prune::backends::{Backend, Ghcr, Registry},
     source::Source,
 };
@@ -64,9 +62,8 @@ fn github(
             "write ghcr.io/OWNER/NAME",
         )
     })?;
-    let origin = Git::open(&config.root)
-        .ok()
-        .and_then(|git| git.origin().ok().flatten());
+    let git = Git::open(&config.root).ok();
+    let origin = git.as_ref().and_then(|git| git.origin().ok().flatten());
     let hint = "packages are GitHub's: set forge.kind to github, and forge.url to its API";
     let (kind, api) = match &config.forge {
         // An address that does not tell: only one kind has this API.
@@ -87,13 +84,11 @@ fn github(
             hint,
         ));
     }
-    let Some(held) = token(&cx.environment)? else {
-        return Ok(Err(format!(
-            "no token is set: none of {}, nor any with _FILE",
-            TOKENS.join(", ")
-        )));
+    let held = match token(&api, git.as_ref(), &cx.environment)? {
+        Credential::Token(held) => held,
+        Credential::Missing(why) => return Ok(Err(why)),
     };
-    let settings = Settings::new(cx.client(&api)?, SystemTime::now);
+    let settings = settings(&api, cx)?;
     let package = Package::new(api, (owner, name), held.token, settings)?;
     Ok(Ok(Backend::Ghcr(Box::new(Ghcr::new(package, source)))))
 }

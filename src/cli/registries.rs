@@ -1,10 +1,12 @@
-//! How registries are asked in this run: from variables to settings.
+//! How registries and forges are asked in this run: from variables to settings.
 
 use std::time::{Duration, SystemTime};
 
 use super::{context::usage, environment::Environment, exit::Fault};
 use crate::{
     config::duration,
+    forge,
+    http::Allowance,
     source::{self, Settings},
 };
 
@@ -26,4 +28,15 @@ pub(super) fn settings(environment: &Environment) -> Result<Settings, Fault> {
     // Reads the certificates, so that a wrong file is told of whatever the command is.
     source::Registries::new(settings.clone()).map_err(|error| usage(error.to_string()))?;
     Ok(settings)
+}
+
+/// How long requests to forges are waited for in all.
+pub(super) fn forge_time(environment: &Environment) -> Result<Allowance, Fault> {
+    const NAME: &str = "REPIN_DEADLINE";
+    let length = match environment.filled(NAME) {
+        Some(text) => duration::parse(&text.to_string_lossy())
+            .map_err(|error| usage(format!("{NAME}: {error}")))?,
+        None => forge::TIME,
+    };
+    Ok(Allowance::new(length, NAME))
 }

@@ -29,23 +29,36 @@ fn variable(text: &str) -> Result<String, String> {
     }
 }
 
-/// The name of a variable with a token for another repository. Whoever may edit the configuration
-/// must not receive what the job holds for itself.
-fn token_variable(text: &str) -> Result<String, String> {
-    const FORGE: [&str; 4] = [
-        "REPIN_FORGE_TOKEN",
-        "GITHUB_TOKEN",
-        "GH_TOKEN",
-        "GITEA_TOKEN",
-    ];
-    let name = text.to_ascii_uppercase();
-    let plain = name.strip_suffix("_FILE").unwrap_or(&name);
-    if FORGE.contains(&plain) || name.starts_with("ACTIONS_") {
-        return Err(format!(
-            "`{text}` belongs to the forge or to the job: use a variable of its own"
-        ));
+/// Tokens for the forge (docs/forges.md, "Token"); each also with `_FILE`.
+pub const FORGE_TOKENS: [&str; 4] = [
+    "REPIN_FORGE_TOKEN",
+    "GITHUB_TOKEN",
+    "GH_TOKEN",
+    "GITEA_TOKEN",
+];
+
+/// The name of a variable whose value is handed on: to another repository's server, or to a
+/// container. Whoever may edit the configuration must not receive what the job holds for itself.
+fn handed_on(g: &Gather) -> impl Fn(&str) -> Result<String, String> {
+    let of_the_past = g.is_of_the_past();
+    move |text| {
+        let name = text.to_ascii_uppercase();
+        let plain = name.strip_suffix("_FILE").unwrap_or(&name);
+        let belongs = if FORGE_TOKENS.contains(&plain) {
+            "is a token for the forge"
+        } else if name.starts_with("ACTIONS_") {
+            "belongs to the job"
+        } else if name == "DOCKER_AUTH_CONFIG" {
+            "holds credentials for registries"
+        } else {
+            return variable(text);
+        };
+        // A configuration of the past hands nothing on, and is still to be read.
+        if of_the_past {
+            return variable(text);
+        }
+        Err(format!("`{text}` {belongs}: use a variable of its own"))
     }
-    variable(text)
 }
 
 fn branch(text: &str) -> Result<String, String> {

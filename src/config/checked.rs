@@ -144,7 +144,17 @@ pub struct Naming {
 
 /// Reads a configuration from its text; every problem that can be found is in the error.
 pub fn parse(source: &SourceText, root: &Path) -> Result<Config, Vec<Problem>> {
+    gathered(Gather::new(source.clone(), "config"), source, root)
+}
+
+/// Reads what once was the configuration, by the rules that concern reading files and history; what
+/// it would hand on to others is of no concern.
+pub fn parse_past(source: &SourceText, root: &Path) -> Result<Config, Vec<Problem>> {
     let gather = Gather::new(source.clone(), "config");
+    gathered(gather.of_the_past(), source, root)
+}
+
+fn gathered(gather: Gather, source: &SourceText, root: &Path) -> Result<Config, Vec<Problem>> {
     let tree = gather.tree();
     if tree.is_none() {
         gather.report(

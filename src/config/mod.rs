@@ -18,11 +18,11 @@ pub mod yaml;
 use std::path::{Path, PathBuf};
 
 pub use blocks::{
-    AlsoPinned, Engine, Forge, ForgeKind, Freshness, Inventory, Issue, Kind, PathsFrom, Prune,
-    PruneBackend, Smoke,
+    AlsoPinned, Engine, FORGE_TOKENS, Forge, ForgeKind, Freshness, Inventory, Issue, Kind,
+    PathsFrom, Prune, PruneBackend, Smoke,
 };
 pub use checked::{
-    Config, Image, Naming, Outside, OutsidePolicy, Provenance, Report, Revisions, parse,
+    Config, Image, Naming, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,
 };
 pub use path::{Glob, Globs, PathError, RelPath};
 pub use problem::{Place, Problem, SourceText, Span};

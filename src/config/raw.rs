@@ -15,6 +15,7 @@ pub struct Gather {
     source: SourceText,
     code: &'static str,
     problems: RefCell<Vec<Problem>>,
+    of_the_past: bool,
 }
 
 impl Gather {
@@ -24,7 +25,22 @@ impl Gather {
             source,
             code,
             problems: RefCell::default(),
+            of_the_past: false,
         }
+    }
+
+    /// The same for a text that once was the configuration: what would be handed on to others by
+    /// it is of no concern.
+    #[must_use]
+    pub fn of_the_past(self) -> Self {
+        Self {
+            of_the_past: true,
+            ..self
+        }
+    }
+
+    pub(super) fn is_of_the_past(&self) -> bool {
+        self.of_the_past
     }
 
     /// Parses the whole text; `None` if it is no YAML or holds nothing.

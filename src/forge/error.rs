@@ -21,6 +21,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// No answer, or one that can't be used: try again later.
     Unavailable,
+    /// The forge limits requests for longer than this run may wait; nothing was done.
+    Limited,
     /// Credentials or permissions.
     Denied,
     /// Somebody else's work is in the way.

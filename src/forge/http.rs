@@ -19,7 +19,8 @@ use serde_json::Value;
 
 use super::{Error, ErrorKind, Target, Token};
 use crate::http::{
-    Body, Call, Cause, Client, FORGES, Heard, Idempotency, Network, Policy, Stage, Stop, Transport,
+    Allowance, Announce, Body, Call, Cause, Client, FORGES, Heard, Idempotency, Network, Policy,
+    Stage, Stop, Transport, WaitReason, address::host_of, time_of_day,
 };
 use crate::untrusted::Secrets;
 pub(super) use reply::Reply;
@@ -38,8 +39,13 @@ pub struct Settings {
     /// The pause before the second attempt; it doubles with each further one, and chance shortens
     /// it by up to a half.
     pub backoff: Duration,
-    /// The longest time that a rate limit is waited for.
-    pub longest_wait: Duration,
+    /// The pause after a rate limit whose end the server does not name; it doubles with each
+    /// further one.
+    pub limit_pause: Duration,
+    /// How long the command waits for forges in all.
+    pub time: Allowance,
+    /// Who is told of pauses that a server asks for.
+    pub announce: Announce,
     /// The wall clock: a rate limit's end is a time of day, of a server that may not tell its own.
     pub now: fn() -> SystemTime,
 }
@@ -53,7 +59,9 @@ impl Settings {
             whole: FORGES.whole,
             attempts: FORGES.attempts,
             backoff: FORGES.backoff,
-            longest_wait: FORGES.longest_wait,
+            limit_pause: FORGES.limit_pause,
+            time: Allowance::new(TIME, "REPIN_DEADLINE"),
+            announce: Announce::default(),
             now,
         }
     }
@@ -64,11 +72,14 @@ impl Settings {
             whole: self.whole,
             attempts: self.attempts,
             backoff: self.backoff,
-            longest_wait: self.longest_wait,
+            limit_pause: self.limit_pause,
             ..FORGES
         }
     }
 }
+
+/// How long a command waits for forges in all, unless it is told otherwise.
+pub const TIME: Duration = Duration::from_secs(900);
 
 /// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, file contents at
 /// 100 MB in base64.
@@ -85,6 +96,7 @@ pub(super) const PAGES_MAX: usize = 300;
 #[derive(Debug)]
 pub(super) struct Http {
     client: Client,
+    time: Allowance,
     base: Url,
     token: Token,
     secrets: Secrets,
@@ -200,7 +212,8 @@ impl Http {
         let policy = settings.policy();
         let client = Client::new(settings.client, policy, settings.now, secrets.clone());
         Ok(Self {
-            client,
+            client: client.announcing(settings.announce),
+            time: settings.time,
             base: target.api.clone(),
             token,
             secrets,
@@ -248,7 +261,7 @@ impl Http {
     pub(super) async fn send(&self, request: &Request) -> Result<Reply, Failure> {
         let what = self.what(request);
         let call = self.call(request);
-        let sent = self.client.send(&call, self.client.deadline()).await;
+        let sent = self.client.send(&call, self.time.deadline()).await;
         let reply = sent.map_err(|failure| self.failure(&what, &failure))?;
         let sure = |error| Failure {
             error,
@@ -325,6 +338,11 @@ impl Http {
     fn failure(&self, what: &str, failure: &crate::http::Failure) -> Failure {
         let mut error = self.caused(what, &failure.cause);
         let stopped = match failure.stop {
+            Stop::PastDeadline { reason, wait } => {
+                error.kind = ErrorKind::Limited;
+                error.hint = Some("run the command again after that time".to_owned());
+                self.past_deadline(reason, wait)
+            }
             Stop::Final => String::new(),
             Stop::LongWait { asked, longest } => format!(
                 "; it asks to wait {} s, longer than repin does ({} s)",
@@ -339,6 +357,24 @@ impl Http {
             error,
             unsure: failure.cause.may_be_done(),
         }
+    }
+
+    /// A wait that would pass the deadline: until when, and which deadline.
+    fn past_deadline(&self, reason: WaitReason, wait: Duration) -> String {
+        let host = host_of(&self.base);
+        let reason = match reason {
+            WaitReason::Limit => format!("rate limited by {host}"),
+            WaitReason::Busy => format!("{host} asks to wait"),
+        };
+        // Beyond a day a time of day is none.
+        let day = Duration::from_secs(86_400);
+        let at = self.now()().checked_add(wait).filter(|_| wait < day);
+        let until = at.map_or_else(String::new, |at| format!("until {}, ", time_of_day(at)));
+        format!(
+            "; {reason} {until}for {} s, past this command's deadline ({})",
+            wait.as_secs(),
+            self.time.describe()
+        )
     }
 
     fn caused(&self, what: &str, cause: &Cause) -> Error {

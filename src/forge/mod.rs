@@ -6,6 +6,7 @@
 //! out. `http` is the only place that sends anything.
 
 mod alike;
+mod audience;
 mod base;
 pub mod branches;
 mod conflicts;
@@ -33,12 +34,13 @@ use async_trait::async_trait;
 
 use crate::http::Heard;
 
+pub use audience::{Audience, NotFor};
 pub use base::{Base, Local};
 pub use error::{Error, ErrorKind};
 pub use gates::{Gate, GateState, Said, Status, StatusKind, judge, together};
 pub use gitea::Gitea;
 pub use github::Github;
-pub use http::Settings;
+pub use http::{Settings, TIME};
 pub use marker::{Marker, trailer};
 pub use model::{
     Ability, Ahead, Carried, Claim, Comment, Commit, Comparison, Created, Edit, Head, Issue,

@@ -128,6 +128,10 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
         if !there? {
             return Ok(Waited::Absent);
         }
+        // Asking again before the limit ends would only prolong it.
+        if seen.is_limited() {
+            return Ok(seen.late());
+        }
         if let Some(decided) = seen.decided() {
             return Ok(decided);
         }
@@ -160,10 +164,18 @@ impl Seen {
                 let what = format!("{}: looking at pull request #{number}", forge.name());
                 self.trouble = Some(Error::unavailable(what, "it is not there any more"));
             }
-            Err(error) if error.kind == ErrorKind::Unavailable => self.trouble = Some(error),
+            Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Limited) => {
+                self.trouble = Some(error);
+            }
             Err(error) => return Err(error),
         }
         Ok(true)
+    }
+
+    /// Whether the forge limits requests for longer than there is time.
+    fn is_limited(&self) -> bool {
+        let kind = self.trouble.as_ref().map(|error| error.kind);
+        kind == Some(ErrorKind::Limited)
     }
 
     fn decided(&self) -> Option<Waited> {

@@ -13,9 +13,9 @@ use reqwest::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    AttemptError, Body, Call, Cause, Deadline, Encodings, ErrorBody, Failure, Heard, Idempotency,
-    Open, Outages, Policy, Reading, Redirects, Reply, Stop, Transport, address::host_of, body,
-    budget::Budget, log::Entry, redirect, transport::IN_FLIGHT,
+    Again, Announce, AttemptError, Body, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
+    Heard, Idempotency, Open, Outages, Pause, Policy, Reading, Redirects, Reply, Stop, Transport,
+    address::host_of, body, budget::Budget, log::Entry, redirect, transport::IN_FLIGHT,
 };
 use crate::untrusted::Secrets;
 
@@ -31,6 +31,7 @@ pub struct Client {
     policy: Policy,
     now: fn() -> SystemTime,
     secrets: Secrets,
+    announce: Announce,
     places: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Hosts that a request gave up on, and why: the others need not wait as long to learn the
     /// same.
@@ -54,10 +55,17 @@ impl Client {
             policy,
             now,
             secrets,
+            announce: Announce::default(),
             places,
             down,
             heard,
         }
+    }
+
+    /// The same client, which announces the pauses that servers ask for.
+    #[must_use]
+    pub fn announcing(self, announce: Announce) -> Self {
+        Self { announce, ..self }
     }
 
     /// The connections.
@@ -96,6 +104,7 @@ impl Client {
     /// The answer to `call`, after as many attempts as it takes and the policy allows.
     pub async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, Failure> {
         let mut attempt = 0;
+        let (mut failed, mut limited, mut limited_unnamed) = (0, 0, 0);
         loop {
             attempt += 1;
             let place = self.place(&call.url).await;
@@ -109,12 +118,33 @@ impl Client {
             let pause = if call.idempotency == Idempotency::Once && cause.may_be_done() {
                 Err(Stop::Final)
             } else {
-                self.policy.pause(again, attempt, until)
+                // A limit is no failed attempt: it ends by itself, and says that nothing was done.
+                let count = match again {
+                    Again::Limited(None) => &mut limited_unnamed,
+                    Again::Limited(Some(_)) => &mut limited,
+                    Again::Never | Again::Later | Again::After(_) => &mut failed,
+                };
+                *count += 1;
+                self.policy.pause(again, *count, until)
             };
             match pause {
-                Ok(pause) => tokio::time::sleep(pause).await,
+                Ok(pause) => {
+                    self.announce(&call.url, again, pause);
+                    tokio::time::sleep(pause).await;
+                }
                 Err(stop) => return Err(self.given_up(call, Failure { cause, stop })),
             }
+        }
+    }
+
+    /// Announces a pause that the server asked for.
+    fn announce(&self, url: &Url, again: Again, pause: Duration) {
+        if let (Some(reason), Some(until)) = (again.reason(), (self.now)().checked_add(pause)) {
+            self.announce.pause(&Pause {
+                host: host_of(url),
+                reason,
+                until,
+            });
         }
     }
 
@@ -141,7 +171,14 @@ impl Client {
             }
             match call.body {
                 Reading::Later => Body::Open(Box::new(open)),
-                Reading::UpTo(max) => Body::Read(open.all(max).await?),
+                Reading::UpTo(max) => {
+                    let body = open.all(max).await?;
+                    let limited = self.policy.limited_graphql(&url, &headers, &body, self.now);
+                    if let Some(again) = limited {
+                        return Err(Cause::Status { status, body }.again(again));
+                    }
+                    Body::Read(body)
+                }
             }
         } else {
             let body = match self.policy.error_body {

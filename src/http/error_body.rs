@@ -59,6 +59,25 @@ pub fn of_forge(body: &[u8]) -> String {
     text
 }
 
+/// An error of GraphQL.
+#[derive(Deserialize)]
+pub(super) struct GraphqlError {
+    #[serde(rename = "type", default)]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) message: String,
+}
+
+/// The errors of an answer of GraphQL.
+pub(super) fn graphql_errors(body: &[u8]) -> Vec<GraphqlError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        errors: Vec<GraphqlError>,
+    }
+    serde_json::from_slice::<Answer>(body).map_or_else(|_| Vec::new(), |answer| answer.errors)
+}
+
 fn joined(code: Option<String>, text: Option<String>) -> Option<String> {
     match (code, text) {
         (Some(code), Some(text)) => Some(format!("{code}: {text}")),

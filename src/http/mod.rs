@@ -7,6 +7,8 @@
 //! further attempt; the caller puts both into words.
 
 pub mod address;
+mod allowance;
+mod announce;
 mod body;
 mod budget;
 mod call;
@@ -20,6 +22,8 @@ mod redirect;
 mod retry;
 mod transport;
 
+pub use allowance::Allowance;
+pub use announce::{Announce, Pause, time_of_day};
 pub use body::{Body, Open};
 pub use call::{Call, Idempotency, Reading, Reply};
 pub use client::Client;
@@ -27,5 +31,5 @@ pub use clock::{Clock, Heard};
 pub use failure::{AttemptError, Cause, Failure, Network, Stage};
 pub use log::LOG;
 pub use policy::{Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects};
-pub use retry::{Again, Deadline, Stop};
+pub use retry::{Again, Deadline, Stop, WaitReason};
 pub use transport::{SettingsError, Transport};

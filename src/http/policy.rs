@@ -12,8 +12,12 @@ pub struct Policy {
     /// The pause before the second attempt; it doubles with each further one, and chance shortens
     /// it by up to a half.
     pub backoff: Duration,
-    /// The longest wait that a server may ask for; a longer one ends the request at once.
-    pub longest_wait: Duration,
+    /// The longest wait that a server may ask for; a longer one ends the request at once. `None`:
+    /// the deadline alone limits.
+    pub longest_wait: Option<Duration>,
+    /// The pause after a limit whose end the server does not name; it doubles with each further
+    /// one.
+    pub limit_pause: Duration,
     /// After how long a request makes no further attempt; `None`: `attempts` alone limits.
     pub patience: Option<Duration>,
     /// How long an answer may make no progress: connecting, headers, or the next bytes.
@@ -47,12 +51,15 @@ pub enum Redirects {
 
 /// How servers say that they limit requests. `408`, `429` and `5xx` may pass everywhere, and
 /// `Retry-After` says when.
+///
+/// A limit that is known as one is waited out until the deadline, however often it comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limits {
-    /// By nothing else.
+    /// By nothing else; `429` is retried like any other of them.
     Status,
-    /// Also by 403, with a header or a text that says so, and by `X-RateLimit-Reset` (GitHub REST
-    /// API, "Rate limits", "Exceeding the rate limit").
+    /// By `429`, by 403 with a header or a text that says so, by 422 for what "was submitted too
+    /// quickly" and by errors of GraphQL; `X-RateLimit-Reset` says when, too (GitHub REST API,
+    /// "Rate limits", "Exceeding the rate limit").
     Github,
 }
 
@@ -93,7 +100,8 @@ pub enum ErrorBody {
 
 const ATTEMPTS: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// GitHub asks for at least a minute (REST API, "Rate limits", "Exceeding the rate limit").
+const LIMIT_PAUSE: Duration = Duration::from_secs(60);
 const PROGRESS: Duration = Duration::from_secs(30);
 const WHOLE: Duration = Duration::from_secs(60);
 
@@ -101,7 +109,8 @@ const WHOLE: Duration = Duration::from_secs(60);
 pub const REGISTRIES: Policy = Policy {
     attempts: ATTEMPTS,
     backoff: BACKOFF,
-    longest_wait: LONGEST_WAIT,
+    longest_wait: Some(Duration::from_secs(60)),
+    limit_pause: LIMIT_PAUSE,
     patience: Some(Duration::from_secs(180)),
     progress: PROGRESS,
     whole: WHOLE,
@@ -121,7 +130,8 @@ pub const REGISTRIES: Policy = Policy {
 pub const FORGES: Policy = Policy {
     attempts: ATTEMPTS,
     backoff: BACKOFF,
-    longest_wait: LONGEST_WAIT,
+    longest_wait: None,
+    limit_pause: LIMIT_PAUSE,
     patience: None,
     progress: PROGRESS,
     whole: WHOLE,

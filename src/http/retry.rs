@@ -6,12 +6,16 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::{
-    StatusCode,
+    StatusCode, Url,
     header::{HeaderMap, RETRY_AFTER},
 };
 use tokio::time::Instant;
 
-use super::{Limits, Policy, clock::server_time, error_body};
+use super::{
+    Limits, Policy,
+    clock::server_time,
+    error_body::{self, GraphqlError},
+};
 
 /// Whether another attempt may do better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +26,28 @@ pub enum Again {
     Later,
     /// The server said when.
     After(Duration),
+    /// The server limits how often it is asked; it said when the limit ends, or nothing.
+    Limited(Option<Duration>),
+}
+
+impl Again {
+    /// What the server asks to wait for, if it asks.
+    pub(super) fn reason(self) -> Option<WaitReason> {
+        match self {
+            Self::Never | Self::Later => None,
+            Self::After(_) => Some(WaitReason::Busy),
+            Self::Limited(_) => Some(WaitReason::Limit),
+        }
+    }
+}
+
+/// Why a server asks to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitReason {
+    /// It limits how often it is asked.
+    Limit,
+    /// It is busy.
+    Busy,
 }
 
 /// Why there is no further attempt.
@@ -35,6 +61,13 @@ pub enum Stop {
         asked: Duration,
         /// The longest one that is allowed.
         longest: Duration,
+    },
+    /// The server asks for a wait that would pass the deadline.
+    PastDeadline {
+        /// What for.
+        reason: WaitReason,
+        /// How long the wait would be.
+        wait: Duration,
     },
     /// There were this many attempts, which is enough.
     Attempts(u32),
@@ -58,7 +91,9 @@ impl Deadline {
     }
 
     fn is_over_after(self, wait: Duration) -> bool {
-        self.0.is_some_and(|end| Instant::now() + wait > end)
+        // A wait that no clock reaches is past every deadline.
+        let past = |end| Instant::now().checked_add(wait).is_none_or(|at| at > end);
+        self.0.is_some_and(past)
     }
 }
 
@@ -71,54 +106,114 @@ impl Policy {
         body: &[u8],
         now: fn() -> SystemTime,
     ) -> Option<Again> {
-        let github = self.limits == Limits::Github;
-        let limited = || {
-            text(headers, RETRY_AFTER.as_str()).is_some()
-                || is_used_up(headers)
-                || says_limit(&error_body::of_forge(body))
-        };
-        let forbidden = status == StatusCode::FORBIDDEN;
-        let passes = is_transient(status) || github && forbidden && limited();
-        if !passes {
+        if self.limits == Limits::Github && is_limit(status, headers, body) {
+            return Some(limited(headers, now));
+        }
+        let wait = || retry_after(text(headers, RETRY_AFTER.as_str())?, headers, now);
+        is_transient(status).then(|| wait().map_or(Again::Later, Again::After))
+    }
+
+    /// Whether an answer of GraphQL, whose status is that of a success, says that requests are
+    /// limited.
+    pub(super) fn limited_graphql(
+        &self,
+        url: &Url,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: fn() -> SystemTime,
+    ) -> Option<Again> {
+        let asked = self.limits == Limits::Github && url.path().ends_with("/graphql");
+        if !asked
+            || !error_body::graphql_errors(body)
+                .iter()
+                .any(is_graphql_limit)
+        {
             return None;
         }
-        let wait = match text(headers, RETRY_AFTER.as_str()) {
-            Some(after) => retry_after(after, headers, now),
-            None if github && is_used_up(headers) => reset(headers, now),
-            None => None,
-        };
-        Some(wait.map_or(Again::Later, Again::After))
+        Some(limited(headers, now))
     }
 
     /// The usual pause after so many attempts.
     pub fn usual_pause(&self, failed: u32) -> Duration {
-        let doubled = self
-            .backoff
-            .saturating_mul(1 << failed.saturating_sub(1).min(16));
-        doubled.mul_f64(1.0 - fastrand::f64() / 2.0)
+        doubled(self.backoff, failed).mul_f64(1.0 - fastrand::f64() / 2.0)
     }
 
     /// The pause before the next attempt, or why there is none; `failed`: how many attempts there
-    /// were.
+    /// were that ended like this one, at a limit or otherwise.
     pub fn pause(&self, again: Again, failed: u32, until: Deadline) -> Result<Duration, Stop> {
         let asked = match again {
             Again::Never => return Err(Stop::Final),
             Again::Later => Duration::ZERO,
             Again::After(asked) => asked,
+            Again::Limited(asked) => return self.limit_pause(asked, failed, until),
         };
-        if asked > self.longest_wait {
-            let longest = self.longest_wait;
+        if let Some(longest) = self.longest_wait.filter(|longest| asked > *longest) {
             return Err(Stop::LongWait { asked, longest });
         }
         if failed >= self.attempts {
             return Err(Stop::Attempts(failed));
         }
         let wait = self.usual_pause(failed).max(asked);
+        if !until.is_over_after(wait) {
+            return Ok(wait);
+        }
+        Err(if asked.is_zero() {
+            Stop::Deadline(failed)
+        } else {
+            let reason = WaitReason::Busy;
+            Stop::PastDeadline { reason, wait }
+        })
+    }
+
+    /// The pause until a limit ends; only the deadline counts. `limits`: how many there were.
+    fn limit_pause(
+        &self,
+        asked: Option<Duration>,
+        limits: u32,
+        until: Deadline,
+    ) -> Result<Duration, Stop> {
+        let wait = match asked {
+            Some(asked) => self.usual_pause(limits).max(asked),
+            None => doubled(self.limit_pause, limits),
+        };
         if until.is_over_after(wait) {
-            return Err(Stop::Deadline(failed));
+            let reason = WaitReason::Limit;
+            return Err(Stop::PastDeadline { reason, wait });
         }
         Ok(wait)
     }
+}
+
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(1 << times.saturating_sub(1).min(16))
+}
+
+/// Whether an answer of GitHub says that requests are limited (REST API, "Rate limits",
+/// "Exceeding the rate limit"). A 403 that says nothing of it is a denial.
+fn is_limit(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::FORBIDDEN => {
+            text(headers, RETRY_AFTER.as_str()).is_some()
+                || is_used_up(headers)
+                || says_limit(&String::from_utf8_lossy(body))
+        }
+        StatusCode::UNPROCESSABLE_ENTITY => is_too_quick(&String::from_utf8_lossy(body)),
+        _ => false,
+    }
+}
+
+/// When a limit ends, where the server says so.
+fn limited(headers: &HeaderMap, now: fn() -> SystemTime) -> Again {
+    Again::Limited(match text(headers, RETRY_AFTER.as_str()) {
+        Some(after) => retry_after(after, headers, now),
+        None if is_used_up(headers) => reset(headers, now),
+        None => None,
+    })
+}
+
+fn is_graphql_limit(error: &GraphqlError) -> bool {
+    error.kind == "RATE_LIMITED" || says_limit(&error.message) || is_too_quick(&error.message)
 }
 
 /// Whether a status may pass by itself (RFC 9110, section 15, and RFC 6585, section 4).
@@ -135,7 +230,18 @@ fn is_used_up(headers: &HeaderMap) -> bool {
 
 fn says_limit(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    message.contains("rate limit") || message.contains("abuse detection")
+    [
+        "secondary rate limit",
+        "rate limit exceeded",
+        "abuse detection",
+    ]
+    .iter()
+    .any(|text| message.contains(text))
+}
+
+/// Whether GitHub limits what is created, which it calls a validation error.
+fn is_too_quick(message: &str) -> bool {
+    message.contains("was submitted too quickly")
 }
 
 /// The wait that `Retry-After` asks for (RFC 9110, section 10.2.3); one that can't be read asks

@@ -83,7 +83,9 @@ impl From<source::Error> for Refusal {
 impl From<forge::Error> for Refusal {
     fn from(error: forge::Error) -> Self {
         let (kind, code) = match error.kind {
-            forge::ErrorKind::Unavailable => (Kind::Later, "unavailable"),
+            forge::ErrorKind::Unavailable | forge::ErrorKind::Limited => {
+                (Kind::Later, "unavailable")
+            }
             forge::ErrorKind::Denied => (Kind::Denied, "denied"),
             forge::ErrorKind::Misconfigured => (Kind::Input, "config"),
             forge::ErrorKind::Conflict | forge::ErrorKind::Refused => (Kind::Failed, "conflict"),

@@ -421,7 +421,10 @@ fn a_classic_tokens_permissions_are_read_from_its_scopes() {
             line(&rows, "token"),
             (
                 "pass".to_owned(),
-                "from REPIN_FORGE_TOKEN, accepted".to_owned()
+                format!(
+                    "from REPIN_FORGE_TOKEN, accepted by {}",
+                    fake.server.url().replace("http://", "")
+                )
             )
         );
         let (status, why) = line(&rows, "permission_contents");
@@ -540,19 +543,39 @@ fn tokens_that_are_missing_malformed_or_wrong() {
     );
     let skip = [&JSON[..], &["--if-unconfigured", "skip"]].concat();
     document(&world.run(&skip).exits(0));
-    fails(&world, &[("GH_TOKEN", "two words")], 2, &["token"]);
+    let api = fake.api();
+    let job = ("GITHUB_API_URL", api.as_str());
+    fails(&world, &[job, ("GH_TOKEN", "two words")], 2, &["token"]);
     assert_eq!(fake.asked(), [] as [String; 0]);
-    let rows = fails(&world, &[("GITEA_TOKEN", "other")], 4, &["token"]);
+    let rows = fails(&world, &[job, ("GITEA_TOKEN", "other")], 4, &["token"]);
     assert!(
         line(&rows, "token").1.contains("from GITEA_TOKEN: ")
             && line(&rows, "token").1.contains("401"),
         "{rows:?}"
     );
     world.write("token", TOKEN);
-    let rows = fails(&world, &[("GH_TOKEN_FILE", "token")], 0, &[]);
+    let rows = fails(&world, &[job, ("GH_TOKEN_FILE", "token")], 0, &[]);
+    let host = fake.server.url().replace("http://", "");
     assert_eq!(
         line(&rows, "token").1,
-        "from the file that GH_TOKEN_FILE names, accepted"
+        format!("from the file that GH_TOKEN_FILE names, accepted by {host}")
+    );
+    // A token that is for another server is neither tried nor passed over without a word.
+    fake.forget();
+    let elsewhere =
+        format!("GH_TOKEN is set, but it is for https://api.github.com, not for http://{host}");
+    let rows = fails(&world, &[("GH_TOKEN", TOKEN)], 4, &["token"]);
+    let told = &line(&rows, "token").1;
+    assert_eq!(*told, format!("no token is set for {host}: {elsewhere}"));
+    assert_eq!(fake.asked(), [] as [String; 0]);
+    let origin = format!("{}/acme/flows.git", fake.server.url());
+    world.git(&["remote", "set-head", "origin", "main"]);
+    world.git(&["remote", "set-url", "origin", &origin]);
+    let env = [("GH_TOKEN", "other"), ("GITEA_TOKEN", TOKEN)];
+    let rows = document(&world.run_with(&JSON, &env));
+    assert_eq!(
+        line(&rows, "token").1,
+        format!("from GITEA_TOKEN, accepted by {host}; {elsewhere}")
     );
 }
 

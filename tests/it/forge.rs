@@ -80,6 +80,7 @@ fn forge(fake: &Fake) -> Box<dyn Forge> {
         .unwrap();
     let mut settings = Settings::new(client, SystemTime::now);
     settings.backoff = Duration::from_millis(1);
+    settings.limit_pause = Duration::from_millis(1);
     let token = Token::parse(TOKEN).unwrap();
     match kind {
         ForgeKind::Github => Box::new(Github::new(&target, token, settings).unwrap()),
@@ -939,6 +940,8 @@ async fn rate_limits_are_obeyed_within_reason() {
             error(403, "API rate limit exceeded")
                 .with("x-ratelimit-remaining", "0")
                 .with("x-ratelimit-reset", "1"),
+            // Reported by users who open several pull requests in a row.
+            error(422, "Validation Failed: was submitted too quickly"),
         ] {
             let fake = fake(kind);
             fake.fault(("GET", "/pulls"), 2, Fault::Instead(limit.clone()));
@@ -954,7 +957,7 @@ async fn rate_limits_are_obeyed_within_reason() {
         );
         let error = promote(&fake, ASK).await.unwrap_err();
         assert!(
-            error.kind == ErrorKind::Unavailable && error.why.contains("3600 s"),
+            error.kind == ErrorKind::Limited && error.why.contains("3600 s"),
             "{error}"
         );
         // A refusal is no limit.

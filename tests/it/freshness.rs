@@ -825,7 +825,9 @@ fn issues_that_are_switched_off_are_named() {
                 "--format",
                 "json",
             ];
-            pinning.world.run_with(&args, &[("GITEA_TOKEN", TOKEN)])
+            let api = fake.api();
+            let env = [("GITHUB_API_URL", api.as_str()), ("GITEA_TOKEN", TOKEN)];
+            pinning.world.run_with(&args, &env)
         };
         fake.store().gitea.issues = false;
         let ran = rehearsed();

@@ -623,6 +623,20 @@ fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
         Reply::json(403, json!({"message": "secondary rate limit"})).with("retry-after", "3600");
     hosted.packages.store().hook("DELETE", move |_| Some(long));
     hosted.refused(3, "unavailable");
+    // GitHub often names no time, and asks for a minute in its documentation.
+    let mut hosted = Hosted::new("orgs", "", two);
+    hosted.scene = hosted.scene.env("REPIN_DEADLINE", "30s");
+    let unnamed = Reply::json(403, json!({"message": "secondary rate limit"}));
+    hosted
+        .packages
+        .store()
+        .hook("DELETE", move |_| Some(unnamed));
+    let refused = hosted.refused(3, "unavailable");
+    let why = refused["refused"].as_str().unwrap();
+    assert!(
+        why.contains("past this command's deadline (REPIN_DEADLINE, 30 s)"),
+        "{why}"
+    );
 }
 
 /// More than a page, so that something can happen between two.

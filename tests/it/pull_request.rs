@@ -296,7 +296,12 @@ fn a_root_below_the_repositorys_top_is_found_there() {
                 .unwrap()
                 .success()
         );
-        let env = [("GH_TOKEN", TOKEN), ("GITEA_TOKEN", "other")];
+        let api = fake.api();
+        let env = [
+            ("GITHUB_API_URL", api.as_str()),
+            ("GH_TOKEN", TOKEN),
+            ("GITEA_TOKEN", "other"),
+        ];
         let document = world.run_in(&root, &promote(REV_B), &env).exits(0).json();
         let branch = document["branch"].as_str().unwrap();
         let text = fake
@@ -331,11 +336,13 @@ fn without_a_token_nothing_is_asked() {
             ])
             .exits(0);
         assert!(ran.stderr.contains("skipped: no token"), "{}", ran.stderr);
+        let api = fake.api();
+        let job = ("GITHUB_API_URL", api.as_str());
         world
-            .run_with(&skip, &[("GITHUB_TOKEN", "two words")])
+            .run_with(&skip, &[job, ("GITHUB_TOKEN", "two words")])
             .exits(2);
         world
-            .run_with(&skip, &[("GITHUB_TOKEN_FILE", "nowhere")])
+            .run_with(&skip, &[job, ("GITHUB_TOKEN_FILE", "nowhere")])
             .exits(2);
         assert_eq!(fake.asked(), [] as [String; 0]);
         // A file, and the first of several.
@@ -343,7 +350,7 @@ fn without_a_token_nothing_is_asked() {
         world
             .run_with(
                 &promote(REV_B),
-                &[("GITHUB_TOKEN_FILE", "token"), ("GH_TOKEN", "other")],
+                &[job, ("GITHUB_TOKEN_FILE", "token"), ("GH_TOKEN", "other")],
             )
             .exits(0);
         assert_eq!(
@@ -536,13 +543,14 @@ fn the_first_token_counts() {
         "GH_TOKEN",
         "GITEA_TOKEN",
     ];
-    let (world, _fake) = hosted(Kind::Github, "");
+    let (world, fake) = hosted(Kind::Github, "");
     world.write("token", format!("{TOKEN}\n"));
     for first in 0..names.len() {
         let mut env: Vec<_> = names[first + 1..]
             .iter()
             .map(|name| ((*name).to_owned(), "another".to_owned()))
             .collect();
+        env.push(("GITHUB_API_URL".to_owned(), fake.api()));
         env.push((names[first].to_owned(), TOKEN.to_owned()));
         let shown = |env: &[(String, String)]| {
             let env: Vec<_> = env
@@ -867,7 +875,10 @@ fn a_message_names_the_address_and_what_to_look_at() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         let ran = world
-            .run_with(&promote(REV_B), &[("GH_TOKEN", "other")])
+            .run_with(
+                &promote(REV_B),
+                &[("GITHUB_API_URL", &fake.api()), ("GH_TOKEN", "other")],
+            )
             .exits(4);
         let error = &ran.json()["errors"][0];
         let address = format!("GET {}/repos/acme/flows", fake.api());

@@ -119,7 +119,7 @@ fn a_forges_dates_and_resets_are_measured_by_its_own_clock() {
         ] {
             limited(YEAR_2001, when);
             let ran = gates(&world, &[]).exits(3);
-            let why = "asks to wait 3600 s";
+            let why = "for 3600 s, past this command's deadline (REPIN_DEADLINE, 900 s)";
             assert!(
                 ran.stderr.contains(why),
                 "{kind:?} {when:?}: {}",

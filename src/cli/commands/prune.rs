@@ -309,6 +309,8 @@ impl Run<'_> {
 /// asked for, or none had to be.
 fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Fault> {
     let mut begun = false;
+    // What was read before takes nothing of the deletions' time.
+    cx.forge_time.restart();
     for job in jobs.iter_mut().filter(|job| job.has_work()) {
         begun |= job.apply(rules, cx)?;
         if job.image.refusal.is_some() {

@@ -1,5 +1,6 @@
 //! What `promote` and `rollback` share: the run as it goes, and how it is reported.
 
+mod base_forge;
 mod open;
 mod place;
 mod reports;

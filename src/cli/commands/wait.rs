@@ -15,7 +15,7 @@ use crate::{
     },
     config::{Forge as Configured, Problem},
     forge::{
-        Ability, Forge, Pull, dispatch,
+        Ability, ErrorKind, Forge, Pull, dispatch,
         waiting::{self, Arm, Late, Pace, Stuck, Waited, Watch},
     },
     pins::Finder,
@@ -37,6 +37,7 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, F
         merge_commit: None,
         dispatched,
     };
+    cx.forge_time.replace(args.timeout, "--timeout");
     let forge = match connect_or_skip(&config, args.if_unconfigured, cx)? {
         Ok(forge) => forge,
         Err(why) => {
@@ -213,6 +214,13 @@ fn stuck(pull: &Pull, why: &Stuck) -> Fault {
 
 fn out_of_time(args: &args::Wait, late: Late) -> Fault {
     let seconds = args.timeout.as_secs();
+    let limited = late
+        .trouble
+        .as_ref()
+        .filter(|e| e.kind == ErrorKind::Limited);
+    if let Some(error) = limited {
+        return Fault::from(error.clone());
+    }
     let message = if late.answered {
         format!(
             "pull request #{} was not merged within {seconds} s",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use regex::bytes::Regex;
 
-use super::{text, variable};
+use super::{handed_on, text};
 use crate::config::{
     duration,
     path::{Glob, RelPath},
@@ -216,7 +216,7 @@ pub(in crate::config) fn smoke(g: &Gather, node: &Node) -> Option<Smoke> {
     ];
     let command = fields.required("command", |n| g.strings(n));
     let user = fields.optional("user", |n| text(g, n));
-    let env = fields.or("env", Vec::new(), |n| g.each(n, variable));
+    let env = fields.or("env", Vec::new(), |n| g.each(n, handed_on(g)));
     let network = fields.or("network", false, |n| g.boolean(n));
     let timeout = fields.or("timeout", Duration::from_secs(60), |n| {
         g.parsed(n, |text| match duration::parse(text) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{branch, text, token_variable, variable};
+use super::{branch, handed_on, text};
 use crate::config::{duration, path::RelPath, raw::Gather, yaml::Node};
 
 /// What may be deleted.
@@ -143,7 +143,7 @@ fn also_pinned(g: &Gather, node: &Node) -> Option<AlsoPinned> {
         }
         Some(branches)
     });
-    let token_env = fields.optional("token_env", |n| g.parsed(n, token_variable));
+    let token_env = fields.optional("token_env", |n| g.parsed(n, handed_on(g)));
     fields.done();
     Some(AlsoPinned {
         repository: repository?,
@@ -168,7 +168,7 @@ fn fresh(g: &Gather, node: &Node) -> Option<Freshness> {
         Some((file?, pointer?))
     });
     let repository = fields.required("repository", |n| g.parsed(n, remote));
-    let token_env = fields.optional("token_env", |n| g.parsed(n, variable));
+    let token_env = fields.optional("token_env", |n| g.parsed(n, handed_on(g)));
     let branch = fields.or("branch", "main".to_owned(), |n| g.parsed(n, branch));
     let path = |text: &str| RelPath::parse(text).map(|_| text.to_owned());
     let paths = fields.or("paths", Vec::new(), |n| g.each(n, path));

@@ -308,7 +308,7 @@ pub(crate) fn parse(bytes: Vec<u8>, today: &Config) -> Result<Config, String> {
         name: today.file_name().to_owned(),
         text: text.into(),
     };
-    config::parse(&source, &today.root).map_err(|problems| {
+    config::parse_past(&source, &today.root).map_err(|problems| {
         problems
             .first()
             .map_or_else(|| "it can't be read".to_owned(), ToString::to_string)

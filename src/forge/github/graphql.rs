@@ -68,26 +68,11 @@ impl Github {
         let request = Request::new(Method::POST, path, format!("GitHub: {what}"))
             .body(body)
             .harmless();
-        for round in 1..=self.http.attempts() {
-            let reply = self.http.send(&request).await?;
-            if matches!(reply.status.as_u16(), 404 | 405) {
-                return Ok(None);
-            }
-            let answer: Answer = reply.expect(&[200])?;
-            // A rate limit comes with 200, too.
-            if !answer
-                .errors
-                .iter()
-                .any(|wrong| wrong.kind == "RATE_LIMITED")
-            {
-                return Ok(Some(answer));
-            }
-            self.http.breathe(round).await;
+        let reply = self.http.send(&request).await?;
+        if matches!(reply.status.as_u16(), 404 | 405) {
+            return Ok(None);
         }
-        Err(Error::unavailable(
-            &request.what,
-            "the rate limit is used up",
-        ))
+        reply.expect(&[200]).map(Some)
     }
 
     pub(super) async fn read_blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {

@@ -20,6 +20,11 @@ fn passing(policy: &Policy, status: u16, pairs: &[(&'static str, &str)]) -> Opti
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it reads as what is compared")]
+fn limit(seconds: Option<u64>) -> Option<Again> {
+    Some(Again::Limited(seconds.map(Duration::from_secs)))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it reads as what is compared")]
 fn seconds(n: u64) -> Option<Again> {
     Some(Again::After(Duration::from_secs(n)))
 }
@@ -46,7 +51,7 @@ fn retry_after_is_seconds_or_a_date() {
 fn dates_are_measured_by_the_servers_clock() {
     let date = ("date", "Thu, 01 Jan 1970 00:00:05 GMT");
     for policy in [&REGISTRIES, &FORGES] {
-        let after = |value| passing(policy, 429, &[("retry-after", value), date]);
+        let after = |value| passing(policy, 503, &[("retry-after", value), date]);
         assert_eq!(after(NINE), seconds(4));
         assert_eq!(after("Thu, 01 Jan 1970 00:00:01 GMT"), seconds(0));
         assert_eq!(after("3"), seconds(3));
@@ -56,9 +61,13 @@ fn dates_are_measured_by_the_servers_clock() {
         let reset = ("x-ratelimit-reset", value);
         passing(&FORGES, 403, &[used_up, reset, date])
     };
-    assert_eq!(reset("9", date), seconds(4));
-    assert_eq!(reset("9", ("date", "yesterday")), seconds(9));
-    assert_eq!(reset("18446744073709551615", date), Some(Again::Later));
+    assert_eq!(reset("9", date), limit(Some(4)));
+    assert_eq!(reset("9", ("date", "yesterday")), limit(Some(9)));
+    assert_eq!(reset("18446744073709551615", date), limit(None));
+    let after = |value| passing(&FORGES, 429, &[("retry-after", value), date]);
+    assert_eq!(after(NINE), limit(Some(4)));
+    assert_eq!(after("3"), limit(Some(3)));
+    assert_eq!(after("soon"), limit(None));
 }
 
 #[test]
@@ -68,26 +77,31 @@ fn only_githubs_limits_come_as_403() {
         ("x-ratelimit-remaining", "0"),
         ("x-other", ""),
     ];
-    for (pair, after) in limited
-        .into_iter()
-        .zip([seconds(1), Some(Again::Later), None])
-    {
+    for (pair, after) in limited.into_iter().zip([limit(Some(1)), limit(None), None]) {
         assert_eq!(passing(&FORGES, 403, &[pair]), after, "{pair:?}");
         assert_eq!(passing(&REGISTRIES, 403, &[pair]), None);
     }
-    let says = |body: &str| {
-        FORGES.passing(
-            StatusCode::FORBIDDEN,
-            &HeaderMap::new(),
-            body.as_bytes(),
-            epoch,
-        )
-    };
-    assert_eq!(
-        says(r#"{"message":"Secondary Rate Limit"}"#),
-        Some(Again::Later)
-    );
-    assert_eq!(says(r#"{"message":"no access"}"#), None);
+    let says =
+        |status, body: &str| FORGES.passing(status, &HeaderMap::new(), body.as_bytes(), epoch);
+    for text in [
+        r#"{"message":"You have exceeded a Secondary Rate Limit."}"#,
+        r#"{"message":"API rate limit exceeded for user ID 1."}"#,
+        "You have triggered an abuse detection mechanism.",
+    ] {
+        assert_eq!(says(StatusCode::FORBIDDEN, text), limit(None), "{text}");
+    }
+    for text in [
+        r#"{"message":"no access"}"#,
+        r#"{"message":"Resource not accessible","documentation_url":"https://x/rate-limit"}"#,
+        r#"{"message":"was submitted too quickly"}"#,
+    ] {
+        assert_eq!(says(StatusCode::FORBIDDEN, text), None, "{text}");
+    }
+    let invalid = |text: &str| says(StatusCode::UNPROCESSABLE_ENTITY, text);
+    let quick =
+        r#"{"message":"Validation Failed","errors":[{"message":"was submitted too quickly"}]}"#;
+    assert_eq!(invalid(quick), limit(None));
+    assert_eq!(invalid(r#"{"message":"Validation Failed"}"#), None);
     // A registry's own header of that name means something else, or nothing.
     let pairs = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9")];
     assert_eq!(passing(&REGISTRIES, 429, &pairs), Some(Again::Later));
@@ -136,4 +150,56 @@ fn there_is_an_end_to_trying() {
             .pause(Again::Later, 1, Deadline::after(FORGES.patience))
             .is_ok()
     );
+}
+
+#[test]
+fn limits_without_a_time_are_waited_out_for_a_minute_and_then_twice_that() {
+    let pause = |asked, limits, until| FORGES.pause(Again::Limited(asked), limits, until);
+    let minute = Duration::from_secs(60);
+    for (limits, minutes) in [(1, 1), (2, 2), (3, 4), (4, 8)] {
+        assert_eq!(pause(None, limits, soon()), Ok(minute * minutes));
+    }
+    let named = Duration::from_secs(300);
+    assert_eq!(pause(Some(named), 9, soon()), Ok(named));
+    assert!(pause(Some(Duration::ZERO), 1, soon()).unwrap() > Duration::ZERO);
+}
+
+#[test]
+fn a_wait_past_the_deadline_ends_at_once() {
+    let until = Deadline::after(Some(Duration::from_secs(30)));
+    let past = |reason, wait| Err(Stop::PastDeadline { reason, wait });
+    let (reason, minute) = (WaitReason::Limit, Duration::from_secs(60));
+    assert_eq!(
+        FORGES.pause(Again::Limited(None), 1, until),
+        past(reason, minute)
+    );
+    // What no clock reaches is not waited for either.
+    let forever = Duration::from_secs(u64::MAX);
+    assert_eq!(
+        FORGES.pause(Again::Limited(Some(forever)), 1, until),
+        past(reason, forever)
+    );
+    assert_eq!(
+        FORGES.pause(Again::After(minute), 1, until),
+        past(WaitReason::Busy, minute)
+    );
+}
+
+#[test]
+fn graphql_says_that_it_limits_in_a_success() {
+    let said = |path: &str, body: &str| {
+        let url = format!("https://h{path}").parse().unwrap();
+        FORGES.limited_graphql(&url, &HeaderMap::new(), body.as_bytes(), epoch)
+    };
+    for error in [
+        r#"{"type":"RATE_LIMITED","message":"x"}"#,
+        r#"{"message":"You have exceeded a secondary rate limit."}"#,
+        r#"{"type":"UNPROCESSABLE","message":"was submitted too quickly"}"#,
+    ] {
+        let body = format!(r#"{{"data":null,"errors":[{error}]}}"#);
+        assert_eq!(said("/graphql", &body), limit(None), "{error}");
+        assert_eq!(said("/repos/a/b", &body), None);
+    }
+    let other = r#"{"data":{"x":"RATE_LIMITED"},"errors":[{"type":"FORBIDDEN","message":"no"}]}"#;
+    assert_eq!(said("/graphql", other), None);
 }

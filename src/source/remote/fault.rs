@@ -97,6 +97,11 @@ impl Fault {
                 asked.as_secs(),
                 longest.as_secs()
             ),
+            Stop::PastDeadline { wait, .. } => format!(
+                "{}; it asks to wait {} s, longer than there is time for",
+                self.why,
+                wait.as_secs()
+            ),
             Stop::Attempts(made) => format!("{} (tried {})", self.why, times(made)),
             Stop::Deadline(made) => format!(
                 "{} (tried {}, and it took too long to go on)",

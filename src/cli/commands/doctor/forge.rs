@@ -6,14 +6,14 @@ use crate::{
     cli::{
         context::Context,
         exit::{Exit, Fault},
-        forge::{self, Held},
+        forge::{self, Credential},
     },
     config::{Config, PruneBackend},
     facts::git::Git,
     forge::{
         Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right, Target, Verdict, Wanted,
     },
-    http::Heard,
+    http::{Heard, address::host_of},
     pins::Found,
 };
 
@@ -44,6 +44,8 @@ pub(super) struct Ready {
     target: Target,
     /// Where the token is from.
     origin: String,
+    /// Variables that are set and for another server.
+    passed_over: Vec<String>,
     base: Option<String>,
     /// The configuration's path in the repository.
     config: String,
@@ -70,12 +72,24 @@ pub(super) fn connect(
     let Some(configured) = &config.forge else {
         return not("not needed: no `forge` is configured");
     };
-    let (target, held) = (
-        forge::target(configured, git),
-        forge::token(&cx.environment),
-    );
-    if let (Ok(target), Ok(Some(held))) = (&target, &held) {
-        return match forge::open(target, held.token.clone(), cx) {
+    let target = match forge::target(configured, git) {
+        Ok(target) => target,
+        Err(fault) => {
+            let lines = unasked(Err(&fault), |lines| {
+                match forge::first_set(&cx.environment) {
+                    Some(name) => lines.skip(
+                        "token",
+                        format!("{name} is set; not tried: nothing says which server to ask"),
+                    ),
+                    None => missing(lines, &forge::none_set(), skip),
+                }
+            });
+            return Connection::Not(lines);
+        }
+    };
+    let held = forge::token(&target.api, git, &cx.environment);
+    if let Ok(Credential::Token(held)) = &held {
+        return match forge::open(&target, held.token.clone(), cx) {
             Ok(forge) => {
                 let prefix = git.map_or_else(String::new, |git| {
                     String::from_utf8_lossy(git.prefix()).into_owned()
@@ -83,40 +97,45 @@ pub(super) fn connect(
                 let name = config.source.name.rsplit('/').next().unwrap_or_default();
                 Connection::Ready(Box::new(Ready {
                     forge,
-                    target: target.clone(),
                     origin: held.origin.clone(),
+                    passed_over: held.passed_over.clone(),
+                    target: target.clone(),
                     base: configured.base.clone(),
                     config: format!("{prefix}{name}"),
                     wanted: wanted(config, &prefix, found),
                 }))
             }
-            Err(fault) => Connection::Not(unasked(Err(fault), Ok(Some(held)), skip)),
+            Err(fault) => {
+                let token = format!("from {}, not tried", held.origin);
+                Connection::Not(unasked(Err(&fault), |lines| lines.skip("token", token)))
+            }
         };
     }
-    let held = held.as_ref().map(Option::as_ref);
-    Connection::Not(unasked(target, held, skip))
+    let shown = format!("{}, not asked: there is no token", shown(&target));
+    Connection::Not(unasked(Ok(shown), |lines| match &held {
+        Ok(Credential::Missing(why)) => missing(lines, why, skip),
+        Ok(Credential::Token(_)) => {}
+        Err(fault) => lines.fault("token", fault),
+    }))
 }
 
-/// The lines of a forge that can't be asked: what is known of it and of the token.
-fn unasked(
-    target: Result<Target, Fault>,
-    held: Result<Option<&Held>, &Fault>,
-    skip: bool,
-) -> Lines {
+/// The line of a token that is missing.
+fn missing(lines: &mut Lines, why: &str, skip: bool) {
+    if skip {
+        lines.skip("token", why);
+    } else {
+        lines.fault("token", &forge::no_token(why));
+    }
+}
+
+/// The lines of a forge that can't be asked: what is known of it, and what `token` says.
+fn unasked(known: Result<String, &Fault>, token: impl FnOnce(&mut Lines)) -> Lines {
     let mut lines = Lines::new();
-    match target {
-        Ok(target) => lines.skip(
-            "forge",
-            format!("{}, not asked: there is no token", shown(&target)),
-        ),
-        Err(fault) => lines.fault("forge", &fault),
+    match known {
+        Ok(shown) => lines.skip("forge", shown),
+        Err(fault) => lines.fault("forge", fault),
     }
-    match held {
-        Ok(Some(held)) => lines.skip("token", format!("from {}, not tried", held.origin)),
-        Ok(None) if skip => lines.skip("token", forge::none_set()),
-        Ok(None) => lines.fault("token", &forge::no_token(&forge::none_set())),
-        Err(fault) => lines.fault("token", fault),
-    }
+    token(&mut lines);
     for code in ASKED {
         lines.skip(code, "the forge was not asked");
     }
@@ -187,7 +206,15 @@ impl Ready {
             }
         };
         lines.pass("forge", format!("{}, read", shown(&self.target)));
-        lines.pass("token", format!("from {}, accepted", self.origin));
+        let mut token = format!(
+            "from {}, accepted by {}",
+            self.origin,
+            host_of(&self.target.api)
+        );
+        for other in &self.passed_over {
+            token.extend(["; ", other]);
+        }
+        lines.pass("token", token);
         self.base(&mut lines, &repo).await;
         match self.forge.rights(&repo, &self.wanted).await {
             Ok(rights) => rights

@@ -108,6 +108,8 @@ impl Run<'_> {
             only_pins: &only_pins,
             auto_merge: configured.is_some_and(|forge| forge.auto_merge),
         };
+        // What came before, such as a smoke test, takes nothing of the writes' time.
+        cx.forge_time.restart();
         let work = pull_request::open(&*site.forge, &site.base, &proposal);
         let outcome = super::wait(work, "opening the pull request", cx)?;
         let begun = match &outcome {

@@ -21,7 +21,7 @@ use crate::{
     pins::{self, Found},
 };
 
-use super::Stop;
+use super::{Stop, base_forge};
 
 /// How often a pull request is planned when the base branch keeps moving.
 const ATTEMPTS: usize = 3;
@@ -128,6 +128,7 @@ pub(in super::super) fn at_place(
         return attempt(&place(config, At::Tree(tree)), true, cx)?.ok_or_else(kept_moving);
     }
     let git = Git::open(&config.root).ok();
+    base_forge::known_here(&config, git.as_ref(), cx)?;
     for made in 1..=ATTEMPTS {
         let forge = match connect(&config, git.as_ref(), cx)? {
             Ok(forge) => forge,
@@ -187,6 +188,7 @@ async fn read(
     let mut at_hand = |id: &str| alike.remove(id).or_else(|| content(&mut objects, id));
     base.fetch(&*forge, &paths, &mut at_hand).await?;
     let config = parse(local, &base, &path)?;
+    base_forge::same(local, &config, &base.branch, git)?;
     let history = history_of(&*forge, &base, &config).await?;
     let paths = base.paths(&prefix, &config.files, &named(&config));
     base.fetch(&*forge, &paths, &mut at_hand).await?;

@@ -1,0 +1,199 @@
+//! Which server a token is for.
+//!
+//! The configuration names the server that is asked, and whoever may edit it must not receive the
+//! token of a job. So a token that the job has anyway goes only where the environment says that it
+//! is from. Nothing is read here: the environment is handed in.
+
+use reqwest::Url;
+
+use crate::{
+    facts::git::Hosted,
+    http::address::{host_of, is_loopback},
+};
+
+/// What says which server a token is for, beside the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Audience {
+    /// The API that the job's tokens are for (`GITHUB_API_URL`; Gitea and Forgejo set it, too).
+    pub job_api: Option<Url>,
+    /// The URL that the work tree was cloned from.
+    pub origin: Option<String>,
+}
+
+/// Why a token is not sent to a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotFor {
+    /// It is for another one.
+    #[error("it is for {owner}, not for {asked}")]
+    Other {
+        /// The server that it is for.
+        owner: String,
+        /// The server that is asked.
+        asked: String,
+    },
+    /// Nothing says which one it is for.
+    #[error("neither GITHUB_API_URL nor a remote `origin` says that it is for {0}")]
+    Unknown(String),
+}
+
+impl Audience {
+    /// That the token of `variable` may be sent to the API `api`.
+    ///
+    /// `REPIN_FORGE_TOKEN` is for the forge of the configuration, whichever that is.
+    pub fn check(&self, variable: &str, api: &Url) -> Result<(), NotFor> {
+        if variable == "REPIN_FORGE_TOKEN" {
+            return Ok(());
+        }
+        let other = |owner: String| NotFor::Other {
+            owner,
+            asked: server(api),
+        };
+        if let Some(job) = &self.job_api {
+            return exactly(job, api).map_err(other);
+        }
+        if variable != "GITEA_TOKEN" {
+            return if server(api) == "https://api.github.com" {
+                Ok(())
+            } else {
+                Err(other("https://api.github.com".to_owned()))
+            };
+        }
+        let Some(origin) = &self.origin else {
+            return Err(NotFor::Unknown(server(api)));
+        };
+        // A clone by HTTP names scheme and port, too.
+        if let Ok(url) = Url::parse(origin)
+            && matches!(url.scheme(), "http" | "https")
+        {
+            return exactly(&url, api).map_err(other);
+        }
+        let Some(hosted) = Hosted::parse(origin) else {
+            return Err(NotFor::Unknown(server(api)));
+        };
+        let encrypted = api.scheme() == "https" || is_loopback(api);
+        if encrypted && api.host_str() == Some(&*hosted.host) {
+            Ok(())
+        } else {
+            Err(other(format!("https://{}", hosted.host)))
+        }
+    }
+}
+
+/// That two URLs have scheme, host and port in common; otherwise the first one's.
+fn exactly(owner: &Url, asked: &Url) -> Result<(), String> {
+    if owner.origin() == asked.origin() {
+        Ok(())
+    } else {
+        Err(server(owner))
+    }
+}
+
+/// Scheme, host and, if it is not the scheme's, port.
+fn server(url: &Url) -> String {
+    format!("{}://{}", url.scheme(), host_of(url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn audience(job_api: Option<&str>, origin: Option<&str>) -> Audience {
+        Audience {
+            job_api: job_api.map(|url| url.parse().unwrap()),
+            origin: origin.map(str::to_owned),
+        }
+    }
+
+    fn admits(audience: &Audience, variable: &str, api: &str) -> bool {
+        audience.check(variable, &api.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_job_s_token_goes_to_the_job_s_api_alone() {
+        let job = audience(Some("https://GHE.corp/api/v3"), Some("git@git.example:a/b"));
+        for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITEA_TOKEN"] {
+            for api in [
+                "https://ghe.corp/api/v3",
+                "https://GHE.CORP/api/v3",
+                "https://ghe.corp:443/",
+            ] {
+                assert!(admits(&job, name, api), "{name} {api}");
+            }
+            for api in [
+                "http://ghe.corp/api/v3",
+                "http://ghe.corp:443/api/v3",
+                "https://ghe.corp:8443/api/v3",
+                "https://ghe.corp.evil.example/api/v3",
+                "https://evil.example/ghe.corp",
+                "https://api.github.com",
+                "https://git.example/api/v1",
+            ] {
+                assert!(!admits(&job, name, api), "{name} {api}");
+            }
+        }
+        assert!(admits(
+            &job,
+            "REPIN_FORGE_TOKEN",
+            "https://git.example/api/v1"
+        ));
+    }
+
+    #[test]
+    fn without_a_job_github_s_tokens_are_for_the_public_github() {
+        let person = audience(None, Some("git@ghe.corp:a/b"));
+        for name in ["GITHUB_TOKEN", "GH_TOKEN"] {
+            assert!(admits(&person, name, "https://api.github.com"));
+            for api in [
+                "https://ghe.corp/api/v3",
+                "http://api.github.com",
+                "https://api.github.com:8443",
+                "https://api.github.com.evil.example",
+                "http://127.0.0.1:1",
+            ] {
+                assert!(!admits(&person, name, api), "{name} {api}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_job_gitea_s_token_is_for_the_server_of_the_clone() {
+        let ssh = ["git@Git.example:a/b.git", "ssh://git@git.example:2222/a/b"];
+        for origin in ssh.map(|origin| audience(None, Some(origin))) {
+            for (api, sent) in [
+                ("https://git.example/api/v1", true),
+                ("https://git.example:3000/api/v1", true),
+                ("http://git.example/api/v1", false),
+                ("https://evil.example/api/v1", false),
+            ] {
+                assert_eq!(admits(&origin, "GITEA_TOKEN", api), sent, "{api}");
+            }
+        }
+        let http = audience(None, Some("https://user:pass@git.example:3000/a/b"));
+        assert!(admits(
+            &http,
+            "GITEA_TOKEN",
+            "https://git.example:3000/api/v1"
+        ));
+        assert!(!admits(&http, "GITEA_TOKEN", "https://git.example/api/v1"));
+        let why = http
+            .check("GITEA_TOKEN", &"https://evil.example/x".parse().unwrap())
+            .unwrap_err();
+        assert_eq!(
+            why.to_string(),
+            "it is for https://git.example:3000, not for https://evil.example"
+        );
+        for nowhere in [
+            None,
+            Some("../b.git"),
+            Some("/srv/a/b"),
+            Some("file:///a/b"),
+        ] {
+            let nowhere = audience(None, nowhere);
+            assert!(!admits(
+                &nowhere,
+                "GITEA_TOKEN",
+                "https://git.example/api/v1"
+            ));
+        }
+    }
+}

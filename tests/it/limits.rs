@@ -1,0 +1,263 @@
+//! Rate limits of forges: waited out within the command's deadline and announced, or refused at
+//! once.
+
+use crate::support::{
+    forge::{Fake, Fault, Kind, Reply, TOKEN, error},
+    runner,
+    world::{REV_B, Ran, World, world},
+};
+use serde_json::json;
+
+const FILES: [&str; 4] = [
+    "repin.yaml",
+    ".github/workflows/a.yml",
+    ".github/workflows/b.yml",
+    ".github/workflows/none.yml",
+];
+
+/// A world whose base branch is on a forge that requires the status `ci`, which has not reported.
+fn hosted(kind: Kind) -> (World, Fake) {
+    let (world, fake) = (world(), Fake::start(kind));
+    let name = if kind == Kind::Github {
+        "github"
+    } else {
+        "gitea"
+    };
+    let block = format!(
+        "forge: {{ kind: {name}, url: '{}', repository: acme/flows, gates: [ci] }}\n",
+        fake.api()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &block);
+    let files = FILES.map(|path| (path, world.read(path)));
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    fake.store().push("main", "as it is", &files);
+    (world, fake)
+}
+
+fn run(world: &World, args: &[&str], deadline: &str) -> Ran {
+    let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_DEADLINE", deadline)];
+    let ran = world.run_with(args, &env);
+    assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN));
+    ran
+}
+
+const GATES: [&str; 3] = ["gates", "--ref", "main"];
+const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
+
+/// The host of a forge, as it is announced.
+fn host(fake: &Fake) -> String {
+    fake.server.url().trim_start_matches("http://").to_owned()
+}
+
+/// GitHub's answer to too many requests at once (REST API, "Rate limits", "Exceeding the rate
+/// limit"): a minute is asked for in the documentation, and often by no header.
+fn secondary() -> Reply {
+    error(
+        403,
+        "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+    )
+}
+
+/// That standard error names a time of day between the two texts.
+fn names_a_time(stderr: &str, before: &str, after: &str) {
+    let found = stderr.lines().any(|line| {
+        let rest = line.split_once(before).map(|(_, rest)| rest);
+        let time = rest
+            .and_then(|rest| rest.split_once(after))
+            .map(|(time, _)| time);
+        time.is_some_and(|time| {
+            let digits = time
+                .split(':')
+                .all(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit()));
+            digits && time.split(':').count() == 3
+        })
+    });
+    assert!(found, "{before}HH:MM:SS{after}: {stderr}");
+}
+
+#[test]
+fn a_pause_is_announced_in_every_format_and_by_quiet_runs() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let (world, fake) = hosted(kind);
+        for flags in [
+            &[][..],
+            &["--quiet"],
+            &["--format", "json"],
+            &["--format", "github"],
+        ] {
+            let limit = secondary().with("retry-after", "1");
+            fake.fault(("GET", ""), 1, Fault::Instead(limit));
+            // No gate has reported, which is what the forge says after the pause.
+            let ran = run(&world, &[&GATES, flags].concat(), "").exits(1);
+            let announced = format!("rate limited by {}, resuming at ", host(&fake));
+            names_a_time(&ran.stderr, &announced, " UTC");
+            assert_eq!(runner::obeyed(&ran.stderr), [], "{flags:?}");
+        }
+    }
+}
+
+#[test]
+fn a_busy_server_that_names_a_time_is_announced_as_busy() {
+    let (world, fake) = hosted(Kind::Github);
+    let busy = error(503, "maintenance").with("retry-after", "1");
+    fake.fault(("GET", ""), 1, Fault::Instead(busy));
+    let ran = run(&world, &GATES, "").exits(1);
+    names_a_time(&ran.stderr, " is busy, resuming at ", " UTC");
+}
+
+/// Every answer that means a limit, and names no time.
+fn limits() -> Vec<Reply> {
+    vec![
+        secondary(),
+        error(403, "You have triggered an abuse detection mechanism."),
+        error(403, "API rate limit exceeded for user ID 1."),
+        error(429, "Too Many Requests"),
+        Reply {
+            status: 429,
+            headers: Vec::new(),
+            body: b"<html>slow down</html>".to_vec(),
+        },
+        error(403, "API rate limit exceeded").with("x-ratelimit-remaining", "0"),
+    ]
+}
+
+/// That a run was given up after this many requests, says until when, and which deadline.
+fn given_up(ran: &Ran, fake: &Fake, (requests, deadline): (usize, &str)) {
+    let before = format!("rate limited by {} until ", host(fake));
+    let after = format!(" UTC, for 60 s, past this command's deadline ({deadline})");
+    names_a_time(&ran.stderr, &before, &after);
+    assert!(!ran.stderr.contains("resuming at"), "{}", ran.stderr);
+    let asked = fake.asked();
+    assert_eq!(asked.len(), requests, "{asked:#?}");
+    fake.forget();
+}
+
+#[test]
+fn a_limit_without_a_time_asks_for_a_minute_which_a_short_deadline_refuses_at_once() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let (world, fake) = hosted(kind);
+        for limit in limits() {
+            fake.fault(("GET", ""), 9, Fault::Instead(limit));
+            let ran = run(&world, &GATES, "30s").exits(3);
+            given_up(&ran, &fake, (1, "REPIN_DEADLINE, 30 s"));
+        }
+    }
+}
+
+#[test]
+fn what_was_submitted_too_quickly_is_a_limit() {
+    let (world, fake) = hosted(Kind::Github);
+    // Reported by users who open pull requests in a row: cli/cli#4801, Azure/azure-sdk-tools#7226.
+    let quick = Reply::json(
+        422,
+        json!({"message": "Validation Failed", "errors": [{
+            "resource": "PullRequest", "code": "custom", "message": "was submitted too quickly",
+        }]}),
+    );
+    fake.fault(("POST", "/pulls"), 9, Fault::Instead(quick.clone()));
+    let ran = run(&world, &PROMOTE, "30s").exits(3);
+    let opened = |fake: &Fake| {
+        let asked = fake.asked();
+        asked
+            .iter()
+            .filter(|asked| asked.ends_with("/pulls"))
+            .count()
+    };
+    let requests = fake.asked().len();
+    assert_eq!(opened(&fake), 1);
+    given_up(&ran, &fake, (requests, "REPIN_DEADLINE, 30 s"));
+    // With a time it is waited out, although a pull request may not be opened twice.
+    fake.fault(
+        ("POST", "/pulls"),
+        1,
+        Fault::Instead(quick.with("retry-after", "1")),
+    );
+    run(&world, &PROMOTE, "").exits(0);
+    assert_eq!((opened(&fake), fake.store().open_pulls().len()), (2, 1));
+}
+
+#[test]
+fn graphql_limits_in_a_success() {
+    for (kind, message) in [
+        ("RATE_LIMITED", "API rate limit exceeded for user ID 1."),
+        ("", "You have exceeded a secondary rate limit."),
+        ("UNPROCESSABLE", "was submitted too quickly"),
+    ] {
+        let (world, fake) = hosted(Kind::Github);
+        // What the work tree holds differently is read from the forge, in one request.
+        for file in &FILES[1..] {
+            world.write(file, "on: push\n");
+        }
+        let limit = Reply::json(
+            200,
+            json!({"data": null, "errors": [{"type": kind, "message": message}]}),
+        );
+        fake.fault(("POST", "/graphql"), 9, Fault::Instead(limit.clone()));
+        let ran = run(&world, &PROMOTE, "30s").exits(3);
+        let requests = fake.asked().len();
+        let last = fake.asked().pop();
+        assert_eq!(last.as_deref(), Some("POST /graphql"), "{message}");
+        given_up(&ran, &fake, (requests, "REPIN_DEADLINE, 30 s"));
+        let limit = limit.with("retry-after", "1");
+        fake.fault(("POST", "/graphql"), 1, Fault::Instead(limit));
+        let ran = run(&world, &PROMOTE, "").exits(0);
+        names_a_time(&ran.stderr, "resuming at ", " UTC");
+    }
+}
+
+#[test]
+fn a_403_that_is_no_limit_is_a_denial_at_once() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let (world, fake) = hosted(kind);
+        let denied = error(403, "Resource not accessible by integration")
+            .with("x-ratelimit-remaining", "4999")
+            .with("x-ratelimit-reset", "4102444800");
+        fake.fault(("GET", ""), 9, Fault::Instead(denied));
+        let ran = run(&world, &GATES, "30s").exits(4);
+        assert!(!ran.stderr.contains("rate limited"), "{}", ran.stderr);
+        let asked = fake.asked();
+        assert_eq!(asked.len(), 1, "{asked:#?}");
+    }
+}
+
+#[test]
+fn the_timeout_of_wait_replaces_the_deadline() {
+    let (world, fake) = hosted(Kind::Github);
+    run(&world, &PROMOTE, "").exits(0);
+    fake.forget();
+    fake.fault(("GET", "/pulls/1"), 9, Fault::Instead(secondary()));
+    let args = ["wait", "--pr", "1", "--timeout", "30s", "--format", "json"];
+    let ran = run(&world, &args, "15m").exits(3);
+    assert_eq!(ran.json()["state"], "unknown");
+    given_up(&ran, &fake, (1, "--timeout, 30 s"));
+}
+
+#[test]
+fn a_wait_that_no_clock_reaches_is_refused() {
+    let (world, fake) = hosted(Kind::Github);
+    let limit = secondary().with("retry-after", "99999999999999999999999");
+    fake.fault(("GET", ""), 1, Fault::Instead(limit));
+    let ran = run(&world, &GATES, "").exits(3);
+    let why = format!(
+        "for {} s, past this command's deadline (REPIN_DEADLINE, 900 s)",
+        u64::MAX
+    );
+    assert!(ran.stderr.contains(&why), "{}", ran.stderr);
+}
+
+#[test]
+fn doctor_waits_for_no_limit() {
+    let (world, fake) = hosted(Kind::Github);
+    fake.fault(("GET", ""), 9, Fault::Instead(secondary()));
+    let ran = run(&world, &["doctor"], "15m").exits(3);
+    let told = "past this command's deadline (set by this command, 10 s)";
+    assert!(ran.stdout.contains(told), "{}", ran.stdout);
+}
+
+#[test]
+fn a_deadline_is_a_duration() {
+    let (world, fake) = hosted(Kind::Github);
+    let ran = run(&world, &GATES, "soon").exits(2);
+    assert!(ran.stderr.contains("REPIN_DEADLINE: "), "{}", ran.stderr);
+    assert_eq!(fake.asked(), [] as [String; 0]);
+}
