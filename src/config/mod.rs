@@ -18,8 +18,8 @@ pub mod yaml;
 use std::path::{Path, PathBuf};
 
 pub use blocks::{
-    AlsoPinned, Engine, Forge, ForgeKind, Freshness, Inventory, Issue, Kind, PathsFrom, Prune,
-    PruneBackend, Smoke,
+    AlsoPinned, Engine, Forge, ForgeKind, Freshness, Inventory, Issue, Kind, MergeMethod,
+    PathsFrom, Prune, PruneBackend, Sign, Smoke,
 };
 pub use checked::{
     Config, Image, Naming, Outside, OutsidePolicy, Provenance, Report, Revisions, parse,
