@@ -52,7 +52,7 @@ pub(super) fn connect(
     let Some(held) = token(&cx.environment)? else {
         return Ok(Err(none_set()));
     };
-    open(&target, held.token, cx).map(Ok)
+    open(&target, held.token, configured, cx).map(Ok)
 }
 
 /// The forge and the repository that are meant.
@@ -63,7 +63,12 @@ pub(super) fn target(configured: &Configured, git: Option<&Git>) -> Result<Targe
 }
 
 /// A forge that is asked with this token; nothing is sent yet.
-pub(super) fn open(target: &Target, token: Token, cx: &Context) -> Result<Box<dyn Forge>, Fault> {
+pub(super) fn open(
+    target: &Target,
+    token: Token,
+    configured: &Configured,
+    cx: &Context,
+) -> Result<Box<dyn Forge>, Fault> {
     let client = cx.client(&target.api)?;
     let (attempts, progress) = (cx.attempts(), cx.progress());
     let settings = Settings {
@@ -71,9 +76,12 @@ pub(super) fn open(target: &Target, token: Token, cx: &Context) -> Result<Box<dy
         attempts,
         ..Settings::new(client, SystemTime::now)
     };
+    let method = configured.merge_method;
     Ok(match target.kind {
-        Kind::Github => Box::new(Github::new(target, token, settings)?),
-        Kind::Gitea => Box::new(Gitea::new(target, token, settings)?),
+        Kind::Github => {
+            Box::new(Github::new(target, token, settings)?.configured(method, configured.sign))
+        }
+        Kind::Gitea => Box::new(Gitea::new(target, token, settings)?.configured(method)),
     })
 }
 

@@ -43,7 +43,7 @@ pub use marker::{Marker, trailer};
 pub use model::{
     Ability, Ahead, Carried, Claim, Comment, Commit, Comparison, Created, Edit, Head, Issue,
     Labelled, Merge, Mergeable, Need, NewCommit, NewFile, NewPull, Poll, Published, Pull,
-    PullState, Pulls, Repo, State, Was,
+    PullState, Pulls, Queue, Repo, State, Was,
 };
 pub use origin::{Foreign, OnlyPins};
 pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
@@ -147,6 +147,13 @@ pub trait Forge {
     /// Merges a pull request as soon as what its base requires passes, if its head is still `head`.
     /// Whether that may be asked for is for [`merging`] to say.
     async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error>;
+
+    /// Fails where the configured method of merging is not allowed into a branch, as far as that
+    /// can be told without merging.
+    async fn admits(&self, base: &str) -> Result<(), Error>;
+
+    /// Where a pull request is in the merge queue of its base.
+    async fn queue(&self, pull: &Pull) -> Result<Queue, Error>;
 
     /// Whether a merge that is scheduled waits for required contexts that have not reported.
     fn waits_for_silent(&self) -> bool;

@@ -321,6 +321,8 @@ pub enum Merge {
     Scheduled,
     /// It was merged at once.
     Merged,
+    /// The base's merge queue will merge it: its position there, and the queue's word for its state.
+    Queued(u64, String),
     /// Not yet; what it waits for.
     Later(String),
     /// There is nothing that the forge could wait for; what it said.
@@ -329,6 +331,19 @@ pub enum Merge {
     Unscheduled(String),
     /// The forge said no; what it said.
     Refused(String),
+}
+
+/// Where a pull request is in the merge queue of its base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Queue {
+    /// The base has no merge queue.
+    Missing,
+    /// The queue does not hold it.
+    Outside,
+    /// At this position, in this state.
+    Waiting(u64, String),
+    /// It was removed, and nothing was pushed since; the reason where the forge gives one.
+    Removed(Option<String>),
 }
 
 /// A mark on the forge that can be made once.

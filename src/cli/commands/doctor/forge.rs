@@ -75,7 +75,7 @@ pub(super) fn connect(
         forge::token(&cx.environment),
     );
     if let (Ok(target), Ok(Some(held))) = (&target, &held) {
-        return match forge::open(target, held.token.clone(), cx) {
+        return match forge::open(target, held.token.clone(), configured, cx) {
             Ok(forge) => {
                 let prefix = git.map_or_else(String::new, |git| {
                     String::from_utf8_lossy(git.prefix()).into_owned()
