@@ -20,7 +20,7 @@ use reqwest::Method;
 use super::{
     Ability, Claim, Comment, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Issue,
     Labelled, Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Queue, Repo, Right,
-    Settings, State, Status, Target, Token, Tree, Wanted, Was,
+    Settings, Signing, State, Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
 use crate::{config::MergeMethod, forge::rights::ARCHIVED, http::Heard};
@@ -115,6 +115,12 @@ impl Forge for Gitea {
 
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
         self.read_rights(repo, wanted).await
+    }
+
+    /// What a protection requires of signatures is not looked at: the server signs by its own
+    /// settings.
+    async fn signing(&self, _base: &str, _files: &[(String, String)]) -> Result<Signing, Error> {
+        Ok(Signing::Unknown)
     }
 
     fn heard(&self) -> Option<Heard> {

@@ -12,6 +12,7 @@ mod pulls;
 mod read;
 mod rights;
 mod rules;
+mod signed;
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -19,7 +20,7 @@ use reqwest::Method;
 use super::{
     Ability, Claim, Comment, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Issue,
     Labelled, Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Queue, Repo, Right,
-    Settings, State, Status, Target, Token, Tree, Wanted, Was,
+    Settings, Signing, State, Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
 use crate::{
@@ -126,6 +127,10 @@ impl Forge for Github {
 
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
         self.read_rights(repo, wanted).await
+    }
+
+    async fn signing(&self, base: &str, files: &[(String, String)]) -> Result<Signing, Error> {
+        self.read_signing(base, files).await
     }
 
     fn heard(&self) -> Option<Heard> {

@@ -43,7 +43,7 @@ pub use marker::{Marker, trailer};
 pub use model::{
     Ability, Ahead, Carried, Claim, Comment, Commit, Comparison, Created, Edit, Head, Issue,
     Labelled, Merge, Mergeable, Need, NewCommit, NewFile, NewPull, Poll, Published, Pull,
-    PullState, Pulls, Queue, Repo, State, Was,
+    PullState, Pulls, Queue, Repo, Signing, State, Was,
 };
 pub use origin::{Foreign, OnlyPins};
 pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
@@ -67,6 +67,9 @@ pub trait Forge {
 
     /// What the token may do, permission by permission, as far as that can be told without writing.
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error>;
+
+    /// What signs commits for `base`, where pins are in files with these paths and modes.
+    async fn signing(&self, base: &str, files: &[(String, String)]) -> Result<Signing, Error>;
 
     /// What the forge said about the time, last.
     fn heard(&self) -> Option<Heard>;

@@ -30,6 +30,21 @@ pub struct Need {
     pub workflows: bool,
 }
 
+/// What signs commits where a base requires it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signing {
+    /// The base requires no signature.
+    NotRequired,
+    /// The forge signs what it is asked to commit.
+    Forge,
+    /// The forge signs because the token is an app's.
+    App,
+    /// Nothing does; why, and what to do.
+    Nothing(String, String),
+    /// The forge is not asked.
+    Unknown,
+}
+
 /// A commit on the forge, and its tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
