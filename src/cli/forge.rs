@@ -53,7 +53,7 @@ pub(super) fn connect(
     };
     let target = target(configured, git)?;
     match token(&target.api, git, &cx.environment)? {
-        Credential::Token(held) => open(&target, held.token, cx).map(Ok),
+        Credential::Token(held) => open(&target, held.token, configured, cx).map(Ok),
         Credential::Missing(why) => Ok(Err(why)),
     }
 }
@@ -66,11 +66,19 @@ pub(super) fn target(configured: &Configured, git: Option<&Git>) -> Result<Targe
 }
 
 /// A forge that is asked with this token; nothing is sent yet.
-pub(super) fn open(target: &Target, token: Token, cx: &Context) -> Result<Box<dyn Forge>, Fault> {
+pub(super) fn open(
+    target: &Target,
+    token: Token,
+    configured: &Configured,
+    cx: &Context,
+) -> Result<Box<dyn Forge>, Fault> {
     let settings = settings(&target.api, cx)?;
+    let method = configured.merge_method;
     Ok(match target.kind {
-        Kind::Github => Box::new(Github::new(target, token, settings)?),
-        Kind::Gitea => Box::new(Gitea::new(target, token, settings)?),
+        Kind::Github => {
+            Box::new(Github::new(target, token, settings)?.configured(method, configured.sign))
+        }
+        Kind::Gitea => Box::new(Gitea::new(target, token, settings)?.configured(method)),
     })
 }
 

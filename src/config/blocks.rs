@@ -7,7 +7,7 @@ mod upkeep;
 pub use contents::{Engine, Inventory, Kind, Smoke};
 pub(super) use contents::{inventory, smoke};
 pub(super) use forge::forge;
-pub use forge::{Forge, ForgeKind};
+pub use forge::{Forge, ForgeKind, MergeMethod, Sign};
 pub use upkeep::{AlsoPinned, Freshness, Issue, PathsFrom, Prune, PruneBackend};
 pub(super) use upkeep::{freshness, prune};
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use blocks::{
     AlsoPinned, Engine, FORGE_TOKENS, Forge, ForgeKind, Freshness, Inventory, Issue, Kind,
-    PathsFrom, Prune, PruneBackend, Smoke,
+    MergeMethod, PathsFrom, Prune, PruneBackend, Sign, Smoke,
 };
 pub use checked::{
     Config, Image, Naming, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,

@@ -172,6 +172,9 @@ pub async fn bring(
 ) -> Result<Offered, Error> {
     let repo = forge.repository().await?;
     forge.permit(&repo, Need { workflows: false }).await?;
+    if configured.auto_merge {
+        forge.admits(between.to).await?;
+    }
     let (pull, created) = match &offer.pull {
         Some(pull) => {
             let all = between.all(forge.pulls(Pulls::Open).await?);

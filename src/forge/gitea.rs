@@ -19,11 +19,11 @@ use reqwest::Method;
 
 use super::{
     Ability, Claim, Comment, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Issue,
-    Labelled, Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings,
-    State, Status, Target, Token, Tree, Wanted, Was,
+    Labelled, Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Queue, Repo, Right,
+    Settings, Signing, State, Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
-use crate::{forge::rights::ARCHIVED, http::Heard};
+use crate::{config::MergeMethod, forge::rights::ARCHIVED, http::Heard};
 
 /// A repository on Gitea or Forgejo.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct Gitea {
     deleted: RefCell<Option<String>>,
     /// The pull request that this run opened again while its branch was missing.
     reopened: RefCell<Option<u64>>,
+    /// How pull requests are merged, as configured.
+    method: MergeMethod,
 }
 
 impl Gitea {
@@ -55,7 +57,14 @@ impl Gitea {
             version: RefCell::default(),
             deleted: RefCell::default(),
             reopened: RefCell::default(),
+            method: MergeMethod::Auto,
         })
+    }
+
+    /// The same with how pull requests are merged, as configured.
+    #[must_use]
+    pub fn configured(self, method: MergeMethod) -> Self {
+        Self { method, ..self }
     }
 
     /// A request below the repository.
@@ -106,6 +115,12 @@ impl Forge for Gitea {
 
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
         self.read_rights(repo, wanted).await
+    }
+
+    /// What a protection requires of signatures is not looked at: the server signs by its own
+    /// settings.
+    async fn signing(&self, _base: &str, _files: &[(String, String)]) -> Result<Signing, Error> {
+        Ok(Signing::Unknown)
     }
 
     fn heard(&self) -> Option<Heard> {
@@ -213,6 +228,18 @@ impl Forge for Gitea {
 
     async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         self.schedule_merge(pull, head).await
+    }
+
+    async fn admits(&self, _base: &str) -> Result<(), Error> {
+        if self.method != MergeMethod::Auto {
+            self.merge_style().await?;
+        }
+        Ok(())
+    }
+
+    /// Neither Gitea nor Forgejo has merge queues.
+    async fn queue(&self, _pull: &Pull) -> Result<Queue, Error> {
+        Ok(Queue::Missing)
     }
 
     fn waits_for_silent(&self) -> bool {

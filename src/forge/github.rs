@@ -7,20 +7,27 @@ mod around;
 mod claims;
 mod commit;
 mod graphql;
+mod merging;
 mod pulls;
 mod read;
 mod rights;
+mod rules;
+mod signed;
 
 use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
     Ability, Claim, Comment, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Issue,
-    Labelled, Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Repo, Right, Settings,
-    State, Status, Target, Token, Tree, Wanted, Was,
+    Labelled, Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Queue, Repo, Right,
+    Settings, Signing, State, Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
-use crate::{forge::rights::ARCHIVED, http::Heard};
+use crate::{
+    config::{MergeMethod, Sign},
+    forge::rights::ARCHIVED,
+    http::Heard,
+};
 
 /// A repository on GitHub.
 #[derive(Debug)]
@@ -28,6 +35,10 @@ pub struct Github {
     http: Http,
     owner: String,
     name: String,
+    /// How pull requests are merged, as configured.
+    method: MergeMethod,
+    /// Whether GitHub may be asked to sign commits.
+    sign: Sign,
 }
 
 impl Github {
@@ -40,7 +51,19 @@ impl Github {
             http,
             owner: target.owner.clone(),
             name: target.name.clone(),
+            method: MergeMethod::Auto,
+            sign: Sign::Auto,
         })
+    }
+
+    /// The same with how pull requests are merged and commits signed, as configured.
+    #[must_use]
+    pub fn configured(self, method: MergeMethod, sign: Sign) -> Self {
+        Self {
+            method,
+            sign,
+            ..self
+        }
     }
 
     /// A request below the repository.
@@ -104,6 +127,10 @@ impl Forge for Github {
 
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
         self.read_rights(repo, wanted).await
+    }
+
+    async fn signing(&self, base: &str, files: &[(String, String)]) -> Result<Signing, Error> {
+        self.read_signing(base, files).await
     }
 
     fn heard(&self) -> Option<Heard> {
@@ -202,6 +229,17 @@ impl Forge for Github {
 
     async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         self.schedule_merge(pull, head).await
+    }
+
+    async fn admits(&self, base: &str) -> Result<(), Error> {
+        if self.method != MergeMethod::Auto {
+            self.way(base).await?;
+        }
+        Ok(())
+    }
+
+    async fn queue(&self, pull: &Pull) -> Result<Queue, Error> {
+        self.read_queue(pull).await
     }
 
     fn waits_for_silent(&self) -> bool {

@@ -45,7 +45,7 @@ pub use marker::{Marker, trailer};
 pub use model::{
     Ability, Ahead, Carried, Claim, Comment, Commit, Comparison, Created, Edit, Head, Issue,
     Labelled, Merge, Mergeable, Need, NewCommit, NewFile, NewPull, Poll, Published, Pull,
-    PullState, Pulls, Repo, State, Was,
+    PullState, Pulls, Queue, Repo, Signing, State, Was,
 };
 pub use origin::{Foreign, OnlyPins};
 pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
@@ -69,6 +69,9 @@ pub trait Forge {
 
     /// What the token may do, permission by permission, as far as that can be told without writing.
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error>;
+
+    /// What signs commits for `base`, where pins are in files with these paths and modes.
+    async fn signing(&self, base: &str, files: &[(String, String)]) -> Result<Signing, Error>;
 
     /// What the forge said about the time, last.
     fn heard(&self) -> Option<Heard>;
@@ -149,6 +152,13 @@ pub trait Forge {
     /// Merges a pull request as soon as what its base requires passes, if its head is still `head`.
     /// Whether that may be asked for is for [`merging`] to say.
     async fn auto_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error>;
+
+    /// Fails where the configured method of merging is not allowed into a branch, as far as that
+    /// can be told without merging.
+    async fn admits(&self, base: &str) -> Result<(), Error>;
+
+    /// Where a pull request is in the merge queue of its base.
+    async fn queue(&self, pull: &Pull) -> Result<Queue, Error>;
 
     /// Whether a merge that is scheduled waits for required contexts that have not reported.
     fn waits_for_silent(&self) -> bool;

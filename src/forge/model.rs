@@ -30,6 +30,21 @@ pub struct Need {
     pub workflows: bool,
 }
 
+/// What signs commits where a base requires it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signing {
+    /// The base requires no signature.
+    NotRequired,
+    /// The forge signs what it is asked to commit.
+    Forge,
+    /// The forge signs because the token is an app's.
+    App,
+    /// Nothing does; why, and what to do.
+    Nothing(String, String),
+    /// The forge is not asked.
+    Unknown,
+}
+
 /// A commit on the forge, and its tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -321,6 +336,8 @@ pub enum Merge {
     Scheduled,
     /// It was merged at once.
     Merged,
+    /// The base's merge queue will merge it: its position there, and the queue's word for its state.
+    Queued(u64, String),
     /// Not yet; what it waits for.
     Later(String),
     /// There is nothing that the forge could wait for; what it said.
@@ -329,6 +346,19 @@ pub enum Merge {
     Unscheduled(String),
     /// The forge said no; what it said.
     Refused(String),
+}
+
+/// Where a pull request is in the merge queue of its base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Queue {
+    /// The base has no merge queue.
+    Missing,
+    /// The queue does not hold it.
+    Outside,
+    /// At this position, in this state.
+    Waiting(u64, String),
+    /// It was removed, and nothing was pushed since; the reason where the forge gives one.
+    Removed(Option<String>),
 }
 
 /// A mark on the forge that can be made once.

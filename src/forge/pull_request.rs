@@ -385,6 +385,9 @@ impl Work<'_> {
             self.forge
                 .permit(&self.base.repo, Need { workflows })
                 .await?;
+            if self.proposal.auto_merge {
+                self.forge.admits(&self.base.branch).await?;
+            }
             self.permitted = true;
         }
         Ok(())

@@ -166,6 +166,7 @@ mod tests {
             auto_merge: false,
             dispatch: Vec::new(),
             sync_targets: Vec::new(),
+            ..Configured::default()
         }
     }
 

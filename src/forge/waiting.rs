@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Error, ErrorKind, Forge, Merge, Mergeable, OnlyPins, Poll, Pull, PullState, State, conflicts,
+    Error, ErrorKind, Forge, Merge, Mergeable, OnlyPins, Poll, Pull, PullState, Queue, State,
+    conflicts,
     merging::{self, Armed},
 };
 
@@ -70,6 +71,9 @@ pub enum Waited {
     Closed(Box<Pull>),
     /// It is open and cannot be merged as it is: why, and the files that both sides changed.
     Stuck(Box<Pull>, Stuck),
+    /// It is open and was removed from the merge queue of its base, for this reason where the forge
+    /// gives one.
+    Removed(Box<Pull>, Option<String>),
     /// Its branch holds somebody else's commit, as the error says.
     Foreign(Error),
     /// The time is over.
@@ -113,6 +117,8 @@ struct Seen {
     ours: Option<String>,
     /// The head that reads as not mergeable, and since when.
     unclear: Option<(String, Instant)>,
+    /// Whether the base has no merge queue.
+    unqueued: bool,
 }
 
 /// Looks until it is merged or closed, or the time is over.
@@ -137,6 +143,11 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
         }
         if let Some(stuck) = seen.stuck(forge, watch.pace.unclear).await? {
             return Ok(stuck);
+        }
+        match seen.follow(forge, watch).await {
+            Next::Wait => {}
+            Next::Look => continue,
+            Next::Stop(waited) => return Ok(waited),
         }
         match seen.arm(forge, watch).await {
             Next::Wait => {}
@@ -231,6 +242,55 @@ impl Seen {
         Ok(Some(Waited::Stuck(pull, stuck)))
     }
 
+    /// Follows the pull request through the merge queue of its base, if there is one.
+    async fn follow(&mut self, forge: &dyn Forge, watch: &Watch<'_>) -> Next {
+        let Some(pull) = self.pull.clone().filter(|_| !self.unqueued) else {
+            return Next::Wait;
+        };
+        match forge.queue(&pull).await {
+            Ok(Queue::Missing) => self.unqueued = true,
+            Ok(Queue::Outside) => {}
+            Ok(Queue::Waiting(position, state)) => self.tell(watch, in_queue(position, &state)),
+            Ok(Queue::Removed(reason)) => return self.removed(forge, pull, reason).await,
+            // Who may not read the queue sees what comes of it.
+            Err(error) => self.trouble = Some(error),
+        }
+        Next::Wait
+    }
+
+    /// A pull request that the queue merged has left it, too: only one that is still open when it
+    /// is read again was removed.
+    async fn removed(
+        &mut self,
+        forge: &dyn Forge,
+        pull: Box<Pull>,
+        reason: Option<String>,
+    ) -> Next {
+        match forge.pull(pull.number).await {
+            Ok(Some(now))
+                if now.state == PullState::Open && now.head_commit == pull.head_commit =>
+            {
+                Next::Stop(Waited::Removed(pull, reason))
+            }
+            Ok(now) => {
+                (self.pull, self.etag) = (now.map(Box::new), None);
+                Next::Look
+            }
+            Err(error) => {
+                self.trouble = Some(error);
+                Next::Wait
+            }
+        }
+    }
+
+    /// Tells what is new.
+    fn tell(&mut self, watch: &Watch<'_>, said: String) {
+        if self.told.as_ref() != Some(&said) {
+            (watch.tell)(&said);
+            self.told = Some(said);
+        }
+    }
+
     /// Schedules the merge if that is still to be done.
     async fn arm(&mut self, forge: &dyn Forge, watch: &Watch<'_>) -> Next {
         let (Some(arm), Some(pull)) = (watch.arm, &self.pull) else {
@@ -261,6 +321,10 @@ impl Seen {
                 self.armed = Some(pull.head_commit.clone());
                 "its merge is scheduled".to_owned()
             }
+            Ok(Armed::Merge(Merge::Queued(position, state))) => {
+                self.armed = Some(pull.head_commit.clone());
+                in_queue(position, &state)
+            }
             Ok(Armed::Merge(
                 Merge::Later(why)
                 | Merge::Clean(why)
@@ -272,18 +336,19 @@ impl Seen {
             // What it waits for may come all the same, by whoever merges it.
             Err(error) => format!("its merge can't be scheduled: {error}"),
         };
-        if self.told.as_ref() != Some(&said) {
-            (watch.tell)(&said);
-            self.told = Some(said);
-        }
+        self.tell(watch, said);
         Next::Wait
     }
 }
 
-/// What comes after a try to schedule the merge.
+fn in_queue(position: u64, state: &str) -> String {
+    format!("it is in the merge queue, at position {position} ({state})")
+}
+
+/// What comes after a look at the merge queue, or a try to schedule the merge.
 enum Next {
     Wait,
-    /// It was merged: look again at once.
+    /// Something happened: look again at once.
     Look,
     Stop(Waited),
 }

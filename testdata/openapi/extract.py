@@ -53,7 +53,7 @@ def graphql():
             props[f]=sch(ty)
         return {"type":"object","properties":props,"required":reqd,"additionalProperties":False}
     ms={}
-    for m,i in [("updateRefs","UpdateRefsInput"),("enablePullRequestAutoMerge","EnablePullRequestAutoMergeInput"),("markPullRequestReadyForReview","MarkPullRequestReadyForReviewInput"),("convertPullRequestToDraft","ConvertPullRequestToDraftInput")]:
+    for m,i in [("updateRefs","UpdateRefsInput"),("enablePullRequestAutoMerge","EnablePullRequestAutoMergeInput"),("markPullRequestReadyForReview","MarkPullRequestReadyForReviewInput"),("convertPullRequestToDraft","ConvertPullRequestToDraftInput"),("enqueuePullRequest","EnqueuePullRequestInput"),("createCommitOnBranch","CreateCommitOnBranchInput")]:
         ms[m]={"input":i,"schema":inp(i)}
     return {"source":"npm @octokit/graphql-schema 15.26.1, schema.graphql","mutations":ms}
 def sdl():
@@ -67,11 +67,19 @@ def sdl():
         wanted=[re.search(r'^  %s\b(?:\([\s\S]*?\n  \))?:.*$'%field,body,re.M).group(0) for field in fields]
         head=re.sub(r' implements .*',' implements GitObject ',head) if 'GitObject &' in head else re.sub(r' implements .*',' ',head)
         return '%s{\n%s\n}'%(head,'\n'.join(wanted))
-    objects={'Query':['repository'],'Repository':['object'],'GitObject':['oid'],'Blob':['oid','text','isTruncated'],'Mutation':sorted(graphql()['mutations'])}
-    for mutation in objects['Mutation']: objects[mutation[0].upper()+mutation[1:]+'Payload']=['clientMutationId']
-    inputs=[name[:-len('Payload')]+'Input' for name in objects if name.endswith('Payload')]+['RefUpdate']
+    objects={'Query':['repository'],'Repository':['object','mergeCommitAllowed','squashMergeAllowed','rebaseMergeAllowed','mergeQueue','pullRequest','ref'],'GitObject':['oid'],'Blob':['oid','text','isTruncated'],
+             'MergeQueue':['configuration'],'MergeQueueConfiguration':['mergeMethod'],'MergeQueueEntry':['position','state'],'Ref':['refUpdateRule'],'RefUpdateRule':['requiresLinearHistory','requiresSignatures'],
+             'PullRequest':['mergeQueueEntry','timelineItems'],'PullRequestTimelineItemsConnection':['nodes'],'AddedToMergeQueueEvent':['id'],'RemovedFromMergeQueueEvent':['id','reason'],'HeadRefForcePushedEvent':['id'],'PullRequestCommit':['id'],
+             'Commit':['oid','signature'],'GitSignature':['isValid'],'Mutation':sorted(graphql()['mutations'])}
+    answered={'EnqueuePullRequestPayload':['mergeQueueEntry'],'CreateCommitOnBranchPayload':['commit']}
+    for mutation in objects['Mutation']:
+        payload=mutation[0].upper()+mutation[1:]+'Payload'
+        objects[payload]=['clientMutationId']+answered.get(payload,[])
+    inputs=[name[:-len('Payload')]+'Input' for name in objects if name.endswith('Payload')]+['RefUpdate','CommittableBranch','CommitMessage','FileChanges','FileAddition','FileDeletion']
+    kinds=['PullRequestMergeMethod','MergeQueueEntryState','PullRequestTimelineItemsItemType','Base64String','DateTime','GitObjectID','GitRefname']
+    union='union PullRequestTimelineItems = '+' | '.join(name for name in objects if name.endswith('Event') or name=='PullRequestCommit')
     parts=['# From npm @octokit/graphql-schema 15.26.1, schema.graphql; MIT, GitHub 2025. Trimmed by extract.py.','schema {\n  query: Query\n  mutation: Mutation\n}']
-    parts+=[trimmed(name,fields) for name,fields in objects.items()]+[whole(name) for name in inputs+['PullRequestMergeMethod','GitObjectID','GitRefname']]
+    parts+=[trimmed(name,fields) for name,fields in objects.items()]+[union]+[whole(name) for name in inputs+kinds]
     return '\n\n'.join(re.sub(r'[ \t]+$','',part,flags=re.M) for part in parts)+'\n'
 def swagger(path,src,ops):
     d=json.load(open(path))

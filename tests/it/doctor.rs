@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// Every line that there is, in order.
-const CODES: [&str; 19] = [
+const CODES: [&str; 20] = [
     "configuration",
     "files",
     "repository",
@@ -32,6 +32,7 @@ const CODES: [&str; 19] = [
     "forge",
     "token",
     "base",
+    "signed_commits",
     "permission_contents",
     "permission_pull_requests",
     "permission_workflows",

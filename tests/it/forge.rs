@@ -1412,15 +1412,12 @@ async fn a_clean_pull_request_is_merged_only_if_every_gate_passed() {
 async fn a_merge_queue_that_refuses_is_told_as_it_is() {
     let (fake, forge, pull) = opened(Kind::Github, &["ci"]).await;
     let said = "Pull request cannot be queued: the merge queue is closed";
-    let reply = Reply::json(
-        200,
-        serde_json::json!({"data": null, "errors": [{"type": "UNPROCESSABLE", "message": said}]}),
-    );
-    fake.fault(("POST", "/graphql"), 1, Fault::Instead(reply));
+    fake.store().no_merge = Some(said);
     assert_eq!(
         merging::arm(&*forge, &pull, &[]).await.unwrap(),
         Merge::Refused(said.to_owned())
     );
+    fake.store().no_merge = None;
     fake.store().report("ci", "success");
     fake.fault(
         ("PUT", "/merge"),
@@ -1439,17 +1436,12 @@ async fn what_the_forge_has_not_found_out_yet_is_no_refusal() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
-        let busy = if kind == Kind::Github {
-            let error = serde_json::json!({"type": "UNPROCESSABLE", "message": "Pull request is in unknown status"});
-            (
-                "POST",
-                "/graphql",
-                Reply::json(200, serde_json::json!({"data": null, "errors": [error]})),
-            )
+        if kind == Kind::Github {
+            fake.store().no_merge = Some("Pull request is in unknown status");
         } else {
-            ("POST", "/merge", error(405, "Please try again later"))
-        };
-        fake.fault((busy.0, busy.1), 1, Fault::Instead(busy.2));
+            let busy = error(405, "Please try again later");
+            fake.fault(("POST", "/merge"), 1, Fault::Instead(busy));
+        }
         assert!(
             matches!(
                 merging::arm(&*forge, &pull, &[]).await.unwrap(),
@@ -1457,6 +1449,7 @@ async fn what_the_forge_has_not_found_out_yet_is_no_refusal() {
             ),
             "{kind:?}"
         );
+        fake.store().no_merge = None;
         assert_eq!(
             merging::arm(&*forge, &pull, &[]).await.unwrap(),
             Merge::Scheduled

@@ -11,6 +11,7 @@ mod support;
 mod after;
 mod after_gitea;
 mod apply;
+mod base_rules;
 mod checkout;
 mod cli;
 mod contents;

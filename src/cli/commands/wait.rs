@@ -21,6 +21,7 @@ use crate::{
     pins::Finder,
     plan::only_pins_differ,
     report::json::WaitDocument,
+    untrusted::plain,
 };
 
 /// How the run ends, and what is wrong if something is.
@@ -80,6 +81,10 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, F
         Waited::Stuck(pull, why) => {
             document.state = Some("open");
             (Exit::Failed, Some(stuck(&pull, &why)))
+        }
+        Waited::Removed(pull, reason) => {
+            document.state = Some("open");
+            (Exit::Failed, Some(removed(&pull, reason.as_deref())))
         }
         Waited::Foreign(error) => {
             document.state = Some("open");
@@ -176,6 +181,19 @@ fn closed(pull: &Pull) -> Fault {
     Fault {
         exit: Exit::Failed,
         problems: vec![Problem::new("conflict", message)],
+    }
+}
+
+fn removed(pull: &Pull, reason: Option<&str>) -> Fault {
+    let reason = reason.map_or_else(String::new, |reason| format!(": {}", plain(reason)));
+    let message = format!(
+        "pull request #{} ({}) was removed from the merge queue of {}{reason}",
+        pull.number, pull.url, pull.base
+    );
+    let hint = "correct what stopped it and put it back into the queue, then wait again";
+    Fault {
+        exit: Exit::Failed,
+        problems: vec![Problem::new("conflict", message).hint(hint)],
     }
 }
 

@@ -20,6 +20,10 @@ pub struct Forge {
     pub gates: Vec<String>,
     /// Whether merging is armed.
     pub auto_merge: bool,
+    /// How pull requests are merged.
+    pub merge_method: MergeMethod,
+    /// Whether the forge may be asked to sign commits.
+    pub sign: Sign,
     /// Workflows to start after the merge.
     pub dispatch: Vec<String>,
     /// Branches that may be pushed to by a sync.
@@ -38,6 +42,42 @@ pub enum ForgeKind {
     Gitea,
 }
 
+/// How a pull request is merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MergeMethod {
+    /// As the base and the repository allow.
+    #[default]
+    Auto,
+    /// With a merge commit.
+    Merge,
+    /// As one commit.
+    Squash,
+    /// Commit by commit, without a merge commit.
+    Rebase,
+}
+
+impl MergeMethod {
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Merge => "merge",
+            Self::Squash => "squash",
+            Self::Rebase => "rebase",
+        }
+    }
+}
+
+/// Whether the forge may be asked to sign commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sign {
+    /// Where the base requires signed commits.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+}
+
 pub(in crate::config) fn forge(g: &Gather, node: &Node) -> Option<Forge> {
     let fields = g.map(node)?;
     let kinds = [
@@ -54,6 +94,16 @@ pub(in crate::config) fn forge(g: &Gather, node: &Node) -> Option<Forge> {
     let labels = fields.or("labels", Vec::new(), |n| g.strings(n));
     let gates = fields.or("gates", Vec::new(), |n| g.strings(n));
     let auto_merge = fields.or("auto_merge", false, |n| g.boolean(n));
+    let methods = [
+        MergeMethod::Auto,
+        MergeMethod::Merge,
+        MergeMethod::Squash,
+        MergeMethod::Rebase,
+    ]
+    .map(|method| (method.as_str(), method));
+    let merge_method = fields.or("merge_method", MergeMethod::Auto, |n| g.choice(n, &methods));
+    let signs = [("auto", Sign::Auto), ("never", Sign::Never)];
+    let sign = fields.or("sign", Sign::Auto, |n| g.choice(n, &signs));
     let dispatch = fields.or("dispatch", Vec::new(), |n| g.strings(n));
     let sync_targets = fields.or("sync_targets", Vec::new(), |n| g.each(n, branch));
     fields.done();
@@ -65,6 +115,8 @@ pub(in crate::config) fn forge(g: &Gather, node: &Node) -> Option<Forge> {
         labels: labels?,
         gates: gates?,
         auto_merge: auto_merge?,
+        merge_method: merge_method?,
+        sign: sign?,
         dispatch: dispatch?,
         sync_targets: sync_targets?,
     })

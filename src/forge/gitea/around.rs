@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Gitea, commit::refusal};
+use crate::config::MergeMethod;
 use crate::forge::{
     Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind,
     alike::{IssueRow, issues},
@@ -158,9 +159,10 @@ impl Gitea {
         }
     }
 
-    /// The style that the repository prefers, if it allows it; else the first that it allows. One
-    /// that is not allowed is scheduled all the same, and never carried out.
-    async fn merge_style(&self) -> Result<&'static str, Error> {
+    /// The configured style, else the one that the repository prefers, if it allows it; else the
+    /// first that it allows. One that is not allowed is scheduled all the same, and never carried
+    /// out, so it is refused here.
+    pub(super) async fn merge_style(&self) -> Result<&'static str, Error> {
         let reply = self
             .http
             .send(&self.request(Method::GET, "", "reading how to merge"))
@@ -168,6 +170,9 @@ impl Gitea {
         let row: Value = reply.expect(&[200])?;
         let allowed = STYLES.iter().filter(|(key, _)| row[*key] == true);
         let mut styles = allowed.map(|(_, style)| *style);
+        if self.method != MergeMethod::Auto {
+            return self.configured_style(&styles.collect::<Vec<_>>());
+        }
         let preferred = row["default_merge_style"].as_str().unwrap_or_default();
         let first = styles.clone().next();
         styles
@@ -182,6 +187,24 @@ impl Gitea {
                 )
                 .hint("allow one in the repository's settings")
             })
+    }
+
+    fn configured_style(&self, allowed: &[&'static str]) -> Result<&'static str, Error> {
+        let configured = self.method.as_str();
+        if let Some(style) = allowed.iter().find(|style| **style == configured) {
+            return Ok(style);
+        }
+        let what = format!("Gitea: merging into {}", self.full_name());
+        let why = match allowed {
+            [] => "the repository allows no style of merging".to_owned(),
+            _ => format!(
+                "forge.merge_method is {configured}, and the repository allows {}",
+                allowed.join(" or ")
+            ),
+        };
+        Err(Error::new(ErrorKind::Refused, what, why).hint(
+            "set forge.merge_method to auto, or allow the style in the repository's settings",
+        ))
     }
 
     /// Gitea starts workflows by request from 1.24 on, Forgejo from 8 on; there they have to be,

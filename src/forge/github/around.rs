@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Github;
+use super::{Github, merging::Way};
 use crate::forge::{
     Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind,
     alike::{IssueRow, issues},
@@ -143,7 +143,10 @@ impl Github {
     pub(super) async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let query = "mutation($input:EnablePullRequestAutoMergeInput!)\
                      {enablePullRequestAutoMerge(input:$input){clientMutationId}}";
-        let method = self.merge_method().await?;
+        let method = match self.way(&pull.base).await? {
+            Way::Queue => return self.queued(pull).await,
+            Way::Method(method) => method.as_str().to_ascii_uppercase(),
+        };
         let input =
             json!({"pullRequestId": pull.node, "expectedHeadOid": head, "mergeMethod": method});
         let what = format!("scheduling the merge of #{}", pull.number);
@@ -194,7 +197,10 @@ impl Github {
     }
 
     pub(super) async fn merge_now(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
-        let method = self.merge_method().await?.to_ascii_lowercase();
+        let method = match self.way(&pull.base).await? {
+            Way::Queue => return self.enqueue(pull, head).await,
+            Way::Method(method) => method.as_str(),
+        };
         let path = format!("pulls/{}/merge", pull.number);
         let request = self.request(Method::PUT, &path, format!("merging #{}", pull.number));
         let reply = self
@@ -210,24 +216,6 @@ impl Github {
                 .hint("the token needs `contents: write` and `pull-requests: write`")),
             _ => Err(reply.error()),
         }
-    }
-
-    /// The first way of merging that the repository allows.
-    async fn merge_method(&self) -> Result<&'static str, Error> {
-        let reply = self
-            .http
-            .send(&self.request(Method::GET, "", "reading how to merge"))
-            .await?;
-        let row: Value = reply.expect(&[200])?;
-        let ways = [
-            ("allow_merge_commit", "MERGE"),
-            ("allow_squash_merge", "SQUASH"),
-            ("allow_rebase_merge", "REBASE"),
-        ];
-        Ok(ways
-            .iter()
-            .find(|(key, _)| row[*key] == true)
-            .map_or("MERGE", |(_, method)| method))
     }
 
     pub(super) async fn dispatch_ability(&self, workflow: &str) -> Result<Ability, Error> {

@@ -5,15 +5,27 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Github, graphql::Moved, is_workflow};
+use super::{
+    Github,
+    graphql::Moved,
+    is_workflow,
+    signed::{self, Made},
+};
 use crate::forge::{
     Error, ErrorKind, NewCommit, NewFile, Published, Was,
     http::{Reply, Request},
 };
 
 #[derive(Deserialize)]
-struct Named {
+struct Object {
     sha: String,
+    verification: Option<Verification>,
+}
+
+#[derive(Deserialize)]
+struct Verification {
+    #[serde(default)]
+    verified: bool,
 }
 
 impl Github {
@@ -23,15 +35,38 @@ impl Github {
         branch: &str,
         was: &Was,
     ) -> Result<Published, Error> {
-        let commit = self.objects(new).await?;
+        let required = self.rules(new.base).await?.signatures;
+        let can_sign = self.sign_obstacle(signed::modes(new)).is_none();
+        let mut made = if required && can_sign {
+            self.sign_commit(new, branch).await?
+        } else {
+            self.objects(new).await?
+        };
         // As late as can be: what was planned against is still there.
-        if self
-            .read_branch(new.base)
-            .await?
-            .is_none_or(|head| head.commit != new.parent.commit)
-        {
+        let base = self.read_protected(new.base).await?;
+        let Some((_, protected)) = base.filter(|(head, _)| head.commit == new.parent.commit) else {
             return Ok(Published::BaseMoved);
+        };
+        // Rule sets do not show what a branch's protection requires.
+        let signed = matches!(made, Made::Commit { signed: true, .. });
+        if !signed
+            && !required
+            && protected
+            && self.protection_requires_signatures(new.base).await?
+        {
+            if !can_sign {
+                return Err(self.unsigned(new));
+            }
+            made = self.sign_commit(new, branch).await?;
+            if matches!(made, Made::Commit { signed: false, .. }) {
+                return Err(self.unsigned(new));
+            }
         }
+        let commit = match made {
+            Made::Commit { signed: false, .. } if required => return Err(self.unsigned(new)),
+            Made::Commit { id, .. } => id,
+            Made::Raced(said) => return Ok(Published::Raced(said)),
+        };
         match was {
             Was::Absent => self.create_branch(new, branch, commit).await,
             Was::Behind(_) => self.forward_branch(new, branch, commit).await,
@@ -46,7 +81,7 @@ impl Github {
     }
 
     /// The commit's objects, which nobody sees as long as no branch is at them.
-    async fn objects(&self, new: &NewCommit<'_>) -> Result<String, Error> {
+    async fn objects(&self, new: &NewCommit<'_>) -> Result<Made, Error> {
         let mut entries = Vec::new();
         for file in new.files {
             self.put_blob(new, file).await?;
@@ -59,8 +94,14 @@ impl Github {
             .put(new, "git/trees", ("making the tree", body))
             .await?;
         let body = json!({"message": new.message, "tree": tree, "parents": [new.parent.commit]});
-        self.put(new, "git/commits", ("making the commit", body))
-            .await
+        let made = self
+            .put_object(new, "git/commits", ("making the commit", body))
+            .await?;
+        // GitHub signs what an app commits in its own name, and nothing else that is made this way.
+        Ok(Made::Commit {
+            id: made.sha,
+            signed: made.verification.is_some_and(|it| it.verified),
+        })
     }
 
     async fn put_blob(&self, new: &NewCommit<'_>, file: &NewFile) -> Result<(), Error> {
@@ -81,12 +122,21 @@ impl Github {
         &self,
         new: &NewCommit<'_>,
         path: &str,
-        (what, body): (&str, serde_json::Value),
+        what: (&str, serde_json::Value),
     ) -> Result<String, Error> {
+        Ok(self.put_object(new, path, what).await?.sha)
+    }
+
+    async fn put_object(
+        &self,
+        new: &NewCommit<'_>,
+        path: &str,
+        (what, body): (&str, serde_json::Value),
+    ) -> Result<Object, Error> {
         let request = self.request(Method::POST, path, what).body(body).harmless();
         let reply = self.http.send(&request).await?;
         if reply.status == 201 {
-            return Ok(reply.expect::<Named>(&[201])?.sha);
+            return reply.expect(&[201]);
         }
         // A content has no path yet: what is missing for it is not the permission for workflows.
         Err(if path == "git/blobs" {
@@ -177,7 +227,7 @@ impl Github {
 }
 
 /// What a refusal to write means; GitHub answers 404 where a scope is missing.
-fn refused(new: &NewCommit<'_>, reply: &Reply) -> Error {
+pub(super) fn refused(new: &NewCommit<'_>, reply: &Reply) -> Error {
     let error = reply.error();
     let workflows = new.files.iter().any(|file| is_workflow(&file.path));
     match reply.status.as_u16() {

@@ -29,6 +29,11 @@ struct Wrong {
 }
 
 impl Answer {
+    /// What was asked for; null where there is none.
+    pub(super) fn data(&self) -> &Value {
+        self.data.as_ref().unwrap_or(&Value::Null)
+    }
+
     /// The first error's type and text.
     pub(super) fn wrong(&self) -> Option<(&str, &str)> {
         self.errors
@@ -100,6 +105,35 @@ impl Github {
             });
         }
         Ok(all)
+    }
+
+    /// Reads something of the repository; a field that the token may not read is null. `None`: the
+    /// server does not know what was asked for, or has no GraphQL.
+    pub(super) async fn read_of_repository(
+        &self,
+        query: &str,
+        variables: Value,
+        what: &str,
+    ) -> Result<Option<Value>, Error> {
+        let Some(answer) = self.graphql(query, variables, what).await? else {
+            return Ok(None);
+        };
+        let row = &answer.data()["repository"];
+        if !row.is_null() {
+            return Ok(Some(row.clone()));
+        }
+        match answer.wrong() {
+            Some((_, said)) if said.contains("doesn't exist on type") => Ok(None),
+            Some(("FORBIDDEN", said)) => Err(self.denied(what, said)),
+            Some((_, said)) => {
+                let what = format!("GitHub: {what}");
+                Err(Error::unavailable(what, self.http.clean(said)))
+            }
+            None => {
+                let what = format!("GitHub: {what}");
+                Err(Error::unavailable(what, "the answer names no repository"))
+            }
+        }
     }
 
     async fn texts(&self, ids: &[String]) -> Result<Option<Vec<Option<String>>>, Error> {

@@ -36,6 +36,8 @@ struct Permissions {
 #[derive(Deserialize)]
 struct Branch {
     commit: BranchCommit,
+    #[serde(default)]
+    protected: bool,
 }
 
 #[derive(Deserialize)]
@@ -140,12 +142,21 @@ impl Github {
     }
 
     pub(super) async fn read_branch(&self, name: &str) -> Result<Option<Head>, Error> {
+        let branch = self.read_protected(name).await?;
+        Ok(branch.map(|(head, _)| head))
+    }
+
+    /// A branch's head, and whether the branch is protected.
+    pub(super) async fn read_protected(&self, name: &str) -> Result<Option<(Head, bool)>, Error> {
         let what = format!("reading the branch {name}");
         let request = self.request(Method::GET, &format!("branches/{name}"), what);
         let branch: Option<Branch> = self.http.find(&request, &[404]).await?;
-        Ok(branch.map(|branch| Head {
-            commit: branch.commit.sha,
-            tree: branch.commit.commit.tree.sha,
+        Ok(branch.map(|branch| {
+            let head = Head {
+                commit: branch.commit.sha,
+                tree: branch.commit.commit.tree.sha,
+            };
+            (head, branch.protected)
         }))
     }
 

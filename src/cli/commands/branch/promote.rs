@@ -103,6 +103,11 @@ fn outcome(offered: &Offered, cx: &Context) -> (&'static str, String, Option<Fau
     match &offered.merge {
         None => ("open", format!("{stands} is open"), None),
         Some(Merge::Scheduled) => ("scheduled", format!("{stands} will be merged"), None),
+        Some(Merge::Queued(position, _)) => (
+            "scheduled",
+            format!("{stands} is in the merge queue, at position {position}"),
+            None,
+        ),
         Some(Merge::Merged) => ("merged", format!("{stands} is merged"), None),
         Some(Merge::Later(why) | Merge::Clean(why) | Merge::Unscheduled(why)) => {
             cx.output

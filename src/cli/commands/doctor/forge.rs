@@ -1,6 +1,8 @@
 //! What is found out from the forge: whether it answers, the base branch, and what the token may
 //! do. Only reading.
 
+use std::collections::BTreeSet;
+
 use super::{Lines, NO_CONFIG};
 use crate::{
     cli::{
@@ -11,21 +13,24 @@ use crate::{
     config::{Config, PruneBackend},
     facts::git::Git,
     forge::{
-        Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right, Target, Verdict, Wanted,
+        Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right, Signing, Target, Tree,
+        Verdict, Wanted,
     },
     http::{Heard, address::host_of},
     pins::Found,
 };
 
 /// The lines that need an answer of the forge.
-const ASKED: [&str; 6] = [
+const ASKED: [&str; 7] = [
     "base",
+    SIGNATURES,
     CONTENTS,
     PULL_REQUESTS,
     WORKFLOWS,
     ACTIONS,
     PACKAGES,
 ];
+const SIGNATURES: &str = "signed_commits";
 const CONTENTS: &str = "permission_contents";
 const PULL_REQUESTS: &str = "permission_pull_requests";
 const WORKFLOWS: &str = "permission_workflows";
@@ -50,6 +55,8 @@ pub(super) struct Ready {
     /// The configuration's path in the repository.
     config: String,
     wanted: Wanted,
+    /// The files that pins are in, by their paths in the repository.
+    pinned: BTreeSet<String>,
 }
 
 /// Finds out which forge it is and whether there is a token; nothing is sent.
@@ -89,7 +96,7 @@ pub(super) fn connect(
     };
     let held = forge::token(&target.api, git, &cx.environment);
     if let Ok(Credential::Token(held)) = &held {
-        return match forge::open(&target, held.token.clone(), cx) {
+        return match forge::open(&target, held.token.clone(), configured, cx) {
             Ok(forge) => {
                 let prefix = git.map_or_else(String::new, |git| {
                     String::from_utf8_lossy(git.prefix()).into_owned()
@@ -103,6 +110,7 @@ pub(super) fn connect(
                     base: configured.base.clone(),
                     config: format!("{prefix}{name}"),
                     wanted: wanted(config, &prefix, found),
+                    pinned: pinned(&prefix, found),
                 }))
             }
             Err(fault) => {
@@ -140,6 +148,11 @@ fn unasked(known: Result<String, &Fault>, token: impl FnOnce(&mut Lines)) -> Lin
         lines.skip(code, "the forge was not asked");
     }
     lines
+}
+
+fn pinned(prefix: &str, found: Option<&Found>) -> BTreeSet<String> {
+    let pins = found.into_iter().flat_map(|found| &found.pins);
+    pins.map(|pin| format!("{prefix}{}", pin.file)).collect()
 }
 
 /// What runs with this configuration need.
@@ -223,7 +236,7 @@ impl Ready {
             Err(error) => {
                 let why = format!("that could not be asked: {error}");
                 lines.fault(CONTENTS, &Fault::from(error));
-                for code in &ASKED[2..] {
+                for code in &ASKED[3..] {
                     lines.skip(code, &why);
                 }
             }
@@ -254,13 +267,47 @@ impl Ready {
         }
     }
 
-    /// A branch's head, and whether it has a configuration.
-    async fn head(&self, branch: &str) -> Result<Option<(Head, bool)>, Error> {
+    /// A branch's head, and its files.
+    async fn head(&self, branch: &str) -> Result<Option<(Head, Tree)>, Error> {
         let Some(head) = self.forge.branch(branch).await? else {
             return Ok(None);
         };
         let tree = self.forge.tree(&head).await?;
-        Ok(Some((head, tree.entries.contains_key(&self.config))))
+        Ok(Some((head, tree)))
+    }
+
+    /// Whether commits for the base are signed, if it requires that.
+    async fn signatures(&self, lines: &mut Lines, branch: &str, tree: &Tree) {
+        let entries = tree.entries.iter();
+        let files: Vec<_> = entries
+            .filter(|(path, _)| self.pinned.contains(*path))
+            .map(|(path, entry)| (path.clone(), entry.mode.clone()))
+            .collect();
+        match self.forge.signing(branch, &files).await {
+            Err(error) => lines.fault(SIGNATURES, &Fault::from(error)),
+            Ok(Signing::NotRequired) => lines.skip(
+                SIGNATURES,
+                format!("not needed: {branch} requires no signed commits"),
+            ),
+            Ok(Signing::Unknown) => {
+                lines.skip(
+                    SIGNATURES,
+                    "not looked at: the server signs by its own settings",
+                );
+            }
+            Ok(Signing::Forge) => lines.pass(
+                SIGNATURES,
+                format!("{branch} requires them, and GitHub signs what repin has it commit"),
+            ),
+            Ok(Signing::App) => lines.pass(
+                SIGNATURES,
+                format!("{branch} requires them, and GitHub signs what an app commits"),
+            ),
+            Ok(Signing::Nothing(why, hint)) => {
+                let why = format!("{branch} requires them, and {why}");
+                lines.fail(SIGNATURES, Exit::Failed, (why, hint));
+            }
+        }
     }
 
     /// The branch that pull requests go to has to be there, with a configuration.
@@ -268,14 +315,15 @@ impl Ready {
         let branch = self.base.as_deref().unwrap_or(&repo.default_branch);
         match self.head(branch).await {
             Err(error) => lines.fault("base", &Fault::from(error)),
-            Ok(Some((head, true))) => {
+            Ok(Some((head, tree))) if tree.entries.contains_key(&self.config) => {
                 let commit: String = head.commit.chars().take(12).collect();
                 lines.pass(
                     "base",
                     format!("{branch} is at {commit}, with {}", self.config),
                 );
+                return self.signatures(lines, branch, &tree).await;
             }
-            Ok(Some((_, false))) => {
+            Ok(Some(_)) => {
                 let hint = "merge it into the base branch: under --pr its configuration counts, not the local one";
                 lines.fail(
                     "base",
@@ -292,6 +340,7 @@ impl Ready {
                 );
             }
         }
+        lines.skip(SIGNATURES, "the base branch can't be read");
     }
 }
 

@@ -174,6 +174,9 @@ impl Run<'_> {
             Merge::Scheduled => cx.output.note(&format!(
                 "note: {stands} will be merged once its gates pass"
             )),
+            Merge::Queued(position, _) => cx.output.note(&format!(
+                "note: {stands} is in the merge queue, at position {position}"
+            )),
             Merge::Merged => cx.output.note(&format!(
                 "note: {stands} was merged: its gates passed already"
             )),

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
-    Asked, PullRow, Reply, Store, error, not_found, page,
+    Asked, PullRow, Reply, Store, error, github_rules, not_found, page,
     store::{CommitRow, Files},
 };
 
@@ -31,20 +31,20 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         ("GET", "branches") => match store.seen(rest) {
             Some(id) => Reply::json(
                 200,
-                json!({"name": rest, "protected": !store.required.is_empty(), "protection": {"required_status_checks": {"contexts": store.required}}, "commit": {"sha": id, "commit": {"tree": {"sha": store.commits[&id].tree}}}}),
+                json!({"name": rest, "protected": !store.required.is_empty() || store.github.signatures == Some(github_rules::Signatures::Protection), "protection": {"required_status_checks": {"contexts": store.required}}, "commit": {"sha": id, "commit": {"tree": {"sha": store.commits[&id].tree}}}}),
             ),
             None => error(404, "Branch not found"),
         },
         ("GET", "compare") => compare(store, asked, rest),
         ("GET", "commits") => commits(store, asked, rest),
-        ("GET", "rules") => page(
-            asked,
-            vec![
+        ("GET", "rules") => {
+            let mut rows = vec![
                 json!({"type": "deletion"}),
                 json!({"type": "required_status_checks", "parameters": {"required_status_checks": store.ruled.iter().map(|context| json!({"context": context})).collect::<Vec<_>>()}}),
-            ],
-            ("per_page", 100, false),
-        ),
+            ];
+            rows.extend(store.github.rows());
+            page(asked, rows, ("per_page", 100, false))
+        }
         (_, "actions") => actions(store, asked, rest),
         (_, "git") => git(store, asked, rest),
         (_, "pulls") => pulls(store, asked, rest),
@@ -55,7 +55,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
 }
 
 fn repository(store: &Store) -> Reply {
-    let mut body = json!({"full_name": REPO, "default_branch": store.default_branch, "node_id": "R_1", "private": true, "allow_merge_commit": false, "allow_squash_merge": true});
+    let mut body = json!({"full_name": REPO, "default_branch": store.default_branch, "node_id": "R_1", "private": true, "allow_merge_commit": store.github.methods.contains(&"merge"), "allow_squash_merge": store.github.methods.contains(&"squash"), "allow_rebase_merge": store.github.methods.contains(&"rebase")});
     if let Some(push) = store.push {
         body["permissions"] = json!({"admin": false, "push": push, "pull": true});
     }
@@ -134,6 +134,7 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             Some(id) => Reply::json(200, json!({"object": {"sha": id}})),
             None => not_found(),
         },
+        ("DELETE", "refs") if rest.starts_with("heads/") => delete_branch(store, &rest[6..]),
         ("DELETE", "refs") => match store.marks.remove(&format!("refs/{rest}")) {
             Some(_) => Reply::json(204, Value::Null),
             None => error(422, "Reference does not exist"),
@@ -164,6 +165,14 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     }
 }
 
+fn delete_branch(store: &mut Store, name: &str) -> Reply {
+    if store.refs.remove(name).is_none() {
+        return error(422, "Reference does not exist");
+    }
+    store.close_empty(name);
+    Reply::json(204, Value::Null)
+}
+
 fn make_commit(store: &mut Store, asked: &Asked) -> Reply {
     let parents: Vec<String> = serde_json::from_value(asked.body["parents"].clone()).unwrap();
     let tree = asked.text("tree").to_owned();
@@ -180,7 +189,15 @@ fn make_commit(store: &mut Store, asked: &Asked) -> Reply {
         parents,
         message,
     });
-    Reply::json(201, json!({"sha": id}))
+    // Commits of an app that name no author are signed ("Signature verification for bots").
+    let verified = store.installation && store.github.signs && asked.body["author"].is_null();
+    if verified {
+        store.github.signed.insert(id.clone());
+    }
+    Reply::json(
+        201,
+        json!({"sha": id, "verification": {"verified": verified}}),
+    )
 }
 
 fn make_tree(store: &mut Store, asked: &Asked) -> Reply {
@@ -224,8 +241,12 @@ fn set_ref(store: &mut Store, name: &str, to: &str, how: Setting) -> Reply {
         }
         _ => {}
     }
+    if let Some(refused) = store.ref_refusal(to) {
+        return refused;
+    }
     store.before_write();
     store.refs.insert(name.to_owned(), to.to_owned());
+    store.close_empty(name);
     Reply::json(
         201,
         json!({"ref": format!("refs/heads/{name}"), "object": {"sha": to, "type": "commit"}}),
@@ -295,7 +316,10 @@ fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
             "Head branch was modified. Review and try the merge again.",
         );
     }
-    if !store.passed() || !pull.open || asked.text("merge_method") != "squash" {
+    if let Some(why) = store.merge_refusal(asked.text("merge_method"), number) {
+        return error(405, &why);
+    }
+    if !store.passed() || !pull.open {
         return error(405, "Pull Request is not mergeable");
     }
     let id = store.merge(number);
@@ -548,6 +572,18 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
             json!({"data": null, "errors": [{"type": kind, "message": message}]}),
         )
     };
+    if query.contains("mergeQueue(") {
+        return github_rules::read(store, query);
+    }
+    if query.contains("refUpdateRule") {
+        return github_rules::read_protection(store);
+    }
+    if query.contains("enqueuePullRequest") {
+        return github_rules::enqueue(store, input);
+    }
+    if query.contains("createCommitOnBranch") {
+        return github_rules::commit_on_branch(store, asked);
+    }
     if query.starts_with("query(") {
         return contents(store, query);
     }
@@ -567,12 +603,16 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
                 "Reference cannot be updated: it is not at the expected commit",
             );
         }
-        set_ref(
+        let set = set_ref(
             store,
             name,
             update["afterOid"].as_str().unwrap(),
             Setting::Force,
         );
+        if set.status != 201 {
+            let said: Value = serde_json::from_slice(&set.body).unwrap();
+            return wrong("UNPROCESSABLE", said["message"].as_str().unwrap());
+        }
         return Reply::json(200, json!({"data": {"updateRefs": {}}}));
     }
     if query.contains("enablePullRequestAutoMerge") {
@@ -590,6 +630,11 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
         }
         if let Some(why) = store.no_merge {
             return wrong("UNPROCESSABLE", why);
+        }
+        let method = input["mergeMethod"].as_str().unwrap().to_lowercase();
+        if !store.github.allows(&method) {
+            let why = format!("Merge method {method} merging is not allowed on this repository");
+            return wrong("UNPROCESSABLE", &why);
         }
         if store.passed() {
             return wrong(

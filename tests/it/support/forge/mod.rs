@@ -6,6 +6,7 @@
 
 pub mod gitea;
 pub mod github;
+pub mod github_rules;
 pub mod graphql;
 pub mod schema;
 pub mod server;
@@ -136,7 +137,8 @@ impl Fake {
         }
     }
 
-    /// The next `times` requests of `method` whose path ends so meet a fault.
+    /// The next `times` requests of `method` whose path ends so meet a fault; `/graphql#WORD`: those
+    /// whose query has this word.
     pub fn fault(&self, (method, path): (&'static str, &str), times: usize, fault: Fault) {
         self.shared.faults.lock().unwrap().push(Scripted {
             method,
@@ -299,9 +301,8 @@ impl Shared {
 
     fn fault_for(&self, asked: &Asked) -> Option<Fault> {
         let mut faults = self.faults.lock().unwrap();
-        let fits = |s: &&mut Scripted| {
-            s.times > 0 && s.method == asked.method && asked.path.ends_with(&s.path)
-        };
+        let fits =
+            |s: &&mut Scripted| s.times > 0 && s.method == asked.method && asked.is_at(&s.path);
         let scripted = faults.iter_mut().find(fits)?;
         scripted.times -= 1;
         Some(scripted.fault.clone())
@@ -313,7 +314,7 @@ impl Shared {
             scene.left > 0
                 && scene.when == when
                 && scene.method == asked.method
-                && asked.path.ends_with(&scene.path)
+                && asked.is_at(&scene.path)
         }) {
             scene.left -= 1;
             if let Some(then) = scene.then.take_if(|_| scene.left == 0) {

@@ -146,6 +146,12 @@ impl Asked {
         self.body[name].as_str().unwrap_or_default()
     }
 
+    /// Whether the path ends so; behind `#` stands a word of the GraphQL query.
+    pub fn is_at(&self, place: &str) -> bool {
+        let (path, word) = place.split_once('#').unwrap_or((place, ""));
+        self.path.ends_with(path) && self.text("query").contains(word)
+    }
+
     /// GraphQL queries are sent as POST, too.
     pub fn is_write(&self) -> bool {
         self.method != "GET" && !self.text("query").starts_with("query")

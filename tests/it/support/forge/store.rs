@@ -94,6 +94,8 @@ pub struct Store {
     pub rival: bool,
     /// Why it schedules no merge.
     pub no_merge: Option<&'static str>,
+    /// What only GitHub has.
+    pub github: super::github_rules::Settings,
     /// What only Gitea and Forgejo have.
     pub gitea: super::gitea::Settings,
     next: u64,
@@ -141,6 +143,7 @@ impl Store {
             },
             rival: false,
             no_merge: None,
+            github: super::github_rules::Settings::default(),
             gitea: super::gitea::Settings::default(),
             next: 0,
             clock: 0,

@@ -1,0 +1,221 @@
+//! Commits that GitHub signs, for branches that require signed commits.
+//!
+//! `createCommitOnBranch` commits to a branch that is there, so the commit is made on a temporary
+//! branch, which is deleted at once. The commit stays what it is without a branch, as one made
+//! object by object does, and the pull request's branch is then put at it like at any other: it
+//! never stands anywhere but at a whole commit, and a pull request is never without commits, which
+//! would close it.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::Method;
+use serde_json::json;
+
+use super::{Github, commit};
+use crate::{
+    config::Sign,
+    forge::{Error, ErrorKind, NewCommit, Signing},
+    untrusted::plain,
+};
+
+/// The one mode that GitHub writes when it signs.
+const REGULAR: &str = "100644";
+
+/// A commit that no branch is at yet.
+pub(super) enum Made {
+    /// It is made.
+    Commit {
+        /// Its name.
+        id: String,
+        /// Whether GitHub verified its signature.
+        signed: bool,
+    },
+    /// Another run makes one for the same branch; what the server said.
+    Raced(String),
+}
+
+impl Github {
+    /// Whether a branch requires signed commits. `protected`: whether it has a protection, which
+    /// rule sets do not show.
+    pub(super) async fn requires_signatures(
+        &self,
+        branch: &str,
+        protected: bool,
+    ) -> Result<bool, Error> {
+        if self.rules(branch).await?.signatures {
+            return Ok(true);
+        }
+        Ok(protected && self.protection_requires_signatures(branch).await?)
+    }
+
+    /// The same by its protection alone, as everybody who may read the repository sees it.
+    pub(super) async fn protection_requires_signatures(&self, branch: &str) -> Result<bool, Error> {
+        let query = "query($owner:String!,$name:String!,$ref:String!)\
+            {repository(owner:$owner,name:$name)\
+            {ref(qualifiedName:$ref){refUpdateRule{requiresSignatures}}}}";
+        let variables = json!({"owner": self.owner, "name": self.name,
+                               "ref": format!("refs/heads/{branch}")});
+        let what = format!("reading the protection of {branch}");
+        let row = self.read_of_repository(query, variables, &what).await?;
+        Ok(row.is_some_and(|row| row["ref"]["refUpdateRule"]["requiresSignatures"] == true))
+    }
+
+    /// Why GitHub cannot be asked to sign a commit of files with these paths and modes, and what to
+    /// do.
+    pub(super) fn sign_obstacle<'f>(
+        &self,
+        files: impl IntoIterator<Item = (&'f str, &'f str)>,
+    ) -> Option<(String, String)> {
+        const APP: &str = "use the token of an app (GITHUB_TOKEN is one), whose commits GitHub signs whatever they hold";
+        if self.sign == Sign::Never {
+            let hint = format!("set forge.sign to auto, or {APP}");
+            return Some(("forge.sign is never".to_owned(), hint));
+        }
+        let mut files = files.into_iter();
+        let (path, mode) = files.find(|(_, mode)| *mode != REGULAR)?;
+        let why = format!(
+            "GitHub signs commits of regular files (mode {REGULAR}) alone, and {} has the mode {}",
+            plain(path),
+            plain(mode)
+        );
+        Some((
+            why,
+            format!("{APP}, or make {} a regular file", plain(path)),
+        ))
+    }
+
+    /// What signs commits on a branch whose pins are in files with these paths and modes.
+    pub(super) async fn read_signing(
+        &self,
+        base: &str,
+        files: &[(String, String)],
+    ) -> Result<Signing, Error> {
+        let protected = self.read_protected(base).await?.is_some_and(|(_, it)| it);
+        if !self.requires_signatures(base, protected).await? {
+            return Ok(Signing::NotRequired);
+        }
+        let files = files.iter().map(|(path, mode)| (&**path, &**mode));
+        Ok(match self.sign_obstacle(files) {
+            None => Signing::Forge,
+            Some(_) if self.is_installation().await? => Signing::App,
+            Some((why, hint)) => Signing::Nothing(why, hint),
+        })
+    }
+
+    /// The refusal of a commit without a signature by a base that requires one.
+    pub(super) fn unsigned(&self, new: &NewCommit<'_>) -> Error {
+        let (why, hint) = self.sign_obstacle(modes(new)).unwrap_or_else(|| {
+            let hint = "an administrator of the server sets up web commit signing";
+            let why = "this server did not sign the commit that it made";
+            (why.to_owned(), hint.to_owned())
+        });
+        let what = format!("GitHub: committing for {}", new.base);
+        let why = format!("{} requires signed commits, and {why}", new.base);
+        Error::new(ErrorKind::Refused, what, why).hint(hint)
+    }
+
+    /// Makes a commit that GitHub signs; `branch`: the branch that will be put at it.
+    pub(super) async fn sign_commit(
+        &self,
+        new: &NewCommit<'_>,
+        branch: &str,
+    ) -> Result<Made, Error> {
+        // One name for all runs: what an interrupted run left is taken over and deleted. Of two runs
+        // at once the later finds the branch moved or gone, and looks again.
+        let temporary = format!("repin/signing/{branch}");
+        if let Some(raced) = self.lay_out(new, &temporary).await? {
+            return Ok(raced);
+        }
+        let made = self.commit_on(new, &temporary).await;
+        if !matches!(made, Ok(Made::Raced(_))) {
+            self.clear_away(&temporary).await?;
+        }
+        made
+    }
+
+    /// Puts the temporary branch at the commit's parent.
+    async fn lay_out(&self, new: &NewCommit<'_>, name: &str) -> Result<Option<Made>, Error> {
+        let sha = &new.parent.commit;
+        let what = format!("making the temporary branch {name}");
+        let body = json!({"ref": format!("refs/heads/{name}"), "sha": sha});
+        let create = self.request(Method::POST, "git/refs", &what).body(body);
+        let reply = self.http.send(&create.harmless()).await?;
+        if reply.status == 201 {
+            return Ok(None);
+        }
+        if reply.status != 422 || !reply.text().contains("already exists") {
+            return Err(commit::refused(new, &reply));
+        }
+        let body = json!({"sha": sha, "force": true});
+        let path = format!("git/refs/heads/{name}");
+        let reset = self.request(Method::PATCH, &path, what).body(body);
+        let reply = self.http.send(&reset.harmless()).await?;
+        match reply.status.as_u16() {
+            200 | 201 => Ok(None),
+            422 if reply.text().contains("does not exist") => Ok(Some(Made::Raced(reply.text()))),
+            _ => Err(commit::refused(new, &reply)),
+        }
+    }
+
+    async fn commit_on(&self, new: &NewCommit<'_>, name: &str) -> Result<Made, Error> {
+        let query = "mutation($input:CreateCommitOnBranchInput!)\
+                     {createCommitOnBranch(input:$input){commit{oid signature{isValid}}}}";
+        let additions: Vec<_> = new
+            .files
+            .iter()
+            .map(|file| json!({"path": file.path, "contents": STANDARD.encode(&file.content)}))
+            .collect();
+        let (headline, body) = new.message.split_once('\n').unwrap_or((new.message, ""));
+        let input = json!({
+            "branch": {"repositoryNameWithOwner": new.repo.full_name, "branchName": name},
+            "expectedHeadOid": new.parent.commit,
+            "message": {"headline": headline, "body": body.trim()},
+            "fileChanges": {"additions": additions},
+        });
+        let what = format!("making a signed commit for {}", new.base);
+        let answer = self.graphql(query, json!({"input": input}), &what).await?;
+        let what = format!("GitHub: {what}");
+        let answer =
+            answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
+        if let Some((kind, said)) = answer.wrong() {
+            let said = self.http.clean(said);
+            let workflows = new.files.iter().any(|file| super::is_workflow(&file.path));
+            return match kind {
+                // "Expected branch to point to "…" but it did not. Pull and try again."
+                "STALE_DATA" | "NOT_FOUND" => Ok(Made::Raced(said)),
+                "FORBIDDEN" if workflows => Err(commit::no_workflows(&what, &said)),
+                "FORBIDDEN" => Err(Error::new(ErrorKind::Denied, what, said)
+                    .hint("the token needs `contents: write`")),
+                _ => Err(Error::new(ErrorKind::Refused, what, said)),
+            };
+        }
+        let commit = &answer.data()["createCommitOnBranch"]["commit"];
+        let id = commit["oid"]
+            .as_str()
+            .ok_or_else(|| Error::unavailable(what, "the answer names no commit"))?;
+        Ok(Made::Commit {
+            id: id.to_owned(),
+            signed: commit["signature"]["isValid"] == true,
+        })
+    }
+
+    /// Deletes the temporary branch; another run may have done so.
+    async fn clear_away(&self, name: &str) -> Result<(), Error> {
+        let what = format!("deleting the temporary branch {name}");
+        let path = format!("git/refs/heads/{name}");
+        let request = self.request(Method::DELETE, &path, what).harmless();
+        let reply = self.http.send(&request).await?;
+        match reply.status.as_u16() {
+            204 | 404 => Ok(()),
+            422 if reply.text().contains("does not exist") => Ok(()),
+            _ => Err(reply
+                .error()
+                .hint("let the token delete branches below repin/, and delete this one")),
+        }
+    }
+}
+
+/// The paths and modes of a commit's files.
+pub(super) fn modes<'n>(new: &'n NewCommit<'_>) -> impl Iterator<Item = (&'n str, &'n str)> {
+    let files = new.files.iter();
+    files.map(|file| (file.path.as_str(), file.mode.as_str()))
+}

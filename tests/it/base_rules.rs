@@ -1,0 +1,730 @@
+//! What a base's rules ask for: methods of merging, GitHub's merge queue, signed commits.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    forge::{
+        Fake, Fault, Kind, Store, TOKEN, When, broken, error,
+        github_rules::{Signatures, wrong},
+    },
+    world::{REV_A, REV_B, Ran, World, world},
+};
+
+const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
+const A: &str = ".github/workflows/a.yml";
+const FILES: [&str; 4] = [
+    "repin.yaml",
+    A,
+    ".github/workflows/b.yml",
+    ".github/workflows/none.yml",
+];
+const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
+const MERGING: &str = "auto_merge: true, gates: [ci]";
+const ENQUEUE: (&str, &str) = ("POST", "/graphql#enqueuePullRequest");
+const COMMIT: (&str, &str) = ("POST", "/graphql#createCommitOnBranch");
+
+/// A world whose base branch is on a forge and requires `ci`; `settings` of the block `forge`.
+fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
+    let (world, fake) = (world(), Fake::start(kind));
+    let forge = if kind == Kind::Github {
+        "github"
+    } else {
+        "gitea"
+    };
+    let block = format!(
+        "forge: {{ kind: {forge}, url: '{}', repository: acme/flows, {settings} }}\n",
+        fake.api()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &block);
+    let files: Vec<_> = FILES.iter().map(|path| (*path, world.read(path))).collect();
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+    fake.store().push("main", "as it is", &files);
+    fake.store().required = vec!["ci".to_owned()];
+    (world, fake)
+}
+
+fn queued() -> (World, Fake) {
+    let (world, fake) = hosted(Kind::Github, MERGING);
+    fake.store().github.queue = Some("rebase");
+    (world, fake)
+}
+
+fn run(world: &World, args: &[&str]) -> Ran {
+    world.run_with(args, &[("REPIN_FORGE_TOKEN", TOKEN)])
+}
+
+fn wait(world: &World, timeout: &str, exit: i32) -> (Value, String) {
+    let args = ["wait", "--pr", "1", "--timeout", timeout];
+    let ran = run(world, &[&args[..], &["--format", "json"]].concat()).exits(exit);
+    (ran.json(), ran.stderr)
+}
+
+/// What a forge was told about how to merge.
+fn method(fake: &Fake) -> String {
+    let store = fake.store();
+    if store.kind == Kind::Github {
+        let (_, said) = store.scheduled.last().expect("a scheduled merge");
+        said.split_once(' ').unwrap().1.to_lowercase()
+    } else {
+        store.gitea.asked_style.clone()
+    }
+}
+
+#[test]
+fn the_first_method_that_base_and_repository_allow_is_used() {
+    let all = || vec!["merge", "squash", "rebase"];
+    for (methods, rule, linear, signed, wanted) in [
+        (all(), vec![], false, false, "merge"),
+        (all(), vec!["rebase", "squash"], false, false, "squash"),
+        (
+            vec!["squash", "rebase"],
+            vec!["merge", "rebase"],
+            false,
+            false,
+            "rebase",
+        ),
+        (all(), vec![], true, false, "squash"),
+        // GitHub does not sign what it rebases.
+        (vec!["rebase", "squash"], vec![], true, true, "squash"),
+    ] {
+        let (world, fake) = hosted(Kind::Github, MERGING);
+        fake.store().report("ci", "success");
+        run(&world, &["promote", "--revision", REV_B, "--pr", "draft"]).exits(0);
+        {
+            let mut store = fake.store();
+            store.github.methods = methods;
+            store.github.rule_methods = rule;
+            store.github.linear = linear;
+            store.github.signatures = signed.then_some(Signatures::Base);
+            let head = store.head_of(1);
+            store.github.signed.insert(head);
+        }
+        // Nothing is left to wait for, so it is merged by request: any other method is a 405.
+        let ran = run(&world, &PROMOTE).exits(0);
+        assert!(
+            ran.stderr.contains("was merged"),
+            "{wanted}: {}",
+            ran.stderr
+        );
+        let (world, fake_2) = hosted(Kind::Github, MERGING);
+        {
+            let (one, mut two) = (fake.store(), fake_2.store());
+            two.github.methods.clone_from(&one.github.methods);
+            two.github.rule_methods.clone_from(&one.github.rule_methods);
+            two.github.linear = one.github.linear;
+            two.github.signatures = one.github.signatures;
+        }
+        run(&world, &PROMOTE).exits(0);
+        assert_eq!(method(&fake_2), wanted);
+    }
+}
+
+#[test]
+fn a_configured_method_is_the_one_that_is_used() {
+    for kind in KINDS {
+        for wanted in ["merge", "squash", "rebase"] {
+            let settings = format!("{MERGING}, merge_method: {wanted}");
+            let (world, fake) = hosted(kind, &settings);
+            {
+                let mut store = fake.store();
+                store.github.methods = vec!["merge", "squash", "rebase"];
+                store.gitea.styles = vec!["merge", "squash", "rebase"];
+                store.gitea.default_style = "merge";
+                store.report("ci", "pending");
+            }
+            run(&world, &PROMOTE).exits(0);
+            assert_eq!(method(&fake), wanted, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_configured_method_that_the_base_does_not_allow_is_refused_before_anything_is_written() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, &format!("{MERGING}, merge_method: rebase"));
+        fake.store().github.methods = vec!["merge", "squash", "rebase"];
+        fake.store().github.rule_methods = vec!["merge", "squash"];
+        fake.store().gitea.styles = vec!["merge", "squash"];
+        let ran = run(&world, &PROMOTE).exits(1);
+        assert!(
+            ran.stderr.contains("forge.merge_method is rebase")
+                && ran.stderr.contains("allows merge or squash"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(fake.writes(), [] as [String; 0], "{kind:?}");
+        fake.store().push("staging", "work", &[("x", "y")]);
+        let bring = ["branch", "promote", "--from", "staging", "--to", "main"];
+        run(&world, &[&bring[..], &["--apply"]].concat()).exits(1);
+        assert_eq!(fake.writes(), [] as [String; 0], "{kind:?}");
+        // A method that is never used is in nobody's way.
+        let (world, fake) = hosted(kind, "merge_method: rebase");
+        fake.store().gitea.styles = vec!["merge"];
+        run(&world, &PROMOTE).exits(0);
+    }
+}
+
+#[test]
+fn a_base_that_allows_what_the_repository_forbids_is_told_as_such() {
+    let (world, fake) = hosted(Kind::Github, MERGING);
+    fake.store().github.methods = vec!["merge"];
+    fake.store().github.rule_methods = vec!["squash"];
+    let ran = run(&world, &PROMOTE).exits(1);
+    assert!(
+        ran.stderr
+            .contains("the repository allows merge, and the rules of main allow squash"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_rebase_is_no_method_where_signatures_are_required() {
+    for what in ALL {
+        let (world, fake) = hosted(Kind::Github, MERGING);
+        fake.store().github.methods = vec!["rebase"];
+        fake.store().github.signatures = Some(what);
+        let ran = run(&world, &PROMOTE).exits(1);
+        assert!(
+            ran.stderr.contains(
+                "the repository allows rebase, and the rules of main allow merge or squash"
+            ),
+            "{what:?}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn rules_that_cannot_be_read_are_left_to_the_forge() {
+    for status in [403, 404] {
+        let (world, fake) = hosted(Kind::Github, "labels: []");
+        let refused = Fault::Instead(error(status, "Not for this token"));
+        fake.fault(("GET", "/rules/branches/main"), 1, refused);
+        run(&world, &PROMOTE).exits(0);
+    }
+}
+
+#[test]
+fn a_server_from_before_merge_queues_is_asked_for_its_methods_alone() {
+    let (world, fake) = hosted(Kind::Github, MERGING);
+    fake.store().github.methods = vec!["rebase"];
+    let unknown = wrong("", "Field 'mergeQueue' doesn't exist on type 'Repository'");
+    fake.fault(("POST", "/graphql#mergeQueue("), 9, Fault::Instead(unknown));
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(method(&fake), "rebase");
+    fake.when(1, |store| store.report("ci", "success"));
+    assert_eq!(wait(&world, "1m", 0).0["state"], "merged");
+}
+
+#[test]
+fn an_outage_is_never_taken_for_a_base_without_rules() {
+    let down = || {
+        Fault::Instead(wrong(
+            "",
+            "Something went wrong while executing your query.",
+        ))
+    };
+    let (world, fake) = queued();
+    fake.store().report("ci", "success");
+    fake.fault(("POST", "/graphql#mergeQueue("), 1, down());
+    run(&world, &PROMOTE).exits(3);
+    assert_eq!(fake.store().scheduled, []);
+    let (world, fake) = signing("labels: []", Signatures::Protection);
+    fake.fault(("POST", "/graphql#refUpdateRule"), 1, down());
+    run(&world, &PROMOTE).exits(3);
+    assert_eq!(fake.store().refs.len(), 1);
+}
+
+#[test]
+fn a_malformed_method_or_sign_is_told_with_its_place() {
+    for (setting, place) in [("merge_method: fast", "fast"), ("sign: always", "always")] {
+        let (world, fake) = hosted(Kind::Github, setting);
+        let ran = run(&world, &PROMOTE).exits(2);
+        assert!(
+            ran.stderr.contains(&format!("`{place}` is none of"))
+                && ran.stderr.contains("repin.yaml:"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(fake.asked(), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn a_pull_request_is_put_into_the_merge_queue_once_and_followed_until_it_is_merged() {
+    let (world, fake) = queued();
+    fake.store().report("ci", "success");
+    let ran = run(&world, &PROMOTE).exits(0);
+    assert!(
+        ran.stderr.contains("is in the merge queue, at position 1"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fake.store().github.enqueued, [1]);
+    let again = run(&world, &PROMOTE).exits(0);
+    assert!(again.stderr.contains("at position 1"), "{}", again.stderr);
+    assert_eq!(
+        fake.store().github.enqueued,
+        [1],
+        "a queued one is not queued twice"
+    );
+    fake.when(1, Store::queue_moves_all);
+    let (document, told) = wait(&world, "1m", 0);
+    assert_eq!(document["state"], "merged", "{told}");
+    assert_eq!(document["merge_commit"], fake.store().refs["main"]);
+    assert_eq!(fake.store().github.enqueued, [1]);
+    let asked = fake.asked().join("\n");
+    assert!(
+        !asked.contains("/merge"),
+        "the queue refuses other merges: {asked}"
+    );
+}
+
+#[test]
+fn a_pull_request_whose_gates_are_not_decided_is_queued_by_wait() {
+    let (world, fake) = queued();
+    fake.store().report("ci", "pending");
+    let ran = run(&world, &PROMOTE).exits(0);
+    assert!(
+        ran.stderr.contains("the merge queue of main")
+            && ran.stderr.contains("ci is not decided yet"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fake.store().github.enqueued, [] as [u64; 0]);
+    fake.when(1, |store| store.report("ci", "success"));
+    let (document, told) = wait(&world, "0s", 3);
+    assert_eq!(document["state"], "open");
+    assert!(told.contains("at position 1 (QUEUED)"), "{told}");
+    assert_eq!(fake.store().github.enqueued, [1]);
+}
+
+#[test]
+fn the_queue_has_the_last_word_on_what_it_takes() {
+    let (world, fake) = queued();
+    fake.store().report("ci", "success");
+    // What repin saw as passed is asked for again right before the queue is.
+    fake.at(When::Before, ENQUEUE.0, ENQUEUE.1, 1, |store| {
+        store.report("ci", "pending");
+    });
+    let ran = run(&world, &PROMOTE).exits(0);
+    assert!(
+        ran.stderr.contains("Required status check") && ran.stderr.contains("is expected"),
+        "{}",
+        ran.stderr
+    );
+    // Somebody pushes right before: the head that was judged is not there any more.
+    fake.store().report("ci", "success");
+    let branch = fake.store().pulls[0].head.clone();
+    fake.at(When::Before, ENQUEUE.0, ENQUEUE.1, 1, move |store| {
+        store.push(&branch, "work", &[("x", "y")]);
+    });
+    let ran = run(&world, &PROMOTE).exits(1);
+    assert!(
+        ran.stderr.contains("Head branch was modified"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fake.store().github.enqueued, [] as [u64; 0]);
+}
+
+#[test]
+fn a_lost_answer_of_the_queue_is_no_second_entry() {
+    let (world, fake) = queued();
+    fake.store().report("ci", "success");
+    fake.fault(ENQUEUE, 1, Fault::Silence);
+    let ran = run(&world, &PROMOTE).exits(0);
+    assert!(ran.stderr.contains("at position 1"), "{}", ran.stderr);
+    assert_eq!(fake.store().github.enqueued, [1]);
+}
+
+#[test]
+fn a_removal_from_the_queue_ends_the_waiting_and_is_not_undone() {
+    for reason in [Some("failed checks"), None] {
+        let (world, fake) = queued();
+        fake.store().report("ci", "success");
+        run(&world, &PROMOTE).exits(0);
+        fake.when(1, move |store| store.queue_removes(1, reason));
+        let ran = run(&world, &["wait", "--pr", "1", "--timeout", "1m"]).exits(1);
+        assert!(ran.stdout.contains("#1 open"), "{}", ran.stdout);
+        let wanted = "was removed from the merge queue of main";
+        let wanted = reason.map_or(wanted.to_owned(), |reason| format!("{wanted}: {reason}"));
+        assert!(ran.stderr.contains(&wanted), "{}", ran.stderr);
+        let ran = run(&world, &PROMOTE).exits(1);
+        assert!(
+            ran.stderr.contains("removed from the merge queue"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(fake.store().github.enqueued, [1]);
+        // A person puts it back.
+        let head = fake.store().head_of(1);
+        fake.store().queue_takes(1, &head);
+        fake.when(1, Store::queue_moves_all);
+        assert_eq!(wait(&world, "1m", 0).0["state"], "merged");
+    }
+}
+
+#[test]
+fn a_rebuilt_branch_is_queued_again_after_a_removal() {
+    let (world, fake) = queued();
+    fake.store().report("ci", "success");
+    run(&world, &PROMOTE).exits(0);
+    fake.store().queue_removes(1, Some("merge conflict"));
+    let text = fake.store().content("main", A) + "# moved\n";
+    fake.store().push("main", "somebody's", &[(A, &text)]);
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().github.enqueued, [1, 1]);
+}
+
+#[test]
+fn what_the_queue_merged_is_no_removal() {
+    let (world, fake) = queued();
+    fake.store().report("ci", "success");
+    run(&world, &PROMOTE).exits(0);
+    // Out of the queue, and still open when it is read: the merge shows a moment later.
+    fake.at(When::After, "GET", "/pulls/1", 1, |store| {
+        store.queue_removes(1, Some("MERGE"));
+    });
+    fake.when(2, |store| {
+        store.merge(1);
+    });
+    assert_eq!(wait(&world, "1m", 0).0["state"], "merged");
+    // GitHub says that it was a merge: then it is no removal, however long it reads as open.
+    let (world, fake) = queued();
+    fake.store().report("ci", "success");
+    run(&world, &PROMOTE).exits(0);
+    fake.store().queue_removes(1, Some("MERGE"));
+    assert_eq!(wait(&world, "0s", 3).0["state"], "open");
+    // The same with a reason that says nothing.
+    let (world, fake) = queued();
+    fake.store().report("ci", "success");
+    run(&world, &PROMOTE).exits(0);
+    fake.at(When::After, "GET", "/pulls/1", 1, |store| {
+        store.queue_removes(1, None);
+    });
+    fake.when(2, |store| {
+        store.merge(1);
+    });
+    assert_eq!(wait(&world, "1m", 0).0["state"], "merged");
+}
+
+#[test]
+fn wait_follows_a_queue_that_a_person_uses() {
+    let (world, fake) = hosted(Kind::Github, "gates: [ci]");
+    fake.store().github.queue = Some("squash");
+    fake.store().report("ci", "success");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().github.enqueued, [] as [u64; 0]);
+    let head = fake.store().head_of(1);
+    fake.store().queue_takes(1, &head);
+    let (_, told) = wait(&world, "0s", 3);
+    assert!(told.contains("at position 1 (QUEUED)"), "{told}");
+    fake.store().queue_moves();
+    let (_, told) = wait(&world, "0s", 3);
+    assert!(told.contains("(AWAITING_CHECKS)"), "{told}");
+    fake.store().queue_removes(1, Some("timed out"));
+    let (document, told) = wait(&world, "0s", 1);
+    assert_eq!(document["state"], "open");
+    assert!(told.contains("timed out"), "{told}");
+}
+
+#[test]
+fn a_base_without_a_queue_is_asked_for_one_once() {
+    let (world, fake) = hosted(Kind::Github, "gates: [ci]");
+    run(&world, &PROMOTE).exits(0);
+    fake.forget();
+    fake.when(3, |store| {
+        store.merge(1);
+    });
+    wait(&world, "1m", 0);
+    let asked = fake.asked();
+    let queries = asked.iter().filter(|asked| asked.contains("/graphql"));
+    assert_eq!(queries.count(), 1, "{asked:#?}");
+}
+
+#[test]
+fn a_configured_method_that_the_queue_does_not_use_is_refused() {
+    let (world, fake) = hosted(Kind::Github, &format!("{MERGING}, merge_method: squash"));
+    fake.store().github.queue = Some("rebase");
+    let ran = run(&world, &PROMOTE).exits(1);
+    assert!(
+        ran.stderr
+            .contains("the merge queue of main merges by rebase"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fake.writes(), [] as [String; 0]);
+    fake.store().github.queue = Some("squash");
+    run(&world, &PROMOTE).exits(0);
+}
+
+fn signing(settings: &str, what: Signatures) -> (World, Fake) {
+    let (world, fake) = hosted(Kind::Github, settings);
+    fake.store().github.signatures = Some(what);
+    (world, fake)
+}
+
+const ALL: [Signatures; 3] = [Signatures::Base, Signatures::All, Signatures::Protection];
+
+/// The branch's head has a signature and the planned contents, and nothing temporary is left.
+fn is_signed(world: &World, fake: &Fake) {
+    let store = fake.store();
+    let pull = store.open_pulls()[0];
+    let head = &store.refs[&pull.head];
+    assert!(store.github.signed.contains(head));
+    assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
+    let message = &store.commits[head].message;
+    assert!(
+        message
+            .trim_end()
+            .ends_with(&format!("\n\nRepin-Set: {REV_B}")),
+        "{message}"
+    );
+    let text = store.content(&pull.head, A);
+    assert!(text.contains(world.digest("review", REV_B)), "{text}");
+    assert!(!text.contains(world.digest("review", REV_A)), "{text}");
+    let branches: Vec<_> = store.refs.keys().collect();
+    assert_eq!(branches, [&pull.head, "main"]);
+}
+
+#[test]
+fn commits_are_signed_where_the_base_requires_it() {
+    for what in ALL {
+        let (world, fake) = signing("labels: []", what);
+        run(&world, &PROMOTE).exits(0);
+        is_signed(&world, &fake);
+        if what != Signatures::Protection {
+            assert_eq!(fake.writes().len(), 5, "{:#?}", fake.writes());
+        }
+        fake.forget();
+        let again = run(&world, &PROMOTE).exits(0);
+        assert!(
+            again.stderr.contains("unchanged") || again.stdout.contains("unchanged"),
+            "{what:?}"
+        );
+        assert_eq!(fake.writes(), [] as [String; 0], "{what:?}");
+        assert!(fake.asked().len() <= 6, "{what:?}: {:#?}", fake.asked());
+    }
+}
+
+#[test]
+fn without_such_a_rule_nothing_is_signed_and_one_request_more_is_made() {
+    let (world, fake) = hosted(Kind::Github, "labels: []");
+    fake.store().required.clear();
+    run(&world, &PROMOTE).exits(0);
+    let asked = fake.asked();
+    let rules = asked
+        .iter()
+        .filter(|asked| asked.contains("/rules/branches/main"));
+    assert_eq!(rules.count(), 1, "{asked:#?}");
+    assert!(
+        !asked.iter().any(|asked| asked.contains("repin/signing")),
+        "{asked:#?}"
+    );
+    assert_eq!(fake.store().github.signed.len(), 0);
+}
+
+#[test]
+fn a_rebuilt_branch_is_signed_and_its_pull_request_never_closes() {
+    for what in ALL {
+        let (world, fake) = signing("labels: []", what);
+        run(&world, &PROMOTE).exits(0);
+        let text = fake.store().content("main", A) + "# moved\n";
+        let moved = fake.store().push("main", "somebody's", &[(A, &text)]);
+        fake.store().github.signed.insert(moved);
+        fake.forget();
+        run(&world, &PROMOTE).exits(0);
+        is_signed(&world, &fake);
+        if what != Signatures::Protection {
+            assert_eq!(fake.writes().len(), 5, "{:#?}", fake.writes());
+        }
+        assert!(
+            fake.store().pulls[0].closed_at.is_none(),
+            "{what:?}: it was closed meanwhile"
+        );
+        assert_eq!(fake.store().pulls.len(), 1, "{what:?}");
+    }
+}
+
+#[test]
+fn an_executable_is_refused_where_only_an_app_could_sign_it() {
+    for what in ALL {
+        let (world, fake) = signing("labels: []", what);
+        fake.store().chmod("main", A, "100755");
+        let ran = run(&world, &PROMOTE).exits(1);
+        assert!(
+            ran.stderr.contains("main requires signed commits")
+                && ran.stderr.contains(&format!("{A} has the mode 100755")),
+            "{what:?}: {}",
+            ran.stderr
+        );
+        assert_eq!(fake.store().refs.len(), 1, "{what:?}");
+        fake.store().installation = true;
+        run(&world, &PROMOTE).exits(0);
+        is_signed(&world, &fake);
+        let store = fake.store();
+        let head = store.head_of(1);
+        assert_eq!(
+            store.files_of(&head)[A].0,
+            "100755",
+            "{what:?}: the mode stays"
+        );
+    }
+}
+
+#[test]
+fn never_leaves_signing_to_apps() {
+    for what in ALL {
+        let (world, fake) = signing("sign: never", what);
+        let ran = run(&world, &PROMOTE).exits(1);
+        assert!(
+            ran.stderr.contains("forge.sign is never"),
+            "{what:?}: {}",
+            ran.stderr
+        );
+        assert_eq!(fake.store().refs.len(), 1, "{what:?}");
+        fake.store().installation = true;
+        run(&world, &PROMOTE).exits(0);
+        is_signed(&world, &fake);
+    }
+}
+
+#[test]
+fn a_server_that_signs_nothing_is_told_as_such() {
+    for what in ALL {
+        let (world, fake) = signing("labels: []", what);
+        fake.store().github.signs = false;
+        let ran = run(&world, &PROMOTE).exits(1);
+        assert!(
+            ran.stderr.contains("did not sign the commit"),
+            "{what:?}: {}",
+            ran.stderr
+        );
+        assert_eq!(fake.store().refs.len(), 1, "{what:?}");
+    }
+}
+
+#[test]
+fn what_an_interrupted_run_left_is_taken_over() {
+    let (world, fake) = signing("labels: []", Signatures::Base);
+    // Broken off before the commit, and after it.
+    for (at, path) in [COMMIT, ("DELETE", &*format!("repin/signing/{}", branch()))] {
+        fake.fault((at, &*path.to_owned().leak()), 9, Fault::Instead(broken()));
+        run(&world, &PROMOTE).exits(3);
+        {
+            let store = fake.store();
+            assert!(
+                !store.refs.contains_key(&branch()),
+                "never half-done: {:?}",
+                store.refs
+            );
+        }
+        fake.forget();
+        if at == "DELETE" {
+            assert_eq!(fake.store().refs.len(), 2, "the temporary branch is left");
+        }
+    }
+    run(&world, &PROMOTE).exits(0);
+    is_signed(&world, &fake);
+}
+
+fn branch() -> String {
+    format!("auto/runtime-promote-{REV_B}")
+}
+
+#[test]
+fn a_temporary_branch_that_another_run_moved_is_made_again() {
+    let (world, fake) = signing("labels: []", Signatures::Base);
+    let temporary = format!("repin/signing/{}", branch());
+    let name = temporary.clone();
+    fake.at(When::Before, COMMIT.0, COMMIT.1, 1, move |store| {
+        store.push(&name, "another run's", &[("x", "y")]);
+    });
+    fake.at(When::Before, COMMIT.0, COMMIT.1, 2, move |store| {
+        store.refs.remove(&temporary);
+    });
+    run(&world, &PROMOTE).exits(0);
+    is_signed(&world, &fake);
+}
+
+#[test]
+fn a_base_that_moves_while_a_commit_is_signed_is_planned_against_again() {
+    let (world, fake) = signing("labels: []", Signatures::Base);
+    let text = fake.store().content("main", A) + "# moved\n";
+    fake.store().intruder = Some((A.to_owned(), text));
+    run(&world, &PROMOTE).exits(0);
+    is_signed(&world, &fake);
+    let store = fake.store();
+    assert!(store.content(&branch(), A).ends_with("# moved\n"));
+}
+
+#[test]
+fn a_token_that_may_not_change_workflows_is_denied_and_leaves_nothing() {
+    let (world, fake) = signing("labels: []", Signatures::Base);
+    fake.store().workflows = false;
+    let ran = run(&world, &PROMOTE).exits(4);
+    assert!(ran.stderr.contains("workflows: write"), "{}", ran.stderr);
+    assert_eq!(fake.store().refs.len(), 1);
+}
+
+#[test]
+fn runs_at_once_sign_one_commit_that_counts() {
+    let (world, fake) = signing("labels: []", Signatures::All);
+    let start = |_| {
+        world
+            .command(&PROMOTE)
+            .env("REPIN_FORGE_TOKEN", TOKEN)
+            .stderr(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let runs: Vec<_> = (0..3).map(start).collect();
+    for run in runs {
+        let output = run.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{told}");
+    }
+    is_signed(&world, &fake);
+    assert_eq!(fake.store().open_pulls().len(), 1);
+}
+
+fn diagnosis(world: &World, exit: i32) -> Value {
+    let ran = run(world, &["doctor", "--format", "json"]);
+    let rows = ran.json()["checks"].clone();
+    let row = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["code"] == "signed_commits")
+        .unwrap()
+        .clone();
+    assert_eq!(row["status"] == "fail", exit == 1, "{rows:#}");
+    assert!(exit == 0 || ran.code != 0, "{rows:#}");
+    row
+}
+
+#[test]
+fn doctor_reports_what_signs() {
+    let (world, fake) = hosted(Kind::Github, "labels: []");
+    assert_eq!(diagnosis(&world, 0)["status"], "skip");
+    for what in ALL {
+        fake.store().github.signatures = Some(what);
+        let row = diagnosis(&world, 0);
+        assert_eq!(row["status"], "pass", "{row}");
+    }
+    fake.store().chmod("main", A, "100755");
+    let row = diagnosis(&world, 1);
+    assert!(row["detail"].as_str().unwrap().contains("100755"), "{row}");
+    fake.store().installation = true;
+    let row = diagnosis(&world, 0);
+    assert!(row["detail"].as_str().unwrap().contains("an app"), "{row}");
+    let (world, fake) = signing("sign: never", Signatures::Base);
+    let row = diagnosis(&world, 1);
+    assert!(row["detail"].as_str().unwrap().contains("never"), "{row}");
+    assert_eq!(fake.writes(), [] as [String; 0]);
+    let (world, _fake) = hosted(Kind::Gitea, "labels: []");
+    assert_eq!(diagnosis(&world, 0)["status"], json!("skip"));
+}

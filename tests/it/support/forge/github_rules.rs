@@ -1,0 +1,396 @@
+//! GitHub's rules for a branch: methods of merging, the merge queue, signed commits.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{Asked, Reply, Store, error, store::CommitRow};
+
+/// What a repository's settings and rules say.
+pub struct Settings {
+    /// The methods that the repository allows.
+    pub methods: Vec<&'static str>,
+    /// `allowed_merge_methods` of the rule about pull requests; empty: there is no such rule.
+    pub rule_methods: Vec<&'static str>,
+    /// Whether a rule requires a linear history.
+    pub linear: bool,
+    /// Where commits must be signed.
+    pub signatures: Option<Signatures>,
+    /// Whether the server signs what it commits; GitHub Enterprise Server does only where web commit
+    /// signing is set up ("Configuring web commit signing").
+    pub signs: bool,
+    /// The method of the base's merge queue.
+    pub queue: Option<&'static str>,
+    pub entries: Vec<Entry>,
+    /// How often each pull request was put into the queue.
+    pub enqueued: Vec<u64>,
+    /// The pull requests that were removed, at which head and why.
+    pub removed: Vec<(u64, String, Option<&'static str>)>,
+    /// The commits that have a verified signature.
+    pub signed: BTreeSet<String>,
+}
+
+/// A pull request in the queue, at the head that it had.
+pub struct Entry {
+    pub number: u64,
+    pub head: String,
+    pub state: &'static str,
+}
+
+/// What requires signed commits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signatures {
+    /// A rule set for the base.
+    Base,
+    /// A rule set for all branches.
+    All,
+    /// The base's branch protection, which rule sets do not show.
+    Protection,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            methods: vec!["squash"],
+            rule_methods: Vec::new(),
+            linear: false,
+            signatures: None,
+            signs: true,
+            queue: None,
+            entries: Vec::new(),
+            enqueued: Vec::new(),
+            removed: Vec::new(),
+            signed: BTreeSet::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// The rules of rule sets, as `GET rules/branches/{branch}` lists them.
+    pub fn rows(&self) -> Vec<Value> {
+        let mut rows = Vec::new();
+        if !self.rule_methods.is_empty() {
+            rows.push(json!({"type": "pull_request", "parameters": {"allowed_merge_methods": self.rule_methods}}));
+        }
+        if self.linear {
+            rows.push(json!({"type": "required_linear_history"}));
+        }
+        if matches!(self.signatures, Some(Signatures::Base | Signatures::All)) {
+            rows.push(json!({"type": "required_signatures"}));
+        }
+        if let Some(method) = self.queue {
+            rows.push(json!({"type": "merge_queue", "parameters": {"merge_method": method.to_uppercase()}}));
+        }
+        rows
+    }
+
+    pub fn allows(&self, method: &str) -> bool {
+        self.methods.contains(&method)
+            && (self.rule_methods.is_empty() || self.rule_methods.contains(&method))
+    }
+}
+
+impl Store {
+    /// Why a merge by `method` is refused with 405, as the original says it.
+    pub fn merge_refusal(&self, method: &str, number: u64) -> Option<String> {
+        let settings = &self.github;
+        let rule = |what: &str| Some(format!("Repository rule violations found\n\n{what}"));
+        if settings.queue.is_some() {
+            // Reported by users of tools that merge by request.
+            return rule("Changes must be made through the merge queue");
+        }
+        if !settings.allows(method) {
+            let word = match method {
+                "merge" => "Merge commits",
+                "squash" => "Squash merges",
+                _ => "Rebase merges",
+            };
+            return Some(format!("{word} are not allowed on this repository."));
+        }
+        if settings.linear && method == "merge" {
+            return rule("This branch must not contain merge commits.");
+        }
+        if settings.signatures.is_some() {
+            if method == "rebase" {
+                // Reported: rebasing makes new commits, which GitHub does not sign.
+                let why = "Base branch requires signed commits. Rebase merges cannot be automatically signed by GitHub";
+                return Some(why.to_owned());
+            }
+            let pull = self.pulls.iter().find(|pull| pull.number == number)?;
+            if !self.all_signed(&self.refs[&pull.head]) {
+                return rule("Commits must have verified signatures.");
+            }
+        }
+        None
+    }
+
+    /// Whether each commit that the base has not has a signature.
+    pub fn all_signed(&self, head: &str) -> bool {
+        let known = self.ancestors(&self.refs["main"]);
+        self.ancestors(head)
+            .iter()
+            .all(|id| known.contains(id) || self.github.signed.contains(id))
+    }
+
+    /// Why a branch may not be put at a commit: a rule set for all branches looks at each new commit
+    /// ("Available rules for rulesets", Require signed commits).
+    pub fn ref_refusal(&self, to: &str) -> Option<Reply> {
+        let unsigned = self.github.signatures == Some(Signatures::All) && !self.all_signed(to);
+        unsigned.then(|| {
+            let why =
+                "Repository rule violations found\n\nCommits must have verified signatures.\n\n";
+            error(422, why)
+        })
+    }
+
+    /// GitHub closes a pull request whose branch has nothing that its base has not (reported of
+    /// force pushes to the base's head), or is gone.
+    pub fn close_empty(&mut self, branch: &str) {
+        let nothing = |pull: &&super::PullRow| match self.refs.get(branch) {
+            Some(head) => self.ahead(&self.refs[&pull.base], head).is_empty(),
+            None => true,
+        };
+        let open = self.open_pulls().into_iter();
+        let empty: Vec<u64> = open
+            .filter(|pull| pull.head == branch)
+            .filter(nothing)
+            .map(|pull| pull.number)
+            .collect();
+        for number in empty {
+            self.close(number);
+        }
+    }
+
+    /// A push takes a pull request out of the queue ("Merging a pull request with a merge queue").
+    fn drop_pushed(&mut self) {
+        let (refs, pulls) = (&self.refs, &self.pulls);
+        let same = |number: u64, head: &str| {
+            let pull = pulls.iter().find(|pull| pull.number == number);
+            pull.is_some_and(|pull| refs.get(&pull.head).is_some_and(|now| now == head))
+        };
+        self.github
+            .entries
+            .retain(|entry| same(entry.number, &entry.head));
+        self.github
+            .removed
+            .retain(|(number, head, _)| same(*number, head));
+    }
+
+    /// The queue takes its next step: the first entry's checks begin, pass, and it is merged.
+    pub fn queue_moves(&mut self) {
+        self.drop_pushed();
+        let Some(entry) = self.github.entries.first_mut() else {
+            return;
+        };
+        let number = entry.number;
+        entry.state = match entry.state {
+            "QUEUED" => "AWAITING_CHECKS",
+            "AWAITING_CHECKS" => "MERGEABLE",
+            _ => {
+                // A merge is recorded as a removal, too (reported).
+                self.queue_removes(number, None);
+                self.merge(number);
+                return;
+            }
+        };
+    }
+
+    /// All entries go through the queue.
+    pub fn queue_moves_all(&mut self) {
+        while !self.github.entries.is_empty() {
+            self.queue_moves();
+        }
+    }
+
+    /// A person puts a pull request into the queue.
+    pub fn queue_takes(&mut self, number: u64, head: &str) {
+        self.github.entries.push(Entry {
+            number,
+            head: head.to_owned(),
+            state: "QUEUED",
+        });
+    }
+
+    /// The queue removes a pull request.
+    pub fn queue_removes(&mut self, number: u64, reason: Option<&'static str>) {
+        self.github.entries.retain(|entry| entry.number != number);
+        let head = self.head_of(number);
+        self.github.removed.push((number, head, reason));
+    }
+
+    pub fn head_of(&self, number: u64) -> String {
+        let pull = self.pulls.iter().find(|pull| pull.number == number);
+        self.refs[&pull.unwrap().head].clone()
+    }
+
+    /// Why the queue does not take a pull request, as the original says it.
+    fn queue_refusal(&self, number: u64, head: &str) -> Option<String> {
+        let mut entries = self.github.entries.iter();
+        if entries.any(|entry| entry.number == number) {
+            return Some("Pull request is already in the queue".to_owned());
+        }
+        if self.head_of(number) != head {
+            return Some("Head branch was modified. Review and try the merge again.".to_owned());
+        }
+        let missing = self.required.iter().find(|_| !self.passed())?;
+        Some(format!(
+            "Pull request Required status check \"{missing}\" is expected."
+        ))
+    }
+
+    fn entry_row(&self, number: u64) -> Value {
+        let mut entries = self.github.entries.iter();
+        let at = entries.position(|entry| entry.number == number);
+        at.map_or(
+            Value::Null,
+            |at| json!({"position": at + 1, "state": self.github.entries[at].state}),
+        )
+    }
+}
+
+pub fn wrong(kind: &str, message: &str) -> Reply {
+    Reply::json(
+        200,
+        json!({"data": null, "errors": [{"type": kind, "message": message}]}),
+    )
+}
+
+/// The queries about merging.
+pub fn read(store: &mut Store, query: &str) -> Reply {
+    store.drop_pushed();
+    let settings = &store.github;
+    let queue = settings.queue.map_or(
+        Value::Null,
+        |method| json!({"configuration": {"mergeMethod": method.to_uppercase()}}),
+    );
+    let mut row = json!({"mergeQueue": queue});
+    if let Some((_, rest)) = query.split_once("pullRequest(number:") {
+        let number: u64 = rest.split(')').next().unwrap().parse().unwrap();
+        let entry = store.entry_row(number);
+        let mut removed = settings.removed.iter().rev();
+        let node = match removed.find(|(known, ..)| *known == number) {
+            Some((_, _, reason)) if entry.is_null() => {
+                json!({"__typename": "RemovedFromMergeQueueEvent", "reason": reason})
+            }
+            _ => json!({"__typename": "PullRequestCommit"}),
+        };
+        row["pullRequest"] = json!({"mergeQueueEntry": entry, "timelineItems": {"nodes": [node]}});
+    } else {
+        for (key, method) in [
+            ("mergeCommitAllowed", "merge"),
+            ("squashMergeAllowed", "squash"),
+            ("rebaseMergeAllowed", "rebase"),
+        ] {
+            row[key] = settings.methods.contains(&method).into();
+        }
+    }
+    if query.contains("refUpdateRule") {
+        row["ref"] = protection(store);
+    }
+    Reply::json(200, json!({"data": {"repository": row}}))
+}
+
+/// What the base's branch protection says to whoever may read.
+fn protection(store: &Store) -> Value {
+    let signed = store.github.signatures == Some(Signatures::Protection);
+    let rule = json!({"requiresLinearHistory": false, "requiresSignatures": signed});
+    json!({"refUpdateRule": if signed { rule } else { Value::Null }})
+}
+
+pub fn read_protection(store: &Store) -> Reply {
+    Reply::json(
+        200,
+        json!({"data": {"repository": {"ref": protection(store)}}}),
+    )
+}
+
+pub fn enqueue(store: &mut Store, input: &Value) -> Reply {
+    store.drop_pushed();
+    let number = number(input);
+    if store.github.queue.is_none() {
+        return wrong(
+            "UNPROCESSABLE",
+            "Merge queue is not enabled for this branch",
+        );
+    }
+    // Whoever names no head means the one that is there.
+    let head = input["expectedHeadOid"].as_str().map(str::to_owned);
+    let head = head.unwrap_or_else(|| store.head_of(number));
+    if let Some(why) = store.queue_refusal(number, &head) {
+        return wrong("UNPROCESSABLE", &why);
+    }
+    store.github.enqueued.push(number);
+    store.github.entries.push(Entry {
+        number,
+        head,
+        state: "QUEUED",
+    });
+    let entry = store.entry_row(number);
+    Reply::json(
+        200,
+        json!({"data": {"enqueuePullRequest": {"mergeQueueEntry": entry}}}),
+    )
+}
+
+pub fn number(input: &Value) -> u64 {
+    let id = input["pullRequestId"].as_str().unwrap();
+    id.strip_prefix("PR_").unwrap().parse().unwrap()
+}
+
+/// One commit on a branch that is there, signed by the server.
+pub fn commit_on_branch(store: &mut Store, asked: &Asked) -> Reply {
+    store.intrude();
+    let input = &asked.body["variables"]["input"];
+    let branch = input["branch"]["branchName"].as_str().unwrap().to_owned();
+    assert_eq!(input["branch"]["repositoryNameWithOwner"], "acme/flows");
+    let Some(head) = store.refs.get(&branch).cloned() else {
+        return wrong("NOT_FOUND", &format!("No ref found for branch {branch}"));
+    };
+    let expected = input["expectedHeadOid"].as_str().unwrap();
+    if head != expected {
+        // As reported by users of tools that commit this way.
+        let why = format!(
+            "Expected branch to point to \"{expected}\" but it did not.  Pull and try again."
+        );
+        return wrong("STALE_DATA", &why);
+    }
+    let additions = input["fileChanges"]["additions"].as_array().unwrap();
+    let paths: Vec<&str> = additions
+        .iter()
+        .map(|file| file["path"].as_str().unwrap())
+        .collect();
+    if store.touches_workflows(&paths) {
+        return wrong("FORBIDDEN", "Resource not accessible by integration");
+    }
+    let mut files = store.files_of(&head).clone();
+    for (file, path) in additions.iter().zip(paths) {
+        let content = STANDARD.decode(file["contents"].as_str().unwrap()).unwrap();
+        let blob = store.put_blob(&content);
+        // It writes regular files, whatever was there (reported: executables lose their bit).
+        files.insert(path.to_owned(), ("100644".to_owned(), blob));
+    }
+    let tree = store.put_tree(files);
+    let text = |name: &str| input["message"][name].as_str().unwrap_or_default();
+    let message = format!("{}\n\n{}", text("headline"), text("body"));
+    let id = store.put_commit(CommitRow {
+        tree,
+        parents: vec![head],
+        message: message.trim_end().to_owned(),
+    });
+    let signs = store.github.signs;
+    if signs {
+        store.github.signed.insert(id.clone());
+    }
+    store.refs.insert(branch, id.clone());
+    let signature = if signs {
+        json!({"isValid": true})
+    } else {
+        Value::Null
+    };
+    let commit = json!({"oid": id, "signature": signature});
+    Reply::json(
+        200,
+        json!({"data": {"createCommitOnBranch": {"commit": commit}}}),
+    )
+}
