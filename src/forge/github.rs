@@ -9,7 +9,10 @@ mod commit;
 mod graphql;
 mod pulls;
 mod read;
+mod refusal;
 mod rights;
+
+use std::cell::RefCell;
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -28,6 +31,8 @@ pub struct Github {
     http: Http,
     owner: String,
     name: String,
+    /// The objects that this run made last.
+    made: RefCell<Option<commit::Made>>,
 }
 
 impl Github {
@@ -40,6 +45,7 @@ impl Github {
             http,
             owner: target.owner.clone(),
             name: target.name.clone(),
+            made: RefCell::default(),
         })
     }
 
@@ -142,6 +148,18 @@ impl Forge for Github {
         was: &Was,
     ) -> Result<Published, Error> {
         self.make_commit(commit, branch, was).await
+    }
+
+    async fn is_outdated(&self, pull: Option<&Pull>, base: &str) -> Result<bool, Error> {
+        self.outdated(pull, base).await
+    }
+
+    async fn drafts(&self, repo: &Repo) -> Result<Ability, Error> {
+        self.draft_ability(repo).await
+    }
+
+    async fn starts_checks(&self) -> Result<Ability, Error> {
+        self.check_ability().await
     }
 
     async fn moving_closes(&self) -> Result<bool, Error> {

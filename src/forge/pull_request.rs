@@ -8,9 +8,9 @@ mod own;
 mod supersede;
 
 use super::{
-    Ahead, Base, Carried, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Labelled,
-    Marker, Need, NewCommit, NewFile, NewPull, OnlyPins, Published, Pull, PullState, Pulls, State,
-    Was, blob_id, merging, origin,
+    Ability, Ahead, Base, Carried, Comparison, Created, Edit, Error, ErrorKind, Forge, Head,
+    Labelled, Marker, Need, NewCommit, NewFile, NewPull, OnlyPins, Published, Pull, PullState,
+    Pulls, State, Was, blob_id, merging, origin,
 };
 use crate::plan::FileChange;
 use own::Found;
@@ -110,6 +110,8 @@ struct Work<'a> {
     proposal: &'a Proposal<'a>,
     files: Vec<NewFile>,
     permitted: bool,
+    /// Whether the forge was asked if it has drafts.
+    drafts: bool,
     /// Whether something that people can see may have been done.
     begun: bool,
     change: Change,
@@ -141,6 +143,7 @@ pub async fn open(
         proposal,
         files,
         permitted,
+        drafts: false,
         begun,
         change,
         refused: None,
@@ -258,6 +261,9 @@ impl Work<'_> {
             self.refuse_foreign(ahead, open).await?;
         }
         let found = self.find(open).await?;
+        if matches!(found, Found::Merged | Found::Nothing) {
+            self.permit_draft().await?;
+        }
         if let Some(ahead) = &ahead
             && self.is_usable(ahead, &found).await?
         {
@@ -353,7 +359,14 @@ impl Work<'_> {
             let entry = origin.entries.get(&file.path);
             entry.is_some_and(|entry| entry.id == file.old)
         };
-        Ok(self.files.iter().all(same))
+        if !self.files.iter().all(same) {
+            return Ok(false);
+        }
+        let pull = match found {
+            Found::Open(pull) => Some(&**pull),
+            _ => None,
+        };
+        Ok(!self.forge.is_outdated(pull, &self.base.branch).await?)
     }
 
     /// Whether the branch has the planned content in each planned file, and the base's in all
@@ -373,6 +386,21 @@ impl Work<'_> {
                 .changed
                 .iter()
                 .all(|(path, id)| id.as_ref() == new(path).or_else(|| at_base(path)))
+    }
+
+    /// A draft that the forge would refuse is refused before its branch is made.
+    async fn permit_draft(&mut self) -> Result<(), Error> {
+        if self.proposal.state == State::Ready || self.drafts {
+            return Ok(());
+        }
+        self.drafts = true;
+        match self.forge.drafts(&self.base.repo).await? {
+            Ability::Yes => Ok(()),
+            Ability::No(why) => {
+                let what = format!("{}: a draft pull request", self.forge.name());
+                Err(Error::new(ErrorKind::Refused, what, why))
+            }
+        }
     }
 
     /// What the token may do is looked at before anything is written.

@@ -42,6 +42,7 @@ mod remote;
 mod requests;
 mod resolve;
 mod rivals;
+mod rivals_github;
 mod rollback;
 mod schema;
 mod scripts;

@@ -582,7 +582,7 @@ fn an_archived_repository_is_denied_and_doctor_sees_it() {
 
 #[test]
 fn a_scheduled_merge_is_cancelled_when_somebody_pushes() {
-    for kind in GITEAS {
+    for kind in KINDS {
         let (world, fake) = hosted(kind, ", auto_merge: true");
         fake.store().required = vec!["ci".to_owned()];
         promoted(&world, REV_B, 0);
@@ -673,7 +673,7 @@ fn an_organizations_label_is_taken_even_if_the_token_cannot_list_it() {
 
 #[test]
 fn hints_say_what_is_so() {
-    for kind in GITEAS {
+    for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         // Nothing was begun: the base moved before every attempt.
         let edited = format!("{}\n# ", world.read(A));

@@ -130,6 +130,8 @@ impl Github {
                     ));
                 }
             }
+            // Servers without rule sets (older Enterprise Servers).
+            Err(error) if error.why.starts_with("HTTP 404") => {}
             Err(error) if error.kind == ErrorKind::Denied => return Ok(None),
             Err(error) => return Err(error),
         }
@@ -138,6 +140,32 @@ impl Github {
         required.sort();
         required.dedup();
         Ok((!hidden).then_some(required))
+    }
+
+    /// Whether a branch takes only pull requests that contain its head: by a rule set, or by a
+    /// protection where the token may read that, which only administrators may.
+    pub(super) async fn requires_up_to_date(&self, branch: &str) -> Result<bool, Error> {
+        let what = format!("reading whether {branch} requires up-to-date branches");
+        let rules = self.request(Method::GET, &format!("rules/branches/{branch}"), &what);
+        match self.http.pages::<Value>(&rules, Paging::Links).await {
+            Ok(rules) => {
+                let strict = |rule: &Value| {
+                    rule["type"] == "required_status_checks"
+                        && rule["parameters"]["strict_required_status_checks_policy"] == true
+                };
+                if rules.iter().any(strict) {
+                    return Ok(true);
+                }
+            }
+            Err(error) if error.why.starts_with("HTTP 404") || error.kind == ErrorKind::Denied => {}
+            Err(error) => return Err(error),
+        }
+        let path = format!("branches/{branch}/protection/required_status_checks");
+        let protection: Option<Value> = self
+            .http
+            .find(&self.request(Method::GET, &path, what), &[403, 404])
+            .await?;
+        Ok(protection.is_some_and(|protection| protection["strict"] == true))
     }
 
     pub(super) async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {

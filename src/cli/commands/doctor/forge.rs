@@ -11,7 +11,8 @@ use crate::{
     config::{Config, PruneBackend},
     facts::git::Git,
     forge::{
-        Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right, Target, Verdict, Wanted,
+        ANOTHER_TOKEN, Ability, Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right,
+        Target, Verdict, Wanted,
     },
     http::Heard,
     pins::Found,
@@ -45,6 +46,8 @@ pub(super) struct Ready {
     /// Where the token is from.
     origin: String,
     base: Option<String>,
+    /// Whether something waits for the checks of pull requests.
+    waits_for_checks: bool,
     /// The configuration's path in the repository.
     config: String,
     wanted: Wanted,
@@ -86,6 +89,7 @@ pub(super) fn connect(
                     target: target.clone(),
                     origin: held.origin.clone(),
                     base: configured.base.clone(),
+                    waits_for_checks: configured.waits_for_checks(),
                     config: format!("{prefix}{name}"),
                     wanted: wanted(config, &prefix, found),
                 }))
@@ -187,7 +191,7 @@ impl Ready {
             }
         };
         lines.pass("forge", format!("{}, read", shown(&self.target)));
-        lines.pass("token", format!("from {}, accepted", self.origin));
+        self.token(&mut lines).await;
         self.base(&mut lines, &repo).await;
         match self.forge.rights(&repo, &self.wanted).await {
             Ok(rights) => rights
@@ -202,6 +206,25 @@ impl Ready {
             }
         }
         lines
+    }
+
+    /// The token was accepted; one with which checks never start is no use where they are waited for.
+    async fn token(&self, lines: &mut Lines) {
+        let accepted = format!("from {}, accepted", self.origin);
+        if !self.waits_for_checks {
+            return lines.pass("token", accepted);
+        }
+        match self.forge.starts_checks().await {
+            Ok(Ability::Yes) => lines.pass("token", accepted),
+            Ok(Ability::No(why)) => {
+                let why = format!("{accepted}, but {why}");
+                lines.fail("token", Exit::Denied, (why, ANOTHER_TOKEN.to_owned()));
+            }
+            Err(error) => {
+                let about = format!("{accepted}; cannot determine whether checks start with it: ");
+                lines.about("token", &about, &Fault::from(error));
+            }
+        }
     }
 
     fn unread(&self, lines: &mut Lines, error: Error) {

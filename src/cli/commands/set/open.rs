@@ -7,10 +7,10 @@ use crate::{
         context::{Context, Intent},
         exit::{Exit, Fault},
     },
-    config::Problem,
+    config::{Forge as Configured, Problem},
     facts::git::Git,
     forge::{
-        Forge, Marker, Merge, OnlyPins, State,
+        Ability, Forge, Marker, Merge, OnlyPins, State,
         merging::{self, Armed},
         pull_request::{self, Outcome, Proposal},
     },
@@ -39,6 +39,32 @@ pub(in super::super) fn not_scheduled(stands: &str, why: &str) -> Fault {
         exit: Exit::Failed,
         problems: vec![problem.hint(hint)],
     }
+}
+
+/// Warns where a merge waits for checks that never start with this token.
+pub(in super::super) fn warn_of_silent_checks(
+    forge: &dyn Forge,
+    configured: &Configured,
+    cx: &Context,
+) -> Result<(), Fault> {
+    if !configured.waits_for_checks() {
+        return Ok(());
+    }
+    match super::wait(
+        forge.starts_checks(),
+        "asking whom the token belongs to",
+        cx,
+    )? {
+        Ok(Ability::Yes) => {}
+        Ok(Ability::No(why)) => cx.output.error_text(&format!(
+            "warning: {why}\n  = help: {}\n",
+            crate::forge::ANOTHER_TOKEN
+        )),
+        Err(error) => cx.output.error_text(&format!(
+            "warning: cannot determine whether checks start with this token: {error}\n"
+        )),
+    }
+    Ok(())
 }
 
 impl Run<'_> {
@@ -108,6 +134,9 @@ impl Run<'_> {
             only_pins: &only_pins,
             auto_merge: configured.is_some_and(|forge| forge.auto_merge),
         };
+        if let Some(configured) = configured {
+            warn_of_silent_checks(&*site.forge, configured, cx)?;
+        }
         let work = pull_request::open(&*site.forge, &site.base, &proposal);
         let outcome = super::wait(work, "opening the pull request", cx)?;
         let begun = match &outcome {
