@@ -18,9 +18,28 @@ use own::Found;
 /// How often things are looked at before a run gives up on those who keep changing them.
 const ROUNDS: u32 = 8;
 
-/// Tells the branch that another revision's pull request has, if that may be superseded; `None`: it
-/// is left alone.
-pub type BranchOf<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// What the configuration makes of another revision; `None`: it is none of this configuration.
+pub type RivalOf<'a> = &'a dyn Fn(&str) -> Option<Rival>;
+
+/// Another revision of the same set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rival {
+    /// The branch that its pull request has.
+    pub branch: String,
+    /// How old it is, held against the revision at hand.
+    pub age: Age,
+}
+
+/// How old a revision is, held against another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// History shows that it is older.
+    Older,
+    /// History shows that it is newer.
+    Newer,
+    /// History does not show it.
+    Unknown,
+}
 
 /// The pull request that is wanted.
 #[derive(Clone, Copy)]
@@ -44,7 +63,7 @@ pub struct Proposal<'a> {
     /// Whether one that was closed by a person may be opened again.
     pub reopen: bool,
     /// Which older ones it closes; `None`: none.
-    pub supersede: Option<BranchOf<'a>>,
+    pub supersede: Option<RivalOf<'a>>,
     /// Decides whether a commit on the branch changes pins and nothing else.
     pub only_pins: OnlyPins<'a>,
     /// Whether merges are scheduled: then one whose head is no commit of repin's is cancelled.
@@ -229,15 +248,16 @@ impl Work<'_> {
         standing: &mut Standing,
     ) -> Result<(), Error> {
         // Another run may have opened one at the same time, for this revision or another.
-        let open = if self.change == Change::Created {
-            self.forge.pulls(Pulls::Open).await?
+        let (before, open) = if self.change == Change::Created {
+            (open, self.forge.pulls(Pulls::Open).await?)
         } else {
-            open
+            (open.clone(), open)
         };
         let pull = self.close_twins(pull, &open).await?;
         standing.number = pull.number;
         standing.url.clone_from(&pull.url);
         standing.change = self.change;
+        self.yield_to_newer(&pull, &before, &open).await?;
         self.label(&pull, &mut standing.warnings).await?;
         self.make_state(&pull).await?;
         standing.change = self.change;

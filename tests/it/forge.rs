@@ -11,7 +11,7 @@ use repin::{
         branches::{self, Between},
         dispatch, judge,
         merging::{self, Armed},
-        pull_request::{self, Change, Outcome, Proposal, Standing},
+        pull_request::{self, Age, Change, Outcome, Proposal, Rival, Standing},
         waiting::{self, Arm, Pace, Stuck, Waited, Watch},
     },
     image::Digest,
@@ -148,7 +148,10 @@ async fn promote(fake: &Fake, ask: Ask) -> Result<Standing, Error> {
     for _ in 0..3 {
         let mut base = Base::read(&*forge, None).await?;
         let changes = changes(&*forge, &mut base, ask.revision).await?;
-        let of_revision = |revision: &str| Some(branch(revision));
+        let of_revision = |revision: &str| {
+            let (branch, age) = (branch(revision), Age::Unknown);
+            Some(Rival { branch, age })
+        };
         let proposal = Proposal {
             branch: &branch(ask.revision),
             title: &format!("promote: images @{}", ask.revision),
