@@ -474,6 +474,8 @@ fn a_foreign_commit_in_conflict_is_not_left_scheduled() {
     rival(&fake);
     let branch = fake.store().pulls[0].head.clone();
     let foreign = fake.store().push(&branch, "theirs", &[(A, "theirs")]);
+    // The first look finds the conflict.
+    fake.store().github.delay = 0;
     let ran = run(&world, &WAIT).exits(5);
     assert!(
         ran.stderr.contains(&foreign) && ran.stderr.contains("merge of #1 was cancelled"),

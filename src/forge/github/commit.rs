@@ -12,7 +12,7 @@ use crate::forge::{
 };
 
 /// The objects of a commit that was made, by what they were made from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Made {
     parent: String,
     message: String,
@@ -80,11 +80,10 @@ impl Github {
     /// The commit's objects, which nobody sees as long as no branch is at them. A run makes them
     /// once, however often the branch is tried.
     async fn objects(&self, new: &NewCommit<'_>) -> Result<String, Error> {
-        let made = self.made.borrow();
-        if let Some(made) = made.as_ref().filter(|made| made.is_for(new)) {
-            return Ok(made.commit.clone());
+        let made = self.made.borrow().clone();
+        if let Some(made) = made.filter(|made| made.is_for(new)) {
+            return Ok(made.commit);
         }
-        drop(made);
         let commit = self.make_objects(new).await?;
         *self.made.borrow_mut() = Some(Made::of(new, commit.clone()));
         Ok(commit)

@@ -143,15 +143,15 @@ impl Github {
     pub(super) async fn poll_pull(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
         let what = format!("looking at pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
-        let poll = self
+        let polled = self
             .http
             .poll(request, etag, |row: Row| row.pull(&self.full_name()))
             .await?;
         // What is still worked out in the background has to be seen once it is there, whatever that
         // does to the `ETag`.
-        Ok(match poll {
+        Ok(match polled {
             Poll::Now(pull, _) if pull.mergeable == Mergeable::Unknown => Poll::Now(pull, None),
-            poll => poll,
+            polled => polled,
         })
     }
 
@@ -224,14 +224,11 @@ impl Github {
         }
         let what = "GitHub: reading the plan of the repository's owner";
         let organization = Request::new(Method::GET, ["orgs", &self.owner], what);
-        let owner: Option<Account> = self.http.find(&organization, &[403, 404]).await?;
-        let owner = match owner {
-            Some(owner) => Some(owner),
-            None => {
-                let person = Request::new(Method::GET, ["user"], what);
-                self.http.find(&person, &[403, 404]).await?
-            }
-        };
+        let mut owner: Option<Account> = self.http.find(&organization, &[403, 404]).await?;
+        if owner.is_none() {
+            let person = Request::new(Method::GET, ["user"], what);
+            owner = self.http.find(&person, &[403, 404]).await?;
+        }
         let plan = owner
             .filter(|owner| owner.login.eq_ignore_ascii_case(&self.owner))
             .and_then(|owner| owner.plan);

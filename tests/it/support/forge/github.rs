@@ -26,6 +26,7 @@ pub enum Strict {
 }
 
 /// What only GitHub has.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub struct Settings {
     /// Beginnings of the names of branches that a rule set lets nobody create or update.
