@@ -484,3 +484,20 @@ fn a_foreign_commit_in_conflict_is_not_left_scheduled() {
     );
     assert_eq!(fake.store().scheduled, []);
 }
+
+#[test]
+fn a_merge_that_cannot_be_cancelled_is_said_to_stay() {
+    let (world, fake) = hosted(", auto_merge: true");
+    fake.store().required = vec!["ci".to_owned()];
+    fake.store().report("ci", "pending");
+    run(&world, &READY).exits(0);
+    let branch = fake.store().pulls[0].head.clone();
+    fake.store().push(&branch, "theirs", &[("notes", "mine")]);
+    fake.store().github.cancels = false;
+    let (_, said) = refused(&world, &READY, 5);
+    assert!(said.contains("could not be cancelled"), "{said}");
+    // One that was never scheduled needs no word.
+    fake.store().scheduled.clear();
+    let (_, said) = refused(&world, &READY, 5);
+    assert!(!said.contains("cancelled"), "{said}");
+}

@@ -215,10 +215,22 @@ impl Github {
             Some(("FORBIDDEN", said)) => {
                 Err(Error::new(ErrorKind::Denied, what, self.http.clean(said)))
             }
-            // "Can't disable auto-merge for this pull request."
-            Some((_, said)) if said.contains("disable auto-merge") => Ok(false),
-            Some((_, said)) => Err(Error::unavailable(what, self.http.clean(said))),
+            // "Can't disable auto-merge for this pull request": since none is scheduled, or since it
+            // may not be cancelled.
+            Some(_) if !self.is_scheduled(pull).await? => Ok(false),
+            Some((_, said)) => Err(Error::new(ErrorKind::Refused, what, self.http.clean(said))),
         }
+    }
+
+    /// Whether the merge of a pull request is scheduled.
+    async fn is_scheduled(&self, pull: &Pull) -> Result<bool, Error> {
+        let path = format!("pulls/{}", pull.number);
+        let what = format!("reading whether the merge of #{} is scheduled", pull.number);
+        let row: Option<Value> = self
+            .http
+            .find(&self.request(Method::GET, &path, what), &[404])
+            .await?;
+        Ok(row.is_some_and(|row| row["state"] == "open" && !row["auto_merge"].is_null()))
     }
 
     pub(super) async fn merge_now(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {

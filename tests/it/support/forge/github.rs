@@ -50,6 +50,8 @@ pub struct Settings {
     pub plan: Option<&'static str>,
     /// Whom the token belongs to.
     pub login: &'static str,
+    /// Whether scheduled merges can be cancelled.
+    pub cancels: bool,
 }
 
 impl Default for Settings {
@@ -66,6 +68,7 @@ impl Default for Settings {
             organization: true,
             plan: None,
             login: "someone",
+            cancels: true,
         }
     }
 }
@@ -621,7 +624,13 @@ fn row(store: &Store, pull: &PullRow) -> Value {
     } else {
         json!({"full_name": pull.head_repo})
     };
+    let scheduled = store
+        .scheduled
+        .iter()
+        .any(|(known, _)| *known == pull.number);
+    let auto_merge = scheduled.then(|| json!({"merge_method": "squash"}));
     json!({
+        "auto_merge": auto_merge,
         "number": pull.number, "html_url": format!("https://github.example/acme/flows/pull/{}", pull.number),
         "node_id": format!("PR_{}", pull.number), "title": pull.title, "body": pull.body,
         "state": if pull.open { "open" } else { "closed" }, "draft": pull.draft,
@@ -763,7 +772,9 @@ fn number_of(input: &Value) -> u64 {
 /// documentation, "Automatically merging a pull request"); this cancels it.
 fn disarm(store: &mut Store, number: u64) -> Reply {
     let before = store.scheduled.len();
-    store.scheduled.retain(|(known, _)| *known != number);
+    if store.github.cancels {
+        store.scheduled.retain(|(known, _)| *known != number);
+    }
     if store.scheduled.len() == before {
         return wrong(
             "UNPROCESSABLE",
