@@ -165,6 +165,18 @@ impl Forge for Gitea {
         self.make_commit(commit, branch, was).await
     }
 
+    async fn is_outdated(&self, _pull: Option<&Pull>, _base: &str) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    async fn drafts(&self, _repo: &Repo) -> Result<Ability, Error> {
+        Ok(Ability::Yes)
+    }
+
+    async fn starts_checks(&self) -> Result<Ability, Error> {
+        Ok(Ability::Yes)
+    }
+
     async fn moving_closes(&self) -> Result<bool, Error> {
         Ok(!self.version().await?.replaces_branches())
     }

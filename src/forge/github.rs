@@ -10,9 +10,12 @@ mod graphql;
 mod merging;
 mod pulls;
 mod read;
+mod refusal;
 mod rights;
 mod rules;
 mod signed;
+
+use std::cell::RefCell;
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -39,6 +42,8 @@ pub struct Github {
     method: MergeMethod,
     /// Whether GitHub may be asked to sign commits.
     sign: Sign,
+    /// The objects that this run made last.
+    made: RefCell<Option<commit::Objects>>,
 }
 
 impl Github {
@@ -53,6 +58,7 @@ impl Github {
             name: target.name.clone(),
             method: MergeMethod::Auto,
             sign: Sign::Auto,
+            made: RefCell::default(),
         })
     }
 
@@ -169,6 +175,18 @@ impl Forge for Github {
         was: &Was,
     ) -> Result<Published, Error> {
         self.make_commit(commit, branch, was).await
+    }
+
+    async fn is_outdated(&self, pull: Option<&Pull>, base: &str) -> Result<bool, Error> {
+        self.outdated(pull, base).await
+    }
+
+    async fn drafts(&self, repo: &Repo) -> Result<Ability, Error> {
+        self.draft_ability(repo).await
+    }
+
+    async fn starts_checks(&self) -> Result<Ability, Error> {
+        self.check_ability().await
     }
 
     async fn moving_closes(&self) -> Result<bool, Error> {

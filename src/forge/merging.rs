@@ -135,6 +135,19 @@ pub async fn arm_ours(
     }
 }
 
+/// The error of a pull request of repin's whose branch holds somebody else's commit; a merge that was
+/// scheduled for it is cancelled.
+pub async fn foreign(
+    forge: &dyn Forge,
+    pull: &Pull,
+    only_pins: OnlyPins<'_>,
+) -> Result<Option<Error>, Error> {
+    match owner(forge, pull, only_pins).await? {
+        Owner::Foreign(error) => Ok(Some(disarm(forge, pull, error).await)),
+        Owner::Repin | Owner::Other => Ok(None),
+    }
+}
+
 /// Cancels the merge of a pull request, and says so in the error that says why.
 pub(super) async fn disarm(forge: &dyn Forge, pull: &Pull, error: Error) -> Error {
     let told = match forge.cancel_merge(pull).await {

@@ -49,7 +49,7 @@ pub use model::{
 };
 pub use origin::{Foreign, OnlyPins};
 pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
-pub use rights::{Permission, Right, Verdict, Wanted};
+pub use rights::{ANOTHER_TOKEN, Permission, Right, Verdict, Wanted};
 pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};
 pub use tree::{Entry, Tree, blob_id};
@@ -105,6 +105,18 @@ pub trait Forge {
         branch: &str,
         was: &Was,
     ) -> Result<Published, Error>;
+
+    /// Whether the forge refuses to merge a branch without a conflict as it is now, since its base
+    /// moved and requires that branches are up to date. `pull`: its pull request, if it is open.
+    async fn is_outdated(&self, pull: Option<&Pull>, base: &str) -> Result<bool, Error>;
+
+    /// Whether the repository can have draft pull requests, as far as that can be told without
+    /// opening one.
+    async fn drafts(&self, repo: &Repo) -> Result<Ability, Error>;
+
+    /// Whether pull requests that are opened or updated with this token start their checks, as far
+    /// as that can be told.
+    async fn starts_checks(&self) -> Result<Ability, Error>;
 
     /// Whether moving a branch back closes its pull request for a while.
     async fn moving_closes(&self) -> Result<bool, Error>;

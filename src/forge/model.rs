@@ -228,6 +228,9 @@ pub struct Pull {
 pub enum Mergeable {
     /// The forge states that there is no conflict.
     Yes,
+    /// The forge states that there is no conflict, and that the branch must be brought up to date
+    /// with its base first.
+    Behind,
     /// The forge states a conflict.
     Conflict,
     /// Either a conflict, or a check for conflicts that has not ended: Gitea and Forgejo state both
@@ -390,7 +393,7 @@ pub enum Poll {
 pub enum Ability {
     /// It can.
     Yes,
-    /// It can't, and need not, for this reason.
+    /// It cannot, for this reason.
     No(String),
 }
 

@@ -8,9 +8,9 @@ mod own;
 mod supersede;
 
 use super::{
-    Ahead, Base, Carried, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Labelled,
-    Marker, Need, NewCommit, NewFile, NewPull, OnlyPins, Published, Pull, PullState, Pulls, State,
-    Was, blob_id, merging, origin,
+    Ability, Ahead, Base, Carried, Comparison, Created, Edit, Error, ErrorKind, Forge, Head,
+    Labelled, Marker, Need, NewCommit, NewFile, NewPull, OnlyPins, Published, Pull, PullState,
+    Pulls, State, Was, blob_id, merging, origin,
 };
 use crate::plan::FileChange;
 use own::Found;
@@ -18,9 +18,28 @@ use own::Found;
 /// How often things are looked at before a run gives up on those who keep changing them.
 const ROUNDS: u32 = 8;
 
-/// Tells the branch that another revision's pull request has, if that may be superseded; `None`: it
-/// is left alone.
-pub type BranchOf<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// What the configuration makes of another revision; `None`: it is none of this configuration.
+pub type RivalOf<'a> = &'a dyn Fn(&str) -> Option<Rival>;
+
+/// Another revision of the same set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rival {
+    /// The branch that its pull request has.
+    pub branch: String,
+    /// How old it is, held against the revision at hand.
+    pub age: Age,
+}
+
+/// How old a revision is, held against another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// History shows that it is older.
+    Older,
+    /// History shows that it is newer.
+    Newer,
+    /// History does not show it.
+    Unknown,
+}
 
 /// The pull request that is wanted.
 #[derive(Clone, Copy)]
@@ -44,7 +63,7 @@ pub struct Proposal<'a> {
     /// Whether one that was closed by a person may be opened again.
     pub reopen: bool,
     /// Which older ones it closes; `None`: none.
-    pub supersede: Option<BranchOf<'a>>,
+    pub supersede: Option<RivalOf<'a>>,
     /// Decides whether a commit on the branch changes pins and nothing else.
     pub only_pins: OnlyPins<'a>,
     /// Whether merges are scheduled: then one whose head is no commit of repin's is cancelled.
@@ -110,6 +129,8 @@ struct Work<'a> {
     proposal: &'a Proposal<'a>,
     files: Vec<NewFile>,
     permitted: bool,
+    /// Whether the forge was asked if it has drafts.
+    drafts: bool,
     /// Whether something that people can see may have been done.
     begun: bool,
     change: Change,
@@ -141,6 +162,7 @@ pub async fn open(
         proposal,
         files,
         permitted,
+        drafts: false,
         begun,
         change,
         refused: None,
@@ -226,15 +248,16 @@ impl Work<'_> {
         standing: &mut Standing,
     ) -> Result<(), Error> {
         // Another run may have opened one at the same time, for this revision or another.
-        let open = if self.change == Change::Created {
-            self.forge.pulls(Pulls::Open).await?
+        let (before, open) = if self.change == Change::Created {
+            (open, self.forge.pulls(Pulls::Open).await?)
         } else {
-            open
+            (open.clone(), open)
         };
         let pull = self.close_twins(pull, &open).await?;
         standing.number = pull.number;
         standing.url.clone_from(&pull.url);
         standing.change = self.change;
+        self.yield_to_newer(&pull, &before, &open).await?;
         self.label(&pull, &mut standing.warnings).await?;
         self.make_state(&pull).await?;
         standing.change = self.change;
@@ -258,6 +281,9 @@ impl Work<'_> {
             self.refuse_foreign(ahead, open).await?;
         }
         let found = self.find(open).await?;
+        if matches!(found, Found::Merged | Found::Nothing) {
+            self.permit_draft().await?;
+        }
         if let Some(ahead) = &ahead
             && self.is_usable(ahead, &found).await?
         {
@@ -353,7 +379,14 @@ impl Work<'_> {
             let entry = origin.entries.get(&file.path);
             entry.is_some_and(|entry| entry.id == file.old)
         };
-        Ok(self.files.iter().all(same))
+        if !self.files.iter().all(same) {
+            return Ok(false);
+        }
+        let pull = match found {
+            Found::Open(pull) => Some(&**pull),
+            _ => None,
+        };
+        Ok(!self.forge.is_outdated(pull, &self.base.branch).await?)
     }
 
     /// Whether the branch has the planned content in each planned file, and the base's in all
@@ -373,6 +406,21 @@ impl Work<'_> {
                 .changed
                 .iter()
                 .all(|(path, id)| id.as_ref() == new(path).or_else(|| at_base(path)))
+    }
+
+    /// A draft that the forge would refuse is refused before its branch is made.
+    async fn permit_draft(&mut self) -> Result<(), Error> {
+        if self.proposal.state == State::Ready || self.drafts {
+            return Ok(());
+        }
+        self.drafts = true;
+        match self.forge.drafts(&self.base.repo).await? {
+            Ability::Yes => Ok(()),
+            Ability::No(why) => {
+                let what = format!("{}: a draft pull request", self.forge.name());
+                Err(Error::new(ErrorKind::Refused, what, why))
+            }
+        }
     }
 
     /// What the token may do is looked at before anything is written.

@@ -7,6 +7,10 @@
 /// What stands in the way of every write to an archived repository.
 pub(super) const ARCHIVED: &str = "the repository is archived: it can be read and not written";
 
+/// What to do about a token with which no checks start.
+pub const ANOTHER_TOKEN: &str = "use the token of a GitHub App (actions/create-github-app-token) or a fine-grained token of a person, \
+                                 with `contents: write` and `pull-requests: write`, as REPIN_FORGE_TOKEN";
+
 /// What a run is going to need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wanted {

@@ -119,6 +119,8 @@ struct Seen {
     unclear: Option<(String, Instant)>,
     /// Whether the base has no merge queue.
     unqueued: bool,
+    /// The head that was said to be behind its base.
+    behind: Option<String>,
 }
 
 /// Looks until it is merged or closed, or the time is over.
@@ -141,9 +143,17 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
         if let Some(decided) = seen.decided() {
             return Ok(decided);
         }
-        if let Some(stuck) = seen.stuck(forge, watch.pace.unclear).await? {
-            return Ok(stuck);
+        if let Some((pull, stuck)) = seen.stuck(forge, watch.pace.unclear).await? {
+            // Somebody may solve the conflict later, and a scheduled merge would bring in whose
+            // commit caused it.
+            if let Some(arm) = watch.arm
+                && let Some(error) = merging::foreign(forge, &pull, arm.only_pins).await?
+            {
+                return Ok(Waited::Foreign(error));
+            }
+            return Ok(Waited::Stuck(pull, stuck));
         }
+        seen.tell_behind(watch.tell);
         match seen.follow(forge, watch).await {
             Next::Wait => {}
             Next::Look => continue,
@@ -205,41 +215,58 @@ impl Seen {
         })
     }
 
-    /// Whether it cannot be merged as it is: at once where the forge states a conflict, else once it
-    /// has read as not mergeable for `unclear` at the same head.
+    /// Whether it cannot be merged as it is: at once where the forge states a conflict and files say
+    /// the same, else once it has read so for `unclear` at the same head.
     async fn stuck(
         &mut self,
         forge: &dyn Forge,
         unclear: Duration,
-    ) -> Result<Option<Waited>, Error> {
+    ) -> Result<Option<(Box<Pull>, Stuck)>, Error> {
         let Some(pull) = self.pull.clone() else {
             return Ok(None);
         };
-        match pull.mergeable {
-            Mergeable::Conflict => {}
-            Mergeable::ConflictOrChecking => {
-                let now = Instant::now();
-                let since = match &self.unclear {
-                    Some((head, since)) if *head == pull.head_commit => *since,
-                    _ => now,
-                };
-                self.unclear = Some((pull.head_commit.clone(), since));
-                if now.duration_since(since) < unclear {
-                    return Ok(None);
-                }
-            }
-            Mergeable::Yes | Mergeable::Unknown => {
+        let stated = match pull.mergeable {
+            Mergeable::Conflict => true,
+            Mergeable::ConflictOrChecking => false,
+            Mergeable::Yes | Mergeable::Behind | Mergeable::Unknown => {
                 self.unclear = None;
                 return Ok(None);
             }
+        };
+        let now = Instant::now();
+        let known = self.unclear.as_ref();
+        let since = known.and_then(|(head, since)| (*head == pull.head_commit).then_some(*since));
+        let over = now.duration_since(since.unwrap_or(now)) >= unclear;
+        self.unclear = Some((pull.head_commit.clone(), since.unwrap_or(now)));
+        if !over && (!stated || since.is_some()) {
+            return Ok(None);
         }
         let files = conflicts::changed_on_both_sides(forge, &pull).await?;
-        let stuck = if files.is_empty() && pull.mergeable == Mergeable::ConflictOrChecking {
+        // What a forge states may be what it found at an earlier head.
+        if stated && files.is_empty() && !over {
+            return Ok(None);
+        }
+        let stuck = if files.is_empty() && !stated {
             Stuck::Unchecked
         } else {
             Stuck::Conflict(files)
         };
-        Ok(Some(Waited::Stuck(pull, stuck)))
+        Ok(Some((pull, stuck)))
+    }
+
+    /// Says once that the branch has to be brought up to date, which no waiting does.
+    fn tell_behind(&mut self, tell: &dyn Fn(&str)) {
+        let Some(pull) = self.pull.as_ref() else {
+            return;
+        };
+        if pull.mergeable != Mergeable::Behind || self.behind.as_ref() == Some(&pull.head_commit) {
+            return;
+        }
+        tell(&format!(
+            "its branch is behind {}, which requires branches to be up to date: run the promote or rollback again, or update the branch",
+            pull.base
+        ));
+        self.behind = Some(pull.head_commit.clone());
     }
 
     /// Follows the pull request through the merge queue of its base, if there is one.

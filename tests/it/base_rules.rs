@@ -45,7 +45,7 @@ fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
 
 fn queued() -> (World, Fake) {
     let (world, fake) = hosted(Kind::Github, MERGING);
-    fake.store().github.queue = Some("rebase");
+    fake.store().rules.queue = Some("rebase");
     (world, fake)
 }
 
@@ -92,12 +92,12 @@ fn the_first_method_that_base_and_repository_allow_is_used() {
         run(&world, &["promote", "--revision", REV_B, "--pr", "draft"]).exits(0);
         {
             let mut store = fake.store();
-            store.github.methods = methods;
-            store.github.rule_methods = rule;
-            store.github.linear = linear;
-            store.github.signatures = signed.then_some(Signatures::Base);
+            store.rules.methods = methods;
+            store.rules.rule_methods = rule;
+            store.rules.linear = linear;
+            store.rules.signatures = signed.then_some(Signatures::Base);
             let head = store.head_of(1);
-            store.github.signed.insert(head);
+            store.rules.signed.insert(head);
         }
         // Nothing is left to wait for, so it is merged by request: any other method is a 405.
         let ran = run(&world, &PROMOTE).exits(0);
@@ -109,10 +109,10 @@ fn the_first_method_that_base_and_repository_allow_is_used() {
         let (world, fake_2) = hosted(Kind::Github, MERGING);
         {
             let (one, mut two) = (fake.store(), fake_2.store());
-            two.github.methods.clone_from(&one.github.methods);
-            two.github.rule_methods.clone_from(&one.github.rule_methods);
-            two.github.linear = one.github.linear;
-            two.github.signatures = one.github.signatures;
+            two.rules.methods.clone_from(&one.rules.methods);
+            two.rules.rule_methods.clone_from(&one.rules.rule_methods);
+            two.rules.linear = one.rules.linear;
+            two.rules.signatures = one.rules.signatures;
         }
         run(&world, &PROMOTE).exits(0);
         assert_eq!(method(&fake_2), wanted);
@@ -127,7 +127,7 @@ fn a_configured_method_is_the_one_that_is_used() {
             let (world, fake) = hosted(kind, &settings);
             {
                 let mut store = fake.store();
-                store.github.methods = vec!["merge", "squash", "rebase"];
+                store.rules.methods = vec!["merge", "squash", "rebase"];
                 store.gitea.styles = vec!["merge", "squash", "rebase"];
                 store.gitea.default_style = "merge";
                 store.report("ci", "pending");
@@ -142,8 +142,8 @@ fn a_configured_method_is_the_one_that_is_used() {
 fn a_configured_method_that_the_base_does_not_allow_is_refused_before_anything_is_written() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, &format!("{MERGING}, merge_method: rebase"));
-        fake.store().github.methods = vec!["merge", "squash", "rebase"];
-        fake.store().github.rule_methods = vec!["merge", "squash"];
+        fake.store().rules.methods = vec!["merge", "squash", "rebase"];
+        fake.store().rules.rule_methods = vec!["merge", "squash"];
         fake.store().gitea.styles = vec!["merge", "squash"];
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
@@ -167,8 +167,8 @@ fn a_configured_method_that_the_base_does_not_allow_is_refused_before_anything_i
 #[test]
 fn a_base_that_allows_what_the_repository_forbids_is_told_as_such() {
     let (world, fake) = hosted(Kind::Github, MERGING);
-    fake.store().github.methods = vec!["merge"];
-    fake.store().github.rule_methods = vec!["squash"];
+    fake.store().rules.methods = vec!["merge"];
+    fake.store().rules.rule_methods = vec!["squash"];
     let ran = run(&world, &PROMOTE).exits(1);
     assert!(
         ran.stderr
@@ -182,8 +182,8 @@ fn a_base_that_allows_what_the_repository_forbids_is_told_as_such() {
 fn a_rebase_is_no_method_where_signatures_are_required() {
     for what in ALL {
         let (world, fake) = hosted(Kind::Github, MERGING);
-        fake.store().github.methods = vec!["rebase"];
-        fake.store().github.signatures = Some(what);
+        fake.store().rules.methods = vec!["rebase"];
+        fake.store().rules.signatures = Some(what);
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
             ran.stderr.contains(
@@ -208,7 +208,7 @@ fn rules_that_cannot_be_read_are_left_to_the_forge() {
 #[test]
 fn a_server_from_before_merge_queues_is_asked_for_its_methods_alone() {
     let (world, fake) = hosted(Kind::Github, MERGING);
-    fake.store().github.methods = vec!["rebase"];
+    fake.store().rules.methods = vec!["rebase"];
     let unknown = wrong("", "Field 'mergeQueue' doesn't exist on type 'Repository'");
     fake.fault(("POST", "/graphql#mergeQueue("), 9, Fault::Instead(unknown));
     run(&world, &PROMOTE).exits(0);
@@ -261,11 +261,11 @@ fn a_pull_request_is_put_into_the_merge_queue_once_and_followed_until_it_is_merg
         "{}",
         ran.stderr
     );
-    assert_eq!(fake.store().github.enqueued, [1]);
+    assert_eq!(fake.store().rules.enqueued, [1]);
     let again = run(&world, &PROMOTE).exits(0);
     assert!(again.stderr.contains("at position 1"), "{}", again.stderr);
     assert_eq!(
-        fake.store().github.enqueued,
+        fake.store().rules.enqueued,
         [1],
         "a queued one is not queued twice"
     );
@@ -273,7 +273,7 @@ fn a_pull_request_is_put_into_the_merge_queue_once_and_followed_until_it_is_merg
     let (document, told) = wait(&world, "1m", 0);
     assert_eq!(document["state"], "merged", "{told}");
     assert_eq!(document["merge_commit"], fake.store().refs["main"]);
-    assert_eq!(fake.store().github.enqueued, [1]);
+    assert_eq!(fake.store().rules.enqueued, [1]);
     let asked = fake.asked().join("\n");
     assert!(
         !asked.contains("/merge"),
@@ -292,12 +292,12 @@ fn a_pull_request_whose_gates_are_not_decided_is_queued_by_wait() {
         "{}",
         ran.stderr
     );
-    assert_eq!(fake.store().github.enqueued, [] as [u64; 0]);
+    assert_eq!(fake.store().rules.enqueued, [] as [u64; 0]);
     fake.when(1, |store| store.report("ci", "success"));
     let (document, told) = wait(&world, "0s", 3);
     assert_eq!(document["state"], "open");
     assert!(told.contains("at position 1 (QUEUED)"), "{told}");
-    assert_eq!(fake.store().github.enqueued, [1]);
+    assert_eq!(fake.store().rules.enqueued, [1]);
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn the_queue_has_the_last_word_on_what_it_takes() {
         "{}",
         ran.stderr
     );
-    assert_eq!(fake.store().github.enqueued, [] as [u64; 0]);
+    assert_eq!(fake.store().rules.enqueued, [] as [u64; 0]);
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn a_lost_answer_of_the_queue_is_no_second_entry() {
     fake.fault(ENQUEUE, 1, Fault::Silence);
     let ran = run(&world, &PROMOTE).exits(0);
     assert!(ran.stderr.contains("at position 1"), "{}", ran.stderr);
-    assert_eq!(fake.store().github.enqueued, [1]);
+    assert_eq!(fake.store().rules.enqueued, [1]);
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn a_removal_from_the_queue_ends_the_waiting_and_is_not_undone() {
             "{}",
             ran.stderr
         );
-        assert_eq!(fake.store().github.enqueued, [1]);
+        assert_eq!(fake.store().rules.enqueued, [1]);
         // A person puts it back.
         let head = fake.store().head_of(1);
         fake.store().queue_takes(1, &head);
@@ -375,7 +375,7 @@ fn a_rebuilt_branch_is_queued_again_after_a_removal() {
     let text = fake.store().content("main", A) + "# moved\n";
     fake.store().push("main", "somebody's", &[(A, &text)]);
     run(&world, &PROMOTE).exits(0);
-    assert_eq!(fake.store().github.enqueued, [1, 1]);
+    assert_eq!(fake.store().rules.enqueued, [1, 1]);
 }
 
 #[test]
@@ -413,10 +413,10 @@ fn what_the_queue_merged_is_no_removal() {
 #[test]
 fn wait_follows_a_queue_that_a_person_uses() {
     let (world, fake) = hosted(Kind::Github, "gates: [ci]");
-    fake.store().github.queue = Some("squash");
+    fake.store().rules.queue = Some("squash");
     fake.store().report("ci", "success");
     run(&world, &PROMOTE).exits(0);
-    assert_eq!(fake.store().github.enqueued, [] as [u64; 0]);
+    assert_eq!(fake.store().rules.enqueued, [] as [u64; 0]);
     let head = fake.store().head_of(1);
     fake.store().queue_takes(1, &head);
     let (_, told) = wait(&world, "0s", 3);
@@ -447,7 +447,7 @@ fn a_base_without_a_queue_is_asked_for_one_once() {
 #[test]
 fn a_configured_method_that_the_queue_does_not_use_is_refused() {
     let (world, fake) = hosted(Kind::Github, &format!("{MERGING}, merge_method: squash"));
-    fake.store().github.queue = Some("rebase");
+    fake.store().rules.queue = Some("rebase");
     let ran = run(&world, &PROMOTE).exits(1);
     assert!(
         ran.stderr
@@ -456,13 +456,13 @@ fn a_configured_method_that_the_queue_does_not_use_is_refused() {
         ran.stderr
     );
     assert_eq!(fake.writes(), [] as [String; 0]);
-    fake.store().github.queue = Some("squash");
+    fake.store().rules.queue = Some("squash");
     run(&world, &PROMOTE).exits(0);
 }
 
 fn signing(settings: &str, what: Signatures) -> (World, Fake) {
     let (world, fake) = hosted(Kind::Github, settings);
-    fake.store().github.signatures = Some(what);
+    fake.store().rules.signatures = Some(what);
     (world, fake)
 }
 
@@ -473,7 +473,7 @@ fn is_signed(world: &World, fake: &Fake) {
     let store = fake.store();
     let pull = store.open_pulls()[0];
     let head = &store.refs[&pull.head];
-    assert!(store.github.signed.contains(head));
+    assert!(store.rules.signed.contains(head));
     assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
     let message = &store.commits[head].message;
     assert!(
@@ -523,7 +523,7 @@ fn without_such_a_rule_nothing_is_signed_and_one_request_more_is_made() {
         !asked.iter().any(|asked| asked.contains("repin/signing")),
         "{asked:#?}"
     );
-    assert_eq!(fake.store().github.signed.len(), 0);
+    assert_eq!(fake.store().rules.signed.len(), 0);
 }
 
 #[test]
@@ -533,7 +533,7 @@ fn a_rebuilt_branch_is_signed_and_its_pull_request_never_closes() {
         run(&world, &PROMOTE).exits(0);
         let text = fake.store().content("main", A) + "# moved\n";
         let moved = fake.store().push("main", "somebody's", &[(A, &text)]);
-        fake.store().github.signed.insert(moved);
+        fake.store().rules.signed.insert(moved);
         fake.forget();
         run(&world, &PROMOTE).exits(0);
         is_signed(&world, &fake);
@@ -595,7 +595,7 @@ fn never_leaves_signing_to_apps() {
 fn a_server_that_signs_nothing_is_told_as_such() {
     for what in ALL {
         let (world, fake) = signing("labels: []", what);
-        fake.store().github.signs = false;
+        fake.store().rules.signs = false;
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
             ran.stderr.contains("did not sign the commit"),
@@ -711,7 +711,7 @@ fn doctor_reports_what_signs() {
     let (world, fake) = hosted(Kind::Github, "labels: []");
     assert_eq!(diagnosis(&world, 0)["status"], "skip");
     for what in ALL {
-        fake.store().github.signatures = Some(what);
+        fake.store().rules.signatures = Some(what);
         let row = diagnosis(&world, 0);
         assert_eq!(row["status"], "pass", "{row}");
     }

@@ -44,6 +44,7 @@ mod remote;
 mod requests;
 mod resolve;
 mod rivals;
+mod rivals_github;
 mod rollback;
 mod schema;
 mod scripts;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::{
-    forge::{Fake, Fault, Kind, TOKEN, error},
+    forge::{Fake, Fault, Kind, TOKEN, When, error},
     shop,
     world::{REV_A, REV_B, REV_C, Ran, World, details, world},
 };
@@ -658,6 +658,52 @@ fn a_late_build_does_not_close_the_newer_ones_pull_request() {
         2,
         "the newer one stays open"
     );
+}
+
+/// Two revisions are promoted at once, and the pull request of the newer one has the lower number:
+/// whichever run looks last, the newer one alone stays.
+#[test]
+fn of_two_revisions_at_once_the_newer_one_stays() {
+    for kind in KINDS {
+        for last in ["newer", "older"] {
+            let (mut world, fake) = hosted(kind, "");
+            git(&world, &["init", "-q"]);
+            let mut commit = |name: &str| -> &'static str {
+                git(&world, &["commit", "-q", "--allow-empty", "-m", name]);
+                let commit = git(&world, &["rev-parse", "HEAD"]).leak();
+                world.build(commit);
+                commit
+            };
+            let (older, newer) = (commit("older"), commit("newer"));
+            at_the_forge(&world, &fake);
+            let (mine, other) = if last == "newer" {
+                (newer, older)
+            } else {
+                (older, newer)
+            };
+            // The other run's pull request, which this run does not see before it has opened its own.
+            run(&world, &promote(other)).exits(0);
+            let mut theirs = fake.store().pulls.remove(0);
+            theirs.number = if last == "newer" { 99 } else { theirs.number };
+            let number = theirs.number;
+            fake.at(When::After, "POST", "/pulls", 1, move |store| {
+                store.pulls.push(theirs);
+            });
+            let exit = i32::from(last == "older");
+            let document = run(&world, &promote(mine)).exits(exit).json();
+            let ours = document["pull_request"]["number"].as_u64().unwrap();
+            let stays = if last == "newer" { ours } else { number };
+            let store = fake.store();
+            let open: Vec<_> = store.open_pulls().iter().map(|pull| pull.number).collect();
+            assert_eq!(open, [stays], "{kind:?} {last}");
+            let closed = ours + number - stays;
+            let note = format!("Superseded by #{stays}");
+            assert!(
+                store.comments[&closed][0].contains(&note),
+                "{kind:?} {last}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -558,17 +558,22 @@ fn a_refusal_is_a_race_only_if_the_branch_moved() {
 
 #[test]
 fn an_archived_repository_is_denied_and_doctor_sees_it() {
-    for kind in GITEAS {
+    for kind in KINDS {
         let (world, fake) = hosted(kind, "");
-        fake.store().gitea.archived = true;
+        fake.store().archived = true;
         assert!(said(&promoted(&world, REV_B, 4)).contains("archived"));
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
         let ran = run(&world, &["doctor"]).exits(4);
         assert!(ran.stdout.contains("archived"), "{}", ran.stdout);
         // It is archived while a run is at work.
-        fake.store().gitea.archived = false;
-        fake.at(When::Before, "POST", "/contents", 1, |store| {
-            store.gitea.archived = true;
+        fake.store().archived = false;
+        let first = if kind == Kind::Github {
+            "/git/trees"
+        } else {
+            "/contents"
+        };
+        fake.at(When::Before, "POST", first, 1, |store| {
+            store.archived = true;
         });
         let document = promoted(&world, REV_B, 4);
         assert!(said(&document).contains("unarchive"), "{document}");
@@ -577,7 +582,7 @@ fn an_archived_repository_is_denied_and_doctor_sees_it() {
 
 #[test]
 fn a_scheduled_merge_is_cancelled_when_somebody_pushes() {
-    for kind in GITEAS {
+    for kind in KINDS {
         let (world, fake) = hosted(kind, ", auto_merge: true");
         fake.store().required = vec!["ci".to_owned()];
         promoted(&world, REV_B, 0);
@@ -668,7 +673,7 @@ fn an_organizations_label_is_taken_even_if_the_token_cannot_list_it() {
 
 #[test]
 fn hints_say_what_is_so() {
-    for kind in GITEAS {
+    for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         // Nothing was begun: the base moved before every attempt.
         let edited = format!("{}\n# ", world.read(A));

@@ -10,7 +10,7 @@ mod trial;
 
 use futures_util::future;
 
-pub(super) use open::{not_scheduled, not_yet};
+pub(super) use open::{not_scheduled, not_yet, warn_of_silent_checks};
 pub(super) use place::{HeadOnForge, Place, at_place};
 pub(super) use reports::Reports;
 pub(super) use show::{print_checks, tally};

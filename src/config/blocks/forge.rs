@@ -30,6 +30,13 @@ pub struct Forge {
     pub sync_targets: Vec<String>,
 }
 
+impl Forge {
+    /// Whether something waits for the checks of a pull request: gates, or a merge by itself.
+    pub fn waits_for_checks(&self) -> bool {
+        self.auto_merge || !self.gates.is_empty()
+    }
+}
+
 /// Kinds of forges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ForgeKind {

@@ -130,6 +130,8 @@ impl Github {
                     ));
                 }
             }
+            // Servers without rule sets (older Enterprise Servers).
+            Err(error) if error.why.starts_with("HTTP 404") => {}
             Err(error) if error.kind == ErrorKind::Denied => return Ok(None),
             Err(error) => return Err(error),
         }
@@ -138,6 +140,32 @@ impl Github {
         required.sort();
         required.dedup();
         Ok((!hidden).then_some(required))
+    }
+
+    /// Whether a branch takes only pull requests that contain its head: by a rule set, or by a
+    /// protection where the token may read that, which only administrators may.
+    pub(super) async fn requires_up_to_date(&self, branch: &str) -> Result<bool, Error> {
+        let what = format!("reading whether {branch} requires up-to-date branches");
+        let rules = self.request(Method::GET, &format!("rules/branches/{branch}"), &what);
+        match self.http.pages::<Value>(&rules, Paging::Links).await {
+            Ok(rules) => {
+                let strict = |rule: &Value| {
+                    rule["type"] == "required_status_checks"
+                        && rule["parameters"]["strict_required_status_checks_policy"] == true
+                };
+                if rules.iter().any(strict) {
+                    return Ok(true);
+                }
+            }
+            Err(error) if error.why.starts_with("HTTP 404") || error.kind == ErrorKind::Denied => {}
+            Err(error) => return Err(error),
+        }
+        let path = format!("branches/{branch}/protection/required_status_checks");
+        let protection: Option<Value> = self
+            .http
+            .find(&self.request(Method::GET, &path, what), &[403, 404])
+            .await?;
+        Ok(protection.is_some_and(|protection| protection["strict"] == true))
     }
 
     pub(super) async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
@@ -190,10 +218,22 @@ impl Github {
             Some(("FORBIDDEN", said)) => {
                 Err(Error::new(ErrorKind::Denied, what, self.http.clean(said)))
             }
-            // "Can't disable auto-merge for this pull request."
-            Some((_, said)) if said.contains("disable auto-merge") => Ok(false),
-            Some((_, said)) => Err(Error::unavailable(what, self.http.clean(said))),
+            // "Can't disable auto-merge for this pull request": since none is scheduled, or since it
+            // may not be cancelled.
+            Some(_) if !self.is_scheduled(pull).await? => Ok(false),
+            Some((_, said)) => Err(Error::new(ErrorKind::Refused, what, self.http.clean(said))),
         }
+    }
+
+    /// Whether the merge of a pull request is scheduled.
+    async fn is_scheduled(&self, pull: &Pull) -> Result<bool, Error> {
+        let path = format!("pulls/{}", pull.number);
+        let what = format!("reading whether the merge of #{} is scheduled", pull.number);
+        let row: Option<Value> = self
+            .http
+            .find(&self.request(Method::GET, &path, what), &[404])
+            .await?;
+        Ok(row.is_some_and(|row| row["state"] == "open" && !row["auto_merge"].is_null()))
     }
 
     pub(super) async fn merge_now(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {

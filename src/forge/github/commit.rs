@@ -8,13 +8,45 @@ use serde_json::json;
 use super::{
     Github,
     graphql::Moved,
-    is_workflow,
+    is_workflow, refusal,
     signed::{self, Made},
 };
 use crate::forge::{
     Error, ErrorKind, NewCommit, NewFile, Published, Was,
     http::{Reply, Request},
 };
+
+/// The objects of a commit that was made, by what they were made from.
+#[derive(Debug, Clone)]
+pub(super) struct Objects {
+    parent: String,
+    message: String,
+    /// Path, mode and content's name of each file.
+    files: Vec<(String, String, String)>,
+    made: Made,
+}
+
+impl Objects {
+    fn of(new: &NewCommit<'_>, made: Made) -> Self {
+        let file = |file: &NewFile| (file.path.clone(), file.mode.clone(), file.new.clone());
+        Self {
+            parent: new.parent.commit.clone(),
+            message: new.message.to_owned(),
+            files: new.files.iter().map(file).collect(),
+            made,
+        }
+    }
+
+    fn is_for(&self, new: &NewCommit<'_>) -> bool {
+        let same = |((path, mode, id), file): (&(String, String, String), &NewFile)| {
+            *path == file.path && *mode == file.mode && *id == file.new
+        };
+        self.parent == new.parent.commit
+            && self.message == new.message
+            && self.files.len() == new.files.len()
+            && self.files.iter().zip(new.files).all(same)
+    }
+}
 
 #[derive(Deserialize)]
 struct Object {
@@ -73,15 +105,26 @@ impl Github {
             Was::Diverged(from) => {
                 match self.update_ref(new.repo, branch, (from, &commit)).await? {
                     Moved::Yes => Ok(Published::Done(commit)),
-                    Moved::No(said) => Ok(Published::Raced(self.http.clean(&said))),
+                    Moved::No(error) => Ok(Published::Refused(refusal::of_branch(error, branch))),
                     Moved::Unknown => self.force_branch(new, branch, (from, commit)).await,
                 }
             }
         }
     }
 
-    /// The commit's objects, which nobody sees as long as no branch is at them.
+    /// The commit's objects, which nobody sees as long as no branch is at them. A run makes them
+    /// once, however often the branch is tried.
     async fn objects(&self, new: &NewCommit<'_>) -> Result<Made, Error> {
+        let known = self.made.borrow().clone();
+        if let Some(known) = known.filter(|known| known.is_for(new)) {
+            return Ok(known.made);
+        }
+        let made = self.make_objects(new).await?;
+        *self.made.borrow_mut() = Some(Objects::of(new, made.clone()));
+        Ok(made)
+    }
+
+    async fn make_objects(&self, new: &NewCommit<'_>) -> Result<Made, Error> {
         let mut entries = Vec::new();
         for file in new.files {
             self.put_blob(new, file).await?;
@@ -161,7 +204,8 @@ impl Github {
                 format!("creating the branch {branch}"),
             )
             .body(body);
-        self.placed(new, &request.harmless(), commit).await
+        self.placed(new, &request.harmless(), (branch, commit))
+            .await
     }
 
     async fn forward_branch(
@@ -175,7 +219,7 @@ impl Github {
         let request = self
             .request(Method::PATCH, &path, format!("moving the branch {branch}"))
             .body(body);
-        self.placed(new, &request, commit).await
+        self.placed(new, &request, (branch, commit)).await
     }
 
     /// For servers that can't move a branch from a given commit: looked at once more, and moved.
@@ -199,14 +243,14 @@ impl Github {
         let request = self
             .request(Method::PATCH, &path, format!("moving the branch {branch}"))
             .body(body);
-        self.placed(new, &request, commit).await
+        self.placed(new, &request, (branch, commit)).await
     }
 
     async fn placed(
         &self,
         new: &NewCommit<'_>,
         request: &Request,
-        commit: String,
+        (branch, commit): (&str, String),
     ) -> Result<Published, Error> {
         let sent = self.http.send(request).await;
         let reply = sent.map_err(|failure| Error {
@@ -215,12 +259,14 @@ impl Github {
         })?;
         match reply.status.as_u16() {
             200 | 201 => Ok(Published::Done(commit)),
-            409 => Ok(Published::Raced(reply.text())),
-            // "Reference already exists", "Reference does not exist", "Update is not a fast
-            // forward".
-            422 if reply.text().contains("eference") || reply.text().contains("fast forward") => {
-                Ok(Published::Raced(reply.text()))
-            }
+            409 | 422 if refusal::is_race(&reply.text()) => Ok(Published::Raced(reply.text())),
+            422 if lacks_workflows(new, &reply) => Err(refused(new, &reply)),
+            // It is a race only if the branch moved, which the caller finds out: the text tells
+            // rules, protections and races apart for few of them ("Reference update failed").
+            409 | 422 => Ok(Published::Refused(refusal::of_branch(
+                reply.error(),
+                branch,
+            ))),
             _ => Err(refused(new, &reply)),
         }
     }
@@ -229,19 +275,26 @@ impl Github {
 /// What a refusal to write means; GitHub answers 404 where a scope is missing.
 pub(super) fn refused(new: &NewCommit<'_>, reply: &Reply) -> Error {
     let error = reply.error();
-    let workflows = new.files.iter().any(|file| is_workflow(&file.path));
-    match reply.status.as_u16() {
-        status @ (403 | 404 | 422)
-            if workflows && (status != 422 || reply.text().contains("workflow")) =>
-        {
-            no_workflows(&error.what, &error.why)
-        }
-        _ => unwritable(reply),
+    if let Some(archived) = refusal::archived(&error) {
+        return archived;
     }
+    if lacks_workflows(new, reply) {
+        return no_workflows(&error.what, &error.why);
+    }
+    unwritable(reply)
+}
+
+fn lacks_workflows(new: &NewCommit<'_>, reply: &Reply) -> bool {
+    let status = reply.status.as_u16();
+    new.files.iter().any(|file| is_workflow(&file.path))
+        && (matches!(status, 403 | 404) || status == 422 && reply.text().contains("workflow"))
 }
 
 fn unwritable(reply: &Reply) -> Error {
     let error = reply.error();
+    if let Some(archived) = refusal::archived(&error) {
+        return archived;
+    }
     match reply.status.as_u16() {
         404 => Error {
             kind: ErrorKind::Denied,

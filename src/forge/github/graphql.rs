@@ -7,7 +7,11 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Github;
+use super::{
+    Github,
+    pulls::{NO_DRAFTS, USE_READY},
+    refusal,
+};
 use crate::forge::{Error, ErrorKind, Pull, Repo, State, blob_id, http::Request};
 
 /// Contents asked for at once.
@@ -45,8 +49,8 @@ impl Answer {
 /// What became of a branch.
 pub(super) enum Moved {
     Yes,
-    /// It is not where it was.
-    No(String),
+    /// It is not where it was, or a rule or a protection refuses it.
+    No(Error),
     /// This server does not know the request.
     Unknown,
 }
@@ -73,7 +77,12 @@ impl Github {
         let request = Request::new(Method::POST, path, format!("GitHub: {what}"))
             .body(body)
             .harmless();
-        let reply = self.http.send(&request).await?;
+        // Reading leaves nothing behind.
+        let writes = query.starts_with("mutation");
+        let reply = self.http.send(&request).await.map_err(|failure| Error {
+            begun: failure.unsure && writes,
+            ..failure.error
+        })?;
         if matches!(reply.status.as_u16(), 404 | 405) {
             return Ok(None);
         }
@@ -189,7 +198,18 @@ impl Github {
         if wrong.kind == "FORBIDDEN" {
             return Err(self.denied(&what, &wrong.message));
         }
-        Ok(Moved::No(wrong.message.clone()))
+        let (what, said) = (format!("GitHub: {what}"), self.http.clean(&wrong.message));
+        Ok(Moved::No(Error::new(ErrorKind::Refused, what, said)))
+    }
+
+    /// Who the token belongs to, as far as GitHub tells; apps have names that end in `[bot]`.
+    pub(super) async fn viewer(&self) -> Result<Option<String>, Error> {
+        let what = "asking whom the token belongs to";
+        let answer = self
+            .graphql("query{viewer{login}}", json!({}), what)
+            .await?;
+        let login = answer.and_then(|answer| answer.data);
+        Ok(login.and_then(|data| data["viewer"]["login"].as_str().map(str::to_owned)))
     }
 
     pub(super) async fn convert(&self, pull: &Pull, state: State) -> Result<(), Error> {
@@ -215,21 +235,22 @@ impl Github {
             Some(wrong) if wrong.kind == "FORBIDDEN" => Err(self.denied(&what, &wrong.message)),
             Some(wrong) => {
                 let said = self.http.clean(&wrong.message);
-                Err(Error::new(
-                    ErrorKind::Refused,
-                    format!("GitHub: {what}"),
-                    said,
-                ))
+                let no_drafts = said.contains(NO_DRAFTS);
+                let error = Error::new(ErrorKind::Refused, format!("GitHub: {what}"), said);
+                Err(if no_drafts {
+                    error.hint(USE_READY)
+                } else {
+                    error
+                })
             }
         }
     }
 
     fn denied(&self, what: &str, said: &str) -> Error {
-        Error::new(
-            ErrorKind::Denied,
-            format!("GitHub: {what}"),
-            self.http.clean(said),
-        )
-        .hint("the token needs `contents: write` and `pull-requests: write`")
+        let (what, said) = (format!("GitHub: {what}"), self.http.clean(said));
+        let error = Error::new(ErrorKind::Denied, what, said);
+        refusal::archived(&error).unwrap_or_else(|| {
+            error.hint("the token needs `contents: write` and `pull-requests: write`")
+        })
     }
 }

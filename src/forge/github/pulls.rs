@@ -4,11 +4,23 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Github;
+use super::{Github, refusal};
 use crate::forge::{
-    Comment, Created, Edit, Error, Labelled, Mergeable, NewPull, Poll, Pull, PullState, Pulls,
-    State, alike::CommentRow, http::Paging,
+    Ability, Comment, Created, Edit, Error, Labelled, Mergeable, NewPull, Poll, Pull, PullState,
+    Pulls, Repo, State,
+    alike::CommentRow,
+    http::{Paging, Request},
 };
+
+/// What GitHub says where the owner's plan has no drafts.
+pub(super) const NO_DRAFTS: &str = "Draft pull requests are not supported";
+pub(super) const USE_READY: &str = "use --pr ready";
+/// What a token needs to open a pull request.
+const MAY_OPEN: &str = "the token needs `pull-requests: write`; for GITHUB_TOKEN the repository's settings must allow \
+                        \"GitHub Actions to create and approve pull requests\"";
+
+/// How often a pull request is looked at whose state GitHub is still working out.
+const LOOKS: u32 = 3;
 
 #[derive(Deserialize)]
 struct Row {
@@ -27,6 +39,10 @@ struct Row {
     base: Side,
     #[serde(default)]
     labels: Vec<Label>,
+    /// Neither this nor the next one is in a listing; both are worked out in the background, which a
+    /// look at the pull request starts.
+    mergeable: Option<bool>,
+    mergeable_state: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +59,18 @@ struct SideRepo {
     full_name: String,
 }
 
+/// An organization or a person; what neither of both shows to a token is left out.
+#[derive(Deserialize)]
+struct Account {
+    login: String,
+    plan: Option<Plan>,
+}
+
+#[derive(Deserialize)]
+struct Plan {
+    name: String,
+}
+
 #[derive(Deserialize)]
 struct Label {
     name: String,
@@ -54,6 +82,12 @@ impl Row {
             (Some(_), _) => PullState::Merged(self.merge_commit_sha),
             (None, "open") => PullState::Open,
             (None, _) => PullState::Closed,
+        };
+        let mergeable = match (self.mergeable, self.mergeable_state.as_deref()) {
+            (Some(false), Some("dirty")) => Mergeable::Conflict,
+            (Some(true), Some("behind")) => Mergeable::Behind,
+            (Some(true), _) => Mergeable::Yes,
+            _ => Mergeable::Unknown,
         };
         Pull {
             number: self.number,
@@ -76,7 +110,7 @@ impl Row {
             head_commit: self.head.sha,
             base: self.base.branch,
             labels: self.labels.into_iter().map(|label| label.name).collect(),
-            mergeable: Mergeable::Unknown,
+            mergeable,
             head_exists: true,
         }
     }
@@ -109,9 +143,47 @@ impl Github {
     pub(super) async fn poll_pull(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
         let what = format!("looking at pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
-        self.http
+        let polled = self
+            .http
             .poll(request, etag, |row: Row| row.pull(&self.full_name()))
-            .await
+            .await?;
+        // What is still worked out in the background has to be seen once it is there, whatever that
+        // does to the `ETag`.
+        Ok(match polled {
+            Poll::Now(pull, _) if pull.mergeable == Mergeable::Unknown => Poll::Now(pull, None),
+            polled => polled,
+        })
+    }
+
+    /// Whether GitHub refuses to merge the pull request as its branch is now: it is in conflict, or
+    /// behind a base that requires it to be up to date.
+    pub(super) async fn outdated(&self, pull: Option<&Pull>, base: &str) -> Result<bool, Error> {
+        if let Some(pull) = pull {
+            match self.look(pull.number).await?.as_deref() {
+                Some("behind" | "dirty") => return Ok(true),
+                Some("clean" | "unstable" | "has_hooks") => return Ok(false),
+                // `blocked` and `draft` hide `behind`, and so does a look that found nothing out.
+                _ => {}
+            }
+        }
+        self.requires_up_to_date(base).await
+    }
+
+    /// `mergeable_state`, waited for a little while GitHub works it out.
+    async fn look(&self, number: u64) -> Result<Option<String>, Error> {
+        let what = format!("reading whether pull request #{number} can be merged");
+        let request = self.request(Method::GET, &format!("pulls/{number}"), what);
+        for round in 1..=LOOKS {
+            let row: Option<Row> = self.http.find(&request, &[404]).await?;
+            let state = row.and_then(|row| row.mergeable_state);
+            if state.as_deref() != Some("unknown") {
+                return Ok(state);
+            }
+            if round < LOOKS {
+                self.http.breathe(round).await;
+            }
+        }
+        Ok(None)
     }
 
     pub(super) async fn open_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
@@ -129,16 +201,44 @@ impl Github {
         };
         let text = reply.text();
         match reply.status.as_u16() {
-            201 => Ok(Created::New(Box::new(reply.expect::<Row>(&[201])?.pull(&self.full_name())))),
+            201 => Ok(Created::New(Box::new(
+                reply.expect::<Row>(&[201])?.pull(&self.full_name()),
+            ))),
             422 if text.contains("already exists") => Ok(Created::Exists(text)),
             // The new branch has not arrived everywhere.
-            422 if text.contains("No commits between") || text.contains("head") => Ok(Created::NotYet(text)),
-            403 => Err(reply.error().hint(
-                "the token needs `pull-requests: write`; for GITHUB_TOKEN the repository's settings have to allow \
-                 \"GitHub Actions to create and approve pull requests\"",
-            )),
+            422 if text.contains("No commits between") || text.contains("head invalid") => {
+                Ok(Created::NotYet(text))
+            }
+            422 if text.contains(NO_DRAFTS) => Err(reply.error().hint(USE_READY)),
+            403 => Err(refusal::denied(&reply, MAY_OPEN)),
             _ => Err(reply.error()),
         }
+    }
+
+    /// Whether the repository can have drafts, as far as its owner's plan can be read.
+    pub(super) async fn draft_ability(&self, repo: &Repo) -> Result<Ability, Error> {
+        // Every Enterprise Server has them.
+        let enterprise = self.http.base().path().trim_matches('/').ends_with("v3");
+        if repo.public || enterprise {
+            return Ok(Ability::Yes);
+        }
+        let what = "GitHub: reading the plan of the repository's owner";
+        let organization = Request::new(Method::GET, ["orgs", &self.owner], what);
+        let mut owner: Option<Account> = self.http.find(&organization, &[403, 404]).await?;
+        if owner.is_none() {
+            let person = Request::new(Method::GET, ["user"], what);
+            owner = self.http.find(&person, &[403, 404]).await?;
+        }
+        let plan = owner
+            .filter(|owner| owner.login.eq_ignore_ascii_case(&self.owner))
+            .and_then(|owner| owner.plan);
+        Ok(match plan {
+            Some(plan) if ["free", "pro"].contains(&plan.name.as_str()) => Ability::No(format!(
+                "GitHub's plan `{}` has no draft pull requests in private repositories; {USE_READY}",
+                plan.name
+            )),
+            _ => Ability::Yes,
+        })
     }
 
     pub(super) async fn change_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
@@ -151,6 +251,12 @@ impl Github {
             begun: failure.unsure,
             ..failure.error
         })?;
+        if reply.status == 403 {
+            return Err(refusal::denied(
+                &reply,
+                "the token needs `pull-requests: write`",
+            ));
+        }
         Ok(reply.expect::<Row>(&[200])?.pull(&self.full_name()))
     }
 
@@ -169,8 +275,9 @@ impl Github {
                     self.request(Method::POST, "labels", format!("making the label {label}"));
                 let make = make.body(json!({"name": label})).harmless();
                 let answer = self.http.send(&make).await?;
-                // 422: it is there already.
-                if !matches!(answer.status.as_u16(), 201 | 422) {
+                // Another run may have made it meanwhile.
+                let exists = answer.status == 422 && answer.text().contains("already_exists");
+                if answer.status != 201 && !exists {
                     return Ok(Labelled::NotPermitted(answer.error().to_string()));
                 }
             }

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::forge::{Ability, Error, Repo};
 
+/// Whom the token of a workflow's run belongs to.
+const ACTIONS_BOT: &str = "github-actions[bot]";
+
 /// Why nothing can be said about a token that has no scopes.
 const UNTOLD: &str = "GitHub tells nobody what an app's or a fine-grained token may write";
 
@@ -42,6 +45,19 @@ impl Github {
         rights.push(self.actions(wanted).await?);
         rights.push(packages(repo, wanted));
         Ok(rights)
+    }
+
+    /// The token of a workflow's run looks like that of any app's installation, and whom it belongs
+    /// to tells it apart. GitHub starts nothing on account of it (GitHub Actions, "Automatic token
+    /// authentication").
+    pub(super) async fn check_ability(&self) -> Result<Ability, Error> {
+        let installation = self.http.token().expose().starts_with("ghs_");
+        if !installation || self.viewer().await?.as_deref() != Some(ACTIONS_BOT) {
+            return Ok(Ability::Yes);
+        }
+        let why = "the token is the GITHUB_TOKEN of a workflow's run: GitHub starts no workflow on pull requests \
+                   that are opened or updated with it, so checks of those never report";
+        Ok(Ability::No(why.to_owned()))
     }
 
     async fn may_read_pulls(&self) -> Result<Right, Error> {

@@ -21,6 +21,7 @@ use crate::{
 const REGULAR: &str = "100644";
 
 /// A commit that no branch is at yet.
+#[derive(Debug, Clone)]
 pub(super) enum Made {
     /// It is made.
     Commit {

@@ -1,44 +1,79 @@
 //! Older pull requests of the same set: told about the newer one, and closed, so that two are never
 //! merged out of order.
 
-use super::{Error, Pull, Work};
+use super::{Age, Change, Error, ErrorKind, Pull, Rival, Work};
 use crate::forge::{Marker, alike::close_with};
 
 impl Work<'_> {
-    /// Closes those of `open` that are older than `ours` and were opened for another revision of
-    /// the same set.
+    /// What `pull` is to `ours` if it was opened for another revision of the same set.
+    fn rival(&self, pull: &Pull, ours: &Pull) -> Option<Rival> {
+        let rival_of = self.proposal.supersede?;
+        let marker = Marker::find(&pull.body)?;
+        let other = marker.kind == self.proposal.marker.kind
+            && marker.revision != self.proposal.marker.revision
+            && pull.own
+            && pull.base == ours.base;
+        // The marker alone could be anybody's; the branch is one that only this set's configuration
+        // leads to.
+        rival_of(&marker.revision).filter(|rival| other && rival.branch == pull.head)
+    }
+
+    /// Closes those of `open` that were opened for another revision of the same set: before `ours`,
+    /// unless they are newer, and at the same time, if they are older.
     pub(super) async fn supersede(
         &mut self,
         ours: &Pull,
         open: &[Pull],
         closed: &mut Vec<u64>,
     ) -> Result<(), Error> {
-        let Some(branch_of) = self.proposal.supersede else {
-            return Ok(());
-        };
-        for pull in open.iter().filter(|pull| pull.number < ours.number) {
-            let Some(marker) =
-                Marker::find(&pull.body).filter(|_| pull.own && pull.base == ours.base)
-            else {
+        for pull in open.iter().filter(|pull| pull.number != ours.number) {
+            let Some(rival) = self.rival(pull, ours) else {
                 continue;
             };
-            let other = marker.kind == self.proposal.marker.kind
-                && marker.revision != self.proposal.marker.revision;
-            // The marker alone could be anybody's; the branch is one that only this set's
-            // configuration leads to.
-            if !other || branch_of(&marker.revision).as_deref() != Some(pull.head.as_str()) {
-                continue;
+            let earlier = pull.number < ours.number && rival.age != Age::Newer;
+            let meanwhile = self.change == Change::Created && rival.age == Age::Older;
+            if earlier || meanwhile {
+                self.close_superseded(pull.number, ours.number).await?;
+                closed.push(pull.number);
             }
-            self.permit().await?;
-            let note = format!("<!-- repin/1 superseded-by={} -->", ours.number);
-            let text = format!(
-                "Superseded by #{}, which moves the same set to a newer revision.",
-                ours.number
-            );
-            let done = close_with(self.forge, pull.number, &text, &note).await;
-            self.tried(done)?;
-            closed.push(pull.number);
         }
         Ok(())
+    }
+
+    /// Of two revisions that are promoted at the same time the newer one stays, whichever pull
+    /// request was opened first: if that of a newer one is there that was not there `before`, ours is
+    /// closed.
+    pub(super) async fn yield_to_newer(
+        &mut self,
+        ours: &Pull,
+        before: &[Pull],
+        open: &[Pull],
+    ) -> Result<(), Error> {
+        let arrived = |pull: &&Pull| before.iter().all(|known| known.number != pull.number);
+        let newer = open.iter().filter(arrived).find(|pull| {
+            self.rival(pull, ours)
+                .is_some_and(|rival| rival.age == Age::Newer)
+        });
+        let Some(newer) = newer else { return Ok(()) };
+        self.close_superseded(ours.number, newer.number).await?;
+        let what = format!(
+            "{}: pull request #{} ({})",
+            self.forge.name(),
+            ours.number,
+            ours.url
+        );
+        let why = format!(
+            "it was closed: #{} was opened at the same time and moves the same set to a newer revision",
+            newer.number
+        );
+        Err(Error::new(ErrorKind::Refused, what, why))
+    }
+
+    async fn close_superseded(&mut self, number: u64, by: u64) -> Result<(), Error> {
+        self.permit().await?;
+        let note = format!("<!-- repin/1 superseded-by={by} -->");
+        let text = format!("Superseded by #{by}, which moves the same set to a newer revision.");
+        let done = close_with(self.forge, number, &text, &note).await;
+        self.tried(done)
     }
 }

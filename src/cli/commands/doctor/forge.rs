@@ -13,8 +13,8 @@ use crate::{
     config::{Config, PruneBackend},
     facts::git::Git,
     forge::{
-        Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right, Signing, Target, Tree,
-        Verdict, Wanted,
+        ANOTHER_TOKEN, Ability, Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right,
+        Signing, Target, Tree, Verdict, Wanted,
     },
     http::{Heard, address::host_of},
     pins::Found,
@@ -52,6 +52,8 @@ pub(super) struct Ready {
     /// Variables that are set and for another server.
     passed_over: Vec<String>,
     base: Option<String>,
+    /// Whether something waits for the checks of pull requests.
+    waits_for_checks: bool,
     /// The configuration's path in the repository.
     config: String,
     wanted: Wanted,
@@ -108,6 +110,7 @@ pub(super) fn connect(
                     passed_over: held.passed_over.clone(),
                     target: target.clone(),
                     base: configured.base.clone(),
+                    waits_for_checks: configured.waits_for_checks(),
                     config: format!("{prefix}{name}"),
                     wanted: wanted(config, &prefix, found),
                     pinned: pinned(&prefix, found),
@@ -219,15 +222,7 @@ impl Ready {
             }
         };
         lines.pass("forge", format!("{}, read", shown(&self.target)));
-        let mut token = format!(
-            "from {}, accepted by {}",
-            self.origin,
-            host_of(&self.target.api)
-        );
-        for other in &self.passed_over {
-            token.extend(["; ", other]);
-        }
-        lines.pass("token", token);
+        self.token(&mut lines).await;
         self.base(&mut lines, &repo).await;
         match self.forge.rights(&repo, &self.wanted).await {
             Ok(rights) => rights
@@ -242,6 +237,32 @@ impl Ready {
             }
         }
         lines
+    }
+
+    /// The token was accepted; one with which checks never start is no use where they are waited for.
+    async fn token(&self, lines: &mut Lines) {
+        let mut accepted = format!(
+            "from {}, accepted by {}",
+            self.origin,
+            host_of(&self.target.api)
+        );
+        for other in &self.passed_over {
+            accepted.extend(["; ", other]);
+        }
+        if !self.waits_for_checks {
+            return lines.pass("token", accepted);
+        }
+        match self.forge.starts_checks().await {
+            Ok(Ability::Yes) => lines.pass("token", accepted),
+            Ok(Ability::No(why)) => {
+                let why = format!("{accepted}, but {why}");
+                lines.fail("token", Exit::Denied, (why, ANOTHER_TOKEN.to_owned()));
+            }
+            Err(error) => {
+                let about = format!("{accepted}; cannot determine whether checks start with it: ");
+                lines.about("token", &about, &Fault::from(error));
+            }
+        }
     }
 
     fn unread(&self, lines: &mut Lines, error: Error) {

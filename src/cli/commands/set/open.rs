@@ -7,12 +7,12 @@ use crate::{
         context::{Context, Intent},
         exit::{Exit, Fault},
     },
-    config::Problem,
+    config::{Forge as Configured, Problem},
     facts::git::Git,
     forge::{
-        Forge, Marker, Merge, OnlyPins, State,
+        Ability, Forge, Marker, Merge, OnlyPins, State,
         merging::{self, Armed},
-        pull_request::{self, Outcome, Proposal},
+        pull_request::{self, Age, Outcome, Proposal, Rival},
     },
     pins::Finder,
     plan::{Plan, only_pins_differ},
@@ -39,6 +39,32 @@ pub(in super::super) fn not_scheduled(stands: &str, why: &str) -> Fault {
         exit: Exit::Failed,
         problems: vec![problem.hint(hint)],
     }
+}
+
+/// Warns where a merge waits for checks that never start with this token.
+pub(in super::super) fn warn_of_silent_checks(
+    forge: &dyn Forge,
+    configured: &Configured,
+    cx: &Context,
+) -> Result<(), Fault> {
+    if !configured.waits_for_checks() {
+        return Ok(());
+    }
+    match super::wait(
+        forge.starts_checks(),
+        "asking whom the token belongs to",
+        cx,
+    )? {
+        Ok(Ability::Yes) => {}
+        Ok(Ability::No(why)) => cx.output.error_text(&format!(
+            "warning: {why}\n  = help: {}\n",
+            crate::forge::ANOTHER_TOKEN
+        )),
+        Err(error) => cx.output.error_text(&format!(
+            "warning: cannot determine whether checks start with this token: {error}\n"
+        )),
+    }
+    Ok(())
 }
 
 impl Run<'_> {
@@ -84,7 +110,7 @@ impl Run<'_> {
             kind: document.kind.to_owned(),
             revision: document.revision.clone(),
         };
-        let older = |revision: &str| self.older_branch(revision);
+        let rival = |revision: &str| self.rival(revision);
         let supersede = document.kind == "promote" && self.config.promote.supersede;
         let labels = self
             .config
@@ -104,10 +130,13 @@ impl Run<'_> {
             labels,
             state,
             reopen: place.reopen,
-            supersede: supersede.then_some(&older),
+            supersede: supersede.then_some(&rival),
             only_pins: &only_pins,
             auto_merge: configured.is_some_and(|forge| forge.auto_merge),
         };
+        if let Some(configured) = configured {
+            warn_of_silent_checks(&*site.forge, configured, cx)?;
+        }
         // What came before, such as a smoke test, takes nothing of the writes' time.
         cx.forge_time.restart();
         let work = pull_request::open(&*site.forge, &site.base, &proposal);
@@ -188,23 +217,30 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The branch of an older revision's pull request; a revision that git knows to be newer is no
-    /// older one.
-    fn older_branch(&self, revision: &str) -> Option<String> {
+    /// Another revision of this configuration: the branch of its pull request, and its age as far as
+    /// git knows it.
+    fn rival(&self, revision: &str) -> Option<Rival> {
         let theirs = self.config.revision.pattern.revision(revision).ok()?;
-        if let Ok(git) = Git::open(&self.config.root) {
-            let commit = |name: &str| git.commit_named(name).ok().flatten();
-            if let (Some(ours), Some(theirs)) = (commit(&self.document.revision), commit(revision))
-                && git.is_ancestor(&ours, &theirs).unwrap_or_default()
-            {
-                return None;
-            }
-        }
-        Some(
-            self.config
-                .promote
-                .branch
-                .render(&theirs, &self.config.name),
-        )
+        let branch = self
+            .config
+            .promote
+            .branch
+            .render(&theirs, &self.config.name);
+        let age = self.age(revision).unwrap_or(Age::Unknown);
+        Some(Rival { branch, age })
+    }
+
+    fn age(&self, revision: &str) -> Option<Age> {
+        let git = Git::open(&self.config.root).ok()?;
+        let commit = |name: &str| git.commit_named(name).ok().flatten();
+        let (ours, theirs) = (commit(&self.document.revision)?, commit(revision)?);
+        let is_ancestor = |old, new| git.is_ancestor(old, new).unwrap_or_default();
+        Some(if is_ancestor(&ours, &theirs) {
+            Age::Newer
+        } else if is_ancestor(&theirs, &ours) {
+            Age::Older
+        } else {
+            Age::Unknown
+        })
     }
 }

@@ -47,7 +47,6 @@ pub struct Settings {
     pub shown: BTreeMap<u64, String>,
     /// Pull requests that were scheduled with a style that is not allowed.
     pub stuck: BTreeSet<u64>,
-    pub archived: bool,
     pub issues: bool,
     /// Whether the token has a scope for issues, and `read:organization`.
     pub issue_scope: bool,
@@ -87,7 +86,6 @@ impl Default for Settings {
             unchecked: BTreeSet::new(),
             shown: BTreeMap::new(),
             stuck: BTreeSet::new(),
-            archived: false,
             issues: true,
             issue_scope: true,
             organization_scope: true,
@@ -134,7 +132,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         return not_found();
     };
     // Seen: every write to an archived repository.
-    if store.gitea.archived && asked.method != "GET" {
+    if store.archived && asked.method != "GET" {
         return error(423, "acme/flows is archived");
     }
     let path = path.trim_start_matches('/');
@@ -220,7 +218,7 @@ fn repository(store: &Store) -> Reply {
     Reply::json(
         200,
         json!({"full_name": REPO, "default_branch": store.default_branch, "private": false, "permissions": permissions,
-               "archived": store.gitea.archived, "has_issues": store.gitea.issues,
+               "archived": store.archived, "has_issues": store.gitea.issues,
                "allow_merge_commits": allows("merge"), "allow_squash_merge": allows("squash"),
                "allow_rebase": allows("rebase"), "allow_rebase_explicit": allows("rebase-merge"),
                "allow_fast_forward_only_merge": allows("fast-forward-only"),

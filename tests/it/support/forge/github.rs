@@ -1,4 +1,10 @@
-//! GitHub, as strict as the real one where it matters here.
+//! GitHub, as strict and as unkind as the real one where it matters here.
+//!
+//! Where a comment names "the documentation", it is that of GitHub's REST and GraphQL API; "reported"
+//! is what users of GitHub and of other tools wrote in public. Nothing here sleeps: what GitHub does
+//! "in the background", this one does so many looks later.
+
+use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -10,7 +16,140 @@ use super::{
 
 const REPO: &str = "acme/flows";
 
+/// Where it is required that a branch contains its base's head before it is merged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Strict {
+    Nowhere,
+    RuleSet,
+    /// Only administrators may read this one.
+    Protection,
+}
+
+/// What only GitHub has.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Debug)]
+pub struct Settings {
+    /// Beginnings of the names of branches that a rule set lets nobody create or update.
+    pub ruled: Vec<&'static str>,
+    /// The same by a classic protection that restricts who may push.
+    pub protected: Vec<&'static str>,
+    pub strict: Strict,
+    /// Whether the server knows rule sets; older Enterprise Servers do not.
+    pub rule_sets: bool,
+    /// Whether the token may read protections, which only administrators may.
+    pub administers: bool,
+    /// How many looks at a pull request see `mergeable: null` after its branch or its base moved.
+    pub delay: usize,
+    /// For which head and base it was computed, and how many looks that still takes.
+    computed: HashMap<u64, (String, String, usize)>,
+    /// Whether the plan has drafts.
+    pub drafts: bool,
+    /// Whether the owner is an organization.
+    pub organization: bool,
+    /// The owner's plan as far as the token may read it.
+    pub plan: Option<&'static str>,
+    /// Whom the token belongs to.
+    pub login: &'static str,
+    /// Whether scheduled merges can be cancelled.
+    pub cancels: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ruled: Vec::new(),
+            protected: Vec::new(),
+            strict: Strict::Nowhere,
+            rule_sets: true,
+            administers: false,
+            delay: 1,
+            computed: HashMap::new(),
+            drafts: true,
+            organization: true,
+            plan: None,
+            login: "someone",
+            cancels: true,
+        }
+    }
+}
+
+/// Reported: every write to an archived repository.
+fn archived() -> Reply {
+    error(403, "Repository was archived so is read-only.")
+}
+
+/// Whether a pull request waits for something else than checks: it is in conflict, or behind a base
+/// that requires up-to-date branches. Auto-merge then stays armed and does nothing (the
+/// documentation, "Automatically merging a pull request"; reported, too).
+pub fn is_held(store: &Store, number: u64) -> bool {
+    let Some(pull) = store.pulls.iter().find(|pull| pull.number == number) else {
+        return true;
+    };
+    let (base, head) = (&store.refs[&pull.base], &store.refs[&pull.head]);
+    !store.conflicts(base, head).is_empty() || is_behind(store, pull)
+}
+
+fn is_behind(store: &Store, pull: &PullRow) -> bool {
+    let (base, head) = (&store.refs[&pull.base], &store.refs[&pull.head]);
+    store.github.strict != Strict::Nowhere && !store.ancestors(head).contains(base)
+}
+
+/// `mergeable` and `mergeable_state`. The documentation: `null` until a background job, which a look
+/// starts, has come to an end. Reported: `blocked` hides `behind` where a required check has not
+/// passed.
+fn mergeability(store: &mut Store, number: u64) -> (Value, &'static str) {
+    let pull = store.pull_mut(number).unwrap().clone();
+    let (Some(head), Some(base)) = (store.refs.get(&pull.head), store.refs.get(&pull.base)) else {
+        return (Value::Null, "unknown");
+    };
+    let (head, base, delay) = (head.clone(), base.clone(), store.github.delay);
+    let job = store
+        .github
+        .computed
+        .entry(number)
+        .or_insert_with(|| (head.clone(), base.clone(), delay));
+    if (&job.0, &job.1) != (&head, &base) {
+        *job = (head.clone(), base.clone(), delay);
+    }
+    if job.2 > 0 {
+        job.2 -= 1;
+        return (Value::Null, "unknown");
+    }
+    if !store.conflicts(&base, &head).is_empty() {
+        return (false.into(), "dirty");
+    }
+    let state = match () {
+        () if pull.draft => "draft",
+        () if !store.passed() => "blocked",
+        () if is_behind(store, &pull) => "behind",
+        () => "clean",
+    };
+    (true.into(), state)
+}
+
+/// The owner as an organization shows itself, or the person whom the token belongs to. The
+/// documentation: a plan is shown to owners of the organization, and to the person alone.
+fn account(store: &Store, login: &str) -> Reply {
+    let mut body = json!({"login": login});
+    if let Some(plan) = store.github.plan {
+        body["plan"] = json!({"name": plan, "space": 1, "private_repos": 1});
+    }
+    Reply::json(200, body)
+}
+
 pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
+    if store.archived && asked.is_write() {
+        return if asked.path == "/graphql" {
+            wrong("FORBIDDEN", "Repository was archived so is read-only.")
+        } else {
+            archived()
+        };
+    }
+    match asked.path.as_str() {
+        "/orgs/acme" if store.github.organization => return account(store, "acme"),
+        "/user" if !store.github.organization => return account(store, store.github.login),
+        _ => {}
+    }
     if asked.path == "/graphql" {
         return graphql(store, asked);
     }
@@ -28,22 +167,41 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     match (asked.method.as_str(), first) {
         ("GET", "") => repository(store),
+        ("GET", "branches") if rest.ends_with("/protection/required_status_checks") => {
+            // The documentation: administrators alone; 404 hides it from others.
+            if store.github.administers {
+                let strict = store.github.strict == Strict::Protection;
+                Reply::json(200, json!({"strict": strict, "contexts": store.required}))
+            } else {
+                not_found()
+            }
+        }
         ("GET", "branches") => match store.seen(rest) {
             Some(id) => Reply::json(
                 200,
-                json!({"name": rest, "protected": !store.required.is_empty() || store.github.signatures == Some(github_rules::Signatures::Protection), "protection": {"required_status_checks": {"contexts": store.required}}, "commit": {"sha": id, "commit": {"tree": {"sha": store.commits[&id].tree}}}}),
+                json!({"name": rest, "protected": !store.required.is_empty() || store.rules.signatures == Some(github_rules::Signatures::Protection), "protection": {"required_status_checks": {"contexts": store.required}}, "commit": {"sha": id, "commit": {"tree": {"sha": store.commits[&id].tree}}}}),
             ),
             None => error(404, "Branch not found"),
         },
         ("GET", "compare") => compare(store, asked, rest),
         ("GET", "commits") => commits(store, asked, rest),
+        // Older Enterprise Servers have no rule sets.
+        ("GET", "rules") if !store.github.rule_sets => not_found(),
         ("GET", "rules") => {
-            let mut rows = vec![
+            let contexts = store
+                .ruled
+                .iter()
+                .map(|context| json!({"context": context}));
+            let parameters = json!({
+                "required_status_checks": contexts.collect::<Vec<_>>(),
+                "strict_required_status_checks_policy": store.github.strict == Strict::RuleSet,
+            });
+            let mut rules = vec![
                 json!({"type": "deletion"}),
-                json!({"type": "required_status_checks", "parameters": {"required_status_checks": store.ruled.iter().map(|context| json!({"context": context})).collect::<Vec<_>>()}}),
+                json!({"type": "required_status_checks", "parameters": parameters}),
             ];
-            rows.extend(store.github.rows());
-            page(asked, rows, ("per_page", 100, false))
+            rules.extend(store.rules.rows());
+            page(asked, rules, ("per_page", 100, false))
         }
         (_, "actions") => actions(store, asked, rest),
         (_, "git") => git(store, asked, rest),
@@ -55,7 +213,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
 }
 
 fn repository(store: &Store) -> Reply {
-    let mut body = json!({"full_name": REPO, "default_branch": store.default_branch, "node_id": "R_1", "private": true, "allow_merge_commit": store.github.methods.contains(&"merge"), "allow_squash_merge": store.github.methods.contains(&"squash"), "allow_rebase_merge": store.github.methods.contains(&"rebase")});
+    let mut body = json!({"full_name": REPO, "default_branch": store.default_branch, "node_id": "R_1", "private": true, "archived": store.archived, "allow_merge_commit": store.rules.methods.contains(&"merge"), "allow_squash_merge": store.rules.methods.contains(&"squash"), "allow_rebase_merge": store.rules.methods.contains(&"rebase")});
     if let Some(push) = store.push {
         body["permissions"] = json!({"admin": false, "push": push, "pull": true});
     }
@@ -190,9 +348,9 @@ fn make_commit(store: &mut Store, asked: &Asked) -> Reply {
         message,
     });
     // Commits of an app that name no author are signed ("Signature verification for bots").
-    let verified = store.installation && store.github.signs && asked.body["author"].is_null();
+    let verified = store.installation && store.rules.signs && asked.body["author"].is_null();
     if verified {
-        store.github.signed.insert(id.clone());
+        store.rules.signed.insert(id.clone());
     }
     Reply::json(
         201,
@@ -232,7 +390,33 @@ enum Setting {
     Force,
 }
 
+/// Why a branch can be neither created nor updated. Reported: "Reference update failed" and nothing
+/// else for a creation that a rule forbids, the rule for an update; and the same words where a branch
+/// is named like a directory of the new one.
+fn rejected(store: &Store, name: &str, how: &Setting) -> Option<&'static str> {
+    let covers = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
+    if covers(&store.github.protected) {
+        return Some(
+            "You're not authorized to push to this branch. Visit https://docs.github.com/articles/about-protected-branches/ for more information.",
+        );
+    }
+    let nested = store
+        .refs
+        .keys()
+        .any(|known| name.starts_with(&format!("{known}/")));
+    match how {
+        Setting::Create if covers(&store.github.ruled) || nested => Some("Reference update failed"),
+        _ if covers(&store.github.ruled) => {
+            Some("Repository rule violations found\n\nCannot update this protected ref.\n\n")
+        }
+        _ => None,
+    }
+}
+
 fn set_ref(store: &mut Store, name: &str, to: &str, how: Setting) -> Reply {
+    if let Some(why) = rejected(store, name, &how) {
+        return error(422, why);
+    }
     match (store.refs.get(name).cloned(), how) {
         (Some(_), Setting::Create) => return error(422, "Reference already exists"),
         (None, Setting::Forward | Setting::Force) => return error(422, "Reference does not exist"),
@@ -319,6 +503,9 @@ fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     if let Some(why) = store.merge_refusal(asked.text("merge_method"), number) {
         return error(405, &why);
     }
+    if is_held(store, number) {
+        return error(405, "Head branch is out of date, or has conflicts");
+    }
     if !store.passed() || !pull.open {
         return error(405, "Pull Request is not mergeable");
     }
@@ -344,20 +531,30 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             page(asked, rows, ("per_page", 100, false))
         }
         ("POST", None) => open(store, asked),
-        ("GET", Some(number)) => match store.pulls.iter().find(|pull| pull.number == number) {
-            Some(pull) => {
-                let etag = format!("W/\"{}{:?}\"", pull.open, pull.merged);
-                if asked.header("if-none-match") == Some(&etag) {
-                    return Reply::json(304, Value::Null);
-                }
-                Reply::json(200, row(store, pull)).with("etag", &etag)
+        ("GET", Some(number)) => {
+            if store.pull_mut(number).is_none() {
+                return not_found();
             }
-            None => not_found(),
-        },
+            let (mergeable, state) = mergeability(store, number);
+            let pull = store.pull_mut(number).unwrap().clone();
+            let mut row = row(store, &pull);
+            // A listing has neither.
+            row["mergeable"] = mergeable;
+            row["mergeable_state"] = state.into();
+            let etag = repin::forge::blob_id(row.to_string().as_bytes(), "");
+            let etag = format!("W/\"{etag}\"");
+            if asked.header("if-none-match") == Some(&etag) {
+                return Reply::json(304, Value::Null);
+            }
+            Reply::json(200, row).with("etag", &etag)
+        }
         ("PATCH", Some(number)) => edit(store, asked, number),
         _ => not_found(),
     }
 }
+
+/// Private repositories on the plans Free and Pro (the documentation, "Create a pull request").
+const NO_DRAFTS: &str = "Draft pull requests are not supported in this repository.";
 
 fn open(store: &mut Store, asked: &Asked) -> Reply {
     let invalid = |why: &str| {
@@ -383,6 +580,10 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
         .any(|pull| pull.open && pull.head == head && pull.base == base && pull.head_repo == REPO)
     {
         return invalid(&format!("A pull request already exists for acme:{head}."));
+    }
+    // Reported, with these words.
+    if asked.body["draft"] == true && !store.github.drafts {
+        return error(422, NO_DRAFTS);
     }
     let number = store.number();
     store.pulls.push(PullRow {
@@ -448,7 +649,13 @@ fn row(store: &Store, pull: &PullRow) -> Value {
     } else {
         json!({"full_name": pull.head_repo})
     };
+    let scheduled = store
+        .scheduled
+        .iter()
+        .any(|(known, _)| *known == pull.number);
+    let auto_merge = scheduled.then(|| json!({"merge_method": "squash"}));
     json!({
+        "auto_merge": auto_merge,
         "number": pull.number, "html_url": format!("https://github.example/acme/flows/pull/{}", pull.number),
         "node_id": format!("PR_{}", pull.number), "title": pull.title, "body": pull.body,
         "state": if pull.open { "open" } else { "closed" }, "draft": pull.draft,
@@ -553,12 +760,53 @@ fn actions(store: &mut Store, asked: &Asked, path: &str) -> Reply {
 
 fn make_label(store: &mut Store, asked: &Asked) -> Reply {
     let name = asked.text("name").to_owned();
+    let invalid = |entry: Value| {
+        Reply::json(
+            422,
+            json!({"message": "Validation Failed", "errors": [entry]}),
+        )
+    };
     if store.labels.iter().any(|(_, known)| *known == name) {
-        return error(422, "Validation Failed: already_exists");
+        return invalid(json!({"resource": "Label", "code": "already_exists", "field": "name"}));
+    }
+    // Reported: GitHub takes 50 characters.
+    if name.chars().count() > 50 {
+        return invalid(
+            json!({"resource": "Label", "code": "custom", "field": "name", "message": "name is too long (maximum is 50 characters)"}),
+        );
     }
     let id = store.number();
     store.labels.push((id, name.clone()));
     Reply::json(201, json!({"id": id, "name": name}))
+}
+
+/// An error of GraphQL comes with 200.
+fn wrong(kind: &str, message: &str) -> Reply {
+    Reply::json(
+        200,
+        json!({"data": null, "errors": [{"type": kind, "message": message}]}),
+    )
+}
+
+fn number_of(input: &Value) -> u64 {
+    let id = input["pullRequestId"].as_str().unwrap();
+    id.strip_prefix("PR_").unwrap().parse().unwrap()
+}
+
+/// A scheduled merge stays scheduled whoever pushes afterwards, as long as they may write (the
+/// documentation, "Automatically merging a pull request"); this cancels it.
+fn disarm(store: &mut Store, number: u64) -> Reply {
+    let before = store.scheduled.len();
+    if store.github.cancels {
+        store.scheduled.retain(|(known, _)| *known != number);
+    }
+    if store.scheduled.len() == before {
+        return wrong(
+            "UNPROCESSABLE",
+            "Can't disable auto-merge for this pull request.",
+        );
+    }
+    Reply::json(200, json!({"data": {"disablePullRequestAutoMerge": {}}}))
 }
 
 fn graphql(store: &mut Store, asked: &Asked) -> Reply {
@@ -566,12 +814,12 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
         return not_found();
     }
     let (query, input) = (asked.text("query"), &asked.body["variables"]["input"]);
-    let wrong = |kind: &str, message: &str| {
-        Reply::json(
+    if query.contains("viewer") {
+        return Reply::json(
             200,
-            json!({"data": null, "errors": [{"type": kind, "message": message}]}),
-        )
-    };
+            json!({"data": {"viewer": {"login": store.github.login}}}),
+        );
+    }
     if query.contains("mergeQueue(") {
         return github_rules::read(store, query);
     }
@@ -603,6 +851,9 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
                 "Reference cannot be updated: it is not at the expected commit",
             );
         }
+        if let Some(why) = rejected(store, name, &Setting::Force) {
+            return wrong("UNPROCESSABLE", why);
+        }
         let set = set_ref(
             store,
             name,
@@ -615,14 +866,11 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
         }
         return Reply::json(200, json!({"data": {"updateRefs": {}}}));
     }
+    if query.contains("disablePullRequestAutoMerge") {
+        return disarm(store, number_of(input));
+    }
     if query.contains("enablePullRequestAutoMerge") {
-        let number: u64 = input["pullRequestId"]
-            .as_str()
-            .unwrap()
-            .strip_prefix("PR_")
-            .unwrap()
-            .parse()
-            .unwrap();
+        let number = number_of(input);
         let head = input["expectedHeadOid"].as_str().unwrap();
         let branch = store.pull_mut(number).unwrap().head.clone();
         if store.refs.get(&branch).map(String::as_str) != Some(head) {
@@ -632,7 +880,7 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
             return wrong("UNPROCESSABLE", why);
         }
         let method = input["mergeMethod"].as_str().unwrap().to_lowercase();
-        if !store.github.allows(&method) {
+        if !store.rules.allows(&method) {
             let why = format!("Merge method {method} merging is not allowed on this repository");
             return wrong("UNPROCESSABLE", &why);
         }
@@ -649,14 +897,11 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
         ));
         return Reply::json(200, json!({"data": {}}));
     }
-    let number: u64 = input["pullRequestId"]
-        .as_str()
-        .unwrap()
-        .strip_prefix("PR_")
-        .unwrap()
-        .parse()
-        .unwrap();
-    store.pull_mut(number).unwrap().draft = query.contains("convertPullRequestToDraft");
+    let draft = query.contains("convertPullRequestToDraft");
+    if draft && !store.github.drafts {
+        return wrong("UNPROCESSABLE", NO_DRAFTS);
+    }
+    store.pull_mut(number_of(input)).unwrap().draft = draft;
     Reply::json(200, json!({"data": {}}))
 }
 

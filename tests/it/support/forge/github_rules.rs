@@ -94,7 +94,7 @@ impl Settings {
 impl Store {
     /// Why a merge by `method` is refused with 405, as the original says it.
     pub fn merge_refusal(&self, method: &str, number: u64) -> Option<String> {
-        let settings = &self.github;
+        let settings = &self.rules;
         let rule = |what: &str| Some(format!("Repository rule violations found\n\n{what}"));
         if settings.queue.is_some() {
             // Reported by users of tools that merge by request.
@@ -130,13 +130,13 @@ impl Store {
         let known = self.ancestors(&self.refs["main"]);
         self.ancestors(head)
             .iter()
-            .all(|id| known.contains(id) || self.github.signed.contains(id))
+            .all(|id| known.contains(id) || self.rules.signed.contains(id))
     }
 
     /// Why a branch may not be put at a commit: a rule set for all branches looks at each new commit
     /// ("Available rules for rulesets", Require signed commits).
     pub fn ref_refusal(&self, to: &str) -> Option<Reply> {
-        let unsigned = self.github.signatures == Some(Signatures::All) && !self.all_signed(to);
+        let unsigned = self.rules.signatures == Some(Signatures::All) && !self.all_signed(to);
         unsigned.then(|| {
             let why =
                 "Repository rule violations found\n\nCommits must have verified signatures.\n\n";
@@ -169,10 +169,10 @@ impl Store {
             let pull = pulls.iter().find(|pull| pull.number == number);
             pull.is_some_and(|pull| refs.get(&pull.head).is_some_and(|now| now == head))
         };
-        self.github
+        self.rules
             .entries
             .retain(|entry| same(entry.number, &entry.head));
-        self.github
+        self.rules
             .removed
             .retain(|(number, head, _)| same(*number, head));
     }
@@ -180,7 +180,7 @@ impl Store {
     /// The queue takes its next step: the first entry's checks begin, pass, and it is merged.
     pub fn queue_moves(&mut self) {
         self.drop_pushed();
-        let Some(entry) = self.github.entries.first_mut() else {
+        let Some(entry) = self.rules.entries.first_mut() else {
             return;
         };
         let number = entry.number;
@@ -198,14 +198,14 @@ impl Store {
 
     /// All entries go through the queue.
     pub fn queue_moves_all(&mut self) {
-        while !self.github.entries.is_empty() {
+        while !self.rules.entries.is_empty() {
             self.queue_moves();
         }
     }
 
     /// A person puts a pull request into the queue.
     pub fn queue_takes(&mut self, number: u64, head: &str) {
-        self.github.entries.push(Entry {
+        self.rules.entries.push(Entry {
             number,
             head: head.to_owned(),
             state: "QUEUED",
@@ -214,9 +214,9 @@ impl Store {
 
     /// The queue removes a pull request.
     pub fn queue_removes(&mut self, number: u64, reason: Option<&'static str>) {
-        self.github.entries.retain(|entry| entry.number != number);
+        self.rules.entries.retain(|entry| entry.number != number);
         let head = self.head_of(number);
-        self.github.removed.push((number, head, reason));
+        self.rules.removed.push((number, head, reason));
     }
 
     pub fn head_of(&self, number: u64) -> String {
@@ -226,7 +226,7 @@ impl Store {
 
     /// Why the queue does not take a pull request, as the original says it.
     fn queue_refusal(&self, number: u64, head: &str) -> Option<String> {
-        let mut entries = self.github.entries.iter();
+        let mut entries = self.rules.entries.iter();
         if entries.any(|entry| entry.number == number) {
             return Some("Pull request is already in the queue".to_owned());
         }
@@ -240,11 +240,11 @@ impl Store {
     }
 
     fn entry_row(&self, number: u64) -> Value {
-        let mut entries = self.github.entries.iter();
+        let mut entries = self.rules.entries.iter();
         let at = entries.position(|entry| entry.number == number);
         at.map_or(
             Value::Null,
-            |at| json!({"position": at + 1, "state": self.github.entries[at].state}),
+            |at| json!({"position": at + 1, "state": self.rules.entries[at].state}),
         )
     }
 }
@@ -259,7 +259,7 @@ pub fn wrong(kind: &str, message: &str) -> Reply {
 /// The queries about merging.
 pub fn read(store: &mut Store, query: &str) -> Reply {
     store.drop_pushed();
-    let settings = &store.github;
+    let settings = &store.rules;
     let queue = settings.queue.map_or(
         Value::Null,
         |method| json!({"configuration": {"mergeMethod": method.to_uppercase()}}),
@@ -293,7 +293,7 @@ pub fn read(store: &mut Store, query: &str) -> Reply {
 
 /// What the base's branch protection says to whoever may read.
 fn protection(store: &Store) -> Value {
-    let signed = store.github.signatures == Some(Signatures::Protection);
+    let signed = store.rules.signatures == Some(Signatures::Protection);
     let rule = json!({"requiresLinearHistory": false, "requiresSignatures": signed});
     json!({"refUpdateRule": if signed { rule } else { Value::Null }})
 }
@@ -308,7 +308,7 @@ pub fn read_protection(store: &Store) -> Reply {
 pub fn enqueue(store: &mut Store, input: &Value) -> Reply {
     store.drop_pushed();
     let number = number(input);
-    if store.github.queue.is_none() {
+    if store.rules.queue.is_none() {
         return wrong(
             "UNPROCESSABLE",
             "Merge queue is not enabled for this branch",
@@ -320,8 +320,8 @@ pub fn enqueue(store: &mut Store, input: &Value) -> Reply {
     if let Some(why) = store.queue_refusal(number, &head) {
         return wrong("UNPROCESSABLE", &why);
     }
-    store.github.enqueued.push(number);
-    store.github.entries.push(Entry {
+    store.rules.enqueued.push(number);
+    store.rules.entries.push(Entry {
         number,
         head,
         state: "QUEUED",
@@ -378,9 +378,9 @@ pub fn commit_on_branch(store: &mut Store, asked: &Asked) -> Reply {
         parents: vec![head],
         message: message.trim_end().to_owned(),
     });
-    let signs = store.github.signs;
+    let signs = store.rules.signs;
     if signs {
-        store.github.signed.insert(id.clone());
+        store.rules.signed.insert(id.clone());
     }
     store.refs.insert(branch, id.clone());
     let signature = if signs {

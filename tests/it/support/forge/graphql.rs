@@ -226,10 +226,25 @@ impl Operation {
             Given::String(_) => !["Boolean", "Float", "Int"].contains(&named(wanted)),
             Given::Int(_) => named(wanted) == "Int",
             Given::Boolean(_) => named(wanted) == "Boolean",
+            Given::List(items) => {
+                let Some(item) = item(wanted) else {
+                    return Err(format!("{given} is no {wanted}"));
+                };
+                return items.iter().try_for_each(|one| self.takes(item, one));
+            }
             Given::Enum(_) => !["Boolean", "Float", "Int", "String", "ID"].contains(&named(wanted)),
             _ => false,
         };
         fits.then_some(()).ok_or(format!("{given} is no {wanted}"))
+    }
+}
+
+/// What a list is of.
+fn item<'o, 't>(of: &'o Type<'t, String>) -> Option<&'o Type<'t, String>> {
+    match of {
+        Type::ListType(item) => Some(item),
+        Type::NonNullType(inner) => item(inner),
+        Type::NamedType(_) => None,
     }
 }
 

@@ -22,6 +22,9 @@ pub use store::{PullRow, Store};
 pub const TOKEN: &str = "ghp_s3cretS3cretS3cretS3cret0123456789";
 /// One of the kind that has no scopes.
 pub const FINE_TOKEN: &str = "github_pat_s3cretS3cretS3cretS3cret0123456789";
+/// One of an app's installation, as a workflow's run has.
+pub const APP_TOKEN: &str = "ghs_s3cretS3cretS3cretS3cret0123456789";
+const TOKENS: [&str; 3] = [TOKEN, FINE_TOKEN, APP_TOKEN];
 
 /// What happens to a request instead of what should.
 #[derive(Clone)]
@@ -244,7 +247,7 @@ impl Shared {
     fn handle(&self, asked: &Asked) -> Option<Reply> {
         self.log.lock().unwrap().push(asked.clone());
         let address = asked.to_string();
-        if [TOKEN, FINE_TOKEN]
+        if TOKENS
             .iter()
             .any(|token| address.contains(token) || asked.body.to_string().contains(token))
         {
@@ -264,7 +267,7 @@ impl Shared {
         } else {
             "token"
         };
-        let known = [TOKEN, FINE_TOKEN].map(|token| format!("{scheme} {token}"));
+        let known = TOKENS.map(|token| format!("{scheme} {token}"));
         if !known
             .iter()
             .any(|known| asked.header("authorization") == Some(known))

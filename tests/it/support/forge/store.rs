@@ -94,10 +94,14 @@ pub struct Store {
     pub rival: bool,
     /// Why it schedules no merge.
     pub no_merge: Option<&'static str>,
-    /// What only GitHub has.
-    pub github: super::github_rules::Settings,
+    /// GitHub's rules for the base.
+    pub rules: super::github_rules::Settings,
+    /// Whether the repository is archived.
+    pub archived: bool,
     /// What only Gitea and Forgejo have.
     pub gitea: super::gitea::Settings,
+    /// What only GitHub has.
+    pub github: super::github::Settings,
     next: u64,
     clock: u64,
 }
@@ -143,8 +147,10 @@ impl Store {
             },
             rival: false,
             no_merge: None,
-            github: super::github_rules::Settings::default(),
+            rules: super::github_rules::Settings::default(),
+            archived: false,
             gitea: super::gitea::Settings::default(),
+            github: super::github::Settings::default(),
             next: 0,
             clock: 0,
         }
@@ -276,9 +282,15 @@ impl Store {
     /// GitHub and on Gitea 1.25.4: a push by somebody with write access leaves the merge scheduled).
     pub fn settle(&mut self) {
         if self.passed() {
-            let (now, never) = std::mem::take(&mut self.scheduled)
+            let held = |number| {
+                self.gitea.stuck.contains(&number)
+                    || self.kind == Kind::Github && super::github::is_held(self, number)
+            };
+            let (now, never) = self
+                .scheduled
+                .clone()
                 .into_iter()
-                .partition(|(number, _)| !self.gitea.stuck.contains(number));
+                .partition(|(number, _)| !held(*number));
             self.scheduled = never;
             let now: Vec<(u64, String)> = now;
             for (number, _) in now {

@@ -1,0 +1,503 @@
+//! The pull request machinery against GitHub as unkind as it really is, as whole runs: rules,
+//! branches that must be up to date, conflicts, tokens that start no checks, plans without drafts.
+
+use crate::support::forge as fakes;
+use std::process::Stdio;
+
+use crate::support::forge::{APP_TOKEN, Fake, Fault, Kind, TOKEN, When, error, github::Strict};
+use crate::support::world::{REV_B, Ran, World, world};
+use serde_json::Value;
+
+const FILES: [&str; 4] = [
+    "repin.yaml",
+    ".github/workflows/a.yml",
+    ".github/workflows/b.yml",
+    ".github/workflows/none.yml",
+];
+const A: &str = ".github/workflows/a.yml";
+const READY: [&str; 7] = [
+    "promote",
+    "--revision",
+    REV_B,
+    "--pr",
+    "ready",
+    "--format",
+    "json",
+];
+const DRAFT: [&str; 7] = [
+    "promote",
+    "--revision",
+    REV_B,
+    "--pr",
+    "draft",
+    "--format",
+    "json",
+];
+const WAIT: [&str; 7] = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
+const LOOK: [&str; 7] = ["wait", "--pr", "1", "--timeout", "0s", "--format", "json"];
+
+/// A world whose base branch is on GitHub; `settings` of the block `forge`.
+fn hosted(settings: &str) -> (World, Fake) {
+    let (world, fake) = (world(), Fake::start(Kind::Github));
+    let block = format!(
+        "forge: {{ kind: github, url: '{}', repository: acme/flows{settings} }}\n",
+        fake.api()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &block);
+    let files: Vec<_> = FILES.iter().map(|path| (*path, world.read(path))).collect();
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+    fake.store().push("main", "as it is", &files);
+    (world, fake)
+}
+
+fn run_as(token: &str, world: &World, args: &[&str]) -> Ran {
+    let ran = world.run_with(args, &[("REPIN_FORGE_TOKEN", token)]);
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(!said.contains(token), "{said}");
+    ran
+}
+
+fn run(world: &World, args: &[&str]) -> Ran {
+    run_as(TOKEN, world, args)
+}
+
+/// A run that ends so; its document, and what it says to be wrong.
+fn refused(world: &World, args: &[&str], exit: i32) -> (Value, String) {
+    let document = run(world, args).exits(exit).json();
+    let said = format!("{} {}", document["error"], document["errors"]);
+    (document, said)
+}
+
+fn count(fake: &Fake, path: &str) -> usize {
+    let writes = fake.writes();
+    writes.iter().filter(|line| line.ends_with(path)).count()
+}
+
+/// The base's file changes where the set is pinned.
+fn rival(fake: &Fake) {
+    let edited = format!("{}\nmore: lines\n", fake.store().content("main", A));
+    fake.store().push("main", "another change", &[(A, &edited)]);
+}
+
+#[test]
+fn a_rule_or_a_protection_is_no_outage_and_objects_are_made_once() {
+    for (rule, exit, text, hint) in [
+        (
+            "rule set",
+            1,
+            "Reference update failed",
+            "check which rule set",
+        ),
+        (
+            "directory",
+            1,
+            "Reference update failed",
+            "the beginning of",
+        ),
+        (
+            "protection",
+            4,
+            "not authorized",
+            "in the branch protection",
+        ),
+    ] {
+        let (world, fake) = hosted("");
+        match rule {
+            "rule set" => fake.store().github.ruled = vec!["auto/"],
+            "protection" => fake.store().github.protected = vec!["auto/"],
+            _ => drop(fake.store().push("auto", "a branch", &[("x", "y")])),
+        }
+        let (_, said) = refused(&world, &READY, exit);
+        assert!(said.contains(text) && said.contains(hint), "{rule} {said}");
+        assert!(!said.contains("what was begun"), "{rule} {said}");
+        assert!(!said.contains("again later"), "{rule} {said}");
+        let made = [
+            ("/git/blobs", 2),
+            ("/git/trees", 1),
+            ("/git/commits", 1),
+            ("/git/refs", 2),
+        ];
+        for (path, times) in made {
+            assert_eq!(count(&fake, path), times, "{rule} {path}");
+        }
+        assert_eq!(fake.writes().len(), 6, "{rule} {:?}", fake.writes());
+    }
+}
+
+#[test]
+fn a_rule_against_updates_is_no_outage() {
+    for update_refs in [true, false] {
+        for (protected, exit, text) in [
+            (false, 1, "Repository rule violations found"),
+            (true, 4, "not authorized"),
+        ] {
+            let (world, fake) = hosted("");
+            fake.store().update_refs = update_refs;
+            run(&world, &READY).exits(0);
+            rival(&fake);
+            fake.forget();
+            let before = fake.store().refs.clone();
+            if protected {
+                fake.store().github.protected = vec!["auto/"];
+            } else {
+                fake.store().github.ruled = vec!["auto/"];
+            }
+            let (_, said) = refused(&world, &READY, exit);
+            assert!(said.contains(text), "{update_refs} {said}");
+            assert_eq!(fake.store().refs, before);
+            assert_eq!(count(&fake, "/git/commits"), 1, "{:?}", fake.writes());
+            let moves = fake.writes().len() - 2 - 1 - 1;
+            // The text of the pull request each time, and the move; without the mutation, it is
+            // tried before the move.
+            assert!(
+                moves <= if update_refs { 4 } else { 6 },
+                "{:?}",
+                fake.writes()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_branch_that_really_moved_is_a_race() {
+    let (world, fake) = hosted("");
+    let branch = run(&world, &READY).exits(0).json()["branch"].clone();
+    let branch = branch.as_str().unwrap().to_owned();
+    rival(&fake);
+    // Another run of repin rebuilds the branch on an older base right before this one does.
+    let moved = branch.clone();
+    fake.at(When::Before, "POST", "/graphql", 1, move |store| {
+        let commit = store.commits[&store.refs[&moved]].clone();
+        let again = store.put_commit(commit);
+        store.refs.insert(moved, again);
+    });
+    fake.forget();
+    let document = run(&world, &READY).exits(0).json();
+    assert_eq!(document["pull_request"]["state"], "updated");
+    assert_eq!(count(&fake, "/git/commits"), 1, "objects are made once");
+    let store = fake.store();
+    let head = &store.commits[&store.refs[&branch]];
+    assert_eq!(head.parents, [store.refs["main"].clone()]);
+}
+
+/// A pull request whose base moved on elsewhere, at a base that requires up-to-date branches.
+fn behind(strict: Strict, state: &str, args: &[&str]) -> (World, Fake) {
+    let (world, fake) = hosted("");
+    run(&world, args).exits(0);
+    {
+        let mut store = fake.store();
+        store.github.strict = strict;
+        store.github.administers = strict == Strict::Protection;
+        store.required = vec!["ci".to_owned()];
+        store.push("main", "elsewhere", &[("README.md", "hello")]);
+    }
+    fake.store().report("ci", state);
+    fake.forget();
+    (world, fake)
+}
+
+#[test]
+fn a_branch_that_must_be_up_to_date_is_rebuilt() {
+    for strict in [Strict::RuleSet, Strict::Protection] {
+        // `blocked` hides `behind` while a required check is pending, `draft` always.
+        for (state, args) in [("success", READY), ("pending", READY), ("success", DRAFT)] {
+            let case = format!("{strict:?} {state} {}", args[4]);
+            let (world, fake) = behind(strict, state, &args);
+            // GitHub works it out in the background.
+            fake.store().github.delay = usize::from(state == "success" && args == READY);
+            let document = run(&world, &args).exits(0).json();
+            assert_eq!(document["pull_request"]["state"], "updated", "{case}");
+            let branch = document["branch"].as_str().unwrap();
+            {
+                let store = fake.store();
+                let head = &store.commits[&store.refs[branch]];
+                assert_eq!(head.parents, [store.refs["main"].clone()], "{case}");
+            }
+            fake.forget();
+            let document = run(&world, &args).exits(0).json();
+            assert_eq!(document["pull_request"]["state"], "unchanged", "{case}");
+            assert!(fake.asked().len() <= 6, "{case} {:#?}", fake.asked());
+        }
+    }
+}
+
+#[test]
+fn a_branch_behind_a_base_that_does_not_mind_stays() {
+    for (strict, state) in [
+        (Strict::Nowhere, "success"),
+        (Strict::Nowhere, "pending"),
+        // Hidden behind `blocked`, and the protection cannot be read: nobody can tell.
+        (Strict::Protection, "pending"),
+    ] {
+        let (world, fake) = behind(strict, state, &READY);
+        fake.store().github.administers = false;
+        let document = run(&world, &READY).exits(0).json();
+        assert_eq!(document["pull_request"]["state"], "unchanged", "{state}");
+        assert_eq!(fake.writes(), [""; 0]);
+        assert!(fake.asked().len() <= 11, "{:#?}", fake.asked());
+    }
+}
+
+#[test]
+fn a_branch_that_was_updated_by_a_clean_merge_is_up_to_date() {
+    let (world, fake) = behind(Strict::RuleSet, "success", &READY);
+    {
+        let mut store = fake.store();
+        let branch = store.pulls[0].head.clone();
+        let (ours, base) = (store.refs[&branch].clone(), store.refs["main"].clone());
+        let mut files = store.files_of(&ours).clone();
+        files.extend(
+            store
+                .files_of(&base)
+                .get_key_value("README.md")
+                .map(|(path, entry)| (path.clone(), entry.clone())),
+        );
+        let tree = store.put_tree(files);
+        let id = store.put_commit(fakes::store::CommitRow {
+            tree,
+            parents: vec![ours, base],
+            message: "Merge branch 'main'".to_owned(),
+        });
+        store.refs.insert(branch, id);
+    }
+    let document = run(&world, &READY).exits(0).json();
+    assert_eq!(document["pull_request"]["state"], "unchanged");
+    assert_eq!(fake.writes(), [""; 0]);
+}
+
+#[test]
+fn waiting_ends_at_once_with_the_files_of_a_conflict() {
+    let (world, fake) = hosted("");
+    run(&world, &READY).exits(0);
+    fake.store().github.delay = 2;
+    rival(&fake);
+    let ran = run(&world, &WAIT).exits(1);
+    assert_eq!(ran.json()["state"], "open");
+    assert!(
+        ran.stderr.contains("in conflict with main") && ran.stderr.contains(A),
+        "{}",
+        ran.stderr
+    );
+    // Two looks that find nothing out, then the one that does.
+    let looks = fake.asked();
+    let looks = looks
+        .iter()
+        .filter(|line| *line == "GET /repos/acme/flows/pulls/1");
+    assert_eq!(looks.count(), 3);
+}
+
+#[test]
+fn what_github_has_not_worked_out_is_no_conflict() {
+    let (world, fake) = hosted("");
+    run(&world, &READY).exits(0);
+    fake.store().github.delay = 99;
+    rival(&fake);
+    assert_eq!(run(&world, &LOOK).exits(3).json()["state"], "open");
+}
+
+#[test]
+fn a_conflict_that_the_files_do_not_show_is_looked_at_again() {
+    let (world, fake) = hosted("");
+    run(&world, &READY).exits(0);
+    // GitHub states what it found at an earlier head, and then what is so.
+    let stale = r#"{"number":1,"html_url":"https://x","title":"x","body":null,"state":"open","head":{"ref":"HEAD","sha":"SHA","repo":null},"base":{"ref":"main"},"mergeable":false,"mergeable_state":"dirty"}"#;
+    let branch = fake.store().pulls[0].head.clone();
+    let head = fake.store().refs[&branch].clone();
+    let stale = stale.replace("HEAD", &branch).replace("SHA", &head);
+    let stale = fakes::Reply::json(200, serde_json::from_str(&stale).unwrap());
+    fake.fault(("GET", "/pulls/1"), 1, Fault::Instead(stale));
+    fake.when(2, |store| drop(store.merge(1)));
+    assert_eq!(run(&world, &WAIT).exits(0).json()["state"], "merged");
+}
+
+#[test]
+fn waiting_says_that_a_branch_must_be_updated() {
+    let (world, fake) = behind(Strict::RuleSet, "success", &READY);
+    fake.store().github.delay = 0;
+    let ran = run(&world, &["wait", "--pr", "1", "--timeout", "0s"]).exits(3);
+    assert!(ran.stderr.contains("is behind main"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_run_whose_token_starts_no_checks_is_told_so() {
+    for (settings, login, told) in [
+        (", gates: [ci]", "github-actions[bot]", true),
+        (", auto_merge: true", "github-actions[bot]", true),
+        (", gates: [ci]", "an-app[bot]", false),
+        ("", "github-actions[bot]", false),
+    ] {
+        let case = format!("{settings} {login}");
+        let (world, fake) = hosted(settings);
+        {
+            let mut store = fake.store();
+            store.installation = true;
+            store.push = Some(false);
+            store.github.login = login;
+            store.required = vec!["ci".to_owned()];
+        }
+        let ran = run_as(APP_TOKEN, &world, &READY).exits(0);
+        let warned = ran.stderr.contains("starts no workflow");
+        assert_eq!(warned, told, "{case} {}", ran.stderr);
+        assert_eq!(ran.stderr.contains("create-github-app-token"), told);
+        let ran = run_as(APP_TOKEN, &world, &["doctor", "--format", "json"]);
+        let document = ran.exits(if told { 4 } else { 0 }).json();
+        let checks = document["checks"].as_array().unwrap();
+        let token = checks.iter().find(|row| row["code"] == "token").unwrap();
+        let status = if told { "fail" } else { "pass" };
+        assert_eq!(token["status"], status, "{case} {token}");
+        let hint = token["hint"].as_str().unwrap_or_default();
+        assert_eq!(hint.contains("fine-grained"), told, "{case} {token}");
+    }
+    // Other tokens cost no question, and a server that does not answer it is no refusal.
+    let (world, fake) = hosted(", gates: [ci]");
+    run(&world, &READY).exits(0);
+    assert_eq!(count(&fake, "/graphql"), 0);
+    fake.store().graphql = false;
+    let ran = run_as(APP_TOKEN, &world, &READY).exits(0);
+    assert!(!ran.stderr.contains("starts no workflow"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_draft_that_the_plan_does_not_have_is_refused() {
+    // Where the plan can be read, before anything is written.
+    for (organization, login, plan) in [(true, "someone", "free"), (false, "acme", "pro")] {
+        let (world, fake) = hosted("");
+        {
+            let mut store = fake.store();
+            (store.github.drafts, store.github.plan) = (false, Some(plan));
+            (store.github.organization, store.github.login) = (organization, login);
+        }
+        let (_, said) = refused(&world, &DRAFT, 1);
+        assert!(said.contains(plan) && said.contains("--pr ready"), "{said}");
+        assert!(!said.contains("what was begun"), "{said}");
+        assert_eq!(fake.writes(), [""; 0]);
+        run(&world, &READY).exits(0);
+    }
+    // Plans that have drafts, and the plan of somebody who does not own the repository.
+    for (organization, login, plan) in [(true, "someone", "team"), (false, "someone", "free")] {
+        let (world, fake) = hosted("");
+        {
+            let mut store = fake.store();
+            store.github.plan = Some(plan);
+            (store.github.organization, store.github.login) = (organization, login);
+        }
+        run(&world, &DRAFT).exits(0);
+    }
+    // Where it cannot be read, GitHub refuses; the branch is there, and the next run uses it.
+    let (world, fake) = hosted("");
+    fake.store().github.drafts = false;
+    let (_, said) = refused(&world, &DRAFT, 1);
+    assert!(
+        said.contains("Draft pull requests are not supported") && said.contains("--pr ready"),
+        "{said}"
+    );
+    assert!(said.contains("what was begun stays"), "{said}");
+    assert_eq!(count(&fake, "/pulls"), 1, "{:?}", fake.writes());
+    let document = run(&world, &READY).exits(0).json();
+    assert_eq!(document["pull_request"]["state"], "created");
+    // One that is ready cannot become a draft.
+    let (_, said) = refused(&world, &DRAFT, 1);
+    assert!(said.contains("--pr ready"), "{said}");
+}
+
+#[test]
+fn a_server_without_rule_sets_requires_what_its_protection_says() {
+    let (world, fake) = hosted("");
+    fake.store().github.rule_sets = false;
+    fake.store().required = vec!["ci".to_owned()];
+    fake.store().report("ci", "success");
+    let gates = ["gates", "--ref", "main", "--format", "json"];
+    let document = run(&world, &gates).exits(0).json();
+    assert_eq!(document["gates"][0]["context"], "ci", "{document}");
+}
+
+#[test]
+fn several_that_open_one_at_once_find_the_one_that_is_open() {
+    let (world, fake) = hosted("");
+    fake.meet("POST", "/pulls", 3);
+    let start = |_| {
+        let mut command = world.command(&READY);
+        let command = command.env("REPIN_FORGE_TOKEN", TOKEN);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let children: Vec<_> = (0..3).map(start).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["pull_request"]["number"], 1, "{document}");
+    }
+    assert_eq!(fake.store().pulls.len(), 1);
+    assert!(fake.answered(422) >= 2, "one for each of the others");
+}
+
+#[test]
+fn a_label_that_another_run_makes_is_put_on_and_a_wrong_one_is_named() {
+    let (world, fake) = hosted(", labels: [ci]");
+    fake.at(When::Before, "POST", "/flows/labels", 1, |store| {
+        let id = store.number();
+        store.labels.push((id, "ci".to_owned()));
+    });
+    let ran = run(&world, &READY).exits(0);
+    assert!(
+        !ran.stderr.contains("warning: the labels"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fake.store().pulls[0].labels, ["ci"]);
+    let long = "x".repeat(51);
+    let (world, _fake) = hosted(&format!(", labels: [{long}]"));
+    let ran = run(&world, &READY).exits(0);
+    assert!(ran.stderr.contains("name is too long"), "{}", ran.stderr);
+}
+
+#[test]
+fn only_what_was_begun_is_said_to_stay() {
+    let (world, fake) = hosted("");
+    fake.fault(("POST", "/pulls"), 99, Fault::Instead(error(403, "no")));
+    let (_, said) = refused(&world, &READY, 4);
+    assert!(said.contains("what was begun stays"), "{said}");
+    // The branch is there now: nothing more is begun.
+    let (_, said) = refused(&world, &READY, 4);
+    assert!(!said.contains("what was begun"), "{said}");
+}
+
+/// The most unkind push: foreign, in conflict, while the merge is scheduled.
+#[test]
+fn a_foreign_commit_in_conflict_is_not_left_scheduled() {
+    let (world, fake) = hosted(", auto_merge: true");
+    fake.store().required = vec!["ci".to_owned()];
+    fake.store().report("ci", "pending");
+    run(&world, &READY).exits(0);
+    assert_eq!(fake.store().scheduled.len(), 1);
+    rival(&fake);
+    let branch = fake.store().pulls[0].head.clone();
+    let foreign = fake.store().push(&branch, "theirs", &[(A, "theirs")]);
+    // The first look finds the conflict.
+    fake.store().github.delay = 0;
+    let ran = run(&world, &WAIT).exits(5);
+    assert!(
+        ran.stderr.contains(&foreign) && ran.stderr.contains("merge of #1 was cancelled"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fake.store().scheduled, []);
+}
+
+#[test]
+fn a_merge_that_cannot_be_cancelled_is_said_to_stay() {
+    let (world, fake) = hosted(", auto_merge: true");
+    fake.store().required = vec!["ci".to_owned()];
+    fake.store().report("ci", "pending");
+    run(&world, &READY).exits(0);
+    let branch = fake.store().pulls[0].head.clone();
+    fake.store().push(&branch, "theirs", &[("notes", "mine")]);
+    fake.store().github.cancels = false;
+    let (_, said) = refused(&world, &READY, 5);
+    assert!(said.contains("could not be cancelled"), "{said}");
+    // One that was never scheduled needs no word.
+    fake.store().scheduled.clear();
+    let (_, said) = refused(&world, &READY, 5);
+    assert!(!said.contains("cancelled"), "{said}");
+}
