@@ -90,9 +90,8 @@ pub(super) fn runs_in(bytes: &[u8], range: Range<usize>, mut visit: impl FnMut(R
             if let Some(run) = chain.run(bytes).filter(|run| range.contains(&run.offset)) {
                 visit(run);
             }
-            // The last of two-byte digits may be the first of single-byte ones.
-            let part = chain.width.bytes() - 1;
-            reached = reached.max(chain.end - part);
+            // Its last digit may be the first one of a chain of the other width.
+            reached = chain.end - 1;
         }
     }
 }
