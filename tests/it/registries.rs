@@ -573,6 +573,58 @@ fn whatever_does_not_verify_at_whichever_request_is_exit_3() {
     }
 }
 
+/// The answer to a request for a manifest by digest: another one of the same size, and no header
+/// that says which it is.
+fn another_manifest(host: &str, request: &Request) -> Option<Reaction> {
+    if request.method != "GET" || !request.path().contains("/manifests/sha256:") {
+        return None;
+    }
+    let Reaction::Raw(bytes) = forwarded(host, request) else {
+        unreachable!()
+    };
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let layer = body.find("\"layers\"")?;
+    let digit = layer + body[layer..].find("sha256:")? + "sha256:".len();
+    let other = if body.as_bytes()[digit] == b'0' {
+        "1"
+    } else {
+        "0"
+    };
+    let head: Vec<_> = head
+        .lines()
+        .filter(|line| {
+            !line
+                .to_ascii_lowercase()
+                .starts_with("docker-content-digest")
+        })
+        .collect();
+    let body = [&body[..digit], other, &body[digit + 1..]].concat();
+    let answer = format!("{}\r\n\r\n{body}", head.join("\r\n"));
+    Some(Reaction::Raw(answer.into_bytes()))
+}
+
+#[test]
+fn another_manifest_than_the_one_asked_for_by_digest_is_exit_3() {
+    let world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::None);
+    let host = registry.host.clone();
+    let proxy = Fake::start(move |request| {
+        another_manifest(&host, request).unwrap_or_else(|| forwarded(&host, request))
+    });
+    let refused = |ran: Ran| {
+        let text = format!("{}{}", ran.stdout, ran.stderr);
+        let ran = ran.exits(3);
+        assert!(text.contains("its bytes hash to sha256:"), "{}", ran.stdout);
+    };
+    // The children of an index.
+    refused(promote(&world, &format!("http://{}", proxy.host()), &[]));
+    // A pinned digest itself.
+    let source = format!("ghcr.io/acme=http://{}/acme", proxy.host());
+    refused(world.run(&["check", "--remote", "--source", &source]));
+}
+
 #[test]
 fn a_tag_that_is_not_there_is_exit_1() {
     let store = store();
