@@ -491,11 +491,33 @@ fn a_clone_too_shallow_to_answer_is_refused_and_an_override_is_shown() {
             "{document}"
         );
     }
+    // Each overrules its own question, and the other stays without an answer.
+    for alone in ["--allow-older", "--force-after-rollback"] {
+        let args = [&PROMOTE_B[..], &[alone]].concat();
+        let document = world.run_in(&clone, &args, &[]).exits(3).json();
+        assert!(
+            hint(&document).contains("git fetch --unshallow"),
+            "{alone}: {document}"
+        );
+    }
     let forced = [&PROMOTE_B[..], &["--allow-older", "--force-after-rollback"]].concat();
     let document = world.run_in(&clone, &forced, &[]).exits(0).json();
     for code in ["revision_order", "rolled_back"] {
         assert_eq!(details(&document, code, "warn").len(), 1, "{document}");
     }
+}
+
+#[test]
+fn a_set_brought_by_hand_and_reverted_is_held_by_its_digests() {
+    let world = rolled_back();
+    set(&world, REV_C, "images: by hand");
+    set(&world, REV_A, "Revert \"images: by hand\"");
+    let promote = ["promote", "--revision", REV_C, "--format", "json"];
+    let document = world.run(&promote).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
+    let forced = [&promote[..], &["--force-after-rollback"]].concat();
+    let document = world.run(&forced).exits(0).json();
+    assert_eq!(details(&document, "rolled_back", "warn").len(), 1);
 }
 
 #[test]

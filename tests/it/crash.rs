@@ -90,14 +90,19 @@ fn an_interrupted_apply_is_told_of_and_recovered_before_the_next_one() {
     let ran = world.run(&["scan"]).exits(0);
     assert!(ran.stderr.contains("repin recover"), "{}", ran.stderr);
     let before = world.snapshot();
-    let foreseen = world
-        .run(&["recover", "--dry-run", "true", "--format", "json"])
-        .exits(0)
-        .json();
-    assert_eq!(
-        (before, &foreseen["state"]),
-        (world.snapshot(), &json!("forward"))
-    );
+    let forbids = [("REPIN_DRY_RUN", "true")];
+    for (args, env) in [
+        (&["--dry-run", "true"][..], &[][..]),
+        (&["--discard", "--dry-run", "true"], &[]),
+        (&[], &forbids),
+        (&["--discard"], &forbids),
+        (&["--discard", "--dry-run", "false"], &forbids),
+    ] {
+        let args = [&["recover", "--format", "json"], args].concat();
+        let foreseen = world.run_with(&args, env).exits(0).json();
+        assert_eq!(foreseen["state"], "forward", "{args:?} {env:?}");
+        assert_eq!(before, world.snapshot(), "{args:?} {env:?}");
+    }
     let ran = world.run(&APPLY).exits(0);
     assert!(ran.stderr.contains("recovered first"), "{}", ran.stderr);
     assert_eq!(set_in_place(&world), REV_B);

@@ -162,9 +162,12 @@ fn a_pin_that_comes_or_goes_between_the_count_and_the_plan_is_noticed() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("a.yml");
     let pin = format!("ghcr.io/acme/app@{}\n", old('a'));
+    // An image with `pins: 0` gains one.
+    let gained = format!("{pin}ghcr.io/acme/{}@{}\n", IMAGES[1], old('a'));
     for (text, says) in [
         (pin.repeat(2), "would pin it 2 times"),
         (String::new(), "would pin it 0 times"),
+        (gained, "would pin it 1 times, `pins:` says 0"),
     ] {
         fs::write(&file, &pin).unwrap();
         let planned = plan(root.path(), [1, 0, 0], || fs::write(&file, text).unwrap());

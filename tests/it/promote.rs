@@ -839,3 +839,31 @@ fn two_runs_on_the_same_input_give_the_same_bytes() {
     let args = ["promote", "--revision", REV_B, "--format", "json"];
     assert_eq!(world.run(&args).stdout, world.run(&args).stdout);
 }
+
+#[test]
+fn two_digests_for_one_image_are_a_usage_error() {
+    let world = world();
+    let (one, other) = (world.digest("fix", REV_A), world.digest("fix", REV_B));
+    let run = |first: &str, second: &str, exit: i32| {
+        let given = [first, second].map(|digest| format!("fix={digest}"));
+        let [first, second] = &given;
+        let args = [
+            "promote",
+            "--revision",
+            REV_B,
+            "--digest",
+            first,
+            "--digest",
+            second,
+        ];
+        world.run(&args).exits(exit)
+    };
+    let ran = run(one, other, 2);
+    assert!(
+        ran.stderr.contains("two digests for `fix`"),
+        "{}",
+        ran.stderr
+    );
+    run(other, one, 2);
+    run(other, other, 0);
+}

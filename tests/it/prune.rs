@@ -491,6 +491,105 @@ fn open_branches_protect_by_the_names_of_their_time() {
     );
 }
 
+/// What refuses the whole run on a promote branch that holds these files.
+fn open_branch_refuses(files: &[(&str, &str)], exit: i32, code: &str) -> String {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    let app = real.app();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(path, text)| (*path, text.replace("APP", &app)))
+        .collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_str()))
+        .collect();
+    let branch = format!("auto/runtime-promote-{REV_B}");
+    real.scene.elsewhere(&branch, &files);
+    let document = refused(&real, exit, code);
+    let why = document["images"][0]["refused"].as_str().unwrap();
+    assert!(why.contains(&branch), "{document}");
+    why.to_owned()
+}
+
+#[test]
+fn an_open_branch_is_read_by_its_own_files() {
+    let own = config("127.0.0.1:1", "").replace(".github/workflows/*.yml", ".github/*.yml");
+    let pin = (".github/d.yml", "image: APP@sha256:abc\n");
+    let why = open_branch_refuses(&[("repin.yaml", &own), pin], 1, "pin_unsupported");
+    assert!(why.contains(".github/d.yml:1"), "{why}");
+}
+
+#[test]
+fn an_open_branch_whose_configuration_cannot_be_read_refuses() {
+    let broken = ("repin.yaml", "version: [");
+    open_branch_refuses(&[broken], 3, "unavailable");
+}
+
+#[test]
+fn the_base_branch_is_read_whatever_is_checked_out() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    real.scene.git(&["branch", "-q", "side"]);
+    let files = [".github/workflows/b.yml", ".github/workflows/c.yml"];
+    real.scene
+        .write(files[0], format!("image: {}@sha256:abc\n", real.app()));
+    real.scene.commit("malformed");
+    real.scene.git(&["checkout", "-q", "side"]);
+    let says = |code| {
+        let document = refused(&real, 1, code);
+        document["images"][0]["refused"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let why = says("pin_unsupported");
+    assert!(
+        why.contains("on main of origin") && why.contains(files[0]),
+        "{why}"
+    );
+    real.scene.git(&["checkout", "-q", "main"]);
+    std::fs::remove_file(real.scene.path().join(files[0])).unwrap();
+    std::os::unix::fs::symlink("a.yml", real.scene.path().join(files[1])).unwrap();
+    real.scene.commit("a link");
+    real.scene.git(&["checkout", "-q", "side"]);
+    let why = says("file_unsafe");
+    assert!(
+        why.contains("on main of origin") && why.contains(files[1]),
+        "{why}"
+    );
+}
+
+#[test]
+fn the_base_of_pull_requests_protects_beside_the_branch_of_provenance() {
+    let (first, stale) = (old("first"), old("stale"));
+    let all = [
+        ("main", &pinned()),
+        ("pending-first", &first),
+        ("pending-stale", &stale),
+    ];
+    let real = Real::new("", &all);
+    real.scene.git(&["checkout", "-q", "-b", "release"]);
+    let pinned_by_main = real.scene.git(&["show", "HEAD:.github/workflows/a.yml"]);
+    real.scene.pin(&real.app(), first.digest());
+    real.scene.commit("promote: test images @x");
+    real.scene
+        .write(".github/workflows/a.yml", pinned_by_main + "\n");
+    real.scene.commit("another");
+    real.scene.git(&["checkout", "-q", "main"]);
+    let config = config(&real.registry.host, "");
+    let forge =
+        "{ kind: gitea, url: 'http://127.0.0.1:1/api/v1', repository: acme/flows, base: release }";
+    let config = format!("{config}provenance: {{ branch: origin/main }}\nforge: {forge}\n");
+    real.scene.write("repin.yaml", config);
+    real.scene.commit("another base");
+    let document = real.scene.prune(&["--apply"], 0);
+    let image = &document["images"][0];
+    assert_eq!(tags(&image["deleted"]), ["pending-stale"], "{document}");
+    assert!(
+        why(image, "pending-first").contains("promote history"),
+        "{document}"
+    );
+}
+
 #[test]
 fn whatever_was_promoted_stays_by_its_digest_and_by_its_tag() {
     let (pinned, first) = (pinned(), old("first"));
@@ -976,6 +1075,80 @@ fn clocks_that_are_apart_refuse() {
         2,
         "a server need not tell"
     );
+}
+
+#[test]
+fn a_first_deletion_without_an_answer_is_verified() {
+    let scripted = three();
+    let request = format!(
+        "DELETE /v2/acme/app/manifests/{}",
+        sorted_by_age()[0].digest()
+    );
+    // The registry deletes more than it was asked to, and a gateway gives up on its answer.
+    scripted.store().hook(&request, |store| {
+        let kept = store.tags.remove("main").unwrap();
+        store.bytes.remove(&kept);
+        Some(Reaction::new(504, ""))
+    });
+    for _ in 0..10 {
+        scripted
+            .store()
+            .hook(&request, |_| Some(Reaction::new(504, "")));
+    }
+    let document = scripted.prune(1);
+    let why = document["images"][0]["refused"].as_str().unwrap();
+    assert!(why.contains("main"), "{document}");
+}
+
+#[test]
+fn a_kept_version_that_cannot_be_read_afterwards_is_not_taken_for_there() {
+    let scripted = three();
+    let request = format!(
+        "DELETE /v2/acme/app/manifests/{}",
+        sorted_by_age()[1].digest()
+    );
+    scripted.store().hook(&request, |store| {
+        for _ in 0..100 {
+            store.hook("GET /v2/acme/app/manifests/main", |_| {
+                Some(Reaction::new(503, ""))
+            });
+        }
+        None
+    });
+    let document = scripted.prune(3);
+    let image = &document["images"][0];
+    let why = image["refused"].as_str().unwrap();
+    assert!(why.contains("cannot verify"), "{document}");
+    assert_eq!(
+        tags(&image["deleted"]),
+        ["pending-a", "pending-b"],
+        "{document}"
+    );
+}
+
+#[test]
+fn a_candidate_that_lost_one_of_its_tags_is_a_surprise() {
+    let scripted = three();
+    scripted.store().put("pending-twin", &sorted_by_age()[1]);
+    let request = format!(
+        "DELETE /v2/acme/app/manifests/{}",
+        sorted_by_age()[0].digest()
+    );
+    scripted.store().hook(&request, |store| {
+        store.tags.remove("pending-twin");
+        None
+    });
+    let document = scripted.prune(3);
+    let image = &document["images"][0];
+    let why = image["refused"].as_str().unwrap();
+    assert!(why.contains("some of its tags are gone"), "{document}");
+    assert_eq!(scripted.store().deleted, [sorted_by_age()[0].digest()]);
+}
+
+/// The candidates of `three`, in the order in which they are deleted.
+fn sorted_by_age() -> [Image; 2] {
+    let older = Image::created("amd64", "b", Some(&days_ago(45)));
+    [older, old("a")]
 }
 
 #[test]

@@ -574,6 +574,119 @@ fn whatever_does_not_verify_at_whichever_request_is_exit_3() {
 }
 
 #[test]
+fn a_short_password_that_a_registry_echoes_is_not_shown() {
+    let world = world();
+    let proxy = Fake::start(|request| match request.header("authorization") {
+        Some(_) => echo(403, request),
+        None => Reaction::new(401, "{}").with("WWW-Authenticate", "Basic realm=\"x\""),
+    });
+    let docker = tempfile::tempdir().unwrap();
+    docker_config(docker.path(), &proxy.host(), ("ada", "x1"));
+    let env = [("DOCKER_CONFIG", docker.path().to_str().unwrap())];
+    let ran = promote(&world, &format!("http://{}", proxy.host()), &env).exits(4);
+    let sent = STANDARD.encode("ada:x1");
+    assert!(proxy.requests().iter().any(|request| {
+        request.header("authorization") == Some(format!("Basic {sent}").as_str())
+    }));
+    for text in [&ran.stdout, &ran.stderr] {
+        assert!(!text.contains(&sent), "{text}");
+    }
+    assert!(ran.stdout.contains("you sent Basic ***"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_challenge_of_a_redirects_target_is_not_answered() {
+    let world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::None);
+    for challenge in [
+        "Basic realm=\"x\"",
+        "Bearer realm=\"http://HOST/token\",service=\"x\"",
+    ] {
+        let elsewhere = Fake::start(move |request| {
+            let host = request.header("host").unwrap_or_default();
+            Reaction::new(401, "{}").with("WWW-Authenticate", challenge.replace("HOST", host))
+        });
+        let (host, target) = (registry.host.clone(), elsewhere.host());
+        let proxy = Fake::start(move |request| {
+            if request.path().contains("/blobs/") {
+                let location = format!("http://{target}{}", request.path());
+                return Reaction::new(307, "").with("Location", location);
+            }
+            forwarded(&host, request)
+        });
+        let docker = tempfile::tempdir().unwrap();
+        docker_config(docker.path(), &proxy.host(), (USER, PASSWORD));
+        let env = [("DOCKER_CONFIG", docker.path().to_str().unwrap())];
+        let base = format!("http://{}", proxy.host());
+        let document = promote(&world, &base, &env).exits(4).json();
+        let message = error_message(&document);
+        assert!(message.contains(&elsewhere.host()), "{document}");
+        for request in elsewhere.requests() {
+            assert!(request.path().contains("/blobs/"), "{request:?}");
+            assert_eq!(request.header("authorization"), None);
+        }
+        let asked = proxy.requests();
+        let again = |request: &&Request| {
+            request.path().contains("/blobs/") && request.header("authorization").is_some()
+        };
+        assert_eq!(asked.iter().filter(again).count(), 0, "{challenge}");
+    }
+}
+
+/// The answer to a request for a manifest by digest: another one of the same size, and no header
+/// that says which it is.
+fn another_manifest(host: &str, request: &Request) -> Option<Reaction> {
+    if request.method != "GET" || !request.path().contains("/manifests/sha256:") {
+        return None;
+    }
+    let Reaction::Raw(bytes) = forwarded(host, request) else {
+        unreachable!()
+    };
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let layer = body.find("\"layers\"")?;
+    let digit = layer + body[layer..].find("sha256:")? + "sha256:".len();
+    let other = if body.as_bytes()[digit] == b'0' {
+        "1"
+    } else {
+        "0"
+    };
+    let head: Vec<_> = head
+        .lines()
+        .filter(|line| {
+            !line
+                .to_ascii_lowercase()
+                .starts_with("docker-content-digest")
+        })
+        .collect();
+    let body = [&body[..digit], other, &body[digit + 1..]].concat();
+    let answer = format!("{}\r\n\r\n{body}", head.join("\r\n"));
+    Some(Reaction::Raw(answer.into_bytes()))
+}
+
+#[test]
+fn another_manifest_than_the_one_asked_for_by_digest_is_exit_3() {
+    let world = world();
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::None);
+    let host = registry.host.clone();
+    let proxy = Fake::start(move |request| {
+        another_manifest(&host, request).unwrap_or_else(|| forwarded(&host, request))
+    });
+    let refused = |ran: Ran| {
+        let text = format!("{}{}", ran.stdout, ran.stderr);
+        let ran = ran.exits(3);
+        assert!(text.contains("its bytes hash to sha256:"), "{}", ran.stdout);
+    };
+    // The children of an index.
+    refused(promote(&world, &format!("http://{}", proxy.host()), &[]));
+    // A pinned digest itself.
+    let source = format!("ghcr.io/acme=http://{}/acme", proxy.host());
+    refused(world.run(&["check", "--remote", "--source", &source]));
+}
+
+#[test]
 fn a_tag_that_is_not_there_is_exit_1() {
     let store = store();
     let absent = spoiled(&store, |request| {

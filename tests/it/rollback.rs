@@ -474,6 +474,43 @@ fn the_body_of_a_rollback_says_what_is_undone_and_the_way_forward() {
 }
 
 #[test]
+fn check_remote_reads_the_label_of_every_platform() {
+    let cases: [(&str, &[&str]); 4] = [
+        // Two builds under one index, each of which is a revision.
+        ("review", &[REV_A, REV_B]),
+        ("fix", &[&REV_A[..39]]),
+        ("fix", &[&REV_A[..1]]),
+        ("fix", &[""]),
+    ];
+    for (image, labels) in cases {
+        let mut world = world();
+        let names = ["linux/amd64", "linux/arm64"];
+        let platforms: Vec<_> = names
+            .iter()
+            .zip(labels)
+            .map(|(name, label)| Platform::new(name, REV_A).label(REVISION_LABEL, label))
+            .collect();
+        world.rebuild(image, REV_A, &platforms);
+        world.pin(REV_A);
+        let document = world
+            .run(&["check", "--remote", "--format", "json"])
+            .exits(1)
+            .json();
+        let wrong = names[labels.len() - 1];
+        let check = document["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["code"] == "revision_label" && check["status"] == "fail");
+        let check = check.unwrap_or_else(|| panic!("{labels:?} {document}"));
+        assert_eq!(
+            (&check["image"], &check["platform"]),
+            (&json!(image), &json!(wrong))
+        );
+    }
+}
+
+#[test]
 fn check_remote_asks_whether_the_set_is_what_it_claims() {
     let mut world = promoted_twice();
     world.run(&["check", "--remote"]).exits(0);

@@ -190,6 +190,24 @@ impl Read for Pieces<'_> {
     }
 }
 
+#[test]
+fn the_longest_reference_is_found_wherever_a_chunk_ends_in_it() {
+    let name = format!(
+        "ghcr.io/acme/{}",
+        "a".repeat(Repository::MAX - "ghcr.io/acme/".len())
+    );
+    let finder = finder(&[&name]);
+    let pin = format!("docker://{name}:{}@sha256:{HEX}", "t".repeat(Tag::MAX));
+    for behind in (0..=pin.len()).step_by(3) {
+        let text = format!("{}{pin}\n", " ".repeat(CHUNK - behind));
+        let scan = finder
+            .scan_reader(text.as_bytes(), &mut Vec::new())
+            .unwrap();
+        let offsets: Vec<_> = scan.pins.iter().map(|pin| pin.offset).collect();
+        assert_eq!(offsets, [text.len() - 72], "{behind}");
+    }
+}
+
 /// Text that is likely to hold pins, near misses, and both at the edges of chunks.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
