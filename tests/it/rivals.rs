@@ -235,6 +235,56 @@ fn an_amended_commit_with_the_trailer_is_foreign() {
 }
 
 #[test]
+fn a_foreign_commit_below_one_of_repins_is_left_alone() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let branch = promoted(&world, REV_B, 0)["branch"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let planned: Vec<_> = FILES[1..3]
+            .iter()
+            .map(|path| (*path, fake.store().content(&branch, path)))
+            .collect();
+        let planned: Vec<_> = planned
+            .iter()
+            .map(|(path, text)| (*path, &**text))
+            .collect();
+        let trailer = format!("promote\n\nRepin-Set: {REV_B}\n");
+        // Without the trailer, and with a trailer that was copied.
+        for message in ["more work", &trailer] {
+            fake.store().refs.remove(&branch);
+            let foreign = fake.store().push(&branch, message, &[("notes", "mine")]);
+            fake.store().push(&branch, &trailer, &planned);
+            fake.forget();
+            let document = promoted(&world, REV_B, 5);
+            assert!(said(&document).contains(&foreign), "{kind:?} {document}");
+            assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_foreign_commit_that_arrives_before_a_reopening_is_left_alone() {
+    let (world, fake) = hosted(Kind::Github, "");
+    let document = promoted(&world, REV_B, 0);
+    let branch = document["branch"].as_str().unwrap().to_owned();
+    let number = document["pull_request"]["number"].as_u64().unwrap();
+    fake.store().close(number);
+    let there = branch.clone();
+    // GitHub opens no pull request again whose branch moved while it was closed.
+    fake.at(When::Before, "PATCH", "/pulls/1", 1, move |store| {
+        store.push(&there, "more work", &[("notes", "mine")]);
+    });
+    let reopen = [&promote(REV_B)[..], &["--reopen"]].concat();
+    let document = run(&world, &reopen).exits(5).json();
+    let foreign = fake.store().refs[&branch].clone();
+    assert!(said(&document).contains(&foreign), "{document}");
+    assert_eq!(fake.store().content(&branch, "notes"), "mine");
+    assert!(fake.store().open_pulls().is_empty());
+}
+
+#[test]
 fn a_merge_of_the_base_into_the_branch_is_repins_if_it_is_clean() {
     for kind in KINDS {
         for evil in [false, true] {
