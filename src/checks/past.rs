@@ -293,10 +293,12 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
 /// Why there is no history, where that is no failure: nothing was ever kept that could be asked.
 pub fn without_history(error: &GitError) -> Option<String> {
     match error {
-        GitError::NoGit
-        | GitError::NotARepository(_)
-        | GitError::NoWorkTree(_)
-        | GitError::Unborn => Some(error.to_string()),
+        // A report names no directory of the machine that made it.
+        GitError::NotARepository(_) => Some("the root is not in a git repository".to_owned()),
+        GitError::NoWorkTree(_) => {
+            Some("the root is not in the work tree of a git repository".to_owned())
+        }
+        GitError::NoGit | GitError::Unborn => Some(error.to_string()),
         _ => None,
     }
 }

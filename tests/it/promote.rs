@@ -867,3 +867,14 @@ fn two_digests_for_one_image_are_a_usage_error() {
     run(other, one, 2);
     run(other, other, 0);
 }
+
+#[test]
+fn a_report_names_no_directory_of_the_machine() {
+    let world = world();
+    let args = ["promote", "--revision", REV_B, "--format", "json"];
+    let document = world.run(&args).exits(0).json();
+    let body = document["body"].as_str().unwrap();
+    assert!(body.contains("is not in a git repository"), "{body}");
+    let root = world.root().to_str().unwrap();
+    assert!(!document.to_string().contains(root), "{document}");
+}
