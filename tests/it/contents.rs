@@ -564,6 +564,49 @@ fn a_set_that_never_met_its_contract_is_no_way_back() {
 }
 
 #[test]
+fn the_contract_of_its_time_counts_where_there_is_none_today() {
+    let world = promoted_twice();
+    world.write(
+        "contracts/review.yaml",
+        "must_contain:\n  agents: [nobody]\n",
+    );
+    world.pin(REV_B);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    let text = world.read("repin.yaml");
+    let text = text.split("\ninventory:").next().unwrap();
+    let text = text.replace(", contract: contracts/review.yaml", "") + "\n";
+    world.write("repin.yaml", text);
+    world.pin(REV_A);
+    world.commit(&format!("promote: test images @{REV_A}"));
+    world.push();
+    let to_b = ["rollback", "--to", REV_B];
+    world.refuses_to(&to_b, 1, &["inventory_must_contain_missing"]);
+}
+
+#[test]
+fn a_set_that_is_found_by_content_is_held_to_the_contract_of_its_time_too() {
+    let world = promoted_twice();
+    let by_content = world.read("repin.yaml") + "provenance: { require: [content] }\n";
+    world.write("repin.yaml", by_content);
+    world.write(
+        "contracts/review.yaml",
+        "must_contain:\n  agents: [nobody]\n",
+    );
+    world.pin(REV_B);
+    world.commit("by hand, with a contract that B does not meet");
+    world.write("contracts/review.yaml", CONTRACT);
+    world.pin(REV_A);
+    world.commit("back by hand");
+    world.push();
+    let codes = [
+        "expected_yaml_in_image_mismatch",
+        "inventory_must_contain_missing",
+    ];
+    let document = world.refuses_to(&["rollback", "--to", REV_B], 1, &codes);
+    assert_eq!(details(&document, "provenance_content", "pass").len(), 1);
+}
+
+#[test]
 fn a_contract_that_was_not_there_when_the_set_was_promoted_is_no_verdict_in_its_favour() {
     let world = promoted_twice();
     fs::remove_file(world.path("contracts/review.yaml")).unwrap();

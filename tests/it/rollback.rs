@@ -202,6 +202,63 @@ fn a_set_promoted_by_hand_counts_by_its_content_where_that_is_asked_for() {
 }
 
 #[test]
+fn digests_that_are_not_all_known_are_not_looked_for_in_history() {
+    let world = promoted_twice();
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "provenance: { require: [content] }\n",
+    );
+    world.commit("by content");
+    world.push();
+    let asked = |document: &Value| {
+        ["pass", "fail", "warn", "skip"]
+            .iter()
+            .any(|status| !details(document, "provenance_content", status).is_empty())
+    };
+    // One tag is missing: the digests of the others were pinned together, and that is no answer.
+    world.layout("fix").untag(REV_A);
+    let document = world.refuses_to(&TO_A, 1, &["tag_missing"]);
+    assert!(!asked(&document), "{document}");
+    // One image is unavailable.
+    fs::write(world.path("images/fix/index.json"), "{").unwrap();
+    let document = world.refuses_to(&TO_A, 3, &[]);
+    assert!(!asked(&document), "{document}");
+}
+
+#[test]
+fn a_set_is_not_found_by_content_in_a_clone_too_shallow_to_have_it() {
+    let world = promoted_twice();
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "provenance: { require: [content] }\n",
+    );
+    world.commit("by content");
+    world.push();
+    let url = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", "--depth", "1", &url, "clone"]);
+    let clone = world.path("clone");
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    let ran = world.run_in(
+        &clone,
+        &[&TO_A[..], &["--apply", "--format", "json"]].concat(),
+        &[],
+    );
+    let document = ran.exits(3).json();
+    assert_eq!(
+        (&document["approved"], &document["error"]["code"]),
+        (&json!(false), &json!("unavailable")),
+        "{document}"
+    );
+    let hint = document["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("git fetch --unshallow"), "{document}");
+    // Where the commit is known it is found.
+    world.git(&["-C", "clone", "fetch", "-q", "--unshallow"]);
+    world
+        .run_in(&clone, &[&TO_A[..], &["--apply"]].concat(), &[])
+        .exits(0);
+}
+
+#[test]
 fn a_moved_deleted_or_lying_tag_stops_a_rollback() {
     let mut world = promoted_twice();
     let then = world.digest("fix", REV_A).to_owned();
