@@ -33,6 +33,7 @@ const USAGE: &str = "usage: scripts/mutants [OPTIONS] [PATH...]
 Runs the tests with one change of the sources after the other, and lists the changes that no test
 notices. PATH limits it to files or directories of those that are measured (default: all).
 
+  --work DIR       where the copy is made and built (default: target/mutants)
   --list           list the mutants, and build nothing
   --jobs N         run so many tests at once (default: 2)
   --sample N       measure N of the mutants, always the same ones
@@ -43,6 +44,7 @@ notices. PATH limits it to files or directories of those that are measured (defa
 
 struct Options {
     paths: Vec<String>,
+    work: PathBuf,
     list: bool,
     again: bool,
     jobs: usize,
@@ -54,6 +56,7 @@ struct Options {
 fn options() -> Result<Options, Fail> {
     let mut options = Options {
         paths: Vec::new(),
+        work: repository()?.join("target/mutants"),
         list: false,
         again: false,
         jobs: 2,
@@ -68,6 +71,7 @@ fn options() -> Result<Options, Fail> {
                 .ok_or_else(|| format!("{arg} needs a value\n{USAGE}"))
         };
         match arg.as_str() {
+            "--work" => options.work = std::path::absolute(value()?)?,
             "--list" => options.list = true,
             "--again" => options.again = true,
             "--jobs" => options.jobs = value()?.parse()?,
@@ -95,9 +99,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Fail> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = here.ancestors().nth(2).ok_or("no repository")?.to_owned();
-    let work = root.join("target/mutants");
+    let (root, work) = (repository()?, &options.work);
+    let list = root.join("scripts/mutation/equivalent.toml");
     let results = work.join("results.json");
     let mut tree = Tree {
         root,
@@ -106,7 +109,7 @@ fn run(options: &Options) -> Result<(), Fail> {
     };
     if options.list {
         let sites = tree.write()?;
-        accepted::read(&here.join("equivalent.toml"), &sites)?;
+        accepted::read(&list, &sites)?;
         for site in selected(options, &sites, &BTreeMap::new())
             .into_iter()
             .map(|id| &sites[id])
@@ -120,7 +123,7 @@ fn run(options: &Options) -> Result<(), Fail> {
         work.join("uncompilable.json"),
         serde_json::to_vec_pretty(&tree.skip)?,
     )?;
-    let accepted = accepted::read(&here.join("equivalent.toml"), &sites)?;
+    let accepted = accepted::read(&list, &sites)?;
     let mut measured: BTreeMap<String, Measured> = read_or(&results);
     let keys: HashSet<String> = sites.iter().map(Site::key).collect();
     measured.retain(|key, _| keys.contains(key));
@@ -210,6 +213,12 @@ fn judge(suite: &Suite, id: usize, tests: &[usize], budget: Duration) -> Outcome
         }
     }
     Outcome::Missed
+}
+
+/// The repository that this is built in.
+fn repository() -> Result<PathBuf, Fail> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here.ancestors().nth(2).ok_or("no repository")?.to_owned())
 }
 
 fn is_in(options: &Options, site: &Site) -> bool {

@@ -307,7 +307,7 @@ impl<'s> Found<'s> {
 
 impl<'ast> Visit<'ast> for Found<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        if !for_tests(&item.attrs) {
+        if !left_out(&item.attrs) {
             visit::visit_item_mod(self, item);
         }
     }
@@ -317,7 +317,7 @@ impl<'ast> Visit<'ast> for Found<'_> {
     fn visit_impl_item_const(&mut self, _: &'ast syn::ImplItemConst) {}
 
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
-        if for_tests(&item.attrs) {
+        if left_out(&item.attrs) {
             return;
         }
         let name = &self.source[range_of(&*item.self_ty)];
@@ -328,13 +328,13 @@ impl<'ast> Visit<'ast> for Found<'_> {
     }
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        if !for_tests(&item.attrs) {
+        if !left_out(&item.attrs) {
             self.function(&item.sig, &item.block);
         }
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        if !for_tests(&item.attrs) {
+        if !left_out(&item.attrs) {
             self.function(&item.sig, &item.block);
         }
     }
@@ -529,12 +529,13 @@ fn generic(ty: &Type) -> Option<(String, Option<&Type>)> {
     Some((last.ident.to_string(), inner))
 }
 
-/// `#[cfg(test)]` and `#[test]`.
-fn for_tests(attrs: &[syn::Attribute]) -> bool {
+/// `#[test]`, `#[cfg(test)]`, and `#[cfg(not(...))]`: what other systems have instead.
+fn left_out(attrs: &[syn::Attribute]) -> bool {
     attrs.iter().any(|attr| {
         attr.path().is_ident("test")
             || matches!(&attr.meta, syn::Meta::List(list)
-                if list.path.is_ident("cfg") && list.tokens.to_string() == "test")
+                if list.path.is_ident("cfg")
+                    && ["test", "not"].iter().any(|word| list.tokens.to_string().starts_with(word)))
     })
 }
 
