@@ -643,6 +643,8 @@ fn a_lost_platform_warns() {
         lost.len() == 1 && lost[0].contains("linux/arm64"),
         "{document}"
     );
+    let kept = details(&document, "platform_lost", "pass");
+    assert_eq!(kept.len(), 1, "{document}");
     fs::remove_file(
         world
             .layout("review")
