@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
+    fs, io,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -11,8 +11,10 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
+
+use serde::{Deserialize, Serialize};
 
 use crate::{Fail, tree::Programs};
 
@@ -20,13 +22,22 @@ use crate::{Fail, tree::Programs};
 const MEMORY: usize = 6 << 20;
 
 /// A test.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Test {
     pub binary: PathBuf,
     pub name: String,
     pub took: Duration,
     /// The mutants that it reaches, and whether they make a difference to it.
     pub reached: BTreeMap<usize, bool>,
+}
+
+/// What the tests reached, for as long as the programs stay.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    programs: Vec<(PathBuf, SystemTime)>,
+    filter: Vec<String>,
+    tests: Vec<Test>,
+    failing: Vec<String>,
 }
 
 /// All tests that pass without a mutant.
@@ -63,30 +74,23 @@ impl Suite {
             scratch,
             root: root.to_owned(),
         };
-        let mut names = Vec::new();
-        for binary in &programs.binaries {
-            let output = Command::new(binary)
-                .args(["--list", "--format", "terse"])
-                .current_dir(root)
-                .output()?;
-            let ignored = Command::new(binary)
-                .args(["--list", "--format", "terse", "--ignored"])
-                .current_dir(root)
-                .output()?;
-            let ignored = String::from_utf8(ignored.stdout)?;
-            let ignored: Vec<&str> = ignored.lines().collect();
-            for line in String::from_utf8(output.stdout)?
-                .lines()
-                .filter(|line| !ignored.contains(line))
-            {
-                let Some(name) = line.strip_suffix(": test") else {
-                    continue;
-                };
-                if filter.is_empty() || filter.iter().any(|word| name.contains(word.as_str())) {
-                    names.push((binary.clone(), name.to_owned()));
-                }
-            }
+        let file = root.with_file_name("reached.json");
+        let modified = |path: &PathBuf| Ok((path.clone(), fs::metadata(path)?.modified()?));
+        let programs = programs
+            .binaries
+            .iter()
+            .map(modified)
+            .collect::<io::Result<Vec<_>>>()?;
+        let known = fs::read(&file)
+            .ok()
+            .and_then(|known| serde_json::from_slice::<Known>(&known).ok());
+        if let Some(known) =
+            known.filter(|known| known.programs == programs && known.filter == filter)
+        {
+            (suite.tests, suite.failing) = (known.tests, known.failing);
+            return Ok(suite);
         }
+        let names = names(&programs, root, filter)?;
         eprintln!("running {} tests to see what they reach", names.len());
         let done = Mutex::new(Vec::new());
         each(jobs, names.len(), |at| {
@@ -127,6 +131,13 @@ impl Suite {
                 suite.failing.push(test.name);
             }
         }
+        let known = Known {
+            programs,
+            filter: filter.to_vec(),
+            tests: suite.tests.clone(),
+            failing: suite.failing.clone(),
+        };
+        fs::write(file, serde_json::to_vec(&known)?)?;
         Ok(suite)
     }
 
@@ -164,6 +175,39 @@ impl Suite {
             }
         }
     }
+}
+
+/// The tests of the programs that are not ignored, with a word of `filter` in their names.
+fn names(
+    programs: &[(PathBuf, SystemTime)],
+    root: &Path,
+    filter: &[String],
+) -> Result<Vec<(PathBuf, String)>, Fail> {
+    let mut names = Vec::new();
+    for (binary, _) in programs {
+        let output = Command::new(binary)
+            .args(["--list", "--format", "terse"])
+            .current_dir(root)
+            .output()?;
+        let ignored = Command::new(binary)
+            .args(["--list", "--format", "terse", "--ignored"])
+            .current_dir(root)
+            .output()?;
+        let ignored = String::from_utf8(ignored.stdout)?;
+        let ignored: Vec<&str> = ignored.lines().collect();
+        for line in String::from_utf8(output.stdout)?
+            .lines()
+            .filter(|line| !ignored.contains(line))
+        {
+            let Some(name) = line.strip_suffix(": test") else {
+                continue;
+            };
+            if filter.is_empty() || filter.iter().any(|word| name.contains(word.as_str())) {
+                names.push((binary.clone(), name.to_owned()));
+            }
+        }
+    }
+    Ok(names)
 }
 
 impl Drop for Suite {
