@@ -262,7 +262,7 @@ fn git_directory(work_tree: &Path) -> Result<Option<PathBuf>, Error> {
     match std::fs::metadata(&dot_git) {
         Ok(metadata) if metadata.is_file() => linked(work_tree, &dot_git).map(Some),
         // Like git: a folder that only has the name is passed over.
-        Ok(metadata) => Ok((metadata.is_dir() && dot_git.join("HEAD").exists()).then_some(dot_git)),
+        Ok(_) => Ok(dot_git.join("HEAD").exists().then_some(dot_git)),
         Err(error)
             if matches!(
                 error.kind(),
@@ -337,6 +337,8 @@ mod tests {
             Place::of(&top.join("x/sub")).unwrap().base,
             top.join("x/../main/.git/worktrees/x")
         );
+        // No path is not the path of the work tree.
+        fs::write(top.join("x/HEAD"), "").unwrap();
         for text in [
             "",
             "gitdir: ",
@@ -347,6 +349,15 @@ mod tests {
             fs::write(top.join("x/.git"), text).unwrap();
             assert!(Place::of(&top.join("x")).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_git_directory_that_cannot_be_looked_at_is_not_passed_over() {
+        let scratch = tempfile::tempdir().unwrap();
+        let top = scratch.path().canonicalize().unwrap();
+        // Permissions don't bind root, a circle does.
+        std::os::unix::fs::symlink(".git", top.join(".git")).unwrap();
+        assert!(matches!(Place::of(&top), Err(Error::Io { .. })));
     }
 
     #[test]

@@ -187,6 +187,40 @@ fn owner_and_attributes_stay() {
 }
 
 #[test]
+fn a_default_access_list_of_the_folder_adds_none_to_the_file() {
+    let world = world(&[b"a.yml"]);
+    // user::rw-, user:1234:rw-, group::r--, mask::rw-, other::---.
+    let entries: [(u16, u16, u32); 5] = [
+        (1, 6, u32::MAX),
+        (2, 6, 1234),
+        (4, 4, u32::MAX),
+        (16, 6, u32::MAX),
+        (32, 0, u32::MAX),
+    ];
+    let mut list = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        list.extend([tag.to_le_bytes(), permissions.to_le_bytes()].concat());
+        list.extend(id.to_le_bytes());
+    }
+    let flags = rustix::fs::XattrFlags::empty();
+    let name = "system.posix_acl_default";
+    // Not every file system has access lists: then there is nothing that a file could inherit.
+    let set = rustix::fs::setxattr(world.root.path(), name, &list, flags);
+    let lists = |path: &Path| {
+        let mut value = [0; 100];
+        rustix::fs::getxattr(path, "system.posix_acl_access", &mut value[..]).is_ok()
+    };
+    let sibling = world.root.path().join("sibling");
+    fs::write(&sibling, OLD).unwrap();
+    assert_eq!(lists(&sibling), set.is_ok(), "a new file inherits the list");
+    let mode = fs::metadata(world.path(0)).unwrap().mode();
+    world.apply().unwrap();
+    assert_eq!(world.contents(), [NEW]);
+    assert!(!lists(&world.path(0)));
+    assert_eq!(fs::metadata(world.path(0)).unwrap().mode(), mode);
+}
+
+#[test]
 fn nothing_to_change_touches_nothing() {
     let world = three();
     let mut session = world.session();
@@ -363,7 +397,10 @@ fn a_third_content_is_named_and_nothing_is_touched_until_it_is_discarded() {
         spoil(&world);
         let before = world.leftovers();
         let error = world.session().recover().unwrap_err();
-        assert!(error.to_string().contains(named), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(named), "{text}");
+        let others = ["is neither", "else wrote"].map(|words| text.matches(words).count());
+        assert_eq!(others.iter().sum::<usize>(), 1, "nothing else is: {text}");
         let Error::Unresolved(recovery) = error else {
             panic!("{error}")
         };
@@ -404,6 +441,66 @@ fn a_folder_that_became_a_symlink_is_out_of_reach() {
     ));
     assert_eq!(world.session().discard().unwrap().state, State::Discarded);
     assert_eq!(world.contents(), [NEW, NEW, OLD]);
+}
+
+#[test]
+fn a_folder_that_is_hidden_is_not_taken_for_one_that_is_gone() {
+    let world = three();
+    let items = world.interrupted_after(2);
+    turn_into_symlink(&world.root.path().join("sub"));
+    let session = world.session();
+    let root = &session.root;
+    let undone = exchange::back(root, &items.iter().collect::<Vec<_>>());
+    assert!(matches!(undone, Err(Error::Unsafe { .. })), "{undone:?}");
+    let synced = root.sync_folders(&items);
+    assert!(matches!(synced, Err(Error::Unsafe { .. })), "{synced:?}");
+    let removed = recover::remove_copies(root, &items[1]);
+    assert!(matches!(removed, Err(Error::Unsafe { .. })), "{removed:?}");
+    // What is gone has nothing to put back, to sync or to remove.
+    fs::remove_file(world.root.path().join("sub")).unwrap();
+    exchange::back(root, &items.iter().collect::<Vec<_>>()).unwrap();
+    root.sync_folders(&items).unwrap();
+    recover::remove_copies(root, &items[1]).unwrap();
+}
+
+#[test]
+fn files_of_a_folder_that_is_gone_or_replaced_are_a_persons_to_resolve() {
+    let gone: fn(&Path) = |_| ();
+    let replaced: fn(&Path) = |folder| fs::write(folder, "a file").unwrap();
+    for replace in [gone, replaced] {
+        let world = three();
+        let items = world.interrupted_after(2);
+        let folder = world.root.path().join("sub");
+        fs::rename(&folder, world.root.path().join("elsewhere")).unwrap();
+        replace(&folder);
+        let error = world.session().recover().unwrap_err();
+        assert!(matches!(error, Error::Unresolved(_)), "{error}");
+        let error = error.to_string();
+        assert!(
+            error.contains("sub/b.yml") && error.contains("sub/c.yml"),
+            "{error}"
+        );
+        // A file is no symlink: it is not called one.
+        let opened = world.session().root.folder_of(&items[1].path).map(|_| ());
+        assert!(matches!(opened, Err(Error::Io { .. })), "{opened:?}");
+        assert_eq!(world.contents(), [NEW, "gone", "gone"]);
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_opened_is_no_foreign_content() {
+    let world = three();
+    let session = world.session();
+    // Permissions don't bind root, the longest name does.
+    let change = FileChange {
+        path: RelPath::parse(&format!("{}/b.yml", "x".repeat(300))).unwrap(),
+        ..world.changes[0].clone()
+    };
+    session.state.write(&Journal::of(&[change], 7)).unwrap();
+    drop(session);
+    let error = world.session().recover().unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert!(matches!(pending(world.root.path()), Err(Error::Io { .. })));
 }
 
 #[test]

@@ -211,3 +211,80 @@ fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {
     };
     config.images.iter().zip(tallies).map(verdict).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::SourceText;
+
+    fn config(pins: usize) -> Config {
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: format!(
+                "version: 1\nfiles: [x]\nimages:\n  app: {{ repository: r.example/app, pins: {pins} }}\n"
+            )
+            .into(),
+        };
+        crate::config::parse(&source, Path::new("/")).unwrap()
+    }
+
+    fn pin(tag: &str, digest: &str) -> String {
+        format!("r.example/app{tag}@{}\n", Digest::of(digest.as_bytes()))
+    }
+
+    /// What the planner says about contents whose pins should be `:new` and the digest of "new".
+    fn counted(declared: usize, contents: &str) -> Check {
+        let config = config(declared);
+        let pins = Finder::new(&config.images).scan(contents.as_bytes()).pins;
+        let to = Some(Replacement {
+            digest: Digest::of(b"new"),
+            tag: crate::image::Tag::parse("new").unwrap(),
+        });
+        let mut tallies = [Tally::default()];
+        let path = RelPath::parse("x").unwrap();
+        tally(&mut tallies, &pins, &[to], &path);
+        verdict(&config, &tallies).remove(0)
+    }
+
+    #[test]
+    fn a_pin_that_did_not_become_what_it_should_refuses_the_plan() {
+        let right = pin("", "new") + &pin(":new", "new");
+        assert_eq!(counted(2, &right).status, Status::Pass);
+        for wrong in [pin("", "old"), pin(":new", "old"), pin(":old", "new")] {
+            // Whether it is one too many or one of those declared.
+            for declared in [2, 3] {
+                let check = counted(declared, &(right.clone() + &wrong));
+                assert_eq!(check.status, Status::Fail, "{wrong}");
+                assert!(
+                    check.detail.contains("x:3:1 would have"),
+                    "{}",
+                    check.detail
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn only_digests_of_pins_and_their_tags_may_differ() {
+        let finder = Finder::new(&config(1).images);
+        let old = format!("a: 1\nb: {}c: 2\n", pin(":old", "old"));
+        let differ = |new: &str| only_pins_differ(&finder, old.as_bytes(), new.as_bytes());
+        assert!(differ(&old));
+        assert!(differ(
+            &old.replace(&pin(":old", "old"), &pin(":new", "new"))
+        ));
+        for new in [
+            old.replace("a: 1", "a: 2"),
+            old.replace("b: ", "d: "),
+            old.replace("c: 2", "c: 3"),
+            old.replace(":old@", "@"),
+            old.replace("r.example/app", "r.example/apq"),
+            old.clone() + "d: 3\n",
+            old.replace("a: 1\n", ""),
+        ] {
+            assert!(!differ(&new), "{new}");
+        }
+    }
+}

@@ -200,3 +200,107 @@ impl fmt::Display for Layout {
         write!(f, "oci:{}", self.folder.display())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::image::Tag;
+
+    struct World {
+        folder: tempfile::TempDir,
+        layout: Layout,
+    }
+
+    /// A layout without entries.
+    fn world() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
+        let marker = json!({"imageLayoutVersion": "1.0.0"}).to_string();
+        fs::write(folder.path().join("oci-layout"), marker).unwrap();
+        let layout = Layout::new(folder.path().to_owned());
+        World { folder, layout }
+    }
+
+    impl World {
+        fn path(&self, digest: Digest) -> PathBuf {
+            self.folder.path().join(blob_path(digest))
+        }
+
+        /// An entry with the tag `t`, of a size that may be another than the blob's.
+        fn entry(&self, bytes: &[u8], size: usize) -> Value {
+            let digest = Digest::of(bytes);
+            fs::write(self.path(digest), bytes).unwrap();
+            json!({"mediaType": "x", "digest": digest.to_string(), "size": size,
+                "annotations": {REF_NAME: "t"}})
+        }
+
+        fn index(&self, entries: &[Value]) {
+            let index = json!({ "manifests": entries }).to_string();
+            fs::write(self.folder.path().join("index.json"), index).unwrap();
+        }
+
+        fn tagged(&self) -> Result<Option<Raw>, Error> {
+            let tag = Want::Tag(Tag::parse("t").unwrap());
+            self.layout.manifest(&tag)
+        }
+
+        fn by_digest(&self, digest: Digest) -> Result<Option<Raw>, Error> {
+            self.layout.manifest(&Want::Digest(digest))
+        }
+    }
+
+    #[test]
+    fn a_tag_may_be_there_twice_for_one_digest() {
+        let world = world();
+        world.index(&[]);
+        assert!(world.tagged().unwrap().is_none());
+        let (one, two) = (world.entry(b"one", 3), world.entry(b"two", 3));
+        world.index(&[one.clone(), one.clone()]);
+        assert_eq!(world.tagged().unwrap().unwrap().bytes, b"one");
+        world.index(&[one, two]);
+        assert_eq!(world.tagged().unwrap_err().kind, ErrorKind::Ambiguous);
+    }
+
+    #[test]
+    fn a_blob_has_the_size_that_its_entry_says() {
+        let world = world();
+        for size in [2, 4] {
+            let entry = world.entry(b"one", size);
+            world.index(&[entry]);
+            let error = world.tagged().unwrap_err();
+            assert!(error.why.contains("the blob has 3 bytes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_read_up_to_its_limit() {
+        let world = world();
+        let path = world.path(Digest::of(b"one"));
+        let limit = usize::try_from(DOCUMENT_MAX).unwrap();
+        fs::write(&path, vec![b' '; limit]).unwrap();
+        let raw = world.by_digest(Digest::of(b"one")).unwrap().unwrap();
+        assert_eq!(raw.bytes.len(), limit);
+        fs::write(&path, vec![b' '; limit + 1]).unwrap();
+        let error = world.by_digest(Digest::of(b"one")).unwrap_err();
+        assert!(error.why.contains("it has more than"), "{error}");
+    }
+
+    #[test]
+    fn only_what_is_not_there_is_not_there() {
+        let world = world();
+        let digest = Digest::of(b"one");
+        assert!(world.by_digest(digest).unwrap().is_none());
+        // A folder or a named pipe is no blob, and what cannot be opened may be one.
+        fs::create_dir(world.path(digest)).unwrap();
+        let error = world.by_digest(digest).unwrap_err();
+        assert!(error.why.contains("not a regular file"), "{error}");
+        fs::remove_dir(world.path(digest)).unwrap();
+        std::os::unix::fs::symlink("itself", world.folder.path().join("itself")).unwrap();
+        std::os::unix::fs::symlink("../../itself", world.path(digest)).unwrap();
+        assert!(world.by_digest(digest).is_err());
+    }
+}

@@ -288,8 +288,16 @@ mod tests {
     #[test]
     fn base64_of_a_secret_is_found_wherever_it_sits() {
         // High bytes, so that both alphabets matter.
-        for secret in ["s3cret", "pass?>word~~", "päß~wörd>?>", "abcde"] {
-            for before in ["", "u", "us", "use", "user:", "x-access-token:"] {
+        // Some share a `+`, `/`, `-` or `_` with what is before them.
+        for secret in [
+            "s3cret",
+            "pass?>word~~",
+            "päß~wörd>?>",
+            "abcde",
+            "€uro-s",
+            "😀s3",
+        ] {
+            for before in ["", "u", "s", "us", "so", "use", "user:", "x-access-token:"] {
                 for after in ["", "a", "bc", "def"] {
                     let text = format!("{before}{secret}{after}");
                     for form in [
@@ -316,12 +324,26 @@ mod tests {
     }
 
     #[test]
+    fn base64_that_begins_within_a_secret_is_found_and_takes_nothing_along() {
+        for before in ["u", "us"] {
+            let text = STANDARD_NO_PAD.encode(format!("{before}s3cret-s3cret"));
+            // Cut where the first character is the secret's alone.
+            let cut = &text[(8 * before.len()).div_ceil(6)..];
+            assert_eq!(redacted("s3cret-s3cret", cut), "***");
+            assert_eq!(redacted("s3cret-s3cret", &format!("<{cut}>")), "<***>");
+        }
+    }
+
+    #[test]
     fn short_secrets_are_found_on_their_own() {
         for secret in ["a", "ab", "abc", "abcd"] {
             let form = STANDARD.encode(secret);
             assert_eq!(redacted(secret, &format!("<{form}>")), "<***>", "{secret}");
         }
         assert_eq!(redacted("abc", "<YWJj>"), "<***>");
+        // Without padding they could be anything.
+        assert_eq!(redacted("a", "<YQ>, <YQxx>"), "<YQ>, <YQxx>");
+        assert_eq!(redacted("ab", "<YWI>, <YWIx>"), "<YWI>, <YWIx>");
         assert_eq!(redacted("zzz", "what else"), "what else");
     }
 
@@ -341,6 +363,13 @@ mod tests {
         ] {
             assert_eq!(redacted(secret, &format!("<{form}>")), "<***>", "{form}");
         }
+        assert_eq!(redacted("pass word", "<pass+word>"), "<***>");
+        let lines = "a\nb\rc\td\u{8}e\u{c}f";
+        assert_eq!(redacted(lines, r"<a\nb\rc\td\be\ff>"), "<***>");
+        // What only looks like an escape is none.
+        assert_eq!(redacted("a\nb", "<a%+Ab>"), "<a%+Ab>");
+        let text = r"<a\ud83d..de00b>";
+        assert_eq!(redacted("a😀b", text), text);
         assert_eq!(
             redacted("a😀b", r"a\ud83d\ude00b \ud83d \u{} %zz %"),
             r"*** \ud83d \u{} %zz %"

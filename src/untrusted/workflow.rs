@@ -68,11 +68,6 @@ impl Commands {
         let (title, message) = (property(title), data(message));
         let _ = writeln!(self.0, "::{level} {at}title={title}::{message}");
     }
-
-    /// Adds the annotations of `other`.
-    pub fn extend(&mut self, other: &Self) {
-        self.0.push_str(&other.0);
-    }
 }
 
 impl fmt::Display for Commands {

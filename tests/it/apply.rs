@@ -315,24 +315,108 @@ fn killed_while_it_recovers_the_next_recovery_still_finishes() {
 
 #[test]
 fn what_recovery_exchanges_counts_like_any_exchange() {
-    // The copy that was gone has been made anew, and the last exchange is about to be made.
-    let world = half_way_without_a_copy();
-    let last = "renameat2:signal=KILL:when=2".to_owned();
-    assert!(killed(&inject(&world.command("recover"), &[last])));
+    // The copies are there, or the one that was gone has been made anew; the last exchange is about
+    // to be made.
+    for prepare in [half_way, half_way_without_a_copy] {
+        let world = prepare();
+        let last = "renameat2:signal=KILL:when=2".to_owned();
+        assert!(killed(&inject(&world.command("recover"), &[last])));
+        let copies = fs::read_dir(world.root().join("sub"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let out = copies.filter(|path| path.display().to_string().contains(".repin-"));
+        let out = out
+            .filter(|path| fs::read_to_string(path).unwrap() == content(1, "old"))
+            .collect::<Vec<_>>();
+        assert_eq!(out.len(), 1);
+        fs::write(&out[0], "mine\n").unwrap();
+        assert!(matches!(
+            Session::begin(&world.root()).unwrap().recover(),
+            Err(Error::Unresolved(_))
+        ));
+        assert_eq!(fs::read_to_string(&out[0]).unwrap(), "mine\n");
+    }
+}
+
+#[test]
+fn what_an_interrupted_link_left_does_not_stop_recovery() {
+    // Killed after the link to the old content was made: it stands there when the next one is.
+    let world = half_way();
     let copies = fs::read_dir(world.root().join("sub"))
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let out = copies.filter(|path| path.display().to_string().contains(".repin-"));
-    let out = out
-        .filter(|path| fs::read_to_string(path).unwrap() == content(1, "old"))
-        .collect::<Vec<_>>();
-    assert_eq!(out.len(), 1);
-    fs::write(&out[0], "mine\n").unwrap();
-    assert!(matches!(
-        Session::begin(&world.root()).unwrap().recover(),
-        Err(Error::Unresolved(_))
-    ));
-    assert_eq!(fs::read_to_string(&out[0]).unwrap(), "mine\n");
+    for copy in copies.filter(|path| path.display().to_string().contains(".repin-")) {
+        let spare = format!("{}-old", copy.display());
+        let file = if copy.display().to_string().ends_with("-1") {
+            1
+        } else {
+            2
+        };
+        fs::hard_link(world.path(file), spare).unwrap();
+    }
+    let output = inject(
+        &world.command("recover"),
+        &["renameat2:error=ENOSYS".to_owned()],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    assert_eq!(world.contents(), "nnn");
+    world.is_whole("a link that was left");
+}
+
+#[test]
+fn a_file_system_that_cannot_sync_folders_is_good_enough() {
+    // Some network file systems answer so.
+    for nth in [0, 1] {
+        let at = point_of("fsync", "/root>)", nth).inject("error=EINVAL");
+        let world = world();
+        let output = inject(&world.command("promote"), std::slice::from_ref(&at));
+        assert_eq!(output.status.code(), Some(0), "{at}: {}", shown(&output));
+        assert_eq!(world.contents(), "nnn");
+        world.is_whole(&at);
+    }
+}
+
+#[test]
+fn a_read_that_fails_is_unavailable_and_one_that_is_interrupted_goes_on() {
+    // The journal, which is no torn one only because it could not be read; a file; a copy.
+    for part in ["/journal>", "/root/a.yml>", "/.repin-"] {
+        let world = half_way();
+        let reading = point_in(&half_way(), "recover", "read", part, 0);
+        let before = world.leftovers().len();
+        let output = inject(&world.command("recover"), &[reading.inject("error=EIO")]);
+        assert_eq!(output.status.code(), Some(3), "{part}: {}", shown(&output));
+        assert_eq!(world.contents(), "noo", "{part}");
+        assert_eq!(world.leftovers().len(), before, "{part}");
+        let output = inject(&world.command("recover"), &[reading.inject("error=EINTR")]);
+        assert_eq!(output.status.code(), Some(0), "{part}: {}", shown(&output));
+        assert_eq!(world.contents(), "nnn", "{part}");
+    }
+}
+
+#[test]
+fn a_recovery_that_cannot_clear_away_says_what_it_did() {
+    // All files are new already, or brought forward; then no copy can be removed.
+    let settled = || {
+        let world = world();
+        let unsettled = point_of("fsync", "/root>)", 1).inject("signal=KILL");
+        assert!(killed(&inject(&world.command("promote"), &[unsettled])));
+        world
+    };
+    let prepares: [(fn() -> World, bool); 2] = [(half_way, true), (settled, false)];
+    for (prepare, forward) in prepares {
+        let copy = point_in(&prepare(), "recover", "unlinkat", "\".repin-", 0);
+        let world = prepare();
+        let output = inject(&world.command("recover"), &[copy.inject("error=EIO")]);
+        assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
+        assert_eq!(world.contents(), "nnn");
+        assert_eq!(
+            shown(&output).contains("all files have their new content"),
+            forward,
+            "{}",
+            shown(&output)
+        );
+        world.recovers("a copy that stays");
+    }
 }
 
 /// Kills a run with these `injections`, which ends with `contents`, at each of its calls that
@@ -688,10 +772,27 @@ fn recovery_syncs_what_it_found_before_it_drops_the_copies() {
     assert!(order.all("fsync", &format!("<{root}/sub>)"))[0] < dropped);
 }
 
+#[test]
+fn recovery_syncs_the_copies_that_it_makes_before_it_relies_on_them() {
+    let world = half_way_without_a_copy();
+    let traced = trace(&world.command("recover"), "fsync,renameat,renameat2", &[]);
+    let order = Order(traced.calls_in(&world.root()));
+    let sub = format!("<{}/sub>)", world.root().display());
+    let copy = *order.all("fsync", "/.repin-").last().unwrap();
+    let folder = order.after(copy, "fsync", &sub);
+    let ready = order.after(copy, "renameat", "\"journal\"");
+    assert!(folder < ready, "{:#?}", order.0);
+    assert!(ready < order.all("renameat2", "RENAME_EXCHANGE")[0]);
+}
+
 /// The point of a clean run's call of this name that has `part` in it, the `nth` from 0.
 fn point_of(name: &str, part: &str, nth: usize) -> Point {
-    let world = world();
-    let clean = trace(&world.command("promote"), "%file,%desc", &[]);
+    point_in(&world(), "promote", name, part, nth)
+}
+
+/// The same in a run of `mode` on a world.
+fn point_in(world: &World, mode: &str, name: &str, part: &str, nth: usize) -> Point {
+    let clean = trace(&world.command(mode), "%file,%desc", &[]);
     let calls = clean.calls_in(&world.root());
     let mut matching =
         (0..calls.len()).filter(|&at| calls[at].name == name && calls[at].text.contains(part));

@@ -769,6 +769,10 @@ fn a_commit_that_cannot_be_read_never_hides_a_rollback() {
                 detail.contains(&commit) && detail.contains("repin.yaml:"),
                 "{detail}"
             );
+            // What was said without that commit is not said.
+            for status in ["pass", "skip"] {
+                assert_eq!(details(&document, code, status).len(), 0, "{document}");
+            }
         }
         // Each flag overrules its own.
         for (flag, left) in [
@@ -802,6 +806,21 @@ fn a_commit_that_cannot_be_read_never_hides_a_rollback() {
     set(&world, REV_C, &title(REV_C));
     world.run(&["promote", "--revision", REV_B]).exits(0);
     world.run(&DOCTOR).exits(0);
+}
+
+#[test]
+fn a_known_rollback_is_named_beside_a_commit_that_cannot_be_read() {
+    let (world, commit) = unreadable(|_| {});
+    world.pin(REV_A);
+    let rollback = world.commit(&format!("rollback: test images @{REV_A}"));
+    world.git(&["push", "-q", "origin", "trunk"]);
+    let document = world.run(&PROMOTE_B).exits(1).json();
+    let named = details(&document, "rolled_back", "fail");
+    assert_eq!(named.len(), 2, "{document}");
+    assert!(
+        named[0].contains(&rollback[..10]) && named[1].contains(&commit),
+        "{named:?}"
+    );
 }
 
 #[test]

@@ -466,6 +466,121 @@ fn what_is_wrong_with_yaml_is_said() {
     );
 }
 
+/// What a document's checks say about the contents of one platform: status, code and detail.
+fn told(document: &Value, image: &str, platform: &str) -> Vec<String> {
+    let checks = document["checks"].as_array().unwrap().iter();
+    let ours = checks.filter(|check| check["image"] == image && check["platform"] == platform);
+    let told = ours.map(|check| {
+        let [status, code, detail] = ["status", "code", "detail"].map(|field| {
+            let text = check[field].as_str().unwrap();
+            text.to_owned()
+        });
+        format!("{status} {code}: {detail}")
+    });
+    told.filter(|text| !text.contains("revision_label") && !text.contains("label_missing"))
+        .collect()
+}
+
+/// What there is to say about an image of the shop that has no fault, contract aside.
+const SOUND: [&str; 8] = [
+    "pass enumeration_empty: 4 files under `/opt/agent`",
+    "pass unreadable: the user 1001 can read 4 files in 6 folders",
+    "pass required_file_missing: each of 2 patterns matches a file",
+    "pass mode_unexpected: 4 files and 6 folders have the modes that they have to have",
+    "pass enumeration_no_persona: agents 2, skills 1, plugins 1",
+    "pass kind_empty: 1 kind that must not be empty have names",
+    "pass forbidden_file_present: no layer has a file of a forbidden name",
+    "pass env_secret: none of 0 variables looks like a secret",
+];
+
+#[test]
+fn everything_that_was_looked_at_passes_by_its_name() {
+    let world = shop();
+    let promote = ["promote", "--revision", REV_B, "--format", "json"];
+    let document = world.run(&promote).exits(0).json();
+    let (mut ours, mut theirs) = (told(&document, "review", "linux/amd64"), SOUND.to_vec());
+    theirs.extend([
+        "pass inventory_must_contain_missing: all of 3 names are there",
+        "pass inventory_must_not_contain_present: none of 1 name is there",
+        "pass expected_yaml_in_image_mismatch: /opt/expected.yaml equals the contract",
+    ]);
+    ours.sort();
+    theirs.sort_unstable();
+    assert_eq!(ours, theirs);
+    // `base` has no contract that it could meet.
+    let base = told(&document, "base", "linux/amd64");
+    let (skips, passes): (Vec<_>, Vec<_>) =
+        base.into_iter().partition(|told| told.starts_with("skip"));
+    assert_eq!(
+        (passes, skips.len()),
+        (SOUND.map(str::to_owned).to_vec(), 1)
+    );
+    // A contract that asks for less.
+    world.write("contracts/review.yaml", "must_contain:\n  agents: [ops]\n");
+    let document = world.run(&promote).json();
+    let ours = told(&document, "review", "linux/amd64");
+    assert!(
+        !ours.iter().any(|told| told.contains("must_not_contain")),
+        "{ours:?}"
+    );
+    world.write(
+        "contracts/review.yaml",
+        "must_not_contain:\n  agents: [draft]\n",
+    );
+    let document = world.run(&promote).json();
+    let ours = told(&document, "review", "linux/amd64");
+    assert!(
+        !ours.iter().any(|told| told.contains("must_contain")),
+        "{ours:?}"
+    );
+    // What is not configured was not looked at.
+    let text = world.read("repin.yaml");
+    let text = text.split("\ninventory:").next().unwrap();
+    let text = text.replace(", contract: contracts/review.yaml", "");
+    world.write("repin.yaml", text + "\ninventory: { root: /opt/agent }\n");
+    let document = world.run(&promote).exits(0).json();
+    let few = [
+        "pass enumeration_empty: 4 files under `/opt/agent`",
+        SOUND[7],
+    ];
+    assert_eq!(told(&document, "review", "linux/amd64"), few);
+}
+
+#[test]
+fn what_fails_or_warns_does_not_pass_beside_that() {
+    let mut world = shop();
+    let layer = agents(CONTRACT)
+        .file("opt/agent/agents/triage.md", "")
+        .file("opt/agent/agents/triage.md", "again")
+        .file("opt/agent/agents/draft.md", "")
+        .file("opt/agent/.netrc", "")
+        .end();
+    let image = Platform::new("linux/amd64", REV_B)
+        .label("dev.acme.version", "1")
+        .layer(layer);
+    world.rebuild("fix", REV_B, &[image]);
+    let codes = [
+        "forbidden_file_present",
+        "inventory_must_not_contain_present",
+    ];
+    let document = world.refuses(&[], 1, &codes);
+    let expected = [
+        "fail forbidden_file_present: a file of this name must not be in the image; it comes with layer 2",
+        "warn enumeration_failed: it is in layer 2 more than once; the last one counts",
+        "fail inventory_must_not_contain_present: the contract forbids `draft` in `agents`, and the image has it",
+        "pass enumeration_empty: 7 files under `/opt/agent`",
+        "pass unreadable: the user 1001 can read 7 files in 6 folders",
+        "pass required_file_missing: each of 2 patterns matches a file",
+        "pass mode_unexpected: 7 files and 6 folders have the modes that they have to have",
+        "pass enumeration_no_persona: agents 4, skills 1, plugins 1",
+        "pass kind_empty: 1 kind that must not be empty have names",
+        "pass inventory_must_contain_missing: all of 3 names are there",
+        "pass expected_yaml_in_image_mismatch: /opt/expected.yaml equals the contract",
+        "pass env_secret: none of 0 variables looks like a secret",
+    ];
+    assert_eq!(told(&document, "fix", "linux/amd64"), expected);
+}
+
 #[test]
 fn a_contract_needs_kinds_to_be_about() {
     let world = shop();
@@ -532,6 +647,12 @@ fn a_rollback_is_held_to_the_contract_of_its_time_and_todays_only_warns() {
         details(&document, "inventory_must_contain_missing", "pass").len(),
         0
     );
+    // Nothing but the contract is looked at twice.
+    assert_eq!(
+        details(&document, "env_secret", "pass").len(),
+        4,
+        "{document}"
+    );
     // The image's copy is that of its time.
     assert_eq!(
         details(&document, "expected_yaml_in_image_mismatch", "pass").len(),
@@ -561,6 +682,49 @@ fn a_set_that_never_met_its_contract_is_no_way_back() {
         failures(&document)
             .contains(&"inventory_must_contain_missing fix linux/amd64 agents/nobody".to_owned())
     );
+}
+
+#[test]
+fn the_contract_of_its_time_counts_where_there_is_none_today() {
+    let world = promoted_twice();
+    world.write(
+        "contracts/review.yaml",
+        "must_contain:\n  agents: [nobody]\n",
+    );
+    world.pin(REV_B);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    let text = world.read("repin.yaml");
+    let text = text.split("\ninventory:").next().unwrap();
+    let text = text.replace(", contract: contracts/review.yaml", "") + "\n";
+    world.write("repin.yaml", text);
+    world.pin(REV_A);
+    world.commit(&format!("promote: test images @{REV_A}"));
+    world.push();
+    let to_b = ["rollback", "--to", REV_B];
+    world.refuses_to(&to_b, 1, &["inventory_must_contain_missing"]);
+}
+
+#[test]
+fn a_set_that_is_found_by_content_is_held_to_the_contract_of_its_time_too() {
+    let world = promoted_twice();
+    let by_content = world.read("repin.yaml") + "provenance: { require: [content] }\n";
+    world.write("repin.yaml", by_content);
+    world.write(
+        "contracts/review.yaml",
+        "must_contain:\n  agents: [nobody]\n",
+    );
+    world.pin(REV_B);
+    world.commit("by hand, with a contract that B does not meet");
+    world.write("contracts/review.yaml", CONTRACT);
+    world.pin(REV_A);
+    world.commit("back by hand");
+    world.push();
+    let codes = [
+        "expected_yaml_in_image_mismatch",
+        "inventory_must_contain_missing",
+    ];
+    let document = world.refuses_to(&["rollback", "--to", REV_B], 1, &codes);
+    assert_eq!(details(&document, "provenance_content", "pass").len(), 1);
 }
 
 #[test]

@@ -274,9 +274,16 @@ fn the_title_of_a_merged_commit_is_the_merges() {
         .commit("feat: something");
     let merge = repo.merge(&["auto/b"], "Merge pull request #2 from acme/auto/b");
     repo.publish();
-    let history = history(&repo);
-    assert_eq!(found(&history, 'b').commit.to_string(), merge);
-    assert_eq!(told(&history), ["promote b *", "promote a <"]);
+    let read = || {
+        let history = history(&repo);
+        assert_eq!(found(&history, 'b').commit.to_string(), merge);
+        assert_eq!(told(&history), ["promote b *", "promote a <"]);
+    };
+    read();
+    // Whatever is checked out, and whatever files are called.
+    repo.git(&["checkout", "-q", "--detach", "main~1"]);
+    std::fs::write(repo.join(&merge), "a file").unwrap();
+    read();
 }
 
 #[test]

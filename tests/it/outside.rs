@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::forge::{Fake, Kind, TOKEN};
-use crate::support::world::{REV_A, REV_B, Ran, World, failed, git, world};
+use crate::support::world::{REV_A, REV_B, Ran, World, details, failed, git, world};
 use serde_json::Value;
 
 const OTHER: &str = "sha256:1234567890abcdef1234567890abcdef1234567890abcdef1234567890abcdef";
@@ -35,7 +35,14 @@ fn track(world: &World, path: &str, text: impl AsRef<[u8]>) {
 
 /// `CODE ITEM` of every check of these codes that did not pass, as `check` reports them.
 fn checked(world: &World) -> Vec<String> {
-    rows(&world.run(&["check", "--format", "json"]).json(), "warn")
+    let document = world.run(&["check", "--format", "json"]).json();
+    let (warned, passed) = (rows(&document, "warn"), rows(&document, "pass"));
+    let code = |row: &String| row.split(' ').next().unwrap().to_owned();
+    let both = passed
+        .iter()
+        .find(|row| warned.iter().any(|warning| code(warning) == code(row)));
+    assert_eq!(both, None, "what warns does not pass, too: {document}");
+    warned
 }
 
 const CODES: [&str; 4] = [
@@ -391,6 +398,18 @@ fn a_file_that_a_sparse_checkout_leaves_out_is_read_from_the_index() {
             "pin_outside .github/workflows/more.yml:1:1",
             "digest_outside deploy/values.yaml:1:9",
         ]
+    );
+    world.write("elsewhere.yml", format!("ghcr.io/acme/fix@{fix}\n"));
+    world.git(&["add", "--sparse", "elsewhere.yml"]);
+    let document = world.run(&["check", "--format", "json"]).json();
+    let reasons = details(&document, "pin_outside", "warn");
+    assert!(
+        reasons[0].contains("a sparse checkout leaves .github/"),
+        "{reasons:?}"
+    );
+    assert!(
+        reasons[1].contains("`files` does not match elsewhere.yml"),
+        "{reasons:?}"
     );
 }
 

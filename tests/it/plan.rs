@@ -187,6 +187,19 @@ fn a_pin_that_comes_or_goes_between_the_count_and_the_plan_is_noticed() {
 }
 
 #[test]
+fn a_pin_that_is_right_already_is_not_counted_as_changed() {
+    let root = tempfile::tempdir().unwrap();
+    let text = format!(
+        "ghcr.io/acme/app@{}\nghcr.io/acme/app@{}\n",
+        old('a'),
+        new("app")
+    );
+    fs::write(root.path().join("a.yml"), text).unwrap();
+    let planned = plan(root.path(), [2, 0, 0], || ()).unwrap();
+    assert_eq!(planned.changes()[0].pins, 1);
+}
+
+#[test]
 fn a_file_that_vanishes_is_told_of() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("a.yml");

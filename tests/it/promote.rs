@@ -308,6 +308,41 @@ fn a_label_that_is_absent_or_another_names_platform_and_values() {
 }
 
 #[test]
+fn a_count_is_told_in_words_and_a_long_list_is_cut() {
+    let world = world();
+    fs::remove_dir_all(world.path(".github/workflows")).unwrap();
+    let pin = format!("ghcr.io/acme/fix@{}\n", world.digest("fix", REV_A));
+    let told = |pins: usize| {
+        world.write(
+            ".github/workflows/only.yml",
+            "x\n".to_owned() + &pin.repeat(pins),
+        );
+        let document = world.run(&["check", "--format", "json"]).exits(1).json();
+        let mut all = details(&document, "pin_count", "fail");
+        all.extend(details(&document, "pin_count", "pass"));
+        all.into_iter()
+            .find(|told| told.contains("`fix`") || told.contains("twice"))
+    };
+    let said = |rest: &str| Some(format!("`fix` is pinned {rest}"));
+    assert_eq!(told(0), said("nowhere in 1 file, `pins:` says 2"));
+    let place = ".github/workflows/only.yml";
+    let once = format!("once in 1 file, `pins:` says 2: {place}:2:1");
+    assert_eq!(told(1), said(&once));
+    assert_eq!(told(2).as_deref(), Some("pinned twice, as declared"));
+    world.write(".github/workflows/other.yml", "x\n");
+    let twenty = told(20).unwrap();
+    assert!(
+        twenty.contains("20 times in 2 files") && twenty.ends_with(":21:1"),
+        "{twenty}"
+    );
+    let more = told(21).unwrap();
+    assert!(
+        more.ends_with(&format!("{place}:21:1 and 1 more")),
+        "{more}"
+    );
+}
+
+#[test]
 fn a_wrong_count_names_every_place() {
     let world = world();
     world.replace("repin.yaml", "pins: 3", "pins: 4");
@@ -643,6 +678,8 @@ fn a_lost_platform_warns() {
         lost.len() == 1 && lost[0].contains("linux/arm64"),
         "{document}"
     );
+    let kept = details(&document, "platform_lost", "pass");
+    assert_eq!(kept.len(), 1, "{document}");
     fs::remove_file(
         world
             .layout("review")

@@ -415,6 +415,61 @@ fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
 }
 
 #[test]
+fn a_new_index_keeps_what_an_index_in_it_needs_even_if_that_is_not_listed() {
+    let inner = Image::index(vec![image("a"), Image::single("arm64", "a")]);
+    let hosted = Hosted::new("orgs", "", two);
+    meanwhile(&hosted, move |store| {
+        let outer = Image::index(vec![inner.clone()]);
+        store.push(&["v2"], &outer, &days_ago(0));
+        store.versions.retain(|row| row.digest != inner.digest());
+    });
+    hosted.refused(3, "changed");
+}
+
+#[test]
+fn a_new_version_without_a_manifest_is_not_passed_over() {
+    let unreadable = |store: &mut Store| {
+        store.push(&["v2"], &image("new"), &days_ago(0));
+        store.manifests.remove(&image("new").digest());
+    };
+    // It may need what is to be deleted.
+    let hosted = Hosted::new("orgs", "", two);
+    meanwhile(&hosted, unreadable);
+    hosted.refused(3, "listing");
+    // After the first deletion nobody knows whether anything is missing.
+    let hosted = Hosted::new("orgs", "", two);
+    hosted.packages.store().hook("DELETE", move |store| {
+        unreadable(store);
+        None
+    });
+    let told = hosted.prune(&["--apply"], 3);
+    let refused = told["refused"].as_str().unwrap();
+    assert!(
+        refused.contains("cannot verify that what is protected"),
+        "{told}"
+    );
+    assert_eq!(tags(&told["deleted"]), ["pending-a", "pending-b"], "{told}");
+}
+
+#[test]
+fn a_kept_version_that_lost_its_manifest_is_missing_although_it_is_listed() {
+    let hosted = Hosted::new("orgs", "", two);
+    hosted.packages.store().hook("DELETE", |store| {
+        store.manifests.remove(&image("pinned").digest());
+        None
+    });
+    let ran = hosted.scene.run(&["prune", "--apply"]).exits(1);
+    let main = image("pinned").digest().to_string();
+    assert!(
+        ran.stderr
+            .contains("PROTECTED VERSIONS OF app ARE MISSING NOW")
+            && ran.stderr.contains(&main),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn index_pushed_during_a_deletion_is_reported_with_the_restore_command() {
     let index = Image::index(vec![image("b"), Image::single("arm64", "b")]);
     let hosted = Hosted::new("orgs", "", two);

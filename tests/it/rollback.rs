@@ -202,6 +202,63 @@ fn a_set_promoted_by_hand_counts_by_its_content_where_that_is_asked_for() {
 }
 
 #[test]
+fn digests_that_are_not_all_known_are_not_looked_for_in_history() {
+    let world = promoted_twice();
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "provenance: { require: [content] }\n",
+    );
+    world.commit("by content");
+    world.push();
+    let asked = |document: &Value| {
+        ["pass", "fail", "warn", "skip"]
+            .iter()
+            .any(|status| !details(document, "provenance_content", status).is_empty())
+    };
+    // One tag is missing: the digests of the others were pinned together, and that is no answer.
+    world.layout("fix").untag(REV_A);
+    let document = world.refuses_to(&TO_A, 1, &["tag_missing"]);
+    assert!(!asked(&document), "{document}");
+    // One image is unavailable.
+    fs::write(world.path("images/fix/index.json"), "{").unwrap();
+    let document = world.refuses_to(&TO_A, 3, &[]);
+    assert!(!asked(&document), "{document}");
+}
+
+#[test]
+fn a_set_is_not_found_by_content_in_a_clone_too_shallow_to_have_it() {
+    let world = promoted_twice();
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "provenance: { require: [content] }\n",
+    );
+    world.commit("by content");
+    world.push();
+    let url = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", "--depth", "1", &url, "clone"]);
+    let clone = world.path("clone");
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    let ran = world.run_in(
+        &clone,
+        &[&TO_A[..], &["--apply", "--format", "json"]].concat(),
+        &[],
+    );
+    let document = ran.exits(3).json();
+    assert_eq!(
+        (&document["approved"], &document["error"]["code"]),
+        (&json!(false), &json!("unavailable")),
+        "{document}"
+    );
+    let hint = document["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("git fetch --unshallow"), "{document}");
+    // Where the commit is known it is found.
+    world.git(&["-C", "clone", "fetch", "-q", "--unshallow"]);
+    world
+        .run_in(&clone, &[&TO_A[..], &["--apply"]].concat(), &[])
+        .exits(0);
+}
+
+#[test]
 fn a_moved_deleted_or_lying_tag_stops_a_rollback() {
     let mut world = promoted_twice();
     let then = world.digest("fix", REV_A).to_owned();
@@ -581,6 +638,62 @@ fn check_remote_asks_whether_the_set_is_what_it_claims() {
         ),
         (1, &json!(false))
     );
+}
+
+#[test]
+fn check_remote_says_what_it_found_about_each_pinned_digest() {
+    let world = promoted_twice();
+    let check = |exit: i32| {
+        let ran = world.run(&["check", "--remote", "--format", "json"]);
+        ran.exits(exit).json()
+    };
+    let document = check(0);
+    let (review, fix) = (world.digest("review", REV_B), world.digest("fix", REV_B));
+    assert_eq!(
+        details(&document, "digest_missing", "pass"),
+        [format!("{review} exists"), format!("{fix} exists")]
+    );
+    let agreed = format!("every label names {REV_B}");
+    assert_eq!(details(&document, "set_disagree", "pass"), [agreed]);
+    let labels = details(&document, "revision_label", "pass");
+    assert!(
+        labels.len() >= 2 && labels.iter().all(|label| label.ends_with(REV_B)),
+        "{labels:?}"
+    );
+    let tags = details(&document, "digest_mismatch", "pass");
+    assert_eq!(tags.len(), 2, "{document}");
+    // A tag that is there twice.
+    let layout = world.layout("fix");
+    let platform = Platform::new("linux/amd64", REV_B);
+    let other = layout.manifest(&platform.label("x", "y"));
+    layout.tag(REV_B, &other);
+    assert_eq!(failed(&check(1)), ["manifest_ambiguous"]);
+    // A pinned document that two readers could understand differently.
+    let text = fs::read_to_string(layout.blob_path(&other.digest)).unwrap();
+    let mut both = serde_json::from_str::<Value>(&text).unwrap();
+    both["manifests"] = json!([]);
+    let both = layout.json("application/vnd.oci.image.manifest.v1+json", &both);
+    layout.tag("both", &both);
+    let pins = world.read(".github/workflows/b.yml");
+    let ambiguous = pins.replace(fix, &both.digest);
+    world.write(".github/workflows/b.yml", &ambiguous);
+    let document = check(1);
+    assert_eq!(failed(&document), ["manifest_ambiguous"]);
+    let ran = world.run(&["check", "--remote", "--format", "github"]);
+    let place = "::error file=.github/workflows/b.yml,line=1,col=14,title=manifest_ambiguous (fix)::it is an index and a manifest at once";
+    assert!(ran.stdout.contains(place), "{}", ran.stdout);
+    // A pinned document whose bytes are others, while the tag names it.
+    world.write(".github/workflows/b.yml", &pins);
+    layout.untag(REV_B);
+    let whole = layout.manifest(&Platform::new("linux/amd64", REV_B));
+    assert_ne!(whole.digest, other.digest);
+    world.write(".github/workflows/b.yml", pins.replace(fix, &whole.digest));
+    layout.tag(REV_B, &whole);
+    check(0);
+    fs::write(layout.blob_path(&whole.digest), "{}").unwrap();
+    let document = check(3);
+    assert_eq!(details(&document, "digest_missing", "skip").len(), 1);
+    assert_eq!(document["clean"], false);
 }
 
 #[test]

@@ -40,7 +40,9 @@ const NONE: [&str; 0] = [];
 fn a_clean_image_has_no_findings() {
     let block = "root: /r
 user: \"1001\"
-kinds: { agents: { paths: ['^agents/([^/]+)\\.md$'], non_empty: true } }
+kinds:
+  agents: { paths: ['^agents/([^/]+)\\.md$'], non_empty: true }
+  skills: { paths: ['^skills/([^/]+)/'] }
 required_files: [agents/ops.md, \"agents/**\"]
 forbidden_files: [.netrc]
 modes: { directories: \"0755\", files: \"0644\" }
@@ -234,6 +236,8 @@ fn environment_entries_that_look_like_secrets_are_named_without_their_value() {
         "aws_secret_access_key=hunter2",
         "ANTHROPIC_API_KEY=hunter2",
         "SIGNING_KEY=hunter2",
+        "SIGNING__KEY_=hunter2",
+        "GITHUB_TOKEN_=hunter2hunter2",
         "X=https://user:hunter2@example.org/x",
         "DATABASE=postgres://:hunter2@db/x",
     ];

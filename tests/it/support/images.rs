@@ -51,9 +51,12 @@ impl Image {
         let entries: Vec<_> = children
             .iter()
             .map(|child| {
-                let config: serde_json::Value = serde_json::from_slice(&child.config).unwrap();
                 let mut entry = descriptor(child.media_type, &child.manifest);
-                entry["platform"] = json!({"os": "linux", "architecture": config["architecture"]});
+                // An index in an index has no platform.
+                if let Ok(config) = serde_json::from_slice::<serde_json::Value>(&child.config) {
+                    entry["platform"] =
+                        json!({"os": "linux", "architecture": config["architecture"]});
+                }
                 entry
             })
             .collect();

@@ -203,6 +203,18 @@ fn pins_that_vanish_and_come_back_undo_nothing() {
 }
 
 #[test]
+fn a_rollback_says_which_revision_it_went_back_to_where_nothing_else_does() {
+    let by_hand = history(&["a a", "b b@B", "a a@A"]);
+    assert_eq!(told(&by_hand), ["manual -", "promote B <", "rollback A"]);
+    // What promoted it knows better.
+    let promoted = history(&["a a@A", "b b@B", "a a@Z"]);
+    assert_eq!(told(&promoted)[2], "rollback A");
+    assert!(!promoted.known.sets.is_empty());
+    let events = events(&promoted.known.line, &promoted.known.sets, false);
+    assert_eq!(events.revisions[&0], [revision("A")]);
+}
+
+#[test]
 fn a_branch_without_pins_has_no_current_set() {
     let emptied = history(&["a a@A", "- -"]);
     assert!(emptied.current().is_none());
@@ -217,6 +229,11 @@ fn where_the_line_is_cut_the_first_set_is_nobodys_work() {
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::Promote, Kind::Rollback]);
     assert_eq!(events.held.len(), 1);
+    // Unless it says so.
+    let history = self::history(&["a a@A", "b b@B"]);
+    let events = self::events(&history.known.line, &history.known.sets, true);
+    let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [Kind::Promote, Kind::Promote]);
 }
 
 #[test]
