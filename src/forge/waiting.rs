@@ -278,7 +278,7 @@ impl Seen {
             Ok(Queue::Missing) => self.unqueued = true,
             Ok(Queue::Outside) => {}
             Ok(Queue::Waiting(position, state)) => self.tell(watch, in_queue(position, &state)),
-            Ok(Queue::Removed(reason)) => return self.removed(forge, pull, reason).await,
+            Ok(Queue::Removed(reason)) => return self.removed(forge, pull, (reason, watch)).await,
             // Who may not read the queue sees what comes of it.
             Err(error) => self.trouble = Some(error),
         }
@@ -291,13 +291,25 @@ impl Seen {
         &mut self,
         forge: &dyn Forge,
         pull: Box<Pull>,
-        reason: Option<String>,
+        (reason, watch): (Option<String>, &Watch<'_>),
     ) -> Next {
         match forge.pull(pull.number).await {
             Ok(Some(now))
                 if now.state == PullState::Open && now.head_commit == pull.head_commit =>
             {
-                Next::Stop(Waited::Removed(pull, reason))
+                // A push takes it out of the queue, whoever pushed.
+                let foreign = match watch.arm {
+                    Some(arm) => merging::foreign(forge, &pull, arm.only_pins).await,
+                    None => Ok(None),
+                };
+                match foreign {
+                    Ok(Some(error)) => Next::Stop(Waited::Foreign(error)),
+                    Ok(None) => Next::Stop(Waited::Removed(pull, reason)),
+                    Err(error) => {
+                        self.trouble = Some(error);
+                        Next::Wait
+                    }
+                }
             }
             Ok(now) => {
                 (self.pull, self.etag) = (now.map(Box::new), None);
