@@ -651,6 +651,22 @@ fn branch() -> String {
 }
 
 #[test]
+fn a_signed_commit_is_made_once_although_its_branch_is_refused() {
+    for what in ALL {
+        let (world, fake) = signing("labels: []", what);
+        fake.store().github.ruled = vec!["auto/"];
+        let ran = run(&world, &PROMOTE).exits(1);
+        assert!(ran.stderr.contains("check which rule set"), "{}", ran.stderr);
+        assert_eq!(fake.store().rules.signed.len(), 1, "{what:?}");
+        let writes = fake.writes();
+        let branches = writes.iter().filter(|line| line.ends_with("/git/refs"));
+        // The temporary one, and two tries of the pull request's.
+        assert_eq!(branches.count(), 3, "{what:?} {writes:#?}");
+        assert_eq!(fake.store().refs.len(), 1, "{what:?}");
+    }
+}
+
+#[test]
 fn a_temporary_branch_that_another_run_moved_is_made_again() {
     let (world, fake) = signing("labels: []", Signatures::Base);
     let temporary = format!("repin/signing/{}", branch());
