@@ -235,6 +235,30 @@ fn an_amended_commit_with_the_trailer_is_foreign() {
 }
 
 #[test]
+fn an_amended_commit_that_changes_a_mode_is_foreign() {
+    const NONE: &str = ".github/workflows/none.yml";
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let branch = promoted(&world, REV_B, 0)["branch"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        {
+            let mut store = fake.store();
+            store.chmod(&branch, NONE, "100755");
+            let (head, base) = (store.refs[&branch].clone(), store.refs["main"].clone());
+            let commit = store.commits.get_mut(&head).unwrap();
+            commit.parents = vec![base];
+            commit.message = format!("promote\n\nRepin-Set: {REV_B}\n");
+        }
+        fake.forget();
+        let document = promoted(&world, REV_B, 5);
+        assert!(said(&document).contains(NONE), "{kind:?} {document}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+#[test]
 fn a_merge_of_the_base_into_the_branch_is_repins_if_it_is_clean() {
     for kind in KINDS {
         for evil in [false, true] {
