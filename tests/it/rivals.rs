@@ -406,6 +406,31 @@ fn several_that_open_one_at_once_leave_the_first() {
 }
 
 #[test]
+fn a_closed_duplicate_of_a_merged_pull_request_does_not_keep_the_next_one_from_opening() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, "");
+        promoted(&world, REV_B, 0);
+        fake.store().pulls.clear();
+        fake.meet("POST", "/pulls", 2);
+        let children: Vec<_> = (0..2).map(|_| started(&world, &promote(REV_B))).collect();
+        for child in children {
+            ended(child, 0);
+        }
+        let first = fake.store().open_pulls()[0].number;
+        fake.store().merge(first);
+        push(&world, &fake, "revert");
+        let document = promoted(&world, REV_B, 0);
+        assert_eq!(document["pull_request"]["state"], "created", "{document}");
+        is_whole(&fake, &format!("{kind:?}"));
+        // One that a person closes stays closed.
+        let last = document["pull_request"]["number"].as_u64().unwrap();
+        fake.store().close(last);
+        let document = promoted(&world, REV_B, 1);
+        assert!(said(&document).contains("--reopen"), "{document}");
+    }
+}
+
+#[test]
 fn labels_that_several_make_at_once_are_one() {
     for kind in GITEAS {
         let (world, fake) = hosted(kind, ", labels: [ci]");
