@@ -656,7 +656,11 @@ fn a_signed_commit_is_made_once_although_its_branch_is_refused() {
         let (world, fake) = signing("labels: []", what);
         fake.store().github.ruled = vec!["auto/"];
         let ran = run(&world, &PROMOTE).exits(1);
-        assert!(ran.stderr.contains("check which rule set"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("check which rule set"),
+            "{}",
+            ran.stderr
+        );
         assert_eq!(fake.store().rules.signed.len(), 1, "{what:?}");
         let writes = fake.writes();
         let branches = writes.iter().filter(|line| line.ends_with("/git/refs"));
