@@ -303,6 +303,49 @@ fn a_merge_of_the_base_into_the_branch_is_repins_if_it_is_clean() {
     }
 }
 
+/// The base and repin changed the same file: a clean merge has repin's pins and no others.
+#[test]
+fn a_merge_that_brings_other_pins_is_foreign() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let branch = promoted(&world, REV_B, 0)["branch"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        rival(&fake);
+        let ours = fake.store().refs[&branch].clone();
+        let clean = fake.store().content(&branch, A) + "\nmore: lines\n";
+        let pin = world.digest("review", REV_B);
+        let other = format!("sha256:{}", "e".repeat(64));
+        for (text, exit) in [(clean.clone(), 0), (clean.replace(pin, &other), 5)] {
+            let merge = {
+                let mut store = fake.store();
+                let base = store.refs["main"].clone();
+                let mut files = store.files_of(&ours).clone();
+                let blob = store.put_blob(text.as_bytes());
+                files.insert(A.to_owned(), ("100644".to_owned(), blob));
+                let tree = store.put_tree(files);
+                let id = store.put_commit(fakes::store::CommitRow {
+                    tree,
+                    parents: vec![ours.clone(), base],
+                    message: "Merge branch 'main'".to_owned(),
+                });
+                store.refs.insert(branch.clone(), id.clone());
+                id
+            };
+            fake.forget();
+            let document = promoted(&world, REV_B, exit);
+            assert_eq!(fake.writes(), [""; 0], "{kind:?} {exit}");
+            if exit == 0 {
+                assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
+            } else {
+                assert!(said(&document).contains(&merge), "{kind:?} {document}");
+                assert!(said(&document).contains(A), "{kind:?} {document}");
+            }
+        }
+    }
+}
+
 /// Whatever the queue does and when, an update leaves one open pull request that shows the new
 /// commit and can be merged.
 #[test]
