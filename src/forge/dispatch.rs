@@ -6,7 +6,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Ability, Claim, Error, ErrorKind, Forge, Need, Pull};
+use super::{Ability, Claim, Error, Forge, Need, Pull};
 use crate::config::check_branch;
 
 /// Whether all of `workflows` can be started with this token, as far as that can be told without
@@ -44,7 +44,7 @@ pub async fn once(
     match forge.dispatch(workflow, &pull.base).await {
         Ok(()) => Ok(true),
         // Nobody can tell whether it was started, so that is a person's to look at.
-        Err(error) if error.kind == ErrorKind::Unavailable => {
+        Err(error) if error.begun => {
             let hint = format!(
                 "look whether {workflow} was started, and start it if not: repin does not try again"
             );

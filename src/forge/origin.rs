@@ -179,14 +179,15 @@ impl Look<'_> {
     ) -> Result<Option<String>, Error> {
         for path in paths(&[origin, ours, base, tree]) {
             let of = |tree: &'_ Tree| tree.entries.get(path).cloned();
-            let (origin, ours, base, merged) = (of(origin), of(ours), of(base), of(tree));
+            let sides @ [origin, ours, base, merged] = &[origin, ours, base, tree].map(of);
             let clean = if ours == origin || ours == base {
                 merged == base
             } else if base == origin {
                 merged == ours
             } else {
-                // Both sides changed it: the merge has the base's text with other pins.
+                // Both sides changed it: the merge has the base's text with the pins of ours.
                 self.differ_in_pins(base.as_ref(), merged.as_ref()).await?
+                    && self.change_alike(sides).await?
             };
             if !clean {
                 return Ok(Some(format!(
@@ -196,6 +197,41 @@ impl Look<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the merge changes the same lines of the base as ours of its origin, in the same way.
+    async fn change_alike(&mut self, sides: &[Option<Entry>; 4]) -> Result<bool, Error> {
+        let ids: Vec<String> = sides
+            .iter()
+            .flatten()
+            .map(|entry| entry.id.clone())
+            .collect();
+        self.read(&ids).await?;
+        let texts: Vec<&[u8]> = ids.iter().map(|id| self.text(id)).collect();
+        Ok(match texts[..] {
+            [origin, ours, base, merged] => {
+                let ours = changed_lines(origin, ours);
+                ours.is_some() && ours == changed_lines(base, merged)
+            }
+            _ => false,
+        })
+    }
+
+    /// Reads the contents that are not known yet.
+    async fn read(&mut self, ids: &[String]) -> Result<(), Error> {
+        let missing: BTreeSet<String> = ids
+            .iter()
+            .filter(|id| !self.blobs.contains_key(*id))
+            .cloned()
+            .collect();
+        let missing: Vec<String> = missing.into_iter().collect();
+        let contents = self.forge.blobs(&missing).await?;
+        self.blobs.extend(missing.into_iter().zip(contents));
+        Ok(())
+    }
+
+    fn text(&self, id: &str) -> &[u8] {
+        self.blobs.get(id).map_or(&[], Vec::as_slice)
     }
 
     async fn differ_in_pins(
@@ -210,16 +246,23 @@ impl Look<'_> {
             return Ok(false);
         }
         let wanted = [old, new].map(|entry| entry.id.clone());
-        let missing: Vec<String> = wanted
-            .iter()
-            .filter(|id| !self.blobs.contains_key(*id))
-            .cloned()
-            .collect();
-        let contents = self.forge.blobs(&missing).await?;
-        self.blobs.extend(missing.into_iter().zip(contents));
-        let [old, new] = wanted.map(|id| self.blobs.get(&id).map_or(&[][..], Vec::as_slice));
-        Ok((self.only_pins)(old, new))
+        self.read(&wanted).await?;
+        let [old, new] = &wanted;
+        Ok((self.only_pins)(self.text(old), self.text(new)))
     }
+}
+
+/// The lines that differ between two texts of as many lines, old and new, in no order; `None`: they
+/// have not as many.
+fn changed_lines<'t>(old: &'t [u8], new: &'t [u8]) -> Option<Vec<(&'t [u8], &'t [u8])>> {
+    let lines = |text: &'t [u8]| text.split(|byte| *byte == b'\n');
+    if lines(old).count() != lines(new).count() {
+        return None;
+    }
+    let pairs = lines(old).zip(lines(new));
+    let mut changed: Vec<_> = pairs.filter(|(old, new)| old != new).collect();
+    changed.sort_unstable();
+    Some(changed)
 }
 
 fn paths<'t>(trees: &[&'t Tree]) -> BTreeSet<&'t String> {

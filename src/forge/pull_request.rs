@@ -322,11 +322,10 @@ impl Work<'_> {
     /// The branch has somebody else's commit, so repin leaves it alone; a merge that would bring it
     /// in is cancelled.
     async fn refuse_foreign(&mut self, ahead: &Ahead, open: &[Pull]) -> Result<(), Error> {
-        let (base, files) = (&self.base.tree.entries, &self.files);
-        let expected = |path: &str, id: &str| {
-            let planned = files.iter().any(|file| file.path == path && file.new == id);
-            planned || base.get(path).is_some_and(|entry| entry.id == id)
-        };
+        let files = &self.files;
+        // A path that changed and has the base's content may have another mode.
+        let expected =
+            |path: &str, id: &str| files.iter().any(|file| file.path == path && file.new == id);
         let found = origin::foreign(self.forge, ahead, &expected, self.proposal.only_pins).await?;
         let Some(foreign) = found else { return Ok(()) };
         let error = foreign.error(self.branch_named());

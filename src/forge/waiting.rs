@@ -143,15 +143,12 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
         if let Some(decided) = seen.decided() {
             return Ok(decided);
         }
-        if let Some((pull, stuck)) = seen.stuck(forge, watch.pace.unclear).await? {
-            // Somebody may solve the conflict later, and a scheduled merge would bring in whose
-            // commit caused it.
-            if let Some(arm) = watch.arm
-                && let Some(error) = merging::foreign(forge, &pull, arm.only_pins).await?
-            {
-                return Ok(Waited::Foreign(error));
-            }
-            return Ok(Waited::Stuck(pull, stuck));
+        match seen.is_stuck(forge, watch).await {
+            Ok(Some(waited)) => return Ok(waited),
+            Ok(None) => {}
+            // As with a look that failed, the next one may do better.
+            Err(error) if error.kind == ErrorKind::Unavailable => seen.trouble = Some(error),
+            Err(error) => return Err(error),
         }
         seen.tell_behind(watch.tell);
         match seen.follow(forge, watch).await {
@@ -215,6 +212,27 @@ impl Seen {
         })
     }
 
+    /// How the waiting ends if it cannot be merged as it is.
+    async fn is_stuck(
+        &mut self,
+        forge: &dyn Forge,
+        watch: &Watch<'_>,
+    ) -> Result<Option<Waited>, Error> {
+        let Some((pull, stuck)) = self.stuck(forge, watch.pace.unclear).await? else {
+            return Ok(None);
+        };
+        // Somebody may solve the conflict later, and a scheduled merge would bring in whose commit
+        // caused it.
+        let foreign = foreign(forge, &pull, watch).await;
+        if foreign.is_err() && pull.mergeable == Mergeable::Conflict {
+            self.unclear = None;
+        }
+        Ok(Some(match foreign? {
+            Some(error) => Waited::Foreign(error),
+            None => Waited::Stuck(pull, stuck),
+        }))
+    }
+
     /// Whether it cannot be merged as it is: at once where the forge states a conflict and files say
     /// the same, else once it has read so for `unclear` at the same head.
     async fn stuck(
@@ -237,11 +255,13 @@ impl Seen {
         let known = self.unclear.as_ref();
         let since = known.and_then(|(head, since)| (*head == pull.head_commit).then_some(*since));
         let over = now.duration_since(since.unwrap_or(now)) >= unclear;
-        self.unclear = Some((pull.head_commit.clone(), since.unwrap_or(now)));
+        let unclear = Some((pull.head_commit.clone(), since.unwrap_or(now)));
         if !over && (!stated || since.is_some()) {
+            self.unclear = unclear;
             return Ok(None);
         }
         let files = conflicts::changed_on_both_sides(forge, &pull).await?;
+        self.unclear = unclear;
         // What a forge states may be what it found at an earlier head.
         if stated && files.is_empty() && !over {
             return Ok(None);
@@ -278,7 +298,7 @@ impl Seen {
             Ok(Queue::Missing) => self.unqueued = true,
             Ok(Queue::Outside) => {}
             Ok(Queue::Waiting(position, state)) => self.tell(watch, in_queue(position, &state)),
-            Ok(Queue::Removed(reason)) => return self.removed(forge, pull, reason).await,
+            Ok(Queue::Removed(reason)) => return self.removed(forge, pull, (reason, watch)).await,
             // Who may not read the queue sees what comes of it.
             Err(error) => self.trouble = Some(error),
         }
@@ -291,13 +311,21 @@ impl Seen {
         &mut self,
         forge: &dyn Forge,
         pull: Box<Pull>,
-        reason: Option<String>,
+        (reason, watch): (Option<String>, &Watch<'_>),
     ) -> Next {
         match forge.pull(pull.number).await {
             Ok(Some(now))
                 if now.state == PullState::Open && now.head_commit == pull.head_commit =>
             {
-                Next::Stop(Waited::Removed(pull, reason))
+                // A push takes it out of the queue, whoever pushed.
+                match foreign(forge, &pull, watch).await {
+                    Ok(Some(error)) => Next::Stop(Waited::Foreign(error)),
+                    Ok(None) => Next::Stop(Waited::Removed(pull, reason)),
+                    Err(error) => {
+                        self.trouble = Some(error);
+                        Next::Wait
+                    }
+                }
             }
             Ok(now) => {
                 (self.pull, self.etag) = (now.map(Box::new), None);
@@ -365,6 +393,18 @@ impl Seen {
         };
         self.tell(watch, said);
         Next::Wait
+    }
+}
+
+/// The error of a pull request whose branch holds a foreign commit, where merges are scheduled.
+async fn foreign(
+    forge: &dyn Forge,
+    pull: &Pull,
+    watch: &Watch<'_>,
+) -> Result<Option<Error>, Error> {
+    match watch.arm {
+        Some(arm) => merging::foreign(forge, pull, arm.only_pins).await,
+        None => Ok(None),
     }
 }
 

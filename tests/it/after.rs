@@ -561,6 +561,28 @@ fn a_refused_start_is_told_and_can_be_tried_again() {
 }
 
 #[test]
+fn a_start_that_certainly_failed_gives_its_mark_back_whatever_the_status() {
+    // GitHub answers 404 to a token that may read a workflow and not start it (reported).
+    for (kind, status, exit) in [(Kind::Github, 404, 4), (Kind::Forgejo, 400, 3)] {
+        let (world, fake) = hosted(kind, "dispatch: [deploy.yml]");
+        fake.store().version = "8.0.1+gitea-1.22.0";
+        fake.store().workflows_there = vec!["deploy.yml"];
+        run(&world, &PROMOTE).exits(0);
+        fake.store().merge(1);
+        let answer = Fault::Instead(error(status, "no"));
+        fake.fault(("POST", "/deploy.yml/dispatches"), 1, answer);
+        let ran = run(&world, &["wait", "--pr", "1"]).exits(exit);
+        let named = "starting the workflow deploy.yml";
+        assert!(ran.stderr.contains(named), "{}", ran.stderr);
+        assert_eq!(
+            json(&world, &["wait", "--pr", "1"], 0)["dispatched"],
+            json!(["deploy.yml"]),
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
 fn of_four_runs_that_wait_for_the_same_merge_one_starts_the_workflow() {
     for kind in [Kind::Github, Kind::Forgejo] {
         let (world, fake) = hosted(kind, "dispatch: [deploy.yml]");

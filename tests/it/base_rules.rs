@@ -367,6 +367,22 @@ fn a_removal_from_the_queue_ends_the_waiting_and_is_not_undone() {
 }
 
 #[test]
+fn a_foreign_commit_that_ends_the_queueing_is_named() {
+    let (world, fake) = queued();
+    fake.store().report("ci", "success");
+    run(&world, &PROMOTE).exits(0);
+    let branch = fake.store().pulls[0].head.clone();
+    // The removal comes after the push that is the reason for it.
+    fake.when(1, move |store| {
+        store.push(&branch, "theirs", &[("notes", "mine")]);
+        store.queue_removes(1, Some("branch updated"));
+    });
+    let (document, told) = wait(&world, "1m", 5);
+    assert_eq!(document["state"], "open");
+    assert!(told.contains("(`theirs`) is somebody else's"), "{told}");
+}
+
+#[test]
 fn a_rebuilt_branch_is_queued_again_after_a_removal() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
@@ -632,6 +648,26 @@ fn what_an_interrupted_run_left_is_taken_over() {
 
 fn branch() -> String {
     format!("auto/runtime-promote-{REV_B}")
+}
+
+#[test]
+fn a_signed_commit_is_made_once_although_its_branch_is_refused() {
+    for what in ALL {
+        let (world, fake) = signing("labels: []", what);
+        fake.store().github.ruled = vec!["auto/"];
+        let ran = run(&world, &PROMOTE).exits(1);
+        assert!(
+            ran.stderr.contains("check which rule set"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(fake.store().rules.signed.len(), 1, "{what:?}");
+        let writes = fake.writes();
+        let branches = writes.iter().filter(|line| line.ends_with("/git/refs"));
+        // The temporary one, and two tries of the pull request's.
+        assert_eq!(branches.count(), 3, "{what:?} {writes:#?}");
+        assert_eq!(fake.store().refs.len(), 1, "{what:?}");
+    }
 }
 
 #[test]

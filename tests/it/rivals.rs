@@ -778,3 +778,95 @@ fn a_promoted_branch_names_the_gates_that_are_pending_and_is_scheduled() {
         assert_eq!(store.scheduled.len(), 1, "{kind:?}");
     }
 }
+
+#[test]
+fn an_amended_commit_that_changes_a_mode_is_foreign() {
+    const NONE: &str = ".github/workflows/none.yml";
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let branch = promoted(&world, REV_B, 0)["branch"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        {
+            let mut store = fake.store();
+            store.chmod(&branch, NONE, "100755");
+            let (head, base) = (store.refs[&branch].clone(), store.refs["main"].clone());
+            let commit = store.commits.get_mut(&head).unwrap();
+            commit.parents = vec![base];
+            commit.message = format!("promote\n\nRepin-Set: {REV_B}\n");
+        }
+        fake.forget();
+        let document = promoted(&world, REV_B, 5);
+        assert!(said(&document).contains(NONE), "{kind:?} {document}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+/// The base and repin changed the same file: a clean merge has repin's pins and no others.
+#[test]
+fn a_merge_that_brings_other_pins_is_foreign() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let branch = promoted(&world, REV_B, 0)["branch"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        rival(&fake);
+        let ours = fake.store().refs[&branch].clone();
+        let clean = fake.store().content(&branch, A) + "\nmore: lines\n";
+        let pin = world.digest("review", REV_B);
+        let other = format!("sha256:{}", "e".repeat(64));
+        for (text, exit) in [(clean.clone(), 0), (clean.replace(pin, &other), 5)] {
+            let merge = {
+                let mut store = fake.store();
+                let base = store.refs["main"].clone();
+                let mut files = store.files_of(&ours).clone();
+                let blob = store.put_blob(text.as_bytes());
+                files.insert(A.to_owned(), ("100644".to_owned(), blob));
+                let tree = store.put_tree(files);
+                let id = store.put_commit(fakes::store::CommitRow {
+                    tree,
+                    parents: vec![ours.clone(), base],
+                    message: "Merge branch 'main'".to_owned(),
+                });
+                store.refs.insert(branch.clone(), id.clone());
+                id
+            };
+            fake.forget();
+            let document = promoted(&world, REV_B, exit);
+            assert_eq!(fake.writes(), [""; 0], "{kind:?} {exit}");
+            if exit == 0 {
+                assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
+            } else {
+                assert!(said(&document).contains(&merge), "{kind:?} {document}");
+                assert!(said(&document).contains(A), "{kind:?} {document}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_closed_duplicate_of_a_merged_pull_request_does_not_keep_the_next_one_from_opening() {
+    for kind in GITEAS {
+        let (world, fake) = hosted(kind, "");
+        promoted(&world, REV_B, 0);
+        fake.store().pulls.clear();
+        fake.meet("POST", "/pulls", 2);
+        let children: Vec<_> = (0..2).map(|_| started(&world, &promote(REV_B))).collect();
+        for child in children {
+            ended(child, 0);
+        }
+        let first = fake.store().open_pulls()[0].number;
+        fake.store().merge(first);
+        push(&world, &fake, "revert");
+        let document = promoted(&world, REV_B, 0);
+        assert_eq!(document["pull_request"]["state"], "created", "{document}");
+        is_whole(&fake, &format!("{kind:?}"));
+        // One that a person closes stays closed.
+        let last = document["pull_request"]["number"].as_u64().unwrap();
+        fake.store().close(last);
+        let document = promoted(&world, REV_B, 1);
+        assert!(said(&document).contains("--reopen"), "{document}");
+    }
+}

@@ -287,6 +287,23 @@ fn waiting_ends_at_once_with_the_files_of_a_conflict() {
 }
 
 #[test]
+fn an_outage_while_a_conflict_is_looked_into_does_not_end_the_waiting() {
+    let (world, fake) = hosted("");
+    run(&world, &READY).exits(0);
+    rival(&fake);
+    // An answer that cannot be used, which no attempt makes better at once.
+    let answer = fakes::Reply::json(200, serde_json::json!("no branch"));
+    fake.fault(("GET", "/branches/main"), 1, Fault::Instead(answer));
+    let ran = run(&world, &WAIT).exits(1);
+    assert_eq!(ran.json()["state"], "open");
+    assert!(
+        ran.stderr.contains("in conflict with main") && ran.stderr.contains(A),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn what_github_has_not_worked_out_is_no_conflict() {
     let (world, fake) = hosted("");
     run(&world, &READY).exits(0);

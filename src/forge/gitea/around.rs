@@ -242,7 +242,12 @@ impl Gitea {
             Err(failure) if failure.error.why.contains("workflow not found") => {
                 return Err(missing(failure.error));
             }
-            Err(failure) => return Err(failure.error),
+            Err(failure) => {
+                return Err(Error {
+                    begun: failure.unsure,
+                    ..failure.error
+                });
+            }
         };
         match reply.status.as_u16() {
             200 | 201 | 204 => Ok(()),

@@ -302,11 +302,20 @@ impl Github {
             &path,
             format!("starting the workflow {workflow}"),
         );
-        let reply = self
-            .http
-            .send(&request.body(json!({"ref": branch})))
-            .await?;
+        let sent = self.http.send(&request.body(json!({"ref": branch}))).await;
+        let reply = sent.map_err(|failure| Error {
+            begun: failure.unsure,
+            ..failure.error
+        })?;
         reply.check(&[200, 204]).map_err(|error| match error.kind {
+            // A token that may read the workflow and not start it is answered 404.
+            _ if reply.status == 404 => Error {
+                kind: ErrorKind::Denied,
+                ..error
+            }
+            .hint(format!(
+                "give the token `actions: write`, and check that {workflow} is on {branch}"
+            )),
             ErrorKind::Denied => error.hint("the token needs `actions: write`"),
             ErrorKind::Refused => {
                 error.hint("the workflow has to be started by `workflow_dispatch`, on that branch")

@@ -37,6 +37,10 @@ impl Objects {
         }
     }
 
+    fn is_signed(&self) -> bool {
+        matches!(self.made, Made::Commit { signed: true, .. })
+    }
+
     fn is_for(&self, new: &NewCommit<'_>) -> bool {
         let same = |((path, mode, id), file): (&(String, String, String), &NewFile)| {
             *path == file.path && *mode == file.mode && *id == file.new
@@ -69,11 +73,8 @@ impl Github {
     ) -> Result<Published, Error> {
         let required = self.rules(new.base).await?.signatures;
         let can_sign = self.sign_obstacle(signed::modes(new)).is_none();
-        let mut made = if required && can_sign {
-            self.sign_commit(new, branch).await?
-        } else {
-            self.objects(new).await?
-        };
+        let sign = (required && can_sign).then_some(branch);
+        let mut made = self.objects(new, sign).await?;
         // As late as can be: what was planned against is still there.
         let base = self.read_protected(new.base).await?;
         let Some((_, protected)) = base.filter(|(head, _)| head.commit == new.parent.commit) else {
@@ -89,7 +90,7 @@ impl Github {
             if !can_sign {
                 return Err(self.unsigned(new));
             }
-            made = self.sign_commit(new, branch).await?;
+            made = self.objects(new, Some(branch)).await?;
             if matches!(made, Made::Commit { signed: false, .. }) {
                 return Err(self.unsigned(new));
             }
@@ -113,14 +114,20 @@ impl Github {
     }
 
     /// The commit's objects, which nobody sees as long as no branch is at them. A run makes them
-    /// once, however often the branch is tried.
-    async fn objects(&self, new: &NewCommit<'_>) -> Result<Made, Error> {
+    /// once, however often the branch is tried. `sign`: the branch for which GitHub signs the commit.
+    async fn objects(&self, new: &NewCommit<'_>, sign: Option<&str>) -> Result<Made, Error> {
         let known = self.made.borrow().clone();
-        if let Some(known) = known.filter(|known| known.is_for(new)) {
+        let known = known.filter(|known| known.is_for(new));
+        if let Some(known) = known.filter(|known| sign.is_none() || known.is_signed()) {
             return Ok(known.made);
         }
-        let made = self.make_objects(new).await?;
-        *self.made.borrow_mut() = Some(Objects::of(new, made.clone()));
+        let made = match sign {
+            Some(branch) => self.sign_commit(new, branch).await?,
+            None => self.make_objects(new).await?,
+        };
+        if matches!(made, Made::Commit { .. }) {
+            *self.made.borrow_mut() = Some(Objects::of(new, made.clone()));
+        }
         Ok(made)
     }
 

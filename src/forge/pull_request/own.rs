@@ -7,6 +7,9 @@ use crate::forge::{Marker, PullState, alike::close_with};
 /// a run that breaks off then leaves one behind that no person closed.
 const MOVING: &str = "<!-- repin/1 moving -->";
 
+/// Begins the note in the comment with which a duplicate is closed.
+const DUPLICATE: &str = "<!-- repin/1 duplicate-of=";
+
 /// The pull request, as far as there is one.
 pub(super) enum Found {
     Open(Box<Pull>),
@@ -54,12 +57,16 @@ impl Work<'_> {
             .forge
             .pulls(Pulls::Closed(self.proposal.branch))
             .await?;
-        let last = closed
-            .iter()
-            .filter(here)
-            .filter(|pull| self.is_marked(pull))
-            .max_by_key(|pull| pull.number);
-        match last {
+        let mut marked: Vec<&Pull> = closed.iter().filter(marked).collect();
+        marked.sort_by_key(|pull| pull.number);
+        // What became of the one that stayed counts, not that its duplicates were closed.
+        while let [_, .., last] = marked[..]
+            && last.state == PullState::Closed
+            && self.is_duplicate(last).await?
+        {
+            marked.pop();
+        }
+        match marked.pop() {
             Some(pull) if pull.state == PullState::Closed => {
                 if self.proposal.reopen || is_moving(pull) {
                     return Ok(Found::Closed(Box::new(pull.clone())));
@@ -76,6 +83,14 @@ impl Work<'_> {
             Some(_) => Ok(Found::Merged),
             None => Ok(Found::Nothing),
         }
+    }
+
+    /// Whether a run closed the pull request as a duplicate of another one.
+    async fn is_duplicate(&self, pull: &Pull) -> Result<bool, Error> {
+        let comments = self.forge.comments(pull.number).await?;
+        Ok(comments
+            .iter()
+            .any(|comment| comment.body.contains(DUPLICATE)))
     }
 
     pub(super) fn is_marked(&self, pull: &Pull) -> bool {
@@ -97,7 +112,7 @@ impl Work<'_> {
         let (first, twins) = (all[0].clone(), all[1..].to_vec());
         for twin in twins {
             self.permit().await?;
-            let note = format!("<!-- repin/1 duplicate-of={} -->", first.number);
+            let note = format!("{DUPLICATE}{} -->", first.number);
             let text = format!("Duplicate of #{}, which has the same branch.", first.number);
             let closed = close_with(self.forge, twin.number, &text, &note).await;
             self.tried(closed)?;
