@@ -159,6 +159,27 @@ fn a_rule_against_updates_is_no_outage() {
 }
 
 #[test]
+fn a_failure_of_github_itself_is_an_outage_and_no_rule() {
+    let (world, fake) = hosted("");
+    run(&world, &READY).exits(0);
+    rival(&fake);
+    // Users report this text with status 200 where GitHub's own time ran out.
+    let message = "Something went wrong while executing your query. This may be the result of a timeout, or it could be a GitHub bug.";
+    let answer = serde_json::json!({"data": null, "errors": [{"message": message}]});
+    fake.fault(
+        ("POST", "/graphql#updateRefs"),
+        1,
+        Fault::After(fakes::Reply::json(200, answer)),
+    );
+    let (document, said) = refused(&world, &READY, 3);
+    assert!(said.contains("Something went wrong"), "{said}");
+    assert_eq!(document["error"]["code"], "unavailable", "{document}");
+    // It may have been done, and the next run finds that it was.
+    run(&world, &READY).exits(0);
+    assert_eq!(fake.store().open_pulls().len(), 1);
+}
+
+#[test]
 fn a_branch_that_really_moved_is_a_race() {
     let (world, fake) = hosted("");
     let branch = run(&world, &READY).exits(0).json()["branch"].clone();

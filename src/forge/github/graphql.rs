@@ -32,6 +32,17 @@ struct Wrong {
     message: String,
 }
 
+impl Wrong {
+    /// Whether GitHub failed by itself: an answer with status 200 and without a type, after a timeout
+    /// or a defect of GitHub's, as users report it. Whether a mutation was carried out is unknown.
+    fn is_outage(&self) -> bool {
+        self.kind.is_empty()
+            && self
+                .message
+                .contains("Something went wrong while executing your query")
+    }
+}
+
 impl Answer {
     /// What was asked for; null where there is none.
     pub(super) fn data(&self) -> &Value {
@@ -86,7 +97,14 @@ impl Github {
         if matches!(reply.status.as_u16(), 404 | 405) {
             return Ok(None);
         }
-        reply.expect(&[200]).map(Some)
+        let answer: Answer = reply.expect(&[200])?;
+        match answer.errors.iter().find(|wrong| wrong.is_outage()) {
+            None => Ok(Some(answer)),
+            Some(wrong) => Err(Error {
+                begun: writes,
+                ..Error::unavailable(format!("GitHub: {what}"), self.http.clean(&wrong.message))
+            }),
+        }
     }
 
     pub(super) async fn read_blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
