@@ -141,6 +141,7 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
             return Ok(seen.late());
         }
         if let Some(decided) = seen.decided() {
+            seen.tell_unchecked(watch.tell);
             return Ok(decided);
         }
         match seen.is_stuck(forge, watch).await {
@@ -202,6 +203,19 @@ impl Seen {
             PullState::Merged(commit) => Some(Waited::Merged(pull, commit)),
             PullState::Closed => Some(Waited::Closed(pull)),
             PullState::Open => None,
+        }
+    }
+
+    /// Says that another head was merged than the one whose commits were last found to be repin's.
+    fn tell_unchecked(&self, tell: &dyn Fn(&str)) {
+        let (Some(pull), Some(ours)) = (&self.pull, &self.ours) else {
+            return;
+        };
+        if matches!(pull.state, PullState::Merged(_)) && pull.head_commit != *ours {
+            tell(&format!(
+                "it was merged at {}, which was pushed after repin had checked {ours}: look at what came in between",
+                pull.head_commit
+            ));
         }
     }
 

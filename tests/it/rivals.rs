@@ -669,6 +669,26 @@ fn a_scheduled_merge_is_cancelled_when_somebody_pushes() {
 }
 
 #[test]
+fn a_head_that_was_merged_between_two_looks_is_reported() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, ", auto_merge: true, gates: [ci]");
+        promoted(&world, REV_B, 0);
+        let branch = fake.store().pulls[0].head.clone();
+        let theirs = branch.clone();
+        fake.when(2, move |store| {
+            store.push(&theirs, "theirs", &[("notes", "mine")]);
+            store.merge(1);
+        });
+        let wait = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
+        let ran = run(&world, &wait).exits(0);
+        let head = fake.store().refs.get(&branch).cloned();
+        let head = head.unwrap_or_default();
+        let says = format!("it was merged at {head}");
+        assert!(ran.stderr.contains(&says), "{kind:?} {}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_failed_label_is_a_warning() {
     for kind in GITEAS {
         for case in ["scope", "repository", "organization", "outage"] {
