@@ -689,6 +689,29 @@ fn a_head_that_was_merged_between_two_looks_is_reported() {
 }
 
 #[test]
+#[ignore = "waits for the two minutes after which a conflict on Gitea counts as one"]
+fn a_conflict_on_gitea_ends_the_waiting_after_two_minutes() {
+    let waiting: Vec<_> = GITEAS
+        .into_iter()
+        .map(|kind| {
+            let (world, fake) = hosted(kind, "");
+            promoted(&world, REV_B, 0);
+            let text = fake.store().content("main", A);
+            let edited = text.replace("ghcr.io/acme/review@", "ghcr.io/acme/review:mine@");
+            assert_ne!(edited, text);
+            fake.store().push("main", "mine", &[(A, &edited)]);
+            let wait = ["wait", "--pr", "1", "--timeout", "5m", "--format", "json"];
+            (started(&world, &wait), world, fake)
+        })
+        .collect();
+    for (child, _world, fake) in waiting {
+        let document = ended(child, 1);
+        assert_eq!(document["state"], "open", "{document}");
+        assert!(fake.store().pulls[0].open);
+    }
+}
+
+#[test]
 fn a_failed_label_is_a_warning() {
     for kind in GITEAS {
         for case in ["scope", "repository", "organization", "outage"] {
