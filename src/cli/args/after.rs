@@ -15,7 +15,7 @@ Example:
   repin gates --ref staging";
 
 pub(super) const WAIT: &str = "\
-Exit 0: merged; 1: closed; 3: neither when the time is over. After a merge the workflows in forge.dispatch are started \
+Exit 0: merged; 1: closed, in conflict, or removed from the merge queue; 3: still open when the time is over; 5: a foreign commit. After a merge the workflows in forge.dispatch are started \
 where the forge does not start them by itself, once, however many runs wait for the same pull request.
 
 Example:
