@@ -5,7 +5,7 @@ use std::{fs::File, io::Read};
 use serde::Deserialize;
 
 use super::environment::Environment;
-use crate::facts::git::Hosted;
+use crate::facts::git::{Git, Hosted};
 
 /// The largest event that is read, in bytes; GitHub limits payloads to 25 MB.
 const EVENT_MAX: u64 = 32 * 1024 * 1024;
@@ -27,10 +27,7 @@ struct Repository {
 ///
 /// A job may check out other repositories than its own: what names another one than `origin` says
 /// nothing about it. An event that cannot be read states nothing, since the remote is asked then.
-pub(super) fn default_branch(
-    environment: &Environment,
-    origin: impl FnOnce() -> Option<Hosted>,
-) -> Option<String> {
+pub(super) fn default_branch(environment: &Environment, git: Option<&Git>) -> Option<String> {
     let github = || {
         let repository = event(environment)?.repository?;
         Some((repository.default_branch?, repository.full_name))
@@ -41,7 +38,8 @@ pub(super) fn default_branch(
     };
     let mut stated = [github(), gitlab()].into_iter().flatten().peekable();
     stated.peek()?;
-    let origin = origin().map(|origin| format!("{}/{}", origin.owner, origin.name));
+    let origin = git.and_then(|git| Hosted::parse(&git.origin().ok().flatten()?));
+    let origin = origin.map(|origin| format!("{}/{}", origin.owner, origin.name));
     let is_origin = |of: &Option<String>| match (of, &origin) {
         (Some(of), Some(origin)) => of.eq_ignore_ascii_case(origin),
         _ => true,

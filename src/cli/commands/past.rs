@@ -7,7 +7,7 @@ use crate::{
     cli::{ci, context::Context},
     config::Config,
     facts::{
-        git::{Branch, BranchSources, Git, GitError, Hosted, ObjectId},
+        git::{Branch, BranchSources, Git, GitError, ObjectId},
         history::{self, Digests, Hold},
     },
     image::Revision,
@@ -45,8 +45,7 @@ struct Gathered {
 
 /// The commits that count in the repository of `config`.
 pub(super) fn line(git: &Git, config: &Config, cx: &Context) -> Result<Line, GitError> {
-    let origin = || Hosted::parse(&git.origin().ok().flatten()?);
-    let stated = ci::default_branch(&cx.environment, origin);
+    let stated = ci::default_branch(&cx.environment, Some(git));
     let forge = config.forge.as_ref();
     let sources = BranchSources {
         configured: config.provenance.branch.as_deref(),

@@ -21,7 +21,7 @@ use crate::{
         repositories::{OtherRepository, Reach, scratch},
     },
     config::{self, Config, Problem, Prune, duration, wording::number},
-    facts::git::{Git, Hosted},
+    facts::git::Git,
     prune::{
         self, Elsewhere, Guards, Kind, Listing, Plan, Refusal, Rules, Since, Watch,
         apply::{self, Step},
@@ -230,11 +230,6 @@ fn places(config: &Config, cx: &Context) -> Result<Vec<String>, Fault> {
     Ok(config.images.iter().map(place).collect())
 }
 
-/// The repository that `origin` names on its forge.
-fn origin_of(config: &Config) -> Option<Hosted> {
-    Hosted::parse(&Git::open(&config.root).ok()?.origin().ok().flatten()?)
-}
-
 fn blank(image: &config::Image) -> Image {
     Image::new(&image.name, image.repository.to_string())
 }
@@ -245,7 +240,8 @@ impl Run<'_> {
     fn carry_out(&self, jobs: &mut [Job], cx: &mut Context) -> Result<bool, Fault> {
         let elsewhere: Vec<_> = self.others.iter().map(|other| other.at.clone()).collect();
         let places = places(self.config, cx)?;
-        let stated = ci::default_branch(&cx.environment, || origin_of(self.config));
+        let git = Git::open(&self.config.root).ok();
+        let stated = ci::default_branch(&cx.environment, git.as_ref());
         let gathered = prune::gather(self.config, stated.as_deref(), &places, &elsewhere);
         let mut watch = match gathered {
             Ok((guards, watch)) => {

@@ -8,7 +8,7 @@
 use crate::{
     cli::{ci, context::Context, exit::Fault},
     config::{self, Config, Forge as Configured, Problem, RelPath, SourceText},
-    facts::git::{BranchSources, Git, Hosted, ObjectId, TreeFile},
+    facts::git::{BranchSources, Git, ObjectId, TreeFile},
     forge::Target,
 };
 
@@ -64,9 +64,7 @@ pub(super) fn same(
 
 /// The base branches that this clone has, without asking anyone.
 fn bases(local: &Config, git: &Git, cx: &Context) -> Vec<(String, ObjectId)> {
-    let stated = ci::default_branch(&cx.environment, || {
-        Hosted::parse(&git.origin().ok().flatten()?)
-    });
+    let stated = ci::default_branch(&cx.environment, Some(git));
     let base = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
     let named = [base, stated.as_deref()].into_iter().flatten();
     let named = named.filter_map(|name| {
