@@ -40,12 +40,7 @@ impl Work<'_> {
             return Ok(Found::Open(Box::new(pull.clone())));
         }
         if let Some(pull) = open.iter().find(here) {
-            let what = format!(
-                "{}: pull request #{} ({})",
-                self.forge.name(),
-                pull.number,
-                pull.url
-            );
+            let what = self.named(pull);
             let why = format!(
                 "it is open for {}, but its text has not the marker of this set",
                 pull.head
@@ -71,12 +66,7 @@ impl Work<'_> {
                 if self.proposal.reopen || is_moving(pull) {
                     return Ok(Found::Closed(Box::new(pull.clone())));
                 }
-                let what = format!(
-                    "{}: pull request #{} ({})",
-                    self.forge.name(),
-                    pull.number,
-                    pull.url
-                );
+                let what = self.named(pull);
                 let why = "it was closed without being merged, and stays so";
                 Err(Error::new(ErrorKind::Refused, what, why).hint("--reopen opens it again"))
             }
@@ -91,6 +81,16 @@ impl Work<'_> {
         Ok(comments
             .iter()
             .any(|comment| comment.body.contains(DUPLICATE)))
+    }
+
+    /// The pull request, for errors.
+    pub(super) fn named(&self, pull: &Pull) -> String {
+        format!(
+            "{}: pull request #{} ({})",
+            self.forge.name(),
+            pull.number,
+            pull.url
+        )
     }
 
     pub(super) fn is_marked(&self, pull: &Pull) -> bool {

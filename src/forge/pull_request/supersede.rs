@@ -56,12 +56,7 @@ impl Work<'_> {
         });
         let Some(newer) = newer else { return Ok(()) };
         self.close_superseded(ours.number, newer.number).await?;
-        let what = format!(
-            "{}: pull request #{} ({})",
-            self.forge.name(),
-            ours.number,
-            ours.url
-        );
+        let what = self.named(ours);
         let why = format!(
             "it was closed: #{} was opened at the same time and moves the same set to a newer revision",
             newer.number
