@@ -44,7 +44,7 @@ pub struct Settings {
     pub limit_pause: Duration,
     /// How long the command waits for forges in all.
     pub time: Allowance,
-    /// Who is told of pauses that a server asks for.
+    /// Receives the pauses that a server asks for.
     pub announce: Announce,
     /// The wall clock: a rate limit's end is a time of day, of a server that may not tell its own.
     pub now: fn() -> SystemTime,
@@ -78,7 +78,7 @@ impl Settings {
     }
 }
 
-/// How long a command waits for forges in all, unless it is told otherwise.
+/// How long a command waits for forges in all by default.
 pub const TIME: Duration = Duration::from_secs(900);
 
 /// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, file contents at

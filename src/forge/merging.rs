@@ -135,7 +135,7 @@ pub async fn arm_ours(
     }
 }
 
-/// The error of a pull request of repin's whose branch holds somebody else's commit; a merge that was
+/// The error of a pull request of repin's whose branch holds a foreign commit; a merge that was
 /// scheduled for it is cancelled.
 pub async fn foreign(
     forge: &dyn Forge,

@@ -206,14 +206,14 @@ impl Seen {
         }
     }
 
-    /// Says that another head was merged than the one whose commits were last found to be repin's.
+    /// Reports a merge at another head than the last one whose commits were found to be repin's.
     fn tell_unchecked(&self, tell: &dyn Fn(&str)) {
         let (Some(pull), Some(ours)) = (&self.pull, &self.ours) else {
             return;
         };
         if matches!(pull.state, PullState::Merged(_)) && pull.head_commit != *ours {
             tell(&format!(
-                "it was merged at {}, which was pushed after repin had checked {ours}: look at what came in between",
+                "it was merged at {}, which was pushed after repin had checked {ours}; review the commits in between",
                 pull.head_commit
             ));
         }

@@ -23,7 +23,7 @@ pub struct Pause {
 
 type Show = dyn Fn(&Pause) + Send + Sync;
 
-/// Who is told of pauses; by default nobody.
+/// Receives pauses; ignores them by default.
 #[derive(Clone, Default)]
 pub struct Announce(Option<Arc<Show>>);
 
