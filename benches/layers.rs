@@ -16,8 +16,8 @@ use std::{
 };
 
 use repin::{
-    facts::tree::{Budget, Encoding, LayerDescriptor, LayerTree, Want, merge, read_layer},
-    image::{Digest, Hasher},
+    layers::{Budget, Encoding, LayerDescriptor, LayerTree, Want, merge, read_layer},
+    oci::{Digest, Hasher},
 };
 
 fn digest(mut reader: impl Read) -> std::io::Result<Digest> {

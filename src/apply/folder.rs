@@ -23,7 +23,7 @@ use super::{error::Error, journal::Item};
 use crate::{
     config::RelPath,
     files::Hazard,
-    image::{Digest, Hasher},
+    oci::{Digest, Hasher},
 };
 
 const FOLDER: OFlags = OFlags::RDONLY

@@ -23,7 +23,7 @@ use std::{
 use crate::{
     config::RelPath,
     files::is_ours,
-    image::{Digest, Hasher},
+    oci::{Digest, Hasher},
     plan::FileChange,
 };
 

@@ -28,7 +28,7 @@ use super::{
     folder::{Folder, Standing},
     journal::Journal,
 };
-use crate::image::Digest;
+use crate::oci::Digest;
 
 const LOCK: &str = "lock";
 /// How often, and how far apart, the lock is tried while others only look at it.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::*;
-use crate::{config::RelPath, files::Hazard, image::Digest};
+use crate::{config::RelPath, files::Hazard, oci::Digest};
 
 const OLD: &str = "old\n";
 const NEW: &str = "new\n";

@@ -16,13 +16,10 @@ use super::{
 };
 use crate::{
     config::{Config, Image},
-    facts::{
-        history::{Digests, Hold, Promoted, Provenance},
-        resolve::ImageFacts,
-    },
-    image::{Revision, Tag},
+    history::{Digests, Hold, Promoted, Provenance},
+    oci::{Revision, Tag},
     pins::Found,
-    source::Error,
+    registry::{Error, resolve::ImageFacts},
 };
 
 /// A chain whose pins were counted.

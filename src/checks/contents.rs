@@ -9,10 +9,8 @@ use std::collections::HashSet;
 use super::{Check, Code, Status, any_failed, contract, hygiene};
 use crate::{
     config::{Inventory, Problem, wording::number},
-    facts::{
-        inventory::{Contents, Enumeration, Listing},
-        resolve::PlatformFacts,
-    },
+    inventory::{Contents, Enumeration, Listing},
+    registry::resolve::PlatformFacts,
 };
 
 /// A contract as its file has it.

@@ -14,7 +14,7 @@ use crate::{
         raw::{Gather, nearest},
         yaml::{Key, Node, Value},
     },
-    facts::inventory::Enumeration,
+    inventory::Enumeration,
     untrusted::is_hidden,
 };
 

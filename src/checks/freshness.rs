@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::facts::freshness::Distance;
+use crate::freshness::Distance;
 
 /// How a pinned reference stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ fn days(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::git::ObjectId;
+    use crate::git::ObjectId;
 
     const DAY: i64 = 86_400;
 

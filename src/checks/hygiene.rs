@@ -8,10 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Check, Code, Status};
 use crate::{
     config::Inventory,
-    facts::{
-        inventory::{Contents, Embedded, Enumeration, File, ListError, Listing, Shipped},
-        tree::Duplicate,
-    },
+    inventory::{Contents, Embedded, Enumeration, File, ListError, Listing, Shipped},
+    layers::Duplicate,
 };
 
 mod secrets;

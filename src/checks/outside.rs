@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::{Check, Code, FilePlace, Status};
 use crate::{
     config::{Config, Glob, OutsidePolicy, wording::number},
-    facts::outside::{Outside, Unseen},
-    image::Digest,
+    oci::Digest,
+    outside::{Outside, Unseen},
     pins::{Found, Located, Sight, Sighting, Unpinned},
 };
 

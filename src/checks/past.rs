@@ -4,12 +4,10 @@
 use super::{Approved, Check, Code, Status, set::shown};
 use crate::{
     config::Config,
-    facts::{
-        git::GitError,
-        history::{Digests, Gap, Hold, NoOrder, Order, Promoted, Provenance, Unreadable},
-    },
-    image::Revision,
-    source::Error,
+    git::GitError,
+    history::{Digests, Gap, Hold, NoOrder, Order, Promoted, Provenance, Unreadable},
+    oci::Revision,
+    registry::Error,
     untrusted::plain,
 };
 
@@ -239,7 +237,7 @@ fn lacking(commit: &str, gap: &Gap) -> String {
             format!("commit {commit} did not pin `{image}`, an image of today")
         }
         Gap::Mixed(image, digests) => {
-            let digests: Vec<_> = digests.iter().map(crate::image::Digest::short).collect();
+            let digests: Vec<_> = digests.iter().map(crate::oci::Digest::short).collect();
             format!(
                 "commit {commit} pinned `{image}` to several digests: {}",
                 digests.join(", ")

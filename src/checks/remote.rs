@@ -3,10 +3,10 @@
 use super::{Check, Code, FilePlace, Status, pins::place_of, set::shown};
 use crate::{
     config::{Config, Image},
-    facts::{history::Provenance, resolve::ImageFacts},
-    image::{Digest, Revision, Tag},
+    history::Provenance,
+    oci::{Digest, Revision, Tag},
     pins::Found,
-    source::{Error, ErrorKind},
+    registry::{Error, ErrorKind, resolve::ImageFacts},
 };
 
 /// A pinned image, and what its digest names.

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use super::{Check, Code, Status};
 use crate::{
     config::{Config, Image},
-    facts::resolve::{ImageFacts, PlatformFacts},
-    image::{Digest, Platform, Revision, Tag},
-    source::{Error, ErrorKind},
+    oci::{Digest, Platform, Revision, Tag},
+    registry::{
+        Error, ErrorKind,
+        resolve::{ImageFacts, PlatformFacts},
+    },
     untrusted::short,
 };
 

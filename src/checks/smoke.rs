@@ -3,8 +3,8 @@
 use super::{Check, Code, Status};
 use crate::{
     config::Smoke,
-    facts::smoke::{Name, Outcome, Smoked},
-    source::{Error, ErrorKind},
+    registry::{Error, ErrorKind},
+    smoke::{Name, Outcome, Smoked},
     untrusted::tail,
 };
 
@@ -141,7 +141,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{config::Engine, image::Platform};
+    use crate::{config::Engine, oci::Platform};
 
     fn judged(
         outcome: Outcome,

@@ -5,7 +5,7 @@ use std::{fs::File, io::Read};
 use serde::Deserialize;
 
 use super::environment::Environment;
-use crate::facts::git::{Git, Hosted};
+use crate::git::{Git, Hosted};
 
 /// The largest event that is read, in bytes; GitHub limits payloads to 25 MB.
 const EVENT_MAX: u64 = 32 * 1024 * 1024;

@@ -19,11 +19,10 @@ use super::{
 };
 use crate::{
     config::{self, Config, FILE_NAME, MISSPELLED_NAME, Mapping, Problem},
-    facts::resolve::ImageFacts,
     forge::State,
     http::{Allowance, Heard, Transport},
-    image::Tag,
-    source::{Registries, Settings, Source, Sources},
+    oci::Tag,
+    registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
     untrusted::plain,
 };
 

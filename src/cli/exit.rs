@@ -4,7 +4,7 @@ use crate::{
     config::Problem,
     files::ReadError,
     forge,
-    source::{self, ErrorKind},
+    registry::{self, ErrorKind},
 };
 
 /// How a run ends.
@@ -97,8 +97,8 @@ impl From<ReadError> for Fault {
     }
 }
 
-impl From<&source::Error> for Fault {
-    fn from(error: &source::Error) -> Self {
+impl From<&registry::Error> for Fault {
+    fn from(error: &registry::Error) -> Self {
         let (exit, code) = match error.kind {
             ErrorKind::Unavailable => (Exit::Unavailable, "unavailable"),
             ErrorKind::Denied => (Exit::Denied, "denied"),

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     config::{Config, FORGE_TOKENS, Forge as Configured, Problem},
-    facts::git::Git,
     forge::{Audience, Forge, Gitea, Github, Kind, Settings, Target, Token},
+    git::Git,
     http::address::host_of,
 };
 

@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{
     config::{Config, Forge, ForgeKind, Image, Problem, PruneBackend, Where},
-    facts::git::Git,
     forge::{Kind, Package, Target},
+    git::Git,
     prune::backends::{Backend, Ghcr, Registry},
-    source::Source,
+    registry::Source,
 };
 
 /// The registry whose own endpoint deletes nothing.

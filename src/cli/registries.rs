@@ -7,13 +7,13 @@ use crate::{
     config::duration,
     forge,
     http::Allowance,
-    source::{self, Settings},
+    registry::{self, Settings},
 };
 
 /// The settings of the run; wrong input is found before the first request.
 pub(super) fn settings(environment: &Environment) -> Result<Settings, Fault> {
     let lookup = |name: &str| environment.variable(name).cloned();
-    let mut settings = Settings::new(source::Environment::from_lookup(lookup), SystemTime::now);
+    let mut settings = Settings::new(registry::Environment::from_lookup(lookup), SystemTime::now);
     if let Some(text) = environment.filled("REPIN_HTTP_TIMEOUT") {
         let parsed = duration::parse(&text.to_string_lossy()).map_err(|error| error.to_string());
         let positive = parsed.and_then(|limit| match limit {
@@ -26,7 +26,7 @@ pub(super) fn settings(environment: &Environment) -> Result<Settings, Fault> {
         .filled("REPIN_CA_FILE")
         .map(|file| environment.folder().join(file));
     // Reads the certificates, so that a wrong file is told of whatever the command is.
-    source::Registries::new(settings.clone()).map_err(|error| usage(error.to_string()))?;
+    registry::Registries::new(settings.clone()).map_err(|error| usage(error.to_string()))?;
     Ok(settings)
 }
 

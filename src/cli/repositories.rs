@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     config::{Config, Problem},
-    facts::git::{Login, Remote},
     forge::Token,
+    git::{Login, Remote},
 };
 
 /// Another repository, as it is configured.

@@ -16,7 +16,7 @@ use super::{
     yaml::{Key, Node},
 };
 use crate::{
-    image::{Pattern, Repository},
+    oci::{Pattern, Repository},
     untrusted::plain,
 };
 

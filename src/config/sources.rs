@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::image::{Repository, RepositoryError};
+use crate::oci::{Repository, RepositoryError};
 
 /// Where repositories that begin with a prefix are read from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Templates of the configuration: text with `{revision}` and `{name}`.
 
-use crate::image::{Revision, Tag, TagError};
+use crate::oci::{Revision, Tag, TagError};
 
 /// Text with placeholders; checked when it is parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub fn check_branch(name: &str) -> Result<(), TemplateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Pattern;
+    use crate::oci::Pattern;
 
     #[test]
     fn placeholders_are_filled() {

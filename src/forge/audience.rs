@@ -7,7 +7,7 @@
 use reqwest::Url;
 
 use crate::{
-    facts::git::Hosted,
+    git::Hosted,
     http::address::{host_of, is_loopback},
 };
 

@@ -18,11 +18,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Error, ErrorKind, Target, Token};
-use crate::http::{
-    Allowance, Announce, Body, Call, Cause, Client, FORGES, Heard, Idempotency, Network, Policy,
-    Stage, Stop, Transport, WaitReason, address::host_of, time_of_day,
+use crate::{
+    http::{
+        Allowance, Announce, Body, Call, Cause, Client, FORGES, Heard, Idempotency, Network,
+        Policy, Stage, Stop, Transport, WaitReason, address::host_of, time_of_day,
+    },
+    untrusted::Secrets,
 };
-use crate::untrusted::Secrets;
 pub(super) use reply::Reply;
 
 /// How a forge is asked; all of it is handed in.

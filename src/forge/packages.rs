@@ -13,8 +13,8 @@ use super::{
     http::{Http, PAGE, Reply, Request},
 };
 use crate::{
-    image::{Digest, Tag},
-    source::{Clock, Deletion},
+    oci::{Digest, Tag},
+    registry::{Clock, Deletion},
 };
 
 /// More pages than this are no listing that comes to an end.

@@ -6,7 +6,7 @@
 //! that branch, and only if it still is where it was looked at.
 
 use super::{Error, ErrorKind, branches::Between};
-use crate::facts::git::{Git, GitError, ObjectId, Ran, is_denied, told, without_users};
+use crate::git::{Git, GitError, ObjectId, Ran, is_denied, told, without_users};
 
 /// The remote that is fetched from and pushed to.
 const REMOTE: &str = "origin";

@@ -5,7 +5,7 @@ use reqwest::Url;
 
 use crate::{
     config::{Forge as Configured, ForgeKind},
-    facts::git::Hosted,
+    git::Hosted,
 };
 
 /// Kinds of forges.

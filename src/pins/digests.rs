@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::image::Digest;
+use crate::oci::Digest;
 
 /// A run of exactly 64 lowercase hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::scan::{Finder, Malformed, Pin, Scan};
 use crate::{
     config::{Config, Glob, RelPath},
     files::{Files, Hazard, Listing, ReadError},
-    image::Digest,
+    oci::Digest,
 };
 
 /// Something in a file.

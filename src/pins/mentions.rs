@@ -6,7 +6,7 @@ use super::{
     chunk::{Overlap, each_window},
     digests::{BACK, FORWARD, runs_in},
 };
-use crate::image::Digest;
+use crate::oci::Digest;
 
 /// A digest that a text names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Config, Endpoint, Where},
-    image::{Digest, Repository, Tag},
+    oci::{Digest, Repository, Tag},
 };
 
 /// Finds what names the images of a configuration.

@@ -1,7 +1,7 @@
 //! Replacing digests, and the tags before them, in the bytes of one file.
 
 use super::scan::Pin;
-use crate::image::{Digest, Tag};
+use crate::oci::{Digest, Tag};
 
 /// What the pins of one image become.
 #[derive(Debug, Clone, PartialEq, Eq)]

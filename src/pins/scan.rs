@@ -12,7 +12,7 @@ use std::{
 use super::chunk::{Lines, Overlap, Window, each_window};
 use crate::{
     config::Image,
-    image::{Digest, Repository, Tag, TagError},
+    oci::{Digest, Repository, Tag, TagError},
 };
 
 /// Finds the pins of a set of images.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{Config, RelPath},
     files::{Beneath, ReadError, WorkTree},
-    image::Digest,
+    oci::Digest,
 };
 
 /// The most threads that read at the same time.

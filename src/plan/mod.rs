@@ -9,7 +9,7 @@ use crate::{
     checks::{Approved, Check, Code, Status},
     config::{Config, RelPath},
     files::{Files, ReadError},
-    image::Digest,
+    oci::Digest,
     pins::{Finder, Found, Pin, Replacement, replace},
 };
 
@@ -240,7 +240,7 @@ mod tests {
         let pins = Finder::new(&config.images).scan(contents.as_bytes()).pins;
         let to = Some(Replacement {
             digest: Digest::of(b"new"),
-            tag: crate::image::Tag::parse("new").unwrap(),
+            tag: crate::oci::Tag::parse("new").unwrap(),
         });
         let mut tallies = [Tally::default()];
         let path = RelPath::parse("x").unwrap();

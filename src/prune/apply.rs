@@ -9,7 +9,7 @@ use super::{
     Candidate, Guards, Listing, Plan, Refusal, Rules, Version, backends::Progress, changes,
     refusal::Kind,
 };
-use crate::{image::Tag, source::Deletion};
+use crate::{oci::Tag, registry::Deletion};
 
 /// A package whose versions can be deleted.
 pub trait Package {

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Candidate, Guards, Listing, Plan, Refusal, Rules, Version, judge::judge_some};
-use crate::image::{Digest, Tag};
+use crate::oci::{Digest, Tag};
 
 /// Refuses where the listing `now` differs from `first` in what the plan deletes or protects, or
 /// where something that is new needs what the plan deletes.

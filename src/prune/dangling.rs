@@ -4,7 +4,7 @@
 //! tag can't be pulled: a pending one is reported and passed over, any other refuses the run.
 
 use super::{Guards, Listing, Refusal, Warning};
-use crate::{config::Prune, image::Tag};
+use crate::{config::Prune, oci::Tag};
 
 /// A tag whose manifest is missing from the registry's storage: listed twice, read twice, and both
 /// reads answered 404 with every manifest type in `Accept`.

@@ -16,12 +16,10 @@ use std::{
 use super::{Refusal, Text, refusal::Kind};
 use crate::{
     config::Config,
-    facts::{
-        git::{Git, ObjectId},
-        history::{History, Own, own_config},
-    },
     files::{Files, Hazard, WorkTree},
-    image::{Digest, Tag},
+    git::{Git, ObjectId},
+    history::{History, Own, own_config},
+    oci::{Digest, Tag},
     pins::{self, Found},
 };
 use branches::{Branches, Tips, moving};

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::Prune,
-    image::{Digest, Tag},
+    oci::{Digest, Tag},
 };
 
 /// Clocks that are further apart, and dates that are further ahead, are wrong.

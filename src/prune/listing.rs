@@ -10,8 +10,8 @@ use std::{
 
 use super::{Dangling, date};
 use crate::{
-    image::{Digest, Tag},
-    source::{Clock, INDEX_TYPES, Manifest},
+    oci::{Digest, Tag},
+    registry::{Clock, INDEX_TYPES, Manifest},
 };
 
 /// An index within an index within an index, so deep at most.
@@ -73,7 +73,7 @@ impl Node {
                 subject: image.subject.as_ref().map(|subject| subject.digest),
             },
             Manifest::Index(index) => {
-                let child = |entry: &crate::source::Descriptor| Child {
+                let child = |entry: &crate::registry::Descriptor| Child {
                     digest: entry.digest,
                     index: INDEX_TYPES.contains(&entry.media_type.as_str()),
                     attestation: entry.is_attestation(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Judged, Listing, Refusal, Version, date, refusal::Kind};
-use crate::image::Digest;
+use crate::oci::Digest;
 
 /// A version that may be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]

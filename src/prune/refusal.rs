@@ -1,6 +1,6 @@
 //! Why nothing, or nothing more, is deleted.
 
-use crate::{facts::git::GitError, files::ReadError, forge, source};
+use crate::{files::ReadError, forge, git::GitError, registry};
 
 /// A reason not to delete, for the person who has to act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,12 +64,12 @@ impl Refusal {
     }
 }
 
-impl From<source::Error> for Refusal {
-    fn from(error: source::Error) -> Self {
+impl From<registry::Error> for Refusal {
+    fn from(error: registry::Error) -> Self {
         let (kind, code) = match error.kind {
-            source::ErrorKind::Unavailable => (Kind::Later, "unavailable"),
-            source::ErrorKind::Denied => (Kind::Denied, "denied"),
-            source::ErrorKind::Ambiguous => (Kind::Failed, "manifest_ambiguous"),
+            registry::ErrorKind::Unavailable => (Kind::Later, "unavailable"),
+            registry::ErrorKind::Denied => (Kind::Denied, "denied"),
+            registry::ErrorKind::Ambiguous => (Kind::Failed, "manifest_ambiguous"),
         };
         Self {
             kind,

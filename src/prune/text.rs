@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::{image::Digest, pins::Mention};
+use crate::{oci::Digest, pins::Mention};
 
 /// Digests that tracked files name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

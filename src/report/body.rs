@@ -14,10 +14,7 @@ use minijinja::{
 use serde::Serialize;
 
 use super::json::PlanDocument;
-use crate::{
-    untrusted::markdown,
-    {checks::Status, facts::history::Entry, forge::Marker},
-};
+use crate::{checks::Status, forge::Marker, history::Entry, untrusted::markdown};
 
 /// The most characters of a body; forges refuse longer ones (GitHub: 65,536).
 pub const MAX: usize = 60_000;

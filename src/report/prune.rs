@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::table::{Align, aligned};
 use crate::{
     config::wording::number,
-    image::Digest,
+    oci::Digest,
     prune::{Candidate, Judged, Refusal, Version, Warning, apply::Applied, date},
     untrusted::{markdown, plain},
 };

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    image::Repository,
+    oci::Repository,
     untrusted::{code_points, is_hidden},
 };
 

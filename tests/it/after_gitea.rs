@@ -1,11 +1,12 @@
 //! What follows a pull request on Gitea and Forgejo as they really are: styles of merging,
 //! conflicts, workflows that are started once, issues.
 
-use crate::support::forge as fakes;
+use crate::support::{
+    forge::{self as fakes, Fake, Fault, Kind, TOKEN, broken},
+    world::{REV_B, Ran, World, world},
+};
 use std::process::Stdio;
 
-use crate::support::forge::{Fake, Fault, Kind, TOKEN, broken};
-use crate::support::world::{REV_B, Ran, World, world};
 use serde_json::{Value, json};
 
 const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];

@@ -16,7 +16,7 @@ use std::{
 use repin::{
     apply::{self, Error, Session, State},
     config::RelPath,
-    image::Digest,
+    oci::Digest,
     plan::FileChange,
 };
 

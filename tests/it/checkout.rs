@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::forge::{Fake, Kind, TOKEN};
-use crate::support::world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git, world};
+use crate::support::{
+    forge::{Fake, Kind, TOKEN},
+    world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git, world},
+};
 
 const PROMOTE_B: [&str; 5] = ["promote", "--revision", REV_B, "--format", "json"];
 const TO_A: [&str; 5] = ["rollback", "--to", REV_A, "--format", "json"];

@@ -269,7 +269,7 @@ fn own_layer(world: &mut World) -> PathBuf {
     spoil(world, "fix", |platform| platform.layer(own.clone()));
     world
         .layout("fix")
-        .blob_path(&repin::image::Digest::of(&own).to_string())
+        .blob_path(&repin::oci::Digest::of(&own).to_string())
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn a_shared_layer_has_to_be_in_every_repository() {
     let mut world = shop();
     // Read from `review` first, so only a look into `fix` finds that it is not there.
     spoil(&mut world, "base", |p| p);
-    let digest = repin::image::Digest::of(&agents(CONTRACT).end()).to_string();
+    let digest = repin::oci::Digest::of(&agents(CONTRACT).end()).to_string();
     fs::remove_file(world.layout("fix").blob_path(&digest)).unwrap();
     let document = world.refuses(&[], 3, &[]);
     assert!(

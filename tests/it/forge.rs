@@ -14,9 +14,9 @@ use repin::{
         pull_request::{self, Age, Change, Outcome, Proposal, Rival, Standing},
         waiting::{self, Arm, Pace, Stuck, Waited, Watch},
     },
-    image::Digest,
+    oci::Digest,
     plan::FileChange,
-    source,
+    registry,
 };
 
 use crate::support::forge::{self as fakes, Fake, Fault, Kind, Reply, TOKEN, broken, error};
@@ -73,8 +73,8 @@ fn forge(fake: &Fake) -> Box<dyn Forge> {
         owner: "acme".to_owned(),
         name: "flows".to_owned(),
     };
-    let registries = source::Settings::new(source::Environment::default(), SystemTime::now);
-    let client = source::Registries::new(registries)
+    let registries = registry::Settings::new(registry::Environment::default(), SystemTime::now);
+    let client = registry::Registries::new(registries)
         .unwrap()
         .client(&target.api)
         .unwrap();

@@ -4,15 +4,12 @@ use std::path::Path;
 
 use repin::{
     config::{self, Config, RelPath},
-    facts::{
-        git::{Git, GitError, TreeFile},
-        history::{
-            Digests, Gap, History, Hold, Kind, NoOrder, Order, Own, Promoted, Provenance,
-            own_config,
-        },
-    },
     files::Files as _,
-    image::Revision,
+    git::{Git, GitError, TreeFile},
+    history::{
+        Digests, Gap, History, Hold, Kind, NoOrder, Order, Own, Promoted, Provenance, own_config,
+    },
+    oci::Revision,
 };
 
 use crate::support::repo::{self, CONFIG, Repo, digits, pin, title};
@@ -35,7 +32,7 @@ fn revision(build: char) -> Revision {
 }
 
 fn revision_text(text: &str) -> Revision {
-    repin::image::Pattern::parse(".*")
+    repin::oci::Pattern::parse(".*")
         .unwrap()
         .revision(text)
         .unwrap()
@@ -48,19 +45,19 @@ fn build(build: char) -> Digests {
 }
 
 trait ParseDigest {
-    fn parse_digest(&self) -> repin::image::Digest;
+    fn parse_digest(&self) -> repin::oci::Digest;
 }
 
 impl ParseDigest for String {
-    fn parse_digest(&self) -> repin::image::Digest {
-        repin::image::Digest::from_hex(self).unwrap()
+    fn parse_digest(&self) -> repin::oci::Digest {
+        repin::oci::Digest::from_hex(self).unwrap()
     }
 }
 
 /// The entries, newest first: kind, the build's letter, `*` for the current one, `<` for one that
 /// can be gone back to.
 fn told(history: &History) -> Vec<String> {
-    let one = |entry: &repin::facts::history::Entry| {
+    let one = |entry: &repin::history::Entry| {
         let kind = match entry.kind {
             Kind::Promote => "promote",
             Kind::Rollback => "rollback",
@@ -159,7 +156,7 @@ fn every_digest_that_was_ever_pinned_is_known() {
         .ever_pinned("fix")
         .unwrap()
         .iter()
-        .map(repin::image::Digest::hex)
+        .map(repin::oci::Digest::hex)
         .collect();
     assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
     assert_eq!(history.ever_pinned("other"), None);
@@ -177,7 +174,7 @@ fn what_a_commit_with_a_broken_configuration_pinned_is_known() {
         .ever_pinned("fix")
         .unwrap()
         .iter()
-        .map(repin::image::Digest::hex)
+        .map(repin::oci::Digest::hex)
         .collect();
     assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
     assert_eq!(history.unreadable.len(), 1);

@@ -566,7 +566,7 @@ fn what_the_configuration_can_tell_is_told_at_once() {
 #[test]
 fn what_cannot_be_read_is_no_pass() {
     let world = shop();
-    let layer = repin::image::Digest::of(&agents(CONTRACT).end()).to_string();
+    let layer = repin::oci::Digest::of(&agents(CONTRACT).end()).to_string();
     fs::remove_file(world.layout("review").blob_path(&layer)).unwrap();
     let ran = world
         .run(&["inventory", "check", "review", "--format", "json"])

@@ -13,7 +13,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use repin::facts::tree::{
+use repin::layers::{
     Budget, Encoding, FileType, LayerDescriptor, LayerTree, Tree, Want, merge, read_layer,
 };
 
@@ -235,7 +235,7 @@ fn layers() -> impl Strategy<Value = Vec<Vec<Op>>> {
 
 fn tree_of(archives: &[Vec<u8>]) -> Result<Tree, String> {
     let read = |bytes: &Vec<u8>| {
-        let digest = repin::image::Digest::of(bytes);
+        let digest = repin::oci::Digest::of(bytes);
         let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
         read(&stored::Stored {
             media_type,

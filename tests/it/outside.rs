@@ -6,8 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::forge::{Fake, Kind, TOKEN};
-use crate::support::world::{REV_A, REV_B, Ran, World, details, failed, git, world};
+use crate::support::{
+    forge::{Fake, Kind, TOKEN},
+    world::{REV_A, REV_B, Ran, World, details, failed, git, world},
+};
 use serde_json::Value;
 
 const OTHER: &str = "sha256:1234567890abcdef1234567890abcdef1234567890abcdef1234567890abcdef";

@@ -6,15 +6,15 @@ use proptest::prelude::*;
 use repin::{
     checks::{Approved, Counted, Overruled, Past, Resolution, Resolved, Status, Target},
     config::{self, Config, SourceText},
-    facts::{
-        history::Hold,
-        resolve::{ImageFacts, PlatformFacts},
-    },
     files::WorkTree,
-    image::{Digest, Platform, Revision},
+    history::Hold,
+    oci::{Digest, Platform, Revision},
     pins::{self, Found},
     plan::{Plan, PlanError},
-    source::{Descriptor, ImageConfig, ImageManifest},
+    registry::{
+        Descriptor, ImageConfig, ImageManifest,
+        resolve::{ImageFacts, PlatformFacts},
+    },
 };
 
 const REVISION: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";

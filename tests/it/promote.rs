@@ -152,7 +152,7 @@ fn the_document_of_an_approved_plan() {
     assert_eq!(document["files"][0]["path"], ".github/workflows/a.yml");
     assert_eq!(
         document["files"][0]["old_sha256"],
-        repin::image::Digest::of(&old).hex()
+        repin::oci::Digest::of(&old).hex()
     );
     assert_eq!(document["files"][1]["pins"], 3);
     assert!(failed(&document).is_empty());

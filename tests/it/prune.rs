@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use repin::image::Digest;
+use repin::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -1,6 +1,6 @@
 //! `prune` and `prune restore` against GitHub's packages API.
 
-use repin::image::Digest;
+use repin::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::{

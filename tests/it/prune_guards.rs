@@ -7,12 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::fake::{Fake, Reaction};
-use crate::support::images::Image;
-use crate::support::pruned::{Real, config, old, pinned, push, refused, set, young};
-use crate::support::scene::{tags, why};
-use crate::support::world::git;
-use repin::image::Digest;
+use crate::support::{
+    fake::{Fake, Reaction},
+    images::Image,
+    pruned::{Real, config, old, pinned, push, refused, set, young},
+    scene::{tags, why},
+    world::git,
+};
+use repin::oci::Digest;
 use serde_json::{Value, json};
 
 /// A registry with a pinned version, a stale one, and these; all of them pending and old.

@@ -25,7 +25,7 @@ use fastrand::Rng;
 use repin::{
     config::{Prune, PruneBackend},
     forge::{Links, PackageVersion, VersionPages},
-    image::{Digest, Tag},
+    oci::{Digest, Tag},
     pins::mentions,
     prune::{
         Child, Guards, Listing, Node, Refusal, Rules, Text, Version,
@@ -33,7 +33,7 @@ use repin::{
         backends::Progress,
         judge,
     },
-    source::{Clock, Deletion, NextPage, TagPages},
+    registry::{Clock, Deletion, NextPage, TagPages},
 };
 
 /// The number of cases of each test.

@@ -9,9 +9,11 @@ use std::{ffi::OsString, time::Duration};
 
 use repin::{
     config::Mapping,
-    facts::resolve::{ImageFacts, resolve},
-    image::{Repository, Tag},
-    source::{Environment, Error, Registries, Settings, Source, Sources, Want},
+    oci::{Repository, Tag},
+    registry::{
+        Environment, Error, Registries, Settings, Source, Sources, Want,
+        resolve::{ImageFacts, resolve},
+    },
 };
 
 /// Settings with pauses that a test can wait for.

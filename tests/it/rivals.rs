@@ -1,11 +1,12 @@
 //! The pull request machinery against forges that are as unkind as the real ones, as whole runs:
 //! races as scripted interleavings, refusals, servers that are too old.
 
-use crate::support::forge as fakes;
+use crate::support::{
+    forge::{self as fakes, Fake, Fault, Kind, TOKEN, When, broken, error},
+    world::{REV_A, REV_B, REV_C, Ran, World, world},
+};
 use std::process::Stdio;
 
-use crate::support::forge::{Fake, Fault, Kind, TOKEN, When, broken, error};
-use crate::support::world::{REV_A, REV_B, REV_C, Ran, World, world};
 use serde_json::Value;
 
 const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];

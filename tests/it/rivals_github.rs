@@ -1,11 +1,12 @@
 //! The pull request machinery against GitHub as unkind as it really is, as whole runs: rules,
 //! branches that must be up to date, conflicts, tokens that start no checks, plans without drafts.
 
-use crate::support::forge as fakes;
+use crate::support::{
+    forge::{self as fakes, APP_TOKEN, Fake, Fault, Kind, TOKEN, When, error, github::Strict},
+    world::{REV_B, Ran, World, world},
+};
 use std::process::Stdio;
 
-use crate::support::forge::{APP_TOKEN, Fake, Fault, Kind, TOKEN, When, error, github::Strict};
-use crate::support::world::{REV_B, Ran, World, world};
 use serde_json::Value;
 
 const FILES: [&str; 4] = [

@@ -9,7 +9,7 @@ use std::{
 
 use repin::{
     config::{Engine, Smoke},
-    facts::smoke::{Name, Outcome, Place},
+    smoke::{Name, Outcome, Place},
 };
 
 use crate::support::{

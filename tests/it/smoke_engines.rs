@@ -10,7 +10,7 @@ use std::{
 
 use repin::{
     config::Engine,
-    facts::smoke::{Name, Outcome, Place},
+    smoke::{Name, Outcome, Place},
 };
 
 use crate::support::{

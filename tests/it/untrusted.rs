@@ -1,19 +1,16 @@
 //! Text from outside as whole runs: what a terminal, a runner and a pipe get of it, and that no
 //! secret comes back from a server that echoes it.
 
-use crate::support;
-use crate::support::fake;
-use crate::support::forge as fakes;
-use crate::support::runner;
-use crate::support::terminal;
-use std::process::{Command, Stdio};
-
-use crate::support::fake::Reaction;
-use crate::support::forge::{Fake, Fault, Kind, TOKEN, error};
 use crate::support::{
+    self,
+    fake::{self, Reaction},
+    forge::{self as fakes, Fake, Fault, Kind, TOKEN, error},
     layout::Platform,
+    runner, terminal,
     world::{REV_A, REV_B, Ran, World, world},
 };
+use std::process::{Command, Stdio};
+
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},

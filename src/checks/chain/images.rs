@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use super::{Approved, Judged, Resolved, Stopped, warn_only};
 use crate::{
     checks::{Check, Standard},
-    facts::resolve::ImageFacts,
-    source::Error,
+    registry::{Error, resolve::ImageFacts},
 };
 
 /// The stage that looks at what images contain.

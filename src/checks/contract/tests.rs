@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::facts::inventory::tests::inventory;
+use crate::inventory::tests::inventory;
 
 const KINDS: &str = "kinds:
   agents: { paths: ['^a/(.+)$'] }

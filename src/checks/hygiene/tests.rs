@@ -1,9 +1,9 @@
 //! Hygiene: each defect of an image, from layers to findings.
 
 use super::*;
-use crate::facts::{
+use crate::{
     inventory::{gather, tests::inventory},
-    tree::tests::{archive::Archive, layers},
+    layers::tests::{archive::Archive, layers},
 };
 
 fn a() -> Archive {
@@ -160,17 +160,17 @@ fn the_copy_of_the_contract_has_to_be_equal() {
     let ours = b"a: one\nb: two\nc: three\n";
     let found = |archive: Archive| {
         let inventory = inventory(block);
-        let want = crate::facts::inventory::want(&inventory, &[ours.len() as u64]);
+        let want = crate::inventory::want(&inventory, &[ours.len() as u64]);
         let bytes = archive.end();
-        let digest = crate::image::Digest::of(&bytes);
-        let layer = crate::facts::tree::LayerDescriptor {
+        let digest = crate::oci::Digest::of(&bytes);
+        let layer = crate::layers::LayerDescriptor {
             digest,
             size: bytes.len() as u64,
-            encoding: crate::facts::tree::Encoding::Plain,
+            encoding: crate::layers::Encoding::Plain,
             diff_id: digest,
         };
-        let budget = crate::facts::tree::Budget::new(1 << 20);
-        let layer = crate::facts::tree::read_layer(&*bytes, &layer, &want, &budget).unwrap();
+        let budget = crate::layers::Budget::new(1 << 20);
+        let layer = crate::layers::read_layer(&*bytes, &layer, &want, &budget).unwrap();
         let contents = gather([&layer], &inventory).unwrap();
         check(&inventory, &contents, Some(ours))
             .into_iter()

@@ -12,14 +12,11 @@ use crate::{
         output::Format,
     },
     config::Config,
-    facts::{
-        outside::{self, Scope},
-        resolve,
-    },
-    image::Revision,
+    oci::Revision,
+    outside::{self, Scope},
     pins::Found,
+    registry::{Error, Want, resolve},
     report::{annotations, json::CheckDocument},
-    source::{Error, Want},
 };
 
 pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Fault> {

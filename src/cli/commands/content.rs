@@ -5,12 +5,9 @@ use std::collections::HashSet;
 use crate::{
     checks::{self, Check, Code, Standard, Status},
     config::Inventory,
-    facts::{
-        inventory::{self, Contents, Stack, Stacks},
-        resolve::PlatformFacts,
-        tree::Want,
-    },
-    source::{Error, Source},
+    inventory::{self, Contents, Stack, Stacks},
+    layers::Want,
+    registry::{Error, Source, resolve::PlatformFacts},
 };
 
 /// One platform of an image, and where its layers are.

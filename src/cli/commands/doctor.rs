@@ -55,7 +55,7 @@ pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit,
 
 type Local<'l> = (
     Option<&'l crate::config::Config>,
-    Option<&'l crate::facts::git::Git>,
+    Option<&'l crate::git::Git>,
     Option<&'l crate::pins::Found>,
 );
 

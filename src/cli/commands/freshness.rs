@@ -19,15 +19,13 @@ use crate::{
         repositories::{OtherRepository, Reach, scratch},
     },
     config::{Config, Freshness, Problem},
-    facts::{
-        freshness::{self, Distance, Pinned, Trouble},
-        git::{GitError, Remote},
-    },
     files::WorkTree,
     forge::{
         self, Forge,
         issue::{self, Fate, Wanted},
     },
+    freshness::{self, Distance, Pinned, Trouble},
+    git::{GitError, Remote},
     report::json::{FreshnessDocument, FreshnessRow, IssueRow},
 };
 

@@ -4,8 +4,8 @@ use crate::{
     checks,
     cli::exit::{Exit, Fault},
     config::{Config, Glob, Globs, Problem, wording::number},
-    facts::outside,
     files::WorkTree,
+    outside,
     pins::Found,
 };
 

@@ -10,7 +10,7 @@ use crate::{
         exit::{Exit, Fault},
         output::Format,
     },
-    facts::history::{Entry, Kind},
+    history::{Entry, Kind},
     report::table::{Align, aligned},
     untrusted::plain,
 };

@@ -15,11 +15,9 @@ use crate::{
         output::Format,
     },
     config::Problem,
-    facts::{
-        git::{Git, Hosted},
-        outside,
-    },
     files::survey,
+    git::{Git, Hosted},
+    outside,
     pins::discover::{
         Discovery, Seen, discover,
         groups::{self, Guess, Reason},

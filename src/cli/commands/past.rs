@@ -6,13 +6,11 @@ use crate::{
     checks::{self, Past},
     cli::{ci, context::Context},
     config::Config,
-    facts::{
-        git::{Branch, BranchSources, Git, GitError, ObjectId},
-        history::{self, Digests, Hold},
-    },
-    image::Revision,
+    git::{Branch, BranchSources, Git, GitError, ObjectId},
+    history::{self, Digests, Hold},
+    oci::Revision,
     pins::Found,
-    source::Error,
+    registry::Error,
 };
 
 /// The history of one run.

@@ -18,7 +18,7 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Config, Image},
-    image::{Digest, Revision, Tag},
+    oci::{Digest, Revision, Tag},
     pins,
     plan::Plan,
 };

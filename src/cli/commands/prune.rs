@@ -21,7 +21,7 @@ use crate::{
         repositories::{OtherRepository, Reach, scratch},
     },
     config::{self, Config, Problem, Prune, duration, wording::number},
-    facts::git::Git,
+    git::Git,
     prune::{
         self, Elsewhere, Guards, Kind, Listing, Plan, Refusal, Rules, Since, Watch,
         apply::{self, Step},

@@ -10,7 +10,7 @@ use crate::{
         output::Format,
     },
     config::{Config, Image, Problem},
-    facts::{labels, resolve::ImageFacts},
+    registry::{labels, resolve::ImageFacts},
     report::{
         json::{ResolveDocument, ResolvedImage, ResolvedPlatform},
         table::{Align, aligned},

@@ -19,11 +19,9 @@ use crate::{
         output::Format,
     },
     config::{Config, Image, Problem},
-    facts::{
-        git::Git,
-        history::{Entry, Promoted},
-    },
-    image::{Revision, Tag},
+    git::Git,
+    history::{Entry, Promoted},
+    oci::{Revision, Tag},
     pins,
     plan::Plan,
 };

@@ -9,7 +9,7 @@ use crate::{
         output::Format,
     },
     config::Config,
-    facts::outside,
+    outside,
     pins::{self, Found},
     report::{
         json::ScanDocument,

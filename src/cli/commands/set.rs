@@ -27,20 +27,19 @@ use crate::{
         progress,
     },
     config::{Config, Naming, Problem},
-    facts::{
-        history::Entry,
-        labels,
-        resolve::{self, ImageFacts},
-    },
-    image::{Digest, Revision, Tag},
+    history::Entry,
+    oci::{Digest, Revision, Tag},
     pins::Found,
     plan::{Plan, PlanError},
+    registry::{
+        Source, labels,
+        resolve::{self, ImageFacts},
+    },
     report::{
         body::{self, Beside, Labels, Undone},
         diff,
         json::{ErrorRow, FileRow, ImageRow, PlanDocument},
     },
-    source::Source,
 };
 
 /// Why a run did not come to its end.
@@ -203,7 +202,7 @@ pub(super) fn labels_now(config: &Config, found: &Found, cx: &Context) -> Result
             .enumerate()
             .map(|(at, (image, source))| async move {
                 let digest = *found.digests_of(at).first()?;
-                let facts = resolve::resolve(source, &crate::source::Want::Digest(digest))
+                let facts = resolve::resolve(source, &crate::registry::Want::Digest(digest))
                     .await
                     .ok()??;
                 Some((
@@ -218,7 +217,7 @@ pub(super) fn labels_now(config: &Config, found: &Found, cx: &Context) -> Result
 async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) -> Resolution {
     let found = match known {
         Some(facts) => Ok(Some(facts)),
-        None => resolve::resolve(source, &crate::source::Want::Tag(target.tag.clone())).await,
+        None => resolve::resolve(source, &crate::registry::Want::Tag(target.tag.clone())).await,
     };
     let mut old_platforms = Vec::new();
     if let Ok(Some(facts)) = &found {

@@ -5,11 +5,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Gitea, commit::refusal};
-use crate::config::MergeMethod;
-use crate::forge::{
-    Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind,
-    alike::{IssueRow, issues},
-    http::{Paging, Reply},
+use crate::{
+    config::MergeMethod,
+    forge::{
+        Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind,
+        alike::{IssueRow, issues},
+        http::{Paging, Reply},
+    },
 };
 
 /// What a token needs for issues.

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
 use super::Seen;
-use crate::image::{Digest, Repository};
+use crate::oci::{Digest, Repository};
 
 /// Repositories of one owner in one registry that may be a set.
 #[derive(Debug, Clone, PartialEq, Eq)]

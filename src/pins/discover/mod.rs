@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::RelPath,
     files::{ReadError, Survey, WorkTree},
-    image::Repository,
+    oci::Repository,
 };
 
 /// One repository, and where it is pinned.

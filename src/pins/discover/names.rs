@@ -1,6 +1,6 @@
 //! Names for images that only have a repository so far.
 
-use crate::image::Repository;
+use crate::oci::Repository;
 
 /// A name for each repository, all different, and what they share.
 #[derive(Debug, PartialEq, Eq)]

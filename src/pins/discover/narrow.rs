@@ -170,7 +170,7 @@ mod tests {
     use std::{fs, os::unix::fs::symlink};
 
     use super::*;
-    use crate::image::Repository;
+    use crate::oci::Repository;
 
     const PIN: &str =
         "a.b/c@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

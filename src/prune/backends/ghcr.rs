@@ -10,9 +10,9 @@ use std::collections::{HashMap, HashSet};
 use super::{Progress, manifests};
 use crate::{
     forge::{Package, PackageVersion},
-    image::Digest,
+    oci::Digest,
     prune::{Dangling, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible},
-    source::{Deletion, Manifest, Source, Verified, Want},
+    registry::{Deletion, Manifest, Source, Verified, Want},
     untrusted::short,
 };
 

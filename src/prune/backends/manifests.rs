@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::Progress;
 use crate::{
     prune::{Listing, Node, Refusal},
-    source::{Manifest, Source, Verified, Want},
+    registry::{Manifest, Source, Verified, Want},
 };
 
 /// How many are asked for at once.

@@ -16,7 +16,7 @@ use super::{
     Guards, Listing, Refusal, Rules, Version,
     apply::{Now, Package},
 };
-use crate::source::Deletion;
+use crate::registry::Deletion;
 
 /// A package, by whichever way it is reached.
 #[derive(Debug)]

@@ -14,12 +14,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Progress, manifests};
 use crate::{
-    image::{Digest, Tag},
+    oci::{Digest, Tag},
     prune::{
         Child, Dangling, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date,
         eligible, judge, refusal::Kind,
     },
-    source::{Deletion, Descriptor, Manifest, Remote, Source, Want},
+    registry::{Deletion, Descriptor, Manifest, Remote, Source, Want},
 };
 
 /// The annotation that says when something was made (OCI image specification, "Pre-Defined

@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::{
     config::{Config, RelPath, Revisions, Template},
-    facts::{
-        git::{BranchSources, Git, GitError, ObjectId},
-        history::{Own, own_config},
-    },
-    image::Tag,
+    git::{BranchSources, Git, GitError, ObjectId},
+    history::{Own, own_config},
+    oci::Tag,
     prune::Refusal,
 };
 

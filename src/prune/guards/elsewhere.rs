@@ -17,12 +17,10 @@ use std::{
 use super::reading::{self, reader};
 use crate::{
     config::{AlsoPinned, Config, FILE_NAME, Globs, RelPath},
-    facts::{
-        git::{Git, GitError, ObjectId, Objects, Remote},
-        history::{self, LARGEST_CONFIG, parse_config},
-    },
     files::Snapshot,
-    image::{Digest, Repository},
+    git::{Git, GitError, ObjectId, Objects, Remote},
+    history::{self, LARGEST_CONFIG, parse_config},
+    oci::{Digest, Repository},
     pins::Finder,
     prune::{Kind, Refusal, Text},
 };

@@ -11,8 +11,8 @@ use std::{
 
 use crate::{
     config::{Config, RelPath},
-    facts::git::{Git, ObjectId, Sweep},
     files::{ReadError, WorkTree},
+    git::{Git, ObjectId, Sweep},
     pins::{Mention, mentions},
     prune::{Refusal, Text},
 };

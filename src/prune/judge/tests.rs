@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     config::PruneBackend,
     prune::{Child, Dangling, Node},
-    source::Clock,
+    registry::Clock,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);

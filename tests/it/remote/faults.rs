@@ -12,8 +12,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use repin::{
-    image::Digest,
-    source::{Error, ErrorKind, Settings, Want},
+    oci::Digest,
+    registry::{Error, ErrorKind, Settings, Want},
 };
 use tempfile::TempDir;
 
@@ -612,9 +612,9 @@ async fn a_request_says_what_it_accepts_and_asks_nothing_in_advance() {
             .all(|request| request.header("accept-encoding") == Some("identity"))
     );
     let accept = requests[2].header("accept").unwrap();
-    for kind in repin::source::document::INDEX_TYPES
+    for kind in repin::registry::document::INDEX_TYPES
         .iter()
-        .chain(&repin::source::document::MANIFEST_TYPES)
+        .chain(&repin::registry::document::MANIFEST_TYPES)
     {
         assert!(accept.split(", ").any(|part| part == *kind), "{accept}");
     }

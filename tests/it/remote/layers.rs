@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use repin::source::{self, Descriptor, ErrorKind, Settings};
+use repin::registry::{self, Descriptor, ErrorKind, Settings};
 
 use super::{settings, source};
 use crate::support::{
@@ -27,7 +27,7 @@ fn described() -> Descriptor {
 }
 
 /// What reading the layer from a server gives: all bytes, or those before an error and the error.
-async fn read(fake: &Fake, settings: Settings) -> (Vec<u8>, Option<source::Error>) {
+async fn read(fake: &Fake, settings: Settings) -> (Vec<u8>, Option<registry::Error>) {
     let source = source(settings, &fake.host(), "team/app");
     let mut layer = match source.layer(&described()).await {
         Ok(layer) => layer,
@@ -42,7 +42,7 @@ async fn read(fake: &Fake, settings: Settings) -> (Vec<u8>, Option<source::Error
                 *error
                     .into_inner()
                     .unwrap()
-                    .downcast::<source::Error>()
+                    .downcast::<registry::Error>()
                     .unwrap()
             }),
         )

@@ -1,8 +1,8 @@
 //! Tags, page by page, and deletions that are refused.
 
 use repin::{
-    image::Digest,
-    source::{Deletion, Error, ErrorKind, Remote, Source},
+    oci::Digest,
+    registry::{Deletion, Error, ErrorKind, Remote, Source},
 };
 
 use super::{settings, source};

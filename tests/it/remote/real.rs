@@ -5,8 +5,8 @@ use std::{fs, io::Read, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use repin::{
-    image::Digest,
-    source::{Deletion, ErrorKind, Manifest, Remote, Settings, SettingsError, Source, Want},
+    oci::Digest,
+    registry::{Deletion, ErrorKind, Manifest, Remote, Settings, SettingsError, Source, Want},
 };
 use tempfile::TempDir;
 
@@ -163,9 +163,7 @@ async fn tags_are_listed_and_digests_deleted() {
     let remote = remote(source(settings(&[]), &registry.host, "team/app"));
     let tags = remote.tags().await.unwrap().unwrap();
     assert_eq!(
-        tags.iter()
-            .map(repin::image::Tag::as_str)
-            .collect::<Vec<_>>(),
+        tags.iter().map(repin::oci::Tag::as_str).collect::<Vec<_>>(),
         ["latest", "v1", "v2"]
     );
     assert_eq!(
@@ -449,14 +447,14 @@ fn a_file_of_roots_that_is_none_is_an_error_at_the_start() {
             ca_file: Some(path.clone()),
             ..settings(&[])
         };
-        let error = repin::source::Registries::new(settings).unwrap_err();
+        let error = repin::registry::Registries::new(settings).unwrap_err();
         assert!(
             matches!(&error, SettingsError::CaFile { path: named, .. } if *named == path),
             "{error}"
         );
     }
     let proxy = settings(&[("https_proxy", "http://u:pr0xy@:x:y")]);
-    let error = repin::source::Registries::new(proxy).unwrap_err();
+    let error = repin::registry::Registries::new(proxy).unwrap_err();
     assert!(
         error.to_string().contains("https_proxy") && !error.to_string().contains("pr0xy"),
         "{error}"

@@ -1,6 +1,6 @@
 //! Images to ask for: their bytes, as a registry or a layout holds them.
 
-use repin::image::Digest;
+use repin::oci::Digest;
 use serde_json::json;
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -148,7 +148,7 @@ impl Layout {
         )];
         let mut diff_ids = vec![layers[0].digest.clone()];
         for (archive, compressed) in &platform.layers {
-            diff_ids.push(repin::image::Digest::of(archive).to_string());
+            diff_ids.push(repin::oci::Digest::of(archive).to_string());
             layers.push(match compressed {
                 true => self.blob(&format!("{OCI}.layer.v1.tar+gzip"), &gzip(archive)),
                 false => self.blob(&format!("{OCI}.layer.v1.tar"), archive),
@@ -184,7 +184,7 @@ impl Layout {
 
     /// Writes a blob.
     pub fn blob(&self, media_type: &str, bytes: &[u8]) -> Written {
-        let digest = repin::image::Digest::of(bytes);
+        let digest = repin::oci::Digest::of(bytes);
         fs::write(self.folder.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
         let digest = digest.to_string();
         let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});

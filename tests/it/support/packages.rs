@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use repin::image::Digest;
+use repin::oci::Digest;
 use serde_json::{Value, json};
 
 use super::{

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use repin::{image::Digest, prune::date};
+use repin::{oci::Digest, prune::date};
 use serde_json::Value;
 
 use super::world::{Ran, git};

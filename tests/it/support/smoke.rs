@@ -16,12 +16,12 @@ use std::{
 use repin::{
     checks::{self, Check},
     config::{Engine, Smoke},
-    facts::{
+    oci::{Repository, Tag},
+    registry::{
+        Layout as LayoutSource, Source, Want,
         resolve::{self, ImageFacts},
-        smoke::{self, Missing, Place, Request, Secrets, Smoked, Surroundings},
     },
-    image::{Repository, Tag},
-    source::{Layout as LayoutSource, Source, Want},
+    smoke::{self, Missing, Place, Request, Secrets, Smoked, Surroundings},
 };
 
 use super::layout::{Layout, Platform};

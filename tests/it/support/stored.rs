@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use repin::image::Digest;
+use repin::oci::Digest;
 use serde_json::{Value, json};
 
 fn blob(folder: &Path, bytes: &[u8]) -> (Digest, u64) {

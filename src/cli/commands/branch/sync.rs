@@ -9,11 +9,11 @@ use crate::{
         progress,
     },
     config::{Config, Problem},
-    facts::git::Git,
     forge::{
         branches::Between,
         sync::{self, Synced},
     },
+    git::Git,
 };
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Fault> {

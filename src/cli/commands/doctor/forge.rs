@@ -11,11 +11,11 @@ use crate::{
         forge::{self, Credential},
     },
     config::{Config, PruneBackend},
-    facts::git::Git,
     forge::{
         ANOTHER_TOKEN, Ability, Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right,
         Signing, Target, Tree, Verdict, Wanted,
     },
+    git::Git,
     http::{Heard, address::host_of},
     pins::Found,
 };

@@ -8,9 +8,9 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Config, Image, Problem},
-    image::{Digest, Tag},
+    oci::{Digest, Tag},
     pins::Found,
-    source::{Error, Source, Want},
+    registry::{Error, Source, Want},
 };
 
 /// An image, and where it is read from.

@@ -13,13 +13,11 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Config, wording::number},
-    facts::{
-        git::{Git, GitError, Hosted},
-        history::History,
-        outside,
-        smoke::{self, Surroundings},
-    },
+    git::{Git, GitError, Hosted},
+    history::History,
+    outside,
     pins::{self, Found},
+    smoke::{self, Surroundings},
 };
 
 /// Why a line that needs the configuration is skipped.

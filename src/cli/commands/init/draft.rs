@@ -7,11 +7,9 @@ use crate::{
     checks::{self, Direction, Status},
     cli::exit::Fault,
     config::{self, Config, FILE_NAME, RelPath, SourceText},
-    facts::{
-        git::Hosted,
-        outside::{self, Scope},
-    },
     files::WorkTree,
+    git::Hosted,
+    outside::{self, Scope},
     pins::{
         self, Finder, Found,
         discover::{Discovery, Seen, groups, names, narrow},

@@ -15,14 +15,13 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Config, Problem},
-    facts::{
-        outside,
+    files::WorkTree,
+    outside, pins,
+    registry::{
+        Error, ErrorKind, Source, Want,
         resolve::{self, ImageFacts},
     },
-    files::WorkTree,
-    pins,
     report::json::InventoryImage,
-    source::{Error, ErrorKind, Source, Want},
 };
 
 /// One image, and which build of it is looked at; `None`: it is pinned nowhere.

@@ -12,7 +12,7 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Config, Inventory, Problem},
-    facts::inventory::Enumeration,
+    inventory::Enumeration,
 };
 
 /// How a listing is printed.
@@ -87,7 +87,7 @@ fn agreed(
     }
     let mut all = all.into_iter();
     let Some((first, found)) = all.next() else {
-        return Err(Fault::from(&crate::source::Error::unavailable(
+        return Err(Fault::from(&crate::registry::Error::unavailable(
             subject.name.clone(),
             "it has no platform",
         )));

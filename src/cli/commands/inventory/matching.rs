@@ -14,7 +14,7 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Inventory, Problem},
-    facts::inventory::Enumeration,
+    inventory::Enumeration,
     report::json::InventoryImage,
 };
 

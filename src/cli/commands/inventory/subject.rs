@@ -8,13 +8,13 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Config, Inventory, Problem, raw::nearest},
-    facts::{
-        outside,
+    oci::{Digest, Reference, Repository},
+    outside,
+    pins::{self, Found},
+    registry::{
+        Source, Want,
         resolve::{self, ImageFacts, PlatformFacts},
     },
-    image::{Digest, Reference, Repository},
-    pins::{self, Found},
-    source::{Source, Want},
 };
 
 /// One image, as it was asked for.

@@ -8,8 +8,8 @@
 use crate::{
     cli::{ci, context::Context, exit::Fault},
     config::{self, Config, Forge as Configured, Problem, RelPath, SourceText},
-    facts::git::{BranchSources, Git, ObjectId, TreeFile},
     forge::Target,
+    git::{BranchSources, Git, ObjectId, TreeFile},
 };
 
 /// The largest configuration that is read, in bytes.

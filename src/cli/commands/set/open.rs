@@ -8,12 +8,12 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Forge as Configured, Problem},
-    facts::git::Git,
     forge::{
         Ability, Forge, Marker, Merge, OnlyPins, State,
         merging::{self, Armed},
         pull_request::{self, Age, Outcome, Proposal, Rival},
     },
+    git::Git,
     pins::Finder,
     plan::{Plan, only_pins_differ},
     report::json::PullRequest,

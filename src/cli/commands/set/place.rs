@@ -12,12 +12,10 @@ use crate::{
         forge::{connect, no_token},
     },
     config::{self, Config, Problem, RelPath, SourceText},
-    facts::{
-        git::{Git, ObjectId, Objects},
-        outside::{self, Scope},
-    },
     files::{Files, Snapshot, WorkTree},
     forge::{Base, Forge, blob_id},
+    git::{Git, ObjectId, Objects},
+    outside::{self, Scope},
     pins::{self, Found},
 };
 

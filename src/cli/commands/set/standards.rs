@@ -15,12 +15,10 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Config, Image, Inventory, Problem, RelPath},
-    facts::{
-        git::{Git, ObjectId, TreeFile},
-        history::{Own, Promoted, own_config},
-    },
     files::Files,
-    source::Error,
+    git::{Git, ObjectId, TreeFile},
+    history::{Own, Promoted, own_config},
+    registry::Error,
 };
 
 /// The largest contract that is read, in bytes; one more tells that it is too large.

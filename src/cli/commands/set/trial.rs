@@ -21,8 +21,8 @@ use crate::{
         exit::Fault,
     },
     config::Config,
-    facts::smoke::{self, Place, Request, Secrets, Smoked, Surroundings},
-    source::Error,
+    registry::Error,
+    smoke::{self, Place, Request, Secrets, Smoked, Surroundings},
 };
 
 /// What the smoke command needs, found before anything is asked for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     config::RelPath,
-    image::Tag,
+    oci::Tag,
     pins::{Located, Pin},
 };
 

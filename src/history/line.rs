@@ -1,0 +1,160 @@
+//! What happened along the line: which commits brought a set, and whether by a promote, a rollback
+//! or by hand.
+//!
+//! Pure: sets by number in, events out. The rules are those in the documentation of the module
+//! above.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Kind, sets::Set};
+use crate::oci::{Digest, Revision};
+
+/// One commit of the line, as far as it matters here.
+#[derive(Debug, Clone)]
+pub(super) struct Point {
+    /// The number of its set; `None` if its content can't be read.
+    pub(super) set: Option<usize>,
+    /// Where its content can't be read: the digests of images that were seen in it all the same.
+    pub(super) glimpsed: Vec<(usize, Digest)>,
+    /// The revisions that it, or what it merged, claims to promote.
+    pub(super) claims: Vec<Revision>,
+}
+
+/// A change of the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Event {
+    /// The place of the commit in the line.
+    pub(super) at: usize,
+    pub(super) kind: Kind,
+    pub(super) revision: Option<Revision>,
+    pub(super) set: usize,
+}
+
+/// Everything that happened.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    /// Oldest first.
+    pub(super) all: Vec<Event>,
+    /// The sets that are held, each with the place in `all` of the rollback that undid it.
+    pub(super) held: HashMap<usize, usize>,
+    /// The place in the line of the last newer set: what came before it holds nothing any more.
+    pub(super) newest: Option<usize>,
+    /// The revisions that each set was promoted as.
+    pub(super) revisions: HashMap<usize, Vec<Revision>>,
+    /// Where each set was first seen in place, as a place in the line.
+    pub(super) first: HashMap<usize, usize>,
+}
+
+struct Fold<'s> {
+    sets: &'s [Set],
+    events: Events,
+    /// The sets in the order in which they came into place.
+    came: Vec<usize>,
+    /// Where each set stands in `came` for the last time.
+    last: HashMap<usize, usize>,
+    /// The digests that each image had, when all of its pins were alike, or in a commit whose
+    /// content can't be read.
+    digests: Vec<BTreeSet<Digest>>,
+}
+
+/// Goes along the line, oldest commit first. `cut`: what came before it is not known.
+pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
+    let images = sets.first().map_or(0, |set| set.0.len());
+    let digests = vec![BTreeSet::new(); images];
+    let mut fold = Fold {
+        sets,
+        events: Events::default(),
+        came: Vec::new(),
+        last: HashMap::new(),
+        digests,
+    };
+    let mut unknown = cut;
+    for (at, point) in line.iter().enumerate() {
+        let Some(set) = point.set else {
+            for (image, digest) in &point.glimpsed {
+                if let Some(had) = fold.digests.get_mut(*image) {
+                    had.insert(*digest);
+                }
+            }
+            continue;
+        };
+        let was_unknown = std::mem::take(&mut unknown);
+        let unchanged = match fold.came.last() {
+            Some(last) => *last == set,
+            None => sets[set].is_empty(),
+        };
+        if unchanged {
+            continue;
+        }
+        // Whether the first commit that is known of brought its set can't be told, unless it says
+        // so.
+        if !(was_unknown && point.claims.is_empty()) {
+            fold.event(at, set, &point.claims);
+        }
+        fold.in_place(at, set);
+    }
+    fold.events
+}
+
+impl Fold<'_> {
+    fn event(&mut self, at: usize, set: usize, claims: &[Revision]) {
+        let content = &self.sets[set];
+        let before = self.last.get(&set).copied().filter(|_| !content.is_empty());
+        let kind = match before {
+            Some(_) => Kind::Rollback,
+            None if claims.is_empty() || content.is_empty() || content.is_mixed() => Kind::Manual,
+            None => Kind::Promote,
+        };
+        let known = self.events.revisions.entry(set).or_default();
+        match kind {
+            Kind::Promote => known.extend_from_slice(claims),
+            Kind::Rollback if known.is_empty() => known.extend(claims.first().cloned()),
+            Kind::Rollback | Kind::Manual => {}
+        }
+        let revision = known.first().cloned();
+        match before {
+            Some(before) => {
+                let by = self.events.all.len();
+                let undone = self.came[before + 1..]
+                    .iter()
+                    .filter(|undone| !self.sets[**undone].is_empty());
+                self.events.held.extend(undone.map(|undone| (*undone, by)));
+                self.events.held.remove(&set);
+            }
+            None if self.is_newer(set) => {
+                self.events.held.clear();
+                self.events.newest = Some(at);
+            }
+            None => {}
+        }
+        self.events.all.push(Event {
+            at,
+            kind,
+            revision,
+            set,
+        });
+    }
+
+    /// Whether the set moves an image that was pinned before to a digest that it never had: a set
+    /// that only adds or drops images, or mixes what was there, is no newer one.
+    fn is_newer(&self, set: usize) -> bool {
+        let had = self.digests.iter().enumerate();
+        had.filter(|(_, had)| !had.is_empty()).any(|(image, had)| {
+            self.sets[set]
+                .digest(image)
+                .is_some_and(|digest| !had.contains(&digest))
+        })
+    }
+
+    fn in_place(&mut self, at: usize, set: usize) {
+        self.last.insert(set, self.came.len());
+        self.came.push(set);
+        self.events.first.entry(set).or_insert(at);
+        for (image, had) in self.digests.iter_mut().enumerate() {
+            had.extend(self.sets[set].digest(image));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

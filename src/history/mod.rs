@@ -1,0 +1,468 @@
+//! What git history says about sets: which were in place, how they came there, and which may be
+//! gone back to.
+//!
+//! Data in (a repository, the configuration of today), data out; nothing is judged or printed here,
+//! and nothing is changed. One `git log` along the first-parent line of the remote-tracking branch,
+//! one `git cat-file --batch` for the contents, and, only where that line has merges, one more `git
+//! log` for the titles that they brought along.
+//!
+//! **Content.** A commit's content is what its tree pins, read with its own configuration (at the
+//! path of today's; today's if there is none, also where that path is a symlink): its globs, and
+//! those of its images whose repository is one of today's. Files are those that the work tree would
+//! list: regular ones, no symlinks, no submodules. Images that have `pins: 0` today don't count. A
+//! configuration that can't be read makes the commit's content unknown: it makes no set and no
+//! provenance, and the next commit is compared with the last one that could be read. It may have
+//! been a rollback, until a newer set came after it. What its changed files pin was in place all the
+//! same: no later set is newer for having such a digest.
+//!
+//! **Sets.** A set is what a content pins: for each image the distinct digests, so that where and
+//! how often does not matter. It is *whole* if every image of today with `pins` above 0 has exactly
+//! one digest.
+//!
+//! **Entries** are the commits of the line whose set differs from the one before, by content:
+//! - *rollback*: the set was in place earlier on the line, and another one after it (a `git revert` too, and a promote that was
+//!   forced after a rollback). The sets that were in place in between were undone by it: they are *held*.
+//! - *promote*: the set was never in place before, each of its images has one digest, and the commit, or one that it
+//!   merged, claims a revision: by today's promote title or that of a configuration of the line, exactly or followed by
+//!   ` (#N)`, or by a trailer `Repin-Set`. Claims count whatever the content was before the merge.
+//! - *manual*: everything else, with no revision.
+//!
+//! A rollback has the revision that its set was promoted as, else the one that it claims itself.
+//!
+//! **Holds.** A set that comes into place by a rollback is held no more; and every hold ends with a
+//! *newer* set: one never in place before that moves an image to a digest which it never had.
+//! Adding or dropping an image, or mixing older digests, ends nothing.
+//!
+//! **Shallow clones.** What lies above the boundary is an answer, if nothing below could change it:
+//! the latest provenance, a hold. Absence is none. Of a merge whose side was cut off it can't be
+//! told what it brought along.
+
+mod claims;
+mod line;
+mod log;
+mod merged;
+mod order;
+mod provenance;
+mod sets;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Serialize;
+
+use super::git::{Branch, Git, GitError, ObjectId, TreeFile};
+use crate::{
+    config::{Config, RelPath, Template},
+    oci::{Digest, Revision, Tag},
+};
+use claims::Titles;
+use line::{Event, Events, Point};
+use sets::{Set, Sets};
+use walk::{Content, Visited};
+
+pub(crate) use walk::{LARGEST_CONFIG, parse as parse_config};
+
+pub use order::{NoOrder, Order};
+pub use provenance::{Gap, Hold, Promoted, Provenance};
+
+/// Image names and the digest that all pins of each have.
+pub type Digests = BTreeMap<String, Digest>;
+
+/// How a set came into place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A set that was never in place before, with a title or trailer that says which.
+    Promote,
+    /// Back to a set that was in place earlier.
+    Rollback,
+    /// Any other change.
+    Manual,
+}
+
+/// A commit that changed the set; serialised as an entry of `repin.history/1`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// How the set came into place, by content.
+    pub kind: Kind,
+    /// Which set, where that is known.
+    pub revision: Option<Revision>,
+    /// The commit on the first-parent line.
+    pub commit: ObjectId,
+    /// When it was committed (ISO 8601), by the committer's clock.
+    pub date: String,
+    /// Its subject, as it is: with control characters, and U+FFFD for what is not UTF-8.
+    pub subject: String,
+    /// The digest of each image whose pins were all alike.
+    pub images: Digests,
+    /// Whether this is the set in place at the branch's tip.
+    pub current: bool,
+    /// Whether a rollback could go back to it, as far as git can tell.
+    pub can_roll_back: bool,
+    /// Why its content, and with it the set, is unknown; `None` if it is known.
+    #[serde(skip)]
+    pub unreadable: Option<String>,
+}
+
+/// A commit whose content is unknown, since its own configuration can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The first commit of the line that has this configuration.
+    pub commit: ObjectId,
+    /// When it was committed (ISO 8601).
+    pub date: String,
+    /// The configuration's path beneath the root.
+    pub file: String,
+    /// What is wrong with the configuration.
+    pub why: String,
+    /// Its place in the line.
+    at: usize,
+}
+
+impl Unreadable {
+    /// The file, and what is wrong with it.
+    pub fn reason(&self) -> String {
+        // A problem with a place names its file itself.
+        let placed = self.why.strip_prefix(&self.file);
+        if placed.is_some_and(|rest| rest.starts_with(':')) {
+            self.why.clone()
+        } else {
+            format!("{}: {}", self.file, self.why)
+        }
+    }
+}
+
+/// Everything learnt from the first-parent line of one branch.
+#[derive(Debug)]
+pub struct History {
+    /// The branch that was read.
+    pub branch: Branch,
+    /// Every commit that changed the set, newest first.
+    pub entries: Vec<Entry>,
+    /// Commits that had to be left out.
+    pub unreadable: Vec<Unreadable>,
+    /// Whether the clone is too shallow to know all of the line and of what it merged; `git fetch
+    /// --unshallow` mends it.
+    pub shallow: bool,
+    config: Config,
+    known: Known,
+    /// The commits that claim each revision, as places in the line, oldest first.
+    claimed: HashMap<Revision, Vec<usize>>,
+    events: Events,
+}
+
+/// What was gathered about the commits of the line, oldest first.
+#[derive(Debug, Default)]
+struct Known {
+    commits: Vec<Visited>,
+    /// For each commit, its set and the claims of what it merged behind its own.
+    line: Vec<Point>,
+    /// For each commit, whether it may have merged more, or less, than is known.
+    doubtful: Vec<bool>,
+    sets: Vec<Set>,
+    ever: Vec<BTreeSet<Digest>>,
+    /// How a revision became a tag, by every configuration of the line.
+    tags: Vec<Template>,
+}
+
+impl History {
+    /// Reads the history of `config.provenance.branch`, or of the remote's default branch.
+    pub fn read(git: &Git, config: &Config) -> Result<Self, GitError> {
+        let branch = git.branch(config.provenance.branch.as_deref())?;
+        Self::of_branch(git, config, branch)
+    }
+
+    /// Reads the history that ends in the tip of `branch`.
+    pub fn of_branch(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
+        Self::gather(git, config, branch).map_err(|error| git.explained(error))
+    }
+
+    fn gather(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
+        let mut titles = Titles::new(config);
+        let mut objects = git.objects(sets::scanner(config))?;
+        let commits = walk::walk(git, &branch.tip, (config, &mut titles), &mut objects)?;
+        let scanned = objects.finish()?;
+        let mut found = sets::sets(&commits, &scanned, config);
+        let mut doubtful: Vec<bool> = commits
+            .iter()
+            .map(|commit| git.is_boundary(&commit.id))
+            .collect();
+        let line = points(git, &commits, &mut found, &titles, &mut doubtful)?;
+        let known = Known {
+            commits,
+            line,
+            doubtful,
+            sets: found.all,
+            ever: found.ever,
+            tags: titles.into_tags(),
+        };
+        Ok(Self::of(branch, config.clone(), known))
+    }
+
+    fn of(branch: Branch, config: Config, known: Known) -> Self {
+        let cut = known.doubtful.first().copied().unwrap_or(false);
+        let events = line::events(&known.line, &known.sets, cut);
+        let shallow = known.doubtful.contains(&true);
+        let unreadable = unreadable(&known.commits, config.file_name());
+        let mut claimed: HashMap<Revision, Vec<usize>> = HashMap::new();
+        for (at, point) in known.line.iter().enumerate() {
+            for revision in &point.claims {
+                claimed.entry(revision.clone()).or_default().push(at);
+            }
+        }
+        let mut history = Self {
+            branch,
+            entries: Vec::new(),
+            unreadable,
+            shallow,
+            config,
+            known,
+            claimed,
+            events,
+        };
+        history.entries = history
+            .events
+            .all
+            .iter()
+            .rev()
+            .map(|event| history.entry(event))
+            .collect();
+        history
+    }
+
+    /// Every commit that changed the set or whose content is unknown, newest first.
+    pub fn listed(&self) -> Vec<Entry> {
+        let unread = self.unreadable.iter().map(|unread| {
+            let commit = &self.known.commits[unread.at];
+            let entry = Entry {
+                kind: Kind::Manual,
+                revision: None,
+                commit: unread.commit,
+                date: unread.date.clone(),
+                subject: String::from_utf8_lossy(&commit.subject).into_owned(),
+                images: Digests::new(),
+                current: false,
+                can_roll_back: false,
+                unreadable: Some(unread.reason()),
+            };
+            (unread.at, entry)
+        });
+        let events = self.events.all.iter().rev().map(|event| event.at);
+        let known = events.zip(self.entries.iter().cloned());
+        let mut all: Vec<_> = known.chain(unread).collect();
+        all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        all.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// The latest commit that may have rolled a set back unseen: its content is unknown, and no
+    /// newer set came after it.
+    pub fn blind_spot(&self) -> Option<&Unreadable> {
+        let newest = self.events.newest;
+        let last = self.unreadable.last()?;
+        newest.is_none_or(|newest| newest < last.at).then_some(last)
+    }
+
+    /// The set in place at the branch's tip, if anything is pinned there.
+    pub fn current(&self) -> Option<&Entry> {
+        self.entries.first().filter(|entry| entry.current)
+    }
+
+    /// What going back to the set with these digests undoes, newest first: the entries after the
+    /// last one that had them. `None` if no entry had them.
+    pub fn since(&self, digests: &Digests) -> Option<&[Entry]> {
+        let last = self
+            .entries
+            .iter()
+            .position(|entry| entry.images == *digests)?;
+        Some(&self.entries[..last])
+    }
+
+    /// Every digest of an image in a matched file of any commit of the line, whatever else was
+    /// wrong with that commit.
+    pub fn ever_pinned(&self, image: &str) -> Option<&BTreeSet<Digest>> {
+        let at = self
+            .config
+            .images
+            .iter()
+            .position(|other| other.name == image)?;
+        self.known.ever.get(at)
+    }
+
+    /// The tags of every revision that a commit of the line, or what it merged, claims to promote;
+    /// by the tag's template of today and of every configuration of the line.
+    pub fn claimed_tags(&self) -> BTreeMap<Tag, &Revision> {
+        let all = self
+            .claimed
+            .keys()
+            .flat_map(|revision| self.known.tags.iter().map(move |tag| (tag, revision)));
+        // A text that is no tag names nothing that could be protected.
+        all.filter_map(|(tag, revision)| Some((tag.tag(revision).ok()?, revision)))
+            .collect()
+    }
+
+    fn entry(&self, event: &Event) -> Entry {
+        let commit = &self.known.commits[event.at];
+        let set = &self.known.sets[event.set];
+        let in_place = self.set_in_place();
+        Entry {
+            kind: event.kind,
+            revision: event.revision.clone(),
+            commit: commit.id,
+            date: commit.date.clone(),
+            subject: String::from_utf8_lossy(&commit.subject).into_owned(),
+            images: set.digests(&self.config),
+            current: !set.is_empty()
+                && self
+                    .events
+                    .all
+                    .last()
+                    .is_some_and(|last| last.at == event.at),
+            can_roll_back: in_place != Some(event.set) && self.can_go_back(event),
+            unreadable: None,
+        }
+    }
+
+    fn can_go_back(&self, event: &Event) -> bool {
+        if !self.config.provenance.require_title {
+            return self.is_whole(event.set);
+        }
+        let provenance = event
+            .revision
+            .as_ref()
+            .map(|revision| self.provenance(revision));
+        let images = self.known.sets[event.set].digests(&self.config);
+        matches!(provenance, Some(Provenance::Found(promoted)) if promoted.images == images)
+    }
+
+    /// The last set that could be read.
+    fn set_in_place(&self) -> Option<usize> {
+        self.known.line.iter().rev().find_map(|point| point.set)
+    }
+
+    /// Whether each image of today that has to be pinned has one digest.
+    fn is_whole(&self, set: usize) -> bool {
+        let images = self.config.images.iter().enumerate();
+        images
+            .filter(|(_, image)| image.pins > 0)
+            .all(|(at, _)| self.known.sets[set].digest(at).is_some())
+    }
+}
+
+/// Puts sets and claims together; merges get the claims of what they merged behind their own.
+fn points(
+    git: &Git,
+    commits: &[Visited],
+    found: &mut Sets,
+    titles: &Titles,
+    doubtful: &mut [bool],
+) -> Result<Vec<Point>, GitError> {
+    let mut line: Vec<Point> = Vec::with_capacity(commits.len());
+    for (at, (commit, set)) in commits.iter().zip(&found.of).enumerate() {
+        line.push(Point {
+            set: *set,
+            glimpsed: found.glimpsed.remove(&at).unwrap_or_default(),
+            claims: commit.claims.clone(),
+        });
+    }
+    let merges = || {
+        commits
+            .iter()
+            .enumerate()
+            .filter(|(_, commit)| commit.parents.len() > 1)
+    };
+    let sides: Vec<_> = merges()
+        .map(|(_, commit)| merged::Merge {
+            parents: commit.parents.clone(),
+        })
+        .collect();
+    let Some(tip) = commits.last() else {
+        return Ok(line);
+    };
+    let brought = merged::brought(
+        git,
+        &sides,
+        (&tip.id, commits.iter().map(|commit| commit.id)),
+        titles,
+    )?;
+    for ((at, _), brought) in merges().zip(brought) {
+        doubtful[at] |= brought.cut;
+        for claim in brought.claims {
+            if !line[at].claims.contains(&claim) {
+                line[at].claims.push(claim);
+            }
+        }
+    }
+    Ok(line)
+}
+
+/// The first commit of each stretch that can't be read.
+fn unreadable(commits: &[Visited], file: &str) -> Vec<Unreadable> {
+    let mut found: Vec<Unreadable> = Vec::new();
+    let mut before: Option<&str> = None;
+    for (at, commit) in commits.iter().enumerate() {
+        let why = match &commit.content {
+            Content::Unreadable(why, _) => Some(&**why),
+            Content::Changed(_) | Content::All(..) => None,
+        };
+        if let Some(why) = why
+            && before != Some(why)
+        {
+            found.push(Unreadable {
+                commit: commit.id,
+                date: commit.date.clone(),
+                file: file.to_owned(),
+                why: why.to_owned(),
+                at,
+            });
+        }
+        before = why;
+    }
+    found
+}
+
+/// Hands over every content that a file had in any commit of the first-parent lines up to `tips`:
+/// its path from the top of the repository, and the object.
+pub(crate) fn contents(
+    git: &Git,
+    tips: &[ObjectId],
+    mut each: impl FnMut(&[u8], ObjectId),
+) -> Result<(), GitError> {
+    // So many fit on a command line.
+    for some in tips.chunks(1_000) {
+        log::lines(git, some)?.each(|commit| {
+            for change in commit.changes {
+                if let Some(blob) = change.blob {
+                    each(&change.path, blob);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The configuration that a commit is read with.
+#[derive(Debug)]
+pub enum Own {
+    /// Its own.
+    Config(Box<Config>),
+    /// It has none, so today's counts.
+    Today,
+    /// It can't be read, for this reason.
+    Unreadable(String),
+}
+
+/// The configuration in the tree of `commit`, at the path of today's.
+pub fn own_config(git: &Git, commit: &ObjectId, today: &Config) -> Result<Own, GitError> {
+    let Ok(path) = RelPath::parse(today.file_name()) else {
+        return Ok(Own::Today);
+    };
+    Ok(match git.file(commit, &path, LARGEST_CONFIG)? {
+        TreeFile::Absent => Own::Today,
+        TreeFile::TooLarge => Own::Unreadable(walk::TOO_LARGE.to_owned()),
+        TreeFile::Content(bytes) => match parse_config(bytes, today) {
+            Ok(config) => Own::Config(Box::new(config)),
+            Err(why) => Own::Unreadable(why),
+        },
+    })
+}

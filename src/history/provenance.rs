@@ -1,0 +1,269 @@
+//! Questions about one set: was it promoted, and was it undone?
+
+use super::{Digests, Entry, History, line::Event, walk::Content};
+use crate::{
+    git::ObjectId,
+    oci::{Digest, Revision},
+};
+
+/// Where a set can be gone back to from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promoted {
+    /// The latest commit of the line that promoted it, or went back to it.
+    pub commit: ObjectId,
+    /// When that was committed (ISO 8601).
+    pub date: String,
+    /// The digest of every image that has to be pinned.
+    pub images: Digests,
+    /// The commit that first brought this set into place: its tree holds the contracts that the set
+    /// was promoted under, where `commit` may be a rollback among the contracts of the set that it
+    /// undid. [`super::own_config`] and [`crate::git::Git::file`] read them.
+    pub contracts: ObjectId,
+}
+
+/// What history knows about a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provenance {
+    /// It was promoted.
+    Found(Promoted),
+    /// `require: [content]`: only the digests that the revision's tags name today can tell; ask
+    /// [`History::provenance_of`] with them.
+    ByContent,
+    /// No commit of the line promoted this revision, or pinned these digests.
+    Never,
+    /// It was promoted, but what was pinned then is not whole for the images of today.
+    Lacks {
+        /// The latest commit that claims it.
+        commit: ObjectId,
+        /// What stands in the way.
+        gaps: Vec<Gap>,
+    },
+    /// The clone is too shallow to tell.
+    Shallow,
+}
+
+/// Why a commit's content is no set that could be gone back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gap {
+    /// An image of today that was not pinned then.
+    NotPinned(String),
+    /// An image whose pins disagreed.
+    Mixed(String, Vec<Digest>),
+    /// The commit's own configuration can't be read, for this reason.
+    Unreadable(String),
+}
+
+/// Whether a rollback stands against promoting a set.
+#[derive(Debug, Clone, Copy)]
+pub enum Hold<'h> {
+    /// Nothing does.
+    Free,
+    /// The set was undone.
+    Held {
+        /// The rollback that undid it.
+        rollback: &'h Entry,
+        /// The set that was undone, as it last came into place; `None` if that was before the clone
+        /// begins.
+        undone: Option<&'h Entry>,
+    },
+    /// None is known, but the clone is too shallow to know all.
+    Shallow,
+}
+
+impl History {
+    /// Whether `revision` was promoted, and with which digests. The latest commit that claims it
+    /// and pins every image of today wins.
+    pub fn provenance(&self, revision: &Revision) -> Provenance {
+        if !self.config.provenance.require_title {
+            return if self.has_whole_set() {
+                Provenance::ByContent
+            } else {
+                self.absent()
+            };
+        }
+        let mut lacking = None;
+        for at in self
+            .claimed
+            .get(revision)
+            .into_iter()
+            .flatten()
+            .rev()
+            .copied()
+        {
+            // What a merge whose side was cut off seems to have brought may belong to an older one.
+            let sure = !self.known.doubtful[at] || self.known.commits[at].claims.contains(revision);
+            match self.whole_set(at) {
+                Some(set) if !sure || self.may_be_outdone(at, set) => return Provenance::Shallow,
+                Some(set) => return Provenance::Found(self.promoted(at, set)),
+                None => lacking = lacking.or(Some(at)),
+            }
+        }
+        match lacking {
+            Some(at) if !self.shallow => Provenance::Lacks {
+                commit: self.known.commits[at].id,
+                gaps: self.gaps(at),
+            },
+            _ => self.absent(),
+        }
+    }
+
+    /// Whether a later commit may have promoted the same revision with another set, unseen.
+    fn may_be_outdone(&self, at: usize, set: usize) -> bool {
+        let later = (at + 1..self.known.line.len()).filter(|later| self.known.doubtful[*later]);
+        self.shallow
+            && later
+                .filter_map(|later| self.whole_set(later))
+                .any(|other| other != set)
+    }
+
+    /// The set of a commit of the line, if it is whole.
+    fn whole_set(&self, at: usize) -> Option<usize> {
+        self.known.line[at].set.filter(|set| self.is_whole(*set))
+    }
+
+    /// Whether exactly these digests were pinned together by a commit of the line: for sets without
+    /// a title. Images that need not be pinned today don't matter.
+    pub fn provenance_of(&self, digests: &Digests) -> Provenance {
+        let same = |event: &&Event| self.is_whole(event.set) && self.agrees(event.set, digests);
+        let event = self.events.all.iter().rev().find(same);
+        // Of a shallow clone the first commit's set was in place too, whoever brought it.
+        let first = || {
+            self.known.line.iter().position(|point| {
+                point
+                    .set
+                    .is_some_and(|set| self.is_whole(set) && self.agrees(set, digests))
+            })
+        };
+        match event.map(|event| event.at).or_else(first) {
+            Some(at) => self.known.line[at].set.map_or(Provenance::Never, |set| {
+                Provenance::Found(self.promoted(at, set))
+            }),
+            None => self.absent(),
+        }
+    }
+
+    /// Whether a rollback undid a set of this revision, and no newer set came since.
+    pub fn held(&self, revision: &Revision) -> Hold<'_> {
+        let is_it = |set: usize| {
+            self.events
+                .revisions
+                .get(&set)
+                .is_some_and(|known| known.contains(revision))
+        };
+        self.hold(is_it)
+    }
+
+    /// Whether a rollback undid the set with these digests, and no newer set came since: for sets
+    /// whose revision history does not know.
+    pub fn held_set(&self, digests: &Digests) -> Hold<'_> {
+        self.hold(|set| self.is_whole(set) && self.agrees(set, digests))
+    }
+
+    /// The revision of the set with these digests: that of the newest entry which agrees on every
+    /// image that both have.
+    pub fn revision_of(&self, digests: &Digests) -> Option<&Revision> {
+        let agrees = |event: &&Event| {
+            let set = &self.known.sets[event.set];
+            let theirs = set.digests(&self.config);
+            let mut common = theirs
+                .iter()
+                .filter_map(|(name, digest)| Some((digest, digests.get(name)?)))
+                .peekable();
+            !set.is_mixed()
+                && common.peek().is_some()
+                && common.all(|(theirs, ours)| theirs == ours)
+        };
+        let known = self
+            .events
+            .all
+            .iter()
+            .rev()
+            .filter(|event| event.revision.is_some());
+        known
+            .filter(agrees)
+            .find_map(|event| event.revision.as_ref())
+    }
+
+    fn hold(&self, is_it: impl Fn(usize) -> bool) -> Hold<'_> {
+        let held = self.events.held.iter().filter(|(set, _)| is_it(**set));
+        let Some((set, by)) = held.max_by_key(|(_, by)| **by) else {
+            return if self.shallow {
+                Hold::Shallow
+            } else {
+                Hold::Free
+            };
+        };
+        let undone = self.events.all[..*by]
+            .iter()
+            .rposition(|event| event.set == *set);
+        Hold::Held {
+            rollback: self.entry_at(*by),
+            undone: undone.map(|at| self.entry_at(at)),
+        }
+    }
+
+    /// The entry of an event: entries are the events, newest first.
+    fn entry_at(&self, event: usize) -> &Entry {
+        &self.entries[self.entries.len() - 1 - event]
+    }
+
+    fn agrees(&self, set: usize, digests: &Digests) -> bool {
+        self.known.sets[set]
+            .digests(&self.config)
+            .iter()
+            .all(|(name, digest)| digests.get(name) == Some(digest))
+    }
+
+    fn has_whole_set(&self) -> bool {
+        self.known
+            .line
+            .iter()
+            .any(|point| point.set.is_some_and(|set| self.is_whole(set)))
+    }
+
+    fn absent(&self) -> Provenance {
+        if self.shallow {
+            Provenance::Shallow
+        } else {
+            Provenance::Never
+        }
+    }
+
+    fn promoted(&self, at: usize, set: usize) -> Promoted {
+        let commit = &self.known.commits[at];
+        let first = self.events.first.get(&set).copied().unwrap_or(at);
+        Promoted {
+            commit: commit.id,
+            date: commit.date.clone(),
+            images: self.known.sets[set].digests(&self.config),
+            contracts: self.known.commits[first].id,
+        }
+    }
+
+    fn gaps(&self, at: usize) -> Vec<Gap> {
+        if let Content::Unreadable(why, _) = &self.known.commits[at].content {
+            return vec![Gap::Unreadable(why.to_string())];
+        }
+        let Some(set) = self.known.line[at].set else {
+            return Vec::new();
+        };
+        let images = self
+            .config
+            .images
+            .iter()
+            .enumerate()
+            .filter(|(_, image)| image.pins > 0);
+        let gap = |(at, image): (usize, &crate::config::Image)| {
+            let digests = &self.known.sets[set].0[at];
+            match digests.len() {
+                0 => Some(Gap::NotPinned(image.name.clone())),
+                1 => None,
+                _ => Some(Gap::Mixed(
+                    image.name.clone(),
+                    digests.iter().copied().collect(),
+                )),
+            }
+        };
+        images.filter_map(gap).collect()
+    }
+}

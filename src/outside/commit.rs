@@ -1,0 +1,156 @@
+//! The same of a commit's tree, from the objects of the clone.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io::Read,
+    sync::Arc,
+};
+
+use super::{Outside, TrackedFile, Unseen, foreign, leaves_in};
+use crate::{
+    config::{Config, OutsidePolicy, RelPath},
+    git::{Git, GitError, ObjectId},
+    oci::Digest,
+    pins::{Found, Located, Lookout, Sight, Sighting},
+};
+
+/// One file of a tree.
+struct Entry {
+    path: RelPath,
+    blob: ObjectId,
+    /// Whether its pins are counted.
+    counts: bool,
+}
+
+/// Looks into the tree of a commit; what is missing in the clone is fetched from `branch` of its
+/// remote. `found` is what the files that count pin.
+pub fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Outside {
+    let mut outside = Outside::default();
+    if config.outside.policy == OutsidePolicy::Ignore {
+        return outside;
+    }
+    let Some(id) = ObjectId::parse(commit.as_bytes()) else {
+        let reason = format!(
+            "`{}` is not the name of a commit",
+            crate::untrusted::plain(commit)
+        );
+        outside.unseen.push(Unseen {
+            file: None,
+            reason,
+            hint: None,
+        });
+        return outside;
+    };
+    let read = Git::open(&config.root)
+        .and_then(|git| read(config, &git, &id, branch, found, &mut outside));
+    if let Err(error) = read {
+        outside.unseen.push(unread(&id, &error));
+    }
+    outside
+}
+
+fn unread(commit: &ObjectId, error: &GitError) -> Unseen {
+    let reason = format!(
+        "cannot read the files of commit {}: {error}",
+        commit.short()
+    );
+    Unseen::tree(reason, error.hint())
+}
+
+fn read(
+    config: &Config,
+    git: &Git,
+    commit: &ObjectId,
+    branch: &str,
+    found: &Found,
+    outside: &mut Outside,
+) -> Result<(), GitError> {
+    if !git.has_commit(commit)? {
+        git.fetch_objects(&git.only_remote()?, &[branch])?;
+        if !git.has_commit(commit)? {
+            return Err(GitError::Missing(*commit));
+        }
+    }
+    let mut entries = Vec::new();
+    git.regular_files(commit, |path, blob| {
+        let counts = config.files.matches(path.as_path());
+        entries.push(Entry { path, blob, counts });
+    })?;
+    let foreign = foreign(entries.iter().map(|entry| &entry.path));
+    entries.retain(|entry| leaves_in(&foreign, config, &entry.path));
+    let blobs: Vec<ObjectId> = entries.iter().map(|entry| entry.blob).collect();
+    let missing = git.missing(&blobs)?;
+    if !missing.is_empty() {
+        git.fetch_blobs(&git.only_remote()?, &missing)?;
+    }
+    look(config, git, found, entries, outside)
+}
+
+/// Looks into files that a sparse checkout leaves out of the work tree.
+pub(super) fn sparse(
+    config: &Config,
+    found: &Found,
+    files: Vec<TrackedFile>,
+    outside: &mut Outside,
+) {
+    let entry = |file: TrackedFile| {
+        Some(Entry {
+            path: file.path,
+            blob: file.sparse?,
+            // What is not in the work tree is not counted, whatever `files` matches.
+            counts: false,
+        })
+    };
+    let entries = files.into_iter().filter_map(entry).collect();
+    let looked =
+        Git::open(&config.root).and_then(|git| look(config, &git, found, entries, outside));
+    if let Err(error) = looked {
+        let reason = format!("cannot read the files that a sparse checkout leaves out: {error}");
+        outside.unseen.push(Unseen::tree(reason, error.hint()));
+    }
+    let sightings = &mut outside.sightings;
+    sightings.sort_by(|a, b| a.file.as_bytes().cmp(b.file.as_bytes()));
+}
+
+/// Reads each content once, however many files have it.
+fn look(
+    config: &Config,
+    git: &Git,
+    found: &Found,
+    entries: Vec<Entry>,
+    outside: &mut Outside,
+) -> Result<(), GitError> {
+    let pinned: HashSet<Digest> = found.pins.iter().map(|pin| pin.what.digest).collect();
+    let lookout = Lookout::new(config);
+    let mut buffer = Vec::new();
+    let digest = move |content: &mut dyn Read| {
+        let keep = |sight: &Sight, digest: &Digest| {
+            !matches!(sight, Sight::Nothing | Sight::SameOwner(_)) || pinned.contains(digest)
+        };
+        let sightings = lookout.look(content, &mut buffer, keep)?;
+        Ok(Some(sightings).filter(|sightings| !sightings.is_empty()))
+    };
+    let mut objects = git.objects(digest)?;
+    let mut asked = HashSet::new();
+    for entry in &entries {
+        if asked.insert(entry.blob) {
+            objects.ask(entry.blob)?;
+        }
+    }
+    let contents: HashMap<ObjectId, Vec<Sighting>> = objects.finish()?;
+    outside.files += entries.len();
+    for entry in entries {
+        let Some(sightings) = contents.get(&entry.blob) else {
+            continue;
+        };
+        let file = Arc::new(entry.path);
+        let seen = sightings
+            .iter()
+            .filter(|one| !(entry.counts && matches!(one.sight, Sight::Image(_))));
+        outside.sightings.extend(seen.map(|what| Located {
+            file: Arc::clone(&file),
+            what: what.clone(),
+        }));
+    }
+    Ok(())
+}

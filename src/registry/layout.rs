@@ -1,0 +1,306 @@
+//! OCI image layouts on disk (OCI image specification, "Image Layout").
+//!
+//! Reading only: `oci-layout`, `index.json` and blobs. Nothing is cached, so each run sees what is
+//! there now.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{ErrorKind as Io, Read, Take},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags};
+use serde::Deserialize;
+
+use super::{DOCUMENT_MAX, Descriptor, Error, ErrorKind, Raw, Want};
+use crate::{oci::Digest, untrusted::plain};
+
+/// The annotation of an entry of `index.json` that holds its tag.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// An image layout: a folder with `oci-layout`, `index.json` and `blobs/`.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    folder: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marker {
+    image_layout_version: String,
+}
+
+#[derive(Deserialize)]
+struct Entries {
+    manifests: Vec<Descriptor>,
+}
+
+impl Layout {
+    /// The layout in `folder`, which is looked at when something is asked for.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The manifest that a tag names or that has a digest; `None` if there is none.
+    pub(super) fn manifest(&self, want: &Want) -> Result<Option<Raw>, Error> {
+        self.check_version()?;
+        match want {
+            Want::Tag(tag) => self.tagged(tag.as_str()),
+            Want::Digest(digest) => {
+                let bytes = self.read(&blob_path(*digest), DOCUMENT_MAX)?;
+                Ok(bytes.map(|bytes| Raw {
+                    bytes,
+                    media_type: None,
+                    claimed: None,
+                }))
+            }
+        }
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Option<Raw>, Error> {
+        let entries: Entries = self.json("index.json")?;
+        let named = |entry: &&Descriptor| {
+            entry
+                .annotations
+                .get(REF_NAME)
+                .is_some_and(|name| name == tag)
+        };
+        let mut entries = entries.manifests.iter().filter(named);
+        let Some(entry) = entries.next() else {
+            return Ok(None);
+        };
+        if entries.any(|other| other.digest != entry.digest) {
+            let what = format!("{self}:{tag}");
+            return Err(Error::new(
+                ErrorKind::Ambiguous,
+                what,
+                "the tag is there twice, for two digests",
+            ));
+        }
+        let bytes = self.blob(entry)?;
+        Ok(Some(Raw {
+            bytes,
+            media_type: Some(entry.media_type.clone()),
+            claimed: Some(entry.digest),
+        }))
+    }
+
+    /// The bytes that a descriptor points to, of the size that it gives; not hashed yet.
+    pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let path = blob_path(descriptor.digest);
+        let what = || format!("{self}/{}", path.display());
+        let bytes = self
+            .read(&path, DOCUMENT_MAX)?
+            .ok_or_else(|| Error::unavailable(what(), "the blob is missing"))?;
+        if bytes.len() as u64 != descriptor.size {
+            let why = format!(
+                "the blob has {} bytes, its descriptor says {}",
+                bytes.len(),
+                descriptor.size
+            );
+            return Err(Error::unavailable(what(), why));
+        }
+        Ok(bytes)
+    }
+
+    /// The file that a layer's descriptor points to, of the size that it gives; not hashed yet.
+    pub(super) fn layer(&self, descriptor: &Descriptor) -> Result<Take<File>, Error> {
+        let path = blob_path(descriptor.digest);
+        let unavailable =
+            |why: String| Error::unavailable(format!("{self}/{}", path.display()), why);
+        let file = self
+            .open(&path)?
+            .ok_or_else(|| unavailable("the blob is missing".to_owned()))?;
+        let length = file
+            .metadata()
+            .map_err(|error| unavailable(error.to_string()))?
+            .len();
+        if length != descriptor.size {
+            return Err(unavailable(format!(
+                "the blob has {length} bytes, its descriptor says {}",
+                descriptor.size
+            )));
+        }
+        Ok(file.take(descriptor.size))
+    }
+
+    fn check_version(&self) -> Result<(), Error> {
+        let marker: Marker = self.json("oci-layout")?;
+        if marker.image_layout_version == "1.0.0" {
+            return Ok(());
+        }
+        let version = plain(&marker.image_layout_version);
+        let why = format!("the layout has version {version}; repin reads 1.0.0");
+        Err(Error::unavailable(self.to_string(), why))
+    }
+
+    fn json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T, Error> {
+        let what = || format!("{self}/{name}");
+        let bytes = self
+            .read(Path::new(name), DOCUMENT_MAX)?
+            .ok_or_else(|| Error {
+                hint: Some(
+                    "a layout is made by `skopeo copy … oci:DIR:TAG`, for example".to_owned(),
+                ),
+                ..Error::unavailable(
+                    what(),
+                    "there is no such file, so this is no OCI image layout",
+                )
+            })?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::unavailable(what(), format!("it can't be parsed: {error}")))
+    }
+
+    /// A file's bytes, at most `max`; `None` if it is not there.
+    fn read(&self, path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
+        let what = || format!("{self}/{}", path.display());
+        let Some(file) = self.open(path)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        file.take(max + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Error::unavailable(what(), error.to_string()))?;
+        if bytes.len() as u64 > max {
+            return Err(Error::unavailable(
+                what(),
+                format!("it has more than {max} bytes"),
+            ));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// A regular file; `None` if it is not there.
+    fn open(&self, path: &Path) -> Result<Option<File>, Error> {
+        let what = || format!("{self}/{}", path.display());
+        let fail = |error: std::io::Error| Error::unavailable(what(), error.to_string());
+        // Without waiting: a named pipe in a blob's place must not hang the run.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(self.folder.join(path), flags, Mode::empty())
+            .map_err(std::io::Error::from)
+        {
+            Ok(file) => File::from(file),
+            Err(error) if error.kind() == Io::NotFound => return Ok(None),
+            Err(error) => return Err(fail(error)),
+        };
+        if !file.metadata().map_err(fail)?.is_file() {
+            return Err(Error::unavailable(what(), "it is not a regular file"));
+        }
+        Ok(Some(file))
+    }
+}
+
+fn blob_path(digest: Digest) -> PathBuf {
+    Path::new("blobs/sha256").join(digest.hex())
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "oci:{}", self.folder.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::oci::Tag;
+
+    struct World {
+        folder: tempfile::TempDir,
+        layout: Layout,
+    }
+
+    /// A layout without entries.
+    fn world() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
+        let marker = json!({"imageLayoutVersion": "1.0.0"}).to_string();
+        fs::write(folder.path().join("oci-layout"), marker).unwrap();
+        let layout = Layout::new(folder.path().to_owned());
+        World { folder, layout }
+    }
+
+    impl World {
+        fn path(&self, digest: Digest) -> PathBuf {
+            self.folder.path().join(blob_path(digest))
+        }
+
+        /// An entry with the tag `t`, of a size that may be another than the blob's.
+        fn entry(&self, bytes: &[u8], size: usize) -> Value {
+            let digest = Digest::of(bytes);
+            fs::write(self.path(digest), bytes).unwrap();
+            json!({"mediaType": "x", "digest": digest.to_string(), "size": size,
+                "annotations": {REF_NAME: "t"}})
+        }
+
+        fn index(&self, entries: &[Value]) {
+            let index = json!({ "manifests": entries }).to_string();
+            fs::write(self.folder.path().join("index.json"), index).unwrap();
+        }
+
+        fn tagged(&self) -> Result<Option<Raw>, Error> {
+            let tag = Want::Tag(Tag::parse("t").unwrap());
+            self.layout.manifest(&tag)
+        }
+
+        fn by_digest(&self, digest: Digest) -> Result<Option<Raw>, Error> {
+            self.layout.manifest(&Want::Digest(digest))
+        }
+    }
+
+    #[test]
+    fn a_tag_may_be_there_twice_for_one_digest() {
+        let world = world();
+        world.index(&[]);
+        assert!(world.tagged().unwrap().is_none());
+        let (one, two) = (world.entry(b"one", 3), world.entry(b"two", 3));
+        world.index(&[one.clone(), one.clone()]);
+        assert_eq!(world.tagged().unwrap().unwrap().bytes, b"one");
+        world.index(&[one, two]);
+        assert_eq!(world.tagged().unwrap_err().kind, ErrorKind::Ambiguous);
+    }
+
+    #[test]
+    fn a_blob_has_the_size_that_its_entry_says() {
+        let world = world();
+        for size in [2, 4] {
+            let entry = world.entry(b"one", size);
+            world.index(&[entry]);
+            let error = world.tagged().unwrap_err();
+            assert!(error.why.contains("the blob has 3 bytes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_read_up_to_its_limit() {
+        let world = world();
+        let path = world.path(Digest::of(b"one"));
+        let limit = usize::try_from(DOCUMENT_MAX).unwrap();
+        fs::write(&path, vec![b' '; limit]).unwrap();
+        let raw = world.by_digest(Digest::of(b"one")).unwrap().unwrap();
+        assert_eq!(raw.bytes.len(), limit);
+        fs::write(&path, vec![b' '; limit + 1]).unwrap();
+        let error = world.by_digest(Digest::of(b"one")).unwrap_err();
+        assert!(error.why.contains("it has more than"), "{error}");
+    }
+
+    #[test]
+    fn only_what_is_not_there_is_not_there() {
+        let world = world();
+        let digest = Digest::of(b"one");
+        assert!(world.by_digest(digest).unwrap().is_none());
+        // A folder or a named pipe is no blob, and what cannot be opened may be one.
+        fs::create_dir(world.path(digest)).unwrap();
+        let error = world.by_digest(digest).unwrap_err();
+        assert!(error.why.contains("not a regular file"), "{error}");
+        fs::remove_dir(world.path(digest)).unwrap();
+        std::os::unix::fs::symlink("itself", world.folder.path().join("itself")).unwrap();
+        std::os::unix::fs::symlink("../../itself", world.path(digest)).unwrap();
+        assert!(world.by_digest(digest).is_err());
+    }
+}

@@ -1,0 +1,208 @@
+//! Where image bytes come from: registries, and OCI image layouts on disk.
+//!
+//! Both give raw bytes and what was claimed about them; whether the bytes are what was asked for is
+//! decided here, once, in [`document`] and [`Source::config`]. What the images mean is for `facts`.
+
+pub mod document;
+pub mod labels;
+mod layer;
+mod layout;
+mod map;
+pub mod remote;
+pub mod resolve;
+
+use std::fmt;
+
+pub use crate::http::{Clock, Heard};
+pub use document::{
+    Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, Manifest, Verified,
+};
+pub use layer::Layer;
+pub use layout::Layout;
+pub use map::{Sources, SourcesError};
+pub use remote::{
+    Deletion, Environment, NextPage, Registries, Remote, Settings, SettingsError, TagPages, Tags,
+};
+
+use crate::oci::{Digest, Tag};
+
+/// The largest manifest, index or config, in bytes (OCI distribution specification, "Pushing
+/// manifests", asks for 4 MiB).
+pub const DOCUMENT_MAX: u64 = 4 * 1024 * 1024;
+
+/// One repository at the place that it is read from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// An image layout on disk.
+    Layout(Layout),
+    /// A repository of a registry.
+    Remote(Remote),
+}
+
+/// Which manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    /// The one that a tag names now.
+    Tag(Tag),
+    /// The one whose bytes have this digest.
+    Digest(Digest),
+}
+
+/// A manifest or index as it was received, nothing checked but its size.
+#[derive(Debug)]
+pub struct Raw {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The media type that came with them: the `Content-Type` header, or the layout's descriptor.
+    pub media_type: Option<String>,
+    /// The digest that came with them: the `Docker-Content-Digest` header, or the layout's
+    /// descriptor.
+    pub claimed: Option<Digest>,
+}
+
+/// Why there is no answer that can be relied on.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct Error {
+    /// Who has to do something about it.
+    pub kind: ErrorKind,
+    /// What was asked for, and where; without secrets.
+    pub what: String,
+    /// What happened.
+    pub why: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// Who has to do something about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// No answer, or one that does not verify: try again later.
+    Unavailable,
+    /// Credentials or permissions.
+    Denied,
+    /// The answer can be read as two things, or as another thing than it claims to be.
+    Ambiguous,
+}
+
+impl Error {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            why: why.into(),
+            hint: None,
+        }
+    }
+
+    /// No answer, or one that does not verify.
+    pub fn unavailable(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, what, why)
+    }
+}
+
+impl fmt::Display for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => write!(f, ":{tag}"),
+            Self::Digest(digest) => write!(f, "@{digest}"),
+        }
+    }
+}
+
+impl Source {
+    /// The manifest or index, verified; `None` if the source has no such tag or digest.
+    ///
+    /// `expected` is the media type that a parent descriptor gave.
+    pub async fn manifest(
+        &self,
+        want: &Want,
+        expected: Option<&str>,
+    ) -> Result<Option<Verified<Manifest>>, Error> {
+        let what = format!("{self}{want}");
+        let raw = match self {
+            Self::Layout(layout) => {
+                let (layout, want) = (layout.clone(), want.clone());
+                blocking(&what, move || layout.manifest(&want)).await?
+            }
+            Self::Remote(remote) => remote.manifest(want, &what).await?,
+        };
+        raw.map(|raw| document::manifest(&raw, want, expected, &what))
+            .transpose()
+    }
+
+    /// The config that a manifest names, verified.
+    pub async fn config(&self, descriptor: &Descriptor) -> Result<Verified<ImageConfig>, Error> {
+        let what = format!("config {self}@{}", descriptor.digest);
+        if descriptor.size > DOCUMENT_MAX {
+            return Err(Error::unavailable(
+                what,
+                format!("it has {} bytes, more than 4 MiB", descriptor.size),
+            ));
+        }
+        let bytes = match self {
+            Self::Layout(layout) => {
+                let (layout, descriptor) = (layout.clone(), descriptor.clone());
+                blocking(&what, move || layout.blob(&descriptor)).await?
+            }
+            Self::Remote(remote) => remote.blob(descriptor, &what).await?,
+        };
+        document::config(&bytes, descriptor, &what)
+    }
+
+    /// The bytes of a layer, to be read in a blocking thread while the runtime goes on; never more
+    /// than the descriptor says. Whether there are as many, and what they hash to, is for the
+    /// reader to check.
+    ///
+    /// An unread layer of a registry holds one of the eight places that its host has: read it to
+    /// its end or drop it.
+    pub async fn layer(&self, descriptor: &Descriptor) -> Result<Layer, Error> {
+        let what = format!("layer {self}@{}", descriptor.digest);
+        match self {
+            Self::Layout(layout) => {
+                let (layout, descriptor) = (layout.clone(), descriptor.clone());
+                blocking(&what, move || layout.layer(&descriptor))
+                    .await
+                    .map(Layer::from)
+            }
+            Self::Remote(remote) => remote.layer(descriptor, &what).await.map(Layer::from),
+        }
+    }
+
+    /// That the source has a layer's bytes, whose content is known from elsewhere; an error if it
+    /// has not.
+    pub async fn has(&self, descriptor: &Descriptor) -> Result<(), Error> {
+        match self {
+            Self::Layout(_) => self.layer(descriptor).await.map(drop),
+            Self::Remote(remote) => {
+                remote
+                    .has(descriptor, &format!("layer {self}@{}", descriptor.digest))
+                    .await
+            }
+        }
+    }
+}
+
+/// Runs file work beside the event loop.
+async fn blocking<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::unavailable(
+            what,
+            format!("reading it broke off: {error}"),
+        )),
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layout(layout) => fmt::Display::fmt(layout, f),
+            Self::Remote(remote) => fmt::Display::fmt(remote, f),
+        }
+    }
+}
