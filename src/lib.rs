@@ -41,6 +41,7 @@ pub mod outside;
 pub mod pins;
 pub mod plan;
 pub mod prune;
+pub mod pull_request;
 pub mod registry;
 pub mod report;
 pub mod smoke;

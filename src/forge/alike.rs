@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, Edit, Error, ErrorKind, Forge, Issue, Poll, Pull, blob_id,
+    Comment, Edit, Error, ErrorKind, Issue, Poll, Pull, blob_id,
     http::{Http, Reply, Request},
 };
 
@@ -74,33 +74,6 @@ fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
         .hint("the repository has no issues: switch them on"),
         _ => error,
     }
-}
-
-/// Closes a pull request with a comment, which `note` marks so that it is written once.
-pub(super) async fn close_with(
-    forge: &dyn Forge,
-    number: u64,
-    text: &str,
-    note: &str,
-) -> Result<(), Error> {
-    let told = |comments: &[Comment]| comments.iter().any(|comment| comment.body.contains(note));
-    // Looked at first, and again if nobody can tell whether the comment arrived.
-    for last in [false, false, true] {
-        if told(&forge.comments(number).await?) {
-            break;
-        }
-        let text = format!("{text}\n\n{note}\n");
-        match forge.comment(number, &text).await {
-            Ok(()) => break,
-            Err(error) if error.kind != ErrorKind::Unavailable || last => return Err(error),
-            Err(_) => forge.breathe(1).await,
-        }
-    }
-    let edit = Edit {
-        open: Some(false),
-        ..Edit::default()
-    };
-    forge.edit_pull(number, &edit).await.map(drop)
 }
 
 impl Http {

@@ -311,6 +311,6 @@ impl Forge for Github {
 }
 
 /// Whether GitHub runs what is at `path`.
-pub(super) fn is_workflow(path: &str) -> bool {
+pub fn is_workflow(path: &str) -> bool {
     path.starts_with(".github/workflows/")
 }

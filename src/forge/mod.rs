@@ -7,47 +7,35 @@
 
 mod alike;
 mod audience;
-mod base;
-pub mod branches;
-mod conflicts;
-pub mod dispatch;
 mod error;
 mod gates;
 mod gitea;
 mod github;
 mod http;
 pub mod issue;
-mod marker;
-pub mod merging;
 mod model;
-mod origin;
 mod packages;
-pub mod pull_request;
 mod rights;
 pub mod sync;
 mod target;
 mod token;
 mod tree;
-pub mod waiting;
 
 use async_trait::async_trait;
 
 use crate::http::Heard;
 
 pub use audience::{Audience, NotFor};
-pub use base::{Base, Local};
 pub use error::{Error, ErrorKind};
 pub use gates::{Gate, GateState, Said, Status, StatusKind, judge, together};
 pub use gitea::Gitea;
-pub use github::Github;
+pub use github::{Github, is_workflow};
 pub use http::{Settings, TIME};
-pub use marker::{Marker, trailer};
 pub use model::{
     Ability, Ahead, Carried, Claim, Comment, Commit, Comparison, Created, Edit, Head, Issue,
     Labelled, Merge, Mergeable, Need, NewCommit, NewFile, NewPull, Poll, Published, Pull,
     PullState, Pulls, Queue, Repo, Signing, State, Was,
 };
-pub use origin::{Foreign, OnlyPins};
 pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
 pub use rights::{ANOTHER_TOKEN, Permission, Right, Verdict, Wanted};
 pub use target::{Kind, Target, TargetError};

@@ -5,8 +5,11 @@
 //! updates one, the remote-tracking one of the branch that was pushed. What the push changes is
 //! that branch, and only if it still is where it was looked at.
 
-use super::{Error, ErrorKind, branches::Between};
-use crate::git::{Git, GitError, ObjectId, Ran, is_denied, told, without_users};
+use super::{Error, ErrorKind};
+use crate::{
+    git::{Git, GitError, ObjectId, Ran, is_denied, told, without_users},
+    pull_request::branches::Between,
+};
 
 /// The remote that is fetched from and pushed to.
 const REMOTE: &str = "origin";

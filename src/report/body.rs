@@ -14,7 +14,7 @@ use minijinja::{
 use serde::Serialize;
 
 use super::json::PlanDocument;
-use crate::{checks::Status, forge::Marker, history::Entry, untrusted::markdown};
+use crate::{checks::Status, history::Entry, pull_request::Marker, untrusted::markdown};
 
 /// The most characters of a body; forges refuse longer ones (GitHub: 65,536).
 pub const MAX: usize = 60_000;

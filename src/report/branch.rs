@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::{
-    forge::{Gate, GateState, branches::Between},
+    forge::{Gate, GateState},
+    pull_request::branches::Between,
     untrusted::markdown::code,
 };
 

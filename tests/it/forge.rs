@@ -6,16 +6,19 @@ use repin::{
     config::{self, RelPath},
     files::Files,
     forge::{
-        Ability, Base, Edit, Error, ErrorKind, Forge, GateState, Gitea, Github, Kind as ForgeKind,
-        Marker, Merge, Mergeable, NewPull, Poll, Pull, PullState, Settings, State, Target, Token,
-        branches::{self, Between},
-        dispatch, judge,
-        merging::{self, Armed},
-        pull_request::{self, Age, Change, Outcome, Proposal, Rival, Standing},
-        waiting::{self, Arm, Pace, Stuck, Waited, Watch},
+        Ability, Edit, Error, ErrorKind, Forge, GateState, Gitea, Github, Kind as ForgeKind, Merge,
+        Mergeable, NewPull, Poll, Pull, PullState, Settings, State, Target, Token, judge,
     },
     oci::Digest,
     plan::FileChange,
+    pull_request::{
+        Base, Marker,
+        branches::{self, Between},
+        dispatch,
+        merging::{self, Armed},
+        reconcile::{self, Age, Change, Outcome, Proposal, Rival, Standing},
+        waiting::{self, Arm, Pace, Stuck, Waited, Watch},
+    },
     registry,
 };
 
@@ -167,7 +170,7 @@ async fn promote(fake: &Fake, ask: Ask) -> Result<Standing, Error> {
             only_pins: &only_revisions_differ,
             auto_merge: false,
         };
-        match pull_request::open(&*forge, &base, &proposal).await? {
+        match reconcile::open(&*forge, &base, &proposal).await? {
             Outcome::Stands(Standing {
                 trouble: Some(error),
                 ..
@@ -1159,7 +1162,7 @@ async fn a_plan_of_other_contents_than_the_bases_is_refused() {
             only_pins: &only_revisions_differ,
             auto_merge: false,
         };
-        let error = pull_request::open(&*forge, &base, &proposal)
+        let error = reconcile::open(&*forge, &base, &proposal)
             .await
             .unwrap_err();
         assert_eq!(

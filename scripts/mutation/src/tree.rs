@@ -15,18 +15,16 @@ use crate::{
 };
 
 /// What is measured unless paths are given: all that decides what changes, and whether.
-pub const MODULES: [&str; 11] = [
+pub const MODULES: [&str; 9] = [
     "src/apply/",
     "src/checks/",
     "src/plan/",
     "src/prune/",
     "src/untrusted/",
-    "src/facts/history/",
-    "src/source/document.rs",
-    "src/source/layout.rs",
-    "src/forge/pull_request",
-    "src/forge/branches.rs",
-    "src/forge/alike.rs",
+    "src/history/",
+    "src/registry/document.rs",
+    "src/registry/layout.rs",
+    "src/pull_request/",
 ];
 
 /// The copy.

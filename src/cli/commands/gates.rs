@@ -10,7 +10,8 @@ use crate::{
         output::{Format, Output},
     },
     config::{Forge as Configured, Problem, check_branch},
-    forge::{Forge, Gate, GateState, branches, judge, together},
+    forge::{Forge, Gate, GateState, judge, together},
+    pull_request::branches,
     report::{
         json::{GateRow, GatesDocument},
         table::{Align, aligned},

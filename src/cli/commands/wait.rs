@@ -14,12 +14,13 @@ use crate::{
         output::Format,
     },
     config::{Forge as Configured, Problem},
-    forge::{
-        Ability, ErrorKind, Forge, Pull, dispatch,
-        waiting::{self, Arm, Late, Pace, Stuck, Waited, Watch},
-    },
+    forge::{Ability, ErrorKind, Forge, Pull},
     pins::Finder,
     plan::only_pins_differ,
+    pull_request::{
+        dispatch,
+        waiting::{self, Arm, Late, Pace, Stuck, Waited, Watch},
+    },
     report::json::WaitDocument,
     untrusted::plain,
 };

@@ -1,7 +1,7 @@
 //! How a pull request is merged: the method that its base allows, or the base's merge queue.
 //!
 //! A merge queue decides the method itself, and refuses every merge that does not come from it.
-//! Whether a pull request may enter is judged by [`crate::forge::merging`] and by the queue.
+//! Whether a pull request may enter is judged by [`crate::pull_request::merging`] and by the queue.
 
 use serde_json::{Value, json};
 

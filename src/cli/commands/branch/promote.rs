@@ -10,10 +10,8 @@ use crate::{
         forge::connect_or_skip,
     },
     config::Problem,
-    forge::{
-        Gate, GateState, Merge,
-        branches::{self, Between, Offer, Offered},
-    },
+    forge::{Gate, GateState, Merge},
+    pull_request::branches::{self, Between, Offer, Offered},
     report::{branch, json::PullRequest},
 };
 

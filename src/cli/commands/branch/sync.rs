@@ -9,11 +9,9 @@ use crate::{
         progress,
     },
     config::{Config, Problem},
-    forge::{
-        branches::Between,
-        sync::{self, Synced},
-    },
+    forge::sync::{self, Synced},
     git::Git,
+    pull_request::branches::Between,
 };
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Fault> {

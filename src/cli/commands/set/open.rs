@@ -8,14 +8,15 @@ use crate::{
         exit::{Exit, Fault},
     },
     config::{Forge as Configured, Problem},
-    forge::{
-        Ability, Forge, Marker, Merge, OnlyPins, State,
-        merging::{self, Armed},
-        pull_request::{self, Age, Outcome, Proposal, Rival},
-    },
+    forge::{Ability, Forge, Merge, State},
     git::Git,
     pins::Finder,
     plan::{Plan, only_pins_differ},
+    pull_request::{
+        Marker, OnlyPins,
+        merging::{self, Armed},
+        reconcile::{self, Age, Outcome, Proposal, Rival},
+    },
     report::json::PullRequest,
     untrusted::plain,
 };
@@ -139,7 +140,7 @@ impl Run<'_> {
         }
         // What came before, such as a smoke test, takes nothing of the writes' time.
         cx.forge_time.restart();
-        let work = pull_request::open(&*site.forge, &site.base, &proposal);
+        let work = reconcile::open(&*site.forge, &site.base, &proposal);
         let outcome = super::wait(work, "opening the pull request", cx)?;
         let begun = match &outcome {
             Ok(Outcome::BaseMoved { begun }) => *begun,

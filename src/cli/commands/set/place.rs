@@ -13,10 +13,11 @@ use crate::{
     },
     config::{self, Config, Problem, RelPath, SourceText},
     files::{Files, Snapshot, WorkTree},
-    forge::{Base, Forge, blob_id},
+    forge::{Forge, blob_id},
     git::{Git, ObjectId, Objects},
     outside::{self, Scope},
     pins::{self, Found},
+    pull_request::Base,
 };
 
 use super::{Stop, base_forge};

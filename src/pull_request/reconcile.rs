@@ -7,12 +7,15 @@
 mod own;
 mod supersede;
 
-use super::{
-    Ability, Ahead, Base, Carried, Comparison, Created, Edit, Error, ErrorKind, Forge, Head,
-    Labelled, Marker, Need, NewCommit, NewFile, NewPull, OnlyPins, Published, Pull, PullState,
-    Pulls, State, Was, blob_id, merging, origin,
+use super::{Base, Marker, OnlyPins, merging, origin};
+use crate::{
+    forge::{
+        Ability, Ahead, Carried, Comparison, Created, Edit, Error, ErrorKind, Forge, Head,
+        Labelled, Need, NewCommit, NewFile, NewPull, Published, Pull, PullState, Pulls, State, Was,
+        blob_id,
+    },
+    plan::FileChange,
 };
-use crate::plan::FileChange;
 use own::Found;
 
 /// How often things are looked at before a run gives up on those who keep changing them.
@@ -428,7 +431,7 @@ impl Work<'_> {
             let workflows = self
                 .files
                 .iter()
-                .any(|file| super::github::is_workflow(&file.path));
+                .any(|file| crate::forge::is_workflow(&file.path));
             self.forge
                 .permit(&self.base.repo, Need { workflows })
                 .await?;

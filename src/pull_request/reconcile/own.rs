@@ -1,7 +1,10 @@
 //! A run's own pull request: found by its marker and its branch, open or closed.
 
 use super::{Change, Comparison, Edit, Error, ErrorKind, Pull, Pulls, Step, Work, origin};
-use crate::forge::{Marker, PullState, alike::close_with};
+use crate::{
+    forge::PullState,
+    pull_request::{Marker, close_with},
+};
 
 /// Stands in the text while the branch is made again, which closes the pull request on some forges:
 /// a run that breaks off then leaves one behind that no person closed.

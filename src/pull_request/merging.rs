@@ -4,11 +4,11 @@
 //! Nothing here approves anything: reviews that a branch requires stay a person's. What is asked
 //! for names the head that was judged, so another one is never merged on its account.
 
-use super::{
-    Comparison, Error, Forge, Gate, GateState, Marker, Merge, OnlyPins, Pull, PullState, branches,
-    judge, origin, together,
+use super::{Marker, OnlyPins, branches, origin};
+use crate::{
+    forge::{Comparison, Error, Forge, Gate, GateState, Merge, Pull, PullState, judge, together},
+    untrusted::plain,
 };
-use crate::untrusted::plain;
 
 /// How often a pull request is looked at that is not yet what was just made of it.
 const ROUNDS: u32 = 4;

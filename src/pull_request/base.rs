@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
-use super::{Error, ErrorKind, Forge, Head, Repo, Tree, blob_id};
 use crate::{
     config::{Globs, RelPath},
     files::Snapshot,
+    forge::{Error, ErrorKind, Forge, Head, Repo, Tree, blob_id},
 };
 
 /// Contents that are at hand, by their names: a local clone's objects.

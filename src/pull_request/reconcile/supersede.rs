@@ -2,7 +2,7 @@
 //! merged out of order.
 
 use super::{Age, Change, Error, ErrorKind, Pull, Rival, Work};
-use crate::forge::{Marker, alike::close_with};
+use crate::pull_request::{Marker, close_with};
 
 impl Work<'_> {
     /// What `pull` is to `ours` if it was opened for another revision of the same set.

@@ -7,8 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Ahead, Commit, Entry, Error, ErrorKind, Forge, Head, Tree, trailer};
-use crate::untrusted::{plain, short};
+use super::trailer;
+use crate::{
+    forge::{Ahead, Commit, Entry, Error, ErrorKind, Forge, Head, Tree},
+    untrusted::{plain, short},
+};
 
 /// Decides whether two contents of a file differ in pins and in nothing else.
 pub type OnlyPins<'a> = &'a dyn Fn(&[u8], &[u8]) -> bool;

@@ -3,11 +3,14 @@
 //! One pull request for two branches, found by their names; its text is written once and stays as
 //! people leave it.
 
-use super::{
-    Comparison, Created, Error, ErrorKind, Forge, Gate, GateState, Labelled, Marker, Merge, Need,
-    NewPull, Pull, Pulls, State, alike::close_with, judge, merging, together,
+use super::{Marker, close_with, merging};
+use crate::{
+    config::Forge as Configured,
+    forge::{
+        Comparison, Created, Error, ErrorKind, Forge, Gate, GateState, Labelled, Merge, Need,
+        NewPull, Pull, Pulls, State, judge, together,
+    },
 };
-use crate::config::Forge as Configured;
 
 /// The kind of the marker in the text.
 pub(super) const MARKER: &str = "branch";

@@ -6,8 +6,10 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Ability, Claim, Error, Forge, Need, Pull};
-use crate::config::check_branch;
+use crate::{
+    config::check_branch,
+    forge::{Ability, Claim, Error, Forge, Need, Pull},
+};
 
 /// Whether all of `workflows` can be started with this token, as far as that can be told without
 /// starting one.

@@ -9,9 +9,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Error, ErrorKind, Forge, Merge, Mergeable, OnlyPins, Poll, Pull, PullState, Queue, State,
-    conflicts,
+    OnlyPins, conflicts,
     merging::{self, Armed},
+};
+use crate::forge::{
+    Error, ErrorKind, Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, State,
 };
 
 /// How often is looked, and how long.

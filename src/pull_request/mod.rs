@@ -1,0 +1,45 @@
+//! One branch, one commit, one pull request: how a plan reaches its base through a forge, and what
+//! becomes of the pull request until it is merged.
+//!
+//! [`reconcile`] moves a branch and its pull request to where a plan wants them, [`merging`]
+//! schedules or performs the merge, [`waiting`] follows it, and [`branches`] does the same for two
+//! long-lived branches. Everything here is written once on top of [`Forge`](crate::forge::Forge).
+//! Sends no request by itself, and decides nothing about images.
+
+mod base;
+pub mod branches;
+mod conflicts;
+pub mod dispatch;
+mod marker;
+pub mod merging;
+mod origin;
+pub mod reconcile;
+pub mod waiting;
+
+pub use base::{Base, Local};
+pub use marker::{Marker, trailer};
+pub use origin::{Foreign, OnlyPins};
+
+use crate::forge::{Comment, Edit, Error, ErrorKind, Forge};
+
+/// Closes a pull request with a comment, which `note` marks so that it is written once.
+async fn close_with(forge: &dyn Forge, number: u64, text: &str, note: &str) -> Result<(), Error> {
+    let told = |comments: &[Comment]| comments.iter().any(|comment| comment.body.contains(note));
+    // Looked at first, and again if nobody can tell whether the comment arrived.
+    for last in [false, false, true] {
+        if told(&forge.comments(number).await?) {
+            break;
+        }
+        let text = format!("{text}\n\n{note}\n");
+        match forge.comment(number, &text).await {
+            Ok(()) => break,
+            Err(error) if error.kind != ErrorKind::Unavailable || last => return Err(error),
+            Err(_) => forge.breathe(1).await,
+        }
+    }
+    let edit = Edit {
+        open: Some(false),
+        ..Edit::default()
+    };
+    forge.edit_pull(number, &edit).await.map(drop)
+}
