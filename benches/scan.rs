@@ -13,10 +13,7 @@ use std::{
     time::Instant,
 };
 
-use repin::{
-    config::{self, SourceText},
-    pins::Finder,
-};
+use repin::{config, error::SourceText, pins::Finder};
 
 const CONFIG: &str = "version: 1
 files: ['*.yml']

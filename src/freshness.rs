@@ -9,9 +9,10 @@ use std::path::Path;
 use super::git::{Git, GitError, ObjectId, Remote};
 use crate::{
     config::{
-        Freshness, Place, Problem, RelPath, SourceText, Span, check_branch,
+        Freshness, RelPath, check_branch,
         yaml::{self, Node, Value},
     },
+    error::{Error, Place, SourceText, Span},
     files::Files,
 };
 
@@ -53,7 +54,7 @@ impl From<GitError> for Trouble {
 }
 
 /// Reads what is pinned.
-pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Box<Problem>> {
+pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Box<Error>> {
     let file = Document::read(&entry.file, files)?;
     let node = file.at(&entry.pointer)?;
     let reference = match &node.value {
@@ -82,8 +83,8 @@ pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Box<Proble
             "freshness `{}`: its lists of paths are empty, so nothing would ever be stale",
             entry.name
         );
-        let problem = Problem::new("config", message)
-            .hint("correct `paths_from`, or take it out to count every commit");
+        let problem = Error::input("config", message)
+            .help("correct `paths_from`, or take it out to count every commit");
         return Err(Box::new(problem));
     }
     Ok(Pinned { reference, paths })
@@ -96,9 +97,9 @@ struct Document {
 }
 
 impl Document {
-    fn read(path: &RelPath, files: &dyn Files) -> Result<Self, Box<Problem>> {
+    fn read(path: &RelPath, files: &dyn Files) -> Result<Self, Box<Error>> {
         let wrong = |why: String| {
-            Box::new(Problem::new(
+            Box::new(Error::input(
                 "config",
                 format!("{path} can't be read: {why}"),
             ))
@@ -114,7 +115,7 @@ impl Document {
         let (root, faults) = yaml::parse(&text);
         if let Some(fault) = faults.into_iter().next() {
             return Err(Box::new(
-                Problem::new("config", fault.message).at(place(&source, fault.span)),
+                Error::input("config", fault.message).at(place(&source, fault.span)),
             ));
         }
         Ok(Self {
@@ -123,18 +124,18 @@ impl Document {
         })
     }
 
-    fn at(&self, pointer: &str) -> Result<&Node, Box<Problem>> {
+    fn at(&self, pointer: &str) -> Result<&Node, Box<Error>> {
         self.root.pointer(pointer).ok_or_else(|| {
             let message = format!("{} has nothing at `{pointer}`", self.source.name);
             Box::new(
-                Problem::new("config", message)
-                    .hint("correct the file, or the pointer in `freshness`"),
+                Error::input("config", message)
+                    .help("correct the file, or the pointer in `freshness`"),
             )
         })
     }
 
-    fn wrong(&self, span: Span, message: &str) -> Box<Problem> {
-        Box::new(Problem::new("config", message).at(place(&self.source, span)))
+    fn wrong(&self, span: Span, message: &str) -> Box<Error> {
+        Box::new(Error::input("config", message).at(place(&self.source, span)))
     }
 }
 

@@ -28,6 +28,7 @@ pub mod apply;
 pub mod checks;
 pub mod cli;
 pub mod config;
+pub mod error;
 pub mod files;
 pub mod forge;
 pub mod freshness;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::recover::{Content, Recovery};
-use crate::{config::RelPath, files::Hazard};
+use crate::{config::RelPath, error::Class, files::Hazard};
 
 /// Why files were not changed, or not cleared away after. [`Error::hint`] says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +111,19 @@ impl Error {
         }
     }
 
+    fn class(&self) -> (Class, &'static str) {
+        match self {
+            Self::Locked { .. } => (Class::Conflict, "locked"),
+            Self::Conflict { .. }
+            | Self::Unresolved(_)
+            | Self::Damaged { .. }
+            | Self::Pending { .. } => (Class::Conflict, "conflict"),
+            Self::Unsafe { .. } => (Class::Failed, "file_unsafe"),
+            Self::Io { .. } => (Class::Unavailable, "io"),
+            Self::Unfinished { cause, .. } | Self::Uncleared { cause } => cause.class(),
+        }
+    }
+
     /// An [`Error::Io`].
     pub(super) fn io(doing: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
         Self::Io {
@@ -130,6 +143,19 @@ impl Error {
         let no_folder =
             matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotADirectory);
         no_folder || self.is_absence() || matches!(self, Self::Unsafe { .. })
+    }
+}
+
+impl From<Error> for crate::error::Error {
+    fn from(error: Error) -> Self {
+        let (class, code) = error.class();
+        Self::new(class, code, error.to_string()).help(error.hint())
+    }
+}
+
+impl From<Error> for crate::error::Errors {
+    fn from(error: Error) -> Self {
+        crate::error::Error::from(error).into()
     }
 }
 

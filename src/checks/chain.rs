@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     config::{Config, Image},
+    error::Error,
     history::{Digests, Hold, Promoted, Provenance},
     oci::{Revision, Tag},
     pins::Found,
-    registry::{Error, resolve::ImageFacts},
+    registry::resolve::ImageFacts,
 };
 
 /// A chain whose pins were counted.

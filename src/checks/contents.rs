@@ -8,7 +8,8 @@ use std::collections::HashSet;
 
 use super::{Check, Code, Status, any_failed, contract, hygiene};
 use crate::{
-    config::{Inventory, Problem, wording::number},
+    config::{Inventory, wording::number},
+    error::Error,
     inventory::{Contents, Enumeration, Listing},
     registry::resolve::PlatformFacts,
 };
@@ -19,7 +20,7 @@ pub struct Held {
     /// The file's bytes, which the copy in the image has to equal.
     pub bytes: Vec<u8>,
     /// What they say; or why no image can be held against them.
-    pub contract: Result<contract::Contract, Vec<Problem>>,
+    pub contract: Result<contract::Contract, Vec<Error>>,
     /// What is odd about them.
     pub warnings: Vec<Check>,
 }
@@ -75,7 +76,7 @@ impl Held {
     }
 
     /// What is wrong with the file itself; that it asserts nothing is not among that.
-    pub fn malformed(&self) -> impl Iterator<Item = &Problem> {
+    pub fn malformed(&self) -> impl Iterator<Item = &Error> {
         self.problems()
             .iter()
             .filter(|problem| !asserts_nothing(problem.code))
@@ -83,14 +84,14 @@ impl Held {
 
     /// The checks that fail since no image can be held against it.
     pub fn failures(&self) -> Vec<Check> {
-        let check = |problem: &Problem| {
+        let check = |problem: &Error| {
             let code = Code::of(problem.code).unwrap_or(Code::EXPECTED_YAML_PARSE_FAILED);
             Check::new(code, Status::Fail, problem.to_string())
         };
         self.problems().iter().map(check).collect()
     }
 
-    fn problems(&self) -> &[Problem] {
+    fn problems(&self) -> &[Error] {
         self.contract.as_ref().err().map_or(&[], Vec::as_slice)
     }
 }

@@ -5,18 +5,19 @@
 //! with the codes `expected_yaml_empty` and `expected_yaml_no_assertions` say that there is nothing
 //! to hold an image against.
 
-use std::collections::BTreeSet;
-
-use super::{Check, Code, Status};
 use crate::{
     config::{
-        Kind, Problem, SourceText, Span,
+        Kind,
         raw::{Gather, nearest},
         yaml::{Key, Node, Value},
     },
+    error::{Class, Error, SourceText, Span},
     inventory::Enumeration,
     untrusted::is_hidden,
 };
+use std::collections::BTreeSet;
+
+use super::{Check, Code, Status};
 
 const MUST: &str = "must_contain";
 const MUST_NOT: &str = "must_not_contain";
@@ -37,12 +38,12 @@ pub struct Contract {
 pub type Names = Vec<(String, BTreeSet<String>)>;
 
 /// The problem that there is no contract to read.
-pub fn not_found(name: &str, why: &str) -> Problem {
+pub fn not_found(name: &str, why: &str) -> Error {
     problem(
         Code::EXPECTED_YAML_NOT_FOUND,
         format!("the contract {name} can't be read: {why}"),
     )
-    .hint("correct `contract` in the configuration, or write one with `repin inventory init`")
+    .help("correct `contract` in the configuration, or write one with `repin inventory init`")
 }
 
 /// Reads a contract for the configured kinds; warnings come with it. All problems are reported at
@@ -51,7 +52,7 @@ pub fn parse(
     name: &str,
     bytes: &[u8],
     kinds: &[Kind],
-) -> Result<(Contract, Vec<Check>), Vec<Problem>> {
+) -> Result<(Contract, Vec<Check>), Vec<Error>> {
     let unreadable = |why: String| {
         vec![problem(
             Code::EXPECTED_YAML_PARSE_FAILED,
@@ -107,13 +108,13 @@ pub fn parse(
     }
 }
 
-fn problem(code: Code, message: impl Into<String>) -> Problem {
-    Problem::new(code.as_str(), message)
+fn problem(code: Code, message: impl Into<String>) -> Error {
+    Error::new(Class::Input, code.as_str(), message)
 }
 
-fn nothing(code: Code, message: &str) -> Problem {
+fn nothing(code: Code, message: &str) -> Error {
     problem(code, message)
-        .hint("list what the image must contain; `repin inventory init IMAGE` writes a start")
+        .help("list what the image must contain; `repin inventory init IMAGE` writes a start")
 }
 
 impl Contract {
@@ -128,7 +129,7 @@ impl Contract {
 struct Reader<'r> {
     gather: &'r Gather,
     kinds: &'r [Kind],
-    problems: Vec<Problem>,
+    problems: Vec<Error>,
     warnings: Vec<Check>,
 }
 
@@ -190,7 +191,7 @@ impl Reader<'_> {
             let problem = problem(Code::EXPECTED_YAML_UNSUPPORTED_FIELD, message)
                 .at(self.gather.place(key.span, ""));
             self.problems.push(
-                problem.hint("the configuration says so: remove the key here, or change it there"),
+                problem.help("the configuration says so: remove the key here, or change it there"),
             );
             return None;
         }
@@ -248,7 +249,7 @@ impl Reader<'_> {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", known.join(", ")),
         };
-        self.problems.push(problem.hint(hint));
+        self.problems.push(problem.help(hint));
     }
 
     fn report(&mut self, code: Code, span: Span, message: String) {

@@ -4,10 +4,10 @@
 use super::{Approved, Check, Code, Status, set::shown};
 use crate::{
     config::Config,
+    error::Error,
     git::GitError,
     history::{Digests, Gap, Hold, NoOrder, Order, Promoted, Provenance, Unreadable},
     oci::Revision,
-    registry::Error,
     untrusted::plain,
 };
 
@@ -171,7 +171,7 @@ pub(super) fn hold_by_content(hold: &Hold<'_>, forced: bool) -> Option<Check> {
 
 fn shallow(what: &str) -> Error {
     Error {
-        hint: Some("fetch the history: git fetch --unshallow".to_owned()),
+        help: Some("fetch the history: git fetch --unshallow".to_owned()),
         ..Error::unavailable(
             "git history",
             format!("the clone is too shallow to tell {what}"),
@@ -304,7 +304,7 @@ pub fn without_history(error: &GitError) -> Option<String> {
 /// A git error as what could not be judged.
 pub fn outage(error: &GitError) -> Error {
     Error {
-        hint: Some(error.hint()),
+        help: Some(error.hint()),
         ..Error::unavailable("git history", error.to_string())
     }
 }

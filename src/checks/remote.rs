@@ -3,10 +3,11 @@
 use super::{Check, Code, FilePlace, Status, pins::place_of, set::shown};
 use crate::{
     config::{Config, Image},
+    error::{Class, Error},
     history::Provenance,
     oci::{Digest, Revision, Tag},
     pins::Found,
-    registry::{Error, ErrorKind, resolve::ImageFacts},
+    registry::resolve::ImageFacts,
 };
 
 /// A pinned image, and what its digest names.
@@ -51,11 +52,11 @@ pub fn claims(
                 let detail = format!("{}@{} does not exist", image.repository, one.digest);
                 checks.push(check(Code::DIGEST_MISSING, Status::Fail, detail));
             }
-            Err(error) if error.kind == ErrorKind::Ambiguous => {
+            Err(error) if error.class == Class::Ambiguous => {
                 checks.push(check(
                     Code::MANIFEST_AMBIGUOUS,
                     Status::Fail,
-                    format!("{} ({})", error.why, error.what),
+                    error.evidence(),
                 ));
             }
             Err(error) => {
@@ -170,13 +171,9 @@ impl Pinned {
                 fail(Code::TAG_MISSING, format!("{name} does not exist")),
                 None,
             ),
-            Err(error) if error.kind == ErrorKind::Ambiguous => (
-                fail(
-                    Code::MANIFEST_AMBIGUOUS,
-                    format!("{} ({})", error.why, error.what),
-                ),
-                None,
-            ),
+            Err(error) if error.class == Class::Ambiguous => {
+                (fail(Code::MANIFEST_AMBIGUOUS, error.evidence()), None)
+            }
             Err(error) => (
                 check(Code::DIGEST_MISMATCH, Status::Skip, error.to_string()),
                 Some(error.clone()),

@@ -5,11 +5,9 @@ use std::collections::BTreeSet;
 use super::{Check, Code, Status};
 use crate::{
     config::{Config, Image},
+    error::{Class, Error},
     oci::{Digest, Platform, Revision, Tag},
-    registry::{
-        Error, ErrorKind,
-        resolve::{ImageFacts, PlatformFacts},
-    },
+    registry::resolve::{ImageFacts, PlatformFacts},
     untrusted::short,
 };
 
@@ -65,8 +63,8 @@ pub fn resolved(
                 None,
             );
         }
-        Err(error) if error.kind == ErrorKind::Ambiguous => {
-            let detail = format!("{} ({})", error.why, error.what);
+        Err(error) if error.class == Class::Ambiguous => {
+            let detail = error.evidence();
             return (
                 vec![check(Code::MANIFEST_AMBIGUOUS, Status::Fail, detail)],
                 None,

@@ -3,7 +3,7 @@
 use super::{Check, Code, Status};
 use crate::{
     config::Smoke,
-    registry::{Error, ErrorKind},
+    error::{Class, Error},
     smoke::{Name, Outcome, Smoked},
     untrusted::tail,
 };
@@ -94,8 +94,8 @@ fn verdict(config: &Smoke, image: &str, smoked: &Smoked) -> Result<(Status, Code
         }
         Outcome::Unread(error) => return Err(error.clone()),
         Outcome::Interrupted => {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
+            return Err(Error::about(
+                Class::Unavailable,
                 format!("smoke command of `{image}`"),
                 "it was interrupted",
             ));
@@ -147,7 +147,7 @@ mod tests {
         outcome: Outcome,
         skip_when_unavailable: bool,
         left_behind: Option<&str>,
-    ) -> (String, Option<ErrorKind>) {
+    ) -> (String, Option<Class>) {
         let config = Smoke {
             command: vec!["--version".to_owned()],
             user: None,
@@ -181,7 +181,7 @@ mod tests {
         );
         (
             checks.iter().map(line).collect::<Vec<_>>().join("\n"),
-            error.map(|error| error.kind),
+            error.map(|error| error.class),
         )
     }
 
@@ -246,7 +246,7 @@ mod tests {
         for outcome in [Outcome::Interrupted, Outcome::Unread(broken)] {
             assert_eq!(
                 judged(outcome, true, None),
-                (String::new(), Some(ErrorKind::Unavailable))
+                (String::new(), Some(Class::Unavailable))
             );
         }
     }

@@ -1,5 +1,14 @@
 //! What a command needs: arguments, environment and configuration file, turned into values once.
 
+use crate::{
+    config::{self, Config, FILE_NAME, MISSPELLED_NAME, Mapping},
+    error::{Class, Error, Errors},
+    forge::State,
+    http::{Allowance, Heard, Transport},
+    oci::Tag,
+    registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
+    untrusted::plain,
+};
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashMap,
@@ -12,18 +21,9 @@ use tokio::runtime::Runtime;
 use super::{
     args::{Change, Cli, Global, PullRequestState, strict_bool},
     environment::Environment,
-    exit::{Exit, Fault},
     output::{Output, Volume},
     registries::{forge_time, settings},
     requests,
-};
-use crate::{
-    config::{self, Config, FILE_NAME, MISSPELLED_NAME, Mapping, Problem},
-    forge::State,
-    http::{Allowance, Heard, Transport},
-    oci::Tag,
-    registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
-    untrusted::plain,
 };
 
 /// How long a command that only looks waits for a forge.
@@ -63,7 +63,7 @@ pub(super) enum Intent {
 
 impl Context {
     /// Turns what was typed into what is meant.
-    pub(super) fn new(cli: &Cli, environment: Environment) -> Result<Self, Fault> {
+    pub(super) fn new(cli: &Cli, environment: Environment) -> Result<Self, Errors> {
         let Global {
             config,
             source,
@@ -121,7 +121,7 @@ impl Context {
     }
 
     /// Reads the configuration that was named, or the nearest one.
-    pub(super) fn load(&mut self) -> Result<Config, Fault> {
+    pub(super) fn load(&mut self) -> Result<Config, Errors> {
         let folder = self.environment.folder();
         let file = match &self.config {
             Some(file) => folder.join(file),
@@ -176,7 +176,7 @@ impl Context {
 
     /// Where images are read from. The registries of a run are the same throughout: connections and
     /// tokens are theirs.
-    pub(super) fn sources(&self, config: &Config) -> Result<Sources, Fault> {
+    pub(super) fn sources(&self, config: &Config) -> Result<Sources, Errors> {
         let layers = vec![
             self.flag_sources.clone(),
             self.env_sources.clone(),
@@ -212,14 +212,14 @@ impl Context {
     }
 
     /// Where all requests of the run are made: connections that are kept belong to it.
-    pub(super) fn runtime(&self) -> Result<&Runtime, Fault> {
+    pub(super) fn runtime(&self) -> Result<&Runtime, Errors> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        let runtime = runtime.map_err(|error| Fault::io(format!("can't start: {error}")))?;
+        let runtime = runtime.map_err(|error| Errors::io(format!("can't start: {error}")))?;
         Ok(self.runtime.get_or_init(|| runtime))
     }
 
@@ -233,13 +233,10 @@ impl Context {
 
     /// Connections that go the way that registries' connections go. Which token servers are trusted
     /// does not matter to them, so they need no configuration.
-    pub(super) fn client(&self, url: &reqwest::Url) -> Result<Transport, Fault> {
+    pub(super) fn client(&self, url: &reqwest::Url) -> Result<Transport, Errors> {
         let registries =
             Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
-        let unavailable = |why| Fault {
-            exit: Exit::Unavailable,
-            problems: vec![Problem::new("unavailable", why)],
-        };
+        let unavailable = |why| Errors::from(Error::new(Class::Unavailable, "unavailable", why));
         registries.client(url).map_err(unavailable)
     }
 
@@ -267,7 +264,7 @@ impl Context {
     }
 
     /// Whether a command with these options may change anything; `REPIN_DRY_RUN` can only forbid.
-    pub(super) fn intent(&self, change: &Change) -> Result<Intent, Fault> {
+    pub(super) fn intent(&self, change: &Change) -> Result<Intent, Errors> {
         let armed = change.apply || change.dry_run == Some(false);
         let forbidden = change.dry_run == Some(true) || self.dry_run_forced()?;
         Ok(match change.pr {
@@ -280,13 +277,13 @@ impl Context {
     }
 
     /// Whether a command that was told `--apply` or not, and `--dry-run`, may change something.
-    pub(super) fn armed(&self, apply: bool, dry_run: Option<bool>) -> Result<bool, Fault> {
+    pub(super) fn armed(&self, apply: bool, dry_run: Option<bool>) -> Result<bool, Errors> {
         let forbidden = dry_run == Some(true) || self.dry_run_forced()?;
         Ok((apply || dry_run == Some(false)) && !forbidden)
     }
 
     /// Whether `REPIN_DRY_RUN` forbids every change.
-    pub(super) fn dry_run_forced(&self) -> Result<bool, Fault> {
+    pub(super) fn dry_run_forced(&self) -> Result<bool, Errors> {
         let Some(value) = self.environment.variable("REPIN_DRY_RUN") else {
             return Ok(false);
         };
@@ -304,12 +301,12 @@ impl Context {
 }
 
 /// A fault of how the program was called.
-pub(super) fn usage(message: impl Into<String>) -> Fault {
-    Fault::input(Problem::new("usage", message))
+pub(super) fn usage(message: impl Into<String>) -> Errors {
+    Errors::from(Error::input("usage", message))
 }
 
 /// That a name is one of a configured image; `what`: where it was typed.
-pub(super) fn configured(config: &Config, name: &str, what: &str) -> Result<(), Fault> {
+pub(super) fn configured(config: &Config, name: &str, what: &str) -> Result<(), Errors> {
     if config.image(name).is_some() {
         return Ok(());
     }
@@ -328,20 +325,20 @@ fn mappings<'t>(
     texts: impl Iterator<Item = &'t str>,
     folder: &Path,
     from: &str,
-) -> Result<Vec<Mapping>, Fault> {
+) -> Result<Vec<Mapping>, Errors> {
     texts
         .map(|text| Mapping::parse(text, folder).map_err(|error| usage(format!("{from}: {error}"))))
         .collect()
 }
 
-fn no_config(folder: &Path) -> Fault {
+fn no_config(folder: &Path) -> Errors {
     let message = format!("there is no {FILE_NAME} in {} or above", folder.display());
-    let problem = Problem::new("config", message);
-    Fault::input(match config::misspelled(folder).first() {
-        Some(file) => problem.hint(format!(
+    let problem = Error::input("config", message);
+    Errors::from(match config::misspelled(folder).first() {
+        Some(file) => problem.help(format!(
             "found {}: rename it to {FILE_NAME}, or name it with --config FILE",
             file.display()
         )),
-        None => problem.hint("change to the repository, or name the file with --config FILE"),
+        None => problem.help("change to the repository, or name the file with --config FILE"),
     })
 }

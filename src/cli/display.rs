@@ -1,19 +1,19 @@
 //! Problems as people meet them: what, where with the line and a caret, why, what to do.
 
+use crate::{
+    checks::{Check, Code, Status},
+    config::Config,
+    error::{Class, Error},
+    untrusted::plain,
+};
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::{
-    checks::{Check, Code, Status},
-    config::{Config, Problem},
-    untrusted::plain,
-};
-
 /// Renders a problem.
-pub(super) fn problem(problem: &Problem, colour: bool) -> String {
+pub(super) fn problem(problem: &Error, colour: bool) -> String {
     let code = plain(problem.code);
-    let title = Level::ERROR.primary_title(plain(&problem.message)).id(code);
+    let title = Level::ERROR.primary_title(plain(&problem.text())).id(code);
     let mut group = match &problem.place {
         Some(place) => {
             let annotation = AnnotationKind::Primary
@@ -32,8 +32,8 @@ pub(super) fn problem(problem: &Problem, colour: bool) -> String {
     for note in &problem.notes {
         group = group.element(Level::NOTE.message(plain(note)));
     }
-    if let Some(hint) = &problem.hint {
-        group = group.element(Level::HELP.message(plain(hint)));
+    if let Some(help) = problem.remedy() {
+        group = group.element(Level::HELP.message(plain(&help)));
     }
     let renderer = if colour {
         Renderer::styled()
@@ -44,8 +44,12 @@ pub(super) fn problem(problem: &Problem, colour: bool) -> String {
 }
 
 /// A failed check as a problem: counts point at the number in the configuration.
-pub(super) fn failed(check: &Check, config: &Config) -> Problem {
-    let mut problem = Problem::new(check.code.as_str(), subject(check) + &check.told());
+pub(super) fn failed(check: &Check, config: &Config) -> Error {
+    let mut problem = Error::new(
+        Class::Input,
+        check.code.as_str(),
+        subject(check) + &check.told(),
+    );
     let image = check.image.as_deref().and_then(|name| config.image(name));
     if let (Code::PIN_COUNT, Some(image)) = (check.code, image) {
         // What follows the colon lists the places, which stand in the notes.
@@ -55,13 +59,13 @@ pub(super) fn failed(check: &Check, config: &Config) -> Problem {
             .next()
             .unwrap_or_default()
             .clone_into(&mut problem.message);
-        problem.place = Some(config.place(image.pins_at, "declared here"));
+        problem.place = Some(Box::new(config.place(image.pins_at, "declared here")));
         problem.notes = check
             .places
             .iter()
             .map(|place| format!("found: {place}"))
             .collect();
-        problem.hint = Some(if check.places.len() < image.pins {
+        problem.help = Some(if check.places.len() < image.pins {
             format!(
                 "a file that pins `{}` was removed or is not matched by `files:`; correct one of the two",
                 image.name
@@ -73,7 +77,7 @@ pub(super) fn failed(check: &Check, config: &Config) -> Problem {
             )
         });
     } else if check.status == Status::Fail {
-        problem.hint = hint(check.code).map(str::to_owned);
+        problem.help = hint(check.code).map(str::to_owned);
     }
     problem
 }

@@ -1,5 +1,12 @@
 //! The forge of a run: which one, and the token that it is asked with.
 
+use crate::{
+    config::{Config, FORGE_TOKENS, Forge as Configured},
+    error::{Class, Error, Errors},
+    forge::{Audience, Forge, Gitea, Github, Kind, Settings, Target, Token},
+    git::Git,
+    http::address::host_of,
+};
 use std::{ffi::OsStr, fs::File, io::Read, time::SystemTime};
 
 use reqwest::Url;
@@ -8,13 +15,6 @@ use super::{
     args::IfUnconfigured,
     context::{Context, usage},
     environment::Environment,
-    exit::{Exit, Fault},
-};
-use crate::{
-    config::{Config, FORGE_TOKENS, Forge as Configured, Problem},
-    forge::{Audience, Forge, Gitea, Github, Kind, Settings, Target, Token},
-    git::Git,
-    http::address::host_of,
 };
 
 /// The largest file that can hold a token, in bytes.
@@ -41,13 +41,13 @@ pub(super) fn connect(
     config: &Config,
     git: Option<&Git>,
     cx: &Context,
-) -> Result<Result<Box<dyn Forge>, String>, Fault> {
+) -> Result<Result<Box<dyn Forge>, String>, Errors> {
     let Some(configured) = &config.forge else {
-        let problem = Problem::new(
+        let problem = Error::input(
             "config",
             "there is no `forge` in the configuration, so there is none to ask or to change anything on",
         );
-        return Err(Fault::input(problem.hint(
+        return Err(Errors::from(problem.help(
             "add `forge: {}`: on a public forge the rest is told by the remote",
         )));
     };
@@ -59,10 +59,10 @@ pub(super) fn connect(
 }
 
 /// The forge and the repository that are meant.
-pub(super) fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Fault> {
+pub(super) fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Errors> {
     let origin = git.and_then(|git| git.origin().ok().flatten());
     Target::resolve(configured, origin.as_deref())
-        .map_err(|error| Fault::input(Problem::new("config", error.to_string())))
+        .map_err(|error| Errors::from(Error::input("config", error.to_string())))
 }
 
 /// A forge that is asked with this token; nothing is sent yet.
@@ -71,7 +71,7 @@ pub(super) fn open(
     token: Token,
     configured: &Configured,
     cx: &Context,
-) -> Result<Box<dyn Forge>, Fault> {
+) -> Result<Box<dyn Forge>, Errors> {
     let settings = settings(&target.api, cx)?;
     let method = configured.merge_method;
     Ok(match target.kind {
@@ -83,7 +83,7 @@ pub(super) fn open(
 }
 
 /// How a forge's API is asked in this run.
-pub(super) fn settings(api: &Url, cx: &Context) -> Result<Settings, Fault> {
+pub(super) fn settings(api: &Url, cx: &Context) -> Result<Settings, Errors> {
     Ok(Settings {
         progress: cx.progress(),
         attempts: cx.attempts(),
@@ -98,7 +98,7 @@ pub(super) fn connect_or_skip(
     config: &Config,
     if_unconfigured: Option<IfUnconfigured>,
     cx: &Context,
-) -> Result<Result<Box<dyn Forge>, String>, Fault> {
+) -> Result<Result<Box<dyn Forge>, String>, Errors> {
     let git = Git::open(&config.root).ok();
     match connect(config, git.as_ref(), cx)? {
         Err(why) if if_unconfigured.is_none() => Err(no_token(&why)),
@@ -107,12 +107,9 @@ pub(super) fn connect_or_skip(
 }
 
 /// What a missing token means unless it was said to be fine.
-pub(super) fn no_token(why: &str) -> Fault {
+pub(super) fn no_token(why: &str) -> Errors {
     let hint = "set REPIN_FORGE_TOKEN (or REPIN_FORGE_TOKEN_FILE) to a token that may push and open pull requests";
-    Fault {
-        exit: Exit::Denied,
-        problems: vec![Problem::new("denied", why).hint(hint)],
-    }
+    Errors::from(Error::new(Class::Denied, "denied", why).help(hint))
 }
 
 /// The first token that is set and for the server of `api`; each variable also with `_FILE`, which
@@ -121,7 +118,7 @@ pub(super) fn token(
     api: &Url,
     git: Option<&Git>,
     environment: &Environment,
-) -> Result<Credential, Fault> {
+) -> Result<Credential, Errors> {
     let audience = audience(git, environment)?;
     let mut passed_over = Vec::new();
     for variable in FORGE_TOKENS {
@@ -171,7 +168,7 @@ pub(super) fn none_set() -> String {
 }
 
 /// What says which server a job's tokens are for.
-fn audience(git: Option<&Git>, environment: &Environment) -> Result<Audience, Fault> {
+fn audience(git: Option<&Git>, environment: &Environment) -> Result<Audience, Errors> {
     let api = environment.filled("GITHUB_API_URL");
     let api = api.map(|text| {
         let url = text.to_str().and_then(|text| Url::parse(text).ok());
@@ -190,7 +187,7 @@ fn held(
     value: &OsStr,
     is_file: bool,
     environment: &Environment,
-) -> Result<Token, Fault> {
+) -> Result<Token, Errors> {
     let wrong = |why: String| usage(format!("{name} holds no token: {why}"));
     let text = if is_file {
         let mut text = String::new();

@@ -5,8 +5,8 @@ use std::{
     io::{Read, Write},
 };
 
-use super::{environment::Environment, exit::Fault};
-use crate::untrusted::workflow;
+use super::environment::Environment;
+use crate::{error::Errors, untrusted::workflow};
 
 /// The largest summary that is shown, in bytes (GitHub Actions, "Adding a job summary": 1 MiB a
 /// step).
@@ -22,7 +22,7 @@ pub(super) struct StepFiles {
 
 impl StepFiles {
     /// Opens those that the environment names.
-    pub(super) fn open(environment: &Environment) -> Result<Self, Fault> {
+    pub(super) fn open(environment: &Environment) -> Result<Self, Errors> {
         let open = |name: &str| {
             let Some(path) = environment.filled(name) else {
                 return Ok(None);
@@ -30,7 +30,7 @@ impl StepFiles {
             let path = environment.folder().join(path);
             let opened = OpenOptions::new().append(true).create(true).open(&path);
             opened.map(Some).map_err(|error| {
-                Fault::io(format!("can't open {name} ({}): {error}", path.display()))
+                Errors::io(format!("can't open {name} ({}): {error}", path.display()))
             })
         };
         Ok(Self {
@@ -40,7 +40,7 @@ impl StepFiles {
     }
 
     /// Appends outputs.
-    pub(super) fn outputs(&mut self, values: &[(&str, String)]) -> Result<(), Fault> {
+    pub(super) fn outputs(&mut self, values: &[(&str, String)]) -> Result<(), Errors> {
         let Some(file) = &mut self.output else {
             return Ok(());
         };
@@ -54,16 +54,16 @@ impl StepFiles {
             text.push_str(&workflow::output(name, value, &delimiter));
         }
         file.write_all(text.as_bytes())
-            .map_err(|error| Fault::io(format!("can't write to GITHUB_OUTPUT: {error}")))
+            .map_err(|error| Errors::io(format!("can't write to GITHUB_OUTPUT: {error}")))
     }
 
     /// Appends to the summary, as far as it fits.
-    pub(super) fn summary(&mut self, text: &str) -> Result<(), Fault> {
+    pub(super) fn summary(&mut self, text: &str) -> Result<(), Errors> {
         let Some(file) = &mut self.summary else {
             return Ok(());
         };
         let fail = |error: std::io::Error| {
-            Fault::io(format!("can't write to GITHUB_STEP_SUMMARY: {error}"))
+            Errors::io(format!("can't write to GITHUB_STEP_SUMMARY: {error}"))
         };
         let spare = SUMMARY_MAX
             .saturating_sub(file.metadata().map_err(fail)?.len() + NOTICE.len() as u64 + 1);
@@ -82,9 +82,9 @@ impl StepFiles {
 }
 
 /// An unguessable word.
-pub(super) fn token() -> Result<String, Fault> {
+pub(super) fn token() -> Result<String, Errors> {
     let mut bytes = [0; 16];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|error| Fault::io(format!("can't read random bytes: {error}")))?;
+    read.map_err(|error| Errors::io(format!("can't read random bytes: {error}")))?;
     Ok(format!("repin-{}", hex::encode(bytes)))
 }

@@ -19,16 +19,17 @@ mod registries;
 mod repositories;
 mod requests;
 
+use crate::error::Errors;
+use crate::error::{Class, Error};
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, error::ErrorKind};
 
 use args::{Cli, Command};
 pub use environment::Environment;
-use exit::{Exit, Fault};
+use exit::Exit;
 use output::{Format, Output};
 
-use crate::config::Problem;
 use context::Context;
 
 /// Runs the program with its arguments (the first is its name).
@@ -59,7 +60,7 @@ pub fn no_folder(error: &std::io::Error) -> ExitCode {
         std::io::stderr(),
         "error: can't tell the current folder: {error}"
     );
-    ExitCode::from(Exit::Unavailable.code())
+    ExitCode::from(Exit::Because(Class::Unavailable).code())
 }
 
 fn dispatch(command: Command, context: &mut Context) -> Exit {
@@ -94,7 +95,7 @@ fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
         }
         if output.format == Format::Human {
             output.usage(&error);
-            return Exit::Input;
+            return Exit::Because(Class::Input);
         }
         let message = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             "a subcommand or an argument is missing".to_owned()
@@ -108,8 +109,8 @@ fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
                 .collect();
             lines.join(" ").trim_start_matches("error: ").to_owned()
         };
-        output.fault(&Fault::input(
-            Problem::new("usage", message).hint("see `repin --help`"),
+        output.fault(&Errors::from(
+            Error::input("usage", message).help("see `repin --help`"),
         ))
     })
 }

@@ -5,6 +5,15 @@
 //! on either stream. What has to arrive byte by byte goes to a pipe, or to a runner that was told
 //! not to read it. Only [`Output::annotate`] writes commands, and only our own.
 
+use crate::{
+    error::{Class, Error, Errors},
+    http::Announce,
+    report::json::{ErrorDocument, ErrorRow},
+    untrusted::{
+        self, block,
+        workflow::{self, Commands, Place},
+    },
+};
 use std::{
     borrow::Cow,
     ffi::OsString,
@@ -14,22 +23,7 @@ use std::{
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{
-    args::When,
-    display,
-    environment::Environment,
-    exit::{Exit, Fault},
-    github,
-};
-use crate::{
-    config::Problem,
-    http::Announce,
-    report::json::{ErrorDocument, ErrorRow},
-    untrusted::{
-        self, block,
-        workflow::{self, Commands, Place},
-    },
-};
+use super::{args::When, display, environment::Environment, exit::Exit, github};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -161,7 +155,7 @@ impl Output {
     }
 
     /// Writes a result to a runner, byte by byte; an error if no word could be found to end it with.
-    pub(super) fn print_unparsed(&mut self, text: impl AsRef<[u8]>) -> Result<(), Fault> {
+    pub(super) fn print_unparsed(&mut self, text: impl AsRef<[u8]>) -> Result<(), Errors> {
         let token = github::token()?;
         let shown = if self.stdout == Destination::Terminal {
             block(&String::from_utf8_lossy(text.as_ref()), self.colour)
@@ -238,19 +232,19 @@ impl Output {
     }
 
     /// Reports why a run could not do its work.
-    pub(super) fn fault(&mut self, fault: &Fault) -> Exit {
+    pub(super) fn fault(&mut self, fault: &Errors) -> Exit {
         match self.format {
             Format::Json => {
-                let errors = fault.problems.iter().map(ErrorRow::of).collect();
+                let errors = fault.iter().map(ErrorRow::of).collect();
                 self.json(&ErrorDocument {
                     schema: "repin.error/1",
-                    exit: fault.exit.code(),
+                    exit: fault.class().exit_code(),
                     errors,
                 });
             }
             Format::Human => self.problems(fault),
             Format::Github => {
-                for problem in &fault.problems {
+                for problem in fault {
                     let row = ErrorRow::of(problem);
                     let place = row.file.as_deref().zip(row.line).zip(row.column);
                     let place = place.map(|((file, line), column)| Place { file, line, column });
@@ -263,27 +257,24 @@ impl Output {
                 self.problems(fault);
             }
         }
-        fault.exit
+        Exit::from(fault)
     }
 
     /// Reports what is wrong beside a command's own document.
-    pub(super) fn fault_beside(&mut self, fault: &Fault) -> Exit {
+    pub(super) fn fault_beside(&mut self, fault: &Errors) -> Exit {
         if self.format != Format::Json {
             return self.fault(fault);
         }
         self.problems(fault);
-        fault.exit
+        Exit::from(fault)
     }
 
-    fn problems(&self, fault: &Fault) {
-        fault
-            .problems
-            .iter()
-            .for_each(|problem| self.problem(problem));
+    fn problems(&self, fault: &Errors) {
+        fault.iter().for_each(|problem| self.problem(problem));
     }
 
     /// Writes one problem for people.
-    pub(super) fn problem(&self, problem: &Problem) {
+    pub(super) fn problem(&self, problem: &Error) {
         self.error_text(&display::problem(problem, self.error_colour));
     }
 
@@ -314,7 +305,7 @@ impl Output {
         match self.broken.take() {
             Some(error) => {
                 self.error_text(&format!("error: can't write to standard output: {error}\n"));
-                exit.worse(Exit::Unavailable)
+                exit.worse(Exit::Because(Class::Unavailable))
             }
             None => exit,
         }

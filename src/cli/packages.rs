@@ -3,11 +3,11 @@
 
 use super::{
     context::Context,
-    exit::Fault,
     forge::{Credential, settings, token},
 };
 use crate::{
-    config::{Config, Forge, ForgeKind, Image, Problem, PruneBackend, Where},
+    config::{Config, Forge, ForgeKind, Image, PruneBackend, Where},
+    error::{Error, Errors},
     forge::{Kind, Package, Target},
     git::Git,
     prune::backends::{Backend, Ghcr, Registry},
@@ -22,8 +22,8 @@ pub(super) fn backend(
     config: &Config,
     image: &Image,
     cx: &Context,
-) -> Result<Result<Backend, String>, Fault> {
-    let wrong = |why: String| Fault::input(Problem::new("source", why));
+) -> Result<Result<Backend, String>, Errors> {
+    let wrong = |why: String| Errors::from(Error::input("source", why));
     let sources = cx.sources(config)?;
     let source = sources
         .of(&image.repository)
@@ -53,8 +53,8 @@ fn github(
     config: &Config,
     (image, source): (&Image, Source),
     cx: &Context,
-) -> Result<Result<Backend, String>, Fault> {
-    let invalid = |why: String, hint: &str| Fault::input(Problem::new("config", why).hint(hint));
+) -> Result<Result<Backend, String>, Errors> {
+    let invalid = |why: String, hint: &str| Errors::from(Error::input("config", why).help(hint));
     let path = image.repository.path();
     let (owner, name) = path.split_once('/').ok_or_else(|| {
         invalid(

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{context::usage, environment::Environment, exit::Fault};
+use super::{context::usage, environment::Environment};
 use crate::{
     config::duration,
+    error::Errors,
     forge,
     http::Allowance,
     registry::{self, Settings},
 };
 
 /// The settings of the run; wrong input is found before the first request.
-pub(super) fn settings(environment: &Environment) -> Result<Settings, Fault> {
+pub(super) fn settings(environment: &Environment) -> Result<Settings, Errors> {
     let lookup = |name: &str| environment.variable(name).cloned();
     let mut settings = Settings::new(registry::Environment::from_lookup(lookup), SystemTime::now);
     if let Some(text) = environment.filled("REPIN_HTTP_TIMEOUT") {
@@ -31,7 +32,7 @@ pub(super) fn settings(environment: &Environment) -> Result<Settings, Fault> {
 }
 
 /// How long requests to forges are waited for in all.
-pub(super) fn forge_time(environment: &Environment) -> Result<Allowance, Fault> {
+pub(super) fn forge_time(environment: &Environment) -> Result<Allowance, Errors> {
     const NAME: &str = "REPIN_DEADLINE";
     let length = match environment.filled(NAME) {
         Some(text) => duration::parse(&text.to_string_lossy())

@@ -3,12 +3,10 @@
 
 use std::path::PathBuf;
 
-use super::{
-    context::{Context, usage},
-    exit::Fault,
-};
+use super::context::{Context, usage};
 use crate::{
-    config::{Config, Problem},
+    config::Config,
+    error::{Error, Errors},
     forge::Token,
     git::{Login, Remote},
 };
@@ -33,7 +31,7 @@ pub(super) enum Reach {
 
 impl OtherRepository<'_> {
     /// Where it is, with the token of its variable.
-    pub(super) fn reach(&self, config: &Config, cx: &Context) -> Result<Reach, Fault> {
+    pub(super) fn reach(&self, config: &Config, cx: &Context) -> Result<Reach, Errors> {
         let url = located(self.repository, config);
         let Some(name) = self.token_env else {
             return Ok(Reach::At(Remote { url, login: None }));
@@ -47,14 +45,14 @@ impl OtherRepository<'_> {
         Token::parse(text).map_err(|error| usage(format!("{name} holds no token: {error}")))?;
         let login = Login::new(&url, text).map_err(|why| {
             let message = format!("{}: {}: {why}", self.key, self.repository);
-            Fault::input(Problem::new("config", message).hint("use https://"))
+            Errors::from(Error::input("config", message).help("use https://"))
         })?;
         Ok(Reach::At(Remote { url, login }))
     }
 }
 
 /// An empty directory for what is fetched; it goes when it is dropped.
-pub(super) fn scratch(cx: &Context) -> Result<tempfile::TempDir, Fault> {
+pub(super) fn scratch(cx: &Context) -> Result<tempfile::TempDir, Errors> {
     let directory = cx
         .environment
         .filled("TMPDIR")
@@ -62,7 +60,7 @@ pub(super) fn scratch(cx: &Context) -> Result<tempfile::TempDir, Fault> {
     let made = tempfile::Builder::new()
         .prefix("repin-")
         .tempdir_in(directory);
-    made.map_err(|error| Fault::io(format!("cannot make a temporary directory: {error}")))
+    made.map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))
 }
 
 /// A path is relative to the root, as every path of the configuration; URLs and `host:path` stay as

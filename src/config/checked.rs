@@ -9,13 +9,13 @@ use std::{
 use super::{
     blocks::{self, Forge, Freshness, Inventory, Prune, Smoke},
     path::{Globs, RelPath},
-    problem::{Place, Problem, SourceText, Span},
     raw::{Fields, Gather},
     sources::{Mapping, Prefix, Where},
     template::Template,
     yaml::{Key, Node},
 };
 use crate::{
+    error::{Error, Place, SourceText, Span},
     oci::{Pattern, Repository},
     untrusted::plain,
 };
@@ -143,18 +143,18 @@ pub struct Naming {
 }
 
 /// Reads a configuration from its text; every problem that can be found is in the error.
-pub fn parse(source: &SourceText, root: &Path) -> Result<Config, Vec<Problem>> {
+pub fn parse(source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
     gathered(Gather::new(source.clone(), "config"), source, root)
 }
 
 /// Reads what once was the configuration, by the rules that concern reading files and history; what
 /// it would hand on to others is of no concern.
-pub fn parse_past(source: &SourceText, root: &Path) -> Result<Config, Vec<Problem>> {
+pub fn parse_past(source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
     let gather = Gather::new(source.clone(), "config");
     gathered(gather.of_the_past(), source, root)
 }
 
-fn gathered(gather: Gather, source: &SourceText, root: &Path) -> Result<Config, Vec<Problem>> {
+fn gathered(gather: Gather, source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
     let tree = gather.tree();
     if tree.is_none() {
         gather.report(

@@ -8,13 +8,14 @@ mod blocks;
 mod checked;
 pub mod duration;
 mod path;
-mod problem;
 pub mod raw;
 mod sources;
 mod template;
 pub mod wording;
 pub mod yaml;
 
+use crate::error::Error;
+use crate::error::SourceText;
 use std::path::{Path, PathBuf};
 
 pub use blocks::{
@@ -25,7 +26,6 @@ pub use checked::{
     Config, Image, Naming, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,
 };
 pub use path::{Glob, Globs, PathError, RelPath};
-pub use problem::{Place, Problem, SourceText, Span};
 pub use sources::{Endpoint, Mapping, MappingError, Prefix, Where};
 pub use template::{Template, TemplateError, check_branch};
 
@@ -64,9 +64,9 @@ pub fn misspelled(folder: &Path) -> Vec<PathBuf> {
 
 /// Reads and checks the configuration at `file`; its folder becomes the root. Messages call it
 /// `shown`.
-pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Problem>> {
+pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
     let fail = |message: String| {
-        vec![Problem::new("config", message).hint("name the file with --config FILE")]
+        vec![Error::input("config", message).help("name the file with --config FILE")]
     };
     let metadata = std::fs::metadata(file)
         .map_err(|e| fail(format!("can't read the configuration {shown}: {e}")))?;

@@ -7,7 +7,7 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::problem::Span;
+use crate::error::Span;
 
 /// A relative path that never leaves the folder it is relative to (symlinks aside: whoever opens it
 /// checks those).

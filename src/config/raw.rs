@@ -3,18 +3,16 @@
 //! A reader returns `None` after it has reported why; so a block is complete if and only if no
 //! problem was gathered.
 
+use crate::error::{Class, Error, Place, SourceText, Span};
 use std::{cell::RefCell, fmt::Display};
 
-use super::{
-    problem::{Place, Problem, SourceText, Span},
-    yaml::{Key, Node, Value},
-};
+use super::yaml::{Key, Node, Value};
 
 /// Gathers the problems of one file.
 pub struct Gather {
     source: SourceText,
     code: &'static str,
-    problems: RefCell<Vec<Problem>>,
+    problems: RefCell<Vec<Error>>,
     of_the_past: bool,
 }
 
@@ -53,7 +51,7 @@ impl Gather {
     }
 
     /// Everything gathered, in the order of the file.
-    pub fn into_problems(self) -> Vec<Problem> {
+    pub fn into_problems(self) -> Vec<Error> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|p| p.place.as_ref().map_or(0, |place| place.span.start));
         problems
@@ -70,19 +68,19 @@ impl Gather {
 
     /// Reports a problem at `span`.
     pub fn report(&self, span: Span, message: impl Into<String>) {
-        self.push(Problem::new(self.code, message).at(self.place(span, "")));
+        self.push(Error::new(Class::Input, self.code, message).at(self.place(span, "")));
     }
 
     /// Reports a problem at `span`, with what to do.
     pub fn report_hint(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
         self.push(
-            Problem::new(self.code, message)
+            Error::new(Class::Input, self.code, message)
                 .at(self.place(span, ""))
-                .hint(hint),
+                .help(hint),
         );
     }
 
-    fn push(&self, problem: Problem) {
+    fn push(&self, problem: Error) {
         self.problems.borrow_mut().push(problem);
     }
 

@@ -1,6 +1,7 @@
 //! Files of the work tree: those that the globs match, never outside the root, never through a
 //! symlink.
 
+use crate::error::{Error, Errors};
 use std::{
     collections::{BTreeSet, HashSet},
     fs::File,
@@ -78,6 +79,18 @@ pub struct ReadError {
     /// What the system said.
     #[source]
     pub error: io::Error,
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        Self::io(error.to_string())
+    }
+}
+
+impl From<ReadError> for Errors {
+    fn from(error: ReadError) -> Self {
+        Error::from(error).into()
+    }
 }
 
 impl WorkTree {

@@ -8,9 +8,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, Edit, Error, ErrorKind, Issue, Poll, Pull, blob_id,
+    Comment, Edit, Issue, Poll, Pull, blob_id,
     http::{Http, Reply, Request},
 };
+use crate::error::{Class, Error};
 
 #[derive(Deserialize)]
 struct Blob {
@@ -62,16 +63,12 @@ pub(super) fn issues(rows: Vec<IssueRow>) -> Vec<Issue> {
 /// What a refusal to write an issue means; `needs` names the permission.
 fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
     match reply.status.as_u16() {
-        403 | 404 => Error {
-            kind: ErrorKind::Denied,
-            ..error
-        }
-        .hint(format!("the token needs {needs}")),
-        410 => Error {
-            kind: ErrorKind::Refused,
-            ..error
-        }
-        .hint("the repository has no issues: switch them on"),
+        403 | 404 => error
+            .class(Class::Denied)
+            .help(format!("the token needs {needs}")),
+        410 => error
+            .class(Class::Refused)
+            .help("the repository has no issues: switch them on"),
         _ => error,
     }
 }
@@ -96,11 +93,7 @@ impl Http {
         let reply = self.send(request).await?;
         if reply.status == 404 {
             let hint = "are forge.url and forge.repository right, and may the token read it?";
-            return Err(Error {
-                kind: ErrorKind::Denied,
-                ..reply.error()
-            }
-            .hint(hint));
+            return Err(reply.error().class(Class::Denied).help(hint));
         }
         Ok(reply)
     }
@@ -113,11 +106,7 @@ impl Http {
         let reply = self.send(request).await?;
         if reply.status == 404 {
             let hint = "there is no such branch: correct forge.base";
-            return Err(Error {
-                kind: ErrorKind::Refused,
-                ..reply.error()
-            }
-            .hint(hint));
+            return Err(reply.error().class(Class::Refused).help(hint));
         }
         reply.expect(&[200])
     }

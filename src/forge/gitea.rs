@@ -18,12 +18,17 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
-    Ability, Claim, Comment, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Issue,
-    Labelled, Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Queue, Repo, Right,
-    Settings, Signing, State, Status, Target, Token, Tree, Wanted, Was,
+    Ability, Claim, Comment, Comparison, Created, Edit, Forge, Head, Issue, Labelled, Merge, Need,
+    NewCommit, NewPull, Poll, Published, Pull, Pulls, Queue, Repo, Right, Settings, Signing, State,
+    Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
-use crate::{config::MergeMethod, forge::rights::ARCHIVED, http::Heard};
+use crate::{
+    config::MergeMethod,
+    error::{Class, Error},
+    forge::rights::ARCHIVED,
+    http::Heard,
+};
 
 /// A repository on Gitea or Forgejo.
 #[derive(Debug)]
@@ -97,20 +102,15 @@ impl Forge for Gitea {
         self.check_version().await?;
         let what = format!("Gitea: the token's permissions on {}", repo.full_name);
         if repo.archived {
-            return Err(Error::new(ErrorKind::Denied, what, ARCHIVED)
-                .hint("unarchive the repository, or point forge.repository at another one"));
+            return Err(Error::about(Class::Denied, what, ARCHIVED)
+                .help("unarchive the repository, or point forge.repository at another one"));
         }
         if repo.may_push != Some(false) {
             return Ok(());
         }
         let hint =
             "use the token of somebody who may, with the scopes write:repository and write:issue";
-        Err(Error::new(
-            ErrorKind::Denied,
-            what,
-            "whoever it belongs to may not push",
-        )
-        .hint(hint))
+        Err(Error::about(Class::Denied, what, "whoever it belongs to may not push").help(hint))
     }
 
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {

@@ -21,13 +21,14 @@ use async_trait::async_trait;
 use reqwest::Method;
 
 use super::{
-    Ability, Claim, Comment, Comparison, Created, Edit, Error, ErrorKind, Forge, Head, Issue,
-    Labelled, Merge, Need, NewCommit, NewPull, Poll, Published, Pull, Pulls, Queue, Repo, Right,
-    Settings, Signing, State, Status, Target, Token, Tree, Wanted, Was,
+    Ability, Claim, Comment, Comparison, Created, Edit, Forge, Head, Issue, Labelled, Merge, Need,
+    NewCommit, NewPull, Poll, Published, Pull, Pulls, Queue, Repo, Right, Settings, Signing, State,
+    Status, Target, Token, Tree, Wanted, Was,
     http::{Http, Request},
 };
 use crate::{
     config::{MergeMethod, Sign},
+    error::{Class, Error},
     forge::rights::ARCHIVED,
     http::Heard,
 };
@@ -101,8 +102,8 @@ impl Forge for Github {
     async fn permit(&self, repo: &Repo, need: Need) -> Result<(), Error> {
         let what = format!("GitHub: the token's permissions on {}", repo.full_name);
         if repo.archived {
-            return Err(Error::new(ErrorKind::Denied, what, ARCHIVED)
-                .hint("unarchive the repository, or point forge.repository at another one"));
+            return Err(Error::about(Class::Denied, what, ARCHIVED)
+                .help("unarchive the repository, or point forge.repository at another one"));
         }
         if let Some(scopes) = &repo.scopes {
             let has = |name: &str| scopes.iter().any(|scope| scope == name);
@@ -111,8 +112,9 @@ impl Forge for Github {
                     "its scopes are `{}`, and pushing needs `repo`",
                     scopes.join(", ")
                 );
-                return Err(Error::new(ErrorKind::Denied, what, why)
-                    .hint("give the token the scope `repo`"));
+                return Err(
+                    Error::about(Class::Denied, what, why).help("give the token the scope `repo`")
+                );
             }
             if need.workflows && !has("workflow") {
                 return Err(commit::no_workflows(
@@ -126,7 +128,7 @@ impl Forge for Github {
         if repo.may_push == Some(false) && !self.is_installation().await? {
             let why = "whoever it belongs to may not push";
             let hint = "use the token of somebody who may, or of an app with `contents: write` and `pull-requests: write`";
-            return Err(Error::new(ErrorKind::Denied, what, why).hint(hint));
+            return Err(Error::about(Class::Denied, what, why).help(hint));
         }
         Ok(())
     }

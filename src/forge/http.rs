@@ -17,8 +17,9 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Error, ErrorKind, Target, Token};
+use super::{Target, Token};
 use crate::{
+    error::{Class, Error},
     http::{
         Allowance, Announce, Body, Call, Cause, Client, FORGES, Heard, Idempotency, Network,
         Policy, Stage, Stop, Transport, WaitReason, address::host_of, time_of_day,
@@ -201,11 +202,7 @@ impl Http {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_str(&format!("{scheme} {}", token.expose()));
         let mut value = value.map_err(|_| {
-            Error::new(
-                ErrorKind::Denied,
-                "the token",
-                "it does not fit into a header",
-            )
+            Error::about(Class::Denied, "the token", "it does not fit into a header")
         })?;
         value.set_sensitive(true);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -341,8 +338,9 @@ impl Http {
         let mut error = self.caused(what, &failure.cause);
         let stopped = match failure.stop {
             Stop::PastDeadline { reason, wait } => {
-                error.kind = ErrorKind::Limited;
-                error.hint = Some("run the command again after that time".to_owned());
+                error = error
+                    .class(Class::Limited)
+                    .help("run the command again after that time");
                 self.past_deadline(reason, wait)
             }
             Stop::Final => String::new(),
@@ -354,7 +352,7 @@ impl Http {
             Stop::Attempts(1) => "; tried once".to_owned(),
             Stop::Attempts(made) | Stop::Deadline(made) => format!("; tried {made} times"),
         };
-        error.why += &stopped;
+        error.message += &stopped;
         Failure {
             error,
             unsure: failure.cause.may_be_done(),
@@ -397,7 +395,7 @@ impl Http {
         match network.stage {
             Stage::Connecting => {
                 let hint = "is forge.url right, and does the network let this machine there?";
-                Error::unavailable(what, format!("can't connect: {detail}")).hint(hint)
+                Error::unavailable(what, format!("can't connect: {detail}")).help(hint)
             }
             Stage::Connected => Error::unavailable(what, format!("the connection broke: {detail}")),
         }
@@ -420,12 +418,12 @@ impl Http {
                 reply.status.as_u16()
             );
             let hint = "the repository or the API moved: correct forge.repository or forge.url";
-            return Err(Error::unavailable(&reply.what, why).hint(hint));
+            return Err(Error::unavailable(&reply.what, why).help(hint));
         }
         if reply.status == StatusCode::UNAUTHORIZED {
             let hint =
                 "the token is wrong, expired or revoked, or is for another server than forge.url";
-            return Err(Error::new(ErrorKind::Denied, &reply.what, reply.text()).hint(hint));
+            return Err(Error::about(Class::Denied, &reply.what, reply.text()).help(hint));
         }
         Ok(reply)
     }

@@ -2,7 +2,8 @@
 //!
 //! Only a part of its text is repin's, between two hidden lines; what people write around it stays.
 
-use super::{Edit, Error, ErrorKind, Forge, Issue, Labelled};
+use super::{Edit, Forge, Issue, Labelled};
+use crate::error::{Class, Error};
 
 /// How often is looked whether an issue arrived of which nobody can tell.
 const ROUNDS: u32 = 3;
@@ -89,7 +90,7 @@ async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
         match forge.open_issue(wanted.title, &body).await {
             Ok(issue) => made = Some(issue),
             // Nobody can tell whether it was opened: that is looked up.
-            Err(error) if error.kind == ErrorKind::Unavailable && round < ROUNDS => {
+            Err(error) if error.class == Class::Unavailable && round < ROUNDS => {
                 forge.breathe(round).await;
             }
             Err(error) => return Err(error),

@@ -7,7 +7,6 @@
 
 mod alike;
 mod audience;
-mod error;
 mod gates;
 mod gitea;
 mod github;
@@ -21,12 +20,12 @@ mod target;
 mod token;
 mod tree;
 
+use crate::error::Error;
 use async_trait::async_trait;
 
 use crate::http::Heard;
 
 pub use audience::{Audience, NotFor};
-pub use error::{Error, ErrorKind};
 pub use gates::{Gate, GateState, Said, Status, StatusKind, judge, together};
 pub use gitea::Gitea;
 pub use github::{Github, is_workflow};

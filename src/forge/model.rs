@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Error;
+use crate::error::Error;
 
 /// The repository.
 #[derive(Debug, Clone)]

@@ -9,10 +9,11 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use super::{
-    Error, ErrorKind, Kind, Settings, Target, Token,
+    Kind, Settings, Target, Token,
     http::{Http, PAGE, Reply, Request},
 };
 use crate::{
+    error::{Class, Error},
     oci::{Digest, Tag},
     registry::{Clock, Deletion},
 };
@@ -192,7 +193,7 @@ impl Package {
             None if reply.status == 404 => {
                 let hint = "thirty days after its deletion a version is gone for good, and so it is as soon as its \
                             digest was pushed again; the token needs `packages: write`";
-                Err(Error::new(ErrorKind::Refused, self.what(&what), reply.text()).hint(hint))
+                Err(Error::about(Class::Refused, self.what(&what), reply.text()).help(hint))
             }
             None => Err(reply
                 .check(&[204])
@@ -252,7 +253,7 @@ impl Package {
                 );
                 let hint = "the token needs `packages: read` (classic: read:packages), and the package has to be \
                             connected to the repository; what a token may not see is not found";
-                Err(Error::new(ErrorKind::Denied, request.what, why).hint(hint))
+                Err(Error::about(Class::Denied, request.what, why).help(hint))
             }
             200 => {
                 self.scope.get_or_init(|| "users");
@@ -264,8 +265,8 @@ impl Package {
 }
 
 fn may_delete(error: Error) -> Error {
-    match error.kind {
-        ErrorKind::Denied => error.hint(
+    match error.class {
+        Class::Denied => error.help(
             "the token needs `packages: write`, and the repository the role Admin on the package",
         ),
         _ => error,
@@ -394,7 +395,7 @@ fn version(row: Row, what: &str) -> Result<PackageVersion, Error> {
 
 fn incomplete(what: &str, why: &str) -> Error {
     Error::unavailable(what, format!("the listing can't be relied on: {why}"))
-        .hint("run it again when nothing is pushed")
+        .help("run it again when nothing is pushed")
 }
 
 /// What `Link` says about the other pages (RFC 8288).

@@ -94,14 +94,14 @@ impl Permission {
 impl Verdict {
     /// What an endpoint for reading said: a refusal tells, an answer says nothing about writing.
     pub(super) fn of_reading(
-        read: Result<(), super::Error>,
+        read: Result<(), crate::error::Error>,
         otherwise: &str,
-    ) -> Result<Self, super::Error> {
+    ) -> Result<Self, crate::error::Error> {
         match read {
             Ok(()) => Ok(Self::Unknown(otherwise.to_owned())),
-            Err(error) if error.kind == super::ErrorKind::Denied => {
+            Err(error) if error.class == crate::error::Class::Denied => {
                 let hint = error
-                    .hint
+                    .help
                     .clone()
                     .unwrap_or_else(|| "give the token this permission".to_owned());
                 Ok(Self::Lacks(
@@ -135,7 +135,7 @@ pub(super) fn by_scopes(permission: Permission, scopes: &[String], enough: &[&st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forge::{Error, ErrorKind};
+    use crate::error::{Class, Error};
 
     #[test]
     fn scopes_are_whole_words() {
@@ -157,10 +157,10 @@ mod tests {
             matches!(Verdict::of_reading(Ok(()), "z"), Ok(Verdict::Unknown(why)) if why == "z")
         );
         assert!(matches!(
-            Verdict::of_reading(error(ErrorKind::Denied), "z"),
+            Verdict::of_reading(error(Class::Denied), "z"),
             Ok(Verdict::Lacks(..))
         ));
-        assert!(Verdict::of_reading(error(ErrorKind::Unavailable), "z").is_err());
+        assert!(Verdict::of_reading(error(Class::Unavailable), "z").is_err());
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! updates one, the remote-tracking one of the branch that was pushed. What the push changes is
 //! that branch, and only if it still is where it was looked at.
 
-use super::{Error, ErrorKind};
 use crate::{
+    error::{Class, Error},
     git::{Git, GitError, ObjectId, Ran, is_denied, told, without_users},
     pull_request::branches::Between,
 };
@@ -36,7 +36,7 @@ pub enum Synced {
 pub fn sync(git: &Git, between: Between<'_>, apply: bool) -> Result<Synced, Error> {
     if git.is_shallow() {
         let why = "this clone is shallow, so what the branches have in common is not known";
-        return Err(Error::unavailable("git", why).hint("fetch the rest: git fetch --unshallow"));
+        return Err(Error::unavailable("git", why).help("fetch the rest: git fetch --unshallow"));
     }
     for _ in 0..ROUNDS {
         let (from, to) = match heads(git, between)? {
@@ -64,7 +64,7 @@ pub fn sync(git: &Git, between: Between<'_>, apply: bool) -> Result<Synced, Erro
         }
     }
     let why = format!("it was moved by somebody else meanwhile, {ROUNDS} times");
-    Err(Error::unavailable(format!("pushing {}", between.to), why).hint("run it again"))
+    Err(Error::unavailable(format!("pushing {}", between.to), why).help("run it again"))
 }
 
 /// Where both branches are on the remote; inside, the name of one that is not there.
@@ -120,14 +120,14 @@ fn merge(
         Some(1) => Ok(Err(parts.filter(|path| !path.is_empty()).collect())),
         _ if ran.stderr.contains("unrelated histories") => {
             let what = format!("merging {} into {}", between.from, between.to);
-            Err(Error::new(
-                ErrorKind::Refused,
+            Err(Error::about(
+                Class::Refused,
                 what,
                 "their histories have nothing in common",
             ))
         }
         _ => Err(Error::unavailable("git merge-tree", told(&ran.stderr))
-            .hint("git 2.38 or newer is needed")),
+            .help("git 2.38 or newer is needed")),
     }
 }
 
@@ -180,12 +180,12 @@ fn push(git: &Git, branch: &str, (old, new): (&ObjectId, &ObjectId)) -> Result<b
     }
     let reason = refused.rsplit('\t').next().unwrap_or_default();
     let said = told(&ran.stderr);
-    Err(Error::new(
-        ErrorKind::Denied,
+    Err(Error::about(
+        Class::Denied,
         format!("pushing {branch}"),
         format!("{reason}; {said}"),
     )
-    .hint(PERMISSION))
+    .help(PERMISSION))
 }
 
 const PERMISSION: &str = "the credentials that git has for the remote `origin` need `contents: write` (Gitea: \
@@ -196,7 +196,7 @@ fn denied_or_failed(branch: &str, ran: &Ran) -> Error {
     let what = format!("pushing {branch}");
     match &error {
         GitError::Denied { message, .. } => {
-            Error::new(ErrorKind::Denied, what, message).hint(PERMISSION)
+            Error::about(Class::Denied, what, message).help(PERMISSION)
         }
         _ => Error::unavailable(what, told(&ran.stderr)),
     }
@@ -209,14 +209,14 @@ fn run(git: &Git, command: &'static str, args: &[&str]) -> Result<Ran, Error> {
 
 fn failed(error: &GitError) -> Error {
     let kind = match error {
-        GitError::Remote { why, .. } if is_denied(why) => ErrorKind::Denied,
-        GitError::Denied { .. } => ErrorKind::Denied,
-        _ => ErrorKind::Unavailable,
+        GitError::Remote { why, .. } if is_denied(why) => Class::Denied,
+        GitError::Denied { .. } => Class::Denied,
+        _ => Class::Unavailable,
     };
-    let hint = if kind == ErrorKind::Denied {
+    let hint = if kind == Class::Denied {
         PERMISSION.to_owned()
     } else {
         error.hint()
     };
-    Error::new(kind, "git", without_users(&error.to_string())).hint(hint)
+    Error::new(kind, "git", without_users(&error.to_string())).help(hint)
 }

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::ObjectId;
+use crate::error::Error;
 
 /// Why git did not answer. [`GitError::hint`] says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +154,12 @@ impl GitError {
                 "git 2.31 or newer is needed; `git fsck` tells whether the repository is sound".into()
             }
         }
+    }
+}
+
+impl From<GitError> for Error {
+    fn from(error: GitError) -> Self {
+        Self::unavailable("git history", error.to_string()).help(error.hint())
     }
 }
 

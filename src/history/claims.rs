@@ -84,7 +84,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::SourceText;
+    use crate::error::SourceText;
 
     fn config(name: &str, pattern: &str) -> Config {
         let text = format!(

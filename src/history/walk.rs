@@ -16,7 +16,8 @@ use std::{
 
 use super::{claims::Titles, log, sets::Scanned};
 use crate::{
-    config::{self, Config, Globs, SourceText},
+    config::{self, Config, Globs},
+    error::SourceText,
     files::is_ours,
     git::{Git, GitError, ObjectId, Objects},
     oci::Revision,

@@ -1,5 +1,10 @@
 //! The names of each kind that an image contains, and the JSON document that lists them.
 
+use crate::{
+    config::Kind,
+    error::{Class, Error},
+    untrusted,
+};
 use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::{
@@ -8,10 +13,6 @@ use serde::{
 };
 
 use super::listing::Listing;
-use crate::{
-    config::{Kind, Problem},
-    untrusted,
-};
 
 /// Names by kind, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Enumeration {
     }
 
     /// Reads a document back. It has to hold each of the kinds, and nothing else.
-    pub fn from_json(name: &str, bytes: &[u8], kinds: &[Kind]) -> Result<Self, Vec<Problem>> {
+    pub fn from_json(name: &str, bytes: &[u8], kinds: &[Kind]) -> Result<Self, Vec<Error>> {
         let entries: Entries = serde_json::from_slice(bytes).map_err(|error| {
             let code = match error.classify() {
                 serde_json::error::Category::Data => INVALID_TYPE,
@@ -142,7 +143,7 @@ impl Enumeration {
     }
 
     /// The problem that there is no document to read.
-    pub fn not_found(name: &str, why: &str) -> Problem {
+    pub fn not_found(name: &str, why: &str) -> Error {
         problem("enumeration_json_not_found", name, why)
     }
 }
@@ -155,10 +156,10 @@ fn quoted(text: &str) -> String {
 const PARSE_FAILED: &str = "enumeration_json_parse_failed";
 const INVALID_TYPE: &str = "enumeration_json_invalid_type";
 
-fn problem(code: &'static str, name: &str, why: &str) -> Problem {
+fn problem(code: &'static str, name: &str, why: &str) -> Error {
     let hint =
         "the document is what `repin inventory enumerate` prints: a list of names for each kind";
-    Problem::new(code, format!("{name}: {why}")).hint(hint)
+    Error::new(Class::Input, code, format!("{name}: {why}")).help(hint)
 }
 
 fn strings(value: &serde_json::Value) -> Result<BTreeSet<String>, String> {

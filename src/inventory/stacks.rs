@@ -14,10 +14,11 @@ use futures_util::future;
 use tokio::{sync::Semaphore, task};
 
 use crate::{
+    error::Error,
     layers::{
         Budget, Encoding, LayerDescriptor, LayerError, LayerFault, LayerTree, Want, read_layer,
     },
-    registry::{Descriptor, Error, Source, resolve::PlatformFacts},
+    registry::{Descriptor, Source, resolve::PlatformFacts},
 };
 
 /// How many layers are read at a time. A zstd layer takes two places, for its window may need 32

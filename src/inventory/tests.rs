@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    config::{SourceText, parse},
+    config::parse,
+    error::SourceText,
     layers::tests::{archive::Archive, layers, tree},
 };
 

@@ -217,7 +217,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::SourceText;
+    use crate::error::SourceText;
 
     fn config(pins: usize) -> Config {
         let source = SourceText {

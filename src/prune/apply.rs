@@ -5,11 +5,12 @@
 //! Nothing is put back here. A run that breaks off leaves a shorter package and nothing else, so
 //! that the next one simply begins anew.
 
-use super::{
-    Candidate, Guards, Listing, Plan, Refusal, Rules, Version, backends::Progress, changes,
-    refusal::Kind,
+use super::{Candidate, Guards, Listing, Plan, Rules, Version, backends::Progress, changes};
+use crate::{
+    error::{Class, Error},
+    oci::Tag,
+    registry::Deletion,
 };
-use crate::{oci::Tag, registry::Deletion};
 
 /// A package whose versions can be deleted.
 pub trait Package {
@@ -18,7 +19,7 @@ pub trait Package {
         &self,
         first: &Listing,
         progress: &Progress,
-    ) -> impl Future<Output = Result<Listing, Refusal>>;
+    ) -> impl Future<Output = Result<Listing, Error>>;
 
     /// The whole listing after the last deletion; of `keep`, it has exactly the versions whose
     /// bytes still exist, with or without a tag. `before`: the listing before the first deletion.
@@ -27,16 +28,16 @@ pub trait Package {
         before: &Listing,
         keep: &[Version],
         progress: &Progress,
-    ) -> impl Future<Output = Result<Listing, Refusal>>;
+    ) -> impl Future<Output = Result<Listing, Error>>;
 
     /// The version as it is now.
-    fn look(&self, version: &Version) -> impl Future<Output = Result<Now, Refusal>>;
+    fn look(&self, version: &Version) -> impl Future<Output = Result<Now, Error>>;
 
     /// Deletes a version with all of its tags.
-    fn delete(&self, version: &Version) -> impl Future<Output = Result<Deletion, Refusal>>;
+    fn delete(&self, version: &Version) -> impl Future<Output = Result<Deletion, Error>>;
 
     /// Whether a version can't be read any more; what does not show at once is waited for.
-    fn is_gone(&self, version: &Version) -> impl Future<Output = Result<bool, Refusal>>;
+    fn is_gone(&self, version: &Version) -> impl Future<Output = Result<bool, Error>>;
 
     /// What to grant where a deletion is answered with 404 and the version is still there.
     fn grant(&self) -> &'static str;
@@ -90,7 +91,7 @@ pub struct Applied {
     /// What somebody else had deleted meanwhile.
     pub gone: Vec<Candidate>,
     /// Why it ended before its end.
-    pub stopped: Option<Refusal>,
+    pub stopped: Option<Error>,
     /// What was to be kept and is missing.
     pub missing: Vec<Version>,
     /// Tags that are missing although nothing was deleted that had them.
@@ -124,7 +125,7 @@ pub async fn run(run: Run<'_>, package: &impl Package, tell: &mut dyn FnMut(Step
 }
 
 /// The listing before the first deletion, unless it shows a change that matters.
-async fn again(run: Run<'_>, package: &impl Package) -> Result<Listing, Refusal> {
+async fn again(run: Run<'_>, package: &impl Package) -> Result<Listing, Error> {
     let now = package.again(run.listing, run.progress).await?;
     changes::unchanged(run.plan, run.listing, &now, run.guards, run.rules)?;
     Ok(now)
@@ -135,7 +136,7 @@ async fn one(
     package: &impl Package,
     applied: &mut Applied,
     tell: &mut dyn FnMut(Step<'_>),
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     let version = &candidate.version;
     match package.look(version).await? {
         Now::Same => {}
@@ -145,8 +146,8 @@ async fn one(
         }
         Now::Changed(how) => {
             let message = format!("{} changed since it was listed: {how}", version.digest);
-            return Err(Refusal::later("changed", message)
-                .hint("the package is being pushed or tagged; run prune again"));
+            return Err(Error::new(Class::Unavailable, "changed", message)
+                .help("the package is being pushed or tagged; run prune again"));
         }
     }
     applied.begun = true;
@@ -156,7 +157,7 @@ async fn one(
         applied.unverified.pop();
         let message = format!("{} is not deleted: {said}", version.digest);
         let hint = "a registry that refuses one is asked for no other; what may stay can be named in prune.protect";
-        return Err(Refusal::new(Kind::Denied, "deletion_refused", message).hint(hint));
+        return Err(Error::new(Class::Denied, "deletion_refused", message).help(hint));
     }
     let gone = package.is_gone(version).await?;
     applied.unverified.pop();
@@ -171,21 +172,21 @@ async fn one(
                 "{} is not deleted: the registry answered 404, but still has the version",
                 version.digest
             );
-            let refusal = Refusal::new(Kind::Denied, "deletion_refused", message);
-            return Err(refusal.hint(package.grant()));
+            let refusal = Error::new(Class::Denied, "deletion_refused", message);
+            return Err(refusal.help(package.grant()));
         }
         (_, false) => return Err(still_there(version)),
     }
     Ok(())
 }
 
-fn still_there(version: &Version) -> Refusal {
+fn still_there(version: &Version) -> Error {
     let message = format!(
         "the registry accepted the deletion of {}, but still has the version",
         version.digest
     );
     let hint = "run prune again; if it stays, look at the registry's log or storage";
-    Refusal::later("deletion_unverified", message).hint(hint)
+    Error::new(Class::Unavailable, "deletion_unverified", message).help(hint)
 }
 
 /// Holds the whole listing against what was there before.
@@ -211,7 +212,7 @@ async fn close(
             for candidate in &unverified {
                 tell(Step::Unverified(candidate));
             }
-            applied.surprise(Refusal { message, ..refusal });
+            applied.surprise(Error { message, ..refusal });
             return;
         }
     };
@@ -241,13 +242,13 @@ impl Applied {
     }
 
     /// A reason to stop, unless there is one already.
-    fn surprise(&mut self, refusal: Refusal) {
+    fn surprise(&mut self, refusal: Error) {
         self.stopped.get_or_insert(refusal);
     }
 
     /// The cry for help where something is missing that was to be kept; `image`: its name,
     /// `restores`: whether the registry can put it back.
-    pub fn lost(&self, image: &str, restores: bool) -> Option<Refusal> {
+    pub fn lost(&self, image: &str, restores: bool) -> Option<Error> {
         if self.missing.is_empty() && self.lost_tags.is_empty() {
             return None;
         }
@@ -275,6 +276,6 @@ impl Applied {
         } else {
             format!("RESTORE THEM WITHIN 30 DAYS: {}", commands.join("; "))
         };
-        Some(Refusal::new(Kind::Failed, "protected_missing", message).hint(hint))
+        Some(Error::new(Class::Failed, "protected_missing", message).help(hint))
     }
 }

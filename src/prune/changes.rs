@@ -4,10 +4,13 @@
 //! touches what is deleted or protected stops the run; afterwards whatever is protected and missing
 //! is reported, whoever removed it.
 
+use crate::{
+    error::{Class, Error},
+    oci::{Digest, Tag},
+};
 use std::collections::{HashMap, HashSet};
 
-use super::{Candidate, Guards, Listing, Plan, Refusal, Rules, Version, judge::judge_some};
-use crate::oci::{Digest, Tag};
+use super::{Candidate, Guards, Listing, Plan, Rules, Version, judge::judge_some};
 
 /// Refuses where the listing `now` differs from `first` in what the plan deletes or protects, or
 /// where something that is new needs what the plan deletes.
@@ -17,7 +20,7 @@ pub(super) fn unchanged(
     now: &Listing,
     guards: &Guards,
     rules: &Rules<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     let here = by_digest(now);
     let names = by_tag(now);
     lost_manifests(plan, first, now)?;
@@ -77,7 +80,7 @@ pub(super) fn unchanged(
 
 /// A tag whose manifest went missing between the listings, other than by a deletion of what the
 /// plan deletes anyway.
-fn lost_manifests(plan: &Plan, first: &Listing, now: &Listing) -> Result<(), Refusal> {
+fn lost_manifests(plan: &Plan, first: &Listing, now: &Listing) -> Result<(), Error> {
     let known = |tag: &Tag| {
         let going = |candidate: &Candidate| candidate.version.tags.contains(tag);
         first.dangling.iter().any(|dangling| dangling.tag == *tag) || plan.order().iter().any(going)
@@ -91,7 +94,7 @@ fn lost_manifests(plan: &Plan, first: &Listing, now: &Listing) -> Result<(), Ref
     }
 }
 
-fn retagged(what: &str, version: &Version, now: &[Tag]) -> Refusal {
+fn retagged(what: &str, version: &Version, now: &[Tag]) -> Error {
     let tags = |tags: &[Tag]| {
         let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
         if tags.is_empty() {
@@ -108,9 +111,10 @@ fn retagged(what: &str, version: &Version, now: &[Tag]) -> Refusal {
     ))
 }
 
-fn changed(what: impl std::fmt::Display) -> Refusal {
+fn changed(what: impl std::fmt::Display) -> Error {
     let message = format!("the package changed since it was listed: {what}");
-    Refusal::later("changed", message).hint("run prune again when nothing pushes or tags")
+    Error::new(Class::Unavailable, "changed", message)
+        .help("run prune again when nothing pushes or tags")
 }
 
 /// What the listing after the last deletion shows.
@@ -124,7 +128,7 @@ pub(super) struct Finding {
     /// Deleted versions that are still there.
     pub(super) still: HashSet<Digest>,
     /// Any other surprise.
-    pub(super) surprise: Option<Refusal>,
+    pub(super) surprise: Option<Error>,
 }
 
 /// Compares the listing `after` the last deletion with the one `before` the first. `asked`: what

@@ -3,8 +3,12 @@
 //! Registries get there by a deletion or a garbage collection that leaves the tag behind. Such a
 //! tag can't be pulled: a pending one is reported and passed over, any other refuses the run.
 
-use super::{Guards, Listing, Refusal, Warning};
-use crate::{config::Prune, oci::Tag};
+use super::{Guards, Listing, Warning};
+use crate::{
+    config::Prune,
+    error::{Class, Error},
+    oci::Tag,
+};
 
 /// A tag whose manifest is missing from the registry's storage: listed twice, read twice, and both
 /// reads answered 404 with every manifest type in `Accept`.
@@ -30,7 +34,7 @@ pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {
 }
 
 /// A dangling tag that may not be passed over: it is no pending tag, or it is protected.
-pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Option<Refusal> {
+pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Option<Error> {
     let reason = |tag: &Tag| {
         let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
         if let Some(place) = guards.tags.get(tag) {
@@ -49,5 +53,5 @@ pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Opti
         "tag {tag} is dangling: the registry lists it, but its manifest is missing, and {reason}"
     );
     let hint = format!("push {tag} again from where it was built, or remove the tag");
-    Some(Refusal::later("tag_dangling", message).hint(hint))
+    Some(Error::new(Class::Unavailable, "tag_dangling", message).help(hint))
 }

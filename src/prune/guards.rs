@@ -13,9 +13,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Refusal, Text, refusal::Kind};
+use super::Text;
 use crate::{
     config::Config,
+    error::{Class, Error},
     files::{Files, Hazard, WorkTree},
     git::{Git, ObjectId},
     history::{History, Own, own_config},
@@ -94,7 +95,7 @@ pub fn gather(
     stated: Option<&str>,
     places: &[String],
     elsewhere: &[Elsewhere],
-) -> Result<(Vec<Guards>, Watch), Refusal> {
+) -> Result<(Vec<Guards>, Watch), Error> {
     let git = Git::open(&config.root)?;
     is_whole(&git)?;
     let mut gathering = Gathering {
@@ -143,7 +144,7 @@ pub fn gather(
 
 impl Watch {
     /// Asks for all branches and tags again, just before the first deletion, and reads what is new.
-    pub fn again(&mut self) -> Result<Since, Refusal> {
+    pub fn again(&mut self) -> Result<Since, Error> {
         let moved = self.branches.again()?;
         let (mut more, mut pinned) = (Text::default(), BTreeMap::new());
         read_tips(&self.branches.git, &moved, &mut more)?;
@@ -165,18 +166,18 @@ impl Watch {
     }
 
     /// The refusal where there is always something new.
-    pub fn restless() -> Refusal {
+    pub fn restless() -> Error {
         moving()
     }
 }
 
 /// Whether the clone has all of history, and all files of it.
-fn is_whole(git: &Git) -> Result<(), Refusal> {
+fn is_whole(git: &Git) -> Result<(), Error> {
     if git.is_shallow() {
         let message = "this clone is shallow, so it does not say what was ever promoted";
         let hint =
             "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
-        return Err(Refusal::later("shallow", message).hint(hint));
+        return Err(Error::new(Class::Unavailable, "shallow", message).help(hint));
     }
     if let Some(remote) = git.partial()? {
         let message = "this is a partial clone, so it does not say what was ever pinned";
@@ -185,14 +186,14 @@ fn is_whole(git: &Git) -> Result<(), Refusal> {
              git config --unset remote.{remote}.promisor && \
              git config --unset remote.{remote}.partialclonefilter"
         );
-        return Err(Refusal::later("partial", message).hint(hint));
+        return Err(Error::new(Class::Unavailable, "partial", message).help(hint));
     }
     Ok(())
 }
 
 /// Whether each image is pinned as often as declared: where one is not, a pin is somewhere that
 /// nobody looks.
-fn counted(config: &Config, found: &Found) -> Result<(), Refusal> {
+fn counted(config: &Config, found: &Found) -> Result<(), Error> {
     let wrong: Vec<_> = config
         .images
         .iter()
@@ -209,10 +210,10 @@ fn counted(config: &Config, found: &Found) -> Result<(), Refusal> {
         return Ok(());
     }
     let hint = "correct `pins` or `files`; `repin check` shows where each pin was found";
-    Err(Refusal::new(Kind::Failed, "pin_count", wrong.join("; ")).hint(hint))
+    Err(Error::new(Class::Failed, "pin_count", wrong.join("; ")).help(hint))
 }
 
-fn read_tips(git: &Git, tips: &Tips, text: &mut Text) -> Result<(), Refusal> {
+fn read_tips(git: &Git, tips: &Tips, text: &mut Text) -> Result<(), Error> {
     let tips: Vec<_> = tips
         .iter()
         .map(|(name, tip)| (*tip, name.place()))
@@ -253,7 +254,7 @@ struct Gathering<'c> {
 
 impl Gathering<'_> {
     /// What `files` pin; `config` says which of them count.
-    fn files(&mut self, files: &dyn Files, config: &Config, place: &str) -> Result<Found, Refusal> {
+    fn files(&mut self, files: &dyn Files, config: &Config, place: &str) -> Result<Found, Error> {
         let found = pins::find(files, config)?;
         if let Some((path, hazard)) = found
             .hazards
@@ -261,8 +262,8 @@ impl Gathering<'_> {
             .find(|(_, hazard)| matches!(hazard, Hazard::Symlink | Hazard::Special))
         {
             let message = format!("what {path} {place} pins can't be told: {hazard}");
-            return Err(Refusal::new(Kind::Failed, "file_unsafe", message)
-                .hint("replace the link by a file of its own, or take it out of `files:`"));
+            return Err(Error::new(Class::Failed, "file_unsafe", message)
+                .help("replace the link by a file of its own, or take it out of `files:`"));
         }
         if let Some(malformed) = found.malformed.first() {
             let (file, line) = (&malformed.file, malformed.what.line);
@@ -270,8 +271,8 @@ impl Gathering<'_> {
                 "what {file}:{line} {place} pins can't be told: `{}`",
                 malformed.what.text
             );
-            return Err(Refusal::new(Kind::Failed, "pin_unsupported", message)
-                .hint("write the digest in full, or make it a placeholder such as `<digest>`"));
+            return Err(Error::new(Class::Failed, "pin_unsupported", message)
+                .help("write the digest in full, or make it a placeholder such as `<digest>`"));
         }
         for pin in &found.pins {
             let told = || format!("{place} ({}:{})", pin.file, pin.what.line);
@@ -284,7 +285,7 @@ impl Gathering<'_> {
     }
 
     /// What the tree of a commit pins, by its own configuration and by that of today.
-    fn commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Refusal> {
+    fn commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Error> {
         let mut each = vec![self.config.files.clone()];
         match own_config(git, commit, self.config)? {
             Own::Config(own) => each.push(own.files),
@@ -293,9 +294,8 @@ impl Gathering<'_> {
                 let message = format!(
                     "what is pinned {place} can't be told: its configuration can't be read: {why}"
                 );
-                return Err(
-                    Refusal::later("unavailable", message).hint("mend the configuration there")
-                );
+                return Err(Error::new(Class::Unavailable, "unavailable", message)
+                    .help("mend the configuration there"));
             }
         }
         for globs in each {
@@ -303,7 +303,8 @@ impl Gathering<'_> {
             if let Some(path) = at.too_large {
                 let message =
                     format!("what is pinned {place} can't be told: {path} has more than 64 MiB");
-                return Err(Refusal::later("unavailable", message).hint("take it out of `files:`"));
+                return Err(Error::new(Class::Unavailable, "unavailable", message)
+                    .help("take it out of `files:`"));
             }
             let config = Config {
                 files: globs,
@@ -327,7 +328,7 @@ impl Gathering<'_> {
     }
 
     /// Everything that was ever pinned on a branch, and the tags of what was promoted there.
-    fn history(&mut self, git: &Git, branch: &str) -> Result<(), Refusal> {
+    fn history(&mut self, git: &Git, branch: &str) -> Result<(), Error> {
         let mut config = self.config.clone();
         config.provenance.branch = Some(branch.to_owned());
         let history = History::read(git, &config)?;

@@ -5,19 +5,21 @@
 //! everything says otherwise, and everything that a kept one needs is kept too. What can't be told
 //! refuses the whole package.
 
+use crate::{
+    config::Prune,
+    error::{
+        Class::{self, Failed},
+        Error,
+    },
+    oci::{Digest, Tag},
+};
 use std::{
     collections::{HashMap, HashSet},
     fmt,
     time::{Duration, SystemTime},
 };
 
-use super::{
-    Candidate, Guards, Listing, Refusal, Version, Warning, dangling, date, refusal::Kind::Failed,
-};
-use crate::{
-    config::Prune,
-    oci::{Digest, Tag},
-};
+use super::{Candidate, Guards, Listing, Version, Warning, dangling, date};
 
 /// Clocks that are further apart, and dates that are further ahead, are wrong.
 const CLOCK: Duration = Duration::from_secs(300);
@@ -51,7 +53,7 @@ pub struct Judged {
     /// What a person should know, and what keeps nothing from being deleted.
     pub warnings: Vec<Warning>,
     /// Why nothing may be deleted.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<Error>,
 }
 
 /// A version that is kept for a reason.
@@ -275,7 +277,7 @@ impl<'l> Work<'l> {
     }
 
     /// Something of which it is not known what it refers to.
-    fn unknown(&self) -> Option<Refusal> {
+    fn unknown(&self) -> Option<Error> {
         let known = |digest: &Digest| self.listing.nodes.contains_key(digest);
         let missing = self
             .listing
@@ -285,7 +287,7 @@ impl<'l> Work<'l> {
             .find(|digest| !known(digest));
         let missing = missing.or_else(|| self.listing.unread().first().copied())?;
         let message = format!("the listing is incomplete: what {missing} refers to is not known");
-        Some(Refusal::later("listing", message).hint("run it again"))
+        Some(Error::new(Class::Unavailable, "listing", message).help("run it again"))
     }
 
     /// Everything that something else belongs to, or that has parts.
@@ -333,26 +335,28 @@ impl<'l> Work<'l> {
 }
 
 /// Signs that the listing, the clocks or the dates can't be relied on.
-fn tripwire(listing: &Listing, guards: &Guards) -> Option<Refusal> {
+fn tripwire(listing: &Listing, guards: &Guards) -> Option<Error> {
     clocks(listing).or_else(|| dates(listing)).or_else(|| twice(listing)).or_else(|| {
         let there: HashSet<Digest> = listing.versions.iter().map(|version| version.digest).collect();
         let (digest, place) = guards.pins.iter().find(|(digest, _)| !there.contains(digest))?;
         let message = format!("{digest} is pinned {place}, and the listing does not have it");
         let hint = "the listing is incomplete, or what is pinned is gone: `repin check --remote` tells which";
-        Some(Refusal::later("pinned_missing", message).hint(hint))
+        Some(Error::new(Class::Unavailable, "pinned_missing", message).help(hint))
     })
 }
 
-fn clocks(listing: &Listing) -> Option<Refusal> {
+fn clocks(listing: &Listing) -> Option<Error> {
     let apart = listing.clock.apart().filter(|apart| *apart > CLOCK)?;
     let message = format!(
         "this machine's clock and the server's are {} s apart",
         apart.as_secs()
     );
-    Some(Refusal::later("clock", message).hint("set the clock: ages are told by it"))
+    Some(
+        Error::new(Class::Unavailable, "clock", message).help("set the clock: ages are told by it"),
+    )
 }
 
-fn dates(listing: &Listing) -> Option<Refusal> {
+fn dates(listing: &Listing) -> Option<Error> {
     let made = listing
         .versions
         .iter()
@@ -366,8 +370,8 @@ fn dates(listing: &Listing) -> Option<Refusal> {
             date::show(*at)
         );
         return Some(
-            Refusal::later("timestamps", message)
-                .hint("look at the clocks of this machine and of the builds"),
+            Error::new(Class::Unavailable, "timestamps", message)
+                .help("look at the clocks of this machine and of the builds"),
         );
     }
     let (_, first) = *dated.first()?;
@@ -378,24 +382,28 @@ fn dates(listing: &Listing) -> Option<Refusal> {
             dated.len(),
             date::show(first)
         );
-        Refusal::later("timestamps", message)
-            .hint("ages can't be told where every date is the same")
+        Error::new(Class::Unavailable, "timestamps", message)
+            .help("ages can't be told where every date is the same")
     })
 }
 
-fn twice(listing: &Listing) -> Option<Refusal> {
+fn twice(listing: &Listing) -> Option<Error> {
     let mut digests = HashSet::new();
     let twin = listing
         .versions
         .iter()
         .find(|version| !digests.insert(version.digest))?;
     Some(
-        Refusal::later("listing", format!("the listing has {} twice", twin.digest))
-            .hint("run it again"),
+        Error::new(
+            Class::Unavailable,
+            "listing",
+            format!("the listing has {} twice", twin.digest),
+        )
+        .help("run it again"),
     )
 }
 
-fn over_limit(judged: &Judged, limit: usize) -> Option<Refusal> {
+fn over_limit(judged: &Judged, limit: usize) -> Option<Error> {
     let count = judged.candidates.len();
     (count > limit).then(|| {
         let candidates = if count == 1 {
@@ -405,7 +413,7 @@ fn over_limit(judged: &Judged, limit: usize) -> Option<Refusal> {
         };
         let message = format!("{count} {candidates}, and the limit is {limit}: nothing is deleted");
         let hint = "look at them; if all of them may go, raise --limit or prune.limit for one run";
-        Refusal::new(Failed, "limit", message).hint(hint)
+        Error::new(Failed, "limit", message).help(hint)
     })
 }
 

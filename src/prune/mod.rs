@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! backend: every version ──► Listing ─┐
-//! text, pins, history ─────► Guards ──┼──► judge ──► Judged ──► Plan | Refusal
+//! text, pins, history ─────► Guards ──┼──► judge ──► Judged ──► Plan | error
 //! configuration, clocks ───► Rules ───┘                          │
 //!                    apply: list again, read each again, delete, verify, list once more
 //! ```
@@ -20,13 +20,11 @@ mod guards;
 mod judge;
 mod listing;
 mod plan;
-mod refusal;
 mod text;
 
 pub use dangling::Dangling;
 pub use guards::{Elsewhere, Guards, More, Since, Watch, gather};
 pub use judge::{Judged, Kept, Protected, Rules, eligible, judge};
 pub use listing::{Child, Listing, Node, Version};
-pub use plan::{Candidate, Plan};
-pub use refusal::{Kind, Refusal, Warning};
+pub use plan::{Candidate, Plan, Warning};
 pub use text::Text;

@@ -5,8 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Judged, Listing, Refusal, Version, date, refusal::Kind};
-use crate::oci::Digest;
+use super::{Judged, Listing, Version, date};
+use crate::{
+    error::{Class, Error},
+    oci::Digest,
+};
 
 /// A version that may be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +59,7 @@ fn days(age: Duration) -> String {
 
 impl Judged {
     /// The plan, if the verdict allows one.
-    pub fn approve(&self, listing: &Listing) -> Result<Plan, Refusal> {
+    pub fn approve(&self, listing: &Listing) -> Result<Plan, Error> {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
         }
@@ -74,7 +77,7 @@ impl Judged {
 
 /// Indexes before what they consist of, and what is signed before its signature: a run that stops
 /// in between leaves nothing broken that could still be pulled.
-fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>, Refusal> {
+fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>, Error> {
     let at: HashMap<Digest, usize> = candidates
         .iter()
         .enumerate()
@@ -115,8 +118,8 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
                 let message = format!(
                     "{digest} and others refer to one another in a circle: none can go first"
                 );
-                return Err(Refusal::new(Kind::Failed, "listing", message)
-                    .hint("look at their sha256-… tags"));
+                return Err(Error::new(Class::Failed, "listing", message)
+                    .help("look at their sha256-… tags"));
             }
         }
     }
@@ -135,4 +138,13 @@ impl Plan {
     pub fn keep(&self) -> &[Version] {
         &self.keep
     }
+}
+
+/// Something that a person should know and that refuses nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// A stable word for it.
+    pub code: &'static str,
+    /// What is the matter.
+    pub detail: String,
 }

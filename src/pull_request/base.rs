@@ -7,8 +7,9 @@ use std::collections::HashMap;
 
 use crate::{
     config::{Globs, RelPath},
+    error::{Class, Error},
     files::Snapshot,
-    forge::{Error, ErrorKind, Forge, Head, Repo, Tree, blob_id},
+    forge::{Forge, Head, Repo, Tree, blob_id},
 };
 
 /// Contents that are at hand, by their names: a local clone's objects.
@@ -36,8 +37,8 @@ impl Base {
         let head = forge.branch(&branch).await?.ok_or_else(|| {
             let what = format!("{}: reading the base branch", forge.name());
             let why = format!("{} has no branch {branch}", repo.full_name);
-            Error::new(ErrorKind::Misconfigured, what, why)
-                .hint("set forge.base to the branch that pull requests go to")
+            Error::about(Class::Input, what, why)
+                .help("set forge.base to the branch that pull requests go to")
         })?;
         let tree = forge.tree(&head).await?;
         Ok(Self {

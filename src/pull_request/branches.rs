@@ -6,9 +6,10 @@
 use super::{Marker, close_with, merging};
 use crate::{
     config::Forge as Configured,
+    error::{Class, Error},
     forge::{
-        Comparison, Created, Error, ErrorKind, Forge, Gate, GateState, Labelled, Merge, Need,
-        NewPull, Pull, Pulls, State, judge, together,
+        Comparison, Created, Forge, Gate, GateState, Labelled, Merge, Need, NewPull, Pull, Pulls,
+        State, judge, together,
     },
 };
 
@@ -97,7 +98,7 @@ pub async fn look(
                 between.to
             );
             let why = "they have no commit in common";
-            return Err(Error::new(ErrorKind::Refused, what, why));
+            return Err(Error::about(Class::Refused, what, why));
         }
         Comparison::Related(ahead) => ahead,
     };

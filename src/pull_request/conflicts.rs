@@ -1,7 +1,10 @@
 //! Which files a pull request and its base have both changed: what a forge that states no list of
 //! conflicts cannot merge.
 
-use crate::forge::{Error, Forge, Head, Pull};
+use crate::{
+    error::Error,
+    forge::{Forge, Head, Pull},
+};
 
 /// The files that the branch and its base have both changed, each in its own way, since their merge
 /// base. A content that a text merge would join is among them, so that the list says where a

@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     config::check_branch,
-    forge::{Ability, Claim, Error, Forge, Need, Pull},
+    error::Error,
+    forge::{Ability, Claim, Forge, Need, Pull},
 };
 
 /// Whether all of `workflows` can be started with this token, as far as that can be told without
@@ -50,16 +51,16 @@ pub async fn once(
             let hint = format!(
                 "look whether {workflow} was started, and start it if not: repin does not try again"
             );
-            Err(error.hint(hint))
+            Err(error.help(hint))
         }
         Err(error) => match forge.release(&claim).await {
             Ok(()) => Err(error),
             Err(second) => {
-                let why = format!(
+                let message = format!(
                     "{}; and the mark repin/{name} could not be taken away: {}",
-                    error.why, second.why
+                    error.message, second.message
                 );
-                Err(Error { why, ..error })
+                Err(Error { message, ..error })
             }
         },
     }

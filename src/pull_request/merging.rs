@@ -6,7 +6,8 @@
 
 use super::{Marker, OnlyPins, branches, origin};
 use crate::{
-    forge::{Comparison, Error, Forge, Gate, GateState, Merge, Pull, PullState, judge, together},
+    error::Error,
+    forge::{Comparison, Forge, Gate, GateState, Merge, Pull, PullState, judge, together},
     untrusted::plain,
 };
 
@@ -155,11 +156,11 @@ pub(super) async fn disarm(forge: &dyn Forge, pull: &Pull, error: Error) -> Erro
         Ok(false) => return error,
         Err(failed) => format!(
             "the scheduled merge of #{} could not be cancelled: {}",
-            pull.number, failed.why
+            pull.number, failed.message
         ),
     };
     Error {
-        why: format!("{}; {told}", error.why),
+        message: format!("{}; {told}", error.message),
         ..error
     }
 }

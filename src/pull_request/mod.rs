@@ -20,7 +20,10 @@ pub use base::{Base, Local};
 pub use marker::{Marker, trailer};
 pub use origin::{Foreign, OnlyPins};
 
-use crate::forge::{Comment, Edit, Error, ErrorKind, Forge};
+use crate::{
+    error::{Class, Error},
+    forge::{Comment, Edit, Forge},
+};
 
 /// Closes a pull request with a comment, which `note` marks so that it is written once.
 async fn close_with(forge: &dyn Forge, number: u64, text: &str, note: &str) -> Result<(), Error> {
@@ -33,7 +36,7 @@ async fn close_with(forge: &dyn Forge, number: u64, text: &str, note: &str) -> R
         let text = format!("{text}\n\n{note}\n");
         match forge.comment(number, &text).await {
             Ok(()) => break,
-            Err(error) if error.kind != ErrorKind::Unavailable || last => return Err(error),
+            Err(error) if error.class != Class::Unavailable || last => return Err(error),
             Err(_) => forge.breathe(1).await,
         }
     }

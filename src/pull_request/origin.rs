@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::trailer;
 use crate::{
-    forge::{Ahead, Commit, Entry, Error, ErrorKind, Forge, Head, Tree},
+    error::{Class, Error},
+    forge::{Ahead, Commit, Entry, Forge, Head, Tree},
     untrusted::{plain, short},
 };
 
@@ -47,7 +48,7 @@ impl Foreign {
 
     /// The error of a branch that is left alone.
     pub(super) fn error(&self, what: impl Into<String>) -> Error {
-        Error::new(ErrorKind::Conflict, what, self.describe()).hint(
+        Error::about(Class::Conflict, what, self.describe()).help(
             "merge or delete the branch, or take the commit off it; repin leaves it alone as it is",
         )
     }
@@ -56,8 +57,8 @@ impl Foreign {
 /// The error of a branch that has no commit in common with its base.
 pub(super) fn unrelated(what: impl Into<String>, head: &str, base: &str) -> Error {
     let why = format!("commit {head} is somebody else's: it has no commit in common with {base}");
-    Error::new(ErrorKind::Conflict, what, why)
-        .hint("delete or rename the branch; repin leaves it alone as it is")
+    Error::about(Class::Conflict, what, why)
+        .help("delete or rename the branch; repin leaves it alone as it is")
 }
 
 /// The first commit of a branch that is not repin's. `expected`: the content that a path has, or

@@ -9,10 +9,10 @@ mod supersede;
 
 use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
+    error::{Class, Error},
     forge::{
-        Ability, Ahead, Carried, Comparison, Created, Edit, Error, ErrorKind, Forge, Head,
-        Labelled, Need, NewCommit, NewFile, NewPull, Published, Pull, PullState, Pulls, State, Was,
-        blob_id,
+        Ability, Ahead, Carried, Comparison, Created, Edit, Forge, Head, Labelled, Need, NewCommit,
+        NewFile, NewPull, Published, Pull, PullState, Pulls, State, Was, blob_id,
     },
     plan::FileChange,
 };
@@ -186,9 +186,8 @@ fn files(base: &Base, proposal: &Proposal<'_>) -> Result<Vec<NewFile>, Error> {
             .filter(|entry| entry.id == blob_id(&change.old, &entry.id));
         // A plan is made of the base's own contents; anything else would overwrite what nobody
         // looked at.
-        let entry = entry.ok_or_else(|| {
-            Error::new(ErrorKind::Conflict, &path, "the base has another content")
-        })?;
+        let entry = entry
+            .ok_or_else(|| Error::about(Class::Conflict, &path, "the base has another content"))?;
         let (mode, old) = (entry.mode.clone(), entry.id.clone());
         Ok(NewFile {
             mode,
@@ -420,7 +419,7 @@ impl Work<'_> {
             Ability::Yes => Ok(()),
             Ability::No(why) => {
                 let what = format!("{}: a draft pull request", self.forge.name());
-                Err(Error::new(ErrorKind::Refused, what, why))
+                Err(Error::about(Class::Refused, what, why))
             }
         }
     }
@@ -516,7 +515,7 @@ impl Work<'_> {
             Published::Refused(error) if self.refused.as_ref() == Some(was) => return Err(error),
             Published::Refused(error) => {
                 self.refused = Some(was.clone());
-                return Ok(Step::Again(error.why));
+                return Ok(Step::Again(error.message));
             }
             Published::Done(_) => self.begun = true,
         }

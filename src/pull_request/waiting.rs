@@ -12,8 +12,9 @@ use super::{
     OnlyPins, conflicts,
     merging::{self, Armed},
 };
-use crate::forge::{
-    Error, ErrorKind, Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, State,
+use crate::{
+    error::{Class, Error},
+    forge::{Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, State},
 };
 
 /// How often is looked, and how long.
@@ -150,7 +151,7 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
             Ok(Some(waited)) => return Ok(waited),
             Ok(None) => {}
             // As with a look that failed, the next one may do better.
-            Err(error) if error.kind == ErrorKind::Unavailable => seen.trouble = Some(error),
+            Err(error) if error.class == Class::Unavailable => seen.trouble = Some(error),
             Err(error) => return Err(error),
         }
         seen.tell_behind(watch.tell);
@@ -185,7 +186,7 @@ impl Seen {
                 let what = format!("{}: looking at pull request #{number}", forge.name());
                 self.trouble = Some(Error::unavailable(what, "it is not there any more"));
             }
-            Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Limited) => {
+            Err(error) if matches!(error.class, Class::Unavailable | Class::Limited) => {
                 self.trouble = Some(error);
             }
             Err(error) => return Err(error),
@@ -195,8 +196,8 @@ impl Seen {
 
     /// Whether the forge limits requests for longer than there is time.
     fn is_limited(&self) -> bool {
-        let kind = self.trouble.as_ref().map(|error| error.kind);
-        kind == Some(ErrorKind::Limited)
+        let kind = self.trouble.as_ref().map(|error| error.class);
+        kind == Some(Class::Limited)
     }
 
     fn decided(&self) -> Option<Waited> {

@@ -12,8 +12,9 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use super::{DOCUMENT_MAX, Error, ErrorKind, Raw, Want};
+use super::{DOCUMENT_MAX, Raw, Want};
 use crate::{
+    error::{Class, Error},
     oci::{Digest, Platform},
     untrusted::{plain, short},
 };
@@ -157,7 +158,7 @@ pub fn manifest(
     what: &str,
 ) -> Result<Verified<Manifest>, Error> {
     let unavailable = |why: String| Error::unavailable(what, why);
-    let ambiguous = |why: String| Error::new(ErrorKind::Ambiguous, what, why);
+    let ambiguous = |why: String| Error::about(Class::Ambiguous, what, why);
     let size = raw.bytes.len() as u64;
     if size > DOCUMENT_MAX {
         return Err(unavailable("it is larger than 4 MiB".to_owned()));

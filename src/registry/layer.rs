@@ -10,7 +10,7 @@ use super::remote::Stream;
 /// A layer's bytes as they come, at most as many as its descriptor says; nothing about them is
 /// checked yet.
 ///
-/// A registry's errors on the way are [`super::Error`]s inside the [`io::Error`].
+/// A registry's errors on the way are [`crate::error::Error`]s inside the [`io::Error`].
 #[derive(Debug)]
 pub struct Layer(Bytes);
 

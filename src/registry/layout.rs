@@ -13,8 +13,12 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 
-use super::{DOCUMENT_MAX, Descriptor, Error, ErrorKind, Raw, Want};
-use crate::{oci::Digest, untrusted::plain};
+use super::{DOCUMENT_MAX, Descriptor, Raw, Want};
+use crate::{
+    error::{Class, Error},
+    oci::Digest,
+    untrusted::plain,
+};
 
 /// The annotation of an entry of `index.json` that holds its tag.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -72,8 +76,8 @@ impl Layout {
         };
         if entries.any(|other| other.digest != entry.digest) {
             let what = format!("{self}:{tag}");
-            return Err(Error::new(
-                ErrorKind::Ambiguous,
+            return Err(Error::about(
+                Class::Ambiguous,
                 what,
                 "the tag is there twice, for two digests",
             ));
@@ -140,7 +144,7 @@ impl Layout {
         let bytes = self
             .read(Path::new(name), DOCUMENT_MAX)?
             .ok_or_else(|| Error {
-                hint: Some(
+                help: Some(
                     "a layout is made by `skopeo copy … oci:DIR:TAG`, for example".to_owned(),
                 ),
                 ..Error::unavailable(
@@ -262,7 +266,7 @@ mod tests {
         world.index(&[one.clone(), one.clone()]);
         assert_eq!(world.tagged().unwrap().unwrap().bytes, b"one");
         world.index(&[one, two]);
-        assert_eq!(world.tagged().unwrap_err().kind, ErrorKind::Ambiguous);
+        assert_eq!(world.tagged().unwrap_err().class, Class::Ambiguous);
     }
 
     #[test]
@@ -272,7 +276,7 @@ mod tests {
             let entry = world.entry(b"one", size);
             world.index(&[entry]);
             let error = world.tagged().unwrap_err();
-            assert!(error.why.contains("the blob has 3 bytes"), "{error}");
+            assert!(error.message.contains("the blob has 3 bytes"), "{error}");
         }
     }
 
@@ -286,7 +290,7 @@ mod tests {
         assert_eq!(raw.bytes.len(), limit);
         fs::write(&path, vec![b' '; limit + 1]).unwrap();
         let error = world.by_digest(Digest::of(b"one")).unwrap_err();
-        assert!(error.why.contains("it has more than"), "{error}");
+        assert!(error.message.contains("it has more than"), "{error}");
     }
 
     #[test]
@@ -297,7 +301,7 @@ mod tests {
         // A folder or a named pipe is no blob, and what cannot be opened may be one.
         fs::create_dir(world.path(digest)).unwrap();
         let error = world.by_digest(digest).unwrap_err();
-        assert!(error.why.contains("not a regular file"), "{error}");
+        assert!(error.message.contains("not a regular file"), "{error}");
         fs::remove_dir(world.path(digest)).unwrap();
         std::os::unix::fs::symlink("itself", world.folder.path().join("itself")).unwrap();
         std::os::unix::fs::symlink("../../itself", world.path(digest)).unwrap();

@@ -11,6 +11,10 @@ mod map;
 pub mod remote;
 pub mod resolve;
 
+use crate::{
+    error::Error,
+    oci::{Digest, Tag},
+};
 use std::fmt;
 
 pub use crate::http::{Clock, Heard};
@@ -23,8 +27,6 @@ pub use map::{Sources, SourcesError};
 pub use remote::{
     Deletion, Environment, NextPage, Registries, Remote, Settings, SettingsError, TagPages, Tags,
 };
-
-use crate::oci::{Digest, Tag};
 
 /// The largest manifest, index or config, in bytes (OCI distribution specification, "Pushing
 /// manifests", asks for 4 MiB).
@@ -58,48 +60,6 @@ pub struct Raw {
     /// The digest that came with them: the `Docker-Content-Digest` header, or the layout's
     /// descriptor.
     pub claimed: Option<Digest>,
-}
-
-/// Why there is no answer that can be relied on.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{what}: {why}")]
-pub struct Error {
-    /// Who has to do something about it.
-    pub kind: ErrorKind,
-    /// What was asked for, and where; without secrets.
-    pub what: String,
-    /// What happened.
-    pub why: String,
-    /// What to do next.
-    pub hint: Option<String>,
-}
-
-/// Who has to do something about an [`Error`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// No answer, or one that does not verify: try again later.
-    Unavailable,
-    /// Credentials or permissions.
-    Denied,
-    /// The answer can be read as two things, or as another thing than it claims to be.
-    Ambiguous,
-}
-
-impl Error {
-    /// An error of this kind.
-    pub fn new(kind: ErrorKind, what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self {
-            kind,
-            what: what.into(),
-            why: why.into(),
-            hint: None,
-        }
-    }
-
-    /// No answer, or one that does not verify.
-    pub fn unavailable(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Unavailable, what, why)
-    }
 }
 
 impl fmt::Display for Want {

@@ -6,10 +6,9 @@
 use futures_util::future;
 
 use crate::{
+    error::{Class, Error},
     oci::{Digest, Platform},
-    registry::{
-        Descriptor, Error, ErrorKind, ImageConfig, ImageManifest, Manifest, Source, Verified, Want,
-    },
+    registry::{Descriptor, ImageConfig, ImageManifest, Manifest, Source, Verified, Want},
 };
 
 /// More entries than this in an index are no image of ours, but a way to make us ask for ever.
@@ -94,8 +93,8 @@ pub async fn platforms_of(source: &Source, digest: Digest) -> Result<Vec<Platfor
 fn runnable(mut entries: Vec<Descriptor>, what: &str) -> Result<Vec<Descriptor>, Error> {
     entries.retain(|entry| !entry.is_attestation());
     if entries.is_empty() {
-        return Err(Error::new(
-            ErrorKind::Ambiguous,
+        return Err(Error::about(
+            Class::Ambiguous,
             what,
             "the index has no entry for a platform",
         ));
@@ -132,8 +131,8 @@ async fn child(source: &Source, entry: &Descriptor) -> Result<PlatformFacts, Err
         Verified {
             value: Manifest::Index(_),
             ..
-        } => Err(Error::new(
-            ErrorKind::Ambiguous,
+        } => Err(Error::about(
+            Class::Ambiguous,
             what(),
             "an index within an index",
         )),

@@ -19,7 +19,8 @@ pub use after::{
 
 use crate::{
     checks::{Check, Status},
-    config::{Config, Problem},
+    config::Config,
+    error::Error,
     pins::Found,
 };
 
@@ -216,12 +217,12 @@ pub struct ErrorRow {
 
 impl ErrorRow {
     /// A problem as a row.
-    pub fn of(problem: &Problem) -> Self {
+    pub fn of(problem: &Error) -> Self {
         let place = problem
             .place
             .as_ref()
             .map(|place| (place.source.name.clone(), place.line_column()));
-        let mut message = problem.message.clone();
+        let mut message = problem.text();
         for note in &problem.notes {
             message.push_str("; ");
             message.push_str(note);
@@ -232,7 +233,7 @@ impl ErrorRow {
             file: place.as_ref().map(|(file, _)| file.clone()),
             line: place.as_ref().map(|(_, (line, _))| *line),
             column: place.as_ref().map(|(_, (_, column))| *column),
-            hint: problem.hint.clone(),
+            hint: problem.remedy(),
         }
     }
 }

@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::table::{Align, aligned};
 use crate::{
     config::wording::number,
+    error::Error,
     oci::Digest,
-    prune::{Candidate, Judged, Refusal, Version, Warning, apply::Applied, date},
+    prune::{Candidate, Judged, Version, Warning, apply::Applied, date},
     untrusted::{markdown, plain},
 };
 
@@ -30,7 +31,7 @@ pub struct Image {
     pub judged: Option<Judged>,
     pub applied: Option<Applied>,
     /// Why nothing, or nothing more, is deleted.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<Error>,
 }
 
 impl Image {
@@ -161,7 +162,7 @@ impl PruneImage {
             hint: image
                 .refusal
                 .as_ref()
-                .and_then(|refusal| refusal.hint.clone()),
+                .and_then(|refusal| refusal.help.clone()),
         }
     }
 }
@@ -346,7 +347,7 @@ pub fn summary(images: &[Image], applied: bool) -> String {
         let _ = writeln!(out, ", {} deleted", deleted.len());
         if let Some(refusal) = &image.refusal {
             let hint = refusal
-                .hint
+                .help
                 .as_deref()
                 .map_or_else(String::new, |hint| format!(" ({})", markdown::inline(hint)));
             let sign = if refusal.code == "skip" {

@@ -15,8 +15,9 @@ use rustix::fs::{Mode, OFlags};
 
 use super::process::FeedError;
 use crate::{
+    error::Error,
     oci::{Digest, Hasher},
-    registry::{Descriptor, Error, ImageManifest},
+    registry::{Descriptor, ImageManifest},
 };
 
 /// What of a layout goes into an archive.
@@ -178,7 +179,7 @@ mod tests {
         let result = Archive::new(layout.dir.path(), &layout.manifest).write(&mut out);
         let error = result.err().map(|error| match error {
             FeedError::Pipe => "pipe".to_owned(),
-            FeedError::Source(error) => error.why,
+            FeedError::Source(error) => error.message,
         });
         (out, error)
     }

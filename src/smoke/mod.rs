@@ -18,6 +18,7 @@ mod process;
 mod secrets;
 mod tree;
 
+use crate::error::Error;
 use std::{ffi::OsString, path::PathBuf, sync::atomic::AtomicBool};
 
 pub use engine::Name;
@@ -28,10 +29,7 @@ use self::attempt::{Attempt, Tried};
 use crate::{
     config::{Engine, Smoke, Where},
     oci::{Platform, Repository},
-    registry::{
-        self,
-        resolve::{ImageFacts, PlatformFacts},
-    },
+    registry::resolve::{ImageFacts, PlatformFacts},
 };
 
 /// Where an engine gets the image from.
@@ -119,7 +117,7 @@ pub enum Outcome {
         machine: String,
     },
     /// The layout lacks a blob, or it does not verify.
-    Unread(registry::Error),
+    Unread(Error),
     /// Somebody stopped the run. What ran is dead.
     Interrupted,
 }

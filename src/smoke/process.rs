@@ -16,7 +16,7 @@ use std::{
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::{capture::Capture, secrets::Secrets, tree};
-use crate::registry::Error;
+use crate::error::Error;
 
 /// How long a process that was asked to end has for it.
 const GRACE: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::{
-    registry::{Error, ErrorKind},
+    error::{Class, Error},
     untrusted::Forms,
 };
 
@@ -30,8 +30,8 @@ impl From<Missing> for Error {
     fn from(missing: Missing) -> Self {
         let hint = "set it in the environment of repin, or take it out of `smoke.env`".to_owned();
         Self {
-            hint: Some(hint),
-            ..Self::new(ErrorKind::Denied, "smoke", missing.to_string())
+            help: Some(hint),
+            ..Self::new(Class::Denied, "smoke", missing.to_string())
         }
     }
 }
@@ -121,7 +121,7 @@ pub(super) mod tests {
             "the smoke command needs B, C, which are not set"
         );
         let error = Error::from(missing);
-        assert_eq!(error.kind, ErrorKind::Denied);
+        assert_eq!(error.class, Class::Denied);
     }
 
     #[test]

@@ -298,7 +298,7 @@ fn the_examples_of_the_configuration_parse() {
             }
         }
         whole.push_str(block);
-        let source = repin::config::SourceText {
+        let source = repin::error::SourceText {
             name: "example".to_owned(),
             text: whole.as_str().into(),
         };

@@ -4,10 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use repin::{
     config::{self, RelPath},
+    error::{Class, Error},
     files::Files,
     forge::{
-        Ability, Edit, Error, ErrorKind, Forge, GateState, Gitea, Github, Kind as ForgeKind, Merge,
-        Mergeable, NewPull, Poll, Pull, PullState, Settings, State, Target, Token, judge,
+        Ability, Edit, Forge, GateState, Gitea, Github, Kind as ForgeKind, Merge, Mergeable,
+        NewPull, Poll, Pull, PullState, Settings, State, Target, Token, judge,
     },
     oci::Digest,
     plan::FileChange,
@@ -299,8 +300,8 @@ async fn an_older_run_that_comes_late_closes_nothing() {
         .unwrap();
         let error = promote(&fake, ASK).await.unwrap_err();
         assert_eq!(
-            error.kind,
-            ErrorKind::Refused,
+            error.class,
+            Class::Refused,
             "the older one was closed: {error}"
         );
         let open: Vec<_> = fake
@@ -420,9 +421,9 @@ async fn somebody_elses_commit_is_left_alone_and_named() {
         );
         fake.forget();
         let error = promote(&fake, ASK).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Conflict);
+        assert_eq!(error.class, Class::Conflict);
         assert!(
-            error.why.contains(&foreign) && !error.why.contains('\u{1b}'),
+            error.message.contains(&foreign) && !error.message.contains('\u{1b}'),
             "{error}"
         );
         assert_eq!(fake.writes(), [] as [String; 0]);
@@ -479,8 +480,8 @@ async fn a_commit_that_arrives_in_the_last_moment_is_not_lost() {
             );
             fake.store().meddled = Some(branch("rev2"));
             assert_eq!(
-                promote(&fake, ASK).await.unwrap_err().kind,
-                ErrorKind::Conflict,
+                promote(&fake, ASK).await.unwrap_err().class,
+                Class::Conflict,
                 "{kind:?}"
             );
             let store = fake.store();
@@ -544,8 +545,8 @@ async fn what_a_person_closed_stays_closed_unless_asked() {
             }
             fake.forget();
             let error = promote(&fake, ASK).await.unwrap_err();
-            assert_eq!(error.kind, ErrorKind::Refused, "{kind:?}");
-            assert!(error.hint.unwrap().contains("--reopen"));
+            assert_eq!(error.class, Class::Refused, "{kind:?}");
+            assert!(error.help.unwrap().contains("--reopen"));
             assert_eq!(fake.writes(), [] as [String; 0]);
             let again = promote(
                 &fake,
@@ -711,7 +712,7 @@ async fn permissions_are_looked_at_before_anything_is_written() {
         let fake = fake(kind);
         fake.store().push = Some(false);
         let error = promote(&fake, ASK).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Denied, "{kind:?}");
+        assert_eq!(error.class, Class::Denied, "{kind:?}");
         assert_eq!(fake.writes(), [] as [String; 0]);
     }
     let fake = fake(Kind::Github);
@@ -723,8 +724,8 @@ async fn permissions_are_looked_at_before_anything_is_written() {
     ] {
         fake.store().scopes = Some(scopes);
         let error = promote(&fake, ASK).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Denied);
-        assert!(error.why.contains(missing), "{error}");
+        assert_eq!(error.class, Class::Denied);
+        assert!(error.message.contains(missing), "{error}");
         assert_eq!(fake.writes(), [] as [String; 0]);
     }
     fake.store().scopes = Some("repo, workflow");
@@ -754,12 +755,12 @@ async fn a_token_without_workflows_is_told_what_is_missing() {
     let fake = fake(Kind::Github);
     fake.store().workflows = false;
     let error = promote(&fake, ASK).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Denied);
+    assert_eq!(error.class, Class::Denied);
     assert!(
-        error.why.contains("`workflows: write` is missing"),
+        error.message.contains("`workflows: write` is missing"),
         "{error}"
     );
-    assert!(error.hint.unwrap().contains("GITHUB_TOKEN can't have"));
+    assert!(error.help.unwrap().contains("GITHUB_TOKEN can't have"));
     let store = fake.store();
     assert!(
         !store.refs.contains_key(&branch("rev2")) && store.pulls.is_empty(),
@@ -774,8 +775,8 @@ async fn a_token_that_may_only_read_is_told_so_and_not_about_workflows() {
     let reply = reply.with("x-accepted-github-permissions", "contents=write");
     fake.fault(("POST", "/git/blobs"), 1, Fault::Instead(reply));
     let error = promote(&fake, ASK).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Denied);
-    let hint = error.hint.clone().unwrap();
+    assert_eq!(error.class, Class::Denied);
+    let hint = error.help.clone().unwrap();
     assert!(
         hint.contains("`contents: write`") && hint.contains("contents=write"),
         "{hint}"
@@ -846,7 +847,7 @@ async fn a_sequence_that_breaks_anywhere_converges() {
                         assert!(broken_off.is_ok(), "{case}: {broken_off:?}");
                     }
                     if let Err(error) = &broken_off {
-                        assert_eq!(error.kind, ErrorKind::Unavailable, "{case}: {error}");
+                        assert_eq!(error.class, Class::Unavailable, "{case}: {error}");
                     }
                     fake.forget();
                     promote(&fake, ask)
@@ -976,7 +977,7 @@ async fn rate_limits_are_obeyed_within_reason() {
         );
         let error = promote(&fake, ASK).await.unwrap_err();
         assert!(
-            error.kind == ErrorKind::Limited && error.why.contains("3600 s"),
+            error.class == Class::Limited && error.message.contains("3600 s"),
             "{error}"
         );
         // A refusal is no limit.
@@ -986,10 +987,7 @@ async fn rate_limits_are_obeyed_within_reason() {
             1,
             Fault::Instead(fakes::error(403, "Resource not accessible")),
         );
-        assert_eq!(
-            promote(&fake, ASK).await.unwrap_err().kind,
-            ErrorKind::Denied
-        );
+        assert_eq!(promote(&fake, ASK).await.unwrap_err().class, Class::Denied);
     }
 }
 
@@ -1006,7 +1004,7 @@ async fn the_token_stays_where_it_belongs() {
                 Fault::Instead(Reply::json(status, serde_json::Value::Null).with("location", &to)),
             );
             let error = promote(&fake, ASK).await.unwrap_err();
-            assert!(error.why.contains("/repositories/1"), "{error}");
+            assert!(error.message.contains("/repositories/1"), "{error}");
             assert!(!format!("{error} {error:?}").contains(TOKEN));
         }
         assert_eq!(elsewhere.asked(), [] as [String; 0], "nothing was followed");
@@ -1018,7 +1016,7 @@ async fn the_token_stays_where_it_belongs() {
         );
         let error = promote(&fake, ASK).await.unwrap_err();
         assert!(
-            !format!("{error} {error:?}").contains(TOKEN) && !error.why.contains('\u{1b}'),
+            !format!("{error} {error:?}").contains(TOKEN) && !error.message.contains('\u{1b}'),
             "{error}"
         );
         fake.fault(
@@ -1026,10 +1024,7 @@ async fn the_token_stays_where_it_belongs() {
             1,
             Fault::Instead(fakes::error(401, "Bad credentials")),
         );
-        assert_eq!(
-            promote(&fake, ASK).await.unwrap_err().kind,
-            ErrorKind::Denied
-        );
+        assert_eq!(promote(&fake, ASK).await.unwrap_err().class, Class::Denied);
         assert!(
             fake.asked().iter().all(|line| !line.contains(TOKEN)),
             "never in a URL"
@@ -1056,8 +1051,8 @@ async fn listings_are_read_to_their_end_and_filtered_here() {
         assert_eq!(promote(&fake, ASK).await.unwrap().number, first, "{kind:?}");
         fake.store().close(first);
         assert_eq!(
-            promote(&fake, ASK).await.unwrap_err().kind,
-            ErrorKind::Refused,
+            promote(&fake, ASK).await.unwrap_err().class,
+            Class::Refused,
             "{kind:?}"
         );
     }
@@ -1075,8 +1070,8 @@ async fn a_pull_request_from_our_branch_that_is_not_ours_is_no_place_for_us() {
         ] {
             fake.store().pulls[0].body = body.to_owned();
             assert_eq!(
-                promote(&fake, ASK).await.unwrap_err().kind,
-                ErrorKind::Conflict,
+                promote(&fake, ASK).await.unwrap_err().class,
+                Class::Conflict,
                 "{kind:?} {body}"
             );
         }
@@ -1129,7 +1124,7 @@ async fn a_content_under_another_ones_name_is_refused() {
         );
         let error = forge.blobs(std::slice::from_ref(&id)).await.unwrap_err();
         assert!(
-            error.why.contains("another content than was asked for"),
+            error.message.contains("another content than was asked for"),
             "{kind:?}: {error:?}"
         );
         assert_eq!(forge.blobs(&[id]).await.unwrap(), [b"what was asked for"]);
@@ -1166,8 +1161,8 @@ async fn a_plan_of_other_contents_than_the_bases_is_refused() {
             .await
             .unwrap_err();
         assert_eq!(
-            (error.kind, error.what.as_str()),
-            (ErrorKind::Conflict, A),
+            (error.class, error.subject.as_deref().unwrap()),
+            (Class::Conflict, A),
             "{kind:?}"
         );
         assert_eq!(fake.writes(), [] as [String; 0]);
@@ -1532,7 +1527,7 @@ async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
             panic!("{kind:?} {armed:?}")
         };
         assert!(
-            error.why.contains(&foreign) && error.why.contains("was cancelled"),
+            error.message.contains(&foreign) && error.message.contains("was cancelled"),
             "{kind:?} {error}"
         );
         assert_eq!(fake.store().scheduled, []);
@@ -1744,8 +1739,8 @@ async fn an_outage_while_waiting_is_waited_out() {
             waiting::until_merged(&*forge, &watch)
                 .await
                 .unwrap_err()
-                .kind,
-            ErrorKind::Denied
+                .class,
+            Class::Denied
         );
     }
 }
@@ -1854,7 +1849,7 @@ async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
         let refused = dispatch::once(&*forge, &pull, asked, "first")
             .await
             .unwrap_err();
-        assert_eq!(refused.kind, ErrorKind::Denied, "{kind:?}");
+        assert_eq!(refused.class, Class::Denied, "{kind:?}");
         assert!(fake.store().marks.is_empty() && fake.store().dispatched.is_empty());
         // The mark's own answer is lost: it is known again.
         let mark = if kind == Kind::Github {
@@ -1884,9 +1879,7 @@ async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
         let error = dispatch::once(&*forge, &other, asked, "fifth")
             .await
             .unwrap_err();
-        assert!(
-            error.kind == ErrorKind::Unavailable && error.hint.unwrap().contains("look whether")
-        );
+        assert!(error.class == Class::Unavailable && error.help.unwrap().contains("look whether"));
         assert!(
             !dispatch::once(&*forge, &other, asked, "sixth")
                 .await
@@ -1948,15 +1941,19 @@ async fn workflows_are_started_where_that_can_be() {
         // Nobody can tell whether it was started: it is not started twice.
         fake.fault(("POST", "/dispatches"), 1, Fault::After(broken()));
         assert_eq!(
-            forge.dispatch("deploy.yml", "main").await.unwrap_err().kind,
-            ErrorKind::Unavailable
+            forge
+                .dispatch("deploy.yml", "main")
+                .await
+                .unwrap_err()
+                .class,
+            Class::Unavailable
         );
         assert_eq!(fake.store().dispatched.len(), 2);
     }
     let fake = fake(Kind::Github);
     let forge = forge(&fake);
     let error = forge.can_dispatch("deploy.yml").await.unwrap_err();
-    assert!(error.kind == ErrorKind::Denied && error.hint.unwrap().contains("actions: write"));
+    assert!(error.class == Class::Denied && error.help.unwrap().contains("actions: write"));
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use proptest::prelude::*;
 use repin::{
     checks::{Approved, Counted, Overruled, Past, Resolution, Resolved, Status, Target},
-    config::{self, Config, SourceText},
+    config::{self, Config},
+    error::SourceText,
     files::WorkTree,
     history::Hold,
     oci::{Digest, Platform, Revision},

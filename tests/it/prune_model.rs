@@ -24,11 +24,12 @@ use std::{
 use fastrand::Rng;
 use repin::{
     config::{Prune, PruneBackend},
+    error::{Class, Error},
     forge::{Links, PackageVersion, VersionPages},
     oci::{Digest, Tag},
     pins::mentions,
     prune::{
-        Child, Guards, Listing, Node, Refusal, Rules, Text, Version,
+        Child, Guards, Listing, Node, Rules, Text, Version,
         apply::{self, Applied, Now, Package},
         backends::Progress,
         judge,
@@ -595,14 +596,14 @@ impl Model<'_> {
     }
 
     /// The first listing.
-    fn first(&self) -> Result<Listing, Refusal> {
+    fn first(&self) -> Result<Listing, Error> {
         let listed = self.read(true, &|at| self.case.is_asked_for(at))?;
         Ok(self.case.listing(&listed, None))
     }
 
     /// A later listing. A registry that lists only tags is asked by digest for what was listed
     /// without a tag before, and for `keep`.
-    fn further(&self, before: &Listing, keep: &[Version]) -> Result<Listing, Refusal> {
+    fn further(&self, before: &Listing, keep: &[Version]) -> Result<Listing, Error> {
         let untagged = before.versions.iter().filter(|known| known.tags.is_empty());
         let asked: BTreeSet<usize> = untagged.chain(keep).map(Self::at).collect();
         let listed = self.read(false, &|at| asked.contains(&at))?;
@@ -611,7 +612,7 @@ impl Model<'_> {
 
     /// Everything, page by page; an error where the pages contradict one another. `asked`: what is
     /// requested by digest where only tags are listed.
-    fn read(&self, first: bool, asked: &dyn Fn(usize) -> bool) -> Result<There, Refusal> {
+    fn read(&self, first: bool, asked: &dyn Fn(usize) -> bool) -> Result<There, Error> {
         let turn = |page: usize| {
             if first {
                 self.moment(Moment::Page(page));
@@ -626,7 +627,7 @@ impl Model<'_> {
         }
     }
 
-    fn versions(&self, size: usize, linked: bool, turn: impl Fn(usize)) -> Result<There, Refusal> {
+    fn versions(&self, size: usize, linked: bool, turn: impl Fn(usize)) -> Result<There, Error> {
         let mut pages = VersionPages::new(size);
         for page in 0.. {
             turn(page);
@@ -641,7 +642,7 @@ impl Model<'_> {
             let next = linked && (page + 1) * size < there.len();
             let links = Links { next, last: None };
             let more = pages.take(rows.collect(), links);
-            if !more.map_err(|why| Refusal::later("listing", why))? {
+            if !more.map_err(|why| Error::new(Class::Unavailable, "listing", why))? {
                 break;
             }
         }
@@ -731,7 +732,7 @@ impl Model<'_> {
 }
 
 impl Package for Model<'_> {
-    async fn again(&self, first: &Listing, _: &Progress) -> Result<Listing, Refusal> {
+    async fn again(&self, first: &Listing, _: &Progress) -> Result<Listing, Error> {
         self.moment(Moment::Between);
         self.further(first, &[])
     }
@@ -741,15 +742,15 @@ impl Package for Model<'_> {
         before: &Listing,
         keep: &[Version],
         _: &Progress,
-    ) -> Result<Listing, Refusal> {
+    ) -> Result<Listing, Error> {
         self.further(before, keep)
     }
 
-    async fn look(&self, version: &Version) -> Result<Now, Refusal> {
+    async fn look(&self, version: &Version) -> Result<Now, Error> {
         let at = Self::at(version);
         self.interfere(at);
         if self.case.troubles.get(&at) == Some(&Trouble::NotRead) {
-            return Err(Refusal::later("unavailable", "no answer"));
+            return Err(Error::new(Class::Unavailable, "unavailable", "no answer"));
         }
         let tags: BTreeSet<_> = version.tags.iter().map(ToString::to_string).collect();
         if self.case.paging.is_of_tags() {
@@ -762,12 +763,14 @@ impl Package for Model<'_> {
         })
     }
 
-    async fn delete(&self, version: &Version) -> Result<Deletion, Refusal> {
+    async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
         let at = Self::at(version);
         let deletion = self.deletions.replace_with(|count| *count + 1);
         self.moment(Moment::Deletion(deletion));
         match self.case.troubles.get(&at) {
-            Some(Trouble::NotDeleted) => return Err(Refusal::later("unavailable", "no answer")),
+            Some(Trouble::NotDeleted) => {
+                return Err(Error::new(Class::Unavailable, "unavailable", "no answer"));
+            }
             Some(Trouble::Refused) => return Ok(Deletion::Refused("the last one".to_owned())),
             Some(Trouble::Accepted) => return Ok(Deletion::Deleted),
             Some(Trouble::NotFound) => return Ok(Deletion::Gone),
@@ -779,12 +782,12 @@ impl Package for Model<'_> {
         tags.extend(version.tags.iter().map(ToString::to_string));
         self.deleted.borrow_mut().push((at, tags));
         if self.case.troubles.get(&at) == Some(&Trouble::Lost) {
-            return Err(Refusal::later("unavailable", "no answer"));
+            return Err(Error::new(Class::Unavailable, "unavailable", "no answer"));
         }
         Ok(Deletion::Deleted)
     }
 
-    async fn is_gone(&self, version: &Version) -> Result<bool, Refusal> {
+    async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
         Ok(!self.there.borrow().contains_key(&Self::at(version)))
     }
 

@@ -9,9 +9,10 @@ use std::{ffi::OsString, time::Duration};
 
 use repin::{
     config::Mapping,
+    error::Error,
     oci::{Repository, Tag},
     registry::{
-        Environment, Error, Registries, Settings, Source, Sources, Want,
+        Environment, Registries, Settings, Source, Sources, Want,
         resolve::{ImageFacts, resolve},
     },
 };

@@ -5,9 +5,12 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use repin::config::{
-    self, Config, Problem, SourceText,
-    yaml::{self, Node},
+use repin::{
+    config::{
+        self, Config,
+        yaml::{self, Node},
+    },
+    error::{Error, SourceText},
 };
 use serde_json::{Map, Value, json};
 
@@ -32,7 +35,7 @@ fn full() -> (String, Value) {
     (text, value)
 }
 
-fn parse(text: &str) -> Result<Config, Vec<Problem>> {
+fn parse(text: &str) -> Result<Config, Vec<Error>> {
     config::parse(
         &SourceText {
             name: "repin.yaml".to_owned(),
@@ -166,7 +169,7 @@ fn changed(pointer: &str, key: &str, value: Option<Value>) -> Value {
 }
 
 /// JSON is YAML.
-fn problems(config: &Value) -> Vec<Problem> {
+fn problems(config: &Value) -> Vec<Error> {
     parse(&config.to_string()).err().unwrap_or_default()
 }
 
@@ -242,7 +245,7 @@ fn the_parser_knows_every_key_of_the_schema_and_no_other() {
             problem
                 .message
                 .contains("unknown key `zzzzzz`")
-                .then(|| problem.hint.clone().unwrap_or_default())
+                .then(|| problem.help.clone().unwrap_or_default())
         });
         let hint = hint.unwrap_or_else(|| format!("no complaint: {problems:?}"));
         let known: BTreeSet<_> = hint.split('`').skip(1).step_by(2).collect();

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use super::{Approved, Judged, Resolved, Stopped, warn_only};
 use crate::{
     checks::{Check, Standard},
-    registry::{Error, resolve::ImageFacts},
+    error::Error,
+    registry::resolve::ImageFacts,
 };
 
 /// The stage that looks at what images contain.

@@ -25,12 +25,12 @@ fn good(text: &str) -> (Contract, Vec<String>) {
 /// `code line:column message` of every problem.
 fn bad(text: &str) -> Vec<String> {
     let problems = parse("e.yaml", text.as_bytes(), &kinds()).unwrap_err();
-    let shown = |problem: Problem| {
-        assert!(problem.hint.is_some() || problem.code != "expected_yaml_empty");
+    let shown = |problem: Error| {
+        assert!(problem.help.is_some() || problem.code != "expected_yaml_empty");
         let (line, column) = problem
             .place
             .as_ref()
-            .map_or((0, 0), crate::config::Place::line_column);
+            .map_or((0, 0), |place| place.line_column());
         format!("{} {line}:{column} {}", problem.code, problem.message)
     };
     problems.into_iter().map(shown).collect()
@@ -197,7 +197,7 @@ must_contian: {}
     }
     let hint = |text: &str| {
         parse("e", text.as_bytes(), &kinds()).unwrap_err()[0]
-            .hint
+            .help
             .clone()
             .unwrap()
     };

@@ -8,14 +8,15 @@ use crate::{
     cli::{
         args::{self, Between},
         context::{Context, usage},
-        exit::{Exit, Fault},
+        exit::Exit,
         output::Format,
     },
     config::check_branch,
+    error::Errors,
     report::json::BranchDocument,
 };
 
-pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit, Errors> {
     match args {
         args::Branch::Promote(asked) => promote::run(asked, cx),
         args::Branch::Sync(between) => sync::run(between, cx),
@@ -23,7 +24,7 @@ pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit,
 }
 
 /// What was typed, as names of branches.
-fn check(between: &Between) -> Result<(), Fault> {
+fn check(between: &Between) -> Result<(), Errors> {
     for (flag, name) in [("--from", &between.from), ("--to", &between.to)] {
         check_branch(name).map_err(|error| usage(format!("{flag}: {error}")))?;
     }
@@ -47,14 +48,14 @@ fn document(action: &'static str, between: &Between) -> BranchDocument {
 }
 
 /// Prints the document, or `line` for people, and what is wrong if something is.
-fn report(document: &BranchDocument, line: &str, fault: Option<Fault>, cx: &mut Context) -> Exit {
+fn report(document: &BranchDocument, line: &str, fault: Option<Errors>, cx: &mut Context) -> Exit {
     if cx.output.format == Format::Json {
         cx.output.json(document);
     } else {
         cx.output
             .print(format!("{} → {}: {line}\n", document.from, document.to));
     }
-    let exit = fault.as_ref().map_or(Exit::Done, |fault| fault.exit);
+    let exit = fault.as_ref().map_or(Exit::Done, |fault| Exit::from(fault));
     if let Some(fault) = fault {
         cx.output.fault_beside(&fault);
     }

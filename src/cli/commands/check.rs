@@ -1,25 +1,22 @@
 //! `repin check`: counts exact, digests well-formed, all pins of an image alike; with `--remote`
 //! also whether the pinned set is what it claims to be.
 
-use futures_util::future;
-
-use super::{globs, past::History, set};
 use crate::{
     checks::{self, Check, Direction, Pinned, Status, Tagged},
-    cli::{
-        context::Context,
-        exit::{Exit, Fault},
-        output::Format,
-    },
+    cli::{context::Context, exit::Exit, output::Format},
     config::Config,
+    error::{Class, Error, Errors},
     oci::Revision,
     outside::{self, Scope},
     pins::Found,
-    registry::{Error, Want, resolve},
+    registry::{Want, resolve},
     report::{annotations, json::CheckDocument},
 };
+use futures_util::future;
 
-pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Fault> {
+use super::{globs, past::History, set};
+
+pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     super::recover::mention(&config, &cx.output);
     let (found, outside) = outside::look(&config, Scope::Counted, true)?;
@@ -40,7 +37,7 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Fault>
 }
 
 /// The checks that need a source and history, and what could not be judged.
-fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<Error>), Fault> {
+fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<Error>), Errors> {
     let sources = set::sources_of(config, cx)?;
     let one = |at: usize| found.digests_of(at).first().map(|digest| (at, *digest));
     let wanted: Vec<_> = (0..config.images.len()).filter_map(one).collect();
@@ -99,14 +96,14 @@ fn report(
     cx: &mut Context,
 ) -> Exit {
     let failed = if checks::any_failed(&verdict) {
-        Exit::Failed
+        Exit::Because(Class::Failed)
     } else {
         Exit::Done
     };
-    let faults: Vec<_> = outages.iter().map(Fault::from).collect();
+    let faults: Vec<_> = outages.iter().map(Errors::from).collect();
     let exit = faults
         .iter()
-        .map(|fault| fault.exit)
+        .map(|fault| Exit::from(fault))
         .fold(failed, Exit::worse);
     if cx.output.format == Format::Json {
         cx.output.json(&CheckDocument {

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use crate::{
     checks::{self, Check, Code, Standard, Status},
     config::Inventory,
+    error::Error,
     inventory::{self, Contents, Stack, Stacks},
     layers::Want,
-    registry::{Error, Source, resolve::PlatformFacts},
+    registry::{Source, resolve::PlatformFacts},
 };
 
 /// One platform of an image, and where its layers are.

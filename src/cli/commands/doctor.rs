@@ -9,20 +9,15 @@ mod images;
 mod lines;
 mod local;
 
-use std::time::Duration;
-
 use crate::{
     checks::Status,
-    cli::{
-        args,
-        context::Context,
-        exit::{Exit, Fault},
-        github::StepFiles,
-        output::Format,
-    },
+    cli::{args, context::Context, exit::Exit, github::StepFiles, output::Format},
+    error::{Class, Errors},
     http::Heard,
     report::doctor::{self, DoctorDocument, DoctorRow},
 };
+use std::time::Duration;
+
 use forge::Connection;
 use lines::Lines;
 use local::NO_CONFIG;
@@ -30,7 +25,7 @@ use local::NO_CONFIG;
 /// How far clocks may be apart: what lives longer than that is not judged wrongly.
 const TOLERANCE: Duration = Duration::from_secs(300);
 
-pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit, Errors> {
     let skip = args.if_unconfigured.is_some();
     cx.ask_less();
     let mut lines = Lines::new();
@@ -64,7 +59,7 @@ fn elsewhere(
     lines: &mut Lines,
     (config, git, found): Local<'_>,
     (skip, cx): (bool, &Context),
-) -> Result<(), Fault> {
+) -> Result<(), Errors> {
     let connection = forge::connect(config, (git, found), (skip, cx));
     let asked = images::asked(config, found, cx)?;
     let forge = async {
@@ -102,7 +97,11 @@ fn clock(lines: &mut Lines, clocks: &[(String, Heard)]) {
         let why = format!("this machine's clock is {seconds} s {side} {host}");
         let hint =
             "set the clock: ages are counted by it, and tokens and certificates are good by it";
-        return lines.fail("clock", Exit::Unavailable, (why, hint.to_owned()));
+        return lines.fail(
+            "clock",
+            Exit::Because(Class::Unavailable),
+            (why, hint.to_owned()),
+        );
     }
     let hosts: Vec<_> = clocks.iter().map(|(host, _)| host.as_str()).collect();
     lines.pass(
@@ -111,7 +110,7 @@ fn clock(lines: &mut Lines, clocks: &[(String, Heard)]) {
     );
 }
 
-fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Fault> {
+fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
     let rows = &lines.rows;
     match cx.output.format {
         Format::Json => cx.output.json(&DoctorDocument {

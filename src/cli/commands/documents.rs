@@ -1,8 +1,8 @@
 //! `repin completions`, `repin man`, `repin schema`: what is generated from the program itself.
 
-use crate::cli::{
-    context::Context,
-    exit::{Exit, Fault},
+use crate::{
+    cli::{context::Context, exit::Exit},
+    error::Errors,
 };
 
 const SCHEMA: &str = include_str!("../schema.json");
@@ -11,14 +11,14 @@ const SCHEMA: &str = include_str!("../schema.json");
 pub(in crate::cli) fn completions(
     shell: clap_complete::Shell,
     cx: &mut Context,
-) -> Result<Exit, Fault> {
+) -> Result<Exit, Errors> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut crate::cli::command(), "repin", &mut text);
     cx.output.print(text);
     Ok(Exit::Done)
 }
 
-pub(in crate::cli) fn man(cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn man(cx: &mut Context) -> Result<Exit, Errors> {
     let mut text = Vec::new();
     let mut root = crate::cli::command();
     // Gives each command its full name, `repin-promote`, which its page is headed with.
@@ -30,14 +30,14 @@ pub(in crate::cli) fn man(cx: &mut Context) -> Result<Exit, Fault> {
     let pages: Vec<_> = std::iter::once(root.clone()).chain(commands).collect();
     for page in pages {
         let rendered = clap_mangen::Man::new(page).render(&mut text);
-        rendered.map_err(|error| Fault::io(format!("can't render the manual page: {error}")))?;
+        rendered.map_err(|error| Errors::io(format!("can't render the manual page: {error}")))?;
     }
     cx.output.print(text);
     Ok(Exit::Done)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
-pub(in crate::cli) fn schema(cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn schema(cx: &mut Context) -> Result<Exit, Errors> {
     cx.output.print(SCHEMA);
     Ok(Exit::Done)
 }

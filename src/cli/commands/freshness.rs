@@ -5,29 +5,30 @@
 
 mod show;
 
-use std::time::SystemTime;
-
-use super::set;
 use crate::{
     checks::freshness::{self as verdict, State},
     cli::{
         args::{self, IfUnconfigured},
         context::Context,
-        exit::{Exit, Fault},
+        exit::Exit,
         forge::connect_or_skip,
         progress,
         repositories::{OtherRepository, Reach, scratch},
     },
-    config::{Config, Freshness, Problem},
+    config::{Config, Freshness},
+    error::{Class, Error, Errors},
     files::WorkTree,
     forge::{
-        self, Forge,
+        Forge,
         issue::{self, Fate, Wanted},
     },
     freshness::{self, Distance, Pinned, Trouble},
     git::{GitError, Remote},
     report::json::{FreshnessDocument, FreshnessRow, IssueRow},
 };
+use std::time::SystemTime;
+
+use super::set;
 
 /// Where issues are kept.
 enum Issues {
@@ -52,31 +53,31 @@ struct Run<'a> {
 struct Checked {
     row: FreshnessRow,
     exit: Exit,
-    fault: Option<Fault>,
+    fault: Option<Errors>,
 }
 
 /// Why an entry could not be looked at.
 enum Stopped {
     /// A token or a permission is missing, and that was said to be fine.
     Unconfigured(String),
-    Fault(Fault),
+    Errors(Errors),
 }
 
-impl From<Fault> for Stopped {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<Errors> for Stopped {
+    fn from(fault: Errors) -> Self {
+        Self::Errors(fault)
     }
 }
 
-pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
     let config = cx.load()?;
     if config.freshness.is_empty() {
-        let problem = Problem::new(
+        let problem = Error::input(
             "config",
             "there is no `freshness` in the configuration, so there is nothing to check",
         );
-        return Err(Fault::input(problem.hint(
+        return Err(Errors::from(problem.help(
             "name what is pinned, and the repository that it is compared with",
         )));
     }
@@ -155,12 +156,12 @@ impl Run<'_> {
                     fault: None,
                 }
             }
-            Stopped::Fault(fault) => {
-                let problem = fault.problems.first();
-                row.reason = row.reason.or_else(|| problem.map(ToString::to_string));
+            Stopped::Errors(fault) => {
+                let first = fault.iter().next();
+                row.reason = row.reason.or_else(|| first.map(ToString::to_string));
                 Checked {
                     row,
-                    exit: fault.exit,
+                    exit: Exit::from(&fault),
                     fault: Some(fault),
                 }
             }
@@ -175,7 +176,7 @@ impl Run<'_> {
         cx: &Context,
     ) -> Result<State, Stopped> {
         let pinned = freshness::pinned(entry, &WorkTree::new(&self.config.root))
-            .map_err(|problem| Fault::input(*problem))?;
+            .map_err(|problem| Errors::from(*problem))?;
         row.pinned = Some(pinned.reference.clone());
         let remote = self.remote(entry, cx)?;
         let distance = self.distance(entry, (&remote, pinned), cx)?;
@@ -210,13 +211,9 @@ impl Run<'_> {
             Reach::At(remote) => Ok(remote),
             Reach::NoToken(why) if self.skip => Err(Stopped::Unconfigured(why)),
             Reach::NoToken(why) => {
-                let problem = Problem::new("denied", why)
-                    .hint("set it, or pass --if-unconfigured skip where it may be missing");
-                Err(Fault {
-                    exit: Exit::Denied,
-                    problems: vec![problem],
-                }
-                .into())
+                let problem = Error::new(Class::Denied, "denied", why)
+                    .help("set it, or pass --if-unconfigured skip where it may be missing");
+                Err(Errors::from(problem).into())
             }
         }
     }
@@ -244,16 +241,16 @@ impl Run<'_> {
             cx.runtime()?
                 .block_on(progress::while_waiting(cx.output.progress, &message, work));
         let compared =
-            compared.map_err(|error| Fault::io(format!("the comparison broke off: {error}")))?;
+            compared.map_err(|error| Errors::io(format!("the comparison broke off: {error}")))?;
         compared.map_err(|trouble| self.stopped(entry, &trouble))
     }
 
     fn stopped(&self, entry: &Freshness, trouble: &Trouble) -> Stopped {
         let what = format!("freshness `{}`: {}", entry.name, entry.repository);
-        let (exit, code, why, hint) = match trouble {
+        let (class, why, hint) = match trouble {
             Trouble::NoBranch => {
                 let why = format!("there is no branch `{}`", entry.branch);
-                (Exit::Input, "config", why, "correct `branch`".to_owned())
+                (Class::Input, why, "correct `branch`".to_owned())
             }
             Trouble::Git(error @ GitError::Denied { .. }) if self.skip => {
                 return Stopped::Unconfigured(error.to_string());
@@ -265,20 +262,11 @@ impl Run<'_> {
                     }
                     None => "name a variable with a token in `token_env`".to_owned(),
                 };
-                (Exit::Denied, "denied", error.to_string(), hint)
+                (Class::Denied, error.to_string(), hint)
             }
-            Trouble::Git(error) => (
-                Exit::Unavailable,
-                "unavailable",
-                error.to_string(),
-                error.hint(),
-            ),
+            Trouble::Git(error) => (Class::Unavailable, error.to_string(), error.hint()),
         };
-        let problem = Problem::new(code, format!("{what}: {why}")).hint(hint);
-        Stopped::Fault(Fault {
-            exit,
-            problems: vec![problem],
-        })
+        Stopped::Errors(Error::about(class, what, why).help(hint).into())
     }
 
     /// Keeps the issue, if there is to be one; how the entry ends then.
@@ -289,7 +277,7 @@ impl Run<'_> {
         cx: &Context,
     ) -> Result<Exit, Stopped> {
         let alone = if state == State::Stale {
-            Exit::Failed
+            Exit::Because(Class::Failed)
         } else {
             Exit::Done
         };
@@ -310,9 +298,9 @@ impl Run<'_> {
             fate,
         };
         let kept = set::wait(issue::keep(&**forge, &wanted), "keeping the issue", cx)?;
-        let kept = kept.map_err(|error| match error.kind {
-            forge::ErrorKind::Denied if self.skip => Stopped::Unconfigured(error.to_string()),
-            _ => Stopped::Fault(Fault::from(error)),
+        let kept = kept.map_err(|error| match error.class {
+            Class::Denied if self.skip => Stopped::Unconfigured(error.to_string()),
+            _ => Stopped::Errors(Errors::from(error)),
         })?;
         if let Some(kept) = kept {
             for warning in &kept.warnings {

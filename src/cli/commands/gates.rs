@@ -5,11 +5,12 @@ use crate::{
     cli::{
         args,
         context::{Context, usage},
-        exit::{Exit, Fault},
+        exit::Exit,
         forge::connect_or_skip,
         output::{Format, Output},
     },
-    config::{Forge as Configured, Problem, check_branch},
+    config::{Forge as Configured, check_branch},
+    error::{Class, Error, Errors},
     forge::{Forge, Gate, GateState, judge, together},
     pull_request::branches,
     report::{
@@ -25,7 +26,7 @@ struct Found {
     gates: Vec<Gate>,
 }
 
-pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, Errors> {
     check_branch(&args.reference)
         .map_err(|_| usage(format!("--ref: `{}` can't be a reference", args.reference)))?;
     let config = cx.load()?;
@@ -56,12 +57,12 @@ pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, 
     }
     Ok(match state {
         GateState::Pass => Exit::Done,
-        GateState::Pending => Exit::Unavailable,
-        GateState::Absent | GateState::Fail => Exit::Failed,
+        GateState::Pending => Exit::Because(Class::Unavailable),
+        GateState::Absent | GateState::Fail => Exit::Because(Class::Failed),
     })
 }
 
-async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Result<Found, Fault> {
+async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Result<Found, Errors> {
     let commit = forge.commit(reference).await?;
     let commit = commit.ok_or_else(|| {
         usage(format!(
@@ -78,15 +79,14 @@ async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Res
     let hint = "name the contexts in `forge.gates`";
     let Some(required) = required else {
         let why = format!("what {base} requires can't be read with this token");
-        return Err(Fault {
-            exit: Exit::Denied,
-            problems: vec![Problem::new("denied", why).hint(hint)],
-        });
+        return Err(Errors::from(
+            Error::new(Class::Denied, "denied", why).help(hint),
+        ));
     };
     if required.is_empty() {
         let why =
             format!("no status is required: {base} requires none, and `forge.gates` names none");
-        return Err(Fault::input(Problem::new("config", why).hint(hint)));
+        return Err(Errors::from(Error::input("config", why).help(hint)));
     }
     let gates = judge(&required, &forge.statuses(&commit).await?);
     Ok(Found { commit, gates })

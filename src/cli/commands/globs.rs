@@ -2,20 +2,20 @@
 
 use crate::{
     checks,
-    cli::exit::{Exit, Fault},
-    config::{Config, Glob, Globs, Problem, wording::number},
+    config::{Config, Glob, Globs, wording::number},
+    error::{Error, Errors},
     files::WorkTree,
     outside,
     pins::Found,
 };
 
 /// That every glob of `files` matches a file of the work tree.
-pub(super) fn all_match(config: &Config, found: &Found) -> Result<(), Fault> {
+pub(super) fn all_match(config: &Config, found: &Found) -> Result<(), Errors> {
     refuse(config, &found.unmatched)
 }
 
 /// The same, before anything was looked for.
-pub(super) fn all_match_in_work_tree(config: &Config) -> Result<(), Fault> {
+pub(super) fn all_match_in_work_tree(config: &Config) -> Result<(), Errors> {
     let listing = outside::work_tree(config).list(&config.files)?;
     let matches = |glob: &Glob| {
         let mut files = listing
@@ -34,21 +34,18 @@ pub(super) fn all_match_in_work_tree(config: &Config) -> Result<(), Fault> {
     refuse(config, &unmatched)
 }
 
-fn refuse(config: &Config, unmatched: &[Glob]) -> Result<(), Fault> {
+fn refuse(config: &Config, unmatched: &[Glob]) -> Result<(), Errors> {
     if unmatched.is_empty() {
         return Ok(());
     }
     let problem = |glob: &Glob| {
-        let mut problem = Problem::new("config", checks::no_match(glob))
+        let mut problem = Error::input("config", checks::no_match(glob))
             .at(config.place(glob.at(), ""))
-            .hint("correct the glob, or remove it");
+            .help("correct the glob, or remove it");
         problem.notes.extend(left_out(config, glob));
         problem
     };
-    Err(Fault {
-        exit: Exit::Input,
-        problems: unmatched.iter().map(problem).collect(),
-    })
+    Err(unmatched.iter().map(problem).collect::<Vec<_>>().into())
 }
 
 /// Why files that the glob matches don't count.

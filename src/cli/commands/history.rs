@@ -5,11 +5,8 @@ use serde::Serialize;
 
 use super::past::History;
 use crate::{
-    cli::{
-        context::Context,
-        exit::{Exit, Fault},
-        output::Format,
-    },
+    cli::{context::Context, exit::Exit, output::Format},
+    error::Errors,
     history::{Entry, Kind},
     report::table::{Align, aligned},
     untrusted::plain,
@@ -31,10 +28,10 @@ pub(super) enum Shown {
     Numbered,
 }
 
-pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let gathered = History::read(&config, cx);
-    let history = gathered.known().map_err(|error| Fault::from(&error))?;
+    let history = gathered.known().map_err(|error| Errors::from(&error))?;
     let listed = history.listed();
     let entries: Vec<&Entry> = listed.iter().take(limit.unwrap_or(usize::MAX)).collect();
     for unreadable in &history.unreadable {

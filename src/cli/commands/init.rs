@@ -8,13 +8,8 @@ mod draft;
 mod write;
 
 use crate::{
-    cli::{
-        args,
-        context::Context,
-        exit::{Exit, Fault},
-        output::Format,
-    },
-    config::Problem,
+    cli::{args, context::Context, exit::Exit, output::Format},
+    error::{Error, Errors},
     files::survey,
     git::{Git, Hosted},
     outside,
@@ -46,7 +41,7 @@ struct Chosen<'s> {
     remark: Option<String>,
 }
 
-pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, Errors> {
     let print_only = args.dry_run == Some(true) || cx.dry_run_forced()?;
     let target = Target::new(&cx.new_config(), cx.environment.folder())?;
     if !(print_only || args.force) {
@@ -90,7 +85,7 @@ impl Surroundings {
     }
 }
 
-fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<Chosen<'s>, Fault> {
+fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<Chosen<'s>, Errors> {
     if guess.groups.is_empty() {
         return Err(nothing(discovery));
     }
@@ -144,9 +139,9 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
 }
 
 /// Nothing to make a configuration from.
-fn nothing(discovery: &Discovery) -> Fault {
+fn nothing(discovery: &Discovery) -> Errors {
     if let Some(error) = discovery.unread.first() {
-        return Fault::io(error.to_string());
+        return Errors::io(error.to_string());
     }
     let message = format!(
         "no image is pinned by digest in the {} files looked into",
@@ -154,7 +149,7 @@ fn nothing(discovery: &Discovery) -> Fault {
     );
     let hint = "pin the set's images as REPOSITORY@sha256:DIGEST where they are used, or write the configuration by hand \
                 (`repin schema` describes it)";
-    Fault::input(Problem::new("init", message).hint(hint))
+    Errors::from(Error::input("init", message).help(hint))
 }
 
 fn report(draft: Draft, target: &Target, written: bool, cx: &mut Context) {

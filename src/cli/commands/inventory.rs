@@ -7,13 +7,12 @@ mod matching;
 mod report;
 mod subject;
 
-use crate::cli::{
-    args::Inventory,
-    context::Context,
-    exit::{Exit, Fault},
+use crate::{
+    cli::{args::Inventory, context::Context, exit::Exit},
+    error::Errors,
 };
 
-pub(in crate::cli) fn run(command: Inventory, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(command: Inventory, cx: &mut Context) -> Result<Exit, Errors> {
     match command {
         Inventory::Enumerate(args) => enumerate::run(&args, enumerate::As::Json, cx),
         Inventory::Init(args) => enumerate::run(&args, enumerate::As::Contract, cx),

@@ -6,11 +6,11 @@ use crate::{
     checks::{self, Past},
     cli::{ci, context::Context},
     config::Config,
+    error::Error,
     git::{Branch, BranchSources, Git, GitError, ObjectId},
     history::{self, Digests, Hold},
     oci::Revision,
     pins::Found,
-    registry::Error,
 };
 
 /// The history of one run.

@@ -15,9 +15,10 @@ use crate::{
     cli::{
         args,
         context::{Context, configured, usage},
-        exit::{Exit, Fault},
+        exit::Exit,
     },
     config::{Config, Image},
+    error::Errors,
     oci::{Digest, Revision, Tag},
     pins,
     plan::Plan,
@@ -31,7 +32,7 @@ struct Request {
     overruled: Overruled,
 }
 
-pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit, Errors> {
     let intent = cx.intent(&args.change)?;
     let config = cx.load()?;
     // A mistake in an argument costs no request.
@@ -45,7 +46,7 @@ fn attempt(
     args: &args::Promote,
     place: &Place,
     (last, cx): (bool, &mut Context),
-) -> Result<Option<Exit>, Fault> {
+) -> Result<Option<Exit>, Errors> {
     let config = &place.config;
     let request = Request::new(args, config)?;
     let contracts = Contracts::read(config, place.files(), &cx.output.folder);
@@ -114,7 +115,7 @@ fn targets(request: &Request, config: &Config, found: &pins::Found) -> Vec<Targe
 }
 
 impl Request {
-    fn new(args: &args::Promote, config: &Config) -> Result<Self, Fault> {
+    fn new(args: &args::Promote, config: &Config) -> Result<Self, Errors> {
         let (revision, tag) = set::revision(config, &args.revision)?;
         let mut digests = BTreeMap::new();
         for text in &args.digest {

@@ -13,17 +13,18 @@ use crate::{
         args::{self, IfUnconfigured, PruneAction},
         ci,
         context::{Context, configured, usage},
-        exit::{Exit, Fault},
+        exit::Exit,
         forge::no_token,
         github::StepFiles,
         output::{Format, Output},
         packages, progress,
         repositories::{OtherRepository, Reach, scratch},
     },
-    config::{self, Config, Problem, Prune, duration, wording::number},
+    config::{self, Config, Prune, duration, wording::number},
+    error::{Class, Error, Errors},
     git::Git,
     prune::{
-        self, Elsewhere, Guards, Kind, Listing, Plan, Refusal, Rules, Since, Watch,
+        self, Elsewhere, Guards, Listing, Plan, Rules, Since, Watch,
         apply::{self, Step},
         backends::{Backend, Progress},
     },
@@ -63,7 +64,7 @@ struct Run<'a> {
 /// Branches that always bring something new are read again so often.
 const ROUNDS: usize = 3;
 
-pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, Errors> {
     if let Some(PruneAction::Restore(restore)) = &args.action {
         return match args.own_option() {
             None => restore::run(restore, cx),
@@ -89,7 +90,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     let (mut jobs, others) = match reached {
         Ok(reached) => reached,
         Err(why) if args.if_unconfigured == Some(IfUnconfigured::Skip) => {
-            let skipped = Refusal::new(Kind::Denied, SKIP, format!("skipped: {why}"));
+            let skipped = Error::new(Class::Denied, SKIP, format!("skipped: {why}"));
             let skip = |at: &usize| Image {
                 refusal: Some(skipped.clone()),
                 ..blank(&config.images[*at])
@@ -121,24 +122,24 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
 const SKIP: &str = "skip";
 
 /// Whether anything may be changed: a dry run is the default, and whatever forbids wins.
-fn armed(apply: bool, dry_run: Option<bool>, cx: &Context) -> Result<bool, Fault> {
+fn armed(apply: bool, dry_run: Option<bool>, cx: &Context) -> Result<bool, Errors> {
     let forbidden = dry_run == Some(true) || cx.dry_run_forced()?;
     Ok((apply || dry_run == Some(false)) && !forbidden)
 }
 
-fn block(config: &Config) -> Result<&Prune, Fault> {
+fn block(config: &Config) -> Result<&Prune, Errors> {
     config.prune.as_ref().ok_or_else(|| {
-        let problem = Problem::new(
+        let problem = Error::input(
             "config",
             "there is no `prune` in the configuration, so nothing may be deleted",
         );
-        Fault::input(problem.hint(
+        Errors::from(problem.help(
             "add `prune: {}` for the defaults: tags that begin with pending-, older than 14 days",
         ))
     })
 }
 
-fn rules<'c>(args: &args::Prune, prune: &'c Prune) -> Result<Rules<'c>, Fault> {
+fn rules<'c>(args: &args::Prune, prune: &'c Prune) -> Result<Rules<'c>, Errors> {
     let older_than: Duration = match &args.older_than {
         Some(text) => {
             duration::parse(text).map_err(|error| usage(format!("--older-than: {error}")))?
@@ -153,7 +154,7 @@ fn rules<'c>(args: &args::Prune, prune: &'c Prune) -> Result<Rules<'c>, Fault> {
 }
 
 /// The images that were named, or all, by their places in the configuration.
-fn chosen(names: &[String], config: &Config) -> Result<Vec<usize>, Fault> {
+fn chosen(names: &[String], config: &Config) -> Result<Vec<usize>, Errors> {
     for name in names {
         configured(config, name, "--image: ")?;
     }
@@ -169,7 +170,7 @@ fn jobs(
     config: &Config,
     chosen: &[usize],
     cx: &Context,
-) -> Result<Result<Vec<Job>, String>, Fault> {
+) -> Result<Result<Vec<Job>, String>, Errors> {
     let mut jobs = Vec::new();
     for at in chosen {
         let image = &config.images[*at];
@@ -193,7 +194,7 @@ fn jobs(
 
 /// The other repositories that pin images, with a directory for what is fetched of each; the inner
 /// error: a token is missing.
-fn others(config: &Config, cx: &Context) -> Result<Result<Vec<Other>, String>, Fault> {
+fn others(config: &Config, cx: &Context) -> Result<Result<Vec<Other>, String>, Errors> {
     let entries = config.prune.iter().flat_map(|prune| &prune.also_pinned_in);
     let mut others = Vec::new();
     for entry in entries {
@@ -221,7 +222,7 @@ fn others(config: &Config, cx: &Context) -> Result<Result<Vec<Other>, String>, F
 }
 
 /// Where each image is read from: two names may mean one repository.
-fn places(config: &Config, cx: &Context) -> Result<Vec<String>, Fault> {
+fn places(config: &Config, cx: &Context) -> Result<Vec<String>, Errors> {
     let sources = cx.sources(config)?;
     let place = |image: &config::Image| match sources.of(&image.repository) {
         Ok(source) => source.to_string(),
@@ -237,7 +238,7 @@ fn blank(image: &config::Image) -> Image {
 impl Run<'_> {
     /// Judges every image, and deletes if that was asked for and none was refused; whether it came
     /// to that.
-    fn carry_out(&self, jobs: &mut [Job], cx: &mut Context) -> Result<bool, Fault> {
+    fn carry_out(&self, jobs: &mut [Job], cx: &mut Context) -> Result<bool, Errors> {
         let elsewhere: Vec<_> = self.others.iter().map(|other| other.at.clone()).collect();
         let places = places(self.config, cx)?;
         let git = Git::open(&self.config.root).ok();
@@ -287,7 +288,7 @@ impl Run<'_> {
         Ok(false)
     }
 
-    fn judge(&self, jobs: &mut [Job], cx: &mut Context) -> Result<(), Fault> {
+    fn judge(&self, jobs: &mut [Job], cx: &mut Context) -> Result<(), Errors> {
         let progress = Progress::default();
         for job in jobs {
             let work = job.judge(self.rules, &progress);
@@ -303,7 +304,7 @@ impl Run<'_> {
 
 /// Deletes what every image's verdict allows, until something stops it; whether any deletion was
 /// asked for, or none had to be.
-fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Fault> {
+fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Errors> {
     let mut begun = false;
     // What was read before takes nothing of the deletions' time.
     cx.forge_time.restart();
@@ -316,7 +317,7 @@ fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Fau
     Ok(true)
 }
 
-fn refuse_all(jobs: &mut [Job], refusal: &Refusal) {
+fn refuse_all(jobs: &mut [Job], refusal: &Error) {
     for job in jobs {
         job.image.refusal = Some(refusal.clone());
     }
@@ -347,7 +348,7 @@ impl Job {
     }
 
     /// Carries out the plan; whether any deletion was asked for.
-    fn apply(&mut self, rules: &Rules<'_>, cx: &Context) -> Result<bool, Fault> {
+    fn apply(&mut self, rules: &Rules<'_>, cx: &Context) -> Result<bool, Errors> {
         let Some((listing, plan)) = &self.planned else {
             return Ok(false);
         };
@@ -399,20 +400,15 @@ fn log(step: &Step<'_>, image: &Image, (progress, output): (&Progress, &Output))
     }
 }
 
-fn exit(refusal: &Refusal) -> Exit {
-    match refusal.kind {
-        Kind::Later => Exit::Unavailable,
-        Kind::Failed => Exit::Failed,
-        Kind::Denied => Exit::Denied,
-        Kind::Input => Exit::Input,
-    }
+fn exit(refusal: &Error) -> Exit {
+    Exit::Because(refusal.class)
 }
 
 fn report(
     images: &[Image],
     applied: bool,
     (step, cx): (&mut Option<StepFiles>, &mut Context),
-) -> Result<(), Fault> {
+) -> Result<(), Errors> {
     let deleted: usize = images
         .iter()
         .filter_map(|i| i.applied.as_ref())
@@ -456,9 +452,12 @@ fn report(
             let title = format!("{} ({})", refusal.code, image.name);
             output.annotate(&Commands::error(&title, &refusal.message, None));
         }
-        let mut problem =
-            Problem::new(refusal.code, format!("{}: {}", image.name, refusal.message));
-        problem.hint.clone_from(&refusal.hint);
+        let mut problem = Error::new(
+            Class::Input,
+            refusal.code,
+            format!("{}: {}", image.name, refusal.message),
+        );
+        problem.help.clone_from(&refusal.help);
         output.problem(&problem);
     }
     output.note(&told(images, (applied, deleted)));

@@ -1,18 +1,18 @@
 //! `repin recover`: finish or undo what an interrupted `--apply` left.
 
-use serde::Serialize;
-
 use crate::{
     apply::{self, Content, Error, Recovery, Session, State},
     cli::{
         args,
         context::Context,
-        exit::{Exit, Fault},
+        exit::Exit,
         output::{Format, Output},
     },
-    config::{Config, Problem},
+    config::Config,
+    error::{Class, Errors},
     untrusted::{plain, workflow::Commands},
 };
+use serde::Serialize;
 
 /// `repin.recover/1`.
 #[derive(Serialize)]
@@ -22,7 +22,7 @@ struct Document {
     files: Vec<String>,
 }
 
-pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit, Errors> {
     let dry_run = args.dry_run == Some(true) || cx.dry_run_forced()?;
     let config = cx.load()?;
     let outcome = match (dry_run, args.discard) {
@@ -40,11 +40,11 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
             files: Vec::new(),
         }),
         Err(Error::Unresolved(recovery)) => recovery,
-        Err(error) => return Err(Fault::from(error)),
+        Err(error) => return Err(Errors::from(error)),
     };
     report(&recovery, dry_run, cx);
     Ok(if recovery.state == State::Conflict {
-        Exit::Conflict
+        Exit::Because(Class::Conflict)
     } else {
         Exit::Done
     })
@@ -139,28 +139,5 @@ pub(super) fn mention(config: &Config, output: &Output) {
                 error.hint()
             ));
         }
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        let (exit, code) = kind(&error);
-        Self {
-            exit,
-            problems: vec![Problem::new(code, error.to_string()).hint(error.hint())],
-        }
-    }
-}
-
-fn kind(error: &Error) -> (Exit, &'static str) {
-    match error {
-        Error::Locked { .. } => (Exit::Conflict, "locked"),
-        Error::Conflict { .. }
-        | Error::Unresolved(_)
-        | Error::Damaged { .. }
-        | Error::Pending { .. } => (Exit::Conflict, "conflict"),
-        Error::Unsafe { .. } => (Exit::Failed, "file_unsafe"),
-        Error::Io { .. } => (Exit::Unavailable, "io"),
-        Error::Unfinished { cause, .. } | Error::Uncleared { cause } => kind(cause),
     }
 }

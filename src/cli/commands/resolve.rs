@@ -4,12 +4,9 @@
 use super::set;
 use crate::{
     checks::{Resolution, Target},
-    cli::{
-        context::Context,
-        exit::{Exit, Fault},
-        output::Format,
-    },
-    config::{Config, Image, Problem},
+    cli::{context::Context, exit::Exit, output::Format},
+    config::{Config, Image},
+    error::{Error, Errors},
     registry::{labels, resolve::ImageFacts},
     report::{
         json::{ResolveDocument, ResolvedImage, ResolvedPlatform},
@@ -18,7 +15,7 @@ use crate::{
     untrusted::plain,
 };
 
-pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let (revision, tag) = set::revision(&config, revision)?;
     let target = |_| Target {
@@ -41,8 +38,8 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Faul
 }
 
 /// Every image as a row; or every reason why one has none.
-fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedImage>, Fault> {
-    let (mut rows, mut fault) = (Vec::new(), None::<Fault>);
+fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedImage>, Errors> {
+    let (mut rows, mut fault) = (Vec::new(), None::<Errors>);
     for (image, resolution) in config.images.iter().zip(resolutions) {
         let tag = &resolution.target.tag;
         let trouble = match &resolution.found {
@@ -52,18 +49,14 @@ fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedIma
             }
             Ok(None) => {
                 let message = format!("{}: {}:{tag} does not exist", image.name, image.repository);
-                Fault {
-                    exit: Exit::Failed,
-                    problems: vec![Problem::new("tag_missing", message)],
-                }
+                Errors::from(Error::failed("tag_missing", message))
             }
-            Err(error) => Fault::from(error),
+            Err(error) => Errors::from(error),
         };
         fault = Some(match fault {
             None => trouble,
             Some(mut all) => {
-                all.exit = all.exit.worse(trouble.exit);
-                all.problems.extend(trouble.problems);
+                all.extend(trouble);
                 all
             }
         });

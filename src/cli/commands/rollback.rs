@@ -3,27 +3,23 @@
 //! As a promote, but the set has to be in git history, and every tag has to name what was pinned
 //! then. Without `--to` it shows what one can go back to.
 
+use crate::{
+    checks::{Counted, Direction, Expected, Target},
+    cli::{args, context::Context, exit::Exit, output::Format},
+    config::{Config, Image},
+    error::{Class, Error, Errors},
+    git::Git,
+    history::{Entry, Promoted},
+    oci::{Revision, Tag},
+    pins,
+    plan::Plan,
+};
 use std::io::BufRead;
 
 use super::{
     history::{Shown, table},
     past::History,
     set::{self, Contracts, Place, Reports, Run, Stop, Then, Trial},
-};
-use crate::{
-    checks::{Counted, Direction, Expected, Target},
-    cli::{
-        args,
-        context::Context,
-        exit::{Exit, Fault},
-        output::Format,
-    },
-    config::{Config, Image, Problem},
-    git::Git,
-    history::{Entry, Promoted},
-    oci::{Revision, Tag},
-    pins,
-    plan::Plan,
 };
 
 /// What was asked for, checked.
@@ -32,7 +28,7 @@ struct Request {
     tag: Tag,
 }
 
-pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Errors> {
     let intent = cx.intent(&args.change)?;
     let config = cx.load()?;
     let to = match &args.to {
@@ -49,7 +45,7 @@ fn attempt(
     (args, to): (&args::Rollback, &str),
     place: &Place,
     (last, cx): (bool, &mut Context),
-) -> Result<Option<Exit>, Fault> {
+) -> Result<Option<Exit>, Errors> {
     let config = &place.config;
     let (revision, tag) = set::revision(config, to)?;
     let request = Request { revision, tag };
@@ -133,51 +129,49 @@ fn targets(
 }
 
 /// Offers the sets that one can go back to; only a person at a terminal can choose.
-fn choose(config: &Config, cx: &mut Context) -> Result<String, Fault> {
+fn choose(config: &Config, cx: &mut Context) -> Result<String, Errors> {
     let gathered = History::read(config, cx);
-    let history = gathered.known().map_err(|error| Fault::from(&error))?;
+    let history = gathered.known().map_err(|error| Errors::from(&error))?;
     let sets: Vec<&Entry> = history
         .entries
         .iter()
         .filter(|entry| entry.can_roll_back)
         .collect();
     if sets.is_empty() && gathered.git().is_some_and(Git::is_shallow) {
-        let problem = Problem::new(
+        let problem = Error::new(
+            Class::Unavailable,
             "unavailable",
             "this clone is shallow, so which sets one can go back to can't be told",
         );
-        let problem = problem.hint(
+        let problem = problem.help(
             "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)",
         );
-        return Err(Fault {
-            exit: Exit::Unavailable,
-            problems: vec![problem],
-        });
+        return Err(Errors::from(problem));
     }
     if sets.is_empty() {
         let message = "`--to` is missing, and history has no set that one could go back to";
-        return Err(Fault::input(
-            Problem::new("usage", message).hint("see `repin history`"),
+        return Err(Errors::from(
+            Error::input("usage", message).help("see `repin history`"),
         ));
     }
     let missing = || {
-        Fault::input(Problem::new(
+        Error::input(
             "usage",
             "`--to` is missing: name one of these sets by its revision",
-        ))
+        )
     };
     if cx.output.format != Format::Human {
-        let mut fault = missing();
-        fault.problems[0].notes = sets
+        let mut error = missing();
+        error.notes = sets
             .iter()
             .filter_map(|entry| entry.revision.as_ref())
             .map(ToString::to_string)
             .collect();
-        return Err(fault);
+        return Err(error.into());
     }
     cx.output.print(table(&sets, Shown::Numbered));
     if !cx.environment.can_ask() {
-        return Err(missing());
+        return Err(missing().into());
     }
     cx.output
         .ask(&format!("go back to which set? [1-{}] ", sets.len()));
@@ -188,5 +182,7 @@ fn choose(config: &Config, cx: &mut Context) -> Result<String, Fault> {
         .and_then(|_| line.trim().parse::<usize>().ok())
         .and_then(|number| number.checked_sub(1));
     let revision = chosen.and_then(|at| sets.get(at)?.revision.as_ref());
-    revision.map(ToString::to_string).ok_or_else(missing)
+    revision
+        .map(ToString::to_string)
+        .ok_or_else(|| missing().into())
 }

@@ -3,12 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::{
-    cli::{
-        context::Context,
-        exit::{Exit, Fault},
-        output::Format,
-    },
+    cli::{context::Context, exit::Exit, output::Format},
     config::Config,
+    error::Errors,
     outside,
     pins::{self, Found},
     report::{
@@ -18,7 +15,7 @@ use crate::{
     untrusted::plain,
 };
 
-pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     super::recover::mention(&config, &cx.output);
     let found = pins::find(&outside::work_tree(&config), &config)?;

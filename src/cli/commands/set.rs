@@ -8,25 +8,17 @@ mod show;
 mod standards;
 mod trial;
 
-use futures_util::future;
-
-pub(super) use open::{not_scheduled, not_yet, warn_of_silent_checks};
-pub(super) use place::{HeadOnForge, Place, at_place};
-pub(super) use reports::Reports;
-pub(super) use show::{print_checks, tally};
-pub(super) use standards::{Contracts, Then, inspected};
-pub(super) use trial::Trial;
-
 use crate::{
     apply::{Session, State},
     checks::{self, Approved, Check, Code, Resolution, Status, Stopped, Target},
     cli::{
         context::{Context, Intent},
-        exit::{Exit, Fault},
+        exit::Exit,
         output::{Format, Output},
         progress,
     },
-    config::{Config, Naming, Problem},
+    config::{Config, Naming},
+    error::{Class, Error, Errors},
     history::Entry,
     oci::{Digest, Revision, Tag},
     pins::Found,
@@ -41,6 +33,14 @@ use crate::{
         json::{ErrorRow, FileRow, ImageRow, PlanDocument},
     },
 };
+use futures_util::future;
+
+pub(super) use open::{not_scheduled, not_yet, warn_of_silent_checks};
+pub(super) use place::{HeadOnForge, Place, at_place};
+pub(super) use reports::Reports;
+pub(super) use show::{print_checks, tally};
+pub(super) use standards::{Contracts, Then, inspected};
+pub(super) use trial::Trial;
 
 /// Why a run did not come to its end.
 pub(super) enum Stop {
@@ -53,7 +53,7 @@ pub(super) enum Stop {
     /// The base branch was moved meanwhile.
     BaseMoved,
     /// Anything else.
-    Fault(Fault),
+    Errors(Errors),
 }
 
 /// A run, filled in as it goes; at any time it can be reported.
@@ -83,9 +83,9 @@ impl From<Stopped> for Stop {
     }
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<Errors> for Stop {
+    fn from(fault: Errors) -> Self {
+        Self::Errors(fault)
     }
 }
 
@@ -93,17 +93,17 @@ impl From<PlanError> for Stop {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Counts(checks) => Self::Count(checks),
-            PlanError::Read(error) => Self::Fault(error.into()),
+            PlanError::Read(error) => Self::Errors(error.into()),
         }
     }
 }
 
 /// The revision that was typed, and its tag: a mistake in either is the caller's, before anything
 /// is read.
-pub(super) fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Fault> {
+pub(super) fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Errors> {
     let wrong = |message: String| {
         let hint = "the pattern is `revision.pattern` in the configuration; a revision is written out in full";
-        Fault::input(Problem::new("revision_shape", message).hint(hint))
+        Errors::from(Error::input("revision_shape", message).help(hint))
     };
     let revision = config
         .revision
@@ -124,7 +124,7 @@ pub(super) fn begin(
     config: &Config,
     intent: Intent,
     output: &Output,
-) -> Result<Option<Session>, Fault> {
+) -> Result<Option<Session>, Errors> {
     match intent {
         Intent::Show => {
             super::recover::mention(config, output);
@@ -150,7 +150,7 @@ pub(super) fn resolve(
     config: &Config,
     targets: Vec<Target>,
     cx: &Context,
-) -> Result<Vec<Resolution>, Fault> {
+) -> Result<Vec<Resolution>, Errors> {
     let sources = sources_of(config, cx)?;
     let work = sources.iter().zip(targets).map(|(source, target)| {
         let known = cx.named(source, &target.tag);
@@ -170,11 +170,11 @@ pub(super) fn resolve(
 }
 
 /// Where each image is read from, in the order of the configuration.
-pub(super) fn sources_of(config: &Config, cx: &Context) -> Result<Vec<Source>, Fault> {
+pub(super) fn sources_of(config: &Config, cx: &Context) -> Result<Vec<Source>, Errors> {
     let sources = cx.sources(config)?;
     let of = |image: &crate::config::Image| sources.of(&image.repository);
     let found: Result<Vec<Source>, _> = config.images.iter().map(of).collect();
-    found.map_err(|error| Fault::input(Problem::new("source", error.to_string())))
+    found.map_err(|error| Errors::from(Error::input("source", error.to_string())))
 }
 
 /// Waits for requests, with a spinner where that takes longer than a blink.
@@ -182,14 +182,14 @@ pub(super) fn wait<T>(
     work: impl Future<Output = T>,
     message: &str,
     cx: &Context,
-) -> Result<T, Fault> {
+) -> Result<T, Errors> {
     Ok(cx
         .runtime()?
         .block_on(progress::while_waiting(cx.output.progress, message, work)))
 }
 
 /// The reported labels of what is pinned now, for each image that could be read.
-pub(super) fn labels_now(config: &Config, found: &Found, cx: &Context) -> Result<Labels, Fault> {
+pub(super) fn labels_now(config: &Config, found: &Found, cx: &Context) -> Result<Labels, Errors> {
     if config.report.labels.is_empty() {
         return Ok(Labels::new());
     }
@@ -347,7 +347,7 @@ impl<'c> Run<'c> {
             let line = error
                 .line
                 .map_or_else(String::new, |line| format!(":{line}"));
-            Fault::input(Problem::new("template", format!("{name}{line}: {error}")))
+            Errors::from(Error::input("template", format!("{name}{line}: {error}")))
         })?;
         document.body = Some(body);
         self.plan = Some(plan);
@@ -386,13 +386,13 @@ impl<'c> Run<'c> {
     }
 
     /// What stopped the run becomes part of its document.
-    fn take_in(&mut self, outcome: Result<(), Stop>) -> (Exit, Vec<Fault>) {
+    fn take_in(&mut self, outcome: Result<(), Stop>) -> (Exit, Vec<Errors>) {
         let mut faults = Vec::new();
         match outcome {
             Ok(()) => {}
             Err(Stop::Chain(stopped)) => {
                 self.document.checks = stopped.checks;
-                faults.extend(stopped.outages.iter().map(Fault::from));
+                faults.extend(stopped.outages.iter().map(Errors::from));
             }
             Err(Stop::Count(checks)) => self.document.checks.extend(checks),
             Err(Stop::Unconfigured(why)) => {
@@ -401,19 +401,22 @@ impl<'c> Run<'c> {
                     .push(Check::new(Code::UNCONFIGURED, Status::Skip, why));
             }
             Err(Stop::BaseMoved) => faults.push(place::kept_moving()),
-            Err(Stop::Fault(fault)) => faults.push(fault),
+            Err(Stop::Errors(fault)) => faults.push(fault),
         }
         let failed = if checks::any_failed(&self.document.checks) {
-            Exit::Failed
+            Exit::Because(Class::Failed)
         } else {
             Exit::Done
         };
-        let worst = faults.iter().map(|fault| fault.exit).reduce(Exit::worse);
+        let worst = faults
+            .iter()
+            .map(|fault| Exit::from(fault))
+            .reduce(Exit::worse);
         self.document.error = worst.and_then(|worst| {
             let problems = faults
                 .iter()
-                .filter(|fault| fault.exit == worst)
-                .flat_map(|fault| &fault.problems);
+                .filter(|fault| Exit::from(*fault) == worst)
+                .flat_map(Errors::iter);
             let mut rows = problems.map(ErrorRow::of);
             let first = rows.next()?;
             Some(rows.fold(first, |mut all, row| {
@@ -421,7 +424,7 @@ impl<'c> Run<'c> {
                 all
             }))
         });
-        if failed == Exit::Failed || worst.is_some_and(|_| !self.document.applied) {
+        if failed == Exit::Because(Class::Failed) || worst.is_some_and(|_| !self.document.applied) {
             self.document.approved &= failed == Exit::Done;
         }
         (failed.worse(worst.unwrap_or(Exit::Done)), faults)

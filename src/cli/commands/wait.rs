@@ -8,13 +8,14 @@ use crate::{
     cli::{
         args,
         context::{Context, usage},
-        exit::{Exit, Fault},
+        exit::Exit,
         forge::connect_or_skip,
         github::token,
         output::Format,
     },
-    config::{Forge as Configured, Problem},
-    forge::{Ability, ErrorKind, Forge, Pull},
+    config::Forge as Configured,
+    error::{Class, Error, Errors},
+    forge::{Ability, Forge, Pull},
     pins::Finder,
     plan::only_pins_differ,
     pull_request::{
@@ -26,9 +27,9 @@ use crate::{
 };
 
 /// How the run ends, and what is wrong if something is.
-type Ended = (Exit, Option<Fault>);
+type Ended = (Exit, Option<Errors>);
 
-pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, Fault> {
+pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, Errors> {
     let forbidden = args.dry_run == Some(true) || cx.dry_run_forced()?;
     let config = cx.load()?;
     let (number, dispatched) = (args.pr, Vec::new());
@@ -77,24 +78,30 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, F
         }
         Waited::Closed(pull) => {
             document.state = Some("closed");
-            (Exit::Failed, Some(closed(&pull)))
+            (Exit::Because(Class::Failed), Some(closed(&pull)))
         }
         Waited::Stuck(pull, why) => {
             document.state = Some("open");
-            (Exit::Failed, Some(stuck(&pull, &why)))
+            (Exit::Because(Class::Failed), Some(stuck(&pull, &why)))
         }
         Waited::Removed(pull, reason) => {
             document.state = Some("open");
-            (Exit::Failed, Some(removed(&pull, reason.as_deref())))
+            (
+                Exit::Because(Class::Failed),
+                Some(removed(&pull, reason.as_deref())),
+            )
         }
         Waited::Foreign(error) => {
             document.state = Some("open");
-            let fault = Fault::from(error);
-            (fault.exit, Some(fault))
+            let fault = Errors::from(error);
+            (Exit::from(&fault), Some(fault))
         }
         Waited::OutOfTime(late) => {
             document.state = Some(if late.answered { "open" } else { "unknown" });
-            (Exit::Unavailable, Some(out_of_time(args, late)))
+            (
+                Exit::Because(Class::Unavailable),
+                Some(out_of_time(args, late)),
+            )
         }
     };
     Ok(report(&document, ended, cx))
@@ -106,7 +113,7 @@ fn workflows(
     configured: &Configured,
     forbidden: bool,
     cx: &Context,
-) -> Result<Vec<String>, Fault> {
+) -> Result<Vec<String>, Errors> {
     let wanted = &configured.dispatch;
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -137,8 +144,8 @@ fn start(
     pull: &Pull,
     (workflows, document): (&[String], &mut WaitDocument),
     cx: &Context,
-) -> Result<Ended, Fault> {
-    let mut worst: Option<Fault> = None;
+) -> Result<Ended, Errors> {
+    let mut worst: Option<Errors> = None;
     if document.merge_commit.is_none() && !workflows.is_empty() {
         let head = set::wait(forge.branch(&pull.base), "reading the base branch", cx)??;
         document.merge_commit = head.map(|head| head.commit);
@@ -153,12 +160,11 @@ fn start(
                 "note: another run has started {workflow}, or is starting it"
             )),
             Err(error) => {
-                let fault = Fault::from(error);
+                let fault = Errors::from(error);
                 worst = Some(match worst {
                     None => fault,
                     Some(mut all) => {
-                        all.exit = all.exit.worse(fault.exit);
-                        all.problems.extend(fault.problems);
+                        all.extend(fault);
                         all
                     }
                 });
@@ -171,50 +177,44 @@ fn start(
         cx.output
             .error_text(&format!("warning: old marks were not deleted: {error}\n"));
     }
-    Ok((worst.as_ref().map_or(Exit::Done, |fault| fault.exit), worst))
+    Ok((
+        worst.as_ref().map_or(Exit::Done, |fault| Exit::from(fault)),
+        worst,
+    ))
 }
 
-fn closed(pull: &Pull) -> Fault {
+fn closed(pull: &Pull) -> Errors {
     let message = format!(
         "pull request #{} ({}) was closed without being merged",
         pull.number, pull.url
     );
-    Fault {
-        exit: Exit::Failed,
-        problems: vec![Problem::new("conflict", message)],
-    }
+    Errors::from(Error::failed("conflict", message))
 }
 
-fn removed(pull: &Pull, reason: Option<&str>) -> Fault {
+fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
     let reason = reason.map_or_else(String::new, |reason| format!(": {}", plain(reason)));
     let message = format!(
         "pull request #{} ({}) was removed from the merge queue of {}{reason}",
         pull.number, pull.url, pull.base
     );
     let hint = "correct what stopped it and put it back into the queue, then wait again";
-    Fault {
-        exit: Exit::Failed,
-        problems: vec![Problem::new("conflict", message).hint(hint)],
-    }
+    Errors::from(Error::failed("conflict", message).help(hint))
 }
 
 /// The most files of a conflict that are named.
 const FILES_SHOWN: usize = 20;
 
-fn stuck(pull: &Pull, why: &Stuck) -> Fault {
+fn stuck(pull: &Pull, why: &Stuck) -> Errors {
     let (number, url, base) = (pull.number, &pull.url, &pull.base);
     let Stuck::Conflict(files) = why else {
         let message = format!(
             "the forge has not said for two minutes that pull request #{number} ({url}) can be merged; no file was changed on both sides, so it is likely that its check for conflicts does not come to an end"
         );
         let hint = "look at the pull request; pushing to its branch, or closing and promoting with --reopen, starts the check again";
-        return Fault {
-            exit: Exit::Failed,
-            problems: vec![Problem::new("conflict", message).hint(hint)],
-        };
+        return Errors::from(Error::failed("conflict", message).help(hint));
     };
     let message = format!("pull request #{number} ({url}) is in conflict with {base}");
-    let mut problem = Problem::new("conflict", message).hint(format!(
+    let mut problem = Error::failed("conflict", message).help(format!(
         "run the promote or rollback again: it makes the branch anew from {base}"
     ));
     let shown = files.iter().take(FILES_SHOWN);
@@ -225,20 +225,14 @@ fn stuck(pull: &Pull, why: &Stuck) -> Fault {
         let more = files.len() - FILES_SHOWN;
         problem.notes.push(format!("and {more} more files"));
     }
-    Fault {
-        exit: Exit::Failed,
-        problems: vec![problem],
-    }
+    Errors::from(problem)
 }
 
-fn out_of_time(args: &args::Wait, late: Late) -> Fault {
+fn out_of_time(args: &args::Wait, late: Late) -> Errors {
     let seconds = args.timeout.as_secs();
-    let limited = late
-        .trouble
-        .as_ref()
-        .filter(|e| e.kind == ErrorKind::Limited);
+    let limited = late.trouble.as_ref().filter(|e| e.class == Class::Limited);
     if let Some(error) = limited {
-        return Fault::from(error.clone());
+        return Errors::from(error.clone());
     }
     let message = if late.answered {
         format!(
@@ -251,14 +245,11 @@ fn out_of_time(args: &args::Wait, late: Late) -> Fault {
             args.pr
         )
     };
-    let mut problem =
-        Problem::new("unavailable", message).hint("wait again, with a longer --timeout if need be");
+    let mut problem = Error::new(Class::Unavailable, "unavailable", message)
+        .help("wait again, with a longer --timeout if need be");
     let trouble = late.trouble.map(|error| format!("the last look: {error}"));
     problem.notes.extend(trouble);
-    Fault {
-        exit: Exit::Unavailable,
-        problems: vec![problem],
-    }
+    Errors::from(problem)
 }
 
 fn report(document: &WaitDocument, (exit, fault): Ended, cx: &mut Context) -> Exit {

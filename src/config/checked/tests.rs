@@ -5,7 +5,7 @@ use super::*;
 const MINIMAL: &str =
     "version: 1\nfiles: [a.yml]\nimages: { a: { repository: ghcr.io/acme/a, pins: 1 } }\n";
 
-fn parse_text(text: &str) -> Result<Config, Vec<Problem>> {
+fn parse_text(text: &str) -> Result<Config, Vec<Error>> {
     parse(
         &SourceText {
             name: "repin.yaml".into(),

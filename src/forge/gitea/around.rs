@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::{Gitea, commit::refusal};
 use crate::{
     config::MergeMethod,
+    error::{Class, Error},
     forge::{
-        Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind,
+        Ability, Edit, Issue, Merge, Pull, Said, Status, StatusKind,
         alike::{IssueRow, issues},
         http::{Paging, Reply},
     },
@@ -132,7 +133,7 @@ impl Gitea {
             200 => Ok(Merge::Merged),
             201 => Ok(Merge::Scheduled),
             409 if reply.text().contains("already") => Ok(Merge::Scheduled),
-            403 => Err(reply.error().hint(
+            403 => Err(reply.error().help(
                 "the token needs write:repository, and its owner has to be allowed to merge",
             )),
             423 => Err(refusal(&reply)),
@@ -182,12 +183,12 @@ impl Gitea {
             .or(first)
             .ok_or_else(|| {
                 let what = format!("Gitea: reading how {} merges", self.full_name());
-                Error::new(
-                    ErrorKind::Refused,
+                Error::about(
+                    Class::Refused,
                     what,
                     "the repository allows no style of merging",
                 )
-                .hint("allow one in the repository's settings")
+                .help("allow one in the repository's settings")
             })
     }
 
@@ -204,7 +205,7 @@ impl Gitea {
                 allowed.join(" or ")
             ),
         };
-        Err(Error::new(ErrorKind::Refused, what, why).hint(
+        Err(Error::about(Class::Refused, what, why).help(
             "set forge.merge_method to auto, or allow the style in the repository's settings",
         ))
     }
@@ -232,16 +233,12 @@ impl Gitea {
             let hint = format!(
                 "{workflow} is missing on {branch}, or is not started by `workflow_dispatch`: correct forge.dispatch"
             );
-            Error {
-                kind: ErrorKind::Refused,
-                ..error
-            }
-            .hint(hint)
+            error.class(Class::Refused).help(hint)
         };
         let reply = match self.http.send(&request.body(json!({"ref": branch}))).await {
             Ok(reply) => reply,
             // Forgejo answers 500 to a workflow that does not exist.
-            Err(failure) if failure.error.why.contains("workflow not found") => {
+            Err(failure) if failure.error.message.contains("workflow not found") => {
                 return Err(missing(failure.error));
             }
             Err(failure) => {
@@ -254,7 +251,7 @@ impl Gitea {
         match reply.status.as_u16() {
             200 | 201 | 204 => Ok(()),
             404 => Err(missing(reply.error())),
-            403 => Err(reply.error().hint("the token needs write:repository")),
+            403 => Err(reply.error().help("the token needs write:repository")),
             _ => Err(refusal(&reply)),
         }
     }
@@ -294,19 +291,17 @@ impl Gitea {
 
     /// The same error, or that issues are switched off: the server answers 404 to both.
     async fn without_issues(&self, error: Error) -> Error {
-        if !error.why.starts_with("HTTP 404") {
+        if !error.message.starts_with("HTTP 404") {
             return error;
         }
         let request = self.request(Method::GET, "", "looking whether there are issues");
         let answer = self.http.send(&request).await.map_err(Error::from);
         let row = answer.and_then(|reply: Reply| reply.expect::<Value>(&[200]));
         if row.is_ok_and(|row| row["has_issues"] == false) {
-            return Error {
-                kind: ErrorKind::Refused,
-                why: format!("{}: the repository has no issues", error.why),
-                ..error
-            }
-            .hint("switch issues on in the repository's settings");
+            let message = format!("{}: the repository has no issues", error.message);
+            return Error { message, ..error }
+                .class(Class::Refused)
+                .help("switch issues on in the repository's settings");
         }
         error
     }

@@ -17,9 +17,12 @@ use super::{
     Gitea,
     commit::{is_rejected, refusal, rejected},
 };
-use crate::forge::{
-    Claim, Error,
-    http::{Paging, Reply},
+use crate::{
+    error::Error,
+    forge::{
+        Claim,
+        http::{Paging, Reply},
+    },
 };
 
 /// What the names of all marks begin with.
@@ -119,7 +122,7 @@ impl Gitea {
 
 fn denied(reply: &Reply) -> Error {
     match reply.status.as_u16() {
-        403 => reply.error().hint("the token needs write:repository"),
+        403 => reply.error().help("the token needs write:repository"),
         _ => refusal(reply),
     }
 }

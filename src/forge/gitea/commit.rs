@@ -11,10 +11,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Gitea;
-use crate::forge::{
-    Carried, Edit, Error, ErrorKind, Mergeable, NewCommit, NewFile, Published, Pull, PullState,
-    State, Was,
-    http::{Failure, Reply},
+use crate::{
+    error::{Class, Error},
+    forge::{
+        Carried, Edit, Mergeable, NewCommit, NewFile, Published, Pull, PullState, State, Was,
+        http::{Failure, Reply},
+    },
 };
 
 /// How often is looked whether the server has closed a pull request, or has taken its branch's new
@@ -268,7 +270,7 @@ impl Gitea {
             Ok(reply) => reply,
             Err(failure) if is_rejected(&failure) => return Err(rejected(failure, branch)),
             // Whoever asked looks how the branch is now.
-            Err(failure) if failure.unsure => return Ok(Published::Unsure(failure.error.why)),
+            Err(failure) if failure.unsure => return Ok(Published::Unsure(failure.error.message)),
             Err(failure) => return Err(failure.error),
         };
         match reply.status.as_u16() {
@@ -312,7 +314,7 @@ fn has_followed(pull: &Pull, commit: &str) -> bool {
 
 /// Whether a protection or a hook refused a push: the server answers 500, which is no outage.
 pub(super) fn is_rejected(failure: &Failure) -> bool {
-    failure.error.why.contains("PushRejected")
+    failure.error.message.contains("PushRejected")
 }
 
 pub(super) fn rejected(failure: Failure, branch: &str) -> Error {
@@ -324,20 +326,13 @@ pub(super) fn rejected(failure: Failure, branch: &str) -> Error {
         };
     }
     let error = failure.error;
-    if error.why.contains("protected branch") {
-        return Error {
-            kind: ErrorKind::Denied,
-            ..error
-        }
-        .hint(format!(
+    if error.message.contains("protected branch") {
+        return error.class(Class::Denied)
+        .help(format!(
             "allow the token's owner to push to {branch} in the branch protection, or give the branch another name"
         ));
     }
-    Error {
-        kind: ErrorKind::Refused,
-        ..error
-    }
-    .hint(format!(
+    error.class(Class::Refused).help(format!(
         "a hook of the server refuses pushes to {branch}: ask its administrator"
     ))
 }
@@ -346,12 +341,10 @@ pub(super) fn rejected(failure: Failure, branch: &str) -> Error {
 pub(super) fn refusal(reply: &Reply) -> Error {
     let error = reply.error();
     match reply.status.as_u16() {
-        423 => Error {
-            kind: ErrorKind::Denied,
-            ..error
-        }
-        .hint("the repository is archived: unarchive it"),
-        403 => error.hint("the token needs write:repository, and the branch must not be protected"),
+        423 => error
+            .class(Class::Denied)
+            .help("the repository is archived: unarchive it"),
+        403 => error.help("the token needs write:repository, and the branch must not be protected"),
         _ => error,
     }
 }

@@ -5,11 +5,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Gitea, commit::refusal};
-use crate::forge::{
-    Comment, Created, Edit, Error, ErrorKind, Labelled, Mergeable, NewPull, Poll, Pull, PullState,
-    Pulls, State,
-    alike::CommentRow,
-    http::{Paging, Reply, Request},
+use crate::{
+    error::{Class, Error},
+    forge::{
+        Comment, Created, Edit, Labelled, Mergeable, NewPull, Poll, Pull, PullState, Pulls, State,
+        alike::CommentRow,
+        http::{Paging, Reply, Request},
+    },
 };
 
 /// What a title begins with while it is a draft by default (Gitea, `WORK_IN_PROGRESS_PREFIXES`); the first is
@@ -159,9 +161,9 @@ pub(super) fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
     };
     Err(Error {
         begun: true,
-        ..Error::new(ErrorKind::Refused, what, why)
+        ..Error::about(Class::Refused, what, why)
     }
-    .hint(format!(
+    .help(format!(
         "add `{}` to the server's setting WORK_IN_PROGRESS_PREFIXES, or use --pr ready",
         DRAFT[0]
     )))
@@ -219,7 +221,7 @@ impl Gitea {
         {
             Ok(reply) => reply,
             // Whoever asked looks whether there is one now.
-            Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.why)),
+            Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.message)),
             Err(failure) => return Err(failure.error),
         };
         match reply.status.as_u16() {
@@ -232,7 +234,7 @@ impl Gitea {
             404 => Ok(Created::NotYet(reply.text())),
             403 => Err(reply
                 .error()
-                .hint("the token needs write:repository and write:issue")),
+                .help("the token needs write:repository and write:issue")),
             _ => Err(reply.error()),
         }
     }
@@ -246,10 +248,7 @@ impl Gitea {
         match reply.status.as_u16() {
             200 | 201 => Ok(reply.expect::<Row>(&[200, 201])?.pull(&self.full_name())),
             // A pull request that was merged meanwhile is not opened again.
-            412 => Err(Error {
-                kind: ErrorKind::Refused,
-                ..reply.error()
-            }),
+            412 => Err(reply.error().class(Class::Refused)),
             _ => Err(refusal(&reply)),
         }
     }
@@ -260,7 +259,7 @@ impl Gitea {
         labels: &[String],
     ) -> Result<Labelled, Error> {
         let of_repository = match self.repository_labels().await {
-            Err(error) if error.kind == ErrorKind::Denied => {
+            Err(error) if error.class == Class::Denied => {
                 return Ok(Labelled::NotPermitted(format!(
                     "{error} (the token needs write:issue)"
                 )));
@@ -336,9 +335,9 @@ impl Gitea {
         let request = Request::new(Method::GET, path, "Gitea: listing the owner's labels");
         match self.http.pages(&request, Paging::Counted).await {
             Ok(labels) => Ok(Some(labels)),
-            Err(error) if error.kind == ErrorKind::Denied => Ok(None),
+            Err(error) if error.class == Class::Denied => Ok(None),
             // An owner that is a person has none.
-            Err(error) if error.why.starts_with("HTTP 404") => Ok(Some(Vec::new())),
+            Err(error) if error.message.starts_with("HTTP 404") => Ok(Some(Vec::new())),
             Err(error) => Err(error),
         }
     }

@@ -6,7 +6,10 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::Gitea;
-use crate::forge::{Ahead, Commit, Comparison, Entry, Error, Head, Repo, Tree, http::PAGES_MAX};
+use crate::{
+    error::Error,
+    forge::{Ahead, Commit, Comparison, Entry, Head, Repo, Tree, http::PAGES_MAX},
+};
 
 #[derive(Deserialize)]
 struct Repository {

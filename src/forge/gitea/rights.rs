@@ -7,7 +7,7 @@ use super::{
     super::rights::{ARCHIVED, Permission, Right, Verdict, Wanted},
     Gitea,
 };
-use crate::forge::{Error, Repo};
+use crate::{error::Error, forge::Repo};
 
 impl Gitea {
     pub(super) async fn read_rights(

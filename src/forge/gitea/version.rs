@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::Gitea;
-use crate::forge::{Error, ErrorKind, http::Request};
+use crate::{
+    error::{Class, Error},
+    forge::http::Request,
+};
 
 /// The oldest versions that compare branches, which every promote needs.
 const OLDEST_GITEA: (u32, u32) = (1, 22);
@@ -96,8 +99,8 @@ impl Gitea {
             OLDEST_GITEA.1
         );
         let what = format!("Gitea: the server at {}", self.http.base());
-        Err(Error::new(ErrorKind::Misconfigured, what, why)
-            .hint("upgrade the server, or promote with --apply in a clone and push"))
+        Err(Error::about(Class::Input, what, why)
+            .help("upgrade the server, or promote with --apply in a clone and push"))
     }
 }
 

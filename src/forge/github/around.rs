@@ -5,10 +5,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Github, merging::Way};
-use crate::forge::{
-    Ability, Edit, Error, ErrorKind, Issue, Merge, Pull, Said, Status, StatusKind,
-    alike::{IssueRow, issues},
-    http::Paging,
+use crate::{
+    error::{Class, Error},
+    forge::{
+        Ability, Edit, Issue, Merge, Pull, Said, Status, StatusKind,
+        alike::{IssueRow, issues},
+        http::Paging,
+    },
 };
 
 /// What a token needs for issues.
@@ -131,8 +134,8 @@ impl Github {
                 }
             }
             // Servers without rule sets (older Enterprise Servers).
-            Err(error) if error.why.starts_with("HTTP 404") => {}
-            Err(error) if error.kind == ErrorKind::Denied => return Ok(None),
+            Err(error) if error.message.starts_with("HTTP 404") => {}
+            Err(error) if error.class == Class::Denied => return Ok(None),
             Err(error) => return Err(error),
         }
         // A protected branch whose protection is not shown requires what nobody can tell.
@@ -157,7 +160,8 @@ impl Github {
                     return Ok(true);
                 }
             }
-            Err(error) if error.why.starts_with("HTTP 404") || error.kind == ErrorKind::Denied => {}
+            Err(error) if error.message.starts_with("HTTP 404") || error.class == Class::Denied => {
+            }
             Err(error) => return Err(error),
         }
         let path = format!("branches/{branch}/protection/required_status_checks");
@@ -197,8 +201,8 @@ impl Github {
             }
             // While it looks for conflicts, which it does right after the branch was made.
             _ if said.contains("unknown status") => Ok(Merge::Later(said)),
-            "FORBIDDEN" => Err(Error::new(ErrorKind::Denied, what, said)
-                .hint("the token needs `contents: write` and `pull-requests: write`")),
+            "FORBIDDEN" => Err(Error::about(Class::Denied, what, said)
+                .help("the token needs `contents: write` and `pull-requests: write`")),
             _ => Ok(Merge::Refused(said)),
         }
     }
@@ -216,12 +220,12 @@ impl Github {
         match answer.wrong() {
             None => Ok(true),
             Some(("FORBIDDEN", said)) => {
-                Err(Error::new(ErrorKind::Denied, what, self.http.clean(said)))
+                Err(Error::about(Class::Denied, what, self.http.clean(said)))
             }
             // "Can't disable auto-merge for this pull request": since none is scheduled, or since it
             // may not be cancelled.
             Some(_) if !self.is_scheduled(pull).await? => Ok(false),
-            Some((_, said)) => Err(Error::new(ErrorKind::Refused, what, self.http.clean(said))),
+            Some((_, said)) => Err(Error::about(Class::Refused, what, self.http.clean(said))),
         }
     }
 
@@ -253,7 +257,7 @@ impl Github {
             405 | 409 | 422 => Ok(Merge::Refused(reply.text())),
             403 => Err(reply
                 .error()
-                .hint("the token needs `contents: write` and `pull-requests: write`")),
+                .help("the token needs `contents: write` and `pull-requests: write`")),
             _ => Err(reply.error()),
         }
     }
@@ -270,16 +274,16 @@ impl Github {
             .await?;
         match reply.status.as_u16() {
             404 => {
-                let why = format!("there is no workflow {workflow} that the token may see");
+                let message = format!("there is no workflow {workflow} that the token may see");
                 let hint = "correct forge.dispatch, or give the token `actions: write`";
                 Err(Error {
-                    kind: ErrorKind::Denied,
-                    why,
+                    message,
                     ..reply.error()
                 }
-                .hint(hint))
+                .class(Class::Denied)
+                .help(hint))
             }
-            403 => Err(reply.error().hint("the token needs `actions: write`")),
+            403 => Err(reply.error().help("the token needs `actions: write`")),
             _ => {
                 let row: Value = reply.expect(&[200])?;
                 let state = self.http.clean(row["state"].as_str().unwrap_or("active"));
@@ -287,10 +291,7 @@ impl Github {
                     return Ok(Ability::Yes);
                 }
                 let what = format!("GitHub: looking up the workflow {workflow}");
-                Err(
-                    Error::new(ErrorKind::Refused, what, format!("it is {state}"))
-                        .hint("enable it"),
-                )
+                Err(Error::about(Class::Refused, what, format!("it is {state}")).help("enable it"))
             }
         }
     }
@@ -307,18 +308,14 @@ impl Github {
             begun: failure.unsure,
             ..failure.error
         })?;
-        reply.check(&[200, 204]).map_err(|error| match error.kind {
+        reply.check(&[200, 204]).map_err(|error| match error.class {
             // A token that may read the workflow and not start it is answered 404.
-            _ if reply.status == 404 => Error {
-                kind: ErrorKind::Denied,
-                ..error
-            }
-            .hint(format!(
+            _ if reply.status == 404 => error.class(Class::Denied).help(format!(
                 "give the token `actions: write`, and check that {workflow} is on {branch}"
             )),
-            ErrorKind::Denied => error.hint("the token needs `actions: write`"),
-            ErrorKind::Refused => {
-                error.hint("the workflow has to be started by `workflow_dispatch`, on that branch")
+            Class::Denied => error.help("the token needs `actions: write`"),
+            Class::Refused => {
+                error.help("the workflow has to be started by `workflow_dispatch`, on that branch")
             }
             _ => error,
         })

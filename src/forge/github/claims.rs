@@ -9,7 +9,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Github;
-use crate::forge::{Claim, Error, ErrorKind, http::Reply};
+use crate::{
+    error::{Class, Error},
+    forge::{Claim, http::Reply},
+};
 
 #[derive(Deserialize)]
 struct Named {
@@ -84,11 +87,9 @@ impl Github {
 fn refused(reply: &Reply) -> Error {
     let error = reply.error();
     match reply.status.as_u16() {
-        403 | 404 => Error {
-            kind: ErrorKind::Denied,
-            ..error
-        }
-        .hint("the token needs `contents: write`"),
+        403 | 404 => error
+            .class(Class::Denied)
+            .help("the token needs `contents: write`"),
         _ => error,
     }
 }

@@ -11,9 +11,12 @@ use super::{
     is_workflow, refusal,
     signed::{self, Made},
 };
-use crate::forge::{
-    Error, ErrorKind, NewCommit, NewFile, Published, Was,
-    http::{Reply, Request},
+use crate::{
+    error::{Class, Error},
+    forge::{
+        NewCommit, NewFile, Published, Was,
+        http::{Reply, Request},
+    },
 };
 
 /// The objects of a commit that was made, by what they were made from.
@@ -286,7 +289,7 @@ pub(super) fn refused(new: &NewCommit<'_>, reply: &Reply) -> Error {
         return archived;
     }
     if lacks_workflows(new, reply) {
-        return no_workflows(&error.what, &error.why);
+        return no_workflows(error.subject.as_deref().unwrap_or_default(), &error.message);
     }
     unwritable(reply)
 }
@@ -303,17 +306,15 @@ fn unwritable(reply: &Reply) -> Error {
         return archived;
     }
     match reply.status.as_u16() {
-        404 => Error {
-            kind: ErrorKind::Denied,
-            ..error
-        }
-        .hint("the token needs `contents: write`"),
+        404 => error
+            .class(Class::Denied)
+            .help("the token needs `contents: write`"),
         403 => {
             let asks = error
-                .hint
+                .help
                 .as_ref()
                 .map_or_else(String::new, |hint| format!(" ({hint})"));
-            error.hint(format!("the token needs `contents: write`{asks}"))
+            error.help(format!("the token needs `contents: write`{asks}"))
         }
         _ => error,
     }
@@ -321,7 +322,7 @@ fn unwritable(reply: &Reply) -> Error {
 
 pub(super) fn no_workflows(what: &str, why: &str) -> Error {
     let why = format!("{why}; `workflows: write` is missing: the change touches .github/workflows");
-    Error::new(ErrorKind::Denied, what, why).hint(
+    Error::about(Class::Denied, what, why).help(
         "GITHUB_TOKEN can't have `workflows: write`: use the token of an app or a person that has it \
          (a classic token: the scope `workflow`)",
     )

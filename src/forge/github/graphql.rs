@@ -12,7 +12,10 @@ use super::{
     pulls::{NO_DRAFTS, USE_READY},
     refusal,
 };
-use crate::forge::{Error, ErrorKind, Pull, Repo, State, blob_id, http::Request};
+use crate::{
+    error::{Class, Error},
+    forge::{Pull, Repo, State, blob_id, http::Request},
+};
 
 /// Contents asked for at once.
 const AT_ONCE: usize = 100;
@@ -217,7 +220,7 @@ impl Github {
             return Err(self.denied(&what, &wrong.message));
         }
         let (what, said) = (format!("GitHub: {what}"), self.http.clean(&wrong.message));
-        Ok(Moved::No(Error::new(ErrorKind::Refused, what, said)))
+        Ok(Moved::No(Error::about(Class::Refused, what, said)))
     }
 
     /// Who the token belongs to, as far as GitHub tells; apps have names that end in `[bot]`.
@@ -254,9 +257,9 @@ impl Github {
             Some(wrong) => {
                 let said = self.http.clean(&wrong.message);
                 let no_drafts = said.contains(NO_DRAFTS);
-                let error = Error::new(ErrorKind::Refused, format!("GitHub: {what}"), said);
+                let error = Error::about(Class::Refused, format!("GitHub: {what}"), said);
                 Err(if no_drafts {
-                    error.hint(USE_READY)
+                    error.help(USE_READY)
                 } else {
                     error
                 })
@@ -266,9 +269,9 @@ impl Github {
 
     fn denied(&self, what: &str, said: &str) -> Error {
         let (what, said) = (format!("GitHub: {what}"), self.http.clean(said));
-        let error = Error::new(ErrorKind::Denied, what, said);
+        let error = Error::about(Class::Denied, what, said);
         refusal::archived(&error).unwrap_or_else(|| {
-            error.hint("the token needs `contents: write` and `pull-requests: write`")
+            error.help("the token needs `contents: write` and `pull-requests: write`")
         })
     }
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::{Github, rules::METHODS};
 use crate::{
     config::MergeMethod,
-    forge::{Error, ErrorKind, Merge, Pull, Queue},
+    error::{Class, Error},
+    forge::{Merge, Pull, Queue},
 };
 
 /// The last of these events tells whether a pull request left the queue at the head that it has.
@@ -47,7 +48,7 @@ impl Github {
         let configured = self.method;
         let refused = |why: String, hint: String| {
             let what = format!("GitHub: merging into {base}");
-            Err(Error::new(ErrorKind::Refused, what, why).hint(hint))
+            Err(Error::about(Class::Refused, what, why).help(hint))
         };
         if let Some(MergeQueue(queue)) = settings.queue {
             return match queue {
@@ -225,8 +226,8 @@ impl Github {
             // "Pull request is already in the queue": another run, or this one if an answer was
             // lost.
             _ if said.contains("already in the queue") => self.queued(pull).await,
-            "FORBIDDEN" => Err(Error::new(ErrorKind::Denied, what, said)
-                .hint("the token needs `contents: write` and `pull-requests: write`")),
+            "FORBIDDEN" => Err(Error::about(Class::Denied, what, said)
+                .help("the token needs `contents: write` and `pull-requests: write`")),
             // "Pull request Required status check "ci" is expected.", "Pull request Waiting on code
             // owner review from …", and "… is not satisfied" of a required workflow.
             _ if ["is expected", "aiting on", "not satisfied", "in progress"]

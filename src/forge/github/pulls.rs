@@ -5,11 +5,14 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Github, refusal};
-use crate::forge::{
-    Ability, Comment, Created, Edit, Error, Labelled, Mergeable, NewPull, Poll, Pull, PullState,
-    Pulls, Repo, State,
-    alike::CommentRow,
-    http::{Paging, Request},
+use crate::{
+    error::Error,
+    forge::{
+        Ability, Comment, Created, Edit, Labelled, Mergeable, NewPull, Poll, Pull, PullState,
+        Pulls, Repo, State,
+        alike::CommentRow,
+        http::{Paging, Request},
+    },
 };
 
 /// What GitHub says where the owner's plan has no drafts.
@@ -196,7 +199,7 @@ impl Github {
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
             // Whoever asked looks whether there is one now.
-            Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.why)),
+            Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.message)),
             Err(failure) => return Err(failure.error),
         };
         let text = reply.text();
@@ -209,7 +212,7 @@ impl Github {
             422 if text.contains("No commits between") || text.contains("head invalid") => {
                 Ok(Created::NotYet(text))
             }
-            422 if text.contains(NO_DRAFTS) => Err(reply.error().hint(USE_READY)),
+            422 if text.contains(NO_DRAFTS) => Err(reply.error().help(USE_READY)),
             403 => Err(refusal::denied(&reply, MAY_OPEN)),
             _ => Err(reply.error()),
         }

@@ -6,9 +6,12 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::Github;
-use crate::forge::{
-    Ahead, Commit, Comparison, Entry, Error, Head, Repo, Tree,
-    http::{PAGE, PAGES_MAX, Request},
+use crate::{
+    error::Error,
+    forge::{
+        Ahead, Commit, Comparison, Entry, Head, Repo, Tree,
+        http::{PAGE, PAGES_MAX, Request},
+    },
 };
 
 /// A comparison lists at most so many files (REST API, "Compare two commits").
@@ -174,7 +177,7 @@ impl Github {
         if listing.truncated {
             let why = "the forge leaves files out: there are more than it lists at once (100,000, or 7 MB)";
             return Err(Error::unavailable(&request.what, why)
-                .hint("promote with --apply in a clone, and push"));
+                .help("promote with --apply in a clone, and push"));
         }
         let files = listing
             .tree

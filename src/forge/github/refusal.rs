@@ -1,7 +1,10 @@
 //! What GitHub's refusals mean: an archived repository, a rule, a protection, or another process
 //! that was faster. Whether a branch has really moved is for the caller to find out.
 
-use crate::forge::{Error, ErrorKind, http::Reply, rights::ARCHIVED};
+use crate::{
+    error::{Class, Error},
+    forge::{http::Reply, rights::ARCHIVED},
+};
 
 /// Texts by which GitHub says that a reference is no longer as it was looked at (REST API, "Create a
 /// reference" and "Update a reference").
@@ -32,15 +35,21 @@ fn is_archived(text: &str) -> bool {
 
 /// The error of a refused write, if the repository was archived; its own hint would mislead.
 pub(super) fn archived(error: &Error) -> Option<Error> {
-    let why = format!("{ARCHIVED}: {}", error.why);
-    is_archived(&error.why)
-        .then(|| Error::new(ErrorKind::Denied, &error.what, why).hint("unarchive the repository"))
+    let why = format!("{ARCHIVED}: {}", error.message);
+    is_archived(&error.message).then(|| {
+        Error {
+            message: why,
+            ..error.clone()
+        }
+        .class(Class::Denied)
+        .help("unarchive the repository")
+    })
 }
 
 /// What a refused write means; `hint` for a token that may not do it.
 pub(super) fn denied(reply: &Reply, hint: &str) -> Error {
     let error = reply.error();
-    archived(&error).unwrap_or_else(|| error.hint(hint))
+    archived(&error).unwrap_or_else(|| error.help(hint))
 }
 
 /// What the refusal of a branch means that has not moved.
@@ -48,23 +57,16 @@ pub(super) fn of_branch(error: Error, branch: &str) -> Error {
     if let Some(archived) = archived(&error) {
         return archived;
     }
-    let said = error.why.to_lowercase();
+    let said = error.message.to_lowercase();
     let rule = said.contains("rule violation");
     if !rule && DENIED.iter().any(|text| said.contains(text)) {
         let hint = format!(
             "allow the token's owner to push to {branch} in the branch protection, or give the branch another name (promote.branch, rollback.branch)"
         );
-        return Error {
-            kind: ErrorKind::Denied,
-            ..error
-        }
-        .hint(hint);
+        return error.class(Class::Denied).help(hint);
     }
-    Error {
-        kind: ErrorKind::Refused,
-        ..error
-    }
-    .hint(format!(
+    error.class(Class::Refused)
+    .help(format!(
         "check which rule set covers {branch}: let the token's owner bypass it, or give the branch another name (promote.branch, rollback.branch); a branch that is named like the beginning of {branch} refuses it, too"
     ))
 }
@@ -76,28 +78,28 @@ mod tests {
     #[test]
     fn refusals_are_told_apart_by_what_the_server_says() {
         let kind = |text: &str| {
-            let error = of_branch(Error::new(ErrorKind::Refused, "x", text), "auto/x");
-            (error.kind, error.hint.unwrap())
+            let error = of_branch(Error::about(Class::Refused, "x", text), "auto/x");
+            (error.class, error.help.unwrap())
         };
         for (text, expected, hint) in [
             (
                 "HTTP 422 (Reference update failed)",
-                ErrorKind::Refused,
+                Class::Refused,
                 "rule set",
             ),
             (
                 "Repository rule violations found\n\nCannot update this protected branch.",
-                ErrorKind::Refused,
+                Class::Refused,
                 "rule set",
             ),
             (
                 "HTTP 403 (You're not authorized to push to this branch)",
-                ErrorKind::Denied,
+                Class::Denied,
                 "branch protection",
             ),
             (
                 "HTTP 403 (Repository was archived so is read-only.)",
-                ErrorKind::Denied,
+                Class::Denied,
                 "unarchive",
             ),
         ] {

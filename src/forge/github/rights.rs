@@ -7,7 +7,10 @@ use super::{
     super::rights::{ARCHIVED, Permission, Right, Verdict, Wanted, by_scopes},
     Github,
 };
-use crate::forge::{Ability, Error, Repo};
+use crate::{
+    error::Error,
+    forge::{Ability, Repo},
+};
 
 /// Whom the token of a workflow's run belongs to.
 const ACTIONS_BOT: &str = "github-actions[bot]";

@@ -6,10 +6,8 @@ use serde_json::Value;
 use super::Github;
 use crate::{
     config::MergeMethod,
-    forge::{
-        Error,
-        http::{PAGE, Paging},
-    },
+    error::Error,
+    forge::http::{PAGE, Paging},
 };
 
 /// The methods of merging, in the order of preference.

@@ -13,7 +13,8 @@ use serde_json::json;
 use super::{Github, commit};
 use crate::{
     config::Sign,
-    forge::{Error, ErrorKind, NewCommit, Signing},
+    error::{Class, Error},
+    forge::{NewCommit, Signing},
     untrusted::plain,
 };
 
@@ -111,7 +112,7 @@ impl Github {
         });
         let what = format!("GitHub: committing for {}", new.base);
         let why = format!("{} requires signed commits, and {why}", new.base);
-        Error::new(ErrorKind::Refused, what, why).hint(hint)
+        Error::about(Class::Refused, what, why).help(hint)
     }
 
     /// Makes a commit that GitHub signs; `branch`: the branch that will be put at it.
@@ -184,9 +185,9 @@ impl Github {
                 // "Expected branch to point to "…" but it did not. Pull and try again."
                 "STALE_DATA" | "NOT_FOUND" => Ok(Made::Raced(said)),
                 "FORBIDDEN" if workflows => Err(commit::no_workflows(&what, &said)),
-                "FORBIDDEN" => Err(Error::new(ErrorKind::Denied, what, said)
-                    .hint("the token needs `contents: write`")),
-                _ => Err(Error::new(ErrorKind::Refused, what, said)),
+                "FORBIDDEN" => Err(Error::about(Class::Denied, what, said)
+                    .help("the token needs `contents: write`")),
+                _ => Err(Error::about(Class::Refused, what, said)),
             };
         }
         let commit = &answer.data()["createCommitOnBranch"]["commit"];
@@ -210,7 +211,7 @@ impl Github {
             422 if reply.text().contains("does not exist") => Ok(()),
             _ => Err(reply
                 .error()
-                .hint("let the token delete branches below repin/, and delete this one")),
+                .help("let the token delete branches below repin/, and delete this one")),
         }
     }
 }

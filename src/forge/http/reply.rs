@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Paging, SHOWN};
 use crate::{
-    forge::{Error, ErrorKind},
+    error::{Class, Error},
     http::error_body,
     untrusted::Secrets,
 };
@@ -46,18 +46,18 @@ impl Reply {
     /// What the status means.
     pub(in crate::forge) fn error(&self) -> Error {
         let kind = match self.status {
-            StatusCode::FORBIDDEN => ErrorKind::Denied,
+            StatusCode::FORBIDDEN => Class::Denied,
             StatusCode::UNPROCESSABLE_ENTITY
             | StatusCode::CONFLICT
-            | StatusCode::METHOD_NOT_ALLOWED => ErrorKind::Refused,
-            _ => ErrorKind::Unavailable,
+            | StatusCode::METHOD_NOT_ALLOWED => Class::Refused,
+            _ => Class::Unavailable,
         };
-        let mut error = Error::new(kind, &self.what, self.text());
+        let mut error = Error::about(kind, &self.what, self.text());
         if let Some(accepted) = self
             .header("x-accepted-github-permissions")
-            .filter(|_| kind == ErrorKind::Denied)
+            .filter(|_| kind == Class::Denied)
         {
-            error.hint = Some(format!(
+            error.help = Some(format!(
                 "GitHub asks for these permissions: {}",
                 self.secrets.clean(accepted, SHOWN)
             ));

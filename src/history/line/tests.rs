@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    config::{Config, SourceText},
+    config::Config,
+    error::SourceText,
     git::{Branch, ObjectId},
     history::{
         Entry, History, Hold, Known,

@@ -5,10 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    config::{self, SourceText},
-    pins::Finder,
-};
+use crate::{config, error::SourceText, pins::Finder};
 
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

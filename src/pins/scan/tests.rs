@@ -3,10 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    config::{Image, Span},
-    pins::chunk::CHUNK,
-};
+use crate::{config::Image, error::Span, pins::chunk::CHUNK};
 
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

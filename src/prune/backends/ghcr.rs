@@ -5,16 +5,17 @@
 //! that is missing although its version was listed shows that the listing was overtaken, or that
 //! the tag dangles.
 
-use std::collections::{HashMap, HashSet};
-
-use super::{Progress, manifests};
 use crate::{
+    error::{Class, Error},
     forge::{Package, PackageVersion},
     oci::Digest,
-    prune::{Dangling, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date, eligible},
+    prune::{Dangling, Guards, Listing, Node, Rules, Version, apply::Now, date, eligible},
     registry::{Deletion, Manifest, Source, Verified, Want},
     untrusted::short,
 };
+use std::collections::{HashMap, HashSet};
+
+use super::{Progress, manifests};
 
 /// A package of GitHub's container registry.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Ghcr {
         guards: &Guards,
         rules: &Rules<'_>,
         progress: &Progress,
-    ) -> Result<Listing, Refusal> {
+    ) -> Result<Listing, Error> {
         progress.begin("listing versions", None);
         let versions = self.package.versions(&|done| progress.at(done)).await?;
         let clock = versions.clock;
@@ -42,7 +43,8 @@ impl Ghcr {
         for version in &versions.all {
             let made = date::parse(&version.created).ok_or_else(|| {
                 let shown = short(&version.created, 50);
-                Refusal::later(
+                Error::new(
+                    Class::Unavailable,
                     "listing",
                     format!(
                         "version {} was created at `{shown}`, which is no date",
@@ -75,7 +77,7 @@ impl Ghcr {
         Ok(listing)
     }
 
-    async fn relations(&self, listing: &mut Listing, progress: &Progress) -> Result<(), Refusal> {
+    async fn relations(&self, listing: &mut Listing, progress: &Progress) -> Result<(), Error> {
         progress.begin("reading manifests", Some(listing.versions.len()));
         let missing = self
             .manifests(&listing.versions, &mut listing.nodes, progress)
@@ -98,7 +100,7 @@ impl Ghcr {
         versions: &[Version],
         nodes: &mut HashMap<Digest, Node>,
         progress: &Progress,
-    ) -> Result<Vec<Version>, Refusal> {
+    ) -> Result<Vec<Version>, Error> {
         let wants = versions
             .iter()
             .map(|version| (version, Want::Digest(version.digest)))
@@ -117,7 +119,7 @@ impl Ghcr {
 
     /// Reads a version and its manifest once more: a version that GitHub still lists, with tags and
     /// without a manifest, dangles. Any other shows that the listing was overtaken.
-    async fn confirm_dangling(&self, version: &Version) -> Result<(), Refusal> {
+    async fn confirm_dangling(&self, version: &Version) -> Result<(), Error> {
         let listed = !version.tags.is_empty() && self.look(version).await? == Now::Same;
         if listed && self.manifest(version).await?.is_none() {
             return Ok(());
@@ -126,11 +128,11 @@ impl Ghcr {
             "{}@{} was listed, and the registry does not have it",
             self.source, version.digest
         );
-        Err(Refusal::later("listing", message)
-            .hint("it is being deleted right now, or the registry has lost it"))
+        Err(Error::new(Class::Unavailable, "listing", message)
+            .help("it is being deleted right now, or the registry has lost it"))
     }
 
-    async fn manifest(&self, version: &Version) -> Result<Option<Verified<Manifest>>, Refusal> {
+    async fn manifest(&self, version: &Version) -> Result<Option<Verified<Manifest>>, Error> {
         let want = Want::Digest(version.digest);
         Ok(self.source.manifest(&want, None).await?)
     }
@@ -142,7 +144,7 @@ impl Ghcr {
         &self,
         first: &Listing,
         progress: &Progress,
-    ) -> Result<Listing, Refusal> {
+    ) -> Result<Listing, Error> {
         progress.begin("listing the newest versions again", None);
         let known: HashSet<u64> = first.versions.iter().filter_map(|known| known.id).collect();
         let rows = self.package.newest(|id| known.contains(&id)).await?;
@@ -201,7 +203,7 @@ impl Ghcr {
         before: &Listing,
         keep: &[Version],
         progress: &Progress,
-    ) -> Result<Listing, Refusal> {
+    ) -> Result<Listing, Error> {
         progress.begin("listing versions once more", None);
         let rows = self.package.versions(&|done| progress.at(done)).await?;
         let clock = rows.clock;
@@ -232,11 +234,11 @@ impl Ghcr {
     }
 
     /// Puts back a version that was deleted in the last thirty days.
-    pub async fn restore(&self, id: u64) -> Result<Version, Refusal> {
+    pub async fn restore(&self, id: u64) -> Result<Version, Error> {
         Ok(version(self.package.restore(id).await?))
     }
 
-    pub(super) async fn look(&self, version: &Version) -> Result<Now, Refusal> {
+    pub(super) async fn look(&self, version: &Version) -> Result<Now, Error> {
         let Some(id) = version.id else {
             return Ok(Now::Changed("it has no number".to_owned()));
         };
@@ -260,7 +262,7 @@ impl Ghcr {
         })
     }
 
-    pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Refusal> {
+    pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
         let Some(id) = version.id else {
             return Ok(Deletion::Refused("it has no number".to_owned()));
         };
@@ -269,7 +271,7 @@ impl Ghcr {
 
     /// Whether the registry has no such manifest any more, or GitHub no such version: the registry
     /// may serve what was deleted for a while.
-    pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Refusal> {
+    pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
         if self.manifest(version).await?.is_none() {
             return Ok(true);
         }
@@ -288,12 +290,12 @@ fn listed(rows: Vec<PackageVersion>, before: &Listing) -> Vec<Version> {
     versions
 }
 
-fn unreadable(version: &Version) -> Refusal {
+fn unreadable(version: &Version) -> Error {
     let message = format!(
         "{} was pushed during the run, and the registry does not have its manifest",
         version.digest
     );
-    Refusal::later("listing", message).hint("run prune again when nothing pushes")
+    Error::new(Class::Unavailable, "listing", message).help("run prune again when nothing pushes")
 }
 
 fn version(from: PackageVersion) -> Version {

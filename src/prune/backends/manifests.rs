@@ -1,12 +1,13 @@
 //! Many manifests at once, each asked for once.
 
+use crate::{
+    error::{Class, Error},
+    prune::{Listing, Node},
+    registry::{Manifest, Source, Verified, Want},
+};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::Progress;
-use crate::{
-    prune::{Listing, Node, Refusal},
-    registry::{Manifest, Source, Verified, Want},
-};
 
 /// How many are asked for at once.
 pub(super) const AT_ONCE: usize = 8;
@@ -16,12 +17,12 @@ pub(super) async fn read<W: Clone>(
     source: &Source,
     wants: Vec<(W, Want)>,
     progress: &Progress,
-    mut each: impl FnMut(W, Option<Verified<Manifest>>) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
+    mut each: impl FnMut(W, Option<Verified<Manifest>>) -> Result<(), Error>,
+) -> Result<(), Error> {
     let asked = stream::iter(wants).map(|(what, want)| async move {
         let found = source.manifest(&want, None).await;
         progress.step();
-        found.map(|found| (what, found)).map_err(Refusal::from)
+        found.map(|found| (what, found)).map_err(Error::from)
     });
     let mut asked = std::pin::pin!(asked.buffered(AT_ONCE));
     while let Some((what, found)) = asked.try_next().await? {
@@ -35,7 +36,7 @@ pub(super) async fn nested(
     source: &Source,
     listing: &mut Listing,
     progress: &Progress,
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     loop {
         let unread = listing.unread();
         if unread.is_empty() {
@@ -47,11 +48,12 @@ pub(super) async fn nested(
             .collect();
         read(source, wants, progress, |digest, found| {
             let found = found.ok_or_else(|| {
-                Refusal::later(
+                Error::new(
+                    Class::Unavailable,
                     "listing",
                     format!("{source}@{digest} is part of an index, and it is not there"),
                 )
-                .hint("what it consists of can't be told, so nothing is deleted")
+                .help("what it consists of can't be told, so nothing is deleted")
             })?;
             listing.nodes.insert(digest, Node::of(&found.value));
             Ok(())

@@ -13,10 +13,10 @@ pub use ghcr::Ghcr;
 pub use registry::Registry;
 
 use super::{
-    Guards, Listing, Refusal, Rules, Version,
+    Guards, Listing, Rules, Version,
     apply::{Now, Package},
 };
-use crate::registry::Deletion;
+use crate::{error::Error, registry::Deletion};
 
 /// A package, by whichever way it is reached.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Backend {
         guards: &Guards,
         rules: &Rules<'_>,
         progress: &Progress,
-    ) -> Result<Listing, Refusal> {
+    ) -> Result<Listing, Error> {
         match self {
             Self::Registry(registry) => registry.list(guards, rules, progress).await,
             Self::Ghcr(ghcr) => ghcr.list(guards, rules, progress).await,
@@ -85,7 +85,7 @@ impl Backend {
     }
 
     /// Whether anything can be deleted at all, as far as that can be told without deleting.
-    pub async fn deletes(&self) -> Result<(), Refusal> {
+    pub async fn deletes(&self) -> Result<(), Error> {
         match self {
             Self::Registry(registry) => registry.deletes().await,
             Self::Ghcr(_) => Ok(()),
@@ -99,7 +99,7 @@ impl Backend {
 }
 
 impl Package for Backend {
-    async fn again(&self, first: &Listing, progress: &Progress) -> Result<Listing, Refusal> {
+    async fn again(&self, first: &Listing, progress: &Progress) -> Result<Listing, Error> {
         match self {
             Self::Registry(registry) => registry.again(first, &[], progress).await,
             Self::Ghcr(ghcr) => ghcr.again(first, progress).await,
@@ -111,28 +111,28 @@ impl Package for Backend {
         before: &Listing,
         keep: &[Version],
         progress: &Progress,
-    ) -> Result<Listing, Refusal> {
+    ) -> Result<Listing, Error> {
         match self {
             Self::Registry(registry) => registry.again(before, keep, progress).await,
             Self::Ghcr(ghcr) => ghcr.afterwards(before, keep, progress).await,
         }
     }
 
-    async fn look(&self, version: &Version) -> Result<Now, Refusal> {
+    async fn look(&self, version: &Version) -> Result<Now, Error> {
         match self {
             Self::Registry(registry) => registry.look(version).await,
             Self::Ghcr(ghcr) => ghcr.look(version).await,
         }
     }
 
-    async fn delete(&self, version: &Version) -> Result<Deletion, Refusal> {
+    async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
         match self {
             Self::Registry(registry) => registry.delete(version).await,
             Self::Ghcr(ghcr) => ghcr.delete(version).await,
         }
     }
 
-    async fn is_gone(&self, version: &Version) -> Result<bool, Refusal> {
+    async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
         let mut pause = PAUSE;
         loop {
             let gone = match self {

@@ -14,10 +14,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Progress, manifests};
 use crate::{
+    error::{Class, Error},
     oci::{Digest, Tag},
     prune::{
-        Child, Dangling, Guards, Listing, Node, Refusal, Rules, Version, apply::Now, date,
-        eligible, judge, refusal::Kind,
+        Child, Dangling, Guards, Listing, Node, Rules, Version, apply::Now, date, eligible, judge,
     },
     registry::{Deletion, Descriptor, Manifest, Remote, Source, Want},
 };
@@ -76,7 +76,7 @@ impl Registry {
         guards: &Guards,
         rules: &Rules<'_>,
         progress: &Progress,
-    ) -> Result<Listing, Refusal> {
+    ) -> Result<Listing, Error> {
         progress.begin("listing tags", None);
         self.known.borrow_mut().clear();
         let tags = self.remote.tags_at().await?;
@@ -125,7 +125,7 @@ impl Registry {
         guards: &Guards,
         reading: &mut Reading,
         progress: &Progress,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Error> {
         let unlisted: BTreeSet<Digest> = guards
             .text
             .behind_algorithm()
@@ -140,7 +140,7 @@ impl Registry {
                 guards.text.files_of(&unlisted, FILES_SHOWN)
             );
             let hint = "they look like lock files; prune from a repository that does not hold them";
-            return Err(Refusal::later("text_digests", message).hint(hint));
+            return Err(Error::new(Class::Unavailable, "text_digests", message).help(hint));
         }
         self.untagged(unlisted, reading, progress).await?;
         manifests::nested(&self.source, &mut reading.listing, progress).await
@@ -153,7 +153,7 @@ impl Registry {
         before: &Listing,
         keep: &[Version],
         progress: &Progress,
-    ) -> Result<Listing, Refusal> {
+    ) -> Result<Listing, Error> {
         progress.begin("listing tags again", None);
         let tags = self.remote.tags_at().await?;
         let mut reading = Reading {
@@ -185,7 +185,7 @@ impl Registry {
 
     /// Lists and reads once more the tags that were listed without a manifest. Those that are
     /// listed again without one are dangling; any other shows a listing that changes.
-    async fn dangling(&self, missing: Vec<Tag>) -> Result<Vec<Dangling>, Refusal> {
+    async fn dangling(&self, missing: Vec<Tag>) -> Result<Vec<Dangling>, Error> {
         if missing.is_empty() {
             return Ok(Vec::new());
         }
@@ -198,8 +198,8 @@ impl Registry {
                     "{}:{tag} was listed without a manifest, and is not any more",
                     self.source
                 );
-                return Err(Refusal::later("listing", message)
-                    .hint("the tag is being pushed or deleted; run prune again"));
+                return Err(Error::new(Class::Unavailable, "listing", message)
+                    .help("the tag is being pushed or deleted; run prune again"));
             }
             dangling.push(Dangling { tag, id: None });
         }
@@ -212,7 +212,7 @@ impl Registry {
         names: Vec<Tag>,
         reading: &mut Reading,
         progress: &Progress,
-    ) -> Result<Vec<Tag>, Refusal> {
+    ) -> Result<Vec<Tag>, Error> {
         self.known.borrow_mut().extend(names.iter().cloned());
         let mut missing = Vec::new();
         progress.begin("reading tags", Some(names.len()));
@@ -248,7 +248,7 @@ impl Registry {
         asked: BTreeSet<Digest>,
         reading: &mut Reading,
         progress: &Progress,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Error> {
         let wants: Vec<_> = asked
             .into_iter()
             .map(|digest| (digest, Want::Digest(digest)))
@@ -274,7 +274,7 @@ impl Registry {
         wanted: Vec<Digest>,
         reading: &mut Reading,
         progress: &Progress,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Error> {
         let mut wanted: BTreeSet<Digest> = wanted.into_iter().collect();
         let mut fresh: Vec<Digest> = wanted.iter().copied().collect();
         while !fresh.is_empty() {
@@ -323,7 +323,7 @@ impl Registry {
     }
 
     /// The later of what annotation and config say; nothing where one of them can't be understood.
-    async fn made(&self, said: &Said) -> Result<Option<SystemTime>, Refusal> {
+    async fn made(&self, said: &Said) -> Result<Option<SystemTime>, Error> {
         let config = match &said.config {
             Some(config) => self.source.config(config).await?.value.created,
             None => None,
@@ -343,7 +343,7 @@ impl Registry {
         &self,
         reading: &mut Reading,
         progress: &Progress,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Error> {
         let rest: Vec<Digest> = reading
             .listing
             .versions
@@ -371,21 +371,21 @@ impl Registry {
 
     /// Asks to delete what nobody can have: a digest of a text that is no manifest. A registry that
     /// deletes says that it is not there.
-    pub(super) async fn deletes(&self) -> Result<(), Refusal> {
+    pub(super) async fn deletes(&self) -> Result<(), Error> {
         let nothing = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
         match self.remote.delete(nothing).await? {
             Deletion::Gone | Deletion::Deleted => Ok(()),
             Deletion::Refused(said) => {
                 let message = format!("{} does not delete: {said}", self.remote);
                 let hint = "switch deletion on (docker-registry: storage.delete.enabled: true), then garbage-collect";
-                Err(Refusal::new(Kind::Denied, "deletion_disabled", message).hint(hint))
+                Err(Error::new(Class::Denied, "deletion_disabled", message).help(hint))
             }
         }
     }
 
     /// Its own tags, and those that are new, are read again. That a tag which named something else
     /// was moved to it in the meantime can't be asked for without asking for every tag.
-    pub(super) async fn look(&self, version: &Version) -> Result<Now, Refusal> {
+    pub(super) async fn look(&self, version: &Version) -> Result<Now, Error> {
         let tags: BTreeSet<Tag> = self
             .remote
             .tags_at()
@@ -426,7 +426,7 @@ impl Registry {
         })
     }
 
-    async fn names(&self, tag: &Tag) -> Result<Option<Digest>, Refusal> {
+    async fn names(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
         Ok(self
             .source
             .manifest(&Want::Tag(tag.clone()), None)
@@ -434,12 +434,12 @@ impl Registry {
             .map(|found| found.digest))
     }
 
-    pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Refusal> {
+    pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
         Ok(self.remote.delete(version.digest).await?)
     }
 
     /// Whether no manifest has its digest any more.
-    pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Refusal> {
+    pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
         let want = Want::Digest(version.digest);
         Ok(self.source.manifest(&want, None).await?.is_none())
     }

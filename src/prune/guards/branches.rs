@@ -1,15 +1,14 @@
 //! The branches and tags that the remote has now, their objects, and which of them are promote and
 //! rollback branches.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-
 use crate::{
     config::{Config, RelPath, Revisions, Template},
+    error::{Class, Error},
     git::{BranchSources, Git, GitError, ObjectId},
     history::{Own, own_config},
     oci::Tag,
-    prune::Refusal,
 };
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What a branch's full name begins with.
 const BRANCHES: &str = "refs/heads/";
@@ -69,7 +68,7 @@ struct Naming {
 
 impl Branches {
     /// Reads them. `stated`: the default branch that CI states.
-    pub(super) fn read(git: Git, config: &Config, stated: Option<&str>) -> Result<Self, Refusal> {
+    pub(super) fn read(git: Git, config: &Config, stated: Option<&str>) -> Result<Self, Error> {
         let history = git.promoted_branch(&BranchSources {
             configured: config.provenance.branch.as_deref(),
             base: None,
@@ -101,7 +100,7 @@ impl Branches {
     }
 
     /// Takes in what the remotes have now; the default branch of each that says it.
-    fn ask(&mut self) -> Result<BTreeMap<String, String>, Refusal> {
+    fn ask(&mut self) -> Result<BTreeMap<String, String>, Error> {
         let mut defaults = BTreeMap::new();
         self.tips.clear();
         for remote in &self.remotes {
@@ -116,7 +115,7 @@ impl Branches {
     }
 
     /// Whether the clone's history is that of the remote.
-    fn check_bases(&self) -> Result<(), Refusal> {
+    fn check_bases(&self) -> Result<(), Error> {
         for (remote, base) in &self.bases {
             let tip = self.git.branch(Some(&format!("{remote}/{base}")))?.tip;
             let there = self.tips.get(&Name {
@@ -132,7 +131,7 @@ impl Branches {
 
     /// How promote and rollback branches were ever called by a configuration of the bases: those
     /// that are open bear the names of their time.
-    fn learn_namings(&mut self, config: &Config) -> Result<(), Refusal> {
+    fn learn_namings(&mut self, config: &Config) -> Result<(), Error> {
         let Ok(path) = RelPath::parse(config.file_name()) else {
             return Ok(());
         };
@@ -149,7 +148,7 @@ impl Branches {
 
     /// Brings along the objects that are missing here. What moves or vanishes meanwhile is asked
     /// for again.
-    fn fetch(&mut self) -> Result<(), Refusal> {
+    fn fetch(&mut self) -> Result<(), Error> {
         let mut failed: Option<GitError> = None;
         for round in 0..ROUNDS {
             if round > 0 {
@@ -171,7 +170,7 @@ impl Branches {
                 }
             }
         }
-        Err(failed.map_or_else(moving, Refusal::from))
+        Err(failed.map_or_else(moving, Error::from))
     }
 
     fn names_of(&self, remote: &str, tips: &HashSet<ObjectId>) -> Vec<&str> {
@@ -183,7 +182,7 @@ impl Branches {
 
     /// The branches and tags that are new or moved since the last time, with their objects here.
     /// One that the set is promoted to, or that a promote or a rollback is proposed on, refuses.
-    pub(super) fn again(&mut self) -> Result<Tips, Refusal> {
+    pub(super) fn again(&mut self) -> Result<Tips, Error> {
         let before = std::mem::take(&mut self.tips);
         self.ask()?;
         self.fetch()?;
@@ -205,7 +204,7 @@ impl Branches {
             None => Ok(moved),
             Some((remote, branch)) => {
                 let message = format!("{branch} of {remote} moved while this run was reading it");
-                Err(Refusal::later("base_moved", message).hint("run it again"))
+                Err(Error::new(Class::Unavailable, "base_moved", message).help("run it again"))
             }
         }
     }
@@ -233,18 +232,19 @@ impl Branches {
 }
 
 /// The refusal where references never stand still.
-pub(super) fn moving() -> Refusal {
+pub(super) fn moving() -> Error {
     let message = "branches of the remote keep moving while they are read";
-    Refusal::later("base_moved", message).hint("run it again")
+    Error::new(Class::Unavailable, "base_moved", message).help("run it again")
 }
 
-fn behind(remote: &str, base: &str, here: &ObjectId, there: Option<&ObjectId>) -> Refusal {
+fn behind(remote: &str, base: &str, here: &ObjectId, there: Option<&ObjectId>) -> Error {
     let there = there.map_or_else(|| "missing".to_owned(), ObjectId::short);
     let message = format!(
         "{remote}/{base} is {} here, and on the remote it is {there}",
         here.short()
     );
-    Refusal::later("base_behind", message).hint(format!("fetch it: git fetch {remote}"))
+    Error::new(Class::Unavailable, "base_behind", message)
+        .help(format!("fetch it: git fetch {remote}"))
 }
 
 fn namings(config: &Config) -> [Naming; 2] {

@@ -17,12 +17,13 @@ use std::{
 use super::reading::{self, reader};
 use crate::{
     config::{AlsoPinned, Config, FILE_NAME, Globs, RelPath},
+    error::{Class, Error},
     files::Snapshot,
     git::{Git, GitError, ObjectId, Objects, Remote},
     history::{self, LARGEST_CONFIG, parse_config},
     oci::{Digest, Repository},
     pins::Finder,
-    prune::{Kind, Refusal, Text},
+    prune::Text,
 };
 
 /// Where references of the other repository are kept in the scratch one.
@@ -55,7 +56,7 @@ pub(super) struct Other {
 }
 
 impl Other {
-    pub(super) fn open(at: &Elsewhere) -> Result<Self, Refusal> {
+    pub(super) fn open(at: &Elsewhere) -> Result<Self, Error> {
         Ok(Self {
             at: at.clone(),
             git: Git::init(&at.scratch)?,
@@ -64,7 +65,7 @@ impl Other {
     }
 
     /// Fetches, and reads what is new since the last time.
-    pub(super) fn read(&mut self, config: &Config) -> Result<Found, Refusal> {
+    pub(super) fn read(&mut self, config: &Config) -> Result<Found, Error> {
         let unreadable = |error: GitError| self.unreadable(&error);
         self.fetch().map_err(unreadable)?;
         let now = self.git.tips_below(KEPT).map_err(unreadable)?;
@@ -119,7 +120,7 @@ impl Other {
     }
 
     /// Whether everything that was asked for came, and all of its history.
-    fn check_complete(&self) -> Result<(), Refusal> {
+    fn check_complete(&self) -> Result<(), Error> {
         let repository = &self.at.entry.repository;
         let there = |name: &String| self.tips.contains_key(&format!("heads/{name}"));
         let missing = match &self.at.entry.branches {
@@ -129,26 +130,28 @@ impl Other {
         };
         if let Some(branch) = missing {
             let message = format!("prune.also_pinned_in: {repository} does not have {branch}");
-            return Err(Refusal::later("unavailable", message).hint("correct `branches`"));
+            return Err(
+                Error::new(Class::Unavailable, "unavailable", message).help("correct `branches`")
+            );
         }
         if Git::open(&self.at.scratch)?.is_shallow() {
             let message = format!("prune.also_pinned_in: {repository} is a shallow clone itself");
-            return Err(Refusal::later("shallow", message)
-                .hint("name the repository that it was cloned from"));
+            return Err(Error::new(Class::Unavailable, "shallow", message)
+                .help("name the repository that it was cloned from"));
         }
         Ok(())
     }
 
-    fn unreadable(&self, error: &GitError) -> Refusal {
+    fn unreadable(&self, error: &GitError) -> Error {
         let message = format!(
             "prune.also_pinned_in: cannot read {}: {error}",
             self.at.entry.repository
         );
         let refusal = match error {
-            GitError::Denied { .. } => Refusal::new(Kind::Denied, "denied", message),
-            _ => Refusal::later("unavailable", message),
+            GitError::Denied { .. } => Error::new(Class::Denied, "denied", message),
+            _ => Error::new(Class::Unavailable, "unavailable", message),
         };
-        refusal.hint(match (error, &self.at.entry.token_env) {
+        refusal.help(match (error, &self.at.entry.token_env) {
             (GitError::Denied { .. }, Some(name)) => {
                 format!("the token in {name} must be allowed to read that repository")
             }
@@ -163,12 +166,7 @@ impl Other {
     }
 
     /// Everything that was ever pinned on the lines up to `tips`.
-    fn history(
-        &self,
-        tips: &[ObjectId],
-        config: &Config,
-        found: &mut Found,
-    ) -> Result<(), Refusal> {
+    fn history(&self, tips: &[ObjectId], config: &Config, found: &mut Found) -> Result<(), Error> {
         let mut files: BTreeMap<Vec<u8>, BTreeSet<ObjectId>> = BTreeMap::new();
         history::contents(&self.git, tips, |path, blob| {
             files.entry(path.to_vec()).or_default().insert(blob);

@@ -11,10 +11,11 @@ use std::{
 
 use crate::{
     config::{Config, RelPath},
+    error::Error,
     files::{ReadError, WorkTree},
     git::{Git, ObjectId, Sweep},
     pins::{Mention, mentions},
-    prune::{Refusal, Text},
+    prune::Text,
 };
 
 /// Where files of the work tree are.
@@ -32,7 +33,7 @@ pub(super) fn reader()
 
 /// What the files name that git tracks anywhere in the work tree, and those that `files` matches,
 /// tracked or not.
-pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(), Refusal> {
+pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(), Error> {
     let mut paths: BTreeSet<Vec<u8>> = git.tracked()?.into_iter().collect();
     let matched = WorkTree::new(&config.root).list(&config.files)?.files;
     let whole = |path: RelPath| [git.prefix(), path.as_bytes()].concat();
@@ -87,7 +88,7 @@ pub(super) fn commits(
     git: &Git,
     tips: &[(ObjectId, String)],
     text: &mut Text,
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     let mut sweep = Sweep::new(git, reader())?;
     for (number, (id, _)) in tips.iter().enumerate() {
         sweep.add(number, *id)?;

@@ -260,7 +260,7 @@ fn a_dangling_tag_warns_unless_it_is_kept_or_not_pending() {
     let refused = |package: &Package, prune: &Prune| package.judged(prune).refusal.unwrap();
     let refusal = refused(&dangling("v1"), &prune());
     assert!(refusal.message.contains("does not match prune.tags"));
-    assert_eq!(refusal.kind, crate::prune::Kind::Later);
+    assert_eq!(refusal.class, crate::error::Class::Unavailable);
     let protect = Prune {
         protect: vec![regex::Regex::new("^pending-x").unwrap()],
         ..prune()

@@ -1,7 +1,8 @@
 //! A run's own pull request: found by its marker and its branch, open or closed.
 
-use super::{Change, Comparison, Edit, Error, ErrorKind, Pull, Pulls, Step, Work, origin};
+use super::{Change, Comparison, Edit, Error, Pull, Pulls, Step, Work, origin};
 use crate::{
+    error::Class,
     forge::PullState,
     pull_request::{Marker, close_with},
 };
@@ -48,8 +49,8 @@ impl Work<'_> {
                 "it is open for {}, but its text has not the marker of this set",
                 pull.head
             );
-            return Err(Error::new(ErrorKind::Conflict, what, why)
-                .hint("close it, or give its branch another name"));
+            return Err(Error::about(Class::Conflict, what, why)
+                .help("close it, or give its branch another name"));
         }
         let closed = self
             .forge
@@ -71,7 +72,7 @@ impl Work<'_> {
                 }
                 let what = self.named(pull);
                 let why = "it was closed without being merged, and stays so";
-                Err(Error::new(ErrorKind::Refused, what, why).hint("--reopen opens it again"))
+                Err(Error::about(Class::Refused, what, why).help("--reopen opens it again"))
             }
             Some(_) => Ok(Found::Merged),
             None => Ok(Found::Nothing),
@@ -166,7 +167,7 @@ impl Work<'_> {
                 self.updated();
                 self.settled(Box::new(pull)).await
             }
-            Err(error) if error.kind == ErrorKind::Refused => self.replace().await,
+            Err(error) if error.class == Class::Refused => self.replace().await,
             Err(error) => Err(error),
         }
     }

@@ -1,8 +1,11 @@
 //! Older pull requests of the same set: told about the newer one, and closed, so that two are never
 //! merged out of order.
 
-use super::{Age, Change, Error, ErrorKind, Pull, Rival, Work};
-use crate::pull_request::{Marker, close_with};
+use super::{Age, Change, Error, Pull, Rival, Work};
+use crate::{
+    error::Class,
+    pull_request::{Marker, close_with},
+};
 
 impl Work<'_> {
     /// What `pull` is to `ours` if it was opened for another revision of the same set.
@@ -61,7 +64,7 @@ impl Work<'_> {
             "it was closed: #{} was opened at the same time and moves the same set to a newer revision",
             newer.number
         );
-        Err(Error::new(ErrorKind::Refused, what, why))
+        Err(Error::about(Class::Refused, what, why))
     }
 
     async fn close_superseded(&mut self, number: u64, by: u64) -> Result<(), Error> {

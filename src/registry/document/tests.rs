@@ -41,10 +41,10 @@ fn read(document: &Value, media_type: Option<&str>) -> Result<Manifest, Error> {
 }
 
 /// That a document is refused for this kind of reason, in these words.
-fn refused(document: &Value, media_type: Option<&str>, kind: ErrorKind, words: &str) {
+fn refused(document: &Value, media_type: Option<&str>, kind: Class, words: &str) {
     let error = read(document, media_type).unwrap_err();
     assert!(
-        error.kind == kind && error.why.contains(words),
+        error.class == kind && error.message.contains(words),
         "{document}: {error}"
     );
 }
@@ -67,7 +67,7 @@ fn a_document_is_what_its_type_and_its_shape_say() {
 
 #[test]
 fn what_is_an_index_and_a_manifest_is_neither() {
-    use ErrorKind::Ambiguous;
+    use Class::Ambiguous;
     let at_once = "an index and a manifest at once";
     for key in ["config", "layers"] {
         let value = image()[key].clone();
@@ -93,7 +93,7 @@ fn what_is_an_index_and_a_manifest_is_neither() {
 
 #[test]
 fn what_is_no_whole_document_of_the_second_schema_is_unreadable() {
-    use ErrorKind::Unavailable;
+    use Class::Unavailable;
     for media_type in [None, Some(OCI_MANIFEST)] {
         let first = with(image(), "schemaVersion", json!(1));
         refused(&first, media_type, Unavailable, "version is 1, not 2");
@@ -111,7 +111,7 @@ fn what_is_no_whole_document_of_the_second_schema_is_unreadable() {
         .to_string()
         .replace("\"size\":1", &format!("\"size\":1,\"annotations\":{twice}"));
     let error = read_bytes(text.into_bytes(), None).unwrap_err();
-    assert!(error.why.contains("`a` is there twice"), "{error}");
+    assert!(error.message.contains("`a` is there twice"), "{error}");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_document_may_have_4_mib_and_not_a_byte_more() {
     };
     assert!(of(DOCUMENT_MAX).is_ok());
     let error = of(DOCUMENT_MAX + 1).unwrap_err();
-    assert!(error.why.contains("larger than 4 MiB"), "{error}");
+    assert!(error.message.contains("larger than 4 MiB"), "{error}");
 }
 
 /// Reads a config of whatever size and digest its manifest says.
@@ -153,12 +153,12 @@ fn a_config_has_the_size_and_the_digest_that_its_manifest_says() {
             ..whole.clone()
         };
         let error = config(&bytes, &other, "it").unwrap_err();
-        assert!(error.why.contains("its manifest says"), "{error}");
+        assert!(error.message.contains("its manifest says"), "{error}");
     }
     let digest = Digest::of(b"other");
     let other = Descriptor { digest, ..whole };
     let error = config(&bytes, &other, "it").unwrap_err();
-    assert!(error.why.contains("its bytes hash to"), "{error}");
+    assert!(error.message.contains("its bytes hash to"), "{error}");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_label_that_is_there_twice_has_no_value() {
         r#""config":{"Labels":{"a":"1","b":"2","a":"3"}},"os":"#,
     );
     let error = config(text.as_bytes(), &descriptor_of(text.as_bytes()), "it").unwrap_err();
-    assert!(error.why.contains("`a` is there twice"), "{error}");
+    assert!(error.message.contains("`a` is there twice"), "{error}");
     let once = with(runs_on(), "config", json!({"Labels": {"a": "1", "b": "2"}}));
     assert_eq!(read_config(&once).unwrap().labels.len(), 2);
 }

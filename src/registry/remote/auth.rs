@@ -271,7 +271,7 @@ fn form_encoded(pairs: &[(&str, &str)]) -> String {
 }
 
 fn explain(fault: Fault, realm: &Url, who: &str, scope: &Scope) -> Fault {
-    let denied = fault.kind == crate::registry::ErrorKind::Denied;
+    let denied = fault.kind == crate::error::Class::Denied;
     let why = format!("no token from {}: {}; asked {who}", shown(realm), fault.why);
     let hint = fault.hint.or_else(|| denied.then(|| login_hint(scope)));
     Fault { why, hint, ..fault }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::SHOWN;
 use crate::{
+    error::{Class, Error},
     http::{Cause, Failure, Network, Stage, Stop},
-    registry::{Error, ErrorKind},
     untrusted::Secrets,
 };
 
@@ -15,7 +15,7 @@ const ROOTS_HINT: &str = "a registry with a certificate of its own needs REPIN_C
 /// Why a request got no usable answer; what was asked for is added by the caller.
 #[derive(Debug, Clone)]
 pub(super) struct Fault {
-    pub(super) kind: ErrorKind,
+    pub(super) kind: Class,
     pub(super) why: String,
     pub(super) hint: Option<String>,
 }
@@ -23,7 +23,7 @@ pub(super) struct Fault {
 impl Fault {
     pub(super) fn unavailable(why: impl Into<String>) -> Self {
         Self {
-            kind: ErrorKind::Unavailable,
+            kind: Class::Unavailable,
             why: why.into(),
             hint: None,
         }
@@ -31,7 +31,7 @@ impl Fault {
 
     pub(super) fn denied(why: impl Into<String>) -> Self {
         Self {
-            kind: ErrorKind::Denied,
+            kind: Class::Denied,
             why: why.into(),
             hint: None,
         }
@@ -115,10 +115,8 @@ impl Fault {
     /// The error, once it is known what was asked for.
     pub(super) fn about(self, what: &str) -> Error {
         Error {
-            kind: self.kind,
-            what: what.to_owned(),
-            why: self.why,
-            hint: self.hint,
+            help: self.hint,
+            ..Error::about(self.kind, what, self.why)
         }
     }
 }

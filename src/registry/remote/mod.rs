@@ -30,10 +30,11 @@ pub use settings::{Environment, Settings};
 pub(super) use stream::Stream;
 pub use tags::{NextPage, TagPages, Tags};
 
-use super::{DOCUMENT_MAX, Descriptor, Error, Heard, Raw, Want};
+use super::{DOCUMENT_MAX, Descriptor, Heard, Raw, Want};
 pub use crate::http::SettingsError;
 use crate::{
     config::Endpoint,
+    error::Error,
     http::{Deadline, Transport, address},
     oci::{Digest, Repository},
     untrusted::{Secrets, plain},

@@ -18,10 +18,7 @@ use super::{
     fault::Fault,
     http::{Body, Call, Open, Reading, Reply},
 };
-use crate::{
-    http::Again,
-    registry::{Descriptor, Error},
-};
+use crate::{error::Error, http::Again, registry::Descriptor};
 
 /// How many pieces wait for a slow reader; each is what one read from the connection gave.
 const WAITING: usize = 4;

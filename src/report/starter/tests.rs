@@ -5,7 +5,10 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{self, Config, SourceText};
+use crate::{
+    config::{self, Config},
+    error::SourceText,
+};
 
 fn parse(text: &str) -> Config {
     let source = SourceText {

@@ -12,8 +12,9 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use repin::{
+    error::{Class, Error},
     oci::Digest,
-    registry::{Error, ErrorKind, Settings, Want},
+    registry::{Settings, Want},
 };
 use tempfile::TempDir;
 
@@ -206,12 +207,12 @@ async fn what_may_pass_is_tried_five_times() {
         for kind in KINDS {
             let (error, count) = failing(kind, &fault, |_| {}).await;
             assert_eq!(
-                error.kind,
-                ErrorKind::Unavailable,
+                error.class,
+                Class::Unavailable,
                 "{kind:?} {fault:?}: {error}"
             );
             assert!(
-                error.why.contains(says) && error.why.contains("tried 5 times"),
+                error.message.contains(says) && error.message.contains("tried 5 times"),
                 "{} {fault:?}: {error}",
                 kind.0
             );
@@ -255,10 +256,10 @@ fn silence_is_tried_again_and_a_drip_is_not() {
         });
         for (kind, error, count) in failed {
             assert!(
-                error.why.contains("for 2 s") && error.why.contains("tried 2 times"),
+                error.message.contains("for 2 s") && error.message.contains("tried 2 times"),
                 "{kind}: {error}"
             );
-            assert!(error.hint.unwrap().contains("REPIN_HTTP_TIMEOUT"));
+            assert!(error.help.unwrap().contains("REPIN_HTTP_TIMEOUT"));
             assert!(requests_of(kind, 2).contains(&count), "{kind}: {count}");
         }
     }
@@ -267,7 +268,7 @@ fn silence_is_tried_again_and_a_drip_is_not() {
     let failed = failing_at_each_kind(&drip, |settings| settings.whole = Duration::from_secs(3));
     for (kind, error, count) in failed {
         assert!(
-            error.why.contains("not finished after 3 s"),
+            error.message.contains("not finished after 3 s"),
             "{kind}: {error}"
         );
         assert!(requests_of(kind, 1).contains(&count), "{kind}: {count}");
@@ -314,12 +315,16 @@ async fn what_would_be_the_same_again_is_not_tried_again() {
         for kind in KINDS {
             let (error, count) = failing(kind, &fault, |_| {}).await;
             assert_eq!(
-                error.kind,
-                ErrorKind::Unavailable,
+                error.class,
+                Class::Unavailable,
                 "{} {fault:?}: {error}",
                 kind.0
             );
-            assert!(error.why.contains(says), "{} {fault:?}: {error}", kind.0);
+            assert!(
+                error.message.contains(says),
+                "{} {fault:?}: {error}",
+                kind.0
+            );
             assert!(
                 requests_of(kind.0, 1).contains(&count),
                 "{} {fault:?}: {count}",
@@ -337,19 +342,16 @@ async fn a_refusal_is_denied_and_says_who_asked() {
             // A first 401 without a challenge tells not how to go on.
             let unchallenged = status == 401 && kind.0 == "manifest";
             let unasked = status == 403 && kind.0 == "manifest";
-            assert_eq!(
-                error.kind,
-                ErrorKind::Denied,
-                "{} {status}: {error}",
-                kind.0
-            );
+            assert_eq!(error.class, Class::Denied, "{} {status}: {error}", kind.0);
             assert!(
-                unchallenged || unasked || error.why.contains(&format!("as user `{USER}` from ")),
+                unchallenged
+                    || unasked
+                    || error.message.contains(&format!("as user `{USER}` from ")),
                 "{}: {error}",
                 kind.0
             );
             assert!(
-                unchallenged || error.hint.unwrap().contains("login"),
+                unchallenged || error.help.unwrap().contains("login"),
                 "{} {status}",
                 kind.0
             );
@@ -363,7 +365,7 @@ async fn redirects_end_after_five() {
         let fake = Reaction::new(302, "").with("Location", "?again");
         let (error, count) = failing(kind, &fake, |_| {}).await;
         assert!(
-            error.why.contains("more than 5 redirects"),
+            error.message.contains("more than 5 redirects"),
             "{}: {error}",
             kind.0
         );
@@ -446,7 +448,7 @@ async fn a_redirect_back_does_not_bring_credentials_back() {
     let error = resolved(&source(settings, &fake.host(), "team/app"), "one")
         .await
         .unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Denied, "{error}");
+    assert_eq!(error.class, Class::Denied, "{error}");
 }
 
 #[tokio::test]
@@ -476,21 +478,21 @@ async fn lies_about_bytes_are_found_out() {
     ];
     for (fault, says) in claims {
         let (error, count) = failing(KINDS[0], &fault, |_| {}).await;
-        assert_eq!(error.kind, ErrorKind::Unavailable, "{fault:?}: {error}");
+        assert_eq!(error.class, Class::Unavailable, "{fault:?}: {error}");
         assert!(
-            error.why.contains(says) && count == 1,
+            error.message.contains(says) && count == 1,
             "{count} {fault:?}: {error}"
         );
     }
     for kind in [KINDS[1], KINDS[2]] {
         let config = Image::single("amd64", "two").config;
         let (error, _) = failing(kind, &Reaction::new(200, config.clone()), |_| {}).await;
-        assert_eq!(error.kind, ErrorKind::Unavailable, "{}: {error}", kind.0);
+        assert_eq!(error.class, Class::Unavailable, "{}: {error}", kind.0);
         let lying = Reaction::new(200, config).with("Docker-Content-Digest", other.to_string());
         let (error, _) = failing(kind, &lying, |_| {}).await;
-        assert_eq!(error.kind, ErrorKind::Unavailable, "{}: {error}", kind.0);
+        assert_eq!(error.class, Class::Unavailable, "{}: {error}", kind.0);
         let (error, _) = failing(kind, &Reaction::new(404, ""), |_| {}).await;
-        assert_eq!(error.kind, ErrorKind::Unavailable, "{}: {error}", kind.0);
+        assert_eq!(error.class, Class::Unavailable, "{}: {error}", kind.0);
     }
 }
 
@@ -536,12 +538,12 @@ async fn nobody_there_is_tried_five_times_and_says_so() {
     let error = resolved(&source(settings(&[]), &host, "team/app"), "one")
         .await
         .unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert_eq!(error.class, Class::Unavailable);
     assert!(
-        error.why.contains("can't connect") && error.why.contains("tried 5 times"),
+        error.message.contains("can't connect") && error.message.contains("tried 5 times"),
         "{error}"
     );
-    assert_eq!(error.what, format!("{host}/team/app:one"));
+    assert_eq!(error.subject.unwrap(), format!("{host}/team/app:one"));
 }
 
 #[tokio::test]
@@ -557,7 +559,7 @@ async fn one_request_that_gives_up_spares_the_others_to_do_so() {
     let error = resolved(&source(settings, &fake.host(), "team/app"), "one")
         .await
         .unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert_eq!(error.class, Class::Unavailable);
     let count = fake.count("/manifests/sha256:");
     assert!(count < 30 * 5, "{count}");
 }
@@ -649,7 +651,7 @@ async fn a_token_that_is_no_longer_good_is_replaced_once() {
         .manifest(&Want::Digest(image.digest()), None)
         .await
         .unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Denied);
+    assert_eq!(error.class, Class::Denied);
     no_secret(&format!("{error} {error:?}"));
 }
 
@@ -665,8 +667,8 @@ async fn odd_tokens_and_challenges_are_refused() {
     ] {
         let (error, count) = failing(KINDS[3], &Reaction::new(200, body), |_| {}).await;
         assert_eq!(
-            (error.kind, count),
-            (ErrorKind::Unavailable, 1),
+            (error.class, count),
+            (Class::Unavailable, 1),
             "{body}: {error}"
         );
     }
@@ -684,9 +686,9 @@ async fn odd_tokens_and_challenges_are_refused() {
         let error = resolved(&source(settings, &fake.host(), "team/app"), "one")
             .await
             .unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Denied, "{value}: {error}");
+        assert_eq!(error.class, Class::Denied, "{value}: {error}");
         assert!(
-            says == "neither" || error.why.contains(says),
+            says == "neither" || error.message.contains(says),
             "{value}: {error}"
         );
         assert_eq!(fake.requests().len(), 1, "{value}");
@@ -701,7 +703,7 @@ async fn credentials_for_one_host_never_reach_another() {
     let error = resolved(&source(settings.clone(), &fake.host(), "team/app"), "one")
         .await
         .unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Denied);
+    assert_eq!(error.class, Class::Denied);
     // A name in the pins lends its credentials to no mirror.
     let (_folder, settings) = as_robot("ghcr.io");
     let mapping = format!("ghcr.io=http://{}", fake.host());
@@ -709,8 +711,8 @@ async fn credentials_for_one_host_never_reach_another() {
         .of(&super::repository("ghcr.io", "team/app"))
         .unwrap();
     assert_eq!(
-        resolved(&mapped, "one").await.unwrap_err().kind,
-        ErrorKind::Denied
+        resolved(&mapped, "one").await.unwrap_err().class,
+        Class::Denied
     );
     assert!(
         fake.requests()
@@ -763,7 +765,7 @@ async fn a_flood_is_not_swallowed() {
     for kind in KINDS {
         let flood = Reaction::Flood(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n".to_vec(), 400);
         let (error, count) = failing(kind, &flood, |_| {}).await;
-        assert!(error.why.contains("more than"), "{}: {error}", kind.0);
+        assert!(error.message.contains("more than"), "{}: {error}", kind.0);
         assert!(
             requests_of(kind.0, 1).contains(&count),
             "{}: {count}",

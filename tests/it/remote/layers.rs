@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use repin::registry::{self, Descriptor, ErrorKind, Settings};
+use repin::{
+    error::Class,
+    registry::{Descriptor, Settings},
+};
 
 use super::{settings, source};
 use crate::support::{
@@ -27,7 +30,7 @@ fn described() -> Descriptor {
 }
 
 /// What reading the layer from a server gives: all bytes, or those before an error and the error.
-async fn read(fake: &Fake, settings: Settings) -> (Vec<u8>, Option<registry::Error>) {
+async fn read(fake: &Fake, settings: Settings) -> (Vec<u8>, Option<repin::error::Error>) {
     let source = source(settings, &fake.host(), "team/app");
     let mut layer = match source.layer(&described()).await {
         Ok(layer) => layer,
@@ -42,7 +45,7 @@ async fn read(fake: &Fake, settings: Settings) -> (Vec<u8>, Option<registry::Err
                 *error
                     .into_inner()
                     .unwrap()
-                    .downcast::<registry::Error>()
+                    .downcast::<repin::error::Error>()
                     .unwrap()
             }),
         )
@@ -113,8 +116,8 @@ async fn a_continuation_from_another_place_is_refused() {
         });
         let (bytes, error) = read(&fake, settings(&[])).await;
         assert_eq!(
-            (error.unwrap().kind, bytes.as_slice()),
-            (ErrorKind::Unavailable, &layer()[..5_000])
+            (error.unwrap().class, bytes.as_slice()),
+            (Class::Unavailable, &layer()[..5_000])
         );
     }
     let whole = Fake::start(|request| match request.number {
@@ -122,8 +125,8 @@ async fn a_continuation_from_another_place_is_refused() {
         _ => Reaction::new(200, layer()),
     });
     assert_eq!(
-        read(&whole, settings(&[])).await.1.unwrap().kind,
-        ErrorKind::Unavailable
+        read(&whole, settings(&[])).await.1.unwrap().class,
+        Class::Unavailable
     );
 }
 
@@ -149,7 +152,7 @@ async fn a_layer_that_never_comes_whole_ends_after_five_attempts() {
         Reaction::Raw([head.as_bytes(), &layer()[from..=from]].concat())
     });
     let (bytes, error) = read(&fake, settings(&[])).await;
-    assert!(error.unwrap().why.contains("tried 5 times"));
+    assert!(error.unwrap().message.contains("tried 5 times"));
     assert_eq!(
         (bytes.as_slice(), fake.requests().len()),
         (&layer()[..5], 5)
@@ -162,12 +165,12 @@ async fn a_layer_has_as_many_bytes_as_its_descriptor_says() {
         Reaction::Flood(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n".to_vec(), 400)
     });
     let (bytes, error) = read(&longer, settings(&[])).await;
-    assert!(error.unwrap().why.contains("more than") && bytes.len() <= layer().len());
+    assert!(error.unwrap().message.contains("more than") && bytes.len() <= layer().len());
     for length in [layer().len() - 1, layer().len() + 1] {
         let fake = Fake::start(move |_| Reaction::Raw(head(length)));
         let (_, error) = read(&fake, settings(&[])).await;
         assert!(
-            error.unwrap().why.contains("its descriptor says"),
+            error.unwrap().message.contains("its descriptor says"),
             "{length}"
         );
     }
@@ -181,20 +184,20 @@ async fn a_layer_has_a_time_in_all() {
         ..settings(&[])
     };
     let (_, error) = read(&fake, settings).await;
-    assert!(error.unwrap().why.contains("not finished after 200ms"));
+    assert!(error.unwrap().message.contains("not finished after 200ms"));
     assert_eq!(fake.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn a_missing_or_refused_layer_is_an_error() {
     for (status, kind) in [
-        (404, ErrorKind::Unavailable),
-        (403, ErrorKind::Denied),
-        (500, ErrorKind::Unavailable),
+        (404, Class::Unavailable),
+        (403, Class::Denied),
+        (500, Class::Unavailable),
     ] {
         let fake = Fake::start(move |_| Reaction::new(status, ""));
         assert_eq!(
-            read(&fake, settings(&[])).await.1.unwrap().kind,
+            read(&fake, settings(&[])).await.1.unwrap().class,
             kind,
             "{status}"
         );

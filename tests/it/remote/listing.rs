@@ -1,8 +1,9 @@
 //! Tags, page by page, and deletions that are refused.
 
 use repin::{
+    error::{Class, Error},
     oci::Digest,
-    registry::{Deletion, Error, ErrorKind, Remote, Source},
+    registry::{Deletion, Remote, Source},
 };
 
 use super::{settings, source};
@@ -79,7 +80,7 @@ async fn the_same_list_again_is_nothing_new() {
         0 => Reaction::new(200, r#"{"tags":["b","a"]}"#),
         _ => Reaction::new(404, ""),
     });
-    assert_eq!(tags(&fake).await.unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(tags(&fake).await.unwrap_err().class, Class::Unavailable);
 }
 
 #[tokio::test]
@@ -95,7 +96,7 @@ async fn links_that_lead_elsewhere_or_in_a_circle_are_errors() {
             Reaction::new(200, r#"{"tags":["a"]}"#).with("Link", link.clone())
         });
         let error = tags(&fake).await.unwrap_err();
-        assert!(error.why.contains("another host"), "{error}");
+        assert!(error.message.contains("another host"), "{error}");
         assert_eq!(fake.requests().len(), 1);
     }
     assert_eq!(elsewhere.requests().len(), 0);
@@ -110,7 +111,7 @@ async fn links_that_lead_elsewhere_or_in_a_circle_are_errors() {
         Reaction::new(200, format!("{{\"tags\":[\"{tag}\"]}}")).with("Link", link)
     });
     let error = tags(&circle).await.unwrap_err();
-    assert!(error.why.contains("does not come to an end"), "{error}");
+    assert!(error.message.contains("does not come to an end"), "{error}");
     assert!(circle.requests().len() < 20, "{}", circle.requests().len());
 }
 
@@ -127,10 +128,16 @@ async fn a_listing_is_complete_or_an_error() {
             0 => Reaction::new(200, r#"{"tags":["a"]}"#).with("Link", next),
             _ => second.clone(),
         });
-        assert_eq!(tags(&fake).await.unwrap_err().kind, ErrorKind::Unavailable);
+        assert_eq!(tags(&fake).await.unwrap_err().class, Class::Unavailable);
     }
     let circle = Fake::start(move |_| Reaction::new(200, r#"{"tags":["a"]}"#).with("Link", next));
-    assert!(tags(&circle).await.unwrap_err().why.contains("same page"));
+    assert!(
+        tags(&circle)
+            .await
+            .unwrap_err()
+            .message
+            .contains("same page")
+    );
     let endless = Fake::start(move |request| {
         let next = format!("<?n={}>; rel=next", request.number);
         Reaction::new(200, r#"{"tags":["a"]}"#).with("Link", next)
@@ -139,13 +146,19 @@ async fn a_listing_is_complete_or_an_error() {
         tags(&endless)
             .await
             .unwrap_err()
-            .why
+            .message
             .contains("does not come to an end")
     );
     let large = Fake::start(|_| {
         Reaction::Flood(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n".to_vec(), 400)
     });
-    assert!(tags(&large).await.unwrap_err().why.contains("more than"));
+    assert!(
+        tags(&large)
+            .await
+            .unwrap_err()
+            .message
+            .contains("more than")
+    );
 }
 
 #[tokio::test]
@@ -178,7 +191,7 @@ async fn a_registry_that_does_not_delete_says_so() {
             .delete(Digest::of(b"x"))
             .await
             .unwrap_err()
-            .kind,
-        ErrorKind::Denied
+            .class,
+        Class::Denied
     );
 }

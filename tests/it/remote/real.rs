@@ -5,8 +5,9 @@ use std::{fs, io::Read, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use repin::{
+    error::Class,
     oci::Digest,
-    registry::{Deletion, ErrorKind, Manifest, Remote, Settings, SettingsError, Source, Want},
+    registry::{Deletion, Manifest, Remote, Settings, SettingsError, Source, Want},
 };
 use tempfile::TempDir;
 
@@ -241,10 +242,12 @@ async fn without_the_right_password_it_is_denied_and_says_what_was_tried() {
         "team/app",
     );
     let error = resolved(&wrong, "one").await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Denied);
+    assert_eq!(error.class, Class::Denied);
     let text = format!("{error} {error:?}");
     assert!(
-        error.why.contains("HTTP 401") && error.why.contains(USER) && error.why.contains(docker),
+        error.message.contains("HTTP 401")
+            && error.message.contains(USER)
+            && error.message.contains(docker),
         "{error}"
     );
     assert!(
@@ -259,11 +262,12 @@ async fn without_the_right_password_it_is_denied_and_says_what_was_tried() {
         "team/app",
     );
     let error = resolved(&none, "one").await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Denied);
+    assert_eq!(error.class, Class::Denied);
     assert!(
-        error.why.contains("no credentials for") && error.hint.unwrap().contains("docker login"),
+        error.message.contains("no credentials for")
+            && error.help.unwrap().contains("docker login"),
         "{}",
-        error.why
+        error.message
     );
 }
 
@@ -373,9 +377,9 @@ async fn a_foreign_token_server_is_asked_without_credentials() {
     let error = resolved(&source(settings, &registry.host, "team/app"), "one")
         .await
         .unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Denied);
+    assert_eq!(error.class, Class::Denied);
     assert!(
-        error.why.contains("anonymously") && error.why.contains("was not sent"),
+        error.message.contains("anonymously") && error.message.contains("was not sent"),
         "{error}"
     );
     for request in server.fake.requests() {
@@ -420,11 +424,11 @@ async fn tls_needs_a_root_that_is_trusted_and_speaks_http_2() {
     )
     .await
     .unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert_eq!(error.class, Class::Unavailable);
     assert!(
-        error.why.contains("TLS") && error.hint.unwrap().contains("REPIN_CA_FILE"),
+        error.message.contains("TLS") && error.help.unwrap().contains("REPIN_CA_FILE"),
         "{}",
-        error.why
+        error.message
     );
 }
 

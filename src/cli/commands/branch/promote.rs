@@ -6,16 +6,16 @@ use crate::{
         args::Promotion,
         commands::{gates::table, set},
         context::{Context, usage},
-        exit::{Exit, Fault},
+        exit::Exit,
         forge::connect_or_skip,
     },
-    config::Problem,
+    error::{Error, Errors},
     forge::{Gate, GateState, Merge},
     pull_request::branches::{self, Between, Offer, Offered},
     report::{branch, json::PullRequest},
 };
 
-pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Fault> {
+pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
     let args = &asked.between;
     check(args)?;
     let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
@@ -94,7 +94,7 @@ fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
 }
 
 /// The document's word, the line for people, and what is wrong if something is.
-fn outcome(offered: &Offered, cx: &Context) -> (&'static str, String, Option<Fault>) {
+fn outcome(offered: &Offered, cx: &Context) -> (&'static str, String, Option<Errors>) {
     let stands = format!(
         "pull request #{} ({})",
         offered.pull.number, offered.pull.url
@@ -132,18 +132,15 @@ fn planned(offer: &Offer) -> String {
     }
 }
 
-fn blocked(offer: &Offer) -> Fault {
+fn blocked(offer: &Offer) -> Errors {
     let failed = |gate: &&Gate| gate.state == GateState::Fail;
     let message = format!(
         "a required status of {} failed, so no pull request is opened",
         offer.commit
     );
-    let mut problem = Problem::new("conflict", message).hint("mend what failed, and run it again");
+    let mut problem = Error::failed("conflict", message).help("mend what failed, and run it again");
     problem.notes = offer.gates.iter().filter(failed).map(note).collect();
-    Fault {
-        exit: Exit::Failed,
-        problems: vec![problem],
-    }
+    Errors::from(problem)
 }
 
 fn note(gate: &Gate) -> String {

@@ -5,26 +5,25 @@ use crate::{
     cli::{
         args::Between as Args,
         context::{Context, usage},
-        exit::{Exit, Fault},
+        exit::Exit,
         progress,
     },
-    config::{Config, Problem},
+    config::Config,
+    error::{Class, Error, Errors},
     forge::sync::{self, Synced},
     git::Git,
     pull_request::branches::Between,
 };
 
-pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Fault> {
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Errors> {
     check(args)?;
     let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
     let config = cx.load()?;
     allowed(&config, &args.to)?;
     let git = Git::open(&config.root).map_err(|error| {
-        let problem = Problem::new("unavailable", error.to_string()).hint(error.hint());
-        Fault {
-            exit: Exit::Unavailable,
-            problems: vec![problem],
-        }
+        let problem =
+            Error::new(Class::Unavailable, "unavailable", error.to_string()).help(error.hint());
+        Errors::from(problem)
     })?;
     let (from, to) = (args.from.clone(), args.to.clone());
     let work = async {
@@ -44,7 +43,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Fault> {
     let done = cx
         .runtime()?
         .block_on(progress::while_waiting(cx.output.progress, &message, work));
-    let synced = done.map_err(|error| Fault::io(format!("the work broke off: {error}")))??;
+    let synced = done.map_err(|error| Errors::io(format!("the work broke off: {error}")))??;
     let mut document = document("sync", args);
     let (state, line, fault) = match &synced {
         Synced::NoBranch(name) => return Err(usage(format!("the remote has no branch `{name}`"))),
@@ -81,7 +80,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Fault> {
 }
 
 /// A branch that may not be pushed to is refused before anything is fetched.
-fn allowed(config: &Config, to: &str) -> Result<(), Fault> {
+fn allowed(config: &Config, to: &str) -> Result<(), Errors> {
     let targets = config.forge_or_default().sync_targets;
     if targets.iter().any(|target| target == to) {
         return Ok(());
@@ -92,17 +91,17 @@ fn allowed(config: &Config, to: &str) -> Result<(), Fault> {
         format!("it has {}", targets.join(", "))
     };
     let message = format!("`{to}` is not in forge.sync_targets ({listed})");
-    Err(Fault::input(
-        Problem::new("config", message).hint("add it there if repin may push to it"),
+    Err(Errors::from(
+        Error::input("config", message).help("add it there if repin may push to it"),
     ))
 }
 
-fn conflict(args: &Args, files: &[String]) -> Fault {
+fn conflict(args: &Args, files: &[String]) -> Errors {
     let message = format!(
         "{} and {} changed the same places; nothing was pushed",
         args.from, args.to
     );
-    let mut problem = Problem::new("conflict", message);
+    let mut problem = Error::failed("conflict", message);
     problem.notes = files
         .iter()
         .map(|file| format!("in conflict: {file}"))
@@ -111,8 +110,5 @@ fn conflict(args: &Args, files: &[String]) -> Fault {
         "merge {} into {} by hand, and push that",
         args.from, args.to
     );
-    Fault {
-        exit: Exit::Failed,
-        problems: vec![problem.hint(hint)],
-    }
+    Errors::from(problem.help(hint))
 }

@@ -7,13 +7,14 @@ use super::{Lines, NO_CONFIG};
 use crate::{
     cli::{
         context::Context,
-        exit::{Exit, Fault},
+        exit::Exit,
         forge::{self, Credential},
     },
     config::{Config, PruneBackend},
+    error::{Class, Error, Errors},
     forge::{
-        ANOTHER_TOKEN, Ability, Error, ErrorKind, Forge, Head, Kind, Permission, Repo, Right,
-        Signing, Target, Tree, Verdict, Wanted,
+        ANOTHER_TOKEN, Ability, Forge, Head, Kind, Permission, Repo, Right, Signing, Target, Tree,
+        Verdict, Wanted,
     },
     git::Git,
     http::{Heard, address::host_of},
@@ -140,7 +141,7 @@ fn missing(lines: &mut Lines, why: &str, skip: bool) {
 }
 
 /// The lines of a forge that can't be asked: what is known of it, and what `token` says.
-fn unasked(known: Result<String, &Fault>, token: impl FnOnce(&mut Lines)) -> Lines {
+fn unasked(known: Result<String, &Errors>, token: impl FnOnce(&mut Lines)) -> Lines {
     let mut lines = Lines::new();
     match known {
         Ok(shown) => lines.skip("forge", shown),
@@ -230,7 +231,7 @@ impl Ready {
                 .for_each(|right| permission(&mut lines, right)),
             Err(error) => {
                 let why = format!("that could not be asked: {error}");
-                lines.fault(CONTENTS, &Fault::from(error));
+                lines.fault(CONTENTS, &Errors::from(error));
                 for code in &ASKED[3..] {
                     lines.skip(code, &why);
                 }
@@ -256,17 +257,21 @@ impl Ready {
             Ok(Ability::Yes) => lines.pass("token", accepted),
             Ok(Ability::No(why)) => {
                 let why = format!("{accepted}, but {why}");
-                lines.fail("token", Exit::Denied, (why, ANOTHER_TOKEN.to_owned()));
+                lines.fail(
+                    "token",
+                    Exit::Because(Class::Denied),
+                    (why, ANOTHER_TOKEN.to_owned()),
+                );
             }
             Err(error) => {
                 let about = format!("{accepted}; cannot determine whether checks start with it: ");
-                lines.about("token", &about, &Fault::from(error));
+                lines.about("token", &about, &Errors::from(error));
             }
         }
     }
 
     fn unread(&self, lines: &mut Lines, error: Error) {
-        if error.kind == ErrorKind::Denied {
+        if error.class == Class::Denied {
             lines.skip(
                 "forge",
                 format!("{}: it answers, and not to this token", shown(&self.target)),
@@ -274,10 +279,10 @@ impl Ready {
             lines.about(
                 "token",
                 &format!("from {}: ", self.origin),
-                &Fault::from(error),
+                &Errors::from(error),
             );
         } else {
-            lines.fault("forge", &Fault::from(error));
+            lines.fault("forge", &Errors::from(error));
             lines.skip(
                 "token",
                 format!("from {}, not tried: the forge can't be asked", self.origin),
@@ -305,7 +310,7 @@ impl Ready {
             .map(|(path, entry)| (path.clone(), entry.mode.clone()))
             .collect();
         match self.forge.signing(branch, &files).await {
-            Err(error) => lines.fault(SIGNATURES, &Fault::from(error)),
+            Err(error) => lines.fault(SIGNATURES, &Errors::from(error)),
             Ok(Signing::NotRequired) => lines.skip(
                 SIGNATURES,
                 format!("not needed: {branch} requires no signed commits"),
@@ -326,7 +331,7 @@ impl Ready {
             ),
             Ok(Signing::Nothing(why, hint)) => {
                 let why = format!("{branch} requires them, and {why}");
-                lines.fail(SIGNATURES, Exit::Failed, (why, hint));
+                lines.fail(SIGNATURES, Exit::Because(Class::Failed), (why, hint));
             }
         }
     }
@@ -335,7 +340,7 @@ impl Ready {
     async fn base(&self, lines: &mut Lines, repo: &Repo) {
         let branch = self.base.as_deref().unwrap_or(&repo.default_branch);
         match self.head(branch).await {
-            Err(error) => lines.fault("base", &Fault::from(error)),
+            Err(error) => lines.fault("base", &Errors::from(error)),
             Ok(Some((head, tree))) if tree.entries.contains_key(&self.config) => {
                 let commit: String = head.commit.chars().take(12).collect();
                 lines.pass(
@@ -348,7 +353,7 @@ impl Ready {
                 let hint = "merge it into the base branch: under --pr its configuration counts, not the local one";
                 lines.fail(
                     "base",
-                    Exit::Input,
+                    Exit::Because(Class::Input),
                     (format!("{branch} has no {}", self.config), hint.to_owned()),
                 );
             }
@@ -356,7 +361,7 @@ impl Ready {
                 let hint = "set forge.base to the branch that pull requests go to";
                 lines.fail(
                     "base",
-                    Exit::Input,
+                    Exit::Because(Class::Input),
                     (format!("there is no branch {branch}"), hint.to_owned()),
                 );
             }
@@ -376,6 +381,6 @@ fn permission(lines: &mut Lines, right: Right) {
     match right.verdict {
         Verdict::Has(why) => lines.pass(code, why),
         Verdict::Unknown(why) => lines.skip(code, why),
-        Verdict::Lacks(why, hint) => lines.fail(code, Exit::Denied, (why, hint)),
+        Verdict::Lacks(why, hint) => lines.fail(code, Exit::Because(Class::Denied), (why, hint)),
     }
 }

@@ -3,14 +3,12 @@
 
 use super::{Lines, NO_CONFIG};
 use crate::{
-    cli::{
-        context::Context,
-        exit::{Exit, Fault},
-    },
-    config::{Config, Image, Problem},
+    cli::{context::Context, exit::Exit},
+    config::{Config, Image},
+    error::{Class, Error, Errors},
     oci::{Digest, Tag},
     pins::Found,
-    registry::{Error, Source, Want},
+    registry::{Source, Want},
 };
 
 /// An image, and where it is read from.
@@ -18,7 +16,7 @@ pub(super) struct Asked<'c> {
     image: &'c Image,
     /// The digest that is pinned now.
     pinned: Option<Digest>,
-    source: Result<Source, Fault>,
+    source: Result<Source, Errors>,
 }
 
 /// What is to be asked for; nothing is sent.
@@ -26,7 +24,7 @@ pub(super) fn asked<'c>(
     config: Option<&'c Config>,
     found: Option<&Found>,
     cx: &Context,
-) -> Result<Vec<Asked<'c>>, Fault> {
+) -> Result<Vec<Asked<'c>>, Errors> {
     let Some(config) = config else {
         return Ok(Vec::new());
     };
@@ -35,7 +33,7 @@ pub(super) fn asked<'c>(
         let pinned = found.and_then(|found| found.digests_of(at).first().copied());
         let source = sources.of(&image.repository);
         let source =
-            source.map_err(|error| Fault::input(Problem::new("source", error.to_string())));
+            source.map_err(|error| Errors::from(Error::input("source", error.to_string())));
         Asked {
             image,
             pinned,
@@ -79,9 +77,13 @@ impl Asked<'_> {
                 let why = format!("{subject}{what} is not there{}", who(source).await);
                 let hint =
                     "the image was never pushed or was deleted, or the account may not see it";
-                lines.fail("registry", Exit::Failed, (why, hint.to_owned()));
+                lines.fail(
+                    "registry",
+                    Exit::Because(Class::Failed),
+                    (why, hint.to_owned()),
+                );
             }
-            Err(error) => lines.about("registry", &subject, &Fault::from(&error)),
+            Err(error) => lines.about("registry", &subject, &Errors::from(&error)),
         }
         lines
     }

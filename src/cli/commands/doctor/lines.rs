@@ -2,7 +2,8 @@
 
 use crate::{
     checks::Status,
-    cli::exit::{Exit, Fault},
+    cli::exit::Exit,
+    error::{Class, Errors},
     report::{doctor::DoctorRow, json::ErrorRow},
 };
 
@@ -41,19 +42,19 @@ impl Lines {
     }
 
     /// What another command would stop with, as failures: one for each problem.
-    pub(super) fn fault(&mut self, code: &'static str, fault: &Fault) {
+    pub(super) fn fault(&mut self, code: &'static str, fault: &Errors) {
         self.about(code, "", fault);
     }
 
     /// The same, about `subject`.
-    pub(super) fn about(&mut self, code: &'static str, subject: &str, fault: &Fault) {
-        self.exit = self.exit.worse(fault.exit);
-        for row in fault.problems.iter().map(ErrorRow::of) {
+    pub(super) fn about(&mut self, code: &'static str, subject: &str, fault: &Errors) {
+        self.exit = self.exit.worse(Exit::from(fault));
+        for row in fault.iter().map(ErrorRow::of) {
             let place = match (row.file, row.line, row.column) {
                 (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
                 _ => String::new(),
             };
-            let hint = row.hint.unwrap_or_else(|| remedy(fault.exit).to_owned());
+            let hint = row.hint.unwrap_or_else(|| remedy(fault.class()).to_owned());
             self.push(
                 code,
                 Status::Fail,
@@ -83,13 +84,14 @@ impl Lines {
 }
 
 /// What the exits of the documentation ask for, where a cause says nothing of its own.
-fn remedy(exit: Exit) -> &'static str {
-    match exit {
-        Exit::Done => "nothing",
-        Exit::Failed => "look at the evidence",
-        Exit::Input => "correct it where it stands",
-        Exit::Unavailable => "try again later; if it stays, look whether this machine is let there",
-        Exit::Denied => "correct the credentials",
-        Exit::Conflict => "resolve it, then look again",
+fn remedy(class: Class) -> &'static str {
+    match class {
+        Class::Failed | Class::Ambiguous | Class::Refused => "look at the evidence",
+        Class::Input => "correct it where it stands",
+        Class::Unavailable | Class::Limited => {
+            "try again later; if it stays, look whether this machine is let there"
+        }
+        Class::Denied => "correct the credentials",
+        Class::Conflict => "resolve it, then look again",
     }
 }

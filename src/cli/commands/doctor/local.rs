@@ -1,24 +1,25 @@
 //! What is found out on this machine: files, git, lock and journal, engines, secrets. Nothing is
 //! sent, but the question to the git remote which branch its `HEAD` is, where nothing here says so.
 
-use std::{path::Path, sync::Arc};
-
-use super::Lines;
 use crate::{
     apply::{self, State},
     checks,
     cli::{
         commands::past::{self, Line, Standing},
         context::Context,
-        exit::{Exit, Fault},
+        exit::Exit,
     },
     config::{Config, wording::number},
+    error::{Class, Errors},
     git::{Git, GitError, Hosted},
     history::History,
     outside,
     pins::{self, Found},
     smoke::{self, Surroundings},
 };
+use std::{path::Path, sync::Arc};
+
+use super::Lines;
 
 /// Why a line that needs the configuration is skipped.
 pub(super) const NO_CONFIG: &str = "it needs the configuration";
@@ -54,7 +55,7 @@ pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found>
             Some(found)
         }
         Err(error) => {
-            lines.fault("files", &Fault::from(error));
+            lines.fault("files", &Errors::from(error));
             None
         }
     }
@@ -131,7 +132,7 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
         let hint = "git fetch --unshallow (with actions/checkout: fetch-depth: 0)";
         return lines.fail(
             "shallow",
-            Exit::Unavailable,
+            Exit::Because(Class::Unavailable),
             (why.to_owned(), hint.to_owned()),
         );
     }
@@ -141,7 +142,7 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
     match History::of_branch(git, config, line.branch.clone()) {
         Err(error) => lines.fail(
             "shallow",
-            Exit::Unavailable,
+            Exit::Because(Class::Unavailable),
             (error.to_string(), error.hint()),
         ),
         Ok(history) => match history.blind_spot() {
@@ -154,7 +155,11 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
                     unreadable.reason()
                 );
                 let hint = "promote a newer build once with --allow-older --force-after-rollback, after a look at that commit";
-                lines.fail("shallow", Exit::Failed, (why, hint.to_owned()));
+                lines.fail(
+                    "shallow",
+                    Exit::Because(Class::Failed),
+                    (why, hint.to_owned()),
+                );
             }
         },
     }
@@ -167,7 +172,11 @@ fn trouble(lines: &mut Lines, code: &'static str, error: &GitError) {
             code,
             format!("{why}; a promote goes on without history and warns, a rollback is refused"),
         ),
-        None => lines.fail(code, Exit::Unavailable, (error.to_string(), error.hint())),
+        None => lines.fail(
+            code,
+            Exit::Because(Class::Unavailable),
+            (error.to_string(), error.hint()),
+        ),
     }
 }
 
@@ -182,14 +191,14 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
     let busy = matches!(locked, Ok(Some(_)));
     match locked {
         Ok(None) => lines.pass("lock", "free"),
-        Ok(Some(lock)) => lines.fault("lock", &Fault::from(apply::Error::Locked { lock })),
-        Err(error) => lines.fault("lock", &Fault::from(error)),
+        Ok(Some(lock)) => lines.fault("lock", &Errors::from(apply::Error::Locked { lock })),
+        Err(error) => lines.fault("lock", &Errors::from(error)),
     }
     match apply::pending(&config.root) {
         Ok(None) => lines.pass("journal", "none: no run was interrupted"),
         Ok(Some(_)) if busy => lines.skip("journal", "it belongs to the run that holds the lock"),
         Ok(Some(recovery)) if recovery.state == State::Conflict => {
-            lines.fault("journal", &Fault::from(apply::Error::Unresolved(recovery)));
+            lines.fault("journal", &Errors::from(apply::Error::Unresolved(recovery)));
         }
         Ok(Some(recovery)) => {
             let files = number(recovery.files.len(), "file");
@@ -198,9 +207,13 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
                 recovery.state.as_str()
             );
             let hint = "`repin recover` finishes or undoes it; the next --apply does so, too";
-            lines.fail("journal", Exit::Conflict, (why, hint.to_owned()));
+            lines.fail(
+                "journal",
+                Exit::Because(Class::Conflict),
+                (why, hint.to_owned()),
+            );
         }
-        Err(error) => lines.fault("journal", &Fault::from(error)),
+        Err(error) => lines.fault("journal", &Errors::from(error)),
     }
 }
 
@@ -241,7 +254,11 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
         ),
         ([], false) => {
             let hint = "install or start one, or set smoke.when_unavailable: skip";
-            lines.fail("engine", Exit::Failed, (why(), hint.to_owned()));
+            lines.fail(
+                "engine",
+                Exit::Because(Class::Failed),
+                (why(), hint.to_owned()),
+            );
         }
         (there, _) => {
             lines.pass(
@@ -282,7 +299,7 @@ pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, (skip, cx): (b
                 let hint = format!("set it in the environment of repin, or take it out of `{key}`");
                 lines.fail(
                     "secret",
-                    Exit::Denied,
+                    Exit::Because(Class::Denied),
                     (format!("{name} is not set ({key})"), hint),
                 );
             }

@@ -1,35 +1,30 @@
 //! How freshness is shown: the table, the heartbeat that every finished run leaves, and the issue's
 //! text.
 
-use std::fmt::Write as _;
-
 use crate::{
-    cli::{
-        context::Context,
-        exit::{Exit, Fault},
-        github::StepFiles,
-        output::Format,
-    },
+    cli::{context::Context, exit::Exit, github::StepFiles, output::Format},
     config::Freshness,
+    error::{Class, Errors},
     report::{
         json::{FreshnessDocument, FreshnessRow},
         table::{Align, aligned},
     },
     untrusted::{markdown, plain, workflow::Commands},
 };
+use std::fmt::Write as _;
 
 /// Prints the document or the table, and the heartbeat whatever the format is.
 pub(super) fn report(
     document: &FreshnessDocument,
     now: &str,
-    (exit, faults): (Exit, &[Fault]),
+    (exit, faults): (Exit, &[Errors]),
     cx: &mut Context,
 ) -> Exit {
     match cx.output.format {
         Format::Json => cx.output.json(document),
         Format::Human | Format::Github => cx.output.print(table(&document.entries)),
     }
-    if cx.output.format == Format::Github && exit == Exit::Failed {
+    if cx.output.format == Format::Github && exit == Exit::Because(Class::Failed) {
         for row in document
             .entries
             .iter()

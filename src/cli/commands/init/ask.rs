@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    cli::{context::usage, exit::Fault, output::Output},
+    cli::{context::usage, output::Output},
+    error::Errors,
     pins::discover::{Seen, groups::Group},
 };
 
@@ -18,7 +19,11 @@ const TRIES: usize = 3;
 const ANSWER: u64 = 1024;
 
 /// Asks which groups make the set; their places, the first one for an empty answer.
-pub(super) fn which(groups: &[Group], seen: &[Seen], output: &Output) -> Result<Vec<usize>, Fault> {
+pub(super) fn which(
+    groups: &[Group],
+    seen: &[Seen],
+    output: &Output,
+) -> Result<Vec<usize>, Errors> {
     let offered = &groups[..groups.len().min(OFFERED)];
     output.error_text(&question(offered, seen));
     let mut input = io::stdin().lock();
@@ -26,7 +31,7 @@ pub(super) fn which(groups: &[Group], seen: &[Seen], output: &Output) -> Result<
         output.error_text("The set's numbers, separated by blanks [1]: ");
         let mut answer = String::new();
         let read = input.by_ref().take(ANSWER).read_line(&mut answer);
-        if read.map_err(|error| Fault::io(format!("can't read the answer: {error}")))? == 0 {
+        if read.map_err(|error| Errors::io(format!("can't read the answer: {error}")))? == 0 {
             break;
         }
         if let Some(places) = places(&answer, offered.len()) {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{Chosen, Surroundings};
 use crate::{
     checks::{self, Direction, Status},
-    cli::exit::Fault,
-    config::{self, Config, FILE_NAME, RelPath, SourceText},
+    config::{self, Config, FILE_NAME, RelPath},
+    error::{Errors, SourceText},
     files::WorkTree,
     git::Hosted,
     outside::{self, Scope},
@@ -37,7 +37,7 @@ impl Draft {
         chosen: &Chosen<'_>,
         around: &Surroundings,
         target: Option<&RelPath>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Errors> {
         let repositories: Vec<_> = chosen.members.iter().map(|seen| &seen.repository).collect();
         let finder = Finder::of(repositories.iter().copied());
         let holders: BTreeSet<_> = chosen
@@ -143,7 +143,7 @@ fn rows(starter: &Starter<'_>) -> (Vec<InitImage>, Vec<InitOther>) {
 }
 
 /// Reads the text back and counts with it: what `check` will count is what the text has to say.
-fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found), Fault> {
+fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found), Errors> {
     let source = SourceText {
         name: FILE_NAME.to_owned(),
         text: starter::text(starter).into(),
@@ -167,7 +167,7 @@ fn beside(
     found: &Found,
     scope: Scope,
     target: Option<&RelPath>,
-) -> Result<Vec<String>, Fault> {
+) -> Result<Vec<String>, Errors> {
     let (_, mut outside) = outside::look(config, scope, false)?;
     outside.sightings.retain(|one| Some(&*one.file) != target);
     let checks = checks::outside(config, found, &outside, Direction::Forward);

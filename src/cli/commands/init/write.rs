@@ -12,8 +12,9 @@ use rustix::{
 };
 
 use crate::{
-    cli::{context::usage, exit::Fault, github::token},
-    config::{self, Problem, RelPath},
+    cli::{context::usage, github::token},
+    config::{self, RelPath},
+    error::{Error, Errors},
 };
 
 /// Where the configuration is to stand.
@@ -26,7 +27,7 @@ pub(super) struct Target {
 
 impl Target {
     /// `file`, whose folder has to be there; messages show it as seen from `folder`.
-    pub(super) fn new(file: &Path, folder: &Path) -> Result<Self, Fault> {
+    pub(super) fn new(file: &Path, folder: &Path) -> Result<Self, Errors> {
         let shown = file
             .strip_prefix(folder)
             .unwrap_or(file)
@@ -76,7 +77,7 @@ impl Target {
     }
 
     /// Stops if anything at all stands there.
-    pub(super) fn refuse_existing(&self) -> Result<(), Fault> {
+    pub(super) fn refuse_existing(&self) -> Result<(), Errors> {
         match fs::symlink_metadata(&self.file) {
             Ok(_) => Err(self.exists()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -84,19 +85,19 @@ impl Target {
         }
     }
 
-    fn exists(&self) -> Fault {
+    fn exists(&self) -> Errors {
         let hint = "`--force` replaces it, `--dry-run true` prints what would be written";
-        Fault::input(Problem::new("init", format!("{} is there already", self.shown)).hint(hint))
+        Errors::from(Error::input("init", format!("{} is there already", self.shown)).help(hint))
     }
 
-    fn io(&self, doing: &str, error: &io::Error) -> Fault {
-        Fault::io(format!("can't {doing} {}: {error}", self.shown))
+    fn io(&self, doing: &str, error: &io::Error) -> Errors {
+        Errors::io(format!("can't {doing} {}: {error}", self.shown))
     }
 }
 
 /// Writes the file beside its place and moves it there when it is complete and on the disk; `force`
 /// replaces what is there (a symlink itself, not what it leads to) and keeps a file's mode.
-pub(super) fn put(target: &Target, text: &str, force: bool) -> Result<(), Fault> {
+pub(super) fn put(target: &Target, text: &str, force: bool) -> Result<(), Errors> {
     let fail = |error: io::Error| target.io("write", &error);
     let mode = match fs::symlink_metadata(&target.file) {
         Ok(standing) if standing.is_dir() => {
@@ -180,8 +181,8 @@ mod tests {
             assert_eq!(
                 put(&target(dir.path()), "new", false)
                     .unwrap_err()
-                    .exit
-                    .code(),
+                    .class()
+                    .exit_code(),
                 2,
                 "{stands}"
             );

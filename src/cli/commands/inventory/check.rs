@@ -12,13 +12,14 @@ use crate::{
             set::{self, Contracts},
         },
         context::{Context, configured},
-        exit::{Exit, Fault},
+        exit::Exit,
     },
-    config::{Config, Problem},
+    config::Config,
+    error::{Class, Error, Errors},
     files::WorkTree,
     outside, pins,
     registry::{
-        Error, ErrorKind, Source, Want,
+        Source, Want,
         resolve::{self, ImageFacts},
     },
     report::json::InventoryImage,
@@ -43,7 +44,7 @@ pub(super) fn run(
     images: &[String],
     revision: Option<&str>,
     cx: &mut Context,
-) -> Result<Exit, Fault> {
+) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let contracts = Contracts::read(&config, &WorkTree::new(&config.root), &cx.output.folder);
     if config.inventory.is_none() && config.images.iter().all(|image| image.contract.is_none()) {
@@ -51,8 +52,8 @@ pub(super) fn run(
             "{} has neither `inventory` nor a contract: nothing could be checked",
             config.source.name
         );
-        return Err(Fault::input(
-            Problem::new("config", message).hint("see `inventory` in docs/configuration.md"),
+        return Err(Errors::from(
+            Error::input("config", message).help("see `inventory` in docs/configuration.md"),
         ));
     }
     contracts.well_formed(&config)?;
@@ -70,16 +71,17 @@ pub(super) fn run(
     let standards = contracts.standards(&config);
     let (images, outages) = verdicts((&config, &standards), (&asked, &sources), cx)?;
     let failed = images.iter().any(|image| any_failed(&image.checks));
-    let failed = if failed { Exit::Failed } else { Exit::Done };
-    let faults: Vec<_> = outages.iter().map(Fault::from).collect();
+    let failed = if failed {
+        Exit::Because(Class::Failed)
+    } else {
+        Exit::Done
+    };
+    let faults: Vec<_> = outages.iter().map(Errors::from).collect();
     let exit = faults
         .iter()
-        .map(|fault| fault.exit)
+        .map(|fault| Exit::from(fault))
         .fold(failed, Exit::worse);
-    let problems = faults
-        .into_iter()
-        .flat_map(|fault| fault.problems)
-        .collect();
+    let problems = faults.into_iter().flatten().collect();
     Ok(report::show((images, problems, exit), &config, cx))
 }
 
@@ -88,7 +90,7 @@ fn asked<'c>(
     config: &'c Config,
     names: &[String],
     revision: Option<&str>,
-) -> Result<Vec<Asked<'c>>, Fault> {
+) -> Result<Vec<Asked<'c>>, Errors> {
     for name in names {
         configured(config, name, "")?;
     }
@@ -120,11 +122,11 @@ fn asked<'c>(
         };
         let digests = found.digests_of(at);
         if digests.is_empty() && wanted {
-            let problem = Problem::new(
+            let problem = Error::input(
                 "usage",
                 format!("`{name}` is pinned nowhere, so which build is meant?"),
             );
-            return Err(Fault::input(problem.hint("say which with --revision")));
+            return Err(Errors::from(problem.help("say which with --revision")));
         }
         if digests.is_empty() {
             asked.push(ask(None));
@@ -143,7 +145,7 @@ fn verdicts(
     (config, standards): (&Config, &[Vec<Standard<'_>>]),
     (asked, sources): (&[Asked<'_>], &[Source]),
     cx: &Context,
-) -> Result<(Vec<InventoryImage>, Vec<Error>), Fault> {
+) -> Result<(Vec<InventoryImage>, Vec<Error>), Errors> {
     let subjects = asked.iter().flat_map(|asked| {
         let subject = |facts| Subject {
             name: asked.name,
@@ -208,7 +210,7 @@ fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, 
             let detail = "it is pinned nowhere; --revision looks at what its tag names".to_owned();
             (check(Code::DIGEST_MISSING, Status::Skip, detail), None)
         }
-        (_, Some(error)) if error.kind == ErrorKind::Ambiguous => (
+        (_, Some(error)) if error.class == Class::Ambiguous => (
             check(Code::MANIFEST_AMBIGUOUS, Status::Fail, error.to_string()),
             None,
         ),

@@ -9,9 +9,10 @@ use crate::{
         commands::{content, set},
         context::Context,
         display,
-        exit::{Exit, Fault},
+        exit::Exit,
     },
-    config::{Config, Inventory, Problem},
+    config::{Config, Inventory},
+    error::{Class, Error, Errors},
     inventory::Enumeration,
 };
 
@@ -25,7 +26,7 @@ pub(super) enum As {
 /// What one platform gives: the names and what is odd about them, or why there are none.
 type Listed = Result<(Enumeration, Vec<Check>), Vec<Check>>;
 
-pub(super) fn run(args: &OfImage, shown: As, cx: &mut Context) -> Result<Exit, Fault> {
+pub(super) fn run(args: &OfImage, shown: As, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let inventory = subject::kinds(&config)?;
     let subject = subject::of(args, &config, cx)?;
@@ -38,7 +39,7 @@ pub(super) fn run(args: &OfImage, shown: As, cx: &mut Context) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Vec<Listed>, Fault> {
+fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Vec<Listed>, Errors> {
     let subjects: Vec<_> = subject
         .platforms
         .iter()
@@ -55,7 +56,7 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
     };
     let work = content::contents(&subjects, inventory, listed);
     let listed = set::wait(work, &format!("reading the layers of {}", subject.name), cx)?;
-    listed.map_err(|error| Fault::from(&error))
+    listed.map_err(|error| Errors::from(&error))
 }
 
 /// The listing that all platforms have.
@@ -63,7 +64,7 @@ fn agreed(
     subject: &Subject,
     listings: Vec<Listed>,
     config: &Config,
-) -> Result<(Enumeration, Vec<Check>), Fault> {
+) -> Result<(Enumeration, Vec<Check>), Errors> {
     let (mut failures, mut warnings, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for (facts, listed) in subject.platforms.iter().zip(listings) {
         let about = |check: Check| check.image(&subject.name).platform(&facts.platform);
@@ -76,18 +77,15 @@ fn agreed(
         }
     }
     if !failures.is_empty() {
-        let problems = failures
+        let problems: Vec<_> = failures
             .iter()
             .map(|check| display::failed(check, config))
             .collect();
-        return Err(Fault {
-            exit: Exit::Failed,
-            problems,
-        });
+        return Err(Errors::from(problems));
     }
     let mut all = all.into_iter();
     let Some((first, found)) = all.next() else {
-        return Err(Fault::from(&crate::registry::Error::unavailable(
+        return Err(Errors::from(Error::unavailable(
             subject.name.clone(),
             "it has no platform",
         )));
@@ -98,12 +96,13 @@ fn agreed(
                 "{}: {first} and {platform} contain different names: {difference}",
                 subject.name
             );
-            let problem = Problem::new(checks::Code::ENUMERATION_FAILED.as_str(), message);
+            let problem = Error::new(
+                Class::Input,
+                checks::Code::ENUMERATION_FAILED.as_str(),
+                message,
+            );
             let hint = "choose one with --platform, or build them alike";
-            return Err(Fault {
-                exit: Exit::Failed,
-                problems: vec![problem.hint(hint)],
-            });
+            return Err(Errors::from(problem.help(hint)));
         }
     }
     Ok((found, warnings))

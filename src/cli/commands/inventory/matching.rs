@@ -1,5 +1,13 @@
 //! `repin inventory match`: a listing that was made elsewhere or before, held against a contract.
 
+use crate::{
+    checks::{Check, Code, Held, Status, any_failed, contract},
+    cli::{context::Context, exit::Exit},
+    config::Inventory,
+    error::{Class, Error, Errors},
+    inventory::Enumeration,
+    report::json::InventoryImage,
+};
 use std::{
     fs::File,
     io::{self, Read},
@@ -7,27 +15,17 @@ use std::{
 };
 
 use super::{report, subject};
-use crate::{
-    checks::{Check, Code, Held, Status, any_failed, contract},
-    cli::{
-        context::Context,
-        exit::{Exit, Fault},
-    },
-    config::{Inventory, Problem},
-    inventory::Enumeration,
-    report::json::InventoryImage,
-};
 
 /// The largest file that is read, in bytes.
 const MAX: u64 = 64 * 1024 * 1024;
 
-pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Result<Exit, Fault> {
+pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let inventory = subject::kinds(&config)?;
     let folder = cx.environment.folder();
     let held = contract_in(folder, expected, inventory);
     let found = listing_in(folder, enumeration, inventory);
-    let mut problems: Vec<Problem> = held.contract.as_ref().err().cloned().unwrap_or_default();
+    let mut problems: Vec<Error> = held.contract.as_ref().err().cloned().unwrap_or_default();
     problems.extend(found.as_ref().err().cloned().unwrap_or_default());
     let mut checks = held.warnings.clone();
     checks.extend(problems.iter().filter_map(as_check));
@@ -54,8 +52,8 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
     }
     let malformed = found.is_err() || held.malformed().next().is_some();
     let exit = match any_failed(&checks) {
-        _ if malformed => Exit::Input,
-        true => Exit::Failed,
+        _ if malformed => Exit::Because(Class::Input),
+        true => Exit::Because(Class::Failed),
         false => Exit::Done,
     };
     let image = InventoryImage {
@@ -67,7 +65,7 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
     Ok(report::show((vec![image], problems, exit), &config, cx))
 }
 
-fn as_check(problem: &Problem) -> Option<Check> {
+fn as_check(problem: &Error) -> Option<Check> {
     Some(Check::new(
         Code::of(problem.code)?,
         Status::Fail,
@@ -87,7 +85,7 @@ fn listing_in(
     folder: &Path,
     path: &Path,
     inventory: &Inventory,
-) -> Result<Enumeration, Vec<Problem>> {
+) -> Result<Enumeration, Vec<Error>> {
     let name = path.display().to_string();
     let bytes = if path == Path::new("-") {
         read_all(io::stdin().lock())

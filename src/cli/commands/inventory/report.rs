@@ -6,10 +6,11 @@ use crate::{
         commands::set::{print_checks, tally},
         context::Context,
         display,
-        exit::{Exit, Fault},
+        exit::Exit,
         output::Format,
     },
-    config::{Config, Problem},
+    config::Config,
+    error::Error,
     report::{
         annotations,
         json::{InventoryDocument, InventoryImage},
@@ -20,7 +21,7 @@ use crate::{
 
 /// Prints the verdicts; problems with files of ours are shown at their places instead of as checks.
 pub(super) fn show(
-    (images, problems, exit): (Vec<InventoryImage>, Vec<Problem>, Exit),
+    (images, problems, exit): (Vec<InventoryImage>, Vec<Error>, Exit),
     config: &Config,
     cx: &mut Context,
 ) -> Exit {
@@ -55,7 +56,7 @@ pub(super) fn show(
             return exit.worse(cx.output.fault(&fault));
         }
         if !problems.is_empty() {
-            cx.output.fault(&Fault { exit, problems });
+            cx.output.fault(&problems.into());
         }
         return exit;
     }

@@ -5,9 +5,9 @@ use crate::{
         args::OfImage,
         commands::set::wait,
         context::{Context, usage},
-        exit::{Exit, Fault},
     },
-    config::{Config, Inventory, Problem, raw::nearest},
+    config::{Config, Inventory, raw::nearest},
+    error::{Class, Error, Errors},
     oci::{Digest, Reference, Repository},
     outside,
     pins::{self, Found},
@@ -26,7 +26,7 @@ pub(super) struct Subject {
 }
 
 /// The inventory that the configuration has; without kinds there is nothing to list.
-pub(super) fn kinds(config: &Config) -> Result<&Inventory, Fault> {
+pub(super) fn kinds(config: &Config) -> Result<&Inventory, Errors> {
     config
         .inventory
         .as_ref()
@@ -36,25 +36,25 @@ pub(super) fn kinds(config: &Config) -> Result<&Inventory, Fault> {
                 "{} has no `inventory.kinds`, so there is nothing to list",
                 config.source.name
             );
-            Fault::input(
-                Problem::new("config", message)
-                    .hint("declare the kinds of names that images contain"),
+            Errors::from(
+                Error::input("config", message)
+                    .help("declare the kinds of names that images contain"),
             )
         })
 }
 
 /// Finds the image and reads its manifests and configs.
-pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subject, Fault> {
+pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subject, Errors> {
     let (repository, want) = named(&args.image, config)?;
     let source = cx.sources(config)?.of(&repository);
-    let source = source.map_err(|error| Fault::input(Problem::new("source", error.to_string())))?;
+    let source = source.map_err(|error| Errors::from(Error::input("source", error.to_string())))?;
     let facts = wait(
         resolve::resolve(&source, &want),
         &format!("reading {repository}"),
         cx,
     )?;
     let facts = facts
-        .map_err(|error| Fault::from(&error))?
+        .map_err(|error| Errors::from(&error))?
         .ok_or_else(|| missing(&repository, &want))?;
     let platforms = chosen(args.platform.as_deref(), &args.image, facts)?;
     Ok(Subject {
@@ -64,23 +64,21 @@ pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subjec
     })
 }
 
-fn missing(repository: &Repository, want: &Want) -> Fault {
+fn missing(repository: &Repository, want: &Want) -> Errors {
     let code = if matches!(want, Want::Tag(_)) {
         "tag_missing"
     } else {
         "digest_missing"
     };
-    Fault {
-        exit: Exit::Failed,
-        problems: vec![Problem::new(
-            code,
-            format!("{repository}{want} does not exist"),
-        )],
-    }
+    Errors::from(Error::new(
+        Class::Input,
+        code,
+        format!("{repository}{want} does not exist"),
+    ))
 }
 
 /// What is meant by `text`: a configured image's pinned digest, or a reference.
-fn named(text: &str, config: &Config) -> Result<(Repository, Want), Fault> {
+fn named(text: &str, config: &Config) -> Result<(Repository, Want), Errors> {
     if let Some(at) = config.images.iter().position(|image| image.name == text) {
         let image = &config.images[at];
         let digest = pinned(
@@ -103,7 +101,7 @@ fn named(text: &str, config: &Config) -> Result<(Repository, Want), Fault> {
             ),
         };
         let message = format!("`{text}` is no configured image, and no reference: {error}");
-        Fault::input(Problem::new("usage", message).hint(hint))
+        Errors::from(Error::input("usage", message).help(hint))
     })?;
     let want = reference
         .digest
@@ -114,25 +112,22 @@ fn named(text: &str, config: &Config) -> Result<(Repository, Want), Fault> {
 }
 
 /// The one digest that a configured image is pinned to.
-fn pinned(found: &Found, (at, name): (usize, &str)) -> Result<Digest, Fault> {
+fn pinned(found: &Found, (at, name): (usize, &str)) -> Result<Digest, Errors> {
     match found.digests_of(at).as_slice() {
         [digest] => Ok(*digest),
         [] => {
-            let problem = Problem::new(
+            let problem = Error::input(
                 "usage",
                 format!("`{name}` is pinned nowhere, so which build is meant?"),
             );
-            Err(Fault::input(
-                problem.hint("name one: REPOSITORY:TAG or REPOSITORY@DIGEST"),
+            Err(Errors::from(
+                problem.help("name one: REPOSITORY:TAG or REPOSITORY@DIGEST"),
             ))
         }
         several => {
             let digests: Vec<_> = several.iter().map(ToString::to_string).collect();
             let message = format!("{name}: its pins disagree: {}", digests.join(", "));
-            Err(Fault {
-                exit: Exit::Failed,
-                problems: vec![Problem::new("pin_disagree", message)],
-            })
+            Err(Errors::from(Error::failed("pin_disagree", message)))
         }
     }
 }
@@ -142,7 +137,7 @@ fn chosen(
     wanted: Option<&str>,
     image: &str,
     facts: ImageFacts,
-) -> Result<Vec<PlatformFacts>, Fault> {
+) -> Result<Vec<PlatformFacts>, Errors> {
     let Some(wanted) = wanted else {
         return Ok(facts.platforms);
     };
@@ -161,10 +156,7 @@ fn chosen(
             "{image} has no platform `{wanted}`; there are {}",
             there.join(", ")
         );
-        return Err(Fault {
-            exit: Exit::Failed,
-            problems: vec![Problem::new("enumeration_failed", message)],
-        });
+        return Err(Errors::from(Error::failed("enumeration_failed", message)));
     }
     Ok(chosen)
 }

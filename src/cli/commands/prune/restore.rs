@@ -5,24 +5,24 @@ use crate::{
     cli::{
         args::{self, IfUnconfigured},
         context::Context,
-        exit::{Exit, Fault},
+        exit::Exit,
         forge::no_token,
         output::Format,
         packages, progress,
     },
-    config::Problem,
-    prune::{Refusal, Version, backends::Backend},
+    error::{Class, Error, Errors},
+    prune::{Version, backends::Backend},
     report::prune::RestoreDocument,
     untrusted::plain,
 };
 
-pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Fault> {
+pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors> {
     let armed = armed(args.apply, args.dry_run, cx)?;
     let config = cx.load()?;
     super::block(&config)?;
     let at = super::chosen(std::slice::from_ref(&args.image), &config)?;
     let [at] = at.as_slice() else {
-        return Ok(Exit::Input);
+        return Ok(Exit::Because(Class::Input));
     };
     let backend = match packages::backend(&config, &config.images[*at], cx)? {
         Ok(backend) => backend,
@@ -34,15 +34,15 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Fault>
         Err(why) => return Err(no_token(&why)),
     };
     let Backend::Ghcr(package) = backend else {
-        let problem = Problem::new(
+        let problem = Error::input(
             "usage",
             format!(
                 "the registry of {} can't restore what was deleted",
                 args.image
             ),
         );
-        return Err(Fault::input(
-            problem.hint("push the image again from where it was built"),
+        return Err(Errors::from(
+            problem.help("push the image again from where it was built"),
         ));
     };
     let restored = if armed {
@@ -63,13 +63,8 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Fault>
     Ok(Exit::Done)
 }
 
-fn fault(refusal: &Refusal) -> Fault {
-    let mut problem = Problem::new(refusal.code, refusal.message.clone());
-    problem.hint.clone_from(&refusal.hint);
-    Fault {
-        exit: super::exit(refusal),
-        problems: vec![problem],
-    }
+fn fault(refusal: &Error) -> Errors {
+    refusal.into()
 }
 
 fn report(args: &args::Restore, (applied, restored): (bool, Option<Version>), cx: &mut Context) {

@@ -6,8 +6,9 @@
 //! first request, what the forge says of it before the first write.
 
 use crate::{
-    cli::{ci, context::Context, exit::Fault},
-    config::{self, Config, Forge as Configured, Problem, RelPath, SourceText},
+    cli::{ci, context::Context},
+    config::{self, Config, Forge as Configured, RelPath},
+    error::{Error, Errors, SourceText},
     forge::Target,
     git::{BranchSources, Git, ObjectId, TreeFile},
 };
@@ -17,7 +18,7 @@ const CONFIG_MAX: u64 = 1024 * 1024;
 
 /// That no base branch that the clone knows names another forge than the work tree: the one that
 /// the work tree's configuration names, and the default branch.
-pub(super) fn known_here(local: &Config, git: Option<&Git>, cx: &Context) -> Result<(), Fault> {
+pub(super) fn known_here(local: &Config, git: Option<&Git>, cx: &Context) -> Result<(), Errors> {
     let Some(git) = git else {
         return Ok(());
     };
@@ -36,7 +37,7 @@ pub(super) fn same(
     base: &Config,
     branch: &str,
     git: Option<&Git>,
-) -> Result<(), Fault> {
+) -> Result<(), Errors> {
     let (Some(here), Some(there)) = (&local.forge, &base.forge) else {
         return Ok(());
     };
@@ -57,7 +58,7 @@ pub(super) fn same(
         shown(here),
         shown(there)
     );
-    Err(Fault::input(Problem::new("config", message).hint(
+    Err(Errors::from(Error::input("config", message).help(
         "run this in a checkout of the base branch; a change of `forge` counts once it is merged there (and fetched)",
     )))
 }

@@ -3,11 +3,9 @@
 use super::{Ending, Place, Run, Stop, place::At};
 use crate::{
     apply::{self, Session},
-    cli::{
-        context::{Context, Intent},
-        exit::{Exit, Fault},
-    },
-    config::{Forge as Configured, Problem},
+    cli::context::{Context, Intent},
+    config::Forge as Configured,
+    error::{Error, Errors},
     forge::{Ability, Forge, Merge, State},
     git::Git,
     pins::Finder,
@@ -30,16 +28,13 @@ pub(in super::super) fn not_yet(number: u64, why: &str) -> String {
 }
 
 /// A merge that was asked for and can't be.
-pub(in super::super) fn not_scheduled(stands: &str, why: &str) -> Fault {
-    let problem = Problem::new(
+pub(in super::super) fn not_scheduled(stands: &str, why: &str) -> Errors {
+    let problem = Error::failed(
         "conflict",
         format!("{stands} stands, and its merge can't be scheduled: {why}"),
     );
     let hint = "merge it by hand, or correct what stands in the way and run this again";
-    Fault {
-        exit: Exit::Failed,
-        problems: vec![problem.hint(hint)],
-    }
+    Errors::from(problem.help(hint))
 }
 
 /// Warns where a merge waits for checks that never start with this token.
@@ -47,7 +42,7 @@ pub(in super::super) fn warn_of_silent_checks(
     forge: &dyn Forge,
     configured: &Configured,
     cx: &Context,
-) -> Result<(), Fault> {
+) -> Result<(), Errors> {
     if !configured.waits_for_checks() {
         return Ok(());
     }
@@ -88,7 +83,7 @@ impl Run<'_> {
     }
 
     /// Applies the plan to the work tree, if there is a session to do it in and anything to do.
-    fn apply(&mut self, session: Option<&mut Session>) -> Result<(), Fault> {
+    fn apply(&mut self, session: Option<&mut Session>) -> Result<(), Errors> {
         let changes = self.plan.as_ref().map_or(&[][..], Plan::changes);
         let Some(session) = session.filter(|_| !changes.is_empty()) else {
             return Ok(());
@@ -150,7 +145,7 @@ impl Run<'_> {
         if begun {
             self.ending = Ending::Begun;
         }
-        let outcome = outcome.map_err(Fault::from)?;
+        let outcome = outcome.map_err(Errors::from)?;
         let Outcome::Stands(standing) = outcome else {
             return Err(Stop::BaseMoved);
         };
@@ -169,7 +164,7 @@ impl Run<'_> {
             state: standing.change.as_str(),
         });
         if let Some(trouble) = standing.trouble {
-            return Err(Stop::Fault(trouble.into()));
+            return Err(Stop::Errors(trouble.into()));
         }
         if state == State::Ready {
             self.arm(&*site.forge, (number, &url), &only_pins, cx)?;
@@ -184,7 +179,7 @@ impl Run<'_> {
         (number, url): (u64, &str),
         only_pins: OnlyPins<'_>,
         cx: &Context,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Errors> {
         let Some(configured) = self.config.forge.as_ref().filter(|forge| forge.auto_merge) else {
             return Ok(());
         };

@@ -1,17 +1,16 @@
 //! Where a run takes its configuration and files from, and where its plan goes: the work tree, or a
 //! forge.
 
-use std::collections::HashMap;
-
 use crate::{
     checks::{self, Check, Direction},
     cli::{
         args::{Change, IfUnconfigured},
         context::{Context, Intent},
-        exit::{Exit, Fault},
+        exit::Exit,
         forge::{connect, no_token},
     },
-    config::{self, Config, Problem, RelPath, SourceText},
+    config::{self, Config, RelPath},
+    error::{Class, Error, Errors, SourceText},
     files::{Files, Snapshot, WorkTree},
     forge::{Forge, blob_id},
     git::{Git, ObjectId, Objects},
@@ -19,6 +18,7 @@ use crate::{
     pins::{self, Found},
     pull_request::Base,
 };
+use std::collections::HashMap;
 
 use super::{Stop, base_forge};
 
@@ -83,7 +83,7 @@ impl Place {
     pub(in super::super) fn look(
         &self,
         direction: Direction,
-    ) -> Result<(Found, Vec<Check>), Fault> {
+    ) -> Result<(Found, Vec<Check>), Errors> {
         let config = &self.config;
         let (found, outside) = match &self.at {
             At::Tree(_) | At::Unconfigured(..) => outside::look(config, Scope::Counted, false)?,
@@ -114,8 +114,8 @@ pub(in super::super) fn at_place(
     config: Config,
     (intent, change): (Intent, &Change),
     cx: &mut Context,
-    mut attempt: impl FnMut(&Place, bool, &mut Context) -> Result<Option<Exit>, Fault>,
-) -> Result<Exit, Fault> {
+    mut attempt: impl FnMut(&Place, bool, &mut Context) -> Result<Option<Exit>, Errors>,
+) -> Result<Exit, Errors> {
     let place = |config, at| Place {
         config,
         intent,
@@ -155,14 +155,11 @@ pub(in super::super) fn at_place(
     Err(kept_moving())
 }
 
-pub(super) fn kept_moving() -> Fault {
+pub(super) fn kept_moving() -> Errors {
     let message = format!(
         "the base branch was moved while a pull request was planned against it, {ATTEMPTS} times"
     );
-    Fault {
-        exit: Exit::Unavailable,
-        problems: vec![Problem::new("unavailable", message).hint("run it again")],
-    }
+    Errors::from(Error::new(Class::Unavailable, "unavailable", message).help("run it again"))
 }
 
 /// The configuration and files of the base branch's head.
@@ -170,7 +167,7 @@ async fn read(
     local: &Config,
     git: Option<&Git>,
     forge: Box<dyn Forge>,
-) -> Result<(Config, Site), Fault> {
+) -> Result<(Config, Site), Errors> {
     let prefix = git.map_or_else(String::new, |git| {
         String::from_utf8_lossy(git.prefix()).into_owned()
     });
@@ -206,7 +203,11 @@ async fn read(
 
 /// The branch whose history counts, and its head on the forge: the base branch, unless
 /// `provenance.branch` names another one.
-async fn history_of(forge: &dyn Forge, base: &Base, config: &Config) -> Result<HeadOnForge, Fault> {
+async fn history_of(
+    forge: &dyn Forge,
+    base: &Base,
+    config: &Config,
+) -> Result<HeadOnForge, Errors> {
     let named = config.provenance.branch.as_deref();
     let named = named.map(|branch| branch.split_once('/').map_or(branch, |(_, name)| name));
     let Some(other) = named.filter(|name| *name != base.branch) else {
@@ -221,10 +222,7 @@ async fn history_of(forge: &dyn Forge, base: &Base, config: &Config) -> Result<H
             base.repo.full_name
         );
         let hint = "push it, or correct `provenance.branch` in repin.yaml";
-        Fault {
-            exit: Exit::Unavailable,
-            problems: vec![Problem::new("unavailable", message).hint(hint)],
-        }
+        Errors::from(Error::new(Class::Unavailable, "unavailable", message).help(hint))
     })?;
     Ok(HeadOnForge {
         branch: other.to_owned(),
@@ -258,14 +256,14 @@ fn named(config: &Config) -> Vec<RelPath> {
     contracts.chain(config.report.template.clone()).collect()
 }
 
-fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Fault> {
+fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
     let shown = format!("{} ({path})", base.branch);
     let fail = |why: &str| {
-        let problem = Problem::new(
+        let problem = Error::input(
             "config",
             format!("the base branch's head has no configuration: {shown} {why}"),
         );
-        Fault::input(problem.hint("merge repin.yaml into the base branch first"))
+        Errors::from(problem.help("merge repin.yaml into the base branch first"))
     };
     let content = base.content(path).ok_or_else(|| fail("is not there"))?;
     let text = std::str::from_utf8(content).map_err(|_| fail("is not UTF-8"))?;

@@ -10,11 +10,10 @@ use crate::{
     cli::{
         args::Change,
         context::{Context, usage},
-        exit::Fault,
         github::StepFiles,
         output::Format,
     },
-    config::Problem,
+    error::{Error, Errors},
 };
 
 /// The reports that the caller named, and the template of the body.
@@ -31,7 +30,7 @@ impl Reports {
         change: &Change,
         place: &Place,
         cx: &Context,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Errors> {
         let config = &place.config;
         let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
         if cx.output.format == Format::Json && (dash(&change.diff_file) || dash(&change.body_file))
@@ -48,7 +47,7 @@ impl Reports {
             None => None,
             Some(path) => {
                 let wrong = |why: String| {
-                    Fault::input(Problem::new(
+                    Errors::from(Error::input(
                         "template",
                         format!("can't read {path}: {why}"),
                     ))
@@ -73,7 +72,7 @@ impl Reports {
     }
 
     /// Writes the files that the caller named; those on standard output are printed at the end.
-    pub(in super::super) fn write(&self, run: &Run<'_>) -> Result<(), Fault> {
+    pub(in super::super) fn write(&self, run: &Run<'_>) -> Result<(), Errors> {
         let body = run.document.body.as_deref().unwrap_or_default();
         for (file, content) in [
             (&self.diff_file, run.diff.as_slice()),
@@ -84,7 +83,7 @@ impl Reports {
             };
             let written = fs::write(self.folder.join(file), content);
             written
-                .map_err(|error| Fault::io(format!("can't write {}: {error}", file.display())))?;
+                .map_err(|error| Errors::io(format!("can't write {}: {error}", file.display())))?;
         }
         Ok(())
     }

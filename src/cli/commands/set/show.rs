@@ -8,11 +8,12 @@ use crate::{
     cli::{
         context::Context,
         display,
-        exit::{Exit, Fault},
+        exit::Exit,
         github::StepFiles,
         output::{Output, Volume},
     },
     config::{Config, wording::number},
+    error::Errors,
     report::{
         annotations, body,
         json::ImageRow,
@@ -58,7 +59,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn write_step_files(&self, reports: &Reports, cx: &Context) -> Result<(), Fault> {
+    pub(super) fn write_step_files(&self, reports: &Reports, cx: &Context) -> Result<(), Errors> {
         let document = &self.document;
         let digests: serde_json::Map<String, serde_json::Value> = document
             .images

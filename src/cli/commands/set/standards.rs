@@ -1,9 +1,6 @@
 //! What the images of a set are held against: today's inventory and contracts; in a rollback also
 //! the contracts that the set was promoted under.
 
-use std::{collections::HashSet, io::Read};
-
-use super::{Stop, sources_of, wait};
 use crate::{
     checks::{self, Check, Force, Held, Inspected, Resolved, Standard},
     cli::{
@@ -12,14 +9,16 @@ use crate::{
             past::History,
         },
         context::Context,
-        exit::{Exit, Fault},
     },
-    config::{Config, Image, Inventory, Problem, RelPath},
+    config::{Config, Image, Inventory, RelPath},
+    error::{Error, Errors},
     files::Files,
     git::{Git, ObjectId, TreeFile},
     history::{Own, Promoted, own_config},
-    registry::Error,
 };
+use std::{collections::HashSet, io::Read};
+
+use super::{Stop, sources_of, wait};
 
 /// The largest contract that is read, in bytes; one more tells that it is too large.
 const CONTRACT_MAX: u64 = 1024 * 1024 + 1;
@@ -69,10 +68,10 @@ impl Contracts {
 
     /// That each is well-formed, and that there is one where copies are to be compared; every
     /// problem of all of them otherwise, each once however many images have the contract.
-    pub(in super::super) fn well_formed(&self, config: &Config) -> Result<(), Fault> {
+    pub(in super::super) fn well_formed(&self, config: &Config) -> Result<(), Errors> {
         let mut told = HashSet::new();
         let malformed = self.held.iter().flatten().flat_map(Held::malformed);
-        let mut problems: Vec<Problem> = malformed
+        let mut problems: Vec<Error> = malformed
             .filter(|problem| told.insert((problem.code, problem.to_string())))
             .cloned()
             .collect();
@@ -83,17 +82,14 @@ impl Contracts {
         if copies && self.held.iter().all(Option::is_none) {
             let message = "`inventory.embedded_contract` is compared with an image's `contract`, and no image has one";
             problems.push(
-                Problem::new("config", message)
-                    .hint("add `contract: FILE` to the images that have a copy"),
+                Error::input("config", message)
+                    .help("add `contract: FILE` to the images that have a copy"),
             );
         }
         if problems.is_empty() {
             Ok(())
         } else {
-            Err(Fault {
-                exit: Exit::Input,
-                problems,
-            })
+            Err(problems.into())
         }
     }
 

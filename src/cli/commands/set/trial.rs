@@ -18,10 +18,9 @@ use crate::{
     cli::{
         args::{Change, IfUnconfigured},
         context::Context,
-        exit::Fault,
     },
     config::Config,
-    registry::Error,
+    error::{Error, Errors},
     smoke::{self, Place, Request, Secrets, Smoked, Surroundings},
 };
 
@@ -47,7 +46,7 @@ impl Trial {
             Err(missing) if change.if_unconfigured == Some(IfUnconfigured::Skip) => {
                 Err(Stop::Unconfigured(missing.to_string()))
             }
-            Err(missing) => Err(Stop::Fault(Fault::from(&Error::from(missing)))),
+            Err(missing) => Err(Stop::Errors(Errors::from(&Error::from(missing)))),
         }
     }
 
@@ -64,7 +63,7 @@ impl Trial {
             (&config.smoke, &self.secrets, images.is_empty())
         {
             let signals = Signals::take()
-                .map_err(|error| Fault::io(format!("can't take signals: {error}")))?;
+                .map_err(|error| Errors::io(format!("can't take signals: {error}")))?;
             let sources = cx.sources(config)?;
             for at in images {
                 let Some(facts) = stage.facts(at) else {
@@ -93,7 +92,7 @@ fn smoked(
     request: &Request<'_>,
     (secrets, signals): (&Secrets, &Signals),
     cx: &Context,
-) -> Result<Smoked, Fault> {
+) -> Result<Smoked, Errors> {
     let around = Surroundings {
         variables: cx.environment.variables(),
         machine: std::env::consts::ARCH.to_owned(),
@@ -103,7 +102,7 @@ fn smoked(
         let (sender, done) = oneshot::channel();
         scope.spawn(move || drop(sender.send(Box::new(smoke::run(request, secrets, &around)))));
         let message = format!("running the smoke command in {}", request.repository);
-        let broke = |_| Fault::io("running the smoke command broke off");
+        let broke = |_| Errors::io("running the smoke command broke off");
         wait(done, &message, cx)?
             .map(|smoked| *smoked)
             .map_err(broke)
