@@ -173,7 +173,7 @@ pub fn distance(
             gap: None,
         });
     };
-    let commits = git.commits_between((&commit, &head), &pinned.paths)?;
+    let commits = git.commits_between(&commit, &head, &pinned.paths)?;
     let gap = git.committed(&head)? - git.committed(&commit)?;
     Ok(Distance {
         pinned: Some(commit),

@@ -107,7 +107,8 @@ fn asserts_nothing(code: &str) -> bool {
 pub fn contents(
     standard: &Standard<'_>,
     image: &str,
-    (facts, contents): (&PlatformFacts, &Contents),
+    facts: &PlatformFacts,
+    contents: &Contents,
 ) -> Vec<Check> {
     let found = hygiene::enumerate(standard.inventory, contents);
     let mut checks = Vec::new();
@@ -137,7 +138,7 @@ pub fn contents(
                 .item(path.as_str()),
         );
     }
-    let passed = looked_at(standard, (facts, contents), found.as_ref().ok());
+    let passed = looked_at(standard, facts, contents, found.as_ref().ok());
     let told: HashSet<Code> = checks.iter().map(|check| check.code).collect();
     let passed = passed.into_iter().filter(|(code, _)| !told.contains(code));
     checks.extend(passed.map(|(code, detail)| Check::new(code, Status::Pass, detail)));
@@ -165,7 +166,8 @@ fn forced(check: Check, force: Force) -> Check {
 /// Each code that was looked at, and what there is to say if nothing is wrong.
 fn looked_at(
     standard: &Standard<'_>,
-    (facts, contents): (&PlatformFacts, &Contents),
+    facts: &PlatformFacts,
+    contents: &Contents,
     found: Option<&Enumeration>,
 ) -> Vec<(Code, String)> {
     let inventory = standard.inventory;

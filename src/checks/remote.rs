@@ -143,7 +143,8 @@ impl Pinned {
     pub fn tagged(
         &self,
         image: &Image,
-        (tag, named): (&Tag, &Tagged),
+        tag: &Tag,
+        named: &Tagged,
         found: &Found,
     ) -> (Check, Option<Error>) {
         let name = format!("{}:{tag}", image.repository);

@@ -14,7 +14,7 @@ const OUTPUT_SHOWN: usize = 800;
 const ERROR_SHOWN: usize = 400;
 
 /// The checks of one image, and the error that left it unjudged.
-pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> (Vec<Check>, Option<Error>) {
+pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> Result<Vec<Check>, Error> {
     let check = |code, status, detail: String| {
         let check = Check::new(code, status, detail).image(image);
         if let Some(platform) = &smoked.platform {
@@ -23,10 +23,7 @@ pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> (Vec<Check>, Optio
             check
         }
     };
-    let (status, code, detail) = match verdict(config, image, smoked) {
-        Ok(verdict) => verdict,
-        Err(error) => return (Vec::new(), Some(error)),
-    };
+    let (status, code, detail) = verdict(config, image, smoked)?;
     let mut checks = Vec::new();
     if code == Code::SMOKE_FAILED {
         // Without the engine's name: reports may not depend on the machine more than they have to.
@@ -44,7 +41,7 @@ pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> (Vec<Check>, Optio
         checks.push(check(Code::SMOKE_UNAVAILABLE, Status::Warn, detail));
     }
     checks.push(check(code, status, detail));
-    (checks, None)
+    Ok(checks)
 }
 
 fn verdict(config: &Smoke, image: &str, smoked: &Smoked) -> Result<(Status, Code, String), Error> {
@@ -171,7 +168,10 @@ mod tests {
             outcome,
             left_behind,
         };
-        let (checks, error) = smoke(&config, "app", &smoked);
+        let (checks, error) = match smoke(&config, "app", &smoked) {
+            Ok(checks) => (checks, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
         let line =
             |check: &Check| format!("{} {}: {}", check.code, check.status.as_str(), check.detail);
         assert!(

@@ -39,8 +39,8 @@ pub(super) fn backend(
     // A mirror in place of ghcr.io is pruned like any registry, unless a forge says whom to ask.
     let is_github = image.repository.host() == GHCR && !(elsewhere && config.forge.is_none());
     match (chosen, source) {
-        (PruneBackend::Ghcr, source) => github(config, (image, source), cx),
-        (PruneBackend::Auto, source) if is_github => github(config, (image, source), cx),
+        (PruneBackend::Ghcr, source) => github(config, image, source, cx),
+        (PruneBackend::Auto, source) if is_github => github(config, image, source, cx),
         (_, Source::Remote(remote)) => Ok(Ok(Backend::Registry(Box::new(Registry::new(remote))))),
         (_, Source::Layout(layout)) => Err(wrong(format!(
             "{} is read from the image layout {layout}: there is nothing to prune",
@@ -51,7 +51,8 @@ pub(super) fn backend(
 
 fn github(
     config: &Config,
-    (image, source): (&Image, Source),
+    image: &Image,
+    source: Source,
     cx: &Context,
 ) -> Result<Result<Backend, String>, Errors> {
     let invalid = |why: String, hint: &str| Errors::from(Error::input("config", why).help(hint));
@@ -89,6 +90,6 @@ fn github(
         Credential::Missing(why) => return Ok(Err(why)),
     };
     let settings = settings(&api, cx)?;
-    let package = Package::new(api, (owner, name), held.token, settings)?;
+    let package = Package::new(api, owner, name, held.token, settings)?;
     Ok(Ok(Backend::Ghcr(Box::new(Ghcr::new(package, source)))))
 }

@@ -159,7 +159,8 @@ impl Http {
     pub(super) async fn new_issue(
         &self,
         request: Request,
-        (title, body): (&str, &str),
+        title: &str,
+        body: &str,
         needs: &str,
     ) -> Result<Issue, Error> {
         let reply = self
@@ -176,7 +177,8 @@ impl Http {
         &self,
         request: Request,
         edit: &Edit<'_>,
-        (good, needs): (&[u16], &str),
+        good: &[u16],
+        needs: &str,
     ) -> Result<(), Error> {
         let reply = self
             .send(&request.body(edit.fields(|title, _| title.to_owned())))

@@ -53,7 +53,7 @@ pub async fn keep(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Option<Kept>
     match (wanted.fate, open.first().cloned()) {
         (Fate::Close, Some(first)) => {
             for issue in &open {
-                change(forge, issue, (wanted.text, Some(false))).await?;
+                change(forge, issue, wanted.text, Some(false)).await?;
             }
             Ok(Some(Kept {
                 issue: first,
@@ -62,7 +62,7 @@ pub async fn keep(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Option<Kept>
             }))
         }
         (Fate::Open | Fate::Keep, Some(first)) => {
-            change(forge, &first, (wanted.text, None)).await?;
+            change(forge, &first, wanted.text, None).await?;
             close_twins(forge, &open[1..]).await?;
             Ok(Some(Kept {
                 issue: first,
@@ -143,7 +143,8 @@ async fn close_twins(forge: &dyn Forge, others: &[Issue]) -> Result<(), Error> {
 async fn change(
     forge: &dyn Forge,
     issue: &Issue,
-    (text, open): (&str, Option<bool>),
+    text: &str,
+    open: Option<bool>,
 ) -> Result<(), Error> {
     let body = within(&issue.body, text);
     forge

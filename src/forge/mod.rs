@@ -15,7 +15,6 @@ pub mod issue;
 mod model;
 mod packages;
 mod rights;
-pub mod sync;
 mod target;
 mod token;
 mod tree;

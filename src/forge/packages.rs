@@ -77,7 +77,8 @@ impl Package {
     /// The package `name` of `owner`, asked at the API's base `api`; nothing is sent yet.
     pub fn new(
         api: Url,
-        (owner, name): (&str, &str),
+        owner: &str,
+        name: &str,
         token: Token,
         settings: Settings,
     ) -> Result<Self, Error> {

@@ -126,7 +126,8 @@ pub(super) enum Mode {
 pub(super) fn start(
     program: &OsStr,
     root: &Path,
-    (command, args): (&'static str, &[OsString]),
+    command: &'static str,
+    args: &[OsString],
     mode: Mode,
 ) -> Result<Running, GitError> {
     let mut git = prepare(program, root, mode);

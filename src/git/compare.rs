@@ -62,7 +62,8 @@ impl Git {
     /// top; none: all commits).
     pub(crate) fn commits_between(
         &self,
-        (older, newer): (&ObjectId, &ObjectId),
+        older: &ObjectId,
+        newer: &ObjectId,
         paths: &[String],
     ) -> Result<u64, GitError> {
         let mut args = vec![

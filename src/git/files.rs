@@ -100,7 +100,7 @@ fn start(root: &Path, options: &[&str], folders: &[PathBuf]) -> Result<Running, 
     } else {
         args.extend(folders.iter().map(literal));
     }
-    command::start(OsStr::new("git"), root, (COMMAND, &args), Mode::Read)
+    command::start(OsStr::new("git"), root, COMMAND, &args, Mode::Read)
 }
 
 /// `TAG MODE ID STAGE`, a tab, the path: `git ls-files -s -t`.

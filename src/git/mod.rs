@@ -13,6 +13,7 @@ mod compare;
 mod error;
 mod files;
 mod id;
+pub mod merge;
 mod network;
 mod objects;
 mod reach;
@@ -35,8 +36,9 @@ pub use error::GitError;
 pub use files::{TrackedFile, Tracking, ignored, tracking, untracked};
 pub use id::ObjectId;
 pub use network::{Heads, References};
+pub(crate) use reach::without_users;
 pub use reach::{Login, Remote};
-pub(crate) use reach::{Ran, is_denied, told, without_users};
+use reach::{Ran, is_denied, told};
 pub use refs::{Branch, BranchSources};
 pub use remote::Hosted;
 pub use trees::At;
@@ -331,6 +333,6 @@ impl Git {
         args: &[OsString],
         mode: Mode,
     ) -> Result<Running, GitError> {
-        command::start(&self.program, &self.root, (command, args), mode)
+        command::start(&self.program, &self.root, command, args, mode)
     }
 }

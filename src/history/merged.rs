@@ -37,7 +37,8 @@ struct Node {
 pub(super) fn brought(
     git: &Git,
     merges: &[Merge],
-    (tip, line): (&ObjectId, impl IntoIterator<Item = ObjectId>),
+    tip: &ObjectId,
+    line: impl IntoIterator<Item = ObjectId>,
     titles: &Titles,
 ) -> Result<Vec<Brought>, GitError> {
     let Some(oldest) = merges.first().and_then(|merge| merge.parents.first()) else {

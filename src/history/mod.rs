@@ -180,7 +180,7 @@ impl History {
     fn gather(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
         let mut titles = Titles::new(config);
         let mut objects = git.objects(sets::scanner(config))?;
-        let commits = walk::walk(git, &branch.tip, (config, &mut titles), &mut objects)?;
+        let commits = walk::walk(git, &branch.tip, config, &mut titles, &mut objects)?;
         let scanned = objects.finish()?;
         let mut found = sets::sets(&commits, &scanned, config);
         let mut doubtful: Vec<bool> = commits
@@ -381,7 +381,8 @@ fn points(
     let brought = merged::brought(
         git,
         &sides,
-        (&tip.id, commits.iter().map(|commit| commit.id)),
+        &tip.id,
+        commits.iter().map(|commit| commit.id),
         titles,
     )?;
     for ((at, _), brought) in merges().zip(brought) {

@@ -123,7 +123,8 @@ struct Reached {
 pub(super) fn walk(
     git: &Git,
     tip: &ObjectId,
-    (config, titles): (&Config, &mut Titles),
+    config: &Config,
+    titles: &mut Titles,
     objects: &mut Objects<Scanned>,
 ) -> Result<Vec<Visited>, GitError> {
     let today = Arc::new(Rules::new(config, config));

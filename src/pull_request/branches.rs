@@ -171,8 +171,10 @@ async fn sole(forge: &dyn Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Erro
 pub async fn bring(
     forge: &dyn Forge,
     between: Between<'_>,
-    (title, body): (&str, &str),
-    (offer, configured): (&Offer, &Configured),
+    title: &str,
+    body: &str,
+    offer: &Offer,
+    configured: &Configured,
 ) -> Result<Offered, Error> {
     let repo = forge.repository().await?;
     forge.permit(&repo, Need { workflows: false }).await?;
@@ -185,7 +187,7 @@ pub async fn bring(
             let first = sole(forge, &all, pull).await?;
             (Box::new(first), false)
         }
-        None => open(forge, between, (title, body)).await?,
+        None => open(forge, between, title, body).await?,
     };
     let mut warnings = Vec::new();
     let labels = &configured.labels;
@@ -221,7 +223,8 @@ pub async fn bring(
 async fn open(
     forge: &dyn Forge,
     between: Between<'_>,
-    (title, body): (&str, &str),
+    title: &str,
+    body: &str,
 ) -> Result<(Box<Pull>, bool), Error> {
     let new = NewPull {
         title,

@@ -31,7 +31,8 @@ pub async fn able(forge: &dyn Forge, workflows: &[String]) -> Result<Ability, Er
 pub async fn once(
     forge: &dyn Forge,
     pull: &Pull,
-    (workflow, commit): (&str, &str),
+    workflow: &str,
+    commit: &str,
     word: &str,
 ) -> Result<bool, Error> {
     let name = format!("dispatched/pull-{}/{}", pull.number, part(workflow));

@@ -315,7 +315,7 @@ impl Seen {
             Ok(Queue::Missing) => self.unqueued = true,
             Ok(Queue::Outside) => {}
             Ok(Queue::Waiting(position, state)) => self.tell(watch, in_queue(position, &state)),
-            Ok(Queue::Removed(reason)) => return self.removed(forge, pull, (reason, watch)).await,
+            Ok(Queue::Removed(reason)) => return self.removed(forge, pull, reason, watch).await,
             // Who may not read the queue sees what comes of it.
             Err(error) => self.trouble = Some(error),
         }
@@ -328,7 +328,8 @@ impl Seen {
         &mut self,
         forge: &dyn Forge,
         pull: Box<Pull>,
-        (reason, watch): (Option<String>, &Watch<'_>),
+        reason: Option<String>,
+        watch: &Watch<'_>,
     ) -> Next {
         match forge.pull(pull.number).await {
             Ok(Some(now))

@@ -253,7 +253,8 @@ pub fn text(image: &Image, every: bool) -> String {
         table(
             &mut out,
             "CANDIDATE",
-            (rows.collect(), judged.candidates.len()),
+            rows.collect(),
+            judged.candidates.len(),
         );
         let most = if every { usize::MAX } else { SHOWN };
         let rows = judged
@@ -264,7 +265,8 @@ pub fn text(image: &Image, every: bool) -> String {
         table(
             &mut out,
             "PROTECTED",
-            (rows.collect(), judged.protected.len()),
+            rows.collect(),
+            judged.protected.len(),
         );
         if judged.mixed > 0 {
             let _ = writeln!(out, "\n{}", mixed(judged.mixed));
@@ -284,7 +286,7 @@ fn row(version: &Version, reason: &str) -> Vec<String> {
     vec![version.digest.short(), plain(&tags), plain(reason)]
 }
 
-fn table(out: &mut String, heading: &str, (mut rows, all): (Vec<Vec<String>>, usize)) {
+fn table(out: &mut String, heading: &str, mut rows: Vec<Vec<String>>, all: usize) {
     if rows.is_empty() {
         return;
     }

@@ -1600,7 +1600,7 @@ async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_re
             state: State::Draft,
         };
         forge.create_pull(&new).await.unwrap();
-        let bring = || branches::bring(&*forge, between, ("t", "b"), (&offer, &configured));
+        let bring = || branches::bring(&*forge, between, "t", "b", &offer, &configured);
         let offered = bring().await.unwrap();
         assert!(
             !offered.created && offered.pull.title == "mine",
@@ -1846,7 +1846,7 @@ async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
             1,
             Fault::Instead(error(403, "Resource not accessible by integration")),
         );
-        let refused = dispatch::once(&*forge, &pull, asked, "first")
+        let refused = dispatch::once(&*forge, &pull, asked.0, asked.1, "first")
             .await
             .unwrap_err();
         assert_eq!(refused.class, Class::Denied, "{kind:?}");
@@ -1859,12 +1859,16 @@ async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
         };
         fake.fault(("POST", mark), 1, Fault::After(broken()));
         assert!(
-            dispatch::once(&*forge, &pull, asked, "second")
+            dispatch::once(&*forge, &pull, asked.0, asked.1, "second")
                 .await
                 .unwrap()
         );
         for word in ["third", "fourth"] {
-            assert!(!dispatch::once(&*forge, &pull, asked, word).await.unwrap());
+            assert!(
+                !dispatch::once(&*forge, &pull, asked.0, asked.1, word)
+                    .await
+                    .unwrap()
+            );
         }
         assert_eq!(
             fake.store().dispatched,
@@ -1876,12 +1880,12 @@ async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
             ..pull.clone()
         };
         fake.fault(("POST", "/dispatches"), 1, Fault::Silence);
-        let error = dispatch::once(&*forge, &other, asked, "fifth")
+        let error = dispatch::once(&*forge, &other, asked.0, asked.1, "fifth")
             .await
             .unwrap_err();
         assert!(error.class == Class::Unavailable && error.help.unwrap().contains("look whether"));
         assert!(
-            !dispatch::once(&*forge, &other, asked, "sixth")
+            !dispatch::once(&*forge, &other, asked.0, asked.1, "sixth")
                 .await
                 .unwrap()
         );

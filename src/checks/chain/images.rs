@@ -96,9 +96,9 @@ impl Trial<'_> {
         self.0.set.images.get(image)?.facts.as_ref()
     }
 
-    /// Takes in the verdict on an image, and the error that left it unjudged.
-    pub fn judged(&mut self, image: usize, (checks, error): (Vec<Check>, Option<Error>)) {
-        self.0.take((image, 0), error.map_or(Ok(checks), Err));
+    /// Takes in the verdict on an image, or the error that left it unjudged.
+    pub fn judged(&mut self, image: usize, verdict: Result<Vec<Check>, Error>) {
+        self.0.take((image, 0), verdict);
     }
 
     /// Ends the stage, and with it the chain.

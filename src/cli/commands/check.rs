@@ -33,7 +33,7 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
         verdict.extend(further);
         outages = unjudged;
     }
-    Ok(report(&config, &found, (verdict, outages), cx))
+    Ok(report(&config, &found, verdict, outages, cx))
 }
 
 /// The checks that need a source and history, and what could not be judged.
@@ -72,7 +72,7 @@ fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<
     });
     let named: Vec<Tagged> = set::wait(future::join_all(tags), "resolving tags", cx)?;
     for (pinned, named) in pinned.iter().zip(&named) {
-        let (check, outage) = pinned.tagged(&config.images[pinned.image], (&tag, named), found);
+        let (check, outage) = pinned.tagged(&config.images[pinned.image], &tag, named, found);
         verdict.push(check);
         outages.extend(outage);
     }
@@ -92,7 +92,8 @@ fn provenance(config: &Config, revision: &Revision, cx: &Context) -> Check {
 fn report(
     config: &Config,
     found: &Found,
-    (verdict, outages): (Vec<Check>, Vec<Error>),
+    verdict: Vec<Check>,
+    outages: Vec<Error>,
     cx: &mut Context,
 ) -> Exit {
     let failed = if checks::any_failed(&verdict) {

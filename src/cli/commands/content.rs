@@ -72,7 +72,8 @@ fn verdict(
         checks.extend(checks::contents(
             standard,
             subject.name,
-            (subject.facts, &contents),
+            subject.facts,
+            &contents,
         ));
     }
     // What two standards find is told once; what one finds wrong is no pass of the other.

@@ -39,12 +39,8 @@ pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit,
     let git = local::history(&mut lines, &root, config, cx);
     local::state(&mut lines, config);
     local::engine(&mut lines, config, cx);
-    local::secrets(&mut lines, config, (skip, cx));
-    elsewhere(
-        &mut lines,
-        (config, git.as_ref(), found.as_ref()),
-        (skip, cx),
-    )?;
+    local::secrets(&mut lines, config, skip, cx);
+    elsewhere(&mut lines, (config, git.as_ref(), found.as_ref()), skip, cx)?;
     report(&lines, cx)
 }
 
@@ -58,9 +54,10 @@ type Local<'l> = (
 fn elsewhere(
     lines: &mut Lines,
     (config, git, found): Local<'_>,
-    (skip, cx): (bool, &Context),
+    skip: bool,
+    cx: &Context,
 ) -> Result<(), Errors> {
-    let connection = forge::connect(config, (git, found), (skip, cx));
+    let connection = forge::connect(config, git, found, skip, cx);
     let asked = images::asked(config, found, cx)?;
     let forge = async {
         match &connection {
@@ -100,7 +97,8 @@ fn clock(lines: &mut Lines, clocks: &[(String, Heard)]) {
         return lines.fail(
             "clock",
             Exit::Because(Class::Unavailable),
-            (why, hint.to_owned()),
+            why,
+            hint.to_owned(),
         );
     }
     let hosts: Vec<_> = clocks.iter().map(|(host, _)| host.as_str()).collect();

@@ -113,7 +113,7 @@ pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Ex
         faults.extend(checked.fault);
         document.entries.push(checked.row);
     }
-    Ok(show::report(&document, &run.now, (exit, &faults), cx))
+    Ok(show::report(&document, &run.now, exit, &faults, cx))
 }
 
 impl Run<'_> {
@@ -129,7 +129,7 @@ impl Run<'_> {
             issue: None,
         };
         let stopped = match self.judged(entry, &mut row, cx) {
-            Ok(state) => match self.kept(entry, (state, &mut row), cx) {
+            Ok(state) => match self.kept(entry, state, &mut row, cx) {
                 Ok(exit) => {
                     return Checked {
                         row,
@@ -179,7 +179,7 @@ impl Run<'_> {
             .map_err(|problem| Errors::from(*problem))?;
         row.pinned = Some(pinned.reference.clone());
         let remote = self.remote(entry, cx)?;
-        let distance = self.distance(entry, (&remote, pinned), cx)?;
+        let distance = self.distance(entry, &remote, pinned, cx)?;
         row.pinned = distance
             .pinned
             .as_ref()
@@ -221,7 +221,8 @@ impl Run<'_> {
     fn distance(
         &self,
         entry: &Freshness,
-        (remote, pinned): (&Remote, Pinned),
+        remote: &Remote,
+        pinned: Pinned,
         cx: &Context,
     ) -> Result<Distance, Stopped> {
         let scratch = scratch(cx)?;
@@ -273,7 +274,8 @@ impl Run<'_> {
     fn kept(
         &self,
         entry: &Freshness,
-        (state, row): (State, &mut FreshnessRow),
+        state: State,
+        row: &mut FreshnessRow,
         cx: &Context,
     ) -> Result<Exit, Stopped> {
         let alone = if state == State::Stale {

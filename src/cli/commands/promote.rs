@@ -37,15 +37,16 @@ pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit
     let config = cx.load()?;
     // A mistake in an argument costs no request.
     Request::new(args, &config)?;
-    set::at_place(config, (intent, &args.change), cx, |place, last, cx| {
-        attempt(args, place, (last, cx))
+    set::at_place(config, intent, &args.change, cx, |place, last, cx| {
+        attempt(args, place, last, cx)
     })
 }
 
 fn attempt(
     args: &args::Promote,
     place: &Place,
-    (last, cx): (bool, &mut Context),
+    last: bool,
+    cx: &mut Context,
 ) -> Result<Option<Exit>, Errors> {
     let config = &place.config;
     let request = Request::new(args, config)?;
@@ -54,19 +55,25 @@ fn attempt(
     let reports = Reports::new(&args.change, place, cx)?;
     let mut run = Run::new("promote", config, &config.promote, &request.revision);
     let outcome = steps(
-        (&request, &contracts, &args.change),
+        &request,
+        &contracts,
+        &args.change,
         &reports,
         &mut run,
-        (place, cx),
+        place,
+        cx,
     );
-    Ok(run.finish(outcome, &reports, (last, cx)))
+    Ok(run.finish(outcome, &reports, last, cx))
 }
 
 fn steps(
-    (request, contracts, change): (&Request, &Contracts, &args::Change),
+    request: &Request,
+    contracts: &Contracts,
+    change: &args::Change,
     reports: &Reports,
     run: &mut Run<'_>,
-    (place, cx): (&Place, &Context),
+    place: &Place,
+    cx: &Context,
 ) -> Result<(), Stop> {
     let config = run.config;
     place.configured()?;
@@ -88,7 +95,7 @@ fn steps(
     let resolutions = set::resolve(config, targets(request, config, &found), cx)?;
     run.resolved(&resolutions);
     let chain = chain.resolved(&resolutions, |digests| history.held_set(digests))?;
-    let chain = set::inspected((chain, config), &contracts.standards(config), cx)?;
+    let chain = set::inspected(chain, config, &contracts.standards(config), cx)?;
     let approved = trial.run(chain, config, cx)?;
 
     let plan = Plan::new(&approved, config, place.files(), &found)?;

@@ -96,7 +96,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
                 ..blank(&config.images[*at])
             };
             let images: Vec<_> = chosen.iter().map(skip).collect();
-            report(&images, false, (&mut step, cx))?;
+            report(&images, false, &mut step, cx)?;
             return Ok(Exit::Done);
         }
         Err(why) => return Err(no_token(&why)),
@@ -110,7 +110,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     };
     let applied = run.carry_out(&mut jobs, cx)?;
     let images: Vec<_> = jobs.into_iter().map(|job| job.image).collect();
-    report(&images, applied, (&mut step, cx))?;
+    report(&images, applied, &mut step, cx)?;
     Ok(images
         .iter()
         .filter_map(|image| image.refusal.as_ref())
@@ -360,7 +360,7 @@ impl Job {
             rules,
             progress: &progress,
         };
-        let mut tell = |step: Step<'_>| log(&step, image, (&progress, output));
+        let mut tell = |step: Step<'_>| log(&step, image, &progress, output);
         let work = apply::run(run, &self.backend, &mut tell);
         let applied = cx.runtime()?.block_on(progress::while_counting(
             output.progress,
@@ -377,7 +377,7 @@ impl Job {
 
 /// Each deletion is told when it happened, however quiet the run: what is lost with the run could
 /// not be undone.
-fn log(step: &Step<'_>, image: &Image, (progress, output): (&Progress, &Output)) {
+fn log(step: &Step<'_>, image: &Image, progress: &Progress, output: &Output) {
     match step {
         Step::Next(_) => progress.step(),
         Step::Deleted(candidate) => {
@@ -407,7 +407,8 @@ fn exit(refusal: &Error) -> Exit {
 fn report(
     images: &[Image],
     applied: bool,
-    (step, cx): (&mut Option<StepFiles>, &mut Context),
+    step: &mut Option<StepFiles>,
+    cx: &mut Context,
 ) -> Result<(), Errors> {
     let deleted: usize = images
         .iter()
@@ -460,11 +461,11 @@ fn report(
         problem.help.clone_from(&refusal.help);
         output.problem(&problem);
     }
-    output.note(&told(images, (applied, deleted)));
+    output.note(&told(images, applied, deleted));
     Ok(())
 }
 
-fn told(images: &[Image], (applied, deleted): (bool, usize)) -> String {
+fn told(images: &[Image], applied: bool, deleted: usize) -> String {
     let candidates: usize = images
         .iter()
         .filter_map(|i| i.judged.as_ref())

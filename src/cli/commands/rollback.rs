@@ -36,15 +36,17 @@ pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exi
         None => choose(&config, cx)?,
     };
     set::revision(&config, &to)?;
-    set::at_place(config, (intent, &args.change), cx, |place, last, cx| {
-        attempt((args, &to), place, (last, cx))
+    set::at_place(config, intent, &args.change, cx, |place, last, cx| {
+        attempt(args, &to, place, last, cx)
     })
 }
 
 fn attempt(
-    (args, to): (&args::Rollback, &str),
+    args: &args::Rollback,
+    to: &str,
     place: &Place,
-    (last, cx): (bool, &mut Context),
+    last: bool,
+    cx: &mut Context,
 ) -> Result<Option<Exit>, Errors> {
     let config = &place.config;
     let (revision, tag) = set::revision(config, to)?;
@@ -53,19 +55,25 @@ fn attempt(
     let reports = Reports::new(&args.change, place, cx)?;
     let mut run = Run::new("rollback", config, &config.rollback, &request.revision);
     let outcome = steps(
-        (&request, &contracts, &args.change),
+        &request,
+        &contracts,
+        &args.change,
         &reports,
         &mut run,
-        (place, cx),
+        place,
+        cx,
     );
-    Ok(run.finish(outcome, &reports, (last, cx)))
+    Ok(run.finish(outcome, &reports, last, cx))
 }
 
 fn steps(
-    (request, contracts, change): (&Request, &Contracts, &args::Change),
+    request: &Request,
+    contracts: &Contracts,
+    change: &args::Change,
     reports: &Reports,
     run: &mut Run<'_>,
-    (place, cx): (&Place, &Context),
+    place: &Place,
+    cx: &Context,
 ) -> Result<(), Stop> {
     let config = run.config;
     place.configured()?;
@@ -91,11 +99,7 @@ fn steps(
         Ok(then) => then,
         Err(outage) => return Err(chain.stop(outage).into()),
     };
-    let chain = set::inspected(
-        (chain, config),
-        &contracts.standards_then(config, &then),
-        cx,
-    )?;
+    let chain = set::inspected(chain, config, &contracts.standards_then(config, &then), cx)?;
     let approved = trial.run(chain, config, cx)?;
 
     let digests = crate::checks::pinned_digests(config, &approved);

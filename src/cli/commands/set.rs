@@ -360,7 +360,8 @@ impl<'c> Run<'c> {
         mut self,
         outcome: Result<(), Stop>,
         reports: &Reports,
-        (last, cx): (bool, &mut Context),
+        last: bool,
+        cx: &mut Context,
     ) -> Option<Exit> {
         if !last && matches!(outcome, Err(Stop::BaseMoved)) {
             return None;

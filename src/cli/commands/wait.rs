@@ -74,7 +74,7 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
         Waited::Merged(pull, commit) => {
             document.state = Some("merged");
             document.merge_commit = commit;
-            start(&*forge, &pull, (&workflows, &mut document), cx)?
+            start(&*forge, &pull, &workflows, &mut document, cx)?
         }
         Waited::Closed(pull) => {
             document.state = Some("closed");
@@ -142,7 +142,8 @@ fn workflows(
 fn start(
     forge: &dyn Forge,
     pull: &Pull,
-    (workflows, document): (&[String], &mut WaitDocument),
+    workflows: &[String],
+    document: &mut WaitDocument,
     cx: &Context,
 ) -> Result<Ended, Errors> {
     let mut worst: Option<Errors> = None;
@@ -153,7 +154,7 @@ fn start(
     let commit = document.merge_commit.clone().unwrap_or_default();
     let word = token()?;
     for workflow in workflows {
-        let started = dispatch::once(forge, pull, (workflow, &commit), &word);
+        let started = dispatch::once(forge, pull, workflow, &commit, &word);
         match set::wait(started, &format!("starting {workflow}"), cx)? {
             Ok(true) => document.dispatched.push(workflow.clone()),
             Ok(false) => cx.output.note(&format!(

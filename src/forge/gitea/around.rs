@@ -270,7 +270,7 @@ impl Gitea {
 
     pub(super) async fn make_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
         let request = self.request(Method::POST, "issues", "opening an issue");
-        match self.http.new_issue(request, (title, body), ISSUES).await {
+        match self.http.new_issue(request, title, body, ISSUES).await {
             Ok(issue) => Ok(issue),
             Err(error) => Err(self.without_issues(error).await),
         }
@@ -282,7 +282,7 @@ impl Gitea {
             &format!("issues/{number}"),
             format!("changing issue #{number}"),
         );
-        let edited = self.http.edited_issue(request, edit, (&[200, 201], ISSUES));
+        let edited = self.http.edited_issue(request, edit, &[200, 201], ISSUES);
         match edited.await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.without_issues(error).await),

@@ -331,7 +331,7 @@ impl Github {
 
     pub(super) async fn make_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
         let request = self.request(Method::POST, "issues", "opening an issue");
-        self.http.new_issue(request, (title, body), ISSUES).await
+        self.http.new_issue(request, title, body, ISSUES).await
     }
 
     pub(super) async fn change_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
@@ -340,9 +340,7 @@ impl Github {
             &format!("issues/{number}"),
             format!("changing issue #{number}"),
         );
-        self.http
-            .edited_issue(request, edit, (&[200], ISSUES))
-            .await
+        self.http.edited_issue(request, edit, &[200], ISSUES).await
     }
 }
 

@@ -106,13 +106,11 @@ impl Github {
         match was {
             Was::Absent => self.create_branch(new, branch, commit).await,
             Was::Behind(_) => self.forward_branch(new, branch, commit).await,
-            Was::Diverged(from) => {
-                match self.update_ref(new.repo, branch, (from, &commit)).await? {
-                    Moved::Yes => Ok(Published::Done(commit)),
-                    Moved::No(error) => Ok(Published::Refused(refusal::of_branch(error, branch))),
-                    Moved::Unknown => self.force_branch(new, branch, (from, commit)).await,
-                }
-            }
+            Was::Diverged(from) => match self.update_ref(new.repo, branch, from, &commit).await? {
+                Moved::Yes => Ok(Published::Done(commit)),
+                Moved::No(error) => Ok(Published::Refused(refusal::of_branch(error, branch))),
+                Moved::Unknown => self.force_branch(new, branch, from, commit).await,
+            },
         }
     }
 
@@ -143,12 +141,10 @@ impl Github {
             );
         }
         let body = json!({"base_tree": new.parent.tree, "tree": entries});
-        let tree = self
-            .put(new, "git/trees", ("making the tree", body))
-            .await?;
+        let tree = self.put(new, "git/trees", "making the tree", body).await?;
         let body = json!({"message": new.message, "tree": tree, "parents": [new.parent.commit]});
         let made = self
-            .put_object(new, "git/commits", ("making the commit", body))
+            .put_object(new, "git/commits", "making the commit", body)
             .await?;
         // GitHub signs what an app commits in its own name, and nothing else that is made this way.
         Ok(Made::Commit {
@@ -160,7 +156,7 @@ impl Github {
     async fn put_blob(&self, new: &NewCommit<'_>, file: &NewFile) -> Result<(), Error> {
         let body = json!({"content": STANDARD.encode(&file.content), "encoding": "base64"});
         let id = self
-            .put(new, "git/blobs", ("sending a file's content", body))
+            .put(new, "git/blobs", "sending a file's content", body)
             .await?;
         if id == file.new {
             return Ok(());
@@ -175,16 +171,18 @@ impl Github {
         &self,
         new: &NewCommit<'_>,
         path: &str,
-        what: (&str, serde_json::Value),
+        what: &str,
+        body: serde_json::Value,
     ) -> Result<String, Error> {
-        Ok(self.put_object(new, path, what).await?.sha)
+        Ok(self.put_object(new, path, what, body).await?.sha)
     }
 
     async fn put_object(
         &self,
         new: &NewCommit<'_>,
         path: &str,
-        (what, body): (&str, serde_json::Value),
+        what: &str,
+        body: serde_json::Value,
     ) -> Result<Object, Error> {
         let request = self.request(Method::POST, path, what).body(body).harmless();
         let reply = self.http.send(&request).await?;
@@ -214,8 +212,7 @@ impl Github {
                 format!("creating the branch {branch}"),
             )
             .body(body);
-        self.placed(new, &request.harmless(), (branch, commit))
-            .await
+        self.placed(new, &request.harmless(), branch, commit).await
     }
 
     async fn forward_branch(
@@ -229,7 +226,7 @@ impl Github {
         let request = self
             .request(Method::PATCH, &path, format!("moving the branch {branch}"))
             .body(body);
-        self.placed(new, &request, (branch, commit)).await
+        self.placed(new, &request, branch, commit).await
     }
 
     /// For servers that can't move a branch from a given commit: looked at once more, and moved.
@@ -237,7 +234,8 @@ impl Github {
         &self,
         new: &NewCommit<'_>,
         branch: &str,
-        (from, commit): (&str, String),
+        from: &str,
+        commit: String,
     ) -> Result<Published, Error> {
         if self
             .read_branch(branch)
@@ -253,14 +251,15 @@ impl Github {
         let request = self
             .request(Method::PATCH, &path, format!("moving the branch {branch}"))
             .body(body);
-        self.placed(new, &request, (branch, commit)).await
+        self.placed(new, &request, branch, commit).await
     }
 
     async fn placed(
         &self,
         new: &NewCommit<'_>,
         request: &Request,
-        (branch, commit): (&str, String),
+        branch: &str,
+        commit: String,
     ) -> Result<Published, Error> {
         let sent = self.http.send(request).await;
         let reply = sent.map_err(|failure| Error {

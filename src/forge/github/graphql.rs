@@ -199,7 +199,8 @@ impl Github {
         &self,
         repo: &Repo,
         branch: &str,
-        (from, to): (&str, &str),
+        from: &str,
+        to: &str,
     ) -> Result<Moved, Error> {
         let query = "mutation($input:UpdateRefsInput!){updateRefs(input:$input){clientMutationId}}";
         let update = json!({"name": format!("refs/heads/{branch}"), "beforeOid": from, "afterOid": to, "force": true});

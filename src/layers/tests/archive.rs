@@ -72,12 +72,7 @@ impl Archive {
         self.raw(content).raw(&vec![0; padding])
     }
 
-    fn entry(
-        self,
-        (kind, mode): (u8, Option<u32>),
-        (name, link): (&[u8], &[u8]),
-        content: &[u8],
-    ) -> Self {
+    fn entry(self, kind: u8, mode: Option<u32>, name: &[u8], link: &[u8], content: &[u8]) -> Self {
         let mut this = self;
         if name.len() > 100 {
             this = this.long(b'L', name);
@@ -97,35 +92,31 @@ impl Archive {
     }
 
     pub(crate) fn file(self, name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Self {
-        self.entry((b'0', None), (name.as_ref(), b""), content.as_ref())
+        self.entry(b'0', None, name.as_ref(), b"", content.as_ref())
     }
 
     pub(crate) fn file_of_mode(self, name: &str, mode: u32) -> Self {
-        self.entry((b'0', Some(mode)), (name.as_bytes(), b""), b"x")
+        self.entry(b'0', Some(mode), name.as_bytes(), b"", b"x")
     }
 
     pub(crate) fn folder(self, name: impl AsRef<[u8]>) -> Self {
-        self.entry((b'5', None), (name.as_ref(), b""), b"")
+        self.entry(b'5', None, name.as_ref(), b"", b"")
     }
 
     pub(crate) fn folder_of_mode(self, name: &str, mode: u32) -> Self {
-        self.entry((b'5', Some(mode)), (name.as_bytes(), b""), b"")
+        self.entry(b'5', Some(mode), name.as_bytes(), b"", b"")
     }
 
     pub(crate) fn symlink(self, name: &str, target: &str) -> Self {
-        self.entry(
-            (b'2', Some(0o777)),
-            (name.as_bytes(), target.as_bytes()),
-            b"",
-        )
+        self.entry(b'2', Some(0o777), name.as_bytes(), target.as_bytes(), b"")
     }
 
     pub(crate) fn hardlink(self, name: &str, target: &str) -> Self {
-        self.entry((b'1', None), (name.as_bytes(), target.as_bytes()), b"")
+        self.entry(b'1', None, name.as_bytes(), target.as_bytes(), b"")
     }
 
     pub(crate) fn device(self, name: &str) -> Self {
-        self.entry((b'6', None), (name.as_bytes(), b""), b"")
+        self.entry(b'6', None, name.as_bytes(), b"", b"")
     }
 
     /// GNU's header for a long name (`L`) or link target (`K`).

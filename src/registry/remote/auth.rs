@@ -101,8 +101,10 @@ impl Auth {
     pub(super) async fn answer(
         &self,
         scope: &Scope,
-        (used, challenge): (Option<&Ticket>, &Challenge),
-        (http, until): (&Http, Deadline),
+        used: Option<&Ticket>,
+        challenge: &Challenge,
+        http: &Http,
+        until: Deadline,
     ) -> Result<Ticket, Fault> {
         let slot = self.slot(scope);
         let mut slot = slot.lock().await;
@@ -117,7 +119,7 @@ impl Auth {
         {
             return Ok(ticket.clone());
         }
-        let issued = self.issue(scope, challenge, (http, until)).await;
+        let issued = self.issue(scope, challenge, http, until).await;
         slot.issued += 1;
         match issued {
             Ok((header, who)) => {
@@ -140,7 +142,8 @@ impl Auth {
         &self,
         scope: &Scope,
         challenge: &Challenge,
-        (http, until): (&Http, Deadline),
+        http: &Http,
+        until: Deadline,
     ) -> Result<(HeaderValue, String), Fault> {
         let lookup = self.book.lookup(&scope.host, &scope.repository).await;
         match challenge {
@@ -169,7 +172,7 @@ impl Auth {
                     ),
                     (None, None) => format!("anonymously ({})", searched(scope, &lookup)),
                 };
-                let call = token_call(&realm, (bearer, scope), found)?;
+                let call = token_call(&realm, bearer, scope, found)?;
                 let token = granted(http, &call, until)
                     .await
                     .map_err(|fault| explain(fault, &realm, &who, scope))?;
@@ -184,7 +187,8 @@ impl Auth {
 /// refresh grant for identity tokens.
 fn token_call(
     realm: &Url,
-    (bearer, scope): (&Bearer, &Scope),
+    bearer: &Bearer,
+    scope: &Scope,
     found: Option<&Credentials>,
 ) -> Result<Call, Fault> {
     let ours = format!("repository:{}:{}", scope.repository, scope.action);

@@ -116,7 +116,7 @@ impl Registries {
         } else {
             https
         };
-        Ok(self.remote(registry, (host, repository.path())))
+        Ok(self.remote(registry, host, repository.path()))
     }
 
     /// A repository that a mapping puts at `endpoint`; `rest`: its name below the endpoint's path.
@@ -137,7 +137,7 @@ impl Registries {
             &endpoint.host
         };
         let registry = root(if endpoint.plain { "http" } else { "https" }, server)?;
-        Ok(self.remote(registry, (&endpoint.host, &name.join("/"))))
+        Ok(self.remote(registry, &endpoint.host, &name.join("/")))
     }
 
     /// What the registries and token servers that were asked so far said about the time, by their
@@ -146,7 +146,7 @@ impl Registries {
         self.0.http.clocks()
     }
 
-    fn remote(&self, registry: Url, (host, name): (&str, &str)) -> Remote {
+    fn remote(&self, registry: Url, host: &str, name: &str) -> Remote {
         Remote {
             shared: Arc::clone(&self.0),
             registry,
@@ -289,7 +289,7 @@ impl Remote {
                 Err(fault) => return Err(fault),
             };
             let fresh = auth
-                .answer(&scope, (ticket.as_ref(), &challenge), (http, until))
+                .answer(&scope, ticket.as_ref(), &challenge, http, until)
                 .await?;
             if until.is_over() {
                 return Err(Fault::unavailable("getting a token took too long to go on"));

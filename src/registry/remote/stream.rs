@@ -51,7 +51,7 @@ impl Stream {
         call.body = Reading::Later;
         let reply = remote.ask(call.clone(), "pull").await?;
         super::agrees(&reply.headers, descriptor)?;
-        let open = begun(&remote, reply, (0, descriptor.size))?;
+        let open = begun(&remote, reply, 0, descriptor.size)?;
         let (sender, pieces) = mpsc::channel(WAITING);
         let pump = Pump {
             remote,
@@ -69,7 +69,7 @@ impl Stream {
 }
 
 /// The open body of an answer that begins at byte `from`, if it is one.
-fn begun(remote: &Remote, reply: Reply, (from, size): (u64, u64)) -> Result<Open, Fault> {
+fn begun(remote: &Remote, reply: Reply, from: u64, size: u64) -> Result<Open, Fault> {
     let expected = if from == 0 {
         StatusCode::OK
     } else {
@@ -155,7 +155,7 @@ impl Pump {
             call.headers.insert(RANGE, range);
         }
         let reply = self.remote.ask(call, "pull").await?;
-        let mut open = begun(&self.remote, reply, (sent, self.size))?;
+        let mut open = begun(&self.remote, reply, sent, self.size)?;
         open.limit(left);
         Ok(open)
     }

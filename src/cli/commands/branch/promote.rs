@@ -69,7 +69,7 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
         branch::body(between, &offer.subjects, &offer.gates),
     );
     set::warn_of_silent_checks(&*forge, &configured, cx)?;
-    let work = branches::bring(&*forge, between, (&title, &body), (&offer, &configured));
+    let work = branches::bring(&*forge, between, &title, &body, &offer, &configured);
     let offered = set::wait(work, "opening the pull request", cx)??;
     for warning in &offered.warnings {
         cx.output.error_text(&format!("warning: {warning}\n"));

@@ -10,9 +10,10 @@ use crate::{
     },
     config::Config,
     error::{Class, Error, Errors},
-    forge::sync::{self, Synced},
-    git::Git,
-    pull_request::branches::Between,
+    git::{
+        Git,
+        merge::{self, Synced},
+    },
 };
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Errors> {
@@ -26,19 +27,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Errors> {
         Errors::from(problem)
     })?;
     let (from, to) = (args.from.clone(), args.to.clone());
-    let work = async {
-        tokio::task::spawn_blocking(move || {
-            sync::sync(
-                &git,
-                Between {
-                    from: &from,
-                    to: &to,
-                },
-                apply,
-            )
-        })
-        .await
-    };
+    let work =
+        async { tokio::task::spawn_blocking(move || merge::sync(&git, &from, &to, apply)).await };
     let message = format!("bringing {} into {}", args.from, args.to);
     let done = cx
         .runtime()?

@@ -65,8 +65,10 @@ pub(super) struct Ready {
 /// Finds out which forge it is and whether there is a token; nothing is sent.
 pub(super) fn connect(
     config: Option<&Config>,
-    (git, found): (Option<&Git>, Option<&Found>),
-    (skip, cx): (bool, &Context),
+    git: Option<&Git>,
+    found: Option<&Found>,
+    skip: bool,
+    cx: &Context,
 ) -> Connection {
     let not = |why: &str| {
         let mut lines = Lines::new();
@@ -260,7 +262,8 @@ impl Ready {
                 lines.fail(
                     "token",
                     Exit::Because(Class::Denied),
-                    (why, ANOTHER_TOKEN.to_owned()),
+                    why,
+                    ANOTHER_TOKEN.to_owned(),
                 );
             }
             Err(error) => {
@@ -331,7 +334,7 @@ impl Ready {
             ),
             Ok(Signing::Nothing(why, hint)) => {
                 let why = format!("{branch} requires them, and {why}");
-                lines.fail(SIGNATURES, Exit::Because(Class::Failed), (why, hint));
+                lines.fail(SIGNATURES, Exit::Because(Class::Failed), why, hint);
             }
         }
     }
@@ -354,7 +357,8 @@ impl Ready {
                 lines.fail(
                     "base",
                     Exit::Because(Class::Input),
-                    (format!("{branch} has no {}", self.config), hint.to_owned()),
+                    format!("{branch} has no {}", self.config),
+                    hint.to_owned(),
                 );
             }
             Ok(None) => {
@@ -362,7 +366,8 @@ impl Ready {
                 lines.fail(
                     "base",
                     Exit::Because(Class::Input),
-                    (format!("there is no branch {branch}"), hint.to_owned()),
+                    format!("there is no branch {branch}"),
+                    hint.to_owned(),
                 );
             }
         }
@@ -381,6 +386,6 @@ fn permission(lines: &mut Lines, right: Right) {
     match right.verdict {
         Verdict::Has(why) => lines.pass(code, why),
         Verdict::Unknown(why) => lines.skip(code, why),
-        Verdict::Lacks(why, hint) => lines.fail(code, Exit::Because(Class::Denied), (why, hint)),
+        Verdict::Lacks(why, hint) => lines.fail(code, Exit::Because(Class::Denied), why, hint),
     }
 }

@@ -80,7 +80,8 @@ impl Asked<'_> {
                 lines.fail(
                     "registry",
                     Exit::Because(Class::Failed),
-                    (why, hint.to_owned()),
+                    why,
+                    hint.to_owned(),
                 );
             }
             Err(error) => lines.about("registry", &subject, &Errors::from(&error)),

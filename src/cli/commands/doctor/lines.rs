@@ -23,22 +23,17 @@ impl Lines {
     }
 
     pub(super) fn pass(&mut self, code: &'static str, detail: impl Into<String>) {
-        self.push(code, Status::Pass, (detail.into(), None));
+        self.push(code, Status::Pass, detail.into(), None);
     }
 
     pub(super) fn skip(&mut self, code: &'static str, detail: impl Into<String>) {
-        self.push(code, Status::Skip, (detail.into(), None));
+        self.push(code, Status::Skip, detail.into(), None);
     }
 
     /// A failure, with the exit that its cause has wherever it is met.
-    pub(super) fn fail(
-        &mut self,
-        code: &'static str,
-        exit: Exit,
-        (detail, hint): (String, String),
-    ) {
+    pub(super) fn fail(&mut self, code: &'static str, exit: Exit, detail: String, hint: String) {
         self.exit = self.exit.worse(exit);
-        self.push(code, Status::Fail, (detail, Some(hint)));
+        self.push(code, Status::Fail, detail, Some(hint));
     }
 
     /// What another command would stop with, as failures: one for each problem.
@@ -58,7 +53,8 @@ impl Lines {
             self.push(
                 code,
                 Status::Fail,
-                (format!("{subject}{place}{}", row.message), Some(hint)),
+                format!("{subject}{place}{}", row.message),
+                Some(hint),
             );
         }
     }
@@ -68,12 +64,7 @@ impl Lines {
         self.exit = self.exit.worse(other.exit);
     }
 
-    fn push(
-        &mut self,
-        code: &'static str,
-        status: Status,
-        (detail, hint): (String, Option<String>),
-    ) {
+    fn push(&mut self, code: &'static str, status: Status, detail: String, hint: Option<String>) {
         self.rows.push(DoctorRow {
             code,
             status,

@@ -133,7 +133,8 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
         return lines.fail(
             "shallow",
             Exit::Because(Class::Unavailable),
-            (why.to_owned(), hint.to_owned()),
+            why.to_owned(),
+            hint.to_owned(),
         );
     }
     let Some((Ok(line), config)) = line else {
@@ -143,7 +144,8 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
         Err(error) => lines.fail(
             "shallow",
             Exit::Because(Class::Unavailable),
-            (error.to_string(), error.hint()),
+            error.to_string(),
+            error.hint(),
         ),
         Ok(history) => match history.blind_spot() {
             None => lines.pass("shallow", "history is whole"),
@@ -158,7 +160,8 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
                 lines.fail(
                     "shallow",
                     Exit::Because(Class::Failed),
-                    (why, hint.to_owned()),
+                    why,
+                    hint.to_owned(),
                 );
             }
         },
@@ -175,7 +178,8 @@ fn trouble(lines: &mut Lines, code: &'static str, error: &GitError) {
         None => lines.fail(
             code,
             Exit::Because(Class::Unavailable),
-            (error.to_string(), error.hint()),
+            error.to_string(),
+            error.hint(),
         ),
     }
 }
@@ -210,7 +214,8 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
             lines.fail(
                 "journal",
                 Exit::Because(Class::Conflict),
-                (why, hint.to_owned()),
+                why,
+                hint.to_owned(),
             );
         }
         Err(error) => lines.fault("journal", &Errors::from(error)),
@@ -257,7 +262,8 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
             lines.fail(
                 "engine",
                 Exit::Because(Class::Failed),
-                (why(), hint.to_owned()),
+                why(),
+                hint.to_owned(),
             );
         }
         (there, _) => {
@@ -273,7 +279,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
 }
 
 /// Whether the secrets that the configuration names are there.
-pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, (skip, cx): (bool, &Context)) {
+pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, skip: bool, cx: &Context) {
     let Some(config) = config else {
         return lines.skip("secret", NO_CONFIG);
     };
@@ -300,7 +306,8 @@ pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, (skip, cx): (b
                 lines.fail(
                     "secret",
                     Exit::Because(Class::Denied),
-                    (format!("{name} is not set ({key})"), hint),
+                    format!("{name} is not set ({key})"),
+                    hint,
                 );
             }
         }

@@ -17,7 +17,8 @@ use std::fmt::Write as _;
 pub(super) fn report(
     document: &FreshnessDocument,
     now: &str,
-    (exit, faults): (Exit, &[Errors]),
+    exit: Exit,
+    faults: &[Errors],
     cx: &mut Context,
 ) -> Exit {
     match cx.output.format {

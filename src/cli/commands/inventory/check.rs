@@ -69,7 +69,7 @@ pub(super) fn run(
     });
     set::wait(future::join_all(resolved), "reading manifests", cx)?;
     let standards = contracts.standards(&config);
-    let (images, outages) = verdicts((&config, &standards), (&asked, &sources), cx)?;
+    let (images, outages) = verdicts(&config, &standards, &asked, &sources, cx)?;
     let failed = images.iter().any(|image| any_failed(&image.checks));
     let failed = if failed {
         Exit::Because(Class::Failed)
@@ -82,7 +82,7 @@ pub(super) fn run(
         .map(|fault| Exit::from(fault))
         .fold(failed, Exit::worse);
     let problems = faults.into_iter().flatten().collect();
-    Ok(report::show((images, problems, exit), &config, cx))
+    Ok(report::show(images, problems, exit, &config, cx))
 }
 
 /// Which images are meant, and which of their builds.
@@ -142,8 +142,10 @@ fn asked<'c>(
 
 /// A row for each platform of each image, and what could not be judged.
 fn verdicts(
-    (config, standards): (&Config, &[Vec<Standard<'_>>]),
-    (asked, sources): (&[Asked<'_>], &[Source]),
+    config: &Config,
+    standards: &[Vec<Standard<'_>>],
+    asked: &[Asked<'_>],
+    sources: &[Source],
     cx: &Context,
 ) -> Result<(Vec<InventoryImage>, Vec<Error>), Errors> {
     let subjects = asked.iter().flat_map(|asked| {

@@ -62,7 +62,7 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
         platform: None,
         checks,
     };
-    Ok(report::show((vec![image], problems, exit), &config, cx))
+    Ok(report::show(vec![image], problems, exit, &config, cx))
 }
 
 fn as_check(problem: &Error) -> Option<Check> {

@@ -21,7 +21,9 @@ use crate::{
 
 /// Prints the verdicts; problems with files of ours are shown at their places instead of as checks.
 pub(super) fn show(
-    (images, problems, exit): (Vec<InventoryImage>, Vec<Error>, Exit),
+    images: Vec<InventoryImage>,
+    problems: Vec<Error>,
+    exit: Exit,
     config: &Config,
     cx: &mut Context,
 ) -> Exit {

@@ -81,10 +81,7 @@ fn missing(repository: &Repository, want: &Want) -> Errors {
 fn named(text: &str, config: &Config) -> Result<(Repository, Want), Errors> {
     if let Some(at) = config.images.iter().position(|image| image.name == text) {
         let image = &config.images[at];
-        let digest = pinned(
-            &pins::find(&outside::work_tree(config), config)?,
-            (at, text),
-        )?;
+        let digest = pinned(&pins::find(&outside::work_tree(config), config)?, at, text)?;
         return Ok((image.repository.clone(), Want::Digest(digest)));
     }
     let reference = Reference::parse(text).map_err(|error| {
@@ -112,7 +109,7 @@ fn named(text: &str, config: &Config) -> Result<(Repository, Want), Errors> {
 }
 
 /// The one digest that a configured image is pinned to.
-fn pinned(found: &Found, (at, name): (usize, &str)) -> Result<Digest, Errors> {
+fn pinned(found: &Found, at: usize, name: &str) -> Result<Digest, Errors> {
     match found.digests_of(at).as_slice() {
         [digest] => Ok(*digest),
         [] => {

@@ -28,7 +28,7 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors
         Ok(backend) => backend,
         Err(why) if args.if_unconfigured == Some(IfUnconfigured::Skip) => {
             cx.output.note(&format!("skipped: {why}"));
-            report(args, (armed, None), cx);
+            report(args, armed, None, cx);
             return Ok(Exit::Done);
         }
         Err(why) => return Err(no_token(&why)),
@@ -59,7 +59,7 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors
     } else {
         None
     };
-    report(args, (armed, restored), cx);
+    report(args, armed, restored, cx);
     Ok(Exit::Done)
 }
 
@@ -67,7 +67,7 @@ fn fault(refusal: &Error) -> Errors {
     refusal.into()
 }
 
-fn report(args: &args::Restore, (applied, restored): (bool, Option<Version>), cx: &mut Context) {
+fn report(args: &args::Restore, applied: bool, restored: Option<Version>, cx: &mut Context) {
     let tags = restored
         .iter()
         .flat_map(|version| &version.tags)

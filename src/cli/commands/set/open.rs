@@ -167,7 +167,7 @@ impl Run<'_> {
             return Err(Stop::Errors(trouble.into()));
         }
         if state == State::Ready {
-            self.arm(&*site.forge, (number, &url), &only_pins, cx)?;
+            self.arm(&*site.forge, number, &url, &only_pins, cx)?;
         }
         Ok(())
     }
@@ -176,7 +176,8 @@ impl Run<'_> {
     fn arm(
         &self,
         forge: &dyn Forge,
-        (number, url): (u64, &str),
+        number: u64,
+        url: &str,
         only_pins: OnlyPins<'_>,
         cx: &Context,
     ) -> Result<(), Errors> {

@@ -112,7 +112,8 @@ impl Place {
 /// meanwhile. It is told whether it is the last time.
 pub(in super::super) fn at_place(
     config: Config,
-    (intent, change): (Intent, &Change),
+    intent: Intent,
+    change: &Change,
     cx: &mut Context,
     mut attempt: impl FnMut(&Place, bool, &mut Context) -> Result<Option<Exit>, Errors>,
 ) -> Result<Exit, Errors> {
@@ -180,7 +181,7 @@ async fn read(
     // requests gets it all.
     let mut paths = base.paths(&prefix, &local.files, &named(local));
     paths.push(path.clone());
-    let mut alike = alike(local, &base, (&prefix, &paths));
+    let mut alike = alike(local, &base, &prefix, &paths);
     let mut at_hand = |id: &str| alike.remove(id).or_else(|| content(&mut objects, id));
     base.fetch(&*forge, &paths, &mut at_hand).await?;
     let config = parse(local, &base, &path)?;
@@ -231,11 +232,7 @@ async fn history_of(
 }
 
 /// The contents of files that are in the work tree as the base branch has them, by their names.
-fn alike(
-    local: &Config,
-    base: &Base,
-    (prefix, paths): (&str, &[String]),
-) -> HashMap<String, Vec<u8>> {
+fn alike(local: &Config, base: &Base, prefix: &str, paths: &[String]) -> HashMap<String, Vec<u8>> {
     let tree = WorkTree::new(&local.root);
     let same = |path: &String| {
         let id = &base.tree.entries.get(path)?.id;

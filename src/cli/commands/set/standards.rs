@@ -207,7 +207,7 @@ impl Then {
         let contract = |today: &Image| image(today).and_then(|then| then.contract.as_ref());
         let held = config.images.iter().map(|today| {
             contract(today)
-                .map(|path| contract_of(git, (commit, path), theirs.inventory.as_ref()))
+                .map(|path| contract_of(git, commit, path, theirs.inventory.as_ref()))
                 .transpose()
         });
         Ok(Self {
@@ -220,7 +220,8 @@ impl Then {
 /// A contract as a commit's tree has it.
 fn contract_of(
     git: &Git,
-    (commit, path): (&ObjectId, &RelPath),
+    commit: &ObjectId,
+    path: &RelPath,
     inventory: Option<&Inventory>,
 ) -> Result<Held, Error> {
     let name = format!("{path} of commit {}", commit.short());
@@ -238,7 +239,8 @@ fn contract_of(
 
 /// The stage of contents: every platform of every image, one after the other.
 pub(in super::super) fn inspected<'c>(
-    (chain, config): (Resolved<'c>, &'c Config),
+    chain: Resolved<'c>,
+    config: &'c Config,
     standards: &[Vec<Standard<'_>>],
     cx: &Context,
 ) -> Result<Inspected<'c>, Stop> {

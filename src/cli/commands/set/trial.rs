@@ -79,7 +79,7 @@ impl Trial {
                     place: &place,
                     container,
                 };
-                let smoked = smoked(&request, (secrets, &signals), cx)?;
+                let smoked = smoked(&request, secrets, &signals, cx)?;
                 stage.judged(at, checks::smoke(smoke, &image.name, &smoked));
             }
         }
@@ -90,7 +90,8 @@ impl Trial {
 /// Runs the command in a thread of its own, while the terminal is told.
 fn smoked(
     request: &Request<'_>,
-    (secrets, signals): (&Secrets, &Signals),
+    secrets: &Secrets,
+    signals: &Signals,
     cx: &Context,
 ) -> Result<Smoked, Errors> {
     let around = Surroundings {

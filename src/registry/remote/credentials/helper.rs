@@ -39,15 +39,18 @@ struct Answer {
 pub(super) async fn get(
     name: &str,
     server: &str,
-    (path, secrets): (Option<OsString>, &Secrets),
+    path: Option<OsString>,
+    secrets: &Secrets,
 ) -> Result<Option<Credentials>, String> {
-    get_within(name, server, (path, secrets, DEADLINE)).await
+    get_within(name, server, path, secrets, DEADLINE).await
 }
 
 pub(super) async fn get_within(
     name: &str,
     server: &str,
-    (path, secrets, deadline): (Option<OsString>, &Secrets, Duration),
+    path: Option<OsString>,
+    secrets: &Secrets,
+    deadline: Duration,
 ) -> Result<Option<Credentials>, String> {
     let bare = name
         .bytes()

@@ -81,9 +81,7 @@ impl Book {
             match file {
                 Err(why) => lookup.trouble.push(format!("{place} {why}")),
                 Ok(file) => {
-                    lookup.found = self
-                        .in_file((place, file), &keys, &mut lookup.trouble)
-                        .await;
+                    lookup.found = self.in_file(place, file, &keys, &mut lookup.trouble).await;
                 }
             }
             if lookup.found.is_some() {
@@ -96,7 +94,8 @@ impl Book {
 
     async fn in_file(
         &self,
-        (place, file): (&str, &AuthFile),
+        place: &str,
+        file: &AuthFile,
         keys: &[String],
         trouble: &mut Vec<String>,
     ) -> Option<Credentials> {
@@ -139,7 +138,7 @@ impl Book {
         };
         let path = self.environment.get("PATH").cloned();
         let ask = || async {
-            let found = helper::get(helper, &server, (path, &self.secrets)).await?;
+            let found = helper::get(helper, &server, path, &self.secrets).await?;
             if let Some(found) = &found {
                 self.secrets.hide_basic(&found.user, found.secret.expose());
             }

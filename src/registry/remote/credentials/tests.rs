@@ -345,7 +345,7 @@ async fn a_helper_that_hangs_is_ended_with_its_children() {
     let path = OsString::from(format!("{}:{path}", folder.path().display()));
     let deadline = std::time::Duration::from_secs(2);
     let secrets = Secrets::default();
-    let answer = helper::get_within("test", "ghcr.io", (Some(path), &secrets, deadline)).await;
+    let answer = helper::get_within("test", "ghcr.io", Some(path), &secrets, deadline).await;
     assert!(answer.unwrap_err().contains("did not answer"));
     let child = fs::read_to_string(folder.path().join("child")).unwrap();
     let stat = format!("/proc/{}/stat", child.trim());

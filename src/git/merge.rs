@@ -5,11 +5,8 @@
 //! updates one, the remote-tracking one of the branch that was pushed. What the push changes is
 //! that branch, and only if it still is where it was looked at.
 
-use crate::{
-    error::{Class, Error},
-    git::{Git, GitError, ObjectId, Ran, is_denied, told, without_users},
-    pull_request::branches::Between,
-};
+use super::{Git, GitError, ObjectId, Ran, is_denied, told, without_users};
+use crate::error::{Class, Error};
 
 /// The remote that is fetched from and pushed to.
 const REMOTE: &str = "origin";
@@ -32,51 +29,70 @@ pub enum Synced {
     NoBranch(String),
 }
 
-/// Brings `from` into `to`; without `apply` it is only found out what would be done.
-pub fn sync(git: &Git, between: Between<'_>, apply: bool) -> Result<Synced, Error> {
+/// Where the two branches are on the remote.
+enum Tips {
+    Both { from: ObjectId, to: ObjectId },
+    Missing(String),
+}
+
+/// What becomes of a merge.
+enum Merge {
+    Made(ObjectId),
+    Possible,
+    Conflict(Vec<String>),
+}
+
+/// What becomes of a push.
+#[derive(PartialEq, Eq)]
+enum Push {
+    Done,
+    BranchMoved,
+}
+
+/// Brings the branch `from` into the branch `to`; without `apply` nothing is merged or pushed.
+pub fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<Synced, Error> {
     if git.is_shallow() {
         let why = "this clone is shallow, so what the branches have in common is not known";
         return Err(Error::unavailable("git", why).help("fetch the rest: git fetch --unshallow"));
     }
     for _ in 0..ROUNDS {
-        let (from, to) = match heads(git, between)? {
-            Ok(heads) => heads,
-            Err(missing) => return Ok(Synced::NoBranch(missing)),
+        let (source, target) = match tips(git, from, to)? {
+            Tips::Both { from, to } => (from, to),
+            Tips::Missing(branch) => return Ok(Synced::NoBranch(branch)),
         };
-        git.fetch_objects(REMOTE, &[between.from, between.to])
+        git.fetch_objects(REMOTE, &[from, to])
             .map_err(|error| failed(&error))?;
-        if is_ancestor(git, &from, &to)? {
-            return Ok(Synced::InSync(to));
+        if is_ancestor(git, &source, &target)? {
+            return Ok(Synced::InSync(target));
         }
-        let (new, done) = if is_ancestor(git, &to, &from)? {
-            (Some(from), Synced::Forwarded(from))
+        let (new, done) = if is_ancestor(git, &target, &source)? {
+            (source, Synced::Forwarded(source))
         } else {
-            match merge(git, between, (&from, &to), apply)? {
-                Ok(commit) => (commit, Synced::Merged(commit)),
-                Err(files) => return Ok(Synced::Conflict(files)),
+            let message = format!("Merge branch '{from}' into {to}");
+            match merge(git, source, target, apply.then_some(&message))? {
+                Merge::Made(commit) => (commit, Synced::Merged(Some(commit))),
+                Merge::Possible => return Ok(Synced::Merged(None)),
+                Merge::Conflict(files) => return Ok(Synced::Conflict(files)),
             }
         };
-        let Some(new) = new.filter(|_| apply) else {
-            return Ok(done);
-        };
-        if push(git, between.to, (&to, &new))? {
+        if !apply || push(git, to, target, new)? == Push::Done {
             return Ok(done);
         }
     }
-    let why = format!("it was moved by somebody else meanwhile, {ROUNDS} times");
-    Err(Error::unavailable(format!("pushing {}", between.to), why).help("run it again"))
+    let why = format!("another process moved the branch {ROUNDS} times meanwhile");
+    Err(Error::unavailable(format!("pushing {to}"), why).help("run the command again"))
 }
 
-/// Where both branches are on the remote; inside, the name of one that is not there.
-fn heads(git: &Git, between: Between<'_>) -> Result<Result<(ObjectId, ObjectId), String>, Error> {
+fn tips(git: &Git, from: &str, to: &str) -> Result<Tips, Error> {
     let tips = git.heads(REMOTE).map_err(|error| failed(&error))?.tips;
-    let Some(from) = tips.get(between.from) else {
-        return Ok(Err(between.from.to_owned()));
-    };
-    let Some(to) = tips.get(between.to) else {
-        return Ok(Err(between.to.to_owned()));
-    };
-    Ok(Ok((*from, *to)))
+    Ok(match (tips.get(from), tips.get(to)) {
+        (None, _) => Tips::Missing(from.to_owned()),
+        (_, None) => Tips::Missing(to.to_owned()),
+        (Some(from), Some(to)) => Tips::Both {
+            from: *from,
+            to: *to,
+        },
+    })
 }
 
 fn is_ancestor(git: &Git, older: &ObjectId, newer: &ObjectId) -> Result<bool, Error> {
@@ -84,15 +100,14 @@ fn is_ancestor(git: &Git, older: &ObjectId, newer: &ObjectId) -> Result<bool, Er
         .map_err(|error| failed(&error))
 }
 
-/// The commit that has both; `None` if it is not asked for. Inside, the files that were changed on
-/// both sides.
+/// Merges `source` into `target`; the commit is only made where there is a message for it.
 fn merge(
     git: &Git,
-    between: Between<'_>,
-    (from, to): (&ObjectId, &ObjectId),
-    apply: bool,
-) -> Result<Result<Option<ObjectId>, Vec<String>>, Error> {
-    let (from, to) = (from.to_string(), to.to_string());
+    source: ObjectId,
+    target: ObjectId,
+    message: Option<&str>,
+) -> Result<Merge, Error> {
+    let (from, to) = (source.to_string(), target.to_string());
     let args = [
         "--write-tree",
         "-z",
@@ -108,31 +123,31 @@ fn merge(
         .map(|part| String::from_utf8_lossy(part).into_owned());
     let tree = parts.next().unwrap_or_default();
     match ran.code {
-        Some(0) if apply => {
-            let message = format!("Merge branch '{}' into {}", between.from, between.to);
-            let args = [&tree, "-p", &to, "-p", &from, "-m", &message].map(str::to_owned);
-            let made = reached_as(git, "commit-tree", &args)?;
-            let id = ObjectId::parse(made.trim_ascii());
-            id.map(|id| Ok(Some(id)))
-                .ok_or_else(|| Error::unavailable("git commit-tree", "it printed no commit"))
+        Some(0) => {
+            let Some(message) = message else {
+                return Ok(Merge::Possible);
+            };
+            let args = [&tree, "-p", &to, "-p", &from, "-m", message].map(str::to_owned);
+            let made = commit(git, &args)?;
+            ObjectId::parse(made.trim_ascii())
+                .map(Merge::Made)
+                .ok_or_else(|| Error::unavailable("git commit-tree", "git printed no commit"))
         }
-        Some(0) => Ok(Ok(None)),
-        Some(1) => Ok(Err(parts.filter(|path| !path.is_empty()).collect())),
-        _ if ran.stderr.contains("unrelated histories") => {
-            let what = format!("merging {} into {}", between.from, between.to);
-            Err(Error::about(
-                Class::Refused,
-                what,
-                "their histories have nothing in common",
-            ))
-        }
+        Some(1) => Ok(Merge::Conflict(
+            parts.filter(|path| !path.is_empty()).collect(),
+        )),
+        _ if ran.stderr.contains("unrelated histories") => Err(Error::about(
+            Class::Refused,
+            "git merge-tree",
+            "the histories of the two branches have no commit in common",
+        )),
         _ => Err(Error::unavailable("git merge-tree", told(&ran.stderr))
-            .help("git 2.38 or newer is needed")),
+            .help("install git 2.38 or newer")),
     }
 }
 
-/// With whoever commits here; where git does not know who that is, as repin.
-fn reached_as(git: &Git, command: &'static str, args: &[String]) -> Result<Vec<u8>, Error> {
+/// Makes a commit by the user that git knows here, or by repin where git knows none.
+fn commit(git: &Git, args: &[String]) -> Result<Vec<u8>, Error> {
     let known = run(git, "var", &["GIT_COMMITTER_IDENT"])?.code == Some(0)
         && run(git, "var", &["GIT_AUTHOR_IDENT"])?.code == Some(0);
     let git = if known {
@@ -140,12 +155,12 @@ fn reached_as(git: &Git, command: &'static str, args: &[String]) -> Result<Vec<u
     } else {
         git.clone().committing_as("repin", "repin@localhost")
     };
-    git.reached(command, args, None)
+    git.reached("commit-tree", args, None)
         .map_err(|error| failed(&error))
 }
 
-/// Puts the branch at `new` if it still is at `old`; `false`: it is not.
-fn push(git: &Git, branch: &str, (old, new): (&ObjectId, &ObjectId)) -> Result<bool, Error> {
+/// Moves the branch from `old` to `new`, if it is still at `old`.
+fn push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, Error> {
     let lease = format!("--force-with-lease=refs/heads/{branch}:{old}");
     let refspec = format!("{new}:refs/heads/{branch}");
     let options = [
@@ -162,7 +177,7 @@ fn push(git: &Git, branch: &str, (old, new): (&ObjectId, &ObjectId)) -> Result<b
     .concat();
     let ran = run(git, "push", &args)?;
     if ran.code == Some(0) {
-        return Ok(true);
+        return Ok(Push::Done);
     }
     let lines = String::from_utf8_lossy(&ran.stdout).into_owned();
     let Some(refused) = lines.lines().find(|line| line.starts_with('!')) else {
@@ -176,7 +191,7 @@ fn push(git: &Git, branch: &str, (old, new): (&ObjectId, &ObjectId)) -> Result<b
     ];
     // The last moment shows on the other side only.
     if raced.iter().any(|word| refused.contains(word)) || ran.stderr.contains("cannot lock ref") {
-        return Ok(false);
+        return Ok(Push::BranchMoved);
     }
     let reason = refused.rsplit('\t').next().unwrap_or_default();
     let said = told(&ran.stderr);
