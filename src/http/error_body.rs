@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// The longest answer of GraphQL that is searched for errors, in bytes.
+const ERRORS_MAX: usize = 1024 * 1024;
+
 /// All the shapes at once; each field may be missing.
 #[derive(Deserialize)]
 struct Shapes {
@@ -74,6 +77,10 @@ pub(super) fn graphql_errors(body: &[u8]) -> Vec<GraphqlError> {
     struct Answer {
         #[serde(default)]
         errors: Vec<GraphqlError>,
+    }
+    // One that refuses is short; what is long is data, which may be anything.
+    if body.len() > ERRORS_MAX {
+        return Vec::new();
     }
     serde_json::from_slice::<Answer>(body).map_or_else(|_| Vec::new(), |answer| answer.errors)
 }

@@ -12,6 +12,10 @@ use crate::{
     untrusted::Secrets,
 };
 
+/// The most values that a document is parsed with: two bytes of text become 32 in memory, or more.
+/// GitHub's largest tree listing has 600,000.
+const VALUES_MAX: usize = 1_000_000;
+
 /// An answer that is final: no attempt would change it.
 #[derive(Debug)]
 pub(in crate::forge) struct Reply {
@@ -26,6 +30,12 @@ impl Reply {
     /// The answer, if its status is one of `good`; otherwise what the status means.
     pub(in crate::forge) fn expect<T: DeserializeOwned>(&self, good: &[u16]) -> Result<T, Error> {
         self.check(good)?;
+        let begins = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
+        // Those in texts count, too: this bounds the values from above.
+        if self.body.iter().filter(begins).count() > VALUES_MAX {
+            let why = format!("the answer has more than {VALUES_MAX} values");
+            return Err(Error::unavailable(&self.what, why));
+        }
         serde_json::from_slice(&self.body).map_err(|error| {
             Error::unavailable(
                 &self.what,
