@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The longest answer of GraphQL that is searched for errors, in bytes.
+/// The longest body that is searched for errors, in bytes: what is longer is data, which may be
+/// anything, and what it is parsed into takes many times its memory.
 const ERRORS_MAX: usize = 1024 * 1024;
 
 /// All the shapes at once; each field may be missing.
@@ -43,6 +44,9 @@ pub fn of_registry(body: &[u8]) -> Option<String> {
 
 /// The message of GitHub or Gitea, with the reasons that GitHub lists; empty if there is none.
 pub fn of_forge(body: &[u8]) -> String {
+    if body.len() > ERRORS_MAX {
+        return String::new();
+    }
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         return String::new();
     };
@@ -78,7 +82,6 @@ pub(super) fn graphql_errors(body: &[u8]) -> Vec<GraphqlError> {
         #[serde(default)]
         errors: Vec<GraphqlError>,
     }
-    // One that refuses is short; what is long is data, which may be anything.
     if body.len() > ERRORS_MAX {
         return Vec::new();
     }
@@ -126,5 +129,17 @@ mod tests {
         ] {
             assert_eq!(said(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn long_bodies_are_not_searched_for_errors() {
+        let body = |length: usize| {
+            let begin = r#"{"message":"no","errors":[{"message":"no"}],"x":""#;
+            format!("{begin}{}\"}}", "x".repeat(length - begin.len() - 2)).into_bytes()
+        };
+        assert_eq!(of_forge(&body(ERRORS_MAX)), "no; no");
+        assert_eq!(graphql_errors(&body(ERRORS_MAX)).len(), 1);
+        assert_eq!(of_forge(&body(ERRORS_MAX + 1)), "");
+        assert_eq!(graphql_errors(&body(ERRORS_MAX + 1)).len(), 0);
     }
 }

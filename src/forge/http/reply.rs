@@ -111,3 +111,26 @@ pub(super) fn status_text(status: StatusCode, body: &[u8], secrets: &Secrets) ->
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    #[test]
+    fn documents_of_too_many_values_are_not_parsed() {
+        let of = |count: usize| Reply {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: format!("[{}0]", "0,".repeat(count - 2)).into_bytes(),
+            what: "listing".to_owned(),
+            secrets: Secrets::default(),
+        };
+        let parsed = |count| of(count).expect::<IgnoredAny>(&[200]);
+        assert!(parsed(VALUES_MAX).is_ok());
+        let error = parsed(VALUES_MAX + 1).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(error.why.contains("more than 1000000 values"), "{error}");
+    }
+}
