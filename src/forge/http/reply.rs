@@ -123,7 +123,7 @@ mod tests {
         let of = |count: usize| Reply {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
-            body: format!("[{}0]", "0,".repeat(count - 2)).into_bytes(),
+            body: format!("[{}0]", "0,".repeat(count - 1)).into_bytes(),
             what: "listing".to_owned(),
             secrets: Secrets::default(),
         };
