@@ -165,6 +165,11 @@ impl Scene {
         self.parts.world.as_ref().unwrap()
     }
 
+    /// Where credentials, certificates and other repositories are.
+    pub(crate) fn folder(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+
     /// The command, with the credentials that it needs.
     pub(crate) fn command(&self) -> Command {
         let args = [&["--format", "json", "-vv"], self.case.args].concat();

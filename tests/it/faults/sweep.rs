@@ -121,10 +121,8 @@ fn files(scene: &Scene) -> Files {
     for (path, (content, ..)) in scene.world().snapshot() {
         let path = path.strip_prefix(root).unwrap();
         if !path.starts_with(".git") && !path.starts_with("origin.git") {
-            files.insert(
-                path.to_owned(),
-                content.replace(&scene.proxy.base(), "PROXY"),
-            );
+            let content = content.replace(&scene.proxy.base(), "PROXY");
+            files.insert(path.to_owned(), content.replace(&scene.folder(), "FOLDER"));
         }
     }
     files
