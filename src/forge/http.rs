@@ -84,9 +84,9 @@ impl Settings {
 /// How long a command waits for forges in all by default.
 pub const TIME: Duration = Duration::from_secs(900);
 
-/// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, file contents at
-/// 100 MB in base64.
-const ANSWER_MAX: u64 = 160 * 1024 * 1024;
+/// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, and what is pinned
+/// in is text. Read whole, and parsed, it has to stay well below what a run may take of memory.
+const ANSWER_MAX: u64 = 32 * 1024 * 1024;
 /// How much of what a server says is shown, in columns.
 const SHOWN: usize = 300;
 /// Entries of a page.

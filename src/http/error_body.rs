@@ -7,6 +7,10 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// The longest body that is searched for errors, in bytes: what is longer is data, which may be
+/// anything, and what it is parsed into takes many times its memory.
+const ERRORS_MAX: usize = 1024 * 1024;
+
 /// All the shapes at once; each field may be missing.
 #[derive(Deserialize)]
 struct Shapes {
@@ -40,6 +44,9 @@ pub fn of_registry(body: &[u8]) -> Option<String> {
 
 /// The message of GitHub or Gitea, with the reasons that GitHub lists; empty if there is none.
 pub fn of_forge(body: &[u8]) -> String {
+    if body.len() > ERRORS_MAX {
+        return String::new();
+    }
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         return String::new();
     };
@@ -74,6 +81,9 @@ pub(super) fn graphql_errors(body: &[u8]) -> Vec<GraphqlError> {
     struct Answer {
         #[serde(default)]
         errors: Vec<GraphqlError>,
+    }
+    if body.len() > ERRORS_MAX {
+        return Vec::new();
     }
     serde_json::from_slice::<Answer>(body).map_or_else(|_| Vec::new(), |answer| answer.errors)
 }
@@ -119,5 +129,17 @@ mod tests {
         ] {
             assert_eq!(said(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn long_bodies_are_not_searched_for_errors() {
+        let body = |length: usize| {
+            let begin = r#"{"message":"no","errors":[{"message":"no"}],"x":""#;
+            format!("{begin}{}\"}}", "x".repeat(length - begin.len() - 2)).into_bytes()
+        };
+        assert_eq!(of_forge(&body(ERRORS_MAX)), "no; no");
+        assert_eq!(graphql_errors(&body(ERRORS_MAX)).len(), 1);
+        assert_eq!(of_forge(&body(ERRORS_MAX + 1)), "");
+        assert_eq!(graphql_errors(&body(ERRORS_MAX + 1)).len(), 0);
     }
 }

@@ -1,5 +1,6 @@
 //! The secrets of a run, and what a server says without them.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -47,7 +48,10 @@ impl Secrets {
         if !password.is_empty() {
             self.hide(password);
             // A short password may not be recognised within a longer base64 text.
-            self.hide(&format!("{user}:{password}"));
+            let pair = format!("{user}:{password}");
+            self.hide(&pair);
+            // What is sent is a credential itself, and some servers encode what they were sent.
+            self.hide(&STANDARD.encode(pair));
         }
     }
 
@@ -81,8 +85,6 @@ impl fmt::Debug for Secrets {
 
 #[cfg(test)]
 mod tests {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-
     use super::*;
 
     #[test]
@@ -99,6 +101,7 @@ mod tests {
         secrets.hide_basic("ada", "x1");
         let basic = STANDARD.encode("ada:x1");
         assert_eq!(secrets.redact(&format!("Basic {basic}")), "Basic ***");
+        assert_eq!(secrets.redact(&STANDARD.encode(basic)), "***");
         secrets.hide_userinfo("a%40", "p%C3%A4%zz");
         let basic = STANDARD.encode("a@:pä%zz");
         assert_eq!(secrets.redact(&format!("{basic} p%C3%A4%zz")), "*** ***");

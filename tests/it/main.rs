@@ -18,6 +18,7 @@ mod contents;
 mod crash;
 mod docs;
 mod doctor;
+mod faults;
 mod forge;
 mod freshness;
 mod github;

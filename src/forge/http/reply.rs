@@ -12,6 +12,10 @@ use crate::{
     untrusted::Secrets,
 };
 
+/// The most values that a document is parsed with: two bytes of text become 32 in memory, or more.
+/// GitHub's largest tree listing has 600,000.
+const VALUES_MAX: usize = 1_000_000;
+
 /// An answer that is final: no attempt would change it.
 #[derive(Debug)]
 pub(in crate::forge) struct Reply {
@@ -26,6 +30,12 @@ impl Reply {
     /// The answer, if its status is one of `good`; otherwise what the status means.
     pub(in crate::forge) fn expect<T: DeserializeOwned>(&self, good: &[u16]) -> Result<T, Error> {
         self.check(good)?;
+        let begins = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
+        // Those in texts count, too: this bounds the values from above.
+        if self.body.iter().filter(begins).count() > VALUES_MAX {
+            let why = format!("the answer has more than {VALUES_MAX} values");
+            return Err(Error::unavailable(&self.what, why));
+        }
         serde_json::from_slice(&self.body).map_err(|error| {
             Error::unavailable(
                 &self.what,
@@ -100,4 +110,27 @@ pub(super) fn status_text(status: StatusCode, body: &[u8], secrets: &Secrets) ->
         let _ = write!(text, " ({said})");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    #[test]
+    fn documents_of_too_many_values_are_not_parsed() {
+        let of = |count: usize| Reply {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: format!("[{}0]", "0,".repeat(count - 1)).into_bytes(),
+            what: "listing".to_owned(),
+            secrets: Secrets::default(),
+        };
+        let parsed = |count| of(count).expect::<IgnoredAny>(&[200]);
+        assert!(parsed(VALUES_MAX).is_ok());
+        let error = parsed(VALUES_MAX + 1).unwrap_err();
+        assert_eq!(error.class, Class::Unavailable);
+        assert!(error.message.contains("more than 1000000 values"), "{error}");
+    }
 }

@@ -1,0 +1,586 @@
+//! Every command that talks to a network, in a world of its own behind a proxy.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Command,
+    sync::{Arc, LazyLock},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    certificates::Certificates,
+    proxy::{Proxy, UPSTREAM},
+};
+use crate::support::{
+    forge::{Fake, Kind as Forge, TOKEN},
+    images::Image,
+    packages::Packages,
+    pruned,
+    registry::{PASSWORD, Protection, Registry, USER, docker_config, run},
+    scene::days_ago,
+    shop,
+    token::{Grants, TokenServer},
+    world::{CONFIG, REV_A, REV_B, World, world},
+};
+
+/// A command line, and the world that it runs in.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) args: &'static [&'static str],
+    /// Whether it may change the work tree, a registry or a forge.
+    pub(crate) writes: bool,
+    /// How it ends without a fault.
+    pub(crate) exit: i32,
+    build: fn(&Proxy, &Path) -> Parts,
+}
+
+/// What a world is made of, besides the proxy.
+#[derive(Default)]
+struct Parts {
+    world: Option<World>,
+    forge: Option<Fake>,
+    packages: Option<Packages>,
+    registry: Option<(tempfile::TempDir, Registry)>,
+}
+
+pub(crate) struct Scene {
+    pub(crate) case: &'static Case,
+    pub(crate) proxy: Proxy,
+    /// Credentials and certificates, outside of the work tree.
+    folder: tempfile::TempDir,
+    parts: Parts,
+}
+
+pub(crate) static CASES: &[Case] = &[
+    read("resolve", &["resolve", "--revision", REV_B], set),
+    read("check", &["check", "--remote"], set),
+    read("promote", &["promote", "--revision", REV_B], set),
+    write(
+        "promote-apply",
+        &["promote", "--revision", REV_B, "--apply"],
+        set,
+    ),
+    write(
+        "promote-pr",
+        &["promote", "--revision", REV_B, "--pr", "ready"],
+        hosted_on_github,
+    ),
+    write(
+        "promote-pr-gitea",
+        &["promote", "--revision", REV_B, "--pr", "draft"],
+        hosted_on_gitea,
+    ),
+    read("rollback", &["rollback", "--to", REV_A], promoted),
+    write(
+        "rollback-apply",
+        &["rollback", "--to", REV_A, "--apply"],
+        promoted,
+    ),
+    read("enumerate", &["inventory", "enumerate", "review"], set),
+    read(
+        "inventory",
+        &["inventory", "check", "review", "--revision", REV_B],
+        set,
+    ),
+    read("prune", &["prune"], registry_of_tags),
+    write("prune-apply", &["prune", "--apply"], registry_of_tags),
+    read("prune-packages", &["prune"], package),
+    write("prune-packages-apply", &["prune", "--apply"], package),
+    write(
+        "restore",
+        &[
+            "prune",
+            "restore",
+            "--image",
+            "app",
+            "--version",
+            "1001",
+            "--apply",
+        ],
+        deleted,
+    ),
+    write("freshness", &["freshness", "--apply"], stale),
+    read("gates", &["gates", "--ref", "main"], gated),
+    read("gates-gitea", &["gates", "--ref", "main"], gated_on_gitea),
+    write("wait", &["wait", "--pr", "1", "--timeout", "3s"], merged),
+    write(
+        "branch-promote",
+        &[
+            "branch", "promote", "--from", "staging", "--to", "main", "--apply",
+        ],
+        staged,
+    ),
+    read("doctor", &["doctor"], hosted_on_github),
+];
+
+const fn read(
+    name: &'static str,
+    args: &'static [&'static str],
+    build: fn(&Proxy, &Path) -> Parts,
+) -> Case {
+    Case {
+        name,
+        args,
+        writes: false,
+        exit: 0,
+        build,
+    }
+}
+
+const fn write(
+    name: &'static str,
+    args: &'static [&'static str],
+    build: fn(&Proxy, &Path) -> Parts,
+) -> Case {
+    Case {
+        name,
+        args,
+        writes: true,
+        exit: 0,
+        build,
+    }
+}
+
+impl Case {
+    pub(crate) fn scene(&'static self, tls: bool) -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = folder.path().join("ca.pem");
+        let certificates = tls.then(|| Arc::new(Certificates::issue(&authority)));
+        let proxy = Proxy::start(certificates);
+        docker_config(folder.path(), &proxy.host(), (USER, PASSWORD));
+        let parts = (self.build)(&proxy, folder.path());
+        Scene {
+            case: self,
+            proxy,
+            folder,
+            parts,
+        }
+    }
+}
+
+impl Scene {
+    pub(crate) fn world(&self) -> &World {
+        self.parts.world.as_ref().unwrap()
+    }
+
+    /// Where credentials, certificates and other repositories are.
+    pub(crate) fn folder(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+
+    /// The command, with the credentials that it needs.
+    pub(crate) fn command(&self) -> Command {
+        let args = [&["--format", "json", "-vv"], self.case.args].concat();
+        let mut command = self.world().command(&args);
+        if let Some(program) = std::env::var_os("REPIN_FAULTS_PROGRAM") {
+            let mut other = Command::new(program);
+            other
+                .args(command.get_args())
+                .current_dir(self.world().root());
+            other.envs(
+                command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+            command = other;
+        }
+        command
+            .env("DOCKER_CONFIG", self.folder.path())
+            .env("REPIN_FORGE_TOKEN", TOKEN)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null");
+        let authority = self.folder.path().join("ca.pem");
+        if authority.exists() {
+            command.env("REPIN_CA_FILE", authority);
+        }
+        command
+    }
+
+    /// What the run is about, as far as it lies outside of the work tree.
+    pub(crate) fn remote(&self) -> Value {
+        let mut state = json!({});
+        if let Some(forge) = &self.parts.forge {
+            let store = forge.store();
+            let files = |head: &String| -> BTreeMap<String, String> {
+                let text = |blob: &String| String::from_utf8_lossy(&store.blobs[blob]).into_owned();
+                let files = store.files_of(head).iter();
+                files
+                    .map(|(path, (_, blob))| (path.clone(), text(blob)))
+                    .collect()
+            };
+            state["branches"] = json!(
+                store
+                    .refs
+                    .iter()
+                    .map(|(name, head)| (name, files(head)))
+                    .collect::<BTreeMap<_, _>>()
+            );
+            let pulls = store.pulls.iter().map(|pull| {
+                json!({"title": pull.title, "head": pull.head, "base": pull.base, "draft": pull.draft,
+                       "open": pull.open, "body": pull.body})
+            });
+            state["pulls"] = pulls.collect();
+            let issues = store.issues.iter();
+            state["issues"] = issues
+                .map(|issue| json!([issue.title, issue.open]))
+                .collect();
+            let pulls = store.pulls.iter().map(|pull| &pull.labels);
+            state["labels"] = json!(
+                pulls
+                    .chain(store.issues.iter().map(|issue| &issue.labels))
+                    .collect::<Vec<_>>()
+            );
+            state["dispatched"] = json!(store.dispatched);
+            state["scheduled"] = json!(store.scheduled.len());
+        }
+        if let Some(packages) = &self.parts.packages {
+            state["packages"] = json!(packages.store().left());
+        }
+        if let Some((_, registry)) = &self.parts.registry {
+            let listed: Value =
+                serde_json::from_str(&pruned::get(&registry.host, "/v2/acme/app/tags/list"))
+                    .unwrap_or_default();
+            let mut tags: Vec<_> = listed["tags"].as_array().cloned().unwrap_or_default();
+            tags.sort_by_key(Value::to_string);
+            state["tags"] = tags.into();
+        }
+        state
+    }
+}
+
+/// A registry with the images of [`shop`], which gives out tokens; nothing writes to it.
+struct Shared {
+    registry: Registry,
+    tokens: TokenServer,
+    _storage: tempfile::TempDir,
+}
+
+static SHARED: LazyLock<Shared> = LazyLock::new(|| {
+    let storage = tempfile::tempdir().unwrap();
+    let world = shop::shop();
+    {
+        let registry = Registry::start(storage.path(), &Protection::None);
+        for image in ["review", "fix", "base"] {
+            for revision in [REV_A, REV_B] {
+                let from = format!(
+                    "oci:{}:{revision}",
+                    world.path("images").join(image).display()
+                );
+                let to = format!("docker://{}/acme/{image}:{revision}", registry.host);
+                let flags = ["-q", "--all", "--preserve-digests", "--insecure-policy"];
+                run(
+                    "skopeo",
+                    &[
+                        &["copy"],
+                        &flags[..],
+                        &["--dest-tls-verify=false", &from, &to],
+                    ]
+                    .concat(),
+                );
+            }
+        }
+    }
+    let tokens = TokenServer::start(storage.path(), Grants::Login);
+    let protection = Protection::Token {
+        realm: &format!("{UPSTREAM}/token"),
+        certificate: &tokens.certificate,
+    };
+    let registry = Registry::start(storage.path(), &protection);
+    Shared {
+        registry,
+        tokens,
+        _storage: storage,
+    }
+});
+
+/// The set in a registry, with two images that are pinned.
+fn set(proxy: &Proxy, _: &Path) -> Parts {
+    proxy.route("/token", &SHARED.tokens.fake.host());
+    proxy.route("/v2/", &SHARED.registry.host);
+    let world = shop::shop();
+    std::fs::remove_dir_all(world.path("images")).unwrap();
+    let there = format!("'{}/acme'", proxy.base());
+    world.replace("repin.yaml", "oci:images", &there);
+    // One image of two platforms makes each kind of request.
+    let config = world.read("repin.yaml");
+    let other = |line: &&str| line.starts_with("  fix:") || line.starts_with("  base:");
+    let lines = config.lines().filter(|line| !other(line));
+    world.write("repin.yaml", lines.collect::<Vec<_>>().join("\n") + "\n");
+    let world = world.with_git();
+    Parts {
+        world: Some(world),
+        ..Parts::default()
+    }
+}
+
+/// The same after a promotion of B.
+fn promoted(proxy: &Proxy, folder: &Path) -> Parts {
+    let parts = set(proxy, folder);
+    let world = parts.world.as_ref().unwrap();
+    world.commit(&format!("promote: test images @{REV_A}"));
+    world.pin(REV_B);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    world.push();
+    parts
+}
+
+fn forge_block(proxy: &Proxy, kind: Forge, settings: &str) -> String {
+    let (name, path) = match kind {
+        Forge::Github => ("github", ""),
+        _ => ("gitea", "/api/v1"),
+    };
+    format!(
+        "forge: {{ kind: {name}, url: '{}{path}', repository: acme/flows, {settings} }}\n",
+        proxy.base()
+    )
+}
+
+fn forge(proxy: &Proxy, kind: Forge) -> Fake {
+    let forge = Fake::start(kind);
+    forge.store().root = proxy.base();
+    proxy.route("/", &forge.server.url());
+    forge
+}
+
+const FILES: [&str; 5] = [
+    "repin.yaml",
+    ".github/workflows/a.yml",
+    ".github/workflows/b.yml",
+    ".github/workflows/none.yml",
+    "contracts/review.yaml",
+];
+
+fn hosted(proxy: &Proxy, folder: &Path, kind: Forge) -> Parts {
+    let mut parts = set(proxy, folder);
+    let forge = forge(proxy, kind);
+    let world = parts.world.as_ref().unwrap();
+    let block = forge_block(proxy, kind, "labels: [ci]");
+    world.write("repin.yaml", world.read("repin.yaml") + &block);
+    let head = world.commit("with a forge");
+    world.push();
+    let files = FILES.map(|path| (path, world.read(path)));
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    forge.store().push("main", "as it is", &files);
+    forge.store().name_head("main", &head);
+    parts.forge = Some(forge);
+    parts
+}
+
+fn hosted_on_github(proxy: &Proxy, folder: &Path) -> Parts {
+    hosted(proxy, folder, Forge::Github)
+}
+
+fn hosted_on_gitea(proxy: &Proxy, folder: &Path) -> Parts {
+    hosted(proxy, folder, Forge::Gitea)
+}
+
+/// A world whose images nobody asks for, and a forge.
+fn plain(proxy: &Proxy, kind: Forge, settings: &str) -> (World, Fake) {
+    let (world, forge) = (world(), forge(proxy, kind));
+    world.write(
+        "repin.yaml",
+        CONFIG.to_owned() + &forge_block(proxy, kind, settings),
+    );
+    let files = FILES[..4]
+        .iter()
+        .map(|path| (*path, world.read(path)))
+        .collect::<Vec<_>>();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_str()))
+        .collect();
+    forge.store().push("main", "as it is", &files);
+    (world, forge)
+}
+
+fn with_forge((world, forge): (World, Fake)) -> Parts {
+    Parts {
+        world: Some(world),
+        forge: Some(forge),
+        ..Parts::default()
+    }
+}
+
+fn gates_of(proxy: &Proxy, kind: Forge) -> Parts {
+    let parts = with_forge(plain(proxy, kind, "gates: [ci]"));
+    parts
+        .forge
+        .as_ref()
+        .unwrap()
+        .store()
+        .report("ci", "success");
+    parts
+}
+
+fn gated(proxy: &Proxy, _: &Path) -> Parts {
+    gates_of(proxy, Forge::Github)
+}
+
+fn gated_on_gitea(proxy: &Proxy, _: &Path) -> Parts {
+    gates_of(proxy, Forge::Gitea)
+}
+
+/// A pull request that was merged, after which a workflow starts.
+fn merged(proxy: &Proxy, _: &Path) -> Parts {
+    let (world, forge) = plain(proxy, Forge::Github, "dispatch: [deploy.yml]");
+    {
+        let mut store = forge.store();
+        store.workflows_there = vec!["deploy.yml"];
+        store.push("auto/x", "a change", &[("x", "1")]);
+        let number = store.number();
+        store.pulls.push(crate::support::forge::PullRow {
+            number,
+            title: "a change".to_owned(),
+            body: String::new(),
+            open: true,
+            merged: None,
+            draft: false,
+            head: "auto/x".to_owned(),
+            head_repo: "acme/flows".to_owned(),
+            base: "main".to_owned(),
+            labels: Vec::new(),
+            closed_at: None,
+        });
+        store.merge(number);
+    }
+    with_forge((world, forge))
+}
+
+/// A branch that is brought to the base.
+fn staged(proxy: &Proxy, _: &Path) -> Parts {
+    let (world, forge) = plain(proxy, Forge::Github, "labels: [ci], gates: [ci]");
+    forge.store().push("staging", "new work", &[("x", "y")]);
+    forge.store().report("ci", "success");
+    with_forge((world, forge))
+}
+
+/// A pin of another repository that is behind, for which an issue is opened.
+fn stale(proxy: &Proxy, folder: &Path) -> Parts {
+    let (world, forge) = plain(proxy, Forge::Github, "labels: []");
+    let other = folder.join("other");
+    std::fs::create_dir_all(&other).unwrap();
+    let git = |args: &[&str]| crate::support::world::git(&other, args);
+    git(&["init", "-q", "-b", "main"]);
+    git(&["config", "uploadpack.allowFilter", "true"]);
+    git(&["commit", "-q", "--allow-empty", "-m", "first"]);
+    let first = git(&["rev-parse", "HEAD"]);
+    std::fs::write(other.join("x"), "2").unwrap();
+    git(&["add", "-A"]);
+    let mut later = Command::new("git");
+    later
+        .current_dir(&other)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    later
+        .env("GIT_AUTHOR_DATE", "2026-03-02T03:04:05Z")
+        .env("GIT_COMMITTER_DATE", "2026-03-02T03:04:05Z");
+    let output = later
+        .args([
+            "-c",
+            "user.name=A",
+            "-c",
+            "user.email=a@b",
+            "commit",
+            "-q",
+            "-m",
+            "second",
+        ])
+        .output();
+    assert!(output.unwrap().status.success());
+    world.write("runtime/manifest.yaml", format!("ref: '{first}'\n"));
+    let entry = format!(
+        "freshness:\n  - name: configs\n    pinned: {{ file: runtime/manifest.yaml, pointer: /ref }}\n    \
+         repository: '{}'\n    max_gap: 1d\n    issue: {{ title: 'Pinned configs are stale', labels: [ci] }}\n",
+        other.display()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &entry);
+    with_forge((world, forge))
+}
+
+/// A repository that pins the first of some images, with everything that prune needs.
+fn pruning(name: &str, config: &str, digest: &str) -> World {
+    let world = world();
+    std::fs::remove_dir_all(world.path("images")).unwrap();
+    std::fs::remove_dir_all(world.path(".github")).unwrap();
+    world.write("repin.yaml", config);
+    world.write(
+        ".github/workflows/a.yml",
+        format!("image: {name}@{digest}\n"),
+    );
+    world.with_git()
+}
+
+/// A real registry that lists only tags, two of which may go.
+fn registry_of_tags(proxy: &Proxy, folder: &Path) -> Parts {
+    let storage = tempfile::tempdir().unwrap();
+    let pinned = pruned::pinned();
+    let registry = Registry::start(storage.path(), &Protection::None);
+    let (a, b) = (pruned::old("a"), pruned::old("b"));
+    let young = pruned::young("c");
+    pruned::push(
+        &registry,
+        "acme/app",
+        &[
+            ("main", &pinned),
+            ("pending-a", &a),
+            ("pending-b", &b),
+            ("pending-c", &young),
+        ],
+    );
+    proxy.route("/v2/", &registry.host);
+    let _ = folder;
+    let config = format!(
+        "version: 1\nname: test images\nfiles: ['.github/workflows/*.yml']\nsources: {{ registry.example: '{}' }}\n\
+         images: {{ app: {{ repository: registry.example/acme/app, pins: 1 }} }}\nprune: {{}}\n",
+        proxy.base()
+    );
+    let world = pruning(
+        "registry.example/acme/app",
+        &config,
+        &pinned.digest().to_string(),
+    );
+    Parts {
+        world: Some(world),
+        registry: Some((storage, registry)),
+        ..Parts::default()
+    }
+}
+
+/// A package on GitHub with two versions that may go.
+fn package(proxy: &Proxy, _: &Path) -> Parts {
+    let packages = Packages::start("orgs");
+    proxy.route("/", &packages.url());
+    let pinned = Image::single("amd64", "pinned");
+    {
+        let mut store = packages.store();
+        store.push(&["main"], &pinned, &days_ago(90));
+        store.push(&["pending-a"], &Image::single("amd64", "a"), &days_ago(40));
+        store.push(&["pending-b"], &Image::single("amd64", "b"), &days_ago(50));
+    }
+    let url = proxy.base();
+    let config = format!(
+        "version: 1\nfiles: ['.github/workflows/*.yml']\nsources: {{ ghcr.io: '{url}' }}\n\
+         images: {{ app: {{ repository: ghcr.io/acme/team/app, pins: 1 }} }}\n\
+         forge: {{ kind: github, url: '{url}', repository: acme/flows }}\nprune: {{}}\n"
+    );
+    let world = pruning(
+        "ghcr.io/acme/team/app",
+        &config,
+        &pinned.digest().to_string(),
+    );
+    Parts {
+        world: Some(world),
+        packages: Some(packages),
+        ..Parts::default()
+    }
+}
+
+/// The same, one of whose versions was deleted.
+fn deleted(proxy: &Proxy, folder: &Path) -> Parts {
+    let parts = package(proxy, folder);
+    let mut store = parts.packages.as_ref().unwrap().store();
+    store.remove(Image::single("amd64", "a").digest());
+    drop(store);
+    parts
+}

@@ -1,0 +1,589 @@
+//! Runs commands with faults, and judges each run by what it reports and what it leaves behind.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpStream,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    kinds::{KINDS, Kind, Means, Where, percent},
+    proxy::{Plan, Request},
+    scene::{CASES, Case, Scene},
+};
+use crate::support::{
+    forge::TOKEN,
+    registry::{PASSWORD, USER},
+    world::{REV_A, REV_B},
+};
+
+/// What a process may have of memory that is its own (`RLIMIT_DATA`), in KiB.
+const MEMORY: usize = 256 * 1024;
+/// A run that takes longer never ends; what decides about deadlines is what the program reports.
+const FOREVER: Duration = Duration::from_secs(200);
+
+type Files = BTreeMap<PathBuf, String>;
+
+/// How a run ended.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+    /// The most memory that was seen, in KiB.
+    peak: usize,
+}
+
+/// What a command does without faults.
+struct Clean {
+    requests: Vec<String>,
+    document: Value,
+    files: Files,
+    remote: Value,
+    labels: Value,
+}
+
+/// One run: a command, and a fault at one of its requests.
+#[derive(Clone, Copy)]
+struct Trial {
+    case: &'static Case,
+    plan: Plan,
+}
+
+/// What was seen in all runs of a command.
+#[derive(Default)]
+struct Tally {
+    requests: usize,
+    runs: usize,
+    peak: usize,
+    exits: BTreeMap<String, BTreeMap<i32, usize>>,
+    violations: Vec<String>,
+}
+
+fn run(mut command: Command) -> Ended {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, err) = (folder.path().join("out"), folder.path().join("err"));
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", &format!("ulimit -d {MEMORY}; exec \"$0\" \"$@\"")])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(command.get_current_dir().unwrap())
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&out).unwrap())
+        .stderr(fs::File::create(&err).unwrap());
+    for (name, value) in command.get_envs() {
+        limited.env(name, value.unwrap());
+    }
+    command = limited;
+    let mut child = command.spawn().unwrap();
+    let (status, mut peak) = (format!("/proc/{}/status", child.id()), 0);
+    let end = Instant::now() + FOREVER;
+    let code = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let seen = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        peak = peak.max(seen.unwrap_or(0));
+        if Instant::now() > end {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break None;
+        }
+        thread::sleep(Duration::from_millis(40));
+    };
+    let read = |path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+    Ended {
+        code,
+        stdout: read(out),
+        stderr: read(err),
+        peak,
+    }
+}
+
+/// The work tree: without git's own files, where a lock is taken.
+fn files(scene: &Scene) -> Files {
+    let root = scene.world().root();
+    let mut files = Files::new();
+    for (path, (content, ..)) in scene.world().snapshot() {
+        let path = path.strip_prefix(root).unwrap();
+        if !path.starts_with(".git") && !path.starts_with("origin.git") {
+            let content = content.replace(&scene.proxy.base(), "PROXY");
+            files.insert(path.to_owned(), content.replace(&scene.folder(), "FOLDER"));
+        }
+    }
+    files
+}
+
+/// What a document says that does not depend on the way there: neither warnings nor the address of
+/// the proxy.
+fn goal(document: &Value, scene: &Scene) -> Value {
+    let mut document = neutral(document, scene);
+    strip(&mut document);
+    document
+}
+
+/// The same in every scene: without the address of the proxy, and without the commits that depend
+/// on it.
+fn neutral(document: &Value, scene: &Scene) -> Value {
+    let text = document.to_string().replace(&scene.proxy.base(), "PROXY");
+    let text = text.replace(&scene.proxy.host(), "PROXY");
+    let mut neutral = String::new();
+    for word in text.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
+        let id = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
+        let other = id.len() == 40 && ![REV_A, REV_B].contains(&id);
+        neutral += &if other {
+            word.replace(id, "COMMIT")
+        } else {
+            word.to_owned()
+        };
+    }
+    serde_json::from_str(&neutral).unwrap()
+}
+
+fn strip(document: &mut Value) {
+    match document {
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        Value::Object(fields) => {
+            for name in ["body", "warnings"] {
+                fields.remove(name);
+            }
+            if let Some(Value::Array(checks)) = fields.get_mut("checks") {
+                checks.retain(|check| check["status"] == "fail");
+            }
+            fields.values_mut().for_each(strip);
+        }
+        _ => {}
+    }
+}
+
+/// A state of the other side.
+fn remote(scene: &Scene) -> Value {
+    let mut state = neutral(&scene.remote(), scene);
+    state["labels"].take();
+    state
+}
+
+/// What is half-done on the forge: an open pull request without the branch that it is of, or of one
+/// without the files that the run plans.
+fn halves(scene: &Scene, clean: &Clean) -> Vec<String> {
+    let state = remote(scene);
+    let pulls = state["pulls"].as_array().into_iter().flatten();
+    let open = pulls.filter(|pull| pull["open"] == true);
+    let heads = open.map(|pull| pull["head"].as_str().unwrap());
+    heads
+        .filter(|head| state["branches"][head] != clean.remote["branches"][head])
+        .map(|head| format!("an open pull request of {head}, which is not as planned"))
+        .collect()
+}
+
+fn clean(case: &'static Case, tls: bool) -> Clean {
+    let scene = case.scene(tls);
+    scene.proxy.arm(None);
+    let ended = run(scene.command());
+    assert_eq!(
+        ended.code,
+        Some(case.exit),
+        "{}: {}{}",
+        case.name,
+        ended.stdout,
+        ended.stderr
+    );
+    assert_eq!(secrets(&ended, &scene), [] as [String; 0], "{}", case.name);
+    Clean {
+        requests: scene.proxy.log(),
+        document: goal(&serde_json::from_str(&ended.stdout).unwrap(), &scene),
+        files: files(&scene),
+        remote: remote(&scene),
+        labels: scene.remote()["labels"].take(),
+    }
+}
+
+/// Secrets that can be seen, in any form.
+fn secrets(ended: &Ended, scene: &Scene) -> Vec<String> {
+    let pair = format!("{USER}:{PASSWORD}");
+    let mut all = scene.proxy.secrets();
+    all.extend([PASSWORD, &pair, TOKEN].map(str::to_owned));
+    let mut places: Vec<_> = files(scene)
+        .into_iter()
+        .map(|(path, text)| (path.display().to_string(), text))
+        .collect();
+    places.push(("standard output".to_owned(), ended.stdout.clone()));
+    places.push(("standard error".to_owned(), ended.stderr.clone()));
+    places.push((
+        "another host's requests".to_owned(),
+        scene.proxy.elsewhere(),
+    ));
+    let mut found = Vec::new();
+    for secret in all {
+        let encoded = STANDARD.encode(&secret);
+        for form in [
+            secret.clone(),
+            percent(&secret),
+            encoded.trim_end_matches('=').to_owned(),
+        ] {
+            for (place, text) in &places {
+                if text.contains(&form) {
+                    found.push(format!("{form} in {place}"));
+                }
+            }
+        }
+    }
+    found
+}
+
+impl Trial {
+    fn describe(&self, hit: Option<&Request>) -> String {
+        let Plan { kind, at, lasting } = self.plan;
+        let how = if lasting { "from" } else { "at" };
+        let request = hit.map_or(String::new(), |hit| {
+            format!(" ({} {})", hit.method, hit.target)
+        });
+        format!(
+            "{}: {} {how} request {at}{request}",
+            self.case.name, kind.name
+        )
+    }
+
+    /// The exits that are right if the goal is missed.
+    fn exits(&self) -> &'static [i32] {
+        match self.plan.kind.means {
+            Means::Nothing | Means::Doubtful | Means::MayPass | Means::Unusable | Means::Limit => {
+                &[3]
+            }
+            Means::Denied => &[4],
+            Means::DeniedElsewhere => &[3, 4],
+            Means::Verdict => &[1, 2, 3, 4, 5],
+        }
+    }
+
+    /// Whether the goal has to be reached all the same.
+    fn must_pass(&self, hit: Option<&Request>) -> bool {
+        match self.plan.kind.means {
+            Means::Nothing => true,
+            // What counts as silence depends on how busy the machine is.
+            Means::MayPass if self.plan.kind.is_tls() || self.plan.kind.is_silent() => false,
+            Means::MayPass => !self.plan.lasting && hit.is_some_and(|hit| hit.method == "GET"),
+            _ => false,
+        }
+    }
+
+    /// Runs it in `scene`; whether the scene is as it was, and what was wrong.
+    fn run(&self, scene: &Scene, clean: &Clean) -> (Ended, Vec<String>) {
+        let before = (files(scene), remote(scene));
+        arm(scene, self.plan);
+        let mut command = scene.command();
+        if self.plan.lasting || matches!(self.plan.kind.means, Means::Limit) {
+            command.env("REPIN_DEADLINE", "4s");
+        }
+        if self.plan.kind.is_silent() {
+            command.env("REPIN_HTTP_TIMEOUT", "2s");
+        }
+        let ended = run(command);
+        let hit = scene.proxy.hit();
+        let mut wrong = secrets(&ended, scene);
+        let document = serde_json::from_str::<Value>(&ended.stdout);
+        let reached = document.as_ref().is_ok_and(|document| {
+            ended.code == Some(self.case.exit)
+                && goal(document, scene) == clean.document
+                && (!self.case.writes
+                    || (files(scene), remote(scene)) == (clean.files.clone(), clean.remote.clone()))
+        });
+        if document.is_err() {
+            wrong.push("standard output is no document".to_owned());
+        }
+        if reached {
+            // Labels are put on as well as can be, and otherwise that is said.
+            if scene.remote()["labels"] != clean.labels && !ended.stderr.contains("label") {
+                wrong.push("labels are missing".to_owned());
+            }
+            return (ended, wrong);
+        }
+        if self.must_pass(hit.as_ref()) {
+            wrong.push("the goal was missed".to_owned());
+        }
+        let known = |code| self.exits().contains(&code);
+        if !ended.code.is_some_and(known) {
+            let allowed = self.exits();
+            wrong.push(format!("exit {:?}, not one of {allowed:?}", ended.code));
+        }
+        if files(scene) != before.0 {
+            wrong.push("the work tree was changed".to_owned());
+        }
+        if !self.case.writes && remote(scene) != before.1 {
+            wrong.push("something was changed".to_owned());
+        }
+        wrong.extend(halves(scene, clean));
+        if self.case.writes
+            && ended.code != Some(self.case.exit)
+            && self.plan.kind.at != Where::Listener
+        {
+            wrong.extend(again(scene, clean));
+        }
+        (ended, wrong)
+    }
+}
+
+/// A second run, without a fault.
+fn again(scene: &Scene, clean: &Clean) -> Vec<String> {
+    scene.proxy.arm(None);
+    let second = run(scene.command());
+    let mut wrong = Vec::new();
+    if second.code != Some(scene.case.exit) {
+        wrong.push(format!(
+            "a second run without a fault exits {:?}: {}{}",
+            second.code, second.stdout, second.stderr
+        ));
+    } else if files(scene) != clean.files {
+        wrong.push("a second run without a fault leaves other files".to_owned());
+    } else if remote(scene) != clean.remote {
+        wrong.push(format!(
+            "a second run without a fault leaves another state: {} instead of {}",
+            remote(scene),
+            clean.remote
+        ));
+    }
+    wrong
+}
+
+fn arm(scene: &Scene, plan: Plan) {
+    scene.proxy.arm(Some(plan));
+    // Its listener ends with the connection before the faulty one, which here nobody makes.
+    if plan.kind.at == Where::Listener && plan.at == 1 {
+        while TcpStream::connect(scene.proxy.address).is_ok() {
+            thread::yield_now();
+        }
+    }
+}
+
+/// The kinds that `REPIN_FAULTS_KINDS` names, with commas between them; all if it does not.
+fn chosen(tls: bool) -> Vec<&'static Kind> {
+    let named = std::env::var("REPIN_FAULTS_KINDS").unwrap_or_default();
+    let named: Vec<_> = named.split_terminator(',').map(str::trim).collect();
+    let is_chosen = |kind: &&Kind| named.is_empty() || named.contains(&kind.name);
+    let kinds = KINDS.iter().filter(|kind| kind.is_tls() == tls);
+    kinds.filter(is_chosen).collect()
+}
+
+/// Every chosen kind at each request of a command.
+fn trials(case: &'static Case, tls: bool, requests: usize) -> Vec<Trial> {
+    let of = |kind: &'static Kind| {
+        (1..=requests).flat_map(move |at| {
+            lastings(kind).iter().map(move |lasting| Trial {
+                case,
+                plan: Plan {
+                    kind,
+                    at,
+                    lasting: *lasting,
+                },
+            })
+        })
+    };
+    chosen(tls).into_iter().flat_map(of).collect()
+}
+
+/// Runs all of them, `threads` at once; scenes that are as they were are used again.
+fn all(trials: &[Trial], tls: bool, clean: &Clean, threads: usize) -> Tally {
+    let tally = Mutex::new(Tally {
+        requests: clean.requests.len(),
+        ..Tally::default()
+    });
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..threads.min(trials.len()) {
+            scope.spawn(|| {
+                let mut scene: Option<Scene> = None;
+                while let Some(trial) = trials.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let here = scene.take().unwrap_or_else(|| trial.case.scene(tls));
+                    let (ended, wrong) = trial.run(&here, clean);
+                    let described = trial.describe(here.proxy.hit().as_ref());
+                    let mut tally = tally.lock().unwrap();
+                    tally.add(trial, &ended, &wrong, &described);
+                    drop(tally);
+                    if !trial.case.writes
+                        && wrong.is_empty()
+                        && trial.plan.kind.at != Where::Listener
+                    {
+                        scene = Some(here);
+                    }
+                }
+            });
+        }
+    });
+    tally.into_inner().unwrap()
+}
+
+impl Tally {
+    fn add(&mut self, trial: &Trial, ended: &Ended, wrong: &[String], described: &str) {
+        self.runs += 1;
+        self.peak = self.peak.max(ended.peak);
+        let kind = format!(
+            "{}{}",
+            trial.plan.kind.name,
+            if trial.plan.lasting { "" } else { ", once" }
+        );
+        *self
+            .exits
+            .entry(kind)
+            .or_default()
+            .entry(ended.code.unwrap_or(-1))
+            .or_default() += 1;
+        if !wrong.is_empty() {
+            self.violations.push(format!(
+                "{described}: {}\n{}\n{}",
+                wrong.join("; "),
+                ended.stdout,
+                ended.stderr
+            ));
+        }
+    }
+}
+
+/// The modes in which a kind is met: a retry heals what passes; what is not retried, and what needs
+/// no retry, is one mode each.
+fn lastings(kind: &Kind) -> &'static [bool] {
+    match kind.means {
+        _ if kind.is_lasting() => &[true],
+        Means::MayPass | Means::Limit => &[false, true],
+        Means::Nothing | Means::Doubtful => &[true],
+        _ => &[false],
+    }
+}
+
+fn case(name: &str) -> &'static Case {
+    CASES.iter().find(|case| case.name == name).unwrap()
+}
+
+/// Runs the trials that `choose` makes of the number of requests; none may be wrong.
+fn right(case: &'static Case, tls: bool, choose: impl Fn(usize) -> Vec<Trial>) {
+    let clean = clean(case, tls);
+    let trials = choose(clean.requests.len());
+    let tally = all(&trials, tls, &clean, 16);
+    assert_eq!(tally.runs, trials.len());
+    assert!(
+        tally.violations.is_empty(),
+        "{}",
+        tally.violations.join("\n")
+    );
+}
+
+/// Each kind once, at one request of the command after the other.
+fn each_kind(name: &str, tls: bool) {
+    let case = case(name);
+    right(case, tls, |requests| {
+        let kinds = KINDS
+            .iter()
+            .filter(|kind| kind.is_tls() == tls && !kind.is_slow());
+        let trial = |(number, kind)| Trial {
+            case,
+            plan: Plan {
+                kind,
+                at: 1 + number % requests,
+                lasting: lastings(kind)[0],
+            },
+        };
+        kinds.enumerate().map(trial).collect()
+    });
+}
+
+#[test]
+fn each_kind_at_a_request_to_a_registry() {
+    each_kind("resolve", false);
+}
+
+#[test]
+fn each_kind_at_a_request_to_a_forge() {
+    each_kind("gates", false);
+}
+
+#[test]
+fn each_kind_of_tls_at_a_request() {
+    each_kind("resolve", true);
+    each_kind("gates", true);
+}
+
+/// The last answer of each command that changes something is lost, and what the middle one of each
+/// other says is cut short.
+#[test]
+fn each_command_once() {
+    let kind = |name: &str| KINDS.iter().find(|kind| kind.name == name).unwrap();
+    thread::scope(|scope| {
+        for case in CASES {
+            scope.spawn(move || {
+                right(case, false, |requests| {
+                    let (kind, at) = if case.writes {
+                        (kind("done, then closed"), requests)
+                    } else {
+                        (kind("reset inside the body"), requests.div_ceil(2))
+                    };
+                    let lasting = false;
+                    vec![Trial {
+                        case,
+                        plan: Plan { kind, at, lasting },
+                    }]
+                });
+            });
+        }
+    });
+}
+
+/// All kinds at each request of the commands that `REPIN_FAULTS` names, of every one if it names
+/// none, with a table. Takes hours, so it is no test of every run.
+#[test]
+#[ignore = "scripts/faults runs it"]
+fn sweep() {
+    let named = std::env::var("REPIN_FAULTS").unwrap_or_default();
+    let named: Vec<_> = named.split_whitespace().collect();
+    let threads = std::env::var("REPIN_FAULTS_THREADS").map_or(24, |text| text.parse().unwrap());
+    let names: Vec<_> = CASES.iter().map(|case| case.name).collect();
+    let unknown = named
+        .iter()
+        .find(|name| CASES.iter().all(|case| case.name != **name));
+    assert_eq!(unknown, None, "commands: {:?}", names);
+    println!("| command | requests | kinds | runs | right | violations | peak MiB |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    let mut violations = 0;
+    for case in CASES
+        .iter()
+        .filter(|case| named.is_empty() || named.contains(&case.name))
+    {
+        for tls in [false, true] {
+            let clean = clean(case, tls);
+            let tally = all(
+                &trials(case, tls, clean.requests.len()),
+                tls,
+                &clean,
+                threads,
+            );
+            let (requests, runs, wrong) = (tally.requests, tally.runs, tally.violations.len());
+            let kinds = chosen(tls).len();
+            let name = format!("{}{}", case.name, if tls { ", TLS" } else { "" });
+            println!(
+                "| {name} | {requests} | {kinds} | {runs} | {} | {wrong} | {} |",
+                runs - wrong,
+                tally.peak / 1024
+            );
+            if std::env::var_os("REPIN_FAULTS_EXITS").is_some() {
+                println!("{}", json!(tally.exits));
+            }
+            for violation in &tally.violations {
+                eprintln!("VIOLATION {violation}");
+            }
+            violations += wrong;
+        }
+    }
+    assert_eq!(violations, 0);
+}
