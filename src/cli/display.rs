@@ -46,7 +46,7 @@ pub(super) fn problem(problem: &Error, colour: bool) -> String {
 /// A failed check as a problem: counts point at the number in the configuration.
 pub(super) fn failed(check: &Check, config: &Config) -> Error {
     let mut problem = Error::new(
-        Class::Input,
+        Class::Failed,
         check.code.as_str(),
         subject(check) + &check.told(),
     );

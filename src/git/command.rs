@@ -13,8 +13,12 @@ use std::{
     io::{self, Read},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
     thread::JoinHandle,
+    time::Duration,
 };
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::GitError;
 
@@ -271,5 +275,34 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Ends a git that takes too long: a remote that says nothing would hold it for ever.
+pub(super) struct Watch {
+    done: Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Watch {
+    pub(super) fn over(running: &Running, patience: Duration) -> Self {
+        let (done, ended) = channel::<()>();
+        let pid = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
+        let thread = std::thread::spawn(move || {
+            let late = ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
+            if let Some(pid) = pid.filter(|_| late) {
+                // It may have ended by itself just now.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            late
+        });
+        Self { done, thread }
+    }
+
+    /// Before the process is waited for, so that its number is nobody else's yet: whether it took
+    /// too long.
+    pub(super) fn end(self) -> bool {
+        drop(self.done);
+        self.thread.join().unwrap_or(false)
     }
 }

@@ -7,16 +7,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
-    sync::mpsc::{RecvTimeoutError, Sender, channel},
-    thread::JoinHandle,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::{
     ANSWER, Branch, Git, GitError, ObjectId,
-    command::{Mode, Running},
+    command::{Mode, Watch},
     reach::without_users,
 };
 
@@ -373,33 +369,4 @@ impl Git {
 
 fn name_of(key: &str) -> Option<&str> {
     key.strip_prefix("remote.")?.strip_suffix(".url")
-}
-
-/// Ends a git that takes too long: a remote that says nothing would hold it for ever.
-pub(super) struct Watch {
-    done: Sender<()>,
-    thread: JoinHandle<bool>,
-}
-
-impl Watch {
-    pub(super) fn over(running: &Running, patience: Duration) -> Self {
-        let (done, ended) = channel::<()>();
-        let pid = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
-        let thread = std::thread::spawn(move || {
-            let late = ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
-            if let Some(pid) = pid.filter(|_| late) {
-                // It may have ended by itself just now.
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            late
-        });
-        Self { done, thread }
-    }
-
-    /// Before the process is waited for, so that its number is nobody else's yet: whether it took
-    /// too long.
-    pub(super) fn end(self) -> bool {
-        drop(self.done);
-        self.thread.join().unwrap_or(false)
-    }
 }

@@ -16,8 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     ANSWER, Git, GitError,
-    command::{self, Mode},
-    network::Watch,
+    command::{self, Mode, Watch},
 };
 use crate::untrusted::{Secrets, short};
 

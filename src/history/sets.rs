@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Digests,
-    walk::{Content, FilePath, Rules, Visited},
+    walk::{Content, FilePath, Rules, Scanned, Visited},
 };
 use crate::{config::Config, git::ObjectId, oci::Digest, pins::Finder};
 
@@ -56,9 +56,6 @@ pub(super) struct Sets {
     /// configuration.
     pub(super) ever: Vec<BTreeSet<Digest>>,
 }
-
-/// The pins of one content: which image, which digest.
-pub(super) type Scanned = Vec<(usize, Digest)>;
 
 /// Makes pins of a content of any size, if it holds any.
 pub(super) fn scanner(

@@ -14,14 +14,17 @@ use std::{
     sync::Arc,
 };
 
-use super::{claims::Titles, log, sets::Scanned};
+use super::{claims::Titles, log};
 use crate::{
     config::{self, Config, Globs},
     error::SourceText,
     files::is_ours,
     git::{Git, GitError, ObjectId, Objects},
-    oci::Revision,
+    oci::{Digest, Revision},
 };
+
+/// The pins of one content: which image, which digest.
+pub(super) type Scanned = Vec<(usize, Digest)>;
 
 /// The largest configuration, in bytes; the same as in the work tree.
 pub(crate) const LARGEST_CONFIG: u64 = 1024 * 1024;

@@ -162,7 +162,7 @@ async fn again(
     budget: &Budget,
 ) -> Result<(), Error> {
     budget
-        .charge_again(&shared.tree)
+        .charge(shared.tree.cost())
         .map_err(|fault| no_verdict(source.to_string(), fault.to_string()))?;
     if shared.place == source.to_string() {
         Ok(())

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::{
     archive::{Archive, Kind, Member},
     error::LayerFault,
+    limits::{Budget, Want},
     path,
-    read::{Budget, Want},
 };
 use crate::oci::Digest;
 

@@ -61,7 +61,7 @@ pub fn merge<'l>(
     tree.add(root, 0);
     for (at, layer) in layers.into_iter().enumerate() {
         let stacking = Stacking {
-            number: u32::try_from(at + 1).unwrap_or(u32::MAX),
+            number: index(at + 1),
             layer,
             landed: vec![None; layer.folders()],
             changes: 0,
@@ -381,7 +381,6 @@ impl Tree {
     }
 }
 
-/// Entries are counted by u32 in their layers, and the layers of an image together by its budget.
 fn index(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
+    u32::try_from(at).expect("the budget of an image allows far fewer entries and layers than 2^32")
 }

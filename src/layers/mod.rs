@@ -10,6 +10,7 @@ mod archive;
 mod error;
 mod header;
 mod layer;
+mod limits;
 mod merge;
 mod nodes;
 mod path;
@@ -19,9 +20,10 @@ mod stream;
 
 pub use error::{LayerError, LayerFault, MergeError, MergeFault};
 pub use layer::LayerTree;
+pub use limits::{Budget, Want};
 pub use merge::{Placed, merge};
 pub use nodes::{Duplicate, FileType, Found, Inode, Item, Tree};
-pub use read::{Budget, Encoding, LayerDescriptor, Want, read_layer};
+pub use read::{Encoding, LayerDescriptor, read_layer};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,10 +1,7 @@
 //! One layer from its bytes: verified twice while it streams, its list of files kept, its contents
 //! dropped.
 
-use std::{
-    io::{self, BufReader, Read},
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -12,6 +9,7 @@ use super::{
     archive::Archive,
     error::{LayerError, LayerFault},
     layer::{Builder, LayerTree},
+    limits::{Budget, Want},
     stream::{Announced, Plain},
 };
 use crate::{oci::Digest, registry::Descriptor};
@@ -30,9 +28,6 @@ const INFLATED_BASE: u64 = 2 << 30;
 
 /// What no layer may inflate to.
 const INFLATED_MAX: u64 = 64 << 30;
-
-/// The largest file whose content is kept.
-const CONTENT_MAX: u64 = 1 << 20;
 
 /// How a layer's bytes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,72 +109,6 @@ impl LayerDescriptor {
         INFLATED_BASE
             .saturating_add(self.size.saturating_mul(200))
             .min(INFLATED_MAX)
-    }
-}
-
-/// Which contents are kept: those of regular files up to 1 MiB that have one of the names or one of
-/// the lengths.
-///
-/// By the length, since a file that is known elsewhere can be found again by it under any name and
-/// behind any link.
-#[derive(Debug, Default, Clone)]
-pub struct Want {
-    /// Base names.
-    pub names: Vec<Vec<u8>>,
-    /// Lengths in bytes.
-    pub lengths: Vec<u64>,
-}
-
-impl Want {
-    /// What either of the two names.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        self.names.extend(other.names);
-        self.lengths.extend(other.lengths);
-        self
-    }
-
-    pub(super) fn wants(&self, name: &[u8], size: u64) -> bool {
-        size <= CONTENT_MAX
-            && (self.lengths.contains(&size) || self.names.iter().any(|wanted| wanted == name))
-    }
-}
-
-/// What the lists of an image's layers, and the tree made of them, may take in memory; shared by
-/// those who read them.
-#[derive(Debug)]
-pub struct Budget {
-    left: AtomicU64,
-    limit: u64,
-}
-
-impl Budget {
-    /// For one image: enough for about 350,000 files.
-    pub const IMAGE: u64 = 80 << 20;
-
-    /// A budget of so many bytes.
-    pub fn new(limit: u64) -> Self {
-        Self {
-            left: AtomicU64::new(limit),
-            limit,
-        }
-    }
-
-    /// Counts a layer that was read before.
-    pub fn charge_again(&self, layer: &LayerTree) -> Result<(), LayerFault> {
-        self.charge(layer.cost())
-    }
-
-    pub(super) fn charge(&self, bytes: usize) -> Result<(), LayerFault> {
-        let bytes = bytes as u64;
-        let taken = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            });
-        taken
-            .map(drop)
-            .map_err(|_| LayerFault::Entries { limit: self.limit })
     }
 }
 

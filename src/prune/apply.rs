@@ -5,7 +5,7 @@
 //! Nothing is put back here. A run that breaks off leaves a shorter package and nothing else, so
 //! that the next one simply begins anew.
 
-use super::{Candidate, Guards, Listing, Plan, Rules, Version, backends::Progress, changes};
+use super::{Candidate, Guards, Listing, Plan, Progress, Rules, Version, changes};
 use crate::{
     error::{Class, Error},
     oci::Tag,
@@ -207,7 +207,7 @@ async fn close(
         Err(refusal) => {
             let message = format!(
                 "cannot verify that what is protected is still there: {}",
-                refusal.message
+                refusal.text()
             );
             for candidate in &unverified {
                 tell(Step::Unverified(candidate));

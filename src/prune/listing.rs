@@ -3,6 +3,8 @@
 //! Data only. Whether it is complete is not assumed: [`super::judge()`] looks for everything that
 //! it needs and refuses where something is missing.
 
+use std::cell::Cell;
+
 use std::{
     collections::{HashMap, HashSet},
     time::SystemTime,
@@ -159,5 +161,42 @@ impl Listing {
             .into_iter()
             .max()
             .max(own)
+    }
+}
+
+/// How far a long listing is; for whoever watches.
+#[derive(Debug, Default)]
+pub struct Progress {
+    what: Cell<&'static str>,
+    done: Cell<usize>,
+    total: Cell<Option<usize>>,
+}
+
+impl Progress {
+    /// Begins something; `total`: how much of it there is, where that is known.
+    pub fn begin(&self, what: &'static str, total: Option<usize>) {
+        self.what.set(what);
+        self.done.set(0);
+        self.total.set(total);
+    }
+
+    /// So much was done.
+    pub fn at(&self, done: usize) {
+        self.done.set(done);
+    }
+
+    /// One more was done.
+    pub fn step(&self) {
+        self.done.set(self.done.get() + 1);
+    }
+
+    /// How far it is, on one line.
+    pub fn told(&self) -> String {
+        let (what, done) = (self.what.get(), self.done.get());
+        match self.total.get() {
+            _ if done == 0 => what.to_owned(),
+            Some(total) => format!("{what}: {done} of {total}"),
+            None => format!("{what}: {done}"),
+        }
     }
 }

@@ -25,6 +25,6 @@ mod text;
 pub use dangling::Dangling;
 pub use guards::{Elsewhere, Guards, More, Since, Watch, gather};
 pub use judge::{Judged, Kept, Protected, Rules, eligible, judge};
-pub use listing::{Child, Listing, Node, Version};
+pub use listing::{Child, Listing, Node, Progress, Version};
 pub use plan::{Candidate, Plan, Warning};
 pub use text::Text;

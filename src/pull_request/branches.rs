@@ -13,9 +13,6 @@ use crate::{
     },
 };
 
-/// The kind of the marker in the text.
-pub(super) const MARKER: &str = "branch";
-
 /// How often is looked whether a pull request arrived that somebody else opened at the same time.
 const ROUNDS: u32 = 5;
 
@@ -32,7 +29,7 @@ impl Between<'_> {
     /// The hidden line by which a later run knows the pull request for one of repin's.
     pub fn marker(&self) -> Marker {
         Marker {
-            kind: MARKER.to_owned(),
+            kind: Marker::BRANCH.to_owned(),
             revision: self.from.to_owned(),
         }
     }
@@ -153,7 +150,7 @@ async fn sole(forge: &dyn Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Erro
         .clone();
     let twin = |pull: &&Pull| {
         pull.number != first.number
-            && Marker::find(&pull.body).is_some_and(|marker| marker.kind == MARKER)
+            && Marker::find(&pull.body).is_some_and(|marker| marker.kind == Marker::BRANCH)
     };
     for twin in all.iter().filter(twin) {
         let note = format!("<!-- repin/1 duplicate-of={} -->", first.number);

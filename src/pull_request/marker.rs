@@ -15,6 +15,9 @@ const START: &str = "<!-- repin/1 kind=";
 const END: &str = " -->";
 
 impl Marker {
+    /// The kind of a pull request that brings one long-lived branch into another.
+    pub(super) const BRANCH: &'static str = "branch";
+
     /// The last marker in a text: what comes before may be quoted.
     pub fn find(text: &str) -> Option<Self> {
         let mut found = None;

@@ -4,7 +4,7 @@
 //! Nothing here approves anything: reviews that a branch requires stay a person's. What is asked
 //! for names the head that was judged, so another one is never merged on its account.
 
-use super::{Marker, OnlyPins, branches, origin};
+use super::{Marker, OnlyPins, origin};
 use crate::{
     error::Error,
     forge::{Comparison, Forge, Gate, GateState, Merge, Pull, PullState, judge, together},
@@ -98,7 +98,7 @@ pub(super) async fn owner(
     };
     // A branch that is promoted as a whole is people's work; a set's branch holds what repin
     // committed and nothing else.
-    if marker.kind == branches::MARKER {
+    if marker.kind == Marker::BRANCH {
         return Ok(Owner::Repin);
     }
     let Some(base) = forge.branch(&pull.base).await? else {

@@ -4,7 +4,6 @@
 //! decided here, once, in [`document`] and [`Source::config`]. What the images mean is for `facts`.
 
 pub mod document;
-pub mod labels;
 mod layer;
 mod layout;
 mod map;

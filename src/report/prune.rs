@@ -154,10 +154,7 @@ impl PruneImage {
                     detail: warning.detail.clone(),
                 })
                 .collect(),
-            refused: image
-                .refusal
-                .as_ref()
-                .map(|refusal| refusal.message.clone()),
+            refused: image.refusal.as_ref().map(Error::text),
             code: image.refusal.as_ref().map(|refusal| refusal.code),
             hint: image
                 .refusal
@@ -360,7 +357,7 @@ pub fn summary(images: &[Image], applied: bool) -> String {
             let _ = writeln!(
                 out,
                 "\n> [!{sign}]\n> {}{hint}",
-                markdown::inline(&refusal.message)
+                markdown::inline(&refusal.text())
             );
         }
         for warning in warnings(image) {

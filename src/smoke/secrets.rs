@@ -31,7 +31,7 @@ impl From<Missing> for Error {
         let hint = "set it in the environment of repin, or take it out of `smoke.env`".to_owned();
         Self {
             help: Some(hint),
-            ..Self::new(Class::Denied, "smoke", missing.to_string())
+            ..Self::about(Class::Denied, "smoke", missing.to_string())
         }
     }
 }

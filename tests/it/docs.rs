@@ -176,13 +176,18 @@ fn every_code_of_an_error_is_explained() {
     let text = doc("json.md");
     let told = rows(&text);
     let code =
-        Regex::new(r#"Problem::new\(\s*"([a-z_]+)"|\(Exit::[A-Za-z]+, "([a-z_]+)"\)"#).unwrap();
+        Regex::new(r#"Error::(?:new\(\s*Class::[A-Za-z]+,|input\(|failed\()\s*"([a-z_]+)"|\(?Class::[A-Za-z]+\)?(?:,| =>) "([a-z_]+)"|Self::new\(Class::[A-Za-z]+, "([a-z_]+)""#).unwrap();
     let mut seen = BTreeSet::new();
     for source in sources() {
-        seen.extend(
-            code.captures_iter(&source)
-                .map(|c| c.get(1).or_else(|| c.get(2)).unwrap().as_str().to_owned()),
-        );
+        seen.extend(code.captures_iter(&source).map(|c| {
+            c.iter()
+                .skip(1)
+                .flatten()
+                .next()
+                .unwrap()
+                .as_str()
+                .to_owned()
+        }));
     }
     assert!(seen.len() > 5, "{seen:?}");
     for code in seen {
@@ -196,9 +201,7 @@ fn every_code_of_an_error_is_explained() {
 #[test]
 fn every_reason_not_to_delete_is_explained() {
     let told = rows(&doc("json.md"));
-    let code =
-        Regex::new(r#"Refusal::(?:later|new)\(\s*(?:(?:Kind::)?[A-Z][a-z]+,\s*)?"([a-z_]+)""#)
-            .unwrap();
+    let code = Regex::new(r#"Error::new\(\s*Class::[A-Za-z]+,\s*"([a-z_]+)""#).unwrap();
     let mut seen = BTreeSet::new();
     for source in sources() {
         seen.extend(code.captures_iter(&source).map(|found| found[1].to_owned()));

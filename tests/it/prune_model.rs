@@ -29,9 +29,8 @@ use repin::{
     oci::{Digest, Tag},
     pins::mentions,
     prune::{
-        Child, Guards, Listing, Node, Rules, Text, Version,
+        Child, Guards, Listing, Node, Progress, Rules, Text, Version,
         apply::{self, Applied, Now, Package},
-        backends::Progress,
         judge,
     },
     registry::{Clock, Deletion, NextPage, TagPages},

@@ -482,5 +482,5 @@ fn a_shallow_clone_and_unrelated_histories_are_no_ground_to_merge_on() {
     world.git(&["commit", "-q", "-m", "alone"]);
     world.git(&["push", "-q", "--force", "origin", "lonely:staging"]);
     let ran = world.run(&[&SYNC[..], &["--apply"]].concat()).exits(1);
-    assert!(ran.stderr.contains("nothing in common"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no commit in common"), "{}", ran.stderr);
 }

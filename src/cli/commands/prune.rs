@@ -24,9 +24,9 @@ use crate::{
     error::{Class, Error, Errors},
     git::Git,
     prune::{
-        self, Elsewhere, Guards, Listing, Plan, Rules, Since, Watch,
+        self, Elsewhere, Guards, Listing, Plan, Progress, Rules, Since, Watch,
         apply::{self, Step},
-        backends::{Backend, Progress},
+        backends::Backend,
     },
     report::prune::{Image, PruneDocument, deletion, summary, text, warnings},
     untrusted::{
@@ -446,20 +446,18 @@ fn report(
             continue;
         };
         if refusal.code == SKIP {
-            output.note(&format!("{}: {}", image.name, plain(&refusal.message)));
+            output.note(&format!("{}: {}", image.name, plain(&refusal.text())));
             continue;
         }
         if output.format == Format::Github {
             let title = format!("{} ({})", refusal.code, image.name);
-            output.annotate(&Commands::error(&title, &refusal.message, None));
+            output.annotate(&Commands::error(&title, &refusal.text(), None));
         }
-        let mut problem = Error::new(
-            Class::Input,
-            refusal.code,
-            format!("{}: {}", image.name, refusal.message),
-        );
-        problem.help.clone_from(&refusal.help);
-        output.problem(&problem);
+        output.problem(&Error {
+            subject: None,
+            message: format!("{}: {}", image.name, refusal.text()),
+            ..refusal.clone()
+        });
     }
     output.note(&told(images, applied, deleted));
     Ok(())

@@ -7,7 +7,7 @@ use crate::{
     cli::{context::Context, exit::Exit, output::Format},
     config::{Config, Image},
     error::{Error, Errors},
-    registry::{labels, resolve::ImageFacts},
+    registry::resolve::{self, ImageFacts},
     report::{
         json::{ResolveDocument, ResolvedImage, ResolvedPlatform},
         table::{Align, aligned},
@@ -77,7 +77,7 @@ fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> Resolve
         digest: facts.digest.to_string(),
         media_type: facts.media_type.clone(),
         platforms: platforms.collect(),
-        labels: labels::reported(facts, &config.report.labels),
+        labels: resolve::reported_labels(facts, &config.report.labels),
     }
 }
 

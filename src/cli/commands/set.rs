@@ -24,7 +24,7 @@ use crate::{
     pins::Found,
     plan::{Plan, PlanError},
     registry::{
-        Source, labels,
+        Source,
         resolve::{self, ImageFacts},
     },
     report::{
@@ -207,7 +207,7 @@ pub(super) fn labels_now(config: &Config, found: &Found, cx: &Context) -> Result
                     .ok()??;
                 Some((
                     image.name.clone(),
-                    labels::reported(&facts, &config.report.labels),
+                    resolve::reported_labels(&facts, &config.report.labels),
                 ))
             });
     let labels = wait(future::join_all(asked), "reading what is pinned", cx)?;
@@ -440,7 +440,7 @@ impl ImageRow {
             .iter()
             .map(|platform| platform.platform.to_string())
             .collect();
-        self.labels = labels::reported(facts, names);
+        self.labels = resolve::reported_labels(facts, names);
     }
 }
 

@@ -9,13 +9,15 @@ use crate::{
     error::{Class, Error},
     forge::{Package, PackageVersion},
     oci::Digest,
-    prune::{Dangling, Guards, Listing, Node, Rules, Version, apply::Now, date, eligible},
+    prune::{
+        Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::Now, date, eligible,
+    },
     registry::{Deletion, Manifest, Source, Verified, Want},
     untrusted::short,
 };
 use std::collections::{HashMap, HashSet};
 
-use super::{Progress, manifests};
+use super::manifests;
 
 /// A package of GitHub's container registry.
 #[derive(Debug)]

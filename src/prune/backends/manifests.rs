@@ -2,12 +2,10 @@
 
 use crate::{
     error::{Class, Error},
-    prune::{Listing, Node},
+    prune::{Listing, Node, Progress},
     registry::{Manifest, Source, Verified, Want},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-
-use super::Progress;
 
 /// How many are asked for at once.
 pub(super) const AT_ONCE: usize = 8;

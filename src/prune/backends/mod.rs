@@ -7,13 +7,13 @@ mod ghcr;
 mod manifests;
 mod registry;
 
-use std::{cell::Cell, time::Duration};
+use std::time::Duration;
 
 pub use ghcr::Ghcr;
 pub use registry::Registry;
 
 use super::{
-    Guards, Listing, Rules, Version,
+    Guards, Listing, Progress, Rules, Version,
     apply::{Now, Package},
 };
 use crate::{error::Error, registry::Deletion};
@@ -32,43 +32,6 @@ pub enum Backend {
 const PAUSE: Duration = Duration::from_millis(100);
 /// After a pause of this length a version that is still there counts as not deleted.
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
-
-/// How far a long listing is; for whoever watches.
-#[derive(Debug, Default)]
-pub struct Progress {
-    what: Cell<&'static str>,
-    done: Cell<usize>,
-    total: Cell<Option<usize>>,
-}
-
-impl Progress {
-    /// Begins something; `total`: how much of it there is, where that is known.
-    pub fn begin(&self, what: &'static str, total: Option<usize>) {
-        self.what.set(what);
-        self.done.set(0);
-        self.total.set(total);
-    }
-
-    /// So much was done.
-    pub fn at(&self, done: usize) {
-        self.done.set(done);
-    }
-
-    /// One more was done.
-    pub fn step(&self) {
-        self.done.set(self.done.get() + 1);
-    }
-
-    /// How far it is, on one line.
-    pub fn told(&self) -> String {
-        let (what, done) = (self.what.get(), self.done.get());
-        match self.total.get() {
-            _ if done == 0 => what.to_owned(),
-            Some(total) => format!("{what}: {done} of {total}"),
-            None => format!("{what}: {done}"),
-        }
-    }
-}
 
 impl Backend {
     /// Lists every version, with what is needed to judge them.

@@ -12,12 +12,13 @@ use std::{
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{Progress, manifests};
+use super::manifests;
 use crate::{
     error::{Class, Error},
     oci::{Digest, Tag},
     prune::{
-        Child, Dangling, Guards, Listing, Node, Rules, Version, apply::Now, date, eligible, judge,
+        Child, Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::Now, date,
+        eligible, judge,
     },
     registry::{Deletion, Descriptor, Manifest, Remote, Source, Want},
 };

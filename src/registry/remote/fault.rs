@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
+
 use super::SHOWN;
 use crate::{
     error::{Class, Error},
-    http::{Cause, Failure, Network, Stage, Stop},
+    http::{Cause, Failure, Network, Stage, Stop, error_body},
     untrusted::Secrets,
 };
 
@@ -54,7 +56,7 @@ impl Fault {
         match cause {
             Cause::NoClient(why) => Self::unavailable(why).hint(ROOTS_HINT),
             Cause::Status { status, body } => {
-                Self::unavailable(super::http::status_text(*status, body, secrets))
+                Self::unavailable(status_text(*status, body, secrets))
             }
             Cause::Network(network) => Self::below_http(network, secrets),
             Cause::Stalled(progress) => Self::unavailable(format!(
@@ -135,6 +137,19 @@ fn seconds(duration: Duration) -> String {
     } else {
         format!("{duration:?}")
     }
+}
+
+/// What a status and the body of an error say, without secrets.
+pub(super) fn status_text(status: StatusCode, body: &[u8], secrets: &Secrets) -> String {
+    let reason = status
+        .canonical_reason()
+        .map(|reason| format!(" {reason}"))
+        .unwrap_or_default();
+    let said = error_body::of_registry(body)
+        .map(|said| secrets.clean(&said, SHOWN))
+        .filter(|said| !said.is_empty());
+    let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
+    format!("HTTP {}{reason}{said}", status.as_u16())
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use reqwest::StatusCode;
 
-use super::{SHOWN, fault::Fault, settings::Settings};
+use super::{fault::Fault, settings::Settings};
 pub(super) use crate::http::{Body, Call, Open, Reading, Reply};
 use crate::{
-    http::{Client, Deadline, Heard, Policy, REGISTRIES, Transport, error_body},
+    http::{Client, Deadline, Heard, Policy, REGISTRIES, Transport},
     untrusted::Secrets,
 };
 
@@ -64,18 +64,6 @@ impl Http {
 
     /// What a status and the body of an error say, fit to be shown.
     pub(super) fn status_text(&self, status: StatusCode, body: &[u8]) -> String {
-        status_text(status, body, &self.secrets)
+        super::fault::status_text(status, body, &self.secrets)
     }
-}
-
-pub(super) fn status_text(status: StatusCode, body: &[u8], secrets: &Secrets) -> String {
-    let reason = status
-        .canonical_reason()
-        .map(|reason| format!(" {reason}"))
-        .unwrap_or_default();
-    let said = error_body::of_registry(body)
-        .map(|said| secrets.clean(&said, SHOWN))
-        .filter(|said| !said.is_empty());
-    let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
-    format!("HTTP {}{reason}{said}", status.as_u16())
 }

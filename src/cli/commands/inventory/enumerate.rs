@@ -97,7 +97,7 @@ fn agreed(
                 subject.name
             );
             let problem = Error::new(
-                Class::Input,
+                Class::Failed,
                 checks::Code::ENUMERATION_FAILED.as_str(),
                 message,
             );

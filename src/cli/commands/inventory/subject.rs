@@ -71,7 +71,7 @@ fn missing(repository: &Repository, want: &Want) -> Errors {
         "digest_missing"
     };
     Errors::from(Error::new(
-        Class::Input,
+        Class::Failed,
         code,
         format!("{repository}{want} does not exist"),
     ))
