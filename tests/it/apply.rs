@@ -160,6 +160,8 @@ impl World {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "apply::child", "--nocapture", "--test-threads=1"]);
         command.env(CHILD, mode).env(ROOT, self.root());
+        // Cargo names directories there that the first thread would look for every library in.
+        command.env_remove("LD_LIBRARY_PATH");
         command
     }
 

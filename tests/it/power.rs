@@ -218,10 +218,14 @@ fn points(tree: &Tree) -> Vec<Point> {
     changing.map(Call::point).collect()
 }
 
-/// All in a long sweep, else every so many.
+/// All in a long sweep, else those that make the journal's directories, and every so many.
 fn every<T>(all: Vec<T>, step: usize) -> Vec<T> {
-    let step = if long() { 1 } else { step };
-    all.into_iter().step_by(step).collect()
+    let chosen = |at: usize| long() || at < 4 || at % step == 0;
+    let numbered = all.into_iter().enumerate();
+    numbered
+        .filter(|(at, _)| chosen(*at))
+        .map(|(_, one)| one)
+        .collect()
 }
 
 #[test]
