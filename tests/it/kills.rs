@@ -5,14 +5,21 @@
 //! (`scripts/crash-sweep`), which prints how many runs that were.
 
 use std::{
-    os::unix::process::{CommandExt, ExitStatusExt},
-    path::PathBuf,
+    collections::BTreeMap,
+    fs,
+    os::unix::{
+        fs::PermissionsExt,
+        process::{CommandExt, ExitStatusExt},
+    },
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
 use crate::support::{
+    skip::skip,
     strace::{self, Point},
-    tree::{Holds, Set, Tree, Way},
+    tree::{Holds, Set, Tree, Way, files_below},
+    world::{REV_B, world},
 };
 
 /// What changes something on the disk, and the lock. `openat` counts where it creates.
@@ -381,4 +388,95 @@ fn a_run_after_a_killed_one_finishes() {
         kill(&tree.command(), &point);
         finishes(&tree, &format!("{point:?}"));
     }
+}
+
+/// In a mount namespace of its own: a small file system with a copy of a tree, filled but for some
+/// pages; the program; and what it left, copied out again.
+const ON_A_SMALL_DISK: &str = r#"set -eu
+mount -t tmpfs -o size=64k none "$MOUNT" || exit 97
+cp -a "$TREE/." "$MOUNT/"
+cd "$MOUNT"
+head -c 1000000 /dev/zero >filler 2>"$OUT/full" || true
+truncate -s "$((size = $(stat -c %s filler) - FREE * 4096, size < 0 ? 0 : size))" filler
+set +e
+"$@" >"$OUT/stdout" 2>"$OUT/stderr"
+echo "$?" >"$OUT/exit"
+set -e
+rm filler
+cp -a . "$OUT/tree""#;
+
+#[test]
+fn a_promote_on_a_full_disk_changes_nothing_and_says_so() {
+    let world = world();
+    let images = world.path("images").display().to_string();
+    world.replace("repin.yaml", "oci:images", &format!("oci:{images}"));
+    let tree = tempfile::tempdir().unwrap();
+    for path in [
+        "repin.yaml",
+        ".github/workflows/a.yml",
+        ".github/workflows/b.yml",
+    ] {
+        fs::create_dir_all(tree.path().join(path).parent().unwrap()).unwrap();
+        fs::copy(world.path(path), tree.path().join(path)).unwrap();
+    }
+    let before = held(tree.path());
+    let mut outcomes = [0, 0];
+    for free in 0..8 {
+        let [mount, out] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.arg("-r");
+        }
+        let program = world.command(&["promote", "--revision", REV_B, "--apply"]);
+        command
+            .args(["-m", "bash", "-c", ON_A_SMALL_DISK, "small"])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .env("MOUNT", mount.path())
+            .env("TREE", tree.path())
+            .env("OUT", out.path())
+            .env("FREE", free.to_string());
+        let ran = command.output().unwrap();
+        if !out.path().join("full").exists() {
+            return skip(
+                "a_promote_on_a_full_disk_changes_nothing_and_says_so",
+                "no tmpfs can be mounted in a namespace of its own (unshare -m)",
+            );
+        }
+        assert!(ran.status.success(), "{}", shown(&ran));
+        let read = |name: &str| fs::read_to_string(out.path().join(name)).unwrap();
+        let (exit, said) = (read("exit"), read("stdout") + &read("stderr"));
+        let after = held(&out.path().join("tree"));
+        if exit == "0\n" {
+            outcomes[1] += 1;
+            assert!(
+                after
+                    .iter()
+                    .zip(&before)
+                    .filter(|(new, old)| new != old)
+                    .count()
+                    == 2
+            );
+            assert_eq!(after.len(), before.len());
+            continue;
+        }
+        outcomes[0] += 1;
+        assert_eq!(exit, "3\n", "{said}");
+        assert!(said.contains("No space left on device"), "{said}");
+        assert!(said.contains("no file was changed"), "{said}");
+        assert!(after == before, "{free} free pages: {:?}", after.keys());
+    }
+    assert!(outcomes[0] > 2 && outcomes[1] > 0, "{outcomes:?}");
+}
+
+/// Contents and modes of all files below a directory but the lock's.
+fn held(root: &Path) -> BTreeMap<PathBuf, (Vec<u8>, u32)> {
+    let files = files_below(root, &[]).into_iter();
+    let files = files.filter(|path| !path.ends_with(".repin/lock"));
+    let held = files.map(|path| {
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        let below = path.strip_prefix(root).unwrap().to_owned();
+        (below, (fs::read(&path).unwrap(), mode))
+    });
+    held.collect()
 }

@@ -16,6 +16,7 @@ mod checkout;
 mod cli;
 mod contents;
 mod crash;
+mod crowd;
 mod docs;
 mod doctor;
 mod forge;

@@ -28,6 +28,8 @@ const SEED: u64 = 20_261_121;
 struct Cuts<'a> {
     tree: &'a Tree,
     history: History,
+    /// How many ways to lose something are looked at after each operation, about.
+    limit: usize,
     chance: fastrand::Rng,
     seen: HashSet<u64>,
     cuts: usize,
@@ -37,10 +39,11 @@ struct Cuts<'a> {
 
 impl<'a> Cuts<'a> {
     /// From a tree that is on the disk as it is.
-    fn of(tree: &'a Tree) -> Self {
+    fn of(tree: &'a Tree, limit: usize) -> Self {
         tree.reset();
         Self {
             tree,
+            limit,
             history: History::of(&tree.root()),
             chance: fastrand::Rng::with_seed(SEED),
             seen: HashSet::new(),
@@ -61,19 +64,19 @@ impl<'a> Cuts<'a> {
     /// Cuts the power after each operation from `first` on, and at the end; `allowed` says what
     /// the files may hold once `recover` has looked, and whether the cut is the one at the end.
     fn cut(&mut self, first: usize, after: &str, allowed: impl Fn(&Set, bool) -> bool) {
-        let limit = if long() { 400 } else { 6 };
         let last = self.history.len();
         for done in first..=last {
             self.cuts += 1;
             let mut states = Vec::new();
-            self.history.cut(done, limit, &mut self.chance, |files| {
-                self.ways += 1;
-                let mut hasher = DefaultHasher::new();
-                (done == last, &files).hash(&mut hasher);
-                if self.seen.insert(hasher.finish()) {
-                    states.push(files);
-                }
-            });
+            self.history
+                .cut(done, self.limit, &mut self.chance, |files| {
+                    self.ways += 1;
+                    let mut hasher = DefaultHasher::new();
+                    (done == last, &files).hash(&mut hasher);
+                    if self.seen.insert(hasher.finish()) {
+                        states.push(files);
+                    }
+                });
             for files in states {
                 let after = format!("{after}, cut after {done} of {last} operations");
                 let set = self.recovered(&files, &after);
@@ -102,7 +105,8 @@ impl<'a> Cuts<'a> {
                 summary(files)
             );
         } else {
-            let recovered = Session::begin(scratch.path()).and_then(|mut held| held.recover());
+            let recovered =
+                Session::begin(scratch.path(), "a test").and_then(|mut held| held.recover());
             recovered.unwrap_or_else(|error| panic!("{after}: {error}: {:#?}", summary(files)));
         }
         let left = files_below(scratch.path(), &[]);
@@ -162,6 +166,18 @@ fn summary(files: &Files) -> Vec<String> {
     shown.collect()
 }
 
+/// How many ways after each operation of a run that is the only one.
+fn of_one_run(tree: &Tree) -> usize {
+    match (long(), tree.old.len()) {
+        (false, _) => 6,
+        (true, ..=5) => 400,
+        (true, _) => 40,
+    }
+}
+
+/// The same where there are as many histories as calls.
+const OF_TWO_RUNS: usize = 4;
+
 fn trees() -> Vec<Tree> {
     if long() {
         let all = [1, 5, 20].map(|files| [Way::Promote, Way::Rollback].map(|way| (files, way)));
@@ -186,7 +202,7 @@ fn old_or_new(tree: &Tree, exit: Option<i32>) -> impl Fn(&Set, bool) -> bool + '
 #[test]
 fn a_power_cut_during_an_apply_leaves_one_set() {
     for tree in trees() {
-        let mut cuts = Cuts::of(&tree);
+        let mut cuts = Cuts::of(&tree, of_one_run(&tree));
         let exit = cuts.run(&tree.command(), &[]);
         assert_eq!(exit, Some(0));
         cuts.cut(0, "applied", old_or_new(&tree, exit));
@@ -197,7 +213,7 @@ fn a_power_cut_during_an_apply_leaves_one_set() {
 #[test]
 fn a_power_cut_where_files_can_only_be_linked_leaves_one_set() {
     for tree in trees() {
-        let mut cuts = Cuts::of(&tree);
+        let mut cuts = Cuts::of(&tree, of_one_run(&tree));
         let exit = cuts.run(&tree.command(), &["renameat2:error=ENOSYS".to_owned()]);
         assert_eq!(exit, Some(0));
         cuts.cut(0, "applied by links", old_or_new(&tree, exit));
@@ -236,7 +252,7 @@ fn a_power_cut_while_a_failed_apply_is_undone_leaves_one_set() {
             if tree.old.len() > 1 && point.name == "write" && point.nth > 10 {
                 continue;
             }
-            let mut cuts = Cuts::of(&tree);
+            let mut cuts = Cuts::of(&tree, OF_TWO_RUNS);
             let injection = point.inject("error=EIO");
             let exit = cuts.run(&tree.command(), &[injection.clone()]);
             let undone = exit != Some(0) && tree.leftovers().is_empty();
@@ -269,7 +285,7 @@ fn a_power_cut_after_a_kill_leaves_one_set_whatever_ran_between() {
             let kill = [point.inject("signal=KILL")];
             let recover = tree.world.command(&["recover"]);
             for (next, command) in [("recover", recover), ("the same again", tree.command())] {
-                let mut cuts = Cuts::of(&tree);
+                let mut cuts = Cuts::of(&tree, OF_TWO_RUNS);
                 assert_eq!(cuts.run(&tree.command(), &kill), None, "{point:?}");
                 let first = cuts.history.len();
                 let exit = cuts.run(&command, &[]);
@@ -304,7 +320,7 @@ fn what_discard_left_survives_a_power_cut() {
     for tree in trees().into_iter().take(4) {
         let mut figures = [0; 2];
         for point in every(points(&tree), 4) {
-            let mut cuts = Cuts::of(&tree);
+            let mut cuts = Cuts::of(&tree, OF_TWO_RUNS);
             let kill = [point.inject("signal=KILL")];
             assert_eq!(cuts.run(&tree.command(), &kill), None, "{point:?}");
             let first = cuts.history.len();

@@ -9,6 +9,7 @@ mod standards;
 mod trial;
 
 use futures_util::future;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(super) use open::{not_scheduled, not_yet, warn_of_silent_checks};
 pub(super) use place::{HeadOnForge, Place, at_place};
@@ -124,6 +125,7 @@ pub(super) fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), F
 pub(super) fn begin(
     config: &Config,
     intent: Intent,
+    command: &str,
     output: &Output,
 ) -> Result<Option<Session>, Fault> {
     match intent {
@@ -135,7 +137,7 @@ pub(super) fn begin(
         Intent::Open(_) | Intent::ShowOpen => return Ok(None),
         Intent::Apply => {}
     }
-    let mut session = Session::begin(&config.root)?;
+    let mut session = Session::begin(&config.root, &holder(command))?;
     let recovery = session.recover()?;
     if recovery.state != State::Nothing {
         output.note(&format!(
@@ -144,6 +146,17 @@ pub(super) fn begin(
         ));
     }
     Ok(Some(session))
+}
+
+/// What a run that is turned away is told about the one that holds the lock.
+pub(super) fn holder(command: &str) -> String {
+    let started = OffsetDateTime::now_utc().format(&Rfc3339);
+    format!(
+        "`repin {command}`, process {} on {}, since {}",
+        std::process::id(),
+        rustix::system::uname().nodename().to_string_lossy(),
+        started.unwrap_or_default()
+    )
 }
 
 /// Asks for every image's tag, concurrently; the answers are in the order of the configuration.

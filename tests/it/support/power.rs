@@ -141,6 +141,10 @@ impl History {
         let Ok(handle) = handle.strip_prefix(&self.root) else {
             return None;
         };
+        // Who holds the lock is told to those that run; after a power cut nobody does.
+        if is_lock(&self.root.join(handle)) {
+            return None;
+        }
         let handle = || handle.to_owned();
         let names = strings(arguments);
         let name = |at: usize| -> String {
