@@ -166,7 +166,7 @@ fn everything(tree: &Tree) -> String {
         .chain(tree.leftovers())
         .map(|path| fs::read(path).unwrap());
     texts
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned() + "\n")
         .collect()
 }
 
@@ -197,7 +197,7 @@ fn edits_during_many_runs_are_never_lost() {
             assert_eq!(sets(&tree, names[2..].iter().copied()).len(), 1);
             assert_eq!(tree.leftovers(), [] as [PathBuf; 0]);
         }
-        let text = everything(&tree) + "\n";
+        let text = everything(&tree);
         for edit in 0..2 * EDITS {
             assert!(
                 text.contains(&format!("{EDIT}{edit}\n")),

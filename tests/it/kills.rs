@@ -408,8 +408,7 @@ cp -a . "$OUT/tree""#;
 #[test]
 fn a_promote_on_a_full_disk_changes_nothing_and_says_so() {
     let world = world();
-    let images = world.path("images").display().to_string();
-    world.replace("repin.yaml", "oci:images", &format!("oci:{images}"));
+    let images = format!("ghcr.io/acme=oci:{}", world.path("images").display());
     let tree = tempfile::tempdir().unwrap();
     for path in [
         "repin.yaml",
@@ -427,7 +426,14 @@ fn a_promote_on_a_full_disk_changes_nothing_and_says_so() {
         if !rustix::process::geteuid().is_root() {
             command.arg("-r");
         }
-        let program = world.command(&["promote", "--revision", REV_B, "--apply"]);
+        let program = world.command(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--source",
+            &images,
+        ]);
         command
             .args(["-m", "bash", "-c", ON_A_SMALL_DISK, "small"])
             .arg(program.get_program())

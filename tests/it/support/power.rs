@@ -125,7 +125,8 @@ impl History {
     /// A call as an operation; `None` where it failed or changed nothing.
     fn read(&self, call: &Call) -> Option<Operation> {
         let (arguments, result) = call.text.rsplit_once(" = ")?;
-        if result.starts_with('-') || result.starts_with('?') {
+        // A sync that strace answered did not take place.
+        if result.starts_with(['-', '?']) || result.contains("INJECTED") {
             return None;
         }
         let opens = call.name.starts_with("open") && !arguments.contains("O_CREAT");
