@@ -13,10 +13,12 @@ use crate::{config::RelPath, error::Class, files::Hazard};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another run is at work in this root. Nothing was changed.
-    #[error("another run of repin holds the lock {}", lock.display())]
+    #[error("another run of repin holds the lock {}{}", lock.display(), by(holder.as_deref()))]
     Locked {
         /// The lock's file.
         lock: PathBuf,
+        /// What that run says about itself.
+        holder: Option<String>,
     },
     /// Somebody wrote to files after the plan was made from them. Their content was kept, no file
     /// was changed.
@@ -183,6 +185,10 @@ fn foreign(recovery: &Recovery) -> String {
         }
     }
     text.trim_end_matches(';').to_owned()
+}
+
+fn by(holder: Option<&str>) -> String {
+    holder.map_or_else(String::new, |holder| format!(": {holder}"))
 }
 
 fn list(files: &[RelPath]) -> String {

@@ -152,11 +152,11 @@ impl Folder {
         stat.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
     }
 
-    /// Opens the folder `name`, made durably if it is not there.
+    /// Opens the folder `name`, made durably if it is not there. One that is there is synced too:
+    /// whoever made it may have been killed before its own sync, or be about to.
     pub(super) fn enter_or_make(self, name: &OsStr) -> Result<Self, Error> {
         match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
-            Ok(()) => self.sync()?,
-            Err(Errno::EXIST) => {}
+            Ok(()) | Err(Errno::EXIST) => self.sync()?,
             Err(error) => return Err(Error::io("creating the folder", &self.at(name), error)),
         }
         self.enter(name)

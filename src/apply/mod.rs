@@ -19,7 +19,7 @@ mod tests;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 pub use error::Error;
@@ -40,11 +40,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Takes the lock of `root`; [`Error::Locked`] at once if another run holds it. What an
-    /// interrupted run left is not looked at: call [`recover`](Self::recover) next.
-    pub fn begin(root: &Path) -> Result<Self, Error> {
+    /// Takes the lock of `root`; [`Error::Locked`] at once if another run holds it. `holder` says in
+    /// one line who takes it, for those that are turned away. What an interrupted run left is not
+    /// looked at: call [`recover`](Self::recover) next.
+    pub fn begin(root: &Path, holder: &str) -> Result<Self, Error> {
         let root = Root::open(root)?;
-        let state = Place::of(root.path())?.hold()?;
+        let state = Place::of(root.path())?.hold(holder)?;
         Ok(Self { root, state })
     }
 
@@ -117,11 +118,12 @@ pub fn pending(root: &Path) -> Result<Option<Recovery>, Error> {
     }
 }
 
-/// The lock of `root` if a run holds it now. Changes nothing; `None` where nobody does.
-pub fn locked(root: &Path) -> Result<Option<PathBuf>, Error> {
+/// An [`Error::Locked`] if a run holds the lock of `root` now. Changes nothing; `None` where nobody
+/// does.
+pub fn locked(root: &Path) -> Result<Option<Error>, Error> {
     let root = Root::open(root)?;
     match Place::of(root.path())?.look()? {
-        Some(state) => Ok(state.is_locked()?.then(|| state.lock_shown())),
+        Some(state) => Ok(state.is_locked()?.then(|| state.locked())),
         None => Ok(None),
     }
 }

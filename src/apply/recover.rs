@@ -243,17 +243,29 @@ pub(super) fn remove_copies(root: &Root, item: &Item<'_>) -> Result<(), Error> {
 
 /// Drops the copies whose content is known, and the journal.
 pub(super) fn discard(root: &Root, state: &state::Held) -> Result<Recovery, Error> {
-    let mut files = Vec::new();
-    match state.read() {
+    let files = match state.read() {
         Ok(Stored::Nothing) => return Ok(Recovery::without_files(State::Nothing)),
-        Ok(Stored::Complete(phase, text)) => {
-            if let Ok(journal) = Journal::parse(&text) {
-                files = survey(root, &journal.items, phase)?;
-            }
-        }
-        Ok(Stored::Torn) | Err(Error::Damaged { .. }) => {}
+        Ok(Stored::Complete(phase, text)) => match Journal::parse(&text) {
+            Ok(journal) => drop_copies(root, &journal.items, phase)?,
+            Err(_) => Vec::new(),
+        },
+        Ok(Stored::Torn) | Err(Error::Damaged { .. }) => Vec::new(),
         Err(error) => return Err(error),
-    }
+    };
+    state.drop_journal()?;
+    Ok(Recovery {
+        state: State::Discarded,
+        files,
+    })
+}
+
+/// Removes the copies whose content is known, durably; returns the files as they were found.
+fn drop_copies(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<FileState>, Error> {
+    let files = survey(root, items, phase)?;
+    let out_of_reach = |item: &&Item<'_>| matches!(root.folder_of(&item.path), Err(error) if error.is_out_of_reach());
+    let within: Vec<_> = items.iter().filter(|item| !out_of_reach(item)).collect();
+    // The files stay as they are, also after a power cut: what stands in them may not be durable.
+    root.sync_folders(within.iter().copied())?;
     for copy in files
         .iter()
         .flat_map(|file| &file.copies)
@@ -267,11 +279,9 @@ pub(super) fn discard(root: &Root, state: &state::Held) -> Result<Recovery, Erro
             .unwrap_or_default();
         root.folder_of(&copy.path)?.remove(name)?;
     }
-    state.drop_journal()?;
-    Ok(Recovery {
-        state: State::Discarded,
-        files,
-    })
+    // So that no copy comes back without the journal that knows it.
+    root.sync_folders(within)?;
+    Ok(files)
 }
 
 fn parse<'a>(state: &Found, text: &'a [u8]) -> Result<Journal<'a>, Error> {

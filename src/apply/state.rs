@@ -6,7 +6,7 @@
 //!
 //! | name | means |
 //! | --- | --- |
-//! | `lock` | held by whoever is at work here, by `flock`: it ends with its process, however that ended |
+//! | `lock` | held by whoever is at work here, by `flock`: it ends with its process, however that ended; its text says who took it last |
 //! | `journal.new` | being written: nothing else happened yet |
 //! | `journal.staging` | complete: copies may stand beside their targets, in any condition, and nobody else's bytes are in them |
 //! | `journal` | all copies were complete and on the disk: files may be exchanged, and every content counts |
@@ -17,7 +17,7 @@
 use std::{
     ffi::OsStr,
     fs::{File, TryLockError},
-    io::{self, BufWriter, Read},
+    io::{self, BufWriter, Read, Write as _},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -109,8 +109,8 @@ impl Place {
         }
     }
 
-    /// Opens the folder, made if it is not there, and takes its lock.
-    pub(super) fn hold(&self) -> Result<Held, Error> {
+    /// Opens the folder, made if it is not there, and takes its lock for `holder`.
+    pub(super) fn hold(&self, holder: &str) -> Result<Held, Error> {
         let base = Folder::open(&self.base)?;
         let folder = self
             .names
@@ -122,6 +122,7 @@ impl Place {
         for _ in 0..LOOKS {
             match lock.try_lock() {
                 Ok(()) => {
+                    sign(&lock, holder);
                     return Ok(Held {
                         found: Found(folder),
                         _lock: lock,
@@ -137,10 +138,16 @@ impl Place {
                 }
             }
         }
-        Err(Error::Locked {
-            lock: folder.at(LOCK),
-        })
+        Err(Found(folder).locked())
     }
+}
+
+/// Writes who holds a lock into it. That helps whoever is turned away and nobody else: a disk that
+/// refuses it, even one that is full, stops no run.
+fn sign(mut lock: &File, holder: &str) {
+    let _ = lock
+        .set_len(0)
+        .and_then(|()| lock.write_all(holder.as_bytes()));
 }
 
 /// Whether a lock that can't be had alone can be shared; it is let go at once.
@@ -163,9 +170,18 @@ impl Found {
         }
     }
 
-    /// The lock's file, for messages.
-    pub(super) fn lock_shown(&self) -> PathBuf {
-        self.0.at(LOCK)
+    /// The error of whoever finds the lock held, with what the run that holds it says about itself
+    /// if that can be read.
+    pub(super) fn locked(&self) -> Error {
+        let holder = match self.0.look(LOCK) {
+            Ok(Standing::File(file)) => file.bytes().ok(),
+            _ => None,
+        };
+        let holder = holder.and_then(|bytes| String::from_utf8(bytes).ok());
+        Error::Locked {
+            lock: self.0.at(LOCK),
+            holder: holder.filter(|text| !text.is_empty()),
+        }
     }
 
     /// Reads what is there.
@@ -370,27 +386,27 @@ mod tests {
         fs::create_dir(top.join("elsewhere")).unwrap();
         std::os::unix::fs::symlink("elsewhere", top.join(".repin")).unwrap();
         assert!(matches!(place.look(), Err(Error::Unsafe { .. })));
-        assert!(matches!(place.hold(), Err(Error::Unsafe { .. })));
+        assert!(matches!(place.hold("a test"), Err(Error::Unsafe { .. })));
     }
 
     #[test]
     fn the_lock_is_held_by_one_and_ends_with_it() {
         let scratch = tempfile::tempdir().unwrap();
         let place = Place::of(&scratch.path().canonicalize().unwrap()).unwrap();
-        let held = place.hold().unwrap();
-        assert!(matches!(place.hold(), Err(Error::Locked { .. })));
+        let held = place.hold("a test").unwrap();
+        assert!(matches!(place.hold("a test"), Err(Error::Locked { .. })));
         drop(held);
-        assert!(place.hold().is_ok());
+        assert!(place.hold("a test").is_ok());
     }
 
     #[test]
     fn looking_at_the_lock_stops_nobody_and_sees_who_is_at_work() {
         let scratch = tempfile::tempdir().unwrap();
         let place = Place::of(&scratch.path().canonicalize().unwrap()).unwrap();
-        drop(place.hold().unwrap());
+        drop(place.hold("a test").unwrap());
         let found = place.look().unwrap().unwrap();
         assert!(!found.is_locked().unwrap());
-        let held = place.hold().unwrap();
+        let held = place.hold("a test").unwrap();
         assert!(found.is_locked().unwrap() && found.is_locked().unwrap());
         drop(held);
         // Somebody looks for as long as it takes until a run is seen to wait for it.
@@ -399,7 +415,7 @@ mod tests {
         };
         lock.file.lock_shared().unwrap();
         std::thread::scope(|scope| {
-            let run = scope.spawn(|| place.hold().map(drop));
+            let run = scope.spawn(|| place.hold("a test").map(drop));
             std::thread::sleep(LOOK * 3);
             lock.file.unlock().unwrap();
             run.join().unwrap().unwrap();

@@ -60,7 +60,7 @@ impl World {
     }
 
     fn session(&self) -> Session {
-        Session::begin(self.root.path()).unwrap()
+        Session::begin(self.root.path(), "a test").unwrap()
     }
 
     fn apply(&self) -> Result<(), Error> {
@@ -298,7 +298,7 @@ fn a_folder_that_is_gone_is_the_disks_fault() {
 fn one_run_at_a_time() {
     let world = three();
     let held = world.session();
-    let error = Session::begin(world.root.path()).unwrap_err();
+    let error = Session::begin(world.root.path(), "a test").unwrap_err();
     assert!(matches!(error, Error::Locked { .. }), "{error}");
     drop(held);
     world.apply().unwrap();

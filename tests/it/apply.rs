@@ -74,7 +74,7 @@ fn changes(root: &Path) -> Vec<FileChange> {
 
 /// What `--apply` does: recover, look, apply.
 fn promote(root: &Path) -> Result<(), Error> {
-    let mut session = Session::begin(root)?;
+    let mut session = Session::begin(root, "a test")?;
     session.recover()?;
     session.apply(&changes(root))
 }
@@ -101,7 +101,7 @@ fn child() {
     }
     let done = match mode.to_str() {
         Some("promote") => promote(&root),
-        Some("recover") => Session::begin(&root)
+        Some("recover") => Session::begin(&root, "a test")
             .and_then(|mut session| session.recover())
             .map(|_| ()),
         other => panic!("{other:?}"),
@@ -160,6 +160,8 @@ impl World {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "apply::child", "--nocapture", "--test-threads=1"]);
         command.env(CHILD, mode).env(ROOT, self.root());
+        // Cargo names directories there that the first thread would look for every library in.
+        command.env_remove("LD_LIBRARY_PATH");
         command
     }
 
@@ -206,7 +208,8 @@ impl World {
     /// Recovery by another process than the one that was interrupted leaves all old or all new, and
     /// the next run works.
     fn recovers(&self, after: &str) {
-        let recovered = Session::begin(&self.root()).and_then(|mut session| session.recover());
+        let recovered =
+            Session::begin(&self.root(), "a test").and_then(|mut session| session.recover());
         recovered.unwrap_or_else(|error| panic!("{after}: {error}"));
         self.is_whole(after);
         promote(&self.root()).unwrap_or_else(|error| panic!("{after}: {error}"));
@@ -331,7 +334,7 @@ fn what_recovery_exchanges_counts_like_any_exchange() {
         assert_eq!(out.len(), 1);
         fs::write(&out[0], "mine\n").unwrap();
         assert!(matches!(
-            Session::begin(&world.root()).unwrap().recover(),
+            Session::begin(&world.root(), "a test").unwrap().recover(),
             Err(Error::Unresolved(_))
         ));
         assert_eq!(fs::read_to_string(&out[0]).unwrap(), "mine\n");
@@ -914,7 +917,7 @@ fn an_edit_of_a_new_content_stays_and_the_journal_with_it() {
         shown(&ended.output)
     );
     assert_eq!(world.contents(), "?o?");
-    let mut session = Session::begin(&world.root()).unwrap();
+    let mut session = Session::begin(&world.root(), "a test").unwrap();
     let error = session.recover().unwrap_err();
     assert!(matches!(error, Error::Unresolved(_)), "{error}");
     assert_eq!(session.discard().unwrap().state, State::Discarded);
@@ -963,7 +966,7 @@ fn a_folder_that_becomes_a_symlink_half_way_leads_nowhere() {
     assert_eq!(world.contents(), "ooo");
     // What was staged there is out of reach, so the journal stays and says so.
     assert!(matches!(
-        Session::begin(&world.root()).unwrap().recover(),
+        Session::begin(&world.root(), "a test").unwrap().recover(),
         Err(Error::Unresolved(_))
     ));
 }

@@ -305,6 +305,37 @@ fn a_push_to_an_unrelated_branch_during_the_run_is_read_and_refuses_nothing() {
 }
 
 #[test]
+fn a_promote_of_the_pending_set_that_lands_during_the_run_keeps_the_set() {
+    let old_pin = pinned().digest();
+    for reference in ["refs/heads/main", "refs/heads/auto/runtime-promote-now"] {
+        let real = with(&["meanwhile"]);
+        let origin = real.scene.path().join("origin.git");
+        let other = tempfile::tempdir().unwrap();
+        git(
+            other.path(),
+            &["clone", "-q", origin.to_str().unwrap(), "."],
+        );
+        for name in git(other.path(), &["grep", "-l", old_pin.hex().as_str()]).lines() {
+            let path = other.path().join(name);
+            let text = fs::read_to_string(&path).unwrap();
+            let promoted = text.replace(&old_pin.to_string(), &digest("meanwhile").to_string());
+            fs::write(path, promoted).unwrap();
+        }
+        git(other.path(), &["commit", "-qam", "promote: meanwhile"]);
+        let (_shim, path) = pushed_meanwhile(&real, other.path(), reference);
+        let document = shimmed(&real, &path, 3);
+        assert_eq!(document["images"][0]["code"], "base_moved", "{document}");
+        assert_eq!(document["images"][0]["deleted"], json!([]), "{reference}");
+        // The next run reads what landed.
+        if reference.ends_with("main") {
+            real.scene.git(&["pull", "-q", "origin", "main"]);
+        }
+        let document = deletes(&real, &["pending-stale"]);
+        assert!(!why(&document["images"][0], "pending-meanwhile").is_empty());
+    }
+}
+
+#[test]
 fn a_branch_that_cannot_be_fetched_refuses() {
     let real = with(&["branch"]);
     let text = format!("{}\n", digest("branch"));

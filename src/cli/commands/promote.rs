@@ -78,7 +78,7 @@ fn steps(
     let config = run.config;
     place.configured()?;
     let trial = Trial::prepare(config, change, cx)?;
-    let mut session = set::begin(config, place.intent, &cx.output)?;
+    let mut session = set::begin(config, place.intent, "promote", &cx.output)?;
     let (found, mut further) = place.look(Direction::Forward)?;
     run.counted(&found);
     further.extend(contracts.failures(config));

@@ -1,5 +1,8 @@
 //! `repin recover`: finish or undo what an interrupted `--apply` left.
 
+use serde::Serialize;
+
+use super::set;
 use crate::{
     apply::{self, Content, Error, Recovery, Session, State},
     cli::{
@@ -12,7 +15,6 @@ use crate::{
     error::{Class, Errors},
     untrusted::{plain, workflow::Commands},
 };
-use serde::Serialize;
 
 /// `repin.recover/1`.
 #[derive(Serialize)]
@@ -27,10 +29,10 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
     let config = cx.load()?;
     let outcome = match (dry_run, args.discard) {
         (true, _) => apply::pending(&config.root),
-        (false, true) => Session::begin(&config.root)
+        (false, true) => Session::begin(&config.root, &set::holder("recover"))
             .and_then(|mut session| session.discard())
             .map(Some),
-        (false, false) => Session::begin(&config.root)
+        (false, false) => Session::begin(&config.root, &set::holder("recover"))
             .and_then(|mut session| session.recover())
             .map(Some),
     };

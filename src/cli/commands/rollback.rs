@@ -78,7 +78,7 @@ fn steps(
     let config = run.config;
     place.configured()?;
     let trial = Trial::prepare(config, change, cx)?;
-    let mut session = set::begin(config, place.intent, &cx.output)?;
+    let mut session = set::begin(config, place.intent, "rollback", &cx.output)?;
     let (found, further) = place.look(Direction::Back)?;
     run.counted(&found);
     let chain = Counted::new(config, &request.revision, &found, further)?;

@@ -34,6 +34,7 @@ use crate::{
     },
 };
 use futures_util::future;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(super) use open::{not_scheduled, not_yet, warn_of_silent_checks};
 pub(super) use place::{HeadOnForge, Place, at_place};
@@ -123,6 +124,7 @@ pub(super) fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), E
 pub(super) fn begin(
     config: &Config,
     intent: Intent,
+    command: &str,
     output: &Output,
 ) -> Result<Option<Session>, Errors> {
     match intent {
@@ -134,7 +136,7 @@ pub(super) fn begin(
         Intent::Open(_) | Intent::ShowOpen => return Ok(None),
         Intent::Apply => {}
     }
-    let mut session = Session::begin(&config.root)?;
+    let mut session = Session::begin(&config.root, &holder(command))?;
     let recovery = session.recover()?;
     if recovery.state != State::Nothing {
         output.note(&format!(
@@ -143,6 +145,17 @@ pub(super) fn begin(
         ));
     }
     Ok(Some(session))
+}
+
+/// What a run that is turned away is told about the one that holds the lock.
+pub(super) fn holder(command: &str) -> String {
+    let started = OffsetDateTime::now_utc().format(&Rfc3339);
+    format!(
+        "`repin {command}`, process {} on {}, since {}",
+        std::process::id(),
+        rustix::system::uname().nodename().to_string_lossy(),
+        started.unwrap_or_default()
+    )
 }
 
 /// Asks for every image's tag, concurrently; the answers are in the order of the configuration.

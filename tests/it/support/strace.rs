@@ -43,6 +43,16 @@ impl Point {
     }
 }
 
+impl Call {
+    /// Where to inject something into this call.
+    pub(crate) fn point(&self) -> Point {
+        Point {
+            name: self.name.clone(),
+            nth: self.nth,
+        }
+    }
+}
+
 /// What a program did.
 pub(crate) struct Trace {
     pub(crate) calls: Vec<Call>,
@@ -83,13 +93,7 @@ impl Trace {
                 call.nth
             );
         }
-        calls
-            .into_iter()
-            .map(|call| Point {
-                name: call.name.clone(),
-                nth: call.nth,
-            })
-            .collect()
+        calls.into_iter().map(Call::point).collect()
     }
 }
 
@@ -119,6 +123,21 @@ pub(crate) fn inject(command: &Command, injections: &[String]) -> Output {
     )
     .output()
     .expect(MISSING)
+}
+
+/// Runs `command` and lists all that its first thread asks for, with data in full; other threads
+/// and processes go untraced, and `injections` count the calls of that thread alone.
+pub(crate) fn first_thread(command: &Command, what: &str, injections: &[String]) -> Trace {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let strace = strace(command, &["-s", "100000000"], what, injections, log.path());
+    let output = { strace }.output().expect(MISSING);
+    let log = fs::read(log.path()).unwrap();
+    let log = String::from_utf8_lossy(&log);
+    let lines: String = log.lines().map(|line| format!("1 {line}\n")).collect();
+    Trace {
+        calls: parse(&lines),
+        output,
+    }
 }
 
 /// A program that stands still after one of its calls.
@@ -175,18 +194,20 @@ const MISSING: &str =
     "strace is needed by this test and can't be run: install it (apt-get install strace)";
 
 fn traced(command: &Command, what: &str, injections: &[String], log: &Path) -> Command {
+    strace(command, &["-f", "-s", "64"], what, injections, log)
+}
+
+fn strace(
+    command: &Command,
+    options: &[&str],
+    what: &str,
+    injections: &[String],
+    log: &Path,
+) -> Command {
     let mut strace = Command::new("strace");
     strace
-        .args([
-            "-f",
-            "-qq",
-            "-y",
-            "-s",
-            "64",
-            "-e",
-            &format!("trace={what}"),
-            "-o",
-        ])
+        .args(options)
+        .args(["-qq", "-y", "-e", &format!("trace={what}"), "-o"])
         .arg(log);
     for injection in injections {
         strace.args(["-e", &format!("inject={injection}")]);

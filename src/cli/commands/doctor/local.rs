@@ -195,7 +195,7 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
     let busy = matches!(locked, Ok(Some(_)));
     match locked {
         Ok(None) => lines.pass("lock", "free"),
-        Ok(Some(lock)) => lines.fault("lock", &Errors::from(apply::Error::Locked { lock })),
+        Ok(Some(error)) => lines.fault("lock", &Errors::from(error)),
         Err(error) => lines.fault("lock", &Errors::from(error)),
     }
     match apply::pending(&config.root) {

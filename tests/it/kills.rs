@@ -1,0 +1,487 @@
+//! `promote --apply`, `rollback --apply` and `recover` killed or hindered at the calls that touch
+//! the disk, over trees of several sizes.
+//!
+//! A bounded sample of the calls in every run; all of them with `REPIN_SWEEP=long`
+//! (`scripts/crash-sweep`), which prints how many runs that were.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::{
+        fs::PermissionsExt,
+        process::{CommandExt, ExitStatusExt},
+    },
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use crate::support::{
+    skip::skip,
+    strace::{self, Point},
+    tree::{Holds, Set, Tree, Way, files_below},
+    world::{REV_B, world},
+};
+
+/// What changes something on the disk, and the lock. `openat` counts where it creates.
+const CHANGING: &str = "openat,write,fsync,fdatasync,ftruncate,renameat,renameat2,linkat,unlinkat,\
+                        mkdirat,fchmod,fchown,fsetxattr,fremovexattr,flock";
+
+pub(crate) fn long() -> bool {
+    std::env::var_os("REPIN_SWEEP").is_some_and(|sweep| sweep == "long")
+}
+
+/// All of them in a long sweep, else `count` of them at even distances, first and last included.
+fn sample<T>(all: Vec<T>, count: usize) -> Vec<T> {
+    let total = all.len();
+    if long() || total <= count {
+        return all;
+    }
+    let chosen: Vec<_> = (0..count).map(|n| n * (total - 1) / (count - 1)).collect();
+    all.into_iter()
+        .enumerate()
+        .filter(|(at, _)| chosen.contains(at))
+        .map(|(_, one)| one)
+        .collect()
+}
+
+/// Every call of a run that changes something in the tree.
+fn points(tree: &Tree, command: &Command) -> Vec<Point> {
+    let trace = strace::first_thread(command, CHANGING, &[]);
+    assert!(trace.output.status.success(), "{}", shown(&trace.output));
+    let calls = trace.calls_in(&tree.root());
+    let changing = calls
+        .into_iter()
+        .filter(|call| call.name != "openat" || call.text.contains("O_CREAT"));
+    let points: Vec<_> = changing.map(strace::Call::point).collect();
+    assert!(
+        points.len() > 8,
+        "hardly anything to sweep over: {points:?}"
+    );
+    points
+}
+
+fn shown(output: &Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    format!("{:?}\n{out}\n{err}", output.status)
+}
+
+/// Runs `command`, which must die at `point`.
+fn kill(command: &Command, point: &Point) {
+    let run = strace::first_thread(command, &point.name, &[point.inject("signal=KILL")]);
+    assert_eq!(
+        run.output.status.signal(),
+        Some(9),
+        "{point:?} was not reached: {}",
+        shown(&run.output)
+    );
+}
+
+/// `repin recover` ends in all old or all new, and nothing else is left.
+fn recovers(tree: &Tree, after: &str) -> Holds {
+    tree.world.run(&["recover"]).exits(0);
+    let holds = tree.holds(&tree.set(), after);
+    assert_ne!(holds, Holds::Mixed, "{after}");
+    assert_eq!(tree.leftovers(), [] as [PathBuf; 0], "{after}");
+    holds
+}
+
+/// `repin recover --discard` leaves the files as they are and nothing else; the next run brings all
+/// of them forward.
+fn discards(tree: &Tree, after: &str) {
+    let before: Set = tree.set();
+    tree.world.run(&["recover", "--discard"]).exits(0);
+    assert!(tree.set() == before, "{after}: the files were changed");
+    assert_eq!(tree.leftovers(), [] as [PathBuf; 0], "{after}");
+    finishes(tree, after);
+}
+
+/// The same command again brings all files forward.
+fn finishes(tree: &Tree, after: &str) {
+    let again = tree.command().output().unwrap();
+    assert!(again.status.success(), "{after}: {}", shown(&again));
+    assert_eq!(tree.holds(&tree.set(), after), Holds::New, "{after}");
+    assert_eq!(tree.leftovers(), [] as [PathBuf; 0], "{after}");
+}
+
+/// Whatever a kill leaves is all old, all new, or known to be interrupted.
+fn is_known(tree: &Tree, after: &str) -> Holds {
+    let holds = tree.holds(&tree.set(), after);
+    if holds == Holds::Mixed {
+        let foreseen = tree
+            .world
+            .run(&["recover", "--dry-run", "true", "--format", "json"])
+            .exits(0)
+            .json();
+        assert_eq!(foreseen["state"], "forward", "{after}");
+    }
+    holds
+}
+
+/// How many runs a sweep killed, and what they left.
+#[derive(Debug, Default)]
+struct Figures {
+    killed: usize,
+    old: usize,
+    new: usize,
+    mixed: usize,
+}
+
+impl Figures {
+    fn count(&mut self, holds: Holds) {
+        self.killed += 1;
+        *match holds {
+            Holds::Old => &mut self.old,
+            Holds::New => &mut self.new,
+            Holds::Mixed => &mut self.mixed,
+        } += 1;
+    }
+}
+
+/// Kills a run at its calls, and recovers or discards.
+fn sweep(way: Way, files: usize, count: usize) {
+    let tree = Tree::new(files, way);
+    let all = points(&tree, &tree.command());
+    let calls = all.len();
+    let mut figures = Figures::default();
+    for (nth, point) in sample(all, count).into_iter().enumerate() {
+        for discard in [false, true] {
+            // One of the two in a short sweep.
+            if !long() && discard != (nth % 2 == 1) {
+                continue;
+            }
+            tree.reset();
+            kill(&tree.command(), &point);
+            let after = format!("{way:?} of {files} files, killed at {point:?}");
+            figures.count(is_known(&tree, &after));
+            if discard {
+                discards(&tree, &after);
+            } else {
+                recovers(&tree, &after);
+            }
+        }
+    }
+    assert!(figures.old > 0 && figures.new > 0, "{figures:?}");
+    println!("figures: {way:?} of {files} files, {calls} calls: {figures:?}");
+}
+
+#[test]
+fn killed_promotes_of_one_file_recover() {
+    sweep(Way::Promote, 1, 8);
+}
+
+#[test]
+fn killed_promotes_of_five_files_recover() {
+    sweep(Way::Promote, 5, 12);
+}
+
+#[test]
+fn killed_promotes_of_twenty_files_recover() {
+    sweep(Way::Promote, 20, 8);
+}
+
+#[test]
+fn killed_rollbacks_of_one_file_recover() {
+    sweep(Way::Rollback, 1, 8);
+}
+
+#[test]
+fn killed_rollbacks_of_five_files_recover() {
+    sweep(Way::Rollback, 5, 12);
+}
+
+#[test]
+fn killed_rollbacks_of_twenty_files_recover() {
+    sweep(Way::Rollback, 20, 8);
+}
+
+/// The kinds of state that a killed run leaves: after the journal, while copies are written, before,
+/// between and after the exchanges, while copies are removed.
+fn moments(tree: &Tree) -> Vec<Point> {
+    let all = points(tree, &tree.command());
+    let of = |name: &str| -> Vec<Point> {
+        all.iter()
+            .filter(|point| point.name == name)
+            .cloned()
+            .collect()
+    };
+    let [exchanges, renames, unlinks, modes] =
+        ["renameat2", "renameat", "unlinkat", "fchmod"].map(of);
+    [
+        &renames[0],
+        &modes[0],
+        &modes[modes.len() / 2],
+        renames.last().unwrap(),
+        &exchanges[exchanges.len() / 2],
+        exchanges.last().unwrap(),
+        &unlinks[unlinks.len() - 2],
+        unlinks.last().unwrap(),
+    ]
+    .map(Clone::clone)
+    .to_vec()
+}
+
+#[test]
+fn killed_recoveries_are_recovered() {
+    let mut runs = 0;
+    for (way, files) in [(Way::Promote, 5), (Way::Rollback, 5), (Way::Promote, 20)] {
+        if !long() && (way, files) != (Way::Promote, 5) {
+            continue;
+        }
+        let tree = Tree::new(files, way);
+        for moment in sample(moments(&tree), 3) {
+            for args in [&["recover"][..], &["recover", "--discard"]] {
+                let prepare = || {
+                    tree.reset();
+                    kill(&tree.command(), &moment);
+                };
+                prepare();
+                let recover = tree.world.command(args);
+                let trace = strace::first_thread(&recover, CHANGING, &[]);
+                let calls = trace.calls_in(&tree.root());
+                let calls: Vec<_> = calls.into_iter().map(strace::Call::point).collect();
+                for point in sample(calls, 4) {
+                    prepare();
+                    let after = format!("{way:?} of {files} at {moment:?}, {args:?} at {point:?}");
+                    kill(&recover, &point);
+                    runs += 1;
+                    is_known_or_discarded(&tree, args, &after);
+                    if args.len() == 1 {
+                        recovers(&tree, &after);
+                    } else {
+                        discards(&tree, &after);
+                    }
+                }
+            }
+        }
+    }
+    println!("figures: {runs} recoveries killed");
+}
+
+/// A killed `--discard` may leave a mixture, which it was asked to leave; a killed `recover` none
+/// that is not known.
+fn is_known_or_discarded(tree: &Tree, args: &[&str], after: &str) {
+    if args.len() == 1 {
+        is_known(tree, after);
+    } else {
+        tree.holds(&tree.set(), after);
+    }
+}
+
+const ERRORS: [&str; 6] = ["EIO", "ENOSPC", "EACCES", "EDQUOT", "EROFS", "EINTR"];
+
+/// After an error everything is old, or all is new and the run says so, or the journal is there and
+/// the run names the command.
+fn is_hindered(tree: &Tree, output: &Output, after: &str) {
+    let holds = tree.holds(&tree.set(), after);
+    let left = !tree.leftovers().is_empty();
+    match (output.status.code(), holds, left) {
+        (Some(0), Holds::New, false) | (Some(3), Holds::Old, false) => {}
+        (Some(3), _, true) => assert!(
+            shown(output).contains("repin recover"),
+            "{after}: {}",
+            shown(output)
+        ),
+        _ => panic!(
+            "{after}: {holds:?}, {:?}\n{}",
+            tree.leftovers(),
+            shown(output)
+        ),
+    }
+    recovers(tree, after);
+}
+
+#[test]
+fn errors_at_every_call_leave_one_set_or_a_journal() {
+    let mut runs = 0;
+    for way in [Way::Promote, Way::Rollback] {
+        let tree = Tree::new(5, way);
+        let all = points(&tree, &tree.command());
+        // The lock has its own tests: an error there is one of the lock.
+        let all: Vec<_> = all.into_iter().filter(|p| p.name != "flock").collect();
+        for (nth, point) in sample(all, 12).into_iter().enumerate() {
+            for (at, error) in ERRORS.into_iter().enumerate() {
+                if !long() && at != nth % ERRORS.len() {
+                    continue;
+                }
+                for injection in [
+                    point.inject(&format!("error={error}")),
+                    point.inject_from_here(&format!("error={error}")),
+                ] {
+                    let persists = injection.ends_with('+');
+                    // Retried for as long as it lasts: that would be for ever.
+                    if persists && error == "EINTR" || !long() && persists != (nth % 3 == 0) {
+                        continue;
+                    }
+                    tree.reset();
+                    let what = if persists { &point.name } else { CHANGING };
+                    let run = strace::first_thread(&tree.command(), what, &[injection.clone()]);
+                    runs += 1;
+                    is_hindered(&tree, &run.output, &format!("{way:?}: {injection}"));
+                }
+            }
+        }
+    }
+    println!("figures: {runs} runs with an error");
+}
+
+/// Runs under a limit on the size of files: the write that reaches it is short, and the next one
+/// fails (or ends the process, as the system does by default).
+fn limited(tree: &Tree, bytes: u64, ignored: bool) -> Output {
+    let inner = tree.command();
+    let mut command = Command::new("bash");
+    let trap = if ignored { "trap '' XFSZ; " } else { "" };
+    command
+        .arg("-c")
+        .arg(format!(
+            "{trap}exec prlimit --core=0 --fsize={bytes} -- \"$@\""
+        ))
+        .arg("limited")
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(tree.world.root())
+        .env_clear();
+    for (name, value) in inner.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    command.arg0("bash").output().unwrap()
+}
+
+#[test]
+fn short_writes_leave_one_set_or_a_journal() {
+    let tree = Tree::new(5, Way::Promote);
+    let journal: usize = tree.new.values().map(|(bytes, _)| bytes.len() + 200).sum();
+    let largest = tree
+        .new
+        .values()
+        .map(|(bytes, _)| bytes.len())
+        .max()
+        .unwrap();
+    let steps = if long() { 60 } else { 6 };
+    let mut seen = [0, 0];
+    for step in 0..=steps {
+        // The journal is written first and is the longest: below its length no copy is reached.
+        let bytes = journal * step / steps;
+        for ignored in [true, false] {
+            tree.reset();
+            let after = format!("a limit of {bytes} bytes, signal ignored: {ignored}");
+            let output = limited(&tree, bytes as u64, ignored);
+            let done = output.status.success();
+            seen[usize::from(done)] += 1;
+            if ignored {
+                is_hindered(&tree, &output, &after);
+            } else {
+                is_known(&tree, &after);
+                recovers(&tree, &after);
+            }
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}, largest {largest}");
+    println!("figures: {} runs with short writes", seen[0] + seen[1]);
+}
+
+#[test]
+fn a_run_after_a_killed_one_finishes() {
+    let tree = Tree::new(5, Way::Rollback);
+    for point in sample(points(&tree, &tree.command()), 8) {
+        tree.reset();
+        kill(&tree.command(), &point);
+        finishes(&tree, &format!("{point:?}"));
+    }
+}
+
+/// In a mount namespace of its own: a small file system with a copy of a tree, filled but for some
+/// pages; the program; and what it left, copied out again.
+const ON_A_SMALL_DISK: &str = r#"set -eu
+mount -t tmpfs -o size=64k none "$MOUNT" || exit 97
+cp -a "$TREE/." "$MOUNT/"
+cd "$MOUNT"
+head -c 1000000 /dev/zero >filler 2>"$OUT/full" || true
+truncate -s "$((size = $(stat -c %s filler) - FREE * 4096, size < 0 ? 0 : size))" filler
+set +e
+"$@" >"$OUT/stdout" 2>"$OUT/stderr"
+echo "$?" >"$OUT/exit"
+set -e
+rm filler
+cp -a . "$OUT/tree""#;
+
+#[test]
+fn a_promote_on_a_full_disk_changes_nothing_and_says_so() {
+    let world = world();
+    let images = format!("ghcr.io/acme=oci:{}", world.path("images").display());
+    let tree = tempfile::tempdir().unwrap();
+    for path in [
+        "repin.yaml",
+        ".github/workflows/a.yml",
+        ".github/workflows/b.yml",
+    ] {
+        fs::create_dir_all(tree.path().join(path).parent().unwrap()).unwrap();
+        fs::copy(world.path(path), tree.path().join(path)).unwrap();
+    }
+    let before = held(tree.path());
+    let mut outcomes = [0, 0];
+    for free in 0..8 {
+        let [mount, out] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.arg("-r");
+        }
+        let program = world.command(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--source",
+            &images,
+        ]);
+        command
+            .args(["-m", "bash", "-c", ON_A_SMALL_DISK, "small"])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .env("MOUNT", mount.path())
+            .env("TREE", tree.path())
+            .env("OUT", out.path())
+            .env("FREE", free.to_string());
+        let ran = command.output().unwrap();
+        if !out.path().join("full").exists() {
+            return skip(
+                "a_promote_on_a_full_disk_changes_nothing_and_says_so",
+                "no tmpfs can be mounted in a namespace of its own (unshare -m)",
+            );
+        }
+        assert!(ran.status.success(), "{}", shown(&ran));
+        let read = |name: &str| fs::read_to_string(out.path().join(name)).unwrap();
+        let (exit, said) = (read("exit"), read("stdout") + &read("stderr"));
+        let after = held(&out.path().join("tree"));
+        if exit == "0\n" {
+            outcomes[1] += 1;
+            assert!(
+                after
+                    .iter()
+                    .zip(&before)
+                    .filter(|(new, old)| new != old)
+                    .count()
+                    == 2
+            );
+            assert_eq!(after.len(), before.len());
+            continue;
+        }
+        outcomes[0] += 1;
+        assert_eq!(exit, "3\n", "{said}");
+        assert!(said.contains("No space left on device"), "{said}");
+        assert!(said.contains("no file was changed"), "{said}");
+        assert!(after == before, "{free} free pages: {:?}", after.keys());
+    }
+    assert!(outcomes[0] > 2 && outcomes[1] > 0, "{outcomes:?}");
+}
+
+/// Contents and modes of all files below a directory but the lock's.
+fn held(root: &Path) -> BTreeMap<PathBuf, (Vec<u8>, u32)> {
+    let files = files_below(root, &[]).into_iter();
+    let files = files.filter(|path| !path.ends_with(".repin/lock"));
+    let held = files.map(|path| {
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        let below = path.strip_prefix(root).unwrap().to_owned();
+        (below, (fs::read(&path).unwrap(), mode))
+    });
+    held.collect()
+}

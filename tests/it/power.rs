@@ -1,0 +1,379 @@
+//! Power cuts: what runs asked the system for is recorded, every state that a cut may leave on the
+//! disk is made (`support/power.rs`), and `recover` must bring each to all old or all new.
+//!
+//! A bounded sample with a fixed seed in every run; more with `REPIN_SWEEP=long`
+//! (`scripts/crash-sweep`), which prints how many states that were.
+
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use repin::apply::Session;
+
+use crate::{
+    kills::long,
+    support::{
+        power::{CHANGING, Files, History, materialise},
+        strace::{self, Call, Point},
+        tree::{Holds, Set, Tree, Way, files_below, is_lock},
+    },
+};
+
+const SEED: u64 = 20_261_121;
+
+/// A history of runs on a tree, and the states that were looked at.
+struct Cuts<'a> {
+    tree: &'a Tree,
+    history: History,
+    /// How many ways to lose something are looked at after each operation, about.
+    limit: usize,
+    chance: fastrand::Rng,
+    seen: HashSet<u64>,
+    /// A sync that failed was of a removal: what was removed may come back.
+    copies_may_stay: bool,
+    cuts: usize,
+    ways: usize,
+    by_program: usize,
+}
+
+impl<'a> Cuts<'a> {
+    /// From a tree that is on the disk as it is.
+    fn of(tree: &'a Tree, limit: usize) -> Self {
+        tree.reset();
+        Self {
+            tree,
+            limit,
+            history: History::of(&tree.root()),
+            chance: fastrand::Rng::with_seed(SEED),
+            seen: HashSet::new(),
+            copies_may_stay: false,
+            cuts: 0,
+            ways: 0,
+            by_program: 0,
+        }
+    }
+
+    /// Runs a command; returns its exit, `None` if it was killed.
+    fn run(&mut self, command: &Command, injections: &[String]) -> Option<i32> {
+        let trace = strace::first_thread(command, CHANGING, injections);
+        self.history.add(&trace);
+        self.history.is_true();
+        trace.output.status.code()
+    }
+
+    /// Cuts the power after each operation from `first` on, and at the end; `allowed` says what
+    /// the files may hold once `recover` has looked, and whether the cut is the one at the end.
+    fn cut(&mut self, first: usize, after: &str, allowed: impl Fn(&Set, bool) -> bool) {
+        let last = self.history.len();
+        for done in first..=last {
+            self.cuts += 1;
+            let mut states = Vec::new();
+            self.history
+                .cut(done, self.limit, &mut self.chance, |files| {
+                    self.ways += 1;
+                    let mut hasher = DefaultHasher::new();
+                    (done == last, &files).hash(&mut hasher);
+                    if self.seen.insert(hasher.finish()) {
+                        states.push(files);
+                    }
+                });
+            for files in states {
+                let after = format!("{after}, cut after {done} of {last} operations");
+                let set = self.recovered(&files, &after);
+                assert!(
+                    allowed(&set, done == last),
+                    "{after}: {:?} is not what was promised: {:#?}",
+                    self.tree.holds(&set, &after),
+                    summary(&files)
+                );
+            }
+        }
+    }
+
+    /// What the files hold once `recover` has looked at a state; it must leave nothing behind.
+    fn recovered(&mut self, files: &Files, after: &str) -> Set {
+        let scratch = scratch();
+        materialise(files, scratch.path());
+        // The program itself now and then: it takes much longer.
+        if self.seen.len() % 50 == 1 {
+            self.by_program += 1;
+            let mut recover = self.tree.world.command(&["recover"]);
+            let output = recover.current_dir(scratch.path()).output().unwrap();
+            assert!(
+                output.status.success(),
+                "{after}: {output:?}: {:#?}",
+                summary(files)
+            );
+        } else {
+            let recovered =
+                Session::begin(scratch.path(), "a test").and_then(|mut held| held.recover());
+            recovered.unwrap_or_else(|error| panic!("{after}: {error}: {:#?}", summary(files)));
+        }
+        let left = files_below(scratch.path(), &[]);
+        let left: Vec<_> = left
+            .into_iter()
+            .filter(|path| !is_lock(path) && is_ours(path) && !self.copies_may_stay)
+            .collect();
+        assert_eq!(left, [] as [PathBuf; 0], "{after}: {:#?}", summary(files));
+        let set = self.tree.set_in(scratch.path());
+        self.tree.holds(&set, after);
+        set
+    }
+
+    fn figures(&self, what: &str) {
+        println!(
+            "figures: {what}: {} operations, {} cuts, {} ways to lose something, {} states, {} of them by the program",
+            self.history.len(),
+            self.cuts,
+            self.ways,
+            self.seen.len(),
+            self.by_program
+        );
+    }
+}
+
+/// A directory for states, in memory where that can be had.
+fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
+}
+
+fn is_ours(path: &Path) -> bool {
+    path.to_str().unwrap().contains(".git/repin/")
+        || path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with(".repin")
+}
+
+/// Names, lengths and modes.
+fn summary(files: &Files) -> Vec<String> {
+    let shown = files.iter().map(|(path, (file, node))| {
+        let first = String::from_utf8_lossy(&node.bytes[..node.bytes.len().min(60)]).into_owned();
+        format!(
+            "{} #{file} {:o} {} bytes {first:?}",
+            path.display(),
+            node.mode,
+            node.bytes.len()
+        )
+    });
+    shown.collect()
+}
+
+/// How many ways after each operation of a run that is the only one.
+fn of_one_run(tree: &Tree) -> usize {
+    match (long(), tree.old.len()) {
+        (false, _) => 6,
+        (true, ..=5) => 400,
+        (true, _) => 40,
+    }
+}
+
+/// The same where there are as many histories as calls.
+const OF_TWO_RUNS: usize = 4;
+
+fn trees() -> Vec<Tree> {
+    if long() {
+        let all = [1, 5, 20].map(|files| [Way::Promote, Way::Rollback].map(|way| (files, way)));
+        all.as_flattened()
+            .iter()
+            .map(|(files, way)| Tree::new(*files, *way))
+            .collect()
+    } else {
+        vec![Tree::new(3, Way::Promote)]
+    }
+}
+
+/// All old or all new; at the end of a run that said that it changed the files, new.
+fn old_or_new(tree: &Tree, exit: Option<i32>) -> impl Fn(&Set, bool) -> bool + '_ {
+    move |set, at_the_end| match (tree.holds(set, ""), exit, at_the_end) {
+        (Holds::New, Some(0), true) => true,
+        (_, Some(0), true) => false,
+        (holds, ..) => holds != Holds::Mixed,
+    }
+}
+
+#[test]
+fn a_power_cut_during_an_apply_leaves_one_set() {
+    for tree in trees() {
+        let mut cuts = Cuts::of(&tree, of_one_run(&tree));
+        let exit = cuts.run(&tree.command(), &[]);
+        assert_eq!(exit, Some(0));
+        cuts.cut(0, "applied", old_or_new(&tree, exit));
+        cuts.figures(&format!("{:?} of {} files", tree.way, tree.old.len()));
+    }
+}
+
+#[test]
+fn a_power_cut_where_files_can_only_be_linked_leaves_one_set() {
+    for tree in trees() {
+        let mut cuts = Cuts::of(&tree, of_one_run(&tree));
+        let exit = cuts.run(&tree.command(), &["renameat2:error=ENOSYS".to_owned()]);
+        assert_eq!(exit, Some(0));
+        cuts.cut(0, "applied by links", old_or_new(&tree, exit));
+        cuts.figures(&format!(
+            "{:?} of {} files by links",
+            tree.way,
+            tree.old.len()
+        ));
+    }
+}
+
+/// The calls of a clean run that changed something in the tree.
+fn points(tree: &Tree) -> Vec<Point> {
+    tree.reset();
+    let trace = strace::first_thread(&tree.command(), CHANGING, &[]);
+    let calls = trace.calls_in(&tree.root()).into_iter();
+    let changing = calls.filter(|call| call.name != "openat" || call.text.contains("O_CREAT"));
+    changing.map(Call::point).collect()
+}
+
+/// All in a long sweep, else those that make the journal's directories, and every so many.
+fn every<T>(all: Vec<T>, step: usize) -> Vec<T> {
+    let chosen = |at: usize| long() || at < 4 || at % step == 0;
+    let numbered = all.into_iter().enumerate();
+    numbered
+        .filter(|(at, _)| chosen(*at))
+        .map(|(_, one)| one)
+        .collect()
+}
+
+#[test]
+fn a_power_cut_while_a_failed_apply_is_undone_leaves_one_set() {
+    for tree in trees().into_iter().take(4) {
+        let mut figures = [0; 2];
+        for point in every(points(&tree), 7) {
+            let mut cuts = Cuts::of(&tree, OF_TWO_RUNS);
+            let injection = point.inject("error=EIO");
+            let exit = cuts.run(&tree.command(), &[injection.clone()]);
+            let undone = exit != Some(0) && tree.leftovers().is_empty();
+            // All is settled by then, and the disk refused to say that the copies are gone.
+            cuts.copies_may_stay = exit == Some(0) && point.name == "fsync";
+            cuts.cut(0, &injection, |set, at_the_end| {
+                let holds = tree.holds(set, "");
+                // What was said to be undone is.
+                if undone && at_the_end {
+                    holds == Holds::Old
+                } else {
+                    old_or_new(&tree, exit)(set, at_the_end)
+                }
+            });
+            figures[0] += 1;
+            figures[1] += cuts.seen.len();
+        }
+        let [runs, states] = figures;
+        println!(
+            "figures: {:?} of {} files, an error and then a cut: {runs} runs, {states} states",
+            tree.way,
+            tree.old.len()
+        );
+    }
+}
+
+#[test]
+fn a_power_cut_after_a_kill_leaves_one_set_whatever_ran_between() {
+    for tree in trees().into_iter().take(4) {
+        let mut figures = [0; 2];
+        for point in every(points(&tree), 4) {
+            let kill = [point.inject("signal=KILL")];
+            let recover = tree.world.command(&["recover"]);
+            for (next, command) in [("recover", recover), ("the same again", tree.command())] {
+                let mut cuts = Cuts::of(&tree, OF_TWO_RUNS);
+                assert_eq!(cuts.run(&tree.command(), &kill), None, "{point:?}");
+                let first = cuts.history.len();
+                let exit = cuts.run(&command, &[]);
+                assert_eq!(exit, Some(0), "{point:?}, {next}");
+                let now = tree.set();
+                cuts.cut(
+                    first,
+                    &format!("{kill:?}, then {next}"),
+                    |set, at_the_end| {
+                        if at_the_end {
+                            *set == now
+                        } else {
+                            tree.holds(set, "") != Holds::Mixed
+                        }
+                    },
+                );
+                figures[0] += 1;
+                figures[1] += cuts.seen.len();
+            }
+        }
+        let [runs, states] = figures;
+        println!(
+            "figures: {:?} of {} files, a kill, another run and then a cut: {runs} runs, {states} states",
+            tree.way,
+            tree.old.len()
+        );
+    }
+}
+
+#[test]
+fn what_discard_left_survives_a_power_cut() {
+    for tree in trees().into_iter().take(4) {
+        let mut figures = [0; 2];
+        for point in every(points(&tree), 4) {
+            let mut cuts = Cuts::of(&tree, OF_TWO_RUNS);
+            let kill = [point.inject("signal=KILL")];
+            assert_eq!(cuts.run(&tree.command(), &kill), None, "{point:?}");
+            let first = cuts.history.len();
+            let now = tree.set();
+            let exit = cuts.run(&tree.world.command(&["recover", "--discard"]), &[]);
+            assert_eq!(exit, Some(0), "{point:?}");
+            // Whoever discards takes the files as they are; until then `recover` finishes.
+            cuts.cut(
+                first,
+                &format!("{kill:?}, then discard"),
+                |set, at_the_end| *set == now || !at_the_end && tree.holds(set, "") != Holds::Mixed,
+            );
+            figures[0] += 1;
+            figures[1] += cuts.seen.len();
+        }
+        let [runs, states] = figures;
+        println!(
+            "figures: {:?} of {} files, a kill, a discard and then a cut: {runs} runs, {states} states",
+            tree.way,
+            tree.old.len()
+        );
+    }
+}
+
+/// A run that forgot a sync is noticed: strace answers one sync after the other that does not take
+/// place, and some cut then leaves something else than was promised.
+#[test]
+fn a_sync_that_is_left_out_is_noticed() {
+    let tree = Tree::new(3, Way::Promote);
+    let trace = strace::first_thread(&tree.command(), "fsync", &[]);
+    let root = tree.root();
+    let syncs = trace.calls_in(&root);
+    let mut unnoticed = Vec::new();
+    for (at, sync) in syncs.iter().enumerate() {
+        let mut cuts = Cuts::of(&tree, 40);
+        let exit = cuts.run(&tree.command(), &[sync.point().inject("retval=0")]);
+        assert_eq!(exit, Some(0));
+        let promised = std::panic::AssertUnwindSafe(|| {
+            cuts.cut(0, "a sync is left out", old_or_new(&tree, exit));
+        });
+        if std::panic::catch_unwind(promised).is_ok() {
+            unnoticed.push(at);
+        }
+    }
+    println!(
+        "figures: {} syncs of an apply, {} of them left out unnoticed",
+        syncs.len(),
+        unnoticed.len()
+    );
+    // Both directories and the journal's after staging, both after the exchanges, and the journal's
+    // at the end: without them recovery makes copies anew, exchanges again, or drops the journal
+    // once more. What they keep apart is an edit from a half-written copy (`apply::state`).
+    assert_eq!(unnoticed, [7, 8, 9, 10, 11, 14]);
+}
