@@ -31,6 +31,9 @@ pub mod config;
 pub mod facts;
 pub mod files;
 pub mod forge;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod image;
 pub mod pins;
