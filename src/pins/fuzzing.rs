@@ -1,4 +1,5 @@
 //! The scanner and digests in text, against searches that share no code with them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
 
 use std::sync::LazyLock;
 

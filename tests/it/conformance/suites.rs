@@ -315,11 +315,11 @@ fn fixtures(folder: &Path) -> Vec<Case> {
     ] {
         let text = read(folder, file);
         let lines = function(&text, test).lines();
-        let test: String = lines
+        let body: String = lines
             .filter(|line| !line.trim().starts_with("//"))
             .collect();
         let list = |call: &str| {
-            let (_, rest) = test.split_once(call).unwrap_or_default();
+            let (_, rest) = body.split_once(call).unwrap_or_default();
             let (_, rest) = rest.split_once("[]string{").unwrap_or_default();
             let list = rest.split('}').next().unwrap_or_default();
             literal
@@ -336,7 +336,7 @@ fn fixtures(folder: &Path) -> Vec<Case> {
             cases.push(refused(format!("{name}/{other}"), &fixture(&other)));
         }
         let valid = regex(r#""fixtures", "([^"]+)""#)
-            .captures(&test)
+            .captures(&body)
             .map(|parts| fixture(&parts[1]));
         let valid = String::from_utf8(valid.unwrap_or_default()).unwrap();
         let open = valid.trim_end().strip_suffix('}').unwrap_or_default();
