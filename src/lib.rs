@@ -32,6 +32,9 @@ pub mod error;
 pub mod files;
 pub mod forge;
 pub mod freshness;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod git;
 pub mod history;
 pub mod http;

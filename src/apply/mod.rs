@@ -10,6 +10,8 @@
 mod error;
 mod exchange;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod journal;
 mod recover;
 mod stage;

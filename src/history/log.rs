@@ -45,10 +45,10 @@ const CHANGES: &[&str] = &[
 
 /// The most that is kept of one field, in bytes: what is longer is neither a path nor a title of
 /// ours.
-const FIELD: usize = 64 * 1024;
+pub(super) const FIELD: usize = 64 * 1024;
 
 /// One commit, as `git log` told it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Commit {
     pub(super) id: ObjectId,
     pub(super) parents: Vec<ObjectId>,
@@ -62,7 +62,7 @@ pub(super) struct Commit {
 }
 
 /// A path of the repository and what it has become.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) path: Vec<u8>,
     /// The new content; `None` where there is no regular file now.
@@ -117,14 +117,15 @@ pub(super) fn all(git: &Git, tip: &ObjectId, old: &ObjectId) -> Result<Log, GitE
 
 /// Commits as they come.
 pub(super) struct Log {
-    fields: BufReader<ChildStdout>,
+    answer: Answer<BufReader<ChildStdout>>,
     stream: Stream,
 }
 
 impl Log {
     fn new(mut stream: Stream) -> Result<Self, GitError> {
         let fields = BufReader::with_capacity(64 * 1024, stream.stdout()?);
-        Ok(Self { fields, stream })
+        let answer = Answer(fields);
+        Ok(Self { answer, stream })
     }
 
     /// Hands over every commit; an error of `each` ends it.
@@ -134,7 +135,7 @@ impl Log {
     ) -> Result<(), GitError> {
         let mut cut = None;
         loop {
-            match self.next() {
+            match self.answer.next() {
                 Ok(Some(commit)) => each(commit)?,
                 Ok(None) => break,
                 Err(error @ GitError::Malformed { what: END, .. }) => {
@@ -148,9 +149,14 @@ impl Log {
         self.stream.finish()?;
         cut.map_or(Ok(()), Err)
     }
+}
 
+/// The text that git answers with, read commit by commit.
+pub(super) struct Answer<R>(pub(super) R);
+
+impl<R: BufRead> Answer<R> {
     /// The next commit; `None` after the last.
-    fn next(&mut self) -> Result<Option<Commit>, GitError> {
+    pub(super) fn next(&mut self) -> Result<Option<Commit>, GitError> {
         if self.peek()?.is_none() {
             return Ok(None);
         }
@@ -199,7 +205,7 @@ impl Log {
     }
 
     fn peek(&mut self) -> Result<Option<u8>, GitError> {
-        let buffer = self.fields.fill_buf().map_err(|error| GitError::Io {
+        let buffer = self.0.fill_buf().map_err(|error| GitError::Io {
             command: COMMAND,
             error,
         })?;
@@ -210,7 +216,7 @@ impl Log {
     fn field(&mut self) -> Result<Vec<u8>, GitError> {
         let mut field = Vec::new();
         loop {
-            let buffer = self.fields.fill_buf().map_err(|error| GitError::Io {
+            let buffer = self.0.fill_buf().map_err(|error| GitError::Io {
                 command: COMMAND,
                 error,
             })?;
@@ -221,7 +227,7 @@ impl Log {
             let part = &buffer[..end.unwrap_or(buffer.len())];
             field.extend_from_slice(&part[..part.len().min(FIELD - field.len())]);
             let used = part.len() + usize::from(end.is_some());
-            self.fields.consume(used);
+            self.0.consume(used);
             if end.is_some() {
                 return Ok(field);
             }

@@ -38,6 +38,8 @@
 //! told what it brought along.
 
 mod claims;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod line;
 mod log;
 mod merged;

@@ -71,7 +71,7 @@ impl Repository {
     }
 
     /// The registry's host, in lower case, with its port if one is given; `docker.io` for Docker
-    /// Hub.
+    /// Hub. A host that nothing but capitals tell from a path keeps them.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -120,10 +120,11 @@ fn check_host(text: &str) -> Result<String, RepositoryError> {
         return Err(wrong());
     }
     let host = text.to_ascii_lowercase();
-    Ok(if host == "index.docker.io" {
-        HUB.to_owned()
-    } else {
-        host
+    Ok(match host.as_str() {
+        "index.docker.io" => HUB.to_owned(),
+        // Without its capitals it would be read as a path of Docker Hub.
+        _ if !is_host(&host) => text.to_owned(),
+        _ => host,
     })
 }
 
@@ -210,6 +211,17 @@ mod tests {
         assert_ne!(
             Repository::parse("localhost:5000/app"),
             Repository::parse("localhost:5001/app")
+        );
+    }
+
+    #[test]
+    fn a_host_that_capitals_alone_make_one_stays_a_host() {
+        let internal = Repository::parse("INTERNAL/app").unwrap();
+        assert_eq!(internal.canonical(), "INTERNAL/app");
+        assert_eq!(Repository::parse(&internal.canonical()), Ok(internal));
+        assert_eq!(
+            Repository::parse("internal/app").unwrap().canonical(),
+            "docker.io/internal/app"
         );
     }
 

@@ -169,7 +169,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::pins::chunk::{Overlap, Window, each_window};
+    use crate::pins::{
+        chunk::{Overlap, Window, each_window},
+        fuzzing::slow_runs,
+    };
 
     /// Every run in `bytes`.
     fn runs(bytes: &[u8]) -> Vec<Run> {
@@ -280,32 +283,6 @@ mod tests {
         found
     }
 
-    /// What the runs are, told slowly.
-    fn slow(bytes: &[u8]) -> Vec<(usize, Width)> {
-        let digit = |at: usize| bytes.get(at).copied().is_some_and(is_digit);
-        let mut found = Vec::new();
-        for start in 0..bytes.len() {
-            if (0..64).all(|i| digit(start + i))
-                && !digit(start + 64)
-                && start.checked_sub(1).is_none_or(|at| !digit(at))
-            {
-                found.push((start, Width::One));
-            }
-            let zero = |at: usize| bytes.get(at) == Some(&0);
-            let pair = |at: usize| zero(at + 1) && digit(at + 2);
-            if digit(start)
-                && (0..63).all(|i| pair(start + 2 * i))
-                && !pair(start + 126)
-                && start
-                    .checked_sub(2)
-                    .is_none_or(|at| !(digit(at) && zero(at + 1)))
-            {
-                found.push((start, Width::Two));
-            }
-        }
-        found
-    }
-
     proptest! {
         #[test]
         fn no_run_is_missed_and_none_is_made_up(
@@ -323,7 +300,7 @@ mod tests {
                 }
             }
             let quick = offsets(&bytes);
-            prop_assert_eq!(&quick, &slow(&bytes));
+            prop_assert_eq!(&quick, &slow_runs(&bytes));
             let chunked: Vec<_> = chunked(&bytes).iter().map(|run| (run.offset, run.width)).collect();
             prop_assert_eq!(chunked, quick);
         }

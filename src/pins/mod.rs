@@ -9,6 +9,8 @@ mod chunk;
 mod digests;
 pub mod discover;
 mod find;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod mentions;
 mod outside;
 mod replace;

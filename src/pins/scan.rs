@@ -244,7 +244,7 @@ fn after(bytes: &[u8]) -> Option<After> {
         .take(ALGORITHM + 1)
         .take_while(|b| algorithm(b))
         .count();
-    if colon == 0 || bytes.get(colon) != Some(&b':') {
+    if !(1..=ALGORITHM).contains(&colon) || bytes.get(colon) != Some(&b':') {
         return None;
     }
     let digits = &bytes[colon + 1..];

@@ -11,6 +11,7 @@ use serde::{
     Deserialize,
     de::{MapAccess, Visitor},
 };
+use serde_json::Value;
 
 use super::{DOCUMENT_MAX, Raw, Want};
 use crate::{
@@ -139,6 +140,7 @@ struct Document {
     fs_layers: Option<serde::de::IgnoredAny>,
 }
 
+/// Keys that are read at the top of an index or a manifest.
 const DOCUMENT_KEYS: [&str; 8] = [
     "schemaVersion",
     "mediaType",
@@ -149,6 +151,23 @@ const DOCUMENT_KEYS: [&str; 8] = [
     "annotations",
     "fsLayers",
 ];
+
+/// Keys of a descriptor, and of the platform in it.
+const DESCRIPTOR_KEYS: [&str; 5] = ["mediaType", "digest", "size", "platform", "annotations"];
+const PLATFORM_KEYS: [&str; 4] = ["os", "architecture", "variant", "os.version"];
+
+/// Keys that are read at the top of a config, of what runs, and of the layers.
+const CONFIG_KEYS: [&str; 7] = [
+    "os",
+    "architecture",
+    "variant",
+    "os.version",
+    "created",
+    "config",
+    "rootfs",
+];
+const RUNTIME_KEYS: [&str; 3] = ["Labels", "Env", "User"];
+const ROOTFS_KEYS: [&str; 1] = ["diff_ids"];
 
 /// Verifies and reads a manifest or an index.
 pub fn manifest(
@@ -176,13 +195,20 @@ pub fn manifest(
             )));
         }
     }
-    let document: Document = serde_json::from_slice(&raw.bytes)
-        .map_err(|error| unavailable(format!("it is no manifest: {error}")))?;
-    if let Some(key) = twin_key(&raw.bytes, &DOCUMENT_KEYS) {
-        return Err(ambiguous(format!(
-            "its key `{}` means different things to different readers",
-            plain(&key)
-        )));
+    let unreadable = |error: serde_json::Error| unavailable(broken("no manifest", &error));
+    let document: Document = serde_json::from_slice(&raw.bytes).map_err(unreadable)?;
+    let keys: Value = serde_json::from_slice(&raw.bytes).map_err(unreadable)?;
+    let lists = ["manifests", "layers"].map(|key| keys[key].as_array());
+    let descriptors = lists.into_iter().flatten().flatten();
+    let descriptors = descriptors.chain(["config", "subject"].map(|key| &keys[key]));
+    let twin = twin_key(&keys, &DOCUMENT_KEYS).or_else(|| {
+        descriptors.into_iter().find_map(|descriptor| {
+            twin_key(descriptor, &DESCRIPTOR_KEYS)
+                .or_else(|| twin_key(&descriptor["platform"], &PLATFORM_KEYS))
+        })
+    });
+    if let Some(key) = twin {
+        return Err(ambiguous(two_meanings(key)));
     }
     let claimed = raw.media_type.as_deref().map(essence);
     let media_type = agreed_type(&document, [claimed.as_deref(), expected]).map_err(ambiguous)?;
@@ -293,8 +319,15 @@ pub fn config(
             format!("its bytes hash to {digest}"),
         ));
     }
-    let raw: RawConfig = serde_json::from_slice(bytes)
-        .map_err(|error| Error::unavailable(what, format!("it is no image config: {error}")))?;
+    let unreadable = |error| Error::unavailable(what, broken("no image config", &error));
+    let raw: RawConfig = serde_json::from_slice(bytes).map_err(unreadable)?;
+    let keys: Value = serde_json::from_slice(bytes).map_err(unreadable)?;
+    let twin = twin_key(&keys, &CONFIG_KEYS)
+        .or_else(|| twin_key(&keys["config"], &RUNTIME_KEYS))
+        .or_else(|| twin_key(&keys["rootfs"], &ROOTFS_KEYS));
+    if let Some(key) = twin {
+        return Err(Error::about(Class::Ambiguous, what, two_meanings(key)));
+    }
     let value = ImageConfig {
         platform: Platform {
             os: raw.os,
@@ -384,14 +417,33 @@ fn safe(text: &str) -> String {
     short(text, 100)
 }
 
-/// A key that equals a known one but for its case: some readers take it for the known one.
-fn twin_key(bytes: &[u8], known: &[&str]) -> Option<String> {
-    let keys: BTreeMap<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
-    keys.into_keys().find(|key| {
+/// A key that equals a known one but for its case: the engines' reader takes it for the known one,
+/// by Unicode's simple folding (Go, `encoding/json`).
+fn twin_key<'v>(object: &'v Value, known: &[&str]) -> Option<&'v str> {
+    let folded = |key: &str| {
+        let key = key.replace('\u{17f}', "s").replace('\u{212a}', "k");
+        key.to_ascii_lowercase()
+    };
+    let is_twin = |key: &str| {
+        let key_folded = folded(key);
         known
             .iter()
-            .any(|known| key.eq_ignore_ascii_case(known) && key != known)
-    })
+            .any(|known| *known != key && folded(known) == key_folded)
+    };
+    let mut keys = object.as_object()?.keys().map(String::as_str);
+    keys.find(|key| is_twin(key))
+}
+
+fn two_meanings(key: &str) -> String {
+    format!(
+        "its key `{}` means different things to different readers",
+        plain(key)
+    )
+}
+
+/// Why JSON cannot be read; what it quotes of the document is foreign and of any length.
+fn broken(what: &str, error: &serde_json::Error) -> String {
+    format!("it is {what}: {}", short(&error.to_string(), 200))
 }
 
 fn digest<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {

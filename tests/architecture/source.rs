@@ -89,9 +89,12 @@ impl Source {
         Ok(source)
     }
 
-    /// Whether the whole file is compiled for tests only.
+    /// Whether the whole file is compiled for tests and fuzz targets only.
     pub(crate) fn is_test(&self) -> bool {
-        self.name.ends_with("/tests.rs") || self.name.contains("/tests/")
+        ["tests", "fuzzing"].iter().any(|module| {
+            self.name.ends_with(&format!("/{module}.rs"))
+                || self.name.contains(&format!("/{module}/"))
+        })
     }
 
     /// The outermost module.

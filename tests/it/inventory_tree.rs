@@ -249,8 +249,14 @@ fn tree_of(archives: &[Vec<u8>]) -> Result<Tree, String> {
     merge(&layers, |_| {}).map_err(|error| error.to_string())
 }
 
+/// How many layouts are generated and unpacked; `scripts/fuzz` asks for more.
+fn layouts() -> u32 {
+    let asked = std::env::var("REPIN_TEST_LAYOUTS");
+    asked.map_or(64, |number| number.parse().unwrap())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: layouts(), max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn generated_layers_give_what_umoci_unpacks(layers in layers()) {

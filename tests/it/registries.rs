@@ -97,6 +97,72 @@ fn promote(world: &World, base: &str, env: &[(&str, &str)]) -> Ran {
     )
 }
 
+/// What `resolve` says of every image is what another client finds under the tag, byte for byte.
+#[test]
+fn what_was_resolved_is_what_another_client_finds() {
+    use oci_client::{
+        Client, Reference,
+        client::{ClientConfig, ClientProtocol},
+        manifest::OciManifest,
+        secrets::RegistryAuth::Anonymous,
+    };
+    // It asks for one even where it speaks plain HTTP; another test may have set it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut world = world();
+    let two = ["linux/amd64", "linux/arm64"].map(|name| Platform::new(name, REV_B));
+    world.rebuild("review", REV_B, &two);
+    let folder = stored(&world);
+    let registry = Registry::start(folder.path(), &Protection::None);
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
+    let args = [
+        "resolve",
+        "--revision",
+        REV_B,
+        "--format",
+        "json",
+        "--source",
+        &source,
+    ];
+    let document = world.run(&args).exits(0).json();
+    let client = Client::new(ClientConfig {
+        protocol: ClientProtocol::Http,
+        ..ClientConfig::default()
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let images = document["images"].as_array().unwrap();
+    assert_eq!(images.len(), IMAGES.len());
+    for image in images {
+        let name = image["name"].as_str().unwrap();
+        let reference: Reference = format!("{}/acme/{name}:{REV_B}", registry.host)
+            .parse()
+            .unwrap();
+        let pulled = runtime.block_on(client.pull_manifest(&reference, &Anonymous));
+        let (manifest, digest) = pulled.unwrap();
+        assert_eq!(image["digest"], digest, "{name}");
+        let platforms = image["platforms"].as_array().unwrap();
+        match manifest {
+            OciManifest::ImageIndex(index) => {
+                let found: Vec<_> = index
+                    .manifests
+                    .iter()
+                    .map(|entry| entry.digest.as_str())
+                    .collect();
+                let ours: Vec<_> = platforms
+                    .iter()
+                    .map(|row| row["digest"].as_str().unwrap())
+                    .collect();
+                assert_eq!((name, ours), ("review", found));
+            }
+            OciManifest::Image(_) => assert_eq!(platforms[0]["digest"], digest, "{name}"),
+        }
+        let claimed = runtime.block_on(client.fetch_manifest_digest(&reference, &Anonymous));
+        assert_eq!(claimed.unwrap(), digest, "{name}");
+    }
+}
+
 /// That the set was promoted, by what is in the files.
 fn promoted(world: &World, ran: Ran) -> Value {
     let document = ran.exits(0).json();

@@ -216,7 +216,9 @@ impl Tree {
     }
 }
 
-/// Whether a file holds only tests.
+/// Whether a file holds only tests, or what they and fuzz targets check.
 fn is_test(name: &str) -> bool {
-    name.ends_with("/tests.rs") || name.contains("/tests/")
+    ["tests", "fuzzing"].iter().any(|module| {
+        name.ends_with(&format!("/{module}.rs")) || name.contains(&format!("/{module}/"))
+    })
 }

@@ -37,6 +37,8 @@ impl Reply {
             return Err(Error::unavailable(&self.what, why));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
+            // What the reader quotes is the server's, who knows the token.
+            let error = self.secrets.clean(&error.to_string(), SHOWN);
             Error::unavailable(
                 &self.what,
                 format!("the answer is not what it should be: {error}"),

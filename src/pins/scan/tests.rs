@@ -138,6 +138,13 @@ fn a_digest_that_is_none_is_malformed() {
 }
 
 #[test]
+fn the_longest_algorithm_has_32_characters() {
+    let text = |length: usize| format!("ghcr.io/acme/app@{}:HEX", "a".repeat(length));
+    assert_eq!(found(&acme(), &text(32)), (vec![], 1));
+    assert_eq!(found(&acme(), &text(33)), (vec![], 0));
+}
+
+#[test]
 fn a_placeholder_is_left_alone() {
     for text in [
         "ghcr.io/acme/app@sha256:<digest>",

@@ -91,6 +91,72 @@ fn what_is_an_index_and_a_manifest_is_neither() {
     refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Layers`");
 }
 
+/// Engines take the last of the keys that only their case tells apart, wherever it stands.
+#[test]
+fn keys_that_differ_in_case_only_are_ambiguous_at_every_depth() {
+    use Class::Ambiguous;
+    let other = json!(format!("sha256:{}", "b".repeat(64)));
+    // Simple folding also takes the long s for an s.
+    let twin = with(image(), "layer\u{17f}", json!([]));
+    refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`layer\u{17f}`");
+    for path in ["/config", "/layers/0"] {
+        let mut twin = image();
+        twin.pointer_mut(path).unwrap()["Digest"] = other.clone();
+        refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Digest`");
+    }
+    let mut twin = index();
+    twin["manifests"][0]["DIGEST"] = other.clone();
+    refused(&twin, Some(OCI_INDEX), Ambiguous, "`DIGEST`");
+    let mut twin = index();
+    twin["manifests"][0]["platform"] = json!({"os": "linux", "architecture": "a", "OS": "b"});
+    refused(&twin, Some(OCI_INDEX), Ambiguous, "`OS`");
+    let twin = with(
+        image(),
+        "subject",
+        json!({"mediaType": "a", "digest": other, "size": 1, "Size": 2}),
+    );
+    refused(&twin, Some(OCI_MANIFEST), Ambiguous, "`Size`");
+    let plain = json!({"os": "linux", "architecture": "a", "config": {"Labels": {"a": "b"}}, "rootfs": {"diff_ids": []}});
+    assert!(read_config(&plain).is_ok());
+    for (path, key) in [
+        ("", "Config"),
+        ("/config", "labels"),
+        ("/config", "USER"),
+        ("/rootfs", "Diff_IDs"),
+    ] {
+        let mut twin = plain.clone();
+        twin.pointer_mut(path).unwrap()[key] = json!(null);
+        let error = read_config(&twin).unwrap_err();
+        assert_eq!(error.class, Ambiguous, "{key}: {error}");
+    }
+}
+
+/// What one reader passes over and another cannot read at all hides no twin.
+#[test]
+fn what_only_one_reader_can_read_is_unreadable() {
+    let text = image().to_string();
+    for odd in [
+        format!("{}{}", "[".repeat(200), "]".repeat(200)),
+        "1e999".to_owned(),
+    ] {
+        let text = text.replacen('{', &format!("{{\"x\":{odd},\"Layers\":[],"), 1);
+        let error = read_bytes(text.into_bytes(), None).unwrap_err();
+        assert!(error.message.contains("no manifest"), "{error}");
+    }
+}
+
+#[test]
+fn an_error_quotes_little_of_a_document() {
+    let long = json!({"schemaVersion": "\u{1b}[2J".repeat(100_000)});
+    let error = read_bytes(long.to_string().into_bytes(), None).unwrap_err();
+    assert!(
+        error.message.len() < 1_000 && !error.message.contains('\u{1b}'),
+        "{error}"
+    );
+    let error = read_config(&json!({"os": "x".repeat(100_000), "architecture": 1})).unwrap_err();
+    assert!(error.message.len() < 1_000, "{error}");
+}
+
 #[test]
 fn what_is_no_whole_document_of_the_second_schema_is_unreadable() {
     use Class::Unavailable;

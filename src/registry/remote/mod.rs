@@ -10,6 +10,8 @@ mod auth;
 mod challenge;
 mod credentials;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod http;
 mod settings;
 mod stream;

@@ -201,7 +201,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Tag>, Fault> {
 }
 
 /// The next page (RFC 8288, relation `next`), which must be at the same registry.
-fn following(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, Fault> {
+pub(super) fn following(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, Fault> {
     let mut found = None;
     for value in headers.get_all(LINK) {
         let text = value

@@ -1,0 +1,65 @@
+//! What holds for any input, one function per fuzz target.
+//!
+//! A function takes bytes of any shape and panics where a promise is broken: a round trip, an
+//! oracle that shares no code with the program, a cap, an exact byte. The targets of
+//! `fuzz/fuzz_targets` call nothing else, and a test per target feeds the checked-in corpus to the
+//! same function. Compiled for tests and under `cfg(fuzzing)`, which cargo-fuzz sets, so that
+//! internals are reached without becoming public.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a panic is the finding"
+)]
+
+mod documents;
+mod escapes;
+mod forge;
+mod layers;
+mod names;
+mod yaml;
+
+pub use documents::documents;
+pub use escapes::escapes;
+pub use forge::forge;
+pub use layers::layers;
+pub use names::{references, templates};
+pub use yaml::{configuration, contracts};
+
+/// The scanner against a slow search.
+pub fn scanner(input: &[u8]) {
+    crate::pins::fuzzing::scanner(input);
+}
+
+/// Digests in any text against a slow search.
+pub fn digests(input: &[u8]) {
+    crate::pins::fuzzing::digests(input);
+}
+
+/// The journal of an interrupted run.
+pub fn journal(input: &[u8]) {
+    crate::apply::fuzzing::journal(input);
+}
+
+/// The answer of `git log`.
+pub fn git_log(input: &[u8]) {
+    crate::history::fuzzing::git_log(input);
+}
+
+/// The header `Link` of a listing.
+pub fn link(input: &[u8]) {
+    crate::registry::remote::fuzzing::link(input);
+}
+
+/// The header `WWW-Authenticate`.
+pub fn challenge(input: &[u8]) {
+    crate::registry::remote::fuzzing::challenge(input);
+}
+
+/// The text of an input, if it is UTF-8.
+fn text(input: &[u8]) -> Option<&str> {
+    std::str::from_utf8(input).ok()
+}
+
+#[cfg(test)]
+mod tests;

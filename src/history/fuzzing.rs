@@ -1,0 +1,80 @@
+//! The answer of `git log`: the same however it comes, and read back as it was written.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
+
+use std::io::BufReader;
+
+use super::log::{Answer, Commit, FIELD};
+
+fn commits(mut answer: Answer<impl std::io::BufRead>) -> (Vec<Commit>, bool) {
+    let mut all = Vec::new();
+    loop {
+        match answer.next() {
+            Ok(Some(commit)) => all.push(commit),
+            Ok(None) => return (all, true),
+            Err(_) => return (all, false),
+        }
+    }
+}
+
+/// Any bytes as git's answer.
+pub(crate) fn git_log(input: &[u8]) {
+    let (whole, end) = commits(Answer(input));
+    assert_eq!(
+        commits(Answer(BufReader::with_capacity(1, input))),
+        (read_again(&whole), end)
+    );
+    for commit in &whole {
+        let fields = [&commit.subject, &commit.trailers];
+        assert!(
+            fields
+                .iter()
+                .all(|field| field.len() <= FIELD && !field.contains(&0))
+        );
+        for change in &commit.changes {
+            assert!(
+                !change.path.is_empty() && change.path.len() < FIELD && !change.path.contains(&0)
+            );
+        }
+    }
+    // Every field ends at a NUL, so that each commit takes five and each change two.
+    let fields = memchr::memchr_iter(0, input).count();
+    let taken: usize = whole
+        .iter()
+        .map(|commit| 5 + 2 * commit.changes.len())
+        .sum();
+    assert!(
+        taken <= fields && (!end || taken == fields),
+        "{taken} of {fields}"
+    );
+}
+
+/// The commits as they are written by git, and read again.
+fn read_again(commits: &[Commit]) -> Vec<Commit> {
+    let mut text = Vec::new();
+    for commit in commits {
+        let parents: Vec<_> = commit.parents.iter().map(ToString::to_string).collect();
+        let head = format!("{}\0{}\0{}\0", commit.id, parents.join(" "), commit.date);
+        text.extend(
+            [
+                head.as_bytes(),
+                &commit.subject,
+                b"\0",
+                &commit.trailers,
+                b"\0",
+            ]
+            .concat(),
+        );
+        for change in &commit.changes {
+            let zero = "0".repeat(40);
+            let (mode, id) = match &change.blob {
+                Some(id) => ("100644", id.to_string()),
+                None => ("000000", zero.clone()),
+            };
+            text.extend(format!(":100644 {mode} {zero} {id} M\0").as_bytes());
+            text.extend([change.path.as_slice(), b"\0"].concat());
+        }
+    }
+    let (again, end) = self::commits(Answer(text.as_slice()));
+    assert!(end);
+    again
+}

@@ -1,0 +1,247 @@
+//! The scanner and digests in text, against searches that share no code with them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
+
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
+
+use super::{
+    Finder, Replacement,
+    chunk::{CHUNK, Overlap, Window, each_window},
+    digests::{self, Run, Width, runs_in},
+    replace,
+    scan::Scan,
+};
+use crate::oci::{Digest, Repository, Tag};
+
+const IMAGES: [&str; 4] = [
+    "ghcr.io/acme/app",
+    "ghcr.io/acme/app-extra",
+    "localhost:5000/app",
+    "nginx",
+];
+
+/// What a slow search finds: the image, where the reference begins, where the digest begins, and
+/// the tag and the digest of a pin, or nothing for a malformed one.
+type Hit = (usize, usize, usize, Option<(Option<String>, String)>);
+
+static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?-u)\A(?:docker://|oci://)?((?:(?:[gG][hH][cC][rR]\.[iI][oO]/acme/(app|app-extra))|(?:[lL][oO][cC][aA][lL][hH][oO][sS][tT]:5000/(app))|(?:(?:(?:[iI][nN][dD][eE][xX]\.)?[dD][oO][cC][kK][eE][rR]\.[iI][oO]/)?(?:library/)?(nginx)))(?::([^/]*))?)\z").unwrap()
+});
+static TAG: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?-u)\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\z").unwrap());
+static AFTER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?-u)\A([A-Za-z0-9+._-]{1,32}):([A-Za-z0-9]+)").unwrap());
+static HEX: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?-u)\A[0-9a-f]{64}\z").unwrap());
+
+/// Every `@`, the whole run of characters before it, and what follows it.
+fn slow(content: &[u8]) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._/:@-".contains(byte);
+    for at in (0..content.len()).filter(|at| content[*at] == b'@') {
+        let start = content[..at]
+            .iter()
+            .rposition(|byte| !part(byte))
+            .map_or(0, |at| at + 1);
+        let (Some(before), Some(after)) = (
+            BEFORE.captures(&content[start..at]),
+            AFTER.captures(&content[at + 1..]),
+        ) else {
+            continue;
+        };
+        let image = match (before.get(2), before.get(3)) {
+            (Some(name), _) => usize::from(name.as_bytes() == b"app-extra"),
+            (None, Some(_)) => 2,
+            (None, None) => 3,
+        };
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let tag = before.get(5).map(|tag| tag.as_bytes());
+        let good = tag.is_none_or(|tag| TAG.is_match(tag))
+            && &after[1] == b"sha256"
+            && HEX.is_match(&after[2]);
+        let pin = good.then(|| (tag.map(text), text(&after[2])));
+        let named = at - before[1].len();
+        hits.push((image, named, at + 1, pin));
+    }
+    hits
+}
+
+fn hits(content: &[u8], scan: &Scan, base: usize) -> Vec<Hit> {
+    let begins = |line: usize, column: usize| {
+        let lines = content
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'\n');
+        let start = (line > 1).then(|| lines.map(|(at, _)| at + 1).nth(line - 2).unwrap());
+        start.unwrap_or(0) + column - 1
+    };
+    let pins = scan.pins.iter().map(|pin| {
+        let tag = pin.tag.as_ref().map(ToString::to_string);
+        let start = begins(pin.line, pin.column) - base;
+        (
+            pin.image,
+            start,
+            pin.offset - base,
+            Some((tag, pin.digest.hex())),
+        )
+    });
+    let malformed = scan.malformed.iter().map(|malformed| {
+        let start = begins(malformed.line, malformed.column);
+        let at = content[start..].windows(2).position(|pair| pair[0] == b'@');
+        let text = malformed.text.as_bytes();
+        let shown = String::from_utf8_lossy(&content[start..]);
+        assert!(shown.as_bytes().starts_with(text), "{malformed:?}");
+        // The first `@` behind it may belong to its tag: the slow search knows which one is meant.
+        (
+            malformed.image,
+            start - base,
+            start + at.unwrap_or(0) + 1 - base,
+            None,
+        )
+    });
+    let mut all: Vec<_> = pins.chain(malformed).collect();
+    all.sort();
+    all
+}
+
+/// The scanner: a slow search finds the same, at the same places, wherever a chunk ends, and what is
+/// replaced is the digest and nothing else.
+pub(crate) fn scanner(input: &[u8]) {
+    // Zeros make a file UTF-16, whose lines end elsewhere.
+    let input: Vec<u8> = [b" ".as_slice(), input].concat();
+    let input: Vec<u8> = input
+        .into_iter()
+        .map(|byte| if byte == 0 { b' ' } else { byte })
+        .collect();
+    let repositories = IMAGES.map(|name| Repository::parse(name).unwrap());
+    let finder = Finder::of(&repositories);
+    let scan = finder.scan(&input);
+    let mut expected = slow(&input);
+    expected.sort();
+    let plain = |hits: Vec<Hit>| -> Vec<Hit> {
+        let at = |hit: Hit| {
+            if hit.3.is_none() {
+                (hit.0, hit.1, 0, None)
+            } else {
+                hit
+            }
+        };
+        let mut hits: Vec<_> = hits.into_iter().map(at).collect();
+        hits.sort();
+        hits
+    };
+    let expected = plain(expected);
+    assert_eq!(plain(hits(&input, &scan, 0)), expected);
+    // A chunk ends somewhere in it.
+    let base = CHUNK - input.len().min(CHUNK) / 2;
+    let padded = [vec![b'\t'; base - 1], b"\n".to_vec(), input.clone()].concat();
+    let streamed = finder
+        .scan_reader(padded.as_slice(), &mut Vec::new())
+        .unwrap();
+    assert_eq!(plain(hits(&padded, &streamed, base)), expected);
+    replaced(&finder, &input, &scan);
+}
+
+fn replaced(finder: &Finder, input: &[u8], scan: &Scan) {
+    let to = Replacement {
+        digest: Digest::of(b"new"),
+        tag: Tag::parse("new").unwrap(),
+    };
+    let none = vec![None; IMAGES.len()];
+    assert_eq!(replace(input, &scan.pins, &none), input);
+    let all = vec![Some(to.clone()); IMAGES.len()];
+    let new = replace(input, &scan.pins, &all);
+    // By hand, from the end, so that no offset moves.
+    let mut expected = input.to_vec();
+    for pin in scan.pins.iter().rev() {
+        let digest = to.digest.hex();
+        expected.splice(pin.offset + 7..pin.offset + 71, digest.bytes());
+        if let Some(tag) = &pin.tag {
+            let at = pin.offset - 1 - tag.as_str().len();
+            expected.splice(at..pin.offset - 1, *b"new");
+        }
+    }
+    assert_eq!(new, expected);
+    let again = finder.scan(&new);
+    assert_eq!(again.pins.len(), scan.pins.len());
+    assert!(again.pins.iter().all(|pin| pin.digest == to.digest));
+    assert_eq!(again.malformed.len(), scan.malformed.len());
+}
+
+/// What the runs of digits are, by looking at every byte.
+pub(super) fn slow_runs(bytes: &[u8]) -> Vec<(usize, Width)> {
+    let digit = |at: usize| {
+        let byte = bytes.get(at).copied();
+        byte.is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let mut found = Vec::new();
+    for start in 0..bytes.len() {
+        if (0..64).all(|i| digit(start + i))
+            && !digit(start + 64)
+            && start.checked_sub(1).is_none_or(|at| !digit(at))
+        {
+            found.push((start, Width::One));
+        }
+        let zero = |at: usize| bytes.get(at) == Some(&0);
+        let pair = |at: usize| zero(at + 1) && digit(at + 2);
+        if digit(start)
+            && (0..63).all(|i| pair(start + 2 * i))
+            && !pair(start + 126)
+            && start
+                .checked_sub(2)
+                .is_none_or(|at| !(digit(at) && zero(at + 1)))
+        {
+            found.push((start, Width::Two));
+        }
+    }
+    found
+}
+
+/// Digests in any text: a slow search finds the same, wherever a file is cut into parts.
+pub(crate) fn digests(input: &[u8]) {
+    let Some((&cut, bytes)) = input.split_first() else {
+        return;
+    };
+    let expected = slow_runs(bytes);
+    let found = |range| {
+        let mut found = Vec::new();
+        runs_in(bytes, range, |run| found.push((run.offset, run.width)));
+        found
+    };
+    assert_eq!(found(0..bytes.len()), expected);
+    let cut = usize::from(cut).min(bytes.len());
+    assert_eq!([found(0..cut), found(cut..bytes.len())].concat(), expected);
+    let base = CHUNK - usize::from(input[0]);
+    let padded = [vec![b'\n'; base], bytes.to_vec()].concat();
+    let mut streamed = Vec::new();
+    each_run(&padded, |run| streamed.push((run.offset - base, run.width)));
+    assert_eq!(streamed, expected);
+    for (offset, width) in expected {
+        let step = if width == Width::One { 1 } else { 2 };
+        let text: Vec<u8> = bytes[offset..]
+            .iter()
+            .copied()
+            .step_by(step)
+            .take(64)
+            .collect();
+        runs_in(bytes, offset..offset + 1, |run| {
+            assert_eq!(run.digest.hex().as_bytes(), text);
+        });
+    }
+}
+
+fn each_run(file: &[u8], mut visit: impl FnMut(Run)) {
+    let overlap = Overlap {
+        back: digests::BACK,
+        forward: digests::FORWARD,
+    };
+    let visit = |window: &Window<'_>, range, _: &mut _| {
+        runs_in(window.bytes, range, |run| {
+            visit(Run {
+                offset: window.base + run.offset,
+                ..run
+            });
+        });
+    };
+    each_window(file, &mut Vec::new(), overlap, visit).unwrap();
+}
