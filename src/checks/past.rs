@@ -336,3 +336,36 @@ pub fn pinned_now(config: &Config, found: &crate::pins::Found) -> Digests {
     };
     images.filter_map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{SourceText, parse};
+
+    #[test]
+    fn a_set_that_never_was_lacks_a_title_only_where_titles_are_required() {
+        for (required, code) in [
+            ("[title, content]", Code::PROVENANCE_TITLE),
+            ("[content]", Code::PROVENANCE_CONTENT),
+        ] {
+            let text = format!(
+                "version: 1\nfiles: [a]\nprovenance: {{ require: {required} }}\nimages:\n  a: {{ repository: x.y/a, pins: 1 }}\n"
+            );
+            let source = SourceText {
+                name: "repin.yaml".into(),
+                text: text.into(),
+            };
+            let config = parse(&source, Path::new("/")).unwrap();
+            let revision = config.revision.pattern.revision(&"a".repeat(40)).unwrap();
+            let (checks, errors, promoted) = provenance(&config, &revision, &Provenance::Never);
+            let codes: Vec<_> = checks
+                .iter()
+                .map(|check| (check.code, check.status))
+                .collect();
+            assert_eq!(codes, [(code, Status::Fail)]);
+            assert!(errors.is_empty() && promoted.is_none());
+        }
+    }
+}

@@ -278,3 +278,6 @@ impl Applied {
         Some(Refusal::new(Kind::Failed, "protected_missing", message).hint(hint))
     }
 }
+
+#[cfg(test)]
+mod tests;

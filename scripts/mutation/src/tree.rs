@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What is measured unless paths are given: all that decides what changes, and whether.
-pub const MODULES: [&str; 11] = [
+pub const MODULES: [&str; 13] = [
     "src/apply/",
     "src/checks/",
     "src/plan/",
@@ -25,6 +25,8 @@ pub const MODULES: [&str; 11] = [
     "src/source/document.rs",
     "src/source/layout.rs",
     "src/forge/pull_request",
+    "src/forge/merging.rs",
+    "src/forge/waiting.rs",
     "src/forge/branches.rs",
     "src/forge/alike.rs",
 ];
