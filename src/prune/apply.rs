@@ -280,4 +280,4 @@ impl Applied {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -213,3 +213,6 @@ fn by_tag(listing: &Listing) -> HashMap<&Tag, Digest> {
     }
     names
 }
+
+#[cfg(test)]
+mod tests;

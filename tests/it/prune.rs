@@ -1751,6 +1751,20 @@ fn a_dangling_tag_is_passed_over_with_a_warning() {
 }
 
 #[test]
+fn a_tag_whose_manifest_is_found_the_second_time_does_not_dangle() {
+    let scripted = three();
+    scripted.store().put("pending-lost", &old("lost"));
+    let read = "manifests/pending-lost";
+    scripted
+        .store()
+        .hook(read, |_| Some(Reaction::new(404, "")));
+    let document = scripted.prune(3);
+    let image = &document["images"][0];
+    assert_eq!(image["code"], "listing", "{document}");
+    assert_eq!(scripted.store().deleted, []);
+}
+
+#[test]
 fn a_dangling_tag_that_is_kept_refuses() {
     let lost = old("lost");
     for (tag, block) in [

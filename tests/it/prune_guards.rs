@@ -458,6 +458,36 @@ fn a_file_of_64_mib_of_digits_names_nothing() {
 }
 
 #[test]
+fn branches_of_origin_protect_where_history_is_on_another_remote() {
+    let real = with(&["fork"]);
+    let text = format!("sha256:{}\n", digest("fork").hex());
+    real.scene.elsewhere("feature/x", &[("deployed", &text)]);
+    let git = |args: &[&str]| real.scene.git(args);
+    git(&["init", "-q", "--bare", "-b", "main", ".git/upstream.git"]);
+    git(&["remote", "add", "upstream", "./.git/upstream.git"]);
+    let config = config(&real.registry.host, "") + "provenance: { branch: upstream/main }\n";
+    real.scene.write("repin.yaml", config);
+    real.scene.commit("history is upstream");
+    git(&["push", "-q", "upstream", "main"]);
+    git(&["fetch", "-q", "upstream"]);
+    let document = deletes(&real, &["pending-stale"]);
+    kept(&document, "pending-fork", "on feature/x of origin");
+}
+
+#[test]
+fn a_file_of_a_promote_branch_over_64_mib_refuses() {
+    let real = with(&[]);
+    let large = "x".repeat(64 * 1024 * 1024 + 1);
+    let branch = format!("auto/runtime-promote-{}", "b".repeat(40));
+    real.scene
+        .elsewhere(&branch, &[(".github/workflows/large.yml", &large)]);
+    let document = refused(&real, 3, "unavailable");
+    let why = document["images"][0]["refused"].as_str().unwrap();
+    let expected = "large.yml has more than 64 MiB";
+    assert!(why.contains(&branch) && why.contains(expected), "{why}");
+}
+
+#[test]
 fn a_work_tree_of_200_000_files_is_read_to_the_last() {
     let real = with(&["last"]);
     let root = real.scene.path();

@@ -262,11 +262,6 @@ impl History {
         newest.is_none_or(|newest| newest < last.at).then_some(last)
     }
 
-    /// The set in place at the branch's tip, if anything is pinned there.
-    pub fn current(&self) -> Option<&Entry> {
-        self.entries.first().filter(|entry| entry.current)
-    }
-
     /// What going back to the set with these digests undoes, newest first: the entries after the
     /// last one that had them. `None` if no entry had them.
     pub fn since(&self, digests: &Digests) -> Option<&[Entry]> {

@@ -17,12 +17,12 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn digest(name: &str) -> Digest {
+pub(in crate::prune) fn digest(name: &str) -> Digest {
     Digest::of(name.as_bytes())
 }
 
 /// Versions with a tag of their own name each, and every one of another day.
-fn listing(names: &[&str]) -> Listing {
+pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let version = |name: &&str| Version {
         id: None,
@@ -58,7 +58,20 @@ struct Scripted {
 
 const A: &str = "pending-a";
 const B: &str = "pending-b";
-const ALL: [&str; 3] = ["kept", A, B];
+pub(in crate::prune) const ALL: [&str; 3] = ["kept", A, B];
+
+/// Rules by which the two pending versions may go, and `kept` is protected.
+pub(in crate::prune) fn prune() -> Prune {
+    Prune {
+        backend: PruneBackend::Auto,
+        tags: regex::Regex::new("^pending-").unwrap(),
+        older_than: DAY * 14,
+        limit: 50,
+        protect: vec![regex::Regex::new("^kept$").unwrap()],
+        untagged: false,
+        also_pinned_in: vec![],
+    }
+}
 
 impl Scripted {
     /// Every deletion goes well, and afterwards these versions are listed.
@@ -107,15 +120,7 @@ impl Scripted {
 
     /// The outcome, every step, and every call.
     fn run(&self) -> (Applied, Vec<String>, Vec<String>) {
-        let prune = Prune {
-            backend: PruneBackend::Auto,
-            tags: regex::Regex::new("^pending-").unwrap(),
-            older_than: DAY * 14,
-            limit: 50,
-            protect: vec![regex::Regex::new("^kept$").unwrap()],
-            untagged: false,
-            also_pinned_in: vec![],
-        };
+        let prune = prune();
         let rules = Rules {
             prune: &prune,
             older_than: prune.older_than,
