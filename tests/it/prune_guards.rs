@@ -307,10 +307,26 @@ fn a_branch_that_cannot_be_fetched_refuses() {
     let real = with(&["branch"]);
     let text = format!("{}\n", digest("branch"));
     real.scene.elsewhere("feature", &[("x.txt", &text)]);
-    let (_shim, path) = shim("case \" $* \" in *' fetch '*) echo 'fatal: no' >&2; exit 128;; esac");
+    let (shims, path) = shim(
+        "case \" $* \" in *' fetch '*) echo x >>\"$here/fetches\"; echo 'fatal: no' >&2; exit 128;; esac",
+    );
     let document = shimmed(&real, &path, 3);
     assert_eq!(document["images"][0]["code"], "unavailable", "{document}");
     assert_eq!(real.deletions(), [] as [&str; 0]);
+    // Once may be a race; twice is an answer.
+    let fetches = fs::read_to_string(shims.path().join("fetches")).unwrap();
+    assert_eq!(fetches.lines().count(), 2);
+    let (_shim, path) = shim(
+        "case \" $* \" in *' fetch '*) if ! [ -e \"$here/failed\" ]; then\n\
+         touch \"$here/failed\"; echo 'fatal: no' >&2; exit 128; fi;; esac",
+    );
+    let document = shimmed(&real, &path, 0);
+    kept(&document, "pending-branch", "in x.txt on feature of origin");
+    push(
+        &real.registry,
+        "acme/app",
+        &[("pending-stale", &old("stale"))],
+    );
     deletes(&real, &["pending-stale"]);
 }
 
@@ -458,6 +474,14 @@ fn a_file_of_64_mib_of_digits_names_nothing() {
 }
 
 #[test]
+fn a_hard_linked_workflow_is_read_like_any_other() {
+    let real = with(&[]);
+    let root = real.scene.path();
+    fs::hard_link(root.join(".github/workflows/a.yml"), root.join("copy")).unwrap();
+    deletes(&real, &["pending-stale"]);
+}
+
+#[test]
 fn branches_of_origin_protect_where_history_is_on_another_remote() {
     let real = with(&["fork"]);
     let text = format!("sha256:{}\n", digest("fork").hex());
@@ -470,8 +494,13 @@ fn branches_of_origin_protect_where_history_is_on_another_remote() {
     real.scene.commit("history is upstream");
     git(&["push", "-q", "upstream", "main"]);
     git(&["fetch", "-q", "upstream"]);
+    // Nothing is missing of upstream: no reference of it is fetched.
+    git(&["push", "-q", "upstream", "main:known"]);
+    git(&["update-ref", "-d", "refs/remotes/upstream/known"]);
+    let references = git(&["for-each-ref"]);
     let document = deletes(&real, &["pending-stale"]);
     kept(&document, "pending-fork", "on feature/x of origin");
+    assert_eq!(git(&["for-each-ref"]), references);
 }
 
 #[test]

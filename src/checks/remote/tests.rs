@@ -138,6 +138,14 @@ fn one_revision_needs_every_platform_of_every_image() {
         assert_eq!(revision(beef(), other.clone()), None);
         assert_eq!(revision(other, beef()), None);
     }
+    let (lines, ..) = judged([labelled(&[Some("beef"), Some("dead")]), Ok(None)]);
+    let expected = [
+        "pass digest_missing api []",
+        "pass revision_label api []",
+        "fail revision_label api [1]",
+        "fail digest_missing web [2]",
+    ];
+    assert_eq!(lines, expected);
     let (lines, ..) = judged([beef(), labelled(&[Some("dead")])]);
     assert_eq!(lines.last().unwrap(), "fail set_disagree - []");
 }

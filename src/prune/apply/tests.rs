@@ -138,15 +138,17 @@ impl Scripted {
             };
             steps.push(format!("{step} {}", candidate.version.tags[0]));
         };
+        let progress = Progress::default();
         let run = Run {
             plan: &plan,
             listing: &listing,
             guards: &guards,
             rules: &rules,
-            progress: &Progress::default(),
+            progress: &progress,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let applied = runtime.unwrap().block_on(super::run(run, self, &mut tell));
+        assert_eq!(progress.told(), "deleting");
         (applied, steps, self.calls.take())
     }
 }

@@ -241,6 +241,16 @@ fn a_set_that_lacks_an_image_or_mixes_digests_agrees_with_no_digests() {
 }
 
 #[test]
+fn digests_have_the_revision_of_no_mixed_set() {
+    let digests = [("i1".to_owned(), digest("b"))].into();
+    let mixed = history(&["a,c b", "x y", "a,c b@R"]);
+    assert_eq!(mixed.entries[0].revision, Some(revision("R")));
+    assert_eq!(mixed.revision_of(&digests), None);
+    let whole = history(&["a b", "x y", "a b@R"]);
+    assert_eq!(whole.revision_of(&digests), Some(&revision("R")));
+}
+
+#[test]
 fn the_set_that_a_shallow_clone_begins_with_was_pinned() {
     let digests = |builds: [&str; 2]| {
         ["i0", "i1"]
