@@ -134,6 +134,11 @@ fn afterwards_what_was_protected_or_is_needed_is_missing() {
     assert_eq!(gone.lost_tags, [tag("kept")]);
     let needed = after(|now| index(now, "new", &[("pending-a", false)]));
     assert_eq!(needed.missing[0].digest, digest("pending-a"));
+    let back = after(|now| {
+        index(now, "pending-a", &[]);
+        index(now, "new", &[("pending-a", false)]);
+    });
+    assert!(back.missing.is_empty());
     let attestation = after(|now| index(now, "new", &[("pending-a", true)]));
     assert!(attestation.missing.is_empty());
     let retagged = after(|now| version(now, "kept").tags.push(tag("new")));

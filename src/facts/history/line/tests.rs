@@ -238,6 +238,8 @@ fn a_set_that_lacks_an_image_or_mixes_digests_agrees_with_no_digests() {
     let found = history.provenance_of(&digests);
     assert!(matches!(found, Provenance::Found(_)), "{found:?}");
     assert!(matches!(history.held_set(&digests), Hold::Held { .. }));
+    let other = [("i0", "a"), ("i1", "c")].map(|(image, build)| (image.to_owned(), digest(build)));
+    assert!(matches!(history.held_set(&other.into()), Hold::Free));
 }
 
 #[test]
