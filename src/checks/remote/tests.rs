@@ -42,6 +42,7 @@ fn pins() -> Found {
 }
 
 /// An image whose platforms have these labels.
+#[expect(clippy::unnecessary_wraps, reason = "the type of `Pinned::found`")]
 fn labelled(labels: &[Option<&str>]) -> Result<Option<ImageFacts>, Error> {
     let platforms = labels.iter().map(|label| {
         let mut facts = platform_facts(&[]);

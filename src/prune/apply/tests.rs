@@ -103,7 +103,7 @@ impl Scripted {
         self
     }
 
-    fn is_gone(mut self, name: &str, answer: Result<bool, Refusal>) -> Self {
+    fn answers_gone(mut self, name: &str, answer: Result<bool, Refusal>) -> Self {
         self.gone.insert(digest(name), answer);
         self
     }
@@ -285,7 +285,7 @@ fn a_deletion_without_an_answer_is_decided_by_the_listing() {
     let lost_answers = |afterwards: &[&str]| {
         [
             Scripted::new(afterwards).deletion(B, Err(no_answer())),
-            Scripted::new(afterwards).is_gone(B, Err(no_answer())),
+            Scripted::new(afterwards).answers_gone(B, Err(no_answer())),
         ]
     };
     for scripted in lost_answers(&["kept", A]) {
@@ -321,14 +321,14 @@ fn a_version_that_is_listed_after_its_deletion_was_not_deleted() {
 
 #[test]
 fn a_version_that_can_be_read_after_its_deletion_was_not_deleted() {
-    let (applied, steps, _) = Scripted::new(&ALL).is_gone(B, Ok(false)).run();
+    let (applied, steps, _) = Scripted::new(&ALL).answers_gone(B, Ok(false)).run();
     assert_eq!(
         stopped(&applied),
         Some(("deletion_unverified", Kind::Later))
     );
     assert_eq!(steps, ["next pending-b"]);
     let gone = Scripted::new(&ALL).deletion(B, Ok(Deletion::Gone));
-    let (applied, steps, _) = gone.is_gone(B, Ok(false)).run();
+    let (applied, steps, _) = gone.answers_gone(B, Ok(false)).run();
     assert_eq!(stopped(&applied), Some(("deletion_refused", Kind::Denied)));
     assert_eq!(applied.stopped.unwrap().hint.as_deref(), Some("grant it"));
     assert_eq!(steps, ["next pending-b"]);
