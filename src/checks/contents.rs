@@ -285,3 +285,6 @@ fn names(inventory: &Inventory, found: &Enumeration) -> Vec<(Code, String)> {
     }
     codes
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -334,3 +334,69 @@ pub fn pinned_now(config: &Config, found: &crate::pins::Found) -> Digests {
     };
     images.filter_map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use super::*;
+    use crate::{
+        config::{RelPath, parse},
+        error::SourceText,
+        oci::Digest,
+        pins::{Found, Located, Pin},
+    };
+
+    #[test]
+    fn what_is_pinned_now_is_of_images_that_are_pinned_and_agree() {
+        let text = "version: 1\nfiles: [a]\nimages:\n  a: { repository: x.y/a, pins: 2 }\n  b: { repository: x.y/b, pins: 2 }\n  c: { repository: x.y/c, pins: 0 }\n";
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: text.into(),
+        };
+        let config = parse(&source, Path::new("/")).unwrap();
+        let pin = |(image, build): (usize, &str)| Located {
+            file: Arc::new(RelPath::parse("a").unwrap()),
+            what: Pin {
+                image,
+                line: 1,
+                column: 1,
+                offset: 0,
+                tag: None,
+                digest: Digest::of(build.as_bytes()),
+            },
+        };
+        let pins = [(0, "x"), (0, "x"), (1, "x"), (1, "y"), (2, "x")];
+        let found = Found {
+            pins: pins.map(pin).into(),
+            ..Found::default()
+        };
+        let expected = Digests::from([("a".to_owned(), Digest::of(b"x"))]);
+        assert_eq!(pinned_now(&config, &found), expected);
+    }
+
+    #[test]
+    fn a_set_that_never_was_lacks_a_title_only_where_titles_are_required() {
+        for (required, code) in [
+            ("[title, content]", Code::PROVENANCE_TITLE),
+            ("[content]", Code::PROVENANCE_CONTENT),
+        ] {
+            let text = format!(
+                "version: 1\nfiles: [a]\nprovenance: {{ require: {required} }}\nimages:\n  a: {{ repository: x.y/a, pins: 1 }}\n"
+            );
+            let source = SourceText {
+                name: "repin.yaml".into(),
+                text: text.into(),
+            };
+            let config = parse(&source, Path::new("/")).unwrap();
+            let revision = config.revision.pattern.revision(&"a".repeat(40)).unwrap();
+            let (checks, errors, promoted) = provenance(&config, &revision, &Provenance::Never);
+            let codes: Vec<_> = checks
+                .iter()
+                .map(|check| (check.code, check.status))
+                .collect();
+            assert_eq!(codes, [(code, Status::Fail)]);
+            assert!(errors.is_empty() && promoted.is_none());
+        }
+    }
+}

@@ -211,3 +211,6 @@ pub fn provenance_warns(revision: &Revision, provenance: &Result<Provenance, Str
 fn places(found: &Found, image: usize) -> Vec<FilePlace> {
     found.pins_of(image).map(place_of).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,6 +241,12 @@ mod tests {
     }
 
     #[test]
+    fn a_command_is_shown_in_words() {
+        assert_eq!(shown(&[]), "the image's own command");
+        assert_eq!(shown(&["a".to_owned(), "b c".to_owned()]), "`a b c`");
+    }
+
+    #[test]
     fn what_is_no_verdict_is_an_error() {
         let broken = Error::unavailable("blob", "short");
         for outcome in [Outcome::Interrupted, Outcome::Unread(broken)] {

@@ -78,13 +78,11 @@ pub(super) fn line(git: &Git, tip: &ObjectId, folders: &[Vec<u8>]) -> Result<Log
         .map(Into::into)
         .collect();
     args.extend([tip.to_string().into(), "--".into()]);
-    if folders.iter().all(|folder| !folder.is_empty()) {
-        args.extend(
-            folders
-                .iter()
-                .map(|folder| OsString::from_vec([b":(top,literal)", folder.as_slice()].concat())),
-        );
-    }
+    args.extend(
+        folders
+            .iter()
+            .map(|folder| OsString::from_vec([b":(top,literal)", folder.as_slice()].concat())),
+    );
     Log::new(git.stream(COMMAND, &args)?)
 }
 

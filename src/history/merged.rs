@@ -18,7 +18,7 @@ pub(super) struct Merge {
 /// What one merge brought along.
 #[derive(Debug, Default)]
 pub(super) struct Brought {
-    /// The revisions claimed, those of the newest commits first.
+    /// The revisions claimed, those of the newest commits first; a revision may be there twice.
     pub(super) claims: Vec<Revision>,
     /// Whether the clone was cut off among these commits: then some may be missing, and others may
     /// belong to an older merge.
@@ -82,11 +82,7 @@ fn one(
             continue;
         }
         brought.cut |= git.is_boundary(id);
-        for claim in &node.claims {
-            if !brought.claims.contains(claim) {
-                brought.claims.push(claim.clone());
-            }
-        }
+        brought.claims.extend_from_slice(&node.claims);
         next.extend(node.parents.iter().rev());
     }
     brought

@@ -264,11 +264,6 @@ impl History {
         newest.is_none_or(|newest| newest < last.at).then_some(last)
     }
 
-    /// The set in place at the branch's tip, if anything is pinned there.
-    pub fn current(&self) -> Option<&Entry> {
-        self.entries.first().filter(|entry| entry.current)
-    }
-
     /// What going back to the set with these digests undoes, newest first: the entries after the
     /// last one that had them. `None` if no entry had them.
     pub fn since(&self, digests: &Digests) -> Option<&[Entry]> {
@@ -468,4 +463,27 @@ pub fn own_config(git: &Git, commit: &ObjectId, today: &Config) -> Result<Own, G
             Err(why) => Own::Unreadable(why),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_an_unreadable_commit_names_its_file_once() {
+        let reason = |why: &str| {
+            let commit = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
+            let unreadable = Unreadable {
+                commit,
+                date: String::new(),
+                file: "repin.yaml".to_owned(),
+                why: why.to_owned(),
+                at: 0,
+            };
+            unreadable.reason()
+        };
+        assert_eq!(reason("it is not UTF-8"), "repin.yaml: it is not UTF-8");
+        assert_eq!(reason("repin.yaml:3:1: no"), "repin.yaml:3:1: no");
+        assert_eq!(reason("repin.yaml is odd"), "repin.yaml: repin.yaml is odd");
+    }
 }

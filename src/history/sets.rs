@@ -103,7 +103,7 @@ pub(super) fn sets(
             sets.of.push(None);
             continue;
         }
-        if tree.follow(&commit.content, scanned) || reached.is_none() {
+        if tree.follow(&commit.content, scanned) {
             let set = tree.set(config);
             reached = Some(*numbers.entry(set.clone()).or_insert_with(|| {
                 sets.all.push(set);

@@ -279,3 +279,6 @@ impl Applied {
         Some(Error::new(Class::Failed, "protected_missing", message).help(hint))
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

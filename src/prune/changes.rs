@@ -217,3 +217,6 @@ fn by_tag(listing: &Listing) -> HashMap<&Tag, Digest> {
     }
     names
 }
+
+#[cfg(test)]
+mod tests;

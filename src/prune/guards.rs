@@ -35,7 +35,8 @@ pub struct Guards {
     pub pins: BTreeMap<Digest, String>,
     /// Digests that were pinned by any commit of promote history.
     pub history: BTreeSet<Digest>,
-    /// Tags of revisions that were promoted or are being promoted, and where that is said.
+    /// Tags of revisions that were promoted or are being promoted, and where that is said; the same
+    /// for all images.
     pub tags: BTreeMap<Tag, String>,
     /// Digests that are or were pinned for other images or in other repositories, and where: bytes
     /// are the same under every name.
@@ -229,7 +230,6 @@ fn shared(guards: &[Guards], config: &Config, places: &[String]) -> Vec<Guards> 
             if places.get(at) == places.get(other) {
                 own.pins.extend(theirs.pins.clone());
                 own.history.extend(&theirs.history);
-                own.tags.extend(theirs.tags.clone());
                 continue;
             }
             let name = &config.images[other].name;

@@ -181,6 +181,42 @@ fn what_a_commit_with_a_broken_configuration_pinned_is_known() {
 }
 
 #[test]
+fn what_a_broken_configuration_hides_is_read_by_the_rules_of_older_ones() {
+    let repo = Repo::empty();
+    repo.write(
+        "repin.yaml",
+        CONFIG.replace(".github/workflows/*.yml", "deploy/*.yml"),
+    );
+    repo.write("deploy/a.yml", pin("fix", 'a')).commit("a");
+    repo.write("repin.yaml", "version: [")
+        .write("deploy/a.yml", pin("fix", 'b'))
+        .write("elsewhere/a.yml", pin("fix", 'e'))
+        .commit("b");
+    repo.write("repin.yaml", CONFIG).promote('c');
+    repo.publish();
+    let history = history(&repo);
+    let digests: Vec<_> = history
+        .ever_pinned("fix")
+        .unwrap()
+        .iter()
+        .map(repin::oci::Digest::hex)
+        .collect();
+    assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
+}
+
+#[test]
+fn an_image_that_need_not_be_pinned_is_no_part_of_a_set() {
+    let repo = Repo::empty();
+    let extra = "  extra: { repository: ghcr.io/acme/extra, pins: 0 }\n";
+    repo.write("repin.yaml", CONFIG.to_owned() + extra)
+        .promote('a');
+    repo.write(".github/workflows/extra.yml", pin("extra", 'b'))
+        .commit("an extra");
+    repo.publish();
+    assert_eq!(told(&history(&repo)), ["promote a *"]);
+}
+
+#[test]
 fn the_tags_of_what_was_promoted_are_those_of_every_configuration() {
     let repo = Repo::new();
     let other = CONFIG.replace(

@@ -26,6 +26,7 @@ mod freshness;
 mod github;
 mod globs;
 mod history;
+mod history_log;
 mod init;
 mod inventory;
 mod inventory_tree;

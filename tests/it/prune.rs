@@ -1751,6 +1751,92 @@ fn a_dangling_tag_is_passed_over_with_a_warning() {
 }
 
 #[test]
+fn a_deletion_may_take_five_readings_to_show() {
+    for (readings, exit) in [(4, 0), (5, 3)] {
+        let scripted = three();
+        let image = Image::created("amd64", "b", Some(&days_ago(45)));
+        let read = format!("GET /v2/acme/app/manifests/{}", image.digest());
+        scripted
+            .store()
+            .hook("DELETE /v2/acme/app/manifests/", |_| None);
+        scripted
+            .store()
+            .hook("DELETE /v2/acme/app/manifests/", move |store| {
+                for _ in 0..readings {
+                    let manifest = image.manifests()[0].clone();
+                    store.hook(&read, move |_| {
+                        let answer = Reaction::new(200, manifest.manifest.clone());
+                        Some(answer.with("Content-Type", manifest.media_type))
+                    });
+                }
+                None
+            });
+        let document = scripted.prune(exit);
+        let code = if exit == 0 {
+            json!(null)
+        } else {
+            json!("deletion_unverified")
+        };
+        assert_eq!(document["images"][0]["code"], code, "{document}");
+    }
+}
+
+#[test]
+fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
+    let named: fn(&mut Store) = |store| {
+        let b = store.tags["pending-b"];
+        store.tags.insert("new".to_owned(), b);
+    };
+    let needed: fn(&mut Store) = |store| {
+        let b = Image::created("amd64", "b", Some(&days_ago(45)));
+        store.put("new", &Image::index(vec![b, Image::single("arm64", "x")]));
+    };
+    let unrelated: fn(&mut Store) = |store| store.put("new", &young("new"));
+    for (does, told) in [
+        (named, Some("new names it, too")),
+        (needed, Some("new is new, and an index that may need it")),
+        (unrelated, None),
+    ] {
+        let scripted = three();
+        // Tags are listed once, again before the first deletion, and before each.
+        for _ in 0..3 {
+            scripted.store().hook("/tags/list", |_| None);
+        }
+        scripted.store().hook("/tags/list", move |store| {
+            does(store);
+            None
+        });
+        let document = scripted.prune(if told.is_some() { 3 } else { 0 });
+        let image = &document["images"][0];
+        match told {
+            Some(told) => {
+                assert_eq!(
+                    (&image["code"], &image["deleted"]),
+                    (&json!("changed"), &json!([]))
+                );
+                let refused = image["refused"].as_str().unwrap();
+                assert!(refused.contains(told), "{refused}");
+            }
+            None => assert_eq!(tags(&image["deleted"]), ["pending-a", "pending-b"]),
+        }
+    }
+}
+
+#[test]
+fn a_tag_whose_manifest_is_found_the_second_time_does_not_dangle() {
+    let scripted = three();
+    scripted.store().put("pending-lost", &old("lost"));
+    let read = "manifests/pending-lost";
+    scripted
+        .store()
+        .hook(read, |_| Some(Reaction::new(404, "")));
+    let document = scripted.prune(3);
+    let image = &document["images"][0];
+    assert_eq!(image["code"], "listing", "{document}");
+    assert_eq!(scripted.store().deleted, []);
+}
+
+#[test]
 fn a_dangling_tag_that_is_kept_refuses() {
     let lost = old("lost");
     for (tag, block) in [

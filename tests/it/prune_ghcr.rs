@@ -518,6 +518,77 @@ fn a_version_without_a_manifest_dangles_only_if_it_stays() {
 }
 
 #[test]
+fn a_version_that_changes_while_its_manifest_is_missing_does_not_dangle() {
+    let lost = image("lost").digest();
+    let refused = |does: fn(&mut Store) -> Option<Reply>| {
+        let hosted = Hosted::new("orgs", "", |store| {
+            two(store);
+            store.push(&["pending-lost"], &image("lost"), &days_ago(60));
+        });
+        let read = format!("GET /v2/acme/team/app/manifests/{lost}");
+        hosted.packages.store().hook(&read, does);
+        let told = hosted.prune(&["--apply"], 3);
+        let outcome = (&told["code"], &told["deleted"]);
+        assert_eq!(outcome, (&json!("listing"), &json!([])), "{told}");
+    };
+    // Another process deletes it, tag and all.
+    refused(|store| {
+        store.remove(image("lost").digest());
+        None
+    });
+    // The registry has it when asked again.
+    refused(|_| {
+        Some(Reply::json(
+            404,
+            json!({"errors": [{"code": "MANIFEST_UNKNOWN"}]}),
+        ))
+    });
+}
+
+#[test]
+fn a_protected_version_of_the_newest_page_is_missed_in_the_second_listing() {
+    let hosted = || {
+        Hosted::new("orgs", "", |store| {
+            two(store);
+            for n in 0..150 {
+                let at = days_ago(30 + n % 50);
+                store.push(&[&format!("kept-{n}")], &image(&n.to_string()), &at);
+            }
+            store.push(&["pending-both", "both"], &image("both"), &days_ago(20));
+        })
+    };
+    let gone = hosted();
+    meanwhile(&gone, |store| store.remove(image("both").digest()));
+    let told = gone.prune(&["--apply"], 3);
+    let outcome = (&told["code"], &told["deleted"]);
+    assert_eq!(outcome, (&json!("changed"), &json!([])), "{told}");
+    // One that only moved to another page is still there.
+    let moved = hosted();
+    meanwhile(&moved, |store| {
+        let at = |row: &crate::support::packages::Row| row.digest == image("both").digest();
+        let at = store.versions.iter().position(at).unwrap();
+        let row = store.versions.remove(at);
+        store.versions.push(row);
+    });
+    let told = moved.prune(&["--apply"], 0);
+    assert_eq!(tags(&told["deleted"]), ["pending-a", "pending-b"], "{told}");
+}
+
+#[test]
+fn a_version_number_that_names_another_digest_ends_it() {
+    let hosted = Hosted::new("orgs", "", two);
+    let id = hosted.packages.store().row(image("b").digest()).id;
+    let look = format!("GET /orgs/acme/packages/container/team%2Fapp/versions/{id}");
+    hosted.packages.store().hook(&look, |store| {
+        store.row(image("b").digest()).digest = image("other").digest();
+        None
+    });
+    let told = hosted.refused(3, "changed");
+    let now = format!("it is {} now", image("other").digest());
+    assert!(told["refused"].as_str().unwrap().contains(&now), "{told}");
+}
+
+#[test]
 fn global_options_stand_before_and_after_restore() {
     let hosted = Hosted::new("orgs", "", two);
     let restore = ["restore", "--image", "app", "--version", "1001"];

@@ -340,10 +340,26 @@ fn a_branch_that_cannot_be_fetched_refuses() {
     let real = with(&["branch"]);
     let text = format!("{}\n", digest("branch"));
     real.scene.elsewhere("feature", &[("x.txt", &text)]);
-    let (_shim, path) = shim("case \" $* \" in *' fetch '*) echo 'fatal: no' >&2; exit 128;; esac");
+    let (shims, path) = shim(
+        "case \" $* \" in *' fetch '*) echo x >>\"$here/fetches\"; echo 'fatal: no' >&2; exit 128;; esac",
+    );
     let document = shimmed(&real, &path, 3);
     assert_eq!(document["images"][0]["code"], "unavailable", "{document}");
     assert_eq!(real.deletions(), [] as [&str; 0]);
+    // Once may be a race; twice is an answer.
+    let fetches = fs::read_to_string(shims.path().join("fetches")).unwrap();
+    assert_eq!(fetches.lines().count(), 2);
+    let (_shim, path) = shim(
+        "case \" $* \" in *' fetch '*) if ! [ -e \"$here/failed\" ]; then\n\
+         touch \"$here/failed\"; echo 'fatal: no' >&2; exit 128; fi;; esac",
+    );
+    let document = shimmed(&real, &path, 0);
+    kept(&document, "pending-branch", "in x.txt on feature of origin");
+    push(
+        &real.registry,
+        "acme/app",
+        &[("pending-stale", &old("stale"))],
+    );
     deletes(&real, &["pending-stale"]);
 }
 
@@ -488,6 +504,49 @@ fn a_file_of_64_mib_of_digits_names_nothing() {
     real.scene.commit("huge");
     let document = deletes(&real, &["pending-stale"]);
     kept(&document, "pending-after", "in huge.txt");
+}
+
+#[test]
+fn a_hard_linked_workflow_is_read_like_any_other() {
+    let real = with(&[]);
+    let root = real.scene.path();
+    fs::hard_link(root.join(".github/workflows/a.yml"), root.join("copy")).unwrap();
+    deletes(&real, &["pending-stale"]);
+}
+
+#[test]
+fn branches_of_origin_protect_where_history_is_on_another_remote() {
+    let real = with(&["fork"]);
+    let text = format!("sha256:{}\n", digest("fork").hex());
+    real.scene.elsewhere("feature/x", &[("deployed", &text)]);
+    let git = |args: &[&str]| real.scene.git(args);
+    git(&["init", "-q", "--bare", "-b", "main", ".git/upstream.git"]);
+    git(&["remote", "add", "upstream", "./.git/upstream.git"]);
+    let config = config(&real.registry.host, "") + "provenance: { branch: upstream/main }\n";
+    real.scene.write("repin.yaml", config);
+    real.scene.commit("history is upstream");
+    git(&["push", "-q", "upstream", "main"]);
+    git(&["fetch", "-q", "upstream"]);
+    // Nothing is missing of upstream: no reference of it is fetched.
+    git(&["push", "-q", "upstream", "main:known"]);
+    git(&["update-ref", "-d", "refs/remotes/upstream/known"]);
+    let references = git(&["for-each-ref"]);
+    let document = deletes(&real, &["pending-stale"]);
+    kept(&document, "pending-fork", "on feature/x of origin");
+    assert_eq!(git(&["for-each-ref"]), references);
+}
+
+#[test]
+fn a_file_of_a_promote_branch_over_64_mib_refuses() {
+    let real = with(&[]);
+    let large = "x".repeat(64 * 1024 * 1024 + 1);
+    let branch = format!("auto/runtime-promote-{}", "b".repeat(40));
+    real.scene
+        .elsewhere(&branch, &[(".github/workflows/large.yml", &large)]);
+    let document = refused(&real, 3, "unavailable");
+    let why = document["images"][0]["refused"].as_str().unwrap();
+    let expected = "large.yml has more than 64 MiB";
+    assert!(why.contains(&branch) && why.contains(expected), "{why}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use std::{
 use accepted::Entry;
 use report::{Measured, Outcome};
 use sites::Site;
-use suite::{Catches, Run, Suite, each};
+use suite::{Catches, Suite, each};
 use tree::Tree;
 
 /// Whatever went wrong, for a person to read.
@@ -207,7 +207,7 @@ fn judge(suite: &Suite, id: usize, tests: &[usize], budget: Duration) -> Outcome
             return Outcome::Undecided;
         }
         spent += test.took;
-        if suite.run(test, &[("MUTANT", &id)]) != Run::Passed {
+        if suite.notices(test, &id) {
             let by = test.name.clone();
             return Outcome::Caught { by };
         }

@@ -141,6 +141,16 @@ impl Suite {
         Ok(suite)
     }
 
+    /// Whether a test fails with a mutant, or never ends with it, and not because the machine is
+    /// busy: a test that took longer than usual must pass without the mutant, and fail again.
+    pub fn notices(&self, test: &Test, mutant: &str) -> bool {
+        let with = || self.run(test, &[("MUTANT", mutant)]) != Run::Passed;
+        let start = Instant::now();
+        let noticed = with();
+        let usual = start.elapsed() < test.took * 2 + Duration::from_secs(1);
+        noticed && (usual || (self.run(test, &[]) == Run::Passed && with()))
+    }
+
     /// Runs one test; it may take ten times as long as it did, and ten seconds.
     pub fn run(&self, test: &Test, environment: &[(&str, &str)]) -> Run {
         let mut command = Command::new("sh");

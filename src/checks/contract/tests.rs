@@ -224,6 +224,25 @@ fn empty_and_repeated_names_warn() {
 }
 
 #[test]
+fn a_contract_may_be_as_large_as_the_limit_and_no_larger() {
+    let start = "must_contain: { agents: [a] }\n#";
+    let text = format!("{start}{}", "x".repeat(MAX - start.len()));
+    assert_eq!(good(&text).0.must_contain.len(), 1);
+    assert_eq!(
+        bad(&(text + "x")),
+        ["expected_yaml_parse_failed 0:0 the contract e.yaml is larger than 1 MiB"]
+    );
+}
+
+#[test]
+fn characters_that_cannot_be_seen_are_written_as_escapes() {
+    assert_eq!(scalar("a\u{a0}b"), r#""a\u00a0b""#);
+    assert_eq!(scalar("a\u{202e}b"), r#""a\u202eb""#);
+    assert_eq!(scalar("a\u{e0041}b"), r#""a\U000e0041b""#);
+    assert_eq!(scalar("a\u{e4}b"), "\"a\u{e4}b\"");
+}
+
+#[test]
 fn a_contract_to_start_from_is_readable() {
     let image = found(&[
         ("agents", &["ops", "yes", "a b", "012", "null"]),

@@ -10,7 +10,7 @@ use crate::{
     error::SourceText,
     git::{Branch, ObjectId},
     history::{
-        Entry, History, Hold, Known,
+        Entry, History, Hold, Known, Provenance,
         walk::{Content, Visited},
     },
 };
@@ -60,6 +60,11 @@ fn id(at: usize) -> ObjectId {
 
 /// A history of commits that have the set and, behind `@`, claim the revisions given: `a a@A`.
 fn history(commits: &[&str]) -> History {
+    history_since(commits, false)
+}
+
+/// The same, where the clone may begin with the first commit.
+fn history_since(commits: &[&str], cut: bool) -> History {
     let mut known = Known::default();
     for (at, commit) in commits.iter().enumerate() {
         let (content, claims) = commit.split_once('@').unwrap_or((commit, ""));
@@ -89,6 +94,7 @@ fn history(commits: &[&str]) -> History {
         });
     }
     known.doubtful = vec![false; commits.len()];
+    known.doubtful[0] = cut;
     let images = known.sets[0].0.len();
     History::of(
         Branch {
@@ -214,9 +220,61 @@ fn a_rollback_says_which_revision_it_went_back_to_where_nothing_else_does() {
 }
 
 #[test]
+fn a_set_that_lacks_an_image_or_mixes_digests_agrees_with_no_digests() {
+    let digests: crate::history::Digests = [("i0", "a"), ("i1", "b")]
+        .map(|(image, build)| (image.to_owned(), digest(build)))
+        .into();
+    for other in ["a -", "a,c b", "- -"] {
+        let history = history(&["x y", other, "x y"]);
+        assert_eq!(
+            history.provenance_of(&digests),
+            Provenance::Never,
+            "{other}"
+        );
+        assert!(matches!(history.held_set(&digests), Hold::Free), "{other}");
+    }
+    let history = history(&["x y", "a b", "x y"]);
+    let found = history.provenance_of(&digests);
+    assert!(matches!(found, Provenance::Found(_)), "{found:?}");
+    assert!(matches!(history.held_set(&digests), Hold::Held { .. }));
+    let other = [("i0", "a"), ("i1", "c")].map(|(image, build)| (image.to_owned(), digest(build)));
+    assert!(matches!(history.held_set(&other.into()), Hold::Free));
+}
+
+#[test]
+fn digests_have_the_revision_of_no_mixed_set() {
+    let digests = [("i1".to_owned(), digest("b"))].into();
+    let mixed = history(&["a,c b", "x y", "a,c b@R"]);
+    assert_eq!(mixed.entries[0].revision, Some(revision("R")));
+    assert_eq!(mixed.revision_of(&digests), None);
+    let whole = history(&["a b", "x y", "a b@R"]);
+    assert_eq!(whole.revision_of(&digests), Some(&revision("R")));
+}
+
+#[test]
+fn the_set_that_a_shallow_clone_begins_with_was_pinned() {
+    let digests = |builds: [&str; 2]| {
+        ["i0", "i1"]
+            .iter()
+            .zip(builds)
+            .map(|(image, build)| ((*image).to_owned(), digest(build)))
+            .collect::<crate::history::Digests>()
+    };
+    let shallow = history_since(&["a b", "x y"], true);
+    let found = shallow.provenance_of(&digests(["a", "b"]));
+    assert!(matches!(found, Provenance::Found(_)), "{found:?}");
+    let absent = shallow.provenance_of(&digests(["a", "y"]));
+    assert_eq!(absent, Provenance::Shallow);
+    let part = history_since(&["a -", "x y"], true);
+    assert_eq!(
+        part.provenance_of(&digests(["a", "b"])),
+        Provenance::Shallow
+    );
+}
+
+#[test]
 fn a_branch_without_pins_has_no_current_set() {
     let emptied = history(&["a a@A", "- -"]);
-    assert!(emptied.current().is_none());
     assert_eq!(told(&emptied), ["promote A <", "manual -"]);
     assert!(history(&["- -", "- -"]).entries.is_empty());
 }

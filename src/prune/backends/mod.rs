@@ -124,3 +124,21 @@ impl Package for Backend {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Progress;
+
+    #[test]
+    fn progress_begins_anew_with_each_listing() {
+        let progress = Progress::default();
+        progress.begin("reading tags", Some(3));
+        progress.step();
+        progress.step();
+        assert_eq!(progress.told(), "reading tags: 2 of 3");
+        progress.begin("listing tags", None);
+        assert_eq!(progress.told(), "listing tags");
+        progress.at(7);
+        assert_eq!(progress.told(), "listing tags: 7");
+    }
+}

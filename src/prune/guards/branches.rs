@@ -268,3 +268,34 @@ impl Naming {
         revisions.tag.tag(&revision).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{config::parse, error::SourceText};
+
+    #[test]
+    fn a_branch_without_a_revision_is_no_promote_branch() {
+        let text =
+            "version: 1\nname: set\nfiles: [a]\nimages:\n  a: { repository: x.y/a, pins: 1 }\n";
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: text.into(),
+        };
+        let config = parse(&source, Path::new("/")).unwrap();
+        let revision = "a".repeat(40);
+        for (naming, template) in namings(&config)
+            .iter()
+            .zip([&config.promote.branch, &config.rollback.branch])
+        {
+            let whole = config.revision.pattern.revision(&revision).unwrap();
+            let branch = template.render(&whole, "set");
+            let empty = branch.replace(&revision, "");
+            assert_eq!(naming.revision_of(&branch), Some(revision.as_str()));
+            assert_eq!(naming.revision_of(&empty), None, "{empty}");
+            assert_eq!(naming.revision_of("main"), None);
+        }
+    }
+}

@@ -250,7 +250,8 @@ fn schema(kind: &str, bytes: &[u8]) -> Result<String, String> {
             let (digest, size) = (Digest::of(bytes), bytes.len());
             let descriptor = format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":{size}}}"#);
             let descriptor: Descriptor = serde_json::from_str(&descriptor).unwrap();
-            let found = document::config(bytes, &descriptor, "it").map_err(|error| error.message)?;
+            let found =
+                document::config(bytes, &descriptor, "it").map_err(|error| error.message)?;
             Ok(found.value.platform.to_string())
         }
         (_, index) => match manifest(bytes, None)? {

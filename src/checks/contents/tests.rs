@@ -1,0 +1,268 @@
+//! Which checks an image of one platform has: those that fail, and those that were made and passed.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    inventory::{gather, tests::inventory},
+    layers::tests::{archive::Archive, layers},
+    oci::{Digest, Platform},
+    registry::document::{Descriptor, ImageConfig, ImageManifest},
+};
+
+const BLOCK: &str = "root: /r
+user: \"1001\"
+kinds:
+  agents: { paths: ['^agents/([^/]+)\\.md$'], non_empty: true }
+  skills: { paths: ['^skills/([^/]+)/'] }
+required_files: [agents/ops.md]
+forbidden_files: [.netrc]
+modes: { directories: \"0755\", files: \"0644\" }
+embedded_contract: /e.yaml";
+
+const CONTRACT: &str =
+    "must_contain: { agents: [ops] }\nmust_not_contain: { agents: [dev], skills: [a] }\n";
+
+/// Of the length that the layers of tests keep.
+const COPY: &str = "twenty bytes of text";
+
+fn clean() -> Archive {
+    Archive::new()
+        .folder("r")
+        .file("r/agents/ops.md", "")
+        .file("e.yaml", COPY)
+}
+
+/// A platform of an image with these environment entries and no labels.
+pub(in crate::checks) fn platform_facts(env: &[&str]) -> PlatformFacts {
+    let digest = Digest::from_hex(&"a".repeat(64)).unwrap();
+    let platform = Platform {
+        os: "linux".into(),
+        architecture: "arm64".into(),
+        variant: None,
+        os_version: None,
+    };
+    let config = Descriptor {
+        media_type: String::new(),
+        digest,
+        size: 0,
+        platform: None,
+        annotations: BTreeMap::new(),
+    };
+    PlatformFacts {
+        platform: platform.clone(),
+        digest,
+        manifest: ImageManifest {
+            config,
+            layers: Vec::new(),
+            subject: None,
+            annotations: BTreeMap::new(),
+        },
+        config: ImageConfig {
+            platform,
+            created: None,
+            labels: BTreeMap::new(),
+            env: env.iter().map(|entry| (*entry).to_owned()).collect(),
+            user: String::new(),
+            diff_ids: Vec::new(),
+        },
+    }
+}
+
+/// What an image is compared with: hygiene or not, its contract, and the copy.
+struct Case<'c> {
+    block: &'c str,
+    hygiene: bool,
+    contract: Option<(&'c str, Force)>,
+    copy: bool,
+}
+
+/// `status code item: detail` of every check.
+fn checks(case: &Case<'_>, archive: Archive) -> Vec<String> {
+    let inventory = inventory(case.block);
+    let held = case.contract.map(|(text, force)| {
+        let held = Held::parse("c.yaml", text.as_bytes().to_vec(), Some(&inventory));
+        (held, force)
+    });
+    let standard = Standard {
+        inventory: &inventory,
+        hygiene: case.hygiene,
+        contract: held.as_ref().map(|(held, force)| (held, *force)),
+        copy: case.copy.then_some(COPY.as_bytes()),
+    };
+    let gathered = gather(&layers(&[archive]), &inventory).unwrap();
+    let facts = platform_facts(&["A=1", "B=2"]);
+    contents(&standard, "app", &facts, &gathered)
+        .into_iter()
+        .map(|check| {
+            assert_eq!(check.image.as_deref(), Some("app"));
+            assert_eq!(check.platform.as_deref(), Some("linux/arm64"));
+            format!("{} {}: {}", check.status.as_str(), check.code, check.told())
+        })
+        .collect()
+}
+
+const WHOLE: Case<'_> = Case {
+    block: BLOCK,
+    hygiene: true,
+    contract: Some((CONTRACT, Force::Decides)),
+    copy: true,
+};
+
+#[test]
+fn every_check_of_a_clean_image_is_reported_once() {
+    assert_eq!(
+        checks(&WHOLE, clean()),
+        [
+            "pass enumeration_empty: 1 file under `/r`",
+            "pass unreadable: the user 1001 can read 1 file in 2 folders",
+            "pass required_file_missing: each of 1 pattern matches a file",
+            "pass mode_unexpected: 1 file and 2 folders have the modes that they have to have",
+            "pass enumeration_no_persona: agents 1, skills 0",
+            "pass kind_empty: 1 kind that must not be empty have names",
+            "pass inventory_must_contain_missing: all of 1 name are there",
+            "pass inventory_must_not_contain_present: none of 2 names is there",
+            "pass forbidden_file_present: no layer has a file of a forbidden name",
+            "pass expected_yaml_in_image_mismatch: /e.yaml equals the contract",
+            "pass env_secret: none of 2 variables looks like a secret",
+        ]
+    );
+}
+
+#[test]
+fn only_what_is_configured_is_checked() {
+    let bare = Case {
+        block: "root: /r",
+        contract: None,
+        copy: false,
+        ..WHOLE
+    };
+    assert_eq!(
+        checks(&bare, clean()),
+        [
+            "pass enumeration_empty: 1 file under `/r`",
+            "pass env_secret: none of 2 variables looks like a secret",
+        ]
+    );
+    for modes in ["directories: \"0755\"", "files: \"0644\""] {
+        let block = format!("root: /r\nmodes: {{ {modes} }}");
+        let found = checks(
+            &Case {
+                block: &block,
+                ..bare
+            },
+            clean(),
+        );
+        let matching = found.iter().filter(|line| line.contains("mode_unexpected"));
+        assert_eq!(matching.count(), 1, "{modes}: {found:?}");
+    }
+}
+
+#[test]
+fn an_image_without_a_contract_has_no_copy_to_compare() {
+    let without = Case {
+        contract: None,
+        copy: false,
+        ..WHOLE
+    };
+    let found = checks(&without, clean());
+    assert!(
+        found.contains(
+            &"skip expected_yaml_in_image_mismatch: /e.yaml: the image has no contract that its copy could be compared with"
+                .to_owned()
+        ),
+        "{found:?}"
+    );
+    let no_hygiene = Case {
+        hygiene: false,
+        ..without
+    };
+    assert_eq!(checks(&no_hygiene, clean()), [] as [&str; 0]);
+}
+
+#[test]
+fn a_contract_by_itself_is_all_that_is_checked() {
+    let contract_only = Case {
+        hygiene: false,
+        copy: false,
+        ..WHOLE
+    };
+    assert_eq!(
+        checks(&contract_only, clean()),
+        [
+            "pass inventory_must_contain_missing: all of 1 name are there",
+            "pass inventory_must_not_contain_present: none of 2 names is there",
+        ]
+    );
+    assert_eq!(
+        checks(
+            &Case {
+                contract: Some(("must_contain: { agents: [ops] }", Force::Decides)),
+                ..contract_only
+            },
+            clean()
+        ),
+        ["pass inventory_must_contain_missing: all of 1 name are there"]
+    );
+    assert_eq!(
+        checks(
+            &Case {
+                contract: Some(("must_not_contain: { skills: [a] }", Force::Decides)),
+                ..contract_only
+            },
+            clean()
+        ),
+        ["pass inventory_must_not_contain_present: none of 1 name is there"]
+    );
+    // Without an enumeration nothing was compared, whatever the contract lists.
+    assert_eq!(
+        checks(&contract_only, Archive::new().folder("r")),
+        ["fail enumeration_empty: there is no file under `/r`"]
+    );
+}
+
+#[test]
+fn an_empty_root_is_reported_once() {
+    let archive = Archive::new().folder("r").file("e.yaml", COPY);
+    let found = checks(&WHOLE, archive);
+    let empty = found
+        .iter()
+        .filter(|line| line.contains(" enumeration_empty: "));
+    assert_eq!(empty.count(), 1, "{found:?}");
+    assert!(
+        !found.iter().any(|line| line.starts_with("pass inventory_")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_a_closed_directory_holds_is_not_reported_as_seen() {
+    let archive = clean().folder_of_mode("r/closed", 0o700);
+    let found = checks(&WHOLE, archive);
+    assert!(
+        !found.iter().any(|line| line.contains("enumeration_empty")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_contract_of_today_warns_where_it_would_fail() {
+    let today = |contract| Case {
+        hygiene: false,
+        copy: false,
+        contract: Some((contract, Force::Warns)),
+        ..WHOLE
+    };
+    assert_eq!(
+        checks(&today("must_contain: { agents: [ops, absent] }"), clean()),
+        [
+            "warn inventory_must_contain_missing: agents/absent: the contract wants `absent` in `agents`, and the image does not have it; this is today's contract, not the one that the set was promoted under"
+        ]
+    );
+    // A warning stays as it is.
+    assert_eq!(
+        checks(&today("must_contain: { agents: [ops], skills: }"), clean()),
+        ["warn expected_yaml_invalid_type: `must_contain.skills` lists nothing"]
+    );
+    assert_eq!(checks(&today(CONTRACT), clean()), [] as [&str; 0]);
+}

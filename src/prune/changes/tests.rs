@@ -1,0 +1,158 @@
+//! Which differences between two listings stop a run, and which are reported after it.
+
+use super::*;
+use crate::{
+    prune::{
+        Child, Dangling, Node,
+        apply::tests::{ALL, digest, listing, prune},
+        judge,
+    },
+    registry::Clock,
+};
+
+fn tag(name: &str) -> Tag {
+    Tag::parse(name).unwrap()
+}
+
+/// What a change of the listing leads to before the first deletion.
+fn before(change: impl FnOnce(&mut Listing)) -> Result<(), String> {
+    let prune = prune();
+    let rules = Rules {
+        prune: &prune,
+        older_than: prune.older_than,
+        limit: prune.limit,
+    };
+    let (first, guards) = (listing(&ALL), Guards::default());
+    let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
+    let mut now = first.clone();
+    change(&mut now);
+    unchanged(&plan, &first, &now, &guards, &rules).map_err(|refusal| refusal.message)
+}
+
+/// What a change of the listing leads to after both pending versions were deleted.
+fn after(change: impl FnOnce(&mut Listing)) -> Finding {
+    let prune = prune();
+    let rules = Rules {
+        prune: &prune,
+        older_than: prune.older_than,
+        limit: prune.limit,
+    };
+    let (first, guards) = (listing(&ALL), Guards::default());
+    let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
+    let mut now = first.clone();
+    now.versions
+        .retain(|version| version.digest == digest("kept"));
+    change(&mut now);
+    finding(&plan, &first, &now, &rules, plan.order(), &[])
+}
+
+fn version<'l>(listing: &'l mut Listing, name: &str) -> &'l mut Version {
+    let versions = &mut listing.versions;
+    versions
+        .iter_mut()
+        .find(|version| version.digest == digest(name))
+        .unwrap()
+}
+
+fn remove(listing: &mut Listing, name: &str) {
+    listing
+        .versions
+        .retain(|version| version.digest != digest(name));
+}
+
+/// Adds an index of these, of today.
+fn index(listing: &mut Listing, name: &str, parts: &[(&str, bool)]) {
+    let Clock { here, .. } = listing.clock;
+    let child = |(part, attestation): &(&str, bool)| Child {
+        digest: digest(part),
+        index: false,
+        attestation: *attestation,
+    };
+    let node = Node {
+        children: parts.iter().map(child).collect(),
+        subject: None,
+    };
+    listing.nodes.insert(digest(name), node);
+    listing.dates.insert(digest(name), here);
+    listing.versions.push(Version {
+        id: None,
+        digest: digest(name),
+        tags: vec![tag(name)],
+    });
+}
+
+fn refused(result: Result<(), String>, expected: &str) {
+    let message = result.unwrap_err();
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn before_the_first_deletion_only_a_deletion_of_a_candidate_is_no_change() {
+    assert_eq!(before(|_| {}), Ok(()));
+    assert_eq!(before(|now| remove(now, "pending-a")), Ok(()));
+    let gone = before(|now| remove(now, "kept"));
+    refused(gone, "the protected version");
+    let retagged = before(|now| version(now, "kept").tags.push(tag("new")));
+    refused(retagged, "the tags of the protected version");
+    let retagged = before(|now| version(now, "pending-a").tags.clear());
+    refused(retagged, "were pending-a and are none");
+    let moved = before(|now| {
+        remove(now, "pending-a");
+        index(now, "other", &[]);
+        version(now, "other").tags = vec![tag("pending-a")];
+    });
+    refused(moved, "pending-a names");
+    let needed = before(|now| index(now, "new", &[("pending-a", false)]));
+    refused(needed, "is protected now: part of the index");
+}
+
+#[test]
+fn a_manifest_that_is_missing_now_stops_unless_it_was_missing_or_is_deleted() {
+    let dangling = |tags: &'static [&str]| {
+        before(|now| {
+            let all = tags.iter().map(|name| Dangling {
+                tag: tag(name),
+                id: None,
+            });
+            now.dangling.extend(all);
+        })
+    };
+    assert_eq!(dangling(&["pending-a"]), Ok(()));
+    refused(
+        dangling(&["pending-a", "pending-lost"]),
+        "lists tag pending-lost",
+    );
+}
+
+#[test]
+fn afterwards_what_was_protected_or_is_needed_is_missing() {
+    let fine = after(|_| {});
+    assert!(fine.missing.is_empty() && fine.lost_tags.is_empty() && fine.still.is_empty());
+    assert_eq!(fine.surprise, None);
+    let gone = after(|now| remove(now, "kept"));
+    assert_eq!(gone.missing[0].digest, digest("kept"));
+    assert_eq!(gone.lost_tags, [tag("kept")]);
+    let needed = after(|now| index(now, "new", &[("pending-a", false)]));
+    assert_eq!(needed.missing[0].digest, digest("pending-a"));
+    let back = after(|now| {
+        index(now, "pending-a", &[]);
+        index(now, "new", &[("pending-a", false)]);
+    });
+    assert!(back.missing.is_empty());
+    let attestation = after(|now| index(now, "new", &[("pending-a", true)]));
+    assert!(attestation.missing.is_empty());
+    let retagged = after(|now| version(now, "kept").tags.push(tag("new")));
+    assert!(retagged.surprise.is_some() && retagged.missing.is_empty());
+}
+
+#[test]
+fn a_deleted_version_is_still_listed_only_under_its_own_number() {
+    let again = |id| {
+        after(|now| {
+            index(now, "pending-a", &[]);
+            version(now, "pending-a").id = id;
+        })
+    };
+    assert_eq!(again(None).still, HashSet::from([digest("pending-a")]));
+    assert!(again(Some(7)).still.is_empty());
+}
