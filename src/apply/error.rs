@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::recover::{Content, Recovery};
+use super::recovery::{Content, Recovery};
 use crate::{config::RelPath, error::Class, files::Hazard};
 
 /// Why files were not changed, or not cleared away after. [`Error::hint`] says what to do next.

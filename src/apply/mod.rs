@@ -14,6 +14,7 @@ mod folder;
 pub(crate) mod fuzzing;
 mod journal;
 mod recover;
+mod recovery;
 mod stage;
 mod state;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use std::{
 };
 
 pub use error::Error;
-pub use recover::{Content, Copied, FileState, Recovery, State};
+pub use recovery::{Content, Copied, FileState, Recovery, State};
 
 use self::{
     folder::Root,

@@ -8,95 +8,10 @@ use super::{
     exchange::{self, Held},
     folder::Root,
     journal::{Item, Journal},
+    recovery::{Content, Copied, FileState, Recovery, State},
     stage,
     state::{self, Found, Phase, Stored},
 };
-use crate::config::RelPath;
-
-/// What was done about an interrupted run, or would be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recovery {
-    /// The outcome.
-    pub state: State,
-    /// The journal's files as they were found, before anything was done about them.
-    pub files: Vec<FileState>,
-}
-
-/// The outcome of a recovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// There was no journal.
-    Nothing,
-    /// Some files were new, some old: now all are new.
-    Forward,
-    /// All files were old, or all new: what else was left has been dropped.
-    Dropped,
-    /// Contents are there that are neither: nothing was touched.
-    Conflict,
-    /// The journal was dropped, the files stay as they were.
-    Discarded,
-}
-
-/// A file of a journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileState {
-    /// The file under the root.
-    pub path: RelPath,
-    /// What it holds; a file that is gone or out of reach holds something other.
-    pub content: Content,
-    /// What stands beside it.
-    pub copies: Vec<Copied>,
-}
-
-/// A copy beside a file of a journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copied {
-    /// The copy under the root.
-    pub path: RelPath,
-    /// What it holds.
-    pub content: Content,
-}
-
-/// A content, compared with what the journal says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
-    /// From before the run.
-    Old,
-    /// What the run was to bring.
-    New,
-    /// A copy that the run had not finished writing.
-    Partial,
-    /// Somebody else's.
-    Other,
-}
-
-impl State {
-    /// The word in `repin.recover/1`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Forward => "forward",
-            Self::Dropped => "dropped",
-            Self::Conflict => "conflict",
-            Self::Discarded => "discarded",
-        }
-    }
-
-    /// What contents call for.
-    fn called_for(files: &[FileState]) -> Self {
-        let any = |content| files.iter().any(|file| file.content == content);
-        let foreign_copy = files
-            .iter()
-            .flat_map(|file| &file.copies)
-            .any(|copy| copy.content == Content::Other);
-        match (any(Content::Old), any(Content::New)) {
-            _ if any(Content::Other) || foreign_copy => Self::Conflict,
-            (true, true) => Self::Forward,
-            _ => Self::Dropped,
-        }
-    }
-}
-
 impl FileState {
     /// Whether the new content stands beside the file, complete and on the disk.
     fn is_ready(&self, item: &Item<'_>) -> bool {
@@ -104,27 +19,6 @@ impl FileState {
         self.copies
             .iter()
             .any(|copied| copied.path == copy && copied.content == Content::New)
-    }
-}
-
-impl Content {
-    /// The word in documents and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Old => "old",
-            Self::New => "new",
-            Self::Partial => "partial",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl Recovery {
-    fn without_files(state: State) -> Self {
-        Self {
-            state,
-            files: Vec::new(),
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::{Check, Code, Status, any_failed, contract, hygiene};
 use crate::{
-    config::{Inventory, wording::number},
+    config::{Inventory, number},
     error::Error,
     inventory::{Contents, Enumeration, Listing},
     registry::resolve::PlatformFacts,

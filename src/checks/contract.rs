@@ -5,6 +5,9 @@
 //! with the codes `expected_yaml_empty` and `expected_yaml_no_assertions` say that there is nothing
 //! to hold an image against.
 
+use std::collections::BTreeSet;
+
+use super::{Check, Code, Status};
 use crate::{
     config::{
         Kind,
@@ -15,9 +18,6 @@ use crate::{
     inventory::Enumeration,
     untrusted::is_hidden,
 };
-use std::collections::BTreeSet;
-
-use super::{Check, Code, Status};
 
 const MUST: &str = "must_contain";
 const MUST_NOT: &str = "must_not_contain";

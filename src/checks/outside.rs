@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Check, Code, FilePlace, Status};
 use crate::{
-    config::{Config, Glob, OutsidePolicy, wording::number},
+    config::{Config, Glob, OutsidePolicy, number},
     oci::Digest,
     outside::{Outside, Unseen},
     pins::{Found, Located, Sight, Sighting, Unpinned},

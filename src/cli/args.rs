@@ -98,24 +98,13 @@ pub(super) struct Global {
         default_value = "auto",
         hide_possible_values = true
     )]
-    pub(super) color: When,
+    pub(super) color: super::output::When,
     /// Print results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Print every check, also those that passed; -vv also every request, on standard error
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
-}
-
-/// When to use colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum When {
-    /// At a terminal, unless `NO_COLOR` is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,14 +1,5 @@
 //! What a command needs: arguments, environment and configuration file, turned into values once.
 
-use crate::{
-    config::{self, Config, FILE_NAME, MISSPELLED_NAME, Mapping},
-    error::{Class, Error, Errors},
-    forge::State,
-    http::{Allowance, Heard, Transport},
-    oci::Tag,
-    registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
-    untrusted::plain,
-};
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashMap,
@@ -21,9 +12,19 @@ use tokio::runtime::Runtime;
 use super::{
     args::{Change, Cli, Global, PullRequestState, strict_bool},
     environment::Environment,
+    exit::usage,
     output::{Output, Volume},
     registries::{forge_time, settings},
     requests,
+};
+use crate::{
+    config::{self, Config, FILE_NAME, MISSPELLED_NAME, Mapping},
+    error::{Class, Error, Errors},
+    forge::State,
+    http::{Allowance, Heard, Transport},
+    oci::Tag,
+    registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
+    untrusted::plain,
 };
 
 /// How long a command that only looks waits for a forge.
@@ -298,11 +299,6 @@ impl Context {
             ))
         })
     }
-}
-
-/// A fault of how the program was called.
-pub(super) fn usage(message: impl Into<String>) -> Errors {
-    Errors::from(Error::input("usage", message))
 }
 
 /// That a name is one of a configured image; `what`: where it was typed.

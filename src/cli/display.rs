@@ -1,14 +1,15 @@
 //! Problems as people meet them: what, where with the line and a caret, why, what to do.
 
+use std::fmt::Write as _;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
 use crate::{
     checks::{Check, Code, Status},
     config::Config,
     error::{Class, Error},
     untrusted::plain,
 };
-use std::fmt::Write as _;
-
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// Renders a problem.
 pub(super) fn problem(problem: &Error, colour: bool) -> String {

@@ -1,6 +1,6 @@
 //! How a run ends.
 
-use crate::error::{Class, Errors};
+use crate::error::{Class, Error, Errors};
 
 /// How a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,4 +33,9 @@ impl From<&Errors> for Exit {
     fn from(errors: &Errors) -> Self {
         Self::Because(errors.class())
     }
+}
+
+/// A mistake in how the program was called.
+pub(super) fn usage(message: impl Into<String>) -> Errors {
+    Errors::from(Error::input("usage", message))
 }

@@ -1,20 +1,17 @@
 //! The forge of a run: which one, and the token that it is asked with.
 
+use std::{ffi::OsStr, fs::File, io::Read, time::SystemTime};
+
+use reqwest::Url;
+
+use super::{args::IfUnconfigured, context::Context, environment::Environment};
 use crate::{
+    cli::exit::usage,
     config::{Config, FORGE_TOKENS, Forge as Configured},
     error::{Class, Error, Errors},
     forge::{Audience, Forge, Gitea, Github, Kind, Settings, Target, Token},
     git::Git,
     http::address::host_of,
-};
-use std::{ffi::OsStr, fs::File, io::Read, time::SystemTime};
-
-use reqwest::Url;
-
-use super::{
-    args::IfUnconfigured,
-    context::{Context, usage},
-    environment::Environment,
 };
 
 /// The largest file that can hold a token, in bytes.

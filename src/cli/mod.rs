@@ -19,18 +19,16 @@ mod registries;
 mod repositories;
 mod requests;
 
-use crate::error::Errors;
-use crate::error::{Class, Error};
 use std::{ffi::OsString, process::ExitCode};
 
+use args::{Cli, Command};
 use clap::{CommandFactory, error::ErrorKind};
 
-use args::{Cli, Command};
+use crate::error::{Class, Error, Errors};
+use context::Context;
 pub use environment::Environment;
 use exit::Exit;
 use output::{Format, Output};
-
-use context::Context;
 
 /// Runs the program with its arguments (the first is its name).
 pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {

@@ -5,15 +5,6 @@
 //! on either stream. What has to arrive byte by byte goes to a pipe, or to a runner that was told
 //! not to read it. Only [`Output::annotate`] writes commands, and only our own.
 
-use crate::{
-    error::{Class, Error, Errors},
-    http::Announce,
-    report::json::{ErrorDocument, ErrorRow},
-    untrusted::{
-        self, block,
-        workflow::{self, Commands, Place},
-    },
-};
 use std::{
     borrow::Cow,
     ffi::OsString,
@@ -23,7 +14,16 @@ use std::{
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{args::When, display, environment::Environment, exit::Exit, github};
+use super::{display, environment::Environment, exit::Exit, github};
+use crate::{
+    error::{Class, Error, Errors},
+    http::Announce,
+    report::json::{ErrorDocument, ErrorRow},
+    untrusted::{
+        self, block,
+        workflow::{self, Commands, Place},
+    },
+};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,6 +34,17 @@ pub(super) enum Format {
     Json,
     /// Annotations, outputs and a summary for GitHub Actions.
     Github,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// At a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// How much is said.

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{context::usage, environment::Environment};
+use super::environment::Environment;
 use crate::{
+    cli::exit::usage,
     config::duration,
     error::Errors,
     forge,

@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::context::{Context, usage};
+use super::context::Context;
 use crate::{
+    cli::exit::usage,
     config::Config,
     error::{Error, Errors},
     forge::Token,

@@ -11,12 +11,11 @@ mod path;
 pub mod raw;
 mod sources;
 mod template;
-pub mod wording;
 pub mod yaml;
 
-use crate::error::Error;
-use crate::error::SourceText;
 use std::path::{Path, PathBuf};
+
+use crate::error::{Error, SourceText};
 
 pub use blocks::{
     AlsoPinned, Engine, FORGE_TOKENS, Forge, ForgeKind, Freshness, Inventory, Issue, Kind,
@@ -96,4 +95,9 @@ pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
         },
         &root,
     )
+}
+
+/// A count in words, such as `1 pin` or `2 pins`.
+pub fn number(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

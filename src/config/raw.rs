@@ -3,10 +3,10 @@
 //! A reader returns `None` after it has reported why; so a block is complete if and only if no
 //! problem was gathered.
 
-use crate::error::{Class, Error, Place, SourceText, Span};
 use std::{cell::RefCell, fmt::Display};
 
 use super::yaml::{Key, Node, Value};
+use crate::error::{Class, Error, Place, SourceText, Span};
 
 /// Gathers the problems of one file.
 pub struct Gather {

@@ -1,7 +1,6 @@
 //! Files of the work tree: those that the globs match, never outside the root, never through a
 //! symlink.
 
-use crate::error::{Error, Errors};
 use std::{
     collections::{BTreeSet, HashSet},
     fs::File,
@@ -15,7 +14,10 @@ use ignore::{DirEntry, WalkBuilder};
 use rustix::fs::{Mode, OFlags};
 
 use super::beneath::Beneath;
-use crate::config::{Globs, RelPath};
+use crate::{
+    config::{Globs, RelPath},
+    error::{Error, Errors},
+};
 
 /// The folder of the configuration, as a place that text files come from.
 #[derive(Debug, Clone)]

@@ -19,10 +19,9 @@ mod target;
 mod token;
 mod tree;
 
-use crate::error::Error;
 use async_trait::async_trait;
 
-use crate::http::Heard;
+use crate::{error::Error, http::Heard};
 
 pub use audience::{Audience, NotFor};
 pub use gates::{Gate, GateState, Said, Status, StatusKind, judge, together};

@@ -1,7 +1,6 @@
 //! Answers of GitHub and Gitea: a server on a loopback port answers whatever the input says, and the
 //! clients' errors are fit to be shown.
 
-use crate::error::Error;
 use std::{
     cell::RefCell,
     io::{BufRead, BufReader, Read, Write},
@@ -13,6 +12,7 @@ use std::{
 use tokio::runtime::Runtime;
 
 use crate::{
+    error::Error,
     forge::{
         Forge, Gitea, Github, Head, Kind, Package, PullState, Pulls, Settings, Target, Token,
         blob_id,

@@ -46,8 +46,9 @@ pub use trees::At;
 pub(crate) use objects::{Object, Objects};
 pub(crate) use sweep::Sweep;
 
-use crate::config::RelPath;
 use command::{Mode, Running};
+
+use crate::config::RelPath;
 
 /// The repository that the folder of the configuration is in.
 #[derive(Debug, Clone)]

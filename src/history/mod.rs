@@ -50,17 +50,17 @@ mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use claims::Titles;
+use line::{Event, Events, Point};
 use serde::Serialize;
+use sets::{Set, Sets};
+use walk::{Content, Visited};
 
 use super::git::{Branch, Git, GitError, ObjectId, TreeFile};
 use crate::{
     config::{Config, RelPath, Template},
     oci::{Digest, Revision, Tag},
 };
-use claims::Titles;
-use line::{Event, Events, Point};
-use sets::{Set, Sets};
-use walk::{Content, Visited};
 
 pub(crate) use walk::{LARGEST_CONFIG, parse as parse_config};
 

@@ -1,10 +1,5 @@
 //! The names of each kind that an image contains, and the JSON document that lists them.
 
-use crate::{
-    config::Kind,
-    error::{Class, Error},
-    untrusted,
-};
 use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::{
@@ -13,6 +8,11 @@ use serde::{
 };
 
 use super::listing::Listing;
+use crate::{
+    config::Kind,
+    error::{Class, Error},
+    untrusted,
+};
 
 /// Names by kind, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

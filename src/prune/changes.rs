@@ -4,13 +4,13 @@
 //! touches what is deleted or protected stops the run; afterwards whatever is protected and missing
 //! is reported, whoever removed it.
 
+use std::collections::{HashMap, HashSet};
+
+use super::{Candidate, Guards, Listing, Plan, Rules, Version, judge::judge_some};
 use crate::{
     error::{Class, Error},
     oci::{Digest, Tag},
 };
-use std::collections::{HashMap, HashSet};
-
-use super::{Candidate, Guards, Listing, Plan, Rules, Version, judge::judge_some};
 
 /// Refuses where the listing `now` differs from `first` in what the plan deletes or protects, or
 /// where something that is new needs what the plan deletes.

@@ -13,6 +13,9 @@ use std::{
     sync::Arc,
 };
 
+use branches::{Branches, Tips, moving};
+use elsewhere::Other;
+
 use super::Text;
 use crate::{
     config::Config,
@@ -23,8 +26,6 @@ use crate::{
     oci::{Digest, Tag},
     pins::{self, Found},
 };
-use branches::{Branches, Tips, moving};
-use elsewhere::Other;
 
 pub use elsewhere::Elsewhere;
 
@@ -202,7 +203,7 @@ fn counted(config: &Config, found: &Found) -> Result<(), Error> {
         .map(|(at, image)| (image, found.pins_of(at).count()))
         .filter(|(image, count)| image.pins != *count)
         .map(|(image, count)| {
-            let pins = crate::config::wording::number(count, "pin");
+            let pins = crate::config::number(count, "pin");
             let (name, declared) = (&image.name, image.pins);
             format!("found {pins} of `{name}`, but `pins: {declared}` is declared")
         })

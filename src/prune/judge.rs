@@ -5,14 +5,6 @@
 //! everything says otherwise, and everything that a kept one needs is kept too. What can't be told
 //! refuses the whole package.
 
-use crate::{
-    config::Prune,
-    error::{
-        Class::{self, Failed},
-        Error,
-    },
-    oci::{Digest, Tag},
-};
 use std::{
     collections::{HashMap, HashSet},
     fmt,
@@ -20,6 +12,11 @@ use std::{
 };
 
 use super::{Candidate, Guards, Listing, Version, Warning, dangling, date};
+use crate::{
+    config::{Prune, number},
+    error::{Class, Error},
+    oci::{Digest, Tag},
+};
 
 /// Clocks that are further apart, and dates that are further ahead, are wrong.
 const CLOCK: Duration = Duration::from_secs(300);
@@ -406,14 +403,10 @@ fn twice(listing: &Listing) -> Option<Error> {
 fn over_limit(judged: &Judged, limit: usize) -> Option<Error> {
     let count = judged.candidates.len();
     (count > limit).then(|| {
-        let candidates = if count == 1 {
-            "candidate"
-        } else {
-            "candidates"
-        };
-        let message = format!("{count} {candidates}, and the limit is {limit}: nothing is deleted");
+        let candidates = number(count, "candidate");
+        let message = format!("{candidates}, and the limit is {limit}: nothing is deleted");
         let hint = "look at them; if all of them may go, raise --limit or prune.limit for one run";
-        Error::new(Failed, "limit", message).help(hint)
+        Error::failed("limit", message).help(hint)
     })
 }
 

@@ -4,7 +4,6 @@
 //! it needs and refuses where something is missing.
 
 use std::cell::Cell;
-
 use std::{
     collections::{HashMap, HashSet},
     time::SystemTime,

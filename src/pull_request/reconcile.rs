@@ -7,6 +7,8 @@
 mod own;
 mod supersede;
 
+use own::Found;
+
 use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
     error::{Class, Error},
@@ -16,7 +18,6 @@ use crate::{
     },
     plan::FileChange,
 };
-use own::Found;
 
 /// How often things are looked at before a run gives up on those who keep changing them.
 const ROUNDS: u32 = 8;

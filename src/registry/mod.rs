@@ -10,11 +10,12 @@ mod map;
 pub mod remote;
 pub mod resolve;
 
+use std::fmt;
+
 use crate::{
     error::Error,
     oci::{Digest, Tag},
 };
-use std::fmt;
 
 pub use crate::http::{Clock, Heard};
 pub use document::{

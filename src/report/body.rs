@@ -10,7 +10,6 @@ use minijinja::{
     AutoEscape, Environment, Output, State, UndefinedBehavior, Value,
     value::{Serde, ValueKind},
 };
-
 use serde::Serialize;
 
 use super::json::PlanDocument;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::table::{Align, aligned};
 use crate::{
-    config::wording::number,
+    config::number,
     error::Error,
     oci::Digest,
     prune::{Candidate, Judged, Version, Warning, apply::Applied, date},

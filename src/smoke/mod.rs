@@ -18,19 +18,20 @@ mod process;
 mod secrets;
 mod tree;
 
-use crate::error::Error;
 use std::{ffi::OsString, path::PathBuf, sync::atomic::AtomicBool};
+
+use crate::{
+    config::{Engine, Smoke, Where},
+    error::Error,
+    oci::{Platform, Repository},
+    registry::resolve::{ImageFacts, PlatformFacts},
+};
 
 pub use engine::Name;
 pub use probe::probe;
 pub use secrets::{Missing, Secrets};
 
 use self::attempt::{Attempt, Tried};
-use crate::{
-    config::{Engine, Smoke, Where},
-    oci::{Platform, Repository},
-    registry::resolve::{ImageFacts, PlatformFacts},
-};
 
 /// Where an engine gets the image from.
 #[derive(Debug, Clone, PartialEq, Eq)]

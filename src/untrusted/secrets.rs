@@ -1,10 +1,11 @@
 //! The secrets of a run, and what a server says without them.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Forms, forms::percent_decoded, short};
 

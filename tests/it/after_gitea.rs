@@ -1,13 +1,14 @@
 //! What follows a pull request on Gitea and Forgejo as they really are: styles of merging,
 //! conflicts, workflows that are started once, issues.
 
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, broken},
     world::{REV_B, Ran, World, world},
 };
-use std::process::Stdio;
-
-use serde_json::{Value, json};
 
 const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
 const FILES: [&str; 4] = [

@@ -173,57 +173,29 @@ fn every_code_of_a_check_is_explained_and_no_other() {
 
 #[test]
 fn every_code_of_an_error_is_explained() {
-    let text = doc("json.md");
-    let told = rows(&text);
-    let code =
-        Regex::new(r#"Error::(?:new\(\s*Class::[A-Za-z]+,|input\(|failed\()\s*"([a-z_]+)"|\(?Class::[A-Za-z]+\)?(?:,| =>) "([a-z_]+)"|Self::new\(Class::[A-Za-z]+, "([a-z_]+)""#).unwrap();
+    let mut told = rows(&doc("json.md"));
+    told.extend(rows(&doc("checks.md")));
+    let code = Regex::new(
+        r#"(?:Error|Self)::(?:(?:new\(\s*Class::[A-Za-z]+,|input\(|failed\()\s*"([a-z_]+)"|about\()|\(Class::[A-Za-z]+, "([a-z_]+)"\)"#,
+    )
+    .unwrap();
     let mut seen = BTreeSet::new();
     for source in sources() {
-        seen.extend(code.captures_iter(&source).map(|c| {
-            c.iter()
-                .skip(1)
-                .flatten()
-                .next()
-                .unwrap()
-                .as_str()
-                .to_owned()
+        let codes = code.captures_iter(&source);
+        seen.extend(codes.filter_map(|found| {
+            let code = found.get(1).or_else(|| found.get(2))?;
+            Some(code.as_str().to_owned())
         }));
     }
-    assert!(seen.len() > 5, "{seen:?}");
+    let expected = ["limit", "protected_missing", "locked", "usage", "config"];
+    assert!(
+        expected.iter().all(|code| seen.contains(*code)) && seen.len() > 25,
+        "{seen:?}"
+    );
     for code in seen {
         assert!(
             told.contains_key(&code),
-            "docs/json.md does not explain the error code {code}"
-        );
-    }
-}
-
-#[test]
-fn every_reason_not_to_delete_is_explained() {
-    let told = rows(&doc("json.md"));
-    let code = Regex::new(r#"Error::new\(\s*Class::[A-Za-z]+,\s*"([a-z_]+)""#).unwrap();
-    let mut seen = BTreeSet::new();
-    for source in sources() {
-        seen.extend(code.captures_iter(&source).map(|found| found[1].to_owned()));
-    }
-    assert!(
-        seen.contains("limit") && seen.contains("protected_missing") && seen.len() > 12,
-        "{seen:?}"
-    );
-    // Those of every command stand together in one row.
-    let shared = [
-        "unavailable",
-        "io",
-        "denied",
-        "conflict",
-        "file_unsafe",
-        "pin_unsupported",
-        "manifest_ambiguous",
-    ];
-    for code in seen.iter().filter(|code| !shared.contains(&code.as_str())) {
-        assert!(
-            told.contains_key(code),
-            "docs/json.md does not explain the code {code}"
+            "docs/json.md and docs/checks.md do not explain the code {code}"
         );
     }
 }

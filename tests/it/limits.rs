@@ -1,12 +1,13 @@
 //! Rate limits of forges: waited out within the command's deadline and announced, or refused at
 //! once.
 
+use serde_json::json;
+
 use crate::support::{
     forge::{Fake, Fault, Kind, Reply, TOKEN, error},
     runner,
     world::{REV_B, Ran, World, world},
 };
-use serde_json::json;
 
 const FILES: [&str; 4] = [
     "repin.yaml",

@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
+
 use crate::support::{
     forge::{Fake, Kind, TOKEN},
     world::{REV_A, REV_B, Ran, World, details, failed, git, world},
 };
-use serde_json::Value;
 
 const OTHER: &str = "sha256:1234567890abcdef1234567890abcdef1234567890abcdef1234567890abcdef";
 

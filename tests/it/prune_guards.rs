@@ -7,6 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use repin::oci::Digest;
+use serde_json::{Value, json};
+
 use crate::support::{
     fake::{Fake, Reaction},
     images::Image,
@@ -14,8 +17,6 @@ use crate::support::{
     scene::{tags, why},
     world::git,
 };
-use repin::oci::Digest;
-use serde_json::{Value, json};
 
 /// A registry with a pinned version, a stale one, and these; all of them pending and old.
 fn with(names: &[&str]) -> Real {

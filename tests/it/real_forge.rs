@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::world::{REV_B, REV_C, Ran, World, world};
 use serde_json::{Value, json};
+
+use crate::support::world::{REV_B, REV_C, Ran, World, world};
 
 const A: &str = ".github/workflows/a.yml";
 const PROMOTE: [&str; 7] = [

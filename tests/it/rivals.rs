@@ -1,13 +1,14 @@
 //! The pull request machinery against forges that are as unkind as the real ones, as whole runs:
 //! races as scripted interleavings, refusals, servers that are too old.
 
+use std::process::Stdio;
+
+use serde_json::Value;
+
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, When, broken, error},
     world::{REV_A, REV_B, REV_C, Ran, World, world},
 };
-use std::process::Stdio;
-
-use serde_json::Value;
 
 const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
 const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];

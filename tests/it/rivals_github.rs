@@ -1,13 +1,14 @@
 //! The pull request machinery against GitHub as unkind as it really is, as whole runs: rules,
 //! branches that must be up to date, conflicts, tokens that start no checks, plans without drafts.
 
+use std::process::Stdio;
+
+use serde_json::Value;
+
 use crate::support::{
     forge::{self as fakes, APP_TOKEN, Fake, Fault, Kind, TOKEN, When, error, github::Strict},
     world::{REV_B, Ran, World, world},
 };
-use std::process::Stdio;
-
-use serde_json::Value;
 
 const FILES: [&str; 4] = [
     "repin.yaml",

@@ -1,6 +1,13 @@
 //! Text from outside as whole runs: what a terminal, a runner and a pipe get of it, and that no
 //! secret comes back from a server that echoes it.
 
+use std::process::{Command, Stdio};
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+};
+
 use crate::support::{
     self,
     fake::{self, Reaction},
@@ -8,12 +15,6 @@ use crate::support::{
     layout::Platform,
     runner, terminal,
     world::{REV_A, REV_B, Ran, World, world},
-};
-use std::process::{Command, Stdio};
-
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
 
 /// Begins a line, stands anywhere in one, and comes behind blanks that a runner does not count.

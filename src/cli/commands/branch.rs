@@ -7,8 +7,8 @@ mod sync;
 use crate::{
     cli::{
         args::{self, Between},
-        context::{Context, usage},
-        exit::Exit,
+        context::Context,
+        exit::{Exit, usage},
         output::Format,
     },
     config::check_branch,

@@ -1,6 +1,9 @@
 //! `repin check`: counts exact, digests well-formed, all pins of an image alike; with `--remote`
 //! also whether the pinned set is what it claims to be.
 
+use futures_util::future;
+
+use super::{globs, past::History, set};
 use crate::{
     checks::{self, Check, Direction, Pinned, Status, Tagged},
     cli::{context::Context, exit::Exit, output::Format},
@@ -12,9 +15,6 @@ use crate::{
     registry::{Want, resolve},
     report::{annotations, json::CheckDocument},
 };
-use futures_util::future;
-
-use super::{globs, past::History, set};
 
 pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;

@@ -9,6 +9,12 @@ mod images;
 mod lines;
 mod local;
 
+use std::time::Duration;
+
+use forge::Connection;
+use lines::Lines;
+use local::NO_CONFIG;
+
 use crate::{
     checks::Status,
     cli::{args, context::Context, exit::Exit, github::StepFiles, output::Format},
@@ -16,11 +22,6 @@ use crate::{
     http::Heard,
     report::doctor::{self, DoctorDocument, DoctorRow},
 };
-use std::time::Duration;
-
-use forge::Connection;
-use lines::Lines;
-use local::NO_CONFIG;
 
 /// How far clocks may be apart: what lives longer than that is not judged wrongly.
 const TOLERANCE: Duration = Duration::from_secs(300);

@@ -5,6 +5,9 @@
 
 mod show;
 
+use std::time::SystemTime;
+
+use super::set;
 use crate::{
     checks::freshness::{self as verdict, State},
     cli::{
@@ -26,9 +29,6 @@ use crate::{
     git::{GitError, Remote},
     report::json::{FreshnessDocument, FreshnessRow, IssueRow},
 };
-use std::time::SystemTime;
-
-use super::set;
 
 /// Where issues are kept.
 enum Issues {

@@ -4,8 +4,8 @@ use super::set;
 use crate::{
     cli::{
         args,
-        context::{Context, usage},
-        exit::Exit,
+        context::Context,
+        exit::{Exit, usage},
         forge::connect_or_skip,
         output::{Format, Output},
     },

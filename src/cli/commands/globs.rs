@@ -2,7 +2,7 @@
 
 use crate::{
     checks,
-    config::{Config, Glob, Globs, wording::number},
+    config::{Config, Glob, Globs, number},
     error::{Error, Errors},
     files::WorkTree,
     outside,

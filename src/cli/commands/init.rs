@@ -7,6 +7,9 @@ mod ask;
 mod draft;
 mod write;
 
+use draft::Draft;
+use write::Target;
+
 use crate::{
     cli::{args, context::Context, exit::Exit, output::Format},
     error::{Error, Errors},
@@ -23,8 +26,6 @@ use crate::{
     },
     untrusted::plain,
 };
-use draft::Draft;
-use write::Target;
 
 /// What git says about the repository around the root; all of it may be absent.
 #[derive(Default)]

@@ -14,8 +14,8 @@ use crate::{
     checks::{Counted, Direction, Expected, Overruled, Target},
     cli::{
         args,
-        context::{Context, configured, usage},
-        exit::Exit,
+        context::{Context, configured},
+        exit::{Exit, usage},
     },
     config::{Config, Image},
     error::Errors,

@@ -12,15 +12,15 @@ use crate::{
     cli::{
         args::{self, IfUnconfigured, PruneAction},
         ci,
-        context::{Context, configured, usage},
-        exit::Exit,
+        context::{Context, configured},
+        exit::{Exit, usage},
         forge::no_token,
         github::StepFiles,
         output::{Format, Output},
         packages, progress,
         repositories::{OtherRepository, Reach, scratch},
     },
-    config::{self, Config, Prune, duration, wording::number},
+    config::{self, Config, Prune, duration, number},
     error::{Class, Error, Errors},
     git::Git,
     prune::{

@@ -3,6 +3,13 @@
 //! As a promote, but the set has to be in git history, and every tag has to name what was pinned
 //! then. Without `--to` it shows what one can go back to.
 
+use std::io::BufRead;
+
+use super::{
+    history::{Shown, table},
+    past::History,
+    set::{self, Contracts, Place, Reports, Run, Stop, Then, Trial},
+};
 use crate::{
     checks::{Counted, Direction, Expected, Target},
     cli::{args, context::Context, exit::Exit, output::Format},
@@ -13,13 +20,6 @@ use crate::{
     oci::{Revision, Tag},
     pins,
     plan::Plan,
-};
-use std::io::BufRead;
-
-use super::{
-    history::{Shown, table},
-    past::History,
-    set::{self, Contracts, Place, Reports, Run, Stop, Then, Trial},
 };
 
 /// What was asked for, checked.

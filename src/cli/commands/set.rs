@@ -8,6 +8,9 @@ mod show;
 mod standards;
 mod trial;
 
+use futures_util::future;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
 use crate::{
     apply::{Session, State},
     checks::{self, Approved, Check, Code, Resolution, Status, Stopped, Target},
@@ -33,8 +36,6 @@ use crate::{
         json::{ErrorRow, FileRow, ImageRow, PlanDocument},
     },
 };
-use futures_util::future;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(super) use open::{not_scheduled, not_yet, warn_of_silent_checks};
 pub(super) use place::{HeadOnForge, Place, at_place};

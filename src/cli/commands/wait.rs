@@ -7,8 +7,8 @@ use super::set;
 use crate::{
     cli::{
         args,
-        context::{Context, usage},
-        exit::Exit,
+        context::Context,
+        exit::{Exit, usage},
         forge::connect_or_skip,
         github::token,
         output::Format,

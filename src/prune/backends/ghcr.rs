@@ -5,6 +5,9 @@
 //! that is missing although its version was listed shows that the listing was overtaken, or that
 //! the tag dangles.
 
+use std::collections::{HashMap, HashSet};
+
+use super::manifests;
 use crate::{
     error::{Class, Error},
     forge::{Package, PackageVersion},
@@ -15,9 +18,6 @@ use crate::{
     registry::{Deletion, Manifest, Source, Verified, Want},
     untrusted::short,
 };
-use std::collections::{HashMap, HashSet};
-
-use super::manifests;
 
 /// A package of GitHub's container registry.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! Many manifests at once, each asked for once.
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use crate::{
     error::{Class, Error},
     prune::{Listing, Node, Progress},
     registry::{Manifest, Source, Verified, Want},
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
 
 /// How many are asked for at once.
 pub(super) const AT_ONCE: usize = 8;

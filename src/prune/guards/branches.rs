@@ -1,6 +1,8 @@
 //! The branches and tags that the remote has now, their objects, and which of them are promote and
 //! rollback branches.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
 use crate::{
     config::{Config, RelPath, Revisions, Template},
     error::{Class, Error},
@@ -8,7 +10,6 @@ use crate::{
     history::{Own, own_config},
     oci::Tag,
 };
-use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What a branch's full name begins with.
 const BRANCHES: &str = "refs/heads/";

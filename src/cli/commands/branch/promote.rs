@@ -5,8 +5,8 @@ use crate::{
     cli::{
         args::Promotion,
         commands::{gates::table, set},
-        context::{Context, usage},
-        exit::Exit,
+        context::Context,
+        exit::{Exit, usage},
         forge::connect_or_skip,
     },
     error::{Error, Errors},

@@ -4,8 +4,8 @@ use super::{check, document, report};
 use crate::{
     cli::{
         args::Between as Args,
-        context::{Context, usage},
-        exit::Exit,
+        context::Context,
+        exit::{Exit, usage},
         progress,
     },
     config::Config,

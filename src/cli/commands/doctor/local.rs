@@ -1,6 +1,9 @@
 //! What is found out on this machine: files, git, lock and journal, engines, secrets. Nothing is
 //! sent, but the question to the git remote which branch its `HEAD` is, where nothing here says so.
 
+use std::{path::Path, sync::Arc};
+
+use super::Lines;
 use crate::{
     apply::{self, State},
     checks,
@@ -9,7 +12,7 @@ use crate::{
         context::Context,
         exit::Exit,
     },
-    config::{Config, wording::number},
+    config::{Config, number},
     error::{Class, Errors},
     git::{Git, GitError, Hosted},
     history::History,
@@ -17,9 +20,6 @@ use crate::{
     pins::{self, Found},
     smoke::{self, Surroundings},
 };
-use std::{path::Path, sync::Arc};
-
-use super::Lines;
 
 /// Why a line that needs the configuration is skipped.
 pub(super) const NO_CONFIG: &str = "it needs the configuration";

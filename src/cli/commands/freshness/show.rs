@@ -1,6 +1,8 @@
 //! How freshness is shown: the table, the heartbeat that every finished run leaves, and the issue's
 //! text.
 
+use std::fmt::Write as _;
+
 use crate::{
     cli::{context::Context, exit::Exit, github::StepFiles, output::Format},
     config::Freshness,
@@ -11,7 +13,6 @@ use crate::{
     },
     untrusted::{markdown, plain, workflow::Commands},
 };
-use std::fmt::Write as _;
 
 /// Prints the document or the table, and the heartbeat whatever the format is.
 pub(super) fn report(

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    cli::{context::usage, output::Output},
+    cli::{exit::usage, output::Output},
     error::Errors,
     pins::discover::{Seen, groups::Group},
 };

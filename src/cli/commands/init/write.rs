@@ -12,7 +12,7 @@ use rustix::{
 };
 
 use crate::{
-    cli::{context::usage, github::token},
+    cli::{exit::usage, github::token},
     config::{self, RelPath},
     error::{Error, Errors},
 };

@@ -1,5 +1,12 @@
 //! `repin inventory match`: a listing that was made elsewhere or before, held against a contract.
 
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use super::{report, subject};
 use crate::{
     checks::{Check, Code, Held, Status, any_failed, contract},
     cli::{context::Context, exit::Exit},
@@ -8,13 +15,6 @@ use crate::{
     inventory::Enumeration,
     report::json::InventoryImage,
 };
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
-
-use super::{report, subject};
 
 /// The largest file that is read, in bytes.
 const MAX: u64 = 64 * 1024 * 1024;

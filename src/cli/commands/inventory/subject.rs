@@ -1,11 +1,7 @@
 //! The image that a command was given, by a configured name or as a reference, and its platforms.
 
 use crate::{
-    cli::{
-        args::OfImage,
-        commands::set::wait,
-        context::{Context, usage},
-    },
+    cli::{args::OfImage, commands::set::wait, context::Context, exit::usage},
     config::{Config, Inventory, raw::nearest},
     error::{Class, Error, Errors},
     oci::{Digest, Reference, Repository},

@@ -1,6 +1,9 @@
 //! Where a run takes its configuration and files from, and where its plan goes: the work tree, or a
 //! forge.
 
+use std::collections::HashMap;
+
+use super::{Stop, base_forge};
 use crate::{
     checks::{self, Check, Direction},
     cli::{
@@ -18,9 +21,6 @@ use crate::{
     pins::{self, Found},
     pull_request::Base,
 };
-use std::collections::HashMap;
-
-use super::{Stop, base_forge};
 
 /// How often a pull request is planned when the base branch keeps moving.
 const ATTEMPTS: usize = 3;

@@ -7,12 +7,7 @@ use std::{
 
 use super::{Place, Run};
 use crate::{
-    cli::{
-        args::Change,
-        context::{Context, usage},
-        github::StepFiles,
-        output::Format,
-    },
+    cli::{args::Change, context::Context, exit::usage, github::StepFiles, output::Format},
     error::{Error, Errors},
 };
 

@@ -12,7 +12,7 @@ use crate::{
         github::StepFiles,
         output::{Output, Volume},
     },
-    config::{Config, wording::number},
+    config::{Config, number},
     error::Errors,
     report::{
         annotations, body,

@@ -1,6 +1,9 @@
 //! What the images of a set are held against: today's inventory and contracts; in a rollback also
 //! the contracts that the set was promoted under.
 
+use std::{collections::HashSet, io::Read};
+
+use super::{Stop, sources_of, wait};
 use crate::{
     checks::{self, Check, Force, Held, Inspected, Resolved, Standard},
     cli::{
@@ -16,9 +19,6 @@ use crate::{
     git::{Git, ObjectId, TreeFile},
     history::{Own, Promoted, own_config},
 };
-use std::{collections::HashSet, io::Read};
-
-use super::{Stop, sources_of, wait};
 
 /// The largest contract that is read, in bytes; one more tells that it is too large.
 const CONTRACT_MAX: u64 = 1024 * 1024 + 1;
