@@ -2,8 +2,8 @@
 //! digest pin in a repository, all or nothing, with the evidence that a reviewer needs.
 //!
 //! ```text
-//! files (work tree) ──► config, pins found
-//! source (registry, layouts) ──► facts about images
+//! files (work tree, a commit, a branch's head) ──► config, pins found
+//! registry (registries, layouts) ──► facts about images      git ──► facts about history
 //!                 │
 //!                 ▼        each stage: gather its facts, judge them, stop if one fails
 //!              checks ──► Approved | Stopped

@@ -363,7 +363,8 @@ fn an_interruption_ends_the_run_and_cleans_up() {
     let interrupted = bench.interrupted.clone();
     let log = bench.path("log");
     let other = thread::spawn(move || {
-        while !log.exists() {
+        // The shell creates the file before it writes to it.
+        while fs::read_to_string(&log).unwrap_or_default() != "run\n" {
             thread::sleep(Duration::from_millis(5));
         }
         interrupted.store(true, Ordering::Relaxed);
