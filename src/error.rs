@@ -258,6 +258,31 @@ impl Errors {
             .expect("there is at least one error")
     }
 
+    /// The errors with each cause once: those that differ by what was asked for alone become one
+    /// error whose notes name all of it.
+    pub fn by_cause(&self) -> Vec<Error> {
+        let mut causes: Vec<Error> = Vec::new();
+        for error in &self.0 {
+            let same = |other: &&mut Error| {
+                let other = Error {
+                    subject: error.subject.clone(),
+                    notes: error.notes.clone(),
+                    ..(*other).clone()
+                };
+                error.subject.is_some() && other == *error
+            };
+            match causes.iter_mut().find(same) {
+                Some(cause) => {
+                    cause.notes.extend(cause.subject.take());
+                    cause.notes.extend(error.subject.clone());
+                    cause.notes.extend(error.notes.clone());
+                }
+                None => causes.push(error.clone()),
+            }
+        }
+        causes
+    }
+
     /// Each of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Error> {
         self.0.iter()
@@ -310,6 +335,30 @@ impl IntoIterator for Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_of_one_cause_are_one_error_that_names_every_subject() {
+        let refused = |subject: &str| Error::unavailable(subject, "refused").help("retry");
+        let other = Error::unavailable("c", "refused").help("log in");
+        let errors = Errors::from(vec![
+            refused("a"),
+            other.clone(),
+            refused("b"),
+            refused("d"),
+            Error::io("full"),
+            Error::io("full"),
+        ]);
+        let causes = errors.by_cause();
+        assert_eq!(
+            causes[0],
+            Error {
+                subject: None,
+                notes: ["a", "b", "d"].map(str::to_owned).to_vec(),
+                ..refused("")
+            }
+        );
+        assert_eq!(causes[1..], [other, Error::io("full"), Error::io("full")]);
+    }
 
     #[test]
     fn the_class_to_act_on_first_decides() {

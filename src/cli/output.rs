@@ -255,8 +255,8 @@ impl Output {
             }
             Format::Human => self.problems(fault),
             Format::Github => {
-                for problem in fault {
-                    let row = ErrorRow::of(problem);
+                for error in fault.by_cause() {
+                    let row = ErrorRow::of(&error);
                     let place = row.file.as_deref().zip(row.line).zip(row.column);
                     let place = place.map(|((file, line), column)| Place { file, line, column });
                     let hint = row
@@ -281,7 +281,9 @@ impl Output {
     }
 
     fn problems(&self, fault: &Errors) {
-        fault.iter().for_each(|problem| self.problem(problem));
+        for error in fault.by_cause() {
+            self.problem(&error);
+        }
     }
 
     /// Writes one problem for people.

@@ -56,6 +56,28 @@ fn every_platform_is_shown_and_nothing_judged() {
 }
 
 #[test]
+fn one_dead_registry_is_one_error_that_names_every_image() {
+    let world = world();
+    // Nothing listens at the port of a server that has stopped.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .port();
+    world.replace(
+        "repin.yaml",
+        "oci:images",
+        &format!("'http://127.0.0.1:{port}/acme'"),
+    );
+    let ran = world.run(&["promote", "--revision", REV_B]).exits(3);
+    let stderr = &ran.stderr;
+    assert_eq!(stderr.matches("error[unavailable]").count(), 1, "{stderr}");
+    for image in ["review", "fix", "base"] {
+        let named = format!("= note: 127.0.0.1:{port}/acme/{image}:{REV_B}");
+        assert_eq!(stderr.matches(&named).count(), 1, "{stderr}");
+    }
+}
+
+#[test]
 fn what_does_not_resolve_is_named_image_by_image() {
     let world = world();
     world.layout("review").untag(REV_B);

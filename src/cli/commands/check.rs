@@ -101,11 +101,8 @@ fn report(
     } else {
         Exit::Done
     };
-    let faults: Vec<_> = outages.iter().map(Errors::from).collect();
-    let exit = faults
-        .iter()
-        .map(|fault| Exit::from(fault))
-        .fold(failed, Exit::worse);
+    let errors = (!outages.is_empty()).then(|| Errors::from(outages));
+    let exit = failed.worse(errors.as_ref().map_or(Exit::Done, Exit::from));
     if cx.output.format == Format::Json {
         cx.output.json(&CheckDocument {
             clean: exit == Exit::Done,
@@ -118,8 +115,8 @@ fn report(
         cx.output.annotate(&annotations);
     }
     set::print_checks(&verdict, config, &mut cx.output);
-    for fault in &faults {
-        cx.output.fault(fault);
+    if let Some(errors) = &errors {
+        cx.output.fault(errors);
     }
     if exit == Exit::Done {
         cx.output.print(format!(

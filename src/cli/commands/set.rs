@@ -380,15 +380,15 @@ impl<'c> Run<'c> {
         if !last && matches!(outcome, Err(Stop::BaseMoved)) {
             return None;
         }
-        let (exit, faults) = self.take_in(outcome);
+        let (exit, errors) = self.take_in(outcome);
         match cx.output.format {
             Format::Json => cx.output.json(&self.document),
             Format::Github => self.print_github(reports, cx),
             Format::Human => self.print_human(reports, &mut cx.output),
         }
         if cx.output.format != Format::Json {
-            for fault in &faults {
-                cx.output.fault(fault);
+            if let Some(errors) = &errors {
+                cx.output.fault(errors);
             }
             cx.output.note(&self.closing(exit));
         }
@@ -401,49 +401,50 @@ impl<'c> Run<'c> {
     }
 
     /// What stopped the run becomes part of its document.
-    fn take_in(&mut self, outcome: Result<(), Stop>) -> (Exit, Vec<Errors>) {
-        let mut faults = Vec::new();
-        match outcome {
-            Ok(()) => {}
+    fn take_in(&mut self, outcome: Result<(), Stop>) -> (Exit, Option<Errors>) {
+        let errors = match outcome {
+            Ok(()) => None,
             Err(Stop::Chain(stopped)) => {
                 self.document.checks = stopped.checks;
-                faults.extend(stopped.outages.iter().map(Errors::from));
+                (!stopped.outages.is_empty()).then(|| Errors::from(stopped.outages))
             }
-            Err(Stop::Count(checks)) => self.document.checks.extend(checks),
+            Err(Stop::Count(checks)) => {
+                self.document.checks.extend(checks);
+                None
+            }
             Err(Stop::Unconfigured(why)) => {
-                self.document
-                    .checks
-                    .push(Check::new(Code::UNCONFIGURED, Status::Skip, why));
+                let check = Check::new(Code::UNCONFIGURED, Status::Skip, why);
+                self.document.checks.push(check);
+                None
             }
-            Err(Stop::BaseMoved) => faults.push(place::kept_moving()),
-            Err(Stop::Errors(fault)) => faults.push(fault),
-        }
+            Err(Stop::BaseMoved) => Some(place::kept_moving()),
+            Err(Stop::Errors(errors)) => Some(errors),
+        };
         let failed = if checks::any_failed(&self.document.checks) {
             Exit::Because(Class::Failed)
         } else {
             Exit::Done
         };
-        let worst = faults
-            .iter()
-            .map(|fault| Exit::from(fault))
-            .reduce(Exit::worse);
-        self.document.error = worst.and_then(|worst| {
-            let problems = faults
-                .iter()
-                .filter(|fault| Exit::from(*fault) == worst)
-                .flat_map(Errors::iter);
-            let mut rows = problems.map(ErrorRow::of);
-            let first = rows.next()?;
-            Some(rows.fold(first, |mut all, row| {
-                all.message = format!("{}; {}", all.message, row.message);
-                all
-            }))
-        });
-        if failed == Exit::Because(Class::Failed) || worst.is_some_and(|_| !self.document.applied) {
+        self.document.error = errors.as_ref().and_then(worst);
+        if failed != Exit::Done || (errors.is_some() && !self.document.applied) {
             self.document.approved &= failed == Exit::Done;
         }
-        (failed.worse(worst.unwrap_or(Exit::Done)), faults)
+        let worse = errors.as_ref().map_or(Exit::Done, Exit::from);
+        (failed.worse(worse), errors)
     }
+}
+
+/// The errors of the class that decides, as one.
+fn worst(errors: &Errors) -> Option<ErrorRow> {
+    let class = errors.class();
+    let causes = errors.by_cause();
+    let rows = causes
+        .iter()
+        .filter(|error| error.class.exit_code() == class.exit_code());
+    rows.map(ErrorRow::of).reduce(|mut all, row| {
+        all.message = format!("{}; {}", all.message, row.message);
+        all
+    })
 }
 
 impl ImageRow {

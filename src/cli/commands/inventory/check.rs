@@ -76,13 +76,9 @@ pub(super) fn run(
     } else {
         Exit::Done
     };
-    let faults: Vec<_> = outages.iter().map(Errors::from).collect();
-    let exit = faults
-        .iter()
-        .map(|fault| Exit::from(fault))
-        .fold(failed, Exit::worse);
-    let problems = faults.into_iter().flatten().collect();
-    Ok(report::show(images, problems, exit, &config, cx))
+    let errors = (!outages.is_empty()).then(|| Errors::from(outages.clone()));
+    let exit = failed.worse(errors.as_ref().map_or(Exit::Done, Exit::from));
+    Ok(report::show(images, outages, exit, &config, cx))
 }
 
 /// Which images are meant, and which of their builds.

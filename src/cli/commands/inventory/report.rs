@@ -5,7 +5,6 @@ use crate::{
     cli::{
         commands::set::{print_checks, tally},
         context::Context,
-        display,
         exit::Exit,
         output::Format,
     },
@@ -62,9 +61,8 @@ pub(super) fn show(
         }
         return exit;
     }
-    for problem in &problems {
-        let text = display::problem(problem, cx.output.error_colour);
-        cx.output.error_text(&text);
+    if !problems.is_empty() {
+        cx.output.fault(&problems.into());
     }
     print_checks(&others, config, &mut cx.output);
     cx.output.print(table);
