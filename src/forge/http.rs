@@ -21,8 +21,8 @@ use super::{Target, Token};
 use crate::{
     error::{Class, Error},
     http::{
-        Allowance, Announce, Body, Call, Cause, Client, FORGES, Heard, Idempotency, Network,
-        Policy, Stage, Stop, Transport, WaitReason, address::host_of, time_of_day,
+        Allowance, Announce, Body, Call, Cause, Client, FORGES, Idempotency, Network, Policy,
+        ServerTime, Stage, Stop, Transport, WaitReason, address::host_of, time_of_day,
     },
     untrusted::Secrets,
 };
@@ -232,8 +232,8 @@ impl Http {
     }
 
     /// What the server said about the time, last.
-    pub(super) fn heard(&self) -> Option<Heard> {
-        self.client.heard(&self.base)
+    pub(super) fn server_time(&self) -> Option<ServerTime> {
+        self.client.server_time(&self.base)
     }
 
     /// The token that requests carry.
@@ -429,7 +429,7 @@ impl Http {
     }
 
     /// A pause before something is looked at again that may not have arrived yet.
-    pub(super) async fn breathe(&self, round: u32) {
+    pub(super) async fn back_off(&self, round: u32) {
         let round = round.clamp(1, self.attempts().saturating_sub(1).max(1));
         tokio::time::sleep(self.client.policy().usual_pause(round)).await;
     }

@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Again, Announce, AttemptError, Body, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
-    Heard, Idempotency, Open, Outages, Pause, Policy, Reading, Redirects, Reply, Stop, Transport,
-    address::host_of, body, budget::Budget, log::Entry, redirect, transport::IN_FLIGHT,
+    Idempotency, Open, Outages, Pause, Policy, Reading, Redirects, Reply, ServerTime, Stop,
+    Transport, address::host_of, body, budget::Budget, log::Entry, redirect, transport::IN_FLIGHT,
 };
 use crate::untrusted::Secrets;
 
@@ -37,7 +37,7 @@ pub struct Client {
     /// same.
     down: Mutex<HashMap<String, Failure>>,
     /// What hosts said about the time, the last of each.
-    heard: Mutex<BTreeMap<String, Heard>>,
+    heard: Mutex<BTreeMap<String, ServerTime>>,
 }
 
 impl Client {
@@ -89,7 +89,7 @@ impl Client {
     }
 
     /// What hosts said about the time, by their names.
-    pub fn clocks(&self) -> Vec<(String, Heard)> {
+    pub fn clocks(&self) -> Vec<(String, ServerTime)> {
         lock(&self.heard)
             .iter()
             .map(|(host, heard)| (host.clone(), *heard))
@@ -97,7 +97,7 @@ impl Client {
     }
 
     /// What the host of `url` said about the time, last.
-    pub fn heard(&self, url: &Url) -> Option<Heard> {
+    pub fn server_time(&self, url: &Url) -> Option<ServerTime> {
         lock(&self.heard).get(&host_of(url)).copied()
     }
 
@@ -261,7 +261,7 @@ impl Client {
         };
         let response = sent.inspect_err(|error| entry.failed(&error.cause))?;
         entry.answered(response.status());
-        if let Some(heard) = Heard::of(response.headers(), self.now) {
+        if let Some(heard) = ServerTime::of(response.headers(), self.now) {
             lock(&self.heard).insert(host_of(&call.url), heard);
         }
         Ok(Open {

@@ -9,14 +9,14 @@ use reqwest::header::{AGE, DATE, HeaderMap};
 /// A server's clock and ours, read at the same moment; the header counts whole seconds (RFC 9110,
 /// section 6.6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard {
+pub struct ServerTime {
     /// What the server said.
     pub server: SystemTime,
     /// This machine's clock when it came.
     pub here: SystemTime,
 }
 
-impl Heard {
+impl ServerTime {
     /// What an answer's headers say; nothing if it came out of a cache, whose time is that of
     /// another answer.
     pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Self> {
@@ -59,7 +59,7 @@ pub struct Clock {
 impl Clock {
     /// The clocks as an answer with these headers came.
     pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Self {
-        let heard = Heard::of(headers, now);
+        let heard = ServerTime::of(headers, now);
         Self {
             here: heard.map_or_else(now, |heard| heard.here),
             server: heard.map(|heard| heard.server),
@@ -69,7 +69,7 @@ impl Clock {
     /// How far they are apart; nothing if the server did not tell.
     pub fn apart(&self) -> Option<Duration> {
         self.server.map(|server| {
-            Heard {
+            ServerTime {
                 server,
                 here: self.here,
             }
@@ -100,12 +100,12 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(NOON)
     }
 
-    fn heard(headers: &[(reqwest::header::HeaderName, &str)]) -> Option<Heard> {
+    fn heard(headers: &[(reqwest::header::HeaderName, &str)]) -> Option<ServerTime> {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().unwrap()))
             .collect();
-        Heard::of(&headers, noon)
+        ServerTime::of(&headers, noon)
     }
 
     #[test]

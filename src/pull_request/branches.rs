@@ -88,7 +88,7 @@ pub async fn look(
     let Some(to) = forge.branch(between.to).await? else {
         return Ok(Err(between.to.to_owned()));
     };
-    let ahead = match forge.ahead((between.to, &to), between.from, false).await? {
+    let ahead = match forge.ahead(between.to, &to, between.from, false).await? {
         Comparison::Absent => return Ok(Err(between.from.to_owned())),
         Comparison::Unrelated(_) => {
             let what = format!(
@@ -248,7 +248,7 @@ async fn open(
         if let Some(pull) = find(forge, between).await? {
             return Ok((pull, false));
         }
-        forge.breathe(round).await;
+        forge.back_off(round).await;
     }
     let what = format!(
         "{}: the pull request of {} into {}",

@@ -216,7 +216,7 @@ impl Work<'_> {
                     "the forge closed it while its branch was made again".clone_into(&mut why);
                 }
             }
-            self.forge.breathe(round).await;
+            self.forge.back_off(round).await;
         }
         let what = format!(
             "{}: the pull request of {}",
@@ -270,8 +270,10 @@ impl Work<'_> {
         let (forge, proposal) = (self.forge, self.proposal);
         let listed = |pull: &Pull| pull.own && pull.head == proposal.branch && pull.head_exists;
         let exists = open.iter().any(listed);
-        let base = (self.base.branch.as_str(), &self.base.head);
-        let ahead = match forge.ahead(base, proposal.branch, exists).await? {
+        let ahead = match forge
+            .ahead(&self.base.branch, &self.base.head, proposal.branch, exists)
+            .await?
+        {
             Comparison::Absent => None,
             Comparison::Related(ahead) => Some(ahead),
             Comparison::Unrelated(head) => {
@@ -468,7 +470,7 @@ impl Work<'_> {
         let edit = Edit {
             title: Some((self.proposal.title, pull.draft)),
             body: Some(&body),
-            open: None,
+            transition: None,
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
         self.tried(edited)?;

@@ -8,7 +8,7 @@ use repin::{
     files::Files,
     forge::{
         Ability, Edit, Forge, GateState, Gitea, Github, Kind as ForgeKind, Merge, Mergeable,
-        NewPull, Poll, Pull, PullState, Settings, State, Target, Token, judge,
+        NewPull, Poll, Pull, PullState, Settings, State, Target, Token, Transition, judge,
     },
     oci::Digest,
     plan::FileChange,
@@ -2000,7 +2000,7 @@ async fn issues_are_listed_opened_changed_and_closed() {
             .edit_issue(
                 issue.number,
                 &Edit {
-                    open: Some(false),
+                    transition: Some(Transition::Close),
                     ..Edit::default()
                 },
             )

@@ -1,9 +1,10 @@
 //! What GitHub's refusals mean: an archived repository, a rule, a protection, or another process
 //! that was faster. Whether a branch has really moved is for the caller to find out.
 
+use super::is_workflow;
 use crate::{
     error::{Class, Error},
-    forge::{http::Reply, rights::ARCHIVED},
+    forge::{NewCommit, http::Reply, rights::ARCHIVED},
 };
 
 /// Texts by which GitHub says that a reference is no longer as it was looked at (REST API, "Create a
@@ -57,9 +58,9 @@ pub(super) fn of_branch(error: Error, branch: &str) -> Error {
     if let Some(archived) = archived(&error) {
         return archived;
     }
-    let said = error.message.to_lowercase();
-    let rule = said.contains("rule violation");
-    if !rule && DENIED.iter().any(|text| said.contains(text)) {
+    let message = error.message.to_lowercase();
+    let rule = message.contains("rule violation");
+    if !rule && DENIED.iter().any(|text| message.contains(text)) {
         let hint = format!(
             "allow the token's owner to push to {branch} in the branch protection, or give the branch another name (promote.branch, rollback.branch)"
         );
@@ -69,6 +70,53 @@ pub(super) fn of_branch(error: Error, branch: &str) -> Error {
     .help(format!(
         "check which rule set covers {branch}: let the token's owner bypass it, or give the branch another name (promote.branch, rollback.branch); a branch that is named like the beginning of {branch} refuses it, too"
     ))
+}
+
+/// What a refusal to write means; GitHub answers 404 where a scope is missing.
+pub(super) fn of_commit(new: &NewCommit<'_>, reply: &Reply) -> Error {
+    let error = reply.error();
+    if let Some(archived) = archived(&error) {
+        return archived;
+    }
+    if lacks_workflows(new, reply) {
+        return no_workflows(error.subject.as_deref().unwrap_or_default(), &error.message);
+    }
+    unwritable(reply)
+}
+
+pub(super) fn lacks_workflows(new: &NewCommit<'_>, reply: &Reply) -> bool {
+    let status = reply.status.as_u16();
+    new.files.iter().any(|file| is_workflow(&file.path))
+        && (matches!(status, 403 | 404) || status == 422 && reply.text().contains("workflow"))
+}
+
+/// What a refusal to write contents means.
+pub(super) fn unwritable(reply: &Reply) -> Error {
+    let error = reply.error();
+    if let Some(archived) = archived(&error) {
+        return archived;
+    }
+    match reply.status.as_u16() {
+        404 => error
+            .class(Class::Denied)
+            .help("the token needs `contents: write`"),
+        403 => {
+            let asks = error
+                .help
+                .as_ref()
+                .map_or_else(String::new, |hint| format!(" ({hint})"));
+            error.help(format!("the token needs `contents: write`{asks}"))
+        }
+        _ => error,
+    }
+}
+
+pub(super) fn no_workflows(what: &str, why: &str) -> Error {
+    let why = format!("{why}; `workflows: write` is missing: the change touches .github/workflows");
+    Error::about(Class::Denied, what, why).help(
+        "GITHUB_TOKEN can't have `workflows: write`: use the token of an app or a person that has it \
+         (a classic token: the scope `workflow`)",
+    )
 }
 
 #[cfg(test)]
@@ -103,8 +151,8 @@ mod tests {
                 "unarchive",
             ),
         ] {
-            let (kind, told) = kind(text);
-            assert!(kind == expected && told.contains(hint), "{text}: {told}");
+            let (kind, help) = kind(text);
+            assert!(kind == expected && help.contains(hint), "{text}: {help}");
         }
         assert!(is_race("HTTP 422 (Reference already exists)"));
         assert!(!is_race("HTTP 422 (Reference update failed)"));

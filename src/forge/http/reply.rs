@@ -131,6 +131,9 @@ mod tests {
         assert!(parsed(VALUES_MAX).is_ok());
         let error = parsed(VALUES_MAX + 1).unwrap_err();
         assert_eq!(error.class, Class::Unavailable);
-        assert!(error.message.contains("more than 1000000 values"), "{error}");
+        assert!(
+            error.message.contains("more than 1000000 values"),
+            "{error}"
+        );
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         Verdict, Wanted,
     },
     git::Git,
-    http::{Heard, address::host_of},
+    http::{ServerTime, address::host_of},
     pins::Found,
 };
 
@@ -206,8 +206,11 @@ fn shown(target: &Target) -> String {
 
 impl Ready {
     /// What the forge said about the time, and who it is.
-    pub(super) fn heard(&self) -> Option<(String, Heard)> {
-        Some((self.target.api.host_str()?.to_owned(), self.forge.heard()?))
+    pub(super) fn server_time(&self) -> Option<(String, ServerTime)> {
+        Some((
+            self.target.api.host_str()?.to_owned(),
+            self.forge.server_time()?,
+        ))
     }
 
     /// Asks, in as many requests as there are things to know.

@@ -1,22 +1,14 @@
-//! One commit and the branch at it.
+//! The objects of a commit, and the branch that is moved to it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    Github,
-    graphql::Moved,
-    is_workflow, refusal,
-    signed::{self, Made},
-};
+use super::{Github, refusal, signed_commits::Made};
 use crate::{
-    error::{Class, Error},
-    forge::{
-        NewCommit, NewFile, Published, Was,
-        http::{Reply, Request},
-    },
+    error::Error,
+    forge::{NewCommit, NewFile, Published, http::Request},
 };
 
 /// The objects of a commit that was made, by what they were made from.
@@ -68,55 +60,13 @@ struct Verification {
 }
 
 impl Github {
-    pub(super) async fn make_commit(
-        &self,
-        new: &NewCommit<'_>,
-        branch: &str,
-        was: &Was,
-    ) -> Result<Published, Error> {
-        let required = self.rules(new.base).await?.signatures;
-        let can_sign = self.sign_obstacle(signed::modes(new)).is_none();
-        let sign = (required && can_sign).then_some(branch);
-        let mut made = self.objects(new, sign).await?;
-        // As late as can be: what was planned against is still there.
-        let base = self.read_protected(new.base).await?;
-        let Some((_, protected)) = base.filter(|(head, _)| head.commit == new.parent.commit) else {
-            return Ok(Published::BaseMoved);
-        };
-        // Rule sets do not show what a branch's protection requires.
-        let signed = matches!(made, Made::Commit { signed: true, .. });
-        if !signed
-            && !required
-            && protected
-            && self.protection_requires_signatures(new.base).await?
-        {
-            if !can_sign {
-                return Err(self.unsigned(new));
-            }
-            made = self.objects(new, Some(branch)).await?;
-            if matches!(made, Made::Commit { signed: false, .. }) {
-                return Err(self.unsigned(new));
-            }
-        }
-        let commit = match made {
-            Made::Commit { signed: false, .. } if required => return Err(self.unsigned(new)),
-            Made::Commit { id, .. } => id,
-            Made::Raced(said) => return Ok(Published::Raced(said)),
-        };
-        match was {
-            Was::Absent => self.create_branch(new, branch, commit).await,
-            Was::Behind(_) => self.forward_branch(new, branch, commit).await,
-            Was::Diverged(from) => match self.update_ref(new.repo, branch, from, &commit).await? {
-                Moved::Yes => Ok(Published::Done(commit)),
-                Moved::No(error) => Ok(Published::Refused(refusal::of_branch(error, branch))),
-                Moved::Unknown => self.force_branch(new, branch, from, commit).await,
-            },
-        }
-    }
-
     /// The commit's objects, which nobody sees as long as no branch is at them. A run makes them
     /// once, however often the branch is tried. `sign`: the branch for which GitHub signs the commit.
-    async fn objects(&self, new: &NewCommit<'_>, sign: Option<&str>) -> Result<Made, Error> {
+    pub(super) async fn objects(
+        &self,
+        new: &NewCommit<'_>,
+        sign: Option<&str>,
+    ) -> Result<Made, Error> {
         let known = self.made.borrow().clone();
         let known = known.filter(|known| known.is_for(new));
         if let Some(known) = known.filter(|known| sign.is_none() || known.is_signed()) {
@@ -191,13 +141,13 @@ impl Github {
         }
         // A content has no path yet: what is missing for it is not the permission for workflows.
         Err(if path == "git/blobs" {
-            unwritable(&reply)
+            refusal::unwritable(&reply)
         } else {
-            refused(new, &reply)
+            refusal::of_commit(new, &reply)
         })
     }
 
-    async fn create_branch(
+    pub(super) async fn create_branch(
         &self,
         new: &NewCommit<'_>,
         branch: &str,
@@ -215,7 +165,7 @@ impl Github {
         self.placed(new, &request.harmless(), branch, commit).await
     }
 
-    async fn forward_branch(
+    pub(super) async fn forward_branch(
         &self,
         new: &NewCommit<'_>,
         branch: &str,
@@ -230,7 +180,7 @@ impl Github {
     }
 
     /// For servers that can't move a branch from a given commit: looked at once more, and moved.
-    async fn force_branch(
+    pub(super) async fn force_branch(
         &self,
         new: &NewCommit<'_>,
         branch: &str,
@@ -238,9 +188,9 @@ impl Github {
         commit: String,
     ) -> Result<Published, Error> {
         if self
-            .read_branch(branch)
+            .branch_head(branch)
             .await?
-            .is_none_or(|head| head.commit != from)
+            .is_none_or(|branch| branch.head.commit != from)
         {
             return Ok(Published::Raced(
                 "the branch was moved meanwhile".to_owned(),
@@ -269,60 +219,14 @@ impl Github {
         match reply.status.as_u16() {
             200 | 201 => Ok(Published::Done(commit)),
             409 | 422 if refusal::is_race(&reply.text()) => Ok(Published::Raced(reply.text())),
-            422 if lacks_workflows(new, &reply) => Err(refused(new, &reply)),
+            422 if refusal::lacks_workflows(new, &reply) => Err(refusal::of_commit(new, &reply)),
             // It is a race only if the branch moved, which the caller finds out: the text tells
             // rules, protections and races apart for few of them ("Reference update failed").
             409 | 422 => Ok(Published::Refused(refusal::of_branch(
                 reply.error(),
                 branch,
             ))),
-            _ => Err(refused(new, &reply)),
+            _ => Err(refusal::of_commit(new, &reply)),
         }
     }
-}
-
-/// What a refusal to write means; GitHub answers 404 where a scope is missing.
-pub(super) fn refused(new: &NewCommit<'_>, reply: &Reply) -> Error {
-    let error = reply.error();
-    if let Some(archived) = refusal::archived(&error) {
-        return archived;
-    }
-    if lacks_workflows(new, reply) {
-        return no_workflows(error.subject.as_deref().unwrap_or_default(), &error.message);
-    }
-    unwritable(reply)
-}
-
-fn lacks_workflows(new: &NewCommit<'_>, reply: &Reply) -> bool {
-    let status = reply.status.as_u16();
-    new.files.iter().any(|file| is_workflow(&file.path))
-        && (matches!(status, 403 | 404) || status == 422 && reply.text().contains("workflow"))
-}
-
-fn unwritable(reply: &Reply) -> Error {
-    let error = reply.error();
-    if let Some(archived) = refusal::archived(&error) {
-        return archived;
-    }
-    match reply.status.as_u16() {
-        404 => error
-            .class(Class::Denied)
-            .help("the token needs `contents: write`"),
-        403 => {
-            let asks = error
-                .help
-                .as_ref()
-                .map_or_else(String::new, |hint| format!(" ({hint})"));
-            error.help(format!("the token needs `contents: write`{asks}"))
-        }
-        _ => error,
-    }
-}
-
-pub(super) fn no_workflows(what: &str, why: &str) -> Error {
-    let why = format!("{why}; `workflows: write` is missing: the change touches .github/workflows");
-    Error::about(Class::Denied, what, why).help(
-        "GITHUB_TOKEN can't have `workflows: write`: use the token of an app or a person that has it \
-         (a classic token: the scope `workflow`)",
-    )
 }

@@ -1,58 +1,27 @@
-//! Reading: the repository, branches, trees, contents, and what a branch has that another has not.
+//! Branches, trees, contents, comparisons, and the order in which a commit is published.
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::Github;
+use super::{
+    Github,
+    graphql::{AT_ONCE, Moved},
+    refusal,
+    signed_commits::{self, Made},
+};
 use crate::{
     error::Error,
     forge::{
-        Ahead, Commit, Comparison, Entry, Head, Repo, Tree,
-        http::{PAGE, PAGES_MAX, Request},
+        Ahead, Branches, Commit, Comparison, Entry, Head, NewCommit, Published, Tree, Was, blob_id,
+        http::{PAGE, PAGES_MAX},
     },
 };
 
 /// A comparison lists at most so many files (REST API, "Compare two commits").
 const FILES_MAX: usize = 300;
-
-#[derive(Deserialize)]
-struct Repository {
-    full_name: String,
-    default_branch: String,
-    #[serde(default)]
-    node_id: String,
-    #[serde(default)]
-    private: bool,
-    #[serde(default)]
-    archived: bool,
-    permissions: Option<Permissions>,
-}
-
-#[derive(Deserialize)]
-struct Permissions {
-    #[serde(default)]
-    push: bool,
-}
-
-#[derive(Deserialize)]
-struct Branch {
-    commit: BranchCommit,
-    #[serde(default)]
-    protected: bool,
-}
-
-#[derive(Deserialize)]
-struct BranchCommit {
-    sha: String,
-    commit: Inner,
-}
-
-#[derive(Deserialize)]
-struct Inner {
-    tree: Named,
-}
 
 #[derive(Deserialize)]
 struct Named {
@@ -106,64 +75,21 @@ struct ChangedFile {
     previous_filename: Option<String>,
 }
 
-impl Github {
-    pub(super) async fn read_repository(&self) -> Result<Repo, Error> {
-        let what = format!("reading the repository {}", self.full_name());
-        let reply = self
-            .http
-            .repository(&self.request(Method::GET, "", what))
-            .await?;
-        let repository: Repository = reply.expect(&[200])?;
-        // Only classic tokens have scopes; for one that has none the header is empty, for others it
-        // says nothing.
-        let scopes = reply.header("x-oauth-scopes").map(|scopes| {
-            scopes
-                .split(',')
-                .map(str::trim)
-                .filter(|scope| !scope.is_empty())
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        });
-        let scopes = scopes.filter(|scopes| !scopes.is_empty() || self.http.token().has_scopes());
-        Ok(Repo {
-            full_name: repository.full_name,
-            default_branch: repository.default_branch,
-            node: repository.node_id,
-            may_push: repository.permissions.map(|permissions| permissions.push),
-            scopes,
-            public: !repository.private,
-            archived: repository.archived,
-        })
+#[async_trait(?Send)]
+impl Branches for Github {
+    async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
+        let branch = self.branch_head(name).await?;
+        Ok(branch.map(|branch| branch.head))
     }
 
-    /// Whether the token is an app's; what such a one may do can't be read.
-    pub(super) async fn is_installation(&self) -> Result<bool, Error> {
-        let what = "GitHub: asking whether the token is an app's";
-        let request =
-            Request::new(Method::GET, ["installation", "repositories"], what).query("per_page", 1);
-        Ok(self.http.send(&request).await?.status == 200)
+    async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
+        let what = format!("looking up {reference}");
+        let request = self.request(Method::GET, &format!("commits/{reference}"), what);
+        let named: Option<Named> = self.http.find(&request, &[404, 422]).await?;
+        Ok(named.map(|named| named.sha))
     }
 
-    pub(super) async fn read_branch(&self, name: &str) -> Result<Option<Head>, Error> {
-        let branch = self.read_protected(name).await?;
-        Ok(branch.map(|(head, _)| head))
-    }
-
-    /// A branch's head, and whether the branch is protected.
-    pub(super) async fn read_protected(&self, name: &str) -> Result<Option<(Head, bool)>, Error> {
-        let what = format!("reading the branch {name}");
-        let request = self.request(Method::GET, &format!("branches/{name}"), what);
-        let branch: Option<Branch> = self.http.find(&request, &[404]).await?;
-        Ok(branch.map(|branch| {
-            let head = Head {
-                commit: branch.commit.sha,
-                tree: branch.commit.commit.tree.sha,
-            };
-            (head, branch.protected)
-        }))
-    }
-
-    pub(super) async fn read_tree(&self, head: &Head) -> Result<Tree, Error> {
+    async fn tree(&self, head: &Head) -> Result<Tree, Error> {
         let id = if head.tree.is_empty() {
             &head.commit
         } else {
@@ -200,17 +126,41 @@ impl Github {
         })
     }
 
-    pub(super) async fn read_blob(&self, id: &str) -> Result<Vec<u8>, Error> {
-        let request = self.request(
-            Method::GET,
-            &format!("git/blobs/{id}"),
-            format!("reading the content {id}"),
-        );
-        self.http.content(&request, id).await
+    async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+        let mut contents = vec![None; ids.len()];
+        if ids.len() > 1 {
+            for (chunk, ids) in ids.chunks(AT_ONCE).enumerate() {
+                let Some(texts) = self.texts(ids).await? else {
+                    break;
+                };
+                for (at, text) in texts.into_iter().enumerate() {
+                    // Only text comes this way, and what is not quite UTF-8 comes changed: the name
+                    // tells.
+                    contents[chunk * AT_ONCE + at] = text
+                        .map(String::into_bytes)
+                        .filter(|content| blob_id(content, &ids[at]) == ids[at]);
+                }
+            }
+        }
+        let mut all = Vec::new();
+        for (id, content) in ids.iter().zip(contents) {
+            all.push(if let Some(content) = content {
+                content
+            } else {
+                self.read_blob(id).await?
+            });
+        }
+        Ok(all)
     }
 
-    pub(super) async fn compare(&self, base: &Head, branch: &str) -> Result<Comparison, Error> {
-        let path = format!("compare/{}...{branch}", base.commit);
+    async fn ahead(
+        &self,
+        _base: &str,
+        base_head: &Head,
+        branch: &str,
+        _exists: bool,
+    ) -> Result<Comparison, Error> {
+        let path = format!("compare/{}...{branch}", base_head.commit);
         let request = self.request(
             Method::GET,
             &path,
@@ -223,7 +173,7 @@ impl Github {
         if reply.status == 404 {
             // It answers 404 to a branch that is missing and to one without a common ancestor.
             return Ok(if reply.text().contains("No common ancestor") {
-                let head = self.read_branch(branch).await?;
+                let head = self.branch(branch).await?;
                 head.map_or(Comparison::Absent, |head| {
                     Comparison::Unrelated(head.commit)
                 })
@@ -262,9 +212,9 @@ impl Github {
                 commit: commit.to_owned(),
                 tree: String::new(),
             };
-            self.read_tree(&tree(&merge_base))
+            self.tree(&tree(&merge_base))
                 .await?
-                .changes_to(&self.read_tree(&tree(&head)).await?)
+                .changes_to(&self.tree(&tree(&head)).await?)
         };
         let commits = comparison.commits.into_iter();
         let commits = commits
@@ -284,6 +234,63 @@ impl Github {
             commits,
             changed,
         }))
+    }
+
+    async fn publish(
+        &self,
+        new: &NewCommit<'_>,
+        branch: &str,
+        was: &Was,
+    ) -> Result<Published, Error> {
+        let required = self.rules(new.base).await?.unwrap_or_default().signatures;
+        let can_sign = self.sign_obstacle(signed_commits::modes(new)).is_none();
+        let sign = (required && can_sign).then_some(branch);
+        let mut made = self.objects(new, sign).await?;
+        // As late as can be: what was planned against is still there.
+        let base = self.branch_head(new.base).await?;
+        let Some(base) = base.filter(|base| base.head.commit == new.parent.commit) else {
+            return Ok(Published::BaseMoved);
+        };
+        // Rule sets do not show what a branch's protection requires.
+        let signed = matches!(made, Made::Commit { signed: true, .. });
+        if !signed
+            && !required
+            && base.protected
+            && self.protection_requires_signatures(new.base).await?
+        {
+            if !can_sign {
+                return Err(self.unsigned(new));
+            }
+            made = self.objects(new, Some(branch)).await?;
+            if matches!(made, Made::Commit { signed: false, .. }) {
+                return Err(self.unsigned(new));
+            }
+        }
+        let commit = match made {
+            Made::Commit { signed: false, .. } if required => return Err(self.unsigned(new)),
+            Made::Commit { id, .. } => id,
+            Made::Raced(reason) => return Ok(Published::Raced(reason)),
+        };
+        match was {
+            Was::Absent => self.create_branch(new, branch, commit).await,
+            Was::Behind(_) => self.forward_branch(new, branch, commit).await,
+            Was::Diverged(from) => match self.update_ref(new.repo, branch, from, &commit).await? {
+                Moved::Yes => Ok(Published::Done(commit)),
+                Moved::No(error) => Ok(Published::Refused(refusal::of_branch(error, branch))),
+                Moved::Unknown => self.force_branch(new, branch, from, commit).await,
+            },
+        }
+    }
+}
+
+impl Github {
+    async fn read_blob(&self, id: &str) -> Result<Vec<u8>, Error> {
+        let request = self.request(
+            Method::GET,
+            &format!("git/blobs/{id}"),
+            format!("reading the content {id}"),
+        );
+        self.http.content(&request, id).await
     }
 }
 

@@ -10,11 +10,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Github, commit};
+use super::{Github, is_workflow, refusal};
 use crate::{
     config::Sign,
     error::{Class, Error},
-    forge::{NewCommit, Signing},
+    forge::NewCommit,
     untrusted::plain,
 };
 
@@ -36,31 +36,6 @@ pub(super) enum Made {
 }
 
 impl Github {
-    /// Whether a branch requires signed commits. `protected`: whether it has a protection, which
-    /// rule sets do not show.
-    pub(super) async fn requires_signatures(
-        &self,
-        branch: &str,
-        protected: bool,
-    ) -> Result<bool, Error> {
-        if self.rules(branch).await?.signatures {
-            return Ok(true);
-        }
-        Ok(protected && self.protection_requires_signatures(branch).await?)
-    }
-
-    /// The same by its protection alone, as everybody who may read the repository sees it.
-    pub(super) async fn protection_requires_signatures(&self, branch: &str) -> Result<bool, Error> {
-        let query = "query($owner:String!,$name:String!,$ref:String!)\
-            {repository(owner:$owner,name:$name)\
-            {ref(qualifiedName:$ref){refUpdateRule{requiresSignatures}}}}";
-        let variables = json!({"owner": self.owner, "name": self.name,
-                               "ref": format!("refs/heads/{branch}")});
-        let what = format!("reading the protection of {branch}");
-        let row = self.read_of_repository(query, variables, &what).await?;
-        Ok(row.is_some_and(|row| row["ref"]["refUpdateRule"]["requiresSignatures"] == true))
-    }
-
     /// Why GitHub cannot be asked to sign a commit of files with these paths and modes, and what to
     /// do.
     pub(super) fn sign_obstacle<'f>(
@@ -83,24 +58,6 @@ impl Github {
             why,
             format!("{APP}, or make {} a regular file", plain(path)),
         ))
-    }
-
-    /// What signs commits on a branch whose pins are in files with these paths and modes.
-    pub(super) async fn read_signing(
-        &self,
-        base: &str,
-        files: &[(String, String)],
-    ) -> Result<Signing, Error> {
-        let protected = self.read_protected(base).await?.is_some_and(|(_, it)| it);
-        if !self.requires_signatures(base, protected).await? {
-            return Ok(Signing::NotRequired);
-        }
-        let files = files.iter().map(|(path, mode)| (&**path, &**mode));
-        Ok(match self.sign_obstacle(files) {
-            None => Signing::Forge,
-            Some(_) if self.is_installation().await? => Signing::App,
-            Some((why, hint)) => Signing::Nothing(why, hint),
-        })
     }
 
     /// The refusal of a commit without a signature by a base that requires one.
@@ -145,7 +102,7 @@ impl Github {
             return Ok(None);
         }
         if reply.status != 422 || !reply.text().contains("already exists") {
-            return Err(commit::refused(new, &reply));
+            return Err(refusal::of_commit(new, &reply));
         }
         let body = json!({"sha": sha, "force": true});
         let path = format!("git/refs/heads/{name}");
@@ -154,7 +111,7 @@ impl Github {
         match reply.status.as_u16() {
             200 | 201 => Ok(None),
             422 if reply.text().contains("does not exist") => Ok(Some(Made::Raced(reply.text()))),
-            _ => Err(commit::refused(new, &reply)),
+            _ => Err(refusal::of_commit(new, &reply)),
         }
     }
 
@@ -178,16 +135,16 @@ impl Github {
         let what = format!("GitHub: {what}");
         let answer =
             answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
-        if let Some((kind, said)) = answer.wrong() {
-            let said = self.http.clean(said);
-            let workflows = new.files.iter().any(|file| super::is_workflow(&file.path));
-            return match kind {
+        if let Some(error) = answer.first_error() {
+            let message = self.http.clean(&error.message);
+            let workflows = new.files.iter().any(|file| is_workflow(&file.path));
+            return match error.kind.as_str() {
                 // "Expected branch to point to "…" but it did not. Pull and try again."
-                "STALE_DATA" | "NOT_FOUND" => Ok(Made::Raced(said)),
-                "FORBIDDEN" if workflows => Err(commit::no_workflows(&what, &said)),
-                "FORBIDDEN" => Err(Error::about(Class::Denied, what, said)
+                "STALE_DATA" | "NOT_FOUND" => Ok(Made::Raced(message)),
+                "FORBIDDEN" if workflows => Err(refusal::no_workflows(&what, &message)),
+                "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)
                     .help("the token needs `contents: write`")),
-                _ => Err(Error::about(Class::Refused, what, said)),
+                _ => Err(Error::about(Class::Refused, what, message)),
             };
         }
         let commit = &answer.data()["createCommitOnBranch"]["commit"];

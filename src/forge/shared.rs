@@ -1,7 +1,7 @@
-//! What the APIs of GitHub and of Gitea have alike: answers that may be absent, polling, contents,
-//! comments, issues, closing with a comment.
+//! What the APIs of GitHub and of Gitea share: answers that may be absent, polling, contents,
+//! comments, issues, and the refusal of a merge method.
 //!
-//! Where each thing is asked for, and what a refusal means there, is for the adapters.
+//! The adapters name the requests, and what a refusal means there.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -11,7 +11,10 @@ use super::{
     Comment, Edit, Issue, Poll, Pull, blob_id,
     http::{Http, Reply, Request},
 };
-use crate::error::{Class, Error};
+use crate::{
+    config::MergeMethod,
+    error::{Class, Error},
+};
 
 #[derive(Deserialize)]
 struct Blob {
@@ -71,6 +74,26 @@ fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
             .help("the repository has no issues: switch them on"),
         _ => error,
     }
+}
+
+/// The refusal of the configured merge method where `allowed` leaves others.
+pub(super) fn method_refused(
+    what: String,
+    method: MergeMethod,
+    place: &str,
+    allowed: &[&str],
+) -> Error {
+    let method = method.as_str();
+    if allowed.is_empty() {
+        let why = format!("{place} allows no method of merging");
+        return Error::about(Class::Refused, what, why)
+            .help("allow a method in the repository's settings");
+    }
+    let allowed = allowed.join(" or ");
+    let why = format!("forge.merge_method is {method}, and {place} allows {allowed}");
+    Error::about(Class::Refused, what, why).help(format!(
+        "set forge.merge_method to auto or {allowed}, or allow {method} in the repository's settings"
+    ))
 }
 
 impl Http {
@@ -148,8 +171,8 @@ impl Http {
         }
     }
 
-    /// Writes a comment.
-    pub(super) async fn say(&self, request: Request, text: &str) -> Result<(), Error> {
+    /// Adds a comment.
+    pub(super) async fn post_comment(&self, request: Request, text: &str) -> Result<(), Error> {
         self.send(&request.body(json!({"body": text})))
             .await?
             .check(&[201])

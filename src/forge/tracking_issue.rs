@@ -2,7 +2,7 @@
 //!
 //! Only a part of its text is repin's, between two hidden lines; what people write around it stays.
 
-use super::{Edit, Forge, Issue, Labelled};
+use super::{Edit, Forge, Issue, Labelled, Transition};
 use crate::error::{Class, Error};
 
 /// How often is looked whether an issue arrived of which nobody can tell.
@@ -53,7 +53,7 @@ pub async fn keep(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Option<Kept>
     match (wanted.fate, open.first().cloned()) {
         (Fate::Close, Some(first)) => {
             for issue in &open {
-                change(forge, issue, wanted.text, Some(false)).await?;
+                change(forge, issue, wanted.text, Some(Transition::Close)).await?;
             }
             Ok(Some(Kept {
                 issue: first,
@@ -91,7 +91,7 @@ async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
             Ok(issue) => made = Some(issue),
             // Nobody can tell whether it was opened: that is looked up.
             Err(error) if error.class == Class::Unavailable && round < ROUNDS => {
-                forge.breathe(round).await;
+                forge.back_off(round).await;
             }
             Err(error) => return Err(error),
         }
@@ -131,7 +131,7 @@ async fn close_twins(forge: &dyn Forge, others: &[Issue]) -> Result<(), Error> {
             .edit_issue(
                 issue.number,
                 &Edit {
-                    open: Some(false),
+                    transition: Some(Transition::Close),
                     ..Edit::default()
                 },
             )
@@ -144,7 +144,7 @@ async fn change(
     forge: &dyn Forge,
     issue: &Issue,
     text: &str,
-    open: Option<bool>,
+    transition: Option<Transition>,
 ) -> Result<(), Error> {
     let body = within(&issue.body, text);
     forge
@@ -152,7 +152,7 @@ async fn change(
             issue.number,
             &Edit {
                 body: Some(&body),
-                open,
+                transition,
                 ..Edit::default()
             },
         )
