@@ -47,7 +47,7 @@ pub trait Branches {
 pub struct Head {
     /// The commit's name.
     pub commit: String,
-    /// The tree's name, where the forge tells it.
+    /// The tree's name, where the forge reports it.
     pub tree: String,
 }
 
@@ -83,7 +83,7 @@ impl Comparison {
     }
 }
 
-/// What a branch has that its base has not.
+/// What a branch has ahead of its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ahead {
     /// The branch's head.
@@ -92,7 +92,7 @@ pub struct Ahead {
     pub merge_base: String,
     /// Commits on the branch that are not on the base, the oldest first.
     pub commits: Vec<Commit>,
-    /// What the branch changed since then: path, and the name of the content; `None`: it is gone.
+    /// What the branch changed since then: path, and the name of the content; `None`: deleted.
     pub changed: BTreeMap<String, Option<String>>,
 }
 
@@ -118,7 +118,7 @@ pub struct NewCommit<'a> {
 pub struct Carried<'a> {
     /// As it was listed.
     pub pull: &'a Pull,
-    /// The text that it has once the commit is there.
+    /// The text that it gets once the branch is at the commit.
     pub body: &'a str,
 }
 
@@ -137,10 +137,10 @@ pub struct NewFile {
     pub content: Vec<u8>,
 }
 
-/// How a branch was when it was looked at.
+/// The state of a branch when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Was {
-    /// Not there.
+    /// Missing.
     Absent,
     /// At this commit, with nothing of its own.
     Behind(String),

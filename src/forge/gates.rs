@@ -5,27 +5,27 @@ use globset::GlobBuilder;
 
 use super::checks::{Status, StatusKind, StatusResult};
 
-/// How a gate stands.
+/// The state of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GateState {
-    /// Open.
+    /// Passed.
     Pass,
     /// Not decided.
     Pending,
     /// Nothing was reported.
     Absent,
-    /// Shut.
+    /// Failed.
     Fail,
 }
 
-/// A required context, and how it stands.
+/// A required context, and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
     /// As it is required; Gitea takes globs.
     pub context: String,
-    /// How it stands.
+    /// Its state.
     pub state: GateState,
-    /// More to read.
+    /// A page with details.
     pub url: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl GateState {
     }
 }
 
-/// How each required context stands; of several reports of one context the latest counts, and where
+/// The state of each required context; of several reports of one context the latest counts, and where
 /// a status and a check run have one name, the worse of the two.
 pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
     required
@@ -50,7 +50,7 @@ pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
         .collect()
 }
 
-/// How they stand together: the worst of them.
+/// Their common state: the worst of them.
 pub fn together(gates: &[Gate]) -> GateState {
     gates
         .iter()
@@ -92,7 +92,7 @@ fn gate(required: &str, reports: &[Status]) -> Gate {
     }
 }
 
-/// Later is more; a time that can't be read is as old as can be. A run that has not begun is newer
+/// Later is more; a malformed time is the oldest. A run that has not begun is newer
 /// than all that have.
 fn age(report: &Status) -> (i64, u64) {
     let queued = report.kind == StatusKind::Run && report.at.is_empty();

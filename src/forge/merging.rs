@@ -37,19 +37,19 @@ pub trait Merging {
 /// What became of a pull request that is to be merged once its gates are open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Merge {
-    /// The forge will merge it.
+    /// The forge will merge the pull request.
     Scheduled,
     /// It was merged at once.
     Merged,
     /// The base's merge queue will merge it: its position there, and the queue's word for its state.
     Queued(u64, String),
-    /// Not yet; what it waits for.
+    /// Not yet, for this reason.
     Later(String),
-    /// There is nothing that the forge could wait for; what it said.
+    /// The forge has nothing to wait for; its message.
     Clean(String),
     /// The forge schedules no merge here, for this reason; it merges on request.
     Unscheduled(String),
-    /// The forge said no; what it said.
+    /// The forge refused; its message.
     Refused(String),
 }
 

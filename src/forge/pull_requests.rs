@@ -62,7 +62,7 @@ pub enum PullState {
     Open,
     /// Closed, and not merged.
     Closed,
-    /// Merged, by this commit where it is told.
+    /// Merged, by this commit where the forge names it.
     Merged(Option<String>),
 }
 
@@ -85,7 +85,7 @@ pub struct Pull {
     pub draft: State,
     /// The branch that it brings in.
     pub head: String,
-    /// That branch's head, where it is told.
+    /// That branch's head, where the forge names it.
     pub head_commit: String,
     /// Whether that branch is in this repository, and not in a fork.
     pub own: bool,
@@ -109,8 +109,8 @@ pub enum Mergeable {
     Behind,
     /// The forge states a conflict.
     Conflict,
-    /// Either a conflict, or a check for conflicts that has not ended: Gitea and Forgejo state both
-    /// alike.
+    /// Either a conflict, or a check for conflicts that has not ended: Gitea and Forgejo do
+    /// not tell them apart.
     ConflictOrChecking,
     /// The forge does not state it here.
     Unknown,
@@ -126,7 +126,7 @@ pub enum Pulls<'a> {
 }
 
 impl Pulls<'_> {
-    /// Whether it is one of them: what a server filters, or ignores, is looked at again.
+    /// Whether the pull request is one of them; servers may ignore a filter.
     pub(super) fn matches(self, pull: &Pull) -> bool {
         match self {
             Self::Open => pull.state == PullState::Open,
@@ -155,7 +155,7 @@ pub struct NewPull<'a> {
 pub enum Created {
     /// It is open.
     New(Box<Pull>),
-    /// There is one for this branch already.
+    /// The branch already has one.
     Exists(String),
     /// The forge does not know the branch yet, or sees nothing on it.
     NotYet(String),
@@ -207,9 +207,9 @@ impl Edit<'_> {
 /// What became of labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Labelled {
-    /// They are there.
+    /// The labels are on.
     Done,
-    /// The token may not do that; what the forge said.
+    /// The token may not add them; the forge's message.
     NotPermitted(String),
 }
 
@@ -220,14 +220,14 @@ pub struct Comment {
     pub body: String,
 }
 
-/// A pull request that was looked at again.
+/// A pull request that was polled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Poll {
-    /// Nothing is new.
+    /// It is unchanged.
     Same,
-    /// How it is now, and what to ask with next time.
+    /// Its current state, and the `ETag` for the next poll.
     Now(Box<Pull>, Option<String>),
-    /// There is no such pull request, or the token may not see it.
+    /// The pull request is missing, or the token may not see it.
     Absent,
 }
 
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listings_hold_what_was_asked_for_whatever_the_server_sends() {
+    fn listings_are_filtered_whatever_the_server_sends() {
         let pull = |head: &str, state, own| Pull {
             number: 1,
             url: String::new(),

@@ -76,7 +76,7 @@ fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
     }
 }
 
-/// The refusal of the configured merge method where `allowed` leaves others.
+/// The refusal to merge into `place`, which allows the methods `allowed` and not the configured one.
 pub(super) fn method_refused(
     what: String,
     method: MergeMethod,
@@ -92,7 +92,7 @@ pub(super) fn method_refused(
     let allowed = allowed.join(" or ");
     let why = format!("forge.merge_method is {method}, and {place} allows {allowed}");
     Error::about(Class::Refused, what, why).help(format!(
-        "set forge.merge_method to auto or {allowed}, or allow {method} in the repository's settings"
+        "set forge.merge_method to auto or {allowed}, or allow {method} there"
     ))
 }
 

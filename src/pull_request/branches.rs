@@ -8,8 +8,8 @@ use crate::{
     config::Forge as Configured,
     error::{Class, Error},
     forge::{
-        Comparison, Created, Forge, Gate, GateState, Labelled, Merge, Need, NewPull, Pull, Pulls,
-        State, judge, together,
+        Checks, Comparison, Created, Forge, Gate, GateState, Labelled, Merge, Need, NewPull, Pull,
+        PullRequests, Pulls, State, judge, together,
     },
 };
 
@@ -125,7 +125,7 @@ pub async fn look(
 /// The contexts that count for a branch: those configured, else those that it requires where that
 /// can be read.
 pub async fn required(
-    forge: &dyn Forge,
+    forge: &dyn Checks,
     branch: &str,
     configured: &[String],
 ) -> Result<Option<Vec<String>>, Error> {
@@ -136,7 +136,7 @@ pub async fn required(
     }
 }
 
-async fn find(forge: &dyn Forge, between: Between<'_>) -> Result<Option<Box<Pull>>, Error> {
+async fn find(forge: &dyn PullRequests, between: Between<'_>) -> Result<Option<Box<Pull>>, Error> {
     let all = between.all(forge.pulls(Pulls::Open).await?);
     Ok(all.into_iter().next().map(Box::new))
 }

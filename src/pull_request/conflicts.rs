@@ -3,14 +3,14 @@
 
 use crate::{
     error::Error,
-    forge::{Forge, Head, Pull},
+    forge::{Branches, Head, Pull},
 };
 
 /// The files that the branch and its base have both changed, each in its own way, since their merge
 /// base. A content that a text merge would join is among them, so that the list says where a
 /// conflict is likely, and an empty one that there is none.
 pub(super) async fn changed_on_both_sides(
-    forge: &dyn Forge,
+    forge: &dyn Branches,
     pull: &Pull,
 ) -> Result<Vec<String>, Error> {
     let Some(base) = forge.branch(&pull.base).await? else {

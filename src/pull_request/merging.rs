@@ -7,7 +7,7 @@
 use super::{Marker, OnlyPins, branches, origin};
 use crate::{
     error::Error,
-    forge::{Comparison, Forge, Gate, GateState, Merge, Pull, PullState, judge, together},
+    forge::{Comparison, Forge, Gate, GateState, Merge, Merging, Pull, PullState, judge, together},
     untrusted::plain,
 };
 
@@ -152,7 +152,7 @@ pub async fn foreign(
 }
 
 /// Cancels the merge of a pull request, and says so in the error that says why.
-pub(super) async fn disarm(forge: &dyn Forge, pull: &Pull, error: Error) -> Error {
+pub(super) async fn disarm(forge: &dyn Merging, pull: &Pull, error: Error) -> Error {
     let told = match forge.cancel_merge(pull).await {
         Ok(true) => format!("the scheduled merge of #{} was cancelled", pull.number),
         Ok(false) => return error,

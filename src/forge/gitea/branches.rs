@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{
     Gitea,
-    commits::{Place, begun, raced},
+    commits::{Destination, begun, raced},
 };
 use crate::{
     error::Error,
@@ -29,16 +29,16 @@ struct BranchCommit {
 }
 
 #[derive(Deserialize)]
-struct Listing {
+struct TreeRow {
     sha: String,
     #[serde(default)]
     truncated: bool,
     // A tree without entries is null.
-    tree: Option<Vec<Listed>>,
+    tree: Option<Vec<EntryRow>>,
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct EntryRow {
     path: String,
     mode: String,
     #[serde(rename = "type")]
@@ -47,17 +47,17 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
-struct Comparing {
+struct ComparisonRow {
     total_commits: usize,
-    commits: Option<Vec<Compared>>,
+    commits: Option<Vec<CommitRow>>,
 }
 
 #[derive(Deserialize)]
-struct Compared {
+struct CommitRow {
     sha: String,
     commit: Message,
     #[serde(default)]
-    parents: Vec<Named>,
+    parents: Vec<ObjectName>,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +66,7 @@ struct Message {
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct ObjectName {
     sha: String,
 }
 
@@ -83,14 +83,14 @@ impl Branches for Gitea {
     }
 
     async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
-        // A branch's name may have slashes, which the other place does not take.
+        // A branch's name may have slashes, which the other destination does not take.
         let named = !reference.bytes().all(|b| b.is_ascii_hexdigit());
         if named && let Some(head) = self.branch(reference).await? {
             return Ok(Some(head.commit));
         }
         let what = format!("looking up {reference}");
         let request = self.request(Method::GET, &format!("git/commits/{reference}"), what);
-        let named: Option<Named> = self.http.find(&request, &[404, 422]).await?;
+        let named: Option<ObjectName> = self.http.find(&request, &[404, 422]).await?;
         Ok(named.map(|named| named.sha))
     }
 
@@ -111,7 +111,7 @@ impl Branches for Gitea {
                 .query("recursive", true)
                 .query("page", page)
                 .query("per_page", 1000);
-            let listing: Listing = self.http.send(&page).await?.expect(&[200])?;
+            let listing: TreeRow = self.http.send(&page).await?.expect(&[200])?;
             let files = listing.tree.unwrap_or_default();
             let nothing = files.is_empty();
             tree.id = listing.sha;
@@ -177,7 +177,7 @@ impl Branches for Gitea {
             .tree(&head_at(&merge_base))
             .await?
             .changes_to(&self.tree(&head_at(&head)).await?);
-        let commit = |commit: Compared| Commit {
+        let commit = |commit: CommitRow| Commit {
             id: commit.sha,
             message: commit.commit.message,
             parents: commit
@@ -204,27 +204,27 @@ impl Branches for Gitea {
             return Ok(Published::BaseMoved);
         }
         let replace = self.version().await?.replaces_branches();
-        let place = Place {
+        let destination = Destination {
             from: new.base,
             to: Some(branch),
             replace: replace && *was != Was::Absent,
         };
         match (was, new.pull) {
-            (Was::Absent, None) => self.change_files(new, &place).await,
+            (Was::Absent, None) => self.change_files(new, &destination).await,
             (Was::Behind(head), _) if *head == new.parent.commit => {
-                let place = Place {
+                let destination = Destination {
                     from: branch,
                     to: None,
                     replace: false,
                 };
-                let published = self.change_files(new, &place).await?;
+                let published = self.change_files(new, &destination).await?;
                 self.follow(new, published).await
             }
             (Was::Behind(head) | Was::Diverged(head), _) if replace => {
                 if self.is_elsewhere(branch, head).await? {
                     return Ok(raced());
                 }
-                let published = self.change_files(new, &place).await?;
+                let published = self.change_files(new, &destination).await?;
                 self.follow(new, published).await
             }
             (Was::Behind(head) | Was::Diverged(head), None) => {
@@ -232,9 +232,9 @@ impl Branches for Gitea {
                     return Ok(raced);
                 }
                 *self.deleted.borrow_mut() = Some(branch.to_owned());
-                self.change_files(new, &place).await.map_err(begun)
+                self.change_files(new, &destination).await.map_err(begun)
             }
-            (_, Some(carried)) => self.carry(new, &place, was, carried).await,
+            (_, Some(carried)) => self.carry(new, &destination, was, carried).await,
         }
     }
 }
@@ -251,14 +251,14 @@ impl Gitea {
 
     /// The commits of `branch` that `base` has not, the newest first; `None`: one of the branches
     /// is missing.
-    async fn listed(&self, base: &str, branch: &str) -> Result<Option<Vec<Compared>>, Error> {
+    async fn listed(&self, base: &str, branch: &str) -> Result<Option<Vec<CommitRow>>, Error> {
         let what = format!("comparing {branch} with {base}");
         let path = format!("compare/{base}...{branch}");
         let request = self.request(Method::GET, &path, what);
         let failed = match self.http.send(&request).await {
             Ok(reply) if reply.status == 404 => reply.error(),
             Ok(reply) => {
-                let comparison: Comparing = reply.expect(&[200])?;
+                let comparison: ComparisonRow = reply.expect(&[200])?;
                 let commits = comparison.commits.unwrap_or_default();
                 if commits.len() != comparison.total_commits {
                     return Err(Error::unavailable(
@@ -309,10 +309,10 @@ impl Gitea {
 
 /// The last commit that both have, from the commits of the branch alone: the first parent outside of
 /// them on the way back from the newest.
-fn merge_base(commits: &[Compared]) -> Option<String> {
+fn merge_base(commits: &[CommitRow]) -> Option<String> {
     let mut at = commits.first()?;
     for _ in commits {
-        let listed = |parent: &Named| commits.iter().find(|commit| commit.sha == parent.sha);
+        let listed = |parent: &ObjectName| commits.iter().find(|commit| commit.sha == parent.sha);
         if let Some(outside) = at.parents.iter().find(|parent| listed(parent).is_none()) {
             return Some(outside.sha.clone());
         }

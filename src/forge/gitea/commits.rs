@@ -24,23 +24,23 @@ use crate::{
 
 #[derive(Deserialize)]
 struct Answer {
-    commit: Made,
+    commit: CommitRow,
 }
 
 #[derive(Deserialize)]
-struct Made {
+struct CommitRow {
     sha: String,
     #[serde(default)]
-    parents: Vec<Named>,
+    parents: Vec<ObjectName>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct ObjectName {
     sha: String,
 }
 
 /// Where a commit goes.
-pub(super) struct Place<'a> {
+pub(super) struct Destination<'a> {
     pub(super) from: &'a str,
     /// The branch that is made at it; `None`: `from` itself.
     pub(super) to: Option<&'a str>,
@@ -63,11 +63,11 @@ impl Gitea {
     pub(super) async fn carry(
         &self,
         new: &NewCommit<'_>,
-        place: &Place<'_>,
+        destination: &Destination<'_>,
         was: &Was,
         carried: Carried<'_>,
     ) -> Result<Published, Error> {
-        let branch = place.to.unwrap_or(place.from);
+        let branch = destination.to.unwrap_or(destination.from);
         let number = carried.pull.number;
         let mut open = carried.pull.state == PullState::Open;
         if let Was::Behind(head) | Was::Diverged(head) = was {
@@ -89,7 +89,7 @@ impl Gitea {
             edited.map_err(begun)?;
             *self.reopened.borrow_mut() = Some(number);
         }
-        let published = self.change_files(new, place).await.map_err(begun)?;
+        let published = self.change_files(new, destination).await.map_err(begun)?;
         let published = self.follow(new, published).await.map_err(begun)?;
         *self.deleted.borrow_mut() = None;
         if !closed && matches!(published, Published::Done(_)) {
@@ -112,7 +112,7 @@ impl Gitea {
     }
 
     /// Waits until the server has closed a pull request whose branch is gone; `false`: it did not
-    /// within the time of all looks.
+    /// in time.
     async fn is_closed_in_time(&self, number: u64) -> Result<bool, Error> {
         for _ in 0..LOOKS {
             let pull = self.pull(number).await?;
@@ -124,7 +124,7 @@ impl Gitea {
         Ok(false)
     }
 
-    /// Looks whether the pull request has taken the new commit in: open, at this head, and without
+    /// Waits until the pull request has taken the new commit in: open, at this head, and without
     /// a conflict.
     pub(super) async fn follow(
         &self,
@@ -167,8 +167,7 @@ impl Gitea {
         Err(begun(Error::unavailable(what, why)))
     }
 
-    /// The forge can't delete a branch only if it is at a given commit, so it is looked at right
-    /// before.
+    /// The forge cannot delete a branch on condition of its head, so the head is read right before.
     pub(super) async fn delete_branch(
         &self,
         branch: &str,
@@ -190,7 +189,7 @@ impl Gitea {
     pub(super) async fn change_files(
         &self,
         new: &NewCommit<'_>,
-        place: &Place<'_>,
+        destination: &Destination<'_>,
     ) -> Result<Published, Error> {
         let update = |file: &NewFile| {
             // The content that it has: if that is another by now, nothing is written. The mode
@@ -198,14 +197,14 @@ impl Gitea {
             json!({"operation": "update", "path": file.path, "sha": file.old, "content": STANDARD.encode(&file.content)})
         };
         let files: Vec<Value> = new.files.iter().map(update).collect();
-        let mut body = json!({"branch": place.from, "message": new.message, "files": files});
-        if let Some(to) = place.to {
+        let mut body = json!({"branch": destination.from, "message": new.message, "files": files});
+        if let Some(to) = destination.to {
             body["new_branch"] = to.into();
         }
-        if place.replace {
+        if destination.replace {
             body["force_push"] = true.into();
         }
-        let branch = place.to.unwrap_or(place.from);
+        let branch = destination.to.unwrap_or(destination.from);
         let request = self.request(
             Method::POST,
             "contents",
@@ -214,7 +213,7 @@ impl Gitea {
         let reply = match self.http.send(&request.body(body)).await {
             Ok(reply) => reply,
             Err(failure) if is_rejected(&failure) => return Err(rejected(failure, branch)),
-            // Whoever asked looks how the branch is now.
+            // The caller reads how the branch is now.
             Err(failure) if failure.unsure => return Ok(Published::Unsure(failure.error.message)),
             Err(failure) => return Err(failure.error),
         };

@@ -105,7 +105,7 @@ impl Issues for Gitea {
         }
         let version = self.http.clean(&self.version_text().await?);
         Ok(Ability::No(format!(
-            "{version} can't be asked to start workflows, and starts them after a merge by itself"
+            "{version} cannot start workflows on request, and starts them after a merge by itself"
         )))
     }
 
@@ -203,7 +203,7 @@ impl Gitea {
         if !error.message.starts_with("HTTP 404") {
             return error;
         }
-        let request = self.request(Method::GET, "", "looking whether there are issues");
+        let request = self.request(Method::GET, "", "reading whether the repository has issues");
         let answer = self.http.send(&request).await.map_err(Error::from);
         let row = answer.and_then(|reply: Reply| reply.expect::<Value>(&[200]));
         if row.is_ok_and(|row| row["has_issues"] == false) {

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use super::{Gitea, refusal::refused};
 use crate::{
     config::MergeMethod,
-    error::{Class, Error},
+    error::Error,
     forge::{Merge, Merging, Pull, Queue, shared},
 };
 
 const FAST_FORWARD: &str = "fast-forward-only";
 
-/// What tells that a style of merging is allowed, and the style's name.
+/// The setting that allows a style of merging, and the style's name.
 const STYLES: [(&str, &str); 5] = [
     ("allow_merge_commits", "merge"),
     ("allow_squash_merge", "squash"),
@@ -91,7 +91,7 @@ impl Gitea {
                 "the token needs write:repository, and its owner has to be allowed to merge",
             )),
             423 => Err(refused(&reply)),
-            // The same answer while it looks for conflicts, which it does right after the branch
+            // The same answer while it checks for conflicts, which it does right after the branch
             // was made, and where there is one.
             405 if reply.text().contains("try again later") => Ok(Merge::Later(
                 "the forge is still checking it for conflicts, or found one".to_owned(),
@@ -111,28 +111,16 @@ impl Gitea {
             .await?;
         let row: Value = reply.expect(&[200])?;
         let allowed = STYLES.iter().filter(|(key, _)| row[*key] == true);
-        let mut styles = allowed.map(|(_, style)| *style);
-        if self.method != MergeMethod::Auto {
-            let allowed: Vec<_> = styles.collect();
-            let configured = allowed.iter().find(|style| **style == self.method.as_str());
-            return configured.copied().ok_or_else(|| {
-                let what = format!("Gitea: merging into {}", self.full_name());
-                shared::method_refused(what, self.method, "the repository", &allowed)
-            });
-        }
+        let allowed: Vec<_> = allowed.map(|(_, style)| *style).collect();
         let preferred = row["default_merge_style"].as_str().unwrap_or_default();
-        let first = styles.clone().next();
-        styles
-            .find(|style| *style == preferred)
-            .or(first)
-            .ok_or_else(|| {
-                let what = format!("Gitea: reading how {} merges", self.full_name());
-                Error::about(
-                    Class::Refused,
-                    what,
-                    "the repository allows no style of merging",
-                )
-                .help("allow one in the repository's settings")
-            })
+        let find = |name: &str| allowed.iter().find(|style| **style == name);
+        let style = match self.method {
+            MergeMethod::Auto => find(preferred).or(allowed.first()),
+            method => find(method.as_str()),
+        };
+        style.copied().ok_or_else(|| {
+            let what = format!("Gitea: merging into {}", self.full_name());
+            shared::method_refused(what, self.method, "the repository", &allowed)
+        })
     }
 }

@@ -223,7 +223,7 @@ impl PullRequests for Gitea {
             .await
         {
             Ok(reply) => reply,
-            // Whoever asked looks whether there is one now.
+            // The caller reads whether one is open now.
             Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.message)),
             Err(failure) => return Err(failure.error),
         };
@@ -343,7 +343,7 @@ impl PullRequests for Gitea {
 
     /// Whether the server leaves a pull request open whose branch this run deleted before there was
     /// one, and made again. The deletion may come up in its queue after the pull request was opened;
-    /// nothing shows when, so it is looked at for a few seconds.
+    /// nothing shows when, so it is read for a few seconds.
     async fn stays_open(&self, pull: &Pull) -> Result<bool, Error> {
         if self.deleted.borrow().as_ref() != Some(&pull.head) {
             return Ok(true);
@@ -419,7 +419,7 @@ impl Gitea {
             let made = match self.http.send(&request).await {
                 Ok(reply) if reply.status == 201 => Some(reply.expect::<Label>(&[201])?.id),
                 Ok(reply) => return Ok(NewLabel::Refused(reply.error().to_string())),
-                // Two labels may have one name here: whether it was made is looked up.
+                // Two labels may have one name here: the listing shows whether it was created.
                 Err(failure) if failure.unsure && round < self.http.attempts() => {
                     self.http.back_off(round).await;
                     None

@@ -104,15 +104,15 @@ impl Repository for Gitea {
         } else {
             "reading works"
         };
-        let untold =
-            |scope: &str| format!("{may}; whether it has the scope {scope} is told to nobody");
+        let unreported =
+            |scope: &str| format!("{may}; Gitea does not report whether it has the scope {scope}");
         let contents = owner
             .clone()
-            .unwrap_or_else(|| Verdict::Unknown(untold("write:repository")));
+            .unwrap_or_else(|| Verdict::Unknown(unreported("write:repository")));
         let pulls = match owner {
             Some(lacks) => lacks,
             None => {
-                self.may_read_pulls(&untold("write:issue (labels, comments)"))
+                self.may_read_pulls(&unreported("write:issue (labels, comments)"))
                     .await?
             }
         };
@@ -124,13 +124,12 @@ impl Repository for Gitea {
             Permission::Contents.is(contents),
             Permission::PullRequests.is(pulls),
             none(Permission::Workflows, "it is no permission of its own here"),
-            none(Permission::Actions, &untold("write:repository")),
-            none(Permission::Packages, &untold("write:package")),
+            none(Permission::Actions, &unreported("write:repository")),
+            none(Permission::Packages, &unreported("write:package")),
         ])
     }
 
-    /// What a protection requires of signatures is not looked at: the server signs by its own
-    /// settings.
+    /// Ignores what a protection requires of signatures: the server signs by its own settings.
     async fn signing(&self, _base: &str, _files: &[(String, String)]) -> Result<Signing, Error> {
         Ok(Signing::Unknown)
     }
@@ -147,13 +146,7 @@ impl Repository for Gitea {
 impl Gitea {
     /// Pull requests belong to the scopes `repository`, their labels and comments to `issue`.
     async fn may_read_pulls(&self, otherwise: &str) -> Result<Verdict, Error> {
-        let ask = |path: &str| {
-            self.request(
-                Method::GET,
-                path,
-                format!("looking whether {path} can be read"),
-            )
-        };
+        let ask = |path: &str| self.request(Method::GET, path, format!("reading {path}"));
         for request in [ask("pulls").query("state", "open"), ask("labels")] {
             let read = self
                 .http

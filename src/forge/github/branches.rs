@@ -10,7 +10,7 @@ use super::{
     Github,
     graphql::{AT_ONCE, Moved},
     refusal,
-    signed_commits::{self, Made},
+    signed_commits::{self, CommitAttempt},
 };
 use crate::{
     error::Error,
@@ -24,20 +24,20 @@ use crate::{
 const FILES_MAX: usize = 300;
 
 #[derive(Deserialize)]
-struct Named {
+struct ObjectName {
     sha: String,
 }
 
 #[derive(Deserialize)]
-struct Listing {
+struct TreeRow {
     sha: String,
     #[serde(default)]
     truncated: bool,
-    tree: Vec<Listed>,
+    tree: Vec<EntryRow>,
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct EntryRow {
     path: String,
     mode: String,
     #[serde(rename = "type")]
@@ -46,20 +46,20 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
-struct Comparing {
+struct ComparisonRow {
     ahead_by: usize,
-    merge_base_commit: Named,
-    commits: Vec<Compared>,
+    merge_base_commit: ObjectName,
+    commits: Vec<CommitRow>,
     #[serde(default)]
-    files: Vec<ChangedFile>,
+    files: Vec<FileRow>,
 }
 
 #[derive(Deserialize)]
-struct Compared {
+struct CommitRow {
     sha: String,
     commit: Message,
     #[serde(default)]
-    parents: Vec<Named>,
+    parents: Vec<ObjectName>,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +68,7 @@ struct Message {
 }
 
 #[derive(Deserialize)]
-struct ChangedFile {
+struct FileRow {
     sha: Option<String>,
     filename: String,
     status: String,
@@ -85,7 +85,7 @@ impl Branches for Github {
     async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
         let what = format!("looking up {reference}");
         let request = self.request(Method::GET, &format!("commits/{reference}"), what);
-        let named: Option<Named> = self.http.find(&request, &[404, 422]).await?;
+        let named: Option<ObjectName> = self.http.find(&request, &[404, 422]).await?;
         Ok(named.map(|named| named.sha))
     }
 
@@ -99,7 +99,7 @@ impl Branches for Github {
         let request = self
             .request(Method::GET, &format!("git/trees/{id}"), what)
             .query("recursive", 1);
-        let listing: Listing = self.http.send(&request).await?.expect(&[200])?;
+        let listing: TreeRow = self.http.send(&request).await?.expect(&[200])?;
         if listing.truncated {
             let why = "the forge leaves files out: there are more than it lists at once (100,000, or 7 MB)";
             return Err(Error::unavailable(&request.what, why)
@@ -135,7 +135,7 @@ impl Branches for Github {
                 };
                 for (at, text) in texts.into_iter().enumerate() {
                     // Only text comes this way, and what is not quite UTF-8 comes changed: the name
-                    // tells.
+                    // shows it.
                     contents[chunk * AT_ONCE + at] = text
                         .map(String::into_bytes)
                         .filter(|content| blob_id(content, &ids[at]) == ids[at]);
@@ -181,14 +181,14 @@ impl Branches for Github {
                 Comparison::Absent
             });
         }
-        let mut comparison: Comparing = reply.expect(&[200])?;
+        let mut comparison: ComparisonRow = reply.expect(&[200])?;
         // The commits come in pages, the oldest first; the files all with the first.
         for page in 2..=PAGES_MAX {
             if comparison.commits.len() >= comparison.ahead_by {
                 break;
             }
             let more = request.clone().query("per_page", PAGE).query("page", page);
-            let more: Comparing = self.http.send(&more).await?.expect(&[200])?;
+            let more: ComparisonRow = self.http.send(&more).await?.expect(&[200])?;
             if more.commits.is_empty() || more.ahead_by != comparison.ahead_by {
                 break;
             }
@@ -242,7 +242,11 @@ impl Branches for Github {
         branch: &str,
         was: &Was,
     ) -> Result<Published, Error> {
-        let required = self.rules(new.base).await?.unwrap_or_default().signatures;
+        let required = self
+            .read_rules(new.base)
+            .await?
+            .unwrap_or_default()
+            .signatures;
         let can_sign = self.sign_obstacle(signed_commits::modes(new)).is_none();
         let sign = (required && can_sign).then_some(branch);
         let mut made = self.objects(new, sign).await?;
@@ -252,7 +256,7 @@ impl Branches for Github {
             return Ok(Published::BaseMoved);
         };
         // Rule sets do not show what a branch's protection requires.
-        let signed = matches!(made, Made::Commit { signed: true, .. });
+        let signed = matches!(made, CommitAttempt::Commit { signed: true, .. });
         if !signed
             && !required
             && base.protected
@@ -262,14 +266,16 @@ impl Branches for Github {
                 return Err(self.unsigned(new));
             }
             made = self.objects(new, Some(branch)).await?;
-            if matches!(made, Made::Commit { signed: false, .. }) {
+            if matches!(made, CommitAttempt::Commit { signed: false, .. }) {
                 return Err(self.unsigned(new));
             }
         }
         let commit = match made {
-            Made::Commit { signed: false, .. } if required => return Err(self.unsigned(new)),
-            Made::Commit { id, .. } => id,
-            Made::Raced(reason) => return Ok(Published::Raced(reason)),
+            CommitAttempt::Commit { signed: false, .. } if required => {
+                return Err(self.unsigned(new));
+            }
+            CommitAttempt::Commit { id, .. } => id,
+            CommitAttempt::Raced(reason) => return Ok(Published::Raced(reason)),
         };
         match was {
             Was::Absent => self.create_branch(new, branch, commit).await,
@@ -294,7 +300,7 @@ impl Github {
     }
 }
 
-fn changed(files: Vec<ChangedFile>) -> BTreeMap<String, Option<String>> {
+fn changed(files: Vec<FileRow>) -> BTreeMap<String, Option<String>> {
     let mut changed = BTreeMap::new();
     for file in files {
         if let (Some(previous), "renamed") = (file.previous_filename, file.status.as_str()) {

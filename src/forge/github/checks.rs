@@ -104,7 +104,7 @@ impl Checks for Github {
             .http
             .base_branch(&self.request(Method::GET, &format!("branches/{branch}"), &what))
             .await?;
-        let Some(rules) = self.rules(branch).await? else {
+        let Some(rules) = self.read_rules(branch).await? else {
             return Ok(None);
         };
         let protection = row["protection"]["required_status_checks"]["contexts"].as_array();
@@ -118,8 +118,8 @@ impl Checks for Github {
         Ok((!hidden).then_some(required))
     }
 
-    /// The token of a workflow's run looks like that of any app's installation, and whom it belongs
-    /// to tells it apart. GitHub starts nothing on account of it (GitHub Actions, "Automatic token
+    /// The token of a workflow's run looks like that of any app's installation; its owner's name
+    /// distinguishes it. GitHub starts nothing on account of it (GitHub Actions, "Automatic token
     /// authentication").
     async fn starts_checks(&self) -> Result<Ability, Error> {
         let installation = self.http.token().expose().starts_with("ghs_");
@@ -133,7 +133,7 @@ impl Checks for Github {
 }
 
 impl Github {
-    /// Who the token belongs to, as far as GitHub tells; apps have names that end in `[bot]`.
+    /// The name of the token's owner, as far as GitHub reports it; those of apps end in `[bot]`.
     async fn login(&self) -> Result<Option<String>, Error> {
         let what = "asking whom the token belongs to";
         let answer = self

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Github, refusal, signed_commits::Made};
+use super::{Github, refusal, signed_commits::CommitAttempt};
 use crate::{
     error::Error,
     forge::{NewCommit, NewFile, Published, http::Request},
@@ -18,11 +18,11 @@ pub(super) struct Objects {
     message: String,
     /// Path, mode and content's name of each file.
     files: Vec<(String, String, String)>,
-    made: Made,
+    made: CommitAttempt,
 }
 
 impl Objects {
-    fn of(new: &NewCommit<'_>, made: Made) -> Self {
+    fn of(new: &NewCommit<'_>, made: CommitAttempt) -> Self {
         let file = |file: &NewFile| (file.path.clone(), file.mode.clone(), file.new.clone());
         Self {
             parent: new.parent.commit.clone(),
@@ -33,7 +33,7 @@ impl Objects {
     }
 
     fn is_signed(&self) -> bool {
-        matches!(self.made, Made::Commit { signed: true, .. })
+        matches!(self.made, CommitAttempt::Commit { signed: true, .. })
     }
 
     fn is_for(&self, new: &NewCommit<'_>) -> bool {
@@ -60,13 +60,13 @@ struct Verification {
 }
 
 impl Github {
-    /// The commit's objects, which nobody sees as long as no branch is at them. A run makes them
+    /// The commit's objects, which are invisible until a branch is at them. A run makes them
     /// once, however often the branch is tried. `sign`: the branch for which GitHub signs the commit.
     pub(super) async fn objects(
         &self,
         new: &NewCommit<'_>,
         sign: Option<&str>,
-    ) -> Result<Made, Error> {
+    ) -> Result<CommitAttempt, Error> {
         let known = self.made.borrow().clone();
         let known = known.filter(|known| known.is_for(new));
         if let Some(known) = known.filter(|known| sign.is_none() || known.is_signed()) {
@@ -76,13 +76,13 @@ impl Github {
             Some(branch) => self.sign_commit(new, branch).await?,
             None => self.make_objects(new).await?,
         };
-        if matches!(made, Made::Commit { .. }) {
+        if matches!(made, CommitAttempt::Commit { .. }) {
             *self.made.borrow_mut() = Some(Objects::of(new, made.clone()));
         }
         Ok(made)
     }
 
-    async fn make_objects(&self, new: &NewCommit<'_>) -> Result<Made, Error> {
+    async fn make_objects(&self, new: &NewCommit<'_>) -> Result<CommitAttempt, Error> {
         let mut entries = Vec::new();
         for file in new.files {
             self.put_blob(new, file).await?;
@@ -97,7 +97,7 @@ impl Github {
             .put_object(new, "git/commits", "making the commit", body)
             .await?;
         // GitHub signs what an app commits in its own name, and nothing else that is made this way.
-        Ok(Made::Commit {
+        Ok(CommitAttempt::Commit {
             id: made.sha,
             signed: made.verification.is_some_and(|it| it.verified),
         })
@@ -154,7 +154,7 @@ impl Github {
         commit: String,
     ) -> Result<Published, Error> {
         let body = json!({"ref": format!("refs/heads/{branch}"), "sha": commit});
-        // A second time is refused, since the branch is there.
+        // A second time is refused, since the branch exists.
         let request = self
             .request(
                 Method::POST,
@@ -179,7 +179,7 @@ impl Github {
         self.placed(new, &request, branch, commit).await
     }
 
-    /// For servers that can't move a branch from a given commit: looked at once more, and moved.
+    /// For servers that cannot move a branch from a given commit: read once more, and moved.
     pub(super) async fn force_branch(
         &self,
         new: &NewCommit<'_>,

@@ -22,16 +22,16 @@ use crate::{
 const ISSUES: &str = "`issues: write`";
 
 #[derive(Deserialize)]
-struct Named {
+struct ObjectName {
     sha: String,
 }
 
 #[derive(Deserialize)]
 struct Reference {
-    object: Named,
+    object: ObjectName,
 }
 
-/// Neither a branch nor a tag: it starts no workflow, and nobody sees it who does not look for it.
+/// Neither a branch nor a tag: it starts no workflow and no page lists it.
 fn reference(claim: &Claim<'_>) -> String {
     format!("repin/{}", claim.name)
 }
@@ -128,13 +128,13 @@ impl Issues for Github {
             .harmless();
         let reply = self.http.send(&request).await?;
         let object = if reply.status == 201 {
-            reply.expect::<Named>(&[201])?.sha
+            reply.expect::<ObjectName>(&[201])?.sha
         } else {
             return Err(refused(&reply));
         };
 
         let body = json!({"ref": format!("refs/{}", reference(claim)), "sha": object});
-        // A second time is refused, since the reference is there.
+        // A second time is refused, since the reference exists.
         let reply = self
             .http
             .send(

@@ -15,11 +15,11 @@ use crate::{
     forge::{Merge, Merging, Pull, Queue, shared},
 };
 
-/// The last of these events tells whether a pull request left the queue at the head that it has.
+/// The last of these events shows whether a pull request left the queue at the head that it has.
 const EVENTS: &str = "ADDED_TO_MERGE_QUEUE_EVENT,REMOVED_FROM_MERGE_QUEUE_EVENT,\
                       PULL_REQUEST_COMMIT,HEAD_REF_FORCE_PUSHED_EVENT";
 
-/// How often a pull request is looked at whose state GitHub is still working out.
+/// How often a pull request is read while GitHub works out its state.
 const LOOKS: u32 = 3;
 
 /// How pull requests are merged into a branch.
@@ -68,7 +68,7 @@ impl Merging for Github {
             match self.mergeable_state(pull.number).await?.as_deref() {
                 Some("behind" | "dirty") => return Ok(true),
                 Some("clean" | "unstable" | "has_hooks") => return Ok(false),
-                // `blocked` and `draft` hide `behind`, and so does a look that found nothing out.
+                // `blocked` and `draft` hide `behind`, and a state that stays unknown decides nothing.
                 _ => {}
             }
         }
@@ -106,7 +106,7 @@ impl Merging for Github {
             {
                 Ok(Merge::Clean(message))
             }
-            // While it looks for conflicts, which it does right after the branch was made.
+            // While it checks for conflicts, which it does right after the branch was made.
             _ if message.contains("unknown status") => Ok(Merge::Later(message)),
             "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)
                 .help("the token needs `contents: write` and `pull-requests: write`")),
@@ -228,49 +228,45 @@ impl Github {
     async fn way(&self, base: &str) -> Result<Way, Error> {
         let settings = self.merge_settings(base).await?;
         let configured = self.method;
-        let refused = |why: String, hint: String| {
-            let what = format!("GitHub: merging into {base}");
-            Err(Error::about(Class::Refused, what, why).help(hint))
-        };
-        if let Some(MergeQueue(queue)) = settings.queue {
-            return match queue {
-                Some(method) if ![MergeMethod::Auto, method].contains(&configured) => refused(
-                    format!(
-                        "forge.merge_method is {}, and the merge queue of {base} merges by {}",
-                        configured.as_str(),
-                        method.as_str()
-                    ),
-                    format!("set forge.merge_method to auto or {}", method.as_str()),
-                ),
-                _ => Ok(Way::Queue),
-            };
+        let what = format!("GitHub: merging into {base}");
+        match settings.queue {
+            Some(MergeQueue(Some(method)))
+                if ![MergeMethod::Auto, method].contains(&configured) =>
+            {
+                let queue = format!("the merge queue of {base}");
+                return Err(shared::method_refused(
+                    what,
+                    configured,
+                    &queue,
+                    &[method.as_str()],
+                ));
+            }
+            Some(_) => return Ok(Way::Queue),
+            None => {}
         }
-        let mut rules = self.rules(base).await?.unwrap_or_default();
+        let mut rules = self.rules(base).await?;
         rules.linear |= settings.linear;
         rules.signatures |= settings.signatures;
-        let allowed: Vec<MergeMethod> = METHODS
-            .into_iter()
-            .filter(|method| settings.methods.contains(method) && rules.allow(*method))
-            .collect();
+        let by_rules = METHODS.into_iter().filter(|method| rules.allow(*method));
+        let by_rules: Vec<_> = by_rules.collect();
+        let allowed = by_rules
+            .iter()
+            .filter(|method| settings.methods.contains(method));
+        let allowed: Vec<MergeMethod> = allowed.copied().collect();
         match (configured, allowed.first()) {
             (MergeMethod::Auto, Some(first)) => Ok(Way::Method(*first)),
             (method, _) if allowed.contains(&method) => Ok(Way::Method(method)),
-            (_, None) => refused(
-                format!(
+            (_, None) => {
+                let why = format!(
                     "no method of merging is left: the repository allows {}, and the rules of {base} allow {}",
                     listed(&settings.methods),
-                    listed(
-                        &METHODS
-                            .into_iter()
-                            .filter(|m| rules.allow(*m))
-                            .collect::<Vec<_>>()
-                    ),
-                ),
-                "allow one method in the repository's settings and in the rules".to_owned(),
-            ),
+                    listed(&by_rules),
+                );
+                let hint = "allow one method in the repository's settings and in the rules";
+                Err(Error::about(Class::Refused, what, why).help(hint))
+            }
             (method, Some(_)) => {
                 let allowed: Vec<_> = allowed.iter().map(|method| method.as_str()).collect();
-                let what = format!("GitHub: merging into {base}");
                 Err(shared::method_refused(what, method, base, &allowed))
             }
         }

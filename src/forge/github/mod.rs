@@ -15,7 +15,7 @@ mod repository;
 mod rules;
 mod signed_commits;
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::HashMap};
 
 use reqwest::Method;
 
@@ -40,6 +40,8 @@ pub struct Github {
     sign: Sign,
     /// The objects that this run made last.
     made: RefCell<Option<commits::Objects>>,
+    /// The rules of branches as this run read them last; `None` where the token may not.
+    rules: RefCell<HashMap<String, Option<rules::Rules>>>,
 }
 
 impl Github {
@@ -55,6 +57,7 @@ impl Github {
             method: MergeMethod::Auto,
             sign: Sign::Auto,
             made: RefCell::default(),
+            rules: RefCell::default(),
         })
     }
 

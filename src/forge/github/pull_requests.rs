@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What GitHub says where the owner's plan has no drafts.
+/// GitHub's message where the owner's plan has no drafts.
 const NO_DRAFTS: &str = "Draft pull requests are not supported";
 
 const USE_READY: &str = "use --pr ready";
@@ -42,8 +42,8 @@ struct Row {
     base: Side,
     #[serde(default)]
     labels: Vec<Label>,
-    /// Neither this nor the next one is in a listing; both are worked out in the background, which a
-    /// look at the pull request starts.
+    /// Listings have neither this nor the next one; GitHub works both out in the background, which
+    /// reading the pull request starts.
     mergeable: Option<bool>,
     mergeable_state: Option<String>,
 }
@@ -151,7 +151,7 @@ impl PullRequests for Github {
             .http
             .poll(request, etag, |row: Row| row.pull(&self.full_name()))
             .await?;
-        // What is still worked out in the background has to be seen once it is there, whatever that
+        // What GitHub still works out in the background must be read once it is known, whatever that
         // does to the `ETag`.
         Ok(match polled {
             Poll::Now(pull, _) if pull.mergeable == Mergeable::Unknown => Poll::Now(pull, None),
@@ -168,7 +168,7 @@ impl PullRequests for Github {
         let request = self.request(Method::POST, "pulls", what).body(body);
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
-            // Whoever asked looks whether there is one now.
+            // The caller reads whether one is open now.
             Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.message)),
             Err(failure) => return Err(failure.error),
         };

@@ -7,7 +7,7 @@ use crate::{
     forge::{NewCommit, http::Reply, rights::ARCHIVED},
 };
 
-/// Texts by which GitHub says that a reference is no longer as it was looked at (REST API, "Create a
+/// Texts by which GitHub reports that a reference has changed since it was read (REST API, "Create a
 /// reference" and "Update a reference").
 const RACES: [&str; 3] = [
     "reference already exists",
@@ -114,7 +114,7 @@ pub(super) fn unwritable(reply: &Reply) -> Error {
 pub(super) fn no_workflows(what: &str, why: &str) -> Error {
     let why = format!("{why}; `workflows: write` is missing: the change touches .github/workflows");
     Error::about(Class::Denied, what, why).help(
-        "GITHUB_TOKEN can't have `workflows: write`: use the token of an app or a person that has it \
+        "GITHUB_TOKEN cannot have `workflows: write`: use the token of an app or a person that has it \
          (a classic token: the scope `workflow`)",
     )
 }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_told_apart_by_what_the_server_says() {
+    fn refusals_are_classified_by_their_texts() {
         let kind = |text: &str| {
             let error = of_branch(Error::about(Class::Refused, "x", text), "auto/x");
             (error.class, error.help.unwrap())

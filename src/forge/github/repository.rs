@@ -16,8 +16,8 @@ use crate::{
     http::ServerTime,
 };
 
-/// Why nothing can be said about a token that has no scopes.
-const UNTOLD: &str = "GitHub tells nobody what an app's or a fine-grained token may write";
+/// Why the permissions of a token without scopes are unknown.
+const UNREPORTED: &str = "GitHub does not report what an app's or a fine-grained token may write";
 
 #[derive(Deserialize)]
 struct RepositoryRow {
@@ -55,8 +55,8 @@ impl Repository for Github {
             .repository(&self.request(Method::GET, "", what))
             .await?;
         let repository: RepositoryRow = reply.expect(&[200])?;
-        // Only classic tokens have scopes; for one that has none the header is empty, for others it
-        // says nothing.
+        // Only classic tokens have scopes; for one without any the header is empty, for other tokens
+        // it is meaningless.
         let scopes = reply.header("x-oauth-scopes").map(|scopes| {
             scopes
                 .split(',')
@@ -113,7 +113,7 @@ impl Repository for Github {
 
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
         let mut rights = Vec::new();
-        // An app's token is nobody's: for one, `push` is always false.
+        // For an app's token, `push` is always false.
         let role = repo.push == Push::Denied && !self.is_installation().await?;
         for permission in [Permission::Contents, Permission::PullRequests] {
             rights.push(match &repo.scopes {
@@ -129,7 +129,7 @@ impl Repository for Github {
                 Some(scopes) if repo.public => by_scopes(permission, scopes, &["repo", "public_repo"]),
                 Some(scopes) => by_scopes(permission, scopes, &["repo"]),
                 None if permission == Permission::PullRequests => self.may_read_pulls().await?,
-                None => permission.is(Verdict::Unknown(format!("reading works; {UNTOLD}"))),
+                None => permission.is(Verdict::Unknown(format!("reading works; {UNREPORTED}"))),
             });
         }
         rights.push(workflows(repo, wanted));
@@ -164,7 +164,7 @@ impl Repository for Github {
 }
 
 impl Github {
-    /// Whether the token is an app's; what such a one may do can't be read.
+    /// Whether the token is an app's; GitHub does not report the permissions of those.
     async fn is_installation(&self) -> Result<bool, Error> {
         let what = "GitHub: asking whether the token is an app's";
         let request =
@@ -173,17 +173,13 @@ impl Github {
     }
 
     async fn may_read_pulls(&self) -> Result<Right, Error> {
-        let request = self.request(
-            Method::GET,
-            "pulls",
-            "looking whether pull requests can be read",
-        );
+        let request = self.request(Method::GET, "pulls", "reading pull requests");
         let reply = self
             .http
             .send(&request.query("state", "open").query("per_page", 1))
             .await?;
         let verdict =
-            Verdict::of_reading(reply.check(&[200]), &format!("reading works; {UNTOLD}"))?;
+            Verdict::of_reading(reply.check(&[200]), &format!("reading works; {UNREPORTED}"))?;
         Ok(Permission::PullRequests.is(verdict))
     }
 
@@ -206,7 +202,7 @@ impl Github {
             }
         }
         Ok(permission.is(Verdict::Unknown(format!(
-            "the workflows are there; {UNTOLD}"
+            "the workflows exist; {UNREPORTED}"
         ))))
     }
 }
@@ -219,8 +215,9 @@ fn workflows(repo: &Repo, wanted: &Wanted) -> Right {
     if let Some(scopes) = &repo.scopes {
         return by_scopes(permission, scopes, &["workflow"]);
     }
-    let why =
-        format!("{UNTOLD}; GITHUB_TOKEN can't have `workflows: write`, an app's or a person's can");
+    let why = format!(
+        "{UNREPORTED}; GITHUB_TOKEN cannot have `workflows: write`, an app's or a person's token can"
+    );
     permission.is(Verdict::Unknown(why))
 }
 
@@ -231,6 +228,6 @@ fn packages(repo: &Repo, wanted: &Wanted) -> Right {
     }
     match &repo.scopes {
         Some(scopes) => by_scopes(permission, scopes, &["delete:packages"]),
-        None => permission.is(Verdict::Unknown(UNTOLD.to_owned())),
+        None => permission.is(Verdict::Unknown(UNREPORTED.to_owned())),
     }
 }

@@ -48,16 +48,16 @@ struct Branch {
 #[derive(Deserialize)]
 struct BranchCommit {
     sha: String,
-    commit: Inner,
+    commit: CommitObject,
 }
 
 #[derive(Deserialize)]
-struct Inner {
-    tree: Named,
+struct CommitObject {
+    tree: TreeName,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct TreeName {
     sha: String,
 }
 
@@ -108,17 +108,33 @@ impl Rules {
 }
 
 impl Github {
-    /// The rules of all active rule sets for a branch, none on a server without rule sets (older
-    /// Enterprise Servers); `None` if the token may not read them.
-    pub(super) async fn rules(&self, branch: &str) -> Result<Option<Rules>, Error> {
+    /// Reads the rules of all active rule sets for a branch, none on a server without rule sets
+    /// (older Enterprise Servers); `None` if the token may not read them.
+    pub(super) async fn read_rules(&self, branch: &str) -> Result<Option<Rules>, Error> {
         let what = format!("reading the rules of {branch}");
         let request = self.request(Method::GET, &format!("rules/branches/{branch}"), what);
-        match self.http.pages::<Value>(&request, Paging::Links).await {
-            Ok(rules) => Ok(Some(Rules::of(&rules))),
-            Err(error) if error.message.starts_with("HTTP 404") => Ok(Some(Rules::default())),
-            Err(error) if error.message.starts_with("HTTP 403") => Ok(None),
-            Err(error) => Err(error),
-        }
+        let rules = match self.http.pages::<Value>(&request, Paging::Links).await {
+            Ok(rules) => Some(Rules::of(&rules)),
+            Err(error) if error.message.starts_with("HTTP 404") => Some(Rules::default()),
+            Err(error) if error.message.starts_with("HTTP 403") => None,
+            Err(error) => return Err(error),
+        };
+        let mut known = self.rules.borrow_mut();
+        known.insert(branch.to_owned(), rules.clone());
+        Ok(rules)
+    }
+
+    /// The rules as this run read them last. A run reads them before it publishes a commit, and
+    /// with the required contexts, which a long wait asks for again and again; whatever else
+    /// depends on rules in between goes by the same reading. Rules that the token may not read count
+    /// as none: then the forge itself refuses what a rule forbids.
+    pub(super) async fn rules(&self, branch: &str) -> Result<Rules, Error> {
+        let known = self.rules.borrow().get(branch).cloned();
+        let rules = match known {
+            Some(rules) => rules,
+            None => self.read_rules(branch).await?,
+        };
+        Ok(rules.unwrap_or_default())
     }
 
     /// A branch's head, and whether the branch is protected; `None` if the branch is missing.
@@ -142,7 +158,7 @@ impl Github {
         branch: &str,
         protected: bool,
     ) -> Result<bool, Error> {
-        if self.rules(branch).await?.unwrap_or_default().signatures {
+        if self.rules(branch).await?.signatures {
             return Ok(true);
         }
         Ok(protected && self.protection_requires_signatures(branch).await?)
@@ -163,7 +179,7 @@ impl Github {
     /// Whether a branch takes only pull requests that contain its head: by a rule set, or by a
     /// protection where the token may read that, which only administrators may.
     pub(super) async fn requires_up_to_date(&self, branch: &str) -> Result<bool, Error> {
-        if self.rules(branch).await?.unwrap_or_default().up_to_date {
+        if self.rules(branch).await?.up_to_date {
             return Ok(true);
         }
         let what = format!("reading whether {branch} requires up-to-date branches");

@@ -1,9 +1,9 @@
 //! Commits that GitHub signs, for branches that require signed commits.
 //!
-//! `createCommitOnBranch` commits to a branch that is there, so the commit is made on a temporary
+//! `createCommitOnBranch` commits to an existing branch, so the commit is made on a temporary
 //! branch, which is deleted at once. The commit stays what it is without a branch, as one made
 //! object by object does, and the pull request's branch is then put at it like at any other: it
-//! never stands anywhere but at a whole commit, and a pull request is never without commits, which
+//! is never at anything but a whole commit, and a pull request is never without commits, which
 //! would close it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -23,7 +23,7 @@ const REGULAR: &str = "100644";
 
 /// A commit that no branch is at yet.
 #[derive(Debug, Clone)]
-pub(super) enum Made {
+pub(super) enum CommitAttempt {
     /// It is made.
     Commit {
         /// Its name.
@@ -31,7 +31,7 @@ pub(super) enum Made {
         /// Whether GitHub verified its signature.
         signed: bool,
     },
-    /// Another run makes one for the same branch; what the server said.
+    /// Another run makes one for the same branch; the server's message.
     Raced(String),
 }
 
@@ -77,22 +77,26 @@ impl Github {
         &self,
         new: &NewCommit<'_>,
         branch: &str,
-    ) -> Result<Made, Error> {
+    ) -> Result<CommitAttempt, Error> {
         // One name for all runs: what an interrupted run left is taken over and deleted. Of two runs
-        // at once the later finds the branch moved or gone, and looks again.
+        // at once the later finds the branch moved or gone, and reads again.
         let temporary = format!("repin/signing/{branch}");
         if let Some(raced) = self.lay_out(new, &temporary).await? {
             return Ok(raced);
         }
         let made = self.commit_on(new, &temporary).await;
-        if !matches!(made, Ok(Made::Raced(_))) {
+        if !matches!(made, Ok(CommitAttempt::Raced(_))) {
             self.clear_away(&temporary).await?;
         }
         made
     }
 
     /// Puts the temporary branch at the commit's parent.
-    async fn lay_out(&self, new: &NewCommit<'_>, name: &str) -> Result<Option<Made>, Error> {
+    async fn lay_out(
+        &self,
+        new: &NewCommit<'_>,
+        name: &str,
+    ) -> Result<Option<CommitAttempt>, Error> {
         let sha = &new.parent.commit;
         let what = format!("making the temporary branch {name}");
         let body = json!({"ref": format!("refs/heads/{name}"), "sha": sha});
@@ -110,12 +114,14 @@ impl Github {
         let reply = self.http.send(&reset.harmless()).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(None),
-            422 if reply.text().contains("does not exist") => Ok(Some(Made::Raced(reply.text()))),
+            422 if reply.text().contains("does not exist") => {
+                Ok(Some(CommitAttempt::Raced(reply.text())))
+            }
             _ => Err(refusal::of_commit(new, &reply)),
         }
     }
 
-    async fn commit_on(&self, new: &NewCommit<'_>, name: &str) -> Result<Made, Error> {
+    async fn commit_on(&self, new: &NewCommit<'_>, name: &str) -> Result<CommitAttempt, Error> {
         let query = "mutation($input:CreateCommitOnBranchInput!)\
                      {createCommitOnBranch(input:$input){commit{oid signature{isValid}}}}";
         let additions: Vec<_> = new
@@ -140,7 +146,7 @@ impl Github {
             let workflows = new.files.iter().any(|file| is_workflow(&file.path));
             return match error.kind.as_str() {
                 // "Expected branch to point to "…" but it did not. Pull and try again."
-                "STALE_DATA" | "NOT_FOUND" => Ok(Made::Raced(message)),
+                "STALE_DATA" | "NOT_FOUND" => Ok(CommitAttempt::Raced(message)),
                 "FORBIDDEN" if workflows => Err(refusal::no_workflows(&what, &message)),
                 "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)
                     .help("the token needs `contents: write`")),
@@ -151,7 +157,7 @@ impl Github {
         let id = commit["oid"]
             .as_str()
             .ok_or_else(|| Error::unavailable(what, "the answer names no commit"))?;
-        Ok(Made::Commit {
+        Ok(CommitAttempt::Commit {
             id: id.to_owned(),
             signed: commit["signature"]["isValid"] == true,
         })
