@@ -51,6 +51,16 @@ pub struct Head {
     pub tree: String,
 }
 
+impl Head {
+    /// A commit whose tree's name is unknown.
+    pub fn of_commit(name: &str) -> Self {
+        Self {
+            commit: name.to_owned(),
+            tree: String::new(),
+        }
+    }
+}
+
 /// A commit as far as its message and its parents go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {

@@ -92,7 +92,7 @@ pub(super) fn method_refused(
     let allowed = allowed.join(" or ");
     let why = format!("forge.merge_method is {method}, and {place} allows {allowed}");
     Error::about(Class::Refused, what, why).help(format!(
-        "set forge.merge_method to auto or {allowed}, or allow {method} there"
+        "set forge.merge_method to auto or {allowed}, or allow {method} in the repository's settings"
     ))
 }
 

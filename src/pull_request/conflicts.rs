@@ -26,10 +26,7 @@ pub(super) async fn changed_on_both_sides(
     if ahead.merge_base == base.commit {
         return Ok(Vec::new());
     }
-    let origin = Head {
-        commit: ahead.merge_base,
-        tree: String::new(),
-    };
+    let origin = Head::of_commit(&ahead.merge_base);
     let (origin, base) = (forge.tree(&origin).await?, forge.tree(&base).await?);
     let differs = |(path, theirs): &(String, Option<String>)| {
         let now = base.entries.get(path).map(|entry| &entry.id);

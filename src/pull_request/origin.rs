@@ -152,11 +152,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     async fn tree(&self, commit: &str) -> Result<Tree, Error> {
-        let head = Head {
-            commit: commit.to_owned(),
-            tree: String::new(),
-        };
-        self.forge.tree(&head).await
+        self.forge.tree(&Head::of_commit(commit)).await
     }
 
     /// Why a commit changes more than pins.

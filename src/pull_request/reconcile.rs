@@ -373,10 +373,7 @@ impl Work<'_> {
             return Ok(true);
         }
         // The base moved: had it changed one of these files, merging would conflict.
-        let origin = Head {
-            commit: ahead.merge_base.clone(),
-            tree: String::new(),
-        };
+        let origin = Head::of_commit(&ahead.merge_base);
         let origin = self.forge.tree(&origin).await?;
         let same = |file: &NewFile| {
             let entry = origin.entries.get(&file.path);

@@ -760,7 +760,7 @@ async fn a_token_without_workflows_is_told_what_is_missing() {
         error.message.contains("`workflows: write` is missing"),
         "{error}"
     );
-    assert!(error.help.unwrap().contains("GITHUB_TOKEN can't have"));
+    assert!(error.help.unwrap().contains("GITHUB_TOKEN cannot have"));
     let store = fake.store();
     assert!(
         !store.refs.contains_key(&branch("rev2")) && store.pulls.is_empty(),

@@ -70,16 +70,23 @@ struct ObjectName {
     sha: String,
 }
 
+impl From<CommitRow> for Commit {
+    fn from(row: CommitRow) -> Self {
+        Self {
+            id: row.sha,
+            message: row.commit.message,
+            parents: row.parents.into_iter().map(|parent| parent.sha).collect(),
+        }
+    }
+}
+
 #[async_trait(?Send)]
 impl Branches for Gitea {
     async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
         let what = format!("reading the branch {name}");
         let request = self.request(Method::GET, &format!("branches/{name}"), what);
         let branch: Option<Branch> = self.http.find(&request, &[404]).await?;
-        Ok(branch.map(|branch| Head {
-            commit: branch.commit.id,
-            tree: String::new(),
-        }))
+        Ok(branch.map(|branch| Head::of_commit(&branch.commit.id)))
     }
 
     async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
@@ -169,27 +176,12 @@ impl Branches for Gitea {
         let none = || Error::unavailable(&what, "a commit on it has no parent");
         let merge_base = merge_base(&commits).ok_or_else(none)?;
         let head = commits[0].sha.clone();
-        let head_at = |commit: &str| Head {
-            commit: commit.to_owned(),
-            tree: String::new(),
-        };
-        let changed = self
-            .tree(&head_at(&merge_base))
-            .await?
-            .changes_to(&self.tree(&head_at(&head)).await?);
-        let commit = |commit: CommitRow| Commit {
-            id: commit.sha,
-            message: commit.commit.message,
-            parents: commit
-                .parents
-                .into_iter()
-                .map(|parent| parent.sha)
-                .collect(),
-        };
+        let base = self.tree(&Head::of_commit(&merge_base)).await?;
+        let changed = base.changes_to(&self.tree(&Head::of_commit(&head)).await?);
         Ok(Comparison::Related(Ahead {
             head,
             merge_base,
-            commits: commits.into_iter().rev().map(commit).collect(),
+            commits: commits.into_iter().rev().map(Commit::from).collect(),
             changed,
         }))
     }

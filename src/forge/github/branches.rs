@@ -75,6 +75,16 @@ struct FileRow {
     previous_filename: Option<String>,
 }
 
+impl From<CommitRow> for Commit {
+    fn from(row: CommitRow) -> Self {
+        Self {
+            id: row.sha,
+            message: row.commit.message,
+            parents: row.parents.into_iter().map(|parent| parent.sha).collect(),
+        }
+    }
+}
+
 #[async_trait(?Send)]
 impl Branches for Github {
     async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
@@ -208,30 +218,13 @@ impl Branches for Github {
         let changed = if comparison.files.len() < FILES_MAX {
             changed(comparison.files)
         } else {
-            let tree = |commit: &str| Head {
-                commit: commit.to_owned(),
-                tree: String::new(),
-            };
-            self.tree(&tree(&merge_base))
-                .await?
-                .changes_to(&self.tree(&tree(&head)).await?)
+            let base = self.tree(&Head::of_commit(&merge_base)).await?;
+            base.changes_to(&self.tree(&Head::of_commit(&head)).await?)
         };
-        let commits = comparison.commits.into_iter();
-        let commits = commits
-            .map(|commit| Commit {
-                id: commit.sha,
-                message: commit.commit.message,
-                parents: commit
-                    .parents
-                    .into_iter()
-                    .map(|parent| parent.sha)
-                    .collect(),
-            })
-            .collect();
         Ok(Comparison::Related(Ahead {
             head,
             merge_base,
-            commits,
+            commits: comparison.commits.into_iter().map(Commit::from).collect(),
             changed,
         }))
     }
