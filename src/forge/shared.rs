@@ -8,8 +8,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, Edit, Issue, Poll, Pull, blob_id,
+    Comment, Edit, Issue, Poll, Pull, Repo, blob_id,
     http::{Http, Reply, Request},
+    rights::ARCHIVED,
 };
 use crate::{
     config::MergeMethod,
@@ -76,6 +77,15 @@ fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
     }
 }
 
+/// Fails where the repository is archived.
+pub(super) fn writable(repo: &Repo, what: &str) -> Result<(), Error> {
+    if repo.archived {
+        return Err(Error::about(Class::Denied, what, ARCHIVED)
+            .help("unarchive the repository, or point forge.repository at another one"));
+    }
+    Ok(())
+}
+
 /// The refusal to merge into `place`, which allows the methods `allowed` and not the configured one.
 pub(super) fn method_refused(
     what: String,
@@ -109,6 +119,14 @@ impl Http {
         } else {
             reply.expect(&[200]).map(Some)
         }
+    }
+
+    /// The answer to a request that changes something; an error knows whether it may have done so.
+    pub(super) async fn write(&self, request: &Request) -> Result<Reply, Error> {
+        self.send(request).await.map_err(|failure| Error {
+            begun: failure.unsure,
+            ..failure.error
+        })
     }
 
     /// The answer about the repository itself.

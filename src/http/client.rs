@@ -37,7 +37,7 @@ pub struct Client {
     /// same.
     down: Mutex<HashMap<String, Failure>>,
     /// What hosts said about the time, the last of each.
-    heard: Mutex<BTreeMap<String, ServerTime>>,
+    server_times: Mutex<BTreeMap<String, ServerTime>>,
 }
 
 impl Client {
@@ -49,7 +49,7 @@ impl Client {
         now: fn() -> SystemTime,
         secrets: Secrets,
     ) -> Self {
-        let (places, down, heard) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (places, down, server_times) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self {
             transport,
             policy,
@@ -58,7 +58,7 @@ impl Client {
             announce: Announce::default(),
             places,
             down,
-            heard,
+            server_times,
         }
     }
 
@@ -88,17 +88,17 @@ impl Client {
         Deadline::after(self.policy.patience)
     }
 
-    /// What hosts said about the time, by their names.
+    /// The clocks of hosts at their last answers, by the hosts' names.
     pub fn clocks(&self) -> Vec<(String, ServerTime)> {
-        lock(&self.heard)
+        lock(&self.server_times)
             .iter()
-            .map(|(host, heard)| (host.clone(), *heard))
+            .map(|(host, time)| (host.clone(), *time))
             .collect()
     }
 
-    /// What the host of `url` said about the time, last.
+    /// The clock of the host of `url` at its last answer.
     pub fn server_time(&self, url: &Url) -> Option<ServerTime> {
-        lock(&self.heard).get(&host_of(url)).copied()
+        lock(&self.server_times).get(&host_of(url)).copied()
     }
 
     /// The answer to `call`, after as many attempts as it takes and the policy allows.
@@ -261,8 +261,8 @@ impl Client {
         };
         let response = sent.inspect_err(|error| entry.failed(&error.cause))?;
         entry.answered(response.status());
-        if let Some(heard) = ServerTime::of(response.headers(), self.now) {
-            lock(&self.heard).insert(host_of(&call.url), heard);
+        if let Some(time) = ServerTime::of(response.headers(), self.now) {
+            lock(&self.server_times).insert(host_of(&call.url), time);
         }
         Ok(Open {
             response,

@@ -81,7 +81,7 @@ fn elsewhere(
 }
 
 fn clock(lines: &mut Lines, clocks: &[(String, ServerTime)]) {
-    let Some((host, worst)) = clocks.iter().max_by_key(|(_, heard)| heard.apart()) else {
+    let Some((host, worst)) = clocks.iter().max_by_key(|(_, time)| time.apart()) else {
         return lines.skip("clock", "no server that was asked said what time it is");
     };
     let seconds = worst.apart().as_secs();

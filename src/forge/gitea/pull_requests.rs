@@ -247,7 +247,7 @@ impl PullRequests for Gitea {
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
             .body(edit.fields(with_draft));
-        let reply = self.write(&request).await?;
+        let reply = self.http.write(&request).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(reply.expect::<Row>(&[200, 201])?.pull(&self.full_name())),
             // A pull request that was merged meanwhile is not opened again.
@@ -361,18 +361,11 @@ impl PullRequests for Gitea {
 }
 
 impl Gitea {
-    /// Sends a request that changes something; an error tells whether it may have done so.
-    async fn write(&self, request: &Request) -> Result<Reply, Error> {
-        self.http.send(request).await.map_err(|failure| Error {
-            begun: failure.unsure,
-            ..failure.error
-        })
-    }
-
     async fn put_on(&self, number: u64, labels: &Value) -> Result<Reply, Error> {
         let path = format!("issues/{number}/labels");
         let request = self.request(Method::POST, &path, format!("labelling #{number}"));
-        self.write(&request.body(json!({"labels": labels})).harmless())
+        self.http
+            .write(&request.body(json!({"labels": labels})).harmless())
             .await
     }
 

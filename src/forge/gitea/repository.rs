@@ -12,7 +12,8 @@ use super::{
 use crate::{
     error::{Class, Error},
     forge::{
-        Need, Permission, Push, Repo, Repository, Right, Signing, Verdict, Wanted, rights::ARCHIVED,
+        Need, Permission, Push, Repo, Repository, Right, Signing, Verdict, Wanted,
+        rights::ARCHIVED, shared,
     },
     http::ServerTime,
 };
@@ -77,25 +78,21 @@ impl Repository for Gitea {
     async fn permit(&self, repo: &Repo, _: Need) -> Result<(), Error> {
         self.supported().await?;
         let what = format!("Gitea: the token's permissions on {}", repo.full_name);
-        if repo.archived {
-            return Err(Error::about(Class::Denied, what, ARCHIVED)
-                .help("unarchive the repository, or point forge.repository at another one"));
-        }
+        shared::writable(repo, &what)?;
         if repo.push != Push::Denied {
             return Ok(());
         }
-        let hint =
-            "use the token of somebody who may, with the scopes write:repository and write:issue";
-        Err(Error::about(Class::Denied, what, "whoever it belongs to may not push").help(hint))
+        let hint = "use the token of an account that may push, with the scopes write:repository and write:issue";
+        Err(Error::about(Class::Denied, what, "the token's owner may not push").help(hint))
     }
 
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
-        let hint = "use the token of somebody who may push, with the scopes write:repository and write:issue";
+        let hint = "use the token of an account that may push, with the scopes write:repository and write:issue";
         let owner = match repo {
             Repo { archived: true, .. } => Some((ARCHIVED, "unarchive the repository")),
             Repo {
                 push: Push::Denied, ..
-            } => Some(("whoever it belongs to may not push", hint)),
+            } => Some(("the token's owner may not push", hint)),
             _ => None,
         };
         let owner = owner.map(|(why, hint)| Verdict::Lacks(why.to_owned(), hint.to_owned()));

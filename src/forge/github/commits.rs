@@ -16,18 +16,35 @@ use crate::{
 pub(super) struct Objects {
     parent: String,
     message: String,
-    /// Path, mode and content's name of each file.
-    files: Vec<(String, String, String)>,
+    files: Vec<WrittenFile>,
     made: CommitAttempt,
+}
+
+/// A file of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct WrittenFile {
+    path: String,
+    mode: String,
+    /// The name of its content.
+    content: String,
+}
+
+impl From<&NewFile> for WrittenFile {
+    fn from(file: &NewFile) -> Self {
+        Self {
+            path: file.path.clone(),
+            mode: file.mode.clone(),
+            content: file.new.clone(),
+        }
+    }
 }
 
 impl Objects {
     fn of(new: &NewCommit<'_>, made: CommitAttempt) -> Self {
-        let file = |file: &NewFile| (file.path.clone(), file.mode.clone(), file.new.clone());
         Self {
             parent: new.parent.commit.clone(),
             message: new.message.to_owned(),
-            files: new.files.iter().map(file).collect(),
+            files: new.files.iter().map(WrittenFile::from).collect(),
             made,
         }
     }
@@ -37,13 +54,12 @@ impl Objects {
     }
 
     fn is_for(&self, new: &NewCommit<'_>) -> bool {
-        let same = |((path, mode, id), file): (&(String, String, String), &NewFile)| {
-            *path == file.path && *mode == file.mode && *id == file.new
-        };
         self.parent == new.parent.commit
             && self.message == new.message
-            && self.files.len() == new.files.len()
-            && self.files.iter().zip(new.files).all(same)
+            && self
+                .files
+                .iter()
+                .eq(&new.files.iter().map(WrittenFile::from).collect::<Vec<_>>())
     }
 }
 
@@ -211,11 +227,7 @@ impl Github {
         branch: &str,
         commit: String,
     ) -> Result<Published, Error> {
-        let sent = self.http.send(request).await;
-        let reply = sent.map_err(|failure| Error {
-            begun: failure.unsure,
-            ..failure.error
-        })?;
+        let reply = self.http.write(request).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(Published::Done(commit)),
             409 | 422 if refusal::is_race(&reply.text()) => Ok(Published::Raced(reply.text())),

@@ -101,11 +101,10 @@ impl Issues for Github {
             &path,
             format!("starting the workflow {workflow}"),
         );
-        let sent = self.http.send(&request.body(json!({"ref": branch}))).await;
-        let reply = sent.map_err(|failure| Error {
-            begun: failure.unsure,
-            ..failure.error
-        })?;
+        let reply = self
+            .http
+            .write(&request.body(json!({"ref": branch})))
+            .await?;
         reply.check(&[200, 204]).map_err(|error| match error.class {
             // A token that may read the workflow and not start it is answered 404.
             _ if reply.status == 404 => error.class(Class::Denied).help(format!(

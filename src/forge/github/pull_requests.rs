@@ -193,11 +193,7 @@ impl PullRequests for Github {
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
             .body(edit.fields(|title, _| title.to_owned()));
-        let sent = self.http.send(&request).await;
-        let reply = sent.map_err(|failure| Error {
-            begun: failure.unsure,
-            ..failure.error
-        })?;
+        let reply = self.http.write(&request).await?;
         if reply.status == 403 {
             return Err(refusal::denied(
                 &reply,

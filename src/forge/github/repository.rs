@@ -12,6 +12,7 @@ use crate::{
         Ability, Issues, Need, Permission, Push, Repo, Repository, Right, Signing, Verdict, Wanted,
         http::Request,
         rights::{ARCHIVED, by_scopes},
+        shared,
     },
     http::ServerTime,
 };
@@ -79,10 +80,7 @@ impl Repository for Github {
 
     async fn permit(&self, repo: &Repo, need: Need) -> Result<(), Error> {
         let what = format!("GitHub: the token's permissions on {}", repo.full_name);
-        if repo.archived {
-            return Err(Error::about(Class::Denied, what, ARCHIVED)
-                .help("unarchive the repository, or point forge.repository at another one"));
-        }
+        shared::writable(repo, &what)?;
         if let Some(scopes) = &repo.scopes {
             let has = |name: &str| scopes.iter().any(|scope| scope == name);
             if !(has("repo") || repo.public && has("public_repo")) {
@@ -104,8 +102,8 @@ impl Repository for Github {
         // For an app's installation, the token of a workflow's run among them, `push` is always
         // false.
         if repo.push == Push::Denied && !self.is_installation().await? {
-            let why = "whoever it belongs to may not push";
-            let hint = "use the token of somebody who may, or of an app with `contents: write` and `pull-requests: write`";
+            let why = "the token's owner may not push";
+            let hint = "use the token of an account that may push, or of an app with `contents: write` and `pull-requests: write`";
             return Err(Error::about(Class::Denied, what, why).help(hint));
         }
         Ok(())
@@ -122,9 +120,9 @@ impl Repository for Github {
                     permission.is(Verdict::Lacks(ARCHIVED.to_owned(), hint))
                 }
                 _ if role => {
-                    let hint = "use the token of somebody who may push, or of an app with `contents: write` and \
+                    let hint = "use the token of an account that may push, or of an app with `contents: write` and \
                                 `pull-requests: write`";
-                    permission.is(Verdict::Lacks("whoever it belongs to may not push".to_owned(), hint.to_owned()))
+                    permission.is(Verdict::Lacks("the token's owner may not push".to_owned(), hint.to_owned()))
                 }
                 Some(scopes) if repo.public => by_scopes(permission, scopes, &["repo", "public_repo"]),
                 Some(scopes) => by_scopes(permission, scopes, &["repo"]),
