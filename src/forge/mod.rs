@@ -40,7 +40,7 @@ pub use pull_requests::{
     Comment, Created, Edit, Labelled, Mergeable, NewPull, Poll, Pull, PullRequests, PullState,
     Pulls, State, Transition,
 };
-pub use repository::{Ability, Need, Push, Repo, Repository, Signing};
+pub use repository::{Ability, FileMode, Need, Push, Repo, Repository, Signing};
 pub use rights::{ANOTHER_TOKEN, Permission, Right, Verdict, Wanted};
 pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};

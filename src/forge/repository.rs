@@ -23,8 +23,8 @@ pub trait Repository {
     /// What the token may do, permission by permission, as far as reading shows it.
     async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error>;
 
-    /// What signs commits for `base`, where pins are in files with these paths and modes.
-    async fn signing(&self, base: &str, files: &[(String, String)]) -> Result<Signing, Error>;
+    /// What signs commits for `base` that change these files.
+    async fn signing(&self, base: &str, files: &[FileMode<'_>]) -> Result<Signing, Error>;
 
     /// The server's clock at its last answer.
     fn server_time(&self) -> Option<ServerTime>;
@@ -80,6 +80,15 @@ impl Push {
 pub struct Need {
     /// Whether files of workflows change.
     pub workflows: bool,
+}
+
+/// A file, and its mode as git writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileMode<'a> {
+    /// The path from the top of the repository.
+    pub path: &'a str,
+    /// The mode, such as `100644`.
+    pub mode: &'a str,
 }
 
 /// What signs commits where a base requires it.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{Class, Error},
     forge::{
-        Need, Permission, Push, Repo, Repository, Right, Signing, Verdict, Wanted,
+        FileMode, Need, Permission, Push, Repo, Repository, Right, Signing, Verdict, Wanted,
         rights::ARCHIVED, shared,
     },
     http::ServerTime,
@@ -127,7 +127,7 @@ impl Repository for Gitea {
     }
 
     /// Ignores what a protection requires of signatures: the server signs by its own settings.
-    async fn signing(&self, _base: &str, _files: &[(String, String)]) -> Result<Signing, Error> {
+    async fn signing(&self, _base: &str, _files: &[FileMode<'_>]) -> Result<Signing, Error> {
         Ok(Signing::Unknown)
     }
 

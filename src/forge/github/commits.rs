@@ -54,12 +54,10 @@ impl Objects {
     }
 
     fn is_for(&self, new: &NewCommit<'_>) -> bool {
+        let files = new.files.iter().map(WrittenFile::from);
         self.parent == new.parent.commit
             && self.message == new.message
-            && self
-                .files
-                .iter()
-                .eq(&new.files.iter().map(WrittenFile::from).collect::<Vec<_>>())
+            && files.eq(self.files.iter().cloned())
     }
 }
 

@@ -96,6 +96,21 @@ impl Github {
         }
     }
 
+    /// Sends a mutation that may be sent twice; a server without GraphQL is an error.
+    pub(super) async fn mutate(
+        &self,
+        mutation: &str,
+        input: Value,
+        what: &str,
+    ) -> Result<Answer, Error> {
+        let answer = self
+            .graphql(mutation, json!({"input": input}), what)
+            .await?;
+        answer.ok_or_else(|| {
+            Error::unavailable(format!("GitHub: {what}"), "this server has no GraphQL")
+        })
+    }
+
     /// Reads something of the repository; a field that the token may not read is null. `None`: the
     /// server does not know what was asked for, or has no GraphQL.
     pub(super) async fn read_of_repository(

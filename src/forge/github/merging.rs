@@ -89,10 +89,8 @@ impl Merging for Github {
         let input =
             json!({"pullRequestId": pull.node, "expectedHeadOid": head, "mergeMethod": method});
         let what = format!("scheduling the merge of #{}", pull.number);
-        let answer = self.graphql(query, json!({"input": input}), &what).await?;
+        let answer = self.mutate(query, input, &what).await?;
         let what = format!("GitHub: {what}");
-        let answer =
-            answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
         let Some(error) = answer.first_error() else {
             return Ok(Merge::Scheduled);
         };
@@ -118,11 +116,9 @@ impl Merging for Github {
         let query = "mutation($input:DisablePullRequestAutoMergeInput!)\
                      {disablePullRequestAutoMerge(input:$input){clientMutationId}}";
         let what = format!("cancelling the scheduled merge of #{}", pull.number);
-        let input = json!({"input": {"pullRequestId": pull.node}});
-        let answer = self.graphql(query, input, &what).await?;
+        let input = json!({"pullRequestId": pull.node});
+        let answer = self.mutate(query, input, &what).await?;
         let what = format!("GitHub: {what}");
-        let answer =
-            answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
         match answer.first_error() {
             None => Ok(true),
             Some(error) if error.kind == "FORBIDDEN" => Err(Error::about(
@@ -353,12 +349,10 @@ impl Github {
     async fn enqueue(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let query = "mutation($input:EnqueuePullRequestInput!)\
                      {enqueuePullRequest(input:$input){mergeQueueEntry{state position}}}";
-        let input = json!({"input": {"pullRequestId": pull.node, "expectedHeadOid": head}});
+        let input = json!({"pullRequestId": pull.node, "expectedHeadOid": head});
         let what = format!("putting #{} into the merge queue", pull.number);
-        let answer = self.graphql(query, input, &what).await?;
+        let answer = self.mutate(query, input, &what).await?;
         let what = format!("GitHub: {what}");
-        let answer =
-            answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
         let Some(error) = answer.first_error() else {
             let entry = &answer.data()["enqueuePullRequest"]["mergeQueueEntry"];
             let position = entry["position"].as_u64().unwrap_or_default();

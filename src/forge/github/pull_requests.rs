@@ -211,16 +211,8 @@ impl PullRequests for Github {
         let kind = format!("{}{}Input", name[..1].to_ascii_uppercase(), &name[1..]);
         let query = format!("mutation($input:{kind}!){{{name}(input:$input){{clientMutationId}}}}");
         let what = format!("making pull request #{} {to}", pull.number);
-        let answer = self
-            .graphql(
-                &query,
-                json!({"input": {"pullRequestId": pull.node}}),
-                &what,
-            )
-            .await?;
-        let answer = answer.ok_or_else(|| {
-            Error::unavailable(format!("GitHub: {what}"), "this server has no GraphQL")
-        })?;
+        let input = json!({"pullRequestId": pull.node});
+        let answer = self.mutate(&query, input, &what).await?;
         match answer.first_error() {
             None => Ok(()),
             Some(error) if error.kind == "FORBIDDEN" => Err(self.denied(&what, &error.message)),

@@ -9,7 +9,8 @@ use super::{Github, refusal};
 use crate::{
     error::{Class, Error},
     forge::{
-        Ability, Issues, Need, Permission, Push, Repo, Repository, Right, Signing, Verdict, Wanted,
+        Ability, FileMode, Issues, Need, Permission, Push, Repo, Repository, Right, Signing,
+        Verdict, Wanted,
         http::Request,
         rights::{ARCHIVED, by_scopes},
         shared,
@@ -136,7 +137,7 @@ impl Repository for Github {
         Ok(rights)
     }
 
-    async fn signing(&self, base: &str, files: &[(String, String)]) -> Result<Signing, Error> {
+    async fn signing(&self, base: &str, files: &[FileMode<'_>]) -> Result<Signing, Error> {
         let protected = self
             .branch_head(base)
             .await?
@@ -144,8 +145,7 @@ impl Repository for Github {
         if !self.requires_signatures(base, protected).await? {
             return Ok(Signing::NotRequired);
         }
-        let files = files.iter().map(|(path, mode)| (&**path, &**mode));
-        Ok(match self.sign_obstacle(files) {
+        Ok(match self.sign_obstacle(files.iter().copied()) {
             None => Signing::Forge,
             Some(_) if self.is_installation().await? => Signing::App,
             Some((why, hint)) => Signing::Nothing(why, hint),

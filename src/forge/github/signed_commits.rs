@@ -14,7 +14,7 @@ use super::{Github, is_workflow, refusal};
 use crate::{
     config::Sign,
     error::{Class, Error},
-    forge::NewCommit,
+    forge::{FileMode, NewCommit},
     untrusted::plain,
 };
 
@@ -36,11 +36,11 @@ pub(super) enum CommitAttempt {
 }
 
 impl Github {
-    /// Why GitHub cannot be asked to sign a commit of files with these paths and modes, and what to
+    /// Why GitHub cannot be asked to sign a commit of these files, and what to
     /// do.
     pub(super) fn sign_obstacle<'f>(
         &self,
-        files: impl IntoIterator<Item = (&'f str, &'f str)>,
+        files: impl IntoIterator<Item = FileMode<'f>>,
     ) -> Option<(String, String)> {
         const APP: &str = "use the token of an app (GITHUB_TOKEN is one), whose commits GitHub signs whatever they hold";
         if self.sign == Sign::Never {
@@ -48,7 +48,7 @@ impl Github {
             return Some(("forge.sign is never".to_owned(), hint));
         }
         let mut files = files.into_iter();
-        let (path, mode) = files.find(|(_, mode)| *mode != REGULAR)?;
+        let FileMode { path, mode } = files.find(|file| file.mode != REGULAR)?;
         let why = format!(
             "GitHub signs commits of regular files (mode {REGULAR}) alone, and {} has the mode {}",
             plain(path),
@@ -137,10 +137,8 @@ impl Github {
             "fileChanges": {"additions": additions},
         });
         let what = format!("making a signed commit for {}", new.base);
-        let answer = self.graphql(query, json!({"input": input}), &what).await?;
+        let answer = self.mutate(query, input, &what).await?;
         let what = format!("GitHub: {what}");
-        let answer =
-            answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
         if let Some(error) = answer.first_error() {
             let message = self.http.clean(&error.message);
             let workflows = new.files.iter().any(|file| is_workflow(&file.path));
@@ -180,7 +178,10 @@ impl Github {
 }
 
 /// The paths and modes of a commit's files.
-pub(super) fn modes<'n>(new: &'n NewCommit<'_>) -> impl Iterator<Item = (&'n str, &'n str)> {
+pub(super) fn modes<'n>(new: &'n NewCommit<'_>) -> impl Iterator<Item = FileMode<'n>> {
     let files = new.files.iter();
-    files.map(|file| (file.path.as_str(), file.mode.as_str()))
+    files.map(|file| FileMode {
+        path: &file.path,
+        mode: &file.mode,
+    })
 }

@@ -13,8 +13,8 @@ use crate::{
     config::{Config, PruneBackend},
     error::{Class, Error, Errors},
     forge::{
-        ANOTHER_TOKEN, Ability, Forge, Head, Kind, Permission, Repo, Right, Signing, Target, Tree,
-        Verdict, Wanted,
+        ANOTHER_TOKEN, Ability, FileMode, Forge, Head, Kind, Permission, Repo, Right, Signing,
+        Target, Tree, Verdict, Wanted,
     },
     git::Git,
     http::{ServerTime, address::host_of},
@@ -313,7 +313,10 @@ impl Ready {
         let entries = tree.entries.iter();
         let files: Vec<_> = entries
             .filter(|(path, _)| self.pinned.contains(*path))
-            .map(|(path, entry)| (path.clone(), entry.mode.clone()))
+            .map(|(path, entry)| FileMode {
+                path,
+                mode: &entry.mode,
+            })
             .collect();
         match self.forge.signing(branch, &files).await {
             Err(error) => lines.fault(SIGNATURES, &Errors::from(error)),
