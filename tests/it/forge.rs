@@ -1203,6 +1203,17 @@ fn status(kind: Kind, context: &str, said: &str, id: u64) -> serde_json::Value {
 }
 
 #[tokio::test]
+async fn a_rule_that_is_added_during_a_run_counts() {
+    let fake = fake(Kind::Github);
+    fake.store().required.clear();
+    let forge = forge(&fake);
+    assert_eq!(forge.required("main").await.unwrap(), Some(Vec::new()));
+    fake.store().ruled = vec!["ruled"];
+    let required = forge.required("main").await.unwrap();
+    assert_eq!(required, Some(vec!["ruled".to_owned()]));
+}
+
+#[tokio::test]
 async fn every_report_of_a_commit_is_read_and_the_latest_counts() {
     for kind in KINDS {
         let fake = fake(kind);
