@@ -21,7 +21,7 @@ use crate::{
     config::{self, Config, FILE_NAME, MISSPELLED_NAME, Mapping},
     error::{Class, Error, Errors},
     forge::State,
-    http::{Allowance, Heard, Transport},
+    http::{Allowance, ServerTime, Transport},
     oci::Tag,
     registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
     untrusted::plain,
@@ -258,7 +258,7 @@ impl Context {
     }
 
     /// What the registries that were asked so far said about the time.
-    pub(super) fn clocks(&self) -> Vec<(String, Heard)> {
+    pub(super) fn clocks(&self) -> Vec<(String, ServerTime)> {
         self.registries
             .get()
             .map_or_else(Vec::new, Registries::clocks)

@@ -3,64 +3,29 @@
 
 use globset::GlobBuilder;
 
-/// A report about a commit: a status, or a check run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// What reported.
-    pub context: String,
-    /// What it said.
-    pub said: Said,
-    /// More to read.
-    pub url: Option<String>,
-    /// When, as the forge tells it (RFC 3339).
-    pub at: String,
-    /// The forge's number of the report.
-    pub id: u64,
-    /// Whether it is a commit's status or a check run: one name may have both.
-    pub kind: StatusKind,
-}
+use super::checks::{Status, StatusKind, StatusResult};
 
-/// Two ways to report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusKind {
-    /// A commit's status.
-    Status,
-    /// A check run.
-    Run,
-}
-
-/// What a report says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Said {
-    /// It is well.
-    Pass,
-    /// It is not known yet.
-    Pending,
-    /// It is not well.
-    Fail,
-}
-
-/// How a gate stands.
+/// The state of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GateState {
-    /// Open.
+    /// Passed.
     Pass,
     /// Not decided.
     Pending,
     /// Nothing was reported.
     Absent,
-    /// Shut.
+    /// Failed.
     Fail,
 }
 
-/// A required context, and how it stands.
+/// A required context, and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
     /// As it is required; Gitea takes globs.
     pub context: String,
-    /// How it stands.
+    /// Its state.
     pub state: GateState,
-    /// More to read.
+    /// A page with details.
     pub url: Option<String>,
 }
 
@@ -76,7 +41,7 @@ impl GateState {
     }
 }
 
-/// How each required context stands; of several reports of one context the latest counts, and where
+/// The state of each required context; of several reports of one context the latest counts, and where
 /// a status and a check run have one name, the worse of the two.
 pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
     required
@@ -85,7 +50,7 @@ pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
         .collect()
 }
 
-/// How they stand together: the worst of them.
+/// Their common state: the worst of them.
 pub fn together(gates: &[Gate]) -> GateState {
     gates
         .iter()
@@ -113,12 +78,12 @@ fn gate(required: &str, reports: &[Status]) -> Gate {
             None => latest.push(report),
         }
     }
-    let worst = latest.into_iter().max_by_key(|report| report.said);
-    let state = match worst.map(|report| report.said) {
+    let worst = latest.into_iter().max_by_key(|report| report.result);
+    let state = match worst.map(|report| report.result) {
         None => GateState::Absent,
-        Some(Said::Pass) => GateState::Pass,
-        Some(Said::Pending) => GateState::Pending,
-        Some(Said::Fail) => GateState::Fail,
+        Some(StatusResult::Pass) => GateState::Pass,
+        Some(StatusResult::Pending) => GateState::Pending,
+        Some(StatusResult::Fail) => GateState::Fail,
     };
     Gate {
         context: required.to_owned(),
@@ -127,7 +92,7 @@ fn gate(required: &str, reports: &[Status]) -> Gate {
     }
 }
 
-/// Later is more; a time that can't be read is as old as can be. A run that has not begun is newer
+/// Later is more; a malformed time is the oldest. A run that has not begun is newer
 /// than all that have.
 fn age(report: &Status) -> (i64, u64) {
     let queued = report.kind == StatusKind::Run && report.at.is_empty();
@@ -176,11 +141,11 @@ fn seconds(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn report(context: &str, said: Said, at: &str, id: u64) -> Status {
+    fn report(context: &str, result: StatusResult, at: &str, id: u64) -> Status {
         let kind = StatusKind::Status;
         Status {
             context: context.to_owned(),
-            said,
+            result,
             url: Some(format!("https://ci/{id}")),
             at: at.to_owned(),
             id,
@@ -215,12 +180,12 @@ mod tests {
     fn the_latest_report_of_a_context_counts_whatever_the_order() {
         let required = ["ci".to_owned()];
         let mut reports = vec![
-            report("ci", Said::Fail, "2026-01-01T10:00:00Z", 1),
+            report("ci", StatusResult::Fail, "2026-01-01T10:00:00Z", 1),
             // An hour before the one above, although it looks later.
-            report("ci", Said::Pass, "2026-01-01T10:30:00+01:30", 2),
+            report("ci", StatusResult::Pass, "2026-01-01T10:30:00+01:30", 2),
         ];
         assert_eq!(judge(&required, &reports)[0].state, GateState::Fail);
-        reports.push(report("ci", Said::Pass, "2026-01-01T10:00:00Z", 3));
+        reports.push(report("ci", StatusResult::Pass, "2026-01-01T10:00:00Z", 3));
         for _ in 0..3 {
             reports.rotate_left(1);
             let gate = &judge(&required, &reports)[0];
@@ -234,9 +199,9 @@ mod tests {
     #[test]
     fn the_worst_gate_decides() {
         let reports = [
-            report("a", Said::Pass, "2026-01-01T10:00:00Z", 1),
-            report("b", Said::Pending, "2026-01-01T10:00:00Z", 2),
-            report("c", Said::Fail, "2026-01-01T10:00:00Z", 3),
+            report("a", StatusResult::Pass, "2026-01-01T10:00:00Z", 1),
+            report("b", StatusResult::Pending, "2026-01-01T10:00:00Z", 2),
+            report("c", StatusResult::Fail, "2026-01-01T10:00:00Z", 3),
         ];
         let of = |required: &[&str]| {
             let required: Vec<_> = required
@@ -258,13 +223,13 @@ mod tests {
 
     #[test]
     fn a_run_that_waits_to_begin_is_the_latest() {
-        let run = |said, at, id| Status {
+        let run = |result, at, id| Status {
             kind: StatusKind::Run,
-            ..report("ci", said, at, id)
+            ..report("ci", result, at, id)
         };
         let reports = [
-            run(Said::Pending, "", 9),
-            run(Said::Pass, "2026-01-01T11:00:00Z", 5),
+            run(StatusResult::Pending, "", 9),
+            run(StatusResult::Pass, "2026-01-01T11:00:00Z", 5),
         ];
         assert_eq!(
             judge(&["ci".to_owned()], &reports)[0].state,
@@ -276,9 +241,12 @@ mod tests {
     fn a_status_and_a_check_run_of_one_name_both_count() {
         let run = Status {
             kind: StatusKind::Run,
-            ..report("ci", Said::Pass, "2026-01-01T11:00:00Z", 9)
+            ..report("ci", StatusResult::Pass, "2026-01-01T11:00:00Z", 9)
         };
-        let reports = [run, report("ci", Said::Fail, "2026-01-01T10:00:00Z", 1)];
+        let reports = [
+            run,
+            report("ci", StatusResult::Fail, "2026-01-01T10:00:00Z", 1),
+        ];
         assert_eq!(
             judge(&["ci".to_owned()], &reports)[0].state,
             GateState::Fail

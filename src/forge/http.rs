@@ -1,7 +1,8 @@
 //! Requests to one API: the token, paging, and failures in words; [`crate::http`] makes them.
 //!
 //! Nothing here knows what a request means. Redirects are never followed. A request that could
-//! happen twice is sent once: if nobody can tell whether it did, the caller is told so and looks.
+//! happen twice is sent once: if that remains uncertain, the
+//! caller learns it and reads the outcome.
 
 mod reply;
 
@@ -21,8 +22,8 @@ use super::{Target, Token};
 use crate::{
     error::{Class, Error},
     http::{
-        Allowance, Announce, Body, Call, Cause, Client, FORGES, Heard, Idempotency, Network,
-        Policy, Stage, Stop, Transport, WaitReason, address::host_of, time_of_day,
+        Allowance, Announce, Body, Call, Cause, Client, FORGES, Idempotency, Network, Policy,
+        ServerTime, Stage, Stop, Transport, WaitReason, address::host_of, time_of_day,
     },
     untrusted::Secrets,
 };
@@ -49,7 +50,7 @@ pub struct Settings {
     pub time: Allowance,
     /// Receives the pauses that a server asks for.
     pub announce: Announce,
-    /// The wall clock: a rate limit's end is a time of day, of a server that may not tell its own.
+    /// The wall clock: a rate limit's end is a time of day, of a server that may not report its own.
     pub now: fn() -> SystemTime,
 }
 
@@ -87,7 +88,7 @@ pub const TIME: Duration = Duration::from_secs(900);
 /// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, and what is pinned
 /// in is text. Read whole, and parsed, it has to stay well below what a run may take of memory.
 const ANSWER_MAX: u64 = 32 * 1024 * 1024;
-/// How much of what a server says is shown, in columns.
+/// The longest message of a server that is shown, in columns.
 const SHOWN: usize = 300;
 /// Entries of a page.
 pub(super) const PAGE: usize = 100;
@@ -122,12 +123,12 @@ pub(super) struct Request {
     pub(super) what: String,
 }
 
-/// How a listing tells whether it goes on.
+/// How a listing shows whether more pages follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paging {
     /// By the header `Link`, which is left out where there is one page (GitHub).
     Links,
-    /// By the number of all entries; where that is not told, the listing ends with an empty page
+    /// By the number of all entries; without that number, the listing ends with an empty page
     /// (Gitea).
     Counted,
 }
@@ -231,9 +232,9 @@ impl Http {
         &self.base
     }
 
-    /// What the server said about the time, last.
-    pub(super) fn heard(&self) -> Option<Heard> {
-        self.client.heard(&self.base)
+    /// The server's clock at its last answer.
+    pub(super) fn server_time(&self) -> Option<ServerTime> {
+        self.client.server_time(&self.base)
     }
 
     /// The token that requests carry.
@@ -428,13 +429,13 @@ impl Http {
         Ok(reply)
     }
 
-    /// A pause before something is looked at again that may not have arrived yet.
-    pub(super) async fn breathe(&self, round: u32) {
+    /// A pause before reading again what may not have arrived yet; longer with each round.
+    pub(super) async fn back_off(&self, round: u32) {
         let round = round.clamp(1, self.attempts().saturating_sub(1).max(1));
         tokio::time::sleep(self.client.policy().usual_pause(round)).await;
     }
 
-    /// All pages of a listing that stands under `key` of each page's object.
+    /// All pages of a listing under `key` of each page's object.
     pub(super) async fn pages_in<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -483,10 +484,11 @@ impl Http {
             let (got, more) = (entries.len(), reply.more(paging, all.len() + entries.len()));
             all.extend(entries);
             if got == 0 || !more {
-                // What the server could not load stands there as null; it can't be passed over.
+                // Gitea lists null for an entry that it could not load.
                 let whole: Option<Vec<T>> = all.into_iter().collect();
-                return whole
-                    .ok_or_else(|| Error::unavailable(&request.what, "the listing has a hole"));
+                return whole.ok_or_else(|| {
+                    Error::unavailable(&request.what, "the listing contains a null entry")
+                });
             }
         }
         Err(Error::unavailable(

@@ -1,10 +1,9 @@
-//! What a token may do, permission by permission, as far as a forge tells without being written to.
+//! What a token may do, permission by permission, as far as reading shows it.
 //!
-//! The judging is here; what is asked of a forge for it stands in `github/rights.rs` and
-//! `gitea/rights.rs`. What a forge tells nobody is [`Verdict::Unknown`] with the reason, never a
-//! guess.
+//! The requests are in the adapters' `repository.rs`. What a forge does not report is
+//! [`Verdict::Unknown`] with the reason, never a guess.
 
-/// What stands in the way of every write to an archived repository.
+/// The reason for which every write to an archived repository is refused.
 pub(super) const ARCHIVED: &str = "the repository is archived: it can be read and not written";
 
 /// What to do about a token with which no checks start.
@@ -53,7 +52,7 @@ pub enum Verdict {
     Has(String),
     /// It has not; and what to do.
     Lacks(String, String),
-    /// The forge does not tell, or nothing needs it.
+    /// The forge does not report it, or nothing needs it.
     Unknown(String),
 }
 
@@ -92,7 +91,8 @@ impl Permission {
 }
 
 impl Verdict {
-    /// What an endpoint for reading said: a refusal tells, an answer says nothing about writing.
+    /// What an endpoint for reading shows: a refusal shows a missing permission, an answer nothing
+    /// about writing.
     pub(super) fn of_reading(
         read: Result<(), crate::error::Error>,
         otherwise: &str,
@@ -116,16 +116,16 @@ impl Verdict {
 
 /// By a classic token's scopes, any of `enough` for the permission.
 pub(super) fn by_scopes(permission: Permission, scopes: &[String], enough: &[&str]) -> Right {
-    let told = scopes.join(", ");
+    let listed = scopes.join(", ");
     let has = enough
         .iter()
         .any(|wanted| scopes.iter().any(|scope| scope == wanted));
     let verdict = if has {
-        Verdict::Has(format!("its scopes are `{told}`"))
+        Verdict::Has(format!("its scopes are `{listed}`"))
     } else {
         let wanted = enough.join("` or `");
         Verdict::Lacks(
-            format!("its scopes are `{told}`"),
+            format!("its scopes are `{listed}`"),
             format!("give the token the scope `{wanted}`"),
         )
     };

@@ -37,8 +37,8 @@ impl Token {
         &self.0
     }
 
-    /// Whether it is of a kind that has scopes: GitHub tells what others may do to nobody, and says
-    /// that they have no scopes, or nothing (GitHub Docs, "GitHub's token formats"; before 2021
+    /// Whether it is of a kind that has scopes: GitHub does not report what others may do, and lists
+    /// no scopes for them (GitHub Docs, "GitHub's token formats"; before 2021
     /// they were 40 hexadecimal digits).
     pub(super) fn has_scopes(&self) -> bool {
         let old = self.0.len() == 40 && self.0.bytes().all(|b| b.is_ascii_hexdigit());

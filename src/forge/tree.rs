@@ -7,9 +7,9 @@ use sha1::Digest as _;
 /// The files of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tree {
-    /// The tree's own name, where the forge tells it.
+    /// The tree's own name, where the forge reports it.
     pub id: String,
-    /// Path from the top of the repository, and what is there; folders are left out.
+    /// Path from the top of the repository, and the entry there; directories are left out.
     pub entries: BTreeMap<String, Entry>,
 }
 
@@ -35,7 +35,7 @@ impl Entry {
 }
 
 impl Tree {
-    /// The paths whose contents differ, with what is there in `other`; `None`: nothing.
+    /// The paths whose contents differ, with the content in `other`; `None`: deleted.
     pub fn changes_to(&self, other: &Self) -> BTreeMap<String, Option<String>> {
         let gone = self
             .entries

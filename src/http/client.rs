@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Again, Announce, AttemptError, Body, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
-    Heard, Idempotency, Open, Outages, Pause, Policy, Reading, Redirects, Reply, Stop, Transport,
-    address::host_of, body, budget::Budget, log::Entry, redirect, transport::IN_FLIGHT,
+    Idempotency, Open, Outages, Pause, Policy, Reading, Redirects, Reply, ServerTime, Stop,
+    Transport, address::host_of, body, budget::Budget, log::Entry, redirect, transport::IN_FLIGHT,
 };
 use crate::untrusted::Secrets;
 
@@ -37,7 +37,7 @@ pub struct Client {
     /// same.
     down: Mutex<HashMap<String, Failure>>,
     /// What hosts said about the time, the last of each.
-    heard: Mutex<BTreeMap<String, Heard>>,
+    server_times: Mutex<BTreeMap<String, ServerTime>>,
 }
 
 impl Client {
@@ -49,7 +49,7 @@ impl Client {
         now: fn() -> SystemTime,
         secrets: Secrets,
     ) -> Self {
-        let (places, down, heard) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (places, down, server_times) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self {
             transport,
             policy,
@@ -58,7 +58,7 @@ impl Client {
             announce: Announce::default(),
             places,
             down,
-            heard,
+            server_times,
         }
     }
 
@@ -88,17 +88,17 @@ impl Client {
         Deadline::after(self.policy.patience)
     }
 
-    /// What hosts said about the time, by their names.
-    pub fn clocks(&self) -> Vec<(String, Heard)> {
-        lock(&self.heard)
+    /// The clocks of hosts at their last answers, by the hosts' names.
+    pub fn clocks(&self) -> Vec<(String, ServerTime)> {
+        lock(&self.server_times)
             .iter()
-            .map(|(host, heard)| (host.clone(), *heard))
+            .map(|(host, time)| (host.clone(), *time))
             .collect()
     }
 
-    /// What the host of `url` said about the time, last.
-    pub fn heard(&self, url: &Url) -> Option<Heard> {
-        lock(&self.heard).get(&host_of(url)).copied()
+    /// The clock of the host of `url` at its last answer.
+    pub fn server_time(&self, url: &Url) -> Option<ServerTime> {
+        lock(&self.server_times).get(&host_of(url)).copied()
     }
 
     /// The answer to `call`, after as many attempts as it takes and the policy allows.
@@ -261,8 +261,8 @@ impl Client {
         };
         let response = sent.inspect_err(|error| entry.failed(&error.cause))?;
         entry.answered(response.status());
-        if let Some(heard) = Heard::of(response.headers(), self.now) {
-            lock(&self.heard).insert(host_of(&call.url), heard);
+        if let Some(time) = ServerTime::of(response.headers(), self.now) {
+            lock(&self.server_times).insert(host_of(&call.url), time);
         }
         Ok(Open {
             response,

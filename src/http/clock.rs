@@ -9,14 +9,14 @@ use reqwest::header::{AGE, DATE, HeaderMap};
 /// A server's clock and ours, read at the same moment; the header counts whole seconds (RFC 9110,
 /// section 6.6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard {
+pub struct ServerTime {
     /// What the server said.
     pub server: SystemTime,
     /// This machine's clock when it came.
     pub here: SystemTime,
 }
 
-impl Heard {
+impl ServerTime {
     /// What an answer's headers say; nothing if it came out of a cache, whose time is that of
     /// another answer.
     pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Self> {
@@ -47,7 +47,7 @@ pub(super) fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()
 }
 
-/// This machine's clock, and a server's where it was heard.
+/// This machine's clock, and a server's where it reported one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
     /// This machine's.
@@ -59,17 +59,17 @@ pub struct Clock {
 impl Clock {
     /// The clocks as an answer with these headers came.
     pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Self {
-        let heard = Heard::of(headers, now);
+        let time = ServerTime::of(headers, now);
         Self {
-            here: heard.map_or_else(now, |heard| heard.here),
-            server: heard.map(|heard| heard.server),
+            here: time.map_or_else(now, |time| time.here),
+            server: time.map(|time| time.server),
         }
     }
 
     /// How far they are apart; nothing if the server did not tell.
     pub fn apart(&self) -> Option<Duration> {
         self.server.map(|server| {
-            Heard {
+            ServerTime {
                 server,
                 here: self.here,
             }
@@ -100,22 +100,22 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(NOON)
     }
 
-    fn heard(headers: &[(reqwest::header::HeaderName, &str)]) -> Option<Heard> {
+    fn server_time_of(headers: &[(reqwest::header::HeaderName, &str)]) -> Option<ServerTime> {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().unwrap()))
             .collect();
-        Heard::of(&headers, noon)
+        ServerTime::of(&headers, noon)
     }
 
     #[test]
-    fn both_directions_are_told() {
-        let behind = heard(&[(DATE, "Thu, 01 Jan 2026 12:10:00 GMT")]).unwrap();
+    fn a_clock_may_be_behind_or_ahead() {
+        let behind = server_time_of(&[(DATE, "Thu, 01 Jan 2026 12:10:00 GMT")]).unwrap();
         assert_eq!(
             (behind.apart(), behind.is_behind()),
             (Duration::from_secs(600), true)
         );
-        let ahead = heard(&[(DATE, "Thu, 01 Jan 2026 11:59:00 GMT")]).unwrap();
+        let ahead = server_time_of(&[(DATE, "Thu, 01 Jan 2026 11:59:00 GMT")]).unwrap();
         assert_eq!(
             (ahead.apart(), ahead.is_behind()),
             (Duration::from_secs(60), false)
@@ -124,10 +124,10 @@ mod tests {
 
     #[test]
     fn a_cache_and_nonsense_tell_nothing() {
-        assert_eq!(heard(&[]), None);
-        assert_eq!(heard(&[(DATE, "noon")]), None);
+        assert_eq!(server_time_of(&[]), None);
+        assert_eq!(server_time_of(&[(DATE, "noon")]), None);
         assert_eq!(
-            heard(&[(DATE, "Thu, 01 Jan 2026 11:59:00 GMT"), (AGE, "60")]),
+            server_time_of(&[(DATE, "Thu, 01 Jan 2026 11:59:00 GMT"), (AGE, "60")]),
             None
         );
     }

@@ -67,12 +67,14 @@ pub fn of_forge(body: &[u8]) -> String {
 }
 
 /// An error of GraphQL.
-#[derive(Deserialize)]
-pub(super) struct GraphqlError {
+#[derive(Debug, Deserialize)]
+pub struct GraphqlError {
+    /// Its type, such as `FORBIDDEN`; empty where the server names none.
     #[serde(rename = "type", default)]
-    pub(super) kind: String,
+    pub kind: String,
+    /// Its text.
     #[serde(default)]
-    pub(super) message: String,
+    pub message: String,
 }
 
 /// The errors of an answer of GraphQL.

@@ -27,7 +27,7 @@ pub use announce::{Announce, Pause, time_of_day};
 pub use body::{Body, Open};
 pub use call::{Call, Idempotency, Reading, Reply};
 pub use client::Client;
-pub use clock::{Clock, Heard};
+pub use clock::{Clock, ServerTime};
 pub use failure::{AttemptError, Cause, Failure, Network, Stage};
 pub use log::LOG;
 pub use policy::{Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects};

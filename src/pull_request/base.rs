@@ -9,7 +9,7 @@ use crate::{
     config::{Globs, RelPath},
     error::{Class, Error},
     files::Snapshot,
-    forge::{Forge, Head, Repo, Tree, blob_id},
+    forge::{Branches, Forge, Head, Repo, Tree, blob_id},
 };
 
 /// Contents that are at hand, by their names: a local clone's objects.
@@ -67,7 +67,7 @@ impl Base {
     /// the forge needs.
     pub async fn fetch(
         &mut self,
-        forge: &dyn Forge,
+        forge: &dyn Branches,
         paths: &[String],
         local: Local<'_>,
     ) -> Result<(), Error> {

@@ -8,8 +8,8 @@ use crate::{
     config::Forge as Configured,
     error::{Class, Error},
     forge::{
-        Comparison, Created, Forge, Gate, GateState, Labelled, Merge, Need, NewPull, Pull, Pulls,
-        State, judge, together,
+        Checks, Comparison, Created, Forge, Gate, GateState, Labelled, Merge, Need, NewPull, Pull,
+        PullRequests, Pulls, State, judge, together,
     },
 };
 
@@ -85,7 +85,7 @@ pub async fn look(
     let Some(to) = forge.branch(between.to).await? else {
         return Ok(Err(between.to.to_owned()));
     };
-    let ahead = match forge.ahead((between.to, &to), between.from, false).await? {
+    let ahead = match forge.ahead(between.to, &to, between.from, false).await? {
         Comparison::Absent => return Ok(Err(between.from.to_owned())),
         Comparison::Unrelated(_) => {
             let what = format!(
@@ -122,7 +122,7 @@ pub async fn look(
 /// The contexts that count for a branch: those configured, else those that it requires where that
 /// can be read.
 pub async fn required(
-    forge: &dyn Forge,
+    forge: &dyn Checks,
     branch: &str,
     configured: &[String],
 ) -> Result<Option<Vec<String>>, Error> {
@@ -133,7 +133,7 @@ pub async fn required(
     }
 }
 
-async fn find(forge: &dyn Forge, between: Between<'_>) -> Result<Option<Box<Pull>>, Error> {
+async fn find(forge: &dyn PullRequests, between: Between<'_>) -> Result<Option<Box<Pull>>, Error> {
     let all = between.all(forge.pulls(Pulls::Open).await?);
     Ok(all.into_iter().next().map(Box::new))
 }
@@ -245,7 +245,7 @@ async fn open(
         if let Some(pull) = find(forge, between).await? {
             return Ok((pull, false));
         }
-        forge.breathe(round).await;
+        forge.back_off(round).await;
     }
     let what = format!(
         "{}: the pull request of {} into {}",

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::check_branch,
     error::Error,
-    forge::{Ability, Claim, Forge, Need, Pull},
+    forge::{Ability, Claim, Forge, Issues, Need, Pull},
 };
 
 /// Whether all of `workflows` can be started with this token, as far as that can be told without
@@ -29,7 +29,7 @@ pub async fn able(forge: &dyn Forge, workflows: &[String]) -> Result<Ability, Er
 /// Starts `workflow` for a merged pull request, at the branch that it went to; `false`: somebody
 /// else did or does. `commit`: the merge. `word`: one that no other run has.
 pub async fn once(
-    forge: &dyn Forge,
+    forge: &dyn Issues,
     pull: &Pull,
     workflow: &str,
     commit: &str,

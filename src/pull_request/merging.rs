@@ -7,7 +7,7 @@
 use super::{Marker, OnlyPins, origin};
 use crate::{
     error::Error,
-    forge::{Comparison, Forge, Gate, GateState, Merge, Pull, PullState, judge, together},
+    forge::{Comparison, Forge, Gate, GateState, Merge, Merging, Pull, PullState, judge, together},
     untrusted::plain,
 };
 
@@ -105,8 +105,10 @@ pub(super) async fn owner(
         return Ok(Owner::Other);
     };
     let what = format!("{}: the branch {}", forge.name(), pull.head);
-    let named = (pull.base.as_str(), &base);
-    let ahead = match forge.ahead(named, &pull.head, pull.head_exists).await? {
+    let ahead = match forge
+        .ahead(&pull.base, &base, &pull.head, pull.head_exists)
+        .await?
+    {
         Comparison::Absent => return Ok(Owner::Other),
         Comparison::Unrelated(head) => {
             return Ok(Owner::Foreign(origin::unrelated(what, &head, &pull.base)));
@@ -150,7 +152,7 @@ pub async fn foreign(
 }
 
 /// Cancels the merge of a pull request, and says so in the error that says why.
-pub(super) async fn disarm(forge: &dyn Forge, pull: &Pull, error: Error) -> Error {
+pub(super) async fn disarm(forge: &dyn Merging, pull: &Pull, error: Error) -> Error {
     let told = match forge.cancel_merge(pull).await {
         Ok(true) => format!("the scheduled merge of #{} was cancelled", pull.number),
         Ok(false) => return error,
@@ -182,7 +184,7 @@ pub async fn arm_new(
             return Ok(Armed::Other);
         };
         match arm_ours(forge, &pull, gates, only_pins).await? {
-            Armed::Other => forge.breathe(round).await,
+            Armed::Other => forge.back_off(round).await,
             armed => return Ok(armed),
         }
     }

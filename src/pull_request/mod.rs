@@ -22,7 +22,7 @@ pub use origin::{Foreign, OnlyPins};
 
 use crate::{
     error::{Class, Error},
-    forge::{Comment, Edit, Forge},
+    forge::{Comment, Edit, Forge, Transition},
 };
 
 /// Closes a pull request with a comment, which `note` marks so that it is written once.
@@ -37,11 +37,11 @@ async fn close_with(forge: &dyn Forge, number: u64, text: &str, note: &str) -> R
         match forge.comment(number, &text).await {
             Ok(()) => break,
             Err(error) if error.class != Class::Unavailable || last => return Err(error),
-            Err(_) => forge.breathe(1).await,
+            Err(_) => forge.back_off(1).await,
         }
     }
     let edit = Edit {
-        open: Some(false),
+        transition: Some(Transition::Close),
         ..Edit::default()
     };
     forge.edit_pull(number, &edit).await.map(drop)

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::trailer;
 use crate::{
     error::{Class, Error},
-    forge::{Ahead, Commit, Entry, Forge, Head, Tree},
+    forge::{Ahead, Branches, Commit, Entry, Head, Tree},
     untrusted::{plain, short},
 };
 
@@ -64,7 +64,7 @@ pub(super) fn unrelated(what: impl Into<String>, head: &str, base: &str) -> Erro
 /// The first commit of a branch that is not repin's. `expected`: the content that a path has, or
 /// may have, without being looked into.
 pub(super) async fn foreign(
-    forge: &dyn Forge,
+    forge: &dyn Branches,
     ahead: &Ahead,
     expected: &dyn Fn(&str, &str) -> bool,
     only_pins: OnlyPins<'_>,
@@ -145,18 +145,14 @@ fn origin(ahead: &Ahead, from: &str) -> String {
 
 /// Trees and contents of commits.
 struct Look<'a> {
-    forge: &'a dyn Forge,
+    forge: &'a dyn Branches,
     only_pins: OnlyPins<'a>,
     blobs: HashMap<String, Vec<u8>>,
 }
 
 impl Look<'_> {
     async fn tree(&self, commit: &str) -> Result<Tree, Error> {
-        let head = Head {
-            commit: commit.to_owned(),
-            tree: String::new(),
-        };
-        self.forge.tree(&head).await
+        self.forge.tree(&Head::of_commit(commit)).await
     }
 
     /// Why a commit changes more than pins.

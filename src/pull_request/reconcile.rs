@@ -217,7 +217,7 @@ impl Work<'_> {
                     "the forge closed it while its branch was made again".clone_into(&mut why);
                 }
             }
-            self.forge.breathe(round).await;
+            self.forge.back_off(round).await;
         }
         let what = format!(
             "{}: the pull request of {}",
@@ -271,8 +271,10 @@ impl Work<'_> {
         let (forge, proposal) = (self.forge, self.proposal);
         let listed = |pull: &Pull| pull.own && pull.head == proposal.branch && pull.head_exists;
         let exists = open.iter().any(listed);
-        let base = (self.base.branch.as_str(), &self.base.head);
-        let ahead = match forge.ahead(base, proposal.branch, exists).await? {
+        let ahead = match forge
+            .ahead(&self.base.branch, &self.base.head, proposal.branch, exists)
+            .await?
+        {
             Comparison::Absent => None,
             Comparison::Related(ahead) => Some(ahead),
             Comparison::Unrelated(head) => {
@@ -372,10 +374,7 @@ impl Work<'_> {
             return Ok(true);
         }
         // The base moved: had it changed one of these files, merging would conflict.
-        let origin = Head {
-            commit: ahead.merge_base.clone(),
-            tree: String::new(),
-        };
+        let origin = Head::of_commit(&ahead.merge_base);
         let origin = self.forge.tree(&origin).await?;
         let same = |file: &NewFile| {
             let entry = origin.entries.get(&file.path);
@@ -469,7 +468,7 @@ impl Work<'_> {
         let edit = Edit {
             title: Some((self.proposal.title, pull.draft)),
             body: Some(&body),
-            open: None,
+            transition: None,
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
         self.tried(edited)?;

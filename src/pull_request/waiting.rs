@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Class, Error},
-    forge::{Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, State},
+    forge::{Branches, Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, State},
 };
 
 /// How often is looked, and how long.
@@ -254,7 +254,7 @@ impl Seen {
     /// the same, else once it has read so for `unclear` at the same head.
     async fn stuck(
         &mut self,
-        forge: &dyn Forge,
+        forge: &dyn Branches,
         unclear: Duration,
     ) -> Result<Option<(Box<Pull>, Stuck)>, Error> {
         let Some(pull) = self.pull.clone() else {

@@ -17,7 +17,7 @@ use crate::{
     oci::{Digest, Tag},
 };
 
-pub use crate::http::{Clock, Heard};
+pub use crate::http::{Clock, ServerTime};
 pub use document::{
     Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, Manifest, Verified,
 };

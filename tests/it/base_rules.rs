@@ -466,8 +466,7 @@ fn a_configured_method_that_the_queue_does_not_use_is_refused() {
     fake.store().rules.queue = Some("rebase");
     let ran = run(&world, &PROMOTE).exits(1);
     assert!(
-        ran.stderr
-            .contains("the merge queue of main merges by rebase"),
+        ran.stderr.contains("the merge queue of main allows rebase"),
         "{}",
         ran.stderr
     );
@@ -540,6 +539,20 @@ fn without_such_a_rule_nothing_is_signed_and_one_request_more_is_made() {
         "{asked:#?}"
     );
     assert_eq!(fake.store().rules.signed.len(), 0);
+}
+
+#[test]
+fn a_scheduled_merge_goes_by_the_rules_that_were_read_with_the_required_contexts() {
+    let (world, fake) = hosted(Kind::Github, MERGING);
+    fake.store().report("ci", "pending");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().scheduled.len(), 1);
+    let asked = fake.asked();
+    let rules = asked
+        .iter()
+        .filter(|asked| asked.contains("/rules/branches/main"));
+    // Once before the commit is published, and once with the required contexts.
+    assert_eq!(rules.count(), 2, "{asked:#?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use repin::{
     files::Files,
     forge::{
         Ability, Edit, Forge, GateState, Gitea, Github, Kind as ForgeKind, Merge, Mergeable,
-        NewPull, Poll, Pull, PullState, Settings, State, Target, Token, judge,
+        NewPull, Poll, Pull, PullState, Settings, State, Target, Token, Transition, judge,
     },
     oci::Digest,
     plan::FileChange,
@@ -760,7 +760,7 @@ async fn a_token_without_workflows_is_told_what_is_missing() {
         error.message.contains("`workflows: write` is missing"),
         "{error}"
     );
-    assert!(error.help.unwrap().contains("GITHUB_TOKEN can't have"));
+    assert!(error.help.unwrap().contains("GITHUB_TOKEN cannot have"));
     let store = fake.store();
     assert!(
         !store.refs.contains_key(&branch("rev2")) && store.pulls.is_empty(),
@@ -1200,6 +1200,17 @@ fn status(kind: Kind, context: &str, said: &str, id: u64) -> serde_json::Value {
     };
     let at = format!("2026-01-01T00:{:02}:{:02}Z", id / 60, id % 60);
     serde_json::json!({"id": id, word: said, "context": context, "target_url": format!("https://ci/{id}"), "created_at": at})
+}
+
+#[tokio::test]
+async fn a_rule_that_is_added_during_a_run_counts() {
+    let fake = fake(Kind::Github);
+    fake.store().required.clear();
+    let forge = forge(&fake);
+    assert_eq!(forge.required("main").await.unwrap(), Some(Vec::new()));
+    fake.store().ruled = vec!["ruled"];
+    let required = forge.required("main").await.unwrap();
+    assert_eq!(required, Some(vec!["ruled".to_owned()]));
 }
 
 #[tokio::test]
@@ -2000,7 +2011,7 @@ async fn issues_are_listed_opened_changed_and_closed() {
             .edit_issue(
                 issue.number,
                 &Edit {
-                    open: Some(false),
+                    transition: Some(Transition::Close),
                     ..Edit::default()
                 },
             )

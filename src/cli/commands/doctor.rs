@@ -19,7 +19,7 @@ use crate::{
     checks::Status,
     cli::{args, context::Context, exit::Exit, github::StepFiles, output::Format},
     error::{Class, Errors},
-    http::Heard,
+    http::ServerTime,
     report::doctor::{self, DoctorDocument, DoctorRow},
 };
 
@@ -72,7 +72,7 @@ fn elsewhere(
     match connection {
         Connection::Ready(ready) => {
             lines.extend(examined.unwrap_or_else(Lines::new));
-            clocks.extend(ready.heard());
+            clocks.extend(ready.server_time());
         }
         Connection::Not(not) => lines.extend(not),
     }
@@ -81,8 +81,8 @@ fn elsewhere(
     Ok(())
 }
 
-fn clock(lines: &mut Lines, clocks: &[(String, Heard)]) {
-    let Some((host, worst)) = clocks.iter().max_by_key(|(_, heard)| heard.apart()) else {
+fn clock(lines: &mut Lines, clocks: &[(String, ServerTime)]) {
+    let Some((host, worst)) = clocks.iter().max_by_key(|(_, time)| time.apart()) else {
         return lines.skip("clock", "no server that was asked said what time it is");
     };
     let seconds = worst.apart().as_secs();

@@ -23,7 +23,7 @@ use crate::{
     files::WorkTree,
     forge::{
         Forge,
-        issue::{self, Fate, Wanted},
+        tracking_issue::{self, Fate, Wanted},
     },
     freshness::{self, Distance, Pinned, Trouble},
     git::{GitError, Remote},
@@ -299,7 +299,11 @@ impl Run<'_> {
             labels: &wanted.labels,
             fate,
         };
-        let kept = set::wait(issue::keep(&**forge, &wanted), "keeping the issue", cx)?;
+        let kept = set::wait(
+            tracking_issue::keep(&**forge, &wanted),
+            "keeping the issue",
+            cx,
+        )?;
         let kept = kept.map_err(|error| match error.class {
             Class::Denied if self.skip => Stopped::Unconfigured(error.to_string()),
             _ => Stopped::Errors(Errors::from(error)),

@@ -4,14 +4,11 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::Gitea;
-use crate::{
-    error::{Class, Error},
-    forge::http::Request,
-};
+use crate::{error::Error, forge::http::Request};
 
 /// The oldest versions that compare branches, which every promote needs.
-const OLDEST_GITEA: (u32, u32) = (1, 22);
-const OLDEST_FORGEJO: u32 = 8;
+pub(super) const OLDEST_GITEA: (u32, u32) = (1, 22);
+pub(super) const OLDEST_FORGEJO: u32 = 8;
 
 /// A version, as far as it can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +39,8 @@ impl Version {
         }
     }
 
-    fn is_supported(self) -> bool {
+    /// Whether repin supports it.
+    pub(super) fn is_supported(self) -> bool {
         match self {
             Self::Gitea(major, minor) => (major, minor) >= OLDEST_GITEA,
             Self::Forgejo(major) => major >= OLDEST_FORGEJO,
@@ -85,23 +83,6 @@ impl Gitea {
         *self.version.borrow_mut() = Some(answer.version.clone());
         Ok(answer.version)
     }
-
-    /// Fails where the server is older than what repin supports.
-    pub(super) async fn check_version(&self) -> Result<(), Error> {
-        let text = self.version_text().await?;
-        if Version::parse(&text).is_supported() {
-            return Ok(());
-        }
-        let why = format!(
-            "version {} is not supported: repin needs Gitea {}.{} or Forgejo {OLDEST_FORGEJO}, or newer",
-            self.http.clean(&text),
-            OLDEST_GITEA.0,
-            OLDEST_GITEA.1
-        );
-        let what = format!("Gitea: the server at {}", self.http.base());
-        Err(Error::about(Class::Input, what, why)
-            .help("upgrade the server, or promote with --apply in a clone and push"))
-    }
 }
 
 #[cfg(test)]
@@ -131,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_tell_what_can_be_asked_for() {
+    fn features_follow_from_versions() {
         let of = Version::parse;
         assert!(of("1.24.0").starts_workflows() && !of("1.23.8").starts_workflows());
         assert!(of("8.0.1+gitea-1.22.0").starts_workflows() && !of("").starts_workflows());

@@ -1,4 +1,4 @@
-//! What only GraphQL can do: many contents in one request, and moving a branch from one commit to
+//! What only GraphQL offers: many contents in one request, and moving a branch from one commit to
 //! another.
 
 use std::fmt::Write as _;
@@ -7,57 +7,43 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Github,
-    pulls::{NO_DRAFTS, USE_READY},
-    refusal,
-};
+use super::{Github, refusal};
 use crate::{
     error::{Class, Error},
-    forge::{Pull, Repo, State, blob_id, http::Request},
+    forge::{Repo, http::Request},
+    http::error_body::GraphqlError,
 };
 
 /// Contents asked for at once.
-const AT_ONCE: usize = 100;
+pub(super) const AT_ONCE: usize = 100;
 
 #[derive(Deserialize)]
 pub(super) struct Answer {
     data: Option<Value>,
     #[serde(default)]
-    errors: Vec<Wrong>,
-}
-
-#[derive(Deserialize)]
-struct Wrong {
-    #[serde(rename = "type", default)]
-    kind: String,
-    #[serde(default)]
-    message: String,
-}
-
-impl Wrong {
-    /// Whether GitHub failed by itself: an answer with status 200 and without a type, after a timeout
-    /// or a defect of GitHub's, as users report it. Whether a mutation was carried out is unknown.
-    fn is_outage(&self) -> bool {
-        self.kind.is_empty()
-            && self
-                .message
-                .contains("Something went wrong while executing your query")
-    }
+    errors: Vec<GraphqlError>,
 }
 
 impl Answer {
-    /// What was asked for; null where there is none.
+    /// What was asked for; null where it is missing.
     pub(super) fn data(&self) -> &Value {
         self.data.as_ref().unwrap_or(&Value::Null)
     }
 
-    /// The first error's type and text.
-    pub(super) fn wrong(&self) -> Option<(&str, &str)> {
-        self.errors
-            .first()
-            .map(|wrong| (wrong.kind.as_str(), wrong.message.as_str()))
+    /// The first error.
+    pub(super) fn first_error(&self) -> Option<&GraphqlError> {
+        self.errors.first()
     }
+}
+
+/// Whether GitHub failed by itself: an answer with status 200 and an error without a type, after a
+/// timeout or a defect of GitHub's, as users report it. Whether a mutation was carried out is
+/// unknown.
+fn is_outage(error: &GraphqlError) -> bool {
+    error.kind.is_empty()
+        && error
+            .message
+            .contains("Something went wrong while executing your query")
 }
 
 /// What became of a branch.
@@ -101,40 +87,28 @@ impl Github {
             return Ok(None);
         }
         let answer: Answer = reply.expect(&[200])?;
-        match answer.errors.iter().find(|wrong| wrong.is_outage()) {
+        match answer.errors.iter().find(|error| is_outage(error)) {
             None => Ok(Some(answer)),
-            Some(wrong) => Err(Error {
+            Some(error) => Err(Error {
                 begun: writes,
-                ..Error::unavailable(format!("GitHub: {what}"), self.http.clean(&wrong.message))
+                ..Error::unavailable(format!("GitHub: {what}"), self.http.clean(&error.message))
             }),
         }
     }
 
-    pub(super) async fn read_blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
-        let mut contents = vec![None; ids.len()];
-        if ids.len() > 1 {
-            for (chunk, ids) in ids.chunks(AT_ONCE).enumerate() {
-                let Some(texts) = self.texts(ids).await? else {
-                    break;
-                };
-                for (at, text) in texts.into_iter().enumerate() {
-                    // Only text comes this way, and what is not quite UTF-8 comes changed: the name
-                    // tells.
-                    contents[chunk * AT_ONCE + at] = text
-                        .map(String::into_bytes)
-                        .filter(|content| blob_id(content, &ids[at]) == ids[at]);
-                }
-            }
-        }
-        let mut all = Vec::new();
-        for (id, content) in ids.iter().zip(contents) {
-            all.push(if let Some(content) = content {
-                content
-            } else {
-                self.read_blob(id).await?
-            });
-        }
-        Ok(all)
+    /// Sends a mutation that may be sent twice; a server without GraphQL is an error.
+    pub(super) async fn mutate(
+        &self,
+        mutation: &str,
+        input: Value,
+        what: &str,
+    ) -> Result<Answer, Error> {
+        let answer = self
+            .graphql(mutation, json!({"input": input}), what)
+            .await?;
+        answer.ok_or_else(|| {
+            Error::unavailable(format!("GitHub: {what}"), "this server has no GraphQL")
+        })
     }
 
     /// Reads something of the repository; a field that the token may not read is null. `None`: the
@@ -152,12 +126,12 @@ impl Github {
         if !row.is_null() {
             return Ok(Some(row.clone()));
         }
-        match answer.wrong() {
-            Some((_, said)) if said.contains("doesn't exist on type") => Ok(None),
-            Some(("FORBIDDEN", said)) => Err(self.denied(what, said)),
-            Some((_, said)) => {
+        match answer.first_error() {
+            Some(error) if error.message.contains("doesn't exist on type") => Ok(None),
+            Some(error) if error.kind == "FORBIDDEN" => Err(self.denied(what, &error.message)),
+            Some(error) => {
                 let what = format!("GitHub: {what}");
-                Err(Error::unavailable(what, self.http.clean(said)))
+                Err(Error::unavailable(what, self.http.clean(&error.message)))
             }
             None => {
                 let what = format!("GitHub: {what}");
@@ -166,7 +140,8 @@ impl Github {
         }
     }
 
-    async fn texts(&self, ids: &[String]) -> Result<Option<Vec<Option<String>>>, Error> {
+    /// The contents of blobs that are text; `None`: the server does not answer the query.
+    pub(super) async fn texts(&self, ids: &[String]) -> Result<Option<Vec<Option<String>>>, Error> {
         let mut query = String::from(
             "query($owner:String!,$name:String!){repository(owner:$owner,name:$name){",
         );
@@ -209,68 +184,25 @@ impl Github {
         let Some(answer) = self.graphql(query, json!({"input": input}), &what).await? else {
             return Ok(Moved::Unknown);
         };
-        let Some(wrong) = answer.errors.first() else {
+        let Some(error) = answer.first_error() else {
             return Ok(Moved::Yes);
         };
-        if wrong.message.contains("doesn't exist on type")
-            || wrong.message.contains("isn't a defined input type")
+        if error.message.contains("doesn't exist on type")
+            || error.message.contains("isn't a defined input type")
         {
             return Ok(Moved::Unknown);
         }
-        if wrong.kind == "FORBIDDEN" {
-            return Err(self.denied(&what, &wrong.message));
+        if error.kind == "FORBIDDEN" {
+            return Err(self.denied(&what, &error.message));
         }
-        let (what, said) = (format!("GitHub: {what}"), self.http.clean(&wrong.message));
-        Ok(Moved::No(Error::about(Class::Refused, what, said)))
+        let (what, message) = (format!("GitHub: {what}"), self.http.clean(&error.message));
+        Ok(Moved::No(Error::about(Class::Refused, what, message)))
     }
 
-    /// Who the token belongs to, as far as GitHub tells; apps have names that end in `[bot]`.
-    pub(super) async fn viewer(&self) -> Result<Option<String>, Error> {
-        let what = "asking whom the token belongs to";
-        let answer = self
-            .graphql("query{viewer{login}}", json!({}), what)
-            .await?;
-        let login = answer.and_then(|answer| answer.data);
-        Ok(login.and_then(|data| data["viewer"]["login"].as_str().map(str::to_owned)))
-    }
-
-    pub(super) async fn convert(&self, pull: &Pull, state: State) -> Result<(), Error> {
-        let (name, to) = match state {
-            State::Draft => ("convertPullRequestToDraft", "a draft"),
-            State::Ready => ("markPullRequestReadyForReview", "ready for review"),
-        };
-        let kind = format!("{}{}Input", name[..1].to_ascii_uppercase(), &name[1..]);
-        let query = format!("mutation($input:{kind}!){{{name}(input:$input){{clientMutationId}}}}");
-        let what = format!("making pull request #{} {to}", pull.number);
-        let answer = self
-            .graphql(
-                &query,
-                json!({"input": {"pullRequestId": pull.node}}),
-                &what,
-            )
-            .await?;
-        let answer = answer.ok_or_else(|| {
-            Error::unavailable(format!("GitHub: {what}"), "this server has no GraphQL")
-        })?;
-        match answer.errors.first() {
-            None => Ok(()),
-            Some(wrong) if wrong.kind == "FORBIDDEN" => Err(self.denied(&what, &wrong.message)),
-            Some(wrong) => {
-                let said = self.http.clean(&wrong.message);
-                let no_drafts = said.contains(NO_DRAFTS);
-                let error = Error::about(Class::Refused, format!("GitHub: {what}"), said);
-                Err(if no_drafts {
-                    error.help(USE_READY)
-                } else {
-                    error
-                })
-            }
-        }
-    }
-
-    fn denied(&self, what: &str, said: &str) -> Error {
-        let (what, said) = (format!("GitHub: {what}"), self.http.clean(said));
-        let error = Error::about(Class::Denied, what, said);
+    /// A refusal for want of a permission.
+    pub(super) fn denied(&self, what: &str, message: &str) -> Error {
+        let (what, message) = (format!("GitHub: {what}"), self.http.clean(message));
+        let error = Error::about(Class::Denied, what, message);
         refusal::archived(&error).unwrap_or_else(|| {
             error.help("the token needs `contents: write` and `pull-requests: write`")
         })

@@ -1,12 +1,13 @@
 //! What GitHub's refusals mean: an archived repository, a rule, a protection, or another process
 //! that was faster. Whether a branch has really moved is for the caller to find out.
 
+use super::is_workflow;
 use crate::{
     error::{Class, Error},
-    forge::{http::Reply, rights::ARCHIVED},
+    forge::{NewCommit, http::Reply, rights::ARCHIVED},
 };
 
-/// Texts by which GitHub says that a reference is no longer as it was looked at (REST API, "Create a
+/// Texts by which GitHub reports that a reference has changed since it was read (REST API, "Create a
 /// reference" and "Update a reference").
 const RACES: [&str; 3] = [
     "reference already exists",
@@ -57,9 +58,9 @@ pub(super) fn of_branch(error: Error, branch: &str) -> Error {
     if let Some(archived) = archived(&error) {
         return archived;
     }
-    let said = error.message.to_lowercase();
-    let rule = said.contains("rule violation");
-    if !rule && DENIED.iter().any(|text| said.contains(text)) {
+    let message = error.message.to_lowercase();
+    let rule = message.contains("rule violation");
+    if !rule && DENIED.iter().any(|text| message.contains(text)) {
         let hint = format!(
             "allow the token's owner to push to {branch} in the branch protection, or give the branch another name (promote.branch, rollback.branch)"
         );
@@ -71,12 +72,59 @@ pub(super) fn of_branch(error: Error, branch: &str) -> Error {
     ))
 }
 
+/// What a refusal to write means; GitHub answers 404 where a scope is missing.
+pub(super) fn of_commit(new: &NewCommit<'_>, reply: &Reply) -> Error {
+    let error = reply.error();
+    if let Some(archived) = archived(&error) {
+        return archived;
+    }
+    if lacks_workflows(new, reply) {
+        return no_workflows(error.subject.as_deref().unwrap_or_default(), &error.message);
+    }
+    unwritable(reply)
+}
+
+pub(super) fn lacks_workflows(new: &NewCommit<'_>, reply: &Reply) -> bool {
+    let status = reply.status.as_u16();
+    new.files.iter().any(|file| is_workflow(&file.path))
+        && (matches!(status, 403 | 404) || status == 422 && reply.text().contains("workflow"))
+}
+
+/// What a refusal to write contents means.
+pub(super) fn unwritable(reply: &Reply) -> Error {
+    let error = reply.error();
+    if let Some(archived) = archived(&error) {
+        return archived;
+    }
+    match reply.status.as_u16() {
+        404 => error
+            .class(Class::Denied)
+            .help("the token needs `contents: write`"),
+        403 => {
+            let asks = error
+                .help
+                .as_ref()
+                .map_or_else(String::new, |hint| format!(" ({hint})"));
+            error.help(format!("the token needs `contents: write`{asks}"))
+        }
+        _ => error,
+    }
+}
+
+pub(super) fn no_workflows(what: &str, why: &str) -> Error {
+    let why = format!("{why}; `workflows: write` is missing: the change touches .github/workflows");
+    Error::about(Class::Denied, what, why).help(
+        "GITHUB_TOKEN cannot have `workflows: write`: use the token of an app or a person that has it \
+         (a classic token: the scope `workflow`)",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_told_apart_by_what_the_server_says() {
+    fn refusals_are_classified_by_their_texts() {
         let kind = |text: &str| {
             let error = of_branch(Error::about(Class::Refused, "x", text), "auto/x");
             (error.class, error.help.unwrap())
@@ -103,8 +151,8 @@ mod tests {
                 "unarchive",
             ),
         ] {
-            let (kind, told) = kind(text);
-            assert!(kind == expected && told.contains(hint), "{text}: {told}");
+            let (kind, help) = kind(text);
+            assert!(kind == expected && help.contains(hint), "{text}: {help}");
         }
         assert!(is_race("HTTP 422 (Reference already exists)"));
         assert!(!is_race("HTTP 422 (Reference update failed)"));

@@ -81,7 +81,7 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The status, and what the server said about it.
+    /// The status, and the server's message.
     pub(in crate::forge) fn text(&self) -> String {
         status_text(self.status, &self.body, &self.secrets)
     }
@@ -104,12 +104,12 @@ impl Reply {
     }
 }
 
-/// A status, and what the server said about it.
+/// A status, and the server's message.
 pub(super) fn status_text(status: StatusCode, body: &[u8], secrets: &Secrets) -> String {
     let mut text = format!("HTTP {}", status.as_u16());
-    let said = secrets.clean(&error_body::of_forge(body), SHOWN);
-    if !said.is_empty() {
-        let _ = write!(text, " ({said})");
+    let message = secrets.clean(&error_body::of_forge(body), SHOWN);
+    if !message.is_empty() {
+        let _ = write!(text, " ({message})");
     }
     text
 }

@@ -3,7 +3,7 @@
 use super::{Change, Comparison, Edit, Error, Pull, Pulls, Step, Work, origin};
 use crate::{
     error::Class,
-    forge::PullState,
+    forge::{PullState, Transition},
     pull_request::{Marker, close_with},
 };
 
@@ -158,7 +158,7 @@ impl Work<'_> {
     pub(super) async fn reopen(&mut self, pull: &Pull) -> Result<Step, Error> {
         self.permit().await?;
         let edit = Edit {
-            open: Some(true),
+            transition: Some(Transition::Reopen),
             ..Edit::default()
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
@@ -174,8 +174,11 @@ impl Work<'_> {
 
     /// A new pull request for the branch, as soon as that is as it should be.
     async fn replace(&mut self) -> Result<Step, Error> {
-        let base = (self.base.branch.as_str(), &self.base.head);
-        let compared = self.forge.ahead(base, self.proposal.branch, false).await?;
+        let (base, branch) = (self.base, self.proposal.branch);
+        let compared = self
+            .forge
+            .ahead(&base.branch, &base.head, branch, false)
+            .await?;
         let was = match compared {
             Comparison::Absent => super::Was::Absent,
             Comparison::Unrelated(head) => {

@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use super::{fault::Fault, settings::Settings};
 pub(super) use crate::http::{Body, Call, Open, Reading, Reply};
 use crate::{
-    http::{Client, Deadline, Heard, Policy, REGISTRIES, Transport},
+    http::{Client, Deadline, Policy, REGISTRIES, ServerTime, Transport},
     untrusted::Secrets,
 };
 
@@ -52,7 +52,7 @@ impl Http {
     }
 
     /// What hosts said about the time, by their names.
-    pub(super) fn clocks(&self) -> Vec<(String, Heard)> {
+    pub(super) fn clocks(&self) -> Vec<(String, ServerTime)> {
         self.client.clocks()
     }
 

@@ -32,7 +32,7 @@ pub use settings::{Environment, Settings};
 pub(super) use stream::Stream;
 pub use tags::{NextPage, TagPages, Tags};
 
-use super::{DOCUMENT_MAX, Descriptor, Heard, Raw, Want};
+use super::{DOCUMENT_MAX, Descriptor, Raw, ServerTime, Want};
 pub use crate::http::SettingsError;
 use crate::{
     config::Endpoint,
@@ -144,7 +144,7 @@ impl Registries {
 
     /// What the registries and token servers that were asked so far said about the time, by their
     /// names.
-    pub fn clocks(&self) -> Vec<(String, Heard)> {
+    pub fn clocks(&self) -> Vec<(String, ServerTime)> {
         self.0.http.clocks()
     }
 

@@ -13,11 +13,11 @@ use crate::{
     config::{Config, PruneBackend},
     error::{Class, Error, Errors},
     forge::{
-        ANOTHER_TOKEN, Ability, Forge, Head, Kind, Permission, Repo, Right, Signing, Target, Tree,
-        Verdict, Wanted,
+        ANOTHER_TOKEN, Ability, FileMode, Forge, Head, Kind, Permission, Repo, Right, Signing,
+        Target, Tree, Verdict, Wanted,
     },
     git::Git,
-    http::{Heard, address::host_of},
+    http::{ServerTime, address::host_of},
     pins::Found,
 };
 
@@ -206,8 +206,11 @@ fn shown(target: &Target) -> String {
 
 impl Ready {
     /// What the forge said about the time, and who it is.
-    pub(super) fn heard(&self) -> Option<(String, Heard)> {
-        Some((self.target.api.host_str()?.to_owned(), self.forge.heard()?))
+    pub(super) fn server_time(&self) -> Option<(String, ServerTime)> {
+        Some((
+            self.target.api.host_str()?.to_owned(),
+            self.forge.server_time()?,
+        ))
     }
 
     /// Asks, in as many requests as there are things to know.
@@ -310,7 +313,10 @@ impl Ready {
         let entries = tree.entries.iter();
         let files: Vec<_> = entries
             .filter(|(path, _)| self.pinned.contains(*path))
-            .map(|(path, entry)| (path.clone(), entry.mode.clone()))
+            .map(|(path, entry)| FileMode {
+                path,
+                mode: &entry.mode,
+            })
             .collect();
         match self.forge.signing(branch, &files).await {
             Err(error) => lines.fault(SIGNATURES, &Errors::from(error)),

@@ -1,22 +1,14 @@
-//! One commit and the branch at it.
+//! The objects of a commit, and the branch that is moved to it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    Github,
-    graphql::Moved,
-    is_workflow, refusal,
-    signed::{self, Made},
-};
+use super::{Github, refusal, signed_commits::CommitAttempt};
 use crate::{
-    error::{Class, Error},
-    forge::{
-        NewCommit, NewFile, Published, Was,
-        http::{Reply, Request},
-    },
+    error::Error,
+    forge::{NewCommit, NewFile, Published, http::Request},
 };
 
 /// The objects of a commit that was made, by what they were made from.
@@ -24,34 +16,48 @@ use crate::{
 pub(super) struct Objects {
     parent: String,
     message: String,
-    /// Path, mode and content's name of each file.
-    files: Vec<(String, String, String)>,
-    made: Made,
+    files: Vec<WrittenFile>,
+    made: CommitAttempt,
+}
+
+/// A file of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct WrittenFile {
+    path: String,
+    mode: String,
+    /// The name of its content.
+    content: String,
+}
+
+impl From<&NewFile> for WrittenFile {
+    fn from(file: &NewFile) -> Self {
+        Self {
+            path: file.path.clone(),
+            mode: file.mode.clone(),
+            content: file.new.clone(),
+        }
+    }
 }
 
 impl Objects {
-    fn of(new: &NewCommit<'_>, made: Made) -> Self {
-        let file = |file: &NewFile| (file.path.clone(), file.mode.clone(), file.new.clone());
+    fn of(new: &NewCommit<'_>, made: CommitAttempt) -> Self {
         Self {
             parent: new.parent.commit.clone(),
             message: new.message.to_owned(),
-            files: new.files.iter().map(file).collect(),
+            files: new.files.iter().map(WrittenFile::from).collect(),
             made,
         }
     }
 
     fn is_signed(&self) -> bool {
-        matches!(self.made, Made::Commit { signed: true, .. })
+        matches!(self.made, CommitAttempt::Commit { signed: true, .. })
     }
 
     fn is_for(&self, new: &NewCommit<'_>) -> bool {
-        let same = |((path, mode, id), file): (&(String, String, String), &NewFile)| {
-            *path == file.path && *mode == file.mode && *id == file.new
-        };
+        let files = new.files.iter().map(WrittenFile::from);
         self.parent == new.parent.commit
             && self.message == new.message
-            && self.files.len() == new.files.len()
-            && self.files.iter().zip(new.files).all(same)
+            && files.eq(self.files.iter().cloned())
     }
 }
 
@@ -68,55 +74,13 @@ struct Verification {
 }
 
 impl Github {
-    pub(super) async fn make_commit(
+    /// The commit's objects, which are invisible until a branch is at them. A run makes them
+    /// once, however often the branch is tried. `sign`: the branch for which GitHub signs the commit.
+    pub(super) async fn objects(
         &self,
         new: &NewCommit<'_>,
-        branch: &str,
-        was: &Was,
-    ) -> Result<Published, Error> {
-        let required = self.rules(new.base).await?.signatures;
-        let can_sign = self.sign_obstacle(signed::modes(new)).is_none();
-        let sign = (required && can_sign).then_some(branch);
-        let mut made = self.objects(new, sign).await?;
-        // As late as can be: what was planned against is still there.
-        let base = self.read_protected(new.base).await?;
-        let Some((_, protected)) = base.filter(|(head, _)| head.commit == new.parent.commit) else {
-            return Ok(Published::BaseMoved);
-        };
-        // Rule sets do not show what a branch's protection requires.
-        let signed = matches!(made, Made::Commit { signed: true, .. });
-        if !signed
-            && !required
-            && protected
-            && self.protection_requires_signatures(new.base).await?
-        {
-            if !can_sign {
-                return Err(self.unsigned(new));
-            }
-            made = self.objects(new, Some(branch)).await?;
-            if matches!(made, Made::Commit { signed: false, .. }) {
-                return Err(self.unsigned(new));
-            }
-        }
-        let commit = match made {
-            Made::Commit { signed: false, .. } if required => return Err(self.unsigned(new)),
-            Made::Commit { id, .. } => id,
-            Made::Raced(said) => return Ok(Published::Raced(said)),
-        };
-        match was {
-            Was::Absent => self.create_branch(new, branch, commit).await,
-            Was::Behind(_) => self.forward_branch(new, branch, commit).await,
-            Was::Diverged(from) => match self.update_ref(new.repo, branch, from, &commit).await? {
-                Moved::Yes => Ok(Published::Done(commit)),
-                Moved::No(error) => Ok(Published::Refused(refusal::of_branch(error, branch))),
-                Moved::Unknown => self.force_branch(new, branch, from, commit).await,
-            },
-        }
-    }
-
-    /// The commit's objects, which nobody sees as long as no branch is at them. A run makes them
-    /// once, however often the branch is tried. `sign`: the branch for which GitHub signs the commit.
-    async fn objects(&self, new: &NewCommit<'_>, sign: Option<&str>) -> Result<Made, Error> {
+        sign: Option<&str>,
+    ) -> Result<CommitAttempt, Error> {
         let known = self.made.borrow().clone();
         let known = known.filter(|known| known.is_for(new));
         if let Some(known) = known.filter(|known| sign.is_none() || known.is_signed()) {
@@ -126,13 +90,13 @@ impl Github {
             Some(branch) => self.sign_commit(new, branch).await?,
             None => self.make_objects(new).await?,
         };
-        if matches!(made, Made::Commit { .. }) {
+        if matches!(made, CommitAttempt::Commit { .. }) {
             *self.made.borrow_mut() = Some(Objects::of(new, made.clone()));
         }
         Ok(made)
     }
 
-    async fn make_objects(&self, new: &NewCommit<'_>) -> Result<Made, Error> {
+    async fn make_objects(&self, new: &NewCommit<'_>) -> Result<CommitAttempt, Error> {
         let mut entries = Vec::new();
         for file in new.files {
             self.put_blob(new, file).await?;
@@ -147,7 +111,7 @@ impl Github {
             .put_object(new, "git/commits", "making the commit", body)
             .await?;
         // GitHub signs what an app commits in its own name, and nothing else that is made this way.
-        Ok(Made::Commit {
+        Ok(CommitAttempt::Commit {
             id: made.sha,
             signed: made.verification.is_some_and(|it| it.verified),
         })
@@ -191,20 +155,20 @@ impl Github {
         }
         // A content has no path yet: what is missing for it is not the permission for workflows.
         Err(if path == "git/blobs" {
-            unwritable(&reply)
+            refusal::unwritable(&reply)
         } else {
-            refused(new, &reply)
+            refusal::of_commit(new, &reply)
         })
     }
 
-    async fn create_branch(
+    pub(super) async fn create_branch(
         &self,
         new: &NewCommit<'_>,
         branch: &str,
         commit: String,
     ) -> Result<Published, Error> {
         let body = json!({"ref": format!("refs/heads/{branch}"), "sha": commit});
-        // A second time is refused, since the branch is there.
+        // A second time is refused, since the branch exists.
         let request = self
             .request(
                 Method::POST,
@@ -215,7 +179,7 @@ impl Github {
         self.placed(new, &request.harmless(), branch, commit).await
     }
 
-    async fn forward_branch(
+    pub(super) async fn forward_branch(
         &self,
         new: &NewCommit<'_>,
         branch: &str,
@@ -229,8 +193,8 @@ impl Github {
         self.placed(new, &request, branch, commit).await
     }
 
-    /// For servers that can't move a branch from a given commit: looked at once more, and moved.
-    async fn force_branch(
+    /// For servers that cannot move a branch from a given commit: read once more, and moved.
+    pub(super) async fn force_branch(
         &self,
         new: &NewCommit<'_>,
         branch: &str,
@@ -238,9 +202,9 @@ impl Github {
         commit: String,
     ) -> Result<Published, Error> {
         if self
-            .read_branch(branch)
+            .branch_head(branch)
             .await?
-            .is_none_or(|head| head.commit != from)
+            .is_none_or(|branch| branch.head.commit != from)
         {
             return Ok(Published::Raced(
                 "the branch was moved meanwhile".to_owned(),
@@ -261,68 +225,18 @@ impl Github {
         branch: &str,
         commit: String,
     ) -> Result<Published, Error> {
-        let sent = self.http.send(request).await;
-        let reply = sent.map_err(|failure| Error {
-            begun: failure.unsure,
-            ..failure.error
-        })?;
+        let reply = self.http.write(request).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(Published::Done(commit)),
             409 | 422 if refusal::is_race(&reply.text()) => Ok(Published::Raced(reply.text())),
-            422 if lacks_workflows(new, &reply) => Err(refused(new, &reply)),
+            422 if refusal::lacks_workflows(new, &reply) => Err(refusal::of_commit(new, &reply)),
             // It is a race only if the branch moved, which the caller finds out: the text tells
             // rules, protections and races apart for few of them ("Reference update failed").
             409 | 422 => Ok(Published::Refused(refusal::of_branch(
                 reply.error(),
                 branch,
             ))),
-            _ => Err(refused(new, &reply)),
+            _ => Err(refusal::of_commit(new, &reply)),
         }
     }
-}
-
-/// What a refusal to write means; GitHub answers 404 where a scope is missing.
-pub(super) fn refused(new: &NewCommit<'_>, reply: &Reply) -> Error {
-    let error = reply.error();
-    if let Some(archived) = refusal::archived(&error) {
-        return archived;
-    }
-    if lacks_workflows(new, reply) {
-        return no_workflows(error.subject.as_deref().unwrap_or_default(), &error.message);
-    }
-    unwritable(reply)
-}
-
-fn lacks_workflows(new: &NewCommit<'_>, reply: &Reply) -> bool {
-    let status = reply.status.as_u16();
-    new.files.iter().any(|file| is_workflow(&file.path))
-        && (matches!(status, 403 | 404) || status == 422 && reply.text().contains("workflow"))
-}
-
-fn unwritable(reply: &Reply) -> Error {
-    let error = reply.error();
-    if let Some(archived) = refusal::archived(&error) {
-        return archived;
-    }
-    match reply.status.as_u16() {
-        404 => error
-            .class(Class::Denied)
-            .help("the token needs `contents: write`"),
-        403 => {
-            let asks = error
-                .help
-                .as_ref()
-                .map_or_else(String::new, |hint| format!(" ({hint})"));
-            error.help(format!("the token needs `contents: write`{asks}"))
-        }
-        _ => error,
-    }
-}
-
-pub(super) fn no_workflows(what: &str, why: &str) -> Error {
-    let why = format!("{why}; `workflows: write` is missing: the change touches .github/workflows");
-    Error::about(Class::Denied, what, why).help(
-        "GITHUB_TOKEN can't have `workflows: write`: use the token of an app or a person that has it \
-         (a classic token: the scope `workflow`)",
-    )
 }

@@ -1,16 +1,18 @@
 //! Pull requests, labels and comments.
 
+use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Gitea, commit::refusal};
+use super::{Gitea, LOOKS, refusal::refused};
 use crate::{
     error::{Class, Error},
     forge::{
-        Comment, Created, Edit, Labelled, Mergeable, NewPull, Poll, Pull, PullState, Pulls, State,
-        alike::CommentRow,
+        Ability, Comment, Created, Edit, Labelled, Mergeable, NewPull, Poll, Pull, PullRequests,
+        PullState, Pulls, Repo, State,
         http::{Paging, Reply, Request},
+        shared::CommentRow,
     },
 };
 
@@ -120,11 +122,19 @@ impl Row {
     }
 }
 
-/// What became of a label that was put on by its name.
+/// What became of a label that was added by its name.
 enum ByName {
     Done,
     /// Neither the repository nor its organisation has it.
     Missing,
+    Refused(String),
+}
+
+/// What became of a label that was created.
+enum NewLabel {
+    /// It has this number.
+    Created(u64),
+    /// The forge refused, with this message.
     Refused(String),
 }
 
@@ -146,7 +156,7 @@ fn with_draft(title: &str, state: State) -> String {
 }
 
 /// Whether the server takes a pull request for what it was made.
-pub(super) fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
+fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
     if pull.draft == wanted {
         return Ok(());
     }
@@ -169,16 +179,9 @@ pub(super) fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
     )))
 }
 
-impl Gitea {
-    /// Sends a request that changes something; an error tells whether it may have done so.
-    pub(super) async fn write(&self, request: &Request) -> Result<Reply, Error> {
-        self.http.send(request).await.map_err(|failure| Error {
-            begun: failure.unsure,
-            ..failure.error
-        })
-    }
-
-    pub(super) async fn list_pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+#[async_trait(?Send)]
+impl PullRequests for Gitea {
+    async fn pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
         let state = if which == Pulls::Open {
             "open"
         } else {
@@ -192,7 +195,7 @@ impl Gitea {
         Ok(pulls.filter(|pull| which.matches(pull)).collect())
     }
 
-    pub(super) async fn read_pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+    async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
         let request = self.request(
             Method::GET,
             &format!("pulls/{number}"),
@@ -202,7 +205,7 @@ impl Gitea {
         Ok(row.map(|row| row.pull(&self.full_name())))
     }
 
-    pub(super) async fn poll_pull(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
+    async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
         let what = format!("looking at pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
         self.http
@@ -210,7 +213,7 @@ impl Gitea {
             .await
     }
 
-    pub(super) async fn open_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
+    async fn create_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
         let title = with_draft(new.title, new.state);
         let body = json!({"title": title, "body": new.body, "head": new.head, "base": new.base});
         let what = format!("opening the pull request of {}", new.head);
@@ -220,7 +223,7 @@ impl Gitea {
             .await
         {
             Ok(reply) => reply,
-            // Whoever asked looks whether there is one now.
+            // The caller reads whether one is open now.
             Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.message)),
             Err(failure) => return Err(failure.error),
         };
@@ -228,7 +231,7 @@ impl Gitea {
             201 => Ok(Created::New(Box::new(
                 reply.expect::<Row>(&[201])?.pull(&self.full_name()),
             ))),
-            423 => Err(refusal(&reply)),
+            423 => Err(refused(&reply)),
             409 => Ok(Created::Exists(reply.text())),
             // The new branch has not arrived everywhere.
             404 => Ok(Created::NotYet(reply.text())),
@@ -239,25 +242,30 @@ impl Gitea {
         }
     }
 
-    pub(super) async fn change_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
+    async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
         let what = format!("changing pull request #{number}");
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
             .body(edit.fields(with_draft));
-        let reply = self.write(&request).await?;
+        let reply = self.http.write(&request).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(reply.expect::<Row>(&[200, 201])?.pull(&self.full_name())),
             // A pull request that was merged meanwhile is not opened again.
             412 => Err(reply.error().class(Class::Refused)),
-            _ => Err(refusal(&reply)),
+            _ => Err(refused(&reply)),
         }
     }
 
-    pub(super) async fn add_labels(
-        &self,
-        number: u64,
-        labels: &[String],
-    ) -> Result<Labelled, Error> {
+    async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+        let edit = Edit {
+            title: Some((&pull.title, state)),
+            ..Edit::default()
+        };
+        let changed = self.edit_pull(pull.number, &edit).await?;
+        check_draft(&changed, state)
+    }
+
+    async fn label(&self, number: u64, labels: &[String]) -> Result<Labelled, Error> {
         let of_repository = match self.repository_labels().await {
             Err(error) if error.class == Class::Denied => {
                 return Ok(Labelled::NotPermitted(format!(
@@ -277,8 +285,8 @@ impl Gitea {
                 // The organisation may have it, and does not show it to this token.
                 None if of_owner.is_none() => hidden.push(label.clone()),
                 None => match self.make_label(label).await? {
-                    Ok(id) => ids.push(id),
-                    Err(said) => return Ok(Labelled::NotPermitted(said)),
+                    NewLabel::Created(id) => ids.push(id),
+                    NewLabel::Refused(message) => return Ok(Labelled::NotPermitted(message)),
                 },
             }
         }
@@ -286,10 +294,10 @@ impl Gitea {
             match self.put_on_by_name(number, &label).await? {
                 ByName::Done => {}
                 ByName::Missing => match self.make_label(&label).await? {
-                    Ok(id) => ids.push(id),
-                    Err(said) => return Ok(Labelled::NotPermitted(said)),
+                    NewLabel::Created(id) => ids.push(id),
+                    NewLabel::Refused(message) => return Ok(Labelled::NotPermitted(message)),
                 },
-                ByName::Refused(said) => return Ok(Labelled::NotPermitted(said)),
+                ByName::Refused(message) => return Ok(Labelled::NotPermitted(message)),
             }
         }
         if ids.is_empty() {
@@ -303,10 +311,61 @@ impl Gitea {
         })
     }
 
+    async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+        // Not paged: all of them come at once.
+        let path = format!("issues/{number}/comments");
+        let request = self.request(
+            Method::GET,
+            &path,
+            format!("reading the comments of #{number}"),
+        );
+        let rows: Vec<CommentRow> = self.http.send(&request).await?.expect(&[200])?;
+        Ok(rows.into_iter().map(Comment::from).collect())
+    }
+
+    async fn comment(&self, number: u64, text: &str) -> Result<(), Error> {
+        let path = format!("issues/{number}/comments");
+        self.http
+            .post_comment(
+                self.request(Method::POST, &path, format!("commenting on #{number}")),
+                text,
+            )
+            .await
+    }
+
+    async fn drafts(&self, _repo: &Repo) -> Result<Ability, Error> {
+        Ok(Ability::Yes)
+    }
+
+    async fn moving_closes(&self) -> Result<bool, Error> {
+        Ok(!self.version().await?.replaces_branches())
+    }
+
+    /// Whether the server leaves a pull request open whose branch this run deleted before there was
+    /// one, and made again. The deletion may come up in its queue after the pull request was opened;
+    /// nothing shows when, so it is read for a few seconds.
+    async fn stays_open(&self, pull: &Pull) -> Result<bool, Error> {
+        if self.deleted.borrow().as_ref() != Some(&pull.head) {
+            return Ok(true);
+        }
+        for _ in 0..LOOKS / 4 {
+            let now = self.pull(pull.number).await?;
+            if now.is_some_and(|now| now.state == PullState::Closed) {
+                return Ok(false);
+            }
+            self.http.back_off(1).await;
+        }
+        *self.deleted.borrow_mut() = None;
+        Ok(true)
+    }
+}
+
+impl Gitea {
     async fn put_on(&self, number: u64, labels: &Value) -> Result<Reply, Error> {
         let path = format!("issues/{number}/labels");
         let request = self.request(Method::POST, &path, format!("labelling #{number}"));
-        self.write(&request.body(json!({"labels": labels})).harmless())
+        self.http
+            .write(&request.body(json!({"labels": labels})).harmless())
             .await
     }
 
@@ -342,9 +401,9 @@ impl Gitea {
         }
     }
 
-    /// Makes a label; inside, what the forge said against that. Other runs may make one of the same
-    /// name at the same time, which nothing keeps them from: the lowest number counts for all.
-    async fn make_label(&self, name: &str) -> Result<Result<u64, String>, Error> {
+    /// Creates a label. Other runs may concurrently create one of the same name, which the forge
+    /// permits: the lowest number counts for all.
+    async fn make_label(&self, name: &str) -> Result<NewLabel, Error> {
         let request = self.request(Method::POST, "labels", format!("making the label {name}"));
         let request = request.body(json!({"name": name, "color": "#ededed"}));
         let mut round = 0;
@@ -352,10 +411,10 @@ impl Gitea {
             round += 1;
             let made = match self.http.send(&request).await {
                 Ok(reply) if reply.status == 201 => Some(reply.expect::<Label>(&[201])?.id),
-                Ok(reply) => return Ok(Err(reply.error().to_string())),
-                // Two labels may have one name here: whether it was made is looked up.
+                Ok(reply) => return Ok(NewLabel::Refused(reply.error().to_string())),
+                // Two labels may have one name here: the listing shows whether it was created.
                 Err(failure) if failure.unsure && round < self.http.attempts() => {
-                    self.http.breathe(round).await;
+                    self.http.back_off(round).await;
                     None
                 }
                 Err(failure) => return Err(failure.error),
@@ -364,31 +423,9 @@ impl Gitea {
             let of_name = known.iter().filter(|label| label.name == name);
             let lowest = of_name.map(|label| label.id).chain(made).min();
             if let Some(id) = lowest {
-                return Ok(Ok(id));
+                return Ok(NewLabel::Created(id));
             }
         }
-    }
-
-    pub(super) async fn list_comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
-        // Not paged: all of them come at once.
-        let path = format!("issues/{number}/comments");
-        let request = self.request(
-            Method::GET,
-            &path,
-            format!("reading the comments of #{number}"),
-        );
-        let rows: Vec<CommentRow> = self.http.send(&request).await?.expect(&[200])?;
-        Ok(rows.into_iter().map(Comment::from).collect())
-    }
-
-    pub(super) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
-        let path = format!("issues/{number}/comments");
-        self.http
-            .say(
-                self.request(Method::POST, &path, format!("commenting on #{number}")),
-                text,
-            )
-            .await
     }
 }
 
@@ -397,7 +434,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn titles_tell_drafts() {
+    fn titles_mark_drafts() {
         for (title, rest, state) in [
             ("WIP: promote: x", "promote: x", State::Draft),
             ("wip:promote", "promote", State::Draft),

@@ -2,10 +2,10 @@
 //!
 //! Only a part of its text is repin's, between two hidden lines; what people write around it stays.
 
-use super::{Edit, Forge, Issue, Labelled};
+use super::{Edit, Forge, Issue, Issues, Labelled, Transition};
 use crate::error::{Class, Error};
 
-/// How often is looked whether an issue arrived of which nobody can tell.
+/// How often repin reads whether an issue exists whose creation is uncertain.
 const ROUNDS: u32 = 3;
 
 const BEGIN: &str = "<!-- repin/1 freshness -->";
@@ -27,11 +27,11 @@ pub struct Wanted<'a> {
 /// What is to become of an issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// There has to be one.
+    /// One must be open.
     Open,
-    /// One that is there is kept.
+    /// An open one is updated.
     Keep,
-    /// There must be none.
+    /// None may be open.
     Close,
 }
 
@@ -46,14 +46,14 @@ pub struct Kept {
     pub warnings: Vec<String>,
 }
 
-/// Brings about what is wanted; `None`: there is none, and none is wanted.
+/// Opens, updates or closes the issue; `None`: none is open, and none is wanted.
 pub async fn keep(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Option<Kept>, Error> {
     let open = named(forge, wanted.title).await?;
     let warnings = Vec::new();
     match (wanted.fate, open.first().cloned()) {
         (Fate::Close, Some(first)) => {
             for issue in &open {
-                change(forge, issue, wanted.text, Some(false)).await?;
+                change(forge, issue, wanted.text, Some(Transition::Close)).await?;
             }
             Ok(Some(Kept {
                 issue: first,
@@ -76,7 +76,7 @@ pub async fn keep(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Option<Kept>
 }
 
 /// The open ones of this title, the oldest first.
-async fn named(forge: &dyn Forge, title: &str) -> Result<Vec<Issue>, Error> {
+async fn named(forge: &dyn Issues, title: &str) -> Result<Vec<Issue>, Error> {
     let mut open = forge.issues().await?;
     open.retain(|issue| issue.title == title);
     open.sort_by_key(|issue| issue.number);
@@ -89,13 +89,13 @@ async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
     for round in 1..=ROUNDS {
         match forge.open_issue(wanted.title, &body).await {
             Ok(issue) => made = Some(issue),
-            // Nobody can tell whether it was opened: that is looked up.
+            // Whether it was opened is uncertain, so the listing decides.
             Err(error) if error.class == Class::Unavailable && round < ROUNDS => {
-                forge.breathe(round).await;
+                forge.back_off(round).await;
             }
             Err(error) => return Err(error),
         }
-        // Somebody else may have opened one at the same time: the oldest stays.
+        // Another process may have opened one concurrently: the oldest stays.
         let open = named(forge, wanted.title).await?;
         let Some(issue) = open.first().cloned().or_else(|| made.clone()) else {
             continue;
@@ -105,8 +105,8 @@ async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
         if !wanted.labels.is_empty() {
             match forge.label(issue.number, wanted.labels).await {
                 Ok(Labelled::Done) => {}
-                Ok(Labelled::NotPermitted(said)) => {
-                    warnings.push(format!("the labels could not be put on: {said}"));
+                Ok(Labelled::NotPermitted(message)) => {
+                    warnings.push(format!("the labels could not be put on: {message}"));
                 }
                 Err(error) => warnings.push(format!("the labels could not be put on: {error}")),
             }
@@ -125,13 +125,13 @@ async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
 }
 
 /// Closes those that a run opened at the same time as another; what a person opened is left alone.
-async fn close_twins(forge: &dyn Forge, others: &[Issue]) -> Result<(), Error> {
+async fn close_twins(forge: &dyn Issues, others: &[Issue]) -> Result<(), Error> {
     for issue in others.iter().filter(|issue| issue.body.contains(BEGIN)) {
         forge
             .edit_issue(
                 issue.number,
                 &Edit {
-                    open: Some(false),
+                    transition: Some(Transition::Close),
                     ..Edit::default()
                 },
             )
@@ -141,10 +141,10 @@ async fn close_twins(forge: &dyn Forge, others: &[Issue]) -> Result<(), Error> {
 }
 
 async fn change(
-    forge: &dyn Forge,
+    forge: &dyn Issues,
     issue: &Issue,
     text: &str,
-    open: Option<bool>,
+    transition: Option<Transition>,
 ) -> Result<(), Error> {
     let body = within(&issue.body, text);
     forge
@@ -152,7 +152,7 @@ async fn change(
             issue.number,
             &Edit {
                 body: Some(&body),
-                open,
+                transition,
                 ..Edit::default()
             },
         )

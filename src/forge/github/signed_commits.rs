@@ -1,20 +1,20 @@
 //! Commits that GitHub signs, for branches that require signed commits.
 //!
-//! `createCommitOnBranch` commits to a branch that is there, so the commit is made on a temporary
+//! `createCommitOnBranch` commits to an existing branch, so the commit is made on a temporary
 //! branch, which is deleted at once. The commit stays what it is without a branch, as one made
 //! object by object does, and the pull request's branch is then put at it like at any other: it
-//! never stands anywhere but at a whole commit, and a pull request is never without commits, which
+//! is never at anything but a whole commit, and a pull request is never without commits, which
 //! would close it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Github, commit};
+use super::{Github, is_workflow, refusal};
 use crate::{
     config::Sign,
     error::{Class, Error},
-    forge::{NewCommit, Signing},
+    forge::{FileMode, NewCommit},
     untrusted::plain,
 };
 
@@ -23,7 +23,7 @@ const REGULAR: &str = "100644";
 
 /// A commit that no branch is at yet.
 #[derive(Debug, Clone)]
-pub(super) enum Made {
+pub(super) enum CommitAttempt {
     /// It is made.
     Commit {
         /// Its name.
@@ -31,41 +31,16 @@ pub(super) enum Made {
         /// Whether GitHub verified its signature.
         signed: bool,
     },
-    /// Another run makes one for the same branch; what the server said.
+    /// Another run makes one for the same branch; the server's message.
     Raced(String),
 }
 
 impl Github {
-    /// Whether a branch requires signed commits. `protected`: whether it has a protection, which
-    /// rule sets do not show.
-    pub(super) async fn requires_signatures(
-        &self,
-        branch: &str,
-        protected: bool,
-    ) -> Result<bool, Error> {
-        if self.rules(branch).await?.signatures {
-            return Ok(true);
-        }
-        Ok(protected && self.protection_requires_signatures(branch).await?)
-    }
-
-    /// The same by its protection alone, as everybody who may read the repository sees it.
-    pub(super) async fn protection_requires_signatures(&self, branch: &str) -> Result<bool, Error> {
-        let query = "query($owner:String!,$name:String!,$ref:String!)\
-            {repository(owner:$owner,name:$name)\
-            {ref(qualifiedName:$ref){refUpdateRule{requiresSignatures}}}}";
-        let variables = json!({"owner": self.owner, "name": self.name,
-                               "ref": format!("refs/heads/{branch}")});
-        let what = format!("reading the protection of {branch}");
-        let row = self.read_of_repository(query, variables, &what).await?;
-        Ok(row.is_some_and(|row| row["ref"]["refUpdateRule"]["requiresSignatures"] == true))
-    }
-
-    /// Why GitHub cannot be asked to sign a commit of files with these paths and modes, and what to
+    /// Why GitHub cannot be asked to sign a commit of these files, and what to
     /// do.
     pub(super) fn sign_obstacle<'f>(
         &self,
-        files: impl IntoIterator<Item = (&'f str, &'f str)>,
+        files: impl IntoIterator<Item = FileMode<'f>>,
     ) -> Option<(String, String)> {
         const APP: &str = "use the token of an app (GITHUB_TOKEN is one), whose commits GitHub signs whatever they hold";
         if self.sign == Sign::Never {
@@ -73,7 +48,7 @@ impl Github {
             return Some(("forge.sign is never".to_owned(), hint));
         }
         let mut files = files.into_iter();
-        let (path, mode) = files.find(|(_, mode)| *mode != REGULAR)?;
+        let FileMode { path, mode } = files.find(|file| file.mode != REGULAR)?;
         let why = format!(
             "GitHub signs commits of regular files (mode {REGULAR}) alone, and {} has the mode {}",
             plain(path),
@@ -83,24 +58,6 @@ impl Github {
             why,
             format!("{APP}, or make {} a regular file", plain(path)),
         ))
-    }
-
-    /// What signs commits on a branch whose pins are in files with these paths and modes.
-    pub(super) async fn read_signing(
-        &self,
-        base: &str,
-        files: &[(String, String)],
-    ) -> Result<Signing, Error> {
-        let protected = self.read_protected(base).await?.is_some_and(|(_, it)| it);
-        if !self.requires_signatures(base, protected).await? {
-            return Ok(Signing::NotRequired);
-        }
-        let files = files.iter().map(|(path, mode)| (&**path, &**mode));
-        Ok(match self.sign_obstacle(files) {
-            None => Signing::Forge,
-            Some(_) if self.is_installation().await? => Signing::App,
-            Some((why, hint)) => Signing::Nothing(why, hint),
-        })
     }
 
     /// The refusal of a commit without a signature by a base that requires one.
@@ -120,22 +77,26 @@ impl Github {
         &self,
         new: &NewCommit<'_>,
         branch: &str,
-    ) -> Result<Made, Error> {
+    ) -> Result<CommitAttempt, Error> {
         // One name for all runs: what an interrupted run left is taken over and deleted. Of two runs
-        // at once the later finds the branch moved or gone, and looks again.
+        // at once the later finds the branch moved or gone, and reads again.
         let temporary = format!("repin/signing/{branch}");
         if let Some(raced) = self.lay_out(new, &temporary).await? {
             return Ok(raced);
         }
         let made = self.commit_on(new, &temporary).await;
-        if !matches!(made, Ok(Made::Raced(_))) {
+        if !matches!(made, Ok(CommitAttempt::Raced(_))) {
             self.clear_away(&temporary).await?;
         }
         made
     }
 
     /// Puts the temporary branch at the commit's parent.
-    async fn lay_out(&self, new: &NewCommit<'_>, name: &str) -> Result<Option<Made>, Error> {
+    async fn lay_out(
+        &self,
+        new: &NewCommit<'_>,
+        name: &str,
+    ) -> Result<Option<CommitAttempt>, Error> {
         let sha = &new.parent.commit;
         let what = format!("making the temporary branch {name}");
         let body = json!({"ref": format!("refs/heads/{name}"), "sha": sha});
@@ -145,7 +106,7 @@ impl Github {
             return Ok(None);
         }
         if reply.status != 422 || !reply.text().contains("already exists") {
-            return Err(commit::refused(new, &reply));
+            return Err(refusal::of_commit(new, &reply));
         }
         let body = json!({"sha": sha, "force": true});
         let path = format!("git/refs/heads/{name}");
@@ -153,12 +114,14 @@ impl Github {
         let reply = self.http.send(&reset.harmless()).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(None),
-            422 if reply.text().contains("does not exist") => Ok(Some(Made::Raced(reply.text()))),
-            _ => Err(commit::refused(new, &reply)),
+            422 if reply.text().contains("does not exist") => {
+                Ok(Some(CommitAttempt::Raced(reply.text())))
+            }
+            _ => Err(refusal::of_commit(new, &reply)),
         }
     }
 
-    async fn commit_on(&self, new: &NewCommit<'_>, name: &str) -> Result<Made, Error> {
+    async fn commit_on(&self, new: &NewCommit<'_>, name: &str) -> Result<CommitAttempt, Error> {
         let query = "mutation($input:CreateCommitOnBranchInput!)\
                      {createCommitOnBranch(input:$input){commit{oid signature{isValid}}}}";
         let additions: Vec<_> = new
@@ -174,27 +137,25 @@ impl Github {
             "fileChanges": {"additions": additions},
         });
         let what = format!("making a signed commit for {}", new.base);
-        let answer = self.graphql(query, json!({"input": input}), &what).await?;
+        let answer = self.mutate(query, input, &what).await?;
         let what = format!("GitHub: {what}");
-        let answer =
-            answer.ok_or_else(|| Error::unavailable(&what, "this server has no GraphQL"))?;
-        if let Some((kind, said)) = answer.wrong() {
-            let said = self.http.clean(said);
-            let workflows = new.files.iter().any(|file| super::is_workflow(&file.path));
-            return match kind {
+        if let Some(error) = answer.first_error() {
+            let message = self.http.clean(&error.message);
+            let workflows = new.files.iter().any(|file| is_workflow(&file.path));
+            return match error.kind.as_str() {
                 // "Expected branch to point to "…" but it did not. Pull and try again."
-                "STALE_DATA" | "NOT_FOUND" => Ok(Made::Raced(said)),
-                "FORBIDDEN" if workflows => Err(commit::no_workflows(&what, &said)),
-                "FORBIDDEN" => Err(Error::about(Class::Denied, what, said)
+                "STALE_DATA" | "NOT_FOUND" => Ok(CommitAttempt::Raced(message)),
+                "FORBIDDEN" if workflows => Err(refusal::no_workflows(&what, &message)),
+                "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)
                     .help("the token needs `contents: write`")),
-                _ => Err(Error::about(Class::Refused, what, said)),
+                _ => Err(Error::about(Class::Refused, what, message)),
             };
         }
         let commit = &answer.data()["createCommitOnBranch"]["commit"];
         let id = commit["oid"]
             .as_str()
             .ok_or_else(|| Error::unavailable(what, "the answer names no commit"))?;
-        Ok(Made::Commit {
+        Ok(CommitAttempt::Commit {
             id: id.to_owned(),
             signed: commit["signature"]["isValid"] == true,
         })
@@ -217,7 +178,10 @@ impl Github {
 }
 
 /// The paths and modes of a commit's files.
-pub(super) fn modes<'n>(new: &'n NewCommit<'_>) -> impl Iterator<Item = (&'n str, &'n str)> {
+pub(super) fn modes<'n>(new: &'n NewCommit<'_>) -> impl Iterator<Item = FileMode<'n>> {
     let files = new.files.iter();
-    files.map(|file| (file.path.as_str(), file.mode.as_str()))
+    files.map(|file| FileMode {
+        path: &file.path,
+        mode: &file.mode,
+    })
 }

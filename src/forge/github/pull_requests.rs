@@ -1,29 +1,29 @@
 //! Pull requests, labels and comments.
 
+use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Github, refusal};
 use crate::{
-    error::Error,
+    error::{Class, Error},
     forge::{
-        Ability, Comment, Created, Edit, Labelled, Mergeable, NewPull, Poll, Pull, PullState,
-        Pulls, Repo, State,
-        alike::CommentRow,
-        http::{Paging, Request},
+        Ability, Comment, Created, Edit, Labelled, Mergeable, NewPull, Poll, Pull, PullRequests,
+        PullState, Pulls, Repo, State,
+        http::{Paging, Reply, Request},
+        shared::CommentRow,
     },
 };
 
-/// What GitHub says where the owner's plan has no drafts.
-pub(super) const NO_DRAFTS: &str = "Draft pull requests are not supported";
-pub(super) const USE_READY: &str = "use --pr ready";
+/// GitHub's message where the owner's plan has no drafts.
+const NO_DRAFTS: &str = "Draft pull requests are not supported";
+
+const USE_READY: &str = "use --pr ready";
+
 /// What a token needs to open a pull request.
 const MAY_OPEN: &str = "the token needs `pull-requests: write`; for GITHUB_TOKEN the repository's settings must allow \
                         \"GitHub Actions to create and approve pull requests\"";
-
-/// How often a pull request is looked at whose state GitHub is still working out.
-const LOOKS: u32 = 3;
 
 #[derive(Deserialize)]
 struct Row {
@@ -42,8 +42,8 @@ struct Row {
     base: Side,
     #[serde(default)]
     labels: Vec<Label>,
-    /// Neither this nor the next one is in a listing; both are worked out in the background, which a
-    /// look at the pull request starts.
+    /// Listings have neither this nor the next one; GitHub works both out in the background, which
+    /// reading the pull request starts.
     mergeable: Option<bool>,
     mergeable_state: Option<String>,
 }
@@ -119,8 +119,9 @@ impl Row {
     }
 }
 
-impl Github {
-    pub(super) async fn list_pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+#[async_trait(?Send)]
+impl PullRequests for Github {
+    async fn pulls(&self, which: Pulls<'_>) -> Result<Vec<Pull>, Error> {
         let request = self.request(Method::GET, "pulls", "listing pull requests");
         let request = match which {
             Pulls::Open => request.query("state", "open"),
@@ -133,7 +134,7 @@ impl Github {
         Ok(pulls.filter(|pull| which.matches(pull)).collect())
     }
 
-    pub(super) async fn read_pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+    async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
         let request = self.request(
             Method::GET,
             &format!("pulls/{number}"),
@@ -143,14 +144,14 @@ impl Github {
         Ok(row.map(|row| row.pull(&self.full_name())))
     }
 
-    pub(super) async fn poll_pull(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
+    async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
         let what = format!("looking at pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
         let polled = self
             .http
             .poll(request, etag, |row: Row| row.pull(&self.full_name()))
             .await?;
-        // What is still worked out in the background has to be seen once it is there, whatever that
+        // What GitHub still works out in the background must be read once it is known, whatever that
         // does to the `ETag`.
         Ok(match polled {
             Poll::Now(pull, _) if pull.mergeable == Mergeable::Unknown => Poll::Now(pull, None),
@@ -158,38 +159,7 @@ impl Github {
         })
     }
 
-    /// Whether GitHub refuses to merge the pull request as its branch is now: it is in conflict, or
-    /// behind a base that requires it to be up to date.
-    pub(super) async fn outdated(&self, pull: Option<&Pull>, base: &str) -> Result<bool, Error> {
-        if let Some(pull) = pull {
-            match self.look(pull.number).await?.as_deref() {
-                Some("behind" | "dirty") => return Ok(true),
-                Some("clean" | "unstable" | "has_hooks") => return Ok(false),
-                // `blocked` and `draft` hide `behind`, and so does a look that found nothing out.
-                _ => {}
-            }
-        }
-        self.requires_up_to_date(base).await
-    }
-
-    /// `mergeable_state`, waited for a little while GitHub works it out.
-    async fn look(&self, number: u64) -> Result<Option<String>, Error> {
-        let what = format!("reading whether pull request #{number} can be merged");
-        let request = self.request(Method::GET, &format!("pulls/{number}"), what);
-        for round in 1..=LOOKS {
-            let row: Option<Row> = self.http.find(&request, &[404]).await?;
-            let state = row.and_then(|row| row.mergeable_state);
-            if state.as_deref() != Some("unknown") {
-                return Ok(state);
-            }
-            if round < LOOKS {
-                self.http.breathe(round).await;
-            }
-        }
-        Ok(None)
-    }
-
-    pub(super) async fn open_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
+    async fn create_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
         let body = json!({
             "title": new.title, "body": new.body, "head": new.head, "base": new.base,
             "draft": new.state == State::Draft,
@@ -198,7 +168,7 @@ impl Github {
         let request = self.request(Method::POST, "pulls", what).body(body);
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
-            // Whoever asked looks whether there is one now.
+            // The caller reads whether one is open now.
             Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.message)),
             Err(failure) => return Err(failure.error),
         };
@@ -218,8 +188,91 @@ impl Github {
         }
     }
 
-    /// Whether the repository can have drafts, as far as its owner's plan can be read.
-    pub(super) async fn draft_ability(&self, repo: &Repo) -> Result<Ability, Error> {
+    async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
+        let what = format!("changing pull request #{number}");
+        let request = self
+            .request(Method::PATCH, &format!("pulls/{number}"), what)
+            .body(edit.fields(|title, _| title.to_owned()));
+        let reply = self.http.write(&request).await?;
+        if reply.status == 403 {
+            return Err(refusal::denied(
+                &reply,
+                "the token needs `pull-requests: write`",
+            ));
+        }
+        Ok(reply.expect::<Row>(&[200])?.pull(&self.full_name()))
+    }
+
+    async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {
+        let (name, to) = match state {
+            State::Draft => ("convertPullRequestToDraft", "a draft"),
+            State::Ready => ("markPullRequestReadyForReview", "ready for review"),
+        };
+        let kind = format!("{}{}Input", name[..1].to_ascii_uppercase(), &name[1..]);
+        let query = format!("mutation($input:{kind}!){{{name}(input:$input){{clientMutationId}}}}");
+        let what = format!("making pull request #{} {to}", pull.number);
+        let input = json!({"pullRequestId": pull.node});
+        let answer = self.mutate(&query, input, &what).await?;
+        match answer.first_error() {
+            None => Ok(()),
+            Some(error) if error.kind == "FORBIDDEN" => Err(self.denied(&what, &error.message)),
+            Some(error) => {
+                let message = self.http.clean(&error.message);
+                let no_drafts = message.contains(NO_DRAFTS);
+                let error = Error::about(Class::Refused, format!("GitHub: {what}"), message);
+                Err(if no_drafts {
+                    error.help(USE_READY)
+                } else {
+                    error
+                })
+            }
+        }
+    }
+
+    async fn label(&self, number: u64, labels: &[String]) -> Result<Labelled, Error> {
+        let path = format!("issues/{number}/labels");
+        let request = self.request(Method::POST, &path, format!("labelling #{number}"));
+        let request = request.body(json!({"labels": labels})).harmless();
+        let reply = self.http.send(&request).await?;
+        if matches!(reply.status.as_u16(), 404 | 422) {
+            for label in labels {
+                let make =
+                    self.request(Method::POST, "labels", format!("making the label {label}"));
+                let make = make.body(json!({"name": label})).harmless();
+                let answer = self.http.send(&make).await?;
+                // Another run may have made it meanwhile.
+                let exists = answer.status == 422 && answer.text().contains("already_exists");
+                if answer.status != 201 && !exists {
+                    return Ok(Labelled::NotPermitted(answer.error().to_string()));
+                }
+            }
+            return Ok(labelled(&self.http.send(&request).await?));
+        }
+        Ok(labelled(&reply))
+    }
+
+    async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+        let path = format!("issues/{number}/comments");
+        let request = self.request(
+            Method::GET,
+            &path,
+            format!("reading the comments of #{number}"),
+        );
+        let rows: Vec<CommentRow> = self.http.pages(&request, Paging::Links).await?;
+        Ok(rows.into_iter().map(Comment::from).collect())
+    }
+
+    async fn comment(&self, number: u64, text: &str) -> Result<(), Error> {
+        let path = format!("issues/{number}/comments");
+        self.http
+            .post_comment(
+                self.request(Method::POST, &path, format!("commenting on #{number}")),
+                text,
+            )
+            .await
+    }
+
+    async fn drafts(&self, repo: &Repo) -> Result<Ability, Error> {
         // Every Enterprise Server has them.
         let enterprise = self.http.base().path().trim_matches('/').ends_with("v3");
         if repo.public || enterprise {
@@ -244,74 +297,16 @@ impl Github {
         })
     }
 
-    pub(super) async fn change_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
-        let what = format!("changing pull request #{number}");
-        let request = self
-            .request(Method::PATCH, &format!("pulls/{number}"), what)
-            .body(edit.fields(|title, _| title.to_owned()));
-        let sent = self.http.send(&request).await;
-        let reply = sent.map_err(|failure| Error {
-            begun: failure.unsure,
-            ..failure.error
-        })?;
-        if reply.status == 403 {
-            return Err(refusal::denied(
-                &reply,
-                "the token needs `pull-requests: write`",
-            ));
-        }
-        Ok(reply.expect::<Row>(&[200])?.pull(&self.full_name()))
+    async fn moving_closes(&self) -> Result<bool, Error> {
+        Ok(false)
     }
 
-    pub(super) async fn add_labels(
-        &self,
-        number: u64,
-        labels: &[String],
-    ) -> Result<Labelled, Error> {
-        let path = format!("issues/{number}/labels");
-        let request = self.request(Method::POST, &path, format!("labelling #{number}"));
-        let request = request.body(json!({"labels": labels})).harmless();
-        let reply = self.http.send(&request).await?;
-        if matches!(reply.status.as_u16(), 404 | 422) {
-            for label in labels {
-                let make =
-                    self.request(Method::POST, "labels", format!("making the label {label}"));
-                let make = make.body(json!({"name": label})).harmless();
-                let answer = self.http.send(&make).await?;
-                // Another run may have made it meanwhile.
-                let exists = answer.status == 422 && answer.text().contains("already_exists");
-                if answer.status != 201 && !exists {
-                    return Ok(Labelled::NotPermitted(answer.error().to_string()));
-                }
-            }
-            return Ok(labelled(&self.http.send(&request).await?));
-        }
-        Ok(labelled(&reply))
-    }
-
-    pub(super) async fn list_comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
-        let path = format!("issues/{number}/comments");
-        let request = self.request(
-            Method::GET,
-            &path,
-            format!("reading the comments of #{number}"),
-        );
-        let rows: Vec<CommentRow> = self.http.pages(&request, Paging::Links).await?;
-        Ok(rows.into_iter().map(Comment::from).collect())
-    }
-
-    pub(super) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
-        let path = format!("issues/{number}/comments");
-        self.http
-            .say(
-                self.request(Method::POST, &path, format!("commenting on #{number}")),
-                text,
-            )
-            .await
+    async fn stays_open(&self, _pull: &Pull) -> Result<bool, Error> {
+        Ok(true)
     }
 }
 
-fn labelled(reply: &crate::forge::http::Reply) -> Labelled {
+fn labelled(reply: &Reply) -> Labelled {
     if reply.status == 200 {
         Labelled::Done
     } else {

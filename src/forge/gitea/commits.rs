@@ -10,109 +10,64 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Gitea;
+use super::{
+    Gitea, LOOKS,
+    refusal::{is_rejected, refused, rejected},
+};
 use crate::{
-    error::{Class, Error},
+    error::Error,
     forge::{
-        Carried, Edit, Mergeable, NewCommit, NewFile, Published, Pull, PullState, State, Was,
-        http::{Failure, Reply},
+        Branches, Carried, Edit, Mergeable, NewCommit, NewFile, Published, Pull, PullRequests,
+        PullState, State, Transition, Was,
     },
 };
 
-/// How often is looked whether the server has closed a pull request, or has taken its branch's new
-/// head in: about 20 seconds with the usual pauses.
-const LOOKS: u32 = 50;
-
 #[derive(Deserialize)]
 struct Answer {
-    commit: Made,
+    commit: CommitRow,
 }
 
 #[derive(Deserialize)]
-struct Made {
+struct CommitRow {
     sha: String,
     #[serde(default)]
-    parents: Vec<Named>,
+    parents: Vec<ObjectName>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct ObjectName {
     sha: String,
 }
 
 /// Where a commit goes.
-struct Place<'a> {
-    from: &'a str,
+pub(super) struct Destination<'a> {
+    pub(super) from: &'a str,
     /// The branch that is made at it; `None`: `from` itself.
-    to: Option<&'a str>,
-    replace: bool,
+    pub(super) to: Option<&'a str>,
+    pub(super) replace: bool,
 }
 
 impl Gitea {
-    pub(super) async fn make_commit(
-        &self,
-        new: &NewCommit<'_>,
-        branch: &str,
-        was: &Was,
-    ) -> Result<Published, Error> {
-        if self.base_moved(new).await? {
-            return Ok(Published::BaseMoved);
-        }
-        let replace = self.version().await?.replaces_branches();
-        let place = Place {
-            from: new.base,
-            to: Some(branch),
-            replace: replace && *was != Was::Absent,
-        };
-        match (was, new.pull) {
-            (Was::Absent, None) => self.change_files(new, &place).await,
-            (Was::Behind(head), _) if *head == new.parent.commit => {
-                let place = Place {
-                    from: branch,
-                    to: None,
-                    replace: false,
-                };
-                let published = self.change_files(new, &place).await?;
-                self.follow(new, published).await
-            }
-            (Was::Behind(head) | Was::Diverged(head), _) if replace => {
-                if self.is_elsewhere(branch, head).await? {
-                    return Ok(raced());
-                }
-                let published = self.change_files(new, &place).await?;
-                self.follow(new, published).await
-            }
-            (Was::Behind(head) | Was::Diverged(head), None) => {
-                if let Some(raced) = self.delete_branch(branch, head).await? {
-                    return Ok(raced);
-                }
-                *self.deleted.borrow_mut() = Some(branch.to_owned());
-                self.change_files(new, &place).await.map_err(begun)
-            }
-            (_, Some(carried)) => self.carry(new, &place, was, carried).await,
-        }
-    }
-
-    async fn base_moved(&self, new: &NewCommit<'_>) -> Result<bool, Error> {
+    pub(super) async fn base_moved(&self, new: &NewCommit<'_>) -> Result<bool, Error> {
         self.is_elsewhere(new.base, &new.parent.commit).await
     }
 
-    async fn is_elsewhere(&self, branch: &str, head: &str) -> Result<bool, Error> {
+    pub(super) async fn is_elsewhere(&self, branch: &str, head: &str) -> Result<bool, Error> {
         Ok(self
-            .read_branch(branch)
+            .branch(branch)
             .await?
             .is_none_or(|now| now.commit != head))
     }
 
     /// Makes the branch again and keeps its pull request.
-    async fn carry(
+    pub(super) async fn carry(
         &self,
         new: &NewCommit<'_>,
-        place: &Place<'_>,
+        destination: &Destination<'_>,
         was: &Was,
         carried: Carried<'_>,
     ) -> Result<Published, Error> {
-        let branch = place.to.unwrap_or(place.from);
+        let branch = destination.to.unwrap_or(destination.from);
         let number = carried.pull.number;
         let mut open = carried.pull.state == PullState::Open;
         if let Was::Behind(head) | Was::Diverged(head) = was {
@@ -134,7 +89,7 @@ impl Gitea {
             edited.map_err(begun)?;
             *self.reopened.borrow_mut() = Some(number);
         }
-        let published = self.change_files(new, place).await.map_err(begun)?;
+        let published = self.change_files(new, destination).await.map_err(begun)?;
         let published = self.follow(new, published).await.map_err(begun)?;
         *self.deleted.borrow_mut() = None;
         if !closed && matches!(published, Published::Done(_)) {
@@ -142,7 +97,7 @@ impl Gitea {
                 body: Some(carried.body),
                 ..Edit::default()
             };
-            self.change_pull(number, &edit).await.map_err(begun)?;
+            self.edit_pull(number, &edit).await.map_err(begun)?;
         }
         Ok(published)
     }
@@ -150,46 +105,32 @@ impl Gitea {
     async fn reopen(&self, number: u64, body: Option<&str>) -> Result<(), Error> {
         let edit = Edit {
             body,
-            open: Some(true),
+            transition: Some(Transition::Reopen),
             title: None,
         };
-        self.change_pull(number, &edit).await.map(drop)
+        self.edit_pull(number, &edit).await.map(drop)
     }
 
     /// Waits until the server has closed a pull request whose branch is gone; `false`: it did not
-    /// within the time of all looks.
+    /// in time.
     async fn is_closed_in_time(&self, number: u64) -> Result<bool, Error> {
         for _ in 0..LOOKS {
-            let pull = self.read_pull(number).await?;
+            let pull = self.pull(number).await?;
             if pull.is_none_or(|pull| pull.state != PullState::Open) {
                 return Ok(true);
             }
-            self.http.breathe(1).await;
+            self.http.back_off(1).await;
         }
         Ok(false)
     }
 
-    /// Whether the server leaves a pull request open whose branch this run deleted before there was
-    /// one, and made again. The deletion may come up in its queue after the pull request was opened;
-    /// nothing shows when, so it is looked at for a few seconds.
-    pub(super) async fn outlasts_deletion(&self, pull: &Pull) -> Result<bool, Error> {
-        if self.deleted.borrow().as_ref() != Some(&pull.head) {
-            return Ok(true);
-        }
-        for _ in 0..LOOKS / 4 {
-            let now = self.read_pull(pull.number).await?;
-            if now.is_some_and(|now| now.state == PullState::Closed) {
-                return Ok(false);
-            }
-            self.http.breathe(1).await;
-        }
-        *self.deleted.borrow_mut() = None;
-        Ok(true)
-    }
-
-    /// Looks whether the pull request has taken the new commit in: open, at this head, and without
+    /// Waits until the pull request has taken the new commit in: open, at this head, and without
     /// a conflict.
-    async fn follow(&self, new: &NewCommit<'_>, published: Published) -> Result<Published, Error> {
+    pub(super) async fn follow(
+        &self,
+        new: &NewCommit<'_>,
+        published: Published,
+    ) -> Result<Published, Error> {
         let (Published::Done(commit), Some(carried)) = (&published, new.pull) else {
             return Ok(published);
         };
@@ -197,7 +138,7 @@ impl Gitea {
         let what = format!("Gitea: pull request #{number} ({})", carried.pull.url);
         let mut last = None;
         for _ in 0..LOOKS {
-            let Some(pull) = self.read_pull(number).await.map_err(begun)? else {
+            let Some(pull) = self.pull(number).await.map_err(begun)? else {
                 break;
             };
             if has_followed(&pull, commit) {
@@ -208,7 +149,7 @@ impl Gitea {
             if closed {
                 break;
             }
-            self.http.breathe(1).await;
+            self.http.back_off(1).await;
         }
         let why = match last {
             Some(pull) if pull.state != PullState::Open => {
@@ -226,9 +167,12 @@ impl Gitea {
         Err(begun(Error::unavailable(what, why)))
     }
 
-    /// The forge can't delete a branch only if it is at a given commit, so it is looked at right
-    /// before.
-    async fn delete_branch(&self, branch: &str, head: &str) -> Result<Option<Published>, Error> {
+    /// The forge cannot delete a branch on condition of its head, so the head is read right before.
+    pub(super) async fn delete_branch(
+        &self,
+        branch: &str,
+        head: &str,
+    ) -> Result<Option<Published>, Error> {
         if self.is_elsewhere(branch, head).await? {
             return Ok(Some(raced()));
         }
@@ -238,14 +182,14 @@ impl Gitea {
         let reply = reply.map_err(|failure| rejected(failure, branch))?;
         match reply.status.as_u16() {
             204 | 404 => Ok(None),
-            _ => Err(refusal(&reply)),
+            _ => Err(refused(&reply)),
         }
     }
 
-    async fn change_files(
+    pub(super) async fn change_files(
         &self,
         new: &NewCommit<'_>,
-        place: &Place<'_>,
+        destination: &Destination<'_>,
     ) -> Result<Published, Error> {
         let update = |file: &NewFile| {
             // The content that it has: if that is another by now, nothing is written. The mode
@@ -253,14 +197,14 @@ impl Gitea {
             json!({"operation": "update", "path": file.path, "sha": file.old, "content": STANDARD.encode(&file.content)})
         };
         let files: Vec<Value> = new.files.iter().map(update).collect();
-        let mut body = json!({"branch": place.from, "message": new.message, "files": files});
-        if let Some(to) = place.to {
+        let mut body = json!({"branch": destination.from, "message": new.message, "files": files});
+        if let Some(to) = destination.to {
             body["new_branch"] = to.into();
         }
-        if place.replace {
+        if destination.replace {
             body["force_push"] = true.into();
         }
-        let branch = place.to.unwrap_or(place.from);
+        let branch = destination.to.unwrap_or(destination.from);
         let request = self.request(
             Method::POST,
             "contents",
@@ -269,7 +213,7 @@ impl Gitea {
         let reply = match self.http.send(&request.body(body)).await {
             Ok(reply) => reply,
             Err(failure) if is_rejected(&failure) => return Err(rejected(failure, branch)),
-            // Whoever asked looks how the branch is now.
+            // The caller reads how the branch is now.
             Err(failure) if failure.unsure => return Ok(Published::Unsure(failure.error.message)),
             Err(failure) => return Err(failure.error),
         };
@@ -287,18 +231,18 @@ impl Gitea {
             409 | 422 if reply.text().contains("already exists") => {
                 Ok(Published::Raced(reply.text()))
             }
-            409 | 422 => Ok(Published::Refused(refusal(&reply))),
-            _ => Err(refusal(&reply)),
+            409 | 422 => Ok(Published::Refused(refused(&reply))),
+            _ => Err(refused(&reply)),
         }
     }
 }
 
-fn raced() -> Published {
+pub(super) fn raced() -> Published {
     Published::Raced("another process moved the branch meanwhile".to_owned())
 }
 
 /// An error after something that people can see was done.
-fn begun(error: Error) -> Error {
+pub(super) fn begun(error: Error) -> Error {
     Error {
         begun: true,
         ..error
@@ -310,41 +254,4 @@ fn has_followed(pull: &Pull, commit: &str) -> bool {
     pull.state == PullState::Open
         && pull.head_commit == commit
         && (pull.mergeable == Mergeable::Yes || pull.draft == State::Draft)
-}
-
-/// Whether a protection or a hook refused a push: the server answers 500, which is no outage.
-pub(super) fn is_rejected(failure: &Failure) -> bool {
-    failure.error.message.contains("PushRejected")
-}
-
-pub(super) fn rejected(failure: Failure, branch: &str) -> Error {
-    if !is_rejected(&failure) {
-        let unsure = failure.unsure;
-        return Error {
-            begun: unsure,
-            ..failure.error
-        };
-    }
-    let error = failure.error;
-    if error.message.contains("protected branch") {
-        return error.class(Class::Denied)
-        .help(format!(
-            "allow the token's owner to push to {branch} in the branch protection, or give the branch another name"
-        ));
-    }
-    error.class(Class::Refused).help(format!(
-        "a hook of the server refuses pushes to {branch}: ask its administrator"
-    ))
-}
-
-/// What a refused write means.
-pub(super) fn refusal(reply: &Reply) -> Error {
-    let error = reply.error();
-    match reply.status.as_u16() {
-        423 => error
-            .class(Class::Denied)
-            .help("the repository is archived: unarchive it"),
-        403 => error.help("the token needs write:repository, and the branch must not be protected"),
-        _ => error,
-    }
 }

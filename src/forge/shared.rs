@@ -1,17 +1,21 @@
-//! What the APIs of GitHub and of Gitea have alike: answers that may be absent, polling, contents,
-//! comments, issues, closing with a comment.
+//! What the APIs of GitHub and of Gitea share: answers that may be absent, polling, contents,
+//! comments, issues, and the refusal of a merge method.
 //!
-//! Where each thing is asked for, and what a refusal means there, is for the adapters.
+//! The adapters name the requests, and what a refusal means there.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, Edit, Issue, Poll, Pull, blob_id,
+    Comment, Edit, Issue, Poll, Pull, Repo, blob_id,
     http::{Http, Reply, Request},
+    rights::ARCHIVED,
 };
-use crate::error::{Class, Error};
+use crate::{
+    config::MergeMethod,
+    error::{Class, Error},
+};
 
 #[derive(Deserialize)]
 struct Blob {
@@ -73,6 +77,35 @@ fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
     }
 }
 
+/// Fails where the repository is archived.
+pub(super) fn writable(repo: &Repo, what: &str) -> Result<(), Error> {
+    if repo.archived {
+        return Err(Error::about(Class::Denied, what, ARCHIVED)
+            .help("unarchive the repository, or point forge.repository at another one"));
+    }
+    Ok(())
+}
+
+/// The refusal to merge into `place`, which allows the methods `allowed` and not the configured one.
+pub(super) fn method_refused(
+    what: String,
+    method: MergeMethod,
+    place: &str,
+    allowed: &[&str],
+) -> Error {
+    let method = method.as_str();
+    if allowed.is_empty() {
+        let why = format!("{place} allows no method of merging");
+        return Error::about(Class::Refused, what, why)
+            .help("allow a method in the repository's settings");
+    }
+    let allowed = allowed.join(" or ");
+    let why = format!("forge.merge_method is {method}, and {place} allows {allowed}");
+    Error::about(Class::Refused, what, why).help(format!(
+        "set forge.merge_method to auto or {allowed}, or allow {method} in the repository's settings"
+    ))
+}
+
 impl Http {
     /// The answer; `None` if its status is one of `absent`.
     pub(super) async fn find<T: DeserializeOwned>(
@@ -86,6 +119,14 @@ impl Http {
         } else {
             reply.expect(&[200]).map(Some)
         }
+    }
+
+    /// The answer to a request that changes something; an error knows whether it may have done so.
+    pub(super) async fn write(&self, request: &Request) -> Result<Reply, Error> {
+        self.send(request).await.map_err(|failure| Error {
+            begun: failure.unsure,
+            ..failure.error
+        })
     }
 
     /// The answer about the repository itself.
@@ -148,8 +189,8 @@ impl Http {
         }
     }
 
-    /// Writes a comment.
-    pub(super) async fn say(&self, request: Request, text: &str) -> Result<(), Error> {
+    /// Adds a comment.
+    pub(super) async fn post_comment(&self, request: Request, text: &str) -> Result<(), Error> {
         self.send(&request.body(json!({"body": text})))
             .await?
             .check(&[201])

@@ -1,32 +1,22 @@
-//! Reading: the repository, branches, trees, contents, and what a branch has that another has not.
+//! Branches, trees, contents, comparisons, and the ways in which a commit is published.
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::Gitea;
+use super::{
+    Gitea,
+    commits::{Destination, begun, raced},
+};
 use crate::{
     error::Error,
-    forge::{Ahead, Commit, Comparison, Entry, Head, Repo, Tree, http::PAGES_MAX},
+    forge::{
+        Ahead, Branches, Commit, Comparison, Entry, Head, NewCommit, Published, Repository, Tree,
+        Was, http::PAGES_MAX,
+    },
 };
-
-#[derive(Deserialize)]
-struct Repository {
-    full_name: String,
-    default_branch: String,
-    #[serde(default)]
-    private: bool,
-    #[serde(default)]
-    archived: bool,
-    permissions: Option<Permissions>,
-}
-
-#[derive(Deserialize)]
-struct Permissions {
-    #[serde(default)]
-    push: bool,
-}
 
 #[derive(Deserialize)]
 struct Branch {
@@ -39,16 +29,16 @@ struct BranchCommit {
 }
 
 #[derive(Deserialize)]
-struct Listing {
+struct TreeRow {
     sha: String,
     #[serde(default)]
     truncated: bool,
     // A tree without entries is null.
-    tree: Option<Vec<Listed>>,
+    tree: Option<Vec<EntryRow>>,
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct EntryRow {
     path: String,
     mode: String,
     #[serde(rename = "type")]
@@ -57,17 +47,17 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
-struct Comparing {
+struct ComparisonRow {
     total_commits: usize,
-    commits: Option<Vec<Compared>>,
+    commits: Option<Vec<CommitRow>>,
 }
 
 #[derive(Deserialize)]
-struct Compared {
+struct CommitRow {
     sha: String,
     commit: Message,
     #[serde(default)]
-    parents: Vec<Named>,
+    parents: Vec<ObjectName>,
 }
 
 #[derive(Deserialize)]
@@ -76,40 +66,43 @@ struct Message {
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct ObjectName {
     sha: String,
 }
 
-impl Gitea {
-    pub(super) async fn read_repository(&self) -> Result<Repo, Error> {
-        let what = format!("reading the repository {}", self.full_name());
-        let reply = self
-            .http
-            .repository(&self.request(Method::GET, "", what))
-            .await?;
-        let repository: Repository = reply.expect(&[200])?;
-        Ok(Repo {
-            full_name: repository.full_name,
-            default_branch: repository.default_branch,
-            node: String::new(),
-            may_push: repository.permissions.map(|permissions| permissions.push),
-            scopes: None,
-            public: !repository.private,
-            archived: repository.archived,
-        })
+impl From<CommitRow> for Commit {
+    fn from(row: CommitRow) -> Self {
+        Self {
+            id: row.sha,
+            message: row.commit.message,
+            parents: row.parents.into_iter().map(|parent| parent.sha).collect(),
+        }
     }
+}
 
-    pub(super) async fn read_branch(&self, name: &str) -> Result<Option<Head>, Error> {
+#[async_trait(?Send)]
+impl Branches for Gitea {
+    async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
         let what = format!("reading the branch {name}");
         let request = self.request(Method::GET, &format!("branches/{name}"), what);
         let branch: Option<Branch> = self.http.find(&request, &[404]).await?;
-        Ok(branch.map(|branch| Head {
-            commit: branch.commit.id,
-            tree: String::new(),
-        }))
+        Ok(branch.map(|branch| Head::of_commit(&branch.commit.id)))
     }
 
-    pub(super) async fn read_tree(&self, commit: &str) -> Result<Tree, Error> {
+    async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
+        // A branch's name may have slashes, which the other destination does not take.
+        let named = !reference.bytes().all(|b| b.is_ascii_hexdigit());
+        if named && let Some(head) = self.branch(reference).await? {
+            return Ok(Some(head.commit));
+        }
+        let what = format!("looking up {reference}");
+        let request = self.request(Method::GET, &format!("git/commits/{reference}"), what);
+        let named: Option<ObjectName> = self.http.find(&request, &[404, 422]).await?;
+        Ok(named.map(|named| named.sha))
+    }
+
+    async fn tree(&self, head: &Head) -> Result<Tree, Error> {
+        let commit = &head.commit;
         if let Some(tree) = self.trees.borrow().get(commit) {
             return Ok(tree.clone());
         }
@@ -125,7 +118,7 @@ impl Gitea {
                 .query("recursive", true)
                 .query("page", page)
                 .query("per_page", 1000);
-            let listing: Listing = self.http.send(&page).await?.expect(&[200])?;
+            let listing: TreeRow = self.http.send(&page).await?.expect(&[200])?;
             let files = listing.tree.unwrap_or_default();
             let nothing = files.is_empty();
             tree.id = listing.sha;
@@ -140,9 +133,7 @@ impl Gitea {
                 )
             }));
             if !listing.truncated {
-                self.trees
-                    .borrow_mut()
-                    .insert(commit.to_owned(), tree.clone());
+                self.trees.borrow_mut().insert(commit.clone(), tree.clone());
                 return Ok(tree);
             }
             if nothing {
@@ -155,25 +146,24 @@ impl Gitea {
         ))
     }
 
-    pub(super) async fn read_blob(&self, id: &str) -> Result<Vec<u8>, Error> {
-        let request = self.request(
-            Method::GET,
-            &format!("git/blobs/{id}"),
-            format!("reading the content {id}"),
-        );
-        self.http.content(&request, id).await
+    async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+        let mut contents = Vec::new();
+        for id in ids {
+            contents.push(self.read_blob(id).await?);
+        }
+        Ok(contents)
     }
 
-    /// `exists`: a listing has just shown the branch. Otherwise it is read first: servers before
-    /// Forgejo 12 answer 500 where it is missing.
-    pub(super) async fn compare(
+    /// Unless it is known to exist, the branch is read first: servers before Forgejo 12 answer 500
+    /// where it is missing.
+    async fn ahead(
         &self,
         base: &str,
         base_head: &Head,
         branch: &str,
         exists: bool,
     ) -> Result<Comparison, Error> {
-        if !exists && self.read_branch(branch).await?.is_none() {
+        if !exists && self.branch(branch).await?.is_none() {
             return Ok(Comparison::Absent);
         }
         let Some(commits) = self.listed(base, branch).await? else {
@@ -186,37 +176,81 @@ impl Gitea {
         let none = || Error::unavailable(&what, "a commit on it has no parent");
         let merge_base = merge_base(&commits).ok_or_else(none)?;
         let head = commits[0].sha.clone();
-        let changed = self
-            .read_tree(&merge_base)
-            .await?
-            .changes_to(&self.read_tree(&head).await?);
-        let commit = |commit: Compared| Commit {
-            id: commit.sha,
-            message: commit.commit.message,
-            parents: commit
-                .parents
-                .into_iter()
-                .map(|parent| parent.sha)
-                .collect(),
-        };
+        let base = self.tree(&Head::of_commit(&merge_base)).await?;
+        let changed = base.changes_to(&self.tree(&Head::of_commit(&head)).await?);
         Ok(Comparison::Related(Ahead {
             head,
             merge_base,
-            commits: commits.into_iter().rev().map(commit).collect(),
+            commits: commits.into_iter().rev().map(Commit::from).collect(),
             changed,
         }))
     }
 
+    async fn publish(
+        &self,
+        new: &NewCommit<'_>,
+        branch: &str,
+        was: &Was,
+    ) -> Result<Published, Error> {
+        if self.base_moved(new).await? {
+            return Ok(Published::BaseMoved);
+        }
+        let replace = self.version().await?.replaces_branches();
+        let destination = Destination {
+            from: new.base,
+            to: Some(branch),
+            replace: replace && *was != Was::Absent,
+        };
+        match (was, new.pull) {
+            (Was::Absent, None) => self.change_files(new, &destination).await,
+            (Was::Behind(head), _) if *head == new.parent.commit => {
+                let destination = Destination {
+                    from: branch,
+                    to: None,
+                    replace: false,
+                };
+                let published = self.change_files(new, &destination).await?;
+                self.follow(new, published).await
+            }
+            (Was::Behind(head) | Was::Diverged(head), _) if replace => {
+                if self.is_elsewhere(branch, head).await? {
+                    return Ok(raced());
+                }
+                let published = self.change_files(new, &destination).await?;
+                self.follow(new, published).await
+            }
+            (Was::Behind(head) | Was::Diverged(head), None) => {
+                if let Some(raced) = self.delete_branch(branch, head).await? {
+                    return Ok(raced);
+                }
+                *self.deleted.borrow_mut() = Some(branch.to_owned());
+                self.change_files(new, &destination).await.map_err(begun)
+            }
+            (_, Some(carried)) => self.carry(new, &destination, was, carried).await,
+        }
+    }
+}
+
+impl Gitea {
+    async fn read_blob(&self, id: &str) -> Result<Vec<u8>, Error> {
+        let request = self.request(
+            Method::GET,
+            &format!("git/blobs/{id}"),
+            format!("reading the content {id}"),
+        );
+        self.http.content(&request, id).await
+    }
+
     /// The commits of `branch` that `base` has not, the newest first; `None`: one of the branches
     /// is missing.
-    async fn listed(&self, base: &str, branch: &str) -> Result<Option<Vec<Compared>>, Error> {
+    async fn listed(&self, base: &str, branch: &str) -> Result<Option<Vec<CommitRow>>, Error> {
         let what = format!("comparing {branch} with {base}");
         let path = format!("compare/{base}...{branch}");
         let request = self.request(Method::GET, &path, what);
         let failed = match self.http.send(&request).await {
             Ok(reply) if reply.status == 404 => reply.error(),
             Ok(reply) => {
-                let comparison: Comparing = reply.expect(&[200])?;
+                let comparison: ComparisonRow = reply.expect(&[200])?;
                 let commits = comparison.commits.unwrap_or_default();
                 if commits.len() != comparison.total_commits {
                     return Err(Error::unavailable(
@@ -229,10 +263,10 @@ impl Gitea {
             Err(failure) => failure.error,
         };
         // Either the branch is gone by now, or the server cannot compare.
-        if self.read_branch(branch).await?.is_none() {
+        if self.branch(branch).await?.is_none() {
             return Ok(None);
         }
-        self.check_version().await?;
+        self.supported().await?;
         Err(failed)
     }
 
@@ -244,7 +278,7 @@ impl Gitea {
         base_head: &Head,
         branch: &str,
     ) -> Result<Comparison, Error> {
-        let Some(head) = self.read_branch(branch).await? else {
+        let Some(head) = self.branch(branch).await? else {
             return Ok(Comparison::Absent);
         };
         let head = head.commit;
@@ -267,10 +301,10 @@ impl Gitea {
 
 /// The last commit that both have, from the commits of the branch alone: the first parent outside of
 /// them on the way back from the newest.
-fn merge_base(commits: &[Compared]) -> Option<String> {
+fn merge_base(commits: &[CommitRow]) -> Option<String> {
     let mut at = commits.first()?;
     for _ in commits {
-        let listed = |parent: &Named| commits.iter().find(|commit| commit.sha == parent.sha);
+        let listed = |parent: &ObjectName| commits.iter().find(|commit| commit.sha == parent.sha);
         if let Some(outside) = at.parents.iter().find(|parent| listed(parent).is_none()) {
             return Some(outside.sha.clone());
         }

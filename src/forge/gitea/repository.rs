@@ -1,0 +1,159 @@
+//! The repository, and what Gitea and Forgejo report about a token: whether its owner may push. Only
+//! a refusal reports its scopes.
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::{
+    Gitea,
+    version::{OLDEST_FORGEJO, OLDEST_GITEA, Version},
+};
+use crate::{
+    error::{Class, Error},
+    forge::{
+        FileMode, Need, Permission, Push, Repo, Repository, Right, Signing, Verdict, Wanted,
+        rights::ARCHIVED, shared,
+    },
+    http::ServerTime,
+};
+
+#[derive(Deserialize)]
+struct RepositoryRow {
+    full_name: String,
+    default_branch: String,
+    #[serde(default)]
+    private: bool,
+    #[serde(default)]
+    archived: bool,
+    permissions: Option<Permissions>,
+}
+
+#[derive(Deserialize)]
+struct Permissions {
+    #[serde(default)]
+    push: bool,
+}
+
+#[async_trait(?Send)]
+impl Repository for Gitea {
+    fn name(&self) -> &'static str {
+        "Gitea"
+    }
+
+    async fn supported(&self) -> Result<(), Error> {
+        let text = self.version_text().await?;
+        if Version::parse(&text).is_supported() {
+            return Ok(());
+        }
+        let why = format!(
+            "version {} is not supported: repin needs Gitea {}.{} or Forgejo {OLDEST_FORGEJO}, or newer",
+            self.http.clean(&text),
+            OLDEST_GITEA.0,
+            OLDEST_GITEA.1
+        );
+        let what = format!("Gitea: the server at {}", self.http.base());
+        Err(Error::about(Class::Input, what, why)
+            .help("upgrade the server, or promote with --apply in a clone and push"))
+    }
+
+    async fn repository(&self) -> Result<Repo, Error> {
+        let what = format!("reading the repository {}", self.full_name());
+        let reply = self
+            .http
+            .repository(&self.request(Method::GET, "", what))
+            .await?;
+        let repository: RepositoryRow = reply.expect(&[200])?;
+        Ok(Repo {
+            full_name: repository.full_name,
+            default_branch: repository.default_branch,
+            node: String::new(),
+            push: Push::reported(repository.permissions.map(|permissions| permissions.push)),
+            scopes: None,
+            public: !repository.private,
+            archived: repository.archived,
+        })
+    }
+
+    async fn permit(&self, repo: &Repo, _: Need) -> Result<(), Error> {
+        self.supported().await?;
+        let what = format!("Gitea: the token's permissions on {}", repo.full_name);
+        shared::writable(repo, &what)?;
+        if repo.push != Push::Denied {
+            return Ok(());
+        }
+        let hint = "use the token of an account that may push, with the scopes write:repository and write:issue";
+        Err(Error::about(Class::Denied, what, "the token's owner may not push").help(hint))
+    }
+
+    async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
+        let hint = "use the token of an account that may push, with the scopes write:repository and write:issue";
+        let owner = match repo {
+            Repo { archived: true, .. } => Some((ARCHIVED, "unarchive the repository")),
+            Repo {
+                push: Push::Denied, ..
+            } => Some(("the token's owner may not push", hint)),
+            _ => None,
+        };
+        let owner = owner.map(|(why, hint)| Verdict::Lacks(why.to_owned(), hint.to_owned()));
+        let may = if repo.push == Push::Allowed {
+            "its owner may push"
+        } else {
+            "reading works"
+        };
+        let unreported =
+            |scope: &str| format!("{may}; Gitea does not report whether it has the scope {scope}");
+        let contents = owner
+            .clone()
+            .unwrap_or_else(|| Verdict::Unknown(unreported("write:repository")));
+        let pulls = match owner {
+            Some(lacks) => lacks,
+            None => {
+                self.may_read_pulls(&unreported("write:issue (labels, comments)"))
+                    .await?
+            }
+        };
+        let none = |permission: Permission, why: &str| {
+            let unneeded = permission.unneeded(wanted);
+            unneeded.unwrap_or_else(|| permission.is(Verdict::Unknown(why.to_owned())))
+        };
+        Ok(vec![
+            Permission::Contents.is(contents),
+            Permission::PullRequests.is(pulls),
+            none(Permission::Workflows, "it is no permission of its own here"),
+            none(Permission::Actions, &unreported("write:repository")),
+            none(Permission::Packages, &unreported("write:package")),
+        ])
+    }
+
+    /// Ignores what a protection requires of signatures: the server signs by its own settings.
+    async fn signing(&self, _base: &str, _files: &[FileMode<'_>]) -> Result<Signing, Error> {
+        Ok(Signing::Unknown)
+    }
+
+    fn server_time(&self) -> Option<ServerTime> {
+        self.http.server_time()
+    }
+
+    async fn back_off(&self, round: u32) {
+        self.http.back_off(round).await;
+    }
+}
+
+impl Gitea {
+    /// Pull requests belong to the scopes `repository`, their labels and comments to `issue`.
+    async fn may_read_pulls(&self, otherwise: &str) -> Result<Verdict, Error> {
+        let ask = |path: &str| self.request(Method::GET, path, format!("reading {path}"));
+        for request in [ask("pulls").query("state", "open"), ask("labels")] {
+            let read = self
+                .http
+                .send(&request.query("limit", 1))
+                .await?
+                .check(&[200]);
+            if read.is_err() {
+                return Verdict::of_reading(read, otherwise);
+            }
+        }
+        Ok(Verdict::Unknown(otherwise.to_owned()))
+    }
+}
