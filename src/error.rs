@@ -251,11 +251,9 @@ impl Errors {
 
     /// The class that decides.
     pub fn class(&self) -> Class {
-        self.0
-            .iter()
-            .map(|error| error.class)
-            .reduce(Class::worse)
-            .expect("there is at least one error")
+        let classes = self.0.iter().map(|error| error.class);
+        // What any other class outranks.
+        classes.fold(Class::Unavailable, Class::worse)
     }
 
     /// The errors with each cause once: those that differ by what was asked for alone become one

@@ -54,7 +54,7 @@ impl From<GitError> for Trouble {
 }
 
 /// Reads what is pinned.
-pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Box<Error>> {
+pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Error> {
     let file = Document::read(&entry.file, files)?;
     let node = file.at(&entry.pointer)?;
     let reference = match &node.value {
@@ -85,7 +85,7 @@ pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Box<Error>
         );
         let problem = Error::input("config", message)
             .help("correct `paths_from`, or take it out to count every commit");
-        return Err(Box::new(problem));
+        return Err(problem);
     }
     Ok(Pinned { reference, paths })
 }
@@ -97,13 +97,8 @@ struct Document {
 }
 
 impl Document {
-    fn read(path: &RelPath, files: &dyn Files) -> Result<Self, Box<Error>> {
-        let wrong = |why: String| {
-            Box::new(Error::input(
-                "config",
-                format!("{path} can't be read: {why}"),
-            ))
-        };
+    fn read(path: &RelPath, files: &dyn Files) -> Result<Self, Error> {
+        let wrong = |why: String| Error::input("config", format!("{path} can't be read: {why}"));
         let bytes = files
             .read(path)
             .map_err(|error| wrong(error.error.to_string()))?;
@@ -114,9 +109,7 @@ impl Document {
         };
         let (root, faults) = yaml::parse(&text);
         if let Some(fault) = faults.into_iter().next() {
-            return Err(Box::new(
-                Error::input("config", fault.message).at(place(&source, fault.span)),
-            ));
+            return Err(Error::input("config", fault.message).at(place(&source, fault.span)));
         }
         Ok(Self {
             root: root.ok_or_else(|| wrong("it is empty".to_owned()))?,
@@ -124,18 +117,15 @@ impl Document {
         })
     }
 
-    fn at(&self, pointer: &str) -> Result<&Node, Box<Error>> {
+    fn at(&self, pointer: &str) -> Result<&Node, Error> {
         self.root.pointer(pointer).ok_or_else(|| {
             let message = format!("{} has nothing at `{pointer}`", self.source.name);
-            Box::new(
-                Error::input("config", message)
-                    .help("correct the file, or the pointer in `freshness`"),
-            )
+            Error::input("config", message).help("correct the file, or the pointer in `freshness`")
         })
     }
 
-    fn wrong(&self, span: Span, message: &str) -> Box<Error> {
-        Box::new(Error::input("config", message).at(place(&self.source, span)))
+    fn wrong(&self, span: Span, message: &str) -> Error {
+        Error::input("config", message).at(place(&self.source, span))
     }
 }
 

@@ -78,7 +78,7 @@ pub struct Proposal<'a> {
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The pull request stands.
-    Stands(Standing),
+    Stands(Box<Standing>),
     /// The base branch was moved meanwhile: what was planned has to be planned again. `begun`:
     /// whether something that people can see may have been done before.
     BaseMoved {
@@ -210,7 +210,7 @@ impl Work<'_> {
                 Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
                 Step::Again(reason) => why = reason,
                 Step::There(pull) if self.forge.stays_open(&pull).await? => {
-                    return Ok(Outcome::Stands(self.finish(*pull, open).await));
+                    return Ok(Outcome::Stands(Box::new(self.finish(*pull, open).await)));
                 }
                 Step::There(pull) => {
                     self.note_moving(&pull).await?;

@@ -172,11 +172,12 @@ async fn promote(fake: &Fake, ask: Ask) -> Result<Standing, Error> {
             auto_merge: false,
         };
         match reconcile::open(&*forge, &base, &proposal).await? {
-            Outcome::Stands(Standing {
-                trouble: Some(error),
-                ..
-            }) => return Err(error),
-            Outcome::Stands(standing) => return Ok(standing),
+            Outcome::Stands(standing) => {
+                return match standing.trouble {
+                    Some(error) => Err(error),
+                    None => Ok(*standing),
+                };
+            }
             Outcome::BaseMoved { .. } => {}
         }
     }

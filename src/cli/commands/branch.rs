@@ -55,7 +55,7 @@ fn report(document: &BranchDocument, line: &str, fault: Option<Errors>, cx: &mut
         cx.output
             .print(format!("{} → {}: {line}\n", document.from, document.to));
     }
-    let exit = fault.as_ref().map_or(Exit::Done, |fault| Exit::from(fault));
+    let exit = fault.as_ref().map_or(Exit::Done, Exit::from);
     if let Some(fault) = fault {
         cx.output.fault_beside(&fault);
     }

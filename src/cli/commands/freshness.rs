@@ -175,8 +175,8 @@ impl Run<'_> {
         row: &mut FreshnessRow,
         cx: &Context,
     ) -> Result<State, Stopped> {
-        let pinned = freshness::pinned(entry, &WorkTree::new(&self.config.root))
-            .map_err(|problem| Errors::from(*problem))?;
+        let pinned =
+            freshness::pinned(entry, &WorkTree::new(&self.config.root)).map_err(Errors::from)?;
         row.pinned = Some(pinned.reference.clone());
         let remote = self.remote(entry, cx)?;
         let distance = self.distance(entry, &remote, pinned, cx)?;

@@ -178,10 +178,7 @@ fn start(
         cx.output
             .error_text(&format!("warning: old marks were not deleted: {error}\n"));
     }
-    Ok((
-        worst.as_ref().map_or(Exit::Done, |fault| Exit::from(fault)),
-        worst,
-    ))
+    Ok((worst.as_ref().map_or(Exit::Done, Exit::from), worst))
 }
 
 fn closed(pull: &Pull) -> Errors {

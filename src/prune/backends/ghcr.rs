@@ -136,7 +136,7 @@ impl Ghcr {
 
     async fn manifest(&self, version: &Version) -> Result<Option<Verified<Manifest>>, Error> {
         let want = Want::Digest(version.digest);
-        Ok(self.source.manifest(&want, None).await?)
+        self.source.manifest(&want, None).await
     }
 
     /// The listing as it is now, as far as the newest pages show it: those up to the first that has
@@ -268,7 +268,7 @@ impl Ghcr {
         let Some(id) = version.id else {
             return Ok(Deletion::Refused("it has no number".to_owned()));
         };
-        Ok(self.package.delete(id).await?)
+        self.package.delete(id).await
     }
 
     /// Whether the registry has no such manifest any more, or GitHub no such version: the registry

@@ -21,7 +21,7 @@ pub(super) async fn read<W: Clone>(
     let asked = stream::iter(wants).map(|(what, want)| async move {
         let found = source.manifest(&want, None).await;
         progress.step();
-        found.map(|found| (what, found)).map_err(Error::from)
+        found.map(|found| (what, found))
     });
     let mut asked = std::pin::pin!(asked.buffered(AT_ONCE));
     while let Some((what, found)) = asked.try_next().await? {

@@ -436,7 +436,7 @@ impl Registry {
     }
 
     pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
-        Ok(self.remote.delete(version.digest).await?)
+        self.remote.delete(version.digest).await
     }
 
     /// Whether no manifest has its digest any more.

@@ -195,8 +195,7 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
     let busy = matches!(locked, Ok(Some(_)));
     match locked {
         Ok(None) => lines.pass("lock", "free"),
-        Ok(Some(error)) => lines.fault("lock", &Errors::from(error)),
-        Err(error) => lines.fault("lock", &Errors::from(error)),
+        Ok(Some(error)) | Err(error) => lines.fault("lock", &Errors::from(error)),
     }
     match apply::pending(&config.root) {
         Ok(None) => lines.pass("journal", "none: no run was interrupted"),

@@ -51,23 +51,15 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors
             "restoring",
             package.restore(args.version),
         );
-        Some(
-            cx.runtime()?
-                .block_on(work)
-                .map_err(|refusal| fault(&refusal))?,
-        )
+        Some(cx.runtime()?.block_on(work)?)
     } else {
         None
     };
-    report(args, armed, restored, cx);
+    report(args, armed, restored.as_ref(), cx);
     Ok(Exit::Done)
 }
 
-fn fault(refusal: &Error) -> Errors {
-    refusal.into()
-}
-
-fn report(args: &args::Restore, applied: bool, restored: Option<Version>, cx: &mut Context) {
+fn report(args: &args::Restore, applied: bool, restored: Option<&Version>, cx: &mut Context) {
     let tags = restored
         .iter()
         .flat_map(|version| &version.tags)

@@ -186,10 +186,10 @@ impl Run<'_> {
                 )
             }
             Exit::Done => format!("\ndry run: nothing was changed; --apply would change {count}"),
-            _ if self.ending == Ending::Begun => {
+            Exit::Because(_) if self.ending == Ending::Begun => {
                 "the pull request does not stand yet; run it again".to_owned()
             }
-            _ => "nothing was changed".to_owned(),
+            Exit::Because(_) => "nothing was changed".to_owned(),
         }
     }
 }
