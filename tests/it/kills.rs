@@ -138,6 +138,7 @@ impl Figures {
 }
 
 /// Kills a run at its calls, and recovers or discards.
+#[expect(clippy::print_stdout, reason = "the figures of a sweep")]
 fn sweep(way: Way, files: usize, count: usize) {
     let tree = Tree::new(files, way);
     let all = points(&tree, &tree.command());
@@ -314,7 +315,11 @@ fn errors_at_every_call_leave_one_set_or_a_journal() {
                     }
                     tree.reset();
                     let what = if persists { &point.name } else { CHANGING };
-                    let run = strace::first_thread(&tree.command(), what, &[injection.clone()]);
+                    let run = strace::first_thread(
+                        &tree.command(),
+                        what,
+                        std::slice::from_ref(&injection),
+                    );
                     runs += 1;
                     is_hindered(&tree, &run.output, &format!("{way:?}: {injection}"));
                 }

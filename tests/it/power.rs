@@ -34,7 +34,7 @@ struct Cuts<'a> {
     seen: HashSet<u64>,
     /// A sync that failed was of a removal: what was removed may come back.
     copies_may_stay: bool,
-    cuts: usize,
+    made: usize,
     ways: usize,
     by_program: usize,
 }
@@ -50,7 +50,7 @@ impl<'a> Cuts<'a> {
             chance: fastrand::Rng::with_seed(SEED),
             seen: HashSet::new(),
             copies_may_stay: false,
-            cuts: 0,
+            made: 0,
             ways: 0,
             by_program: 0,
         }
@@ -69,7 +69,7 @@ impl<'a> Cuts<'a> {
     fn cut(&mut self, first: usize, after: &str, allowed: impl Fn(&Set, bool) -> bool) {
         let last = self.history.len();
         for done in first..=last {
-            self.cuts += 1;
+            self.made += 1;
             let mut states = Vec::new();
             self.history
                 .cut(done, self.limit, &mut self.chance, |files| {
@@ -123,11 +123,12 @@ impl<'a> Cuts<'a> {
         set
     }
 
+    #[expect(clippy::print_stdout, reason = "the figures of a sweep")]
     fn figures(&self, what: &str) {
         println!(
             "figures: {what}: {} operations, {} cuts, {} ways to lose something, {} states, {} of them by the program",
             self.history.len(),
-            self.cuts,
+            self.made,
             self.ways,
             self.seen.len(),
             self.by_program
@@ -239,7 +240,7 @@ fn points(tree: &Tree) -> Vec<Point> {
 
 /// All in a long sweep, else those that make the journal's directories, and every so many.
 fn every<T>(all: Vec<T>, step: usize) -> Vec<T> {
-    let chosen = |at: usize| long() || at < 4 || at % step == 0;
+    let chosen = |at: usize| long() || at < 4 || at.is_multiple_of(step);
     let numbered = all.into_iter().enumerate();
     numbered
         .filter(|(at, _)| chosen(*at))
@@ -254,7 +255,7 @@ fn a_power_cut_while_a_failed_apply_is_undone_leaves_one_set() {
         for point in every(points(&tree), 7) {
             let mut cuts = Cuts::of(&tree, OF_TWO_RUNS);
             let injection = point.inject("error=EIO");
-            let exit = cuts.run(&tree.command(), &[injection.clone()]);
+            let exit = cuts.run(&tree.command(), std::slice::from_ref(&injection));
             let undone = exit != Some(0) && tree.leftovers().is_empty();
             // All is settled by then, and the disk refused to say that the copies are gone.
             cuts.copies_may_stay = exit == Some(0) && point.name == "fsync";

@@ -1,5 +1,10 @@
 //! The kinds of fault, as data: what happens on the wire, and which exit that is.
 
+#![expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a path to the method is not general enough over its lifetime"
+)]
+
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
@@ -475,7 +480,7 @@ pub(crate) static KINDS: &[Kind] = &[
     },
 ];
 
-/// A ServerHello that chooses TLS 1.0 (RFC 2246, section 7.4.1.3).
+/// A `ServerHello` that chooses TLS 1.0 (RFC 2246, section 7.4.1.3).
 const TLS_1_0: &[u8] = &[
     22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9,
     9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 0, 0xc0, 0x13, 0,

@@ -299,6 +299,7 @@ impl Exchange<'_> {
     }
 
     /// Until the other side hangs up.
+    #[expect(clippy::unnecessary_wraps, reason = "all kinds have one signature")]
     pub(crate) fn hold(self) -> io::Result<()> {
         let _ = self.stream.read(&mut [0]);
         Ok(())
@@ -336,7 +337,7 @@ impl Answer {
     /// The same with another value of a field.
     pub(crate) fn with(self, name: &str, value: &str) -> Self {
         let mut answer = self.without(name);
-        answer.head += &format!("\r\n{name}: {value}");
+        answer.head.extend(["\r\n", name, ": ", value]);
         answer
     }
 }

@@ -548,11 +548,11 @@ fn sweep() {
     let named = std::env::var("REPIN_FAULTS").unwrap_or_default();
     let named: Vec<_> = named.split_whitespace().collect();
     let threads = std::env::var("REPIN_FAULTS_THREADS").map_or(24, |text| text.parse().unwrap());
-    let names: Vec<_> = CASES.iter().map(|case| case.name).collect();
+    let known: Vec<_> = CASES.iter().map(|case| case.name).collect();
     let unknown = named
         .iter()
         .find(|name| CASES.iter().all(|case| case.name != **name));
-    assert_eq!(unknown, None, "commands: {:?}", names);
+    assert_eq!(unknown, None, "commands: {known:?}");
     println!("| command | requests | kinds | runs | right | violations | peak MiB |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     let mut violations = 0;

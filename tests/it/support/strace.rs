@@ -133,7 +133,7 @@ pub(crate) fn first_thread(command: &Command, what: &str, injections: &[String])
     let output = { strace }.output().expect(MISSING);
     let log = fs::read(log.path()).unwrap();
     let log = String::from_utf8_lossy(&log);
-    let lines: String = log.lines().map(|line| format!("1 {line}\n")).collect();
+    let lines = format!("1 {}\n", log.trim_end().replace('\n', "\n1 "));
     Trace {
         calls: parse(&lines),
         output,
