@@ -3,7 +3,7 @@
 //!
 //! [`reconcile`] moves a branch and its pull request to where a plan wants them, [`merging`]
 //! schedules or performs the merge, [`waiting`] follows it, and [`branches`] does the same for two
-//! long-lived branches. Everything here is written once on top of [`Forge`](crate::forge::Forge).
+//! long-lived branches. Everything here is written once on top of [`Forge`].
 //! Sends no request by itself, and decides nothing about images.
 
 mod base;
