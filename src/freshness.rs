@@ -38,16 +38,16 @@ pub struct Distance {
     pub gap: Option<i64>,
 }
 
-/// Why there is no answer.
+/// Why the distance is unknown.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum FreshnessError {
     /// git, or the other side.
     Git(GitError),
     /// The other repository has no such branch.
     NoBranch,
 }
 
-impl From<GitError> for Trouble {
+impl From<GitError> for FreshnessError {
     fn from(error: GitError) -> Self {
         Self::Git(error)
     }
@@ -107,12 +107,12 @@ impl Document {
             name: path.to_string(),
             text: text.as_str().into(),
         };
-        let (root, faults) = yaml::parse(&text);
-        if let Some(fault) = faults.into_iter().next() {
+        let (root, errors) = yaml::parse(&text);
+        if let Some(fault) = errors.into_iter().next() {
             return Err(Error::input("config", fault.message).at(place(&source, fault.span)));
         }
         Ok(Self {
-            root: root.ok_or_else(|| wrong("it is empty".to_owned()))?,
+            root: root.ok_or_else(|| wrong("the file is empty".to_owned()))?,
             source,
         })
     }
@@ -140,19 +140,19 @@ fn place(source: &SourceText, span: Span) -> Place {
 const HEAD: &str = "refs/repin/head";
 const PIN: &str = "refs/repin/pinned";
 
-/// Fetches the other repository into the empty folder `scratch`, and compares.
+/// Fetches the other repository into the empty directory `scratch`, and compares.
 pub fn distance(
     scratch: &Path,
     remote: &Remote,
     branch: &str,
     pinned: &Pinned,
-) -> Result<Distance, Trouble> {
+) -> Result<Distance, FreshnessError> {
     let git = Git::init(scratch)?;
     // A filter is only taken for a remote that has a name.
     git.reached("config", &["remote.origin.url", &remote.url], None)?;
-    let other = Other { git: &git, remote };
+    let other = OtherRepository { git: &git, remote };
     if !other.fetch(&format!("refs/heads/{branch}"), HEAD)? {
-        return Err(Trouble::NoBranch);
+        return Err(FreshnessError::NoBranch);
     }
     let head = git.commit_at(HEAD)?;
     let Some(commit) = other.resolve(&pinned.reference)? else {
@@ -173,13 +173,13 @@ pub fn distance(
     })
 }
 
-struct Other<'a> {
+struct OtherRepository<'a> {
     git: &'a Git,
     remote: &'a Remote,
 }
 
-impl Other<'_> {
-    /// Fetches a reference or a commit; `false`: there is none.
+impl OtherRepository<'_> {
+    /// Fetches a reference or a commit; `false` if it does not exist.
     fn fetch(&self, from: &str, to: &str) -> Result<bool, GitError> {
         let options = [
             "-q",

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use repin::cli::{self, Environment};
+use repin::cli;
 
 fn main() -> ExitCode {
-    match Environment::of_process() {
+    match cli::environment() {
         Ok(environment) => cli::run(std::env::args_os().collect(), environment),
-        Err(error) => cli::no_folder(&error),
+        Err(error) => cli::no_directory(&error),
     }
 }

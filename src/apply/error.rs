@@ -23,7 +23,7 @@ pub enum Error {
     /// Somebody wrote to files after the plan was made from them. Their content was kept, no file
     /// was changed.
     #[error(
-        "somebody changed {} after the plan was made from it; that content is kept",
+        "{} was changed after the plan was made; its content is kept",
         list(files)
     )]
     Conflict {
@@ -31,7 +31,7 @@ pub enum Error {
         files: Vec<RelPath>,
     },
     /// The journal of an interrupted run can't be resolved without a person. Nothing was touched.
-    #[error("an interrupted run can't be finished or undone, and nothing was touched:{}", foreign(.0))]
+    #[error("an interrupted run cannot be finished or undone automatically; nothing was changed:{}", foreign(.0))]
     Unresolved(Recovery),
     /// The journal can't be read as one, so what its run did is not known. Nothing was touched.
     #[error("the journal {} of an interrupted run is damaged: {why}", journal.display())]
@@ -47,27 +47,27 @@ pub enum Error {
         /// The journal's file, or where it would be.
         journal: PathBuf,
     },
-    /// A file, or a folder above it, that must not be replaced. No file was changed.
-    #[error("{} can't be changed safely: {hazard}", path.display())]
+    /// A file, or a directory above it, that must not be replaced. No file was changed.
+    #[error("{} cannot be changed safely: {hazard}", path.display())]
     Unsafe {
         /// Where, beneath the root; or in full for what is repin's own.
         path: PathBuf,
         /// Why.
         hazard: Hazard,
     },
-    /// The system refused. Unless it stands in one of the next two, no file was changed.
+    /// A system call failed. Unless wrapped in one of the next two variants, no file was changed.
     #[error("{doing} {} failed: {error}", path.display())]
     Io {
         /// Where, beneath the root; or in full for what is repin's own.
         path: PathBuf,
         /// What was being done: "opening", "syncing".
         doing: &'static str,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         error: io::Error,
     },
     /// Changing the files failed, and so did undoing it: some may be old and some new.
-    #[error("{cause}; undoing what was done failed, too: {undo}")]
+    #[error("{cause}; undoing the changes failed too: {undo}")]
     Unfinished {
         /// Why it stopped: decides what kind of failure this is.
         cause: Box<Error>,
@@ -75,7 +75,7 @@ pub enum Error {
         undo: Box<Error>,
     },
     /// All files have their new content; only clearing away failed.
-    #[error("all files have their new content, but clearing away failed: {cause}")]
+    #[error("all files have their new content, but cleanup failed: {cause}")]
     Uncleared {
         /// Why.
         cause: Box<Error>,
@@ -87,27 +87,25 @@ impl Error {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Locked { .. } => {
-                "nothing was changed; wait until that run has ended, then run this again"
+                "nothing was changed; wait until that run has finished, then retry"
             }
             Self::Conflict { .. } => {
-                "no file was changed; run this again to plan from what is there now"
+                "no file was changed; run the command again to plan from the current content"
             }
             Self::Unresolved(_) => {
-                "bring the files into the state that you want, then run `repin recover --discard`"
+                "restore the files to the state that you want, then run `repin recover --discard`"
             }
             Self::Damaged { .. } => {
-                "nothing was touched; look through the files and the copies `.repin-…` beside them, then run \
+                "nothing was changed; review the files and the copies `.repin-…` next to them, then run \
                  `repin recover --discard`"
             }
             Self::Pending { .. } => "nothing was changed; run `repin recover`",
             Self::Unsafe { .. } => {
-                "no file was changed; make it a file of its own, or leave it out of `files:`"
+                "no file was changed; replace it with a regular file, or remove it from `files:`"
             }
-            Self::Io { .. } => {
-                "no file was changed; make room or give access as it says, then run this again"
-            }
+            Self::Io { .. } => "no file was changed; free space or grant access, then retry",
             Self::Unfinished { .. } => {
-                "the journal stays, so that nothing is lost: run `repin recover`"
+                "the journal is kept, so nothing is lost: run `repin recover`"
             }
             Self::Uncleared { .. } => "run `repin recover`",
         }
@@ -135,16 +133,16 @@ impl Error {
         }
     }
 
-    /// Whether this says that something is not there.
+    /// Whether the error means that something is missing.
     pub(super) fn is_absence(&self) -> bool {
         matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Whether this says that a folder is not there, or that something else stands there.
+    /// Whether the error means that a directory is missing or is not a directory.
     pub(super) fn is_out_of_reach(&self) -> bool {
-        let no_folder =
+        let no_directory =
             matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotADirectory);
-        no_folder || self.is_absence() || matches!(self, Self::Unsafe { .. })
+        no_directory || self.is_absence() || matches!(self, Self::Unsafe { .. })
     }
 }
 
@@ -168,7 +166,7 @@ fn foreign(recovery: &Recovery) -> String {
         if file.content == Content::Other {
             let _ = write!(
                 text,
-                " {} is neither what it was nor what it was to become;",
+                " {} has neither the old nor the new content;",
                 file.path
             );
         }
@@ -179,7 +177,7 @@ fn foreign(recovery: &Recovery) -> String {
         {
             let _ = write!(
                 text,
-                " {} holds what somebody else wrote to {};",
+                " {} holds foreign content of {};",
                 copy.path, file.path
             );
         }

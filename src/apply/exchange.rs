@@ -6,14 +6,14 @@
 use rustix::io::Errno;
 
 use super::{
+    directory::{Directory, DirectoryEntry, Root},
     error::Error,
-    folder::{Folder, Root, Standing},
     journal::Item,
 };
 
 /// What a name holds, compared with an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum Occupant {
     Absent,
     Old,
     New,
@@ -23,19 +23,19 @@ pub(super) enum Held {
 
 /// Looks at what `name` holds.
 pub(super) fn held(
-    folder: &Folder,
+    directory: &Directory,
     name: impl AsRef<std::ffi::OsStr>,
     item: &Item<'_>,
-) -> Result<Held, Error> {
-    let digest = match folder.look(name)? {
-        Standing::Absent => return Ok(Held::Absent),
-        Standing::Odd(_) => return Ok(Held::Other),
-        Standing::File(file) => file.digest()?,
+) -> Result<Occupant, Error> {
+    let digest = match directory.look(name)? {
+        DirectoryEntry::Absent => return Ok(Occupant::Absent),
+        DirectoryEntry::Odd(_) => return Ok(Occupant::Other),
+        DirectoryEntry::File(file) => file.digest()?,
     };
     Ok(match digest {
-        digest if digest == item.new => Held::New,
-        digest if digest == item.old => Held::Old,
-        _ => Held::Other,
+        digest if digest == item.new => Occupant::New,
+        digest if digest == item.old => Occupant::Old,
+        _ => Occupant::Other,
     })
 }
 
@@ -43,15 +43,15 @@ pub(super) fn held(
 /// plan was made from.
 pub(super) fn all(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
     items.iter().try_for_each(|item| {
-        swap(&root.folder_of(&item.path)?, item)?;
+        swap(&root.directory_of(&item.path)?, item)?;
         came_out(root, item)
     })
 }
 
 /// Fails unless the copy of an exchanged item holds what the plan was made from.
 pub(super) fn came_out(root: &Root, item: &Item<'_>) -> Result<(), Error> {
-    match held(&root.folder_of(&item.path)?, &item.copy, item)? {
-        Held::Old => Ok(()),
+    match held(&root.directory_of(&item.path)?, &item.copy, item)? {
+        Occupant::Old => Ok(()),
         _ => Err(conflict(item)),
     }
 }
@@ -62,27 +62,27 @@ pub(super) fn back(root: &Root, items: &[&Item<'_>]) -> Result<(), Error> {
     let undone = items
         .iter()
         .rev()
-        .map(|item| match root.folder_of(&item.path) {
+        .map(|item| match root.directory_of(&item.path) {
             Err(error) if error.is_absence() => Ok(()),
-            folder => one_back(&folder?, item),
+            directory => one_back(&directory?, item),
         });
     undone.fold(Ok(()), Result::and)
 }
 
 /// Looks instead of remembering: an exchange that failed half-way, or that only says that it
 /// failed, is undone too.
-fn one_back(folder: &Folder, item: &Item<'_>) -> Result<(), Error> {
-    settle(folder, item)?;
+fn one_back(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
+    settle(directory, item)?;
     match (
-        held(folder, item.name(), item)?,
-        held(folder, &item.copy, item)?,
+        held(directory, item.name(), item)?,
+        held(directory, &item.copy, item)?,
     ) {
         // Never exchanged.
-        (_, Held::New) => Ok(()),
-        (Held::New, Held::Old | Held::Other) => {
-            swap(folder, item)?;
-            match held(folder, &item.copy, item)? {
-                Held::New => Ok(()),
+        (_, Occupant::New) => Ok(()),
+        (Occupant::New, Occupant::Old | Occupant::Other) => {
+            swap(directory, item)?;
+            match held(directory, &item.copy, item)? {
+                Occupant::New => Ok(()),
                 _ => Err(conflict(item)),
             }
         }
@@ -92,47 +92,47 @@ fn one_back(folder: &Folder, item: &Item<'_>) -> Result<(), Error> {
 }
 
 /// Finishes what [`swap_by_link`] may have left between its last two steps.
-fn settle(folder: &Folder, item: &Item<'_>) -> Result<(), Error> {
-    match (folder.look(&item.copy)?, folder.look(&item.spare)?) {
-        (Standing::Absent, Standing::File(_) | Standing::Odd(_)) => {
-            folder.rename(&item.spare, &item.copy)
+fn settle(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
+    match (directory.look(&item.copy)?, directory.look(&item.spare)?) {
+        (DirectoryEntry::Absent, DirectoryEntry::File(_) | DirectoryEntry::Odd(_)) => {
+            directory.rename(&item.spare, &item.copy)
         }
         _ => Ok(()),
     }
 }
 
-fn swap(folder: &Folder, item: &Item<'_>) -> Result<(), Error> {
-    match folder.exchange(item.name(), &item.copy) {
+fn swap(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
+    match directory.exchange(item.name(), &item.copy) {
         Ok(()) => Ok(()),
         // macOS says NOTSUP.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => swap_by_link(folder, item),
-        Err(error) => Err(failed(folder, item, error)),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => swap_by_link(directory, item),
+        Err(error) => Err(failed(directory, item, error)),
     }
 }
 
 /// Where the file system can't exchange: a second name keeps the old content while the new one
 /// takes its place, and becomes the copy. Whoever replaces the file between the look and the rename
 /// loses: only an exchange has no such gap.
-fn swap_by_link(folder: &Folder, item: &Item<'_>) -> Result<(), Error> {
+fn swap_by_link(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
     let target = item.name();
-    folder.remove(&item.spare)?;
-    folder
+    directory.remove(&item.spare)?;
+    directory
         .link(target, &item.spare)
-        .map_err(|e| failed(folder, item, e))?;
-    if !folder
+        .map_err(|e| failed(directory, item, e))?;
+    if !directory
         .is_same(target, &item.spare)
-        .map_err(|e| failed(folder, item, e))?
+        .map_err(|e| failed(directory, item, e))?
     {
         return Err(conflict(item));
     }
-    folder.rename(&item.copy, target)?;
-    folder.rename(&item.spare, &item.copy)
+    directory.rename(&item.copy, target)?;
+    directory.rename(&item.spare, &item.copy)
 }
 
-fn failed(folder: &Folder, item: &Item<'_>, error: Errno) -> Error {
+fn failed(directory: &Directory, item: &Item<'_>, error: Errno) -> Error {
     match error {
         Errno::NOENT => conflict(item),
-        _ => Error::io("exchanging", &folder.at(item.name()), error),
+        _ => Error::io("exchanging", &directory.at(item.name()), error),
     }
 }
 

@@ -22,7 +22,7 @@ use std::{
 
 use crate::{
     config::RelPath,
-    files::is_ours,
+    files::is_reserved,
     oci::{Digest, Hasher},
     plan::FileChange,
 };
@@ -53,7 +53,7 @@ pub(super) struct Item<'a> {
 }
 
 impl Item<'_> {
-    /// The target's name in its folder.
+    /// The target's name in its directory.
     pub(super) fn name(&self) -> &OsStr {
         self.path
             .as_path()
@@ -140,9 +140,9 @@ impl<'a> Journal<'a> {
             .map(|last| text.split_at(last))
             .ok_or(SHORT)?;
         if sum != format!("{}\n", Digest::of(body).hex()).as_bytes() {
-            return Err("its checksum is wrong".to_owned());
+            return Err("the checksum is wrong".to_owned());
         }
-        let mut rest = Rest(body);
+        let mut rest = Cursor(body);
         let first = rest
             .line()?
             .strip_prefix(FIRST)
@@ -154,25 +154,25 @@ impl<'a> Journal<'a> {
             contents.push(rest.file()?);
         }
         if count.parse() != Ok(contents.len()) {
-            return Err("it holds more or fewer files than it says".to_owned());
+            return Err("the number of files differs from its header".to_owned());
         }
         let paths: BTreeSet<_> = contents.iter().map(|(path, ..)| path.as_bytes()).collect();
         if paths.len() != contents.len() {
-            return Err("it names a file twice".to_owned());
+            return Err("it lists a file twice".to_owned());
         }
         Ok(Self::new(token, contents))
     }
 }
 
 const SHORT: &str = "it ends early";
-const SHAPE: &str = "a line is not one of a journal";
+const SHAPE: &str = "a line is malformed";
 
 type Change<'a> = (RelPath, Digest, Digest, &'a [u8]);
 
 /// What is still to be parsed.
-struct Rest<'a>(&'a [u8]);
+struct Cursor<'a>(&'a [u8]);
 
-impl<'a> Rest<'a> {
+impl<'a> Cursor<'a> {
     fn line(&mut self) -> Result<&'a str, String> {
         let end = self.0.iter().position(|&byte| byte == b'\n').ok_or(SHORT)?;
         let line = std::str::from_utf8(&self.0[..end]).map_err(|_| SHAPE)?;
@@ -196,7 +196,9 @@ impl<'a> Rest<'a> {
         let (path, old, new) = (checked(self.take(path)?)?, digest(old)?, digest(new)?);
         let bytes = self.take(content)?;
         if Digest::of(bytes) != new {
-            return Err(format!("the new content of {path} is not what it says"));
+            return Err(format!(
+                "the new content of {path} does not match its digest"
+            ));
         }
         match self.line()? {
             "" => Ok((path, old, new, bytes)),
@@ -210,9 +212,9 @@ fn checked(path: &[u8]) -> Result<RelPath, String> {
     let shown = String::from_utf8_lossy(path);
     let path =
         RelPath::new(Path::new(OsStr::from_bytes(path))).map_err(|error| error.to_string())?;
-    let ours = path.as_bytes().split(|&byte| byte == b'/').any(is_ours);
+    let ours = path.as_bytes().split(|&byte| byte == b'/').any(is_reserved);
     if ours || path.as_bytes().contains(&0) {
-        return Err(format!("it names {shown}, which no plan changes"));
+        return Err(format!("it lists {shown}, which no plan changes"));
     }
     Ok(path)
 }

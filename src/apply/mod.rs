@@ -1,15 +1,15 @@
 //! Applying a plan to the work tree: every file gets its new content, or none does.
 //!
 //! Nothing is scanned, planned or shown here, and no git command runs. [`FileChange`]s come in;
-//! files change, and a [`Recovery`] or an [`Error`] goes out. The way: take the lock (`state`),
-//! write the journal (`journal`), put the new contents beside their targets (`stage`), exchange
-//! them (`exchange`), clear away. What a crash leaves behind is finished or undone from the journal
-//! (`recover`). Every name is reached folder by folder (`folder`), so that a symlink put in the way
-//! leads nowhere. Why it has two phases is told in `state`.
+//! files change, and a [`Recovery`] or an [`Error`] goes out. The steps: take the lock (`state`),
+//! write the journal (`journal`), write the new contents next to their targets (`stage`), exchange
+//! them (`exchange`), clean up. What a crash leaves behind is finished or undone from the journal
+//! (`recover`). Every name is reached directory by directory (`directory`), so that a symlink put
+//! in the way leads nowhere. `state` explains the two phases.
 
+mod directory;
 mod error;
 mod exchange;
-mod folder;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod journal;
@@ -26,12 +26,12 @@ use std::{
 };
 
 pub use error::Error;
-pub use recovery::{Content, Copied, FileState, Recovery, State};
+pub use recovery::{Content, FileState, Recovery, StagedCopy, State};
 
 use self::{
-    folder::Root,
+    directory::Root,
     journal::{Item, Journal},
-    state::{Place, Stored},
+    state::{StateLocation, Stored},
 };
 use crate::plan::FileChange;
 
@@ -39,16 +39,16 @@ use crate::plan::FileChange;
 #[derive(Debug)]
 pub struct Session {
     root: Root,
-    state: state::Held,
+    state: state::LockedState,
 }
 
 impl Session {
-    /// Takes the lock of `root`; [`Error::Locked`] at once if another run holds it. `holder` says in
-    /// one line who takes it, for those that are turned away. What an interrupted run left is not
-    /// looked at: call [`recover`](Self::recover) next.
+    /// Takes the lock of `root`; [`Error::Locked`] at once if another run holds it. `holder` says
+    /// in one line who takes it, for those that are turned away. What an interrupted run left is
+    /// not looked at: call [`recover`](Self::recover) next.
     pub fn begin(root: &Path, holder: &str) -> Result<Self, Error> {
         let root = Root::open(root)?;
-        let state = Place::of(root.path())?.hold(holder)?;
+        let state = StateLocation::of(root.path())?.hold(holder)?;
         Ok(Self { root, state })
     }
 
@@ -93,12 +93,12 @@ impl Session {
             .iter()
             .try_for_each(|item| stage::stage(&self.root, item));
         staged
-            .and_then(|()| self.root.sync_folders(items))
+            .and_then(|()| self.root.sync_directories(items))
             .map_err(Failure::Staging)?;
         self.state.begin_exchange().map_err(Failure::Staging)?;
         let all: Vec<&Item<'_>> = items.iter().collect();
         exchange::all(&self.root, &all)
-            .and_then(|()| self.root.sync_folders(items))
+            .and_then(|()| self.root.sync_directories(items))
             // Whoever had a file open for writing since before its exchange may have written only
             // now.
             .and_then(|()| {
@@ -110,12 +110,11 @@ impl Session {
     }
 }
 
-/// Says whether an interrupted run left a journal (or a running one just has one), and what
-/// `recover` would find and do. Takes no lock and changes nothing; `None` where there is no
-/// journal.
+/// Reports whether an interrupted run left a journal (or a running one has one), and what `recover`
+/// would find and do. Takes no lock and changes nothing; `None` if there is no journal.
 pub fn pending(root: &Path) -> Result<Option<Recovery>, Error> {
     let root = Root::open(root)?;
-    match Place::of(root.path())?.look()? {
+    match StateLocation::of(root.path())?.look()? {
         Some(state) => recover::foresee(&root, &state),
         None => Ok(None),
     }
@@ -125,7 +124,7 @@ pub fn pending(root: &Path) -> Result<Option<Recovery>, Error> {
 /// does.
 pub fn locked(root: &Path) -> Result<Option<Error>, Error> {
     let root = Root::open(root)?;
-    match Place::of(root.path())?.look()? {
+    match StateLocation::of(root.path())?.look()? {
         Some(state) => Ok(state.is_locked()?.then(|| state.locked())),
         None => Ok(None),
     }
@@ -141,12 +140,12 @@ enum Failure {
 
 impl Failure {
     /// Undoes what was done; if that fails too the journal stays.
-    fn into_error(self, root: &Root, state: &state::Held, items: &[Item<'_>]) -> Error {
+    fn into_error(self, root: &Root, state: &state::LockedState, items: &[Item<'_>]) -> Error {
         let (cause, back) = match self {
             Self::Staging(cause) => (cause, Ok(())),
             Self::Exchanging(cause) => {
                 let back = exchange::back(root, &items.iter().collect::<Vec<_>>());
-                (cause, back.and_then(|()| root.sync_folders(items)))
+                (cause, back.and_then(|()| root.sync_directories(items)))
             }
         };
         match back.and_then(|()| recover::clear(root, state, items)) {
@@ -165,7 +164,11 @@ fn preflight(root: &Root, items: &[Item<'_>]) -> Result<(), Error> {
     let mut edited = Vec::new();
     let mut unsafe_file = None;
     for item in items {
-        match root.folder_of(&item.path)?.look(item.name())?.replaceable() {
+        match root
+            .directory_of(&item.path)?
+            .look(item.name())?
+            .replaceable()
+        {
             Err(hazard) => {
                 _ = unsafe_file.get_or_insert_with(|| stage::unsafe_target(item, hazard));
             }

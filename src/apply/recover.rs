@@ -1,19 +1,19 @@
-//! What an interrupted run left, told apart by contents alone, and then finished, undone or left
-//! alone.
+//! Classifies what an interrupted run left, by contents alone, and finishes it, undoes it or leaves
+//! it unchanged.
 //!
 //! Everything comes from the journal and the work tree; no plan and no registry is needed.
 
 use super::{
+    directory::Root,
     error::Error,
-    exchange::{self, Held},
-    folder::Root,
+    exchange::{self, Occupant},
     journal::{Item, Journal},
-    recovery::{Content, Copied, FileState, Recovery, State},
+    recovery::{Content, FileState, Recovery, StagedCopy, State},
     stage,
-    state::{self, Found, Phase, Stored},
+    state::{self, Phase, StateDirectory, Stored},
 };
 impl FileState {
-    /// Whether the new content stands beside the file, complete and on the disk.
+    /// Whether the copy next to the file has the complete new content on disk.
     fn is_ready(&self, item: &Item<'_>) -> bool {
         let copy = item.beside(&item.copy);
         self.copies
@@ -22,8 +22,8 @@ impl FileState {
     }
 }
 
-/// What [`resolve`] would do; `None` where there is no journal.
-pub(super) fn foresee(root: &Root, state: &Found) -> Result<Option<Recovery>, Error> {
+/// Returns what [`resolve`] would do; `None` if there is no journal.
+pub(super) fn foresee(root: &Root, state: &StateDirectory) -> Result<Option<Recovery>, Error> {
     match state.read()? {
         Stored::Nothing => Ok(None),
         Stored::Torn => Ok(Some(Recovery::without_files(State::Dropped))),
@@ -38,7 +38,7 @@ pub(super) fn foresee(root: &Root, state: &Found) -> Result<Option<Recovery>, Er
 }
 
 /// Finishes or undoes, or touches nothing.
-pub(super) fn resolve(root: &Root, state: &state::Held) -> Result<Recovery, Error> {
+pub(super) fn resolve(root: &Root, state: &state::LockedState) -> Result<Recovery, Error> {
     let (phase, text) = match state.read()? {
         Stored::Nothing => return Ok(Recovery::without_files(State::Nothing)),
         Stored::Torn => {
@@ -65,7 +65,7 @@ pub(super) fn resolve(root: &Root, state: &state::Held) -> Result<Recovery, Erro
     }
     // What is dropped next may be the only copy of a content whose place is not durable yet.
     let cleared = root
-        .sync_folders(&items)
+        .sync_directories(&items)
         .and_then(|()| clear(root, state, &items));
     match cleared {
         Err(cause) if recovery.state == State::Forward => Err(Error::Uncleared {
@@ -79,7 +79,7 @@ pub(super) fn resolve(root: &Root, state: &state::Held) -> Result<Recovery, Erro
 /// the journal stays.
 fn forward(
     root: &Root,
-    state: &state::Held,
+    state: &state::LockedState,
     phase: Phase,
     behind: &[(&Item<'_>, &FileState)],
 ) -> Result<(), Error> {
@@ -98,7 +98,7 @@ fn forward(
         remove_copies(root, item)?;
         stage::stage(root, item)?;
     }
-    root.sync_folders(items.iter().copied())?;
+    root.sync_directories(items.iter().copied())?;
     if !unready.is_empty() {
         state.begin_exchange()?;
     }
@@ -111,32 +111,36 @@ fn forward(
     })
 }
 
-/// Removes what stands beside the targets, and then the journal.
-pub(super) fn clear(root: &Root, state: &state::Held, items: &[Item<'_>]) -> Result<(), Error> {
+/// Removes the copies next to the targets, and then the journal.
+pub(super) fn clear(
+    root: &Root,
+    state: &state::LockedState,
+    items: &[Item<'_>],
+) -> Result<(), Error> {
     items
         .iter()
         .try_for_each(|item| remove_copies(root, item))?;
     // So that no copy comes back after a power cut without the journal that knows it. The files are
     // safe either way.
-    let _ = root.sync_folders(items);
+    let _ = root.sync_directories(items);
     state.drop_journal()
 }
 
-/// Removes what stands beside one target; a folder that is gone took it along.
+/// Removes the copy next to one target; a missing directory took it along.
 pub(super) fn remove_copies(root: &Root, item: &Item<'_>) -> Result<(), Error> {
-    match root.folder_of(&item.path) {
+    match root.directory_of(&item.path) {
         Err(error) if error.is_absence() => Ok(()),
-        folder => {
-            let folder = folder?;
-            folder
+        directory => {
+            let directory = directory?;
+            directory
                 .remove(&item.copy)
-                .and_then(|()| folder.remove(&item.spare))
+                .and_then(|()| directory.remove(&item.spare))
         }
     }
 }
 
 /// Drops the copies whose content is known, and the journal.
-pub(super) fn discard(root: &Root, state: &state::Held) -> Result<Recovery, Error> {
+pub(super) fn discard(root: &Root, state: &state::LockedState) -> Result<Recovery, Error> {
     let files = match state.read() {
         Ok(Stored::Nothing) => return Ok(Recovery::without_files(State::Nothing)),
         Ok(Stored::Complete(phase, text)) => match Journal::parse(&text) {
@@ -156,10 +160,10 @@ pub(super) fn discard(root: &Root, state: &state::Held) -> Result<Recovery, Erro
 /// Removes the copies whose content is known, durably; returns the files as they were found.
 fn drop_copies(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<FileState>, Error> {
     let files = survey(root, items, phase)?;
-    let out_of_reach = |item: &&Item<'_>| matches!(root.folder_of(&item.path), Err(error) if error.is_out_of_reach());
+    let out_of_reach = |item: &&Item<'_>| matches!(root.directory_of(&item.path), Err(error) if error.is_out_of_reach());
     let within: Vec<_> = items.iter().filter(|item| !out_of_reach(item)).collect();
-    // The files stay as they are, also after a power cut: what stands in them may not be durable.
-    root.sync_folders(within.iter().copied())?;
+    // The files stay as they are, even after a power cut: their contents may not be durable yet.
+    root.sync_directories(within.iter().copied())?;
     for copy in files
         .iter()
         .flat_map(|file| &file.copies)
@@ -171,14 +175,14 @@ fn drop_copies(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<File
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        root.folder_of(&copy.path)?.remove(name)?;
+        root.directory_of(&copy.path)?.remove(name)?;
     }
     // So that no copy comes back without the journal that knows it.
-    root.sync_folders(within)?;
+    root.sync_directories(within)?;
     Ok(files)
 }
 
-fn parse<'a>(state: &Found, text: &'a [u8]) -> Result<Journal<'a>, Error> {
+fn parse<'a>(state: &StateDirectory, text: &'a [u8]) -> Result<Journal<'a>, Error> {
     Journal::parse(text).map_err(|why| Error::Damaged {
         journal: state.shown(),
         why,
@@ -194,7 +198,7 @@ fn survey(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<FileState
 
 fn file_state(root: &Root, item: &Item<'_>, phase: Phase) -> Result<FileState, Error> {
     let path = item.path.clone();
-    let folder = match root.folder_of(&path) {
+    let directory = match root.directory_of(&path) {
         Err(error) if error.is_out_of_reach() => {
             return Ok(FileState {
                 path,
@@ -202,24 +206,24 @@ fn file_state(root: &Root, item: &Item<'_>, phase: Phase) -> Result<FileState, E
                 copies: Vec::new(),
             });
         }
-        folder => folder?,
+        directory => directory?,
     };
-    let content = match exchange::held(&folder, item.name(), item)? {
-        Held::Old => Content::Old,
-        Held::New => Content::New,
-        Held::Other | Held::Absent => Content::Other,
+    let content = match exchange::held(&directory, item.name(), item)? {
+        Occupant::Old => Content::Old,
+        Occupant::New => Content::New,
+        Occupant::Other | Occupant::Absent => Content::Other,
     };
     let mut copies = Vec::new();
     for name in [&item.copy, &item.spare] {
-        let content = match (exchange::held(&folder, name, item)?, phase) {
-            (Held::Absent, _) => continue,
+        let content = match (exchange::held(&directory, name, item)?, phase) {
+            (Occupant::Absent, _) => continue,
             // Whole or not, it may not have reached the disk.
             (_, Phase::Staging) => Content::Partial,
-            (Held::Old, _) => Content::Old,
-            (Held::New, _) => Content::New,
-            (Held::Other, _) => Content::Other,
+            (Occupant::Old, _) => Content::Old,
+            (Occupant::New, _) => Content::New,
+            (Occupant::Other, _) => Content::Other,
         };
-        copies.push(Copied {
+        copies.push(StagedCopy {
             path: item.beside(name),
             content,
         });

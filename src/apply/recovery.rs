@@ -33,13 +33,13 @@ pub struct FileState {
     pub path: RelPath,
     /// What it holds; a file that is gone or out of reach holds something other.
     pub content: Content,
-    /// What stands beside it.
-    pub copies: Vec<Copied>,
+    /// The copies next to it.
+    pub copies: Vec<StagedCopy>,
 }
 
 /// A copy beside a file of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copied {
+pub struct StagedCopy {
     /// The copy under the root.
     pub path: RelPath,
     /// What it holds.
@@ -55,7 +55,7 @@ pub enum Content {
     New,
     /// A copy that the run had not finished writing.
     Partial,
-    /// Somebody else's.
+    /// Foreign content.
     Other,
 }
 

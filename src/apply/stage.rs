@@ -12,25 +12,25 @@ use std::{
 };
 
 use super::{
+    directory::{Opened, Root},
     error::Error,
-    folder::{Opened, Root},
     journal::Item,
 };
 use crate::files::Hazard;
 
 /// Writes and syncs the copy of `item`, which must not be there yet; its name is not durable yet.
 pub(super) fn stage(root: &Root, item: &Item<'_>) -> Result<(), Error> {
-    let folder = root.folder_of(&item.path)?;
-    let target = folder
+    let directory = root.directory_of(&item.path)?;
+    let target = directory
         .look(item.name())?
         .replaceable()
         .map_err(|hazard| unsafe_target(item, hazard))?;
     let target = target.ok_or_else(|| Error::Conflict {
         files: vec![item.path.clone()],
     })?;
-    let copy = folder.create(&item.copy)?;
+    let copy = directory.create(&item.copy)?;
     fill(&copy, item.bytes, &target)
-        .map_err(|(doing, error)| Error::io(doing, &folder.at(&item.copy), error))
+        .map_err(|(doing, error)| Error::io(doing, &directory.at(&item.copy), error))
 }
 
 /// The refusal of a target.
@@ -78,7 +78,7 @@ mod attributes {
 
     pub(super) fn keep(from: &File, to: &File) -> io::Result<()> {
         let wanted = names(from)?;
-        // The folder's default access list gives the copy one that the file need not have had.
+        // The directory's default access list gives the copy one that the file need not have had.
         for name in names(to)?.iter().filter(|name| !wanted.contains(name)) {
             fremovexattr(to, name.as_slice())?;
         }

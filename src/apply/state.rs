@@ -1,18 +1,20 @@
 //! Where a root's lock and journal are kept, and what each name there means.
 //!
-//! In the folder `repin/<hash>` of the work tree's own git directory (each root below one work tree
-//! has its own), outside git in the folder `.repin` of the root. No git command is asked: `.git` is
-//! read.
+//! In the directory `repin/<hash>` of the work tree's own git directory (each root below one work
+//! tree has its own), outside git in the directory `.repin` of the root. No git command is asked:
+//! `.git` is read.
 //!
 //! | name | means |
 //! | --- | --- |
-//! | `lock` | held by whoever is at work here, by `flock`: it ends with its process, however that ended; its text says who took it last |
-//! | `journal.new` | being written: nothing else happened yet |
-//! | `journal.staging` | complete: copies may stand beside their targets, in any condition, and nobody else's bytes are in them |
+//! | `lock` | held with `flock` by the running process and released when the process ends in any
+//! way; its text names the last holder |
+//! | `journal.new` | being written: nothing else has happened yet |
+//! | `journal.staging` | complete: copies may exist next to their targets, in any condition, and
+//! contain no foreign bytes |
 //! | `journal` | all copies were complete and on the disk: files may be exchanged, and every content counts |
 //!
-//! Without the second and third being apart, a half-written copy could not be told from an
-//! intruder's bytes.
+//! If the second and third were the same file, a half-written copy could not be distinguished from
+//! foreign bytes.
 
 use std::{
     ffi::OsStr,
@@ -24,8 +26,8 @@ use std::{
 };
 
 use super::{
+    directory::{Directory, DirectoryEntry},
     error::Error,
-    folder::{Folder, Standing},
     journal::Journal,
 };
 use crate::oci::Digest;
@@ -38,23 +40,23 @@ const WRITING: &str = "journal.new";
 const STAGING: &str = "journal.staging";
 const EXCHANGING: &str = "journal";
 
-/// Where the folder with the lock and the journal is, or would be.
+/// Where the directory with the lock and the journal is, or would be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct StateLocation {
     /// What is there already: a git directory, or the root.
     base: PathBuf,
-    /// The folders below it.
+    /// The directories below it.
     names: Vec<String>,
 }
 
-/// The folder, found.
+/// The directory, found.
 #[derive(Debug)]
-pub(super) struct Found(Folder);
+pub(super) struct StateDirectory(Directory);
 
-/// The folder, and its lock until this is dropped.
+/// The directory, and its lock until this is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
-    found: Found,
+pub(super) struct LockedState {
+    found: StateDirectory,
     _lock: File,
 }
 
@@ -76,7 +78,7 @@ pub(super) enum Stored {
     Complete(Phase, Vec<u8>),
 }
 
-impl Place {
+impl StateLocation {
     /// The place for `root`, which is a canonical path.
     pub(super) fn of(root: &Path) -> Result<Self, Error> {
         for work_tree in root.ancestors() {
@@ -95,50 +97,49 @@ impl Place {
         })
     }
 
-    /// Opens the folder if it is there.
-    pub(super) fn look(&self) -> Result<Option<Found>, Error> {
-        let base = Folder::open(&self.base)?;
+    /// Opens the directory if it is there.
+    pub(super) fn look(&self) -> Result<Option<StateDirectory>, Error> {
+        let base = Directory::open(&self.base)?;
         match self
             .names
             .iter()
-            .try_fold(base, |folder, name| folder.enter(OsStr::new(name)))
+            .try_fold(base, |directory, name| directory.enter(OsStr::new(name)))
         {
-            Ok(folder) => Ok(Some(Found(folder))),
+            Ok(directory) => Ok(Some(StateDirectory(directory))),
             Err(error) if error.is_absence() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Opens the folder, made if it is not there, and takes its lock for `holder`.
-    pub(super) fn hold(&self, holder: &str) -> Result<Held, Error> {
-        let base = Folder::open(&self.base)?;
-        let folder = self
-            .names
-            .iter()
-            .try_fold(base, |folder, name| folder.enter_or_make(OsStr::new(name)))?;
+    /// Opens the directory, creating it if it is missing, and takes its lock for `holder`.
+    pub(super) fn hold(&self, holder: &str) -> Result<LockedState, Error> {
+        let base = Directory::open(&self.base)?;
+        let directory = self.names.iter().try_fold(base, |directory, name| {
+            directory.enter_or_make(OsStr::new(name))
+        })?;
         // The file stays when the lock is released: removed, it could be locked by one run that had
-        // opened it before, and made and locked anew by the next.
-        let lock = folder.open_lock(LOCK)?;
+        // opened it before, and created and locked again by the next.
+        let lock = directory.open_lock(LOCK)?;
         for _ in 0..LOOKS {
             match lock.try_lock() {
                 Ok(()) => {
                     sign(&lock, holder);
-                    return Ok(Held {
-                        found: Found(folder),
+                    return Ok(LockedState {
+                        found: StateDirectory(directory),
                         _lock: lock,
                     });
                 }
                 // Whoever only looks shares it, for a moment; a run at work does not.
-                Err(TryLockError::WouldBlock) if shared(&lock, &folder)? => {
+                Err(TryLockError::WouldBlock) if shared(&lock, &directory)? => {
                     std::thread::sleep(LOOK);
                 }
                 Err(TryLockError::WouldBlock) => break,
                 Err(TryLockError::Error(error)) => {
-                    return Err(Error::io("locking", &folder.at(LOCK), error));
+                    return Err(Error::io("locking", &directory.at(LOCK), error));
                 }
             }
         }
-        Err(Found(folder).locked())
+        Err(StateDirectory(directory).locked())
     }
 }
 
@@ -150,9 +151,9 @@ fn sign(mut lock: &File, holder: &str) {
         .and_then(|()| lock.write_all(holder.as_bytes()));
 }
 
-/// Whether a lock that can't be had alone can be shared; it is let go at once.
-fn shared(lock: &File, folder: &Folder) -> Result<bool, Error> {
-    let failed = |error| Error::io("locking", &folder.at(LOCK), error);
+/// Whether a lock that cannot be taken exclusively can be shared; it is released at once.
+fn shared(lock: &File, directory: &Directory) -> Result<bool, Error> {
+    let failed = |error| Error::io("locking", &directory.at(LOCK), error);
     match lock.try_lock_shared() {
         Ok(()) => lock.unlock().map(|()| true).map_err(failed),
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -160,13 +161,13 @@ fn shared(lock: &File, folder: &Folder) -> Result<bool, Error> {
     }
 }
 
-impl Found {
+impl StateDirectory {
     /// Whether a run is at work here. The lock is shared for that, for a moment, so that two that
     /// look and one that begins don't get into each other's way.
     pub(super) fn is_locked(&self) -> Result<bool, Error> {
         match self.0.look(LOCK)? {
-            Standing::File(opened) => shared(&opened.file, &self.0).map(|shared| !shared),
-            Standing::Absent | Standing::Odd(_) => Ok(false),
+            DirectoryEntry::File(opened) => shared(&opened.file, &self.0).map(|shared| !shared),
+            DirectoryEntry::Absent | DirectoryEntry::Odd(_) => Ok(false),
         }
     }
 
@@ -174,7 +175,7 @@ impl Found {
     /// if that can be read.
     pub(super) fn locked(&self) -> Error {
         let holder = match self.0.look(LOCK) {
-            Ok(Standing::File(file)) => file.bytes().ok(),
+            Ok(DirectoryEntry::File(file)) => file.bytes().ok(),
             _ => None,
         };
         let holder = holder.and_then(|bytes| String::from_utf8(bytes).ok());
@@ -192,16 +193,16 @@ impl Found {
             }
         }
         match self.0.look(WRITING)? {
-            Standing::Absent => Ok(Stored::Nothing),
+            DirectoryEntry::Absent => Ok(Stored::Nothing),
             _ => Ok(Stored::Torn),
         }
     }
 
     fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         match self.0.look(name)? {
-            Standing::Absent => Ok(None),
-            Standing::File(file) => file.bytes().map(Some),
-            Standing::Odd(hazard) => Err(Error::Damaged {
+            DirectoryEntry::Absent => Ok(None),
+            DirectoryEntry::File(file) => file.bytes().map(Some),
+            DirectoryEntry::Odd(hazard) => Err(Error::Damaged {
                 journal: self.0.at(name),
                 why: hazard.to_string(),
             }),
@@ -214,7 +215,7 @@ impl Found {
     }
 }
 
-impl Held {
+impl LockedState {
     /// Writes a journal durably. If that fails, none is left as far as it can be removed: half of
     /// one means nothing.
     pub(super) fn write(&self, journal: &Journal<'_>) -> Result<(), Error> {
@@ -224,50 +225,50 @@ impl Held {
     }
 
     fn write_new(&self, journal: &Journal<'_>) -> Result<(), Error> {
-        let folder = self.folder();
-        let failed = |error| Error::io("writing", &folder.at(WRITING), error);
-        folder.remove(WRITING)?;
-        let file = folder.create(WRITING)?;
+        let directory = self.directory();
+        let failed = |error| Error::io("writing", &directory.at(WRITING), error);
+        directory.remove(WRITING)?;
+        let file = directory.create(WRITING)?;
         journal.write(BufWriter::new(&file)).map_err(failed)?;
         file.sync_all()
-            .map_err(|e| Error::io("syncing", &folder.at(WRITING), e))?;
-        folder.rename(WRITING, STAGING)?;
-        folder.sync()
+            .map_err(|e| Error::io("syncing", &directory.at(WRITING), e))?;
+        directory.rename(WRITING, STAGING)?;
+        directory.sync()
     }
 
     /// Notes durably that all copies are complete, so that files may be exchanged from now on.
     pub(super) fn begin_exchange(&self) -> Result<(), Error> {
-        self.folder().rename(STAGING, EXCHANGING)?;
-        self.folder().sync()
+        self.directory().rename(STAGING, EXCHANGING)?;
+        self.directory().sync()
     }
 
     /// Takes [`begin_exchange`](Self::begin_exchange) back, so that copies may be written again.
     pub(super) fn begin_staging(&self) -> Result<(), Error> {
-        self.folder().rename(EXCHANGING, STAGING)?;
-        self.folder().sync()
+        self.directory().rename(EXCHANGING, STAGING)?;
+        self.directory().sync()
     }
 
     /// Removes whatever journal there is.
     pub(super) fn drop_journal(&self) -> Result<(), Error> {
-        let folder = self.folder();
+        let directory = self.directory();
         [WRITING, STAGING, EXCHANGING]
             .into_iter()
-            .try_for_each(|name| folder.remove(name))?;
+            .try_for_each(|name| directory.remove(name))?;
         // What the journal is about is settled and durable. If it comes back after a power cut it
         // is dropped again.
-        let _ = folder.sync();
+        let _ = directory.sync();
         Ok(())
     }
 
-    fn folder(&self) -> &Folder {
+    fn directory(&self) -> &Directory {
         &self.found.0
     }
 }
 
-impl std::ops::Deref for Held {
-    type Target = Found;
+impl std::ops::Deref for LockedState {
+    type Target = StateDirectory;
 
-    fn deref(&self) -> &Found {
+    fn deref(&self) -> &StateDirectory {
         &self.found
     }
 }
@@ -277,7 +278,7 @@ fn git_directory(work_tree: &Path) -> Result<Option<PathBuf>, Error> {
     let dot_git = work_tree.join(".git");
     match std::fs::metadata(&dot_git) {
         Ok(metadata) if metadata.is_file() => linked(work_tree, &dot_git).map(Some),
-        // Like git: a folder that only has the name is passed over.
+        // Like git: a directory that only has the name is passed over.
         Ok(_) => Ok(dot_git.join("HEAD").exists().then_some(dot_git)),
         Err(error)
             if matches!(
@@ -324,13 +325,13 @@ mod tests {
         fs::create_dir_all(top.join(".git")).unwrap();
         fs::create_dir_all(top.join("a/b")).unwrap();
         assert_eq!(
-            Place::of(&top.join("a")).unwrap().base,
+            StateLocation::of(&top.join("a")).unwrap().base,
             top.join("a"),
             "a .git without HEAD is none"
         );
         fs::write(top.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
         let [root, a, b] =
-            [&top, &top.join("a"), &top.join("a/b")].map(|root| Place::of(root).unwrap());
+            [&top, &top.join("a"), &top.join("a/b")].map(|root| StateLocation::of(root).unwrap());
         assert_eq!(root.base, top.join(".git"));
         assert_eq!(b.base, top.join(".git"));
         assert!(root != a && a != b && root != b);
@@ -343,14 +344,16 @@ mod tests {
         fs::create_dir_all(top.join("main/.git/worktrees/x")).unwrap();
         fs::create_dir_all(top.join("x/sub")).unwrap();
         fs::write(top.join("x/.git"), "gitdir: ../main/.git/worktrees/x\n").unwrap();
-        let error = Place::of(&top.join("x/sub")).unwrap_err().to_string();
+        let error = StateLocation::of(&top.join("x/sub"))
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("does not point to a git directory"),
             "{error}"
         );
         fs::write(top.join("main/.git/worktrees/x/HEAD"), "").unwrap();
         assert_eq!(
-            Place::of(&top.join("x/sub")).unwrap().base,
+            StateLocation::of(&top.join("x/sub")).unwrap().base,
             top.join("x/../main/.git/worktrees/x")
         );
         // No path is not the path of the work tree.
@@ -363,24 +366,24 @@ mod tests {
             "gitdir: /nowhere\n",
         ] {
             fs::write(top.join("x/.git"), text).unwrap();
-            assert!(Place::of(&top.join("x")).is_err(), "{text:?}");
+            assert!(StateLocation::of(&top.join("x")).is_err(), "{text:?}");
         }
     }
 
     #[test]
-    fn a_git_directory_that_cannot_be_looked_at_is_not_passed_over() {
+    fn unreadable_git_directory_is_not_skipped() {
         let scratch = tempfile::tempdir().unwrap();
         let top = scratch.path().canonicalize().unwrap();
         // Permissions don't bind root, a circle does.
         std::os::unix::fs::symlink(".git", top.join(".git")).unwrap();
-        assert!(matches!(Place::of(&top), Err(Error::Io { .. })));
+        assert!(matches!(StateLocation::of(&top), Err(Error::Io { .. })));
     }
 
     #[test]
     fn looking_makes_nothing_and_a_symlink_is_not_entered() {
         let scratch = tempfile::tempdir().unwrap();
         let top = scratch.path().canonicalize().unwrap();
-        let place = Place::of(&top).unwrap();
+        let place = StateLocation::of(&top).unwrap();
         assert!(place.look().unwrap().is_none());
         assert_eq!(fs::read_dir(&top).unwrap().count(), 0);
         fs::create_dir(top.join("elsewhere")).unwrap();
@@ -392,7 +395,7 @@ mod tests {
     #[test]
     fn the_lock_is_held_by_one_and_ends_with_it() {
         let scratch = tempfile::tempdir().unwrap();
-        let place = Place::of(&scratch.path().canonicalize().unwrap()).unwrap();
+        let place = StateLocation::of(&scratch.path().canonicalize().unwrap()).unwrap();
         let held = place.hold("a test").unwrap();
         assert!(matches!(place.hold("a test"), Err(Error::Locked { .. })));
         drop(held);
@@ -400,9 +403,9 @@ mod tests {
     }
 
     #[test]
-    fn looking_at_the_lock_stops_nobody_and_sees_who_is_at_work() {
+    fn reading_the_lock_blocks_no_run_and_names_the_holder() {
         let scratch = tempfile::tempdir().unwrap();
-        let place = Place::of(&scratch.path().canonicalize().unwrap()).unwrap();
+        let place = StateLocation::of(&scratch.path().canonicalize().unwrap()).unwrap();
         drop(place.hold("a test").unwrap());
         let found = place.look().unwrap().unwrap();
         assert!(!found.is_locked().unwrap());
@@ -410,7 +413,7 @@ mod tests {
         assert!(found.is_locked().unwrap() && found.is_locked().unwrap());
         drop(held);
         // Somebody looks for as long as it takes until a run is seen to wait for it.
-        let Standing::File(lock) = found.0.look(LOCK).unwrap() else {
+        let DirectoryEntry::File(lock) = found.0.look(LOCK).unwrap() else {
             panic!("no lock")
         };
         lock.file.lock_shared().unwrap();

@@ -67,16 +67,16 @@ impl World {
         self.session().apply(&self.changes)
     }
 
-    /// All names below the root, of what is neither a target nor a folder nor the lock.
+    /// All names below the root, of what is neither a target nor a directory nor the lock.
     fn leftovers(&self) -> Vec<String> {
-        let mut folders = vec![self.root.path().to_owned()];
+        let mut directories = vec![self.root.path().to_owned()];
         let mut left = Vec::new();
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
                 let path = entry.path();
                 let target = (0..self.changes.len()).any(|n| self.path(n) == path);
                 match entry.file_type().unwrap().is_dir() {
-                    true => folders.push(path),
+                    true => directories.push(path),
                     false if target || path.ends_with("lock") => {}
                     false => left.push(
                         path.strip_prefix(self.root.path())
@@ -120,7 +120,7 @@ fn three() -> World {
 }
 
 #[test]
-fn all_files_get_their_new_content_and_nothing_else_is_left() {
+fn all_files_get_their_new_content_without_leftovers() {
     let world = world(&[b"a.yml", b"sub/deeper/b.yml", b"sub/\xff\n.yml"]);
     fs::set_permissions(world.path(1), fs::Permissions::from_mode(0o751)).unwrap();
     fs::set_permissions(world.path(2), fs::Permissions::from_mode(0o604)).unwrap();
@@ -187,7 +187,7 @@ fn owner_and_attributes_stay() {
 }
 
 #[test]
-fn a_default_access_list_of_the_folder_adds_none_to_the_file() {
+fn a_default_access_list_of_the_directory_adds_none_to_the_file() {
     let world = world(&[b"a.yml"]);
     // user::rw-, user:1234:rw-, group::r--, mask::rw-, other::---.
     let entries: [(u16, u16, u32); 5] = [
@@ -250,7 +250,7 @@ fn files_that_changed_since_the_plan_are_all_named_and_kept() {
 }
 
 #[test]
-fn what_is_no_plain_file_any_more_is_refused_before_anything_is_written() {
+fn replaced_file_is_refused_before_any_write() {
     let refused = |spoil: &dyn Fn(&World), wanted: Hazard| {
         let world = three();
         spoil(&world);
@@ -286,7 +286,7 @@ fn turn_into_symlink(path: &Path) {
 }
 
 #[test]
-fn a_folder_that_is_gone_is_the_disks_fault() {
+fn a_directory_that_is_gone_is_the_disks_fault() {
     let world = three();
     fs::remove_dir_all(world.root.path().join("sub")).unwrap();
     assert!(matches!(world.apply(), Err(Error::Io { .. })));
@@ -315,7 +315,7 @@ fn an_interrupted_run_must_be_recovered_first() {
 }
 
 #[test]
-fn recovery_goes_forward_when_mixed_and_else_drops() {
+fn recovery_completes_mixed_files_and_drops_the_journal_otherwise() {
     for (exchanged, state, content) in [
         (0, State::Dropped, OLD),
         (2, State::Forward, NEW),
@@ -368,25 +368,25 @@ fn a_third_content_is_named_and_nothing_is_touched_until_it_is_discarded() {
     let cases: [(Spoil, &str, [&str; 3], usize); 4] = [
         (
             |w| w.write(0, "mine"),
-            "a.yml is neither",
+            "a.yml has neither",
             ["mine", OLD, OLD],
             0,
         ),
         (
             |w| w.write(2, "mine"),
-            "sub/c.yml is neither",
+            "sub/c.yml has neither",
             [NEW, OLD, "mine"],
             0,
         ),
         (
             |w| fs::remove_file(w.path(1)).unwrap(),
-            "sub/b.yml is neither",
+            "sub/b.yml has neither",
             [NEW, "gone", OLD],
             0,
         ),
         (
             |w| fs::write(w.copy(0), "mine").unwrap(),
-            "else wrote to a.yml",
+            "foreign content of a.yml",
             [NEW, OLD, OLD],
             1,
         ),
@@ -399,7 +399,8 @@ fn a_third_content_is_named_and_nothing_is_touched_until_it_is_discarded() {
         let error = world.session().recover().unwrap_err();
         let text = error.to_string();
         assert!(text.contains(named), "{text}");
-        let others = ["is neither", "else wrote"].map(|words| text.matches(words).count());
+        let others =
+            ["neither the old nor", "foreign content of"].map(|words| text.matches(words).count());
         assert_eq!(others.iter().sum::<usize>(), 1, "nothing else is: {text}");
         let Error::Unresolved(recovery) = error else {
             panic!("{error}")
@@ -410,7 +411,7 @@ fn a_third_content_is_named_and_nothing_is_touched_until_it_is_discarded() {
 
         let discarded = world.session().discard().unwrap();
         assert_eq!(discarded.state, State::Discarded);
-        let foreign = |copies: &[Copied]| {
+        let foreign = |copies: &[StagedCopy]| {
             copies
                 .iter()
                 .filter(|copy| copy.content == Content::Other)
@@ -431,7 +432,7 @@ fn a_third_content_is_named_and_nothing_is_touched_until_it_is_discarded() {
 }
 
 #[test]
-fn a_folder_that_became_a_symlink_is_out_of_reach() {
+fn a_directory_that_became_a_symlink_is_out_of_reach() {
     let world = three();
     world.interrupted_after(2);
     turn_into_symlink(&world.root.path().join("sub"));
@@ -444,7 +445,7 @@ fn a_folder_that_became_a_symlink_is_out_of_reach() {
 }
 
 #[test]
-fn a_folder_that_is_hidden_is_not_taken_for_one_that_is_gone() {
+fn hidden_directory_is_not_missing() {
     let world = three();
     let items = world.interrupted_after(2);
     turn_into_symlink(&world.root.path().join("sub"));
@@ -452,27 +453,27 @@ fn a_folder_that_is_hidden_is_not_taken_for_one_that_is_gone() {
     let root = &session.root;
     let undone = exchange::back(root, &items.iter().collect::<Vec<_>>());
     assert!(matches!(undone, Err(Error::Unsafe { .. })), "{undone:?}");
-    let synced = root.sync_folders(&items);
+    let synced = root.sync_directories(&items);
     assert!(matches!(synced, Err(Error::Unsafe { .. })), "{synced:?}");
     let removed = recover::remove_copies(root, &items[1]);
     assert!(matches!(removed, Err(Error::Unsafe { .. })), "{removed:?}");
     // What is gone has nothing to put back, to sync or to remove.
     fs::remove_file(world.root.path().join("sub")).unwrap();
     exchange::back(root, &items.iter().collect::<Vec<_>>()).unwrap();
-    root.sync_folders(&items).unwrap();
+    root.sync_directories(&items).unwrap();
     recover::remove_copies(root, &items[1]).unwrap();
 }
 
 #[test]
-fn files_of_a_folder_that_is_gone_or_replaced_are_a_persons_to_resolve() {
+fn files_of_a_directory_that_is_gone_or_replaced_are_a_persons_to_resolve() {
     let gone: fn(&Path) = |_| ();
-    let replaced: fn(&Path) = |folder| fs::write(folder, "a file").unwrap();
+    let replaced: fn(&Path) = |directory| fs::write(directory, "a file").unwrap();
     for replace in [gone, replaced] {
         let world = three();
         let items = world.interrupted_after(2);
-        let folder = world.root.path().join("sub");
-        fs::rename(&folder, world.root.path().join("elsewhere")).unwrap();
-        replace(&folder);
+        let directory = world.root.path().join("sub");
+        fs::rename(&directory, world.root.path().join("elsewhere")).unwrap();
+        replace(&directory);
         let error = world.session().recover().unwrap_err();
         assert!(matches!(error, Error::Unresolved(_)), "{error}");
         let error = error.to_string();
@@ -481,14 +482,18 @@ fn files_of_a_folder_that_is_gone_or_replaced_are_a_persons_to_resolve() {
             "{error}"
         );
         // A file is no symlink: it is not called one.
-        let opened = world.session().root.folder_of(&items[1].path).map(|_| ());
+        let opened = world
+            .session()
+            .root
+            .directory_of(&items[1].path)
+            .map(|_| ());
         assert!(matches!(opened, Err(Error::Io { .. })), "{opened:?}");
         assert_eq!(world.contents(), [NEW, "gone", "gone"]);
     }
 }
 
 #[test]
-fn a_folder_that_cannot_be_opened_is_no_foreign_content() {
+fn unopenable_directory_is_not_foreign_content() {
     let world = three();
     let session = world.session();
     // Permissions don't bind root, the longest name does.

@@ -1,9 +1,9 @@
-//! The chains: stages in order, cheapest first. A stage is judged as a whole; if one of its checks
-//! failed, or one could not be judged, the chain stops there.
+//! The chains: stages in order, cheapest first. A stage is judged as a whole; if a check failed or
+//! could not be judged, the chain stops there.
 //!
-//! promote: pins counted → order and hold → the source → contents → smoke. rollback: pins counted →
-//! provenance → the source, against the digests that were pinned then → contents → smoke.
-//! [`Approved`] can only be made here, by a chain that went through every stage.
+//! promote: pins → order and hold → source → contents → smoke. rollback: pins → provenance → source,
+//! compared with the digests pinned then → contents → smoke. Only a chain that passed every stage
+//! makes an [`Approved`].
 
 mod images;
 
@@ -29,7 +29,7 @@ pub struct Counted<'c> {
     so_far: SoFar<'c>,
 }
 
-/// A promote's chain that knows what history says, and has not looked at the source yet.
+/// A promote's chain after order and hold, before the source.
 #[derive(Debug)]
 pub struct Ordered<'c> {
     so_far: SoFar<'c>,
@@ -37,21 +37,21 @@ pub struct Ordered<'c> {
     hold: ByRevision,
 }
 
-/// Whether a rollback undid the revision, before its digests are known.
+/// Whether a rollback undid the revision, as far as titles and trailers show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ByRevision {
     Held,
     NotHeld,
 }
 
-/// A rollback's chain whose set was promoted, and that has not looked at the source yet.
+/// A rollback's chain after provenance, before the source.
 #[derive(Debug)]
 pub struct Proven<'c> {
     so_far: SoFar<'c>,
     promoted: Option<Promoted>,
 }
 
-/// A chain that knows what every image's tag names.
+/// A chain after the source: every tag is resolved.
 #[derive(Debug)]
 pub struct Resolved<'c> {
     so_far: SoFar<'c>,
@@ -60,12 +60,12 @@ pub struct Resolved<'c> {
     promoted: Option<Promoted>,
 }
 
-/// Where and why a chain stopped.
+/// The stage at which a chain stopped, with its reasons.
 #[derive(Debug)]
 pub struct Stopped {
-    /// Every check up to and with the stage that stopped it.
+    /// Every check up to and including that stage.
     pub checks: Vec<Check>,
-    /// What could not be judged.
+    /// The errors that left something unjudged.
     pub outages: Vec<Error>,
 }
 
@@ -82,7 +82,7 @@ pub struct Approved {
 pub struct ApprovedImage {
     /// The tag of the revision.
     pub tag: Tag,
-    /// What the tag names; `None` only for an image without pins in a rollback, where that warns.
+    /// The resolved image; `None` only for an image without pins in a rollback, where that warns.
     pub facts: Option<ImageFacts>,
 }
 
@@ -93,11 +93,11 @@ struct SoFar<'c> {
     checks: Vec<Check>,
 }
 
-/// What a stage found.
+/// The checks of a stage, and the errors that left something unjudged.
 type Judged = (Vec<Check>, Vec<Error>);
 
 impl SoFar<'_> {
-    /// Adds a stage, and stops if one of its checks failed or could not be judged.
+    /// Adds a stage; stops if a check failed or could not be judged.
     fn stage(mut self, (stage, outages): Judged) -> Result<Self, Stopped> {
         let stop = any_failed(&stage) || !outages.is_empty();
         self.checks.extend(stage);
@@ -113,8 +113,7 @@ impl SoFar<'_> {
 }
 
 impl<'c> Counted<'c> {
-    /// The first stage for `revision`: the pins as they are counted now, and what was found out
-    /// about contracts.
+    /// The first stage for `revision`: the counted pins, and the contracts as files.
     pub fn new(
         config: &'c Config,
         revision: &'c Revision,
@@ -133,7 +132,7 @@ impl<'c> Counted<'c> {
         Ok(Self { so_far })
     }
 
-    /// Stops here: what the next stage needs could not be gathered.
+    /// Stops because the facts of the next stage could not be gathered.
     pub fn stop(self, outage: Error) -> Stopped {
         Stopped {
             checks: self.so_far.checks,
@@ -141,9 +140,10 @@ impl<'c> Counted<'c> {
         }
     }
 
-    /// A promote's second stage: no late build, not rolled back.
+    /// A promote's second stage: the build is not older and not held.
     pub fn ordered(self, past: &Past<'_>, overruled: Overruled) -> Result<Ordered<'c>, Stopped> {
-        let so_far = self.so_far.stage(order_and_hold(past, overruled))?;
+        let judged = order_and_hold(self.so_far.revision, past, overruled);
+        let so_far = self.so_far.stage(judged)?;
         let hold = match past {
             Past::Known {
                 hold: Hold::Held { .. },
@@ -158,7 +158,7 @@ impl<'c> Counted<'c> {
         })
     }
 
-    /// A rollback's second stage: the set really was promoted.
+    /// A rollback's second stage: the set was promoted.
     pub fn proven(self, found: &Provenance) -> Result<Proven<'c>, Stopped> {
         let (checks, outages, promoted) =
             provenance(self.so_far.config, self.so_far.revision, found);
@@ -168,17 +168,18 @@ impl<'c> Counted<'c> {
 }
 
 impl<'c> Ordered<'c> {
-    /// The stage of the source: one resolution for each image of the configuration, in its order.
-    /// `hold` says whether a rollback undid a set with given digests.
+    /// The stage of the source, with one resolution for each image of the configuration, in order.
+    /// `hold` tells whether a rollback undid a set with the given digests.
     pub fn resolved<'h>(
         self,
         resolutions: &[Resolution],
         hold: impl FnOnce(&Digests) -> Hold<'h>,
     ) -> Result<Resolved<'c>, Stopped> {
         let (mut checks, outages) = source(&self.so_far, resolutions, |_, judged| judged);
-        // What is held by its revision was reported already.
+        // A hold by revision is reported already.
         if self.hold == ByRevision::NotHeld {
             checks.extend(hold_by_content(
+                self.so_far.revision,
                 &hold(&named(self.so_far.config, resolutions)),
                 self.overruled.rolled_back,
             ));
@@ -194,14 +195,14 @@ impl<'c> Ordered<'c> {
 }
 
 impl<'c> Proven<'c> {
-    /// What was promoted, where a title told; otherwise the digests decide.
+    /// The promoted set, if a title or trailer names it; otherwise the digests decide.
     pub fn promoted(&self) -> Option<&Promoted> {
         self.promoted.as_ref()
     }
 
-    /// The stage of the source. An image without pins was not part of what ran: its failures only
-    /// warn. `provenance` says whether digests were pinned together; it is asked where no title
-    /// told.
+    /// The stage of the source. An image without pins was not deployed, so its failures only warn.
+    /// `provenance` finds the commit that pinned digests together; it is called if no title names
+    /// one.
     pub fn resolved(
         self,
         resolutions: &[Resolution],
@@ -236,7 +237,7 @@ impl<'c> Proven<'c> {
 }
 
 impl Resolved<'_> {
-    /// Stops here: what the next stage needs could not be gathered.
+    /// Stops because the facts of the next stage could not be gathered.
     pub fn stop(self, outage: Error) -> Stopped {
         Stopped {
             checks: self.so_far.checks,
@@ -244,7 +245,7 @@ impl Resolved<'_> {
         }
     }
 
-    /// What was promoted, if this is a rollback.
+    /// The promoted set, if this is a rollback.
     pub fn promoted(&self) -> Option<&Promoted> {
         self.promoted.as_ref()
     }
@@ -258,7 +259,7 @@ fn named_images(resolutions: &[Resolution]) -> Vec<ApprovedImage> {
     resolutions.iter().map(image).collect()
 }
 
-/// Judges every image's resolution; `tempered` may soften the verdict on an image.
+/// Judges every image's resolution; `tempered` may weaken the verdict on an image.
 fn source(
     so_far: &SoFar<'_>,
     resolutions: &[Resolution],

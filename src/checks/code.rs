@@ -14,9 +14,12 @@ macro_rules! codes {
         impl Code {
             $($(#[$doc])* pub const $name: Self = Self($text);)*
 
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
             /// The code with this word.
             pub fn of(word: &str) -> Option<Self> {
-                [$(Self::$name),*].into_iter().find(|code| code.0 == word)
+                Self::ALL.iter().copied().find(|code| code.0 == word)
             }
         }
     };
@@ -29,6 +32,8 @@ codes! {
     PIN_COUNT = "pin_count";
     /// No digest of a configured image is malformed.
     PIN_UNSUPPORTED = "pin_unsupported";
+    /// No controller writes an entry of a place, too.
+    MANAGED_ELSEWHERE = "managed_elsewhere";
     /// All pins of an image have one digest.
     PIN_DISAGREE = "pin_disagree";
     /// No image is pinned where nothing counts it.
@@ -103,7 +108,7 @@ codes! {
     REQUIRED_FILE_MISSING = "required_file_missing";
     /// No layer has a file with a forbidden name.
     FORBIDDEN_FILE_PRESENT = "forbidden_file_present";
-    /// Files and folders have the permissions that they have to have.
+    /// Files and directories have the permissions that they have to have.
     MODE_UNEXPECTED = "mode_unexpected";
     /// The configured user can read everything under the inventory's root.
     UNREADABLE = "unreadable";

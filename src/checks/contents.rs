@@ -1,8 +1,6 @@
-//! What is in an image of one platform, held against the inventory and the contract that are in
-//! force for it.
+//! Verdicts on the contents of one platform of an image, by its inventory and its contract.
 //!
-//! Puts together what `hygiene` and `contract` find, and says what was looked at and found in
-//! order.
+//! Combines the findings of `hygiene` and `contract`, and adds a pass for everything without one.
 
 use std::collections::HashSet;
 
@@ -14,37 +12,36 @@ use crate::{
     registry::resolve::PlatformFacts,
 };
 
-/// A contract as its file has it.
+/// A contract with the bytes of its file.
 #[derive(Debug)]
 pub struct Held {
-    /// The file's bytes, which the copy in the image has to equal.
+    /// The file's bytes, which the copy in the image must equal.
     pub bytes: Vec<u8>,
-    /// What they say; or why no image can be held against them.
+    /// The contract, or the problems that make it unusable.
     pub contract: Result<contract::Contract, Vec<Error>>,
-    /// What is odd about them.
+    /// Warnings about the file.
     pub warnings: Vec<Check>,
 }
 
 /// Whether a contract that is not met stops a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Force {
-    /// It does.
+    /// An unmet contract fails.
     Decides,
-    /// A person should weigh it: the contract is not the one that the set was promoted under.
+    /// An unmet contract warns, because it was not in force when the set was promoted.
     Warns,
 }
 
-/// What an image is held against.
+/// The inventory and the contract that an image is compared with.
 #[derive(Debug)]
 pub struct Standard<'s> {
-    /// What is looked at.
+    /// The inventory in force.
     pub inventory: &'s Inventory,
-    /// Whether the image has to be in order as every image has to; otherwise only the contract
-    /// counts.
+    /// Whether hygiene is judged; otherwise only the contract counts.
     pub hygiene: bool,
-    /// What it has to contain.
+    /// The contract, if there is one.
     pub contract: Option<(&'s Held, Force)>,
-    /// What its copy of the contract has to equal.
+    /// The bytes that the copy of the contract in the image must equal.
     pub copy: Option<&'s [u8]>,
 }
 
@@ -66,7 +63,7 @@ impl Held {
         }
     }
 
-    /// A contract that can't be read.
+    /// A contract that cannot be read.
     pub fn not_found(name: &str, why: &str) -> Self {
         Self {
             bytes: Vec::new(),
@@ -75,14 +72,14 @@ impl Held {
         }
     }
 
-    /// What is wrong with the file itself; that it asserts nothing is not among that.
+    /// The problems of the file, without those of a contract that asserts nothing.
     pub fn malformed(&self) -> impl Iterator<Item = &Error> {
         self.problems()
             .iter()
             .filter(|problem| !asserts_nothing(problem.code))
     }
 
-    /// The checks that fail since no image can be held against it.
+    /// The checks that fail because the contract is unusable.
     pub fn failures(&self) -> Vec<Check> {
         let check = |problem: &Error| {
             let code = Code::of(problem.code).unwrap_or(Code::EXPECTED_YAML_PARSE_FAILED);
@@ -96,14 +93,14 @@ impl Held {
     }
 }
 
-/// Whether a problem's code says that a contract could be read, and asserts nothing.
+/// Whether a problem's code stands for a readable contract that asserts nothing.
 fn asserts_nothing(code: &str) -> bool {
     [Code::EXPECTED_YAML_EMPTY, Code::EXPECTED_YAML_NO_ASSERTIONS]
         .iter()
         .any(|known| known.as_str() == code)
 }
 
-/// Everything that there is to say about one platform of the image called `image`.
+/// Every check of the contents of one platform of the image called `image`.
 pub fn contents(
     standard: &Standard<'_>,
     image: &str,
@@ -132,7 +129,7 @@ pub fn contents(
         &standard.inventory.embedded_contract,
         standard.copy,
     ) {
-        let detail = "the image has no contract that its copy could be compared with";
+        let detail = "no contract is configured to compare the copy in the image with";
         checks.push(
             Check::new(Code::EXPECTED_YAML_IN_IMAGE_MISMATCH, Status::Skip, detail)
                 .item(path.as_str()),
@@ -153,8 +150,8 @@ fn forced(check: Check, force: Force) -> Check {
         return check;
     }
     let detail = format!(
-        "{}; this is today's contract, not the one that the set was promoted under",
-        check.told()
+        "{}; this is today's contract, which was not in force when the set was promoted",
+        check.describe()
     );
     Check {
         status: Status::Warn,
@@ -163,7 +160,7 @@ fn forced(check: Check, force: Force) -> Check {
     }
 }
 
-/// Each code that was looked at, and what there is to say if nothing is wrong.
+/// Each code that was judged, with the evidence if nothing is wrong.
 fn looked_at(
     standard: &Standard<'_>,
     facts: &PlatformFacts,
@@ -198,13 +195,13 @@ fn looked_at(
         if must > 0 {
             codes.push((
                 Code::INVENTORY_MUST_CONTAIN_MISSING,
-                format!("all of {} are there", number(must, "name")),
+                format!("{} present", number(must, "name")),
             ));
         }
         if must_not > 0 {
             codes.push((
                 Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT,
-                format!("none of {} is there", number(must_not, "name")),
+                format!("none of {} is present", number(must_not, "name")),
             ));
         }
     }
@@ -212,7 +209,7 @@ fn looked_at(
         if !inventory.forbidden_files.is_empty() {
             codes.push((
                 Code::FORBIDDEN_FILE_PRESENT,
-                "no layer has a file of a forbidden name".to_owned(),
+                "no layer contains a forbidden file".to_owned(),
             ));
         }
         if let (Some(path), Some(_)) = (&inventory.embedded_contract, standard.copy) {
@@ -232,9 +229,9 @@ fn looked_at(
 
 fn files(inventory: &Inventory, listing: &Listing) -> Vec<(Code, String)> {
     let mut codes = Vec::new();
-    let (files, folders) = (
+    let (files, directories) = (
         number(listing.files.len(), "file"),
-        number(listing.folders.len(), "folder"),
+        number(listing.directories.len(), "directory"),
     );
     if listing.closed.is_empty() {
         codes.push((
@@ -245,7 +242,7 @@ fn files(inventory: &Inventory, listing: &Listing) -> Vec<(Code, String)> {
     if let Some(user) = &inventory.user {
         codes.push((
             Code::UNREADABLE,
-            format!("the user {user} can read {files} in {folders}"),
+            format!("user {user} can read {files} in {directories}"),
         ));
     }
     if !inventory.required_files.is_empty() {
@@ -258,7 +255,7 @@ fn files(inventory: &Inventory, listing: &Listing) -> Vec<(Code, String)> {
     if inventory.directory_mode.or(inventory.file_mode).is_some() {
         codes.push((
             Code::MODE_UNEXPECTED,
-            format!("{files} and {folders} have the modes that they have to have"),
+            format!("{files} and {directories} have the expected modes"),
         ));
     }
     codes
@@ -278,7 +275,7 @@ fn names(inventory: &Inventory, found: &Enumeration) -> Vec<(Code, String)> {
         codes.push((
             Code::KIND_EMPTY,
             format!(
-                "{} that must not be empty have names",
+                "{} with `non_empty`, each with names",
                 number(wanted, "kind")
             ),
         ));

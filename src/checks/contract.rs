@@ -1,9 +1,8 @@
-//! Contracts (`expected.yaml`): read strictly, held against what an image contains, and written
-//! from it.
+//! Contracts (`expected.yaml`): parsed strictly, compared with the contents of an image, written
+//! from them.
 //!
-//! A contract that can't be read as it was meant gives problems with places and no verdict; those
-//! with the codes `expected_yaml_empty` and `expected_yaml_no_assertions` say that there is nothing
-//! to hold an image against.
+//! A malformed contract gives problems with places and no verdict. The codes `expected_yaml_empty`
+//! and `expected_yaml_no_assertions` stand for a contract that asserts nothing.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +10,7 @@ use super::{Check, Code, Status};
 use crate::{
     config::{
         Kind,
-        raw::{Gather, nearest},
+        raw::{ErrorCollector, nearest},
         yaml::{Key, Node, Value},
     },
     error::{Class, Error, SourceText, Span},
@@ -25,25 +24,27 @@ const MUST_NOT: &str = "must_not_contain";
 /// The largest contract, in bytes.
 const MAX: usize = 1024 * 1024;
 
-/// What an image has to contain, and what it must not.
+/// The names that an image must contain, and those that it must not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contract {
     /// Exact names by kind, in the order of the file.
     pub must_contain: Names,
-    /// The same for what must not be there.
+    /// The names that must be absent.
     pub must_not_contain: Names,
 }
 
 /// Kinds with the names that a contract lists.
 pub type Names = Vec<(String, BTreeSet<String>)>;
 
-/// The problem that there is no contract to read.
+/// The problem of a contract that cannot be read.
 pub fn not_found(name: &str, why: &str) -> Error {
     problem(
         Code::EXPECTED_YAML_NOT_FOUND,
-        format!("the contract {name} can't be read: {why}"),
+        format!("cannot read the contract {name}: {why}"),
     )
-    .help("correct `contract` in the configuration, or write one with `repin inventory init`")
+    .help(
+        "correct `contract:` in the configuration, or write a contract with `repin inventory init`",
+    )
 }
 
 /// Reads a contract for the configured kinds; warnings come with it. All problems are reported at
@@ -64,7 +65,7 @@ pub fn parse(
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         unreadable(format!(
-            "is not UTF-8 (from byte {} on)",
+            "is not UTF-8 (first malformed byte at offset {})",
             error.valid_up_to()
         ))
     })?;
@@ -72,7 +73,7 @@ pub fn parse(
         name: name.to_owned(),
         text: text.into(),
     };
-    let gather = Gather::new(source, Code::EXPECTED_YAML_PARSE_FAILED.as_str());
+    let gather = ErrorCollector::new(source, Code::EXPECTED_YAML_PARSE_FAILED.as_str());
     let tree = gather.tree();
     let start = gather.place(Span { start: 0, end: 0 }, "");
     let mut reader = Reader {
@@ -114,7 +115,7 @@ fn problem(code: Code, message: impl Into<String>) -> Error {
 
 fn nothing(code: Code, message: &str) -> Error {
     problem(code, message)
-        .help("list what the image must contain; `repin inventory init IMAGE` writes a start")
+        .help("list what the image must contain; `repin inventory init IMAGE` writes a contract to start from")
 }
 
 impl Contract {
@@ -127,7 +128,7 @@ impl Contract {
 }
 
 struct Reader<'r> {
-    gather: &'r Gather,
+    gather: &'r ErrorCollector,
     kinds: &'r [Kind],
     problems: Vec<Error>,
     warnings: Vec<Check>,
@@ -140,7 +141,7 @@ impl Reader<'_> {
             self.report(
                 Code::EXPECTED_YAML_INVALID_TYPE,
                 root.span,
-                format!("a contract is a mapping with `{MUST}` and `{MUST_NOT}`"),
+                format!("a contract must be a mapping with `{MUST}` and `{MUST_NOT}`"),
             );
             return contract;
         };
@@ -164,11 +165,13 @@ impl Reader<'_> {
                 .iter()
                 .filter_map(|(kind, list)| self.kind(section, kind, list))
                 .collect(),
-            // Nothing written is nothing asserted; whether that is all there is, is judged at the
-            // end.
+            // An empty section asserts nothing; the caller judges the whole.
             _ if node.is_null() => Vec::new(),
             _ => {
-                let message = format!("`{}` is a mapping of kinds to lists of names", section.text);
+                let message = format!(
+                    "`{}` must be a mapping of kinds to lists of names",
+                    section.text
+                );
                 self.report(Code::EXPECTED_YAML_INVALID_TYPE, node.span, message);
                 Vec::new()
             }
@@ -190,9 +193,10 @@ impl Reader<'_> {
             let message = format!("`{MUST_NOT}` is not supported for `{}`", kind.name);
             let problem = problem(Code::EXPECTED_YAML_UNSUPPORTED_FIELD, message)
                 .at(self.gather.place(key.span, ""));
-            self.problems.push(
-                problem.help("the configuration says so: remove the key here, or change it there"),
-            );
+            self.problems
+                .push(problem.help(
+                    "remove the key, or change `must_not_contain` of the kind in repin.yaml",
+                ));
             return None;
         }
         Some((
@@ -210,7 +214,7 @@ impl Reader<'_> {
                 self.report(
                     Code::EXPECTED_YAML_INVALID_TYPE,
                     list.span,
-                    format!("`{at}` is a list of names: write `[…]`"),
+                    format!("`{at}` must be a list of names: write `[…]`"),
                 );
             }
             return names;
@@ -221,13 +225,13 @@ impl Reader<'_> {
                     if text.is_empty() {
                         self.warn(at, "has an empty name, which asserts nothing");
                     } else if !names.insert(text.clone()) {
-                        self.warn(at, &format!("has the name `{text}` more than once"));
+                        self.warn(at, &format!("lists `{text}` more than once"));
                     }
                 }
                 _ => self.report(
                     Code::EXPECTED_YAML_INVALID_TYPE,
                     item.span,
-                    format!("`{at}` is a list of names, and this is none"),
+                    format!("`{at}` must contain only names"),
                 ),
             }
         }
@@ -247,7 +251,7 @@ impl Reader<'_> {
                 "the configuration declares no kinds: add them under `inventory.kinds`".to_owned()
             }
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known here: {}", known.join(", ")),
+            None => format!("expected one of: {}", known.join(", ")),
         };
         self.problems.push(problem.help(hint));
     }
@@ -267,7 +271,7 @@ impl Reader<'_> {
     }
 }
 
-/// Every violation, in the order of the kinds: what is missing first, then what must not be there.
+/// Every violation, in the order of the kinds: missing names first, then forbidden ones.
 pub fn check(contract: &Contract, found: &Enumeration) -> Vec<Check> {
     let listed = |names: &Names, kind: &str| -> BTreeSet<String> {
         names
@@ -283,8 +287,7 @@ pub fn check(contract: &Contract, found: &Enumeration) -> Vec<Check> {
             .into_iter()
             .filter(|name| !has(name))
         {
-            let detail =
-                format!("the contract wants `{name}` in `{kind}`, and the image does not have it");
+            let detail = format!("`{name}` is missing from `{kind}`, but the contract requires it");
             findings.push(
                 Check::new(Code::INVENTORY_MUST_CONTAIN_MISSING, Status::Fail, detail)
                     .item(format!("{kind}/{name}")),
@@ -294,7 +297,7 @@ pub fn check(contract: &Contract, found: &Enumeration) -> Vec<Check> {
             .into_iter()
             .filter(has)
         {
-            let detail = format!("the contract forbids `{name}` in `{kind}`, and the image has it");
+            let detail = format!("`{name}` is in `{kind}`, but the contract forbids it");
             findings.push(
                 Check::new(
                     Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT,
@@ -308,7 +311,7 @@ pub fn check(contract: &Contract, found: &Enumeration) -> Vec<Check> {
     findings
 }
 
-/// A contract that asserts everything that was found, to start from.
+/// A contract that asserts everything found, to start from.
 pub fn write(found: &Enumeration) -> String {
     let mut lines = vec![if found.kinds.is_empty() {
         format!("{MUST}: {{}}")
@@ -326,8 +329,8 @@ pub fn write(found: &Enumeration) -> String {
     lines.join("\n") + "\n"
 }
 
-/// `text` as a YAML scalar that every reader takes for this string: plain only where nothing can be
-/// mistaken.
+/// `text` as a YAML scalar that every reader takes for this string: plain only where that is
+/// unambiguous.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())

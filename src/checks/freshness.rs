@@ -1,17 +1,17 @@
-//! Whether a pinned reference has fallen too far behind.
+//! Verdicts on how far a pinned reference lags behind.
 
 use std::time::Duration;
 
 use crate::freshness::Distance;
 
-/// How a pinned reference stands.
+/// The state of a pinned reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Nothing that matters has changed, or not for long.
+    /// Nothing relevant changed, or only recently.
     Fresh,
-    /// Something has, for too long.
+    /// Something relevant changed longer ago than allowed.
     Stale,
-    /// The branch's head is older than what is pinned.
+    /// The branch's head is older than the pinned commit.
     Ahead,
 }
 
@@ -26,10 +26,10 @@ impl State {
     }
 }
 
-/// How it stands, and why if there is something to say.
+/// The state, with a reason where there is one.
 pub fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) {
     let (Some(commits), Some(gap)) = (distance.commits, distance.gap) else {
-        let why = "the repository has no such commit (any more): its history was rewritten, or the name is wrong";
+        let why = "the repository does not contain this commit: its history was rewritten, or the pinned name is wrong";
         return (State::Stale, Some(why.to_owned()));
     };
     if gap < 0 {
@@ -37,7 +37,7 @@ pub fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) 
         return (
             State::Ahead,
             Some(format!(
-                "the branch's head is {days} older than what is pinned"
+                "the branch's head is {days} older than the pinned commit"
             )),
         );
     }
@@ -51,13 +51,16 @@ pub fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) 
         let most = days(i64::try_from(max_gap.as_secs()).unwrap_or(i64::MAX));
         return (
             State::Stale,
-            Some(format!("{commits} in {}, and {most} are fine", days(gap))),
+            Some(format!(
+                "{commits} in {}, at most {most} allowed",
+                days(gap)
+            )),
         );
     }
     (State::Fresh, None)
 }
 
-/// Whole days of a gap in seconds; what is begun and negative counts.
+/// Whole days of a gap in seconds, rounded down.
 pub fn whole_days(gap: i64) -> i64 {
     gap.div_euclid(86_400)
 }

@@ -1,6 +1,6 @@
-//! Hygiene: what every image has to be, whatever its contract lists.
+//! Hygiene: the rules for every image, whatever its contract lists.
 //!
-//! Judges the contents of one image of one platform, and what its config says. Contracts are for
+//! Judges the contents of one platform of an image, and its config. Contracts are judged by
 //! `contract`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +16,10 @@ mod secrets;
 
 pub use secrets::env_secrets;
 
-/// How many paths with one and the same defect are named one by one; the rest is counted.
+/// How many paths with the same defect are listed; the rest is counted.
 const NAMED: usize = 20;
 
-/// What the contents of an image give rise to. `contract` is the local one, if the image has one.
+/// The findings about the contents of an image. `contract` is the local one, if the image has one.
 pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>) -> Vec<Check> {
     let mut findings = match enumerate(inventory, contents) {
         Ok(found) => kinds(inventory, &found),
@@ -35,7 +35,7 @@ pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>
             .collect();
         findings.extend(each(&unreadable, Code::UNREADABLE, |file| {
             let user = inventory.user.as_deref().unwrap_or_default();
-            format!("the user {user} can't read it (mode {:04o})", file.mode)
+            format!("user {user} cannot read this file (mode {:04o})", file.mode)
         }));
     }
     findings.extend(forbidden(&contents.shipped));
@@ -47,12 +47,12 @@ pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>
     findings
 }
 
-/// The names of each kind, or why they can't be told. Only what the configured user sees counts, so
-/// a folder that is closed to it leaves no answer.
+/// The names of each kind, or the reasons why they are unknown. Only what the configured user can
+/// see counts, so a directory that is closed to that user leaves no answer.
 pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumeration, Vec<Check>> {
     let listing = match &contents.listing {
         Ok(listing) => listing,
-        Err(error @ (ListError::NoRoot(_) | ListError::NotAFolder(_) | ListError::User(_))) => {
+        Err(error @ (ListError::NoRoot(_) | ListError::NotADirectory(_) | ListError::User(_))) => {
             return Err(vec![fail(
                 Code::ENUMERATION_FAILED,
                 inventory.root.clone(),
@@ -63,14 +63,14 @@ pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumerati
     if !listing.closed.is_empty() {
         let user = inventory.user.as_deref().unwrap_or_default();
         let detail =
-            format!("the user {user} can't list or enter this folder: what is in it can't be told");
+            format!("user {user} cannot list or enter this directory, so its contents are unknown");
         let paths = listing.closed.iter().map(|path| lossy(path));
         return Err(paths
             .map(|path| fail(Code::UNREADABLE, path, detail.clone()))
             .collect());
     }
     if listing.files.is_empty() {
-        let detail = format!("there is no file under `{}`", inventory.root);
+        let detail = format!("no file under `{}`", inventory.root);
         return Err(vec![fail(
             Code::ENUMERATION_EMPTY,
             inventory.root.clone(),
@@ -85,10 +85,11 @@ pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumerati
             .map(|kind| kind.name.as_str())
             .collect();
         let detail = format!(
-            "of {} files under `{}`, ",
+            "none of {} files under `{}` matches a pattern of {}",
             listing.files.len(),
-            inventory.root
-        ) + &format!("none matches the patterns of {}", kinds.join(", "));
+            inventory.root,
+            kinds.join(", ")
+        );
         return Err(vec![fail(
             Code::ENUMERATION_NO_PERSONA,
             inventory.root.clone(),
@@ -98,11 +99,11 @@ pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumerati
     Ok(found)
 }
 
-/// What is to be known about an enumeration or the layers that it was made from.
+/// Warnings about an enumeration or the layers that it was made from.
 pub fn warnings(contents: &Contents, found: Option<&Enumeration>) -> Vec<Check> {
     let twice = |duplicate: &Duplicate| {
         let detail = format!(
-            "it is in layer {} more than once; the last one counts",
+            "duplicate entry in layer {}; the last one counts",
             duplicate.layer
         );
         Check::new(Code::ENUMERATION_FAILED, Status::Warn, detail).item(lossy(&duplicate.path))
@@ -112,7 +113,7 @@ pub fn warnings(contents: &Contents, found: Option<&Enumeration>) -> Vec<Check> 
         .flat_map(|found| &found.not_utf8)
         .map(|(path, name)| {
             let detail = format!(
-                "the path {} is not UTF-8: what is not is listed as U+FFFD",
+                "the path {} is not UTF-8; malformed bytes are listed as U+FFFD",
                 path.escape_ascii()
             );
             Check::new(Code::ENUMERATION_FAILED, Status::Warn, detail).item(name)
@@ -132,7 +133,7 @@ fn kinds(inventory: &Inventory, found: &Enumeration) -> Vec<Check> {
         fail(
             Code::KIND_EMPTY,
             name.clone(),
-            format!("the image has no `{name}` at all"),
+            format!("the image contains no `{name}`"),
         )
     };
     empty.map(|kind| finding(&kind.name)).collect()
@@ -146,7 +147,7 @@ fn required(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
             .any(|file| glob.matches(file.as_path()))
     };
     let missing = inventory.required_files.iter().filter(|glob| !there(glob));
-    let detail = format!("no file under `{}` matches", inventory.root);
+    let detail = format!("no file under `{}` matches this pattern", inventory.root);
     missing
         .map(|glob| {
             fail(
@@ -168,10 +169,14 @@ fn modes(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
             .filter(|item| u32::from(item.mode) != wanted)
             .collect();
         each(&wrong, Code::MODE_UNEXPECTED, |item| {
-            format!("{what} of mode {:04o}; {wanted:04o} is wanted", item.mode)
+            format!("{what} with mode {:04o}, expected {wanted:04o}", item.mode)
         })
     };
-    let mut findings = wrong(&listing.folders, inventory.directory_mode, "a folder");
+    let mut findings = wrong(
+        &listing.directories,
+        inventory.directory_mode,
+        "a directory",
+    );
     findings.extend(wrong(&listing.files, inventory.file_mode, "a file"));
     findings
 }
@@ -193,7 +198,7 @@ fn each(items: &[&File], code: Code, detail: impl Fn(&File) -> String) -> Vec<Ch
     named.chain(rest).collect()
 }
 
-/// One finding for each path, whichever layers bring it.
+/// One finding for each path, however many layers contain it.
 fn forbidden(shipped: &[Shipped]) -> Vec<Check> {
     let mut by_path: BTreeMap<&[u8], Vec<&Shipped>> = BTreeMap::new();
     for file in shipped {
@@ -207,10 +212,10 @@ fn forbidden(shipped: &[Shipped]) -> Vec<Check> {
             layers.join(", ")
         );
         let detail = if files.iter().any(|file| file.visible) {
-            format!("a file of this name must not be in the image; it comes with {layers}")
+            format!("this file is forbidden; it is in {layers}")
         } else {
             format!(
-                "a file of this name still ships in {layers}, although a later entry hides or replaces it"
+                "this file is forbidden; it still ships in {layers}, although a later entry hides or replaces it"
             )
         };
         fail(
@@ -231,20 +236,20 @@ fn copy(path: &str, embedded: &Embedded, contract: &[u8]) -> Option<Check> {
                     .map(<[u8]>::to_vec)
                     .collect::<Vec<_>>()
             };
-            let (ours, theirs) = (lines(contract), lines(content));
-            let same = ours
+            let (local, shipped) = (lines(contract), lines(content));
+            let same = local
                 .iter()
-                .zip(&theirs)
-                .take_while(|(ours, theirs)| ours == theirs)
+                .zip(&shipped)
+                .take_while(|(local, shipped)| local == shipped)
                 .count();
             format!(
-                "the copy in the image differs from the contract, from line {} on",
+                "the copy in the image differs from the contract from line {} on",
                 same + 1
             )
         }
         Embedded::Other => "the copy in the image differs from the contract".to_owned(),
-        Embedded::Missing => "the image has no copy of the contract here".to_owned(),
-        Embedded::NotAFile => "what is here in the image is not a regular file".to_owned(),
+        Embedded::Missing => "the image has no copy of the contract at this path".to_owned(),
+        Embedded::NotAFile => "the copy in the image is not a regular file".to_owned(),
     };
     Some(fail(
         Code::EXPECTED_YAML_IN_IMAGE_MISMATCH,

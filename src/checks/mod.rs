@@ -27,10 +27,12 @@ pub use code::Code;
 pub use contents::{Force, Held, Standard, contents};
 pub use outside::{Direction, loose, no_match, outside, unmatched};
 pub use past::{Overruled, Past, outage, pinned_digests, pinned_now, without_history};
-pub use pins::{agreement, counts};
+pub use pins::{agreement, counts, found_twice};
 pub use remote::{Pinned, Tagged, claims, provenance_warns};
 pub use set::{Expected, Resolution, Target, required_labels, resolved};
 pub use smoke::smoke;
+
+use crate::explain::{self, Explanation};
 
 /// One thing that was verified about one image or the repository.
 ///
@@ -49,6 +51,11 @@ pub struct Check {
     pub status: Status,
     /// The evidence, on one line.
     pub detail: String,
+    /// What to do about it, where it failed or that is not obvious.
+    pub help: Option<String>,
+    /// The same evidence without what differs from image to image, where several may have it.
+    #[serde(skip)]
+    pub cause: Option<String>,
     /// Places in files, for annotations and people.
     #[serde(skip)]
     pub places: Vec<FilePlace>,
@@ -80,17 +87,19 @@ pub struct FilePlace {
 }
 
 impl Check {
-    /// A check about the repository.
+    /// A check about the repository. One that failed has the help of its code.
     pub fn new(code: Code, status: Status, detail: impl Into<String>) -> Self {
-        let (image, platform, item, places) = (None, None, None, Vec::new());
+        let explained = || explain::of(code.as_str()).map(Explanation::help);
         Self {
             code,
-            image,
-            platform,
-            item,
+            image: None,
+            platform: None,
+            item: None,
             status,
             detail: detail.into(),
-            places,
+            help: (status == Status::Fail).then(explained).flatten(),
+            cause: None,
+            places: Vec::new(),
         }
     }
 
@@ -115,8 +124,22 @@ impl Check {
         self
     }
 
+    /// The same check with help of its own.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same check with the cause that it may share with checks of other images.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
     /// The evidence with what it is about, where it does not say so itself.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         match &self.item {
             Some(item) if !self.detail.contains(item.as_str()) => {
                 format!("{item}: {}", self.detail)

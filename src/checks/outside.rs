@@ -1,12 +1,12 @@
-//! What names an image beside its counted pins, and globs that match nothing.
+//! Verdicts on digests and references outside the counted pins, and on globs that match nothing.
 
 use std::collections::HashMap;
 
 use super::{Check, Code, FilePlace, Status};
 use crate::{
-    config::{Config, Glob, OutsidePolicy, number},
+    config::{Config, Glob, Globs, OutsidePolicy, PinPlace, number},
     oci::Digest,
-    outside::{Outside, Unseen},
+    outside::{Outside, Unreadable},
     pins::{Found, Located, Sight, Sighting, Unpinned},
 };
 
@@ -15,11 +15,11 @@ use crate::{
 pub enum Direction {
     /// `check` and `promote`.
     Forward,
-    /// `rollback`: a digest outside of pins never holds it up.
+    /// `rollback`, where a digest outside the pins only warns.
     Back,
 }
 
-/// Digests that no pin accounts for, as the configuration judges them.
+/// Judges digests outside the counted pins, by the policy of the configuration.
 pub fn outside(
     config: &Config,
     found: &Found,
@@ -75,10 +75,10 @@ pub fn outside(
             checks.push(Check::new(code, Status::Pass, format!("{what} in {files}")));
         }
     };
-    pass(Code::PIN_OUTSIDE, "no image is pinned outside of `files`");
+    pass(Code::PIN_OUTSIDE, "no image is pinned outside `files`");
     pass(
         Code::DIGEST_OUTSIDE,
-        "no pinned digest stands outside of a counted pin",
+        "no pinned digest occurs outside a counted pin",
     );
     checks
 }
@@ -87,10 +87,10 @@ pub fn outside(
 fn pin_detail(config: &Config, sighting: &Located<Sighting>) -> Option<(usize, String)> {
     let (file, digest) = (&sighting.file, &sighting.what.digest);
     match &sighting.what.sight {
-        Sight::Image(image) if config.files.matches(file.as_path()) => Some((
+        Sight::Image(image) if config.scanned.matches(file.as_path()) => Some((
             *image,
             format!(
-                "pinned to {digest}, but a sparse checkout leaves {file} out: this pin is neither counted nor changed"
+                "pinned to {digest}, but a sparse checkout leaves out {file}: this pin is neither counted nor changed"
             ),
         )),
         Sight::Image(image) => Some((
@@ -122,16 +122,16 @@ fn digest_detail(config: &Config, image: Option<usize>, sighting: &Sighting) -> 
     match &sighting.sight {
         Sight::SameOwner(repository) => {
             format!(
-                "{digest}{pinned} stands behind {repository}: it is neither counted nor changed"
+                "{digest}{pinned} occurs behind {repository}: it is neither counted nor changed"
             )
         }
         _ => format!(
-            "{digest}{pinned} stands outside of a counted pin: it is neither counted nor changed"
+            "{digest}{pinned} occurs outside a counted pin: it is neither counted nor changed"
         ),
     }
 }
 
-fn unread(unseen: &Unseen, status: Status) -> Check {
+fn unread(unseen: &Unreadable, status: Status) -> Check {
     let detail = match &unseen.file {
         Some(file) => format!("cannot read {file}: {}", unseen.reason),
         None => unseen.reason.clone(),
@@ -157,11 +157,11 @@ fn at(check: Check, file: String, line: usize, column: usize) -> Check {
     check.item(place.to_string()).places(vec![place])
 }
 
-/// In the files that count: references by tag alone, and images that are not declared.
+/// Judges references by tag alone and undeclared images, in the counted files.
 pub fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
     let unpinned = |one: &Located<Unpinned>| {
         let detail = format!(
-            "referenced by the tag {} alone: without a digest it is neither verified nor changed",
+            "referenced by the tag {} alone: a reference without a digest is neither verified nor changed",
             one.what.tag
         );
         let check = Check::new(Code::IMAGE_UNPINNED, Status::Warn, detail)
@@ -196,14 +196,23 @@ pub fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
     checks
 }
 
-/// Globs of `files` that match nothing, as a warning each.
-pub fn unmatched(found: &Found) -> Vec<Check> {
-    let warning =
-        |glob: &Glob| Check::new(Code::PIN_COUNT, Status::Warn, no_match(glob)).item(glob.as_str());
+/// A warning for each glob of `files` that matches nothing.
+pub fn unmatched(config: &Config, found: &Found) -> Vec<Check> {
+    let warning = |glob: &Glob| {
+        Check::new(Code::PIN_COUNT, Status::Warn, no_match(config, glob)).item(glob.as_str())
+    };
     found.unmatched.iter().map(warning).collect()
 }
 
-/// That a glob of `files` matches nothing.
-pub fn no_match(glob: &Glob) -> String {
-    format!("files: \"{}\" matches no file", glob.as_str())
+/// The message about a glob of `files`, or of a place, that matches nothing.
+pub fn no_match(config: &Config, glob: &Glob) -> String {
+    let lists = |place: &&PinPlace| {
+        let own = place.files.iter().flat_map(Globs::included);
+        own.into_iter().any(|own| own.at() == glob.at())
+    };
+    let key = config.places.iter().find(lists).map_or_else(
+        || "files".to_owned(),
+        |place| format!("places.{}.files", place.name),
+    );
+    format!("{key}: \"{}\" matches no file", glob.as_str())
 }

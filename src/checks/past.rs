@@ -1,5 +1,5 @@
-//! What git history has to show: for a promote that it is no late build and was not rolled back,
-//! for a rollback that its set really was promoted.
+//! Verdicts on git history: a promote must not be older than the pinned set or rolled back, and the
+//! set of a rollback must have been promoted.
 
 use super::{Approved, Check, Code, Status, set::shown};
 use crate::{
@@ -11,33 +11,37 @@ use crate::{
     untrusted::plain,
 };
 
-/// What history says about a revision that is to be promoted.
+/// What history says about the revision to promote.
 #[derive(Debug)]
 pub enum Past<'h> {
-    /// There is no history to ask, for this reason.
+    /// No history is available, for this reason.
     NoGit(String),
-    /// What it says.
+    /// History is available.
     Known {
-        /// How the revision stands to the one that is pinned now.
+        /// The order of the revision and the one that is pinned now.
         order: Order,
         /// Whether a rollback undid it.
         hold: Hold<'h>,
-        /// A commit that may have rolled it back unseen.
+        /// A commit that cannot be read and may have rolled the set back.
         blind_spot: Option<&'h Unreadable>,
     },
 }
 
-/// Which verdicts of history the caller has overruled.
+/// The verdicts of history that the caller overrules.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Overruled {
-    /// A late build may be promoted.
+    /// An older build may be promoted.
     pub older: bool,
-    /// A set that a rollback undid may be promoted.
+    /// A held set may be promoted.
     pub rolled_back: bool,
 }
 
-/// Order and hold.
-pub(super) fn order_and_hold(past: &Past<'_>, overruled: Overruled) -> (Vec<Check>, Vec<Error>) {
+/// Judges order and hold of `revision`.
+pub(super) fn order_and_hold(
+    revision: &Revision,
+    past: &Past<'_>,
+    overruled: Overruled,
+) -> (Vec<Check>, Vec<Error>) {
     match past {
         Past::NoGit(why) => {
             let warn = |code, what| {
@@ -60,8 +64,8 @@ pub(super) fn order_and_hold(past: &Past<'_>, overruled: Overruled) -> (Vec<Chec
         } => {
             let (mut checks, mut outages) = (Vec::new(), Vec::new());
             for judged in [
-                judge_order(order, overruled.older),
-                judge_hold(hold, overruled.rolled_back),
+                judge_order(revision, order, overruled.older),
+                judge_hold(revision, hold, overruled.rolled_back),
             ] {
                 match judged {
                     Ok(check) => checks.push(check),
@@ -69,7 +73,7 @@ pub(super) fn order_and_hold(past: &Past<'_>, overruled: Overruled) -> (Vec<Chec
                 }
             }
             if let Some(unreadable) = blind_spot {
-                // What would have let it pass was said without knowing that commit.
+                // The other verdicts were made without knowing that commit.
                 checks.retain(|check| matches!(check.status, Status::Fail | Status::Warn));
                 checks.extend(unread(unreadable, overruled));
             }
@@ -78,7 +82,8 @@ pub(super) fn order_and_hold(past: &Past<'_>, overruled: Overruled) -> (Vec<Chec
     }
 }
 
-/// A commit whose content is unknown may be a rollback, or have promoted a newer build.
+/// The verdicts on a commit with unknown content: it may be a rollback, or have promoted a newer
+/// build.
 fn unread(unreadable: &Unreadable, overruled: Overruled) -> [Check; 2] {
     let commit = format!("commit {} of {}", unreadable.commit, unreadable.date);
     let reason = unreadable.reason();
@@ -89,7 +94,8 @@ fn unread(unreadable: &Unreadable, overruled: Overruled) -> [Check; 2] {
             let detail = format!("{detail}; allowed by {flag}");
             Check::new(code, Status::Warn, detail)
         } else {
-            Check::new(code, Status::Fail, detail)
+            let help = format!("make the commit readable, or add {flag} to promote anyway");
+            Check::new(code, Status::Fail, detail).help(help)
         }
     };
     [
@@ -108,41 +114,43 @@ fn unread(unreadable: &Unreadable, overruled: Overruled) -> [Check; 2] {
     ]
 }
 
-fn judge_order(order: &Order, allowed: bool) -> Result<Check, Error> {
+fn judge_order(revision: &Revision, order: &Order, allowed: bool) -> Result<Check, Error> {
     let check = |status, detail: String| Ok(Check::new(Code::REVISION_ORDER, status, detail));
     match order {
-        Order::Same => check(
-            Status::Pass,
-            "it is the revision that is pinned now".to_owned(),
-        ),
+        Order::Same => check(Status::Pass, "the revision is pinned now".to_owned()),
         Order::NotOlder { pinned } => check(
             Status::Pass,
-            format!("it is no ancestor of {pinned}, which is pinned now"),
+            format!("the revision is not older than {pinned}, which is pinned now"),
         ),
         Order::Older { pinned } if allowed => check(
             Status::Warn,
-            format!("it is an ancestor of {pinned}, which is pinned now; allowed by --allow-older"),
+            format!(
+                "revision {revision} is older than {pinned}, which is pinned now; allowed by \
+                 --allow-older"
+            ),
         ),
         Order::Older { pinned } => check(
             Status::Fail,
-            format!("it is an ancestor of {pinned}, which is pinned now: a late build"),
+            format!("revision {revision} is older than {pinned}, which is pinned now"),
         ),
         Order::Unknown(NoOrder::Shallow) if allowed => check(
             Status::Warn,
-            format!("{}; allowed by --allow-older", NoOrder::Shallow),
+            "cannot determine whether this build is older: the clone is shallow; allowed by \
+             --allow-older"
+                .to_owned(),
         ),
-        Order::Unknown(NoOrder::Shallow) => Err(shallow("whether this is a late build")),
+        Order::Unknown(NoOrder::Shallow) => Err(shallow("whether this build is older")),
         Order::Unknown(why) => check(Status::Skip, why.to_string()),
     }
 }
 
-fn judge_hold(hold: &Hold<'_>, forced: bool) -> Result<Check, Error> {
+fn judge_hold(revision: &Revision, hold: &Hold<'_>, forced: bool) -> Result<Check, Error> {
     let check = |status, detail: String| Ok(Check::new(Code::ROLLED_BACK, status, detail));
     match hold {
-        Hold::Free => check(Status::Pass, "no rollback undid it".to_owned()),
+        Hold::Free => check(Status::Pass, "no rollback undid this set".to_owned()),
         Hold::Held { rollback, .. } => {
             let detail = format!(
-                "commit {} of {} rolled it back",
+                "set {revision} was rolled back by commit {} on {}",
                 rollback.commit.short(),
                 rollback.date
             );
@@ -154,17 +162,19 @@ fn judge_hold(hold: &Hold<'_>, forced: bool) -> Result<Check, Error> {
         }
         Hold::Shallow if forced => check(
             Status::Warn,
-            "the clone is too shallow to tell; forced by --force-after-rollback".to_owned(),
+            "cannot determine whether a rollback undid this set: the clone is shallow; forced by \
+             --force-after-rollback"
+                .to_owned(),
         ),
         Hold::Shallow => Err(shallow("whether a rollback undid this set")),
     }
 }
 
-/// The hold of a set that history knows by its digests only.
-pub(super) fn hold_by_content(hold: &Hold<'_>, forced: bool) -> Option<Check> {
+/// Judges the hold of a set that history knows by its digests only.
+pub(super) fn hold_by_content(revision: &Revision, hold: &Hold<'_>, forced: bool) -> Option<Check> {
     match hold {
-        Hold::Held { .. } => judge_hold(hold, forced).ok(),
-        // That no rollback is known was said already, by revision.
+        Hold::Held { .. } => judge_hold(revision, hold, forced).ok(),
+        // The verdict by revision already reports that no rollback is known.
         Hold::Free | Hold::Shallow => None,
     }
 }
@@ -174,12 +184,12 @@ fn shallow(what: &str) -> Error {
         help: Some("fetch the history: git fetch --unshallow".to_owned()),
         ..Error::unavailable(
             "git history",
-            format!("the clone is too shallow to tell {what}"),
+            format!("cannot determine {what}: the clone is shallow"),
         )
     }
 }
 
-/// That a set was promoted; with the digests that it had, where the title tells.
+/// Judges whether a set was promoted; gives its digests where a title or trailer names the commit.
 pub(super) fn provenance(
     config: &Config,
     revision: &Revision,
@@ -191,7 +201,7 @@ pub(super) fn provenance(
         Provenance::Found(promoted) => {
             let at = format!("commit {} of {}", promoted.commit.short(), promoted.date);
             let checks = vec![
-                title(Status::Pass, format!("{at} promoted it")),
+                title(Status::Pass, format!("{at} promoted the set")),
                 content(
                     Status::Pass,
                     format!("{at} pins {} images of the set", promoted.images.len()),
@@ -201,13 +211,21 @@ pub(super) fn provenance(
         }
         Provenance::ByContent => (Vec::new(), Vec::new(), None),
         Provenance::Never if config.provenance.require_title => {
-            let detail = format!(
-                "no commit of the promoted branch promoted {revision}, by title or trailer"
+            let detail =
+                format!("no commit on the promoted branch records a promotion of {revision}");
+            let expected = config.promote.title.render(revision, &config.name);
+            let help = format!(
+                "expected a commit titled \"{expected}\" or with the trailer \"Repin-Set: \
+                 {revision}\"; `repin history` lists the promoted sets"
             );
-            (vec![title(Status::Fail, detail)], Vec::new(), None)
+            (
+                vec![title(Status::Fail, detail).help(help)],
+                Vec::new(),
+                None,
+            )
         }
         Provenance::Never => {
-            let detail = "no commit of the promoted branch pinned a whole set";
+            let detail = "no commit on the promoted branch pins a whole set";
             (
                 vec![content(Status::Fail, detail.to_owned())],
                 Vec::new(),
@@ -216,10 +234,10 @@ pub(super) fn provenance(
         }
         Provenance::Lacks { commit, gaps } => {
             let at = commit.short();
-            let mut checks = vec![title(Status::Pass, format!("commit {at} promoted it"))];
+            let mut checks = vec![title(Status::Pass, format!("commit {at} promoted the set"))];
             checks.extend(
                 gaps.iter()
-                    .map(|gap| content(Status::Fail, lacking(&at, gap)).about(gap)),
+                    .map(|gap| content(Status::Fail, lacking(&at, gap)).about(&at, gap)),
             );
             (checks, Vec::new(), None)
         }
@@ -234,32 +252,34 @@ pub(super) fn provenance(
 fn lacking(commit: &str, gap: &Gap) -> String {
     match gap {
         Gap::NotPinned(image) => {
-            format!("commit {commit} did not pin `{image}`, an image of today")
+            format!("commit {commit} does not pin `{image}`, which today's set contains")
         }
         Gap::Mixed(image, digests) => {
             let digests: Vec<_> = digests.iter().map(crate::oci::Digest::short).collect();
             format!(
-                "commit {commit} pinned `{image}` to several digests: {}",
+                "commit {commit} pins `{image}` to several digests: {}",
                 digests.join(", ")
             )
         }
         Gap::Unreadable(why) => format!(
-            "the configuration of commit {commit} can't be read: {}",
+            "cannot read the configuration of commit {commit}: {}",
             plain(why)
         ),
     }
 }
 
 impl Check {
-    fn about(self, gap: &Gap) -> Self {
+    fn about(self, commit: &str, gap: &Gap) -> Self {
         match gap {
-            Gap::NotPinned(image) | Gap::Mixed(image, _) => self.image(image),
+            Gap::NotPinned(image) | Gap::Mixed(image, _) => self
+                .image(image)
+                .cause(format!("commit {commit} does not pin the whole set")),
             Gap::Unreadable(_) => self,
         }
     }
 }
 
-/// That the digests which the tags name were pinned together: for sets without a title.
+/// Judges whether the digests that the tags name were pinned together, for sets without a title.
 pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>) {
     let check = |status, detail: String| Check::new(Code::PROVENANCE_CONTENT, status, detail);
     match found {
@@ -274,7 +294,7 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
             )
         }
         Provenance::Shallow => {
-            let why = "the clone is too shallow to tell".to_owned();
+            let why = "the clone is shallow".to_owned();
             (
                 check(Status::Skip, why),
                 Some(shallow("whether this set was pinned before")),
@@ -282,13 +302,13 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
         }
         _ => {
             let detail =
-                "no commit of the promoted branch pinned the digests that the tags name today";
+                "no commit on the promoted branch pinned the digests that the tags name now";
             (check(Status::Fail, detail.to_owned()), None)
         }
     }
 }
 
-/// Why there is no history, where that is no failure: nothing was ever kept that could be asked.
+/// The reason why no history is available, if the repository never had any, which is no failure.
 pub fn without_history(error: &GitError) -> Option<String> {
     match error {
         // A report names no directory of the machine that made it.
@@ -301,7 +321,7 @@ pub fn without_history(error: &GitError) -> Option<String> {
     }
 }
 
-/// A git error as what could not be judged.
+/// A git error as the reason why history was not judged.
 pub fn outage(error: &GitError) -> Error {
     Error {
         help: Some(error.hint()),
@@ -348,7 +368,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_pinned_now_is_of_images_that_are_pinned_and_agree() {
+    fn pinned_now_omits_images_without_pins_or_with_different_pins() {
         let text = "version: 1\nfiles: [a]\nimages:\n  a: { repository: x.y/a, pins: 2 }\n  b: { repository: x.y/b, pins: 2 }\n  c: { repository: x.y/c, pins: 0 }\n";
         let source = SourceText {
             name: "repin.yaml".into(),
@@ -364,6 +384,7 @@ mod tests {
                 offset: 0,
                 tag: None,
                 digest: Digest::of(build.as_bytes()),
+                split: None,
             },
         };
         let pins = [(0, "x"), (0, "x"), (1, "x"), (1, "y"), (2, "x")];
@@ -376,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_never_was_lacks_a_title_only_where_titles_are_required() {
+    fn a_set_without_promotion_lacks_a_title_only_if_titles_are_required() {
         for (required, code) in [
             ("[title, content]", Code::PROVENANCE_TITLE),
             ("[content]", Code::PROVENANCE_CONTENT),

@@ -1,31 +1,74 @@
-//! What a scan of the files has to show: counts, well-formed digests, files that can be changed,
+//! Verdicts on a scan of the files: counts, well-formed digests, files that can be changed safely,
 //! agreement.
 
 use std::fmt::Write as _;
 
 use super::{Check, Code, FilePlace, Status};
 use crate::{
-    config::{Config, Image},
-    pins::{Found, Located, Malformed, Pin},
+    config::{Config, Image, number},
+    error::Error,
+    pins::{Found, Located, Malformed, Pin, Refused, Twice},
     untrusted::plain,
 };
 
 /// How many places a detail lists before it only counts the rest.
 const LISTED: usize = 20;
 
-/// Counts exact, digests well-formed, files safe to change.
+/// Checks that counts are exact, digests well-formed and files safe to change.
 pub fn counts(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = hazards(found);
     for (at, image) in config.images.iter().enumerate() {
         let pins: Vec<_> = found.pins_of(at).collect();
         let malformed: Vec<_> = found.malformed_of(at).collect();
         checks.push(count(image, &pins, found.files));
-        checks.extend(unsupported(image, &malformed));
+        let refused: Vec<_> = found.refused_of(at).collect();
+        checks.extend(unsupported(config, image, &malformed, &refused));
+    }
+    let nobodys = found.refused.iter().filter(|one| one.what.image.is_none());
+    checks.extend(nobodys.map(|one| refusal(config, one)));
+    checks.extend(managed(config, found));
+    checks
+}
+
+/// Digests that two places find, an error of the configuration each.
+pub fn found_twice(config: &Config, found: &Found) -> Vec<Error> {
+    let error = |one: &Located<Twice>| {
+        let [first, second] = one.what.places.map(|at| &config.places[at]);
+        let message = format!(
+            "{}:{}:{}: the places `{}` and `{}` both find this digest, which would count twice",
+            one.file, one.what.line, one.what.column, first.name, second.name
+        );
+        Error::input("config", message)
+            .at(config.place(second.at, ""))
+            .help("narrow the `files` of one of the two places")
+    };
+    found.twice.iter().map(error).collect()
+}
+
+/// Entries that a controller writes, too.
+fn managed(config: &Config, found: &Found) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for pin in &found.pins {
+        let Some(split) = pin.what.split.as_ref().filter(|split| split.managed) else {
+            continue;
+        };
+        let place = place_of(pin);
+        let detail = format!(
+            "{place}: the comment `$imagepolicy` lets Flux's image automation write this entry, too"
+        );
+        let check = Check::new(Code::MANAGED_ELSEWHERE, Status::Warn, detail)
+            .image(&config.images[pin.what.image].name)
+            .item(&config.places[split.place].name);
+        checks.push(check.places(vec![place]));
+    }
+    if checks.is_empty() && !config.places.is_empty() {
+        let detail = "no entry has a comment that lets a controller write it, too";
+        checks.push(Check::new(Code::MANAGED_ELSEWHERE, Status::Pass, detail));
     }
     checks
 }
 
-/// All pins of an image alike; `otherwise` is what it means if they are not.
+/// Checks that all pins of an image have one digest; `otherwise` is the status if they do not.
 pub fn agreement(config: &Config, found: &Found, otherwise: Status) -> Vec<Check> {
     let images = config.images.iter().enumerate();
     images
@@ -44,7 +87,7 @@ fn hazards(found: &Found) -> Vec<Check> {
             line: 1,
             column: 1,
         };
-        let detail = format!("`files` matches {path}, which can't be changed safely: {hazard}");
+        let detail = format!("cannot change {path} safely: {hazard}");
         Check::new(Code::FILE_UNSAFE, Status::Fail, detail)
             .item(path.to_string())
             .places(vec![place])
@@ -53,36 +96,69 @@ fn hazards(found: &Found) -> Vec<Check> {
 }
 
 fn count(image: &Image, pins: &[&Located<Pin>], files: usize) -> Check {
-    let (found, declared) = (times(pins.len()), image.pins);
+    let declared = image.pins;
     let places: Vec<_> = pins.iter().map(|pin| place_of(pin)).collect();
     if pins.len() == declared {
         return Check::new(
             Code::PIN_COUNT,
             Status::Pass,
-            format!("pinned {found}, as declared"),
+            format!("{}, as declared", number(declared, "pin")),
         )
         .image(&image.name);
     }
-    let files = if files == 1 {
-        "1 file".to_owned()
-    } else {
-        format!("{files} files")
-    };
-    let mut detail = format!(
-        "`{}` is pinned {found} in {files}, `pins:` says {declared}",
-        image.name
+    let message = format!(
+        "found {} of `{}` in {}, but `pins: {declared}` is declared",
+        number(pins.len(), "pin"),
+        image.name,
+        number(files, "file")
     );
+    let mut detail = message.clone();
     if !places.is_empty() {
-        detail.push_str(": ");
-        detail.push_str(&listed(&places));
+        let _ = write!(detail, ": {}", listed(&places));
     }
+    let help = if pins.len() < declared {
+        format!(
+            "if a pin was removed on purpose, set `pins: {}`; otherwise check that `files:` matches \
+             every file",
+            pins.len()
+        )
+    } else {
+        format!(
+            "if a pin was added on purpose, set `pins: {}`; otherwise remove it or exclude its file",
+            pins.len()
+        )
+    };
     Check::new(Code::PIN_COUNT, Status::Fail, detail)
         .image(&image.name)
+        .cause(message)
+        .help(help)
         .places(places)
 }
 
-fn unsupported(image: &Image, malformed: &[&Located<Malformed>]) -> Vec<Check> {
-    if malformed.is_empty() {
+/// A refused entry, with its place and the reader that would disagree.
+fn refusal(config: &Config, refused: &Located<Refused>) -> Check {
+    let place = FilePlace {
+        file: refused.file.to_string(),
+        line: refused.what.line,
+        column: refused.what.column,
+    };
+    let detail = format!("{place}: {}", plain(&refused.what.why));
+    let check = Check::new(Code::PIN_UNSUPPORTED, Status::Fail, detail)
+        .item(&config.places[refused.what.place].name)
+        .places(vec![place]);
+    match refused.what.image {
+        Some(image) => check.image(&config.images[image].name),
+        None => check,
+    }
+}
+
+fn unsupported(
+    config: &Config,
+    image: &Image,
+    malformed: &[&Located<Malformed>],
+    refused: &[&Located<Refused>],
+) -> Vec<Check> {
+    if malformed.is_empty() && refused.is_empty() {
         let check = Check::new(
             Code::PIN_UNSUPPORTED,
             Status::Pass,
@@ -97,20 +173,26 @@ fn unsupported(image: &Image, malformed: &[&Located<Malformed>]) -> Vec<Check> {
             column: found.what.column,
         };
         let text = plain(&found.what.text);
-        let detail =
-            format!("{place}: `{text}` has no digest of the form sha256:<64 lowercase hex digits>");
+        let detail = format!(
+            "{place}: malformed digest in `{text}`, expected sha256:<64 lowercase hex digits>"
+        );
         Check::new(Code::PIN_UNSUPPORTED, Status::Fail, detail)
             .image(&image.name)
             .item(found.file.to_string())
             .places(vec![place])
     };
-    malformed.iter().map(check).collect()
+    let refused = refused.iter().map(|one| refusal(config, one));
+    malformed.iter().map(check).chain(refused).collect()
 }
 
 fn agrees(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Option<Check> {
     let first = pins.first()?;
     if pins.iter().all(|pin| pin.what.digest == first.what.digest) {
-        let detail = format!("{} pinned to {}", times(pins.len()), first.what.digest);
+        let detail = format!(
+            "{}, all of {}",
+            number(pins.len(), "pin"),
+            first.what.digest
+        );
         return Some(Check::new(Code::PIN_DISAGREE, Status::Pass, detail).image(&image.name));
     }
     let shown = pins
@@ -129,7 +211,7 @@ fn agrees(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Option<Ch
     )
 }
 
-/// Where a pin stands, for annotations and people.
+/// The place of a pin, for annotations and people.
 pub(super) fn place_of(pin: &Located<Pin>) -> FilePlace {
     FilePlace {
         file: pin.file.to_string(),
@@ -149,15 +231,6 @@ fn listed(places: &[FilePlace]) -> String {
         let _ = write!(text, " and {} more", places.len() - LISTED);
     }
     text
-}
-
-fn times(count: usize) -> String {
-    match count {
-        0 => "nowhere".to_owned(),
-        1 => "once".to_owned(),
-        2 => "twice".to_owned(),
-        _ => format!("{count} times"),
-    }
 }
 
 impl std::fmt::Display for FilePlace {

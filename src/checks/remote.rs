@@ -1,6 +1,10 @@
-//! What `check --remote` asks: whether the set that is pinned now is what it claims to be.
+//! Verdicts of `check --remote`: whether the pinned set is what it claims to be.
 
-use super::{Check, Code, FilePlace, Status, pins::place_of, set::shown};
+use super::{
+    Check, Code, FilePlace, Status,
+    pins::place_of,
+    set::{digest_mismatch, shown, tag_missing},
+};
 use crate::{
     config::{Config, Image},
     error::{Class, Error},
@@ -10,22 +14,22 @@ use crate::{
     registry::resolve::ImageFacts,
 };
 
-/// A pinned image, and what its digest names.
+/// A pinned image and its resolved digest.
 #[derive(Debug)]
 pub struct Pinned {
-    /// Which image, by its place in the configuration.
+    /// The index of the image in the configuration.
     pub image: usize,
     /// The digest of all its pins.
     pub digest: Digest,
-    /// What the source has; `None`: no such digest.
+    /// The resolved image; `None` if the digest does not exist.
     pub found: Result<Option<ImageFacts>, Error>,
 }
 
-/// What the revision's tag of a pinned image names; `None`: no such tag.
+/// The digest that the revision's tag of a pinned image names; `None` if the tag does not exist.
 pub type Tagged = Result<Option<Digest>, Error>;
 
-/// The checks of the pinned digests by themselves, what could not be judged, and the revision that
-/// all of them claim.
+/// The checks of the pinned digests, the errors that left some unjudged, and the revision that all
+/// of them claim.
 pub fn claims(
     config: &Config,
     pinned: &[Pinned],
@@ -50,14 +54,16 @@ pub fn claims(
             }
             Ok(None) => {
                 let detail = format!("{}@{} does not exist", image.repository, one.digest);
-                checks.push(check(Code::DIGEST_MISSING, Status::Fail, detail));
+                checks.push(
+                    check(Code::DIGEST_MISSING, Status::Fail, detail)
+                        .cause("the pinned digest does not exist"),
+                );
             }
             Err(error) if error.class == Class::Ambiguous => {
-                checks.push(check(
-                    Code::MANIFEST_AMBIGUOUS,
-                    Status::Fail,
-                    error.evidence(),
-                ));
+                checks.push(
+                    check(Code::MANIFEST_AMBIGUOUS, Status::Fail, error.evidence())
+                        .cause(&error.message),
+                );
             }
             Err(error) => {
                 checks.push(check(Code::DIGEST_MISSING, Status::Skip, error.to_string()));
@@ -88,15 +94,15 @@ fn labels(
             (Some(revision), _) => (
                 Status::Fail,
                 format!(
-                    "{label} is {revision}, on another platform {}",
+                    "{label} is {revision}, but {} on another platform",
                     revisions[0]
                 ),
             ),
             (None, Some(value)) => (
                 Status::Fail,
-                format!("{label} is `{}`, which is no revision", shown(value)),
+                format!("{label} is `{}`, which is not a revision", shown(value)),
             ),
-            (None, None) => (Status::Fail, format!("{label} is absent")),
+            (None, None) => (Status::Fail, format!("{label} is missing")),
         };
         checks.push(
             check(Code::REVISION_LABEL, status, detail)
@@ -131,7 +137,7 @@ fn agreed(revisions: &[(&String, Option<Revision>)], checks: &mut Vec<Check>) ->
         .iter()
         .filter_map(|(name, revision)| Some(format!("{name}: {}", revision.as_ref()?)));
     let detail = format!(
-        "the pinned images are of different revisions: {}",
+        "the pinned images have different revisions: {}",
         shown.collect::<Vec<_>>().join(", ")
     );
     checks.push(Check::new(Code::SET_DISAGREE, Status::Fail, detail));
@@ -139,7 +145,7 @@ fn agreed(revisions: &[(&String, Option<Revision>)], checks: &mut Vec<Check>) ->
 }
 
 impl Pinned {
-    /// Whether the revision's tag still names what is pinned.
+    /// Judges whether the revision's tag still names the pinned digest.
     pub fn tagged(
         &self,
         image: &Image,
@@ -157,7 +163,7 @@ impl Pinned {
                 check(
                     Code::DIGEST_MISMATCH,
                     Status::Pass,
-                    format!("{name} names what is pinned"),
+                    format!("{name} names the pinned digest"),
                 ),
                 None,
             ),
@@ -165,15 +171,17 @@ impl Pinned {
                 fail(
                     Code::DIGEST_MISMATCH,
                     format!("{name} names {digest}, but {} is pinned", self.digest),
-                ),
+                )
+                .cause(digest_mismatch(tag)),
                 None,
             ),
             Ok(None) => (
-                fail(Code::TAG_MISSING, format!("{name} does not exist")),
+                fail(Code::TAG_MISSING, format!("{name} does not exist")).cause(tag_missing(tag)),
                 None,
             ),
             Err(error) if error.class == Class::Ambiguous => {
-                (fail(Code::MANIFEST_AMBIGUOUS, error.evidence()), None)
+                let check = fail(Code::MANIFEST_AMBIGUOUS, error.evidence());
+                (check.cause(&error.message), None)
             }
             Err(error) => (
                 check(Code::DIGEST_MISMATCH, Status::Skip, error.to_string()),
@@ -183,8 +191,8 @@ impl Pinned {
     }
 }
 
-/// Provenance of what is pinned now: missing, it only warns, since a promote's own change is not on
-/// the branch yet.
+/// Judges the provenance of the pinned set. Missing provenance only warns, because the change of an
+/// open promote is not on the branch yet.
 pub fn provenance_warns(revision: &Revision, provenance: &Result<Provenance, String>) -> Check {
     let check = |status, detail: String| Check::new(Code::PROVENANCE_TITLE, status, detail);
     match provenance {
@@ -198,11 +206,11 @@ pub fn provenance_warns(revision: &Revision, provenance: &Result<Provenance, Str
         ),
         Ok(Provenance::Shallow) => check(
             Status::Warn,
-            "the clone is too shallow to tell whether it was promoted".into(),
+            "cannot determine whether the set was promoted: the clone is shallow".into(),
         ),
         Ok(_) => check(
             Status::Warn,
-            format!("no commit of the promoted branch promoted {revision} (yet)"),
+            format!("no commit on the promoted branch records a promotion of {revision}"),
         ),
         Err(why) => check(Status::Skip, why.clone()),
     }

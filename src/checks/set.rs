@@ -1,4 +1,4 @@
-//! What the source has to show about each image of a set: tag, digest, manifest, labels, platforms.
+//! Verdicts on each image of a set in its source: tag, digest, manifest, labels, platforms.
 
 use std::collections::BTreeSet;
 
@@ -11,38 +11,38 @@ use crate::{
     untrusted::short,
 };
 
-/// What is wanted of one image.
+/// The tag to resolve for one image, and the expected digest.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The tag that is resolved.
+    /// The tag to resolve.
     pub tag: Tag,
-    /// The digest that the tag has to name, if there is one.
+    /// The digest that the tag must name, if one is known.
     pub expected: Option<Expected>,
     /// The digests that are pinned now, each once.
     pub pinned: Vec<Digest>,
 }
 
-/// A digest that a tag has to name, and who says so.
+/// A digest that a tag must name, with its origin.
 #[derive(Debug, Clone)]
 pub enum Expected {
-    /// The build handed it over.
+    /// The build reported it, by `--digest`.
     HandedOver(Digest),
-    /// A commit, called by its short name, pinned it.
+    /// A commit, given by its short id, pinned it.
     PinnedBy(String, Digest),
 }
 
-/// What was found out about one image.
+/// The result of resolving one image's tag.
 #[derive(Debug)]
 pub struct Resolution {
-    /// What was wanted.
+    /// The tag and the expected digest.
     pub target: Target,
-    /// What the tag names; `None`: there is no such tag.
+    /// The resolved image; `None` if the tag does not exist.
     pub found: Result<Option<ImageFacts>, Error>,
-    /// For each pinned digest that would go: its platforms.
+    /// The platforms of each pinned digest that would be replaced.
     pub old_platforms: Vec<(Digest, OldPlatforms)>,
 }
 
-/// The platforms of a digest that would go.
+/// The platforms of a digest that would be replaced.
 type OldPlatforms = Result<Vec<Platform>, Error>;
 
 /// The checks of one image, and the error that left it unjudged.
@@ -59,14 +59,18 @@ pub fn resolved(
         Ok(None) => {
             let detail = format!("{}:{tag} does not exist", image.repository);
             return (
-                vec![check(Code::TAG_MISSING, Status::Fail, detail).item(tag.as_str())],
+                vec![
+                    check(Code::TAG_MISSING, Status::Fail, detail)
+                        .item(tag.as_str())
+                        .cause(tag_missing(tag)),
+                ],
                 None,
             );
         }
         Err(error) if error.class == Class::Ambiguous => {
             let detail = error.evidence();
             return (
-                vec![check(Code::MANIFEST_AMBIGUOUS, Status::Fail, detail)],
+                vec![check(Code::MANIFEST_AMBIGUOUS, Status::Fail, detail).cause(&error.message)],
                 None,
             );
         }
@@ -106,23 +110,37 @@ pub fn resolved(
 }
 
 fn digest(image: &Image, target: &Target, facts: &ImageFacts) -> Option<Check> {
-    let (expected, why) = match target.expected.as_ref()? {
-        Expected::HandedOver(digest) => (*digest, "was handed over".to_owned()),
-        Expected::PinnedBy(commit, digest) => (*digest, format!("was pinned by commit {commit}")),
+    let (expected, origin) = match target.expected.as_ref()? {
+        Expected::HandedOver(digest) => (*digest, "--digest expects".to_owned()),
+        Expected::PinnedBy(commit, digest) => (*digest, format!("commit {commit} pinned")),
     };
     let name = format!("{}:{}", image.repository, target.tag);
     let (status, detail) = if expected == facts.digest {
         (
             Status::Pass,
-            format!("{name} names {expected}, which {why}"),
+            format!("{name} names {expected}, which {origin}"),
         )
     } else {
         (
             Status::Fail,
-            format!("{name} names {}, but {expected} {why}", facts.digest),
+            format!("{name} names {}, but {origin} {expected}", facts.digest),
         )
     };
-    Some(Check::new(Code::DIGEST_MISMATCH, status, detail).image(&image.name))
+    let check = Check::new(Code::DIGEST_MISMATCH, status, detail).image(&image.name);
+    Some(match status {
+        Status::Fail => check.cause(digest_mismatch(&target.tag)),
+        _ => check,
+    })
+}
+
+/// The cause that images without the revision's tag share.
+pub(super) fn tag_missing(tag: &Tag) -> String {
+    format!("tag `{tag}` does not exist")
+}
+
+/// The cause that images with a moved tag share.
+pub(super) fn digest_mismatch(tag: &Tag) -> String {
+    format!("tag `{tag}` does not name the expected digest")
 }
 
 fn label(config: &Config, image: &Image, revision: &Revision, facts: &PlatformFacts) -> Check {
@@ -138,7 +156,7 @@ fn label(config: &Config, image: &Image, revision: &Revision, facts: &PlatformFa
         ),
         None => (
             Status::Fail,
-            format!("{label} is absent, expected `{revision}`"),
+            format!("{label} is missing, expected `{revision}`"),
         ),
     };
     Check::new(Code::REVISION_LABEL, status, detail)
@@ -147,7 +165,7 @@ fn label(config: &Config, image: &Image, revision: &Revision, facts: &PlatformFa
         .item(label.as_str())
 }
 
-/// Labels that have to be there and hold something, on one platform of the image called `image`.
+/// Checks that required labels are present and not empty, on one platform of the image `image`.
 pub fn required_labels(required: &[String], image: &str, facts: &PlatformFacts) -> Vec<Check> {
     let check = |status, detail: String| {
         Check::new(Code::LABEL_MISSING, status, detail)
@@ -165,11 +183,11 @@ pub fn required_labels(required: &[String], image: &str, facts: &PlatformFacts) 
     if missing.is_empty() && !required.is_empty() {
         return vec![check(
             Status::Pass,
-            format!("{} required labels are there", required.len()),
+            format!("{} required labels are present", required.len()),
         )];
     }
     let fail = |label: &&String| {
-        check(Status::Fail, format!("{label} is absent or empty")).item(label.as_str())
+        check(Status::Fail, format!("{label} is missing or empty")).item(label.as_str())
     };
     missing.iter().map(fail).collect()
 }
@@ -189,25 +207,26 @@ fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> V
                 if lost.is_empty() {
                     checks.push(check(
                         Status::Pass,
-                        format!("every platform of {} is there", digest.short()),
+                        format!("no platform of {} is lost", digest.short()),
                     ));
                 }
                 let warn = |platform: &&Platform| {
-                    let detail = format!("{digest} has {platform}, {} has not", facts.digest);
-                    check(Status::Warn, detail).platform(*platform)
+                    let detail = format!("{digest} has {platform}, but {} does not", facts.digest);
+                    let cause = format!("the new image lacks {platform}");
+                    check(Status::Warn, detail).platform(*platform).cause(cause)
                 };
                 checks.extend(lost.iter().map(warn));
             }
             Err(error) => checks.push(check(
                 Status::Skip,
-                format!("{digest} can't be read: {error}"),
+                format!("cannot read {digest}: {error}"),
             )),
         }
     }
     checks
 }
 
-/// Foreign text on one line, made harmless and short.
+/// External text on one line, escaped and shortened.
 pub(super) fn shown(text: &str) -> String {
     short(text, 200)
 }

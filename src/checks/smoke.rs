@@ -1,20 +1,20 @@
-//! What the smoke command's run has to show: that it ran, and that it ended well.
+//! Verdicts on the run of the smoke command: it ran, and it exited with 0.
 
 use super::{Check, Code, Status};
 use crate::{
     config::Smoke,
     error::{Class, Error},
-    smoke::{Name, Outcome, Smoked},
+    smoke::{EngineName, Outcome, SmokeReport},
     untrusted::tail,
 };
 
-/// How much of what a command printed a detail shows, in columns; the last ones.
+/// How much of a command's output a detail shows, in columns; the end is kept.
 const OUTPUT_SHOWN: usize = 800;
-/// How much of an engine's error.
+/// How much of an engine's error a detail shows.
 const ERROR_SHOWN: usize = 400;
 
 /// The checks of one image, and the error that left it unjudged.
-pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> Result<Vec<Check>, Error> {
+pub fn smoke(config: &Smoke, image: &str, smoked: &SmokeReport) -> Result<Vec<Check>, Error> {
     let check = |code, status, detail: String| {
         let check = Check::new(code, status, detail).image(image);
         if let Some(platform) = &smoked.platform {
@@ -26,11 +26,11 @@ pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> Result<Vec<Check>,
     let (status, code, detail) = verdict(config, image, smoked)?;
     let mut checks = Vec::new();
     if code == Code::SMOKE_FAILED {
-        // Without the engine's name: reports may not depend on the machine more than they have to.
+        // Without the engine's name, so that reports depend on the machine as little as possible.
         checks.push(check(
             Code::SMOKE_UNAVAILABLE,
             Status::Pass,
-            "a container engine ran it".to_owned(),
+            "a container engine ran the command".to_owned(),
         ));
     }
     if let Some(container) = &smoked.left_behind {
@@ -44,7 +44,11 @@ pub fn smoke(config: &Smoke, image: &str, smoked: &Smoked) -> Result<Vec<Check>,
     Ok(checks)
 }
 
-fn verdict(config: &Smoke, image: &str, smoked: &Smoked) -> Result<(Status, Code, String), Error> {
+fn verdict(
+    config: &Smoke,
+    image: &str,
+    smoked: &SmokeReport,
+) -> Result<(Status, Code, String), Error> {
     let command = shown(&config.command);
     let unavailable = if config.skip_when_unavailable {
         Status::Skip
@@ -63,7 +67,7 @@ fn verdict(config: &Smoke, image: &str, smoked: &Smoked) -> Result<(Status, Code
             engine,
         } => {
             let exit = exit.map(|exit| format!("exited with {exit}"));
-            let how = exit.unwrap_or_else(|| format!("did not end: a signal ended {engine}"));
+            let how = exit.unwrap_or_else(|| format!("did not finish: a signal ended {engine}"));
             (
                 Status::Fail,
                 Code::SMOKE_FAILED,
@@ -84,7 +88,7 @@ fn verdict(config: &Smoke, image: &str, smoked: &Smoked) -> Result<(Status, Code
         }
         Outcome::NoPlatform { machine } => {
             let detail = format!(
-                "this machine runs {machine}, which the image is not for{}",
+                "the image has no platform for this machine ({machine}){}",
                 not_run(smoked)
             );
             (unavailable, Code::SMOKE_UNAVAILABLE, detail)
@@ -94,20 +98,20 @@ fn verdict(config: &Smoke, image: &str, smoked: &Smoked) -> Result<(Status, Code
             return Err(Error::about(
                 Class::Unavailable,
                 format!("smoke command of `{image}`"),
-                "it was interrupted",
+                "interrupted",
             ));
         }
     })
 }
 
-fn each(errors: &[(Name, String)]) -> String {
+fn each(errors: &[(EngineName, String)]) -> String {
     let each = errors
         .iter()
         .map(|(engine, error)| format!("{engine}: {}", tail(error, ERROR_SHOWN)));
     each.collect::<Vec<_>>().join("; ")
 }
 
-fn not_run(smoked: &Smoked) -> String {
+fn not_run(smoked: &SmokeReport) -> String {
     if smoked.others.is_empty() {
         return String::new();
     }
@@ -162,7 +166,7 @@ mod tests {
             os_version: None,
         };
         let left_behind = left_behind.map(str::to_owned);
-        let smoked = Smoked {
+        let smoked = SmokeReport {
             platform: Some(platform),
             others: Vec::new(),
             outcome,
@@ -187,8 +191,8 @@ mod tests {
 
     #[test]
     fn each_outcome_has_its_code_and_status() {
-        let engine = Name::Podman;
-        let ran = "smoke_unavailable pass: a container engine ran it\n";
+        let engine = EngineName::Podman;
+        let ran = "smoke_unavailable pass: a container engine ran the command\n";
         let of = |outcome: Outcome, skip| judged(outcome, skip, None).0;
         assert_eq!(
             of(Outcome::Passed { engine }, false),
@@ -210,7 +214,7 @@ mod tests {
         );
         assert_eq!(
             failed(None, "x"),
-            format!("{ran}smoke_failed fail: `--version` did not end: a signal ended podman: x")
+            format!("{ran}smoke_failed fail: `--version` did not finish: a signal ended podman: x")
         );
         let timed_out = of(
             Outcome::TimedOut {
@@ -226,7 +230,7 @@ mod tests {
         let unavailable = || {
             Outcome::Unavailable(vec![
                 (engine, "x".to_owned()),
-                (Name::Docker, "y\n".to_owned()),
+                (EngineName::Docker, "y\n".to_owned()),
             ])
         };
         let detail = "no container engine could run `--version`: podman: x; docker: y\\n";
@@ -261,7 +265,7 @@ mod tests {
     fn a_container_that_stays_is_said_also_beside_a_pass() {
         let (lines, _) = judged(
             Outcome::Passed {
-                engine: Name::Docker,
+                engine: EngineName::Docker,
             },
             false,
             Some("c (docker: \u{1b})"),
@@ -279,7 +283,7 @@ mod tests {
         let output = format!("{}end", "x".repeat(5000));
         let (lines, _) = judged(
             Outcome::Failed {
-                engine: Name::Podman,
+                engine: EngineName::Podman,
                 exit: Some(1),
                 output,
             },

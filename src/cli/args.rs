@@ -1,4 +1,4 @@
-//! The arguments exactly as they are typed; what they mean for a run is in [`super::context`].
+//! Command-line arguments exactly as typed; what a run needs is derived from them in `context`.
 
 mod after;
 mod doctor;
@@ -13,6 +13,8 @@ pub(super) use after::{Between, Branch, Freshness, Gates, Promotion, Wait};
 pub(super) use doctor::Doctor;
 pub(super) use inventory::{Inventory, OfImage};
 pub(super) use prune::{Prune, PruneAction, Restore};
+
+use crate::workflow::Unconfigured;
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
 #[derive(Debug, Parser)]
@@ -32,11 +34,11 @@ pub(super) struct Cli {
 }
 
 impl Cli {
-    /// Reads the arguments; the first is the program's name.
+    /// Parses the arguments; the first is the program's name.
     pub(super) fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         let sources = sources(&arguments);
         let mut cli = Self::try_parse_from(arguments)?;
-        // Of a global option that stands before and after a subcommand, clap keeps the last.
+        // clap keeps only the last occurrence of a global option used before and after a subcommand.
         if sources.len() > cli.global.source.len() {
             cli.global.source = sources;
         }
@@ -44,7 +46,7 @@ impl Cli {
     }
 }
 
-/// The values of every `--source`.
+/// Collects the values of every `--source`.
 fn sources(arguments: &[OsString]) -> Vec<String> {
     let texts: Vec<_> = arguments
         .iter()
@@ -63,24 +65,25 @@ fn sources(arguments: &[OsString]) -> Vec<String> {
 
 const EXITS: &str = "\
 Exit codes:
-  0  done, or nothing to do
+  0  success, or nothing to do
   1  a check failed; nothing was changed
-  2  usage, configuration or other malformed input
-  3  unavailable: a registry, git or the disk did not answer, or with bytes that don't verify
-  4  denied: credentials or permissions
-  5  in conflict: another run, or an interrupted one that can't be resolved alone";
+  2  invalid usage, configuration or input
+  3  a registry, git or the disk is unavailable, or returned bytes that do not verify
+  4  denied: credentials or permissions are missing or insufficient
+  5  conflict with another run, or with an interrupted one that needs a decision";
 
-/// Options of every command.
+/// Options that every command accepts.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// The configuration; its folder is the root [default: the nearest repin.yaml upward]
+    /// Configuration file; its directory is the root [default: repin.yaml in the current directory
+    /// or the nearest one above]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Read repositories that start with PREFIX from oci:DIR or http[s]://HOST[:PORT][/PATH]
+    /// Read repositories under PREFIX from oci:DIR or http[s]://HOST[:PORT][/PATH]
     #[arg(long, global = true, value_name = "PREFIX=WHERE")]
     pub(super) source: Vec<String>,
-    /// How results are printed: human, json, or github (annotations, outputs and summary of GitHub
+    /// Output format: human, json, or github (annotations, outputs and job summary of GitHub
     /// Actions)
     #[arg(
         long,
@@ -89,8 +92,8 @@ pub(super) struct Global {
         default_value = "human",
         hide_possible_values = true
     )]
-    pub(super) format: super::output::Format,
-    /// When to use colour: always, never, or auto (at a terminal, unless `NO_COLOR` is set)
+    pub(super) format: super::format::Format,
+    /// Use color: always, never, or auto (on a terminal, unless `NO_COLOR` is set)
     #[arg(
         long,
         global = true,
@@ -98,147 +101,160 @@ pub(super) struct Global {
         default_value = "auto",
         hide_possible_values = true
     )]
-    pub(super) color: super::output::When,
-    /// Print results and errors only
+    pub(super) color: super::format::When,
+    /// Print only results and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Print every check, also those that passed; -vv also every request, on standard error
+    /// Print passed checks too; -vv also logs every request to standard error
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Write a commented repin.yaml from the pins found in the tree
+    /// Create a commented repin.yaml from the pins in the repository
     #[command(after_help = INIT)]
     Init(Init),
     /// List every pin: file, line, column, image, digest
     #[command(after_help = "Example:\n  repin scan --format json | jq '.pins[].file'")]
     Scan,
-    /// Check that counts are exact and that all pins of an image agree
+    /// Check that every image has the declared number of pins and one digest
     #[command(after_help = "Example, as a pre-merge job:\n  repin check --remote --format github")]
     Check {
-        /// Also ask whether the pinned set is what it claims to be: digests, labels, tags,
+        /// Also verify the pinned set against the registry and git history: digests, labels, tags,
         /// provenance
         #[arg(long)]
         remote: bool,
     },
-    /// Show what each image's tag names: digest, platforms, revision label
+    /// Resolve each image's tag: digest, platforms, revision label
     #[command(
         after_help = "Example:\n  repin resolve --revision 4f2a… --format json | jq -r '.images[].digest'"
     )]
     Resolve {
-        /// The commit that the images were built from
+        /// Commit that the images were built from
         #[arg(long, value_name = "REV", allow_hyphen_values = true)]
         revision: String,
     },
     /// Move every pin of the set to one verified revision
     #[command(after_help = PROMOTE)]
     Promote(Promote),
-    /// Move every pin back to a set that was promoted before
+    /// Move every pin back to a previously promoted set
     #[command(after_help = ROLLBACK)]
     Rollback(Rollback),
     /// List the sets in git history, newest first
     #[command(after_help = "Example:\n  repin history --limit 5")]
     History {
-        /// Show at most N entries
+        /// List at most N entries
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
     },
-    /// Look into images: what they contain, and whether that is what they have to
+    /// List what images contain and check it against contracts
     #[command(subcommand, after_help = INVENTORY)]
     Inventory(Inventory),
-    /// Look whether everything that a run needs is there, without changing anything
+    /// Check that everything a run needs is available; changes nothing
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(Doctor),
-    /// Delete pending versions of the images, and never anything that is or was pinned
+    /// Delete old image versions that were never pinned
     #[command(after_help = prune::EXAMPLES)]
     Prune(Prune),
-    /// Tell how far pinned references to other repositories have fallen behind
+    /// Report how far pinned references to other repositories lag behind
     #[command(after_help = after::FRESHNESS)]
     Freshness(Freshness),
-    /// Show how the required statuses of a commit stand
+    /// Show the required statuses of a commit
     #[command(after_help = after::GATES)]
     Gates(Gates),
-    /// Wait until a pull request is merged, and start what its forge does not
+    /// Wait for a pull request to be merged, then start the configured workflows
     #[command(after_help = after::WAIT)]
     Wait(Wait),
-    /// Bring one long-lived branch into another
+    /// Move commits from one long-lived branch to another
     #[command(subcommand, after_help = after::BRANCH)]
     Branch(Branch),
-    /// Finish or undo an --apply that was interrupted
-    #[command(after_help = "Example:\n  repin recover --dry-run true    # says what it would do")]
+    /// Explain a code of a check or an error
+    #[command(
+        after_help = "Examples:\n  repin explain              # list every code\n  repin explain pin_count"
+    )]
+    Explain {
+        /// The code that a message shows in brackets; without it, all codes are listed
+        #[arg(value_name = "CODE")]
+        code: Option<String>,
+    },
+    /// Finish or undo an interrupted --apply
+    #[command(
+        after_help = "Example:\n  repin recover --dry-run true    # report without changing anything"
+    )]
     Recover(Recover),
-    /// Print completions for a shell
+    /// Print shell completions
     #[command(
         after_help = "Example:\n  repin completions bash > ~/.local/share/bash-completion/completions/repin"
     )]
     Completions {
-        /// The shell
+        /// Shell to print completions for
         shell: clap_complete::Shell,
     },
     /// Print the manual page
     #[command(after_help = "Example:\n  repin man | man -l -")]
     Man,
-    /// Print the JSON schema of repin.yaml
+    /// Print the JSON Schema of repin.yaml
     #[command(after_help = "Example:\n  repin schema > repin.schema.json")]
     Schema,
 }
 
 const INIT: &str = "\
-The images of one owner that are pinned by digest become the set: the remote's owner's, else the likeliest. At a terminal \
-it asks where that is not sure; in a pipe it says so in the file. A file that is there is never overwritten without --force.
+The images of one owner that are pinned by digest become the set: the owner of the git remote if it has any, otherwise the \
+most likely owner. On a terminal, repin asks when the choice is uncertain; otherwise it marks the choice in the file. An \
+existing file is overwritten only with --force.
 
 Examples:
   repin init
-  repin init --dry-run true    # prints the file instead of writing it";
+  repin init --dry-run true    # print the file instead of writing it";
 
 const INVENTORY: &str = "\
-Layers are read as they stream, from a registry or a layout; no container engine is needed.
+Layers are streamed from a registry or an image layout; no container engine is needed.
 
 Example:
   repin inventory check --revision 4f2a…";
 
 const PROMOTE: &str = "\
-Without --apply or --pr it is a dry run: the table, the diff and the reports are made, and no file of the repository changes.
+Without --apply or --pr, this is a dry run: repin prints the table, the diff and the reports and changes no file of the \
+repository.
 
 Examples:
-  repin promote --revision 4f2a…                  # what would change, and whether it may
+  repin promote --revision 4f2a…                  # show what would change and run every check
   repin promote --revision 4f2a… --apply          # change every pin, or none
   repin promote --revision 4f2a… --pr ready       # one commit, one branch, one pull request
   repin promote --revision 4f2a… --digest review=sha256:9c1d… --format github --body-file body.md";
 
 const ROLLBACK: &str = "\
-The set has to be in git history as promoted, and every tag has to name the digest that was pinned then.
+Git history must record the set as promoted, and every tag must still resolve to the digest that was pinned then.
 
 Examples:
-  repin rollback                                  # the sets that one can go back to
-  repin rollback --to 4f2a…                       # what would change, and whether it may
+  repin rollback                                  # list the sets available for rollback
+  repin rollback --to 4f2a…                       # show what would change and run every check
   repin rollback --to 4f2a… --apply               # change every pin, or none
   repin rollback --to 4f2a… --pr draft            # one commit, one branch, one pull request";
 
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// true prints the file instead of writing it; an empty BOOL is true
+    /// Print the file instead of writing it; an empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(super) dry_run: Option<bool>,
-    /// Replace a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     pub(super) force: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Promote {
-    /// The commit that the images were built from
+    /// Commit that the images were built from
     #[arg(long, value_name = "REV", allow_hyphen_values = true)]
     pub(super) revision: String,
-    /// The digest that an image's tag has to name, as its build reported it
+    /// Digest that the image's tag must resolve to, as reported by its build
     #[arg(long, value_name = "NAME=DIGEST")]
     pub(super) digest: Vec<String>,
-    /// Promote although the revision is an ancestor of the one that is pinned now
+    /// Promote even if the revision is older than the pinned one
     #[arg(long)]
     pub(super) allow_older: bool,
-    /// Promote although a rollback undid this set
+    /// Promote even if this set was rolled back
     #[arg(long)]
     pub(super) force_after_rollback: bool,
     #[command(flatten)]
@@ -247,40 +263,41 @@ pub(super) struct Promote {
 
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// The revision to go back to; without it, those that one can go back to are listed
+    /// Revision to roll back to; without it, repin lists the sets available for rollback
     #[arg(long, value_name = "REV", allow_hyphen_values = true)]
     pub(super) to: Option<String>,
     #[command(flatten)]
     pub(super) change: Change,
 }
 
-/// Options of commands that change pins.
+/// Options of the commands that change pins.
 #[derive(Debug, Args)]
 pub(super) struct Change {
     /// Write the new pins to the work tree
     #[arg(long)]
     pub(super) apply: bool,
-    /// Open a pull request with the new pins, against the base branch's head
+    /// Open a pull request with the new pins against the head of the base branch
     #[arg(long, value_name = "STATE", conflicts_with = "apply")]
     pub(super) pr: Option<PullRequestState>,
-    /// Open it again although a person closed it
+    /// Reopen the pull request even if someone closed it
     #[arg(long, requires = "pr")]
     pub(super) reopen: bool,
-    /// skip: a token that is missing is no error
+    /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     pub(super) if_unconfigured: Option<IfUnconfigured>,
-    /// true forbids every change, false is --apply (with --pr: nothing more); an empty BOOL is true
+    /// true forbids every change; false means --apply, unless --pr is given; an empty BOOL means
+    /// true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(super) dry_run: Option<bool>,
     /// Write the diff to F; - is standard output
     #[arg(long, value_name = "F")]
     pub(super) diff_file: Option<PathBuf>,
-    /// Write the pull request's body to F; - is standard output
+    /// Write the pull request body to F; - is standard output
     #[arg(long, value_name = "F")]
     pub(super) body_file: Option<PathBuf>,
 }
 
-/// How a pull request is opened.
+/// State in which a pull request is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum PullRequestState {
     /// As a draft.
@@ -289,32 +306,39 @@ pub(super) enum PullRequestState {
     Ready,
 }
 
-/// What a missing token or secret means.
+/// What to do when a token or secret is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum IfUnconfigured {
-    /// The run is skipped, and says why.
+    /// Skip the run and report the reason.
     Skip,
+}
+
+impl From<Option<IfUnconfigured>> for Unconfigured {
+    fn from(option: Option<IfUnconfigured>) -> Self {
+        match option {
+            Some(IfUnconfigured::Skip) => Self::Skips,
+            None => Self::Fails,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Recover {
-    /// Drop the journal and leave the files as they are
+    /// Delete the journal and leave the files as they are
     #[arg(long)]
     pub(super) discard: bool,
-    /// true only says what would be done; an empty BOOL is true
+    /// Report what recover would do without changing anything; an empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(super) dry_run: Option<bool>,
 }
 
-/// Exactly `true`, `false`, or the empty string, which means `true`: an input that was left empty
-/// changes nothing.
+/// Parses exactly `true`, `false`, or the empty string, which means `true`: a workflow input left
+/// empty changes nothing.
 pub(super) fn strict_bool(text: &str) -> Result<bool, String> {
     match text {
         "true" | "" => Ok(true),
         "false" => Ok(false),
-        _ => Err(
-            "it takes exactly `true`, `false` or the empty string, which means `true`".to_owned(),
-        ),
+        _ => Err("expected `true`, `false` or the empty string, which means `true`".to_owned()),
     }
 }
 
@@ -325,11 +349,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_description_is_consistent() {
+    fn command_definition_is_consistent() {
         Cli::command().debug_assert();
     }
 
-    /// Every command with the words that lead to it.
+    /// Collects every command with the words that select it.
     fn paths(command: &clap::Command, words: &[String], all: &mut Vec<Vec<String>>) {
         for sub in command.get_subcommands() {
             let mut words = words.to_vec();
@@ -381,7 +405,7 @@ mod tests {
             .concat(),
         ] {
             let cli = Cli::read(words.iter().map(OsString::from).collect()).unwrap();
-            assert_eq!(cli.global.format, super::super::output::Format::Json);
+            assert_eq!(cli.global.format, super::super::format::Format::Json);
             assert_eq!(cli.global.source, ["a=oci:b"], "{words:?}");
         }
         let words = ["repin", "--source", "a=oci:b", "scan", "--source=c=oci:d"];

@@ -1,18 +1,22 @@
-//! Problems as people meet them: what, where with the line and a caret, why, what to do.
+//! Errors and warnings for people: what failed, the line with a caret, what to do.
 
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::{
-    checks::{Check, Code, Status},
+    checks::{Code, FilePlace},
     config::Config,
-    error::{Class, Error},
+    error::Error,
+    report::causes::Cause,
     untrusted::plain,
 };
 
-/// Renders a problem.
-pub(super) fn problem(problem: &Error, colour: bool) -> String {
+/// How many places of a wrong count are listed; the rest is counted.
+const PLACES: usize = 20;
+
+/// Renders an error, with what to do about it.
+pub(super) fn problem(problem: &Error, help: Option<&str>, colour: bool) -> String {
     let code = plain(problem.code);
     let title = Level::ERROR.primary_title(plain(&problem.text())).id(code);
     let mut group = match &problem.place {
@@ -33,8 +37,8 @@ pub(super) fn problem(problem: &Error, colour: bool) -> String {
     for note in &problem.notes {
         group = group.element(Level::NOTE.message(plain(note)));
     }
-    if let Some(help) = problem.remedy() {
-        group = group.element(Level::HELP.message(plain(&help)));
+    if let Some(help) = help {
+        group = group.element(Level::HELP.message(plain(help)));
     }
     let renderer = if colour {
         Renderer::styled()
@@ -44,104 +48,64 @@ pub(super) fn problem(problem: &Error, colour: bool) -> String {
     renderer.render(&[group]) + "\n"
 }
 
-/// A failed check as a problem: counts point at the number in the configuration.
-pub(super) fn failed(check: &Check, config: &Config) -> Error {
-    let mut problem = Error::new(
-        Class::Failed,
-        check.code.as_str(),
-        subject(check) + &check.told(),
-    );
+/// A failed cause as an error; a wrong count points at its number in the configuration.
+pub(super) fn failed(cause: &Cause<'_>, config: &Config) -> Error {
+    let check = cause.first();
     let image = check.image.as_deref().and_then(|name| config.image(name));
     if let (Code::PIN_COUNT, Some(image)) = (check.code, image) {
-        // What follows the colon lists the places, which stand in the notes.
-        check
-            .detail
-            .split(": ")
-            .next()
-            .unwrap_or_default()
-            .clone_into(&mut problem.message);
-        problem.place = Some(Box::new(config.place(image.pins_at, "declared here")));
-        problem.notes = check
-            .places
-            .iter()
-            .map(|place| format!("found: {place}"))
-            .collect();
-        problem.help = Some(if check.places.len() < image.pins {
-            format!(
-                "a file that pins `{}` was removed or is not matched by `files:`; correct one of the two",
-                image.name
-            )
-        } else {
-            format!(
-                "a pin of `{}` was added; if it belongs there, count it in `pins:`",
-                image.name
-            )
-        });
-    } else if check.status == Status::Fail {
-        problem.help = hint(check.code).map(str::to_owned);
+        // The evidence also lists the places, which are in the notes.
+        let message = check.cause.as_ref().unwrap_or(&check.detail);
+        return Error {
+            place: Some(Box::new(config.place(image.pins_at, "declared here"))),
+            notes: found(&check.places),
+            ..Error::failed(check.code.as_str(), message)
+        };
     }
-    problem
-}
-
-/// The image and platform that a check is about.
-pub(super) fn subject(check: &Check) -> String {
-    match (&check.image, &check.platform) {
-        (Some(image), Some(platform)) => format!("{image} {platform}: "),
-        (Some(image), None) => format!("{image}: "),
-        _ => String::new(),
+    Error {
+        notes: cause.evidence(),
+        ..Error::failed(check.code.as_str(), headed(cause))
     }
 }
 
-/// What to do about a failed check, where its evidence does not say it.
-fn hint(code: Code) -> Option<&'static str> {
-    Some(match code {
-        Code::TAG_MISSING => {
-            "build and push every image of the set at this revision, then promote again"
-        }
-        Code::DIGEST_MISMATCH => {
-            "the tag was moved after the build, or the digest is another build's: find out which before going on"
-        }
-        Code::REVISION_LABEL => {
-            "the image was built from another commit than its tag says; build it again"
-        }
-        Code::MANIFEST_AMBIGUOUS => "push the image again; don't use it as it is",
-        Code::FILE_UNSAFE => "replace the link by a file of its own, or take it out of `files:`",
-        Code::PIN_UNSUPPORTED => {
-            "write the digest in full, or make it a placeholder such as `<digest>`"
-        }
-        Code::PIN_OUTSIDE => {
-            "let `files` match the file and count the pin, or name the file in `outside_ignore`"
-        }
-        Code::DIGEST_OUTSIDE => {
-            "write it as a whole reference that `files` matches, or name the file in `outside_ignore`"
-        }
-        Code::PIN_DISAGREE => "promote or roll back: that brings all pins together",
-        Code::INVENTORY_MUST_CONTAIN_MISSING => {
-            "build the image again with it, or take the name out of the contract"
-        }
-        Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT => {
-            "build the image again without it, or take the name out of the contract"
-        }
-        Code::FORBIDDEN_FILE_PRESENT => {
-            "build the image without it; if it was a secret, replace the secret"
-        }
-        Code::ENV_SECRET => "hand the secret over when the image runs, and replace it",
-        Code::MODE_UNEXPECTED | Code::UNREADABLE => {
-            "correct owner and mode where the image is built"
-        }
-        Code::EXPECTED_YAML_IN_IMAGE_MISMATCH => "build the image with today's contract",
-        Code::SMOKE_FAILED => "look at what it printed; build the image again",
-        Code::SMOKE_UNAVAILABLE => {
-            "see `smoke.engine` and `smoke.engine_args`, or set `smoke.when_unavailable: skip` where none is to be had"
-        }
-        Code::LABEL_MISSING => {
-            "build the image with the label, or take it out of `inventory.required_labels`"
-        }
-        _ => return None,
-    })
+/// A warning as lines; the last one is the help, if the check has any.
+pub(super) fn warning(cause: &Cause<'_>) -> String {
+    let mut text = format!("warning[{}]: {}\n", cause.code(), plain(&headed(cause)));
+    for evidence in cause.evidence() {
+        let _ = writeln!(text, "  = note: {}", plain(&evidence));
+    }
+    if let Some(help) = cause.help() {
+        let _ = writeln!(text, "  = help: {}", plain(help));
+    }
+    text
 }
 
-/// A diff for people: no hidden character of a file's content gets through, coloured or not.
+/// The message, headed by the images that it is about.
+fn headed(cause: &Cause<'_>) -> String {
+    let subject = cause.subject();
+    if subject.is_empty() {
+        cause.message()
+    } else {
+        format!("{subject}: {}", cause.message())
+    }
+}
+
+/// The places of pins as notes.
+fn found(places: &[FilePlace]) -> Vec<String> {
+    let mut notes: Vec<_> = places
+        .iter()
+        .take(PLACES)
+        .map(|place| format!("found: {place}"))
+        .collect();
+    if places.len() > PLACES {
+        notes.push(format!(
+            "found: … {} more (repin scan)",
+            places.len() - PLACES
+        ));
+    }
+    notes
+}
+
+/// A diff for people, with every hidden character of a file's content escaped.
 pub(super) fn diff(diff: &[u8], coloured: bool) -> String {
     let text = String::from_utf8_lossy(diff);
     let mut out = String::with_capacity(text.len());

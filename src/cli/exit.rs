@@ -1,13 +1,13 @@
 //! How a run ends.
 
-use crate::error::{Class, Error, Errors};
+use crate::error::{Class, Errors};
 
 /// How a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
     /// Done, or nothing to do.
     Done,
-    /// Not done, and who has to act.
+    /// Not done; the class says who must act.
     Because(Class),
 }
 
@@ -20,7 +20,7 @@ impl Exit {
         }
     }
 
-    /// The one that decides where both apply.
+    /// The exit that decides if both apply.
     pub(super) fn worse(self, other: Self) -> Self {
         match (self, other) {
             (Self::Because(one), Self::Because(other)) => Self::Because(one.worse(other)),
@@ -33,9 +33,4 @@ impl From<&Errors> for Exit {
     fn from(errors: &Errors) -> Self {
         Self::Because(errors.class())
     }
-}
-
-/// A mistake in how the program was called.
-pub(super) fn usage(message: impl Into<String>) -> Errors {
-    Errors::from(Error::input("usage", message))
 }

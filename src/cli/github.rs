@@ -5,16 +5,15 @@ use std::{
     io::{Read, Write},
 };
 
-use super::environment::Environment;
-use crate::{error::Errors, untrusted::workflow};
+use crate::{error::Errors, untrusted::workflow, workflow::Environment};
 
 /// The largest summary that is shown, in bytes (GitHub Actions, "Adding a job summary": 1 MiB a
 /// step).
 const SUMMARY_MAX: u64 = 1024 * 1024;
 
-const NOTICE: &str = "\n\n> The rest does not fit into a step's summary.\n";
+const NOTICE: &str = "\n\n> The rest was left out, because a step summary is limited to 1 MiB.\n";
 
-/// The files, opened before anything changes so that a wrong path stops the run in time.
+/// The files, opened before anything changes, so that a wrong path stops the run in time.
 pub(super) struct StepFiles {
     output: Option<File>,
     summary: Option<File>,
@@ -27,10 +26,10 @@ impl StepFiles {
             let Some(path) = environment.filled(name) else {
                 return Ok(None);
             };
-            let path = environment.folder().join(path);
+            let path = environment.directory().join(path);
             let opened = OpenOptions::new().append(true).create(true).open(&path);
             opened.map(Some).map_err(|error| {
-                Errors::io(format!("can't open {name} ({}): {error}", path.display()))
+                Errors::io(format!("cannot open {name} ({}): {error}", path.display()))
             })
         };
         Ok(Self {
@@ -54,7 +53,7 @@ impl StepFiles {
             text.push_str(&workflow::output(name, value, &delimiter));
         }
         file.write_all(text.as_bytes())
-            .map_err(|error| Errors::io(format!("can't write to GITHUB_OUTPUT: {error}")))
+            .map_err(|error| Errors::io(format!("cannot write to GITHUB_OUTPUT: {error}")))
     }
 
     /// Appends to the summary, as far as it fits.
@@ -63,7 +62,7 @@ impl StepFiles {
             return Ok(());
         };
         let fail = |error: std::io::Error| {
-            Errors::io(format!("can't write to GITHUB_STEP_SUMMARY: {error}"))
+            Errors::io(format!("cannot write to GITHUB_STEP_SUMMARY: {error}"))
         };
         let spare = SUMMARY_MAX
             .saturating_sub(file.metadata().map_err(fail)?.len() + NOTICE.len() as u64 + 1);
@@ -85,6 +84,6 @@ impl StepFiles {
 pub(super) fn token() -> Result<String, Errors> {
     let mut bytes = [0; 16];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|error| Errors::io(format!("can't read random bytes: {error}")))?;
+    read.map_err(|error| Errors::io(format!("cannot read random bytes: {error}")))?;
     Ok(format!("repin-{}", hex::encode(bytes)))
 }

@@ -1,22 +1,20 @@
 //! The command line: arguments and environment in, output and an exit code out.
 //!
-//! The only part that reads the environment, prints, and knows terminals. A command gathers,
-//! decides, acts and reports; everything that it needs comes to it in a `Context`.
+//! Only this module reads the environment, prints, and knows terminals. A command gathers, decides,
+//! acts and reports; it receives everything it needs in a `Context`.
 
 mod args;
-mod ci;
+mod change;
 mod commands;
+mod console;
 mod context;
 mod display;
 mod environment;
 mod exit;
-mod forge;
+mod format;
 mod github;
 mod output;
-mod packages;
-mod progress;
-mod registries;
-mod repositories;
+mod render;
 mod requests;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -24,11 +22,15 @@ use std::{ffi::OsString, process::ExitCode};
 use args::{Cli, Command};
 use clap::{CommandFactory, error::ErrorKind};
 
-use crate::error::{Class, Error, Errors};
+use crate::{
+    error::{Class, Error, Errors},
+    workflow::Environment,
+};
 use context::Context;
-pub use environment::Environment;
+pub use environment::environment;
 use exit::Exit;
-use output::{Format, Output};
+use format::Format;
+use output::Output;
 
 /// Runs the program with its arguments (the first is its name).
 pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
@@ -40,23 +42,26 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
             Ok(mut context) => {
                 let exit = dispatch(cli.command, &mut context);
                 let exit = context.output.finish(exit);
-                context.close();
+                context.services.close();
                 exit
             }
-            Err(fault) => output.fault(&fault),
+            Err(fault) => {
+                let exit = output.fault(&fault);
+                output.finish(exit)
+            }
         },
         Err(exit) => exit,
     };
     ExitCode::from(exit.code())
 }
 
-/// Ends a run that has no current folder to begin in.
-pub fn no_folder(error: &std::io::Error) -> ExitCode {
+/// Ends a run whose current directory is unknown.
+pub fn no_directory(error: &std::io::Error) -> ExitCode {
     use std::io::Write;
-    // Nobody is left to tell when standard error is gone too.
+    // If standard error is closed too, the error cannot be reported.
     let _ = writeln!(
         std::io::stderr(),
-        "error: can't tell the current folder: {error}"
+        "error: cannot determine the current directory: {error}"
     );
     ExitCode::from(Exit::Because(Class::Unavailable).code())
 }
@@ -77,6 +82,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
         Command::Gates(args) => commands::gates::run(&args, context),
         Command::Wait(args) => commands::wait::run(&args, context),
         Command::Branch(args) => commands::branch::run(&args, context),
+        Command::Explain { code } => commands::explain::run(code.as_deref(), context),
         Command::Recover(args) => commands::recover::run(&args, context),
         Command::Completions { shell } => commands::documents::completions(shell, context),
         Command::Man => commands::documents::man(context),
@@ -96,7 +102,7 @@ fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
             return Exit::Because(Class::Input);
         }
         let message = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            "a subcommand or an argument is missing".to_owned()
+            "missing subcommand or argument".to_owned()
         } else {
             // What is meant stands in the lines below, up to the usage.
             let text = error.to_string();

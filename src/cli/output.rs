@@ -1,9 +1,9 @@
-//! Standard output and standard error: results on the one, everything else on the other.
+//! Standard output for results, and standard error for everything else.
 //!
-//! Every text of every command passes one door here on its way out, [`Output::door`]: at a terminal
-//! no hidden character gets through, and with `--format github` no line that a runner would obey,
-//! on either stream. What has to arrive byte by byte goes to a pipe, or to a runner that was told
-//! not to read it. Only [`Output::annotate`] writes commands, and only our own.
+//! Every text of every command passes [`Output::door`]: a terminal never receives a hidden character,
+//! and with `--format github` neither stream carries a line that a runner would obey. Exact bytes go
+//! to a pipe, or to a runner between `stop-commands` markers. Only [`Output::annotate`] writes
+//! workflow commands, and only repin's own.
 
 use std::{
     borrow::Cow,
@@ -11,54 +11,31 @@ use std::{
     io::{self, Write},
 };
 
-use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{display, environment::Environment, exit::Exit, github};
+use super::{
+    console::StandardError,
+    display,
+    exit::Exit,
+    format::{Format, Volume, When},
+    github,
+};
 use crate::{
+    checks::{Check, Status},
+    config::Config,
     error::{Class, Error, Errors},
-    http::Announce,
-    report::json::{ErrorDocument, ErrorRow},
+    explain,
+    report::{
+        annotations::with_help,
+        causes::by_cause,
+        json::{ErrorDocument, ErrorRow},
+    },
     untrusted::{
         self, block,
         workflow::{self, Commands, Place},
     },
+    workflow::{Console, Environment},
 };
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    Human,
-    /// One JSON document.
-    Json,
-    /// Annotations, outputs and a summary for GitHub Actions.
-    Github,
-}
-
-/// When to use colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum When {
-    /// At a terminal, unless `NO_COLOR` is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-/// How much is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Volume {
-    /// Results and errors.
-    Quiet,
-    /// What helps.
-    Normal,
-    /// Every check.
-    Verbose,
-    /// Every check and every request.
-    Requests,
-}
 
 /// Where standard output leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,13 +57,15 @@ pub(super) struct Output {
     /// Whether progress is shown.
     pub(super) progress: bool,
     /// Leads from where annotations are read to the root; ends with `/` or is empty.
-    pub(super) folder: String,
+    pub(super) directory: String,
+    /// The explained codes of the errors written so far, each once.
+    codes: Vec<&'static str>,
     /// The first error of writing to standard output that is not a closed pipe.
     broken: Option<io::Error>,
 }
 
 impl Output {
-    /// For errors that come before the arguments are known: only the format is looked for.
+    /// For errors before the arguments are parsed: only the format is read.
     pub(super) fn early(arguments: &[OsString], environment: &Environment) -> Self {
         let text: Vec<_> = arguments
             .iter()
@@ -126,18 +105,19 @@ impl Output {
         Self {
             format,
             volume,
-            colour: wanted(environment.stdout_is_terminal()),
-            error_colour: wanted(environment.stderr_is_terminal()),
-            stdout: if environment.stdout_is_terminal() {
+            colour: wanted(environment.terminals.stdout),
+            error_colour: wanted(environment.terminals.stderr),
+            stdout: if environment.terminals.stdout {
                 Destination::Terminal
             } else {
                 Destination::Pipe
             },
             // A line that is redrawn and lines of the request log would overwrite one another.
-            progress: environment.stderr_is_terminal()
+            progress: environment.terminals.stderr
                 && !matches!(volume, Volume::Quiet | Volume::Requests)
                 && format == Format::Human,
-            folder: String::new(),
+            directory: String::new(),
+            codes: Vec::new(),
             broken: None,
         }
     }
@@ -148,7 +128,7 @@ impl Output {
         self.write(&text);
     }
 
-    /// What becomes of a result on its way to where standard output leads.
+    /// Escapes a result as its destination requires.
     fn door<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
         let read = || String::from_utf8_lossy(text);
         match self.format {
@@ -165,7 +145,7 @@ impl Output {
         self.write(commands.to_string().as_bytes());
     }
 
-    /// Writes a result to a runner, byte by byte; an error if no word could be found to end it with.
+    /// Writes a result to a runner, byte by byte; fails if no random end marker can be made.
     pub(super) fn print_unparsed(&mut self, text: impl AsRef<[u8]>) -> Result<(), Errors> {
         let token = github::token()?;
         let shown = if self.stdout == Destination::Terminal {
@@ -180,7 +160,7 @@ impl Output {
     }
 
     /// Writes a diff: for people, or byte by byte to a pipe, where `git apply` may read it.
-    /// `wanted`: it was asked for on standard output, so that it is not coloured in a pipe.
+    /// `wanted`: the caller asked for it on standard output, so a pipe gets no colour.
     pub(super) fn print_diff(&mut self, diff: &[u8], wanted: bool) {
         if self.stdout == Destination::Terminal || self.colour && !wanted {
             self.print(display::diff(diff, self.colour));
@@ -218,11 +198,19 @@ impl Output {
         }
     }
 
+    /// Standard error, with its format and colour.
+    pub(super) fn stderr(&self) -> StandardError {
+        StandardError {
+            format: self.format,
+            volume: self.volume,
+            colour: self.error_colour,
+            progress: self.progress,
+        }
+    }
+
     /// Writes a message for people; nothing with `--quiet`.
     pub(super) fn note(&self, text: &str) {
-        if self.volume != Volume::Quiet {
-            self.error_text(&format!("{text}\n"));
-        }
+        self.stderr().note(text);
     }
 
     /// Writes a question for a person, who answers on the same line.
@@ -232,17 +220,10 @@ impl Output {
 
     /// Writes a warning or an error for people.
     pub(super) fn error_text(&self, text: &str) {
-        write_error(self.format, self.error_colour, text);
+        self.stderr().write(text);
     }
 
-    /// Shows the pauses that a forge asks for. They are warnings, which `--quiet` leaves: nobody
-    /// should take a minute's silence for a run that hangs.
-    pub(super) fn announce(&self) -> Announce {
-        let (format, colour) = (self.format, self.error_colour);
-        Announce::to(move |pause| write_error(format, colour, &format!("warning: {pause}\n")))
-    }
-
-    /// Reports why a run could not do its work.
+    /// Reports the errors that stopped a run.
     pub(super) fn fault(&mut self, fault: &Errors) -> Exit {
         match self.format {
             Format::Json => {
@@ -259,10 +240,7 @@ impl Output {
                     let row = ErrorRow::of(&error);
                     let place = row.file.as_deref().zip(row.line).zip(row.column);
                     let place = place.map(|((file, line), column)| Place { file, line, column });
-                    let hint = row
-                        .hint
-                        .map_or_else(String::new, |hint| format!(" ({hint})"));
-                    let message = format!("{}{hint}", row.message);
+                    let message = with_help(&row.message, row.hint.as_deref());
                     self.annotate(&Commands::error(&row.code, &message, place));
                 }
                 self.problems(fault);
@@ -271,7 +249,7 @@ impl Output {
         Exit::from(fault)
     }
 
-    /// Reports what is wrong beside a command's own document.
+    /// Reports errors beside a command's own document.
     pub(super) fn fault_beside(&mut self, fault: &Errors) -> Exit {
         if self.format != Format::Json {
             return self.fault(fault);
@@ -280,15 +258,47 @@ impl Output {
         Exit::from(fault)
     }
 
-    fn problems(&self, fault: &Errors) {
-        for error in fault.by_cause() {
-            self.problem(&error);
+    fn problems(&mut self, fault: &Errors) {
+        let causes = fault.by_cause();
+        for (at, error) in causes.iter().enumerate() {
+            // A remedy that several errors share is printed once, after the last of them.
+            let remedy = error.remedy();
+            let repeated = causes[at + 1..]
+                .iter()
+                .any(|later| error.help.is_none() && later.remedy() == remedy);
+            self.problem(error, remedy.filter(|_| !repeated).as_deref());
         }
     }
 
-    /// Writes one problem for people.
-    pub(super) fn problem(&self, problem: &Error) {
-        self.error_text(&display::problem(problem, self.error_colour));
+    /// Writes one error for people.
+    fn problem(&mut self, problem: &Error, help: Option<&str>) {
+        self.error_text(&display::problem(problem, help, self.error_colour));
+        let known = explain::of(problem.code).map(|found| found.code);
+        self.codes
+            .extend(known.filter(|code| !self.codes.contains(code)));
+    }
+
+    /// Writes checks that failed or warn for people, each cause once.
+    pub(super) fn causes(&mut self, checks: &[Check], config: &Config) {
+        for cause in by_cause(checks) {
+            match cause.status() {
+                Status::Fail => self.problem(&display::failed(&cause, config), cause.help()),
+                Status::Warn => self.error_text(&display::warning(&cause)),
+                Status::Pass | Status::Skip => {}
+            }
+        }
+    }
+
+    /// Names the command that explains the errors written so far, on a line of its own.
+    pub(super) fn refer(&mut self) {
+        match std::mem::take(&mut self.codes).as_slice() {
+            [] => {}
+            [code] => self.note(&format!("for more: repin explain {code}")),
+            codes => self.note(&format!(
+                "for more: repin explain CODE ({})",
+                codes.join(", ")
+            )),
+        }
     }
 
     /// Prints clap's help or version.
@@ -302,7 +312,7 @@ impl Output {
         self.print(text);
     }
 
-    /// Prints clap's complaint.
+    /// Prints clap's error.
     pub(super) fn usage(&self, error: &clap::Error) {
         let text = error.render();
         let text = if self.error_colour {
@@ -315,23 +325,15 @@ impl Output {
 
     /// The exit of a run whose results may not have been written.
     pub(super) fn finish(&mut self, exit: Exit) -> Exit {
+        self.refer();
         match self.broken.take() {
             Some(error) => {
-                self.error_text(&format!("error: can't write to standard output: {error}\n"));
+                self.error_text(&format!(
+                    "error: cannot write to standard output: {error}\n"
+                ));
                 exit.worse(Exit::Because(Class::Unavailable))
             }
             None => exit,
         }
     }
-}
-
-/// Writes text for people to standard error.
-fn write_error(format: Format, colour: bool, text: &str) {
-    let text = if format == Format::Github {
-        workflow::inert(text, colour)
-    } else {
-        block(text, colour)
-    };
-    // Nobody is left to tell when standard error is gone.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! The request log of `-vv`: a line on standard error for each request.
+//! The request log of `-vv`: one line on standard error for each request.
 
 use tracing::{Dispatch, Level, field::Field};
 use tracing_subscriber::{
@@ -10,7 +10,7 @@ use tracing_subscriber::{
 
 use crate::http::LOG;
 
-/// Shows each request of this process from now on.
+/// Starts to log each request of this process.
 pub(super) fn show() {
     // A second time in one process changes nothing.
     let _ = tracing::dispatcher::set_global_default(lines(std::io::stderr));

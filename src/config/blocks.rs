@@ -1,19 +1,25 @@
-//! The optional blocks of the configuration: inventory, smoke, prune, freshness, forge.
+//! The optional blocks of the configuration: places, inventory, smoke, prune, freshness, forge.
 
 mod contents;
 mod forge;
+mod places;
 mod upkeep;
 
 pub use contents::{Engine, Inventory, Kind, Smoke};
 pub(super) use contents::{inventory, smoke};
 pub(super) use forge::forge;
 pub use forge::{Forge, ForgeKind, MergeMethod, Sign};
+pub(super) use places::places;
+pub use places::{
+    CHART, CommentPolicy, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, Step,
+    above_templates, looking_into,
+};
 pub use upkeep::{AlsoPinned, Freshness, Issue, PathsFrom, Prune, PruneBackend};
 pub(super) use upkeep::{freshness, prune};
 
-use super::{raw::Gather, template::check_branch, yaml::Node};
+use super::{raw::ErrorCollector, template::check_branch, yaml::Node};
 
-fn text(g: &Gather, node: &Node) -> Option<String> {
+fn text(g: &ErrorCollector, node: &Node) -> Option<String> {
     g.nonempty(node).map(str::to_owned)
 }
 
@@ -24,7 +30,7 @@ fn variable(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "`{text}` is not the name of an environment variable (its value has no place here)"
+            "`{text}` is not the name of an environment variable (write the name, not the value)"
         ))
     }
 }
@@ -39,7 +45,7 @@ pub const FORGE_TOKENS: [&str; 4] = [
 
 /// The name of a variable whose value is handed on: to another repository's server, or to a
 /// container. Whoever may edit the configuration must not receive what the job holds for itself.
-fn handed_on(g: &Gather) -> impl Fn(&str) -> Result<String, String> {
+fn handed_on(g: &ErrorCollector) -> impl Fn(&str) -> Result<String, String> {
     let of_the_past = g.is_of_the_past();
     move |text| {
         let name = text.to_ascii_uppercase();

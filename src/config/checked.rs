@@ -7,9 +7,11 @@ use std::{
 };
 
 use super::{
-    blocks::{self, Forge, Freshness, Inventory, Prune, Smoke},
+    blocks::{
+        self, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune, Smoke, looking_into,
+    },
     path::{Globs, RelPath},
-    raw::{Fields, Gather},
+    raw::{ErrorCollector, Fields},
     sources::{Mapping, Prefix, Where},
     template::Template,
     yaml::{Key, Node},
@@ -23,7 +25,7 @@ use crate::{
 /// A whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The folder that every path is relative to.
+    /// The directory that every path is relative to.
     pub root: PathBuf,
     /// The file's text, for places in it.
     pub source: SourceText,
@@ -31,8 +33,12 @@ pub struct Config {
     pub file: String,
     /// The set's name in titles.
     pub name: String,
-    /// The files that are scanned.
+    /// The files that are scanned for whole references, beside those of places.
     pub files: Globs,
+    /// All files that are scanned: those of `files` and of every place.
+    pub scanned: Globs,
+    /// Where split pins may stand.
+    pub places: Vec<PinPlace>,
     /// Whether files that git ignores and does not track are scanned too.
     pub ignored_files: bool,
     /// What becomes of digests that no pin accounts for.
@@ -42,7 +48,7 @@ pub struct Config {
     /// Token servers that a registry's credentials go to although they are another host: registry →
     /// token server.
     pub realms: BTreeMap<String, String>,
-    /// What a revision looks like, and its tag and label.
+    /// The form of a revision, its tag and its label.
     pub revision: Revisions,
     /// The images of the set, in the order of the file; at least one has pins.
     pub images: Vec<Image>,
@@ -55,9 +61,9 @@ pub struct Config {
     /// Where promoted sets are looked up.
     pub provenance: Provenance,
     /// How promotes are named.
-    pub promote: Naming,
+    pub promote: ChangeNames,
     /// How rollbacks are named.
-    pub rollback: Naming,
+    pub rollback: ChangeNames,
     /// What may be deleted.
     pub prune: Option<Prune>,
     /// Pinned references to other repositories.
@@ -87,7 +93,7 @@ pub enum OutsidePolicy {
     Ignore,
 }
 
-/// What a revision looks like, and where it is found.
+/// The form of a revision, and where it is found.
 #[derive(Debug, Clone)]
 pub struct Revisions {
     /// The shape of the whole string.
@@ -133,7 +139,7 @@ pub struct Provenance {
 
 /// Branch and title of one kind of change.
 #[derive(Debug, Clone)]
-pub struct Naming {
+pub struct ChangeNames {
     /// The branch's name.
     pub branch: Template,
     /// The commit's and pull request's title.
@@ -144,34 +150,43 @@ pub struct Naming {
 
 /// Reads a configuration from its text; every problem that can be found is in the error.
 pub fn parse(source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
-    gathered(Gather::new(source.clone(), "config"), source, root)
+    gathered(ErrorCollector::new(source.clone(), "config"), source, root)
 }
 
 /// Reads what once was the configuration, by the rules that concern reading files and history; what
 /// it would hand on to others is of no concern.
 pub fn parse_past(source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
-    let gather = Gather::new(source.clone(), "config");
+    let gather = ErrorCollector::new(source.clone(), "config");
     gathered(gather.of_the_past(), source, root)
 }
 
-fn gathered(gather: Gather, source: &SourceText, root: &Path) -> Result<Config, Vec<Error>> {
+fn gathered(
+    gather: ErrorCollector,
+    source: &SourceText,
+    root: &Path,
+) -> Result<Config, Vec<Error>> {
     let tree = gather.tree();
     if tree.is_none() {
         gather.report(
             Span { start: 0, end: 0 },
-            "the configuration is empty, or can't be read any further",
+            "the configuration is empty or cannot be parsed further",
         );
     }
     let fields = tree.as_ref().and_then(|tree| gather.map(tree));
     let config = fields.and_then(|fields| whole(&gather, &fields, source, root));
-    let problems = gather.into_problems();
+    let errors = gather.into_problems();
     match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(problems),
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(errors),
     }
 }
 
-fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> Option<Config> {
+fn whole(
+    g: &ErrorCollector,
+    fields: &Fields<'_>,
+    source: &SourceText,
+    root: &Path,
+) -> Option<Config> {
     // Each part is read before the first `?`, so that one run reports the problems of all.
     let version = fields.required("version", |node| version(g, node));
     let name = fields.or("name", "images".to_owned(), |node| name(g, node));
@@ -183,6 +198,8 @@ fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> O
     let realms = fields.or("realms", BTreeMap::new(), |node| realms(g, node));
     let revision = revisions(g, fields.get("revision"));
     let images = fields.required("images", |node| images(g, node));
+    let places = fields.or("places", Vec::new(), |node| blocks::places(g, node));
+    owners_exist(g, places.as_deref(), images.as_deref());
     let report = fields.or("report", Report::default(), |node| report(g, node));
     let inventory = fields.optional("inventory", |node| blocks::inventory(g, node));
     let smoke = fields.optional("smoke", |node| blocks::smoke(g, node));
@@ -201,12 +218,19 @@ fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> O
     let forge = fields.optional("forge", |node| blocks::forge(g, node));
     fields.done();
     version?;
+    let (files, places) = (files?, places?);
+    let mut scanned = files.clone();
+    for own in places.iter().filter_map(|place| place.files.clone()) {
+        scanned.add_list(own);
+    }
     Some(Config {
         root: root.to_owned(),
         source: source.clone(),
         file: name_of(source),
         name: name?,
-        files: files?,
+        files,
+        scanned,
+        places,
         ignored_files: ignored_files?,
         outside: outside?,
         sources: sources?,
@@ -225,39 +249,39 @@ fn whole(g: &Gather, fields: &Fields<'_>, source: &SourceText, root: &Path) -> O
     })
 }
 
-fn version(g: &Gather, node: &Node) -> Option<()> {
+fn version(g: &ErrorCollector, node: &Node) -> Option<()> {
     match g.number(node)? {
         1 => Some(()),
         other => {
             g.report(
                 node.span,
-                format!("version {other} is not known to this release: it reads version 1"),
+                format!("version {other} is not supported: this release reads version 1"),
             );
             None
         }
     }
 }
 
-fn name(g: &Gather, node: &Node) -> Option<String> {
+fn name(g: &ErrorCollector, node: &Node) -> Option<String> {
     g.parsed(node, |text| {
         if text.contains(char::is_control) {
-            Err("a control character: the name has to fit on one line")
+            Err("a control character: the name must be on one line")
         } else {
             Ok(text.to_owned())
         }
     })
 }
 
-fn files(g: &Gather, node: &Node) -> Option<Globs> {
+fn files(g: &ErrorCollector, node: &Node) -> Option<Globs> {
     let globs = globs(g, node)?;
     if globs.included().is_empty() {
-        g.report(node.span, "`files` lists nothing: no pin could be found");
+        g.report(node.span, "`files` is empty, so no pin can be found");
         return None;
     }
     Some(globs)
 }
 
-fn globs(g: &Gather, node: &Node) -> Option<Globs> {
+pub(super) fn globs(g: &ErrorCollector, node: &Node) -> Option<Globs> {
     let mut globs = Globs::default();
     // Every wrong one is reported.
     let mut right = true;
@@ -267,7 +291,7 @@ fn globs(g: &Gather, node: &Node) -> Option<Globs> {
     right.then_some(globs)
 }
 
-fn outside(g: &Gather, fields: &Fields<'_>) -> Option<Outside> {
+fn outside(g: &ErrorCollector, fields: &Fields<'_>) -> Option<Outside> {
     let policies = [
         ("warn", OutsidePolicy::Warn),
         ("refuse", OutsidePolicy::Refuse),
@@ -283,19 +307,19 @@ fn outside(g: &Gather, fields: &Fields<'_>) -> Option<Outside> {
     })
 }
 
-fn sources(g: &Gather, node: &Node, root: &Path) -> Option<Vec<Mapping>> {
+fn sources(g: &ErrorCollector, node: &Node, root: &Path) -> Option<Vec<Mapping>> {
     let read = |(key, value): &(Key, Node)| {
         let prefix = Prefix::parse(&key.text)
             .map_err(|error| g.report(key.span, error.to_string()))
             .ok();
         let place = g.parsed(value, |text| {
-            if let Some(folder) = text.strip_prefix("oci:") {
-                let folder = if folder == "." {
+            if let Some(directory) = text.strip_prefix("oci:") {
+                let directory = if directory == "." {
                     Ok(root.to_owned())
                 } else {
-                    RelPath::parse(folder).map(|p| root.join(p.as_path()))
+                    RelPath::parse(directory).map(|p| root.join(p.as_path()))
                 };
-                return folder
+                return directory
                     .map(Where::Layouts)
                     .map_err(|error| error.to_string());
             }
@@ -310,7 +334,7 @@ fn sources(g: &Gather, node: &Node, root: &Path) -> Option<Vec<Mapping>> {
     mappings.into_iter().collect()
 }
 
-fn realms(g: &Gather, node: &Node) -> Option<BTreeMap<String, String>> {
+fn realms(g: &ErrorCollector, node: &Node) -> Option<BTreeMap<String, String>> {
     let host = |text: &str| {
         let wrong = || format!("`{}` is not a host name with an optional port", plain(text));
         super::sources::is_host(text)
@@ -318,7 +342,9 @@ fn realms(g: &Gather, node: &Node) -> Option<BTreeMap<String, String>> {
             .ok_or_else(wrong)
     };
     let read = |(key, value): &(Key, Node)| {
-        let registry = host(&key.text).map_err(|why| g.report(key.span, why)).ok();
+        let registry = host(&key.text)
+            .map_err(|reason| g.report(key.span, reason))
+            .ok();
         let server = g.parsed(value, host);
         Some((registry?, server?))
     };
@@ -326,7 +352,7 @@ fn realms(g: &Gather, node: &Node) -> Option<BTreeMap<String, String>> {
     realms.into_iter().collect()
 }
 
-fn revisions(g: &Gather, node: Option<&Node>) -> Option<Revisions> {
+fn revisions(g: &ErrorCollector, node: Option<&Node>) -> Option<Revisions> {
     let default = || {
         Some(Revisions {
             pattern: Pattern::parse("[0-9a-f]{40}").ok()?,
@@ -354,7 +380,7 @@ fn revisions(g: &Gather, node: Option<&Node>) -> Option<Revisions> {
     })
 }
 
-fn images(g: &Gather, node: &Node) -> Option<Vec<Image>> {
+fn images(g: &ErrorCollector, node: &Node) -> Option<Vec<Image>> {
     let fields = g.map(node)?;
     let images: Vec<_> = fields
         .entries()
@@ -372,14 +398,14 @@ fn images(g: &Gather, node: &Node) -> Option<Vec<Image>> {
             g.report(
                 span,
                 format!(
-                    "`{}` and `{}` have one repository, {}",
+                    "`{}` and `{}` have the same repository, {}",
                     twin.name, image.name, image.repository
                 ),
             );
         }
     }
     if images.is_empty() {
-        g.report(node.span, "`images` lists nothing");
+        g.report(node.span, "`images` is empty");
     } else if images.iter().all(|image| image.pins == 0) {
         g.report_hint(
             images[0].pins_at,
@@ -390,12 +416,12 @@ fn images(g: &Gather, node: &Node) -> Option<Vec<Image>> {
     Some(images)
 }
 
-fn image(g: &Gather, key: &Key, node: &Node) -> Option<Image> {
+fn image(g: &ErrorCollector, key: &Key, node: &Node) -> Option<Image> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if key.text.is_empty() || !key.text.chars().all(plain) || key.text.starts_with('-') {
         g.report(
             key.span,
-            format!("`{}` can't name an image: letters, digits, `.`, `_` and `-`, not beginning with `-`", key.text),
+            format!("`{}` is not a valid image name: letters, digits, `.`, `_` and `-`, not starting with `-`", key.text),
         );
     }
     let fields = g.map(node)?;
@@ -413,7 +439,26 @@ fn image(g: &Gather, key: &Key, node: &Node) -> Option<Image> {
     })
 }
 
-fn report(g: &Gather, node: &Node) -> Option<Report> {
+/// Reports places whose `image` no image is called.
+fn owners_exist(g: &ErrorCollector, places: Option<&[PinPlace]>, images: Option<&[Image]>) {
+    let (Some(places), Some(images)) = (places, images) else {
+        return;
+    };
+    for place in places {
+        if let PlaceKind::Keys(rule) = &place.kind
+            && let Owner::Image(name) = &rule.owner
+            && images.iter().all(|image| image.name != *name)
+        {
+            let message = format!(
+                "`image: {name}` of the place `{}` is not an image",
+                place.name
+            );
+            g.report(place.at, message);
+        }
+    }
+}
+
+fn report(g: &ErrorCollector, node: &Node) -> Option<Report> {
     let fields = g.map(node)?;
     let labels = fields.or("labels", Vec::new(), |node| g.strings(node));
     let template = fields.optional("template", |node| g.parsed(node, RelPath::parse));
@@ -424,7 +469,7 @@ fn report(g: &Gather, node: &Node) -> Option<Report> {
     })
 }
 
-fn provenance(g: &Gather, node: &Node) -> Option<Provenance> {
+fn provenance(g: &ErrorCollector, node: &Node) -> Option<Provenance> {
     let fields = g.map(node)?;
     let branch = fields.optional("branch", |node| {
         g.parsed(node, |text| {
@@ -442,7 +487,7 @@ fn provenance(g: &Gather, node: &Node) -> Option<Provenance> {
         if !words.contains(&false) {
             g.report_hint(
                 node.span,
-                "`content` can't be left out: a title alone proves nothing",
+                "`content` is required: a title alone proves nothing",
                 "write [title, content] or [content]",
             );
             return None;
@@ -456,11 +501,11 @@ fn provenance(g: &Gather, node: &Node) -> Option<Provenance> {
     })
 }
 
-fn naming(g: &Gather, node: Option<&Node>, kind: &'static str) -> Option<Naming> {
+fn naming(g: &ErrorCollector, node: Option<&Node>, kind: &'static str) -> Option<ChangeNames> {
     let branch = || Template::branch(&format!("auto/runtime-{kind}-{{revision}}")).ok();
     let title = || Template::parse(&format!("{kind}: {{name}} @{{revision}}"), true).ok();
     let Some(node) = node else {
-        return Some(Naming {
+        return Some(ChangeNames {
             branch: branch()?,
             title: title()?,
             supersede: true,
@@ -477,7 +522,7 @@ fn naming(g: &Gather, node: Option<&Node>, kind: &'static str) -> Option<Naming>
         Some(true)
     };
     fields.done();
-    Some(Naming {
+    Some(ChangeNames {
         branch: branch?,
         title: title?,
         supersede: supersede?,
@@ -493,9 +538,15 @@ fn name_of(source: &SourceText) -> String {
 }
 
 impl Config {
-    /// The forge as it is configured, or as it is where nothing is said.
+    /// The configured forge, or the defaults.
     pub fn forge_or_default(&self) -> Forge {
         self.forge.clone().unwrap_or_default()
+    }
+
+    /// The places, by their numbers, that look into a scanned file; `exists` tells whether there is a
+    /// file at a path.
+    pub fn places_of(&self, path: &Path, exists: &dyn Fn(&Path) -> bool) -> Vec<usize> {
+        looking_into(&self.places, &self.files, path, exists)
     }
 
     /// The image called `name`.

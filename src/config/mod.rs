@@ -18,11 +18,13 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, SourceText};
 
 pub use blocks::{
-    AlsoPinned, Engine, FORGE_TOKENS, Forge, ForgeKind, Freshness, Inventory, Issue, Kind,
-    MergeMethod, PathsFrom, Prune, PruneBackend, Sign, Smoke,
+    AlsoPinned, CHART, CommentPolicy, Engine, FORGE_TOKENS, Forge, ForgeKind, Freshness, Inventory,
+    Issue, KUSTOMIZATIONS, KeysRule, Kind, MergeMethod, Owner, PathsFrom, PinPlace, PlaceKind,
+    Prune, PruneBackend, Sign, Smoke, Step, above_templates, looking_into,
 };
 pub use checked::{
-    Config, Image, Naming, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,
+    ChangeNames, Config, Image, Outside, OutsidePolicy, Provenance, Report, Revisions, parse,
+    parse_past,
 };
 pub use path::{Glob, Globs, PathError, RelPath};
 pub use sources::{Endpoint, Mapping, MappingError, Prefix, Where};
@@ -37,38 +39,38 @@ const MAX: u64 = 1024 * 1024;
 /// The name that is often meant and never read.
 pub const MISSPELLED_NAME: &str = "repin.yml";
 
-/// The nearest `repin.yaml` in `folder` or above.
-pub fn find(folder: &Path) -> Option<PathBuf> {
-    folder
+/// The nearest `repin.yaml` in `directory` or above.
+pub fn find(directory: &Path) -> Option<PathBuf> {
+    directory
         .ancestors()
-        .map(|folder| folder.join(FILE_NAME))
+        .map(|directory| directory.join(FILE_NAME))
         .find(|file| file.is_file())
 }
 
-/// Every `repin.yml` from `folder` upward, as far as the nearest `repin.yaml` is looked for: none
-/// of them is read.
-pub fn misspelled(folder: &Path) -> Vec<PathBuf> {
+/// Every `repin.yml` from `directory` upward, as far as the nearest `repin.yaml` is looked for:
+/// none of them is read.
+pub fn misspelled(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for folder in folder.ancestors() {
-        let file = folder.join(MISSPELLED_NAME);
+    for directory in directory.ancestors() {
+        let file = directory.join(MISSPELLED_NAME);
         if file.is_file() {
             found.push(file);
         }
-        if folder.join(FILE_NAME).is_file() {
+        if directory.join(FILE_NAME).is_file() {
             break;
         }
     }
     found
 }
 
-/// Reads and checks the configuration at `file`; its folder becomes the root. Messages call it
+/// Reads and checks the configuration at `file`; its directory becomes the root. Messages call it
 /// `shown`.
 pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
     let fail = |message: String| {
         vec![Error::input("config", message).help("name the file with --config FILE")]
     };
     let metadata = std::fs::metadata(file)
-        .map_err(|e| fail(format!("can't read the configuration {shown}: {e}")))?;
+        .map_err(|e| fail(format!("cannot read the configuration {shown}: {e}")))?;
     if !metadata.is_file() {
         return Err(fail(format!("the configuration {shown} is not a file")));
     }
@@ -78,15 +80,18 @@ pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
         )));
     }
     let bytes = std::fs::read(file)
-        .map_err(|e| fail(format!("can't read the configuration {shown}: {e}")))?;
+        .map_err(|e| fail(format!("cannot read the configuration {shown}: {e}")))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         fail(format!(
             "the configuration {shown} is not UTF-8 (from byte {at} on)"
         ))
     })?;
-    let absolute =
-        std::path::absolute(file).map_err(|e| fail(format!("can't tell where {shown} is: {e}")))?;
+    let absolute = std::path::absolute(file).map_err(|e| {
+        fail(format!(
+            "cannot determine the absolute path of {shown}: {e}"
+        ))
+    })?;
     let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
     parse(
         &SourceText {
@@ -97,7 +102,11 @@ pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
     )
 }
 
-/// A count in words, such as `1 pin` or `2 pins`.
-pub fn number(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+/// A count with its noun, such as `1 pin`, `2 pins` or `2 directories`.
+pub fn number(count: usize, noun: &str) -> String {
+    match (count, noun.strip_suffix("ry")) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{count} {stem}ries"),
+        (_, None) => format!("{count} {noun}s"),
+    }
 }

@@ -9,8 +9,8 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::error::Span;
 
-/// A relative path that never leaves the folder it is relative to (symlinks aside: whoever opens it
-/// checks those).
+/// A relative path that never leaves the directory it is relative to (symlinks aside: whoever opens
+/// it checks those).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(PathBuf);
 
@@ -18,13 +18,13 @@ pub struct RelPath(PathBuf);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// Begins at the file system's root.
-    #[error("`{0}` is absolute: paths here are relative to the folder of the configuration")]
+    #[error("`{0}` is absolute: paths must be relative to the directory of the configuration")]
     Absolute(String),
     /// Has a `..`.
-    #[error("`{0}` leaves the folder of the configuration: `..` is not allowed")]
+    #[error("`{0}` leaves the directory of the configuration: `..` is not allowed")]
     Leaves(String),
     /// Empty, or `.` alone, or with a NUL byte.
-    #[error("`{0}` names no file")]
+    #[error("`{0}` does not name a file")]
     Nothing(String),
     /// The glob's own syntax.
     #[error("`{0}` is not a glob: {1}")]
@@ -88,11 +88,14 @@ pub struct Glob {
     at: Span,
 }
 
-/// A list of globs: a path matches if one of them does, and none of those that begin with `!`.
+/// Lists of globs: a path matches a list if one of its globs does, and none of those that begin with
+/// `!`; it matches the whole if it matches one of the lists.
 #[derive(Debug, Clone, Default)]
 pub struct Globs {
     include: Vec<Glob>,
     exclude: Vec<Glob>,
+    /// The other lists.
+    others: Vec<Globs>,
 }
 
 impl Glob {
@@ -102,7 +105,7 @@ impl Glob {
         if text.ends_with('/') {
             return Err(PathError::Glob(
                 text.to_owned(),
-                "it ends with `/`, and no file does".to_owned(),
+                "it ends with `/`, so it matches no file".to_owned(),
             ));
         }
         let text = text.strip_prefix("./").unwrap_or(text);
@@ -131,7 +134,7 @@ impl Glob {
         &self.text
     }
 
-    /// Where it stands in the configuration; the beginning for a glob from elsewhere.
+    /// Its location in the configuration; the start of the file for a glob from elsewhere.
     pub fn at(&self) -> Span {
         self.at
     }
@@ -143,9 +146,9 @@ impl Glob {
         self
     }
 
-    /// The folder that every match lies in, as far as it is spelled out: `.github/workflows` for
+    /// The directory that every match lies in, as far as it is spelled out: `.github/workflows` for
     /// `.github/workflows/*.yml`.
-    pub fn literal_folder(&self) -> PathBuf {
+    pub fn literal_directory(&self) -> PathBuf {
         let mut components: Vec<_> = self.text.split('/').collect();
         components.pop();
         components
@@ -175,34 +178,53 @@ impl Globs {
         Ok(globs)
     }
 
-    /// Whether the path matches.
-    pub fn matches(&self, path: &Path) -> bool {
-        self.include.iter().any(|glob| glob.matches(path)) && !self.excludes(path)
+    /// Adds another list, whose globs that begin with `!` exclude nothing from the others.
+    pub fn add_list(&mut self, list: Self) {
+        self.others.push(list);
     }
 
-    /// Whether a glob that begins with `!` matches the path.
+    /// Whether the path matches.
+    pub fn matches(&self, path: &Path) -> bool {
+        self.include.iter().any(|glob| glob.matches(path)) && !self.excludes_here(path)
+            || self.others.iter().any(|list| list.matches(path))
+    }
+
+    /// Whether a glob that begins with `!` matches the path, which no list matches.
     pub fn excludes(&self, path: &Path) -> bool {
+        self.excludes_here(path) || self.others.iter().any(|list| list.excludes(path))
+    }
+
+    fn excludes_here(&self, path: &Path) -> bool {
         self.exclude.iter().any(|glob| glob.matches(path))
     }
 
     /// The globs that do not begin with `!`.
-    pub fn included(&self) -> &[Glob] {
-        &self.include
+    pub fn included(&self) -> Vec<&Glob> {
+        let others = self.others.iter().flat_map(Self::included);
+        self.include.iter().chain(others).collect()
     }
 
-    /// As they were written, those that begin with `!` last.
+    /// As they were written, those that begin with `!` last; an empty text before each further list.
     pub fn texts(&self) -> Vec<String> {
         let excluded = self
             .exclude
             .iter()
             .map(|glob| format!("!{}", glob.as_str()));
         let included = self.include.iter().map(|glob| glob.as_str().to_owned());
-        included.chain(excluded).collect()
+        let others = self.others.iter().flat_map(|list| {
+            // A separator that no glob can be, since each list excludes from itself alone.
+            std::iter::once(String::new()).chain(list.texts())
+        });
+        included.chain(excluded).chain(others).collect()
     }
 
     /// The directories that every match lies in, as far as they are spelled out.
-    pub fn literal_folders(&self) -> impl Iterator<Item = PathBuf> {
-        self.include.iter().map(Glob::literal_folder)
+    pub fn literal_directories(&self) -> impl Iterator<Item = PathBuf> {
+        let included = self.included().into_iter();
+        included
+            .map(Glob::literal_directory)
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 }
 
@@ -226,6 +248,24 @@ mod tests {
         assert!(Globs::parse(["!../a"]).is_err());
         let literal = Globs::parse([r"\!important.yml"]).unwrap();
         assert!(literal.matches(Path::new("!important.yml")));
+    }
+
+    #[test]
+    fn a_list_excludes_from_itself_alone() {
+        let mut globs = Globs::parse(["**/*.yml", "!a.yml"]).unwrap();
+        globs.add_list(Globs::parse(["a.yml", "b/*", "!b/c.yml"]).unwrap());
+        for (path, matches) in [
+            ("a.yml", true),
+            ("b/c.yml", true),
+            ("b/c.txt", true),
+            ("c.txt", false),
+        ] {
+            assert_eq!(globs.matches(Path::new(path)), matches, "{path}");
+        }
+        let included: Vec<_> = globs.included().into_iter().map(Glob::as_str).collect();
+        assert_eq!(included, ["**/*.yml", "a.yml", "b/*"]);
+        let folders: Vec<_> = globs.literal_directories().collect();
+        assert_eq!(folders, ["", "", "b"].map(PathBuf::from));
     }
 
     #[test]
@@ -258,23 +298,23 @@ mod tests {
     }
 
     #[test]
-    fn the_walk_begins_at_the_folder_that_is_spelled_out() {
+    fn the_walk_begins_at_the_directory_that_is_spelled_out() {
         assert_eq!(
             Glob::parse(".github/workflows/*.yml")
                 .unwrap()
-                .literal_folder(),
+                .literal_directory(),
             Path::new(".github/workflows")
         );
         assert_eq!(
-            Glob::parse("*.yml").unwrap().literal_folder(),
+            Glob::parse("*.yml").unwrap().literal_directory(),
             Path::new("")
         );
         assert_eq!(
-            Glob::parse("a/{b,c/d}/e.yml").unwrap().literal_folder(),
+            Glob::parse("a/{b,c/d}/e.yml").unwrap().literal_directory(),
             Path::new("a")
         );
         assert_eq!(
-            Glob::parse("a/{b/c,d}/e.yml").unwrap().literal_folder(),
+            Glob::parse("a/{b/c,d}/e.yml").unwrap().literal_directory(),
             Path::new("a")
         );
     }

@@ -9,14 +9,14 @@ use super::yaml::{Key, Node, Value};
 use crate::error::{Class, Error, Place, SourceText, Span};
 
 /// Gathers the problems of one file.
-pub struct Gather {
+pub struct ErrorCollector {
     source: SourceText,
     code: &'static str,
     problems: RefCell<Vec<Error>>,
     of_the_past: bool,
 }
 
-impl Gather {
+impl ErrorCollector {
     /// For the file `source`, whose problems carry `code`.
     pub fn new(source: SourceText, code: &'static str) -> Self {
         Self {
@@ -43,18 +43,18 @@ impl Gather {
 
     /// Parses the whole text; `None` if it is no YAML or holds nothing.
     pub fn tree(&self) -> Option<Node> {
-        let (root, faults) = super::yaml::parse(&self.source.text);
-        for fault in faults {
-            self.report(fault.span, fault.message);
+        let (root, errors) = super::yaml::parse(&self.source.text);
+        for error in errors {
+            self.report(error.span, error.message);
         }
         root.filter(|root| !root.is_null())
     }
 
     /// Everything gathered, in the order of the file.
     pub fn into_problems(self) -> Vec<Error> {
-        let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|p| p.place.as_ref().map_or(0, |place| place.span.start));
-        problems
+        let mut errors = self.problems.into_inner();
+        errors.sort_by_key(|p| p.place.as_ref().map_or(0, |place| place.span.start));
+        errors
     }
 
     /// A place in this file.
@@ -80,8 +80,8 @@ impl Gather {
         );
     }
 
-    fn push(&self, problem: Error) {
-        self.problems.borrow_mut().push(problem);
+    fn push(&self, error: Error) {
+        self.problems.borrow_mut().push(error);
     }
 
     /// A mapping's fields.
@@ -105,7 +105,7 @@ impl Gather {
         }
     }
 
-    /// A scalar's text; a number may stand for a string, null may not.
+    /// A scalar's text; a number is accepted as a string, null is not.
     pub fn string<'n>(&self, node: &'n Node) -> Option<&'n str> {
         match &node.value {
             Value::Scalar { text, .. } if !node.is_null() => Some(text),
@@ -117,7 +117,7 @@ impl Gather {
     pub fn nonempty<'n>(&self, node: &'n Node) -> Option<&'n str> {
         let text = self.string(node)?;
         if text.is_empty() {
-            self.expected(node, "a string that is not empty")
+            self.expected(node, "a nonempty string")
         } else {
             Some(text)
         }
@@ -144,7 +144,7 @@ impl Gather {
                     _ => self.expected(node, "a whole number up to 1000000"),
                 }
             }
-            _ => self.expected(node, "a whole number, unquoted"),
+            _ => self.expected(node, "an unquoted whole number"),
         }
     }
 
@@ -192,7 +192,10 @@ impl Gather {
             .map(|(_, value)| *value);
         if found.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            self.report(node.span, format!("`{text}` is none of {}", quoted(&names)));
+            self.report(
+                node.span,
+                format!("expected one of {}, found `{text}`", quoted(&names)),
+            );
         }
         found
     }
@@ -214,7 +217,7 @@ impl Gather {
 /// The fields of a mapping; each is asked for by name, and [`Fields::done`] reports those nobody
 /// asked for.
 pub struct Fields<'n> {
-    gather: &'n Gather,
+    gather: &'n ErrorCollector,
     /// The mapping's place.
     pub span: Span,
     entries: &'n [(Key, Node)],
@@ -289,7 +292,7 @@ impl<'n> Fields<'n> {
                     None => self.gather.report_hint(
                         key.span,
                         message,
-                        format!("known here: {}", quoted(&known)),
+                        format!("known keys: {}", quoted(&known)),
                     ),
                 }
             }

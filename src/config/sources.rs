@@ -26,7 +26,7 @@ pub struct Prefix {
 /// A place that image bytes come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Where {
-    /// OCI image layouts under a folder.
+    /// OCI image layouts under a directory.
     Layouts(PathBuf),
     /// A registry.
     Registry(Endpoint),
@@ -39,7 +39,7 @@ pub struct Endpoint {
     pub plain: bool,
     /// Host with its port, if one is given.
     pub host: String,
-    /// What stands before the rest of the repository's name; may be empty.
+    /// The path before the rest of the repository's name; may be empty.
     pub path: String,
 }
 
@@ -50,20 +50,20 @@ pub enum MappingError {
     #[error("`{0}` is not PREFIX=WHERE")]
     NoEquals(String),
     /// The prefix is no beginning of a repository name.
-    #[error("the prefix `{0}` is not the beginning of a repository name: {1}")]
+    #[error("the prefix `{0}` is not a valid repository prefix: {1}")]
     Prefix(String, RepositoryError),
-    /// Neither a folder nor a URL.
+    /// Neither a directory nor a URL.
     #[error("`{0}` is neither `oci:DIR` nor `http[s]://HOST[:PORT][/PATH]`")]
     Where(String),
     /// A URL that says more than host and path.
     #[error(
-        "the URL may hold a scheme, a host, a port and a path, nothing else (no user name, query or fragment)"
+        "the URL may contain only a scheme, a host, a port and a path (no user name, query or fragment)"
     )]
     Url,
 }
 
 impl Mapping {
-    /// Parses `PREFIX=WHERE`; a relative folder is relative to `base`.
+    /// Parses `PREFIX=WHERE`; a relative directory is relative to `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, MappingError> {
         let (prefix, place) = text
             .split_once('=')
@@ -143,14 +143,14 @@ impl Prefix {
 }
 
 impl Where {
-    /// Parses a place; a relative folder is relative to `base`.
+    /// Parses a place; a relative directory is relative to `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, MappingError> {
         let wrong = || MappingError::Where(text.to_owned());
-        if let Some(folder) = text.strip_prefix("oci:") {
-            return if folder.is_empty() {
+        if let Some(directory) = text.strip_prefix("oci:") {
+            return if directory.is_empty() {
                 Err(wrong())
             } else {
-                Ok(Self::Layouts(base.join(folder)))
+                Ok(Self::Layouts(base.join(directory)))
             };
         }
         let (plain, rest) = match text.split_once("://") {
@@ -182,7 +182,7 @@ pub(super) fn is_host(text: &str) -> bool {
     check_host(text).is_some()
 }
 
-/// A host name or address with an optional port; an IPv6 address stands in brackets.
+/// A host name or address with an optional port; an IPv6 address is in brackets.
 fn check_host(host: &str) -> Option<()> {
     if let Some(rest) = host.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
@@ -210,7 +210,7 @@ impl fmt::Display for Prefix {
 impl fmt::Display for Where {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Layouts(folder) => write!(f, "oci:{}", folder.display()),
+            Self::Layouts(directory) => write!(f, "oci:{}", directory.display()),
             Self::Registry(endpoint) => {
                 let scheme = if endpoint.plain { "http" } else { "https" };
                 write!(f, "{scheme}://{}/{}", endpoint.host, endpoint.path)
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_folders_or_plain_urls() {
+    fn places_are_directories_or_plain_urls() {
         let parse = |text| Where::parse(text, Path::new("/base")).map(|place| place.to_string());
         assert_eq!(
             parse("http://127.0.0.1:5000").as_deref(),

@@ -20,7 +20,7 @@ enum Part {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A placeholder that does not exist here.
-    #[error("unknown placeholder `{{{0}}}`: {1} can stand here")]
+    #[error("unknown placeholder `{{{0}}}`: expected {1}")]
     Unknown(String, &'static str),
     /// A brace without its other half.
     #[error("a single `{0}`: placeholders are written `{{revision}}`")]
@@ -29,10 +29,10 @@ pub enum TemplateError {
     #[error("`{{revision}}` is missing: two revisions would get the same text")]
     NoRevision,
     /// A control character, such as a line break.
-    #[error("a control character: the text has to fit on one line")]
+    #[error("a control character: the text must be on one line")]
     Control,
     /// Not a branch name.
-    #[error("`{0}` can't be a branch name: {1}")]
+    #[error("`{0}` is not a valid branch name: {1}")]
     Branch(String, &'static str),
 }
 
@@ -92,8 +92,8 @@ impl Template {
         Tag::parse(&self.fill(revision.as_str(), ""))
     }
 
-    /// The text that stands for `{revision}` in `text`, if `text` is this template filled in for
-    /// the set called `name`.
+    /// The value of `{revision}` in `text`, if `text` is this template filled in for the set called
+    /// `name`.
     pub fn revision_in<'t>(&self, text: &'t str, name: &str) -> Option<&'t str> {
         let length = |part: &Part| match part {
             Part::Text(text) => text.len(),
@@ -130,12 +130,12 @@ impl Template {
 /// Checks a whole branch name against git's rules (git-check-ref-format, rules 1 to 10) and a
 /// leading `-`.
 pub fn check_branch(name: &str) -> Result<(), TemplateError> {
-    let wrong = |why| Err(TemplateError::Branch(name.to_owned(), why));
+    let wrong = |reason| Err(TemplateError::Branch(name.to_owned(), reason));
     if name.starts_with('-') {
         return wrong("it begins with `-`");
     }
     if name == "@" || name.contains("@{") || name.contains("..") {
-        return wrong("`@{`, `..` and a lone `@` mean something else to git");
+        return wrong("`@{`, `..` and a lone `@` have a special meaning in git");
     }
     if name.contains(|c: char| c.is_control() || " ~^:?*[\\".contains(c)) {
         return wrong("a space, a control character or one of ~ ^ : ? * [ \\");

@@ -16,7 +16,7 @@ pub struct Node {
     /// The bytes of the value (of a block mapping or list: of its first line's beginning up to its
     /// end).
     pub span: Span,
-    /// What stands there.
+    /// Its value.
     pub value: Value,
 }
 
@@ -47,7 +47,7 @@ pub struct Key {
 
 /// Something that is wrong with the text itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct YamlError {
     /// Where.
     pub span: Span,
     /// What.
@@ -58,7 +58,7 @@ pub struct Fault {
 const DEPTH: usize = 64;
 
 /// Parses one document; `None` if the text has none. Faults that leave a tree are all reported.
-pub fn parse(text: &str) -> (Option<Node>, Vec<Fault>) {
+pub fn parse(text: &str) -> (Option<Node>, Vec<YamlError>) {
     let options = granit_parser::options! {
         disallow_directives: true,
         emit_unresolved_aliases: true,
@@ -103,7 +103,7 @@ enum Open {
     Map(usize, Mapping),
 }
 
-/// A mapping as it is read: its entries, where each key stands first, and the key whose value comes
+/// A mapping as it is read: its entries, where each key first occurs, and the key whose value comes
 /// next.
 #[derive(Default)]
 struct Mapping {
@@ -117,12 +117,12 @@ struct Builder<'t> {
     open: Vec<Open>,
     root: Option<Node>,
     documents: usize,
-    faults: Vec<Fault>,
+    faults: Vec<YamlError>,
 }
 
 impl Builder<'_> {
     fn fault(&mut self, span: Span, message: impl Into<String>) {
-        self.faults.push(Fault {
+        self.faults.push(YamlError {
             span,
             message: message.into(),
         });
@@ -214,7 +214,7 @@ impl Mapping {
             let line = memchr::memchr_iter(b'\n', &text.as_bytes()[..first.start]).count() + 1;
             return Some((
                 place,
-                format!("the key `{name}` is there twice: first in line {line}"),
+                format!("the key `{name}` is a duplicate: first defined on line {line}"),
             ));
         }
         let word = if let Value::Scalar { text, .. } = node.value {
@@ -222,14 +222,14 @@ impl Mapping {
         } else {
             None
         };
-        let fault = word
+        let error = word
             .is_none()
             .then(|| (span, "a key must be a plain word".to_owned()));
         self.pending = Some(Key {
             span,
             text: word.unwrap_or_default(),
         });
-        fault
+        error
     }
 }
 
@@ -263,8 +263,8 @@ mod tests {
     use super::*;
 
     fn faults(text: &str) -> Vec<String> {
-        let (_, faults) = parse(text);
-        faults
+        let (_, errors) = parse(text);
+        errors
             .into_iter()
             .map(|f| format!("{}..{} {}", f.span.start, f.span.end, f.message))
             .collect()
@@ -273,8 +273,8 @@ mod tests {
     #[test]
     fn a_tree_keeps_scalars_as_text_with_their_places() {
         let text = "a: 012\nb: ['x', \"y\"]\nc:\n  d: yes\n\n";
-        let (root, faults) = parse(text);
-        assert!(faults.is_empty(), "{faults:?}");
+        let (root, errors) = parse(text);
+        assert!(errors.is_empty(), "{errors:?}");
         let root = root.unwrap();
         let a = root.pointer("/a").unwrap();
         assert!(matches!(&a.value, Value::Scalar { text, plain: true } if text == "012"));
@@ -290,7 +290,7 @@ mod tests {
     fn what_hides_meaning_is_refused_at_its_place() {
         assert_eq!(
             faults("a: 1\na: 2\n"),
-            ["5..6 the key `a` is there twice: first in line 1"]
+            ["5..6 the key `a` is a duplicate: first defined on line 1"]
         );
         assert!(
             faults("a: &x 1\nb: *x\n")

@@ -27,20 +27,20 @@ const FILE: OFlags = OFlags::RDONLY
 
 /// A directory, open, and the one beneath it that was used last.
 #[derive(Debug)]
-pub(crate) struct Beneath {
+pub(crate) struct OpenDirectory {
     root: OwnedFd,
     last: Option<(PathBuf, OwnedFd)>,
 }
 
-impl Beneath {
+impl OpenDirectory {
     /// Opens `root`, whose own symlinks are the caller's choice.
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
         let root = rustix::fs::open(root, DIRECTORY, Mode::empty())?;
         Ok(Self { root, last: None })
     }
 
-    /// Opens a regular file for reading; `None` if nothing stands there, or something else: a
-    /// symlink, a directory, a named pipe, or a path that leads through a symlink.
+    /// Opens a regular file for reading; `None` if it is missing or not a regular file: a symlink,
+    /// a directory, a named pipe, or a path that leads through a symlink.
     pub(crate) fn open(&mut self, path: &RelPath) -> io::Result<Option<File>> {
         match self.open_file(path) {
             Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
@@ -96,7 +96,7 @@ mod tests {
         symlink("../d", dir.path().join("a/d")).unwrap();
         let fifo = dir.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, fifo, Mode::RUSR).unwrap();
-        let mut beneath = Beneath::new(dir.path()).unwrap();
+        let mut beneath = OpenDirectory::new(dir.path()).unwrap();
         let mut size = |path: &str| {
             let opened = beneath.open(&RelPath::parse(path).unwrap()).unwrap();
             opened.map(|file| file.metadata().unwrap().len())

@@ -7,13 +7,13 @@ mod snapshot;
 mod survey;
 mod worktree;
 
-use std::io::Read;
+use std::{io::Read, path::Path};
 
-pub(crate) use beneath::Beneath;
+pub(crate) use beneath::OpenDirectory;
 pub use snapshot::Snapshot;
 pub use survey::survey_all;
 pub use survey::{Survey, survey};
-pub(crate) use worktree::is_ours;
+pub(crate) use worktree::is_reserved;
 pub use worktree::{Hazard, Ignored, Listing, ReadError, WorkTree};
 
 use crate::config::{Globs, RelPath};
@@ -22,6 +22,9 @@ use crate::config::{Globs, RelPath};
 pub trait Files {
     /// Lists what `globs` match; what must not be touched apart.
     fn list(&self, globs: &Globs) -> Result<Listing, ReadError>;
+
+    /// Whether there is a file with the name of a chart at a path.
+    fn has_chart(&self, path: &Path) -> bool;
 
     /// Opens a listed file for reading.
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError>;
@@ -41,6 +44,10 @@ pub trait Files {
 impl Files for WorkTree {
     fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
         Self::list(self, globs)
+    }
+
+    fn has_chart(&self, path: &Path) -> bool {
+        self.root().join(path).is_file()
     }
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {

@@ -1,17 +1,20 @@
 //! Files of a commit's tree, as far as they were fetched, held in memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read},
+    path::{Path, PathBuf},
 };
 
-use super::{Files, Hazard, Listing, ReadError, is_ours};
-use crate::config::{Globs, RelPath};
+use super::{Files, Hazard, Listing, ReadError, is_reserved};
+use crate::config::{CHART, Globs, RelPath};
 
 /// What is known of a tree: contents of files, and symlinks.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     entries: BTreeMap<RelPath, Entry>,
+    /// Files that make their directories Helm charts, whether or not their contents were fetched.
+    charts: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,12 +34,19 @@ impl Snapshot {
         self.entries.insert(path, Entry::Symlink);
     }
 
+    /// Takes in that there is a file at `path`, if it makes its directory a Helm chart.
+    pub fn note_chart(&mut self, path: &RelPath) {
+        if path.as_path().file_name().is_some_and(|name| name == CHART) {
+            self.charts.insert(path.as_path().to_owned());
+        }
+    }
+
     /// Whether the work tree would list a file at `path` for `globs`.
     pub fn lists(globs: &Globs, path: &RelPath) -> bool {
         let entered = path
             .as_path()
             .components()
-            .all(|part| !is_ours(part.as_os_str().as_encoded_bytes()));
+            .all(|part| !is_reserved(part.as_os_str().as_encoded_bytes()));
         entered && globs.matches(path.as_path())
     }
 }
@@ -59,6 +69,10 @@ impl Files for Snapshot {
             .hazards
             .sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
         Ok(listing)
+    }
+
+    fn has_chart(&self, path: &Path) -> bool {
+        self.charts.contains(path)
     }
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn Read + '_>, ReadError> {

@@ -1,14 +1,13 @@
-//! Every file of a tree that somebody may have written by hand, for a first look before there is a
-//! configuration.
+//! Lists every file of a tree that may be written by hand, before a configuration exists.
 //!
-//! Only a guess begins here, so `.gitignore` is obeyed and folders of others' code are left out.
-//! What the configuration then matches is decided by its globs alone.
+//! Only a guess begins here, so `.gitignore` is obeyed and directories of others' code are left
+//! out. What the configuration then matches is decided by its globs alone.
 
 use std::path::Path;
 
 use ignore::{DirEntry, WalkBuilder};
 
-use super::{ReadError, is_ours, worktree::walk_error};
+use super::{ReadError, is_reserved, worktree::walk_error};
 use crate::config::RelPath;
 
 /// What a first look found.
@@ -18,40 +17,40 @@ pub struct Survey {
     pub files: Vec<RelPath>,
     /// Files that a configuration can't name, since their names are not UTF-8.
     pub unnameable: Vec<RelPath>,
-    /// Folders that can't be listed.
+    /// Directories that can't be listed.
     pub unread: Vec<ReadError>,
 }
 
-/// Folders of other people's code.
+/// Directories of other people's code.
 const FOREIGN: &[&str] = &["node_modules", "vendor"];
 
 /// Lists the tree beneath `root`: no symlinks, nothing that git ignores, no other repository's work
-/// tree, no folder called `node_modules` or `vendor`.
+/// tree, no directory called `node_modules` or `vendor`.
 pub fn survey(root: &Path) -> Survey {
-    walk(root, enters, Above::Obeyed)
+    walk(root, enters, ParentIgnores::Obeyed)
 }
 
 /// Lists the whole tree beneath `root`, which no repository is about: no symlinks, and nothing that
 /// a `.gitignore` beneath the root ignores.
 pub fn survey_all(root: &Path) -> Survey {
-    let enters = |entry: &DirEntry| !is_ours(entry.file_name().as_encoded_bytes());
-    walk(root, enters, Above::Left)
+    let enters = |entry: &DirEntry| !is_reserved(entry.file_name().as_encoded_bytes());
+    walk(root, enters, ParentIgnores::Left)
 }
 
 /// Whether `.gitignore` files above the root count.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Above {
+enum ParentIgnores {
     Obeyed,
     Left,
 }
 
-fn walk(root: &Path, enters: fn(&DirEntry) -> bool, above: Above) -> Survey {
+fn walk(root: &Path, enters: fn(&DirEntry) -> bool, above: ParentIgnores) -> Survey {
     let mut builder = WalkBuilder::new(root);
     builder
         .standard_filters(false)
         .git_ignore(true)
         .git_exclude(true)
-        .parents(above == Above::Obeyed)
+        .parents(above == ParentIgnores::Obeyed)
         .require_git(false);
     builder
         .follow_links(false)
@@ -86,10 +85,10 @@ fn walk(root: &Path, enters: fn(&DirEntry) -> bool, above: Above) -> Survey {
 
 fn enters(entry: &DirEntry) -> bool {
     let name = entry.file_name();
-    let folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+    let directory = entry.file_type().is_some_and(|kind| kind.is_dir());
     let others =
         || FOREIGN.iter().any(|foreign| name == *foreign) || entry.path().join(".git").exists();
-    !(is_ours(name.as_encoded_bytes()) || folder && others())
+    !(is_reserved(name.as_encoded_bytes()) || directory && others())
 }
 
 #[cfg(test)]
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_ours_to_change_is_left_out() {
+    fn foreign_files_are_left_out() {
         let dir = tempfile::tempdir().unwrap();
         for file in [
             "a.yml",
@@ -124,7 +123,7 @@ mod tests {
         )
         .unwrap();
         std::os::unix::fs::symlink("a.yml", dir.path().join("link.yml")).unwrap();
-        std::os::unix::fs::symlink(".github", dir.path().join("folder")).unwrap();
+        std::os::unix::fs::symlink(".github", dir.path().join("directory")).unwrap();
         let survey = survey(dir.path());
         let names: Vec<_> = survey.files.iter().map(ToString::to_string).collect();
         assert_eq!(names, [".github/workflows/b.yml", ".gitignore", "a.yml"]);

@@ -13,13 +13,13 @@ use std::{
 use ignore::{DirEntry, WalkBuilder};
 use rustix::fs::{Mode, OFlags};
 
-use super::beneath::Beneath;
+use super::beneath::OpenDirectory;
 use crate::{
     config::{Globs, RelPath},
     error::{Error, Errors},
 };
 
-/// The folder of the configuration, as a place that text files come from.
+/// The directory of the configuration, as a place that text files come from.
 #[derive(Debug, Clone)]
 pub struct WorkTree {
     root: PathBuf,
@@ -38,7 +38,7 @@ impl Ignored {
         self.paths.insert(path.as_path().to_owned());
     }
 
-    /// Whether there is nothing.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
@@ -68,17 +68,17 @@ pub enum Hazard {
     Special,
     /// Another name of the same file would silently keep the old content, or silently get the new
     /// one.
-    #[error("it is hard-linked {0} times: another name shares its content")]
+    #[error("it has {0} hard links: another name shares its content")]
     HardLink(u64),
 }
 
-/// A file or folder that can't be read.
+/// A file or directory that can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("can't read {path}: {error}")]
+#[error("cannot read {path}: {error}")]
 pub struct ReadError {
     /// The path under the root.
     pub path: String,
-    /// What the system said.
+    /// The operating system's error.
     #[source]
     pub error: io::Error,
 }
@@ -113,26 +113,26 @@ impl WorkTree {
         }
     }
 
-    /// For files that somebody else lists.
-    pub(crate) fn beneath(&self) -> Result<Beneath, ReadError> {
-        Beneath::new(&self.root).map_err(|error| ReadError {
+    /// For files listed by another component.
+    pub(crate) fn beneath(&self) -> Result<OpenDirectory, ReadError> {
+        OpenDirectory::new(&self.root).map_err(|error| ReadError {
             path: self.root.display().to_string(),
             error,
         })
     }
 
-    /// The folder itself.
+    /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Lists what `globs` match. `.git` and `.repin` folders and names that begin with `.repin-`
-    /// are never entered or listed, nor is what [`WorkTree::without`] leaves out.
+    /// Lists what `globs` match. `.git` and `.repin` directories and names that begin with
+    /// `.repin-` are never entered or listed, nor is what [`WorkTree::without`] leaves out.
     pub fn list(&self, globs: &Globs) -> Result<Listing, ReadError> {
         let mut seen = BTreeSet::new();
         let mut listing = Listing::default();
-        for folder in self.starts(globs)? {
-            self.walk(&folder, globs, &mut |path, entry| {
+        for directory in self.starts(globs)? {
+            self.walk(&directory, globs, &mut |path, entry| {
                 if seen.insert(path.clone()) {
                     listing.add(path, entry);
                 }
@@ -145,34 +145,37 @@ impl WorkTree {
         Ok(listing)
     }
 
-    /// The folders that have to be walked: those that the globs spell out, without those inside
+    /// The directories that have to be walked: those that the globs spell out, without those inside
     /// another one.
     fn starts(&self, globs: &Globs) -> Result<Vec<PathBuf>, ReadError> {
-        let folders: BTreeSet<PathBuf> = globs.literal_folders().collect();
-        let outermost = |folder: &&PathBuf| {
-            !folders
+        let directories: BTreeSet<PathBuf> = globs.literal_directories().collect();
+        let outermost = |directory: &&PathBuf| {
+            !directories
                 .iter()
-                .any(|other| other != *folder && folder.starts_with(other))
+                .any(|other| other != *directory && directory.starts_with(other))
         };
         let mut starts = Vec::new();
-        for folder in folders.iter().filter(outermost) {
-            let ignored = folder.ancestors().any(|folder| self.ignored.holds(folder));
-            if !ignored && self.is_plain_folder(folder)? {
-                starts.push(folder.clone());
+        for directory in directories.iter().filter(outermost) {
+            let ignored = directory
+                .ancestors()
+                .any(|directory| self.ignored.holds(directory));
+            if !ignored && self.is_plain_directory(directory)? {
+                starts.push(directory.clone());
             }
         }
         Ok(starts)
     }
 
-    /// Whether every component of `folder` is a folder, none a symlink and none one that is never
-    /// entered. One that can't be looked at is an error: what it holds is not nothing.
-    fn is_plain_folder(&self, folder: &Path) -> Result<bool, ReadError> {
+    /// Whether every component of `directory` is a directory, none a symlink and none one that is
+    /// never entered. One that can't be looked at is an error: what it holds is not nothing.
+    fn is_plain_directory(&self, directory: &Path) -> Result<bool, ReadError> {
         let mut path = self.root.clone();
-        for component in folder.components() {
+        for component in directory.components() {
             path.push(component);
             match std::fs::symlink_metadata(&path) {
                 Ok(metadata)
-                    if metadata.is_dir() && !is_ours(component.as_os_str().as_encoded_bytes()) => {}
+                    if metadata.is_dir()
+                        && !is_reserved(component.as_os_str().as_encoded_bytes()) => {}
                 Ok(_) => return Ok(false),
                 Err(error)
                     if matches!(
@@ -184,7 +187,7 @@ impl WorkTree {
                 }
                 Err(error) => {
                     return Err(ReadError {
-                        path: folder.display().to_string(),
+                        path: directory.display().to_string(),
                         error,
                     });
                 }
@@ -195,11 +198,11 @@ impl WorkTree {
 
     fn walk(
         &self,
-        folder: &Path,
+        directory: &Path,
         globs: &Globs,
         found: &mut dyn FnMut(RelPath, &DirEntry),
     ) -> Result<(), ReadError> {
-        let mut builder = WalkBuilder::new(self.root.join(folder));
+        let mut builder = WalkBuilder::new(self.root.join(directory));
         builder
             .standard_filters(false)
             .follow_links(false)
@@ -210,10 +213,10 @@ impl WorkTree {
                 let path = entry.path().strip_prefix(&root);
                 ignored.is_empty() || !path.is_ok_and(|path| ignored.holds(path))
             };
-            entry.depth() == 0 || !is_ours(entry.file_name().as_encoded_bytes()) && listed()
+            entry.depth() == 0 || !is_reserved(entry.file_name().as_encoded_bytes()) && listed()
         });
         for entry in builder.build() {
-            let entry = entry.map_err(|error| walk_error(&self.root, folder, error))?;
+            let entry = entry.map_err(|error| walk_error(&self.root, directory, error))?;
             if entry.file_type().is_none_or(|kind| kind.is_dir()) {
                 continue;
             }
@@ -267,8 +270,7 @@ impl Listing {
         };
         match hazard {
             None => self.files.push(path),
-            // A hard-linked file is scanned all the same: its pins are there, only changing it is
-            // refused.
+            // A hard-linked file is scanned anyway: its pins count, only changing it is refused.
             Some(hazard @ Hazard::HardLink(_)) => {
                 self.files.push(path.clone());
                 self.hazards.push((path, hazard));
@@ -279,21 +281,21 @@ impl Listing {
 }
 
 /// Names that are never entered or listed.
-pub(crate) fn is_ours(name: &[u8]) -> bool {
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
     name == b".git" || name == b".repin" || name.starts_with(b".repin-")
 }
 
-/// An error of walking `folder` beneath `root`.
-pub(super) fn walk_error(root: &Path, folder: &Path, error: ignore::Error) -> ReadError {
+/// An error of walking `directory` beneath `root`.
+pub(super) fn walk_error(root: &Path, directory: &Path, error: ignore::Error) -> ReadError {
     let place = match &error {
         ignore::Error::WithDepth { err, .. } => path_of(err),
         other => path_of(other),
     };
-    let path = place.map_or_else(|| root.join(folder), Path::to_owned);
+    let path = place.map_or_else(|| root.join(directory), Path::to_owned);
     let path = path.strip_prefix(root).map(Path::to_owned).unwrap_or(path);
     let error = error
         .into_io_error()
-        .unwrap_or_else(|| io::Error::other("the folder can't be listed"));
+        .unwrap_or_else(|| io::Error::other("the directory cannot be listed"));
     ReadError {
         path: path.display().to_string(),
         error,
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_git_and_our_own_are_never_entered() {
+    fn directories_of_git_and_our_own_are_never_entered() {
         let dir = tree(&[
             ".git/a.yml",
             "sub/.git/b.yml",
@@ -385,7 +387,7 @@ mod tests {
         let dir = tree(&["plain.yml", "one.yml", "elsewhere/x.yml"]);
         fs::hard_link(dir.path().join("one.yml"), dir.path().join("two.txt")).unwrap();
         symlink("plain.yml", dir.path().join("link.yml")).unwrap();
-        symlink("elsewhere", dir.path().join("folder")).unwrap();
+        symlink("elsewhere", dir.path().join("directory")).unwrap();
         rustix::fs::mknodat(
             rustix::fs::CWD,
             dir.path().join("pipe.yml"),
@@ -394,7 +396,7 @@ mod tests {
             0,
         )
         .unwrap();
-        let listing = list(&dir, &["*.yml", "folder/*.yml"]);
+        let listing = list(&dir, &["*.yml", "directory/*.yml"]);
         assert_eq!(names(&listing), ["one.yml", "plain.yml"]);
         let hazards: Vec<_> = listing
             .hazards
@@ -412,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_looked_at_is_not_empty() {
+    fn unreadable_directory_is_not_empty() {
         let dir = tempfile::tempdir().unwrap();
         let list = |glob: &str| WorkTree::new(dir.path()).list(&Globs::parse([glob]).unwrap());
         assert!(list("nowhere/*.yml").unwrap().files.is_empty());
@@ -421,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_pipe_is_no_file() {
+    fn named_pipe_is_not_a_file() {
         let dir = tempfile::tempdir().unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("p"), Mode::RUSR).unwrap();
         let tree = WorkTree::new(dir.path());

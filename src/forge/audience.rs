@@ -7,7 +7,7 @@
 use reqwest::Url;
 
 use crate::{
-    git::Hosted,
+    git::HostedRepository,
     http::address::{host_of, is_loopback},
 };
 
@@ -67,7 +67,7 @@ impl Audience {
         {
             return exactly(&url, api).map_err(other);
         }
-        let Some(hosted) = Hosted::parse(origin) else {
+        let Some(hosted) = HostedRepository::parse(origin) else {
             return Err(NotFor::Unknown(server(api)));
         };
         let encrypted = api.scheme() == "https" || is_loopback(api);
@@ -175,11 +175,11 @@ mod tests {
             "https://git.example:3000/api/v1"
         ));
         assert!(!admits(&http, "GITEA_TOKEN", "https://git.example/api/v1"));
-        let why = http
+        let reason = http
             .check("GITEA_TOKEN", &"https://evil.example/x".parse().unwrap())
             .unwrap_err();
         assert_eq!(
-            why.to_string(),
+            reason.to_string(),
             "it is for https://git.example:3000, not for https://evil.example"
         );
         for nowhere in [

@@ -38,8 +38,8 @@ pub trait Branches {
         &self,
         commit: &NewCommit<'_>,
         branch: &str,
-        was: &Was,
-    ) -> Result<Published, Error>;
+        was: &BranchState,
+    ) -> Result<PublishOutcome, Error>;
 }
 
 /// A commit on the forge, and its tree.
@@ -80,12 +80,12 @@ pub enum Comparison {
     /// The branch exists at this head and has no commit in common with its base.
     Unrelated(String),
     /// The branch exists and has a merge base with its base.
-    Related(Ahead),
+    Related(AheadCommits),
 }
 
 impl Comparison {
     /// What the branch has ahead of its base, if both are related.
-    pub fn related(self) -> Option<Ahead> {
+    pub fn related(self) -> Option<AheadCommits> {
         match self {
             Self::Related(ahead) => Some(ahead),
             Self::Absent | Self::Unrelated(_) => None,
@@ -95,7 +95,7 @@ impl Comparison {
 
 /// What a branch has ahead of its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ahead {
+pub struct AheadCommits {
     /// The branch's head.
     pub head: String,
     /// The last commit that both have.
@@ -120,12 +120,12 @@ pub struct NewCommit<'a> {
     /// The files that change.
     pub files: &'a [NewFile],
     /// The pull request of the branch, if there is one.
-    pub pull: Option<Carried<'a>>,
+    pub pull: Option<CarriedPull<'a>>,
 }
 
 /// A pull request whose branch gets a new commit.
 #[derive(Debug, Clone, Copy)]
-pub struct Carried<'a> {
+pub struct CarriedPull<'a> {
     /// As it was listed.
     pub pull: &'a Pull,
     /// The text that it gets once the branch is at the commit.
@@ -149,7 +149,7 @@ pub struct NewFile {
 
 /// The state of a branch when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Was {
+pub enum BranchState {
     /// Missing.
     Absent,
     /// At this commit, with nothing of its own.
@@ -160,17 +160,17 @@ pub enum Was {
 
 /// What became of a commit.
 #[derive(Debug, Clone)]
-pub enum Published {
+pub enum PublishOutcome {
     /// The branch is at it.
     Done(String),
-    /// Another process created or moved the branch meanwhile; nothing was written.
+    /// Another process created or moved the branch concurrently; nothing was written.
     Raced(String),
     /// The forge refused, for the reason in the error unless the branch turns out to have moved;
     /// nothing was written.
     Refused(Error),
     /// The answer was lost: the branch may be at it.
     Unsure(String),
-    /// Another process moved the base branch meanwhile; nothing was written.
+    /// Another process moved the base branch concurrently; nothing was written.
     BaseMoved,
     /// The branch is at a commit whose parent is another one than was asked for: the base branch
     /// moved at the last moment.

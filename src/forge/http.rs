@@ -23,7 +23,7 @@ use crate::{
     error::{Class, Error},
     http::{
         Allowance, Announce, Body, Call, Cause, Client, FORGES, Idempotency, Network, Policy,
-        ServerTime, Stage, Stop, Transport, WaitReason, address::host_of, time_of_day,
+        ServerTime, Stage, StopReason, Transport, WaitReason, address::host_of, time_of_day,
     },
     untrusted::Secrets,
 };
@@ -133,11 +133,11 @@ pub(super) enum Paging {
     Counted,
 }
 
-/// Why there is no answer.
+/// Why the request failed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// Whether the request may have been carried out all the same.
+    /// Whether the request may have been carried out anyway.
     pub(super) unsure: bool,
 }
 
@@ -193,7 +193,7 @@ impl Request {
 }
 
 impl Http {
-    /// `scheme`: what stands before the token in the header.
+    /// `scheme`: the word before the token in the header.
     pub(super) fn new(
         target: &Target,
         token: Token,
@@ -338,20 +338,22 @@ impl Http {
     fn failure(&self, what: &str, failure: &crate::http::Failure) -> Failure {
         let mut error = self.caused(what, &failure.cause);
         let stopped = match failure.stop {
-            Stop::PastDeadline { reason, wait } => {
+            StopReason::PastDeadline { reason, wait } => {
                 error = error
                     .class(Class::Limited)
                     .help("run the command again after that time");
                 self.past_deadline(reason, wait)
             }
-            Stop::Final => String::new(),
-            Stop::LongWait { asked, longest } => format!(
-                "; it asks to wait {} s, longer than repin does ({} s)",
+            StopReason::Final => String::new(),
+            StopReason::LongWait { asked, longest } => format!(
+                "; the server asked to wait {} s; repin waits at most {} s",
                 asked.as_secs(),
                 longest.as_secs()
             ),
-            Stop::Attempts(1) => "; tried once".to_owned(),
-            Stop::Attempts(made) | Stop::Deadline(made) => format!("; tried {made} times"),
+            StopReason::Attempts(1) => "; tried once".to_owned(),
+            StopReason::Attempts(made) | StopReason::Deadline(made) => {
+                format!("; tried {made} times")
+            }
         };
         error.message += &stopped;
         Failure {
@@ -367,7 +369,7 @@ impl Http {
             WaitReason::Limit => format!("rate limited by {host}"),
             WaitReason::Busy => format!("{host} asks to wait"),
         };
-        // Beyond a day a time of day is none.
+        // More than a day ahead, a time of day is ambiguous.
         let day = Duration::from_secs(86_400);
         let at = self.now()().checked_add(wait).filter(|_| wait < day);
         let until = at.map_or_else(String::new, |at| format!("until {}, ", time_of_day(at)));
@@ -379,16 +381,16 @@ impl Http {
     }
 
     fn caused(&self, what: &str, cause: &Cause) -> Error {
-        let why = match cause {
-            Cause::NoClient(why) | Cause::Redirect(why) => why.clone(),
+        let reason = match cause {
+            Cause::NoClient(reason) | Cause::Redirect(reason) => reason.clone(),
             Cause::Status { status, body } => reply::status_text(*status, body, &self.secrets),
             Cause::Network(network) => return self.below_http(what, network),
-            Cause::Stalled(progress) => format!("no answer within {} s", progress.as_secs()),
+            Cause::Stalled(progress) => format!("no response within {} s", progress.as_secs()),
             Cause::Overdue(whole) => format!("no whole answer within {} s", whole.as_secs()),
             Cause::TooLarge(max) => format!("the answer has more than {max} bytes"),
             Cause::Compressed => "the answer is compressed".to_owned(),
         };
-        Error::unavailable(what, why)
+        Error::unavailable(what, reason)
     }
 
     fn below_http(&self, what: &str, network: &Network) -> Error {
@@ -396,9 +398,11 @@ impl Http {
         match network.stage {
             Stage::Connecting => {
                 let hint = "is forge.url right, and does the network let this machine there?";
-                Error::unavailable(what, format!("can't connect: {detail}")).help(hint)
+                Error::unavailable(what, format!("cannot connect: {detail}")).help(hint)
             }
-            Stage::Connected => Error::unavailable(what, format!("the connection broke: {detail}")),
+            Stage::Connected => {
+                Error::unavailable(what, format!("the connection was interrupted: {detail}"))
+            }
         }
     }
 
@@ -414,12 +418,12 @@ impl Http {
                 .and_then(|to| to.to_str().ok())
                 .unwrap_or("nowhere");
             let to = self.clean(to.split(['?', '#']).next().unwrap_or_default());
-            let why = format!(
+            let reason = format!(
                 "HTTP {}: it redirects to {to}, where the token is not sent",
                 reply.status.as_u16()
             );
             let hint = "the repository or the API moved: correct forge.repository or forge.url";
-            return Err(Error::unavailable(&reply.what, why).help(hint));
+            return Err(Error::unavailable(&reply.what, reason).help(hint));
         }
         if reply.status == StatusCode::UNAUTHORIZED {
             let hint =

@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// How pull requests of a repository are merged.
 ///
-/// Whether a merge may be asked for is judged by [`crate::pull_request::merging`].
+/// Whether a merge may be asked for is judged by `pull_request::merging`.
 #[async_trait(?Send)]
 pub trait Merging {
     /// Fails where the base does not allow the configured merge method, as far as reading shows it.

@@ -1,7 +1,7 @@
 //! Forges: GitHub and Gitea or Forgejo behind six traits, one a capability.
 //!
 //! [`Forge`] is all six; whoever needs one capability takes that one. What a forge lacks it
-//! declares, so that nobody meets a 405. [`crate::pull_request`] is written on top, once for all.
+//! declares, so that nobody meets a 405. `pull_request` is written on top, once for all.
 //! Nothing here reads the environment, and no plan is made here: changes come in, one branch with
 //! one commit and one pull request come out. `http` is the only place that sends anything.
 
@@ -26,7 +26,8 @@ mod tree;
 
 pub use audience::{Audience, NotFor};
 pub use branches::{
-    Ahead, Branches, Carried, Commit, Comparison, Head, NewCommit, NewFile, Published, Was,
+    AheadCommits, BranchState, Branches, CarriedPull, Commit, Comparison, Head, NewCommit, NewFile,
+    PublishOutcome,
 };
 pub use checks::{Checks, Status, StatusKind, StatusResult};
 pub use gates::{Gate, GateState, judge, together};
@@ -37,11 +38,11 @@ pub use issues::{Claim, Issue, Issues};
 pub use merging::{Merge, Merging, Queue};
 pub use packages::{Links, Package, PackageVersion, VersionPages, Versions};
 pub use pull_requests::{
-    Comment, Created, Edit, Labelled, Mergeable, NewPull, Poll, Pull, PullRequests, PullState,
-    Pulls, State, Transition,
+    Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullRequests,
+    PullState, Pulls, State, Transition,
 };
-pub use repository::{Ability, FileMode, Need, Push, Repo, Repository, Signing};
-pub use rights::{ANOTHER_TOKEN, Permission, Right, Verdict, Wanted};
+pub use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Repository, Signing};
+pub use rights::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
 pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};
 pub use tree::{Entry, Tree, blob_id};

@@ -18,7 +18,7 @@ use crate::{
     registry::{Clock, Deletion},
 };
 
-/// More pages than this are no listing that comes to an end.
+/// The most pages of a listing; more means that it does not end.
 const PAGES_MAX: usize = 1_000;
 
 /// A container package.
@@ -99,7 +99,7 @@ impl Package {
         })
     }
 
-    /// Every version; `progress` is told how many came so far.
+    /// Every version; `progress` receives the number read so far.
     pub async fn versions(&self, progress: &dyn Fn(usize)) -> Result<Versions, Error> {
         self.list(|pages| progress(pages.all.len()), |_| false)
             .await
@@ -134,7 +134,7 @@ impl Package {
             let links = Links::of(reply.header("link").unwrap_or_default());
             let more = pages
                 .take(rows, links)
-                .map_err(|why| incomplete(&what, &why))?;
+                .map_err(|reason| incomplete(&what, &reason))?;
             progress(&pages);
             if !more || enough(&pages) {
                 return Ok(Versions {
@@ -144,8 +144,8 @@ impl Package {
                 });
             }
         }
-        let why = format!("it has more than {PAGES_MAX} pages");
-        Err(incomplete(&what, &why))
+        let reason = format!("the listing has more than {PAGES_MAX} pages");
+        Err(incomplete(&what, &reason))
     }
 
     /// One version as it is now; `None` if it is gone.
@@ -192,7 +192,7 @@ impl Package {
         match restored {
             Some(version) => Ok(version),
             None if reply.status == 404 => {
-                let hint = "thirty days after its deletion a version is gone for good, and so it is as soon as its \
+                let hint = "a version cannot be restored 30 days after its deletion, nor once its \
                             digest was pushed again; the token needs `packages: write`";
                 Err(Error::about(Class::Refused, self.what(&what), reply.text()).help(hint))
             }
@@ -203,7 +203,7 @@ impl Package {
                 .unwrap_or_else(|| {
                     Error::unavailable(
                         self.what(&what),
-                        "GitHub says that it did, but the version is not there",
+                        "GitHub reported success, but the version is missing",
                     )
                 })),
         }
@@ -225,7 +225,7 @@ impl Package {
         request
     }
 
-    /// A request about a version; the owner is told apart first.
+    /// A request about a version; the kind of owner is determined first.
     async fn at(&self, method: Method, below: &[&str], what: &str) -> Result<Request, Error> {
         if self.scope.get().is_none() {
             let request = self.request(Method::GET, &[], "looking up");
@@ -248,13 +248,13 @@ impl Package {
         let reply = self.http.send(&request).await?;
         match reply.status.as_u16() {
             404 => {
-                let why = format!(
+                let reason = format!(
                     "neither an organisation nor a user {} has this package",
                     self.owner
                 );
                 let hint = "the token needs `packages: read` (classic: read:packages), and the package has to be \
                             connected to the repository; what a token may not see is not found";
-                Err(Error::about(Class::Denied, request.what, why).help(hint))
+                Err(Error::about(Class::Denied, request.what, reason).help(hint))
             }
             200 => {
                 self.scope.get_or_init(|| "users");
@@ -319,18 +319,18 @@ impl VersionPages {
             && before != now
         {
             return Err(format!(
-                "it had {before} pages, and on page {number} it has {now}"
+                "the listing had {before} pages, but page {number} reports {now}"
             ));
         }
         self.pages = self.pages.or(links.last);
         if links.next && rows.len() < self.size {
             return Err(format!(
-                "page {number} has {} entries and says that there is another",
+                "page {number} has {} entries but announces another page",
                 rows.len()
             ));
         }
         if let Some(pages) = self.pages.filter(|pages| !links.next && number < *pages) {
-            return Err(format!("it ends on page {number} of {pages}"));
+            return Err(format!("the listing ends on page {number} of {pages}"));
         }
         // What is known by now comes again where the question for a page is ignored.
         if rows.is_empty() || self.ended && rows.iter().all(|row| self.has(row)) {
@@ -350,14 +350,14 @@ impl VersionPages {
     fn add(&mut self, row: PackageVersion) -> Result<(), String> {
         if !self.ids.insert(row.id) || !self.digests.insert(row.digest) {
             return Err(format!(
-                "version {} is there twice: it changed meanwhile",
+                "version {} is listed twice: the listing changed while it was read",
                 row.id
             ));
         }
         let moved = row.tags.iter().find(|tag| self.tags.contains(*tag));
         if let Some(tag) = moved {
             return Err(format!(
-                "two versions have the tag {tag}: it was moved meanwhile"
+                "two versions have the tag {tag}: it was moved while the listing was read"
             ));
         }
         self.tags.extend(row.tags.iter().cloned());
@@ -376,7 +376,7 @@ fn version(row: Row, what: &str) -> Result<PackageVersion, Error> {
     let digest = row
         .name
         .parse()
-        .map_err(|error| wrong(format!("its name is no digest: {error}")))?;
+        .map_err(|error| wrong(format!("its name is not a digest: {error}")))?;
     let tags: Result<Vec<Tag>, _> = row
         .metadata
         .container
@@ -384,7 +384,7 @@ fn version(row: Row, what: &str) -> Result<PackageVersion, Error> {
         .iter()
         .map(|tag| Tag::parse(tag))
         .collect();
-    let mut tags = tags.map_err(|_| wrong("it has a tag that is none".to_owned()))?;
+    let mut tags = tags.map_err(|_| wrong("it has a malformed tag".to_owned()))?;
     tags.sort();
     Ok(PackageVersion {
         id: row.id,
@@ -395,8 +395,8 @@ fn version(row: Row, what: &str) -> Result<PackageVersion, Error> {
 }
 
 fn incomplete(what: &str, why: &str) -> Error {
-    Error::unavailable(what, format!("the listing can't be relied on: {why}"))
-        .help("run it again when nothing is pushed")
+    Error::unavailable(what, format!("the listing is unreliable: {why}"))
+        .help("run the command again when nothing is being pushed")
 }
 
 /// What `Link` says about the other pages (RFC 8288).
@@ -435,7 +435,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_tell_whether_there_is_more_and_how_much() {
+    fn links_announce_further_pages_and_their_number() {
         let link = "<https://api.github.com/x?per_page=100&page=2>; rel=\"next\", <https://api.github.com/x?page=7&per_page=100>; rel=\"last\"";
         assert_eq!(
             Links::of(link),
@@ -482,7 +482,7 @@ mod tests {
         // A version that comes twice beside one that is new shows a push.
         let shifted = [vec![4, 3], vec![3, 2]];
         let why = pages(|n| (shifted.get(n).cloned().unwrap_or_default(), false)).unwrap_err();
-        assert!(why.contains("is there twice"), "{why}");
+        assert!(why.contains("is listed twice"), "{why}");
         assert_eq!(pages(|_| (vec![], false)), Ok((0, 1)));
     }
 

@@ -19,7 +19,7 @@ pub trait PullRequests {
     async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error>;
 
     /// Opens a pull request exactly once, even if an answer is lost.
-    async fn create_pull(&self, new: &NewPull<'_>) -> Result<Created, Error>;
+    async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error>;
 
     /// Changes a pull request's text, or closes or reopens it.
     async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error>;
@@ -28,7 +28,7 @@ pub trait PullRequests {
     async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error>;
 
     /// Adds labels, which are created if they are missing.
-    async fn label(&self, number: u64, labels: &[String]) -> Result<Labelled, Error>;
+    async fn label(&self, number: u64, labels: &[String]) -> Result<LabelOutcome, Error>;
 
     /// All comments of a pull request or issue.
     async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error>;
@@ -109,8 +109,8 @@ pub enum Mergeable {
     Behind,
     /// The forge states a conflict.
     Conflict,
-    /// Either a conflict, or a check for conflicts that has not ended: Gitea and Forgejo do
-    /// not tell them apart.
+    /// Either a conflict, or a check for conflicts that has not ended: Gitea and Forgejo do not
+    /// distinguish them.
     ConflictOrChecking,
     /// The forge does not state it here.
     Unknown,
@@ -152,7 +152,7 @@ pub struct NewPull<'a> {
 
 /// What became of a pull request to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Created {
+pub enum CreateOutcome {
     /// It is open.
     New(Box<Pull>),
     /// The branch already has one.
@@ -206,7 +206,7 @@ impl Edit<'_> {
 
 /// What became of labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Labelled {
+pub enum LabelOutcome {
     /// The labels are on.
     Done,
     /// The token may not add them; the forge's message.

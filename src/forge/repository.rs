@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::rights::{Right, Wanted};
+use super::rights::{RequiredRights, Right};
 use crate::{error::Error, http::ServerTime};
 
 /// A repository on a forge, and the token's permissions there.
@@ -18,10 +18,10 @@ pub trait Repository {
     async fn repository(&self) -> Result<Repo, Error>;
 
     /// Fails where the token lacks a permission that is needed, as far as reading shows it.
-    async fn permit(&self, repo: &Repo, need: Need) -> Result<(), Error>;
+    async fn permit(&self, repo: &Repo, need: PlannedWrites) -> Result<(), Error>;
 
     /// What the token may do, permission by permission, as far as reading shows it.
-    async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error>;
+    async fn rights(&self, repo: &Repo, wanted: &RequiredRights) -> Result<Vec<Right>, Error>;
 
     /// What signs commits for `base` that change these files.
     async fn signing(&self, base: &str, files: &[FileMode<'_>]) -> Result<Signing, Error>;
@@ -77,7 +77,7 @@ impl Push {
 
 /// What a run is about to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
+pub struct PlannedWrites {
     /// Whether files of workflows change.
     pub workflows: bool,
 }

@@ -4,15 +4,15 @@
 //! [`Verdict::Unknown`] with the reason, never a guess.
 
 /// The reason for which every write to an archived repository is refused.
-pub(super) const ARCHIVED: &str = "the repository is archived: it can be read and not written";
+pub(super) const ARCHIVED: &str = "the repository is archived: it is read-only";
 
 /// What to do about a token with which no checks start.
-pub const ANOTHER_TOKEN: &str = "use the token of a GitHub App (actions/create-github-app-token) or a fine-grained token of a person, \
+pub const ANOTHER_TOKEN: &str = "use the token of a GitHub App (actions/create-github-app-token) or a fine-grained token of a user, \
                                  with `contents: write` and `pull-requests: write`, as REPIN_FORGE_TOKEN";
 
 /// What a run is going to need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wanted {
+pub struct RequiredRights {
     /// Whether files of workflows change.
     pub workflows: bool,
     /// Workflows that are started once a pull request is merged.
@@ -69,8 +69,8 @@ impl Permission {
     }
 
     /// What needs it where `wanted` does not.
-    pub(super) fn unneeded(self, wanted: &Wanted) -> Option<Right> {
-        let why = match self {
+    pub(super) fn unneeded(self, wanted: &RequiredRights) -> Option<Right> {
+        let reason = match self {
             Self::Contents | Self::PullRequests => return None,
             Self::Workflows if wanted.workflows => return None,
             Self::Actions if !wanted.dispatch.is_empty() => return None,
@@ -79,7 +79,7 @@ impl Permission {
             Self::Actions => "not needed: forge.dispatch names no workflow",
             Self::Packages => "not needed: nothing is pruned through the forge",
         };
-        Some(self.is(Verdict::Unknown(why.to_owned())))
+        Some(self.is(Verdict::Unknown(reason.to_owned())))
     }
 
     pub(super) fn is(self, verdict: Verdict) -> Right {
@@ -151,10 +151,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_nothing_about_writing_and_an_outage_nothing_at_all() {
+    fn successful_read_leaves_write_permission_unknown() {
         let error = |kind| Err(Error::new(kind, "x", "y"));
         assert!(
-            matches!(Verdict::of_reading(Ok(()), "z"), Ok(Verdict::Unknown(why)) if why == "z")
+            matches!(Verdict::of_reading(Ok(()), "z"), Ok(Verdict::Unknown(reason)) if reason == "z")
         );
         assert!(matches!(
             Verdict::of_reading(error(Class::Denied), "z"),
@@ -164,13 +164,13 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_needs_is_said_to_be_so() {
-        let none = Wanted::default();
+    fn unneeded_permissions_are_reported_as_such() {
+        let none = RequiredRights::default();
         assert!(
             Permission::Contents.unneeded(&none).is_none()
                 && Permission::PullRequests.unneeded(&none).is_none()
         );
-        let all = Wanted {
+        let all = RequiredRights {
             workflows: true,
             dispatch: vec!["x".to_owned()],
             packages: true,

@@ -72,7 +72,7 @@ fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
             .help(format!("the token needs {needs}")),
         410 => error
             .class(Class::Refused)
-            .help("the repository has no issues: switch them on"),
+            .help("issues are disabled in the repository: enable them"),
         _ => error,
     }
 }
@@ -95,13 +95,13 @@ pub(super) fn method_refused(
 ) -> Error {
     let method = method.as_str();
     if allowed.is_empty() {
-        let why = format!("{place} allows no method of merging");
-        return Error::about(Class::Refused, what, why)
+        let reason = format!("{place} allows no method of merging");
+        return Error::about(Class::Refused, what, reason)
             .help("allow a method in the repository's settings");
     }
     let allowed = allowed.join(" or ");
-    let why = format!("forge.merge_method is {method}, and {place} allows {allowed}");
-    Error::about(Class::Refused, what, why).help(format!(
+    let reason = format!("forge.merge_method is {method}, and {place} allows {allowed}");
+    Error::about(Class::Refused, what, reason).help(format!(
         "set forge.merge_method to auto or {allowed}, or allow {method} in the repository's settings"
     ))
 }
@@ -133,7 +133,8 @@ impl Http {
     pub(super) async fn repository(&self, request: &Request) -> Result<Reply, Error> {
         let reply = self.send(request).await?;
         if reply.status == 404 {
-            let hint = "are forge.url and forge.repository right, and may the token read it?";
+            let hint =
+                "check forge.url and forge.repository, and that the token may read the repository";
             return Err(reply.error().class(Class::Denied).help(hint));
         }
         Ok(reply)
@@ -146,7 +147,7 @@ impl Http {
     ) -> Result<T, Error> {
         let reply = self.send(request).await?;
         if reply.status == 404 {
-            let hint = "there is no such branch: correct forge.base";
+            let hint = "the branch does not exist: correct forge.base";
             return Err(reply.error().class(Class::Refused).help(hint));
         }
         reply.expect(&[200])
@@ -174,9 +175,9 @@ impl Http {
     /// A content, which has to be the one that `id` names.
     pub(super) async fn content(&self, request: &Request, id: &str) -> Result<Vec<u8>, Error> {
         let blob: Blob = self.send(request).await?.expect(&[200])?;
-        let wrong = |why: &str| Error::unavailable(&request.what, why);
+        let wrong = |reason: &str| Error::unavailable(&request.what, reason);
         if blob.encoding != "base64" {
-            return Err(wrong("it does not come as base64"));
+            return Err(wrong("the content is not base64-encoded"));
         }
         let text: String = blob.content.split_ascii_whitespace().collect();
         let content = STANDARD
@@ -185,7 +186,7 @@ impl Http {
         if blob_id(&content, id) == id {
             Ok(content)
         } else {
-            Err(wrong("it is another content than was asked for"))
+            Err(wrong("the content does not match the requested digest"))
         }
     }
 

@@ -5,7 +5,7 @@ use reqwest::Url;
 
 use crate::{
     config::{Forge as Configured, ForgeKind},
-    git::Hosted,
+    git::HostedRepository,
 };
 
 /// Kinds of forges.
@@ -43,7 +43,7 @@ pub enum TargetError {
         "where the API is can't be told: set forge.url (Gitea and Forgejo: https://HOST/api/v1)"
     )]
     Api,
-    /// Nobody said which repository.
+    /// The repository is not given.
     #[error(
         "which repository it is can't be told from the remote: set forge.repository to OWNER/NAME"
     )]
@@ -61,7 +61,7 @@ const PUBLIC: [(&str, Kind, &str); 4] = [
     ("gitea.com", Kind::Gitea, "https://gitea.com/api/v1"),
 ];
 
-fn public(remote: &Hosted) -> Option<(Kind, &'static str)> {
+fn public(remote: &HostedRepository) -> Option<(Kind, &'static str)> {
     PUBLIC
         .iter()
         .find(|(host, ..)| *host == remote.host)
@@ -73,7 +73,7 @@ impl Target {
     /// from.
     pub fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
         let (kind, api) = Self::api(forge, remote)?;
-        let remote = remote.and_then(Hosted::parse);
+        let remote = remote.and_then(HostedRepository::parse);
         let (owner, name) = match (&forge.repository, remote) {
             (Some(repository), _) => repository
                 .split_once('/')
@@ -92,7 +92,7 @@ impl Target {
 
     /// The public forge that a clone came from, and the base of its API.
     pub fn public_api(remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
-        let remote = remote.and_then(Hosted::parse);
+        let remote = remote.and_then(HostedRepository::parse);
         let host = || {
             remote
                 .as_ref()
@@ -108,7 +108,7 @@ impl Target {
 
     /// Which kind of forge a configuration means, and the base of its API, whatever the repository.
     pub fn api(forge: &Configured, remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
-        let remote = remote.and_then(Hosted::parse);
+        let remote = remote.and_then(HostedRepository::parse);
         let public = remote.as_ref().and_then(public);
         let api = forge.url.as_deref().map(parse).transpose()?;
         let by_url = api.as_ref().and_then(kind_of);
@@ -133,7 +133,7 @@ impl Target {
 }
 
 fn parse(text: &str) -> Result<Url, TargetError> {
-    let wrong = |why: String| TargetError::Url(text.to_owned(), why);
+    let wrong = |reason: String| TargetError::Url(text.to_owned(), reason);
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
         return Err(wrong("it has to be http[s]://HOST[/PATH]".to_owned()));

@@ -10,12 +10,10 @@ pub struct Token(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Nothing but white space.
-    #[error("it is empty")]
+    #[error("the token is empty")]
     Empty,
     /// Not what fits into a header.
-    #[error(
-        "it holds a character that no token has (white space inside, a control character, or not ASCII)"
-    )]
+    #[error("the token contains white space, a control character, or a non-ASCII character")]
     Character,
 }
 

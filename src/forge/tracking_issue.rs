@@ -2,7 +2,7 @@
 //!
 //! Only a part of its text is repin's, between two hidden lines; what people write around it stays.
 
-use super::{Edit, Forge, Issue, Issues, Labelled, Transition};
+use super::{Edit, Forge, Issue, Issues, LabelOutcome, Transition};
 use crate::error::{Class, Error};
 
 /// How often repin reads whether an issue exists whose creation is uncertain.
@@ -13,7 +13,7 @@ const END: &str = "<!-- /repin -->";
 
 /// The issue that is wanted.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct IssueSpec<'a> {
     /// Its exact title.
     pub title: &'a str,
     /// Repin's part of its text.
@@ -21,12 +21,12 @@ pub struct Wanted<'a> {
     /// Its labels, put on when it is opened.
     pub labels: &'a [String],
     /// What is to become of it.
-    pub fate: Fate,
+    pub fate: IssueAction,
 }
 
 /// What is to become of an issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum IssueAction {
     /// One must be open.
     Open,
     /// An open one is updated.
@@ -37,7 +37,7 @@ pub enum Fate {
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct IssueChange {
     /// The issue.
     pub issue: Issue,
     /// `created`, `updated` or `closed`.
@@ -47,31 +47,31 @@ pub struct Kept {
 }
 
 /// Opens, updates or closes the issue; `None`: none is open, and none is wanted.
-pub async fn keep(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Option<Kept>, Error> {
+pub async fn keep(forge: &dyn Forge, wanted: &IssueSpec<'_>) -> Result<Option<IssueChange>, Error> {
     let open = named(forge, wanted.title).await?;
     let warnings = Vec::new();
     match (wanted.fate, open.first().cloned()) {
-        (Fate::Close, Some(first)) => {
+        (IssueAction::Close, Some(first)) => {
             for issue in &open {
                 change(forge, issue, wanted.text, Some(Transition::Close)).await?;
             }
-            Ok(Some(Kept {
+            Ok(Some(IssueChange {
                 issue: first,
                 change: "closed",
                 warnings,
             }))
         }
-        (Fate::Open | Fate::Keep, Some(first)) => {
+        (IssueAction::Open | IssueAction::Keep, Some(first)) => {
             change(forge, &first, wanted.text, None).await?;
             close_twins(forge, &open[1..]).await?;
-            Ok(Some(Kept {
+            Ok(Some(IssueChange {
                 issue: first,
                 change: "updated",
                 warnings,
             }))
         }
-        (Fate::Open, None) => create(forge, wanted).await.map(Some),
-        (Fate::Keep | Fate::Close, None) => Ok(None),
+        (IssueAction::Open, None) => create(forge, wanted).await.map(Some),
+        (IssueAction::Keep | IssueAction::Close, None) => Ok(None),
     }
 }
 
@@ -83,7 +83,7 @@ async fn named(forge: &dyn Issues, title: &str) -> Result<Vec<Issue>, Error> {
     Ok(open)
 }
 
-async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
+async fn create(forge: &dyn Forge, wanted: &IssueSpec<'_>) -> Result<IssueChange, Error> {
     let body = within("", wanted.text);
     let mut made = None;
     for round in 1..=ROUNDS {
@@ -104,14 +104,14 @@ async fn create(forge: &dyn Forge, wanted: &Wanted<'_>) -> Result<Kept, Error> {
         let mut warnings = Vec::new();
         if !wanted.labels.is_empty() {
             match forge.label(issue.number, wanted.labels).await {
-                Ok(Labelled::Done) => {}
-                Ok(Labelled::NotPermitted(message)) => {
+                Ok(LabelOutcome::Done) => {}
+                Ok(LabelOutcome::NotPermitted(message)) => {
                     warnings.push(format!("the labels could not be put on: {message}"));
                 }
                 Err(error) => warnings.push(format!("the labels could not be put on: {error}")),
             }
         }
-        return Ok(Kept {
+        return Ok(IssueChange {
             issue,
             change: "created",
             warnings,

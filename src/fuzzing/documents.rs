@@ -3,20 +3,19 @@
 use serde_json::Value;
 
 use super::text;
-use crate::{
-    oci::{Digest, Tag},
-    registry::{Descriptor, INDEX_TYPES, Manifest, Raw, Verified, Want, document},
+use crate::oci::{
+    Descriptor, Digest, INDEX_TYPES, Manifest, RawManifest, Tag, TagOrDigest, Verified, document,
 };
 
 const WHAT: &str = "example.com/a:b";
 
 fn read(
     bytes: &[u8],
-    want: &Want,
+    want: &TagOrDigest,
     media_type: Option<&str>,
     claimed: Option<Digest>,
 ) -> Option<Verified<Manifest>> {
-    let raw = Raw {
+    let raw = RawManifest {
         bytes: bytes.to_vec(),
         media_type: media_type.map(str::to_owned),
         claimed,
@@ -27,13 +26,13 @@ fn read(
 /// Documents of registries and layouts.
 pub fn documents(input: &[u8]) {
     let digest = Digest::of(input);
-    let tag = Want::Tag(Tag::parse("b").unwrap());
+    let tag = TagOrDigest::Tag(Tag::parse("b").unwrap());
     if let Some(found) = read(input, &tag, None, None) {
         assert_eq!((found.digest, found.size), (digest, input.len() as u64));
         let type_ = Some(found.media_type.as_str());
-        assert!(read(input, &Want::Digest(digest), type_, Some(digest)).is_some());
+        assert!(read(input, &TagOrDigest::Digest(digest), type_, Some(digest)).is_some());
         let other = Digest::of(b"other");
-        assert!(read(input, &Want::Digest(other), type_, None).is_none());
+        assert!(read(input, &TagOrDigest::Digest(other), type_, None).is_none());
         assert!(read(input, &tag, type_, Some(other)).is_none());
         let index = matches!(found.value, Manifest::Index(_));
         assert_eq!(INDEX_TYPES.contains(&found.media_type.as_str()), index);

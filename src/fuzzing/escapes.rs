@@ -90,11 +90,11 @@ fn redacted(secret: &str, text: &str) {
         return;
     }
     secrets.hide(secret);
-    let said = format!("{text}{secret}{text}");
-    let shown = secrets.redact(&said);
+    let message = format!("{text}{secret}{text}");
+    let shown = secrets.redact(&message);
     // Stars take a secret's place; a secret of stars cannot be told from them.
     if !secret.contains('*') {
         assert!(!shown.contains(secret), "{shown:?}");
     }
-    assert!(!secrets.clean(&said, 80).contains(is_hidden));
+    assert!(!secrets.clean(&message, 80).contains(is_hidden));
 }

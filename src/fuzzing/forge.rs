@@ -17,13 +17,15 @@ use crate::{
         Forge, Gitea, Github, Head, Kind, Package, PullState, Pulls, Settings, Target, Token,
         blob_id,
     },
-    http::Transport,
+    http::{Allowance, Transport},
     untrusted::Secrets,
 };
 
 /// A token as the clients send it; a server may know it and answer with it.
 const TOKEN: &str = "s3cr3t-token-of-the-fuzzer";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// How long one call may wait for a rate limit that never ends.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Requests of one call to which the server has the same answer again and again.
 const ENDLESS: usize = 1_100;
 
@@ -40,6 +42,7 @@ struct World {
     github: Github,
     gitea: Gitea,
     package: Package,
+    time: Allowance,
 }
 
 thread_local! {
@@ -60,7 +63,9 @@ impl World {
         });
         let progress = Duration::from_secs(10);
         let transport = Transport::new(None, |_| None, &Secrets::default(), progress).unwrap();
+        let time = Allowance::new(PATIENCE, "the target");
         let settings = || Settings {
+            time: time.clone(),
             attempts: 1,
             backoff: Duration::from_millis(1),
             limit_pause: Duration::from_millis(1),
@@ -83,6 +88,7 @@ impl World {
             github: Github::new(&github, token(), settings()).unwrap(),
             gitea: Gitea::new(&target(Kind::Gitea, "/api/v1"), token(), settings()).unwrap(),
             package: Package::new(github.api, "acme", "app", token(), settings()).unwrap(),
+            time,
         }
     }
 }
@@ -160,6 +166,7 @@ pub fn forge(input: &[u8]) {
         } else {
             &world.github
         };
+        world.time.restart();
         let asked = world
             .runtime
             .block_on(ask(forge, &world.package, *question));

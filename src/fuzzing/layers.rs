@@ -4,7 +4,8 @@ use std::io::{self, Read};
 
 use crate::{
     layers::{
-        Budget, Encoding, FileType, LayerDescriptor, LayerTree, Tree, Want, merge, read_layer,
+        Budget, ContentFilter, Encoding, FileType, LayerDescriptor, LayerTree, Tree, merge,
+        read_layer,
     },
     oci::Digest,
 };
@@ -54,7 +55,7 @@ fn compressed(mode: u8, bytes: &[u8]) {
     };
     let budget = Budget::new(Budget::IMAGE);
     // The digest of what is inside is not known, so that none is believed.
-    if let Ok(tree) = read_layer(bytes, &descriptor, &Want::default(), &budget) {
+    if let Ok(tree) = read_layer(bytes, &descriptor, &ContentFilter::default(), &budget) {
         assert_eq!(tree.diff_id(), Digest::of(bytes));
     }
 }
@@ -81,7 +82,7 @@ impl Read for Slow<'_> {
 
 /// A layer that is read, in the same way however its bytes come, within its budget, and verified.
 fn layer(archive: &[u8]) -> Option<LayerTree> {
-    let want = Want {
+    let want = ContentFilter {
         names: vec![b"a".to_vec()],
         lengths: vec![3],
     };

@@ -31,6 +31,11 @@ pub fn scanner(input: &[u8]) {
     crate::pins::fuzzing::scanner(input);
 }
 
+/// Any bytes as a file of every kind of place.
+pub fn places(input: &[u8]) {
+    crate::pins::fuzzing::places(input);
+}
+
 /// Digests in any text against a slow search.
 pub fn digests(input: &[u8]) {
     crate::pins::fuzzing::digests(input);

@@ -38,6 +38,11 @@ pub(crate) fn is_repository(name: &str) -> bool {
         Some((first, rest)) if LIKE_A_HOST.is_match(first) => (Some(first), rest),
         _ => (None, name),
     };
+    let implied = match (host, path.contains('/')) {
+        (None, false) => "docker.io/library/".len(),
+        (None, true) => "docker.io/".len(),
+        (Some(_), _) => 0,
+    };
     let host = host.is_none_or(|host| {
         HOST.captures(host).is_some_and(|parts| {
             parts
@@ -45,7 +50,7 @@ pub(crate) fn is_repository(name: &str) -> bool {
                 .is_none_or(|port| port.as_str().parse::<u32>().unwrap() < 65_536)
         })
     });
-    name.len() <= 255 && host && PATH.is_match(path)
+    name.len() + implied <= 255 && host && PATH.is_match(path)
 }
 
 /// References and digests, against the grammar.
@@ -200,6 +205,7 @@ fn document(revision: &str, name: &str) -> PlanDocument {
             from: vec![name.to_owned()],
             to: Some(revision.to_owned()),
             pins: 2,
+            places: Vec::new(),
             platforms: vec![name.to_owned()],
             labels: [(revision.to_owned(), Some(name.to_owned()))].into(),
         }],

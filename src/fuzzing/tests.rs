@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// Feeds every file of the target's corpus to `target`.
 fn run(name: &str, target: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")
         .join(name);
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| {
-        panic!("the corpus {} cannot be read: {error}", folder.display());
+    let files = fs::read_dir(&directory).unwrap_or_else(|error| {
+        panic!("the corpus {} cannot be read: {error}", directory.display());
     });
     let mut inputs = 0;
     for file in files {
@@ -19,7 +19,7 @@ fn run(name: &str, target: fn(&[u8])) {
         assert!(outcome.is_ok(), "{} breaks a promise", path.display());
         inputs += 1;
     }
-    assert!(inputs > 0, "the corpus {} is empty", folder.display());
+    assert!(inputs > 0, "the corpus {} is empty", directory.display());
 }
 
 macro_rules! targets {
@@ -32,8 +32,8 @@ macro_rules! targets {
         #[test]
         fn every_fuzz_target_has_a_test() {
             let tested = BTreeSet::from([$(stringify!($target).to_owned()),*]);
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
-            let targets = fs::read_dir(folder).unwrap().map(|file| {
+            let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
+            let targets = fs::read_dir(directory).unwrap().map(|file| {
                 let path = file.unwrap().path();
                 path.file_stem().unwrap().to_str().unwrap().to_owned()
             });
@@ -44,5 +44,5 @@ macro_rules! targets {
 
 targets! {
     challenge configuration contracts digests documents escapes forge git_log journal layers link
-    references scanner templates
+    places references scanner templates
 }

@@ -22,8 +22,8 @@ pub fn configuration(input: &[u8]) {
         text: text.into(),
     };
     let (tree, faults) = yaml::parse(text);
-    for fault in &faults {
-        spans(text, fault.span.start, fault.span.end);
+    for error in &faults {
+        spans(text, error.span.start, error.span.end);
     }
     if let Some(tree) = &tree {
         nodes(text, tree, 0);
@@ -57,7 +57,7 @@ pub fn configuration(input: &[u8]) {
                 }
             }
         }
-        Err(problems) => told(text, &problems),
+        Err(errors) => told(text, &errors),
     }
 }
 
@@ -98,11 +98,11 @@ fn spans(text: &str, start: usize, end: usize) {
 }
 
 /// Errors are told, each at a place that can be shown.
-fn told(text: &str, problems: &[Error]) {
-    assert!(!problems.is_empty());
-    for problem in problems {
-        assert!(!problem.message.is_empty());
-        if let Some(place) = &problem.place {
+fn told(text: &str, errors: &[Error]) {
+    assert!(!errors.is_empty());
+    for error in errors {
+        assert!(!error.message.is_empty());
+        if let Some(place) = &error.place {
             spans(text, place.span.start, place.span.end);
             let (line, column) = place.line_column();
             assert!(line >= 1 && column >= 1);
@@ -139,7 +139,7 @@ pub fn contracts(input: &[u8]) {
                     .all(|(name, _)| name == "agents")
             );
         }
-        Err(problems) => told(text(input).unwrap_or_default(), &problems),
+        Err(errors) => told(text(input).unwrap_or_default(), &errors),
     }
     if let Ok(found) = Enumeration::from_json("listing", input, &kinds) {
         let again = Enumeration::from_json("listing", found.to_json().as_bytes(), &kinds).unwrap();

@@ -82,7 +82,7 @@ const SET: &[(&str, &str)] = &[
     ("GIT_TERMINAL_PROMPT", "0"),
 ];
 
-/// What stands before every subcommand.
+/// The options before every subcommand.
 const ALWAYS: &[&str] = &[
     "--no-pager",
     "--no-replace-objects",
@@ -188,8 +188,7 @@ pub(super) fn spawn(
 /// The beginning of what comes; the rest is read too, so that git never waits for a reader.
 fn drained(mut from: impl Read) -> Vec<u8> {
     let mut kept = Vec::new();
-    // What can't be read of a message is left out of it; the exit status tells that something
-    // failed.
+    // Unreadable parts of a message are left out; the exit status reports the failure.
     let _ = from.by_ref().take(STDERR).read_to_end(&mut kept);
     let _ = io::copy(&mut from, &mut io::sink());
     kept
@@ -222,7 +221,7 @@ impl Running {
         }
     }
 
-    /// Waits for the end, however it comes; the exit code, and what was said on standard error.
+    /// Waits for the process to end in any way; returns the exit code and standard error.
     pub(super) fn end(&mut self) -> Result<(Option<i32>, String), GitError> {
         let status = self.child.wait().map_err(|error| GitError::Io {
             command: self.command,
@@ -245,9 +244,9 @@ impl Running {
         }
     }
 
-    /// Ends git early, for a reader that has what it wants or can't go on.
+    /// Ends git early, for a reader that is done or cannot continue.
     pub(super) fn stop(&mut self) {
-        // It may have ended by itself already, and then there is nothing to do.
+        // The process may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -264,7 +263,7 @@ impl Running {
             .find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
         let message = line
             .or_else(|| stderr.lines().next())
-            .unwrap_or("it was stopped and said nothing");
+            .unwrap_or("it was stopped without a message");
         GitError::Failed {
             command: self.command,
             message: message.chars().take(500).collect(),
@@ -278,13 +277,13 @@ impl Drop for Running {
     }
 }
 
-/// Ends a git that takes too long: a remote that says nothing would hold it for ever.
-pub(super) struct Watch {
+/// Ends a git process that takes too long: a silent remote would block it indefinitely.
+pub(super) struct Watchdog {
     done: Sender<()>,
     thread: JoinHandle<bool>,
 }
 
-impl Watch {
+impl Watchdog {
     pub(super) fn over(running: &Running, patience: Duration) -> Self {
         let (done, ended) = channel::<()>();
         let pid = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
@@ -299,8 +298,8 @@ impl Watch {
         Self { done, thread }
     }
 
-    /// Before the process is waited for, so that its number is nobody else's yet: whether it took
-    /// too long.
+    /// Before the process is waited for, so that its process id cannot be reused yet: whether it
+    /// took too long.
     pub(super) fn end(self) -> bool {
         drop(self.done);
         self.thread.join().unwrap_or(false)

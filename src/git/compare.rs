@@ -6,7 +6,7 @@ use super::{Git, GitError, ObjectId};
 use crate::config::RelPath;
 
 impl Git {
-    /// The commit that a reference stands for (its full name, such as `refs/heads/main`), through
+    /// The commit that a reference points to (its full name, such as `refs/heads/main`), through
     /// tags.
     pub(crate) fn commit_at(&self, reference: &str) -> Result<ObjectId, GitError> {
         let asked = [

@@ -12,22 +12,22 @@ pub enum GitError {
     /// There is no `git` command.
     #[error("the command `git` was not found")]
     NoGit,
-    /// The folder of the configuration is in no repository.
+    /// The directory of the configuration is in no repository.
     #[error("{} is not in a git repository", .0.display())]
     NotARepository(PathBuf),
-    /// A bare repository, or a folder inside `.git`.
+    /// A bare repository, or a directory inside `.git`.
     #[error("{} is not in the work tree of a git repository", .0.display())]
     NoWorkTree(PathBuf),
-    /// git refuses to read what belongs to somebody else.
+    /// git refuses to read a repository of another user.
     #[error("git does not trust {}: it belongs to another user", .0.display())]
     Ownership(PathBuf),
     /// Nothing was ever committed or fetched.
     #[error("the repository has no commits yet, so there is no history")]
     Unborn,
-    /// `provenance.branch` names a remote-tracking branch that is not there.
-    #[error("the remote-tracking branch `{0}` does not exist here")]
+    /// `provenance.branch` names a missing remote-tracking branch.
+    #[error("the remote-tracking branch `{0}` is missing from this clone")]
     NoBranch(String),
-    /// The repository has no remote, so there is no branch that was promoted to.
+    /// The repository has no remote, so it has no promoted branch.
     #[error("the repository has no remote, and only commits that were pushed count as promoted")]
     NoRemote,
     /// Nothing says which branch of the remote counts.
@@ -64,13 +64,13 @@ pub enum GitError {
     #[error("git object {0} is missing in this clone")]
     Missing(ObjectId),
     /// A remote did not answer, or not as it should.
-    #[error("the remote `{remote}` can't be asked by `git {command}`: {why}")]
+    #[error("the remote `{remote}` is unreachable (`git {command}`): {why}")]
     Remote {
         /// Its name.
         remote: String,
         /// The subcommand.
         command: &'static str,
-        /// What git said; came from outside.
+        /// git's message; untrusted text.
         why: String,
     },
     /// git reported an error of its own.
@@ -78,15 +78,15 @@ pub enum GitError {
     Failed {
         /// The subcommand.
         command: &'static str,
-        /// What git said; came from outside.
+        /// git's message; untrusted text.
         message: String,
     },
-    /// Another repository's side said that whoever asks may not do this.
+    /// The remote denied the request.
     #[error("`git {command}` was refused: {message}")]
     Denied {
         /// The subcommand.
         command: &'static str,
-        /// What git and the other side said; came from outside.
+        /// The message of git and the remote; untrusted text.
         message: String,
     },
     /// git printed something unexpected.
@@ -98,11 +98,11 @@ pub enum GitError {
         what: &'static str,
     },
     /// The command could not be run, or stopped talking.
-    #[error("can't run `git {command}`: {error}")]
+    #[error("cannot run `git {command}`: {error}")]
     Io {
         /// The subcommand.
         command: &'static str,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         error: io::Error,
     },
@@ -112,11 +112,11 @@ impl GitError {
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
-            Self::NoGit => "install git, or put it on the PATH".into(),
+            Self::NoGit => "install git, or add it to PATH".into(),
             Self::NotARepository(_) => "history is read from git: run this in a clone of the repository".into(),
             Self::NoWorkTree(_) => "run this in a work tree: `git clone` without --bare, or `git worktree add`".into(),
             Self::Ownership(root) => format!(
-                "if you trust it: git config --global --add safe.directory {} (or the folder above it that holds .git)",
+                "if you trust it: git config --global --add safe.directory {} (or the directory above it that holds .git)",
                 root.display()
             ),
             Self::Unborn => "commit and push first, or fetch: git fetch origin".into(),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::RelPath,
-    files::{Ignored, is_ours},
+    files::{Ignored, is_reserved},
 };
 
 const COMMAND: &str = "ls-files";
@@ -41,12 +41,12 @@ pub struct Tracking {
     pub ignored: Ignored,
 }
 
-/// Which files git tracks and ignores beneath `root`; what it ignores only beneath `folders`.
+/// Which files git tracks and ignores beneath `root`; what it ignores only beneath `directories`.
 /// [`GitError::NotARepository`] also where the repository ignores the root itself.
-pub fn tracking(root: &Path, folders: &[PathBuf]) -> Result<Tracking, GitError> {
+pub fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitError> {
     // Both run at the same time.
     let listing = start(root, &["-s", "-t"], &[PathBuf::new()])?;
-    let ignored = start_ignored(root, folders)?;
+    let ignored = start_ignored(root, directories)?;
     let tracked = read_tracked(listing)?;
     match ignored.map_or_else(|| Ok(Some(Ignored::default())), read_ignored)? {
         Some(ignored) => Ok(Tracking { tracked, ignored }),
@@ -58,18 +58,18 @@ pub fn tracking(root: &Path, folders: &[PathBuf]) -> Result<Tracking, GitError> 
     }
 }
 
-/// What git ignores and does not track beneath `folders` of `root`; nothing where it ignores the
-/// root itself.
-pub fn ignored(root: &Path, folders: &[PathBuf]) -> Result<Ignored, GitError> {
-    let running = start_ignored(root, folders)?;
+/// What git ignores and does not track beneath `directories` of `root`; nothing where it ignores
+/// the root itself.
+pub fn ignored(root: &Path, directories: &[PathBuf]) -> Result<Ignored, GitError> {
+    let running = start_ignored(root, directories)?;
     let ignored = running.map_or(Ok(None), read_ignored)?;
     Ok(ignored.unwrap_or_default())
 }
 
-fn start_ignored(root: &Path, folders: &[PathBuf]) -> Result<Option<Running>, GitError> {
+fn start_ignored(root: &Path, directories: &[PathBuf]) -> Result<Option<Running>, GitError> {
     let options = ["--others", "--ignored", "--exclude-standard", "--directory"];
-    (!folders.is_empty())
-        .then(|| start(root, &options, folders))
+    (!directories.is_empty())
+        .then(|| start(root, &options, directories))
         .transpose()
 }
 
@@ -87,10 +87,12 @@ pub fn untracked(root: &Path) -> Result<Vec<RelPath>, GitError> {
     Ok(files)
 }
 
-fn start(root: &Path, options: &[&str], folders: &[PathBuf]) -> Result<Running, GitError> {
-    let whole = folders.iter().any(|folder| folder.as_os_str().is_empty());
-    let literal = |folder: &PathBuf| {
-        let text = [b":(literal)", folder.as_os_str().as_bytes()].concat();
+fn start(root: &Path, options: &[&str], directories: &[PathBuf]) -> Result<Running, GitError> {
+    let whole = directories
+        .iter()
+        .any(|directory| directory.as_os_str().is_empty());
+    let literal = |directory: &PathBuf| {
+        let text = [b":(literal)", directory.as_os_str().as_bytes()].concat();
         OsString::from_vec(text)
     };
     let mut args: Vec<OsString> = ["-z"].iter().chain(options).map(OsString::from).collect();
@@ -98,7 +100,7 @@ fn start(root: &Path, options: &[&str], folders: &[PathBuf]) -> Result<Running, 
     if whole {
         args.push(".".into());
     } else {
-        args.extend(folders.iter().map(literal));
+        args.extend(directories.iter().map(literal));
     }
     command::start(OsStr::new("git"), root, COMMAND, &args, Mode::Read)
 }
@@ -109,7 +111,7 @@ fn read_tracked(running: Running) -> Result<Vec<TrackedFile>, GitError> {
     each_entry(running, |entry| {
         let wrong = || GitError::Malformed {
             command: COMMAND,
-            what: "an entry that is none",
+            what: "a malformed entry",
         };
         let tab = memchr::memchr(b'\t', entry).ok_or_else(wrong)?;
         let mut words = entry[..tab].split(|b| *b == b' ');
@@ -122,7 +124,7 @@ fn read_tracked(running: Running) -> Result<Vec<TrackedFile>, GitError> {
             return Ok(());
         };
         let sparse = (tag == Some(b"S")).then_some(id);
-        // A path that is in conflict stands there once for each side.
+        // A path in conflict is listed once for each side.
         if files.last().is_none_or(|last| last.path != path) {
             files.push(TrackedFile { path, sparse });
         }
@@ -155,7 +157,7 @@ fn read_ignored(running: Running) -> Result<Option<Ignored>, GitError> {
 }
 
 fn relative(path: &[u8]) -> Option<RelPath> {
-    let ours = path.split(|b| *b == b'/').any(is_ours);
+    let ours = path.split(|b| *b == b'/').any(is_reserved);
     (!ours).then(|| RelPath::new(Path::new(OsStr::from_bytes(path))).ok())?
 }
 
@@ -173,7 +175,7 @@ fn each_entry(
         }
         let whole = entry.strip_suffix(&[0]).ok_or(GitError::Malformed {
             command: COMMAND,
-            what: "a path that does not end",
+            what: "an unterminated path",
         });
         visit(whole?)?;
     }

@@ -5,18 +5,18 @@
 //! updates one, the remote-tracking one of the branch that was pushed. What the push changes is
 //! that branch, and only if it still is where it was looked at.
 
-use super::{Git, GitError, ObjectId, Ran, is_denied, told, without_users};
+use super::{Git, GitError, ObjectId, Ran, is_denied, server_message, without_users};
 use crate::error::{Class, Error};
 
 /// The remote that is fetched from and pushed to.
 const REMOTE: &str = "origin";
 
-/// How often it is done anew when the branches keep moving.
+/// How often a sync is retried when the branches keep moving.
 const ROUNDS: usize = 3;
 
 /// What becomes of a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Synced {
+pub enum SyncOutcome {
     /// The target has everything.
     InSync(ObjectId),
     /// The target is at the source's head, or would be.
@@ -50,37 +50,37 @@ enum Push {
 }
 
 /// Brings the branch `from` into the branch `to`; without `apply` nothing is merged or pushed.
-pub fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<Synced, Error> {
+pub fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<SyncOutcome, Error> {
     if git.is_shallow() {
-        let why = "this clone is shallow, so what the branches have in common is not known";
-        return Err(Error::unavailable("git", why).help("fetch the rest: git fetch --unshallow"));
+        let reason = "this clone is shallow, so the merge base of the branches is unknown";
+        return Err(Error::unavailable("git", reason).help("fetch the rest: git fetch --unshallow"));
     }
     for _ in 0..ROUNDS {
         let (source, target) = match tips(git, from, to)? {
             Tips::Both { from, to } => (from, to),
-            Tips::Missing(branch) => return Ok(Synced::NoBranch(branch)),
+            Tips::Missing(branch) => return Ok(SyncOutcome::NoBranch(branch)),
         };
         git.fetch_objects(REMOTE, &[from, to])
             .map_err(|error| failed(&error))?;
         if is_ancestor(git, &source, &target)? {
-            return Ok(Synced::InSync(target));
+            return Ok(SyncOutcome::InSync(target));
         }
         let (new, done) = if is_ancestor(git, &target, &source)? {
-            (source, Synced::Forwarded(source))
+            (source, SyncOutcome::Forwarded(source))
         } else {
             let message = format!("Merge branch '{from}' into {to}");
             match merge(git, source, target, apply.then_some(&message))? {
-                Merge::Made(commit) => (commit, Synced::Merged(Some(commit))),
-                Merge::Possible => return Ok(Synced::Merged(None)),
-                Merge::Conflict(files) => return Ok(Synced::Conflict(files)),
+                Merge::Made(commit) => (commit, SyncOutcome::Merged(Some(commit))),
+                Merge::Possible => return Ok(SyncOutcome::Merged(None)),
+                Merge::Conflict(files) => return Ok(SyncOutcome::Conflict(files)),
             }
         };
         if !apply || push(git, to, target, new)? == Push::Done {
             return Ok(done);
         }
     }
-    let why = format!("another process moved the branch {ROUNDS} times meanwhile");
-    Err(Error::unavailable(format!("pushing {to}"), why).help("run the command again"))
+    let reason = format!("another process moved the branch {ROUNDS} times during the run");
+    Err(Error::unavailable(format!("pushing {to}"), reason).help("run the command again"))
 }
 
 fn tips(git: &Git, from: &str, to: &str) -> Result<Tips, Error> {
@@ -141,8 +141,10 @@ fn merge(
             "git merge-tree",
             "the histories of the two branches have no commit in common",
         )),
-        _ => Err(Error::unavailable("git merge-tree", told(&ran.stderr))
-            .help("install git 2.38 or newer")),
+        _ => Err(
+            Error::unavailable("git merge-tree", server_message(&ran.stderr))
+                .help("install git 2.38 or newer"),
+        ),
     }
 }
 
@@ -194,7 +196,7 @@ fn push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, E
         return Ok(Push::BranchMoved);
     }
     let reason = refused.rsplit('\t').next().unwrap_or_default();
-    let said = told(&ran.stderr);
+    let said = server_message(&ran.stderr);
     Err(Error::about(
         Class::Denied,
         format!("pushing {branch}"),
@@ -213,7 +215,7 @@ fn denied_or_failed(branch: &str, ran: &Ran) -> Error {
         GitError::Denied { message, .. } => {
             Error::about(Class::Denied, what, message).help(PERMISSION)
         }
-        _ => Error::unavailable(what, told(&ran.stderr)),
+        _ => Error::unavailable(what, server_message(&ran.stderr)),
     }
 }
 

@@ -4,8 +4,8 @@
 //! Reading only: no hooks, no locks, no writing, and no network but in `network`, which asks a
 //! remote what it has now and may bring objects along, never references, and in `reach`, for those
 //! who fetch into a scratch repository or push; what is checked out here is touched by none. What
-//! comes in is a folder and names that were parsed before; what goes on git's command line are its
-//! own options, full object ids, full reference names behind `--end-of-options` and literal
+//! comes in is a directory and names that were parsed before; what goes on git's command line are
+//! its own options, full object ids, full reference names behind `--end-of-options` and literal
 //! pathspecs behind `--`. What the answers mean is for `history` to say.
 
 mod command;
@@ -38,10 +38,10 @@ pub use id::ObjectId;
 pub use network::{Heads, References};
 pub(crate) use reach::without_users;
 pub use reach::{Login, Remote};
-use reach::{Ran, is_denied, told};
+use reach::{Ran, is_denied, server_message};
 pub use refs::{Branch, BranchSources};
-pub use remote::Hosted;
-pub use trees::At;
+pub use remote::HostedRepository;
+pub use trees::FilesAt;
 
 pub(crate) use objects::{Object, Objects};
 pub(crate) use sweep::Sweep;
@@ -50,7 +50,7 @@ use command::{Mode, Running};
 
 use crate::config::RelPath;
 
-/// The repository that the folder of the configuration is in.
+/// The repository that the directory of the configuration is in.
 #[derive(Debug, Clone)]
 pub struct Git {
     program: OsString,
@@ -66,7 +66,7 @@ pub struct Git {
 /// The most that a short answer may hold, in bytes.
 const ANSWER: u64 = 16 * 1024 * 1024;
 
-/// More objects than this whose names begin alike are not looked through.
+/// The most objects with a common id prefix that are examined.
 const MOST_ALIKE: usize = 16;
 
 /// A file in a commit's tree.
@@ -118,7 +118,7 @@ impl Git {
             "--show-prefix",
         ];
         let answer = git.answer("rev-parse", &asked)?;
-        // The prefix comes last, since a folder's name may hold a newline.
+        // The prefix comes last, since a directory's name may hold a newline.
         let mut lines = answer.splitn(3, |b| *b == b'\n');
         if lines.next() != Some(b"true") {
             return Err(GitError::NoWorkTree(root.to_owned()));
@@ -154,7 +154,7 @@ impl Git {
             .any(|name| !name.is_empty() && name != b"core.bare"))
     }
 
-    /// An error of reading objects, told apart where this clone is partial.
+    /// Explains an error of reading objects; a partial clone gets an error of its own.
     pub(crate) fn explained(&self, error: GitError) -> GitError {
         if matches!(error, GitError::Failed { .. }) && self.is_partial().unwrap_or(false) {
             GitError::Partial(error.to_string())
@@ -280,7 +280,15 @@ impl Git {
     /// One process for contents; `digest` makes something of each that is asked for in passing.
     pub(crate) fn objects<T: Send + 'static>(
         &self,
-        digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
+        mut digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
+    ) -> Result<Objects<T>, GitError> {
+        self.objects_by_name(move |_, content| digest(content))
+    }
+
+    /// The same, for a digest that depends on which object it is.
+    pub(crate) fn objects_by_name<T: Send + 'static>(
+        &self,
+        digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
     ) -> Result<Objects<T>, GitError> {
         Objects::new(
             self.start("cat-file", &["--batch".into()], Mode::Talk)?,
@@ -322,7 +330,7 @@ impl Git {
         if answer.len() as u64 == ANSWER {
             return Err(GitError::Malformed {
                 command,
-                what: "far too much",
+                what: "too much output",
             });
         }
         Ok((running.finish(fine)?, answer))

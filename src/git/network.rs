@@ -12,11 +12,11 @@ use std::{
 
 use super::{
     ANSWER, Branch, Git, GitError, ObjectId,
-    command::{Mode, Watch},
+    command::{Mode, Watchdog},
     reach::without_users,
 };
 
-/// Contents that are fetched at once: their names stand on one command line.
+/// The number of contents fetched at once: their names are on one command line.
 const BLOBS: usize = 1000;
 
 /// What git itself says when it fetches contents that a partial clone left out.
@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The branches of a remote, as it has them now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heads {
-    /// The branch that its `HEAD` stands for, where it tells.
+    /// The branch of its `HEAD`, if the remote reports it.
     pub default: Option<String>,
     /// Each branch's last commit, by the branch's name.
     pub tips: BTreeMap<String, ObjectId>,
@@ -47,7 +47,7 @@ pub struct Heads {
 /// The branches and tags of a remote, as it has them now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct References {
-    /// The branch that its `HEAD` stands for, where it says so.
+    /// The branch of its `HEAD`, if reported.
     pub default: Option<String>,
     /// What each names, by its full name (`refs/heads/main`). A tag may name any object.
     pub tips: BTreeMap<String, ObjectId>,
@@ -68,8 +68,8 @@ const AT_ONCE: usize = 1_000;
 impl Git {
     /// The names of the remotes.
     pub fn remotes(&self) -> Result<Vec<String>, GitError> {
-        // `--get-regexp` ends with 1 where there is nothing, so that something is asked for that is
-        // always there.
+        // `--get-regexp` exits with 1 if nothing matches, so the pattern includes a key that always
+        // exists.
         let asked = [
             "--get-regexp",
             "--null",
@@ -109,10 +109,10 @@ impl Git {
         })
     }
 
-    /// The branch that the `HEAD` of a remote stands for; `None` if the remote does not say, or is
-    /// not configured here.
+    /// The branch of a remote's `HEAD`; `None` if the remote does not report it, or is not
+    /// configured here.
     pub(super) fn default_of(&self, remote: &str) -> Result<Option<String>, GitError> {
-        // A name that is no remote's would be taken for a path.
+        // git would treat a name that is not a remote's as a path.
         if !self.remotes()?.iter().any(|name| name == remote) {
             return Ok(None);
         }
@@ -157,7 +157,7 @@ impl Git {
         {
             let wrong = || GitError::Malformed {
                 command: "ls-remote",
-                what: "a line that is no reference",
+                what: "a malformed reference",
             };
             let text = std::str::from_utf8(line).map_err(|_| wrong())?;
             let (value, name) = text.split_once('\t').ok_or_else(wrong)?;
@@ -300,20 +300,20 @@ impl Git {
                 _ => {
                     return Err(GitError::Malformed {
                         command: COMMAND,
-                        what: "an answer that is none",
+                        what: "a malformed response",
                     });
                 }
             }
             line.clear();
         }
-        let broke = |_| io::Error::other("asking broke off");
+        let broke = |_| io::Error::other("the request was interrupted");
         let asked_all = asking.join().map_err(broke).and_then(|asked| asked);
         running.finish(&[])?;
         asked_all.map_err(|error| running.io(error))?;
         if present.len() + missing.len() != asked.len() {
             return Err(GitError::Malformed {
                 command: COMMAND,
-                what: "too few answers",
+                what: "too few responses",
             });
         }
         Ok(missing)
@@ -345,18 +345,21 @@ impl Git {
             why: without_users(&why),
         };
         let mut running = self.start(command, args, Mode::Network)?;
-        let watch = Watch::over(&running, PATIENCE);
+        let watch = Watchdog::over(&running, PATIENCE);
         let mut answer = Vec::new();
         let read = running.stdout()?.take(ANSWER).read_to_end(&mut answer);
         let late = watch.end();
         read.map_err(|error| running.io(error))?;
         if late {
-            return Err(failed(format!("no answer within {} s", PATIENCE.as_secs())));
+            return Err(failed(format!(
+                "no response within {} s",
+                PATIENCE.as_secs()
+            )));
         }
         if answer.len() as u64 == ANSWER {
             return Err(GitError::Malformed {
                 command,
-                what: "far too much",
+                what: "too much output",
             });
         }
         match running.finish(&[]) {

@@ -36,11 +36,11 @@ pub(crate) enum Object {
 
 struct Question {
     id: ObjectId,
-    to: To,
+    to: Destination,
 }
 
 /// Where an answer goes.
-enum To {
+enum Destination {
     /// A blob is digested in passing.
     Digest,
     /// The whole blob, if it is no larger than so many bytes.
@@ -53,13 +53,13 @@ enum To {
 const LARGEST: u64 = 256 * 1024 * 1024;
 
 const COMMAND: &str = "cat-file";
-const END: &str = "an end where an object was asked for";
+const END: &str = "an end of output instead of an object";
 
 impl<T: Send + 'static> Objects<T> {
     /// `digest` makes something of each content, as a stream, or nothing.
     pub(super) fn new(
         mut running: Running,
-        digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
+        digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>> + Send + 'static,
     ) -> Result<Self, GitError> {
         let stdin = BufWriter::new(running.stdin()?);
         let stdout = BufReader::with_capacity(64 * 1024, running.stdout()?);
@@ -74,7 +74,10 @@ impl<T: Send + 'static> Objects<T> {
 
     /// Asks for the content of a blob, which is digested in passing.
     pub(crate) fn ask(&mut self, id: ObjectId) -> Result<(), GitError> {
-        self.put(Question { id, to: To::Digest })
+        self.put(Question {
+            id,
+            to: Destination::Digest,
+        })
     }
 
     /// The content of one blob, after all that was asked for before; `None` if it is larger than
@@ -83,7 +86,7 @@ impl<T: Send + 'static> Objects<T> {
         let (sender, content) = channel();
         self.put(Question {
             id,
-            to: To::Whole(most, sender),
+            to: Destination::Whole(most, sender),
         })?;
         self.wait(&content)
     }
@@ -93,7 +96,7 @@ impl<T: Send + 'static> Objects<T> {
         let (sender, object) = channel();
         self.put(Question {
             id,
-            to: To::Any(sender),
+            to: Destination::Any(sender),
         })?;
         self.wait(&object)
     }
@@ -105,7 +108,7 @@ impl<T: Send + 'static> Objects<T> {
             .map_or(Ok(()), |(stdin, _)| stdin.flush());
         match flushed.map(|()| answer.recv()) {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(self.failed(io::Error::other("the answers ended"))),
+            Ok(Err(_)) => Err(self.failed(io::Error::other("the output ended early"))),
             Err(error) => Err(self.failed(error)),
         }
     }
@@ -127,12 +130,12 @@ impl<T: Send + 'static> Objects<T> {
 
     fn put(&mut self, question: Question) -> Result<(), GitError> {
         let Some((stdin, sender)) = &mut self.questions else {
-            return Err(self.failed(io::Error::other("it has ended")));
+            return Err(self.failed(io::Error::other("it has exited")));
         };
         let asked = writeln!(stdin, "{}", question.id);
         let sent = sender
             .send(question)
-            .map_err(|_| io::Error::other("the answers ended"));
+            .map_err(|_| io::Error::other("the output ended early"));
         asked.and(sent).map_err(|error| self.failed(error))
     }
 
@@ -151,11 +154,11 @@ impl<T: Send + 'static> Objects<T> {
             error: io::Error::other(what),
         };
         let Some(thread) = self.answers.take() else {
-            return Err(gone("it has ended"));
+            return Err(gone("it has exited"));
         };
         let answers = thread
             .join()
-            .map_err(|_| gone("its answers could not be read"))?;
+            .map_err(|_| gone("its output could not be read"))?;
         if let Err(GitError::Malformed { what: END, .. }) = &answers {
             // Where git ended too early, its own reason comes first.
             self.running.finish(&[])?;
@@ -168,24 +171,24 @@ impl<T: Send + 'static> Objects<T> {
 fn read<T>(
     mut stdout: BufReader<ChildStdout>,
     questions: &Receiver<Question>,
-    mut digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>>,
+    mut digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>>,
 ) -> Answers<T> {
     let mut answers = HashMap::new();
     for Question { id, to } in questions {
         match (head(&mut stdout, &id)?, to) {
-            (None, To::Any(to)) => drop(to.send(None)),
+            (None, Destination::Any(to)) => drop(to.send(None)),
             (None, _) => return Err(GitError::Missing(id)),
-            (Some(head), To::Any(to)) => {
+            (Some(head), Destination::Any(to)) => {
                 // Whoever asked may have gone on without it.
                 let _ = to.send(Some(object(&mut stdout, &head)?));
             }
             (Some(head), to) => {
                 if head.kind != "blob" {
-                    return Err(unexpected("an object that is no file content"));
+                    return Err(unexpected("an object that is not a blob"));
                 }
                 content(&mut stdout, head.size, |content| {
                     match to {
-                        To::Whole(most, to) => {
+                        Destination::Whole(most, to) => {
                             let mut bytes = Vec::new();
                             let fits = head.size <= most;
                             if fits {
@@ -193,8 +196,8 @@ fn read<T>(
                             }
                             let _ = to.send(fits.then_some(bytes));
                         }
-                        To::Digest | To::Any(_) => {
-                            answers.extend(digest(content)?.map(|digested| (id, digested)));
+                        Destination::Digest | Destination::Any(_) => {
+                            answers.extend(digest(&id, content)?.map(|digested| (id, digested)));
                         }
                     }
                     Ok(())
@@ -212,7 +215,7 @@ fn unexpected(what: &'static str) -> GitError {
     }
 }
 
-/// What stands before an object's content.
+/// The header before an object's content.
 struct Head {
     kind: String,
     size: u64,
@@ -235,7 +238,7 @@ fn head(stdout: &mut BufReader<ChildStdout>, id: &ObjectId) -> Result<Option<Hea
     let line = String::from_utf8_lossy(&line);
     let mut words = line.trim_end().split(' ');
     if words.next() != Some(id.to_string().as_str()) {
-        return Err(unexpected("the answer to another question"));
+        return Err(unexpected("a response for another object"));
     }
     let (kind, size) = (words.next(), words.next());
     match (kind, size.and_then(|size| size.parse().ok())) {
@@ -244,7 +247,7 @@ fn head(stdout: &mut BufReader<ChildStdout>, id: &ObjectId) -> Result<Option<Hea
             kind: kind.to_owned(),
             size,
         })),
-        _ => Err(unexpected("an object of no known kind")),
+        _ => Err(unexpected("an object of unknown type")),
     }
 }
 

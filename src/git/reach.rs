@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     ANSWER, Git, GitError,
-    command::{self, Mode, Watch},
+    command::{self, Mode, Watchdog},
 };
 use crate::untrusted::{Secrets, short};
 
@@ -52,7 +52,7 @@ pub struct Login {
 /// Another repository: a URL, or a path on this machine.
 #[derive(Clone)]
 pub struct Remote {
-    /// As git is told it; without a password.
+    /// The URL as passed to git; without a password.
     pub url: String,
     /// What it is asked with; `None`: what git is configured with here.
     pub login: Option<Login>,
@@ -64,7 +64,7 @@ pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     /// What it printed.
     pub(crate) stdout: Vec<u8>,
-    /// What it and the other side said.
+    /// The message of git and the remote.
     pub(crate) stderr: String,
 }
 
@@ -106,11 +106,11 @@ impl Login {
 }
 
 impl Git {
-    /// An empty repository in `folder`, without hooks.
-    pub fn init(folder: &Path) -> Result<Self, GitError> {
+    /// An empty repository in `directory`, without hooks.
+    pub fn init(directory: &Path) -> Result<Self, GitError> {
         let bare = Self {
             program: OsString::from("git"),
-            root: folder.to_owned(),
+            root: directory.to_owned(),
             prefix: Vec::new(),
             shallow: std::collections::BTreeSet::new(),
             identity: None,
@@ -119,10 +119,10 @@ impl Git {
         if made.code != Some(0) {
             return Err(GitError::Failed {
                 command: "init",
-                message: told(&made.stderr),
+                message: server_message(&made.stderr),
             });
         }
-        Self::open(folder)
+        Self::open(directory)
     }
 
     /// The same repository, with commits made under this name.
@@ -167,11 +167,11 @@ impl Git {
             .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
             .env_remove("GIT_NO_LAZY_FETCH");
         let mut running = command::spawn(git, &self.root, command)?;
-        let watch = Watch::over(&running, PATIENCE);
+        let watch = Watchdog::over(&running, PATIENCE);
         let mut stdout = Vec::new();
         let read = running.stdout()?.take(ANSWER).read_to_end(&mut stdout);
         if watch.end() {
-            let message = format!("no end within {} min", PATIENCE.as_secs() / 60);
+            let message = format!("not finished within {} min", PATIENCE.as_secs() / 60);
             return Err(GitError::Failed { command, message });
         }
         read.map_err(|error| running.io(error))?;
@@ -203,9 +203,9 @@ impl Git {
 }
 
 impl GitError {
-    /// Why another repository was not reached, from what git said.
+    /// Why another repository is unreachable, from git's message.
     pub(crate) fn refused(command: &'static str, stderr: &str) -> Self {
-        let message = told(stderr);
+        let message = server_message(stderr);
         if is_denied(stderr) {
             Self::Denied { command, message }
         } else {
@@ -235,14 +235,14 @@ pub(crate) fn is_denied(stderr: &str) -> bool {
 }
 
 /// The lines that say something, on one line, without what a URL holds before its host.
-pub(crate) fn told(stderr: &str) -> String {
+pub(crate) fn server_message(stderr: &str) -> String {
     const PREFIXES: [&str; 3] = ["fatal: ", "error: ", "remote: "];
-    let said =
+    let message =
         |line: &&str| PREFIXES.iter().any(|prefix| line.starts_with(prefix)) && line.len() > 8;
     let lines: Vec<_> = stderr
         .lines()
         .map(str::trim)
-        .filter(said)
+        .filter(message)
         .take(12)
         .collect();
     let all = if lines.is_empty() {
@@ -253,7 +253,7 @@ pub(crate) fn told(stderr: &str) -> String {
     let text = without_users(&all);
     let mut shown = short(&text, 600);
     if shown.is_empty() {
-        shown.push_str("it was stopped and said nothing");
+        shown.push_str("it was stopped without a message");
     }
     shown
 }
@@ -319,13 +319,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_holds_no_password() {
-        let said = "hint: x\nremote: Permission to a/b denied\nfatal: unable to access 'https://u:p@h/x' (https://v@h)\n";
+    fn messages_contain_no_password() {
+        let message = "hint: x\nremote: Permission to a/b denied\nfatal: unable to access 'https://u:p@h/x' (https://v@h)\n";
         assert_eq!(
-            told(said),
+            server_message(message),
             "remote: Permission to a/b denied; fatal: unable to access 'https://***@h/x' (https://***@h)"
         );
-        assert_eq!(told("usage: git x\nmore"), "usage: git x");
+        assert_eq!(server_message("usage: git x\nmore"), "usage: git x");
         assert_eq!(without_users("a@b https://h/x@y"), "a@b https://h/x@y");
     }
 

@@ -24,7 +24,7 @@ pub struct BranchSources<'n> {
     pub ci: Option<&'n str>,
 }
 
-/// What `refs/remotes/REMOTE/HEAD` stands for.
+/// The target of `refs/remotes/REMOTE/HEAD`.
 enum TrackedHead {
     Here(Branch),
     /// `REMOTE/BRANCH`, which this clone lacks.
@@ -40,7 +40,7 @@ impl TrackedHead {
     }
 }
 
-/// One reference: where it points, and the reference that it stands for, if it is symbolic.
+/// One reference: its commit, and its target if it is symbolic.
 struct Reference {
     tip: ObjectId,
     stands_for: Option<String>,
@@ -59,9 +59,9 @@ impl Git {
     }
 
     /// The remote-tracking branch whose history counts: the one that `sources` name, the strongest
-    /// first, where `refs/remotes/REMOTE/HEAD` stands between `forge.base` and what CI states. Where
-    /// none does, the remote is asked which branch its `HEAD` is; where it does not say, `main` or
-    /// `master` counts if it is the only remote-tracking branch.
+    /// first, where `refs/remotes/REMOTE/HEAD` comes between `forge.base` and the branch that CI
+    /// states. If none exists, the remote is asked for the branch of its `HEAD`; if it does not
+    /// report one, `main` or `master` counts if it is the only remote-tracking branch.
     ///
     /// Local branches never count: what is not pushed was not promoted. A branch that is named and
     /// missing here is an error; the next source is not tried.
@@ -94,7 +94,7 @@ impl Git {
         }
         let why = match self.default_of(&remote) {
             Ok(Some(name)) => return named(&name),
-            Ok(None) => "the remote does not say which branch its HEAD is".to_owned(),
+            Ok(None) => "the remote does not report the branch of its HEAD".to_owned(),
             Err(error) => error.to_string(),
         };
         match self.only_branch(&remote)? {
@@ -116,7 +116,7 @@ impl Git {
         }
     }
 
-    /// The commit that is checked out, as the line that counts where there is no remote.
+    /// The checked-out commit, which is the line that counts without a remote.
     pub fn head(&self) -> Result<Branch, GitError> {
         let asked = ["--verify", "--quiet", "HEAD^{commit}"];
         let (code, listed) = self.answer_or("rev-parse", &asked, &[1])?;
@@ -168,7 +168,7 @@ impl Git {
         })
     }
 
-    /// What `refs/remotes/REMOTE/HEAD` stands for, if it is a symbolic reference.
+    /// The target of `refs/remotes/REMOTE/HEAD`, if it is a symbolic reference.
     fn tracked_head(&self, remote: &str) -> Result<Option<TrackedHead>, GitError> {
         let head = format!("{REMOTES}{remote}/HEAD");
         let name_of = |target: &str| {

@@ -4,7 +4,7 @@ use super::{Git, GitError};
 
 /// A repository on a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hosted {
+pub struct HostedRepository {
     /// The forge's host, in lower case, without a port.
     pub host: String,
     /// Who it belongs to.
@@ -14,10 +14,11 @@ pub struct Hosted {
 }
 
 impl Git {
-    /// The URL of the remote `origin`; it may hold a password, so it is for [`Hosted::parse`] and
+    /// The URL of the remote `origin`; it may hold a password, so it is for [`HostedRepository::parse`] and
     /// not for eyes.
     pub fn origin(&self) -> Result<Option<String>, GitError> {
-        // `config --get` ends with 1 where there is nothing; a listing tells that from a failure.
+        // `config --get` exits with 1 if the key is missing; a listing distinguishes that from a
+        // failure.
         let listed = self.answer(
             "config",
             &[
@@ -34,7 +35,7 @@ impl Git {
     }
 }
 
-impl Hosted {
+impl HostedRepository {
     /// Parses a remote's URL: `https://HOST/OWNER/NAME.git`, `ssh://git@HOST:PORT/OWNER/NAME`,
     /// `git@HOST:OWNER/NAME`. User names and passwords are dropped; anything but an owner and a
     /// name behind the host is nothing.
@@ -73,7 +74,8 @@ mod tests {
     use super::*;
 
     fn parsed(url: &str) -> Option<String> {
-        Hosted::parse(url).map(|Hosted { host, owner, name }| format!("{host} {owner} {name}"))
+        HostedRepository::parse(url)
+            .map(|HostedRepository { host, owner, name }| format!("{host} {owner} {name}"))
     }
 
     #[test]

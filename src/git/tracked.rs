@@ -34,7 +34,7 @@ impl Git {
             }
             let wrong = || GitError::Malformed {
                 command: COMMAND,
-                what: "an entry that is none",
+                what: "a malformed entry",
             };
             // `MODE ID STAGE`, a tab, the path.
             let entry = entry.strip_suffix(&[0]).ok_or_else(wrong)?;

@@ -10,7 +10,7 @@ use std::{
 use super::{Git, GitError, ObjectId, command::Mode};
 use crate::{
     config::{Globs, RelPath},
-    files::{Snapshot, is_ours},
+    files::{Snapshot, is_reserved},
 };
 
 const COMMAND: &str = "ls-tree";
@@ -20,7 +20,7 @@ const PATH: u64 = 64 * 1024;
 /// What `globs` match beneath the root in a commit's tree; and the first file that is larger than
 /// was allowed.
 #[derive(Debug)]
-pub struct At {
+pub struct FilesAt {
     /// The files, with their contents.
     pub files: Snapshot,
     /// A file that was left out because of its size.
@@ -29,8 +29,13 @@ pub struct At {
 
 impl Git {
     /// Reads the files that `globs` match in the tree of `commit`, each of at most `most` bytes.
-    pub fn files_at(&self, commit: &ObjectId, globs: &Globs, most: u64) -> Result<At, GitError> {
-        let mut at = At {
+    pub fn files_at(
+        &self,
+        commit: &ObjectId,
+        globs: &Globs,
+        most: u64,
+    ) -> Result<FilesAt, GitError> {
+        let mut at = FilesAt {
             files: Snapshot::default(),
             too_large: None,
         };
@@ -42,6 +47,9 @@ impl Git {
             let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path))) else {
                 return;
             };
+            if mode.starts_with(b"100") {
+                at.files.note_chart(&path);
+            }
             if !Snapshot::lists(globs, &path) {
                 return;
             }
@@ -73,7 +81,7 @@ impl Git {
             let Some(path) = path.strip_prefix(self.prefix()).filter(|_| regular) else {
                 return;
             };
-            if path.split(|b| *b == b'/').any(is_ours) {
+            if path.split(|b| *b == b'/').any(is_reserved) {
                 return;
             }
             if let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path))) {
@@ -82,8 +90,8 @@ impl Git {
         })
     }
 
-    /// Hands over mode, id and path of everything in a tree but folders: `MODE TYPE ID`, a tab, the
-    /// path, a NUL.
+    /// Hands over mode, id and path of everything in a tree but directories: `MODE TYPE ID`, a tab,
+    /// the path, a NUL.
     fn entries(
         &self,
         commit: &ObjectId,
@@ -102,7 +110,7 @@ impl Git {
             }
             let wrong = || GitError::Malformed {
                 command: COMMAND,
-                what: "an entry that is none",
+                what: "a malformed entry",
             };
             let entry = entry.strip_suffix(&[0]).ok_or_else(wrong)?;
             let tab = memchr::memchr(b'\t', entry).ok_or_else(wrong)?;

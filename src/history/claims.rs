@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_claim_nothing() {
+    fn non_text_bytes_claim_nothing() {
         let titles = Titles::new(&config("images", "[a-f]{4}"));
         assert_eq!(titles.claims(b"promote: images @beef\xff", b"\xff"), []);
     }

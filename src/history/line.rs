@@ -14,7 +14,7 @@ use crate::oci::{Digest, Revision};
 pub(super) struct Point {
     /// The number of its set; `None` if its content can't be read.
     pub(super) set: Option<usize>,
-    /// Where its content can't be read: the digests of images that were seen in it all the same.
+    /// If its content cannot be read: the digests of images that were found in it anyway.
     pub(super) glimpsed: Vec<(usize, Digest)>,
     /// The revisions that it, or what it merged, claims to promote.
     pub(super) claims: Vec<Revision>,
@@ -41,19 +41,19 @@ pub(super) struct Events {
     pub(super) newest: Option<usize>,
     /// The revisions that each set was promoted as.
     pub(super) revisions: HashMap<usize, Vec<Revision>>,
-    /// Where each set was first seen in place, as a place in the line.
+    /// The position in the line at which each set first became current.
     pub(super) first: HashMap<usize, usize>,
 }
 
 struct Fold<'s> {
     sets: &'s [Set],
     events: Events,
-    /// The sets in the order in which they came into place.
+    /// The sets in the order in which they became current.
     came: Vec<usize>,
-    /// Where each set stands in `came` for the last time.
+    /// The last position of each set in `came`.
     last: HashMap<usize, usize>,
-    /// The digests that each image had, when all of its pins were alike, or in a commit whose
-    /// content can't be read.
+    /// The digests that each image had, when all of its pins agreed, or in a commit whose content
+    /// cannot be read.
     digests: Vec<BTreeSet<Digest>>,
 }
 
@@ -86,8 +86,8 @@ pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
         if unchanged {
             continue;
         }
-        // Whether the first commit that is known of brought its set can't be told, unless it says
-        // so.
+        // Whether the first known commit introduced its set is unknown, unless its message records
+        // it.
         if !(was_unknown && point.claims.is_empty()) {
             fold.event(at, set, &point.claims);
         }

@@ -10,7 +10,7 @@ use std::{
 use crate::git::{Git, GitError, ObjectId, Stream};
 
 const COMMAND: &str = "log";
-const END: &str = "an end in the middle of a commit";
+const END: &str = "an end within a commit";
 
 /// Id, parents, committer date, subject (git's own: the first paragraph on one line), and the
 /// values of our trailer, a line each. The NUL behind the last field is that of `-z`.
@@ -43,11 +43,11 @@ const CHANGES: &[&str] = &[
     "--no-relative",
 ];
 
-/// The most that is kept of one field, in bytes: what is longer is neither a path nor a title of
-/// ours.
+/// The most that is kept of one field, in bytes: a longer field is neither a path nor one of
+/// repin's titles.
 pub(super) const FIELD: usize = 64 * 1024;
 
-/// One commit, as `git log` told it.
+/// One commit, as printed by `git log`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Commit {
     pub(super) id: ObjectId,
@@ -65,13 +65,13 @@ pub(super) struct Commit {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) path: Vec<u8>,
-    /// The new content; `None` where there is no regular file now.
+    /// The new content; `None` if it is no longer a regular file.
     pub(super) blob: Option<ObjectId>,
 }
 
-/// The first-parent line up to `tip`, oldest first, with what changed beneath `folders` (paths of
-/// the repository; an empty one is all of it).
-pub(super) fn line(git: &Git, tip: &ObjectId, folders: &[Vec<u8>]) -> Result<Log, GitError> {
+/// The first-parent line up to `tip`, oldest first, with what changed beneath `directories` (paths
+/// of the repository; an empty one is all of it).
+pub(super) fn line(git: &Git, tip: &ObjectId, directories: &[Vec<u8>]) -> Result<Log, GitError> {
     let mut args: Vec<OsString> = [PLAIN, CHANGES, &[FORMAT, "--end-of-options"]]
         .concat()
         .iter()
@@ -79,9 +79,9 @@ pub(super) fn line(git: &Git, tip: &ObjectId, folders: &[Vec<u8>]) -> Result<Log
         .collect();
     args.extend([tip.to_string().into(), "--".into()]);
     args.extend(
-        folders
-            .iter()
-            .map(|folder| OsString::from_vec([b":(top,literal)", folder.as_slice()].concat())),
+        directories.iter().map(|directory| {
+            OsString::from_vec([b":(top,literal)", directory.as_slice()].concat())
+        }),
     );
     Log::new(git.stream(COMMAND, &args)?)
 }
@@ -190,7 +190,7 @@ impl<R: BufRead> Answer<R> {
         let id = parsed(words.nth(1).unwrap_or_default())?;
         let path = self.field()?;
         if path.is_empty() || path.len() == FIELD {
-            return Err(malformed("a path that is none"));
+            return Err(malformed("a malformed path"));
         }
         Ok(Change {
             path,
@@ -234,7 +234,7 @@ impl<R: BufRead> Answer<R> {
 }
 
 fn parsed(text: &[u8]) -> Result<ObjectId, GitError> {
-    ObjectId::parse(text).ok_or_else(|| malformed("an object's name that is none"))
+    ObjectId::parse(text).ok_or_else(|| malformed("a malformed object id"))
 }
 
 fn malformed(what: &'static str) -> GitError {

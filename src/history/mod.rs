@@ -1,41 +1,44 @@
-//! What git history says about sets: which were in place, how they came there, and which may be
-//! gone back to.
+//! Reads sets from git history: which were current, how they became current, and which are
+//! available for rollback.
 //!
-//! Data in (a repository, the configuration of today), data out; nothing is judged or printed here,
-//! and nothing is changed. One `git log` along the first-parent line of the remote-tracking branch,
-//! one `git cat-file --batch` for the contents, and, only where that line has merges, one more `git
-//! log` for the titles that they brought along.
+//! Data in (a repository, the current configuration), data out; nothing is judged, printed or
+//! changed here. One `git log` along the first-parent line of the remote-tracking branch, one `git
+//! cat-file --batch` for the contents, and, only where that line has merges, one more `git log` for
+//! the titles that they brought along.
 //!
 //! **Content.** A commit's content is what its tree pins, read with its own configuration (at the
-//! path of today's; today's if there is none, also where that path is a symlink): its globs, and
-//! those of its images whose repository is one of today's. Files are those that the work tree would
-//! list: regular ones, no symlinks, no submodules. Images that have `pins: 0` today don't count. A
-//! configuration that can't be read makes the commit's content unknown: it makes no set and no
-//! provenance, and the next commit is compared with the last one that could be read. It may have
-//! been a rollback, until a newer set came after it. What its changed files pin was in place all the
-//! same: no later set is newer for having such a digest.
+//! current path; the current configuration if that file is missing or a symlink): its globs and its
+//! places, and those of its images whose repository is still configured. Files are those that the
+//! work tree would list: regular ones, no symlinks, no submodules. Images that now have `pins: 0` do
+//! not count. A configuration that cannot be read, or a file of a place that is refused, makes the
+//! commit's content unknown: it makes no set and no provenance, and the next commit is compared with
+//! the last one that could be read. It may have been a rollback, until a newer set came after it.
+//! Every digest that its changed files pin still counts as seen: a later set is not newer because of
+//! such a digest.
 //!
 //! **Sets.** A set is what a content pins: for each image the distinct digests, so that where and
-//! how often does not matter. It is *whole* if every image of today with `pins` above 0 has exactly
-//! one digest.
+//! how often does not matter. It is *whole* if every currently configured image with `pins` above 0
+//! has exactly one digest.
 //!
 //! **Entries** are the commits of the line whose set differs from the one before, by content:
-//! - *rollback*: the set was in place earlier on the line, and another one after it (a `git revert` too, and a promote that was
-//!   forced after a rollback). The sets that were in place in between were undone by it: they are *held*.
-//! - *promote*: the set was never in place before, each of its images has one digest, and the commit, or one that it
-//!   merged, claims a revision: by today's promote title or that of a configuration of the line, exactly or followed by
-//!   ` (#N)`, or by a trailer `Repin-Set`. Claims count whatever the content was before the merge.
+//! - *rollback*: the set was current earlier on the line, and another one after it (also for a `git
+//!   revert`, and for a promote forced after a rollback). The sets in between were undone by it:
+//!   they are *held*.
+//! - *promote*: the set was never current before, each of its images has one digest, and the
+//!   commit, or one that it merged, claims a revision: by the current promote title or that of a
+//!   configuration of the line, exactly or followed by ` (#N)`, or by a trailer `Repin-Set`. Claims
+//!   count whatever the content was before the merge.
 //! - *manual*: everything else, with no revision.
 //!
 //! A rollback has the revision that its set was promoted as, else the one that it claims itself.
 //!
-//! **Holds.** A set that comes into place by a rollback is held no more; and every hold ends with a
-//! *newer* set: one never in place before that moves an image to a digest which it never had.
-//! Adding or dropping an image, or mixing older digests, ends nothing.
+//! **Holds.** A set that becomes current by a rollback is no longer held; and every hold ends with
+//! a *newer* set: one that was never current before and moves an image to a digest that it never
+//! had. Adding or dropping an image, or mixing older digests, ends nothing.
 //!
-//! **Shallow clones.** What lies above the boundary is an answer, if nothing below could change it:
-//! the latest provenance, a hold. Absence is none. Of a merge whose side was cut off it can't be
-//! told what it brought along.
+//! **Shallow clones.** Commits above the boundary are evidence if nothing below could change the
+//! result: the latest provenance, a hold. Absence proves nothing. For a merge with a truncated
+//! side, the merged commits are unknown.
 
 mod claims;
 #[cfg(any(test, fuzzing))]
@@ -45,6 +48,7 @@ mod log;
 mod merged;
 mod order;
 mod provenance;
+mod readings;
 mod sets;
 mod walk;
 
@@ -52,14 +56,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use claims::Titles;
 use line::{Event, Events, Point};
+use readings::Readings;
 use serde::Serialize;
 use sets::{Set, Sets};
-use walk::{Content, Visited};
+use walk::{Content, Unknown, Visited};
 
 use super::git::{Branch, Git, GitError, ObjectId, TreeFile};
 use crate::{
     config::{Config, RelPath, Template},
     oci::{Digest, Revision, Tag},
+    pins::Finder,
 };
 
 pub(crate) use walk::{LARGEST_CONFIG, parse as parse_config};
@@ -70,13 +76,13 @@ pub use provenance::{Gap, Hold, Promoted, Provenance};
 /// Image names and the digest that all pins of each have.
 pub type Digests = BTreeMap<String, Digest>;
 
-/// How a set came into place.
+/// How a set became current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A set that was never in place before, with a title or trailer that says which.
+    /// A set that was never current before, with a title or trailer that names its revision.
     Promote,
-    /// Back to a set that was in place earlier.
+    /// Back to a set that was current earlier.
     Rollback,
     /// Any other change.
     Manual,
@@ -85,7 +91,7 @@ pub enum Kind {
 /// A commit that changed the set; serialised as an entry of `repin.history/1`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
-    /// How the set came into place, by content.
+    /// How the set became current, by content.
     pub kind: Kind,
     /// Which set, where that is known.
     pub revision: Option<Revision>,
@@ -95,11 +101,11 @@ pub struct Entry {
     pub date: String,
     /// Its subject, as it is: with control characters, and U+FFFD for what is not UTF-8.
     pub subject: String,
-    /// The digest of each image whose pins were all alike.
+    /// The digest of each image whose pins all agreed.
     pub images: Digests,
-    /// Whether this is the set in place at the branch's tip.
+    /// Whether this is the current set at the branch's tip.
     pub current: bool,
-    /// Whether a rollback could go back to it, as far as git can tell.
+    /// Whether the set is available for rollback, according to git.
     pub can_roll_back: bool,
     /// Why its content, and with it the set, is unknown; `None` if it is known.
     #[serde(skip)]
@@ -144,7 +150,7 @@ pub struct History {
     /// Commits that had to be left out.
     pub unreadable: Vec<Unreadable>,
     /// Whether the clone is too shallow to know all of the line and of what it merged; `git fetch
-    /// --unshallow` mends it.
+    /// --unshallow` fixes it.
     pub shallow: bool,
     config: Config,
     known: Known,
@@ -163,6 +169,7 @@ struct Known {
     doubtful: Vec<bool>,
     sets: Vec<Set>,
     ever: Vec<BTreeSet<Digest>>,
+    in_places: BTreeSet<Digest>,
     /// How a revision became a tag, by every configuration of the line.
     tags: Vec<Template>,
 }
@@ -181,10 +188,25 @@ impl History {
 
     fn gather(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
         let mut titles = Titles::new(config);
-        let mut objects = git.objects(sets::scanner(config))?;
-        let commits = walk::walk(git, &branch.tip, config, &mut titles, &mut objects)?;
-        let scanned = objects.finish()?;
-        let mut found = sets::sets(&commits, &scanned, config);
+        let readings = Readings::default();
+        let finder = Finder::new(&config.images);
+        let mut objects = git.objects_by_name(readings.reader(finder))?;
+        let mut commits = walk::walk(
+            git,
+            &branch.tip,
+            config,
+            &mut titles,
+            &mut objects,
+            &readings,
+        )?;
+        let contents = readings.into_contents(objects.finish()?);
+        let mut found = sets::sets(&commits, &contents, config);
+        for (at, (path, why)) in &found.refused {
+            let file = String::from_utf8_lossy(path).into_owned();
+            let why = format!("{file}:{why}").into();
+            let file = Some(file);
+            commits[*at].content = Content::Unreadable(Unknown { file, why }, Vec::new());
+        }
         let mut doubtful: Vec<bool> = commits
             .iter()
             .map(|commit| git.is_boundary(&commit.id))
@@ -196,6 +218,7 @@ impl History {
             doubtful,
             sets: found.all,
             ever: found.ever,
+            in_places: contents.in_places,
             tags: titles.into_tags(),
         };
         Ok(Self::of(branch, config.clone(), known))
@@ -285,8 +308,14 @@ impl History {
         self.known.ever.get(at)
     }
 
+    /// Every digest in a file that a place looks into, by the configuration of today or of the
+    /// commit, in any commit of the line.
+    pub fn in_places(&self) -> &BTreeSet<Digest> {
+        &self.known.in_places
+    }
+
     /// The tags of every revision that a commit of the line, or what it merged, claims to promote;
-    /// by the tag's template of today and of every configuration of the line.
+    /// by the current tag template and that of every configuration of the line.
     pub fn claimed_tags(&self) -> BTreeMap<Tag, &Revision> {
         let all = self
             .claimed
@@ -336,7 +365,7 @@ impl History {
         self.known.line.iter().rev().find_map(|point| point.set)
     }
 
-    /// Whether each image of today that has to be pinned has one digest.
+    /// Whether each configured image that must be pinned has one digest.
     fn is_whole(&self, set: usize) -> bool {
         let images = self.config.images.iter().enumerate();
         images
@@ -396,10 +425,10 @@ fn points(
 /// The first commit of each stretch that can't be read.
 fn unreadable(commits: &[Visited], file: &str) -> Vec<Unreadable> {
     let mut found: Vec<Unreadable> = Vec::new();
-    let mut before: Option<&str> = None;
+    let mut before: Option<&Unknown> = None;
     for (at, commit) in commits.iter().enumerate() {
         let why = match &commit.content {
-            Content::Unreadable(why, _) => Some(&**why),
+            Content::Unreadable(why, _) => Some(why),
             Content::Changed(_) | Content::All(..) => None,
         };
         if let Some(why) = why
@@ -408,8 +437,8 @@ fn unreadable(commits: &[Visited], file: &str) -> Vec<Unreadable> {
             found.push(Unreadable {
                 commit: commit.id,
                 date: commit.date.clone(),
-                file: file.to_owned(),
-                why: why.to_owned(),
+                file: why.file.clone().unwrap_or_else(|| file.to_owned()),
+                why: why.why.to_string(),
                 at,
             });
         }
@@ -441,26 +470,30 @@ pub(crate) fn contents(
 
 /// The configuration that a commit is read with.
 #[derive(Debug)]
-pub enum Own {
+pub enum CommitConfig {
     /// Its own.
     Config(Box<Config>),
-    /// It has none, so today's counts.
+    /// The commit has no configuration, so the current one counts.
     Today,
     /// It can't be read, for this reason.
     Unreadable(String),
 }
 
-/// The configuration in the tree of `commit`, at the path of today's.
-pub fn own_config(git: &Git, commit: &ObjectId, today: &Config) -> Result<Own, GitError> {
+/// The configuration in the tree of `commit`, at the current path.
+pub fn commit_config(
+    git: &Git,
+    commit: &ObjectId,
+    today: &Config,
+) -> Result<CommitConfig, GitError> {
     let Ok(path) = RelPath::parse(today.file_name()) else {
-        return Ok(Own::Today);
+        return Ok(CommitConfig::Today);
     };
     Ok(match git.file(commit, &path, LARGEST_CONFIG)? {
-        TreeFile::Absent => Own::Today,
-        TreeFile::TooLarge => Own::Unreadable(walk::TOO_LARGE.to_owned()),
+        TreeFile::Absent => CommitConfig::Today,
+        TreeFile::TooLarge => CommitConfig::Unreadable(walk::TOO_LARGE.to_owned()),
         TreeFile::Content(bytes) => match parse_config(bytes, today) {
-            Ok(config) => Own::Config(Box::new(config)),
-            Err(why) => Own::Unreadable(why),
+            Ok(config) => CommitConfig::Config(Box::new(config)),
+            Err(reason) => CommitConfig::Unreadable(reason),
         },
     })
 }

@@ -6,7 +6,7 @@ use crate::{
     oci::Revision,
 };
 
-/// How a revision stands to the one that is pinned now.
+/// The order of a revision and the pinned one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// It is the one that is pinned.
@@ -21,27 +21,27 @@ pub enum Order {
         /// The revision pinned now.
         pinned: Revision,
     },
-    /// It can't be told.
+    /// Unknown.
     Unknown(NoOrder),
 }
 
-/// Why the order of two builds can't be told.
+/// Why the order of two builds is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoOrder {
     /// No entry with a known revision has the digests that are pinned now.
-    #[error("history does not know the revision of the set that is pinned now")]
+    #[error("history does not record the revision of the pinned set")]
     NotInHistory,
     /// A revision that names no commit of this clone: perhaps one of another repository.
-    #[error("the revision {0} is no commit in this clone")]
+    #[error("the revision {0} is not a commit in this clone")]
     NoCommit(Revision),
     /// The clone ends before the answer.
-    #[error("the clone is too shallow to tell")]
+    #[error("the clone is too shallow to determine the order")]
     Shallow,
 }
 
 impl History {
-    /// How `revision` stands to the set with the digests `pinned`, which are those of the work tree
-    /// or of a branch.
+    /// Determines the order of `revision` and the set with the digests `pinned`, which are those of
+    /// the work tree or of a branch.
     pub fn order(
         &self,
         git: &Git,
@@ -49,12 +49,12 @@ impl History {
         pinned: &Digests,
     ) -> Result<Order, GitError> {
         let Some(now) = self.revision_of(pinned) else {
-            let why = if self.shallow {
+            let reason = if self.shallow {
                 NoOrder::Shallow
             } else {
                 NoOrder::NotInHistory
             };
-            return Ok(Order::Unknown(why));
+            return Ok(Order::Unknown(reason));
         };
         if now == revision {
             return Ok(Order::Same);

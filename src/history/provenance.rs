@@ -6,7 +6,7 @@ use crate::{
     oci::{Digest, Revision},
 };
 
-/// Where a set can be gone back to from.
+/// The evidence that makes a set available for rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promoted {
     /// The latest commit of the line that promoted it, or went back to it.
@@ -17,7 +17,7 @@ pub struct Promoted {
     pub images: Digests,
     /// The commit that first brought this set into place: its tree holds the contracts that the set
     /// was promoted under, where `commit` may be a rollback among the contracts of the set that it
-    /// undid. [`super::own_config`] and [`crate::git::Git::file`] read them.
+    /// undid. [`super::commit_config`] and [`crate::git::Git::file`] read them.
     pub contracts: ObjectId,
 }
 
@@ -26,26 +26,26 @@ pub struct Promoted {
 pub enum Provenance {
     /// It was promoted.
     Found(Promoted),
-    /// `require: [content]`: only the digests that the revision's tags name today can tell; ask
-    /// [`History::provenance_of`] with them.
+    /// `require: [content]`: only the digests that the revision's tags now resolve to can identify
+    /// the set; call [`History::provenance_of`] with them.
     ByContent,
     /// No commit of the line promoted this revision, or pinned these digests.
     Never,
-    /// It was promoted, but what was pinned then is not whole for the images of today.
+    /// The revision was promoted, but its set lacks a currently configured image.
     Lacks {
         /// The latest commit that claims it.
         commit: ObjectId,
-        /// What stands in the way.
+        /// The obstacles.
         gaps: Vec<Gap>,
     },
-    /// The clone is too shallow to tell.
+    /// The clone is too shallow to determine it.
     Shallow,
 }
 
-/// Why a commit's content is no set that could be gone back to.
+/// Why a commit's content is not available for rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gap {
-    /// An image of today that was not pinned then.
+    /// A configured image that was not pinned then.
     NotPinned(String),
     /// An image whose pins disagreed.
     Mixed(String, Vec<Digest>),
@@ -53,7 +53,7 @@ pub enum Gap {
     Unreadable(String),
 }
 
-/// Whether a rollback stands against promoting a set.
+/// Whether a set is held after a rollback.
 #[derive(Debug, Clone, Copy)]
 pub enum Hold<'h> {
     /// Nothing does.
@@ -62,8 +62,8 @@ pub enum Hold<'h> {
     Held {
         /// The rollback that undid it.
         rollback: &'h Entry,
-        /// The set that was undone, as it last came into place; `None` if that was before the clone
-        /// begins.
+        /// The set that was undone, as it last became current; `None` if that was before the start
+        /// of the clone.
         undone: Option<&'h Entry>,
     },
     /// None is known, but the clone is too shallow to know all.
@@ -72,7 +72,7 @@ pub enum Hold<'h> {
 
 impl History {
     /// Whether `revision` was promoted, and with which digests. The latest commit that claims it
-    /// and pins every image of today wins.
+    /// and pins every configured image wins.
     pub fn provenance(&self, revision: &Revision) -> Provenance {
         if !self.config.provenance.require_title {
             return if self.has_whole_set() {
@@ -126,7 +126,8 @@ impl History {
     pub fn provenance_of(&self, digests: &Digests) -> Provenance {
         let same = |event: &&Event| self.is_whole(event.set) && self.agrees(event.set, digests);
         let event = self.events.all.iter().rev().find(same);
-        // Of a shallow clone the first commit's set was in place too, whoever brought it.
+        // In a shallow clone, the set of the first commit was current too, whichever commit
+        // introduced it.
         let first = || {
             self.known.line.iter().position(|point| {
                 point
@@ -242,7 +243,7 @@ impl History {
 
     fn gaps(&self, at: usize) -> Vec<Gap> {
         if let Content::Unreadable(why, _) = &self.known.commits[at].content {
-            return vec![Gap::Unreadable(why.to_string())];
+            return vec![Gap::Unreadable(why.why.to_string())];
         }
         let Some(set) = self.known.line[at].set else {
             return Vec::new();

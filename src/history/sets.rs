@@ -2,18 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    io::{self, Read},
     sync::Arc,
 };
 
 use super::{
     Digests,
-    walk::{Content, FilePath, Rules, Scanned, Visited},
+    readings::{Blob, Contents, Scanned, Seen},
+    walk::{Content, FilePath, Rules, Visited},
 };
-use crate::{config::Config, git::ObjectId, oci::Digest, pins::Finder};
+use crate::{config::Config, oci::Digest};
 
-/// The distinct digests that each image is pinned to, in the order of today's configuration; images
-/// with `pins: 0` have none.
+/// The distinct digests that each image is pinned to, in the order of the current configuration;
+/// images with `pins: 0` have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Set(pub(super) Vec<BTreeSet<Digest>>);
 
@@ -34,7 +34,7 @@ impl Set {
         digests.first().copied().filter(|_| digests.len() == 1)
     }
 
-    /// The digest of each image whose pins are all alike, by name.
+    /// The digest of each image whose pins all agree, by name.
     pub(super) fn digests(&self, config: &Config) -> Digests {
         let named = config.images.iter().enumerate();
         named
@@ -50,40 +50,20 @@ pub(super) struct Sets {
     /// For each commit, the place of its set in `all`; `None` where its configuration can't be
     /// read.
     pub(super) of: Vec<Option<usize>>,
-    /// For each commit whose configuration can't be read, what its changed files pin all the same.
+    /// For each commit whose configuration cannot be read, the digests that its changed files pin.
     pub(super) glimpsed: HashMap<usize, Scanned>,
-    /// Every digest of an image in a matched file of any commit, in the order of today's
+    /// Every digest of an image in a matched file of any commit, in the order of the current
     /// configuration.
     pub(super) ever: Vec<BTreeSet<Digest>>,
+    /// For each commit with a file of a place that is refused, that file, and where and why.
+    pub(super) refused: HashMap<usize, (FilePath, Arc<str>)>,
 }
 
-/// Makes pins of a content of any size, if it holds any.
-pub(super) fn scanner(
-    config: &Config,
-) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Scanned>> + Send + 'static {
-    let finder = Finder::new(&config.images);
-    let mut buffer = Vec::new();
-    move |content| {
-        let scan = finder.scan_reader(content, &mut buffer)?;
-        let mut found: Scanned = scan
-            .pins
-            .iter()
-            .map(|pin| (pin.image, pin.digest))
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        Ok(Some(found).filter(|found| !found.is_empty()))
-    }
-}
-
-/// Tells what each commit of the line pins; `scanned` are the contents that hold pins.
-pub(super) fn sets(
-    line: &[Visited],
-    scanned: &HashMap<ObjectId, Scanned>,
-    config: &Config,
-) -> Sets {
+/// Tells what each commit of the line pins; `contents` are those that hold pins.
+pub(super) fn sets(line: &[Visited], contents: &Contents, config: &Config) -> Sets {
     let mut ever = vec![BTreeSet::new(); config.images.len()];
-    for (image, digest) in scanned.values().flatten() {
+    let scanned = &contents.seen;
+    for (image, digest) in scanned.values().flat_map(|seen| &seen.pins) {
         ever[*image].insert(*digest);
     }
     let mut sets = Sets {
@@ -91,6 +71,7 @@ pub(super) fn sets(
         of: Vec::with_capacity(line.len()),
         glimpsed: HashMap::new(),
         ever,
+        refused: HashMap::new(),
     };
     let mut numbers = HashMap::new();
     let mut tree = Tree::default();
@@ -98,12 +79,26 @@ pub(super) fn sets(
     for commit in line {
         if let Content::Unreadable(_, blobs) = &commit.content {
             let pinned = blobs.iter().filter_map(|blob| scanned.get(blob));
-            let pinned = pinned.flatten().copied().collect();
+            let pinned = pinned.flat_map(|seen| &seen.pins).copied().collect();
             sets.glimpsed.insert(sets.of.len(), pinned);
             sets.of.push(None);
             continue;
         }
-        if tree.follow(&commit.content, scanned) {
+        let changed = tree.follow(&commit.content, scanned);
+        if let Some((path, why)) = tree.refused() {
+            let pinned = touched(&commit.content)
+                .filter_map(|blob| scanned.get(&blob))
+                .flat_map(|seen| &seen.pins);
+            sets.glimpsed
+                .insert(sets.of.len(), pinned.copied().collect());
+            sets.refused
+                .insert(sets.of.len(), (Arc::clone(path), Arc::clone(why)));
+            sets.of.push(None);
+            tree.stale = true;
+            continue;
+        }
+        if changed || tree.stale {
+            tree.stale = false;
             let set = tree.set(config);
             reached = Some(*numbers.entry(set.clone()).or_insert_with(|| {
                 sets.all.push(set);
@@ -115,30 +110,52 @@ pub(super) fn sets(
     sets
 }
 
+/// The contents that a commit brought.
+fn touched(content: &Content) -> Box<dyn Iterator<Item = Blob> + '_> {
+    match content {
+        Content::Changed(files) => Box::new(files.iter().filter_map(|(_, blob)| *blob)),
+        Content::All(_, files) => Box::new(files.iter().map(|(_, blob)| *blob)),
+        Content::Unreadable(_, blobs) => Box::new(blobs.iter().copied()),
+    }
+}
+
 /// The matched files that hold pins, at the commit reached.
 #[derive(Default)]
 struct Tree<'s> {
-    files: BTreeMap<FilePath, &'s Scanned>,
+    files: BTreeMap<FilePath, &'s Seen>,
+    /// Those of them that are refused.
+    refused: BTreeMap<FilePath, Arc<str>>,
+    /// Whether a commit was left out since the last set.
+    stale: bool,
     rules: Option<Arc<Rules>>,
 }
 
 impl<'s> Tree<'s> {
     /// Goes on to the next commit; whether a file with pins came, changed or went.
-    fn follow(&mut self, content: &Content, scanned: &'s HashMap<ObjectId, Scanned>) -> bool {
+    fn follow(&mut self, content: &Content, scanned: &'s HashMap<Blob, Seen>) -> bool {
         match content {
             Content::Unreadable(..) => false,
             Content::All(rules, files) => {
-                let with_pins = |(path, blob): &(FilePath, ObjectId)| {
-                    Some((Arc::clone(path), scanned.get(blob)?))
-                };
+                let with_pins =
+                    |(path, blob): &(FilePath, Blob)| Some((Arc::clone(path), scanned.get(blob)?));
                 self.files = files.iter().filter_map(with_pins).collect();
+                let refused = self
+                    .files
+                    .iter()
+                    .filter_map(|(path, seen)| Some((Arc::clone(path), seen.refused.clone()?)));
+                self.refused = refused.collect();
                 self.rules = Some(Arc::clone(rules));
                 true
             }
             Content::Changed(files) => {
                 let mut changed = false;
                 for (path, blob) in files {
-                    changed |= match blob.and_then(|blob| scanned.get(&blob)) {
+                    let seen = blob.and_then(|blob| scanned.get(&blob));
+                    self.refused.remove(path);
+                    if let Some(why) = seen.and_then(|seen| seen.refused.clone()) {
+                        self.refused.insert(Arc::clone(path), why);
+                    }
+                    changed |= match seen {
                         Some(found) => self.files.insert(Arc::clone(path), found) != Some(found),
                         None => self.files.remove(path).is_some(),
                     };
@@ -148,13 +165,18 @@ impl<'s> Tree<'s> {
         }
     }
 
+    /// A file that is refused, and where and why.
+    fn refused(&self) -> Option<(&FilePath, &Arc<str>)> {
+        self.refused.iter().next()
+    }
+
     fn set(&self, config: &Config) -> Set {
         let mut set = vec![BTreeSet::new(); config.images.len()];
         let counts = |image: usize| {
             config.images[image].pins > 0
                 && self.rules.as_ref().is_some_and(|rules| rules.images[image])
         };
-        for (image, digest) in self.files.values().copied().flatten() {
+        for (image, digest) in self.files.values().flat_map(|seen| &seen.pins) {
             if counts(*image) {
                 set[*image].insert(*digest);
             }

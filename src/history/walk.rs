@@ -2,36 +2,39 @@
 //! log` says has changed.
 //!
 //! No tree is read: the first commit of the line lists everything, and each later one what it
-//! changed. The folders followed are those that the globs of today spell out; a commit whose own
-//! configuration looks elsewhere makes the walk begin again with its folders too, so that nothing
-//! is missed.
+//! changed. The walk follows the directories that the current globs spell out; if a commit's own
+//! configuration names other directories, the walk restarts with those too, so that nothing is
+//! missed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ffi::OsStr,
+    fmt::Write as _,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::{claims::Titles, log};
-use crate::{
-    config::{self, Config, Globs},
-    error::SourceText,
-    files::is_ours,
-    git::{Git, GitError, ObjectId, Objects},
-    oci::{Digest, Revision},
+use super::{
+    claims::Titles,
+    log,
+    readings::{Blob, Readings, Scanned},
 };
-
-/// The pins of one content: which image, which digest.
-pub(super) type Scanned = Vec<(usize, Digest)>;
+use crate::{
+    config::{self, CHART, Config, Globs, PinPlace, PlaceKind, RelPath, above_templates},
+    error::SourceText,
+    files::is_reserved,
+    git::{Git, GitError, ObjectId, Objects},
+    oci::Revision,
+    pins::FileScanner,
+};
 
 /// The largest configuration, in bytes; the same as in the work tree.
 pub(crate) const LARGEST_CONFIG: u64 = 1024 * 1024;
 /// Said of a larger one.
 pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
-/// With more folders than this, the whole tree is followed instead.
-const MOST_FOLDERS: usize = 64;
+/// With more directories than this, the whole tree is followed instead.
+const MOST_DIRECTORIES: usize = 64;
 
 /// A path beneath the root.
 pub(super) type FilePath = Arc<[u8]>;
@@ -52,18 +55,31 @@ pub(super) struct Visited {
 #[derive(Debug)]
 pub(super) enum Content {
     /// These changed; `None`: no longer there as a regular file.
-    Changed(Vec<(FilePath, Option<ObjectId>)>),
+    Changed(Vec<(FilePath, Option<Blob>)>),
     /// The rules changed: these are all.
-    All(Arc<Rules>, Vec<(FilePath, ObjectId)>),
-    /// The commit's own configuration can't be read, for this reason; these contents changed that
-    /// any configuration which is known may take for pinned files.
-    Unreadable(Arc<str>, Vec<ObjectId>),
+    All(Arc<Rules>, Vec<(FilePath, Blob)>),
+    /// It is not known, for this reason; these contents changed that any configuration which is known
+    /// may take for pinned files.
+    Unreadable(Unknown, Vec<Blob>),
+}
+
+/// Why a commit's content is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unknown {
+    /// The file of a place that is refused; `None`: the commit's own configuration can't be read.
+    pub(super) file: Option<String>,
+    pub(super) why: Arc<str>,
 }
 
 /// What a configuration says about which bytes are pins.
 #[derive(Debug)]
 pub(super) struct Rules {
     globs: Globs,
+    scanner: FileScanner,
+    /// The places and what they depend on, for telling these rules from others.
+    places: String,
+    /// Whether directories of charts matter.
+    charts: bool,
     /// For each image of today, whether this configuration has it: by its repository, since a
     /// digest is one of a repository.
     pub(super) images: Vec<bool>,
@@ -77,8 +93,20 @@ impl Rules {
                 .iter()
                 .any(|other| other.repository == image.repository)
         };
+        let repositories: Vec<_> = today
+            .images
+            .iter()
+            .map(|image| image.repository.clone())
+            .collect();
+        let by_name = |place: &PinPlace| {
+            place.files.is_none()
+                && matches!(place.kind, PlaceKind::Helm { .. } | PlaceKind::Keys(_))
+        };
         Self {
-            globs: config.files.clone(),
+            globs: config.scanned.clone(),
+            scanner: FileScanner::of(config, &repositories),
+            places: places_of(config),
+            charts: config.places.iter().any(by_name),
             images: today.images.iter().map(has).collect(),
         }
     }
@@ -88,12 +116,40 @@ impl Rules {
     }
 
     fn same(&self, other: &Self) -> bool {
-        self.images == other.images && self.globs.texts() == other.globs.texts()
+        self.images == other.images
+            && self.globs.texts() == other.globs.texts()
+            && self.places == other.places
     }
 
-    fn folders(&self) -> impl Iterator<Item = PathBuf> {
-        self.globs.literal_folders()
+    fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        let directories = self.globs.literal_directories();
+        directories.map(|directory| match above_templates(&directory) {
+            Some(above) if self.charts => above.to_owned(),
+            _ => directory,
+        })
     }
+}
+
+/// The places of a configuration, without their positions in its text.
+fn places_of(config: &Config) -> String {
+    let mut text = String::new();
+    for place in &config.places {
+        let files = place.files.as_ref().map(Globs::texts);
+        let _ = write!(text, "{:?}", (&place.name, &place.kind, files));
+    }
+    if !text.is_empty() {
+        let images = config
+            .images
+            .iter()
+            .map(|image| (&image.name, &image.repository));
+        let _ = write!(
+            text,
+            "{:?}{:?}",
+            config.files.texts(),
+            images.collect::<Vec<_>>()
+        );
+    }
+    text
 }
 
 /// What is the same for every commit of the walk.
@@ -104,16 +160,17 @@ struct Walk<'a> {
     config_path: Vec<u8>,
     today: Arc<Rules>,
     objects: &'a mut Objects<Scanned>,
+    readings: &'a Readings,
     /// The contents that were asked for.
-    asked: HashSet<ObjectId>,
+    asked: HashSet<Blob>,
     titles: &'a mut Titles,
     parsed: HashMap<ObjectId, Result<Arc<Rules>, Arc<str>>>,
 }
 
 /// What is known after each commit.
 #[derive(Default)]
-struct Reached {
-    /// Every regular file beneath the followed folders.
+struct WalkState {
+    /// Every regular file beneath the followed directories.
     files: BTreeMap<FilePath, ObjectId>,
     /// The configuration's content, if it is there.
     own: Option<ObjectId>,
@@ -129,6 +186,7 @@ pub(super) fn walk(
     config: &Config,
     titles: &mut Titles,
     objects: &mut Objects<Scanned>,
+    readings: &Readings,
 ) -> Result<Vec<Visited>, GitError> {
     let today = Arc::new(Rules::new(config, config));
     let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
@@ -138,28 +196,29 @@ pub(super) fn walk(
         config_path,
         today,
         objects,
+        readings,
         asked: HashSet::new(),
         titles,
         parsed: HashMap::new(),
     };
-    let mut folders: BTreeSet<PathBuf> = walk.today.folders().collect();
+    let mut directories: BTreeSet<PathBuf> = walk.today.directories().collect();
     loop {
-        if folders.len() > MOST_FOLDERS {
-            folders = BTreeSet::from([PathBuf::new()]);
+        if directories.len() > MOST_DIRECTORIES {
+            directories = BTreeSet::from([PathBuf::new()]);
         }
-        let line = walk.once(tip, &folders)?;
+        let line = walk.once(tip, &directories)?;
         let rules = walk
             .parsed
             .values()
             .filter_map(|parsed| parsed.as_ref().ok());
-        let wanted = rules.flat_map(|rules| rules.folders());
+        let wanted = rules.flat_map(|rules| rules.directories());
         let missed: BTreeSet<_> = wanted
-            .filter(|w| !folders.iter().any(|folder| w.starts_with(folder)))
+            .filter(|w| !directories.iter().any(|directory| w.starts_with(directory)))
             .collect();
         if missed.is_empty() {
             return Ok(line);
         }
-        folders.extend(missed);
+        directories.extend(missed);
     }
 }
 
@@ -167,16 +226,17 @@ impl Walk<'_> {
     fn once(
         &mut self,
         tip: &ObjectId,
-        folders: &BTreeSet<PathBuf>,
+        directories: &BTreeSet<PathBuf>,
     ) -> Result<Vec<Visited>, GitError> {
-        let whole = |folder: &PathBuf| [self.git.prefix(), folder.as_os_str().as_bytes()].concat();
-        let pathspecs: Vec<_> = folders
+        let whole =
+            |directory: &PathBuf| [self.git.prefix(), directory.as_os_str().as_bytes()].concat();
+        let pathspecs: Vec<_> = directories
             .iter()
             .map(whole)
             .chain([self.config_path.clone()])
             .collect();
         let mut line = Vec::new();
-        let mut reached = Reached::default();
+        let mut reached = WalkState::default();
         log::line(self.git, tip, &pathspecs)?.each(|commit| {
             line.push(self.visit(commit, &mut reached)?);
             Ok(())
@@ -184,7 +244,7 @@ impl Walk<'_> {
         Ok(line)
     }
 
-    fn visit(&mut self, commit: log::Commit, reached: &mut Reached) -> Result<Visited, GitError> {
+    fn visit(&mut self, commit: log::Commit, reached: &mut WalkState) -> Result<Visited, GitError> {
         let mut touched = Vec::new();
         for change in commit.changes {
             if change.path == self.config_path {
@@ -193,7 +253,7 @@ impl Walk<'_> {
             let Some(path) = change.path.strip_prefix(self.git.prefix()) else {
                 continue;
             };
-            if path.split(|b| *b == b'/').any(is_ours) {
+            if path.split(|b| *b == b'/').any(is_reserved) {
                 continue;
             }
             let path = FilePath::from(path);
@@ -205,15 +265,28 @@ impl Walk<'_> {
         }
         let content = match self.rules(reached.own)? {
             Err(why) => {
-                // It makes no set, but what it pinned by any rules that are known was pinned all the
-                // same.
-                let touched = touched.iter().filter(|(path, _)| self.may_count(path));
-                let blobs: Vec<_> = touched.filter_map(|(_, blob)| *blob).collect();
+                let why = Unknown { file: None, why };
+                // It makes no set, but what it pinned by any rules that are known was pinned all
+                // the same.
+                let counted = touched.iter().filter(|(path, _)| self.may_count(path));
+                let blob = |(path, id): &(FilePath, Option<ObjectId>)| {
+                    Some(self.blob(&self.today, path, (*id)?, reached))
+                };
+                let blobs: Vec<_> = counted.filter_map(blob).collect();
                 blobs.iter().try_for_each(|blob| self.ask(*blob))?;
                 Content::Unreadable(why, blobs)
             }
-            Ok(rules) => content(rules, touched, reached),
+            Ok(rules) => self.content(&rules, &touched, reached),
         };
+        for (path, id) in &touched {
+            // Whatever a place of today looks into protects its digests from being pruned.
+            if let Some(id) = id {
+                let blob = self.blob(&self.today, path, *id, reached);
+                if blob.reading.is_some() {
+                    self.ask(blob)?;
+                }
+            }
+        }
         match &content {
             Content::Changed(files) => {
                 files
@@ -242,7 +315,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Whether the configuration of today or of a commit that was visited matches this path.
+    /// Whether the current configuration or that of a visited commit matches this path.
     fn may_count(&self, path: &[u8]) -> bool {
         let known = self
             .parsed
@@ -251,15 +324,53 @@ impl Walk<'_> {
         self.today.matches(path) || known.into_iter().any(|rules| rules.matches(path))
     }
 
-    fn ask(&mut self, blob: ObjectId) -> Result<(), GitError> {
+    /// A content at a path, as these rules read it.
+    fn blob(&self, rules: &Rules, path: &[u8], id: ObjectId, reached: &WalkState) -> Blob {
+        let exists = |path: &Path| reached.files.contains_key(path.as_os_str().as_bytes());
+        let looking = RelPath::new(Path::new(OsStr::from_bytes(path)))
+            .map(|path| rules.scanner.looking(&path, &exists))
+            .unwrap_or_default();
+        let reading = self.readings.number(&rules.places, &rules.scanner, looking);
+        Blob { id, reading }
+    }
+
+    /// What changed for the pins, under `rules`; `reached` goes on with them.
+    fn content(
+        &self,
+        rules: &Arc<Rules>,
+        touched: &[(FilePath, Option<ObjectId>)],
+        reached: &mut WalkState,
+    ) -> Content {
+        let before = reached.rules.replace(Arc::clone(rules));
+        // A chart that comes or goes makes other files templates, or values.
+        let charts = rules.charts && touched.iter().any(|(path, _)| is_chart(path));
+        let same = before.is_some_and(|before| Arc::ptr_eq(&before, rules) || before.same(rules));
+        if same && !charts {
+            let matched = touched.iter().filter(|(path, _)| rules.matches(path));
+            let changed = matched.map(|(path, id)| {
+                let blob = id.map(|id| self.blob(rules, path, id, reached));
+                (Arc::clone(path), blob)
+            });
+            return Content::Changed(changed.collect());
+        }
+        let matched = reached.files.iter().filter(|(path, _)| rules.matches(path));
+        let matched = matched.map(|(path, id)| {
+            let blob = self.blob(rules, path, *id, reached);
+            (Arc::clone(path), blob)
+        });
+        Content::All(Arc::clone(rules), matched.collect())
+    }
+
+    fn ask(&mut self, blob: Blob) -> Result<(), GitError> {
         if self.asked.insert(blob) {
-            self.objects.ask(blob)
+            self.readings.want(blob);
+            self.objects.ask(blob.id)
         } else {
             Ok(())
         }
     }
 
-    /// The rules by a commit's own configuration; those of today if it has none.
+    /// The rules of a commit's own configuration; the current rules if it has none.
     fn rules(&mut self, own: Option<ObjectId>) -> Result<Result<Arc<Rules>, Arc<str>>, GitError> {
         let Some(blob) = own else {
             return Ok(Ok(Arc::clone(&self.today)));
@@ -273,7 +384,7 @@ impl Walk<'_> {
             .map(|bytes| parse(bytes, self.config))
         {
             None => Err(TOO_LARGE.into()),
-            Some(Err(why)) => Err(why.into()),
+            Some(Err(reason)) => Err(reason.into()),
             Some(Ok(config)) => {
                 self.titles.learn(&config);
                 Ok(Arc::new(Rules::new(&config, self.config)))
@@ -284,38 +395,21 @@ impl Walk<'_> {
     }
 }
 
-/// What changed for the pins, under `rules`; `reached` goes on with them.
-fn content(
-    rules: Arc<Rules>,
-    touched: Vec<(FilePath, Option<ObjectId>)>,
-    reached: &mut Reached,
-) -> Content {
-    let before = reached.rules.replace(Arc::clone(&rules));
-    if before.is_some_and(|before| Arc::ptr_eq(&before, &rules) || before.same(&rules)) {
-        return Content::Changed(
-            touched
-                .into_iter()
-                .filter(|(path, _)| rules.matches(path))
-                .collect(),
-        );
-    }
-    let matched = reached.files.iter().filter(|(path, _)| rules.matches(path));
-    let matched = matched
-        .map(|(path, blob)| (Arc::clone(path), *blob))
-        .collect();
-    Content::All(rules, matched)
+/// Whether a path is that of a file that makes its directory a chart.
+fn is_chart(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(CHART.as_bytes())
 }
 
-/// Reads a configuration of the past, as if it were that of today's root.
+/// Reads a past configuration as if it were at the current root.
 pub(crate) fn parse(bytes: Vec<u8>, today: &Config) -> Result<Config, String> {
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let source = SourceText {
         name: today.file_name().to_owned(),
         text: text.into(),
     };
-    config::parse_past(&source, &today.root).map_err(|problems| {
-        problems
+    config::parse_past(&source, &today.root).map_err(|errors| {
+        errors
             .first()
-            .map_or_else(|| "it can't be read".to_owned(), ToString::to_string)
+            .map_or_else(|| "it cannot be read".to_owned(), ToString::to_string)
     })
 }

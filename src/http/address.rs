@@ -7,7 +7,7 @@ use reqwest::Url;
 /// A URL that a server named: nothing but HTTP, and no credentials of its making.
 pub fn check_url(url: &Url) -> Result<(), &'static str> {
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err("which is not HTTP");
+        return Err("which does not use HTTP");
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a URL with a user name in it");

@@ -1,6 +1,6 @@
 //! Pauses that servers ask for, announced before they begin.
 //!
-//! Nothing is printed here: whoever wants to show a pause hands in what does.
+//! Nothing is printed here: the caller passes in the function that shows a pause.
 
 use std::{
     fmt,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Response;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Again, AttemptError, Cause, Network, budget::Budget, log::Entry};
+use super::{AttemptError, Cause, Network, RetryAdvice, budget::Budget, log::Entry};
 
 /// The body of a [`super::Reply`].
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Open {
     pub(super) response: Response,
     pub(super) budget: Budget,
     pub(super) place: OwnedSemaphorePermit,
-    pub(super) after_tls_failure: Again,
+    pub(super) after_tls_failure: RetryAdvice,
     pub(super) entry: Entry,
 }
 
@@ -96,12 +96,12 @@ impl Open {
 }
 
 /// What a library's error means.
-pub(super) fn network(error: &reqwest::Error, after_tls_failure: Again) -> AttemptError {
+pub(super) fn network(error: &reqwest::Error, after_tls_failure: RetryAdvice) -> AttemptError {
     let network = Network::of(error);
     let again = if network.tls.is_some() {
         after_tls_failure
     } else {
-        Again::Later
+        RetryAdvice::Later
     };
     Cause::Network(network).again(again)
 }

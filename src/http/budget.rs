@@ -56,7 +56,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Again, AttemptError};
+    use crate::http::{AttemptError, RetryAdvice};
 
     #[tokio::test(start_paused = true)]
     async fn what_ran_out_of_its_whole_time_is_not_tried_again() {
@@ -64,11 +64,11 @@ mod tests {
         let mut budget = Budget::new(seconds(60), seconds(30));
         let stalled = budget.run(std::future::pending::<()>()).await.unwrap_err();
         assert_eq!(stalled, Timeout::Stalled(seconds(30)));
-        assert_eq!(AttemptError::from(stalled).again, Again::Later);
+        assert_eq!(AttemptError::from(stalled).again, RetryAdvice::Later);
         let mut budget = Budget::new(seconds(20), seconds(30));
         let overdue = budget.run(std::future::pending::<()>()).await.unwrap_err();
         assert_eq!(overdue, Timeout::Overdue(seconds(20)));
-        assert_eq!(AttemptError::from(overdue).again, Again::Never);
+        assert_eq!(AttemptError::from(overdue).again, RetryAdvice::Never);
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ pub struct Call {
     pub authorization: Option<HeaderValue>,
     /// The other headers.
     pub headers: HeaderMap,
-    /// A body, whose type stands in `headers`; it is sent to no other address than `url`.
+    /// A body, whose type is in `headers`; it is sent only to `url`.
     pub content: Option<String>,
     /// What to do with the body of a success.
     pub body: Reading,

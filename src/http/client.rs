@@ -13,9 +13,10 @@ use reqwest::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Again, Announce, AttemptError, Body, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
-    Idempotency, Open, Outages, Pause, Policy, Reading, Redirects, Reply, ServerTime, Stop,
-    Transport, address::host_of, body, budget::Budget, log::Entry, redirect, transport::IN_FLIGHT,
+    Announce, AttemptError, Body, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
+    Idempotency, Open, Outages, Pause, Policy, Reading, Redirects, Reply, RetryAdvice, ServerTime,
+    StopReason, Transport, address::host_of, body, budget::Budget, log::Entry, redirect,
+    transport::IN_FLIGHT,
 };
 use crate::untrusted::Secrets;
 
@@ -36,7 +37,7 @@ pub struct Client {
     /// Hosts that a request gave up on, and why: the others need not wait as long to learn the
     /// same.
     down: Mutex<HashMap<String, Failure>>,
-    /// What hosts said about the time, the last of each.
+    /// The last time reported by each host.
     server_times: Mutex<BTreeMap<String, ServerTime>>,
 }
 
@@ -116,13 +117,13 @@ impl Client {
                 Err(error) => error,
             };
             let pause = if call.idempotency == Idempotency::Once && cause.may_be_done() {
-                Err(Stop::Final)
+                Err(StopReason::Final)
             } else {
                 // A limit is no failed attempt: it ends by itself, and says that nothing was done.
                 let count = match again {
-                    Again::Limited(None) => &mut limited_unnamed,
-                    Again::Limited(Some(_)) => &mut limited,
-                    Again::Never | Again::Later | Again::After(_) => &mut failed,
+                    RetryAdvice::Limited(None) => &mut limited_unnamed,
+                    RetryAdvice::Limited(Some(_)) => &mut limited,
+                    RetryAdvice::Never | RetryAdvice::Later | RetryAdvice::After(_) => &mut failed,
                 };
                 *count += 1;
                 self.policy.pause(again, *count, until)
@@ -138,7 +139,7 @@ impl Client {
     }
 
     /// Announces a pause that the server asked for.
-    fn announce(&self, url: &Url, again: Again, pause: Duration) {
+    fn announce(&self, url: &Url, again: RetryAdvice, pause: Duration) {
         if let (Some(reason), Some(until)) = (again.reason(), (self.now)().checked_add(pause)) {
             self.announce.pause(&Pause {
                 host: host_of(url),
@@ -219,7 +220,7 @@ impl Client {
         loop {
             let (status, headers) = (open.response.status(), open.response.headers());
             let next = redirect::target(status, headers, &call)
-                .map_err(|why| open.failed(Cause::Redirect(why).never()))?;
+                .map_err(|reason| open.failed(Cause::Redirect(reason).never()))?;
             let Some(next) = next else {
                 return Ok((open, call.url));
             };
@@ -228,8 +229,8 @@ impl Client {
             // another must not lock up.
             let budget = open.end();
             if followed == most {
-                let why = format!("more than {most} redirects");
-                return Err(Cause::Redirect(why).never());
+                let reason = format!("more than {most} redirects");
+                return Err(Cause::Redirect(reason).never());
             }
             followed += 1;
             if next.origin() != call.url.origin() {
@@ -253,7 +254,7 @@ impl Client {
         let client = self
             .transport
             .client(&call.url)
-            .map_err(|why| Cause::NoClient(why).never())?;
+            .map_err(|reason| Cause::NoClient(reason).never())?;
         let mut entry = Entry::begin(&call.method, &call.url, attempt, &self.secrets);
         let sent = match budget.run(request(client, call).send()).await {
             Ok(sent) => sent.map_err(|error| body::network(&error, after_tls_failure)),

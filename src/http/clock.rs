@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{AGE, DATE, HeaderMap};
 
-/// A server's clock and ours, read at the same moment; the header counts whole seconds (RFC 9110,
-/// section 6.6.1).
+/// A server's clock and the local clock, read at the same moment; the header counts whole seconds
+/// (RFC 9110, section 6.6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerTime {
-    /// What the server said.
+    /// The server's time.
     pub server: SystemTime,
     /// This machine's clock when it came.
     pub here: SystemTime,
@@ -66,7 +66,7 @@ impl Clock {
         }
     }
 
-    /// How far they are apart; nothing if the server did not tell.
+    /// The difference between the clocks; `None` if the server did not report its time.
     pub fn apart(&self) -> Option<Duration> {
         self.server.map(|server| {
             ServerTime {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_and_nonsense_tell_nothing() {
+    fn cached_and_malformed_dates_are_ignored() {
         assert_eq!(server_time_of(&[]), None);
         assert_eq!(server_time_of(&[(DATE, "noon")]), None);
         assert_eq!(

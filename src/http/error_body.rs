@@ -13,7 +13,7 @@ const ERRORS_MAX: usize = 1024 * 1024;
 
 /// All the shapes at once; each field may be missing.
 #[derive(Deserialize)]
-struct Shapes {
+struct ErrorFields {
     #[serde(default)]
     errors: Vec<Entry>,
     error: Option<String>,
@@ -31,7 +31,7 @@ struct Entry {
 /// The message of a registry (OCI distribution specification, "Error Codes") or a token server;
 /// `None` if there is none, as in a page for browsers.
 pub fn of_registry(body: &[u8]) -> Option<String> {
-    let Ok(shapes) = serde_json::from_slice::<Shapes>(body) else {
+    let Ok(shapes) = serde_json::from_slice::<ErrorFields>(body) else {
         return plain(body);
     };
     if let Some(Entry { code, message }) = shapes.errors.into_iter().next() {
@@ -109,18 +109,18 @@ mod tests {
 
     #[test]
     fn each_shape_gives_its_message_and_a_page_gives_none() {
-        let said = |body: &str| of_registry(body.as_bytes());
+        let message = |body: &str| of_registry(body.as_bytes());
         let oci = r#"{"errors":[{"code":"DENIED","message":"no access","detail":[{"x":1}]}]}"#;
-        assert_eq!(said(oci).as_deref(), Some("DENIED: no access"));
+        assert_eq!(message(oci).as_deref(), Some("DENIED: no access"));
         assert_eq!(
-            said(r#"{"error":"invalid_grant","error_description":"old"}"#).as_deref(),
+            message(r#"{"error":"invalid_grant","error_description":"old"}"#).as_deref(),
             Some("invalid_grant: old")
         );
         assert_eq!(
-            said(r#"{"details":"incorrect username or password"}"#).as_deref(),
+            message(r#"{"details":"incorrect username or password"}"#).as_deref(),
             Some("incorrect username or password")
         );
-        assert_eq!(said("slow down\nplease").as_deref(), Some("slow down"));
+        assert_eq!(message("slow down\nplease").as_deref(), Some("slow down"));
         for none in [
             "",
             "<html>Bad gateway</html>",
@@ -129,7 +129,7 @@ mod tests {
             "[1]",
             r#"{"errors":[]}"#,
         ] {
-            assert_eq!(said(none), None, "{none}");
+            assert_eq!(message(none), None, "{none}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use super::{Again, Stop, budget::Timeout};
+use super::{RetryAdvice, StopReason, budget::Timeout};
 
 /// Why a request was given up.
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ pub struct Failure {
     /// What happened to its last attempt.
     pub cause: Cause,
     /// Why there was no further one.
-    pub stop: Stop,
+    pub stop: StopReason,
 }
 
 /// Why one attempt failed.
@@ -22,7 +22,7 @@ pub struct AttemptError {
     /// What happened.
     pub cause: Cause,
     /// Whether another attempt may do better.
-    pub again: Again,
+    pub again: RetryAdvice,
 }
 
 /// What happened to an attempt.
@@ -72,7 +72,7 @@ pub enum Stage {
 }
 
 impl Cause {
-    /// Whether the server may have carried out the request all the same.
+    /// Whether the server may have carried out the request anyway.
     pub fn may_be_done(&self) -> bool {
         match self {
             Self::Status { status, .. } => status.is_server_error(),
@@ -95,12 +95,12 @@ impl Cause {
         }
     }
 
-    pub(super) fn again(self, again: Again) -> AttemptError {
+    pub(super) fn again(self, again: RetryAdvice) -> AttemptError {
         AttemptError { cause: self, again }
     }
 
     pub(super) fn never(self) -> AttemptError {
-        self.again(Again::Never)
+        self.again(RetryAdvice::Never)
     }
 }
 
@@ -117,7 +117,7 @@ impl Network {
             } else {
                 Stage::Connected
             },
-            // The outermost text holds the URL, and its query may be somebody's signature.
+            // The outermost text contains the URL, and its query may contain a signature.
             detail: chain().skip(1).last().map(ToString::to_string),
             tls: chain().find_map(tls_error),
         }
@@ -127,7 +127,7 @@ impl Network {
 impl From<Timeout> for AttemptError {
     fn from(timeout: Timeout) -> Self {
         match timeout {
-            Timeout::Stalled(progress) => Cause::Stalled(progress).again(Again::Later),
+            Timeout::Stalled(progress) => Cause::Stalled(progress).again(RetryAdvice::Later),
             // It would take as long again.
             Timeout::Overdue(whole) => Cause::Overdue(whole).never(),
         }

@@ -1,8 +1,8 @@
 //! The request log: one `tracing` event for each request that was sent, redirects and repeated
 //! attempts included, once its body was read, given up or dropped.
 //!
-//! Nothing is printed here: whoever wants the events subscribes to [`LOG`]. No header and no body
-//! is ever part of one.
+//! Nothing is printed here: a subscriber of [`LOG`] receives the events. They never contain headers
+//! or bodies.
 
 use reqwest::{Method, StatusCode, Url};
 use tokio::time::Instant;

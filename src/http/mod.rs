@@ -31,5 +31,5 @@ pub use clock::{Clock, ServerTime};
 pub use failure::{AttemptError, Cause, Failure, Network, Stage};
 pub use log::LOG;
 pub use policy::{Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects};
-pub use retry::{Again, Deadline, Stop, WaitReason};
+pub use retry::{Deadline, RetryAdvice, StopReason, WaitReason};
 pub use transport::{SettingsError, Transport};

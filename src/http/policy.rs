@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Again;
+use super::RetryAdvice;
 
 /// How requests to one kind of server are made and tried again.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub struct Policy {
     /// How servers say that they limit.
     pub limits: Limits,
     /// Whether a request whose TLS failed is tried again.
-    pub after_tls_failure: Again,
+    pub after_tls_failure: RetryAdvice,
     /// What a host that does not respond means for other requests.
     pub outages: Outages,
     /// What a compressed answer is.
@@ -117,7 +117,7 @@ pub const REGISTRIES: Policy = Policy {
     stream: Duration::from_secs(600),
     redirects: Redirects::Follow(5),
     limits: Limits::Status,
-    after_tls_failure: Again::Never,
+    after_tls_failure: RetryAdvice::Never,
     outages: Outages::Shared,
     encodings: Encodings::Refuse,
     error_body: ErrorBody::Beginning {
@@ -138,7 +138,7 @@ pub const FORGES: Policy = Policy {
     stream: WHOLE,
     redirects: Redirects::Answer,
     limits: Limits::Github,
-    after_tls_failure: Again::Later,
+    after_tls_failure: RetryAdvice::Later,
     outages: Outages::Each,
     encodings: Encodings::Pass,
     error_body: ErrorBody::Whole { max: 64 * 1024 },

@@ -22,20 +22,20 @@ pub(super) fn target(
     }
     let mut places = headers.get_all(header::LOCATION).iter();
     let (Some(place), None) = (places.next(), places.next()) else {
-        return Err("it redirects to no place, or to several".to_owned());
+        return Err("the redirect has no target, or several".to_owned());
     };
     let next = place
         .to_str()
         .ok()
         .and_then(|place| call.url.join(place).ok());
     let Some(mut next) = next else {
-        return Err("it redirects to something that is no URL".to_owned());
+        return Err("the redirect target is not a URL".to_owned());
     };
     next.set_fragment(None);
-    check_url(&next).map_err(|why| format!("it redirects to {}, {why}", shown(&next)))?;
+    check_url(&next).map_err(|why| format!("the redirect leads to {}, {why}", shown(&next)))?;
     if call.url.scheme() == "https" && next.scheme() != "https" {
         return Err(format!(
-            "it redirects from https to {}, which is not safe",
+            "the redirect leads from https to {}, which is unsafe",
             shown(&next)
         ));
     }

@@ -19,18 +19,18 @@ use super::{
 
 /// Whether another attempt may do better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
+pub enum RetryAdvice {
     /// The same would happen again.
     Never,
     /// After the usual pause.
     Later,
-    /// The server said when.
+    /// At a time given by the server.
     After(Duration),
-    /// The server limits how often it is asked; it said when the limit ends, or nothing.
+    /// The server limits how often it is asked; it reported when the limit ends, or `None`.
     Limited(Option<Duration>),
 }
 
-impl Again {
+impl RetryAdvice {
     /// What the server asks to wait for, if it asks.
     pub(super) fn reason(self) -> Option<WaitReason> {
         match self {
@@ -52,7 +52,7 @@ pub enum WaitReason {
 
 /// Why there is no further attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub enum StopReason {
     /// The same would happen again, or it may have been carried out and may not be twice.
     Final,
     /// The server asks for a wait that is longer than allowed.
@@ -105,12 +105,12 @@ impl Policy {
         headers: &HeaderMap,
         body: &[u8],
         now: fn() -> SystemTime,
-    ) -> Option<Again> {
+    ) -> Option<RetryAdvice> {
         if self.limits == Limits::Github && is_limit(status, headers, body) {
             return Some(limited(headers, now));
         }
         let wait = || retry_after(text(headers, RETRY_AFTER.as_str())?, headers, now);
-        is_transient(status).then(|| wait().map_or(Again::Later, Again::After))
+        is_transient(status).then(|| wait().map_or(RetryAdvice::Later, RetryAdvice::After))
     }
 
     /// Whether an answer of GraphQL, whose status is that of a success, says that requests are
@@ -121,7 +121,7 @@ impl Policy {
         headers: &HeaderMap,
         body: &[u8],
         now: fn() -> SystemTime,
-    ) -> Option<Again> {
+    ) -> Option<RetryAdvice> {
         let asked = self.limits == Limits::Github && url.path().ends_with("/graphql");
         if !asked
             || !error_body::graphql_errors(body)
@@ -140,28 +140,33 @@ impl Policy {
 
     /// The pause before the next attempt, or why there is none; `failed`: how many attempts there
     /// were that ended like this one, at a limit or otherwise.
-    pub fn pause(&self, again: Again, failed: u32, until: Deadline) -> Result<Duration, Stop> {
+    pub fn pause(
+        &self,
+        again: RetryAdvice,
+        failed: u32,
+        until: Deadline,
+    ) -> Result<Duration, StopReason> {
         let asked = match again {
-            Again::Never => return Err(Stop::Final),
-            Again::Later => Duration::ZERO,
-            Again::After(asked) => asked,
-            Again::Limited(asked) => return self.limit_pause(asked, failed, until),
+            RetryAdvice::Never => return Err(StopReason::Final),
+            RetryAdvice::Later => Duration::ZERO,
+            RetryAdvice::After(asked) => asked,
+            RetryAdvice::Limited(asked) => return self.limit_pause(asked, failed, until),
         };
         if let Some(longest) = self.longest_wait.filter(|longest| asked > *longest) {
-            return Err(Stop::LongWait { asked, longest });
+            return Err(StopReason::LongWait { asked, longest });
         }
         if failed >= self.attempts {
-            return Err(Stop::Attempts(failed));
+            return Err(StopReason::Attempts(failed));
         }
         let wait = self.usual_pause(failed).max(asked);
         if !until.is_over_after(wait) {
             return Ok(wait);
         }
         Err(if asked.is_zero() {
-            Stop::Deadline(failed)
+            StopReason::Deadline(failed)
         } else {
             let reason = WaitReason::Busy;
-            Stop::PastDeadline { reason, wait }
+            StopReason::PastDeadline { reason, wait }
         })
     }
 
@@ -171,14 +176,14 @@ impl Policy {
         asked: Option<Duration>,
         limits: u32,
         until: Deadline,
-    ) -> Result<Duration, Stop> {
+    ) -> Result<Duration, StopReason> {
         let wait = match asked {
             Some(asked) => self.usual_pause(limits).max(asked),
             None => doubled(self.limit_pause, limits),
         };
         if until.is_over_after(wait) {
             let reason = WaitReason::Limit;
-            return Err(Stop::PastDeadline { reason, wait });
+            return Err(StopReason::PastDeadline { reason, wait });
         }
         Ok(wait)
     }
@@ -204,8 +209,8 @@ fn is_limit(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
 }
 
 /// When a limit ends, where the server says so.
-fn limited(headers: &HeaderMap, now: fn() -> SystemTime) -> Again {
-    Again::Limited(match text(headers, RETRY_AFTER.as_str()) {
+fn limited(headers: &HeaderMap, now: fn() -> SystemTime) -> RetryAdvice {
+    RetryAdvice::Limited(match text(headers, RETRY_AFTER.as_str()) {
         Some(after) => retry_after(after, headers, now),
         None if is_used_up(headers) => reset(headers, now),
         None => None,
@@ -262,8 +267,8 @@ fn reset(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Duration> {
     Some(until(reset, headers, now))
 }
 
-/// How far away a time is that the server named: by its own clock where it tells, since the two
-/// need not agree.
+/// Returns the time until a moment given by the server, by the server's clock if known, because the
+/// clocks may differ.
 fn until(time: SystemTime, headers: &HeaderMap, now: fn() -> SystemTime) -> Duration {
     let now = server_time(headers).unwrap_or_else(now);
     time.duration_since(now).unwrap_or_default()

@@ -42,7 +42,7 @@ struct Recipe {
     connect: Duration,
 }
 
-/// Why no request can be made at all: input of ours that is wrong.
+/// Invalid settings that prevent every request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The file of additional roots.
@@ -54,7 +54,7 @@ pub enum SettingsError {
         why: String,
     },
     /// A proxy variable; its value may hold a password and is not shown.
-    #[error("the environment variable {0} is not the URL of a proxy")]
+    #[error("the environment variable {0} is not a proxy URL")]
     Proxy(&'static str),
 }
 
@@ -108,7 +108,7 @@ impl Recipe {
     fn tls(&self) -> Result<Client, String> {
         let provider = Arc::new(ring::default_provider());
         let verifier = Verifier::new_with_extra_roots(self.roots.iter().cloned(), provider)
-            .map_err(|error| format!("no root certificates can be loaded: {error}"))?;
+            .map_err(|error| format!("cannot load root certificates: {error}"))?;
         // "Dangerous" is any verifier of one's own; this one is the platform's.
         self.client(config(|b| {
             Ok(b.dangerous()
@@ -133,7 +133,7 @@ impl Recipe {
             .fold(builder, reqwest::ClientBuilder::proxy);
         builder
             .build()
-            .map_err(|error| format!("the HTTP client can't be built: {}", error.without_url()))
+            .map_err(|error| format!("cannot create the HTTP client: {}", error.without_url()))
     }
 }
 
@@ -145,7 +145,7 @@ fn config(
 ) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS can't be set up: {error}"))?;
+        .map_err(|error| format!("cannot set up TLS: {error}"))?;
     let mut config = verify(builder)?.with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
@@ -160,17 +160,17 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsErr
     let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let certificates = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(format!("it is not valid PEM: {error}")))?;
+        .map_err(|error| wrong(format!("not valid PEM: {error}")))?;
     if certificates.is_empty() {
         return Err(wrong(
-            "it holds no certificate (`-----BEGIN CERTIFICATE-----`)".to_owned(),
+            "the file contains no certificate (`-----BEGIN CERTIFICATE-----`)".to_owned(),
         ));
     }
     let mut store = RootCertStore::empty();
     for (number, certificate) in certificates.iter().enumerate() {
         let unusable = |error| {
             wrong(format!(
-                "its certificate {} can't be used as a root: {error}",
+                "its certificate {} cannot be used as a root: {error}",
                 number + 1
             ))
         };

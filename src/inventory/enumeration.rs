@@ -94,17 +94,17 @@ impl Enumeration {
             };
             vec![problem(code, name, &error.to_string())]
         })?;
-        let mut problems = Vec::new();
+        let mut errors = Vec::new();
         let known = |key: &str| kinds.iter().any(|kind| kind.name == key);
         for (at, (key, _)) in entries.0.iter().enumerate() {
             if entries.0[..at].iter().any(|(other, _)| other == key) {
-                problems.push(problem(
+                errors.push(problem(
                     PARSE_FAILED,
                     name,
-                    &format!("the key `{key}` is there twice"),
+                    &format!("duplicate key `{key}`"),
                 ));
             } else if !known(key) {
-                problems.push(problem(
+                errors.push(problem(
                     INVALID_TYPE,
                     name,
                     &format!("`{key}` is not a configured kind"),
@@ -120,31 +120,31 @@ impl Enumeration {
                 .map(|(_, value)| value);
             match found.map(strings) {
                 Some(Ok(names)) => all.push((kind.name.clone(), names)),
-                Some(Err(why)) => problems.push(problem(
+                Some(Err(why)) => errors.push(problem(
                     INVALID_TYPE,
                     name,
                     &format!("`{}` {why}", kind.name),
                 )),
-                None => problems.push(problem(
+                None => errors.push(problem(
                     INVALID_TYPE,
                     name,
                     &format!("the kind `{}` is missing", kind.name),
                 )),
             }
         }
-        if problems.is_empty() {
+        if errors.is_empty() {
             Ok(Self {
                 kinds: all,
                 not_utf8: Vec::new(),
             })
         } else {
-            Err(problems)
+            Err(errors)
         }
     }
 
-    /// The problem that there is no document to read.
-    pub fn not_found(name: &str, why: &str) -> Error {
-        problem("enumeration_json_not_found", name, why)
+    /// The error for a missing document.
+    pub fn not_found(name: &str, reason: &str) -> Error {
+        problem("enumeration_json_not_found", name, reason)
     }
 }
 

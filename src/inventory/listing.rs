@@ -5,7 +5,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 use crate::{
     config::Inventory,
     inventory::user::{User, UserError},
-    layers::{FileType, Found, Inode, Tree},
+    layers::{FileType, Inode, PathEntry, Tree},
 };
 
 /// Everything under the root, whoever may read it, sorted by the bytes of the paths' names.
@@ -13,14 +13,14 @@ use crate::{
 pub struct Listing {
     /// Regular files and hard links to them.
     pub files: Vec<File>,
-    /// The root, as the empty path, and the folders under it.
-    pub folders: Vec<File>,
-    /// Folders that the user can't list or enter, absolute; what lies in them is no news about the
-    /// user's own view.
+    /// The root, as the empty path, and the directories under it.
+    pub directories: Vec<File>,
+    /// Directories that the user can't list or enter, absolute; what lies in them is no news about
+    /// the user's own view.
     pub closed: Vec<Vec<u8>>,
 }
 
-/// A file or folder.
+/// A file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// Relative to the inventory's root.
@@ -31,16 +31,16 @@ pub struct File {
     pub unreadable: bool,
 }
 
-/// Why there is nothing to list.
+/// Why the image cannot be listed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
-    /// The root is not there, or behind a dangling link.
-    #[error("the image has no folder `{0}`")]
+    /// The root is missing, or behind a dangling link.
+    #[error("the image has no directory `{0}`")]
     NoRoot(String),
     /// The root is a file.
-    #[error("`{0}` is not a folder in the image")]
-    NotAFolder(String),
-    /// The user can't be told from the image.
+    #[error("`{0}` is not a directory in the image")]
+    NotADirectory(String),
+    /// The user cannot be determined from the image.
     #[error("the user {0}")]
     User(#[from] UserError),
 }
@@ -54,21 +54,21 @@ pub fn list(tree: &Tree, inventory: &Inventory) -> Result<Listing, ListError> {
     let root = tree
         .find(inventory.root.as_bytes())
         .ok_or_else(|| ListError::NoRoot(inventory.root.clone()))?;
-    if root.inode.kind != FileType::Folder {
-        return Err(ListError::NotAFolder(inventory.root.clone()));
+    if root.inode.kind != FileType::Directory {
+        return Err(ListError::NotADirectory(inventory.root.clone()));
     }
     let mut listing = Listing::default();
     let closed = root
         .searched
         .iter()
-        .filter(|(_, folder)| !user.may_search(folder))
+        .filter(|(_, directory)| !user.may_search(directory))
         .map(|(path, _)| path);
     listing
         .closed
         .extend(closed.map(|path| [b"/", path.as_slice()].concat()));
-    // Below a folder that can't be entered nothing is said about the user, so that each cause is
+    // Below a directory that cannot be entered, readability is not reported, so that each cause is
     // named once.
-    let mut reached = Reached {
+    let mut reached = Reachability {
         user,
         closed: Vec::new(),
         everything: !listing.closed.is_empty(),
@@ -82,11 +82,11 @@ pub fn list(tree: &Tree, inventory: &Inventory) -> Result<Listing, ListError> {
         };
         match item.inode.kind {
             FileType::File(_) => listing.files.push(file),
-            FileType::Folder => {
+            FileType::Directory => {
                 if unreadable {
                     listing.closed.push(absolute(&root, &file.path));
                 }
-                listing.folders.push(file);
+                listing.directories.push(file);
             }
             FileType::Symlink(_) | FileType::Other => {}
         }
@@ -96,15 +96,15 @@ pub fn list(tree: &Tree, inventory: &Inventory) -> Result<Listing, ListError> {
 }
 
 /// How far a user gets, while a tree is walked in order.
-struct Reached {
+struct Reachability {
     user: User,
-    /// The closed folder that the walk is in or was in last.
+    /// The closed directory that the walk is in or was in last.
     closed: Vec<u8>,
     /// The root itself is out of reach.
     everything: bool,
 }
 
-impl Reached {
+impl Reachability {
     fn is_unreadable(&mut self, path: &[u8], inode: &Inode) -> bool {
         let inside = || {
             path.strip_prefix(self.closed.as_slice())
@@ -113,7 +113,7 @@ impl Reached {
         if self.everything || (!self.closed.is_empty() && inside()) || self.user.may_read(inode) {
             return false;
         }
-        if inode.kind == FileType::Folder {
+        if inode.kind == FileType::Directory {
             self.everything = path.is_empty();
             self.closed = path.to_vec();
         }
@@ -122,7 +122,7 @@ impl Reached {
 }
 
 /// The absolute path of what lies under the root.
-fn absolute(root: &Found<'_>, path: &[u8]) -> Vec<u8> {
+fn absolute(root: &PathEntry<'_>, path: &[u8]) -> Vec<u8> {
     let parts = [root.path.as_slice(), path];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     [b"/", parts.join(&b'/').as_slice()].concat()

@@ -13,13 +13,13 @@ mod user;
 
 pub use enumeration::Enumeration;
 pub use listing::{File, ListError, Listing, list};
-pub use stacks::{Stack, Stacks};
+pub use stacks::{LayerCache, Stack};
 pub use user::UserError;
 
 use crate::{
     config::{Glob, Inventory},
     inventory::user::NAME_FILES,
-    layers::{Duplicate, FileType, LayerTree, MergeError, Tree, Want, merge},
+    layers::{ContentFilter, Duplicate, FileType, LayerTree, MergeError, Tree, merge},
 };
 
 /// What there is to judge about one image.
@@ -39,7 +39,7 @@ pub struct Contents {
 /// A file that is in a layer's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shipped {
-    /// Where the layer puts it, relative to the image's root folder `/`.
+    /// Where the layer puts it, relative to the image's root directory `/`.
     pub path: Vec<u8>,
     /// Which layer, counted from 1, the lowest first.
     pub layer: usize,
@@ -47,12 +47,12 @@ pub struct Shipped {
     pub visible: bool,
 }
 
-/// What stands where the contract's copy should be.
+/// The entry at the path of the embedded contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Embedded {
     /// Nothing.
     Missing,
-    /// Something else than a regular file.
+    /// Not a regular file.
     NotAFile,
     /// A file of another length than any of those that were wanted, or over 1 MiB, or stored
     /// without its holes.
@@ -63,7 +63,7 @@ pub enum Embedded {
 
 /// Which contents [`gather`] will need, given the lengths of the contracts that images are compared
 /// with.
-pub fn want(inventory: &Inventory, contracts: &[u64]) -> Want {
+pub fn want(inventory: &Inventory, contracts: &[u64]) -> ContentFilter {
     let mut names: Vec<Vec<u8>> = Vec::new();
     if inventory.user.as_deref().is_some_and(|user| {
         !user
@@ -83,7 +83,7 @@ pub fn want(inventory: &Inventory, contracts: &[u64]) -> Want {
     } else {
         Vec::new()
     };
-    Want { names, lengths }
+    ContentFilter { names, lengths }
 }
 
 /// Merges an image's layers, the lowest first, and keeps what the inventory asks for.
@@ -92,8 +92,8 @@ pub fn gather<'l>(
     inventory: &Inventory,
 ) -> Result<Contents, MergeError> {
     let mut shipped = Vec::new();
-    // Where the root really is, is known only once all layers are there: until then any folder may
-    // be it.
+    // Where the root really is, is known only once all layers are there: until then any directory
+    // may be it.
     let anywhere: Vec<Glob> = inventory
         .forbidden_files
         .iter()
@@ -161,7 +161,7 @@ fn is_forbidden(path: &[u8], globs: &[Glob]) -> bool {
     })
 }
 
-/// `path` relative to the folder `root`; the empty root holds everything.
+/// `path` relative to the directory `root`; the empty root holds everything.
 fn relative<'p>(path: &'p [u8], root: &[u8]) -> Option<&'p [u8]> {
     if root.is_empty() {
         Some(path)

@@ -16,9 +16,11 @@ use tokio::{sync::Semaphore, task};
 use crate::{
     error::Error,
     layers::{
-        Budget, Encoding, LayerDescriptor, LayerError, LayerFault, LayerTree, Want, read_layer,
+        Budget, ContentFilter, Encoding, LayerDescriptor, LayerError, LayerErrorKind, LayerTree,
+        read_layer,
     },
-    registry::{Descriptor, Source, resolve::PlatformFacts},
+    oci::Descriptor,
+    registry::{Source, resolve::PlatformFacts},
 };
 
 /// How many layers are read at a time. A zstd layer takes two places, for its window may need 32
@@ -33,8 +35,8 @@ const SHARED: usize = 32 << 20;
 pub type Stack = Vec<Arc<LayerTree>>;
 
 /// The layers of a run.
-pub struct Stacks {
-    want: Arc<Want>,
+pub struct LayerCache {
+    want: Arc<ContentFilter>,
     places: Semaphore,
     /// In how many of the platforms to come each layer is.
     uses: HashMap<LayerDescriptor, usize>,
@@ -50,10 +52,13 @@ struct Shared {
 /// A layer of an image, as its manifest and its config describe it.
 type Layer<'m> = (&'m Descriptor, LayerDescriptor);
 
-impl Stacks {
-    /// Prepares to read the layers of these platforms, each of which [`Self::of`] is then asked for
-    /// once. `want` says which contents are needed.
-    pub fn new<'p>(want: Want, platforms: impl IntoIterator<Item = &'p PlatformFacts>) -> Self {
+impl LayerCache {
+    /// Prepares to read the layers of these platforms, for each of which [`Self::of`] is then
+    /// called once. `want` selects the contents to keep.
+    pub fn new<'p>(
+        want: ContentFilter,
+        platforms: impl IntoIterator<Item = &'p PlatformFacts>,
+    ) -> Self {
         let mut uses = HashMap::new();
         for facts in platforms {
             for layer in distinct(&layers(facts).unwrap_or_default()) {
@@ -71,8 +76,8 @@ impl Stacks {
     /// The layers of a platform of the image in `source`. Every error means that nothing is known
     /// about the image.
     pub async fn of(&mut self, source: &Source, facts: &PlatformFacts) -> Result<Stack, Error> {
-        let layers =
-            layers(facts).map_err(|why| no_verdict(format!("{source}@{}", facts.digest), why))?;
+        let layers = layers(facts)
+            .map_err(|reason| no_verdict(format!("{source}@{}", facts.digest), reason))?;
         let budget = Arc::new(Budget::new(Budget::IMAGE));
         let mut seen = HashSet::new();
         let mut unread: Vec<&Layer<'_>> = layers
@@ -150,7 +155,10 @@ impl Stacks {
         match task::spawn_blocking(move || read_layer(bytes, &layer, &want, &budget)).await {
             Ok(Ok(tree)) => Ok(tree),
             Ok(Err(error)) => Err(unread(what(), error)),
-            Err(error) => Err(no_verdict(what(), format!("reading it broke off: {error}"))),
+            Err(error) => Err(no_verdict(
+                what(),
+                format!("reading was interrupted: {error}"),
+            )),
         }
     }
 }
@@ -163,7 +171,7 @@ async fn again(
 ) -> Result<(), Error> {
     budget
         .charge(shared.tree.cost())
-        .map_err(|fault| no_verdict(source.to_string(), fault.to_string()))?;
+        .map_err(|error| no_verdict(source.to_string(), error.to_string()))?;
     if shared.place == source.to_string() {
         Ok(())
     } else {
@@ -192,10 +200,10 @@ fn distinct(layers: &[Layer<'_>]) -> HashSet<LayerDescriptor> {
     layers.iter().map(|(_, layer)| layer.clone()).collect()
 }
 
-/// What a source said while a layer was read is told as it said it.
+/// Errors of a source while a layer is read are reported unchanged.
 fn unread(what: String, error: LayerError) -> Error {
     match error.fault {
-        LayerFault::Read(io) => match io.downcast::<Error>() {
+        LayerErrorKind::Read(io) => match io.downcast::<Error>() {
             Ok(error) => error,
             Err(io) => no_verdict(what, io.to_string()),
         },
@@ -203,6 +211,6 @@ fn unread(what: String, error: LayerError) -> Error {
     }
 }
 
-fn no_verdict(what: String, why: String) -> Error {
-    Error::unavailable(what, why)
+fn no_verdict(what: String, reason: String) -> Error {
+    Error::unavailable(what, reason)
 }

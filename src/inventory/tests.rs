@@ -7,7 +7,7 @@ use crate::{
     layers::tests::{archive::Archive, layers, tree},
 };
 
-/// An inventory as it stands in a configuration.
+/// An inventory block of a configuration.
 pub(crate) fn inventory(block: &str) -> Inventory {
     let images = "images: {app: {repository: example.org/app, pins: 1}}";
     let block = block.replace('\n', "\n  ");
@@ -46,21 +46,21 @@ fn only_regular_files_under_the_root_are_listed() {
         .file("opt/x/a/f", "")
         .hardlink("opt/x/h", "opt/x/b")
         .symlink("opt/x/link", "b")
-        .symlink("opt/x/folder", "a")
+        .symlink("opt/x/directory", "a")
         .device("opt/x/pipe")
         .file("opt/xy", "")
         .file("elsewhere", "")]);
     let listing = list(&tree, &inventory("root: /opt/x")).unwrap();
     assert_eq!(lines(&listing.files), ["a/f", "b", "h"]);
-    assert_eq!(lines(&listing.folders), ["", "a"]);
+    assert_eq!(lines(&listing.directories), ["", "a"]);
     assert_eq!(list(&tree, &inventory("root: /")).unwrap().files.len(), 5);
 }
 
 #[test]
-fn a_root_behind_a_symlink_is_the_folder_that_it_points_to() {
+fn a_root_behind_a_symlink_is_the_directory_that_it_points_to() {
     let tree = tree(&[a()
         .file("data/f", "")
-        .folder("opt")
+        .directory("opt")
         .symlink("opt/x", "/data")]);
     assert_eq!(
         lines(&list(&tree, &inventory("root: /opt/x")).unwrap().files),
@@ -69,22 +69,22 @@ fn a_root_behind_a_symlink_is_the_folder_that_it_points_to() {
 }
 
 #[test]
-fn a_root_that_is_no_folder_is_an_error() {
+fn root_must_be_a_directory() {
     let tree = tree(&[a().file("f", "").symlink("dangling", "x")]);
     let error = |root: &str| list(&tree, &inventory(&format!("root: {root}"))).unwrap_err();
     assert_eq!(error("/none"), ListError::NoRoot("/none".into()));
     assert_eq!(error("/dangling"), ListError::NoRoot("/dangling".into()));
-    assert_eq!(error("/f"), ListError::NotAFolder("/f".into()));
+    assert_eq!(error("/f"), ListError::NotADirectory("/f".into()));
 }
 
 #[test]
-fn folders_that_the_user_can_t_list_or_enter_are_named_once() {
+fn directories_that_the_user_can_t_list_or_enter_are_named_once() {
     let made = |mode: u32| {
         let archive = a()
             .owned(5, 6)
-            .folder("r")
-            .folder_of_mode("r/d", mode)
-            .folder_of_mode("r/d/e", 0);
+            .directory("r")
+            .directory_of_mode("r/d", mode)
+            .directory_of_mode("r/d/e", 0);
         archive
             .owned(0, 0)
             .file_of_mode("r/d/f", 0)
@@ -117,10 +117,10 @@ fn folders_that_the_user_can_t_list_or_enter_are_named_once() {
 }
 
 #[test]
-fn folders_above_the_root_only_have_to_be_searched() {
+fn directories_above_the_root_only_have_to_be_searched() {
     let made = |mode: u32| {
-        a().folder_of_mode("o", mode)
-            .folder("o/r")
+        a().directory_of_mode("o", mode)
+            .directory("o/r")
             .file("o/r/f", "")
             .symlink("l", "o/r")
     };
@@ -131,14 +131,14 @@ fn folders_above_the_root_only_have_to_be_searched() {
     }
     assert_eq!(
         closed(
-            a().folder_of_mode("./", 0o700).file("r/f", ""),
+            a().directory_of_mode("./", 0o700).file("r/f", ""),
             "root: /r\nuser: \"7\""
         ),
         ["/"]
     );
     assert_eq!(
         closed(
-            a().folder_of_mode("r", 0o711).file("r/f", ""),
+            a().directory_of_mode("r", 0o711).file("r/f", ""),
             "root: /r\nuser: \"7\""
         ),
         ["/r"]
@@ -148,10 +148,10 @@ fn folders_above_the_root_only_have_to_be_searched() {
 #[test]
 fn files_that_the_user_can_t_read_are_marked() {
     let made = a()
-        .folder("r")
+        .directory("r")
         .file_of_mode("r/a", 0o600)
         .file_of_mode("r/b", 0o604)
-        .folder_of_mode("r/c", 0o700);
+        .directory_of_mode("r/c", 0o700);
     let tree = tree(&[made.file_of_mode("r/c/d", 0)]);
     let listing = list(&tree, &inventory("root: /r\nuser: \"7\"")).unwrap();
     let marked: Vec<_> = listing
@@ -163,7 +163,7 @@ fn files_that_the_user_can_t_read_are_marked() {
     assert_eq!(
         marked,
         [b"a"],
-        "what lies in a closed folder is not named again"
+        "what lies in a closed directory is not named again"
     );
 }
 
@@ -175,7 +175,7 @@ fn users_may_have_names_that_the_image_knows() {
             .file("etc/group", "staff:x:50:\n")
             .owned(1001, 50)
     };
-    let made = || archive().folder_of_mode("r", 0o750).file("r/f", "");
+    let made = || archive().directory_of_mode("r", 0o750).file("r/f", "");
     assert_eq!(closed(made(), "root: /r\nuser: agent"), [] as [&str; 0]);
     assert_eq!(closed(made(), "root: /r\nuser: 9:staff"), [] as [&str; 0]);
     assert_eq!(closed(made(), "root: /r\nuser: \"9\""), ["/r"]);
@@ -198,13 +198,13 @@ fn users_may_have_names_that_the_image_knows() {
         assert_eq!(error.to_string(), message);
     }
     let error = list(
-        &tree(&[a().folder("r")]),
+        &tree(&[a().directory("r")]),
         &inventory("root: /r\nuser: agent"),
     )
     .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the user `agent` can't be looked up: the image has no readable /etc/passwd"
+        "the user `agent` cannot be resolved: the image has no readable /etc/passwd"
     );
 }
 
@@ -222,7 +222,7 @@ fn enumeration() -> Enumeration {
         .file("r/plugins/p/agents/a.md", "")
         .file(b"r/agents/\xff.md", "")
         .file("r/agents/sub/no.md", "")
-        .folder("r/skills/empty")
+        .directory("r/skills/empty")
         .file("agents/outside.md", "");
     let inventory = inventory(KINDS);
     Enumeration::of(
@@ -255,20 +255,20 @@ fn a_document_is_read_back_strictly() {
     assert_eq!(read(other_order).unwrap().to_json(), text);
     let hostile = r#"{"agents":["a\u001b[31m\u009b\u007f\u202e\"é"],"skills":[],"plugins":[]}"#;
     assert_eq!(read(hostile).unwrap().to_json(), hostile);
-    let problems = |text: &str| -> Vec<String> {
-        let problems = read(text).unwrap_err();
-        problems
+    let errors = |text: &str| -> Vec<String> {
+        let errors = read(text).unwrap_err();
+        errors
             .into_iter()
-            .map(|problem| format!("{} {}", problem.code, problem.message))
+            .map(|error| format!("{} {}", error.code, error.message))
             .collect()
     };
     let parse = "enumeration_json_parse_failed e.json: ";
     let wrong = "enumeration_json_invalid_type e.json: ";
     for broken in ["", "{", "{\"agents\":[]} x", "not json"] {
         assert!(
-            problems(broken)[0].starts_with(parse),
+            errors(broken)[0].starts_with(parse),
             "{broken:?}: {:?}",
-            problems(broken)
+            errors(broken)
         );
     }
     for (text, expected) in [
@@ -292,17 +292,17 @@ fn a_document_is_read_back_strictly() {
             .iter()
             .map(|line| format!("{wrong}{line}"))
             .collect();
-        assert_eq!(problems(text), expected);
+        assert_eq!(errors(text), expected);
     }
     assert_eq!(
-        problems(r#"{"agents":[],"skills":[],"plugins":[],"agents":["x"]}"#),
-        [format!("{parse}the key `agents` is there twice")]
+        errors(r#"{"agents":[],"skills":[],"plugins":[],"agents":["x"]}"#),
+        [format!("{parse}duplicate key `agents`")]
     );
     for array in ["[]", r#"["agents"]"#, "3", "null", "\"agents\""] {
         assert!(
-            problems(array)[0].starts_with(wrong),
+            errors(array)[0].starts_with(wrong),
             "{array}: {:?}",
-            problems(array)
+            errors(array)
         );
     }
 }
@@ -334,7 +334,7 @@ fn forbidden_files_are_found_in_every_layer() {
             .file("rr/.netrc", ""),
         a().file("r/d/.netrc", "")
             .symlink("r/e.token", "x")
-            .folder("r/f.token")
+            .directory("r/f.token")
             .device("r/g.token"),
         a().file("r/h.token", "")
             .file("r/h.token", "")
@@ -363,7 +363,7 @@ fn forbidden_files_are_found_in_every_layer() {
 fn forbidden_files_are_found_where_symlinks_lead() {
     let block = "root: /r\nforbidden_files: [.netrc, \"sub/x\"]";
     let through = [
-        a().folder("r").symlink("l", "r"),
+        a().directory("r").symlink("l", "r"),
         a().file("l/.netrc", ""),
         a().file("l/.wh..netrc", ""),
     ];
@@ -398,7 +398,7 @@ fn the_copy_of_the_contract_is_found_behind_links() {
     assert_eq!(
         copy(
             a().file("x", text)
-                .folder("etc")
+                .directory("etc")
                 .hardlink("etc/expected.yaml", "x")
         ),
         content
@@ -406,7 +406,7 @@ fn the_copy_of_the_contract_is_found_behind_links() {
     assert_eq!(
         copy(
             a().file("x", text)
-                .folder("etc")
+                .directory("etc")
                 .symlink("etc/expected.yaml", "../x")
         ),
         content
@@ -415,12 +415,12 @@ fn the_copy_of_the_contract_is_found_behind_links() {
         copy(a().file("etc/expected.yaml", "shorter")),
         Embedded::Other
     );
-    assert_eq!(copy(a().folder("etc/expected.yaml")), Embedded::NotAFile);
+    assert_eq!(copy(a().directory("etc/expected.yaml")), Embedded::NotAFile);
     assert_eq!(copy(a()), Embedded::Missing);
 }
 
 #[test]
-fn only_contents_that_somebody_needs_are_wanted() {
+fn only_needed_contents_are_kept() {
     let wanted = |block: &str| {
         let want = want(&inventory(block), &[7]);
         let names = want

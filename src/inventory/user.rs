@@ -5,10 +5,10 @@
 
 use crate::layers::{FileType, Inode, Tree};
 
-/// The permission to list a folder or to read a file.
+/// The permission to list a directory or to read a file.
 const READ: u16 = 4;
 
-/// The permission to reach what is in a folder.
+/// The permission to reach what is in a directory.
 const SEARCH: u16 = 1;
 
 /// A user of an image.
@@ -27,7 +27,7 @@ pub enum UserError {
     #[error("`{0}` is not a user: write UID, UID:GID, or names that the image knows")]
     Shape(String),
     /// A name, but no file to look it up in.
-    #[error("`{name}` can't be looked up: the image has no readable /{file}")]
+    #[error("`{name}` cannot be resolved: the image has no readable /{file}")]
     NoFile {
         /// The user or group.
         name: String,
@@ -51,8 +51,8 @@ impl User {
     /// The user that everything is open to.
     pub(super) const ROOT: Self = Self { uid: 0, gid: None };
 
-    /// Parses `UID[:GID]`, where names stand for what the image's files say; without `:GID` the
-    /// user has no group.
+    /// Parses `UID[:GID]`, where names are looked up in the image's files; without `:GID` the user
+    /// has no group.
     pub(super) fn parse(text: &str, tree: &Tree) -> Result<Self, UserError> {
         let (user, group) = text
             .split_once(':')
@@ -67,9 +67,9 @@ impl User {
         Ok(Self { uid, gid })
     }
 
-    /// Whether the user may list the folder and reach what is in it, or read the file.
+    /// Whether the user may list the directory and reach what is in it, or read the file.
     pub(super) fn may_read(self, inode: &Inode) -> bool {
-        let needed = if inode.kind == FileType::Folder {
+        let needed = if inode.kind == FileType::Directory {
             READ | SEARCH
         } else {
             READ
@@ -77,9 +77,9 @@ impl User {
         self.may(inode, needed)
     }
 
-    /// Whether the user may reach what is in the folder.
-    pub(super) fn may_search(self, folder: &Inode) -> bool {
-        self.may(folder, SEARCH)
+    /// Whether the user may reach what is in the directory.
+    pub(super) fn may_search(self, directory: &Inode) -> bool {
+        self.may(directory, SEARCH)
     }
 
     fn may(self, inode: &Inode, needed: u16) -> bool {
@@ -94,8 +94,8 @@ impl User {
     }
 }
 
-/// Digits, or the third field of the line in `file` whose first field is the name (both files are
-/// alike there).
+/// Digits, or the third field of the line in `file` whose first field is the name (the same in both
+/// files).
 fn number(name: &str, tree: &Tree, file: &'static str) -> Result<u32, UserError> {
     if name.bytes().all(|byte| byte.is_ascii_digit()) {
         return name.parse().map_err(|_| UserError::Shape(name.to_owned()));

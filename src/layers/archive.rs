@@ -9,7 +9,7 @@
 use std::io::Read;
 
 use super::{
-    error::LayerFault,
+    error::LayerErrorKind,
     header::{Header, until_nul},
     pax::Extended,
     stream::{BLOCK, Plain},
@@ -40,7 +40,7 @@ pub(super) enum Kind {
     File,
     HardLink,
     Symlink,
-    Folder,
+    Directory,
     /// Devices and named pipes.
     Other,
 }
@@ -55,7 +55,7 @@ pub(super) struct Archive<D> {
 
 /// Headers that describe the member behind them.
 #[derive(Default)]
-struct Ahead {
+struct PendingHeaders {
     extended: Extended,
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
@@ -72,8 +72,8 @@ impl<D: Read> Archive<D> {
 
     /// The next member; `None` at the end of the archive, whether or not it has the two empty
     /// blocks.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, LayerFault> {
-        let mut ahead = Ahead::default();
+    pub(super) fn next(&mut self) -> Result<Option<Member>, LayerErrorKind> {
+        let mut ahead = PendingHeaders::default();
         loop {
             self.plain.skip(self.content)?;
             self.plain.pass(self.padding)?;
@@ -81,7 +81,7 @@ impl<D: Read> Archive<D> {
             let Some(block) = self.block()? else {
                 return Ok(None);
             };
-            let header = Header::parse(&block).map_err(|why| self.broken(why))?;
+            let header = Header::parse(&block).map_err(|reason| self.broken(reason))?;
             match header.kind() {
                 // A second one replaces the first.
                 b'x' => ahead.extended = self.parsed(&header)?,
@@ -99,26 +99,26 @@ impl<D: Read> Archive<D> {
     }
 
     /// The whole content of the member that was read last. The caller bounds its size.
-    pub(super) fn content(&mut self) -> Result<Vec<u8>, LayerFault> {
+    pub(super) fn content(&mut self) -> Result<Vec<u8>, LayerErrorKind> {
         let length = usize::try_from(std::mem::take(&mut self.content)).unwrap_or(usize::MAX);
         self.plain.take(length)
     }
 
     /// A fault at the header that was read last.
-    pub(super) fn broken(&self, why: impl Into<String>) -> LayerFault {
-        LayerFault::Archive {
+    pub(super) fn broken(&self, why: impl Into<String>) -> LayerErrorKind {
+        LayerErrorKind::Archive {
             at: self.plain.at().saturating_sub(BLOCK as u64),
             why: why.into(),
         }
     }
 
     /// Reads what lies behind the archive (it counts for the digest, and for nothing else).
-    pub(super) fn finish(self) -> Result<Digest, LayerFault> {
+    pub(super) fn finish(self) -> Result<Digest, LayerErrorKind> {
         self.plain.drain()
     }
 
     /// The next header block; `None` at the end.
-    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerFault> {
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerErrorKind> {
         let empty = [0; BLOCK];
         match self.plain.block()? {
             Some(block) if block == empty => match self.plain.block()? {
@@ -131,16 +131,20 @@ impl<D: Read> Archive<D> {
         }
     }
 
-    fn member(&mut self, header: &Header<'_>, ahead: Ahead) -> Result<Member, LayerFault> {
-        let number = |found: Result<u32, &'static str>| found.map_err(|why| self.broken(why));
+    fn member(
+        &mut self,
+        header: &Header<'_>,
+        ahead: PendingHeaders,
+    ) -> Result<Member, LayerErrorKind> {
+        let number = |found: Result<u32, &'static str>| found.map_err(|reason| self.broken(reason));
         let extended = ahead.extended;
         let uid = extended.uid.map_or_else(|| number(header.uid()), Ok)?;
         let gid = extended.gid.map_or_else(|| number(header.gid()), Ok)?;
-        let mode = header.mode().map_err(|why| self.broken(why))?;
+        let mode = header.mode().map_err(|reason| self.broken(reason))?;
         let size = extended
             .size
             .map_or_else(|| header.size(), Ok)
-            .map_err(|why| self.broken(why))?;
+            .map_err(|reason| self.broken(reason))?;
         let path = ahead
             .name
             .or_else(|| extended.name().cloned())
@@ -150,12 +154,12 @@ impl<D: Read> Archive<D> {
             .or_else(|| extended.link.clone())
             .unwrap_or_else(|| header.link());
         let kind = match header.kind() {
-            // Before POSIX a folder was a file whose name ends in a slash.
-            0 if path.ends_with(b"/") => Kind::Folder,
+            // Before POSIX a directory was a file whose name ends in a slash.
+            0 if path.ends_with(b"/") => Kind::Directory,
             0 | b'0' | b'7' | b'S' => Kind::File,
             b'1' => Kind::HardLink,
             b'2' => Kind::Symlink,
-            b'5' => Kind::Folder,
+            b'5' => Kind::Directory,
             b'3' | b'4' | b'6' => Kind::Other,
             kind => {
                 return Err(self.broken(format!(
@@ -184,8 +188,8 @@ impl<D: Read> Archive<D> {
     }
 
     /// The blocks between a sparse file's header and its content, which its size does not count.
-    fn skip_map(&mut self, header: &Header<'_>) -> Result<(), LayerFault> {
-        let mut more = header.map_goes_on().map_err(|why| self.broken(why))?;
+    fn skip_map(&mut self, header: &Header<'_>) -> Result<(), LayerErrorKind> {
+        let mut more = header.map_goes_on().map_err(|reason| self.broken(reason))?;
         while more {
             let block = self
                 .plain
@@ -196,7 +200,7 @@ impl<D: Read> Archive<D> {
         Ok(())
     }
 
-    fn announce(&mut self, size: u64) -> Result<(), LayerFault> {
+    fn announce(&mut self, size: u64) -> Result<(), LayerErrorKind> {
         if size > i64::MAX as u64 {
             return Err(self.broken("a file of impossible size"));
         }
@@ -206,8 +210,8 @@ impl<D: Read> Archive<D> {
     }
 
     /// The content of a header that holds a name or records.
-    fn long(&mut self, header: &Header<'_>) -> Result<Vec<u8>, LayerFault> {
-        let size = header.size().map_err(|why| self.broken(why))?;
+    fn long(&mut self, header: &Header<'_>) -> Result<Vec<u8>, LayerErrorKind> {
+        let size = header.size().map_err(|reason| self.broken(reason))?;
         if size > LONG_MAX {
             return Err(self.broken(format!(
                 "an extended header of {size} bytes: at most {LONG_MAX} are read"
@@ -217,8 +221,8 @@ impl<D: Read> Archive<D> {
         self.content()
     }
 
-    fn parsed(&mut self, header: &Header<'_>) -> Result<Extended, LayerFault> {
+    fn parsed(&mut self, header: &Header<'_>) -> Result<Extended, LayerErrorKind> {
         let data = self.long(header)?;
-        Extended::parse(&data).map_err(|why| self.broken(why))
+        Extended::parse(&data).map_err(|reason| self.broken(reason))
     }
 }

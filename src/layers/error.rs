@@ -12,22 +12,22 @@ pub struct LayerError {
     pub digest: Digest,
     /// What is wrong with it.
     #[source]
-    pub fault: LayerFault,
+    pub fault: LayerErrorKind,
 }
 
 /// What is wrong with a layer.
 #[derive(Debug, thiserror::Error)]
-pub enum LayerFault {
+pub enum LayerErrorKind {
     /// Not a layer's media type, or one in a form that can't be read.
     #[error(
-        "its media type `{0}` is not one of a layer that can be read (tar, plain or compressed by gzip or zstd)"
+        "its media type `{0}` is not a supported layer type (tar, plain or compressed by gzip or zstd)"
     )]
     MediaType(String),
     /// The source failed.
-    #[error("it can't be read: {0}")]
+    #[error("it cannot be read: {0}")]
     Read(#[source] io::Error),
     /// Fewer bytes than the descriptor says.
-    #[error("it ends after {got} bytes, its descriptor says {announced}")]
+    #[error("it ends after {got} bytes, but its descriptor states {announced}")]
     Truncated {
         /// By the descriptor.
         announced: u64,
@@ -35,7 +35,7 @@ pub enum LayerFault {
         got: u64,
     },
     /// More bytes than the descriptor says.
-    #[error("it has more bytes than the {announced} that its descriptor says")]
+    #[error("it has more bytes than the {announced} in its descriptor")]
     TooLong {
         /// By the descriptor.
         announced: u64,
@@ -47,7 +47,7 @@ pub enum LayerFault {
         got: Digest,
     },
     /// The uncompressed bytes are not those of the config.
-    #[error("uncompressed it hashes to {got}, the image's config says {announced}")]
+    #[error("uncompressed it hashes to {got}, but the image's config states {announced}")]
     DiffId {
         /// By the config's `diff_ids`.
         announced: Digest,
@@ -55,11 +55,11 @@ pub enum LayerFault {
         got: Digest,
     },
     /// The compressed form is broken.
-    #[error("it can't be uncompressed as {encoding}: {error}")]
+    #[error("it cannot be decompressed as {encoding}: {error}")]
     Decompress {
         /// The form that the media type says.
         encoding: &'static str,
-        /// What the decoder said.
+        /// The decoder's error.
         #[source]
         error: io::Error,
     },
@@ -80,7 +80,7 @@ pub enum LayerFault {
         limit: u64,
     },
     /// Its list of files would not fit in memory.
-    #[error("the image has more files than fit in the {limit} bytes that their list may take")]
+    #[error("the list of the image's files exceeds {limit} bytes")]
     Entries {
         /// The limit that it broke.
         limit: u64,
@@ -97,25 +97,25 @@ pub struct MergeError {
     pub path: String,
     /// What is wrong with it.
     #[source]
-    pub fault: MergeFault,
+    pub fault: MergeErrorKind,
 }
 
 /// What is wrong with an entry at its place in the stack.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MergeFault {
-    /// A hard link to what is not there.
-    #[error("is a hard link to `{0}`, which is not there")]
+pub enum MergeErrorKind {
+    /// A hard link to a missing target.
+    #[error("is a hard link to `{0}`, which is missing")]
     LinkTarget(String),
-    /// A hard link to a folder.
-    #[error("is a hard link to the folder `{0}`")]
-    LinkToFolder(String),
-    /// Something on the way is neither a folder nor a link to one.
-    #[error("lies in `{0}`, which is not a folder")]
-    NotAFolder(String),
+    /// A hard link to a directory.
+    #[error("is a hard link to the directory `{0}`")]
+    LinkToDirectory(String),
+    /// Something on the way is neither a directory nor a link to one.
+    #[error("lies in `{0}`, which is not a directory")]
+    NotADirectory(String),
     /// Symlinks in a circle.
     #[error("lies behind more than 255 symbolic links")]
     Loop,
-    /// The root is something else than a folder.
-    #[error("would make the root of the image something else than a folder")]
+    /// The root is not a directory.
+    #[error("would replace the root of the image with a non-directory")]
     Root,
 }

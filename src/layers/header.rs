@@ -74,13 +74,13 @@ impl<'b> Header<'b> {
     pub(super) fn uid(&self) -> Result<u32, &'static str> {
         number(&self.block[108..116])
             .and_then(|id| u32::try_from(id).ok())
-            .ok_or("the owner is not a user's number")
+            .ok_or("the owner is not a valid UID")
     }
 
     pub(super) fn gid(&self) -> Result<u32, &'static str> {
         number(&self.block[116..124])
             .and_then(|id| u32::try_from(id).ok())
-            .ok_or("the group is not a group's number")
+            .ok_or("the group is not a valid GID")
     }
 
     pub(super) fn size(&self) -> Result<u64, &'static str> {
@@ -91,7 +91,7 @@ impl<'b> Header<'b> {
     pub(super) fn map_goes_on(&self) -> Result<bool, &'static str> {
         match self.layout {
             Layout::Gnu => Ok(self.block[482] != 0),
-            _ => Err("a sparse file in an archive that is not GNU's"),
+            _ => Err("a sparse file in a non-GNU archive"),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::{
     archive::{Archive, Kind, Member},
-    error::LayerFault,
-    limits::{Budget, Want},
+    error::LayerErrorKind,
+    limits::{Budget, ContentFilter},
     path,
 };
 use crate::oci::Digest;
@@ -17,7 +17,7 @@ const WHITEOUT: &[u8] = b".wh.";
 /// something.
 const RESERVED: &[u8] = b".wh..wh.";
 
-/// The name of the entry that hides everything that lower layers have in its folder.
+/// The name of the entry that hides everything that lower layers have in its directory.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// What an entry takes in memory with its part of the merged tree, without its names.
@@ -28,8 +28,8 @@ const ENTRY: usize = 192;
 #[derive(Debug)]
 pub struct LayerTree {
     diff_id: Digest,
-    /// The folders that entries lie in; the root is the first, as the empty path.
-    folders: Vec<Box<[u8]>>,
+    /// The directories that entries lie in; the root is the first, as the empty path.
+    directories: Vec<Box<[u8]>>,
     pub(super) entries: Vec<Entry>,
     /// The bytes of names and link targets.
     names: Vec<u8>,
@@ -48,8 +48,8 @@ pub(super) struct Text {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    /// In [`LayerTree::folders`].
-    pub(super) folder: u32,
+    /// In [`LayerTree::directories`].
+    pub(super) directory: u32,
     /// Empty for the root itself, and for an opaque whiteout.
     pub(super) name: Text,
     pub(super) kind: EntryKind,
@@ -63,11 +63,11 @@ pub(super) enum EntryKind {
     File,
     HardLink(Text),
     Symlink(Text),
-    Folder,
+    Directory,
     Other,
     /// Hides what lower layers have under this name.
     Whiteout,
-    /// Hides what lower layers have in this folder.
+    /// Hides what lower layers have in this directory.
     Opaque,
 }
 
@@ -97,20 +97,20 @@ impl LayerTree {
         &self.names[start..start + usize::from(text.length)]
     }
 
-    pub(super) fn folder(&self, entry: &Entry) -> &[u8] {
-        &self.folders[entry.folder as usize]
+    pub(super) fn directory(&self, entry: &Entry) -> &[u8] {
+        &self.directories[entry.directory as usize]
     }
 
-    pub(super) fn folder_at(&self, index: usize) -> &[u8] {
-        &self.folders[index]
+    pub(super) fn directory_at(&self, index: usize) -> &[u8] {
+        &self.directories[index]
     }
 
-    pub(super) fn folders(&self) -> usize {
-        self.folders.len()
+    pub(super) fn directories(&self) -> usize {
+        self.directories.len()
     }
 
     pub(super) fn path(&self, entry: &Entry) -> Vec<u8> {
-        path::join(self.folder(entry), self.text(entry.name))
+        path::join(self.directory(entry), self.text(entry.name))
     }
 
     pub(super) fn content(&self, entry: usize) -> Option<&[u8]> {
@@ -123,21 +123,21 @@ impl LayerTree {
 /// Why a member is not taken.
 pub(super) enum Refused {
     Malformed(String),
-    Budget(LayerFault),
+    Budget(LayerErrorKind),
 }
 
 impl Refused {
-    pub(super) fn at<D: std::io::Read>(self, archive: &Archive<D>) -> LayerFault {
+    pub(super) fn at<D: std::io::Read>(self, archive: &Archive<D>) -> LayerErrorKind {
         match self {
-            Self::Malformed(why) => archive.broken(why),
-            Self::Budget(fault) => fault,
+            Self::Malformed(reason) => archive.broken(reason),
+            Self::Budget(error) => error,
         }
     }
 }
 
-impl From<LayerFault> for Refused {
-    fn from(fault: LayerFault) -> Self {
-        Self::Budget(fault)
+impl From<LayerErrorKind> for Refused {
+    fn from(error: LayerErrorKind) -> Self {
+        Self::Budget(error)
     }
 }
 
@@ -153,7 +153,7 @@ impl<'b> Builder<'b> {
         let root: Box<[u8]> = Box::default();
         let layer = LayerTree {
             diff_id,
-            folders: vec![root.clone()],
+            directories: vec![root.clone()],
             entries: Vec::new(),
             names: Vec::new(),
             contents: HashMap::new(),
@@ -167,34 +167,38 @@ impl<'b> Builder<'b> {
     }
 
     /// Adds a member; the index of its entry if its content is wanted.
-    pub(super) fn add(&mut self, member: &Member, want: &Want) -> Result<Option<u32>, Refused> {
+    pub(super) fn add(
+        &mut self,
+        member: &Member,
+        want: &ContentFilter,
+    ) -> Result<Option<u32>, Refused> {
         let names = checked(&member.path)?;
-        let (name, folder) = names
+        let (name, directory) = names
             .split_last()
-            .map_or((&b""[..], &[][..]), |(last, folder)| (*last, folder));
-        if folder
+            .map_or((&b""[..], &[][..]), |(last, directory)| (*last, directory));
+        if directory
             .iter()
             .chain([&name])
             .any(|name| name.starts_with(RESERVED) && *name != OPAQUE)
-            || folder.contains(&OPAQUE)
+            || directory.contains(&OPAQUE)
         {
             return Ok(None);
         }
-        if folder.iter().any(|name| name.starts_with(WHITEOUT)) {
+        if directory.iter().any(|name| name.starts_with(WHITEOUT)) {
             let shown = path::shown(&member.path);
             return Err(Refused::Malformed(format!(
-                "`{shown}` lies in a folder with the name of a whiteout"
+                "`{shown}` is in a directory with the name of a whiteout"
             )));
         }
-        let folder = self.folder(&folder.join(&b'/'), folder.len())?;
+        let directory = self.directory(&directory.join(&b'/'), directory.len())?;
         let (name, kind) = match name.strip_prefix(WHITEOUT) {
             _ if name == OPAQUE => (&b""[..], EntryKind::Opaque),
-            // Hiding nothing, the folder itself or the one above: some readers wiped their whole
+            // Hiding nothing, the directory itself or the one above: some readers wiped their whole
             // tree.
             Some(b"" | b"." | b"..") => {
                 let shown = path::shown(&member.path);
                 return Err(Refused::Malformed(format!(
-                    "the whiteout `{shown}` names nothing that could be hidden"
+                    "the whiteout `{shown}` hides nothing"
                 )));
             }
             Some(hidden) => (hidden, EntryKind::Whiteout),
@@ -205,7 +209,7 @@ impl<'b> Builder<'b> {
         let name_text = self.push(name)?;
         let Member { mode, uid, gid, .. } = *member;
         self.layer.entries.push(Entry {
-            folder,
+            directory,
             name: name_text,
             kind,
             mode,
@@ -217,7 +221,7 @@ impl<'b> Builder<'b> {
         Ok(wanted.then_some(index))
     }
 
-    pub(super) fn keep(&mut self, entry: u32, content: Vec<u8>) -> Result<(), LayerFault> {
+    pub(super) fn keep(&mut self, entry: u32, content: Vec<u8>) -> Result<(), LayerErrorKind> {
         self.charge(content.len())?;
         self.layer.contents.insert(entry, content.into());
         Ok(())
@@ -230,7 +234,7 @@ impl<'b> Builder<'b> {
     fn kind(&mut self, member: &Member) -> Result<EntryKind, Refused> {
         Ok(match member.kind {
             Kind::File => EntryKind::File,
-            Kind::Folder => EntryKind::Folder,
+            Kind::Directory => EntryKind::Directory,
             Kind::Other => EntryKind::Other,
             Kind::Symlink => {
                 if member.link.len() > path::MAX {
@@ -249,19 +253,19 @@ impl<'b> Builder<'b> {
         })
     }
 
-    fn folder(&mut self, path: &[u8], depth: usize) -> Result<u32, Refused> {
+    fn directory(&mut self, path: &[u8], depth: usize) -> Result<u32, Refused> {
         if let Some(index) = self.known.get(path) {
             return Ok(*index);
         }
-        // The path is kept twice, and each of its names may become a folder of the merged tree.
+        // The path is kept twice, and each of its names may become a directory of the merged tree.
         self.charge(3 * path.len() + depth * ENTRY)?;
-        let index = u32::try_from(self.layer.folders.len()).map_err(|_| too_many())?;
-        self.layer.folders.push(path.into());
+        let index = u32::try_from(self.layer.directories.len()).map_err(|_| too_many())?;
+        self.layer.directories.push(path.into());
         self.known.insert(path.into(), index);
         Ok(index)
     }
 
-    fn charge(&mut self, bytes: usize) -> Result<(), LayerFault> {
+    fn charge(&mut self, bytes: usize) -> Result<(), LayerErrorKind> {
         self.layer.cost += bytes;
         self.budget.charge(bytes)
     }
@@ -275,19 +279,19 @@ impl<'b> Builder<'b> {
 }
 
 fn too_many() -> Refused {
-    Refused::Malformed("more names than can be counted".to_owned())
+    Refused::Malformed("too many names".to_owned())
 }
 
 /// The names of a path that stays inside the image.
 fn checked(path: &[u8]) -> Result<Vec<&[u8]>, Refused> {
     if path.len() > path::MAX {
         return Err(Refused::Malformed(format!(
-            "a path of {} bytes: at most 4096 are read",
+            "a path of {} bytes, more than 4096",
             path.len()
         )));
     }
     path::clean(path).ok_or_else(|| {
         let shown = path::shown(path);
-        Refused::Malformed(format!("`{shown}` climbs out of the image"))
+        Refused::Malformed(format!("`{shown}` leaves the image"))
     })
 }

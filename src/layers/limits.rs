@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::error::LayerFault;
+use super::error::LayerErrorKind;
 
 /// The largest file whose content is kept.
 const CONTENT_MAX: u64 = 1 << 20;
@@ -13,14 +13,14 @@ const CONTENT_MAX: u64 = 1 << 20;
 /// By the length, since a file that is known elsewhere can be found again by it under any name and
 /// behind any link.
 #[derive(Debug, Default, Clone)]
-pub struct Want {
+pub struct ContentFilter {
     /// Base names.
     pub names: Vec<Vec<u8>>,
     /// Lengths in bytes.
     pub lengths: Vec<u64>,
 }
 
-impl Want {
+impl ContentFilter {
     /// What either of the two names.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
@@ -56,7 +56,7 @@ impl Budget {
     }
 
     /// Takes so many bytes of memory, if that many are left.
-    pub fn charge(&self, bytes: usize) -> Result<(), LayerFault> {
+    pub fn charge(&self, bytes: usize) -> Result<(), LayerErrorKind> {
         let bytes = bytes as u64;
         let taken = self
             .left
@@ -65,6 +65,6 @@ impl Budget {
             });
         taken
             .map(drop)
-            .map_err(|_| LayerFault::Entries { limit: self.limit })
+            .map_err(|_| LayerErrorKind::Entries { limit: self.limit })
     }
 }

@@ -4,7 +4,7 @@
 //! share it) and gives a list of entries; [`merge`] then stacks the lists from the lowest up, as
 //! the OCI image specification's chapter "Image Layer Filesystem Changeset" says. Bytes are
 //! verified while they stream and never written anywhere; contents are dropped, but for those that
-//! a [`Want`] names. Nothing here knows what a configuration asks of the files.
+//! a [`ContentFilter`] names. Nothing here knows what a configuration asks of the files.
 
 mod archive;
 mod error;
@@ -18,11 +18,11 @@ mod pax;
 mod read;
 mod stream;
 
-pub use error::{LayerError, LayerFault, MergeError, MergeFault};
+pub use error::{LayerError, LayerErrorKind, MergeError, MergeErrorKind};
 pub use layer::LayerTree;
-pub use limits::{Budget, Want};
-pub use merge::{Placed, merge};
-pub use nodes::{Duplicate, FileType, Found, Inode, Item, Tree};
+pub use limits::{Budget, ContentFilter};
+pub use merge::{PlacedFile, merge};
+pub use nodes::{Duplicate, FileType, Inode, Item, PathEntry, Tree};
 pub use read::{Encoding, LayerDescriptor, read_layer};
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub struct Duplicate {
     pub path: Vec<u8>,
 }
 
-/// What several names can stand for.
+/// An inode, which several names can share.
 #[derive(Debug, Clone)]
 pub struct Inode {
     /// What it is.
@@ -46,15 +46,15 @@ pub struct Inode {
 pub enum FileType {
     /// A regular file, with its content if that was kept.
     File(Option<Box<[u8]>>),
-    /// A folder.
-    Folder,
+    /// A directory.
+    Directory,
     /// A symbolic link and its target.
     Symlink(Box<[u8]>),
     /// A device or a named pipe.
     Other,
 }
 
-/// One name in a folder.
+/// One name in a directory.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) inode: u32,
@@ -67,14 +67,14 @@ pub(super) struct Node {
 
 pub(super) const ROOT: u32 = 0;
 
-/// What stands at a path.
+/// The entry at a path.
 #[derive(Debug)]
-pub struct Found<'t> {
+pub struct PathEntry<'t> {
     /// What it is.
     pub inode: &'t Inode,
     /// Where it really is: relative to the root, no symlinks on the way.
     pub path: Vec<u8>,
-    /// The folders that the path leads through, those behind symlinks too: the kernel searches
+    /// The directories that the path leads through, those behind symlinks too: the kernel searches
     /// each.
     pub searched: Vec<(Vec<u8>, &'t Inode)>,
     /// The layer that put it there last, counted from 1 (a hard link's inode may be an older one).
@@ -82,10 +82,10 @@ pub struct Found<'t> {
     node: u32,
 }
 
-/// One thing below a folder.
+/// One thing below a directory.
 #[derive(Debug)]
 pub struct Item<'t> {
-    /// Its path relative to the folder that was listed; empty for that folder itself.
+    /// Its path relative to the directory that was listed; empty for that directory itself.
     pub path: Vec<u8>,
     /// What it is.
     pub inode: &'t Inode,
@@ -93,7 +93,7 @@ pub struct Item<'t> {
 
 /// A path on its way through the tree.
 pub(super) struct Walk {
-    /// The folders from the root to where the walk stands, each with the length of its own path.
+    /// The directories from the root to the current one, each with the length of its own path.
     stack: Vec<(u32, usize)>,
     pub(super) path: Vec<u8>,
     /// The names that are still ahead, the next one last.
@@ -103,14 +103,14 @@ pub(super) struct Walk {
 
 /// What the next name on the way leads to.
 pub(super) enum Step {
-    /// Nothing is ahead: the walk stands where the path leads.
+    /// The walk is at the end of the path.
     There,
-    /// Entered a folder, or turned where a symlink points.
+    /// Entered a directory, or turned where a symlink points.
     On,
-    /// There is no such name in the folder where the walk stands.
+    /// The name is missing from the current directory.
     Missing(Box<[u8]>),
-    /// Something else than a folder is in the way, or at the end: its node.
-    NoFolder(Box<[u8]>, u32),
+    /// A non-directory is in the way or at the end: its node.
+    NoDirectory(Box<[u8]>, u32),
     /// Too many symlinks.
     Loop,
 }
@@ -127,12 +127,12 @@ impl Walk {
         walk
     }
 
-    /// The folder where the walk stands.
+    /// The current directory.
     pub(super) fn here(&self) -> u32 {
         self.stack.last().map_or(ROOT, |(node, _)| *node)
     }
 
-    /// The path of `name` where the walk stands.
+    /// The path of `name` in the current directory.
     pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
         path::join(&self.path, name)
     }
@@ -146,7 +146,7 @@ impl Walk {
         self.path = self.path_of(name);
     }
 
-    /// Turns where a symlink in the current folder points; whether there were not too many.
+    /// Turns where a symlink in the current directory points; whether there were not too many.
     pub(super) fn follow(&mut self, target: &[u8]) -> bool {
         self.links += 1;
         if target.starts_with(b"/") {
@@ -188,7 +188,7 @@ impl Walk {
             return Step::Missing(name);
         };
         match &tree.inode(child).kind {
-            FileType::Folder => {
+            FileType::Directory => {
                 self.enter(&name, child);
                 Step::On
             }
@@ -199,7 +199,7 @@ impl Walk {
                     Step::Loop
                 }
             }
-            _ => Step::NoFolder(name, child),
+            _ => Step::NoDirectory(name, child),
         }
     }
 }
@@ -212,9 +212,9 @@ pub(super) enum LastLink {
 }
 
 impl Tree {
-    /// What `path` names, symlinks followed, also at its end; `None` if there is nothing, or only a
-    /// dangling link.
-    pub fn find(&self, path: &[u8]) -> Option<Found<'_>> {
+    /// Resolves `path`, following symlinks even at its end; `None` if it is missing or a dangling
+    /// link.
+    pub fn find(&self, path: &[u8]) -> Option<PathEntry<'_>> {
         let mut walk = Walk::new(path);
         let mut searched = Vec::new();
         loop {
@@ -227,10 +227,10 @@ impl Tree {
                     let node = walk.here();
                     return Some(self.found(node, walk.path, searched));
                 }
-                Step::NoFolder(name, node) if walk.at_the_end() => {
+                Step::NoDirectory(name, node) if walk.at_the_end() => {
                     return Some(self.found(node, walk.path_of(&name), searched));
                 }
-                Step::Missing(_) | Step::NoFolder(..) | Step::Loop => return None,
+                Step::Missing(_) | Step::NoDirectory(..) | Step::Loop => return None,
             }
         }
     }
@@ -240,9 +240,9 @@ impl Tree {
         node: u32,
         path: Vec<u8>,
         searched: Vec<(Vec<u8>, &'t Inode)>,
-    ) -> Found<'t> {
+    ) -> PathEntry<'t> {
         let layer = self.nodes[node as usize].layer as usize;
-        Found {
+        PathEntry {
             inode: self.inode(node),
             path,
             searched,
@@ -251,11 +251,11 @@ impl Tree {
         }
     }
 
-    /// Everything at and below what was found, each folder before what it holds, names in the order
-    /// of their bytes. Symlinks are not followed. `enter` is asked for each folder.
+    /// Everything at and below what was found, each directory before what it holds, names in the
+    /// order of their bytes. Symlinks are not followed. `enter` is asked for each directory.
     pub fn below<'t>(
         &'t self,
-        found: &Found<'t>,
+        found: &PathEntry<'t>,
         mut enter: impl FnMut(&Item<'t>) -> bool,
     ) -> Vec<Item<'t>> {
         let mut items = Vec::new();
@@ -265,7 +265,7 @@ impl Tree {
                 path,
                 inode: self.inode(node),
             };
-            if item.inode.kind == FileType::Folder && enter(&item) {
+            if item.inode.kind == FileType::Directory && enter(&item) {
                 let children = self.nodes[node as usize].children.iter().rev();
                 ahead.extend(children.map(|(name, child)| (*child, path::join(&item.path, name))));
             }
@@ -278,11 +278,11 @@ impl Tree {
         &self.inodes[self.nodes[node as usize].inode as usize]
     }
 
-    pub(super) fn child(&self, folder: u32, name: &[u8]) -> Option<u32> {
-        self.nodes[folder as usize].children.get(name).copied()
+    pub(super) fn child(&self, directory: u32, name: &[u8]) -> Option<u32> {
+        self.nodes[directory as usize].children.get(name).copied()
     }
 
-    pub(super) fn is_folder(&self, node: u32) -> bool {
-        self.inode(node).kind == FileType::Folder
+    pub(super) fn is_directory(&self, node: u32) -> bool {
+        self.inode(node).kind == FileType::Directory
     }
 }

@@ -25,11 +25,11 @@ pub(super) fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-/// `name` in `folder`, where the empty path is the root.
-pub(super) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
-    if folder.is_empty() || name.is_empty() {
-        [folder, name].concat()
+/// `name` in `directory`, where the empty path is the root.
+pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() || name.is_empty() {
+        [directory, name].concat()
     } else {
-        [folder, b"/", name].concat()
+        [directory, b"/", name].concat()
     }
 }

@@ -74,8 +74,8 @@ impl Extended {
     }
 }
 
-const NOT_A_NUMBER: &str = "a number in an extended header can't be read";
-const NOT_A_RECORD: &str = "an extended header is no list of records";
+const NOT_A_NUMBER: &str = "a number in an extended header is malformed";
+const NOT_A_RECORD: &str = "an extended header is malformed";
 
 fn number(value: &[u8]) -> Option<Result<u64, &'static str>> {
     let digits = std::str::from_utf8(value)
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_records_is_refused() {
+    fn malformed_pax_records_are_refused() {
         let bad: [&[u8]; 10] = [
             b"8 path=a\n",
             b"11 path=a\n",

@@ -7,12 +7,12 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::{
     archive::Archive,
-    error::{LayerError, LayerFault},
+    error::{LayerError, LayerErrorKind},
     layer::{Builder, LayerTree},
-    limits::{Budget, Want},
+    limits::{Budget, ContentFilter},
     stream::{Announced, Plain},
 };
-use crate::{oci::Digest, registry::Descriptor};
+use crate::oci::{Descriptor, Digest};
 
 /// Bytes of the blob that are read together.
 const CHUNK: usize = 64 * 1024;
@@ -99,7 +99,7 @@ impl LayerDescriptor {
             }),
             None => Err(LayerError {
                 digest,
-                fault: LayerFault::MediaType(descriptor.media_type.clone()),
+                fault: LayerErrorKind::MediaType(descriptor.media_type.clone()),
             }),
         }
     }
@@ -116,7 +116,7 @@ impl LayerDescriptor {
 pub fn read_layer(
     reader: impl Read,
     layer: &LayerDescriptor,
-    want: &Want,
+    want: &ContentFilter,
     budget: &Budget,
 ) -> Result<LayerTree, LayerError> {
     let mut blob = Announced::new(reader, layer.size);
@@ -126,7 +126,7 @@ pub fn read_layer(
         want,
         budget,
     );
-    // A blob that is not what was announced explains whatever went wrong in it, and is told first.
+    // A blob that does not match its descriptor explains any error in it, and is reported first.
     let fault = |fault| LayerError {
         digest: layer.digest,
         fault,
@@ -138,14 +138,14 @@ pub fn read_layer(
 fn decoded(
     blob: BufReader<impl Read>,
     layer: &LayerDescriptor,
-    want: &Want,
+    want: &ContentFilter,
     budget: &Budget,
-) -> Result<LayerTree, LayerFault> {
+) -> Result<LayerTree, LayerErrorKind> {
     match layer.encoding {
         Encoding::Plain => list(blob, layer, want, budget),
         Encoding::Gzip => list(MultiGzDecoder::new(blob), layer, want, budget),
         Encoding::Zstd => list(
-            zstd_decoder(blob).map_err(LayerFault::Read)?,
+            zstd_decoder(blob).map_err(LayerErrorKind::Read)?,
             layer,
             want,
             budget,
@@ -162,15 +162,15 @@ fn zstd_decoder<R: Read>(blob: BufReader<R>) -> io::Result<impl Read> {
 fn list(
     decoder: impl Read,
     layer: &LayerDescriptor,
-    want: &Want,
+    want: &ContentFilter,
     budget: &Budget,
-) -> Result<LayerTree, LayerFault> {
+) -> Result<LayerTree, LayerErrorKind> {
     let mut archive = Archive::new(Plain::new(decoder, layer.encoding.name(), layer.limit()));
     let mut builder = Builder::new(layer.diff_id, budget);
     while let Some(member) = archive.next()? {
         let content = builder
             .add(&member, want)
-            .map_err(|fault| fault.at(&archive))?;
+            .map_err(|error| error.at(&archive))?;
         if let Some(entry) = content {
             builder.keep(entry, archive.content()?)?;
         }
@@ -178,7 +178,7 @@ fn list(
     let got = archive.finish()?;
     match layer.diff_id {
         announced if announced == got => Ok(builder.done()),
-        announced => Err(LayerFault::DiffId { announced, got }),
+        announced => Err(LayerErrorKind::DiffId { announced, got }),
     }
 }
 

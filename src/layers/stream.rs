@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use super::error::LayerFault;
+use super::error::LayerErrorKind;
 use crate::oci::{Digest, Hasher};
 
 /// Bytes of the inflated stream that are looked at together; larger ones were not faster
@@ -13,13 +13,13 @@ const BUFFER: usize = 128 * 1024;
 /// The unit of tar archives.
 pub(super) const BLOCK: usize = 512;
 
-/// The bytes of a blob as its source gives them, held against the descriptor's size and digest.
+/// The bytes of a blob from its source, verified against the descriptor's size and digest.
 pub(super) struct Announced<R> {
     inner: R,
     hasher: Hasher,
     size: u64,
     read: u64,
-    fault: Option<LayerFault>,
+    fault: Option<LayerErrorKind>,
 }
 
 impl<R: Read> Announced<R> {
@@ -35,21 +35,21 @@ impl<R: Read> Announced<R> {
 
     /// Reads what nobody asked for, then compares. A fault here explains every error of whoever
     /// read the bytes.
-    pub(super) fn finish(mut self, announced: Digest) -> Result<(), LayerFault> {
+    pub(super) fn finish(mut self, announced: Digest) -> Result<(), LayerErrorKind> {
         let mut rest = vec![0; BUFFER];
         while self.fault.is_none() && matches!(self.read(&mut rest), Ok(1..)) {}
-        if let Some(fault) = self.fault {
-            return Err(fault);
+        if let Some(error) = self.fault {
+            return Err(error);
         }
         let got = self.hasher.finish();
         if got == announced {
             Ok(())
         } else {
-            Err(LayerFault::Digest { got })
+            Err(LayerErrorKind::Digest { got })
         }
     }
 
-    fn fail(&mut self, fault: LayerFault) -> io::Error {
+    fn fail(&mut self, fault: LayerErrorKind) -> io::Error {
         let error = io::Error::other(fault.to_string());
         self.fault.get_or_insert(fault);
         error
@@ -59,7 +59,7 @@ impl<R: Read> Announced<R> {
         loop {
             match self.inner.read(buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.fail(LayerFault::Read(error))),
+                Err(error) => return Err(self.fail(LayerErrorKind::Read(error))),
                 Ok(read) => return Ok(read),
             }
         }
@@ -75,7 +75,7 @@ impl<R: Read> Read for Announced<R> {
         if left == 0 {
             return match self.retried(&mut [0])? {
                 0 => Ok(0),
-                _ => Err(self.fail(LayerFault::TooLong {
+                _ => Err(self.fail(LayerErrorKind::TooLong {
                     announced: self.size,
                 })),
             };
@@ -85,11 +85,11 @@ impl<R: Read> Read for Announced<R> {
             .min(buffer.len());
         let read = self.retried(&mut buffer[..most])?;
         if read == 0 {
-            let fault = LayerFault::Truncated {
+            let error = LayerErrorKind::Truncated {
                 announced: self.size,
                 got: self.read,
             };
-            return Err(self.fail(fault));
+            return Err(self.fail(error));
         }
         self.hasher.update(&buffer[..read]);
         self.read += read as u64;
@@ -131,8 +131,8 @@ impl<D: Read> Plain<D> {
         self.total - self.held() as u64
     }
 
-    pub(super) fn broken(&self, why: impl Into<String>) -> LayerFault {
-        LayerFault::Archive {
+    pub(super) fn broken(&self, why: impl Into<String>) -> LayerErrorKind {
+        LayerErrorKind::Archive {
             at: self.at(),
             why: why.into(),
         }
@@ -143,7 +143,7 @@ impl<D: Read> Plain<D> {
     }
 
     /// Makes more bytes available; how many.
-    fn fill(&mut self) -> Result<usize, LayerFault> {
+    fn fill(&mut self) -> Result<usize, LayerErrorKind> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
@@ -151,7 +151,7 @@ impl<D: Read> Plain<D> {
             match self.decoder.read(&mut self.buffer[self.end..]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return Err(LayerFault::Decompress {
+                    return Err(LayerErrorKind::Decompress {
                         encoding: self.encoding,
                         error,
                     });
@@ -163,14 +163,14 @@ impl<D: Read> Plain<D> {
         self.end += read;
         self.total += read as u64;
         if self.total > self.limit {
-            Err(LayerFault::Inflates { limit: self.limit })
+            Err(LayerErrorKind::Inflates { limit: self.limit })
         } else {
             Ok(read)
         }
     }
 
     /// The next block; `None` at the end.
-    pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerFault> {
+    pub(super) fn block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerErrorKind> {
         while self.held() < BLOCK {
             if self.fill()? == 0 {
                 return if self.held() == 0 {
@@ -187,7 +187,7 @@ impl<D: Read> Plain<D> {
     }
 
     /// Passes over `length` bytes of a file's content.
-    pub(super) fn skip(&mut self, length: u64) -> Result<(), LayerFault> {
+    pub(super) fn skip(&mut self, length: u64) -> Result<(), LayerErrorKind> {
         match self.pass(length)? {
             0 => Ok(()),
             missing => {
@@ -197,7 +197,7 @@ impl<D: Read> Plain<D> {
     }
 
     /// Passes over up to `length` bytes; how many were not there.
-    pub(super) fn pass(&mut self, mut length: u64) -> Result<u64, LayerFault> {
+    pub(super) fn pass(&mut self, mut length: u64) -> Result<u64, LayerErrorKind> {
         loop {
             let now = usize::try_from(length)
                 .unwrap_or(usize::MAX)
@@ -211,7 +211,7 @@ impl<D: Read> Plain<D> {
     }
 
     /// The next `length` bytes. The caller bounds `length`.
-    pub(super) fn take(&mut self, length: usize) -> Result<Vec<u8>, LayerFault> {
+    pub(super) fn take(&mut self, length: usize) -> Result<Vec<u8>, LayerErrorKind> {
         let mut taken = Vec::new();
         loop {
             let now = (length - taken.len()).min(self.held());
@@ -227,7 +227,7 @@ impl<D: Read> Plain<D> {
     }
 
     /// Reads the rest, whatever it is, and gives the digest of everything.
-    pub(super) fn drain(mut self) -> Result<Digest, LayerFault> {
+    pub(super) fn drain(mut self) -> Result<Digest, LayerErrorKind> {
         self.start = self.end;
         while self.fill()? > 0 {
             self.start = self.end;

@@ -27,8 +27,9 @@ fn budget() -> Budget {
     Budget::new(Budget::IMAGE)
 }
 
-fn read(bytes: &[u8]) -> Result<LayerTree, LayerFault> {
-    read_layer(bytes, &plain(bytes), &Want::default(), &budget()).map_err(|error| error.fault)
+fn read(bytes: &[u8]) -> Result<LayerTree, LayerErrorKind> {
+    read_layer(bytes, &plain(bytes), &ContentFilter::default(), &budget())
+        .map_err(|error| error.fault)
 }
 
 /// The tree of layers that are all well-formed, each file with its layer behind it.
@@ -41,7 +42,7 @@ fn merged(archives: &[Archive]) -> Result<Tree, MergeError> {
 }
 
 pub(crate) fn layers(archives: &[Archive]) -> Vec<LayerTree> {
-    let want = Want {
+    let want = ContentFilter {
         names: vec![b"passwd".to_vec(), b"group".to_vec()],
         lengths: vec![20],
     };
@@ -52,7 +53,7 @@ pub(crate) fn layers(archives: &[Archive]) -> Vec<LayerTree> {
     archives.iter().map(read).collect()
 }
 
-/// Everything below the root: `path@layer` for files, `path/` for folders, `path -> target` for
+/// Everything below the root: `path@layer` for files, `path/` for directories, `path -> target` for
 /// symlinks.
 fn shown(tree: &Tree) -> Vec<String> {
     let root = tree.find(b"").unwrap();
@@ -61,7 +62,7 @@ fn shown(tree: &Tree) -> Vec<String> {
         let path = String::from_utf8_lossy(&item.path).into_owned();
         lines.push(match &item.inode.kind {
             FileType::File(_) => format!("{path}@{}", item.inode.layer),
-            FileType::Folder => format!("{path}/"),
+            FileType::Directory => format!("{path}/"),
             FileType::Symlink(target) => format!("{path} -> {}", String::from_utf8_lossy(target)),
             FileType::Other => format!("{path}!"),
         });

@@ -4,6 +4,7 @@
 //! `Display`. Nothing here reads files, networks or configuration.
 
 mod digest;
+pub mod document;
 mod platform;
 mod reference;
 mod repository;
@@ -11,6 +12,10 @@ mod revision;
 mod tag;
 
 pub use digest::{Digest, DigestError, Hasher};
+pub use document::{
+    DOCUMENT_MAX, Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, MANIFEST_TYPES,
+    Manifest, RawManifest, TagOrDigest, Verified,
+};
 pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};
 pub use repository::{Repository, RepositoryError};

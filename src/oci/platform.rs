@@ -14,7 +14,7 @@ pub struct Platform {
     pub architecture: String,
     /// `variant`, for example `v8`.
     pub variant: Option<String>,
-    /// `os.version`; tells Windows images apart.
+    /// `os.version`; distinguishes Windows images.
     pub os_version: Option<String>,
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_that_tells_platforms_apart_is_shown() {
+    fn every_distinguishing_platform_part_is_shown() {
         let mut platform = Platform {
             os: "linux".into(),
             architecture: "arm64".into(),

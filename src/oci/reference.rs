@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_and_digests_are_told_from_ports() {
+    fn tags_and_digests_are_distinguished_from_ports() {
         let digest = format!("sha256:{}", "a".repeat(64));
         for (text, tag, pinned) in [
             ("nginx:1.27".to_owned(), Some("1.27"), false),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_is_no_reference() {
+    fn incomplete_text_is_not_a_reference() {
         let upper = format!("app@sha256:{}", "A".repeat(64));
         for text in [
             "nginx",

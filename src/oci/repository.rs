@@ -27,7 +27,7 @@ pub enum RepositoryError {
     /// Over 255 characters.
     #[error("a repository name has at most 255 characters")]
     TooLong,
-    /// The part before the first slash looks like a host and is none.
+    /// The part before the first slash looks like a host but is invalid.
     #[error("`{0}` is not a host name with an optional port")]
     Host(String),
     /// A path component outside the grammar.
@@ -40,7 +40,7 @@ pub enum RepositoryError {
 const HUB: &str = "docker.io";
 
 impl Repository {
-    /// The longest name, in bytes.
+    /// The longest name, in bytes, as it is written and in full.
     pub const MAX: usize = 255;
 
     /// Parses a name without tag and digest.
@@ -63,6 +63,10 @@ impl Repository {
         } else {
             path.to_owned()
         };
+        // Engines measure the whole name, whatever is left out in its spelling.
+        if host.len() + 1 + path.len() > Self::MAX {
+            return Err(RepositoryError::TooLong);
+        }
         Ok(Self {
             spelled: text.to_owned(),
             host,
@@ -71,7 +75,7 @@ impl Repository {
     }
 
     /// The registry's host, in lower case, with its port if one is given; `docker.io` for Docker
-    /// Hub. A host that nothing but capitals tell from a path keeps them.
+    /// Hub. A host that only its capitals distinguish from a path keeps them.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -226,6 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn the_full_form_of_a_name_is_read_back_or_too_long() {
+        for (prefix, full) in [
+            ("", "docker.io/library/"),
+            ("acme/", "docker.io/acme/"),
+            ("index.docker.io/acme/", "index.docker.io/acme/"),
+            ("ghcr.io/", "ghcr.io/"),
+        ] {
+            let longest = Repository::MAX - full.len();
+            let name = |length| format!("{prefix}{}", "b".repeat(length));
+            let accepted = Repository::parse(&name(longest)).unwrap();
+            assert_eq!(Repository::parse(&accepted.canonical()), Ok(accepted));
+            assert_eq!(
+                Repository::parse(&name(longest + 1)),
+                Err(RepositoryError::TooLong),
+                "{prefix}"
+            );
+        }
+    }
+
+    #[test]
     fn the_spelling_is_kept() {
         assert_eq!(
             Repository::parse("GHCR.io/a").unwrap().to_string(),
@@ -234,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_repository_is_refused() {
+    fn invalid_repository_is_refused() {
         for text in [
             "",
             "a//b",

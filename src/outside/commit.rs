@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Outside, TrackedFile, Unseen, foreign, leaves_in};
+use super::{Outside, TrackedFile, Unreadable, foreign, leaves_in};
 use crate::{
     config::{Config, OutsidePolicy, RelPath},
     git::{Git, GitError, ObjectId},
@@ -34,7 +34,7 @@ pub fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Out
             "`{}` is not the name of a commit",
             crate::untrusted::plain(commit)
         );
-        outside.unseen.push(Unseen {
+        outside.unseen.push(Unreadable {
             file: None,
             reason,
             hint: None,
@@ -49,12 +49,12 @@ pub fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Out
     outside
 }
 
-fn unread(commit: &ObjectId, error: &GitError) -> Unseen {
+fn unread(commit: &ObjectId, error: &GitError) -> Unreadable {
     let reason = format!(
         "cannot read the files of commit {}: {error}",
         commit.short()
     );
-    Unseen::tree(reason, error.hint())
+    Unreadable::tree(reason, error.hint())
 }
 
 fn read(
@@ -73,7 +73,7 @@ fn read(
     }
     let mut entries = Vec::new();
     git.regular_files(commit, |path, blob| {
-        let counts = config.files.matches(path.as_path());
+        let counts = config.scanned.matches(path.as_path());
         entries.push(Entry { path, blob, counts });
     })?;
     let foreign = foreign(entries.iter().map(|entry| &entry.path));
@@ -106,7 +106,7 @@ pub(super) fn sparse(
         Git::open(&config.root).and_then(|git| look(config, &git, found, entries, outside));
     if let Err(error) = looked {
         let reason = format!("cannot read the files that a sparse checkout leaves out: {error}");
-        outside.unseen.push(Unseen::tree(reason, error.hint()));
+        outside.unseen.push(Unreadable::tree(reason, error.hint()));
     }
     let sightings = &mut outside.sightings;
     sightings.sort_by(|a, b| a.file.as_bytes().cmp(b.file.as_bytes()));
@@ -124,7 +124,7 @@ fn look(
     let lookout = Lookout::new(config);
     let mut buffer = Vec::new();
     let digest = move |content: &mut dyn Read| {
-        let keep = |sight: &Sight, digest: &Digest| {
+        let keep = |sight: &Sight, digest: &Digest, _| {
             !matches!(sight, Sight::Nothing | Sight::SameOwner(_)) || pinned.contains(digest)
         };
         let sightings = lookout.look(content, &mut buffer, keep)?;
@@ -139,6 +139,12 @@ fn look(
     }
     let contents: HashMap<ObjectId, Vec<Sighting>> = objects.finish()?;
     outside.files += entries.len();
+    let split: HashSet<_> = found
+        .pins
+        .iter()
+        .filter(|pin| pin.what.split.is_some())
+        .map(|pin| (&*pin.file, pin.what.line, pin.what.column))
+        .collect();
     for entry in entries {
         let Some(sightings) = contents.get(&entry.blob) else {
             continue;
@@ -146,7 +152,8 @@ fn look(
         let file = Arc::new(entry.path);
         let seen = sightings
             .iter()
-            .filter(|one| !(entry.counts && matches!(one.sight, Sight::Image(_))));
+            .filter(|one| !(entry.counts && matches!(one.sight, Sight::Image(_))))
+            .filter(|one| !split.contains(&(&*file, one.line, one.digest_column)));
         outside.sightings.extend(seen.map(|what| Located {
             file: Arc::clone(&file),
             what: what.clone(),

@@ -21,7 +21,7 @@ use crate::{
 /// The file that makes a directory an OCI image layout.
 const LAYOUT: &[u8] = b"oci-layout";
 
-/// What stands beside counted pins.
+/// Pins and digests outside of counted pins.
 #[derive(Debug, Default)]
 pub struct Outside {
     /// Digests that no pin accounts for.
@@ -31,14 +31,14 @@ pub struct Outside {
     /// References by tag alone; only if it was asked for.
     pub unpinned: Vec<Located<Unpinned>>,
     /// What could not be looked at.
-    pub unseen: Vec<Unseen>,
+    pub unseen: Vec<Unreadable>,
     /// How many files were looked into.
     pub files: usize,
 }
 
 /// Something that could not be looked at, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unseen {
+pub struct Unreadable {
     /// A file; `None`: the tree.
     pub file: Option<String>,
     /// Why not.
@@ -59,17 +59,17 @@ pub enum Scope {
 }
 
 /// What git says about a work tree.
-struct Surroundings {
+struct WorkTreeState {
     tree: WorkTree,
-    /// `None`: there is no git.
+    /// `None` without git.
     tracked: Option<Vec<TrackedFile>>,
-    unseen: Option<Unseen>,
+    unseen: Option<Unreadable>,
 }
 
 /// The files of the root that count: without those that git ignores and does not track, unless the
 /// configuration includes them.
 pub fn work_tree(config: &Config) -> WorkTree {
-    without_ignored(&config.root, &folders(config))
+    without_ignored(&config.root, &directories(config))
 }
 
 /// The same before there is a configuration.
@@ -77,25 +77,26 @@ pub fn work_tree_at(root: &Path) -> WorkTree {
     without_ignored(root, &[PathBuf::new()])
 }
 
-fn without_ignored(root: &Path, folders: &[PathBuf]) -> WorkTree {
+fn without_ignored(root: &Path, directories: &[PathBuf]) -> WorkTree {
     let tree = WorkTree::new(root);
-    if folders.is_empty() || !is_in_repository(root) {
+    if directories.is_empty() || !is_in_repository(root) {
         return tree;
     }
-    // Where git can't tell, nothing is left out: more files count, and none is missed.
-    tree.without(git::ignored(root, folders).unwrap_or_default())
+    // If git fails, nothing is left out: more files count, and none is missed.
+    tree.without(git::ignored(root, directories).unwrap_or_default())
 }
 
 /// Whether there is a `.git` in the root or above: without one no command is needed to learn that
 /// there is no repository.
 fn is_in_repository(root: &Path) -> bool {
-    root.ancestors().any(|folder| folder.join(".git").exists())
+    root.ancestors()
+        .any(|directory| directory.join(".git").exists())
 }
 
 /// Looks into the work tree: pins in the files that count, and what names an image anywhere else.
 /// `loose`: also references by tag alone, and images that are not declared.
 pub fn look(config: &Config, scope: Scope, loose: bool) -> Result<(Found, Outside), ReadError> {
-    let around = surroundings(&config.root, &folders(config));
+    let around = surroundings(&config.root, &directories(config));
     let searches = Searches {
         outside: config.outside.policy != OutsidePolicy::Ignore,
         loose,
@@ -123,7 +124,7 @@ impl Outside {
         self.undeclared = beside.undeclared;
         self.unpinned = beside.unpinned;
         self.files = beside.files;
-        let unread = beside.unread.into_iter().map(|error| Unseen {
+        let unread = beside.unread.into_iter().map(|error| Unreadable {
             file: Some(error.path),
             reason: error.error.to_string(),
             hint: None,
@@ -132,7 +133,7 @@ impl Outside {
     }
 }
 
-impl Unseen {
+impl Unreadable {
     /// That the tree could not be listed.
     fn tree(reason: String, hint: String) -> Self {
         Self {
@@ -162,18 +163,18 @@ fn foreign<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Foreign {
 }
 
 /// The directories in which it matters what git ignores.
-fn folders(config: &Config) -> Vec<PathBuf> {
+fn directories(config: &Config) -> Vec<PathBuf> {
     if config.ignored_files {
         Vec::new()
     } else {
-        config.files.literal_folders().collect()
+        config.scanned.literal_directories().collect()
     }
 }
 
-/// What git says of the work tree; what it ignores only beneath `folders`.
-fn surroundings(root: &Path, folders: &[PathBuf]) -> Surroundings {
+/// What git says of the work tree; what it ignores only beneath `directories`.
+fn surroundings(root: &Path, directories: &[PathBuf]) -> WorkTreeState {
     let tree = WorkTree::new(root);
-    let without_git = |tree| Surroundings {
+    let without_git = |tree| WorkTreeState {
         tree,
         tracked: None,
         unseen: None,
@@ -181,8 +182,8 @@ fn surroundings(root: &Path, folders: &[PathBuf]) -> Surroundings {
     if !is_in_repository(root) {
         return without_git(tree);
     }
-    match git::tracking(root, folders) {
-        Ok(tracking) => Surroundings {
+    match git::tracking(root, directories) {
+        Ok(tracking) => WorkTreeState {
             tree: tree.without(tracking.ignored),
             tracked: Some(tracking.tracked),
             unseen: None,
@@ -190,8 +191,8 @@ fn surroundings(root: &Path, folders: &[PathBuf]) -> Surroundings {
         Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
             without_git(tree)
         }
-        Err(error) => Surroundings {
-            unseen: Some(Unseen::tree(
+        Err(error) => WorkTreeState {
+            unseen: Some(Unreadable::tree(
                 format!("cannot list the files that git tracks: {error}"),
                 error.hint(),
             )),
@@ -211,7 +212,7 @@ fn rest(
 ) -> Rest {
     let Some(tracked) = tracked else {
         let survey = survey_all(&config.root);
-        let unread = survey.unread.into_iter().map(|error| Unseen {
+        let unread = survey.unread.into_iter().map(|error| Unreadable {
             file: Some(error.path),
             reason: error.error.to_string(),
             hint: None,
@@ -222,7 +223,7 @@ fn rest(
     };
     let mut files = Vec::with_capacity(tracked.len());
     for file in tracked {
-        // A checkout that has it all the same is read where it stands.
+        // If the checkout has the file anyway, the work tree is read.
         if file.sparse.is_some() && !config.root.join(file.path.as_path()).exists() {
             sparse.push(file);
         } else {
@@ -232,7 +233,7 @@ fn rest(
     if scope == Scope::Addable {
         match git::untracked(&config.root) {
             Ok(untracked) => files.extend(untracked),
-            Err(error) => outside.unseen.push(Unseen::tree(
+            Err(error) => outside.unseen.push(Unreadable::tree(
                 format!("cannot list the files that git does not track: {error}"),
                 error.hint(),
             )),

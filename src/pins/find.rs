@@ -1,8 +1,11 @@
 //! Pins of all files that the configuration matches.
 
-use std::{io::Read, sync::Arc};
+use std::sync::Arc;
 
-use super::scan::{Finder, Malformed, Pin, Scan};
+use super::{
+    places::FileScanner,
+    scan::{Malformed, Pin, Refused, Scan, Twice},
+};
 use crate::{
     config::{Config, Glob, RelPath},
     files::{Files, Hazard, Listing, ReadError},
@@ -25,6 +28,10 @@ pub struct Found {
     pub pins: Vec<Located<Pin>>,
     /// What would be pins if their digests were right.
     pub malformed: Vec<Located<Malformed>>,
+    /// Entries of places that are refused.
+    pub refused: Vec<Located<Refused>>,
+    /// Digests that two places find.
+    pub twice: Vec<Located<Twice>>,
     /// Matched files that can't be changed safely.
     pub hazards: Vec<(RelPath, Hazard)>,
     /// How many files were looked into.
@@ -35,12 +42,19 @@ pub struct Found {
 
 /// Scans every matched file once, one at a time.
 pub fn find(files: &dyn Files, config: &Config) -> Result<Found, ReadError> {
-    let finder = Finder::new(&config.images);
-    let mut listing = files.list(&config.files)?;
+    let scanner = FileScanner::new(config);
+    let mut listing = files.list(&config.scanned)?;
     let mut found = Found::of(&mut listing, config);
     let mut buffer = Vec::new();
     for path in listing.files {
-        let scan = scan(&finder, files.open(&path)?, &path, &mut buffer)?;
+        let looking = scanner.looking(&path, &|chart| files.has_chart(chart));
+        let opened = files.open(&path)?;
+        let scan = scanner
+            .scan_reader(opened, &looking, &mut buffer)
+            .map_err(|error| ReadError {
+                path: path.to_string(),
+                error,
+            })?;
         if !scan.is_empty() {
             found.add(&Arc::new(path), scan);
         }
@@ -48,24 +62,18 @@ pub fn find(files: &dyn Files, config: &Config) -> Result<Found, ReadError> {
     Ok(found)
 }
 
-fn scan(
-    finder: &Finder,
-    reader: impl Read,
-    path: &RelPath,
-    buffer: &mut Vec<u8>,
-) -> Result<Scan, ReadError> {
-    finder
-        .scan_reader(reader, buffer)
-        .map_err(|error| ReadError {
-            path: path.to_string(),
-            error,
-        })
+/// These, each with its file.
+pub(super) fn located<T>(file: &Arc<RelPath>, what: Vec<T>) -> impl Iterator<Item = Located<T>> {
+    what.into_iter().map(|what| Located {
+        file: Arc::clone(file),
+        what,
+    })
 }
 
 impl Found {
     /// What a listing says before its files are looked into; takes its hazards.
     pub(super) fn of(listing: &mut Listing, config: &Config) -> Self {
-        let mut unmatched = config.files.included().to_vec();
+        let mut unmatched = config.scanned.included();
         let hazards = std::mem::take(&mut listing.hazards);
         let found = listing.files.iter();
         for path in found.chain(hazards.iter().map(|(path, _)| path)) {
@@ -77,22 +85,17 @@ impl Found {
         Self {
             hazards,
             files: listing.files.len(),
-            unmatched,
+            unmatched: unmatched.into_iter().cloned().collect(),
             ..Self::default()
         }
     }
 
     /// Adds what was found in a file; files come in the order of their paths' bytes.
     pub(super) fn add(&mut self, file: &Arc<RelPath>, scan: Scan) {
-        self.pins.extend(scan.pins.into_iter().map(|what| Located {
-            file: Arc::clone(file),
-            what,
-        }));
-        self.malformed
-            .extend(scan.malformed.into_iter().map(|what| Located {
-                file: Arc::clone(file),
-                what,
-            }));
+        self.pins.extend(located(file, scan.pins));
+        self.malformed.extend(located(file, scan.malformed));
+        self.refused.extend(located(file, scan.refused));
+        self.twice.extend(located(file, scan.twice));
     }
 
     /// The pins of one image, by its place in the configuration.
@@ -109,6 +112,12 @@ impl Found {
             }
         }
         digests
+    }
+
+    /// The refused entries of one image.
+    pub fn refused_of(&self, image: usize) -> impl Iterator<Item = &Located<Refused>> {
+        let refused = self.refused.iter();
+        refused.filter(move |refused| refused.what.image == Some(image))
     }
 
     /// The malformed pins of one image.

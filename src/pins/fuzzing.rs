@@ -21,6 +21,8 @@ const IMAGES: [&str; 4] = [
     "nginx",
 ];
 
+pub(crate) use super::places::fuzzing::places;
+
 /// What a slow search finds: the image, where the reference begins, where the digest begins, and
 /// the tag and the digest of a pin, or nothing for a malformed one.
 type Hit = (usize, usize, usize, Option<(Option<String>, String)>);

@@ -123,12 +123,13 @@ impl Lookout {
         Self { names, owners }
     }
 
-    /// Hands over each digest in a file, and keeps those that `keep` wants, with their places.
+    /// Hands over each digest in a file with its offset (of `sha256:`, or of the first digit), and keeps
+    /// those that `keep` wants, with their places.
     pub fn look(
         &self,
         reader: impl Read,
         buffer: &mut Vec<u8>,
-        mut keep: impl FnMut(&Sight, &Digest) -> bool,
+        mut keep: impl FnMut(&Sight, &Digest, usize) -> bool,
     ) -> io::Result<Vec<Sighting>> {
         let mut kept = Vec::new();
         each_window(reader, buffer, OVERLAP, |window, range, lines| {
@@ -143,7 +144,7 @@ impl Lookout {
     pub fn look_at(
         &self,
         content: &[u8],
-        mut keep: impl FnMut(&Sight, &Digest) -> bool,
+        mut keep: impl FnMut(&Sight, &Digest, usize) -> bool,
     ) -> Vec<Sighting> {
         let window = Window {
             bytes: content,
@@ -162,7 +163,7 @@ impl Lookout {
         window: &Window<'_>,
         run: &Run,
         lines: &mut Lines,
-        keep: &mut impl FnMut(&Sight, &Digest) -> bool,
+        keep: &mut impl FnMut(&Sight, &Digest, usize) -> bool,
     ) -> Option<Sighting> {
         let (text, digits) = around(window.bytes, run.offset, DIGITS, run.width);
         let prefixed = text[..digits].ends_with(PREFIX.as_bytes());
@@ -171,7 +172,8 @@ impl Lookout {
             Some((sight, start)) => (sight, start),
             None => (Sight::Nothing, digest),
         };
-        if !keep(&sight, &run.digest) {
+        let offset = window.base + run.offset - (digits - digest) * run.width.bytes();
+        if !keep(&sight, &run.digest, offset) {
             return None;
         }
         let at = run.offset - (digits - start) * run.width.bytes();

@@ -28,14 +28,74 @@ pub struct Pin {
     pub image: usize,
     /// 1-based.
     pub line: usize,
-    /// 1-based, in bytes, of the repository's first byte.
+    /// 1-based, in bytes, of the repository's first byte, or of a split pin's digest.
     pub column: usize,
     /// Offset of the digest's `sha256:`.
     pub offset: usize,
-    /// The tag before the digest.
+    /// The tag before the digest, or beside a split one.
     pub tag: Option<Tag>,
     /// The digest.
     pub digest: Digest,
+    /// Where a split pin stands; `None` for a whole one.
+    pub split: Option<Box<Split>>,
+}
+
+/// What a split pin has beside its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// The place that it was found by, by its number in the configuration.
+    pub place: usize,
+    /// Where the digest stands in its document (RFC 6901); `None` for a marked line.
+    pub pointer: Option<String>,
+    /// The number of that document in the file, from 0.
+    pub document: Option<usize>,
+    /// The tags that move with it.
+    pub tags: Vec<TagEdit>,
+    /// The word of the comment behind the digest, where it becomes the tag.
+    pub comment: Option<Range<usize>>,
+    /// Whether a controller that a comment names writes here, too.
+    pub managed: bool,
+}
+
+/// A tag that is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagEdit {
+    /// What stands there.
+    pub tag: Tag,
+    /// Its bytes.
+    pub at: Range<usize>,
+    /// Whether it is a plain scalar, which some tags need quotes in.
+    pub plain: bool,
+    /// The scalar that it stands in, with its quotes.
+    pub scalar: Range<usize>,
+}
+
+/// An entry of a place that a reader could take otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The place, by its number in the configuration.
+    pub place: usize,
+    /// Which image, by its place in the configuration; `None` where a comment names none.
+    pub image: Option<usize>,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in bytes.
+    pub column: usize,
+    /// What stands there.
+    pub text: String,
+    /// Why it is refused.
+    pub why: String,
+}
+
+/// A digest that two places find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twice {
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in bytes, of the digest.
+    pub column: usize,
+    /// Both, by their numbers in the configuration.
+    pub places: [usize; 2],
 }
 
 /// A digest of a configured image that is none: upper case, cut off, too long, or of another
@@ -60,12 +120,19 @@ pub struct Scan {
     pub pins: Vec<Pin>,
     /// What would be pins if their digests were right.
     pub malformed: Vec<Malformed>,
+    /// Entries of places that are refused.
+    pub refused: Vec<Refused>,
+    /// Digests that two places find.
+    pub twice: Vec<Twice>,
 }
 
 impl Scan {
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.pins.is_empty() && self.malformed.is_empty()
+        self.pins.is_empty()
+            && self.malformed.is_empty()
+            && self.refused.is_empty()
+            && self.twice.is_empty()
     }
 }
 
@@ -159,6 +226,7 @@ impl Scanner<'_> {
                         offset: window.base + start + at + 1,
                         tag,
                         digest,
+                        split: None,
                     }),
                     What::Malformed(text) => scan.malformed.push(Malformed {
                         image: hit.image,
@@ -276,12 +344,18 @@ fn before(bytes: &[u8]) -> Option<&str> {
     (length > 0).then_some(reference)
 }
 
-/// The text of a malformed pin: up to a blank or a quote.
+/// The text of a malformed pin: up to a blank or a quote, and never half of a character.
 fn excerpt(bytes: &[u8]) -> String {
     let end = bytes
         .iter()
         .take_while(|b| !b.is_ascii_whitespace() && !b"\"'`".contains(b));
-    String::from_utf8_lossy(&bytes[..end.count()]).into_owned()
+    let bytes = &bytes[..end.count()];
+    let half = bytes.utf8_chunks().last().map_or(0, |chunk| {
+        let last = std::str::from_utf8(chunk.invalid());
+        let cut = last.is_err_and(|error| error.error_len().is_none());
+        if cut { chunk.invalid().len() } else { 0 }
+    });
+    String::from_utf8_lossy(&bytes[..bytes.len() - half]).into_owned()
 }
 
 #[cfg(test)]

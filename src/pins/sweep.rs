@@ -17,13 +17,14 @@ use std::{
 
 use super::{
     chunk::CHUNK,
-    find::{Found, Located},
+    find::{Found, Located, located},
     outside::{Lookout, Sight, Sighting, Unpinned},
-    scan::{Finder, Scan},
+    places::{FileScanner, LARGEST, Looking},
+    scan::Scan,
 };
 use crate::{
     config::{Config, RelPath},
-    files::{Beneath, ReadError, WorkTree},
+    files::{Files as _, OpenDirectory, ReadError, WorkTree},
     oci::Digest,
 };
 
@@ -100,14 +101,20 @@ impl Foreign {
 struct Task {
     path: Arc<RelPath>,
     counts: bool,
+    /// The places that look into it.
+    looking: Looking,
     /// Whether digests outside of pins matter in it.
     outside: bool,
+    /// Offsets of the split pins in it, once they are known.
+    split: Arc<[usize]>,
 }
 
 /// What one file holds.
 #[derive(Default)]
 struct Looked {
     scan: Scan,
+    /// Offsets of its split pins.
+    split: Arc<[usize]>,
     sightings: Vec<Sighting>,
     unpinned: Vec<Unpinned>,
     /// Whether digits stand in it that may be a digest that is pinned.
@@ -122,12 +129,14 @@ pub fn sweep(
     rest: Rest,
     searches: Searches,
 ) -> Result<(Found, Beside), ReadError> {
-    let mut listing = tree.list(&config.files)?;
+    let mut listing = tree.list(&config.scanned)?;
     let mut found = Found::of(&mut listing, config);
-    let tasks = tasks(listing.files, rest, config, searches);
+    let scanner = FileScanner::new(config);
+    let looking = |path: &RelPath| scanner.looking(path, &|chart| tree.has_chart(chart));
+    let tasks = tasks(listing.files, rest, config, searches, looking);
     let sweep = Sweep {
         tree,
-        finder: Finder::new(&config.images),
+        scanner,
         lookout: Lookout::new(config),
         searches,
         pinned: None,
@@ -154,7 +163,10 @@ pub fn sweep(
         }
         beside.unpinned.extend(located(&task.path, looked.unpinned));
         if looked.digits {
-            again.push(task.clone());
+            again.push(Task {
+                split: looked.split,
+                ..task.clone()
+            });
         } else {
             sightings.extend(located(&task.path, looked.sightings));
         }
@@ -192,22 +204,27 @@ pub fn sweep(
     Ok((found, beside))
 }
 
-fn located<T>(file: &Arc<RelPath>, what: Vec<T>) -> impl Iterator<Item = Located<T>> {
-    what.into_iter().map(|what| Located {
-        file: Arc::clone(file),
-        what,
-    })
-}
-
 /// Every file once, in the order of the paths' bytes.
-fn tasks(counted: Vec<RelPath>, rest: Rest, config: &Config, searches: Searches) -> Vec<Task> {
+fn tasks(
+    counted: Vec<RelPath>,
+    rest: Rest,
+    config: &Config,
+    searches: Searches,
+    looking: impl Fn(&RelPath) -> Looking,
+) -> Vec<Task> {
     let task = |path: RelPath, counts, listed| {
         let outside = searches.outside
             && (listed || rest.counted)
             && !rest.foreign.holds(&path)
             && !config.outside.ignore.matches(path.as_path());
         (counts || outside).then(|| Task {
+            looking: if counts {
+                looking(&path)
+            } else {
+                Looking::default()
+            },
             path: Arc::new(path),
+            split: Arc::default(),
             counts,
             outside,
         })
@@ -227,7 +244,7 @@ fn tasks(counted: Vec<RelPath>, rest: Rest, config: &Config, searches: Searches)
 
 struct Sweep<'t> {
     tree: &'t WorkTree,
-    finder: Finder,
+    scanner: FileScanner,
     lookout: Lookout,
     searches: Searches,
     /// The digests that are pinned, once they are known.
@@ -278,7 +295,12 @@ impl Sweep<'_> {
     }
 
     /// What a file holds, if anything.
-    fn one(&self, task: &Task, beneath: &mut Beneath, buffer: &mut Vec<u8>) -> Option<Looked> {
+    fn one(
+        &self,
+        task: &Task,
+        beneath: &mut OpenDirectory,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Looked> {
         let mut looked = Looked::default();
         let read = beneath.open(&task.path).and_then(|opened| match opened {
             Some(mut file) => self.look(task, &mut file, buffer, &mut looked),
@@ -293,6 +315,7 @@ impl Sweep<'_> {
             unpinned,
             digits,
             failed,
+            ..
         } = &looked;
         let something = *digits
             || failed.is_some()
@@ -309,16 +332,22 @@ impl Sweep<'_> {
     ) -> io::Result<()> {
         buffer.clear();
         file.by_ref().take(CHUNK as u64).read_to_end(buffer)?;
-        if buffer.len() < CHUNK {
+        let first = self.pinned.is_none();
+        if !task.looking.is_empty() && first && buffer.len() == CHUNK {
+            // What a place looks into is in memory as a whole, up to the size that is parsed.
+            file.by_ref()
+                .take((LARGEST - CHUNK) as u64)
+                .read_to_end(buffer)?;
+        }
+        if buffer.len() < CHUNK || !task.looking.is_empty() && first && buffer.len() < LARGEST {
             let content = std::mem::take(buffer);
             let result = self.look_at(task, &content, looked);
             *buffer = content;
             return result;
         }
-        let first = self.pinned.is_none();
         if task.counts && first {
             file.rewind()?;
-            looked.scan = self.finder.scan_reader(&*file, buffer)?;
+            looked.scan = self.scanner.scan_reader(&*file, &task.looking, buffer)?;
             if self.searches.loose {
                 file.rewind()?;
                 looked.unpinned = self.lookout.unpinned(&*file, buffer)?;
@@ -326,7 +355,10 @@ impl Sweep<'_> {
         }
         file.rewind()?;
         let mut digits = false;
-        let keep = |sight: &Sight, digest: &Digest| self.keeps(task, sight, digest, &mut digits);
+        let split = self.split(task, looked);
+        let keep = |sight: &Sight, digest: &Digest, at| {
+            split.binary_search(&at).is_err() && self.keeps(task, sight, digest, &mut digits)
+        };
         looked.sightings = self.lookout.look(&*file, buffer, keep)?;
         looked.digits = digits;
         Ok(())
@@ -336,16 +368,30 @@ impl Sweep<'_> {
     fn look_at(&self, task: &Task, content: &[u8], looked: &mut Looked) -> io::Result<()> {
         let first = self.pinned.is_none();
         if task.counts && first {
-            looked.scan = self.finder.scan(content);
+            looked.scan = self.scanner.scan(content, &task.looking);
             if self.searches.loose {
                 looked.unpinned = self.lookout.unpinned(content, &mut Vec::new())?;
             }
         }
         let mut digits = false;
-        let keep = |sight: &Sight, digest: &Digest| self.keeps(task, sight, digest, &mut digits);
+        let split = self.split(task, looked);
+        let keep = |sight: &Sight, digest: &Digest, at| {
+            split.binary_search(&at).is_err() && self.keeps(task, sight, digest, &mut digits)
+        };
         looked.sightings = self.lookout.look_at(content, keep);
         looked.digits = digits;
         Ok(())
+    }
+
+    /// Offsets of the split pins in a file: found just now, or the first time.
+    fn split(&self, task: &Task, looked: &mut Looked) -> Arc<[usize]> {
+        if self.pinned.is_some() {
+            return Arc::clone(&task.split);
+        }
+        let pins = looked.scan.pins.iter();
+        let split = pins.filter(|pin| pin.split.is_some());
+        looked.split = split.map(|pin| pin.offset).collect();
+        Arc::clone(&looked.split)
     }
 
     /// Whether a digest in a file matters; as long as it is not known what is pinned, `digits` tells

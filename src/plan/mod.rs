@@ -10,7 +10,7 @@ use crate::{
     config::{Config, RelPath},
     files::{Files, ReadError},
     oci::Digest,
-    pins::{Finder, Found, Pin, Replacement, replace},
+    pins::{FileScanner, Found, Looking, Pin, Replacement, outline, reads_alike, replace},
 };
 
 /// New contents for an approved set.
@@ -64,7 +64,7 @@ impl Plan {
         files: &dyn Files,
         found: &Found,
     ) -> Result<Self, PlanError> {
-        let finder = Finder::new(&config.images);
+        let scanner = FileScanner::new(config);
         let replacements: Vec<Option<Replacement>> = approved
             .images()
             .iter()
@@ -81,10 +81,14 @@ impl Plan {
         let mut changes = Vec::new();
         for path in paths {
             let old = files.read(&path)?;
-            let (change, new_pins) = rewrite(&finder, old, &path, &replacements);
+            let eyes = Eyes {
+                scanner: &scanner,
+                looking: scanner.looking(&path, &|chart| files.has_chart(chart)),
+            };
+            let (change, new_pins) = rewrite(&eyes, old, &path, &replacements);
             tally(&mut tallies, &new_pins, &replacements, &path);
             if change.old != change.new {
-                if !only_pins_differ(&finder, &change.old, &change.new) {
+                if !eyes.only_pins_differ(&change.old, &change.new) {
                     let wrong = |tally: &mut Tally| {
                         tally
                             .wrong
@@ -113,19 +117,37 @@ impl Plan {
     }
 }
 
+/// How a file is looked at: before and after alike.
+struct Eyes<'s> {
+    scanner: &'s FileScanner,
+    looking: Looking,
+}
+
+impl Eyes<'_> {
+    /// Whether both contents are equal once the digests of their pins, and the tags beside them, are
+    /// taken out, also for a reader of YAML.
+    fn only_pins_differ(&self, old: &[u8], new: &[u8]) -> bool {
+        let was = self.scanner.scan(old, &self.looking);
+        let is = self.scanner.scan(new, &self.looking);
+        is.refused == was.refused
+            && outline(old, &was.pins) == outline(new, &is.pins)
+            && reads_alike(old, new, &was.pins)
+    }
+}
+
 fn rewrite(
-    finder: &Finder,
+    eyes: &Eyes<'_>,
     old: Vec<u8>,
     path: &RelPath,
     replacements: &[Option<Replacement>],
 ) -> (FileChange, Vec<Pin>) {
-    let pins = finder.scan(&old).pins;
+    let pins = eyes.scanner.scan(&old, &eyes.looking).pins;
     let new = replace(&old, &pins, replacements);
     let changed = pins
         .iter()
         .filter(|pin| !is_right(pin, replacements[pin.image].as_ref()))
         .count();
-    let new_pins = finder.scan(&new).pins;
+    let new_pins = eyes.scanner.scan(&new, &eyes.looking).pins;
     let (old_sha256, new_sha256) = (Digest::of(&old), Digest::of(&new));
     (
         FileChange {
@@ -142,9 +164,7 @@ fn rewrite(
 
 /// Whether a pin is what it should become; a pin of an image that has no new digest is never right.
 fn is_right(pin: &Pin, to: Option<&Replacement>) -> bool {
-    to.is_some_and(|to| {
-        pin.digest == to.digest && pin.tag.as_ref().is_none_or(|tag| *tag == to.tag)
-    })
+    to.is_some_and(|to| to.is_done(pin))
 }
 
 fn tally(
@@ -165,21 +185,11 @@ fn tally(
     }
 }
 
-/// Whether both contents are equal once the digests of their pins, and the tags before them, are
-/// taken out.
-pub fn only_pins_differ(finder: &Finder, old: &[u8], new: &[u8]) -> bool {
-    let outline = |content: &[u8]| {
-        let mut rest = Vec::with_capacity(content.len());
-        let mut reached = 0;
-        for pin in finder.scan(content).pins {
-            let tag = pin.tag.as_ref().map_or(0, |tag| tag.as_str().len());
-            rest.extend_from_slice(&content[reached..pin.offset - 1 - tag]);
-            reached = pin.offset + "sha256:".len() + 64;
-        }
-        rest.extend_from_slice(&content[reached..]);
-        rest
-    };
-    outline(old) == outline(new)
+/// Whether both contents of a file are equal once the digests of their pins, and the tags beside them,
+/// are taken out. The file is looked at as if every place did.
+pub fn only_pins_differ(scanner: &FileScanner, old: &[u8], new: &[u8]) -> bool {
+    let looking = scanner.looking_everywhere();
+    Eyes { scanner, looking }.only_pins_differ(old, new)
 }
 
 fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {
@@ -237,7 +247,8 @@ mod tests {
     /// What the planner says about contents whose pins should be `:new` and the digest of "new".
     fn counted(declared: usize, contents: &str) -> Check {
         let config = config(declared);
-        let pins = Finder::new(&config.images).scan(contents.as_bytes()).pins;
+        let scanner = FileScanner::new(&config);
+        let pins = scanner.scan(contents.as_bytes(), &Looking::default()).pins;
         let to = Some(Replacement {
             digest: Digest::of(b"new"),
             tag: crate::oci::Tag::parse("new").unwrap(),
@@ -268,9 +279,9 @@ mod tests {
 
     #[test]
     fn only_digests_of_pins_and_their_tags_may_differ() {
-        let finder = Finder::new(&config(1).images);
+        let scanner = FileScanner::new(&config(1));
         let old = format!("a: 1\nb: {}c: 2\n", pin(":old", "old"));
-        let differ = |new: &str| only_pins_differ(&finder, old.as_bytes(), new.as_bytes());
+        let differ = |new: &str| only_pins_differ(&scanner, old.as_bytes(), new.as_bytes());
         assert!(differ(&old));
         assert!(differ(
             &old.replace(&pin(":old", "old"), &pin(":new", "new"))

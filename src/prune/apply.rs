@@ -2,8 +2,8 @@
 //! deleted, the first surprise ends it, each deletion is verified by reading, and at the end the
 //! whole listing is read once more.
 //!
-//! Nothing is put back here. A run that breaks off leaves a shorter package and nothing else, so
-//! that the next one simply begins anew.
+//! Nothing is restored here. An interrupted run leaves a smaller package and nothing else, so the
+//! next run simply starts over.
 
 use super::{Candidate, Guards, Listing, Plan, Progress, Rules, Version, changes};
 use crate::{
@@ -31,7 +31,7 @@ pub trait Package {
     ) -> impl Future<Output = Result<Listing, Error>>;
 
     /// The version as it is now.
-    fn look(&self, version: &Version) -> impl Future<Output = Result<Now, Error>>;
+    fn look(&self, version: &Version) -> impl Future<Output = Result<CurrentState, Error>>;
 
     /// Deletes a version with all of its tags.
     fn delete(&self, version: &Version) -> impl Future<Output = Result<Deletion, Error>>;
@@ -60,24 +60,24 @@ pub struct Run<'r> {
 
 /// What became of a version since it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Now {
+pub enum CurrentState {
     /// Nothing.
     Same,
-    /// It is not there any more.
+    /// It no longer exists.
     Gone,
     /// Something else about it.
     Changed(String),
 }
 
 /// What happens, as it happens.
-pub enum Step<'s> {
+pub enum DeletionEvent<'s> {
     /// This one is going to be read again and deleted.
     Next(&'s Candidate),
     /// It was deleted, and can't be read any more.
     Deleted(&'s Candidate),
     /// Its deletion was asked for, and nothing proves or disproves that it happened.
     Unverified(&'s Candidate),
-    /// Somebody else was faster.
+    /// Another process deleted it first.
     Skipped(&'s Candidate),
 }
 
@@ -88,7 +88,7 @@ pub struct Applied {
     pub begun: bool,
     /// What was deleted and is verified to be gone, in this order.
     pub deleted: Vec<Candidate>,
-    /// What somebody else had deleted meanwhile.
+    /// Versions that another process deleted in the meantime.
     pub gone: Vec<Candidate>,
     /// Why it ended before its end.
     pub stopped: Option<Error>,
@@ -100,8 +100,12 @@ pub struct Applied {
     unverified: Vec<Candidate>,
 }
 
-/// Deletes what the plan says; `tell` hears of each step when it happens.
-pub async fn run(run: Run<'_>, package: &impl Package, tell: &mut dyn FnMut(Step<'_>)) -> Applied {
+/// Deletes the versions of the plan; `tell` is called for each step when it happens.
+pub async fn run(
+    run: Run<'_>,
+    package: &impl Package,
+    tell: &mut dyn FnMut(DeletionEvent<'_>),
+) -> Applied {
     let mut applied = Applied::default();
     let before = match again(run, package).await {
         Ok(before) => before,
@@ -112,7 +116,7 @@ pub async fn run(run: Run<'_>, package: &impl Package, tell: &mut dyn FnMut(Step
     };
     run.progress.begin("deleting", Some(run.plan.order().len()));
     for candidate in run.plan.order() {
-        tell(Step::Next(candidate));
+        tell(DeletionEvent::Next(candidate));
         if let Err(refusal) = one(candidate, package, &mut applied, tell).await {
             applied.stopped = Some(refusal);
             break;
@@ -135,16 +139,16 @@ async fn one(
     candidate: &Candidate,
     package: &impl Package,
     applied: &mut Applied,
-    tell: &mut dyn FnMut(Step<'_>),
+    tell: &mut dyn FnMut(DeletionEvent<'_>),
 ) -> Result<(), Error> {
     let version = &candidate.version;
     match package.look(version).await? {
-        Now::Same => {}
-        Now::Gone => {
+        CurrentState::Same => {}
+        CurrentState::Gone => {
             applied.skip(candidate, tell);
             return Ok(());
         }
-        Now::Changed(how) => {
+        CurrentState::Changed(how) => {
             let message = format!("{} changed since it was listed: {how}", version.digest);
             return Err(Error::new(Class::Unavailable, "changed", message)
                 .help("the package is being pushed or tagged; run prune again"));
@@ -156,7 +160,7 @@ async fn one(
     if let Deletion::Refused(said) = answer {
         applied.unverified.pop();
         let message = format!("{} is not deleted: {said}", version.digest);
-        let hint = "a registry that refuses one is asked for no other; what may stay can be named in prune.protect";
+        let hint = "no other deletion is tried after a refusal; to keep versions, name their tags in prune.protect";
         return Err(Error::new(Class::Denied, "deletion_refused", message).help(hint));
     }
     let gone = package.is_gone(version).await?;
@@ -164,12 +168,12 @@ async fn one(
     match (answer, gone) {
         (Deletion::Gone, true) => applied.skip(candidate, tell),
         (_, true) => {
-            tell(Step::Deleted(candidate));
+            tell(DeletionEvent::Deleted(candidate));
             applied.deleted.push(candidate.clone());
         }
         (Deletion::Gone, false) => {
             let message = format!(
-                "{} is not deleted: the registry answered 404, but still has the version",
+                "{} is not deleted: the registry answered 404, but the version still exists",
                 version.digest
             );
             let refusal = Error::new(Class::Denied, "deletion_refused", message);
@@ -182,10 +186,10 @@ async fn one(
 
 fn still_there(version: &Version) -> Error {
     let message = format!(
-        "the registry accepted the deletion of {}, but still has the version",
+        "the registry accepted the deletion of {}, but the version still exists",
         version.digest
     );
-    let hint = "run prune again; if it stays, look at the registry's log or storage";
+    let hint = "run prune again; if the version persists, check the registry's log or storage";
     Error::new(Class::Unavailable, "deletion_unverified", message).help(hint)
 }
 
@@ -195,7 +199,7 @@ async fn close(
     package: &impl Package,
     before: &Listing,
     applied: &mut Applied,
-    tell: &mut dyn FnMut(Step<'_>),
+    tell: &mut dyn FnMut(DeletionEvent<'_>),
 ) {
     let unverified = std::mem::take(&mut applied.unverified);
     // A deletion without an answer is verified by digest, like a kept version: its tags may name
@@ -206,11 +210,11 @@ async fn close(
         Ok(after) => after,
         Err(refusal) => {
             let message = format!(
-                "cannot verify that what is protected is still there: {}",
+                "cannot verify that protected versions still exist: {}",
                 refusal.text()
             );
             for candidate in &unverified {
-                tell(Step::Unverified(candidate));
+                tell(DeletionEvent::Unverified(candidate));
             }
             applied.surprise(Error { message, ..refusal });
             return;
@@ -221,7 +225,7 @@ async fn close(
     let still = |candidate: &Candidate| finding.still.contains(&candidate.version.digest);
     // The answer was lost, and the deletion happened.
     for candidate in unverified.into_iter().filter(|candidate| !still(candidate)) {
-        tell(Step::Deleted(&candidate));
+        tell(DeletionEvent::Deleted(&candidate));
         applied.deleted.push(candidate);
     }
     if let Some(candidate) = applied.deleted.iter().find(|candidate| still(candidate)) {
@@ -236,8 +240,8 @@ async fn close(
 }
 
 impl Applied {
-    fn skip(&mut self, candidate: &Candidate, tell: &mut dyn FnMut(Step<'_>)) {
-        tell(Step::Skipped(candidate));
+    fn skip(&mut self, candidate: &Candidate, tell: &mut dyn FnMut(DeletionEvent<'_>)) {
+        tell(DeletionEvent::Skipped(candidate));
         self.gone.push(candidate.clone());
     }
 
@@ -272,7 +276,8 @@ impl Applied {
             .map(|id| format!("repin prune restore --image {image} --version {id} --apply"))
             .collect();
         let hint = if commands.is_empty() {
-            "PUSH THEM AGAIN FROM WHERE THEY WERE BUILT, and look who else deletes here".to_owned()
+            "PUSH THEM AGAIN FROM WHERE THEY WERE BUILT, and find out who else deletes here"
+                .to_owned()
         } else {
             format!("RESTORE THEM WITHIN 30 DAYS: {}", commands.join("; "))
         };

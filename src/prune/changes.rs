@@ -88,7 +88,7 @@ fn lost_manifests(plan: &Plan, first: &Listing, now: &Listing) -> Result<(), Err
     match now.dangling.iter().find(|dangling| !known(&dangling.tag)) {
         None => Ok(()),
         Some(dangling) => Err(changed(format!(
-            "the registry lists tag {}, but its manifest is missing now",
+            "the registry lists tag {}, but its manifest is now missing",
             dangling.tag
         ))),
     }
@@ -114,7 +114,7 @@ fn retagged(what: &str, version: &Version, now: &[Tag]) -> Error {
 fn changed(what: impl std::fmt::Display) -> Error {
     let message = format!("the package changed since it was listed: {what}");
     Error::new(Class::Unavailable, "changed", message)
-        .help("run prune again when nothing pushes or tags")
+        .help("run prune again when nothing is being pushed or tagged")
 }
 
 /// What the listing after the last deletion shows.
@@ -132,7 +132,7 @@ pub(super) struct Finding {
 }
 
 /// Compares the listing `after` the last deletion with the one `before` the first. `asked`: what
-/// was deleted, or may have been; `gone`: what somebody else had deleted before.
+/// was deleted, or may have been; `gone`: what another process had deleted before.
 pub(super) fn finding(
     plan: &Plan,
     before: &Listing,
@@ -148,8 +148,8 @@ pub(super) fn finding(
         match here.get(&version.digest) {
             Some(found) if found.tags == version.tags => {}
             Some(found) => {
-                let why = retagged("protected version", version, &found.tags);
-                finding.surprise.get_or_insert(why);
+                let reason = retagged("protected version", version, &found.tags);
+                finding.surprise.get_or_insert(reason);
             }
             None => finding.missing.push(version.clone()),
         }
@@ -164,8 +164,8 @@ pub(super) fn finding(
             if protected.contains(&version.digest) || !rules.prune.tags.is_match(tag.as_str()) {
                 finding.lost_tags.push(tag.clone());
             } else {
-                let why = changed(format!("the tag {tag} of {} is gone", version.digest));
-                finding.surprise.get_or_insert(why);
+                let reason = changed(format!("the tag {tag} of {} is gone", version.digest));
+                finding.surprise.get_or_insert(reason);
             }
         }
     }

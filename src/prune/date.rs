@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_for_a_date_are_none() {
+    fn placeholder_dates_count_as_missing() {
         let one = |text| is_one(parse(text).unwrap());
         assert!(
             !one("1970-01-01T00:00:00Z")

@@ -1,8 +1,8 @@
 //! What protects versions whatever their age and tags: every digest that tracked text names, pins,
 //! promote history, and the same in other repositories.
 //!
-//! Computed anew in each run. Branches and tags are those that the remote has now; of a clone that
-//! has another base, or not all of history, nothing is believed. What cannot be read refuses.
+//! Computed in each run. Branches and tags are those that the remote has now; a clone with a
+//! different base, or without full history, is not trusted. Unreadable content refuses.
 
 mod branches;
 mod elsewhere;
@@ -14,7 +14,7 @@ use std::{
 };
 
 use branches::{Branches, Tips, moving};
-use elsewhere::Other;
+use elsewhere::ForeignRepository;
 
 use super::Text;
 use crate::{
@@ -22,12 +22,12 @@ use crate::{
     error::{Class, Error},
     files::{Files, Hazard, WorkTree},
     git::{Git, ObjectId},
-    history::{History, Own, own_config},
+    history::{CommitConfig, History, commit_config},
     oci::{Digest, Tag},
     pins::{self, Found},
 };
 
-pub use elsewhere::Elsewhere;
+pub use elsewhere::ExternalRepository;
 
 /// What protects versions of one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub struct Guards {
     pub pins: BTreeMap<Digest, String>,
     /// Digests that were pinned by any commit of promote history.
     pub history: BTreeSet<Digest>,
-    /// Tags of revisions that were promoted or are being promoted, and where that is said; the same
-    /// for all images.
+    /// Tags of revisions that were promoted or are being promoted, and the evidence; the same for
+    /// all images.
     pub tags: BTreeMap<Tag, String>,
     /// Digests that are or were pinned for other images or in other repositories, and where: bytes
     /// are the same under every name.
@@ -55,30 +55,30 @@ impl Guards {
 }
 
 /// Everything that protects, as it was read.
-pub struct Watch {
+pub struct Protection {
     config: Config,
     branches: Branches,
-    others: Vec<Other>,
+    others: Vec<ForeignRepository>,
     text: Arc<Text>,
 }
 
 /// What became of the branches and tags since they were read.
 #[derive(Debug)]
-pub enum Since {
+pub enum TipsChange {
     /// They name nothing that was not known.
     Nothing,
     /// They name digests that were not known: what protects each image now.
-    More(More),
+    More(ExtraProtection),
 }
 
 /// What protects in addition.
 #[derive(Debug)]
-pub struct More {
+pub struct ExtraProtection {
     text: Arc<Text>,
     pinned: BTreeMap<Digest, String>,
 }
 
-impl More {
+impl ExtraProtection {
     /// Adds it to what protects an image.
     pub fn add_to(&self, guards: &mut Guards) {
         guards.text = Arc::clone(&self.text);
@@ -96,15 +96,16 @@ pub fn gather(
     config: &Config,
     stated: Option<&str>,
     places: &[String],
-    elsewhere: &[Elsewhere],
-) -> Result<(Vec<Guards>, Watch), Error> {
+    elsewhere: &[ExternalRepository],
+) -> Result<(Vec<Guards>, Protection), Error> {
     let git = Git::open(&config.root)?;
     is_whole(&git)?;
-    let mut gathering = Gathering {
+    let mut gathering = ProtectionReader {
         config,
         guards: vec![Guards::default(); config.images.len()],
     };
     let found = gathering.files(&WorkTree::new(&config.root), config, "in the work tree")?;
+    no_refused(&found)?;
     counted(config, &found)?;
     let branches = Branches::read(git, config, stated)?;
     for (remote, base) in &branches.bases {
@@ -123,7 +124,7 @@ pub fn gather(
     let mut guards = shared(&gathering.guards, config, places);
     let mut others = Vec::new();
     for at in elsewhere {
-        let mut other = Other::open(at)?;
+        let mut other = ForeignRepository::open(at)?;
         let found = other.read(config)?;
         text.merge(found.text);
         for guards in &mut guards {
@@ -135,7 +136,7 @@ pub fn gather(
     for guards in &mut guards {
         guards.text = Arc::clone(&text);
     }
-    let watch = Watch {
+    let watch = Protection {
         config: config.clone(),
         branches,
         others,
@@ -144,9 +145,9 @@ pub fn gather(
     Ok((guards, watch))
 }
 
-impl Watch {
+impl Protection {
     /// Asks for all branches and tags again, just before the first deletion, and reads what is new.
-    pub fn again(&mut self) -> Result<Since, Error> {
+    pub fn again(&mut self) -> Result<TipsChange, Error> {
         let moved = self.branches.again()?;
         let (mut more, mut pinned) = (Text::default(), BTreeMap::new());
         read_tips(&self.branches.git, &moved, &mut more)?;
@@ -156,12 +157,12 @@ impl Watch {
             pinned.extend(found.pinned);
         }
         if self.text.covers(&more) && pinned.is_empty() {
-            return Ok(Since::Nothing);
+            return Ok(TipsChange::Nothing);
         }
         let mut text = Text::clone(&self.text);
         text.merge(more);
         self.text = Arc::new(text);
-        Ok(Since::More(More {
+        Ok(TipsChange::More(ExtraProtection {
             text: Arc::clone(&self.text),
             pinned,
         }))
@@ -176,13 +177,13 @@ impl Watch {
 /// Whether the clone has all of history, and all files of it.
 fn is_whole(git: &Git) -> Result<(), Error> {
     if git.is_shallow() {
-        let message = "this clone is shallow, so it does not say what was ever promoted";
+        let message = "this clone is shallow, so it does not show what was ever promoted";
         let hint =
             "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
         return Err(Error::new(Class::Unavailable, "shallow", message).help(hint));
     }
     if let Some(remote) = git.partial()? {
-        let message = "this is a partial clone, so it does not say what was ever pinned";
+        let message = "this is a partial clone, so it does not show what was ever pinned";
         let hint = format!(
             "clone it without --filter, or fetch the rest: git fetch --refetch --no-filter {remote} && \
              git config --unset remote.{remote}.promisor && \
@@ -213,6 +214,20 @@ fn counted(config: &Config, found: &Found) -> Result<(), Error> {
     }
     let hint = "correct `pins` or `files`; `repin check` shows where each pin was found";
     Err(Error::new(Class::Failed, "pin_count", wrong.join("; ")).help(hint))
+}
+
+/// What an entry that is refused pins is not known. At the heads of branches its digits protect all
+/// the same.
+fn no_refused(found: &Found) -> Result<(), Error> {
+    let Some(refused) = found.refused.first() else {
+        return Ok(());
+    };
+    let message = format!(
+        "cannot determine what {}:{}:{} pins: {}",
+        refused.file, refused.what.line, refused.what.column, refused.what.why
+    );
+    let help = "change the entry so that every reader agrees, or exclude the file from the place";
+    Err(Error::new(Class::Failed, "pin_unsupported", message).help(help))
 }
 
 fn read_tips(git: &Git, tips: &Tips, text: &mut Text) -> Result<(), Error> {
@@ -248,12 +263,12 @@ fn shared(guards: &[Guards], config: &Config, places: &[String]) -> Vec<Guards> 
     all
 }
 
-struct Gathering<'c> {
+struct ProtectionReader<'c> {
     config: &'c Config,
     guards: Vec<Guards>,
 }
 
-impl Gathering<'_> {
+impl ProtectionReader<'_> {
     /// What `files` pin; `config` says which of them count.
     fn files(&mut self, files: &dyn Files, config: &Config, place: &str) -> Result<Found, Error> {
         let found = pins::find(files, config)?;
@@ -262,18 +277,28 @@ impl Gathering<'_> {
             .iter()
             .find(|(_, hazard)| matches!(hazard, Hazard::Symlink | Hazard::Special))
         {
-            let message = format!("what {path} {place} pins can't be told: {hazard}");
+            let message = format!("cannot determine what {path} {place} pins: {hazard}");
             return Err(Error::new(Class::Failed, "file_unsafe", message)
-                .help("replace the link by a file of its own, or take it out of `files:`"));
+                .help("replace the link with a regular file, or remove it from `files:`"));
         }
         if let Some(malformed) = found.malformed.first() {
             let (file, line) = (&malformed.file, malformed.what.line);
             let message = format!(
-                "what {file}:{line} {place} pins can't be told: `{}`",
+                "cannot determine what {file}:{line} {place} pins: `{}`",
                 malformed.what.text
             );
             return Err(Error::new(Class::Failed, "pin_unsupported", message)
                 .help("write the digest in full, or make it a placeholder such as `<digest>`"));
+        }
+        if let Some(twice) = found.twice.first() {
+            let [first, second] = twice.what.places.map(|at| &config.places[at].name);
+            let message = format!(
+                "{}:{}:{} {place}: the places `{first}` and `{second}` both find this digest",
+                twice.file, twice.what.line, twice.what.column
+            );
+            return Err(
+                Error::input("config", message).help("narrow the `files` of one of the two places")
+            );
         }
         for pin in &found.pins {
             let told = || format!("{place} ({}:{})", pin.file, pin.what.line);
@@ -285,32 +310,31 @@ impl Gathering<'_> {
         Ok(found)
     }
 
-    /// What the tree of a commit pins, by its own configuration and by that of today.
+    /// What the tree of a commit pins, by its own configuration and by the current one.
     fn commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Error> {
-        let mut each = vec![self.config.files.clone()];
-        match own_config(git, commit, self.config)? {
-            Own::Config(own) => each.push(own.files),
-            Own::Today => {}
-            Own::Unreadable(why) => {
+        let mut each = vec![self.config.clone()];
+        match commit_config(git, commit, self.config)? {
+            CommitConfig::Config(own) => each.push(Config {
+                images: self.config.images.clone(),
+                ..*own
+            }),
+            CommitConfig::Today => {}
+            CommitConfig::Unreadable(why) => {
                 let message = format!(
-                    "what is pinned {place} can't be told: its configuration can't be read: {why}"
+                    "cannot determine what is pinned {place}: its configuration cannot be read: {why}"
                 );
                 return Err(Error::new(Class::Unavailable, "unavailable", message)
-                    .help("mend the configuration there"));
+                    .help("fix the configuration there"));
             }
         }
-        for globs in each {
-            let at = git.files_at(commit, &globs, LARGEST)?;
+        for config in each {
+            let at = git.files_at(commit, &config.scanned, LARGEST)?;
             if let Some(path) = at.too_large {
                 let message =
-                    format!("what is pinned {place} can't be told: {path} has more than 64 MiB");
+                    format!("cannot determine what is pinned {place}: {path} has more than 64 MiB");
                 return Err(Error::new(Class::Unavailable, "unavailable", message)
-                    .help("take it out of `files:`"));
+                    .help("remove it from `files:`"));
             }
-            let config = Config {
-                files: globs,
-                ..self.config.clone()
-            };
             self.files(&at.files, &config, place)?;
         }
         Ok(())
@@ -334,6 +358,15 @@ impl Gathering<'_> {
         config.provenance.branch = Some(branch.to_owned());
         let history = History::read(git, &config)?;
         let tags = history.claimed_tags();
+        let placed = history.in_places().iter();
+        let placed: Vec<_> = placed
+            .map(|digest| {
+                (
+                    *digest,
+                    format!("in a file of a place in the history of {branch}"),
+                )
+            })
+            .collect();
         for (image, guards) in config.images.iter().zip(&mut self.guards) {
             guards
                 .history
@@ -343,6 +376,7 @@ impl Gathering<'_> {
                 .iter()
                 .map(|(tag, revision)| (tag.clone(), told(*revision)));
             guards.tags.extend(tags);
+            guards.others.extend(placed.iter().cloned());
         }
         Ok(())
     }

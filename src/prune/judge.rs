@@ -2,7 +2,7 @@
 //! at all.
 //!
 //! Pure: a listing, what protects, and the rules in; a verdict out. A version is kept unless
-//! everything says otherwise, and everything that a kept one needs is kept too. What can't be told
+//! everything says otherwise, and everything that a kept one needs is kept too. Any uncertainty
 //! refuses the whole package.
 
 use std::{
@@ -36,7 +36,7 @@ pub struct Rules<'c> {
 
 /// A verdict about one package.
 #[derive(Debug, Clone)]
-pub struct Judged {
+pub struct PackageVerdict {
     /// How many versions there are.
     pub listed: usize,
     /// What may be deleted, the oldest first; what is deleted only comes from a [`super::Plan`].
@@ -59,12 +59,12 @@ pub struct Protected {
     /// The version.
     pub version: Version,
     /// The reason.
-    pub why: Kept,
+    pub why: KeepReason,
 }
 
 /// Why a version is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kept {
+pub enum KeepReason {
     /// It is pinned there.
     Pinned(String),
     /// It was pinned by a set in promote history.
@@ -81,60 +81,60 @@ pub enum Kept {
     Refers(Digest),
     /// Its other tags are pending, this one is not.
     OtherTag(Tag),
-    /// Nobody can tell how old it is.
+    /// Its age is unknown.
     NoDate,
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pinned(place) => write!(f, "pinned {place}"),
             Self::History => f.write_str("pinned by a set in promote history"),
-            Self::Named(place) => write!(f, "its digest stands {place}"),
+            Self::Named(place) => write!(f, "its digest appears {place}"),
             Self::Revision(tag, place) => write!(f, "{tag} is the tag of a revision {place}"),
             Self::Pattern(tag) => write!(f, "{tag} matches prune.protect"),
             Self::Child(parent) => write!(f, "part of the index {parent}, which is kept"),
             Self::Refers(target) => write!(f, "belongs to {target}, which is kept"),
             Self::OtherTag(tag) => write!(
                 f,
-                "pending, but {tag} is not: deleting it would take that tag along"
+                "pending, but {tag} is not: deleting it would delete that tag too"
             ),
-            Self::NoDate => f.write_str("its age can't be known"),
+            Self::NoDate => f.write_str("its age is unknown"),
         }
     }
 }
 
 /// What a version is by itself, before its age and what refers to it count.
-enum Standing {
-    Protected(Kept),
-    /// Nothing of ours.
+enum VersionStatus {
+    Protected(KeepReason),
+    /// Neither protected nor eligible.
     Other,
     Eligible,
 }
 
-fn standing(version: &Version, guards: &Guards, prune: &Prune) -> Standing {
+fn standing(version: &Version, guards: &Guards, prune: &Prune) -> VersionStatus {
     if let Some(place) = guards.pins.get(&version.digest) {
-        return Standing::Protected(Kept::Pinned(place.clone()));
+        return VersionStatus::Protected(KeepReason::Pinned(place.clone()));
     }
     if let Some(place) = guards.others.get(&version.digest) {
-        return Standing::Protected(Kept::Pinned(place.clone()));
+        return VersionStatus::Protected(KeepReason::Pinned(place.clone()));
     }
     if guards.history.contains(&version.digest) {
-        return Standing::Protected(Kept::History);
+        return VersionStatus::Protected(KeepReason::History);
     }
     if let Some(place) = guards.text.place(&version.digest) {
-        return Standing::Protected(Kept::Named(place));
+        return VersionStatus::Protected(KeepReason::Named(place));
     }
     for tag in &version.tags {
         if let Some(place) = guards.tags.get(tag) {
-            return Standing::Protected(Kept::Revision(tag.clone(), place.clone()));
+            return VersionStatus::Protected(KeepReason::Revision(tag.clone(), place.clone()));
         }
         if prune
             .protect
             .iter()
             .any(|pattern| pattern.is_match(tag.as_str()))
         {
-            return Standing::Protected(Kept::Pattern(tag.clone()));
+            return VersionStatus::Protected(KeepReason::Pattern(tag.clone()));
         }
     }
     let other = version
@@ -146,19 +146,19 @@ fn standing(version: &Version, guards: &Guards, prune: &Prune) -> Standing {
         .iter()
         .any(|tag| prune.tags.is_match(tag.as_str()));
     match other {
-        Some(tag) if pending => Standing::Protected(Kept::OtherTag(tag.clone())),
-        None if pending || prune.untagged => Standing::Eligible,
-        _ => Standing::Other,
+        Some(tag) if pending => VersionStatus::Protected(KeepReason::OtherTag(tag.clone())),
+        None if pending || prune.untagged => VersionStatus::Eligible,
+        _ => VersionStatus::Other,
     }
 }
 
 /// Whether a version may be a candidate at all, whatever its age and what refers to it.
 pub fn eligible(version: &Version, guards: &Guards, prune: &Prune) -> bool {
-    matches!(standing(version, guards, prune), Standing::Eligible)
+    matches!(standing(version, guards, prune), VersionStatus::Eligible)
 }
 
 /// Judges a package.
-pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> Judged {
+pub fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> PackageVerdict {
     judge_some(listing, guards, rules, |_| true)
 }
 
@@ -168,21 +168,21 @@ pub(super) fn judge_some(
     guards: &Guards,
     rules: &Rules<'_>,
     may_go: impl Fn(&Digest) -> bool,
-) -> Judged {
-    let mut work = Work::new(listing);
+) -> PackageVerdict {
+    let mut work = Judgement::new(listing);
     let now = listing.clock.earlier();
     let (mut mixed, mut young) = (0, 0);
     let mut candidates = HashMap::new();
     for (at, version) in listing.versions.iter().enumerate() {
         match standing(version, guards, rules.prune) {
-            Standing::Protected(why) => {
-                mixed += usize::from(matches!(why, Kept::OtherTag(_)));
-                work.why.insert(at, why);
+            VersionStatus::Protected(reason) => {
+                mixed += usize::from(matches!(reason, KeepReason::OtherTag(_)));
+                work.why.insert(at, reason);
             }
-            Standing::Other => {}
-            Standing::Eligible if !may_go(&version.digest) => {}
-            Standing::Eligible => match age(listing, version.digest, now) {
-                None => drop(work.why.insert(at, Kept::NoDate)),
+            VersionStatus::Other => {}
+            VersionStatus::Eligible if !may_go(&version.digest) => {}
+            VersionStatus::Eligible => match age(listing, version.digest, now) {
+                None => drop(work.why.insert(at, KeepReason::NoDate)),
                 Some((_, age)) if age <= rules.older_than => young += 1,
                 Some((made, age)) => drop(candidates.insert(at, (made, age))),
             },
@@ -210,7 +210,7 @@ pub(super) fn judge_some(
         .into_iter()
         .map(|(at, (made, age))| Candidate::new(&listing.versions[at], made, age))
         .collect();
-    let judged = Judged {
+    let judged = PackageVerdict {
         listed: listing.versions.len(),
         candidates: sorted(candidates),
         protected: work.protected(),
@@ -223,7 +223,7 @@ pub(super) fn judge_some(
         .or_else(|| dangling::refusal(listing, guards, rules.prune))
         .or_else(|| tripwire(listing, guards))
         .or_else(|| over_limit(&judged, rules.limit));
-    Judged { refusal, ..judged }
+    PackageVerdict { refusal, ..judged }
 }
 
 /// The oldest first, and always in one order.
@@ -239,15 +239,15 @@ fn age(listing: &Listing, digest: Digest, now: SystemTime) -> Option<(SystemTime
 }
 
 /// What is kept, as it becomes known.
-struct Work<'l> {
+struct Judgement<'l> {
     listing: &'l Listing,
     at: HashMap<Digest, usize>,
     /// Versions that belong to a digest.
     referrers: HashMap<Digest, Vec<usize>>,
-    why: HashMap<usize, Kept>,
+    why: HashMap<usize, KeepReason>,
 }
 
-impl<'l> Work<'l> {
+impl<'l> Judgement<'l> {
     fn new(listing: &'l Listing) -> Self {
         let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
         for (at, version) in listing.versions.iter().enumerate() {
@@ -283,7 +283,7 @@ impl<'l> Work<'l> {
             .map(|version| version.digest)
             .find(|digest| !known(digest));
         let missing = missing.or_else(|| self.listing.unread().first().copied())?;
-        let message = format!("the listing is incomplete: what {missing} refers to is not known");
+        let message = format!("the listing is incomplete: the references of {missing} are unknown");
         Some(Error::new(Class::Unavailable, "listing", message).help("run it again"))
     }
 
@@ -304,14 +304,14 @@ impl<'l> Work<'l> {
                 .map_or(&[][..], |node| &node.children);
             for child in children {
                 if let Some(at) = self.at.get(&child.digest) {
-                    self.why.entry(*at).or_insert(Kept::Child(digest));
+                    self.why.entry(*at).or_insert(KeepReason::Child(digest));
                 }
                 if seen.insert(child.digest) {
                     kept.push(child.digest);
                 }
             }
             for at in self.referrers.get(&digest).into_iter().flatten() {
-                self.why.entry(*at).or_insert(Kept::Refers(digest));
+                self.why.entry(*at).or_insert(KeepReason::Refers(digest));
                 let referrer = self.listing.versions[*at].digest;
                 if seen.insert(referrer) {
                     kept.push(referrer);
@@ -323,7 +323,7 @@ impl<'l> Work<'l> {
     fn protected(self) -> Vec<Protected> {
         let mut why: Vec<_> = self.why.into_iter().collect();
         why.sort_by_key(|(at, _)| *at);
-        let protected = |(at, why): (usize, Kept)| Protected {
+        let protected = |(at, why): (usize, KeepReason)| Protected {
             version: self.listing.versions[at].clone(),
             why,
         };
@@ -336,8 +336,8 @@ fn tripwire(listing: &Listing, guards: &Guards) -> Option<Error> {
     clocks(listing).or_else(|| dates(listing)).or_else(|| twice(listing)).or_else(|| {
         let there: HashSet<Digest> = listing.versions.iter().map(|version| version.digest).collect();
         let (digest, place) = guards.pins.iter().find(|(digest, _)| !there.contains(digest))?;
-        let message = format!("{digest} is pinned {place}, and the listing does not have it");
-        let hint = "the listing is incomplete, or what is pinned is gone: `repin check --remote` tells which";
+        let message = format!("{digest} is pinned {place}, but the listing lacks it");
+        let hint = "the listing is incomplete, or the pinned version was deleted: run `repin check --remote` to find out";
         Some(Error::new(Class::Unavailable, "pinned_missing", message).help(hint))
     })
 }
@@ -345,11 +345,12 @@ fn tripwire(listing: &Listing, guards: &Guards) -> Option<Error> {
 fn clocks(listing: &Listing) -> Option<Error> {
     let apart = listing.clock.apart().filter(|apart| *apart > CLOCK)?;
     let message = format!(
-        "this machine's clock and the server's are {} s apart",
+        "the local clock and the server's differ by {} s",
         apart.as_secs()
     );
     Some(
-        Error::new(Class::Unavailable, "clock", message).help("set the clock: ages are told by it"),
+        Error::new(Class::Unavailable, "clock", message)
+            .help("set the clock: ages are computed from it"),
     )
 }
 
@@ -368,19 +369,19 @@ fn dates(listing: &Listing) -> Option<Error> {
         );
         return Some(
             Error::new(Class::Unavailable, "timestamps", message)
-                .help("look at the clocks of this machine and of the builds"),
+                .help("check the clocks of this machine and of the builds"),
         );
     }
     let (_, first) = *dated.first()?;
     let alike = dated.len() >= ALIKE && dated.iter().all(|(_, at)| *at == first);
     alike.then(|| {
         let message = format!(
-            "all {} dates are {}, so they say nothing",
+            "all {} dates are {}, so they are not reliable",
             dated.len(),
             date::show(first)
         );
         Error::new(Class::Unavailable, "timestamps", message)
-            .help("ages can't be told where every date is the same")
+            .help("ages cannot be determined if all dates are the same")
     })
 }
 
@@ -394,18 +395,19 @@ fn twice(listing: &Listing) -> Option<Error> {
         Error::new(
             Class::Unavailable,
             "listing",
-            format!("the listing has {} twice", twin.digest),
+            format!("the listing contains a duplicate of {}", twin.digest),
         )
         .help("run it again"),
     )
 }
 
-fn over_limit(judged: &Judged, limit: usize) -> Option<Error> {
+fn over_limit(judged: &PackageVerdict, limit: usize) -> Option<Error> {
     let count = judged.candidates.len();
     (count > limit).then(|| {
         let candidates = number(count, "candidate");
         let message = format!("{candidates}, and the limit is {limit}: nothing is deleted");
-        let hint = "look at them; if all of them may go, raise --limit or prune.limit for one run";
+        let hint =
+            "review them; if all of them may be deleted, raise --limit or prune.limit for one run";
         Error::failed("limit", message).help(hint)
     })
 }

@@ -11,8 +11,8 @@ use std::{
 
 use super::{Dangling, date};
 use crate::{
-    oci::{Digest, Tag},
-    registry::{Clock, INDEX_TYPES, Manifest},
+    oci::{Digest, INDEX_TYPES, Manifest, Tag},
+    registry::Clock,
 };
 
 /// An index within an index within an index, so deep at most.
@@ -74,7 +74,7 @@ impl Node {
                 subject: image.subject.as_ref().map(|subject| subject.digest),
             },
             Manifest::Index(index) => {
-                let child = |entry: &crate::registry::Descriptor| Child {
+                let child = |entry: &crate::oci::Descriptor| Child {
                     digest: entry.digest,
                     index: INDEX_TYPES.contains(&entry.media_type.as_str()),
                     attestation: entry.is_attestation(),
@@ -190,7 +190,7 @@ impl Progress {
     }
 
     /// How far it is, on one line.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let (what, done) = (self.what.get(), self.done.get());
         match self.total.get() {
             _ if done == 0 => what.to_owned(),

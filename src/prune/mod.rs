@@ -23,8 +23,8 @@ mod plan;
 mod text;
 
 pub use dangling::Dangling;
-pub use guards::{Elsewhere, Guards, More, Since, Watch, gather};
-pub use judge::{Judged, Kept, Protected, Rules, eligible, judge};
+pub use guards::{ExternalRepository, ExtraProtection, Guards, Protection, TipsChange, gather};
+pub use judge::{KeepReason, PackageVerdict, Protected, Rules, eligible, judge};
 pub use listing::{Child, Listing, Node, Progress, Version};
 pub use plan::{Candidate, Plan, Warning};
 pub use text::Text;

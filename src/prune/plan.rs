@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Judged, Listing, Version, date};
+use super::{Listing, PackageVerdict, Version, date};
 use crate::{
     error::{Class, Error},
     oci::Digest,
@@ -22,7 +22,7 @@ pub struct Candidate {
     pub reason: String,
 }
 
-/// A verdict that allows deletions; only [`Judged::approve`] makes one.
+/// A verdict that allows deletions; only [`PackageVerdict::approve`] makes one.
 #[derive(Debug, Clone)]
 pub struct Plan {
     order: Vec<Candidate>,
@@ -57,7 +57,7 @@ fn days(age: Duration) -> String {
     }
 }
 
-impl Judged {
+impl PackageVerdict {
     /// The plan, if the verdict allows one.
     pub fn approve(&self, listing: &Listing) -> Result<Plan, Error> {
         if let Some(refusal) = &self.refusal {
@@ -116,10 +116,11 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
                 // Digests can't, but tags that name digests can.
                 let digest = candidates[then].version.digest;
                 let message = format!(
-                    "{digest} and others refer to one another in a circle: none can go first"
+                    "{digest} and others refer to one another in a circle: none can be deleted first"
                 );
-                return Err(Error::new(Class::Failed, "listing", message)
-                    .help("look at their sha256-… tags"));
+                return Err(
+                    Error::new(Class::Failed, "listing", message).help("check their sha256-… tags")
+                );
             }
         }
     }

@@ -9,13 +9,13 @@ use crate::{oci::Digest, pins::Mention};
 /// Digests that tracked files name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text {
-    digests: HashMap<Digest, Seen>,
+    digests: HashMap<Digest, FirstSeen>,
     files: Vec<File>,
 }
 
 /// Where a digest was first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct FirstSeen {
     /// The place in `files`.
     file: usize,
     algorithm: bool,
@@ -44,7 +44,7 @@ impl Text {
                 });
                 self.files.len() - 1
             });
-            let seen = Seen {
+            let seen = FirstSeen {
                 file,
                 algorithm: mention.algorithm,
             };

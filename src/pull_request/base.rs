@@ -36,8 +36,8 @@ impl Base {
         let branch = configured.unwrap_or(&repo.default_branch).to_owned();
         let head = forge.branch(&branch).await?.ok_or_else(|| {
             let what = format!("{}: reading the base branch", forge.name());
-            let why = format!("{} has no branch {branch}", repo.full_name);
-            Error::about(Class::Input, what, why)
+            let reason = format!("{} has no branch {branch}", repo.full_name);
+            Error::about(Class::Input, what, reason)
                 .help("set forge.base to the branch that pull requests go to")
         })?;
         let tree = forge.tree(&head).await?;
@@ -108,6 +108,9 @@ impl Base {
             let Some(path) = below(prefix, path) else {
                 continue;
             };
+            if entry.is_file() {
+                snapshot.note_chart(&path);
+            }
             if entry.is_symlink() {
                 snapshot.insert_symlink(path);
             } else if let Some(content) = self.contents.get(&entry.id).filter(|_| entry.is_file()) {

@@ -8,24 +8,24 @@ use crate::{
     config::Forge as Configured,
     error::{Class, Error},
     forge::{
-        Checks, Comparison, Created, Forge, Gate, GateState, Labelled, Merge, Need, NewPull, Pull,
-        PullRequests, Pulls, State, judge, together,
+        Checks, Comparison, CreateOutcome, Forge, Gate, GateState, LabelOutcome, Merge, NewPull,
+        PlannedWrites, Pull, PullRequests, Pulls, State, judge, together,
     },
 };
 
-/// How often is looked whether a pull request arrived that somebody else opened at the same time.
+/// How often to check for a pull request that another process opened concurrently.
 const ROUNDS: u32 = 5;
 
 /// Two branches.
 #[derive(Debug, Clone, Copy)]
-pub struct Between<'a> {
+pub struct BranchPair<'a> {
     /// The one whose commits go.
     pub from: &'a str,
     /// The one that they go to.
     pub to: &'a str,
 }
 
-impl Between<'_> {
+impl BranchPair<'_> {
     /// The hidden line by which a later run knows the pull request for one of repin's.
     pub fn marker(&self) -> Marker {
         Marker {
@@ -43,9 +43,9 @@ impl Between<'_> {
     }
 }
 
-/// What there is to bring over, and how it stands.
+/// The commits to merge, and their state.
 #[derive(Debug)]
-pub struct Offer {
+pub struct BranchDifference {
     /// The head of the branch that is brought over.
     pub commit: String,
     /// The subjects of its commits that the other has not, the oldest first.
@@ -56,9 +56,9 @@ pub struct Offer {
     pub pull: Option<Box<Pull>>,
 }
 
-/// A pull request that stands, and what becomes of it.
+/// An open pull request, and its merge.
 #[derive(Debug)]
-pub struct Offered {
+pub struct OpenedPromotion {
     /// The pull request.
     pub pull: Box<Pull>,
     /// Whether this run opened it.
@@ -69,24 +69,33 @@ pub struct Offered {
     pub warnings: Vec<String>,
 }
 
-impl Offer {
-    /// How the gates stand together.
+impl BranchDifference {
+    /// The combined state of the gates.
     pub fn state(&self) -> GateState {
         together(&self.gates)
     }
 }
 
-/// What there is to bring over; `None`: one of the branches is not there, and its name.
-pub async fn look(
+/// What a comparison of two branches found.
+#[derive(Debug)]
+pub enum Compared {
+    /// What one has over the other.
+    Offer(Box<BranchDifference>),
+    /// A branch is missing.
+    NoBranch(String),
+}
+
+/// Compares two branches: what there is to bring over.
+pub async fn compare(
     forge: &dyn Forge,
-    between: Between<'_>,
+    between: BranchPair<'_>,
     configured: &Configured,
-) -> Result<Result<Offer, String>, Error> {
+) -> Result<Compared, Error> {
     let Some(to) = forge.branch(between.to).await? else {
-        return Ok(Err(between.to.to_owned()));
+        return Ok(Compared::NoBranch(between.to.to_owned()));
     };
     let ahead = match forge.ahead(between.to, &to, between.from, false).await? {
-        Comparison::Absent => return Ok(Err(between.from.to_owned())),
+        Comparison::Absent => return Ok(Compared::NoBranch(between.from.to_owned())),
         Comparison::Unrelated(_) => {
             let what = format!(
                 "{}: comparing {} with {}",
@@ -94,8 +103,8 @@ pub async fn look(
                 between.from,
                 between.to
             );
-            let why = "they have no commit in common";
-            return Err(Error::about(Class::Refused, what, why));
+            let reason = "they have no commit in common";
+            return Err(Error::about(Class::Refused, what, reason));
         }
         Comparison::Related(ahead) => ahead,
     };
@@ -103,7 +112,7 @@ pub async fn look(
         .commits
         .iter()
         .map(|commit| commit.message.lines().next().unwrap_or_default().to_owned());
-    let mut offer = Offer {
+    let mut offer = BranchDifference {
         commit: ahead.head.clone(),
         subjects: subjects.collect(),
         gates: Vec::new(),
@@ -116,7 +125,7 @@ pub async fn look(
         offer.gates = judge(&required, &forge.statuses(&ahead.head).await?);
         offer.pull = find(forge, between).await?;
     }
-    Ok(Ok(offer))
+    Ok(Compared::Offer(Box::new(offer)))
 }
 
 /// The contexts that count for a branch: those configured, else those that it requires where that
@@ -133,7 +142,10 @@ pub async fn required(
     }
 }
 
-async fn find(forge: &dyn PullRequests, between: Between<'_>) -> Result<Option<Box<Pull>>, Error> {
+async fn find(
+    forge: &dyn PullRequests,
+    between: BranchPair<'_>,
+) -> Result<Option<Box<Pull>>, Error> {
     let all = between.all(forge.pulls(Pulls::Open).await?);
     Ok(all.into_iter().next().map(Box::new))
 }
@@ -167,14 +179,16 @@ async fn sole(forge: &dyn Forge, all: &[Pull], ours: &Pull) -> Result<Pull, Erro
 /// its merge if that is configured.
 pub async fn bring(
     forge: &dyn Forge,
-    between: Between<'_>,
+    between: BranchPair<'_>,
     title: &str,
     body: &str,
-    offer: &Offer,
+    offer: &BranchDifference,
     configured: &Configured,
-) -> Result<Offered, Error> {
+) -> Result<OpenedPromotion, Error> {
     let repo = forge.repository().await?;
-    forge.permit(&repo, Need { workflows: false }).await?;
+    forge
+        .permit(&repo, PlannedWrites { workflows: false })
+        .await?;
     if configured.auto_merge {
         forge.admits(between.to).await?;
     }
@@ -190,8 +204,8 @@ pub async fn bring(
     let labels = &configured.labels;
     if !labels.is_empty() && !labels.iter().any(|label| pull.labels.contains(label)) {
         match forge.label(pull.number, labels).await {
-            Ok(Labelled::Done) => {}
-            Ok(Labelled::NotPermitted(said)) => {
+            Ok(LabelOutcome::Done) => {}
+            Ok(LabelOutcome::NotPermitted(said)) => {
                 warnings.push(format!("the labels could not be put on: {said}"));
             }
             Err(error) => warnings.push(format!("the labels could not be put on: {error}")),
@@ -200,14 +214,14 @@ pub async fn bring(
     let merge = match () {
         () if !configured.auto_merge => None,
         () if pull.draft == State::Draft => Some(Merge::Refused("it is a draft".to_owned())),
-        // A head that moved meanwhile was not judged.
+        // A head that moved in the meantime was not checked.
         () if pull.head_commit != offer.commit => Some(Merge::Later(format!(
             "{} was moved meanwhile: run it again",
             between.from
         ))),
         () => Some(merging::arm(forge, &pull, &configured.gates).await?),
     };
-    Ok(Offered {
+    Ok(OpenedPromotion {
         pull,
         created,
         merge,
@@ -215,11 +229,11 @@ pub async fn bring(
     })
 }
 
-/// Opens it; somebody else may do so at the same time, and what was pushed just now may not have
-/// arrived everywhere.
+/// Opens it; another process may do so concurrently, and a recent push may not be visible
+/// everywhere yet.
 async fn open(
     forge: &dyn Forge,
-    between: Between<'_>,
+    between: BranchPair<'_>,
     title: &str,
     body: &str,
 ) -> Result<(Box<Pull>, bool), Error> {
@@ -230,17 +244,19 @@ async fn open(
         base: between.to,
         state: State::Ready,
     };
-    let mut why = String::new();
+    let mut reason = String::new();
     for round in 1..=ROUNDS {
-        why = match forge.create_pull(&new).await? {
-            Created::New(pull) => {
+        reason = match forge.create_pull(&new).await? {
+            CreateOutcome::New(pull) => {
                 // Another run may have opened one at the same time.
                 let all = between.all(forge.pulls(Pulls::Open).await?);
                 let first = sole(forge, &all, &pull).await?;
                 let created = first.number == pull.number;
                 return Ok((Box::new(first), created));
             }
-            Created::Exists(why) | Created::NotYet(why) | Created::Unsure(why) => why,
+            CreateOutcome::Exists(reason)
+            | CreateOutcome::NotYet(reason)
+            | CreateOutcome::Unsure(reason) => reason,
         };
         if let Some(pull) = find(forge, between).await? {
             return Ok((pull, false));
@@ -253,5 +269,5 @@ async fn open(
         between.from,
         between.to
     );
-    Err(Error::unavailable(what, why))
+    Err(Error::unavailable(what, reason))
 }

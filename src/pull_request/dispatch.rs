@@ -8,26 +8,28 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     config::check_branch,
-    error::Error,
-    forge::{Ability, Claim, Forge, Issues, Need, Pull},
+    error::{Class, Error},
+    forge::{Ability, Claim, Forge, Issues, PlannedWrites, Pull},
 };
 
-/// Whether all of `workflows` can be started with this token, as far as that can be told without
-/// starting one.
+/// Whether all of `workflows` can be started with this token, as far as that can be determined
+/// without starting one.
 pub async fn able(forge: &dyn Forge, workflows: &[String]) -> Result<Ability, Error> {
     for workflow in workflows {
-        if let Ability::No(why) = forge.can_dispatch(workflow).await? {
-            return Ok(Ability::No(why));
+        if let Ability::No(reason) = forge.can_dispatch(workflow).await? {
+            return Ok(Ability::No(reason));
         }
     }
     // The mark is a write, too.
     let repo = forge.repository().await?;
-    forge.permit(&repo, Need { workflows: false }).await?;
+    forge
+        .permit(&repo, PlannedWrites { workflows: false })
+        .await?;
     Ok(Ability::Yes)
 }
 
-/// Starts `workflow` for a merged pull request, at the branch that it went to; `false`: somebody
-/// else did or does. `commit`: the merge. `word`: one that no other run has.
+/// Starts `workflow` for a merged pull request, at the branch that it went to; `false`: another run
+/// did or does. `commit`: the merge. `word`: one that no other run has.
 pub async fn once(
     forge: &dyn Issues,
     pull: &Pull,
@@ -42,28 +44,44 @@ pub async fn once(
         base: &pull.base,
         word,
     };
-    if !forge.claim(&claim).await? {
+    // The mark may have arrived although its answer did not, and no later run takes it for its own.
+    let claimed = forge.claim(&claim).await.map_err(|error| {
+        if error.class == Class::Unavailable {
+            by_hand(error, workflow)
+        } else {
+            error
+        }
+    });
+    if !claimed? {
         return Ok(false);
     }
     match forge.dispatch(workflow, &pull.base).await {
         Ok(()) => Ok(true),
-        // Nobody can tell whether it was started, so that is a person's to look at.
-        Err(error) if error.begun => {
-            let hint = format!(
-                "look whether {workflow} was started, and start it if not: repin does not try again"
-            );
-            Err(error.help(hint))
-        }
+        // Whether it was started is unknown, so someone must check.
+        Err(error) if error.begun => Err(by_hand(error, workflow)),
         Err(error) => match forge.release(&claim).await {
             Ok(()) => Err(error),
             Err(second) => {
                 let message = format!(
-                    "{}; and the mark repin/{name} could not be taken away: {}",
+                    "{}; cannot delete the mark repin/{name} either: {}",
                     error.message, second.message
                 );
-                Err(Error { message, ..error })
+                Err(by_hand(Error { message, ..error }, workflow))
             }
         },
+    }
+}
+
+/// Whether the workflow was started cannot be determined, and the mark keeps later runs from
+/// starting it: a person has to look.
+fn by_hand(error: Error, workflow: &str) -> Error {
+    let hint = format!(
+        "check whether {workflow} was started, and start it if not: repin may not start it again"
+    );
+    // The next run does not continue from here.
+    Error {
+        begun: false,
+        ..error.help(hint)
     }
 }
 

@@ -75,7 +75,7 @@ fn decode(text: &str) -> Option<String> {
 /// The value of the trailer `Repin-Set` in a commit's message, if its last paragraph has one.
 pub fn trailer(message: &str) -> Option<&str> {
     let message = message.trim_end();
-    // A subject alone is no trailer, even if it looks like one.
+    // A subject alone is not a trailer, even if it has the form of one.
     let (_, last) = message.rsplit_once("\n\n")?;
     last.lines()
         .find_map(|line| line.strip_prefix("Repin-Set: "))
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_counts_and_others_are_no_marker() {
+    fn last_marker_counts_and_other_lines_are_ignored() {
         let two =
             "<!-- repin/1 kind=promote revision=a -->\n<!-- repin/1 kind=rollback revision=b -->";
         assert_eq!(Marker::find(two).unwrap().kind, "rollback");

@@ -28,7 +28,7 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
     let all = [held.as_slice(), own.as_slice()].concat();
     if all.is_empty() && known.is_some() {
         let why = format!(
-            "{} requires no status and forge.gates names none, so nothing would hold it back",
+            "{} requires no status and forge.gates names none, so it would be merged without any check",
             pull.base
         );
         return Ok(Merge::Refused(why));
@@ -66,11 +66,11 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
 
 /// What became of a pull request that may be repin's.
 #[derive(Debug, Clone)]
-pub enum Armed {
+pub enum MergeAttempt {
     /// It is repin's, and this became of its merge.
     Merge(Merge),
-    /// It is repin's, and its branch holds somebody else's commit, for the reason in the error. A
-    /// merge that was scheduled for it is cancelled.
+    /// The pull request is repin's, but its branch has a foreign commit, for the reason in the
+    /// error. A scheduled merge is cancelled.
     Foreign(Error),
     /// It is not repin's, or its branch has not arrived everywhere.
     Other,
@@ -81,9 +81,9 @@ pub enum Armed {
 pub enum Owner {
     /// Repin opened it, and its branch holds what repin may merge.
     Repin,
-    /// Repin opened it, and its branch holds somebody else's commit, as the error says.
+    /// Repin opened it, but its branch has a foreign commit, which the error names.
     Foreign(Error),
-    /// Somebody else opened it, or its branch has not arrived everywhere.
+    /// Someone else opened it, or its branch is not visible everywhere yet.
     Other,
 }
 
@@ -125,16 +125,16 @@ pub(super) async fn owner(
 }
 
 /// The same for a pull request that repin opened.
-pub async fn arm_ours(
+pub async fn schedule_if_repin(
     forge: &dyn Forge,
     pull: &Pull,
     gates: &[String],
     only_pins: OnlyPins<'_>,
-) -> Result<Armed, Error> {
+) -> Result<MergeAttempt, Error> {
     match owner(forge, pull, only_pins).await? {
-        Owner::Other => Ok(Armed::Other),
-        Owner::Foreign(error) => Ok(Armed::Foreign(disarm(forge, pull, error).await)),
-        Owner::Repin => arm(forge, pull, gates).await.map(Armed::Merge),
+        Owner::Other => Ok(MergeAttempt::Other),
+        Owner::Foreign(error) => Ok(MergeAttempt::Foreign(disarm(forge, pull, error).await)),
+        Owner::Repin => arm(forge, pull, gates).await.map(MergeAttempt::Merge),
     }
 }
 
@@ -174,21 +174,21 @@ pub async fn arm_new(
     number: u64,
     gates: &[String],
     only_pins: OnlyPins<'_>,
-) -> Result<Armed, Error> {
+) -> Result<MergeAttempt, Error> {
     for round in 1..=ROUNDS {
         let pull = forge
             .pull(number)
             .await?
             .filter(|pull| pull.state == PullState::Open);
         let Some(pull) = pull else {
-            return Ok(Armed::Other);
+            return Ok(MergeAttempt::Other);
         };
-        match arm_ours(forge, &pull, gates, only_pins).await? {
-            Armed::Other => forge.back_off(round).await,
+        match schedule_if_repin(forge, &pull, gates, only_pins).await? {
+            MergeAttempt::Other => forge.back_off(round).await,
             armed => return Ok(armed),
         }
     }
-    Ok(Armed::Other)
+    Ok(MergeAttempt::Other)
 }
 
 /// Why gates that have to pass did not.
@@ -210,6 +210,6 @@ fn later(gate: &Gate) -> Merge {
     let context = plain(&gate.context);
     Merge::Later(match gate.state {
         GateState::Absent => format!("{context} has not reported yet"),
-        _ => format!("{context} is not decided yet"),
+        _ => format!("{context} is still pending"),
     })
 }

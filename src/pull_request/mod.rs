@@ -1,10 +1,10 @@
 //! One branch, one commit, one pull request: how a plan reaches its base through a forge, and what
 //! becomes of the pull request until it is merged.
 //!
-//! [`reconcile`] moves a branch and its pull request to where a plan wants them, [`merging`]
-//! schedules or performs the merge, [`waiting`] follows it, and [`branches`] does the same for two
-//! long-lived branches. Everything here is written once on top of [`Forge`].
-//! Sends no request by itself, and decides nothing about images.
+//! [`reconcile`] brings a branch and its pull request to the planned state, [`merging`] schedules
+//! or performs the merge, [`waiting`] follows it, and [`branches`] does the same for two long-lived
+//! branches. Everything here is written once on top of [`Forge`]. Sends no request by itself, and
+//! decides nothing about images.
 
 mod base;
 pub mod branches;
@@ -27,10 +27,11 @@ use crate::{
 
 /// Closes a pull request with a comment, which `note` marks so that it is written once.
 async fn close_with(forge: &dyn Forge, number: u64, text: &str, note: &str) -> Result<(), Error> {
-    let told = |comments: &[Comment]| comments.iter().any(|comment| comment.body.contains(note));
-    // Looked at first, and again if nobody can tell whether the comment arrived.
+    let commented =
+        |comments: &[Comment]| comments.iter().any(|comment| comment.body.contains(note));
+    // Checked first, and again if it is unknown whether the comment arrived.
     for last in [false, false, true] {
-        if told(&forge.comments(number).await?) {
+        if commented(&forge.comments(number).await?) {
             break;
         }
         let text = format!("{text}\n\n{note}\n");

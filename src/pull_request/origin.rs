@@ -1,4 +1,4 @@
-//! Whose commits a branch holds: repin's own, or somebody else's.
+//! Decides whether the commits of a branch are repin's or foreign.
 //!
 //! A commit is repin's if it has the trailer `Repin-Set`, its parent is on the base's line or is
 //! repin's, and its tree is the parent's with nothing but pins changed; or if it is the clean merge
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::trailer;
 use crate::{
     error::{Class, Error},
-    forge::{Ahead, Branches, Commit, Entry, Head, Tree},
+    forge::{AheadCommits, Branches, Commit, Entry, Head, Tree},
     untrusted::{plain, short},
 };
 
@@ -41,7 +41,7 @@ impl Foreign {
     /// The commit, its subject, and why it is not repin's.
     pub fn describe(&self) -> String {
         format!(
-            "commit {} (`{}`) is somebody else's: {}",
+            "commit {} (`{}`) is a foreign commit: {}",
             self.id, self.subject, self.reason
         )
     }
@@ -49,23 +49,24 @@ impl Foreign {
     /// The error of a branch that is left alone.
     pub(super) fn error(&self, what: impl Into<String>) -> Error {
         Error::about(Class::Conflict, what, self.describe()).help(
-            "merge or delete the branch, or take the commit off it; repin leaves it alone as it is",
+            "merge or delete the branch, or remove the commit from it; repin does not change a branch with foreign commits",
         )
     }
 }
 
 /// The error of a branch that has no commit in common with its base.
 pub(super) fn unrelated(what: impl Into<String>, head: &str, base: &str) -> Error {
-    let why = format!("commit {head} is somebody else's: it has no commit in common with {base}");
-    Error::about(Class::Conflict, what, why)
-        .help("delete or rename the branch; repin leaves it alone as it is")
+    let reason =
+        format!("commit {head} is a foreign commit: it has no commit in common with {base}");
+    Error::about(Class::Conflict, what, reason)
+        .help("delete or rename the branch; repin does not change a branch with foreign commits")
 }
 
 /// The first commit of a branch that is not repin's. `expected`: the content that a path has, or
 /// may have, without being looked into.
 pub(super) async fn foreign(
     forge: &dyn Branches,
-    ahead: &Ahead,
+    ahead: &AheadCommits,
     expected: &dyn Fn(&str, &str) -> bool,
     only_pins: OnlyPins<'_>,
 ) -> Result<Option<Foreign>, Error> {
@@ -96,7 +97,7 @@ pub(super) async fn foreign(
     if ahead.commits.len() <= 1 && ahead.changed.iter().all(named) {
         return Ok(None);
     }
-    let mut look = Look {
+    let mut look = CommitReader {
         forge,
         only_pins,
         blobs: HashMap::new(),
@@ -124,7 +125,7 @@ pub(super) async fn foreign(
 }
 
 /// The commit on the base's line that a commit of the branch begins at.
-fn origin(ahead: &Ahead, from: &str) -> String {
+fn origin(ahead: &AheadCommits, from: &str) -> String {
     let mut at = from;
     // As many steps as there are commits: a forge that lists a circle does not hold a run up.
     for _ in 0..=ahead.commits.len() {
@@ -144,13 +145,13 @@ fn origin(ahead: &Ahead, from: &str) -> String {
 }
 
 /// Trees and contents of commits.
-struct Look<'a> {
+struct CommitReader<'a> {
     forge: &'a dyn Branches,
     only_pins: OnlyPins<'a>,
     blobs: HashMap<String, Vec<u8>>,
 }
 
-impl Look<'_> {
+impl CommitReader<'_> {
     async fn tree(&self, commit: &str) -> Result<Tree, Error> {
         self.forge.tree(&Head::of_commit(commit)).await
     }
@@ -187,11 +188,11 @@ impl Look<'_> {
             } else {
                 // Both sides changed it: the merge has the base's text with the pins of ours.
                 self.differ_in_pins(base.as_ref(), merged.as_ref()).await?
-                    && self.change_alike(sides).await?
+                    && self.same_change(sides).await?
             };
             if !clean {
                 return Ok(Some(format!(
-                    "it merges the base, and changes {} besides",
+                    "it merges the base, and also changes {}",
                     plain(path)
                 )));
             }
@@ -200,7 +201,7 @@ impl Look<'_> {
     }
 
     /// Whether the merge changes the same lines of the base as ours of its origin, in the same way.
-    async fn change_alike(&mut self, sides: &[Option<Entry>; 4]) -> Result<bool, Error> {
+    async fn same_change(&mut self, sides: &[Option<Entry>; 4]) -> Result<bool, Error> {
         let ids: Vec<String> = sides
             .iter()
             .flatten()

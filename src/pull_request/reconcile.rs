@@ -1,20 +1,21 @@
 //! The pull request of a plan: one commit on one deterministic branch, and one pull request,
 //! whoever else does the same at the same time and wherever an earlier run broke off.
 //!
-//! Each round looks at how things are and takes the next step; what somebody else did meanwhile is
-//! found in the next round. Nothing is judged and nothing is planned here.
+//! Each round reads the current state and takes the next step; concurrent changes are found in the
+//! next round. Nothing is judged or planned here.
 
 mod own;
 mod supersede;
 
-use own::Found;
+use own::OwnPullRequest;
 
 use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
     error::{Class, Error},
     forge::{
-        Ability, Ahead, Carried, Comparison, Created, Edit, Forge, Head, Labelled, Need, NewCommit,
-        NewFile, NewPull, Published, Pull, PullState, Pulls, State, Was, blob_id,
+        Ability, AheadCommits, BranchState, CarriedPull, Comparison, CreateOutcome, Edit, Forge,
+        Head, LabelOutcome, NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull,
+        PullState, Pulls, State, blob_id,
     },
     plan::FileChange,
 };
@@ -22,7 +23,7 @@ use crate::{
 /// How often things are looked at before a run gives up on those who keep changing them.
 const ROUNDS: u32 = 8;
 
-/// What the configuration makes of another revision; `None`: it is none of this configuration.
+/// Looks up another revision in the configuration; `None`: the configuration does not know it.
 pub type RivalOf<'a> = &'a dyn Fn(&str) -> Option<Rival>;
 
 /// Another revision of the same set.
@@ -30,13 +31,13 @@ pub type RivalOf<'a> = &'a dyn Fn(&str) -> Option<Rival>;
 pub struct Rival {
     /// The branch that its pull request has.
     pub branch: String,
-    /// How old it is, held against the revision at hand.
-    pub age: Age,
+    /// Its age relative to the promoted revision.
+    pub age: RevisionAge,
 }
 
-/// How old a revision is, held against another.
+/// The age of a revision relative to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Age {
+pub enum RevisionAge {
     /// History shows that it is older.
     Older,
     /// History shows that it is newer.
@@ -77,19 +78,19 @@ pub struct Proposal<'a> {
 /// What came of it.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// The pull request stands.
-    Stands(Box<Standing>),
-    /// The base branch was moved meanwhile: what was planned has to be planned again. `begun`:
-    /// whether something that people can see may have been done before.
+    /// The pull request is in the planned state.
+    Stands(Box<PullRequestResult>),
+    /// The base branch moved in the meantime: plan again. `begun`: whether a visible change may
+    /// already have been made.
     BaseMoved {
         /// Whether it was.
         begun: bool,
     },
 }
 
-/// A pull request that stands.
+/// A pull request in the planned state.
 #[derive(Debug, Clone)]
-pub struct Standing {
+pub struct PullRequestResult {
     /// Its number.
     pub number: u64,
     /// Where people see it.
@@ -127,7 +128,7 @@ impl Change {
 }
 
 /// Reconciles one branch and its pull request with the plan.
-struct Work<'a> {
+struct Reconcile<'a> {
     forge: &'a dyn Forge,
     base: &'a Base,
     proposal: &'a Proposal<'a>,
@@ -139,7 +140,7 @@ struct Work<'a> {
     begun: bool,
     change: Change,
     /// How the branch was when the forge last refused to write it.
-    refused: Option<Was>,
+    refused: Option<BranchState>,
 }
 
 /// What a step led to.
@@ -160,7 +161,7 @@ pub async fn open(
 ) -> Result<Outcome, Error> {
     let files = files(base, proposal)?;
     let (permitted, begun, change) = (false, false, Change::Unchanged);
-    let mut work = Work {
+    let mut work = Reconcile {
         forge,
         base,
         proposal,
@@ -201,7 +202,7 @@ fn files(base: &Base, proposal: &Proposal<'_>) -> Result<Vec<NewFile>, Error> {
     proposal.changes.iter().map(file).collect()
 }
 
-impl Work<'_> {
+impl Reconcile<'_> {
     async fn rounds(&mut self) -> Result<Outcome, Error> {
         let mut why = String::new();
         for round in 1..=ROUNDS {
@@ -231,8 +232,8 @@ impl Work<'_> {
     }
 
     /// What is left to do once there is a pull request; nothing of it takes the pull request away.
-    async fn finish(&mut self, pull: Pull, open: Vec<Pull>) -> Standing {
-        let mut standing = Standing {
+    async fn finish(&mut self, pull: Pull, open: Vec<Pull>) -> PullRequestResult {
+        let mut standing = PullRequestResult {
             number: pull.number,
             url: pull.url.clone(),
             change: self.change,
@@ -248,7 +249,7 @@ impl Work<'_> {
         &mut self,
         pull: Pull,
         open: Vec<Pull>,
-        standing: &mut Standing,
+        standing: &mut PullRequestResult,
     ) -> Result<(), Error> {
         // Another run may have opened one at the same time, for this revision or another.
         let (before, open) = if self.change == Change::Created {
@@ -286,35 +287,37 @@ impl Work<'_> {
             self.refuse_foreign(ahead, open).await?;
         }
         let found = self.find(open).await?;
-        if matches!(found, Found::Merged | Found::Nothing) {
+        if matches!(found, OwnPullRequest::Merged | OwnPullRequest::Nothing) {
             self.permit_draft().await?;
         }
         if let Some(ahead) = &ahead
             && self.is_usable(ahead, &found).await?
         {
             return match found {
-                Found::Open(pull) => self.settled(pull).await,
-                Found::Closed(pull) => self.reopen(&pull).await,
-                Found::Merged | Found::Nothing => self.create().await,
+                OwnPullRequest::Open(pull) => self.settled(pull).await,
+                OwnPullRequest::Closed(pull) => self.reopen(&pull).await,
+                OwnPullRequest::Merged | OwnPullRequest::Nothing => self.create().await,
             };
         }
         self.permit().await?;
         let found = match found {
             // The forge opens it while the branch is made again.
-            Found::Closed(pull) if forge.moving_closes().await? => Found::Open(pull),
+            OwnPullRequest::Closed(pull) if forge.moving_closes().await? => {
+                OwnPullRequest::Open(pull)
+            }
             // Where none is opened again whose branch moved while it was closed.
-            Found::Closed(pull) => match self.reopen(&pull).await? {
-                Step::There(pull) => Found::Open(pull),
+            OwnPullRequest::Closed(pull) => match self.reopen(&pull).await? {
+                Step::There(pull) => OwnPullRequest::Open(pull),
                 other => return Ok(other),
             },
             found => found,
         };
         let was = match ahead {
-            None => Was::Absent,
-            Some(ahead) if ahead.commits.is_empty() => Was::Behind(ahead.head),
-            Some(ahead) => Was::Diverged(ahead.head),
+            None => BranchState::Absent,
+            Some(ahead) if ahead.commits.is_empty() => BranchState::Behind(ahead.head),
+            Some(ahead) => BranchState::Diverged(ahead.head),
         };
-        if let Found::Open(pull) = &found {
+        if let OwnPullRequest::Open(pull) = &found {
             self.announce(pull, &was).await?;
         }
         self.publish(&was, found).await
@@ -324,9 +327,9 @@ impl Work<'_> {
         format!("{}: the branch {}", self.forge.name(), self.proposal.branch)
     }
 
-    /// The branch has somebody else's commit, so repin leaves it alone; a merge that would bring it
-    /// in is cancelled.
-    async fn refuse_foreign(&mut self, ahead: &Ahead, open: &[Pull]) -> Result<(), Error> {
+    /// The branch has a foreign commit, so repin leaves it alone; a merge that would bring it in is
+    /// cancelled.
+    async fn refuse_foreign(&mut self, ahead: &AheadCommits, open: &[Pull]) -> Result<(), Error> {
         let files = &self.files;
         // A path that changed and has the base's content may have another mode.
         let expected =
@@ -353,15 +356,15 @@ impl Work<'_> {
 
     /// Whether the branch can stay as it is: merged, it gives just what was planned, without a
     /// conflict.
-    async fn is_usable(&self, ahead: &Ahead, found: &Found) -> Result<bool, Error> {
+    async fn is_usable(&self, ahead: &AheadCommits, found: &OwnPullRequest) -> Result<bool, Error> {
         let fresh = ahead.merge_base == self.base.head.commit;
-        // What was merged is not offered again: its branch begins anew at the base's head.
-        if matches!(found, Found::Merged) && !fresh {
+        // A merged pull request is not reused: its branch restarts at the base's head.
+        if matches!(found, OwnPullRequest::Merged) && !fresh {
             return Ok(false);
         }
         // A pull request that the forge closed while its branch was made again shows the commit
         // from before.
-        if let Found::Closed(pull) = found
+        if let OwnPullRequest::Closed(pull) = found
             && own::is_moving(pull)
             && self.forge.moving_closes().await?
         {
@@ -384,7 +387,7 @@ impl Work<'_> {
             return Ok(false);
         }
         let pull = match found {
-            Found::Open(pull) => Some(&**pull),
+            OwnPullRequest::Open(pull) => Some(&**pull),
             _ => None,
         };
         Ok(!self.forge.is_outdated(pull, &self.base.branch).await?)
@@ -392,7 +395,7 @@ impl Work<'_> {
 
     /// Whether the branch has the planned content in each planned file, and the base's in all
     /// others.
-    fn is_planned(&self, ahead: &Ahead) -> bool {
+    fn is_planned(&self, ahead: &AheadCommits) -> bool {
         let new = |path: &str| {
             self.files
                 .iter()
@@ -417,9 +420,9 @@ impl Work<'_> {
         self.drafts = true;
         match self.forge.drafts(&self.base.repo).await? {
             Ability::Yes => Ok(()),
-            Ability::No(why) => {
+            Ability::No(reason) => {
                 let what = format!("{}: a draft pull request", self.forge.name());
-                Err(Error::about(Class::Refused, what, why))
+                Err(Error::about(Class::Refused, what, reason))
             }
         }
     }
@@ -432,7 +435,7 @@ impl Work<'_> {
                 .iter()
                 .any(|file| crate::forge::is_workflow(&file.path));
             self.forge
-                .permit(&self.base.repo, Need { workflows })
+                .permit(&self.base.repo, PlannedWrites { workflows })
                 .await?;
             if self.proposal.auto_merge {
                 self.forge.admits(&self.base.branch).await?;
@@ -457,9 +460,9 @@ impl Work<'_> {
 
     /// Its text first, then its branch: a run that breaks off in between finds another content and
     /// does both again.
-    async fn announce(&mut self, pull: &Pull, was: &Was) -> Result<(), Error> {
+    async fn announce(&mut self, pull: &Pull, was: &BranchState) -> Result<(), Error> {
         let closed = pull.state != PullState::Open;
-        let notice = (closed || *was != Was::Absent) && self.forge.moving_closes().await?;
+        let notice = (closed || *was != BranchState::Absent) && self.forge.moving_closes().await?;
         let body = if notice {
             own::while_moving(self.proposal.body)
         } else {
@@ -476,13 +479,13 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn publish(&mut self, was: &Was, found: Found) -> Result<Step, Error> {
+    async fn publish(&mut self, was: &BranchState, found: OwnPullRequest) -> Result<Step, Error> {
         let message = format!(
             "{}\n\nRepin-Set: {}\n",
             self.proposal.title, self.proposal.marker.revision
         );
         let carried = match &found {
-            Found::Open(pull) => Some(Carried {
+            OwnPullRequest::Open(pull) => Some(CarriedPull {
                 pull,
                 body: self.proposal.body,
             }),
@@ -501,26 +504,28 @@ impl Work<'_> {
             self.begun |= error.begun;
         }
         match published? {
-            Published::BaseMoved => return Ok(Step::BaseMoved),
-            Published::OnMovedBase => {
+            PublishOutcome::BaseMoved => return Ok(Step::BaseMoved),
+            PublishOutcome::OnMovedBase => {
                 self.begun = true;
                 return Ok(Step::BaseMoved);
             }
-            Published::Raced(why) => return Ok(Step::Again(why)),
-            Published::Unsure(why) => {
+            PublishOutcome::Raced(reason) => return Ok(Step::Again(reason)),
+            PublishOutcome::Unsure(reason) => {
                 self.begun = true;
-                return Ok(Step::Again(why));
+                return Ok(Step::Again(reason));
             }
             // It is a race only if the branch moved.
-            Published::Refused(error) if self.refused.as_ref() == Some(was) => return Err(error),
-            Published::Refused(error) => {
+            PublishOutcome::Refused(error) if self.refused.as_ref() == Some(was) => {
+                return Err(error);
+            }
+            PublishOutcome::Refused(error) => {
                 self.refused = Some(was.clone());
                 return Ok(Step::Again(error.message));
             }
-            Published::Done(_) => self.begun = true,
+            PublishOutcome::Done(_) => self.begun = true,
         }
         match found {
-            Found::Open(pull) => {
+            OwnPullRequest::Open(pull) => {
                 self.updated();
                 Ok(Step::There(pull))
             }
@@ -544,20 +549,20 @@ impl Work<'_> {
             self.begun |= error.begun;
         }
         Ok(match created? {
-            Created::New(pull) => {
+            CreateOutcome::New(pull) => {
                 self.begun = true;
                 self.change = Change::Created;
                 Step::There(pull)
             }
-            Created::Unsure(why) => {
+            CreateOutcome::Unsure(reason) => {
                 self.begun = true;
-                Step::Again(why)
+                Step::Again(reason)
             }
-            Created::Exists(why) | Created::NotYet(why) => Step::Again(why),
+            CreateOutcome::Exists(reason) | CreateOutcome::NotYet(reason) => Step::Again(reason),
         })
     }
 
-    /// Puts the labels on; where that fails, the pull request stands all the same.
+    /// Adds the labels; if that fails, the pull request still counts.
     async fn label(&mut self, pull: &Pull, warnings: &mut Vec<String>) -> Result<(), Error> {
         let labels = self.proposal.labels;
         // A person who took one off again is not contradicted; a run that broke off before had put
@@ -567,11 +572,11 @@ impl Work<'_> {
         }
         self.permit().await?;
         let said = match self.forge.label(pull.number, labels).await {
-            Ok(Labelled::Done) => {
+            Ok(LabelOutcome::Done) => {
                 self.begun = true;
                 return Ok(());
             }
-            Ok(Labelled::NotPermitted(said)) => said,
+            Ok(LabelOutcome::NotPermitted(said)) => said,
             Err(error) => error.to_string(),
         };
         warnings.push(format!("the labels could not be put on: {said}"));

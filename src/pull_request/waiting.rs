@@ -1,8 +1,8 @@
 //! Waiting until a pull request is merged or closed: looked at again and again, cheaply where
 //! nothing is new.
 //!
-//! Nothing is dispatched here. A pull request of ours whose merge could not be scheduled when it
-//! was opened is scheduled as soon as that can be.
+//! Nothing is dispatched here. If the merge of repin's pull request could not be scheduled when it
+//! was opened, it is scheduled as soon as possible.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     OnlyPins, conflicts,
-    merging::{self, Armed},
+    merging::{self, MergeAttempt},
 };
 use crate::{
     error::{Class, Error},
@@ -26,8 +26,8 @@ pub struct Pace {
     pub most: Duration,
     /// When it is given up, from the first look on. There is always a last look when it is over.
     pub limit: Duration,
-    /// How long a pull request that reads as not mergeable may do so, where the forge states a
-    /// conflict and an unfinished check alike.
+    /// How long a pull request may be not mergeable on a forge that reports a conflict and an
+    /// unfinished check the same way.
     pub unclear: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Pace {
 
 /// How the merge of a pull request is scheduled.
 #[derive(Clone, Copy)]
-pub struct Arm<'a> {
+pub struct MergeSchedule<'a> {
     /// Contexts that have to pass before.
     pub gates: &'a [String],
     /// Decides whether a commit changes pins and nothing else.
@@ -54,53 +54,53 @@ pub struct Arm<'a> {
 
 /// What is waited for.
 #[derive(Clone, Copy)]
-pub struct Watch<'a> {
+pub struct WaitTarget<'a> {
     /// The pull request's number.
     pub number: u64,
     /// How often, and how long.
     pub pace: Pace,
     /// How its merge is scheduled where it is not yet; `None`: it is not.
-    pub arm: Option<Arm<'a>>,
+    pub arm: Option<MergeSchedule<'a>>,
     /// Told what is new, for people.
     pub tell: &'a dyn Fn(&str),
 }
 
 /// What came of it.
 #[derive(Debug, Clone)]
-pub enum Waited {
-    /// It is merged, by this commit where it is told.
+pub enum WaitOutcome {
+    /// It is merged, by this commit if known.
     Merged(Box<Pull>, Option<String>),
     /// It was closed and not merged.
     Closed(Box<Pull>),
     /// It is open and cannot be merged as it is: why, and the files that both sides changed.
-    Stuck(Box<Pull>, Stuck),
+    Stuck(Box<Pull>, MergeObstacle),
     /// It is open and was removed from the merge queue of its base, for this reason where the forge
     /// gives one.
     Removed(Box<Pull>, Option<String>),
-    /// Its branch holds somebody else's commit, as the error says.
+    /// Its branch has a foreign commit, which the error names.
     Foreign(Error),
     /// The time is over.
-    OutOfTime(Late),
+    OutOfTime(TimeoutState),
     /// There is no such pull request.
     Absent,
 }
 
 /// Why a pull request cannot be merged as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stuck {
+pub enum MergeObstacle {
     /// It is in conflict with its base, in these files where that can be found out.
     Conflict(Vec<String>),
-    /// The forge has not said for too long that it can be merged, and no file was changed on both
+    /// The forge has not reported it as mergeable for too long, and no file was changed on both
     /// sides.
     Unchecked,
 }
 
 /// How things stood when the time was over.
 #[derive(Debug, Clone)]
-pub struct Late {
+pub struct TimeoutState {
     /// Whether the forge answered at all.
     pub answered: bool,
-    /// What stood in the way of the last look.
+    /// The error of the last poll.
     pub trouble: Option<Error>,
 }
 
@@ -109,27 +109,27 @@ const LOOK: Duration = Duration::from_secs(15);
 
 /// What is known so far.
 #[derive(Default)]
-struct Seen {
+struct WaitState {
     etag: Option<String>,
     pull: Option<Box<Pull>>,
     trouble: Option<Error>,
     /// The head whose merge is scheduled.
     armed: Option<String>,
-    told: Option<String>,
+    reported: Option<String>,
     /// The head whose commits are known to be repin's.
     ours: Option<String>,
     /// The head that reads as not mergeable, and since when.
     unclear: Option<(String, Instant)>,
     /// Whether the base has no merge queue.
     unqueued: bool,
-    /// The head that was said to be behind its base.
+    /// The head that was reported to be behind its base.
     behind: Option<String>,
 }
 
 /// Looks until it is merged or closed, or the time is over.
-pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited, Error> {
+pub async fn until_merged(forge: &dyn Forge, watch: &WaitTarget<'_>) -> Result<WaitOutcome, Error> {
     let end = Instant::now() + watch.pace.limit;
-    let (mut seen, mut pause) = (Seen::default(), watch.pace.first);
+    let (mut seen, mut pause) = (WaitState::default(), watch.pace.first);
     loop {
         let latest = end.max(Instant::now() + LOOK);
         let Ok(there) = tokio::time::timeout_at(latest, seen.look(forge, watch.number)).await
@@ -137,14 +137,14 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
             return Ok(seen.late());
         };
         if !there? {
-            return Ok(Waited::Absent);
+            return Ok(WaitOutcome::Absent);
         }
         // Asking again before the limit ends would only prolong it.
         if seen.is_limited() {
             return Ok(seen.late());
         }
         if let Some(decided) = seen.decided() {
-            seen.tell_unchecked(watch.tell);
+            seen.report_unchecked(watch.tell);
             return Ok(decided);
         }
         match seen.is_stuck(forge, watch).await {
@@ -154,7 +154,7 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
             Err(error) if error.class == Class::Unavailable => seen.trouble = Some(error),
             Err(error) => return Err(error),
         }
-        seen.tell_behind(watch.tell);
+        seen.report_behind(watch.tell);
         match seen.follow(forge, watch).await {
             Next::Wait => {}
             Next::Look => continue,
@@ -174,8 +174,9 @@ pub async fn until_merged(forge: &dyn Forge, watch: &Watch<'_>) -> Result<Waited
     }
 }
 
-impl Seen {
-    /// Looks once; `false`: there is none. What may be better next time is kept for the end.
+impl WaitState {
+    /// Polls once; `false`: the pull request does not exist. A retryable error is kept for the
+    /// timeout.
     async fn look(&mut self, forge: &dyn Forge, number: u64) -> Result<bool, Error> {
         self.trouble = None;
         match forge.poll(number, self.etag.as_deref()).await {
@@ -183,8 +184,8 @@ impl Seen {
             Ok(Poll::Same) => {}
             Ok(Poll::Absent) if self.pull.is_none() => return Ok(false),
             Ok(Poll::Absent) => {
-                let what = format!("{}: looking at pull request #{number}", forge.name());
-                self.trouble = Some(Error::unavailable(what, "it is not there any more"));
+                let what = format!("{}: reading pull request #{number}", forge.name());
+                self.trouble = Some(Error::unavailable(what, "it no longer exists"));
             }
             Err(error) if matches!(error.class, Class::Unavailable | Class::Limited) => {
                 self.trouble = Some(error);
@@ -200,17 +201,17 @@ impl Seen {
         kind == Some(Class::Limited)
     }
 
-    fn decided(&self) -> Option<Waited> {
+    fn decided(&self) -> Option<WaitOutcome> {
         let pull = self.pull.clone()?;
         match pull.state.clone() {
-            PullState::Merged(commit) => Some(Waited::Merged(pull, commit)),
-            PullState::Closed => Some(Waited::Closed(pull)),
+            PullState::Merged(commit) => Some(WaitOutcome::Merged(pull, commit)),
+            PullState::Closed => Some(WaitOutcome::Closed(pull)),
             PullState::Open => None,
         }
     }
 
     /// Reports a merge at another head than the last one whose commits were found to be repin's.
-    fn tell_unchecked(&self, tell: &dyn Fn(&str)) {
+    fn report_unchecked(&self, tell: &dyn Fn(&str)) {
         let (Some(pull), Some(ours)) = (&self.pull, &self.ours) else {
             return;
         };
@@ -222,8 +223,8 @@ impl Seen {
         }
     }
 
-    fn late(&self) -> Waited {
-        Waited::OutOfTime(Late {
+    fn late(&self) -> WaitOutcome {
+        WaitOutcome::OutOfTime(TimeoutState {
             answered: self.pull.is_some(),
             trouble: self.trouble.clone(),
         })
@@ -233,8 +234,8 @@ impl Seen {
     async fn is_stuck(
         &mut self,
         forge: &dyn Forge,
-        watch: &Watch<'_>,
-    ) -> Result<Option<Waited>, Error> {
+        watch: &WaitTarget<'_>,
+    ) -> Result<Option<WaitOutcome>, Error> {
         let Some((pull, stuck)) = self.stuck(forge, watch.pace.unclear).await? else {
             return Ok(None);
         };
@@ -245,8 +246,8 @@ impl Seen {
             self.unclear = None;
         }
         Ok(Some(match foreign? {
-            Some(error) => Waited::Foreign(error),
-            None => Waited::Stuck(pull, stuck),
+            Some(error) => WaitOutcome::Foreign(error),
+            None => WaitOutcome::Stuck(pull, stuck),
         }))
     }
 
@@ -256,7 +257,7 @@ impl Seen {
         &mut self,
         forge: &dyn Branches,
         unclear: Duration,
-    ) -> Result<Option<(Box<Pull>, Stuck)>, Error> {
+    ) -> Result<Option<(Box<Pull>, MergeObstacle)>, Error> {
         let Some(pull) = self.pull.clone() else {
             return Ok(None);
         };
@@ -284,15 +285,15 @@ impl Seen {
             return Ok(None);
         }
         let stuck = if files.is_empty() && !stated {
-            Stuck::Unchecked
+            MergeObstacle::Unchecked
         } else {
-            Stuck::Conflict(files)
+            MergeObstacle::Conflict(files)
         };
         Ok(Some((pull, stuck)))
     }
 
     /// Says once that the branch has to be brought up to date, which no waiting does.
-    fn tell_behind(&mut self, tell: &dyn Fn(&str)) {
+    fn report_behind(&mut self, tell: &dyn Fn(&str)) {
         let Some(pull) = self.pull.as_ref() else {
             return;
         };
@@ -307,7 +308,7 @@ impl Seen {
     }
 
     /// Follows the pull request through the merge queue of its base, if there is one.
-    async fn follow(&mut self, forge: &dyn Forge, watch: &Watch<'_>) -> Next {
+    async fn follow(&mut self, forge: &dyn Forge, watch: &WaitTarget<'_>) -> Next {
         let Some(pull) = self.pull.clone().filter(|_| !self.unqueued) else {
             return Next::Wait;
         };
@@ -329,7 +330,7 @@ impl Seen {
         forge: &dyn Forge,
         pull: Box<Pull>,
         reason: Option<String>,
-        watch: &Watch<'_>,
+        watch: &WaitTarget<'_>,
     ) -> Next {
         match forge.pull(pull.number).await {
             Ok(Some(now))
@@ -337,8 +338,8 @@ impl Seen {
             {
                 // A push takes it out of the queue, whoever pushed.
                 match foreign(forge, &pull, watch).await {
-                    Ok(Some(error)) => Next::Stop(Waited::Foreign(error)),
-                    Ok(None) => Next::Stop(Waited::Removed(pull, reason)),
+                    Ok(Some(error)) => Next::Stop(WaitOutcome::Foreign(error)),
+                    Ok(None) => Next::Stop(WaitOutcome::Removed(pull, reason)),
                     Err(error) => {
                         self.trouble = Some(error);
                         Next::Wait
@@ -357,15 +358,15 @@ impl Seen {
     }
 
     /// Tells what is new.
-    fn tell(&mut self, watch: &Watch<'_>, said: String) {
-        if self.told.as_ref() != Some(&said) {
-            (watch.tell)(&said);
-            self.told = Some(said);
+    fn tell(&mut self, watch: &WaitTarget<'_>, message: String) {
+        if self.reported.as_ref() != Some(&message) {
+            (watch.tell)(&message);
+            self.reported = Some(message);
         }
     }
 
     /// Schedules the merge if that is still to be done.
-    async fn arm(&mut self, forge: &dyn Forge, watch: &Watch<'_>) -> Next {
+    async fn arm(&mut self, forge: &dyn Forge, watch: &WaitTarget<'_>) -> Next {
         let (Some(arm), Some(pull)) = (watch.arm, &self.pull) else {
             return Next::Wait;
         };
@@ -376,29 +377,29 @@ impl Seen {
         // Whose commits a branch holds changes with its head alone.
         let armed = if self.ours.as_ref() == Some(&pull.head_commit) {
             let merge = merging::arm(forge, pull, arm.gates).await;
-            merge.map(Armed::Merge)
+            merge.map(MergeAttempt::Merge)
         } else {
-            merging::arm_ours(forge, pull, arm.gates, arm.only_pins).await
+            merging::schedule_if_repin(forge, pull, arm.gates, arm.only_pins).await
         };
-        if matches!(armed, Ok(Armed::Merge(_))) {
+        if matches!(armed, Ok(MergeAttempt::Merge(_))) {
             self.ours = Some(pull.head_commit.clone());
         }
-        let said = match armed {
-            Ok(Armed::Other) => return Next::Wait,
-            Ok(Armed::Foreign(error)) => return Next::Stop(Waited::Foreign(error)),
-            Ok(Armed::Merge(Merge::Merged)) => {
+        let message = match armed {
+            Ok(MergeAttempt::Other) => return Next::Wait,
+            Ok(MergeAttempt::Foreign(error)) => return Next::Stop(WaitOutcome::Foreign(error)),
+            Ok(MergeAttempt::Merge(Merge::Merged)) => {
                 self.armed = Some(pull.head_commit.clone());
                 return Next::Look;
             }
-            Ok(Armed::Merge(Merge::Scheduled)) => {
+            Ok(MergeAttempt::Merge(Merge::Scheduled)) => {
                 self.armed = Some(pull.head_commit.clone());
                 "its merge is scheduled".to_owned()
             }
-            Ok(Armed::Merge(Merge::Queued(position, state))) => {
+            Ok(MergeAttempt::Merge(Merge::Queued(position, state))) => {
                 self.armed = Some(pull.head_commit.clone());
                 in_queue(position, &state)
             }
-            Ok(Armed::Merge(
+            Ok(MergeAttempt::Merge(
                 Merge::Later(why)
                 | Merge::Clean(why)
                 | Merge::Unscheduled(why)
@@ -406,10 +407,10 @@ impl Seen {
             )) => {
                 format!("its merge is not scheduled yet: {why}")
             }
-            // What it waits for may come all the same, by whoever merges it.
-            Err(error) => format!("its merge can't be scheduled: {error}"),
+            // The merge may still happen, whoever performs it.
+            Err(error) => format!("its merge cannot be scheduled: {error}"),
         };
-        self.tell(watch, said);
+        self.tell(watch, message);
         Next::Wait
     }
 }
@@ -418,7 +419,7 @@ impl Seen {
 async fn foreign(
     forge: &dyn Forge,
     pull: &Pull,
-    watch: &Watch<'_>,
+    watch: &WaitTarget<'_>,
 ) -> Result<Option<Error>, Error> {
     match watch.arm {
         Some(arm) => merging::foreign(forge, pull, arm.only_pins).await,
@@ -435,5 +436,5 @@ enum Next {
     Wait,
     /// Something happened: look again at once.
     Look,
-    Stop(Waited),
+    Stop(WaitOutcome),
 }

@@ -13,7 +13,8 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 
-use super::{DOCUMENT_MAX, Descriptor, Raw, Want};
+use super::memory::Memory;
+use crate::oci::{DOCUMENT_MAX, Descriptor, RawManifest, TagOrDigest};
 use crate::{
     error::{Class, Error},
     oci::Digest,
@@ -23,10 +24,11 @@ use crate::{
 /// The annotation of an entry of `index.json` that holds its tag.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// An image layout: a folder with `oci-layout`, `index.json` and `blobs/`.
+/// An image layout: a directory with `oci-layout`, `index.json` and `blobs/`.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    folder: PathBuf,
+    directory: PathBuf,
+    pub(super) memory: Memory,
 }
 
 #[derive(Deserialize)]
@@ -41,19 +43,22 @@ struct Entries {
 }
 
 impl Layout {
-    /// The layout in `folder`, which is looked at when something is asked for.
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    /// The layout in `directory`, which is looked at when something is asked for.
+    pub fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            memory: Memory::default(),
+        }
     }
 
     /// The manifest that a tag names or that has a digest; `None` if there is none.
-    pub(super) fn manifest(&self, want: &Want) -> Result<Option<Raw>, Error> {
+    pub(super) fn manifest(&self, want: &TagOrDigest) -> Result<Option<RawManifest>, Error> {
         self.check_version()?;
         match want {
-            Want::Tag(tag) => self.tagged(tag.as_str()),
-            Want::Digest(digest) => {
+            TagOrDigest::Tag(tag) => self.tagged(tag.as_str()),
+            TagOrDigest::Digest(digest) => {
                 let bytes = self.read(&blob_path(*digest), DOCUMENT_MAX)?;
-                Ok(bytes.map(|bytes| Raw {
+                Ok(bytes.map(|bytes| RawManifest {
                     bytes,
                     media_type: None,
                     claimed: None,
@@ -62,7 +67,7 @@ impl Layout {
         }
     }
 
-    fn tagged(&self, tag: &str) -> Result<Option<Raw>, Error> {
+    fn tagged(&self, tag: &str) -> Result<Option<RawManifest>, Error> {
         let entries: Entries = self.json("index.json")?;
         let named = |entry: &&Descriptor| {
             entry
@@ -79,11 +84,11 @@ impl Layout {
             return Err(Error::about(
                 Class::Ambiguous,
                 what,
-                "the tag is there twice, for two digests",
+                "the tag is listed twice, for two digests",
             ));
         }
         let bytes = self.blob(entry)?;
-        Ok(Some(Raw {
+        Ok(Some(RawManifest {
             bytes,
             media_type: Some(entry.media_type.clone()),
             claimed: Some(entry.digest),
@@ -98,12 +103,12 @@ impl Layout {
             .read(&path, DOCUMENT_MAX)?
             .ok_or_else(|| Error::unavailable(what(), "the blob is missing"))?;
         if bytes.len() as u64 != descriptor.size {
-            let why = format!(
-                "the blob has {} bytes, its descriptor says {}",
+            let reason = format!(
+                "the blob has {} bytes, but its descriptor states {}",
                 bytes.len(),
                 descriptor.size
             );
-            return Err(Error::unavailable(what(), why));
+            return Err(Error::unavailable(what(), reason));
         }
         Ok(bytes)
     }
@@ -112,7 +117,7 @@ impl Layout {
     pub(super) fn layer(&self, descriptor: &Descriptor) -> Result<Take<File>, Error> {
         let path = blob_path(descriptor.digest);
         let unavailable =
-            |why: String| Error::unavailable(format!("{self}/{}", path.display()), why);
+            |reason: String| Error::unavailable(format!("{self}/{}", path.display()), reason);
         let file = self
             .open(&path)?
             .ok_or_else(|| unavailable("the blob is missing".to_owned()))?;
@@ -122,7 +127,7 @@ impl Layout {
             .len();
         if length != descriptor.size {
             return Err(unavailable(format!(
-                "the blob has {length} bytes, its descriptor says {}",
+                "the blob has {length} bytes, but its descriptor states {}",
                 descriptor.size
             )));
         }
@@ -135,8 +140,8 @@ impl Layout {
             return Ok(());
         }
         let version = plain(&marker.image_layout_version);
-        let why = format!("the layout has version {version}; repin reads 1.0.0");
-        Err(Error::unavailable(self.to_string(), why))
+        let reason = format!("the layout has version {version}; repin supports 1.0.0");
+        Err(Error::unavailable(self.to_string(), reason))
     }
 
     fn json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T, Error> {
@@ -145,18 +150,18 @@ impl Layout {
             .read(Path::new(name), DOCUMENT_MAX)?
             .ok_or_else(|| Error {
                 help: Some(
-                    "a layout is made by `skopeo copy … oci:DIR:TAG`, for example".to_owned(),
+                    "create a layout, for example with `skopeo copy … oci:DIR:TAG`".to_owned(),
                 ),
                 ..Error::unavailable(
                     what(),
-                    "there is no such file, so this is no OCI image layout",
+                    "the file is missing, so this is not an OCI image layout",
                 )
             })?;
         serde_json::from_slice(&bytes)
-            .map_err(|error| Error::unavailable(what(), format!("it can't be parsed: {error}")))
+            .map_err(|error| Error::unavailable(what(), format!("cannot parse it: {error}")))
     }
 
-    /// A file's bytes, at most `max`; `None` if it is not there.
+    /// A file's bytes, at most `max`; `None` if it is missing.
     fn read(&self, path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
         let what = || format!("{self}/{}", path.display());
         let Some(file) = self.open(path)? else {
@@ -169,19 +174,19 @@ impl Layout {
         if bytes.len() as u64 > max {
             return Err(Error::unavailable(
                 what(),
-                format!("it has more than {max} bytes"),
+                format!("the file has more than {max} bytes"),
             ));
         }
         Ok(Some(bytes))
     }
 
-    /// A regular file; `None` if it is not there.
+    /// A regular file; `None` if it is missing.
     fn open(&self, path: &Path) -> Result<Option<File>, Error> {
         let what = || format!("{self}/{}", path.display());
         let fail = |error: std::io::Error| Error::unavailable(what(), error.to_string());
         // Without waiting: a named pipe in a blob's place must not hang the run.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::open(self.folder.join(path), flags, Mode::empty())
+        let file = match rustix::fs::open(self.directory.join(path), flags, Mode::empty())
             .map_err(std::io::Error::from)
         {
             Ok(file) => File::from(file),
@@ -201,7 +206,7 @@ fn blob_path(digest: Digest) -> PathBuf {
 
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "oci:{}", self.folder.display())
+        write!(f, "oci:{}", self.directory.display())
     }
 }
 
@@ -215,23 +220,23 @@ mod tests {
     use crate::oci::Tag;
 
     struct World {
-        folder: tempfile::TempDir,
+        directory: tempfile::TempDir,
         layout: Layout,
     }
 
     /// A layout without entries.
     fn world() -> World {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("blobs/sha256")).unwrap();
         let marker = json!({"imageLayoutVersion": "1.0.0"}).to_string();
-        fs::write(folder.path().join("oci-layout"), marker).unwrap();
-        let layout = Layout::new(folder.path().to_owned());
-        World { folder, layout }
+        fs::write(directory.path().join("oci-layout"), marker).unwrap();
+        let layout = Layout::new(directory.path().to_owned());
+        World { directory, layout }
     }
 
     impl World {
         fn path(&self, digest: Digest) -> PathBuf {
-            self.folder.path().join(blob_path(digest))
+            self.directory.path().join(blob_path(digest))
         }
 
         /// An entry with the tag `t`, of a size that may be another than the blob's.
@@ -244,16 +249,16 @@ mod tests {
 
         fn index(&self, entries: &[Value]) {
             let index = json!({ "manifests": entries }).to_string();
-            fs::write(self.folder.path().join("index.json"), index).unwrap();
+            fs::write(self.directory.path().join("index.json"), index).unwrap();
         }
 
-        fn tagged(&self) -> Result<Option<Raw>, Error> {
-            let tag = Want::Tag(Tag::parse("t").unwrap());
+        fn tagged(&self) -> Result<Option<RawManifest>, Error> {
+            let tag = TagOrDigest::Tag(Tag::parse("t").unwrap());
             self.layout.manifest(&tag)
         }
 
-        fn by_digest(&self, digest: Digest) -> Result<Option<Raw>, Error> {
-            self.layout.manifest(&Want::Digest(digest))
+        fn by_digest(&self, digest: Digest) -> Result<Option<RawManifest>, Error> {
+            self.layout.manifest(&TagOrDigest::Digest(digest))
         }
     }
 
@@ -270,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_has_the_size_that_its_entry_says() {
+    fn blob_size_must_match_its_entry() {
         let world = world();
         for size in [2, 4] {
             let entry = world.entry(b"one", size);
@@ -290,20 +295,20 @@ mod tests {
         assert_eq!(raw.bytes.len(), limit);
         fs::write(&path, vec![b' '; limit + 1]).unwrap();
         let error = world.by_digest(Digest::of(b"one")).unwrap_err();
-        assert!(error.message.contains("it has more than"), "{error}");
+        assert!(error.message.contains("the file has more than"), "{error}");
     }
 
     #[test]
-    fn only_what_is_not_there_is_not_there() {
+    fn only_missing_files_are_absent() {
         let world = world();
         let digest = Digest::of(b"one");
         assert!(world.by_digest(digest).unwrap().is_none());
-        // A folder or a named pipe is no blob, and what cannot be opened may be one.
+        // A directory or a named pipe is no blob, and what cannot be opened may be one.
         fs::create_dir(world.path(digest)).unwrap();
         let error = world.by_digest(digest).unwrap_err();
         assert!(error.message.contains("not a regular file"), "{error}");
         fs::remove_dir(world.path(digest)).unwrap();
-        std::os::unix::fs::symlink("itself", world.folder.path().join("itself")).unwrap();
+        std::os::unix::fs::symlink("itself", world.directory.path().join("itself")).unwrap();
         std::os::unix::fs::symlink("../../itself", world.path(digest)).unwrap();
         assert!(world.by_digest(digest).is_err());
     }

@@ -1,6 +1,6 @@
 //! Which source a repository is read from.
 
-use super::{Layout, Registries, Source};
+use super::{Layout, Registries, Remote, Source, memory::Memory};
 use crate::{
     config::{Mapping, Where},
     oci::Repository,
@@ -12,13 +12,14 @@ pub struct Sources {
     /// Layers of mappings, the strongest first.
     layers: Vec<Vec<Mapping>>,
     registries: Registries,
+    memory: Memory,
 }
 
 /// Why a repository can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourcesError {
     /// Its name and its mapping give no address.
-    #[error("`{repository}` can't be read: {why}")]
+    #[error("`{repository}` cannot be read: {why}")]
     Address {
         /// The repository.
         repository: String,
@@ -30,14 +31,20 @@ pub enum SourcesError {
 impl Sources {
     /// `layers`: the strongest first. What no layer maps is read from its own registry.
     pub fn new(layers: Vec<Vec<Mapping>>, registries: Registries) -> Self {
-        Self { layers, registries }
+        Self {
+            layers,
+            registries,
+            memory: Memory::default(),
+        }
     }
 
     /// Where `repository` is read from: the longest prefix of the strongest layer that has one.
     pub fn of(&self, repository: &Repository) -> Result<Source, SourcesError> {
         let remote = match self.mapping(repository) {
-            Some((Where::Layouts(folder), rest)) => {
-                return Ok(Source::Layout(Layout::new(folder.join(rest))));
+            Some((Where::Layouts(directory), rest)) => {
+                let mut layout = Layout::new(directory.join(rest));
+                layout.memory = self.memory.clone();
+                return Ok(Source::Layout(layout));
             }
             Some((Where::Registry(endpoint), rest)) => self.registries.mapped(endpoint, &rest),
             None => self.registries.repository(repository),
@@ -46,7 +53,9 @@ impl Sources {
             repository: repository.to_string(),
             why,
         };
-        remote.map(Source::Remote).map_err(address)
+        let mut remote: Remote = remote.map_err(address)?;
+        remote.memory = self.memory.clone();
+        Ok(Source::Remote(remote))
     }
 
     /// Where a mapping puts `repository`, with the rest of its name there; for whoever reads the

@@ -1,36 +1,31 @@
 //! Where image bytes come from: registries, and OCI image layouts on disk.
 //!
 //! Both give raw bytes and what was claimed about them; whether the bytes are what was asked for is
-//! decided here, once, in [`document`] and [`Source::config`]. What the images mean is for `facts`.
+//! decided once, in [`document`](crate::oci::document) and [`Source::config`]. What images contain is for `layers` and `inventory`.
 
-pub mod document;
 mod layer;
 mod layout;
 mod map;
+mod memory;
 pub mod remote;
 pub mod resolve;
 
 use std::fmt;
 
+use tokio::sync::SemaphorePermit;
+
 use crate::{
     error::Error,
-    oci::{Digest, Tag},
+    oci::{DOCUMENT_MAX, Descriptor, ImageConfig, Manifest, TagOrDigest, Verified, document},
 };
 
 pub use crate::http::{Clock, ServerTime};
-pub use document::{
-    Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, Manifest, Verified,
-};
 pub use layer::Layer;
 pub use layout::Layout;
 pub use map::{Sources, SourcesError};
 pub use remote::{
     Deletion, Environment, NextPage, Registries, Remote, Settings, SettingsError, TagPages, Tags,
 };
-
-/// The largest manifest, index or config, in bytes (OCI distribution specification, "Pushing
-/// manifests", asks for 4 MiB).
-pub const DOCUMENT_MAX: u64 = 4 * 1024 * 1024;
 
 /// One repository at the place that it is read from.
 #[derive(Debug, Clone)]
@@ -41,46 +36,17 @@ pub enum Source {
     Remote(Remote),
 }
 
-/// Which manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Want {
-    /// The one that a tag names now.
-    Tag(Tag),
-    /// The one whose bytes have this digest.
-    Digest(Digest),
-}
-
-/// A manifest or index as it was received, nothing checked but its size.
-#[derive(Debug)]
-pub struct Raw {
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// The media type that came with them: the `Content-Type` header, or the layout's descriptor.
-    pub media_type: Option<String>,
-    /// The digest that came with them: the `Docker-Content-Digest` header, or the layout's
-    /// descriptor.
-    pub claimed: Option<Digest>,
-}
-
-impl fmt::Display for Want {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tag(tag) => write!(f, ":{tag}"),
-            Self::Digest(digest) => write!(f, "@{digest}"),
-        }
-    }
-}
-
 impl Source {
     /// The manifest or index, verified; `None` if the source has no such tag or digest.
     ///
     /// `expected` is the media type that a parent descriptor gave.
     pub async fn manifest(
         &self,
-        want: &Want,
+        want: &TagOrDigest,
         expected: Option<&str>,
     ) -> Result<Option<Verified<Manifest>>, Error> {
         let what = format!("{self}{want}");
+        let _permit = self.permit().await;
         let raw = match self {
             Self::Layout(layout) => {
                 let (layout, want) = (layout.clone(), want.clone());
@@ -101,6 +67,7 @@ impl Source {
                 format!("it has {} bytes, more than 4 MiB", descriptor.size),
             ));
         }
+        let _permit = self.permit().await;
         let bytes = match self {
             Self::Layout(layout) => {
                 let (layout, descriptor) = (layout.clone(), descriptor.clone());
@@ -109,6 +76,22 @@ impl Source {
             Self::Remote(remote) => remote.blob(descriptor, &what).await?,
         };
         document::config(&bytes, descriptor, &what)
+    }
+
+    /// Registries have places of their own for requests.
+    async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        match self {
+            Self::Layout(layout) => layout.memory.permit().await,
+            Self::Remote(_) => None,
+        }
+    }
+
+    /// The memory that is shared with the other sources of the set.
+    fn memory(&self) -> &memory::Memory {
+        match self {
+            Self::Layout(layout) => &layout.memory,
+            Self::Remote(remote) => &remote.memory,
+        }
     }
 
     /// The bytes of a layer, to be read in a blocking thread while the runtime goes on; never more
@@ -153,7 +136,7 @@ async fn blocking<T: Send + 'static>(
         Ok(result) => result,
         Err(error) => Err(Error::unavailable(
             what,
-            format!("reading it broke off: {error}"),
+            format!("reading was interrupted: {error}"),
         )),
     }
 }

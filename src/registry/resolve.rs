@@ -5,16 +5,20 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future;
+use futures_util::{StreamExt as _, future, stream};
 
 use crate::{
     error::{Class, Error},
-    oci::{Digest, Platform},
-    registry::{Descriptor, ImageConfig, ImageManifest, Manifest, Source, Verified, Want},
+    oci::{
+        Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest, Verified,
+    },
+    registry::{Source, memory},
 };
 
-/// More entries than this in an index are no image of ours, but a way to make us ask for ever.
+/// The most entries of an index; more would cause endless requests.
 const MAX_PLATFORMS: usize = 100;
+/// How many platforms of an image are read at once: as many as one host is asked for.
+const AT_ONCE: usize = 8;
 
 /// What a tag or a digest names.
 #[derive(Debug, Clone)]
@@ -40,8 +44,8 @@ pub struct PlatformFacts {
     pub config: ImageConfig,
 }
 
-/// Reads what `want` names; `None` if the source has no such tag or digest.
-pub async fn resolve(source: &Source, want: &Want) -> Result<Option<ImageFacts>, Error> {
+/// Reads the manifest that `want` names; `None` if the source has no such tag or digest.
+pub async fn resolve(source: &Source, want: &TagOrDigest) -> Result<Option<ImageFacts>, Error> {
     let Some(top) = source.manifest(want, None).await? else {
         return Ok(None);
     };
@@ -50,13 +54,13 @@ pub async fn resolve(source: &Source, want: &Want) -> Result<Option<ImageFacts>,
         Manifest::Image(manifest) => vec![single(source, top.digest, manifest, None).await?],
         Manifest::Index(index) => {
             let entries = runnable(index.manifests, &what)?;
+            source.memory().keep(memory::of_entries(&entries), &what)?;
             let platforms = entries.iter().map(|entry| child(source, entry));
             // Every platform is asked for; the first error in the order of the index is the one
             // reported.
-            future::join_all(platforms)
-                .await
-                .into_iter()
-                .collect::<Result<_, _>>()?
+            let platforms = stream::iter(platforms).buffered(AT_ONCE);
+            let platforms: Vec<_> = platforms.collect().await;
+            platforms.into_iter().collect::<Result<_, _>>()?
         }
     };
     Ok(Some(ImageFacts {
@@ -69,10 +73,10 @@ pub async fn resolve(source: &Source, want: &Want) -> Result<Option<ImageFacts>,
 /// The platforms of a digest that may go: an index names them; of a single manifest, and of an entry
 /// without a platform, the config does.
 pub async fn platforms_of(source: &Source, digest: Digest) -> Result<Vec<Platform>, Error> {
-    let want = Want::Digest(digest);
+    let want = TagOrDigest::Digest(digest);
     let top = source.manifest(&want, None).await?;
-    let top = top
-        .ok_or_else(|| Error::unavailable(format!("{source}{want}"), "it is not there any more"))?;
+    let top =
+        top.ok_or_else(|| Error::unavailable(format!("{source}{want}"), "it no longer exists"))?;
     match top.value {
         Manifest::Image(manifest) => {
             let config = source.config(&manifest.config).await?.value;
@@ -102,27 +106,31 @@ fn runnable(mut entries: Vec<Descriptor>, what: &str) -> Result<Vec<Descriptor>,
         ));
     }
     if entries.len() > MAX_PLATFORMS {
-        let why = format!(
+        let reason = format!(
             "the index has {} entries, more than {MAX_PLATFORMS}",
             entries.len()
         );
-        return Err(Error::unavailable(what, why));
+        return Err(Error::unavailable(what, reason));
     }
     Ok(entries)
 }
 
 async fn child(source: &Source, entry: &Descriptor) -> Result<PlatformFacts, Error> {
-    let want = Want::Digest(entry.digest);
+    let want = TagOrDigest::Digest(entry.digest);
     let what = || format!("{source}{want}");
+    source.memory().keep(0, &what())?;
     let Some(found) = source.manifest(&want, Some(&entry.media_type)).await? else {
         return Err(Error::unavailable(
             what(),
-            "the index names it, but it is missing",
+            "the index lists it, but it is missing",
         ));
     };
     if found.size != entry.size {
-        let why = format!("it has {} bytes, the index says {}", found.size, entry.size);
-        return Err(Error::unavailable(what(), why));
+        let reason = format!(
+            "it has {} bytes, but the index states {}",
+            found.size, entry.size
+        );
+        return Err(Error::unavailable(what(), reason));
     }
     match found {
         Verified {
@@ -147,7 +155,12 @@ async fn single(
     manifest: ImageManifest,
     platform: Option<Platform>,
 ) -> Result<PlatformFacts, Error> {
+    let what = || format!("{source}@{digest}");
+    source
+        .memory()
+        .keep(memory::of_manifest(&manifest), &what())?;
     let config = source.config(&manifest.config).await?.value;
+    source.memory().keep(memory::of_config(&config), &what())?;
     let platform = platform.unwrap_or_else(|| config.platform.clone());
     Ok(PlatformFacts {
         platform,

@@ -1,48 +1,57 @@
 //! Checks as annotations of GitHub Actions.
 
+use super::causes::by_cause;
 use crate::{
     checks::{Check, Status},
     untrusted::workflow::{Commands, Level, Place},
 };
 
-/// Checks that fail or warn, and those of the repository that were skipped, as annotations; `folder` leads from the repository's top to the root
-/// and ends with `/` or is empty.
-pub fn checks(checks: &[Check], folder: &str) -> Commands {
+/// Checks that fail or warn, and those of the repository that were skipped, as annotations, one for
+/// each cause; `directory` leads from the repository's top to the root and ends with `/` or is
+/// empty.
+pub fn checks(checks: &[Check], directory: &str) -> Commands {
     let mut out = Commands::default();
-    for check in checks {
-        let level = match check.status {
+    for cause in by_cause(checks) {
+        let level = match cause.status() {
             Status::Fail => Level::Error,
             Status::Warn => Level::Warning,
-            // What was not checked for an image is in its row.
-            Status::Skip if check.image.is_none() => Level::Notice,
+            // A check that was skipped for an image is counted in the image's row.
+            Status::Skip if cause.first().image.is_none() => Level::Notice,
             Status::Pass | Status::Skip => continue,
         };
-        let subject = [&check.image, &check.platform]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(" ");
+        let subject = cause.subject();
         let title = if subject.is_empty() {
-            check.code.to_string()
+            cause.code().to_string()
         } else {
-            format!("{} ({subject})", check.code)
+            format!("{} ({subject})", cause.code())
         };
-        // One annotation a place; a check about no place gets one without.
-        for place in &check.places {
-            let file = format!("{folder}{}", place.file);
+        let mut message = cause.message();
+        for evidence in cause.evidence() {
+            message = message + "\n" + &evidence;
+        }
+        let message = with_help(&message, cause.help());
+        for place in cause.places() {
+            let file = format!("{directory}{}", place.file);
             let at = Place {
                 file: &file,
                 line: place.line,
                 column: place.column,
             };
-            out.annotate(level, &title, &check.told(), Some(at));
+            out.annotate(level, &title, &message, Some(at));
         }
-        if check.places.is_empty() {
-            out.annotate(level, &title, &check.told(), None);
+        if cause.places().is_empty() {
+            out.annotate(level, &title, &message, None);
         }
     }
     out
+}
+
+/// The message of an annotation, with what to do on the last line.
+pub fn with_help(message: &str, help: Option<&str>) -> String {
+    match help {
+        Some(help) => format!("{message}\nhelp: {help}"),
+        None => message.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -51,7 +60,7 @@ mod tests {
     use crate::checks::{Code, FilePlace};
 
     #[test]
-    fn a_check_points_at_each_of_its_places() {
+    fn each_place_of_a_check_gets_an_annotation() {
         let places = vec![
             FilePlace {
                 file: "a,b.yml".into(),
@@ -74,8 +83,8 @@ mod tests {
         let passed = Check::new(Code::PIN_COUNT, Status::Pass, "fine");
         let warned = Check::new(Code::PLATFORM_LOST, Status::Warn, "lost");
         insta::assert_snapshot!(checks(&[failed, passed, warned], "sub/"), @r"
-        ::error file=sub/a%2Cb.yml,line=3,col=7,title=pin_count (fix)::100%25%0A::set-output name=x::y
-        ::error file=sub/c.yml,line=1,col=1,title=pin_count (fix)::100%25%0A::set-output name=x::y
+        ::error file=sub/a%2Cb.yml,line=3,col=7,title=pin_count (fix)::100%25%0A::set-output name=x::y%0Ahelp: compare the pins found with the ones you expect; then correct `pins:` or `files:`
+        ::error file=sub/c.yml,line=1,col=1,title=pin_count (fix)::100%25%0A::set-output name=x::y%0Ahelp: compare the pins found with the ones you expect; then correct `pins:` or `files:`
         ::warning title=platform_lost::lost
         ");
     }

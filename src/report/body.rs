@@ -1,8 +1,8 @@
 //! The body of a pull request, in Markdown, from the built-in template or the user's.
 //!
-//! Values are escaped as they are printed, so that a label can't mention, link or break a table;
-//! `|safe` opts out and `|code` makes a code span. The variables are the fields of `repin.plan/1`
-//! (without `body`).
+//! Values are escaped as they are printed, so that a label cannot mention, link or break a table;
+//! `|safe` opts out, and `|code` makes a code span. The variables are the fields of `repin.plan/1`
+//! without `body`.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -12,30 +12,30 @@ use minijinja::{
 };
 use serde::Serialize;
 
-use super::json::PlanDocument;
+use super::{causes::by_cause, json::PlanDocument};
 use crate::{checks::Status, history::Entry, pull_request::Marker, untrusted::markdown};
 
-/// The most characters of a body; forges refuse longer ones (GitHub: 65,536).
+/// The maximum length of a body, in characters; forges refuse longer ones (GitHub: 65,536).
 pub const MAX: usize = 60_000;
 
 const TEMPLATE: &str = include_str!("body.md.j2");
 
-/// A template that does not work.
+/// A template that cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct TemplateError {
-    /// What is wrong.
+    /// The reason.
     pub message: String,
     /// 1-based line of the template.
     pub line: Option<usize>,
 }
 
-/// What the built-in template shows beside the document.
+/// Values for the built-in template beside the document.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Beside {
-    /// The revision that is pinned now, if history knows it.
+    /// The currently pinned revision, if history knows it.
     pub revision_now: Option<String>,
-    /// The labels of what is pinned now, by image.
+    /// The labels of the currently pinned images, by image.
     pub labels_now: Labels,
     /// The sets that a rollback undoes, newest first.
     pub undone: Vec<Undone>,
@@ -49,9 +49,9 @@ pub type Labels = BTreeMap<String, BTreeMap<String, Option<String>>>;
 pub struct Undone {
     /// Its revision, if it has one.
     pub revision: Option<String>,
-    /// The commit that brought it into place, by its short name.
+    /// The short id of the commit that made the set current.
     pub commit: String,
-    /// When (ISO 8601).
+    /// The date of the commit (ISO 8601).
     pub date: String,
     /// The commit's subject.
     pub subject: String,
@@ -70,7 +70,7 @@ impl Undone {
     }
 }
 
-/// What templates see.
+/// The variables of templates.
 #[derive(Serialize)]
 struct View<'v> {
     #[serde(flatten)]
@@ -95,7 +95,7 @@ pub fn render(
         ..document.clone()
     };
     let mut notices = Vec::new();
-    // What matters least goes first; the checks last.
+    // The least important part is cut first, the checks last.
     for step in [
         Cut::Nothing,
         Cut::Labels,
@@ -130,7 +130,7 @@ pub fn render(
     ))
 }
 
-/// What a refused run says in a step's summary.
+/// The step summary of a refused run.
 pub fn refusal(document: &PlanDocument) -> String {
     let mut text = format!(
         "## {}\n\nRefused; nothing was changed.\n",
@@ -144,22 +144,20 @@ pub fn refusal(document: &PlanDocument) -> String {
             markdown::code(&error.message)
         );
     }
-    for check in document
-        .checks
-        .iter()
-        .filter(|check| check.status == Status::Fail)
-    {
-        let subject = [&check.image, &check.platform]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(" ");
-        let (code, detail) = (
-            markdown::code(check.code.as_str()),
-            markdown::code(&check.told()),
+    let causes = by_cause(&document.checks);
+    for cause in causes.iter().filter(|cause| cause.status() == Status::Fail) {
+        let (code, message) = (
+            markdown::code(cause.code().as_str()),
+            markdown::code(&cause.message()),
         );
-        let _ = writeln!(text, "- {code} {}: {detail}", markdown::inline(&subject));
+        let subject = markdown::inline(&cause.subject());
+        let _ = writeln!(text, "- {code} {subject}: {message}");
+        for evidence in cause.evidence() {
+            let _ = writeln!(text, "  - {}", markdown::code(&evidence));
+        }
+        if let Some(help) = cause.help() {
+            let _ = writeln!(text, "  - help: {}", markdown::inline(help));
+        }
     }
     text
 }
@@ -178,7 +176,7 @@ fn assemble(text: &str, notices: &[&str], marker: &str) -> String {
     if !notices.is_empty() {
         let _ = write!(
             body,
-            "\n\n> Left out, because a pull request's text is limited: {}.",
+            "\n\n> Left out, because the length of a pull request's text is limited: {}.",
             notices.join(", ")
         );
     }

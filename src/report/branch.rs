@@ -1,10 +1,10 @@
-//! The pull request that brings one long-lived branch into another: its title and text.
+//! Title and text of the pull request from one long-lived branch into another.
 
 use std::fmt::Write as _;
 
 use crate::{
     forge::{Gate, GateState},
-    pull_request::branches::Between,
+    pull_request::branches::BranchPair,
     untrusted::markdown::code,
 };
 
@@ -12,20 +12,20 @@ use crate::{
 const LISTED: usize = 50;
 
 /// The title.
-pub fn title(between: Between<'_>) -> String {
+pub fn title(between: BranchPair<'_>) -> String {
     format!("promote: {} into {}", between.from, between.to)
 }
 
-/// The text, with the subjects of the commits (the oldest first), the gates that have not passed,
-/// and the marker.
-pub fn body(between: Between<'_>, subjects: &[String], gates: &[Gate]) -> String {
+/// The text, with the subjects of the commits (oldest first), the gates that have not passed, and
+/// the marker.
+pub fn body(between: BranchPair<'_>, subjects: &[String], gates: &[Gate]) -> String {
     let count = if subjects.len() == 1 {
         "1 commit".to_owned()
     } else {
         format!("{} commits", subjects.len())
     };
     let mut text = format!(
-        "Brings {} into {}, {count}:\n\n",
+        "Merges {} into {}, {count}:\n\n",
         code(between.from),
         code(between.to)
     );
@@ -39,7 +39,10 @@ pub fn body(between: Between<'_>, subjects: &[String], gates: &[Gate]) -> String
     let waits = |gate: &&Gate| gate.state != GateState::Pass;
     let pending: Vec<&Gate> = gates.iter().filter(waits).collect();
     if !pending.is_empty() {
-        let _ = writeln!(text, "\nHad not passed when this was opened:\n");
+        let _ = writeln!(
+            text,
+            "\nGates that had not passed when this pull request was opened:\n"
+        );
     }
     for gate in pending.iter().take(LISTED) {
         let context: String = gate.context.chars().take(200).collect();
@@ -57,10 +60,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_lists_what_comes_and_is_no_markup() {
+    fn text_lists_commits_and_gates_without_markup() {
         let subjects = ["first", "a `b` @team #12 <b>", ""].map(str::to_owned);
         let text = body(
-            Between {
+            BranchPair {
                 from: "staging",
                 to: "main",
             },
@@ -68,7 +71,7 @@ mod tests {
             &[],
         );
         insta::assert_snapshot!(text, @r"
-        Brings `staging` into `main`, 3 commits:
+        Merges `staging` into `main`, 3 commits:
 
         - (empty)
         - `` a `b` @team #12 <b> ``
@@ -76,7 +79,7 @@ mod tests {
 
         <!-- repin/1 kind=branch revision=staging -->
         ");
-        let between = Between { from: "a", to: "b" };
+        let between = BranchPair { from: "a", to: "b" };
         let gate = |context: &str, state| Gate {
             context: context.to_owned(),
             state,
@@ -88,11 +91,11 @@ mod tests {
             gate("build", GateState::Pass),
         ];
         insta::assert_snapshot!(body(between, &["first".to_owned()], &gates), @r"
-        Brings `a` into `b`, 1 commit:
+        Merges `a` into `b`, 1 commit:
 
         - `first`
 
-        Had not passed when this was opened:
+        Gates that had not passed when this pull request was opened:
 
         - `` ci `x` @team ``: pending
         - `lint`: absent

@@ -1,9 +1,10 @@
-//! What `doctor` found, as a document, a table and a step's summary. Nothing is looked at here.
+//! The findings of `doctor` as a document, a table and a step summary. Nothing is examined here.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::annotations::with_help;
 use crate::{
     checks::Status,
     untrusted::{
@@ -12,20 +13,20 @@ use crate::{
     },
 };
 
-/// `repin.doctor/1`: what a run needs, and whether it is there. Its fields are described in
+/// `repin.doctor/1`: whether everything a run needs is available. Its fields are described in
 /// `docs/json.md`.
 #[derive(Debug, Serialize)]
 pub struct DoctorDocument {
     /// The document's name.
     pub schema: &'static str,
-    /// What was looked at, in the order of the documentation.
+    /// The lines, in the order of the documentation.
     pub checks: Vec<DoctorRow>,
 }
 
-/// One thing that was looked at.
+/// One line of a diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DoctorRow {
-    /// What it was: one of the codes in `docs/doctor.md`.
+    /// One of the codes in `docs/doctor.md`.
     pub code: &'static str,
     /// Pass, fail or skip.
     pub status: Status,
@@ -35,7 +36,7 @@ pub struct DoctorRow {
     pub hint: Option<String>,
 }
 
-/// Rows for people: status, code, evidence, and below what to do. `paint` colours a status.
+/// Rows for people: status, code, evidence, and the help below. `paint` colours a status.
 pub fn table(rows: &[DoctorRow], paint: impl Fn(Status, &str) -> String) -> String {
     let width = rows.iter().map(|row| row.code.len()).max().unwrap_or(0);
     let mut text = String::new();
@@ -54,15 +55,11 @@ pub fn table(rows: &[DoctorRow], paint: impl Fn(Status, &str) -> String) -> Stri
     text
 }
 
-/// What failed, as annotations of GitHub Actions.
+/// Failed rows as annotations of GitHub Actions.
 pub fn annotated(rows: &[DoctorRow]) -> Commands {
     let mut commands = Commands::default();
     for row in rows.iter().filter(|row| row.status == Status::Fail) {
-        let hint = row
-            .hint
-            .as_ref()
-            .map_or_else(String::new, |hint| format!(" ({hint})"));
-        let message = format!("{}{hint}", row.detail);
+        let message = with_help(&row.detail, row.hint.as_deref());
         commands.annotate(Level::Error, row.code, &message, None);
     }
     commands
@@ -112,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_columns_and_no_control_characters() {
+    fn table_has_columns_and_no_control_characters() {
         insta::assert_snapshot!(table(&rows(), |_, word| word.to_owned()), @r"
         pass  lock        free
         fail  repository  evil\u{1b}[2J @team | x\n::error::y
@@ -121,11 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn runners_and_pages_see_text_and_no_commands() {
+    fn annotations_and_summary_contain_no_commands() {
         let annotated = annotated(&rows()).to_string();
         assert_eq!(
             annotated,
-            "::error title=repository::evil\\u{1b}[2J @team | x%0A::error::y (mend 100%25%0Aof it)\n"
+            "::error title=repository::evil\\u{1b}[2J @team | x%0A::error::y%0Ahelp: mend 100%25%0Aof it\n"
         );
         let summary = summary(&rows());
         assert!(

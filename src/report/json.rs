@@ -24,7 +24,7 @@ use crate::{
     pins::Found,
 };
 
-/// `repin.plan/1`: what `promote` and `rollback` found, decided and did.
+/// `repin.plan/1`: findings, decision and result of `promote` and `rollback`.
 #[derive(Debug, Clone, Serialize)]
 pub struct PlanDocument {
     pub schema: &'static str,
@@ -52,8 +52,16 @@ pub struct ImageRow {
     pub from: Vec<String>,
     pub to: Option<String>,
     pub pins: usize,
+    pub places: Vec<PlaceRow>,
     pub platforms: Vec<String>,
     pub labels: BTreeMap<String, Option<String>>,
+}
+
+/// What one place holds of an image.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlaceRow {
+    pub place: String,
+    pub found: usize,
 }
 
 /// One file of a plan.
@@ -73,7 +81,7 @@ pub struct PullRequest {
     pub state: &'static str,
 }
 
-/// `repin.init/1`: a first configuration, and what it was made from.
+/// `repin.init/1`: a first configuration, with its images and files.
 #[derive(Debug, Serialize)]
 pub struct InitDocument {
     pub schema: &'static str,
@@ -94,7 +102,7 @@ pub struct InitImage {
     pub pins: usize,
 }
 
-/// One repository that is pinned and was left out.
+/// One pinned repository that was left out.
 #[derive(Debug, Serialize)]
 pub struct InitOther {
     pub repository: String,
@@ -119,6 +127,7 @@ pub struct ScanImage {
     pub expected: usize,
     pub found: usize,
     pub digests: Vec<String>,
+    pub places: Vec<PlaceRow>,
 }
 
 /// One pin of a scan.
@@ -131,19 +140,23 @@ pub struct ScanPin {
     pub offset: usize,
     pub tag: Option<String>,
     pub digest: String,
+    pub place: Option<String>,
+    pub pointer: Option<String>,
+    pub document: Option<usize>,
 }
 
-/// One malformed pin of a scan.
+/// One malformed pin of a scan, or one entry of a place that is refused.
 #[derive(Debug, Serialize)]
 pub struct ScanMalformed {
-    pub image: String,
+    pub image: Option<String>,
+    pub place: Option<String>,
     pub file: String,
     pub line: usize,
     pub column: usize,
     pub text: String,
 }
 
-/// `repin.resolve/1`: what each image's tag names.
+/// `repin.resolve/1`: the resolved tag of each image.
 #[derive(Debug, Serialize)]
 pub struct ResolveDocument {
     pub schema: &'static str,
@@ -171,7 +184,7 @@ pub struct ResolvedPlatform {
     pub revision: Option<String>,
 }
 
-/// `repin.check/1`: the verdict on the tree as it is.
+/// `repin.check/1`: the verdict on the current tree.
 #[derive(Debug, Serialize)]
 pub struct CheckDocument {
     pub schema: &'static str,
@@ -179,7 +192,7 @@ pub struct CheckDocument {
     pub checks: Vec<Check>,
 }
 
-/// `repin.inventory/1`: what images contain, held against what they have to.
+/// `repin.inventory/1`: the verdict on what images contain.
 #[derive(Debug, Serialize)]
 pub struct InventoryDocument {
     pub schema: &'static str,
@@ -196,7 +209,7 @@ pub struct InventoryImage {
     pub checks: Vec<Check>,
 }
 
-/// `repin.error/1`: why a command could not begin.
+/// `repin.error/1`: the errors of a command that could not start.
 #[derive(Debug, Serialize)]
 pub struct ErrorDocument {
     pub schema: &'static str,
@@ -216,7 +229,7 @@ pub struct ErrorRow {
 }
 
 impl ErrorRow {
-    /// A problem as a row.
+    /// An error as a row.
     pub fn of(problem: &Error) -> Self {
         let place = problem
             .place
@@ -238,10 +251,30 @@ impl ErrorRow {
     }
 }
 
+impl PlaceRow {
+    /// How many pins of an image each place holds.
+    pub fn of(config: &Config, found: &Found, image: usize) -> Vec<Self> {
+        let held = |place: usize| {
+            let split = found
+                .pins_of(image)
+                .filter_map(|pin| pin.what.split.as_ref());
+            split.filter(|split| split.place == place).count()
+        };
+        let places = config.places.iter().enumerate();
+        places
+            .map(|(at, place)| Self {
+                place: place.name.clone(),
+                found: held(at),
+            })
+            .collect()
+    }
+}
+
 impl ScanDocument {
-    /// The document of what was found.
+    /// The document of a scan.
     pub fn new(config: &Config, found: &Found) -> Self {
         let name = |at: usize| config.images[at].name.clone();
+        let place = |at: usize| config.places[at].name.clone();
         let images = config
             .images
             .iter()
@@ -256,6 +289,7 @@ impl ScanDocument {
                     .iter()
                     .map(ToString::to_string)
                     .collect(),
+                places: PlaceRow::of(config, found, at),
             });
         let pins = found.pins.iter().map(|pin| ScanPin {
             image: name(pin.what.image),
@@ -265,19 +299,35 @@ impl ScanDocument {
             offset: pin.what.offset,
             tag: pin.what.tag.as_ref().map(ToString::to_string),
             digest: pin.what.digest.to_string(),
+            place: pin.what.split.as_ref().map(|split| place(split.place)),
+            pointer: pin
+                .what
+                .split
+                .as_ref()
+                .and_then(|split| split.pointer.clone()),
+            document: pin.what.split.as_ref().and_then(|split| split.document),
         });
         let malformed = found.malformed.iter().map(|malformed| ScanMalformed {
-            image: name(malformed.what.image),
+            image: Some(name(malformed.what.image)),
+            place: None,
             file: malformed.file.to_string(),
             line: malformed.what.line,
             column: malformed.what.column,
             text: malformed.what.text.clone(),
         });
+        let refused = found.refused.iter().map(|refused| ScanMalformed {
+            image: refused.what.image.map(name),
+            place: Some(place(refused.what.place)),
+            file: refused.file.to_string(),
+            line: refused.what.line,
+            column: refused.what.column,
+            text: refused.what.text.clone(),
+        });
         Self {
             schema: "repin.scan/1",
             images: images.collect(),
             pins: pins.collect(),
-            malformed: malformed.collect(),
+            malformed: malformed.chain(refused).collect(),
         }
     }
 }

@@ -3,8 +3,10 @@
 pub mod annotations;
 pub mod body;
 pub mod branch;
+pub mod causes;
 pub mod diff;
 pub mod doctor;
+pub mod explain;
 pub mod json;
 pub mod prune;
 pub mod starter;

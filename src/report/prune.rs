@@ -1,4 +1,4 @@
-//! What a prune found and did, as a document, as text and as Markdown.
+//! The findings and deletions of a prune, as a document, as text and as Markdown.
 #![expect(
     missing_docs,
     reason = "the fields of the document are described in docs/json.md"
@@ -13,12 +13,11 @@ use crate::{
     config::number,
     error::Error,
     oci::Digest,
-    prune::{Candidate, Judged, Version, Warning, apply::Applied, date},
+    prune::{Candidate, PackageVerdict, Version, Warning, apply::Applied, date},
     untrusted::{markdown, plain},
 };
 
-/// More candidates or protected versions than this are only counted where the reader can't do
-/// without the end.
+/// How many candidates or protected versions are listed before the rest is only counted.
 const SHOWN: usize = 20;
 
 /// One image of a run.
@@ -26,16 +25,16 @@ const SHOWN: usize = 20;
 pub struct Image {
     pub name: String,
     pub repository: String,
-    /// Whether what was deleted can be restored by its number.
+    /// Whether a deleted version can be restored by its number.
     pub restores: bool,
-    pub judged: Option<Judged>,
+    pub judged: Option<PackageVerdict>,
     pub applied: Option<Applied>,
-    /// Why nothing, or nothing more, is deleted.
+    /// The reason why nothing, or nothing more, is deleted.
     pub refusal: Option<Error>,
 }
 
 impl Image {
-    /// An image that nothing is known about yet.
+    /// An image without any findings yet.
     pub fn new(name: &str, repository: String) -> Self {
         Self {
             name: name.to_owned(),
@@ -48,7 +47,7 @@ impl Image {
     }
 }
 
-/// `repin.prune/1`: what may be deleted, what is protected, and what was done.
+/// `repin.prune/1`: the candidates, the protected versions, and the deletions.
 #[derive(Debug, Serialize)]
 pub struct PruneDocument {
     pub schema: &'static str,
@@ -73,7 +72,7 @@ pub struct PruneImage {
     pub hint: Option<String>,
 }
 
-/// A version that may be, or was, deleted.
+/// A version that may be deleted, or was.
 #[derive(Debug, Serialize)]
 pub struct PruneRow {
     pub digest: Digest,
@@ -92,14 +91,14 @@ pub struct PruneKept {
     pub version: Option<u64>,
 }
 
-/// Something that a person should know and that refused nothing.
+/// A warning that refuses nothing.
 #[derive(Debug, Serialize)]
 pub struct PruneWarning {
     pub code: &'static str,
     pub detail: String,
 }
 
-/// `repin.restore/1`: what became of a version that was asked back.
+/// `repin.restore/1`: the outcome of restoring a version.
 #[derive(Debug, Serialize)]
 pub struct RestoreDocument {
     pub schema: &'static str,
@@ -156,10 +155,7 @@ impl PruneImage {
                 .collect(),
             refused: image.refusal.as_ref().map(Error::text),
             code: image.refusal.as_ref().map(|refusal| refusal.code),
-            hint: image
-                .refusal
-                .as_ref()
-                .and_then(|refusal| refusal.help.clone()),
+            hint: image.refusal.as_ref().and_then(Error::remedy),
         }
     }
 }
@@ -176,7 +172,7 @@ impl PruneRow {
     }
 }
 
-/// What a person should know about an image, apart from what refuses it.
+/// The warnings about an image.
 pub fn warnings(image: &Image) -> &[Warning] {
     image
         .judged
@@ -188,7 +184,7 @@ fn tags(version: &Version) -> Vec<String> {
     version.tags.iter().map(ToString::to_string).collect()
 }
 
-/// The candidates that are listed: all of a plan, the first of a refusal.
+/// The listed candidates: all of a plan, the first ones of a refusal.
 fn shown(image: &Image) -> &[Candidate] {
     let all = image
         .judged
@@ -205,7 +201,7 @@ fn shown(image: &Image) -> &[Candidate] {
     }
 }
 
-/// What suffices to undo a deletion, on one line.
+/// Everything needed to undo a deletion, on one line.
 pub fn deletion(image: &Image, candidate: &Candidate) -> String {
     let Image {
         name,
@@ -232,12 +228,12 @@ pub fn deletion(image: &Image, candidate: &Candidate) -> String {
                 " version={id}; undo: repin prune restore --image {name} --version {id} --apply"
             );
         }
-        None => line.push_str("; undo: push it again"),
+        None => line.push_str("; undo: push the image again"),
     }
     line
 }
 
-/// An image for people; `every`: also what would be cut.
+/// An image for people; with `every`, nothing is cut.
 pub fn text(image: &Image, every: bool) -> String {
     let mut out = format!(
         "prune: {} ({})",
@@ -299,7 +295,7 @@ fn table(out: &mut String, heading: &str, mut rows: Vec<Vec<String>>, all: usize
     }
 }
 
-fn counts(judged: &Judged) -> String {
+fn counts(judged: &PackageVerdict) -> String {
     let (listed, candidates) = (
         number(judged.listed, "version"),
         number(judged.candidates.len(), "candidate"),
@@ -322,11 +318,11 @@ fn mixed(count: usize) -> String {
     };
     format!(
         "{versions} kept because of another tag on the same digest: a build that tags `pending-X` and `X` keeps both \
-         for ever; tag X only once X is promoted, and pending-X on a digest of its own"
+         indefinitely; tag X only after X is promoted, and give pending-X a digest of its own"
     )
 }
 
-/// The run as a step's summary.
+/// The run as a step summary.
 pub fn summary(images: &[Image], applied: bool) -> String {
     let mut out = format!("### prune{}\n", if applied { "" } else { " (dry run)" });
     for image in images {
@@ -345,10 +341,9 @@ pub fn summary(images: &[Image], applied: bool) -> String {
             .map_or(&[][..], |applied| &applied.deleted);
         let _ = writeln!(out, ", {} deleted", deleted.len());
         if let Some(refusal) = &image.refusal {
-            let hint = refusal
-                .help
-                .as_deref()
-                .map_or_else(String::new, |hint| format!(" ({})", markdown::inline(hint)));
+            let help = refusal.remedy().map_or_else(String::new, |help| {
+                format!("\n> help: {}", markdown::inline(&help))
+            });
             let sign = if refusal.code == "skip" {
                 "NOTE"
             } else {
@@ -356,7 +351,7 @@ pub fn summary(images: &[Image], applied: bool) -> String {
             };
             let _ = writeln!(
                 out,
-                "\n> [!{sign}]\n> {}{hint}",
+                "\n> [!{sign}]\n> {}{help}",
                 markdown::inline(&refusal.text())
             );
         }

@@ -1,8 +1,7 @@
-//! The text of a first configuration, with remarks for whoever reads it next.
+//! The text of a first configuration, with remarks for its reader.
 //!
-//! The keys that are not used stand there as well, commented out and with their defaults: `# `
-//! begins a remark, `#` right before a key a setting. What the configuration says was decided
-//! elsewhere.
+//! Unused keys are included, commented out and with their defaults: `# ` begins a remark, and `#`
+//! directly before a key disables a setting. The caller decides the content.
 
 use std::fmt::Write as _;
 
@@ -11,26 +10,28 @@ use crate::{
     untrusted::{code_points, is_hidden},
 };
 
-/// What a first configuration says.
+/// The content of a first configuration.
 #[derive(Debug)]
 pub struct Starter<'s> {
     /// The set's name; `None` is the default.
     pub name: Option<String>,
     /// Globs.
     pub files: &'s [String],
-    /// Whether a digest that no pin accounts for is refused.
+    /// Where split pins stand.
+    pub places: Vec<StarterPlace>,
+    /// Whether digests outside the pins are refused.
     pub refuses_outside: bool,
     /// The set.
     pub images: Vec<StarterImage<'s>>,
-    /// How a revision looks and becomes a tag, if not as by default.
+    /// Pattern and tag of revisions, if they differ from the defaults.
     pub revision: Option<StarterRevision>,
     /// The repository on its forge.
     pub forge: Option<StarterForge>,
-    /// The remote's default branch, if it is known.
+    /// The remote's default branch, if known.
     pub base: Option<String>,
-    /// Repositories that are pinned and not in the set: how often, and why not.
+    /// Pinned repositories outside the set, with their number of pins and the reason.
     pub others: Vec<StarterOther<'s>>,
-    /// What a person has to look at, a line each.
+    /// Remarks for a person to review, a line each.
     pub remarks: Vec<String>,
 }
 
@@ -41,11 +42,22 @@ pub struct StarterImage<'s> {
     pub name: &'s str,
     /// Its repository.
     pub repository: &'s Repository,
-    /// How often it is pinned.
+    /// Its number of pins.
     pub pins: usize,
 }
 
-/// How a revision looks, and how it becomes a tag.
+/// A place of split pins.
+#[derive(Debug)]
+pub struct StarterPlace {
+    /// Its kind, which is its name.
+    pub kind: &'static str,
+    /// Globs; empty: all of its files are left out.
+    pub files: Vec<String>,
+    /// Files that are left out, and why, a line each.
+    pub left_out: Vec<String>,
+}
+
+/// Pattern and tag of revisions.
 #[derive(Debug)]
 pub struct StarterRevision {
     /// The pattern of the whole.
@@ -59,26 +71,26 @@ pub struct StarterRevision {
 pub struct StarterForge {
     /// `github` or `gitea`.
     pub kind: &'static str,
-    /// The API's base, where it is not known by the kind.
+    /// The API's base, if the kind does not imply it.
     pub url: Option<String>,
     /// `owner/name`.
     pub repository: String,
-    /// Whether the kind is known and not guessed; a guess is commented out.
+    /// Whether the kind is certain; a guess is commented out.
     pub sure: bool,
 }
 
-/// A repository that was left out.
+/// An omitted repository.
 #[derive(Debug)]
 pub struct StarterOther<'s> {
     /// The repository.
     pub repository: &'s Repository,
-    /// How often it is pinned.
+    /// Its number of pins.
     pub pins: usize,
-    /// Why it was left out.
+    /// The reason.
     pub reason: String,
 }
 
-/// How many left out repositories are listed.
+/// How many omitted repositories are listed.
 const LISTED: usize = 40;
 
 /// Renders it.
@@ -86,10 +98,10 @@ pub fn text(starter: &Starter<'_>) -> String {
     let mut out = String::from(
         "# The images that repin promotes and rolls back together, and the files that pin them.\n\
          # Written by `repin init` from the pins it found; `repin check` verifies it, `repin schema` describes every key.\n\
-         # `# ` begins a remark. `#` right before a key is a setting: take the `#` away to use it.\n",
+         # `# ` begins a remark. `#` directly before a key disables a setting: remove the `#` to use it.\n",
     );
     if !starter.remarks.is_empty() {
-        out.push_str("#\n# To look at:\n");
+        out.push_str("#\n# Review before committing:\n");
         for remark in &starter.remarks {
             let _ = writeln!(out, "# - {}", one_line(remark));
         }
@@ -97,6 +109,7 @@ pub fn text(starter: &Starter<'_>) -> String {
     out.push_str("\nversion: 1\n");
     name(&mut out, starter.name.as_deref());
     files(&mut out, starter.files);
+    places(&mut out, &starter.places);
     outside(&mut out, starter.refuses_outside);
     images(&mut out, starter);
     revision(&mut out, starter.revision.as_ref());
@@ -107,7 +120,7 @@ pub fn text(starter: &Starter<'_>) -> String {
 }
 
 const REST: &str = "
-# Where image bytes are read from instead of the registry: a mirror, or OCI image layouts in a folder.
+# Sources to read image bytes from instead of the registry: a mirror, or OCI image layouts in a directory.
 #sources:
   #ghcr.io/acme: oci:images
 
@@ -115,7 +128,7 @@ const REST: &str = "
 #report:
   #labels: [org.opencontainers.image.version]
 
-# Only a set that was promoted on this branch can be rolled back to. `content` alone accepts sets pinned by hand.
+# A rollback accepts only sets that were promoted on this branch. `content` alone accepts sets pinned by hand.
 #provenance:
   #branch: origin/main
   #require: [title, content]
@@ -128,7 +141,7 @@ const REST: &str = "
   #branch: \"auto/runtime-rollback-{revision}\"
   #title: \"rollback: {name} @{revision}\"
 
-# More: `inventory` (what an image has to contain), `smoke` (a command that has to work in it), `prune`, `freshness`.
+# More: `inventory` (what an image must contain), `smoke` (a command that must succeed in it), `prune`, `freshness`.
 ";
 
 fn name(out: &mut String, name: Option<&str>) {
@@ -141,7 +154,7 @@ fn name(out: &mut String, name: Option<&str>) {
 
 fn files(out: &mut String, files: &[String]) {
     out.push_str(
-        "\n# The files that are scanned, relative to this one's folder. A pin in another file is neither counted nor \
+        "\n# The files that are scanned, relative to this one's directory. A pin in another file is neither counted nor \
          changed.\n# `!` excludes: \"!testdata/**\".\nfiles:\n",
     );
     for glob in files {
@@ -149,14 +162,42 @@ fn files(out: &mut String, files: &[String]) {
     }
 }
 
+fn places(out: &mut String, places: &[StarterPlace]) {
+    out.push_str(
+        "\n# Digests that do not stand behind their repository, such as kustomize's and Helm's; `pins` counts them, too.\n",
+    );
+    let used = places.iter().any(|place| !place.files.is_empty());
+    out.push_str(if used {
+        "places:\n"
+    } else {
+        "#places:\n  #kustomize: {}\n"
+    });
+    for place in places {
+        if !place.files.is_empty() {
+            let _ = writeln!(out, "  {}:\n    files:", place.kind);
+        }
+        for glob in &place.files {
+            let _ = writeln!(out, "      - {}", quoted(glob));
+        }
+        for line in &place.left_out {
+            let _ = writeln!(
+                out,
+                "    # Left out of `{}`: {}",
+                place.kind,
+                one_line(line)
+            );
+        }
+    }
+}
+
 fn outside(out: &mut String, refuses: bool) {
     out.push_str(
-        "\n# A pin in a tracked file that is not scanned, and a pinned digest by itself: refuse, warn or ignore.\n",
+        "\n# A pin in a tracked file that is not scanned, and a pinned digest on its own: refuse, warn or ignore.\n",
     );
     out.push_str(if refuses {
         "outside: refuse\n"
     } else {
-        "# Something of that kind stands in the tree: take `refuse` once it is gone.\n#outside: warn\n"
+        "# The tree contains such a pin or digest: use `refuse` once it is gone.\n#outside: warn\n"
     });
     out.push_str("#outside_ignore: [CHANGELOG.md]\n");
     out.push_str("# Files that git ignores and does not track: exclude or include.\n");
@@ -165,8 +206,8 @@ fn outside(out: &mut String, refuses: bool) {
 
 fn images(out: &mut String, starter: &Starter<'_>) {
     out.push_str(
-        "\n# The set. `pins` is how often an image is pinned, exactly: more or fewer is refused.\n\
-         # An image that is built with the others and pinned nowhere belongs here too, with `pins: 0`.\nimages:\n",
+        "\n# The set. `pins` is the exact number of pins of an image: more or fewer are refused.\n\
+         # An image that is built with the others but not pinned belongs here too, with `pins: 0`.\nimages:\n",
     );
     for image in &starter.images {
         let repository = quoted(image.repository.as_str());
@@ -180,7 +221,7 @@ fn images(out: &mut String, starter: &Starter<'_>) {
     if starter.others.is_empty() {
         return;
     }
-    out.push_str("# Pinned too, and left out:\n");
+    out.push_str("# Also pinned, but left out:\n");
     for other in starter.others.iter().take(LISTED) {
         let times = if other.pins == 1 { "pin" } else { "pins" };
         let _ = writeln!(
@@ -198,7 +239,7 @@ fn images(out: &mut String, starter: &Starter<'_>) {
 
 fn revision(out: &mut String, found: Option<&StarterRevision>) {
     out.push_str(
-        "\n# The commit that a set was built from: its shape, the tag that it becomes, the label that carries it.\n",
+        "\n# The commit that a set was built from: its pattern, its tag, and the label that carries it.\n",
     );
     match found {
         Some(found) => {
@@ -226,7 +267,7 @@ fn forge(out: &mut String, starter: &Starter<'_>) {
     };
     out.push_str("\n# Where pull requests go.");
     if mark == "#" && starter.forge.is_some() {
-        out.push_str(" By the remote's host this is only a guess.");
+        out.push_str(" The kind is guessed from the remote's host.");
     }
     let _ = writeln!(out, "\n{mark}forge:\n  {mark}kind: {kind}");
     if let Some(url) = url {
@@ -238,7 +279,7 @@ fn forge(out: &mut String, starter: &Starter<'_>) {
     );
 }
 
-/// Text as one YAML scalar, quoted unless it is a plain word to every reader of YAML.
+/// Text as one YAML scalar, quoted unless every reader of YAML takes it for a plain word.
 fn quoted(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
@@ -262,7 +303,7 @@ fn quoted(text: &str) -> String {
     out.replace("##[", "##\\u005b") + "\""
 }
 
-/// Text within a remark: what could end the line, or hide, is escaped.
+/// Text within a remark, with line ends and hidden characters escaped.
 fn one_line(text: &str) -> String {
     code_points(text)
 }

@@ -16,13 +16,12 @@ use rustix::fs::{Mode, OFlags};
 use super::process::FeedError;
 use crate::{
     error::Error,
-    oci::{Digest, Hasher},
-    registry::{Descriptor, ImageManifest},
+    oci::{Descriptor, Digest, Hasher, ImageManifest},
 };
 
 /// What of a layout goes into an archive.
 pub(super) struct Archive {
-    folder: PathBuf,
+    directory: PathBuf,
     config: Descriptor,
     layers: Vec<Descriptor>,
 }
@@ -35,10 +34,10 @@ struct Blob {
 }
 
 impl Archive {
-    /// The image of this manifest, in the layout in `folder`.
-    pub(super) fn new(folder: &Path, manifest: &ImageManifest) -> Self {
+    /// The image of this manifest, in the layout in `directory`.
+    pub(super) fn new(directory: &Path, manifest: &ImageManifest) -> Self {
         Self {
-            folder: folder.to_owned(),
+            directory: directory.to_owned(),
             config: manifest.config.clone(),
             layers: manifest.layers.clone(),
         }
@@ -72,17 +71,17 @@ impl Archive {
         builder: &mut tar::Builder<&mut dyn Write>,
         blob: &Descriptor,
     ) -> Result<(), FeedError> {
-        let what = format!("oci:{}/{}", self.folder.display(), name(blob.digest));
-        let wrong = |why: String| FeedError::Source(Error::unavailable(&what, why));
-        let file =
-            open(&self.folder.join(name(blob.digest))).map_err(|error| wrong(error.to_string()))?;
+        let what = format!("oci:{}/{}", self.directory.display(), name(blob.digest));
+        let wrong = |reason: String| FeedError::Source(Error::unavailable(&what, reason));
+        let file = open(&self.directory.join(name(blob.digest)))
+            .map_err(|error| wrong(error.to_string()))?;
         let size = file
             .metadata()
             .map_err(|error| wrong(error.to_string()))?
             .len();
         if size != blob.size {
             return Err(wrong(format!(
-                "the blob has {size} bytes, its descriptor says {}",
+                "the blob has {size} bytes, but its descriptor states {}",
                 blob.size
             )));
         }
@@ -111,7 +110,7 @@ impl Read for Blob {
         match &read {
             Ok(count) => self.hasher.update(&buffer[..*count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Kept, since whoever copies can't tell it from an error of the writing side.
+            // Kept, because the copying code cannot distinguish it from a write error.
             Err(error) => self.failed = Some(error.kind().into()),
         }
         read
@@ -207,14 +206,14 @@ mod tests {
 
     #[test]
     fn what_does_not_verify_never_gets_its_manifest() {
-        for (content, why) in [
+        for (content, reason) in [
             (
                 Some(&b"latin"[..]),
                 format!("its bytes have the digest {}", Digest::of(b"latin")),
             ),
             (
                 Some(b"lay"),
-                "the blob has 3 bytes, its descriptor says 5".to_owned(),
+                "the blob has 3 bytes, but its descriptor states 5".to_owned(),
             ),
             (None, "No such file or directory (os error 2)".to_owned()),
         ] {
@@ -225,7 +224,7 @@ mod tests {
                 None => fs::remove_file(path).unwrap(),
             }
             let (archive, error) = write(&layout);
-            assert_eq!(error, Some(why));
+            assert_eq!(error, Some(reason));
             assert!(!names(&archive).contains(&"manifest.json".to_owned()));
         }
     }

@@ -1,5 +1,5 @@
-//! One engine's attempt: get the image, run the command, tell whose fault a failure is, leave
-//! nothing behind.
+//! One engine's attempt: get the image, run the command, attribute a failure to the image or the
+//! engine, leave nothing behind.
 //!
 //! An engine exits with 125, 126 or 127 if it could not run the command, and also if the command
 //! exited so. Which of the two it was decides between a verdict about the image and none, so the
@@ -11,9 +11,9 @@ use std::{
 };
 
 use super::{
-    Outcome, Place, Request, Secrets, Surroundings,
+    EngineContext, ImageLocation, Outcome, Request, Secrets,
     archive::Archive,
-    engine::{Image, Name},
+    engine::{EngineName, Image},
     probe::unstarted,
     process::{self, Bounds, End, Feed, Ran},
 };
@@ -42,12 +42,12 @@ pub(super) struct Attempt<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) chosen: &'a PlatformFacts,
     pub(super) secrets: &'a Secrets,
-    pub(super) around: &'a Surroundings,
-    pub(super) engine: Name,
+    pub(super) around: &'a EngineContext,
+    pub(super) engine: EngineName,
 }
 
 /// What an attempt came to.
-pub(super) enum Tried {
+pub(super) enum AttemptOutcome {
     /// The engine could not run it, for this reason.
     Unavailable(String),
     /// There is an outcome.
@@ -55,17 +55,17 @@ pub(super) enum Tried {
 }
 
 /// An attempt that is over.
-pub(super) struct Over {
-    pub(super) tried: Tried,
+pub(super) struct AttemptResult {
+    pub(super) tried: AttemptOutcome,
     pub(super) left_behind: Option<String>,
 }
 
 /// What became of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ContainerState {
     /// Its command was started.
     Started,
-    /// It is not there, or it never started.
+    /// It is missing, or it never started.
     NeverStarted,
     /// The engine gave no answer that can be understood.
     Unknown,
@@ -75,12 +75,12 @@ enum State {
 
 impl Attempt<'_> {
     /// Runs it, and cleans up.
-    pub(super) fn run(&self) -> Over {
+    pub(super) fn run(&self) -> AttemptResult {
         let until = Instant::now() + self.request.smoke.timeout;
         let (image, brought) = match self.image(until) {
             Ok(image) => image,
             Err(tried) => {
-                return Over {
+                return AttemptResult {
                     tried,
                     left_behind: None,
                 };
@@ -89,8 +89,8 @@ impl Attempt<'_> {
         let ran = match self.call(&self.engine.run(self.request, &image), None, until) {
             Ok(ran) => ran,
             Err(error) => {
-                return Over {
-                    tried: Tried::Unavailable(unstarted(self.engine, &error)),
+                return AttemptResult {
+                    tried: AttemptOutcome::Unavailable(unstarted(self.engine, &error)),
                     left_behind: None,
                 };
             }
@@ -98,14 +98,14 @@ impl Attempt<'_> {
         let state = if needs_state(ran.end) {
             self.state()
         } else {
-            State::Started
+            ContainerState::Started
         };
-        let patience = if state == State::Silent {
+        let patience = if state == ContainerState::Silent {
             ANSWER
         } else {
             REMOVAL
         };
-        if state != State::Silent
+        if state != ContainerState::Silent
             && !matches!(ran.end, End::Exited(status) if status.code().is_some())
         {
             // It may still run, and removing alone would first ask it to end and wait.
@@ -117,19 +117,19 @@ impl Attempt<'_> {
         let tried = self.judge(&ran, state);
         let left_behind = self.remove(patience);
         if let (true, Image::Id(id)) = (brought, &image) {
-            // Somebody else may use it by now: then the engine refuses, and it stays.
+            // Another process may use it by now: then the engine refuses, and the image stays.
             let _ = self.ask(&["rmi", id], patience);
         }
         // An engine that could not run a container is not asked twice why it can't remove one.
-        let left_behind = left_behind.filter(|_| matches!(tried, Tried::Ended(_)));
-        Over { tried, left_behind }
+        let left_behind = left_behind.filter(|_| matches!(tried, AttemptOutcome::Ended(_)));
+        AttemptResult { tried, left_behind }
     }
 
     /// The image as `run` is given it, and whether it was brought into the engine's storage for
     /// that.
-    fn image(&self, until: Instant) -> Result<(Image, bool), Tried> {
+    fn image(&self, until: Instant) -> Result<(Image, bool), AttemptOutcome> {
         match self.request.place {
-            Place::Registry { name, plain } => {
+            ImageLocation::Registry { name, plain } => {
                 let platform = format!(
                     "{}/{}",
                     self.chosen.platform.os, self.chosen.platform.architecture
@@ -144,73 +144,75 @@ impl Attempt<'_> {
                     false,
                 ))
             }
-            Place::Layout(folder) => {
+            ImageLocation::Layout(directory) => {
                 let id = self.chosen.manifest.config.digest.to_string();
                 let there = self.ask(&["image", "inspect", "--format={{.Id}}", &id], ANSWER);
-                let there =
-                    there.map_err(|error| Tried::Unavailable(unstarted(self.engine, &error)))?;
+                let there = there
+                    .map_err(|error| AttemptOutcome::Unavailable(unstarted(self.engine, &error)))?;
                 let there = matches!(there.end, End::Exited(status) if status.success());
                 if !there {
-                    self.load(Archive::new(folder, &self.chosen.manifest), until)?;
+                    self.load(Archive::new(directory, &self.chosen.manifest), until)?;
                 }
                 Ok((Image::Id(id), !there))
             }
         }
     }
 
-    fn load(&self, archive: Archive, until: Instant) -> Result<(), Tried> {
+    fn load(&self, archive: Archive, until: Instant) -> Result<(), AttemptOutcome> {
         let feed: Feed = Box::new(move |out| archive.write(out));
         let ran = self.call(&["load".to_owned()], Some(feed), until);
-        let ran = ran.map_err(|error| Tried::Unavailable(unstarted(self.engine, &error)))?;
+        let ran =
+            ran.map_err(|error| AttemptOutcome::Unavailable(unstarted(self.engine, &error)))?;
         if let Some(error) = ran.unfed {
-            return Err(Tried::Ended(Outcome::Unread(error)));
+            return Err(AttemptOutcome::Ended(Outcome::Unread(error)));
         }
-        let why = match ran.end {
+        let reason = match ran.end {
             End::Exited(status) if status.success() => return Ok(()),
-            End::Exited(_) => format!("can't load the image: {}", self.error(&ran.output)),
+            End::Exited(_) => format!("cannot load the image: {}", self.error(&ran.output)),
             End::OutOfTime => format!(
                 "did not load the image within {:?}",
                 self.request.smoke.timeout
             ),
-            End::Interrupted => return Err(Tried::Ended(Outcome::Interrupted)),
+            End::Interrupted => return Err(AttemptOutcome::Ended(Outcome::Interrupted)),
         };
-        Err(Tried::Unavailable(why))
+        Err(AttemptOutcome::Unavailable(reason))
     }
 
-    fn judge(&self, ran: &Ran, state: State) -> Tried {
+    fn judge(&self, ran: &Ran, state: ContainerState) -> AttemptOutcome {
         let engine = self.engine;
         let output = ran.output.replace(&self.request.container, "the container");
         let status = match ran.end {
-            End::Interrupted => return Tried::Ended(Outcome::Interrupted),
-            End::OutOfTime if state == State::NeverStarted => {
+            End::Interrupted => return AttemptOutcome::Ended(Outcome::Interrupted),
+            End::OutOfTime if state == ContainerState::NeverStarted => {
                 let timeout = self.request.smoke.timeout;
-                let error =
-                    format!("started no container within {timeout:?}, fetching the image included");
-                return Tried::Unavailable(match self.error(&output).as_str() {
+                let error = format!(
+                    "started no container within {timeout:?}, including the time to fetch the image"
+                );
+                return AttemptOutcome::Unavailable(match self.error(&output).as_str() {
                     "" => error,
                     said => format!("{error}: {said}"),
                 });
             }
-            End::OutOfTime => return Tried::Ended(Outcome::TimedOut { engine, output }),
+            End::OutOfTime => return AttemptOutcome::Ended(Outcome::TimedOut { engine, output }),
             End::Exited(status) if status.success() => {
-                return Tried::Ended(Outcome::Passed { engine });
+                return AttemptOutcome::Ended(Outcome::Passed { engine });
             }
             End::Exited(status) => status,
         };
         let error = self.error(&output);
         let engines_own = match state {
-            State::Started => false,
-            State::NeverStarted => !IMAGES_FAULT.iter().any(|text| error.contains(text)),
-            State::Unknown | State::Silent => status.code() == Some(125),
+            ContainerState::Started => false,
+            ContainerState::NeverStarted => !IMAGES_FAULT.iter().any(|text| error.contains(text)),
+            ContainerState::Unknown | ContainerState::Silent => status.code() == Some(125),
         };
         if engines_own {
-            return Tried::Unavailable(if error.is_empty() {
+            return AttemptOutcome::Unavailable(if error.is_empty() {
                 status.to_string()
             } else {
                 error
             });
         }
-        Tried::Ended(Outcome::Failed {
+        AttemptOutcome::Ended(Outcome::Failed {
             engine,
             exit: status.code(),
             output,
@@ -218,7 +220,7 @@ impl Attempt<'_> {
     }
 
     /// Whether the container's command was ever started.
-    fn state(&self) -> State {
+    fn state(&self) -> ContainerState {
         let args = [
             "inspect",
             "--type=container",
@@ -226,17 +228,17 @@ impl Attempt<'_> {
             &self.request.container,
         ];
         let Ok(ran) = self.ask(&args, ANSWER) else {
-            return State::Silent;
+            return ContainerState::Silent;
         };
         match ran.end {
             End::Exited(status) if status.success() => ran
                 .output
                 .lines()
                 .find_map(started)
-                .unwrap_or(State::Unknown),
-            End::Exited(_) if is_absence(&ran.output) => State::NeverStarted,
-            End::Exited(_) => State::Unknown,
-            End::OutOfTime | End::Interrupted => State::Silent,
+                .unwrap_or(ContainerState::Unknown),
+            End::Exited(_) if is_absence(&ran.output) => ContainerState::NeverStarted,
+            End::Exited(_) => ContainerState::Unknown,
+            End::OutOfTime | End::Interrupted => ContainerState::Silent,
         }
     }
 
@@ -256,7 +258,7 @@ impl Attempt<'_> {
                 }
                 self.error(&output)
             }
-            Ok(_) => format!("no answer within {patience:?}"),
+            Ok(_) => format!("no response within {patience:?}"),
             Err(error) => unstarted(self.engine, &error),
         };
         Some(format!(
@@ -324,7 +326,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Whether the exit alone does not tell.
+/// Whether the exit code alone is inconclusive.
 fn needs_state(end: End) -> bool {
     match end {
         End::Exited(status) => matches!(status.code(), Some(125..=127)),
@@ -334,14 +336,14 @@ fn needs_state(end: End) -> bool {
 }
 
 /// A line with a time, `2026-01-02T03:04:05Z` or as Go prints it; the zero time is year 1.
-fn started(line: &str) -> Option<State> {
+fn started(line: &str) -> Option<ContainerState> {
     let mut date = line.trim().splitn(3, '-');
     let year: u32 = date.next()?.parse().ok()?;
     let month: u32 = date.next()?.parse().ok()?;
     ((1..=12).contains(&month) && date.next().is_some()).then_some(if year > 1 {
-        State::Started
+        ContainerState::Started
     } else {
-        State::NeverStarted
+        ContainerState::NeverStarted
     })
 }
 
@@ -356,13 +358,19 @@ mod tests {
     #[test]
     fn the_zero_time_is_never() {
         for (line, state) in [
-            ("0001-01-01 00:00:00 +0000 UTC", Some(State::NeverStarted)),
-            ("0001-01-01T00:00:00Z", Some(State::NeverStarted)),
+            (
+                "0001-01-01 00:00:00 +0000 UTC",
+                Some(ContainerState::NeverStarted),
+            ),
+            ("0001-01-01T00:00:00Z", Some(ContainerState::NeverStarted)),
             (
                 "2026-11-20 09:27:31.233549518 +0000 UTC",
-                Some(State::Started),
+                Some(ContainerState::Started),
             ),
-            ("2026-11-20T09:29:34.282030702Z", Some(State::Started)),
+            (
+                "2026-11-20T09:29:34.282030702Z",
+                Some(ContainerState::Started),
+            ),
             ("", None),
             ("time=\"2026-11-20\" level=warning", None),
             ("1-2", None),

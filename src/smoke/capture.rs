@@ -68,7 +68,7 @@ impl Capture {
 }
 
 fn joined(head: &str, tail: &str, between: usize) -> String {
-    format!("{head}\n[{between} bytes are left out here]\n{tail}")
+    format!("{head}\n[{between} bytes omitted]\n{tail}")
 }
 
 /// The text with each run of masked bytes as `***`.

@@ -5,20 +5,21 @@
 
 use std::{fmt, process::Command};
 
-use super::{Request, Surroundings};
+use super::{EngineContext, Request};
 use crate::config::Smoke;
 
 /// A container engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Name {
+pub enum EngineName {
     /// podman.
     Podman,
     /// docker.
     Docker,
 }
 
-/// Flags that stand before the engine's subcommand, each with a value. podman takes its own behind
-/// it too, but the commands that look after the container need them as well: they say where it is.
+/// Flags that precede the engine's subcommand, each with a value. podman also accepts them after
+/// it, but the commands that manage the container need them too, because they determine where it
+/// is.
 const PODMAN_WIDE: &[&str] = &[
     "--cgroup-manager",
     "--connection",
@@ -63,7 +64,7 @@ pub(super) enum Image {
     Id(String),
 }
 
-impl Name {
+impl EngineName {
     /// The program.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -73,7 +74,7 @@ impl Name {
     }
 
     /// The engine with these arguments, and with nothing but the given environment.
-    pub(super) fn command(self, smoke: &Smoke, around: &Surroundings, args: &[String]) -> Command {
+    pub(super) fn command(self, smoke: &Smoke, around: &EngineContext, args: &[String]) -> Command {
         let (wide, _) = self.split(&smoke.engine_args);
         let mut command = Command::new(self.as_str());
         command
@@ -83,7 +84,7 @@ impl Name {
         command
     }
 
-    /// `run`. What repin promises stands behind the configured flags, so that it wins.
+    /// `run`. The flags that repin guarantees follow the configured ones, so that they win.
     pub(super) fn run(self, request: &Request<'_>, image: &Image) -> Vec<String> {
         let smoke = request.smoke;
         let (_, flags) = self.split(&smoke.engine_args);
@@ -171,7 +172,7 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for EngineName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -181,14 +182,14 @@ impl fmt::Display for Name {
 mod tests {
     use super::*;
 
-    fn split(name: Name, args: &[&str]) -> (String, String) {
+    fn split(name: EngineName, args: &[&str]) -> (String, String) {
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let (wide, others) = name.split(&args);
         (wide.join(" "), others.join(" "))
     }
 
     #[test]
-    fn flags_of_the_engine_itself_are_told_from_those_of_run() {
+    fn engine_flags_are_distinguished_from_run_flags() {
         let args = [
             "--root",
             "/r",
@@ -199,12 +200,12 @@ mod tests {
             "--storage-driver",
             "vfs",
         ];
-        let (wide, others) = split(Name::Podman, &args);
+        let (wide, others) = split(EngineName::Podman, &args);
         assert_eq!(wide, "--root /r --runtime=runc --storage-driver vfs");
         assert_eq!(others, "--ulimit nofile=1 --privileged");
         // docker's run command has a flag of that name.
         let (wide, others) = split(
-            Name::Docker,
+            EngineName::Docker,
             &["--runtime=runc", "--host", "unix:///x", "--cap-drop=all"],
         );
         assert_eq!(
@@ -212,7 +213,7 @@ mod tests {
             ("--host unix:///x", "--runtime=runc --cap-drop=all")
         );
         assert_eq!(
-            split(Name::Podman, &["--root"]),
+            split(EngineName::Podman, &["--root"]),
             ("--root".to_owned(), String::new())
         );
     }

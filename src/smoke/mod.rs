@@ -1,9 +1,9 @@
 //! The smoke command: does it work in the image, as a container engine runs it?
 //!
-//! One image at a time: what is wanted comes in as a [`Request`], what happened goes out as a
-//! [`Smoked`]; whether that is good enough is for `checks` to say. Nothing is read from the
-//! process's environment and nothing is printed: variables, names and the flag that interrupts a
-//! run are handed in. Blocking: it waits for processes, so it wants a thread.
+//! One image at a time: a [`Request`] comes in, a [`SmokeReport`] goes out; `checks` judges it.
+//! Nothing is read from the process's environment and nothing is printed: variables, names and the
+//! flag that interrupts a run are handed in. Blocking: it waits for processes, so run it in a
+//! thread.
 //!
 //! The engine fetches the image by itself, by digest and with its own credentials, from the
 //! registry that repin read; for an image layout it is handed an archive of verified blobs. The
@@ -27,24 +27,24 @@ use crate::{
     registry::resolve::{ImageFacts, PlatformFacts},
 };
 
-pub use engine::Name;
+pub use engine::EngineName;
 pub use probe::probe;
-pub use secrets::{Missing, Secrets};
+pub use secrets::{MissingSecret, Secrets};
 
-use self::attempt::{Attempt, Tried};
+use self::attempt::{Attempt, AttemptOutcome};
 
 /// Where an engine gets the image from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum ImageLocation {
     /// A repository of a registry.
     Registry {
         /// `HOST[:PORT]/PATH`.
         name: String,
-        /// Plain HTTP. podman is told so; docker takes it for loopback addresses and for what its
-        /// daemon lists.
+        /// Plain HTTP. podman needs a flag; docker uses it for loopback addresses and for
+        /// registries that its daemon lists.
         plain: bool,
     },
-    /// An OCI image layout in this folder.
+    /// An OCI image layout in this directory.
     Layout(PathBuf),
 }
 
@@ -57,13 +57,13 @@ pub struct Request<'r> {
     /// What the image is.
     pub image: &'r ImageFacts,
     /// Where its bytes are.
-    pub place: &'r Place,
+    pub place: &'r ImageLocation,
     /// The container's name: letters, digits, `-` and `_`, and no other run's.
     pub container: String,
 }
 
 /// What surrounds every run.
-pub struct Surroundings {
+pub struct EngineContext {
     /// The whole environment of the engine; `smoke.env` is taken from it.
     pub variables: Vec<(OsString, OsString)>,
     /// This machine's architecture, as Rust calls it: `x86_64`, `aarch64`.
@@ -74,7 +74,7 @@ pub struct Surroundings {
 
 /// What happened.
 #[derive(Debug, Clone)]
-pub struct Smoked {
+pub struct SmokeReport {
     /// The platform that was run, or would have been; `None`: the image has none for this machine.
     pub platform: Option<Platform>,
     /// The platforms of the image that this machine does not run.
@@ -92,12 +92,12 @@ pub enum Outcome {
     /// The command exited with 0.
     Passed {
         /// What ran it.
-        engine: Name,
+        engine: EngineName,
     },
     /// The command failed, or the image has no such command.
     Failed {
         /// What ran it.
-        engine: Name,
+        engine: EngineName,
         /// `None`: a signal ended the engine.
         exit: Option<i32>,
         /// Standard output and standard error as they came.
@@ -106,12 +106,12 @@ pub enum Outcome {
     /// The command was still running when its time was over. It is dead.
     TimedOut {
         /// What ran it.
-        engine: Name,
+        engine: EngineName,
         /// Standard output and standard error until then.
         output: String,
     },
     /// No engine got as far as running the command: each with its own error.
-    Unavailable(Vec<(Name, String)>),
+    Unavailable(Vec<(EngineName, String)>),
     /// The image has no platform that this machine runs.
     NoPlatform {
         /// `linux/…`.
@@ -123,12 +123,12 @@ pub enum Outcome {
     Interrupted,
 }
 
-impl Place {
+impl ImageLocation {
     /// Where an engine finds `repository`; `mapping` is
     /// [`Sources::mapping`](crate::registry::Sources::mapping) of it.
     pub fn of(repository: &Repository, mapping: Option<(&Where, String)>) -> Self {
         match mapping {
-            Some((Where::Layouts(folder), rest)) => Self::Layout(folder.join(rest)),
+            Some((Where::Layouts(directory), rest)) => Self::Layout(directory.join(rest)),
             Some((Where::Registry(endpoint), rest)) => {
                 let parts = [endpoint.host.as_str(), &endpoint.path, &rest];
                 let name = parts
@@ -165,7 +165,7 @@ fn is_loopback(host: &str) -> bool {
 
 /// Runs the command in the image, once, on the platform of this machine, by the first engine that
 /// can.
-pub fn run(request: &Request<'_>, secrets: &Secrets, around: &Surroundings) -> Smoked {
+pub fn run(request: &Request<'_>, secrets: &Secrets, around: &EngineContext) -> SmokeReport {
     let machine = architecture(&around.machine);
     let (fitting, others) = request
         .image
@@ -180,7 +180,7 @@ pub fn run(request: &Request<'_>, secrets: &Secrets, around: &Surroundings) -> S
         let outcome = Outcome::NoPlatform {
             machine: format!("linux/{machine}"),
         };
-        return Smoked {
+        return SmokeReport {
             platform: None,
             others,
             outcome,
@@ -201,15 +201,15 @@ pub fn run(request: &Request<'_>, secrets: &Secrets, around: &Surroundings) -> S
         .run();
         left_behind = left_behind.or(tried.left_behind);
         match tried.tried {
-            Tried::Unavailable(error) => errors.push((engine, error)),
-            Tried::Ended(ended) => {
+            AttemptOutcome::Unavailable(error) => errors.push((engine, error)),
+            AttemptOutcome::Ended(ended) => {
                 outcome = Some(ended);
                 break;
             }
         }
     }
     let outcome = outcome.unwrap_or(Outcome::Unavailable(errors));
-    Smoked {
+    SmokeReport {
         platform: Some(chosen.platform.clone()),
         others,
         outcome,
@@ -217,11 +217,11 @@ pub fn run(request: &Request<'_>, secrets: &Secrets, around: &Surroundings) -> S
     }
 }
 
-fn engines(configured: Engine) -> &'static [Name] {
+fn engines(configured: Engine) -> &'static [EngineName] {
     match configured {
-        Engine::Auto => &[Name::Podman, Name::Docker],
-        Engine::Podman => &[Name::Podman],
-        Engine::Docker => &[Name::Docker],
+        Engine::Auto => &[EngineName::Podman, EngineName::Docker],
+        Engine::Podman => &[EngineName::Podman],
+        Engine::Docker => &[EngineName::Docker],
     }
 }
 
@@ -248,10 +248,10 @@ mod tests {
 
     use super::*;
 
-    fn place(repository: &str, mapping: Option<(&str, &str)>) -> Place {
+    fn place(repository: &str, mapping: Option<(&str, &str)>) -> ImageLocation {
         let mapping =
             mapping.map(|(place, rest)| (Where::parse(place, Path::new("/base")).unwrap(), rest));
-        Place::of(
+        ImageLocation::of(
             &Repository::parse(repository).unwrap(),
             mapping
                 .as_ref()
@@ -259,8 +259,8 @@ mod tests {
         )
     }
 
-    fn registry(name: &str, plain: bool) -> Place {
-        Place::Registry {
+    fn registry(name: &str, plain: bool) -> ImageLocation {
+        ImageLocation::Registry {
             name: name.to_owned(),
             plain,
         }
@@ -278,7 +278,7 @@ mod tests {
         );
         assert_eq!(
             place("ghcr.io/acme/app", Some(("oci:images", "app"))),
-            Place::Layout("/base/images/app".into())
+            ImageLocation::Layout("/base/images/app".into())
         );
         assert_eq!(
             place("ghcr.io/a/b", Some(("https://m.example/x", "b"))),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Name, Secrets, Surroundings, engines,
+    EngineContext, EngineName, Secrets, engines,
     process::{self, Bounds, End, Ran},
 };
 use crate::config::Smoke;
@@ -19,17 +19,17 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// Each engine that the smoke command may be run by: what it says about its version, or why it
 /// can't be asked. Output is capped, and else as it came: escape it before it is shown.
-pub fn probe(smoke: &Smoke, around: &Surroundings) -> Vec<(Name, Result<String, String>)> {
+pub fn probe(smoke: &Smoke, around: &EngineContext) -> Vec<(EngineName, Result<String, String>)> {
     engines(smoke.engine)
         .iter()
         .map(|name| (*name, version(*name, smoke, around)))
         .collect()
 }
 
-fn version(name: Name, smoke: &Smoke, around: &Surroundings) -> Result<String, String> {
+fn version(name: EngineName, smoke: &Smoke, around: &EngineContext) -> Result<String, String> {
     let args: &[&str] = match name {
-        Name::Podman => &["--version"],
-        Name::Docker => &["version", "--format", "docker {{.Server.Version}}"],
+        EngineName::Podman => &["--version"],
+        EngineName::Docker => &["version", "--format", "docker {{.Server.Version}}"],
     };
     let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let secrets = Secrets::of(&[], &[]).map_err(|missing| missing.to_string())?;
@@ -41,25 +41,25 @@ fn version(name: Name, smoke: &Smoke, around: &Surroundings) -> Result<String, S
     let ran = process::run(name.command(smoke, around, &args), None, &bounds)
         .map_err(|error| unstarted(name, &error));
     let Ran { end, output, .. } = ran?;
-    let said = output
+    let message = output
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect::<Vec<_>>()
         .join("; ");
     match end {
-        End::Exited(status) if status.success() => Ok(said),
-        End::Exited(status) if said.is_empty() => Err(status.to_string()),
-        End::Exited(_) => Err(said),
-        End::OutOfTime => Err(format!("no answer within {ANSWER:?}")),
+        End::Exited(status) if status.success() => Ok(message),
+        End::Exited(status) if message.is_empty() => Err(status.to_string()),
+        End::Exited(_) => Err(message),
+        End::OutOfTime => Err(format!("no response within {ANSWER:?}")),
         End::Interrupted => Err("interrupted".to_owned()),
     }
 }
 
 /// Why an engine's program could not be started.
-pub(super) fn unstarted(name: Name, error: &io::Error) -> String {
+pub(super) fn unstarted(name: EngineName, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => format!("there is no `{name}` in PATH"),
+        io::ErrorKind::NotFound => format!("`{name}` was not found in PATH"),
         _ => error.to_string(),
     }
 }
@@ -90,17 +90,17 @@ mod tests {
         }
     }
 
-    fn program(folder: &Path, name: &str, script: &str) {
-        let path = folder.join(name);
+    fn program(directory: &Path, name: &str, script: &str) {
+        let path = directory.join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     #[test]
-    fn each_engine_says_what_it_is_or_why_not() {
+    fn each_engine_reports_its_version_or_its_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = format!("{}:/bin:/usr/bin", dir.path().display());
-        let around = Surroundings {
+        let around = EngineContext {
             variables: vec![("PATH".into(), path.into())],
             machine: "x86_64".to_owned(),
             interrupted: Arc::default(),
@@ -111,19 +111,22 @@ mod tests {
         assert_eq!(
             found[0],
             (
-                Name::Podman,
+                EngineName::Podman,
                 Ok("podman version --root /r --version".to_owned())
             )
         );
-        assert_eq!(found[1], (Name::Docker, Err("Cannot connect".to_owned())));
+        assert_eq!(
+            found[1],
+            (EngineName::Docker, Err("Cannot connect".to_owned()))
+        );
         assert_eq!(probe(&smoke(Engine::Docker), &around).len(), 1);
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named() {
+    fn missing_program_is_named() {
         assert_eq!(
-            unstarted(Name::Docker, &io::ErrorKind::NotFound.into()),
-            "there is no `docker` in PATH"
+            unstarted(EngineName::Docker, &io::ErrorKind::NotFound.into()),
+            "`docker` was not found in PATH"
         );
     }
 }

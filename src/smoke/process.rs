@@ -20,7 +20,7 @@ use crate::error::Error;
 
 /// How long a process that was asked to end has for it.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long output is waited for that somebody may still be writing.
+/// How long to wait for output that another process may still be writing.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How soon an interruption is seen.
 const TICK: Duration = Duration::from_millis(50);
@@ -30,7 +30,7 @@ pub(super) type Feed = Box<dyn FnOnce(&mut dyn Write) -> Result<(), FeedError> +
 
 /// Why standard input was not written to its end.
 pub(super) enum FeedError {
-    /// The process did not want it: its exit says why.
+    /// The process did not read its input: its exit code has the reason.
     Pipe,
     /// There was nothing right to write.
     Source(Error),
@@ -73,8 +73,8 @@ enum Event {
     Fed(Option<Error>),
 }
 
-/// What was heard of a process so far.
-struct Watch {
+/// The events of a process so far.
+struct ProcessEvents {
     events: Receiver<Event>,
     exited: bool,
     drained: bool,
@@ -104,7 +104,7 @@ pub(super) fn run(
     let leader = Pid::from_child(&child);
     let (sender, events) = mpsc::channel();
     let capture = Arc::new(Mutex::new(Capture::new(bounds.secrets)));
-    let mut watch = Watch {
+    let mut watch = ProcessEvents {
         events,
         exited: false,
         drained: false,
@@ -135,8 +135,8 @@ pub(super) fn run(
         None
     };
     let end = match (in_time, status) {
-        (Waited::Done, Some(status)) => End::Exited(status),
-        (Waited::Interrupted, _) => End::Interrupted,
+        (WaitOutcome::Done, Some(status)) => End::Exited(status),
+        (WaitOutcome::Interrupted, _) => End::Interrupted,
         _ => End::OutOfTime,
     };
     let output = capture
@@ -152,29 +152,29 @@ pub(super) fn run(
 
 /// What waiting came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Waited {
+enum WaitOutcome {
     Done,
     OutOfTime,
     Interrupted,
 }
 
-impl Watch {
+impl ProcessEvents {
     fn until(
         &mut self,
         until: Instant,
         interrupted: Option<&AtomicBool>,
         done: impl Fn(&Self) -> bool,
-    ) -> Waited {
+    ) -> WaitOutcome {
         loop {
             if done(self) {
-                return Waited::Done;
+                return WaitOutcome::Done;
             }
             if interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-                return Waited::Interrupted;
+                return WaitOutcome::Interrupted;
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Waited::OutOfTime;
+                return WaitOutcome::OutOfTime;
             }
             match self.events.recv_timeout(if interrupted.is_some() {
                 left.min(TICK)
@@ -188,9 +188,9 @@ impl Watch {
                 // All three have spoken.
                 Err(RecvTimeoutError::Disconnected) => {
                     return if done(self) {
-                        Waited::Done
+                        WaitOutcome::Done
                     } else {
-                        Waited::OutOfTime
+                        WaitOutcome::OutOfTime
                     };
                 }
             }

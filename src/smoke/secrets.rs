@@ -16,7 +16,7 @@ const LINE_MIN: usize = 8;
 /// empty one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the smoke command needs {}, which {} not set", .names.join(", "), if .names.len() == 1 { "is" } else { "are" })]
-pub struct Missing {
+pub struct MissingSecret {
     /// Their names, in the order of the configuration.
     pub names: Vec<String>,
 }
@@ -26,9 +26,9 @@ pub struct Secrets {
     forms: Forms,
 }
 
-impl From<Missing> for Error {
-    fn from(missing: Missing) -> Self {
-        let hint = "set it in the environment of repin, or take it out of `smoke.env`".to_owned();
+impl From<MissingSecret> for Error {
+    fn from(missing: MissingSecret) -> Self {
+        let hint = "set it in the environment of repin, or remove it from `smoke.env`".to_owned();
         Self {
             help: Some(hint),
             ..Self::about(Class::Denied, "smoke", missing.to_string())
@@ -38,7 +38,7 @@ impl From<Missing> for Error {
 
 impl Secrets {
     /// Finds the variables called `names`; every one has to be set.
-    pub fn of(names: &[String], variables: &[(OsString, OsString)]) -> Result<Self, Missing> {
+    pub fn of(names: &[String], variables: &[(OsString, OsString)]) -> Result<Self, MissingSecret> {
         let value = |name: &String| {
             let found = variables
                 .iter()
@@ -53,7 +53,7 @@ impl Secrets {
             .cloned()
             .collect();
         if !missing.is_empty() {
-            return Err(Missing { names: missing });
+            return Err(MissingSecret { names: missing });
         }
         let mut forms = Forms::default();
         for pattern in names.iter().filter_map(value).flat_map(patterns) {

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// A process, with its time of start, by which it is told from a later one of the same number.
+/// A process, with its time of start, which distinguishes it from a later process with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Process {
     pid: Pid,
@@ -72,10 +72,10 @@ fn processes() -> Vec<Process> {
         .collect()
 }
 
-fn process(folder: &Path) -> Option<Process> {
-    let pid = folder.file_name()?.to_str()?.parse().ok()?;
+fn process(directory: &Path) -> Option<Process> {
+    let pid = directory.file_name()?.to_str()?.parse().ok()?;
     // proc_pid_stat(5): the name in parentheses may hold anything, also parentheses.
-    let stat = fs::read(folder.join("stat")).ok()?;
+    let stat = fs::read(directory.join("stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
     let fields: Vec<_> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     Some(Process {

@@ -4,8 +4,8 @@
 //! is read as JSON or as percent-encoded. So it does not matter which characters a server encodes,
 //! and how; a form that grows is never cut in two.
 
-/// How long a piece of base64 must be to be taken for a part of a secret, in characters: less could
-/// be anything.
+/// How long a piece of base64 must be to count as a part of a secret, in characters: a shorter one
+/// could be anything.
 const PIECE: usize = 6;
 /// The most that a character of a secret grows to, in bytes: `\u0022`.
 const GROWTH: usize = 6;
@@ -30,7 +30,7 @@ struct Form {
 }
 
 impl Forms {
-    /// Adds a secret in all its forms; an empty one is none.
+    /// Adds a secret in all its forms; an empty one is ignored.
     pub fn add(&mut self, secret: &[u8]) {
         if secret.is_empty() {
             return;
@@ -197,7 +197,7 @@ impl View {
     }
 
     /// The view with each sequence that begins with `mark` as what `meaning` says: how many bytes
-    /// it takes, and what they stand for. `None` where nothing changes.
+    /// it takes, and what they mean. `None` if nothing changes.
     fn read(&self, mark: u8, meaning: impl Fn(&[u8]) -> Option<(usize, Vec<u8>)>) -> Option<Self> {
         memchr::memchr(mark, &self.bytes)?;
         let (mut bytes, mut source) = (Vec::new(), Vec::new());
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(redacted("pass word", "<pass+word>"), "<***>");
         let lines = "a\nb\rc\td\u{8}e\u{c}f";
         assert_eq!(redacted(lines, r"<a\nb\rc\td\be\ff>"), "<***>");
-        // What only looks like an escape is none.
+        // Text that only looks like an escape is not one.
         assert_eq!(redacted("a\nb", "<a%+Ab>"), "<a%+Ab>");
         let text = r"<a\ud83d..de00b>";
         assert_eq!(redacted("a😀b", text), text);

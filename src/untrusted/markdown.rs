@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_mentioned_and_nothing_linked() {
+    fn mentions_and_links_are_neutralized() {
         assert_eq!(
             inline("@acme/team #12 <b> [x](http://y)"),
             "@\u{200b}acme/team #\u{200b}12 \\<b\\> \\[x\\](http:\u{200b}//y)"

@@ -56,7 +56,7 @@ impl Secrets {
         }
     }
 
-    /// The same for both as they stand in a URL; they are sent as what that means.
+    /// The same for both as written in a URL; they are sent decoded.
     pub fn hide_userinfo(&self, user: &str, password: &str) {
         self.hide(password);
         self.hide_basic(&percent_decoded(user), &percent_decoded(password));

@@ -17,8 +17,8 @@ pub fn plain(text: &str) -> String {
     replaced(text, is_hidden, escape)
 }
 
-/// Foreign text as lines of a terminal: line feeds and tabs stay, and where `colours` says so the
-/// colours (`ESC [ … m`) that the program itself put into it.
+/// Foreign text as lines of a terminal: line feeds and tabs stay, and, if `colours` is set, the
+/// colors (`ESC [ … m`) that the program itself added.
 pub fn block(text: &str, colours: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -95,7 +95,7 @@ pub fn padded(text: &str, columns: usize) -> String {
 }
 
 /// A JSON document without hidden characters and without the beginning of a workflow command
-/// (`##[`): they only stand in strings, where their number is the same string.
+/// (`##[`): they occur only in strings, where the escape means the same string.
 pub fn json(document: &str) -> String {
     // A document that is spread over lines has line feeds between its parts.
     let hidden = |c: char| is_hidden(c) && c != '\n';

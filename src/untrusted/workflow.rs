@@ -4,8 +4,8 @@
 //! How the runner recognises a command (actions/runner: `OutputManager.OnDataReceived`,
 //! `ActionCommandManager.TryProcessCommand`, `ActionCommand.TryParseV2` and `TryParse`):
 //!
-//! - Standard output and standard error are read alike, line by line; a carriage return ends a line
-//!   as a line feed does (.NET, `StreamReader.ReadLine`).
+//! - Standard output and standard error are read the same way, line by line; a carriage return ends
+//!   a line as a line feed does (.NET, `StreamReader.ReadLine`).
 //! - `::NAME …::DATA` where the line begins with it after its leading white space, of any kind that
 //!   Unicode knows (`TrimStart`).
 //! - Otherwise the legacy form `##[NAME …]DATA` from the first `##[` on, **anywhere** in the line.
@@ -13,8 +13,8 @@
 //!   `TOKEN`, in either form.
 //! - A command's data is unescaped, `%0A` into a line feed; it is never read as a command again.
 //!
-//! So what is no command of ours must neither begin a line with `::` nor hold `##[`: see [`inert`].
-//! [`Commands`] are made nowhere else.
+//! So any text that is not one of repin's commands must neither start a line with `::` nor contain
+//! `##[`: see [`inert`]. [`Commands`] are made only here.
 
 use std::fmt::{self, Write as _};
 
@@ -93,8 +93,8 @@ pub fn inert(text: &str, colours: bool) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Any bytes, exactly, as lines that no runner obeys: they stand between `::stop-commands::` and
-/// its end. `token` must not be guessable.
+/// Any bytes, exactly, as lines that no runner obeys: they are between `::stop-commands::` and its
+/// end. `token` must not be guessable.
 pub fn unparsed(bytes: &[u8], token: &str) -> Vec<u8> {
     let mut out = format!("::stop-commands::{token}\n").into_bytes();
     out.extend(bytes);

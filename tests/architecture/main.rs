@@ -11,13 +11,13 @@ use std::{fs, path::Path};
 
 use source::Source;
 
-/// Every file of ours under `folder`, in the order of their paths.
-fn sources(folder: &str) -> Vec<Source> {
+/// Every file of ours under `directory`, in the order of their paths.
+fn sources(directory: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    collect(&root.join(folder), &mut files);
+    collect(&root.join(directory), &mut files);
     files.sort();
-    assert!(!files.is_empty(), "{folder} holds no source");
+    assert!(!files.is_empty(), "{directory} holds no source");
     let read = |path: &std::path::PathBuf| {
         let name = path
             .strip_prefix(root)
@@ -30,9 +30,9 @@ fn sources(folder: &str) -> Vec<Source> {
     files.iter().map(read).collect()
 }
 
-fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
-    for entry in fs::read_dir(folder).expect("the folder is part of the project") {
-        let path = entry.expect("the folder can be read").path();
+fn collect(directory: &Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(directory).expect("the directory is part of the project") {
+        let path = entry.expect("the directory can be read").path();
         if path.is_dir() {
             collect(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -54,6 +54,11 @@ fn modules_use_only_what_lies_below_them() {
 }
 
 #[test]
+fn no_files_need_each_other() {
+    assert_none("files in a cycle", &rules::cycles(&sources("src")));
+}
+
+#[test]
 fn functions_and_files_are_short() {
     assert_none("over the budget", &rules::budgets(&sources("src")));
 }
@@ -64,10 +69,10 @@ fn nothing_stops_the_program_or_speaks_past_the_command_line() {
 }
 
 #[test]
-fn every_file_says_what_it_is_for() {
-    let folders = ["src", "tests", "benches"].into_iter().flat_map(sources);
+fn every_file_has_module_docs() {
+    let directories = ["src", "tests", "benches"].into_iter().flat_map(sources);
     assert_none(
         "no module docs (`//!`)",
-        &rules::undocumented(&folders.collect::<Vec<_>>()),
+        &rules::undocumented(&directories.collect::<Vec<_>>()),
     );
 }

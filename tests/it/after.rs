@@ -7,38 +7,9 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, error},
-    world::{REV_B, Ran, World, world},
+    hosted::{KINDS, PROMOTE, document as json, hosted, run},
+    world::REV_B,
 };
-
-const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
-const FILES: [&str; 4] = [
-    "repin.yaml",
-    ".github/workflows/a.yml",
-    ".github/workflows/b.yml",
-    ".github/workflows/none.yml",
-];
-
-/// A world whose base branch is on a forge; `settings` of the block `forge`.
-fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
-    let (world, fake) = (world(), Fake::start(kind));
-    let forge = if kind == Kind::Github {
-        "github"
-    } else {
-        "gitea"
-    };
-    let block = format!(
-        "forge: {{ kind: {forge}, url: '{}', repository: acme/flows, {settings} }}\n",
-        fake.api()
-    );
-    world.write("repin.yaml", world.read("repin.yaml") + &block);
-    let files: Vec<_> = FILES.iter().map(|path| (*path, world.read(path))).collect();
-    let files: Vec<_> = files
-        .iter()
-        .map(|(path, text)| (*path, text.as_str()))
-        .collect();
-    fake.store().push("main", "as it is", &files);
-    (world, fake)
-}
 
 fn requires(fake: &Fake, contexts: &[&str]) {
     fake.store().required = contexts
@@ -46,25 +17,6 @@ fn requires(fake: &Fake, contexts: &[&str]) {
         .map(|context| (*context).to_owned())
         .collect();
 }
-
-fn run(world: &World, args: &[&str]) -> Ran {
-    let ran = world.run_with(args, &[("REPIN_FORGE_TOKEN", TOKEN)]);
-    assert!(
-        !format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN),
-        "{}{}",
-        ran.stdout,
-        ran.stderr
-    );
-    ran
-}
-
-fn json(world: &World, args: &[&str], exit: i32) -> Value {
-    run(world, &[args, &["--format", "json"]].concat())
-        .exits(exit)
-        .json()
-}
-
-const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
 
 fn keys(document: &Value) -> Vec<&str> {
     let mut keys: Vec<_> = document
@@ -184,7 +136,7 @@ fn check_runs_count_beside_statuses() {
 }
 
 #[test]
-fn without_configured_gates_the_base_branch_says_which() {
+fn base_branch_determines_gates_without_configuration() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: []");
         let ran = run(&world, &["gates", "--ref", "main"]).exits(2);
@@ -354,7 +306,8 @@ fn a_pull_request_whose_gates_passed_already_is_merged_with_the_expected_head() 
         fake.store().report("ci", "success");
         let ran = run(&world, &PROMOTE).exits(0);
         assert!(
-            ran.stderr.contains("was merged: its gates passed already"),
+            ran.stderr
+                .contains("was merged: its gates had already passed"),
             "{}",
             ran.stderr
         );
@@ -363,7 +316,7 @@ fn a_pull_request_whose_gates_passed_already_is_merged_with_the_expected_head() 
 }
 
 #[test]
-fn drafts_and_rehearsals_schedule_nothing_and_a_refusal_is_told() {
+fn drafts_and_rehearsals_schedule_nothing_and_refusal_is_reported() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "auto_merge: true");
         requires(&fake, &["ci"]);
@@ -426,7 +379,7 @@ fn waiting_ends_when_it_is_closed_or_the_time_is_over() {
 }
 
 #[test]
-fn permission_to_start_is_looked_at_before_the_waiting() {
+fn dispatch_permission_is_checked_before_waiting() {
     for (reply, exit, says) in [
         (
             error(403, "Resource not accessible by integration"),
@@ -463,7 +416,7 @@ fn permission_to_start_is_looked_at_before_the_waiting() {
 }
 
 #[test]
-fn where_it_is_not_needed_nothing_is_started_and_that_is_said() {
+fn unneeded_workflow_is_not_started_and_reported() {
     let (world, fake) = hosted(Kind::Gitea, "dispatch: [deploy.yml]");
     fake.store().version = "1.23.0";
     run(&world, &PROMOTE).exits(0);
@@ -492,7 +445,7 @@ fn what_keeps_a_merge_from_being_scheduled_does_not_end_the_waiting() {
     fake.when(2, |store| drop(store.merge(1)));
     let ran = run(&world, &["wait", "--pr", "1", "--timeout", "1m"]).exits(0);
     assert!(
-        ran.stderr.contains("its merge can't be scheduled") && ran.stdout.contains("#1 merged"),
+        ran.stderr.contains("its merge cannot be scheduled") && ran.stdout.contains("#1 merged"),
         "{}",
         ran.stderr
     );
@@ -528,7 +481,7 @@ fn a_rehearsal_waits_and_starts_nothing() {
 }
 
 #[test]
-fn a_refused_start_is_told_and_can_be_tried_again() {
+fn refused_start_is_reported_and_can_be_retried() {
     for kind in [Kind::Github, Kind::Forgejo] {
         let (world, fake) = hosted(kind, "dispatch: [deploy.yml, notify.yml]");
         fake.store().version = "8.0.1+gitea-1.22.0";

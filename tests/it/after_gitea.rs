@@ -7,39 +7,16 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, broken},
-    world::{REV_B, Ran, World, world},
+    hosted::{self, GITEAS, LOOK, PROMOTE, WAIT, run},
+    world::{REV_B, World},
 };
-
-const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
-const FILES: [&str; 4] = [
-    "repin.yaml",
-    ".github/workflows/a.yml",
-    ".github/workflows/b.yml",
-    ".github/workflows/none.yml",
-];
 
 /// A world whose base branch is on a forge, with an open pull request; `settings` of the block
 /// `forge`.
 fn opened(kind: Kind, settings: &str) -> (World, Fake) {
-    let (world, fake) = (world(), Fake::start(kind));
-    let block = format!(
-        "forge: {{ kind: gitea, url: '{}', repository: acme/flows{settings} }}\n",
-        fake.api()
-    );
-    world.write("repin.yaml", world.read("repin.yaml") + &block);
-    let files: Vec<_> = FILES.iter().map(|path| (*path, world.read(path))).collect();
-    let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
-    fake.store().push("main", "as it is", &files);
+    let (world, fake) = hosted::hosted(kind, settings);
     run(&world, &PROMOTE).exits(0);
     (world, fake)
-}
-
-const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
-const WAIT: [&str; 7] = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
-const LOOK: [&str; 7] = ["wait", "--pr", "1", "--timeout", "0s", "--format", "json"];
-
-fn run(world: &World, args: &[&str]) -> Ran {
-    world.run_with(args, &[("REPIN_FORGE_TOKEN", TOKEN)])
 }
 
 fn requires_ci(fake: &Fake) {
@@ -56,7 +33,7 @@ fn a_merge_uses_a_style_that_the_repository_allows_and_prefers() {
             (&["rebase", "rebase-merge"], "rebase-merge"),
             (&["squash"], ""),
         ] {
-            let (world, fake) = opened(kind, ", auto_merge: true, gates: [ci]");
+            let (world, fake) = opened(kind, "auto_merge: true, gates: [ci]");
             {
                 let mut store = fake.store();
                 store.gitea.styles = styles.to_vec();
@@ -79,7 +56,7 @@ fn a_merge_uses_a_style_that_the_repository_allows_and_prefers() {
                 "{kind:?} {styles:?}"
             );
         }
-        let (world, fake) = opened(kind, ", auto_merge: true, gates: [ci]");
+        let (world, fake) = opened(kind, "auto_merge: true, gates: [ci]");
         fake.store().gitea.styles.clear();
         requires_ci(&fake);
         let ran = run(&world, &PROMOTE).exits(1);
@@ -92,8 +69,8 @@ fn a_merge_uses_a_style_that_the_repository_allows_and_prefers() {
 }
 
 #[test]
-fn where_gitea_schedules_no_merge_repin_says_so_and_wait_merges() {
-    let (world, fake) = opened(Kind::Gitea, ", auto_merge: true, gates: [ci]");
+fn unscheduled_gitea_merge_is_reported_and_wait_merges() {
+    let (world, fake) = opened(Kind::Gitea, "auto_merge: true, gates: [ci]");
     fake.store().gitea.styles = vec!["fast-forward-only"];
     requires_ci(&fake);
     let ran = run(&world, &PROMOTE).exits(0);
@@ -138,7 +115,7 @@ fn a_forge_that_never_answers_is_unknown_and_not_open() {
 
 /// A merged pull request whose merge starts a workflow.
 fn merged(kind: Kind, there: &[&'static str]) -> (World, Fake) {
-    let (world, fake) = opened(kind, ", dispatch: [deploy.yml]");
+    let (world, fake) = opened(kind, "dispatch: [deploy.yml]");
     fake.store().workflows_there = there.to_vec();
     let number = fake.store().pulls[0].number;
     fake.store().merge(number);
@@ -147,7 +124,7 @@ fn merged(kind: Kind, there: &[&'static str]) -> (World, Fake) {
 }
 
 #[test]
-fn several_that_wait_start_a_workflow_once_and_no_other() {
+fn concurrent_waits_start_a_workflow_once() {
     for kind in GITEAS {
         let (world, fake) = merged(kind, &["deploy.yml"]);
         fake.meet("POST", "/contents", 4);

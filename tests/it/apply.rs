@@ -185,10 +185,10 @@ impl World {
 
     /// Everything that an undisturbed run would not leave.
     fn leftovers(&self) -> Vec<PathBuf> {
-        let mut folders = vec![self.root()];
+        let mut directories = vec![self.root()];
         let mut left = Vec::new();
-        while let Some(folder) = folders.pop() {
-            for path in fs::read_dir(folder)
+        while let Some(directory) = directories.pop() {
+            for path in fs::read_dir(directory)
                 .unwrap()
                 .map(|entry| entry.unwrap().path())
             {
@@ -196,7 +196,7 @@ impl World {
                     || path.ends_with("HEAD")
                     || (0..3).any(|n| self.path(n) == path);
                 match path.symlink_metadata().unwrap().is_dir() {
-                    true => folders.push(path),
+                    true => directories.push(path),
                     false if known => {}
                     false => left.push(path),
                 }
@@ -367,7 +367,7 @@ fn what_an_interrupted_link_left_does_not_stop_recovery() {
 }
 
 #[test]
-fn a_file_system_that_cannot_sync_folders_is_good_enough() {
+fn a_file_system_that_cannot_sync_directories_is_good_enough() {
     // Some network file systems answer so.
     for nth in [0, 1] {
         let at = point_of("fsync", "/root>)", nth).inject("error=EINVAL");
@@ -397,7 +397,7 @@ fn a_read_that_fails_is_unavailable_and_one_that_is_interrupted_goes_on() {
 }
 
 #[test]
-fn a_recovery_that_cannot_clear_away_says_what_it_did() {
+fn recovery_with_failed_cleanup_reports_its_result() {
     // All files are new already, or brought forward; then no copy can be removed.
     let settled = || {
         let world = world();
@@ -454,7 +454,7 @@ fn killed_anywhere_where_files_can_only_be_linked() {
 
 #[test]
 fn killed_while_it_undoes_what_it_did() {
-    // The first folder that can't be synced after all files were exchanged.
+    // The first directory that can't be synced after all files were exchanged.
     let broken = point_of("fsync", "/root>)", 1).inject("error=EIO");
     killed_with(std::slice::from_ref(&broken), "ooo", |point| {
         long() || point.name == "unlinkat" || point.name == "renameat2" && point.nth > FILES.len()
@@ -603,7 +603,7 @@ fn errors_that_stay_are_recovered_from_when_they_are_gone() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_refuses_the_plan() {
+fn a_directory_that_cannot_be_written_refuses_the_plan() {
     // Permissions don't bind root, so the refusal is injected: at the first copy.
     let world = world();
     let clean = trace(&world.command("promote"), "openat", &[]);
@@ -693,7 +693,7 @@ fn everything_is_synced_before_what_relies_on_it() {
         format!("<{root}/sub>)"),
     );
 
-    // The folder that holds the journal is made durably, twice a level.
+    // The directory that holds the journal is made durably, twice a level.
     let made = order.only("mkdirat", "\"repin\"");
     let made = order.after(
         order.after(made, "fsync", &format!("<{root}/.git>)")),
@@ -728,7 +728,7 @@ fn everything_is_synced_before_what_relies_on_it() {
         assert!(!order.all("write", copy).is_empty());
     }
     let last_copy = *copies_synced.last().unwrap();
-    let folders = [
+    let directories = [
         order.after(last_copy, "fsync", &top),
         order.after(last_copy, "fsync", &sub),
     ];
@@ -736,7 +736,9 @@ fn everything_is_synced_before_what_relies_on_it() {
     let ready_durable = order.after(ready, "fsync", &git);
     let exchanges = order.all("renameat2", "RENAME_EXCHANGE");
     assert_eq!(exchanges.len(), FILES.len());
-    assert!(folders.into_iter().all(|folder| folder < ready) && ready_durable < exchanges[0]);
+    assert!(
+        directories.into_iter().all(|directory| directory < ready) && ready_durable < exchanges[0]
+    );
 
     let last_exchange = *exchanges.last().unwrap();
     let settled = [
@@ -749,21 +751,21 @@ fn everything_is_synced_before_what_relies_on_it() {
         .filter(|at| order.0[*at].text.ends_with("= 0"));
     let dropped: Vec<_> = dropped.collect();
     assert_eq!(dropped.len(), FILES.len());
-    assert!(settled.into_iter().all(|folder| folder < dropped[0]));
+    assert!(settled.into_iter().all(|directory| directory < dropped[0]));
     let last = *dropped.last().unwrap();
     let gone = [
         order.after(last, "fsync", &top),
         order.after(last, "fsync", &sub),
     ];
     let unlinked = order.after(last, "unlinkat", "\"journal\"");
-    assert!(gone.into_iter().all(|folder| folder < unlinked));
+    assert!(gone.into_iter().all(|directory| directory < unlinked));
     order.after(unlinked, "fsync", &git);
 }
 
 #[test]
 fn recovery_syncs_what_it_found_before_it_drops_the_copies() {
     let world = world();
-    // All files are new, and none of their folders was synced since.
+    // All files are new, and none of their directories was synced since.
     let unsettled = point_of("fsync", "/root>)", 1).inject("signal=KILL");
     assert!(killed(&inject(&world.command("promote"), &[unsettled])));
     assert_eq!(world.contents(), "nnn");
@@ -782,9 +784,9 @@ fn recovery_syncs_the_copies_that_it_makes_before_it_relies_on_them() {
     let order = Order(traced.calls_in(&world.root()));
     let sub = format!("<{}/sub>)", world.root().display());
     let copy = *order.all("fsync", "/.repin-").last().unwrap();
-    let folder = order.after(copy, "fsync", &sub);
+    let directory = order.after(copy, "fsync", &sub);
     let ready = order.after(copy, "renameat", "\"journal\"");
-    assert!(folder < ready, "{:#?}", order.0);
+    assert!(directory < ready, "{:#?}", order.0);
     assert!(ready < order.all("renameat2", "RENAME_EXCHANGE")[0]);
 }
 
@@ -835,7 +837,7 @@ fn an_edit_between_plan_and_exchange_is_kept_and_nothing_changes() {
                 shown(&ended.output)
             );
             assert!(
-                shown(&ended.output).contains("somebody changed sub/b.yml after"),
+                shown(&ended.output).contains("sub/b.yml was changed after"),
                 "{}",
                 shown(&ended.output)
             );
@@ -912,7 +914,7 @@ fn an_edit_of_a_new_content_stays_and_the_journal_with_it() {
         shown(&ended.output)
     );
     assert!(
-        shown(&ended.output).contains("undoing what was done failed, too"),
+        shown(&ended.output).contains("undoing the changes failed too"),
         "{}",
         shown(&ended.output)
     );
@@ -925,7 +927,7 @@ fn an_edit_of_a_new_content_stays_and_the_journal_with_it() {
 }
 
 #[test]
-fn a_folder_that_vanishes_half_way_leaves_the_others_old() {
+fn a_directory_that_vanishes_half_way_leaves_the_others_old() {
     let world = world();
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     fs::rename(
@@ -945,7 +947,7 @@ fn a_folder_that_vanishes_half_way_leaves_the_others_old() {
 }
 
 #[test]
-fn a_folder_that_becomes_a_symlink_half_way_leads_nowhere() {
+fn a_directory_that_becomes_a_symlink_half_way_leads_nowhere() {
     let world = world();
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     let outside = world.root().with_file_name("outside");
@@ -959,7 +961,7 @@ fn a_folder_that_becomes_a_symlink_half_way_leads_nowhere() {
         shown(&ended.output)
     );
     assert!(
-        shown(&ended.output).contains("sub can't be changed safely"),
+        shown(&ended.output).contains("sub cannot be changed safely"),
         "{}",
         shown(&ended.output)
     );
@@ -972,7 +974,7 @@ fn a_folder_that_becomes_a_symlink_half_way_leads_nowhere() {
 }
 
 #[test]
-fn a_second_run_is_turned_away_at_once_and_the_first_one_finishes() {
+fn second_run_fails_at_once_and_first_finishes() {
     let world = world();
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     let second = world.command("promote").output().unwrap();

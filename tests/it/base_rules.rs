@@ -7,38 +7,17 @@ use crate::support::{
         Fake, Fault, Kind, Store, TOKEN, When, broken, error,
         github_rules::{Signatures, wrong},
     },
-    world::{REV_A, REV_B, Ran, World, world},
+    hosted::{self, A, KINDS, PROMOTE, run},
+    world::{REV_A, REV_B, World},
 };
 
-const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
-const A: &str = ".github/workflows/a.yml";
-const FILES: [&str; 4] = [
-    "repin.yaml",
-    A,
-    ".github/workflows/b.yml",
-    ".github/workflows/none.yml",
-];
-const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
 const MERGING: &str = "auto_merge: true, gates: [ci]";
 const ENQUEUE: (&str, &str) = ("POST", "/graphql#enqueuePullRequest");
 const COMMIT: (&str, &str) = ("POST", "/graphql#createCommitOnBranch");
 
 /// A world whose base branch is on a forge and requires `ci`; `settings` of the block `forge`.
 fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
-    let (world, fake) = (world(), Fake::start(kind));
-    let forge = if kind == Kind::Github {
-        "github"
-    } else {
-        "gitea"
-    };
-    let block = format!(
-        "forge: {{ kind: {forge}, url: '{}', repository: acme/flows, {settings} }}\n",
-        fake.api()
-    );
-    world.write("repin.yaml", world.read("repin.yaml") + &block);
-    let files: Vec<_> = FILES.iter().map(|path| (*path, world.read(path))).collect();
-    let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
-    fake.store().push("main", "as it is", &files);
+    let (world, fake) = hosted::hosted(kind, settings);
     fake.store().required = vec!["ci".to_owned()];
     (world, fake)
 }
@@ -47,10 +26,6 @@ fn queued() -> (World, Fake) {
     let (world, fake) = hosted(Kind::Github, MERGING);
     fake.store().rules.queue = Some("rebase");
     (world, fake)
-}
-
-fn run(world: &World, args: &[&str]) -> Ran {
-    world.run_with(args, &[("REPIN_FORGE_TOKEN", TOKEN)])
 }
 
 fn wait(world: &World, timeout: &str, exit: i32) -> (Value, String) {
@@ -165,7 +140,7 @@ fn a_configured_method_that_the_base_does_not_allow_is_refused_before_anything_i
 }
 
 #[test]
-fn a_base_that_allows_what_the_repository_forbids_is_told_as_such() {
+fn base_rule_conflicting_with_repository_settings_is_reported() {
     let (world, fake) = hosted(Kind::Github, MERGING);
     fake.store().rules.methods = vec!["merge"];
     fake.store().rules.rule_methods = vec!["squash"];
@@ -179,7 +154,7 @@ fn a_base_that_allows_what_the_repository_forbids_is_told_as_such() {
 }
 
 #[test]
-fn a_rebase_is_no_method_where_signatures_are_required() {
+fn required_signatures_exclude_rebase() {
     for what in ALL {
         let (world, fake) = hosted(Kind::Github, MERGING);
         fake.store().rules.methods = vec!["rebase"];
@@ -218,7 +193,7 @@ fn a_server_from_before_merge_queues_is_asked_for_its_methods_alone() {
 }
 
 #[test]
-fn an_outage_is_never_taken_for_a_base_without_rules() {
+fn outage_is_not_a_base_without_rules() {
     let down = || {
         Fault::Instead(wrong(
             "",
@@ -237,13 +212,12 @@ fn an_outage_is_never_taken_for_a_base_without_rules() {
 }
 
 #[test]
-fn a_malformed_method_or_sign_is_told_with_its_place() {
+fn malformed_method_or_sign_is_reported_with_its_location() {
     for (setting, place) in [("merge_method: fast", "fast"), ("sign: always", "always")] {
         let (world, fake) = hosted(Kind::Github, setting);
         let ran = run(&world, &PROMOTE).exits(2);
         assert!(
-            ran.stderr.contains(&format!("`{place}` is none of"))
-                && ran.stderr.contains("repin.yaml:"),
+            ran.stderr.contains(&format!("found `{place}`")) && ran.stderr.contains("repin.yaml:"),
             "{}",
             ran.stderr
         );
@@ -288,7 +262,7 @@ fn a_pull_request_whose_gates_are_not_decided_is_queued_by_wait() {
     let ran = run(&world, &PROMOTE).exits(0);
     assert!(
         ran.stderr.contains("the merge queue of main")
-            && ran.stderr.contains("ci is not decided yet"),
+            && ran.stderr.contains("ci is still pending"),
         "{}",
         ran.stderr
     );
@@ -330,7 +304,7 @@ fn the_queue_has_the_last_word_on_what_it_takes() {
 }
 
 #[test]
-fn a_lost_answer_of_the_queue_is_no_second_entry() {
+fn lost_queue_response_adds_no_second_entry() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
     fake.fault(ENQUEUE, 1, Fault::Silence);
@@ -379,7 +353,7 @@ fn a_foreign_commit_that_ends_the_queueing_is_named() {
     });
     let (document, told) = wait(&world, "1m", 5);
     assert_eq!(document["state"], "open");
-    assert!(told.contains("(`theirs`) is somebody else's"), "{told}");
+    assert!(told.contains("(`theirs`) is a foreign commit"), "{told}");
 }
 
 #[test]
@@ -395,7 +369,7 @@ fn a_rebuilt_branch_is_queued_again_after_a_removal() {
 }
 
 #[test]
-fn what_the_queue_merged_is_no_removal() {
+fn merge_by_the_queue_is_not_a_removal() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
     run(&world, &PROMOTE).exits(0);
@@ -621,7 +595,7 @@ fn never_leaves_signing_to_apps() {
 }
 
 #[test]
-fn a_server_that_signs_nothing_is_told_as_such() {
+fn server_without_signing_is_reported() {
     for what in ALL {
         let (world, fake) = signing("labels: []", what);
         fake.store().rules.signs = false;

@@ -191,7 +191,7 @@ fn the_strongest_source_names_the_branch() {
     ];
     let counts = |env: &[(&str, &str)], branch: &str| {
         let ran = world.run_in(&clone, &["history"], env).exits(0);
-        let legend = format!("origin/{branch}: * is in place");
+        let legend = format!("origin/{branch}: * is current");
         assert!(ran.stderr.contains(&legend), "{branch}: {}", ran.stderr);
     };
     git(&clone, &["remote", "set-head", "origin", "h"]);
@@ -523,7 +523,7 @@ fn a_set_brought_by_hand_and_reverted_is_held_by_its_digests() {
 }
 
 #[test]
-fn a_partial_clone_says_what_to_fetch() {
+fn partial_clone_names_the_fetch_command() {
     let world = rolled_back();
     git(
         &world.path("origin.git"),
@@ -826,7 +826,7 @@ fn a_known_rollback_is_named_beside_a_commit_that_cannot_be_read() {
 }
 
 #[test]
-fn a_set_that_an_unreadable_commit_pinned_is_no_newer_one() {
+fn set_pinned_by_unreadable_commit_is_not_newer() {
     let (world, commit) = unreadable(|world| {
         // C comes and goes unseen.
         world.pin(REV_C);

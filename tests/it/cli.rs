@@ -66,10 +66,10 @@ fn scan_of_files_that_are_not_text_works_all_the_same() {
 }
 
 #[test]
-fn check_is_clean_or_says_why_not() {
+fn check_reports_ok_or_the_failures() {
     let world = world();
     let ran = world.run(&["check"]).exits(0);
-    assert_eq!(ran.stdout, "clean: 5 pins in 3 files\n");
+    assert_eq!(ran.stdout, "OK: 5 pins of 3 images in 3 files\n");
     let document = world.run(&["check", "--format", "json"]).exits(0).json();
     assert_eq!(
         (&document["schema"], &document["clean"]),
@@ -89,7 +89,7 @@ fn the_nearest_configuration_upward_is_found() {
     let lost = tempfile::tempdir().unwrap();
     let ran = world.run_in(lost.path(), &["scan"], &[]).exits(2);
     assert!(
-        ran.stderr.contains("there is no repin.yaml") && ran.stderr.contains("--config"),
+        ran.stderr.contains("no repin.yaml in ") && ran.stderr.contains("--config"),
         "{}",
         ran.stderr
     );
@@ -145,7 +145,7 @@ fn every_mistake_in_the_configuration_is_pointed_at() {
 }
 
 #[test]
-fn help_shows_what_is_built_and_nothing_else() {
+fn help_shows_exactly_the_built_commands() {
     let world = world();
     let help = world.run(&["--help"]).exits(0);
     insta::assert_snapshot!("help", help.stdout);
@@ -190,7 +190,7 @@ fn colour_comes_when_it_is_asked_for() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_failure_and_a_full_disk_is() {
+fn closed_pipe_succeeds_and_full_disk_fails() {
     use std::process::Stdio;
     let world = world();
     let mut child = world
@@ -206,7 +206,7 @@ fn a_closed_pipe_is_no_failure_and_a_full_disk_is() {
         .unwrap();
     let output = world.command(&["scan"]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("can't write to standard output"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"));
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn an_unreadable_file_is_named() {
     let world = world();
     fs::remove_file(world.path(".github/workflows/none.yml")).unwrap();
     fs::create_dir(world.path(".github/workflows/none.yml")).unwrap();
-    // A folder that is called like a file is no file.
+    // A directory that is called like a file is no file.
     world.run(&["check"]).exits(0);
     fs::set_permissions(
         world.path(".github/workflows/b.yml"),

@@ -136,13 +136,13 @@ fn report(suite: &Suite, reasons: &Reasons) -> (String, bool) {
 }
 
 /// The reports of all directories, and whether all is explained.
-fn run(folders: &[PathBuf], reasons: &Reasons) -> (String, bool) {
+fn run(directories: &[PathBuf], reasons: &Reasons) -> (String, bool) {
     let (mut out, mut good) = (String::new(), true);
-    for folder in folders {
-        let (text, fine) = match suites::of(folder) {
+    for directory in directories {
+        let (text, fine) = match suites::of(directory) {
             Some(suite) => report(&suite, reasons),
             None => (
-                format!("{}: no suite that is known here\n", folder.display()),
+                format!("{}: no suite that is known here\n", directory.display()),
                 false,
             ),
         };
@@ -160,9 +160,9 @@ fn listed() -> Reasons {
 #[test]
 #[ignore = "scripts/conformance runs it on checkouts"]
 fn checkouts() {
-    let folders = std::env::var("REPIN_CONFORMANCE").expect("scripts/conformance sets it");
-    let folders: Vec<_> = folders.lines().map(PathBuf::from).collect();
-    let (out, good) = run(&folders, &listed());
+    let directories = std::env::var("REPIN_CONFORMANCE").expect("scripts/conformance sets it");
+    let directories: Vec<_> = directories.lines().map(PathBuf::from).collect();
+    let (out, good) = run(&directories, &listed());
     print!("{out}");
     assert!(
         good,
@@ -171,7 +171,7 @@ fn checkouts() {
 }
 
 /// A directory in the shape of a suite, with these files.
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in files {
         let path = dir.path().join(name);
@@ -220,7 +220,7 @@ func TestReferenceParse(t *testing.T) {
 
 #[test]
 fn cases_of_the_reference_grammar_are_read() {
-    let dir = folder(&[
+    let dir = directory(&[
         ("reference_test.go", GRAMMAR),
         (
             "normalize_test.go",
@@ -240,7 +240,7 @@ fn cases_of_the_image_specification_are_read() {
     let file = format!(
         "{{ descriptor: `{descriptor}`,\n fail: false, }},\n{{ descriptor: `{{}}`,\n fail: true, }},\n{{ descriptor: `[`, }},\n"
     );
-    let dir = folder(&[
+    let dir = directory(&[
         ("schema/manifest_test.go", ""),
         ("schema/descriptor_test.go", &file),
     ]);
@@ -255,7 +255,7 @@ fn cases_of_the_image_specification_are_read() {
 #[test]
 fn cases_of_the_yaml_suite_are_read() {
     let file = "- name: x\n  yaml: |\n    a: 1\n    b:␣[x]∎\n  json: |\n    {\"a\": 1, \"b\": [\"x\"]}\n- fail: true\n  yaml: |\n    [\n- yaml: |\n    &a b\n  json: |\n    \"b\"\n- yaml: |\n    a\n  json: |\n    \"b\"\n";
-    let dir = folder(&[("src/AB12.yaml", file)]);
+    let dir = directory(&[("src/AB12.yaml", file)]);
     let suite = suites::of(dir.path()).unwrap();
     assert_eq!(suite.name, "yaml-test-suite");
     assert_eq!(
@@ -267,7 +267,7 @@ fn cases_of_the_yaml_suite_are_read() {
 #[test]
 fn cases_of_containers_image_are_read() {
     let index = r#"{"schemaVersion":2,"manifests":[]}"#;
-    let dir = folder(&[
+    let dir = directory(&[
         ("manifest/fixtures/i.json", index),
         ("manifest/fixtures/n.json", "x"),
         (
@@ -288,7 +288,7 @@ fn cases_of_containers_image_are_read() {
 #[test]
 fn differences_need_their_reasons_and_reasons_their_differences() {
     let file = "- yaml: |\n    &a b\n- yaml: |\n    a\n";
-    let dir = folder(&[("src/AB12.yaml", file)]);
+    let dir = directory(&[("src/AB12.yaml", file)]);
     let with = |reasons: &str| run(&[dir.path().to_owned()], &self::reasons(reasons));
     let right = "yaml-test-suite:\n  anchors:\n    why: Anchors are refused.\n    says: anchors\n    cases: [AB12/1]\n";
     let (out, good) = with(right);
@@ -311,7 +311,7 @@ fn differences_need_their_reasons_and_reasons_their_differences() {
         let (out, good) = with(&wrong);
         assert!(!good && out.contains(says), "{out}");
     }
-    let nothing = folder(&[("a", "b")]);
+    let nothing = directory(&[("a", "b")]);
     let (out, good) = run(&[nothing.path().to_owned()], &listed());
     assert!(!good && out.contains("no suite"), "{out}");
 }

@@ -36,8 +36,8 @@ fn failures(document: &Value) -> Vec<String> {
 }
 
 /// Starts a registry with everything that the world built, and has the configuration read from it.
-fn registered(world: &World, folder: &tempfile::TempDir) -> Registry {
-    let registry = Registry::start(folder.path(), &Protection::None);
+fn registered(world: &World, directory: &tempfile::TempDir) -> Registry {
+    let registry = Registry::start(directory.path(), &Protection::None);
     for image in ["review", "fix", "base"] {
         for revision in [REV_A, REV_B] {
             push(world, &registry, image, revision);
@@ -70,8 +70,8 @@ fn push(world: &World, registry: &Registry, image: &str, revision: &str) {
 #[test]
 fn a_whole_set_is_promoted_from_a_registry_and_shared_layers_are_read_once() {
     let world = shop();
-    let folder = tempfile::tempdir().unwrap();
-    let registry = registered(&world, &folder);
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registered(&world, &directory);
     let pushed = registry.requests().len();
     let ran = world
         .run(&[
@@ -87,7 +87,7 @@ fn a_whole_set_is_promoted_from_a_registry_and_shared_layers_are_read_once() {
     assert_eq!(document["applied"], true);
     let passed = details(&document, "inventory_must_contain_missing", "pass");
     // Two platforms of `review`, one of `fix`; `base` has no contract.
-    assert_eq!(passed, ["all of 3 names are there"; 3]);
+    assert_eq!(passed, ["3 names present"; 3]);
     assert_eq!(details(&document, "env_secret", "pass").len(), 4);
 
     let requests = registry.requests();
@@ -155,8 +155,8 @@ fn what_is_wrong_with_an_image_on_a_registry_is_named_and_nothing_changes() {
                 .end(),
         )
     });
-    let folder = tempfile::tempdir().unwrap();
-    let _registry = registered(&world, &folder);
+    let directory = tempfile::tempdir().unwrap();
+    let _registry = registered(&world, &directory);
     let codes = [
         "inventory_must_contain_missing",
         "forbidden_file_present",
@@ -236,7 +236,7 @@ fn whatever_an_image_must_not_be_stops_a_promote() {
             |p| {
                 p.layer(
                     Archive::new()
-                        .folder_of_mode("opt/agent/skills/git", 0o700)
+                        .directory_of_mode("opt/agent/skills/git", 0o700)
                         .end(),
                 )
             },
@@ -431,7 +431,7 @@ fn a_copy_needs_a_contract_to_be_compared_with() {
 }
 
 #[test]
-fn what_is_wrong_with_yaml_is_said() {
+fn yaml_errors_are_reported() {
     let world = shop();
     world.write("contracts/review.yaml", "must_contain:\n  agents: [ops\n");
     let document = world
@@ -459,10 +459,10 @@ fn what_is_wrong_with_yaml_is_said() {
         )
         .exits(2)
         .json();
-    let folder = world.root().file_name().unwrap().to_str().unwrap();
+    let directory = world.root().file_name().unwrap().to_str().unwrap();
     assert_eq!(
         document["errors"][0]["file"],
-        format!("{folder}/contracts/review.yaml")
+        format!("{directory}/contracts/review.yaml")
     );
 }
 
@@ -484,24 +484,24 @@ fn told(document: &Value, image: &str, platform: &str) -> Vec<String> {
 /// What there is to say about an image of the shop that has no fault, contract aside.
 const SOUND: [&str; 8] = [
     "pass enumeration_empty: 4 files under `/opt/agent`",
-    "pass unreadable: the user 1001 can read 4 files in 6 folders",
+    "pass unreadable: user 1001 can read 4 files in 6 directories",
     "pass required_file_missing: each of 2 patterns matches a file",
-    "pass mode_unexpected: 4 files and 6 folders have the modes that they have to have",
+    "pass mode_unexpected: 4 files and 6 directories have the expected modes",
     "pass enumeration_no_persona: agents 2, skills 1, plugins 1",
-    "pass kind_empty: 1 kind that must not be empty have names",
-    "pass forbidden_file_present: no layer has a file of a forbidden name",
+    "pass kind_empty: 1 kind with `non_empty`, each with names",
+    "pass forbidden_file_present: no layer contains a forbidden file",
     "pass env_secret: none of 0 variables looks like a secret",
 ];
 
 #[test]
-fn everything_that_was_looked_at_passes_by_its_name() {
+fn every_check_that_ran_is_named() {
     let world = shop();
     let promote = ["promote", "--revision", REV_B, "--format", "json"];
     let document = world.run(&promote).exits(0).json();
     let (mut ours, mut theirs) = (told(&document, "review", "linux/amd64"), SOUND.to_vec());
     theirs.extend([
-        "pass inventory_must_contain_missing: all of 3 names are there",
-        "pass inventory_must_not_contain_present: none of 1 name is there",
+        "pass inventory_must_contain_missing: 3 names present",
+        "pass inventory_must_not_contain_present: none of 1 name is present",
         "pass expected_yaml_in_image_mismatch: /opt/expected.yaml equals the contract",
     ]);
     ours.sort();
@@ -565,16 +565,16 @@ fn what_fails_or_warns_does_not_pass_beside_that() {
     ];
     let document = world.refuses(&[], 1, &codes);
     let expected = [
-        "fail forbidden_file_present: a file of this name must not be in the image; it comes with layer 2",
-        "warn enumeration_failed: it is in layer 2 more than once; the last one counts",
-        "fail inventory_must_not_contain_present: the contract forbids `draft` in `agents`, and the image has it",
+        "fail forbidden_file_present: this file is forbidden; it is in layer 2",
+        "warn enumeration_failed: duplicate entry in layer 2; the last one counts",
+        "fail inventory_must_not_contain_present: `draft` is in `agents`, but the contract forbids it",
         "pass enumeration_empty: 7 files under `/opt/agent`",
-        "pass unreadable: the user 1001 can read 7 files in 6 folders",
+        "pass unreadable: user 1001 can read 7 files in 6 directories",
         "pass required_file_missing: each of 2 patterns matches a file",
-        "pass mode_unexpected: 7 files and 6 folders have the modes that they have to have",
+        "pass mode_unexpected: 7 files and 6 directories have the expected modes",
         "pass enumeration_no_persona: agents 4, skills 1, plugins 1",
-        "pass kind_empty: 1 kind that must not be empty have names",
-        "pass inventory_must_contain_missing: all of 3 names are there",
+        "pass kind_empty: 1 kind with `non_empty`, each with names",
+        "pass inventory_must_contain_missing: 3 names present",
         "pass expected_yaml_in_image_mismatch: /opt/expected.yaml equals the contract",
         "pass env_secret: none of 0 variables looks like a secret",
     ];
@@ -608,7 +608,7 @@ fn promoted_twice() -> World {
 }
 
 #[test]
-fn a_rollback_is_held_to_the_contract_of_its_time_and_todays_only_warns() {
+fn rollback_requires_its_own_contract_and_current_one_only_warns() {
     let mut world = promoted_twice();
     // From B on there is one more agent, and the contract wants it.
     let contract = CONTRACT.replace("[ops, review]", "[ops, review, triage]");
@@ -661,7 +661,7 @@ fn a_rollback_is_held_to_the_contract_of_its_time_and_todays_only_warns() {
 }
 
 #[test]
-fn a_set_that_never_met_its_contract_is_no_way_back() {
+fn set_that_never_met_its_contract_cannot_be_restored() {
     let world = promoted_twice();
     let wanted = "must_contain:\n  agents: [nobody]\n";
     // By hand: a title that claims a promote of B, with a contract that B does not meet.
@@ -685,7 +685,7 @@ fn a_set_that_never_met_its_contract_is_no_way_back() {
 }
 
 #[test]
-fn the_contract_of_its_time_counts_where_there_is_none_today() {
+fn past_contract_counts_without_a_current_one() {
     let world = promoted_twice();
     world.write(
         "contracts/review.yaml",
@@ -728,7 +728,7 @@ fn a_set_that_is_found_by_content_is_held_to_the_contract_of_its_time_too() {
 }
 
 #[test]
-fn a_contract_that_was_not_there_when_the_set_was_promoted_is_no_verdict_in_its_favour() {
+fn contract_missing_at_promotion_does_not_pass() {
     let world = promoted_twice();
     fs::remove_file(world.path("contracts/review.yaml")).unwrap();
     world.pin(REV_B);
@@ -749,7 +749,7 @@ fn a_contract_that_was_not_there_when_the_set_was_promoted_is_no_verdict_in_its_
 }
 
 #[test]
-fn todays_contract_stops_no_rollback_even_if_it_is_malformed() {
+fn malformed_current_contract_does_not_stop_a_rollback() {
     let world = promoted_twice();
     world.promoted(REV_B);
     world.write("contracts/review.yaml", "must_contain: nothing\n");

@@ -1,8 +1,8 @@
 //! The program itself, killed or hindered while it promotes: `repin recover` finds all old or all
 //! new.
 //!
-//! Each call of the module is swept in `tests/it/apply.rs`; here the whole program is, from its first
-//! look at the lock on.
+//! Each call of the module is swept in `tests/it/apply.rs`; here the whole program is, from its
+//! first look at the lock on.
 
 use serde_json::json;
 
@@ -12,8 +12,8 @@ use crate::support::{
 };
 
 const APPLY: [&str; 4] = ["promote", "--revision", REV_B, "--apply"];
-/// What changes something, and the lock; opening and writing are swept in `tests/it/apply.rs`, where
-/// only one thread works.
+/// What changes something, and the lock; opening and writing are swept in `tests/it/apply.rs`,
+/// where only one thread works.
 const CHANGES: &str = "fsync,renameat2,renameat,linkat,unlinkat,mkdirat,fchmod,flock";
 
 /// Which set the files hold, whole.
@@ -46,10 +46,10 @@ fn leftovers(world: &World) -> Vec<String> {
 /// Every place of a clean run at which something in the repository is touched.
 fn points() -> Vec<Point> {
     let world = world();
-    let folder = strace::canonical(world.root());
+    let directory = strace::canonical(world.root());
     let trace = strace::trace(&world.command(&APPLY), CHANGES, &[]);
     assert!(trace.output.status.success());
-    let points = trace.points(&folder);
+    let points = trace.points(&directory);
     assert!(points.len() > 15, "{points:?}");
     points
 }
@@ -80,7 +80,7 @@ fn killed_anywhere_recover_finds_all_old_or_all_new() {
 }
 
 #[test]
-fn an_interrupted_apply_is_told_of_and_recovered_before_the_next_one() {
+fn interrupted_apply_is_reported_and_recovered_before_the_next() {
     let renames: Vec<_> = points()
         .into_iter()
         .filter(|point| point.name == "renameat2")
@@ -104,7 +104,11 @@ fn an_interrupted_apply_is_told_of_and_recovered_before_the_next_one() {
         assert_eq!(before, world.snapshot(), "{args:?} {env:?}");
     }
     let ran = world.run(&APPLY).exits(0);
-    assert!(ran.stderr.contains("recovered first"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("recovered an interrupted run first"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(set_in_place(&world), REV_B);
 }
 

@@ -60,9 +60,9 @@ fn ended(runs: Vec<Child>) -> usize {
             Some(5) => assert!(
                 [
                     "holds the lock",
-                    "somebody changed",
-                    "neither what it was",
-                    "somebody else wrote"
+                    "was changed after",
+                    "neither the old nor",
+                    "holds foreign content"
                 ]
                 .iter()
                 .any(|reason| text.contains(reason)),

@@ -3,11 +3,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
 
 use regex::Regex;
+use repin::{checks::Code, explain};
 use serde_json::Value;
 use syn::{Fields, Item, ItemStruct};
 
@@ -31,8 +33,8 @@ fn rows(text: &str) -> BTreeMap<String, String> {
 
 /// Every source of the program that is no test.
 fn sources() -> Vec<String> {
-    fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
+    fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             match path.is_dir() {
                 true => collect(&path, files),
@@ -171,33 +173,118 @@ fn every_code_of_a_check_is_explained_and_no_other() {
     }
 }
 
-#[test]
-fn every_code_of_an_error_is_explained() {
-    let mut told = rows(&doc("json.md"));
-    told.extend(rows(&doc("checks.md")));
+/// The exit codes that the sources give each code of an error.
+fn error_codes() -> BTreeMap<String, BTreeSet<u8>> {
+    let exits = |class: &str| match class {
+        "Failed" | "Ambiguous" | "Refused" => 1,
+        "Input" => 2,
+        "Unavailable" | "Limited" => 3,
+        "Denied" => 4,
+        "Conflict" => 5,
+        class => panic!("unknown class {class}"),
+    };
     let code = Regex::new(
-        r#"(?:Error|Self)::(?:(?:new\(\s*Class::[A-Za-z]+,|input\(|failed\()\s*"([a-z_]+)"|about\()|\(Class::[A-Za-z]+, "([a-z_]+)"\)"#,
+        r#"(?x) (?: Error | Self ) :: (?:
+            (?: new\( \s* Class::(?<class>[A-Za-z]+), | (?<input>input\() | (?<failed>failed\() )
+            \s* "(?<code>[a-z_]+)" )
+        | \( Class::(?<class2>[A-Za-z]+), \s "(?<code2>[a-z_]+)" \)"#,
     )
     .unwrap();
-    let mut seen = BTreeSet::new();
+    let mut codes = BTreeMap::<String, BTreeSet<u8>>::new();
     for source in sources() {
-        let codes = code.captures_iter(&source);
-        seen.extend(codes.filter_map(|found| {
-            let code = found.get(1).or_else(|| found.get(2))?;
-            Some(code.as_str().to_owned())
-        }));
+        for found in code.captures_iter(&source) {
+            let name = |group: &str| found.name(group).map(|text| text.as_str().to_owned());
+            let class = match (name("input"), name("failed")) {
+                (Some(_), _) => "Input".to_owned(),
+                (_, Some(_)) => "Failed".to_owned(),
+                _ => name("class").or_else(|| name("class2")).unwrap(),
+            };
+            let code = name("code").or_else(|| name("code2")).unwrap();
+            codes.entry(code).or_default().insert(exits(&class));
+        }
     }
+    codes
+}
+
+#[test]
+fn every_code_of_a_check_has_an_explanation() {
+    let explained: BTreeSet<_> = explain::all()
+        .filter(|found| found.kind == explain::Kind::Check)
+        .map(|found| found.code)
+        .collect();
+    let codes: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(explained, codes);
+}
+
+#[test]
+fn every_code_of_an_error_has_an_explanation_with_its_exits() {
+    let codes = error_codes();
     let expected = ["limit", "protected_missing", "locked", "usage", "config"];
     assert!(
-        expected.iter().all(|code| seen.contains(*code)) && seen.len() > 25,
-        "{seen:?}"
+        expected.iter().all(|code| codes.contains_key(*code)) && codes.len() > 25,
+        "{codes:?}"
     );
-    for code in seen {
-        assert!(
-            told.contains_key(&code),
-            "docs/json.md and docs/checks.md do not explain the code {code}"
-        );
+    for (code, exits) in codes {
+        let Some(found) = explain::of(&code) else {
+            panic!("src/explain has no explanation of {code}");
+        };
+        for exit in exits {
+            assert!(
+                found.exits.contains(&exit),
+                "{code} ends with {exit}, src/explain says {:?}",
+                found.exits
+            );
+        }
     }
+}
+
+/// docs/errors.md as the explanations make it.
+fn errors_md() -> String {
+    let mut text = "# Errors\n\n\
+        Every code of a check or an error, with its causes and the remedy. `repin explain CODE` prints\n\
+        the same in a terminal. This file is generated from `src/explain`; what each check verifies, and\n\
+        when it only warns, is in [checks.md](checks.md).\n"
+        .to_owned();
+    for (subject, section) in explain::SECTIONS {
+        let _ = write!(text, "\n## {subject}\n");
+        for found in section {
+            let exits: Vec<_> = found.exits.iter().map(u8::to_string).collect();
+            let _ = write!(
+                text,
+                "\n### {}\n\n{} {}\n\n",
+                found.code, found.summary, found.meaning
+            );
+            for cause in found.causes {
+                let _ = writeln!(text, "- {cause}");
+            }
+            let _ = write!(
+                text,
+                "\n**What to do:** {}\n\n```sh\n{}\n```\n\nA code of {}; exit {}.\n",
+                found.remedy,
+                found.example,
+                match found.kind {
+                    explain::Kind::Check => "a check",
+                    explain::Kind::Error => "an error",
+                },
+                exits.join(" or ")
+            );
+        }
+    }
+    text
+}
+
+/// `UPDATE_DOCS=1` writes the file instead of comparing it.
+#[test]
+fn errors_md_says_what_the_program_explains() {
+    let expected = errors_md();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(root().join("docs/errors.md"), &expected).unwrap();
+    }
+    assert!(
+        doc("errors.md") == expected,
+        "docs/errors.md is not what src/explain says; run: \
+         UPDATE_DOCS=1 cargo nextest run errors_md_says_what_the_program_explains"
+    );
 }
 
 /// Every key of the schema with its default, as docs/configuration.md writes it: `*` for a name,
@@ -294,7 +381,7 @@ fn links_between_the_documents_lead_somewhere() {
             .collect::<String>()
             .replace(' ', "-")
     };
-    for name in ["json.md", "checks.md", "configuration.md"] {
+    for name in ["json.md", "checks.md", "configuration.md", "errors.md"] {
         for found in link.captures_iter(&doc(name)) {
             let target = if found[1].is_empty() { name } else { &found[1] };
             let text = doc(target);

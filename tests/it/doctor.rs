@@ -156,7 +156,7 @@ fn a_sound_repository_passes_and_nothing_is_changed() {
         registries[2]["detail"]
             .as_str()
             .unwrap()
-            .contains("nothing pins it")
+            .contains("not pinned")
     );
     assert!(before == world.snapshot(), "something was written");
 }
@@ -258,7 +258,7 @@ fn each_problem_of_a_configuration_is_a_line_with_its_place() {
 }
 
 #[test]
-fn a_clone_that_is_cut_off_is_told_how_to_be_whole() {
+fn shallow_clone_gets_the_command_that_completes_it() {
     let world = world().with_git();
     world.commit("second");
     world.push();
@@ -318,8 +318,8 @@ fn a_run_at_work_and_one_that_was_interrupted_are_conflicts() {
     assert!(line(&rows, "journal").1.contains("b.yml"), "{rows:?}");
 }
 
-fn program(folder: &Path, name: &str, script: &str) {
-    let path = folder.join(name);
+fn program(directory: &Path, name: &str, script: &str) {
+    let path = directory.join(name);
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
@@ -336,7 +336,8 @@ fn an_engine_is_looked_for_where_smoke_is_configured() {
     let rows = fails(&world, &path, 1, &["engine"]);
     let why = line(&rows, "engine").1;
     assert!(
-        why.contains("no `podman` in PATH") && why.contains("no `docker` in PATH"),
+        why.contains("`podman` was not found in PATH")
+            && why.contains("`docker` was not found in PATH"),
         "{why}"
     );
     program(programs.path(), "podman", "echo no; exit 3");
@@ -443,7 +444,7 @@ fn a_classic_tokens_permissions_are_read_from_its_scopes() {
 }
 
 #[test]
-fn what_a_forge_does_not_tell_is_skipped_and_never_guessed() {
+fn unreported_permissions_are_skipped_not_guessed() {
     for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
         let (world, fake) = hosted(kind);
         if kind == Kind::Github {
@@ -491,7 +492,7 @@ fn what_a_forge_does_not_tell_is_skipped_and_never_guessed() {
 }
 
 #[test]
-fn scopes_that_are_told_as_none_mean_that_only_for_tokens_that_have_some() {
+fn empty_scopes_count_only_for_classic_tokens() {
     let (world, fake) = hosted(Kind::Github);
     fake.store().scopes = Some("");
     let env = [("REPIN_FORGE_TOKEN", FINE_TOKEN)];
@@ -524,7 +525,7 @@ fn workflows_and_packages_count_where_they_are_needed() {
     assert!(
         line(&rows, "permission_actions")
             .1
-            .contains("no workflow ci.yml"),
+            .contains("workflow ci.yml does not exist"),
         "{rows:?}"
     );
     fake.store().workflows_there = vec!["ci.yml"];
@@ -581,7 +582,7 @@ fn tokens_that_are_missing_malformed_or_wrong() {
 }
 
 #[test]
-fn a_forge_that_is_not_there_or_not_the_right_one() {
+fn unreachable_or_wrong_forge_fails() {
     let (world, fake) = hosted(Kind::Gitea);
     world.replace("repin.yaml", "acme/flows", "acme/other");
     let rows = fails(&world, &ENV, 4, &["token"]);
@@ -589,7 +590,7 @@ fn a_forge_that_is_not_there_or_not_the_right_one() {
     world.replace("repin.yaml", "acme/other", "acme/flows, base: staging");
     // A promote reads the history of that branch.
     let rows = fails(&world, &ENV, 2, &["remote", "base"]);
-    assert_eq!(line(&rows, "base").1, "there is no branch staging");
+    assert_eq!(line(&rows, "base").1, "branch staging does not exist");
     world.git(&["push", "-q", "origin", "HEAD:refs/heads/staging"]);
     let without = Fake::start(Kind::Gitea);
     without
@@ -600,7 +601,10 @@ fn a_forge_that_is_not_there_or_not_the_right_one() {
     assert_eq!(line(&rows, "base").1, "staging has no repin.yaml");
     world.replace("repin.yaml", &without.api(), "http://127.0.0.1:1/api/v1");
     let rows = fails(&world, &ENV, 3, &["forge"]);
-    assert!(line(&rows, "forge").1.contains("can't connect"), "{rows:?}");
+    assert!(
+        line(&rows, "forge").1.contains("cannot connect"),
+        "{rows:?}"
+    );
     world.replace("repin.yaml", "url: 'http://127.0.0.1:1/api/v1', ", "");
     let rows = fails(&world, &ENV, 2, &["forge"]);
     assert!(line(&rows, "forge").1.contains("forge.url"), "{rows:?}");
@@ -640,8 +644,8 @@ fn clocks_that_are_apart_are_found_by_what_servers_say() {
 
 /// The storage of a registry that holds the world's images.
 fn stored(world: &World) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
     for image in ["review", "fix", "base"] {
         let from = format!("oci:{}:{REV_A}", world.path("images").join(image).display());
         let to = format!("docker://{}/acme/{image}:{REV_A}", registry.host);
@@ -654,14 +658,14 @@ fn stored(world: &World) -> tempfile::TempDir {
         ];
         run("skopeo", &[&["copy"], &flags[..], &[&from, &to]].concat());
     }
-    folder
+    directory
 }
 
 #[test]
-fn each_image_is_asked_for_as_whom_and_from_where() {
+fn each_image_reports_its_user_and_credential_source() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::Password);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::Password);
     world.replace(
         "repin.yaml",
         "oci:images",
@@ -671,10 +675,10 @@ fn each_image_is_asked_for_as_whom_and_from_where() {
     assert!(
         line(&rows, "registry")
             .1
-            .contains("there are no credentials for"),
+            .contains("no credentials found for"),
         "{rows:?}"
     );
-    let config = docker_config(folder.path(), &registry.host, (USER, PASSWORD));
+    let config = docker_config(directory.path(), &registry.host, (USER, PASSWORD));
     let env = [("DOCKER_CONFIG", config.to_str().unwrap())];
     let rows = fails(&world, &env, 0, &[]);
     let asked = format!(
@@ -690,7 +694,7 @@ fn each_image_is_asked_for_as_whom_and_from_where() {
         methods.iter().all(|line| line.starts_with("GET ")),
         "{methods:?}"
     );
-    let wrong = docker_config(folder.path(), &registry.host, (USER, "wrong"));
+    let wrong = docker_config(directory.path(), &registry.host, (USER, "wrong"));
     fails(
         &world,
         &[("DOCKER_CONFIG", wrong.to_str().unwrap())],
@@ -700,10 +704,10 @@ fn each_image_is_asked_for_as_whom_and_from_where() {
 }
 
 #[test]
-fn an_image_that_is_gone_and_a_registry_that_is_not_there() {
+fn deleted_image_and_unreachable_registry_fail() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
     world.replace(
         "repin.yaml",
         "oci:images",
@@ -713,14 +717,14 @@ fn an_image_that_is_gone_and_a_registry_that_is_not_there() {
     assert!(
         line(&rows, "registry")
             .1
-            .ends_with("asked without credentials, which it did not ask for"),
+            .ends_with("without credentials, which it did not ask for"),
         "{rows:?}"
     );
     world.pin(REV_B);
     world.replace("repin.yaml", "acme/base", "acme/absent");
     let rows = fails(&world, &[], 1, &["registry"; 3]);
     assert!(
-        line(&rows, "registry").1.contains("is not there"),
+        line(&rows, "registry").1.contains("does not exist"),
         "{rows:?}"
     );
     world.replace("repin.yaml", &registry.host, "127.0.0.1:1");

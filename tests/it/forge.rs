@@ -14,11 +14,11 @@ use repin::{
     plan::FileChange,
     pull_request::{
         Base, Marker,
-        branches::{self, Between},
+        branches::{self, BranchPair, Compared},
         dispatch,
-        merging::{self, Armed},
-        reconcile::{self, Age, Change, Outcome, Proposal, Rival, Standing},
-        waiting::{self, Arm, Pace, Stuck, Waited, Watch},
+        merging::{self, MergeAttempt},
+        reconcile::{self, Change, Outcome, Proposal, PullRequestResult, RevisionAge, Rival},
+        waiting::{self, MergeObstacle, MergeSchedule, Pace, WaitOutcome, WaitTarget},
     },
     registry,
 };
@@ -139,7 +139,7 @@ fn only_revisions_differ(old: &[u8], new: &[u8]) -> bool {
 }
 
 /// What the command does: plan against the base's head, at most three times.
-async fn promote(fake: &Fake, ask: Ask) -> Result<Standing, Error> {
+async fn promote(fake: &Fake, ask: Ask) -> Result<PullRequestResult, Error> {
     let forge = forge(fake);
     let labels: Vec<String> = if ask.labels {
         vec!["ci".to_owned(), "automation".to_owned()]
@@ -154,7 +154,7 @@ async fn promote(fake: &Fake, ask: Ask) -> Result<Standing, Error> {
         let mut base = Base::read(&*forge, None).await?;
         let changes = changes(&*forge, &mut base, ask.revision).await?;
         let of_revision = |revision: &str| {
-            let (branch, age) = (branch(revision), Age::Unknown);
+            let (branch, age) = (branch(revision), RevisionAge::Unknown);
             Some(Rival { branch, age })
         };
         let proposal = Proposal {
@@ -411,7 +411,7 @@ async fn four_runs_at_once_make_one_of_each() {
 }
 
 #[tokio::test]
-async fn somebody_elses_commit_is_left_alone_and_named() {
+async fn foreign_commit_is_kept_and_named() {
     for kind in KINDS {
         let fake = fake(kind);
         promote(&fake, ASK).await.unwrap();
@@ -433,7 +433,7 @@ async fn somebody_elses_commit_is_left_alone_and_named() {
 }
 
 #[tokio::test]
-async fn a_branch_of_ours_with_another_content_is_made_again() {
+async fn own_branch_with_other_content_is_rebuilt() {
     for kind in KINDS {
         for update_refs in [true, false] {
             let fake = fake(kind);
@@ -708,7 +708,7 @@ async fn labels_are_found_or_made_and_a_refusal_only_warns() {
 }
 
 #[tokio::test]
-async fn permissions_are_looked_at_before_anything_is_written() {
+async fn permissions_are_checked_before_any_write() {
     for kind in KINDS {
         let fake = fake(kind);
         fake.store().push = Some(false);
@@ -734,7 +734,7 @@ async fn permissions_are_looked_at_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn an_apps_token_says_nothing_about_pushing() {
+async fn app_token_leaves_push_permission_unknown() {
     let fake = fake(Kind::Github);
     fake.store().push = Some(false);
     fake.store().installation = true;
@@ -752,7 +752,7 @@ async fn an_apps_token_says_nothing_about_pushing() {
 }
 
 #[tokio::test]
-async fn a_token_without_workflows_is_told_what_is_missing() {
+async fn token_without_workflows_names_the_missing_permission() {
     let fake = fake(Kind::Github);
     fake.store().workflows = false;
     let error = promote(&fake, ASK).await.unwrap_err();
@@ -770,7 +770,7 @@ async fn a_token_without_workflows_is_told_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_token_that_may_only_read_is_told_so_and_not_about_workflows() {
+async fn read_only_token_is_reported_before_workflows() {
     let fake = fake(Kind::Github);
     let reply = error(403, "Resource not accessible by integration");
     let reply = reply.with("x-accepted-github-permissions", "contents=write");
@@ -1060,7 +1060,7 @@ async fn listings_are_read_to_their_end_and_filtered_here() {
 }
 
 #[tokio::test]
-async fn a_pull_request_from_our_branch_that_is_not_ours_is_no_place_for_us() {
+async fn foreign_pull_request_from_own_branch_is_not_reused() {
     for kind in KINDS {
         let fake = fake(kind);
         promote(&fake, ASK).await.unwrap();
@@ -1091,7 +1091,7 @@ async fn a_pull_request_from_our_branch_that_is_not_ours_is_no_place_for_us() {
 }
 
 #[tokio::test]
-async fn contents_that_are_no_text_arrive_as_they_are() {
+async fn binary_contents_arrive_unchanged() {
     let fake = fake(Kind::Github);
     let forge = forge(&fake);
     let contents: [&[u8]; 4] = [
@@ -1125,7 +1125,9 @@ async fn a_content_under_another_ones_name_is_refused() {
         );
         let error = forge.blobs(std::slice::from_ref(&id)).await.unwrap_err();
         assert!(
-            error.message.contains("another content than was asked for"),
+            error
+                .message
+                .contains("does not match the requested digest"),
             "{kind:?}: {error:?}"
         );
         assert_eq!(forge.blobs(&[id]).await.unwrap(), [b"what was asked for"]);
@@ -1281,7 +1283,7 @@ async fn opened(kind: Kind, required: &[&str]) -> (Fake, Box<dyn Forge>, Pull) {
 }
 
 #[tokio::test]
-async fn a_merge_is_scheduled_for_the_head_that_was_looked_at() {
+async fn merge_is_scheduled_for_the_checked_head() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
@@ -1435,7 +1437,7 @@ async fn a_clean_pull_request_is_merged_only_if_every_gate_passed() {
 }
 
 #[tokio::test]
-async fn a_merge_queue_that_refuses_is_told_as_it_is() {
+async fn refusal_of_merge_queue_is_reported_verbatim() {
     let (fake, forge, pull) = opened(Kind::Github, &["ci"]).await;
     let said = "Pull request cannot be queued: the merge queue is closed";
     fake.store().no_merge = Some(said);
@@ -1458,7 +1460,7 @@ async fn a_merge_queue_that_refuses_is_told_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_the_forge_has_not_found_out_yet_is_no_refusal() {
+async fn pending_forge_state_is_not_a_refusal() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
@@ -1495,20 +1497,20 @@ async fn what_the_forge_has_not_found_out_yet_is_no_refusal() {
 }
 
 /// What became of the merge of a pull request that is repin's.
-fn armed(armed: Result<Armed, Error>) -> Option<Merge> {
+fn armed(armed: Result<MergeAttempt, Error>) -> Option<Merge> {
     match armed.unwrap() {
-        Armed::Merge(merge) => Some(merge),
-        Armed::Foreign(_) | Armed::Other => None,
+        MergeAttempt::Merge(merge) => Some(merge),
+        MergeAttempt::Foreign(_) | MergeAttempt::Other => None,
     }
 }
 
 #[tokio::test]
-async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
+async fn branch_with_foreign_commit_is_not_merged_automatically() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         assert_eq!(
-            armed(merging::arm_ours(&*forge, &pull, &[], &only_revisions_differ).await),
+            armed(merging::schedule_if_repin(&*forge, &pull, &[], &only_revisions_differ).await),
             Some(Merge::Scheduled),
             "{kind:?}"
         );
@@ -1518,7 +1520,7 @@ async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
             ..pull.clone()
         };
         assert_eq!(
-            armed(merging::arm_ours(&*forge, &marked, &[], &only_revisions_differ).await),
+            armed(merging::schedule_if_repin(&*forge, &marked, &[], &only_revisions_differ).await),
             None,
             "{kind:?}"
         );
@@ -1527,15 +1529,15 @@ async fn a_branch_with_somebody_elses_commit_is_not_merged_by_itself() {
             ..pull.clone()
         };
         assert_eq!(
-            armed(merging::arm_ours(&*forge, &forked, &[], &only_revisions_differ).await),
+            armed(merging::schedule_if_repin(&*forge, &forked, &[], &only_revisions_differ).await),
             None,
             "{kind:?}"
         );
         let foreign = fake.store().push(&branch("rev2"), "more", &[("x", "y")]);
         let pull = forge.pull(pull.number).await.unwrap().unwrap();
         assert_eq!(pull.head_commit, foreign);
-        let armed = merging::arm_ours(&*forge, &pull, &[], &only_revisions_differ).await;
-        let Ok(Armed::Foreign(error)) = armed else {
+        let armed = merging::schedule_if_repin(&*forge, &pull, &[], &only_revisions_differ).await;
+        let Ok(MergeAttempt::Foreign(error)) = armed else {
             panic!("{kind:?} {armed:?}")
         };
         assert!(
@@ -1590,7 +1592,7 @@ async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_re
         fake.store().report("ci", "pending");
         let (forge, between) = (
             forge(&fake),
-            Between {
+            BranchPair {
                 from: "staging",
                 to: "main",
             },
@@ -1599,10 +1601,10 @@ async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_re
             auto_merge: true,
             ..config::Forge::default()
         };
-        let offer = branches::look(&*forge, between, &configured)
-            .await
-            .unwrap()
-            .unwrap();
+        let compared = branches::compare(&*forge, between, &configured).await;
+        let Ok(Compared::Offer(offer)) = compared else {
+            panic!("{compared:?}");
+        };
         // Somebody opens it as a draft right after the look: that one is taken, and left a draft.
         let new = NewPull {
             title: "mine",
@@ -1644,16 +1646,20 @@ const PACE: Pace = Pace {
     unclear: Duration::from_secs(120),
 };
 
-async fn waited(forge: &dyn Forge, number: u64, arm: Option<&[String]>) -> (Waited, Vec<String>) {
+async fn waited(
+    forge: &dyn Forge,
+    number: u64,
+    arm: Option<&[String]>,
+) -> (WaitOutcome, Vec<String>) {
     let told = std::cell::RefCell::new(Vec::new());
     let tell = |text: &str| told.borrow_mut().push(text.to_owned());
-    let arm = arm.map(|gates| Arm {
+    let arm = arm.map(|gates| MergeSchedule {
         gates,
         only_pins: &only_revisions_differ,
     });
     let waited = waiting::until_merged(
         forge,
-        &Watch {
+        &WaitTarget {
             number,
             pace: PACE,
             arm,
@@ -1677,7 +1683,7 @@ async fn waiting_ends_with_what_happens() {
         let number = pull.number;
         after_looks(&fake, 4, move |store| drop(store.merge(number)));
         let (merged, _) = waited(&*forge, number, None).await;
-        let Waited::Merged(_, commit) = merged else {
+        let WaitOutcome::Merged(_, commit) = merged else {
             panic!("{merged:?}")
         };
         assert_eq!(
@@ -1691,11 +1697,11 @@ async fn waiting_ends_with_what_happens() {
         after_looks(&fake, 3, move |store| store.close(number));
         assert!(matches!(
             waited(&*forge, number, None).await.0,
-            Waited::Closed(_)
+            WaitOutcome::Closed(_)
         ));
         assert!(matches!(
             waited(&*forge, 4000, None).await.0,
-            Waited::Absent
+            WaitOutcome::Absent
         ));
     }
 }
@@ -1713,7 +1719,10 @@ async fn an_outage_while_waiting_is_waited_out() {
         );
         after_looks(&fake, 12, move |store| drop(store.merge(number)));
         assert!(
-            matches!(waited(&*forge, number, None).await.0, Waited::Merged(..)),
+            matches!(
+                waited(&*forge, number, None).await.0,
+                WaitOutcome::Merged(..)
+            ),
             "{kind:?}"
         );
         // What does not get better ends it: the time, or a refusal.
@@ -1727,7 +1736,7 @@ async fn an_outage_while_waiting_is_waited_out() {
             limit: Duration::ZERO,
             ..PACE
         };
-        let watch = Watch {
+        let watch = WaitTarget {
             number,
             pace: over,
             arm: None,
@@ -1735,7 +1744,7 @@ async fn an_outage_while_waiting_is_waited_out() {
         };
         assert!(matches!(
             waiting::until_merged(&*forge, &watch).await.unwrap(),
-            Waited::OutOfTime(late) if late.trouble.is_some() && !late.answered
+            WaitOutcome::OutOfTime(late) if late.trouble.is_some() && !late.answered
         ));
         fake.forget();
         fake.fault(
@@ -1743,7 +1752,7 @@ async fn an_outage_while_waiting_is_waited_out() {
             1,
             Fault::Instead(error(403, "no")),
         );
-        let watch = Watch {
+        let watch = WaitTarget {
             pace: PACE,
             ..watch
         };
@@ -1758,13 +1767,13 @@ async fn an_outage_while_waiting_is_waited_out() {
 }
 
 /// Waiting that takes a pull request for stuck as soon as it reads as not mergeable twice.
-async fn stuck(forge: &dyn Forge, number: u64, unclear: Duration) -> Waited {
+async fn stuck(forge: &dyn Forge, number: u64, unclear: Duration) -> WaitOutcome {
     let pace = Pace {
         unclear,
         limit: Duration::from_millis(300),
         ..PACE
     };
-    let watch = Watch {
+    let watch = WaitTarget {
         number,
         pace,
         arm: None,
@@ -1774,19 +1783,19 @@ async fn stuck(forge: &dyn Forge, number: u64, unclear: Duration) -> Waited {
 }
 
 #[tokio::test]
-async fn a_conflict_ends_the_waiting_with_its_files_and_a_check_without_an_end_is_told_apart() {
+async fn conflict_ends_wait_with_its_files_and_differs_from_an_endless_check() {
     for kind in [Kind::Gitea, Kind::Forgejo] {
         let (fake, forge, pull) = opened(kind, &[]).await;
         let at_once = Duration::ZERO;
         assert!(matches!(
             stuck(&*forge, pull.number, at_once).await,
-            Waited::OutOfTime(_)
+            WaitOutcome::OutOfTime(_)
         ));
         // The check does not come to an end.
         fake.store().gitea.unchecked.insert(pull.number);
         let waited = stuck(&*forge, pull.number, at_once).await;
         assert!(
-            matches!(&waited, Waited::Stuck(_, Stuck::Unchecked)),
+            matches!(&waited, WaitOutcome::Stuck(_, MergeObstacle::Unchecked)),
             "{kind:?} {waited:?}"
         );
         fake.store().gitea.unchecked.clear();
@@ -1795,19 +1804,19 @@ async fn a_conflict_ends_the_waiting_with_its_files_and_a_check_without_an_end_i
             .push("main", "rival", &[(A, "image: x@rev9\r\n"), ("x", "y")]);
         let waited = stuck(&*forge, pull.number, at_once).await;
         assert!(
-            matches!(&waited, Waited::Stuck(_, Stuck::Conflict(files)) if files == &[A]),
+            matches!(&waited, WaitOutcome::Stuck(_, MergeObstacle::Conflict(files)) if files == &[A]),
             "{kind:?} {waited:?}"
         );
         // Not before its time, and a draft reads as not mergeable, too.
         let later = Duration::from_secs(120);
         assert!(matches!(
             stuck(&*forge, pull.number, later).await,
-            Waited::OutOfTime(_)
+            WaitOutcome::OutOfTime(_)
         ));
         forge.set_state(&pull, State::Draft).await.unwrap();
         assert!(matches!(
             stuck(&*forge, pull.number, at_once).await,
-            Waited::OutOfTime(_)
+            WaitOutcome::OutOfTime(_)
         ));
     }
 }
@@ -1830,7 +1839,10 @@ async fn a_merge_that_had_to_wait_is_scheduled_while_waiting() {
         after_looks(&fake, 4, |store| store.report("ci", "pending"));
         after_looks(&fake, 6, |store| store.report("ci", "success"));
         let (merged, told) = waited(&*forge, number, Some(&[])).await;
-        assert!(matches!(merged, Waited::Merged(..)), "{kind:?} {merged:?}");
+        assert!(
+            matches!(merged, WaitOutcome::Merged(..)),
+            "{kind:?} {merged:?}"
+        );
         if kind != Kind::Github {
             assert!(
                 told[0].contains("has not reported yet") && told[1].contains("is scheduled"),
@@ -1895,7 +1907,7 @@ async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
         let error = dispatch::once(&*forge, &other, asked.0, asked.1, "fifth")
             .await
             .unwrap_err();
-        assert!(error.class == Class::Unavailable && error.help.unwrap().contains("look whether"));
+        assert!(error.class == Class::Unavailable && error.help.unwrap().contains("check whether"));
         assert!(
             !dispatch::once(&*forge, &other, asked.0, asked.1, "sixth")
                 .await
@@ -1906,7 +1918,7 @@ async fn one_of_many_starts_a_workflow_and_a_refusal_gives_it_back() {
 }
 
 #[tokio::test]
-async fn looking_again_tells_only_what_is_new() {
+async fn second_read_returns_only_new_names() {
     let fake = fake(Kind::Github);
     let number = promote(&fake, ASK).await.unwrap().number;
     let forge = forge(&fake);

@@ -23,7 +23,7 @@ const TITLE: &str = "Pinned configs are stale";
 /// Another repository, and a world whose manifest pins a commit of it.
 struct Pinning {
     world: World,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Pinning {
@@ -31,7 +31,7 @@ impl Pinning {
     fn new(settings: &str) -> Self {
         let pinning = Self {
             world: world(),
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
         };
         pinning.git(0, &["init", "-q", "--bare", "-b", "main", "../other.git"]);
         pinning.git(
@@ -59,11 +59,11 @@ impl Pinning {
     }
 
     fn other(&self) -> PathBuf {
-        self.folder.path().join("other.git")
+        self.directory.path().join("other.git")
     }
 
     fn work(&self) -> PathBuf {
-        let path = self.folder.path().join("work");
+        let path = self.directory.path().join("work");
         fs::create_dir_all(&path).unwrap();
         path
     }
@@ -340,8 +340,8 @@ fn what_can_not_be_read_is_pointed_at() {
             "no reference",
         ),
         ("", "sources: { private: { ref: } }\n", "no reference"),
-        ("", "a: 1\na: 2\n", "twice"),
-        ("", "", "it is empty"),
+        ("", "a: 1\na: 2\n", "duplicate"),
+        ("", "", "the file is empty"),
         ("branch: nowhere", "", ""),
         (
             "paths_from: [{ file: runtime/manifest.yaml, pointer: /shared/none, path: '{}' }]",
@@ -355,7 +355,7 @@ fn what_can_not_be_read_is_pointed_at() {
         ),
     ] {
         let pinning = Pinning::new(settings);
-        if !manifest.is_empty() || says == "it is empty" {
+        if !manifest.is_empty() || says == "the file is empty" {
             pinning.world.write("runtime/manifest.yaml", manifest);
         }
         let ran = pinning.run(&["--format", "json"]).exits(2);
@@ -422,8 +422,8 @@ fn commits_and_trees_come_and_contents_do_not() {
     pinning.commit(20, &[("CLAUDE.md", "2")]);
     // The other side's own record of what it was asked for.
     let (log, script) = (
-        pinning.folder.path().join("log"),
-        pinning.folder.path().join("hook"),
+        pinning.directory.path().join("log"),
+        pinning.directory.path().join("hook"),
     );
     fs::write(
         &script,
@@ -431,13 +431,13 @@ fn commits_and_trees_come_and_contents_do_not() {
     )
     .unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let config = pinning.folder.path().join("config");
+    let config = pinning.directory.path().join("config");
     fs::write(
         &config,
         format!("[uploadpack]\n\tpackObjectsHook = {}\n", script.display()),
     )
     .unwrap();
-    let scratch = pinning.folder.path().join("tmp");
+    let scratch = pinning.directory.path().join("tmp");
     fs::create_dir(&scratch).unwrap();
     let env = [
         ("GIT_CONFIG_GLOBAL", config.to_str().unwrap()),
@@ -522,7 +522,7 @@ fn answering(status: u16, location: &str) -> (Server, Arc<Mutex<Vec<Option<Strin
 }
 
 #[test]
-fn a_token_goes_to_its_server_and_nowhere_else() {
+fn token_is_sent_only_to_its_server() {
     let pinning = Pinning::new("token_env: CONFIGS_TOKEN");
     let (elsewhere, unseen) = answering(403, "");
     for (status, exit) in [(401, 4), (403, 4), (302, 3), (500, 3)] {
@@ -587,9 +587,9 @@ fn a_token_goes_to_its_server_and_nowhere_else() {
 }
 
 #[test]
-fn every_finished_run_says_so() {
+fn every_finished_run_reports_its_result() {
     let pinning = Pinning::new("max_gap: 14d");
-    let summary = pinning.folder.path().join("summary");
+    let summary = pinning.directory.path().join("summary");
     for (format, quiet) in [("human", "-v"), ("json", "-q"), ("github", "-q")] {
         let _ = fs::remove_file(&summary);
         let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
@@ -808,7 +808,7 @@ fn without_the_forges_token_or_permission_it_is_denied_or_skipped() {
         let ran = pinning
             .run(&["--apply", "--if-unconfigured", "skip"])
             .exits(1);
-        assert!(ran.stderr.contains("switch them on"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("enable them"), "{}", ran.stderr);
     }
 }
 
@@ -833,7 +833,7 @@ fn issues_that_are_switched_off_are_named() {
         let ran = rehearsed();
         let said = format!("{}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.code, 1, "{kind:?} {said}");
-        assert!(said.contains("switch issues on"), "{kind:?} {said}");
+        assert!(said.contains("enable issues"), "{kind:?} {said}");
         fake.store().gitea.issues = true;
         rehearsed().exits(0);
         assert_eq!(fake.store().open_issues().len(), 1, "{kind:?}");

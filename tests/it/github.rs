@@ -90,7 +90,7 @@ fn an_approved_promote_fills_outputs_and_summary() {
     );
     let digests: serde_json::Value = serde_json::from_str(&values["digests"]).unwrap();
     assert_eq!(digests["review"], world.digest("review", REV_B));
-    assert!(world.read("summary").contains("### For the reviewer"));
+    assert!(world.read("summary").contains("### Review checklist"));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn hostile_labels_and_files_give_no_commands() {
     let ran = world.run(&args).exits(0);
     assert!(
         ran.stdout.contains("+++ b/.github/workflows/a.yml")
-            && ran.stdout.contains("### For the reviewer")
+            && ran.stdout.contains("### Review checklist")
     );
     assert_eq!(beside_digests(&ran.stdout), [] as [&str; 0]);
 }
@@ -216,7 +216,7 @@ fn a_summary_stays_below_what_the_runner_takes() {
     let text = world.read("summary");
     assert!(text.len() <= 1024 * 1024, "{}", text.len());
     assert!(
-        text.contains("does not fit"),
+        text.contains("The rest was left out"),
         "{}",
         &text[text.len() - 300..]
     );

@@ -7,7 +7,8 @@ use repin::{
     files::Files as _,
     git::{Git, GitError, TreeFile},
     history::{
-        Digests, Gap, History, Hold, Kind, NoOrder, Order, Own, Promoted, Provenance, own_config,
+        CommitConfig, Digests, Gap, History, Hold, Kind, NoOrder, Order, Promoted, Provenance,
+        commit_config,
     },
     oci::Revision,
 };
@@ -205,7 +206,7 @@ fn what_a_broken_configuration_hides_is_read_by_the_rules_of_older_ones() {
 }
 
 #[test]
-fn an_image_that_need_not_be_pinned_is_no_part_of_a_set() {
+fn image_with_zero_pins_is_not_part_of_a_set() {
     let repo = Repo::empty();
     let extra = "  extra: { repository: ghcr.io/acme/extra, pins: 0 }\n";
     repo.write("repin.yaml", CONFIG.to_owned() + extra)
@@ -286,7 +287,7 @@ fn a_linked_work_tree_has_the_same_history() {
 }
 
 #[test]
-fn a_trailer_in_the_middle_of_a_message_is_none() {
+fn trailer_in_the_middle_of_a_message_is_ignored() {
     let repo = Repo::new();
     repo.pins('a').commit(format!(
         "chore: images\n\nRepin-Set: {}\n\nAnd so on.\n",
@@ -449,7 +450,7 @@ fn an_image_that_the_set_did_not_have_is_named() {
 }
 
 #[test]
-fn pins_that_disagreed_are_no_content() {
+fn disagreeing_pins_are_not_content() {
     let repo = Repo::new();
     repo.pins('a')
         .write(".github/workflows/x.yml", pin("fix", 'b'))
@@ -555,7 +556,7 @@ fn a_cherry_pick_that_brings_a_set_back_is_a_rollback_by_content() {
 }
 
 #[test]
-fn files_that_are_renamed_added_or_counted_anew_are_no_change_of_the_set() {
+fn renamed_added_or_recounted_files_do_not_change_the_set() {
     let repo = Repo::new();
     repo.promote('a');
     repo.git(&[
@@ -596,14 +597,14 @@ fn a_commit_is_read_with_its_own_configuration() {
     assert_eq!(told(&history), ["promote b *", "promote a <"]);
     assert_eq!(found(&history, 'a').images, build('a'));
     let git = Git::open(repo.path()).unwrap();
-    let own = own_config(&git, &found(&history, 'a').commit, &config_of(&repo)).unwrap();
+    let own = commit_config(&git, &found(&history, 'a').commit, &config_of(&repo)).unwrap();
     assert!(
-        matches!(own, Own::Config(config) if config.files.included()[0].as_str() == "ci/**/*.yaml")
+        matches!(own, CommitConfig::Config(config) if config.files.included()[0].as_str() == "ci/**/*.yaml")
     );
 }
 
 #[test]
-fn a_commit_without_a_configuration_is_read_with_todays() {
+fn commit_without_configuration_uses_the_current_one() {
     let repo = Repo::empty();
     let a = repo.promote('a');
     repo.write("repin.yaml", CONFIG).promote('b');
@@ -613,8 +614,8 @@ fn a_commit_without_a_configuration_is_read_with_todays() {
     let git = Git::open(repo.path()).unwrap();
     assert_eq!(found(&history, 'a').commit.to_string(), a);
     assert!(matches!(
-        own_config(&git, &found(&history, 'a').commit, &config_of(&repo)).unwrap(),
-        Own::Today
+        commit_config(&git, &found(&history, 'a').commit, &config_of(&repo)).unwrap(),
+        CommitConfig::Today
     ));
 }
 
@@ -672,7 +673,7 @@ fn a_configuration_of_immoderate_size_is_not_read() {
 }
 
 #[test]
-fn the_root_may_be_a_folder_of_the_repository() {
+fn the_root_may_be_a_directory_of_the_repository() {
     let repo = Repo::empty();
     repo.write(
         "sub/repin.yaml",
@@ -815,7 +816,7 @@ fn large_and_binary_contents_are_scanned_to_their_end() {
 }
 
 #[test]
-fn thousands_of_files_in_one_folder_are_no_trouble() {
+fn thousands_of_files_in_one_directory_are_read() {
     let repo = Repo::new();
     for at in 0..3000 {
         repo.write(&format!(".github/workflows/f{at}.yml"), format!("{at}"));
@@ -876,7 +877,7 @@ fn after_a_forced_push_only_the_new_line_counts() {
 // Shallow clones.
 
 #[test]
-fn a_shallow_clone_says_what_it_can_not_tell() {
+fn shallow_clone_reports_what_is_unknown() {
     let repo = Repo::new();
     repo.promote('a');
     repo.promote('b');
@@ -902,7 +903,7 @@ fn a_shallow_clone_says_what_it_can_not_tell() {
 }
 
 #[test]
-fn the_boundary_of_a_shallow_clone_is_nobodys_change() {
+fn boundary_of_shallow_clone_is_not_a_change() {
     let repo = Repo::new();
     repo.promote('a');
     repo.write("x", "x").commit("docs");
@@ -1108,7 +1109,7 @@ fn the_branch_is_the_remotes_default_or_the_configured_one() {
 }
 
 #[test]
-fn what_is_wrong_around_git_is_told_apart() {
+fn git_environment_errors_are_distinguished() {
     let outside = tempfile::tempdir().unwrap();
     assert!(matches!(
         Git::open(outside.path()),
@@ -1245,7 +1246,7 @@ fn no_configuration_of_git_changes_what_is_read() {
 }
 
 #[test]
-fn a_repository_of_somebody_else_is_refused_until_it_is_trusted() {
+fn repository_of_another_user_is_refused_until_trusted() {
     let repo = two_promotes();
     let somebody = ("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
     let none = [

@@ -68,7 +68,7 @@ fn a_log_that_ends_within_a_commit_is_malformed() {
                 assert_eq!(cut, end + 1);
                 invisible += 1;
             } else {
-                let what = "an end in the middle of a commit";
+                let what = "an end within a commit";
                 assert!(is_malformed(&read, what), "{cut}: {read:?}");
             }
             let read = history_of(&repo, &log[..cut], "echo 'fatal: gone' >&2; exit 128");
@@ -87,7 +87,7 @@ fn a_change_without_a_usable_path_or_object_is_malformed() {
     let repo = two_promotes();
     let log = String::from_utf8(real_log(&repo)).unwrap();
     let path = ".github/workflows/fix.yml";
-    let no_path = "a path that is none";
+    let no_path = "a malformed path";
     for (name, what) in [(String::new(), no_path), ("x".repeat(64 * 1024), no_path)] {
         let read = history_of(&repo, log.replace(path, &name).as_bytes(), "exit 0");
         assert!(is_malformed(&read, what), "{} bytes: {read:?}", name.len());
@@ -96,10 +96,7 @@ fn a_change_without_a_usable_path_or_object_is_malformed() {
     assert!(history_of(&repo, longest.as_bytes(), "exit 0").is_ok());
     let head = repo.head();
     let read = history_of(&repo, log.replace(&head, &head[1..]).as_bytes(), "exit 0");
-    assert!(
-        is_malformed(&read, "an object's name that is none"),
-        "{read:?}"
-    );
+    assert!(is_malformed(&read, "a malformed object id"), "{read:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::terminal;
 
-/// A folder to begin in.
+/// A directory to begin in.
 struct Tree(tempfile::TempDir);
 
 struct Ran {
@@ -288,7 +288,7 @@ fn foreign() -> Tree {
 }
 
 #[test]
-fn among_foreign_pins_the_remotes_owner_tells_the_set() {
+fn remote_owner_selects_the_set_among_foreign_pins() {
     let tree = foreign();
     tree.remote("https://bot:s3cret@github.com/Acme/infra.git");
     tree.git(&[
@@ -340,28 +340,28 @@ fn among_foreign_pins_the_remotes_owner_tells_the_set() {
 }
 
 #[test]
-fn in_a_pipe_the_likeliest_is_taken_and_the_file_says_so() {
+fn pipe_uses_the_most_likely_set_and_marks_it_in_the_file() {
     let tree = foreign();
     let document = tree.started();
     let warning = document["warnings"][0].as_str().unwrap();
-    assert!(warning.starts_with("the set is a guess: "), "{warning}");
+    assert!(warning.starts_with("using "), "{warning}");
     assert!(
         document["content"]
             .as_str()
             .unwrap()
-            .contains(&format!("# To look at:\n# - {warning}\n"))
+            .contains(&format!("# Review before committing:\n# - {warning}\n"))
     );
     assert_eq!(document["images"].as_array().unwrap().len(), 1);
     let ran = tree.run(&["init", "--dry-run", "true"]).exits(0);
     assert!(
-        ran.stderr.contains("warning: the set is a guess") && !ran.stderr.contains('?'),
+        ran.stderr.contains("warning: using ") && !ran.stderr.contains('?'),
         "{}",
         ran.stderr
     );
 }
 
 #[test]
-fn foreign_images_are_the_set_if_there_are_no_others() {
+fn foreign_images_form_the_set_without_own_images() {
     let (alpine, nginx) = (pin("alpine"), pin("index.docker.io/library/nginx"));
     let tree = tree(&[
         ("a/Dockerfile", &format!("FROM {alpine}")),
@@ -377,7 +377,7 @@ fn foreign_images_are_the_set_if_there_are_no_others() {
     );
     let content = document["content"].as_str().unwrap();
     assert!(
-        content.contains("is not the owner of the remote"),
+        content.contains("although the remote has another owner"),
         "{content}"
     );
     assert!(
@@ -398,7 +398,8 @@ fn at_a_terminal_it_asks_when_it_is_not_sure() {
         .typed("7\n2\n", &["init", "--dry-run", "true"])
         .exits(0);
     assert!(
-        ran.stderr.contains("Which of these images") && ran.stderr.contains("Numbers from 1 to 2"),
+        ran.stderr.contains("Which of these images")
+            && ran.stderr.contains("Enter numbers from 1 to 2"),
         "{}",
         ran.stderr
     );
@@ -431,10 +432,10 @@ fn at_a_terminal_it_asks_when_it_is_not_sure() {
 #[test]
 fn nothing_that_is_there_is_overwritten_unasked() {
     let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app")), ("repin.yaml", "mine")]);
-    for stands in ["file", "dangling link", "folder"] {
+    for stands in ["file", "dangling link", "directory"] {
         let ran = tree.run(&["init"]).exits(2);
         assert!(
-            ran.stderr.contains("is there already") && ran.stderr.contains("--force"),
+            ran.stderr.contains("already exists") && ran.stderr.contains("--force"),
             "{stands}: {}",
             ran.stderr
         );
@@ -472,7 +473,7 @@ fn nothing_that_is_there_is_overwritten_unasked() {
                     tree.run(&["init", "--force"])
                         .exits(2)
                         .stderr
-                        .contains("is a folder")
+                        .contains("is a directory")
                 );
                 fs::remove_dir(tree.path("repin.yaml")).unwrap();
             }
@@ -485,7 +486,7 @@ fn nothing_that_is_there_is_overwritten_unasked() {
     tree.run(&["init", "--force"]).exits(0);
     assert_eq!(
         tree.run(&["check"]).exits(0).stdout,
-        "clean: 1 pins in 1 files\n"
+        "OK: 1 pin of 1 image in 1 file\n"
     );
     assert_eq!(tree.names(), ["a.yml", "repin.yaml"]);
     tree.run(&["init", "--dry-run", "yes"]).exits(2);
@@ -497,7 +498,7 @@ fn ran_with(tree: &Tree, args: &[&str], (name, value): (&str, &str)) -> Ran {
 }
 
 #[test]
-fn what_check_will_refuse_is_said_and_written_all_the_same() {
+fn init_reports_what_check_will_refuse_and_writes_anyway() {
     let app = "ghcr.io/acme/app";
     let text = format!(
         "{}\n{app}@sha256:{}\n{app}@sha256:abc\n",
@@ -514,7 +515,7 @@ fn what_check_will_refuse_is_said_and_written_all_the_same() {
     );
     let content = document["content"].as_str().unwrap();
     assert!(
-        content.contains("`repin check` fails for `app` as things are: pin_disagree"),
+        content.contains("`repin check` fails for `app` at present: pin_disagree"),
         "{content}"
     );
     // The configuration matches itself here, and must not be part of the trouble.
@@ -543,7 +544,7 @@ fn what_the_scanner_counts_is_what_is_written() {
 }
 
 #[test]
-fn tags_tell_how_a_revision_looks() {
+fn tags_determine_the_revision_pattern() {
     let tagged = format!("ghcr.io/acme/app:sha-0a1b2c3@sha256:{}", hex('a'));
     let tree = tree(&[(
         "a.yml",
@@ -559,7 +560,7 @@ fn tags_tell_how_a_revision_looks() {
 }
 
 #[test]
-fn where_nothing_can_be_done_it_says_what_to_do() {
+fn blocked_run_reports_the_next_step() {
     let tree = tree(&[
         ("a.yml", "image: ghcr.io/acme/app:latest\n"),
         ("b.yml", "x@sha256:<digest>"),
@@ -589,7 +590,7 @@ fn a_disk_that_refuses_leaves_nothing_behind() {
     ]);
     let ran = ran(limited.current_dir(tree.0.path()).stdin(Stdio::null())).exits(3);
     assert!(
-        ran.stderr.contains("can't write repin.yaml"),
+        ran.stderr.contains("cannot write repin.yaml"),
         "{}",
         ran.stderr
     );
@@ -609,7 +610,7 @@ fn it_works_without_git_and_for_another_file() {
     )
     .exits(0);
     let checked = tree.run(&["--config", "sub/pins.yaml", "check"]).exits(0);
-    assert_eq!(checked.stdout, "clean: 1 pins in 1 files\n");
+    assert_eq!(checked.stdout, "OK: 1 pin of 1 image in 1 file\n");
     let ran = tree.run(&["init"]).exits(0);
     assert_eq!(
         ran.stdout,
@@ -618,15 +619,14 @@ fn it_works_without_git_and_for_another_file() {
     let mut below = tree.command(&["init"]);
     let ran = self::ran(below.current_dir(tree.path("sub"))).exits(0);
     assert!(
-        ran.stderr
-            .contains("does not count in this folder any more"),
+        ran.stderr.contains("no longer applies in this directory"),
         "{}",
         ran.stderr
     );
 }
 
 #[test]
-fn a_clean_tree_gets_outside_refuse_and_another_says_what_stands_there() {
+fn clean_tree_gets_outside_refuse_and_others_report_findings() {
     let app = "ghcr.io/acme/app";
     let tree = tree(&[("a.yml", &pin(app)), ("Chart.yaml", "x")]);
     tree.git(&["init", "-q"]);
@@ -741,7 +741,7 @@ proptest! {
             }
             let warnings = document["warnings"].as_array().unwrap();
             let outside = |warning: &Value| warning.as_str().unwrap().contains("_outside: ");
-            let expected = |warning: &Value| warning.as_str().unwrap().contains("guess") || outside(warning);
+            let expected = |warning: &Value| warning.as_str().unwrap().starts_with("using ") || outside(warning);
             prop_assert!(warnings.iter().all(expected), "{:?}", warnings);
             let refuses = document["content"].as_str().unwrap().contains("\noutside: refuse\n");
             prop_assert_eq!(refuses, !warnings.iter().any(outside));

@@ -101,19 +101,19 @@ fn platforms_have_to_agree_or_one_is_chosen() {
 }
 
 #[test]
-fn an_image_that_cannot_be_listed_says_why() {
+fn unlistable_image_reports_the_reason() {
     let mut world = shop();
     let image = format!("ghcr.io/acme/fix:{REV_B}");
     for (archive, code) in [
         (Archive::new().file("opt/x", ""), "enumeration_failed"),
-        (Archive::new().folder("opt/agent"), "enumeration_empty"),
+        (Archive::new().directory("opt/agent"), "enumeration_empty"),
         (
             Archive::new().file("opt/agent/x", ""),
             "enumeration_no_persona",
         ),
         (
             Archive::new()
-                .folder_of_mode("opt/agent/agents", 0o700)
+                .directory_of_mode("opt/agent/agents", 0o700)
                 .file("opt/agent/agents/a.md", ""),
             "unreadable",
         ),
@@ -132,7 +132,7 @@ fn an_image_that_cannot_be_listed_says_why() {
 }
 
 #[test]
-fn what_is_no_image_is_a_mistake_with_a_way_out() {
+fn invalid_image_argument_is_a_usage_error_with_help() {
     let world = shop();
     for (image, hint) in [
         ("reviw", "did you mean `review`?"),
@@ -272,7 +272,7 @@ fn a_listing_is_held_against_a_contract() {
 }
 
 #[test]
-fn a_listing_that_is_none_is_malformed_input() {
+fn malformed_listing_is_invalid_input() {
     let world = shop();
     for (listing, code) in [
         ("{", "parse_failed"),
@@ -477,7 +477,7 @@ fn checks_are_made_at_what_is_pinned_or_at_a_revision() {
 }
 
 #[test]
-fn pins_that_are_gone_are_no_pass() {
+fn missing_pins_do_not_pass() {
     let world = shop();
     fs::rename(
         world.path(".github/workflows/b.yml"),
@@ -536,7 +536,7 @@ fn an_outage_is_annotated() {
 }
 
 #[test]
-fn what_the_configuration_can_tell_is_told_at_once() {
+fn configuration_errors_are_reported_before_any_request() {
     for (from, to, says) in [
         ("user: \"1001\"", "user: \"1001:\"", "is not a user"),
         ("user: \"1001\"", "user: \"99999999999\"", "is not a user"),
@@ -549,7 +549,7 @@ fn what_the_configuration_can_tell_is_told_at_once() {
         (
             "inventory:",
             "smoke: { command: [x], timeout: 0s }\ninventory:",
-            "no time",
+            "at least 1s",
         ),
     ] {
         let world = shop();
@@ -564,7 +564,7 @@ fn what_the_configuration_can_tell_is_told_at_once() {
 }
 
 #[test]
-fn what_cannot_be_read_is_no_pass() {
+fn unreadable_content_does_not_pass() {
     let world = shop();
     let layer = repin::oci::Digest::of(&agents(CONTRACT).end()).to_string();
     fs::remove_file(world.layout("review").blob_path(&layer)).unwrap();
@@ -584,11 +584,11 @@ fn what_cannot_be_read_is_no_pass() {
 }
 
 #[test]
-fn without_anything_to_check_there_is_no_pass() {
+fn empty_check_list_does_not_pass() {
     let world = support::world::world();
     let ran = world.run(&["inventory", "check"]).exits(2);
     assert!(
-        ran.stderr.contains("nothing could be checked"),
+        ran.stderr.contains("nothing can be checked"),
         "{}",
         ran.stderr
     );
@@ -625,8 +625,8 @@ fn pushed(world: &World, registry: &Registry, layout: &str, tag: &str) -> Ran {
 #[test]
 fn images_that_umoci_made_are_listed_as_find_lists_them() {
     let world = shop();
-    let folder = tempfile::tempdir().unwrap();
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
     let image = format!("{}:v1", world.path("umoci").display());
     run(
         "umoci",
@@ -669,8 +669,8 @@ fn images_that_umoci_made_are_listed_as_find_lists_them() {
 #[test]
 fn images_that_buildah_made_are_listed_as_find_lists_them() {
     let world = shop();
-    let folder = tempfile::tempdir().unwrap();
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
     let root = world.path("made");
     for path in ["agents/ops.md", "skills/git/SKILL.md", "plugins/p/p.json"] {
         fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();

@@ -14,7 +14,7 @@ use std::{
 
 use proptest::prelude::*;
 use repin::layers::{
-    Budget, Encoding, FileType, LayerDescriptor, LayerTree, Tree, Want, merge, read_layer,
+    Budget, ContentFilter, Encoding, FileType, LayerDescriptor, LayerTree, Tree, merge, read_layer,
 };
 
 use crate::support::{archive::Archive, stored};
@@ -55,8 +55,8 @@ type Lines = BTreeMap<String, String>;
 fn on_disk(root: &Path) -> Lines {
     let mut lines = Lines::new();
     let mut ahead = vec![root.to_owned()];
-    while let Some(folder) = ahead.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
+    while let Some(directory) = ahead.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             let metadata = path.symlink_metadata().unwrap();
             let kind = metadata.file_type();
@@ -68,7 +68,7 @@ fn on_disk(root: &Path) -> Lines {
             );
             let line = if kind.is_dir() {
                 ahead.push(path.clone());
-                format!("folder {owner}")
+                format!("directory {owner}")
             } else if kind.is_symlink() {
                 format!(
                     "symlink {}",
@@ -102,7 +102,7 @@ fn in_tree(tree: &Tree) -> Lines {
         let inode = item.inode;
         let owner = format!("{:04o} {}:{}", inode.mode, inode.uid, inode.gid);
         let line = match &inode.kind {
-            FileType::Folder => format!("folder {owner}"),
+            FileType::Directory => format!("directory {owner}"),
             FileType::Symlink(target) => format!("symlink {}", String::from_utf8_lossy(target)),
             FileType::File(kept) => format!(
                 "file {owner} {}",
@@ -131,15 +131,15 @@ fn read(stored: &stored::Stored) -> LayerTree {
         encoding,
         diff_id: stored.diff_id,
     };
-    let want = Want {
+    let want = ContentFilter {
         names: Vec::new(),
         lengths: vec![LENGTH as u64],
     };
     read_layer(&*stored.bytes, &layer, &want, &Budget::new(Budget::IMAGE)).unwrap()
 }
 
-fn image(folder: &Path, tag: &str) -> Tree {
-    let layers: Vec<_> = stored::layers(folder, tag).iter().map(read).collect();
+fn image(directory: &Path, tag: &str) -> Tree {
+    let layers: Vec<_> = stored::layers(directory, tag).iter().map(read).collect();
     merge(&layers, |_| {}).unwrap()
 }
 
@@ -147,7 +147,7 @@ fn image(folder: &Path, tag: &str) -> Tree {
 #[derive(Debug, Clone)]
 enum Op {
     File(String, u32),
-    Folder(String, u32),
+    Directory(String, u32),
     Symlink(String, String),
     HardLink(String, String),
     Whiteout(String),
@@ -168,7 +168,7 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     prop_oneof![
         6 => (path(), mode.clone()).prop_map(|(path, mode)| Op::File(path, mode)),
-        4 => (path(), mode).prop_map(|(path, mode)| Op::Folder(path, mode)),
+        4 => (path(), mode).prop_map(|(path, mode)| Op::Directory(path, mode)),
         2 => (path(), target).prop_map(|(path, target)| Op::Symlink(path, target)),
         2 => (path(), path()).prop_map(|(path, target)| Op::HardLink(path, target)),
         3 => path().prop_map(Op::Whiteout),
@@ -179,7 +179,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn whiteout(path: &str) -> String {
     match path.rsplit_once('/') {
-        Some((folder, name)) => format!("{folder}/.wh.{name}"),
+        Some((directory, name)) => format!("{directory}/.wh.{name}"),
         None => format!(".wh.{path}"),
     }
 }
@@ -187,7 +187,7 @@ fn whiteout(path: &str) -> String {
 fn add(archive: Archive, op: &Op, number: usize) -> Archive {
     match op {
         Op::File(path, mode) => archive.file_with(path, *mode, format!("{number:0LENGTH$}")),
-        Op::Folder(path, mode) => archive.folder_of_mode(path, *mode),
+        Op::Directory(path, mode) => archive.directory_of_mode(path, *mode),
         Op::Symlink(path, target) => archive.symlink(path, target),
         Op::HardLink(path, target) => archive.hardlink(path, target),
         Op::Whiteout(path) => archive.file(whiteout(path), ""),
@@ -213,12 +213,12 @@ fn hides(op: &Op) -> bool {
     matches!(op, Op::Whiteout(_) | Op::Opaque(_))
 }
 
-/// Layers whose whiteouts stand first, and lie in no folder that the same layer makes or turns:
+/// Layers whose whiteouts stand first, and lie in no directory that the same layer makes or turns:
 /// there umoci depends on the order, and takes what lies behind a symlink that is replaced.
 fn layers() -> impl Strategy<Value = Vec<Vec<Op>>> {
     let sorted = |ops: Vec<Op>| {
         let made = ops.iter().filter_map(|op| match op {
-            Op::Folder(path, _) | Op::Symlink(path, _) => Some(format!("{path}/")),
+            Op::Directory(path, _) | Op::Symlink(path, _) => Some(format!("{path}/")),
             _ => None,
         });
         let made: Vec<_> = made.collect();
@@ -350,7 +350,7 @@ fn an_image_made_by_umoci_is_what_it_was_made_from() {
     fs::remove_dir_all(root.join("opt/old")).unwrap();
     fs::remove_file(root.join("opt/hard")).unwrap();
     fs::remove_file(root.join("link")).unwrap();
-    write("link/now-a-folder", "folder");
+    write("link/now-a-directory", "directory");
     write("opt/agents/ops.md", "other");
     fs::remove_file(root.join("opt/secret")).unwrap();
     std::os::unix::fs::symlink("agents", root.join("opt/secret")).unwrap();

@@ -384,6 +384,45 @@ fn short_writes_leave_one_set_or_a_journal() {
     println!("figures: {} runs with short writes", seen[0] + seen[1]);
 }
 
+/// The journal is longer than any copy, so a limit from the beginning never meets one: it is set once
+/// a copy has been created.
+#[test]
+fn short_writes_of_copies_leave_one_set() {
+    let tree = Tree::new(5, Way::Promote);
+    let inner = tree.command();
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "trap '' XFSZ; exec \"$@\"", "limited"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(tree.world.root())
+        .env_clear();
+    for (name, value) in inner.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    let trace = strace::trace(&command, "%file,%desc", &[]);
+    let copies = trace.calls.iter().filter(|call| {
+        call.name == "openat" && call.text.contains("\".repin-") && call.text.contains("O_CREAT")
+    });
+    let copies: Vec<_> = copies.map(strace::Call::point).collect();
+    assert_eq!(copies.len(), 5);
+    let shortest = tree.new.values().map(|(bytes, _)| bytes.len()).min();
+    let mut runs = 0;
+    for point in sample(copies, 2) {
+        for bytes in [0, 1, shortest.unwrap() / 2, shortest.unwrap() - 1] {
+            tree.reset();
+            let stopped = strace::stop_after(&command, &point, &[]);
+            stopped.limit_files(bytes);
+            let output = stopped.go_on().output;
+            let after = format!("a limit of {bytes} bytes from {point:?} on");
+            assert_eq!(output.status.code(), Some(3), "{after}: {}", shown(&output));
+            is_hindered(&tree, &output, &after);
+            runs += 1;
+        }
+    }
+    println!("figures: {runs} runs with short writes of a copy");
+}
+
 #[test]
 fn a_run_after_a_killed_one_finishes() {
     let tree = Tree::new(5, Way::Rollback);

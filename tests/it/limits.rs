@@ -5,45 +5,22 @@ use serde_json::json;
 
 use crate::support::{
     forge::{Fake, Fault, Kind, Reply, TOKEN, error},
+    hosted::{self, FILES, PROMOTE},
     runner,
-    world::{REV_B, Ran, World, world},
+    world::{Ran, World},
 };
-
-const FILES: [&str; 4] = [
-    "repin.yaml",
-    ".github/workflows/a.yml",
-    ".github/workflows/b.yml",
-    ".github/workflows/none.yml",
-];
 
 /// A world whose base branch is on a forge that requires the status `ci`, which has not reported.
 fn hosted(kind: Kind) -> (World, Fake) {
-    let (world, fake) = (world(), Fake::start(kind));
-    let name = if kind == Kind::Github {
-        "github"
-    } else {
-        "gitea"
-    };
-    let block = format!(
-        "forge: {{ kind: {name}, url: '{}', repository: acme/flows, gates: [ci] }}\n",
-        fake.api()
-    );
-    world.write("repin.yaml", world.read("repin.yaml") + &block);
-    let files = FILES.map(|path| (path, world.read(path)));
-    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
-    fake.store().push("main", "as it is", &files);
-    (world, fake)
+    hosted::hosted(kind, "gates: [ci]")
 }
 
 fn run(world: &World, args: &[&str], deadline: &str) -> Ran {
     let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_DEADLINE", deadline)];
-    let ran = world.run_with(args, &env);
-    assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN));
-    ran
+    hosted::run_with(world, args, &env)
 }
 
 const GATES: [&str; 3] = ["gates", "--ref", "main"];
-const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
 
 /// The host of a forge, as it is announced.
 fn host(fake: &Fake) -> String {
@@ -207,7 +184,7 @@ fn graphql_limits_in_a_success() {
 }
 
 #[test]
-fn a_403_that_is_no_limit_is_a_denial_at_once() {
+fn other_403_is_denied_at_once() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind);
         let denied = error(403, "Resource not accessible by integration")

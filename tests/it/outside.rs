@@ -407,7 +407,7 @@ fn a_file_that_a_sparse_checkout_leaves_out_is_read_from_the_index() {
     let document = world.run(&["check", "--format", "json"]).json();
     let reasons = details(&document, "pin_outside", "warn");
     assert!(
-        reasons[0].contains("a sparse checkout leaves .github/"),
+        reasons[0].contains("a sparse checkout leaves out .github/"),
         "{reasons:?}"
     );
     assert!(
@@ -514,7 +514,7 @@ mod under_pr {
         store.refs.insert("main".to_owned(), real);
     }
 
-    fn document(folder: &Path, world: &World) -> Value {
+    fn document(directory: &Path, world: &World) -> Value {
         let args = [
             "promote",
             "--revision",
@@ -527,7 +527,7 @@ mod under_pr {
             "json",
         ];
         let env = [("REPIN_FORGE_TOKEN", TOKEN)];
-        world.run_in(folder, &args, &env).json()
+        world.run_in(directory, &args, &env).json()
     }
 
     #[test]
@@ -573,9 +573,9 @@ mod under_pr {
         let from = format!("file://{}", world.path("origin.git").display());
         let args = [&["clone", "-q"], options, &[from.as_str(), "clone"]].concat();
         git(dir.path(), &args);
-        let folder = dir.path().join("clone");
-        symlink(world.path("images"), folder.join("images")).unwrap();
-        (dir, folder)
+        let directory = dir.path().join("clone");
+        symlink(world.path("images"), directory.join("images")).unwrap();
+        (dir, directory)
     }
 
     #[test]
@@ -593,11 +593,11 @@ mod under_pr {
         let (_partial, partial) = clone(&world, &["--filter=blob:none", "--no-checkout"]);
         git(&partial, &["checkout", "-q", "main", "--", "repin.yaml"]);
         let warned = ["digest_outside values.yaml:1:9"];
-        let refs = |folder: &Path| git(folder, &["for-each-ref"]);
-        for folder in [&behind, &partial] {
-            let before = refs(folder);
-            assert_eq!(rows(&document(folder, &world), "warn"), warned);
-            assert_eq!(before, refs(folder), "no reference moves");
+        let refs = |directory: &Path| git(directory, &["for-each-ref"]);
+        for directory in [&behind, &partial] {
+            let before = refs(directory);
+            assert_eq!(rows(&document(directory, &world), "warn"), warned);
+            assert_eq!(before, refs(directory), "no reference moves");
         }
         // The remote is gone: what can't be looked at is said, and refused under refuse.
         let (_cut, cut) = clone(&world, &[]);

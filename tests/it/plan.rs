@@ -9,13 +9,10 @@ use repin::{
     error::SourceText,
     files::WorkTree,
     history::Hold,
-    oci::{Digest, Platform, Revision},
+    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Platform, Revision},
     pins::{self, Found},
     plan::{Plan, PlanError},
-    registry::{
-        Descriptor, ImageConfig, ImageManifest,
-        resolve::{ImageFacts, PlatformFacts},
-    },
+    registry::resolve::{ImageFacts, PlatformFacts},
 };
 
 const REVISION: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -122,7 +119,7 @@ fn approved(config: &Config, revision: &Revision, found: &Found) -> Approved {
 }
 
 #[test]
-fn what_nobody_looked_into_is_not_approved() {
+fn unchecked_content_is_not_approved() {
     let root = tempfile::tempdir().unwrap();
     let mut config = configuration(root.path(), [0, 0, 1]);
     let revision = config.revision.pattern.revision(REVISION).unwrap();
@@ -144,7 +141,7 @@ fn what_nobody_looked_into_is_not_approved() {
     assert!(
         stopped.outages[0]
             .to_string()
-            .contains("it was not looked into")
+            .contains("the image was not examined")
     );
 }
 
@@ -201,7 +198,7 @@ fn a_pin_that_is_right_already_is_not_counted_as_changed() {
 }
 
 #[test]
-fn a_file_that_vanishes_is_told_of() {
+fn vanished_file_is_reported() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("a.yml");
     fs::write(&file, format!("ghcr.io/acme/app@{}\n", old('a'))).unwrap();
@@ -247,9 +244,9 @@ proptest! {
         let root = tempfile::tempdir().unwrap();
         let mut counts = [0; 3];
         for (at, pieces) in files.iter().enumerate() {
-            let folder = root.path().join(format!("d{}", at % 2));
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join(format!("{at}.yml")), pieces.iter().map(|piece| piece.0.as_str()).collect::<String>()).unwrap();
+            let directory = root.path().join(format!("d{}", at % 2));
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join(format!("{at}.yml")), pieces.iter().map(|piece| piece.0.as_str()).collect::<String>()).unwrap();
             for image in pieces.iter().filter_map(|piece| piece.2) {
                 counts[image] += 1;
             }

@@ -115,7 +115,7 @@ impl<'a> Cuts<'a> {
         let left = files_below(scratch.path(), &[]);
         let left: Vec<_> = left
             .into_iter()
-            .filter(|path| !is_lock(path) && is_ours(path) && !self.copies_may_stay)
+            .filter(|path| !is_lock(path) && is_reserved(path) && !self.copies_may_stay)
             .collect();
         assert_eq!(left, [] as [PathBuf; 0], "{after}: {:#?}", summary(files));
         let set = self.tree.set_in(scratch.path());
@@ -146,7 +146,7 @@ fn scratch() -> tempfile::TempDir {
     }
 }
 
-fn is_ours(path: &Path) -> bool {
+fn is_reserved(path: &Path) -> bool {
     path.to_str().unwrap().contains(".git/repin/")
         || path
             .file_name()

@@ -37,7 +37,7 @@ fn a_dry_run_shows_everything_and_changes_nothing() {
 }
 
 #[test]
-fn apply_changes_every_pin_and_nothing_else() {
+fn apply_changes_only_and_all_pins() {
     let world = world();
     fs::set_permissions(
         world.path(".github/workflows/b.yml"),
@@ -150,7 +150,7 @@ fn the_document_of_an_approved_plan() {
     assert_eq!(document["error"], json!(null));
     let review = json!({
         "name": "review", "repository": "ghcr.io/acme/review", "from": [world.digest("review", REV_A)],
-        "to": world.digest("review", REV_B), "pins": 3, "platforms": ["linux/amd64", "linux/arm64"],
+        "to": world.digest("review", REV_B), "pins": 3, "places": [], "platforms": ["linux/amd64", "linux/arm64"],
         "labels": {"dev.acme.version": "1.b"},
     });
     assert_eq!(document["images"][0], review);
@@ -210,7 +210,7 @@ fn the_diff_and_the_body_go_where_they_are_asked_for() {
         both.stdout
     );
     assert!(
-        both.stdout.contains("### For the reviewer"),
+        both.stdout.contains("### Review checklist"),
         "{}",
         both.stdout
     );
@@ -290,7 +290,7 @@ fn a_label_that_is_absent_or_another_names_platform_and_values() {
         details[0].contains("elsewhere\\u{1b}[31m\\n") && details[0].contains(REV_B),
         "{details:?}"
     );
-    assert!(details[1].contains("absent"), "{details:?}");
+    assert!(details[1].contains("missing"), "{details:?}");
     assert!(
         details[2].contains(REV_A) && details[2].contains(REV_B),
         "{details:?}"
@@ -314,7 +314,7 @@ fn a_label_that_is_absent_or_another_names_platform_and_values() {
 }
 
 #[test]
-fn a_count_is_told_in_words_and_a_long_list_is_cut() {
+fn count_has_a_noun_and_long_list_is_truncated() {
     let world = world();
     fs::remove_dir_all(world.path(".github/workflows")).unwrap();
     let pin = format!("ghcr.io/acme/fix@{}\n", world.digest("fix", REV_A));
@@ -327,18 +327,21 @@ fn a_count_is_told_in_words_and_a_long_list_is_cut() {
         let mut all = details(&document, "pin_count", "fail");
         all.extend(details(&document, "pin_count", "pass"));
         all.into_iter()
-            .find(|told| told.contains("`fix`") || told.contains("twice"))
+            .find(|told| told.contains("`fix`") || told.contains("as declared"))
     };
-    let said = |rest: &str| Some(format!("`fix` is pinned {rest}"));
-    assert_eq!(told(0), said("nowhere in 1 file, `pins:` says 2"));
+    let said = |rest: &str| Some(format!("found {rest}"));
+    assert_eq!(
+        told(0),
+        said("0 pins of `fix` in 1 file, but `pins: 2` is declared")
+    );
     let place = ".github/workflows/only.yml";
-    let once = format!("once in 1 file, `pins:` says 2: {place}:2:1");
+    let once = format!("1 pin of `fix` in 1 file, but `pins: 2` is declared: {place}:2:1");
     assert_eq!(told(1), said(&once));
-    assert_eq!(told(2).as_deref(), Some("pinned twice, as declared"));
+    assert_eq!(told(2).as_deref(), Some("2 pins, as declared"));
     world.write(".github/workflows/other.yml", "x\n");
     let twenty = told(20).unwrap();
     assert!(
-        twenty.contains("20 times in 2 files") && twenty.ends_with(":21:1"),
+        twenty.contains("20 pins of `fix` in 2 files") && twenty.ends_with(":21:1"),
         "{twenty}"
     );
     let more = told(21).unwrap();
@@ -459,7 +462,7 @@ fn a_digest_that_was_handed_over_has_to_be_what_the_tag_names() {
         (upper.as_str(), "lower case"),
         (short.as_str(), "exactly 64"),
         ("review", "NAME=DIGEST"),
-        ("nobody=sha256:0", "no configured image"),
+        ("nobody=sha256:0", "unknown image"),
         ("review=sha512:00", "only sha256"),
     ] {
         let ran = world
@@ -536,7 +539,7 @@ fn files_that_cannot_be_replaced_are_refused() {
     .unwrap();
     let document = world.refuses(&[], 1, &["file_unsafe"]);
     assert!(
-        details(&document, "file_unsafe", "fail")[0].contains("hard-linked 2 times"),
+        details(&document, "file_unsafe", "fail")[0].contains("2 hard links"),
         "{document}"
     );
 }
@@ -591,11 +594,15 @@ fn a_layout_that_does_not_verify_is_unavailable() {
     world.refuses(&[], 3, &[]);
     fs::remove_dir_all(world.path("images/fix")).unwrap();
     let ran = world.run(&PROMOTE).exits(3);
-    assert!(ran.stderr.contains("no OCI image layout"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("not an OCI image layout"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
-fn a_failed_check_counts_before_an_outage_and_both_are_told() {
+fn failed_check_precedes_outage_and_both_are_reported() {
     let world = world();
     fs::remove_file(world.layout("fix").blob_path(world.digest("fix", REV_B))).unwrap();
     world.layout("review").untag(REV_B);
@@ -697,7 +704,7 @@ fn a_lost_platform_warns() {
         .exits(0)
         .json();
     assert!(
-        details(&document, "platform_lost", "skip")[0].contains("can't be read"),
+        details(&document, "platform_lost", "skip")[0].contains("cannot read"),
         "{document}"
     );
 }
@@ -716,7 +723,7 @@ fn the_platform_of_a_single_manifest_is_read_from_its_config() {
     };
     let same = lost(&world, "pass");
     assert!(
-        same["detail"].as_str().unwrap().contains("every platform"),
+        same["detail"].as_str().unwrap().contains("no platform"),
         "{same}"
     );
     assert!(
@@ -733,10 +740,7 @@ fn the_platform_of_a_single_manifest_is_read_from_its_config() {
     fs::remove_file(layout.blob_path(config)).unwrap();
     let skipped = lost(&world, "skip");
     assert!(
-        skipped["detail"]
-            .as_str()
-            .unwrap()
-            .contains("can't be read"),
+        skipped["detail"].as_str().unwrap().contains("cannot read"),
         "{skipped}"
     );
 }
@@ -784,7 +788,7 @@ fn required_labels_are_there_and_not_empty_on_every_platform() {
     let document = world.refuses(&[], 1, &["label_missing"]);
     assert_eq!(
         details(&document, "label_missing", "fail"),
-        ["org.opencontainers.image.source is absent or empty"]
+        ["org.opencontainers.image.source is missing or empty"]
     );
 }
 
@@ -830,7 +834,7 @@ fn sources_are_taken_from_flag_then_environment_then_configuration() {
     world
         .run_with(&flag, &[("REPIN_SOURCES", "ghcr.io/acme=oci:nowhere")])
         .exits(0);
-    // A folder on the command line is relative to the current folder, not to the root.
+    // A directory on the command line is relative to the current directory, not to the root.
     let args = [
         "--config",
         "../repin.yaml",
@@ -903,7 +907,7 @@ fn two_digests_for_one_image_are_a_usage_error() {
     };
     let ran = run(one, other, 2);
     assert!(
-        ran.stderr.contains("two digests for `fix`"),
+        ran.stderr.contains("duplicate digest for `fix`"),
         "{}",
         ran.stderr
     );

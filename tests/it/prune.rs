@@ -85,8 +85,8 @@ fn exactly_the_stale_pending_versions_go() {
         ("pending-released", "matches prune.protect"),
         ("pending-part", "part of the index"),
         ("pending-note", "belongs to"),
-        ("pending-never", "age can't be known"),
-        ("pending-epoch", "age can't be known"),
+        ("pending-never", "age is unknown"),
+        ("pending-epoch", "age is unknown"),
     ] {
         assert!(why(image, tag).contains(says), "{tag}: {}", why(image, tag));
     }
@@ -186,7 +186,7 @@ fn options_overrule_the_configuration() {
 }
 
 #[test]
-fn what_cant_be_done_is_said_before_anything_is_asked() {
+fn impossible_requests_fail_before_any_network_access() {
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
     let ran = real
         .scene
@@ -200,7 +200,7 @@ fn what_cant_be_done_is_said_before_anything_is_asked() {
             "--apply",
         ])
         .exits(2);
-    assert!(ran.stderr.contains("can't restore"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot restore"), "{}", ran.stderr);
     real.scene
         .run(&[
             "prune",
@@ -221,11 +221,7 @@ fn what_cant_be_done_is_said_before_anything_is_asked() {
         .scene
         .run(&["prune", "--source", &format!("{host}=oci:images")])
         .exits(2);
-    assert!(
-        ran.stderr.contains("there is nothing to prune"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("cannot be pruned"), "{}", ran.stderr);
     // The registry of GitHub's packages goes by its name; a mirror in its place is a registry like
     // any other.
     real.scene.write("repin.yaml", config("ghcr.io", ""));
@@ -1940,4 +1936,28 @@ fn three_listings_and_five_requests_a_deletion() {
 #[ignore = "takes minutes; docs/decisions/0008-prune.md has its numbers"]
 fn ten_thousand_tags_stay_within_the_budget() {
     measured(10_000, 40);
+}
+
+#[test]
+fn the_config_of_what_is_no_image_is_not_read_for_a_date() {
+    // An artifact: its config may be anything, and here says that it is of today.
+    let config =
+        br#"{"created": "2999-01-01T00:00:00Z", "os": "linux", "architecture": "x", "rootfs": {}}"#;
+    let mut artifact = old("artifact")
+        .with(
+            "config",
+            descriptor("application/vnd.example.config+json", config),
+        )
+        .with(
+            "annotations",
+            json!({"org.opencontainers.image.created": days_ago(40)}),
+        );
+    artifact.config = config.to_vec();
+    let real = Real::new("", &[("main", &pinned()), ("pending-artifact", &artifact)]);
+    let document = real.scene.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-artifact"],
+        "{document}"
+    );
 }

@@ -14,12 +14,12 @@ fn image(seed: &str) -> Image {
     Image::single("amd64", seed)
 }
 
-struct Hosted {
+struct HostedRepository {
     packages: Packages,
     scene: Scene,
 }
 
-impl Hosted {
+impl HostedRepository {
     /// A package with a version that is pinned, and what `fill` adds.
     fn new(scope: &'static str, block: &str, fill: impl FnOnce(&mut Store)) -> Self {
         let packages = Packages::start(scope);
@@ -69,7 +69,7 @@ fn two(store: &mut Store) {
 #[test]
 fn a_digest_that_only_text_names_protects_with_its_parts() {
     let index = || Image::index(vec![image("x"), Image::single("arm64", "x")]);
-    let hosted = Hosted::new("orgs", "untagged: true", |store| {
+    let hosted = HostedRepository::new("orgs", "untagged: true", |store| {
         two(store);
         store.push(&[], &index(), &days_ago(60));
         store.push(&["pending-split"], &image("split"), &days_ago(60));
@@ -102,7 +102,7 @@ fn a_digest_that_only_text_names_protects_with_its_parts() {
 #[test]
 fn exactly_the_stale_pending_versions_go_and_can_be_restored() {
     for scope in ["orgs", "users"] {
-        let hosted = Hosted::new(scope, "", |store| {
+        let hosted = HostedRepository::new(scope, "", |store| {
             two(store);
             store.push(&["pending-young"], &image("young"), &days_ago(3));
             store.push(&["pending-both", "both"], &image("both"), &days_ago(40));
@@ -189,7 +189,7 @@ fn untagged_versions_go_only_if_nothing_kept_needs_them() {
         image("orphan"),
     );
     let stale_note = image("stale note").with("subject", subject(&stale));
-    let hosted = Hosted::new("orgs", "untagged: true", |store| {
+    let hosted = HostedRepository::new("orgs", "untagged: true", |store| {
         store.push(&["latest"], &index, &days_ago(60));
         for (at, untagged) in [&note, &orphan, &stale_note].into_iter().enumerate() {
             store.push(&[], untagged, &days_ago(61 + at as u64));
@@ -225,7 +225,7 @@ fn requests(packages: &Packages) -> (usize, usize, usize) {
 /// Deletes `going` of `count` versions, and holds the requests to the API against what is written
 /// in docs/decisions/0008-prune.md.
 fn measured(count: usize, going: usize) {
-    let hosted = Hosted::new("orgs", "", |store| {
+    let hosted = HostedRepository::new("orgs", "", |store| {
         for n in 1..count {
             let tag = match n % (count / going) {
                 1 => format!("pending-{n}"),
@@ -268,7 +268,7 @@ fn ten_thousand_versions_stay_within_the_budget() {
 fn a_full_page_without_a_link_hides_nothing() {
     // The index with `a` is the last entry of the third page, and that is full, too.
     let index = Image::index(vec![image("a"), Image::single("arm64", "a")]);
-    let hosted = Hosted::new("orgs", "", |store| {
+    let hosted = HostedRepository::new("orgs", "", |store| {
         store.push(&["release"], &index, &days_ago(80));
         for n in 0..295 {
             store.push(
@@ -297,7 +297,7 @@ fn a_full_page_without_a_link_hides_nothing() {
 
 #[test]
 fn without_the_role_admin_a_404_is_no_deletion() {
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().deletes = Deletes::NotPermitted;
     // Every night the same, until somebody grants it.
     for _ in 0..2 {
@@ -310,23 +310,23 @@ fn without_the_role_admin_a_404_is_no_deletion() {
             told["refused"]
                 .as_str()
                 .unwrap()
-                .contains("still has the version"),
+                .contains("the version still exists"),
             "{told}"
         );
     }
     let ran = hosted.scene.run(&["prune", "--apply"]).exits(4);
-    assert!(!ran.stderr.contains("gone already"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("already deleted"), "{}", ran.stderr);
     assert_eq!(requests(&hosted.packages).2, 3, "one a run");
 }
 
 #[test]
 fn a_deletion_that_is_accepted_and_does_not_happen_is_not_reported_as_one() {
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().deletes = Deletes::Nothing;
     hosted.refused(3, "deletion_unverified");
     assert_eq!(requests(&hosted.packages).2, 1, "no other was tried");
     // The registry may serve a manifest for a while after its version is deleted.
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let b = image("b").digest();
     let manifest = hosted.packages.store().manifests[&b].clone();
     hosted.packages.store().hook(
@@ -349,7 +349,7 @@ fn a_deletion_that_is_accepted_and_does_not_happen_is_not_reported_as_one() {
 
 /// What happens after the listing and before the first deletion: the last manifest that is read is
 /// the pinned one's.
-fn meanwhile(hosted: &Hosted, does: impl FnOnce(&mut Store) + Send + 'static) {
+fn meanwhile(hosted: &HostedRepository, does: impl FnOnce(&mut Store) + Send + 'static) {
     let main = image("pinned").digest();
     let part = format!("GET /v2/acme/team/app/manifests/{main}");
     hosted.packages.store().hook(&part, |store| {
@@ -361,7 +361,7 @@ fn meanwhile(hosted: &Hosted, does: impl FnOnce(&mut Store) + Send + 'static) {
 #[test]
 fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
     let index = Image::index(vec![image("a"), Image::single("arm64", "a")]);
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, move |store| {
         store.push(&["v2"], &index, &days_ago(0));
     });
@@ -374,14 +374,14 @@ fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
         "{told}"
     );
     // So does a pending index that is a candidate by the age of its parts.
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, |store| {
         let index = Image::index(vec![image("a"), image("b")]);
         store.push(&["pending-new"], &index, &days_ago(0));
     });
     hosted.refused(3, "changed");
     // What needs nothing of the plan may be pushed.
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, |store| {
         store.push(&["v2"], &image("new"), &days_ago(0));
     });
@@ -396,7 +396,7 @@ fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
     let retag: fn(&mut Store) = |store| store.tag("stable", image("pinned").digest());
     let remove: fn(&mut Store) = |store| store.remove(image("pinned").digest());
     for change in [retag, remove] {
-        let hosted = Hosted::new("orgs", "", two);
+        let hosted = HostedRepository::new("orgs", "", two);
         let look = format!("GET /v2/acme/team/app/manifests/{}", image("b").digest());
         hosted.packages.store().hook(&look, move |store| {
             store.hook("versions?per_page=100&page=1", move |store| {
@@ -417,7 +417,7 @@ fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
 #[test]
 fn a_new_index_keeps_what_an_index_in_it_needs_even_if_that_is_not_listed() {
     let inner = Image::index(vec![image("a"), Image::single("arm64", "a")]);
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, move |store| {
         let outer = Image::index(vec![inner.clone()]);
         store.push(&["v2"], &outer, &days_ago(0));
@@ -433,11 +433,11 @@ fn a_new_version_without_a_manifest_is_not_passed_over() {
         store.manifests.remove(&image("new").digest());
     };
     // It may need what is to be deleted.
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, unreadable);
     hosted.refused(3, "listing");
     // After the first deletion nobody knows whether anything is missing.
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().hook("DELETE", move |store| {
         unreadable(store);
         None
@@ -445,7 +445,7 @@ fn a_new_version_without_a_manifest_is_not_passed_over() {
     let told = hosted.prune(&["--apply"], 3);
     let refused = told["refused"].as_str().unwrap();
     assert!(
-        refused.contains("cannot verify that what is protected"),
+        refused.contains("cannot verify that protected versions"),
         "{told}"
     );
     assert_eq!(tags(&told["deleted"]), ["pending-a", "pending-b"], "{told}");
@@ -453,7 +453,7 @@ fn a_new_version_without_a_manifest_is_not_passed_over() {
 
 #[test]
 fn a_kept_version_that_lost_its_manifest_is_missing_although_it_is_listed() {
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().hook("DELETE", |store| {
         store.manifests.remove(&image("pinned").digest());
         None
@@ -472,7 +472,7 @@ fn a_kept_version_that_lost_its_manifest_is_missing_although_it_is_listed() {
 #[test]
 fn index_pushed_during_a_deletion_is_reported_with_the_restore_command() {
     let index = Image::index(vec![image("b"), Image::single("arm64", "b")]);
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let id = hosted.packages.store().row(image("b").digest()).id;
     hosted.packages.store().hook("DELETE", move |store| {
         store.push(&["v2"], &index, &days_ago(0));
@@ -492,7 +492,7 @@ fn index_pushed_during_a_deletion_is_reported_with_the_restore_command() {
 #[test]
 fn a_version_without_a_manifest_dangles_only_if_it_stays() {
     let lost = || {
-        Hosted::new("orgs", "", |store| {
+        HostedRepository::new("orgs", "", |store| {
             two(store);
             store.push(&["pending-lost"], &image("lost"), &days_ago(60));
             store.manifests.remove(&image("lost").digest());
@@ -521,7 +521,7 @@ fn a_version_without_a_manifest_dangles_only_if_it_stays() {
 fn a_version_that_changes_while_its_manifest_is_missing_does_not_dangle() {
     let lost = image("lost").digest();
     let refused = |does: fn(&mut Store) -> Option<Reply>| {
-        let hosted = Hosted::new("orgs", "", |store| {
+        let hosted = HostedRepository::new("orgs", "", |store| {
             two(store);
             store.push(&["pending-lost"], &image("lost"), &days_ago(60));
         });
@@ -548,7 +548,7 @@ fn a_version_that_changes_while_its_manifest_is_missing_does_not_dangle() {
 #[test]
 fn a_protected_version_of_the_newest_page_is_missed_in_the_second_listing() {
     let hosted = || {
-        Hosted::new("orgs", "", |store| {
+        HostedRepository::new("orgs", "", |store| {
             two(store);
             for n in 0..150 {
                 let at = days_ago(30 + n % 50);
@@ -576,7 +576,7 @@ fn a_protected_version_of_the_newest_page_is_missed_in_the_second_listing() {
 
 #[test]
 fn a_version_number_that_names_another_digest_ends_it() {
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let id = hosted.packages.store().row(image("b").digest()).id;
     let look = format!("GET /orgs/acme/packages/container/team%2Fapp/versions/{id}");
     hosted.packages.store().hook(&look, |store| {
@@ -590,7 +590,7 @@ fn a_version_number_that_names_another_digest_ends_it() {
 
 #[test]
 fn global_options_stand_before_and_after_restore() {
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let restore = ["restore", "--image", "app", "--version", "1001"];
     for words in [
         [&["--format", "json", "prune"], &restore[..]].concat(),
@@ -603,7 +603,7 @@ fn global_options_stand_before_and_after_restore() {
     let words = [&["prune", "--apply"], &restore[..]].concat();
     let ran = hosted.scene.run(&words).exits(2);
     assert!(
-        ran.stderr.contains("--apply is an option of `prune`"),
+        ran.stderr.contains("--apply belongs to `prune`"),
         "{}",
         ran.stderr
     );
@@ -611,7 +611,7 @@ fn global_options_stand_before_and_after_restore() {
 
 #[test]
 fn nothing_pending_needs_no_manifest() {
-    let hosted = Hosted::new("orgs", "", |store| {
+    let hosted = HostedRepository::new("orgs", "", |store| {
         store.push(&["pending-x"], &image("x"), &days_ago(1));
     });
     hosted.packages.store().manifests.clear();
@@ -621,12 +621,12 @@ fn nothing_pending_needs_no_manifest() {
 #[test]
 fn a_version_that_changes_before_its_deletion_ends_it() {
     let (a, b) = (image("a").digest(), image("b").digest());
-    let at = |hosted: &Hosted, digest| {
+    let at = |hosted: &HostedRepository, digest| {
         let id = hosted.packages.store().row(digest).id;
         format!("GET /orgs/acme/packages/container/team%2Fapp/versions/{id}")
     };
     // The older one, `b`, goes first; somebody releases `a` meanwhile.
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let look = at(&hosted, a);
     hosted.packages.store().hook(&look, move |store| {
         store.tag("released", a);
@@ -648,7 +648,7 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
     // Run again it is safe, and leaves the one that was released.
     assert_eq!(hosted.prune(&["--apply"], 0)["deleted"], json!([]));
 
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let look = at(&hosted, b);
     hosted.packages.store().hook(&look, move |store| {
         store.remove(b);
@@ -664,7 +664,7 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
 
 #[test]
 fn what_github_refuses_ends_it_with_its_reason() {
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().row(image("b").digest()).downloads = 5_001;
     let told = hosted.prune(&["--apply"], 4);
     assert_eq!(
@@ -679,7 +679,7 @@ fn what_github_refuses_ends_it_with_its_reason() {
         "{told}"
     );
     // A pinned version without a tag leaves a pending one as the last tagged.
-    let hosted = Hosted::new("orgs", "", |store| {
+    let hosted = HostedRepository::new("orgs", "", |store| {
         store.push(&["pending-a"], &image("a"), &days_ago(40));
         store.row(image("pinned").digest()).tags.clear();
     });
@@ -695,7 +695,7 @@ fn what_github_refuses_ends_it_with_its_reason() {
 
 #[test]
 fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let limited = || {
         Reply::json(
             403,
@@ -726,7 +726,7 @@ fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
         2
     );
     // The deletion happens, and its answer is lost.
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let b = image("b").digest();
     hosted.packages.store().hook("DELETE", move |store| {
         store.remove(b);
@@ -736,7 +736,7 @@ fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
     let line = ran
         .stderr
         .lines()
-        .find(|line| line.starts_with("gone already: "))
+        .find(|line| line.starts_with("already deleted: "))
         .unwrap();
     assert!(
         line.contains(&b.to_string()) && line.contains("prune restore --image app --version"),
@@ -744,13 +744,13 @@ fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
     );
     assert_eq!(hosted.packages.store().left(), ["main"]);
     // Longer than a run waits.
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let long =
         Reply::json(403, json!({"message": "secondary rate limit"})).with("retry-after", "3600");
     hosted.packages.store().hook("DELETE", move |_| Some(long));
     hosted.refused(3, "unavailable");
     // GitHub often names no time, and asks for a minute in its documentation.
-    let mut hosted = Hosted::new("orgs", "", two);
+    let mut hosted = HostedRepository::new("orgs", "", two);
     hosted.scene = hosted.scene.env("REPIN_DEADLINE", "30s");
     let unnamed = Reply::json(403, json!({"message": "secondary rate limit"}));
     hosted
@@ -780,13 +780,13 @@ fn pages(store: &mut Store) {
 #[test]
 fn a_listing_that_changes_or_breaks_is_not_believed() {
     const SECOND: &str = "versions?per_page=100&page=2";
-    let broken = Hosted::new("orgs", "", pages);
+    let broken = HostedRepository::new("orgs", "", pages);
     broken.packages.store().hook(SECOND, |_| {
         Some(Reply::json(404, json!({"message": "Not Found"})))
     });
     broken.refused(3, "unavailable");
 
-    let pushed = Hosted::new("orgs", "", pages);
+    let pushed = HostedRepository::new("orgs", "", pages);
     pushed.packages.store().hook(SECOND, |store| {
         store.push(&["new"], &image("new"), &days_ago(0));
         None
@@ -795,13 +795,13 @@ fn a_listing_that_changes_or_breaks_is_not_believed() {
         pushed.refused(3, "unavailable")["refused"]
             .as_str()
             .unwrap()
-            .contains("is there twice")
+            .contains("is listed twice")
     );
 
     // What was read already is deleted, so that one in between is never listed; here the one with
     // the parts.
     let index = Image::index(vec![image("a"), Image::single("arm64", "a")]);
-    let skipped = Hosted::new("orgs", "", |store| {
+    let skipped = HostedRepository::new("orgs", "", |store| {
         pages(store);
         store.push(&["release"], &index, &days_ago(45));
         let at = store
@@ -820,7 +820,7 @@ fn a_listing_that_changes_or_breaks_is_not_believed() {
     });
     assert_eq!(skipped.refused(3, "listing")["code"], "listing");
 
-    let shrunk = Hosted::new("orgs", "", |store| {
+    let shrunk = HostedRepository::new("orgs", "", |store| {
         pages(store);
         for n in 200..248 {
             store.push(&[], &image(&n.to_string()), &days_ago(9));
@@ -850,7 +850,7 @@ fn a_listing_that_changes_or_breaks_is_not_believed() {
         ),
         ("no list", json!({"message": "fine"})),
     ] {
-        let strange = Hosted::new("orgs", "", two);
+        let strange = HostedRepository::new("orgs", "", two);
         strange
             .packages
             .store()
@@ -866,7 +866,7 @@ fn between_pages(
     more: usize,
     meanwhile: impl FnOnce(&mut Store) -> Option<Reply> + Send + 'static,
 ) -> String {
-    let hosted = Hosted::new("orgs", "", |store| {
+    let hosted = HostedRepository::new("orgs", "", |store| {
         pages(store);
         for n in 0..more {
             store.push(&[], &image(&format!("more {n}")), &days_ago(9));
@@ -902,26 +902,26 @@ fn each_sign_of_a_listing_that_is_not_whole_counts() {
         None
     });
     assert!(
-        grown.contains("it had 2 pages, and on page 2 it has 3"),
+        grown.contains("the listing had 2 pages, but page 2 reports 3"),
         "{grown}"
     );
     // A page leaves one out: that could be the index which everything hangs on.
     let link = "<https://api.github.com/x?page=3>; rel=\"next\"";
     let short = between_pages(0, |_| Some(Reply::json(200, json!([])).with("link", link)));
     assert!(
-        short.contains("has 0 entries and says that there is another"),
+        short.contains("has 0 entries but announces another page"),
         "{short}"
     );
 }
 
 #[test]
 fn tripwires_hold_here_too() {
-    let clock = Hosted::new("orgs", "", two);
+    let clock = HostedRepository::new("orgs", "", two);
     let ahead = std::time::SystemTime::now() - std::time::Duration::from_secs(400);
     clock.packages.store().date = Some(httpdate::fmt_http_date(ahead));
     clock.refused(3, "clock");
 
-    let alike = Hosted::new("orgs", "", two);
+    let alike = HostedRepository::new("orgs", "", two);
     alike
         .packages
         .store()
@@ -930,22 +930,22 @@ fn tripwires_hold_here_too() {
         .for_each(|row| row.created = days_ago(40));
     alike.refused(3, "timestamps");
 
-    let future = Hosted::new("orgs", "", two);
+    let future = HostedRepository::new("orgs", "", two);
     let row = image("pinned").digest();
     let ahead = std::time::SystemTime::now() + std::time::Duration::from_secs(4_000);
     future.packages.store().row(row).created = repin::prune::date::show(ahead);
     future.refused(3, "timestamps");
 
-    let unpinned = Hosted::new("orgs", "", two);
+    let unpinned = HostedRepository::new("orgs", "", two);
     unpinned
         .scene
         .pin("ghcr.io/acme/team/app", Digest::of(b"nobody has it"));
     unpinned.refused(3, "pinned_missing");
 
-    let many = Hosted::new("orgs", "limit: 1", two);
+    let many = HostedRepository::new("orgs", "limit: 1", two);
     many.refused(1, "limit");
 
-    let unreadable = Hosted::new("orgs", "", two);
+    let unreadable = HostedRepository::new("orgs", "", two);
     let main = image("pinned").digest();
     unreadable
         .packages
@@ -958,7 +958,7 @@ fn tripwires_hold_here_too() {
 
 #[test]
 fn what_is_missing_afterwards_is_cried_out_with_the_way_back() {
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let main = image("pinned").digest();
     let id = hosted.packages.store().row(main).id;
     hosted.packages.store().hook("DELETE", move |store| {
@@ -982,7 +982,7 @@ fn what_is_missing_afterwards_is_cried_out_with_the_way_back() {
 
 #[test]
 fn a_token_is_needed_and_may_be_missing() {
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     for (env, exit) in [
         (("REPIN_FORGE_TOKEN", ""), 4),
         (("REPIN_FORGE_TOKEN", "wrong"), 4),
@@ -1005,14 +1005,14 @@ fn a_token_is_needed_and_may_be_missing() {
         .run_with(&skip, &[("REPIN_FORGE_TOKEN", "")])
         .exits(0);
     assert_eq!(ran.json()["images"][0]["code"], "skip");
-    let absent = Hosted::new("nobody", "", two);
+    let absent = HostedRepository::new("nobody", "", two);
     let told = absent.refused(4, "denied");
     assert!(
         told["hint"].as_str().unwrap().contains("packages: read"),
         "{told}"
     );
     // Nobody but GitHub has this API, so an address alone is enough; but not another forge's.
-    let named = Hosted::new("orgs", "", two);
+    let named = HostedRepository::new("orgs", "", two);
     let path = named.scene.path().join("repin.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
     named
@@ -1036,7 +1036,7 @@ fn a_token_is_needed_and_may_be_missing() {
 
 #[test]
 fn a_step_gets_annotations_outputs_and_a_summary() {
-    let hosted = Hosted::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", two);
     let (output, summary) = (
         hosted.scene.path().join("../out"),
         hosted.scene.path().join("summary.md"),
@@ -1055,7 +1055,7 @@ fn a_step_gets_annotations_outputs_and_a_summary() {
         .exits(1);
     assert!(
         ran.stdout
-            .contains("::error title=limit (app)::2 candidates"),
+            .contains("::error title=limit::app: 2 candidates"),
         "{}",
         ran.stdout
     );

@@ -128,7 +128,7 @@ fn a_digest_in_any_tracked_file_protects() {
         ("pending-modified", "notes.md"),
         ("pending-ignored", "local.yml"),
     ] {
-        kept(&document, tag, "its digest stands in ");
+        kept(&document, tag, "its digest appears in ");
         kept(&document, tag, file);
     }
 }
@@ -538,6 +538,43 @@ fn branches_of_origin_protect_where_history_is_on_another_remote() {
 }
 
 #[test]
+fn what_is_missing_of_each_remote_is_fetched_from_that_remote() {
+    let real = with(&["fork", "upstream"]);
+    let text = |name: &str| format!("sha256:{}\n", digest(name).hex());
+    real.scene
+        .elsewhere("feature/x", &[("deployed", &text("fork"))]);
+    let here = |args: &[&str]| real.scene.git(args);
+    here(&["init", "-q", "--bare", "-b", "main", ".git/upstream.git"]);
+    here(&["remote", "add", "upstream", "./.git/upstream.git"]);
+    here(&["push", "-q", "upstream", "main"]);
+    let config = config(&real.registry.host, "") + "provenance: { branch: upstream/main }\n";
+    real.scene.write("repin.yaml", config);
+    real.scene.commit("history is upstream");
+    here(&["push", "-q", "upstream", "main"]);
+    here(&["fetch", "-q", "upstream"]);
+    let other = tempfile::tempdir().unwrap();
+    let upstream = real.scene.path().join(".git/upstream.git");
+    git(
+        other.path(),
+        &["clone", "-q", upstream.to_str().unwrap(), "."],
+    );
+    fs::write(other.path().join("deployed"), text("upstream")).unwrap();
+    git(other.path(), &["add", "-A"]);
+    git(other.path(), &["commit", "-q", "-m", "elsewhere"]);
+    git(
+        other.path(),
+        &["push", "-q", "origin", "HEAD:only-upstream"],
+    );
+    let document = deletes(&real, &["pending-stale"]);
+    kept(&document, "pending-fork", "on feature/x of origin");
+    kept(
+        &document,
+        "pending-upstream",
+        "on only-upstream of upstream",
+    );
+}
+
+#[test]
 fn a_file_of_a_promote_branch_over_64_mib_refuses() {
     let real = with(&[]);
     let large = "x".repeat(64 * 1024 * 1024 + 1);
@@ -733,6 +770,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
         "today",
         "broken",
         "mentioned",
+        "comment",
         "index",
     ]);
     let index = Image::index(vec![old("index"), young("index")]);
@@ -752,6 +790,8 @@ fn what_another_repository_names_or_ever_pinned_stays() {
             ("envs/repin.yaml", theirs),
             ("envs/a.txt", &pin("mirror.example/x", digest("own"))),
             ("notes/old.md", &text("mentioned")),
+            // Of a past file that `files` matches, pins alone count.
+            (".github/workflows/d.yml", &text("comment")),
         ],
     );
     other.commit(
@@ -799,7 +839,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
     let image = &document["images"][0];
     assert_eq!(
         tags(&image["candidates"]),
-        ["pending-mentioned", "pending-stale"],
+        ["pending-comment", "pending-mentioned", "pending-stale"],
         "{document}"
     );
     kept(
@@ -832,12 +872,51 @@ fn what_another_repository_names_or_ever_pinned_stays() {
         &real,
         &[
             "pending-branch",
+            "pending-comment",
             "pending-mentioned",
             "pending-stale",
             "pending-tag",
         ],
     );
     kept(&document, "pending-head", "on main of other");
+}
+
+#[test]
+fn configurations_of_another_repository_count_under_both_names() {
+    let real = with(&["usual", "same"]);
+    let other = Other::new();
+    let theirs = "version: 1\nfiles: ['*.txt']\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
+    let pin = |name: &str| format!("image: mirror.example/x@{}\n", digest(name));
+    // The usual name, and the one that the configuration has here.
+    other.commit(
+        "main",
+        &[
+            ("a/repin.yaml", theirs),
+            ("a/x.txt", &pin("usual")),
+            ("b/ops.yaml", theirs),
+            ("b/x.txt", &pin("same")),
+        ],
+    );
+    other.commit(
+        "main",
+        &[("a/x.txt", "nothing\n"), ("b/x.txt", "nothing\n")],
+    );
+    also(&real, &format!("repository: '{}'", other.bare().display()));
+    real.scene.git(&["mv", "repin.yaml", "ops.yaml"]);
+    real.scene.commit("another name");
+    let document = real.scene.prune(&["--config", "ops.yaml"], 0);
+    let image = &document["images"][0];
+    assert_eq!(tags(&image["candidates"]), ["pending-stale"], "{document}");
+    kept(
+        &document,
+        "pending-usual",
+        "pinned in a/x.txt of a past commit of ",
+    );
+    kept(
+        &document,
+        "pending-same",
+        "pinned in b/x.txt of a past commit of ",
+    );
 }
 
 #[test]
@@ -962,7 +1041,19 @@ fn another_repository_is_asked_with_the_token_of_its_variable() {
     };
     // Missing, or not the right one.
     assert!(run(&args, None, 4).contains("DEPLOY_TOKEN is not set"));
-    assert!(run(&args, Some("wr0ng"), 4).contains("denied"));
+    let denied = run(&args, Some("wr0ng"), 4);
+    let hint = "the token in DEPLOY_TOKEN must be allowed to read that repository";
+    assert!(
+        denied.contains("denied") && denied.contains(hint),
+        "{denied}"
+    );
+    also(&real, entry.split(',').next().unwrap());
+    let denied = run(&args, None, 4);
+    assert!(
+        denied.contains("name a variable with a token in `token_env`"),
+        "{denied}"
+    );
+    also(&real, &entry);
     let skipped = [&args[..], &["--if-unconfigured", "skip"]].concat();
     assert!(run(&skipped, None, 0).contains("DEPLOY_TOKEN is not set"));
     assert_eq!(real.deletions(), [] as [&str; 0]);

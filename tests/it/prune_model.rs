@@ -30,7 +30,7 @@ use repin::{
     pins::mentions,
     prune::{
         Child, Guards, Listing, Node, Progress, Rules, Text, Version,
-        apply::{self, Applied, Now, Package},
+        apply::{self, Applied, CurrentState, Package},
         judge,
     },
     registry::{Clock, Deletion, NextPage, TagPages},
@@ -63,7 +63,7 @@ struct Object {
 
 /// What somebody else does to an object between listing and deletion, or what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Trouble {
+enum FreshnessError {
     Tagged,
     Untagged,
     Removed,
@@ -78,7 +78,7 @@ enum Trouble {
     Lost,
 }
 
-impl Trouble {
+impl FreshnessError {
     fn any(rng: &mut Rng) -> Self {
         [
             Self::Tagged,
@@ -218,7 +218,7 @@ struct Case {
     unread: Option<usize>,
     /// This one is listed twice.
     twice: Option<usize>,
-    troubles: BTreeMap<usize, Trouble>,
+    troubles: BTreeMap<usize, FreshnessError>,
 }
 
 fn digest(at: usize) -> Digest {
@@ -302,7 +302,7 @@ impl Case {
             twice: any(&mut rng, 10),
             troubles: some(&mut rng, count, if quiet { 0 } else { 40 })
                 .into_iter()
-                .map(|at| (at, Trouble::any(&mut rng)))
+                .map(|at| (at, FreshnessError::any(&mut rng)))
                 .collect(),
             objects,
         }
@@ -704,16 +704,16 @@ impl Model<'_> {
             return;
         };
         match self.case.troubles.get(&at) {
-            Some(Trouble::Tagged) => drop(tags.replace("released".to_owned())),
-            Some(Trouble::Untagged) => tags.clear(),
-            Some(Trouble::Removed) => drop(there.remove(&at)),
+            Some(FreshnessError::Tagged) => drop(tags.replace("released".to_owned())),
+            Some(FreshnessError::Untagged) => tags.clear(),
+            Some(FreshnessError::Removed) => drop(there.remove(&at)),
             _ => {}
         }
     }
 
     /// Like the registry backend, resolves the version's own tags and new tags. A tag that moved
     /// to the version from another one stays unseen.
-    fn look_at_tags(&self, at: usize, own: &BTreeSet<String>) -> Now {
+    fn look_at_tags(&self, at: usize, own: &BTreeSet<String>) -> CurrentState {
         let there = self.there.borrow();
         let here = there.get(&at).cloned().unwrap_or_default();
         let elsewhere = |tag: &String| {
@@ -722,10 +722,10 @@ impl Model<'_> {
         };
         let new = here.iter().any(|tag| !self.listed.borrow().contains(tag));
         match own.intersection(&here).count() {
-            _ if new || own.iter().any(elsewhere) => Now::Changed("other tags".to_owned()),
-            0 => Now::Gone,
-            all if all == own.len() => Now::Same,
-            _ => Now::Changed("some of its tags are gone".to_owned()),
+            _ if new || own.iter().any(elsewhere) => CurrentState::Changed("other tags".to_owned()),
+            0 => CurrentState::Gone,
+            all if all == own.len() => CurrentState::Same,
+            _ => CurrentState::Changed("some of its tags are gone".to_owned()),
         }
     }
 }
@@ -745,10 +745,10 @@ impl Package for Model<'_> {
         self.further(before, keep)
     }
 
-    async fn look(&self, version: &Version) -> Result<Now, Error> {
+    async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
         let at = Self::at(version);
         self.interfere(at);
-        if self.case.troubles.get(&at) == Some(&Trouble::NotRead) {
+        if self.case.troubles.get(&at) == Some(&FreshnessError::NotRead) {
             return Err(Error::new(Class::Unavailable, "unavailable", "no answer"));
         }
         let tags: BTreeSet<_> = version.tags.iter().map(ToString::to_string).collect();
@@ -756,9 +756,9 @@ impl Package for Model<'_> {
             return Ok(self.look_at_tags(at, &tags));
         }
         Ok(match self.there.borrow().get(&at) {
-            None => Now::Gone,
-            Some(now) if *now == tags => Now::Same,
-            Some(_) => Now::Changed("other tags".to_owned()),
+            None => CurrentState::Gone,
+            Some(now) if *now == tags => CurrentState::Same,
+            Some(_) => CurrentState::Changed("other tags".to_owned()),
         })
     }
 
@@ -767,12 +767,14 @@ impl Package for Model<'_> {
         let deletion = self.deletions.replace_with(|count| *count + 1);
         self.moment(Moment::Deletion(deletion));
         match self.case.troubles.get(&at) {
-            Some(Trouble::NotDeleted) => {
+            Some(FreshnessError::NotDeleted) => {
                 return Err(Error::new(Class::Unavailable, "unavailable", "no answer"));
             }
-            Some(Trouble::Refused) => return Ok(Deletion::Refused("the last one".to_owned())),
-            Some(Trouble::Accepted) => return Ok(Deletion::Deleted),
-            Some(Trouble::NotFound) => return Ok(Deletion::Gone),
+            Some(FreshnessError::Refused) => {
+                return Ok(Deletion::Refused("the last one".to_owned()));
+            }
+            Some(FreshnessError::Accepted) => return Ok(Deletion::Deleted),
+            Some(FreshnessError::NotFound) => return Ok(Deletion::Gone),
             _ => {}
         }
         let Some(mut tags) = self.there.borrow_mut().remove(&at) else {
@@ -780,7 +782,7 @@ impl Package for Model<'_> {
         };
         tags.extend(version.tags.iter().map(ToString::to_string));
         self.deleted.borrow_mut().push((at, tags));
-        if self.case.troubles.get(&at) == Some(&Trouble::Lost) {
+        if self.case.troubles.get(&at) == Some(&FreshnessError::Lost) {
             return Err(Error::new(Class::Unavailable, "unavailable", "no answer"));
         }
         Ok(Deletion::Deleted)

@@ -8,74 +8,15 @@ use std::{
 
 use crate::support::{
     forge::{Fake, Fault, Kind, TOKEN, When, error},
+    hosted::{FILES, KINDS, hosted, hosted_in, promote, publish, run},
     shop,
-    world::{REV_A, REV_B, REV_C, Ran, World, details, world},
+    world::{REV_A, REV_B, REV_C, World, details},
 };
-
-const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
-const FILES: [&str; 4] = [
-    "repin.yaml",
-    ".github/workflows/a.yml",
-    ".github/workflows/b.yml",
-    ".github/workflows/none.yml",
-];
-
-/// A world whose base branch is on a forge, with what the work tree holds now.
-fn hosted(kind: Kind, folder: &str) -> (World, Fake) {
-    let (world, fake) = (world(), Fake::start(kind));
-    let forge = if kind == Kind::Github {
-        "github"
-    } else {
-        "gitea"
-    };
-    let block = format!(
-        "forge: {{ kind: {forge}, url: '{}', repository: acme/flows, labels: [ci] }}\n",
-        fake.api()
-    );
-    world.write("repin.yaml", world.read("repin.yaml") + &block);
-    push(&world, &fake, folder);
-    (world, fake)
-}
-
-fn push(world: &World, fake: &Fake, folder: &str) {
-    let files: Vec<_> = FILES
-        .iter()
-        .map(|path| (format!("{folder}{path}"), world.read(path)))
-        .collect();
-    let files: Vec<_> = files
-        .iter()
-        .map(|(path, text)| (path.as_str(), text.as_str()))
-        .collect();
-    fake.store().push("main", "as it is", &files);
-}
-
-fn run(world: &World, args: &[&str]) -> Ran {
-    let ran = world.run_with(args, &[("REPIN_FORGE_TOKEN", TOKEN)]);
-    assert!(
-        !format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN),
-        "{}{}",
-        ran.stdout,
-        ran.stderr
-    );
-    ran
-}
-
-fn promote(revision: &'static str) -> [&'static str; 7] {
-    [
-        "promote",
-        "--revision",
-        revision,
-        "--pr",
-        "ready",
-        "--format",
-        "json",
-    ]
-}
 
 #[test]
 fn one_command_opens_it_again_leaves_it_and_a_newer_one_supersedes_it() {
     for kind in KINDS {
-        let (mut world, fake) = hosted(kind, "");
+        let (mut world, fake) = hosted(kind, "labels: [ci]");
         let before = world.snapshot();
         let document = run(&world, &promote(REV_B)).exits(0).json();
         assert_eq!(document["pull_request"]["state"], "created", "{document}");
@@ -130,7 +71,7 @@ fn one_command_opens_it_again_leaves_it_and_a_newer_one_supersedes_it() {
 #[test]
 fn the_base_branchs_head_counts_and_not_the_work_tree() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         // Here another count and other files, there what is right.
         world.replace("repin.yaml", "review, pins: 3", "review, pins: 9");
         world.replace("repin.yaml", "name: test images", "name: local");
@@ -141,7 +82,7 @@ fn the_base_branchs_head_counts_and_not_the_work_tree() {
         // And the other way round.
         let (world, _fake) = {
             drop(fake);
-            let (world, fake) = hosted(kind, "");
+            let (world, fake) = hosted(kind, "labels: [ci]");
             fake.store().push(
                 "main",
                 "more",
@@ -174,7 +115,7 @@ enum AtHand {
 fn a_second_run_needs_six_requests() {
     for kind in KINDS {
         for at_hand in [AtHand::WorkTree, AtHand::Clone] {
-            let (world, fake) = hosted(kind, "");
+            let (world, fake) = hosted(kind, "labels: [ci]");
             if at_hand == AtHand::Clone {
                 git(&world, &["init", "-q"]);
                 git(&world, &["add", "-A", "."]);
@@ -200,7 +141,7 @@ fn a_second_run_needs_six_requests() {
 #[test]
 fn what_is_written_is_written_once() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         run(&world, &promote(REV_B)).exits(0);
         let writes: Vec<_> = fake
             .writes()
@@ -233,7 +174,7 @@ fn what_is_written_is_written_once() {
 #[test]
 fn four_programs_at_once_make_one_of_each() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         let start = |_| {
             let mut command = world.command(&promote(REV_B));
             command
@@ -276,9 +217,9 @@ fn four_programs_at_once_make_one_of_each() {
 #[test]
 fn a_root_below_the_repositorys_top_is_found_there() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "sub/folder/");
+        let (world, fake) = hosted_in(kind, "labels: [ci]", "sub/directory/");
         let top = tempfile::tempdir().unwrap();
-        let root = top.path().join("sub/folder");
+        let root = top.path().join("sub/directory");
         fs::create_dir_all(root.parent().unwrap()).unwrap();
         assert!(
             Command::new("cp")
@@ -306,7 +247,7 @@ fn a_root_below_the_repositorys_top_is_found_there() {
         let branch = document["branch"].as_str().unwrap();
         let text = fake
             .store()
-            .content(branch, "sub/folder/.github/workflows/a.yml");
+            .content(branch, "sub/directory/.github/workflows/a.yml");
         assert!(text.contains(world.digest("review", REV_B)), "{text}");
     }
 }
@@ -314,7 +255,7 @@ fn a_root_below_the_repositorys_top_is_found_there() {
 #[test]
 fn without_a_token_nothing_is_asked() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         let ran = world.run(&promote(REV_B)).exits(4);
         assert_eq!(ran.json()["errors"][0]["code"], "denied");
         let mut skip = promote(REV_B).to_vec();
@@ -368,7 +309,7 @@ fn without_a_token_nothing_is_asked() {
 #[test]
 fn a_rehearsal_writes_nothing_and_wrong_arguments_are_refused() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         for forbid in [&["--dry-run", "true"][..], &["--dry-run="]] {
             let document = run(&world, &[&promote(REV_B), forbid].concat())
                 .exits(0)
@@ -398,7 +339,7 @@ fn a_rehearsal_writes_nothing_and_wrong_arguments_are_refused() {
 #[test]
 fn what_stands_in_the_way_has_its_exit() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         let document = run(&world, &promote(REV_B)).exits(0).json();
         let (number, branch) = (
             document["pull_request"]["number"].as_u64().unwrap(),
@@ -428,7 +369,7 @@ fn what_stands_in_the_way_has_its_exit() {
         );
         let human = run(&world, &["promote", "--revision", REV_B, "--pr", "ready"]).exits(5);
         assert!(
-            human.stderr.contains("(`mine`) is somebody else's"),
+            human.stderr.contains("(`mine`) is a foreign commit"),
             "{}",
             human.stderr
         );
@@ -438,7 +379,7 @@ fn what_stands_in_the_way_has_its_exit() {
 #[test]
 fn a_base_that_moves_meanwhile_is_planned_again() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         fake.store().intruder = Some(("README.md".to_owned(), "other".to_owned()));
         let ran = run(&world, &promote(REV_B)).exits(0);
         assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
@@ -452,7 +393,7 @@ fn a_base_that_moves_meanwhile_is_planned_again() {
 fn a_base_that_keeps_moving_is_planned_against_three_times() {
     for kind in KINDS {
         for (restless, exit) in [(1, 0), (2, 3), (9, 3)] {
-            let (world, fake) = hosted(kind, "");
+            let (world, fake) = hosted(kind, "labels: [ci]");
             // A file that the plan changes, too: what was made of its old content is not what is
             // wanted.
             let edited = format!("{}\n# ", world.read(".github/workflows/b.yml"));
@@ -543,7 +484,7 @@ fn the_first_token_counts() {
         "GH_TOKEN",
         "GITEA_TOKEN",
     ];
-    let (world, fake) = hosted(Kind::Github, "");
+    let (world, fake) = hosted(Kind::Github, "labels: [ci]");
     world.write("token", format!("{TOKEN}\n"));
     for first in 0..names.len() {
         let mut env: Vec<_> = names[first + 1..]
@@ -574,7 +515,7 @@ fn the_first_token_counts() {
 #[test]
 fn what_is_pinned_already_opens_nothing() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         let document = run(&world, &promote(REV_A)).exits(0).json();
         assert!(
             document["pull_request"].is_null() && document["changed"] == false,
@@ -586,7 +527,7 @@ fn what_is_pinned_already_opens_nothing() {
 
 #[test]
 fn a_workflow_learns_the_number() {
-    let (world, _fake) = hosted(Kind::Github, "");
+    let (world, _fake) = hosted(Kind::Github, "labels: [ci]");
     let output = world.path("output");
     let env = [
         ("REPIN_FORGE_TOKEN", TOKEN),
@@ -640,7 +581,7 @@ fn git(world: &World, args: &[&str]) -> String {
 
 #[test]
 fn a_late_build_does_not_close_the_newer_ones_pull_request() {
-    let (mut world, fake) = hosted(Kind::Github, "");
+    let (mut world, fake) = hosted(Kind::Github, "labels: [ci]");
     git(&world, &["init", "-q"]);
     let mut commits = Vec::new();
     for name in ["older", "newer"] {
@@ -666,7 +607,7 @@ fn a_late_build_does_not_close_the_newer_ones_pull_request() {
 fn of_two_revisions_at_once_the_newer_one_stays() {
     for kind in KINDS {
         for last in ["newer", "older"] {
-            let (mut world, fake) = hosted(kind, "");
+            let (mut world, fake) = hosted(kind, "labels: [ci]");
             git(&world, &["init", "-q"]);
             let mut commit = |name: &str| -> &'static str {
                 git(&world, &["commit", "-q", "--allow-empty", "-m", name]);
@@ -681,7 +622,8 @@ fn of_two_revisions_at_once_the_newer_one_stays() {
             } else {
                 (older, newer)
             };
-            // The other run's pull request, which this run does not see before it has opened its own.
+            // The other run's pull request, which this run does not see before it has opened its
+            // own.
             run(&world, &promote(other)).exits(0);
             let mut theirs = fake.store().pulls.remove(0);
             theirs.number = if last == "newer" { 99 } else { theirs.number };
@@ -709,13 +651,13 @@ fn of_two_revisions_at_once_the_newer_one_stays() {
 #[test]
 fn superseding_can_be_switched_off() {
     for (setting, open) in [("supersede: true", 1), ("supersede: false", 2)] {
-        let (mut world, fake) = hosted(Kind::Gitea, "");
+        let (mut world, fake) = hosted(Kind::Gitea, "labels: [ci]");
         world.build(REV_C);
         world.write(
             "repin.yaml",
             world.read("repin.yaml") + &format!("promote: {{ {setting} }}\n"),
         );
-        push(&world, &fake, "");
+        publish(&world, &fake, "as it is");
         run(&world, &promote(REV_B)).exits(0);
         run(&world, &promote(REV_C)).exits(0);
         assert_eq!(fake.store().open_pulls().len(), open, "{setting}");
@@ -725,7 +667,7 @@ fn superseding_can_be_switched_off() {
 #[test]
 fn a_rollback_is_opened_as_a_draft_and_closes_nothing() {
     for kind in KINDS {
-        let (mut world, fake) = hosted(kind, "");
+        let (mut world, fake) = hosted(kind, "labels: [ci]");
         world.build(REV_C);
         let origin = tempfile::tempdir().unwrap();
         git(&world, &["init", "-q", "-b", "main"]);
@@ -757,7 +699,7 @@ fn a_rollback_is_opened_as_a_draft_and_closes_nothing() {
         );
         git(&world, &["push", "-q", "origin", "main"]);
         git(&world, &["remote", "set-head", "origin", "main"]);
-        push(&world, &fake, "");
+        publish(&world, &fake, "as it is");
         let head = crate::support::world::git(world.root(), &["rev-parse", "HEAD"]);
         fake.store().name_head("main", &head);
         run(&world, &promote(REV_C)).exits(0);
@@ -788,10 +730,10 @@ fn a_rollback_is_opened_as_a_draft_and_closes_nothing() {
 }
 
 #[test]
-fn what_was_begun_is_not_said_to_be_nothing() {
+fn started_work_is_not_reported_as_nothing() {
     for kind in KINDS {
         // Nothing that anybody sees.
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         let step = if kind == Kind::Github {
             "/git/trees"
         } else {
@@ -801,7 +743,7 @@ fn what_was_begun_is_not_said_to_be_nothing() {
         let args = ["promote", "--revision", REV_B, "--pr", "ready"];
         let ran = run(&world, &args).exits(4);
         assert!(
-            ran.stderr.contains("nothing was changed") && !ran.stderr.contains("begun"),
+            ran.stderr.contains("nothing was changed") && !ran.stderr.contains("continues"),
             "{}",
             ran.stderr
         );
@@ -809,7 +751,8 @@ fn what_was_begun_is_not_said_to_be_nothing() {
         fake.fault(("POST", "/pulls"), 1, Fault::Instead(error(403, "no")));
         let ran = run(&world, &args).exits(4);
         assert!(
-            ran.stderr.contains("what was begun stays") && ran.stderr.contains("run it again"),
+            ran.stderr.contains("the next run continues")
+                && ran.stderr.contains("run the command again"),
             "{}",
             ran.stderr
         );
@@ -848,7 +791,7 @@ fn an_interrupted_run_is_finished_by_the_next_one() {
             ],
         };
         for (method, path) in steps {
-            let (world, fake) = hosted(kind, "");
+            let (world, fake) = hosted(kind, "labels: [ci]");
             fake.fault((method, path), 1, Fault::Hang);
             let mut command = world.command(&promote(REV_B));
             let command = command
@@ -892,7 +835,7 @@ fn an_interrupted_run_is_finished_by_the_next_one() {
 #[test]
 fn a_forge_that_does_not_answer_is_given_up_on() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         fake.fault(("GET", "/acme/flows"), 9, Fault::Hang);
         let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_HTTP_TIMEOUT", "1s")];
         let document = world
@@ -910,7 +853,7 @@ fn a_forge_that_does_not_answer_is_given_up_on() {
             line["detail"]
                 .as_str()
                 .unwrap()
-                .contains("no answer within 1 s; tried 2 times"),
+                .contains("no response within 1 s; tried 2 times"),
             "{line}"
         );
     }
@@ -919,7 +862,7 @@ fn a_forge_that_does_not_answer_is_given_up_on() {
 #[test]
 fn a_message_names_the_address_and_what_to_look_at() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, "");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         let ran = world
             .run_with(
                 &promote(REV_B),

@@ -33,7 +33,7 @@ fn blocks(language: &str) -> Vec<(String, String)> {
     blocks
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -48,21 +48,21 @@ fn copy(from: &Path, to: &Path) {
 
 fn quickstart() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("quickstart");
+    let directory = dir.path().join("quickstart");
     copy(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart"),
-        &folder,
+        &directory,
     );
-    (dir, folder)
+    (dir, directory)
 }
 
 /// Standard output and standard error of a run, in this order, and whether it succeeded.
-fn repin(folder: &Path, args: &[&str]) -> (String, bool) {
+fn repin(directory: &Path, args: &[&str]) -> (String, bool) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let output = command
         .args(args)
-        .current_dir(folder)
+        .current_dir(directory)
         .env_clear()
         .env("PATH", path)
         .output()
@@ -73,7 +73,7 @@ fn repin(folder: &Path, args: &[&str]) -> (String, bool) {
 
 #[test]
 fn the_examples_are_real_output() {
-    let (_dir, folder) = quickstart();
+    let (_dir, directory) = quickstart();
     let examples = blocks("console");
     assert!(!examples.is_empty());
     for (_, example) in examples {
@@ -83,7 +83,7 @@ fn the_examples_are_real_output() {
             .unwrap()
             .split(' ')
             .collect();
-        let (printed, success) = repin(&folder, &args);
+        let (printed, success) = repin(&directory, &args);
         assert!(success, "{printed}");
         // A line `[…]` stands for any number of lines.
         let mut rest = printed.as_str();
@@ -108,10 +108,10 @@ fn the_quick_starts_commands_do_what_they_say() {
         .trim()
         .strip_prefix("cargo run --quiet -- --config examples/quickstart/repin.yaml ")
         .unwrap();
-    let (_dir, folder) = quickstart();
-    let (printed, success) = repin(&folder, &first.split(' ').collect::<Vec<_>>());
+    let (_dir, directory) = quickstart();
+    let (printed, success) = repin(&directory, &first.split(' ').collect::<Vec<_>>());
     assert!(
-        success && printed.contains("### For the reviewer") && printed.contains("+++ b/"),
+        success && printed.contains("### Review checklist") && printed.contains("+++ b/"),
         "{printed}"
     );
     assert_eq!(commands[1].1, "scripts/test\n");
@@ -119,7 +119,7 @@ fn the_quick_starts_commands_do_what_they_say() {
     assert_eq!(commands.len(), 2, "the quick start is two commands");
     let copy: Vec<_> = blocks("sh")
         .into_iter()
-        .filter(|(heading, _)| heading == "For real, on a copy")
+        .filter(|(heading, _)| heading == "Apply it to a copy")
         .collect();
     let apply = copy[0].1.lines().nth(1).unwrap();
     let args: Vec<_> = apply
@@ -128,14 +128,14 @@ fn the_quick_starts_commands_do_what_they_say() {
         .unwrap()
         .split(' ')
         .collect();
-    let (printed, success) = repin(&folder, &args);
+    let (printed, success) = repin(&directory, &args);
     assert!(
         success && printed.contains("applied: 7 pins in 5 files"),
         "{printed}"
     );
-    let (printed, _) = repin(&folder, &["scan"]);
+    let (printed, _) = repin(&directory, &["scan"]);
     assert_eq!(printed.matches("ae63a20ff14c").count(), 3, "{printed}");
-    let placeholders = fs::read_to_string(folder.join(".github/workflows/triage.yml")).unwrap();
+    let placeholders = fs::read_to_string(directory.join(".github/workflows/triage.yml")).unwrap();
     assert!(
         placeholders.contains("sha256:${TRIAGE_DIGEST}") && placeholders.contains(&"0".repeat(64))
     );
@@ -145,8 +145,12 @@ fn the_quick_starts_commands_do_what_they_say() {
 fn the_examples_warn_of_nothing_in_their_own_trees() {
     let (_dir, copied) = quickstart();
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    for folder in [copied, here.join("quickstart"), here.join("nightly")] {
-        let (printed, success) = repin(&folder, &["check", "--format", "github"]);
+    for directory in ["quickstart", "nightly", "gitops"]
+        .map(|name| here.join(name))
+        .into_iter()
+        .chain([copied])
+    {
+        let (printed, success) = repin(&directory, &["check", "--format", "github"]);
         assert!(success && !printed.contains("::warning"), "{printed}");
     }
 }
@@ -155,33 +159,37 @@ fn the_examples_warn_of_nothing_in_their_own_trees() {
 fn the_images_are_what_their_generator_writes() {
     let dir = tempfile::tempdir().unwrap();
     quickstart::write(dir.path());
+    let gitops = tempfile::tempdir().unwrap();
+    quickstart::write_gitops(gitops.path());
     assert!(
-        tree(dir.path()) == tree(&images()),
-        "run `cargo test --test it write_quick_start_images -- --ignored`"
+        tree(dir.path()) == tree(&images("quickstart"))
+            && tree(gitops.path()) == tree(&images("gitops")),
+        "run `cargo test --test it write_example_images -- --ignored`"
     );
 }
 
 #[test]
-#[ignore = "overwrites the images in examples/quickstart"]
-fn write_quick_start_images() {
-    quickstart::write(&images());
+#[ignore = "overwrites the images in examples"]
+fn write_example_images() {
+    quickstart::write(&images("quickstart"));
+    quickstart::write_gitops(&images("gitops"));
 }
 
-fn images() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/images")
+fn images(example: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{example}/images"))
 }
 
-fn tree(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+fn tree(directory: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
     let mut files = std::collections::BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(next) = directories.pop() {
         for entry in fs::read_dir(next).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else {
                 files.insert(
-                    path.strip_prefix(folder).unwrap().to_owned(),
+                    path.strip_prefix(directory).unwrap().to_owned(),
                     fs::read(&path).unwrap(),
                 );
             }
@@ -207,7 +215,7 @@ fn the_workflows_call_the_program_as_it_is() {
         workflows.len() >= 3,
         "one for each kind of forge, and one without"
     );
-    let (_dir, folder) = quickstart();
+    let (_dir, directory) = quickstart();
     for workflow in workflows {
         let mut lines = workflow
             .lines()
@@ -224,10 +232,10 @@ fn the_workflows_call_the_program_as_it_is() {
                     .replace("\"$STATE\"", state)
                     .replace("\"$DRY_RUN\"", "true");
                 let args: Vec<_> = line.split(' ').collect();
-                let (printed, success) = repin(&folder, &args);
+                let (printed, success) = repin(&directory, &args);
                 // Not every block is in the quick start's configuration: beyond that there is
                 // nothing wrong with the call.
-                let absent = ["there is no `", "not in forge.sync_targets"];
+                let absent = ["has no `", "not in forge.sync_targets"];
                 assert!(
                     success || absent.iter().any(|why| printed.contains(why)),
                     "{line}: {printed}"

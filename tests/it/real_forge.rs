@@ -25,7 +25,7 @@ const PROMOTE: [&str; 7] = [
 ];
 
 /// A repository on the server that is tested, and a clone of it with images.
-struct Hosted {
+struct HostedRepository {
     world: World,
     api: String,
     token: String,
@@ -33,7 +33,7 @@ struct Hosted {
     name: String,
 }
 
-impl Drop for Hosted {
+impl Drop for HostedRepository {
     fn drop(&mut self) {
         let (status, _) = self.ask("DELETE", "", &Value::Null);
         if !(200..300).contains(&status) {
@@ -76,7 +76,7 @@ fn ask(api: &str, token: &str, method: &str, path: &str, body: &Value) -> (u16, 
     (status.parse().unwrap(), body)
 }
 
-impl Hosted {
+impl HostedRepository {
     /// `settings` of the block `forge`.
     fn new(settings: &str) -> Self {
         let variable = |name: &str| {
@@ -248,7 +248,7 @@ fn number(document: &Value) -> u64 {
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
 fn opened_left_updated_and_superseded() {
-    let mut hosted = Hosted::new(", labels: [ci]");
+    let mut hosted = HostedRepository::new(", labels: [ci]");
     let first = hosted.promote(0);
     assert_eq!(first["pull_request"]["state"], "created");
     assert_eq!(hosted.promote(0)["pull_request"]["state"], "unchanged");
@@ -283,7 +283,7 @@ fn opened_left_updated_and_superseded() {
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
 fn several_at_once_leave_one_pull_request_and_one_label() {
-    let hosted = Hosted::new(", labels: [ci]");
+    let hosted = HostedRepository::new(", labels: [ci]");
     for round in 0..4 {
         let runs = hosted.at_once(4, &PROMOTE);
         let numbers: Vec<u64> = runs
@@ -308,7 +308,7 @@ fn several_at_once_leave_one_pull_request_and_one_label() {
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
 fn a_merged_branch_is_used_again() {
-    let hosted = Hosted::new("");
+    let hosted = HostedRepository::new("");
     let first = number(&hosted.promote(0));
     hosted.is_whole(first);
     let merge = json!({"Do": "merge"});
@@ -325,7 +325,7 @@ fn a_merged_branch_is_used_again() {
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
 fn the_work_of_others_is_left_alone() {
-    let hosted = Hosted::new("");
+    let hosted = HostedRepository::new("");
     let document = hosted.promote(0);
     let branch = document["branch"].as_str().unwrap();
     hosted.world.git(&["checkout", "-q", "--orphan", "own"]);
@@ -340,7 +340,7 @@ fn the_work_of_others_is_left_alone() {
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
 fn refusals_are_no_outage() {
-    let hosted = Hosted::new("");
+    let hosted = HostedRepository::new("");
     let rule = json!({"rule_name": "auto/**", "branch_name": "auto/**", "enable_push": false});
     hosted.change("POST", "branch_protections", &rule);
     let begun = Instant::now();
@@ -355,7 +355,7 @@ fn refusals_are_no_outage() {
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
 fn a_merge_is_scheduled_in_an_allowed_style_and_cancelled_for_a_foreign_push() {
-    let hosted = Hosted::new(", auto_merge: true");
+    let hosted = HostedRepository::new(", auto_merge: true");
     hosted.change(
         "PATCH",
         "",
@@ -365,7 +365,7 @@ fn a_merge_is_scheduled_in_an_allowed_style_and_cancelled_for_a_foreign_push() {
     let document = hosted.promote(0);
     let (number, branch) = (number(&document), document["branch"].as_str().unwrap());
     hosted.is_whole(number);
-    let head = |hosted: &Hosted| {
+    let head = |hosted: &HostedRepository| {
         let branch = hosted.read(&format!("branches/{branch}"));
         branch["commit"]["id"].as_str().unwrap().to_owned()
     };
@@ -406,7 +406,7 @@ fn a_merge_is_scheduled_in_an_allowed_style_and_cancelled_for_a_foreign_push() {
 #[ignore = "needs a real server: scripts/test-forge"]
 fn a_workflow_is_started_once_and_a_missing_one_gives_its_mark_back() {
     for (workflow, there) in [("deploy.yml", true), ("missing.yml", false)] {
-        let hosted = Hosted::new(&format!(", dispatch: [{workflow}]"));
+        let hosted = HostedRepository::new(&format!(", dispatch: [{workflow}]"));
         let number = number(&hosted.promote(0));
         hosted.is_whole(number);
         let merge = json!({"Do": "merge"});

@@ -53,14 +53,14 @@ fn world() -> World {
 
 /// The storage of a registry that holds the world's images.
 fn stored(world: &World) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
     for image in IMAGES {
         for revision in [REV_A, REV_B] {
             push(world, &registry, image, revision);
         }
     }
-    folder
+    directory
 }
 
 /// Pushes an image as it is in the world's layout, whatever the tag named before.
@@ -111,8 +111,8 @@ fn what_was_resolved_is_what_another_client_finds() {
     let mut world = world();
     let two = ["linux/amd64", "linux/arm64"].map(|name| Platform::new(name, REV_B));
     world.rebuild("review", REV_B, &two);
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
     let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
     let args = [
         "resolve",
@@ -189,8 +189,8 @@ fn statuses(registry: &Registry, status: &str) -> usize {
 #[test]
 fn a_set_is_promoted_from_a_registry_with_as_few_requests_as_can_be() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
     promoted(
         &world,
         promote(&world, &format!("http://{}", registry.host), &[]),
@@ -212,8 +212,8 @@ fn a_set_is_promoted_from_a_registry_with_as_few_requests_as_can_be() {
 #[test]
 fn a_tag_is_asked_for_once_however_often_the_base_branch_moves() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
     let fake = forge::Fake::start(forge::Kind::Github);
     let block = format!(
         "forge: {{ kind: github, url: '{}', repository: acme/flows }}\n",
@@ -263,8 +263,8 @@ fn a_tag_is_asked_for_once_however_often_the_base_branch_moves() {
 #[test]
 fn back_to_a_and_forward_to_b_and_stopped_by_what_happened_to_the_tags() {
     let mut world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
     world.replace(
         "repin.yaml",
         "oci:images",
@@ -351,10 +351,10 @@ fn back_to_a_and_forward_to_b_and_stopped_by_what_happened_to_the_tags() {
 #[test]
 fn a_set_is_promoted_with_a_password() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::Password);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::Password);
     let config = docker_config(
-        &folder.path().join("docker"),
+        &directory.path().join("docker"),
         &registry.host,
         (USER, PASSWORD),
     );
@@ -374,13 +374,13 @@ fn a_set_is_promoted_with_a_password() {
 #[test]
 fn a_set_is_promoted_with_tokens() {
     let world = world();
-    let folder = stored(&world);
-    let server = TokenServer::start(folder.path(), Grants::Anonymous);
+    let directory = stored(&world);
+    let server = TokenServer::start(directory.path(), Grants::Anonymous);
     let protection = Protection::Token {
         realm: &server.realm(),
         certificate: &server.certificate,
     };
-    let registry = Registry::start(folder.path(), &protection);
+    let registry = Registry::start(directory.path(), &protection);
     promoted(
         &world,
         promote(&world, &format!("http://{}", registry.host), &[]),
@@ -392,17 +392,17 @@ fn a_set_is_promoted_with_tokens() {
 }
 
 #[test]
-fn a_token_server_elsewhere_gets_credentials_only_if_the_configuration_names_it() {
+fn foreign_token_server_needs_configuration_for_credentials() {
     let world = world();
-    let folder = stored(&world);
-    let server = TokenServer::start(folder.path(), Grants::Login);
+    let directory = stored(&world);
+    let server = TokenServer::start(directory.path(), Grants::Login);
     let protection = Protection::Token {
         realm: &server.realm(),
         certificate: &server.certificate,
     };
-    let registry = Registry::start(folder.path(), &protection);
+    let registry = Registry::start(directory.path(), &protection);
     let docker = docker_config(
-        &folder.path().join("docker"),
+        &directory.path().join("docker"),
         &registry.host,
         (USER, PASSWORD),
     );
@@ -425,10 +425,10 @@ fn a_token_server_elsewhere_gets_credentials_only_if_the_configuration_names_it(
 #[test]
 fn a_set_is_promoted_over_tls_with_a_root_of_ones_own() {
     let world = world();
-    let folder = stored(&world);
-    let (root, certificate, key) = tls::authority(folder.path());
+    let directory = stored(&world);
+    let (root, certificate, key) = tls::authority(directory.path());
     let registry = Registry::start(
-        folder.path(),
+        directory.path(),
         &Protection::Tls {
             certificate: &certificate,
             key: &key,
@@ -479,21 +479,21 @@ struct Spoiled<'s> {
 /// A world, and the storage of a registry that holds its images.
 struct Stored {
     world: World,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 fn store() -> Stored {
     let world = world();
-    let folder = stored(&world);
-    Stored { world, folder }
+    let directory = stored(&world);
+    Stored { world, directory }
 }
 
 fn spoiled(
     stored: &Stored,
     spoil: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static,
 ) -> Spoiled<'_> {
-    let folder = &stored.folder;
-    let server = TokenServer::start(folder.path(), Grants::Login);
+    let directory = &stored.directory;
+    let server = TokenServer::start(directory.path(), Grants::Login);
     let (token_host, registry_host): (String, Arc<OnceLock<String>>) =
         (server.fake.host(), Arc::default());
     let behind = Arc::clone(&registry_host);
@@ -507,7 +507,7 @@ fn spoiled(
     });
     let realm = format!("http://{}/token", proxy.host());
     let registry = Registry::start(
-        folder.path(),
+        directory.path(),
         &Protection::Token {
             realm: &realm,
             certificate: &server.certificate,
@@ -515,7 +515,7 @@ fn spoiled(
     );
     registry_host.set(registry.host.clone()).unwrap();
     docker_config(
-        &folder.path().join("docker"),
+        &directory.path().join("docker"),
         &proxy.host(),
         (USER, PASSWORD),
     );
@@ -529,7 +529,7 @@ fn spoiled(
 
 impl Spoiled<'_> {
     fn promote(&self, env: &[(&str, &str)]) -> Ran {
-        let docker = self.stored.folder.path().join("docker");
+        let docker = self.stored.directory.path().join("docker");
         let env = [&[("DOCKER_CONFIG", docker.to_str().unwrap())], env].concat();
         promote(
             &self.stored.world,
@@ -538,7 +538,7 @@ impl Spoiled<'_> {
         )
     }
 
-    /// Every file, but the lock's folder.
+    /// Every file, but the lock's directory.
     fn files(&self) -> impl PartialEq + std::fmt::Debug {
         let mut files = self.stored.world.snapshot();
         files.retain(|path, _| !path.starts_with(self.stored.world.path(".repin")));
@@ -663,8 +663,8 @@ fn a_short_password_that_a_registry_echoes_is_not_shown() {
 #[test]
 fn a_challenge_of_a_redirects_target_is_not_answered() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
     for challenge in [
         "Basic realm=\"x\"",
         "Bearer realm=\"http://HOST/token\",service=\"x\"",
@@ -734,8 +734,8 @@ fn another_manifest(host: &str, request: &Request) -> Option<Reaction> {
 #[test]
 fn another_manifest_than_the_one_asked_for_by_digest_is_exit_3() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
     let host = registry.host.clone();
     let proxy = Fake::start(move |request| {
         another_manifest(&host, request).unwrap_or_else(|| forwarded(&host, request))
@@ -753,7 +753,7 @@ fn another_manifest_than_the_one_asked_for_by_digest_is_exit_3() {
 }
 
 #[test]
-fn a_tag_that_is_not_there_is_exit_1() {
+fn missing_tag_is_exit_1() {
     let store = store();
     let absent = spoiled(&store, |request| {
         request
@@ -792,7 +792,7 @@ fn a_registry_that_is_silent_or_always_busy_is_exit_3_in_time() {
 }
 
 #[test]
-fn a_token_server_elsewhere_gets_no_credentials() {
+fn foreign_token_server_gets_no_credentials() {
     let store = store();
     let elsewhere = Arc::new(Fake::start(|_| Reaction::new(401, "")));
     let realm = format!("Bearer realm=\"http://{}/token\"", elsewhere.host());
@@ -828,7 +828,7 @@ fn a_flood_stays_out_of_memory() {
                 .world
                 .command(&["promote", "--revision", REV_B, "--source", &source]);
         command
-            .env("DOCKER_CONFIG", store.folder.path().join("docker"))
+            .env("DOCKER_CONFIG", store.directory.path().join("docker"))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut child = command.spawn().unwrap();

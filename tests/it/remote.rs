@@ -10,9 +10,9 @@ use std::{ffi::OsString, time::Duration};
 use repin::{
     config::Mapping,
     error::Error,
-    oci::{Repository, Tag},
+    oci::{Repository, Tag, TagOrDigest},
     registry::{
-        Environment, Registries, Settings, Source, Sources, Want,
+        Environment, Registries, Settings, Source, Sources,
         resolve::{ImageFacts, resolve},
     },
 };
@@ -53,8 +53,8 @@ fn source(settings: Settings, host: &str, name: &str) -> Source {
     sources(settings, &[]).of(&repository(host, name)).unwrap()
 }
 
-fn tag(text: &str) -> Want {
-    Want::Tag(Tag::parse(text).unwrap())
+fn tag(text: &str) -> TagOrDigest {
+    TagOrDigest::Tag(Tag::parse(text).unwrap())
 }
 
 async fn resolved(source: &Source, name: &str) -> Result<Option<ImageFacts>, Error> {

@@ -8,6 +8,7 @@ use regex::Regex;
 use crate::support::{
     fake::{Fake, Reaction},
     forge::{self, Fault, Kind, TOKEN},
+    hosted::hosted,
     registry::{PASSWORD, Protection, Registry, USER, docker_config, run},
     token::{Grants, TokenServer},
     world::{REV_B, Ran, World, world},
@@ -24,8 +25,8 @@ const AN_HOUR_LATER_IN_SECONDS: &str = "978310800";
 
 /// The storage of a registry that holds the world's images at B.
 fn stored(world: &World) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
     for image in IMAGES {
         let from = format!("oci:{}:{REV_B}", world.path("images").join(image).display());
         let to = format!("docker://{}/acme/{image}:{REV_B}", registry.host);
@@ -33,7 +34,7 @@ fn stored(world: &World) -> tempfile::TempDir {
         let tail = ["--dest-tls-verify=false", &from, &to];
         run("skopeo", &[&["copy"], &flags[..], &tail].concat());
     }
-    folder
+    directory
 }
 
 /// Resolves the set at `host`.
@@ -52,23 +53,6 @@ fn once_before(host: &str, first: Reaction) -> Fake {
     })
 }
 
-/// A world with a forge that requires the status `ci`.
-fn with_forge(kind: Kind) -> (World, forge::Fake) {
-    let (world, fake) = (world(), forge::Fake::start(kind));
-    let name = if kind == Kind::Github {
-        "github"
-    } else {
-        "gitea"
-    };
-    let block = format!(
-        "forge: {{ kind: {name}, url: '{}', repository: acme/flows, gates: [ci] }}\n",
-        fake.api()
-    );
-    world.write("repin.yaml", world.read("repin.yaml") + &block);
-    fake.store().push("main", "as it is", &[("a", "b")]);
-    (world, fake)
-}
-
 /// Asks for the gates of the forge's main branch; none has reported.
 fn gates(world: &World, flags: &[&str]) -> Ran {
     let args = [&["gates", "--ref", "main"], flags].concat();
@@ -78,8 +62,8 @@ fn gates(world: &World, flags: &[&str]) -> Ran {
 #[test]
 fn a_registrys_dates_are_measured_by_its_own_clock() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
     let busy = |date: &str, after: &str| {
         let busy = Reaction::new(429, "")
             .with("Date", date)
@@ -90,13 +74,17 @@ fn a_registrys_dates_are_measured_by_its_own_clock() {
     resolve(&world, &now.host(), &[], &[]).exits(0);
     let later = busy(YEAR_2001, AN_HOUR_LATER);
     let ran = resolve(&world, &later.host(), &[], &[]).exits(3);
-    assert!(ran.stderr.contains("asks to wait 3600 s"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("asked to wait 3600 s"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
 fn a_forges_dates_and_resets_are_measured_by_its_own_clock() {
     for kind in [Kind::Github, Kind::Gitea] {
-        let (world, fake) = with_forge(kind);
+        let (world, fake) = hosted(kind, "gates: [ci]");
         let limited = |date: &str, when: (&str, &str)| {
             let reply = forge::error(429, "slow down").with("date", date);
             let reply = match when {
@@ -185,10 +173,10 @@ fn has_no_password(ran: &Ran) {
 #[test]
 fn every_request_to_a_registry_is_shown_at_vv_and_none_at_v() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::Password);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::Password);
     let config = docker_config(
-        &folder.path().join("docker"),
+        &directory.path().join("docker"),
         &registry.host,
         (USER, PASSWORD),
     );
@@ -220,13 +208,13 @@ fn every_request_to_a_registry_is_shown_at_vv_and_none_at_v() {
 #[test]
 fn requests_for_tokens_are_shown_without_scopes_and_tokens() {
     let world = world();
-    let folder = stored(&world);
-    let server = TokenServer::start(folder.path(), Grants::Login);
+    let directory = stored(&world);
+    let server = TokenServer::start(directory.path(), Grants::Login);
     let protection = Protection::Token {
         realm: &server.realm(),
         certificate: &server.certificate,
     };
-    let registry = Registry::start(folder.path(), &protection);
+    let registry = Registry::start(directory.path(), &protection);
     let realms = format!(
         "realms: {{ '{}': '{}' }}\n",
         registry.host,
@@ -234,7 +222,7 @@ fn requests_for_tokens_are_shown_without_scopes_and_tokens() {
     );
     world.write("repin.yaml", world.read("repin.yaml") + &realms);
     let config = docker_config(
-        &folder.path().join("docker"),
+        &directory.path().join("docker"),
         &registry.host,
         (USER, PASSWORD),
     );
@@ -259,8 +247,8 @@ fn requests_for_tokens_are_shown_without_scopes_and_tokens() {
 #[test]
 fn attempts_and_redirects_are_requests_of_their_own() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
     let busy = Reaction::new(503, "busy").with("Retry-After", "0");
     let fake = once_before(&registry.host, busy);
     let lines = logged(&resolve(&world, &fake.host(), &["-vv"], &[]).exits(0));
@@ -284,7 +272,7 @@ fn attempts_and_redirects_are_requests_of_their_own() {
 }
 
 #[test]
-fn a_request_without_an_answer_says_why() {
+fn failed_request_reports_its_cause() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nowhere = format!("http://{}/x", nobody.local_addr().unwrap());
     drop(nobody);
@@ -332,8 +320,8 @@ fn what_a_server_puts_into_a_url_is_shown_without_secrets() {
         Some(_) => Reaction::new(307, "").with("Location", place.clone()),
         None => Reaction::new(401, "").with("WWW-Authenticate", "Basic realm=\"x\""),
     });
-    let folder = tempfile::tempdir().unwrap();
-    let config = docker_config(folder.path(), &fake.host(), (USER, PASSWORD));
+    let directory = tempfile::tempdir().unwrap();
+    let config = docker_config(directory.path(), &fake.host(), (USER, PASSWORD));
     let env = [("DOCKER_CONFIG", config.to_str().unwrap())];
     let ran = resolve(&world, &fake.host(), &["-vv"], &env).exits(1);
     has_no_password(&ran);
@@ -348,7 +336,7 @@ fn what_a_server_puts_into_a_url_is_shown_without_secrets() {
 #[test]
 fn every_request_to_a_forge_is_shown_at_vv_and_none_at_v() {
     for kind in [Kind::Github, Kind::Gitea] {
-        let (world, fake) = with_forge(kind);
+        let (world, fake) = hosted(kind, "gates: [ci]");
         let ran = gates(&world, &["-vv", "--format", "json"]).exits(1);
         assert_eq!(ran.json()["state"], "absent");
         assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN));
@@ -377,10 +365,10 @@ fn every_request_to_a_forge_is_shown_at_vv_and_none_at_v() {
 }
 
 #[test]
-fn nobody_reading_the_request_log_stops_nothing() {
+fn unread_request_log_stops_nothing() {
     let world = world();
-    let folder = stored(&world);
-    let registry = Registry::start(folder.path(), &Protection::None);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
     let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
     let mut child = world
         .command(&["-vv", "resolve", "--revision", REV_B, "--source", &source])

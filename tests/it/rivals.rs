@@ -7,55 +7,9 @@ use serde_json::Value;
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, When, broken, error},
-    world::{REV_A, REV_B, REV_C, Ran, World, world},
+    hosted::{A, FILES, GITEAS, SERVERS as KINDS, hosted, promote, publish, run},
+    world::{REV_A, REV_B, REV_C, World},
 };
-
-const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
-const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
-const FILES: [&str; 4] = [
-    "repin.yaml",
-    ".github/workflows/a.yml",
-    ".github/workflows/b.yml",
-    ".github/workflows/none.yml",
-];
-const A: &str = ".github/workflows/a.yml";
-
-/// A world whose base branch is on a forge; `settings` of the block `forge`.
-fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
-    let (world, fake) = (world(), Fake::start(kind));
-    let forge = if kind == Kind::Github {
-        "github"
-    } else {
-        "gitea"
-    };
-    let block = format!(
-        "forge: {{ kind: {forge}, url: '{}', repository: acme/flows{settings} }}\n",
-        fake.api()
-    );
-    world.write("repin.yaml", world.read("repin.yaml") + &block);
-    push(&world, &fake, "as it is");
-    (world, fake)
-}
-
-fn push(world: &World, fake: &Fake, message: &str) {
-    let files: Vec<_> = FILES.iter().map(|path| (*path, world.read(path))).collect();
-    let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
-    fake.store().push("main", message, &files);
-}
-
-fn run(world: &World, args: &[&str]) -> Ran {
-    let ran = world.run_with(args, &[("REPIN_FORGE_TOKEN", TOKEN)]);
-    let said = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(!said.contains(TOKEN), "{said}");
-    ran
-}
-
-fn promote(revision: &'static str) -> [&'static str; 7] {
-    let args = ["promote", "--revision", revision, "--pr", "ready"];
-    [
-        args[0], args[1], args[2], args[3], args[4], "--format", "json",
-    ]
-}
 
 /// A promote that ends so; its document.
 fn promoted(world: &World, revision: &'static str, exit: i32) -> Value {
@@ -152,7 +106,7 @@ fn a_base_that_moved_the_same_pins_makes_the_branch_stale() {
         let (new, old) = (world.digest("fix", REV_C), world.digest("fix", REV_A));
         let (new, old) = (format!("fix-extra@{new}"), format!("fix-extra@{old}"));
         world.replace(".github/workflows/b.yml", &new, &old);
-        push(&world, &fake, "promote: something else");
+        publish(&world, &fake, "promote: something else");
         assert_eq!(
             promoted(&world, REV_B, 0)["pull_request"]["state"],
             "updated"
@@ -189,7 +143,7 @@ fn a_branch_behind_its_base_is_used_again() {
             .as_u64()
             .unwrap();
         fake.store().merge(number);
-        push(&world, &fake, "revert");
+        publish(&world, &fake, "revert");
         let document = promoted(&world, REV_B, 0);
         assert_eq!(document["pull_request"]["state"], "created", "{kind:?}");
         is_whole(&fake, &format!("{kind:?}"));
@@ -204,7 +158,7 @@ fn a_foreign_commit_on_a_merged_branch_is_left_alone() {
         let branch = document["branch"].as_str().unwrap();
         fake.store()
             .merge(document["pull_request"]["number"].as_u64().unwrap());
-        push(&world, &fake, "revert");
+        publish(&world, &fake, "revert");
         let foreign = fake.store().push(branch, "more work", &[("notes", "mine")]);
         fake.forget();
         let document = promoted(&world, REV_B, 5);
@@ -368,7 +322,7 @@ fn a_pull_request_opened_after_a_deletion_outlasts_the_queue() {
             .as_u64()
             .unwrap();
         fake.store().merge(number);
-        push(&world, &fake, "revert");
+        publish(&world, &fake, "revert");
         fake.store().gitea.delay = delay;
         promoted(&world, REV_B, 0);
         is_whole(&fake, &format!("{delay}"));
@@ -404,7 +358,7 @@ fn an_update_that_is_interrupted_is_finished_by_the_next_one() {
 #[test]
 fn several_that_open_one_at_once_leave_the_first() {
     for kind in GITEAS {
-        let (world, fake) = hosted(kind, ", labels: [ci]");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         promoted(&world, REV_B, 0);
         {
             let mut store = fake.store();
@@ -436,7 +390,7 @@ fn several_that_open_one_at_once_leave_the_first() {
 #[test]
 fn labels_that_several_make_at_once_are_one() {
     for kind in GITEAS {
-        let (world, fake) = hosted(kind, ", labels: [ci]");
+        let (world, fake) = hosted(kind, "labels: [ci]");
         promoted(&world, REV_B, 0);
         {
             let mut store = fake.store();
@@ -484,7 +438,7 @@ fn an_older_revisions_pull_request_opened_at_the_same_time_is_superseded() {
 #[test]
 fn branches_promoted_at_once_have_one_pull_request_and_its_merge_is_scheduled() {
     for kind in GITEAS {
-        let (world, fake) = hosted(kind, ", auto_merge: true");
+        let (world, fake) = hosted(kind, "auto_merge: true");
         fake.store().push("staging", "work", &[("x", "y")]);
         fake.store().required = vec!["ci".to_owned()];
         fake.store().report("ci", "pending");
@@ -533,7 +487,7 @@ fn a_server_that_is_too_old_is_refused_before_anything_is_written() {
         ("1.22.0", true),
         ("8.0.0+gitea-1.22.0", true),
     ] {
-        let (world, fake) = hosted(Kind::Gitea, ", auto_merge: true, gates: [ci]");
+        let (world, fake) = hosted(Kind::Gitea, "auto_merge: true, gates: [ci]");
         fake.store().version = "1.25.4";
         promoted(&world, REV_B, 0);
         fake.store().version = version;
@@ -569,7 +523,7 @@ fn a_server_that_is_too_old_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_protected_branch_and_a_hook_are_no_outage() {
+fn protected_branch_and_hook_are_refusals() {
     for kind in GITEAS {
         let (world, fake) = hosted(kind, "");
         fake.store().gitea.protected = vec!["auto/"];
@@ -587,7 +541,10 @@ fn a_protected_branch_and_a_hook_are_no_outage() {
             said(&document).contains("commits need a ticket"),
             "{document}"
         );
-        assert!(!said(&document).contains("what was begun"), "{document}");
+        assert!(
+            !said(&document).contains("the next run continues"),
+            "{document}"
+        );
         assert_eq!(fake.writes().len(), 1, "{kind:?} {:?}", fake.writes());
     }
 }
@@ -604,7 +561,10 @@ fn a_refusal_is_a_race_only_if_the_branch_moved() {
             "{document}"
         );
         assert_eq!(fake.writes().len(), 2, "{kind:?} {:?}", fake.writes());
-        assert!(!said(&document).contains("what was begun"), "{document}");
+        assert!(
+            !said(&document).contains("the next run continues"),
+            "{document}"
+        );
     }
 }
 
@@ -633,9 +593,9 @@ fn an_archived_repository_is_denied_and_doctor_sees_it() {
 }
 
 #[test]
-fn a_scheduled_merge_is_cancelled_when_somebody_pushes() {
+fn foreign_push_cancels_scheduled_merge() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, ", auto_merge: true");
+        let (world, fake) = hosted(kind, "auto_merge: true");
         fake.store().required = vec!["ci".to_owned()];
         promoted(&world, REV_B, 0);
         fake.store().report("ci", "pending");
@@ -673,7 +633,7 @@ fn a_scheduled_merge_is_cancelled_when_somebody_pushes() {
 #[test]
 fn a_head_that_was_merged_between_two_looks_is_reported() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, ", auto_merge: true, gates: [ci]");
+        let (world, fake) = hosted(kind, "auto_merge: true, gates: [ci]");
         promoted(&world, REV_B, 0);
         let branch = fake.store().pulls[0].head.clone();
         let theirs = branch.clone();
@@ -717,7 +677,7 @@ fn a_conflict_on_gitea_ends_the_waiting_after_two_minutes() {
 fn a_failed_label_is_a_warning() {
     for kind in GITEAS {
         for case in ["scope", "repository", "organization", "outage"] {
-            let (world, fake) = hosted(kind, ", labels: [ci]");
+            let (world, fake) = hosted(kind, "labels: [ci]");
             match case {
                 "scope" => fake.store().gitea.issue_scope = false,
                 "repository" => fake.store().may_label = false,
@@ -733,7 +693,7 @@ fn a_failed_label_is_a_warning() {
                     .contains("warning: the labels could not be put on"),
                 "{name}"
             );
-            assert!(!ran.stderr.contains("does not stand yet"), "{name}");
+            assert!(!ran.stderr.contains("is incomplete"), "{name}");
             assert_eq!(ran.json()["pull_request"]["state"], "created", "{name}");
             // What the owner's labels are is not known: none is made.
             assert_eq!(fake.store().labels, [], "{name}");
@@ -746,7 +706,7 @@ fn an_organizations_label_is_taken_even_if_the_token_cannot_list_it() {
     for kind in GITEAS {
         for listed in [true, false] {
             for there in [true, false] {
-                let (world, fake) = hosted(kind, ", labels: [ci]");
+                let (world, fake) = hosted(kind, "labels: [ci]");
                 {
                     let mut store = fake.store();
                     store.gitea.organization_scope = listed;
@@ -776,13 +736,17 @@ fn hints_say_what_is_so() {
         fake.store().restless = 9;
         let ran = run(&world, &["promote", "--revision", REV_B, "--pr", "ready"]);
         assert_eq!(fake.store().pulls.len(), 0, "{kind:?}");
-        assert!(!ran.stderr.contains("what was begun"), "{}", ran.stderr);
+        assert!(
+            !ran.stderr.contains("the next run continues"),
+            "{}",
+            ran.stderr
+        );
         // Something was: the branch.
         let (world, fake) = hosted(kind, "");
         fake.fault(("POST", "/pulls"), 1, Fault::Instead(error(403, "no")));
         let ran = run(&world, &["promote", "--revision", REV_B, "--pr", "ready"]).exits(4);
         assert!(
-            ran.stderr.contains("what was begun stays"),
+            ran.stderr.contains("the next run continues"),
             "{}",
             ran.stderr
         );
@@ -794,14 +758,14 @@ fn hints_say_what_is_so() {
         let ran = run(&world, &["promote", "--revision", REV_C, "--pr", "ready"]).exits(4);
         let said = format!("{}{}", ran.stdout, ran.stderr);
         assert!(said.contains("pull request #2 created"), "{said}");
-        assert!(!said.contains("does not stand yet"), "{said}");
+        assert!(!said.contains("is incomplete"), "{said}");
     }
 }
 
 #[test]
 fn a_promoted_branch_names_the_gates_that_are_pending_and_is_scheduled() {
     for kind in KINDS {
-        let (world, fake) = hosted(kind, ", auto_merge: true, gates: [ci, lint]");
+        let (world, fake) = hosted(kind, "auto_merge: true, gates: [ci, lint]");
         fake.store().push("staging", "work", &[("x", "y")]);
         fake.store().required = vec!["ci".to_owned(), "lint".to_owned()];
         let args = [
@@ -904,7 +868,7 @@ fn a_closed_duplicate_of_a_merged_pull_request_does_not_keep_the_next_one_from_o
         }
         let first = fake.store().open_pulls()[0].number;
         fake.store().merge(first);
-        push(&world, &fake, "revert");
+        publish(&world, &fake, "revert");
         let document = promoted(&world, REV_B, 0);
         assert_eq!(document["pull_request"]["state"], "created", "{document}");
         is_whole(&fake, &format!("{kind:?}"));

@@ -7,16 +7,10 @@ use serde_json::Value;
 
 use crate::support::{
     forge::{self as fakes, APP_TOKEN, Fake, Fault, Kind, TOKEN, When, error, github::Strict},
-    world::{REV_B, Ran, World, world},
+    hosted::{A, LOOK, WAIT, hosted, run, run_as},
+    world::{REV_B, World},
 };
 
-const FILES: [&str; 4] = [
-    "repin.yaml",
-    ".github/workflows/a.yml",
-    ".github/workflows/b.yml",
-    ".github/workflows/none.yml",
-];
-const A: &str = ".github/workflows/a.yml";
 const READY: [&str; 7] = [
     "promote",
     "--revision",
@@ -35,33 +29,6 @@ const DRAFT: [&str; 7] = [
     "--format",
     "json",
 ];
-const WAIT: [&str; 7] = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
-const LOOK: [&str; 7] = ["wait", "--pr", "1", "--timeout", "0s", "--format", "json"];
-
-/// A world whose base branch is on GitHub; `settings` of the block `forge`.
-fn hosted(settings: &str) -> (World, Fake) {
-    let (world, fake) = (world(), Fake::start(Kind::Github));
-    let block = format!(
-        "forge: {{ kind: github, url: '{}', repository: acme/flows{settings} }}\n",
-        fake.api()
-    );
-    world.write("repin.yaml", world.read("repin.yaml") + &block);
-    let files: Vec<_> = FILES.iter().map(|path| (*path, world.read(path))).collect();
-    let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
-    fake.store().push("main", "as it is", &files);
-    (world, fake)
-}
-
-fn run_as(token: &str, world: &World, args: &[&str]) -> Ran {
-    let ran = world.run_with(args, &[("REPIN_FORGE_TOKEN", token)]);
-    let said = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(!said.contains(token), "{said}");
-    ran
-}
-
-fn run(world: &World, args: &[&str]) -> Ran {
-    run_as(TOKEN, world, args)
-}
 
 /// A run that ends so; its document, and what it says to be wrong.
 fn refused(world: &World, args: &[&str], exit: i32) -> (Value, String) {
@@ -82,7 +49,7 @@ fn rival(fake: &Fake) {
 }
 
 #[test]
-fn a_rule_or_a_protection_is_no_outage_and_objects_are_made_once() {
+fn rule_or_protection_is_a_refusal_and_objects_are_made_once() {
     for (rule, exit, text, hint) in [
         (
             "rule set",
@@ -103,7 +70,7 @@ fn a_rule_or_a_protection_is_no_outage_and_objects_are_made_once() {
             "in the branch protection",
         ),
     ] {
-        let (world, fake) = hosted("");
+        let (world, fake) = hosted(Kind::Github, "");
         match rule {
             "rule set" => fake.store().github.ruled = vec!["auto/"],
             "protection" => fake.store().github.protected = vec!["auto/"],
@@ -111,7 +78,7 @@ fn a_rule_or_a_protection_is_no_outage_and_objects_are_made_once() {
         }
         let (_, said) = refused(&world, &READY, exit);
         assert!(said.contains(text) && said.contains(hint), "{rule} {said}");
-        assert!(!said.contains("what was begun"), "{rule} {said}");
+        assert!(!said.contains("the next run continues"), "{rule} {said}");
         assert!(!said.contains("again later"), "{rule} {said}");
         let made = [
             ("/git/blobs", 2),
@@ -127,13 +94,13 @@ fn a_rule_or_a_protection_is_no_outage_and_objects_are_made_once() {
 }
 
 #[test]
-fn a_rule_against_updates_is_no_outage() {
+fn update_rule_is_a_refusal() {
     for update_refs in [true, false] {
         for (protected, exit, text) in [
             (false, 1, "Repository rule violations found"),
             (true, 4, "not authorized"),
         ] {
-            let (world, fake) = hosted("");
+            let (world, fake) = hosted(Kind::Github, "");
             fake.store().update_refs = update_refs;
             run(&world, &READY).exits(0);
             rival(&fake);
@@ -162,7 +129,7 @@ fn a_rule_against_updates_is_no_outage() {
 
 #[test]
 fn a_failure_of_github_itself_is_an_outage_and_no_rule() {
-    let (world, fake) = hosted("");
+    let (world, fake) = hosted(Kind::Github, "");
     run(&world, &READY).exits(0);
     rival(&fake);
     // Users report this text with status 200 where GitHub's own time ran out.
@@ -183,7 +150,7 @@ fn a_failure_of_github_itself_is_an_outage_and_no_rule() {
 
 #[test]
 fn a_branch_that_really_moved_is_a_race() {
-    let (world, fake) = hosted("");
+    let (world, fake) = hosted(Kind::Github, "");
     let branch = run(&world, &READY).exits(0).json()["branch"].clone();
     let branch = branch.as_str().unwrap().to_owned();
     rival(&fake);
@@ -205,7 +172,7 @@ fn a_branch_that_really_moved_is_a_race() {
 
 /// A pull request whose base moved on elsewhere, at a base that requires up-to-date branches.
 fn behind(strict: Strict, state: &str, args: &[&str]) -> (World, Fake) {
-    let (world, fake) = hosted("");
+    let (world, fake) = hosted(Kind::Github, "");
     run(&world, args).exits(0);
     {
         let mut store = fake.store();
@@ -290,14 +257,14 @@ fn a_branch_that_was_updated_by_a_clean_merge_is_up_to_date() {
 
 #[test]
 fn waiting_ends_at_once_with_the_files_of_a_conflict() {
-    let (world, fake) = hosted("");
+    let (world, fake) = hosted(Kind::Github, "");
     run(&world, &READY).exits(0);
     fake.store().github.delay = 2;
     rival(&fake);
     let ran = run(&world, &WAIT).exits(1);
     assert_eq!(ran.json()["state"], "open");
     assert!(
-        ran.stderr.contains("in conflict with main") && ran.stderr.contains(A),
+        ran.stderr.contains("conflicts with main") && ran.stderr.contains(A),
         "{}",
         ran.stderr
     );
@@ -311,7 +278,7 @@ fn waiting_ends_at_once_with_the_files_of_a_conflict() {
 
 #[test]
 fn an_outage_while_a_conflict_is_looked_into_does_not_end_the_waiting() {
-    let (world, fake) = hosted("");
+    let (world, fake) = hosted(Kind::Github, "");
     run(&world, &READY).exits(0);
     rival(&fake);
     // An answer that cannot be used, which no attempt makes better at once.
@@ -320,15 +287,15 @@ fn an_outage_while_a_conflict_is_looked_into_does_not_end_the_waiting() {
     let ran = run(&world, &WAIT).exits(1);
     assert_eq!(ran.json()["state"], "open");
     assert!(
-        ran.stderr.contains("in conflict with main") && ran.stderr.contains(A),
+        ran.stderr.contains("conflicts with main") && ran.stderr.contains(A),
         "{}",
         ran.stderr
     );
 }
 
 #[test]
-fn what_github_has_not_worked_out_is_no_conflict() {
-    let (world, fake) = hosted("");
+fn pending_mergeability_is_not_a_conflict() {
+    let (world, fake) = hosted(Kind::Github, "");
     run(&world, &READY).exits(0);
     fake.store().github.delay = 99;
     rival(&fake);
@@ -336,8 +303,8 @@ fn what_github_has_not_worked_out_is_no_conflict() {
 }
 
 #[test]
-fn a_conflict_that_the_files_do_not_show_is_looked_at_again() {
-    let (world, fake) = hosted("");
+fn conflict_without_conflicting_files_is_checked_again() {
+    let (world, fake) = hosted(Kind::Github, "");
     run(&world, &READY).exits(0);
     // GitHub states what it found at an earlier head, and then what is so.
     let stale = r#"{"number":1,"html_url":"https://x","title":"x","body":null,"state":"open","head":{"ref":"HEAD","sha":"SHA","repo":null},"base":{"ref":"main"},"mergeable":false,"mergeable_state":"dirty"}"#;
@@ -351,7 +318,7 @@ fn a_conflict_that_the_files_do_not_show_is_looked_at_again() {
 }
 
 #[test]
-fn waiting_says_that_a_branch_must_be_updated() {
+fn wait_reports_an_outdated_branch() {
     let (world, fake) = behind(Strict::RuleSet, "success", &READY);
     fake.store().github.delay = 0;
     let ran = run(&world, &["wait", "--pr", "1", "--timeout", "0s"]).exits(3);
@@ -359,7 +326,7 @@ fn waiting_says_that_a_branch_must_be_updated() {
 }
 
 #[test]
-fn a_run_whose_token_starts_no_checks_is_told_so() {
+fn token_that_starts_no_checks_is_reported() {
     for (settings, login, told) in [
         (", gates: [ci]", "github-actions[bot]", true),
         (", auto_merge: true", "github-actions[bot]", true),
@@ -367,7 +334,7 @@ fn a_run_whose_token_starts_no_checks_is_told_so() {
         ("", "github-actions[bot]", false),
     ] {
         let case = format!("{settings} {login}");
-        let (world, fake) = hosted(settings);
+        let (world, fake) = hosted(Kind::Github, settings);
         {
             let mut store = fake.store();
             store.installation = true;
@@ -389,7 +356,7 @@ fn a_run_whose_token_starts_no_checks_is_told_so() {
         assert_eq!(hint.contains("fine-grained"), told, "{case} {token}");
     }
     // Other tokens cost no question, and a server that does not answer it is no refusal.
-    let (world, fake) = hosted(", gates: [ci]");
+    let (world, fake) = hosted(Kind::Github, "gates: [ci]");
     run(&world, &READY).exits(0);
     assert_eq!(count(&fake, "/graphql"), 0);
     fake.store().graphql = false;
@@ -401,7 +368,7 @@ fn a_run_whose_token_starts_no_checks_is_told_so() {
 fn a_draft_that_the_plan_does_not_have_is_refused() {
     // Where the plan can be read, before anything is written.
     for (organization, login, plan) in [(true, "someone", "free"), (false, "acme", "pro")] {
-        let (world, fake) = hosted("");
+        let (world, fake) = hosted(Kind::Github, "");
         {
             let mut store = fake.store();
             (store.github.drafts, store.github.plan) = (false, Some(plan));
@@ -409,13 +376,13 @@ fn a_draft_that_the_plan_does_not_have_is_refused() {
         }
         let (_, said) = refused(&world, &DRAFT, 1);
         assert!(said.contains(plan) && said.contains("--pr ready"), "{said}");
-        assert!(!said.contains("what was begun"), "{said}");
+        assert!(!said.contains("the next run continues"), "{said}");
         assert_eq!(fake.writes(), [""; 0]);
         run(&world, &READY).exits(0);
     }
     // Plans that have drafts, and the plan of somebody who does not own the repository.
     for (organization, login, plan) in [(true, "someone", "team"), (false, "someone", "free")] {
-        let (world, fake) = hosted("");
+        let (world, fake) = hosted(Kind::Github, "");
         {
             let mut store = fake.store();
             store.github.plan = Some(plan);
@@ -424,14 +391,14 @@ fn a_draft_that_the_plan_does_not_have_is_refused() {
         run(&world, &DRAFT).exits(0);
     }
     // Where it cannot be read, GitHub refuses; the branch is there, and the next run uses it.
-    let (world, fake) = hosted("");
+    let (world, fake) = hosted(Kind::Github, "");
     fake.store().github.drafts = false;
     let (_, said) = refused(&world, &DRAFT, 1);
     assert!(
         said.contains("Draft pull requests are not supported") && said.contains("--pr ready"),
         "{said}"
     );
-    assert!(said.contains("what was begun stays"), "{said}");
+    assert!(said.contains("the next run continues"), "{said}");
     assert_eq!(count(&fake, "/pulls"), 1, "{:?}", fake.writes());
     let document = run(&world, &READY).exits(0).json();
     assert_eq!(document["pull_request"]["state"], "created");
@@ -441,8 +408,8 @@ fn a_draft_that_the_plan_does_not_have_is_refused() {
 }
 
 #[test]
-fn a_server_without_rule_sets_requires_what_its_protection_says() {
-    let (world, fake) = hosted("");
+fn server_without_rule_sets_uses_branch_protection() {
+    let (world, fake) = hosted(Kind::Github, "");
     fake.store().github.rule_sets = false;
     fake.store().required = vec!["ci".to_owned()];
     fake.store().report("ci", "success");
@@ -453,7 +420,7 @@ fn a_server_without_rule_sets_requires_what_its_protection_says() {
 
 #[test]
 fn several_that_open_one_at_once_find_the_one_that_is_open() {
-    let (world, fake) = hosted("");
+    let (world, fake) = hosted(Kind::Github, "");
     fake.meet("POST", "/pulls", 3);
     let start = |_| {
         let mut command = world.command(&READY);
@@ -474,7 +441,7 @@ fn several_that_open_one_at_once_find_the_one_that_is_open() {
 
 #[test]
 fn a_label_that_another_run_makes_is_put_on_and_a_wrong_one_is_named() {
-    let (world, fake) = hosted(", labels: [ci]");
+    let (world, fake) = hosted(Kind::Github, "labels: [ci]");
     fake.at(When::Before, "POST", "/flows/labels", 1, |store| {
         let id = store.number();
         store.labels.push((id, "ci".to_owned()));
@@ -487,26 +454,26 @@ fn a_label_that_another_run_makes_is_put_on_and_a_wrong_one_is_named() {
     );
     assert_eq!(fake.store().pulls[0].labels, ["ci"]);
     let long = "x".repeat(51);
-    let (world, _fake) = hosted(&format!(", labels: [{long}]"));
+    let (world, _fake) = hosted(Kind::Github, &format!("labels: [{long}]"));
     let ran = run(&world, &READY).exits(0);
     assert!(ran.stderr.contains("name is too long"), "{}", ran.stderr);
 }
 
 #[test]
-fn only_what_was_begun_is_said_to_stay() {
-    let (world, fake) = hosted("");
+fn only_started_work_is_reported_as_left() {
+    let (world, fake) = hosted(Kind::Github, "");
     fake.fault(("POST", "/pulls"), 99, Fault::Instead(error(403, "no")));
     let (_, said) = refused(&world, &READY, 4);
-    assert!(said.contains("what was begun stays"), "{said}");
+    assert!(said.contains("the next run continues"), "{said}");
     // The branch is there now: nothing more is begun.
     let (_, said) = refused(&world, &READY, 4);
-    assert!(!said.contains("what was begun"), "{said}");
+    assert!(!said.contains("the next run continues"), "{said}");
 }
 
 /// The most unkind push: foreign, in conflict, while the merge is scheduled.
 #[test]
 fn a_foreign_commit_in_conflict_is_not_left_scheduled() {
-    let (world, fake) = hosted(", auto_merge: true");
+    let (world, fake) = hosted(Kind::Github, "auto_merge: true");
     fake.store().required = vec!["ci".to_owned()];
     fake.store().report("ci", "pending");
     run(&world, &READY).exits(0);
@@ -526,8 +493,8 @@ fn a_foreign_commit_in_conflict_is_not_left_scheduled() {
 }
 
 #[test]
-fn a_merge_that_cannot_be_cancelled_is_said_to_stay() {
-    let (world, fake) = hosted(", auto_merge: true");
+fn uncancellable_merge_is_reported() {
+    let (world, fake) = hosted(Kind::Github, "auto_merge: true");
     fake.store().required = vec!["ci".to_owned()];
     fake.store().report("ci", "pending");
     run(&world, &READY).exits(0);

@@ -71,7 +71,7 @@ fn back_to_a_and_forward_to_b() {
 
     let document = world.refuses(&[], 1, &["rolled_back"]);
     assert!(
-        details(&document, "rolled_back", "fail")[0].contains("rolled it back"),
+        details(&document, "rolled_back", "fail")[0].contains("was rolled back by commit"),
         "{document}"
     );
     // No image was asked for: history refused before.
@@ -107,7 +107,7 @@ fn a_revert_by_hand_is_a_rollback_too_and_a_newer_set_ends_the_hold() {
 }
 
 #[test]
-fn history_tells_what_every_commit_did() {
+fn history_lists_what_every_commit_did() {
     let world = promoted_twice();
     world.run(&[&TO_A[..], &["--apply"]].concat()).exits(0);
     world.commit(&format!(
@@ -298,7 +298,7 @@ fn an_image_without_pins_only_warns_in_a_rollback() {
 }
 
 #[test]
-fn an_image_of_today_that_the_set_did_not_have_is_named() {
+fn configured_image_missing_from_the_set_is_named() {
     let world = promoted_twice();
     world.replace(
         "repin.yaml",
@@ -374,7 +374,7 @@ fn a_late_build_does_not_overtake() {
 }
 
 #[test]
-fn a_clone_too_shallow_to_tell_says_what_to_fetch() {
+fn too_shallow_clone_names_the_fetch_command() {
     let world = promoted_twice();
     let url = format!("file://{}", world.path("origin.git").display());
     world.git(&["clone", "-q", "--depth", "1", &url, "clone"]);
@@ -504,7 +504,7 @@ fn at_a_terminal_one_can_choose() {
 }
 
 #[test]
-fn the_body_of_a_rollback_says_what_is_undone_and_the_way_forward() {
+fn rollback_body_lists_undone_sets_and_the_next_step() {
     let world = promoted_twice();
     let document = world
         .run(&[&TO_A[..], &["--format", "json"]].concat())
@@ -641,7 +641,7 @@ fn check_remote_asks_whether_the_set_is_what_it_claims() {
 }
 
 #[test]
-fn check_remote_says_what_it_found_about_each_pinned_digest() {
+fn check_remote_reports_each_pinned_digest() {
     let world = promoted_twice();
     let check = |exit: i32| {
         let ran = world.run(&["check", "--remote", "--format", "json"]);
@@ -680,7 +680,7 @@ fn check_remote_says_what_it_found_about_each_pinned_digest() {
     let document = check(1);
     assert_eq!(failed(&document), ["manifest_ambiguous"]);
     let ran = world.run(&["check", "--remote", "--format", "github"]);
-    let place = "::error file=.github/workflows/b.yml,line=1,col=14,title=manifest_ambiguous (fix)::it is an index and a manifest at once";
+    let place = "::error file=.github/workflows/b.yml,line=1,col=14,title=manifest_ambiguous (fix)::the document is an index and a manifest at once";
     assert!(ran.stdout.contains(place), "{}", ran.stdout);
     // A pinned document whose bytes are others, while the tag names it.
     world.write(".github/workflows/b.yml", &pins);
@@ -710,7 +710,7 @@ fn a_rollback_where_one_is_already_does_nothing() {
 }
 
 #[test]
-fn which_sets_there_are_cannot_be_told_from_a_shallow_clone() {
+fn shallow_clone_cannot_list_sets() {
     let world = world().with_git();
     world.promoted(REV_B);
     let origin = format!("file://{}", world.path("origin.git").display());

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// A folder of programs that is the whole `PATH`.
+/// A directory of programs that is the whole `PATH`.
 struct Programs {
     dir: tempfile::TempDir,
 }
@@ -20,7 +20,7 @@ impl Programs {
             dir: tempfile::tempdir().unwrap(),
         };
         for name in ["bash", "dirname", "env", "mktemp", "rm", "sort", "true"] {
-            let found = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(name));
+            let found = ["/usr/bin", "/bin"].map(|directory| Path::new(directory).join(name));
             let found = found.iter().find(|path| path.exists()).unwrap();
             symlink(found, programs.dir.path().join(name)).unwrap();
         }
@@ -60,7 +60,7 @@ impl Programs {
 
     /// Runs scripts/test.
     fn run(&self, ci: &str) -> Output {
-        // A copy, since the script appends the folders of the system to PATH: here it must find
+        // A copy, since the script appends the directories of the system to PATH: here it must find
         // nothing there.
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test");
         let text = fs::read_to_string(script)
@@ -85,7 +85,7 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn a_missing_program_that_nobody_can_install_is_named() {
+fn missing_uninstallable_program_is_named() {
     let output = Programs::new("exit 0").with("git", "exit 0").run("");
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
@@ -97,7 +97,7 @@ fn a_missing_program_that_nobody_can_install_is_named() {
 }
 
 #[test]
-fn a_package_manager_that_installs_nothing_is_no_success() {
+fn package_manager_that_installs_nothing_fails() {
     // As whoever the tests run as: root itself, or by way of sudo.
     let sudo = "shift\nexec \"$@\"";
     let output = Programs::new("exit 0")
@@ -163,9 +163,9 @@ fn forge(programs: &Programs, args: &[&str]) -> Output {
 
 #[test]
 fn a_real_forge_needs_its_address_and_a_token() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };

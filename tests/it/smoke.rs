@@ -9,7 +9,7 @@ use std::{
 
 use repin::{
     config::{Engine, Smoke},
-    smoke::{Name, Outcome, Place},
+    smoke::{EngineName, ImageLocation, Outcome},
 };
 
 use crate::support::{
@@ -40,13 +40,13 @@ impl Real {
             .program("bin/busybox", &busybox)
             .program("bin/sh", &busybox);
         let bench = Bench::new(&[Platform::new(other, "a"), platform]);
-        let folder = |name: &str| bench.path(name).to_str().unwrap().to_owned();
+        let directory = |name: &str| bench.path(name).to_str().unwrap().to_owned();
         // What containers need on machines that are containers themselves.
         let mut engine_args = vec![
             "--root".to_owned(),
-            folder("root"),
+            directory("root"),
             "--runroot".to_owned(),
-            folder("runroot"),
+            directory("runroot"),
         ];
         let others = "--storage-driver=vfs --runtime runc --cgroup-manager=cgroupfs --events-backend=file \
                       --ulimit nofile=1024:1024 --ulimit nproc=1024:1024";
@@ -118,7 +118,7 @@ fn the_command_runs_as_its_user_with_its_secret_and_no_network() {
 }
 
 #[test]
-fn failures_are_told_from_engines_that_can_not() {
+fn failures_differ_from_unusable_engines() {
     let real = Real::new();
     for (script, exit) in [
         ("echo out; echo err >&2; exit 3", 3),
@@ -183,7 +183,7 @@ fn a_command_that_does_not_end_is_killed_with_its_container() {
     smoke.timeout = Duration::from_secs(15);
     let smoked = real.bench.run(&smoke);
     let Outcome::TimedOut {
-        engine: Name::Podman,
+        engine: EngineName::Podman,
         output,
     } = &smoked.outcome
     else {
@@ -289,7 +289,7 @@ fn an_index_in_a_registry_is_run_by_its_digest() {
         "{}",
         String::from_utf8_lossy(&pushed.stderr)
     );
-    real.bench.place = Place::Registry {
+    real.bench.place = ImageLocation::Registry {
         name: name.clone(),
         plain: true,
     };
@@ -305,7 +305,7 @@ fn an_index_in_a_registry_is_run_by_its_digest() {
     );
     // What is not there is nobody's verdict.
     real.listed(&["rmi", "--all", "--force"]);
-    real.bench.place = Place::Registry {
+    real.bench.place = ImageLocation::Registry {
         name: format!("{name}-not"),
         plain: true,
     };

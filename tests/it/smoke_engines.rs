@@ -10,7 +10,7 @@ use std::{
 
 use repin::{
     config::Engine,
-    smoke::{Name, Outcome, Place},
+    smoke::{EngineName, ImageLocation, Outcome},
 };
 
 use crate::support::{
@@ -25,7 +25,7 @@ const BROKEN: &str = "echo \"Error: $(basename $0) is broken\" >&2; [ $1 = inspe
 /// An image for this machine in a registry that nobody asks.
 fn bench() -> Bench {
     let mut bench = Bench::new(&[Platform::new(platforms()[0], "a")]);
-    bench.place = Place::Registry {
+    bench.place = ImageLocation::Registry {
         name: "registry.example/team/app".to_owned(),
         plain: true,
     };
@@ -33,7 +33,7 @@ fn bench() -> Bench {
 }
 
 #[test]
-fn the_command_line_says_what_was_configured() {
+fn command_line_contains_the_configured_options() {
     let mut bench = bench();
     bench.engine("podman", "printf '%s\\n' \"$@\" >> $HOME/log");
     let mut smoke = command(&["--version", "-x"]);
@@ -79,7 +79,7 @@ fn docker_gets_no_flag_of_podmans() {
     assert!(matches!(
         bench.run(&smoke).outcome,
         Outcome::Passed {
-            engine: Name::Docker
+            engine: EngineName::Docker
         }
     ));
     let log = fs::read_to_string(bench.path("log")).unwrap();
@@ -175,7 +175,7 @@ fn what_was_printed_is_harmless_on_one_line() {
 }
 
 #[test]
-fn each_engine_says_why_it_could_not() {
+fn each_engine_reports_its_error() {
     let mut bench = bench();
     bench.engine("podman", BROKEN).engine("docker", BROKEN);
     let mut smoke = command(&["x"]);
@@ -204,21 +204,21 @@ fn the_first_engine_that_works_is_taken() {
     assert!(matches!(
         bench.run(&command(&["x"])).outcome,
         Outcome::Passed {
-            engine: Name::Docker
+            engine: EngineName::Docker
         }
     ));
     bench.engine("podman", BROKEN);
     assert!(matches!(
         bench.run(&command(&["x"])).outcome,
         Outcome::Passed {
-            engine: Name::Docker
+            engine: EngineName::Docker
         }
     ));
     bench.engine("podman", "exit 0");
     assert!(matches!(
         bench.run(&command(&["x"])).outcome,
         Outcome::Passed {
-            engine: Name::Podman
+            engine: EngineName::Podman
         }
     ));
     // A verdict is a verdict: nobody is asked again until somebody says yes.
@@ -226,7 +226,7 @@ fn the_first_engine_that_works_is_taken() {
     assert!(matches!(
         bench.run(&command(&["x"])).outcome,
         Outcome::Failed {
-            engine: Name::Podman,
+            engine: EngineName::Podman,
             ..
         }
     ));
@@ -236,7 +236,7 @@ fn the_first_engine_that_works_is_taken() {
 fn no_engine_at_all() {
     let mut bench = bench();
     bench.set("PATH", "/nowhere");
-    let detail = "no container engine could run `x`: podman: there is no `podman` in PATH; docker: there is no `docker` in PATH";
+    let detail = "no container engine could run `x`: podman: `podman` was not found in PATH; docker: `docker` was not found in PATH";
     assert_eq!(
         bench.judged(&command(&["x"])),
         ("smoke_unavailable", "fail", detail.to_owned())
@@ -346,7 +346,7 @@ fn without_a_container_when_time_is_over_the_engine_is_to_blame() {
     smoke.timeout = Duration::from_millis(300);
     smoke.engine = Engine::Podman;
     let detail = "no container engine could run `x`: \
-                  podman: started no container within 300ms, fetching the image included: pulling";
+                  podman: started no container within 300ms, including the time to fetch the image: pulling";
     assert_eq!(
         bench.judged(&smoke),
         ("smoke_unavailable", "fail", detail.to_owned())
@@ -396,7 +396,7 @@ fn only_this_machines_platform_is_run() {
     );
     let mut bench = Bench::new(&[Platform::new(other, "a")]);
     bench.engine("podman", "exit 0");
-    let detail = format!("this machine runs {this}, which the image is not for; not run: {other}");
+    let detail = format!("the image has no platform for this machine ({this}); not run: {other}");
     assert_eq!(
         bench.judged(&command(&["x"])),
         ("smoke_unavailable", "fail", detail)

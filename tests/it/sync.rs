@@ -25,8 +25,8 @@ fn repository() -> World {
 
 /// A commit on a branch of the remote, made in a clone of its own.
 fn elsewhere(world: &World, branch: &str, files: &[(&str, &str)]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let (clone, at) = (folder.path().join("clone"), world.path("origin.git"));
+    let directory = tempfile::tempdir().unwrap();
+    let (clone, at) = (directory.path().join("clone"), world.path("origin.git"));
     let (clone, at) = (clone.to_str().unwrap(), at.to_str().unwrap());
     world.git(&["clone", "-q", "-b", branch, at, clone]);
     for (path, text) in files {
@@ -62,7 +62,7 @@ fn here(world: &World) -> BTreeMap<PathBuf, (String, u64, u32, i64)> {
     ];
     let outside = [&["origin.git", ".git/objects"], &known[..]].concat();
     let outside: Vec<_> = outside.iter().map(|path| world.path(path)).collect();
-    files.retain(|path, _| !outside.iter().any(|folder| path.starts_with(folder)));
+    files.retain(|path, _| !outside.iter().any(|directory| path.starts_with(directory)));
     assert!(files.keys().any(|path| path.ends_with(".git/index")));
     files
 }
@@ -190,12 +190,12 @@ fn a_conflict_names_the_files_and_pushes_nothing() {
         (&json!("conflict"), &Value::Null)
     );
     assert!(
-        ran.stderr.contains("in conflict: x") && ran.stderr.contains("in conflict: y"),
+        ran.stderr.contains("conflict: x") && ran.stderr.contains("conflict: y"),
         "{}",
         ran.stderr
     );
     assert!(
-        !ran.stderr.contains("in conflict: z") && !ran.stderr.contains("in conflict: a"),
+        !ran.stderr.contains("conflict: z") && !ran.stderr.contains("conflict: a"),
         "{}",
         ran.stderr
     );
@@ -251,11 +251,11 @@ fn a_target_that_is_not_listed_is_refused_before_anything_is_fetched() {
         ran.stdout
     );
     world.replace("repin.yaml", "forge: {", "# forge: {");
-    assert!(world.run(&SYNC).exits(2).stderr.contains("it is empty"));
+    assert!(world.run(&SYNC).exits(2).stderr.contains("which is empty"));
 }
 
 #[test]
-fn a_branch_that_is_not_there_is_not_made() {
+fn missing_branch_is_not_created() {
     let world = repository();
     world.replace("repin.yaml", "[staging]", "[staging, other]");
     let there = refs(&world);
@@ -339,7 +339,7 @@ fn a_server_that_does_not_know_or_not_let_us_is_denied() {
 }
 
 #[test]
-fn somebody_who_is_faster_loses_nothing() {
+fn faster_concurrent_run_loses_nothing() {
     let world = repository();
     elsewhere(&world, "main", &[("x", "1")]);
     let theirs = elsewhere(&world, "staging", &[("y", "1")]);
@@ -453,13 +453,13 @@ fn settings_and_hooks_of_this_side_change_nothing() {
 }
 
 #[test]
-fn a_shallow_clone_and_unrelated_histories_are_no_ground_to_merge_on() {
+fn shallow_clone_and_unrelated_histories_are_not_merged() {
     let world = repository();
     elsewhere(&world, "main", &[("x", "1")]);
     elsewhere(&world, "staging", &[("y", "1")]);
     let at = format!("file://{}", world.path("origin.git").display());
-    let folder = tempfile::tempdir().unwrap();
-    let clone = folder.path().join("clone");
+    let directory = tempfile::tempdir().unwrap();
+    let clone = directory.path().join("clone");
     world.git(&[
         "clone",
         "-q",

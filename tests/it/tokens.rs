@@ -4,15 +4,9 @@
 use crate::support::{
     fake::{Fake as Recorder, Reaction},
     forge::{Fake, Kind, TOKEN},
+    hosted::{self, PROMOTE, publish, run_with as run},
     world::{REV_B, Ran, World, world},
 };
-
-const FILES: [&str; 4] = [
-    "repin.yaml",
-    ".github/workflows/a.yml",
-    ".github/workflows/b.yml",
-    ".github/workflows/none.yml",
-];
 
 /// A world whose base branch is on a forge and known to the clone.
 fn hosted(kind: Kind) -> (World, Fake) {
@@ -25,26 +19,10 @@ fn hosted(kind: Kind) -> (World, Fake) {
 
 /// The same without git.
 fn unknown_to_git(kind: Kind) -> (World, Fake) {
-    let (world, fake) = (world(), Fake::start(kind));
-    let name = if kind == Kind::Github {
-        "github"
-    } else {
-        "gitea"
-    };
-    let block = format!(
-        "forge: {{ kind: {name}, url: '{}', repository: acme/flows, gates: [ci] }}\nprune: {{}}\n",
-        fake.api()
-    );
-    world.write("repin.yaml", world.read("repin.yaml") + &block);
-    publish(&world, &fake);
+    let (world, fake) = hosted::hosted(kind, "gates: [ci]");
+    world.write("repin.yaml", world.read("repin.yaml") + "prune: {}\n");
+    publish(&world, &fake, "as it is");
     (world, fake)
-}
-
-/// Makes what the work tree holds the forge's main branch.
-fn publish(world: &World, fake: &Fake) {
-    let files = FILES.map(|path| (path, world.read(path)));
-    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
-    fake.store().push("main", "as it is", &files);
 }
 
 /// Somebody's server, which takes what it gets.
@@ -57,14 +35,6 @@ fn received_nothing(recorder: &Recorder) {
     assert_eq!(recorder.log(), [] as [String; 0]);
 }
 
-/// Runs with variables; the token is in no output.
-fn run(world: &World, args: &[&str], env: &[(&str, &str)]) -> Ran {
-    let ran = world.run_with(args, env);
-    let said = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(!said.contains(TOKEN), "{said}");
-    ran
-}
-
 /// What the messages of a run say, whichever way they are broken into lines.
 fn said(ran: &Ran) -> String {
     format!("{}{}", ran.stdout, ran.stderr)
@@ -73,7 +43,6 @@ fn said(ran: &Ran) -> String {
         .join(" ")
 }
 
-const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
 const GATES: [&str; 3] = ["gates", "--ref", "main"];
 
 /// Every command that asks a forge with the configuration of the work tree.
@@ -212,11 +181,11 @@ fn the_base_branch_decides_which_forge_gets_a_pull_request() {
 }
 
 #[test]
-fn what_the_forge_says_of_the_base_is_compared_before_the_first_write() {
+fn forge_base_is_compared_before_the_first_write() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = unknown_to_git(kind);
         let other = Fake::start(kind);
-        publish(&world, &other);
+        publish(&world, &other, "as it is");
         world.replace("repin.yaml", &fake.api(), &other.api());
         let ran = run(&world, &PROMOTE, &OWN).exits(2);
         assert!(

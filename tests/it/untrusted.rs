@@ -63,7 +63,7 @@ fn hostile() -> World {
 }
 
 #[test]
-fn file_names_are_no_commands_to_a_runner() {
+fn file_names_are_inert_for_runners() {
     let world = hostile();
     let ran = github(&world, &["scan"]).exits(0);
     assert_eq!(annotations(&ran), 0);
@@ -118,7 +118,7 @@ fn a_promote_and_a_rollback_show_their_files_to_a_runner_unread() {
 }
 
 #[test]
-fn commit_subjects_are_no_commands_to_a_runner() {
+fn commit_subjects_are_inert_for_runners() {
     let world = world().with_git();
     world
         .run(&["promote", "--revision", REV_B, "--apply"])
@@ -155,7 +155,7 @@ fn hosted(settings: &str) -> (World, Fake) {
 }
 
 #[test]
-fn gates_are_no_commands_to_a_runner() {
+fn gates_output_is_inert_for_runners() {
     let (world, fake) = hosted("gates: ['::stop-commands::x', 'a ##[add-mask]b']");
     fake.store().report("::stop-commands::x", "failure");
     let ran = github(&world, &["gates", "--ref", "main"]).exits(1);
@@ -168,7 +168,7 @@ fn gates_are_no_commands_to_a_runner() {
 }
 
 #[test]
-fn what_a_server_says_is_no_command_to_a_runner() {
+fn server_messages_are_inert_for_runners() {
     let (world, fake) = hosted("gates: [ci]");
     let said = "no\r\n::add-mask::a\u{2028}::add-mask::b ##[add-mask]c\u{1b}[2J";
     fake.fault(
@@ -190,7 +190,7 @@ fn what_a_server_says_is_no_command_to_a_runner() {
 }
 
 #[test]
-fn freshness_is_no_command_to_a_runner() {
+fn freshness_output_is_inert_for_runners() {
     let world = world();
     let name = "::stop-commands::x ##[add-mask]y";
     let entry = format!(

@@ -1,7 +1,7 @@
-//! The stages that look into images: what they contain, then whether they work.
+//! The stages that examine images: their contents, then the smoke command.
 //!
-//! Images are looked into one after the other, each judged before the next, so that what was
-//! gathered about one can go. A stage ends only when every one of them was judged.
+//! Images are examined one after the other, each judged before the next, so that the facts about
+//! one can be dropped. A stage ends only when every image was judged.
 
 use std::collections::BTreeSet;
 
@@ -12,29 +12,29 @@ use crate::{
     registry::resolve::ImageFacts,
 };
 
-/// The stage that looks at what images contain.
+/// The stage of contents.
 #[derive(Debug)]
 pub struct Inspection<'c>(Looking<'c>);
 
-/// A chain whose images contain what they have to.
+/// A chain whose images passed the stage of contents.
 #[derive(Debug)]
 pub struct Inspected<'c>(Resolved<'c>);
 
-/// The stage that runs the smoke command in images.
+/// The stage of the smoke command.
 #[derive(Debug)]
 pub struct Trial<'c>(Looking<'c>);
 
 #[derive(Debug)]
 struct Looking<'c> {
     set: Resolved<'c>,
-    /// Images and their platforms that were not judged yet, by their places.
+    /// The images and platforms that are not judged yet, by index.
     open: BTreeSet<(usize, usize)>,
     judged: Judged,
 }
 
 impl<'c> Resolved<'c> {
-    /// Begins the stage of contents. `standards` has a list for each image; where there is neither
-    /// one nor anything in the configuration, there is nothing to look at.
+    /// Begins the stage of contents. `standards` has a list for each image; an image without a
+    /// standard and without anything configured is not examined.
     pub fn inspect(self, standards: &[Vec<Standard<'_>>]) -> Inspection<'c> {
         let config = self.so_far.config;
         let wanted = |image: usize| {
@@ -55,18 +55,17 @@ impl<'c> Resolved<'c> {
 }
 
 impl<'c> Inspection<'c> {
-    /// What is to be judged: the places of an image and of one of its platforms, in the order of
-    /// the configuration.
+    /// The indices of the images and platforms to judge, in the order of the configuration.
     pub fn open(&self) -> impl Iterator<Item = (usize, usize)> {
         self.0.open.iter().copied()
     }
 
-    /// What is known about an image that is to be judged.
+    /// The facts about an image to judge.
     pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
         self.0.set.images.get(image)?.facts.as_ref()
     }
 
-    /// Takes in the verdict on one platform, or why there is none.
+    /// Records the verdict on one platform, or the error that prevented it.
     pub fn judged(&mut self, place: (usize, usize), verdict: Result<Vec<Check>, Error>) {
         self.0.take(place, verdict);
     }
@@ -78,7 +77,7 @@ impl<'c> Inspection<'c> {
 }
 
 impl<'c> Inspected<'c> {
-    /// Begins the stage of the smoke command; without one there is nothing to run.
+    /// Begins the stage of the smoke command, which is empty if none is configured.
     pub fn try_out(self) -> Trial<'c> {
         let wanted = usize::from(self.0.so_far.config.smoke.is_some());
         Trial(Looking::new(self.0, |_, _| wanted))
@@ -86,17 +85,17 @@ impl<'c> Inspected<'c> {
 }
 
 impl Trial<'_> {
-    /// The places of the images that are to be judged.
+    /// The indices of the images to judge.
     pub fn open(&self) -> impl Iterator<Item = usize> {
         self.0.open.iter().map(|(image, _)| *image)
     }
 
-    /// What is known about an image that is to be judged.
+    /// The facts about an image to judge.
     pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
         self.0.set.images.get(image)?.facts.as_ref()
     }
 
-    /// Takes in the verdict on an image, or the error that left it unjudged.
+    /// Records the verdict on an image, or the error that prevented it.
     pub fn judged(&mut self, image: usize, verdict: Result<Vec<Check>, Error>) {
         self.0.take((image, 0), verdict);
     }
@@ -146,7 +145,7 @@ impl<'c> Looking<'c> {
     }
 
     fn end(mut self) -> Result<Resolved<'c>, Stopped> {
-        // Nobody forgets one; if somebody did, that must not be a pass.
+        // An image that a caller forgot must not pass.
         let config = self.set.so_far.config;
         let forgotten = self
             .open
@@ -154,7 +153,7 @@ impl<'c> Looking<'c> {
             .map(|(image, _)| config.images[*image].name.clone());
         self.judged
             .1
-            .extend(forgotten.map(|image| Error::unavailable(image, "it was not looked into")));
+            .extend(forgotten.map(|image| Error::unavailable(image, "the image was not examined")));
         let so_far = self.set.so_far.stage(self.judged)?;
         Ok(Resolved { so_far, ..self.set })
     }

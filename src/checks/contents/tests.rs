@@ -6,8 +6,7 @@ use super::*;
 use crate::{
     inventory::{gather, tests::inventory},
     layers::tests::{archive::Archive, layers},
-    oci::{Digest, Platform},
-    registry::document::{Descriptor, ImageConfig, ImageManifest},
+    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Platform},
 };
 
 const BLOCK: &str = "root: /r
@@ -28,7 +27,7 @@ const COPY: &str = "twenty bytes of text";
 
 fn clean() -> Archive {
     Archive::new()
-        .folder("r")
+        .directory("r")
         .file("r/agents/ops.md", "")
         .file("e.yaml", COPY)
 }
@@ -97,7 +96,12 @@ fn checks(case: &Case<'_>, archive: Archive) -> Vec<String> {
         .map(|check| {
             assert_eq!(check.image.as_deref(), Some("app"));
             assert_eq!(check.platform.as_deref(), Some("linux/arm64"));
-            format!("{} {}: {}", check.status.as_str(), check.code, check.told())
+            format!(
+                "{} {}: {}",
+                check.status.as_str(),
+                check.code,
+                check.describe()
+            )
         })
         .collect()
 }
@@ -115,14 +119,14 @@ fn every_check_of_a_clean_image_is_reported_once() {
         checks(&WHOLE, clean()),
         [
             "pass enumeration_empty: 1 file under `/r`",
-            "pass unreadable: the user 1001 can read 1 file in 2 folders",
+            "pass unreadable: user 1001 can read 1 file in 2 directories",
             "pass required_file_missing: each of 1 pattern matches a file",
-            "pass mode_unexpected: 1 file and 2 folders have the modes that they have to have",
+            "pass mode_unexpected: 1 file and 2 directories have the expected modes",
             "pass enumeration_no_persona: agents 1, skills 0",
-            "pass kind_empty: 1 kind that must not be empty have names",
-            "pass inventory_must_contain_missing: all of 1 name are there",
-            "pass inventory_must_not_contain_present: none of 2 names is there",
-            "pass forbidden_file_present: no layer has a file of a forbidden name",
+            "pass kind_empty: 1 kind with `non_empty`, each with names",
+            "pass inventory_must_contain_missing: 1 name present",
+            "pass inventory_must_not_contain_present: none of 2 names is present",
+            "pass forbidden_file_present: no layer contains a forbidden file",
             "pass expected_yaml_in_image_mismatch: /e.yaml equals the contract",
             "pass env_secret: none of 2 variables looks like a secret",
         ]
@@ -168,7 +172,7 @@ fn an_image_without_a_contract_has_no_copy_to_compare() {
     let found = checks(&without, clean());
     assert!(
         found.contains(
-            &"skip expected_yaml_in_image_mismatch: /e.yaml: the image has no contract that its copy could be compared with"
+            &"skip expected_yaml_in_image_mismatch: /e.yaml: no contract is configured to compare the copy in the image with"
                 .to_owned()
         ),
         "{found:?}"
@@ -190,8 +194,8 @@ fn a_contract_by_itself_is_all_that_is_checked() {
     assert_eq!(
         checks(&contract_only, clean()),
         [
-            "pass inventory_must_contain_missing: all of 1 name are there",
-            "pass inventory_must_not_contain_present: none of 2 names is there",
+            "pass inventory_must_contain_missing: 1 name present",
+            "pass inventory_must_not_contain_present: none of 2 names is present",
         ]
     );
     assert_eq!(
@@ -202,7 +206,7 @@ fn a_contract_by_itself_is_all_that_is_checked() {
             },
             clean()
         ),
-        ["pass inventory_must_contain_missing: all of 1 name are there"]
+        ["pass inventory_must_contain_missing: 1 name present"]
     );
     assert_eq!(
         checks(
@@ -212,18 +216,18 @@ fn a_contract_by_itself_is_all_that_is_checked() {
             },
             clean()
         ),
-        ["pass inventory_must_not_contain_present: none of 1 name is there"]
+        ["pass inventory_must_not_contain_present: none of 1 name is present"]
     );
     // Without an enumeration nothing was compared, whatever the contract lists.
     assert_eq!(
-        checks(&contract_only, Archive::new().folder("r")),
-        ["fail enumeration_empty: there is no file under `/r`"]
+        checks(&contract_only, Archive::new().directory("r")),
+        ["fail enumeration_empty: no file under `/r`"]
     );
 }
 
 #[test]
 fn an_empty_root_is_reported_once() {
-    let archive = Archive::new().folder("r").file("e.yaml", COPY);
+    let archive = Archive::new().directory("r").file("e.yaml", COPY);
     let found = checks(&WHOLE, archive);
     let empty = found
         .iter()
@@ -237,7 +241,7 @@ fn an_empty_root_is_reported_once() {
 
 #[test]
 fn what_a_closed_directory_holds_is_not_reported_as_seen() {
-    let archive = clean().folder_of_mode("r/closed", 0o700);
+    let archive = clean().directory_of_mode("r/closed", 0o700);
     let found = checks(&WHOLE, archive);
     assert!(
         !found.iter().any(|line| line.contains("enumeration_empty")),
@@ -256,7 +260,7 @@ fn a_contract_of_today_warns_where_it_would_fail() {
     assert_eq!(
         checks(&today("must_contain: { agents: [ops, absent] }"), clean()),
         [
-            "warn inventory_must_contain_missing: agents/absent: the contract wants `absent` in `agents`, and the image does not have it; this is today's contract, not the one that the set was promoted under"
+            "warn inventory_must_contain_missing: agents/absent: `absent` is missing from `agents`, but the contract requires it; this is today's contract, which was not in force when the set was promoted"
         ]
     );
     // A warning stays as it is.

@@ -138,11 +138,13 @@ fn what_cannot_be_parsed_is_told_with_its_place() {
     assert!(bad("must_contain: {agents: *x}\n")[0].starts_with("expected_yaml_parse_failed "));
     assert_eq!(
         bad("must_contain: {agents: [a]}\nmust_contain: {agents: [b]}\n"),
-        ["expected_yaml_parse_failed 2:1 the key `must_contain` is there twice: first in line 1"]
+        [
+            "expected_yaml_parse_failed 2:1 the key `must_contain` is a duplicate: first defined on line 1"
+        ]
     );
     assert_eq!(
         bad("must_contain:\n  agents: [a]\n  agents: [b]\n"),
-        ["expected_yaml_parse_failed 3:3 the key `agents` is there twice: first in line 2"]
+        ["expected_yaml_parse_failed 3:3 the key `agents` is a duplicate: first defined on line 2"]
     );
     assert!(bad("must_contain: {agents: [a]}\n---\nx: y\n")[0].contains("second document"));
     let problems = parse("e.yaml", b"must_contain: {agents: [\xff]}", &kinds()).unwrap_err();
@@ -172,12 +174,12 @@ must_contian: {}
     assert_eq!(
         bad(text),
         [
-            "expected_yaml_invalid_type 2:11 `must_contain.agents` is a list of names: write `[…]`",
+            "expected_yaml_invalid_type 2:11 `must_contain.agents` must be a list of names: write `[…]`",
             "expected_yaml_unknown_kind 3:3 unknown kind `skill`",
-            "expected_yaml_invalid_type 4:11 `must_contain.skills` is a list of names: write `[…]`",
-            "expected_yaml_invalid_type 5:16 `must_contain.plugins` is a list of names, and this is none",
-            "expected_yaml_invalid_type 5:21 `must_contain.plugins` is a list of names, and this is none",
-            "expected_yaml_invalid_type 5:29 `must_contain.plugins` is a list of names, and this is none",
+            "expected_yaml_invalid_type 4:11 `must_contain.skills` must be a list of names: write `[…]`",
+            "expected_yaml_invalid_type 5:16 `must_contain.plugins` must contain only names",
+            "expected_yaml_invalid_type 5:21 `must_contain.plugins` must contain only names",
+            "expected_yaml_invalid_type 5:29 `must_contain.plugins` must contain only names",
             "expected_yaml_unsupported_field 7:3 `must_not_contain` is not supported for `skills`",
             "expected_yaml_unknown_top_level_key 9:1 unknown key `must_contian`"
         ]
@@ -204,7 +206,7 @@ must_contian: {}
     assert_eq!(hint("must_contian: {}"), "did you mean `must_contain`?");
     assert_eq!(
         hint("must_contain: {zzz: []}"),
-        "known here: agents, skills, plugins"
+        "expected one of: agents, skills, plugins"
     );
 }
 
@@ -217,7 +219,7 @@ fn empty_and_repeated_names_warn() {
         warnings,
         [
             "`must_contain.agents` has an empty name, which asserts nothing",
-            "`must_contain.agents` has the name `a` more than once",
+            "`must_contain.agents` lists `a` more than once",
             "`must_contain.skills` lists nothing"
         ]
     );

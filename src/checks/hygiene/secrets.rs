@@ -1,4 +1,4 @@
-//! Environment entries that look like secrets, by name or by value; values are never shown.
+//! Environment variables that look like secrets, by name or by value; values are never shown.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{Check, Code, fail};
 
-/// Last words of names that hold secrets, alone or behind something (`PGPASSWORD`).
+/// Last words of the names of secrets, alone or as a suffix (`PGPASSWORD`).
 const ENDINGS: [&str; 7] = [
     "TOKEN",
     "SECRET",
@@ -28,8 +28,8 @@ const KEYS: [&str; 7] = [
     "SIGNING",
 ];
 
-/// Forms that issuers give their tokens so that they can be found, and the two that need no issuer:
-/// a private key, and a password in a URL.
+/// The forms that issuers give their tokens so that scanners find them, private keys, and URLs with
+/// a password.
 static VALUES: LazyLock<Regex> = LazyLock::new(|| {
     let forms = [
         r"\bgh[pousr]_[0-9A-Za-z]{36,}",
@@ -55,13 +55,13 @@ pub fn env_secrets(env: &[String]) -> Vec<Check> {
     let finding = |entry: &String| {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         let why = if VALUES.is_match(value) {
-            "its value has the form of a token, a key or a URL with a password"
+            "the value has the form of a token, a private key or a URL with a password"
         } else if names_a_secret(name) && could_be_a_secret(value) {
-            "its name is one of a secret, and it has a value"
+            "the name is that of a secret, and the value is not empty"
         } else {
             return None;
         };
-        let detail = format!("{why}: everybody who can pull the image can read it");
+        let detail = format!("{why}; anyone who can pull the image can read it");
         Some(fail(Code::ENV_SECRET, name.to_owned(), detail))
     };
     env.iter().filter_map(finding).collect()

@@ -48,7 +48,7 @@ forbidden_files: [.netrc]
 modes: { directories: \"0755\", files: \"0644\" }
 embedded_contract: /e.yaml";
     let archives = [a()
-        .folder("r")
+        .directory("r")
         .file("r/agents/ops.md", "")
         .file("e.yaml", "twenty bytes of text")
         .file(".netrc", "")];
@@ -63,35 +63,35 @@ fn an_inventory_that_cannot_be_made_says_why() {
     let block = "root: /r\nuser: \"7\"\nkinds: {agents: {paths: ['^agents/(.+)']}, skills: {paths: ['^s/(.+)']}}";
     assert_eq!(
         findings(&[a()], block),
-        ["enumeration_failed /r: the image has no folder `/r`"]
+        ["enumeration_failed /r: the image has no directory `/r`"]
     );
     assert_eq!(
-        findings(&[a().folder("r/x")], block),
-        ["enumeration_empty /r: there is no file under `/r`"]
+        findings(&[a().directory("r/x")], block),
+        ["enumeration_empty /r: no file under `/r`"]
     );
     assert_eq!(
         findings(&[a().file("r/x", "").file("r/y", "")], block),
         [
-            "enumeration_no_persona /r: of 2 files under `/r`, none matches the patterns of agents, skills"
+            "enumeration_no_persona /r: none of 2 files under `/r` matches a pattern of agents, skills"
         ]
     );
     assert_eq!(
         findings(
             &[a()
-                .folder_of_mode("r/a", 0o700)
-                .folder_of_mode("r/b", 0o744)
+                .directory_of_mode("r/a", 0o700)
+                .directory_of_mode("r/b", 0o744)
                 .file("r/s/f", "")],
             block
         ),
         [
-            "unreadable /r/a: the user 7 can't list or enter this folder: what is in it can't be told",
-            "unreadable /r/b: the user 7 can't list or enter this folder: what is in it can't be told"
+            "unreadable /r/a: user 7 cannot list or enter this directory, so its contents are unknown",
+            "unreadable /r/b: user 7 cannot list or enter this directory, so its contents are unknown"
         ]
     );
     let named = block.replace("\"7\"", "agent");
     assert!(
         findings(&[a().file("r/s/f", "")], &named)[0]
-            .starts_with("enumeration_failed /r: the user `agent` can't be")
+            .starts_with("enumeration_failed /r: the user `agent` cannot be")
     );
 }
 
@@ -104,7 +104,7 @@ required_files: [agents/ops.md, \"skills/git/**\", \"*.md\"]
 forbidden_files: [.netrc, \"*.token\"]
 modes: { directories: \"0755\", files: \"0644\" }";
     let archives = [
-        a().folder_of_mode("r", 0o2755)
+        a().directory_of_mode("r", 0o2755)
             .file("r/.netrc", "")
             .file("r/agents/a.md", "")
             .file("r/x.token", ""),
@@ -116,17 +116,17 @@ modes: { directories: \"0755\", files: \"0644\" }";
     assert_eq!(
         findings(&archives, block),
         [
-            "kind_empty skills: the image has no `skills` at all",
-            "required_file_missing agents/ops.md: no file under `/r` matches",
-            "required_file_missing skills/git/**: no file under `/r` matches",
-            "required_file_missing *.md: no file under `/r` matches",
-            "mode_unexpected .: a folder of mode 2755; 0755 is wanted",
-            "mode_unexpected agents/b.md: a file of mode 0600; 0644 is wanted",
-            "mode_unexpected y: a file of mode 0755; 0644 is wanted",
-            "unreadable agents/b.md: the user 1001 can't read it (mode 0600)",
-            "forbidden_file_present /r/.netrc: a file of this name still ships in layer 1, although a later entry hides \
+            "kind_empty skills: the image contains no `skills`",
+            "required_file_missing agents/ops.md: no file under `/r` matches this pattern",
+            "required_file_missing skills/git/**: no file under `/r` matches this pattern",
+            "required_file_missing *.md: no file under `/r` matches this pattern",
+            "mode_unexpected .: a directory with mode 2755, expected 0755",
+            "mode_unexpected agents/b.md: a file with mode 0600, expected 0644",
+            "mode_unexpected y: a file with mode 0755, expected 0644",
+            "unreadable agents/b.md: user 1001 cannot read this file (mode 0600)",
+            "forbidden_file_present /r/.netrc: this file is forbidden; it still ships in layer 1, although a later entry hides \
              or replaces it",
-            "forbidden_file_present /r/x.token: a file of this name must not be in the image; it comes with layers 1, 3"
+            "forbidden_file_present /r/x.token: this file is forbidden; it is in layers 1, 3"
         ]
     );
 }
@@ -147,7 +147,7 @@ fn many_files_with_one_defect_are_counted() {
 fn defects_are_found_even_where_the_names_can_t_be_told() {
     let block = "root: /r\nuser: \"7\"\nforbidden_files: [.netrc]";
     let found = findings(
-        &[a().folder_of_mode("r/d", 0o700).file("r/d/.netrc", "")],
+        &[a().directory_of_mode("r/d", 0o700).file("r/d/.netrc", "")],
         block,
     );
     assert_eq!(found.len(), 2, "{found:?}");
@@ -184,7 +184,7 @@ fn the_copy_of_the_contract_has_to_be_equal() {
         found(with(a().file("other", ours).hardlink("e.yaml", "other"))),
         NONE
     );
-    let differs = full("the copy in the image differs from the contract, from line 2 on");
+    let differs = full("the copy in the image differs from the contract from line 2 on");
     assert_eq!(
         found(with(a().file("e.yaml", "a: one\nb: twi\nc: three\n"))),
         differs
@@ -197,11 +197,11 @@ fn the_copy_of_the_contract_has_to_be_equal() {
     );
     assert_eq!(
         found(with(a())),
-        full("the image has no copy of the contract here")
+        full("the image has no copy of the contract at this path")
     );
     assert_eq!(
-        found(with(a().folder("e.yaml"))),
-        full("what is here in the image is not a regular file")
+        found(with(a().directory("e.yaml"))),
+        full("the copy in the image is not a regular file")
     );
 }
 

@@ -34,6 +34,7 @@ fn pins() -> Found {
             offset: 0,
             tag: None,
             digest: digest('a'),
+            split: None,
         },
     };
     Found {

@@ -1,4 +1,4 @@
-//! Arguments of the commands around a pull request: gates, waiting, branches, freshness.
+//! Arguments of `gates`, `wait`, `branch` and `freshness`.
 
 use std::time::Duration;
 
@@ -8,67 +8,68 @@ use super::{IfUnconfigured, strict_bool};
 use crate::config::duration;
 
 pub(super) const GATES: &str = "\
-The contexts are those of forge.gates in the configuration, else those that the base branch requires. Of each the latest \
-report counts, from statuses and check runs. Exit 0: all passed; 3: one is not decided; 1: one failed or never reported.
+The required contexts are those of forge.gates in the configuration, otherwise those that the base branch requires. For each, \
+the latest status or check run counts. Exit 0: all passed; 3: one is pending; 1: one failed or never reported.
 
 Example:
   repin gates --ref staging";
 
 pub(super) const WAIT: &str = "\
-Exit 0: merged; 1: closed, in conflict, or removed from the merge queue; 3: still open when the time is over; 5: a foreign commit. After a merge the workflows in forge.dispatch are started \
-where the forge does not start them by itself, once, however many runs wait for the same pull request.
+Exit 0: merged; 1: closed, in conflict, or removed from the merge queue; 3: still open at the timeout; 5: a foreign commit. \
+After a merge, repin starts the workflows in forge.dispatch if the forge does not start them itself. They are started once, \
+however many runs wait for the same pull request.
 
 Example:
   repin wait --pr 7 --timeout 30m";
 
 pub(super) const BRANCH: &str = "\
-Without --apply it is a dry run.
+Without --apply, this is a dry run.
 
 Examples:
   repin branch promote --from staging --to main --apply
   repin branch sync --from main --to staging --apply";
 
 pub(super) const FRESHNESS: &str = "\
-Stale is a reference that commits to its paths have gone past for longer than its max_gap: exit 1, or with --apply one \
-issue that is opened, kept up to date and closed when it is fresh again, and exit 0.
+A reference is stale when newer commits have changed its paths for longer than its max_gap. Exit 1 if one is stale. With \
+--apply, repin instead opens one issue, keeps it up to date, closes it when the reference is fresh again, and exits 0.
 
 Examples:
   repin freshness
-  repin freshness --apply --if-unconfigured skip    # in a job by the clock
-  repin freshness --apply --simulate-stale true     # a rehearsal: the next run closes the issue";
+  repin freshness --apply --if-unconfigured skip    # in a scheduled job
+  repin freshness --apply --simulate-stale true     # rehearse; the next run closes the issue";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Gates {
-    /// A branch, a tag or a commit
+    /// Branch, tag or commit
     #[arg(long = "ref", value_name = "REF", allow_hyphen_values = true)]
     pub(in crate::cli) reference: String,
-    /// skip: a token that is missing is no error
+    /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Wait {
-    /// The pull request's number
+    /// Number of the pull request
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(in crate::cli) pr: u64,
-    /// When to give up: 90s, 30m, 2h
+    /// Give up after this time: 90s, 30m, 2h
     #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "30m")]
     pub(in crate::cli) timeout: Duration,
-    /// skip: a token that is missing is no error
+    /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
-    /// true only waits and changes nothing on the forge; an empty BOOL is true
+    /// Only wait; change nothing on the forge; an empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(in crate::cli) dry_run: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Branch {
-    /// Open a pull request of one branch into another, and schedule its merge
+    /// Open a pull request from one branch to another and schedule its merge
     #[command(after_help = "Example:\n  repin branch promote --from staging --to main --apply")]
     Promote(Promotion),
-    /// Bring one branch into another by fast-forward or merge, and push that
+    /// Fast-forward or merge one branch into another and push the result
     #[command(after_help = "Example:\n  repin branch sync --from main --to staging --apply")]
     Sync(Between),
 }
@@ -77,17 +78,17 @@ pub(in crate::cli) enum Branch {
 pub(in crate::cli) struct Promotion {
     #[command(flatten)]
     pub(in crate::cli) between: Between,
-    /// skip: a token that is missing is no error
+    /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Between {
-    /// The branch whose commits go
+    /// Source branch
     #[arg(long, value_name = "B", allow_hyphen_values = true)]
     pub(in crate::cli) from: String,
-    /// The branch that they go to
+    /// Target branch
     #[arg(long, value_name = "B", allow_hyphen_values = true)]
     pub(in crate::cli) to: String,
     #[command(flatten)]
@@ -96,34 +97,34 @@ pub(in crate::cli) struct Between {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Freshness {
-    /// true treats every reference as stale, for a rehearsal; an empty BOOL is false
+    /// Treat every reference as stale, for a rehearsal; an empty BOOL means false
     #[arg(long, value_name = "BOOL", value_parser = rehearsed, allow_hyphen_values = true)]
     pub(in crate::cli) simulate_stale: Option<bool>,
-    /// skip: a token or permission that is missing is no error
+    /// Skip instead of failing when a token or permission is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
     #[command(flatten)]
     pub(in crate::cli) arm: Arm,
 }
 
-/// Whether something may change.
+/// Options that allow or forbid changes.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arm {
-    /// Do it
+    /// Make the changes
     #[arg(long)]
     pub(in crate::cli) apply: bool,
-    /// true forbids every change, false is --apply; an empty BOOL is true
+    /// true forbids every change; false means --apply; an empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(in crate::cli) dry_run: Option<bool>,
 }
 
-/// As [`strict_bool`], but what was left empty, as an input is in a run by the clock, pretends
-/// nothing.
+/// Like [`strict_bool`], except that the empty string means `false`: a scheduled run leaves the
+/// input empty and must not simulate anything.
 fn rehearsed(text: &str) -> Result<bool, String> {
     match text {
         "" => Ok(false),
         text => strict_bool(text).map_err(|_| {
-            "it takes exactly `true`, `false` or the empty string, which means `false`".to_owned()
+            "expected `true`, `false` or the empty string, which means `false`".to_owned()
         }),
     }
 }

@@ -1,12 +1,12 @@
-//! `repin doctor`, as it is typed.
+//! Arguments of `repin doctor`.
 
 use clap::Args;
 
 use super::IfUnconfigured;
 
 pub(super) const EXAMPLES: &str = "\
-Each line passes, fails or is skipped, with the evidence and what to do. What can't be read without writing is skipped \
-with the reason. The exit is that of the worst line: what the same cause would end a run with.
+Each check passes, fails or is skipped, with evidence and a hint. Checks that would have to write are skipped with the \
+reason. The exit code is that of the worst failure, the same as a run would have for that cause.
 
 Examples:
   repin doctor
@@ -14,7 +14,7 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Doctor {
-    /// skip: a token or secret that is missing is no failure
+    /// Skip instead of failing when a token or secret is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
 }

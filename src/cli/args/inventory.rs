@@ -1,4 +1,4 @@
-//! The arguments of `repin inventory`.
+//! Arguments of `repin inventory`.
 
 use std::path::PathBuf;
 
@@ -6,45 +6,44 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Inventory {
-    /// Print the names of each kind that an image contains, as JSON
+    /// List the names of each kind in an image, as JSON
     #[command(after_help = "Example:\n  repin inventory enumerate review > enumeration.json")]
     Enumerate(OfImage),
-    /// Hold a listing of an image against a contract
+    /// Compare a listing of an image with a contract
     #[command(
         after_help = "Example:\n  repin inventory match --enumeration enumeration.json --expected expected.yaml"
     )]
     Match {
-        /// What `repin inventory enumerate` printed; - is standard input
+        /// Output of `repin inventory enumerate`; - is standard input
         #[arg(long, value_name = "FILE")]
         enumeration: PathBuf,
-        /// The contract
+        /// Contract to compare with
         #[arg(long, value_name = "FILE")]
         expected: PathBuf,
     },
-    /// Check what images contain: their contracts, and what every image has to be
+    /// Check images against their contracts and the configured rules for their content
     #[command(
-        after_help = "Example, before a promote:\n  repin inventory check --revision 4f2a…\nExample, of what is pinned now:\n  repin inventory check review fix"
+        after_help = "Example, before a promote:\n  repin inventory check --revision 4f2a…\nExample, for the pinned images:\n  repin inventory check review fix"
     )]
     Check {
-        /// Names of configured images; without any, all of them
+        /// Names of configured images [default: all]
         #[arg(value_name = "IMAGE")]
         images: Vec<String>,
-        /// Look at what this revision's tags name instead of what is pinned now
+        /// Check the images that this revision's tags resolve to instead of the pinned ones
         #[arg(long, value_name = "REV", allow_hyphen_values = true)]
         revision: Option<String>,
     },
-    /// Print a contract that asserts everything that an image contains, to start from
+    /// Print a starting contract that lists everything in an image
     #[command(after_help = "Example:\n  repin inventory init review > images/review/expected.yaml")]
     Init(OfImage),
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct OfImage {
-    /// A configured image's name (then it is the digest that is pinned now), or REPOSITORY:TAG or
-    /// REPOSITORY@DIGEST
+    /// Name of a configured image (its pinned digest is used), REPOSITORY:TAG or REPOSITORY@DIGEST
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) image: String,
-    /// Look at this platform alone; without it, all have to contain the same
+    /// Read only this platform; without it, all platforms must have the same content
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub(in crate::cli) platform: Option<String>,
 }
@@ -54,5 +53,5 @@ fn platform(text: &str) -> Result<String, String> {
     if (2..=3).contains(&parts.len()) && parts.iter().all(|part| !part.is_empty()) {
         return Ok(text.to_owned());
     }
-    Err("write OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64".to_owned())
+    Err("expected OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64".to_owned())
 }

@@ -1,53 +1,53 @@
-//! The arguments of `prune`.
+//! Arguments of `repin prune`.
 
 use clap::{Args, Subcommand};
 
 use super::{IfUnconfigured, strict_bool};
 
 pub(super) const EXAMPLES: &str = "\
-Without --apply it is a dry run, whatever started it. Candidates are versions whose every tag matches \
-prune.tags and that are older than prune.older_than. What is pinned here, on the remote's base branch or \
-on an open promote or rollback branch, what promote history ever pinned, and what any of it needs is \
-kept. Any doubt about the whole: nothing is deleted.
+Without --apply, this is a dry run, whatever started it. Candidates are versions that are older than prune.older_than \
+and whose tags all match prune.tags. repin keeps every version that is pinned in the work tree, on the remote's base branch \
+or on an open promote or rollback branch, every version that promote history ever pinned, and everything these need. If \
+protection cannot be determined completely, nothing is deleted.
 
 Examples:
-  repin prune                                  # what would be deleted, and what is protected why
+  repin prune                                  # show candidates and protected versions
   repin prune --image review --older-than 30d
   repin prune --apply --limit 200
   repin prune restore --image review --version 123456 --apply";
 
 const RESTORE: &str = "\
 Example:
-  repin prune restore --image review --version 123456 --apply    # the log has the number";
+  repin prune restore --image review --version 123456 --apply   # ID from the log";
 
-// Options of `prune` itself exclude `restore`; clap's own rule would exclude the global ones, too.
+// The options of `prune` itself conflict with `restore`; clap's rule would also reject global options.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Prune {
     #[command(subcommand)]
     pub(in crate::cli) action: Option<PruneAction>,
-    /// Only this image of the configuration; again for more
+    /// Prune only this configured image; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) image: Vec<String>,
-    /// Delete what the plan says
+    /// Delete the candidates
     #[arg(long)]
     pub(in crate::cli) apply: bool,
-    /// true forbids every change, false is --apply; an empty BOOL is true
+    /// true forbids every change; false means --apply; an empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(in crate::cli) dry_run: Option<bool>,
-    /// Candidates are older than this, such as 14d or 36h [default: the configuration's]
+    /// Minimum age of a candidate, such as 14d or 36h [default: `prune.older_than`]
     #[arg(long, value_name = "DURATION")]
     pub(in crate::cli) older_than: Option<String>,
-    /// More candidates of one image than N: nothing is deleted [default: the configuration's]
+    /// Delete nothing if an image has more than N candidates [default: prune.limit]
     #[arg(long, value_name = "N")]
     pub(in crate::cli) limit: Option<usize>,
-    /// skip: a token that is missing is no error
+    /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
 }
 
 impl Prune {
-    /// The first option of `prune` itself that was given.
-    pub(in crate::cli) fn own_option(&self) -> Option<&'static str> {
+    /// Returns the first option of `prune` itself that was given.
+    pub(in crate::cli) fn first_option(&self) -> Option<&'static str> {
         [
             ("--image", !self.image.is_empty()),
             ("--apply", self.apply),
@@ -63,26 +63,26 @@ impl Prune {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum PruneAction {
-    /// Put back a version that was deleted, where the registry can (GitHub: for 30 days)
+    /// Restore a deleted version, if the registry supports it (GitHub: for 30 days)
     #[command(after_help = RESTORE)]
     Restore(Restore),
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Restore {
-    /// The image of the configuration
+    /// Configured image
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) image: String,
-    /// The number of the version
+    /// ID of the version
     #[arg(long, value_name = "ID")]
     pub(in crate::cli) version: u64,
-    /// Restore it
+    /// Restore the version
     #[arg(long)]
     pub(in crate::cli) apply: bool,
-    /// true forbids every change, false is --apply; an empty BOOL is true
+    /// true forbids every change; false means --apply; an empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(in crate::cli) dry_run: Option<bool>,
-    /// skip: a token that is missing is no error
+    /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
 }

@@ -1,5 +1,5 @@
-//! `repin branch`: one long-lived branch into another, by a pull request (`promote`) or by a push
-//! (`sync`).
+//! `repin branch`: merge one long-lived branch into another, by a pull request (`promote`) or by a
+//! push (`sync`).
 
 mod promote;
 mod sync;
@@ -8,11 +8,11 @@ use crate::{
     cli::{
         args::{self, Between},
         context::Context,
-        exit::{Exit, usage},
-        output::Format,
+        exit::Exit,
+        format::Format,
     },
     config::check_branch,
-    error::Errors,
+    error::{Errors, usage},
     report::json::BranchDocument,
 };
 
@@ -23,7 +23,7 @@ pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit,
     }
 }
 
-/// What was typed, as names of branches.
+/// The typed names, checked as branch names.
 fn check(between: &Between) -> Result<(), Errors> {
     for (flag, name) in [("--from", &between.from), ("--to", &between.to)] {
         check_branch(name).map_err(|error| usage(format!("{flag}: {error}")))?;
@@ -47,7 +47,7 @@ fn document(action: &'static str, between: &Between) -> BranchDocument {
     }
 }
 
-/// Prints the document, or `line` for people, and what is wrong if something is.
+/// Prints the document, or `line` for people, and the errors.
 fn report(document: &BranchDocument, line: &str, fault: Option<Errors>, cx: &mut Context) -> Exit {
     if cx.output.format == Format::Json {
         cx.output.json(document);

@@ -1,33 +1,34 @@
-//! `repin check`: counts exact, digests well-formed, all pins of an image alike; with `--remote`
-//! also whether the pinned set is what it claims to be.
+//! `repin check`: exact counts, well-formed digests, one digest for each image; with `--remote`, the
+//! pinned set must also be what it claims to be.
 
 use futures_util::future;
 
-use super::{globs, past::History, set};
 use crate::{
     checks::{self, Check, Direction, Pinned, Status, Tagged},
-    cli::{context::Context, exit::Exit, output::Format},
-    config::Config,
+    cli::{context::Context, exit::Exit, format::Format, render},
+    config::{Config, number},
     error::{Class, Error, Errors},
-    oci::Revision,
+    oci::{Revision, TagOrDigest},
     outside::{self, Scope},
     pins::Found,
-    registry::{Want, resolve},
+    registry::resolve,
     report::{annotations, json::CheckDocument},
+    workflow::{History, globs, warn_if_interrupted},
 };
 
 pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    super::recover::mention(&config, &cx.output);
+    warn_if_interrupted(&config, &*cx.services.console);
     let (found, outside) = outside::look(&config, Scope::Counted, true)?;
     globs::all_match(&config, &found)?;
+    globs::places_differ(&config, &found)?;
     let mut verdict = checks::counts(&config, &found);
     verdict.extend(checks::agreement(&config, &found, Status::Fail));
     let outside_of_pins = checks::outside(&config, &found, &outside, Direction::Forward);
     verdict.extend(outside_of_pins);
     verdict.extend(checks::loose(&config, &outside, &found));
     let mut outages = Vec::new();
-    // What does not hold in the tree itself is not asked about elsewhere.
+    // A tree that fails by itself is not compared with a registry.
     if remote && !checks::any_failed(&verdict) {
         let (further, unjudged) = ask(&config, &found, cx)?;
         verdict.extend(further);
@@ -36,15 +37,15 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     Ok(report(&config, &found, verdict, outages, cx))
 }
 
-/// The checks that need a source and history, and what could not be judged.
+/// The checks that need a source and history, and the errors that left some unjudged.
 fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<Error>), Errors> {
-    let sources = set::sources_of(config, cx)?;
+    let sources = cx.services.sources_of_images(config)?;
     let one = |at: usize| found.digests_of(at).first().map(|digest| (at, *digest));
     let wanted: Vec<_> = (0..config.images.len()).filter_map(one).collect();
     let asked = wanted.iter().map(|(at, digest)| {
         let source = &sources[*at];
         async move {
-            let found = resolve::resolve(source, &Want::Digest(*digest)).await;
+            let found = resolve::resolve(source, &TagOrDigest::Digest(*digest)).await;
             Pinned {
                 image: *at,
                 digest: *digest,
@@ -52,7 +53,9 @@ fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<
             }
         }
     });
-    let pinned = set::wait(future::join_all(asked), "reading what is pinned", cx)?;
+    let pinned = cx
+        .services
+        .wait(future::join_all(asked), "reading the pinned images")?;
     let (mut verdict, mut outages, revision) = checks::claims(config, &pinned, found);
     let Some(revision) = revision.filter(|_| outages.is_empty()) else {
         return Ok((verdict, outages));
@@ -60,7 +63,7 @@ fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<
     let Ok(tag) = config.revision.tag.tag(&revision) else {
         return Ok((verdict, outages));
     };
-    let want = Want::Tag(tag.clone());
+    let want = TagOrDigest::Tag(tag.clone());
     let tags = pinned.iter().map(|pinned| {
         let (source, want) = (&sources[pinned.image], &want);
         async move {
@@ -70,7 +73,7 @@ fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<
                 .map(|found| found.map(|found| found.digest))
         }
     });
-    let named: Vec<Tagged> = set::wait(future::join_all(tags), "resolving tags", cx)?;
+    let named: Vec<Tagged> = cx.services.wait(future::join_all(tags), "resolving tags")?;
     for (pinned, named) in pinned.iter().zip(&named) {
         let (check, outage) = pinned.tagged(&config.images[pinned.image], &tag, named, found);
         verdict.push(check);
@@ -81,7 +84,7 @@ fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<
 }
 
 fn provenance(config: &Config, revision: &Revision, cx: &Context) -> Check {
-    let history = History::read(config, cx);
+    let history = History::read(config, &cx.services);
     let known = history
         .known()
         .map(|history| history.provenance(revision))
@@ -111,18 +114,19 @@ fn report(
         return exit;
     }
     if cx.output.format == Format::Github {
-        let annotations = annotations::checks(&verdict, &cx.output.folder);
+        let annotations = annotations::checks(&verdict, &cx.output.directory);
         cx.output.annotate(&annotations);
     }
-    set::print_checks(&verdict, config, &mut cx.output);
+    render::print_checks(&verdict, config, &mut cx.output);
     if let Some(errors) = &errors {
         cx.output.fault(errors);
     }
     if exit == Exit::Done {
         cx.output.print(format!(
-            "clean: {} pins in {} files\n",
-            found.pins.len(),
-            found.files
+            "OK: {} of {} in {}\n",
+            number(found.pins.len(), "pin"),
+            number(config.images.len(), "image"),
+            number(found.files, "file")
         ));
     }
     exit

@@ -1,8 +1,8 @@
-//! `repin doctor`: everything that a run needs, found out without changing anything.
+//! `repin doctor`: check that everything a run needs is available; changes nothing.
 //!
-//! A line for each thing: it passes, fails or is skipped, with the evidence and what to do. What is
-//! missing is a line, too, never the end of the diagnosis. The exit is the one that the worst
-//! line's cause ends any other command with.
+//! Each line passes, fails or is skipped, with the evidence and what to do. A missing part is a line
+//! of its own and never ends the diagnosis. The exit is that of the worst line: the one with which
+//! the same cause ends any other command.
 
 mod forge;
 mod images;
@@ -17,24 +17,24 @@ use local::NO_CONFIG;
 
 use crate::{
     checks::Status,
-    cli::{args, context::Context, exit::Exit, github::StepFiles, output::Format},
+    cli::{args, context::Context, exit::Exit, format::Format, github::StepFiles},
     error::{Class, Errors},
     http::ServerTime,
     report::doctor::{self, DoctorDocument, DoctorRow},
 };
 
-/// How far clocks may be apart: what lives longer than that is not judged wrongly.
+/// How far clocks may differ without a wrong verdict on an age.
 const TOLERANCE: Duration = Duration::from_secs(300);
 
 pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit, Errors> {
     let skip = args.if_unconfigured.is_some();
-    cx.ask_less();
+    cx.services.wait_less();
     let mut lines = Lines::new();
     let config = local::configuration(&mut lines, cx);
     let config = config.as_ref();
     let found = local::files(&mut lines, config);
     let root = config.map_or_else(
-        || cx.environment.folder().to_owned(),
+        || cx.services.environment.directory().to_owned(),
         |config| config.root.clone(),
     );
     let git = local::history(&mut lines, &root, config, cx);
@@ -51,7 +51,7 @@ type Local<'l> = (
     Option<&'l crate::pins::Found>,
 );
 
-/// Asks the forge and the registries at the same time, and looks at their clocks.
+/// Queries the forge and the registries concurrently, and compares their clocks.
 fn elsewhere(
     lines: &mut Lines,
     (config, git, found): Local<'_>,
@@ -67,8 +67,10 @@ fn elsewhere(
         }
     };
     let both = futures_util::future::join(forge, images::examine(&asked));
-    let (examined, registries) = super::set::wait(both, "asking the forge and the registries", cx)?;
-    let mut clocks = cx.clocks();
+    let (examined, registries) = cx
+        .services
+        .wait(both, "querying the forge and the registries")?;
+    let mut clocks = cx.services.clocks();
     match connection {
         Connection::Ready(ready) => {
             lines.extend(examined.unwrap_or_else(Lines::new));
@@ -83,7 +85,7 @@ fn elsewhere(
 
 fn clock(lines: &mut Lines, clocks: &[(String, ServerTime)]) {
     let Some((host, worst)) = clocks.iter().max_by_key(|(_, time)| time.apart()) else {
-        return lines.skip("clock", "no server that was asked said what time it is");
+        return lines.skip("clock", "no server reported its time");
     };
     let seconds = worst.apart().as_secs();
     if worst.apart() > TOLERANCE {
@@ -93,8 +95,7 @@ fn clock(lines: &mut Lines, clocks: &[(String, ServerTime)]) {
             "ahead of"
         };
         let why = format!("this machine's clock is {seconds} s {side} {host}");
-        let hint =
-            "set the clock: ages are counted by it, and tokens and certificates are good by it";
+        let hint = "set the clock: ages, tokens and certificates depend on it";
         return lines.fail(
             "clock",
             Exit::Because(Class::Unavailable),
@@ -126,7 +127,7 @@ fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
             cx.output.annotate(&doctor::annotated(rows));
             let table = doctor::table(rows, |_, word| word.to_owned());
             cx.output.print_unparsed(table)?;
-            StepFiles::open(&cx.environment)?.summary(&doctor::summary(rows))?;
+            StepFiles::open(&cx.services.environment)?.summary(&doctor::summary(rows))?;
         }
     }
     if cx.output.format != Format::Json {

@@ -1,4 +1,4 @@
-//! `repin completions`, `repin man`, `repin schema`: what is generated from the program itself.
+//! `repin completions`, `repin man`, `repin schema`: documents generated from the program.
 
 use crate::{
     cli::{context::Context, exit::Exit},
@@ -30,7 +30,7 @@ pub(in crate::cli) fn man(cx: &mut Context) -> Result<Exit, Errors> {
     let pages: Vec<_> = std::iter::once(root.clone()).chain(commands).collect();
     for page in pages {
         let rendered = clap_mangen::Man::new(page).render(&mut text);
-        rendered.map_err(|error| Errors::io(format!("can't render the manual page: {error}")))?;
+        rendered.map_err(|error| Errors::io(format!("cannot render the manual page: {error}")))?;
     }
     cx.output.print(text);
     Ok(Exit::Done)

@@ -1,64 +1,57 @@
-//! `repin freshness`: how far pinned references to other repositories have fallen behind, and one
-//! issue while they are.
+//! `repin freshness`: report how far pinned references to other repositories lag behind, and keep
+//! one issue open while they do.
 //!
-//! Each entry is looked at whatever became of the others, and every finished run says so.
+//! Each entry is judged independently of the others, and every finished run leaves a heartbeat.
 
 mod show;
 
 use std::time::SystemTime;
 
-use super::set;
 use crate::{
     checks::freshness::{self as verdict, State},
-    cli::{
-        args::{self, IfUnconfigured},
-        context::Context,
-        exit::Exit,
-        forge::connect_or_skip,
-        progress,
-        repositories::{OtherRepository, Reach, scratch},
-    },
+    cli::{args, context::Context, exit::Exit},
     config::{Config, Freshness},
     error::{Class, Error, Errors},
     files::WorkTree,
     forge::{
         Forge,
-        tracking_issue::{self, Fate, Wanted},
+        tracking_issue::{self, IssueAction, IssueSpec},
     },
-    freshness::{self, Distance, Pinned, Trouble},
+    freshness::{self, Distance, FreshnessError, Pinned},
     git::{GitError, Remote},
     report::json::{FreshnessDocument, FreshnessRow, IssueRow},
+    workflow::{Access, OtherRepository, connect_or_skip, scratch},
 };
 
 /// Where issues are kept.
 enum Issues {
-    /// Nowhere: a dry run, or nobody wants any.
+    /// Nowhere: a dry run, or no issue is configured.
     Nowhere,
     At(Box<dyn Forge>),
-    /// There is no token for it, and that is fine.
+    /// The token is missing, and `--if-unconfigured skip` accepts that.
     Skipped(String),
 }
 
-/// What is the same for all entries.
+/// The values that all entries share.
 struct Run<'a> {
     config: &'a Config,
     issues: Issues,
     simulate: bool,
     skip: bool,
-    /// When it is checked, for people.
+    /// The time of the check, for people.
     now: String,
 }
 
-/// An entry that was looked at.
+/// The result of one entry.
 struct Checked {
     row: FreshnessRow,
     exit: Exit,
     fault: Option<Errors>,
 }
 
-/// Why an entry could not be looked at.
+/// The reason why an entry was not judged.
 enum Stopped {
-    /// A token or a permission is missing, and that was said to be fine.
+    /// A token or a permission is missing, and `--if-unconfigured skip` accepts that.
     Unconfigured(String),
     Errors(Errors),
 }
@@ -73,26 +66,24 @@ pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Ex
     let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
     let config = cx.load()?;
     if config.freshness.is_empty() {
-        let problem = Error::input(
-            "config",
-            "there is no `freshness` in the configuration, so there is nothing to check",
-        );
+        let problem = Error::input("config", "the configuration has no `freshness` block");
         return Err(Errors::from(problem.help(
-            "name what is pinned, and the repository that it is compared with",
+            "add `freshness:` with the pinned reference and its repository",
         )));
     }
-    let skip = args.if_unconfigured == Some(IfUnconfigured::Skip);
+    let skip = args.if_unconfigured.is_some();
     let wanted = apply && config.freshness.iter().any(|entry| entry.issue.is_some());
     let issues = match wanted
-        .then(|| connect_or_skip(&config, args.if_unconfigured, cx))
+        .then(|| connect_or_skip(&config, args.if_unconfigured.into(), &cx.services))
         .transpose()?
     {
         None => Issues::Nowhere,
-        Some(Ok(forge)) => {
-            set::wait(forge.supported(), "asking the forge for its version", cx)??;
+        Some(Access::Granted(forge)) => {
+            cx.services
+                .wait(forge.supported(), "querying the forge's version")??;
             Issues::At(forge)
         }
-        Some(Err(why)) => Issues::Skipped(why),
+        Some(Access::NoToken(why)) => Issues::Skipped(why),
     };
     let now = httpdate::fmt_http_date(SystemTime::now());
     let run = Run {
@@ -168,7 +159,7 @@ impl Run<'_> {
         }
     }
 
-    /// How an entry stands.
+    /// The state of an entry.
     fn judged(
         &self,
         entry: &Freshness,
@@ -200,19 +191,19 @@ impl Run<'_> {
         Ok(state)
     }
 
-    /// The other repository, and what it is asked with.
+    /// The other repository, with its token.
     fn remote(&self, entry: &Freshness, cx: &Context) -> Result<Remote, Stopped> {
         let other = OtherRepository {
             key: format!("freshness `{}`", entry.name),
             repository: &entry.repository,
             token_env: entry.token_env.as_deref(),
         };
-        match other.reach(self.config, cx)? {
-            Reach::At(remote) => Ok(remote),
-            Reach::NoToken(why) if self.skip => Err(Stopped::Unconfigured(why)),
-            Reach::NoToken(why) => {
+        match other.reach(self.config, &cx.services)? {
+            Access::Granted(remote) => Ok(remote),
+            Access::NoToken(why) if self.skip => Err(Stopped::Unconfigured(why)),
+            Access::NoToken(why) => {
                 let problem = Error::new(Class::Denied, "denied", why)
-                    .help("set it, or pass --if-unconfigured skip where it may be missing");
+                    .help("set the variable, or pass --if-unconfigured skip if it may be missing");
                 Err(Errors::from(problem).into())
             }
         }
@@ -225,7 +216,7 @@ impl Run<'_> {
         pinned: Pinned,
         cx: &Context,
     ) -> Result<Distance, Stopped> {
-        let scratch = scratch(cx)?;
+        let scratch = scratch(&cx.services)?;
         let (path, remote, branch) = (
             scratch.path().to_owned(),
             remote.clone(),
@@ -238,39 +229,37 @@ impl Run<'_> {
             .await
         };
         let message = format!("comparing {} with {}", entry.name, entry.branch);
-        let compared =
-            cx.runtime()?
-                .block_on(progress::while_waiting(cx.output.progress, &message, work));
-        let compared =
-            compared.map_err(|error| Errors::io(format!("the comparison broke off: {error}")))?;
+        let compared = cx.services.wait(work, &message)?;
+        let compared = compared
+            .map_err(|error| Errors::io(format!("the comparison was interrupted: {error}")))?;
         compared.map_err(|trouble| self.stopped(entry, &trouble))
     }
 
-    fn stopped(&self, entry: &Freshness, trouble: &Trouble) -> Stopped {
+    fn stopped(&self, entry: &Freshness, trouble: &FreshnessError) -> Stopped {
         let what = format!("freshness `{}`: {}", entry.name, entry.repository);
         let (class, why, hint) = match trouble {
-            Trouble::NoBranch => {
-                let why = format!("there is no branch `{}`", entry.branch);
+            FreshnessError::NoBranch => {
+                let why = format!("branch `{}` does not exist", entry.branch);
                 (Class::Input, why, "correct `branch`".to_owned())
             }
-            Trouble::Git(error @ GitError::Denied { .. }) if self.skip => {
+            FreshnessError::Git(error @ GitError::Denied { .. }) if self.skip => {
                 return Stopped::Unconfigured(error.to_string());
             }
-            Trouble::Git(error @ GitError::Denied { .. }) => {
+            FreshnessError::Git(error @ GitError::Denied { .. }) => {
                 let hint = match &entry.token_env {
                     Some(name) => {
-                        format!("the token in {name} has to be allowed to read that repository")
+                        format!("the token in {name} must be allowed to read that repository")
                     }
-                    None => "name a variable with a token in `token_env`".to_owned(),
+                    None => "name the variable that holds a token in `token_env`".to_owned(),
                 };
                 (Class::Denied, error.to_string(), hint)
             }
-            Trouble::Git(error) => (Class::Unavailable, error.to_string(), error.hint()),
+            FreshnessError::Git(error) => (Class::Unavailable, error.to_string(), error.hint()),
         };
         Stopped::Errors(Error::about(class, what, why).help(hint).into())
     }
 
-    /// Keeps the issue, if there is to be one; how the entry ends then.
+    /// Updates the issue, if one is configured; gives the final state of the entry.
     fn kept(
         &self,
         entry: &Freshness,
@@ -288,21 +277,20 @@ impl Run<'_> {
         };
         let forge = match &self.issues {
             Issues::Nowhere => return Ok(alone),
-            Issues::Skipped(_) if fate != Fate::Open => return Ok(alone),
+            Issues::Skipped(_) if fate != IssueAction::Open => return Ok(alone),
             Issues::Skipped(why) => return Err(Stopped::Unconfigured(format!("no issue: {why}"))),
             Issues::At(forge) => forge,
         };
         let text = show::text(entry, row, &self.now);
-        let wanted = Wanted {
+        let wanted = IssueSpec {
             title: &wanted.title,
             text: &text,
             labels: &wanted.labels,
             fate,
         };
-        let kept = set::wait(
+        let kept = cx.services.wait(
             tracking_issue::keep(&**forge, &wanted),
-            "keeping the issue",
-            cx,
+            "updating the issue",
         )?;
         let kept = kept.map_err(|error| match error.class {
             Class::Denied if self.skip => Stopped::Unconfigured(error.to_string()),
@@ -323,12 +311,11 @@ impl Run<'_> {
     }
 }
 
-/// What becomes of the issue: a head that is older than the pin is not what it was opened for, and
-/// not its end either.
-fn fate(state: State) -> Fate {
+/// The new state of the issue. A head older than the pin neither opens nor closes it.
+fn fate(state: State) -> IssueAction {
     match state {
-        State::Stale => Fate::Open,
-        State::Ahead => Fate::Keep,
-        State::Fresh => Fate::Close,
+        State::Stale => IssueAction::Open,
+        State::Ahead => IssueAction::Keep,
+        State::Fresh => IssueAction::Close,
     }
 }

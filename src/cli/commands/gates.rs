@@ -1,16 +1,9 @@
-//! `repin gates`: how the required statuses of a commit stand.
+//! `repin gates`: show the required statuses of a commit.
 
-use super::set;
 use crate::{
-    cli::{
-        args,
-        context::Context,
-        exit::{Exit, usage},
-        forge::connect_or_skip,
-        output::{Format, Output},
-    },
+    cli::{args, context::Context, exit::Exit, format::Format, output::Output},
     config::{Forge as Configured, check_branch},
-    error::{Class, Error, Errors},
+    error::{Class, Error, Errors, usage},
     forge::{Forge, Gate, GateState, judge, together},
     pull_request::branches,
     report::{
@@ -18,28 +11,33 @@ use crate::{
         table::{Align, aligned},
     },
     untrusted::{plain, workflow::Commands},
+    workflow::{Access, connect_or_skip},
 };
 
-/// What was found out about a commit.
+/// The required statuses of a commit.
 struct Found {
     commit: String,
     gates: Vec<Gate>,
 }
 
 pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, Errors> {
-    check_branch(&args.reference)
-        .map_err(|_| usage(format!("--ref: `{}` can't be a reference", args.reference)))?;
+    check_branch(&args.reference).map_err(|_| {
+        usage(format!(
+            "--ref: `{}` is not a valid reference",
+            args.reference
+        ))
+    })?;
     let config = cx.load()?;
-    let forge = match connect_or_skip(&config, args.if_unconfigured, cx)? {
-        Ok(forge) => forge,
-        Err(why) => return Ok(skipped(args, &why, cx)),
+    let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
+        Access::Granted(forge) => forge,
+        Access::NoToken(why) => return Ok(skipped(args, &why, cx)),
     };
-    set::wait(forge.supported(), "asking the forge for its version", cx)??;
+    cx.services
+        .wait(forge.supported(), "querying the forge's version")??;
     let configured = config.forge_or_default();
-    let found = set::wait(
+    let found = cx.services.wait(
         ask(&*forge, &configured, &args.reference),
         "reading statuses",
-        cx,
     )??;
     let state = together(&found.gates);
     let document = GatesDocument {
@@ -76,9 +74,9 @@ async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Res
         None => forge.repository().await?.default_branch,
     };
     let required = branches::required(forge, &base, &configured.gates).await?;
-    let hint = "name the contexts in `forge.gates`";
+    let hint = "list the contexts in `forge.gates`";
     let Some(required) = required else {
-        let why = format!("what {base} requires can't be read with this token");
+        let why = format!("this token cannot read which statuses {base} requires");
         return Err(Errors::from(
             Error::new(Class::Denied, "denied", why).help(hint),
         ));
@@ -92,7 +90,7 @@ async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Res
     Ok(Found { commit, gates })
 }
 
-/// Gates for people.
+/// The gates for people.
 pub(super) fn table(gates: &[Gate]) -> String {
     let mut rows = vec![["GATE", "STATE", "MORE"].map(str::to_owned).to_vec()];
     let row = |gate: &Gate| {

@@ -1,15 +1,15 @@
-//! `repin history`: the sets in git history, newest first; which is in place, and which can be gone
-//! back to.
+//! `repin history`: the sets in git history, newest first; which one is current, and which are
+//! available for rollback.
 
 use serde::Serialize;
 
-use super::past::History;
 use crate::{
-    cli::{context::Context, exit::Exit, output::Format},
+    cli::{context::Context, exit::Exit, format::Format},
     error::Errors,
     history::{Entry, Kind},
     report::table::{Align, aligned},
     untrusted::plain,
+    workflow::History,
 };
 
 /// `repin.history/1`.
@@ -19,10 +19,10 @@ struct Document<'e> {
     entries: Vec<&'e Entry>,
 }
 
-/// How the first column of the table is filled.
+/// The content of the table's first column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// `*` for the set in place, `<` for those that can be gone back to.
+    /// `*` for the current set, `<` for those available for rollback.
     Marked,
     /// Numbers to choose from.
     Numbered,
@@ -30,7 +30,7 @@ pub(super) enum Shown {
 
 pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    let gathered = History::read(&config, cx);
+    let gathered = History::read(&config, &cx.services);
     let history = gathered.known().map_err(|error| Errors::from(&error))?;
     let listed = history.listed();
     let entries: Vec<&Entry> = listed.iter().take(limit.unwrap_or(usize::MAX)).collect();
@@ -49,13 +49,13 @@ pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit
         Format::Human | Format::Github => {
             if entries.is_empty() {
                 cx.output.note(&format!(
-                    "no commit of {} pins any image of the set",
+                    "no commit on {} pins an image of the set",
                     plain(&history.branch.name)
                 ));
             } else {
                 cx.output.print(table(&entries, Shown::Marked));
                 let legend = format!(
-                    "{}: * is in place, < can be gone back to",
+                    "{}: * is current, < is available for rollback",
                     plain(&history.branch.name)
                 );
                 cx.output.note(&legend);
@@ -64,7 +64,7 @@ pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit
     }
     if history.shallow {
         cx.output.error_text(
-            "warning: this clone is shallow, so older sets are missing; fetch them: git fetch --unshallow\n",
+            "warning: this clone is shallow, so older sets are missing\n  = help: fetch them: git fetch --unshallow\n",
         );
     }
     Ok(Exit::Done)

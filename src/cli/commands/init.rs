@@ -1,20 +1,21 @@
-//! `repin init`: a first configuration from the pins that are there.
+//! `repin init`: write a first configuration from the existing pins.
 //!
-//! Looks, guesses, asks if somebody can be asked, verifies its own text with the real scanner, and
-//! writes it; nothing that is there is overwritten unasked.
+//! Scans, chooses a set, asks at a terminal, verifies its own text with the real scanner, and writes
+//! it; an existing file is never overwritten without `--force`.
 
 mod ask;
 mod draft;
+mod split;
 mod write;
 
 use draft::Draft;
 use write::Target;
 
 use crate::{
-    cli::{args, context::Context, exit::Exit, output::Format},
+    cli::{args, context::Context, exit::Exit, format::Format},
     error::{Error, Errors},
     files::survey,
-    git::{Git, Hosted},
+    git::{Git, HostedRepository},
     outside,
     pins::discover::{
         Discovery, Seen, discover,
@@ -27,24 +28,24 @@ use crate::{
     untrusted::plain,
 };
 
-/// What git says about the repository around the root; all of it may be absent.
+/// Facts from git about the repository around the root; each may be missing.
 #[derive(Default)]
 struct Surroundings {
-    hosted: Option<Hosted>,
+    hosted: Option<HostedRepository>,
     base: Option<String>,
 }
 
-/// The set, and what was left out.
+/// The set, and the images left out.
 struct Chosen<'s> {
     members: Vec<&'s Seen>,
     others: Vec<(&'s Seen, Reason)>,
-    /// What a person has to look at, since nobody was asked.
+    /// Remarks for a person to review, because nobody was asked.
     remark: Option<String>,
 }
 
 pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, Errors> {
     let print_only = args.dry_run == Some(true) || cx.dry_run_forced()?;
-    let target = Target::new(&cx.new_config(), cx.environment.folder())?;
+    let target = Target::new(&cx.new_config(), cx.services.environment.directory())?;
     if !(print_only || args.force) {
         target.refuse_existing()?;
     }
@@ -67,7 +68,7 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, E
 }
 
 impl Surroundings {
-    /// Asks git; what it can't tell is simply not known.
+    /// Queries git; every failure leaves the fact unknown.
     fn of(root: &std::path::Path) -> Self {
         let Ok(git) = Git::open(root) else {
             return Self::default();
@@ -76,7 +77,7 @@ impl Surroundings {
             .origin()
             .ok()
             .flatten()
-            .and_then(|url| Hosted::parse(&url));
+            .and_then(|url| HostedRepository::parse(&url));
         let base = git
             .known_default()
             .ok()
@@ -93,7 +94,7 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
     let mut remark = None;
     let taken = if guess.sure {
         vec![0]
-    } else if cx.environment.can_ask() && cx.output.format == Format::Human {
+    } else if cx.services.environment.can_ask() && cx.output.format == Format::Human {
         ask::which(&guess.groups, &discovery.seen, &cx.output)?
     } else {
         let first = &guess.groups[0].owner;
@@ -104,10 +105,10 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
             .collect();
         remark = Some(match others.as_slice() {
             [] => format!(
-                "the set is a guess: {first} is not the owner of the remote, but only its images are pinned"
+                "using {first} as the image set, although the remote has another owner; review `images:` before committing"
             ),
             others => format!(
-                "the set is a guess: {first}, and not {}",
+                "using {first} as the image set; {} was left out; review `images:` before committing",
                 others.join(" or ")
             ),
         });
@@ -139,16 +140,16 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
     })
 }
 
-/// Nothing to make a configuration from.
+/// The error of a repository without pins.
 fn nothing(discovery: &Discovery) -> Errors {
     if let Some(error) = discovery.unread.first() {
         return Errors::io(error.to_string());
     }
     let message = format!(
-        "no image is pinned by digest in the {} files looked into",
+        "no image is pinned by digest in the {} files scanned",
         discovery.files
     );
-    let hint = "pin the set's images as REPOSITORY@sha256:DIGEST where they are used, or write the configuration by hand \
+    let hint = "pin the images as REPOSITORY@sha256:DIGEST where they are used, or write the configuration by hand \
                 (`repin schema` describes it)";
     Errors::from(Error::input("init", message).help(hint))
 }
@@ -201,5 +202,6 @@ fn report(draft: Draft, target: &Target, written: bool, cx: &mut Context) {
         plain(&path),
         draft.summary()
     ));
-    cx.output.note("next: read it, then `repin check`");
+    cx.output
+        .note("next: review the file, then run `repin check`");
 }

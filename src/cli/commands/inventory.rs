@@ -1,5 +1,4 @@
-//! `repin inventory`: what images contain, listed, written down as a contract, and held against
-//! one.
+//! `repin inventory`: list what images contain, write it as a contract, and compare it with one.
 
 mod check;
 mod enumerate;

@@ -1,31 +1,27 @@
-//! `repin prune`: delete pending versions of the images, and never anything else.
+//! `repin prune`: delete pending versions of the images, and nothing else.
 //!
-//! Gathers what protects (from git and the remote), lists each image, judges it, and deletes only
-//! if every image's verdict allows it. Nothing is decided here: that is in `prune`.
+//! Gathers the protected digests from git and the remote, lists and judges each image, and deletes
+//! only if the verdict on every image allows it. The decisions are made in `prune`.
 
 mod restore;
 
 use std::time::Duration;
 
-use super::globs;
 use crate::{
     cli::{
-        args::{self, IfUnconfigured, PruneAction},
-        ci,
+        args::{self, PruneAction},
         context::{Context, configured},
-        exit::{Exit, usage},
-        forge::no_token,
+        exit::Exit,
+        format::Format,
         github::StepFiles,
-        output::{Format, Output},
-        packages, progress,
-        repositories::{OtherRepository, Reach, scratch},
+        output::Output,
     },
     config::{self, Config, Prune, duration, number},
-    error::{Class, Error, Errors},
+    error::{Class, Error, Errors, usage},
     git::Git,
     prune::{
-        self, Elsewhere, Guards, Listing, Plan, Progress, Rules, Since, Watch,
-        apply::{self, Step},
+        self, ExternalRepository, Guards, Listing, Plan, Progress, Protection, Rules, TipsChange,
+        apply::{self, DeletionEvent},
         backends::Backend,
     },
     report::prune::{Image, PruneDocument, deletion, summary, text, warnings},
@@ -33,63 +29,67 @@ use crate::{
         plain,
         workflow::{Commands, Level},
     },
+    workflow::{Access, OtherRepository, backends, ci, globs, no_token, scratch},
 };
 
-/// An image of the run, and how it is reached.
+/// An image of the run, with its backend.
 struct Job {
     backend: Backend,
     guards: Guards,
-    /// What the verdict was made from, and what it allows.
+    /// The listing that was judged, and the plan that it allows.
     planned: Option<(Listing, Plan)>,
     image: Image,
 }
 
 /// Another repository that pins images.
 struct Other {
-    at: Elsewhere,
-    /// It goes with the run.
+    at: ExternalRepository,
+    /// The directory is removed with this value.
     _directory: tempfile::TempDir,
 }
 
-/// What is the same for all images.
+/// The values that all images share.
 struct Run<'a> {
     config: &'a Config,
-    /// The images of the run, by their places in the configuration.
+    /// The indices of the images of the run in the configuration.
     chosen: &'a [usize],
     others: &'a [Other],
     rules: &'a Rules<'a>,
     armed: bool,
 }
 
-/// Branches that always bring something new are read again so often.
+/// How often branches that keep moving are read again.
 const ROUNDS: usize = 3;
 
 pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, Errors> {
     if let Some(PruneAction::Restore(restore)) = &args.action {
-        return match args.own_option() {
+        return match args.first_option() {
             None => restore::run(restore, cx),
             Some(option) => Err(usage(format!(
-                "{option} is an option of `prune`: write it behind `restore`, if `restore` takes it"
+                "{option} belongs to `prune`; options of `restore` come after it"
             ))),
         };
     }
-    let armed = armed(args.apply, args.dry_run, cx)?;
+    let armed = cx.armed(args.apply, args.dry_run)?;
     let config = cx.load()?;
     globs::all_match_in_work_tree(&config)?;
     let rules = rules(args, block(&config)?)?;
     let chosen = chosen(&args.image, &config)?;
     let mut step = if cx.output.format == Format::Github {
-        Some(StepFiles::open(&cx.environment)?)
+        Some(StepFiles::open(&cx.services.environment)?)
     } else {
         None
     };
     let reached = match jobs(&config, &chosen, cx)? {
-        Ok(jobs) => others(&config, cx)?.map(|others| (jobs, others)),
-        Err(why) => Err(why),
+        Access::Granted(jobs) => match others(&config, cx)? {
+            Access::Granted(others) => Access::Granted((jobs, others)),
+            Access::NoToken(why) => Access::NoToken(why),
+        },
+        Access::NoToken(why) => Access::NoToken(why),
     };
     let (mut jobs, others) = match reached {
-        Ok(reached) => reached,
-        Err(why) if args.if_unconfigured == Some(IfUnconfigured::Skip) => {
+        Access::Granted(reached) => reached,
+        Access::NoToken(why) if args.if_unconfigured.is_some() => {
             let skipped = Error::new(Class::Denied, SKIP, format!("skipped: {why}"));
             let skip = |at: &usize| Image {
                 refusal: Some(skipped.clone()),
@@ -99,7 +99,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
             report(&images, false, &mut step, cx)?;
             return Ok(Exit::Done);
         }
-        Err(why) => return Err(no_token(&why)),
+        Access::NoToken(why) => return Err(no_token(&why)),
     };
     let run = Run {
         config: &config,
@@ -118,23 +118,17 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
         .fold(Exit::Done, Exit::worse))
 }
 
-/// The code of a run that has no token and may do without.
+/// The code of a run without a token that `--if-unconfigured skip` accepts.
 const SKIP: &str = "skip";
-
-/// Whether anything may be changed: a dry run is the default, and whatever forbids wins.
-fn armed(apply: bool, dry_run: Option<bool>, cx: &Context) -> Result<bool, Errors> {
-    let forbidden = dry_run == Some(true) || cx.dry_run_forced()?;
-    Ok((apply || dry_run == Some(false)) && !forbidden)
-}
 
 fn block(config: &Config) -> Result<&Prune, Errors> {
     config.prune.as_ref().ok_or_else(|| {
         let problem = Error::input(
             "config",
-            "there is no `prune` in the configuration, so nothing may be deleted",
+            "the configuration has no `prune` block, so nothing may be deleted",
         );
         Errors::from(problem.help(
-            "add `prune: {}` for the defaults: tags that begin with pending-, older than 14 days",
+            "add `prune: {}` for the defaults: tags that start with pending-, older than 14 days",
         ))
     })
 }
@@ -153,7 +147,7 @@ fn rules<'c>(args: &args::Prune, prune: &'c Prune) -> Result<Rules<'c>, Errors> 
     })
 }
 
-/// The images that were named, or all, by their places in the configuration.
+/// The indices of the named images, or of all.
 fn chosen(names: &[String], config: &Config) -> Result<Vec<usize>, Errors> {
     for name in names {
         configured(config, name, "--image: ")?;
@@ -165,18 +159,14 @@ fn chosen(names: &[String], config: &Config) -> Result<Vec<usize>, Errors> {
         .collect())
 }
 
-/// The images with their backends; the inner error: a token is missing.
-fn jobs(
-    config: &Config,
-    chosen: &[usize],
-    cx: &Context,
-) -> Result<Result<Vec<Job>, String>, Errors> {
+/// The images with their backends.
+fn jobs(config: &Config, chosen: &[usize], cx: &Context) -> Result<Access<Vec<Job>>, Errors> {
     let mut jobs = Vec::new();
     for at in chosen {
         let image = &config.images[*at];
-        let backend = match packages::backend(config, image, cx)? {
-            Ok(backend) => backend,
-            Err(why) => return Ok(Err(why)),
+        let backend = match backends::backend(config, image, &cx.services)? {
+            Access::Granted(backend) => backend,
+            Access::NoToken(why) => return Ok(Access::NoToken(why)),
         };
         let image = Image {
             restores: backend.restores(),
@@ -189,12 +179,11 @@ fn jobs(
             image,
         });
     }
-    Ok(Ok(jobs))
+    Ok(Access::Granted(jobs))
 }
 
-/// The other repositories that pin images, with a directory for what is fetched of each; the inner
-/// error: a token is missing.
-fn others(config: &Config, cx: &Context) -> Result<Result<Vec<Other>, String>, Errors> {
+/// The other repositories that pin images, each with a directory for its objects.
+fn others(config: &Config, cx: &Context) -> Result<Access<Vec<Other>>, Errors> {
     let entries = config.prune.iter().flat_map(|prune| &prune.also_pinned_in);
     let mut others = Vec::new();
     for entry in entries {
@@ -203,12 +192,12 @@ fn others(config: &Config, cx: &Context) -> Result<Result<Vec<Other>, String>, E
             repository: &entry.repository,
             token_env: entry.token_env.as_deref(),
         };
-        let remote = match other.reach(config, cx)? {
-            Reach::At(remote) => remote,
-            Reach::NoToken(why) => return Ok(Err(why)),
+        let remote = match other.reach(config, &cx.services)? {
+            Access::Granted(remote) => remote,
+            Access::NoToken(why) => return Ok(Access::NoToken(why)),
         };
-        let directory = scratch(cx)?;
-        let at = Elsewhere {
+        let directory = scratch(&cx.services)?;
+        let at = ExternalRepository {
             entry: entry.clone(),
             remote,
             scratch: directory.path().to_owned(),
@@ -218,12 +207,12 @@ fn others(config: &Config, cx: &Context) -> Result<Result<Vec<Other>, String>, E
             _directory: directory,
         });
     }
-    Ok(Ok(others))
+    Ok(Access::Granted(others))
 }
 
-/// Where each image is read from: two names may mean one repository.
+/// The source of each image; two names may share one repository.
 fn places(config: &Config, cx: &Context) -> Result<Vec<String>, Errors> {
-    let sources = cx.sources(config)?;
+    let sources = cx.services.sources(config)?;
     let place = |image: &config::Image| match sources.of(&image.repository) {
         Ok(source) => source.to_string(),
         Err(_) => image.repository.canonical(),
@@ -236,13 +225,13 @@ fn blank(image: &config::Image) -> Image {
 }
 
 impl Run<'_> {
-    /// Judges every image, and deletes if that was asked for and none was refused; whether it came
-    /// to that.
+    /// Judges every image, and deletes if `--apply` was given and none was refused; returns whether
+    /// it did.
     fn carry_out(&self, jobs: &mut [Job], cx: &mut Context) -> Result<bool, Errors> {
         let elsewhere: Vec<_> = self.others.iter().map(|other| other.at.clone()).collect();
         let places = places(self.config, cx)?;
         let git = Git::open(&self.config.root).ok();
-        let stated = ci::default_branch(&cx.environment, git.as_ref());
+        let stated = ci::default_branch(&cx.services.environment, git.as_ref());
         let gathered = prune::gather(self.config, stated.as_deref(), &places, &elsewhere);
         let mut watch = match gathered {
             Ok((guards, watch)) => {
@@ -266,14 +255,17 @@ impl Run<'_> {
             }
             // Everything that may stop it is asked before the first deletion.
             for job in jobs.iter_mut().filter(|job| job.has_work()) {
-                if let Err(refusal) = cx.runtime()?.block_on(job.backend.deletes()) {
+                if let Err(refusal) = cx
+                    .services
+                    .wait(job.backend.deletes(), "checking permissions")?
+                {
                     job.image.refusal = Some(refusal);
                     return Ok(false);
                 }
             }
             match watch.again() {
-                Ok(Since::Nothing) => return delete(jobs, self.rules, cx),
-                Ok(Since::More(more)) => {
+                Ok(TipsChange::Nothing) => return delete(jobs, self.rules, cx),
+                Ok(TipsChange::More(more)) => {
                     for job in jobs.iter_mut() {
                         more.add_to(&mut job.guards);
                     }
@@ -284,7 +276,7 @@ impl Run<'_> {
                 }
             }
         }
-        refuse_all(jobs, &Watch::restless());
+        refuse_all(jobs, &Protection::restless());
         Ok(false)
     }
 
@@ -292,22 +284,18 @@ impl Run<'_> {
         let progress = Progress::default();
         for job in jobs {
             let work = job.judge(self.rules, &progress);
-            cx.runtime()?.block_on(progress::while_counting(
-                cx.output.progress,
-                || progress.told(),
-                work,
-            ));
+            cx.services.wait_with(work, || progress.describe())?;
         }
         Ok(())
     }
 }
 
-/// Deletes what every image's verdict allows, until something stops it; whether any deletion was
-/// asked for, or none had to be.
+/// Deletes what the verdict on every image allows, until an error stops it; returns whether a
+/// deletion was requested, or none was necessary.
 fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Errors> {
     let mut begun = false;
     // What was read before takes nothing of the deletions' time.
-    cx.forge_time.restart();
+    cx.services.forge_time.restart();
     for job in jobs.iter_mut().filter(|job| job.has_work()) {
         begun |= job.apply(rules, cx)?;
         if job.image.refusal.is_some() {
@@ -347,7 +335,7 @@ impl Job {
             .is_some_and(|(_, plan)| !plan.order().is_empty())
     }
 
-    /// Carries out the plan; whether any deletion was asked for.
+    /// Carries out the plan; returns whether a deletion was requested.
     fn apply(&mut self, rules: &Rules<'_>, cx: &Context) -> Result<bool, Errors> {
         let Some((listing, plan)) = &self.planned else {
             return Ok(false);
@@ -360,13 +348,9 @@ impl Job {
             rules,
             progress: &progress,
         };
-        let mut tell = |step: Step<'_>| log(&step, image, &progress, output);
+        let mut tell = |step: DeletionEvent<'_>| log(&step, image, &progress, output);
         let work = apply::run(run, &self.backend, &mut tell);
-        let applied = cx.runtime()?.block_on(progress::while_counting(
-            output.progress,
-            || progress.told(),
-            work,
-        ));
+        let applied = cx.services.wait_with(work, || progress.describe())?;
         let lost = applied.lost(&self.image.name, self.image.restores);
         let begun = applied.begun;
         self.image.refusal = lost.or_else(|| applied.stopped.clone());
@@ -375,15 +359,15 @@ impl Job {
     }
 }
 
-/// Each deletion is told when it happened, however quiet the run: what is lost with the run could
-/// not be undone.
-fn log(step: &Step<'_>, image: &Image, progress: &Progress, output: &Output) {
+/// Reports each deletion as it happens, even with `--quiet`, because a deletion that is not recorded
+/// could not be undone.
+fn log(step: &DeletionEvent<'_>, image: &Image, progress: &Progress, output: &Output) {
     match step {
-        Step::Next(_) => progress.step(),
-        Step::Deleted(candidate) => {
+        DeletionEvent::Next(_) => progress.step(),
+        DeletionEvent::Deleted(candidate) => {
             output.error_text(&format!("deleted {}\n", plain(&deletion(image, candidate))));
         }
-        Step::Unverified(candidate) => {
+        DeletionEvent::Unverified(candidate) => {
             output.error_text(&format!(
                 "deletion not verified: {}\n",
                 plain(&deletion(image, candidate))
@@ -391,9 +375,9 @@ fn log(step: &Step<'_>, image: &Image, progress: &Progress, output: &Output) {
         }
         // By somebody else, or by a deletion of ours whose answer was lost: then this line is what
         // undoes it.
-        Step::Skipped(candidate) => {
+        DeletionEvent::Skipped(candidate) => {
             output.error_text(&format!(
-                "gone already: {}\n",
+                "already deleted: {}\n",
                 plain(&deletion(image, candidate))
             ));
         }
@@ -427,10 +411,11 @@ fn report(
         output.json(&PruneDocument::new(images, applied));
         return Ok(());
     }
+    let mut refusals = Vec::new();
     for image in images {
         output.print(text(
             image,
-            output.volume >= crate::cli::output::Volume::Verbose,
+            output.volume >= crate::cli::format::Volume::Verbose,
         ));
         for warning in warnings(image) {
             if output.format == Format::Github {
@@ -449,32 +434,32 @@ fn report(
             output.note(&format!("{}: {}", image.name, plain(&refusal.text())));
             continue;
         }
-        if output.format == Format::Github {
-            let title = format!("{} ({})", refusal.code, image.name);
-            output.annotate(&Commands::error(&title, &refusal.text(), None));
-        }
-        output.problem(&Error {
-            subject: None,
-            message: format!("{}: {}", image.name, refusal.text()),
+        refusals.push(Error {
+            subject: Some(image.name.clone()),
+            message: refusal.text(),
             ..refusal.clone()
         });
     }
-    output.note(&told(images, applied, deleted));
+    if !refusals.is_empty() {
+        output.fault(&Errors::from(refusals));
+        output.refer();
+    }
+    output.note(&closing_line(images, applied, deleted));
     Ok(())
 }
 
-fn told(images: &[Image], applied: bool, deleted: usize) -> String {
+fn closing_line(images: &[Image], applied: bool, deleted: usize) -> String {
     let candidates: usize = images
         .iter()
         .filter_map(|i| i.judged.as_ref())
         .map(|judged| judged.candidates.len())
         .sum();
     let refused = images.iter().any(|image| image.refusal.is_some());
-    let takes = "a deletion takes every tag of its digest with it";
+    let takes = "deleting a digest deletes all of its tags";
     match (applied, refused) {
         (true, false) => format!("deleted: {}", number(deleted, "version")),
         (true, true) => format!(
-            "stopped after {deleted} of {candidates} deletions; run it again once that is mended"
+            "stopped after {deleted} of {candidates} deletions; fix the cause and run the command again"
         ),
         (false, true) => "nothing was deleted".to_owned(),
         (false, false) if candidates == 0 => "nothing to delete".to_owned(),

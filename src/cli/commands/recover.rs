@@ -1,19 +1,13 @@
-//! `repin recover`: finish or undo what an interrupted `--apply` left.
+//! `repin recover`: finish or undo an interrupted `--apply`.
 
 use serde::Serialize;
 
-use super::set;
 use crate::{
-    apply::{self, Content, Error, Recovery, Session, State},
-    cli::{
-        args,
-        context::Context,
-        exit::Exit,
-        output::{Format, Output},
-    },
-    config::Config,
+    apply::{self, Content, Error, Recovery, State},
+    cli::{args, context::Context, exit::Exit, format::Format},
     error::{Class, Errors},
     untrusted::{plain, workflow::Commands},
+    workflow::lock,
 };
 
 /// `repin.recover/1`.
@@ -29,10 +23,10 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
     let config = cx.load()?;
     let outcome = match (dry_run, args.discard) {
         (true, _) => apply::pending(&config.root),
-        (false, true) => Session::begin(&config.root, &set::holder("recover"))
+        (false, true) => lock(&config, "recover", &cx.services)
             .and_then(|mut session| session.discard())
             .map(Some),
-        (false, false) => Session::begin(&config.root, &set::holder("recover"))
+        (false, false) => lock(&config, "recover", &cx.services)
             .and_then(|mut session| session.recover())
             .map(Some),
     };
@@ -81,7 +75,7 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
                 ));
             } else {
                 cx.output
-                    .print(format!("{}\n", told(recovery.state, dry_run)));
+                    .print(format!("{}\n", describe(recovery.state, dry_run)));
             }
             for file in &files {
                 cx.output.print(format!("  {}\n", plain(file)));
@@ -90,7 +84,7 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
     }
 }
 
-fn told(state: State, dry_run: bool) -> &'static str {
+fn describe(state: State, dry_run: bool) -> &'static str {
     match (state, dry_run) {
         (State::Nothing, _) => "nothing to recover",
         (State::Forward, false) => {
@@ -100,17 +94,19 @@ fn told(state: State, dry_run: bool) -> &'static str {
             "an interrupted run would be finished; every file would get its new content:"
         }
         (State::Dropped, false) => {
-            "an interrupted run was cleared away; these files are all as they were, or all new:"
+            "an interrupted run was cleaned up; these files all have their old or all their new content:"
         }
         (State::Dropped, true) => {
-            "an interrupted run would be cleared away; these files are all as they were, or all new:"
+            "an interrupted run would be cleaned up; these files all have their old or all their new content:"
         }
-        (State::Discarded, _) => "the journal was dropped; these files were left as they are:",
-        (State::Conflict, _) => "an interrupted run can't be resolved alone:",
+        (State::Discarded, _) => "the journal was dropped; these files were left unchanged:",
+        (State::Conflict, _) => {
+            "an interrupted run needs a decision; these files hold foreign content:"
+        }
     }
 }
 
-/// The files and copies that hold what somebody else wrote.
+/// The files and copies that hold foreign content.
 fn strangers(recovery: &Recovery) -> Vec<String> {
     let mut names = Vec::new();
     for file in &recovery.files {
@@ -124,22 +120,4 @@ fn strangers(recovery: &Recovery) -> Vec<String> {
         names.extend(others.map(|copy| copy.path.to_string()));
     }
     names
-}
-
-/// Says on standard error that an interrupted run left a journal; reading goes on.
-pub(super) fn mention(config: &Config, output: &Output) {
-    match apply::pending(&config.root) {
-        Ok(None) => {}
-        Ok(Some(recovery)) => output.error_text(&format!(
-            "warning: an interrupted --apply left its journal ({}); run `repin recover`\n",
-            recovery.state.as_str()
-        )),
-        Err(error) => {
-            output.error_text(&format!(
-                "warning: {}; {}\n",
-                plain(&error.to_string()),
-                error.hint()
-            ));
-        }
-    }
 }

@@ -1,10 +1,8 @@
-//! `repin resolve`: what each image's tag names now, platform by platform. Shows, and judges
-//! nothing.
+//! `repin resolve`: resolve each image's tag, platform by platform; judges nothing.
 
-use super::set;
 use crate::{
     checks::{Resolution, Target},
-    cli::{context::Context, exit::Exit, output::Format},
+    cli::{context::Context, exit::Exit, format::Format},
     config::{Config, Image},
     error::{Error, Errors},
     registry::resolve::{self, ImageFacts},
@@ -13,17 +11,19 @@ use crate::{
         table::{Align, aligned},
     },
     untrusted::plain,
+    workflow,
 };
 
 pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    let (revision, tag) = set::revision(&config, revision)?;
+    let (revision, tag) = workflow::revision(&config, revision)?;
     let target = |_| Target {
         tag: tag.clone(),
         expected: None,
         pinned: Vec::new(),
     };
-    let resolutions = set::resolve(&config, config.images.iter().map(target).collect(), cx)?;
+    let targets = config.images.iter().map(target).collect();
+    let resolutions = workflow::resolve(&config, targets, &cx.services)?;
     let images = images(&config, &resolutions)?;
     let document = ResolveDocument {
         schema: "repin.resolve/1",
@@ -37,7 +37,7 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
     Ok(Exit::Done)
 }
 
-/// Every image as a row; or every reason why one has none.
+/// Every image as a row, or every error.
 fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedImage>, Errors> {
     let (mut rows, mut fault) = (Vec::new(), None::<Errors>);
     for (image, resolution) in config.images.iter().zip(resolutions) {

@@ -1,9 +1,9 @@
-//! `repin scan`: every pin, with its place. Only lists: what it finds is never a failure.
+//! `repin scan`: list every pin with its place; never fails because of what it finds.
 
 use std::fmt::Write as _;
 
 use crate::{
-    cli::{context::Context, exit::Exit, output::Format},
+    cli::{context::Context, exit::Exit, format::Format},
     config::Config,
     error::Errors,
     outside,
@@ -13,12 +13,14 @@ use crate::{
         table::{Align, aligned},
     },
     untrusted::plain,
+    workflow::warn_if_interrupted,
 };
 
 pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    super::recover::mention(&config, &cx.output);
+    warn_if_interrupted(&config, &*cx.services.console);
     let found = pins::find(&outside::work_tree(&config), &config)?;
+    crate::workflow::globs::places_differ(&config, &found)?;
     match cx.output.format {
         Format::Json => cx.output.json(&ScanDocument::new(&config, &found)),
         Format::Human | Format::Github => {
@@ -43,7 +45,16 @@ fn pins_table(config: &Config, found: &Found) -> String {
                 .tag
                 .as_ref()
                 .map_or_else(String::new, |tag| format!("  (tag {tag})"));
-            row(place, pin.what.image, format!("{}{tag}", pin.what.digest))
+            let split = pin.what.split.as_ref().map_or_else(String::new, |split| {
+                let pointer = split.pointer.as_deref().unwrap_or_default();
+                let name = &config.places[split.place].name;
+                format!("  ({})", plain(format!("{name} {pointer}").trim_end()))
+            });
+            row(
+                place,
+                pin.what.image,
+                format!("{}{tag}{split}", pin.what.digest),
+            )
         })
         .collect();
     rows.extend(found.malformed.iter().map(|malformed| {
@@ -56,6 +67,21 @@ fn pins_table(config: &Config, found: &Found) -> String {
             malformed.what.image,
             format!("malformed: {}", plain(&malformed.what.text)),
         )
+    }));
+    rows.extend(found.refused.iter().map(|refused| {
+        let place = format!(
+            "{}:{}:{}",
+            refused.file, refused.what.line, refused.what.column
+        );
+        let image = refused.what.image;
+        let name = image.map_or_else(|| "-".to_owned(), |at| config.images[at].name.clone());
+        let name_of_place = &config.places[refused.what.place].name;
+        let why = plain(&refused.what.why);
+        vec![
+            plain(&place),
+            name,
+            format!("refused by {name_of_place}: {why}"),
+        ]
     }));
     aligned(&[Align::Left, Align::Left, Align::Left], &rows)
 }

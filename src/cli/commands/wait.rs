@@ -1,32 +1,27 @@
-//! `repin wait`: until a pull request is merged or closed; after a merge, the workflows that the
-//! forge does not start.
+//! `repin wait`: wait until a pull request is merged or closed; after a merge, start the configured
+//! workflows.
 //!
-//! Whether they can be started is looked at before the waiting, so that nobody waits for a refusal.
+//! The permission to start them is checked before the waiting, so that nobody waits for a refusal.
 
-use super::set;
 use crate::{
-    cli::{
-        args,
-        context::Context,
-        exit::{Exit, usage},
-        forge::connect_or_skip,
-        github::token,
-        output::Format,
-    },
+    cli::{args, context::Context, exit::Exit, format::Format, github::token},
     config::Forge as Configured,
-    error::{Class, Error, Errors},
+    error::{Class, Error, Errors, usage},
     forge::{Ability, Forge, Pull},
-    pins::Finder,
+    pins::FileScanner,
     plan::only_pins_differ,
     pull_request::{
         dispatch,
-        waiting::{self, Arm, Late, Pace, Stuck, Waited, Watch},
+        waiting::{
+            self, MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget,
+        },
     },
     report::json::WaitDocument,
     untrusted::plain,
+    workflow::{Access, connect_or_skip},
 };
 
-/// How the run ends, and what is wrong if something is.
+/// The exit of the run, and its errors.
 type Ended = (Exit, Option<Errors>);
 
 pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, Errors> {
@@ -40,63 +35,63 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
         merge_commit: None,
         dispatched,
     };
-    cx.forge_time.replace(args.timeout, "--timeout");
-    let forge = match connect_or_skip(&config, args.if_unconfigured, cx)? {
-        Ok(forge) => forge,
-        Err(why) => {
+    cx.services.forge_time.replace(args.timeout, "--timeout");
+    let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
+        Access::Granted(forge) => forge,
+        Access::NoToken(why) => {
             cx.output.error_text(&format!("skipped: {why}\n"));
             return Ok(report(&document, (Exit::Done, None), cx));
         }
     };
-    set::wait(forge.supported(), "asking the forge for its version", cx)??;
+    cx.services
+        .wait(forge.supported(), "querying the forge's version")??;
     let configured = config.forge_or_default();
     let workflows = workflows(&*forge, &configured, forbidden, cx)?;
     let tell = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
-    let finder = Finder::new(&config.images);
-    let only_pins = |old: &[u8], new: &[u8]| only_pins_differ(&finder, old, new);
-    let arm = (configured.auto_merge && !forbidden).then_some(Arm {
+    let scanner = FileScanner::new(&config);
+    let only_pins = |old: &[u8], new: &[u8]| only_pins_differ(&scanner, old, new);
+    let arm = (configured.auto_merge && !forbidden).then_some(MergeSchedule {
         gates: &configured.gates,
         only_pins: &only_pins,
     });
-    let watch = Watch {
+    let watch = WaitTarget {
         number,
         pace: Pace::until(args.timeout),
         arm,
         tell: &tell,
     };
-    let waited = set::wait(
+    let waited = cx.services.wait(
         waiting::until_merged(&*forge, &watch),
         &format!("waiting for #{number}"),
-        cx,
     )??;
     let ended = match waited {
-        Waited::Absent => return Err(usage(format!("--pr: there is no pull request #{number}"))),
-        Waited::Merged(pull, commit) => {
+        WaitOutcome::Absent => return Err(usage(format!("--pr: #{number} does not exist"))),
+        WaitOutcome::Merged(pull, commit) => {
             document.state = Some("merged");
             document.merge_commit = commit;
             start(&*forge, &pull, &workflows, &mut document, cx)?
         }
-        Waited::Closed(pull) => {
+        WaitOutcome::Closed(pull) => {
             document.state = Some("closed");
             (Exit::Because(Class::Failed), Some(closed(&pull)))
         }
-        Waited::Stuck(pull, why) => {
+        WaitOutcome::Stuck(pull, why) => {
             document.state = Some("open");
             (Exit::Because(Class::Failed), Some(stuck(&pull, &why)))
         }
-        Waited::Removed(pull, reason) => {
+        WaitOutcome::Removed(pull, reason) => {
             document.state = Some("open");
             (
                 Exit::Because(Class::Failed),
                 Some(removed(&pull, reason.as_deref())),
             )
         }
-        Waited::Foreign(error) => {
+        WaitOutcome::Foreign(error) => {
             document.state = Some("open");
             let fault = Errors::from(error);
             (Exit::from(&fault), Some(fault))
         }
-        Waited::OutOfTime(late) => {
+        WaitOutcome::OutOfTime(late) => {
             document.state = Some(if late.answered { "open" } else { "unknown" });
             (
                 Exit::Because(Class::Unavailable),
@@ -125,7 +120,10 @@ fn workflows(
         ));
         return Ok(Vec::new());
     }
-    match set::wait(dispatch::able(forge, wanted), "looking at permissions", cx)?? {
+    match cx
+        .services
+        .wait(dispatch::able(forge, wanted), "checking permissions")??
+    {
         Ability::Yes => Ok(wanted.clone()),
         Ability::No(why) => {
             cx.output.note(&format!(
@@ -137,8 +135,7 @@ fn workflows(
     }
 }
 
-/// Starts each workflow that no other run starts; one that can't be started does not keep the
-/// others from it.
+/// Starts each workflow that no other run starts; one failure does not stop the others.
 fn start(
     forge: &dyn Forge,
     pull: &Pull,
@@ -148,17 +145,19 @@ fn start(
 ) -> Result<Ended, Errors> {
     let mut worst: Option<Errors> = None;
     if document.merge_commit.is_none() && !workflows.is_empty() {
-        let head = set::wait(forge.branch(&pull.base), "reading the base branch", cx)??;
+        let head = cx
+            .services
+            .wait(forge.branch(&pull.base), "reading the base branch")??;
         document.merge_commit = head.map(|head| head.commit);
     }
     let commit = document.merge_commit.clone().unwrap_or_default();
     let word = token()?;
     for workflow in workflows {
         let started = dispatch::once(forge, pull, workflow, &commit, &word);
-        match set::wait(started, &format!("starting {workflow}"), cx)? {
+        match cx.services.wait(started, &format!("starting {workflow}"))? {
             Ok(true) => document.dispatched.push(workflow.clone()),
             Ok(false) => cx.output.note(&format!(
-                "note: another run has started {workflow}, or is starting it"
+                "note: another run started {workflow}, or is starting it"
             )),
             Err(error) => {
                 let fault = Errors::from(error);
@@ -173,10 +172,12 @@ fn start(
         }
     }
     if !document.dispatched.is_empty()
-        && let Err(error) = set::wait(forge.expire_claims(), "deleting old marks", cx)?
+        && let Err(error) = cx
+            .services
+            .wait(forge.expire_claims(), "deleting old markers")?
     {
         cx.output
-            .error_text(&format!("warning: old marks were not deleted: {error}\n"));
+            .error_text(&format!("warning: cannot delete old markers: {error}\n"));
     }
     Ok((worst.as_ref().map_or(Exit::Done, Exit::from), worst))
 }
@@ -195,25 +196,25 @@ fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
         "pull request #{} ({}) was removed from the merge queue of {}{reason}",
         pull.number, pull.url, pull.base
     );
-    let hint = "correct what stopped it and put it back into the queue, then wait again";
+    let hint = "fix the cause, return the pull request to the queue, then wait again";
     Errors::from(Error::failed("conflict", message).help(hint))
 }
 
-/// The most files of a conflict that are named.
+/// How many files of a conflict are listed.
 const FILES_SHOWN: usize = 20;
 
-fn stuck(pull: &Pull, why: &Stuck) -> Errors {
+fn stuck(pull: &Pull, why: &MergeObstacle) -> Errors {
     let (number, url, base) = (pull.number, &pull.url, &pull.base);
-    let Stuck::Conflict(files) = why else {
+    let MergeObstacle::Conflict(files) = why else {
         let message = format!(
-            "the forge has not said for two minutes that pull request #{number} ({url}) can be merged; no file was changed on both sides, so it is likely that its check for conflicts does not come to an end"
+            "the forge has not reported pull request #{number} ({url}) as mergeable for two minutes, although no file was changed on both sides; its conflict check probably hangs"
         );
-        let hint = "look at the pull request; pushing to its branch, or closing and promoting with --reopen, starts the check again";
+        let hint = "restart the check: push to the branch, or close the pull request and promote again with --reopen";
         return Errors::from(Error::failed("conflict", message).help(hint));
     };
-    let message = format!("pull request #{number} ({url}) is in conflict with {base}");
+    let message = format!("pull request #{number} ({url}) conflicts with {base}");
     let mut problem = Error::failed("conflict", message).help(format!(
-        "run the promote or rollback again: it makes the branch anew from {base}"
+        "run the promote or rollback again: it rebuilds the branch from {base}"
     ));
     let shown = files.iter().take(FILES_SHOWN);
     problem.notes = shown
@@ -226,7 +227,7 @@ fn stuck(pull: &Pull, why: &Stuck) -> Errors {
     Errors::from(problem)
 }
 
-fn out_of_time(args: &args::Wait, late: Late) -> Errors {
+fn out_of_time(args: &args::Wait, late: TimeoutState) -> Errors {
     let seconds = args.timeout.as_secs();
     let limited = late.trouble.as_ref().filter(|e| e.class == Class::Limited);
     if let Some(error) = limited {
@@ -239,13 +240,15 @@ fn out_of_time(args: &args::Wait, late: Late) -> Errors {
         )
     } else {
         format!(
-            "the forge said nothing about pull request #{} within {seconds} s",
+            "the forge reported nothing about pull request #{} within {seconds} s",
             args.pr
         )
     };
     let mut problem = Error::new(Class::Unavailable, "unavailable", message)
-        .help("wait again, with a longer --timeout if need be");
-    let trouble = late.trouble.map(|error| format!("the last look: {error}"));
+        .help("wait again, if necessary with a longer --timeout");
+    let trouble = late
+        .trouble
+        .map(|error| format!("the last request: {error}"));
     problem.notes.extend(trouble);
     Errors::from(problem)
 }

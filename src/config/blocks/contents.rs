@@ -8,14 +8,14 @@ use super::{handed_on, text};
 use crate::config::{
     duration,
     path::{Glob, RelPath},
-    raw::Gather,
+    raw::ErrorCollector,
     yaml::{Key, Node},
 };
 
 /// What an image has to contain.
 #[derive(Debug, Clone)]
 pub struct Inventory {
-    /// The absolute folder in the image that is listed.
+    /// The absolute directory in the image that is listed.
     pub root: String,
     /// The user whose permissions count; `None`: everything can be read.
     pub user: Option<String>,
@@ -25,7 +25,7 @@ pub struct Inventory {
     pub required_files: Vec<Glob>,
     /// Globs of files that must not be there; without a slash they match base names.
     pub forbidden_files: Vec<Glob>,
-    /// The exact mode of every folder under the root.
+    /// The exact mode of every directory under the root.
     pub directory_mode: Option<u32>,
     /// The exact mode of every file under the root.
     pub file_mode: Option<u32>,
@@ -97,7 +97,7 @@ pub enum Engine {
     Docker,
 }
 
-fn absolute(g: &Gather, node: &Node) -> Option<String> {
+fn absolute(g: &ErrorCollector, node: &Node) -> Option<String> {
     g.parsed(node, |text| {
         match text.strip_prefix('/').map(RelPath::parse) {
             Some(Ok(path)) => Ok(format!("/{path}")),
@@ -108,7 +108,7 @@ fn absolute(g: &Gather, node: &Node) -> Option<String> {
     })
 }
 
-pub(in crate::config) fn inventory(g: &Gather, node: &Node) -> Option<Inventory> {
+pub(in crate::config) fn inventory(g: &ErrorCollector, node: &Node) -> Option<Inventory> {
     let fields = g.map(node)?;
     let root = fields.or("root", "/".to_owned(), |n| absolute(g, n));
     let user = fields.optional("user", |n| g.parsed(n, user));
@@ -154,7 +154,7 @@ fn user(text: &str) -> Result<String, String> {
     ))
 }
 
-fn kind(g: &Gather, key: &Key, node: &Node) -> Option<Kind> {
+fn kind(g: &ErrorCollector, key: &Key, node: &Node) -> Option<Kind> {
     if key.text.is_empty() {
         g.report(key.span, "a kind needs a name");
     }
@@ -191,7 +191,7 @@ fn name_pattern(text: &str) -> Result<Regex, String> {
     }
 }
 
-fn modes(g: &Gather, node: &Node) -> Option<(Option<u32>, Option<u32>)> {
+fn modes(g: &ErrorCollector, node: &Node) -> Option<(Option<u32>, Option<u32>)> {
     let mode = |n: &Node| {
         g.parsed(n, |text| match u32::from_str_radix(text, 8) {
             Ok(mode) if mode <= 0o7777 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(mode),
@@ -207,7 +207,7 @@ fn modes(g: &Gather, node: &Node) -> Option<(Option<u32>, Option<u32>)> {
     Some((directories?, files?))
 }
 
-pub(in crate::config) fn smoke(g: &Gather, node: &Node) -> Option<Smoke> {
+pub(in crate::config) fn smoke(g: &ErrorCollector, node: &Node) -> Option<Smoke> {
     let fields = g.map(node)?;
     let engines = [
         ("auto", Engine::Auto),
@@ -220,7 +220,7 @@ pub(in crate::config) fn smoke(g: &Gather, node: &Node) -> Option<Smoke> {
     let network = fields.or("network", false, |n| g.boolean(n));
     let timeout = fields.or("timeout", Duration::from_secs(60), |n| {
         g.parsed(n, |text| match duration::parse(text) {
-            Ok(Duration::ZERO) => Err("no command ends in no time: write 1s or more".to_owned()),
+            Ok(Duration::ZERO) => Err("the timeout must be at least 1s".to_owned()),
             other => other.map_err(|error| error.to_string()),
         })
     });

@@ -1,7 +1,7 @@
 //! Where pull requests go: the block `forge`.
 
 use super::branch;
-use crate::config::{raw::Gather, yaml::Node};
+use crate::config::{raw::ErrorCollector, yaml::Node};
 
 /// The forge, as far as it is configured.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +85,7 @@ pub enum Sign {
     Never,
 }
 
-pub(in crate::config) fn forge(g: &Gather, node: &Node) -> Option<Forge> {
+pub(in crate::config) fn forge(g: &ErrorCollector, node: &Node) -> Option<Forge> {
     let fields = g.map(node)?;
     let kinds = [
         ("auto", ForgeKind::Auto),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{branch, handed_on, text};
-use crate::config::{duration, path::RelPath, raw::Gather, yaml::Node};
+use crate::config::{duration, path::RelPath, raw::ErrorCollector, yaml::Node};
 
 /// What may be deleted.
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ fn regex(text: &str) -> Result<regex::Regex, String> {
     regex::Regex::new(text).map_err(|error| format!("the pattern does not compile: {error}"))
 }
 
-pub(in crate::config) fn prune(g: &Gather, node: &Node) -> Option<Prune> {
+pub(in crate::config) fn prune(g: &ErrorCollector, node: &Node) -> Option<Prune> {
     let fields = g.map(node)?;
     let backends = [
         ("auto", PruneBackend::Auto),
@@ -128,7 +128,7 @@ pub(in crate::config) fn prune(g: &Gather, node: &Node) -> Option<Prune> {
     })
 }
 
-fn also_pinned(g: &Gather, node: &Node) -> Option<AlsoPinned> {
+fn also_pinned(g: &ErrorCollector, node: &Node) -> Option<AlsoPinned> {
     let fields = g.map(node)?;
     let repository = fields.required("repository", |n| g.parsed(n, remote));
     let branches = fields.optional("branches", |n| {
@@ -136,7 +136,7 @@ fn also_pinned(g: &Gather, node: &Node) -> Option<AlsoPinned> {
         if branches.is_empty() {
             g.report_hint(
                 n.span,
-                "this list names no branch",
+                "the list of branches is empty",
                 "leave `branches` out for every branch",
             );
             return None;
@@ -152,12 +152,12 @@ fn also_pinned(g: &Gather, node: &Node) -> Option<AlsoPinned> {
     })
 }
 
-pub(in crate::config) fn freshness(g: &Gather, node: &Node) -> Option<Vec<Freshness>> {
+pub(in crate::config) fn freshness(g: &ErrorCollector, node: &Node) -> Option<Vec<Freshness>> {
     let entries: Vec<_> = g.list(node)?.iter().map(|item| fresh(g, item)).collect();
     entries.into_iter().collect()
 }
 
-fn fresh(g: &Gather, node: &Node) -> Option<Freshness> {
+fn fresh(g: &ErrorCollector, node: &Node) -> Option<Freshness> {
     let fields = g.map(node)?;
     let name = fields.required("name", |n| text(g, n));
     let pinned = fields.required("pinned", |n| {
@@ -205,14 +205,14 @@ fn fresh(g: &Gather, node: &Node) -> Option<Freshness> {
     })
 }
 
-fn paths_from(g: &Gather, node: &Node) -> Option<PathsFrom> {
+fn paths_from(g: &ErrorCollector, node: &Node) -> Option<PathsFrom> {
     let fields = g.map(node)?;
     let file = fields.required("file", |n| g.parsed(n, RelPath::parse));
     let at = fields.required("pointer", |n| g.parsed(n, pointer));
     let path = fields.required("path", |n| {
         g.parsed(n, |text| match RelPath::parse(text) {
             Ok(_) if text.contains("{}") => Ok(text.to_owned()),
-            Ok(_) => Err("`{}` is missing: it stands for the item".to_owned()),
+            Ok(_) => Err("`{}` (the item) is missing".to_owned()),
             Err(error) => Err(error.to_string()),
         })
     });
@@ -229,7 +229,7 @@ fn pointer(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "`{text}` is not a JSON pointer (RFC 6901): it begins with `/`"
+            "`{text}` is not a JSON pointer (RFC 6901): it must start with `/`"
         ))
     }
 }
@@ -239,10 +239,10 @@ fn remote(text: &str) -> Result<String, String> {
     let after_scheme = text.split_once("://").map(|(_, rest)| rest);
     let authority = after_scheme.map(|rest| rest.split('/').next().unwrap_or_default());
     if authority.is_some_and(|a| a.contains('@') && a.contains(':')) {
-        return Err("a password has no place here: name its variable in `token_env`".into());
+        return Err("the URL must not contain a password: name a variable in `token_env`".into());
     }
     if text.starts_with('-') || text.contains(char::is_control) || text.contains("::") {
-        return Err("this is neither a URL nor a path".into());
+        return Err("neither a URL nor a path".into());
     }
     Ok(text.to_owned())
 }

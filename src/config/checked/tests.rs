@@ -17,8 +17,8 @@ fn parse_text(text: &str) -> Result<Config, Vec<Error>> {
 
 /// The problems of a text, one a line, with their places.
 fn problems(text: &str) -> String {
-    let problems = parse_text(text).expect_err("it has to be refused");
-    problems
+    let errors = parse_text(text).expect_err("it has to be refused");
+    errors
         .iter()
         .map(ToString::to_string)
         .collect::<Vec<_>>()
@@ -87,14 +87,14 @@ fn each_mistake_is_named_with_its_place() {
         ("nam: x", "4:1: unknown key `nam`"),
         (
             "name: a\nname: b",
-            "5:1: the key `name` is there twice: first in line 4",
+            "5:1: the key `name` is a duplicate: first defined on line 4",
         ),
         ("name: &x a", "anchors are not allowed"),
         ("name: !!str a", "tags are not allowed"),
         ("name: [a]", "4:7: expected a string, found a list"),
         ("name:", "expected a string, found nothing"),
         ("name: \"a\\nb\"", "4:7: a control character"),
-        ("sources: { ghcr.io: oci:../x }", "leaves the folder"),
+        ("sources: { ghcr.io: oci:../x }", "leaves the directory"),
         ("sources: { ghcr.io: oci:/x }", "is absolute"),
         ("sources: { 'A B': oci:x }", "4:12: the prefix `A B`"),
         ("sources: { ghcr.io: ftp://x }", "neither `oci:DIR`"),
@@ -107,25 +107,22 @@ fn each_mistake_is_named_with_its_place() {
         ("revision: { pattern: 'a)(b' }", "does not compile"),
         ("revision: { tag: x }", "`{revision}` is missing"),
         ("revision: { tag: '{rev}' }", "unknown placeholder `{rev}`"),
-        ("revision: { label: '' }", "not empty"),
-        ("report: { template: ../x }", "leaves the folder"),
-        (
-            "provenance: { require: [title] }",
-            "`content` can't be left out",
-        ),
+        ("revision: { label: '' }", "a nonempty string"),
+        ("report: { template: ../x }", "leaves the directory"),
+        ("provenance: { require: [title] }", "`content` is required"),
         (
             "provenance: { require: [tittle] }",
-            "none of `title`, `content`",
+            "one of `title`, `content`",
         ),
-        ("provenance: { branch: '-x' }", "can't be a branch name"),
+        ("provenance: { branch: '-x' }", "not a valid branch name"),
         (
             "promote: { branch: 'a..{revision}' }",
-            "can't be a branch name",
+            "not a valid branch name",
         ),
         ("promote: { supersede: yes }", "expected `true` or `false`"),
         ("rollback: { supersede: true }", "unknown key `supersede`"),
         ("inventory: { root: relative }", "not an absolute path"),
-        ("inventory: { root: /a/../b }", "leaves the folder"),
+        ("inventory: { root: /a/../b }", "leaves the directory"),
         (
             "inventory: { kinds: { a: { paths: ['x'] } } }",
             "exactly one capture group",
@@ -140,7 +137,7 @@ fn each_mistake_is_named_with_its_place() {
         ),
         (
             "inventory: { kinds: { a: { paths: ['(x)'], must_not_contain: no } } }",
-            "none of `supported`, `unsupported`",
+            "one of `supported`, `unsupported`",
         ),
         ("inventory: { modes: { files: '0999' } }", "not a mode"),
         ("inventory: { required_files: ['/x'] }", "is absolute"),
@@ -151,10 +148,10 @@ fn each_mistake_is_named_with_its_place() {
         ("smoke: { command: [x], timeout: 60 }", "not a duration"),
         (
             "smoke: { command: [x], engine: runc }",
-            "none of `auto`, `podman`, `docker`",
+            "one of `auto`, `podman`, `docker`",
         ),
         ("prune: { tags: '(' }", "does not compile"),
-        ("prune: { limit: -1 }", "expected a whole number"),
+        ("prune: { limit: -1 }", "expected an unquoted whole number"),
         ("prune: { older_than: 2w }", "not a duration"),
         ("freshness: { name: x }", "expected a list"),
         (
@@ -163,15 +160,15 @@ fn each_mistake_is_named_with_its_place() {
         ),
         (
             "freshness: [{ name: x, pinned: { file: a, pointer: /b }, repository: 'https://u:p@h/r' }]",
-            "a password has no place here",
+            "must not contain a password",
         ),
         (
             "forge: { kind: gitlab }",
-            "none of `auto`, `github`, `gitea`",
+            "one of `auto`, `github`, `gitea`",
         ),
         ("forge: { repository: acme }", "not OWNER/NAME"),
         ("forge: { url: 'https://u@h' }", "not the base URL"),
-        ("forge: { base: 'a b' }", "can't be a branch name"),
+        ("forge: { base: 'a b' }", "not a valid branch name"),
     ] {
         let found = problems(&format!("{MINIMAL}{line}\n"));
         assert!(found.contains(says), "{line}\n{found}");
@@ -192,12 +189,15 @@ fn the_required_parts_are_required() {
         );
     }
     assert!(
-        problems(&MINIMAL.replace("version: 1", "version: 2")).contains("version 2 is not known")
+        problems(&MINIMAL.replace("version: 1", "version: 2"))
+            .contains("version 2 is not supported")
     );
     assert!(problems(&MINIMAL.replace("version: 1", "version: '1'")).contains("unquoted"));
-    assert!(problems(&MINIMAL.replace("[a.yml]", "[]")).contains("`files` lists nothing"));
+    assert!(problems(&MINIMAL.replace("[a.yml]", "[]")).contains("`files` is empty"));
     assert!(problems(&MINIMAL.replace("a.yml", "/a.yml")).contains("is absolute"));
-    assert!(problems(&MINIMAL.replace("a.yml", "'a/../../*.yml'")).contains("leaves the folder"));
+    assert!(
+        problems(&MINIMAL.replace("a.yml", "'a/../../*.yml'")).contains("leaves the directory")
+    );
     assert!(problems(&format!("{MINIMAL}---\na: b\n")).contains("second document"));
 }
 
@@ -205,15 +205,16 @@ fn the_required_parts_are_required() {
 fn images_are_distinct_and_something_is_pinned() {
     let images =
         |text: &str| MINIMAL.replace("{ a: { repository: ghcr.io/acme/a, pins: 1 } }", text);
-    assert!(problems(&images("{}")).contains("`images` lists nothing"));
+    assert!(problems(&images("{}")).contains("`images` is empty"));
     assert!(
         problems(&images("{ a: { repository: ghcr.io/acme/a, pins: 0 } }"))
             .contains("every image has `pins: 0`")
     );
     let twins = "{ a: { repository: nginx, pins: 1 }, b: { repository: docker.io/library/nginx, pins: 1 } }";
-    assert!(problems(&images(twins)).contains("`a` and `b` have one repository"));
+    assert!(problems(&images(twins)).contains("`a` and `b` have the same repository"));
     assert!(
-        problems(&images("{ -a: { repository: x, pins: 1 } }")).contains("can't name an image")
+        problems(&images("{ -a: { repository: x, pins: 1 } }"))
+            .contains("is not a valid image name")
     );
     assert!(
         problems(&images("{ a: { repository: 'x:tag', pins: 1 } }")).contains("repository name")
@@ -232,7 +233,7 @@ fn images_are_distinct_and_something_is_pinned() {
         assert!(problems(&text).contains("whole number"), "{pins}");
     }
     let contract = images("{ a: { repository: x, pins: 1, contract: ../c.yaml } }");
-    assert!(problems(&contract).contains("leaves the folder"));
+    assert!(problems(&contract).contains("leaves the directory"));
 }
 
 #[test]

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     error::Error,
     forge::{
-        Ahead, Branches, Commit, Comparison, Entry, Head, NewCommit, Published, Repository, Tree,
-        Was, http::PAGES_MAX,
+        AheadCommits, BranchState, Branches, Commit, Comparison, Entry, Head, NewCommit,
+        PublishOutcome, Repository, Tree, http::PAGES_MAX,
     },
 };
 
@@ -142,7 +142,7 @@ impl Branches for Gitea {
         }
         Err(Error::unavailable(
             &request.what,
-            "the listing does not come to an end",
+            "the listing does not end",
         ))
     }
 
@@ -178,7 +178,7 @@ impl Branches for Gitea {
         let head = commits[0].sha.clone();
         let base = self.tree(&Head::of_commit(&merge_base)).await?;
         let changed = base.changes_to(&self.tree(&Head::of_commit(&head)).await?);
-        Ok(Comparison::Related(Ahead {
+        Ok(Comparison::Related(AheadCommits {
             head,
             merge_base,
             commits: commits.into_iter().rev().map(Commit::from).collect(),
@@ -190,20 +190,20 @@ impl Branches for Gitea {
         &self,
         new: &NewCommit<'_>,
         branch: &str,
-        was: &Was,
-    ) -> Result<Published, Error> {
+        was: &BranchState,
+    ) -> Result<PublishOutcome, Error> {
         if self.base_moved(new).await? {
-            return Ok(Published::BaseMoved);
+            return Ok(PublishOutcome::BaseMoved);
         }
         let replace = self.version().await?.replaces_branches();
         let destination = Destination {
             from: new.base,
             to: Some(branch),
-            replace: replace && *was != Was::Absent,
+            replace: replace && *was != BranchState::Absent,
         };
         match (was, new.pull) {
-            (Was::Absent, None) => self.change_files(new, &destination).await,
-            (Was::Behind(head), _) if *head == new.parent.commit => {
+            (BranchState::Absent, None) => self.change_files(new, &destination).await,
+            (BranchState::Behind(head), _) if *head == new.parent.commit => {
                 let destination = Destination {
                     from: branch,
                     to: None,
@@ -212,14 +212,14 @@ impl Branches for Gitea {
                 let published = self.change_files(new, &destination).await?;
                 self.follow(new, published).await
             }
-            (Was::Behind(head) | Was::Diverged(head), _) if replace => {
+            (BranchState::Behind(head) | BranchState::Diverged(head), _) if replace => {
                 if self.is_elsewhere(branch, head).await? {
                     return Ok(raced());
                 }
                 let published = self.change_files(new, &destination).await?;
                 self.follow(new, published).await
             }
-            (Was::Behind(head) | Was::Diverged(head), None) => {
+            (BranchState::Behind(head) | BranchState::Diverged(head), None) => {
                 if let Some(raced) = self.delete_branch(branch, head).await? {
                     return Ok(raced);
                 }
@@ -255,7 +255,7 @@ impl Gitea {
                 if commits.len() != comparison.total_commits {
                     return Err(Error::unavailable(
                         &request.what,
-                        "its list of commits is not complete",
+                        "the list of commits is incomplete",
                     ));
                 }
                 return Ok(Some(commits));
@@ -290,7 +290,7 @@ impl Gitea {
         if !behind {
             return Ok(Comparison::Unrelated(head));
         }
-        Ok(Comparison::Related(Ahead {
+        Ok(Comparison::Related(AheadCommits {
             merge_base: head.clone(),
             head,
             commits: Vec::new(),

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     error::Error,
     forge::{
-        Branches, Carried, Edit, Mergeable, NewCommit, NewFile, Published, Pull, PullRequests,
-        PullState, State, Transition, Was,
+        BranchState, Branches, CarriedPull, Edit, Mergeable, NewCommit, NewFile, PublishOutcome,
+        Pull, PullRequests, PullState, State, Transition,
     },
 };
 
@@ -64,13 +64,13 @@ impl Gitea {
         &self,
         new: &NewCommit<'_>,
         destination: &Destination<'_>,
-        was: &Was,
-        carried: Carried<'_>,
-    ) -> Result<Published, Error> {
+        was: &BranchState,
+        carried: CarriedPull<'_>,
+    ) -> Result<PublishOutcome, Error> {
         let branch = destination.to.unwrap_or(destination.from);
         let number = carried.pull.number;
         let mut open = carried.pull.state == PullState::Open;
-        if let Was::Behind(head) | Was::Diverged(head) = was {
+        if let BranchState::Behind(head) | BranchState::Diverged(head) = was {
             // The server closes what is open when the deletion comes up in its queue. That has to
             // be seen, or it would close the pull request at any time later.
             if !open {
@@ -82,7 +82,7 @@ impl Gitea {
             }
         }
         // An earlier round of this run saw it closed, and opened it.
-        let reopened = *self.reopened.borrow() == Some(number) && *was == Was::Absent;
+        let reopened = *self.reopened.borrow() == Some(number) && *was == BranchState::Absent;
         let closed = !open || reopened || self.is_closed_in_time(number).await.map_err(begun)?;
         if closed && !reopened {
             let edited = self.reopen(number, Some(carried.body)).await;
@@ -92,7 +92,7 @@ impl Gitea {
         let published = self.change_files(new, destination).await.map_err(begun)?;
         let published = self.follow(new, published).await.map_err(begun)?;
         *self.deleted.borrow_mut() = None;
-        if !closed && matches!(published, Published::Done(_)) {
+        if !closed && matches!(published, PublishOutcome::Done(_)) {
             let edit = Edit {
                 body: Some(carried.body),
                 ..Edit::default()
@@ -129,9 +129,9 @@ impl Gitea {
     pub(super) async fn follow(
         &self,
         new: &NewCommit<'_>,
-        published: Published,
-    ) -> Result<Published, Error> {
-        let (Published::Done(commit), Some(carried)) = (&published, new.pull) else {
+        published: PublishOutcome,
+    ) -> Result<PublishOutcome, Error> {
+        let (PublishOutcome::Done(commit), Some(carried)) = (&published, new.pull) else {
             return Ok(published);
         };
         let number = carried.pull.number;
@@ -151,20 +151,19 @@ impl Gitea {
             }
             self.http.back_off(1).await;
         }
-        let why = match last {
+        let reason = match last {
             Some(pull) if pull.state != PullState::Open => {
-                return Ok(Published::Unsure(
-                    "the forge closed the pull request while its branch was made again".to_owned(),
+                return Ok(PublishOutcome::Unsure(
+                    "the forge closed the pull request while its branch was being recreated"
+                        .to_owned(),
                 ));
             }
             Some(pull) if pull.head_commit == *commit => {
-                format!(
-                    "its branch is at {commit}, and the forge does not say that it can be merged"
-                )
+                format!("its branch is at {commit}, and the forge does not report it as mergeable")
             }
             _ => format!("the forge does not show its new commit {commit}"),
         };
-        Err(begun(Error::unavailable(what, why)))
+        Err(begun(Error::unavailable(what, reason)))
     }
 
     /// The forge cannot delete a branch on condition of its head, so the head is read right before.
@@ -172,11 +171,11 @@ impl Gitea {
         &self,
         branch: &str,
         head: &str,
-    ) -> Result<Option<Published>, Error> {
+    ) -> Result<Option<PublishOutcome>, Error> {
         if self.is_elsewhere(branch, head).await? {
             return Ok(Some(raced()));
         }
-        let what = format!("deleting the branch {branch}, to make it again from its base");
+        let what = format!("deleting the branch {branch}to recreate it from its base");
         let request = self.request(Method::DELETE, &format!("branches/{branch}"), what);
         let reply = self.http.send(&request).await;
         let reply = reply.map_err(|failure| rejected(failure, branch))?;
@@ -190,7 +189,7 @@ impl Gitea {
         &self,
         new: &NewCommit<'_>,
         destination: &Destination<'_>,
-    ) -> Result<Published, Error> {
+    ) -> Result<PublishOutcome, Error> {
         let update = |file: &NewFile| {
             // The content that it has: if that is another by now, nothing is written. The mode
             // stays.
@@ -214,7 +213,9 @@ impl Gitea {
             Ok(reply) => reply,
             Err(failure) if is_rejected(&failure) => return Err(rejected(failure, branch)),
             // The caller reads how the branch is now.
-            Err(failure) if failure.unsure => return Ok(Published::Unsure(failure.error.message)),
+            Err(failure) if failure.unsure => {
+                return Ok(PublishOutcome::Unsure(failure.error.message));
+            }
             Err(failure) => return Err(failure.error),
         };
         match reply.status.as_u16() {
@@ -222,23 +223,23 @@ impl Gitea {
                 let made = reply.expect::<Answer>(&[200, 201])?.commit;
                 let right = made.parents.len() == 1 && made.parents[0].sha == new.parent.commit;
                 Ok(if right {
-                    Published::Done(made.sha)
+                    PublishOutcome::Done(made.sha)
                 } else {
-                    Published::OnMovedBase
+                    PublishOutcome::OnMovedBase
                 })
             }
-            404 | 409 | 422 if self.base_moved(new).await? => Ok(Published::BaseMoved),
+            404 | 409 | 422 if self.base_moved(new).await? => Ok(PublishOutcome::BaseMoved),
             409 | 422 if reply.text().contains("already exists") => {
-                Ok(Published::Raced(reply.text()))
+                Ok(PublishOutcome::Raced(reply.text()))
             }
-            409 | 422 => Ok(Published::Refused(refused(&reply))),
+            409 | 422 => Ok(PublishOutcome::Refused(refused(&reply))),
             _ => Err(refused(&reply)),
         }
     }
 }
 
-pub(super) fn raced() -> Published {
-    Published::Raced("another process moved the branch meanwhile".to_owned())
+pub(super) fn raced() -> PublishOutcome {
+    PublishOutcome::Raced("another process moved the branch concurrently".to_owned())
 }
 
 /// An error after something that people can see was done.

@@ -105,7 +105,7 @@ impl Issues for Gitea {
         }
         let version = self.http.clean(&self.version_text().await?);
         Ok(Ability::No(format!(
-            "{version} cannot start workflows on request, and starts them after a merge by itself"
+            "{version} cannot start workflows on request, and starts them after a merge automatically"
         )))
     }
 
@@ -136,7 +136,12 @@ impl Issues for Gitea {
             }
         };
         match reply.status.as_u16() {
-            200 | 201 | 204 => Ok(()),
+            204 => Ok(()),
+            // Of something between here and the server, which may have passed the request on.
+            200..=299 => Err(Error {
+                begun: true,
+                ..reply.error().class(Class::Unavailable)
+            }),
             404 => Err(missing(reply.error())),
             403 => Err(reply.error().help("the token needs write:repository")),
             _ => Err(refused(&reply)),
@@ -210,7 +215,7 @@ impl Gitea {
             let message = format!("{}: the repository has no issues", error.message);
             return Error { message, ..error }
                 .class(Class::Refused)
-                .help("switch issues on in the repository's settings");
+                .help("enable issues in the repository's settings");
         }
         error
     }
@@ -221,7 +226,7 @@ impl Gitea {
         let request = self.request(
             Method::GET,
             &path,
-            format!("reading who claimed {}", claim.name),
+            format!("reading the holder of {}", claim.name),
         );
         let there: Option<Branch> = self.http.find(&request, &[404]).await?;
         Ok(match there {

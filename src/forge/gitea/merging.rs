@@ -43,7 +43,7 @@ impl Merging for Gitea {
         let style = self.merge_style().await?;
         if style == FAST_FORWARD && !self.version().await?.schedules_fast_forward() {
             return Ok(Merge::Unscheduled(
-                "the repository merges by fast-forward only, and Gitea schedules no such merge"
+                "the repository merges by fast-forward only, and Gitea cannot schedule such a merge"
                     .to_owned(),
             ));
         }
@@ -101,13 +101,13 @@ impl Gitea {
         }
     }
 
-    /// The configured style, else the one that the repository prefers, if it allows it; else the
-    /// first that it allows. One that is not allowed is scheduled all the same, and never carried
-    /// out, so it is refused here.
+    /// The configured style, otherwise the repository's preferred style if it is allowed, otherwise
+    /// the first allowed one. A server schedules a disallowed style but never merges with it, so it
+    /// is refused here.
     async fn merge_style(&self) -> Result<&'static str, Error> {
         let reply = self
             .http
-            .send(&self.request(Method::GET, "", "reading how to merge"))
+            .send(&self.request(Method::GET, "", "reading the merge settings"))
             .await?;
         let row: Value = reply.expect(&[200])?;
         let allowed = STYLES.iter().filter(|(key, _)| row[*key] == true);

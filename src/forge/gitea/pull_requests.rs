@@ -9,8 +9,8 @@ use super::{Gitea, LOOKS, refusal::refused};
 use crate::{
     error::{Class, Error},
     forge::{
-        Ability, Comment, Created, Edit, Labelled, Mergeable, NewPull, Poll, Pull, PullRequests,
-        PullState, Pulls, Repo, State,
+        Ability, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull,
+        PullRequests, PullState, Pulls, Repo, State,
         http::{Paging, Reply, Request},
         shared::CommentRow,
     },
@@ -123,7 +123,7 @@ impl Row {
 }
 
 /// What became of a label that was added by its name.
-enum ByName {
+enum NamedLabelOutcome {
     Done,
     /// Neither the repository nor its organisation has it.
     Missing,
@@ -161,9 +161,9 @@ fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
         return Ok(());
     }
     let what = format!("Gitea: pull request #{} ({})", pull.number, pull.url);
-    let why = if wanted == State::Draft {
+    let reason = if wanted == State::Draft {
         format!(
-            "it is ready for review, although its title begins with `{}`",
+            "it is ready for review, although its title starts with `{}`",
             DRAFT[0]
         )
     } else {
@@ -171,7 +171,7 @@ fn check_draft(pull: &Pull, wanted: State) -> Result<(), Error> {
     };
     Err(Error {
         begun: true,
-        ..Error::about(Class::Refused, what, why)
+        ..Error::about(Class::Refused, what, reason)
     }
     .help(format!(
         "add `{}` to the server's setting WORK_IN_PROGRESS_PREFIXES, or use --pr ready",
@@ -206,14 +206,14 @@ impl PullRequests for Gitea {
     }
 
     async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
-        let what = format!("looking at pull request #{number}");
+        let what = format!("reading pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
         self.http
             .poll(request, etag, |row: Row| row.pull(&self.full_name()))
             .await
     }
 
-    async fn create_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
+    async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
         let title = with_draft(new.title, new.state);
         let body = json!({"title": title, "body": new.body, "head": new.head, "base": new.base});
         let what = format!("opening the pull request of {}", new.head);
@@ -224,17 +224,19 @@ impl PullRequests for Gitea {
         {
             Ok(reply) => reply,
             // The caller reads whether one is open now.
-            Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.message)),
+            Err(failure) if failure.unsure => {
+                return Ok(CreateOutcome::Unsure(failure.error.message));
+            }
             Err(failure) => return Err(failure.error),
         };
         match reply.status.as_u16() {
-            201 => Ok(Created::New(Box::new(
+            201 => Ok(CreateOutcome::New(Box::new(
                 reply.expect::<Row>(&[201])?.pull(&self.full_name()),
             ))),
             423 => Err(refused(&reply)),
-            409 => Ok(Created::Exists(reply.text())),
+            409 => Ok(CreateOutcome::Exists(reply.text())),
             // The new branch has not arrived everywhere.
-            404 => Ok(Created::NotYet(reply.text())),
+            404 => Ok(CreateOutcome::NotYet(reply.text())),
             403 => Err(reply
                 .error()
                 .help("the token needs write:repository and write:issue")),
@@ -250,7 +252,7 @@ impl PullRequests for Gitea {
         let reply = self.http.write(&request).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(reply.expect::<Row>(&[200, 201])?.pull(&self.full_name())),
-            // A pull request that was merged meanwhile is not opened again.
+            // A pull request that was merged in the meantime is not reopened.
             412 => Err(reply.error().class(Class::Refused)),
             _ => Err(refused(&reply)),
         }
@@ -265,10 +267,10 @@ impl PullRequests for Gitea {
         check_draft(&changed, state)
     }
 
-    async fn label(&self, number: u64, labels: &[String]) -> Result<Labelled, Error> {
+    async fn label(&self, number: u64, labels: &[String]) -> Result<LabelOutcome, Error> {
         let of_repository = match self.repository_labels().await {
             Err(error) if error.class == Class::Denied => {
-                return Ok(Labelled::NotPermitted(format!(
+                return Ok(LabelOutcome::NotPermitted(format!(
                     "{error} (the token needs write:issue)"
                 )));
             }
@@ -286,28 +288,30 @@ impl PullRequests for Gitea {
                 None if of_owner.is_none() => hidden.push(label.clone()),
                 None => match self.make_label(label).await? {
                     NewLabel::Created(id) => ids.push(id),
-                    NewLabel::Refused(message) => return Ok(Labelled::NotPermitted(message)),
+                    NewLabel::Refused(message) => return Ok(LabelOutcome::NotPermitted(message)),
                 },
             }
         }
         for label in hidden {
             match self.put_on_by_name(number, &label).await? {
-                ByName::Done => {}
-                ByName::Missing => match self.make_label(&label).await? {
+                NamedLabelOutcome::Done => {}
+                NamedLabelOutcome::Missing => match self.make_label(&label).await? {
                     NewLabel::Created(id) => ids.push(id),
-                    NewLabel::Refused(message) => return Ok(Labelled::NotPermitted(message)),
+                    NewLabel::Refused(message) => return Ok(LabelOutcome::NotPermitted(message)),
                 },
-                ByName::Refused(message) => return Ok(Labelled::NotPermitted(message)),
+                NamedLabelOutcome::Refused(message) => {
+                    return Ok(LabelOutcome::NotPermitted(message));
+                }
             }
         }
         if ids.is_empty() {
-            return Ok(Labelled::Done);
+            return Ok(LabelOutcome::Done);
         }
         let reply = self.put_on(number, &json!(ids)).await?;
         Ok(if reply.status == 200 {
-            Labelled::Done
+            LabelOutcome::Done
         } else {
-            Labelled::NotPermitted(reply.error().to_string())
+            LabelOutcome::NotPermitted(reply.error().to_string())
         })
     }
 
@@ -370,16 +374,16 @@ impl Gitea {
     }
 
     /// Puts a label on by its name, which finds the organisation's, too.
-    async fn put_on_by_name(&self, number: u64, label: &str) -> Result<ByName, Error> {
+    async fn put_on_by_name(&self, number: u64, label: &str) -> Result<NamedLabelOutcome, Error> {
         let reply = self.put_on(number, &json!([label])).await?;
         if reply.status != 200 {
-            return Ok(ByName::Refused(reply.error().to_string()));
+            return Ok(NamedLabelOutcome::Refused(reply.error().to_string()));
         }
         let on: Vec<Label> = reply.expect(&[200])?;
         Ok(if on.iter().any(|known| known.name == label) {
-            ByName::Done
+            NamedLabelOutcome::Done
         } else {
-            ByName::Missing
+            NamedLabelOutcome::Missing
         })
     }
 

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     error::{Class, Error},
     forge::{
-        FileMode, Need, Permission, Push, Repo, Repository, Right, Signing, Verdict, Wanted,
-        rights::ARCHIVED, shared,
+        FileMode, Permission, PlannedWrites, Push, Repo, Repository, RequiredRights, Right,
+        Signing, Verdict, rights::ARCHIVED, shared,
     },
     http::ServerTime,
 };
@@ -46,14 +46,14 @@ impl Repository for Gitea {
         if Version::parse(&text).is_supported() {
             return Ok(());
         }
-        let why = format!(
+        let reason = format!(
             "version {} is not supported: repin needs Gitea {}.{} or Forgejo {OLDEST_FORGEJO}, or newer",
             self.http.clean(&text),
             OLDEST_GITEA.0,
             OLDEST_GITEA.1
         );
         let what = format!("Gitea: the server at {}", self.http.base());
-        Err(Error::about(Class::Input, what, why)
+        Err(Error::about(Class::Input, what, reason)
             .help("upgrade the server, or promote with --apply in a clone and push"))
     }
 
@@ -75,7 +75,7 @@ impl Repository for Gitea {
         })
     }
 
-    async fn permit(&self, repo: &Repo, _: Need) -> Result<(), Error> {
+    async fn permit(&self, repo: &Repo, _: PlannedWrites) -> Result<(), Error> {
         self.supported().await?;
         let what = format!("Gitea: the token's permissions on {}", repo.full_name);
         shared::writable(repo, &what)?;
@@ -86,7 +86,7 @@ impl Repository for Gitea {
         Err(Error::about(Class::Denied, what, "the token's owner may not push").help(hint))
     }
 
-    async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
+    async fn rights(&self, repo: &Repo, wanted: &RequiredRights) -> Result<Vec<Right>, Error> {
         let hint = "use the token of an account that may push, with the scopes write:repository and write:issue";
         let owner = match repo {
             Repo { archived: true, .. } => Some((ARCHIVED, "unarchive the repository")),
@@ -120,7 +120,7 @@ impl Repository for Gitea {
         Ok(vec![
             Permission::Contents.is(contents),
             Permission::PullRequests.is(pulls),
-            none(Permission::Workflows, "it is no permission of its own here"),
+            none(Permission::Workflows, "Gitea has no such permission"),
             none(Permission::Actions, &unreported("write:repository")),
             none(Permission::Packages, &unreported("write:package")),
         ])

@@ -15,7 +15,7 @@ pub(super) const OLDEST_FORGEJO: u32 = 8;
 pub(super) enum Version {
     Gitea(u32, u32),
     Forgejo(u32),
-    /// A build without a number; taken for one that is new enough, without anything newer.
+    /// A build without a number; treated as the oldest supported version.
     Unknown,
 }
 

@@ -15,7 +15,8 @@ use super::{
 use crate::{
     error::Error,
     forge::{
-        Ahead, Branches, Commit, Comparison, Entry, Head, NewCommit, Published, Tree, Was, blob_id,
+        AheadCommits, BranchState, Branches, Commit, Comparison, Entry, Head, NewCommit,
+        PublishOutcome, Tree, blob_id,
         http::{PAGE, PAGES_MAX},
     },
 };
@@ -111,8 +112,8 @@ impl Branches for Github {
             .query("recursive", 1);
         let listing: TreeRow = self.http.send(&request).await?.expect(&[200])?;
         if listing.truncated {
-            let why = "the forge leaves files out: there are more than it lists at once (100,000, or 7 MB)";
-            return Err(Error::unavailable(&request.what, why)
+            let reason = "the forge leaves files out: there are more than it lists at once (100,000, or 7 MB)";
+            return Err(Error::unavailable(&request.what, reason)
                 .help("promote with --apply in a clone, and push"));
         }
         let files = listing
@@ -207,7 +208,7 @@ impl Branches for Github {
         if comparison.commits.len() != comparison.ahead_by {
             return Err(Error::unavailable(
                 &request.what,
-                "its list of commits is not complete",
+                "the list of commits is incomplete",
             ));
         }
         let merge_base = comparison.merge_base_commit.sha;
@@ -221,7 +222,7 @@ impl Branches for Github {
             let base = self.tree(&Head::of_commit(&merge_base)).await?;
             base.changes_to(&self.tree(&Head::of_commit(&head)).await?)
         };
-        Ok(Comparison::Related(Ahead {
+        Ok(Comparison::Related(AheadCommits {
             head,
             merge_base,
             commits: comparison.commits.into_iter().map(Commit::from).collect(),
@@ -233,8 +234,8 @@ impl Branches for Github {
         &self,
         new: &NewCommit<'_>,
         branch: &str,
-        was: &Was,
-    ) -> Result<Published, Error> {
+        was: &BranchState,
+    ) -> Result<PublishOutcome, Error> {
         let required = self
             .read_rules(new.base)
             .await?
@@ -246,7 +247,7 @@ impl Branches for Github {
         // As late as can be: what was planned against is still there.
         let base = self.branch_head(new.base).await?;
         let Some(base) = base.filter(|base| base.head.commit == new.parent.commit) else {
-            return Ok(Published::BaseMoved);
+            return Ok(PublishOutcome::BaseMoved);
         };
         // Rule sets do not show what a branch's protection requires.
         let signed = matches!(made, CommitAttempt::Commit { signed: true, .. });
@@ -268,14 +269,17 @@ impl Branches for Github {
                 return Err(self.unsigned(new));
             }
             CommitAttempt::Commit { id, .. } => id,
-            CommitAttempt::Raced(reason) => return Ok(Published::Raced(reason)),
+            CommitAttempt::Raced(reason) => return Ok(PublishOutcome::Raced(reason)),
         };
         match was {
-            Was::Absent => self.create_branch(new, branch, commit).await,
-            Was::Behind(_) => self.forward_branch(new, branch, commit).await,
-            Was::Diverged(from) => match self.update_ref(new.repo, branch, from, &commit).await? {
-                Moved::Yes => Ok(Published::Done(commit)),
-                Moved::No(error) => Ok(Published::Refused(refusal::of_branch(error, branch))),
+            BranchState::Absent => self.create_branch(new, branch, commit).await,
+            BranchState::Behind(_) => self.forward_branch(new, branch, commit).await,
+            BranchState::Diverged(from) => match self
+                .update_ref(new.repo, branch, from, &commit)
+                .await?
+            {
+                Moved::Yes => Ok(PublishOutcome::Done(commit)),
+                Moved::No(error) => Ok(PublishOutcome::Refused(refusal::of_branch(error, branch))),
                 Moved::Unknown => self.force_branch(new, branch, from, commit).await,
             },
         }

@@ -126,9 +126,9 @@ impl Checks for Github {
         if !installation || self.login().await?.as_deref() != Some(ACTIONS_BOT) {
             return Ok(Ability::Yes);
         }
-        let why = "the token is the GITHUB_TOKEN of a workflow's run: GitHub starts no workflow on pull requests \
+        let reason = "the token is the GITHUB_TOKEN of a workflow's run: GitHub starts no workflow on pull requests \
                    that are opened or updated with it, so checks of those never report";
-        Ok(Ability::No(why.to_owned()))
+        Ok(Ability::No(reason.to_owned()))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Github, refusal, signed_commits::CommitAttempt};
 use crate::{
     error::Error,
-    forge::{NewCommit, NewFile, Published, http::Request},
+    forge::{NewCommit, NewFile, PublishOutcome, http::Request},
 };
 
 /// The objects of a commit that was made, by what they were made from.
@@ -166,7 +166,7 @@ impl Github {
         new: &NewCommit<'_>,
         branch: &str,
         commit: String,
-    ) -> Result<Published, Error> {
+    ) -> Result<PublishOutcome, Error> {
         let body = json!({"ref": format!("refs/heads/{branch}"), "sha": commit});
         // A second time is refused, since the branch exists.
         let request = self
@@ -184,7 +184,7 @@ impl Github {
         new: &NewCommit<'_>,
         branch: &str,
         commit: String,
-    ) -> Result<Published, Error> {
+    ) -> Result<PublishOutcome, Error> {
         let body = json!({"sha": commit, "force": false});
         let path = format!("git/refs/heads/{branch}");
         let request = self
@@ -200,14 +200,14 @@ impl Github {
         branch: &str,
         from: &str,
         commit: String,
-    ) -> Result<Published, Error> {
+    ) -> Result<PublishOutcome, Error> {
         if self
             .branch_head(branch)
             .await?
             .is_none_or(|branch| branch.head.commit != from)
         {
-            return Ok(Published::Raced(
-                "the branch was moved meanwhile".to_owned(),
+            return Ok(PublishOutcome::Raced(
+                "the branch was moved concurrently".to_owned(),
             ));
         }
         let body = json!({"sha": commit, "force": true});
@@ -224,15 +224,15 @@ impl Github {
         request: &Request,
         branch: &str,
         commit: String,
-    ) -> Result<Published, Error> {
+    ) -> Result<PublishOutcome, Error> {
         let reply = self.http.write(request).await?;
         match reply.status.as_u16() {
-            200 | 201 => Ok(Published::Done(commit)),
-            409 | 422 if refusal::is_race(&reply.text()) => Ok(Published::Raced(reply.text())),
+            200 | 201 => Ok(PublishOutcome::Done(commit)),
+            409 | 422 if refusal::is_race(&reply.text()) => Ok(PublishOutcome::Raced(reply.text())),
             422 if refusal::lacks_workflows(new, &reply) => Err(refusal::of_commit(new, &reply)),
             // It is a race only if the branch moved, which the caller finds out: the text tells
             // rules, protections and races apart for few of them ("Reference update failed").
-            409 | 422 => Ok(Published::Refused(refusal::of_branch(
+            409 | 422 => Ok(PublishOutcome::Refused(refusal::of_branch(
                 reply.error(),
                 branch,
             ))),

@@ -199,7 +199,7 @@ impl Github {
         Ok(Moved::No(Error::about(Class::Refused, what, message)))
     }
 
-    /// A refusal for want of a permission.
+    /// A refusal because of a missing permission.
     pub(super) fn denied(&self, what: &str, message: &str) -> Error {
         let (what, message) = (format!("GitHub: {what}"), self.http.clean(message));
         let error = Error::about(Class::Denied, what, message);

@@ -72,7 +72,8 @@ impl Issues for Github {
             .await?;
         match reply.status.as_u16() {
             404 => {
-                let message = format!("there is no workflow {workflow} that the token may see");
+                let message =
+                    format!("the workflow {workflow} does not exist, or the token may not see it");
                 let hint = "correct forge.dispatch, or give the token `actions: write`";
                 Err(Error {
                     message,
@@ -105,14 +106,19 @@ impl Issues for Github {
             .http
             .write(&request.body(json!({"ref": branch})))
             .await?;
-        reply.check(&[200, 204]).map_err(|error| match error.class {
+        reply.check(&[204]).map_err(|error| match error.class {
+            // Of something between here and GitHub, which may have passed the request on.
+            _ if reply.status.is_success() => Error {
+                begun: true,
+                ..error.class(Class::Unavailable)
+            },
             // A token that may read the workflow and not start it is answered 404.
             _ if reply.status == 404 => error.class(Class::Denied).help(format!(
                 "give the token `actions: write`, and check that {workflow} is on {branch}"
             )),
             Class::Denied => error.help("the token needs `actions: write`"),
             Class::Refused => {
-                error.help("the workflow has to be started by `workflow_dispatch`, on that branch")
+                error.help("the workflow must have the trigger `workflow_dispatch` on that branch")
             }
             _ => error,
         })
@@ -162,7 +168,7 @@ impl Issues for Github {
     }
 
     async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
-        let what = format!("giving {} back", claim.name);
+        let what = format!("releasing {}", claim.name);
         let request = self.request(
             Method::DELETE,
             &format!("git/refs/{}", reference(claim)),

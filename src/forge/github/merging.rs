@@ -1,7 +1,7 @@
 //! How a pull request is merged: the method that its base allows, or the base's merge queue.
 //!
 //! A merge queue decides the method itself, and refuses every merge that does not come from it.
-//! Whether a pull request may enter is judged by [`crate::pull_request::merging`] and by the queue.
+//! Whether a pull request may enter is judged by `pull_request::merging` and by the queue.
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -24,7 +24,7 @@ const LOOKS: u32 = 3;
 
 /// How pull requests are merged into a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum MergeRoute {
     /// By this method.
     Method(MergeMethod),
     /// By the branch's merge queue, which chooses the method.
@@ -83,8 +83,8 @@ impl Merging for Github {
         let query = "mutation($input:EnablePullRequestAutoMergeInput!)\
                      {enablePullRequestAutoMerge(input:$input){clientMutationId}}";
         let method = match self.way(&pull.base).await? {
-            Way::Queue => return self.queued(pull).await,
-            Way::Method(method) => method.as_str().to_ascii_uppercase(),
+            MergeRoute::Queue => return self.queued(pull).await,
+            MergeRoute::Method(method) => method.as_str().to_ascii_uppercase(),
         };
         let input =
             json!({"pullRequestId": pull.node, "expectedHeadOid": head, "mergeMethod": method});
@@ -139,8 +139,8 @@ impl Merging for Github {
 
     async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
         let method = match self.way(&pull.base).await? {
-            Way::Queue => return self.enqueue(pull, head).await,
-            Way::Method(method) => method.as_str(),
+            MergeRoute::Queue => return self.enqueue(pull, head).await,
+            MergeRoute::Method(method) => method.as_str(),
         };
         let path = format!("pulls/{}/merge", pull.number);
         let request = self.request(Method::PUT, &path, format!("merging #{}", pull.number));
@@ -221,7 +221,7 @@ impl Github {
 
     /// How pull requests are merged into `base`; an error where the configured method is not
     /// allowed there.
-    async fn way(&self, base: &str) -> Result<Way, Error> {
+    async fn way(&self, base: &str) -> Result<MergeRoute, Error> {
         let settings = self.merge_settings(base).await?;
         let configured = self.method;
         let what = format!("GitHub: merging into {base}");
@@ -237,7 +237,7 @@ impl Github {
                     &[method.as_str()],
                 ));
             }
-            Some(_) => return Ok(Way::Queue),
+            Some(_) => return Ok(MergeRoute::Queue),
             None => {}
         }
         let mut rules = self.rules(base).await?;
@@ -250,16 +250,16 @@ impl Github {
             .filter(|method| settings.methods.contains(method));
         let allowed: Vec<MergeMethod> = allowed.copied().collect();
         match (configured, allowed.first()) {
-            (MergeMethod::Auto, Some(first)) => Ok(Way::Method(*first)),
-            (method, _) if allowed.contains(&method) => Ok(Way::Method(method)),
+            (MergeMethod::Auto, Some(first)) => Ok(MergeRoute::Method(*first)),
+            (method, _) if allowed.contains(&method) => Ok(MergeRoute::Method(method)),
             (_, None) => {
-                let why = format!(
+                let reason = format!(
                     "no method of merging is left: the repository allows {}, and the rules of {base} allow {}",
                     listed(&settings.methods),
                     listed(&by_rules),
                 );
                 let hint = "allow one method in the repository's settings and in the rules";
-                Err(Error::about(Class::Refused, what, why).help(hint))
+                Err(Error::about(Class::Refused, what, reason).help(hint))
             }
             (method, Some(_)) => {
                 let allowed: Vec<_> = allowed.iter().map(|method| method.as_str()).collect();

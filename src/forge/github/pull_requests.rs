@@ -9,8 +9,8 @@ use super::{Github, refusal};
 use crate::{
     error::{Class, Error},
     forge::{
-        Ability, Comment, Created, Edit, Labelled, Mergeable, NewPull, Poll, Pull, PullRequests,
-        PullState, Pulls, Repo, State,
+        Ability, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull,
+        PullRequests, PullState, Pulls, Repo, State,
         http::{Paging, Reply, Request},
         shared::CommentRow,
     },
@@ -145,7 +145,7 @@ impl PullRequests for Github {
     }
 
     async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
-        let what = format!("looking at pull request #{number}");
+        let what = format!("reading pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
         let polled = self
             .http
@@ -159,7 +159,7 @@ impl PullRequests for Github {
         })
     }
 
-    async fn create_pull(&self, new: &NewPull<'_>) -> Result<Created, Error> {
+    async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
         let body = json!({
             "title": new.title, "body": new.body, "head": new.head, "base": new.base,
             "draft": new.state == State::Draft,
@@ -169,18 +169,20 @@ impl PullRequests for Github {
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
             // The caller reads whether one is open now.
-            Err(failure) if failure.unsure => return Ok(Created::Unsure(failure.error.message)),
+            Err(failure) if failure.unsure => {
+                return Ok(CreateOutcome::Unsure(failure.error.message));
+            }
             Err(failure) => return Err(failure.error),
         };
         let text = reply.text();
         match reply.status.as_u16() {
-            201 => Ok(Created::New(Box::new(
+            201 => Ok(CreateOutcome::New(Box::new(
                 reply.expect::<Row>(&[201])?.pull(&self.full_name()),
             ))),
-            422 if text.contains("already exists") => Ok(Created::Exists(text)),
+            422 if text.contains("already exists") => Ok(CreateOutcome::Exists(text)),
             // The new branch has not arrived everywhere.
             422 if text.contains("No commits between") || text.contains("head invalid") => {
-                Ok(Created::NotYet(text))
+                Ok(CreateOutcome::NotYet(text))
             }
             422 if text.contains(NO_DRAFTS) => Err(reply.error().help(USE_READY)),
             403 => Err(refusal::denied(&reply, MAY_OPEN)),
@@ -229,7 +231,7 @@ impl PullRequests for Github {
         }
     }
 
-    async fn label(&self, number: u64, labels: &[String]) -> Result<Labelled, Error> {
+    async fn label(&self, number: u64, labels: &[String]) -> Result<LabelOutcome, Error> {
         let path = format!("issues/{number}/labels");
         let request = self.request(Method::POST, &path, format!("labelling #{number}"));
         let request = request.body(json!({"labels": labels})).harmless();
@@ -240,10 +242,10 @@ impl PullRequests for Github {
                     self.request(Method::POST, "labels", format!("making the label {label}"));
                 let make = make.body(json!({"name": label})).harmless();
                 let answer = self.http.send(&make).await?;
-                // Another run may have made it meanwhile.
+                // Another run may have created it concurrently.
                 let exists = answer.status == 422 && answer.text().contains("already_exists");
                 if answer.status != 201 && !exists {
-                    return Ok(Labelled::NotPermitted(answer.error().to_string()));
+                    return Ok(LabelOutcome::NotPermitted(answer.error().to_string()));
                 }
             }
             return Ok(labelled(&self.http.send(&request).await?));
@@ -306,10 +308,10 @@ impl PullRequests for Github {
     }
 }
 
-fn labelled(reply: &Reply) -> Labelled {
+fn labelled(reply: &Reply) -> LabelOutcome {
     if reply.status == 200 {
-        Labelled::Done
+        LabelOutcome::Done
     } else {
-        Labelled::NotPermitted(reply.error().to_string())
+        LabelOutcome::NotPermitted(reply.error().to_string())
     }
 }

@@ -23,7 +23,7 @@ const DENIED: [&str; 4] = [
     "permission",
 ];
 
-/// Whether another process created, moved or deleted the branch meanwhile.
+/// Whether another process created, moved or deleted the branch concurrently.
 pub(super) fn is_race(text: &str) -> bool {
     let text = text.to_lowercase();
     RACES.iter().any(|race| text.contains(race))
@@ -36,10 +36,10 @@ fn is_archived(text: &str) -> bool {
 
 /// The error of a refused write, if the repository was archived; its own hint would mislead.
 pub(super) fn archived(error: &Error) -> Option<Error> {
-    let why = format!("{ARCHIVED}: {}", error.message);
+    let reason = format!("{ARCHIVED}: {}", error.message);
     is_archived(&error.message).then(|| {
         Error {
-            message: why,
+            message: reason,
             ..error.clone()
         }
         .class(Class::Denied)

@@ -9,8 +9,8 @@ use super::{Github, refusal};
 use crate::{
     error::{Class, Error},
     forge::{
-        Ability, FileMode, Issues, Need, Permission, Push, Repo, Repository, Right, Signing,
-        Verdict, Wanted,
+        Ability, FileMode, Issues, Permission, PlannedWrites, Push, Repo, Repository,
+        RequiredRights, Right, Signing, Verdict,
         http::Request,
         rights::{ARCHIVED, by_scopes},
         shared,
@@ -79,19 +79,18 @@ impl Repository for Github {
         })
     }
 
-    async fn permit(&self, repo: &Repo, need: Need) -> Result<(), Error> {
+    async fn permit(&self, repo: &Repo, need: PlannedWrites) -> Result<(), Error> {
         let what = format!("GitHub: the token's permissions on {}", repo.full_name);
         shared::writable(repo, &what)?;
         if let Some(scopes) = &repo.scopes {
             let has = |name: &str| scopes.iter().any(|scope| scope == name);
             if !(has("repo") || repo.public && has("public_repo")) {
-                let why = format!(
+                let reason = format!(
                     "its scopes are `{}`, and pushing needs `repo`",
                     scopes.join(", ")
                 );
-                return Err(
-                    Error::about(Class::Denied, what, why).help("give the token the scope `repo`")
-                );
+                return Err(Error::about(Class::Denied, what, reason)
+                    .help("give the token the scope `repo`"));
             }
             if need.workflows && !has("workflow") {
                 return Err(refusal::no_workflows(
@@ -103,14 +102,14 @@ impl Repository for Github {
         // For an app's installation, the token of a workflow's run among them, `push` is always
         // false.
         if repo.push == Push::Denied && !self.is_installation().await? {
-            let why = "the token's owner may not push";
+            let reason = "the token's owner may not push";
             let hint = "use the token of an account that may push, or of an app with `contents: write` and `pull-requests: write`";
-            return Err(Error::about(Class::Denied, what, why).help(hint));
+            return Err(Error::about(Class::Denied, what, reason).help(hint));
         }
         Ok(())
     }
 
-    async fn rights(&self, repo: &Repo, wanted: &Wanted) -> Result<Vec<Right>, Error> {
+    async fn rights(&self, repo: &Repo, wanted: &RequiredRights) -> Result<Vec<Right>, Error> {
         let mut rights = Vec::new();
         // For an app's token, `push` is always false.
         let role = repo.push == Push::Denied && !self.is_installation().await?;
@@ -148,7 +147,7 @@ impl Repository for Github {
         Ok(match self.sign_obstacle(files.iter().copied()) {
             None => Signing::Forge,
             Some(_) if self.is_installation().await? => Signing::App,
-            Some((why, hint)) => Signing::Nothing(why, hint),
+            Some((reason, hint)) => Signing::Nothing(reason, hint),
         })
     }
 
@@ -181,7 +180,7 @@ impl Github {
         Ok(Permission::PullRequests.is(verdict))
     }
 
-    async fn actions(&self, wanted: &Wanted) -> Result<Right, Error> {
+    async fn actions(&self, wanted: &RequiredRights) -> Result<Right, Error> {
         let permission = Permission::Actions;
         if let Some(right) = permission.unneeded(wanted) {
             return Ok(right);
@@ -191,9 +190,9 @@ impl Github {
                 Ok(ability) => (Some(ability), Ok(())),
                 Err(error) => (None, Err(error)),
             };
-            if let Some(Ability::No(why)) = ability {
+            if let Some(Ability::No(reason)) = ability {
                 let hint = "correct forge.dispatch, or give the token `actions: write`".to_owned();
-                return Ok(permission.is(Verdict::Lacks(why, hint)));
+                return Ok(permission.is(Verdict::Lacks(reason, hint)));
             }
             if read.is_err() {
                 return Ok(permission.is(Verdict::of_reading(read, "")?));
@@ -205,7 +204,7 @@ impl Github {
     }
 }
 
-fn workflows(repo: &Repo, wanted: &Wanted) -> Right {
+fn workflows(repo: &Repo, wanted: &RequiredRights) -> Right {
     let permission = Permission::Workflows;
     if let Some(right) = permission.unneeded(wanted) {
         return right;
@@ -213,13 +212,13 @@ fn workflows(repo: &Repo, wanted: &Wanted) -> Right {
     if let Some(scopes) = &repo.scopes {
         return by_scopes(permission, scopes, &["workflow"]);
     }
-    let why = format!(
+    let reason = format!(
         "{UNREPORTED}; GITHUB_TOKEN cannot have `workflows: write`, an app's or a person's token can"
     );
-    permission.is(Verdict::Unknown(why))
+    permission.is(Verdict::Unknown(reason))
 }
 
-fn packages(repo: &Repo, wanted: &Wanted) -> Right {
+fn packages(repo: &Repo, wanted: &RequiredRights) -> Right {
     let permission = Permission::Packages;
     if let Some(right) = permission.unneeded(wanted) {
         return right;

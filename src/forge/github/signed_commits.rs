@@ -49,13 +49,13 @@ impl Github {
         }
         let mut files = files.into_iter();
         let FileMode { path, mode } = files.find(|file| file.mode != REGULAR)?;
-        let why = format!(
+        let reason = format!(
             "GitHub signs commits of regular files (mode {REGULAR}) alone, and {} has the mode {}",
             plain(path),
             plain(mode)
         );
         Some((
-            why,
+            reason,
             format!("{APP}, or make {} a regular file", plain(path)),
         ))
     }

@@ -33,8 +33,8 @@ impl Reply {
         let begins = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
         // Those in texts count, too: this bounds the values from above.
         if self.body.iter().filter(begins).count() > VALUES_MAX {
-            let why = format!("the answer has more than {VALUES_MAX} values");
-            return Err(Error::unavailable(&self.what, why));
+            let reason = format!("the answer has more than {VALUES_MAX} values");
+            return Err(Error::unavailable(&self.what, reason));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
             // What the reader quotes is the server's, who knows the token.

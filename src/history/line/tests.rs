@@ -1,4 +1,4 @@
-//! Lines of sets told by hand, and random ones against the rules read naively.
+//! Hand-written lines of sets, and random ones compared with a naive implementation of the rules.
 
 use std::path::Path;
 
@@ -106,8 +106,9 @@ fn history_since(commits: &[&str], cut: bool) -> History {
     )
 }
 
-/// The entries in the order in which they happened: kind, revision, whether it can be gone back to.
-fn told(history: &History) -> Vec<String> {
+/// The entries in the order in which they happened: kind, revision, whether the set is available
+/// for rollback.
+fn summary(history: &History) -> Vec<String> {
     let one = |entry: &Entry| {
         let kind = match entry.kind {
             Kind::Promote => "promote",
@@ -130,7 +131,10 @@ fn is_held(history: &History, name: &str) -> bool {
 #[test]
 fn a_rollback_is_known_by_its_content_alone() {
     let history = history(&["a a@A", "b b@B", "b b", "a a"]);
-    assert_eq!(told(&history), ["promote A", "promote B <", "rollback A"]);
+    assert_eq!(
+        summary(&history),
+        ["promote A", "promote B <", "rollback A"]
+    );
     assert!(history.entries[0].current && !history.entries[2].current);
     assert!(is_held(&history, "B") && !is_held(&history, "A"));
 }
@@ -150,7 +154,7 @@ fn a_newer_set_ends_the_hold() {
     let history = history(&["a a@A", "b b@B", "a a", "c c@C"]);
     assert!(!is_held(&history, "B"));
     assert_eq!(
-        told(&history),
+        summary(&history),
         ["promote A <", "promote B <", "rollback A <", "promote C"]
     );
 }
@@ -159,7 +163,7 @@ fn a_newer_set_ends_the_hold() {
 fn going_forward_again_ends_the_hold_of_that_set_and_holds_the_other() {
     let history = history(&["a a@A", "b b@B", "a a@A", "b b@B"]);
     assert_eq!(
-        told(&history),
+        summary(&history),
         ["promote A <", "promote B", "rollback A <", "rollback B"]
     );
     assert!(is_held(&history, "A") && !is_held(&history, "B"));
@@ -172,32 +176,35 @@ fn an_image_that_is_added_by_hand_does_not_end_the_hold() {
     // Neither does a mixture of older digests.
     let mixed = history(&["a a@A", "b b@B", "a a", "b a"]);
     assert!(is_held(&mixed, "B"));
-    assert_eq!(told(&mixed)[3], "manual -");
+    assert_eq!(summary(&mixed)[3], "manual -");
 }
 
 #[test]
-fn pins_that_disagree_are_no_set_to_promote() {
+fn disagreeing_pins_are_not_a_promoted_set() {
     let history = history(&["a a@A", "a,b b@B", "b b@B"]);
-    assert_eq!(told(&history), ["promote A <", "manual -", "promote B"]);
+    assert_eq!(summary(&history), ["promote A <", "manual -", "promote B"]);
     assert_eq!(history.entries[1].images.len(), 1);
 }
 
 #[test]
-fn a_set_that_an_image_of_today_was_not_in_can_not_be_gone_back_to() {
+fn set_without_a_configured_image_is_not_available_for_rollback() {
     let history = history(&["a -@A", "b b@B"]);
-    assert_eq!(told(&history), ["promote A", "promote B"]);
+    assert_eq!(summary(&history), ["promote A", "promote B"]);
 }
 
 #[test]
 fn of_a_revision_that_was_promoted_twice_the_latest_content_counts() {
     let history = history(&["a a@A", "b b@A", "c c@C"]);
-    assert_eq!(told(&history), ["promote A", "promote A <", "promote C"]);
+    assert_eq!(summary(&history), ["promote A", "promote A <", "promote C"]);
 }
 
 #[test]
 fn pins_that_vanish_and_come_back_undo_nothing() {
     let history = history(&["a a@A", "- -", "a a", "b b@B", "- -", "a a"]);
-    assert_eq!(told(&history)[..3], ["promote A", "manual -", "rollback A"]);
+    assert_eq!(
+        summary(&history)[..3],
+        ["promote A", "manual -", "rollback A"]
+    );
     assert!(is_held(&history, "B"));
     assert!(
         events(&history.known.line[..3], &history.known.sets, false)
@@ -210,10 +217,10 @@ fn pins_that_vanish_and_come_back_undo_nothing() {
 #[test]
 fn a_rollback_says_which_revision_it_went_back_to_where_nothing_else_does() {
     let by_hand = history(&["a a", "b b@B", "a a@A"]);
-    assert_eq!(told(&by_hand), ["manual -", "promote B <", "rollback A"]);
+    assert_eq!(summary(&by_hand), ["manual -", "promote B <", "rollback A"]);
     // What promoted it knows better.
     let promoted = history(&["a a@A", "b b@B", "a a@Z"]);
-    assert_eq!(told(&promoted)[2], "rollback A");
+    assert_eq!(summary(&promoted)[2], "rollback A");
     assert!(!promoted.known.sets.is_empty());
     let events = events(&promoted.known.line, &promoted.known.sets, false);
     assert_eq!(events.revisions[&0], [revision("A")]);
@@ -275,12 +282,12 @@ fn the_set_that_a_shallow_clone_begins_with_was_pinned() {
 #[test]
 fn a_branch_without_pins_has_no_current_set() {
     let emptied = history(&["a a@A", "- -"]);
-    assert_eq!(told(&emptied), ["promote A <", "manual -"]);
+    assert_eq!(summary(&emptied), ["promote A <", "manual -"]);
     assert!(history(&["- -", "- -"]).entries.is_empty());
 }
 
 #[test]
-fn where_the_line_is_cut_the_first_set_is_nobodys_work() {
+fn first_set_of_a_truncated_line_has_no_author() {
     let history = history(&["a a", "b b@B", "a a"]);
     let events = events(&history.known.line, &history.known.sets, true);
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();

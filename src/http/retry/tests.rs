@@ -14,19 +14,19 @@ fn epoch() -> SystemTime {
     UNIX_EPOCH
 }
 
-fn passing(policy: &Policy, status: u16, pairs: &[(&'static str, &str)]) -> Option<Again> {
+fn passing(policy: &Policy, status: u16, pairs: &[(&'static str, &str)]) -> Option<RetryAdvice> {
     let status = StatusCode::from_u16(status).unwrap();
     policy.passing(status, &headers(pairs), b"", epoch)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it reads as what is compared")]
-fn limit(seconds: Option<u64>) -> Option<Again> {
-    Some(Again::Limited(seconds.map(Duration::from_secs)))
+fn limit(seconds: Option<u64>) -> Option<RetryAdvice> {
+    Some(RetryAdvice::Limited(seconds.map(Duration::from_secs)))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it reads as what is compared")]
-fn seconds(n: u64) -> Option<Again> {
-    Some(Again::After(Duration::from_secs(n)))
+fn seconds(n: u64) -> Option<RetryAdvice> {
+    Some(RetryAdvice::After(Duration::from_secs(n)))
 }
 
 fn soon() -> Deadline {
@@ -41,9 +41,9 @@ fn retry_after_is_seconds_or_a_date() {
         assert_eq!(after("99999999999999999999999"), seconds(u64::MAX));
         assert_eq!(after(NINE), seconds(9));
         for odd in ["", "soon", "-1", "1.5"] {
-            assert_eq!(after(odd), Some(Again::Later), "{odd}");
+            assert_eq!(after(odd), Some(RetryAdvice::Later), "{odd}");
         }
-        assert_eq!(passing(policy, 503, &[]), Some(Again::Later));
+        assert_eq!(passing(policy, 503, &[]), Some(RetryAdvice::Later));
     }
 }
 
@@ -104,7 +104,7 @@ fn only_githubs_limits_come_as_403() {
     assert_eq!(invalid(r#"{"message":"Validation Failed"}"#), None);
     // A registry's own header of that name means something else, or nothing.
     let pairs = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9")];
-    assert_eq!(passing(&REGISTRIES, 429, &pairs), Some(Again::Later));
+    assert_eq!(passing(&REGISTRIES, 429, &pairs), Some(RetryAdvice::Later));
     for policy in [&REGISTRIES, &FORGES] {
         for (status, passes) in [
             (408, true),
@@ -121,14 +121,16 @@ fn only_githubs_limits_come_as_403() {
 #[test]
 fn pauses_double_and_chance_shortens_them_by_up_to_a_half() {
     for (failed, longest) in [(1, 500), (2, 1000), (3, 2000), (4, 4000)] {
-        let pause = REGISTRIES.pause(Again::Later, failed, soon()).unwrap();
+        let pause = REGISTRIES
+            .pause(RetryAdvice::Later, failed, soon())
+            .unwrap();
         assert!(
             pause <= Duration::from_millis(longest) && pause >= Duration::from_millis(longest / 2)
         );
     }
     let minute = Duration::from_secs(60);
     assert_eq!(
-        REGISTRIES.pause(Again::After(minute), 1, soon()),
+        REGISTRIES.pause(RetryAdvice::After(minute), 1, soon()),
         Ok(minute)
     );
 }
@@ -136,25 +138,25 @@ fn pauses_double_and_chance_shortens_them_by_up_to_a_half() {
 #[test]
 fn there_is_an_end_to_trying() {
     let stop = |again, failed, until| REGISTRIES.pause(again, failed, until).unwrap_err();
-    assert_eq!(stop(Again::Never, 1, soon()), Stop::Final);
-    assert_eq!(stop(Again::Later, 5, soon()), Stop::Attempts(5));
+    assert_eq!(stop(RetryAdvice::Never, 1, soon()), StopReason::Final);
+    assert_eq!(stop(RetryAdvice::Later, 5, soon()), StopReason::Attempts(5));
     let (asked, longest) = (Duration::from_secs(61), Duration::from_secs(60));
     assert_eq!(
-        stop(Again::After(asked), 1, soon()),
-        Stop::LongWait { asked, longest }
+        stop(RetryAdvice::After(asked), 1, soon()),
+        StopReason::LongWait { asked, longest }
     );
     let over = Deadline::after(Some(Duration::ZERO));
-    assert_eq!(stop(Again::Later, 1, over), Stop::Deadline(1));
+    assert_eq!(stop(RetryAdvice::Later, 1, over), StopReason::Deadline(1));
     assert!(
         FORGES
-            .pause(Again::Later, 1, Deadline::after(FORGES.patience))
+            .pause(RetryAdvice::Later, 1, Deadline::after(FORGES.patience))
             .is_ok()
     );
 }
 
 #[test]
 fn limits_without_a_time_are_waited_out_for_a_minute_and_then_twice_that() {
-    let pause = |asked, limits, until| FORGES.pause(Again::Limited(asked), limits, until);
+    let pause = |asked, limits, until| FORGES.pause(RetryAdvice::Limited(asked), limits, until);
     let minute = Duration::from_secs(60);
     for (limits, minutes) in [(1, 1), (2, 2), (3, 4), (4, 8)] {
         assert_eq!(pause(None, limits, soon()), Ok(minute * minutes));
@@ -167,27 +169,27 @@ fn limits_without_a_time_are_waited_out_for_a_minute_and_then_twice_that() {
 #[test]
 fn a_wait_past_the_deadline_ends_at_once() {
     let until = Deadline::after(Some(Duration::from_secs(30)));
-    let past = |reason, wait| Err(Stop::PastDeadline { reason, wait });
+    let past = |reason, wait| Err(StopReason::PastDeadline { reason, wait });
     let (reason, minute) = (WaitReason::Limit, Duration::from_secs(60));
     assert_eq!(
-        FORGES.pause(Again::Limited(None), 1, until),
+        FORGES.pause(RetryAdvice::Limited(None), 1, until),
         past(reason, minute)
     );
     // What no clock reaches is not waited for either.
     let forever = Duration::from_secs(u64::MAX);
     assert_eq!(
-        FORGES.pause(Again::Limited(Some(forever)), 1, until),
+        FORGES.pause(RetryAdvice::Limited(Some(forever)), 1, until),
         past(reason, forever)
     );
     assert_eq!(
-        FORGES.pause(Again::After(minute), 1, until),
+        FORGES.pause(RetryAdvice::After(minute), 1, until),
         past(WaitReason::Busy, minute)
     );
 }
 
 #[test]
-fn graphql_says_that_it_limits_in_a_success() {
-    let said = |path: &str, body: &str| {
+fn graphql_rate_limit_in_a_success_is_recognized() {
+    let message = |path: &str, body: &str| {
         let url = format!("https://h{path}").parse().unwrap();
         FORGES.limited_graphql(&url, &HeaderMap::new(), body.as_bytes(), epoch)
     };
@@ -197,9 +199,9 @@ fn graphql_says_that_it_limits_in_a_success() {
         r#"{"type":"UNPROCESSABLE","message":"was submitted too quickly"}"#,
     ] {
         let body = format!(r#"{{"data":null,"errors":[{error}]}}"#);
-        assert_eq!(said("/graphql", &body), limit(None), "{error}");
-        assert_eq!(said("/repos/a/b", &body), None);
+        assert_eq!(message("/graphql", &body), limit(None), "{error}");
+        assert_eq!(message("/repos/a/b", &body), None);
     }
     let other = r#"{"data":{"x":"RATE_LIMITED"},"errors":[{"type":"FORBIDDEN","message":"no"}]}"#;
-    assert_eq!(said("/graphql", other), None);
+    assert_eq!(message("/graphql", other), None);
 }

@@ -8,7 +8,7 @@ pub(crate) struct Archive {
     gid: u64,
 }
 
-/// One header block; sizes and numbers are what they are told to be.
+/// One header block; sizes and numbers are used unchecked.
 pub(crate) fn header(kind: u8, name: &[u8], link: &[u8], size: u64) -> [u8; 512] {
     let mut block = [0; 512];
     block[..name.len()].copy_from_slice(name);
@@ -99,11 +99,11 @@ impl Archive {
         self.entry(b'0', Some(mode), name.as_bytes(), b"", b"x")
     }
 
-    pub(crate) fn folder(self, name: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn directory(self, name: impl AsRef<[u8]>) -> Self {
         self.entry(b'5', None, name.as_ref(), b"", b"")
     }
 
-    pub(crate) fn folder_of_mode(self, name: &str, mode: u32) -> Self {
+    pub(crate) fn directory_of_mode(self, name: &str, mode: u32) -> Self {
         self.entry(b'5', Some(mode), name.as_bytes(), b"", b"")
     }
 
@@ -141,7 +141,7 @@ impl Archive {
         self.raw(&[0; 1024]).bytes
     }
 
-    /// The archive as it stands.
+    /// The archive without an end.
     pub(crate) fn cut(self) -> Vec<u8> {
         self.bytes
     }

@@ -30,14 +30,14 @@ fn layer(stored: &[u8], plain: &[u8], encoding: Encoding) -> LayerDescriptor {
     }
 }
 
-fn read_as(stored: &[u8], layer: &LayerDescriptor) -> Result<usize, LayerFault> {
-    read_layer(stored, layer, &Want::default(), &budget())
+fn read_as(stored: &[u8], layer: &LayerDescriptor) -> Result<usize, LayerErrorKind> {
+    read_layer(stored, layer, &ContentFilter::default(), &budget())
         .map(|tree| tree.len())
         .map_err(|error| error.fault)
 }
 
 fn sample() -> Vec<u8> {
-    a().folder("d")
+    a().directory("d")
         .file("d/f", "content")
         .file("g", vec![7; 300_000])
         .end()
@@ -91,25 +91,28 @@ fn the_stored_bytes_have_to_be_those_of_the_descriptor() {
         let good = layer(&stored, &plain, encoding);
         let cut = read_as(&stored[..stored.len() - 20], &good).unwrap_err();
         assert!(
-            matches!(cut, LayerFault::Truncated { announced, got } if got + 20 == announced),
+            matches!(cut, LayerErrorKind::Truncated { announced, got } if got + 20 == announced),
             "{cut}"
         );
         let long = read_as(&[&stored[..], b"x"].concat(), &good).unwrap_err();
-        assert!(matches!(long, LayerFault::TooLong { .. }), "{long}");
+        assert!(matches!(long, LayerErrorKind::TooLong { .. }), "{long}");
         let mut flipped = stored.clone();
         flipped[stored.len() / 2] ^= 1;
         let flipped = read_as(&flipped, &good).unwrap_err();
-        assert!(matches!(flipped, LayerFault::Digest { .. }), "{flipped}");
+        assert!(
+            matches!(flipped, LayerErrorKind::Digest { .. }),
+            "{flipped}"
+        );
         let other = LayerDescriptor {
             diff_id: Digest::of(b""),
             ..good
         };
         let other = read_as(&stored, &other).unwrap_err();
-        assert!(matches!(other, LayerFault::DiffId { .. }), "{other}");
+        assert!(matches!(other, LayerErrorKind::DiffId { .. }), "{other}");
     }
     let empty = read_as(b"", &plain_of_size(b"", 10)).unwrap_err();
     assert!(
-        matches!(empty, LayerFault::Truncated { got: 0, .. }),
+        matches!(empty, LayerErrorKind::Truncated { got: 0, .. }),
         "{empty}"
     );
 }
@@ -122,7 +125,7 @@ fn plain_of_size(bytes: &[u8], size: u64) -> LayerDescriptor {
 }
 
 #[test]
-fn a_source_that_fails_is_told_as_such() {
+fn source_failure_is_reported() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
@@ -134,18 +137,18 @@ fn a_source_that_fails_is_told_as_such() {
     let error = read_layer(
         source,
         &layer(&bytes, &sample(), Encoding::Gzip),
-        &Want::default(),
+        &ContentFilter::default(),
         &budget(),
     )
     .unwrap_err();
     assert_eq!(
         error.fault.to_string(),
-        "it can't be read: connection reset"
+        "it cannot be read: connection reset"
     );
     assert!(
         error
             .to_string()
-            .starts_with(&format!("layer {}: it can't be read", Digest::of(&bytes)))
+            .starts_with(&format!("layer {}: it cannot be read", Digest::of(&bytes)))
     );
 }
 
@@ -159,11 +162,17 @@ fn bytes_of_another_form_than_announced_are_refused() {
         (&Vec::new(), Encoding::Gzip),
     ] {
         let fault = read_as(stored, &layer(stored, &plain, encoding)).unwrap_err();
-        assert!(matches!(fault, LayerFault::Decompress { .. }), "{fault}");
+        assert!(
+            matches!(fault, LayerErrorKind::Decompress { .. }),
+            "{fault}"
+        );
     }
     let trailing = [gzip(&plain), b"trailing".to_vec()].concat();
     let fault = read_as(&trailing, &layer(&trailing, &plain, Encoding::Gzip)).unwrap_err();
-    assert!(matches!(fault, LayerFault::Decompress { .. }), "{fault}");
+    assert!(
+        matches!(fault, LayerErrorKind::Decompress { .. }),
+        "{fault}"
+    );
 }
 
 #[test]
@@ -197,16 +206,16 @@ fn names_are_cleaned_and_stay_inside() {
         .file("./b", "")
         .file("c//./d", "")
         .file("e/../f", "")
-        .folder("./")
-        .folder("g/");
+        .directory("./")
+        .directory("g/");
     assert_eq!(names(&archive.end()), ["a", "b", "c/d", "f", "", "g"]);
     for name in ["../a", "a/../../b", "/..", "..", "./.."] {
         assert!(
-            why(&a().file(name, "").end()).contains("climbs out of the image"),
+            why(&a().file(name, "").end()).contains("leaves the image"),
             "{name}"
         );
         assert!(
-            why(&a().file("f", "").hardlink("g", name).end()).contains("climbs out of the image"),
+            why(&a().file("f", "").hardlink("g", name).end()).contains("leaves the image"),
             "{name}"
         );
     }
@@ -216,18 +225,19 @@ fn names_are_cleaned_and_stay_inside() {
 fn whiteouts_that_name_nothing_are_errors_and_those_of_aufs_nothing() {
     for name in [".wh.", "d/.wh.", ".wh..", ".wh...", "d/.wh..."] {
         assert!(
-            why(&a().file(name, "").end()).contains("names nothing that could be hidden"),
+            why(&a().file(name, "").end()).contains("hides nothing"),
             "{name}"
         );
     }
     assert!(
-        why(&a().file("d/.wh.x/f", "").end()).contains("in a folder with the name of a whiteout")
+        why(&a().file("d/.wh.x/f", "").end())
+            .contains("in a directory with the name of a whiteout")
     );
     let aufs = a()
-        .folder(".wh..wh.plnk")
+        .directory(".wh..wh.plnk")
         .file(".wh..wh.plnk/1.2", "")
         .file(".wh..wh.aufs", "")
-        .folder(".wh..wh.orph/");
+        .directory(".wh..wh.orph/");
     assert_eq!(names(&aufs.file("f", "").end()), ["f"]);
 }
 
@@ -322,12 +332,12 @@ fn sizes_come_from_where_go_takes_them() {
         );
     }
     let old = a()
-        .raw(&header(0, b"folder/", b"", 0))
+        .raw(&header(0, b"dir/", b"", 0))
         .raw(&header(0, b"file", b"", 0))
         .raw(&header(b'7', b"c", b"", 0));
     let layer = read(&old.end()).unwrap();
     let tree = merge(&[layer], |_| {}).unwrap();
-    assert_eq!(shown(&tree), ["c@1", "file@1", "folder/"]);
+    assert_eq!(shown(&tree), ["c@1", "dir/", "file@1"]);
 }
 
 #[test]
@@ -378,7 +388,7 @@ fn headers_that_readers_take_differently_are_refused() {
     assert!(why(&a().pax(b'x', &[("path", b"a\0b")]).file("f", "").end()).contains("NUL"));
     assert!(
         why(&a().raw(&header(b'x', b"x", b"", 5)).content(b"abcde").end())
-            .contains("no list of records")
+            .contains("extended header is malformed")
     );
     let mut block = header(b'0', b"f", b"", 0);
     block[124] = 0xff;
@@ -399,7 +409,7 @@ fn long_headers_are_bounded() {
     let long = a().raw(&header(b'x', b"x", b"", (1 << 20) + 1)).end();
     assert!(why(&long).contains("at most 1048576"));
     let deep = "a/".repeat(2100);
-    assert!(why(&a().long(b'L', deep.as_bytes()).file("f", "").end()).contains("at most 4096"));
+    assert!(why(&a().long(b'L', deep.as_bytes()).file("f", "").end()).contains("more than 4096"));
 }
 
 #[test]
@@ -407,25 +417,25 @@ fn lists_are_bounded() {
     let many: Archive = (0..200).fold(a(), |archive, at| archive.file(format!("file{at}"), ""));
     let bytes = many.end();
     let small = Budget::new(20_000);
-    let fault = read_layer(&*bytes, &plain(&bytes), &Want::default(), &small)
+    let fault = read_layer(&*bytes, &plain(&bytes), &ContentFilter::default(), &small)
         .unwrap_err()
         .fault;
     assert!(
-        matches!(fault, LayerFault::Entries { limit: 20_000 }),
+        matches!(fault, LayerErrorKind::Entries { limit: 20_000 }),
         "{fault}"
     );
     let deep = a().file("a/".repeat(1000) + "f", "").end();
     let fresh = Budget::new(20_000);
     assert!(
-        read_layer(&*deep, &plain(&deep), &Want::default(), &fresh).is_err(),
-        "each folder counts"
+        read_layer(&*deep, &plain(&deep), &ContentFilter::default(), &fresh).is_err(),
+        "each directory counts"
     );
     let shallow = a().file("a/f", "").end();
     assert!(
         read_layer(
             &*shallow,
             &plain(&shallow),
-            &Want::default(),
+            &ContentFilter::default(),
             &Budget::new(20_000)
         )
         .is_ok()
@@ -440,7 +450,7 @@ fn wanted_contents_are_kept_by_name_or_length() {
         .file("b", "123456")
         .hardlink("c", "a");
     let bytes = archive.file("big/passwd", vec![0; 2 << 20]).end();
-    let want = Want {
+    let want = ContentFilter {
         names: vec![b"passwd".to_vec()],
         lengths: vec![5],
     };
@@ -476,7 +486,7 @@ fn what_inflates_beyond_its_limit_is_refused_while_it_does() {
     let mut plain = super::super::stream::Plain::new(Zeros(4 << 20), "gzip", limit);
     let fault = plain.skip(2 << 20).unwrap_err();
     assert!(
-        matches!(fault, LayerFault::Inflates { limit: 1000 }),
+        matches!(fault, LayerErrorKind::Inflates { limit: 1000 }),
         "{fault}"
     );
 }

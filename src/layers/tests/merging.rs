@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn later_layers_replace_and_add() {
     let layers = [
-        a().folder("d/").file("d/f", "1").file("g", "1"),
+        a().directory("d/").file("d/f", "1").file("g", "1"),
         a().file("d/f", "2").file("d/h", "2"),
     ];
     assert_eq!(all(&layers), ["d/", "d/f@2", "d/h@2", "g@1"]);
@@ -16,7 +16,7 @@ fn later_layers_replace_and_add() {
 #[test]
 fn whiteouts_hide_lower_layers() {
     let lower = a()
-        .folder("d")
+        .directory("d")
         .file("d/f", "1")
         .file("d/g", "1")
         .file("e", "1");
@@ -30,7 +30,10 @@ fn whiteouts_hide_lower_layers() {
         ["d/", "d/n@3", "e@1"]
     );
     assert_eq!(
-        all(&[lower.clone(), a().folder(".wh.e").symlink("d/.wh.g", "x")]),
+        all(&[
+            lower.clone(),
+            a().directory(".wh.e").symlink("d/.wh.g", "x")
+        ]),
         ["d/", "d/f@1"]
     );
     assert_eq!(
@@ -41,14 +44,14 @@ fn whiteouts_hide_lower_layers() {
 
 #[test]
 fn a_whiteout_spares_its_own_layer_in_either_order() {
-    let lower = a().file("f", "1").folder("a").file("a/old", "1");
+    let lower = a().file("f", "1").directory("a").file("a/old", "1");
     for upper in [
         a().file("f", "2").file(".wh.f", ""),
         a().file(".wh.f", "").file("f", "2"),
     ] {
         assert_eq!(all(&[lower.clone(), upper]), ["a/", "a/old@1", "f@2"]);
     }
-    let new = |archive: Archive| archive.folder("a/").file("a/new", "2");
+    let new = |archive: Archive| archive.directory("a/").file("a/new", "2");
     for upper in [
         new(a()).file(".wh.a", ""),
         new(a().file(".wh.a", "")),
@@ -61,17 +64,17 @@ fn a_whiteout_spares_its_own_layer_in_either_order() {
 #[test]
 fn opaque_whiteouts_hide_lower_content_first_or_last() {
     let lower = a()
-        .folder("d")
+        .directory("d")
         .file("d/f", "1")
-        .folder("d/sub")
+        .directory("d/sub")
         .file("d/sub/g", "1")
         .file("e", "1");
     let opaque = "d/.wh..wh..opq";
     for upper in [
-        a().folder("d").file(opaque, "").file("d/n", "2"),
-        a().folder("d").file("d/n", "2").file(opaque, ""),
+        a().directory("d").file(opaque, "").file("d/n", "2"),
+        a().directory("d").file("d/n", "2").file(opaque, ""),
         a().file("d/n", "2").file(opaque, ""),
-        a().file(opaque, "").folder("d").file("d/n", "2"),
+        a().file(opaque, "").directory("d").file("d/n", "2"),
     ] {
         assert_eq!(all(&[lower.clone(), upper]), ["d/", "d/n@2", "e@1"]);
     }
@@ -84,25 +87,29 @@ fn opaque_whiteouts_hide_lower_content_first_or_last() {
     assert_eq!(
         all(&[a().file("f", ""), a().file("f/.wh..wh..opq", "")]),
         ["f@1"],
-        "not a folder below"
+        "not a directory below"
     );
 }
 
 #[test]
-fn whiteouts_hide_only_what_is_below_a_new_folder_s_name() {
-    // The layer makes a folder of what was a symlink: what the symlink pointed to stays.
-    let lower = a().folder("z").file("z/f", "1").symlink("a", "z");
+fn whiteouts_hide_only_what_is_below_a_new_directory_s_name() {
+    // The layer makes a directory of what was a symlink: what the symlink pointed to stays.
+    let lower = a().directory("z").file("z/f", "1").symlink("a", "z");
     for upper in [
-        a().folder("a").file("a/.wh..wh..opq", "").file("a/n", "2"),
-        a().file("a/.wh..wh..opq", "").folder("a").file("a/n", "2"),
-        a().file("a/.wh.f", "").folder("a").file("a/n", "2"),
+        a().directory("a")
+            .file("a/.wh..wh..opq", "")
+            .file("a/n", "2"),
+        a().file("a/.wh..wh..opq", "")
+            .directory("a")
+            .file("a/n", "2"),
+        a().file("a/.wh.f", "").directory("a").file("a/n", "2"),
         a().file(".wh.a", "").file("a/.wh.f", "").file("a/n", "2"),
         a().file("a/.wh.f", "").file(".wh.a", "").file("a/n", "2"),
     ] {
         assert_eq!(all(&[lower.clone(), upper]), ["a/", "a/n@2", "z/", "z/f@1"]);
     }
     // The layer makes a symlink, and hides something behind it.
-    let lower = a().folder("z").file("z/f", "1").file("z/g", "1");
+    let lower = a().directory("z").file("z/f", "1").file("z/g", "1");
     assert_eq!(
         all(&[lower, a().symlink("a", "z").file("a/.wh.f", "")]),
         ["a -> z", "z/", "z/g@1"]
@@ -110,12 +117,12 @@ fn whiteouts_hide_only_what_is_below_a_new_folder_s_name() {
 }
 
 #[test]
-fn files_through_a_symlinked_folder_land_where_it_points() {
+fn files_through_a_symlinked_directory_land_where_it_points() {
     for target in ["z", "/z", "./z/", "../../z", "b/../z", "c/z"] {
         let lower = a()
-            .folder("z")
+            .directory("z")
             .file("z/f", "1")
-            .folder("b")
+            .directory("b")
             .symlink("c", "/")
             .symlink("a", target);
         let link = format!("a -> {target}");
@@ -143,8 +150,8 @@ fn files_through_a_symlinked_folder_land_where_it_points() {
         ["a -> new/deep", "new/", "new/deep/", "new/deep/f@2"]
     );
     let turned = a()
-        .folder("y")
-        .folder("z")
+        .directory("y")
+        .directory("z")
         .symlink("a", "y")
         .file("a/1", "")
         .symlink("a", "z")
@@ -155,29 +162,29 @@ fn files_through_a_symlinked_folder_land_where_it_points() {
 #[test]
 fn hard_links_share_what_they_name_and_outlive_it() {
     let tree = tree(&[
-        a().folder("d").file("d/f", "1"),
+        a().directory("d").file("d/f", "1"),
         a().hardlink("g", "d/f").hardlink("./h", "/d/./f"),
         a().file("d/.wh.f", ""),
     ]);
     assert_eq!(shown(&tree), ["d/", "g@1", "h@1"]);
     assert_eq!(tree.find(b"g").unwrap().layer, 2);
     // In the layer that takes the target away: in reach before that, gone after it.
-    let lower = a().folder("d").file("d/f", "1");
+    let lower = a().directory("d").file("d/f", "1");
     assert_eq!(
         all(&[lower.clone(), a().hardlink("g", "d/f").file(".wh.d", "")]),
         ["g@1"]
     );
     assert!(matches!(
         merged(&[lower, a().file(".wh.d", "").hardlink("g", "d/f")]).unwrap_err().fault,
-        MergeFault::LinkTarget(path) if path == "d/f"
+        MergeErrorKind::LinkTarget(path) if path == "d/f"
     ));
-    let hidden = merged(&[a().folder("d"), a().hardlink("g", "d").file(".wh.d", "")])
+    let hidden = merged(&[a().directory("d"), a().hardlink("g", "d").file(".wh.d", "")])
         .unwrap_err()
         .fault;
-    assert_eq!(hidden, MergeFault::LinkToFolder("d".into()));
-    // Through a symlinked folder; and to a symlink itself.
+    assert_eq!(hidden, MergeErrorKind::LinkToDirectory("d".into()));
+    // Through a symlinked directory; and to a symlink itself.
     let links = a()
-        .folder("z")
+        .directory("z")
         .file("z/f", "1")
         .symlink("a", "z")
         .hardlink("g", "a/f")
@@ -190,27 +197,27 @@ fn hard_links_to_nothing_are_errors() {
     for (archive, shown) in [
         (
             a().hardlink("g", "none"),
-            "`g` is a hard link to `none`, which is not there",
+            "`g` is a hard link to `none`, which is missing",
         ),
         (
             a().hardlink("g", "f").file("f", ""),
-            "`g` is a hard link to `f`, which is not there",
+            "`g` is a hard link to `f`, which is missing",
         ),
         (
             a().file("f", "").hardlink("f", "f"),
-            "`f` is a hard link to `f`, which is not there",
+            "`f` is a hard link to `f`, which is missing",
         ),
         (
-            a().folder("d").hardlink("g", "d"),
-            "`g` is a hard link to the folder `d`",
+            a().directory("d").hardlink("g", "d"),
+            "`g` is a hard link to the directory `d`",
         ),
         (
             a().hardlink("g", "/"),
-            "`g` is a hard link to the folder ``",
+            "`g` is a hard link to the directory ``",
         ),
         (
             a().file("f", "").hardlink("g", "f/x"),
-            "`g` is a hard link to `f/x`, which is not there",
+            "`g` is a hard link to `f/x`, which is missing",
         ),
     ] {
         assert_eq!(
@@ -221,7 +228,7 @@ fn hard_links_to_nothing_are_errors() {
 }
 
 #[test]
-fn files_folders_and_symlinks_replace_one_another() {
+fn files_directories_and_symlinks_replace_one_another() {
     type Make = (
         &'static str,
         fn(Archive) -> Archive,
@@ -230,8 +237,8 @@ fn files_folders_and_symlinks_replace_one_another() {
     let make: [Make; 4] = [
         ("file", |archive| archive.file("x", "1"), &["x@"]),
         (
-            "folder",
-            |archive| archive.folder("x").file("x/f", "1"),
+            "directory",
+            |archive| archive.directory("x").file("x/f", "1"),
             &["x/", "x/f@"],
         ),
         ("symlink", |archive| archive.symlink("x", "y"), &["x -> y"]),
@@ -249,8 +256,8 @@ fn files_folders_and_symlinks_replace_one_another() {
         }
     }
     let attributes = tree(&[
-        a().folder_of_mode("d", 0o700).file("d/f", ""),
-        a().owned(5, 6).folder_of_mode("d", 0o2755),
+        a().directory_of_mode("d", 0o700).file("d/f", ""),
+        a().owned(5, 6).directory_of_mode("d", 0o2755),
     ]);
     let inode = attributes.find(b"d").unwrap().inode;
     assert_eq!((inode.mode, inode.uid, inode.gid), (0o2755, 5, 6));
@@ -259,24 +266,24 @@ fn files_folders_and_symlinks_replace_one_another() {
 
 #[test]
 fn what_is_in_the_way_is_an_error_and_no_loss() {
-    let fault = |archives: &[Archive]| merged(archives).unwrap_err().fault;
+    let error = |archives: &[Archive]| merged(archives).unwrap_err().fault;
     assert_eq!(
-        fault(&[a().file("a", ""), a().file("a/f", "")]),
-        MergeFault::NotAFolder("a".into())
+        error(&[a().file("a", ""), a().file("a/f", "")]),
+        MergeErrorKind::NotADirectory("a".into())
     );
     assert_eq!(
-        fault(&[a().symlink("a", "b").file("b", "").file("a/f", "")]),
-        MergeFault::NotAFolder("b".into())
+        error(&[a().symlink("a", "b").file("b", "").file("a/f", "")]),
+        MergeErrorKind::NotADirectory("b".into())
     );
     assert_eq!(
-        fault(&[a().symlink("a", "b").symlink("b", "a").file("a/f", "")]),
-        MergeFault::Loop
+        error(&[a().symlink("a", "b").symlink("b", "a").file("a/f", "")]),
+        MergeErrorKind::Loop
     );
     assert_eq!(
-        fault(&[a().symlink("a", "a/a").file("a/f", "")]),
-        MergeFault::Loop
+        error(&[a().symlink("a", "a/a").file("a/f", "")]),
+        MergeErrorKind::Loop
     );
-    assert_eq!(fault(&[a().symlink("./", "x")]), MergeFault::Root);
+    assert_eq!(error(&[a().symlink("./", "x")]), MergeErrorKind::Root);
     assert!(
         merged(&[a().symlink("a", "a"), a().file("a/.wh.f", "")]).is_ok(),
         "nothing there to hide"
@@ -289,8 +296,8 @@ fn duplicates_warn_and_the_last_one_wins() {
         a().file("f", ""),
         a().file_of_mode("f", 0o600)
             .file_of_mode("./f", 0o640)
-            .folder("d")
-            .folder("d/"),
+            .directory("d")
+            .directory("d/"),
     ]);
     assert_eq!(tree.find(b"f").unwrap().inode.mode, 0o640);
     let duplicates: Vec<_> = tree
@@ -300,7 +307,7 @@ fn duplicates_warn_and_the_last_one_wins() {
         .collect();
     assert_eq!(duplicates, [(2, "f".into()), (2, "d".into())]);
     assert!(
-        merged(&[a().file("d/f", "").folder("d")])
+        merged(&[a().file("d/f", "").directory("d")])
             .unwrap()
             .duplicates
             .is_empty(),
@@ -309,11 +316,11 @@ fn duplicates_warn_and_the_last_one_wins() {
 }
 
 #[test]
-fn folders_without_an_entry_are_what_the_engines_create() {
+fn directories_without_an_entry_are_what_the_engines_create() {
     let tree = tree(&[a().owned(7, 7).file("d/f", "")]);
     let inode = tree.find(b"d").unwrap().inode;
     assert_eq!((inode.mode, inode.uid), (0o755, 0));
-    let tree = super::tree(&[a().folder_of_mode("./", 0o700)]);
+    let tree = super::tree(&[a().directory_of_mode("./", 0o700)]);
     assert_eq!(tree.find(b"/").unwrap().inode.mode, 0o700);
 }
 

@@ -165,7 +165,7 @@ fn score(
 /// Whether a file is one of those that start containers.
 fn runs(path: &[u8]) -> bool {
     let path = String::from_utf8_lossy(path).to_ascii_lowercase();
-    let folders = [
+    let directories = [
         ".github/",
         ".gitea/",
         ".forgejo/",
@@ -183,7 +183,9 @@ fn runs(path: &[u8]) -> bool {
         "helm",
         "overlays",
     ];
-    folders.iter().any(|folder| path.starts_with(folder))
+    directories
+        .iter()
+        .any(|directory| path.starts_with(directory))
         || words.iter().any(|word| path.contains(word))
 }
 

@@ -9,18 +9,21 @@ pub mod names;
 pub mod narrow;
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     io::{Cursor, Read},
+    path::Path,
     sync::Arc,
 };
 
 use super::{
     find::Located,
-    scan::{self, Malformed, Pin},
+    places::FirstLook,
+    scan::{self, Malformed, Pin, Refused},
 };
 use crate::{
     config::RelPath,
-    files::{ReadError, Survey, WorkTree},
+    files::{Files as _, ReadError, Survey, WorkTree},
     oci::Repository,
 };
 
@@ -33,6 +36,8 @@ pub struct Seen {
     pub pins: Vec<Located<Pin>>,
     /// What would be its pins if their digests were right.
     pub malformed: Vec<Located<Malformed>>,
+    /// Entries of places that are refused.
+    pub refused: Vec<Located<Refused>>,
 }
 
 /// Everything that a first look found.
@@ -61,14 +66,20 @@ pub fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>) -> Di
         ..Discovery::default()
     };
     let mut buffer = Vec::new();
+    let places = FirstLook::new();
     for path in survey.files {
         if Some(&path) != except {
-            discovery.look(tree, path, (&mut known, &mut buffer));
+            discovery.look(tree, path, &places, (&mut known, &mut buffer));
         }
     }
     for path in survey.unnameable {
         let mut found = Discovery::default();
-        found.look(tree, path.clone(), (&mut HashMap::new(), &mut buffer));
+        found.look(
+            tree,
+            path.clone(),
+            &places,
+            (&mut HashMap::new(), &mut buffer),
+        );
         if found.seen.iter().any(|seen| !seen.pins.is_empty()) {
             discovery.unnameable.push(path);
         }
@@ -80,13 +91,15 @@ pub fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>) -> Di
 type Scratch<'s> = (&'s mut HashMap<Repository, usize>, &'s mut Vec<u8>);
 
 impl Discovery {
-    fn look(&mut self, tree: &WorkTree, path: RelPath, (known, buffer): Scratch<'_>) {
+    fn look(
+        &mut self,
+        tree: &WorkTree,
+        path: RelPath,
+        places: &FirstLook,
+        (known, buffer): Scratch<'_>,
+    ) {
         let seen = &mut self.seen;
-        let mut lookup = |repository: Repository, before: Option<u8>| {
-            // The rest of `$REGISTRY/app` or `{{ host }}app` is no name.
-            if matches!(before, Some(b'$' | b'}')) {
-                return None;
-            }
+        let mut number = |repository: Repository| {
             let next = seen.len();
             let at = *known.entry(repository.clone()).or_insert(next);
             if at == next {
@@ -94,15 +107,27 @@ impl Discovery {
                     repository,
                     pins: Vec::new(),
                     malformed: Vec::new(),
+                    refused: Vec::new(),
                 });
             }
-            Some(at)
+            at
         };
         let scanned = text(tree, &path).and_then(|reader| {
-            let scan = reader
-                .map(|reader| scan::scan_reader(reader, buffer, &mut lookup))
-                .transpose();
-            scan.map_err(|error| ReadError {
+            let scan = reader.map(|mut reader| {
+                let mut content = Vec::new();
+                reader.read_to_end(&mut content)?;
+                let mut lookup = |repository: Repository, before: Option<u8>| {
+                    // The rest of `$REGISTRY/app` or `{{ host }}app` is no name.
+                    (!matches!(before, Some(b'$' | b'}'))).then(|| number(repository))
+                };
+                let mut scan = scan::scan_reader(content.as_slice(), buffer, &mut lookup)?;
+                let number = RefCell::new(&mut number);
+                let image = |repository| Some((number.borrow_mut())(repository));
+                let exists = |chart: &Path| tree.has_chart(chart);
+                places.add(&mut scan, &path, &content, &exists, &image);
+                Ok(scan)
+            });
+            scan.transpose().map_err(|error| ReadError {
                 path: path.to_string(),
                 error,
             })
@@ -123,6 +148,14 @@ impl Discovery {
                 file: Arc::clone(file),
                 what,
             });
+        }
+        for what in scan.refused {
+            if let Some(image) = what.image {
+                self.seen[image].refused.push(Located {
+                    file: Arc::clone(file),
+                    what,
+                });
+            }
         }
         for what in scan.malformed.into_iter().filter(means_a_digest) {
             self.seen[what.image].malformed.push(Located {

@@ -9,7 +9,7 @@ use crate::{
     pins::Finder,
 };
 
-/// With more globs than this, those of a whole folder are brought together.
+/// With more globs than this, those of a whole directory are brought together.
 const MANY: usize = 8;
 /// As many globs have to be alike to be brought together.
 const ALIKE: usize = 3;
@@ -28,13 +28,13 @@ struct Chosen {
 pub fn narrow(tree: &WorkTree, holders: &BTreeSet<RelPath>, finder: &Finder) -> Vec<String> {
     let narrow = Narrow { tree, finder };
     let mut chosen = Vec::new();
-    for ((folder, tail), files) in grouped(
+    for ((directory, tail), files) in grouped(
         holders
             .iter()
             .filter_map(|path| Some((split(path)?, path.clone()))),
     ) {
-        let wide = format!("{folder}{tail}");
-        if (files.len() > 1 || is_workflows(&folder)) && narrow.fits(&wide, &files) {
+        let wide = format!("{directory}{tail}");
+        if (files.len() > 1 || is_workflows(&directory)) && narrow.fits(&wide, &files) {
             chosen.push(Chosen { glob: wide, files });
         } else {
             let each = files
@@ -47,8 +47,8 @@ pub fn narrow(tree: &WorkTree, holders: &BTreeSet<RelPath>, finder: &Finder) -> 
         }
     }
     if chosen.len() > MANY {
-        chosen = narrow.merged(chosen, |folder| {
-            folder
+        chosen = narrow.merged(chosen, |directory| {
+            directory
                 .split_inclusive('/')
                 .next()
                 .unwrap_or_default()
@@ -63,26 +63,31 @@ pub fn narrow(tree: &WorkTree, holders: &BTreeSet<RelPath>, finder: &Finder) -> 
     globs
 }
 
+/// The glob that matches this file alone; `None` where its path is not UTF-8.
+pub fn exactly(path: &RelPath) -> Option<String> {
+    path.as_path().to_str().map(escaped)
+}
+
 struct Narrow<'t> {
     tree: &'t WorkTree,
     finder: &'t Finder,
 }
 
 impl Narrow<'_> {
-    /// Brings globs together whose folders have the same `beginning`, where that matches nothing
-    /// new of interest.
+    /// Brings globs together whose directories have the same `beginning`, where that matches
+    /// nothing new of interest.
     fn merged(&self, chosen: Vec<Chosen>, beginning: fn(&str) -> String) -> Vec<Chosen> {
         let key = |one: Chosen| {
-            let (folder, tail) = one.files.first().and_then(split)?;
-            Some(((beginning(&folder), tail), one))
+            let (directory, tail) = one.files.first().and_then(split)?;
+            Some(((beginning(&directory), tail), one))
         };
         let mut out = Vec::new();
-        for ((folder, tail), alike) in grouped(chosen.into_iter().filter_map(key)) {
+        for ((directory, tail), alike) in grouped(chosen.into_iter().filter_map(key)) {
             let files: Vec<_> = alike
                 .iter()
                 .flat_map(|one| one.files.iter().cloned())
                 .collect();
-            let wide = format!("{folder}**/{tail}");
+            let wide = format!("{directory}**/{tail}");
             if alike.len() >= ALIKE && self.fits(&wide, &files) {
                 out.push(Chosen { glob: wide, files });
             } else {
@@ -128,13 +133,13 @@ fn grouped<T>(
     groups
 }
 
-/// The folder as a glob, `/` at its end unless it is the root, and a glob for the name: `*.yml`, or
-/// the name itself where it has no extension.
+/// The directory as a glob, `/` at its end unless it is the root, and a glob for the name: `*.yml`,
+/// or the name itself where it has no extension.
 fn split(path: &RelPath) -> Option<(String, String)> {
     let text = path.as_path().to_str()?;
-    let (folder, name) = text
-        .rsplit_once('/')
-        .map_or(("", text), |(folder, _)| text.split_at(folder.len() + 1));
+    let (directory, name) = text.rsplit_once('/').map_or(("", text), |(directory, _)| {
+        text.split_at(directory.len() + 1)
+    });
     let tail = match path
         .as_path()
         .extension()
@@ -143,7 +148,7 @@ fn split(path: &RelPath) -> Option<(String, String)> {
         Some(extension) if !extension.is_empty() => format!("*.{}", escaped(extension)),
         _ => escaped(name),
     };
-    Some((escaped(folder), tail))
+    Some((escaped(directory), tail))
 }
 
 fn escaped(text: &str) -> String {
@@ -157,10 +162,10 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Folders in which a forge looks for workflows: another file there is another workflow.
-fn is_workflows(folder: &str) -> bool {
+/// Directories in which a forge looks for workflows: another file there is another workflow.
+fn is_workflows(directory: &str) -> bool {
     matches!(
-        folder,
+        directory,
         ".github/workflows/" | ".gitea/workflows/" | ".forgejo/workflows/"
     )
 }

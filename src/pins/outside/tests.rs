@@ -32,8 +32,8 @@ images:
 /// What is seen in a text, a line each.
 fn seen(text: &[u8]) -> Vec<String> {
     let lookout = Lookout::new(&config());
-    let all = lookout.look_at(text, |_, _| true);
-    let streamed = lookout.look(text, &mut Vec::new(), |_, _| true).unwrap();
+    let all = lookout.look_at(text, |_, _, _| true);
+    let streamed = lookout.look(text, &mut Vec::new(), |_, _, _| true).unwrap();
     assert_eq!(all, streamed);
     let row = |one: &Sighting| {
         let what = match &one.sight {
@@ -178,7 +178,7 @@ proptest! {
         let text = parts.concat().into_bytes();
         let config = config();
         let lookout = Lookout::new(&config);
-        let seen = lookout.look(text.as_slice(), &mut Vec::new(), |_, _| true).unwrap();
+        let seen = lookout.look(text.as_slice(), &mut Vec::new(), |_, _, _| true).unwrap();
         let seen = seen.into_iter().filter_map(|one| match one.sight {
             Sight::Image(at) => Some((at, one.line, one.column, one.digest)),
             _ => None,

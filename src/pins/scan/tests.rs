@@ -110,6 +110,21 @@ fn docker_hubs_spellings_are_found_alike() {
 }
 
 #[test]
+fn the_text_of_a_malformed_pin_has_no_half_character() {
+    // The excerpt ends within one of the characters, wherever it begins.
+    for filler in 0..4 {
+        let text = format!(
+            "ghcr.io/acme/fix@sha256:{}{}",
+            "0".repeat(10 + filler),
+            "\u{1f600}".repeat(40)
+        );
+        let scan = finder(&["ghcr.io/acme/fix"]).scan(text.as_bytes());
+        let shown = &scan.malformed[0].text;
+        assert!(text.starts_with(shown.as_str()), "{shown}");
+    }
+}
+
+#[test]
 fn a_digest_that_is_none_is_malformed() {
     for text in [
         "ghcr.io/acme/app@sha256:abc",

@@ -49,7 +49,7 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
 
 /// A package with the pending versions `pending-b` and `pending-a`, the oldest first, and `kept`.
 struct Scripted {
-    looks: HashMap<Digest, Now>,
+    looks: HashMap<Digest, CurrentState>,
     deletions: HashMap<Digest, Result<Deletion, Error>>,
     gone: HashMap<Digest, Result<bool, Error>>,
     afterwards: Result<Listing, Error>,
@@ -93,7 +93,7 @@ impl Scripted {
         }
     }
 
-    fn look(mut self, name: &str, now: Now) -> Self {
+    fn look(mut self, name: &str, now: CurrentState) -> Self {
         self.looks.insert(digest(name), now);
         self
     }
@@ -129,12 +129,12 @@ impl Scripted {
         let (listing, guards) = (listing(&ALL), Guards::default());
         let plan = judge(&listing, &guards, &rules).approve(&listing).unwrap();
         let mut steps = Vec::new();
-        let mut tell = |step: Step<'_>| {
+        let mut tell = |step: DeletionEvent<'_>| {
             let (step, candidate) = match step {
-                Step::Next(candidate) => ("next", candidate),
-                Step::Deleted(candidate) => ("deleted", candidate),
-                Step::Unverified(candidate) => ("unverified", candidate),
-                Step::Skipped(candidate) => ("skipped", candidate),
+                DeletionEvent::Next(candidate) => ("next", candidate),
+                DeletionEvent::Deleted(candidate) => ("deleted", candidate),
+                DeletionEvent::Unverified(candidate) => ("unverified", candidate),
+                DeletionEvent::Skipped(candidate) => ("skipped", candidate),
             };
             steps.push(format!("{step} {}", candidate.version.tags[0]));
         };
@@ -148,7 +148,7 @@ impl Scripted {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let applied = runtime.unwrap().block_on(super::run(run, self, &mut tell));
-        assert_eq!(progress.told(), "deleting");
+        assert_eq!(progress.describe(), "deleting");
         (applied, steps, self.calls.take())
     }
 }
@@ -174,10 +174,10 @@ impl Package for Scripted {
         self.afterwards.clone()
     }
 
-    async fn look(&self, version: &Version) -> Result<Now, Error> {
+    async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
         self.note("look", version);
         let now = self.looks.get(&version.digest);
-        Ok(now.cloned().unwrap_or(Now::Same))
+        Ok(now.cloned().unwrap_or(CurrentState::Same))
     }
 
     async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
@@ -243,7 +243,7 @@ fn each_version_is_read_again_before_its_deletion_and_the_listing_last() {
 
 #[test]
 fn a_change_before_the_first_deletion_ends_the_run_with_nothing_asked_for() {
-    let changed = Now::Changed("its tags are gone".to_owned());
+    let changed = CurrentState::Changed("its tags are gone".to_owned());
     let (applied, steps, calls) = Scripted::new(&ALL).look(B, changed).run();
     assert!(!applied.begun);
     assert_eq!(stopped(&applied), Some(("changed", Class::Unavailable)));
@@ -254,7 +254,7 @@ fn a_change_before_the_first_deletion_ends_the_run_with_nothing_asked_for() {
 #[test]
 fn a_version_that_another_process_deleted_is_skipped() {
     for scripted in [
-        Scripted::new(&["kept"]).look(B, Now::Gone),
+        Scripted::new(&["kept"]).look(B, CurrentState::Gone),
         Scripted::new(&["kept"]).deletion(B, Ok(Deletion::Gone)),
     ] {
         let (applied, steps, _) = scripted.run();
@@ -340,7 +340,7 @@ fn a_listing_that_cannot_be_verified_stops_a_run_that_went_well() {
     let stopped = applied.stopped.unwrap();
     assert_eq!(
         stopped.message,
-        "cannot verify that what is protected is still there: no listing"
+        "cannot verify that protected versions still exist: no listing"
     );
     assert_eq!(names(&applied.deleted), [B, A]);
 }

@@ -11,11 +11,12 @@ use super::manifests;
 use crate::{
     error::{Class, Error},
     forge::{Package, PackageVersion},
-    oci::Digest,
+    oci::{Digest, Manifest, TagOrDigest, Verified},
     prune::{
-        Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::Now, date, eligible,
+        Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState, date,
+        eligible,
     },
-    registry::{Deletion, Manifest, Source, Verified, Want},
+    registry::{Deletion, Source},
     untrusted::short,
 };
 
@@ -49,7 +50,7 @@ impl Ghcr {
                     Class::Unavailable,
                     "listing",
                     format!(
-                        "version {} was created at `{shown}`, which is no date",
+                        "version {} was created at `{shown}`, which is not a date",
                         version.id
                     ),
                 )
@@ -105,7 +106,7 @@ impl Ghcr {
     ) -> Result<Vec<Version>, Error> {
         let wants = versions
             .iter()
-            .map(|version| (version, Want::Digest(version.digest)))
+            .map(|version| (version, TagOrDigest::Digest(version.digest)))
             .collect();
         let mut missing = Vec::new();
         manifests::read(&self.source, wants, progress, |version, found| {
@@ -122,20 +123,20 @@ impl Ghcr {
     /// Reads a version and its manifest once more: a version that GitHub still lists, with tags and
     /// without a manifest, dangles. Any other shows that the listing was overtaken.
     async fn confirm_dangling(&self, version: &Version) -> Result<(), Error> {
-        let listed = !version.tags.is_empty() && self.look(version).await? == Now::Same;
+        let listed = !version.tags.is_empty() && self.look(version).await? == CurrentState::Same;
         if listed && self.manifest(version).await?.is_none() {
             return Ok(());
         }
         let message = format!(
-            "{}@{} was listed, and the registry does not have it",
+            "{}@{} was listed, but is missing from the registry",
             self.source, version.digest
         );
         Err(Error::new(Class::Unavailable, "listing", message)
-            .help("it is being deleted right now, or the registry has lost it"))
+            .help("another process is deleting it, or the registry has lost it"))
     }
 
     async fn manifest(&self, version: &Version) -> Result<Option<Verified<Manifest>>, Error> {
-        let want = Want::Digest(version.digest);
+        let want = TagOrDigest::Digest(version.digest);
         self.source.manifest(&want, None).await
     }
 
@@ -167,7 +168,7 @@ impl Ghcr {
         };
         let mut gone = HashSet::new();
         for version in &first.versions[..end] {
-            if !now.contains_key(&version.id) && self.look(version).await? == Now::Gone {
+            if !now.contains_key(&version.id) && self.look(version).await? == CurrentState::Gone {
                 gone.insert(version.id);
             }
         }
@@ -206,7 +207,7 @@ impl Ghcr {
         keep: &[Version],
         progress: &Progress,
     ) -> Result<Listing, Error> {
-        progress.begin("listing versions once more", None);
+        progress.begin("listing versions again", None);
         let rows = self.package.versions(&|done| progress.at(done)).await?;
         let clock = rows.clock;
         let mut versions = listed(rows.all, before);
@@ -222,7 +223,7 @@ impl Ghcr {
         {
             return Err(unreadable(missing));
         }
-        progress.begin("reading what is protected", Some(keep.len()));
+        progress.begin("reading protected versions", Some(keep.len()));
         let missing = self.manifests(keep, &mut nodes, progress).await?;
         versions.retain(|version| !missing.iter().any(|lost| lost.digest == version.digest));
         let mut listing = Listing {
@@ -240,19 +241,19 @@ impl Ghcr {
         Ok(version(self.package.restore(id).await?))
     }
 
-    pub(super) async fn look(&self, version: &Version) -> Result<Now, Error> {
+    pub(super) async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
         let Some(id) = version.id else {
-            return Ok(Now::Changed("it has no number".to_owned()));
+            return Ok(CurrentState::Changed("it has no ID".to_owned()));
         };
         Ok(match self.package.version(id).await?.map(self::version) {
-            None => Now::Gone,
-            Some(now) if now == *version => Now::Same,
+            None => CurrentState::Gone,
+            Some(now) if now == *version => CurrentState::Same,
             Some(now) if now.digest != version.digest => {
-                Now::Changed(format!("it is {} now", now.digest))
+                CurrentState::Changed(format!("it is {} now", now.digest))
             }
             Some(now) => {
                 let tags: Vec<_> = now.tags.iter().map(ToString::to_string).collect();
-                Now::Changed(format!(
+                CurrentState::Changed(format!(
                     "its tags are {} now",
                     if tags.is_empty() {
                         "gone".into()
@@ -266,7 +267,7 @@ impl Ghcr {
 
     pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
         let Some(id) = version.id else {
-            return Ok(Deletion::Refused("it has no number".to_owned()));
+            return Ok(Deletion::Refused("it has no ID".to_owned()));
         };
         self.package.delete(id).await
     }
@@ -294,10 +295,11 @@ fn listed(rows: Vec<PackageVersion>, before: &Listing) -> Vec<Version> {
 
 fn unreadable(version: &Version) -> Error {
     let message = format!(
-        "{} was pushed during the run, and the registry does not have its manifest",
+        "{} was pushed during the run, but its manifest is missing from the registry",
         version.digest
     );
-    Error::new(Class::Unavailable, "listing", message).help("run prune again when nothing pushes")
+    Error::new(Class::Unavailable, "listing", message)
+        .help("run prune again when nothing is being pushed")
 }
 
 fn version(from: PackageVersion) -> Version {

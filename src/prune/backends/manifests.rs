@@ -4,8 +4,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     error::{Class, Error},
+    oci::{Manifest, TagOrDigest, Verified},
     prune::{Listing, Node, Progress},
-    registry::{Manifest, Source, Verified, Want},
+    registry::Source,
 };
 
 /// How many are asked for at once.
@@ -14,7 +15,7 @@ pub(super) const AT_ONCE: usize = 8;
 /// The manifests that `wants` name, handed over one by one as they come; the first error ends it.
 pub(super) async fn read<W: Clone>(
     source: &Source,
-    wants: Vec<(W, Want)>,
+    wants: Vec<(W, TagOrDigest)>,
     progress: &Progress,
     mut each: impl FnMut(W, Option<Verified<Manifest>>) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -43,16 +44,16 @@ pub(super) async fn nested(
         }
         let wants = unread
             .into_iter()
-            .map(|digest| (digest, Want::Digest(digest)))
+            .map(|digest| (digest, TagOrDigest::Digest(digest)))
             .collect();
         read(source, wants, progress, |digest, found| {
             let found = found.ok_or_else(|| {
                 Error::new(
                     Class::Unavailable,
                     "listing",
-                    format!("{source}@{digest} is part of an index, and it is not there"),
+                    format!("{source}@{digest} is part of an index, but it is missing"),
                 )
-                .help("what it consists of can't be told, so nothing is deleted")
+                .help("cannot determine its parts, so nothing is deleted")
             })?;
             listing.nodes.insert(digest, Node::of(&found.value));
             Ok(())

@@ -14,7 +14,7 @@ pub use registry::Registry;
 
 use super::{
     Guards, Listing, Progress, Rules, Version,
-    apply::{Now, Package},
+    apply::{CurrentState, Package},
 };
 use crate::{error::Error, registry::Deletion};
 
@@ -47,7 +47,7 @@ impl Backend {
         }
     }
 
-    /// Whether anything can be deleted at all, as far as that can be told without deleting.
+    /// Whether anything can be deleted at all, as far as that can be determined without deleting.
     pub async fn deletes(&self) -> Result<(), Error> {
         match self {
             Self::Registry(registry) => registry.deletes().await,
@@ -81,7 +81,7 @@ impl Package for Backend {
         }
     }
 
-    async fn look(&self, version: &Version) -> Result<Now, Error> {
+    async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
         match self {
             Self::Registry(registry) => registry.look(version).await,
             Self::Ghcr(ghcr) => ghcr.look(version).await,
@@ -135,10 +135,10 @@ mod tests {
         progress.begin("reading tags", Some(3));
         progress.step();
         progress.step();
-        assert_eq!(progress.told(), "reading tags: 2 of 3");
+        assert_eq!(progress.describe(), "reading tags: 2 of 3");
         progress.begin("listing tags", None);
-        assert_eq!(progress.told(), "listing tags");
+        assert_eq!(progress.describe(), "listing tags");
         progress.at(7);
-        assert_eq!(progress.told(), "listing tags: 7");
+        assert_eq!(progress.describe(), "listing tags: 7");
     }
 }

@@ -1,8 +1,8 @@
 //! Plain registries: tags are all that can be listed, and a manifest is deleted by its digest, with
 //! every tag that names it.
 //!
-//! How old a version is, its config or an annotation tells. That is read for versions that may be
-//! candidates, and for no other.
+//! A config or an annotation gives the age of a version. It is read only for versions that may be
+//! candidates.
 
 use std::{
     cell::RefCell,
@@ -15,12 +15,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::manifests;
 use crate::{
     error::{Class, Error},
-    oci::{Digest, Tag},
+    oci::{Descriptor, Digest, Manifest, Tag, TagOrDigest},
     prune::{
-        Child, Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::Now, date,
-        eligible, judge,
+        Child, Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState,
+        date, eligible, judge,
     },
-    registry::{Deletion, Descriptor, Manifest, Remote, Source, Want},
+    registry::{Deletion, Remote, Source},
 };
 
 /// The annotation that says when something was made (OCI image specification, "Pre-Defined
@@ -37,7 +37,7 @@ const MOST_NAMED: usize = 2_000;
 /// Files with such digests that are named in a message.
 const FILES_SHOWN: usize = 10;
 
-/// So many dates are read at once where those that are known are all the same.
+/// The number of dates read at once if all known dates are equal.
 const SOME: usize = 16;
 
 /// A repository of a plain registry.
@@ -50,15 +50,15 @@ pub struct Registry {
 }
 
 /// What a manifest says about its own age.
-struct Said {
+struct ManifestAge {
     annotation: Option<String>,
     config: Option<Descriptor>,
 }
 
 /// A repository as it is being read.
-struct Reading {
+struct RepositoryReader {
     listing: Listing,
-    said: HashMap<Digest, Said>,
+    said: HashMap<Digest, ManifestAge>,
 }
 
 impl Registry {
@@ -81,7 +81,7 @@ impl Registry {
         progress.begin("listing tags", None);
         self.known.borrow_mut().clear();
         let tags = self.remote.tags_at().await?;
-        let mut reading = Reading {
+        let mut reading = RepositoryReader {
             listing: Listing {
                 versions: Vec::new(),
                 nodes: HashMap::new(),
@@ -119,12 +119,12 @@ impl Registry {
         Ok(reading.listing)
     }
 
-    /// Asks for everything that text names behind `sha256:` and that the listing lacks: an index
-    /// that has lost its tag is known from nothing else.
+    /// Asks for everything that text names behind `sha256:` and that the listing lacks: an untagged
+    /// index appears nowhere else.
     async fn named(
         &self,
         guards: &Guards,
-        reading: &mut Reading,
+        reading: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
         let unlisted: BTreeSet<Digest> = guards
@@ -134,13 +134,13 @@ impl Registry {
             .collect();
         if unlisted.len() > MOST_NAMED {
             let message = format!(
-                "tracked files name {} digests behind sha256: that {} does not list, and at most \
+                "tracked files name {} digests after sha256: that {} does not list; at most \
                  {MOST_NAMED} are asked for: {}",
                 unlisted.len(),
                 self.source,
                 guards.text.files_of(&unlisted, FILES_SHOWN)
             );
-            let hint = "they look like lock files; prune from a repository that does not hold them";
+            let hint = "they are probably in lock files; prune from a repository without them";
             return Err(Error::new(Class::Unavailable, "text_digests", message).help(hint));
         }
         self.untagged(unlisted, reading, progress).await?;
@@ -157,7 +157,7 @@ impl Registry {
     ) -> Result<Listing, Error> {
         progress.begin("listing tags again", None);
         let tags = self.remote.tags_at().await?;
-        let mut reading = Reading {
+        let mut reading = RepositoryReader {
             listing: Listing {
                 versions: Vec::new(),
                 clock: tags.clock,
@@ -196,7 +196,7 @@ impl Registry {
         for tag in missing {
             if !tags.contains(&tag) || self.names(&tag).await?.is_some() {
                 let message = format!(
-                    "{}:{tag} was listed without a manifest, and is not any more",
+                    "{}:{tag} was listed without a manifest, and is no longer listed",
                     self.source
                 );
                 return Err(Error::new(Class::Unavailable, "listing", message)
@@ -211,7 +211,7 @@ impl Registry {
     async fn tagged(
         &self,
         names: Vec<Tag>,
-        reading: &mut Reading,
+        reading: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<Vec<Tag>, Error> {
         self.known.borrow_mut().extend(names.iter().cloned());
@@ -219,7 +219,7 @@ impl Registry {
         progress.begin("reading tags", Some(names.len()));
         let wants = names
             .into_iter()
-            .map(|tag| (tag.clone(), Want::Tag(tag)))
+            .map(|tag| (tag.clone(), TagOrDigest::Tag(tag)))
             .collect();
         let mut versions: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
         manifests::read(&self.source, wants, progress, |tag, found| {
@@ -243,18 +243,18 @@ impl Registry {
         Ok(missing)
     }
 
-    /// What is asked for by digest, since no tag names it; what is not there is left out.
+    /// Versions fetched by digest because they have no tag; missing ones are left out.
     async fn untagged(
         &self,
         asked: BTreeSet<Digest>,
-        reading: &mut Reading,
+        reading: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
         let wants: Vec<_> = asked
             .into_iter()
-            .map(|digest| (digest, Want::Digest(digest)))
+            .map(|digest| (digest, TagOrDigest::Digest(digest)))
             .collect();
-        progress.begin("reading what is named without a tag", Some(wants.len()));
+        progress.begin("reading untagged digests", Some(wants.len()));
         manifests::read(&self.source, wants, progress, |digest, found| {
             if let Some(found) = found {
                 reading.take_in(digest, &found.value);
@@ -273,7 +273,7 @@ impl Registry {
     async fn dates(
         &self,
         wanted: Vec<Digest>,
-        reading: &mut Reading,
+        reading: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
         let mut wanted: BTreeSet<Digest> = wanted.into_iter().collect();
@@ -283,7 +283,7 @@ impl Registry {
                 .iter()
                 .filter(|digest| !reading.said.contains_key(digest));
             let unread: Vec<_> = unread
-                .map(|digest| (*digest, Want::Digest(*digest)))
+                .map(|digest| (*digest, TagOrDigest::Digest(*digest)))
                 .collect();
             progress.begin("reading platforms", Some(unread.len()));
             manifests::read(&self.source, unread, progress, |digest, found| {
@@ -324,12 +324,12 @@ impl Registry {
     }
 
     /// The later of what annotation and config say; nothing where one of them can't be understood.
-    async fn made(&self, said: &Said) -> Result<Option<SystemTime>, Error> {
-        let config = match &said.config {
+    async fn made(&self, message: &ManifestAge) -> Result<Option<SystemTime>, Error> {
+        let config = match &message.config {
             Some(config) => self.source.config(config).await?.value.created,
             None => None,
         };
-        let all = [said.annotation.as_ref(), config.as_ref()]
+        let all = [message.annotation.as_ref(), config.as_ref()]
             .into_iter()
             .flatten()
             .map(|text| date::parse(text));
@@ -342,7 +342,7 @@ impl Registry {
     /// one time is no sign of wrong dates, but a package in which all is of one time is.
     async fn doubtful_dates(
         &self,
-        reading: &mut Reading,
+        reading: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
         let rest: Vec<Digest> = reading
@@ -370,8 +370,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Asks to delete what nobody can have: a digest of a text that is no manifest. A registry that
-    /// deletes says that it is not there.
+    /// Requests the deletion of a digest that cannot exist: of a text that is not a manifest. A
+    /// registry that supports deletion answers that it is missing.
     pub(super) async fn deletes(&self) -> Result<(), Error> {
         let nothing = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
         match self.remote.delete(nothing).await? {
@@ -386,7 +386,7 @@ impl Registry {
 
     /// Its own tags, and those that are new, are read again. That a tag which named something else
     /// was moved to it in the meantime can't be asked for without asking for every tag.
-    pub(super) async fn look(&self, version: &Version) -> Result<Now, Error> {
+    pub(super) async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
         let tags: BTreeSet<Tag> = self
             .remote
             .tags_at()
@@ -397,15 +397,18 @@ impl Registry {
             .collect();
         let new: Vec<Tag> = tags.difference(&self.known.borrow()).cloned().collect();
         for tag in new {
-            let found = self.source.manifest(&Want::Tag(tag.clone()), None).await?;
+            let found = self
+                .source
+                .manifest(&TagOrDigest::Tag(tag.clone()), None)
+                .await?;
             if let Some(found) = &found {
                 if found.digest == version.digest {
-                    return Ok(Now::Changed(format!("{tag} names it, too")));
+                    return Ok(CurrentState::Changed(format!("{tag} names it, too")));
                 }
                 // What an index within it consists of is not asked for: it might be this.
                 let needs = |child: &Child| child.index || child.digest == version.digest;
                 if Node::of(&found.value).children.iter().any(needs) {
-                    return Ok(Now::Changed(format!(
+                    return Ok(CurrentState::Changed(format!(
                         "{tag} is new, and an index that may need it"
                     )));
                 }
@@ -416,21 +419,23 @@ impl Registry {
         for tag in &version.tags {
             match self.names(tag).await? {
                 Some(digest) if digest == version.digest => there += 1,
-                Some(other) => return Ok(Now::Changed(format!("{tag} names {other} now"))),
+                Some(other) => {
+                    return Ok(CurrentState::Changed(format!("{tag} names {other} now")));
+                }
                 None => {}
             }
         }
         Ok(match there {
-            0 => Now::Gone,
-            all if all == version.tags.len() => Now::Same,
-            _ => Now::Changed("some of its tags are gone".to_owned()),
+            0 => CurrentState::Gone,
+            all if all == version.tags.len() => CurrentState::Same,
+            _ => CurrentState::Changed("some of its tags are gone".to_owned()),
         })
     }
 
     async fn names(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
         Ok(self
             .source
-            .manifest(&Want::Tag(tag.clone()), None)
+            .manifest(&TagOrDigest::Tag(tag.clone()), None)
             .await?
             .map(|found| found.digest))
     }
@@ -441,12 +446,12 @@ impl Registry {
 
     /// Whether no manifest has its digest any more.
     pub(super) async fn is_gone(&self, version: &Version) -> Result<bool, Error> {
-        let want = Want::Digest(version.digest);
+        let want = TagOrDigest::Digest(version.digest);
         Ok(self.source.manifest(&want, None).await?.is_none())
     }
 }
 
-impl Reading {
+impl RepositoryReader {
     fn take_in(&mut self, digest: Digest, manifest: &Manifest) {
         let (annotations, config) = match manifest {
             Manifest::Image(image) => (&image.annotations, Some(&image.config)),
@@ -457,7 +462,7 @@ impl Reading {
             .cloned();
         self.said.insert(
             digest,
-            Said {
+            ManifestAge {
                 annotation: annotations.get(CREATED).cloned(),
                 config,
             },

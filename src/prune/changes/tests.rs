@@ -60,7 +60,7 @@ fn remove(listing: &mut Listing, name: &str) {
         .retain(|version| version.digest != digest(name));
 }
 
-/// Adds an index of these, of today.
+/// Adds an index of these, created now.
 fn index(listing: &mut Listing, name: &str, parts: &[(&str, bool)]) {
     let Clock { here, .. } = listing.clock;
     let child = |(part, attestation): &(&str, bool)| Child {
@@ -87,7 +87,7 @@ fn refused(result: Result<(), String>, expected: &str) {
 }
 
 #[test]
-fn before_the_first_deletion_only_a_deletion_of_a_candidate_is_no_change() {
+fn before_the_first_deletion_a_deleted_candidate_is_tolerated() {
     assert_eq!(before(|_| {}), Ok(()));
     assert_eq!(before(|now| remove(now, "pending-a")), Ok(()));
     let gone = before(|now| remove(now, "kept"));
@@ -155,4 +155,29 @@ fn a_deleted_version_is_still_listed_only_under_its_own_number() {
     };
     assert_eq!(again(None).still, HashSet::from([digest("pending-a")]));
     assert!(again(Some(7)).still.is_empty());
+}
+
+#[test]
+fn a_tag_of_a_protected_version_that_goes_is_lost_whatever_its_name() {
+    let first = |listing: &mut Listing| version(listing, "kept").tags = vec![tag("pending-too")];
+    let prune = prune();
+    let rules = Rules {
+        prune: &prune,
+        older_than: prune.older_than,
+        limit: prune.limit,
+    };
+    let guards = Guards {
+        pins: [(digest("kept"), "a.yml:1".to_owned())].into(),
+        ..Guards::default()
+    };
+    let mut before = listing(&ALL);
+    first(&mut before);
+    let plan = judge(&before, &guards, &rules).approve(&before).unwrap();
+    let mut after = before.clone();
+    after
+        .versions
+        .retain(|version| version.digest == digest("kept"));
+    version(&mut after, "kept").tags.clear();
+    let found = finding(&plan, &before, &after, &rules, plan.order(), &[]);
+    assert_eq!(found.lost_tags, [tag("pending-too")]);
 }

@@ -7,7 +7,7 @@ use crate::{
     config::{Config, RelPath, Revisions, Template},
     error::{Class, Error},
     git::{BranchSources, Git, GitError, ObjectId},
-    history::{Own, own_config},
+    history::{CommitConfig, commit_config},
     oci::Tag,
 };
 
@@ -20,14 +20,14 @@ const ROUNDS: usize = 4;
 
 /// A branch or a tag of a remote.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name {
+pub(super) struct TipName {
     pub(super) remote: String,
     /// `refs/heads/main`, `refs/tags/v1`.
     reference: String,
 }
 
-impl Name {
-    /// The branch, if it is none of the tags.
+impl TipName {
+    /// The branch; `None` for a tag.
     pub(super) fn branch(&self) -> Option<&str> {
         self.reference.strip_prefix(BRANCHES)
     }
@@ -46,7 +46,7 @@ impl Name {
 }
 
 /// What each branch and tag names.
-pub(super) type Tips = BTreeMap<Name, ObjectId>;
+pub(super) type Tips = BTreeMap<TipName, ObjectId>;
 
 /// The branches and tags of the remotes.
 #[derive(Debug)]
@@ -55,13 +55,13 @@ pub(super) struct Branches {
     remotes: BTreeSet<String>,
     /// The branches that sets are promoted to, with their remotes.
     pub(super) bases: BTreeSet<(String, String)>,
-    namings: Vec<Naming>,
+    namings: Vec<BranchNames>,
     pub(super) tips: Tips,
 }
 
 /// How a configuration calls its branches, and the tags of its revisions.
 #[derive(Debug)]
-struct Naming {
+struct BranchNames {
     branch: Template,
     name: String,
     revisions: Revisions,
@@ -108,7 +108,7 @@ impl Branches {
             let references = self.git.remote_references(remote)?;
             for (reference, tip) in references.tips {
                 let remote = remote.clone();
-                self.tips.insert(Name { remote, reference }, tip);
+                self.tips.insert(TipName { remote, reference }, tip);
             }
             defaults.extend(references.default.map(|name| (remote.clone(), name)));
         }
@@ -119,7 +119,7 @@ impl Branches {
     fn check_bases(&self) -> Result<(), Error> {
         for (remote, base) in &self.bases {
             let tip = self.git.branch(Some(&format!("{remote}/{base}")))?.tip;
-            let there = self.tips.get(&Name {
+            let there = self.tips.get(&TipName {
                 remote: remote.clone(),
                 reference: format!("{BRANCHES}{base}"),
             });
@@ -139,7 +139,7 @@ impl Branches {
         for (remote, base) in &self.bases {
             let tip = self.git.branch(Some(&format!("{remote}/{base}")))?.tip;
             for commit in self.git.changes_of(&tip, &path)? {
-                if let Own::Config(then) = own_config(&self.git, &commit, config)? {
+                if let CommitConfig::Config(then) = commit_config(&self.git, &commit, config)? {
                     self.namings.extend(namings(&then));
                 }
             }
@@ -147,8 +147,7 @@ impl Branches {
         Ok(())
     }
 
-    /// Brings along the objects that are missing here. What moves or vanishes meanwhile is asked
-    /// for again.
+    /// Fetches missing objects. References that move or vanish in the meantime are listed again.
     fn fetch(&mut self) -> Result<(), Error> {
         let mut failed: Option<GitError> = None;
         for round in 0..ROUNDS {
@@ -188,7 +187,7 @@ impl Branches {
         self.ask()?;
         self.fetch()?;
         let gone = self.bases.iter().find(|(remote, base)| {
-            !self.tips.contains_key(&Name {
+            !self.tips.contains_key(&TipName {
                 remote: remote.clone(),
                 reference: format!("{BRANCHES}{base}"),
             })
@@ -211,7 +210,7 @@ impl Branches {
     }
 
     /// Whether sets are promoted to a branch, or proposed on it.
-    pub(super) fn is_watched(&self, name: &Name) -> bool {
+    pub(super) fn is_watched(&self, name: &TipName) -> bool {
         name.branch().is_some_and(|branch| {
             self.bases
                 .contains(&(name.remote.clone(), branch.to_owned()))
@@ -221,18 +220,18 @@ impl Branches {
 
     /// The tags of the revision that a branch is for, as they are made today and as they were made
     /// by whoever called it so.
-    pub(super) fn tags_of(&self, name: &Name, today: &Revisions) -> BTreeSet<Tag> {
+    pub(super) fn tags_of(&self, name: &TipName, today: &Revisions) -> BTreeSet<Tag> {
         let Some(branch) = name.branch() else {
             return BTreeSet::new();
         };
-        let tags = |naming: &Naming| {
+        let tags = |naming: &BranchNames| {
             [&naming.revisions, today].map(|revisions| naming.tag_of(branch, revisions))
         };
         self.namings.iter().flat_map(tags).flatten().collect()
     }
 }
 
-/// The refusal where references never stand still.
+/// The refusal if references keep moving.
 pub(super) fn moving() -> Error {
     let message = "branches of the remote keep moving while they are read";
     Error::new(Class::Unavailable, "base_moved", message).help("run it again")
@@ -248,15 +247,15 @@ fn behind(remote: &str, base: &str, here: &ObjectId, there: Option<&ObjectId>) -
         .help(format!("fetch it: git fetch {remote}"))
 }
 
-fn namings(config: &Config) -> [Naming; 2] {
-    [&config.promote, &config.rollback].map(|naming| Naming {
+fn namings(config: &Config) -> [BranchNames; 2] {
+    [&config.promote, &config.rollback].map(|naming| BranchNames {
         branch: naming.branch.clone(),
         name: config.name.clone(),
         revisions: config.revision.clone(),
     })
 }
 
-impl Naming {
+impl BranchNames {
     /// The revision that a branch of this name is for.
     fn revision_of<'b>(&self, branch: &'b str) -> Option<&'b str> {
         self.branch
@@ -278,7 +277,7 @@ mod tests {
     use crate::{config::parse, error::SourceText};
 
     #[test]
-    fn a_branch_without_a_revision_is_no_promote_branch() {
+    fn branch_without_revision_is_not_a_promote_branch() {
         let text =
             "version: 1\nname: set\nfiles: [a]\nimages:\n  a: { repository: x.y/a, pins: 1 }\n";
         let source = SourceText {

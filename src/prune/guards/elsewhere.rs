@@ -2,9 +2,9 @@
 //! ever pinned there.
 //!
 //! Each is fetched in full into a scratch repository. Of history the first-parent lines count, by
-//! every configuration that ever stood there and by today's `files`. A configuration that cannot be
-//! read does not say which files count and which images: then every digest of every file beside it
-//! does.
+//! every configuration that ever existed there and by the current `files`. If a configuration
+//! cannot be read, its files and images are unknown: then every digest of every file next to it
+//! counts.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -31,7 +31,7 @@ const KEPT: &str = "refs/repin/";
 
 /// Another repository, and how it is reached.
 #[derive(Clone)]
-pub struct Elsewhere {
+pub struct ExternalRepository {
     /// What is configured.
     pub entry: AlsoPinned,
     /// Where it is, and what it is asked with.
@@ -42,21 +42,21 @@ pub struct Elsewhere {
 
 /// What another repository adds to what protects.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct ForeignProtection {
     pub(super) text: Text,
     /// Digests that were ever pinned, and where.
     pub(super) pinned: BTreeMap<Digest, String>,
 }
 
 /// Another repository, as far as it was read.
-pub(super) struct Other {
-    at: Elsewhere,
+pub(super) struct ForeignRepository {
+    at: ExternalRepository,
     git: Git,
     tips: BTreeMap<String, ObjectId>,
 }
 
-impl Other {
-    pub(super) fn open(at: &Elsewhere) -> Result<Self, Error> {
+impl ForeignRepository {
+    pub(super) fn open(at: &ExternalRepository) -> Result<Self, Error> {
         Ok(Self {
             at: at.clone(),
             git: Git::init(&at.scratch)?,
@@ -65,7 +65,7 @@ impl Other {
     }
 
     /// Fetches, and reads what is new since the last time.
-    pub(super) fn read(&mut self, config: &Config) -> Result<Found, Error> {
+    pub(super) fn read(&mut self, config: &Config) -> Result<ForeignProtection, Error> {
         let unreadable = |error: GitError| self.unreadable(&error);
         self.fetch().map_err(unreadable)?;
         let now = self.git.tips_below(KEPT).map_err(unreadable)?;
@@ -73,7 +73,7 @@ impl Other {
             .into_iter()
             .filter(|(name, tip)| self.tips.get(name) != Some(tip))
             .collect();
-        let mut found = Found::default();
+        let mut found = ForeignProtection::default();
         let place = |name: &str| match name.split_once('/') {
             Some(("tags", tag)) => format!("at the tag {tag} of {}", self.at.entry.repository),
             _ => format!("on {} of {}", branch(name), self.at.entry.repository),
@@ -135,7 +135,7 @@ impl Other {
             );
         }
         if Git::open(&self.at.scratch)?.is_shallow() {
-            let message = format!("prune.also_pinned_in: {repository} is a shallow clone itself");
+            let message = format!("prune.also_pinned_in: {repository} is itself a shallow clone");
             return Err(Error::new(Class::Unavailable, "shallow", message)
                 .help("name the repository that it was cloned from"));
         }
@@ -166,7 +166,12 @@ impl Other {
     }
 
     /// Everything that was ever pinned on the lines up to `tips`.
-    fn history(&self, tips: &[ObjectId], config: &Config, found: &mut Found) -> Result<(), Error> {
+    fn history(
+        &self,
+        tips: &[ObjectId],
+        config: &Config,
+        found: &mut ForeignProtection,
+    ) -> Result<(), Error> {
         let mut files: BTreeMap<Vec<u8>, BTreeSet<ObjectId>> = BTreeMap::new();
         history::contents(&self.git, tips, |path, blob| {
             files.entry(path.to_vec()).or_default().insert(blob);
@@ -213,12 +218,14 @@ struct Rules {
     /// Directories, `/` at their ends, and what counts beneath them.
     globs: Vec<(Vec<u8>, Globs)>,
     repositories: HashSet<Repository>,
+    /// Configurations with places, and their directories.
+    placed: Vec<(Vec<u8>, Config)>,
     /// Directories whose configuration could not be read once.
     unknown: Vec<Vec<u8>>,
 }
 
 impl Rules {
-    /// Every configuration that ever stood there, and today's.
+    /// Every configuration that ever existed there, and the current one.
     fn read(
         git: &Git,
         files: &BTreeMap<Vec<u8>, BTreeSet<ObjectId>>,
@@ -229,10 +236,14 @@ impl Rules {
             images.map(|image| image.repository.clone()).collect()
         };
         let mut rules = Self {
-            globs: vec![(Vec::new(), config.files.clone())],
+            globs: vec![(Vec::new(), config.scanned.clone())],
             repositories: repositories(config).into_iter().collect(),
+            placed: Vec::new(),
             unknown: Vec::new(),
         };
+        if !config.places.is_empty() {
+            rules.placed.push((Vec::new(), config.clone()));
+        }
         let mut objects: Objects<()> = git.objects(|_| Ok(None))?;
         for (path, blobs) in files {
             let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
@@ -247,7 +258,10 @@ impl Rules {
                 match parsed {
                     Some(then) => {
                         rules.repositories.extend(repositories(&then));
-                        rules.globs.push((directory.clone(), then.files));
+                        rules.globs.push((directory.clone(), then.scanned.clone()));
+                        if !then.places.is_empty() {
+                            rules.placed.push((directory.clone(), then));
+                        }
                     }
                     None => rules.unknown.push(directory.clone()),
                 }
@@ -264,10 +278,19 @@ impl Rules {
         })
     }
 
+    /// Whether it is not known what a file pins: then every digest in it protects. So does every one
+    /// in a file that a place looks into.
     fn is_unknown(&self, path: &[u8]) -> bool {
+        let looks = |(directory, config): &(Vec<u8>, Config)| {
+            let path = path
+                .strip_prefix(directory.as_slice())
+                .map(OsStr::from_bytes);
+            path.is_some_and(|path| !config.places_of(Path::new(path), &|_| false).is_empty())
+        };
         self.unknown
             .iter()
             .any(|directory| path.starts_with(directory))
+            || self.placed.iter().any(looks)
     }
 
     /// Makes pins of a content of any size, if it holds any.

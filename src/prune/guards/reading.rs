@@ -35,7 +35,7 @@ pub(super) fn reader()
 /// tracked or not.
 pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(), Error> {
     let mut paths: BTreeSet<Vec<u8>> = git.tracked()?.into_iter().collect();
-    let matched = WorkTree::new(&config.root).list(&config.files)?.files;
+    let matched = WorkTree::new(&config.root).list(&config.scanned)?.files;
     let whole = |path: RelPath| [git.prefix(), path.as_bytes()].concat();
     paths.extend(matched.into_iter().map(whole));
     let top = WorkTree::new(&git.top());
@@ -51,8 +51,8 @@ pub(super) fn work_tree(git: &Git, config: &Config, text: &mut Text) -> Result<(
     Ok(())
 }
 
-/// What a file names; `None` where there is no regular file now. A symbolic link in its place is
-/// not followed: what it leads to counts by itself, if git tracks it.
+/// The digests that a file names; `None` if it is no longer a regular file. A symbolic link is not
+/// followed: what it leads to counts by itself, if git tracks it.
 fn file(
     tree: &WorkTree,
     path: &RelPath,

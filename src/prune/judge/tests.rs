@@ -85,7 +85,7 @@ impl Package {
         self
     }
 
-    fn judged(&self, prune: &Prune) -> Judged {
+    fn judged(&self, prune: &Prune) -> PackageVerdict {
         judge(
             &self.0,
             &self.1,
@@ -210,7 +210,7 @@ fn what_was_pinned_and_has_no_version_protects_what_it_needs() {
 }
 
 #[test]
-fn few_dates_alike_are_no_sign() {
+fn few_equal_dates_are_not_suspicious() {
     let two = Package::new().version("a", &["pending-a"], Some(99));
     assert_eq!(two.go(&["a"]), ["a"]);
     let three = two.version("b", &["pending-b"], Some(99));
@@ -233,7 +233,7 @@ fn a_placeholder_for_a_date_does_not_differ_from_a_date() {
         let judged = package.judged(&prune());
         assert_eq!(judged.refusal.unwrap().code, "timestamps", "{placeholder}");
     }
-    // Three placeholders are no date that is all the same; they are kept.
+    // Three equal placeholders are not equal dates; the versions are kept.
     let mut none = Package::new().version("a", &["pending-a"], Some(30));
     for name in ["x", "y", "z"] {
         none = none.version(name, &[&format!("pending-{name}")], None);

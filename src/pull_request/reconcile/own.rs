@@ -1,6 +1,6 @@
 //! A run's own pull request: found by its marker and its branch, open or closed.
 
-use super::{Change, Comparison, Edit, Error, Pull, Pulls, Step, Work, origin};
+use super::{Change, Comparison, Edit, Error, Pull, Pulls, Reconcile, Step, origin};
 use crate::{
     error::Class,
     forge::{PullState, Transition},
@@ -15,7 +15,7 @@ const MOVING: &str = "<!-- repin/1 moving -->";
 const DUPLICATE: &str = "<!-- repin/1 duplicate-of=";
 
 /// The pull request, as far as there is one.
-pub(super) enum Found {
+pub(super) enum OwnPullRequest {
     Open(Box<Pull>),
     /// Closed, and to be opened again.
     Closed(Box<Pull>),
@@ -33,23 +33,23 @@ pub(super) fn is_moving(pull: &Pull) -> bool {
     pull.body.trim_start().starts_with(MOVING)
 }
 
-impl Work<'_> {
-    /// Looks among the open ones, and if there is none, among those closed.
-    pub(super) async fn find(&self, open: &[Pull]) -> Result<Found, Error> {
+impl Reconcile<'_> {
+    /// Searches the open pull requests, then the closed ones.
+    pub(super) async fn find(&self, open: &[Pull]) -> Result<OwnPullRequest, Error> {
         let here = |pull: &&Pull| {
             pull.own && pull.head == self.proposal.branch && pull.base == self.base.branch
         };
         let marked = |pull: &&Pull| here(pull) && self.is_marked(pull);
         if let Some(pull) = open.iter().filter(marked).min_by_key(|pull| pull.number) {
-            return Ok(Found::Open(Box::new(pull.clone())));
+            return Ok(OwnPullRequest::Open(Box::new(pull.clone())));
         }
         if let Some(pull) = open.iter().find(here) {
             let what = self.named(pull);
-            let why = format!(
+            let reason = format!(
                 "it is open for {}, but its text has not the marker of this set",
                 pull.head
             );
-            return Err(Error::about(Class::Conflict, what, why)
+            return Err(Error::about(Class::Conflict, what, reason)
                 .help("close it, or give its branch another name"));
         }
         let closed = self
@@ -68,14 +68,14 @@ impl Work<'_> {
         match marked.pop() {
             Some(pull) if pull.state == PullState::Closed => {
                 if self.proposal.reopen || is_moving(pull) {
-                    return Ok(Found::Closed(Box::new(pull.clone())));
+                    return Ok(OwnPullRequest::Closed(Box::new(pull.clone())));
                 }
                 let what = self.named(pull);
-                let why = "it was closed without being merged, and stays so";
-                Err(Error::about(Class::Refused, what, why).help("--reopen opens it again"))
+                let reason = "it was closed without being merged, and stays so";
+                Err(Error::about(Class::Refused, what, reason).help("--reopen opens it again"))
             }
-            Some(_) => Ok(Found::Merged),
-            None => Ok(Found::Nothing),
+            Some(_) => Ok(OwnPullRequest::Merged),
+            None => Ok(OwnPullRequest::Nothing),
         }
     }
 
@@ -180,23 +180,23 @@ impl Work<'_> {
             .ahead(&base.branch, &base.head, branch, false)
             .await?;
         let was = match compared {
-            Comparison::Absent => super::Was::Absent,
+            Comparison::Absent => super::BranchState::Absent,
             Comparison::Unrelated(head) => {
                 let branch = &self.base.branch;
                 return Err(origin::unrelated(self.branch_named(), &head, branch));
             }
             Comparison::Related(ahead) => {
                 self.refuse_foreign(&ahead, &[]).await?;
-                if self.is_usable(&ahead, &Found::Nothing).await? {
+                if self.is_usable(&ahead, &OwnPullRequest::Nothing).await? {
                     return self.create().await;
                 }
                 if ahead.commits.is_empty() {
-                    super::Was::Behind(ahead.head)
+                    super::BranchState::Behind(ahead.head)
                 } else {
-                    super::Was::Diverged(ahead.head)
+                    super::BranchState::Diverged(ahead.head)
                 }
             }
         };
-        Box::pin(self.publish(&was, Found::Nothing)).await
+        Box::pin(self.publish(&was, OwnPullRequest::Nothing)).await
     }
 }

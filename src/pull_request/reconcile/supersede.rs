@@ -1,13 +1,13 @@
 //! Older pull requests of the same set: told about the newer one, and closed, so that two are never
 //! merged out of order.
 
-use super::{Age, Change, Error, Pull, Rival, Work};
+use super::{Change, Error, Pull, Reconcile, RevisionAge, Rival};
 use crate::{
     error::Class,
     pull_request::{Marker, close_with},
 };
 
-impl Work<'_> {
+impl Reconcile<'_> {
     /// What `pull` is to `ours` if it was opened for another revision of the same set.
     fn rival(&self, pull: &Pull, ours: &Pull) -> Option<Rival> {
         let rival_of = self.proposal.supersede?;
@@ -33,8 +33,8 @@ impl Work<'_> {
             let Some(rival) = self.rival(pull, ours) else {
                 continue;
             };
-            let earlier = pull.number < ours.number && rival.age != Age::Newer;
-            let meanwhile = self.change == Change::Created && rival.age == Age::Older;
+            let earlier = pull.number < ours.number && rival.age != RevisionAge::Newer;
+            let meanwhile = self.change == Change::Created && rival.age == RevisionAge::Older;
             if earlier || meanwhile {
                 self.close_superseded(pull.number, ours.number).await?;
                 closed.push(pull.number);
@@ -55,16 +55,16 @@ impl Work<'_> {
         let arrived = |pull: &&Pull| before.iter().all(|known| known.number != pull.number);
         let newer = open.iter().filter(arrived).find(|pull| {
             self.rival(pull, ours)
-                .is_some_and(|rival| rival.age == Age::Newer)
+                .is_some_and(|rival| rival.age == RevisionAge::Newer)
         });
         let Some(newer) = newer else { return Ok(()) };
         self.close_superseded(ours.number, newer.number).await?;
         let what = self.named(ours);
-        let why = format!(
+        let reason = format!(
             "it was closed: #{} was opened at the same time and moves the same set to a newer revision",
             newer.number
         );
-        Err(Error::about(Class::Refused, what, why))
+        Err(Error::about(Class::Refused, what, reason))
     }
 
     async fn close_superseded(&mut self, number: u64, by: u64) -> Result<(), Error> {

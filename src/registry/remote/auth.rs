@@ -1,8 +1,8 @@
 //! Authorizations: who a repository is asked as, once found out and then kept for the run.
 //!
-//! A registry says with its first 401 what it wants, so there is no request just to ask. Requests
-//! for one repository that come together share one token; what failed once is not tried again in
-//! the same run.
+//! A registry states its requirements in its first 401, so no separate request is needed.
+//! Concurrent requests for one repository share one token; a failure is not retried in the same
+//! run.
 
 use std::{
     collections::HashMap,
@@ -21,8 +21,8 @@ use super::{
     address::{host_of, shown},
     challenge::{Bearer, Challenge, Trust, realm},
     credentials::{Book, Credentials, Kind, Lookup},
-    fault::Fault,
     http::{Body, Call, Http, Reply},
+    request_error::RequestError,
 };
 use crate::{http::Deadline, untrusted::plain};
 
@@ -56,7 +56,7 @@ pub(super) struct Ticket {
 #[derive(Debug, Default)]
 struct Slot {
     ticket: Option<Ticket>,
-    failed: Option<Fault>,
+    failed: Option<RequestError>,
     issued: u64,
 }
 
@@ -88,11 +88,11 @@ impl Auth {
     }
 
     /// What is known already; waits for a token that is being fetched.
-    pub(super) async fn current(&self, scope: &Scope) -> Result<Option<Ticket>, Fault> {
+    pub(super) async fn current(&self, scope: &Scope) -> Result<Option<Ticket>, RequestError> {
         let slot = self.slot(scope);
         let slot = slot.lock().await;
         match &slot.failed {
-            Some(fault) => Err(fault.clone()),
+            Some(error) => Err(error.clone()),
             None => Ok(slot.ticket.clone()),
         }
     }
@@ -105,13 +105,13 @@ impl Auth {
         challenge: &Challenge,
         http: &Http,
         until: Deadline,
-    ) -> Result<Ticket, Fault> {
+    ) -> Result<Ticket, RequestError> {
         let slot = self.slot(scope);
         let mut slot = slot.lock().await;
-        if let Some(fault) = &slot.failed {
-            return Err(fault.clone());
+        if let Some(error) = &slot.failed {
+            return Err(error.clone());
         }
-        // Somebody else was faster.
+        // Another request was faster.
         if let Some(ticket) = slot
             .ticket
             .as_ref()
@@ -131,9 +131,9 @@ impl Auth {
                 slot.ticket = Some(ticket.clone());
                 Ok(ticket)
             }
-            Err(fault) => {
-                slot.failed = Some(fault.clone());
-                Err(fault)
+            Err(error) => {
+                slot.failed = Some(error.clone());
+                Err(error)
             }
         }
     }
@@ -144,16 +144,20 @@ impl Auth {
         challenge: &Challenge,
         http: &Http,
         until: Deadline,
-    ) -> Result<(HeaderValue, String), Fault> {
+    ) -> Result<(HeaderValue, String), RequestError> {
         let lookup = self.book.lookup(&scope.host, &scope.repository).await;
         match challenge {
             Challenge::Basic => match &lookup.found {
                 Some(found) if found.kind == Kind::Password => Ok((basic(found)?, who(found))),
-                Some(found) => Err(Fault::denied(format!(
-                    "it wants a password, and {} is an identity token",
+                Some(found) => Err(RequestError::denied(format!(
+                    "the registry requires a password, but {} is an identity token",
                     who(found)
                 ))),
-                None => Err(nobody(scope, &lookup, "it wants a user and a password")),
+                None => Err(nobody(
+                    scope,
+                    &lookup,
+                    "the registry requires a user name and a password",
+                )),
             },
             Challenge::Bearer(bearer) => {
                 let named = http
@@ -166,7 +170,7 @@ impl Auth {
                 let who = match (found, &lookup.found) {
                     (Some(found), _) => who(found),
                     (None, Some(unused)) => format!(
-                        "anonymously, since the token server {} is not the registry's own host ({} was not sent)",
+                        "anonymously, because the token server {} is not the registry's own host ({} was not sent)",
                         host_of(&realm),
                         who(unused)
                     ),
@@ -175,7 +179,7 @@ impl Auth {
                 let call = token_call(&realm, bearer, scope, found)?;
                 let token = granted(http, &call, until)
                     .await
-                    .map_err(|fault| explain(fault, &realm, &who, scope))?;
+                    .map_err(|error| explain(error, &realm, &who, scope))?;
                 http.secrets.hide(&token);
                 Ok((header(&format!("Bearer {token}"))?, who))
             }
@@ -190,7 +194,7 @@ fn token_call(
     bearer: &Bearer,
     scope: &Scope,
     found: Option<&Credentials>,
-) -> Result<Call, Fault> {
+) -> Result<Call, RequestError> {
     let ours = format!("repository:{}:{}", scope.repository, scope.action);
     let wanted = bearer
         .scope
@@ -232,25 +236,27 @@ fn token_call(
     Ok(call)
 }
 
-async fn granted(http: &Http, call: &Call, until: Deadline) -> Result<String, Fault> {
+async fn granted(http: &Http, call: &Call, until: Deadline) -> Result<String, RequestError> {
     let Reply { status, body, .. } = http.send(call, until).await?;
     let Body::Read(body) = body else {
-        return Err(Fault::unavailable("its answer is not a document"));
+        return Err(RequestError::unavailable(
+            "the response of the token server was not read",
+        ));
     };
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        return Err(Fault::denied(http.status_text(status, &body)));
+        return Err(RequestError::denied(http.status_text(status, &body)));
     }
     // OAuth 2.0 answers 400 `invalid_grant` to a refresh token that is no longer good (RFC 6749,
     // section 5.2).
     if status == StatusCode::BAD_REQUEST && call.content.is_some() {
-        return Err(Fault::denied(http.status_text(status, &body)));
+        return Err(RequestError::denied(http.status_text(status, &body)));
     }
     if !status.is_success() {
-        return Err(Fault::unavailable(http.status_text(status, &body)));
+        return Err(RequestError::unavailable(http.status_text(status, &body)));
     }
     // The parser's own text may quote the token.
     let granted: Granted = serde_json::from_slice(&body)
-        .map_err(|_| Fault::unavailable("its answer is not a token's JSON"))?;
+        .map_err(|_| RequestError::unavailable("the response of the token server is malformed"))?;
     let token = granted
         .token
         .filter(|token| !token.is_empty())
@@ -260,7 +266,9 @@ async fn granted(http: &Http, call: &Call, until: Deadline) -> Result<String, Fa
     if visible {
         Ok(token)
     } else {
-        Err(Fault::unavailable("its answer holds no usable token"))
+        Err(RequestError::unavailable(
+            "the response of the token server contains no usable token",
+        ))
     }
 }
 
@@ -274,23 +282,24 @@ fn form_encoded(pairs: &[(&str, &str)]) -> String {
     url.query().unwrap_or_default().to_owned()
 }
 
-fn explain(fault: Fault, realm: &Url, who: &str, scope: &Scope) -> Fault {
+fn explain(fault: RequestError, realm: &Url, who: &str, scope: &Scope) -> RequestError {
     let denied = fault.kind == crate::error::Class::Denied;
     let why = format!("no token from {}: {}; asked {who}", shown(realm), fault.why);
     let hint = fault.hint.or_else(|| denied.then(|| login_hint(scope)));
-    Fault { why, hint, ..fault }
+    RequestError { why, hint, ..fault }
 }
 
-fn basic(found: &Credentials) -> Result<HeaderValue, Fault> {
+fn basic(found: &Credentials) -> Result<HeaderValue, RequestError> {
     header(&format!(
         "Basic {}",
         STANDARD.encode(format!("{}:{}", found.user, found.secret.expose()))
     ))
 }
 
-fn header(text: &str) -> Result<HeaderValue, Fault> {
-    let mut value = HeaderValue::from_str(text)
-        .map_err(|_| Fault::unavailable("its token can't be sent back"))?;
+fn header(text: &str) -> Result<HeaderValue, RequestError> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| {
+        RequestError::unavailable("the token contains characters that cannot be sent")
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -302,13 +311,14 @@ fn who(found: &Credentials) -> String {
     }
 }
 
-fn nobody(scope: &Scope, lookup: &Lookup, wants: &str) -> Fault {
-    Fault::denied(format!("{wants}, and {}", searched(scope, lookup))).hint(login_hint(scope))
+fn nobody(scope: &Scope, lookup: &Lookup, wants: &str) -> RequestError {
+    RequestError::denied(format!("{wants}, and {}", searched(scope, lookup)))
+        .hint(login_hint(scope))
 }
 
 /// Where credentials were looked for, and what went wrong there.
 fn searched(scope: &Scope, lookup: &Lookup) -> String {
-    let mut text = format!("there are no credentials for {}", scope.host);
+    let mut text = format!("no credentials found for {}", scope.host);
     if !lookup.looked.is_empty() {
         text.push_str(" in ");
         text.push_str(&lookup.looked.join(", "));

@@ -11,7 +11,7 @@ use reqwest::{
 
 use super::{
     address::{check_url, host_of, shown},
-    fault::Fault,
+    request_error::RequestError,
 };
 
 /// The challenge that is answered.
@@ -39,15 +39,15 @@ const DOCUMENTED: [(&str, &str); 2] = [
 ];
 
 /// The challenge in an answer: a token if it offers one, else a password.
-pub(super) fn parse(headers: &HeaderMap) -> Result<Challenge, Fault> {
+pub(super) fn parse(headers: &HeaderMap) -> Result<Challenge, RequestError> {
     let (mut basic, mut bearer, mut broken) = (false, None, false);
     for value in headers.get_all(WWW_AUTHENTICATE) {
         let Ok(text) = value.to_str() else {
             broken = true;
             continue;
         };
-        // A header is taken whole or not at all: what stands before a mistake may mean something
-        // else.
+        // A header is accepted as a whole or not at all: the part before an error may have another
+        // meaning.
         let Ok(challenges) = ChallengeParser::new(text).collect::<Result<Vec<_>, _>>() else {
             broken = true;
             continue;
@@ -62,16 +62,16 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<Challenge, Fault> {
     match (bearer, basic) {
         (Some(bearer), _) => Ok(Challenge::Bearer(bearer)),
         (None, true) => Ok(Challenge::Basic),
-        (None, false) if broken => Err(Fault::denied(
-            "it wants credentials, but how can't be parsed (WWW-Authenticate)",
+        (None, false) if broken => Err(RequestError::denied(
+            "the registry requires credentials, but its challenge cannot be parsed (WWW-Authenticate)",
         )),
-        (None, false) => Err(Fault::denied(
-            "it wants credentials, but offers neither Basic nor Bearer",
+        (None, false) => Err(RequestError::denied(
+            "the registry requires credentials, but offers neither Basic nor Bearer",
         )),
     }
 }
 
-fn bearer_of(challenge: &ChallengeRef<'_>) -> Result<Bearer, Fault> {
+fn bearer_of(challenge: &ChallengeRef<'_>) -> Result<Bearer, RequestError> {
     let get = |name: &str| {
         let mut found = challenge
             .params
@@ -79,12 +79,14 @@ fn bearer_of(challenge: &ChallengeRef<'_>) -> Result<Bearer, Fault> {
             .filter(|(key, _)| key.eq_ignore_ascii_case(name));
         let value = found.next().map(|(_, value)| value.to_unescaped());
         if found.next().is_some() {
-            return Err(Fault::denied(format!("its challenge holds `{name}` twice")));
+            return Err(RequestError::denied(format!(
+                "the challenge contains a duplicate `{name}`"
+            )));
         }
         Ok(value)
     };
     let realm = get("realm")?
-        .ok_or_else(|| Fault::denied("its challenge names no token server (realm)"))?;
+        .ok_or_else(|| RequestError::denied("the challenge names no token server (realm)"))?;
     Ok(Bearer {
         realm,
         service: get("service")?,
@@ -107,18 +109,19 @@ pub(super) fn realm(
     bearer: &Bearer,
     registry: &Url,
     named: Option<&str>,
-) -> Result<(Url, Trust), Fault> {
+) -> Result<(Url, Trust), RequestError> {
     let mut url = Url::parse(&bearer.realm)
-        .map_err(|_| Fault::denied("its token server (realm) is not a URL"))?;
+        .map_err(|_| RequestError::denied("the token server (realm) is not a URL"))?;
     url.set_fragment(None);
-    check_url(&url)
-        .map_err(|why| Fault::denied(format!("its token server is {}, {why}", shown(&url))))?;
+    check_url(&url).map_err(|why| {
+        RequestError::denied(format!("the token server is {}, {why}", shown(&url)))
+    })?;
     if registry.scheme() == "https" && url.scheme() != "https" {
         let why = format!(
-            "its token server {} is not reached by TLS, as the registry is",
+            "the token server {} does not use TLS, but the registry does",
             shown(&url)
         );
-        return Err(Fault::denied(why));
+        return Err(RequestError::denied(why));
     }
     let (here, there) = (host_of(registry), host_of(&url));
     let documented =
@@ -136,7 +139,7 @@ mod tests {
         for value in values {
             headers.append(WWW_AUTHENTICATE, value.parse().unwrap());
         }
-        parse(&headers).map_err(|fault| fault.why)
+        parse(&headers).map_err(|error| error.why)
     }
 
     fn bearer(realm: &str) -> Bearer {
@@ -167,16 +170,16 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_answered_says_why() {
-        for (value, why) in [
+    fn unanswerable_challenge_reports_the_reason() {
+        for (value, reason) in [
             ("Negotiate", "neither"),
             ("Bearer service=\"x\"", "names no token server"),
-            ("Bearer realm=\"a\", realm=\"b\"", "`realm` twice"),
-            ("Bearer realm=\"a", "can't be parsed"),
-            ("", "can't be parsed"),
+            ("Bearer realm=\"a\", realm=\"b\"", "duplicate `realm`"),
+            ("Bearer realm=\"a", "cannot be parsed"),
+            ("", "cannot be parsed"),
         ] {
             let error = parsed(&[value]).unwrap_err();
-            assert!(error.contains(why), "{value}: {error}");
+            assert!(error.contains(reason), "{value}: {error}");
         }
     }
 

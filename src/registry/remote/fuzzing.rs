@@ -30,8 +30,8 @@ pub(crate) fn link(input: &[u8]) {
     if let Ok(Some(next)) = tags::following(&headers, &page) {
         assert_eq!(next.origin(), page.origin());
         assert!(next != page && next.username().is_empty() && next.password().is_none());
-        let said = input.to_ascii_lowercase();
-        assert!(said.windows(4).any(|word| word == b"next") && said.contains(&b'>'));
+        let message = input.to_ascii_lowercase();
+        assert!(message.windows(4).any(|word| word == b"next") && message.contains(&b'>'));
     }
     // Any name of a page of this registry is found again.
     let mut following = page.clone();
@@ -44,7 +44,7 @@ pub(crate) fn link(input: &[u8]) {
     for target in [following.as_str(), path] {
         let value = HeaderValue::from_str(&format!("<{target}>; rel=\"next\"")).unwrap();
         let headers = [(LINK, value)].into_iter().collect();
-        let found = tags::following(&headers, &page).map_err(|fault| fault.why);
+        let found = tags::following(&headers, &page).map_err(|error| error.why);
         assert_eq!(found, Ok(Some(following.clone())));
     }
 }
@@ -78,8 +78,8 @@ pub(crate) fn challenge(input: &[u8]) {
                     || (host == "named" && url.port() == Some(1));
                 assert_eq!(trust == Trust::Own, own, "{url}");
             }
-            Err(fault) => {
-                assert!(!fault.why.contains(char::is_control), "{:?}", fault.why);
+            Err(error) => {
+                assert!(!error.why.contains(char::is_control), "{:?}", error.why);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use reqwest::StatusCode;
 
-use super::{fault::Fault, settings::Settings};
+use super::{request_error::RequestError, settings::Settings};
 pub(super) use crate::http::{Body, Call, Open, Reading, Reply};
 use crate::{
     http::{Client, Deadline, Policy, REGISTRIES, ServerTime, Transport},
@@ -51,19 +51,19 @@ impl Http {
         self.client.now()
     }
 
-    /// What hosts said about the time, by their names.
+    /// The time reported by each host, by name.
     pub(super) fn clocks(&self) -> Vec<(String, ServerTime)> {
         self.client.clocks()
     }
 
     /// The answer to `call`, after as many attempts as it takes and the settings allow.
-    pub(super) async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, Fault> {
+    pub(super) async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, RequestError> {
         let sent = self.client.send(call, until).await;
-        sent.map_err(|failure| Fault::of(&failure, &self.secrets))
+        sent.map_err(|failure| RequestError::of(&failure, &self.secrets))
     }
 
     /// What a status and the body of an error say, fit to be shown.
     pub(super) fn status_text(&self, status: StatusCode, body: &[u8]) -> String {
-        super::fault::status_text(status, body, &self.secrets)
+        super::request_error::status_text(status, body, &self.secrets)
     }
 }

@@ -1,18 +1,17 @@
 //! Registries: the only place that talks to one (OCI distribution specification).
 //!
-//! Rules stand once: [`crate::http`] has places in flight, redirects, caps, attempts and deadlines,
-//! `auth` tokens, `credentials` whose they are. Whether bytes are what was asked for is decided
-//! above, in [`super::document`]. In: a repository and what is wanted of it. Out: raw
-//! bytes, `None` for what is not there, or an error without secrets. All requests of a run belong
-//! to one runtime, since connections are kept.
+//! Each rule has one place: [`crate::http`] has places in flight, redirects, caps, attempts and
+//! deadlines, `auth` tokens, `credentials` whose they are. Bytes are verified above, in
+//! [`super::document`]. In: a repository and a request. Out: raw bytes, `None` if missing, or an
+//! error without secrets. All requests of a run belong to one runtime, since connections are kept.
 
 mod auth;
 mod challenge;
 mod credentials;
-mod fault;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod http;
+mod request_error;
 mod settings;
 mod stream;
 mod tags;
@@ -22,8 +21,8 @@ use std::{fmt, sync::Arc};
 use address::is_loopback;
 use auth::{Auth, Scope, Ticket};
 use credentials::Book;
-use fault::Fault;
 use http::{Body, Call, Http, Reading, Reply};
+use request_error::RequestError;
 use reqwest::{
     Method, StatusCode, Url,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
@@ -32,8 +31,9 @@ pub use settings::{Environment, Settings};
 pub(super) use stream::Stream;
 pub use tags::{NextPage, TagPages, Tags};
 
-use super::{DOCUMENT_MAX, Descriptor, Raw, ServerTime, Want};
+use super::{ServerTime, memory::Memory};
 pub use crate::http::SettingsError;
+use crate::oci::{DOCUMENT_MAX, Descriptor, RawManifest, TagOrDigest};
 use crate::{
     config::Endpoint,
     error::Error,
@@ -71,6 +71,7 @@ pub struct Remote {
     registry: Url,
     host: String,
     name: String,
+    pub(super) memory: Memory,
 }
 
 /// What became of a deletion.
@@ -80,7 +81,7 @@ pub enum Deletion {
     Deleted,
     /// It was not there.
     Gone,
-    /// The registry does not delete; what it said.
+    /// The registry does not support deletion; its message.
     Refused(String),
 }
 
@@ -102,7 +103,7 @@ impl Registries {
         })))
     }
 
-    /// Connections for `url` that trust whom registries' connections trust and go the same way.
+    /// Connections for `url` with the same roots and proxies as those of registries.
     pub fn client(&self, url: &Url) -> Result<Transport, String> {
         let transport = self.0.http.client.transport();
         transport.client(url).map(|_| transport.clone())
@@ -154,6 +155,7 @@ impl Registries {
             registry,
             host: host.to_owned(),
             name: name.to_owned(),
+            memory: Memory::default(),
         }
     }
 }
@@ -165,16 +167,20 @@ fn root(scheme: &str, server: &str) -> Result<Url, String> {
 
 impl Remote {
     /// The manifest that a tag names or that has a digest; `None` if there is none.
-    pub(super) async fn manifest(&self, want: &Want, what: &str) -> Result<Option<Raw>, Error> {
+    pub(super) async fn manifest(
+        &self,
+        want: &TagOrDigest,
+        what: &str,
+    ) -> Result<Option<RawManifest>, Error> {
         self.read_manifest(want)
             .await
-            .map_err(|fault| self.error(fault, what))
+            .map_err(|error| self.error(error, what))
     }
 
-    async fn read_manifest(&self, want: &Want) -> Result<Option<Raw>, Fault> {
+    async fn read_manifest(&self, want: &TagOrDigest) -> Result<Option<RawManifest>, RequestError> {
         let reference = match want {
-            Want::Tag(tag) => tag.to_string(),
-            Want::Digest(digest) => digest.to_string(),
+            TagOrDigest::Tag(tag) => tag.to_string(),
+            TagOrDigest::Digest(digest) => digest.to_string(),
         };
         let mut call = self.get(&format!("manifests/{reference}"))?;
         let types = HeaderValue::from_static(MANIFESTS);
@@ -184,7 +190,7 @@ impl Remote {
             return Ok(None);
         }
         let (headers, bytes) = self.success(reply)?;
-        Ok(Some(Raw {
+        Ok(Some(RawManifest {
             bytes,
             media_type: content_type(&headers)?,
             claimed: claimed(&headers)?,
@@ -196,10 +202,10 @@ impl Remote {
     pub(super) async fn blob(&self, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>, Error> {
         self.read_blob(descriptor)
             .await
-            .map_err(|fault| self.error(fault, what))
+            .map_err(|error| self.error(error, what))
     }
 
-    async fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Fault> {
+    async fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RequestError> {
         let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
         call.body = Reading::UpTo(descriptor.size.min(DOCUMENT_MAX));
         let reply = self.ask(call, "pull").await?;
@@ -212,7 +218,7 @@ impl Remote {
     pub(super) async fn layer(&self, descriptor: &Descriptor, what: &str) -> Result<Stream, Error> {
         Stream::open(self.clone(), descriptor, what)
             .await
-            .map_err(|fault| self.error(fault, what))
+            .map_err(|error| self.error(error, what))
     }
 
     /// That a blob is there; nothing of it is fetched.
@@ -225,9 +231,10 @@ impl Remote {
             if reply.status == StatusCode::OK || reply.status.is_redirection() {
                 return Ok(());
             }
-            Err(Fault::unavailable(self.said(&reply)))
+            Err(RequestError::unavailable(self.said(&reply)))
         };
-        ask.await.map_err(|fault: Fault| self.error(fault, what))
+        ask.await
+            .map_err(|error: RequestError| self.error(error, what))
     }
 
     /// As whom the repository was asked so far; without secrets. `None`: the registry asked for no
@@ -253,17 +260,17 @@ impl Remote {
         };
         delete
             .await
-            .map_err(|fault: Fault| self.error(fault, &format!("deleting {self}@{digest}")))
+            .map_err(|error: RequestError| self.error(error, &format!("deleting {self}@{digest}")))
     }
 
-    fn get(&self, path: &str) -> Result<Call, Fault> {
+    fn get(&self, path: &str) -> Result<Call, RequestError> {
         let url = self.registry.join(&format!("v2/{}/{path}", self.name));
-        let url =
-            url.map_err(|error| Fault::unavailable(format!("its URL can't be formed: {error}")))?;
+        let url = url
+            .map_err(|error| RequestError::unavailable(format!("cannot form the URL: {error}")))?;
         Ok(Call::get(url, DOCUMENT_MAX))
     }
 
-    async fn ask(&self, call: Call, action: &'static str) -> Result<Reply, Fault> {
+    async fn ask(&self, call: Call, action: &'static str) -> Result<Reply, RequestError> {
         self.ask_until(call, action, self.shared.http.patience())
             .await
     }
@@ -274,7 +281,7 @@ impl Remote {
         mut call: Call,
         action: &'static str,
         until: Deadline,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Reply, RequestError> {
         let (http, auth) = (&self.shared.http, &self.shared.auth);
         let scope = self.scope(action);
         let mut ticket = auth.current(&scope).await?;
@@ -284,17 +291,19 @@ impl Remote {
         if reply.status == StatusCode::UNAUTHORIZED && ours {
             let challenge = match challenge::parse(&reply.headers) {
                 Ok(challenge) => challenge,
-                // It knew who asked, and does not say what else it wants.
+                // The registry knew the user and does not report what else it requires.
                 Err(_) if ticket.is_some() => {
                     return Err(self.denied(&reply, ticket.as_ref(), &scope));
                 }
-                Err(fault) => return Err(fault),
+                Err(error) => return Err(error),
             };
             let fresh = auth
                 .answer(&scope, ticket.as_ref(), &challenge, http, until)
                 .await?;
             if until.is_over() {
-                return Err(Fault::unavailable("getting a token took too long to go on"));
+                return Err(RequestError::unavailable(
+                    "getting a token exceeded the time limit",
+                ));
             }
             call.authorization = Some(fresh.header.clone());
             ticket = Some(fresh);
@@ -317,17 +326,18 @@ impl Remote {
         }
     }
 
-    fn denied(&self, reply: &Reply, ticket: Option<&Ticket>, scope: &Scope) -> Fault {
+    fn denied(&self, reply: &Reply, ticket: Option<&Ticket>, scope: &Scope) -> RequestError {
         let elsewhere = reply.url.origin() != self.registry.origin();
         let place = if elsewhere {
             format!(" from {}", address::shown(&reply.url))
         } else {
             String::new()
         };
-        let who = ticket.map_or("without credentials, which it did not ask for", |ticket| {
-            &ticket.who
-        });
-        Fault::denied(format!("{}{place}; asked {who}", self.said(reply)))
+        let who = ticket.map_or(
+            "anonymously; the server did not request credentials",
+            |ticket| &ticket.who,
+        );
+        RequestError::denied(format!("{}{place}; asked {who}", self.said(reply)))
             .hint(auth::login_hint(scope))
     }
 
@@ -340,65 +350,65 @@ impl Remote {
         self.shared.http.status_text(reply.status, body)
     }
 
-    fn success(&self, reply: Reply) -> Result<(HeaderMap, Vec<u8>), Fault> {
+    fn success(&self, reply: Reply) -> Result<(HeaderMap, Vec<u8>), RequestError> {
         if reply.status != StatusCode::OK {
-            return Err(Fault::unavailable(self.said(&reply)));
+            return Err(RequestError::unavailable(self.said(&reply)));
         }
         match reply.body {
             Body::Read(bytes) => Ok((reply.headers, bytes)),
-            Body::Open(_) => Err(Fault::unavailable("its body was not read")),
+            Body::Open(_) => Err(RequestError::unavailable("the response body was not read")),
         }
     }
 
     /// The one way out for errors: whatever a server put into a text, no secret of the run is in
     /// it.
-    fn error(&self, fault: Fault, what: &str) -> Error {
-        let why = self.shared.http.secrets.redact(&fault.why);
-        Fault { why, ..fault }.about(what)
+    fn error(&self, error: RequestError, what: &str) -> Error {
+        let why = self.shared.http.secrets.redact(&error.why);
+        RequestError { why, ..error }.about(what)
     }
 }
 
-fn content_type(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+fn content_type(headers: &HeaderMap) -> Result<Option<String>, RequestError> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let first = values.next().map(|value| value.to_str().map(str::to_owned));
     match (first.transpose(), values.next()) {
         (Ok(first), None) => Ok(first),
-        _ => Err(Fault::unavailable(
-            "its Content-Type is there twice, or is no text",
+        _ => Err(RequestError::unavailable(
+            "duplicate or malformed Content-Type header",
         )),
     }
 }
 
 /// The digest that the registry says it sent.
-fn claimed(headers: &HeaderMap) -> Result<Option<Digest>, Fault> {
+fn claimed(headers: &HeaderMap) -> Result<Option<Digest>, RequestError> {
     let mut claims = headers.get_all(CONTENT_DIGEST).iter().map(|value| {
         let text = value.to_str().unwrap_or_default();
         let wrong = |why| {
             format!(
-                "its Docker-Content-Digest `{}` is no digest: {why}",
+                "malformed Docker-Content-Digest header `{}`: {why}",
                 plain(text)
             )
         };
         text.parse::<Digest>()
-            .map_err(|error| Fault::unavailable(wrong(error)))
+            .map_err(|error| RequestError::unavailable(wrong(error)))
     });
     let Some(first) = claims.next().transpose()? else {
         return Ok(None);
     };
     for other in claims {
         if other? != first {
-            return Err(Fault::unavailable(
-                "it claims two digests (Docker-Content-Digest)",
+            return Err(RequestError::unavailable(
+                "conflicting Docker-Content-Digest headers",
             ));
         }
     }
     Ok(Some(first))
 }
 
-fn agrees(headers: &HeaderMap, descriptor: &Descriptor) -> Result<(), Fault> {
+fn agrees(headers: &HeaderMap, descriptor: &Descriptor) -> Result<(), RequestError> {
     match claimed(headers)? {
-        Some(claim) if claim != descriptor.digest => Err(Fault::unavailable(format!(
-            "the registry says that it sent {claim} (Docker-Content-Digest)"
+        Some(claim) if claim != descriptor.digest => Err(RequestError::unavailable(format!(
+            "the registry reported {claim} (Docker-Content-Digest)"
         ))),
         _ => Ok(()),
     }

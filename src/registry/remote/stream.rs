@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 
 use super::{
     Remote,
-    fault::Fault,
     http::{Body, Call, Open, Reading, Reply},
+    request_error::RequestError,
 };
-use crate::{error::Error, http::Again, registry::Descriptor};
+use crate::{error::Error, http::RetryAdvice, oci::Descriptor};
 
 /// How many pieces wait for a slow reader; each is what one read from the connection gave.
 const WAITING: usize = 4;
@@ -46,7 +46,7 @@ impl Stream {
         remote: Remote,
         descriptor: &Descriptor,
         what: &str,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, RequestError> {
         let mut call = remote.get(&format!("blobs/{}", descriptor.digest))?;
         call.body = Reading::Later;
         let reply = remote.ask(call.clone(), "pull").await?;
@@ -69,14 +69,14 @@ impl Stream {
 }
 
 /// The open body of an answer that begins at byte `from`, if it is one.
-fn begun(remote: &Remote, reply: Reply, from: u64, size: u64) -> Result<Open, Fault> {
+fn begun(remote: &Remote, reply: Reply, from: u64, size: u64) -> Result<Open, RequestError> {
     let expected = if from == 0 {
         StatusCode::OK
     } else {
         StatusCode::PARTIAL_CONTENT
     };
     if reply.status != expected {
-        return Err(Fault::unavailable(remote.said(&reply)));
+        return Err(RequestError::unavailable(remote.said(&reply)));
     }
     if from > 0 {
         let range = reply
@@ -85,15 +85,19 @@ fn begun(remote: &Remote, reply: Reply, from: u64, size: u64) -> Result<Open, Fa
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
         if range != format!("bytes {from}-{}/{size}", size - 1) {
-            return Err(Fault::unavailable("it went on at another place than asked"));
+            return Err(RequestError::unavailable(
+                "the response resumed at the wrong offset",
+            ));
         }
     }
     let Body::Open(open) = reply.body else {
-        return Err(Fault::unavailable("its body was not left open"));
+        return Err(RequestError::unavailable(
+            "the response body is not a stream",
+        ));
     };
     match open.length() {
-        Some(length) if length != size - from => Err(Fault::unavailable(format!(
-            "it has {} bytes, its descriptor says {size}",
+        Some(length) if length != size - from => Err(RequestError::unavailable(format!(
+            "it has {} bytes, but its descriptor states {size}",
             length + from
         ))),
         _ => Ok(*open),
@@ -104,12 +108,12 @@ impl Pump {
     async fn run(self, open: Open) {
         if let Err(fault) = self.pump(open).await {
             let error = self.remote.error(fault, &self.what);
-            // Nobody reads any more: nobody wants the error either.
+            // The reader is gone, so the error is dropped.
             let _ = self.pieces.send(Err(error)).await;
         }
     }
 
-    async fn pump(&self, mut open: Open) -> Result<(), Fault> {
+    async fn pump(&self, mut open: Open) -> Result<(), RequestError> {
         let http = &self.remote.shared.http;
         let (mut sent, mut failed) = (0, 0);
         loop {
@@ -118,13 +122,13 @@ impl Pump {
                 // nothing.
                 Ok(None) | Err(_) if sent == self.size => return Ok(()),
                 Ok(None) => {
-                    let why = format!("it ended after {sent} of {} bytes", self.size);
-                    (Fault::unavailable(why), Again::Later)
+                    let reason = format!("the response ended after {sent} of {} bytes", self.size);
+                    (RequestError::unavailable(reason), RetryAdvice::Later)
                 }
                 Ok(Some(piece)) => {
                     sent += piece.len() as u64;
                     if sent > self.size {
-                        return Err(Fault::unavailable(format!(
+                        return Err(RequestError::unavailable(format!(
                             "it has more than {} bytes",
                             self.size
                         )));
@@ -134,7 +138,10 @@ impl Pump {
                     }
                     continue;
                 }
-                Err(error) => (Fault::caused(&error.cause, &http.secrets), error.again),
+                Err(error) => (
+                    RequestError::caused(&error.cause, &http.secrets),
+                    error.again,
+                ),
             };
             failed += 1;
             let pause = http.client.policy().pause(again, failed, http.patience());
@@ -144,14 +151,15 @@ impl Pump {
     }
 
     /// The rest of the layer, within the time that is left.
-    async fn resume(&self, broken: Open, sent: u64) -> Result<Open, Fault> {
+    async fn resume(&self, broken: Open, sent: u64) -> Result<Open, RequestError> {
         let left = broken.left();
         // Its place in flight is free before another is asked for.
         drop(broken);
         let mut call = self.call.clone();
         if sent > 0 {
             let range = HeaderValue::from_str(&format!("bytes={sent}-"));
-            let range = range.map_err(|_| Fault::unavailable("its rest can't be asked for"))?;
+            let range =
+                range.map_err(|_| RequestError::unavailable("the rest cannot be requested"))?;
             call.headers.insert(RANGE, range);
         }
         let reply = self.remote.ask(call, "pull").await?;

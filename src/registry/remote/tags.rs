@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::{
     Error, Remote,
-    fault::Fault,
     http::{Call, Reading},
+    request_error::RequestError,
 };
 use crate::{oci::Tag, registry::Clock, untrusted::short};
 
@@ -28,7 +28,7 @@ const PAGE: usize = 1_000;
 /// Pages that may bring nothing new although they link to another: a few may be empty, but a circle
 /// of links has no end.
 const IDLE_MAX: usize = 10;
-const ENDLESS: &str = "the listing does not come to an end";
+const ENDLESS: &str = "the listing does not end";
 /// How long a listing may take in all.
 const WHOLE: Duration = Duration::from_secs(600);
 
@@ -68,10 +68,10 @@ impl Remote {
             parse(&self.success(reply)?.1).map(|_| true)
         };
         ask.await
-            .map_err(|fault: Fault| self.error(fault, &format!("tags of {self}")))
+            .map_err(|error: RequestError| self.error(error, &format!("tags of {self}")))
     }
 
-    /// The same, with what the registry's clock and ours said meanwhile.
+    /// The same, with the registry's clock and the local clock.
     pub async fn tags_at(&self) -> Result<Tags, Error> {
         let mut clock = Clock {
             here: self.shared.http.now()(),
@@ -80,11 +80,11 @@ impl Remote {
         let tags = self
             .list(&mut clock)
             .await
-            .map_err(|fault| self.error(fault, &format!("tags of {self}")))?;
+            .map_err(|error| self.error(error, &format!("tags of {self}")))?;
         Ok(Tags { tags, clock })
     }
 
-    async fn list(&self, clock: &mut Clock) -> Result<Option<Vec<Tag>>, Fault> {
+    async fn list(&self, clock: &mut Clock) -> Result<Option<Vec<Tag>>, RequestError> {
         let first = Call {
             body: Reading::UpTo(PAGE_MAX),
             ..self.get(&format!("tags/list?n={PAGE}"))?
@@ -93,7 +93,7 @@ impl Remote {
         let (mut pages, mut url) = (TagPages::default(), first.url.clone());
         loop {
             if Instant::now() > end {
-                return Err(Fault::unavailable(ENDLESS));
+                return Err(RequestError::unavailable(ENDLESS));
             }
             let call = Call {
                 url: url.clone(),
@@ -108,7 +108,7 @@ impl Remote {
             let link = following(&headers, &url)?;
             url = match pages
                 .take(parse(&bytes)?, link)
-                .map_err(Fault::unavailable)?
+                .map_err(RequestError::unavailable)?
             {
                 NextPage::Linked(next) => next,
                 NextPage::After(tag) => self.get(&format!("tags/list?n={PAGE}&last={tag}"))?.url,
@@ -183,10 +183,10 @@ impl TagPages {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<Tag>, Fault> {
+fn parse(bytes: &[u8]) -> Result<Vec<Tag>, RequestError> {
     let page: Page = serde_json::from_slice(bytes).map_err(|error| {
-        Fault::unavailable(format!(
-            "it is no list of tags: line {}, column {}",
+        RequestError::unavailable(format!(
+            "the response is not a list of tags: line {}, column {}",
             error.line(),
             error.column()
         ))
@@ -194,24 +194,25 @@ fn parse(bytes: &[u8]) -> Result<Vec<Tag>, Fault> {
     let tags = page.tags.unwrap_or_default();
     let tag = |text: String| {
         let short = short(&text, 100);
-        Tag::parse(&text)
-            .map_err(|_| Fault::unavailable(format!("it lists `{short}`, which is no tag")))
+        Tag::parse(&text).map_err(|_| {
+            RequestError::unavailable(format!("it lists `{short}`, which is not a tag"))
+        })
     };
     tags.into_iter().map(tag).collect()
 }
 
 /// The next page (RFC 8288, relation `next`), which must be at the same registry.
-pub(super) fn following(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, Fault> {
+pub(super) fn following(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, RequestError> {
     let mut found = None;
     for value in headers.get_all(LINK) {
         let text = value
             .to_str()
-            .map_err(|_| Fault::unavailable("its link to the next page is no text"))?;
+            .map_err(|_| RequestError::unavailable("the link to the next page is malformed"))?;
         for link in text.split(",<").flat_map(|part| part.split(", <")) {
             let Some((target, parameters)) = link.trim_start_matches([' ', '<']).split_once('>')
             else {
-                return Err(Fault::unavailable(
-                    "its link to the next page can't be parsed",
+                return Err(RequestError::unavailable(
+                    "the link to the next page cannot be parsed",
                 ));
             };
             if !parameters.split(';').any(is_next) {
@@ -219,9 +220,11 @@ pub(super) fn following(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, 
             }
             let url = page
                 .join(target)
-                .map_err(|_| Fault::unavailable("its link to the next page is no URL"))?;
+                .map_err(|_| RequestError::unavailable("the link to the next page is not a URL"))?;
             if found.replace(url).is_some() {
-                return Err(Fault::unavailable("it names two next pages"));
+                return Err(RequestError::unavailable(
+                    "the response links to two next pages",
+                ));
             }
         }
     }
@@ -229,9 +232,13 @@ pub(super) fn following(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, 
         Some(next)
             if next.origin() != page.origin() || super::address::check_url(next).is_err() =>
         {
-            Err(Fault::unavailable("its next page is at another host"))
+            Err(RequestError::unavailable(
+                "the next page is on another host",
+            ))
         }
-        Some(next) if next == page => Err(Fault::unavailable("its next page is the same page")),
+        Some(next) if next == page => {
+            Err(RequestError::unavailable("the next page is the same page"))
+        }
         _ => Ok(found),
     }
 }
@@ -256,7 +263,7 @@ mod tests {
         let page: Url = "http://127.0.0.1:1/v2/a/tags/list?n=2".parse().unwrap();
         following(&headers, &page)
             .map(|url| url.map(|url| url.to_string()))
-            .map_err(|fault| fault.why)
+            .map_err(|error| error.why)
     }
 
     #[test]
@@ -342,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_listing_without_an_end_is_an_error() {
-        let endless = Err("the listing does not come to an end");
+        let endless = Err("the listing does not end");
         assert_eq!(pages(|_, _| (vec![], true)), endless);
         assert_eq!(pages(|_, n| (vec![format!("t{}", n % 3)], true)), endless);
         assert_eq!(pages(|_, n| (vec![format!("t{n}")], true)), endless);
@@ -354,7 +361,7 @@ mod tests {
         let tags = |text: &str| {
             parse(text.as_bytes())
                 .map(|tags| tags.len())
-                .map_err(|fault| fault.why)
+                .map_err(|error| error.why)
         };
         assert_eq!(tags(r#"{"name":"a","tags":["x","y"]}"#), Ok(2));
         assert_eq!(tags(r#"{"tags":null}"#), Ok(0));

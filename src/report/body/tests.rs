@@ -1,4 +1,4 @@
-//! Tests of bodies: what a reviewer reads, hostile values, and the limit.
+//! Tests of bodies: content, hostile values, and the limit.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,7 @@ fn document() -> PlanDocument {
         from: vec![digest("a")],
         to: Some(digest("b")),
         pins: 2,
+        places: Vec::new(),
         platforms: vec!["linux/amd64".into(), "linux/arm64".into()],
         labels,
     };
@@ -50,12 +51,12 @@ fn document() -> PlanDocument {
 }
 
 #[test]
-fn what_a_reviewer_reads() {
+fn body_shows_images_checks_and_rollback() {
     insta::assert_snapshot!(render(&document(), &Beside::default(), None).unwrap());
 }
 
 #[test]
-fn the_users_template_sees_the_document_and_is_escaped_too() {
+fn custom_template_gets_the_document_escaped() {
     let text = "{{ kind }} {{ images[0].labels.version }} {{ images[0].labels.version|code }} {{ title|safe }}";
     let body = render(&document(), &Beside::default(), Some(text)).unwrap();
     let line = body.lines().next().unwrap();
@@ -71,14 +72,14 @@ fn the_users_template_sees_the_document_and_is_escaped_too() {
 }
 
 #[test]
-fn a_template_that_does_not_work_says_where() {
+fn broken_template_names_the_line() {
     let error = render(&document(), &Beside::default(), Some("a\n{{ nowhere }}")).unwrap_err();
     assert_eq!(error.line, Some(2), "{error}");
     assert!(render(&document(), &Beside::default(), Some("{% if %}")).is_err());
 }
 
 #[test]
-fn a_long_body_is_cut_with_a_notice_and_keeps_its_marker() {
+fn long_body_is_cut_with_a_notice_and_keeps_its_marker() {
     let mut long = document();
     let row = FileRow {
         path: "f".repeat(200),

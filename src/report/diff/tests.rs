@@ -23,8 +23,8 @@ fn change(path: &Path, old: &[u8], new: &[u8]) -> FileChange {
     }
 }
 
-/// Applies the diff with a program in a folder that holds the old files, and compares with the new
-/// ones.
+/// Applies the diff with a program in a directory that holds the old files, and compares with the
+/// new ones.
 fn applies(program: &str, args: &[&str], changes: &[FileChange]) {
     let dir = tempfile::tempdir().unwrap();
     for change in changes {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::PullRequest;
 use crate::forge::Gate;
 
-/// `repin.gates/1`: how the required statuses of a commit stand.
+/// `repin.gates/1`: the required statuses of a commit.
 #[derive(Debug, Serialize)]
 pub struct GatesDocument {
     pub schema: &'static str,
@@ -27,7 +27,7 @@ pub struct GateRow {
     pub url: Option<String>,
 }
 
-/// `repin.wait/1`: what became of a pull request.
+/// `repin.wait/1`: the outcome of a pull request.
 #[derive(Debug, Serialize)]
 pub struct WaitDocument {
     pub schema: &'static str,
@@ -37,7 +37,7 @@ pub struct WaitDocument {
     pub dispatched: Vec<String>,
 }
 
-/// `repin.branch/1`: one branch brought into another.
+/// `repin.branch/1`: one branch merged into another.
 #[derive(Debug, Serialize)]
 pub struct BranchDocument {
     pub schema: &'static str,
@@ -49,7 +49,7 @@ pub struct BranchDocument {
     pub commit: Option<String>,
 }
 
-/// `repin.freshness/1`: how far pinned references have fallen behind.
+/// `repin.freshness/1`: how far pinned references lag behind.
 #[derive(Debug, Serialize)]
 pub struct FreshnessDocument {
     pub schema: &'static str,
@@ -69,7 +69,7 @@ pub struct FreshnessRow {
     pub issue: Option<IssueRow>,
 }
 
-/// The issue that is kept while a reference is stale.
+/// The issue that is open while a reference is stale.
 #[derive(Debug, Clone, Serialize)]
 pub struct IssueRow {
     pub number: u64,

@@ -35,6 +35,7 @@ fn starter<'s>(files: &'s [String], repository: &'s Repository) -> Starter<'s> {
     Starter {
         name: None,
         files,
+        places: Vec::new(),
         refuses_outside: false,
         images: vec![StarterImage {
             name: "app",

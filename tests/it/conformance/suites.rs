@@ -5,8 +5,10 @@ use std::{fs, path::Path};
 use regex::Regex;
 use repin::{
     config::yaml::{self, Node, Value},
-    oci::{Digest, Reference, ReferenceError, Repository, Tag},
-    registry::{Descriptor, Manifest, Raw, Want, document},
+    oci::{
+        Descriptor, Digest, Manifest, RawManifest, Reference, ReferenceError, Repository, Tag,
+        TagOrDigest, document,
+    },
 };
 
 /// What a suite says of a case.
@@ -43,31 +45,31 @@ pub(super) struct Suite {
 }
 
 /// The suite that a directory holds.
-pub(super) fn of(folder: &Path) -> Option<Suite> {
-    let is = |file: &str| folder.join(file).is_file();
+pub(super) fn of(directory: &Path) -> Option<Suite> {
+    let is = |file: &str| directory.join(file).is_file();
     let suite = |name, cases| Some(Suite { name, cases });
     if is("reference_test.go") {
-        return suite("reference", references(folder));
+        return suite("reference", references(directory));
     }
     if is("schema/manifest_test.go") {
-        return suite("image-spec", schemas(folder));
+        return suite("image-spec", schemas(directory));
     }
-    let manifests = ["manifest", "image/manifest"].map(|below| folder.join(below));
+    let manifests = ["manifest", "image/manifest"].map(|below| directory.join(below));
     if let Some(manifests) = manifests
         .iter()
-        .find(|folder| folder.join("fixtures").is_dir())
+        .find(|directory| directory.join("fixtures").is_dir())
     {
         return suite("containers-image", fixtures(manifests));
     }
-    let cases = yaml_cases(&folder.join("src"));
+    let cases = yaml_cases(&directory.join("src"));
     (!cases.is_empty()).then_some(Suite {
         name: "yaml-test-suite",
         cases,
     })
 }
 
-fn read(folder: &Path, file: &str) -> String {
-    fs::read_to_string(folder.join(file)).unwrap_or_default()
+fn read(directory: &Path, file: &str) -> String {
+    fs::read_to_string(directory.join(file)).unwrap_or_default()
 }
 
 fn regex(pattern: &str) -> Regex {
@@ -117,8 +119,8 @@ fn reference(text: &str) -> Result<String, String> {
     }
 }
 
-fn references(folder: &Path) -> Vec<Case> {
-    let text = read(folder, "reference_test.go");
+fn references(directory: &Path) -> Vec<Case> {
+    let text = read(directory, "reference_test.go");
     let field = regex(r"^(\w+):\s+(.+?),(?:\s*//.*)?$");
     let mut cases = Vec::new();
     let mut fields = Vec::new();
@@ -167,7 +169,7 @@ fn references(folder: &Path) -> Vec<Case> {
             ),
         }
     }
-    let text = read(folder, "normalize_test.go");
+    let text = read(directory, "normalize_test.go");
     let literal = regex(r#"(?m)^\s*"([^"\\]*)","#);
     for (list, name) in [
         ("\tvalidRepoNames := ", "valid"),
@@ -196,17 +198,17 @@ fn references(folder: &Path) -> Vec<Case> {
 
 /// A manifest or index that came as `media_type`, and its own type.
 fn manifest(bytes: &[u8], media_type: Option<&str>) -> Result<(String, Manifest), String> {
-    let raw = Raw {
+    let raw = RawManifest {
         bytes: bytes.to_vec(),
         media_type: media_type.map(str::to_owned),
         claimed: None,
     };
-    let want = Want::Digest(Digest::of(bytes));
+    let want = TagOrDigest::Digest(Digest::of(bytes));
     let found = document::manifest(&raw, &want, None, "it").map_err(|error| error.message)?;
     Ok((found.media_type, found.value))
 }
 
-fn schemas(folder: &Path) -> Vec<Case> {
+fn schemas(directory: &Path) -> Vec<Case> {
     let raw = regex(r"\b(manifest|imageIndex|config|descriptor):\s*`([^`]*)`");
     let fails = regex(r"fail:\s+true");
     let files = [
@@ -218,7 +220,7 @@ fn schemas(folder: &Path) -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for file in files {
-        let text = read(&folder.join("schema"), &format!("{file}_test.go"));
+        let text = read(&directory.join("schema"), &format!("{file}_test.go"));
         let found: Vec<_> = raw.captures_iter(&text).collect();
         for (at, parts) in found.iter().enumerate() {
             let end = found
@@ -262,14 +264,14 @@ fn schema(kind: &str, bytes: &[u8]) -> Result<String, String> {
     }
 }
 
-fn fixtures(folder: &Path) -> Vec<Case> {
+fn fixtures(directory: &Path) -> Vec<Case> {
     const V2S2: &str = "application/vnd.docker.distribution.manifest.v2+json";
     const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
     const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
     const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-    let fixture = |name: &str| fs::read(folder.join("fixtures").join(name)).unwrap_or_default();
+    let fixture = |name: &str| fs::read(directory.join("fixtures").join(name)).unwrap_or_default();
     let mut cases = Vec::new();
-    let text = read(folder, "manifest_test.go");
+    let text = read(directory, "manifest_test.go");
     let row = regex(r#"\{"([^"]+)",\s*([\w."]+)\}"#);
     for parts in row.captures_iter(function(&text, "func TestGuessMIMEType(")) {
         let expected = match &parts[2] {
@@ -314,7 +316,7 @@ fn fixtures(folder: &Path) -> Vec<Case> {
             LIST,
         ),
     ] {
-        let text = read(folder, file);
+        let text = read(directory, file);
         let lines = function(&text, test).lines();
         let body: String = lines
             .filter(|line| !line.trim().starts_with("//"))
@@ -349,9 +351,9 @@ fn fixtures(folder: &Path) -> Vec<Case> {
     cases
 }
 
-fn yaml_cases(folder: &Path) -> Vec<Case> {
+fn yaml_cases(directory: &Path) -> Vec<Case> {
     let is = regex(r"^[0-9A-Z]{4}\.yaml$");
-    let Ok(files) = fs::read_dir(folder) else {
+    let Ok(files) = fs::read_dir(directory) else {
         return Vec::new();
     };
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
@@ -359,7 +361,7 @@ fn yaml_cases(folder: &Path) -> Vec<Case> {
     names.sort();
     let mut cases = Vec::new();
     for file in names {
-        let (root, faults) = yaml::parse(&read(folder, &file));
+        let (root, faults) = yaml::parse(&read(directory, &file));
         assert!(faults.is_empty(), "{file}: {faults:?}");
         let Some(Node {
             value: Value::List(items),

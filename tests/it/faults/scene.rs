@@ -49,7 +49,7 @@ pub(crate) struct Scene {
     pub(crate) case: &'static Case,
     pub(crate) proxy: Proxy,
     /// Credentials and certificates, outside of the work tree.
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     parts: Parts,
 }
 
@@ -104,7 +104,7 @@ pub(crate) static CASES: &[Case] = &[
     write("freshness", &["freshness", "--apply"], stale),
     read("gates", &["gates", "--ref", "main"], gated),
     read("gates-gitea", &["gates", "--ref", "main"], gated_on_gitea),
-    write("wait", &["wait", "--pr", "1", "--timeout", "3s"], merged),
+    write("wait", &["wait", "--pr", "1", "--timeout", "10s"], merged),
     write(
         "branch-promote",
         &[
@@ -145,16 +145,16 @@ const fn write(
 
 impl Case {
     pub(crate) fn scene(&'static self, tls: bool) -> Scene {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = folder.path().join("ca.pem");
+        let directory = tempfile::tempdir().unwrap();
+        let authority = directory.path().join("ca.pem");
         let certificates = tls.then(|| Arc::new(Certificates::issue(&authority)));
         let proxy = Proxy::start(certificates);
-        docker_config(folder.path(), &proxy.host(), (USER, PASSWORD));
-        let parts = (self.build)(&proxy, folder.path());
+        docker_config(directory.path(), &proxy.host(), (USER, PASSWORD));
+        let parts = (self.build)(&proxy, directory.path());
         Scene {
             case: self,
             proxy,
-            folder,
+            directory,
             parts,
         }
     }
@@ -166,8 +166,8 @@ impl Scene {
     }
 
     /// Where credentials, certificates and other repositories are.
-    pub(crate) fn folder(&self) -> String {
-        self.folder.path().display().to_string()
+    pub(crate) fn directory(&self) -> String {
+        self.directory.path().display().to_string()
     }
 
     /// The command, with the credentials that it needs.
@@ -187,11 +187,11 @@ impl Scene {
             command = other;
         }
         command
-            .env("DOCKER_CONFIG", self.folder.path())
+            .env("DOCKER_CONFIG", self.directory.path())
             .env("REPIN_FORGE_TOKEN", TOKEN)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null");
-        let authority = self.folder.path().join("ca.pem");
+        let authority = self.directory.path().join("ca.pem");
         if authority.exists() {
             command.env("REPIN_CA_FILE", authority);
         }
@@ -316,8 +316,8 @@ fn set(proxy: &Proxy, _: &Path) -> Parts {
 }
 
 /// The same after a promotion of B.
-fn promoted(proxy: &Proxy, folder: &Path) -> Parts {
-    let parts = set(proxy, folder);
+fn promoted(proxy: &Proxy, directory: &Path) -> Parts {
+    let parts = set(proxy, directory);
     let world = parts.world.as_ref().unwrap();
     world.commit(&format!("promote: test images @{REV_A}"));
     world.pin(REV_B);
@@ -352,8 +352,8 @@ const FILES: [&str; 5] = [
     "contracts/review.yaml",
 ];
 
-fn hosted(proxy: &Proxy, folder: &Path, kind: Forge) -> Parts {
-    let mut parts = set(proxy, folder);
+fn hosted(proxy: &Proxy, directory: &Path, kind: Forge) -> Parts {
+    let mut parts = set(proxy, directory);
     let forge = forge(proxy, kind);
     let world = parts.world.as_ref().unwrap();
     let block = forge_block(proxy, kind, "labels: [ci]");
@@ -368,12 +368,12 @@ fn hosted(proxy: &Proxy, folder: &Path, kind: Forge) -> Parts {
     parts
 }
 
-fn hosted_on_github(proxy: &Proxy, folder: &Path) -> Parts {
-    hosted(proxy, folder, Forge::Github)
+fn hosted_on_github(proxy: &Proxy, directory: &Path) -> Parts {
+    hosted(proxy, directory, Forge::Github)
 }
 
-fn hosted_on_gitea(proxy: &Proxy, folder: &Path) -> Parts {
-    hosted(proxy, folder, Forge::Gitea)
+fn hosted_on_gitea(proxy: &Proxy, directory: &Path) -> Parts {
+    hosted(proxy, directory, Forge::Gitea)
 }
 
 /// A world whose images nobody asks for, and a forge.
@@ -457,9 +457,9 @@ fn staged(proxy: &Proxy, _: &Path) -> Parts {
 }
 
 /// A pin of another repository that is behind, for which an issue is opened.
-fn stale(proxy: &Proxy, folder: &Path) -> Parts {
+fn stale(proxy: &Proxy, directory: &Path) -> Parts {
     let (world, forge) = plain(proxy, Forge::Github, "labels: []");
-    let other = folder.join("other");
+    let other = directory.join("other");
     std::fs::create_dir_all(&other).unwrap();
     let git = |args: &[&str]| crate::support::world::git(&other, args);
     git(&["init", "-q", "-b", "main"]);
@@ -512,7 +512,7 @@ fn pruning(name: &str, config: &str, digest: &str) -> World {
 }
 
 /// A real registry that lists only tags, two of which may go.
-fn registry_of_tags(proxy: &Proxy, folder: &Path) -> Parts {
+fn registry_of_tags(proxy: &Proxy, directory: &Path) -> Parts {
     let storage = tempfile::tempdir().unwrap();
     let pinned = pruned::pinned();
     let registry = Registry::start(storage.path(), &Protection::None);
@@ -529,7 +529,7 @@ fn registry_of_tags(proxy: &Proxy, folder: &Path) -> Parts {
         ],
     );
     proxy.route("/v2/", &registry.host);
-    let _ = folder;
+    let _ = directory;
     let config = format!(
         "version: 1\nname: test images\nfiles: ['.github/workflows/*.yml']\nsources: {{ registry.example: '{}' }}\n\
          images: {{ app: {{ repository: registry.example/acme/app, pins: 1 }} }}\nprune: {{}}\n",
@@ -577,8 +577,8 @@ fn package(proxy: &Proxy, _: &Path) -> Parts {
 }
 
 /// The same, one of whose versions was deleted.
-fn deleted(proxy: &Proxy, folder: &Path) -> Parts {
-    let parts = package(proxy, folder);
+fn deleted(proxy: &Proxy, directory: &Path) -> Parts {
+    let parts = package(proxy, directory);
     let mut store = parts.packages.as_ref().unwrap().store();
     store.remove(Image::single("amd64", "a").digest());
     drop(store);

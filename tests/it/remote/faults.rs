@@ -13,8 +13,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use repin::{
     error::{Class, Error},
-    oci::Digest,
-    registry::{Settings, Want},
+    oci::{Digest, TagOrDigest},
+    registry::Settings,
 };
 use tempfile::TempDir;
 
@@ -98,12 +98,12 @@ fn index() -> Image {
     ])
 }
 
-/// A folder with credentials for `host`, and settings that look there.
+/// A directory with credentials for `host`, and settings that look there.
 fn as_robot(host: &str) -> (TempDir, Settings) {
-    let folder = tempfile::tempdir().unwrap();
-    let config = docker_config(folder.path(), host, (USER, PASSWORD));
+    let directory = tempfile::tempdir().unwrap();
+    let config = docker_config(directory.path(), host, (USER, PASSWORD));
     let settings = settings(&[("DOCKER_CONFIG", config.to_str().unwrap())]);
-    (folder, settings)
+    (directory, settings)
 }
 
 /// A kind of request: its name, and how to tell it.
@@ -132,7 +132,7 @@ async fn failing(
     let fake = serving(&index(), move |request| {
         is(request).then(|| echoing(&reaction, request))
     });
-    let (_folder, mut settings) = as_robot(&fake.host());
+    let (_directory, mut settings) = as_robot(&fake.host());
     adjust(&mut settings);
     let error = resolved(&source(settings, &fake.host(), "team/app"), "one")
         .await
@@ -189,13 +189,13 @@ fn requests_of(kind: &str, each: usize) -> std::ops::RangeInclusive<usize> {
 async fn what_may_pass_is_tried_five_times() {
     let cut = b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n{".to_vec();
     for (fault, says) in [
-        (Reaction::Reset, "connection broke"),
-        (Reaction::Raw(Vec::new()), "connection broke"),
+        (Reaction::Reset, "connection was interrupted"),
+        (Reaction::Raw(Vec::new()), "connection was interrupted"),
         (
             Reaction::Raw(b"rubbish\r\n\r\n".to_vec()),
-            "connection broke",
+            "connection was interrupted",
         ),
-        (Reaction::Raw(cut), "connection broke"),
+        (Reaction::Raw(cut), "connection was interrupted"),
         (Reaction::new(500, "ECHO"), "HTTP 500"),
         (Reaction::new(503, "<html>"), "HTTP 503"),
         (Reaction::new(408, ""), "HTTP 408"),
@@ -288,18 +288,18 @@ async fn what_would_be_the_same_again_is_not_tried_again() {
         ),
         (
             Reaction::new(503, "").with("Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"),
-            "longer than repin does",
+            "repin waits at most",
         ),
-        (Reaction::new(302, ""), "redirects to no place"),
+        (Reaction::new(302, ""), "the redirect has no target"),
         (
             Reaction::new(302, "")
                 .with("Location", "http://[")
                 .with("X", ""),
-            "no URL",
+            "not a URL",
         ),
         (
             Reaction::new(302, "").with("Location", "file:///etc/passwd"),
-            "not HTTP",
+            "does not use HTTP",
         ),
         (
             Reaction::new(302, "").with("Location", format!("http://u:{PASSWORD}@127.0.0.1/")),
@@ -335,7 +335,7 @@ async fn what_would_be_the_same_again_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_denied_and_says_who_asked() {
+async fn refusal_is_denied_and_names_the_user() {
     for status in [401, 403] {
         for kind in KINDS {
             let (error, _) = failing(kind, &Reaction::new(status, "ECHO"), |_| {}).await;
@@ -381,7 +381,7 @@ async fn redirects_end_after_five() {
         let more = more && hops.fetch_add(1, Ordering::SeqCst) < 5;
         more.then(|| Reaction::new(307, "").with("Location", request.target.clone()))
     });
-    let (_folder, settings) = as_robot(&fake.host());
+    let (_directory, settings) = as_robot(&fake.host());
     assert!(
         resolved(&source(settings, &fake.host(), "team/app"), "one")
             .await
@@ -406,7 +406,7 @@ async fn credentials_stay_behind_at_a_redirect_to_another_host() {
         (known && request.path().contains("/blobs/"))
             .then(|| Reaction::new(307, "").with("Location", away))
     });
-    let (_folder, settings) = as_robot(&fake.host());
+    let (_directory, settings) = as_robot(&fake.host());
     assert!(
         resolved(&source(settings, &fake.host(), "team/app"), "one")
             .await
@@ -444,7 +444,7 @@ async fn a_redirect_back_does_not_bring_credentials_back() {
             .then(|| Reaction::new(307, "").with("Location", away))
     });
     home.set(fake.host()).unwrap();
-    let (_folder, settings) = as_robot(&fake.host());
+    let (_directory, settings) = as_robot(&fake.host());
     let error = resolved(&source(settings, &fake.host(), "team/app"), "one")
         .await
         .unwrap_err();
@@ -466,13 +466,16 @@ async fn lies_about_bytes_are_found_out() {
         ),
         (
             manifest("Docker-Content-Digest", "sha256:abc"),
-            "is no digest",
+            "malformed Docker-Content-Digest",
         ),
-        (manifest("Docker-Content-Digest", ""), "is no digest"),
+        (
+            manifest("Docker-Content-Digest", ""),
+            "malformed Docker-Content-Digest",
+        ),
         (
             manifest("Docker-Content-Digest", &index().digest().to_string())
                 .with("docker-content-digest", other.to_string()),
-            "two digests",
+            "conflicting Docker-Content-Digest",
         ),
         (manifest("Content-Type", "application/json"), "Content-Type"),
     ];
@@ -504,7 +507,7 @@ async fn twice_unavailable_then_well_is_well() {
             (is(request) && counter.fetch_add(1, Ordering::SeqCst) < 2)
                 .then(|| Reaction::new(503, ""))
         });
-        let (_folder, settings) = as_robot(&fake.host());
+        let (_directory, settings) = as_robot(&fake.host());
         let facts = resolved(&source(settings, &fake.host(), "team/app"), "one").await;
         assert_eq!(facts.unwrap().unwrap().digest, index().digest(), "{kind}");
     }
@@ -517,7 +520,7 @@ async fn the_pause_that_a_server_asks_for_is_kept() {
         let first = request.path() == "/token" && counter.fetch_add(1, Ordering::SeqCst) == 0;
         first.then(|| Reaction::new(429, "").with("Retry-After", "1"))
     });
-    let (_folder, settings) = as_robot(&fake.host());
+    let (_directory, settings) = as_robot(&fake.host());
     let start = Instant::now();
     assert!(
         resolved(&source(settings, &fake.host(), "team/app"), "one")
@@ -529,7 +532,7 @@ async fn the_pause_that_a_server_asks_for_is_kept() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_tried_five_times_and_says_so() {
+async fn unreachable_registry_is_tried_five_times() {
     let host = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -540,7 +543,7 @@ async fn nobody_there_is_tried_five_times_and_says_so() {
         .unwrap_err();
     assert_eq!(error.class, Class::Unavailable);
     assert!(
-        error.message.contains("can't connect") && error.message.contains("tried 5 times"),
+        error.message.contains("cannot connect") && error.message.contains("tried 5 times"),
         "{error}"
     );
     assert_eq!(error.subject.unwrap(), format!("{host}/team/app:one"));
@@ -554,7 +557,7 @@ async fn one_request_that_gives_up_spares_the_others_to_do_so() {
     let fake = serving(&Image::index(children), |request| {
         KINDS[1].1(request).then(|| Reaction::Stall(Vec::new()))
     });
-    let (_folder, mut settings) = as_robot(&fake.host());
+    let (_directory, mut settings) = as_robot(&fake.host());
     settings.progress = Duration::from_millis(100);
     let error = resolved(&source(settings, &fake.host(), "team/app"), "one")
         .await
@@ -573,7 +576,7 @@ async fn at_most_eight_requests_are_under_way_over_few_connections() {
         std::thread::sleep(Duration::from_millis(10));
         None
     });
-    let (_folder, settings) = as_robot(&fake.host());
+    let (_directory, settings) = as_robot(&fake.host());
     let facts = resolved(&source(settings, &fake.host(), "team/app"), "one")
         .await
         .unwrap()
@@ -589,9 +592,9 @@ async fn at_most_eight_requests_are_under_way_over_few_connections() {
 }
 
 #[tokio::test]
-async fn a_request_says_what_it_accepts_and_asks_nothing_in_advance() {
+async fn request_sends_accept_without_preflight() {
     let fake = serving(&Image::single("amd64", "one"), |_| None);
-    let (_folder, settings) = as_robot(&fake.host());
+    let (_directory, settings) = as_robot(&fake.host());
     let source = source(settings, &fake.host(), "team/app");
     resolved(&source, "one").await.unwrap().unwrap();
     let config = Digest::of(&Image::single("amd64", "one").config);
@@ -614,16 +617,16 @@ async fn a_request_says_what_it_accepts_and_asks_nothing_in_advance() {
             .all(|request| request.header("accept-encoding") == Some("identity"))
     );
     let accept = requests[2].header("accept").unwrap();
-    for kind in repin::registry::document::INDEX_TYPES
+    for kind in repin::oci::INDEX_TYPES
         .iter()
-        .chain(&repin::registry::document::MANIFEST_TYPES)
+        .chain(&repin::oci::MANIFEST_TYPES)
     {
         assert!(accept.split(", ").any(|part| part == *kind), "{accept}");
     }
 }
 
 #[tokio::test]
-async fn a_token_that_is_no_longer_good_is_replaced_once() {
+async fn expired_token_is_replaced_once() {
     let image = Image::single("amd64", "one");
     let served = image.clone();
     let tokens = AtomicUsize::new(0);
@@ -648,7 +651,7 @@ async fn a_token_that_is_no_longer_good_is_replaced_once() {
     );
     assert_eq!(fake.count("/token"), 2);
     let error = source
-        .manifest(&Want::Digest(image.digest()), None)
+        .manifest(&TagOrDigest::Digest(image.digest()), None)
         .await
         .unwrap_err();
     assert_eq!(error.class, Class::Denied);
@@ -675,14 +678,14 @@ async fn odd_tokens_and_challenges_are_refused() {
     let hostile = [
         ("", "neither"),
         ("Negotiate", "neither"),
-        ("Bearer realm=\"", "can't be parsed"),
+        ("Bearer realm=\"", "cannot be parsed"),
         ("Bearer service=x", "names no token server"),
-        ("Bearer realm=\"ftp://x/\"", "not HTTP"),
+        ("Bearer realm=\"ftp://x/\"", "does not use HTTP"),
         ("Bearer realm=\"http://u:p@x/\"", "user name"),
     ];
     for (value, says) in hostile {
         let fake = Fake::start(move |_| Reaction::new(401, "").with("WWW-Authenticate", value));
-        let (_folder, settings) = as_robot(&fake.host());
+        let (_directory, settings) = as_robot(&fake.host());
         let error = resolved(&source(settings, &fake.host(), "team/app"), "one")
             .await
             .unwrap_err();
@@ -699,13 +702,13 @@ async fn odd_tokens_and_challenges_are_refused() {
 async fn credentials_for_one_host_never_reach_another() {
     let fake =
         Fake::start(|_| Reaction::new(401, "").with("WWW-Authenticate", "Basic realm=\"x\""));
-    let (_folder, settings) = as_robot("127.0.0.1:1");
+    let (_directory, settings) = as_robot("127.0.0.1:1");
     let error = resolved(&source(settings.clone(), &fake.host(), "team/app"), "one")
         .await
         .unwrap_err();
     assert_eq!(error.class, Class::Denied);
     // A name in the pins lends its credentials to no mirror.
-    let (_folder, settings) = as_robot("ghcr.io");
+    let (_directory, settings) = as_robot("ghcr.io");
     let mapping = format!("ghcr.io=http://{}", fake.host());
     let mapped = super::sources(settings, &[&mapping])
         .of(&super::repository("ghcr.io", "team/app"))

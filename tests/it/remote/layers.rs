@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use repin::{
-    error::Class,
-    registry::{Descriptor, Settings},
-};
+use repin::{error::Class, oci::Descriptor, registry::Settings};
 
 use super::{settings, source};
 use crate::support::{
@@ -160,7 +157,7 @@ async fn a_layer_that_never_comes_whole_ends_after_five_attempts() {
 }
 
 #[tokio::test]
-async fn a_layer_has_as_many_bytes_as_its_descriptor_says() {
+async fn layer_size_must_match_its_descriptor() {
     let longer = Fake::start(|_| {
         Reaction::Flood(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n".to_vec(), 400)
     });
@@ -170,7 +167,7 @@ async fn a_layer_has_as_many_bytes_as_its_descriptor_says() {
         let fake = Fake::start(move |_| Reaction::Raw(head(length)));
         let (_, error) = read(&fake, settings(&[])).await;
         assert!(
-            error.unwrap().message.contains("its descriptor says"),
+            error.unwrap().message.contains("its descriptor states"),
             "{length}"
         );
     }

@@ -111,7 +111,7 @@ async fn links_that_lead_elsewhere_or_in_a_circle_are_errors() {
         Reaction::new(200, format!("{{\"tags\":[\"{tag}\"]}}")).with("Link", link)
     });
     let error = tags(&circle).await.unwrap_err();
-    assert!(error.message.contains("does not come to an end"), "{error}");
+    assert!(error.message.contains("does not end"), "{error}");
     assert!(circle.requests().len() < 20, "{}", circle.requests().len());
 }
 
@@ -147,7 +147,7 @@ async fn a_listing_is_complete_or_an_error() {
             .await
             .unwrap_err()
             .message
-            .contains("does not come to an end")
+            .contains("does not end")
     );
     let large = Fake::start(|_| {
         Reaction::Flood(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n".to_vec(), 400)
@@ -162,7 +162,7 @@ async fn a_listing_is_complete_or_an_error() {
 }
 
 #[tokio::test]
-async fn a_registry_that_does_not_delete_says_so() {
+async fn registry_without_deletion_is_reported() {
     let body = r#"{"errors":[{"code":"UNSUPPORTED","message":"The operation is unsupported."}]}"#;
     for status in [405, 400] {
         let fake = Fake::start(move |_| Reaction::new(status, body));

@@ -6,8 +6,8 @@ use std::{fs, io::Read, path::Path};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use repin::{
     error::Class,
-    oci::Digest,
-    registry::{Deletion, Manifest, Remote, Settings, SettingsError, Source, Want},
+    oci::{Digest, Manifest, TagOrDigest},
+    registry::{Deletion, Remote, Settings, SettingsError, Source},
 };
 use tempfile::TempDir;
 
@@ -20,18 +20,18 @@ use crate::support::{
 };
 
 fn plain() -> (TempDir, Registry) {
-    let folder = tempfile::tempdir().unwrap();
-    let registry = Registry::start(folder.path(), &Protection::None);
-    (folder, registry)
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
+    (directory, registry)
 }
 
 /// The storage of a registry that holds `team/app:one`; pushed before it is protected.
-async fn stored(folder: &Path) -> Image {
+async fn stored(directory: &Path) -> Image {
     let image = Image::index(vec![
         Image::single("amd64", "one"),
         Image::single("arm64", "one"),
     ]);
-    Registry::start(folder, &Protection::None)
+    Registry::start(directory, &Protection::None)
         .push("team/app", "one", &image)
         .await;
     image
@@ -46,7 +46,7 @@ fn remote(source: Source) -> Remote {
 
 #[tokio::test]
 async fn an_image_is_two_requests_and_an_index_one_more_pair_a_platform() {
-    let (_folder, registry) = plain();
+    let (_directory, registry) = plain();
     let single = Image::single("amd64", "one");
     let index = Image::index(vec![
         Image::single("amd64", "two"),
@@ -78,8 +78,8 @@ async fn an_image_is_two_requests_and_an_index_one_more_pair_a_platform() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_no_error() {
-    let (_folder, registry) = plain();
+async fn missing_entries_are_not_errors() {
+    let (_directory, registry) = plain();
     registry
         .push("team/app", "one", &Image::single("amd64", "one"))
         .await;
@@ -87,7 +87,7 @@ async fn what_is_not_there_is_no_error() {
     assert!(resolved(&there, "absent").await.unwrap().is_none());
     assert!(
         there
-            .manifest(&Want::Digest(Digest::of(b"absent")), None)
+            .manifest(&TagOrDigest::Digest(Digest::of(b"absent")), None)
             .await
             .unwrap()
             .is_none()
@@ -99,8 +99,8 @@ async fn what_is_not_there_is_no_error() {
 
 #[tokio::test]
 async fn what_skopeo_and_umoci_make_is_read_from_a_mapped_prefix() {
-    let (folder, registry) = plain();
-    let layout = folder.path().join("layout");
+    let (directory, registry) = plain();
+    let layout = directory.path().join("layout");
     let at = |tag: &str| format!("{}:{tag}", layout.display());
     run("umoci", &["init", "--layout", layout.to_str().unwrap()]);
     run("umoci", &["new", "--image", &at("one")]);
@@ -156,7 +156,7 @@ async fn what_skopeo_and_umoci_make_is_read_from_a_mapped_prefix() {
 
 #[tokio::test]
 async fn tags_are_listed_and_digests_deleted() {
-    let (_folder, registry) = plain();
+    let (_directory, registry) = plain();
     let image = Image::single("amd64", "one");
     for tag in ["v2", "v1", "latest"] {
         registry.push("team/app", tag, &image).await;
@@ -177,7 +177,7 @@ async fn tags_are_listed_and_digests_deleted() {
 
 #[tokio::test]
 async fn a_layer_is_read_as_it_comes() {
-    let (_folder, registry) = plain();
+    let (_directory, registry) = plain();
     let image = Image::single("amd64", "one");
     registry.push("team/app", "one", &image).await;
     let source = source(settings(&[]), &registry.host, "team/app");
@@ -200,11 +200,11 @@ async fn a_layer_is_read_as_it_comes() {
 
 #[tokio::test]
 async fn a_password_goes_with_each_request_after_the_first() {
-    let folder = tempfile::tempdir().unwrap();
-    let image = stored(folder.path()).await;
-    let registry = Registry::start(folder.path(), &Protection::Password);
+    let directory = tempfile::tempdir().unwrap();
+    let image = stored(directory.path()).await;
+    let registry = Registry::start(directory.path(), &Protection::Password);
     let config = docker_config(
-        &folder.path().join("docker"),
+        &directory.path().join("docker"),
         &registry.host,
         (USER, PASSWORD),
     );
@@ -226,12 +226,12 @@ async fn a_password_goes_with_each_request_after_the_first() {
 }
 
 #[tokio::test]
-async fn without_the_right_password_it_is_denied_and_says_what_was_tried() {
-    let folder = tempfile::tempdir().unwrap();
-    stored(folder.path()).await;
-    let registry = Registry::start(folder.path(), &Protection::Password);
+async fn wrong_password_is_denied_and_names_the_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    stored(directory.path()).await;
+    let registry = Registry::start(directory.path(), &Protection::Password);
     let config = docker_config(
-        &folder.path().join("docker"),
+        &directory.path().join("docker"),
         &registry.host,
         (USER, "wr0ng-Passw0rd"),
     );
@@ -264,22 +264,22 @@ async fn without_the_right_password_it_is_denied_and_says_what_was_tried() {
     let error = resolved(&none, "one").await.unwrap_err();
     assert_eq!(error.class, Class::Denied);
     assert!(
-        error.message.contains("no credentials for")
+        error.message.contains("no credentials found for")
             && error.help.unwrap().contains("docker login"),
         "{}",
         error.message
     );
 }
 
-/// A registry with tokens from `server`, and what is asked of it as the files in `folder` say.
-async fn with_tokens(folder: &Path, grants: Grants) -> (Image, TokenServer, Registry) {
-    let image = stored(folder).await;
-    let server = TokenServer::start(folder, grants);
+/// A registry with tokens from `server`, and what is asked of it as the files in `directory` say.
+async fn with_tokens(directory: &Path, grants: Grants) -> (Image, TokenServer, Registry) {
+    let image = stored(directory).await;
+    let server = TokenServer::start(directory, grants);
     let protection = Protection::Token {
         realm: &server.realm(),
         certificate: &server.certificate,
     };
-    let registry = Registry::start(folder, &protection);
+    let registry = Registry::start(directory, &protection);
     (image, server, registry)
 }
 
@@ -292,8 +292,8 @@ fn trusting(mut settings: Settings, registry: &Registry, server: &TokenServer) -
 
 #[tokio::test]
 async fn one_token_serves_all_requests_for_a_repository() {
-    let folder = tempfile::tempdir().unwrap();
-    let (image, server, registry) = with_tokens(folder.path(), Grants::Anonymous).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (image, server, registry) = with_tokens(directory.path(), Grants::Anonymous).await;
     let source = source(settings(&[]), &registry.host, "team/app");
     let two = futures_util::future::join(resolved(&source, "one"), resolved(&source, "one")).await;
     for facts in [two.0, two.1] {
@@ -330,15 +330,15 @@ async fn one_token_serves_all_requests_for_a_repository() {
 
 #[tokio::test]
 async fn passwords_and_identity_tokens_buy_tokens_at_a_named_server() {
-    let folder = tempfile::tempdir().unwrap();
-    let (image, server, registry) = with_tokens(folder.path(), Grants::Login).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (image, server, registry) = with_tokens(directory.path(), Grants::Login).await;
     let config = docker_config(
-        &folder.path().join("docker"),
+        &directory.path().join("docker"),
         &registry.host,
         (USER, PASSWORD),
     );
     let entry = serde_json::json!({"auths": {registry.host.clone(): {"auth": STANDARD.encode("robot:"), "identitytoken": IDENTITY}}});
-    let podman = folder.path().join("auth.json");
+    let podman = directory.path().join("auth.json");
     fs::write(&podman, entry.to_string()).unwrap();
     for (name, value) in [("DOCKER_CONFIG", &config), ("REGISTRY_AUTH_FILE", &podman)] {
         let settings = trusting(
@@ -366,10 +366,10 @@ async fn passwords_and_identity_tokens_buy_tokens_at_a_named_server() {
 
 #[tokio::test]
 async fn a_foreign_token_server_is_asked_without_credentials() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_, server, registry) = with_tokens(folder.path(), Grants::Login).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (_, server, registry) = with_tokens(directory.path(), Grants::Login).await;
     let config = docker_config(
-        &folder.path().join("docker"),
+        &directory.path().join("docker"),
         &registry.host,
         (USER, PASSWORD),
     );
@@ -390,11 +390,11 @@ async fn a_foreign_token_server_is_asked_without_credentials() {
 
 #[tokio::test]
 async fn tls_needs_a_root_that_is_trusted_and_speaks_http_2() {
-    let folder = tempfile::tempdir().unwrap();
-    let image = stored(folder.path()).await;
-    let (root, certificate, key) = authority(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let image = stored(directory.path()).await;
+    let (root, certificate, key) = authority(directory.path());
     let registry = Registry::start(
-        folder.path(),
+        directory.path(),
         &Protection::Tls {
             certificate: &certificate,
             key: &key,
@@ -433,16 +433,16 @@ async fn tls_needs_a_root_that_is_trusted_and_speaks_http_2() {
 }
 
 #[test]
-fn a_file_of_roots_that_is_none_is_an_error_at_the_start() {
-    let folder = tempfile::tempdir().unwrap();
+fn invalid_root_file_fails_at_start() {
+    let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         fs::write(&path, text).unwrap();
         path
     };
     let rubbish = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for path in [
-        folder.path().join("absent"),
+        directory.path().join("absent"),
         file("empty", ""),
         file("text", "hello"),
         file("rubbish", rubbish),

@@ -33,11 +33,11 @@ impl Archive {
         self
     }
 
-    pub(crate) fn folder(self, name: impl AsRef<str>) -> Self {
-        self.folder_of_mode(name.as_ref(), 0o755)
+    pub(crate) fn directory(self, name: impl AsRef<str>) -> Self {
+        self.directory_of_mode(name.as_ref(), 0o755)
     }
 
-    pub(crate) fn folder_of_mode(self, name: &str, mode: u32) -> Self {
+    pub(crate) fn directory_of_mode(self, name: &str, mode: u32) -> Self {
         self.empty(EntryType::Directory, name, mode)
     }
 

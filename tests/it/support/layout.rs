@@ -31,7 +31,7 @@ pub struct Platform {
 
 /// A layout that images are written into.
 pub struct Layout {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 /// A descriptor of bytes that were written.
@@ -75,7 +75,7 @@ impl Platform {
 }
 
 impl Platform {
-    /// The same with a program; its folder is there for everyone.
+    /// The same with a program; its directory is there for everyone.
     pub fn program(mut self, path: &str, content: &[u8]) -> Self {
         self.programs.push((path.to_owned(), content.to_owned()));
         self
@@ -101,18 +101,18 @@ impl Platform {
 }
 
 impl Layout {
-    /// An empty layout in `folder`, or the one that is there.
-    pub fn at(folder: &Path) -> Self {
-        fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
+    /// An empty layout in `directory`, or the one that is there.
+    pub fn at(directory: &Path) -> Self {
+        fs::create_dir_all(directory.join("blobs/sha256")).unwrap();
         fs::write(
-            folder.join("oci-layout"),
+            directory.join("oci-layout"),
             r#"{"imageLayoutVersion":"1.0.0"}"#,
         )
         .unwrap();
         let layout = Self {
-            folder: folder.to_owned(),
+            directory: directory.to_owned(),
         };
-        if !folder.join("index.json").exists() {
+        if !directory.join("index.json").exists() {
             layout.write_index(&[]);
         }
         layout
@@ -185,7 +185,11 @@ impl Layout {
     /// Writes a blob.
     pub fn blob(&self, media_type: &str, bytes: &[u8]) -> Written {
         let digest = repin::oci::Digest::of(bytes);
-        fs::write(self.folder.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+        fs::write(
+            self.directory.join("blobs/sha256").join(digest.hex()),
+            bytes,
+        )
+        .unwrap();
         let digest = digest.to_string();
         let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
         Written { digest, descriptor }
@@ -209,20 +213,20 @@ impl Layout {
 
     /// Where a blob lies.
     pub fn blob_path(&self, digest: &str) -> PathBuf {
-        self.folder
+        self.directory
             .join("blobs/sha256")
             .join(digest.trim_start_matches("sha256:"))
     }
 
     fn entries(&self) -> Vec<Value> {
         let index: Value =
-            serde_json::from_slice(&fs::read(self.folder.join("index.json")).unwrap()).unwrap();
+            serde_json::from_slice(&fs::read(self.directory.join("index.json")).unwrap()).unwrap();
         index["manifests"].as_array().unwrap().clone()
     }
 
     fn write_index(&self, entries: &[Value]) {
         let index = json!({"schemaVersion": 2, "manifests": entries});
-        fs::write(self.folder.join("index.json"), index.to_string()).unwrap();
+        fs::write(self.directory.join("index.json"), index.to_string()).unwrap();
     }
 }
 
@@ -241,12 +245,12 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// An uncompressed layer with these files, the same bytes each time.
 fn tar(files: &[(String, String)], programs: &[(String, Vec<u8>)]) -> Vec<u8> {
-    // docker makes a folder that has no entry for root alone.
+    // docker makes a directory that has no entry for root alone.
     let parents: BTreeSet<_> = programs
         .iter()
         .filter_map(|(path, _)| Path::new(path).parent()?.to_str())
         .collect();
-    let archive = parents.iter().fold(Archive::new(), Archive::folder);
+    let archive = parents.iter().fold(Archive::new(), Archive::directory);
     let archive = files.iter().fold(archive, |archive, (path, content)| {
         archive.file(path, content)
     });

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod fake;
 pub mod forge;
+pub mod hosted;
 pub mod images;
 pub mod layout;
 pub mod packages;

@@ -57,7 +57,7 @@ enum Operation {
 
 /// What became of an operation that was not durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum IssueAction {
     Lost,
     Kept,
     /// The length arrived, and half of the bytes.
@@ -99,7 +99,7 @@ impl History {
     pub fn add(&mut self, trace: &Trace) {
         for call in trace.calls_in(&self.root.clone()) {
             if let Some(operation) = self.read(call) {
-                self.now.apply(&operation, Fate::Kept);
+                self.now.apply(&operation, IssueAction::Kept);
                 self.operations.push(operation);
             }
         }
@@ -219,18 +219,18 @@ impl History {
                 !is_sync(&done[at]) && !done[at..].iter().any(|later| done[at].is_synced_by(later))
             })
             .collect();
-        let fates = |at: &usize| -> &[Fate] {
+        let fates = |at: &usize| -> &[IssueAction] {
             match done[*at] {
-                Operation::Write(..) => &[Fate::Lost, Fate::Kept, Fate::Torn],
-                _ => &[Fate::Lost, Fate::Kept],
+                Operation::Write(..) => &[IssueAction::Lost, IssueAction::Kept, IssueAction::Torn],
+                _ => &[IssueAction::Lost, IssueAction::Kept],
             }
         };
-        let choices: Vec<&[Fate]> = open.iter().map(fates).collect();
+        let choices: Vec<&[IssueAction]> = open.iter().map(fates).collect();
         let ways = choices
             .iter()
             .try_fold(1_usize, |ways, fates| ways.checked_mul(fates.len()))
             .filter(|ways| *ways <= limit);
-        let mut take = |fates: &[Fate]| seen(self.state(done, &open, fates));
+        let mut take = |fates: &[IssueAction]| seen(self.state(done, &open, fates));
         if let Some(ways) = ways {
             for mut way in 0..ways {
                 let chosen = choices.iter().map(|fates| {
@@ -242,7 +242,7 @@ impl History {
             }
             return;
         }
-        for rest in [Fate::Lost, Fate::Kept] {
+        for rest in [IssueAction::Lost, IssueAction::Kept] {
             take(&vec![rest; open.len()]);
             for at in 0..open.len() {
                 for fate in choices[at] {
@@ -260,11 +260,11 @@ impl History {
         }
     }
 
-    fn state(&self, done: &[Operation], open: &[usize], fates: &[Fate]) -> Files {
+    fn state(&self, done: &[Operation], open: &[usize], fates: &[IssueAction]) -> Files {
         let mut disk = self.before.clone();
         for (at, operation) in done.iter().enumerate() {
             let fate = open.iter().position(|open| *open == at).map(|n| fates[n]);
-            disk.apply(operation, fate.unwrap_or(Fate::Kept));
+            disk.apply(operation, fate.unwrap_or(IssueAction::Kept));
         }
         disk.files()
     }
@@ -324,7 +324,7 @@ impl Disk {
         }
     }
 
-    fn apply(&mut self, operation: &Operation, fate: Fate) {
+    fn apply(&mut self, operation: &Operation, fate: IssueAction) {
         match operation {
             Operation::Names(directory, names) => {
                 for (name, entry) in names {
@@ -340,7 +340,7 @@ impl Disk {
                     if *entry == Some(Entry::Directory) {
                         self.directories.entry(directory.join(name)).or_default();
                     }
-                    if fate == Fate::Lost {
+                    if fate == IssueAction::Lost {
                         continue;
                     }
                     let held = self.directories.get_mut(directory).unwrap();
@@ -350,20 +350,22 @@ impl Disk {
                     };
                 }
             }
-            Operation::Write(file, offset, bytes) if fate != Fate::Lost => {
+            Operation::Write(file, offset, bytes) if fate != IssueAction::Lost => {
                 let held = Rc::make_mut(&mut self.files[*file].bytes);
                 let end = offset + bytes.len();
                 if held.len() < end {
                     held.resize(end, 0);
                 }
-                let whole = if fate == Fate::Kept {
+                let whole = if fate == IssueAction::Kept {
                     bytes.len()
                 } else {
                     bytes.len() / 2
                 };
                 held[*offset..offset + whole].copy_from_slice(&bytes[..whole]);
             }
-            Operation::Mode(file, mode) if fate != Fate::Lost => self.files[*file].mode = *mode,
+            Operation::Mode(file, mode) if fate != IssueAction::Lost => {
+                self.files[*file].mode = *mode;
+            }
             _ => {}
         }
     }

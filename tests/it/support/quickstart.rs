@@ -1,4 +1,4 @@
-//! Writes the image layouts of the quick start: two revisions of four images, a few kB each.
+//! Writes the image layouts of the examples: two revisions of each image, a few kB each.
 //!
 //! Equal input makes equal bytes; `runtime-review` has two platforms.
 
@@ -11,17 +11,27 @@ const REVISIONS: [(&str, &str); 2] = [
     ("c93f5a17e08b64d2ab7013f9485ce6d20917b3fa", "2.1.4"),
 ];
 
-/// Writes the layouts beneath `root`, in place of those that are there.
+/// Writes the layouts of the quick start beneath `root`, in place of those that are there.
 pub(crate) fn write(root: &Path) {
-    for image in [
+    let images = [
         "runtime-review",
         "runtime-fix",
         "runtime-triage",
         "runtime-base",
-    ] {
-        let folder = root.join(image);
-        let _ = fs::remove_dir_all(&folder);
-        let layout = Layout::at(&folder);
+    ];
+    write_all(root, &images);
+}
+
+/// The same for the example of split pins.
+pub(crate) fn write_gitops(root: &Path) {
+    write_all(root, &["shop-api", "shop-web"]);
+}
+
+fn write_all(root: &Path, images: &[&str]) {
+    for image in images {
+        let directory = root.join(image);
+        let _ = fs::remove_dir_all(&directory);
+        let layout = Layout::at(&directory);
         for (revision, version) in REVISIONS {
             let platform = |name| {
                 let agent = format!("# {image}\n");
@@ -33,7 +43,7 @@ pub(crate) fn write(root: &Path) {
                     .label("dev.acme.cli_version", version)
                     .files(&files)
             };
-            let platforms: Vec<_> = match image {
+            let platforms: Vec<_> = match *image {
                 "runtime-review" => vec![platform("linux/amd64"), platform("linux/arm64")],
                 _ => vec![platform("linux/amd64")],
             };

@@ -45,12 +45,12 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Starts one on the storage in `folder`, which may be there already.
-    pub(crate) fn start(folder: &Path, protection: &Protection<'_>) -> Self {
+    /// Starts one on the storage in `directory`, which may be there already.
+    pub(crate) fn start(directory: &Path, protection: &Protection<'_>) -> Self {
         let extra = match protection {
             Protection::None | Protection::Undeletable | Protection::Tls { .. } => String::new(),
             Protection::Password => {
-                let file = folder.join("htpasswd");
+                let file = directory.join("htpasswd");
                 fs::write(&file, HTPASSWD).unwrap();
                 format!(
                     "auth: {{htpasswd: {{realm: test, path: {}}}}}\n",
@@ -75,10 +75,10 @@ impl Registry {
             "version: 0.1\nlog: {{level: info, formatter: json}}\n\
              storage: {{filesystem: {{rootdirectory: {}/data}}, delete: {{enabled: {}}}}}\n\
              http: {{addr: \"127.0.0.1:0\", secret: x{tls}}}\n{extra}",
-            folder.display(),
+            directory.display(),
             !matches!(protection, Protection::Undeletable)
         );
-        let file = folder.join(format!("config-{}.yml", config.len()));
+        let file = directory.join(format!("config-{}.yml", config.len()));
         fs::write(&file, config).unwrap();
         Self::run(&file)
     }
@@ -249,11 +249,15 @@ pub(crate) fn run(program: &str, args: &[&str]) {
     );
 }
 
-/// A `config.json` with an `auths` entry for `host`; the folder is what `DOCKER_CONFIG` names.
-pub(crate) fn docker_config(folder: &Path, host: &str, (user, password): (&str, &str)) -> PathBuf {
+/// A `config.json` with an `auths` entry for `host`; the directory is what `DOCKER_CONFIG` names.
+pub(crate) fn docker_config(
+    directory: &Path,
+    host: &str,
+    (user, password): (&str, &str),
+) -> PathBuf {
     let auth = STANDARD.encode(format!("{user}:{password}"));
     let config = serde_json::json!({"auths": {host: {"auth": auth}}});
-    fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("config.json"), config.to_string()).unwrap();
-    folder.to_owned()
+    fs::create_dir_all(directory).unwrap();
+    fs::write(directory.join("config.json"), config.to_string()).unwrap();
+    directory.to_owned()
 }

@@ -22,7 +22,7 @@ images:
 "#;
 
 pub(crate) struct Repo {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     clock: Cell<u64>,
 }
 
@@ -50,7 +50,7 @@ impl Repo {
 
     pub(crate) fn with(init: &[&str]) -> Self {
         let repo = Self {
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
             clock: Cell::new(0),
         };
         repo.git(&[&["init", "-q"], init].concat());
@@ -65,7 +65,7 @@ impl Repo {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
     pub(crate) fn join(&self, path: &str) -> PathBuf {
@@ -175,7 +175,7 @@ impl Repo {
     /// A clone of the branch checked out, with these options of `git clone`.
     pub(crate) fn cloned(&self, options: &[&str]) -> Self {
         let clone = Self {
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
             clock: Cell::new(1_000_000),
         };
         let from = format!("file://{}", self.path().display());

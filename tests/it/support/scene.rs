@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::world::{Ran, git};
 
 pub(crate) struct Scene {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     env: Vec<(String, String)>,
 }
 
@@ -28,7 +28,7 @@ impl Scene {
     /// A repository with this configuration, with `app` pinned to `pinned`, committed and pushed.
     pub(crate) fn new(config: &str, app: &str, pinned: Digest) -> Self {
         let scene = Self {
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
             env: Vec::new(),
         };
         scene.write("repin.yaml", config);
@@ -47,7 +47,7 @@ impl Scene {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
     pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {

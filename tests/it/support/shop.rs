@@ -70,9 +70,9 @@ pub fn platform(name: &'static str, revision: &str) -> Platform {
 /// The layer that all images share.
 pub fn base() -> Vec<u8> {
     Archive::new()
-        .folder("usr")
+        .directory("usr")
         .file("usr/noise", noise(40_000))
-        .folder("opt")
+        .directory("opt")
         .end()
 }
 
@@ -91,7 +91,7 @@ fn noise(length: usize) -> Vec<u8> {
 
 /// A layer with everything that an image has to contain, still open for more.
 pub fn agents(contract: &str) -> Archive {
-    let folders = [
+    let directories = [
         "",
         "/agents",
         "/skills",
@@ -99,9 +99,11 @@ pub fn agents(contract: &str) -> Archive {
         "/plugins",
         "/plugins/lint",
     ];
-    let archive = folders.iter().fold(Archive::new(), |archive, folder| {
-        archive.folder(format!("opt/agent{folder}"))
-    });
+    let archive = directories
+        .iter()
+        .fold(Archive::new(), |archive, directory| {
+            archive.directory(format!("opt/agent{directory}"))
+        });
     archive
         .file("opt/agent/agents/ops.md", "ops")
         .file("opt/agent/agents/review.md", "review")

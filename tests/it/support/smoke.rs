@@ -16,12 +16,12 @@ use std::{
 use repin::{
     checks::{self, Check},
     config::{Engine, Smoke},
-    oci::{Repository, Tag},
+    oci::{Repository, Tag, TagOrDigest},
     registry::{
-        Layout as LayoutSource, Source, Want,
+        Layout as LayoutSource, Source,
         resolve::{self, ImageFacts},
     },
-    smoke::{self, Missing, Place, Request, Secrets, Smoked, Surroundings},
+    smoke::{self, EngineContext, ImageLocation, MissingSecret, Request, Secrets, SmokeReport},
 };
 
 use super::layout::{Layout, Platform};
@@ -30,7 +30,7 @@ use super::layout::{Layout, Platform};
 pub struct Bench {
     dir: tempfile::TempDir,
     pub image: ImageFacts,
-    pub place: Place,
+    pub place: ImageLocation,
     pub variables: Vec<(OsString, OsString)>,
     pub interrupted: Arc<AtomicBool>,
 }
@@ -66,7 +66,7 @@ impl Bench {
         let digest = Layout::at(&layout).image("v1", platforms);
         let image = facts(&layout);
         assert_eq!(image.digest.to_string(), digest);
-        let place = Place::Layout(layout);
+        let place = ImageLocation::Layout(layout);
         let variables = vec![
             ("PATH".into(), std::env::var_os("PATH").unwrap()),
             ("HOME".into(), dir.path().into()),
@@ -104,11 +104,11 @@ impl Bench {
         self
     }
 
-    pub fn secrets(&self, smoke: &Smoke) -> Result<Secrets, Missing> {
+    pub fn secrets(&self, smoke: &Smoke) -> Result<Secrets, MissingSecret> {
         Secrets::of(&smoke.env, &self.variables)
     }
 
-    pub fn run(&self, smoke: &Smoke) -> Smoked {
+    pub fn run(&self, smoke: &Smoke) -> SmokeReport {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let repository = Repository::parse("ghcr.io/acme/app").unwrap();
@@ -120,7 +120,7 @@ impl Bench {
             place: &self.place,
             container,
         };
-        let around = Surroundings {
+        let around = EngineContext {
             variables: self.variables.clone(),
             machine: std::env::consts::ARCH.to_owned(),
             interrupted: Arc::clone(&self.interrupted),
@@ -151,7 +151,7 @@ pub fn facts(layout: &Path) -> ImageFacts {
         .unwrap();
     let found = runtime.block_on(resolve::resolve(
         &source,
-        &Want::Tag(Tag::parse("v1").unwrap()),
+        &TagOrDigest::Tag(Tag::parse("v1").unwrap()),
     ));
     found.unwrap().unwrap()
 }

@@ -5,21 +5,21 @@ use std::{fs, path::Path};
 use repin::oci::Digest;
 use serde_json::{Value, json};
 
-fn blob(folder: &Path, bytes: &[u8]) -> (Digest, u64) {
+fn blob(directory: &Path, bytes: &[u8]) -> (Digest, u64) {
     let digest = Digest::of(bytes);
-    fs::write(folder.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+    fs::write(directory.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
     (digest, bytes.len() as u64)
 }
 
 /// Writes an image of plain layers, tagged `latest`.
-pub(crate) fn write(folder: &Path, layers: &[Vec<u8>]) {
-    fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
+pub(crate) fn write(directory: &Path, layers: &[Vec<u8>]) {
+    fs::create_dir_all(directory.join("blobs/sha256")).unwrap();
     fs::write(
-        folder.join("oci-layout"),
+        directory.join("oci-layout"),
         r#"{"imageLayoutVersion":"1.0.0"}"#,
     )
     .unwrap();
-    let stored: Vec<_> = layers.iter().map(|layer| blob(folder, layer)).collect();
+    let stored: Vec<_> = layers.iter().map(|layer| blob(directory, layer)).collect();
     let diff_ids: Vec<_> = stored
         .iter()
         .map(|(digest, _)| digest.to_string())
@@ -27,17 +27,17 @@ pub(crate) fn write(folder: &Path, layers: &[Vec<u8>]) {
     let config = json!({"os": "linux", "architecture": "amd64", "config": {},
         "rootfs": {"type": "layers", "diff_ids": diff_ids}});
     let descriptor = |kind: &str, (digest, size): (Digest, u64)| json!({"mediaType": kind, "digest": digest, "size": size});
-    let config = blob(folder, config.to_string().as_bytes());
+    let config = blob(directory, config.to_string().as_bytes());
     let layer =
         |stored: &(Digest, u64)| descriptor("application/vnd.oci.image.layer.v1.tar", *stored);
     let manifest = json!({"schemaVersion": 2,
         "config": descriptor("application/vnd.oci.image.config.v1+json", config),
         "layers": stored.iter().map(layer).collect::<Vec<_>>()});
-    let manifest = blob(folder, manifest.to_string().as_bytes());
+    let manifest = blob(directory, manifest.to_string().as_bytes());
     let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", manifest);
     entry["annotations"] = json!({"org.opencontainers.image.ref.name": "latest"});
     fs::write(
-        folder.join("index.json"),
+        directory.join("index.json"),
         json!({"schemaVersion": 2, "manifests": [entry]}).to_string(),
     )
     .unwrap();
@@ -53,13 +53,13 @@ pub(crate) struct Stored {
 }
 
 /// The layers of the image tagged `tag`, the lowest first.
-pub(crate) fn layers(folder: &Path, tag: &str) -> Vec<Stored> {
+pub(crate) fn layers(directory: &Path, tag: &str) -> Vec<Stored> {
     let path = |digest: &Value| {
         let digest: Digest = digest.as_str().unwrap().parse().unwrap();
-        folder.join("blobs/sha256").join(digest.hex())
+        directory.join("blobs/sha256").join(digest.hex())
     };
     let json = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
-    let index = json(&folder.join("index.json"));
+    let index = json(&directory.join("index.json"));
     let tagged = |entry: &&Value| entry["annotations"]["org.opencontainers.image.ref.name"] == tag;
     let entry = index["manifests"]
         .as_array()

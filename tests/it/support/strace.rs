@@ -60,18 +60,18 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// The calls that name something in `folder`, or a descriptor of it.
-    pub(crate) fn calls_in(&self, folder: &Path) -> Vec<&Call> {
-        let folder = folder.to_str().expect("a plain path");
+    /// The calls that name something in `directory`, or a descriptor of it.
+    pub(crate) fn calls_in(&self, directory: &Path) -> Vec<&Call> {
+        let directory = directory.to_str().expect("a plain path");
         self.calls
             .iter()
-            .filter(|call| call.text.contains(folder))
+            .filter(|call| call.text.contains(directory))
             .collect()
     }
 
     /// Those as points, all on one thread.
-    pub(crate) fn points(&self, folder: &Path) -> Vec<Point> {
-        let calls = self.calls_in(folder);
+    pub(crate) fn points(&self, directory: &Path) -> Vec<Point> {
+        let calls = self.calls_in(directory);
         let elsewhere = |of: &Call| {
             let other = self
                 .calls
@@ -84,7 +84,7 @@ impl Trace {
                 call.thread,
                 calls[0].thread,
                 "two threads work on {}",
-                folder.display()
+                directory.display()
             );
             assert!(
                 call.nth > elsewhere(call),
@@ -178,6 +178,15 @@ pub(crate) fn stop_after(command: &Command, point: &Point, injections: &[String]
 }
 
 impl Stopped {
+    /// Limits the size of the files that it may write from here on.
+    pub(crate) fn limit_files(&self, bytes: usize) {
+        let status = Command::new("prlimit")
+            .args([format!("--pid={}", self.thread), format!("--fsize={bytes}")])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
     /// Lets it go on, to its end.
     pub(crate) fn go_on(self) -> Trace {
         let thread = rustix::process::Pid::from_raw(self.thread).unwrap();
@@ -222,8 +231,8 @@ fn strace(
             None => strace.env_remove(name),
         };
     }
-    if let Some(folder) = command.get_current_dir() {
-        strace.current_dir(folder);
+    if let Some(directory) = command.get_current_dir() {
+        strace.current_dir(directory);
     }
     strace
 }
@@ -275,7 +284,7 @@ fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// A scratch folder by the name that the system knows it by.
-pub(crate) fn canonical(folder: &Path) -> PathBuf {
-    folder.canonicalize().unwrap()
+/// A scratch directory by the name that the system knows it by.
+pub(crate) fn canonical(directory: &Path) -> PathBuf {
+    directory.canonicalize().unwrap()
 }

@@ -8,7 +8,7 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 /// A certificate authority and a server's certificate of it, as files.
-pub(crate) fn authority(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
+pub(crate) fn authority(directory: &Path) -> (PathBuf, PathBuf, PathBuf) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
@@ -21,9 +21,9 @@ pub(crate) fn authority(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
         .signed_by(&server, &issuer)
         .unwrap();
     let files = (
-        folder.join("ca.pem"),
-        folder.join("server.pem"),
-        folder.join("server.key"),
+        directory.join("ca.pem"),
+        directory.join("server.pem"),
+        directory.join("server.key"),
     );
     fs::write(&files.0, certificate.pem()).unwrap();
     fs::write(&files.1, signed.pem()).unwrap();

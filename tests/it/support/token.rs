@@ -44,13 +44,13 @@ struct Signer {
 }
 
 impl TokenServer {
-    pub(crate) fn start(folder: &Path, grants: Grants) -> Self {
+    pub(crate) fn start(directory: &Path, grants: Grants) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec!["issuer".to_owned()])
             .unwrap()
             .self_signed(&key)
             .unwrap();
-        let file = folder.join("token.pem");
+        let file = directory.join("token.pem");
         fs::write(&file, certificate.pem()).unwrap();
         let random = SystemRandom::new();
         let key = EcdsaKeyPair::from_pkcs8(

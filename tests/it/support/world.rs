@@ -186,10 +186,10 @@ impl World {
         command
     }
 
-    pub fn run_in(&self, folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Ran {
+    pub fn run_in(&self, directory: &Path, args: &[&str], env: &[(&str, &str)]) -> Ran {
         let output = self
             .command(args)
-            .current_dir(folder)
+            .current_dir(directory)
             .envs(env.iter().copied())
             .output()
             .unwrap();
@@ -203,14 +203,14 @@ impl World {
     /// Every file under the root but images: content, inode, mode and time of change.
     pub fn snapshot(&self) -> BTreeMap<PathBuf, (String, u64, u32, i64)> {
         let mut files = BTreeMap::new();
-        let mut folders = vec![self.root().to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
+        let mut directories = vec![self.root().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();
                 let metadata = fs::symlink_metadata(&path).unwrap();
                 if metadata.is_dir() {
                     if !path.ends_with("images") {
-                        folders.push(path);
+                        directories.push(path);
                     }
                 } else {
                     let content = if metadata.is_file() {
@@ -265,11 +265,11 @@ impl World {
     }
 }
 
-/// Runs git in a folder, with nothing of the caller's configuration; returns what it printed.
-pub fn git(folder: &Path, args: &[&str]) -> String {
+/// Runs git in a directory, with nothing of the caller's configuration; returns what it printed.
+pub fn git(directory: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
     command
-        .current_dir(folder)
+        .current_dir(directory)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default());
     for (name, value) in [

@@ -1,18 +1,13 @@
-//! `repin branch promote`: one pull request, its merge scheduled where that is configured.
+//! `repin branch promote`: open one pull request, and schedule its merge if configured.
 
 use super::{check, document, report};
 use crate::{
-    cli::{
-        args::Promotion,
-        commands::{gates::table, set},
-        context::Context,
-        exit::{Exit, usage},
-        forge::connect_or_skip,
-    },
-    error::{Error, Errors},
+    cli::{args::Promotion, commands::gates::table, context::Context, exit::Exit},
+    error::{Error, Errors, usage},
     forge::{Gate, GateState, Merge},
-    pull_request::branches::{self, Between, Offer, Offered},
+    pull_request::branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
     report::{branch, json::PullRequest},
+    workflow::{self, Access, connect_or_skip},
 };
 
 pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
@@ -21,25 +16,25 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.armed(args.arm.apply, args.arm.dry_run)?;
     let config = cx.load()?;
     let mut document = document("promote", args);
-    let forge = match connect_or_skip(&config, asked.if_unconfigured, cx)? {
-        Ok(forge) => forge,
-        Err(why) => {
+    let forge = match connect_or_skip(&config, asked.if_unconfigured.into(), &cx.services)? {
+        Access::Granted(forge) => forge,
+        Access::NoToken(why) => {
             document.state = "skipped";
             return Ok(report(&document, &format!("skipped: {why}"), None, cx));
         }
     };
-    set::wait(forge.supported(), "asking the forge for its version", cx)??;
+    cx.services
+        .wait(forge.supported(), "querying the forge's version")??;
     let configured = config.forge_or_default();
-    let between = Between {
+    let between = BranchPair {
         from: &args.from,
         to: &args.to,
     };
-    let looked = set::wait(
-        branches::look(&*forge, between, &configured),
-        "comparing the branches",
-        cx,
-    )??;
-    let offer = looked.map_err(|name| usage(format!("there is no branch `{name}`")))?;
+    let work = branches::compare(&*forge, between, &configured);
+    let offer = match cx.services.wait(work, "comparing the branches")?? {
+        Compared::Offer(offer) => offer,
+        Compared::NoBranch(name) => return Err(usage(format!("branch `{name}` does not exist"))),
+    };
     document.commit = Some(offer.commit.clone());
     document.pull_request = offer
         .pull
@@ -68,9 +63,9 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
         branch::title(between),
         branch::body(between, &offer.subjects, &offer.gates),
     );
-    set::warn_of_silent_checks(&*forge, &configured, cx)?;
+    workflow::warn_of_silent_checks(&*forge, &configured, &cx.services)?;
     let work = branches::bring(&*forge, between, &title, &body, &offer, &configured);
-    let offered = set::wait(work, "opening the pull request", cx)??;
+    let offered = cx.services.wait(work, "opening the pull request")??;
     for warning in &offered.warnings {
         cx.output.error_text(&format!("warning: {warning}\n"));
     }
@@ -93,8 +88,8 @@ fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
     }
 }
 
-/// The document's word, the line for people, and what is wrong if something is.
-fn outcome(offered: &Offered, cx: &Context) -> (&'static str, String, Option<Errors>) {
+/// The document's word, the line for people, and the errors.
+fn outcome(offered: &OpenedPromotion, cx: &Context) -> (&'static str, String, Option<Errors>) {
     let stands = format!(
         "pull request #{} ({})",
         offered.pull.number, offered.pull.url
@@ -109,19 +104,19 @@ fn outcome(offered: &Offered, cx: &Context) -> (&'static str, String, Option<Err
         ),
         Some(Merge::Merged) => ("merged", format!("{stands} is merged"), None),
         Some(Merge::Later(why) | Merge::Clean(why) | Merge::Unscheduled(why)) => {
-            cx.output
-                .error_text(&set::not_yet(offered.pull.number, why));
+            let warning = workflow::not_yet(offered.pull.number, why);
+            cx.services.console.warn(&warning);
             ("open", format!("{stands} is open"), None)
         }
         Some(Merge::Refused(why)) => (
             "open",
             format!("{stands} is open"),
-            Some(set::not_scheduled(&stands, why)),
+            Some(workflow::not_scheduled(&stands, why)),
         ),
     }
 }
 
-fn planned(offer: &Offer) -> String {
+fn planned(offer: &BranchDifference) -> String {
     let count = offer.subjects.len();
     match &offer.pull {
         Some(pull) => format!(
@@ -132,13 +127,14 @@ fn planned(offer: &Offer) -> String {
     }
 }
 
-fn blocked(offer: &Offer) -> Errors {
+fn blocked(offer: &BranchDifference) -> Errors {
     let failed = |gate: &&Gate| gate.state == GateState::Fail;
     let message = format!(
         "a required status of {} failed, so no pull request is opened",
         offer.commit
     );
-    let mut problem = Error::failed("conflict", message).help("mend what failed, and run it again");
+    let mut problem =
+        Error::failed("conflict", message).help("fix what failed, then run the command again");
     problem.notes = offer.gates.iter().filter(failed).map(note).collect();
     Errors::from(problem)
 }

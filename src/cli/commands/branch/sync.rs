@@ -1,18 +1,13 @@
-//! `repin branch sync`: one branch into another by a push, with git's own credentials.
+//! `repin branch sync`: merge one branch into another by a push, with git's own credentials.
 
 use super::{check, document, report};
 use crate::{
-    cli::{
-        args::Between as Args,
-        context::Context,
-        exit::{Exit, usage},
-        progress,
-    },
+    cli::{args::Between as Args, context::Context, exit::Exit},
     config::Config,
-    error::{Class, Error, Errors},
+    error::{Class, Error, Errors, usage},
     git::{
         Git,
-        merge::{self, Synced},
+        merge::{self, SyncOutcome},
     },
 };
 
@@ -30,60 +25,61 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Errors> {
     let work =
         async { tokio::task::spawn_blocking(move || merge::sync(&git, &from, &to, apply)).await };
     let message = format!("bringing {} into {}", args.from, args.to);
-    let done = cx
-        .runtime()?
-        .block_on(progress::while_waiting(cx.output.progress, &message, work));
-    let synced = done.map_err(|error| Errors::io(format!("the work broke off: {error}")))??;
+    let done = cx.services.wait(work, &message)?;
+    let synced =
+        done.map_err(|error| Errors::io(format!("the synchronization was interrupted: {error}")))??;
     let mut document = document("sync", args);
     let (state, line, fault) = match &synced {
-        Synced::NoBranch(name) => return Err(usage(format!("the remote has no branch `{name}`"))),
-        Synced::InSync(head) => ("in_sync", format!("in sync at {}", head.short()), None),
-        Synced::Forwarded(head) if apply => (
+        SyncOutcome::NoBranch(name) => {
+            return Err(usage(format!("the remote has no branch `{name}`")));
+        }
+        SyncOutcome::InSync(head) => ("in_sync", format!("in sync at {}", head.short()), None),
+        SyncOutcome::Forwarded(head) if apply => (
             "fast_forwarded",
             format!("fast-forwarded to {}", head.short()),
             None,
         ),
-        Synced::Merged(Some(head)) => ("merged", format!("merged as {}", head.short()), None),
-        Synced::Forwarded(head) => (
+        SyncOutcome::Merged(Some(head)) => ("merged", format!("merged as {}", head.short()), None),
+        SyncOutcome::Forwarded(head) => (
             "planned",
             format!("dry run: --apply would fast-forward to {}", head.short()),
             None,
         ),
-        Synced::Merged(None) => (
+        SyncOutcome::Merged(None) => (
             "planned",
             "dry run: --apply would merge and push".to_owned(),
             None,
         ),
-        Synced::Conflict(files) => (
+        SyncOutcome::Conflict(files) => (
             "conflict",
-            "they don't merge".to_owned(),
+            "the branches conflict".to_owned(),
             Some(conflict(args, files)),
         ),
     };
     document.state = state;
     document.commit = match synced {
-        Synced::InSync(head) | Synced::Forwarded(head) => Some(head.to_string()),
-        Synced::Merged(head) => head.map(|head| head.to_string()),
-        Synced::Conflict(_) | Synced::NoBranch(_) => None,
+        SyncOutcome::InSync(head) | SyncOutcome::Forwarded(head) => Some(head.to_string()),
+        SyncOutcome::Merged(head) => head.map(|head| head.to_string()),
+        SyncOutcome::Conflict(_) | SyncOutcome::NoBranch(_) => None,
     };
     Ok(report(&document, &line, fault, cx))
 }
 
-/// A branch that may not be pushed to is refused before anything is fetched.
+/// Refuses a branch outside `forge.sync_targets` before anything is fetched.
 fn allowed(config: &Config, to: &str) -> Result<(), Errors> {
     let targets = config.forge_or_default().sync_targets;
     if targets.iter().any(|target| target == to) {
         return Ok(());
     }
     let listed = if targets.is_empty() {
-        "it is empty".to_owned()
+        "which is empty".to_owned()
     } else {
-        format!("it has {}", targets.join(", "))
+        format!("which lists {}", targets.join(", "))
     };
-    let message = format!("`{to}` is not in forge.sync_targets ({listed})");
-    Err(Errors::from(
-        Error::input("config", message).help("add it there if repin may push to it"),
-    ))
+    let message = format!("`{to}` is not in forge.sync_targets, {listed}");
+    Err(Errors::from(Error::input("config", message).help(
+        "add the branch to forge.sync_targets if repin may push to it",
+    )))
 }
 
 fn conflict(args: &Args, files: &[String]) -> Errors {
@@ -94,10 +90,10 @@ fn conflict(args: &Args, files: &[String]) -> Errors {
     let mut problem = Error::failed("conflict", message);
     problem.notes = files
         .iter()
-        .map(|file| format!("in conflict: {file}"))
+        .map(|file| format!("conflict: {file}"))
         .collect();
     let hint = format!(
-        "merge {} into {} by hand, and push that",
+        "merge {} into {} by hand, and push the result",
         args.from, args.to
     );
     Errors::from(problem.help(hint))

@@ -1,27 +1,23 @@
-//! What is found out from the forge: whether it answers, the base branch, and what the token may
-//! do. Only reading.
+//! Lines about the forge: its version, the base branch, and the permissions of the token. Reads only.
 
 use std::collections::BTreeSet;
 
 use super::{Lines, NO_CONFIG};
 use crate::{
-    cli::{
-        context::Context,
-        exit::Exit,
-        forge::{self, Credential},
-    },
+    cli::{context::Context, exit::Exit},
     config::{Config, PruneBackend},
     error::{Class, Error, Errors},
     forge::{
-        ANOTHER_TOKEN, Ability, FileMode, Forge, Head, Kind, Permission, Repo, Right, Signing,
-        Target, Tree, Verdict, Wanted,
+        ANOTHER_TOKEN, Ability, FileMode, Forge, Head, Kind, Permission, Repo, RequiredRights,
+        Right, Signing, Target, Tree, Verdict,
     },
     git::Git,
     http::{ServerTime, address::host_of},
     pins::Found,
+    workflow::{Access, connection, no_token},
 };
 
-/// The lines that need an answer of the forge.
+/// The lines that need an answer from the forge.
 const ASKED: [&str; 7] = [
     "base",
     SIGNATURES,
@@ -38,31 +34,31 @@ const WORKFLOWS: &str = "permission_workflows";
 const ACTIONS: &str = "permission_actions";
 const PACKAGES: &str = "permission_packages";
 
-/// A forge to be asked, or the lines that say why there is none.
+/// A forge to query, or the lines that explain why there is none.
 pub(super) enum Connection {
     Ready(Box<Ready>),
     Not(Lines),
 }
 
-/// A forge to be asked, and what for.
+/// A forge to query, and the lines to fill.
 pub(super) struct Ready {
     forge: Box<dyn Forge>,
     target: Target,
-    /// Where the token is from.
+    /// The origin of the token.
     origin: String,
-    /// Variables that are set and for another server.
+    /// Variables that are set for another server.
     passed_over: Vec<String>,
     base: Option<String>,
-    /// Whether something waits for the checks of pull requests.
+    /// Whether anything waits for the checks of pull requests.
     waits_for_checks: bool,
     /// The configuration's path in the repository.
     config: String,
-    wanted: Wanted,
-    /// The files that pins are in, by their paths in the repository.
+    wanted: RequiredRights,
+    /// The paths of the files with pins in the repository.
     pinned: BTreeSet<String>,
 }
 
-/// Finds out which forge it is and whether there is a token; nothing is sent.
+/// Determines the forge and the token; sends nothing.
 pub(super) fn connect(
     config: Option<&Config>,
     git: Option<&Git>,
@@ -84,24 +80,24 @@ pub(super) fn connect(
     let Some(configured) = &config.forge else {
         return not("not needed: no `forge` is configured");
     };
-    let target = match forge::target(configured, git) {
+    let target = match connection::target(configured, git) {
         Ok(target) => target,
         Err(fault) => {
             let lines = unasked(Err(&fault), |lines| {
-                match forge::first_set(&cx.environment) {
+                match connection::first_set(&cx.services.environment) {
                     Some(name) => lines.skip(
                         "token",
-                        format!("{name} is set; not tried: nothing says which server to ask"),
+                        format!("{name} is set; not tried: no server is configured"),
                     ),
-                    None => missing(lines, &forge::none_set(), skip),
+                    None => missing(lines, &connection::none_set(), skip),
                 }
             });
             return Connection::Not(lines);
         }
     };
-    let held = forge::token(&target.api, git, &cx.environment);
-    if let Ok(Credential::Token(held)) = &held {
-        return match forge::open(&target, held.token.clone(), configured, cx) {
+    let held = connection::token(&target.api, git, &cx.services.environment);
+    if let Ok(Access::Granted(held)) = &held {
+        return match connection::open(&target, held.token.clone(), configured, &cx.services) {
             Ok(forge) => {
                 let prefix = git.map_or_else(String::new, |git| {
                     String::from_utf8_lossy(git.prefix()).into_owned()
@@ -125,24 +121,24 @@ pub(super) fn connect(
             }
         };
     }
-    let shown = format!("{}, not asked: there is no token", shown(&target));
+    let shown = format!("{}, not queried: no token", shown(&target));
     Connection::Not(unasked(Ok(shown), |lines| match &held {
-        Ok(Credential::Missing(why)) => missing(lines, why, skip),
-        Ok(Credential::Token(_)) => {}
+        Ok(Access::NoToken(why)) => missing(lines, why, skip),
+        Ok(Access::Granted(_)) => {}
         Err(fault) => lines.fault("token", fault),
     }))
 }
 
-/// The line of a token that is missing.
+/// The line of a missing token.
 fn missing(lines: &mut Lines, why: &str, skip: bool) {
     if skip {
         lines.skip("token", why);
     } else {
-        lines.fault("token", &forge::no_token(why));
+        lines.fault("token", &no_token(why));
     }
 }
 
-/// The lines of a forge that can't be asked: what is known of it, and what `token` says.
+/// The lines of a forge that cannot be queried: the known facts, and the line of the token.
 fn unasked(known: Result<String, &Errors>, token: impl FnOnce(&mut Lines)) -> Lines {
     let mut lines = Lines::new();
     match known {
@@ -151,7 +147,7 @@ fn unasked(known: Result<String, &Errors>, token: impl FnOnce(&mut Lines)) -> Li
     }
     token(&mut lines);
     for code in ASKED {
-        lines.skip(code, "the forge was not asked");
+        lines.skip(code, "the forge was not queried");
     }
     lines
 }
@@ -161,8 +157,8 @@ fn pinned(prefix: &str, found: Option<&Found>) -> BTreeSet<String> {
     pins.map(|pin| format!("{prefix}{}", pin.file)).collect()
 }
 
-/// What runs with this configuration need.
-fn wanted(config: &Config, prefix: &str, found: Option<&Found>) -> Wanted {
+/// The permissions that runs with this configuration need.
+fn wanted(config: &Config, prefix: &str, found: Option<&Found>) -> RequiredRights {
     let workflow = |file: String| format!("{prefix}{file}").starts_with(".github/workflows/");
     let workflows =
         found.is_some_and(|found| found.pins.iter().any(|pin| workflow(pin.file.to_string())));
@@ -184,7 +180,7 @@ fn wanted(config: &Config, prefix: &str, found: Option<&Found>) -> Wanted {
             PruneBackend::Auto => hosted(),
             PruneBackend::Registry => false,
         });
-    Wanted {
+    RequiredRights {
         workflows,
         dispatch,
         packages,
@@ -205,7 +201,7 @@ fn shown(target: &Target) -> String {
 }
 
 impl Ready {
-    /// What the forge said about the time, and who it is.
+    /// The forge's host and its time.
     pub(super) fn server_time(&self) -> Option<(String, ServerTime)> {
         Some((
             self.target.api.host_str()?.to_owned(),
@@ -213,7 +209,7 @@ impl Ready {
         ))
     }
 
-    /// Asks, in as many requests as there are things to know.
+    /// Queries the forge, one request for each fact.
     pub(super) async fn examine(&self) -> Lines {
         let mut lines = Lines::new();
         if let Err(error) = self.forge.supported().await {
@@ -235,7 +231,7 @@ impl Ready {
                 .into_iter()
                 .for_each(|right| permission(&mut lines, right)),
             Err(error) => {
-                let why = format!("that could not be asked: {error}");
+                let why = format!("unknown: {error}");
                 lines.fault(CONTENTS, &Errors::from(error));
                 for code in &ASKED[3..] {
                     lines.skip(code, &why);
@@ -245,7 +241,7 @@ impl Ready {
         lines
     }
 
-    /// The token was accepted; one with which checks never start is no use where they are waited for.
+    /// Judges an accepted token: one with which checks never start fails if anything waits for them.
     async fn token(&self, lines: &mut Lines) {
         let mut accepted = format!(
             "from {}, accepted by {}",
@@ -280,7 +276,7 @@ impl Ready {
         if error.class == Class::Denied {
             lines.skip(
                 "forge",
-                format!("{}: it answers, and not to this token", shown(&self.target)),
+                format!("{} rejects this token", shown(&self.target)),
             );
             lines.about(
                 "token",
@@ -291,11 +287,11 @@ impl Ready {
             lines.fault("forge", &Errors::from(error));
             lines.skip(
                 "token",
-                format!("from {}, not tried: the forge can't be asked", self.origin),
+                format!("from {}, not tried: the forge is unavailable", self.origin),
             );
         }
         for code in ASKED {
-            lines.skip(code, "the repository can't be read");
+            lines.skip(code, "the repository cannot be read");
         }
     }
 
@@ -327,7 +323,7 @@ impl Ready {
             Ok(Signing::Unknown) => {
                 lines.skip(
                     SIGNATURES,
-                    "not looked at: the server signs by its own settings",
+                    "not checked: the server signs by its own settings",
                 );
             }
             Ok(Signing::Forge) => lines.pass(
@@ -345,7 +341,7 @@ impl Ready {
         }
     }
 
-    /// The branch that pull requests go to has to be there, with a configuration.
+    /// Judges the base branch, which must exist and contain the configuration.
     async fn base(&self, lines: &mut Lines, repo: &Repo) {
         let branch = self.base.as_deref().unwrap_or(&repo.default_branch);
         match self.head(branch).await {
@@ -359,7 +355,7 @@ impl Ready {
                 return self.signatures(lines, branch, &tree).await;
             }
             Ok(Some(_)) => {
-                let hint = "merge it into the base branch: under --pr its configuration counts, not the local one";
+                let hint = "merge the configuration into the base branch: --pr uses that one, not the local file";
                 lines.fail(
                     "base",
                     Exit::Because(Class::Input),
@@ -368,16 +364,16 @@ impl Ready {
                 );
             }
             Ok(None) => {
-                let hint = "set forge.base to the branch that pull requests go to";
+                let hint = "set forge.base to the target branch of pull requests";
                 lines.fail(
                     "base",
                     Exit::Because(Class::Input),
-                    format!("there is no branch {branch}"),
+                    format!("branch {branch} does not exist"),
                     hint.to_owned(),
                 );
             }
         }
-        lines.skip(SIGNATURES, "the base branch can't be read");
+        lines.skip(SIGNATURES, "the base branch cannot be read");
     }
 }
 

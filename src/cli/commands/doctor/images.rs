@@ -1,25 +1,24 @@
-//! What is found out from the places that images are read from: one request for each image, as a
-//! promote makes it.
+//! Lines about the sources of images: one request for each image, as a promote makes it.
 
 use super::{Lines, NO_CONFIG};
 use crate::{
     cli::{context::Context, exit::Exit},
     config::{Config, Image},
     error::{Class, Error, Errors},
-    oci::{Digest, Tag},
+    oci::{Digest, Tag, TagOrDigest},
     pins::Found,
-    registry::{Source, Want},
+    registry::Source,
 };
 
-/// An image, and where it is read from.
+/// An image with its source.
 pub(super) struct Asked<'c> {
     image: &'c Image,
-    /// The digest that is pinned now.
+    /// The pinned digest.
     pinned: Option<Digest>,
     source: Result<Source, Errors>,
 }
 
-/// What is to be asked for; nothing is sent.
+/// The images to query; sends nothing.
 pub(super) fn asked<'c>(
     config: Option<&'c Config>,
     found: Option<&Found>,
@@ -28,7 +27,7 @@ pub(super) fn asked<'c>(
     let Some(config) = config else {
         return Ok(Vec::new());
     };
-    let sources = cx.sources(config)?;
+    let sources = cx.services.sources(config)?;
     let one = |(at, image): (usize, &'c Image)| {
         let pinned = found.and_then(|found| found.digests_of(at).first().copied());
         let source = sources.of(&image.repository);
@@ -43,7 +42,7 @@ pub(super) fn asked<'c>(
     Ok(config.images.iter().enumerate().map(one).collect())
 }
 
-/// Asks for all of them at once; the lines are in the order of the configuration.
+/// Queries all images concurrently; the lines are in the order of the configuration.
 pub(super) async fn examine(asked: &[Asked<'_>]) -> Lines {
     let mut lines = Lines::new();
     if asked.is_empty() {
@@ -74,9 +73,8 @@ impl Asked<'_> {
                 let what = self
                     .pinned
                     .map_or_else(|| source.to_string(), |digest| format!("{source}@{digest}"));
-                let why = format!("{subject}{what} is not there{}", who(source).await);
-                let hint =
-                    "the image was never pushed or was deleted, or the account may not see it";
+                let why = format!("{subject}{what} does not exist{}", who(source).await);
+                let hint = "check that the image was pushed, was not deleted, and is visible to this account";
                 lines.fail(
                     "registry",
                     Exit::Because(Class::Failed),
@@ -89,23 +87,24 @@ impl Asked<'_> {
         lines
     }
 
-    /// What could be read; `None`: it is not there.
+    /// The evidence; `None` if the image does not exist.
     async fn ask(&self, source: &Source) -> Result<Option<String>, Error> {
         match (self.pinned, source) {
             (Some(digest), _) => {
-                let found = source.manifest(&Want::Digest(digest), None).await?;
-                Ok(found.map(|_| format!("{source}@{} can be read", digest.short())))
+                let found = source.manifest(&TagOrDigest::Digest(digest), None).await?;
+                Ok(found.map(|_| format!("{source}@{} is readable", digest.short())))
             }
             // Nothing pins it, so there is no digest to ask for; whether there are tags is as good.
             (None, Source::Remote(remote)) => Ok(remote
                 .is_there()
                 .await?
-                .then(|| format!("{source} can be read (nothing pins it)"))),
+                .then(|| format!("{source} is readable (not pinned)"))),
             (None, Source::Layout(_)) => match Tag::parse("latest") {
-                // Whether it has that tag does not matter: a folder that is no layout is an error.
+                // Whether it has that tag does not matter: a directory that is no layout is an
+                // error.
                 Ok(tag) => {
-                    source.manifest(&Want::Tag(tag), None).await?;
-                    Ok(Some(format!("{source} can be read (nothing pins it)")))
+                    source.manifest(&TagOrDigest::Tag(tag), None).await?;
+                    Ok(Some(format!("{source} is readable (not pinned)")))
                 }
                 Err(_) => Ok(None),
             },

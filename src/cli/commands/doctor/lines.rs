@@ -1,13 +1,13 @@
-//! The lines of a diagnosis, and the exit that they add up to.
+//! The lines of a diagnosis, and the exit that they lead to.
 
 use crate::{
     checks::Status,
     cli::exit::Exit,
-    error::{Class, Errors},
+    error::Errors,
     report::{doctor::DoctorRow, json::ErrorRow},
 };
 
-/// Lines, in the order in which they were found out.
+/// Lines, in their order of discovery.
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) rows: Vec<DoctorRow>,
@@ -30,13 +30,13 @@ impl Lines {
         self.push(code, Status::Skip, detail.into(), None);
     }
 
-    /// A failure, with the exit that its cause has wherever it is met.
+    /// Adds a failure, with the exit of its cause in any command.
     pub(super) fn fail(&mut self, code: &'static str, exit: Exit, detail: String, hint: String) {
         self.exit = self.exit.worse(exit);
         self.push(code, Status::Fail, detail, Some(hint));
     }
 
-    /// What another command would stop with, as failures: one for each problem.
+    /// Adds the errors that would stop another command as failures, one for each.
     pub(super) fn fault(&mut self, code: &'static str, fault: &Errors) {
         self.about(code, "", fault);
     }
@@ -49,12 +49,11 @@ impl Lines {
                 (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
                 _ => String::new(),
             };
-            let hint = row.hint.unwrap_or_else(|| remedy(fault.class()).to_owned());
             self.push(
                 code,
                 Status::Fail,
                 format!("{subject}{place}{}", row.message),
-                Some(hint),
+                row.hint,
             );
         }
     }
@@ -71,18 +70,5 @@ impl Lines {
             detail,
             hint,
         });
-    }
-}
-
-/// What the exits of the documentation ask for, where a cause says nothing of its own.
-fn remedy(class: Class) -> &'static str {
-    match class {
-        Class::Failed | Class::Ambiguous | Class::Refused => "look at the evidence",
-        Class::Input => "correct it where it stands",
-        Class::Unavailable | Class::Limited => {
-            "try again later; if it stays, look whether this machine is let there"
-        }
-        Class::Denied => "correct the credentials",
-        Class::Conflict => "resolve it, then look again",
     }
 }

@@ -1,5 +1,5 @@
-//! What is found out on this machine: files, git, lock and journal, engines, secrets. Nothing is
-//! sent, but the question to the git remote which branch its `HEAD` is, where nothing here says so.
+//! Lines about this machine: files, git, lock and journal, engines, secrets. The only request asks
+//! the git remote for its `HEAD`, if the clone does not know it.
 
 use std::{path::Path, sync::Arc};
 
@@ -7,24 +7,21 @@ use super::Lines;
 use crate::{
     apply::{self, State},
     checks,
-    cli::{
-        commands::past::{self, Line, Standing},
-        context::Context,
-        exit::Exit,
-    },
+    cli::{context::Context, exit::Exit},
     config::{Config, number},
     error::{Class, Errors},
-    git::{Git, GitError, Hosted},
+    git::{Git, GitError, HostedRepository},
     history::History,
     outside,
     pins::{self, Found},
-    smoke::{self, Surroundings},
+    smoke::{self, EngineContext},
+    workflow::{self, Line, Standing},
 };
 
-/// Why a line that needs the configuration is skipped.
-pub(super) const NO_CONFIG: &str = "it needs the configuration";
+/// The reason to skip a line that needs the configuration.
+pub(super) const NO_CONFIG: &str = "needs the configuration";
 
-/// The configuration, if there is one that can be read.
+/// The configuration, if it can be read.
 pub(super) fn configuration(lines: &mut Lines, cx: &mut Context) -> Option<Config> {
     match cx.load() {
         Ok(config) => {
@@ -42,7 +39,7 @@ pub(super) fn configuration(lines: &mut Lines, cx: &mut Context) -> Option<Confi
     }
 }
 
-/// The files that are scanned; what is pinned in them.
+/// The scanned files and their pins.
 pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found> {
     let Some(config) = config else {
         lines.skip("files", NO_CONFIG);
@@ -61,7 +58,7 @@ pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found>
     }
 }
 
-/// The repository, whether its history is whole, and the branch that history is read from.
+/// The repository, whether its history is complete, and the branch that history is read from.
 pub(super) fn history(
     lines: &mut Lines,
     root: &Path,
@@ -73,7 +70,7 @@ pub(super) fn history(
         Err(error) => {
             trouble(lines, "repository", &error);
             for code in ["shallow", "remote"] {
-                lines.skip(code, "there is no git repository to read");
+                lines.skip(code, "no git repository");
             }
             return None;
         }
@@ -82,13 +79,13 @@ pub(super) fn history(
     let place = if prefix.is_empty() {
         String::new()
     } else {
-        format!("; the root is {prefix} in it")
+        format!("; the root is {prefix}")
     };
     lines.pass(
         "repository",
         format!("{} is in a git work tree{place}", root.display()),
     );
-    let line = config.map(|config| (past::line(&git, config, cx), config));
+    let line = config.map(|config| (workflow::line(&git, config, &cx.services), config));
     whole(lines, &git, line.as_ref());
     match line {
         None => lines.skip("remote", NO_CONFIG),
@@ -105,7 +102,7 @@ pub(super) fn history(
                 .origin()
                 .ok()
                 .flatten()
-                .and_then(|url| Hosted::parse(&url));
+                .and_then(|url| HostedRepository::parse(&url));
             let from = origin.map_or_else(String::new, |origin| {
                 format!(
                     ", cloned from {}: {}/{}",
@@ -125,11 +122,12 @@ pub(super) fn history(
     Some(git)
 }
 
-/// Whether the history that counts is here as a whole and can be read.
+/// Whether the history that counts is complete and readable.
 fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &Config)>) {
     if git.is_shallow() {
         let why = "this clone is shallow, so its history does not show every promote and rollback";
-        let hint = "git fetch --unshallow (with actions/checkout: fetch-depth: 0)";
+        let hint =
+            "fetch the history: git fetch --unshallow (with actions/checkout: fetch-depth: 0)";
         return lines.fail(
             "shallow",
             Exit::Because(Class::Unavailable),
@@ -148,7 +146,7 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
             error.hint(),
         ),
         Ok(history) => match history.blind_spot() {
-            None => lines.pass("shallow", "history is whole"),
+            None => lines.pass("shallow", "history is complete"),
             Some(unreadable) => {
                 let why = format!(
                     "cannot read commit {} of {}, which may be a rollback: {}",
@@ -156,7 +154,7 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
                     unreadable.date,
                     unreadable.reason()
                 );
-                let hint = "promote a newer build once with --allow-older --force-after-rollback, after a look at that commit";
+                let hint = "inspect that commit, then promote a newer build once with --allow-older --force-after-rollback";
                 lines.fail(
                     "shallow",
                     Exit::Because(Class::Failed),
@@ -168,12 +166,12 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
     }
 }
 
-/// What a promote goes on without is skipped, the rest fails.
+/// Skips what a promote can do without, and fails the rest.
 fn trouble(lines: &mut Lines, code: &'static str, error: &GitError) {
     match checks::without_history(error) {
         Some(why) => lines.skip(
             code,
-            format!("{why}; a promote goes on without history and warns, a rollback is refused"),
+            format!("{why}; a promote continues without history and warns, a rollback is refused"),
         ),
         None => lines.fail(
             code,
@@ -184,7 +182,7 @@ fn trouble(lines: &mut Lines, code: &'static str, error: &GitError) {
     }
 }
 
-/// Whether another run is at work, and what an interrupted one left.
+/// Whether another run holds the lock, and whether an interrupted run left a journal.
 pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
     let Some(config) = config else {
         lines.skip("lock", NO_CONFIG);
@@ -199,7 +197,7 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
     }
     match apply::pending(&config.root) {
         Ok(None) => lines.pass("journal", "none: no run was interrupted"),
-        Ok(Some(_)) if busy => lines.skip("journal", "it belongs to the run that holds the lock"),
+        Ok(Some(_)) if busy => lines.skip("journal", "belongs to the run that holds the lock"),
         Ok(Some(recovery)) if recovery.state == State::Conflict => {
             lines.fault("journal", &Errors::from(apply::Error::Unresolved(recovery)));
         }
@@ -209,7 +207,7 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
                 "an interrupted --apply left its journal about {files} ({})",
                 recovery.state.as_str()
             );
-            let hint = "`repin recover` finishes or undoes it; the next --apply does so, too";
+            let hint = "finish or undo it: repin recover (the next --apply does so, too)";
             lines.fail(
                 "journal",
                 Exit::Because(Class::Conflict),
@@ -221,7 +219,7 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
     }
 }
 
-/// Whether something can run the smoke command.
+/// Whether an engine can run the smoke command.
 pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
     let Some(config) = config else {
         return lines.skip("engine", NO_CONFIG);
@@ -229,10 +227,10 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
     let Some(smoke) = &config.smoke else {
         return lines.skip("engine", "not needed: no `smoke` is configured");
     };
-    let variables = cx.environment.variables();
+    let variables = cx.services.environment.all_variables();
     // Not needed to ask for a version.
     let machine = String::new();
-    let around = Surroundings {
+    let around = EngineContext {
         variables,
         machine,
         interrupted: Arc::default(),
@@ -243,11 +241,11 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
         .filter_map(|(_, said)| said.as_deref().ok())
         .collect();
     let why = || {
-        let one = |(name, said): &(smoke::Name, Result<String, String>)| {
+        let one = |(name, said): &(smoke::EngineName, Result<String, String>)| {
             said.as_ref().err().map(|why| format!("{name}: {why}"))
         };
         format!(
-            "no container engine can be used: {}",
+            "no container engine is usable: {}",
             found.iter().filter_map(one).collect::<Vec<_>>().join("; ")
         )
     };
@@ -257,7 +255,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
             format!("{} (smoke.when_unavailable is skip)", why()),
         ),
         ([], false) => {
-            let hint = "install or start one, or set smoke.when_unavailable: skip";
+            let hint = "install or start an engine, or set smoke.when_unavailable: skip";
             lines.fail(
                 "engine",
                 Exit::Because(Class::Failed),
@@ -269,7 +267,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
             lines.pass(
                 "engine",
                 format!(
-                    "{}; that it runs containers was not tried: that writes",
+                    "{}; running a container was not tried, because that writes",
                     there.join(", ")
                 ),
             );
@@ -277,7 +275,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
     }
 }
 
-/// Whether the secrets that the configuration names are there.
+/// Whether the secrets that the configuration names are set.
 pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, skip: bool, cx: &Context) {
     let Some(config) = config else {
         return lines.skip("secret", NO_CONFIG);
@@ -294,14 +292,15 @@ pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, skip: bool, cx
             .filter_map(|entry| Some((entry.token_env.as_deref()?, "token_env"))),
     );
     if named.is_empty() {
-        return lines.skip("secret", "not needed: the configuration names none");
+        return lines.skip("secret", "not needed: the configuration names no secret");
     }
     for (name, key) in named {
-        match cx.environment.filled(name) {
+        match cx.services.environment.filled(name) {
             Some(_) => lines.pass("secret", format!("{name} is set ({key})")),
             None if skip => lines.skip("secret", format!("{name} is not set ({key})")),
             None => {
-                let hint = format!("set it in the environment of repin, or take it out of `{key}`");
+                let hint =
+                    format!("set {name} in the environment of repin, or remove it from `{key}`");
                 lines.fail(
                     "secret",
                     Exit::Because(Class::Denied),

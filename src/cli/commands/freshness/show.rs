@@ -1,10 +1,9 @@
-//! How freshness is shown: the table, the heartbeat that every finished run leaves, and the issue's
-//! text.
+//! Shows freshness: the table, the heartbeat of every finished run, and the text.
 
 use std::fmt::Write as _;
 
 use crate::{
-    cli::{context::Context, exit::Exit, github::StepFiles, output::Format},
+    cli::{context::Context, exit::Exit, format::Format, github::StepFiles},
     config::Freshness,
     error::{Class, Errors},
     report::{
@@ -14,7 +13,7 @@ use crate::{
     untrusted::{markdown, plain, workflow::Commands},
 };
 
-/// Prints the document or the table, and the heartbeat whatever the format is.
+/// Prints the document or the table, and the heartbeat in every format.
 pub(super) fn report(
     document: &FreshnessDocument,
     now: &str,
@@ -57,14 +56,15 @@ pub(super) fn report(
             .error_text(&format!("freshness: {}\n", plain(&beat)));
         let _ = writeln!(summary, "- {}", markdown::inline(&beat));
     }
-    let written = StepFiles::open(&cx.environment).and_then(|mut files| files.summary(&summary));
+    let written =
+        StepFiles::open(&cx.services.environment).and_then(|mut files| files.summary(&summary));
     written.map_or_else(
         |fault| exit.worse(cx.output.fault_beside(&fault)),
         |()| exit,
     )
 }
 
-/// What was found about an entry, on one line.
+/// The result of an entry, on one line.
 fn line(row: &FreshnessRow) -> String {
     let refs = format!(
         "{} → {}",
@@ -136,7 +136,7 @@ fn table(rows: &[FreshnessRow]) -> String {
     )
 }
 
-/// Repin's part of the text.
+/// The part of the text that repin writes.
 pub(super) fn text(entry: &Freshness, row: &FreshnessRow, now: &str) -> String {
     let code = |text: &str| markdown::code(text);
     let known = |text: Option<&String>| code(text.map_or("?", String::as_str));

@@ -1,4 +1,4 @@
-//! The question which images are the set, for somebody at a terminal.
+//! The question which images are the set, at a terminal.
 
 use std::{
     fmt::Write as _,
@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    cli::{exit::usage, output::Output},
-    error::Errors,
+    cli::output::Output,
+    error::{Errors, usage},
     pins::discover::{Seen, groups::Group},
 };
 
@@ -18,7 +18,7 @@ const TRIES: usize = 3;
 /// How much of an answer is read, in bytes.
 const ANSWER: u64 = 1024;
 
-/// Asks which groups make the set; their places, the first one for an empty answer.
+/// Asks which groups make the set; returns their indices, the first one for an empty answer.
 pub(super) fn which(
     groups: &[Group],
     seen: &[Seen],
@@ -28,19 +28,19 @@ pub(super) fn which(
     output.error_text(&question(offered, seen));
     let mut input = io::stdin().lock();
     for _ in 0..TRIES {
-        output.error_text("The set's numbers, separated by blanks [1]: ");
+        output.error_text("Numbers of the set, separated by blanks [1]: ");
         let mut answer = String::new();
         let read = input.by_ref().take(ANSWER).read_line(&mut answer);
-        if read.map_err(|error| Errors::io(format!("can't read the answer: {error}")))? == 0 {
+        if read.map_err(|error| Errors::io(format!("cannot read the answer: {error}")))? == 0 {
             break;
         }
         if let Some(places) = places(&answer, offered.len()) {
             return Ok(places);
         }
-        output.error_text(&format!("Numbers from 1 to {}, please.\n", offered.len()));
+        output.error_text(&format!("Enter numbers from 1 to {}.\n", offered.len()));
     }
     Err(usage(
-        "no answer to which images are the set; nothing was written",
+        "the question which images are the set was not answered; nothing was written",
     ))
 }
 
@@ -65,7 +65,7 @@ fn question(groups: &[Group], seen: &[Seen]) -> String {
     text
 }
 
-/// The places that an answer names, each once; `None` if it can't be understood.
+/// The indices in an answer, each once; `None` if the answer is malformed.
 fn places(answer: &str, count: usize) -> Option<Vec<usize>> {
     let mut places = Vec::new();
     for word in answer

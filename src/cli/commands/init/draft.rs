@@ -1,14 +1,14 @@
-//! The text of the configuration, counted with the real scanner before anybody sees it.
+//! The text of the configuration, counted with the real scanner before it is shown.
 
 use std::collections::BTreeSet;
 
-use super::{Chosen, Surroundings};
+use super::{Chosen, Surroundings, split};
 use crate::{
     checks::{self, Direction, Status},
     config::{self, Config, FILE_NAME, RelPath},
     error::{Errors, SourceText},
     files::WorkTree,
-    git::Hosted,
+    git::HostedRepository,
     outside::{self, Scope},
     pins::{
         self, Finder, Found,
@@ -40,13 +40,19 @@ impl Draft {
     ) -> Result<Self, Errors> {
         let repositories: Vec<_> = chosen.members.iter().map(|seen| &seen.repository).collect();
         let finder = Finder::of(repositories.iter().copied());
-        let holders: BTreeSet<_> = chosen
-            .members
-            .iter()
-            .flat_map(|seen| &seen.pins)
-            .map(|pin| (*pin.file).clone())
-            .collect();
-        let files = narrow::narrow(tree, &holders, &finder);
+        let members = || chosen.members.iter().flat_map(|seen| &seen.pins);
+        let holders: BTreeSet<_> = members().map(|pin| (*pin.file).clone()).collect();
+        let whole = members().filter(|pin| pin.what.split.is_none());
+        let whole = whole.map(|pin| (*pin.file).clone()).collect();
+        let mut files = narrow::narrow(tree, &whole, &finder);
+        let places = split::places(tree, chosen, &finder);
+        if files.is_empty() {
+            // Something has to be named, and whole references may come where split pins stand.
+            files = places
+                .iter()
+                .flat_map(|place| place.files.clone())
+                .collect();
+        }
         let names = names::names(&repositories);
         let mut starter = Starter {
             name: names
@@ -54,6 +60,7 @@ impl Draft {
                 .as_ref()
                 .map(|common| format!("{common} images")),
             files: &files,
+            places,
             refuses_outside: false,
             images: images(&names.images, chosen),
             revision: revision(chosen),
@@ -66,7 +73,12 @@ impl Draft {
             remarks: remarks(discovery, chosen),
         };
         let (config, found) = counted(&mut starter, tree)?;
+        let left_out = starter.places.iter().flat_map(|place| &place.left_out);
+        let left_out: Vec<_> = left_out
+            .map(|line| format!("left out of `places`: {line}"))
+            .collect();
         let mut warnings = starter.remarks.clone();
+        warnings.extend(left_out);
         let beside = |scope| beside(&config, &found, scope, target);
         let tracked = beside(Scope::Tracked)?;
         // What is not added yet is not reported yet, but the next commit may hold it.
@@ -124,7 +136,7 @@ fn others<'s>(chosen: &Chosen<'s>) -> Vec<StarterOther<'s>> {
     chosen.others.iter().map(other).collect()
 }
 
-/// The same for the document.
+/// The draft as a document.
 fn rows(starter: &Starter<'_>) -> (Vec<InitImage>, Vec<InitOther>) {
     let image = |image: &StarterImage<'_>| InitImage {
         name: image.name.to_owned(),
@@ -142,7 +154,7 @@ fn rows(starter: &Starter<'_>) -> (Vec<InitImage>, Vec<InitOther>) {
     )
 }
 
-/// Reads the text back and counts with it: what `check` will count is what the text has to say.
+/// Parses the text and counts with it, so that `pins:` states what `check` will count.
 fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found), Errors> {
     let source = SourceText {
         name: FILE_NAME.to_owned(),
@@ -160,8 +172,8 @@ fn counted(starter: &mut Starter<'_>, tree: &WorkTree) -> Result<(Config, Found)
     Ok((config::parse(&source, tree.root())?, found))
 }
 
-/// What stands outside of pins, or could not be looked at, a line each; the configuration that is
-/// to be replaced is left out.
+/// Digests outside the pins and unreadable files, a line each, without the configuration to be
+/// replaced.
 fn beside(
     config: &Config,
     found: &Found,
@@ -173,12 +185,12 @@ fn beside(
     let checks = checks::outside(config, found, &outside, Direction::Forward);
     let reported = checks.iter().filter(|check| check.status != Status::Pass);
     Ok(reported
-        .map(|check| format!("{}: {}", check.code, check.told()))
+        .map(|check| format!("{}: {}", check.code, check.describe()))
         .collect())
 }
 
-/// What `check` would refuse, as a remark for the file and in full. The remark never quotes a pin:
-/// the file may be scanned itself.
+/// The failures of `check`, as a remark for the file and in full. The remark never quotes a pin,
+/// because the file may itself be scanned.
 fn failing(config: &Config, found: &Found) -> Vec<(String, String)> {
     let mut verdict = checks::counts(config, found);
     verdict.extend(checks::agreement(config, found, Status::Fail));
@@ -191,7 +203,7 @@ fn failing(config: &Config, found: &Found) -> Vec<(String, String)> {
             .as_deref()
             .map_or_else(|| "a file".to_owned(), |name| format!("`{name}`"));
         let remark = format!(
-            "`repin check` fails for {subject} as things are: {}",
+            "`repin check` fails for {subject} at present: {}",
             check.code
         );
         (
@@ -207,16 +219,16 @@ fn remarks(discovery: &Discovery, chosen: &Chosen<'_>) -> Vec<String> {
     let unread = discovery
         .unread
         .iter()
-        .map(|error| format!("pins that may be there are not counted: {error}"));
+        .map(|error| format!("pins there are not counted: {error}"));
     remarks.extend(unread);
     let unnameable = discovery.unnameable.iter();
     remarks.extend(
-        unnameable.map(|path| format!("pins in {path} can't be counted: the name is not UTF-8")),
+        unnameable.map(|path| format!("cannot count pins in {path}: the name is not UTF-8")),
     );
     remarks
 }
 
-/// How the set's tags name revisions, where that is not the default.
+/// The template from revisions to tags, if it is not the default.
 fn revision(chosen: &Chosen<'_>) -> Option<StarterRevision> {
     let form = groups::tag_form(chosen.members.iter().copied())?;
     let default = form.prefix.is_empty() && form.digits == 40;
@@ -227,11 +239,10 @@ fn revision(chosen: &Chosen<'_>) -> Option<StarterRevision> {
     (!default).then(revision)
 }
 
-/// The forge by the remote's host; by folders that only one kind of forge reads, where the host
-/// says nothing.
-fn forge(hosted: &Hosted, tree: &WorkTree) -> Option<StarterForge> {
+/// The forge, by the remote's host, or by directories that only one kind of forge reads.
+fn forge(hosted: &HostedRepository, tree: &WorkTree) -> Option<StarterForge> {
     let host = hosted.host.as_str();
-    let has = |folder: &str| tree.root().join(folder).is_dir();
+    let has = |directory: &str| tree.root().join(directory).is_dir();
     let gitea = || Some(format!("https://{host}/api/v1"));
     let (kind, url, sure) = match host {
         "github.com" => ("github", None, true),

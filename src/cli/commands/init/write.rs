@@ -1,4 +1,5 @@
-//! Writing the configuration: complete or not at all, and never over something that nobody gave up.
+//! Writes the configuration, complete or not at all, and never over an existing file without
+//! `--force`.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,12 +13,12 @@ use rustix::{
 };
 
 use crate::{
-    cli::{exit::usage, github::token},
+    cli::github::token,
     config::{self, RelPath},
-    error::{Error, Errors},
+    error::{Error, Errors, usage},
 };
 
-/// Where the configuration is to stand.
+/// The path of the configuration to write.
 pub(super) struct Target {
     file: PathBuf,
     root: PathBuf,
@@ -26,10 +27,10 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// `file`, whose folder has to be there; messages show it as seen from `folder`.
-    pub(super) fn new(file: &Path, folder: &Path) -> Result<Self, Errors> {
+    /// The path `file`, whose directory must exist; messages show it relative to `directory`.
+    pub(super) fn new(file: &Path, directory: &Path) -> Result<Self, Errors> {
         let shown = file
-            .strip_prefix(folder)
+            .strip_prefix(directory)
             .unwrap_or(file)
             .display()
             .to_string();
@@ -40,7 +41,7 @@ impl Target {
             named.ok_or_else(|| usage(format!("`{shown}` names no file to write")))?;
         if !root.is_dir() {
             return Err(usage(format!(
-                "can't write {shown}: its folder is not there"
+                "cannot write {shown}: its directory does not exist"
             )));
         }
         let (file, root, name) = (file.to_owned(), root.to_owned(), Some(name));
@@ -52,7 +53,7 @@ impl Target {
         })
     }
 
-    /// The folder that the configuration is about.
+    /// The root of the configuration.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
@@ -67,41 +68,44 @@ impl Target {
         &self.shown
     }
 
-    /// What to say about a configuration above, which no longer counts here.
+    /// The warning about a configuration above, which no longer applies here.
     pub(super) fn hidden(&self) -> Option<String> {
         let above = config::find(self.root.parent()?)?;
         Some(format!(
-            "{} does not count in this folder any more",
+            "{} no longer applies in this directory",
             above.display()
         ))
     }
 
-    /// Stops if anything at all stands there.
+    /// Fails if anything exists at the path.
     pub(super) fn refuse_existing(&self) -> Result<(), Errors> {
         match fs::symlink_metadata(&self.file) {
             Ok(_) => Err(self.exists()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(self.io("look at", &error)),
+            Err(error) => Err(self.io("inspect", &error)),
         }
     }
 
     fn exists(&self) -> Errors {
         let hint = "`--force` replaces it, `--dry-run true` prints what would be written";
-        Errors::from(Error::input("init", format!("{} is there already", self.shown)).help(hint))
+        Errors::from(Error::input("init", format!("{} already exists", self.shown)).help(hint))
     }
 
     fn io(&self, doing: &str, error: &io::Error) -> Errors {
-        Errors::io(format!("can't {doing} {}: {error}", self.shown))
+        Errors::io(format!("cannot {doing} {}: {error}", self.shown))
     }
 }
 
-/// Writes the file beside its place and moves it there when it is complete and on the disk; `force`
-/// replaces what is there (a symlink itself, not what it leads to) and keeps a file's mode.
+/// Writes a temporary file and renames it once it is complete and on the disk; `force` replaces an
+/// existing file (a symlink itself, not its target) and keeps its mode.
 pub(super) fn put(target: &Target, text: &str, force: bool) -> Result<(), Errors> {
     let fail = |error: io::Error| target.io("write", &error);
     let mode = match fs::symlink_metadata(&target.file) {
         Ok(standing) if standing.is_dir() => {
-            return Err(usage(format!("{} is a folder: move it away", target.shown)));
+            return Err(usage(format!(
+                "{} is a directory: move it away",
+                target.shown
+            )));
         }
         Ok(standing) if standing.is_file() && force => Some(standing.permissions()),
         _ => None,
@@ -115,7 +119,7 @@ pub(super) fn put(target: &Target, text: &str, force: bool) -> Result<(), Errors
         }
     });
     if let Err(error) = written {
-        // Its name is random and never scanned: where it can't be removed either it does no harm.
+        // Its name is random and never scanned: if it cannot be removed, it does no harm.
         let _ = fs::remove_file(&copy);
         return Err(if error.kind() == io::ErrorKind::AlreadyExists {
             target.exists()
@@ -124,7 +128,7 @@ pub(super) fn put(target: &Target, text: &str, force: bool) -> Result<(), Errors
         });
     }
     File::open(&target.root)
-        .and_then(|folder| folder.sync_all())
+        .and_then(|directory| directory.sync_all())
         .map_err(fail)
 }
 
@@ -137,7 +141,7 @@ fn fill(copy: &Path, text: &str, mode: Option<fs::Permissions>) -> io::Result<()
     file.sync_all()
 }
 
-/// Renames, unless something stands there already.
+/// Renames, unless the target exists.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // File systems without that have links, which never replace either.
@@ -171,7 +175,7 @@ mod tests {
     #[test]
     fn what_came_in_between_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
-        for stands in ["file", "symlink", "folder"] {
+        for stands in ["file", "symlink", "directory"] {
             let path = dir.path().join("repin.yaml");
             match stands {
                 "file" => fs::write(&path, "mine").unwrap(),
@@ -188,7 +192,7 @@ mod tests {
             );
             assert!(target(dir.path()).refuse_existing().is_err());
             assert_eq!(names(dir.path()), ["repin.yaml"]);
-            if stands == "folder" {
+            if stands == "directory" {
                 fs::remove_dir(&path).unwrap();
             } else {
                 fs::remove_file(&path).unwrap();

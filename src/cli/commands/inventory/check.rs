@@ -1,36 +1,33 @@
-//! `repin inventory check`: contract and hygiene of images, at what is pinned now or at a
-//! revision's tags.
+//! `repin inventory check`: contract and hygiene of images, at their pins or at a revision's tags.
 
 use futures_util::future;
 
 use super::report;
 use crate::{
     checks::{self, Check, Code, Standard, Status, any_failed, required_labels},
-    cli::{
-        commands::{
-            content::{self, Subject},
-            set::{self, Contracts},
-        },
-        context::{Context, configured},
-        exit::Exit,
-    },
+    cli::{context::Context, exit::Exit},
     config::Config,
     error::{Class, Error, Errors},
     files::WorkTree,
+    oci::TagOrDigest,
     outside, pins,
     registry::{
-        Source, Want,
+        Source,
         resolve::{self, ImageFacts},
     },
     report::json::InventoryImage,
+    workflow::{
+        self, Contracts, configured,
+        contents::{self, Subject},
+    },
 };
 
-/// One image, and which build of it is looked at; `None`: it is pinned nowhere.
+/// One image and the build to examine; `None` if the image is not pinned.
 struct Asked<'c> {
     at: usize,
     name: &'c str,
-    want: Option<Want>,
-    /// What that names, once it was asked for; `None`: there is none.
+    want: Option<TagOrDigest>,
+    /// The resolved image, once it was fetched; `None` if it does not exist.
     found: Result<Option<ImageFacts>, Error>,
 }
 
@@ -46,19 +43,20 @@ pub(super) fn run(
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    let contracts = Contracts::read(&config, &WorkTree::new(&config.root), &cx.output.folder);
+    let contracts = Contracts::read(&config, &WorkTree::new(&config.root), &cx.output.directory);
     if config.inventory.is_none() && config.images.iter().all(|image| image.contract.is_none()) {
         let message = format!(
-            "{} has neither `inventory` nor a contract: nothing could be checked",
+            "{} has neither `inventory` nor a contract, so nothing can be checked",
             config.source.name
         );
         return Err(Errors::from(
-            Error::input("config", message).help("see `inventory` in docs/configuration.md"),
+            Error::input("config", message)
+                .help("add an `inventory` block; repin schema describes it"),
         ));
     }
     contracts.well_formed(&config)?;
     let mut asked = asked(&config, images, revision)?;
-    let sources = set::sources_of(&config, cx)?;
+    let sources = cx.services.sources_of_images(&config)?;
     let resolved = asked.iter_mut().map(|asked| {
         let source = &sources[asked.at];
         async move {
@@ -67,7 +65,8 @@ pub(super) fn run(
             }
         }
     });
-    set::wait(future::join_all(resolved), "reading manifests", cx)?;
+    cx.services
+        .wait(future::join_all(resolved), "reading manifests")?;
     let standards = contracts.standards(&config);
     let (images, outages) = verdicts(&config, &standards, &asked, &sources, cx)?;
     let failed = images.iter().any(|image| any_failed(&image.checks));
@@ -81,7 +80,7 @@ pub(super) fn run(
     Ok(report::show(images, outages, exit, &config, cx))
 }
 
-/// Which images are meant, and which of their builds.
+/// The images to examine, with their builds.
 fn asked<'c>(
     config: &'c Config,
     names: &[String],
@@ -91,7 +90,7 @@ fn asked<'c>(
         configured(config, name, "")?;
     }
     let tag = revision
-        .map(|revision| set::revision(config, revision))
+        .map(|revision| workflow::revision(config, revision))
         .transpose()?
         .map(|(_, tag)| tag);
     let found = if tag.is_none() {
@@ -113,16 +112,18 @@ fn asked<'c>(
             found: Ok(None),
         };
         let Some(found) = &found else {
-            asked.push(ask(tag.clone().map(Want::Tag)));
+            asked.push(ask(tag.clone().map(TagOrDigest::Tag)));
             continue;
         };
         let digests = found.digests_of(at);
         if digests.is_empty() && wanted {
             let problem = Error::input(
                 "usage",
-                format!("`{name}` is pinned nowhere, so which build is meant?"),
+                format!("`{name}` is not pinned, so its build is unknown"),
             );
-            return Err(Errors::from(problem.help("say which with --revision")));
+            return Err(Errors::from(
+                problem.help("name the build with --revision REV"),
+            ));
         }
         if digests.is_empty() {
             asked.push(ask(None));
@@ -130,13 +131,13 @@ fn asked<'c>(
         asked.extend(
             digests
                 .into_iter()
-                .map(|digest| ask(Some(Want::Digest(digest)))),
+                .map(|digest| ask(Some(TagOrDigest::Digest(digest)))),
         );
     }
     Ok(asked)
 }
 
-/// A row for each platform of each image, and what could not be judged.
+/// A row for each platform of each image, and the errors that left some unjudged.
 fn verdicts(
     config: &Config,
     standards: &[Vec<Standard<'_>>],
@@ -156,7 +157,10 @@ fn verdicts(
             .map(move |facts| (subject(facts), standards[asked.at].as_slice()))
     });
     let subjects = subjects.collect::<Vec<_>>();
-    let mut verdicts = set::wait(content::verdicts(&subjects), "reading layers", cx)?.into_iter();
+    let mut verdicts = cx
+        .services
+        .wait(contents::verdicts(&subjects), "reading layers")?
+        .into_iter();
     let required = config
         .inventory
         .as_ref()
@@ -191,7 +195,7 @@ fn verdicts(
     Ok((rows, outages))
 }
 
-/// Why there is no image to look at.
+/// The check of an image that cannot be examined.
 fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, Option<Error>) {
     let repository = &config.images[asked.at].repository;
     let check = |code, status, detail: String| Check::new(code, status, detail).image(asked.name);
@@ -199,13 +203,10 @@ fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, 
         (None, None) => {
             let declared = config.images[asked.at].pins;
             if declared > 0 {
-                let detail = format!(
-                    "it is pinned nowhere, and {} says {declared}",
-                    config.source.name
-                );
+                let detail = format!("found no pins, but {} says {declared}", config.source.name);
                 return (check(Code::PIN_COUNT, Status::Fail, detail), None);
             }
-            let detail = "it is pinned nowhere; --revision looks at what its tag names".to_owned();
+            let detail = "the image is not pinned; --revision REV examines a build".to_owned();
             (check(Code::DIGEST_MISSING, Status::Skip, detail), None)
         }
         (_, Some(error)) if error.class == Class::Ambiguous => (
@@ -214,7 +215,7 @@ fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, 
         ),
         (_, Some(error)) => (unread(asked.name, error), Some(error.clone())),
         (Some(want), None) => {
-            let code = if matches!(want, Want::Tag(_)) {
+            let code = if matches!(want, TagOrDigest::Tag(_)) {
                 Code::TAG_MISSING
             } else {
                 Code::DIGEST_MISSING

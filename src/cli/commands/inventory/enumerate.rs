@@ -1,19 +1,14 @@
-//! `repin inventory enumerate` and `repin inventory init`: what an image contains, as a listing or
+//! `repin inventory enumerate` and `repin inventory init`: the contents of an image, as a listing or
 //! as a contract.
 
 use super::subject::{self, Subject};
 use crate::{
     checks::{self, Check, contract, hygiene},
-    cli::{
-        args::OfImage,
-        commands::{content, set},
-        context::Context,
-        display,
-        exit::Exit,
-    },
-    config::{Config, Inventory},
+    cli::{args::OfImage, context::Context, exit::Exit, render},
+    config::Inventory,
     error::{Class, Error, Errors},
     inventory::Enumeration,
+    workflow::contents,
 };
 
 /// How a listing is printed.
@@ -23,15 +18,15 @@ pub(super) enum As {
     Contract,
 }
 
-/// What one platform gives: the names and what is odd about them, or why there are none.
+/// The names of one platform with warnings, or the failed checks.
 type Listed = Result<(Enumeration, Vec<Check>), Vec<Check>>;
 
 pub(super) fn run(args: &OfImage, shown: As, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let inventory = subject::kinds(&config)?;
     let subject = subject::of(args, &config, cx)?;
-    let (found, warnings) = agreed(&subject, listings(&subject, inventory, cx)?, &config)?;
-    set::print_checks(&warnings, &config, &mut cx.output);
+    let (found, warnings) = agreed(&subject, listings(&subject, inventory, cx)?)?;
+    render::print_checks(&warnings, &config, &mut cx.output);
     cx.output.print(match shown {
         As::Json => found.to_json() + "\n",
         As::Contract => contract::write(&found),
@@ -43,7 +38,7 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
     let subjects: Vec<_> = subject
         .platforms
         .iter()
-        .map(|facts| content::Subject {
+        .map(|facts| contents::Subject {
             name: &subject.name,
             source: &subject.source,
             facts,
@@ -54,17 +49,15 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
         let warnings = hygiene::warnings(&contents, Some(&found));
         Ok((found, warnings))
     };
-    let work = content::contents(&subjects, inventory, listed);
-    let listed = set::wait(work, &format!("reading the layers of {}", subject.name), cx)?;
+    let work = contents::contents(&subjects, inventory, listed);
+    let listed = cx
+        .services
+        .wait(work, &format!("reading the layers of {}", subject.name))?;
     listed.map_err(|error| Errors::from(&error))
 }
 
-/// The listing that all platforms have.
-fn agreed(
-    subject: &Subject,
-    listings: Vec<Listed>,
-    config: &Config,
-) -> Result<(Enumeration, Vec<Check>), Errors> {
+/// The listing that all platforms share.
+fn agreed(subject: &Subject, listings: Vec<Listed>) -> Result<(Enumeration, Vec<Check>), Errors> {
     let (mut failures, mut warnings, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for (facts, listed) in subject.platforms.iter().zip(listings) {
         let about = |check: Check| check.image(&subject.name).platform(&facts.platform);
@@ -77,17 +70,15 @@ fn agreed(
         }
     }
     if !failures.is_empty() {
-        let problems: Vec<_> = failures
-            .iter()
-            .map(|check| display::failed(check, config))
-            .collect();
-        return Err(Errors::from(problems));
+        return Err(Errors::from(
+            failures.iter().map(problem).collect::<Vec<_>>(),
+        ));
     }
     let mut all = all.into_iter();
     let Some((first, found)) = all.next() else {
         return Err(Errors::from(Error::unavailable(
             subject.name.clone(),
-            "it has no platform",
+            "the image has no platform",
         )));
     };
     for (platform, other) in all {
@@ -101,14 +92,26 @@ fn agreed(
                 checks::Code::ENUMERATION_FAILED.as_str(),
                 message,
             );
-            let hint = "choose one with --platform, or build them alike";
+            let hint =
+                "choose one platform with --platform, or build all platforms with the same names";
             return Err(Errors::from(problem.help(hint)));
         }
     }
     Ok((found, warnings))
 }
 
-/// The first few names that one has and the other has not.
+/// A failed check of one platform as an error.
+fn problem(check: &Check) -> Error {
+    let subject = [&check.image, &check.platform];
+    let subject: Vec<_> = subject.into_iter().flatten().map(String::as_str).collect();
+    Error {
+        subject: Some(subject.join(" ")),
+        help: check.help.clone(),
+        ..Error::failed(check.code.as_str(), check.describe())
+    }
+}
+
+/// The first few names that only one of the two has.
 fn difference(one: &Enumeration, other: &Enumeration) -> Option<String> {
     const SHOWN: usize = 5;
     let mut names = Vec::new();

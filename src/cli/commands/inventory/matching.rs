@@ -1,4 +1,4 @@
-//! `repin inventory match`: a listing that was made elsewhere or before, held against a contract.
+//! `repin inventory match`: compare an existing listing with a contract.
 
 use std::{
     fs::File,
@@ -16,15 +16,15 @@ use crate::{
     report::json::InventoryImage,
 };
 
-/// The largest file that is read, in bytes.
+/// The largest file to read, in bytes.
 const MAX: u64 = 64 * 1024 * 1024;
 
 pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let inventory = subject::kinds(&config)?;
-    let folder = cx.environment.folder();
-    let held = contract_in(folder, expected, inventory);
-    let found = listing_in(folder, enumeration, inventory);
+    let directory = cx.services.environment.directory();
+    let held = contract_in(directory, expected, inventory);
+    let found = listing_in(directory, enumeration, inventory);
     let mut problems: Vec<Error> = held.contract.as_ref().err().cloned().unwrap_or_default();
     problems.extend(found.as_ref().err().cloned().unwrap_or_default());
     let mut checks = held.warnings.clone();
@@ -45,7 +45,7 @@ pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Resu
                 checks.push(Check::new(
                     code,
                     Status::Pass,
-                    "every name of the contract was looked for",
+                    "every name of the contract was compared",
                 ));
             }
         }
@@ -73,16 +73,16 @@ fn as_check(problem: &Error) -> Option<Check> {
     ))
 }
 
-fn contract_in(folder: &Path, path: &Path, inventory: &Inventory) -> Held {
+fn contract_in(directory: &Path, path: &Path, inventory: &Inventory) -> Held {
     let name = path.display().to_string();
-    match read(folder, path) {
+    match read(directory, path) {
         Ok(bytes) => Held::parse(&name, bytes, Some(inventory)),
         Err(error) => Held::not_found(&name, &error.to_string()),
     }
 }
 
 fn listing_in(
-    folder: &Path,
+    directory: &Path,
     path: &Path,
     inventory: &Inventory,
 ) -> Result<Enumeration, Vec<Error>> {
@@ -90,21 +90,21 @@ fn listing_in(
     let bytes = if path == Path::new("-") {
         read_all(io::stdin().lock())
     } else {
-        read(folder, path)
+        read(directory, path)
     };
     let bytes = bytes.map_err(|error| vec![Enumeration::not_found(&name, &error.to_string())])?;
     Enumeration::from_json(&name, &bytes, &inventory.kinds)
 }
 
-fn read(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
-    read_all(File::open(folder.join(path))?)
+fn read(directory: &Path, path: &Path) -> io::Result<Vec<u8>> {
+    read_all(File::open(directory.join(path))?)
 }
 
 fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX {
-        Err(io::Error::other("it is larger than 64 MiB"))
+        Err(io::Error::other("larger than 64 MiB"))
     } else {
         Ok(bytes)
     }

@@ -1,12 +1,12 @@
-//! How verdicts on contents are shown.
+//! Shows verdicts on contents.
 
 use crate::{
     checks::Check,
     cli::{
-        commands::set::{print_checks, tally},
         context::Context,
         exit::Exit,
-        output::Format,
+        format::Format,
+        render::{print_checks, tally},
     },
     config::Config,
     error::Error,
@@ -18,7 +18,8 @@ use crate::{
     untrusted::plain,
 };
 
-/// Prints the verdicts; problems with files of ours are shown at their places instead of as checks.
+/// Prints the verdicts; problems in contracts and listings are shown at their places instead of as
+/// checks.
 pub(super) fn show(
     images: Vec<InventoryImage>,
     problems: Vec<Error>,
@@ -50,7 +51,7 @@ pub(super) fn show(
         .collect();
     let table = table(&images);
     if cx.output.format == Format::Github {
-        let annotations = annotations::checks(&others, &cx.output.folder);
+        let annotations = annotations::checks(&others, &cx.output.directory);
         cx.output.annotate(&annotations);
         // Foreign text in the table must not be taken for a command.
         if let Err(fault) = cx.output.print_unparsed(table) {

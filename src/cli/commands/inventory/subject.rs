@@ -1,27 +1,27 @@
-//! The image that a command was given, by a configured name or as a reference, and its platforms.
+//! The image of a command, given by a configured name or as a reference, and its platforms.
 
 use crate::{
-    cli::{args::OfImage, commands::set::wait, context::Context, exit::usage},
+    cli::{args::OfImage, context::Context},
     config::{Config, Inventory, raw::nearest},
-    error::{Class, Error, Errors},
-    oci::{Digest, Reference, Repository},
+    error::{Class, Error, Errors, usage},
+    oci::{Digest, Reference, Repository, TagOrDigest},
     outside,
     pins::{self, Found},
     registry::{
-        Source, Want,
+        Source,
         resolve::{self, ImageFacts, PlatformFacts},
     },
 };
 
-/// One image, as it was asked for.
+/// One image with its source and platforms.
 pub(super) struct Subject {
-    /// What it is called in messages.
+    /// The name in messages.
     pub(super) name: String,
     pub(super) source: Source,
     pub(super) platforms: Vec<PlatformFacts>,
 }
 
-/// The inventory that the configuration has; without kinds there is nothing to list.
+/// The inventory of the configuration, which must declare kinds.
 pub(super) fn kinds(config: &Config) -> Result<&Inventory, Errors> {
     config
         .inventory
@@ -29,12 +29,12 @@ pub(super) fn kinds(config: &Config) -> Result<&Inventory, Errors> {
         .filter(|inventory| !inventory.kinds.is_empty())
         .ok_or_else(|| {
             let message = format!(
-                "{} has no `inventory.kinds`, so there is nothing to list",
+                "{} has no `inventory.kinds`, so nothing can be listed",
                 config.source.name
             );
             Errors::from(
                 Error::input("config", message)
-                    .help("declare the kinds of names that images contain"),
+                    .help("declare `inventory.kinds`; repin schema describes it"),
             )
         })
 }
@@ -42,13 +42,10 @@ pub(super) fn kinds(config: &Config) -> Result<&Inventory, Errors> {
 /// Finds the image and reads its manifests and configs.
 pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subject, Errors> {
     let (repository, want) = named(&args.image, config)?;
-    let source = cx.sources(config)?.of(&repository);
+    let source = cx.services.sources(config)?.of(&repository);
     let source = source.map_err(|error| Errors::from(Error::input("source", error.to_string())))?;
-    let facts = wait(
-        resolve::resolve(&source, &want),
-        &format!("reading {repository}"),
-        cx,
-    )?;
+    let work = resolve::resolve(&source, &want);
+    let facts = cx.services.wait(work, &format!("reading {repository}"))?;
     let facts = facts
         .map_err(|error| Errors::from(&error))?
         .ok_or_else(|| missing(&repository, &want))?;
@@ -60,8 +57,8 @@ pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subjec
     })
 }
 
-fn missing(repository: &Repository, want: &Want) -> Errors {
-    let code = if matches!(want, Want::Tag(_)) {
+fn missing(repository: &Repository, want: &TagOrDigest) -> Errors {
+    let code = if matches!(want, TagOrDigest::Tag(_)) {
         "tag_missing"
     } else {
         "digest_missing"
@@ -73,12 +70,12 @@ fn missing(repository: &Repository, want: &Want) -> Errors {
     ))
 }
 
-/// What is meant by `text`: a configured image's pinned digest, or a reference.
-fn named(text: &str, config: &Config) -> Result<(Repository, Want), Errors> {
+/// Interprets `text` as a configured image's name or as a reference.
+fn named(text: &str, config: &Config) -> Result<(Repository, TagOrDigest), Errors> {
     if let Some(at) = config.images.iter().position(|image| image.name == text) {
         let image = &config.images[at];
         let digest = pinned(&pins::find(&outside::work_tree(config), config)?, at, text)?;
-        return Ok((image.repository.clone(), Want::Digest(digest)));
+        return Ok((image.repository.clone(), TagOrDigest::Digest(digest)));
     }
     let reference = Reference::parse(text).map_err(|error| {
         let names: Vec<_> = config
@@ -93,13 +90,13 @@ fn named(text: &str, config: &Config) -> Result<(Repository, Want), Errors> {
                 names.join(", ")
             ),
         };
-        let message = format!("`{text}` is no configured image, and no reference: {error}");
+        let message = format!("`{text}` is neither a configured image nor a reference: {error}");
         Errors::from(Error::input("usage", message).help(hint))
     })?;
     let want = reference
         .digest
-        .map(Want::Digest)
-        .or_else(|| reference.tag.map(Want::Tag));
+        .map(TagOrDigest::Digest)
+        .or_else(|| reference.tag.map(TagOrDigest::Tag));
     let want = want.ok_or_else(|| usage(format!("`{text}` names neither a tag nor a digest")))?;
     Ok((reference.repository, want))
 }
@@ -111,21 +108,21 @@ fn pinned(found: &Found, at: usize, name: &str) -> Result<Digest, Errors> {
         [] => {
             let problem = Error::input(
                 "usage",
-                format!("`{name}` is pinned nowhere, so which build is meant?"),
+                format!("`{name}` is not pinned, so its build is unknown"),
             );
-            Err(Errors::from(
-                problem.help("name one: REPOSITORY:TAG or REPOSITORY@DIGEST"),
-            ))
+            Err(Errors::from(problem.help(
+                "name the build as REPOSITORY:TAG or REPOSITORY@DIGEST",
+            )))
         }
         several => {
             let digests: Vec<_> = several.iter().map(ToString::to_string).collect();
-            let message = format!("{name}: its pins disagree: {}", digests.join(", "));
+            let message = format!("the pins of `{name}` disagree: {}", digests.join(", "));
             Err(Errors::from(Error::failed("pin_disagree", message)))
         }
     }
 }
 
-/// The platforms that are looked at: all of them, or the one that was named.
+/// The platforms to examine: all, or the one given by `--platform`.
 fn chosen(
     wanted: Option<&str>,
     image: &str,
@@ -146,7 +143,7 @@ fn chosen(
         .collect();
     if chosen.is_empty() {
         let message = format!(
-            "{image} has no platform `{wanted}`; there are {}",
+            "{image} has no platform `{wanted}`; available: {}",
             there.join(", ")
         );
         return Err(Errors::from(Error::failed("enumeration_failed", message)));

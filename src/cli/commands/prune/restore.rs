@@ -1,57 +1,46 @@
-//! `repin prune restore`: put back a version that was deleted.
+//! `repin prune restore`: restore a deleted version.
 
-use super::armed;
 use crate::{
-    cli::{
-        args::{self, IfUnconfigured},
-        context::Context,
-        exit::Exit,
-        forge::no_token,
-        output::Format,
-        packages, progress,
-    },
+    cli::{args, context::Context, exit::Exit, format::Format},
     error::{Class, Error, Errors},
     prune::{Version, backends::Backend},
     report::prune::RestoreDocument,
     untrusted::plain,
+    workflow::{Access, backends, no_token},
 };
 
 pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors> {
-    let armed = armed(args.apply, args.dry_run, cx)?;
+    let armed = cx.armed(args.apply, args.dry_run)?;
     let config = cx.load()?;
     super::block(&config)?;
     let at = super::chosen(std::slice::from_ref(&args.image), &config)?;
     let [at] = at.as_slice() else {
         return Ok(Exit::Because(Class::Input));
     };
-    let backend = match packages::backend(&config, &config.images[*at], cx)? {
-        Ok(backend) => backend,
-        Err(why) if args.if_unconfigured == Some(IfUnconfigured::Skip) => {
+    let backend = match backends::backend(&config, &config.images[*at], &cx.services)? {
+        Access::Granted(backend) => backend,
+        Access::NoToken(why) if args.if_unconfigured.is_some() => {
             cx.output.note(&format!("skipped: {why}"));
             report(args, armed, None, cx);
             return Ok(Exit::Done);
         }
-        Err(why) => return Err(no_token(&why)),
+        Access::NoToken(why) => return Err(no_token(&why)),
     };
     let Backend::Ghcr(package) = backend else {
         let problem = Error::input(
             "usage",
             format!(
-                "the registry of {} can't restore what was deleted",
+                "the registry of {} cannot restore deleted versions",
                 args.image
             ),
         );
         return Err(Errors::from(
-            problem.help("push the image again from where it was built"),
+            problem.help("push the image again from its build"),
         ));
     };
     let restored = if armed {
-        let work = progress::while_waiting(
-            cx.output.progress,
-            "restoring",
-            package.restore(args.version),
-        );
-        Some(cx.runtime()?.block_on(work)?)
+        let work = package.restore(args.version);
+        Some(cx.services.wait(work, "restoring")??)
     } else {
         None
     };

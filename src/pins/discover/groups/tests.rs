@@ -34,6 +34,7 @@ fn seen(pins: &[&str]) -> Vec<Seen> {
             offset: 0,
             tag: tag.map(|tag| Tag::parse(tag).unwrap()),
             digest: Digest::from_hex(&digit).unwrap(),
+            split: None,
         };
         let pin = Located {
             file: Arc::new(RelPath::parse(file).unwrap()),
@@ -42,6 +43,7 @@ fn seen(pins: &[&str]) -> Vec<Seen> {
         match all.iter_mut().find(|one| one.repository == repository) {
             Some(one) => one.pins.push(pin),
             None => all.push(Seen {
+                refused: Vec::new(),
                 repository,
                 pins: vec![pin],
                 malformed: Vec::new(),

@@ -28,7 +28,7 @@ pub(super) struct AuthFile {
     store: Option<String>,
 }
 
-/// What stands under one key.
+/// The value of one key.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// Credentials.
@@ -57,13 +57,13 @@ struct RawEntry {
     identitytoken: Option<String>,
 }
 
-/// Reads a file; `None` if it is not there. The text says which it is.
+/// Reads a file; `None` if it is missing. The error names the cause.
 pub(super) fn read(path: &Path) -> Option<(String, Result<AuthFile, String>)> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes));
     let parsed = match read {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => Err(format!("can't be read: {error}")),
+        Err(error) => Err(format!("cannot be read: {error}")),
         Ok(_) if bytes.len() as u64 > MAX => Err("is larger than 1 MiB".to_owned()),
         Ok(_) => AuthFile::parse(&bytes),
     };
@@ -78,7 +78,7 @@ impl AuthFile {
         // The error's own text may quote what it stumbled over.
         let place = |error: serde_json::Error| {
             format!(
-                "can't be parsed (line {}, column {})",
+                "cannot be parsed (line {}, column {})",
                 error.line(),
                 error.column()
             )

@@ -56,9 +56,7 @@ pub(super) async fn get_within(
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !bare {
-        return Err(
-            "is not run: a helper is the rest of a program's name, without a path".to_owned(),
-        );
+        return Err("is not run: a helper is a program name suffix without a path".to_owned());
     }
     let program = format!("docker-credential-{name}");
     let mut command = Command::new(&program);
@@ -72,16 +70,16 @@ pub(super) async fn get_within(
     }
     let mut child = command
         .spawn()
-        .map_err(|error| format!("can't be started: {error}"))?;
+        .map_err(|error| format!("cannot be started: {error}"))?;
     let group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
     let Ok(ended) = tokio::time::timeout(deadline, converse(&mut child, server)).await else {
         if let Some(group) = group {
             // Already gone is as good.
             let _ = kill_process_group(group, Signal::KILL);
         }
-        return Err(format!("did not answer within {} s", deadline.as_secs()));
+        return Err(format!("did not respond within {} s", deadline.as_secs()));
     };
-    let ended = ended.map_err(|error| format!("broke off: {error}"))?;
+    let ended = ended.map_err(|error| format!("was interrupted: {error}"))?;
     read(&ended, program, secrets)
 }
 
@@ -92,8 +90,11 @@ fn read(ended: &Ended, program: String, secrets: &Secrets) -> Result<Option<Cred
         secrets.hide(&answer.secret);
     }
     if !ended.success {
-        let said = String::from_utf8_lossy(&ended.output);
-        if NOT_FOUND.iter().any(|text| said.trim().starts_with(text)) {
+        let message = String::from_utf8_lossy(&ended.output);
+        if NOT_FOUND
+            .iter()
+            .any(|text| message.trim().starts_with(text))
+        {
             return Ok(None);
         }
         let errors = secrets.clean(&String::from_utf8_lossy(&ended.errors), SHOWN);
@@ -104,7 +105,7 @@ fn read(ended: &Ended, program: String, secrets: &Secrets) -> Result<Option<Cred
         };
         return Err(format!("failed{errors}"));
     }
-    let answer = answer.map_err(|_| "answered something that is no credentials".to_owned())?;
+    let answer = answer.map_err(|_| "returned malformed credentials".to_owned())?;
     if answer.secret.is_empty() {
         return Ok(None);
     }

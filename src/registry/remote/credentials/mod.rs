@@ -171,11 +171,11 @@ impl Book {
         let config = path("XDG_CONFIG_HOME")
             .map(PathBuf::from)
             .or_else(|| home.map(|home| home.join(".config")));
-        let docker = path("DOCKER_CONFIG").map(|folder| folder.join("config.json"));
+        let docker = path("DOCKER_CONFIG").map(|directory| directory.join("config.json"));
         let usual_docker = home
             .filter(|_| docker.is_none())
             .map(|home| home.join(".docker/config.json"));
-        let podman = |folder: PathBuf| folder.join("containers/auth.json");
+        let podman = |directory: PathBuf| directory.join("containers/auth.json");
         let named = path("REGISTRY_AUTH_FILE")
             .map(PathBuf::from)
             .into_iter()

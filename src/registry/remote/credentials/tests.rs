@@ -30,7 +30,7 @@ fn file(text: &str) -> AuthFile {
 fn user(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
     match file.entry(&file::keys(host, repository))? {
         Entry::Usable { user, .. } => Some(user.clone()),
-        Entry::Broken(why) => Some((*why).to_owned()),
+        Entry::Broken(reason) => Some((*reason).to_owned()),
     }
 }
 
@@ -160,9 +160,9 @@ fn what_can_not_be_parsed_is_not_quoted() {
     assert!(AuthFile::parse(br#"{"auths": null, "credHelpers": null, "other": 1}"#).is_ok());
 }
 
-/// A folder with one file of credentials at each place; each knows the user that the place is
+/// A directory with one file of credentials at each place; each knows the user that the place is
 /// called.
-fn everywhere(folder: &Path) {
+fn everywhere(directory: &Path) {
     for (place, path) in [
         ("named", "named.json"),
         ("docker", "docker/config.json"),
@@ -170,7 +170,7 @@ fn everywhere(folder: &Path) {
         ("config", "home/.config/containers/auth.json"),
         ("home", "home/.docker/config.json"),
     ] {
-        let path = folder.join(path);
+        let path = directory.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let entry = auth(&format!("{place}:{SECRET}"));
         fs::write(
@@ -183,9 +183,9 @@ fn everywhere(folder: &Path) {
 
 #[tokio::test]
 async fn the_first_place_that_has_an_entry_wins() {
-    let folder = tempfile::tempdir().unwrap();
-    everywhere(folder.path());
-    let at = |path: &str| folder.path().join(path);
+    let directory = tempfile::tempdir().unwrap();
+    everywhere(directory.path());
+    let at = |path: &str| directory.path().join(path);
     let inline = format!(
         r#"{{"auths": {{"h": {{"auth": "{}"}}}}, "credsStore": "x"}}"#,
         auth("inline:x")
@@ -217,39 +217,42 @@ async fn the_first_place_that_has_an_entry_wins() {
     assert!(!format!("{:?}", book.lookup("h", "a").await).contains(SECRET));
 }
 
-/// A folder with `docker-credential-test`, whose body is `script`, and a `config.json` that names
-/// it for all.
+/// A directory with `docker-credential-test`, whose body is `script`, and a `config.json` that
+/// names it for all.
 fn helper(script: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("docker-credential-test");
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("docker-credential-test");
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(
-        folder.path().join("config.json"),
+        directory.path().join("config.json"),
         r#"{"credsStore": "test", "auths": {"ghcr.io": {}}}"#,
     )
     .unwrap();
-    folder
+    directory
 }
 
-async fn asked(folder: &Path) -> Lookup {
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    book(&[("DOCKER_CONFIG", folder), ("PATH", Path::new(&path))])
+async fn asked(directory: &Path) -> Lookup {
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
+    book(&[("DOCKER_CONFIG", directory), ("PATH", Path::new(&path))])
         .lookup("ghcr.io", "acme/app")
         .await
 }
 
 #[tokio::test]
-async fn a_helper_is_told_the_server_and_asked_once() {
-    let folder = helper(&format!(
+async fn helper_receives_the_server_and_runs_once() {
+    let directory = helper(&format!(
         "read -r server; echo \"$1 $server\" >> \"$(dirname \"$0\")/log\"; echo '{{\"ServerURL\":\"x\",\"Username\":\"bob\",\"Secret\":\"{SECRET}\"}}'"
     ));
     let path = format!(
         "{}:{}",
-        folder.path().display(),
+        directory.path().display(),
         std::env::var("PATH").unwrap()
     );
-    let book = book(&[("DOCKER_CONFIG", folder.path()), ("PATH", Path::new(&path))]);
+    let book = book(&[
+        ("DOCKER_CONFIG", directory.path()),
+        ("PATH", Path::new(&path)),
+    ]);
     let (one, two) = tokio::join!(
         book.lookup("ghcr.io", "acme/app"),
         book.lookup("ghcr.io", "acme/other")
@@ -263,7 +266,7 @@ async fn a_helper_is_told_the_server_and_asked_once() {
         assert_eq!(found.origin, "docker-credential-test");
     }
     assert_eq!(
-        fs::read_to_string(folder.path().join("log")).unwrap(),
+        fs::read_to_string(directory.path().join("log")).unwrap(),
         "get ghcr.io\n"
     );
     assert_eq!(book.secrets.redact(SECRET), "***");
@@ -271,35 +274,35 @@ async fn a_helper_is_told_the_server_and_asked_once() {
 
 #[tokio::test]
 async fn a_token_user_marks_an_identity_token() {
-    let folder = helper(r#"echo '{"ServerURL":"","Username":"<token>","Secret":"t"}'"#);
+    let directory = helper(r#"echo '{"ServerURL":"","Username":"<token>","Secret":"t"}'"#);
     assert_eq!(
-        asked(folder.path()).await.found.unwrap().kind,
+        asked(directory.path()).await.found.unwrap().kind,
         Kind::IdentityToken
     );
 }
 
 #[tokio::test]
-async fn a_helper_that_fails_says_so_without_the_secret() {
-    for (script, said) in [
+async fn failed_helper_is_reported_without_the_secret() {
+    for (script, message) in [
         (
             format!(
                 "echo '{{\"Username\":\"u\",\"Secret\":\"{SECRET}\"}}'; echo \"locked: {SECRET}\" >&2; exit 1"
             ),
             "failed: locked: ***",
         ),
-        (format!("echo '{SECRET}'"), "no credentials"),
+        (format!("echo '{SECRET}'"), "malformed credentials"),
         (format!("echo '{SECRET}'; exit 2"), "failed"),
         ("kill -9 $$".to_owned(), "failed"),
     ] {
-        let folder = helper(&script);
-        let lookup = asked(folder.path()).await;
+        let directory = helper(&script);
+        let lookup = asked(directory.path()).await;
         let text = format!("{lookup:?}");
         assert!(
             lookup.found.is_none() && lookup.trouble.len() == 1,
             "{text}"
         );
         assert!(
-            lookup.trouble[0].contains(said)
+            lookup.trouble[0].contains(message)
                 && lookup.trouble[0].starts_with("docker-credential-test"),
             "{text}"
         );
@@ -308,9 +311,9 @@ async fn a_helper_that_fails_says_so_without_the_secret() {
 }
 
 #[tokio::test]
-async fn a_helper_without_an_entry_is_no_trouble() {
-    let folder = helper("echo 'credentials not found in native keychain'; exit 1");
-    let lookup = asked(folder.path()).await;
+async fn helper_without_entry_is_ignored() {
+    let directory = helper("echo 'credentials not found in native keychain'; exit 1");
+    let lookup = asked(directory.path()).await;
     assert!(
         lookup.found.is_none() && lookup.trouble.is_empty(),
         "{lookup:?}"
@@ -319,20 +322,20 @@ async fn a_helper_without_an_entry_is_no_trouble() {
 
 #[tokio::test]
 async fn a_missing_helper_and_one_with_a_path_are_trouble() {
-    let folder = helper("exit 0");
-    for (name, said) in [
-        ("absent", "can't be started"),
+    let directory = helper("exit 0");
+    for (name, message) in [
+        ("absent", "cannot be started"),
         ("../test", "is not run"),
         ("a/b", "is not run"),
     ] {
         fs::write(
-            folder.path().join("config.json"),
+            directory.path().join("config.json"),
             format!(r#"{{"credHelpers": {{"ghcr.io": "{name}"}}}}"#),
         )
         .unwrap();
-        let lookup = asked(folder.path()).await;
+        let lookup = asked(directory.path()).await;
         assert!(
-            lookup.trouble.len() == 1 && lookup.trouble[0].contains(said),
+            lookup.trouble.len() == 1 && lookup.trouble[0].contains(message),
             "{lookup:?}"
         );
     }
@@ -340,14 +343,14 @@ async fn a_missing_helper_and_one_with_a_path_are_trouble() {
 
 #[tokio::test]
 async fn a_helper_that_hangs_is_ended_with_its_children() {
-    let folder = helper("sleep 1000 & echo $! > \"$(dirname \"$0\")/child\"; wait");
+    let directory = helper("sleep 1000 & echo $! > \"$(dirname \"$0\")/child\"; wait");
     let path = std::env::var("PATH").unwrap();
-    let path = OsString::from(format!("{}:{path}", folder.path().display()));
+    let path = OsString::from(format!("{}:{path}", directory.path().display()));
     let deadline = std::time::Duration::from_secs(2);
     let secrets = Secrets::default();
     let answer = helper::get_within("test", "ghcr.io", Some(path), &secrets, deadline).await;
-    assert!(answer.unwrap_err().contains("did not answer"));
-    let child = fs::read_to_string(folder.path().join("child")).unwrap();
+    assert!(answer.unwrap_err().contains("did not respond"));
+    let child = fs::read_to_string(directory.path().join("child")).unwrap();
     let stat = format!("/proc/{}/stat", child.trim());
     // Ended, or waiting to be collected.
     let gone = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));

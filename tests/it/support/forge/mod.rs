@@ -66,6 +66,8 @@ struct Shared {
     /// What happens right before or right after a request.
     scenes: Mutex<Vec<Scene>>,
     meetings: Mutex<Vec<Arc<Meeting>>>,
+    /// How many requests it is until something happens that may send requests itself.
+    interlude: Mutex<Option<(usize, Interlude)>>,
 }
 
 /// Something that happens at the `left`th request of a kind from now on.
@@ -92,6 +94,7 @@ struct Meeting {
     barrier: std::sync::Barrier,
 }
 
+type Interlude = Box<dyn FnOnce() + Send>;
 type Later = Box<dyn FnOnce(&mut Store) + Send>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,6 +124,7 @@ impl Fake {
             answers: Mutex::default(),
             scenes: Mutex::default(),
             meetings: Mutex::default(),
+            interlude: Mutex::default(),
         });
         let behind = Arc::clone(&shared);
         let server = server::Server::start(move |asked| behind.handle(asked));
@@ -192,6 +196,11 @@ impl Fake {
         }));
     }
 
+    /// Something happens right before the `nth` request from now on, which may send requests itself.
+    pub fn interrupt(&self, nth: usize, then: impl FnOnce() + Send + 'static) {
+        *self.shared.interlude.lock().unwrap() = Some((nth, Box::new(then)));
+    }
+
     /// How many answers had this status.
     pub fn answered(&self, status: u16) -> usize {
         self.shared
@@ -245,6 +254,16 @@ impl Drop for Fake {
 
 impl Shared {
     fn handle(&self, asked: &Asked) -> Option<Reply> {
+        let due = {
+            let mut interlude = self.interlude.lock().unwrap();
+            if let Some((left, _)) = interlude.as_mut() {
+                *left -= 1;
+            }
+            interlude.take_if(|(left, _)| *left == 0)
+        };
+        if let Some((_, then)) = due {
+            then();
+        }
         self.log.lock().unwrap().push(asked.clone());
         let address = asked.to_string();
         if TOKENS

@@ -1,0 +1,38 @@
+//! Runs the pipeline of `promote` and `rollback`, and shows the result.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    cli::{args::Change, context::Context, exit::Exit, format::Format, github::StepFiles, render},
+    config::Config,
+    error::{Errors, usage},
+    workflow::{self, Goal, Intent, Options},
+};
+
+pub(super) fn run(
+    goal: &Goal,
+    intent: Intent,
+    change: &Change,
+    config: &Config,
+    cx: &mut Context,
+) -> Result<Exit, Errors> {
+    let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
+    if cx.output.format == Format::Json && (dash(&change.diff_file) || dash(&change.body_file)) {
+        return Err(usage(
+            "standard output cannot hold a report beside --format json: name a file instead of `-`",
+        ));
+    }
+    if cx.output.format == Format::Github {
+        // An unwritable file stops the run before anything is changed.
+        StepFiles::open(&cx.services.environment)?;
+    }
+    let options = Options {
+        intent,
+        reopen: change.reopen,
+        unconfigured: change.if_unconfigured.into(),
+        diff_file: change.diff_file.clone(),
+        body_file: change.body_file.clone(),
+    };
+    let finished = workflow::run(goal, &options, config, &cx.services)?;
+    Ok(render::finished(&finished, &options, cx))
+}

@@ -1,0 +1,33 @@
+//! `repin explain`: what a code of a check or an error means, and what to do about it.
+
+use crate::{
+    cli::{context::Context, exit::Exit, format::Format},
+    config::raw::nearest,
+    error::{Error, Errors},
+    explain,
+    report::explain::{ExplainDocument, list, text},
+};
+
+pub(in crate::cli) fn run(code: Option<&str>, cx: &mut Context) -> Result<Exit, Errors> {
+    let found = code
+        .map(|code| explain::of(code).ok_or_else(|| unknown(code)))
+        .transpose()?;
+    match (cx.output.format, found) {
+        (Format::Json, Some(found)) => cx.output.json(&ExplainDocument::one(found)),
+        (Format::Json, None) => cx.output.json(&ExplainDocument::list()),
+        (Format::Human | Format::Github, Some(found)) => cx.output.print(text(found)),
+        (Format::Human | Format::Github, None) => cx.output.print(list()),
+    }
+    Ok(Exit::Done)
+}
+
+fn unknown(code: &str) -> Errors {
+    let codes: Vec<_> = explain::all().map(|found| found.code).collect();
+    let help = match nearest(code, &codes) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "list every code: repin explain".to_owned(),
+    };
+    Error::input("usage", format!("unknown code `{code}`"))
+        .help(help)
+        .into()
+}

@@ -1,0 +1,297 @@
+//! Shows a promote or a rollback: the table, the diff, the files of GitHub Actions.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    context::Context,
+    exit::Exit,
+    format::{Format, Volume},
+    github::StepFiles,
+    output::Output,
+};
+use crate::{
+    checks::{Check, Code, Status},
+    config::{Config, number},
+    error::Errors,
+    report::{
+        annotations, body,
+        json::{ImageRow, PlanDocument},
+        table::{Align, aligned},
+    },
+    untrusted::plain,
+    workflow::{Done, Finished, Options},
+};
+
+/// Shows the result of a run in the chosen format.
+pub(super) fn finished(finished: &Finished, options: &Options, cx: &mut Context) -> Exit {
+    let exit = finished.class().map_or(Exit::Done, Exit::Because);
+    match cx.output.format {
+        Format::Json => {
+            cx.output.json(&finished.document);
+            return exit;
+        }
+        Format::Github => print_github(finished, options, &mut cx.output),
+        Format::Human => print_human(finished, options, &mut cx.output),
+    }
+    if let Some(errors) = &finished.errors {
+        cx.output.fault(errors);
+    }
+    cx.output.refer();
+    cx.output.note(&closing(finished));
+    if cx.output.format != Format::Github {
+        return exit;
+    }
+    match write_step_files(&finished.document, options, cx) {
+        Ok(()) => exit,
+        Err(errors) => exit.worse(cx.output.fault(&errors)),
+    }
+}
+
+fn print_human(finished: &Finished, options: &Options, output: &mut Output) {
+    let document = &finished.document;
+    output.print(table(document));
+    print_checks(&document.checks, &finished.config, output);
+    if !finished.diff.is_empty() {
+        output.print("\n");
+        output.print_diff(&finished.diff, dash(options.diff_file.as_ref()));
+    }
+    let body = document.body.as_ref();
+    if let Some(body) = body.filter(|_| dash(options.body_file.as_ref())) {
+        output.print("\n");
+        output.print_body(body);
+    }
+}
+
+fn print_github(finished: &Finished, options: &Options, output: &mut Output) {
+    let document = &finished.document;
+    let annotations = annotations::checks(&document.checks, &output.directory);
+    output.annotate(&annotations);
+    let table = table(document);
+    let diff = dash(options.diff_file.as_ref()).then_some(finished.diff.as_slice());
+    let body = document.body.as_deref().map(str::as_bytes);
+    let body = body.filter(|_| dash(options.body_file.as_ref()));
+    for text in [Some(table.as_bytes()), diff, body].into_iter().flatten() {
+        if let Err(errors) = output.print_unparsed(text) {
+            output.fault(&errors);
+        }
+    }
+}
+
+/// Whether a file is standard output.
+fn dash(file: Option<&PathBuf>) -> bool {
+    file.map(PathBuf::as_path) == Some(Path::new("-"))
+}
+
+fn write_step_files(
+    document: &PlanDocument,
+    options: &Options,
+    cx: &Context,
+) -> Result<(), Errors> {
+    let digests: serde_json::Map<String, serde_json::Value> = document
+        .images
+        .iter()
+        .map(|image| (image.name.clone(), image.to.clone().into()))
+        .collect();
+    let path = |file: &Option<PathBuf>| {
+        file.as_ref()
+            .map_or_else(String::new, |f| f.to_string_lossy().into_owned())
+    };
+    let pull_request = document
+        .pull_request
+        .as_ref()
+        .map_or_else(String::new, |pr| pr.number.to_string());
+    let mut files = StepFiles::open(&cx.services.environment)?;
+    files.outputs(&[
+        ("kind", document.kind.to_owned()),
+        ("revision", document.revision.clone()),
+        ("changed", document.changed.to_string()),
+        ("title", document.title.clone()),
+        ("branch", document.branch.clone()),
+        ("digests", serde_json::Value::Object(digests).to_string()),
+        ("body-file", path(&options.body_file)),
+        ("diff-file", path(&options.diff_file)),
+        ("pull-request", pull_request),
+    ])?;
+    files.summary(
+        &document
+            .body
+            .clone()
+            .unwrap_or_else(|| body::refusal(document)),
+    )
+}
+
+fn table(document: &PlanDocument) -> String {
+    let heading = ["IMAGE", "FROM", "TO", "PINS", "PLATFORMS", "CHECKS"]
+        .map(str::to_owned)
+        .to_vec();
+    let row = |image: &ImageRow| {
+        let of_image = document
+            .checks
+            .iter()
+            .filter(|check| check.image.as_ref() == Some(&image.name));
+        let from = match image.from.as_slice() {
+            [] => "-".to_owned(),
+            [one] => short(one),
+            many => format!("{} digests", many.len()),
+        };
+        let to = image.to.as_deref().map_or_else(|| "?".to_owned(), short);
+        let platforms = if image.platforms.is_empty() {
+            "?".to_owned()
+        } else {
+            plain(&image.platforms.join(","))
+        };
+        vec![
+            image.name.clone(),
+            from,
+            to,
+            image.pins.to_string(),
+            platforms,
+            tally(of_image),
+        ]
+    };
+    let rows: Vec<_> = std::iter::once(heading)
+        .chain(document.images.iter().map(row))
+        .collect();
+    let columns = [
+        Align::Left,
+        Align::Left,
+        Align::Left,
+        Align::Right,
+        Align::Left,
+        Align::Left,
+    ];
+    let mut text = format!("{}\n\n{}", plain(&document.title), aligned(&columns, &rows));
+    let labels: Vec<_> = document.images.iter().flat_map(label_rows).collect();
+    let repository: Vec<_> = document.checks.iter().filter_map(repository_row).collect();
+    for rows in [labels, repository] {
+        if !rows.is_empty() {
+            text.push('\n');
+            text.push_str(&aligned(&[Align::Left, Align::Left, Align::Left], &rows));
+        }
+    }
+    text
+}
+
+/// The closing line: what was done, and what may be done next.
+fn closing(finished: &Finished) -> String {
+    let document = &finished.document;
+    let pins: usize = document.files.iter().map(|file| file.pins).sum();
+    let count = format!(
+        "{} in {}",
+        number(pins, "pin"),
+        number(document.files.len(), "file")
+    );
+    if let Some(pull) = &document.pull_request {
+        return format!(
+            "\npull request #{} {}: {}",
+            pull.number,
+            pull.state,
+            plain(&pull.url)
+        );
+    }
+    let skipped = document
+        .checks
+        .iter()
+        .find(|check| check.code == Code::UNCONFIGURED);
+    let failed = finished.class().is_some();
+    if let (false, Some(skip)) = (failed, skipped) {
+        return format!("skipped: {}", plain(&skip.detail));
+    }
+    match &finished.done {
+        Done::Applied => format!(
+            "\napplied: {count}; commit them with the message\n\n    {}\n\n    Repin-Set: {}",
+            plain(&document.title),
+            plain(&document.revision)
+        ),
+        Done::Begun if failed => "the pull request is incomplete; run the command again".to_owned(),
+        _ if failed => "nothing was changed".to_owned(),
+        _ if !document.changed => {
+            "\nnothing to do: every pin is already at this revision".to_owned()
+        }
+        Done::Rehearsed => {
+            let branch = plain(&document.branch);
+            format!(
+                "\ndry run: nothing was changed; the pull request of {branch} would change {count}"
+            )
+        }
+        _ => format!("\ndry run: nothing was changed; --apply would change {count}"),
+    }
+}
+
+/// Prints failed checks and warnings; with `--verbose`, all checks.
+pub(super) fn print_checks(checks: &[Check], config: &Config, output: &mut Output) {
+    if output.volume >= Volume::Verbose {
+        let row = |check: &Check| {
+            let subject = [&check.image, &check.platform]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" ");
+            vec![
+                check.status.as_str().to_owned(),
+                check.code.to_string(),
+                plain(&subject),
+                plain(&check.describe()),
+            ]
+        };
+        let rows: Vec<_> = checks.iter().map(row).collect();
+        output.print(format!("\n{}", aligned(&[Align::Left; 4], &rows)));
+    }
+    output.causes(checks, config);
+}
+
+/// The row of a warned or skipped check about the repository, which no image's row counts.
+fn repository_row(check: &Check) -> Option<Vec<String>> {
+    let shown = matches!(check.status, Status::Warn | Status::Skip) && check.image.is_none();
+    shown.then(|| {
+        vec![
+            check.status.as_str().to_owned(),
+            check.code.to_string(),
+            plain(&check.describe()),
+        ]
+    })
+}
+
+fn label_rows(image: &ImageRow) -> Vec<Vec<String>> {
+    let row = |(label, value): (&String, &Option<String>)| {
+        vec![
+            image.name.clone(),
+            plain(label),
+            plain(value.as_deref().unwrap_or("(absent)")),
+        ]
+    };
+    image.labels.iter().map(row).collect()
+}
+
+/// The number of checks by status.
+pub(super) fn tally<'c>(checks: impl Iterator<Item = &'c Check>) -> String {
+    let statuses: Vec<_> = checks.map(|check| check.status).collect();
+    let count = |status| {
+        statuses
+            .iter()
+            .filter(|of_check| **of_check == status)
+            .count()
+    };
+    let words = [
+        (Status::Fail, "failed"),
+        (Status::Warn, "warned"),
+        (Status::Skip, "skipped"),
+        (Status::Pass, "passed"),
+    ];
+    let told = words
+        .iter()
+        .map(|(status, word)| (count(*status), word))
+        .filter(|(count, _)| *count > 0);
+    told.map(|(count, word)| format!("{count} {word}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn short(digest: &str) -> String {
+    digest
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(12)
+        .collect()
+}

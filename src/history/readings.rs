@@ -1,0 +1,183 @@
+//! Contents as the places of configurations read them.
+//!
+//! A file that a place looks into is read by the rules of its commit's configuration, so one content
+//! may be read in several ways: once for each. The contents come from git in passing, on a thread of
+//! their own; what they are to be read with is left here for it.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io::{self, Read},
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    git::ObjectId,
+    oci::Digest,
+    pins::{FileScanner, Finder, Looking, Scan, mentions},
+};
+
+/// The pins of one content: which image, which digest.
+pub(super) type Scanned = Vec<(usize, Digest)>;
+
+/// A content, and the way it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Blob {
+    pub(super) id: ObjectId,
+    /// The number of the reading; `None`: no place looks into it.
+    pub(super) reading: Option<usize>,
+}
+
+/// What a content holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) pins: Scanned,
+    /// Where and why an entry of a place is refused: `LINE:COLUMN: why`.
+    pub(super) refused: Option<Arc<str>>,
+}
+
+/// What was read of all contents.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) seen: HashMap<Blob, Seen>,
+    /// Every digest in a file that a place looks into.
+    pub(super) in_places: BTreeSet<Digest>,
+}
+
+/// The readings of a walk, shared with the thread that reads.
+#[derive(Clone, Default)]
+pub(super) struct Readings {
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// How a content that is on its way is to be read.
+    wanted: HashMap<ObjectId, Vec<Option<usize>>>,
+    numbers: HashMap<(String, Looking), usize>,
+    readings: Vec<(FileScanner, Looking)>,
+    contents: Contents,
+}
+
+impl Readings {
+    /// The number of the reading by `scanner`, which `rules` tells from others, for a file that is
+    /// looked into so; `None` where no place does.
+    pub(super) fn number(
+        &self,
+        rules: &str,
+        scanner: &FileScanner,
+        looking: Looking,
+    ) -> Option<usize> {
+        if looking.is_empty() {
+            return None;
+        }
+        let shared = &mut *self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = shared.readings.len();
+        let number = shared
+            .numbers
+            .entry((rules.to_owned(), looking.clone()))
+            .or_insert(next);
+        if *number == next {
+            shared.readings.push((scanner.clone(), looking));
+        }
+        Some(*number)
+    }
+
+    /// Says how a content that is about to be asked for is to be read.
+    pub(super) fn want(&self, blob: Blob) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.wanted.entry(blob.id).or_default().push(blob.reading);
+    }
+
+    /// Reads contents as they come.
+    pub(super) fn reader(
+        &self,
+        finder: Finder,
+    ) -> impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<Scanned>> + Send + 'static {
+        let readings = self.clone();
+        let mut buffer = Vec::new();
+        move |id, content| {
+            let wanted = readings.take(id);
+            let placed: Vec<_> = wanted.iter().copied().flatten().collect();
+            if placed.is_empty() {
+                if wanted.is_empty() {
+                    return Ok(None);
+                }
+                let scan = finder.scan_reader(content, &mut buffer)?;
+                return Ok(Some(scanned(&scan)).filter(|found| !found.is_empty()));
+            }
+            let mut whole = Vec::new();
+            content.read_to_end(&mut whole)?;
+            for (number, scanner, looking) in readings.ways(&placed) {
+                let scan = scanner.scan(&whole, &looking);
+                readings.add(
+                    Blob {
+                        id: *id,
+                        reading: Some(number),
+                    },
+                    &scan,
+                );
+            }
+            let named = mentions(whole.as_slice(), &mut buffer)?;
+            readings.add_mentions(named.iter().map(|mention| mention.digest));
+            let plain = wanted
+                .contains(&None)
+                .then(|| scanned(&finder.scan(&whole)));
+            Ok(plain.filter(|found| !found.is_empty()))
+        }
+    }
+
+    /// Everything that was read; `plain` is what no place looked into.
+    pub(super) fn into_contents(self, plain: HashMap<ObjectId, Scanned>) -> Contents {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut contents = mem::take(&mut shared.contents);
+        contents.seen.extend(plain.into_iter().map(|(id, pins)| {
+            let refused = None;
+            (Blob { id, reading: None }, Seen { pins, refused })
+        }));
+        contents
+    }
+
+    fn take(&self, id: &ObjectId) -> Vec<Option<usize>> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.wanted.remove(id).unwrap_or_default()
+    }
+
+    fn ways(&self, numbers: &[usize]) -> Vec<(usize, FileScanner, Looking)> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let way = |number: &usize| {
+            let (scanner, looking) = &shared.readings[*number];
+            (*number, scanner.clone(), looking.clone())
+        };
+        numbers.iter().map(way).collect()
+    }
+
+    fn add(&self, blob: Blob, scan: &Scan) {
+        let refused = scan.refused.first().map(|refused| {
+            let (line, column, why) = (refused.line, refused.column, &refused.why);
+            format!("{line}:{column}: {why}").into()
+        });
+        let pins = scanned(scan);
+        if pins.is_empty() && refused.is_none() {
+            return;
+        }
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.contents.seen.insert(blob, Seen { pins, refused });
+    }
+
+    fn add_mentions(&self, digests: impl Iterator<Item = Digest>) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.contents.in_places.extend(digests);
+    }
+}
+
+fn scanned(scan: &Scan) -> Scanned {
+    let mut found: Scanned = scan
+        .pins
+        .iter()
+        .map(|pin| (pin.image, pin.digest))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}

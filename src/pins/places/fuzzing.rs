@@ -1,0 +1,73 @@
+//! Any bytes as a file of every kind of place: what is found stands where it is said to, and a move
+//! changes that and nothing else.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
+
+use std::{path::Path, sync::LazyLock};
+
+use super::{FileScanner, RelPath};
+use crate::{
+    config,
+    error::SourceText,
+    oci::{Digest, Tag},
+    pins::{Replacement, outline, reads_alike, replace},
+};
+
+const CONFIG: &str = r#"
+version: 1
+files: ["**"]
+places:
+  kustomize: { comment: tag }
+  helm: { registry: ghcr.io }
+  keys: { entry: "/k/**/[name=x]", tag: tag, digest: "[name=d]/value", image: app }
+  marked: {}
+images:
+  app: { repository: ghcr.io/acme/app, pins: 1 }
+  hub: { repository: nginx, pins: 1 }
+revision: { pattern: "[0-9a-z]+" }
+"#;
+const NAMES: [&str; 3] = ["kustomization.yaml", "values.yaml", "main.tf"];
+
+static SCANNER: LazyLock<FileScanner> = LazyLock::new(|| {
+    let source = SourceText {
+        name: "repin.yaml".to_owned(),
+        text: CONFIG.into(),
+    };
+    FileScanner::new(&config::parse(&source, Path::new("/")).unwrap())
+});
+
+/// The first byte chooses the name of the file.
+pub(crate) fn places(input: &[u8]) {
+    let Some((first, content)) = input.split_first() else {
+        return;
+    };
+    let name = NAMES[usize::from(*first) % NAMES.len()];
+    let looking = SCANNER.looking(&RelPath::parse(name).unwrap(), &|_| false);
+    let scan = SCANNER.scan(content, &looking);
+    let mut reached = 0;
+    for pin in &scan.pins {
+        assert!(pin.offset >= reached, "in order, each once");
+        let text = pin.digest.to_string();
+        assert!(content[pin.offset..].starts_with(text.as_bytes()));
+        reached = pin.offset + text.len();
+        let Some(split) = &pin.split else { continue };
+        for edit in &split.tags {
+            assert_eq!(&content[edit.at.clone()], edit.tag.as_str().as_bytes());
+        }
+    }
+    if !(scan.refused.is_empty() && scan.twice.is_empty()) {
+        return;
+    }
+    for tag in ["new", "0012"] {
+        let to = Replacement {
+            digest: Digest::of(b"new"),
+            tag: Tag::parse(tag).unwrap(),
+        };
+        let new = replace(content, &scan.pins, &[Some(to.clone()), Some(to.clone())]);
+        let again = SCANNER.scan(&new, &looking);
+        assert_eq!(again.pins.len(), scan.pins.len());
+        assert!(again.pins.iter().all(|pin| to.is_done(pin)));
+        assert_eq!(again.refused, []);
+        assert_eq!(outline(content, &scan.pins), outline(&new, &again.pins));
+        assert!(reads_alike(content, &new, &scan.pins));
+    }
+}

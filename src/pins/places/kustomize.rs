@@ -1,0 +1,110 @@
+//! Items of `images:` in a kustomization or component, and of `spec.images` in Flux's Kustomization.
+
+use super::{
+    File,
+    entry::{Entry, Refusal, Whose},
+    values::{Field, Via, field},
+    yaml::{Document, Id},
+};
+use crate::oci::Repository;
+
+const BOTH: &str =
+    "a digest in `newTag` and in `digest`: kustomize uses `digest` and ignores `newTag`";
+
+/// The entries of a document, if it is one that kustomize or Flux reads.
+pub(super) fn entries(document: &Document<'_>, file: &File<'_>) -> Vec<Entry> {
+    let Some(images) = images(document, file) else {
+        return Vec::new();
+    };
+    let items = document.list(images).iter();
+    let items = items.filter_map(|item| document.resolved(*item));
+    items.map(|item| entry(document, file, item)).collect()
+}
+
+/// The list of images.
+fn images(document: &Document<'_>, file: &File<'_>) -> Option<Id> {
+    let root = document.root?;
+    let text = |key| document.get(root, key).and_then(|id| document.scalar(id));
+    let (version, kind) = (text("apiVersion"), text("kind"));
+    if version.is_some_and(|version| version.starts_with("kustomize.toolkit.fluxcd.io/")) {
+        let spec = document
+            .get(root, "spec")
+            .filter(|_| kind == Some("Kustomization"))?;
+        return document.get(spec, "images");
+    }
+    let ours = match kind {
+        Some("Kustomization" | "Component") => true,
+        // A kustomization may leave its kind out.
+        None => file.kustomization,
+        Some(_) => false,
+    };
+    let version = version.is_none_or(|version| version.starts_with("kustomize.config.k8s.io/"));
+    (ours && version).then(|| document.get(root, "images"))?
+}
+
+fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
+    let get = |key| field(document, item, key);
+    let text = |field: &Field| document.scalar(field.node).unwrap_or_default();
+    let new_name = get("newName").filter(|name| !text(name).is_empty());
+    let name = new_name.or_else(|| get("name"));
+    let whole = name.as_ref().map_or("", text);
+    // A reference in `newName` is one whose repository counts, so that it is seen.
+    let repository = repository_of(whole);
+    let image = file.image(repository);
+    let mut refused = None;
+    if repository.len() < whole.len()
+        && let Some(name) = new_name
+    {
+        refused = Some(Refusal {
+            at: document.span(name.node).start,
+            why: "`newName` holds a whole reference beside a digest: kustomize takes all of it as the name".to_owned(),
+        });
+    } else if repository.len() < whole.len() {
+        return other(item);
+    }
+    if let Some(suffix) = get("tagSuffix").filter(|suffix| !text(suffix).is_empty()) {
+        let at = match suffix.via {
+            Via::Own => document.span(suffix.node).start,
+            Via::Alias(node) | Via::Merge(node) => document.span(node).start,
+        };
+        let why = "`tagSuffix` beside a digest: kustomize appends it to the tag, and older releases ignore it";
+        refused = Some(Refusal {
+            at,
+            why: why.to_owned(),
+        });
+    }
+    Entry {
+        node: item,
+        whose: image.map_or(Whose::Other, Whose::Image),
+        named_by: name.into_iter().collect(),
+        digest: get("digest"),
+        tag: get("newTag"),
+        refused,
+        both: BOTH,
+        global: false,
+    }
+}
+
+fn other(item: Id) -> Entry {
+    Entry {
+        node: item,
+        whose: Whose::Other,
+        named_by: Vec::new(),
+        digest: None,
+        tag: None,
+        refused: None,
+        both: BOTH,
+        global: false,
+    }
+}
+
+/// The part of a reference before its tag and digest.
+fn repository_of(text: &str) -> &str {
+    if Repository::parse(text).is_ok() {
+        return text;
+    }
+    let name = text.split_once('@').map_or(text, |(name, _)| name);
+    let slash = name.rfind('/').map_or(0, |slash| slash + 1);
+    let colon = name[slash..].find(':').map(|colon| slash + colon);
+    colon.map_or(name, |colon| &name[..colon])
+}

@@ -1,0 +1,188 @@
+//! Lines of any text with a comment that says whose their digest is.
+
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::{PREFIX, Rules, Sight, What};
+use crate::{
+    oci::{Digest, Tag},
+    pins::{
+        digests::{Width, runs_in},
+        scan::{Scan, Split, TagEdit},
+    },
+};
+
+const MARKER: &[u8] = b"repin:";
+/// What a comment that ends with its line begins with.
+const INTRODUCERS: [&[u8]; 5] = [b"#", b"//", b"--", b";", b"/*"];
+
+/// A comment that marks a line.
+struct Marker<'c> {
+    /// Offset of `repin:`.
+    at: usize,
+    name: &'c str,
+    /// The line that it marks.
+    line: Range<usize>,
+}
+
+/// The pins and refusals of a place of the kind `marked`.
+pub(super) fn find(rules: &Rules, place: usize, scan: &Scan, content: &[u8]) -> Vec<Sight> {
+    let markers = memmem::find_iter(content, MARKER).filter_map(|at| marker(content, at));
+    markers
+        .filter_map(|marker| sight(rules, place, scan, content, &marker))
+        .collect()
+}
+
+/// The marker at `at`, if a comment at the end of its line holds nothing else.
+fn marker(content: &[u8], at: usize) -> Option<Marker<'_>> {
+    let start = line_start(content, at);
+    let before = content[start..at].trim_ascii_end();
+    let introducer = INTRODUCERS
+        .iter()
+        .find(|introducer| before.ends_with(introducer))?;
+    let end = line_end(content, at);
+    let mut text = content[at + MARKER.len()..end].trim_ascii();
+    if *introducer == b"/*" {
+        text = text.strip_suffix(b"*/")?.trim_ascii_end();
+    }
+    let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    if text.is_empty() || !text.iter().all(part) {
+        return None;
+    }
+    let alone = before[..before.len() - introducer.len()]
+        .trim_ascii()
+        .is_empty();
+    let line = if alone {
+        let next = (end + 1).min(content.len());
+        next..line_end(content, next)
+    } else {
+        start..end
+    };
+    Some(Marker {
+        at,
+        name: std::str::from_utf8(text).ok()?,
+        line,
+    })
+}
+
+fn line_start(content: &[u8], at: usize) -> usize {
+    memchr::memrchr(b'\n', &content[..at]).map_or(0, |newline| newline + 1)
+}
+
+/// Where the line break behind `at` is, or the end of the text.
+fn line_end(content: &[u8], at: usize) -> usize {
+    memchr::memchr(b'\n', &content[at..]).map_or(content.len(), |newline| at + newline)
+}
+
+fn sight(
+    rules: &Rules,
+    place: usize,
+    scan: &Scan,
+    content: &[u8],
+    marker: &Marker<'_>,
+) -> Option<Sight> {
+    let image = rules.names.get(marker.name).copied();
+    let refused = |at: usize, why: String| {
+        Some(Sight {
+            place,
+            image,
+            at,
+            what: What::Refused(why),
+        })
+    };
+    let Some(image) = image else {
+        return refused(
+            marker.at,
+            format!(
+                "the comment names `{}`, which is not a configured image",
+                marker.name
+            ),
+        );
+    };
+    let digests = digests_in(content, &marker.line);
+    let (at, digest) = match digests.as_slice() {
+        [one] => *one,
+        [] => {
+            let why = "the line that this comment marks holds no digest (sha256:<64 lowercase hex digits>)";
+            return refused(marker.at, why.to_owned());
+        }
+        [_, (second, _), ..] => {
+            let why = "the line holds more than one digest, and the comment names one image";
+            return refused(*second, why.to_owned());
+        }
+    };
+    if let Some(whole) = scan.pins.iter().find(|pin| pin.offset == at) {
+        if whole.image == image {
+            return None;
+        }
+        let why = format!(
+            "the comment names `{}`, but the digest stands behind the repository of another image, which an engine would pull",
+            marker.name
+        );
+        return refused(at, why);
+    }
+    let tag = tag_before(rules, content, at);
+    Some(Sight {
+        place,
+        image: Some(image),
+        at,
+        what: What::Pin {
+            digest,
+            tag: tag.as_ref().map(|edit| edit.tag.clone()),
+            split: Box::new(Split {
+                place,
+                pointer: None,
+                document: None,
+                tags: tag.into_iter().collect(),
+                comment: None,
+                managed: false,
+            }),
+        },
+    })
+}
+
+/// Every `sha256:` with 64 digits in a line.
+fn digests_in(content: &[u8], line: &Range<usize>) -> Vec<(usize, Digest)> {
+    let line_bytes = &content[line.clone()];
+    let mut found = Vec::new();
+    runs_in(line_bytes, 0..line_bytes.len(), |run| {
+        let before = &line_bytes[..run.offset];
+        let after = line_bytes.get(run.offset + 64);
+        let ends = after.is_none_or(|byte| !byte.is_ascii_alphanumeric());
+        if run.width == Width::One && before.ends_with(PREFIX) && ends {
+            let at = line.start + run.offset - PREFIX.len();
+            let begins = at
+                .checked_sub(1)
+                .is_none_or(|before| !content[before].is_ascii_alphanumeric());
+            if begins {
+                found.push((at, run.digest));
+            }
+        }
+    });
+    found
+}
+
+/// The tag that stands before the `@` of a digest, if a revision has such a tag.
+fn tag_before(rules: &Rules, content: &[u8], digest: usize) -> Option<TagEdit> {
+    let end = digest.checked_sub(1).filter(|at| content[*at] == b'@')?;
+    let part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let length = content[..end]
+        .iter()
+        .rev()
+        .take(Tag::MAX + 1)
+        .take_while(part)
+        .count();
+    let at = end - length..end;
+    let text = std::str::from_utf8(&content[at.clone()]).ok()?;
+    let tag = Tag::parse(text).ok()?;
+    let revisions = rules.revisions.as_ref()?;
+    let revision = revisions.tag.revision_in(text, "")?;
+    revisions.pattern.revision(revision).ok()?;
+    Some(TagEdit {
+        tag,
+        scalar: at.clone(),
+        at,
+        plain: false,
+    })
+}

@@ -1,0 +1,517 @@
+//! Split pins: digests of configured images that do not stand behind their repository.
+//!
+//! Bytes of one file in, pins and refusals out; nothing is read, judged or changed here. A place of
+//! the configuration says where such digests may stand: [`kustomize`], [`helm`] and [`keys`] choose
+//! the entries of a YAML or JSON document, [`entry`] judges them alike, [`marked`] goes by comments
+//! in any text. Whatever a reader of the file could take otherwise than this one is refused.
+
+mod entry;
+#[cfg(any(test, fuzzing))]
+pub(in crate::pins) mod fuzzing;
+mod helm;
+mod keys;
+mod kustomize;
+mod marked;
+mod quoting;
+mod values;
+mod yaml;
+
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
+
+use memchr::memmem;
+
+use super::{
+    chunk::{Lines, Window},
+    digests::{Width, runs_in},
+    scan::{Finder, Pin, Refused, Scan, Split, Twice},
+};
+use crate::{
+    config::{
+        CommentPolicy, Config, Globs, KUSTOMIZATIONS, PinPlace, PlaceKind, RelPath, Revisions,
+        looking_into,
+    },
+    error::Span,
+    oci::{Digest, Repository, Tag},
+};
+
+pub(super) use quoting::needs_quotes;
+
+/// The largest file that is parsed, in bytes.
+pub(crate) const LARGEST: usize = 4 * 1024 * 1024;
+
+/// Finds whole references and split pins in files.
+#[derive(Debug, Clone)]
+pub struct FileScanner {
+    finder: Finder,
+    rules: Option<Arc<Rules>>,
+}
+
+/// What is looked for beside whole references.
+#[derive(Debug, Default)]
+struct Rules {
+    places: Vec<PinPlace>,
+    /// The files of the configuration that places without their own look into.
+    files: Globs,
+    /// The names of the images, each at its place in the finder.
+    names: HashMap<String, usize>,
+    images: HashMap<Repository, usize>,
+    /// What a revision looks like; `None` in a first look.
+    revisions: Option<Revisions>,
+}
+
+/// The places that look into one file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Looking {
+    /// Their numbers in the configuration.
+    places: Vec<usize>,
+    /// Whether the file has a name that kustomize looks for.
+    kustomization: bool,
+}
+
+impl Looking {
+    /// Whether no place does.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+}
+
+/// A split pin or a refusal before its line and column are known.
+#[derive(Debug)]
+struct Sight {
+    place: usize,
+    image: Option<usize>,
+    /// Offset of the digest, or of what is refused.
+    at: usize,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Pin {
+        digest: Digest,
+        tag: Option<Tag>,
+        split: Box<Split>,
+    },
+    Refused(String),
+}
+
+/// One file as its places see it.
+struct File<'f> {
+    content: &'f [u8],
+    rules: &'f Rules,
+    kustomization: bool,
+    /// The image whose repository this is.
+    image: &'f dyn Fn(Repository) -> Option<usize>,
+}
+
+impl FileScanner {
+    /// For the images and places of a configuration.
+    pub fn new(config: &Config) -> Self {
+        Self::of(
+            config,
+            &config
+                .images
+                .iter()
+                .map(|i| &i.repository)
+                .cloned()
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    /// For the places of `config`; a pin's `image` is the place in `repositories`, which may be those
+    /// of another configuration.
+    pub fn of(config: &Config, repositories: &[Repository]) -> Self {
+        let finder = Finder::of(repositories);
+        if config.places.is_empty() {
+            return Self {
+                finder,
+                rules: None,
+            };
+        }
+        let images: HashMap<Repository, usize> = repositories.iter().cloned().zip(0..).collect();
+        let names = config
+            .images
+            .iter()
+            .filter_map(|image| Some((image.name.clone(), *images.get(&image.repository)?)))
+            .collect();
+        let rules = Rules {
+            places: config.places.clone(),
+            names,
+            images,
+            revisions: Some(config.revision.clone()),
+            files: config.files.clone(),
+        };
+        Self {
+            finder,
+            rules: Some(Arc::new(rules)),
+        }
+    }
+
+    /// The places that look into a scanned file; `exists` tells whether there is a file at a path.
+    pub fn looking(&self, path: &RelPath, exists: &dyn Fn(&Path) -> bool) -> Looking {
+        let Some(rules) = &self.rules else {
+            return Looking::default();
+        };
+        let name = path.as_path().file_name().and_then(|name| name.to_str());
+        Looking {
+            places: looking_into(&rules.places, &rules.files, path.as_path(), exists),
+            kustomization: name.is_some_and(|name| KUSTOMIZATIONS.contains(&name)),
+        }
+    }
+
+    /// Every place, for a content whose path is not known.
+    pub fn looking_everywhere(&self) -> Looking {
+        let places = self.rules.as_ref().map_or(0, |rules| rules.places.len());
+        Looking {
+            places: (0..places).collect(),
+            kustomization: true,
+        }
+    }
+
+    /// Scans a whole file in memory.
+    pub fn scan(&self, content: &[u8], looking: &Looking) -> Scan {
+        let mut scan = self.finder.scan(content);
+        if let Some(rules) = &self.rules
+            && !looking.is_empty()
+        {
+            rules.add(&mut scan, content, looking);
+        }
+        scan
+    }
+
+    /// Scans a file as it is read. One that no place looks into is held in memory a chunk at a time,
+    /// in `buffer`, which can be used again; another one up to the size that is parsed.
+    pub fn scan_reader(
+        &self,
+        mut reader: impl Read,
+        looking: &Looking,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Scan> {
+        if looking.is_empty() {
+            return self.finder.scan_reader(reader, buffer);
+        }
+        buffer.clear();
+        reader
+            .by_ref()
+            .take(LARGEST as u64 + 1)
+            .read_to_end(buffer)?;
+        if buffer.len() > LARGEST {
+            // It is refused by what it holds, so all of it has to be seen.
+            reader.read_to_end(buffer)?;
+        }
+        Ok(self.scan(buffer, looking))
+    }
+}
+
+/// What a first look finds.
+pub(super) struct FirstLook {
+    rules: Rules,
+}
+
+/// The number of the place of the kind `kustomize` in a first look; that of the kind `helm` is next.
+pub(crate) const KUSTOMIZE: usize = 0;
+
+impl FirstLook {
+    pub(super) fn new() -> Self {
+        let place = |name: &str, kind| PinPlace {
+            name: name.to_owned(),
+            at: Span { start: 0, end: 0 },
+            kind,
+            files: None,
+            comment: CommentPolicy::Keep,
+        };
+        Self {
+            rules: Rules {
+                places: vec![
+                    place("kustomize", PlaceKind::Kustomize),
+                    place("helm", PlaceKind::Helm { registry: None }),
+                ],
+                ..Rules::default()
+            },
+        }
+    }
+
+    /// The entries of any repository at all in a file, before there is a configuration; `scan` is
+    /// what it holds of whole references, `exists` tells whether there is a file at a path.
+    pub(super) fn add(
+        &self,
+        scan: &mut Scan,
+        path: &RelPath,
+        content: &[u8],
+        exists: &dyn Fn(&Path) -> bool,
+        image: &dyn Fn(Repository) -> Option<usize>,
+    ) {
+        let places = self.rules.places.iter().enumerate();
+        let places: Vec<usize> = places
+            .filter(|(_, place)| place.kind.has_name(path.as_path(), exists))
+            .map(|(at, _)| at)
+            .collect();
+        if places.is_empty() || !may_hold_digest(content) {
+            return;
+        }
+        let file = File {
+            content,
+            rules: &self.rules,
+            kustomization: places.contains(&KUSTOMIZE),
+            image,
+        };
+        if let Ok(sights) = file.parsed(&places) {
+            place_all(scan, content, sights);
+        }
+    }
+}
+
+impl Rules {
+    /// Adds what the places find in a file.
+    fn add(&self, scan: &mut Scan, content: &[u8], looking: &Looking) {
+        if !may_hold_digest(content) {
+            // A comment that marks a line without a digest is refused wherever it stands.
+            if looking.places.iter().any(|at| self.is_marked(*at)) {
+                let mut sights = Vec::new();
+                self.marked(scan, content, looking, &mut sights);
+                place_all(scan, content, sights);
+            }
+            return;
+        }
+        let mut sights = Vec::new();
+        self.marked(scan, content, looking, &mut sights);
+        let file = File {
+            content,
+            rules: self,
+            kustomization: looking.kustomization,
+            image: &|repository| self.images.get(&repository).copied(),
+        };
+        let parsed: Vec<usize> = looking
+            .places
+            .iter()
+            .copied()
+            .filter(|at| !self.is_marked(*at))
+            .collect();
+        if let Some(first) = parsed.first() {
+            match file.parsed(&parsed) {
+                Ok(found) => sights.extend(found),
+                Err(fault) => sights.extend(file.unreadable(scan, &sights, *first, &fault)),
+            }
+        }
+        place_all(scan, content, sights);
+    }
+
+    fn is_marked(&self, place: usize) -> bool {
+        self.places[place].kind == PlaceKind::Marked
+    }
+
+    fn marked(&self, scan: &Scan, content: &[u8], looking: &Looking, sights: &mut Vec<Sight>) {
+        for at in &looking.places {
+            if self.is_marked(*at) {
+                sights.extend(marked::find(self, *at, scan, content));
+            }
+        }
+    }
+}
+
+impl File<'_> {
+    /// What the places find that read YAML.
+    fn parsed(&self, places: &[usize]) -> Result<Vec<Sight>, yaml::Fault> {
+        let fault = |at, why: &str| yaml::Fault {
+            at,
+            why: why.to_owned(),
+        };
+        if self.content.len() > LARGEST {
+            return Err(fault(0, "it is larger than 4 MiB"));
+        }
+        let text = std::str::from_utf8(self.content)
+            .map_err(|error| fault(error.valid_up_to(), "it is not UTF-8"))?;
+        let mut sights = Vec::new();
+        yaml::documents(text, |document| {
+            for at in places {
+                let entries = match &self.rules.places[*at].kind {
+                    PlaceKind::Kustomize => kustomize::entries(document, self),
+                    PlaceKind::Helm { registry } => {
+                        helm::entries(document, self, registry.as_deref())
+                    }
+                    PlaceKind::Keys(rule) => keys::entries(document, self, rule),
+                    PlaceKind::Marked => Vec::new(),
+                };
+                sights.extend(entry::judge(self, document, *at, &entries));
+            }
+        })?;
+        Ok(sights)
+    }
+
+    /// The refusal of a file that cannot be read, if it names an image and holds a digest that is
+    /// not counted.
+    fn unreadable(
+        &self,
+        scan: &Scan,
+        sights: &[Sight],
+        place: usize,
+        fault: &yaml::Fault,
+    ) -> Option<Sight> {
+        let counted = |at: usize| {
+            scan.pins.iter().any(|pin| pin.offset == at)
+                || sights.iter().any(|sight| sight.at == at)
+        };
+        let mut uncounted = None;
+        runs_in(self.content, 0..self.content.len(), |run| {
+            let prefixed = run.width == Width::One && self.content[..run.offset].ends_with(PREFIX);
+            if prefixed && !counted(run.offset - PREFIX.len()) {
+                uncounted.get_or_insert(run.offset - PREFIX.len());
+            }
+        });
+        let digest = uncounted?;
+        let image = self.rules.named_in(self.content)?;
+        let before = &self.content[..fault.at.min(self.content.len())];
+        let line = memchr::memchr_iter(b'\n', before).count() + 1;
+        let why = format!(
+            "the file names the image and holds this digest, but cannot be read as YAML: line {line}: {}",
+            fault.why
+        );
+        Some(Sight {
+            place,
+            image: Some(image),
+            at: digest,
+            what: What::Refused(why),
+        })
+    }
+
+    /// The image whose repository this is.
+    fn image(&self, repository: &str) -> Option<usize> {
+        (self.image)(Repository::parse(repository).ok()?)
+    }
+
+    fn comments(&self, place: usize) -> CommentPolicy {
+        self.rules.places[place].comment
+    }
+}
+
+impl Rules {
+    /// The first image whose repository a text names, whatever stands between host and path.
+    fn named_in(&self, content: &[u8]) -> Option<usize> {
+        let part = |byte: Option<&u8>| {
+            byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+        };
+        let named = |repository: &Repository| {
+            let path = repository.path();
+            let path = path.strip_prefix("library/").unwrap_or(path).as_bytes();
+            memmem::find_iter(content, path).any(|at| {
+                let before = at.checked_sub(1).and_then(|at| content.get(at));
+                !part(before) && !part(content.get(at + path.len()))
+            })
+        };
+        let images = self
+            .images
+            .iter()
+            .filter(|(repository, _)| named(repository));
+        images.map(|(_, image)| *image).min()
+    }
+}
+
+const PREFIX: &[u8] = b"sha256:";
+
+/// Whether `sha256:` or `sha512:` stands in a text, in any case: few files have it, and only those
+/// are parsed.
+fn may_hold_digest(content: &[u8]) -> bool {
+    [b"256:", b"512:"].iter().any(|digits| {
+        memmem::find_iter(content, *digits)
+            .any(|at| content[..at].len() >= 3 && content[at - 3..at].eq_ignore_ascii_case(b"sha"))
+    })
+}
+
+/// Adds sights to a scan in the order of the file, with their lines and columns. A digest that two
+/// places find is neither's.
+fn place_all(scan: &mut Scan, content: &[u8], mut sights: Vec<Sight>) {
+    if sights.is_empty() {
+        return;
+    }
+    sights.sort_by_key(|sight| sight.at);
+    let whole: Vec<usize> = scan.pins.iter().map(|pin| pin.offset).collect();
+    let mut lines = Lines::of(content);
+    let window = Window {
+        bytes: content,
+        base: 0,
+    };
+    let mut sights = sights.into_iter().peekable();
+    while let Some(sight) = sights.next() {
+        let (line, column) = lines.place(&window, sight.at);
+        let Sight {
+            place, image, at, ..
+        } = sight;
+        match (sight.what, image) {
+            (What::Pin { digest, tag, split }, Some(image)) => {
+                let same = |next: &Sight| next.at == at && matches!(next.what, What::Pin { .. });
+                while let Some(other) = sights.next_if(same) {
+                    if other.place != place {
+                        scan.twice.push(Twice {
+                            line,
+                            column,
+                            places: [place, other.place],
+                        });
+                    }
+                }
+                // A whole reference that an entry's scalar holds is one already.
+                if whole.binary_search(&at).is_ok() {
+                    continue;
+                }
+                scan.pins.push(Pin {
+                    image,
+                    line,
+                    column,
+                    offset: at,
+                    tag,
+                    digest,
+                    split: Some(split),
+                });
+            }
+            (What::Pin { .. }, None) => {}
+            (What::Refused(why), image) => scan.refused.push(Refused {
+                place,
+                image,
+                line,
+                column,
+                text: excerpt(&content[at.min(content.len())..]),
+                why,
+            }),
+        }
+    }
+    scan.pins.sort_by_key(|pin| pin.offset);
+}
+
+/// What stands at the beginning of a text, up to a line end or as much as a table shows.
+fn excerpt(bytes: &[u8]) -> String {
+    let end = bytes
+        .iter()
+        .take(120)
+        .take_while(|byte| !b"\r\n".contains(byte));
+    let text = String::from_utf8_lossy(&bytes[..end.count()]).into_owned();
+    text.trim_end().to_owned()
+}
+
+/// Whether two contents differ in nothing but scalars that hold an offset of `moved` in the old one;
+/// both are YAML.
+pub(super) fn same_events(old: &[u8], new: &[u8], moved: &[usize]) -> bool {
+    match (std::str::from_utf8(old), std::str::from_utf8(new)) {
+        (Ok(old), Ok(new)) => yaml::same_events(old, new, moved),
+        _ => false,
+    }
+}
+
+/// The range of a scalar's text within its span: without its quotes.
+fn within_quotes(document: &yaml::Document<'_>, id: yaml::Id) -> Range<usize> {
+    use granit_parser::ScalarStyle::{DoubleQuoted, SingleQuoted};
+    let span = document.span(id);
+    match document.node(id).value {
+        yaml::Value::Scalar(_, SingleQuoted | DoubleQuoted) if span.len() >= 2 => {
+            span.start + 1..span.end - 1
+        }
+        _ => span,
+    }
+}
+
+#[cfg(test)]
+mod tests;

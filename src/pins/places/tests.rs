@@ -1,0 +1,745 @@
+//! Each form of a split pin before and after a move, and each sentence about what is refused.
+
+mod property;
+
+use std::path::Path;
+
+use super::*;
+use crate::{
+    error::SourceText,
+    pins::{Replacement, outline, reads_alike, replace},
+};
+
+const CONFIG: &str = r#"
+version: 1
+files: ["**"]
+places: { PLACES }
+images:
+  app: { repository: ghcr.io/acme/app, pins: 1 }
+  web: { repository: ghcr.io/acme/web, pins: 1 }
+  hub: { repository: nginx, pins: 1 }
+revision: { pattern: "(rev-)?[0-9a-z]+" }
+"#;
+
+fn config(places: &str) -> Config {
+    let source = SourceText {
+        name: "repin.yaml".into(),
+        text: CONFIG.replace("PLACES", places).into(),
+    };
+    crate::config::parse(&source, Path::new("/")).unwrap()
+}
+
+fn old() -> String {
+    Digest::of(b"old").to_string()
+}
+
+fn new() -> String {
+    Digest::of(b"new").to_string()
+}
+
+/// `OLD` and `NEW` stand for the digests, `HEX` for digits alone.
+fn text(text: &str) -> String {
+    text.replace("OLD", &old())
+        .replace("NEW", &new())
+        .replace("HEX", &Digest::of(b"old").hex())
+}
+
+struct Scene {
+    config: Config,
+    scanner: FileScanner,
+    file: &'static str,
+}
+
+fn scene(places: &str, file: &'static str) -> Scene {
+    let config = config(places);
+    Scene {
+        scanner: FileScanner::new(&config),
+        config,
+        file,
+    }
+}
+
+fn kustomize() -> Scene {
+    scene("kustomize: {}", "a/kustomization.yaml")
+}
+
+fn helm() -> Scene {
+    scene("helm: {}", "values.yaml")
+}
+
+fn marked() -> Scene {
+    scene("marked: {}", "main.tf")
+}
+
+impl Scene {
+    fn scan(&self, content: &[u8]) -> Scan {
+        let path = RelPath::parse(self.file).unwrap();
+        self.scanner
+            .scan(content, &self.scanner.looking(&path, &|_| false))
+    }
+
+    /// What is found, one a line: `image pointer tag` or `line:column why`.
+    fn found(&self, content: &str) -> String {
+        let scan = self.scan(text(content).as_bytes());
+        let mut lines = Vec::new();
+        for pin in &scan.pins {
+            let split = pin.split.as_deref();
+            let pointer = split.and_then(|split| split.pointer.clone());
+            let tag = pin.tag.as_ref().map_or("-", Tag::as_str);
+            lines.push(format!(
+                "{} {} {tag}",
+                self.config.images[pin.image].name,
+                pointer.as_deref().unwrap_or("-"),
+            ));
+        }
+        for refused in &scan.refused {
+            lines.push(format!(
+                "{}:{} {}",
+                refused.line, refused.column, refused.why
+            ));
+        }
+        lines.join("\n")
+    }
+
+    /// The content after all pins moved to `NEW` and this tag; everything that the planner holds
+    /// against it holds.
+    fn moved_to(&self, tag: &str, content: &str) -> String {
+        let old = text(content).into_bytes();
+        let to = Replacement {
+            digest: Digest::of(b"new"),
+            tag: Tag::parse(tag).unwrap(),
+        };
+        let was = self.scan(&old);
+        assert_eq!(was.refused, [], "{content}");
+        let new = replace(&old, &was.pins, &vec![Some(to.clone()); 3]);
+        let is = self.scan(&new);
+        assert_eq!(is.refused, [], "{content}");
+        assert_eq!(is.pins.len(), was.pins.len(), "{content}");
+        assert!(is.pins.iter().all(|pin| to.is_done(pin)), "{content}");
+        assert_eq!(
+            outline(&old, &was.pins),
+            outline(&new, &is.pins),
+            "{content}"
+        );
+        assert!(reads_alike(&old, &new, &was.pins), "{content}");
+        String::from_utf8(new).unwrap()
+    }
+
+    fn moves(&self, before: &str, after: &str) {
+        assert_eq!(self.moved_to("rev-2", before), text(after));
+    }
+
+    fn refuses(&self, content: &str, at: &str, why: &str) {
+        let found = self.found(content);
+        let mut lines = found.lines().filter(|line| line.contains(':'));
+        let line = lines.next().unwrap_or_default();
+        assert!(
+            line.starts_with(&format!("{at} ")) && line.contains(why),
+            "{content}\n{found}"
+        );
+    }
+
+    fn ignores(&self, content: &str) {
+        assert_eq!(self.found(content), "", "{content}");
+    }
+}
+
+#[test]
+fn kustomize_moves_digests_and_new_tags() {
+    kustomize().moves(
+        "images:\n- name: x\n  newName: ghcr.io/acme/app\n  newTag: \"v1\"\n  digest: OLD # kept\n- name: nginx\n  digest: 'OLD'\n",
+        "images:\n- name: x\n  newName: ghcr.io/acme/app\n  newTag: \"rev-2\"\n  digest: NEW # kept\n- name: nginx\n  digest: 'NEW'\n",
+    );
+    kustomize().moves(
+        "kind: Component\nimages:\n- {name: ghcr.io/acme/app, newTag: v1@OLD}\n- {name: ghcr.io/acme/other, digest: OLD}\n",
+        "kind: Component\nimages:\n- {name: ghcr.io/acme/app, newTag: rev-2@NEW}\n- {name: ghcr.io/acme/other, digest: OLD}\n",
+    );
+    assert_eq!(
+        kustomize().found("images:\n- name: GHCR.io/acme/app\n  digest: OLD\n- name: docker.io/library/nginx\n  newTag: '1'\n  digest: OLD\n"),
+        "app /images/0/digest -\nhub /images/1/digest 1"
+    );
+}
+
+#[test]
+fn only_kustomizations_are_kustomizations() {
+    kustomize().ignores("kind: Deployment\nimages:\n- name: nginx\n  digest: OLD\n");
+    let explicit = scene("flux: { kind: kustomize, files: ['*.yaml'] }", "app.yaml");
+    explicit.ignores("images:\n- name: nginx\n  digest: OLD\n");
+    let flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nspec:\n  images:\n  - name: nginx\n    digest: OLD\n";
+    assert_eq!(explicit.found(flux), "hub /spec/images/0/digest -");
+    assert_eq!(
+        explicit.found("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nimages:\n- name: nginx\n  digest: OLD\n"),
+        "hub /images/0/digest -"
+    );
+    // A name alone says it for kustomize, whatever its directory.
+    let elsewhere = scene("kustomize: {}", "a/images.yaml");
+    elsewhere.ignores("kind: Kustomization\nimages:\n- name: nginx\n  digest: OLD\n");
+}
+
+#[test]
+fn kustomize_refuses_what_it_reads_otherwise() {
+    kustomize().refuses(
+        "images:\n- name: nginx\n  newTag: v1@OLD\n  digest: OLD\n",
+        "3:11",
+        "kustomize uses `digest` and ignores `newTag`",
+    );
+    kustomize().refuses(
+        "images:\n- name: x\n  newName: ghcr.io/acme/app:v1\n  digest: OLD\n",
+        "3:12",
+        "`newName` holds a whole reference",
+    );
+    kustomize().refuses(
+        "images:\n- name: nginx\n  tagSuffix: -x\n  digest: OLD\n",
+        "3:14",
+        "`tagSuffix`",
+    );
+    // A whole reference by itself is a whole pin.
+    assert_eq!(
+        kustomize().found("images:\n- name: x\n  newName: ghcr.io/acme/app@OLD\n"),
+        "app - -"
+    );
+}
+
+#[test]
+fn helm_moves_digests_and_tags_wherever_they_stand() {
+    helm().moves(
+        "a:\r\n  image:\r\n    registry: ghcr.io\r\n    repository: acme/app\r\n    tag: v1\r\n    digest: \"OLD\"\r\n",
+        "a:\r\n  image:\r\n    registry: ghcr.io\r\n    repository: acme/app\r\n    tag: rev-2\r\n    digest: \"NEW\"\r\n",
+    );
+    helm().moves(
+        "\u{feff}x: 1\n---\nlist:\n- repository: ghcr.io/acme/web\n  tag: 'v1@OLD'",
+        "\u{feff}x: 1\n---\nlist:\n- repository: ghcr.io/acme/web\n  tag: 'rev-2@NEW'",
+    );
+    helm().moves(
+        r#"{"image": {"repository": "ghcr.io/acme/app", "tag": "v1", "digest": "OLD"}}"#,
+        r#"{"image": {"repository": "ghcr.io/acme/app", "tag": "rev-2", "digest": "NEW"}}"#,
+    );
+    // Empty and null tags stay.
+    for tag in ["", "\"\"", "null", "~"] {
+        let content = format!("i:\n  repository: nginx\n  tag: {tag}\n  digest: OLD\n");
+        helm().moves(&content, &content.replace("OLD", "NEW"));
+    }
+    assert_eq!(
+        helm().found(
+            "x: é\ncontrollers:\n  a/b:\n  - image: { repository: nginx, tag: '1', digest: OLD }\n"
+        ),
+        "hub /controllers/a~1b/0/image/digest 1"
+    );
+}
+
+#[test]
+fn a_registry_of_the_place_is_for_entries_without_one() {
+    let scene = scene("helm: { registry: ghcr.io }", "values.yaml");
+    assert_eq!(
+        scene.found("a: { repository: acme/app, digest: OLD }\nb: { repository: docker.io/nginx, digest: OLD }\nc: { registry: '', repository: acme/web, digest: OLD }\nd: { registry: docker.io, repository: nginx, digest: OLD }\n"),
+        "app /a/digest -\nhub /b/digest -\nweb /c/digest -\nhub /d/digest -"
+    );
+    scene.ignores("a: { registry: docker.io, repository: acme/app, digest: OLD }\n");
+    // A mirror is another repository.
+    scene.ignores("a: { repository: mirror.example/acme/app, digest: OLD }\n");
+    helm().ignores("a: { repository: acme/app, digest: OLD }\n");
+}
+
+#[test]
+fn a_tag_that_would_be_read_as_a_number_gets_quotes() {
+    let before = "i:\n  repository: nginx\n  tag: v1\n  digest: OLD\n";
+    for tag in ["1234e56", "0012", "yes"] {
+        assert_eq!(
+            helm().moved_to(tag, before),
+            text(&format!(
+                "i:\n  repository: nginx\n  tag: \"{tag}\"\n  digest: NEW\n"
+            ))
+        );
+        assert_eq!(
+            helm().moved_to(tag, &before.replace("v1", "'v1'")),
+            text(&format!(
+                "i:\n  repository: nginx\n  tag: '{tag}'\n  digest: NEW\n"
+            ))
+        );
+    }
+    // Behind an `@` it is text.
+    assert_eq!(
+        helm().moved_to("0012", "i: {repository: nginx, tag: v1@OLD}\n"),
+        text("i: {repository: nginx, tag: 0012@NEW}\n")
+    );
+}
+
+#[test]
+fn placeholders_and_what_is_no_digest_are_left_alone() {
+    for digest in [
+        "\"\"",
+        "\"{{ .Values.digest }}\"",
+        "${DIGEST}",
+        "<digest>",
+        "sha256:<digest>",
+        "latest",
+        "HEX",
+        "[]",
+        "{{ .x }}",
+    ] {
+        helm().ignores(&format!(
+            "x: OLD\ni:\n  repository: nginx\n  digest: {digest}\n"
+        ));
+    }
+    helm().ignores("i:\n  repository: nginx\n  tag: v1\n# OLD\n");
+    helm().ignores("i:\n  repository: \"{{ .Values.x }}\"\n  digest: OLD\n");
+    helm().ignores("i:\n  repository: [nginx]\n  digest: OLD\n");
+    // The tag may be filled in by itself.
+    helm().moves(
+        "i:\n  repository: nginx\n  tag: \"{{ .x }}\"\n  digest: OLD\n",
+        "i:\n  repository: nginx\n  tag: \"{{ .x }}\"\n  digest: NEW\n",
+    );
+}
+
+#[test]
+fn a_digest_that_is_not_its_bytes_is_refused() {
+    let cut = text("HEX")[..63].to_owned();
+    for (digest, why) in [
+        (format!("sha256:{cut}"), "not of the form"),
+        (
+            text("sha256:HEX")
+                .to_uppercase()
+                .replace("SHA256", "sha256"),
+            "not of the form",
+        ),
+        (text("SHA256:HEX"), "not of the form"),
+        (text("sha512:HEXHEX"), "not of the form"),
+        (text("\"sha256:HEX \""), "not of the form"),
+        (
+            format!(
+                "\"{}\"",
+                old().replacen(
+                    &old()[10..11],
+                    &format!("\\x{:02x}", old().as_bytes()[10]),
+                    1
+                )
+            ),
+            "an escape",
+        ),
+        (text("|\n    sha256:HEX"), "block scalar"),
+        (text(">-\n    sha256:HEX"), "block scalar"),
+        (
+            format!("\"{}\\\n    {}\"", &old()[..20], &old()[20..]),
+            "several lines",
+        ),
+        (text("!!binary sha256:HEX"), "YAML tag"),
+    ] {
+        let content = format!("y: OLD\ni:\n  repository: nginx\n  digest: {digest}\n");
+        let at = match &digest[..1] {
+            "!" => "4:20",
+            "|" | ">" => "5:5",
+            _ => "4:11",
+        };
+        helm().refuses(&content, at, why);
+    }
+    helm().moves(
+        "i: { repository: nginx, digest: !!str OLD }\n",
+        "i: { repository: nginx, digest: !!str NEW }\n",
+    );
+    helm().refuses(
+        "i: { repository: nginx, tag: v1@OLDa }\n",
+        "1:30",
+        "not of the form",
+    );
+    helm().refuses(
+        "i: { repository: nginx, tag: v1@OLD, digest: OLD }\n",
+        "1:30",
+        "templates of the chart",
+    );
+    helm().refuses(
+        "i: { repository: nginx, tag: 'a b', digest: OLD }\n",
+        "1:30",
+        "the tag beside the digest is malformed",
+    );
+    helm().refuses(
+        "i:\n  repository: nginx\n  tag: |\n    v1\n  digest: OLD\n",
+        "4:5",
+        "the tag is in a block scalar",
+    );
+    // What is nobody's may be anything.
+    helm().ignores(&format!(
+        "i: {{ repository: other, digest: sha256:{cut} }}\n"
+    ));
+}
+
+#[test]
+fn duplicate_keys_are_refused_at_the_second() {
+    helm().refuses(
+        "i:\n  repository: nginx\n  digest: OLD\n  digest: OLD\n",
+        "4:3",
+        "duplicate key `digest`",
+    );
+    helm().refuses(
+        "i:\n  repository: nginx\n  tag: a\n  digest: OLD\n  tag: b\n",
+        "5:3",
+        "duplicate key `tag`",
+    );
+    helm().refuses(
+        "i:\n  j: { repository: nginx, digest: OLD }\ni: {}\n",
+        "3:1",
+        "duplicate key `i`",
+    );
+    assert_eq!(
+        helm().found("x: 1\nx: 2\ni: { repository: nginx, digest: OLD, other: 1, other: 2 }\n"),
+        "hub /i/digest -"
+    );
+}
+
+#[test]
+fn an_anchor_counts_once_for_all_of_its_aliases() {
+    helm().moves(
+        "a: { repository: nginx, tag: &t v1, digest: &d OLD }\nb: { repository: nginx, tag: *t, digest: *d }\n",
+        "a: { repository: nginx, tag: &t rev-2, digest: &d NEW }\nb: { repository: nginx, tag: *t, digest: *d }\n",
+    );
+    helm().moves(
+        "x-digest: &d OLD\na: { repository: nginx, digest: *d }\nb: { repository: nginx, digest: *d }\n",
+        "x-digest: &d NEW\na: { repository: nginx, digest: *d }\nb: { repository: nginx, digest: *d }\n",
+    );
+    assert_eq!(
+        helm().found("x-digest: &d OLD\na: { repository: nginx, digest: *d }\n"),
+        "hub /x-digest -"
+    );
+    // The entry's own tag moves although its digest stands elsewhere.
+    helm().moves(
+        "a: { repository: nginx, digest: &d OLD }\nb: { repository: nginx, tag: v1, digest: *d }\n",
+        "a: { repository: nginx, digest: &d NEW }\nb: { repository: nginx, tag: rev-2, digest: *d }\n",
+    );
+    // An alias as repository or registry is followed.
+    assert_eq!(
+        helm().found(
+            "r: &r acme/app\nh: &h ghcr.io\na: { registry: *h, repository: *r, digest: OLD }\n"
+        ),
+        "app /a/digest -"
+    );
+    // Anchors are those of their document.
+    assert_eq!(
+        helm().found("a: { repository: nginx, digest: &d OLD }\n---\na: { repository: nginx, digest: &d OLD }\n"),
+        "hub /a/digest -\nhub /a/digest -"
+    );
+}
+
+#[test]
+fn an_alias_that_another_image_shares_is_refused() {
+    helm().refuses(
+        "a: { repository: nginx, digest: &d OLD }\nb: { repository: ghcr.io/acme/app, digest: *d }\n",
+        "2:44",
+        "another image",
+    );
+    helm().refuses(
+        "a: { repository: nginx, digest: &d OLD }\nb: { repository: other, digest: *d }\n",
+        "2:33",
+        "another image",
+    );
+    helm().refuses(
+        "x: &d OLD\na: { repository: nginx, digest: *d }\nb: *d\n",
+        "3:4",
+        "belongs to no entry",
+    );
+    helm().refuses(
+        "a: { repository: nginx, tag: &t v1, digest: OLD }\nb: { repository: other, tag: *t }\n",
+        "2:30",
+        "an entry that does not move",
+    );
+    helm().refuses(
+        "a: { repository: nginx, tag: &t v1, digest: OLD }\nb: *t\n",
+        "2:4",
+        "belongs to no entry that moves",
+    );
+}
+
+#[test]
+fn merges_are_followed_as_far_as_all_readers_agree() {
+    helm().moves(
+        "a: &a { repository: nginx, tag: v1, digest: OLD }\nb: { <<: *a, pullPolicy: Always }\n",
+        "a: &a { repository: nginx, tag: rev-2, digest: NEW }\nb: { <<: *a, pullPolicy: Always }\n",
+    );
+    helm().refuses(
+        "a: &a { repository: nginx }\nb: { <<: *a, digest: OLD }\n",
+        "2:6",
+        "brings the repository",
+    );
+    helm().refuses(
+        "a: &a { repository: nginx, digest: OLD }\nb: { <<: *a, repository: ghcr.io/acme/app }\n",
+        "2:6",
+        "another image",
+    );
+}
+
+#[test]
+fn a_global_registry_makes_it_unknown_whose_an_entry_is() {
+    for global in ["imageRegistry: r.example", "image: { registry: r.example }"] {
+        helm().refuses(
+            &format!("global: {{ {global} }}\ni: {{ repository: nginx, digest: OLD }}\n"),
+            "2:33",
+            "`global.imageRegistry` is `r.example`",
+        );
+    }
+    // An entry that the registry might make a configured image's.
+    helm().refuses(
+        "global: { imageRegistry: ghcr.io }\ni: { repository: acme/app, digest: OLD }\n",
+        "2:36",
+        "`global.imageRegistry` is `ghcr.io`",
+    );
+    helm().ignores("global: { imageRegistry: ghcr.io }\ni: { repository: other, digest: OLD }\n");
+    helm().moves(
+        "global: { imageRegistry: '' }\ni: { repository: nginx, digest: OLD }\n",
+        "global: { imageRegistry: '' }\ni: { repository: nginx, digest: NEW }\n",
+    );
+    let keys = scene(
+        "k: { kind: keys, entry: /i, digest: digest, image: hub }",
+        "values.yaml",
+    );
+    keys.moves(
+        "global: { imageRegistry: r.example }\ni: { repository: nginx, digest: OLD }\n",
+        "global: { imageRegistry: r.example }\ni: { repository: nginx, digest: NEW }\n",
+    );
+}
+
+#[test]
+fn a_document_that_sops_signed_is_refused() {
+    let entry = "i: { repository: nginx, digest: OLD }\n";
+    helm().refuses(
+        &format!("{entry}sops: {{ mac: x }}\n"),
+        "1:33",
+        "SOPS signed",
+    );
+    let only = "sops: { mac: x, mac_only_encrypted: true }\n";
+    assert_eq!(helm().found(&format!("{entry}{only}")), "hub /i/digest -");
+    helm().refuses(
+        &format!("i: {{ repository: nginx, digest: OLD, p: 'ENC[x]' }}\n{only}"),
+        "1:33",
+        "SOPS signed",
+    );
+}
+
+#[test]
+fn keys_follow_their_pointers() {
+    let clouds = scene(
+        "clouds: { kind: keys, entry: '/clouds/**/image', registry: reg, repository: repo, tag: tag, digest: sum }",
+        "config.yaml",
+    );
+    clouds.moves(
+        "clouds:\n  image: { repo: nginx, sum: OLD }\n  a:\n    b:\n      image: { reg: ghcr.io, repo: acme/app, tag: v1, sum: OLD, digest: OLD }\nimage: { repo: nginx, sum: OLD }\n",
+        "clouds:\n  image: { repo: nginx, sum: NEW }\n  a:\n    b:\n      image: { reg: ghcr.io, repo: acme/app, tag: rev-2, sum: NEW, digest: OLD }\nimage: { repo: nginx, sum: OLD }\n",
+    );
+    let chroot = scene(
+        "chroot: { kind: keys, entry: '/controller/*', digest: digestChroot, image: hub }",
+        "values.yaml",
+    );
+    chroot.moves(
+        "controller: { image: { digest: OLD, digestChroot: OLD } }\n",
+        "controller: { image: { digest: OLD, digestChroot: NEW } }\n",
+    );
+    let params = scene(
+        "p: { kind: keys, entry: /spec/params, digest: '[name=image.digest]/value', tag: '[name=image.tag]/value', image: app }",
+        "app.yaml",
+    );
+    params.moves(
+        "spec:\n  params:\n  - { name: other, value: OLD }\n  - { name: image.digest, value: OLD }\n  - { name: image.tag, value: v1 }\n",
+        "spec:\n  params:\n  - { name: other, value: OLD }\n  - { name: image.digest, value: NEW }\n  - { name: image.tag, value: rev-2 }\n",
+    );
+    params.refuses(
+        "spec:\n  params:\n  - { name: image.digest, value: OLD }\n  - { name: image.digest, value: OLD }\n",
+        "4:5",
+        "a second item",
+    );
+    let tag = scene(
+        "t: { kind: keys, entry: '/a/[n=x]', tag: t, image: app }",
+        "a.json",
+    );
+    tag.moves(
+        r#"{"a": [{"n": "y", "t": "v1@OLD"}, {"n": "x", "t": "v1@OLD"}]}"#,
+        r#"{"a": [{"n": "y", "t": "v1@OLD"}, {"n": "x", "t": "rev-2@NEW"}]}"#,
+    );
+}
+
+#[test]
+fn comments_stay_unless_the_place_says_tag() {
+    let scene = scene("helm: { comment: tag }", "values.yaml");
+    scene.moves(
+        "a: # x y\n  repository: nginx # one two\n  digest: OLD # v1\nb: { repository: nginx, digest: 'OLD', c: \"# no\" }   #v1  \n",
+        "a: # x y\n  repository: nginx # one two\n  digest: NEW # rev-2\nb: { repository: nginx, digest: 'NEW', c: \"# no\" }   #rev-2  \n",
+    );
+    scene.moves(
+        "a: { repository: nginx, digest: OLD }",
+        "a: { repository: nginx, digest: NEW }",
+    );
+    scene.refuses(
+        "a:\n  repository: nginx\n  digest: OLD # two words\n",
+        "3:85",
+        "not a single word",
+    );
+    scene.refuses(
+        "a:\n  repository: nginx\n  digest: OLD #\n",
+        "3:84",
+        "not a single word",
+    );
+}
+
+#[test]
+fn a_file_that_is_not_yaml_is_refused_only_if_a_digest_of_an_image_may_be_in_it() {
+    helm().refuses(
+        "a: [\nrepository: ghcr.io/acme/app\ndigest: OLD\n",
+        "3:9",
+        "cannot be read as YAML: line 3: ",
+    );
+    helm().refuses(
+        "a: {{ x }}\n\tb: 'acme/app'\ndigest: OLD\n",
+        "3:9",
+        "cannot be read as YAML",
+    );
+    helm().ignores("a: [\nrepository: ghcr.io/acme/application\ndigest: OLD\n");
+    helm().ignores("a: [\nrepository: ghcr.io/acme/app\ndigest: sha256:x\n");
+    // A whole pin is counted, whatever stands around it.
+    assert_eq!(
+        helm().found("a: [\nimage: ghcr.io/acme/app@OLD\n"),
+        "app - -"
+    );
+    let deep = format!(
+        "{}x{}\nrepository: ghcr.io/acme/app OLD",
+        "[".repeat(80),
+        "]".repeat(80)
+    );
+    helm().refuses(&deep, "2:30", "cannot be read as YAML");
+    let large = format!("a: acme/app\nb: OLD\nc: {}", "x".repeat(LARGEST));
+    helm().refuses(&large, "2:4", "larger than 4 MiB");
+    let mut bytes = text("a: acme/app\nb: OLD\nc: ").into_bytes();
+    bytes.push(0xff);
+    assert_eq!(helm().scan(&bytes).refused.len(), 1);
+}
+
+#[test]
+fn marked_lines_of_any_text() {
+    let revision = "rev-1";
+    for (before, after) in [
+        (
+            "image = \"ghcr.io/x/y:rev-1@OLD\" # repin: app\n",
+            "image = \"ghcr.io/x/y:rev-2@NEW\" # repin: app\n",
+        ),
+        (
+            "x = \"OLD\" // repin: app\r\n",
+            "x = \"NEW\" // repin: app\r\n",
+        ),
+        ("x = 'OLD' -- repin: app", "x = 'NEW' -- repin: app"),
+        ("x: OLD ; repin: app\n", "x: NEW ; repin: app\n"),
+        ("x: OLD /* repin: app */\n", "x: NEW /* repin: app */\n"),
+        (
+            "# repin: app\nARG DIGEST=OLD\n",
+            "# repin: app\nARG DIGEST=NEW\n",
+        ),
+        ("  // repin:app\n  x(OLD)", "  // repin:app\n  x(NEW)"),
+        ("tag = v1.0@OLD # repin: app", "tag = v1.0@NEW # repin: app"),
+    ] {
+        marked().moves(before, after);
+    }
+    assert_eq!(
+        marked().found(&format!("x = y:{revision}@OLD # repin: app")),
+        "app - rev-1"
+    );
+    for none in [
+        "x = OLD # see repin: app later",
+        "repin: app OLD",
+        "# repin: a b\nOLD",
+        "x OLD /* repin: app",
+    ] {
+        marked().ignores(none);
+    }
+}
+
+#[test]
+fn a_marker_that_says_nothing_or_too_much_is_refused() {
+    marked().refuses("x = 1 # repin: app\n", "1:9", "holds no digest");
+    marked().refuses("# repin: app\n\nx = OLD\n", "1:3", "holds no digest");
+    marked().refuses("x # repin: app", "1:5", "holds no digest");
+    marked().refuses("OLD OLD # repin: app\n", "1:73", "more than one digest");
+    marked().refuses("OLD # repin: nobody\n", "1:75", "not a configured image");
+    marked().refuses(
+        "ghcr.io/acme/web@OLD # repin: app\n",
+        "1:18",
+        "another image",
+    );
+    assert_eq!(
+        marked().found("ghcr.io/acme/app@OLD # repin: app\n"),
+        "app - -"
+    );
+    let pin = &marked()
+        .scan(text("ghcr.io/acme/app@OLD # repin: app\n").as_bytes())
+        .pins[0];
+    assert_eq!(pin.split, None, "it counts once, as a whole pin");
+}
+
+#[test]
+fn a_digest_that_two_places_find_is_told() {
+    let both = scene(
+        "helm: {}, k: { kind: keys, entry: /i, digest: digest, image: hub }",
+        "values.yaml",
+    );
+    let scan = both.scan(text("i: { repository: nginx, digest: OLD }\n").as_bytes());
+    let mut places = scan.twice[0].places;
+    places.sort_unstable();
+    assert_eq!((places, scan.twice.len()), ([0, 1], 1));
+}
+
+#[test]
+fn a_comment_of_flux_is_noticed() {
+    let managed = |content: &str| {
+        let scan = kustomize().scan(text(content).as_bytes());
+        scan.pins[0].split.as_ref().unwrap().managed
+    };
+    assert!(managed(
+        "images:\n- name: nginx\n  newTag: v1 # {\"$imagepolicy\": \"x:y:tag\"}\n  digest: OLD\n"
+    ));
+    assert!(!managed(
+        "images:\n- name: nginx\n  newTag: v1\n  digest: OLD\n- name: x # {\"$imagepolicy\": \"x:y:tag\"}\n"
+    ));
+}
+
+#[test]
+fn every_position_is_that_of_the_digest() {
+    let content = text("é: 1\ni: { repository: nginx, tag: v1@OLD }\n");
+    let pin = &helm().scan(content.as_bytes()).pins[0];
+    assert_eq!((pin.line, pin.column), (2, 33));
+    assert!(content[pin.offset..].starts_with("sha256:"));
+    assert_eq!(pin.split.as_ref().unwrap().document, Some(0));
+    let second = helm()
+        .scan(format!("x: 1\n---\n{content}").as_bytes())
+        .pins
+        .remove(0);
+    assert_eq!(second.split.unwrap().document, Some(1));
+}
+
+#[test]
+fn whole_marked_and_split_pins_of_one_file_move_together() {
+    let scene = scene("helm: {}, marked: {}", "values.yaml");
+    scene.moves(
+        "a: { repository: nginx, digest: OLD }\nb: 'ghcr.io/acme/app@OLD'\nc: |\n  x OLD # repin: web\nd: OLD # repin: web\n",
+        "a: { repository: nginx, digest: NEW }\nb: 'ghcr.io/acme/app@NEW'\nc: |\n  x NEW # repin: web\nd: NEW # repin: web\n",
+    );
+}
+
+#[test]
+fn a_change_that_readers_see_is_no_move() {
+    let old = text("a: { repository: nginx, tag: v1, digest: OLD }\nb: 1\n");
+    let pins = helm().scan(old.as_bytes()).pins;
+    let moved = old
+        .replace(&super::tests::old(), &new())
+        .replace("v1", "\"v2\"");
+    assert!(reads_alike(old.as_bytes(), moved.as_bytes(), &pins));
+    for (from, to) in [
+        ("b: 1", "b: 2"),
+        ("b: 1", "b: 1\nc: 1"),
+        ("b: 1", "b: &a 1"),
+        ("\"v2\"", "[v2]"),
+        ("\"v2\"", "!!str v2"),
+        ("\"v2\"", "'v2'"),
+        ("nginx", "other"),
+        ("b: 1", "b: [1"),
+    ] {
+        let other = moved.replace(from, to);
+        assert_ne!(other, moved);
+        assert!(
+            !reads_alike(old.as_bytes(), other.as_bytes(), &pins),
+            "{other}"
+        );
+    }
+}

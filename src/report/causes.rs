@@ -1,0 +1,189 @@
+//! Checks by cause: what several images have in common is reported once and names them all.
+//!
+//! Only people and annotations see causes; documents list every check.
+
+use crate::checks::{Check, Code, FilePlace, Status};
+
+/// Checks of one code and one status that came out alike for one reason; at least one.
+#[derive(Debug)]
+pub struct Cause<'c> {
+    first: &'c Check,
+    others: Vec<&'c Check>,
+}
+
+/// The checks with each cause once, in the order in which the causes occur.
+pub fn by_cause(checks: &[Check]) -> Vec<Cause<'_>> {
+    let mut causes: Vec<Cause<'_>> = Vec::new();
+    for check in checks {
+        match causes.iter_mut().find(|cause| alike(cause.first, check)) {
+            Some(cause) => cause.others.push(check),
+            None => causes.push(Cause {
+                first: check,
+                others: Vec::new(),
+            }),
+        }
+    }
+    causes
+}
+
+/// Whether two checks have one cause. Checks that point at places have only what they declare in
+/// common.
+fn alike(one: &Check, other: &Check) -> bool {
+    let same = match (&one.cause, &other.cause) {
+        (Some(one), Some(other)) => one == other,
+        (None, None) => {
+            one.places.is_empty()
+                && other.places.is_empty()
+                && (&one.detail, &one.item) == (&other.detail, &other.item)
+        }
+        _ => false,
+    };
+    same && (one.code, one.status, &one.help) == (other.code, other.status, &other.help)
+}
+
+impl<'c> Cause<'c> {
+    /// The check of a cause that only one check has, and the first one otherwise.
+    pub fn first(&self) -> &'c Check {
+        self.first
+    }
+
+    /// What was verified.
+    pub fn code(&self) -> Code {
+        self.first.code
+    }
+
+    /// How it came out.
+    pub fn status(&self) -> Status {
+        self.first.status
+    }
+
+    /// The images with their platforms, each once; empty if it is about the repository.
+    pub fn subject(&self) -> String {
+        let mut subjects: Vec<String> = Vec::new();
+        for check in self.checks() {
+            let parts = [&check.image, &check.platform];
+            let parts: Vec<_> = parts.into_iter().flatten().map(String::as_str).collect();
+            let subject = parts.join(" ");
+            if !subject.is_empty() && !subjects.contains(&subject) {
+                subjects.push(subject);
+            }
+        }
+        subjects.join(", ")
+    }
+
+    /// What was found.
+    pub fn message(&self) -> String {
+        match &self.first.cause {
+            Some(cause) if !self.others.is_empty() => cause.clone(),
+            _ => self.first.describe(),
+        }
+    }
+
+    /// What was found for each image, where that differs.
+    pub fn evidence(&self) -> Vec<String> {
+        let mut evidence: Vec<String> = Vec::new();
+        for check in self.checks() {
+            let text = check.describe();
+            if !evidence.contains(&text) {
+                evidence.push(text);
+            }
+        }
+        if evidence.len() == 1 {
+            evidence.clear();
+        }
+        evidence
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<&'c str> {
+        self.first.help.as_deref()
+    }
+
+    /// The places to point at: all of one check, the first one of several.
+    pub fn places(&self) -> &'c [FilePlace] {
+        let places = &self.first.places;
+        if self.others.is_empty() {
+            places
+        } else {
+            &places[..places.len().min(1)]
+        }
+    }
+
+    fn checks(&self) -> impl Iterator<Item = &'c Check> {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(image: &str) -> Check {
+        let detail = format!("ghcr.io/acme/{image}:r1 does not exist");
+        Check::new(Code::TAG_MISSING, Status::Fail, detail)
+            .cause("tag `r1` does not exist")
+            .image(image)
+    }
+
+    #[test]
+    fn checks_of_one_cause_are_reported_once_and_name_every_image() {
+        let other = Check::new(Code::REVISION_LABEL, Status::Fail, "label is absent").image("fix");
+        let checks = [missing("review"), other, missing("fix"), missing("lint")];
+        let causes = by_cause(&checks);
+        assert_eq!(causes.len(), 2);
+        assert_eq!(causes[0].subject(), "review, fix, lint");
+        assert_eq!(causes[0].message(), "tag `r1` does not exist");
+        assert_eq!(
+            causes[0].evidence(),
+            ["review", "fix", "lint"].map(|name| format!("ghcr.io/acme/{name}:r1 does not exist"))
+        );
+        assert_eq!(causes[1].message(), "label is absent");
+    }
+
+    #[test]
+    fn a_single_check_keeps_its_own_evidence() {
+        let checks = [missing("review")];
+        let cause = &by_cause(&checks)[0];
+        assert_eq!(cause.message(), "ghcr.io/acme/review:r1 does not exist");
+        assert_eq!(cause.evidence(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn equal_evidence_of_several_platforms_is_shown_once() {
+        let label = |platform: &str| {
+            Check::new(Code::REVISION_LABEL, Status::Fail, "label is absent")
+                .image("review")
+                .platform(&platform)
+        };
+        let checks = [label("linux/amd64"), label("linux/arm64")];
+        let cause = &by_cause(&checks)[0];
+        assert_eq!(cause.subject(), "review linux/amd64, review linux/arm64");
+        assert!(cause.evidence().is_empty());
+    }
+
+    #[test]
+    fn another_status_help_or_place_is_another_cause() {
+        let warned = Check {
+            status: Status::Warn,
+            ..missing("fix")
+        };
+        let helped = missing("fix").help("wait");
+        let place = FilePlace {
+            file: "a".to_owned(),
+            line: 1,
+            column: 1,
+        };
+        let placed = |image: &str| {
+            Check::new(Code::PIN_OUTSIDE, Status::Fail, "pinned")
+                .image(image)
+                .places(vec![place.clone()])
+        };
+        for pair in [
+            [missing("a"), warned],
+            [missing("a"), helped],
+            [placed("a"), placed("b")],
+        ] {
+            assert_eq!(by_cause(&pair).len(), 2, "{pair:?}");
+        }
+    }
+}

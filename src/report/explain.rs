@@ -1,0 +1,170 @@
+//! What codes mean, as a document and as text for people.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::table::{Align, aligned};
+use crate::explain::{self, Explanation, SECTIONS};
+
+/// The widest line of a text, in columns.
+const WIDTH: usize = 80;
+
+/// `repin.explain/1`: what one code means, or which codes there are. Its fields are described in
+/// `docs/json.md`.
+#[derive(Debug, Default, Serialize)]
+pub struct ExplainDocument {
+    /// The document's name.
+    pub schema: &'static str,
+    /// The code that was asked for.
+    pub code: Option<&'static str>,
+    /// `check` or `error`.
+    pub kind: Option<&'static str>,
+    /// What is wrong, in one sentence.
+    pub summary: Option<&'static str>,
+    /// What that means, and why repin refuses.
+    pub meaning: Option<&'static str>,
+    /// What usually leads to it.
+    pub causes: &'static [&'static str],
+    /// What to do.
+    pub remedy: Option<&'static str>,
+    /// A command that helps.
+    pub example: Option<&'static str>,
+    /// The exit codes of runs that end with it.
+    pub exits: &'static [u8],
+    /// Every code, where none was asked for.
+    pub codes: Vec<ExplainRow>,
+}
+
+/// One code of the list.
+#[derive(Debug, Serialize)]
+pub struct ExplainRow {
+    /// The code.
+    pub code: &'static str,
+    /// `check` or `error`.
+    pub kind: &'static str,
+    /// What is wrong, in one sentence.
+    pub summary: &'static str,
+}
+
+const SCHEMA: &str = "repin.explain/1";
+
+impl ExplainDocument {
+    /// The document about one code.
+    pub fn one(found: &Explanation) -> Self {
+        Self {
+            schema: SCHEMA,
+            code: Some(found.code),
+            kind: Some(found.kind.as_str()),
+            summary: Some(found.summary),
+            meaning: Some(found.meaning),
+            causes: found.causes,
+            remedy: Some(found.remedy),
+            example: Some(found.example),
+            exits: found.exits,
+            codes: Vec::new(),
+        }
+    }
+
+    /// The document that lists every code.
+    pub fn list() -> Self {
+        let row = |found: &Explanation| ExplainRow {
+            code: found.code,
+            kind: found.kind.as_str(),
+            summary: found.summary,
+        };
+        Self {
+            schema: SCHEMA,
+            codes: explain::all().map(row).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// One code for people.
+pub fn text(found: &Explanation) -> String {
+    let exits: Vec<_> = found.exits.iter().map(u8::to_string).collect();
+    let mut out = format!(
+        "{} ({}, exit {})\n\n",
+        found.code,
+        found.kind.as_str(),
+        exits.join(" or ")
+    );
+    let about = format!("{} {}", found.summary, found.meaning);
+    paragraph(&mut out, "", "", &about);
+    out.push_str("\nCommon causes:\n");
+    for cause in found.causes {
+        paragraph(&mut out, "  - ", "    ", cause);
+    }
+    out.push_str("\nWhat to do:\n");
+    paragraph(&mut out, "  ", "  ", found.remedy);
+    let _ = write!(out, "\nExample:\n  {}\n", found.example);
+    out
+}
+
+/// Every code with its summary, by subject.
+pub fn list() -> String {
+    let mut out = String::new();
+    for (subject, section) in SECTIONS {
+        let row = |found: &Explanation| vec![format!("  {}", found.code), found.summary.to_owned()];
+        let rows: Vec<_> = section.iter().map(row).collect();
+        let table = aligned(&[Align::Left; 2], &rows);
+        let _ = write!(out, "{subject}:\n{table}\n");
+    }
+    out + "For one of them: repin explain CODE\n"
+}
+
+/// Text in lines of at most [`WIDTH`] columns, broken between words.
+fn paragraph(out: &mut String, first: &str, rest: &str, text: &str) {
+    let mut line = first.to_owned();
+    let mut empty = true;
+    for word in text.split(' ') {
+        if !empty && line.len() + 1 + word.len() > WIDTH {
+            out.push_str(&line);
+            out.push('\n');
+            rest.clone_into(&mut line);
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    out.push_str(&line);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_is_a_page_for_people() {
+        let found = explain::of("revision_order").unwrap();
+        insta::assert_snapshot!(text(found));
+    }
+
+    #[test]
+    fn lines_of_every_page_are_short() {
+        for found in explain::all() {
+            let example = found.example;
+            let page = text(found);
+            let long = page
+                .lines()
+                .find(|line| line.len() > WIDTH && line.trim() != example);
+            assert_eq!(long, None);
+        }
+    }
+
+    #[test]
+    fn the_list_has_a_line_for_each_code() {
+        let list = list();
+        for found in explain::all() {
+            let line = list
+                .lines()
+                .find(|line| line.split_whitespace().next() == Some(found.code));
+            assert!(line.is_some_and(|line| line.ends_with(found.summary)));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Which forge a pull request goes to: the one that the base branch's configuration names.
+//!
+//! Under `--pr` the base branch's configuration counts, and it is read from the forge that the work
+//! tree's names. A work tree that names another one, such as the checkout of a pull request, must
+//! reach neither the token nor a branch: what the clone knows of the base is looked at before the
+//! first request, what the forge says of it before the first write.
+
+use super::{Services, ci};
+use crate::{
+    config::{self, Config, Forge as Configured, RelPath},
+    error::{Error, Errors, SourceText},
+    forge::Target,
+    git::{BranchSources, Git, ObjectId, TreeFile},
+};
+
+/// The largest configuration that is read, in bytes.
+const CONFIG_MAX: u64 = 1024 * 1024;
+
+/// That no base branch that the clone knows names another forge than the work tree: the one that
+/// the work tree's configuration names, and the default branch.
+pub(super) fn known_here(
+    local: &Config,
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<(), Errors> {
+    let Some(git) = git else {
+        return Ok(());
+    };
+    for (name, tip) in bases(local, git, services) {
+        // What cannot be read says nothing here; the forge's own answer is compared, too.
+        if let Some(base) = config_at(local, git, &tip) {
+            same(local, &base, &name, Some(git))?;
+        }
+    }
+    Ok(())
+}
+
+/// That the base's configuration names no other forge than the work tree's.
+pub(super) fn same(
+    local: &Config,
+    base: &Config,
+    branch: &str,
+    git: Option<&Git>,
+) -> Result<(), Errors> {
+    let (Some(here), Some(there)) = (&local.forge, &base.forge) else {
+        return Ok(());
+    };
+    let origin = git.and_then(|git| git.origin().ok().flatten());
+    let target = |forge: &Configured| Target::resolve(forge, origin.as_deref());
+    let (here, there) = (target(here), target(there));
+    if here == there {
+        return Ok(());
+    }
+    let shown = |target: Result<Target, _>| {
+        target.map_or_else(
+            |_| "an unknown forge".to_owned(),
+            |target| format!("{}/{} at {}", target.owner, target.name, target.api),
+        )
+    };
+    let message = format!(
+        "`forge` in the work tree means {}, but on {branch} it means {}",
+        shown(here),
+        shown(there)
+    );
+    Err(Errors::from(Error::input("config", message).help(
+        "run repin in a checkout of the base branch; a change of `forge` takes effect once it is merged there and fetched",
+    )))
+}
+
+/// The base branches that this clone has, without asking anyone.
+fn bases(local: &Config, git: &Git, services: &Services) -> Vec<(String, ObjectId)> {
+    let stated = ci::default_branch(&services.environment, Some(git));
+    let base = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
+    let named = [base, stated.as_deref()].into_iter().flatten();
+    let named = named.filter_map(|name| {
+        let sources = BranchSources {
+            base: Some(name),
+            ..BranchSources::default()
+        };
+        git.promoted_branch(&sources).ok()
+    });
+    let mut known: Vec<_> = named
+        .chain(git.known_default().ok().flatten())
+        .map(|branch| (branch.name, branch.tip))
+        .collect();
+    known.dedup();
+    known
+}
+
+/// The configuration at a commit, as far as it can be read.
+fn config_at(local: &Config, git: &Git, tip: &ObjectId) -> Option<Config> {
+    let path = RelPath::parse(local.file_name()).ok()?;
+    let TreeFile::Content(bytes) = git.file(tip, &path, CONFIG_MAX).ok()? else {
+        return None;
+    };
+    let source = SourceText {
+        name: local.file_name().to_owned(),
+        text: String::from_utf8(bytes).ok()?.into(),
+    };
+    config::parse_past(&source, &local.root).ok()
+}

@@ -1,0 +1,220 @@
+//! The forge of a run: which one, and the token that it is asked with.
+
+use std::{ffi::OsStr, fs::File, io::Read};
+
+use reqwest::Url;
+
+use super::{Environment, Services};
+use crate::{
+    config::{Config, FORGE_TOKENS, Forge as Configured},
+    error::{Class, Error, Errors, usage},
+    forge::{Audience, Forge, Gitea, Github, Kind, Settings, Target, Token},
+    git::Git,
+    http::address::host_of,
+};
+
+/// The largest file that can hold a token, in bytes.
+const TOKEN_MAX: u64 = 64 * 1024;
+
+/// What a token opens.
+pub enum Access<T> {
+    /// The token is set.
+    Granted(T),
+    /// The token is missing: what was looked for, and what is set for another server.
+    NoToken(String),
+}
+
+/// What a missing token or secret means for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unconfigured {
+    /// The run fails.
+    Fails,
+    /// The run is skipped, and ends well.
+    Skips,
+}
+
+impl<T> Access<T> {
+    /// What the token opens; without one an error.
+    pub fn granted(self) -> Result<T, Errors> {
+        match self {
+            Self::Granted(value) => Ok(value),
+            Self::NoToken(why) => Err(no_token(&why)),
+        }
+    }
+}
+
+/// A token, and where it is from.
+pub struct Credential {
+    /// The token.
+    pub token: Token,
+    /// The variable that it was found in, or the file that the variable names.
+    pub origin: String,
+    /// Variables that are set and for another server.
+    pub passed_over: Vec<String>,
+}
+
+/// The forge that the configuration names.
+pub fn connect(
+    config: &Config,
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<Access<Box<dyn Forge>>, Errors> {
+    let Some(configured) = &config.forge else {
+        let problem = Error::input("config", "the configuration has no `forge` block");
+        return Err(Errors::from(problem.help(
+            "add `forge: {}`; for a public forge the remote determines the rest",
+        )));
+    };
+    let target = target(configured, git)?;
+    Ok(match token(&target.api, git, &services.environment)? {
+        Access::Granted(found) => {
+            Access::Granted(open(&target, found.token, configured, services)?)
+        }
+        Access::NoToken(why) => Access::NoToken(why),
+    })
+}
+
+/// The forge and the repository that are meant.
+pub fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Errors> {
+    let origin = git.and_then(|git| git.origin().ok().flatten());
+    Target::resolve(configured, origin.as_deref())
+        .map_err(|error| Errors::from(Error::input("config", error.to_string())))
+}
+
+/// A forge that is asked with this token; nothing is sent yet.
+pub fn open(
+    target: &Target,
+    token: Token,
+    configured: &Configured,
+    services: &Services,
+) -> Result<Box<dyn Forge>, Errors> {
+    let settings = settings(&target.api, services)?;
+    let method = configured.merge_method;
+    Ok(match target.kind {
+        Kind::Github => {
+            Box::new(Github::new(target, token, settings)?.configured(method, configured.sign))
+        }
+        Kind::Gitea => Box::new(Gitea::new(target, token, settings)?.configured(method)),
+    })
+}
+
+/// How a forge's API is asked in this run.
+pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Errors> {
+    Ok(Settings {
+        progress: services.progress(),
+        attempts: services.attempts(),
+        time: services.forge_time.clone(),
+        announce: services.console.announce(),
+        ..Settings::new(services.client(api)?, services.environment.clock)
+    })
+}
+
+/// The same; a missing token is an error unless the run may be skipped.
+pub fn connect_or_skip(
+    config: &Config,
+    unconfigured: Unconfigured,
+    services: &Services,
+) -> Result<Access<Box<dyn Forge>>, Errors> {
+    let git = Git::open(&config.root).ok();
+    match connect(config, git.as_ref(), services)? {
+        Access::NoToken(why) if unconfigured == Unconfigured::Fails => Err(no_token(&why)),
+        access => Ok(access),
+    }
+}
+
+/// The error for a missing token without `--if-unconfigured skip`.
+pub fn no_token(why: &str) -> Errors {
+    let hint = "set REPIN_FORGE_TOKEN (or REPIN_FORGE_TOKEN_FILE) to a token that may push and open pull requests";
+    Errors::from(Error::new(Class::Denied, "denied", why).help(hint))
+}
+
+/// The first token that is set and for the server of `api`; each variable also with `_FILE`, which
+/// names a file. One that is for another server counts as missing, and is not even read.
+pub fn token(
+    api: &Url,
+    git: Option<&Git>,
+    environment: &Environment,
+) -> Result<Access<Credential>, Errors> {
+    let audience = audience(git, environment)?;
+    let mut passed_over = Vec::new();
+    for variable in FORGE_TOKENS {
+        for (name, is_file) in [
+            (variable.to_owned(), false),
+            (format!("{variable}_FILE"), true),
+        ] {
+            let Some(value) = environment.filled(&name) else {
+                continue;
+            };
+            if let Err(why) = audience.check(variable, api) {
+                passed_over.push(format!("{name} is set, but {why}"));
+                continue;
+            }
+            return Ok(Access::Granted(Credential {
+                token: read_token(&name, value, is_file, environment)?,
+                origin: if is_file {
+                    format!("the file that {name} names")
+                } else {
+                    name
+                },
+                passed_over,
+            }));
+        }
+    }
+    Ok(Access::NoToken(if passed_over.is_empty() {
+        none_set()
+    } else {
+        let host = host_of(api);
+        format!("no token is set for {host}: {}", passed_over.join("; "))
+    }))
+}
+
+/// The first variable that is set, whichever server it is for.
+pub fn first_set(environment: &Environment) -> Option<String> {
+    let names = FORGE_TOKENS.iter();
+    let mut names = names.flat_map(|name| [(*name).to_owned(), format!("{name}_FILE")]);
+    names.find(|name| environment.filled(name).is_some())
+}
+
+/// What was looked for where no variable is set.
+pub fn none_set() -> String {
+    format!(
+        "no token is set: none of {}, nor any with _FILE",
+        FORGE_TOKENS.join(", ")
+    )
+}
+
+/// What says which server a job's tokens are for.
+fn audience(git: Option<&Git>, environment: &Environment) -> Result<Audience, Errors> {
+    let api = environment.filled("GITHUB_API_URL");
+    let api = api.map(|text| {
+        let url = text.to_str().and_then(|text| Url::parse(text).ok());
+        url.filter(Url::has_host)
+            .ok_or_else(|| usage("GITHUB_API_URL must be a URL with a host"))
+    });
+    Ok(Audience {
+        job_api: api.transpose()?,
+        origin: git.and_then(|git| git.origin().ok().flatten()),
+    })
+}
+
+/// The token that a variable holds, or the file that it names.
+fn read_token(
+    name: &str,
+    value: &OsStr,
+    is_file: bool,
+    environment: &Environment,
+) -> Result<Token, Errors> {
+    let wrong = |why: String| usage(format!("{name} does not hold a token: {why}"));
+    let text = if is_file {
+        let mut text = String::new();
+        let file = File::open(environment.directory().join(value));
+        let read = file.and_then(|file| file.take(TOKEN_MAX).read_to_string(&mut text));
+        read.map_err(|error| wrong(format!("cannot read the file: {error}")))?;
+        text
+    } else {
+        let text = value.to_str();
+        text.ok_or_else(|| wrong("not UTF-8".to_owned()))?
+            .to_owned()
+    };
+    Token::parse(&text).map_err(|error| wrong(error.to_string()))
+}

@@ -1,0 +1,109 @@
+//! What images contain, gathered from their layers and judged one after the other.
+
+use std::collections::HashSet;
+
+use crate::{
+    checks::{self, Check, Code, Standard, Status},
+    config::Inventory,
+    error::Error,
+    inventory::{self, Contents, LayerCache, Stack},
+    layers::ContentFilter,
+    registry::{Source, resolve::PlatformFacts},
+};
+
+/// One platform of an image, and where its layers are.
+pub struct Subject<'s> {
+    /// The image's name in checks.
+    pub name: &'s str,
+    /// Where its layers are read from.
+    pub source: &'s Source,
+    /// The platform's manifest and configuration.
+    pub facts: &'s PlatformFacts,
+}
+
+/// Holds each of `subjects` against its standards; a layer that several share is read once.
+pub async fn verdicts(
+    subjects: &[(Subject<'_>, &[Standard<'_>])],
+) -> Vec<Result<Vec<Check>, Error>> {
+    let wants = subjects
+        .iter()
+        .flat_map(|(_, standards)| standards.iter())
+        .map(want);
+    let want = wants.reduce(ContentFilter::and).unwrap_or_default();
+    let mut stacks = LayerCache::new(want, subjects.iter().map(|(subject, _)| subject.facts));
+    let mut verdicts = Vec::new();
+    for (subject, standards) in subjects {
+        let stack = stacks.of(subject.source, subject.facts).await;
+        verdicts.push(stack.and_then(|stack| verdict(subject, standards, &stack)));
+    }
+    verdicts
+}
+
+/// What each of `subjects` contains; what becomes of a content is for `use_of` to say, so that it
+/// can go.
+pub async fn contents<T>(
+    subjects: &[Subject<'_>],
+    inventory: &Inventory,
+    use_of: impl Fn(Contents) -> T,
+) -> Result<Vec<T>, Error> {
+    let mut stacks = LayerCache::new(
+        inventory::want(inventory, &[]),
+        subjects.iter().map(|subject| subject.facts),
+    );
+    let mut all = Vec::new();
+    for subject in subjects {
+        let stack = stacks.of(subject.source, subject.facts).await?;
+        all.push(use_of(gather(subject, &stack, inventory)?));
+    }
+    Ok(all)
+}
+
+fn want(standard: &Standard<'_>) -> ContentFilter {
+    let length = standard.copy.map(|copy| copy.len() as u64);
+    inventory::want(standard.inventory, length.as_slice())
+}
+
+fn verdict(
+    subject: &Subject<'_>,
+    standards: &[Standard<'_>],
+    stack: &Stack,
+) -> Result<Vec<Check>, Error> {
+    let mut checks = Vec::new();
+    for standard in standards {
+        let contents = gather(subject, stack, standard.inventory)?;
+        checks.extend(checks::contents(
+            standard,
+            subject.name,
+            subject.facts,
+            &contents,
+        ));
+    }
+    // A finding of two standards is reported once; a failure of one is not a pass of the other.
+    let wrong: HashSet<Code> = checks
+        .iter()
+        .filter(|check| check.status != Status::Pass)
+        .map(|check| check.code)
+        .collect();
+    let mut told = HashSet::new();
+    checks.retain(|check| {
+        let new = told.insert((
+            check.code,
+            check.status.as_str(),
+            check.item.clone(),
+            check.detail.clone(),
+        ));
+        new && (check.status != Status::Pass || !wrong.contains(&check.code))
+    });
+    Ok(checks)
+}
+
+fn gather(
+    Subject { source, facts, .. }: &Subject<'_>,
+    stack: &Stack,
+    inventory: &Inventory,
+) -> Result<Contents, Error> {
+    let layers = stack.iter().map(std::convert::AsRef::as_ref);
+    let what = || format!("{source}@{}", facts.digest);
+    inventory::gather(layers, inventory)
+        .map_err(|error| Error::unavailable(what(), error.to_string()))
+}

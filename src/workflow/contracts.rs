@@ -1,0 +1,265 @@
+//! The standards for the images of a set: the current inventory and contracts; in a rollback also
+//! the contracts that the set was promoted under.
+
+use std::{collections::HashSet, io::Read};
+
+use super::{
+    History, Services, Stop,
+    contents::{self, Subject},
+};
+use crate::{
+    checks::{self, Check, Force, Held, Inspected, Resolved, Standard},
+    config::{Config, Image, Inventory, RelPath},
+    error::{Error, Errors},
+    files::Files,
+    git::{Git, ObjectId, TreeFile},
+    history::{CommitConfig, Promoted, commit_config},
+};
+
+/// The largest contract that is read, in bytes; one more tells that it is too large.
+const CONTRACT_MAX: u64 = 1024 * 1024 + 1;
+
+/// Today's contracts, in the order of the images.
+pub struct Contracts {
+    held: Vec<Option<Held>>,
+    /// What counts where nothing is configured.
+    nothing: Inventory,
+}
+
+/// The contracts of the commit that promoted a set, in the order of the configured images.
+pub(super) struct Then {
+    held: Vec<Option<Held>>,
+    own: Option<Box<Config>>,
+}
+
+impl Contracts {
+    /// Reads them from the files that the run works on; `directory` leads to the root, in messages.
+    pub fn read(config: &Config, files: &dyn Files, directory: &str) -> Self {
+        let read = |path: &RelPath| {
+            let mut bytes = Vec::new();
+            let file = files.open(path).map_err(|error| error.error)?;
+            file.take(CONTRACT_MAX).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let held = |path: &RelPath| {
+            let name = format!("{directory}{path}");
+            match read(path) {
+                Ok(bytes) => Held::parse(&name, bytes, config.inventory.as_ref()),
+                Err(error) => {
+                    let error: std::io::Error = error;
+                    Held::not_found(&name, &error.to_string())
+                }
+            }
+        };
+        let held = config
+            .images
+            .iter()
+            .map(|image| image.contract.as_ref().map(held))
+            .collect();
+        Self {
+            held,
+            nothing: Inventory::default(),
+        }
+    }
+
+    /// That each is well-formed, and that there is one where copies are to be compared; every
+    /// problem of all of them otherwise, each once however many images have the contract.
+    pub fn well_formed(&self, config: &Config) -> Result<(), Errors> {
+        let mut told = HashSet::new();
+        let malformed = self.held.iter().flatten().flat_map(Held::malformed);
+        let mut problems: Vec<Error> = malformed
+            .filter(|problem| told.insert((problem.code, problem.to_string())))
+            .cloned()
+            .collect();
+        let copies = config
+            .inventory
+            .as_ref()
+            .is_some_and(|inventory| inventory.embedded_contract.is_some());
+        if copies && self.held.iter().all(Option::is_none) {
+            let message = "`inventory.embedded_contract` is compared with an image's `contract`, but no image has one";
+            problems.push(
+                Error::input("config", message)
+                    .help("add `contract: FILE` to the images that have a copy"),
+            );
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems.into())
+        }
+    }
+
+    /// The checks that fail since a contract asserts nothing.
+    pub fn failures(&self, config: &Config) -> Vec<Check> {
+        let images = config.images.iter().zip(&self.held);
+        let of_image = |(image, held): (&Image, &Option<Held>)| {
+            let failures = held.iter().flat_map(Held::failures);
+            failures
+                .map(|check| check.image(&image.name))
+                .collect::<Vec<_>>()
+        };
+        images.flat_map(of_image).collect()
+    }
+
+    /// What a promote holds each image against.
+    pub fn standards<'s>(&'s self, config: &'s Config) -> Vec<Vec<Standard<'s>>> {
+        let standard = |held: &'s Option<Held>| {
+            let contract = held.as_ref();
+            let copy = contract.map(|held| held.bytes.as_slice());
+            self.standard(config, contract.map(|held| (held, Force::Decides)), copy)
+        };
+        self.held
+            .iter()
+            .map(|held| standard(held).into_iter().collect())
+            .collect()
+    }
+
+    /// The standards of a rollback for each image: the current inventory, and the contract of
+    /// `then`; the current contract only warns.
+    pub(super) fn standards_then<'s>(
+        &'s self,
+        config: &'s Config,
+        then: &'s Then,
+    ) -> Vec<Vec<Standard<'s>>> {
+        let kinds_then = then
+            .own
+            .as_ref()
+            .map_or(config, |own| own)
+            .inventory
+            .as_ref();
+        let of_image = |(today, then): (&'s Option<Held>, &'s Option<Held>)| {
+            let copy = then.as_ref().map(|then| then.bytes.as_slice());
+            let deciding = then.as_ref().map(|then| Standard {
+                inventory: kinds_then.unwrap_or(&self.nothing),
+                hygiene: false,
+                contract: Some((then, Force::Decides)),
+                copy: None,
+            });
+            // An identical contract is not reported twice.
+            let today = today
+                .as_ref()
+                .filter(|today| copy != Some(today.bytes.as_slice()));
+            let today = self.standard(config, today.map(|today| (today, Force::Warns)), copy);
+            today.into_iter().chain(deciding).collect()
+        };
+        self.held.iter().zip(&then.held).map(of_image).collect()
+    }
+
+    /// Today's standard of an image, if there is one.
+    fn standard<'s>(
+        &'s self,
+        config: &'s Config,
+        contract: Option<(&'s Held, Force)>,
+        copy: Option<&'s [u8]>,
+    ) -> Option<Standard<'s>> {
+        let configured = config.inventory.as_ref();
+        let inventory = configured.unwrap_or(&self.nothing);
+        let standard = Standard {
+            inventory,
+            hygiene: configured.is_some(),
+            contract,
+            copy,
+        };
+        (standard.hygiene || standard.contract.is_some()).then_some(standard)
+    }
+}
+
+impl Then {
+    /// Reads them from the tree of the commit that first brought the set into place, at the paths
+    /// of its own configuration.
+    pub(super) fn read(
+        history: &History<'_>,
+        config: &Config,
+        promoted: Option<&Promoted>,
+    ) -> Result<Self, Error> {
+        let none = || Self {
+            held: config.images.iter().map(|_| None).collect(),
+            own: None,
+        };
+        let (Some(promoted), Some(git)) = (promoted, history.git()) else {
+            return Ok(none());
+        };
+        let commit = &promoted.contracts;
+        let own =
+            match commit_config(git, commit, config).map_err(|error| checks::outage(&error))? {
+                CommitConfig::Config(own) => Some(own),
+                CommitConfig::Today => None,
+                CommitConfig::Unreadable(why) => {
+                    let name = format!("{} of commit {}", config.file_name(), commit.short());
+                    let held = config
+                        .images
+                        .iter()
+                        .map(|_| Some(Held::not_found(&name, &why)))
+                        .collect();
+                    return Ok(Self { held, own: None });
+                }
+            };
+        let theirs = own.as_deref().unwrap_or(config);
+        let image = |image: &Image| {
+            theirs
+                .images
+                .iter()
+                .find(|then| then.repository == image.repository)
+        };
+        let contract = |today: &Image| image(today).and_then(|then| then.contract.as_ref());
+        let held = config.images.iter().map(|today| {
+            contract(today)
+                .map(|path| contract_of(git, commit, path, theirs.inventory.as_ref()))
+                .transpose()
+        });
+        Ok(Self {
+            held: held.collect::<Result<_, _>>()?,
+            own,
+        })
+    }
+}
+
+/// A contract as a commit's tree has it.
+fn contract_of(
+    git: &Git,
+    commit: &ObjectId,
+    path: &RelPath,
+    inventory: Option<&Inventory>,
+) -> Result<Held, Error> {
+    let name = format!("{path} of commit {}", commit.short());
+    Ok(
+        match git
+            .file(commit, path, CONTRACT_MAX)
+            .map_err(|error| checks::outage(&error))?
+        {
+            TreeFile::Content(bytes) => Held::parse(&name, bytes, inventory),
+            TreeFile::Absent => Held::not_found(&name, "the file does not exist"),
+            TreeFile::TooLarge => Held::not_found(&name, "larger than 1 MiB"),
+        },
+    )
+}
+
+/// The stage of contents: every platform of every image, one after the other.
+pub(super) fn inspected<'c>(
+    chain: Resolved<'c>,
+    config: &'c Config,
+    standards: &[Vec<Standard<'_>>],
+    services: &Services,
+) -> Result<Inspected<'c>, Stop> {
+    let mut stage = chain.inspect(standards);
+    let places: Vec<_> = stage.open().collect();
+    if !places.is_empty() {
+        let sources = services.sources_of_images(config)?;
+        let subject = |(image, platform): &(usize, usize)| {
+            let facts = stage.facts(*image)?.platforms.get(*platform)?;
+            let subject = Subject {
+                name: &config.images[*image].name,
+                source: &sources[*image],
+                facts,
+            };
+            Some((subject, standards[*image].as_slice()))
+        };
+        let subjects: Vec<_> = places.iter().filter_map(subject).collect();
+        let message = format!("reading the layers of {} images", config.images.len());
+        let verdicts = services.wait(contents::verdicts(&subjects), &message)?;
+        for (place, verdict) in places.into_iter().zip(verdicts) {
+            stage.judged(place, verdict);
+        }
+    }
+    Ok(stage.done()?)
+}

@@ -1,0 +1,181 @@
+//! What a run came to, as the document that it is reported by (`repin.plan/1`).
+
+use super::{
+    Stop, kept_moving,
+    pipeline::Planned,
+    publish::{CarriedPull, Done},
+    request::{Goal, Request},
+};
+use crate::{
+    checks::{self, Check, Code, Status},
+    config::Config,
+    error::{Class, Error, Errors},
+    plan::FileChange,
+    report::{
+        body::{self, Beside},
+        diff,
+        json::{ErrorRow, FileRow, ImageRow, PlanDocument},
+    },
+};
+
+/// What a run came to.
+pub struct Finished {
+    /// The configuration that counted.
+    pub config: Config,
+    /// What was found, decided and done.
+    pub document: PlanDocument,
+    /// The diff, byte by byte.
+    pub diff: Vec<u8>,
+    /// What was done.
+    pub done: Done,
+    /// Why it did not come to its end.
+    pub errors: Option<Errors>,
+}
+
+impl Finished {
+    /// Why the run failed, if it did.
+    pub fn class(&self) -> Option<Class> {
+        let failed = checks::any_failed(&self.document.checks).then_some(Class::Failed);
+        let errors = self.errors.as_ref().map(Errors::class);
+        failed.into_iter().chain(errors).reduce(Class::worse)
+    }
+
+    /// A run that did something, or all that it was asked for.
+    pub(super) fn new(
+        config: Config,
+        document: PlanDocument,
+        diff: Vec<u8>,
+        carried: CarriedPull,
+    ) -> Self {
+        let CarriedPull { done, stop } = carried;
+        let mut finished = Self {
+            config,
+            document,
+            diff,
+            errors: None,
+            done,
+        };
+        match &finished.done {
+            Done::Applied => finished.document.applied = true,
+            Done::Opened(pull) => finished.document.pull_request = Some(pull.clone()),
+            Done::Nothing | Done::Rehearsed | Done::Begun => {}
+        }
+        if let Some(stop) = stop {
+            finished.stopped(stop);
+        }
+        finished
+    }
+
+    /// What stopped the run becomes part of its document.
+    fn stopped(&mut self, stop: Stop) {
+        let document = &mut self.document;
+        self.errors = match stop {
+            Stop::Chain(stopped) => {
+                document.checks = stopped.checks;
+                (!stopped.outages.is_empty()).then(|| Errors::from(stopped.outages))
+            }
+            Stop::Count(checks) => {
+                document.checks.extend(checks);
+                None
+            }
+            Stop::Unconfigured(why) => {
+                let check = Check::new(Code::UNCONFIGURED, Status::Skip, why);
+                document.checks.push(check);
+                None
+            }
+            Stop::BaseMoved => Some(kept_moving()),
+            Stop::Errors(errors) => Some(errors),
+        };
+        document.error = self.errors.as_ref().and_then(worst);
+        document.approved &= !checks::any_failed(&document.checks);
+    }
+}
+
+/// The document of a run that has no plan yet.
+pub(super) fn unplanned(
+    goal: &Goal,
+    request: &Request,
+    config: &Config,
+    images: Vec<ImageRow>,
+) -> PlanDocument {
+    let (naming, revision) = (goal.naming(config), &request.revision);
+    PlanDocument {
+        schema: "repin.plan/1",
+        kind: goal.kind(),
+        revision: revision.to_string(),
+        approved: false,
+        applied: false,
+        changed: false,
+        images,
+        files: Vec::new(),
+        checks: Vec::new(),
+        branch: naming.branch.render(revision, &config.name),
+        title: naming.title.render(revision, &config.name),
+        body: None,
+        diff: None,
+        pull_request: None,
+        error: None,
+    }
+}
+
+/// The document of a plan, without its body, and its diff byte by byte.
+pub(super) fn planned(unplanned: PlanDocument, planned: &Planned) -> (PlanDocument, Vec<u8>) {
+    let changes = planned.plan.changes();
+    let checks = planned.approved.checks().iter();
+    let diff = diff::unified(changes);
+    let document = PlanDocument {
+        approved: true,
+        changed: !changes.is_empty(),
+        files: changes.iter().map(FileRow::of).collect(),
+        checks: checks.chain(planned.plan.checks()).cloned().collect(),
+        diff: Some(String::from_utf8_lossy(&diff).into_owned()),
+        ..unplanned
+    };
+    (document, diff)
+}
+
+/// The body of the pull request.
+pub(super) fn body(
+    document: &PlanDocument,
+    beside: &Beside,
+    template: Option<&Template>,
+) -> Result<String, Errors> {
+    let text = template.map(|template| template.text.as_str());
+    body::render(document, beside, text).map_err(|error| {
+        let name = template.map_or("", |template| &template.name);
+        let line = error
+            .line
+            .map_or_else(String::new, |line| format!(":{line}"));
+        Errors::from(Error::input("template", format!("{name}{line}: {error}")))
+    })
+}
+
+/// The template of the body.
+pub(super) struct Template {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// The errors of the class that decides, as one.
+fn worst(errors: &Errors) -> Option<ErrorRow> {
+    let class = errors.class();
+    let causes = errors.by_cause();
+    let rows = causes
+        .iter()
+        .filter(|error| error.class.exit_code() == class.exit_code());
+    rows.map(ErrorRow::of).reduce(|mut all, row| {
+        all.message = format!("{}; {}", all.message, row.message);
+        all
+    })
+}
+
+impl FileRow {
+    fn of(change: &FileChange) -> Self {
+        Self {
+            path: change.path.to_string(),
+            pins: change.pins,
+            old_sha256: change.old_sha256.hex(),
+            new_sha256: change.new_sha256.hex(),
+        }
+    }
+}

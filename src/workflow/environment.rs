@@ -1,0 +1,79 @@
+//! What surrounds a run: variables, the current directory, terminals, the clock. The command line
+//! reads them once; everything else gets them from here.
+
+use std::{
+    collections::HashMap,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// The environment of one run.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The variables.
+    pub variables: HashMap<OsString, OsString>,
+    /// The current directory.
+    pub directory: PathBuf,
+    /// Which of the streams are terminals.
+    pub terminals: Terminals,
+    /// The machine's architecture, as Rust names it.
+    pub machine: &'static str,
+    /// The wall clock.
+    pub clock: fn() -> SystemTime,
+}
+
+/// Which of the streams are terminals.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminals {
+    /// Whether input is typed.
+    pub stdin: bool,
+    /// Whether results are read on a screen.
+    pub stdout: bool,
+    /// Whether messages are read on a screen.
+    pub stderr: bool,
+}
+
+impl Environment {
+    /// A variable's value, if it is set; empty is set.
+    pub fn variable(&self, name: &str) -> Option<&OsString> {
+        self.variables.get(OsStr::new(name))
+    }
+
+    /// A variable's value, if it is set and not empty.
+    pub fn filled(&self, name: &str) -> Option<&OsString> {
+        self.variable(name).filter(|value| !value.is_empty())
+    }
+
+    /// All variables, for a program that is to run as if from here.
+    pub fn all_variables(&self) -> Vec<(OsString, OsString)> {
+        self.variables
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
+    /// The current directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The path that leads to `root` from the current directory where it lies beneath: empty, or with a
+    /// `/` at its end.
+    pub fn path_to(&self, root: &Path) -> String {
+        let below = root.strip_prefix(&self.directory);
+        let mut path = below.map_or_else(
+            |_| String::new(),
+            |below| below.to_string_lossy().into_owned(),
+        );
+        if !path.is_empty() {
+            path.push('/');
+        }
+        path
+    }
+
+    /// Whether a person is there to answer: a question can be read, and an answer typed.
+    pub fn can_ask(&self) -> bool {
+        self.terminals.stdin && self.terminals.stderr
+    }
+}

@@ -1,0 +1,167 @@
+//! Git history as commands need it: read once from the commits that count, or the reason why it
+//! could not be.
+
+use super::{
+    Services, ci,
+    workspace::{HeadOnForge, Workspace},
+};
+use crate::{
+    checks::{self, Past},
+    config::Config,
+    error::Error,
+    git::{Branch, BranchSources, Git, GitError, ObjectId},
+    history::{self, Digests, Hold},
+    oci::Revision,
+    pins::Found,
+};
+
+/// The history of one run.
+pub struct History<'c> {
+    config: &'c Config,
+    read: Result<Gathered, GitError>,
+}
+
+/// The commits that are read.
+pub struct Line {
+    /// The branch, and the commit at its tip.
+    pub branch: Branch,
+    /// What its commits prove.
+    pub standing: Standing,
+}
+
+/// What a line of commits is evidence of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the one that counts.
+    Promoted,
+    /// It is that of `HEAD`, since the repository has no remote: a set that it rolled back is held,
+    /// but nothing on it was promoted.
+    Local,
+}
+
+struct Gathered {
+    git: Git,
+    history: history::History,
+    standing: Standing,
+}
+
+/// The commits that count in the repository of `config`.
+pub fn line(git: &Git, config: &Config, services: &Services) -> Result<Line, GitError> {
+    let stated = ci::default_branch(&services.environment, Some(git));
+    let forge = config.forge.as_ref();
+    let sources = BranchSources {
+        configured: config.provenance.branch.as_deref(),
+        base: forge.and_then(|forge| forge.base.as_deref()),
+        ci: stated.as_deref(),
+    };
+    match git.promoted_branch(&sources) {
+        Ok(branch) => Ok(Line {
+            branch,
+            standing: Standing::Promoted,
+        }),
+        Err(GitError::NoRemote) => Ok(Line {
+            branch: git.head()?,
+            standing: Standing::Local,
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// The commits up to the head of a branch on the forge, which is fetched if it is missing.
+fn line_of_head(git: &Git, head: &HeadOnForge) -> Result<(Git, Line), GitError> {
+    let branch = &head.branch;
+    let tip = ObjectId::parse(head.commit.as_bytes()).ok_or(GitError::Malformed {
+        command: "fetch",
+        what: "a head on the forge whose name is no commit's",
+    })?;
+    let git = git.with_commit(&tip, branch)?;
+    let name = branch.clone();
+    let (branch, standing) = (Branch { name, tip }, Standing::Promoted);
+    Ok((git, Line { branch, standing }))
+}
+
+impl Gathered {
+    fn read(git: Git, line: Line, config: &Config) -> Result<Self, GitError> {
+        let history = history::History::of_branch(&git, config, line.branch)?;
+        Ok(Self {
+            git,
+            history,
+            standing: line.standing,
+        })
+    }
+}
+
+impl<'c> History<'c> {
+    /// Reads it from the branch that counts for the work tree.
+    pub fn read(config: &'c Config, services: &Services) -> Self {
+        let read = Git::open(&config.root).and_then(|git| {
+            let line = line(&git, config, services)?;
+            Gathered::read(git, line, config)
+        });
+        Self { config, read }
+    }
+
+    /// Reads it for the workspace of a run: under `--pr` from the head that the forge has.
+    pub(super) fn at(workspace: &'c Workspace, services: &Services) -> Self {
+        let config = &workspace.config;
+        let Some(head) = workspace.history() else {
+            return Self::read(config, services);
+        };
+        let read = Git::open(&config.root).and_then(|git| {
+            let (git, line) = line_of_head(&git, head)?;
+            Gathered::read(git, line, config)
+        });
+        Self { config, read }
+    }
+
+    /// It, or what to do about its absence.
+    pub fn known(&self) -> Result<&history::History, Error> {
+        match &self.read {
+            Ok(gathered) if gathered.standing == Standing::Promoted => Ok(&gathered.history),
+            Ok(_) => Err(checks::outage(&GitError::NoRemote)),
+            Err(error) => Err(checks::outage(error)),
+        }
+    }
+
+    /// The repository that it is of.
+    pub fn git(&self) -> Option<&Git> {
+        self.read.as_ref().ok().map(|gathered| &gathered.git)
+    }
+
+    /// What it says about a revision that is to be promoted.
+    pub fn past(&self, revision: &Revision, found: &Found) -> Result<Past<'_>, Error> {
+        match &self.read {
+            Ok(Gathered { git, history, .. }) => {
+                let pinned = checks::pinned_now(self.config, found);
+                let order = history
+                    .order(git, revision, &pinned)
+                    .map_err(|error| checks::outage(&error))?;
+                Ok(Past::Known {
+                    order,
+                    hold: history.held(revision),
+                    blind_spot: history.blind_spot(),
+                })
+            }
+            Err(error) => match checks::without_history(error) {
+                Some(why) => Ok(Past::NoGit(why)),
+                None => Err(checks::outage(error)),
+            },
+        }
+    }
+
+    /// Whether a rollback undid the set with these digests.
+    pub fn held_set(&self, digests: &Digests) -> Hold<'_> {
+        self.read
+            .as_ref()
+            .map_or(Hold::Free, |gathered| gathered.history.held_set(digests))
+    }
+
+    /// The revision of the set that is pinned now, as far as history knows it.
+    pub fn revision_now(&self, found: &Found) -> Option<Revision> {
+        let gathered = self.read.as_ref().ok()?;
+        gathered
+            .history
+            .revision_of(&checks::pinned_now(self.config, found))
+            .cloned()
+    }
+}

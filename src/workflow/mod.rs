@@ -1,0 +1,229 @@
+//! What several commands share: `promote` and `rollback` as one pipeline, and the services that
+//! every command uses.
+//!
+//! [`run`] takes a [`Goal`] through the pipeline and returns what it came to; the command line only
+//! asks and shows. Nothing here prints: messages that cannot wait go to a [`Console`]. Nothing here
+//! reads the process's environment: it comes in as an [`Environment`].
+
+pub mod backends;
+mod base_forge;
+pub mod ci;
+pub mod connection;
+mod console;
+pub mod contents;
+mod contracts;
+mod document;
+mod environment;
+pub mod globs;
+mod history;
+mod images;
+mod pipeline;
+mod publish;
+mod repositories;
+mod request;
+mod services;
+mod session;
+mod settings;
+mod smoke;
+mod tags;
+mod workspace;
+
+use std::{fs, path::Path};
+
+pub use connection::{Access, Unconfigured, connect, connect_or_skip, no_token};
+pub use console::{Console, Spinner};
+pub use contracts::Contracts;
+pub use document::Finished;
+use document::Template;
+pub use environment::{Environment, Terminals};
+pub use history::{History, Line, Standing, line};
+use pipeline::Halt;
+use publish::CarriedPull;
+pub use publish::{Done, not_scheduled, not_yet, warn_of_silent_checks};
+pub use repositories::{OtherRepository, scratch};
+pub use request::{Goal, Intent, Options, configured, revision};
+pub use services::Services;
+pub use session::{lock, warn_if_interrupted};
+pub use settings::parse_mappings;
+pub use tags::resolve;
+use workspace::Workspace;
+
+use crate::{
+    checks::{Check, Stopped},
+    config::Config,
+    error::{Class, Error, Errors},
+    plan::PlanError,
+    report::json::PlanDocument,
+};
+
+/// How often a pull request is planned while the base branch keeps moving.
+const ATTEMPTS: usize = 3;
+
+/// Why a run stopped before its end.
+enum Stop {
+    /// A stage of the chain.
+    Chain(Stopped),
+    /// The planner's count.
+    Count(Vec<Check>),
+    /// A token or a secret is missing, and the run may be skipped.
+    Unconfigured(String),
+    /// The base branch has moved since the plan was made.
+    BaseMoved,
+    /// Anything else.
+    Errors(Errors),
+}
+
+impl From<Stopped> for Stop {
+    fn from(stopped: Stopped) -> Self {
+        Self::Chain(stopped)
+    }
+}
+
+impl From<Errors> for Stop {
+    fn from(errors: Errors) -> Self {
+        Self::Errors(errors)
+    }
+}
+
+impl From<PlanError> for Stop {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Counts(checks) => Self::Count(checks),
+            PlanError::Read(error) => Self::Errors(error.into()),
+        }
+    }
+}
+
+/// Promotes a set or rolls back to one. A pull request is planned again where the base branch moved
+/// meanwhile. An error: the run had no set to report on.
+pub fn run(
+    goal: &Goal,
+    options: &Options,
+    config: &Config,
+    services: &Services,
+) -> Result<Finished, Errors> {
+    goal.checked(config)?;
+    for _ in 1..ATTEMPTS {
+        if let Attempt::Finished(finished) = attempt(goal, options, config, services)? {
+            return Ok(finished);
+        }
+        services
+            .console
+            .note("note: the base branch moved during the run; planning again");
+    }
+    match attempt(goal, options, config, services)? {
+        Attempt::Finished(finished) | Attempt::BaseMoved(finished) => Ok(finished),
+    }
+}
+
+/// How one attempt ended.
+enum Attempt {
+    /// It is what the run came to.
+    Finished(Finished),
+    /// The base branch has moved since the plan was made.
+    BaseMoved(Finished),
+}
+
+fn attempt(
+    goal: &Goal,
+    options: &Options,
+    config: &Config,
+    services: &Services,
+) -> Result<Attempt, Errors> {
+    let workspace = Workspace::open(config, options, services)?;
+    let config = &workspace.config;
+    let request = goal.checked(config)?;
+    let prefix = services.environment.path_to(&config.root);
+    let contracts = Contracts::read(config, workspace.files(), &prefix);
+    if let Goal::Promote { .. } = goal {
+        contracts.well_formed(config)?;
+    }
+    let template = template(&workspace)?;
+
+    let planned = pipeline::run(goal, &request, &contracts, &workspace, options, services);
+    let unplanned = |images| document::unplanned(goal, &request, config, images);
+    let mut planned = match planned {
+        Ok(planned) => planned,
+        Err(Halt { images, stop }) => {
+            let carried = CarriedPull::stopped(Done::Nothing, stop);
+            let document = unplanned(images);
+            return Ok(Attempt::ended(
+                workspace.config,
+                document,
+                Vec::new(),
+                carried,
+            ));
+        }
+    };
+    let (mut document, diff) = document::planned(unplanned(planned.images.clone()), &planned);
+    let body = document::body(&document, &planned.beside, template.as_ref());
+    let written = body.and_then(|body| {
+        write_files(options, &diff, &body, services)?;
+        document.body = Some(body);
+        Ok(())
+    });
+    let carried = match written {
+        Ok(()) => publish::carry_out(goal, &document, &mut planned, &workspace, options, services),
+        Err(errors) => CarriedPull::stopped(Done::Nothing, errors.into()),
+    };
+    Ok(Attempt::ended(workspace.config, document, diff, carried))
+}
+
+impl Attempt {
+    fn ended(config: Config, document: PlanDocument, diff: Vec<u8>, carried: CarriedPull) -> Self {
+        let moved = matches!(carried.stop, Some(Stop::BaseMoved));
+        let finished = Finished::new(config, document, diff, carried);
+        if moved {
+            Self::BaseMoved(finished)
+        } else {
+            Self::Finished(finished)
+        }
+    }
+}
+
+/// Reads the template of the body.
+fn template(workspace: &Workspace) -> Result<Option<Template>, Errors> {
+    let Some(path) = &workspace.config.report.template else {
+        return Ok(None);
+    };
+    let unreadable = |why: String| {
+        Errors::from(Error::input(
+            "template",
+            format!("cannot read {path}: {why}"),
+        ))
+    };
+    let bytes = workspace.files().read(path);
+    let bytes = bytes.map_err(|error| unreadable(error.error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8".to_owned()))?;
+    let name = path.to_string();
+    Ok(Some(Template { name, text }))
+}
+
+/// Writes the files that the caller named; what goes to standard output is printed at the end.
+fn write_files(
+    options: &Options,
+    diff: &[u8],
+    body: &str,
+    services: &Services,
+) -> Result<(), Errors> {
+    let files = [
+        (&options.diff_file, diff),
+        (&options.body_file, body.as_bytes()),
+    ];
+    for (file, content) in files {
+        let Some(file) = file.as_ref().filter(|file| *file != Path::new("-")) else {
+            continue;
+        };
+        let path = services.environment.directory().join(file);
+        let unwritable = |error| Errors::io(format!("cannot write {}: {error}", file.display()));
+        fs::write(path, content).map_err(unwritable)?;
+    }
+    Ok(())
+}
+
+fn kept_moving() -> Errors {
+    let message = format!(
+        "the base branch was moved while a pull request was planned against it, {ATTEMPTS} times"
+    );
+    Errors::from(Error::new(Class::Unavailable, "unavailable", message).help("run it again"))
+}

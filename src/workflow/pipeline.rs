@@ -1,0 +1,216 @@
+//! The pipeline of `promote` and `rollback`: one stage after the other, each with the values of the
+//! one before.
+//!
+//! ```text
+//! workspace ─► pins ─► history ─► tags ─► contents ─► smoke ─► plan
+//! ```
+//!
+//! A stage gathers its facts just before they are judged, so that a typo costs no request. The two
+//! commands differ in what history has to prove, and in what images are held against. Nothing is
+//! changed here but what an interrupted run left, which is recovered first.
+
+use super::{
+    Contracts, History, Options, Services, Stop, Workspace,
+    contracts::{self, Then},
+    images,
+    request::{Goal, Proof, Request},
+    session,
+    smoke::SmokeStage,
+    tags,
+};
+use crate::{
+    apply::Session,
+    checks::{self, Approved, Counted, Ordered, Proven, Resolution, Resolved, Stopped},
+    config::Config,
+    error::Errors,
+    history::{self, Promoted},
+    pins::Found,
+    plan::Plan,
+    report::{
+        body::{Beside, Undone},
+        json::ImageRow,
+    },
+};
+
+/// A set that may be promoted or rolled back to, and what would change.
+pub(super) struct Planned {
+    pub(super) images: Vec<ImageRow>,
+    pub(super) approved: Approved,
+    pub(super) plan: Plan,
+    /// What the body of the pull request shows beside the plan.
+    pub(super) beside: Beside,
+    /// The lock of the work tree, if that is to be changed.
+    pub(super) session: Option<Session>,
+}
+
+/// Why a run stopped before it had a plan, and what was known about the images by then.
+pub(super) struct Halt {
+    pub(super) images: Vec<ImageRow>,
+    pub(super) stop: Stop,
+}
+
+/// Adds what was known about the images to the reason why a stage stopped.
+trait OrHalt<T> {
+    fn or_halt(self, images: &[ImageRow]) -> Result<T, Halt>;
+}
+
+impl<T, E: Into<Stop>> OrHalt<T> for Result<T, E> {
+    fn or_halt(self, images: &[ImageRow]) -> Result<T, Halt> {
+        self.map_err(|stop| Halt {
+            images: images.to_vec(),
+            stop: stop.into(),
+        })
+    }
+}
+
+/// Takes a set through every stage.
+pub(super) fn run(
+    goal: &Goal,
+    request: &Request,
+    contracts: &Contracts,
+    workspace: &Workspace,
+    options: &Options,
+    services: &Services,
+) -> Result<Planned, Halt> {
+    let config = &workspace.config;
+    let rows = images::declared(config);
+    workspace.configured().or_halt(&rows)?;
+    let smoke = SmokeStage::prepare(config, options.unconfigured, services).or_halt(&rows)?;
+    let session = session::begin(config, options.intent, goal.kind(), services);
+    let session = session.or_halt(&rows)?;
+
+    let (found, mut further) = workspace.look(request.direction()).or_halt(&rows)?;
+    if let Proof::Newer { .. } = request.proof {
+        further.extend(contracts.failures(config));
+    }
+    let rows = images::counted(rows, config, &found);
+    let chain = Counted::new(config, &request.revision, &found, further).or_halt(&rows)?;
+
+    let history = History::at(workspace, services);
+    let chain = Grounded::of(chain, request, &history, &found).or_halt(&rows)?;
+    let targets = request.targets(config, &found, chain.promoted());
+    let resolutions = tags::resolve(config, targets, services).or_halt(&rows)?;
+    let rows = images::resolved(rows, &resolutions, config);
+    let chain = chain.resolved(&resolutions, &history).or_halt(&rows)?;
+
+    let chain = match request.proof {
+        Proof::Newer { .. } => {
+            let standards = contracts.standards(config);
+            contracts::inspected(chain, config, &standards, services)
+        }
+        Proof::Promoted => inspected_as_then(chain, contracts, &history, config, services),
+    };
+    let approved = chain.and_then(|chain| smoke.run(chain, config, services));
+    let approved = approved.or_halt(&rows)?;
+
+    let beside = beside(&approved, request, &history, &found, config, services);
+    let beside = beside.or_halt(&rows)?;
+    let plan = Plan::new(&approved, config, workspace.files(), &found).or_halt(&rows)?;
+    Ok(Planned {
+        images: rows,
+        approved,
+        plan,
+        beside,
+        session,
+    })
+}
+
+/// A chain whose set has the history that it needs.
+enum Grounded<'c, 'h> {
+    /// It is newer than what is pinned, and not held.
+    Newer(Ordered<'c>),
+    /// It was promoted before.
+    Promoted(Proven<'c>, &'h history::History),
+}
+
+impl<'c, 'h> Grounded<'c, 'h> {
+    /// The stage of history.
+    fn of(
+        chain: Counted<'c>,
+        request: &Request,
+        history: &'h History<'_>,
+        found: &Found,
+    ) -> Result<Self, Stopped> {
+        match &request.proof {
+            Proof::Newer { overruled, .. } => match history.past(&request.revision, found) {
+                Ok(past) => Ok(Self::Newer(chain.ordered(&past, *overruled)?)),
+                Err(outage) => Err(chain.stop(outage)),
+            },
+            Proof::Promoted => match history.known() {
+                Ok(known) => {
+                    let chain = chain.proven(&known.provenance(&request.revision))?;
+                    Ok(Self::Promoted(chain, known))
+                }
+                Err(outage) => Err(chain.stop(outage)),
+            },
+        }
+    }
+
+    /// What was promoted, where the title of a commit names it.
+    fn promoted(&self) -> Option<&Promoted> {
+        match self {
+            Self::Newer(_) => None,
+            Self::Promoted(chain, _) => chain.promoted(),
+        }
+    }
+
+    /// The stage of the source: what every tag names.
+    fn resolved(
+        self,
+        resolutions: &[Resolution],
+        history: &History<'_>,
+    ) -> Result<Resolved<'c>, Stopped> {
+        match self {
+            Self::Newer(chain) => chain.resolved(resolutions, |digests| history.held_set(digests)),
+            Self::Promoted(chain, known) => {
+                chain.resolved(resolutions, |digests| known.provenance_of(digests))
+            }
+        }
+    }
+}
+
+/// The stage of contents in a rollback: images are held against the contracts of the commit that
+/// promoted them.
+fn inspected_as_then<'c>(
+    chain: Resolved<'c>,
+    contracts: &Contracts,
+    history: &History<'_>,
+    config: &'c Config,
+    services: &Services,
+) -> Result<checks::Inspected<'c>, Stop> {
+    match Then::read(history, config, chain.promoted()) {
+        Ok(then) => {
+            let standards = contracts.standards_then(config, &then);
+            contracts::inspected(chain, config, &standards, services)
+        }
+        Err(outage) => Err(chain.stop(outage).into()),
+    }
+}
+
+/// What the body of the pull request shows beside the plan: the current set, and in a rollback the
+/// sets that it undoes.
+fn beside(
+    approved: &Approved,
+    request: &Request,
+    history: &History<'_>,
+    found: &Found,
+    config: &Config,
+    services: &Services,
+) -> Result<Beside, Errors> {
+    let revision_now = history.revision_now(found);
+    let beside = Beside {
+        revision_now: revision_now.map(|revision| revision.to_string()),
+        ..Beside::default()
+    };
+    match (&request.proof, history.known()) {
+        (Proof::Promoted, Ok(known)) => {
+            let undone = known.since(&checks::pinned_digests(config, approved));
+            Ok(Beside {
+                undone: undone.unwrap_or_default().iter().map(Undone::of).collect(),
+                labels_now: tags::current_labels(config, found, services)?,
+                ..beside
+            })
+        }
+        _ => Ok(beside),
+    }
+}

@@ -1,0 +1,290 @@
+//! Carrying a plan out: in the work tree, or as a pull request.
+
+use super::{
+    Goal, Intent, Options, Services, Stop, Workspace,
+    pipeline::Planned,
+    workspace::{At, Site},
+};
+use crate::{
+    apply,
+    config::{Config, Forge as Configured},
+    error::{Error, Errors},
+    forge::{ANOTHER_TOKEN, Ability, Forge, Merge, State},
+    git::Git,
+    pins::FileScanner,
+    plan::{Plan, only_pins_differ},
+    pull_request::{
+        Marker, OnlyPins,
+        merging::{self, MergeAttempt},
+        reconcile::{self, Outcome, Proposal, PullRequestResult, RevisionAge, Rival},
+    },
+    report::json::{PlanDocument, PullRequest},
+    untrusted::plain,
+};
+
+/// A merge that can't be scheduled yet, for people.
+pub fn not_yet(number: u64, why: &str) -> String {
+    let why = plain(why);
+    format!(
+        "the merge of #{number} is not scheduled yet: {why}; `repin wait --pr {number}` schedules it"
+    )
+}
+
+/// A merge that was asked for and can't be.
+pub fn not_scheduled(stands: &str, why: &str) -> Errors {
+    let problem = Error::failed(
+        "conflict",
+        format!("{stands} is open, but its merge cannot be scheduled: {why}"),
+    );
+    let hint = "merge the pull request by hand, or fix the cause and run the command again";
+    Errors::from(problem.help(hint))
+}
+
+/// Warns where a merge waits for checks that never start with this token.
+pub fn warn_of_silent_checks(
+    forge: &dyn Forge,
+    configured: &Configured,
+    services: &Services,
+) -> Result<(), Errors> {
+    if !configured.waits_for_checks() {
+        return Ok(());
+    }
+    let console = &services.console;
+    match services.wait(forge.starts_checks(), "identifying the token")? {
+        Ok(Ability::Yes) => {}
+        Ok(Ability::No(why)) => console.warn(&format!("{why}\n  = help: {ANOTHER_TOKEN}")),
+        Err(error) => console.warn(&format!(
+            "cannot determine whether checks start with this token: {error}"
+        )),
+    }
+    Ok(())
+}
+
+/// What a run did.
+#[derive(Debug, Clone)]
+pub enum Done {
+    /// Nothing was changed.
+    Nothing,
+    /// Nothing was changed; it would have opened a pull request.
+    Rehearsed,
+    /// The work tree was changed.
+    Applied,
+    /// A pull request was begun and is not complete.
+    Begun,
+    /// A pull request is open.
+    Opened(PullRequest),
+}
+
+/// What was done with a plan, and what stopped the rest.
+pub(super) struct CarriedPull {
+    pub(super) done: Done,
+    pub(super) stop: Option<Stop>,
+}
+
+/// Does with the plan what was asked for.
+pub(super) fn carry_out(
+    goal: &Goal,
+    document: &PlanDocument,
+    planned: &mut Planned,
+    workspace: &Workspace,
+    options: &Options,
+    services: &Services,
+) -> CarriedPull {
+    let plan = &planned.plan;
+    match (options.intent, &mut planned.session, &workspace.at) {
+        (Intent::ShowOpen, ..) => CarriedPull::complete(Done::Rehearsed),
+        _ if plan.changes().is_empty() => CarriedPull::complete(Done::Nothing),
+        (Intent::Apply, Some(session), _) => applied(session.apply(plan.changes())),
+        (Intent::Open(state), _, At::Forge(site)) => {
+            let publication = Publication {
+                goal,
+                document,
+                plan,
+                config: &workspace.config,
+                site,
+                services,
+            };
+            publication.open(state, options.reopen)
+        }
+        _ => CarriedPull::complete(Done::Nothing),
+    }
+}
+
+fn applied(outcome: Result<(), apply::Error>) -> CarriedPull {
+    match outcome {
+        Ok(()) => CarriedPull::complete(Done::Applied),
+        Err(error @ apply::Error::Uncleared { .. }) => {
+            CarriedPull::stopped(Done::Applied, Errors::from(error).into())
+        }
+        Err(error) => CarriedPull::stopped(Done::Nothing, Errors::from(error).into()),
+    }
+}
+
+impl CarriedPull {
+    fn complete(done: Done) -> Self {
+        Self { done, stop: None }
+    }
+
+    pub(super) fn stopped(done: Done, stop: Stop) -> Self {
+        let stop = Some(stop);
+        Self { done, stop }
+    }
+
+    /// The pull request is not complete; `begun`: whether people can see a part of it.
+    fn incomplete(begun: bool, stop: Stop) -> Self {
+        Self::stopped(if begun { Done::Begun } else { Done::Nothing }, stop)
+    }
+}
+
+/// A plan on its way to a pull request.
+struct Publication<'p> {
+    goal: &'p Goal,
+    document: &'p PlanDocument,
+    plan: &'p Plan,
+    config: &'p Config,
+    site: &'p Site,
+    services: &'p Services,
+}
+
+impl Publication<'_> {
+    fn open(&self, state: State, reopen: bool) -> CarriedPull {
+        let scanner = FileScanner::new(self.config);
+        let only_pins = |old: &[u8], new: &[u8]| only_pins_differ(&scanner, old, new);
+        let standing = match self.reconcile(state, reopen, &only_pins) {
+            Ok(Outcome::Stands(standing)) => standing,
+            Ok(Outcome::BaseMoved { begun }) => {
+                return CarriedPull::incomplete(begun, Stop::BaseMoved);
+            }
+            Err(errors) => return CarriedPull::incomplete(errors.begun(), errors.into()),
+        };
+        self.report(&standing);
+        let armed = match (standing.trouble, state) {
+            (Some(error), _) => Err(error.into()),
+            (None, State::Ready) => self.arm(standing.number, &standing.url, &only_pins),
+            (None, State::Draft) => Ok(()),
+        };
+        CarriedPull {
+            done: Done::Opened(PullRequest {
+                number: standing.number,
+                url: standing.url,
+                state: standing.change.as_str(),
+            }),
+            stop: armed.err().map(Stop::Errors),
+        }
+    }
+
+    /// Makes the branch, its commit and the pull request what the plan says.
+    fn reconcile(
+        &self,
+        state: State,
+        reopen: bool,
+        only_pins: OnlyPins<'_>,
+    ) -> Result<Outcome, Errors> {
+        let (document, configured) = (self.document, self.config.forge.as_ref());
+        let rival = |revision: &str| self.rival(revision);
+        let supersede = match self.goal {
+            Goal::Promote { .. } => self.config.promote.supersede,
+            Goal::Rollback { .. } => false,
+        };
+        let proposal = Proposal {
+            branch: &document.branch,
+            title: &document.title,
+            body: document.body.as_deref().unwrap_or_default(),
+            marker: &Marker {
+                kind: document.kind.to_owned(),
+                revision: document.revision.clone(),
+            },
+            prefix: &self.site.prefix,
+            changes: self.plan.changes(),
+            labels: configured.map_or(&[][..], |forge| &forge.labels),
+            state,
+            reopen,
+            supersede: supersede.then_some(&rival),
+            only_pins,
+            auto_merge: configured.is_some_and(|forge| forge.auto_merge),
+        };
+        let forge = &*self.site.forge;
+        if let Some(configured) = configured {
+            warn_of_silent_checks(forge, configured, self.services)?;
+        }
+        // What came before, such as a smoke test, takes nothing of the writes' time.
+        self.services.forge_time.restart();
+        let work = reconcile::open(forge, &self.site.base, &proposal);
+        Ok(self.services.wait(work, "opening the pull request")??)
+    }
+
+    fn report(&self, standing: &PullRequestResult) {
+        let console = &self.services.console;
+        for warning in &standing.warnings {
+            console.warn(warning);
+        }
+        for number in &standing.superseded {
+            console.note(&format!(
+                "note: pull request #{number} was closed: this pull request supersedes it"
+            ));
+        }
+    }
+
+    /// Schedules the merge, if that is configured.
+    fn arm(&self, number: u64, url: &str, only_pins: OnlyPins<'_>) -> Result<(), Errors> {
+        let Some(configured) = self.config.forge.as_ref().filter(|forge| forge.auto_merge) else {
+            return Ok(());
+        };
+        let stands = format!("pull request #{number} ({url})");
+        let forge = &*self.site.forge;
+        let work = merging::arm_new(forge, number, &configured.gates, only_pins);
+        let merge = match self.services.wait(work, "scheduling the merge")?? {
+            MergeAttempt::Merge(merge) => merge,
+            MergeAttempt::Foreign(error) => return Err(error.into()),
+            MergeAttempt::Other => {
+                return Err(not_scheduled(
+                    &stands,
+                    "the pull request was closed, or its branch changed, during the run",
+                ));
+            }
+        };
+        match merge {
+            Merge::Scheduled => self.services.console.note(&format!(
+                "note: {stands} will be merged once its gates pass"
+            )),
+            Merge::Queued(position, _) => self.services.console.note(&format!(
+                "note: {stands} is in the merge queue, at position {position}"
+            )),
+            Merge::Merged => self.services.console.note(&format!(
+                "note: {stands} was merged: its gates had already passed"
+            )),
+            Merge::Later(why) | Merge::Clean(why) | Merge::Unscheduled(why) => {
+                self.services.console.warn(&not_yet(number, &why));
+            }
+            Merge::Refused(why) => return Err(not_scheduled(&stands, &why)),
+        }
+        Ok(())
+    }
+
+    /// Another revision of this configuration: the branch of its pull request, and its age as far as
+    /// git knows it.
+    fn rival(&self, revision: &str) -> Option<Rival> {
+        let theirs = self.config.revision.pattern.revision(revision).ok()?;
+        let branch = self
+            .config
+            .promote
+            .branch
+            .render(&theirs, &self.config.name);
+        let age = self.age(revision).unwrap_or(RevisionAge::Unknown);
+        Some(Rival { branch, age })
+    }
+
+    fn age(&self, revision: &str) -> Option<RevisionAge> {
+        let git = Git::open(&self.config.root).ok()?;
+        let commit = |name: &str| git.commit_named(name).ok().flatten();
+        let (ours, theirs) = (commit(&self.document.revision)?, commit(revision)?);
+        let is_ancestor = |old, new| git.is_ancestor(old, new).unwrap_or_default();
+        Some(if is_ancestor(&ours, &theirs) {
+            RevisionAge::Newer
+        } else if is_ancestor(&theirs, &ours) {
+            RevisionAge::Older
+        } else {
+            RevisionAge::Unknown
+        })
+    }
+}

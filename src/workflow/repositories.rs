@@ -1,0 +1,71 @@
+//! Other repositories that a configuration names: where they are, and the token that they are asked
+//! with.
+
+use std::path::PathBuf;
+
+use super::{Access, Services};
+use crate::{
+    config::Config,
+    error::{Error, Errors, usage},
+    forge::Token,
+    git::{Login, Remote},
+};
+
+/// Another repository, as it is configured.
+pub struct OtherRepository<'c> {
+    /// What names it, for messages.
+    pub key: String,
+    /// A URL or a path.
+    pub repository: &'c str,
+    /// The variable that holds the token.
+    pub token_env: Option<&'c str>,
+}
+
+impl OtherRepository<'_> {
+    /// Where it is, with the token of its variable.
+    pub fn reach(&self, config: &Config, services: &Services) -> Result<Access<Remote>, Errors> {
+        let url = located(self.repository, config);
+        let Some(name) = self.token_env else {
+            return Ok(Access::Granted(Remote { url, login: None }));
+        };
+        let Some(value) = services.environment.filled(name) else {
+            let repository = self.repository;
+            let why = format!("{name} is not set; it must hold the token for {repository}");
+            return Ok(Access::NoToken(why));
+        };
+        let text = value.to_str().unwrap_or_default().trim();
+        Token::parse(text)
+            .map_err(|error| usage(format!("{name} does not hold a token: {error}")))?;
+        let login = Login::new(&url, text).map_err(|why| {
+            let message = format!("{}: {}: {why}", self.key, self.repository);
+            Errors::from(Error::input("config", message).help("use https://"))
+        })?;
+        Ok(Access::Granted(Remote { url, login }))
+    }
+}
+
+/// An empty directory for what is fetched; it goes when it is dropped.
+pub fn scratch(services: &Services) -> Result<tempfile::TempDir, Errors> {
+    let directory = services
+        .environment
+        .filled("TMPDIR")
+        .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    let made = tempfile::Builder::new()
+        .prefix("repin-")
+        .tempdir_in(directory);
+    made.map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))
+}
+
+/// A path is relative to the root, as every path of the configuration; URLs and `host:path` stay as
+/// they are (git-clone).
+fn located(repository: &str, config: &Config) -> String {
+    let is_url = repository.contains("://");
+    let is_host = repository
+        .split_once(':')
+        .is_some_and(|(host, _)| !host.contains('/'));
+    if is_url || is_host {
+        repository.to_owned()
+    } else {
+        config.root.join(repository).to_string_lossy().into_owned()
+    }
+}

@@ -1,0 +1,186 @@
+//! What a run uses of the world: the environment, registries, forges, and whom it reports to.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
+    time::Duration,
+};
+
+use tokio::runtime::Runtime;
+
+use super::{Console, Environment, settings};
+use crate::{
+    config::{Config, Image, Mapping},
+    error::{Class, Error, Errors, usage},
+    http::{Allowance, ServerTime, Transport},
+    oci::Tag,
+    registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
+};
+
+/// How long a command that changes nothing waits for a forge.
+const SOON: Duration = Duration::from_secs(10);
+/// Work that ends sooner is done without a spinner.
+const BLINK: Duration = Duration::from_millis(150);
+/// How often a spinner's message is made anew.
+const REFRESH: Duration = Duration::from_millis(200);
+
+/// The services of one run.
+pub struct Services {
+    /// What surrounds the run.
+    pub environment: Environment,
+    /// Whom the run reports to.
+    pub console: Box<dyn Console>,
+    /// How long requests to forges are waited for in all.
+    pub forge_time: Allowance,
+    mappings: [Vec<Mapping>; 2],
+    settings: Settings,
+    registries: OnceCell<Registries>,
+    /// What tags were seen to name, by source and tag: a run resolves each once, however often it
+    /// plans.
+    tags: RefCell<HashMap<(String, Tag), ImageFacts>>,
+    runtime: OnceCell<Runtime>,
+}
+
+impl Services {
+    /// Reads settings from the environment; `mappings` of the command line come before those of
+    /// `REPIN_SOURCES` and those of the configuration.
+    pub fn new(
+        environment: Environment,
+        mappings: Vec<Mapping>,
+        console: Box<dyn Console>,
+    ) -> Result<Self, Errors> {
+        Ok(Self {
+            mappings: [mappings, settings::mappings(&environment)?],
+            settings: settings::registries(&environment)?,
+            forge_time: settings::forge_time(&environment)?,
+            environment,
+            console,
+            registries: OnceCell::new(),
+            tags: RefCell::default(),
+            runtime: OnceCell::new(),
+        })
+    }
+
+    /// Where images are read from. The registries of a run are the same throughout: connections and
+    /// tokens are theirs.
+    pub fn sources(&self, config: &Config) -> Result<Sources, Errors> {
+        let mappings = self.mappings.iter().chain([&config.sources]);
+        let mappings = mappings.cloned().collect();
+        if let Some(registries) = self.registries.get() {
+            return Ok(Sources::new(mappings, registries.clone()));
+        }
+        let settings = Settings {
+            realms: config.realms.clone(),
+            ..self.settings.clone()
+        };
+        let registries = Registries::new(settings).map_err(|error| usage(error.to_string()))?;
+        let registries = self.registries.get_or_init(|| registries);
+        Ok(Sources::new(mappings, registries.clone()))
+    }
+
+    /// Where each image is read from, in the order of the configuration.
+    pub fn sources_of_images(&self, config: &Config) -> Result<Vec<Source>, Errors> {
+        let sources = self.sources(config)?;
+        let of = |image: &Image| sources.of(&image.repository);
+        let found: Result<Vec<Source>, _> = config.images.iter().map(of).collect();
+        found.map_err(|error| Errors::from(Error::input("source", error.to_string())))
+    }
+
+    /// What a tag was seen to name in this run.
+    pub(super) fn resolved_tag(&self, source: &Source, tag: &Tag) -> Option<ImageFacts> {
+        self.tags
+            .borrow()
+            .get(&(source.to_string(), tag.clone()))
+            .cloned()
+    }
+
+    /// Remembers what a tag names.
+    pub(super) fn remember_tag(&self, source: &Source, tag: &Tag, facts: &ImageFacts) {
+        self.tags
+            .borrow_mut()
+            .insert((source.to_string(), tag.clone()), facts.clone());
+    }
+
+    /// Waits for requests; a spinner shows `message` where that takes longer than a blink.
+    pub fn wait<T>(&self, work: impl Future<Output = T>, message: &str) -> Result<T, Errors> {
+        self.wait_with(work, || message.to_owned())
+    }
+
+    /// The same with a message that changes meanwhile.
+    pub fn wait_with<T>(
+        &self,
+        work: impl Future<Output = T>,
+        message: impl Fn() -> String,
+    ) -> Result<T, Errors> {
+        Ok(self.runtime()?.block_on(async {
+            tokio::pin!(work);
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(BLINK) => {}
+            }
+            let Some(spinner) = self.console.spinner(&message()) else {
+                return work.await;
+            };
+            loop {
+                tokio::select! {
+                    biased;
+                    done = &mut work => break done,
+                    () = tokio::time::sleep(REFRESH) => spinner.set_message(&message()),
+                }
+            }
+        }))
+    }
+
+    /// Where all requests of the run are made: connections that are kept belong to it.
+    fn runtime(&self) -> Result<&Runtime, Errors> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|error| Errors::io(format!("cannot start: {error}")))?;
+        Ok(self.runtime.get_or_init(|| runtime))
+    }
+
+    /// Ends the run without waiting for what nothing needs any more, such as a name that does not
+    /// resolve.
+    pub fn close(self) {
+        if let Some(runtime) = self.runtime.into_inner() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Connections that go the way that registries' connections go. Which token servers are trusted
+    /// does not matter to them, so they need no configuration.
+    pub(super) fn client(&self, url: &reqwest::Url) -> Result<Transport, Errors> {
+        let registries =
+            Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
+        let unavailable = |why| Errors::from(Error::new(Class::Unavailable, "unavailable", why));
+        registries.client(url).map_err(unavailable)
+    }
+
+    /// Waits only a short time for servers that do not answer: for commands that change nothing.
+    pub fn wait_less(&mut self) {
+        self.settings.attempts = 2;
+        self.forge_time.replace(SOON, "set by this command");
+    }
+
+    /// How often a request of this run is tried.
+    pub(super) fn attempts(&self) -> u32 {
+        self.settings.attempts
+    }
+
+    /// How long an answer may make no progress.
+    pub(super) fn progress(&self) -> Duration {
+        self.settings.progress
+    }
+
+    /// What the registries that were asked so far said about the time.
+    pub fn clocks(&self) -> Vec<(String, ServerTime)> {
+        self.registries
+            .get()
+            .map_or_else(Vec::new, Registries::clocks)
+    }
+}

@@ -1,0 +1,69 @@
+//! How registries and forges are asked in this run: from variables to settings.
+
+use std::{path::Path, time::Duration};
+
+use super::environment::Environment;
+use crate::{
+    config::{Mapping, duration},
+    error::{Errors, usage},
+    forge,
+    http::Allowance,
+    registry::{self, Settings},
+};
+
+/// The settings of the run; wrong input is found before the first request.
+pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> {
+    let lookup = |name: &str| environment.variable(name).cloned();
+    let mut settings = Settings::new(
+        registry::Environment::from_lookup(lookup),
+        environment.clock,
+    );
+    if let Some(text) = environment.filled("REPIN_HTTP_TIMEOUT") {
+        let parsed = duration::parse(&text.to_string_lossy()).map_err(|error| error.to_string());
+        let positive = parsed.and_then(|limit| match limit {
+            Duration::ZERO => Err("must be longer than 0s".to_owned()),
+            limit => Ok(limit),
+        });
+        settings.progress = positive.map_err(|why| usage(format!("REPIN_HTTP_TIMEOUT: {why}")))?;
+    }
+    settings.ca_file = environment
+        .filled("REPIN_CA_FILE")
+        .map(|file| environment.directory().join(file));
+    // Reads the certificates, so that every command reports an invalid file.
+    registry::Registries::new(settings.clone()).map_err(|error| usage(error.to_string()))?;
+    Ok(settings)
+}
+
+/// How long requests to forges are waited for in all.
+pub(super) fn forge_time(environment: &Environment) -> Result<Allowance, Errors> {
+    const NAME: &str = "REPIN_DEADLINE";
+    let length = match environment.filled(NAME) {
+        Some(text) => duration::parse(&text.to_string_lossy())
+            .map_err(|error| usage(format!("{NAME}: {error}")))?,
+        None => forge::TIME,
+    };
+    Ok(Allowance::new(length, NAME))
+}
+
+/// The mappings of `REPIN_SOURCES`, one a line.
+pub(super) fn mappings(environment: &Environment) -> Result<Vec<Mapping>, Errors> {
+    let text = match environment.filled("REPIN_SOURCES") {
+        Some(value) => value
+            .to_str()
+            .ok_or_else(|| usage("REPIN_SOURCES is not UTF-8"))?,
+        None => "",
+    };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    parse_mappings(lines, environment.directory(), "REPIN_SOURCES")
+}
+
+/// Mappings as they were typed; `origin` names where, in errors.
+pub fn parse_mappings<'t>(
+    texts: impl Iterator<Item = &'t str>,
+    directory: &Path,
+    origin: &str,
+) -> Result<Vec<Mapping>, Errors> {
+    let mapping =
+        |text| Mapping::parse(text, directory).map_err(|error| usage(format!("{origin}: {error}")));
+    texts.map(mapping).collect()
+}

@@ -1,0 +1,136 @@
+//! The stage of the smoke command: one image after the other, in whichever engine works.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use signal_hook::{consts, flag};
+use tokio::sync::oneshot;
+
+use super::{Services, Stop, Unconfigured};
+use crate::{
+    checks::{self, Approved, Inspected},
+    config::Config,
+    error::{Error, Errors},
+    smoke::{self, EngineContext, ImageLocation, Request, Secrets, SmokeReport},
+};
+
+/// What the smoke command needs, found before anything is asked for.
+pub(super) struct SmokeStage {
+    secrets: Option<Secrets>,
+}
+
+impl SmokeStage {
+    /// Finds the secrets; without one nothing is begun.
+    pub(super) fn prepare(
+        config: &Config,
+        unconfigured: Unconfigured,
+        services: &Services,
+    ) -> Result<Self, Stop> {
+        let Some(smoke) = &config.smoke else {
+            return Ok(Self { secrets: None });
+        };
+        match Secrets::of(&smoke.env, &services.environment.all_variables()) {
+            Ok(secrets) => Ok(Self {
+                secrets: Some(secrets),
+            }),
+            Err(missing) if unconfigured == Unconfigured::Skips => {
+                Err(Stop::Unconfigured(missing.to_string()))
+            }
+            Err(missing) => Err(Stop::Errors(Errors::from(&Error::from(missing)))),
+        }
+    }
+
+    /// The stage.
+    pub(super) fn run(
+        &self,
+        chain: Inspected<'_>,
+        config: &Config,
+        services: &Services,
+    ) -> Result<Approved, Stop> {
+        let mut stage = chain.try_out();
+        let images: Vec<_> = stage.open().collect();
+        if let (Some(smoke), Some(secrets), false) =
+            (&config.smoke, &self.secrets, images.is_empty())
+        {
+            let signals = Signals::take()
+                .map_err(|error| Errors::io(format!("cannot handle signals: {error}")))?;
+            let sources = services.sources(config)?;
+            for at in images {
+                let Some(facts) = stage.facts(at) else {
+                    continue;
+                };
+                let image = &config.images[at];
+                let place =
+                    ImageLocation::of(&image.repository, sources.mapping(&image.repository));
+                let container = format!("repin-smoke-{:016x}", fastrand::u64(..));
+                let request = Request {
+                    smoke,
+                    repository: &image.repository,
+                    image: facts,
+                    place: &place,
+                    container,
+                };
+                let smoked = smoked(&request, secrets, &signals, services)?;
+                stage.judged(at, checks::smoke(smoke, &image.name, &smoked));
+            }
+        }
+        Ok(stage.done()?)
+    }
+}
+
+/// Runs the command in a thread of its own, while the terminal is told.
+fn smoked(
+    request: &Request<'_>,
+    secrets: &Secrets,
+    signals: &Signals,
+    services: &Services,
+) -> Result<SmokeReport, Errors> {
+    let around = EngineContext {
+        variables: services.environment.all_variables(),
+        machine: services.environment.machine.to_owned(),
+        interrupted: Arc::clone(&signals.interrupted),
+    };
+    thread::scope(|scope| {
+        let (sender, done) = oneshot::channel();
+        scope.spawn(move || drop(sender.send(Box::new(smoke::run(request, secrets, &around)))));
+        let message = format!("running the smoke command in {}", request.repository);
+        let broke = |_| Errors::io("the smoke command was interrupted");
+        services
+            .wait(done, &message)?
+            .map(|smoked| *smoked)
+            .map_err(broke)
+    })
+}
+
+/// SIGINT and SIGTERM, which stop a container before they stop the program.
+struct Signals {
+    interrupted: Arc<AtomicBool>,
+    /// Once set, the signals end the program as they always do.
+    over: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn take() -> io::Result<Self> {
+        let signals = Self {
+            interrupted: Arc::default(),
+            over: Arc::default(),
+        };
+        for signal in [consts::SIGINT, consts::SIGTERM] {
+            flag::register_conditional_default(signal, Arc::clone(&signals.over))?;
+            flag::register(signal, Arc::clone(&signals.interrupted))?;
+        }
+        Ok(signals)
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,83 @@
+//! What tags and pinned digests name: one request a repository at once, each tag once in a run.
+
+use futures_util::future;
+
+use super::Services;
+use crate::{
+    checks::{Resolution, Target},
+    config::Config,
+    error::Errors,
+    oci::TagOrDigest,
+    pins::Found,
+    registry::{
+        Source,
+        resolve::{self, ImageFacts},
+    },
+    report::body::Labels,
+};
+
+/// Resolves every image's tag, concurrently; the answers are in the order of the configuration.
+pub fn resolve(
+    config: &Config,
+    targets: Vec<Target>,
+    services: &Services,
+) -> Result<Vec<Resolution>, Errors> {
+    let sources = services.sources_of_images(config)?;
+    let work = sources.iter().zip(targets).map(|(source, target)| {
+        let known = services.resolved_tag(source, &target.tag);
+        resolution(source, target, known)
+    });
+    let message = format!("resolving {} images", config.images.len());
+    let resolutions = services.wait(future::join_all(work), &message)?;
+    for (source, resolution) in sources.iter().zip(&resolutions) {
+        if let Ok(Some(facts)) = &resolution.found {
+            services.remember_tag(source, &resolution.target.tag, facts);
+        }
+    }
+    Ok(resolutions)
+}
+
+async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) -> Resolution {
+    let found = match known {
+        Some(facts) => Ok(Some(facts)),
+        None => resolve::resolve(source, &TagOrDigest::Tag(target.tag.clone())).await,
+    };
+    let mut old_platforms = Vec::new();
+    if let Ok(Some(facts)) = &found {
+        let replaced = target.pinned.iter().copied();
+        let replaced: Vec<_> = replaced.filter(|digest| *digest != facts.digest).collect();
+        let platforms = replaced
+            .iter()
+            .map(|digest| resolve::platforms_of(source, *digest));
+        let platforms = future::join_all(platforms).await;
+        old_platforms = replaced.into_iter().zip(platforms).collect();
+    }
+    Resolution {
+        target,
+        found,
+        old_platforms,
+    }
+}
+
+/// The reported labels of what is pinned now, for each image that could be read.
+pub(super) fn current_labels(
+    config: &Config,
+    found: &Found,
+    services: &Services,
+) -> Result<Labels, Errors> {
+    if config.report.labels.is_empty() {
+        return Ok(Labels::new());
+    }
+    let sources = services.sources_of_images(config)?;
+    let images = config.images.iter().zip(&sources).enumerate();
+    let work = images.map(|(at, (image, source))| async move {
+        let digest = *found.digests_of(at).first()?;
+        let facts = resolve::resolve(source, &TagOrDigest::Digest(digest))
+            .await
+            .ok()??;
+        let labels = resolve::reported_labels(&facts, &config.report.labels);
+        Some((image.name.clone(), labels))
+    });
+    let labels = services.wait(future::join_all(work), "reading the pinned images")?;
+    Ok(labels.into_iter().flatten().collect())
+}

