@@ -82,7 +82,7 @@ pub enum Owner {
 }
 
 /// One step of a pointer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The value of a key, or an item of a list by its number.
     Key(String),

@@ -4,8 +4,9 @@ use super::{
     File,
     entry::{Entry, Whose},
     values::{Field, field, global_registry},
-    yaml::{Document, Id, Value},
+    yaml::{Document, Id, Kind},
 };
+use crate::oci::Repository;
 
 pub(super) const BOTH: &str = "a digest in `tag` and in `digest`: which of the two is used is up to the templates of the chart";
 
@@ -18,29 +19,39 @@ pub(super) fn entries(
     let mut entries = Vec::new();
     let mut pending: Vec<Id> = document.root.into_iter().collect();
     while let Some(id) = pending.pop() {
-        match &document.node(id).value {
-            Value::Map(pairs) => {
-                pending.extend(pairs.iter().map(|(_, value)| *value));
-                if let Some(repository) = field(document, id, "repository") {
-                    let own = field(document, id, "registry");
-                    let (whose, named_by) = whose(document, file, own, repository, registry);
-                    entries.push(Entry {
-                        node: id,
-                        whose,
-                        named_by,
-                        digest: field(document, id, "digest"),
-                        tag: field(document, id, "tag"),
-                        refused: None,
-                        both: BOTH,
-                        global: true,
-                    });
-                }
+        match document.node(id).kind {
+            Kind::Map => {
+                pending.extend(document.map(id).map(|(_, value)| value));
+                entries.extend(entry(document, file, registry, id));
             }
-            Value::List(items) => pending.extend(items),
+            Kind::List => pending.extend(document.list(id)),
             _ => {}
         }
     }
     entries
+}
+
+fn entry(
+    document: &Document<'_>,
+    file: &File<'_>,
+    registry: Option<&str>,
+    id: Id,
+) -> Option<Entry> {
+    let repository = field(document, id, "repository")?;
+    let (digest, tag) = (field(document, id, "digest"), field(document, id, "tag"));
+    digest.or(tag)?;
+    let own = field(document, id, "registry");
+    let (whose, named_by) = whose(document, file, own, repository, registry);
+    Some(Entry {
+        node: id,
+        whose,
+        named_by,
+        digest,
+        tag,
+        refused: None,
+        both: BOTH,
+        global: true,
+    })
 }
 
 /// Whose an entry is by its registry and repository, and the scalars that say so; `default` is the
@@ -56,7 +67,11 @@ pub(super) fn whose(
     let Some(name) = document.scalar(repository.node) else {
         return (Whose::Other, named_by);
     };
-    let joined = |registry: &str| file.image(&format!("{}/{name}", registry.trim_end_matches('/')));
+    let joined = |registry: &str| {
+        let length = registry.len() + 1 + name.len();
+        let registry = registry.trim_end_matches('/');
+        (length <= 2 * Repository::MAX).then(|| file.image(&format!("{registry}/{name}")))?
+    };
     let own = registry.map(|registry| document.scalar(registry.node).unwrap_or_default());
     let own = own.filter(|registry| !matches!(*registry, "" | "~" | "null"));
     let image = match (own, default) {
