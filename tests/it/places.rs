@@ -444,6 +444,33 @@ fn init_on_the_example_proposes_places_that_pass_check() {
     assert_eq!(counts(&world), [before[0] - 1, before[1]]);
 }
 
+#[test]
+fn init_takes_the_tag_of_an_entry_for_no_repository() {
+    let world = example();
+    // `4b1d…@sha256:…` could be an image of Docker Hub.
+    for file in [
+        "charts/shop/values-prod.yaml",
+        "charts/shop/values-staging.yaml",
+    ] {
+        let text = world.read(file);
+        let moved = regex::Regex::new("(?m)^( +)digest: (sha256:[0-9a-f]+)")
+            .unwrap()
+            .replace_all(&text, format!("${{1}}tag: {OLD}@$2"));
+        world.write(file, moved.into_owned());
+    }
+    let before = counts(&world);
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    world.git(&["add", "-A"]);
+    world.run(&["init"]).exits(0);
+    let text = world.read("repin.yaml");
+    assert!(
+        text.contains("\n  helm:\n") && !text.contains("# Also pinned"),
+        "{text}"
+    );
+    world.run(&["check"]).exits(0);
+    assert_eq!(counts(&world), [before[0] - 1, before[1]]);
+}
+
 fn counts(world: &World) -> Vec<u64> {
     let document = world.run(&["scan", "--format", "json"]).exits(0).json();
     let images = document["images"].as_array().unwrap().iter();

@@ -3,18 +3,23 @@
 //! Whole pins and marked lines are found as in any other file; the places that read YAML refuse the
 //! file if it names an image and holds a digest that is not counted.
 
-use std::{collections::HashSet, ops::Range};
+use std::{
+    collections::HashSet,
+    io::{self, Read as _},
+    ops::Range,
+};
 
 use memchr::memmem;
 
 use super::{
-    FileScanner, LocatedSight, Looking, PREFIX, Rules, Sight, What, locate, marked, merge,
+    FileScanner, LARGEST, LocatedSight, Looking, PREFIX, Rules, Sight, What, locate, marked, merge,
 };
 use crate::{
     oci::Repository,
     pins::{
-        chunk::{Lines, Overlap, Window},
+        chunk::{Lines, Overlap, Window, each_window},
         digests::{FORWARD, Width, runs_in},
+        mentions::{self, Mention, Mentions, mentions},
         scan::{self, Scan},
     },
 };
@@ -125,6 +130,59 @@ impl Stream<'_> {
         }
         self.scan
     }
+}
+
+/// What several scanners find in one content.
+#[derive(Debug)]
+pub struct ContentScan {
+    /// What each of them does, in their order.
+    pub scans: Vec<Scan>,
+    /// Every digest that the content names.
+    pub mentions: Vec<Mention>,
+}
+
+/// Reads a content once, for several ways of looking into it; `buffer` can be used again.
+pub fn read_in_ways(
+    mut reader: impl io::Read,
+    ways: &[(FileScanner, Looking)],
+    buffer: &mut Vec<u8>,
+) -> io::Result<ContentScan> {
+    let mut begun = Vec::new();
+    let most = LARGEST as u64 + 1;
+    reader.by_ref().take(most).read_to_end(&mut begun)?;
+    if begun.len() <= LARGEST {
+        let scans = ways
+            .iter()
+            .map(|(scanner, looking)| scanner.scan(&begun, looking));
+        return Ok(ContentScan {
+            scans: scans.collect(),
+            mentions: mentions(begun.as_slice(), buffer)?,
+        });
+    }
+    let mut overlap = mentions::OVERLAP;
+    for (scanner, looking) in ways {
+        overlap = overlap.and(scanner.overlap(looking));
+    }
+    let ways = ways
+        .iter()
+        .map(|(scanner, looking)| scanner.stream(looking));
+    let mut streams: Vec<_> = ways.collect();
+    let mut named = Mentions::default();
+    each_window(
+        begun.as_slice().chain(reader),
+        buffer,
+        overlap,
+        |window, range, lines| {
+            for stream in &mut streams {
+                stream.window(window, range.clone(), *lines);
+            }
+            named.window(window, range);
+        },
+    )?;
+    Ok(ContentScan {
+        scans: streams.into_iter().map(Stream::finish).collect(),
+        mentions: named.finish(),
+    })
 }
 
 impl Hunt {

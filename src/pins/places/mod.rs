@@ -18,7 +18,7 @@ mod values;
 mod yaml;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Read},
     path::Path,
     sync::Arc,
@@ -40,6 +40,7 @@ use crate::{
     oci::{Digest, Repository, Tag},
 };
 
+pub use large::read_in_ways;
 pub(super) use quoting::needs_quotes;
 
 /// The largest file that is parsed, in bytes.
@@ -91,6 +92,13 @@ struct Sight {
     what: What,
 }
 
+impl Sight {
+    /// Where the digest stands, if it is a pin.
+    fn pin(&self) -> Option<usize> {
+        matches!(self.what, What::Pin { .. }).then_some(self.at)
+    }
+}
+
 #[derive(Debug)]
 enum What {
     Pin {
@@ -122,6 +130,14 @@ impl FileScanner {
                 .cloned()
                 .collect::<Vec<_>>(),
         )
+    }
+
+    /// For whole references alone.
+    pub fn plain(finder: Finder) -> Self {
+        Self {
+            finder,
+            rules: None,
+        }
     }
 
     /// For the places of `config`; a pin's `image` is the place in `repositories`, which may be those
@@ -270,7 +286,7 @@ impl FirstLook {
             .filter(|(_, place)| place.kind.has_name(path.as_path(), exists))
             .map(|(at, _)| at)
             .collect();
-        if places.is_empty() || !may_hold_digest(content) {
+        if places.is_empty() || content.len() > LARGEST || !may_hold_digest(content) {
             return;
         }
         let file = File {
@@ -280,6 +296,9 @@ impl FirstLook {
             image,
         };
         if let Ok(sights) = file.parsed(&places) {
+            // `1.2@sha256:…` is the tag of an entry, and no repository `1.2`.
+            let entries: HashSet<usize> = sights.iter().filter_map(Sight::pin).collect();
+            scan.pins.retain(|pin| !entries.contains(&pin.offset));
             place_all(scan, content, sights);
         }
     }

@@ -1,5 +1,7 @@
 //! Each form of a split pin before and after a move, and each sentence about what is refused.
 
+mod conformance;
+mod large;
 mod property;
 
 use std::path::Path;
@@ -666,6 +668,15 @@ fn a_marker_that_says_nothing_or_too_much_is_refused() {
         .scan(text("ghcr.io/acme/app@OLD # repin: app\n").as_bytes())
         .pins[0];
     assert_eq!(pin.split, None, "it counts once, as a whole pin");
+    marked().refuses(
+        "# repin: web\nx = OLD # repin: app\n",
+        "2:5",
+        "of different images",
+    );
+    assert_eq!(
+        marked().found("# repin: app\nx = OLD # repin: app\n"),
+        "app - -"
+    );
 }
 
 #[test]
