@@ -199,7 +199,7 @@ fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {
             (
                 Status::Pass,
                 format!(
-                    "the new contents pin it {} times, and to nothing else",
+                    "the new contents pin it {} times, and only to the new digest",
                     image.pins
                 ),
             )
@@ -212,7 +212,7 @@ fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {
                 .collect::<Vec<_>>()
                 .join("; ");
             let detail = format!(
-                "the new contents would pin it {} times, `pins:` says {} {wrong}",
+                "the new contents would pin it {} times, `pins:` declares {} {wrong}",
                 tally.right, image.pins
             );
             (Status::Fail, detail.trim_end().to_owned())

@@ -48,10 +48,12 @@ pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit
         }),
         Format::Human | Format::Github => {
             if entries.is_empty() {
-                cx.output.note(&format!(
-                    "no commit on {} pins an image of the set",
-                    plain(&history.branch.name)
-                ));
+                let branch = plain(&history.branch.name);
+                cx.output.note(&if history.shallow {
+                    format!("no fetched commit on {branch} changed the set")
+                } else {
+                    format!("no commit on {branch} pins an image of the set")
+                });
             } else {
                 cx.output.print(table(&entries, Shown::Marked));
                 let legend = format!(

@@ -52,7 +52,8 @@ fn choose(config: &Config, cx: &mut Context) -> Result<String, Errors> {
     if sets.is_empty() {
         let message = "`--to` is missing, and no set is available for rollback";
         return Err(Errors::from(
-            Error::input("usage", message).help("repin history lists the sets and their state"),
+            Error::input("usage", message)
+                .help("run `repin history` to list the sets and their state"),
         ));
     }
     let missing = || {
@@ -60,6 +61,7 @@ fn choose(config: &Config, cx: &mut Context) -> Result<String, Errors> {
             "usage",
             "`--to` is missing: name one of these sets by its revision",
         )
+        .help("run `repin rollback --to REV`")
     };
     if cx.output.format != Format::Human {
         let mut error = missing();
