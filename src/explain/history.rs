@@ -88,7 +88,8 @@ pub(super) const ALL: &[Explanation] = &[
         exits: &[3],
         summary: "The clone is shallow: it lacks a part of the history.",
         meaning: "Order, holds, provenance and the protection of old sets are read from history. \
-             The missing part could contain exactly the commit that matters.",
+             The missing part could contain exactly the commit that matters. The line `shallow` of \
+             `repin doctor` performs the same check.",
         causes: &[
             "CI cloned the repository with a limited depth.",
             "A repository of `also_pinned_in` is itself a shallow clone.",

@@ -113,7 +113,7 @@ impl GitError {
     pub fn hint(&self) -> String {
         match self {
             Self::NoGit => "install git, or add it to PATH".into(),
-            Self::NotARepository(_) => "run the command in a clone of the repository: history is read from git".into(),
+            Self::NotARepository(_) => "run the command in a clone of the repository".into(),
             Self::NoWorkTree(_) => "run the command in a work tree: `git clone` without --bare, or `git worktree add`".into(),
             Self::Ownership(root) => format!(
                 "if you trust it: git config --global --add safe.directory {} (or the directory above it that holds .git)",
