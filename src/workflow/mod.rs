@@ -225,7 +225,9 @@ fn write_files(
 
 fn kept_moving() -> Errors {
     let message = format!(
-        "the base branch was moved while a pull request was planned against it, {ATTEMPTS} times"
+        "the base branch moved {ATTEMPTS} times while a pull request was planned against it"
     );
-    Errors::from(Error::new(Class::Unavailable, "unavailable", message).help("run it again"))
+    Errors::from(
+        Error::new(Class::Unavailable, "unavailable", message).help("run the command again"),
+    )
 }

@@ -56,10 +56,12 @@ pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Co
             entries,
         });
     } else if entries.is_empty() {
-        cx.output.note(&format!(
-            "no commit on {} pins an image of the set",
-            plain(&history.branch.name)
-        ));
+        let branch = plain(&history.branch.name);
+        cx.output.note(&if history.shallow {
+            format!("no fetched commit on {branch} changed the set")
+        } else {
+            format!("no commit on {branch} pins an image of the set")
+        });
     } else {
         let table = if cx.output.volume >= Volume::Verbose {
             whole(&entries)

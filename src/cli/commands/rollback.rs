@@ -66,7 +66,7 @@ fn missing(sets: &[&Entry]) -> Errors {
         [] => "`--to` is missing, and no set is available for rollback",
         _ => "`--to` is missing: name one of these sets by its revision",
     };
-    let mut error = Error::input("usage", message).help("repin rollback lists the sets");
+    let mut error = Error::input("usage", message).help("run `repin rollback` to list the sets");
     let revisions = sets.iter().filter_map(|entry| entry.revision.as_ref());
     error.notes = revisions.map(ToString::to_string).collect();
     Errors::from(error)
