@@ -11,11 +11,12 @@ pub(super) const ALL: &[Explanation] = &[
         meaning: "repin refuses a mistyped revision before the first request. The pattern must \
              match the whole revision.",
         causes: &[
-            "The revision is abbreviated or contains uppercase letters.",
+            "No commit of the clone begins with the abbreviation, or several do.",
+            "The text is neither a commit, `HEAD` nor a tag, or contains uppercase letters.",
             "`revision.pattern` describes other revisions than the build uses.",
         ],
-        remedy: "Write the revision in full, as the build tagged it; `git rev-parse` expands an \
-             abbreviated commit.",
+        remedy: "Write the revision in full, as the build tagged it, or name a commit of the \
+             clone: at least 4 digits, `HEAD`, or a tag.",
         example: "git rev-parse HEAD",
     },
     Explanation {

@@ -447,3 +447,44 @@ fn links_between_the_documents_lead_somewhere() {
         }
     }
 }
+
+/// A promise whose test was renamed or deleted is held by nothing.
+#[test]
+fn every_test_and_script_that_reliability_md_names_exists() {
+    fn functions(directory: &Path, names: &mut BTreeSet<String>) {
+        let function = Regex::new(r"\bfn ([a-z0-9_]+)").unwrap();
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                functions(&path, names);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                names.extend(
+                    function
+                        .captures_iter(&text)
+                        .map(|found| found[1].to_owned()),
+                );
+            }
+        }
+    }
+    let mut known = BTreeSet::new();
+    for directory in ["src", "tests/it"] {
+        functions(&root().join(directory), &mut known);
+    }
+    let text = doc("reliability.md");
+    // A sentence has at least five words; an ellipsis stands for the rest of a name.
+    let test = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){4,}_?)(…?)`").unwrap();
+    let tests: Vec<_> = test.captures_iter(&text).collect();
+    assert!(tests.len() > 100, "found {} names of tests", tests.len());
+    for found in tests {
+        let (name, rest) = (&found[1], &found[2]);
+        let exists = known.contains(name)
+            || !rest.is_empty() && known.iter().any(|known| known.starts_with(name));
+        assert!(exists, "docs/reliability.md: {name} does not exist");
+    }
+    let path = Regex::new(r"`((?:scripts|src|tests|docs)/[a-z0-9_./-]+)").unwrap();
+    for found in path.captures_iter(&text) {
+        let exists = root().join(&found[1]).exists();
+        assert!(exists, "docs/reliability.md: {} does not exist", &found[1]);
+    }
+}
