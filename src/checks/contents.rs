@@ -150,7 +150,7 @@ fn forced(check: Check, force: Force) -> Check {
         return check;
     }
     let detail = format!(
-        "{}; this is today's contract, which was not in force when the set was promoted",
+        "{}; this is the current contract, which was not in force when the set was promoted",
         check.describe()
     );
     Check {

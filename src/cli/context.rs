@@ -163,7 +163,10 @@ pub(super) fn configured(config: &Config, name: &str, what: &str) -> Result<(), 
 }
 
 fn no_config(directory: &Path) -> Errors {
-    let message = format!("no {FILE_NAME} in {} or above", directory.display());
+    let message = format!(
+        "{FILE_NAME} not found in {} or any directory above it",
+        directory.display()
+    );
     let problem = Error::input("config", message);
     Errors::from(match config::misspelled(directory).first() {
         Some(file) => problem.help(format!(

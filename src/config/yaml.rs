@@ -142,7 +142,10 @@ impl Builder<'_> {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents == 2 {
-                    self.fault(span, "a second document: the file holds exactly one");
+                    self.fault(
+                        span,
+                        "found a second document: the file must contain exactly one",
+                    );
                 }
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {

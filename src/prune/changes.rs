@@ -44,7 +44,7 @@ pub(super) fn unchanged(
                     .iter()
                     .find_map(|tag| Some((tag, names.get(tag)?)));
                 if let Some((tag, other)) = moved {
-                    return Err(changed(format!("{tag} names {other} now")));
+                    return Err(changed(format!("{tag} now resolves to {other}")));
                 }
             }
         }

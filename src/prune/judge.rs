@@ -284,7 +284,7 @@ impl<'l> Judgement<'l> {
             .find(|digest| !known(digest));
         let missing = missing.or_else(|| self.listing.unread().first().copied())?;
         let message = format!("the listing is incomplete: the references of {missing} are unknown");
-        Some(Error::new(Class::Unavailable, "listing", message).help("run it again"))
+        Some(Error::new(Class::Unavailable, "listing", message).help("run the command again"))
     }
 
     /// Everything that something else belongs to, or that has parts.
@@ -397,7 +397,7 @@ fn twice(listing: &Listing) -> Option<Error> {
             "listing",
             format!("the listing contains a duplicate of {}", twin.digest),
         )
-        .help("run it again"),
+        .help("run the command again"),
     )
 }
 

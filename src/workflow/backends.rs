@@ -61,7 +61,7 @@ fn github(
     let (owner, name) = path.split_once('/').ok_or_else(|| {
         invalid(
             format!(
-                "`{}` is not OWNER/NAME, so no package is known",
+                "`{}` is not OWNER/NAME, so its package is unknown",
                 image.repository
             ),
             "write ghcr.io/OWNER/NAME",

@@ -58,7 +58,7 @@ pub(super) fn same(
         )
     };
     let message = format!(
-        "`forge` in the work tree means {}, but on {branch} it means {}",
+        "`forge` in the work tree names {}, but on {branch} it names {}",
         shown(here),
         shown(there)
     );

@@ -72,7 +72,7 @@ fn line_of_head(git: &Git, head: &HeadOnForge) -> Result<(Git, Line), GitError> 
     let branch = &head.branch;
     let tip = ObjectId::parse(head.commit.as_bytes()).ok_or(GitError::Malformed {
         command: "fetch",
-        what: "a head on the forge whose name is no commit's",
+        what: "a malformed commit id as the head on the forge",
     })?;
     let git = git.with_commit(&tip, branch)?;
     let name = branch.clone();

@@ -21,6 +21,7 @@ mod pipeline;
 mod publish;
 mod repositories;
 mod request;
+mod revision;
 mod services;
 mod session;
 mod settings;
@@ -41,7 +42,8 @@ use pipeline::Halt;
 use publish::CarriedPull;
 pub use publish::{Done, not_scheduled, not_yet, warn_of_silent_checks};
 pub use repositories::{OtherRepository, scratch};
-pub use request::{Goal, Intent, Options, configured, revision};
+pub use request::{Goal, Intent, Options, configured};
+pub use revision::revision;
 pub use services::Services;
 pub use session::{lock, warn_if_interrupted};
 pub use settings::parse_mappings;
@@ -223,7 +225,9 @@ fn write_files(
 
 fn kept_moving() -> Errors {
     let message = format!(
-        "the base branch was moved while a pull request was planned against it, {ATTEMPTS} times"
+        "the base branch moved {ATTEMPTS} times while a pull request was planned against it"
     );
-    Errors::from(Error::new(Class::Unavailable, "unavailable", message).help("run it again"))
+    Errors::from(
+        Error::new(Class::Unavailable, "unavailable", message).help("run the command again"),
+    )
 }

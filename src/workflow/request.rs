@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::Unconfigured;
+use super::{Unconfigured, revision::revision};
 use crate::{
     checks::{Direction, Expected, Overruled, Target},
     config::{ChangeNames, Config, Image},
-    error::{Error, Errors, usage},
+    error::{Errors, usage},
     forge::State,
     history::Promoted,
     oci::{Digest, Revision, Tag},
@@ -154,22 +154,6 @@ impl Request {
             })
             .collect()
     }
-}
-
-/// The revision that was typed, and its tag.
-pub fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Errors> {
-    let malformed = |message: String| {
-        let help =
-            "write the revision in full, as `revision.pattern` in the configuration requires";
-        Errors::from(Error::input("revision_shape", message).help(help))
-    };
-    let pattern = &config.revision.pattern;
-    let revision = pattern
-        .revision(text)
-        .map_err(|error| malformed(error.to_string()))?;
-    let tag = config.revision.tag.tag(&revision);
-    let tag = tag.map_err(|error| malformed(error.to_string()))?;
-    Ok((revision, tag))
 }
 
 /// Checks that a name is one of a configured image; `origin` names where it was typed.

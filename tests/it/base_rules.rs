@@ -559,7 +559,7 @@ fn an_executable_is_refused_where_only_an_app_could_sign_it() {
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
             ran.stderr.contains("main requires signed commits")
-                && ran.stderr.contains(&format!("{A} has the mode 100755")),
+                && ran.stderr.contains(&format!("{A} has mode 100755")),
             "{what:?}: {}",
             ran.stderr
         );

@@ -639,7 +639,7 @@ fn rollback_requires_its_own_contract_and_current_one_only_warns() {
     let warned = details(&document, "inventory_must_contain_missing", "warn");
     assert_eq!(warned.len(), 3, "{document}");
     assert!(
-        warned[0].contains("`triage`") && warned[0].contains("today's contract"),
+        warned[0].contains("`triage`") && warned[0].contains("the current contract"),
         "{warned:?}"
     );
     // One entry a code and platform: a warning is no pass beside it.

@@ -323,7 +323,7 @@ fn tags_branches_and_short_names_are_references_too() {
 #[test]
 fn what_can_not_be_read_is_pointed_at() {
     for (settings, manifest, says) in [
-        ("", "sources: {}\n", "nothing at `/sources/private/ref`"),
+        ("", "sources: {}\n", "no value at `/sources/private/ref`"),
         (
             "",
             "sources: { private: { ref: [a] } }\n",
@@ -351,7 +351,7 @@ fn what_can_not_be_read_is_pointed_at() {
         (
             "paths_from: [{ file: runtime/manifest.yaml, pointer: /shared, path: '{}' }]",
             "",
-            "no list",
+            "expected a list",
         ),
     ] {
         let pinning = Pinning::new(settings);
@@ -808,7 +808,12 @@ fn without_the_forges_token_or_permission_it_is_denied_or_skipped() {
         let ran = pinning
             .run(&["--apply", "--if-unconfigured", "skip"])
             .exits(1);
-        assert!(ran.stderr.contains("enable them"), "{}", ran.stderr);
+        assert!(
+            ran.stderr
+                .contains("enable issues in the repository's settings"),
+            "{}",
+            ran.stderr
+        );
     }
 }
 

@@ -144,6 +144,13 @@ fn a_history_can_be_handed_from_thread_to_thread() {
     movable::<Git>();
 }
 
+#[track_caller]
+fn pinned_of_fix<const N: usize>(history: &History, builds: [char; N]) {
+    let digests = history.ever_pinned("fix").unwrap();
+    let digests: Vec<_> = digests.iter().map(repin::oci::Digest::hex).collect();
+    assert_eq!(digests, builds.map(|build| digits("fix", build)));
+}
+
 #[test]
 fn every_digest_that_was_ever_pinned_is_known() {
     let repo = Repo::new();
@@ -153,13 +160,7 @@ fn every_digest_that_was_ever_pinned_is_known() {
     repo.promote('c');
     repo.publish();
     let history = history(&repo);
-    let digests: Vec<_> = history
-        .ever_pinned("fix")
-        .unwrap()
-        .iter()
-        .map(repin::oci::Digest::hex)
-        .collect();
-    assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
+    pinned_of_fix(&history, ['a', 'b', 'c']);
     assert_eq!(history.ever_pinned("other"), None);
 }
 
@@ -171,13 +172,7 @@ fn what_a_commit_with_a_broken_configuration_pinned_is_known() {
     repo.write("repin.yaml", CONFIG).promote('c');
     repo.publish();
     let history = history(&repo);
-    let digests: Vec<_> = history
-        .ever_pinned("fix")
-        .unwrap()
-        .iter()
-        .map(repin::oci::Digest::hex)
-        .collect();
-    assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
+    pinned_of_fix(&history, ['a', 'b', 'c']);
     assert_eq!(history.unreadable.len(), 1);
 }
 
@@ -196,13 +191,7 @@ fn what_a_broken_configuration_hides_is_read_by_the_rules_of_older_ones() {
     repo.write("repin.yaml", CONFIG).promote('c');
     repo.publish();
     let history = history(&repo);
-    let digests: Vec<_> = history
-        .ever_pinned("fix")
-        .unwrap()
-        .iter()
-        .map(repin::oci::Digest::hex)
-        .collect();
-    assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
+    pinned_of_fix(&history, ['a', 'b', 'c']);
 }
 
 #[test]

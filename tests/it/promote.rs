@@ -460,7 +460,7 @@ fn a_digest_that_was_handed_over_has_to_be_what_the_tag_names() {
     let short = format!("review=sha256:{}", "a".repeat(63));
     for (wrong, says) in [
         (upper.as_str(), "lower case"),
-        (short.as_str(), "exactly 64"),
+        (short.as_str(), "64 hexadecimal digits, found 63"),
         ("review", "NAME=DIGEST"),
         ("nobody=sha256:0", "unknown image"),
         ("review=sha512:00", "only sha256"),

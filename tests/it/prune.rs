@@ -1789,7 +1789,7 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
     };
     let unrelated: fn(&mut Store) = |store| store.put("new", &young("new"));
     for (does, told) in [
-        (named, Some("new names it, too")),
+        (named, Some("new resolves to it too")),
         (needed, Some("new is new, and an index that may need it")),
         (unrelated, None),
     ] {

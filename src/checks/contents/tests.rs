@@ -260,7 +260,7 @@ fn a_contract_of_today_warns_where_it_would_fail() {
     assert_eq!(
         checks(&today("must_contain: { agents: [ops, absent] }"), clean()),
         [
-            "warn inventory_must_contain_missing: agents/absent: `absent` is missing from `agents`, but the contract requires it; this is today's contract, which was not in force when the set was promoted"
+            "warn inventory_must_contain_missing: agents/absent: `absent` is missing from `agents`, but the contract requires it; this is the current contract, which was not in force when the set was promoted"
         ]
     );
     // A warning stays as it is.

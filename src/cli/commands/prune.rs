@@ -434,9 +434,12 @@ fn report(
             output.note(&format!("{}: {}", image.name, plain(&refusal.text())));
             continue;
         }
+        // The message stays as it is, so that a cause that several images share is reported once.
         refusals.push(Error {
-            subject: Some(image.name.clone()),
-            message: refusal.text(),
+            subject: Some(match &refusal.subject {
+                Some(subject) => format!("{}: {subject}", image.name),
+                None => image.name.clone(),
+            }),
             ..refusal.clone()
         });
     }

@@ -334,10 +334,10 @@ impl Remote {
             String::new()
         };
         let who = ticket.map_or(
-            "anonymously; the server did not request credentials",
+            "anonymously, and the server did not ask for credentials",
             |ticket| &ticket.who,
         );
-        RequestError::denied(format!("{}{place}; asked {who}", self.said(reply)))
+        RequestError::denied(format!("{}{place}; requested {who}", self.said(reply)))
             .hint(auth::login_hint(scope))
     }
 

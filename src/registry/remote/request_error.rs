@@ -7,12 +7,13 @@ use reqwest::StatusCode;
 use super::SHOWN;
 use crate::{
     error::{Class, Error},
-    http::{Cause, Failure, Network, Stage, StopReason, error_body},
+    http::{Cause, Failure, Network, Stage, StopReason, TlsFailure, error_body},
     untrusted::Secrets,
 };
 
-const ROOTS_HINT: &str = "a registry with a certificate of its own needs REPIN_CA_FILE=FILE.pem; \
-                          one without TLS is read by `--source PREFIX=http://HOST`";
+const ROOTS_HINT: &str = "for a private certificate authority, set REPIN_CA_FILE=FILE.pem";
+
+const NO_TLS_HINT: &str = "for a plain HTTP registry, use `--source PREFIX=http://HOST`";
 
 /// Why a request got no usable answer; what was asked for is added by the caller.
 #[derive(Debug, Clone)]
@@ -79,9 +80,15 @@ impl RequestError {
 
     /// A certificate does not get better by asking again.
     fn below_http(network: &Network, secrets: &Secrets) -> Self {
-        if let Some(tls) = &network.tls {
-            let reason = format!("TLS failed: {}", secrets.clean(tls, SHOWN));
-            return Self::unavailable(reason).hint(ROOTS_HINT);
+        match &network.tls {
+            Some(TlsFailure::NotTls) => {
+                return Self::unavailable("the server does not speak TLS").hint(NO_TLS_HINT);
+            }
+            Some(TlsFailure::Other(tls)) => {
+                let reason = format!("TLS failed: {}", secrets.clean(tls, SHOWN));
+                return Self::unavailable(reason).hint(ROOTS_HINT);
+            }
+            None => {}
         }
         let detail = secrets.clean(network.detail.as_deref().unwrap_or_default(), SHOWN);
         match network.stage {

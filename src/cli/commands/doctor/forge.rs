@@ -87,7 +87,7 @@ pub(super) fn connect(
                 match connection::first_set(&cx.services.environment) {
                     Some(name) => lines.skip(
                         "token",
-                        format!("{name} is set; not tried: no server is configured"),
+                        format!("{name} is set, not tested: no server is configured"),
                     ),
                     None => missing(lines, &connection::none_set(), skip),
                 }
@@ -116,7 +116,7 @@ pub(super) fn connect(
                 }))
             }
             Err(fault) => {
-                let token = format!("from {}, not tried", held.origin);
+                let token = format!("from {}, not tested", held.origin);
                 Connection::Not(unasked(Err(&fault), |lines| lines.skip("token", token)))
             }
         };
@@ -287,7 +287,7 @@ impl Ready {
             lines.fault("forge", &Errors::from(error));
             lines.skip(
                 "token",
-                format!("from {}, not tried: the forge is unavailable", self.origin),
+                format!("from {}, not tested: the forge is unavailable", self.origin),
             );
         }
         for code in ASKED {
@@ -328,14 +328,14 @@ impl Ready {
             }
             Ok(Signing::Forge) => lines.pass(
                 SIGNATURES,
-                format!("{branch} requires them, and GitHub signs what repin has it commit"),
+                format!("{branch} requires signed commits, and GitHub signs the commits that repin creates through its API"),
             ),
             Ok(Signing::App) => lines.pass(
                 SIGNATURES,
-                format!("{branch} requires them, and GitHub signs what an app commits"),
+                format!("{branch} requires signed commits, and GitHub signs the commits of an app"),
             ),
             Ok(Signing::Nothing(why, hint)) => {
-                let why = format!("{branch} requires them, and {why}");
+                let why = format!("{branch} requires signed commits, but {why}");
                 lines.fail(SIGNATURES, Exit::Because(Class::Failed), why, hint);
             }
         }
@@ -350,7 +350,7 @@ impl Ready {
                 let commit: String = head.commit.chars().take(12).collect();
                 lines.pass(
                     "base",
-                    format!("{branch} is at {commit}, with {}", self.config),
+                    format!("{branch} is at {commit} and contains {}", self.config),
                 );
                 return self.signatures(lines, branch, &tree).await;
             }
@@ -359,7 +359,7 @@ impl Ready {
                 lines.fail(
                     "base",
                     Exit::Because(Class::Input),
-                    format!("{branch} has no {}", self.config),
+                    format!("{branch} does not contain {}", self.config),
                     hint.to_owned(),
                 );
             }

@@ -117,11 +117,7 @@ async fn who(source: &Source) -> String {
         Source::Layout(_) => String::new(),
         Source::Remote(remote) => {
             let who = remote.asked_as().await;
-            format!(
-                ", asked {}",
-                who.as_deref()
-                    .unwrap_or("without credentials, which it did not ask for")
-            )
+            format!(" {}", who.as_deref().unwrap_or("anonymously"))
         }
     }
 }

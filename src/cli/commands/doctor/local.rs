@@ -18,8 +18,8 @@ use crate::{
     workflow::{self, Line, Standing},
 };
 
-/// The reason to skip a line that needs the configuration.
-pub(super) const NO_CONFIG: &str = "needs the configuration";
+/// The reason to skip a line that requires a valid configuration.
+pub(super) const NO_CONFIG: &str = "requires a valid configuration";
 
 /// The configuration, if it can be read.
 pub(super) fn configuration(lines: &mut Lines, cx: &mut Context) -> Option<Config> {
@@ -207,7 +207,7 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
                 "an interrupted --apply left its journal about {files} ({})",
                 recovery.state.as_str()
             );
-            let hint = "finish or undo it: repin recover (the next --apply does so, too)";
+            let hint = "run `repin recover` to finish or undo it; the next --apply does so too";
             lines.fail(
                 "journal",
                 Exit::Because(Class::Conflict),
@@ -267,7 +267,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
             lines.pass(
                 "engine",
                 format!(
-                    "{}; running a container was not tried, because that writes",
+                    "{}; no container was run, because that writes",
                     there.join(", ")
                 ),
             );
