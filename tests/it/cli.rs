@@ -89,7 +89,7 @@ fn the_nearest_configuration_upward_is_found() {
     let lost = tempfile::tempdir().unwrap();
     let ran = world.run_in(lost.path(), &["scan"], &[]).exits(2);
     assert!(
-        ran.stderr.contains("no repin.yaml in ") && ran.stderr.contains("--config"),
+        ran.stderr.contains("repin.yaml not found in ") && ran.stderr.contains("--config"),
         "{}",
         ran.stderr
     );
