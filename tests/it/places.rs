@@ -4,9 +4,18 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::support::world::{CONFIG, REV_A, REV_B, World, details, world};
+use crate::support::{
+    strace,
+    world::{CONFIG, REV_A, REV_B, World, details, world},
+};
 
-const PLACES: &str = "places:
+/// The files of the places, of each kind one.
+pub const FILES: [&str; 3] = [
+    "deploy/prod/kustomization.yaml",
+    "charts/app/values.yaml",
+    "main.tf",
+];
+pub const PLACES: &str = "places:
   kustomize: { files: ['deploy/**/kustomization.yaml'] }
   helm: { files: ['charts/*/values*.yaml'], registry: ghcr.io }
   marked: { files: ['*.tf'] }
@@ -15,15 +24,18 @@ const PLACES: &str = "places:
 /// The world's pins, and split ones: two of `review`, three of `fix`.
 fn split(revision: &'static str) -> World {
     let world = world();
-    let config = CONFIG
-        .replace("pins: 3", "pins: 5")
-        .replace("pins: 2", "pins: 5");
-    world.write("repin.yaml", config + PLACES);
+    world.write("repin.yaml", split_pins(CONFIG) + PLACES);
     pin(&world, revision);
     world
 }
 
-fn pin(world: &World, revision: &'static str) {
+/// A configuration of the world with the counts of split pins, too.
+pub fn split_pins(config: &str) -> String {
+    let more = config.replace("pins: 3", "pins: 5");
+    more.replace("pins: 2", "pins: 5")
+}
+
+pub fn pin(world: &World, revision: &'static str) {
     let (review, fix) = (
         world.digest("review", revision),
         world.digest("fix", revision),
@@ -143,14 +155,9 @@ fn promote_moves_whole_and_split_pins_together() {
             ("main.tf", 1),
         ]
     );
-    let files = [
-        "deploy/prod/kustomization.yaml",
-        "charts/app/values.yaml",
-        "main.tf",
-    ];
-    let moved = files.map(|file| world.read(file));
+    let moved = FILES.map(|file| world.read(file));
     pin(&world, REV_B);
-    assert_eq!(moved, files.map(|file| world.read(file)));
+    assert_eq!(moved, FILES.map(|file| world.read(file)));
     world.run(&["check"]).exits(0);
 }
 
@@ -350,14 +357,9 @@ fn history_order_hold_and_rollback_know_split_pins() {
     let fix = world.digest("fix", REV_B);
     assert_eq!(listed["entries"][0]["images"]["fix"], fix);
     world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
-    let then = [
-        "deploy/prod/kustomization.yaml",
-        "charts/app/values.yaml",
-        "main.tf",
-    ];
-    let now = then.map(|file| world.read(file));
+    let now = FILES.map(|file| world.read(file));
     pin(&world, REV_A);
-    assert_eq!(now, then.map(|file| world.read(file)));
+    assert_eq!(now, FILES.map(|file| world.read(file)));
     fs::remove_dir_all(world.path(".github")).unwrap();
     world.commit(&format!("rollback: test images @{REV_A}"));
     world.push();
@@ -618,4 +620,66 @@ fn kustomize_and_helm_render_the_images_that_were_promoted() {
     let expected: Vec<_> = before.iter().map(moved).collect();
     assert_ne!(expected, before);
     assert_eq!(rendered(&world).unwrap(), expected);
+}
+
+#[test]
+fn doctor_counts_split_pins() {
+    let world = split(REV_A);
+    let ran = world.run(&["doctor", "--format", "json"]);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let row = document["checks"].as_array().unwrap().iter();
+    let row = row.clone().find(|row| row["code"] == "files");
+    assert_eq!(row.unwrap()["detail"], "10 pins in 6 files", "{document}");
+}
+
+#[test]
+fn no_file_is_read_twice() {
+    let world = split(REV_A);
+    let review = world.digest("review", REV_A).to_owned();
+    let other = |at: usize| format!("sha256:{at:064x}");
+    // Digests of others, pinned ones outside of pins, files of several parts and of many.
+    let mut values: String = (0..200)
+        .map(|at| format!("i{at}: {{ repository: x, digest: '{}' }}\n", other(at)))
+        .collect();
+    world.write("charts/other/values.yaml", &values);
+    world.write("notes.md", format!("{review}\n{}\n", other(1)));
+    values.push_str(&"# a line of a long file\n".repeat(20_000));
+    world.write("charts/long/values.yaml", &values);
+    values.push_str(&"# a line of a long file\n".repeat(200_000));
+    world.write("charts/large/values.yaml", &values);
+    let world = world.with_git();
+    let trace = strace::trace(
+        &world.command(&["check", "--format", "json"]),
+        "openat,read,lseek",
+        &[],
+    );
+    let document: Value = serde_json::from_slice(&trace.output.stdout).unwrap();
+    let mut checks = document["checks"].as_array().unwrap().iter();
+    let is = |check: &Value| check["code"] == "digest_outside" && check["item"] == "notes.md:1:1";
+    assert!(checks.any(is), "{document}");
+    let mut checked = 0;
+    for path in world
+        .git(&["ls-files"])
+        .lines()
+        .filter(|path| !["repin.yaml", ".gitignore"].contains(path))
+    {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let opened = trace.calls.iter().filter(|call| {
+            call.name == "openat"
+                && call.text.contains(&format!("\"{name}\""))
+                && call.text.contains(&format!("{directory}>, \""))
+        });
+        let named = |call: &&strace::Call| call.text.contains(&format!("/{path}>"));
+        let calls: Vec<_> = trace.calls.iter().filter(named).collect();
+        assert!(calls.iter().all(|call| call.name != "lseek"), "{path}");
+        assert!(opened.count() <= 1, "{path}");
+        let bytes: usize = calls
+            .iter()
+            .filter(|call| call.name == "read")
+            .filter_map(|call| call.text.rsplit_once("= ")?.1.trim().parse::<usize>().ok())
+            .sum();
+        assert_eq!(bytes, world.read(path).len(), "{path}");
+        checked += 1;
+    }
+    assert!(checked >= 10, "{checked}");
 }

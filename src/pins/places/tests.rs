@@ -579,6 +579,21 @@ fn comments_stay_unless_the_place_says_tag() {
 }
 
 #[test]
+fn comments_is_the_default_of_every_place() {
+    let before = "a: { repository: nginx, digest: OLD } # v1\n";
+    let after = |word: &str| before.replace("OLD", "NEW").replace("v1", word);
+    for (top, place, word) in [
+        ("tag", "helm: {}", "rev-2"),
+        ("tag", "helm: { comment: keep }", "v1"),
+        ("keep", "helm: {}", "v1"),
+        ("keep", "helm: { comment: tag }", "rev-2"),
+    ] {
+        let places = format!("{place} }}\ncomments: {top}\nsources: {{");
+        scene(&places, "values.yaml").moves(before, &after(word));
+    }
+}
+
+#[test]
 fn a_file_that_is_not_yaml_is_refused_only_if_a_digest_of_an_image_may_be_in_it() {
     helm().refuses(
         "a: [\nrepository: ghcr.io/acme/app\ndigest: OLD\n",
