@@ -245,6 +245,24 @@ fn a_glob_of_a_place_that_matches_nothing_is_named() {
 }
 
 #[test]
+fn whole_references_count_in_the_files_of_places_too() {
+    let world = split(REV_A);
+    let review = world.digest("review", REV_A);
+    let more = format!("\nimage = \"ghcr.io/acme/review@{review}\"\n");
+    world.write("main.tf", world.read("main.tf") + &more);
+    world.refuses(&[], 1, &["pin_count"]);
+    world.replace("repin.yaml", "review, pins: 5", "review, pins: 6");
+    world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
+    assert!(
+        world
+            .read("main.tf")
+            .contains(world.digest("review", REV_B))
+    );
+}
+
+#[test]
 fn templates_of_a_chart_are_no_values() {
     let world = split(REV_A);
     let review = world.digest("review", REV_A);
@@ -364,6 +382,31 @@ fn history_order_hold_and_rollback_know_split_pins() {
     world.commit(&format!("rollback: test images @{REV_A}"));
     world.push();
     world.refuses(&[], 1, &["rolled_back"]);
+}
+
+#[test]
+fn what_was_replaced_before_places_came_is_no_set() {
+    let mut world = world();
+    world.build(crate::support::world::REV_C);
+    pin(&world, crate::support::world::REV_C);
+    world.pin(REV_A);
+    let world = world.with_git();
+    // The split pins follow the whole ones, and from now on they count.
+    pin(&world, REV_A);
+    world.commit("by hand");
+    world.write("repin.yaml", split_pins(CONFIG) + PLACES);
+    world.commit("places");
+    world.push();
+    let listed = world.run(&["history", "--format", "json"]).exits(0).json();
+    let entries = listed["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 1, "{listed}");
+    assert_eq!(entries[0]["images"]["fix"], world.digest("fix", REV_A));
+    // The commit with places pins its state with its own configuration, and counts.
+    world.promoted(REV_B);
+    let listed = world.run(&["history", "--format", "json"]).exits(0).json();
+    let entries = listed["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 2, "{listed}");
+    assert_eq!(entries[1]["images"]["fix"], world.digest("fix", REV_A));
 }
 
 #[test]

@@ -278,7 +278,7 @@ impl<'j> Judge<'j> {
         if !entry.global {
             return None;
         }
-        let registry = super::excerpt(global_registry(self.document)?.as_bytes());
+        let registry = super::excerpt(global_registry(self.document, entry.node)?.as_bytes());
         let why = format!(
             "`global.imageRegistry` is `{registry}`, and some charts prefer it to the registry of the entry; a place of the kind `keys` with `image:` says what is meant"
         );

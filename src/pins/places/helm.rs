@@ -40,8 +40,12 @@ fn entry(
     let repository = field(document, id, "repository")?;
     let (digest, tag) = (field(document, id, "digest"), field(document, id, "tag"));
     digest.or(tag)?;
-    let own = field(document, id, "registry");
-    let (whose, named_by) = whose(document, file, own, repository, registry);
+    let naming = Naming {
+        entry: id,
+        registry: field(document, id, "registry"),
+        repository,
+    };
+    let (whose, named_by) = whose(document, file, &naming, registry);
     Some(Entry {
         node: id,
         whose,
@@ -54,15 +58,26 @@ fn entry(
     })
 }
 
+/// What says whose an entry is.
+pub(super) struct Naming {
+    pub(super) entry: Id,
+    pub(super) registry: Option<Field>,
+    pub(super) repository: Field,
+}
+
 /// Whose an entry is by its registry and repository, and the scalars that say so; `default` is the
 /// registry of entries that have none.
 pub(super) fn whose(
     document: &Document<'_>,
     file: &File<'_>,
-    registry: Option<Field>,
-    repository: Field,
+    naming: &Naming,
     default: Option<&str>,
 ) -> (Whose, Vec<Field>) {
+    let Naming {
+        entry,
+        registry,
+        repository,
+    } = *naming;
     let named_by: Vec<_> = registry.into_iter().chain([repository]).collect();
     let Some(name) = document.scalar(repository.node) else {
         return (Whose::Other, named_by);
@@ -79,7 +94,7 @@ pub(super) fn whose(
         (None, Some(default)) if !begins_with_host(name) => joined(default),
         (None, _) => file.image(name),
     };
-    let global = || global_registry(document).and_then(joined);
+    let global = || global_registry(document, entry).and_then(joined);
     let whose = image
         .map(Whose::Image)
         .or_else(|| global().map(Whose::Global))

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 use super::{
     File,
     entry::{Entry, Refusal, Whose},
-    helm,
+    helm::{self, Naming},
     values::{Field, Via, field, through},
     yaml::{Document, Id, Kind},
 };
@@ -194,7 +194,12 @@ fn entry<'d>(
         } => {
             let (repository, _) = chooser.value(id, repository);
             let (registry, _) = get(registry);
-            let (whose, named_by) = helm::whose(document, file, registry, repository?, None);
+            let naming = Naming {
+                entry: id,
+                registry,
+                repository: repository?,
+            };
+            let (whose, named_by) = helm::whose(document, file, &naming, None);
             (whose, named_by, helm::BOTH)
         }
     };

@@ -66,9 +66,14 @@ pub(super) enum Shape {
     Malformed,
 }
 
-/// The registry that some charts put before every repository.
-pub(super) fn global_registry<'d>(document: &'d Document<'_>) -> Option<&'d str> {
-    let global = document.get(document.root?, "global")?;
+/// The registry that some charts put before every repository. It stands beside the values: at the top
+/// of their file, under the `values` of a resource, or of a chart within the chart.
+pub(super) fn global_registry<'d>(document: &'d Document<'_>, entry: Id) -> Option<&'d str> {
+    let mut above = document.ancestors(entry);
+    above.find_map(|map| registry_of(document, document.get(map, "global")?))
+}
+
+fn registry_of<'d>(document: &'d Document<'_>, global: Id) -> Option<&'d str> {
     let text = |id: Id| {
         let text = document.scalar(id)?;
         (!matches!(text, "" | "~" | "null")).then_some(text)

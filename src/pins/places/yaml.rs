@@ -328,6 +328,11 @@ impl<'t> Document<'t> {
         self.aliases.get(&target).map_or(&[], Vec::as_slice)
     }
 
+    /// A node, and every collection that it stands in.
+    pub(super) fn ancestors(&self, id: Id) -> impl Iterator<Item = Id> {
+        std::iter::successors(Some(id), |id| self.parent(*id))
+    }
+
     /// The collection that a node stands in.
     fn parent(&self, id: Id) -> Option<Id> {
         Some(self.node(id).parent).filter(|parent| *parent != id)
@@ -499,7 +504,9 @@ impl<'t> Builder<'t> {
         let kind = Kind::Scalar(style);
         let id = self.add(span, kind, &Properties { anchor, tag })?;
         let within = within_quotes(kind, span.clone());
-        if self.document.text.get(within) != Some(&**text) {
+        // The parser says `~` where nothing stands.
+        let nothing = style == ScalarStyle::Plain && span.is_empty();
+        if !nothing && self.document.text.get(within) != Some(&**text) {
             let texts = &mut self.document.texts;
             self.document.nodes[id as usize].of =
                 u32::try_from(texts.len()).map_err(|_| too_large(span.start))?;

@@ -48,10 +48,8 @@ fn stated(tree: &str) -> Vec<String> {
                 b'<' => event.push_str(" !"),
                 b'[' | b'{' => {}
                 _ => {
-                    let text = rest.replace("\\n", "\n").replace("\\t", "\t");
-                    let text = text.replace("\\r", "\r").replace("\\b", "\u{8}");
                     event.push(' ');
-                    event.push_str(&text.replace("\\\\", "\\"));
+                    event.push_str(&unescaped(rest));
                     break;
                 }
             }
@@ -60,6 +58,24 @@ fn stated(tree: &str) -> Vec<String> {
         events.push(event);
     }
     events
+}
+
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        out.push(match c {
+            '\\' => match chars.next().unwrap() {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                'b' => '\u{8}',
+                other => other,
+            },
+            c => c,
+        });
+    }
+    out
 }
 
 fn events(document: &Document<'_>, id: Id, out: &mut Vec<String>) {
