@@ -433,7 +433,7 @@ impl Sweep<'_> {
         looked: &mut Looked,
     ) -> io::Result<()> {
         let mut stream = self.scans(task).then(|| self.scanner.stream(&task.looking));
-        let overlap = self.scanner.overlap(&task.looking).and(outside::OVERLAP);
+        let overlap = task.looking.overlap().and(outside::OVERLAP);
         each_window(file, buffer, overlap, |window, range, lines| {
             if let Some(stream) = &mut stream {
                 stream.window(window, range.clone(), *lines);
