@@ -40,6 +40,7 @@ mod memory;
 mod nightly;
 mod outside;
 mod places;
+mod places_forge;
 mod plan;
 mod power;
 mod promote;
