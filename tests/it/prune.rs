@@ -1787,9 +1787,17 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
         let b = Image::created("amd64", "b", Some(&days_ago(45)));
         store.put("new", &Image::index(vec![b, Image::single("arm64", "x")]));
     };
+    let within: fn(&mut Store) = |store| {
+        let b = Image::created("amd64", "b", Some(&days_ago(45)));
+        let inner = Image::index(vec![b, Image::single("arm64", "x")]);
+        store.put("new", &Image::index(vec![inner]));
+    };
+    let moved: fn(&mut Store) = |store| store.put("pending-b", &young("moved"));
     let unrelated: fn(&mut Store) = |store| store.put("new", &young("new"));
     for (does, told) in [
         (named, Some("new resolves to it too")),
+        (within, Some("new is new, and an index that may need it")),
+        (moved, Some("pending-b now resolves to")),
         (needed, Some("new is new, and an index that may need it")),
         (unrelated, None),
     ] {

@@ -122,6 +122,24 @@ fn a_manifest_that_is_missing_now_stops_unless_it_was_missing_or_is_deleted() {
         dangling(&["pending-a", "pending-lost"]),
         "lists tag pending-lost",
     );
+    // One that was missing before says nothing about another.
+    let lost = |name| Dangling {
+        tag: tag(name),
+        id: None,
+    };
+    let (mut first, guards, prune) = (listing(&ALL), Guards::default(), prune());
+    first.dangling.push(lost("pending-old"));
+    let rules = Rules {
+        prune: &prune,
+        older_than: prune.older_than,
+        limit: prune.limit,
+    };
+    let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
+    let mut now = first.clone();
+    assert_eq!(lost_manifests(&plan, &first, &now).ok(), Some(()));
+    now.dangling.push(lost("pending-new"));
+    let refusal = lost_manifests(&plan, &first, &now).unwrap_err();
+    assert!(refusal.message.contains("lists tag pending-new"));
 }
 
 #[test]
