@@ -164,6 +164,27 @@ fn afterwards_what_was_protected_or_is_needed_is_missing() {
 }
 
 #[test]
+fn a_candidate_that_goes_without_being_deleted_is_a_surprise() {
+    let prune = prune();
+    let rules = Rules {
+        prune: &prune,
+        older_than: prune.older_than,
+        limit: prune.limit,
+    };
+    let (first, guards) = (listing(&ALL), Guards::default());
+    let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
+    let (asked, rest) = plan.order().split_at(1);
+    let mut now = first.clone();
+    now.versions
+        .retain(|version| version.digest == digest("kept"));
+    let found = finding(&plan, &first, &now, &rules, asked, &[]);
+    let surprise = found.surprise.unwrap().message;
+    let says = format!("of {} is gone", rest[0].version.digest);
+    assert!(surprise.contains(&says), "{surprise}");
+    assert!(found.lost_tags.is_empty() && found.missing.is_empty());
+}
+
+#[test]
 fn a_deleted_version_is_still_listed_only_under_its_own_number() {
     let again = |id| {
         after(|now| {
