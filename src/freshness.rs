@@ -100,7 +100,8 @@ struct Document {
 
 impl Document {
     fn read(path: &RelPath, files: &dyn Files) -> Result<Self, Error> {
-        let wrong = |why: String| Error::input("config", format!("cannot read {path}: {why}"));
+        let wrong =
+            |reason: String| Error::input("config", format!("cannot read {path}: {reason}"));
         let bytes = files
             .read(path)
             .map_err(|error| wrong(error.error.to_string()))?;

@@ -64,10 +64,10 @@ impl Held {
     }
 
     /// A contract that cannot be read.
-    pub fn not_found(name: &str, why: &str) -> Self {
+    pub fn not_found(name: &str, reason: &str) -> Self {
         Self {
             bytes: Vec::new(),
-            contract: Err(vec![contract::not_found(name, why)]),
+            contract: Err(vec![contract::not_found(name, reason)]),
             warnings: Vec::new(),
         }
     }

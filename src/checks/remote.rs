@@ -212,7 +212,7 @@ pub fn provenance_warns(revision: &Revision, provenance: &Result<Provenance, Str
             Status::Warn,
             format!("no commit on the promoted branch records a promotion of {revision}"),
         ),
-        Err(why) => check(Status::Skip, why.clone()),
+        Err(reason) => check(Status::Skip, reason.clone()),
     }
 }
 

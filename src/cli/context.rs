@@ -137,9 +137,9 @@ impl Context {
             .to_str()
             .ok_or_else(|| "not UTF-8".to_owned())
             .and_then(strict_bool);
-        strict.map_err(|why| {
+        strict.map_err(|reason| {
             usage(format!(
-                "REPIN_DRY_RUN is `{}`: {why}",
+                "REPIN_DRY_RUN is `{}`: {reason}",
                 plain(&value.to_string_lossy())
             ))
         })

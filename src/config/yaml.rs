@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hides_meaning_is_refused_at_its_place() {
+    fn ambiguous_yaml_is_refused_at_its_location() {
         assert_eq!(
             faults("a: 1\na: 2\n"),
             ["5..6 the key `a` is a duplicate: first defined on line 1"]

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_write_around_it_stays() {
+    fn text_around_the_section_is_preserved() {
         let first = within("", "one");
         assert_eq!(first, format!("{BEGIN}\none\n{END}\n"));
         let noted = format!("see also #3\r\n{first}my notes");

@@ -32,17 +32,17 @@ pub enum GitError {
     NoRemote,
     /// Nothing says which branch of the remote counts.
     #[error(
-        "cannot determine the default branch of the remote `{remote}`: refs/remotes/{remote}/HEAD is missing, and {why}"
+        "cannot determine the default branch of the remote `{remote}`: refs/remotes/{remote}/HEAD is missing, and {reason}"
     )]
     NoDefault {
         /// The remote.
         remote: String,
         /// What came of asking it; came from outside.
-        why: String,
+        reason: String,
     },
     /// The head of a branch on the forge is missing here and cannot be fetched.
     #[error(
-        "commit {commit}, the head of {branch} on the forge, is missing in this clone and cannot be fetched: {why}"
+        "commit {commit}, the head of {branch} on the forge, is missing in this clone and cannot be fetched: {reason}"
     )]
     NoHead {
         /// The branch's name.
@@ -52,7 +52,7 @@ pub enum GitError {
         /// The remote that was asked first.
         remote: String,
         /// Why the fetch failed; came from outside.
-        why: String,
+        reason: String,
     },
     /// History needs objects that a partial clone left out.
     #[error("this partial clone lacks objects that history is read from: {0}")]
@@ -64,14 +64,14 @@ pub enum GitError {
     #[error("git object {0} is missing in this clone")]
     Missing(ObjectId),
     /// A remote did not answer, or not as it should.
-    #[error("the remote `{remote}` is unreachable (`git {command}`): {why}")]
+    #[error("the remote `{remote}` is unreachable (`git {command}`): {reason}")]
     Remote {
         /// Its name.
         remote: String,
         /// The subcommand.
         command: &'static str,
         /// git's message; untrusted text.
-        why: String,
+        reason: String,
     },
     /// git reported an error of its own.
     #[error("`git {command}` failed: {message}")]

@@ -225,7 +225,7 @@ fn run(git: &Git, command: &'static str, args: &[&str]) -> Result<Ran, Error> {
 
 fn failed(error: &GitError) -> Error {
     let kind = match error {
-        GitError::Remote { why, .. } if is_denied(why) => Class::Denied,
+        GitError::Remote { reason, .. } if is_denied(reason) => Class::Denied,
         GitError::Denied { .. } => Class::Denied,
         _ => Class::Unavailable,
     };

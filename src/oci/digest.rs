@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_digest_is_refused_with_its_reason() {
+    fn malformed_digest_is_refused_with_its_reason() {
         assert_eq!(
             Digest::parse_input(&EMPTY.to_uppercase()),
             Err(DigestError::UpperCase)

@@ -70,12 +70,12 @@ pub(super) fn unchanged(
         .map(|candidate| candidate.version.digest)
         .find(|digest| here.contains_key(digest) && !still.contains(digest));
     let Some(digest) = needed else { return Ok(()) };
-    let why = judged
+    let reason = judged
         .protected
         .iter()
         .find(|protected| protected.version.digest == digest)
-        .map_or_else(|| "too young".to_owned(), |kept| kept.why.to_string());
-    Err(changed(format!("{digest} is protected now: {why}")))
+        .map_or_else(|| "too young".to_owned(), |kept| kept.reason.to_string());
+    Err(changed(format!("{digest} is protected now: {reason}")))
 }
 
 /// A tag whose manifest went missing between the listings, other than by a deletion of what the

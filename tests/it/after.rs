@@ -432,7 +432,7 @@ fn unneeded_workflow_is_not_started_and_reported() {
 }
 
 #[test]
-fn what_keeps_a_merge_from_being_scheduled_does_not_end_the_waiting() {
+fn refused_schedule_does_not_end_the_wait() {
     let (world, fake) = hosted(Kind::Github, "auto_merge: true, gates: [ci]");
     requires(&fake, &["ci"]);
     run(&world, &PROMOTE).exits(0);

@@ -327,7 +327,7 @@ fn killed_while_it_recovers_the_next_recovery_still_finishes() {
 }
 
 #[test]
-fn what_recovery_exchanges_counts_like_any_exchange() {
+fn exchange_by_recovery_counts_like_any_exchange() {
     // The copies are there, or the one that was gone has been made anew; the last exchange is about
     // to be made.
     for prepare in [half_way, half_way_without_a_copy] {
@@ -352,7 +352,7 @@ fn what_recovery_exchanges_counts_like_any_exchange() {
 }
 
 #[test]
-fn what_an_interrupted_link_left_does_not_stop_recovery() {
+fn leftover_of_an_interrupted_link_does_not_stop_recovery() {
     // Killed after the link to the old content was made: it stands there when the next one is.
     let world = half_way();
     let copies = fs::read_dir(world.root().join("sub"))

@@ -610,7 +610,7 @@ fn server_without_signing_is_reported() {
 }
 
 #[test]
-fn what_an_interrupted_run_left_is_taken_over() {
+fn leftovers_of_an_interrupted_run_are_reused() {
     let (world, fake) = signing("labels: []", Signatures::Base);
     // Broken off before the commit, and after it.
     for (at, path) in [COMMIT, ("DELETE", &*format!("repin/signing/{}", branch()))] {

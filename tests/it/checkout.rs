@@ -441,7 +441,7 @@ fn without_git_and_without_commits_both_checks_warn_wherever_a_reviewer_looks() 
 }
 
 #[test]
-fn what_cannot_be_compared_is_shown_without_asking_for_it() {
+fn platform_is_shown_without_a_request_if_it_cannot_be_compared() {
     let world = rolled_back();
     let args = ["promote", "--revision", REV_C];
     let ran = world.run(&args).exits(0);

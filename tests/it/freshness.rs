@@ -321,7 +321,7 @@ fn tags_branches_and_short_names_are_references_too() {
 }
 
 #[test]
-fn what_can_not_be_read_is_pointed_at() {
+fn unreadable_reference_is_reported_with_its_location() {
     for (settings, manifest, says) in [
         ("", "sources: {}\n", "no value at `/sources/private/ref`"),
         (
@@ -332,14 +332,18 @@ fn what_can_not_be_read_is_pointed_at() {
         (
             "",
             "sources: { private: { ref: '--upload-pack=x' } }\n",
-            "no reference",
+            "not a reference of a repository",
         ),
         (
             "",
             "sources: { private: { ref: '../x y' } }\n",
-            "no reference",
+            "not a reference of a repository",
         ),
-        ("", "sources: { private: { ref: } }\n", "no reference"),
+        (
+            "",
+            "sources: { private: { ref: } }\n",
+            "not a reference of a repository",
+        ),
         ("", "a: 1\na: 2\n", "duplicate"),
         ("", "", "the file is empty"),
         ("branch: nowhere", "", ""),

@@ -165,7 +165,7 @@ fn every_digest_that_was_ever_pinned_is_known() {
 }
 
 #[test]
-fn what_a_commit_with_a_broken_configuration_pinned_is_known() {
+fn pins_of_a_commit_with_a_broken_configuration_are_known() {
     let repo = Repo::new();
     repo.promote('a');
     repo.write("repin.yaml", "version: [").promote('b');
@@ -177,7 +177,7 @@ fn what_a_commit_with_a_broken_configuration_pinned_is_known() {
 }
 
 #[test]
-fn what_a_broken_configuration_hides_is_read_by_the_rules_of_older_ones() {
+fn files_of_a_broken_configuration_are_read_by_older_rules() {
     let repo = Repo::empty();
     repo.write(
         "repin.yaml",
@@ -1310,7 +1310,7 @@ fn calls(repo: &Repo) -> String {
 }
 
 #[test]
-fn what_looks_like_an_option_or_an_expression_never_reaches_git() {
+fn options_and_expressions_never_reach_git() {
     let repo = Repo::new();
     let git = watched(&repo);
     for odd in [

@@ -656,7 +656,7 @@ fn a_tag_that_is_there_twice_is_ambiguous() {
 }
 
 #[test]
-fn what_two_readers_could_understand_differently_is_refused() {
+fn ambiguous_document_is_refused() {
     let mut world = world();
     let layout = world.layout("fix");
     let manifest = layout.manifest(&Platform::new("linux/amd64", REV_B));

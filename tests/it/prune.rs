@@ -312,7 +312,7 @@ fn a_registry_that_does_not_delete_is_named_before_anything_is_tried() {
 }
 
 #[test]
-fn what_the_remote_has_protects_although_it_was_never_fetched() {
+fn unfetched_branches_of_the_remote_protect() {
     let (pinned, open, later) = (pinned(), old("open"), old("later"));
     let all = [
         ("main", &pinned),

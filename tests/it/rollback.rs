@@ -318,7 +318,7 @@ fn configured_image_missing_from_the_set_is_named() {
 }
 
 #[test]
-fn what_is_not_on_the_remotes_branch_was_not_promoted() {
+fn commit_outside_the_remotes_branch_was_not_promoted() {
     let world = promoted_twice();
     let mut world = world;
     world.build("dddddddddddddddddddddddddddddddddddddddd");

@@ -240,7 +240,7 @@ fn an_empty_root_is_reported_once() {
 }
 
 #[test]
-fn what_a_closed_directory_holds_is_not_reported_as_seen() {
+fn contents_of_an_unreadable_directory_are_not_reported_as_readable() {
     let archive = clean().directory_of_mode("r/closed", 0o700);
     let found = checks(&WHOLE, archive);
     assert!(

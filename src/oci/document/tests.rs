@@ -66,7 +66,7 @@ fn a_document_is_what_its_type_and_its_shape_say() {
 }
 
 #[test]
-fn what_is_an_index_and_a_manifest_is_neither() {
+fn document_that_is_index_and_manifest_is_refused() {
     use Class::Ambiguous;
     let at_once = "an index and a manifest at once";
     for key in ["config", "layers"] {

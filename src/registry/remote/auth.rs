@@ -284,13 +284,17 @@ fn form_encoded(pairs: &[(&str, &str)]) -> String {
 
 fn explain(fault: RequestError, realm: &Url, who: &str, scope: &Scope) -> RequestError {
     let denied = fault.kind == crate::error::Class::Denied;
-    let why = format!(
+    let reason = format!(
         "no token from {}: {}; requested {who}",
         shown(realm),
-        fault.why
+        fault.reason
     );
     let hint = fault.hint.or_else(|| denied.then(|| login_hint(scope)));
-    RequestError { why, hint, ..fault }
+    RequestError {
+        reason,
+        hint,
+        ..fault
+    }
 }
 
 fn basic(found: &Credentials) -> Result<HeaderValue, RequestError> {

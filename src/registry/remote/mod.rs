@@ -363,8 +363,8 @@ impl Remote {
     /// The one way out for errors: whatever a server put into a text, no secret of the run is in
     /// it.
     fn error(&self, error: RequestError, what: &str) -> Error {
-        let why = self.shared.http.secrets.redact(&error.why);
-        RequestError { why, ..error }.about(what)
+        let reason = self.shared.http.secrets.redact(&error.reason);
+        RequestError { reason, ..error }.about(what)
     }
 }
 
@@ -383,9 +383,9 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, RequestError> {
 fn claimed(headers: &HeaderMap) -> Result<Option<Digest>, RequestError> {
     let mut claims = headers.get_all(CONTENT_DIGEST).iter().map(|value| {
         let text = value.to_str().unwrap_or_default();
-        let wrong = |why| {
+        let wrong = |reason| {
             format!(
-                "malformed Docker-Content-Digest header `{}`: {why}",
+                "malformed Docker-Content-Digest header `{}`: {reason}",
                 plain(text)
             )
         };

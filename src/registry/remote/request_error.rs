@@ -19,23 +19,23 @@ const NO_TLS_HINT: &str = "for a plain HTTP registry, use `--source PREFIX=http:
 #[derive(Debug, Clone)]
 pub(super) struct RequestError {
     pub(super) kind: Class,
-    pub(super) why: String,
+    pub(super) reason: String,
     pub(super) hint: Option<String>,
 }
 
 impl RequestError {
-    pub(super) fn unavailable(why: impl Into<String>) -> Self {
+    pub(super) fn unavailable(reason: impl Into<String>) -> Self {
         Self {
             kind: Class::Unavailable,
-            why: why.into(),
+            reason: reason.into(),
             hint: None,
         }
     }
 
-    pub(super) fn denied(why: impl Into<String>) -> Self {
+    pub(super) fn denied(reason: impl Into<String>) -> Self {
         Self {
             kind: Class::Denied,
-            why: why.into(),
+            reason: reason.into(),
             hint: None,
         }
     }
@@ -102,32 +102,36 @@ impl RequestError {
 
     /// The same with why there was no further attempt.
     pub(super) fn stopped(self, stop: StopReason) -> Self {
-        let why = match stop {
+        let reason = match stop {
             StopReason::Final => return self,
             StopReason::LongWait { asked, longest } => format!(
                 "{}; the server asked to wait {} s; repin waits at most {} s",
-                self.why,
+                self.reason,
                 asked.as_secs(),
                 longest.as_secs()
             ),
             StopReason::PastDeadline { wait, .. } => format!(
                 "{}; the server asked to wait {} s, past the deadline",
-                self.why,
+                self.reason,
                 wait.as_secs()
             ),
-            StopReason::Attempts(made) => format!("{} (tried {})", self.why, times(made)),
+            StopReason::Attempts(made) => format!("{} (tried {})", self.reason, times(made)),
             StopReason::Deadline(made) => {
-                format!("{} (tried {}, until the time limit)", self.why, times(made))
+                format!(
+                    "{} (tried {}, until the time limit)",
+                    self.reason,
+                    times(made)
+                )
             }
         };
-        Self { why, ..self }
+        Self { reason, ..self }
     }
 
     /// The error, once it is known what was asked for.
     pub(super) fn about(self, what: &str) -> Error {
         Error {
             help: self.hint,
-            ..Error::about(self.kind, what, self.why)
+            ..Error::about(self.kind, what, self.reason)
         }
     }
 }
@@ -182,7 +186,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                RequestError::unavailable("HTTP 503").stopped(stop).why,
+                RequestError::unavailable("HTTP 503").stopped(stop).reason,
                 reason
             );
         }

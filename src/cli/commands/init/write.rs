@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_in_between_is_not_overwritten() {
+    fn file_created_during_the_run_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         for stands in ["file", "symlink", "directory"] {
             let path = dir.path().join("repin.yaml");
