@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use repin::oci::Digest;
@@ -775,6 +776,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
         "mentioned",
         "comment",
         "index",
+        "fleeting",
     ]);
     let index = Image::index(vec![old("index"), young("index")]);
     push(
@@ -832,7 +834,16 @@ fn what_another_repository_names_or_ever_pinned_stays() {
     );
     other.commit("release", &[("values.yaml", &text("branch"))]);
     fs::remove_file(other.work().join("values.yaml")).unwrap();
-    other.commit("gone", &[("tagged.txt", &text("tag"))]);
+    // Of what a tag alone leads to, its own text counts and no history.
+    let fleeting = pin(&real.app(), digest("fleeting"));
+    other.commit("gone", &[(".github/workflows/d.yml", &fleeting)]);
+    other.commit(
+        "gone",
+        &[
+            (".github/workflows/d.yml", "nothing\n"),
+            ("tagged.txt", &text("tag")),
+        ],
+    );
     git(&other.bare(), &["tag", "v1", "gone"]);
     git(&other.bare(), &["update-ref", "-d", "refs/heads/gone"]);
 
@@ -842,7 +853,12 @@ fn what_another_repository_names_or_ever_pinned_stays() {
     let image = &document["images"][0];
     assert_eq!(
         tags(&image["candidates"]),
-        ["pending-comment", "pending-mentioned", "pending-stale"],
+        [
+            "pending-comment",
+            "pending-fleeting",
+            "pending-mentioned",
+            "pending-stale"
+        ],
         "{document}"
     );
     kept(
@@ -876,6 +892,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
         &[
             "pending-branch",
             "pending-comment",
+            "pending-fleeting",
             "pending-mentioned",
             "pending-stale",
             "pending-tag",
@@ -1011,6 +1028,37 @@ fn what_places_of_another_repository_ever_pinned_stays() {
         "pending-beside",
         "in odd/README of a past commit of ",
     );
+}
+
+/// A disk that fails is no file that is gone.
+#[test]
+fn a_tracked_file_that_cannot_be_read_refuses() {
+    let real = with(&[]);
+    real.scene.write("notes/odd.txt", "nothing\n");
+    real.scene.commit("a file");
+    let root = real.scene.path().canonicalize().unwrap();
+    for calls in ["open,openat", "open,openat,stat,lstat,statx,newfstatat"] {
+        let program = real.scene.command(&["prune", "--apply"]);
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-f", "-qq", "-o", "/dev/null", "-P"])
+            .arg(root.join("notes/odd.txt"))
+            .args(["-e", &format!("inject={calls}:error=EIO"), "--"])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .current_dir(&root);
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => strace.env(name, value),
+                None => strace.env_remove(name),
+            };
+        }
+        let output = strace.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{calls}: {said}");
+        assert!(said.contains("notes/odd.txt"), "{calls}: {said}");
+        assert_eq!(real.left(), set(&["main", "pending-stale"]), "{calls}");
+    }
 }
 
 /// It was pinned and unpinned between the two looks: only the history of the other repository tells.
