@@ -11,14 +11,14 @@ use crate::{
     untrusted::plain,
 };
 
-/// What history says about the revision to promote.
+/// The facts from history about the revision to promote.
 #[derive(Debug)]
 pub enum Past<'h> {
     /// No history is available, for this reason.
     NoGit(String),
     /// History is available.
     Known {
-        /// The order of the revision and the one that is pinned now.
+        /// The order of the revision and the currently pinned one.
         order: Order,
         /// Whether a rollback undid it.
         hold: Hold<'h>,

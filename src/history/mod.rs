@@ -308,7 +308,7 @@ impl History {
         self.known.ever.get(at)
     }
 
-    /// Every digest in a file that a place looks into, by the configuration of today or of the
+    /// Every digest in a file that a place searches, by the current configuration or that of the
     /// commit, in any commit of the line.
     pub fn in_places(&self) -> &BTreeSet<Digest> {
         &self.known.in_places
@@ -483,15 +483,15 @@ pub enum CommitConfig {
 pub fn commit_config(
     git: &Git,
     commit: &ObjectId,
-    today: &Config,
+    current_config: &Config,
 ) -> Result<CommitConfig, GitError> {
-    let Ok(path) = RelPath::parse(today.file_name()) else {
+    let Ok(path) = RelPath::parse(current_config.file_name()) else {
         return Ok(CommitConfig::Today);
     };
     Ok(match git.file(commit, &path, LARGEST_CONFIG)? {
         TreeFile::Absent => CommitConfig::Today,
         TreeFile::TooLarge => CommitConfig::Unreadable(walk::TOO_LARGE.to_owned()),
-        TreeFile::Content(bytes) => match parse_config(bytes, today) {
+        TreeFile::Content(bytes) => match parse_config(bytes, current_config) {
             Ok(config) => CommitConfig::Config(Box::new(config)),
             Err(reason) => CommitConfig::Unreadable(reason),
         },

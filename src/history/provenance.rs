@@ -122,7 +122,7 @@ impl History {
     }
 
     /// Whether exactly these digests were pinned together by a commit of the line: for sets without
-    /// a title. Images that need not be pinned today don't matter.
+    /// a title. Images with `pins: 0` in the current configuration do not matter.
     pub fn provenance_of(&self, digests: &Digests) -> Provenance {
         let same = |event: &&Event| self.is_whole(event.set) && self.agrees(event.set, digests);
         let event = self.events.all.iter().rev().find(same);

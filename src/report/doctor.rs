@@ -121,6 +121,21 @@ mod tests {
     }
 
     #[test]
+    fn help_that_consecutive_rows_share_is_shown_once() {
+        let row = |detail: &str| DoctorRow {
+            code: "registry",
+            status: Status::Fail,
+            detail: detail.to_owned(),
+            hint: Some("log in".to_owned()),
+        };
+        insta::assert_snapshot!(table(&[row("a"), row("b")], |_, word| word.to_owned()), @r"
+        fail  registry  a
+        fail  registry  b
+                        help: log in
+        ");
+    }
+
+    #[test]
     fn annotations_and_summary_contain_no_commands() {
         let annotated = annotated(&rows()).to_string();
         assert_eq!(

@@ -219,14 +219,14 @@ impl Branches {
         })
     }
 
-    /// The tags of the revision that a branch is for, as they are made today and as they were made
+    /// The tags of the revision that a branch is for, by the current template and as they were made
     /// by whoever called it so.
-    pub(super) fn tags_of(&self, name: &TipName, today: &Revisions) -> BTreeSet<Tag> {
+    pub(super) fn tags_of(&self, name: &TipName, current: &Revisions) -> BTreeSet<Tag> {
         let Some(branch) = name.branch() else {
             return BTreeSet::new();
         };
         let tags = |naming: &BranchNames| {
-            [&naming.revisions, today].map(|revisions| naming.tag_of(branch, revisions))
+            [&naming.revisions, current].map(|revisions| naming.tag_of(branch, revisions))
         };
         self.namings.iter().flat_map(tags).flatten().collect()
     }
