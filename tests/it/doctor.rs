@@ -687,7 +687,7 @@ fn each_image_reports_its_user_and_credential_source() {
     );
     for row in rows.iter().filter(|row| row["code"] == "registry") {
         let detail = row["detail"].as_str().unwrap();
-        let detail = detail.trim_end_matches(" (not pinned)");
+        let detail = detail.replace(" (not pinned)", "");
         assert!(detail.ends_with(&asked), "{row}");
     }
     assert!(line(&rows, "clock").1.starts_with("at most "), "{rows:?}");

@@ -352,6 +352,42 @@ fn count_has_a_noun_and_long_list_is_truncated() {
 }
 
 #[test]
+fn the_help_of_a_wrong_count_fits_what_was_found() {
+    for (declared, other, says) in [
+        (
+            "pins: 3",
+            "pins: 4",
+            "if a pin was removed on purpose, set `pins: 3`",
+        ),
+        (
+            "pins: 3",
+            "pins: 2",
+            "if a pin was added on purpose, set `pins: 3`",
+        ),
+    ] {
+        let world = world();
+        world.replace("repin.yaml", declared, &format!("{other} "));
+        let ran = world.run(&PROMOTE).exits(1);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn images_whose_tags_moved_are_one_error() {
+    let world = world();
+    let moved = ["review", "fix"].map(|image| format!("{image}={}", world.digest(image, REV_A)));
+    let [review, fix] = &moved;
+    let digests = ["--digest", review, "--digest", fix];
+    let ran = world.run(&[&PROMOTE[..], &digests].concat()).exits(1);
+    let cause = format!("error[digest_mismatch]: review, fix: tag `{REV_B}` does not ");
+    assert_eq!(ran.stderr.matches(&cause).count(), 1, "{}", ran.stderr);
+    for image in ["review", "fix"] {
+        let digest = world.digest(image, REV_A);
+        assert!(ran.stderr.contains(digest), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_wrong_count_names_every_place() {
     let world = world();
     world.replace("repin.yaml", "pins: 3", "pins: 4");
