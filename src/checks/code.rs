@@ -58,7 +58,7 @@ codes! {
     SET_DISAGREE = "set_disagree";
     /// The revision's tag exists.
     TAG_MISSING = "tag_missing";
-    /// The tag names the digest that it has to.
+    /// The tag names the digest that it must.
     DIGEST_MISMATCH = "digest_mismatch";
     /// Manifests are unambiguous and have their declared type.
     MANIFEST_AMBIGUOUS = "manifest_ambiguous";
@@ -108,7 +108,7 @@ codes! {
     REQUIRED_FILE_MISSING = "required_file_missing";
     /// No layer has a file with a forbidden name.
     FORBIDDEN_FILE_PRESENT = "forbidden_file_present";
-    /// Files and directories have the permissions that they have to have.
+    /// Files and directories have the permissions that they must have.
     MODE_UNEXPECTED = "mode_unexpected";
     /// The configured user can read everything under the inventory's root.
     UNREADABLE = "unreadable";

@@ -304,7 +304,7 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
     }
 }
 
-/// The reason why no history is available, if the repository never had any, which is no failure.
+/// The reason why no history is available, if the repository never had any, which is not a failure.
 pub fn without_history(error: &GitError) -> Option<String> {
     match error {
         // A report names no directory of the machine that made it.

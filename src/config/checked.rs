@@ -54,9 +54,9 @@ pub struct Config {
     pub images: Vec<Image>,
     /// What reports show.
     pub report: Report,
-    /// What an image has to contain.
+    /// What an image must contain.
     pub inventory: Option<Inventory>,
-    /// A command that has to work in the image.
+    /// A command that must work in the image.
     pub smoke: Option<Smoke>,
     /// Where promoted sets are looked up.
     pub provenance: Provenance,
@@ -115,7 +115,7 @@ pub struct Image {
     pub pins: usize,
     /// Where the number of pins is declared.
     pub pins_at: Span,
-    /// The contract that its content has to meet.
+    /// The contract that its content must meet.
     pub contract: Option<RelPath>,
 }
 
@@ -133,7 +133,7 @@ pub struct Report {
 pub struct Provenance {
     /// A remote-tracking branch; `None` is the remote's default branch.
     pub branch: Option<String>,
-    /// Whether a commit's title or trailer has to say so, beside its content.
+    /// Whether a commit's title or trailer must say so, beside its content.
     pub require_title: bool,
 }
 

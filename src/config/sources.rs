@@ -101,7 +101,7 @@ impl Prefix {
         let wrong = |error| MappingError::Prefix(text.to_owned(), error);
         let first = text.split('/').next().unwrap_or_default();
         let bare_host = first == text && (text == "localhost" || text.contains(['.', ':']));
-        // A host alone is no repository: a path is put behind it so that it is checked as one.
+        // A host alone is not a repository: a path is put behind it so that it is checked as one.
         let whole = if bare_host {
             format!("{text}/x")
         } else {

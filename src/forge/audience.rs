@@ -2,7 +2,7 @@
 //!
 //! The configuration names the server that is asked, and whoever may edit it must not receive the
 //! token of a job. So a token that the job has anyway goes only where the environment says that it
-//! is from. Nothing is read here: the environment is handed in.
+//! is from. Nothing is read here: the environment is passed in.
 
 use reqwest::Url;
 

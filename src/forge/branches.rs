@@ -168,7 +168,7 @@ pub enum PublishOutcome {
     /// The forge refused, for the reason in the error unless the branch turns out to have moved;
     /// nothing was written.
     Refused(Error),
-    /// The answer was lost: the branch may be at it.
+    /// The response was lost: the branch may be at it.
     Unsure(String),
     /// Another process moved the base branch concurrently; nothing was written.
     BaseMoved,

@@ -30,12 +30,12 @@ use crate::{
 };
 pub(super) use reply::Reply;
 
-/// How a forge is asked; all of it is handed in.
+/// How a forge is asked; all of it is passed in.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The connections.
     pub client: Transport,
-    /// How long an answer may make no progress: connecting, headers, or the next bytes.
+    /// How long a response may make no progress: connecting, headers, or the next bytes.
     pub progress: Duration,
     /// How long one attempt may take in all; what took that long is not tried again.
     pub whole: Duration,
@@ -86,8 +86,9 @@ impl Settings {
 /// How long a command waits for forges in all by default.
 pub const TIME: Duration = Duration::from_secs(900);
 
-/// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, and what is pinned
-/// in is text. Read whole, and parsed, it has to stay well below what a run may take of memory.
+/// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, and what is
+/// pinned in is text. Read whole, and parsed, it must stay well below what a run may take of
+/// memory.
 const ANSWER_MAX: u64 = 32 * 1024 * 1024;
 /// The longest message of a server that is shown, in columns.
 const SHOWN: usize = 300;
@@ -233,7 +234,7 @@ impl Http {
         &self.base
     }
 
-    /// The server's clock at its last answer.
+    /// The server's clock at its last response.
     pub(super) fn server_time(&self) -> Option<ServerTime> {
         self.client.server_time(&self.base)
     }
@@ -258,7 +259,7 @@ impl Http {
         self.client.now()
     }
 
-    /// The final answer to `request`, after as many attempts as it takes and may be made.
+    /// The final response to `request`, after as many attempts as it takes and may be made.
     pub(super) async fn send(&self, request: &Request) -> Result<Reply, Failure> {
         let what = self.what(request);
         let call = self.call(request);

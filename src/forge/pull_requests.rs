@@ -18,7 +18,7 @@ pub trait PullRequests {
     /// A pull request, unless it is unchanged since `etag` was given.
     async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error>;
 
-    /// Opens a pull request exactly once, even if an answer is lost.
+    /// Opens a pull request exactly once, even if a response is lost.
     async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error>;
 
     /// Changes a pull request's text, or closes or reopens it.
@@ -159,7 +159,7 @@ pub enum CreateOutcome {
     Exists(String),
     /// The forge does not know the branch yet, or sees nothing on it.
     NotYet(String),
-    /// The answer was lost: it may be open.
+    /// The response was lost: it may be open.
     Unsure(String),
 }
 

@@ -26,7 +26,7 @@ pub trait Repository {
     /// What signs commits for `base` that change these files.
     async fn signing(&self, base: &str, files: &[FileMode<'_>]) -> Result<Signing, Error>;
 
-    /// The server's clock at its last answer.
+    /// The server's clock at its last response.
     fn server_time(&self) -> Option<ServerTime>;
 
     /// A pause before reading again what may not have arrived on every server of the forge; longer

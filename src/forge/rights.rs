@@ -91,7 +91,7 @@ impl Permission {
 }
 
 impl Verdict {
-    /// What an endpoint for reading shows: a refusal shows a missing permission, an answer nothing
+    /// What an endpoint for reading shows: a refusal shows a missing permission, a response nothing
     /// about writing.
     pub(super) fn of_reading(
         read: Result<(), crate::error::Error>,

@@ -6,7 +6,7 @@
 //! who fetch into a scratch repository or push; what is checked out here is touched by none. What
 //! comes in is a directory and names that were parsed before; what goes on git's command line are
 //! its own options, full object ids, full reference names behind `--end-of-options` and literal
-//! pathspecs behind `--`. What the answers mean is for `history` to say.
+//! pathspecs behind `--`. `history` interprets the output.
 
 mod command;
 mod compare;
@@ -253,7 +253,7 @@ impl Git {
         let args = [OsString::from("-e"), format!("{commit}^{{commit}}").into()];
         let mut running = self.start("cat-file", &args, Mode::Read)?;
         drop(running.stdout()?);
-        // 128 is what git says about an object that it can't find; other troubles show in the next
+        // 128 is what git says about an object that it cannot find; other troubles show in the next
         // question.
         Ok(running.finish(&[1, 128])? == 0)
     }

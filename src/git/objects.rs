@@ -1,6 +1,6 @@
 //! Contents of objects, from one `git cat-file --batch`.
 //!
-//! Asking and reading overlap: a thread of its own reads the answers, in the order of the
+//! Asking and reading overlap: a thread of its own reads the responses, in the order of the
 //! questions, while whoever asks goes on.
 
 use std::{
@@ -20,7 +20,7 @@ pub(crate) struct Objects<T> {
     answers: Option<JoinHandle<Answers<T>>>,
 }
 
-/// What the contents came to that had something to them; or the answer that could not be read.
+/// What the contents came to that had something to them; or the response that could not be read.
 type Answers<T> = Result<HashMap<ObjectId, T>, GitError>;
 
 /// An object of any kind.
@@ -39,7 +39,7 @@ struct Question {
     to: Destination,
 }
 
-/// Where an answer goes.
+/// Where a response goes.
 enum Destination {
     /// A blob is digested in passing.
     Digest,
@@ -113,7 +113,7 @@ impl<T: Send + 'static> Objects<T> {
         }
     }
 
-    /// What was made of the contents, after the last answer.
+    /// What was made of the contents, after the last response.
     pub(crate) fn finish(mut self) -> Answers<T> {
         let flushed = self
             .questions
@@ -167,7 +167,7 @@ impl<T: Send + 'static> Objects<T> {
     }
 }
 
-/// Reads the answer to each question until nobody asks any more.
+/// Reads the response to each question until nobody asks any more.
 fn read<T>(
     mut stdout: BufReader<ChildStdout>,
     questions: &Receiver<Question>,
@@ -221,7 +221,7 @@ struct Head {
     size: u64,
 }
 
-/// Reads the first line of an answer: `ID TYPE SIZE`, or `ID missing`.
+/// Reads the first line of a response: `ID TYPE SIZE`, or `ID missing`.
 fn head(stdout: &mut BufReader<ChildStdout>, id: &ObjectId) -> Result<Option<Head>, GitError> {
     let mut line = Vec::new();
     stdout
@@ -251,7 +251,7 @@ fn head(stdout: &mut BufReader<ChildStdout>, id: &ObjectId) -> Result<Option<Hea
     }
 }
 
-/// Reads the rest of an answer: so many bytes and a newline.
+/// Reads the rest of a response: so many bytes and a newline.
 fn content(
     stdout: &mut BufReader<ChildStdout>,
     size: u64,

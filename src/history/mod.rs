@@ -88,7 +88,7 @@ pub enum Kind {
     Manual,
 }
 
-/// A commit that changed the set; serialised as an entry of `repin.history/1`.
+/// A commit that changed the set; serialized as an entry of `repin.history/1`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
     /// How the set became current, by content.
@@ -112,7 +112,7 @@ pub struct Entry {
     pub unreadable: Option<String>,
 }
 
-/// A commit whose content is unknown, since its own configuration can't be read.
+/// A commit whose content is unknown, since its own configuration cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// The first commit of the line that has this configuration.
@@ -321,7 +321,7 @@ impl History {
             .claimed
             .keys()
             .flat_map(|revision| self.known.tags.iter().map(move |tag| (tag, revision)));
-        // A text that is no tag names nothing that could be protected.
+        // A text that is not a tag names nothing that could be protected.
         all.filter_map(|(tag, revision)| Some((tag.tag(revision).ok()?, revision)))
             .collect()
     }
@@ -422,7 +422,7 @@ fn points(
     Ok(line)
 }
 
-/// The first commit of each stretch that can't be read.
+/// The first commit of each stretch that cannot be read.
 fn unreadable(commits: &[Visited], file: &str) -> Vec<Unreadable> {
     let mut found: Vec<Unreadable> = Vec::new();
     let mut before: Option<&Unknown> = None;
@@ -475,7 +475,7 @@ pub enum CommitConfig {
     Config(Box<Config>),
     /// The commit has no configuration, so the current one counts.
     Today,
-    /// It can't be read, for this reason.
+    /// It cannot be read, for this reason.
     Unreadable(String),
 }
 

@@ -66,7 +66,7 @@ pub(super) enum Content {
 /// Why a commit's content is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unknown {
-    /// The file of a place that is refused; `None`: the commit's own configuration can't be read.
+    /// The file of a place that is refused; `None`: the commit's own configuration cannot be read.
     pub(super) file: Option<String>,
     pub(super) why: Arc<str>,
 }
@@ -191,7 +191,7 @@ struct WalkState {
     files: BTreeMap<FilePath, ObjectId>,
     /// The configuration's content, if it is there.
     own: Option<ObjectId>,
-    /// The rules of the commit before; `None` before the first, and after one that can't be read.
+    /// The rules of the commit before; `None` before the first, and after one that cannot be read.
     rules: Option<Arc<Rules>>,
 }
 

@@ -1,4 +1,4 @@
-//! Why a request got no answer that could be used. Callers put this into words: the texts in here
+//! Why a request got no response that could be used. Callers put this into words: the texts in here
 //! are a server's or a library's, and are not fit to be shown before they are redacted.
 
 use std::time::Duration;

@@ -45,7 +45,7 @@ impl Entry {
         }))
     }
 
-    /// The beginning of the answer came.
+    /// The beginning of the response came.
     pub(super) fn answered(&mut self, status: StatusCode) {
         if let Some(request) = &mut self.0 {
             request.status = Some(status);

@@ -63,7 +63,7 @@ impl Transport {
     /// of the usual variables.
     ///
     /// `variable` looks up the first of several names that is set; a proxy's password becomes one
-    /// of `secrets`; `progress` is how long an answer may make none.
+    /// of `secrets`; `progress` is how long a response may make none.
     pub fn new<'e>(
         ca_file: Option<&Path>,
         variable: impl Fn(&[&str]) -> Option<&'e str>,

@@ -85,7 +85,7 @@ impl Enumeration {
         format!("{{{}}}", kinds.join(","))
     }
 
-    /// Reads a document back. It has to hold each of the kinds, and nothing else.
+    /// Reads a document back. It must hold each of the kinds, and nothing else.
     pub fn from_json(name: &str, bytes: &[u8], kinds: &[Kind]) -> Result<Self, Vec<Error>> {
         let entries: Entries = serde_json::from_slice(bytes).map_err(|error| {
             let code = match error.classify() {

@@ -3,7 +3,7 @@
 //! Of a work tree: every regular file that git tracks beneath the root, or, without git, every file
 //! that is not ignored; of a commit: every regular file in its tree. What another configuration
 //! beneath the root covers, and OCI image layouts, are left out. What could not be looked at is
-//! part of the answer.
+//! part of the result.
 
 mod commit;
 

@@ -44,7 +44,7 @@ impl Width {
         }
     }
 
-    /// Whether a digit of the same run stands so many bytes before `at`; it has to be in `bytes`.
+    /// Whether a digit of the same run stands so many bytes before `at`; it must be in `bytes`.
     fn digit_at(bytes: &[u8], at: usize, between: Option<usize>) -> bool {
         is_digit(bytes[at]) && between.is_none_or(|between| bytes[between] == 0)
     }

@@ -32,7 +32,7 @@ pub struct Found {
     pub refused: Vec<Located<Refused>>,
     /// Digests that two places find.
     pub twice: Vec<Located<Twice>>,
-    /// Matched files that can't be changed safely.
+    /// Matched files that cannot be changed safely.
     pub hazards: Vec<(RelPath, Hazard)>,
     /// How many files were looked into.
     pub files: usize,

@@ -2,7 +2,7 @@
 //! or by themselves; and references by tag alone.
 //!
 //! Digests are found by their digits, so that nothing about the format of a file matters. Which of
-//! them a person has to see depends on the file and on what is pinned: that is for others to say.
+//! them a person must see depends on the file and on what is pinned: that is for others to say.
 
 use std::{
     borrow::Cow,
@@ -87,12 +87,12 @@ const PREFIX: &str = "sha256:";
 const CONTEXT: usize = LONGEST + 1 + PREFIX.len() + 1;
 /// A digest's digits and the byte behind them.
 const DIGITS: usize = 64 + 1;
-/// What a search for digests has to see.
+/// What a search for digests must see.
 const OVERLAP: Overlap = Overlap {
     back: 2 * CONTEXT,
     forward: digests::FORWARD,
 };
-/// What a search for references by tag has to see from the colon on.
+/// What a search for references by tag must see from the colon on.
 const TAG_OVERLAP: Overlap = Overlap {
     back: 2 * CONTEXT,
     forward: 2 * TAG_CONTEXT,
@@ -208,7 +208,7 @@ impl Lookout {
             (Some(Name::Image(image)), Width::Two) => Sight::Wide(*image),
             (Some(Name::Mirror(image)), _) => Sight::Mirror(*image, repository),
             (None, _) => {
-                // The rest of `$REGISTRY/app` or `{{ host }}app` is no name, and zeros are an
+                // The rest of `$REGISTRY/app` or `{{ host }}app` is not a name, and zeros are an
                 // example.
                 let is_name = !matches!(reference.before, Some(b'$' | b'}'))
                     && !text[digits..].starts_with(&[b'0'; 64]);

@@ -36,7 +36,7 @@ pub trait Package {
     /// Deletes a version with all of its tags.
     fn delete(&self, version: &Version) -> impl Future<Output = Result<Deletion, Error>>;
 
-    /// Whether a version can't be read any more; what does not show at once is waited for.
+    /// Whether a version cannot be read any more; what does not show at once is waited for.
     fn is_gone(&self, version: &Version) -> impl Future<Output = Result<bool, Error>>;
 
     /// What to grant where a deletion is answered with 404 and the version is still there.
@@ -73,7 +73,7 @@ pub enum CurrentState {
 pub enum DeletionEvent<'s> {
     /// This one is going to be read again and deleted.
     Next(&'s Candidate),
-    /// It was deleted, and can't be read any more.
+    /// It was deleted, and cannot be read any more.
     Deleted(&'s Candidate),
     /// Its deletion was asked for, and nothing proves or disproves that it happened.
     Unverified(&'s Candidate),
@@ -202,7 +202,7 @@ async fn close(
     tell: &mut dyn FnMut(DeletionEvent<'_>),
 ) {
     let unverified = std::mem::take(&mut applied.unverified);
-    // A deletion without an answer is verified by digest, like a kept version: its tags may name
+    // A deletion without a response is verified by digest, like a kept version: its tags may name
     // another version by now.
     let doubtful = unverified.iter().map(|candidate| &candidate.version);
     let keep: Vec<Version> = run.plan.keep().iter().chain(doubtful).cloned().collect();
@@ -223,7 +223,7 @@ async fn close(
     let asked: Vec<Candidate> = applied.deleted.iter().chain(&unverified).cloned().collect();
     let finding = changes::finding(run.plan, before, &after, run.rules, &asked, &applied.gone);
     let still = |candidate: &Candidate| finding.still.contains(&candidate.version.digest);
-    // The answer was lost, and the deletion happened.
+    // The response was lost, and the deletion happened.
     for candidate in unverified.into_iter().filter(|candidate| !still(candidate)) {
         tell(DeletionEvent::Deleted(&candidate));
         applied.deleted.push(candidate);

@@ -1,7 +1,7 @@
 //! Tags that a registry lists without their manifests.
 //!
 //! Registries get there by a deletion or a garbage collection that leaves the tag behind. Such a
-//! tag can't be pulled: a pending one is reported and passed over, any other refuses the run.
+//! tag cannot be pulled: a pending one is reported and passed over, any other refuses the run.
 
 use super::{Guards, Listing, Warning};
 use crate::{

@@ -333,7 +333,7 @@ impl<'l> Judgement<'l> {
     }
 }
 
-/// Signs that the listing, the clocks or the dates can't be relied on.
+/// Signs that the listing, the clocks or the dates cannot be relied on.
 fn tripwire(listing: &Listing, guards: &Guards) -> Option<Error> {
     clocks(listing).or_else(|| dates(listing)).or_else(|| twice(listing)).or_else(|| {
         let there: HashSet<Digest> = listing.versions.iter().map(|version| version.digest).collect();

@@ -134,7 +134,7 @@ impl Listing {
     }
 
     /// When something was made; an index is as old as its youngest child, and of no age where one
-    /// has none. A placeholder for a date is no date.
+    /// has none. A placeholder for a date is not a date.
     pub fn made(&self, digest: Digest) -> Option<SystemTime> {
         self.made_within(digest, DEPTH)
     }

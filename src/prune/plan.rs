@@ -113,7 +113,7 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
             }
             (rank[then], settled) = (rank[first] + 1, false);
             if rank[then] > candidates.len() {
-                // Digests can't, but tags that name digests can.
+                // Digests cannot, but tags that name digests can.
                 let digest = candidates[then].version.digest;
                 let message = format!(
                     "{digest} and others refer to one another in a circle: none can be deleted first"
@@ -135,7 +135,7 @@ impl Plan {
         &self.order
     }
 
-    /// What has to be there afterwards.
+    /// What must be there afterwards.
     pub fn keep(&self) -> &[Version] {
         &self.keep
     }

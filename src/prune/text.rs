@@ -153,7 +153,7 @@ mod tests {
         };
         for (mention, known) in [
             (mention("x", false), true),
-            // Then it has to be asked for, which it had not to be before.
+            // Then it must be asked for, which it had not to be before.
             (mention("x", true), false),
             (mention("x", true), true),
             (mention("y", false), false),

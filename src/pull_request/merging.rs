@@ -1,4 +1,4 @@
-//! When a pull request may be merged by the forge: what has to hold before that is asked for, the
+//! When a pull request may be merged by the forge: what must hold before that is asked for, the
 //! same for all forges.
 //!
 //! Nothing here approves anything: reviews that a branch requires stay a person's. What is asked
@@ -15,7 +15,7 @@ use crate::{
 const ROUNDS: u32 = 4;
 
 /// Schedules the merge of an open pull request at its head; merges it at once where nothing is left
-/// to wait for and every gate passed. `gates`: contexts that have to pass whatever the branch
+/// to wait for and every gate passed. `gates`: contexts that must pass whatever the branch
 /// requires.
 pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Merge, Error> {
     let known = forge.required(&pull.base).await?;
@@ -191,7 +191,7 @@ pub async fn arm_new(
     Ok(MergeAttempt::Other)
 }
 
-/// Why gates that have to pass did not.
+/// Why gates that must pass did not.
 fn not_yet(gates: &[Gate]) -> Option<Merge> {
     if together(gates) == GateState::Pass {
         return None;

@@ -186,7 +186,7 @@ impl CommitReader<'_> {
             } else if base == origin {
                 merged == ours
             } else {
-                // Both sides changed it: the merge has the base's text with the pins of ours.
+                // Both sides changed it: the merge has the base's text with the pins of repin's.
                 self.differ_in_pins(base.as_ref(), merged.as_ref()).await?
                     && self.same_change(sides).await?
             };

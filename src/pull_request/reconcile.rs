@@ -71,7 +71,7 @@ pub struct Proposal<'a> {
     pub supersede: Option<RivalOf<'a>>,
     /// Decides whether a commit on the branch changes pins and nothing else.
     pub only_pins: OnlyPins<'a>,
-    /// Whether merges are scheduled: then one whose head is no commit of repin's is cancelled.
+    /// Whether merges are scheduled: then one whose head is not a commit of repin's is cancelled.
     pub auto_merge: bool,
 }
 

@@ -46,7 +46,7 @@ impl Pace {
 /// How the merge of a pull request is scheduled.
 #[derive(Clone, Copy)]
 pub struct MergeSchedule<'a> {
-    /// Contexts that have to pass before.
+    /// Contexts that must pass before.
     pub gates: &'a [String],
     /// Decides whether a commit changes pins and nothing else.
     pub only_pins: OnlyPins<'a>,
@@ -239,7 +239,7 @@ impl WaitState {
         let Some((pull, stuck)) = self.stuck(forge, watch.pace.unclear).await? else {
             return Ok(None);
         };
-        // Somebody may solve the conflict later, and a scheduled merge would bring in whose commit
+        // Someone may solve the conflict later, and a scheduled merge would bring in whose commit
         // caused it.
         let foreign = foreign(forge, &pull, watch).await;
         if foreign.is_err() && pull.mergeable == Mergeable::Conflict {
@@ -292,7 +292,7 @@ impl WaitState {
         Ok(Some((pull, stuck)))
     }
 
-    /// Says once that the branch has to be brought up to date, which no waiting does.
+    /// Says once that the branch must be brought up to date, which no waiting does.
     fn report_behind(&mut self, tell: &dyn Fn(&str)) {
         let Some(pull) = self.pull.as_ref() else {
             return;

@@ -1,7 +1,7 @@
 //! What a tag names: its digest, and manifest and config of every platform.
 //!
-//! Each tag is asked for once; everything below it is asked for by digest. Whether the answers are
-//! good enough is for `checks` to say.
+//! Each tag is asked for once; everything below it is asked for by digest. Whether the responses
+//! are good enough is for `checks` to say.
 
 use std::collections::BTreeMap;
 

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::config::Smoke;
 
-/// How long an engine has to answer.
+/// The time limit for a query to an engine.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Each engine that the smoke command may be run by: what it says about its version, or why it
-/// can't be asked. Output is capped, and else as it came: escape it before it is shown.
+/// cannot be asked. Output is capped, and else as it came: escape it before it is shown.
 pub fn probe(smoke: &Smoke, around: &EngineContext) -> Vec<(EngineName, Result<String, String>)> {
     engines(smoke.engine)
         .iter()

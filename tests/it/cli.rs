@@ -225,7 +225,7 @@ fn an_unreadable_file_is_named() {
     let world = world();
     fs::remove_file(world.path(".github/workflows/none.yml")).unwrap();
     fs::create_dir(world.path(".github/workflows/none.yml")).unwrap();
-    // A directory that is called like a file is no file.
+    // A directory that is called like a file is not a file.
     world.run(&["check"]).exits(0);
     fs::set_permissions(
         world.path(".github/workflows/b.yml"),

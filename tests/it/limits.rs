@@ -83,7 +83,7 @@ fn a_busy_server_that_names_a_time_is_announced_as_busy() {
     names_a_time(&ran.stderr, " is busy, resuming at ", " UTC");
 }
 
-/// Every answer that means a limit, and names no time.
+/// Every response that means a limit, and names no time.
 fn limits() -> Vec<Reply> {
     vec![
         secondary(),

@@ -34,7 +34,7 @@ fn digest(name: &str) -> Digest {
     old(name).digest()
 }
 
-/// Runs with `--apply`, which has to delete these and no others.
+/// Runs with `--apply`, which must delete these and no others.
 fn deletes(real: &Real, expected: &[&str]) -> Value {
     let document = real.scene.prune(&["--apply"], 0);
     assert_eq!(
@@ -347,7 +347,7 @@ fn a_branch_that_cannot_be_fetched_refuses() {
     let document = shimmed(&real, &path, 3);
     assert_eq!(document["images"][0]["code"], "unavailable", "{document}");
     assert_eq!(real.deletions(), [] as [&str; 0]);
-    // Once may be a race; twice is an answer.
+    // Once may be a race; twice is certain.
     let fetches = fs::read_to_string(shims.path().join("fetches")).unwrap();
     assert_eq!(fetches.lines().count(), 2);
     let (_shim, path) = shim(

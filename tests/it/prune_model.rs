@@ -61,7 +61,7 @@ struct Object {
     subject: Option<usize>,
 }
 
-/// What somebody else does to an object between listing and deletion, or what goes wrong.
+/// What someone else does to an object between listing and deletion, or what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum FreshnessError {
     Tagged,
@@ -74,7 +74,7 @@ enum FreshnessError {
     Accepted,
     /// The deletion is answered with 404, and nothing happens.
     NotFound,
-    /// The deletion happens, and its answer is lost.
+    /// The deletion happens, and its response is lost.
     Lost,
 }
 
@@ -94,7 +94,7 @@ impl FreshnessError {
     }
 }
 
-/// What somebody else does to the package as a whole.
+/// What someone else does to the package as a whole.
 #[derive(Debug, Clone)]
 enum Event {
     /// A tag goes to an object, wherever it was before.
@@ -694,7 +694,7 @@ impl Model<'_> {
         listed
     }
 
-    /// Somebody else is faster.
+    /// Someone else is faster.
     fn interfere(&self, at: usize) {
         if !self.troubled.borrow_mut().insert(at) {
             return;

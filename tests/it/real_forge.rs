@@ -188,7 +188,7 @@ impl HostedRepository {
         children.into_iter().map(ended).collect()
     }
 
-    /// Somebody else changes a pinned file on main.
+    /// Someone else changes a pinned file on main.
     fn rival(&self, line: &str) {
         self.world.write(A, self.world.read(A) + line);
         self.world.commit("another change");
@@ -371,7 +371,7 @@ fn a_merge_is_scheduled_in_an_allowed_style_and_cancelled_for_a_foreign_push() {
     };
     hosted.report(&head(&hosted), "pending");
     hosted.promote(0);
-    // Somebody pushes a commit of their own.
+    // Someone pushes a commit of their own.
     hosted.world.write("notes", "mine");
     hosted.world.git(&["fetch", "-q", "origin", branch]);
     hosted.world.git(&["checkout", "-q", "FETCH_HEAD"]);

@@ -57,7 +57,7 @@ fn what_the_pattern_matches_is_literal() {
         world.read("repin.yaml") + "revision: { pattern: '[0-9a-f]{7}' }\n",
     );
     assert_eq!(taken_for(&world, &head[..7]), head[..7]);
-    // What a shorter text expands to has to match, too.
+    // What a shorter text expands to must match, too.
     assert!(refused(&world, &head[..6]).contains(&head));
 }
 

@@ -1,6 +1,6 @@
 //! Gitea and Forgejo: REST, one commit and its branch in one request.
 //!
-//! Most versions cannot move a branch: one that has to go back is deleted and made again from its
+//! Most versions cannot move a branch: one that must go back is deleted and made again from its
 //! base. Titles mark drafts, labels go by number, and listings ignore filters that they don't know.
 
 mod branches;

@@ -36,7 +36,7 @@ impl Answer {
     }
 }
 
-/// Whether GitHub failed by itself: an answer with status 200 and an error without a type, after a
+/// Whether GitHub failed by itself: a response with status 200 and an error without a type, after a
 /// timeout or a defect of GitHub's, as users report it. Whether a mutation was carried out is
 /// unknown.
 fn is_outage(error: &GraphqlError) -> bool {

@@ -1,4 +1,4 @@
-//! Final answers, and what their statuses mean.
+//! Final responses, and what their statuses mean.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ use crate::{
 /// GitHub's largest tree listing has 600,000.
 const VALUES_MAX: usize = 1_000_000;
 
-/// An answer that is final: no attempt would change it.
+/// A response that is final: no attempt would change it.
 #[derive(Debug)]
 pub(in crate::forge) struct Reply {
     pub(in crate::forge) status: StatusCode,
@@ -27,7 +27,7 @@ pub(in crate::forge) struct Reply {
 }
 
 impl Reply {
-    /// The answer, if its status is one of `good`; otherwise what the status means.
+    /// The response, if its status is one of `good`; otherwise what the status means.
     pub(in crate::forge) fn expect<T: DeserializeOwned>(&self, good: &[u16]) -> Result<T, Error> {
         self.check(good)?;
         let begins = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
@@ -43,7 +43,7 @@ impl Reply {
         })
     }
 
-    /// The same without an answer that matters.
+    /// The same without a response that matters.
     pub(in crate::forge) fn check(&self, good: &[u16]) -> Result<(), Error> {
         if good.contains(&self.status.as_u16()) {
             Ok(())

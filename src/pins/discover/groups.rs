@@ -146,7 +146,7 @@ fn is_owners(group: &Group, owner: Option<&str>) -> bool {
         .is_some_and(|(name, owner)| name.eq_ignore_ascii_case(owner))
 }
 
-/// Larger is likelier: the remote's owner, not everybody's images, tags that are revisions, pins in
+/// Larger is likelier: the remote's owner, not everyone's images, tags that are revisions, pins in
 /// files that run something, more repositories, more pins.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Likelihood {

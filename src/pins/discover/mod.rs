@@ -2,7 +2,7 @@
 //!
 //! The rules are the scanner's; only which repositories are ours is not known yet. [`groups`]
 //! guesses that, [`names`] calls the images something, [`narrow`] finds globs for the files.
-//! Nothing here asks anybody or writes anything.
+//! Nothing here asks anyone or writes anything.
 
 pub mod groups;
 pub mod names;
@@ -49,11 +49,11 @@ pub struct Discovery {
     pub files: usize,
     /// Files that could not be read.
     pub unread: Vec<ReadError>,
-    /// Files with pins that a configuration can't name.
+    /// Files with pins that a configuration cannot name.
     pub unnameable: Vec<RelPath>,
 }
 
-/// Larger files are no text that somebody wrote.
+/// Larger files are no text that someone wrote.
 const LARGEST: u64 = 4 * 1024 * 1024;
 /// A NUL byte among the first bytes tells a binary file, as it does for git.
 const HEAD: u64 = 8000;
@@ -117,7 +117,7 @@ impl Discovery {
                 let mut content = Vec::new();
                 reader.read_to_end(&mut content)?;
                 let mut lookup = |repository: Repository, before: Option<u8>| {
-                    // The rest of `$REGISTRY/app` or `{{ host }}app` is no name.
+                    // The rest of `$REGISTRY/app` or `{{ host }}app` is not a name.
                     (!matches!(before, Some(b'$' | b'}'))).then(|| number(repository))
                 };
                 let mut scan = scan::scan_reader(content.as_slice(), buffer, &mut lookup)?;

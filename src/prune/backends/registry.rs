@@ -323,7 +323,7 @@ impl Registry {
         Ok(())
     }
 
-    /// The later of what annotation and config say; nothing where one of them can't be understood.
+    /// The later of what annotation and config say; nothing where one of them cannot be understood.
     async fn made(&self, message: &ManifestAge) -> Result<Option<SystemTime>, Error> {
         let config = match &message.config {
             Some(config) => self.source.config(config).await?.value.created,
@@ -385,7 +385,7 @@ impl Registry {
     }
 
     /// Its own tags, and those that are new, are read again. That a tag which named something else
-    /// was moved to it in the meantime can't be asked for without asking for every tag.
+    /// was moved to it in the meantime cannot be asked for without asking for every tag.
     pub(super) async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
         let tags: BTreeSet<Tag> = self
             .remote

@@ -159,7 +159,7 @@ impl Branches {
             if missing.is_empty() {
                 return Ok(());
             }
-            // Once may be a race; twice is an answer.
+            // Once may be a race; twice is certain.
             if let Some(error) = failed.take().filter(|_| round > 1) {
                 return Err(error.into());
             }

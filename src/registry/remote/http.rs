@@ -56,7 +56,7 @@ impl Http {
         self.client.clocks()
     }
 
-    /// The answer to `call`, after as many attempts as it takes and the settings allow.
+    /// The response to `call`, after as many attempts as it takes and the settings allow.
     pub(super) async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, RequestError> {
         let sent = self.client.send(call, until).await;
         sent.map_err(|failure| RequestError::of(&failure, &self.secrets))

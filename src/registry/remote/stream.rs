@@ -68,7 +68,7 @@ impl Stream {
     }
 }
 
-/// The open body of an answer that begins at byte `from`, if it is one.
+/// The open body of a response that begins at byte `from`, if it is one.
 fn begun(remote: &Remote, reply: Reply, from: u64, size: u64) -> Result<Open, RequestError> {
     let expected = if from == 0 {
         StatusCode::OK

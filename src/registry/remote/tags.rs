@@ -122,7 +122,7 @@ impl Remote {
 ///
 /// A page without `Link` does not end a listing: the header is optional (OCI distribution
 /// specification, "Listing Tags"), and a page may be full. The registry is asked for the tags after
-/// the last one until an answer brings nothing new. A registry that ignores `n` and `last`
+/// the last one until a response brings nothing new. A registry that ignores `n` and `last`
 /// (docker-registry 2.8.2, Google's) answers with the same list again, which is nothing new.
 #[derive(Debug, Default)]
 pub struct TagPages {

@@ -144,7 +144,7 @@ async fn failing(
     )
 }
 
-/// An answer that gives back what it was sent, as careless servers do.
+/// A response that gives back what it was sent, as careless servers do.
 fn echoing(reaction: &Reaction, request: &Request) -> Reaction {
     let sent = request.header("authorization").unwrap_or_default();
     match reaction.clone() {
