@@ -540,7 +540,7 @@ impl Config {
         self.forge.clone().unwrap_or_default()
     }
 
-    /// The places, by their numbers, that look into a scanned file; `exists` tells whether there is a
+    /// The places, by their numbers, that search a scanned file; `exists` tells whether there is a
     /// file at a path.
     pub fn places_of(&self, path: &Path, exists: &dyn Fn(&Path) -> bool) -> Vec<usize> {
         looking_into(&self.places, &self.files, path, exists)

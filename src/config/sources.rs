@@ -35,7 +35,7 @@ pub enum Where {
 /// A registry's address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Plain HTTP was asked for by `http://`.
+    /// Plain HTTP was requested by `http://`.
     pub plain: bool,
     /// Host with its port, if one is given.
     pub host: String,

@@ -309,7 +309,7 @@ impl VersionPages {
         }
     }
 
-    /// Takes in the next page; whether one more must be asked for. An error says why the listing
+    /// Takes in the next page; whether one more must be requested. An error says why the listing
     /// cannot be relied on.
     pub fn take(&mut self, rows: Vec<PackageVersion>, links: Links) -> Result<bool, String> {
         self.count += 1;

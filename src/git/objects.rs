@@ -1,7 +1,7 @@
 //! Contents of objects, from one `git cat-file --batch`.
 //!
 //! Asking and reading overlap: a thread of its own reads the responses, in the order of the
-//! questions, while whoever asks goes on.
+//! questions, while whoever asks continues.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use std::{
 
 use super::{GitError, ObjectId, command::Running};
 
-/// One process that hands out blobs, and what became of those that were asked for in passing.
+/// One process that hands out blobs, and what became of those that were requested in passing.
 pub(crate) struct Objects<T> {
     running: Running,
     questions: Option<(BufWriter<ChildStdin>, Sender<Question>)>,
@@ -26,7 +26,7 @@ type Answers<T> = Result<HashMap<ObjectId, T>, GitError>;
 /// An object of any kind.
 #[derive(Debug)]
 pub(crate) enum Object {
-    /// The content of a file; it is asked for by itself.
+    /// The content of a file; it is requested by itself.
     Blob,
     /// The entries of a directory.
     Tree(Vec<u8>),
@@ -80,7 +80,7 @@ impl<T: Send + 'static> Objects<T> {
         })
     }
 
-    /// The content of one blob, after all that was asked for before; `None` if it is larger than
+    /// The content of one blob, after all that was requested before; `None` if it is larger than
     /// `most` bytes.
     pub(crate) fn blob(&mut self, id: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
         let (sender, content) = channel();
@@ -91,7 +91,7 @@ impl<T: Send + 'static> Objects<T> {
         self.wait(&content)
     }
 
-    /// An object of any kind, after all that was asked for before; `None` if it is missing here.
+    /// An object of any kind, after all that was requested before; `None` if it is missing here.
     pub(crate) fn object(&mut self, id: ObjectId) -> Result<Option<Object>, GitError> {
         let (sender, object) = channel();
         self.put(Question {

@@ -447,7 +447,7 @@ fn unreadable(commits: &[Visited], file: &str) -> Vec<Unreadable> {
     found
 }
 
-/// Hands over every content that a file had in any commit of the first-parent lines up to `tips`:
+/// Passes on every content that a file had in any commit of the first-parent lines up to `tips`:
 /// its path from the top of the repository, and the object.
 pub(crate) fn contents(
     git: &Git,

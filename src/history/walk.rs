@@ -51,7 +51,7 @@ pub(super) struct Visited {
     pub(super) content: Content,
 }
 
-/// What became of the matched files.
+/// The outcome of the matched files.
 #[derive(Debug)]
 pub(super) enum Content {
     /// These changed; `None`: no longer there as a regular file.
@@ -161,7 +161,7 @@ struct Walk<'a> {
     current: Arc<Rules>,
     objects: &'a mut Objects<Scanned>,
     readings: &'a Readings,
-    /// The contents that were asked for.
+    /// The contents that were requested.
     asked: HashSet<Blob>,
     titles: &'a mut Titles,
     parsed: HashMap<ObjectId, OwnRules>,
@@ -345,7 +345,7 @@ impl Walk<'_> {
         Blob { id, reading }
     }
 
-    /// What changed for the pins, under `rules`; `reached` goes on with them.
+    /// What changed for the pins, under `rules`; `reached` continues with them.
     fn content(
         &self,
         rules: &Arc<Rules>,

@@ -225,7 +225,7 @@ impl Client {
                 return Ok((open, call.url));
             };
             open.beginning(REDIRECT_MAX, REDIRECT_TIME).await;
-            // Its place is given back before another is asked for: two hosts that redirect to one
+            // Its place is given back before another is requested: two hosts that redirect to one
             // another must not lock up.
             let budget = open.end();
             if followed == most {

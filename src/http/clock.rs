@@ -1,6 +1,6 @@
 //! What servers say about the time: the header `Date` of their answers beside this machine's clock.
 //!
-//! Nothing is asked for here and nothing is judged; answers that came anyway are looked at.
+//! Nothing is requested here and nothing is judged; answers that came anyway are looked at.
 
 use std::time::{Duration, SystemTime};
 

@@ -45,7 +45,7 @@ pub struct Policy {
 pub enum Redirects {
     /// A response like any other.
     Answer,
-    /// A GET goes on there, at most so many times, without credentials for another origin.
+    /// A GET continues there, at most so many times, without credentials for another origin.
     Follow(u32),
 }
 

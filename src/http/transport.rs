@@ -20,7 +20,7 @@ use rustls_platform_verifier::Verifier;
 
 use crate::untrusted::Secrets;
 
-/// How many connections to one host are kept, and how many requests to it are under way at once.
+/// How many connections to one host are kept, and how many requests to it are in progress at once.
 pub(super) const IN_FLIGHT: usize = 8;
 
 /// The connections of a run, shared by its clones.

@@ -252,7 +252,7 @@ impl Tree {
     }
 
     /// Everything at and below what was found, each directory before what it holds, names in the
-    /// order of their bytes. Symlinks are not followed. `enter` is asked for each directory.
+    /// order of their bytes. Symlinks are not followed. `enter` decides about each directory.
     pub fn below<'t>(
         &'t self,
         found: &PathEntry<'t>,

@@ -25,7 +25,7 @@ pub(super) struct Overlap {
     pub(super) forward: usize,
 }
 
-/// Hands over the file part by part: each window with the range in it whose bytes were not handed
+/// Passes on the file part by part: each window with the range in it whose bytes were not handed
 /// over before. Of that range each byte has `overlap` around it, as far as the file goes.
 pub(super) fn each_window(
     mut reader: impl Read,

@@ -181,7 +181,7 @@ mod tests {
         found
     }
 
-    /// Hands over every run in a file of any size, a chunk of which is held at a time, in `buffer`.
+    /// Passes on every run in a file of any size, a chunk of which is held at a time, in `buffer`.
     fn each_run(
         reader: impl Read,
         buffer: &mut Vec<u8>,
@@ -269,7 +269,7 @@ mod tests {
         assert!(buffer.capacity() < 1024 * 1024, "{}", buffer.capacity());
     }
 
-    /// A reader that hands over a byte more each time, so that every boundary is met.
+    /// A reader that passes on a byte more each time, so that every boundary is met.
     fn chunked(bytes: &[u8]) -> Vec<Run> {
         let mut found = Vec::new();
         let padded = [vec![b'\n'; super::super::chunk::CHUNK - 70], bytes.to_vec()].concat();

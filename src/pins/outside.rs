@@ -42,18 +42,18 @@ enum Name {
 pub struct Sighting {
     /// 1-based.
     pub line: usize,
-    /// 1-based, in bytes, of the repository's first byte, or of the digest's where none stands before
+    /// 1-based, in bytes, of the repository's first byte, or of the digest's where none precedes
     /// it.
     pub column: usize,
     /// The same of the digest: of `sha256:`, or of the first digit.
     pub digest_column: usize,
     /// What the digits say.
     pub digest: Digest,
-    /// What stands before it.
+    /// What precedes it.
     pub sight: Sight,
 }
 
-/// What a digest stands behind.
+/// What a digest follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sight {
     /// The repository of an image: in a file that is scanned, a pin.
@@ -123,8 +123,8 @@ impl Lookout {
         Self { names, owners }
     }
 
-    /// Hands over each digest in a file with its offset (of `sha256:`, or of the first digit), and keeps
-    /// those that `keep` wants, with their places.
+    /// Passes on each digest in a file with its offset (of `sha256:`, or of the first digit), and
+    /// keeps those that `keep` wants, with their places.
     pub fn look(
         &self,
         reader: impl Read,
@@ -187,7 +187,7 @@ impl Lookout {
         })
     }
 
-    /// What the digest at `digest` stands behind, and where that begins; `None` if that is nothing
+    /// What the digest at `digest` follows, and where that begins; `None` if that is nothing
     /// to the configuration.
     fn named(&self, text: &[u8], digest: usize, width: Width) -> Option<(Sight, usize)> {
         let digits = digest + PREFIX.len();
@@ -269,7 +269,7 @@ impl Lookout {
             .take(Tag::MAX + 1)
             .take_while(|b| part(b))
             .count();
-        // A slash: the colon stands before a port; `@`: a digest or a placeholder for one follows.
+        // A slash: the colon precedes a port; `@`: a digest or a placeholder for one follows.
         if length == 0 || matches!(rest.get(length), Some(b'/' | b':' | b'@' | b'$' | b'{')) {
             return None;
         }

@@ -20,7 +20,7 @@ pub struct Dangling {
     pub id: Option<u64>,
 }
 
-/// What a person should know about tags that are passed over.
+/// The warnings about skipped tags.
 pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {
     let warning = |dangling: &Dangling| Warning {
         code: "tag_dangling",

@@ -1,4 +1,4 @@
-//! What is going to be deleted, in which order, and what is looked at afterwards.
+//! The versions to delete, their order, and what is verified afterwards.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ pub struct Candidate {
     pub version: Version,
     /// When it was made.
     pub created: SystemTime,
-    /// Why it may go.
+    /// The reason why it may be deleted.
     pub reason: String,
 }
 
@@ -130,12 +130,12 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
 }
 
 impl Plan {
-    /// What is deleted, in this order.
+    /// The versions to delete, in this order.
     pub fn order(&self) -> &[Candidate] {
         &self.order
     }
 
-    /// What must be there afterwards.
+    /// The versions that must exist afterwards.
     pub fn keep(&self) -> &[Version] {
         &self.keep
     }
@@ -146,6 +146,6 @@ impl Plan {
 pub struct Warning {
     /// A stable word for it.
     pub code: &'static str,
-    /// What is the matter.
+    /// The finding.
     pub detail: String,
 }

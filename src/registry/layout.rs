@@ -43,7 +43,7 @@ struct Entries {
 }
 
 impl Layout {
-    /// The layout in `directory`, which is looked at when something is asked for.
+    /// The layout in `directory`, which is looked at when something is requested.
     pub fn new(directory: PathBuf) -> Self {
         Self {
             directory,

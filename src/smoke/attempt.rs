@@ -60,7 +60,7 @@ pub(super) struct AttemptResult {
     pub(super) left_behind: Option<String>,
 }
 
-/// What became of a container.
+/// The outcome of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ContainerState {
     /// Its command was started.

@@ -1,6 +1,6 @@
 //! Whether a container engine is there, found out without anything being written.
 //!
-//! podman is asked for its version only: every further question of it makes its storage. docker's
+//! podman is asked only for its version: every other query creates its storage. docker's
 //! client asks its daemon.
 
 use std::{

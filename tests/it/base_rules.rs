@@ -278,7 +278,7 @@ fn a_pull_request_whose_gates_are_not_decided_is_queued_by_wait() {
 fn the_queue_has_the_last_word_on_what_it_takes() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
-    // What repin saw as passed is asked for again right before the queue is.
+    // What repin saw as passed is requested again right before the queue is.
     fake.at(When::Before, ENQUEUE.0, ENQUEUE.1, 1, |store| {
         store.report("ci", "pending");
     });

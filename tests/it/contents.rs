@@ -334,7 +334,7 @@ fn layers_that_cannot_be_read_leave_no_verdict() {
 #[test]
 fn a_shared_layer_has_to_be_in_every_repository() {
     let mut world = shop();
-    // Read from `review` first, so only a look into `fix` finds that it is not there.
+    // Read from `review` first, so only a read from `fix` finds that it is missing.
     spoil(&mut world, "base", |p| p);
     let digest = repin::oci::Digest::of(&agents(CONTRACT).end()).to_string();
     fs::remove_file(world.layout("fix").blob_path(&digest)).unwrap();

@@ -29,7 +29,7 @@ const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 const A: &str = ".github/workflows/a.yml";
 const B: &str = "deploy/b.yml";
 
-/// A promote as it is asked for.
+/// A promote as it is requested.
 #[derive(Clone, Copy)]
 struct Ask {
     revision: &'static str,
@@ -1496,7 +1496,7 @@ async fn pending_forge_state_is_not_a_refusal() {
     ));
 }
 
-/// What became of the merge of a pull request that is repin's.
+/// The outcome of the merge of a pull request that is repin's.
 fn armed(armed: Result<MergeAttempt, Error>) -> Option<Merge> {
     match armed.unwrap() {
         MergeAttempt::Merge(merge) => Some(merge),

@@ -424,7 +424,7 @@ fn a_repository_that_does_not_answer_is_unavailable_and_hides_no_other() {
 fn commits_and_trees_come_and_contents_do_not() {
     let pinning = Pinning::new("paths: [CLAUDE.md]");
     pinning.commit(20, &[("CLAUDE.md", "2")]);
-    // The other side's own record of what it was asked for.
+    // The other side's record of the requests.
     let (log, script) = (
         pinning.directory.path().join("log"),
         pinning.directory.path().join("hook"),

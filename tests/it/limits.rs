@@ -28,7 +28,7 @@ fn host(fake: &Fake) -> String {
 }
 
 /// GitHub's answer to too many requests at once (REST API, "Rate limits", "Exceeding the rate
-/// limit"): a minute is asked for in the documentation, and often by no header.
+/// limit"): a minute is requested in the documentation, and often by no header.
 fn secondary() -> Reply {
     error(
         403,

@@ -245,7 +245,7 @@ fn shimmed(real: &Real, path: &str, exit: i32) -> Value {
     ran.exits(exit).json()
 }
 
-/// Pushes `reference` from the clone `from` just before the remote is asked for the second time.
+/// Pushes `reference` from the clone `from` just before the remote is queried the second time.
 fn pushed_meanwhile(real: &Real, from: &Path, reference: &str) -> (tempfile::TempDir, String) {
     let origin = real.scene.path().join("origin.git");
     shim(&format!(
@@ -451,7 +451,7 @@ fn more_digests_in_text_than_can_be_asked_for_refuse_once_there_is_a_candidate()
     real.scene.write("locks/uv.lock", lock(2_001));
     real.scene.commit("a lock file again");
     real.scene.prune(&["--older-than", "90d"], 0);
-    // One less is asked for, in each repository.
+    // One less is requested, in each repository.
     real.scene.write("locks/uv.lock", lock(2_000));
     real.scene.commit("a shorter lock file");
     deletes(&real, &["pending-stale"]);
@@ -1042,7 +1042,7 @@ fn another_repository_is_asked_with_the_token_of_its_variable() {
     // Missing, or not the right one.
     assert!(run(&args, None, 4).contains("DEPLOY_TOKEN is not set"));
     let denied = run(&args, Some("wr0ng"), 4);
-    let hint = "the token in DEPLOY_TOKEN must be allowed to read that repository";
+    let hint = "let the token in DEPLOY_TOKEN read that repository";
     assert!(
         denied.contains("denied") && denied.contains(hint),
         "{denied}"

@@ -298,7 +298,7 @@ fn several_at_once_leave_one_pull_request_and_one_label() {
         assert_eq!(open.len(), 1, "{round}");
         assert_eq!(open[0]["labels"].as_array().unwrap().len(), 1, "{round}");
         hosted.is_whole(numbers[0]);
-        // The branch stays, the pull request is closed by hand, and is asked for again.
+        // The branch stays, the pull request is closed by hand, and is requested again.
         let path = format!("pulls/{}", numbers[0]);
         let body = json!({"state": "closed", "body": "closed by hand"});
         hosted.change("PATCH", &path, &body);

@@ -73,7 +73,7 @@ fn back_to_a_and_forward_to_b() {
         details(&document, "rolled_back", "fail")[0].contains("was rolled back by commit"),
         "{document}"
     );
-    // No image was asked for: history refused before.
+    // No image was requested: history refused before.
     assert!(details(&document, "tag_missing", "pass").is_empty());
     let forced = world.run(&[
         "promote",

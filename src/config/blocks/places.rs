@@ -240,7 +240,7 @@ fn foreign_keys(g: &ErrorCollector, fields: &Fields<'_>, kind: &str) {
         if let Some((key, _)) = written.filter(|_| !kinds.contains(&kind)) {
             g.report_hint(
                 key.span,
-                format!("`{name}` has no meaning for the kind `{kind}`"),
+                format!("`{name}` does not apply to the kind `{kind}`"),
                 "remove it",
             );
         }
@@ -316,11 +316,15 @@ fn keys(g: &ErrorCollector, fields: &Fields<'_>) -> Option<PlaceKind> {
             repository,
         },
         (None, None) => {
-            return problem("the key `repository` or `image` is missing: whose the digest is");
+            return problem(
+                "the key `repository` or `image` is missing: one of them must name the image",
+            );
         }
     };
     if tag.is_none() && digest.is_none() {
-        return problem("the key `digest` or `tag` is missing: where the digest stands");
+        return problem(
+            "the key `digest` or `tag` is missing: one of them must name the key of the digest",
+        );
     }
     Some(PlaceKind::Keys(Box::new(KeysRule {
         entry: entry?,

@@ -35,7 +35,7 @@ pub struct Gitea {
     name: String,
     /// Trees by commit: they never change.
     trees: RefCell<HashMap<String, Tree>>,
-    /// The server's version, once it was asked for.
+    /// The server's version, once it was requested.
     version: RefCell<Option<String>>,
     /// The branch that this run deleted while it had no pull request: the server closes whatever it
     /// has once the deletion comes up in its queue.

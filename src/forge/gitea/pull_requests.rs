@@ -122,7 +122,7 @@ impl Row {
     }
 }
 
-/// What became of a label that was added by its name.
+/// The outcome of a label that was added by its name.
 enum NamedLabelOutcome {
     Done,
     /// Neither the repository nor its organization has it.
@@ -130,7 +130,7 @@ enum NamedLabelOutcome {
     Refused(String),
 }
 
-/// What became of a label that was created.
+/// The outcome of a label that was created.
 enum NewLabel {
     /// It has this number.
     Created(u64),

@@ -36,10 +36,10 @@ pub enum Reason {
     OtherTags,
 }
 
-/// How tags name revisions: what stands before the digits, and how many digits there are.
+/// How tags name revisions: what precedes the digits, and how many digits there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagForm {
-    /// What stands before the revision.
+    /// What precedes the revision.
     pub prefix: String,
     /// The number of hexadecimal digits.
     pub digits: usize,

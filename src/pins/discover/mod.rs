@@ -45,7 +45,7 @@ pub struct Seen {
 pub struct Discovery {
     /// The repositories, in the order found.
     pub seen: Vec<Seen>,
-    /// How many files were looked into.
+    /// How many files were searched.
     pub files: usize,
     /// Files that could not be read.
     pub unread: Vec<ReadError>,
@@ -58,7 +58,7 @@ const LARGEST: u64 = 4 * 1024 * 1024;
 /// A NUL byte among the first bytes tells a binary file, as it does for git.
 const HEAD: u64 = 8000;
 
-/// Looks into the files of a survey, one at a time, but not into `except`.
+/// Searches the files of a survey, one at a time, but not into `except`.
 pub fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>) -> Discovery {
     let mut known = HashMap::new();
     let mut discovery = Discovery {

@@ -11,11 +11,11 @@ use crate::{
     oci::Tag,
 };
 
-/// What a branch's full name begins with.
+/// The prefix of a branch's full name.
 const BRANCHES: &str = "refs/heads/";
-/// What a tag's full name begins with.
+/// The prefix of a tag's full name.
 const TAGS: &str = "refs/tags/";
-/// A reference that moves while it is fetched is asked for again, so often.
+/// How often a reference that moves while it is fetched is requested again.
 const ROUNDS: usize = 4;
 
 /// A branch or a tag of a remote.
@@ -45,7 +45,7 @@ impl TipName {
     }
 }
 
-/// What each branch and tag names.
+/// The object of each branch and tag.
 pub(super) type Tips = BTreeMap<TipName, ObjectId>;
 
 /// The branches and tags of the remotes.

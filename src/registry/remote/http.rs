@@ -62,7 +62,7 @@ impl Http {
         sent.map_err(|failure| RequestError::of(&failure, &self.secrets))
     }
 
-    /// What a status and the body of an error say, fit to be shown.
+    /// What a status and the body of an error say, safe to show.
     pub(super) fn status_text(&self, status: StatusCode, body: &[u8]) -> String {
         super::request_error::status_text(status, body, &self.secrets)
     }

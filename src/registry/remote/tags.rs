@@ -54,7 +54,7 @@ impl Remote {
         Ok(self.tags_at().await?.tags)
     }
 
-    /// Whether the registry has such a repository; one page of its tags is asked for.
+    /// Whether the registry has such a repository; one page of its tags is requested.
     pub async fn is_there(&self) -> Result<bool, Error> {
         let ask = async {
             let page = Call {
@@ -136,7 +136,7 @@ pub struct TagPages {
     asking: bool,
 }
 
-/// Where a listing of tags goes on; `L`: what a link is.
+/// Where a listing of tags continues; `L`: what a link is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextPage<L> {
     /// At the page that the last one links to.

@@ -49,7 +49,7 @@ pub(super) struct Lookup {
     pub(super) looked: Vec<String>,
 }
 
-/// A helper, and the server that it was asked for.
+/// A helper, and the server that it was asked about.
 type HelperKey = (String, String);
 type HelperAnswer = Result<Option<Credentials>, String>;
 

@@ -68,7 +68,7 @@ pub struct Settings {
     pub started: Vec<String>,
     /// Tags whose row in the database is broken.
     pub broken_tags: BTreeSet<String>,
-    /// The style that was asked for last.
+    /// The style that was requested last.
     pub asked_style: String,
     /// The numbers of labels that were put on.
     pub put_on: Vec<u64>,
