@@ -132,7 +132,7 @@ fn an_ambiguous_abbreviation_names_its_candidates() {
 #[test]
 fn without_git_only_whole_revisions_are_known() {
     let message = refused(&world(), "HEAD");
-    assert!(message.contains("no git repository"), "{message}");
+    assert!(message.contains("needs a git repository"), "{message}");
     let unborn = world();
     unborn.git(&["init", "-q", "-b", "main"]);
     let message = refused(&unborn, "HEAD");

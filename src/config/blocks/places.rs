@@ -153,9 +153,9 @@ pub fn looking_into(
 
 /// Whether the file lies in the templates of a chart.
 fn is_template(path: &Path, exists: &dyn Fn(&Path) -> bool) -> bool {
-    let named = |folder: &&Path| folder.file_name().is_some_and(|name| name == TEMPLATES);
-    let mut folders = path.ancestors().skip(1).filter(named);
-    folders.any(|folder| exists(&folder.with_file_name(CHART)))
+    let named = |directory: &&Path| directory.file_name().is_some_and(|name| name == TEMPLATES);
+    let mut directories = path.ancestors().skip(1).filter(named);
+    directories.any(|directory| exists(&directory.with_file_name(CHART)))
 }
 
 pub(in crate::config) fn places(g: &ErrorCollector, node: &Node) -> Option<Vec<PinPlace>> {
@@ -385,8 +385,8 @@ fn within(steps: Vec<Step>, text: &str) -> Result<Vec<Step>, String> {
     }
 }
 
-/// The directory above the templates that `folder` lies in: whether they are a chart's shows there.
-pub fn above_templates(folder: &Path) -> Option<&Path> {
-    let named = |folder: &&Path| folder.file_name().is_some_and(|name| name == TEMPLATES);
-    folder.ancestors().filter(named).last()?.parent()
+/// The directory above the templates that `directory` lies in: whether they are a chart's shows there.
+pub fn above_templates(directory: &Path) -> Option<&Path> {
+    let named = |directory: &&Path| directory.file_name().is_some_and(|name| name == TEMPLATES);
+    directory.ancestors().filter(named).last()?.parent()
 }
