@@ -14,6 +14,7 @@ mod apply;
 mod base_rules;
 mod checkout;
 mod cli;
+mod commit;
 mod conformance;
 mod contents;
 mod crash;
