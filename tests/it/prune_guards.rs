@@ -902,6 +902,110 @@ fn what_another_repository_names_or_ever_pinned_stays() {
 }
 
 #[test]
+fn every_digest_in_a_file_of_a_place_of_any_commit_protects() {
+    let real = with(&["today", "own", "refused", "placeholder", "nobody", "later"]);
+    let write = |path: &str, text: &str| real.scene.write(path, text);
+    let places = |block: &str| {
+        let config = config(&real.registry.host, "");
+        real.scene.write("repin.yaml", config + block);
+    };
+    // Before there were places: today's look into it, whatever its entries are.
+    let entry = |name: &str| format!("images:\n- name: other\n  digest: {}\n", digest(name));
+    write("deploy/kustomization.yaml", &entry("today"));
+    write("lost.txt", &format!("x: {}\n", digest("nobody")));
+    real.scene.commit("no places");
+    write("deploy/kustomization.yaml", "images: []\n");
+    write("lost.txt", "nothing\n");
+    // A place of that time; one entry is refused, and one is no entry.
+    places("places: { helm: { files: ['values.yaml'] } }\n");
+    let (own, refused) = (digest("own"), digest("refused"));
+    let app = real.app();
+    write(
+        "values.yaml",
+        &format!(
+            "a: {{ repository: '{app}', tag: 'x@{refused}', digest: '{own}' }}\n# {}\n",
+            digest("placeholder")
+        ),
+    );
+    real.scene.commit("a place of its time");
+    write("values.yaml", "a: 1\n");
+    real.scene.commit("nothing in it");
+    places("places: { kustomize: { files: ['deploy/*.yaml'] } }\n");
+    // No place looks into it any more.
+    write("values.yaml", &format!("x: {}\n", digest("later")));
+    real.scene.commit("another place");
+    write("values.yaml", "a: 1\n");
+    real.scene.commit("nothing in it again");
+    let document = real.scene.prune(&[], 0);
+    let image = &document["images"][0];
+    assert_eq!(
+        tags(&image["candidates"]),
+        ["pending-later", "pending-nobody", "pending-stale"],
+        "{document}"
+    );
+    for tag in ["today", "own", "refused", "placeholder"] {
+        kept(
+            &document,
+            &format!("pending-{tag}"),
+            "in a file of a place in the history of origin/main",
+        );
+    }
+}
+
+#[test]
+fn files_of_places_in_another_repository_protect_by_its_places_and_by_those_of_today() {
+    let real = with(&["theirs", "today", "head", "nobody"]);
+    let other = Other::new();
+    let theirs = "version: 1\nfiles: ['*.txt']\nplaces: { helm: { files: ['values.yaml'] } }\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
+    let entry = |name: &str| format!("i: {{ repository: x, digest: '{}' }}\n", digest(name));
+    other.commit(
+        "main",
+        &[
+            ("envs/repin.yaml", theirs),
+            ("envs/values.yaml", &entry("theirs")),
+            ("deploy/kustomization.yaml", &entry("today")),
+            // Neither's.
+            ("values.yaml", &entry("nobody")),
+        ],
+    );
+    other.commit(
+        "main",
+        &[
+            ("envs/values.yaml", "nothing\n"),
+            ("deploy/kustomization.yaml", "nothing\n"),
+            ("values.yaml", "nothing\n"),
+            ("notes", &entry("head")),
+        ],
+    );
+    let there = other.bare();
+    let block = format!("also_pinned_in: [{{ repository: '{}' }}]", there.display());
+    let config = config(&real.registry.host, &block);
+    real.scene
+        .write("deploy/kustomization.yaml", "images: []\n");
+    real.scene.write(
+        "repin.yaml",
+        config + "places: { kustomize: { files: ['deploy/*.yaml'] } }\n",
+    );
+    real.scene.commit("places");
+    let document = real.scene.prune(&[], 0);
+    assert_eq!(
+        tags(&document["images"][0]["candidates"]),
+        ["pending-nobody", "pending-stale"],
+        "{document}"
+    );
+    for (tag, place) in [
+        ("pending-theirs", "in envs/values.yaml of a past commit of "),
+        (
+            "pending-today",
+            "in deploy/kustomization.yaml of a past commit of ",
+        ),
+        ("pending-head", "in notes on main of "),
+    ] {
+        kept(&document, tag, place);
+    }
+}
+
+#[test]
 fn configurations_of_another_repository_count_under_both_names() {
     let real = with(&["usual", "same"]);
     let other = Other::new();

@@ -15,10 +15,12 @@ use crate::{
 };
 
 /// What is measured unless paths are given: all that decides what changes, and whether.
-pub const MODULES: [&str; 9] = [
+pub const MODULES: [&str; 11] = [
     "src/apply/",
     "src/checks/",
     "src/plan/",
+    "src/pins/places/",
+    "src/pins/replace.rs",
     "src/prune/",
     "src/untrusted/",
     "src/history/",
