@@ -3,7 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    cli::{args::Change, context::Context, exit::Exit, format::Format, github::StepFiles, render},
+    cli::{
+        args::Change,
+        context::Context,
+        exit::Exit,
+        format::Format,
+        github::StepFiles,
+        render::{self, Changes},
+    },
     config::Config,
     error::{Errors, usage},
     workflow::{self, Goal, Intent, Options},
@@ -26,13 +33,27 @@ pub(super) fn run(
         // An unwritable file stops the run before anything is changed.
         StepFiles::open(&cx.services.environment)?;
     }
+    if change.commit && !change.apply && change.dry_run != Some(false) {
+        return Err(usage("--commit requires --apply"));
+    }
+    if (change.stat || change.no_diff) && dash(&change.diff_file) {
+        return Err(usage(
+            "--diff-file - prints the diff, which --stat and --no-diff leave out",
+        ));
+    }
     let options = Options {
         intent,
+        commit: change.commit,
         reopen: change.reopen,
         unconfigured: change.if_unconfigured.into(),
         diff_file: change.diff_file.clone(),
         body_file: change.body_file.clone(),
     };
     let finished = workflow::run(goal, &options, config, &cx.services)?;
-    Ok(render::finished(&finished, &options, cx))
+    Ok(render::finished(
+        &finished,
+        &options,
+        Changes::of(change),
+        cx,
+    ))
 }

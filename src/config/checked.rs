@@ -8,7 +8,8 @@ use std::{
 
 use super::{
     blocks::{
-        self, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune, Smoke, looking_into,
+        self, CommentPolicy, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune, Smoke,
+        looking_into,
     },
     path::{Globs, RelPath},
     raw::{ErrorCollector, Fields},
@@ -195,7 +196,13 @@ fn whole(
     let realms = fields.or("realms", BTreeMap::new(), |node| realms(g, node));
     let revision = revisions(g, fields.get("revision"));
     let images = fields.required("images", |node| images(g, node));
-    let places = fields.or("places", Vec::new(), |node| blocks::places(g, node));
+    let comments = fields.or("comments", CommentPolicy::Keep, |node| {
+        blocks::comment_policy(g, node)
+    });
+    let comments = comments.unwrap_or_default();
+    let places = fields.or("places", Vec::new(), |node| {
+        blocks::places(g, node, comments)
+    });
     owners_exist(g, places.as_deref(), images.as_deref());
     let report = fields.or("report", Report::default(), |node| report(g, node));
     let inventory = fields.optional("inventory", |node| blocks::inventory(g, node));

@@ -9,6 +9,7 @@
 //! pathspecs behind `--`. `history` interprets the output.
 
 mod command;
+mod commit;
 mod compare;
 mod error;
 mod files;
@@ -32,6 +33,7 @@ use std::{
     process::ChildStdout,
 };
 
+pub use commit::{CommitObstacle, CommitPlan, Committed};
 pub use error::GitError;
 pub use files::{TrackedFile, Tracking, ignored, tracking, untracked};
 pub use id::ObjectId;

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     git::ObjectId,
     oci::Digest,
-    pins::{FileScanner, Finder, Looking, Scan, mentions},
+    pins::{FileScanner, Finder, Looking, Scan, read_in_ways},
 };
 
 /// The pins of one content: which image, which digest.
@@ -98,7 +98,9 @@ impl Readings {
         let mut buffer = Vec::new();
         move |id, content| {
             let wanted = readings.take(id);
-            let placed: Vec<_> = wanted.iter().copied().flatten().collect();
+            let mut placed: Vec<_> = wanted.iter().copied().flatten().collect();
+            placed.sort_unstable();
+            placed.dedup();
             if placed.is_empty() {
                 if wanted.is_empty() {
                     return Ok(None);
@@ -106,23 +108,18 @@ impl Readings {
                 let scan = finder.scan_reader(content, &mut buffer)?;
                 return Ok(Some(scanned(&scan)).filter(|found| !found.is_empty()));
             }
-            let mut whole = Vec::new();
-            content.read_to_end(&mut whole)?;
-            for (number, scanner, looking) in readings.ways(&placed) {
-                let scan = scanner.scan(&whole, &looking);
-                readings.add(
-                    Blob {
-                        id: *id,
-                        reading: Some(number),
-                    },
-                    &scan,
-                );
+            let mut ways = readings.ways(&placed);
+            if wanted.contains(&None) {
+                ways.push((FileScanner::plain(finder.clone()), Looking::default()));
             }
-            let named = mentions(whole.as_slice(), &mut buffer)?;
-            readings.add_mentions(named.iter().map(|mention| mention.digest));
-            let plain = wanted
-                .contains(&None)
-                .then(|| scanned(&finder.scan(&whole)));
+            let mut read = read_in_ways(content, &ways, &mut buffer)?;
+            let plain = (ways.len() > placed.len()).then(|| read.scans.pop());
+            for (number, scan) in placed.iter().zip(&read.scans) {
+                let reading = Some(*number);
+                readings.add(Blob { id: *id, reading }, scan);
+            }
+            readings.add_mentions(read.mentions.iter().map(|mention| mention.digest));
+            let plain = plain.flatten().map(|scan| scanned(&scan));
             Ok(plain.filter(|found| !found.is_empty()))
         }
     }
@@ -143,12 +140,9 @@ impl Readings {
         shared.wanted.remove(id).unwrap_or_default()
     }
 
-    fn ways(&self, numbers: &[usize]) -> Vec<(usize, FileScanner, Looking)> {
+    fn ways(&self, numbers: &[usize]) -> Vec<(FileScanner, Looking)> {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let way = |number: &usize| {
-            let (scanner, looking) = &shared.readings[*number];
-            (*number, scanner.clone(), looking.clone())
-        };
+        let way = |number: &usize| shared.readings[*number].clone();
         numbers.iter().map(way).collect()
     }
 

@@ -135,7 +135,11 @@ fn places_of(config: &Config) -> String {
     let mut text = String::new();
     for place in &config.places {
         let files = place.files.as_ref().map(Globs::texts);
-        let _ = write!(text, "{:?}", (&place.name, &place.kind, files));
+        let _ = write!(
+            text,
+            "{:?}",
+            (&place.name, &place.kind, files, place.comment)
+        );
     }
     if !text.is_empty() {
         let images = config

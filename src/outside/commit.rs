@@ -124,10 +124,10 @@ fn look(
     let lookout = Lookout::new(config);
     let mut buffer = Vec::new();
     let digest = move |content: &mut dyn Read| {
-        let keep = |sight: &Sight, digest: &Digest, _| {
+        let keep = |sight: &Sight, digest: &Digest| {
             !matches!(sight, Sight::Nothing | Sight::SameOwner(_)) || pinned.contains(digest)
         };
-        let sightings = lookout.look(content, &mut buffer, keep)?;
+        let sightings = lookout.look_through(content, &mut buffer, keep)?;
         Ok(Some(sightings).filter(|sightings| !sightings.is_empty()))
     };
     let mut objects = git.objects(digest)?;

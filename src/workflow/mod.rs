@@ -8,6 +8,7 @@
 pub mod backends;
 mod base_forge;
 pub mod ci;
+mod commit;
 pub mod connection;
 mod console;
 pub mod contents;

@@ -439,6 +439,40 @@ fn what_is_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
     assert_eq!(real.left(), set(&["main", "edge", "pending-child"]));
 }
 
+/// Nothing but history tells of it: no tag names the index, and no file pins it any more.
+#[test]
+fn what_was_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
+    let child = old("child");
+    let index = Image::index(vec![child.clone(), old("other")]);
+    let all = [
+        ("main", &pinned()),
+        ("pending-stale", &old("stale")),
+        ("edge", &index),
+        ("edge", &young("edge")),
+        ("pending-child", &child),
+    ];
+    let real = Real::new("", &all);
+    let host = &real.registry.host;
+    let twin = format!(
+        "\nsources: {{ mirror.example: 'http://{host}/acme' }}\nimages:\n  \
+         twin: {{ repository: mirror.example/app, pins: 1 }}"
+    );
+    let config = config(host, "").replace("\nimages:", &twin);
+    real.scene.write("repin.yaml", config);
+    for (digest, message) in [
+        (index.digest(), "a twin"),
+        (young("edge").digest(), "another twin"),
+    ] {
+        let pin = format!("x: mirror.example/app@{digest}\n");
+        real.scene.write(".github/workflows/b.yml", pin);
+        real.scene.commit(message);
+    }
+    let document = real.scene.prune(&["--apply", "--image", "app"], 0);
+    let deleted = tags(&document["images"][0]["deleted"]);
+    assert_eq!(deleted, ["pending-stale"], "{document}");
+    assert_eq!(real.left(), set(&["main", "edge", "pending-child"]));
+}
+
 #[test]
 fn the_same_bytes_stay_under_every_name() {
     // Nobody can tell that this is the same registry.
@@ -1328,6 +1362,20 @@ fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
 }
 
 #[test]
+fn a_base_that_is_deleted_meanwhile_ends_it_before_the_first_deletion() {
+    let scripted = three();
+    let origin = scripted.scene.path().join("origin.git");
+    scripted.store().hook("DELETE", move |_| {
+        std::fs::remove_file(origin.join("refs/heads/main")).unwrap();
+        None
+    });
+    let document = scripted.prune(3);
+    let image = &document["images"][0];
+    assert_eq!(image["code"], "base_moved", "{document}");
+    assert_eq!(scripted.store().deleted, []);
+}
+
+#[test]
 fn what_a_full_page_without_a_link_hides_is_read_and_protects() {
     // The release that needs `pending-a` is on the last page, which is full, too.
     let scripted = three();
@@ -1787,9 +1835,17 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
         let b = Image::created("amd64", "b", Some(&days_ago(45)));
         store.put("new", &Image::index(vec![b, Image::single("arm64", "x")]));
     };
+    let within: fn(&mut Store) = |store| {
+        let b = Image::created("amd64", "b", Some(&days_ago(45)));
+        let inner = Image::index(vec![b, Image::single("arm64", "x")]);
+        store.put("new", &Image::index(vec![inner]));
+    };
+    let moved: fn(&mut Store) = |store| store.put("pending-b", &young("moved"));
     let unrelated: fn(&mut Store) = |store| store.put("new", &young("new"));
     for (does, told) in [
         (named, Some("new resolves to it too")),
+        (within, Some("new is new, and an index that may need it")),
+        (moved, Some("pending-b now resolves to")),
         (needed, Some("new is new, and an index that may need it")),
         (unrelated, None),
     ] {

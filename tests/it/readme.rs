@@ -106,7 +106,7 @@ fn the_quick_starts_commands_do_what_they_say() {
     let first = commands[0]
         .1
         .trim()
-        .strip_prefix("cargo run --quiet -- --config examples/quickstart/repin.yaml ")
+        .strip_prefix("cargo run -- --config examples/quickstart/repin.yaml ")
         .unwrap();
     let (_dir, directory) = quickstart();
     let (printed, success) = repin(&directory, &first.split(' ').collect::<Vec<_>>());

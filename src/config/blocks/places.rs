@@ -82,7 +82,7 @@ pub enum Owner {
 }
 
 /// One step of a pointer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The value of a key, or an item of a list by its number.
     Key(String),
@@ -158,13 +158,26 @@ fn is_template(path: &Path, exists: &dyn Fn(&Path) -> bool) -> bool {
     directories.any(|directory| exists(&directory.with_file_name(CHART)))
 }
 
-pub(in crate::config) fn places(g: &ErrorCollector, node: &Node) -> Option<Vec<PinPlace>> {
+/// `comments` is what becomes of comments where a place does not say.
+pub(in crate::config) fn places(
+    g: &ErrorCollector,
+    node: &Node,
+    comments: CommentPolicy,
+) -> Option<Vec<PinPlace>> {
     let entries = g.map(node)?.entries().iter();
-    let places: Vec<_> = entries.map(|(key, value)| place(g, key, value)).collect();
+    let places: Vec<_> = entries
+        .map(|(key, value)| place(g, key, value, comments))
+        .collect();
     places.into_iter().collect()
 }
 
-fn place(g: &ErrorCollector, key: &Key, node: &Node) -> Option<PinPlace> {
+/// What becomes of comments.
+pub(in crate::config) fn comment_policy(g: &ErrorCollector, node: &Node) -> Option<CommentPolicy> {
+    let policies = [("keep", CommentPolicy::Keep), ("tag", CommentPolicy::Tag)];
+    g.choice(node, &policies)
+}
+
+fn place(g: &ErrorCollector, key: &Key, node: &Node, comments: CommentPolicy) -> Option<PinPlace> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if key.text.is_empty() || !key.text.chars().all(plain) || key.text.starts_with('-') {
         g.report(
@@ -179,11 +192,10 @@ fn place(g: &ErrorCollector, key: &Key, node: &Node) -> Option<PinPlace> {
     let word = kind_of(g, key, &fields)?;
     foreign_keys(g, &fields, word);
     let files = fields.optional("files", |node| files(g, node));
-    let comments = [("keep", CommentPolicy::Keep), ("tag", CommentPolicy::Tag)];
     let comment = if word == "marked" {
         Some(CommentPolicy::Keep)
     } else {
-        fields.or("comment", CommentPolicy::Keep, |n| g.choice(n, &comments))
+        fields.or("comment", comments, |node| comment_policy(g, node))
     };
     let kind = match word {
         "kustomize" => Some(PlaceKind::Kustomize),
