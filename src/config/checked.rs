@@ -8,7 +8,8 @@ use std::{
 
 use super::{
     blocks::{
-        self, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune, Smoke, looking_into,
+        self, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune, Smoke, Verify,
+        looking_into,
     },
     path::{Globs, RelPath},
     raw::{ErrorCollector, Fields},
@@ -58,6 +59,8 @@ pub struct Config {
     pub inventory: Option<Inventory>,
     /// A command that has to work in the image.
     pub smoke: Option<Smoke>,
+    /// The signatures and attestations that images must carry.
+    pub verify: Option<Verify>,
     /// Where promoted sets are looked up.
     pub provenance: Provenance,
     /// How promotes are named.
@@ -203,6 +206,12 @@ fn whole(
     let report = fields.or("report", Report::default(), |node| report(g, node));
     let inventory = fields.optional("inventory", |node| blocks::inventory(g, node));
     let smoke = fields.optional("smoke", |node| blocks::smoke(g, node));
+    let verify = fields.optional("verify", |node| {
+        let verify = blocks::verify(g, node)?;
+        let names = images.iter().flatten().map(|image| image.name.as_str());
+        blocks::images_are_signed(g, node.span, &verify, &names.collect::<Vec<_>>());
+        Some(verify)
+    });
     let provenance = fields.or(
         "provenance",
         Provenance {
@@ -240,6 +249,7 @@ fn whole(
         report: report?,
         inventory: inventory?,
         smoke: smoke?,
+        verify: verify?,
         provenance: provenance?,
         promote: promote?,
         rollback: rollback?,

@@ -10,6 +10,7 @@ mod images;
 mod pins;
 mod prune;
 mod run;
+mod trust;
 
 /// What a code means, and what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +62,11 @@ impl Kind {
 }
 
 /// The explanations by subject, in the order in which they are listed.
-pub const SECTIONS: [(&str, &[Explanation]); 7] = [
+pub const SECTIONS: [(&str, &[Explanation]); 8] = [
     ("Pins and files", pins::ALL),
     ("History", history::ALL),
     ("Images", images::ALL),
+    ("Signatures and attestations", trust::ALL),
     ("What images contain", contents::ALL),
     ("Contracts and listings", contracts::ALL),
     ("Runs", run::ALL),

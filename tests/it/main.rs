@@ -64,3 +64,4 @@ mod sync;
 mod tokens;
 mod trial;
 mod untrusted;
+mod verify;
