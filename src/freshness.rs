@@ -59,19 +59,21 @@ pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Error> {
     let node = file.at(&entry.pointer)?;
     let reference = match &node.value {
         Value::Scalar { text, .. } if !node.is_null() && check_branch(text).is_ok() => text.clone(),
-        _ => return Err(file.wrong(node.span, "this is no reference of a repository")),
+        _ => return Err(file.wrong(node.span, "not a reference of a repository")),
     };
     let mut paths = entry.paths.clone();
     for from in &entry.paths_from {
         let file = Document::read(&from.file, files)?;
         let node = file.at(&from.pointer)?;
         let Value::List(items) = &node.value else {
-            return Err(file.wrong(node.span, "this is no list"));
+            return Err(file.wrong(node.span, "expected a list"));
         };
         for item in items {
             let path = match &item.value {
                 Value::Scalar { text, .. } if !item.is_null() => from.path.replace("{}", text),
-                _ => return Err(file.wrong(item.span, "this is no name for a path")),
+                _ => {
+                    return Err(file.wrong(item.span, "expected a name that can be part of a path"));
+                }
             };
             RelPath::parse(&path).map_err(|error| file.wrong(item.span, &error.to_string()))?;
             paths.push(path);
@@ -84,7 +86,7 @@ pub fn pinned(entry: &Freshness, files: &dyn Files) -> Result<Pinned, Error> {
             entry.name
         );
         let problem = Error::input("config", message)
-            .help("correct `paths_from`, or take it out to count every commit");
+            .help("correct `paths_from`, or remove it to count every commit");
         return Err(problem);
     }
     Ok(Pinned { reference, paths })
@@ -98,7 +100,8 @@ struct Document {
 
 impl Document {
     fn read(path: &RelPath, files: &dyn Files) -> Result<Self, Error> {
-        let wrong = |why: String| Error::input("config", format!("{path} can't be read: {why}"));
+        let wrong =
+            |reason: String| Error::input("config", format!("cannot read {path}: {reason}"));
         let bytes = files
             .read(path)
             .map_err(|error| wrong(error.error.to_string()))?;
@@ -119,7 +122,7 @@ impl Document {
 
     fn at(&self, pointer: &str) -> Result<&Node, Error> {
         self.root.pointer(pointer).ok_or_else(|| {
-            let message = format!("{} has nothing at `{pointer}`", self.source.name);
+            let message = format!("{} has no value at `{pointer}`", self.source.name);
             Error::input("config", message).help("correct the file, or the pointer in `freshness`")
         })
     }

@@ -34,12 +34,12 @@ pub enum Error {
     #[error("an interrupted run cannot be finished or undone automatically; nothing was changed:{}", foreign(.0))]
     Unresolved(Recovery),
     /// The journal can't be read as one, so what its run did is not known. Nothing was touched.
-    #[error("the journal {} of an interrupted run is damaged: {why}", journal.display())]
+    #[error("the journal {} of an interrupted run is damaged: {reason}", journal.display())]
     Damaged {
         /// The journal's file.
         journal: PathBuf,
         /// What is wrong with it.
-        why: String,
+        reason: String,
     },
     /// `apply` without `recover` before it. Nothing was changed.
     #[error("an interrupted run left the journal {}", journal.display())]

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_back_whatever_the_bytes() {
+    fn journal_is_read_back_for_any_bytes() {
         let changes = [
             change(b"a/b\n c.yml", b"new\0\n\n"),
             change(b"\xff\xfe/d", b""),

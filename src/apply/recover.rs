@@ -183,9 +183,9 @@ fn drop_copies(root: &Root, items: &[Item<'_>], phase: Phase) -> Result<Vec<File
 }
 
 fn parse<'a>(state: &StateDirectory, text: &'a [u8]) -> Result<Journal<'a>, Error> {
-    Journal::parse(text).map_err(|why| Error::Damaged {
+    Journal::parse(text).map_err(|reason| Error::Damaged {
         journal: state.shown(),
-        why,
+        reason,
     })
 }
 

@@ -204,7 +204,7 @@ impl StateDirectory {
             DirectoryEntry::File(file) => file.bytes().map(Some),
             DirectoryEntry::Odd(hazard) => Err(Error::Damaged {
                 journal: self.0.at(name),
-                why: hazard.to_string(),
+                reason: hazard.to_string(),
             }),
         }
     }

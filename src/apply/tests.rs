@@ -555,7 +555,7 @@ fn a_torn_journal_is_dropped_and_a_damaged_one_is_not_guessed_at() {
 }
 
 #[test]
-fn what_a_link_instead_of_an_exchange_leaves_is_recovered() {
+fn interrupted_link_without_exchange_is_recovered() {
     // After the link; after the first rename; after both.
     for steps in 1..=3 {
         let world = three();

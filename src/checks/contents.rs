@@ -64,10 +64,10 @@ impl Held {
     }
 
     /// A contract that cannot be read.
-    pub fn not_found(name: &str, why: &str) -> Self {
+    pub fn not_found(name: &str, reason: &str) -> Self {
         Self {
             bytes: Vec::new(),
-            contract: Err(vec![contract::not_found(name, why)]),
+            contract: Err(vec![contract::not_found(name, reason)]),
             warnings: Vec::new(),
         }
     }
@@ -150,7 +150,7 @@ fn forced(check: Check, force: Force) -> Check {
         return check;
     }
     let detail = format!(
-        "{}; this is today's contract, which was not in force when the set was promoted",
+        "{}; this is the current contract, which was not in force when the set was promoted",
         check.describe()
     );
     Check {

@@ -37,10 +37,10 @@ pub struct Contract {
 pub type Names = Vec<(String, BTreeSet<String>)>;
 
 /// The problem of a contract that cannot be read.
-pub fn not_found(name: &str, why: &str) -> Error {
+pub fn not_found(name: &str, reason: &str) -> Error {
     problem(
         Code::EXPECTED_YAML_NOT_FOUND,
-        format!("cannot read the contract {name}: {why}"),
+        format!("cannot read the contract {name}: {reason}"),
     )
     .help(
         "correct `contract:` in the configuration, or write a contract with `repin inventory init`",
@@ -54,10 +54,10 @@ pub fn parse(
     bytes: &[u8],
     kinds: &[Kind],
 ) -> Result<(Contract, Vec<Check>), Vec<Error>> {
-    let unreadable = |why: String| {
+    let unreadable = |reason: String| {
         vec![problem(
             Code::EXPECTED_YAML_PARSE_FAILED,
-            format!("the contract {name} {why}"),
+            format!("the contract {name} {reason}"),
         )]
     };
     if bytes.len() > MAX {

@@ -29,8 +29,8 @@ impl State {
 /// The state, with a reason where there is one.
 pub fn judge(distance: &Distance, max_gap: Duration) -> (State, Option<String>) {
     let (Some(commits), Some(gap)) = (distance.commits, distance.gap) else {
-        let why = "the repository does not contain this commit: its history was rewritten, or the pinned name is wrong";
-        return (State::Stale, Some(why.to_owned()));
+        let reason = "the repository does not contain this commit: its history was rewritten, or the pinned name is wrong";
+        return (State::Stale, Some(reason.to_owned()));
     };
     if gap < 0 {
         let days = days(-gap);
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_commit_that_is_gone_is_stale() {
         let head = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
-        let (state, why) = judge(
+        let (state, reason) = judge(
             &Distance {
                 pinned: None,
                 head,
@@ -114,7 +114,7 @@ mod tests {
             },
             Duration::from_secs(1),
         );
-        assert!(state == State::Stale && why.unwrap().contains("rewritten"));
+        assert!(state == State::Stale && reason.unwrap().contains("rewritten"));
     }
 
     #[test]

@@ -180,13 +180,9 @@ pub(super) fn hold_by_content(revision: &Revision, hold: &Hold<'_>, forced: bool
 }
 
 fn shallow(what: &str) -> Error {
-    Error {
-        help: Some("fetch the history: git fetch --unshallow".to_owned()),
-        ..Error::unavailable(
-            "git history",
-            format!("cannot determine {what}: the clone is shallow"),
-        )
-    }
+    // The same message for every question, so that one shallow clone is reported once.
+    Error::unavailable(format!("cannot determine {what}"), "the clone is shallow")
+        .help("fetch the history: git fetch --unshallow")
 }
 
 /// Judges whether a set was promoted; gives its digests where a title or trailer names the commit.
@@ -252,7 +248,7 @@ pub(super) fn provenance(
 fn lacking(commit: &str, gap: &Gap) -> String {
     match gap {
         Gap::NotPinned(image) => {
-            format!("commit {commit} does not pin `{image}`, which today's set contains")
+            format!("commit {commit} does not pin `{image}`, which the current set contains")
         }
         Gap::Mixed(image, digests) => {
             let digests: Vec<_> = digests.iter().map(crate::oci::Digest::short).collect();
@@ -288,7 +284,7 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
             (
                 check(
                     Status::Pass,
-                    format!("{at} pins exactly the digests that the tags name"),
+                    format!("{at} pins exactly the digests that the tags resolve to"),
                 ),
                 None,
             )
@@ -302,7 +298,7 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
         }
         _ => {
             let detail =
-                "no commit on the promoted branch pinned the digests that the tags name now";
+                "no commit on the promoted branch pinned the digests that the tags resolve to now";
             (check(Status::Fail, detail.to_owned()), None)
         }
     }

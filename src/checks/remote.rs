@@ -163,14 +163,14 @@ impl Pinned {
                 check(
                     Code::DIGEST_MISMATCH,
                     Status::Pass,
-                    format!("{name} names the pinned digest"),
+                    format!("{name} resolves to the pinned digest"),
                 ),
                 None,
             ),
             Ok(Some(digest)) => (
                 fail(
                     Code::DIGEST_MISMATCH,
-                    format!("{name} names {digest}, but {} is pinned", self.digest),
+                    format!("{name} resolves to {digest}, but {} is pinned", self.digest),
                 )
                 .cause(digest_mismatch(tag)),
                 None,
@@ -212,7 +212,7 @@ pub fn provenance_warns(revision: &Revision, provenance: &Result<Provenance, Str
             Status::Warn,
             format!("no commit on the promoted branch records a promotion of {revision}"),
         ),
-        Err(why) => check(Status::Skip, why.clone()),
+        Err(reason) => check(Status::Skip, reason.clone()),
     }
 }
 

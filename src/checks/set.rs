@@ -80,7 +80,7 @@ pub fn resolved(
         check(
             Code::TAG_MISSING,
             Status::Pass,
-            format!("{tag} names {}", facts.digest),
+            format!("{tag} resolves to {}", facts.digest),
         ),
         check(
             Code::MANIFEST_AMBIGUOUS,
@@ -118,12 +118,15 @@ fn digest(image: &Image, target: &Target, facts: &ImageFacts) -> Option<Check> {
     let (status, detail) = if expected == facts.digest {
         (
             Status::Pass,
-            format!("{name} names {expected}, which {origin}"),
+            format!("{name} resolves to {expected}, which {origin}"),
         )
     } else {
         (
             Status::Fail,
-            format!("{name} names {}, but {origin} {expected}", facts.digest),
+            format!(
+                "{name} resolves to {}, but {origin} {expected}",
+                facts.digest
+            ),
         )
     };
     let check = Check::new(Code::DIGEST_MISMATCH, status, detail).image(&image.name);
@@ -140,7 +143,7 @@ pub(super) fn tag_missing(tag: &Tag) -> String {
 
 /// The cause that images with a moved tag share.
 pub(super) fn digest_mismatch(tag: &Tag) -> String {
-    format!("tag `{tag}` does not name the expected digest")
+    format!("tag `{tag}` does not resolve to the expected digest")
 }
 
 fn label(config: &Config, image: &Image, revision: &Revision, facts: &PlatformFacts) -> Check {

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_verdict_is_an_error() {
+    fn smoke_run_without_a_verdict_is_an_error() {
         let broken = Error::unavailable("blob", "short");
         for outcome in [Outcome::Interrupted, Outcome::Unread(broken)] {
             assert_eq!(

@@ -5,7 +5,11 @@ mod doctor;
 mod inventory;
 mod prune;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    num::{IntErrorKind, ParseIntError},
+    path::PathBuf,
+};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -145,7 +149,7 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  repin history --limit 5")]
     History {
         /// List at most N entries
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
         limit: Option<usize>,
     },
     /// List what images contain and check it against contracts
@@ -340,6 +344,19 @@ pub(super) fn strict_bool(text: &str) -> Result<bool, String> {
         "false" => Ok(false),
         _ => Err("expected `true`, `false` or the empty string, which means `true`".to_owned()),
     }
+}
+
+/// Parses a whole number.
+pub(super) fn whole_number<T: std::str::FromStr<Err = ParseIntError>>(
+    text: &str,
+) -> Result<T, String> {
+    text.parse().map_err(|error: ParseIntError| {
+        match error.kind() {
+            IntErrorKind::PosOverflow => "the number is too large",
+            _ => "expected a whole number",
+        }
+        .to_owned()
+    })
 }
 
 #[cfg(test)]

@@ -137,9 +137,9 @@ impl Context {
             .to_str()
             .ok_or_else(|| "not UTF-8".to_owned())
             .and_then(strict_bool);
-        strict.map_err(|why| {
+        strict.map_err(|reason| {
             usage(format!(
-                "REPIN_DRY_RUN is `{}`: {why}",
+                "REPIN_DRY_RUN is `{}`: {reason}",
                 plain(&value.to_string_lossy())
             ))
         })
@@ -163,7 +163,10 @@ pub(super) fn configured(config: &Config, name: &str, what: &str) -> Result<(), 
 }
 
 fn no_config(directory: &Path) -> Errors {
-    let message = format!("no {FILE_NAME} in {} or above", directory.display());
+    let message = format!(
+        "{FILE_NAME} not found in {} or any directory above it",
+        directory.display()
+    );
     let problem = Error::input("config", message);
     Errors::from(match config::misspelled(directory).first() {
         Some(file) => problem.help(format!(

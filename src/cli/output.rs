@@ -213,11 +213,6 @@ impl Output {
         self.stderr().note(text);
     }
 
-    /// Writes a question for a person, who answers on the same line.
-    pub(super) fn ask(&self, question: &str) {
-        self.error_text(question);
-    }
-
     /// Writes a warning or an error for people.
     pub(super) fn error_text(&self, text: &str) {
         self.stderr().write(text);

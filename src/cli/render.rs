@@ -241,6 +241,21 @@ pub(super) fn print_checks(checks: &[Check], config: &Config, output: &mut Outpu
     output.causes(checks, config);
 }
 
+/// Reports the skipped checks, so that a run that verified less does not look like one that
+/// verified everything; the table of a verbose run already contains them.
+pub(super) fn print_skipped(checks: &[Check], output: &mut Output) {
+    if output.volume >= Volume::Verbose {
+        return;
+    }
+    for check in checks.iter().filter(|check| check.status == Status::Skip) {
+        output.note(&format!(
+            "skip[{}]: {}",
+            check.code,
+            plain(&check.describe())
+        ));
+    }
+}
+
 /// The row of a warned or skipped check about the repository, which no image's row counts.
 fn repository_row(check: &Check) -> Option<Vec<String>> {
     let shown = matches!(check.status, Status::Warn | Status::Skip) && check.image.is_none();

@@ -69,7 +69,7 @@ fn handed_on(g: &ErrorCollector) -> impl Fn(&str) -> Result<String, String> {
         if of_the_past {
             return variable(text);
         }
-        Err(format!("`{text}` {belongs}: use a variable of its own"))
+        Err(format!("`{text}` {belongs}: use a separate variable"))
     }
 }
 

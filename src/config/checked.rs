@@ -169,11 +169,8 @@ fn gathered(
     root: &Path,
 ) -> Result<Config, Vec<Error>> {
     let tree = gather.tree();
-    if tree.is_none() {
-        gather.report(
-            Span { start: 0, end: 0 },
-            "the configuration is empty or cannot be parsed further",
-        );
+    if tree.is_none() && !gather.has_problems() {
+        gather.report(Span { start: 0, end: 0 }, "the configuration is empty");
     }
     let fields = tree.as_ref().and_then(|tree| gather.map(tree));
     let config = fields.and_then(|fields| whole(&gather, &fields, source, root));
@@ -275,7 +272,7 @@ fn version(g: &ErrorCollector, node: &Node) -> Option<()> {
 fn name(g: &ErrorCollector, node: &Node) -> Option<String> {
     g.parsed(node, |text| {
         if text.contains(char::is_control) {
-            Err("a control character: the name must be on one line")
+            Err("the name contains a control character: it must be one line of text")
         } else {
             Ok(text.to_owned())
         }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 /// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a duration: a whole number and one of the units d, h, m, s, such as `14d`")]
+#[error(
+    "malformed duration `{0}`: expected a whole number and one of the units d, h, m, s, such as `14d`"
+)]
 pub struct DurationError(String);
 
 /// Parses a duration of at most 36,500 days.

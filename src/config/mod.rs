@@ -68,16 +68,18 @@ pub fn misspelled(directory: &Path) -> Vec<PathBuf> {
 /// Reads and checks the configuration at `file`; its directory becomes the root. Messages call it
 /// `shown`.
 pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
+    let wrong = |message: String| vec![Error::input("config", message)];
     let fail = |message: String| {
-        vec![Error::input("config", message).help("name the file with --config FILE")]
+        let hint = "check the path and its permissions, or write the file with `repin init`";
+        vec![Error::input("config", message).help(hint)]
     };
     let metadata = std::fs::metadata(file)
         .map_err(|e| fail(format!("cannot read the configuration {shown}: {e}")))?;
     if !metadata.is_file() {
-        return Err(fail(format!("the configuration {shown} is not a file")));
+        return Err(wrong(format!("the configuration {shown} is not a file")));
     }
     if metadata.len() > MAX {
-        return Err(fail(format!(
+        return Err(wrong(format!(
             "the configuration {shown} is larger than 1 MiB"
         )));
     }
@@ -85,9 +87,8 @@ pub fn load(file: &Path, shown: &str) -> Result<Config, Vec<Error>> {
         .map_err(|e| fail(format!("cannot read the configuration {shown}: {e}")))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        fail(format!(
-            "the configuration {shown} is not UTF-8 (from byte {at} on)"
-        ))
+        let message = format!("the configuration {shown} is not UTF-8 (from byte {at} on)");
+        vec![Error::input("config", message).help("save the file as UTF-8")]
     })?;
     let absolute = std::path::absolute(file).map_err(|e| {
         fail(format!(

@@ -27,7 +27,7 @@ pub enum PathError {
     #[error("`{0}` does not name a file")]
     Nothing(String),
     /// The glob's own syntax.
-    #[error("`{0}` is not a glob: {1}")]
+    #[error("malformed glob `{0}`: {1}")]
     Glob(String, String),
 }
 

@@ -50,6 +50,11 @@ impl ErrorCollector {
         root.filter(|root| !root.is_null())
     }
 
+    /// Whether any problem was reported.
+    pub fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+
     /// Everything gathered, in the order of the file.
     pub fn into_problems(self) -> Vec<Error> {
         let mut errors = self.problems.into_inner();
@@ -144,7 +149,8 @@ impl ErrorCollector {
                     _ => self.expected(node, "a whole number up to 1000000"),
                 }
             }
-            _ => self.expected(node, "an unquoted whole number"),
+            Value::Scalar { plain: false, .. } => self.expected(node, "an unquoted whole number"),
+            _ => self.expected(node, "a whole number"),
         }
     }
 
@@ -202,12 +208,12 @@ impl ErrorCollector {
 
     fn expected<T>(&self, node: &Node, what: &str) -> Option<T> {
         let found = match &node.value {
-            Value::Map(_) => "a mapping",
-            Value::List(_) => "a list",
-            Value::Scalar { .. } if node.is_null() => "nothing",
-            Value::Scalar { text, .. } if text.is_empty() => "an empty string",
-            Value::Scalar { plain: false, .. } => "a quoted string",
-            Value::Scalar { .. } => "another value",
+            Value::Map(_) => "a mapping".to_owned(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Scalar { .. } if node.is_null() => "nothing".to_owned(),
+            Value::Scalar { text, .. } if text.is_empty() => "an empty string".to_owned(),
+            Value::Scalar { plain: false, .. } => "a quoted string".to_owned(),
+            Value::Scalar { text, .. } => format!("`{text}`"),
         };
         self.report(node.span, format!("expected {what}, found {found}"));
         None

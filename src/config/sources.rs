@@ -47,13 +47,13 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
     /// No `=`.
-    #[error("`{0}` is not PREFIX=WHERE")]
+    #[error("expected PREFIX=WHERE, found `{0}`")]
     NoEquals(String),
     /// The prefix is no beginning of a repository name.
     #[error("the prefix `{0}` is not a valid repository prefix: {1}")]
     Prefix(String, RepositoryError),
     /// Neither a directory nor a URL.
-    #[error("`{0}` is neither `oci:DIR` nor `http[s]://HOST[:PORT][/PATH]`")]
+    #[error("expected `oci:DIR` or `http[s]://HOST[:PORT][/PATH]`, found `{0}`")]
     Where(String),
     /// A URL that says more than host and path.
     #[error(

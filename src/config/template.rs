@@ -29,7 +29,7 @@ pub enum TemplateError {
     #[error("`{{revision}}` is missing: two revisions would get the same text")]
     NoRevision,
     /// A control character, such as a line break.
-    #[error("a control character: the text must be on one line")]
+    #[error("the text contains a control character: it must be one line")]
     Control,
     /// Not a branch name.
     #[error("`{0}` is not a valid branch name: {1}")]

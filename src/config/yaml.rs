@@ -142,7 +142,10 @@ impl Builder<'_> {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents == 2 {
-                    self.fault(span, "a second document: the file holds exactly one");
+                    self.fault(
+                        span,
+                        "found a second document: the file must contain exactly one",
+                    );
                 }
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
@@ -287,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hides_meaning_is_refused_at_its_place() {
+    fn ambiguous_yaml_is_refused_at_its_location() {
         assert_eq!(
             faults("a: 1\na: 2\n"),
             ["5..6 the key `a` is a duplicate: first defined on line 1"]

@@ -8,12 +8,12 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "The contents of an image cannot be listed.",
-        meaning: "Without a listing nothing can be said about the image. The code also stands for \
-             platforms that contain different names, and it warns about duplicate layer entries \
-             and names that are not UTF-8.",
+        meaning: "Without a listing, repin cannot check the image. The check also fails if \
+             platforms contain different names, and warns about duplicate layer entries and names \
+             that are not UTF-8.",
         causes: &[
-            "`inventory.root` does not exist in the image or is no directory.",
-            "`inventory.user` is a name, and the image has no `/etc/passwd` that knows it.",
+            "`inventory.root` does not exist in the image or is not a directory.",
+            "`inventory.user` is a name that is missing from the image's `/etc/passwd`.",
             "The platforms of the image contain different names.",
         ],
         remedy: "Correct `inventory.root` or `inventory.user`, or choose one platform with \
@@ -24,11 +24,11 @@ pub(super) const ALL: &[Explanation] = &[
         code: "enumeration_empty",
         kind: Kind::Check,
         exits: &[1],
-        summary: "There is no file under `inventory.root`.",
-        meaning: "An empty image passes every other check of its contents, so it must fail here.",
+        summary: "`inventory.root` contains no file.",
+        meaning: "An empty image would pass every other check of its contents, so it fails here.",
         causes: &[
             "The build copied nothing into the image.",
-            "`inventory.root` names another directory.",
+            "`inventory.root` names the wrong directory.",
         ],
         remedy: "Correct `inventory.root`, or build the image again.",
         example: "repin inventory enumerate IMAGE",
@@ -38,10 +38,10 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "No file under `inventory.root` matches a pattern of `inventory.kinds`.",
-        meaning: "Every kind would be empty, which is more likely a mistake than the truth.",
+        meaning: "Every kind would be empty, which is probably a mistake.",
         causes: &[
-            "The patterns match paths relative to `inventory.root`, and were written for other \
-             paths.",
+            "The patterns were written for other paths: they match paths relative to \
+             `inventory.root`.",
             "The build left out all content.",
         ],
         remedy: "Correct the patterns of `inventory.kinds`, or build the image again.",
@@ -51,7 +51,7 @@ pub(super) const ALL: &[Explanation] = &[
         code: "kind_empty",
         kind: Kind::Check,
         exits: &[1],
-        summary: "A kind with `non_empty: true` has no name in the image.",
+        summary: "The image contains nothing of a kind with `non_empty: true`.",
         meaning: "The configuration requires at least one name of this kind.",
         causes: &[
             "The build lost everything of this kind.",
@@ -65,10 +65,10 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "The image lacks a name that its contract lists under `must_contain`.",
-        meaning: "The contract says what the image must contain, and the image does not keep it.",
+        meaning: "The image must contain everything under `must_contain`.",
         causes: &[
             "The build left the name out.",
-            "The name was renamed or removed on purpose, and the contract was not updated.",
+            "The content was renamed or removed on purpose, and the contract was not updated.",
         ],
         remedy: "Build the image with the name, or remove the name from the contract.",
         example: "repin inventory check --revision REV",
@@ -78,10 +78,10 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "The image contains a name that its contract lists under `must_not_contain`.",
-        meaning: "The contract forbids the name for this image.",
+        meaning: "The contract forbids this name in the image.",
         causes: &[
-            "The build copied too much.",
-            "The name belongs into this image now, and the contract was not updated.",
+            "The build copied too many files.",
+            "The name now belongs in this image, and the contract was not updated.",
         ],
         remedy: "Build the image without the name, or remove the name from the contract.",
         example: "repin inventory check --revision REV",
@@ -91,7 +91,7 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "No file matches a pattern of `inventory.required_files`.",
-        meaning: "Every image of the set must contain such a file under `inventory.root`.",
+        meaning: "Every image of the set must contain a matching file under `inventory.root`.",
         causes: &[
             "The build left the file out.",
             "The pattern is not relative to `inventory.root`.",
@@ -118,13 +118,13 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "A file or directory does not have the permissions of `inventory.modes`.",
-        meaning: "The modes are compared exactly. Of one defect 20 paths are listed, and the rest is \
-             counted.",
+        meaning: "The modes are compared exactly. repin lists the first 20 paths with the same \
+             defect and counts the rest.",
         causes: &[
             "The build ran with another umask.",
             "A copy kept the permissions of the build machine.",
         ],
-        remedy: "Set the permissions where the image is built.",
+        remedy: "Set the permissions in the build.",
         example: "repin inventory check",
     },
     Explanation {
@@ -132,12 +132,12 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "The user `inventory.user` cannot read a file or directory under `inventory.root`.",
-        meaning: "The program in the image runs as this user and would not find the file.",
+        meaning: "The program in the image runs as this user and cannot open the file.",
         causes: &[
-            "The file belongs to root and is not readable for others.",
-            "A directory above the file cannot be entered.",
+            "The file belongs to root and is not readable by others.",
+            "The user cannot enter a directory above the file.",
         ],
-        remedy: "Set owner and permissions where the image is built.",
+        remedy: "Set owner and permissions in the build.",
         example: "repin inventory check",
     },
     Explanation {
@@ -146,9 +146,9 @@ pub(super) const ALL: &[Explanation] = &[
         exits: &[1],
         summary: "An environment variable in the image looks like a secret.",
         meaning: "Anyone who can pull the image can read its environment. repin never prints the value.",
-        causes: &["A build argument was written into `ENV`."],
-        remedy: "Pass the secret when the container runs instead of building it in, and replace the \
-             secret.",
+        causes: &["The build wrote a build argument into `ENV`."],
+        remedy: "Pass the secret when the container starts instead of building it in, and replace \
+             the secret.",
         example: "repin inventory check",
     },
     Explanation {
@@ -156,11 +156,11 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "The copy of the contract in the image differs from the contract.",
-        meaning: "The file at `inventory.embedded_contract` must equal the contract byte for byte, so \
-             that both were reviewed together.",
+        meaning: "The file at `inventory.embedded_contract` must equal the contract byte for byte, \
+             so that the image and its contract change together.",
         causes: &[
             "The contract was changed after the image was built.",
-            "The build copied another file.",
+            "The build copied a different file.",
         ],
         remedy: "Build the image with the current contract.",
         example: "repin inventory check",
@@ -170,9 +170,9 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "The smoke command failed in an image.",
-        meaning: "An image whose own command fails is not promoted.",
+        meaning: "repin does not promote an image whose smoke command fails.",
         causes: &[
-            "The program in the image is broken or lacks a file.",
+            "The program in the image is broken, or a file is missing.",
             "The command needs the network, a secret or another user: see `smoke.network`, \
              `smoke.env` and `smoke.user`.",
             "The command took longer than `smoke.timeout`.",
@@ -189,9 +189,9 @@ pub(super) const ALL: &[Explanation] = &[
         causes: &[
             "Neither podman nor docker is installed, or its daemon does not run.",
             "The image has no platform that this machine can run.",
-            "The engine cannot pull the image.",
+            "The engine cannot load the image.",
         ],
-        remedy: "Start or install an engine (`repin doctor` examines it), or set \
+        remedy: "Install or start an engine (`repin doctor` checks it), or set \
              `smoke.when_unavailable: skip`.",
         example: "repin doctor",
     },

@@ -8,11 +8,11 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "The revision's tag does not exist in an image's repository.",
-        meaning: "A set moves as a whole. An image without a build of this revision would leave the \
-             set half old and half new.",
+        meaning: "A set moves as a whole. Without a build of this revision for every image, the set \
+             would be half old and half new.",
         causes: &[
             "The build of the image failed or is still running.",
-            "The image was pushed under another tag than `revision.tag` makes.",
+            "The image was pushed under a tag that differs from `revision.tag`.",
             "`prune` or a retention rule of the registry deleted the tag.",
         ],
         remedy: "Build and push every image of the set at this revision, then run the command again.",
@@ -23,7 +23,7 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "A pinned digest does not exist in its repository.",
-        meaning: "The deployment names an image that nobody can pull any more.",
+        meaning: "The deployment names an image that can no longer be pulled.",
         causes: &[
             "The image was deleted from the registry.",
             "The pin names the digest of another repository.",
@@ -49,47 +49,46 @@ pub(super) const ALL: &[Explanation] = &[
         code: "digest_mismatch",
         kind: Kind::Check,
         exits: &[1],
-        summary: "The tag does not name the expected digest.",
-        meaning: "A tag was moved after the build that was verified, so repin cannot know which of \
-             the two images is meant. The expected digest comes from `--digest`, in a rollback \
+        summary: "The tag does not resolve to the expected digest.",
+        meaning: "The tag may have been moved after the build, so repin cannot determine which of \
+             the two images is intended. The expected digest comes from `--digest`, in a rollback \
              from the commit that promoted the set, and in `check --remote` from the pins.",
         causes: &[
             "The build ran again and pushed over the tag.",
-            "Someone moved the tag, possibly with bad intent.",
-            "The digest that was handed over belongs to another build.",
+            "Someone moved the tag, possibly maliciously.",
+            "The digest given with `--digest` belongs to another build.",
         ],
-        remedy: "Find out who moved the tag before you go on; a new commit with a new build gets a \
-             tag of its own.",
+        remedy: "Find out who moved the tag before you continue; a new commit with a new build gets \
+             a new tag.",
         example: "repin resolve --revision REV",
     },
     Explanation {
         code: "manifest_ambiguous",
         kind: Kind::Check,
         exits: &[1],
-        summary: "A manifest or index can be read as two things, or is not what it claims to be.",
-        meaning: "Two readers could run different images from the same bytes, so a digest would no \
-             longer stand for one image.",
+        summary: "A manifest or index is ambiguous, or contradicts its declared type.",
+        meaning: "Two clients could run different images from the same bytes, so a digest would no \
+             longer identify one image.",
         causes: &[
             "The document is an index and a manifest at once.",
             "Its media type contradicts its `Content-Type` or its descriptor.",
             "An index contains another index, or no platform.",
         ],
-        remedy: "Build and push the image again with a current build tool; do not use this one.",
+        remedy: "Build and push the image again with a current build tool; do not use this image.",
         example: "repin resolve --revision REV",
     },
     Explanation {
         code: "platform_lost",
         kind: Kind::Check,
-        exits: &[1],
+        exits: &[0],
         summary: "The new image lacks a platform that the previous digest has.",
-        meaning: "Machines of that platform cannot pull the new image. It only warns, because a \
-             platform may be dropped on purpose.",
+        meaning: "Machines of that platform cannot pull the new image. The check only warns, \
+             because a platform may be dropped on purpose.",
         causes: &[
             "The build for one platform was switched off or failed.",
-            "The new digest is a single-platform image and no index.",
+            "The new digest is a single-platform image instead of an index.",
         ],
-        remedy: "Build the image for the platform again, or merge knowing that the platform is \
-             dropped.",
+        remedy: "Build the image for the platform again, or accept that the platform is dropped.",
         example: "repin resolve --revision REV",
     },
     Explanation {
@@ -97,12 +96,12 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "The revision label of an image does not name the revision.",
-        meaning: "The label was written by the build and cannot be moved like a tag. If the two \
-             differ, the image was not built from the commit that its tag names.",
+        meaning: "The build wrote the label, which cannot be moved like a tag. If the two differ, \
+             the image was not built from the commit that its tag names.",
         causes: &[
             "The build does not set the label, or sets it on some platforms only.",
-            "The tag was put on an image of another commit.",
-            "`revision.label` names another label than the build sets.",
+            "The tag was added to an image of another commit.",
+            "`revision.label` names a label that the build does not set.",
         ],
         remedy: "Build the image from this revision again and set the label that `revision.label` \
              names.",
@@ -113,7 +112,7 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "A label in `inventory.required_labels` is missing or empty.",
-        meaning: "Every platform must carry the labels that the configuration requires.",
+        meaning: "Every platform must have the labels that the configuration requires.",
         causes: &["The build does not set the label, or sets it on some platforms only."],
         remedy: "Build the image with the label, or remove the label from `inventory.required_labels`.",
         example: "repin inventory check",

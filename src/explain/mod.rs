@@ -1,10 +1,11 @@
-//! What every code of a check or an error means, and what to do about it.
+//! What every code of a check, an error or a line of `doctor` means, and what to do about it.
 //!
 //! One table is the source of `repin explain`, of `docs/errors.md` and of the `help:` line of
-//! errors that bring none of their own. Nothing is judged or printed here.
+//! errors without specific help. Nothing is judged or printed here.
 
 mod contents;
 mod contracts;
+mod doctor;
 mod history;
 mod images;
 mod pins;
@@ -17,9 +18,9 @@ mod trust;
 pub struct Explanation {
     /// A lower-snake-case word, public and stable.
     pub code: &'static str,
-    /// Whether the code belongs to a check or to an error.
+    /// What reports the code.
     pub kind: Kind,
-    /// The exit codes of a run that ends with this code, without those that other failures add.
+    /// The exit codes of a run that ends with this code alone; 0 if it only warns or skips.
     pub exits: &'static [u8],
     /// What is wrong, in one sentence.
     pub summary: &'static str,
@@ -42,13 +43,15 @@ impl Explanation {
     }
 }
 
-/// What a code belongs to.
+/// What reports a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A check, which may also end a run before a chain of checks began.
     Check,
     /// An error of a run.
     Error,
+    /// A line of `repin doctor`.
+    Doctor,
 }
 
 impl Kind {
@@ -57,12 +60,13 @@ impl Kind {
         match self {
             Self::Check => "check",
             Self::Error => "error",
+            Self::Doctor => "doctor",
         }
     }
 }
 
 /// The explanations by subject, in the order in which they are listed.
-pub const SECTIONS: [(&str, &[Explanation]); 8] = [
+pub const SECTIONS: [(&str, &[Explanation]); 9] = [
     ("Pins and files", pins::ALL),
     ("History", history::ALL),
     ("Images", images::ALL),
@@ -71,6 +75,7 @@ pub const SECTIONS: [(&str, &[Explanation]); 8] = [
     ("Contracts and listings", contracts::ALL),
     ("Runs", run::ALL),
     ("Deletions", prune::ALL),
+    ("Lines of doctor", doctor::ALL),
 ];
 
 /// Every explanation.

@@ -8,16 +8,16 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "A file that `files:` matches cannot be replaced safely.",
-        meaning: "repin replaces whole files. A symbolic link leads to a file that may lie outside \
-             the root, and a file with several hard links would be changed under its other names \
-             too, so repin refuses before it writes anything.",
+        meaning: "repin replaces whole files. A symbolic link may lead outside the root, and a file \
+             with several hard links would change under its other names too, so repin refuses \
+             before it writes anything.",
         causes: &[
             "`files:` matches a symbolic link.",
-            "A file has a second hard link, as some deduplication tools make.",
+            "A file has a second hard link, such as those that deduplication tools create.",
             "The path is a device, a socket or a pipe.",
         ],
-        remedy: "Replace the link with a regular file of its own, or exclude it with a `!` pattern \
-             in `files:`.",
+        remedy: "Replace the link with a separate regular file, or exclude it with a `!` pattern in \
+             `files:`.",
         example: "repin scan",
     },
     Explanation {
@@ -41,29 +41,31 @@ pub(super) const ALL: &[Explanation] = &[
         code: "pin_unsupported",
         kind: Kind::Check,
         exits: &[1],
-        summary: "A digest of a configured image is malformed, or a reader of its entry could take it otherwise.",
+        summary: "A digest of a configured image is malformed, or its entry is ambiguous.",
         meaning: "repin counts and rewrites only `sha256:` digests with 64 lowercase hex digits. A \
-             digest of another shape would stay behind when the set moves. Under `places:`, an entry \
-             that another reader of the file could take otherwise is refused, too; the detail names \
-             that reader.",
+             digest in another form would stay behind when the set moves. Under `places:`, an \
+             entry that another reader of the file could interpret differently is refused too; the \
+             detail names that reader.",
         causes: &[
             "The digest was cut off, or contains upper-case letters.",
             "The digest uses an algorithm other than sha256.",
-            "An entry of a place has a digest twice, a duplicate key, or an alias or a merge that another image shares.",
+            "An entry of a place has two digests, a duplicate key, or an alias or a merge key that \
+             another image shares.",
         ],
-        remedy: "Write the digest in full (`sha256:` and 64 lowercase hex digits), or use a \
-             placeholder such as `<digest>`.",
+        remedy: "Write the digest in full (`sha256:` and 64 lowercase hex digits), use a \
+             placeholder such as `<digest>`, or make the entry unambiguous.",
         example: "repin scan",
     },
     Explanation {
         code: "managed_elsewhere",
         kind: Kind::Check,
         exits: &[0],
-        summary: "A controller also writes an entry that moves.",
-        meaning: "A comment such as Flux's `$imagepolicy` lets the image automation of the cluster write \
-             the entry. It may overwrite what a promote or a rollback wrote.",
+        summary: "A controller also writes an entry that repin moves.",
+        meaning: "A comment such as Flux's `$imagepolicy` lets the cluster's image automation write \
+             the entry, which may overwrite a promote or a rollback. The check only warns.",
         causes: &["The entry of a place under `places:` has the comment `$imagepolicy`."],
-        remedy: "Let one of the two write the entry: remove the comment, or exclude the file from the place.",
+        remedy: "Let only one of them write the entry: remove the comment, or exclude the file from \
+             the place.",
         example: "repin scan",
     },
     Explanation {
@@ -71,14 +73,15 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "The pins of one image have different digests.",
-        meaning: "The set is deployed in two versions at once. `check` and the commands that look \
-             into an image refuse; `promote` and `rollback` only warn, because they give every \
-             pin the same digest.",
+        meaning: "Two versions of the image are deployed at once. `check` and the commands that \
+             read an image's contents refuse; `promote` and `rollback` only warn, because they \
+             give every pin the same digest.",
         causes: &[
             "Someone changed one pin by hand.",
-            "A merge took one side of a change in some files only.",
+            "A merge took one side of a change in some of the files.",
         ],
-        remedy: "Promote a revision or roll back to one: both bring all pins of the image together.",
+        remedy: "Promote a revision or roll back to one: both give all pins of the image one \
+             digest.",
         example: "repin promote --revision REV",
     },
     Explanation {
@@ -86,9 +89,9 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "An image is pinned in a tracked file that repin neither counts nor changes.",
-        meaning: "After a promote this pin would still name the old digest. It warns by default and \
-             fails under `outside: refuse`. The code is also used for a tracked file that cannot \
-             be read.",
+        meaning: "After a promote, this pin would still name the previous digest. The check warns \
+             by default and fails under `outside: refuse`. It also reports a tracked file that \
+             cannot be read.",
         causes: &[
             "`files:` does not match the file.",
             "The pin uses a mirror's name from `sources:`, or the file is encoded as UTF-16.",
@@ -103,34 +106,35 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Check,
         exits: &[1],
         summary: "A pinned digest also occurs in a tracked file without its repository.",
-        meaning: "repin finds pins by their repository, so this copy of the digest would be left \
-             behind. It warns by default, fails under `outside: refuse`, and only warns in \
-             `rollback`.",
+        meaning: "repin finds pins by their repository, so this copy of the digest would stay \
+             behind when the set moves. The check warns by default, fails under `outside: refuse`, \
+             and only warns in `rollback`.",
         causes: &[
-            "The repository and the digest are written in separate keys.",
+            "The repository and the digest are in separate keys: declare a place under `places:`.",
             "A document or a lock file records the digest.",
         ],
-        remedy: "Write the digest as a whole reference that `files:` matches, or list the file in \
-             `outside_ignore:`.",
+        remedy: "Write the digest as a complete reference that `files:` matches, declare a place \
+             for it, or list the file in `outside_ignore:`.",
         example: "repin check",
     },
     Explanation {
         code: "image_unpinned",
         kind: Kind::Check,
-        exits: &[1],
+        exits: &[0],
         summary: "A configured image is referenced by its tag alone.",
-        meaning: "A tag can be moved, so this reference is neither verified nor changed. It only warns.",
+        meaning: "A tag can be moved, so repin neither verifies nor changes this reference. The \
+             check only warns.",
         causes: &["A new reference was added without a digest."],
-        remedy: "Add `@` and the digest behind the tag, and raise `pins:` for the image.",
+        remedy: "Append `@` and the digest to the tag, and raise `pins:` for the image.",
         example: "repin scan",
     },
     Explanation {
         code: "image_undeclared",
         kind: Kind::Check,
-        exits: &[1],
+        exits: &[0],
         summary: "A pinned repository has the owner of a configured image, but no image declares it.",
         meaning: "An image that is built with the set but not declared stays behind when the set \
-             moves. It only warns.",
+             moves. The check only warns.",
         causes: &[
             "A new image was added to the build and pinned by hand.",
             "The image is not part of the set and is pinned for another reason.",
@@ -142,11 +146,12 @@ pub(super) const ALL: &[Explanation] = &[
         code: "plan_count",
         kind: Kind::Check,
         exits: &[1],
-        summary: "The new contents do not hold the new digest exactly as often as planned.",
-        meaning: "repin scans the planned contents again before it hands them on. Nothing was written.",
+        summary: "The new contents do not contain the new digest exactly as often as planned.",
+        meaning: "repin scans the planned contents again before it writes them. Nothing was \
+             written.",
         causes: &[
             "A file changed while repin read it.",
-            "A defect in repin, if the failure repeats on unchanged files.",
+            "repin has a defect, if the failure repeats on unchanged files.",
         ],
         remedy: "Run the command again; if it fails again on unchanged files, report a defect in \
              repin.",

@@ -22,24 +22,24 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Error,
         exits: &[2],
         summary: "The configuration is missing or wrong.",
-        meaning: "repin guesses nothing in a configuration: unknown keys, duplicate keys and values \
-             of another type are errors.",
+        meaning: "repin does not guess: unknown keys, duplicate keys and values of the wrong type \
+             are errors.",
         causes: &[
-            "A spelling mistake in a key.",
-            "No `repin.yaml` in the current directory or above it.",
+            "A key is misspelled.",
+            "`repin.yaml` is missing in the current directory and in every directory above it.",
             "A command needs a block that the configuration lacks.",
         ],
-        remedy: "Correct `repin.yaml`; `repin schema` describes every key, and `repin init` writes a \
-             first one.",
+        remedy: "Correct `repin.yaml`; `repin schema` describes every key, and `repin init` writes \
+             a first version.",
         example: "repin schema",
     },
     Explanation {
         code: "source",
         kind: Kind::Error,
         exits: &[2],
-        summary: "No usable source is known for a repository.",
-        meaning: "A source says where image bytes are read from. A wrong one is refused before the \
-             first request.",
+        summary: "A source of images is malformed or missing.",
+        meaning: "A source determines where repin reads images from. repin refuses a malformed one \
+             before the first request.",
         causes: &[
             "`--source`, `REPIN_SOURCES` or `sources:` has a malformed value.",
             "The image layout that a source names does not exist.",
@@ -52,10 +52,10 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Error,
         exits: &[2],
         summary: "`repin init` cannot write a configuration.",
-        meaning: "An existing file is never overwritten without being asked, and a configuration \
-             without pins would be of no use.",
+        meaning: "repin overwrites an existing file only with `--force`, and does not write a \
+             configuration without pins.",
         causes: &[
-            "A `repin.yaml` exists already.",
+            "A `repin.yaml` already exists.",
             "No image is pinned by digest in this repository.",
             "The question at the terminal was not answered.",
         ],
@@ -67,29 +67,28 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Error,
         exits: &[2],
         summary: "`report.template` cannot be read or rendered.",
-        meaning: "The pull request's body is made before anything changes, so that a broken template \
-             stops the run in time.",
+        meaning: "repin renders the pull request body before it changes anything, so that a broken \
+             template stops the run in time.",
         causes: &[
             "The path is wrong.",
-            "The template uses a variable that does not exist; its variables are the fields of \
-             `repin.plan/1`.",
+            "The template uses an unknown variable; its variables are the fields of `repin.plan/1`.",
         ],
-        remedy: "Correct the template at the line shown.",
+        remedy: "Correct the template at the reported line.",
         example: "repin promote --revision REV --body-file -",
     },
     Explanation {
         code: "unavailable",
         kind: Kind::Error,
         exits: &[3],
-        summary: "A registry, a forge or git did not answer, or answered with bytes that do not verify.",
-        meaning: "Nothing can be said about what was asked for. repin retries what may succeed later \
-             and gives up after a bounded time; it never treats a missing answer as a good one.",
+        summary: "A registry, a forge or git is unavailable, or returned bytes that do not verify.",
+        meaning: "repin retries requests that may succeed later and gives up after a bounded time. \
+             A missing response never counts as a success.",
         causes: &[
-            "The server is down, overloaded or not reachable from this machine.",
+            "The server is down, overloaded or unreachable from this machine.",
             "A proxy or a TLS certificate is wrong; `REPIN_CA_FILE` adds a root certificate.",
-            "A mirror delivers damaged or incomplete content.",
+            "A mirror returns damaged or incomplete content.",
         ],
-        remedy: "Run the command again later; `repin doctor` shows what cannot be reached.",
+        remedy: "Run the command again later; `repin doctor` reports what is unavailable.",
         example: "repin doctor",
     },
     Explanation {
@@ -97,13 +96,13 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Error,
         exits: &[3],
         summary: "The disk or the operating system refused an operation.",
-        meaning: "If a file had been changed before, repin restored it or left a journal for `repin \
+        meaning: "If repin had already changed files, it restored them or left a journal for `repin \
              recover`.",
         causes: &[
             "The disk is full, or the file system is read-only.",
-            "A directory cannot be written by this user.",
+            "This user may not write to a directory.",
         ],
-        remedy: "Correct what the message names, then run the command again.",
+        remedy: "Fix the cause that the message names, then run the command again.",
         example: "repin recover --dry-run true",
     },
     Explanation {
@@ -111,14 +110,14 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Error,
         exits: &[4],
         summary: "Credentials are missing, wrong or lack a permission.",
-        meaning: "repin sends credentials only to the host that they are for, so a token of another \
+        meaning: "repin sends credentials only to the host that issued them, so a token for another \
              host counts as missing.",
         causes: &[
-            "No login for the registry, or no token for the forge is set.",
+            "The login for the registry or the token for the forge is missing.",
             "The token has expired or lacks a scope.",
-            "The token is meant for another host.",
+            "The token is for another host.",
         ],
-        remedy: "Set or renew the credentials; `repin doctor` shows which are used for what.",
+        remedy: "Set or renew the credentials; `repin doctor` reports which ones are used.",
         example: "repin doctor",
     },
     Explanation {
@@ -126,7 +125,7 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Error,
         exits: &[5],
         summary: "Another repin process holds the lock of this work tree.",
-        meaning: "Two runs that write the same files would mix their sets. The message names the \
+        meaning: "Two runs that write the same files could mix two sets. The message names the \
              process.",
         causes: &["Another `repin promote --apply`, `rollback --apply` or `recover` is running."],
         remedy: "Wait for the other run to end, then run the command again.",
@@ -136,16 +135,16 @@ pub(super) const ALL: &[Explanation] = &[
         code: "conflict",
         kind: Kind::Error,
         exits: &[1, 5],
-        summary: "A change by someone else, or a refusal by the forge, is in the way.",
-        meaning: "Exit 5: repin leaves a foreign commit on its branch, and files that an interrupted \
-             run cannot explain, as they are. Exit 1: a person closed the pull request, a merge \
-             conflicts, or a rule of the forge refused.",
+        summary: "A foreign change or a refusal by the forge prevents the run.",
+        meaning: "Exit 5: repin found a foreign commit on its branch, or foreign content in the \
+             files of an interrupted run, and changes neither. Exit 1: someone closed the pull \
+             request, a merge conflicts, or a rule of the forge refused the change.",
         causes: &[
             "Someone pushed to the branch of the pull request.",
-            "Someone closed the pull request: `--reopen` opens it again.",
-            "An interrupted `--apply` left files that were changed since.",
+            "Someone closed the pull request; `--reopen` reopens it.",
+            "Files of an interrupted `--apply` were changed afterwards.",
         ],
-        remedy: "Resolve what the message names, then run the command again.",
+        remedy: "Resolve the cause that the message names, then run the command again.",
         example: "repin recover --dry-run true",
     },
     Explanation {
@@ -153,21 +152,21 @@ pub(super) const ALL: &[Explanation] = &[
         kind: Kind::Error,
         exits: &[1],
         summary: "The command did not reach its goal.",
-        meaning: "The message says which condition was not met.",
-        causes: &["The state of the forge or of the files does not allow it."],
-        remedy: "Resolve what the message names, then run the command again.",
+        meaning: "The message names the condition that was not met.",
+        causes: &["The state of the forge or of the files does not allow the change."],
+        remedy: "Resolve the cause that the message names, then run the command again.",
         example: "repin doctor",
     },
     Explanation {
         code: "unconfigured",
         kind: Kind::Check,
         exits: &[4],
-        summary: "A token or a secret that the run needs is not set.",
-        meaning: "With `--if-unconfigured skip` the run is skipped and exits with 0; without the flag \
-             it is an error.",
+        summary: "A token or secret that the run needs is missing.",
+        meaning: "With `--if-unconfigured skip`, repin skips the run and exits with 0; without the \
+             option, a missing token is an error.",
         causes: &[
             "The secret is not available to this job, for example in a pull request of a fork.",
-            "The variable has another name.",
+            "The variable has a different name.",
         ],
         remedy: "Set one of the variables that the message names.",
         example: "repin doctor",

@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ignored_is_never_listed() {
+    fn ignored_files_are_never_listed() {
         let dir = tree(&["a.yml", "b.yml", "deps/c/d.yml", "sub/e.yml"]);
         let mut ignored = Ignored::default();
         for path in ["b.yml", "deps"] {

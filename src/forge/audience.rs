@@ -32,7 +32,7 @@ pub enum NotFor {
         asked: String,
     },
     /// Nothing says which one it is for.
-    #[error("neither GITHUB_API_URL nor a remote `origin` says that it is for {0}")]
+    #[error("neither GITHUB_API_URL nor the remote `origin` shows that it is for {0}")]
     Unknown(String),
 }
 

@@ -23,7 +23,8 @@ use crate::{
     error::{Class, Error},
     http::{
         Allowance, Announce, Body, Call, Cause, Client, FORGES, Idempotency, Network, Policy,
-        ServerTime, Stage, StopReason, Transport, WaitReason, address::host_of, time_of_day,
+        ServerTime, Stage, StopReason, TlsFailure, Transport, WaitReason, address::host_of,
+        time_of_day,
     },
     untrusted::Secrets,
 };
@@ -203,7 +204,7 @@ impl Http {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_str(&format!("{scheme} {}", token.expose()));
         let mut value = value.map_err(|_| {
-            Error::about(Class::Denied, "the token", "it does not fit into a header")
+            Error::about(Class::Denied, "the token", "it cannot be sent in a header")
         })?;
         value.set_sensitive(true);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -268,7 +269,7 @@ impl Http {
             unsure: false,
         };
         let Body::Read(body) = reply.body else {
-            return Err(sure(Error::unavailable(what, "the answer was not read")));
+            return Err(sure(Error::unavailable(what, "the response was not read")));
         };
         self.final_answer(Reply {
             status: reply.status,
@@ -350,7 +351,7 @@ impl Http {
                 asked.as_secs(),
                 longest.as_secs()
             ),
-            StopReason::Attempts(1) => "; tried once".to_owned(),
+            StopReason::Attempts(1) | StopReason::Deadline(1) => "; tried once".to_owned(),
             StopReason::Attempts(made) | StopReason::Deadline(made) => {
                 format!("; tried {made} times")
             }
@@ -386,18 +387,24 @@ impl Http {
             Cause::Status { status, body } => reply::status_text(*status, body, &self.secrets),
             Cause::Network(network) => return self.below_http(what, network),
             Cause::Stalled(progress) => format!("no response within {} s", progress.as_secs()),
-            Cause::Overdue(whole) => format!("no whole answer within {} s", whole.as_secs()),
-            Cause::TooLarge(max) => format!("the answer has more than {max} bytes"),
-            Cause::Compressed => "the answer is compressed".to_owned(),
+            Cause::Overdue(whole) => {
+                format!("the response was not complete within {} s", whole.as_secs())
+            }
+            Cause::TooLarge(max) => format!("the response has more than {max} bytes"),
+            Cause::Compressed => "the response is compressed".to_owned(),
         };
         Error::unavailable(what, reason)
     }
 
     fn below_http(&self, what: &str, network: &Network) -> Error {
-        let detail = self.clean(network.detail.as_deref().unwrap_or("no answer"));
+        if network.tls == Some(TlsFailure::NotTls) {
+            let hint = "for a plain HTTP server, set forge.url to http://HOST/PATH";
+            return Error::unavailable(what, "the server does not speak TLS").help(hint);
+        }
+        let detail = self.clean(network.detail.as_deref().unwrap_or("no response"));
         match network.stage {
             Stage::Connecting => {
-                let hint = "is forge.url right, and does the network let this machine there?";
+                let hint = "check forge.url, and that this machine can reach the server";
                 Error::unavailable(what, format!("cannot connect: {detail}")).help(hint)
             }
             Stage::Connected => {
@@ -426,8 +433,7 @@ impl Http {
             return Err(Error::unavailable(&reply.what, reason).help(hint));
         }
         if reply.status == StatusCode::UNAUTHORIZED {
-            let hint =
-                "the token is wrong, expired or revoked, or is for another server than forge.url";
+            let hint = "set a valid token for the server of forge.url: this one is wrong, expired, revoked, or for another server";
             return Err(Error::about(Class::Denied, &reply.what, reply.text()).help(hint));
         }
         Ok(reply)
@@ -454,7 +460,7 @@ impl Http {
             let mut page: serde_json::Map<String, Value> =
                 self.send(&request).await?.expect(&[200])?;
             let total = page.get("total_count").and_then(Value::as_u64);
-            let wrong = || Error::unavailable(&request.what, "the answer is not what it should be");
+            let wrong = || Error::unavailable(&request.what, "malformed response");
             let entries: Vec<T> = serde_json::from_value(page.remove(key).unwrap_or_default())
                 .map_err(|_| wrong())?;
             let got = entries.len();

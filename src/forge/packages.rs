@@ -249,11 +249,10 @@ impl Package {
         match reply.status.as_u16() {
             404 => {
                 let reason = format!(
-                    "neither an organisation nor a user {} has this package",
+                    "neither an organization nor a user {} has this package",
                     self.owner
                 );
-                let hint = "the token needs `packages: read` (classic: read:packages), and the package has to be \
-                            connected to the repository; what a token may not see is not found";
+                let hint = "give the token `packages: read` (classic: read:packages), and connect the package to the repository; GitHub reports a package that the token may not read as not found";
                 Err(Error::about(Class::Denied, request.what, reason).help(hint))
             }
             200 => {
@@ -268,7 +267,7 @@ impl Package {
 fn may_delete(error: Error) -> Error {
     match error.class {
         Class::Denied => error.help(
-            "the token needs `packages: write`, and the repository the role Admin on the package",
+            "give the token `packages: write`, and the repository the role Admin on the package",
         ),
         _ => error,
     }

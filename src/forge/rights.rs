@@ -104,10 +104,7 @@ impl Verdict {
                     .help
                     .clone()
                     .unwrap_or_else(|| "give the token this permission".to_owned());
-                Ok(Self::Lacks(
-                    format!("not even reading is allowed: {error}"),
-                    hint,
-                ))
+                Ok(Self::Lacks(format!("reading is denied: {error}"), hint))
             }
             Err(error) => Err(error),
         }

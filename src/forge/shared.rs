@@ -69,10 +69,10 @@ fn issue_refused(reply: &Reply, error: Error, needs: &str) -> Error {
     match reply.status.as_u16() {
         403 | 404 => error
             .class(Class::Denied)
-            .help(format!("the token needs {needs}")),
+            .help(format!("give the token {needs}")),
         410 => error
             .class(Class::Refused)
-            .help("issues are disabled in the repository: enable them"),
+            .help("enable issues in the repository's settings"),
         _ => error,
     }
 }
@@ -95,9 +95,9 @@ pub(super) fn method_refused(
 ) -> Error {
     let method = method.as_str();
     if allowed.is_empty() {
-        let reason = format!("{place} allows no method of merging");
+        let reason = format!("{place} allows no merge method");
         return Error::about(Class::Refused, what, reason)
-            .help("allow a method in the repository's settings");
+            .help("allow a merge method in the repository's settings");
     }
     let allowed = allowed.join(" or ");
     let reason = format!("forge.merge_method is {method}, and {place} allows {allowed}");
@@ -182,7 +182,7 @@ impl Http {
         let text: String = blob.content.split_ascii_whitespace().collect();
         let content = STANDARD
             .decode(text)
-            .map_err(|_| wrong("it is not base64"))?;
+            .map_err(|_| wrong("malformed base64"))?;
         if blob_id(&content, id) == id {
             Ok(content)
         } else {

@@ -34,22 +34,18 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// Neither says which kind.
-    #[error(
-        "which kind of forge `{0}` is can't be told from the remote: set forge.kind to github or gitea, and forge.url"
-    )]
+    #[error("cannot determine the kind of forge: {0}")]
     Kind(String),
     /// Only public forges' APIs are known.
     #[error(
-        "where the API is can't be told: set forge.url (Gitea and Forgejo: https://HOST/api/v1)"
+        "cannot determine the URL of the API: set forge.url (Gitea and Forgejo: https://HOST/api/v1)"
     )]
     Api,
     /// The repository is not given.
-    #[error(
-        "which repository it is can't be told from the remote: set forge.repository to OWNER/NAME"
-    )]
+    #[error("cannot determine the repository from the remote: set forge.repository to OWNER/NAME")]
     Repository,
     /// A URL that does not parse.
-    #[error("forge.url `{0}` is not a URL: {1}")]
+    #[error("malformed forge.url `{0}`: {1}")]
     Url(String, String),
 }
 
@@ -93,16 +89,10 @@ impl Target {
     /// The public forge that a clone came from, and the base of its API.
     pub fn public_api(remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
         let remote = remote.and_then(HostedRepository::parse);
-        let host = || {
-            remote
-                .as_ref()
-                .map_or("(no remote)", |remote| remote.host.as_str())
-                .to_owned()
-        };
         let (kind, api) = remote
             .as_ref()
             .and_then(public)
-            .ok_or_else(|| TargetError::Kind(host()))?;
+            .ok_or_else(|| unknown_kind(remote.as_ref()))?;
         Ok((kind, parse(api)?))
     }
 
@@ -117,10 +107,7 @@ impl Target {
             ForgeKind::Gitea => Some(Kind::Gitea),
             ForgeKind::Auto => by_url.or(public.filter(|_| api.is_none()).map(|(kind, _)| kind)),
         };
-        let host = remote
-            .as_ref()
-            .map_or("(no remote)", |remote| remote.host.as_str());
-        let kind = kind.ok_or_else(|| TargetError::Kind(host.to_owned()))?;
+        let kind = kind.ok_or_else(|| unknown_kind(remote.as_ref()))?;
         match (api, public) {
             (Some(api), _) => Ok((kind, api)),
             (None, Some((public, api))) if public == kind => Ok((kind, parse(api)?)),
@@ -132,11 +119,18 @@ impl Target {
     }
 }
 
+fn unknown_kind(remote: Option<&HostedRepository>) -> TargetError {
+    TargetError::Kind(match remote {
+        Some(remote) => format!("the remote's host `{}` is not a public forge", remote.host),
+        None => "the clone has no remote on a server".to_owned(),
+    })
+}
+
 fn parse(text: &str) -> Result<Url, TargetError> {
     let wrong = |reason: String| TargetError::Url(text.to_owned(), reason);
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(wrong("it has to be http[s]://HOST[/PATH]".to_owned()));
+        return Err(wrong("expected http[s]://HOST[/PATH]".to_owned()));
     }
     Ok(url)
 }

@@ -106,9 +106,9 @@ async fn create(forge: &dyn Forge, wanted: &IssueSpec<'_>) -> Result<IssueChange
             match forge.label(issue.number, wanted.labels).await {
                 Ok(LabelOutcome::Done) => {}
                 Ok(LabelOutcome::NotPermitted(message)) => {
-                    warnings.push(format!("the labels could not be put on: {message}"));
+                    warnings.push(format!("cannot add the labels: {message}"));
                 }
-                Err(error) => warnings.push(format!("the labels could not be put on: {error}")),
+                Err(error) => warnings.push(format!("cannot add the labels: {error}")),
             }
         }
         return Ok(IssueChange {
@@ -120,7 +120,7 @@ async fn create(forge: &dyn Forge, wanted: &IssueSpec<'_>) -> Result<IssueChange
     let what = format!("{}: opening the issue `{}`", forge.name(), wanted.title);
     Err(Error::unavailable(
         what,
-        "it is not there although it was opened",
+        "the issue is missing although it was opened",
     ))
 }
 
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_write_around_it_stays() {
+    fn text_around_the_section_is_preserved() {
         let first = within("", "one");
         assert_eq!(first, format!("{BEGIN}\none\n{END}\n"));
         let noted = format!("see also #3\r\n{first}my notes");

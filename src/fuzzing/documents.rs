@@ -1,4 +1,5 @@
-//! Manifests, indexes and configs: against a second reader, as lax as the engines' is.
+//! Manifests, indexes and configs: compared with a second reader that is as lax as the engines'
+//! reader.
 
 use serde_json::Value;
 
@@ -47,13 +48,14 @@ pub fn documents(input: &[u8]) {
     config(input);
 }
 
-/// Whether a document says what it is.
+/// Whether a document declares its type.
 fn says(input: &[u8]) -> bool {
     let value: Value = serde_json::from_slice(input).unwrap();
     value["mediaType"].is_string()
 }
 
-/// A key as the engines' reader finds it: without case, by simple folding, the last one counts.
+/// A key as the engines' reader finds it: case-insensitive by simple folding, and the last one
+/// counts.
 fn get<'v>(value: &'v Entries, key: &str) -> Option<&'v Loose> {
     let fold = |text: &str| {
         text.replace('\u{17f}', "s")
@@ -128,7 +130,7 @@ impl<'de> serde::de::Visitor<'de> for Visitor {
     }
 }
 
-/// What the other reader sees in a descriptor.
+/// A descriptor as the second reader sees it.
 fn seen(descriptor: &Loose) -> [Option<String>; 2] {
     let Loose::Object(entries) = descriptor else {
         return [None, None];
@@ -139,7 +141,7 @@ fn seen(descriptor: &Loose) -> [Option<String>; 2] {
     })
 }
 
-/// The other reader sees the same descriptors, and nothing of the other shape.
+/// The second reader sees the same descriptors, and no key of the other document type.
 fn same(input: &[u8], manifest: &Manifest) {
     let Loose::Object(entries) = serde_json::from_slice(input).unwrap() else {
         panic!("a manifest that is no object");
@@ -169,7 +171,7 @@ fn same(input: &[u8], manifest: &Manifest) {
     }
 }
 
-/// An image's config: the other reader sees the same labels and layers.
+/// An image's config: the second reader sees the same labels and layers.
 fn config(input: &[u8]) {
     let descriptor = |size: u64, digest: Digest| -> Descriptor {
         let text = format!(r#"{{"mediaType":"a","digest":"{digest}","size":{size}}}"#);

@@ -1,12 +1,12 @@
-//! Text from outside: what every reader's escaping promises.
+//! Untrusted text: the guarantees of each escaping.
 
 use super::text;
 use crate::untrusted::{
     Secrets, block, code_points, is_hidden, json, markdown, plain, short, tail, width, workflow,
 };
 
-/// Escaped texts: no character that a reader does not see, no command, nothing longer than allowed,
-/// and no secret.
+/// Escaped texts contain no hidden character, no command, no secret, and are not longer than
+/// allowed.
 pub fn escapes(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let (first, rest) = text.split_once('\n').unwrap_or((text, text));
@@ -36,7 +36,7 @@ pub fn escapes(input: &[u8]) {
     redacted(first, rest);
 }
 
-/// What a runner of GitHub Actions takes for no command.
+/// Text that a runner of GitHub Actions does not treat as a command.
 fn inert(shown: &str) {
     assert!(!shown.contains("##[") && !shown.contains('\r'));
     for line in shown.split('\n') {
@@ -82,7 +82,7 @@ fn written(text: &str) {
     assert!(command.ends_with('\n') && !command.contains('\r'));
 }
 
-/// A secret of some length is nowhere in what was redacted, and nothing else is lost without it.
+/// Redacted text does not contain the secret, and text without a secret is unchanged.
 fn redacted(secret: &str, text: &str) {
     let secrets = Secrets::default();
     assert_eq!(secrets.redact(text), text);

@@ -1,5 +1,5 @@
-//! Answers of GitHub and Gitea: a server on a loopback port answers whatever the input says, and the
-//! clients' errors are fit to be shown.
+//! Responses of GitHub and Gitea: a server on a loopback port sends the bytes of the input, and the
+//! clients' errors must be safe to show.
 
 use std::{
     cell::RefCell,
@@ -21,15 +21,15 @@ use crate::{
     untrusted::Secrets,
 };
 
-/// A token as the clients send it; a server may know it and answer with it.
+/// A token as the clients send it; a server may return it in a response.
 const TOKEN: &str = "s3cr3t-token-of-the-fuzzer";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// How long one call may wait for a rate limit that never ends.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Requests of one call to which the server has the same answer again and again.
+/// The maximum number of requests of one call to which the server sends the same response.
 const ENDLESS: usize = 1_100;
 
-/// What the server answers, and how often it was asked.
+/// The server's responses, and the number of requests.
 #[derive(Default)]
 struct Script {
     answers: Vec<Vec<u8>>,
@@ -93,7 +93,7 @@ impl World {
     }
 }
 
-/// Answers each request with the next part of the script, the last one again and again. A part may
+/// Answers each request with the next part of the script, and repeats the last one. A part may
 /// begin with a status.
 fn serve(mut connection: &TcpStream, script: &Mutex<Script>) {
     let mut requests = BufReader::new(connection);
@@ -146,8 +146,8 @@ fn serve(mut connection: &TcpStream, script: &Mutex<Script>) {
     }
 }
 
-/// The first byte chooses the forge, the second what it is asked for; the rest are the answers, with
-/// NULs between them.
+/// The first byte selects the forge, the second the call; the rest are the responses, separated by
+/// NULs.
 pub fn forge(input: &[u8]) {
     let [kind, question, answers @ ..] = input else {
         return;
@@ -177,7 +177,7 @@ pub fn forge(input: &[u8]) {
     });
 }
 
-/// An error that can be shown: nothing of the token in it, and not without end.
+/// An error that is safe to show: it does not contain the token and has a bounded length.
 fn told(error: &Error) {
     let shown = format!("{error} {:?}", error.help);
     assert!(!shown.contains(TOKEN), "{shown}");

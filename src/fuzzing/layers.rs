@@ -1,4 +1,4 @@
-//! Layers: any archive is an error or a tree that holds together, however its bytes come.
+//! Layers: every archive is an error or a consistent tree, however its bytes are split.
 
 use std::io::{self, Read};
 
@@ -12,7 +12,8 @@ use crate::{
 
 const BLOCK: usize = 512;
 
-/// Archives and whiteouts: the first byte says how many layers the rest is and how they are stored.
+/// Archives and whiteouts: the first byte determines the number of layers in the rest and their
+/// compression.
 pub fn layers(input: &[u8]) {
     let Some((&mode, rest)) = input.split_first() else {
         return;
@@ -80,7 +81,8 @@ impl Read for Slow<'_> {
     }
 }
 
-/// A layer that is read, in the same way however its bytes come, within its budget, and verified.
+/// Reads a layer and checks that the result is the same however its bytes are split, stays within
+/// its budget, and is verified.
 fn layer(archive: &[u8]) -> Option<LayerTree> {
     let want = ContentFilter {
         names: vec![b"a".to_vec()],
@@ -136,7 +138,8 @@ fn layer(archive: &[u8]) -> Option<LayerTree> {
     Some(tree)
 }
 
-/// No name in a tree hides, climbs or is empty, and every path leads to what is listed under it.
+/// Checks that no name in a tree is empty, hidden or leads upward, and that every path leads to the
+/// entry that is listed under it.
 fn holds_together(tree: &Tree) {
     let root = tree.find(b"").unwrap();
     for item in tree.below(&root, |_| true).into_iter().skip(1) {
@@ -151,7 +154,7 @@ fn holds_together(tree: &Tree) {
     }
 }
 
-/// Everything below the root, a line each.
+/// All entries below the root, one line each.
 fn lines(tree: &Tree) -> Vec<String> {
     let root = tree.find(b"").unwrap();
     let below = tree.below(&root, |_| true).into_iter().skip(1);
@@ -170,7 +173,8 @@ fn header(name: &[u8]) -> Vec<u8> {
     block
 }
 
-/// The archive with right checksums in its headers, so that a changed byte is not all that is seen.
+/// The archive with corrected checksums in its headers, so that a changed byte is not rejected at
+/// once.
 fn sealed(archive: &[u8]) -> Vec<u8> {
     let mut archive = archive.to_vec();
     let mut at = 0;

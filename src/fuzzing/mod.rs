@@ -1,10 +1,10 @@
-//! What holds for any input, one function per fuzz target.
+//! Properties of any input, one function for each fuzz target.
 //!
-//! A function takes bytes of any shape and panics where a promise is broken: a round trip, an
-//! oracle that shares no code with the program, a cap, an exact byte. The targets of
-//! `fuzz/fuzz_targets` call nothing else, and a test per target feeds the checked-in corpus to the
-//! same function. Compiled for tests and under `cfg(fuzzing)`, which cargo-fuzz sets, so that
-//! internals are reached without becoming public.
+//! A function takes any bytes and panics if a property does not hold: a round trip, an oracle that
+//! shares no code with the program, a limit, an exact byte. The targets of `fuzz/fuzz_targets` call
+//! nothing else, and a test per target feeds the checked-in corpus to the same function. Compiled
+//! for tests and under `cfg(fuzzing)`, which cargo-fuzz sets, so that the functions can use
+//! internals that are not public.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -46,7 +46,7 @@ pub fn journal(input: &[u8]) {
     crate::apply::fuzzing::journal(input);
 }
 
-/// The answer of `git log`.
+/// The output of `git log`.
 pub fn git_log(input: &[u8]) {
     crate::history::fuzzing::git_log(input);
 }

@@ -1,4 +1,5 @@
-//! References and templates: against grammars written as regular expressions, and back again.
+//! References and templates: compared with grammars written as regular expressions, and parsed
+//! again.
 
 use std::sync::LazyLock;
 
@@ -32,7 +33,7 @@ static HOST: LazyLock<Regex> = LazyLock::new(|| {
 static LIKE_A_HOST: LazyLock<Regex> = LazyLock::new(|| regex(r"\Alocalhost\z|[.:A-Z]"));
 static DIGEST: LazyLock<Regex> = LazyLock::new(|| regex(r"\A(?:sha256:)?([0-9a-f]{64})\z"));
 
-/// Whether a name is in the grammar.
+/// Whether a name matches the grammar.
 pub(crate) fn is_repository(name: &str) -> bool {
     let (host, path) = match name.split_once('/') {
         Some((first, rest)) if LIKE_A_HOST.is_match(first) => (Some(first), rest),
@@ -53,7 +54,7 @@ pub(crate) fn is_repository(name: &str) -> bool {
     name.len() + implied <= 255 && host && PATH.is_match(path)
 }
 
-/// References and digests, against the grammar.
+/// References and digests, compared with the grammar.
 pub fn references(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let expected = WHOLE.captures(text).and_then(|parts| {
@@ -91,8 +92,8 @@ pub fn references(input: &[u8]) {
     );
 }
 
-/// Templates of the configuration, and the body of pull requests: a line each for the template, the
-/// revision and the name, and the rest for the body.
+/// Templates of the configuration, and the body of pull requests: one line each for the template,
+/// the revision and the name, and the rest for the body.
 pub fn templates(input: &[u8]) {
     let Some(text) = text(input) else { return };
     let mut parts = text.splitn(4, '\n');
@@ -141,7 +142,7 @@ fn is_branch(name: &str) -> bool {
     good && !name.ends_with(['/', '.'])
 }
 
-/// What a marker says is found again, whatever it says and whatever stands before it.
+/// A marker is read back, whatever it contains and whatever precedes it.
 fn marker(revision: &str, before: &str) {
     let marker = Marker {
         kind: "promote".to_owned(),
@@ -155,7 +156,8 @@ fn marker(revision: &str, before: &str) {
     }
 }
 
-/// A body is within its bounds and ends in its marker, whatever the template and the values say.
+/// A body has at most the maximum length and ends with its marker, whatever the template and the
+/// values are.
 fn rendered(revision: &str, name: &str, template: &str) {
     let document = document(revision, name);
     let own = body::render(&document, &body::Beside::default(), None).unwrap();

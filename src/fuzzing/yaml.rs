@@ -1,5 +1,5 @@
-//! The configuration and contracts: places lie in the text, limits hold, and what is written is read
-//! back.
+//! The configuration and contracts: locations are within the text, limits hold, and written files
+//! are read back.
 
 use std::path::Path;
 
@@ -61,13 +61,13 @@ pub fn configuration(input: &[u8]) {
     }
 }
 
-/// A path that stays where it is.
+/// A path that stays beneath its directory.
 fn beneath(path: &Path) {
     let normal = |part| matches!(part, std::path::Component::Normal(_));
     assert!(path.components().all(normal), "{}", path.display());
 }
 
-/// Every value lies in the text, keys differ, and nesting is bounded.
+/// Checks that every value is within the text, keys differ, and nesting is bounded.
 fn nodes(text: &str, node: &yaml::Node, depth: usize) {
     assert!(depth <= 64);
     spans(text, node.span.start, node.span.end);
@@ -89,7 +89,7 @@ fn nodes(text: &str, node: &yaml::Node, depth: usize) {
     }
 }
 
-/// A place can be shown: it lies in the text, between characters.
+/// Checks that a location can be shown: it is within the text, between characters.
 fn spans(text: &str, start: usize, end: usize) {
     assert!(
         start <= end && text.get(start..end).is_some(),
@@ -97,7 +97,7 @@ fn spans(text: &str, start: usize, end: usize) {
     );
 }
 
-/// Errors are told, each at a place that can be shown.
+/// Checks that every error has a location that can be shown.
 fn told(text: &str, errors: &[Error]) {
     assert!(!errors.is_empty());
     for error in errors {

@@ -32,17 +32,17 @@ pub enum GitError {
     NoRemote,
     /// Nothing says which branch of the remote counts.
     #[error(
-        "cannot determine the default branch of the remote `{remote}`: refs/remotes/{remote}/HEAD is missing, and {why}"
+        "cannot determine the default branch of the remote `{remote}`: refs/remotes/{remote}/HEAD is missing, and {reason}"
     )]
     NoDefault {
         /// The remote.
         remote: String,
         /// What came of asking it; came from outside.
-        why: String,
+        reason: String,
     },
     /// The head of a branch on the forge is missing here and cannot be fetched.
     #[error(
-        "commit {commit}, the head of {branch} on the forge, is missing in this clone and cannot be fetched: {why}"
+        "commit {commit}, the head of {branch} on the forge, is missing in this clone and cannot be fetched: {reason}"
     )]
     NoHead {
         /// The branch's name.
@@ -52,7 +52,7 @@ pub enum GitError {
         /// The remote that was asked first.
         remote: String,
         /// Why the fetch failed; came from outside.
-        why: String,
+        reason: String,
     },
     /// History needs objects that a partial clone left out.
     #[error("this partial clone lacks objects that history is read from: {0}")]
@@ -64,14 +64,14 @@ pub enum GitError {
     #[error("git object {0} is missing in this clone")]
     Missing(ObjectId),
     /// A remote did not answer, or not as it should.
-    #[error("the remote `{remote}` is unreachable (`git {command}`): {why}")]
+    #[error("the remote `{remote}` is unreachable (`git {command}`): {reason}")]
     Remote {
         /// Its name.
         remote: String,
         /// The subcommand.
         command: &'static str,
         /// git's message; untrusted text.
-        why: String,
+        reason: String,
     },
     /// git reported an error of its own.
     #[error("`git {command}` failed: {message}")]
@@ -90,7 +90,7 @@ pub enum GitError {
         message: String,
     },
     /// git printed something unexpected.
-    #[error("`git {command}` printed something unexpected: {what}")]
+    #[error("`git {command}` returned unexpected output: {what}")]
     Malformed {
         /// The subcommand.
         command: &'static str,
@@ -113,8 +113,8 @@ impl GitError {
     pub fn hint(&self) -> String {
         match self {
             Self::NoGit => "install git, or add it to PATH".into(),
-            Self::NotARepository(_) => "history is read from git: run this in a clone of the repository".into(),
-            Self::NoWorkTree(_) => "run this in a work tree: `git clone` without --bare, or `git worktree add`".into(),
+            Self::NotARepository(_) => "run the command in a clone of the repository".into(),
+            Self::NoWorkTree(_) => "run the command in a work tree: `git clone` without --bare, or `git worktree add`".into(),
             Self::Ownership(root) => format!(
                 "if you trust it: git config --global --add safe.directory {} (or the directory above it that holds .git)",
                 root.display()
@@ -132,7 +132,7 @@ impl GitError {
                 "add the remote and push to it: git remote add origin URL, git push -u origin BRANCH".into()
             }
             Self::NoDefault { remote, .. } => format!(
-                "run git remote set-head {} --auto after git fetch {0}, or set `provenance.branch` in repin.yaml",
+                "run `git fetch {0}` and `git remote set-head {0} --auto`, or set `provenance.branch` in repin.yaml",
                 quoted(remote)
             ),
             Self::NoHead { commit, remote, .. } => format!(
@@ -146,12 +146,12 @@ impl GitError {
                 "a partial clone lacks it: git fetch --refetch --no-filter; a damaged one: git fsck".into()
             }
             Self::Remote { remote, .. } => format!(
-                "try `git ls-remote {remote}` by hand; in CI the checkout has to keep its credentials \
+                "run `git ls-remote {remote}` by hand; in CI the checkout must keep its credentials \
                  (actions/checkout: persist-credentials: true)"
             ),
-            Self::Denied { .. } => "git needs credentials for that repository that are allowed to do this".into(),
+            Self::Denied { .. } => "give git credentials that are allowed to do this in the repository".into(),
             Self::Failed { .. } | Self::Malformed { .. } | Self::Io { .. } => {
-                "git 2.31 or newer is needed; `git fsck` tells whether the repository is sound".into()
+                "check that git is 2.31 or newer, and check the repository with `git fsck`".into()
             }
         }
     }

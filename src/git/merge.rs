@@ -205,8 +205,7 @@ fn push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, E
     .help(PERMISSION))
 }
 
-const PERMISSION: &str = "the credentials that git has for the remote `origin` need `contents: write` (Gitea: \
-     write:repository), where workflows change `workflows: write` too, and the branch's protection has to let them push";
+const PERMISSION: &str = "give git credentials for the remote `origin` with `contents: write` (Gitea: write:repository), and with `workflows: write` if workflows change; the branch protection must let them push";
 
 fn denied_or_failed(branch: &str, ran: &Ran) -> Error {
     let error = GitError::refused("push", &ran.stderr);
@@ -226,7 +225,7 @@ fn run(git: &Git, command: &'static str, args: &[&str]) -> Result<Ran, Error> {
 
 fn failed(error: &GitError) -> Error {
     let kind = match error {
-        GitError::Remote { why, .. } if is_denied(why) => Class::Denied,
+        GitError::Remote { reason, .. } if is_denied(reason) => Class::Denied,
         GitError::Denied { .. } => Class::Denied,
         _ => Class::Unavailable,
     };

@@ -66,8 +66,8 @@ pub struct Git {
 /// The most that a short answer may hold, in bytes.
 const ANSWER: u64 = 16 * 1024 * 1024;
 
-/// The most objects with a common id prefix that are examined.
-const MOST_ALIKE: usize = 16;
+/// The most commits with a common id prefix that are listed.
+const MOST_NAMED: usize = 5;
 
 /// A file in a commit's tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,8 +198,15 @@ impl Git {
     /// The commit of this clone that has this name, or the only one whose name begins so (4 digits
     /// or more).
     pub fn commit_named(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        let commits = self.commits_named(name)?;
+        Ok(commits.first().copied().filter(|_| commits.len() == 1))
+    }
+
+    /// The commits of this clone that have this name, or whose names begin so (4 digits or more):
+    /// some of them where there are many.
+    pub fn commits_named(&self, name: &str) -> Result<Vec<ObjectId>, GitError> {
         if let Some(id) = ObjectId::parse(name.as_bytes()) {
-            return Ok(self.has_commit(&id)?.then_some(id));
+            return Ok(self.has_commit(&id)?.then_some(id).into_iter().collect());
         }
         // Digits only: references of that name are never asked for, and nothing else can be an
         // expression.
@@ -207,23 +214,38 @@ impl Git {
             .bytes()
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if !digits || !(4..64).contains(&name.len()) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let listed = self.answer("rev-parse", &[format!("--disambiguate={name}")])?;
         let alike: Vec<_> = listed
             .split(|b| *b == b'\n')
             .filter_map(ObjectId::parse)
             .collect();
-        if alike.len() > MOST_ALIKE {
-            return Ok(None);
-        }
         let mut commits = Vec::new();
         for id in alike {
             if self.has_commit(&id)? {
                 commits.push(id);
             }
+            if commits.len() == MOST_NAMED {
+                break;
+            }
         }
-        Ok(commits.first().copied().filter(|_| commits.len() == 1))
+        Ok(commits)
+    }
+
+    /// The commit that a tag of this name points to.
+    pub fn commit_of_tag(&self, name: &str) -> Result<Option<ObjectId>, GitError> {
+        let reference = format!("refs/tags/{name}");
+        let asked = ["--verify", "--hash", "--", &reference];
+        // 128 is a name that no reference can have.
+        let (code, listed) = self.answer_or("show-ref", &asked, &[1, 128])?;
+        let Some(object) = ObjectId::parse(listed.trim_ascii_end()).filter(|_| code == 0) else {
+            return Ok(None);
+        };
+        let peeled = format!("{object}^{{commit}}");
+        let (code, printed) =
+            self.answer_or("rev-parse", &["--verify", "--quiet", &peeled], &[1, 128])?;
+        Ok(ObjectId::parse(printed.trim_ascii_end()).filter(|_| code == 0))
     }
 
     /// Whether `commit` is in this clone, as a commit.

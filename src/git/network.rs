@@ -105,7 +105,7 @@ impl Git {
         longest.ok_or_else(|| GitError::Remote {
             remote: branch.name.clone(),
             command: "config",
-            why: "no remote of this clone has such a branch".to_owned(),
+            reason: "no remote of this clone has such a branch".to_owned(),
         })
     }
 
@@ -195,24 +195,24 @@ impl Git {
                 branch: branch.to_owned(),
                 commit: *commit,
                 remote: "URL".to_owned(),
-                why: "this clone has no remote".to_owned(),
+                reason: "this clone has no remote".to_owned(),
             });
         }
         remotes.sort_by_key(|name| name != "origin");
-        let mut why = None;
+        let mut reason = None;
         for remote in &remotes {
             match self.fetch_references(remote, &[&commit.to_string()]) {
                 // What ends a shallow clone may be another commit now.
                 Ok(()) if self.has_commit(commit)? => return self.reopened(),
                 Ok(()) => {}
-                Err(error) => why = why.or(Some(error.to_string())),
+                Err(error) => reason = reason.or(Some(error.to_string())),
             }
         }
         Err(GitError::NoHead {
             branch: branch.to_owned(),
             commit: *commit,
             remote: remotes.swap_remove(0),
-            why: why.unwrap_or_else(|| "the remote did not send it".to_owned()),
+            reason: reason.unwrap_or_else(|| "the remote did not send it".to_owned()),
         })
     }
 
@@ -339,10 +339,10 @@ impl Git {
         remote: &str,
         args: &[OsString],
     ) -> Result<Vec<u8>, GitError> {
-        let failed = |why: String| GitError::Remote {
+        let failed = |reason: String| GitError::Remote {
             remote: remote.to_owned(),
             command,
-            why: without_users(&why),
+            reason: without_users(&reason),
         };
         let mut running = self.start(command, args, Mode::Network)?;
         let watch = Watchdog::over(&running, PATIENCE);

@@ -53,7 +53,7 @@ enum Destination {
 const LARGEST: u64 = 256 * 1024 * 1024;
 
 const COMMAND: &str = "cat-file";
-const END: &str = "an end of output instead of an object";
+const END: &str = "the end of the output instead of an object";
 
 impl<T: Send + 'static> Objects<T> {
     /// `digest` makes something of each content, as a stream, or nothing.

@@ -92,14 +92,14 @@ impl Git {
         if let Some(stated) = sources.ci {
             return named(stated);
         }
-        let why = match self.default_of(&remote) {
+        let reason = match self.default_of(&remote) {
             Ok(Some(name)) => return named(&name),
             Ok(None) => "the remote does not report the branch of its HEAD".to_owned(),
             Err(error) => error.to_string(),
         };
         match self.only_branch(&remote)? {
             Some(only) => Ok(only),
-            None if self.has_any_commit()? => Err(GitError::NoDefault { remote, why }),
+            None if self.has_any_commit()? => Err(GitError::NoDefault { remote, reason }),
             None => Err(GitError::Unborn),
         }
     }

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_no_forge_is_nothing() {
+    fn remote_without_a_forge_is_not_parsed() {
         for url in [
             "/srv/git/a/b.git",
             "../a/b",

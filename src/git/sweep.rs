@@ -67,7 +67,7 @@ impl<T: Send + 'static> Sweep<T> {
                 Object::Blob => return self.content(tip, next, &[]),
             }
         }
-        Err(malformed("a tag of a tag that never ends"))
+        Err(malformed("an endless chain of tags"))
     }
 
     fn read(&mut self, id: ObjectId) -> Result<Object, GitError> {
@@ -93,7 +93,7 @@ impl<T: Send + 'static> Sweep<T> {
                     b"40000" if self.seen.contains(&entry.id) => {}
                     b"40000" => match self.read(entry.id)? {
                         Object::Tree(entries) => open.push(([&path()[..], b"/"].concat(), entries)),
-                        _ => return Err(malformed("a directory that is no tree")),
+                        _ => return Err(malformed("a directory that is not a tree")),
                     },
                     _ if self.places.contains_key(&entry.id) => {}
                     _ => self.content(tip, entry.id, &path())?,
@@ -139,7 +139,7 @@ fn target(text: &[u8]) -> Result<ObjectId, GitError> {
         .strip_prefix(b"tree ")
         .or_else(|| line.strip_prefix(b"object "));
     id.and_then(ObjectId::parse)
-        .ok_or(malformed("a commit or tag that names nothing"))
+        .ok_or(malformed("a commit or tag without a target"))
 }
 
 /// An entry of a tree: `MODE NAME`, a NUL, the bytes of the object's name.

@@ -164,7 +164,24 @@ struct Walk<'a> {
     /// The contents that were asked for.
     asked: HashSet<Blob>,
     titles: &'a mut Titles,
-    parsed: HashMap<ObjectId, Result<Arc<Rules>, Arc<str>>>,
+    parsed: HashMap<ObjectId, OwnRules>,
+}
+
+/// What a commit's own configuration makes of it.
+#[derive(Clone)]
+enum OwnRules {
+    Known(Arc<Rules>),
+    /// The configuration cannot be read, and why.
+    Unreadable(Arc<str>),
+}
+
+impl OwnRules {
+    fn known(&self) -> Option<&Arc<Rules>> {
+        match self {
+            Self::Known(rules) => Some(rules),
+            Self::Unreadable(_) => None,
+        }
+    }
 }
 
 /// What is known after each commit.
@@ -207,10 +224,7 @@ pub(super) fn walk(
             directories = BTreeSet::from([PathBuf::new()]);
         }
         let line = walk.once(tip, &directories)?;
-        let rules = walk
-            .parsed
-            .values()
-            .filter_map(|parsed| parsed.as_ref().ok());
+        let rules = walk.parsed.values().filter_map(OwnRules::known);
         let wanted = rules.flat_map(|rules| rules.directories());
         let missed: BTreeSet<_> = wanted
             .filter(|w| !directories.iter().any(|directory| w.starts_with(directory)))
@@ -264,7 +278,7 @@ impl Walk<'_> {
             touched.push((path, change.blob));
         }
         let content = match self.rules(reached.own)? {
-            Err(why) => {
+            OwnRules::Unreadable(why) => {
                 let why = Unknown { file: None, why };
                 // It makes no set, but what it pinned by any rules that are known was pinned all
                 // the same.
@@ -276,7 +290,7 @@ impl Walk<'_> {
                 blobs.iter().try_for_each(|blob| self.ask(*blob))?;
                 Content::Unreadable(why, blobs)
             }
-            Ok(rules) => self.content(&rules, &touched, reached),
+            OwnRules::Known(rules) => self.content(&rules, &touched, reached),
         };
         for (path, id) in &touched {
             // Whatever a place of today looks into protects its digests from being pruned.
@@ -317,10 +331,7 @@ impl Walk<'_> {
 
     /// Whether the current configuration or that of a visited commit matches this path.
     fn may_count(&self, path: &[u8]) -> bool {
-        let known = self
-            .parsed
-            .values()
-            .filter_map(|parsed| parsed.as_ref().ok());
+        let known = self.parsed.values().filter_map(OwnRules::known);
         self.today.matches(path) || known.into_iter().any(|rules| rules.matches(path))
     }
 
@@ -371,9 +382,9 @@ impl Walk<'_> {
     }
 
     /// The rules of a commit's own configuration; the current rules if it has none.
-    fn rules(&mut self, own: Option<ObjectId>) -> Result<Result<Arc<Rules>, Arc<str>>, GitError> {
+    fn rules(&mut self, own: Option<ObjectId>) -> Result<OwnRules, GitError> {
         let Some(blob) = own else {
-            return Ok(Ok(Arc::clone(&self.today)));
+            return Ok(OwnRules::Known(Arc::clone(&self.today)));
         };
         if let Some(known) = self.parsed.get(&blob) {
             return Ok(known.clone());
@@ -383,11 +394,11 @@ impl Walk<'_> {
             .blob(blob, LARGEST_CONFIG)?
             .map(|bytes| parse(bytes, self.config))
         {
-            None => Err(TOO_LARGE.into()),
-            Some(Err(reason)) => Err(reason.into()),
+            None => OwnRules::Unreadable(TOO_LARGE.into()),
+            Some(Err(reason)) => OwnRules::Unreadable(reason.into()),
             Some(Ok(config)) => {
                 self.titles.learn(&config);
-                Ok(Arc::new(Rules::new(&config, self.config)))
+                OwnRules::Known(Arc::new(Rules::new(&config, self.config)))
             }
         };
         self.parsed.insert(blob, parsed.clone());

@@ -59,7 +59,7 @@ mod tests {
     use crate::http::{AttemptError, RetryAdvice};
 
     #[tokio::test(start_paused = true)]
-    async fn what_ran_out_of_its_whole_time_is_not_tried_again() {
+    async fn attempt_that_used_its_whole_time_is_not_retried() {
         let seconds = Duration::from_secs;
         let mut budget = Budget::new(seconds(60), seconds(30));
         let stalled = budget.run(std::future::pending::<()>()).await.unwrap_err();

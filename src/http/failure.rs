@@ -58,8 +58,17 @@ pub struct Network {
     pub stage: Stage,
     /// The innermost text about it.
     pub detail: Option<String>,
-    /// What TLS says, if that is what failed.
-    pub tls: Option<String>,
+    /// The failure of TLS, if TLS failed.
+    pub tls: Option<TlsFailure>,
+}
+
+/// Why a TLS connection could not be made or continued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsFailure {
+    /// The server's bytes are not a TLS record, such as a plain HTTP response.
+    NotTls,
+    /// Any other failure, in the words of the TLS library.
+    Other(String),
 }
 
 /// How far a connection had come.
@@ -134,11 +143,16 @@ impl From<Timeout> for AttemptError {
     }
 }
 
-/// The text of a TLS error; I/O errors carry theirs inside, sometimes in one another, where
+/// A TLS error as a failure; I/O errors carry theirs inside, sometimes in one another, where
 /// `source` skips them.
-fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<TlsFailure> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return Some(tls.to_string());
+        let not_tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        return Some(if *tls == not_tls {
+            TlsFailure::NotTls
+        } else {
+            TlsFailure::Other(tls.to_string())
+        });
     }
     tls_error(error.downcast_ref::<std::io::Error>()?.get_ref()?)
 }

@@ -28,7 +28,7 @@ pub use body::{Body, Open};
 pub use call::{Call, Idempotency, Reading, Reply};
 pub use client::Client;
 pub use clock::{Clock, ServerTime};
-pub use failure::{AttemptError, Cause, Failure, Network, Stage};
+pub use failure::{AttemptError, Cause, Failure, Network, Stage, TlsFailure};
 pub use log::LOG;
 pub use policy::{Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects};
 pub use retry::{Deadline, RetryAdvice, StopReason, WaitReason};

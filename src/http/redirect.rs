@@ -32,7 +32,8 @@ pub(super) fn target(
         return Err("the redirect target is not a URL".to_owned());
     };
     next.set_fragment(None);
-    check_url(&next).map_err(|why| format!("the redirect leads to {}, {why}", shown(&next)))?;
+    check_url(&next)
+        .map_err(|reason| format!("the redirect leads to {}, {reason}", shown(&next)))?;
     if call.url.scheme() == "https" && next.scheme() != "https" {
         return Err(format!(
             "the redirect leads from https to {}, which is unsafe",
@@ -70,8 +71,8 @@ mod tests {
             "{unsafe_one}"
         );
         for bad in ["ftp://b/", "http://u:p@b/", "http://u@b/", "http://["] {
-            let why = redirected("http://a/", bad).unwrap_err();
-            assert!(!why.contains("u:p"), "{why}");
+            let reason = redirected("http://a/", bad).unwrap_err();
+            assert!(!reason.contains("u:p"), "{reason}");
         }
     }
 

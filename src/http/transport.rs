@@ -46,12 +46,12 @@ struct Recipe {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The file of additional roots.
-    #[error("REPIN_CA_FILE {}: {why}", path.display())]
+    #[error("REPIN_CA_FILE {}: {reason}", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        why: String,
+        reason: String,
     },
     /// A proxy variable; its value may hold a password and is not shown.
     #[error("the environment variable {0} is not a proxy URL")]
@@ -153,9 +153,9 @@ fn config(
 
 /// The certificates of a PEM file, at least one, all of them usable as roots.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
-    let wrong = |why: String| SettingsError::CaFile {
+    let wrong = |reason: String| SettingsError::CaFile {
         path: path.to_owned(),
-        why,
+        reason,
     };
     let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let certificates = CertificateDer::pem_slice_iter(&bytes)

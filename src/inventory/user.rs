@@ -24,7 +24,7 @@ pub(super) struct User {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
     /// Neither a number nor a name, or one of the two is missing.
-    #[error("`{0}` is not a user: write UID, UID:GID, or names that the image knows")]
+    #[error("`{0}` is not a user: write UID, UID:GID, or names that exist in the image")]
     Shape(String),
     /// A name, but no file to look it up in.
     #[error("`{name}` cannot be resolved: the image has no readable /{file}")]

@@ -105,10 +105,10 @@ impl<D: Read> Archive<D> {
     }
 
     /// A fault at the header that was read last.
-    pub(super) fn broken(&self, why: impl Into<String>) -> LayerErrorKind {
+    pub(super) fn broken(&self, reason: impl Into<String>) -> LayerErrorKind {
         LayerErrorKind::Archive {
             at: self.plain.at().saturating_sub(BLOCK as u64),
-            why: why.into(),
+            reason: reason.into(),
         }
     }
 

@@ -64,12 +64,12 @@ pub enum LayerErrorKind {
         error: io::Error,
     },
     /// The archive is broken, or can be read in more than one way.
-    #[error("its archive is malformed at byte {at}: {why}")]
+    #[error("its archive is malformed at byte {at}: {reason}")]
     Archive {
         /// Offset of the header in the uncompressed bytes.
         at: u64,
         /// What is wrong there.
-        why: String,
+        reason: String,
     },
     /// It inflates to more than any layer of its size should.
     #[error(

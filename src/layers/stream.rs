@@ -131,10 +131,10 @@ impl<D: Read> Plain<D> {
         self.total - self.held() as u64
     }
 
-    pub(super) fn broken(&self, why: impl Into<String>) -> LayerErrorKind {
+    pub(super) fn broken(&self, reason: impl Into<String>) -> LayerErrorKind {
         LayerErrorKind::Archive {
             at: self.at(),
-            why: why.into(),
+            reason: reason.into(),
         }
     }
 

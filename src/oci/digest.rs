@@ -13,16 +13,16 @@ pub struct Digest([u8; 32]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     /// Upper-case letters: the specification allows lowercase only.
-    #[error("a digest is written in lower case")]
+    #[error("a digest must be in lower case")]
     UpperCase,
     /// An algorithm other than `sha256`.
     #[error("only sha256 digests are supported")]
     Algorithm,
     /// Not 64 hexadecimal digits.
-    #[error("a digest is `sha256:` followed by exactly 64 hexadecimal digits (this has {0})")]
+    #[error("expected `sha256:` and 64 hexadecimal digits, found {0} digits")]
     Length(usize),
     /// A byte that is no hexadecimal digit.
-    #[error("a digest holds the digits 0-9 and a-f only")]
+    #[error("a digest may contain only the digits 0-9 and a-f")]
     NotHex,
 }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_digest_is_refused_with_its_reason() {
+    fn malformed_digest_is_refused_with_its_reason() {
         assert_eq!(
             Digest::parse_input(&EMPTY.to_uppercase()),
             Err(DigestError::UpperCase)

@@ -249,7 +249,7 @@ pub fn manifest(
             )));
         }
     }
-    let unreadable = |error: serde_json::Error| unavailable(broken("no manifest", &error));
+    let unreadable = |error: serde_json::Error| unavailable(broken("malformed manifest", &error));
     let document: Document = serde_json::from_slice(&raw.bytes).map_err(unreadable)?;
     let keys: Value = serde_json::from_slice(&raw.bytes).map_err(unreadable)?;
     let lists = ["manifests", "layers"].map(|key| keys[key].as_array());
@@ -403,7 +403,7 @@ pub fn config(
 ) -> Result<Verified<ImageConfig>, Error> {
     blob(bytes, descriptor, what)?;
     let (digest, size) = (descriptor.digest, descriptor.size);
-    let unreadable = |error| Error::unavailable(what, broken("not an image config", &error));
+    let unreadable = |error| Error::unavailable(what, broken("malformed image config", &error));
     let raw: RawConfig = serde_json::from_slice(bytes).map_err(unreadable)?;
     let keys: Value = serde_json::from_slice(bytes).map_err(unreadable)?;
     let twin = twin_key(&keys, &CONFIG_KEYS)
@@ -527,7 +527,7 @@ fn two_meanings(key: &str) -> String {
 
 /// Why JSON cannot be read; what it quotes of the document is foreign and of any length.
 fn broken(what: &str, error: &serde_json::Error) -> String {
-    format!("it is {what}: {}", short(&error.to_string(), 200))
+    format!("{what}: {}", short(&error.to_string(), 200))
 }
 
 fn digest<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {

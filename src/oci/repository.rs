@@ -22,17 +22,17 @@ pub struct Repository {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RepositoryError {
     /// Nothing there.
-    #[error("a repository name is empty")]
+    #[error("the repository name is empty")]
     Empty,
     /// Over 255 characters.
-    #[error("a repository name has at most 255 characters")]
+    #[error("the repository name has more than 255 characters")]
     TooLong,
     /// The part before the first slash looks like a host but is invalid.
     #[error("`{0}` is not a host name with an optional port")]
     Host(String),
     /// A path component outside the grammar.
     #[error(
-        "`{0}` is not part of a repository name: lowercase letters and digits, joined by `.`, `_`, `__` or `-`"
+        "malformed part `{0}` of a repository name: expected lowercase letters and digits, joined by `.`, `_`, `__` or `-`"
     )]
     Component(String),
 }

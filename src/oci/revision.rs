@@ -19,24 +19,34 @@ pub struct Pattern {
 
 /// Why a pattern does not compile.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the pattern does not compile: {0}")]
+#[error("malformed regular expression: {0}")]
 pub struct PatternError(String);
 
 /// Why a text is not a revision.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a revision: it does not match the pattern `{pattern}` as a whole")]
+#[error("malformed revision `{text}`: the whole revision must match the pattern `{pattern}`")]
 pub struct RevisionError {
     text: String,
     pattern: String,
+}
+
+impl PatternError {
+    /// The error of a regular expression on one line: without the drawing of the pattern that
+    /// `regex` puts above its reason.
+    pub fn new(error: &regex::Error) -> Self {
+        let text = error.to_string();
+        let last = text.lines().last().unwrap_or_default();
+        Self(last.strip_prefix("error: ").unwrap_or(last).to_owned())
+    }
 }
 
 impl Pattern {
     /// Compiles `text`, which then has to match a whole revision.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         // Compiled alone first: `a)(b` is wrong by itself and would be right inside a group.
-        Regex::new(text).map_err(|e| PatternError(e.to_string()))?;
+        Regex::new(text).map_err(|error| PatternError::new(&error))?;
         let whole =
-            Regex::new(&format!(r"\A(?:{text})\z")).map_err(|e| PatternError(e.to_string()))?;
+            Regex::new(&format!(r"\A(?:{text})\z")).map_err(|error| PatternError::new(&error))?;
         Ok(Self {
             text: text.to_owned(),
             whole,

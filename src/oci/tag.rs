@@ -11,7 +11,7 @@ pub struct Tag(String);
 /// Why a text is not a tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a tag: 1 to 128 of the characters A-Z a-z 0-9 _ . -, not starting with . or -"
+    "malformed tag `{0}`: expected 1 to 128 of the characters A-Z a-z 0-9 _ . -, not starting with . or -"
 )]
 pub struct TagError(String);
 

@@ -280,7 +280,7 @@ impl Sweep<'_> {
                 other.join().unwrap_or_else(|_| {
                     Err(ReadError {
                         path: self.tree.root().display().to_string(),
-                        error: io::Error::other("a reading thread broke off"),
+                        error: io::Error::other("a reading thread stopped unexpectedly"),
                     })
                 })
             }));

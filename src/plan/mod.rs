@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     checks::{Approved, Check, Code, Status},
-    config::{Config, RelPath},
+    config::{Config, RelPath, number},
     files::{Files, ReadError},
     oci::Digest,
     pins::{FileScanner, Found, Looking, Pin, Replacement, outline, reads_alike, replace},
@@ -199,8 +199,8 @@ fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {
             (
                 Status::Pass,
                 format!(
-                    "the new contents pin it {} times, and to nothing else",
-                    image.pins
+                    "the new contents pin it {}, and only to the new digest",
+                    number(image.pins, "time")
                 ),
             )
         } else {
@@ -212,8 +212,9 @@ fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {
                 .collect::<Vec<_>>()
                 .join("; ");
             let detail = format!(
-                "the new contents would pin it {} times, `pins:` says {} {wrong}",
-                tally.right, image.pins
+                "the new contents would pin it {}, but `pins: {}` is declared {wrong}",
+                number(tally.right, "time"),
+                image.pins
             );
             (Status::Fail, detail.trim_end().to_owned())
         };

@@ -151,7 +151,7 @@ async fn one(
         CurrentState::Changed(how) => {
             let message = format!("{} changed since it was listed: {how}", version.digest);
             return Err(Error::new(Class::Unavailable, "changed", message)
-                .help("the package is being pushed or tagged; run prune again"));
+                .help("run prune again when nothing is being pushed or tagged"));
         }
     }
     applied.begun = true;
@@ -276,7 +276,7 @@ impl Applied {
             .map(|id| format!("repin prune restore --image {image} --version {id} --apply"))
             .collect();
         let hint = if commands.is_empty() {
-            "PUSH THEM AGAIN FROM WHERE THEY WERE BUILT, and find out who else deletes here"
+            "PUSH THEM AGAIN FROM WHERE THEY WERE BUILT, and find out what else deletes versions here"
                 .to_owned()
         } else {
             format!("RESTORE THEM WITHIN 30 DAYS: {}", commands.join("; "))

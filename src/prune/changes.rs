@@ -44,7 +44,7 @@ pub(super) fn unchanged(
                     .iter()
                     .find_map(|tag| Some((tag, names.get(tag)?)));
                 if let Some((tag, other)) = moved {
-                    return Err(changed(format!("{tag} names {other} now")));
+                    return Err(changed(format!("{tag} now resolves to {other}")));
                 }
             }
         }
@@ -70,12 +70,12 @@ pub(super) fn unchanged(
         .map(|candidate| candidate.version.digest)
         .find(|digest| here.contains_key(digest) && !still.contains(digest));
     let Some(digest) = needed else { return Ok(()) };
-    let why = judged
+    let reason = judged
         .protected
         .iter()
         .find(|protected| protected.version.digest == digest)
-        .map_or_else(|| "too young".to_owned(), |kept| kept.why.to_string());
-    Err(changed(format!("{digest} is protected now: {why}")))
+        .map_or_else(|| "too young".to_owned(), |kept| kept.reason.to_string());
+    Err(changed(format!("{digest} is protected now: {reason}")))
 }
 
 /// A tag whose manifest went missing between the listings, other than by a deletion of what the

@@ -59,7 +59,7 @@ pub struct Protected {
     /// The version.
     pub version: Version,
     /// The reason.
-    pub why: KeepReason,
+    pub reason: KeepReason,
 }
 
 /// Why a version is kept.
@@ -177,12 +177,12 @@ pub(super) fn judge_some(
         match standing(version, guards, rules.prune) {
             VersionStatus::Protected(reason) => {
                 mixed += usize::from(matches!(reason, KeepReason::OtherTag(_)));
-                work.why.insert(at, reason);
+                work.reasons.insert(at, reason);
             }
             VersionStatus::Other => {}
             VersionStatus::Eligible if !may_go(&version.digest) => {}
             VersionStatus::Eligible => match age(listing, version.digest, now) {
-                None => drop(work.why.insert(at, KeepReason::NoDate)),
+                None => drop(work.reasons.insert(at, KeepReason::NoDate)),
                 Some((_, age)) if age <= rules.older_than => young += 1,
                 Some((made, age)) => drop(candidates.insert(at, (made, age))),
             },
@@ -205,7 +205,7 @@ pub(super) fn judge_some(
     let named = work.targets().filter(|digest| guards.text.names(digest));
     let roots = roots.chain(others).chain(named).collect();
     work.close(roots);
-    candidates.retain(|at, _| !work.why.contains_key(at));
+    candidates.retain(|at, _| !work.reasons.contains_key(at));
     let candidates: Vec<_> = candidates
         .into_iter()
         .map(|(at, (made, age))| Candidate::new(&listing.versions[at], made, age))
@@ -244,7 +244,7 @@ struct Judgement<'l> {
     at: HashMap<Digest, usize>,
     /// Versions that belong to a digest.
     referrers: HashMap<Digest, Vec<usize>>,
-    why: HashMap<usize, KeepReason>,
+    reasons: HashMap<usize, KeepReason>,
 }
 
 impl<'l> Judgement<'l> {
@@ -269,7 +269,7 @@ impl<'l> Judgement<'l> {
             listing,
             at,
             referrers,
-            why: HashMap::new(),
+            reasons: HashMap::new(),
         }
     }
 
@@ -284,7 +284,7 @@ impl<'l> Judgement<'l> {
             .find(|digest| !known(digest));
         let missing = missing.or_else(|| self.listing.unread().first().copied())?;
         let message = format!("the listing is incomplete: the references of {missing} are unknown");
-        Some(Error::new(Class::Unavailable, "listing", message).help("run it again"))
+        Some(Error::new(Class::Unavailable, "listing", message).help("run the command again"))
     }
 
     /// Everything that something else belongs to, or that has parts.
@@ -304,14 +304,16 @@ impl<'l> Judgement<'l> {
                 .map_or(&[][..], |node| &node.children);
             for child in children {
                 if let Some(at) = self.at.get(&child.digest) {
-                    self.why.entry(*at).or_insert(KeepReason::Child(digest));
+                    self.reasons.entry(*at).or_insert(KeepReason::Child(digest));
                 }
                 if seen.insert(child.digest) {
                     kept.push(child.digest);
                 }
             }
             for at in self.referrers.get(&digest).into_iter().flatten() {
-                self.why.entry(*at).or_insert(KeepReason::Refers(digest));
+                self.reasons
+                    .entry(*at)
+                    .or_insert(KeepReason::Refers(digest));
                 let referrer = self.listing.versions[*at].digest;
                 if seen.insert(referrer) {
                     kept.push(referrer);
@@ -321,13 +323,13 @@ impl<'l> Judgement<'l> {
     }
 
     fn protected(self) -> Vec<Protected> {
-        let mut why: Vec<_> = self.why.into_iter().collect();
-        why.sort_by_key(|(at, _)| *at);
-        let protected = |(at, why): (usize, KeepReason)| Protected {
+        let mut reasons: Vec<_> = self.reasons.into_iter().collect();
+        reasons.sort_by_key(|(at, _)| *at);
+        let protected = |(at, reason): (usize, KeepReason)| Protected {
             version: self.listing.versions[at].clone(),
-            why,
+            reason,
         };
-        why.into_iter().map(protected).collect()
+        reasons.into_iter().map(protected).collect()
     }
 }
 
@@ -397,7 +399,7 @@ fn twice(listing: &Listing) -> Option<Error> {
             "listing",
             format!("the listing contains a duplicate of {}", twin.digest),
         )
-        .help("run it again"),
+        .help("run the command again"),
     )
 }
 

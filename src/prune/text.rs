@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_is_known_before_it_is_merged() {
+    fn new_digests_are_reported_before_merging() {
         let mut text = Text::default();
         text.add(b"a.txt", "here", &[mention("x", false)]);
         let other = |mentions: &[Mention]| {

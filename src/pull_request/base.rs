@@ -38,7 +38,7 @@ impl Base {
             let what = format!("{}: reading the base branch", forge.name());
             let reason = format!("{} has no branch {branch}", repo.full_name);
             Error::about(Class::Input, what, reason)
-                .help("set forge.base to the branch that pull requests go to")
+                .help("set forge.base to the target branch of pull requests")
         })?;
         let tree = forge.tree(&head).await?;
         Ok(Self {

@@ -206,9 +206,9 @@ pub async fn bring(
         match forge.label(pull.number, labels).await {
             Ok(LabelOutcome::Done) => {}
             Ok(LabelOutcome::NotPermitted(said)) => {
-                warnings.push(format!("the labels could not be put on: {said}"));
+                warnings.push(format!("cannot add the labels: {said}"));
             }
-            Err(error) => warnings.push(format!("the labels could not be put on: {error}")),
+            Err(error) => warnings.push(format!("cannot add the labels: {error}")),
         }
     }
     let merge = match () {
@@ -216,7 +216,7 @@ pub async fn bring(
         () if pull.draft == State::Draft => Some(Merge::Refused("it is a draft".to_owned())),
         // A head that moved in the meantime was not checked.
         () if pull.head_commit != offer.commit => Some(Merge::Later(format!(
-            "{} was moved meanwhile: run it again",
+            "{} moved during the run: run the command again",
             between.from
         ))),
         () => Some(merging::arm(forge, &pull, &configured.gates).await?),

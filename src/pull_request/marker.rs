@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_found_again() {
+    fn written_marker_is_read_back() {
         for revision in ["aaaa", "v1-2", "a --> b%2d;<x", "日本 @x"] {
             let marker = Marker {
                 kind: "promote".to_owned(),

@@ -27,11 +27,11 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
         .collect();
     let all = [held.as_slice(), own.as_slice()].concat();
     if all.is_empty() && known.is_some() {
-        let why = format!(
+        let reason = format!(
             "{} requires no status and forge.gates names none, so it would be merged without any check",
             pull.base
         );
-        return Ok(Merge::Refused(why));
+        return Ok(Merge::Refused(reason));
     }
     let reports = forge.statuses(&pull.head_commit).await?;
     // The forge waits for what the branch requires and for nothing else: what only we require comes
@@ -55,7 +55,7 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
         },
         // It merges on request: then it is asked as soon as everything passed.
         Merge::Unscheduled(said) => match not_yet(&judge(&all, &reports)) {
-            Some(Merge::Later(why)) => Ok(Merge::Later(format!("{said}; {why}"))),
+            Some(Merge::Later(reason)) => Ok(Merge::Later(format!("{said}; {reason}"))),
             Some(merge) => Ok(merge),
             None if all.is_empty() => Ok(Merge::Refused(said)),
             None => forge.merge(pull, &pull.head_commit).await,

@@ -188,8 +188,9 @@ fn files(base: &Base, proposal: &Proposal<'_>) -> Result<Vec<NewFile>, Error> {
             .filter(|entry| entry.id == blob_id(&change.old, &entry.id));
         // A plan is made of the base's own contents; anything else would overwrite what nobody
         // looked at.
-        let entry = entry
-            .ok_or_else(|| Error::about(Class::Conflict, &path, "the base has another content"))?;
+        let entry = entry.ok_or_else(|| {
+            Error::about(Class::Conflict, &path, "the base has different content")
+        })?;
         let (mode, old) = (entry.mode.clone(), entry.id.clone());
         Ok(NewFile {
             mode,
@@ -215,7 +216,7 @@ impl Reconcile<'_> {
                 }
                 Step::There(pull) => {
                     self.note_moving(&pull).await?;
-                    "the forge closed it while its branch was made again".clone_into(&mut why);
+                    "the forge closed it while its branch was being recreated".clone_into(&mut why);
                 }
             }
             self.forge.back_off(round).await;
@@ -227,7 +228,7 @@ impl Reconcile<'_> {
         );
         Err(Error::unavailable(
             what,
-            format!("looked {ROUNDS} times, and it is not as it should be: {why}"),
+            format!("the pull request differs from the plan after {ROUNDS} attempts: {why}"),
         ))
     }
 
@@ -579,7 +580,7 @@ impl Reconcile<'_> {
             Ok(LabelOutcome::NotPermitted(said)) => said,
             Err(error) => error.to_string(),
         };
-        warnings.push(format!("the labels could not be put on: {said}"));
+        warnings.push(format!("cannot add the labels: {said}"));
         Ok(())
     }
 

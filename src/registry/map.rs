@@ -19,12 +19,12 @@ pub struct Sources {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourcesError {
     /// Its name and its mapping give no address.
-    #[error("`{repository}` cannot be read: {why}")]
+    #[error("`{repository}` cannot be read: {reason}")]
     Address {
         /// The repository.
         repository: String,
         /// What is wrong.
-        why: String,
+        reason: String,
     },
 }
 
@@ -49,9 +49,9 @@ impl Sources {
             Some((Where::Registry(endpoint), rest)) => self.registries.mapped(endpoint, &rest),
             None => self.registries.repository(repository),
         };
-        let address = |why| SourcesError::Address {
+        let address = |reason| SourcesError::Address {
             repository: repository.to_string(),
-            why,
+            reason,
         };
         let mut remote: Remote = remote.map_err(address)?;
         remote.memory = self.memory.clone();

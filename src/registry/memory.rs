@@ -64,9 +64,9 @@ impl Memory {
             return Ok(());
         }
         let limit = LIMIT >> 20;
-        let why =
+        let reason =
             format!("the manifests and configs of the set take more than {limit} MiB of memory");
-        Err(Error::unavailable(what, why)
+        Err(Error::unavailable(what, reason)
             .help("check what the images hold: labels and lists of layers are usually a few KiB"))
     }
 }

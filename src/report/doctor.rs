@@ -36,11 +36,12 @@ pub struct DoctorRow {
     pub hint: Option<String>,
 }
 
-/// Rows for people: status, code, evidence, and the help below. `paint` colours a status.
+/// Rows for people: status, code, evidence, and the help below, once for consecutive rows that
+/// share it. `paint` colours a status.
 pub fn table(rows: &[DoctorRow], paint: impl Fn(Status, &str) -> String) -> String {
     let width = rows.iter().map(|row| row.code.len()).max().unwrap_or(0);
     let mut text = String::new();
-    for row in rows {
+    for (at, row) in rows.iter().enumerate() {
         let status = paint(row.status, row.status.as_str());
         let _ = writeln!(
             text,
@@ -48,7 +49,9 @@ pub fn table(rows: &[DoctorRow], paint: impl Fn(Status, &str) -> String) -> Stri
             row.code,
             plain(&row.detail)
         );
-        if let Some(hint) = &row.hint {
+        let shared = |next: &DoctorRow| (next.code, &next.hint) == (row.code, &row.hint);
+        let repeated = rows.get(at + 1).is_some_and(shared);
+        if let (Some(hint), false) = (&row.hint, repeated) {
             let _ = writeln!(text, "      {:<width$}  help: {}", "", plain(hint));
         }
     }

@@ -10,15 +10,15 @@ use crate::explain::{self, Explanation, SECTIONS};
 /// The widest line of a text, in columns.
 const WIDTH: usize = 80;
 
-/// `repin.explain/1`: what one code means, or which codes there are. Its fields are described in
-/// `docs/json.md`.
+/// `repin.explain/1`: what one code means, or the list of all codes. `docs/json.md` describes its
+/// fields.
 #[derive(Debug, Default, Serialize)]
 pub struct ExplainDocument {
     /// The document's name.
     pub schema: &'static str,
-    /// The code that was asked for.
+    /// The requested code.
     pub code: Option<&'static str>,
-    /// `check` or `error`.
+    /// `check`, `error` or `doctor`.
     pub kind: Option<&'static str>,
     /// What is wrong, in one sentence.
     pub summary: Option<&'static str>,
@@ -32,7 +32,7 @@ pub struct ExplainDocument {
     pub example: Option<&'static str>,
     /// The exit codes of runs that end with it.
     pub exits: &'static [u8],
-    /// Every code, where none was asked for.
+    /// Every code, if none was requested.
     pub codes: Vec<ExplainRow>,
 }
 
@@ -41,7 +41,7 @@ pub struct ExplainDocument {
 pub struct ExplainRow {
     /// The code.
     pub code: &'static str,
-    /// `check` or `error`.
+    /// `check`, `error` or `doctor`.
     pub kind: &'static str,
     /// What is wrong, in one sentence.
     pub summary: &'static str,

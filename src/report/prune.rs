@@ -129,7 +129,7 @@ impl PruneImage {
             .map(|protected| PruneKept {
                 digest: protected.version.digest,
                 tags: tags(&protected.version),
-                reason: protected.why.to_string(),
+                reason: protected.reason.to_string(),
                 version: protected.version.id,
             });
         let deleted = image
@@ -254,7 +254,7 @@ pub fn text(image: &Image, every: bool) -> String {
             .protected
             .iter()
             .take(most)
-            .map(|p| row(&p.version, &p.why.to_string()));
+            .map(|p| row(&p.version, &p.reason.to_string()));
         table(
             &mut out,
             "PROTECTED",
@@ -418,7 +418,7 @@ fn summary_protected(out: &mut String, image: &Image) {
                 out,
                 "| {} | {} |",
                 cells.join(" | "),
-                markdown::inline(&kept.why.to_string())
+                markdown::inline(&kept.reason.to_string())
             );
         }
         out.push_str("\n</details>\n");

@@ -164,7 +164,7 @@ fn files(out: &mut String, files: &[String]) {
 
 fn places(out: &mut String, places: &[StarterPlace]) {
     out.push_str(
-        "\n# Digests that do not stand behind their repository, such as kustomize's and Helm's; `pins` counts them, too.\n",
+        "\n# Split pins: digests that are written apart from their repository, as in kustomize and Helm values. `pins` counts them too.\n",
     );
     let used = places.iter().any(|place| !place.files.is_empty());
     out.push_str(if used {

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_verify_never_gets_its_manifest() {
+    fn archive_with_wrong_bytes_gets_no_manifest() {
         for (content, reason) in [
             (
                 Some(&b"latin"[..]),

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_misleads_is_hidden_and_what_is_read_is_not() {
+    fn misleading_characters_are_hidden_and_readable_ones_are_not() {
         for c in [
             '\0',
             '\t',

@@ -13,7 +13,7 @@ use crate::{
     registry::Source,
 };
 
-/// The registry whose own endpoint deletes nothing.
+/// The registry whose distribution API does not delete.
 const GHCR: &str = "ghcr.io";
 
 /// The backend of an image.
@@ -22,7 +22,7 @@ pub fn backend(
     image: &Image,
     services: &Services,
 ) -> Result<Access<Backend>, Errors> {
-    let wrong = |why: String| Errors::from(Error::input("source", why));
+    let wrong = |reason: String| Errors::from(Error::input("source", reason));
     let sources = services.sources(config)?;
     let source = sources
         .of(&image.repository)
@@ -56,12 +56,13 @@ fn github(
     source: Source,
     services: &Services,
 ) -> Result<Access<Backend>, Errors> {
-    let invalid = |why: String, hint: &str| Errors::from(Error::input("config", why).help(hint));
+    let invalid =
+        |reason: String, hint: &str| Errors::from(Error::input("config", reason).help(hint));
     let path = image.repository.path();
     let (owner, name) = path.split_once('/').ok_or_else(|| {
         invalid(
             format!(
-                "`{}` is not OWNER/NAME, so no package is known",
+                "`{}` is not OWNER/NAME, so its package is unknown",
                 image.repository
             ),
             "write ghcr.io/OWNER/NAME",
@@ -91,7 +92,7 @@ fn github(
     }
     let held = match token(&api, git.as_ref(), &services.environment)? {
         Access::Granted(held) => held,
-        Access::NoToken(why) => return Ok(Access::NoToken(why)),
+        Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
     let settings = settings(&api, services)?;
     let package = Package::new(api, owner, name, held.token, settings)?;

@@ -1,9 +1,9 @@
-//! Which forge a pull request goes to: the one that the base branch's configuration names.
+//! The forge that receives a pull request: the one that the base branch's configuration names.
 //!
 //! Under `--pr` the base branch's configuration counts, and it is read from the forge that the work
 //! tree's names. A work tree that names another one, such as the checkout of a pull request, must
-//! reach neither the token nor a branch: what the clone knows of the base is looked at before the
-//! first request, what the forge says of it before the first write.
+//! get neither the token nor a branch. What the clone knows about the base is checked before the
+//! first request, and what the forge reports about it before the first write.
 
 use super::{Services, ci};
 use crate::{
@@ -16,8 +16,8 @@ use crate::{
 /// The largest configuration that is read, in bytes.
 const CONFIG_MAX: u64 = 1024 * 1024;
 
-/// That no base branch that the clone knows names another forge than the work tree: the one that
-/// the work tree's configuration names, and the default branch.
+/// Checks that no base branch in the clone names another forge than the work tree: neither the
+/// branch that the work tree's configuration names nor the default branch.
 pub(super) fn known_here(
     local: &Config,
     git: Option<&Git>,
@@ -35,7 +35,7 @@ pub(super) fn known_here(
     Ok(())
 }
 
-/// That the base's configuration names no other forge than the work tree's.
+/// Checks that the base's configuration and the work tree's name the same forge.
 pub(super) fn same(
     local: &Config,
     base: &Config,
@@ -58,7 +58,7 @@ pub(super) fn same(
         )
     };
     let message = format!(
-        "`forge` in the work tree means {}, but on {branch} it means {}",
+        "`forge` in the work tree names {}, but on {branch} it names {}",
         shown(here),
         shown(there)
     );
@@ -67,7 +67,7 @@ pub(super) fn same(
     )))
 }
 
-/// The base branches that this clone has, without asking anyone.
+/// The base branches that this clone has, without any request.
 fn bases(local: &Config, git: &Git, services: &Services) -> Vec<(String, ObjectId)> {
     let stated = ci::default_branch(&services.environment, Some(git));
     let base = local.forge.as_ref().and_then(|forge| forge.base.as_deref());

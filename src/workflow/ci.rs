@@ -22,11 +22,12 @@ struct Repository {
     full_name: Option<String>,
 }
 
-/// The default branch of the repository that `origin` is, as CI states it: in the event that
-/// started a workflow (`GITHUB_EVENT_PATH`), or in `CI_DEFAULT_BRANCH`.
+/// The default branch of the repository at `origin`, as CI states it: in the event that started a
+/// workflow (`GITHUB_EVENT_PATH`), or in `CI_DEFAULT_BRANCH`.
 ///
-/// A job may check out other repositories than its own: what names another one than `origin` says
-/// nothing about it. An event that cannot be read states nothing, since the remote is asked then.
+/// A job may check out other repositories than its own, so an event that names another repository
+/// than `origin` does not count. Nor does an event that cannot be read: the remote is queried
+/// instead.
 pub fn default_branch(environment: &Environment, git: Option<&Git>) -> Option<String> {
     let github = || {
         let repository = event(environment)?.repository?;

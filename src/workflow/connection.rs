@@ -1,4 +1,4 @@
-//! The forge of a run: which one, and the token that it is asked with.
+//! The forge of a run, and the token for its requests.
 
 use std::{ffi::OsStr, fs::File, io::Read};
 
@@ -13,14 +13,15 @@ use crate::{
     http::address::host_of,
 };
 
-/// The largest file that can hold a token, in bytes.
+/// The maximum size of a file that contains a token, in bytes.
 const TOKEN_MAX: u64 = 64 * 1024;
 
-/// What a token opens.
+/// Access that needs a token.
 pub enum Access<T> {
     /// The token is set.
     Granted(T),
-    /// The token is missing: what was looked for, and what is set for another server.
+    /// The token is missing; names the variables that were checked, and those set for another
+    /// server.
     NoToken(String),
 }
 
@@ -29,27 +30,27 @@ pub enum Access<T> {
 pub enum Unconfigured {
     /// The run fails.
     Fails,
-    /// The run is skipped, and ends well.
+    /// The run is skipped, and succeeds.
     Skips,
 }
 
 impl<T> Access<T> {
-    /// What the token opens; without one an error.
+    /// The access, or an error if the token is missing.
     pub fn granted(self) -> Result<T, Errors> {
         match self {
             Self::Granted(value) => Ok(value),
-            Self::NoToken(why) => Err(no_token(&why)),
+            Self::NoToken(reason) => Err(no_token(&reason)),
         }
     }
 }
 
-/// A token, and where it is from.
+/// A token and its origin.
 pub struct Credential {
     /// The token.
     pub token: Token,
-    /// The variable that it was found in, or the file that the variable names.
+    /// The variable that contains it, or the file that the variable names.
     pub origin: String,
-    /// Variables that are set and for another server.
+    /// Variables that are set for another server.
     pub passed_over: Vec<String>,
 }
 
@@ -70,18 +71,18 @@ pub fn connect(
         Access::Granted(found) => {
             Access::Granted(open(&target, found.token, configured, services)?)
         }
-        Access::NoToken(why) => Access::NoToken(why),
+        Access::NoToken(reason) => Access::NoToken(reason),
     })
 }
 
-/// The forge and the repository that are meant.
+/// The configured forge and its repository.
 pub fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Errors> {
     let origin = git.and_then(|git| git.origin().ok().flatten());
     Target::resolve(configured, origin.as_deref())
         .map_err(|error| Errors::from(Error::input("config", error.to_string())))
 }
 
-/// A forge that is asked with this token; nothing is sent yet.
+/// A client of the forge with this token; sends nothing yet.
 pub fn open(
     target: &Target,
     token: Token,
@@ -98,7 +99,7 @@ pub fn open(
     })
 }
 
-/// How a forge's API is asked in this run.
+/// The settings of the forge's client in this run.
 pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Errors> {
     Ok(Settings {
         progress: services.progress(),
@@ -109,7 +110,7 @@ pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Error
     })
 }
 
-/// The same; a missing token is an error unless the run may be skipped.
+/// Like `open`, but a missing token is an error unless the run may be skipped.
 pub fn connect_or_skip(
     config: &Config,
     unconfigured: Unconfigured,
@@ -117,19 +118,19 @@ pub fn connect_or_skip(
 ) -> Result<Access<Box<dyn Forge>>, Errors> {
     let git = Git::open(&config.root).ok();
     match connect(config, git.as_ref(), services)? {
-        Access::NoToken(why) if unconfigured == Unconfigured::Fails => Err(no_token(&why)),
+        Access::NoToken(reason) if unconfigured == Unconfigured::Fails => Err(no_token(&reason)),
         access => Ok(access),
     }
 }
 
 /// The error for a missing token without `--if-unconfigured skip`.
-pub fn no_token(why: &str) -> Errors {
+pub fn no_token(reason: &str) -> Errors {
     let hint = "set REPIN_FORGE_TOKEN (or REPIN_FORGE_TOKEN_FILE) to a token that may push and open pull requests";
-    Errors::from(Error::new(Class::Denied, "denied", why).help(hint))
+    Errors::from(Error::new(Class::Denied, "denied", reason).help(hint))
 }
 
-/// The first token that is set and for the server of `api`; each variable also with `_FILE`, which
-/// names a file. One that is for another server counts as missing, and is not even read.
+/// The first token that is set for the server of `api`; each variable also with `_FILE`, which
+/// names a file. A token for another server counts as missing and is not read.
 pub fn token(
     api: &Url,
     git: Option<&Git>,
@@ -145,8 +146,8 @@ pub fn token(
             let Some(value) = environment.filled(&name) else {
                 continue;
             };
-            if let Err(why) = audience.check(variable, api) {
-                passed_over.push(format!("{name} is set, but {why}"));
+            if let Err(reason) = audience.check(variable, api) {
+                passed_over.push(format!("{name} is set, but {reason}"));
                 continue;
             }
             return Ok(Access::Granted(Credential {
@@ -175,7 +176,7 @@ pub fn first_set(environment: &Environment) -> Option<String> {
     names.find(|name| environment.filled(name).is_some())
 }
 
-/// What was looked for where no variable is set.
+/// The variables that were checked, if none is set.
 pub fn none_set() -> String {
     format!(
         "no token is set: none of {}, nor any with _FILE",
@@ -183,7 +184,7 @@ pub fn none_set() -> String {
     )
 }
 
-/// What says which server a job's tokens are for.
+/// The evidence for which server a job's tokens are.
 fn audience(git: Option<&Git>, environment: &Environment) -> Result<Audience, Errors> {
     let api = environment.filled("GITHUB_API_URL");
     let api = api.map(|text| {
@@ -197,14 +198,14 @@ fn audience(git: Option<&Git>, environment: &Environment) -> Result<Audience, Er
     })
 }
 
-/// The token that a variable holds, or the file that it names.
+/// The token in a variable, or in the file that it names.
 fn read_token(
     name: &str,
     value: &OsStr,
     is_file: bool,
     environment: &Environment,
 ) -> Result<Token, Errors> {
-    let wrong = |why: String| usage(format!("{name} does not hold a token: {why}"));
+    let wrong = |reason: String| usage(format!("{name} does not hold a token: {reason}"));
     let text = if is_file {
         let mut text = String::new();
         let file = File::open(environment.directory().join(value));

@@ -1,4 +1,4 @@
-//! Whom a run reports to while it works. What it comes to is returned, and rendered elsewhere.
+//! The receiver of messages during a run. The result is returned and rendered elsewhere.
 
 use crate::http::Announce;
 
@@ -10,14 +10,14 @@ pub trait Console {
     /// Shows a warning.
     fn warn(&self, text: &str);
 
-    /// Shows that work goes on until the spinner is dropped; `None` where nobody watches.
+    /// Shows a spinner until it is dropped; `None` without a terminal.
     fn spinner(&self, message: &str) -> Option<Box<dyn Spinner>>;
 
-    /// Receives the pauses that servers ask for.
+    /// Receives the pauses that servers request.
     fn announce(&self) -> Announce;
 }
 
-/// A sign that work goes on.
+/// A sign of progress.
 pub trait Spinner {
     /// Shows another message.
     fn set_message(&self, message: &str);

@@ -1,4 +1,4 @@
-//! What images contain, gathered from their layers and judged one after the other.
+//! The contents of images, gathered from their layers and judged one image at a time.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ pub struct Subject<'s> {
     pub facts: &'s PlatformFacts,
 }
 
-/// Holds each of `subjects` against its standards; a layer that several share is read once.
+/// Checks each of `subjects` against its standards; a layer that several share is read once.
 pub async fn verdicts(
     subjects: &[(Subject<'_>, &[Standard<'_>])],
 ) -> Vec<Result<Vec<Check>, Error>> {
@@ -39,8 +39,8 @@ pub async fn verdicts(
     verdicts
 }
 
-/// What each of `subjects` contains; what becomes of a content is for `use_of` to say, so that it
-/// can go.
+/// Reads the contents of each of `subjects` and passes them to `use_of` one at a time, so that each
+/// can be dropped before the next is read.
 pub async fn contents<T>(
     subjects: &[Subject<'_>],
     inventory: &Inventory,

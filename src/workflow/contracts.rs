@@ -16,13 +16,13 @@ use crate::{
     history::{CommitConfig, Promoted, commit_config},
 };
 
-/// The largest contract that is read, in bytes; one more tells that it is too large.
+/// The maximum size of a contract, in bytes; one more byte is read to detect a larger one.
 const CONTRACT_MAX: u64 = 1024 * 1024 + 1;
 
-/// Today's contracts, in the order of the images.
+/// The current contracts, in the order of the images.
 pub struct Contracts {
     held: Vec<Option<Held>>,
-    /// What counts where nothing is configured.
+    /// The inventory if none is configured.
     nothing: Inventory,
 }
 
@@ -62,8 +62,8 @@ impl Contracts {
         }
     }
 
-    /// That each is well-formed, and that there is one where copies are to be compared; every
-    /// problem of all of them otherwise, each once however many images have the contract.
+    /// Checks that each is well-formed, and that one exists if copies must be compared. Otherwise
+    /// returns all problems of all contracts, each once even if several images share a contract.
     pub fn well_formed(&self, config: &Config) -> Result<(), Errors> {
         let mut told = HashSet::new();
         let malformed = self.held.iter().flatten().flat_map(Held::malformed);
@@ -89,7 +89,7 @@ impl Contracts {
         }
     }
 
-    /// The checks that fail since a contract asserts nothing.
+    /// The failed checks of contracts that assert nothing.
     pub fn failures(&self, config: &Config) -> Vec<Check> {
         let images = config.images.iter().zip(&self.held);
         let of_image = |(image, held): (&Image, &Option<Held>)| {
@@ -101,7 +101,7 @@ impl Contracts {
         images.flat_map(of_image).collect()
     }
 
-    /// What a promote holds each image against.
+    /// The standards of a promote for each image.
     pub fn standards<'s>(&'s self, config: &'s Config) -> Vec<Vec<Standard<'s>>> {
         let standard = |held: &'s Option<Held>| {
             let contract = held.as_ref();
@@ -145,7 +145,7 @@ impl Contracts {
         self.held.iter().zip(&then.held).map(of_image).collect()
     }
 
-    /// Today's standard of an image, if there is one.
+    /// The current standard of an image, if any.
     fn standard<'s>(
         &'s self,
         config: &'s Config,
@@ -165,8 +165,8 @@ impl Contracts {
 }
 
 impl Then {
-    /// Reads them from the tree of the commit that first brought the set into place, at the paths
-    /// of its own configuration.
+    /// Reads them from the tree of the commit that first made the set current, at the paths of that
+    /// commit's configuration.
     pub(super) fn read(
         history: &History<'_>,
         config: &Config,
@@ -184,12 +184,12 @@ impl Then {
             match commit_config(git, commit, config).map_err(|error| checks::outage(&error))? {
                 CommitConfig::Config(own) => Some(own),
                 CommitConfig::Today => None,
-                CommitConfig::Unreadable(why) => {
+                CommitConfig::Unreadable(reason) => {
                     let name = format!("{} of commit {}", config.file_name(), commit.short());
                     let held = config
                         .images
                         .iter()
-                        .map(|_| Some(Held::not_found(&name, &why)))
+                        .map(|_| Some(Held::not_found(&name, &reason)))
                         .collect();
                     return Ok(Self { held, own: None });
                 }
@@ -214,7 +214,7 @@ impl Then {
     }
 }
 
-/// A contract as a commit's tree has it.
+/// A contract in a commit's tree.
 fn contract_of(
     git: &Git,
     commit: &ObjectId,
@@ -234,7 +234,7 @@ fn contract_of(
     )
 }
 
-/// The stage of contents: every platform of every image, one after the other.
+/// The stage of contents: every platform of every image, one at a time.
 pub(super) fn inspected<'c>(
     chain: Signed<'c>,
     config: &'c Config,

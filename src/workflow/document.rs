@@ -1,4 +1,4 @@
-//! What a run came to, as the document that it is reported by (`repin.plan/1`).
+//! The result of a run, as its document (`repin.plan/1`).
 
 use super::{
     Stop, kept_moving,
@@ -18,17 +18,17 @@ use crate::{
     },
 };
 
-/// What a run came to.
+/// The result of a run.
 pub struct Finished {
     /// The configuration that counted.
     pub config: Config,
-    /// What was found, decided and done.
+    /// The findings, decisions and actions.
     pub document: PlanDocument,
     /// The diff, byte by byte.
     pub diff: Vec<u8>,
     /// What was done.
     pub done: Done,
-    /// Why it did not come to its end.
+    /// The reason why the run stopped early.
     pub errors: Option<Errors>,
 }
 
@@ -40,7 +40,7 @@ impl Finished {
         failed.into_iter().chain(errors).reduce(Class::worse)
     }
 
-    /// A run that did something, or all that it was asked for.
+    /// A run that did some or all of what was requested.
     pub(super) fn new(
         config: Config,
         document: PlanDocument,
@@ -66,7 +66,7 @@ impl Finished {
         finished
     }
 
-    /// What stopped the run becomes part of its document.
+    /// Adds the reason why the run stopped to its document.
     fn stopped(&mut self, stop: Stop) {
         let document = &mut self.document;
         self.errors = match stop {
@@ -78,8 +78,8 @@ impl Finished {
                 document.checks.extend(checks);
                 None
             }
-            Stop::Unconfigured(why) => {
-                let check = Check::new(Code::UNCONFIGURED, Status::Skip, why);
+            Stop::Unconfigured(reason) => {
+                let check = Check::new(Code::UNCONFIGURED, Status::Skip, reason);
                 document.checks.push(check);
                 None
             }

@@ -1,5 +1,5 @@
-//! What surrounds a run: variables, the current directory, terminals, the clock. The command line
-//! reads them once; everything else gets them from here.
+//! The environment of a run: variables, the current directory, terminals, the clock. The command
+//! line reads them once; everything else gets them from here.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ pub struct Environment {
     pub variables: HashMap<OsString, OsString>,
     /// The current directory.
     pub directory: PathBuf,
-    /// Which of the streams are terminals.
+    /// The streams that are terminals.
     pub terminals: Terminals,
     /// The machine's architecture, as Rust names it.
     pub machine: &'static str,
@@ -23,7 +23,7 @@ pub struct Environment {
     pub clock: fn() -> SystemTime,
 }
 
-/// Which of the streams are terminals.
+/// The streams that are terminals.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminals {
     /// Whether input is typed.
@@ -45,7 +45,7 @@ impl Environment {
         self.variable(name).filter(|value| !value.is_empty())
     }
 
-    /// All variables, for a program that is to run as if from here.
+    /// All variables, for a child process with the same environment.
     pub fn all_variables(&self) -> Vec<(OsString, OsString)> {
         self.variables
             .iter()
@@ -72,7 +72,7 @@ impl Environment {
         path
     }
 
-    /// Whether a person is there to answer: a question can be read, and an answer typed.
+    /// Whether a person can read a question and type an answer.
     pub fn can_ask(&self) -> bool {
         self.terminals.stdin && self.terminals.stderr
     }

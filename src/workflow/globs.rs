@@ -18,12 +18,12 @@ pub fn places_differ(config: &Config, found: &Found) -> Result<(), Errors> {
     Err(twice.into())
 }
 
-/// That every glob of `files` matches a file of the work tree.
+/// Checks that every glob of `files` matches a file of the work tree.
 pub fn all_match(config: &Config, found: &Found) -> Result<(), Errors> {
     refuse(config, &found.unmatched)
 }
 
-/// The same, before anything was looked for.
+/// The same check, before any pin is searched for.
 pub fn all_match_in_work_tree(config: &Config) -> Result<(), Errors> {
     let listing = outside::work_tree(config).list(&config.scanned)?;
     let matches = |glob: &Glob| {
@@ -57,7 +57,7 @@ fn refuse(config: &Config, unmatched: &[Glob]) -> Result<(), Errors> {
     Err(unmatched.iter().map(problem).collect::<Vec<_>>().into())
 }
 
-/// Why files that the glob matches don't count.
+/// The reason why files that the glob matches do not count.
 fn left_out(config: &Config, glob: &Glob) -> Option<String> {
     let globs = Globs::parse([glob.as_str()]).ok()?;
     let listed = WorkTree::new(&config.root).list(&globs).ok()?;

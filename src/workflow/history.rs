@@ -25,17 +25,17 @@ pub struct History<'c> {
 pub struct Line {
     /// The branch, and the commit at its tip.
     pub branch: Branch,
-    /// What its commits prove.
+    /// What its commits are evidence of.
     pub standing: Standing,
 }
 
 /// What a line of commits is evidence of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It is the one that counts.
+    /// It is the line that counts.
     Promoted,
-    /// It is that of `HEAD`, since the repository has no remote: a set that it rolled back is held,
-    /// but nothing on it was promoted.
+    /// It is the line of `HEAD`, because the repository has no remote: a set that it rolled back is
+    /// held, but no set on it was promoted.
     Local,
 }
 
@@ -72,7 +72,7 @@ fn line_of_head(git: &Git, head: &HeadOnForge) -> Result<(Git, Line), GitError> 
     let branch = &head.branch;
     let tip = ObjectId::parse(head.commit.as_bytes()).ok_or(GitError::Malformed {
         command: "fetch",
-        what: "a head on the forge whose name is no commit's",
+        what: "a malformed commit id as the head on the forge",
     })?;
     let git = git.with_commit(&tip, branch)?;
     let name = branch.clone();
@@ -101,7 +101,7 @@ impl<'c> History<'c> {
         Self { config, read }
     }
 
-    /// Reads it for the workspace of a run: under `--pr` from the head that the forge has.
+    /// Reads it for the workspace of a run: under `--pr` from the head that the forge reports.
     pub(super) fn at(workspace: &'c Workspace, services: &Services) -> Self {
         let config = &workspace.config;
         let Some(head) = workspace.history() else {
@@ -114,7 +114,7 @@ impl<'c> History<'c> {
         Self { config, read }
     }
 
-    /// It, or what to do about its absence.
+    /// The history, or the error that explains its absence.
     pub fn known(&self) -> Result<&history::History, Error> {
         match &self.read {
             Ok(gathered) if gathered.standing == Standing::Promoted => Ok(&gathered.history),
@@ -123,12 +123,12 @@ impl<'c> History<'c> {
         }
     }
 
-    /// The repository that it is of.
+    /// Its repository.
     pub fn git(&self) -> Option<&Git> {
         self.read.as_ref().ok().map(|gathered| &gathered.git)
     }
 
-    /// What it says about a revision that is to be promoted.
+    /// The order and the hold of a revision that is to be promoted.
     pub fn past(&self, revision: &Revision, found: &Found) -> Result<Past<'_>, Error> {
         match &self.read {
             Ok(Gathered { git, history, .. }) => {
@@ -143,7 +143,7 @@ impl<'c> History<'c> {
                 })
             }
             Err(error) => match checks::without_history(error) {
-                Some(why) => Ok(Past::NoGit(why)),
+                Some(reason) => Ok(Past::NoGit(reason)),
                 None => Err(checks::outage(error)),
             },
         }
@@ -156,7 +156,7 @@ impl<'c> History<'c> {
             .map_or(Hold::Free, |gathered| gathered.history.held_set(digests))
     }
 
-    /// The revision of the set that is pinned now, as far as history knows it.
+    /// The revision of the current set, if history records it.
     pub fn revision_now(&self, found: &Found) -> Option<Revision> {
         let gathered = self.read.as_ref().ok()?;
         gathered

@@ -1,4 +1,4 @@
-//! What a run knows about its images, as the rows of its document.
+//! The images of a run, as the rows of its document.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(super) fn declared(config: &Config) -> Vec<ImageRow> {
     images.collect()
 }
 
-/// Images with what is pinned now.
+/// Images with their currently pinned digests.
 pub(super) fn counted(mut images: Vec<ImageRow>, config: &Config, found: &Found) -> Vec<ImageRow> {
     for (at, row) in images.iter_mut().enumerate() {
         row.from = found.digests_of(at).iter().map(Digest::to_string).collect();
@@ -37,7 +37,7 @@ pub(super) fn counted(mut images: Vec<ImageRow>, config: &Config, found: &Found)
     images
 }
 
-/// Images with what their tags name.
+/// Images with the digests that their tags resolve to.
 pub(super) fn resolved(
     mut images: Vec<ImageRow>,
     resolutions: &[Resolution],

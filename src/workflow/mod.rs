@@ -1,8 +1,8 @@
 //! What several commands share: `promote` and `rollback` as one pipeline, and the services that
 //! every command uses.
 //!
-//! [`run`] takes a [`Goal`] through the pipeline and returns what it came to; the command line only
-//! asks and shows. Nothing here prints: messages that cannot wait go to a [`Console`]. Nothing here
+//! [`run`] takes a [`Goal`] through the pipeline and returns the result; the command line only asks
+//! and shows. Nothing here prints: messages that cannot wait go to a [`Console`]. Nothing here
 //! reads the process's environment: it comes in as an [`Environment`].
 
 pub mod backends;
@@ -21,6 +21,7 @@ mod pipeline;
 mod publish;
 mod repositories;
 mod request;
+mod revision;
 mod services;
 mod session;
 mod settings;
@@ -42,7 +43,8 @@ use pipeline::{Halt, Standards};
 use publish::CarriedPull;
 pub use publish::{Done, not_scheduled, not_yet, warn_of_silent_checks};
 pub use repositories::{OtherRepository, scratch};
-pub use request::{Goal, Intent, Options, configured, revision};
+pub use request::{Goal, Intent, Options, configured};
+pub use revision::revision;
 pub use services::Services;
 pub use session::{lock, warn_if_interrupted};
 pub use settings::parse_mappings;
@@ -58,10 +60,10 @@ use crate::{
     report::json::PlanDocument,
 };
 
-/// How often a pull request is planned while the base branch keeps moving.
+/// How often a pull request is planned if the base branch keeps moving.
 const ATTEMPTS: usize = 3;
 
-/// Why a run stopped before its end.
+/// The reason why a run stopped early.
 enum Stop {
     /// A stage of the chain.
     Chain(Stopped),
@@ -96,8 +98,8 @@ impl From<PlanError> for Stop {
     }
 }
 
-/// Promotes a set or rolls back to one. A pull request is planned again where the base branch moved
-/// meanwhile. An error: the run had no set to report on.
+/// Promotes a set or rolls back to one. Plans a pull request again if the base branch moved during
+/// the run. Returns an error if the run has no set to report on.
 pub fn run(
     goal: &Goal,
     options: &Options,
@@ -120,7 +122,7 @@ pub fn run(
 
 /// How one attempt ended.
 enum Attempt {
-    /// It is what the run came to.
+    /// It is the result of the run.
     Finished(Finished),
     /// The base branch has moved since the plan was made.
     BaseMoved(Finished),
@@ -194,10 +196,10 @@ fn template(workspace: &Workspace) -> Result<Option<Template>, Errors> {
     let Some(path) = &workspace.config.report.template else {
         return Ok(None);
     };
-    let unreadable = |why: String| {
+    let unreadable = |reason: String| {
         Errors::from(Error::input(
             "template",
-            format!("cannot read {path}: {why}"),
+            format!("cannot read {path}: {reason}"),
         ))
     };
     let bytes = workspace.files().read(path);
@@ -207,7 +209,7 @@ fn template(workspace: &Workspace) -> Result<Option<Template>, Errors> {
     Ok(Some(Template { name, text }))
 }
 
-/// Writes the files that the caller named; what goes to standard output is printed at the end.
+/// Writes the files that the caller named; output for standard output is printed at the end.
 fn write_files(
     options: &Options,
     diff: &[u8],
@@ -231,7 +233,9 @@ fn write_files(
 
 fn kept_moving() -> Errors {
     let message = format!(
-        "the base branch was moved while a pull request was planned against it, {ATTEMPTS} times"
+        "the base branch moved {ATTEMPTS} times while a pull request was planned against it"
     );
-    Errors::from(Error::new(Class::Unavailable, "unavailable", message).help("run it again"))
+    Errors::from(
+        Error::new(Class::Unavailable, "unavailable", message).help("run the command again"),
+    )
 }

@@ -1,13 +1,13 @@
-//! The pipeline of `promote` and `rollback`: one stage after the other, each with the values of the
-//! one before.
+//! The pipeline of `promote` and `rollback`: a sequence of stages, each of which takes the values
+//! of the previous one.
 //!
 //! ```text
 //! workspace ─► pins ─► history ─► tags ─► signatures ─► contents ─► smoke ─► plan
 //! ```
 //!
 //! A stage gathers its facts just before they are judged, so that a typo costs no request. The two
-//! commands differ in what history has to prove, and in what images are held against. Nothing is
-//! changed here but what an interrupted run left, which is recovered first.
+//! commands differ in what history must prove, and in the standards of the images. The pipeline
+//! changes nothing, except that it first recovers from an interrupted run.
 
 use super::{
     Contracts, History, Options, Services, Stop, Workspace,
@@ -38,13 +38,13 @@ pub(super) struct Planned {
     pub(super) images: Vec<ImageRow>,
     pub(super) approved: Approved,
     pub(super) plan: Plan,
-    /// What the body of the pull request shows beside the plan.
+    /// What the pull request body shows in addition to the plan.
     pub(super) beside: Beside,
-    /// The lock of the work tree, if that is to be changed.
+    /// The lock of the work tree, if the run may change it.
     pub(super) session: Option<Session>,
 }
 
-/// Why a run stopped before it had a plan, and what was known about the images by then.
+/// The reason why a run stopped before it had a plan, and what was known about the images by then.
 pub(super) struct Halt {
     pub(super) images: Vec<ImageRow>,
     pub(super) stop: Stop,
@@ -138,11 +138,11 @@ pub(super) fn run(
     })
 }
 
-/// A chain whose set has the history that it needs.
+/// A chain whose set has the required history.
 enum Grounded<'c, 'h> {
-    /// It is newer than what is pinned, and not held.
+    /// The set is newer than the current one, and not held.
     Newer(Ordered<'c>),
-    /// It was promoted before.
+    /// The set was promoted before.
     Promoted(Proven<'c>, &'h history::History),
 }
 
@@ -169,7 +169,7 @@ impl<'c, 'h> Grounded<'c, 'h> {
         }
     }
 
-    /// What was promoted, where the title of a commit names it.
+    /// The promoted set, if the title of a commit names it.
     fn promoted(&self) -> Option<&Promoted> {
         match self {
             Self::Newer(_) => None,
@@ -177,7 +177,7 @@ impl<'c, 'h> Grounded<'c, 'h> {
         }
     }
 
-    /// The stage of the source: what every tag names.
+    /// The stage of the source: resolves every tag.
     fn resolved(
         self,
         resolutions: &[Resolution],
@@ -192,7 +192,7 @@ impl<'c, 'h> Grounded<'c, 'h> {
     }
 }
 
-/// The stage of contents in a rollback: images are held against the contracts of the commit that
+/// The stage of contents in a rollback: checks images against the contracts of the commit that
 /// promoted them.
 fn inspected_as_then<'c>(
     chain: Signed<'c>,
@@ -210,7 +210,7 @@ fn inspected_as_then<'c>(
     }
 }
 
-/// What the body of the pull request shows beside the plan: the current set, and in a rollback the
+/// What the pull request body shows in addition to the plan: the current set, and in a rollback the
 /// sets that it undoes.
 fn beside(
     approved: &Approved,

@@ -1,4 +1,4 @@
-//! Carrying a plan out: in the work tree, or as a pull request.
+//! Carries out a plan: in the work tree, or as a pull request.
 
 use super::{
     Goal, Intent, Options, Services, Stop, Workspace,
@@ -22,25 +22,25 @@ use crate::{
     untrusted::plain,
 };
 
-/// A merge that can't be scheduled yet, for people.
-pub fn not_yet(number: u64, why: &str) -> String {
-    let why = plain(why);
+/// The message for a merge that cannot be scheduled yet.
+pub fn not_yet(number: u64, reason: &str) -> String {
+    let reason = plain(reason);
     format!(
-        "the merge of #{number} is not scheduled yet: {why}; `repin wait --pr {number}` schedules it"
+        "the merge of #{number} is not scheduled yet: {reason}; `repin wait --pr {number}` schedules it"
     )
 }
 
-/// A merge that was asked for and can't be.
-pub fn not_scheduled(stands: &str, why: &str) -> Errors {
+/// The error for a requested merge that cannot be scheduled.
+pub fn not_scheduled(stands: &str, reason: &str) -> Errors {
     let problem = Error::failed(
         "conflict",
-        format!("{stands} is open, but its merge cannot be scheduled: {why}"),
+        format!("{stands} is open, but its merge cannot be scheduled: {reason}"),
     );
     let hint = "merge the pull request by hand, or fix the cause and run the command again";
     Errors::from(problem.help(hint))
 }
 
-/// Warns where a merge waits for checks that never start with this token.
+/// Warns if a merge waits for checks that never start with this token.
 pub fn warn_of_silent_checks(
     forge: &dyn Forge,
     configured: &Configured,
@@ -52,7 +52,7 @@ pub fn warn_of_silent_checks(
     let console = &services.console;
     match services.wait(forge.starts_checks(), "identifying the token")? {
         Ok(Ability::Yes) => {}
-        Ok(Ability::No(why)) => console.warn(&format!("{why}\n  = help: {ANOTHER_TOKEN}")),
+        Ok(Ability::No(reason)) => console.warn(&format!("{reason}\n  = help: {ANOTHER_TOKEN}")),
         Err(error) => console.warn(&format!(
             "cannot determine whether checks start with this token: {error}"
         )),
@@ -81,7 +81,7 @@ pub(super) struct CarriedPull {
     pub(super) stop: Option<Stop>,
 }
 
-/// Does with the plan what was asked for.
+/// Carries out the plan as requested.
 pub(super) fn carry_out(
     goal: &Goal,
     document: &PlanDocument,
@@ -130,7 +130,7 @@ impl CarriedPull {
         Self { done, stop }
     }
 
-    /// The pull request is not complete; `begun`: whether people can see a part of it.
+    /// The pull request is incomplete; `begun`: whether a part of it is visible.
     fn incomplete(begun: bool, stop: Stop) -> Self {
         Self::stopped(if begun { Done::Begun } else { Done::Nothing }, stop)
     }
@@ -173,7 +173,7 @@ impl Publication<'_> {
         }
     }
 
-    /// Makes the branch, its commit and the pull request what the plan says.
+    /// Reconciles the branch, its commit and the pull request with the plan.
     fn reconcile(
         &self,
         state: State,
@@ -225,7 +225,7 @@ impl Publication<'_> {
         }
     }
 
-    /// Schedules the merge, if that is configured.
+    /// Schedules the merge, if configured.
     fn arm(&self, number: u64, url: &str, only_pins: OnlyPins<'_>) -> Result<(), Errors> {
         let Some(configured) = self.config.forge.as_ref().filter(|forge| forge.auto_merge) else {
             return Ok(());
@@ -253,10 +253,10 @@ impl Publication<'_> {
             Merge::Merged => self.services.console.note(&format!(
                 "note: {stands} was merged: its gates had already passed"
             )),
-            Merge::Later(why) | Merge::Clean(why) | Merge::Unscheduled(why) => {
-                self.services.console.warn(&not_yet(number, &why));
+            Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
+                self.services.console.warn(&not_yet(number, &reason));
             }
-            Merge::Refused(why) => return Err(not_scheduled(&stands, &why)),
+            Merge::Refused(reason) => return Err(not_scheduled(&stands, &reason)),
         }
         Ok(())
     }

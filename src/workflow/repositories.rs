@@ -1,5 +1,4 @@
-//! Other repositories that a configuration names: where they are, and the token that they are asked
-//! with.
+//! Other repositories that a configuration names, and the tokens for them.
 
 use std::path::PathBuf;
 
@@ -11,18 +10,18 @@ use crate::{
     git::{Login, Remote},
 };
 
-/// Another repository, as it is configured.
+/// Another repository, as configured.
 pub struct OtherRepository<'c> {
-    /// What names it, for messages.
+    /// Its name in messages.
     pub key: String,
     /// A URL or a path.
     pub repository: &'c str,
-    /// The variable that holds the token.
+    /// The variable that contains the token.
     pub token_env: Option<&'c str>,
 }
 
 impl OtherRepository<'_> {
-    /// Where it is, with the token of its variable.
+    /// Its location, with the token of its variable.
     pub fn reach(&self, config: &Config, services: &Services) -> Result<Access<Remote>, Errors> {
         let url = located(self.repository, config);
         let Some(name) = self.token_env else {
@@ -30,21 +29,21 @@ impl OtherRepository<'_> {
         };
         let Some(value) = services.environment.filled(name) else {
             let repository = self.repository;
-            let why = format!("{name} is not set; it must hold the token for {repository}");
-            return Ok(Access::NoToken(why));
+            let reason = format!("{name} is not set; it must hold the token for {repository}");
+            return Ok(Access::NoToken(reason));
         };
         let text = value.to_str().unwrap_or_default().trim();
         Token::parse(text)
             .map_err(|error| usage(format!("{name} does not hold a token: {error}")))?;
-        let login = Login::new(&url, text).map_err(|why| {
-            let message = format!("{}: {}: {why}", self.key, self.repository);
+        let login = Login::new(&url, text).map_err(|reason| {
+            let message = format!("{}: {}: {reason}", self.key, self.repository);
             Errors::from(Error::input("config", message).help("use https://"))
         })?;
         Ok(Access::Granted(Remote { url, login }))
     }
 }
 
-/// An empty directory for what is fetched; it goes when it is dropped.
+/// An empty directory for fetched objects; removed when dropped.
 pub fn scratch(services: &Services) -> Result<tempfile::TempDir, Errors> {
     let directory = services
         .environment

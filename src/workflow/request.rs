@@ -1,20 +1,19 @@
-//! What `promote` and `rollback` are asked for: as it was typed, and checked against a
-//! configuration.
+//! The request to `promote` or `rollback`: as typed, and checked against a configuration.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::Unconfigured;
+use super::{Unconfigured, revision::revision};
 use crate::{
     checks::{Direction, Expected, Overruled, Target},
     config::{ChangeNames, Config, Image},
-    error::{Error, Errors, usage},
+    error::{Errors, usage},
     forge::State,
     history::Promoted,
     oci::{Digest, Revision, Tag},
     pins::Found,
 };
 
-/// The set that is asked for, as it was typed.
+/// The requested set, as typed.
 #[derive(Debug, Clone)]
 pub enum Goal {
     /// A set that was built.
@@ -33,7 +32,7 @@ pub enum Goal {
     },
 }
 
-/// What a run may change, and what else it writes.
+/// What a run may change, and which other files it writes.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// What it may change.
@@ -42,9 +41,9 @@ pub struct Options {
     pub reopen: bool,
     /// What a missing token or secret means.
     pub unconfigured: Unconfigured,
-    /// Where the diff is written, too.
+    /// The file for the diff.
     pub diff_file: Option<PathBuf>,
-    /// Where the body of the pull request is written, too.
+    /// The file for the pull request body.
     pub body_file: Option<PathBuf>,
 }
 
@@ -57,7 +56,7 @@ pub enum Intent {
     Apply,
     /// The forge: it opens a pull request.
     Open(State),
-    /// Nothing; it shows what a pull request would be.
+    /// Nothing: it shows the pull request that would be opened.
     ShowOpen,
 }
 
@@ -68,7 +67,7 @@ pub(super) struct Request {
     pub(super) proof: Proof,
 }
 
-/// What has to be proven of a set before its images are looked at.
+/// What history must prove about a set before its images are read.
 pub(super) enum Proof {
     /// That it is newer than what is pinned, and not held.
     Newer {
@@ -96,7 +95,7 @@ impl Goal {
         }
     }
 
-    /// Checks it: a mistake in an argument costs no request.
+    /// Checks the arguments before the first request.
     pub(super) fn checked(&self, config: &Config) -> Result<Request, Errors> {
         let (text, proof) = match self {
             Self::Rollback { revision } => (revision, Proof::Promoted),
@@ -127,8 +126,8 @@ impl Request {
         }
     }
 
-    /// What each image's tag has to name, in the order of the configuration: what the build
-    /// reported, or what `promoted` pinned.
+    /// The digest that each image's tag must resolve to, in the order of the configuration: the one
+    /// that the build reported, or that `promoted` pinned.
     pub(super) fn targets(
         &self,
         config: &Config,
@@ -154,22 +153,6 @@ impl Request {
             })
             .collect()
     }
-}
-
-/// The revision that was typed, and its tag.
-pub fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Errors> {
-    let malformed = |message: String| {
-        let help =
-            "write the revision in full, as `revision.pattern` in the configuration requires";
-        Errors::from(Error::input("revision_shape", message).help(help))
-    };
-    let pattern = &config.revision.pattern;
-    let revision = pattern
-        .revision(text)
-        .map_err(|error| malformed(error.to_string()))?;
-    let tag = config.revision.tag.tag(&revision);
-    let tag = tag.map_err(|error| malformed(error.to_string()))?;
-    Ok((revision, tag))
 }
 
 /// Checks that a name is one of a configured image; `origin` names where it was typed.

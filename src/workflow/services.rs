@@ -1,4 +1,4 @@
-//! What a run uses of the world: the environment, registries, forges, and whom it reports to.
+//! The services of a run: the environment, registries, forges, and the receiver of messages.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -21,24 +21,24 @@ use crate::{
 
 /// How long a command that changes nothing waits for a forge.
 const SOON: Duration = Duration::from_secs(10);
-/// Work that ends sooner is done without a spinner.
+/// The minimum duration of work that shows a spinner.
 const BLINK: Duration = Duration::from_millis(150);
-/// How often a spinner's message is made anew.
+/// How often a spinner's message is updated.
 const REFRESH: Duration = Duration::from_millis(200);
 
 /// The services of one run.
 pub struct Services {
-    /// What surrounds the run.
+    /// The environment of the run.
     pub environment: Environment,
-    /// Whom the run reports to.
+    /// The receiver of messages.
     pub console: Box<dyn Console>,
-    /// How long requests to forges are waited for in all.
+    /// The total time limit for requests to forges.
     pub forge_time: Allowance,
     mappings: [Vec<Mapping>; 2],
     settings: Settings,
     registries: OnceCell<Registries>,
-    /// What tags were seen to name, by source and tag: a run resolves each once, however often it
-    /// plans.
+    /// The digests that tags resolved to, by source and tag: a run resolves each tag once, however
+    /// often it plans.
     tags: RefCell<HashMap<(String, Tag), ImageFacts>>,
     /// What was found attached to digests, by digest and policy: a run looks each up once, however
     /// often it plans.
@@ -67,8 +67,8 @@ impl Services {
         })
     }
 
-    /// Where images are read from. The registries of a run are the same throughout: connections and
-    /// tokens are theirs.
+    /// The sources of images. A run uses the same registries throughout, with their connections and
+    /// tokens.
     pub fn sources(&self, config: &Config) -> Result<Sources, Errors> {
         let mappings = self.mappings.iter().chain([&config.sources]);
         let mappings = mappings.cloned().collect();
@@ -92,7 +92,7 @@ impl Services {
         found.map_err(|error| Errors::from(Error::input("source", error.to_string())))
     }
 
-    /// What a tag was seen to name in this run.
+    /// The digest that a tag resolved to in this run.
     pub(super) fn resolved_tag(&self, source: &Source, tag: &Tag) -> Option<ImageFacts> {
         self.tags
             .borrow()
@@ -100,7 +100,7 @@ impl Services {
             .cloned()
     }
 
-    /// Remembers what a tag names.
+    /// Records the digest that a tag resolves to.
     pub(super) fn remember_tag(&self, source: &Source, tag: &Tag, facts: &ImageFacts) {
         self.tags
             .borrow_mut()
@@ -117,12 +117,12 @@ impl Services {
         self.examined.borrow_mut().insert(key, Rc::clone(found));
     }
 
-    /// Waits for requests; a spinner shows `message` where that takes longer than a blink.
+    /// Waits for requests; shows a spinner with `message` if that takes longer.
     pub fn wait<T>(&self, work: impl Future<Output = T>, message: &str) -> Result<T, Errors> {
         self.wait_with(work, || message.to_owned())
     }
 
-    /// The same with a message that changes meanwhile.
+    /// Like `wait`, with a message that changes during the wait.
     pub fn wait_with<T>(
         &self,
         work: impl Future<Output = T>,
@@ -148,7 +148,7 @@ impl Services {
         }))
     }
 
-    /// Where all requests of the run are made: connections that are kept belong to it.
+    /// The runtime of all requests, which owns their open connections.
     fn runtime(&self) -> Result<&Runtime, Errors> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
@@ -160,24 +160,24 @@ impl Services {
         Ok(self.runtime.get_or_init(|| runtime))
     }
 
-    /// Ends the run without waiting for what nothing needs any more, such as a name that does not
-    /// resolve.
+    /// Ends the run without waiting for abandoned work, such as a slow name lookup.
     pub fn close(self) {
         if let Some(runtime) = self.runtime.into_inner() {
             runtime.shutdown_background();
         }
     }
 
-    /// Connections that go the way that registries' connections go. Which token servers are trusted
-    /// does not matter to them, so they need no configuration.
+    /// A transport with the same settings as that of registries. It needs no configuration, because
+    /// trusted token servers do not matter to it.
     pub(super) fn client(&self, url: &reqwest::Url) -> Result<Transport, Errors> {
         let registries =
             Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
-        let unavailable = |why| Errors::from(Error::new(Class::Unavailable, "unavailable", why));
+        let unavailable =
+            |reason| Errors::from(Error::new(Class::Unavailable, "unavailable", reason));
         registries.client(url).map_err(unavailable)
     }
 
-    /// Waits only a short time for servers that do not answer: for commands that change nothing.
+    /// Waits only briefly for unreachable servers: for commands that change nothing.
     pub fn wait_less(&mut self) {
         self.settings.attempts = 2;
         self.forge_time.replace(SOON, "set by this command");
@@ -188,12 +188,12 @@ impl Services {
         self.settings.attempts
     }
 
-    /// How long an answer may make no progress.
+    /// How long a response may make no progress.
     pub(super) fn progress(&self) -> Duration {
         self.settings.progress
     }
 
-    /// What the registries that were asked so far said about the time.
+    /// The times that the contacted registries reported.
     pub fn clocks(&self) -> Vec<(String, ServerTime)> {
         self.registries
             .get()

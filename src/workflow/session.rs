@@ -1,4 +1,4 @@
-//! The lock of a run that changes the work tree, and what an interrupted run left.
+//! The lock of a run that changes the work tree, and recovery from an interrupted run.
 
 use rustix::system::uname;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -11,8 +11,8 @@ use crate::{
     untrusted::plain,
 };
 
-/// Takes the lock if the work tree is to be changed, and recovers from an interrupted run before
-/// anything is read.
+/// Takes the lock if the run may change the work tree, and recovers from an interrupted run before
+/// any file is read.
 pub(super) fn begin(
     config: &Config,
     intent: Intent,
@@ -51,7 +51,7 @@ pub fn lock(config: &Config, command: &str, services: &Services) -> Result<Sessi
     Session::begin(&config.root, &holder)
 }
 
-/// Warns where an interrupted run left a journal; reading goes on.
+/// Warns if an interrupted run left a journal; the run continues.
 pub fn warn_if_interrupted(config: &Config, console: &dyn Console) {
     match apply::pending(&config.root) {
         Ok(None) => {}

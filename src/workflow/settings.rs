@@ -1,4 +1,4 @@
-//! How registries and forges are asked in this run: from variables to settings.
+//! The settings of registry and forge clients, read from variables.
 
 use std::{path::Path, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     registry::{self, Settings},
 };
 
-/// The settings of the run; wrong input is found before the first request.
+/// The settings of the run; malformed input is reported before the first request.
 pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> {
     let lookup = |name: &str| environment.variable(name).cloned();
     let mut settings = Settings::new(
@@ -24,7 +24,8 @@ pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> 
             Duration::ZERO => Err("must be longer than 0s".to_owned()),
             limit => Ok(limit),
         });
-        settings.progress = positive.map_err(|why| usage(format!("REPIN_HTTP_TIMEOUT: {why}")))?;
+        settings.progress =
+            positive.map_err(|reason| usage(format!("REPIN_HTTP_TIMEOUT: {reason}")))?;
     }
     settings.ca_file = environment
         .filled("REPIN_CA_FILE")
@@ -34,7 +35,7 @@ pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> 
     Ok(settings)
 }
 
-/// How long requests to forges are waited for in all.
+/// The total time limit for requests to forges.
 pub(super) fn forge_time(environment: &Environment) -> Result<Allowance, Errors> {
     const NAME: &str = "REPIN_DEADLINE";
     let length = match environment.filled(NAME) {
@@ -57,7 +58,7 @@ pub(super) fn mappings(environment: &Environment) -> Result<Vec<Mapping>, Errors
     parse_mappings(lines, environment.directory(), "REPIN_SOURCES")
 }
 
-/// Mappings as they were typed; `origin` names where, in errors.
+/// Parses mappings as typed; `origin` names their origin in errors.
 pub fn parse_mappings<'t>(
     texts: impl Iterator<Item = &'t str>,
     directory: &Path,

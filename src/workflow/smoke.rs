@@ -1,4 +1,4 @@
-//! The stage of the smoke command: one image after the other, in whichever engine works.
+//! The stage of the smoke command: one image at a time, in the first engine that works.
 
 use std::{
     io,
@@ -20,13 +20,13 @@ use crate::{
     smoke::{self, EngineContext, ImageLocation, Request, Secrets, SmokeReport},
 };
 
-/// What the smoke command needs, found before anything is asked for.
+/// What the smoke command needs, gathered before the first request.
 pub(super) struct SmokeStage {
     secrets: Option<Secrets>,
 }
 
 impl SmokeStage {
-    /// Finds the secrets; without one nothing is begun.
+    /// Finds the secrets; a missing one stops the run before it begins.
     pub(super) fn prepare(
         config: &Config,
         unconfigured: Unconfigured,
@@ -84,7 +84,7 @@ impl SmokeStage {
     }
 }
 
-/// Runs the command in a thread of its own, while the terminal is told.
+/// Runs the command in a separate thread, while the terminal shows progress.
 fn smoked(
     request: &Request<'_>,
     secrets: &Secrets,

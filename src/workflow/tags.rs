@@ -1,4 +1,4 @@
-//! What tags and pinned digests name: one request a repository at once, each tag once in a run.
+//! Resolution of tags and pinned digests: all repositories concurrently, each tag once in a run.
 
 use futures_util::future;
 
@@ -16,7 +16,7 @@ use crate::{
     report::body::Labels,
 };
 
-/// Resolves every image's tag, concurrently; the answers are in the order of the configuration.
+/// Resolves every image's tag concurrently; the results are in the order of the configuration.
 pub fn resolve(
     config: &Config,
     targets: Vec<Target>,
@@ -59,7 +59,7 @@ async fn resolution(source: &Source, target: Target, known: Option<ImageFacts>) 
     }
 }
 
-/// The reported labels of what is pinned now, for each image that could be read.
+/// The reported labels of the current digests, for each image that could be read.
 pub(super) fn current_labels(
     config: &Config,
     found: &Found,

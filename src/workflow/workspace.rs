@@ -1,5 +1,5 @@
-//! Where a run takes its configuration and files from, and where its plan goes: the work tree, or
-//! the base branch on a forge.
+//! The origin of a run's configuration and files and the target of its plan: the work tree, or the
+//! base branch on a forge.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::{
     pull_request::Base,
 };
 
-/// The largest content that is taken from a local clone, in bytes.
+/// The maximum size of a content that is read from a local clone, in bytes.
 const LOCAL_MAX: u64 = 64 * 1024 * 1024;
 
 /// Where a run works.
@@ -33,7 +33,7 @@ pub(super) enum At {
     Unconfigured(String, WorkTree),
 }
 
-/// The head of the branch whose history counts, as a forge has it.
+/// The head of the branch whose history counts, as the forge reports it.
 pub(super) struct HeadOnForge {
     /// The branch's name.
     pub(super) branch: String,
@@ -52,8 +52,8 @@ pub(super) struct Site {
 }
 
 impl Workspace {
-    /// Opens the workspace that `options` ask for. Under `--pr` it is read from the forge each time:
-    /// the base branch may have moved.
+    /// Opens the workspace that `options` request. Under `--pr` it is read from the forge each
+    /// time, because the base branch may have moved.
     pub(super) fn open(
         config: &Config,
         options: &Options,
@@ -70,8 +70,8 @@ impl Workspace {
         let git = Git::open(&config.root).ok();
         base_forge::known_here(config, git.as_ref(), services)?;
         let forge = match connect(config, git.as_ref(), services)? {
-            Access::NoToken(why) if options.unconfigured == Unconfigured::Skips => {
-                return Ok(here(At::Unconfigured(why, tree)));
+            Access::NoToken(reason) if options.unconfigured == Unconfigured::Skips => {
+                return Ok(here(At::Unconfigured(reason, tree)));
             }
             access => access.granted()?,
         };
@@ -94,8 +94,8 @@ impl Workspace {
         }
     }
 
-    /// What the files pin, and the first stage's checks beside the counts: what stands outside of
-    /// pins, and globs that match nothing.
+    /// The pins of the files, and the other checks of the first stage: references outside the
+    /// counted pins, and globs that match nothing.
     pub(super) fn look(&self, direction: Direction) -> Result<(Found, Vec<Check>), Errors> {
         let config = &self.config;
         let (found, outside) = match &self.at {
@@ -116,7 +116,7 @@ impl Workspace {
     /// Stops a run that has no token and may be skipped.
     pub(super) fn configured(&self) -> Result<(), Stop> {
         match &self.at {
-            At::Unconfigured(why, _) => Err(Stop::Unconfigured(why.clone())),
+            At::Unconfigured(reason, _) => Err(Stop::Unconfigured(reason.clone())),
             At::Tree(_) | At::Forge(_) => Ok(()),
         }
     }
@@ -190,7 +190,7 @@ async fn history_of(
     })
 }
 
-/// The contents of files that are in the work tree as the base branch has them, by their names.
+/// The contents of files that are the same in the work tree and on the base branch, by their ids.
 fn alike(local: &Config, base: &Base, prefix: &str, paths: &[String]) -> HashMap<String, Vec<u8>> {
     let tree = WorkTree::new(&local.root);
     let same = |path: &String| {
@@ -217,10 +217,10 @@ fn named(config: &Config) -> Vec<RelPath> {
 
 fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
     let shown = format!("{} ({path})", base.branch);
-    let fail = |why: &str| {
+    let fail = |reason: &str| {
         let problem = Error::input(
             "config",
-            format!("the base branch's head has no usable configuration: {shown} {why}"),
+            format!("the base branch's head has no usable configuration: {shown} {reason}"),
         );
         Errors::from(problem.help("merge repin.yaml into the base branch first"))
     };
@@ -236,7 +236,8 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
     })
 }
 
-/// A content from the local clone's objects; from a clone that lacks one nothing more is taken.
+/// A content from the local clone's objects; after the first missing object the clone is not used
+/// again.
 fn content(objects: &mut Option<Objects<()>>, id: &str) -> Option<Vec<u8>> {
     let found = objects
         .as_mut()?

@@ -432,7 +432,7 @@ fn unneeded_workflow_is_not_started_and_reported() {
 }
 
 #[test]
-fn what_keeps_a_merge_from_being_scheduled_does_not_end_the_waiting() {
+fn refused_schedule_does_not_end_the_wait() {
     let (world, fake) = hosted(Kind::Github, "auto_merge: true, gates: [ci]");
     requires(&fake, &["ci"]);
     run(&world, &PROMOTE).exits(0);
@@ -532,6 +532,30 @@ fn a_start_that_certainly_failed_gives_its_mark_back_whatever_the_status() {
             json!(["deploy.yml"]),
             "{kind:?}"
         );
+    }
+}
+
+/// Forges answer 204. Another success comes from something between, which may have passed the request on.
+#[test]
+fn an_answer_other_than_204_leaves_open_whether_the_workflow_was_started() {
+    for kind in [Kind::Github, Kind::Forgejo] {
+        for status in [200, 201, 202] {
+            let (world, fake) = hosted(kind, "dispatch: [deploy.yml]");
+            fake.store().version = "8.0.1+gitea-1.22.0";
+            fake.store().workflows_there = vec!["deploy.yml"];
+            run(&world, &PROMOTE).exits(0);
+            fake.store().merge(1);
+            let answer = Fault::Instead(fakes::Reply::json(status, json!({})));
+            fake.fault(("POST", "/deploy.yml/dispatches"), 1, answer);
+            let ran = run(&world, &["wait", "--pr", "1", "--format", "json"]).exits(3);
+            assert_eq!(ran.json()["dispatched"], json!([]), "{kind:?} {status}");
+            let said = "check whether deploy.yml was started";
+            assert!(ran.stderr.contains(said), "{}", ran.stderr);
+            // The mark stays: no later run starts it a second time.
+            let again = json(&world, &["wait", "--pr", "1"], 0);
+            assert_eq!(again["dispatched"], json!([]), "{kind:?} {status}");
+            assert_eq!(fake.store().dispatched, [], "{kind:?} {status}");
+        }
     }
 }
 

@@ -61,7 +61,7 @@ fn a_merge_uses_a_style_that_the_repository_allows_and_prefers() {
         requires_ci(&fake);
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
-            ran.stderr.contains("allows no method of merging"),
+            ran.stderr.contains("allows no merge method"),
             "{}",
             ran.stderr
         );

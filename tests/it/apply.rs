@@ -252,6 +252,16 @@ fn shown(output: &Output) -> String {
     format!("{:?}\n{out}\n{err}", output.status)
 }
 
+#[track_caller]
+fn exited(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", shown(output));
+}
+
+#[track_caller]
+fn reports(output: &Output, text: &str) {
+    assert!(shown(output).contains(text), "{}", shown(output));
+}
+
 fn killed(output: &Output) -> bool {
     output.status.signal() == Some(9)
 }
@@ -317,7 +327,7 @@ fn killed_while_it_recovers_the_next_recovery_still_finishes() {
 }
 
 #[test]
-fn what_recovery_exchanges_counts_like_any_exchange() {
+fn exchange_by_recovery_counts_like_any_exchange() {
     // The copies are there, or the one that was gone has been made anew; the last exchange is about
     // to be made.
     for prepare in [half_way, half_way_without_a_copy] {
@@ -342,7 +352,7 @@ fn what_recovery_exchanges_counts_like_any_exchange() {
 }
 
 #[test]
-fn what_an_interrupted_link_left_does_not_stop_recovery() {
+fn leftover_of_an_interrupted_link_does_not_stop_recovery() {
     // Killed after the link to the old content was made: it stands there when the next one is.
     let world = half_way();
     let copies = fs::read_dir(world.root().join("sub"))
@@ -361,7 +371,7 @@ fn what_an_interrupted_link_left_does_not_stop_recovery() {
         &world.command("recover"),
         &["renameat2:error=ENOSYS".to_owned()],
     );
-    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    exited(&output, 0);
     assert_eq!(world.contents(), "nnn");
     world.is_whole("a link that was left");
 }
@@ -410,7 +420,7 @@ fn recovery_with_failed_cleanup_reports_its_result() {
         let copy = point_in(&prepare(), "recover", "unlinkat", "\".repin-", 0);
         let world = prepare();
         let output = inject(&world.command("recover"), &[copy.inject("error=EIO")]);
-        assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
+        exited(&output, 3);
         assert_eq!(world.contents(), "nnn");
         assert_eq!(
             shown(&output).contains("all files have their new content"),
@@ -497,12 +507,7 @@ fn an_edit_before_the_rename_that_stands_in_for_an_exchange_is_kept() {
     fs::write(world.root().join("editor"), "mine\n").unwrap();
     fs::rename(world.root().join("editor"), world.path(1)).unwrap();
     let ended = stopped.go_on();
-    assert_eq!(
-        ended.output.status.code(),
-        Some(5),
-        "{}",
-        shown(&ended.output)
-    );
+    exited(&ended.output, 5);
     assert_eq!(
         (world.contents().as_str(), world.is_edited(1)),
         ("o?o", true)
@@ -572,7 +577,7 @@ fn if_no_copy_could_be_removed_all_is_put_back() {
     let copy = point_of("unlinkat", "\".repin-", 0).inject("error=EIO");
     let world = world();
     let output = inject(&world.command("promote"), &[copy]);
-    assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
+    exited(&output, 3);
     assert_eq!(world.contents(), "ooo");
     world.is_whole("a copy that stays");
 }
@@ -619,12 +624,8 @@ fn a_directory_that_cannot_be_written_refuses_the_plan() {
             &world.command("promote"),
             &[point.inject(&format!("error={error}"))],
         );
-        assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
-        assert!(
-            shown(&output).contains("creating .repin-"),
-            "{}",
-            shown(&output)
-        );
+        exited(&output, 3);
+        reports(&output, "creating .repin-");
         assert_eq!(world.contents(), "ooo");
         world.is_whole(error);
     }
@@ -647,7 +648,7 @@ fn a_read_only_file_system_has_nothing_to_clear_away() {
         &world.command("promote"),
         &[creating, "unlinkat:error=EROFS:when=2..7".to_owned()],
     );
-    assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
+    exited(&output, 3);
     assert_eq!(world.contents(), "ooo");
     world.is_whole("read-only");
 }
@@ -830,17 +831,8 @@ fn an_edit_between_plan_and_exchange_is_kept_and_nothing_changes() {
             let stopped = stop_after(&world.command("promote"), &point, &[]);
             edit(&world);
             let ended = stopped.go_on();
-            assert_eq!(
-                ended.output.status.code(),
-                Some(5),
-                "{}",
-                shown(&ended.output)
-            );
-            assert!(
-                shown(&ended.output).contains("sub/b.yml was changed after"),
-                "{}",
-                shown(&ended.output)
-            );
+            exited(&ended.output, 5);
+            reports(&ended.output, "sub/b.yml was changed after");
             assert_eq!(world.contents(), "o?o");
             assert!(world.is_edited(1));
             assert!(world.leftovers().is_empty());
@@ -864,12 +856,7 @@ fn a_file_removed_between_plan_and_exchange_stays_removed() {
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     fs::remove_file(world.path(1)).unwrap();
     let ended = stopped.go_on();
-    assert_eq!(
-        ended.output.status.code(),
-        Some(5),
-        "{}",
-        shown(&ended.output)
-    );
+    exited(&ended.output, 5);
     assert_eq!(
         (world.contents().as_str(), world.path(1).exists()),
         ("o?o", false)
@@ -889,12 +876,7 @@ fn an_editor_that_had_the_file_open_and_writes_late_is_noticed() {
     editor.rewind().unwrap();
     editor.write_all(b"mine\n").unwrap();
     let ended = stopped.go_on();
-    assert_eq!(
-        ended.output.status.code(),
-        Some(5),
-        "{}",
-        shown(&ended.output)
-    );
+    exited(&ended.output, 5);
     assert_eq!(world.contents(), "?oo");
     assert!(world.is_edited(0));
     assert!(world.leftovers().is_empty());
@@ -907,17 +889,8 @@ fn an_edit_of_a_new_content_stays_and_the_journal_with_it() {
     world.edit(0);
     world.edit(2);
     let ended = stopped.go_on();
-    assert_eq!(
-        ended.output.status.code(),
-        Some(5),
-        "{}",
-        shown(&ended.output)
-    );
-    assert!(
-        shown(&ended.output).contains("undoing the changes failed too"),
-        "{}",
-        shown(&ended.output)
-    );
+    exited(&ended.output, 5);
+    reports(&ended.output, "undoing the changes failed too");
     assert_eq!(world.contents(), "?o?");
     let mut session = Session::begin(&world.root(), "a test").unwrap();
     let error = session.recover().unwrap_err();
@@ -936,12 +909,7 @@ fn a_directory_that_vanishes_half_way_leaves_the_others_old() {
     )
     .unwrap();
     let ended = stopped.go_on();
-    assert_eq!(
-        ended.output.status.code(),
-        Some(3),
-        "{}",
-        shown(&ended.output)
-    );
+    exited(&ended.output, 3);
     assert_eq!(world.contents(), "o??");
     assert!(world.leftovers().is_empty());
 }
@@ -954,17 +922,8 @@ fn a_directory_that_becomes_a_symlink_half_way_leads_nowhere() {
     fs::rename(world.root().join("sub"), &outside).unwrap();
     symlink(&outside, world.root().join("sub")).unwrap();
     let ended = stopped.go_on();
-    assert_eq!(
-        ended.output.status.code(),
-        Some(1),
-        "{}",
-        shown(&ended.output)
-    );
-    assert!(
-        shown(&ended.output).contains("sub cannot be changed safely"),
-        "{}",
-        shown(&ended.output)
-    );
+    exited(&ended.output, 1);
+    reports(&ended.output, "sub cannot be changed safely");
     assert_eq!(world.contents(), "ooo");
     // What was staged there is out of reach, so the journal stays and says so.
     assert!(matches!(
@@ -978,12 +937,8 @@ fn second_run_fails_at_once_and_first_finishes() {
     let world = world();
     let stopped = stop_after(&world.command("promote"), &within_exchange(0), &[]);
     let second = world.command("promote").output().unwrap();
-    assert_eq!(second.status.code(), Some(5), "{}", shown(&second));
-    assert!(
-        shown(&second).contains("holds the lock"),
-        "{}",
-        shown(&second)
-    );
+    exited(&second, 5);
+    reports(&second, "holds the lock");
     let looked = apply::pending(&world.root()).unwrap().unwrap();
     assert_eq!(looked.state, State::Forward, "looking needs no lock");
     let first = stopped.go_on();

@@ -559,7 +559,7 @@ fn an_executable_is_refused_where_only_an_app_could_sign_it() {
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
             ran.stderr.contains("main requires signed commits")
-                && ran.stderr.contains(&format!("{A} has the mode 100755")),
+                && ran.stderr.contains(&format!("{A} has mode 100755")),
             "{what:?}: {}",
             ran.stderr
         );
@@ -610,7 +610,7 @@ fn server_without_signing_is_reported() {
 }
 
 #[test]
-fn what_an_interrupted_run_left_is_taken_over() {
+fn leftovers_of_an_interrupted_run_are_reused() {
     let (world, fake) = signing("labels: []", Signatures::Base);
     // Broken off before the commit, and after it.
     for (at, path) in [COMMIT, ("DELETE", &*format!("repin/signing/{}", branch()))] {

@@ -20,11 +20,11 @@ fn scan_lists_every_pin_and_never_fails() {
     });
     let document = world.run(&["scan", "--format", "json"]).exits(0).json();
     assert_eq!(document["schema"], "repin.scan/1");
-    let review = json!({"name": "review", "repository": "ghcr.io/acme/review", "expected": 3, "found": 3, "digests": [world.digest("review", REV_A)]});
+    let review = json!({"name": "review", "repository": "ghcr.io/acme/review", "expected": 3, "found": 3, "digests": [world.digest("review", REV_A)], "places": []});
     assert_eq!(document["images"][0], review);
     assert_eq!(
         document["malformed"],
-        json!([{"image": "fix", "file": ".github/workflows/c.yml", "line": 2, "column": 2, "text": "ghcr.io/acme/fix@sha256:abc"}])
+        json!([{"image": "fix", "file": ".github/workflows/c.yml", "line": 2, "column": 2, "place": null, "text": "ghcr.io/acme/fix@sha256:abc"}])
     );
     let pins = document["pins"].as_array().unwrap();
     assert_eq!(pins.len(), 5);
@@ -89,7 +89,7 @@ fn the_nearest_configuration_upward_is_found() {
     let lost = tempfile::tempdir().unwrap();
     let ran = world.run_in(lost.path(), &["scan"], &[]).exits(2);
     assert!(
-        ran.stderr.contains("no repin.yaml in ") && ran.stderr.contains("--config"),
+        ran.stderr.contains("repin.yaml not found in ") && ran.stderr.contains("--config"),
         "{}",
         ran.stderr
     );

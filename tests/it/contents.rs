@@ -114,7 +114,7 @@ fn a_whole_set_is_promoted_from_a_registry_and_shared_layers_are_read_once() {
 }
 
 #[test]
-fn what_is_wrong_with_an_image_on_a_registry_is_named_and_nothing_changes() {
+fn defects_of_an_image_on_a_registry_are_reported_and_nothing_changes() {
     let mut world = shop();
     let without_review = || {
         let whole = agents(CONTRACT).file("opt/agent/.wh.x", "").end();
@@ -547,7 +547,7 @@ fn every_check_that_ran_is_named() {
 }
 
 #[test]
-fn what_fails_or_warns_does_not_pass_beside_that() {
+fn failed_or_warned_check_does_not_also_pass() {
     let mut world = shop();
     let layer = agents(CONTRACT)
         .file("opt/agent/agents/triage.md", "")
@@ -639,7 +639,7 @@ fn rollback_requires_its_own_contract_and_current_one_only_warns() {
     let warned = details(&document, "inventory_must_contain_missing", "warn");
     assert_eq!(warned.len(), 3, "{document}");
     assert!(
-        warned[0].contains("`triage`") && warned[0].contains("today's contract"),
+        warned[0].contains("`triage`") && warned[0].contains("the current contract"),
         "{warned:?}"
     );
     // One entry a code and platform: a warning is no pass beside it.

@@ -235,6 +235,17 @@ fn who_holds_the_lock_is_named_to_those_it_turns_away() {
         assert!(text.contains("`repin rollback`, process "), "{text}");
         assert_eq!(ran.code, 5, "{args:?}: {text}");
     }
+    // A full disk takes the lock and not the text.
+    let states = fs::read_dir(tree.world.path(".git/repin")).unwrap();
+    let locks: Vec<_> = states
+        .map(|state| state.unwrap().path().join("lock"))
+        .collect();
+    assert!(fs::read_to_string(&locks[0]).unwrap().contains("rollback"));
+    fs::write(&locks[0], "").unwrap();
+    let ran = tree.world.run(&["recover"]).exits(5);
+    let text = ran.stdout + &ran.stderr;
+    assert!(text.contains("holds the lock"), "{text}");
+    assert!(!text.contains("lock: "), "nobody is named: {text}");
     assert!(first.go_on().output.status.success());
     // The text stays and means nothing: the lock is free.
     tree.world.run(&["recover"]).exits(0);

@@ -13,6 +13,8 @@ use repin::{checks::Code, explain};
 use serde_json::Value;
 use syn::{Fields, Item, ItemStruct};
 
+use crate::support::world::world;
+
 /// What serialises and is no document: variables of the built-in template.
 const INTERNAL: [&str; 3] = ["Beside", "Undone", "View"];
 
@@ -173,6 +175,54 @@ fn every_code_of_a_check_is_explained_and_no_other() {
     }
 }
 
+#[test]
+fn a_check_that_only_warns_ends_no_run_with_a_failure() {
+    let text = doc("checks.md");
+    let rows = rows(&text);
+    let warnings: BTreeSet<_> = rows
+        .iter()
+        .filter(|(_, row)| row.contains("Only warns"))
+        .map(|(code, _)| code.as_str())
+        .collect();
+    let exits_with_0: BTreeSet<_> = explain::all()
+        .filter(|found| found.kind == explain::Kind::Check && found.exits == [0])
+        .map(|found| found.code)
+        .collect();
+    assert!(warnings.contains("image_unpinned"), "{warnings:?}");
+    assert_eq!(exits_with_0, warnings);
+}
+
+#[test]
+fn every_line_of_doctor_has_an_explanation_and_a_description() {
+    let report = world().run(&["doctor", "--format", "json"]).json();
+    let lines: BTreeSet<_> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["code"].as_str().unwrap())
+        .collect();
+    let of_doctor = explain::all().filter(|found| found.kind == explain::Kind::Doctor);
+    let mut explained: BTreeSet<_> = of_doctor.map(|found| found.code).collect();
+    // The codes of errors with the same cause.
+    explained.extend(["shallow", "clock"]);
+    assert_eq!(lines, explained);
+    for code in lines {
+        let about = explain::of(code).map(|found| found.meaning).unwrap();
+        let own = explain::of(code).unwrap().kind == explain::Kind::Doctor;
+        assert!(own || about.contains("`repin doctor`"), "{code}");
+    }
+    let text = doc("doctor.md");
+    let statuses = ["pass", "fail", "skip"];
+    let described: BTreeSet<_> = rows(&text)
+        .into_keys()
+        .filter(|cell| !statuses.contains(&cell.as_str()))
+        .collect();
+    assert_eq!(
+        described,
+        explained.into_iter().map(str::to_owned).collect()
+    );
+}
+
 /// The exit codes that the sources give each code of an error.
 fn error_codes() -> BTreeMap<String, BTreeSet<u8>> {
     let exits = |class: &str| match class {
@@ -241,9 +291,10 @@ fn every_code_of_an_error_has_an_explanation_with_its_exits() {
 /// docs/errors.md as the explanations make it.
 fn errors_md() -> String {
     let mut text = "# Errors\n\n\
-        Every code of a check or an error, with its causes and the remedy. `repin explain CODE` prints\n\
-        the same in a terminal. This file is generated from `src/explain`; what each check verifies, and\n\
-        when it only warns, is in [checks.md](checks.md).\n"
+        Every code of a check, an error or a line of `repin doctor`, with its causes and the remedy.\n\
+        `repin explain CODE` prints the same in a terminal. [checks.md](checks.md) describes what each\n\
+        check verifies and when it only warns, [doctor.md](doctor.md) what each line of doctor checks.\n\
+        This file is generated from `src/explain`.\n"
         .to_owned();
     for (subject, section) in explain::SECTIONS {
         let _ = write!(text, "\n## {subject}\n");
@@ -265,6 +316,7 @@ fn errors_md() -> String {
                 match found.kind {
                     explain::Kind::Check => "a check",
                     explain::Kind::Error => "an error",
+                    explain::Kind::Doctor => "a line of `repin doctor`",
                 },
                 exits.join(" or ")
             );
@@ -393,5 +445,46 @@ fn links_between_the_documents_lead_somewhere() {
                 assert!(there, "{name} leads to {target}#{}", anchor.as_str());
             }
         }
+    }
+}
+
+/// A promise whose test was renamed or deleted is held by nothing.
+#[test]
+fn every_test_and_script_that_reliability_md_names_exists() {
+    fn functions(directory: &Path, names: &mut BTreeSet<String>) {
+        let function = Regex::new(r"\bfn ([a-z0-9_]+)").unwrap();
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                functions(&path, names);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                names.extend(
+                    function
+                        .captures_iter(&text)
+                        .map(|found| found[1].to_owned()),
+                );
+            }
+        }
+    }
+    let mut known = BTreeSet::new();
+    for directory in ["src", "tests/it"] {
+        functions(&root().join(directory), &mut known);
+    }
+    let text = doc("reliability.md");
+    // A sentence has at least five words; an ellipsis stands for the rest of a name.
+    let test = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){4,}_?)(…?)`").unwrap();
+    let tests: Vec<_> = test.captures_iter(&text).collect();
+    assert!(tests.len() > 100, "found {} names of tests", tests.len());
+    for found in tests {
+        let (name, rest) = (&found[1], &found[2]);
+        let exists = known.contains(name)
+            || !rest.is_empty() && known.iter().any(|known| known.starts_with(name));
+        assert!(exists, "docs/reliability.md: {name} does not exist");
+    }
+    let path = Regex::new(r"`((?:scripts|src|tests|docs)/[a-z0-9_./-]+)").unwrap();
+    for found in path.captures_iter(&text) {
+        let exists = root().join(&found[1]).exists();
+        assert!(exists, "docs/reliability.md: {} does not exist", &found[1]);
     }
 }

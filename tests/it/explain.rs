@@ -73,7 +73,7 @@ fn an_unknown_code_suggests_the_nearest_one() {
     assert_eq!(document["errors"][0]["code"], "usage");
     assert_eq!(
         document["errors"][0]["hint"],
-        "list every code: repin explain"
+        "run `repin explain` to list every code"
     );
 }
 

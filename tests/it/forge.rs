@@ -535,7 +535,7 @@ async fn a_base_that_moves_meanwhile_is_planned_again() {
 }
 
 #[tokio::test]
-async fn what_a_person_closed_stays_closed_unless_asked() {
+async fn pull_request_closed_by_a_person_stays_closed_unless_requested() {
     for kind in KINDS {
         for gone in [false, true] {
             let fake = fake(kind);
@@ -935,7 +935,7 @@ async fn moving_a_branch_that_breaks_anywhere_converges() {
 }
 
 #[tokio::test]
-async fn what_arrives_late_is_waited_for() {
+async fn late_updates_are_waited_for() {
     for kind in KINDS {
         for lag in [1, 2, 4] {
             let fake = fake(kind);
@@ -1360,7 +1360,7 @@ async fn gitea_is_asked_only_once_every_required_context_has_reported() {
 }
 
 #[tokio::test]
-async fn what_only_the_configuration_requires_has_to_pass_first() {
+async fn configured_gates_must_pass_first() {
     for kind in KINDS {
         let gates = ["mine".to_owned(), "ci".to_owned()];
         let (fake, forge, pull) = opened(kind, &["ci"]).await;

@@ -321,9 +321,9 @@ fn tags_branches_and_short_names_are_references_too() {
 }
 
 #[test]
-fn what_can_not_be_read_is_pointed_at() {
+fn unreadable_reference_is_reported_with_its_location() {
     for (settings, manifest, says) in [
-        ("", "sources: {}\n", "nothing at `/sources/private/ref`"),
+        ("", "sources: {}\n", "no value at `/sources/private/ref`"),
         (
             "",
             "sources: { private: { ref: [a] } }\n",
@@ -332,14 +332,18 @@ fn what_can_not_be_read_is_pointed_at() {
         (
             "",
             "sources: { private: { ref: '--upload-pack=x' } }\n",
-            "no reference",
+            "not a reference of a repository",
         ),
         (
             "",
             "sources: { private: { ref: '../x y' } }\n",
-            "no reference",
+            "not a reference of a repository",
         ),
-        ("", "sources: { private: { ref: } }\n", "no reference"),
+        (
+            "",
+            "sources: { private: { ref: } }\n",
+            "not a reference of a repository",
+        ),
         ("", "a: 1\na: 2\n", "duplicate"),
         ("", "", "the file is empty"),
         ("branch: nowhere", "", ""),
@@ -351,7 +355,7 @@ fn what_can_not_be_read_is_pointed_at() {
         (
             "paths_from: [{ file: runtime/manifest.yaml, pointer: /shared, path: '{}' }]",
             "",
-            "no list",
+            "expected a list",
         ),
     ] {
         let pinning = Pinning::new(settings);
@@ -808,7 +812,12 @@ fn without_the_forges_token_or_permission_it_is_denied_or_skipped() {
         let ran = pinning
             .run(&["--apply", "--if-unconfigured", "skip"])
             .exits(1);
-        assert!(ran.stderr.contains("enable them"), "{}", ran.stderr);
+        assert!(
+            ran.stderr
+                .contains("enable issues in the repository's settings"),
+            "{}",
+            ran.stderr
+        );
     }
 }
 

@@ -235,7 +235,11 @@ fn a_configuration_under_the_other_name_is_reported() {
     fs::rename(world.path("repin.yaml"), world.path("other.yaml")).unwrap();
     fs::remove_file(world.path("repin.yml")).unwrap();
     let ran = world.run_in(&world.path("sub"), &["scan"], &[]).exits(2);
-    assert!(ran.stderr.contains("no repin.yaml in "), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("repin.yaml not found in "),
+        "{}",
+        ran.stderr
+    );
     assert!(
         ran.stderr
             .contains("sub/repin.yml: rename it to repin.yaml"),

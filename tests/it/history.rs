@@ -144,6 +144,13 @@ fn a_history_can_be_handed_from_thread_to_thread() {
     movable::<Git>();
 }
 
+#[track_caller]
+fn pinned_of_fix<const N: usize>(history: &History, builds: [char; N]) {
+    let digests = history.ever_pinned("fix").unwrap();
+    let digests: Vec<_> = digests.iter().map(repin::oci::Digest::hex).collect();
+    assert_eq!(digests, builds.map(|build| digits("fix", build)));
+}
+
 #[test]
 fn every_digest_that_was_ever_pinned_is_known() {
     let repo = Repo::new();
@@ -153,36 +160,24 @@ fn every_digest_that_was_ever_pinned_is_known() {
     repo.promote('c');
     repo.publish();
     let history = history(&repo);
-    let digests: Vec<_> = history
-        .ever_pinned("fix")
-        .unwrap()
-        .iter()
-        .map(repin::oci::Digest::hex)
-        .collect();
-    assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
+    pinned_of_fix(&history, ['a', 'b', 'c']);
     assert_eq!(history.ever_pinned("other"), None);
 }
 
 #[test]
-fn what_a_commit_with_a_broken_configuration_pinned_is_known() {
+fn pins_of_a_commit_with_a_broken_configuration_are_known() {
     let repo = Repo::new();
     repo.promote('a');
     repo.write("repin.yaml", "version: [").promote('b');
     repo.write("repin.yaml", CONFIG).promote('c');
     repo.publish();
     let history = history(&repo);
-    let digests: Vec<_> = history
-        .ever_pinned("fix")
-        .unwrap()
-        .iter()
-        .map(repin::oci::Digest::hex)
-        .collect();
-    assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
+    pinned_of_fix(&history, ['a', 'b', 'c']);
     assert_eq!(history.unreadable.len(), 1);
 }
 
 #[test]
-fn what_a_broken_configuration_hides_is_read_by_the_rules_of_older_ones() {
+fn files_of_a_broken_configuration_are_read_by_older_rules() {
     let repo = Repo::empty();
     repo.write(
         "repin.yaml",
@@ -196,13 +191,7 @@ fn what_a_broken_configuration_hides_is_read_by_the_rules_of_older_ones() {
     repo.write("repin.yaml", CONFIG).promote('c');
     repo.publish();
     let history = history(&repo);
-    let digests: Vec<_> = history
-        .ever_pinned("fix")
-        .unwrap()
-        .iter()
-        .map(repin::oci::Digest::hex)
-        .collect();
-    assert_eq!(digests, ['a', 'b', 'c'].map(|build| digits("fix", build)));
+    pinned_of_fix(&history, ['a', 'b', 'c']);
 }
 
 #[test]
@@ -696,6 +685,29 @@ fn the_root_may_be_a_directory_of_the_repository() {
     assert!(
         matches!(git.file(&history.branch.tip, &path, 1000).unwrap(), TreeFile::Content(text) if text.len() > 100)
     );
+}
+
+/// Pathspecs for each of them would be longer than the system lets a command line be.
+#[test]
+fn thousands_of_configured_directories_are_followed_from_a_root_deep_within() {
+    let repo = Repo::empty();
+    let root = vec!["directory".repeat(22); 10].join("/");
+    let files: Vec<_> = (0..4000).map(|at| format!("d{at}/a.yml")).collect();
+    assert!(
+        files.len() * root.len() > 6 << 20,
+        "the most that Linux takes"
+    );
+    let list = format!("{files:?}").replace('"', "'");
+    let config = CONFIG.replace("[\".github/workflows/*.yml\"]", &list);
+    repo.write(&format!("{root}/repin.yaml"), config);
+    for build in ['a', 'b'] {
+        repo.write(&format!("{root}/d0/a.yml"), pin("review", build))
+            .write(&format!("{root}/d3999/a.yml"), pin("fix", build))
+            .commit(title(build));
+    }
+    repo.publish();
+    let history = history_in(&repo.join(&root));
+    assert_eq!(told(&history), ["promote b *", "promote a <"]);
 }
 
 // Hostile history.
@@ -1298,7 +1310,7 @@ fn calls(repo: &Repo) -> String {
 }
 
 #[test]
-fn what_looks_like_an_option_or_an_expression_never_reaches_git() {
+fn options_and_expressions_never_reach_git() {
     let repo = Repo::new();
     let git = watched(&repo);
     for odd in [

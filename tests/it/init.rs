@@ -534,7 +534,7 @@ fn init_reports_what_check_will_refuse_and_writes_anyway() {
 }
 
 #[test]
-fn what_the_scanner_counts_is_what_is_written() {
+fn written_counts_equal_the_scanned_counts() {
     // Behind a template's brace no name can be discovered, but a configured one is a pin there.
     let tree = tree(&[(
         "a.yml",

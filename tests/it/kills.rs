@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write as _,
     os::unix::{
         fs::PermissionsExt,
         process::{CommandExt, ExitStatusExt},
@@ -431,6 +432,46 @@ fn a_run_after_a_killed_one_finishes() {
         kill(&tree.command(), &point);
         finishes(&tree, &format!("{point:?}"));
     }
+}
+
+/// An editor holds a file open across a killed run. After the exchange the descriptor leads to the copy,
+/// so the copy is the only place of what the editor writes then.
+#[test]
+fn an_edit_of_a_copy_after_a_kill_between_the_exchanges_is_kept() {
+    let mut runs = 0;
+    for way in [Way::Promote, Way::Rollback] {
+        let tree = Tree::new(5, way);
+        let exchanges = points(&tree, &tree.command()).into_iter();
+        let exchanges = exchanges.filter(|point| point.name == "renameat2").skip(1);
+        for point in sample(exchanges.collect(), 2) {
+            tree.reset();
+            let first = tree.old.keys().next().unwrap();
+            let mut editor = fs::File::options()
+                .append(true)
+                .open(tree.world.path(first))
+                .unwrap();
+            kill(&tree.command(), &point);
+            editor.write_all(b"\n# typed late").unwrap();
+            let typed = [&tree.old[first].0[..], b"\n# typed late"].concat();
+            let (before, after) = (tree.set(), format!("{way:?}, killed at {point:?}"));
+            let copy = |tree: &Tree| {
+                let left = tree.leftovers();
+                let mut with = left.iter().filter(|path| fs::read(path).unwrap() == typed);
+                with.next().cloned()
+            };
+            let copied = copy(&tree).unwrap_or_else(|| panic!("{after}: no copy has the edit"));
+            let refused = tree.world.run(&["recover"]).exits(5);
+            let name = copied.file_name().unwrap().to_str().unwrap();
+            assert!(refused.stderr.contains(name), "{after}: {}", refused.stderr);
+            assert!(tree.set() == before, "{after}: the files were changed");
+            tree.world.run(&["recover", "--discard"]).exits(0);
+            assert!(tree.set() == before, "{after}: the files were changed");
+            assert_eq!(tree.leftovers(), [copied], "{after}");
+            assert!(copy(&tree).is_some(), "{after}: the edit is lost");
+            runs += 1;
+        }
+    }
+    println!("figures: {runs} edits of copies after a kill");
 }
 
 /// In a mount namespace of its own: a small file system with a copy of a tree, filled but for some

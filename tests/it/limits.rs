@@ -123,7 +123,7 @@ fn a_limit_without_a_time_asks_for_a_minute_which_a_short_deadline_refuses_at_on
 }
 
 #[test]
-fn what_was_submitted_too_quickly_is_a_limit() {
+fn submitted_too_quickly_is_a_rate_limit() {
     let (world, fake) = hosted(Kind::Github);
     // Reported by users who open pull requests in a row: cli/cli#4801, Azure/azure-sdk-tools#7226.
     let quick = Reply::json(

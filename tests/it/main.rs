@@ -53,6 +53,7 @@ mod registries;
 mod remote;
 mod requests;
 mod resolve;
+mod revisions;
 mod rivals;
 mod rivals_github;
 mod rollback;

@@ -579,7 +579,7 @@ mod under_pr {
     }
 
     #[test]
-    fn what_the_clone_lacks_is_fetched_or_reported() {
+    fn missing_objects_are_fetched_or_reported() {
         let (world, fake) = hosted();
         for key in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
             git(&world.path("origin.git"), &["config", key, "true"]);

@@ -258,6 +258,56 @@ fn templates_of_a_chart_are_no_values() {
     world.run(&["check"]).exits(0);
 }
 
+#[test]
+fn each_refusal_is_reported_once_with_or_without_an_image() {
+    let world = split(REV_A);
+    let digest = world.digest("fix", REV_A).to_owned();
+    let twice = format!("acme/fix, digest: '{digest}', ");
+    world.replace("charts/app/values.yaml", "acme/fix, ", &twice);
+    let document = world.refuses(&[], 1, &["pin_count", "pin_unsupported"]);
+    let refused = details(&document, "pin_unsupported", "fail");
+    assert_eq!(refused.len(), 1, "{refused:?}");
+
+    let world = split(REV_A);
+    world.write("other.tf", format!("x = \"{digest}\" # repin: nobody"));
+    let document = world.refuses(&[], 1, &["pin_unsupported"]);
+    let refused = details(&document, "pin_unsupported", "fail");
+    let [detail] = &refused[..] else {
+        panic!("{refused:?}")
+    };
+    assert!(detail.starts_with("other.tf:1:"), "{detail}");
+}
+
+#[test]
+fn an_entry_that_flux_writes_too_warns() {
+    let checked = |world: &World| world.run(&["check", "--format", "json"]).exits(0).json();
+    let code = "managed_elsewhere";
+    let world = split(REV_A);
+    assert_eq!(
+        details(&checked(&world), code, "pass"),
+        ["no entry has a comment that lets a controller write it, too"]
+    );
+    let tag = format!("newTag: {REV_A}");
+    let comment = format!("{tag} # {{\"$imagepolicy\": \"flux-system:review:tag\"}}");
+    world.replace("deploy/prod/kustomization.yaml", &tag, &comment);
+    let document = checked(&world);
+    let warned = details(&document, code, "warn");
+    let [detail] = &warned[..] else {
+        panic!("{warned:?}")
+    };
+    let says = detail.starts_with("deploy/prod/kustomization.yaml:5:") && detail.contains("Flux");
+    assert!(says, "{detail}");
+    assert_eq!(details(&document, code, "pass"), [] as [&str; 0]);
+    let mut rows = document["checks"].as_array().unwrap().iter();
+    let row = rows.find(|row| row["code"] == code).unwrap();
+    assert_eq!([&row["image"], &row["item"]], ["review", "kustomize"]);
+    // Without places there is nothing that Flux could write.
+    let plain = checked(&crate::support::world::world());
+    for status in ["pass", "warn", "fail"] {
+        assert_eq!(details(&plain, code, status), [] as [&str; 0]);
+    }
+}
+
 /// Promoted to A and then to B with split pins alone, on the remote's branch.
 fn promoted_twice() -> World {
     let mut world = world();

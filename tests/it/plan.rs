@@ -173,7 +173,7 @@ fn a_pin_that_comes_or_goes_between_the_count_and_the_plan_is_noticed() {
     for (text, says) in [
         (pin.repeat(2), "would pin it 2 times"),
         (String::new(), "would pin it 0 times"),
-        (gained, "would pin it 1 times, `pins:` says 0"),
+        (gained, "would pin it 1 time, but `pins: 0` is declared"),
     ] {
         fs::write(&file, &pin).unwrap();
         let planned = plan(root.path(), [1, 0, 0], || fs::write(&file, text).unwrap());

@@ -352,6 +352,42 @@ fn count_has_a_noun_and_long_list_is_truncated() {
 }
 
 #[test]
+fn the_help_of_a_wrong_count_fits_what_was_found() {
+    for (declared, other, says) in [
+        (
+            "pins: 3",
+            "pins: 4",
+            "if a pin was removed on purpose, set `pins: 3`",
+        ),
+        (
+            "pins: 3",
+            "pins: 2",
+            "if a pin was added on purpose, set `pins: 3`",
+        ),
+    ] {
+        let world = world();
+        world.replace("repin.yaml", declared, &format!("{other} "));
+        let ran = world.run(&PROMOTE).exits(1);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn images_whose_tags_moved_are_one_error() {
+    let world = world();
+    let moved = ["review", "fix"].map(|image| format!("{image}={}", world.digest(image, REV_A)));
+    let [review, fix] = &moved;
+    let digests = ["--digest", review, "--digest", fix];
+    let ran = world.run(&[&PROMOTE[..], &digests].concat()).exits(1);
+    let cause = format!("error[digest_mismatch]: review, fix: tag `{REV_B}` does not ");
+    assert_eq!(ran.stderr.matches(&cause).count(), 1, "{}", ran.stderr);
+    for image in ["review", "fix"] {
+        let digest = world.digest(image, REV_A);
+        assert!(ran.stderr.contains(digest), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_wrong_count_names_every_place() {
     let world = world();
     world.replace("repin.yaml", "pins: 3", "pins: 4");
@@ -460,7 +496,7 @@ fn a_digest_that_was_handed_over_has_to_be_what_the_tag_names() {
     let short = format!("review=sha256:{}", "a".repeat(63));
     for (wrong, says) in [
         (upper.as_str(), "lower case"),
-        (short.as_str(), "exactly 64"),
+        (short.as_str(), "64 hexadecimal digits, found 63"),
         ("review", "NAME=DIGEST"),
         ("nobody=sha256:0", "unknown image"),
         ("review=sha512:00", "only sha256"),
@@ -620,7 +656,7 @@ fn a_tag_that_is_there_twice_is_ambiguous() {
 }
 
 #[test]
-fn what_two_readers_could_understand_differently_is_refused() {
+fn ambiguous_document_is_refused() {
     let mut world = world();
     let layout = world.layout("fix");
     let manifest = layout.manifest(&Platform::new("linux/amd64", REV_B));

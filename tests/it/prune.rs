@@ -312,7 +312,7 @@ fn a_registry_that_does_not_delete_is_named_before_anything_is_tried() {
 }
 
 #[test]
-fn what_the_remote_has_protects_although_it_was_never_fetched() {
+fn unfetched_branches_of_the_remote_protect() {
     let (pinned, open, later) = (pinned(), old("open"), old("later"));
     let all = [
         ("main", &pinned),
@@ -1789,7 +1789,7 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
     };
     let unrelated: fn(&mut Store) = |store| store.put("new", &young("new"));
     for (does, told) in [
-        (named, Some("new names it, too")),
+        (named, Some("new resolves to it too")),
         (needed, Some("new is new, and an index that may need it")),
         (unrelated, None),
     ] {

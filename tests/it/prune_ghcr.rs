@@ -663,7 +663,7 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
 }
 
 #[test]
-fn what_github_refuses_ends_it_with_its_reason() {
+fn refusal_by_github_ends_the_run_with_its_reason() {
     let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().row(image("b").digest()).downloads = 5_001;
     let told = hosted.prune(&["--apply"], 4);
@@ -957,7 +957,7 @@ fn tripwires_hold_here_too() {
 }
 
 #[test]
-fn what_is_missing_afterwards_is_cried_out_with_the_way_back() {
+fn missing_protected_version_is_reported_with_the_restore_command() {
     let hosted = HostedRepository::new("orgs", "", two);
     let main = image("pinned").digest();
     let id = hosted.packages.store().row(main).id;

@@ -538,7 +538,7 @@ fn branches_of_origin_protect_where_history_is_on_another_remote() {
 }
 
 #[test]
-fn what_is_missing_of_each_remote_is_fetched_from_that_remote() {
+fn missing_objects_of_each_remote_are_fetched_from_that_remote() {
     let real = with(&["fork", "upstream"]);
     let text = |name: &str| format!("sha256:{}\n", digest(name).hex());
     real.scene

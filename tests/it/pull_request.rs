@@ -139,7 +139,7 @@ fn a_second_run_needs_six_requests() {
 }
 
 #[test]
-fn what_is_written_is_written_once() {
+fn repeated_run_writes_nothing() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
         run(&world, &promote(REV_B)).exits(0);
@@ -337,7 +337,7 @@ fn a_rehearsal_writes_nothing_and_wrong_arguments_are_refused() {
 }
 
 #[test]
-fn what_stands_in_the_way_has_its_exit() {
+fn each_obstacle_has_its_exit() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let document = run(&world, &promote(REV_B)).exits(0).json();
@@ -513,7 +513,7 @@ fn the_first_token_counts() {
 }
 
 #[test]
-fn what_is_pinned_already_opens_nothing() {
+fn pinned_set_opens_no_pull_request() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let document = run(&world, &promote(REV_A)).exits(0).json();

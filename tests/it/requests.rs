@@ -308,7 +308,7 @@ fn failed_request_reports_its_cause() {
 }
 
 #[test]
-fn what_a_server_puts_into_a_url_is_shown_without_secrets() {
+fn secrets_in_urls_of_a_server_are_redacted() {
     let world = world();
     let pair = STANDARD.encode(format!("{USER}:{PASSWORD}"));
     // As storage behind a registry signs its URLs, and as no server should.

@@ -78,7 +78,7 @@ fn one_dead_registry_is_one_error_that_names_every_image() {
 }
 
 #[test]
-fn what_does_not_resolve_is_named_image_by_image() {
+fn each_unresolved_image_is_named() {
     let world = world();
     world.layout("review").untag(REV_B);
     fs::remove_file(world.layout("fix").blob_path(world.digest("fix", REV_B))).unwrap();

@@ -689,8 +689,7 @@ fn a_failed_label_is_a_warning() {
             let ran = run(&world, &promote(REV_B)).exits(0);
             let name = format!("{kind:?} {case}: {}", ran.stderr);
             assert!(
-                ran.stderr
-                    .contains("warning: the labels could not be put on"),
+                ran.stderr.contains("warning: the cannot add the labels"),
                 "{name}"
             );
             assert!(!ran.stderr.contains("is incomplete"), "{name}");

@@ -328,9 +328,9 @@ fn wait_reports_an_outdated_branch() {
 #[test]
 fn token_that_starts_no_checks_is_reported() {
     for (settings, login, told) in [
-        (", gates: [ci]", "github-actions[bot]", true),
-        (", auto_merge: true", "github-actions[bot]", true),
-        (", gates: [ci]", "an-app[bot]", false),
+        ("gates: [ci]", "github-actions[bot]", true),
+        ("auto_merge: true", "github-actions[bot]", true),
+        ("gates: [ci]", "an-app[bot]", false),
         ("", "github-actions[bot]", false),
     ] {
         let case = format!("{settings} {login}");

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::support::{
     layout::{Platform, REVISION_LABEL},
-    terminal,
     world::{REV_A, REV_B, REV_C, World, details, failed, world},
 };
 
@@ -319,7 +318,7 @@ fn configured_image_missing_from_the_set_is_named() {
 }
 
 #[test]
-fn what_is_not_on_the_remotes_branch_was_not_promoted() {
+fn commit_outside_the_remotes_branch_was_not_promoted() {
     let world = promoted_twice();
     let mut world = world;
     world.build("dddddddddddddddddddddddddddddddddddddddd");
@@ -461,46 +460,50 @@ fn without_git_a_promote_goes_on_and_a_rollback_does_not() {
 }
 
 #[test]
-fn without_a_target_it_lists_what_one_can_go_back_to() {
+fn without_a_target_rollback_lists_the_sets() {
     let world = promoted_twice();
-    let ran = world.run(&["rollback"]).exits(2);
-    assert!(
-        ran.stdout.contains(REV_A) && !ran.stdout.contains(REV_B),
-        "{}",
-        ran.stdout
-    );
-    assert!(ran.stderr.contains("`--to` is missing"), "{}", ran.stderr);
-    let document = world.run(&["rollback", "--format", "json"]).exits(2).json();
-    assert!(
-        document["errors"][0]["message"]
-            .as_str()
-            .unwrap()
-            .contains(REV_A),
-        "{document}"
-    );
+    let listed = world.run(&["rollback"]).exits(0);
+    assert_eq!(listed.stdout, world.run(&["history"]).exits(0).stdout);
+    let next = "choose a set with: repin rollback --to REVISION";
+    assert!(listed.stderr.contains(next), "{}", listed.stderr);
+    let document = world.run(&["rollback", "--format", "json"]).exits(0).json();
+    assert_eq!(document["schema"], "repin.history/1");
+    assert_eq!(document["entries"][1]["revision"], REV_A);
+    assert_eq!(document["entries"][1]["can_roll_back"], true);
+    let before = world.snapshot();
+    for change in [
+        &["--apply"][..],
+        &["--pr", "draft"],
+        &["--dry-run", "false"],
+        &["--apply", "--dry-run", "true"],
+        &["--diff-file", "diff"],
+    ] {
+        let args = [&["rollback", "--format", "json"], change].concat();
+        let document = world.run(&args).exits(2).json();
+        let message = document["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains("`--to` is missing"), "{document}");
+        assert!(message.contains(REV_A), "{document}");
+        assert!(!message.contains(REV_B), "{document}");
+    }
+    assert_eq!(world.snapshot(), before);
 }
 
 #[test]
-fn at_a_terminal_one_can_choose() {
+fn a_listed_revision_can_be_pasted() {
     let world = promoted_twice();
-    let choose = |typed: &str| {
-        let output = terminal::typed(world.command(&["rollback"]), typed);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code(), said)
-    };
-    let (code, said) = choose("1\n");
-    assert!(
-        code == Some(0) && said.contains(&format!("rollback: test images @{REV_A}")),
-        "{said}"
-    );
-    for typed in ["\n", "0\n", "7\n", "x\n", "\u{4}"] {
-        let (code, said) = choose(typed);
-        assert!(
-            code == Some(2) && said.contains("`--to` is missing"),
-            "{typed:?} {said}"
-        );
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let listed = world.run(&["history"]).exits(0);
+    for line in listed.stdout.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
     }
+    let verbose = world.run(&["history", "-v"]).exits(0);
+    for whole in [REV_A, REV_B, "review="] {
+        assert!(verbose.stdout.contains(whole), "{}", verbose.stdout);
+        assert!(!listed.stdout.contains(whole), "{}", listed.stdout);
+    }
+    // The sets of this world are those of another repository's commits; a commit of its own is found.
+    let document = world.refuses_to(&["rollback", "--to", &head[..12]], 1, &["provenance_title"]);
+    assert_eq!(document["revision"], *head);
 }
 
 #[test]

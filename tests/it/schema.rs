@@ -344,7 +344,7 @@ fn every_key_of_the_schema_is_described() {
 }
 
 #[test]
-fn what_a_schema_can_see_is_refused_by_both() {
+fn errors_visible_to_the_schema_are_refused_by_both() {
     let validator = validator();
     for (pointer, key, wrong) in [
         ("", "version", json!(2)),

@@ -117,7 +117,7 @@ fn package_manager_that_installs_nothing_fails() {
 }
 
 #[test]
-fn what_could_not_run_is_listed_and_fails_in_ci() {
+fn test_that_cannot_run_is_listed_and_fails_in_ci() {
     let cargo = "[[ $* == *a-filter ]] || exit 0
         [[ -v REPIN_TEST_SKIPS ]] || { echo no list; exit 100; }
         printf 'SKIP: b: why\\nSKIP: a: why\\n' >>\"$REPIN_TEST_SKIPS\"";

@@ -162,7 +162,7 @@ fn output_without_end_is_drained_and_capped() {
 }
 
 #[test]
-fn what_was_printed_is_harmless_on_one_line() {
+fn output_of_the_command_is_escaped_on_one_line() {
     let mut bench = bench();
     bench.engine(
         "podman",

@@ -79,7 +79,7 @@ fn hook(world: &World, name: &str, script: &str) {
 }
 
 #[test]
-fn what_is_in_sync_is_left_and_what_is_behind_is_forwarded() {
+fn branch_in_sync_is_unchanged_and_branch_behind_is_fast_forwarded() {
     let world = repository();
     let document = apply(&world).exits(0).json();
     assert_eq!(
@@ -129,7 +129,7 @@ fn what_is_in_sync_is_left_and_what_is_behind_is_forwarded() {
 }
 
 #[test]
-fn what_went_apart_is_merged_without_touching_the_work_tree() {
+fn diverged_branches_are_merged_without_touching_the_work_tree() {
     let world = repository();
     let main = elsewhere(&world, "main", &[("x", "1")]);
     let staging = elsewhere(&world, "staging", &[("y", "1")]);
@@ -371,7 +371,7 @@ fn faster_concurrent_run_loses_nothing() {
 }
 
 #[test]
-fn what_arrives_between_the_look_and_the_push_is_not_lost() {
+fn commit_pushed_before_the_push_is_not_lost() {
     let world = repository();
     elsewhere(&world, "main", &[("x", "1")]);
     let theirs = elsewhere(&world, "staging", &[("y", "1")]);

@@ -246,7 +246,7 @@ fn no_configuration_hands_on_what_the_job_holds_for_itself() {
             let place = format!("repin.yaml:{line}:{column}");
             assert!(ran.stderr.contains(&place), "{place}: {}", ran.stderr);
             assert!(
-                said(&ran).contains("use a variable of its own"),
+                said(&ran).contains("use a separate variable"),
                 "{}",
                 said(&ran)
             );

@@ -125,12 +125,12 @@ fn commit_subjects_are_inert_for_runners() {
         .exits(0);
     world.commit(&format!("{COMMANDS} \u{e0041}\u{202e}x"));
     world.push();
-    let ran = github(&world, &["history"]).exits(0);
+    let ran = github(&world, &["history", "-v"]).exits(0);
     assert_eq!(annotations(&ran), 0);
     let shown = "##\\u{5b}add-mask]l\\u{2028}\\u{200b} \\u{e0041}\\u{202e}x\n";
     assert!(ran.stdout.contains(shown), "{}", ran.stdout);
     // The same characters are escaped in a pipe, and in a document.
-    let ran = world.run(&["history"]).exits(0);
+    let ran = world.run(&["history", "-v"]).exits(0);
     let shown = "##[add-mask]l\\u{2028}\\u{200b} \\u{e0041}\\u{202e}x\n";
     assert!(ran.stdout.contains(shown), "{}", ran.stdout);
     let ran = world.run(&["history", "--format", "json"]).exits(0);

@@ -36,13 +36,22 @@ impl Entry {
 /// Reads the list; an entry without a mutant or a reason is an error.
 pub fn read(path: &Path, sites: &[Site]) -> Result<Vec<Entry>, Fail> {
     let file: File = toml::from_str(&fs::read_to_string(path)?)?;
-    for entry in &file.mutant {
-        if entry.reason.trim().is_empty() {
-            return Err(format!("{}: no reason: {entry:?}", path.display()).into());
-        }
-        if !sites.iter().any(|site| entry.is_of(site)) {
-            return Err(format!("{}: no such mutant: {entry:?}", path.display()).into());
-        }
+    let wrong: Vec<String> = file
+        .mutant
+        .iter()
+        .filter_map(|entry| {
+            let what = if entry.reason.trim().is_empty() {
+                "no reason"
+            } else if !sites.iter().any(|site| entry.is_of(site)) {
+                "no such mutant"
+            } else {
+                return None;
+            };
+            Some(format!("{}: {what}: {entry:?}", path.display()))
+        })
+        .collect();
+    if !wrong.is_empty() {
+        return Err(wrong.join("\n").into());
     }
     Ok(file.mutant)
 }

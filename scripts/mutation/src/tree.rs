@@ -22,7 +22,7 @@ pub const MODULES: [&str; 9] = [
     "src/prune/",
     "src/untrusted/",
     "src/history/",
-    "src/registry/document.rs",
+    "src/oci/document",
     "src/registry/layout.rs",
     "src/pull_request/",
 ];
@@ -104,6 +104,11 @@ impl Tree {
             if fs::read(&to).ok().as_deref() != Some(&bytes) {
                 fs::write(&to, bytes)?;
                 fs::set_permissions(&to, metadata.permissions())?;
+            }
+        }
+        for module in MODULES {
+            if !sites.iter().any(|site| site.file.starts_with(module)) {
+                return Err(format!("{module} has no mutant: was it moved?").into());
             }
         }
         let switch = self.copy.join("src/mutants_switch.rs");

@@ -242,7 +242,7 @@ fn an_empty_root_is_reported_once() {
 }
 
 #[test]
-fn what_a_closed_directory_holds_is_not_reported_as_seen() {
+fn contents_of_an_unreadable_directory_are_not_reported_as_readable() {
     let archive = clean().directory_of_mode("r/closed", 0o700);
     let found = checks(&WHOLE, archive);
     assert!(
@@ -262,7 +262,7 @@ fn a_contract_of_today_warns_where_it_would_fail() {
     assert_eq!(
         checks(&today("must_contain: { agents: [ops, absent] }"), clean()),
         [
-            "warn inventory_must_contain_missing: agents/absent: `absent` is missing from `agents`, but the contract requires it; this is today's contract, which was not in force when the set was promoted"
+            "warn inventory_must_contain_missing: agents/absent: `absent` is missing from `agents`, but the contract requires it; this is the current contract, which was not in force when the set was promoted"
         ]
     );
     // A warning stays as it is.

@@ -133,7 +133,7 @@ fn a_contract_without_assertions_accepts_nothing() {
 }
 
 #[test]
-fn what_cannot_be_parsed_is_told_with_its_place() {
+fn malformed_contract_is_reported_with_its_location() {
     assert!(bad("must_contain: [\n")[0].starts_with("expected_yaml_parse_failed "));
     assert!(bad("must_contain: {agents: *x}\n")[0].starts_with("expected_yaml_parse_failed "));
     assert_eq!(
@@ -269,7 +269,7 @@ fn a_contract_to_start_from_is_readable() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(
+    fn written_contract_is_read_back(
         agents in prop::collection::btree_set(any::<String>().prop_filter("no name", |name| !name.is_empty()), 1..5),
         plugins in prop::collection::btree_set("[\\PC\\n\\t\"'\\\\:#{}\\[\\]&*!|>%@`~-]{1,9}", 0..5),
     ) {

@@ -54,14 +54,14 @@ static VALUES: LazyLock<Regex> = LazyLock::new(|| {
 pub fn env_secrets(env: &[String]) -> Vec<Check> {
     let finding = |entry: &String| {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        let why = if VALUES.is_match(value) {
+        let reason = if VALUES.is_match(value) {
             "the value has the form of a token, a private key or a URL with a password"
         } else if names_a_secret(name) && could_be_a_secret(value) {
             "the name is that of a secret, and the value is not empty"
         } else {
             return None;
         };
-        let detail = format!("{why}; anyone who can pull the image can read it");
+        let detail = format!("{reason}; anyone who can pull the image can read it");
         Some(fail(Code::ENV_SECRET, name.to_owned(), detail))
     };
     env.iter().filter_map(finding).collect()

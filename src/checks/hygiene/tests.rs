@@ -265,7 +265,7 @@ fn environment_entries_that_look_like_secrets_are_named_without_their_value() {
 }
 
 #[test]
-fn what_images_usually_have_is_no_secret() {
+fn usual_environment_is_not_a_secret() {
     let usual = [
         "PATH=/usr/local/sbin:/usr/local/bin",
         "GPG_KEY=E3FF2839C048B25C084DEBE9B26995E310250568",

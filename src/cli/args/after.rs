@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{IfUnconfigured, strict_bool};
+use super::{IfUnconfigured, strict_bool, whole_number};
 use crate::config::duration;
 
 pub(super) const GATES: &str = "\
@@ -51,7 +51,7 @@ pub(in crate::cli) struct Gates {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Wait {
     /// Number of the pull request
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = pull_request_number)]
     pub(in crate::cli) pr: u64,
     /// Give up after this time: 90s, 30m, 2h
     #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "30m")]
@@ -126,6 +126,13 @@ fn rehearsed(text: &str) -> Result<bool, String> {
         text => strict_bool(text).map_err(|_| {
             "expected `true`, `false` or the empty string, which means `false`".to_owned()
         }),
+    }
+}
+
+fn pull_request_number(text: &str) -> Result<u64, String> {
+    match whole_number(text)? {
+        0 => Err("pull requests are numbered from 1".to_owned()),
+        number => Ok(number),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{IfUnconfigured, strict_bool};
+use super::{IfUnconfigured, strict_bool, whole_number};
 
 pub(super) const EXAMPLES: &str = "\
 Without --apply, this is a dry run, whatever started it. Candidates are versions that are older than prune.older_than \
@@ -34,11 +34,11 @@ pub(in crate::cli) struct Prune {
     /// true forbids every change; false means --apply; an empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(in crate::cli) dry_run: Option<bool>,
-    /// Minimum age of a candidate, such as 14d or 36h [default: `prune.older_than`]
+    /// Minimum age of a candidate, such as 14d or 36h [default: prune.older_than]
     #[arg(long, value_name = "DURATION")]
     pub(in crate::cli) older_than: Option<String>,
     /// Delete nothing if an image has more than N candidates [default: prune.limit]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
     pub(in crate::cli) limit: Option<usize>,
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
@@ -74,7 +74,7 @@ pub(in crate::cli) struct Restore {
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) image: String,
     /// ID of the version
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = whole_number::<u64>)]
     pub(in crate::cli) version: u64,
     /// Restore the version
     #[arg(long)]

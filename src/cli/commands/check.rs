@@ -162,6 +162,7 @@ fn report(
         cx.output.annotate(&annotations);
     }
     render::print_checks(&verdict, config, &mut cx.output);
+    render::print_skipped(&verdict, &mut cx.output);
     if let Some(errors) = &errors {
         cx.output.fault(errors);
     }

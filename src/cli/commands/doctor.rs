@@ -94,12 +94,12 @@ fn clock(lines: &mut Lines, clocks: &[(String, ServerTime)]) {
         } else {
             "ahead of"
         };
-        let why = format!("this machine's clock is {seconds} s {side} {host}");
+        let reason = format!("this machine's clock is {seconds} s {side} {host}");
         let hint = "set the clock: ages, tokens and certificates depend on it";
         return lines.fail(
             "clock",
             Exit::Because(Class::Unavailable),
-            why,
+            reason,
             hint.to_owned(),
         );
     }

@@ -25,7 +25,7 @@ fn unknown(code: &str) -> Errors {
     let codes: Vec<_> = explain::all().map(|found| found.code).collect();
     let help = match nearest(code, &codes) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "list every code: repin explain".to_owned(),
+        None => "run `repin explain` to list every code".to_owned(),
     };
     Error::input("usage", format!("unknown code `{code}`"))
         .help(help)

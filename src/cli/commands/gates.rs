@@ -30,7 +30,7 @@ pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, 
     let config = cx.load()?;
     let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => forge,
-        Access::NoToken(why) => return Ok(skipped(args, &why, cx)),
+        Access::NoToken(reason) => return Ok(skipped(args, &reason, cx)),
     };
     cx.services
         .wait(forge.supported(), "querying the forge's version")??;
@@ -76,15 +76,15 @@ async fn ask(forge: &dyn Forge, configured: &Configured, reference: &str) -> Res
     let required = branches::required(forge, &base, &configured.gates).await?;
     let hint = "list the contexts in `forge.gates`";
     let Some(required) = required else {
-        let why = format!("this token cannot read which statuses {base} requires");
+        let reason = format!("this token cannot read which statuses {base} requires");
         return Err(Errors::from(
-            Error::new(Class::Denied, "denied", why).help(hint),
+            Error::new(Class::Denied, "denied", reason).help(hint),
         ));
     };
     if required.is_empty() {
-        let why =
+        let reason =
             format!("no status is required: {base} requires none, and `forge.gates` names none");
-        return Err(Errors::from(Error::input("config", why).help(hint)));
+        return Err(Errors::from(Error::input("config", reason).help(hint)));
     }
     let gates = judge(&required, &forge.statuses(&commit).await?);
     Ok(Found { commit, gates })
@@ -116,8 +116,8 @@ fn annotate(gates: &[Gate], output: &mut Output) {
     }
 }
 
-fn skipped(args: &args::Gates, why: &str, cx: &mut Context) -> Exit {
-    cx.output.error_text(&format!("skipped: {why}\n"));
+fn skipped(args: &args::Gates, reason: &str, cx: &mut Context) -> Exit {
+    cx.output.error_text(&format!("skipped: {reason}\n"));
     if cx.output.format == Format::Json {
         let (schema, r#ref, gates) = ("repin.gates/1", args.reference.clone(), Vec::new());
         cx.output.json(&GatesDocument {

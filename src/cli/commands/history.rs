@@ -4,11 +4,17 @@
 use serde::Serialize;
 
 use crate::{
-    cli::{context::Context, exit::Exit, format::Format},
+    cli::{
+        context::Context,
+        exit::Exit,
+        format::{Format, Volume},
+    },
     error::Errors,
-    history::{Entry, Kind},
+    git::ObjectId,
+    history::{self, Entry, Kind},
+    oci::Revision,
     report::table::{Align, aligned},
-    untrusted::plain,
+    untrusted::{self, padded, plain, width},
     workflow::History,
 };
 
@@ -19,19 +25,22 @@ struct Document<'e> {
     entries: Vec<&'e Entry>,
 }
 
-/// The content of the table's first column.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
-    /// `*` for the current set, `<` for those available for rollback.
-    Marked,
-    /// Numbers to choose from.
-    Numbered,
-}
+/// The width that the table keeps to.
+const COLUMNS: usize = 80;
+
+/// The fewest characters that a revision is cut to.
+const SHORTEST: usize = 12;
 
 pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let gathered = History::read(&config, &cx.services);
     let history = gathered.known().map_err(|error| Errors::from(&error))?;
+    list(history, limit, cx);
+    Ok(Exit::Done)
+}
+
+/// Prints the sets, and warns of what is missing among them.
+pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Context) {
     let listed = history.listed();
     let entries: Vec<&Entry> = listed.iter().take(limit.unwrap_or(usize::MAX)).collect();
     for unreadable in &history.unreadable {
@@ -41,72 +50,133 @@ pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit
             plain(&unreadable.reason())
         ));
     }
-    match cx.output.format {
-        Format::Json => cx.output.json(&Document {
+    if cx.output.format == Format::Json {
+        cx.output.json(&Document {
             schema: "repin.history/1",
             entries,
-        }),
-        Format::Human | Format::Github => {
-            if entries.is_empty() {
-                cx.output.note(&format!(
-                    "no commit on {} pins an image of the set",
-                    plain(&history.branch.name)
-                ));
-            } else {
-                cx.output.print(table(&entries, Shown::Marked));
-                let legend = format!(
-                    "{}: * is current, < is available for rollback",
-                    plain(&history.branch.name)
-                );
-                cx.output.note(&legend);
-            }
-        }
+        });
+    } else if entries.is_empty() {
+        let branch = plain(&history.branch.name);
+        cx.output.note(&if history.shallow {
+            format!("no fetched commit on {branch} changed the set")
+        } else {
+            format!("no commit on {branch} pins an image of the set")
+        });
+    } else {
+        let table = if cx.output.volume >= Volume::Verbose {
+            whole(&entries)
+        } else {
+            short(&entries)
+        };
+        cx.output.print(table);
+        let legend = format!(
+            "{}: * is current, < is available for rollback",
+            plain(&history.branch.name)
+        );
+        cx.output.note(&legend);
     }
     if history.shallow {
         cx.output.error_text(
             "warning: this clone is shallow, so older sets are missing\n  = help: fetch them: git fetch --unshallow\n",
         );
     }
-    Ok(Exit::Done)
 }
 
-/// Entries as an aligned table.
-pub(super) fn table(entries: &[&Entry], shown: Shown) -> String {
+/// Entries as a table that fits into [`COLUMNS`].
+fn short(entries: &[&Entry]) -> String {
+    let heading = ["", "KIND", "REVISION", "COMMIT", "DATE"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(heading.to_vec())
+        .chain(entries.iter().map(|entry| {
+            vec![
+                mark(entry).to_owned(),
+                kind(entry).to_owned(),
+                abbreviated(entry, entries),
+                entry.commit.short(),
+                entry.date.chars().take("YYYY-MM-DD".len()).collect(),
+            ]
+        }))
+        .collect();
+    let left = aligned(&[Align::Left; 5], &rows);
+    let widest = left.lines().map(width).max().unwrap_or_default();
+    let remaining = COLUMNS.saturating_sub(widest + "  …".chars().count());
+    let subjects = entries.iter().map(|entry| entry.subject.as_str());
+    let subjects = std::iter::once("SUBJECT").chain(subjects);
+    let lines = left.lines().zip(subjects).map(|(line, subject)| {
+        let subject = untrusted::short(subject, remaining);
+        format!("{line}{}  {subject}", padded(line, widest))
+    });
+    lines
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
+
+/// The fewest digits of the entry's revision, at least [`SHORTEST`], that no other listed revision
+/// begins with. A revision that is no commit's name stays whole, since no command expands it.
+fn abbreviated(entry: &Entry, entries: &[&Entry]) -> String {
+    let Some(revision) = entry.revision.as_ref().map(ToString::to_string) else {
+        return "-".to_owned();
+    };
+    if ObjectId::parse(revision.as_bytes()).is_none() {
+        return revision;
+    }
+    let others = entries.iter().filter_map(|other| other.revision.as_ref());
+    let others: Vec<_> = others.map(Revision::as_str).collect();
+    let is_unique = |digits: &&str| {
+        let alike = others.iter().filter(|other| other.starts_with(digits));
+        alike.into_iter().all(|other| *other == revision)
+    };
+    let lengths = SHORTEST..revision.len();
+    let mut cut = lengths.filter_map(|length| revision.get(..length));
+    cut.find(|digits| is_unique(digits))
+        .unwrap_or(&revision)
+        .to_owned()
+}
+
+fn mark(entry: &Entry) -> &'static str {
+    match entry {
+        Entry { current: true, .. } => "*",
+        Entry {
+            can_roll_back: true,
+            ..
+        } => "<",
+        _ => "",
+    }
+}
+
+fn kind(entry: &Entry) -> &'static str {
+    match entry.kind {
+        _ if entry.unreadable.is_some() => "unreadable",
+        Kind::Promote => "promote",
+        Kind::Rollback => "rollback",
+        Kind::Manual => "manual",
+    }
+}
+
+/// Entries as a table in which nothing is cut, with their digests.
+fn whole(entries: &[&Entry]) -> String {
     let heading = [
         "", "KIND", "REVISION", "COMMIT", "DATE", "DIGESTS", "SUBJECT",
     ]
     .map(str::to_owned)
     .to_vec();
-    let mut rows = vec![heading];
-    for (at, entry) in entries.iter().enumerate() {
-        let mark = match shown {
-            Shown::Numbered => (at + 1).to_string(),
-            Shown::Marked if entry.current => "*".to_owned(),
-            Shown::Marked if entry.can_roll_back => "<".to_owned(),
-            Shown::Marked => String::new(),
-        };
-        let kind = match entry.kind {
-            _ if entry.unreadable.is_some() => "unreadable",
-            Kind::Promote => "promote",
-            Kind::Rollback => "rollback",
-            Kind::Manual => "manual",
-        };
+    let row = |entry: &&Entry| {
         let digests = entry
             .images
             .iter()
             .map(|(name, digest)| format!("{name}={}", digest.short()));
-        rows.push(vec![
-            mark,
-            kind.to_owned(),
-            entry
-                .revision
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), ToString::to_string),
+        let revision = entry.revision.as_ref().map(ToString::to_string);
+        vec![
+            mark(entry).to_owned(),
+            kind(entry).to_owned(),
+            revision.unwrap_or_else(|| "-".to_owned()),
             entry.commit.short(),
             entry.date.clone(),
             digests.collect::<Vec<_>>().join(" "),
             plain(&entry.subject),
-        ]);
-    }
+        ]
+    };
+    let rows: Vec<_> = std::iter::once(heading)
+        .chain(entries.iter().map(row))
+        .collect();
     aligned(&[Align::Left; 7], &rows)
 }

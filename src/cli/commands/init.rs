@@ -130,7 +130,7 @@ fn choose<'s>(discovery: &'s Discovery, guess: &Guess, cx: &Context) -> Result<C
         .flat_map(|(_, group)| &group.members)
         .map(|at| (seen(at), Reason::OtherOwner));
     let mut others: Vec<_> = foreign
-        .chain(guess.apart.iter().map(|(at, why)| (seen(at), *why)))
+        .chain(guess.apart.iter().map(|(at, reason)| (seen(at), *reason)))
         .collect();
     others.sort_by_cached_key(|(seen, _)| seen.repository.canonical());
     Ok(Chosen {

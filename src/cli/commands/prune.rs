@@ -83,14 +83,14 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     let reached = match jobs(&config, &chosen, cx)? {
         Access::Granted(jobs) => match others(&config, cx)? {
             Access::Granted(others) => Access::Granted((jobs, others)),
-            Access::NoToken(why) => Access::NoToken(why),
+            Access::NoToken(reason) => Access::NoToken(reason),
         },
-        Access::NoToken(why) => Access::NoToken(why),
+        Access::NoToken(reason) => Access::NoToken(reason),
     };
     let (mut jobs, others) = match reached {
         Access::Granted(reached) => reached,
-        Access::NoToken(why) if args.if_unconfigured.is_some() => {
-            let skipped = Error::new(Class::Denied, SKIP, format!("skipped: {why}"));
+        Access::NoToken(reason) if args.if_unconfigured.is_some() => {
+            let skipped = Error::new(Class::Denied, SKIP, format!("skipped: {reason}"));
             let skip = |at: &usize| Image {
                 refusal: Some(skipped.clone()),
                 ..blank(&config.images[*at])
@@ -99,7 +99,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
             report(&images, false, &mut step, cx)?;
             return Ok(Exit::Done);
         }
-        Access::NoToken(why) => return Err(no_token(&why)),
+        Access::NoToken(reason) => return Err(no_token(&reason)),
     };
     let run = Run {
         config: &config,
@@ -166,7 +166,7 @@ fn jobs(config: &Config, chosen: &[usize], cx: &Context) -> Result<Access<Vec<Jo
         let image = &config.images[*at];
         let backend = match backends::backend(config, image, &cx.services)? {
             Access::Granted(backend) => backend,
-            Access::NoToken(why) => return Ok(Access::NoToken(why)),
+            Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
         let image = Image {
             restores: backend.restores(),
@@ -194,7 +194,7 @@ fn others(config: &Config, cx: &Context) -> Result<Access<Vec<Other>>, Errors> {
         };
         let remote = match other.reach(config, &cx.services)? {
             Access::Granted(remote) => remote,
-            Access::NoToken(why) => return Ok(Access::NoToken(why)),
+            Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
         let directory = scratch(&cx.services)?;
         let at = ExternalRepository {
@@ -434,9 +434,12 @@ fn report(
             output.note(&format!("{}: {}", image.name, plain(&refusal.text())));
             continue;
         }
+        // The message stays as it is, so that a cause that several images share is reported once.
         refusals.push(Error {
-            subject: Some(image.name.clone()),
-            message: refusal.text(),
+            subject: Some(match &refusal.subject {
+                Some(subject) => format!("{}: {subject}", image.name),
+                None => image.name.clone(),
+            }),
             ..refusal.clone()
         });
     }

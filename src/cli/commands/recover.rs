@@ -99,7 +99,7 @@ fn describe(state: State, dry_run: bool) -> &'static str {
         (State::Dropped, true) => {
             "an interrupted run would be cleaned up; these files all have their old or all their new content:"
         }
-        (State::Discarded, _) => "the journal was dropped; these files were left unchanged:",
+        (State::Discarded, _) => "the journal was deleted; these files were left unchanged:",
         (State::Conflict, _) => {
             "an interrupted run needs a decision; these files hold foreign content:"
         }

@@ -1,24 +1,21 @@
-//! `repin rollback`: move every pin back to a previously promoted set. Without `--to` it lists these
+//! `repin rollback`: move every pin back to a previously promoted set. Without `--to` it lists the
 //! sets.
 
-use std::io::BufRead;
-
-use super::history::{Shown, table};
+use super::history;
 use crate::{
     cli::{args, change, context::Context, exit::Exit, format::Format},
     config::Config,
     error::{Class, Error, Errors},
     git::Git,
     history::Entry,
-    workflow::{Goal, History},
+    workflow::{Goal, History, Intent},
 };
 
 pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Errors> {
     let intent = cx.intent(&args.change)?;
     let config = cx.load()?;
-    let revision = match &args.to {
-        Some(revision) => revision.clone(),
-        None => choose(&config, cx)?,
+    let Some(revision) = args.to.clone() else {
+        return without_target(intent, args, &config, cx);
     };
     change::run(
         &Goal::Rollback { revision },
@@ -29,61 +26,48 @@ pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exi
     )
 }
 
-/// Lists the sets available for rollback; a person at a terminal can choose one.
-fn choose(config: &Config, cx: &mut Context) -> Result<String, Errors> {
+/// Lists the sets where nothing was asked to change; refuses to choose one otherwise.
+fn without_target(
+    intent: Intent,
+    args: &args::Rollback,
+    config: &Config,
+    cx: &mut Context,
+) -> Result<Exit, Errors> {
     let gathered = History::read(config, &cx.services);
     let history = gathered.known().map_err(|error| Errors::from(&error))?;
-    let sets: Vec<&Entry> = history
-        .entries
-        .iter()
-        .filter(|entry| entry.can_roll_back)
-        .collect();
+    let available = |entry: &&Entry| entry.can_roll_back;
+    let sets: Vec<&Entry> = history.entries.iter().filter(available).collect();
     if sets.is_empty() && gathered.git().is_some_and(Git::is_shallow) {
-        let problem = Error::new(
-            Class::Unavailable,
-            "unavailable",
-            "cannot determine which sets are available for rollback: the clone is shallow",
-        );
-        let problem = problem.help(
-            "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)",
-        );
-        return Err(Errors::from(problem));
+        return Err(shallow());
     }
-    if sets.is_empty() {
-        let message = "`--to` is missing, and no set is available for rollback";
-        return Err(Errors::from(
-            Error::input("usage", message).help("repin history lists the sets and their state"),
-        ));
+    let change = &args.change;
+    let asks = change.apply || change.pr.is_some() || intent != Intent::Show;
+    if asks || change.diff_file.is_some() || change.body_file.is_some() {
+        return Err(missing(&sets));
     }
-    let missing = || {
-        Error::input(
-            "usage",
-            "`--to` is missing: name one of these sets by its revision",
-        )
+    history::list(history, None, cx);
+    if cx.output.format != Format::Json {
+        cx.output.note(match sets.as_slice() {
+            [] => "no set is available for rollback",
+            _ => "nothing was changed; choose a set with: repin rollback --to REVISION",
+        });
+    }
+    Ok(Exit::Done)
+}
+
+fn shallow() -> Errors {
+    let message = "cannot determine which sets are available for rollback: the clone is shallow";
+    let help = "fetch the rest: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
+    Errors::from(Error::new(Class::Unavailable, "unavailable", message).help(help))
+}
+
+fn missing(sets: &[&Entry]) -> Errors {
+    let message = match sets {
+        [] => "`--to` is missing, and no set is available for rollback",
+        _ => "`--to` is missing: name one of these sets by its revision",
     };
-    if cx.output.format != Format::Human {
-        let mut error = missing();
-        error.notes = sets
-            .iter()
-            .filter_map(|entry| entry.revision.as_ref())
-            .map(ToString::to_string)
-            .collect();
-        return Err(error.into());
-    }
-    cx.output.print(table(&sets, Shown::Numbered));
-    if !cx.services.environment.can_ask() {
-        return Err(missing().into());
-    }
-    cx.output
-        .ask(&format!("roll back to which set? [1-{}] ", sets.len()));
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    let chosen = read
-        .ok()
-        .and_then(|_| line.trim().parse::<usize>().ok())
-        .and_then(|number| number.checked_sub(1));
-    let revision = chosen.and_then(|at| sets.get(at)?.revision.as_ref());
-    revision
-        .map(ToString::to_string)
-        .ok_or_else(|| missing().into())
+    let mut error = Error::input("usage", message).help("run `repin rollback` to list the sets");
+    let revisions = sets.iter().filter_map(|entry| entry.revision.as_ref());
+    error.notes = revisions.map(ToString::to_string).collect();
+    Errors::from(error)
 }

@@ -21,9 +21,6 @@ use crate::{
     workflow::{Access, connect_or_skip},
 };
 
-/// The exit of the run, and its errors.
-type Ended = (Exit, Option<Errors>);
-
 pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, Errors> {
     let forbidden = args.dry_run == Some(true) || cx.dry_run_forced()?;
     let config = cx.load()?;
@@ -40,7 +37,7 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
         Access::Granted(forge) => forge,
         Access::NoToken(why) => {
             cx.output.error_text(&format!("skipped: {why}\n"));
-            return Ok(report(&document, (Exit::Done, None), cx));
+            return Ok(report(&document, None, cx));
         }
     };
     cx.services
@@ -64,7 +61,7 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
         waiting::until_merged(&*forge, &watch),
         &format!("waiting for #{number}"),
     )??;
-    let ended = match waited {
+    let fault = match waited {
         WaitOutcome::Absent => return Err(usage(format!("--pr: #{number} does not exist"))),
         WaitOutcome::Merged(pull, commit) => {
             document.state = Some("merged");
@@ -73,33 +70,26 @@ pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, E
         }
         WaitOutcome::Closed(pull) => {
             document.state = Some("closed");
-            (Exit::Because(Class::Failed), Some(closed(&pull)))
+            Some(closed(&pull))
         }
         WaitOutcome::Stuck(pull, why) => {
             document.state = Some("open");
-            (Exit::Because(Class::Failed), Some(stuck(&pull, &why)))
+            Some(stuck(&pull, &why))
         }
         WaitOutcome::Removed(pull, reason) => {
             document.state = Some("open");
-            (
-                Exit::Because(Class::Failed),
-                Some(removed(&pull, reason.as_deref())),
-            )
+            Some(removed(&pull, reason.as_deref()))
         }
         WaitOutcome::Foreign(error) => {
             document.state = Some("open");
-            let fault = Errors::from(error);
-            (Exit::from(&fault), Some(fault))
+            Some(Errors::from(error))
         }
         WaitOutcome::OutOfTime(late) => {
             document.state = Some(if late.answered { "open" } else { "unknown" });
-            (
-                Exit::Because(Class::Unavailable),
-                Some(out_of_time(args, late)),
-            )
+            Some(out_of_time(args, late))
         }
     };
-    Ok(report(&document, ended, cx))
+    Ok(report(&document, fault, cx))
 }
 
 /// The workflows to start after the merge.
@@ -142,7 +132,7 @@ fn start(
     workflows: &[String],
     document: &mut WaitDocument,
     cx: &Context,
-) -> Result<Ended, Errors> {
+) -> Result<Option<Errors>, Errors> {
     let mut worst: Option<Errors> = None;
     if document.merge_commit.is_none() && !workflows.is_empty() {
         let head = cx
@@ -179,7 +169,7 @@ fn start(
         cx.output
             .error_text(&format!("warning: cannot delete old markers: {error}\n"));
     }
-    Ok((worst.as_ref().map_or(Exit::Done, Exit::from), worst))
+    Ok(worst)
 }
 
 fn closed(pull: &Pull) -> Errors {
@@ -253,7 +243,7 @@ fn out_of_time(args: &args::Wait, late: TimeoutState) -> Errors {
     Errors::from(problem)
 }
 
-fn report(document: &WaitDocument, (exit, fault): Ended, cx: &mut Context) -> Exit {
+fn report(document: &WaitDocument, fault: Option<Errors>, cx: &mut Context) -> Exit {
     if cx.output.format == Format::Json {
         cx.output.json(document);
     } else if let Some(state) = document.state {
@@ -267,8 +257,9 @@ fn report(document: &WaitDocument, (exit, fault): Ended, cx: &mut Context) -> Ex
             cx.output.print(format!("started {workflow}\n"));
         }
     }
-    if let Some(fault) = fault {
-        cx.output.fault_beside(&fault);
-    }
-    exit
+    let Some(fault) = fault else {
+        return Exit::Done;
+    };
+    cx.output.fault_beside(&fault);
+    Exit::from(&fault)
 }

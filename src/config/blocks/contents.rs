@@ -5,11 +5,14 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use super::{handed_on, text};
-use crate::config::{
-    duration,
-    path::{Glob, RelPath},
-    raw::ErrorCollector,
-    yaml::{Key, Node},
+use crate::{
+    config::{
+        duration,
+        path::{Glob, RelPath},
+        raw::ErrorCollector,
+        yaml::{Key, Node},
+    },
+    oci::PatternError,
 };
 
 /// What an image has to contain.
@@ -150,7 +153,7 @@ fn user(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "`{text}` is not a user: write UID, UID:GID, or names that the image knows"
+        "`{text}` is not a user: write UID, UID:GID, or names that exist in the image"
     ))
 }
 
@@ -184,7 +187,7 @@ fn kind(g: &ErrorCollector, key: &Key, node: &Node) -> Option<Kind> {
 
 /// A pattern with one capture group, for paths that need not be UTF-8.
 fn name_pattern(text: &str) -> Result<Regex, String> {
-    let regex = Regex::new(text).map_err(|e| format!("the pattern does not compile: {e}"))?;
+    let regex = Regex::new(text).map_err(|error| PatternError::new(&error).to_string())?;
     match regex.captures_len() {
         2 => Ok(regex),
         _ => Err("the pattern needs exactly one capture group: the name".to_owned()),

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{branch, handed_on, text};
-use crate::config::{duration, path::RelPath, raw::ErrorCollector, yaml::Node};
+use crate::{
+    config::{duration, path::RelPath, raw::ErrorCollector, yaml::Node},
+    oci::PatternError,
+};
 
 /// What may be deleted.
 #[derive(Debug, Clone)]
@@ -92,7 +95,7 @@ pub struct Issue {
 }
 
 fn regex(text: &str) -> Result<regex::Regex, String> {
-    regex::Regex::new(text).map_err(|error| format!("the pattern does not compile: {error}"))
+    regex::Regex::new(text).map_err(|error| PatternError::new(&error).to_string())
 }
 
 pub(in crate::config) fn prune(g: &ErrorCollector, node: &Node) -> Option<Prune> {

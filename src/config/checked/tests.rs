@@ -93,18 +93,27 @@ fn each_mistake_is_named_with_its_place() {
         ("name: !!str a", "tags are not allowed"),
         ("name: [a]", "4:7: expected a string, found a list"),
         ("name:", "expected a string, found nothing"),
-        ("name: \"a\\nb\"", "4:7: a control character"),
+        (
+            "name: \"a\\nb\"",
+            "4:7: the name contains a control character",
+        ),
         ("sources: { ghcr.io: oci:../x }", "leaves the directory"),
         ("sources: { ghcr.io: oci:/x }", "is absolute"),
         ("sources: { 'A B': oci:x }", "4:12: the prefix `A B`"),
-        ("sources: { ghcr.io: ftp://x }", "neither `oci:DIR`"),
+        ("sources: { ghcr.io: ftp://x }", "expected `oci:DIR`"),
         ("realms: { 'a b': c.example }", "`a b` is not a host name"),
         (
             "realms: { a.example: 'https://b' }",
             "not a host name with an optional port",
         ),
-        ("revision: { pattern: '[' }", "does not compile"),
-        ("revision: { pattern: 'a)(b' }", "does not compile"),
+        (
+            "revision: { pattern: '[' }",
+            "malformed regular expression: unclosed",
+        ),
+        (
+            "revision: { pattern: 'a)(b' }",
+            "malformed regular expression: unopened",
+        ),
         ("revision: { tag: x }", "`{revision}` is missing"),
         ("revision: { tag: '{rev}' }", "unknown placeholder `{rev}`"),
         ("revision: { label: '' }", "a nonempty string"),
@@ -129,7 +138,7 @@ fn each_mistake_is_named_with_its_place() {
         ),
         (
             "inventory: { kinds: { a: { paths: ['(x'] } } }",
-            "does not compile",
+            "malformed regular expression: unclosed",
         ),
         (
             "inventory: { kinds: { a: {} } }",
@@ -145,14 +154,23 @@ fn each_mistake_is_named_with_its_place() {
             "smoke: { command: [x], env: ['A=b'] }",
             "not the name of an environment variable",
         ),
-        ("smoke: { command: [x], timeout: 60 }", "not a duration"),
+        (
+            "smoke: { command: [x], timeout: 60 }",
+            "malformed duration `60`",
+        ),
         (
             "smoke: { command: [x], engine: runc }",
             "one of `auto`, `podman`, `docker`",
         ),
-        ("prune: { tags: '(' }", "does not compile"),
-        ("prune: { limit: -1 }", "expected an unquoted whole number"),
-        ("prune: { older_than: 2w }", "not a duration"),
+        (
+            "prune: { tags: '(' }",
+            "malformed regular expression: unclosed",
+        ),
+        (
+            "prune: { limit: -1 }",
+            "expected a whole number, found `-1`",
+        ),
+        ("prune: { older_than: 2w }", "malformed duration `2w`"),
         ("freshness: { name: x }", "expected a list"),
         (
             "freshness: [{ name: x, pinned: { file: a, pointer: b }, repository: r }]",
@@ -178,7 +196,9 @@ fn each_mistake_is_named_with_its_place() {
 
 #[test]
 fn the_required_parts_are_required() {
-    assert!(problems("").contains("empty"));
+    assert_eq!(problems(""), "repin.yaml:1:1: the configuration is empty");
+    // A file that cannot be parsed is not also reported as empty.
+    assert_eq!(problems("a: ["), "repin.yaml:1:4: unclosed bracket '['");
     assert!(problems("[a]").contains("expected a mapping"));
     assert!(problems("{").contains("repin.yaml:1:"));
     let missing = problems("name: x");

@@ -143,7 +143,9 @@ impl Issues for Gitea {
                 ..reply.error().class(Class::Unavailable)
             }),
             404 => Err(missing(reply.error())),
-            403 => Err(reply.error().help("the token needs write:repository")),
+            403 => Err(reply
+                .error()
+                .help("give the token the scope write:repository")),
             _ => Err(refused(&reply)),
         }
     }
@@ -245,7 +247,9 @@ impl Gitea {
 
 fn denied(reply: &Reply) -> Error {
     match reply.status.as_u16() {
-        403 => reply.error().help("the token needs write:repository"),
+        403 => reply
+            .error()
+            .help("give the token the scope write:repository"),
         _ => refused(reply),
     }
 }

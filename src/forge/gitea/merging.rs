@@ -87,9 +87,9 @@ impl Gitea {
             200 => Ok(Merge::Merged),
             201 => Ok(Merge::Scheduled),
             409 if reply.text().contains("already") => Ok(Merge::Scheduled),
-            403 => Err(reply.error().help(
-                "the token needs write:repository, and its owner has to be allowed to merge",
-            )),
+            403 => Err(reply
+                .error()
+                .help("give the token the scope write:repository, and let its owner merge")),
             423 => Err(refused(&reply)),
             // The same answer while it checks for conflicts, which it does right after the branch
             // was made, and where there is one.

@@ -239,7 +239,7 @@ impl PullRequests for Gitea {
             404 => Ok(CreateOutcome::NotYet(reply.text())),
             403 => Err(reply
                 .error()
-                .help("the token needs write:repository and write:issue")),
+                .help("give the token the scopes write:repository and write:issue")),
             _ => Err(reply.error()),
         }
     }

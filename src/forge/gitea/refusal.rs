@@ -27,7 +27,7 @@ pub(super) fn rejected(failure: Failure, branch: &str) -> Error {
         ));
     }
     error.class(Class::Refused).help(format!(
-        "a hook of the server refuses pushes to {branch}: ask its administrator"
+        "ask the server's administrator: a hook refuses pushes to {branch}"
     ))
 }
 
@@ -37,8 +37,8 @@ pub(super) fn refused(reply: &Reply) -> Error {
     match reply.status.as_u16() {
         423 => error
             .class(Class::Denied)
-            .help("the repository is archived: unarchive it"),
-        403 => error.help("the token needs write:repository, and the branch must not be protected"),
+            .help("unarchive the repository"),
+        403 => error.help("check that the token has the scope write:repository, and that the branch is not protected"),
         _ => error,
     }
 }

@@ -112,7 +112,8 @@ impl Branches for Github {
             .query("recursive", 1);
         let listing: TreeRow = self.http.send(&request).await?.expect(&[200])?;
         if listing.truncated {
-            let reason = "the forge leaves files out: there are more than it lists at once (100,000, or 7 MB)";
+            let reason =
+                "the forge's list of files is incomplete: it lists at most 100,000 files or 7 MB";
             return Err(Error::unavailable(&request.what, reason)
                 .help("promote with --apply in a clone, and push"));
         }

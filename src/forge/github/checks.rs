@@ -126,8 +126,7 @@ impl Checks for Github {
         if !installation || self.login().await?.as_deref() != Some(ACTIONS_BOT) {
             return Ok(Ability::Yes);
         }
-        let reason = "the token is the GITHUB_TOKEN of a workflow's run: GitHub starts no workflow on pull requests \
-                   that are opened or updated with it, so checks of those never report";
+        let reason = "the token is the GITHUB_TOKEN of a workflow run: GitHub starts no workflow on pull requests that are opened or updated with it, so their checks never report";
         Ok(Ability::No(reason.to_owned()))
     }
 }
@@ -135,7 +134,7 @@ impl Checks for Github {
 impl Github {
     /// The name of the token's owner, as far as GitHub reports it; those of apps end in `[bot]`.
     async fn login(&self) -> Result<Option<String>, Error> {
-        let what = "asking whom the token belongs to";
+        let what = "identifying the owner of the token";
         let answer = self
             .graphql("query{viewer{login}}", json!({}), what)
             .await?;

@@ -127,7 +127,7 @@ impl Github {
         }
         Err(Error::unavailable(
             format!("GitHub: sending {}", file.path),
-            "another content arrived than was sent",
+            "the forge stored different content than was sent",
         ))
     }
 

@@ -107,7 +107,10 @@ impl Github {
             .graphql(mutation, json!({"input": input}), what)
             .await?;
         answer.ok_or_else(|| {
-            Error::unavailable(format!("GitHub: {what}"), "this server has no GraphQL")
+            Error::unavailable(
+                format!("GitHub: {what}"),
+                "this server does not support GraphQL",
+            )
         })
     }
 
@@ -135,7 +138,10 @@ impl Github {
             }
             None => {
                 let what = format!("GitHub: {what}");
-                Err(Error::unavailable(what, "the answer names no repository"))
+                Err(Error::unavailable(
+                    what,
+                    "the response contains no repository",
+                ))
             }
         }
     }
@@ -204,7 +210,7 @@ impl Github {
         let (what, message) = (format!("GitHub: {what}"), self.http.clean(message));
         let error = Error::about(Class::Denied, what, message);
         refusal::archived(&error).unwrap_or_else(|| {
-            error.help("the token needs `contents: write` and `pull-requests: write`")
+            error.help("give the token `contents: write` and `pull-requests: write`")
         })
     }
 }

@@ -82,7 +82,7 @@ impl Issues for Github {
                 .class(Class::Denied)
                 .help(hint))
             }
-            403 => Err(reply.error().help("the token needs `actions: write`")),
+            403 => Err(reply.error().help("give the token `actions: write`")),
             _ => {
                 let row: Value = reply.expect(&[200])?;
                 let state = self.http.clean(row["state"].as_str().unwrap_or("active"));
@@ -116,7 +116,7 @@ impl Issues for Github {
             _ if reply.status == 404 => error.class(Class::Denied).help(format!(
                 "give the token `actions: write`, and check that {workflow} is on {branch}"
             )),
-            Class::Denied => error.help("the token needs `actions: write`"),
+            Class::Denied => error.help("give the token `actions: write`"),
             Class::Refused => {
                 error.help("the workflow must have the trigger `workflow_dispatch` on that branch")
             }
@@ -188,7 +188,7 @@ fn refused(reply: &Reply) -> Error {
     match reply.status.as_u16() {
         403 | 404 => error
             .class(Class::Denied)
-            .help("the token needs `contents: write`"),
+            .help("give the token `contents: write`"),
         _ => error,
     }
 }

@@ -107,7 +107,7 @@ impl Merging for Github {
             // While it checks for conflicts, which it does right after the branch was made.
             _ if message.contains("unknown status") => Ok(Merge::Later(message)),
             "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)
-                .help("the token needs `contents: write` and `pull-requests: write`")),
+                .help("give the token `contents: write` and `pull-requests: write`")),
             _ => Ok(Merge::Refused(message)),
         }
     }
@@ -154,7 +154,7 @@ impl Merging for Github {
             405 | 409 | 422 => Ok(Merge::Refused(reply.text())),
             403 => Err(reply
                 .error()
-                .help("the token needs `contents: write` and `pull-requests: write`")),
+                .help("give the token `contents: write` and `pull-requests: write`")),
             _ => Err(reply.error()),
         }
     }
@@ -254,7 +254,7 @@ impl Github {
             (method, _) if allowed.contains(&method) => Ok(MergeRoute::Method(method)),
             (_, None) => {
                 let reason = format!(
-                    "no method of merging is left: the repository allows {}, and the rules of {base} allow {}",
+                    "no merge method is allowed: the repository allows {}, and the rules of {base} allow {}",
                     listed(&settings.methods),
                     listed(&by_rules),
                 );
@@ -338,7 +338,7 @@ impl Github {
             Queue::Waiting(position, state) => Merge::Queued(position, state),
             Queue::Removed(reason) => Merge::Refused(removed(&pull.base, reason.as_deref())),
             Queue::Missing | Queue::Outside => Merge::Unscheduled(format!(
-                "the merge queue of {} takes a pull request whose gates have passed",
+                "the merge queue of {} accepts only a pull request whose gates have passed",
                 pull.base
             )),
         })
@@ -365,7 +365,7 @@ impl Github {
             // lost.
             _ if message.contains("already in the queue") => self.queued(pull).await,
             "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)
-                .help("the token needs `contents: write` and `pull-requests: write`")),
+                .help("give the token `contents: write` and `pull-requests: write`")),
             // "Pull request Required status check "ci" is expected.", "Pull request Waiting on code
             // owner review from …", and "… is not satisfied" of a required workflow.
             _ if ["is expected", "aiting on", "not satisfied", "in progress"]

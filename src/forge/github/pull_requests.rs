@@ -22,7 +22,7 @@ const NO_DRAFTS: &str = "Draft pull requests are not supported";
 const USE_READY: &str = "use --pr ready";
 
 /// What a token needs to open a pull request.
-const MAY_OPEN: &str = "the token needs `pull-requests: write`; for GITHUB_TOKEN the repository's settings must allow \
+const MAY_OPEN: &str = "give the token `pull-requests: write`; for GITHUB_TOKEN the repository's settings must allow \
                         \"GitHub Actions to create and approve pull requests\"";
 
 #[derive(Deserialize)]
@@ -199,7 +199,7 @@ impl PullRequests for Github {
         if reply.status == 403 {
             return Err(refusal::denied(
                 &reply,
-                "the token needs `pull-requests: write`",
+                "give the token `pull-requests: write`",
             ));
         }
         Ok(reply.expect::<Row>(&[200])?.pull(&self.full_name()))

@@ -99,13 +99,13 @@ pub(super) fn unwritable(reply: &Reply) -> Error {
     match reply.status.as_u16() {
         404 => error
             .class(Class::Denied)
-            .help("the token needs `contents: write`"),
+            .help("give the token `contents: write`"),
         403 => {
             let asks = error
                 .help
                 .as_ref()
                 .map_or_else(String::new, |hint| format!(" ({hint})"));
-            error.help(format!("the token needs `contents: write`{asks}"))
+            error.help(format!("give the token `contents: write`{asks}"))
         }
         _ => error,
     }

@@ -163,7 +163,7 @@ impl Repository for Github {
 impl Github {
     /// Whether the token is an app's; GitHub does not report the permissions of those.
     async fn is_installation(&self) -> Result<bool, Error> {
-        let what = "GitHub: asking whether the token is an app's";
+        let what = "GitHub: checking whether the token is an app's";
         let request =
             Request::new(Method::GET, ["installation", "repositories"], what).query("per_page", 1);
         Ok(self.http.send(&request).await?.status == 200)

@@ -42,7 +42,7 @@ impl Github {
         &self,
         files: impl IntoIterator<Item = FileMode<'f>>,
     ) -> Option<(String, String)> {
-        const APP: &str = "use the token of an app (GITHUB_TOKEN is one), whose commits GitHub signs whatever they hold";
+        const APP: &str = "use the token of an app (GITHUB_TOKEN is one), whose commits GitHub signs whatever they contain";
         if self.sign == Sign::Never {
             let hint = format!("set forge.sign to auto, or {APP}");
             return Some(("forge.sign is never".to_owned(), hint));
@@ -50,7 +50,7 @@ impl Github {
         let mut files = files.into_iter();
         let FileMode { path, mode } = files.find(|file| file.mode != REGULAR)?;
         let reason = format!(
-            "GitHub signs commits of regular files (mode {REGULAR}) alone, and {} has the mode {}",
+            "GitHub signs only commits of regular files (mode {REGULAR}), and {} has mode {}",
             plain(path),
             plain(mode)
         );
@@ -63,8 +63,8 @@ impl Github {
     /// The refusal of a commit without a signature by a base that requires one.
     pub(super) fn unsigned(&self, new: &NewCommit<'_>) -> Error {
         let (why, hint) = self.sign_obstacle(modes(new)).unwrap_or_else(|| {
-            let hint = "an administrator of the server sets up web commit signing";
-            let why = "this server did not sign the commit that it made";
+            let hint = "ask an administrator of the server to set up web commit signing";
+            let why = "the server did not sign the commit that it created";
             (why.to_owned(), hint.to_owned())
         });
         let what = format!("GitHub: committing for {}", new.base);
@@ -147,14 +147,14 @@ impl Github {
                 "STALE_DATA" | "NOT_FOUND" => Ok(CommitAttempt::Raced(message)),
                 "FORBIDDEN" if workflows => Err(refusal::no_workflows(&what, &message)),
                 "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)
-                    .help("the token needs `contents: write`")),
+                    .help("give the token `contents: write`")),
                 _ => Err(Error::about(Class::Refused, what, message)),
             };
         }
         let commit = &answer.data()["createCommitOnBranch"]["commit"];
         let id = commit["oid"]
             .as_str()
-            .ok_or_else(|| Error::unavailable(what, "the answer names no commit"))?;
+            .ok_or_else(|| Error::unavailable(what, "the response contains no commit"))?;
         Ok(CommitAttempt::Commit {
             id: id.to_owned(),
             signed: commit["signature"]["isValid"] == true,

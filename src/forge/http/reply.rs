@@ -33,16 +33,13 @@ impl Reply {
         let begins = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
         // Those in texts count, too: this bounds the values from above.
         if self.body.iter().filter(begins).count() > VALUES_MAX {
-            let reason = format!("the answer has more than {VALUES_MAX} values");
+            let reason = format!("the response has more than {VALUES_MAX} values");
             return Err(Error::unavailable(&self.what, reason));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
             // What the reader quotes is the server's, who knows the token.
             let error = self.secrets.clean(&error.to_string(), SHOWN);
-            Error::unavailable(
-                &self.what,
-                format!("the answer is not what it should be: {error}"),
-            )
+            Error::unavailable(&self.what, format!("malformed response: {error}"))
         })
     }
 
@@ -70,7 +67,7 @@ impl Reply {
             .filter(|_| kind == Class::Denied)
         {
             error.help = Some(format!(
-                "GitHub asks for these permissions: {}",
+                "GitHub requires these permissions: {}",
                 self.secrets.clean(accepted, SHOWN)
             ));
         }

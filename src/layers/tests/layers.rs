@@ -481,7 +481,7 @@ impl Read for Zeros {
 }
 
 #[test]
-fn what_inflates_beyond_its_limit_is_refused_while_it_does() {
+fn layer_is_refused_when_it_inflates_beyond_its_limit() {
     let limit = 1000;
     let mut plain = super::super::stream::Plain::new(Zeros(4 << 20), "gzip", limit);
     let fault = plain.skip(2 << 20).unwrap_err();

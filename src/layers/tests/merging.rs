@@ -265,7 +265,7 @@ fn files_directories_and_symlinks_replace_one_another() {
 }
 
 #[test]
-fn what_is_in_the_way_is_an_error_and_no_loss() {
+fn obstacle_in_the_tree_is_an_error_and_loses_nothing() {
     let error = |archives: &[Archive]| merged(archives).unwrap_err().fault;
     assert_eq!(
         error(&[a().file("a", ""), a().file("a/f", "")]),

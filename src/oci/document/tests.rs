@@ -66,7 +66,7 @@ fn a_document_is_what_its_type_and_its_shape_say() {
 }
 
 #[test]
-fn what_is_an_index_and_a_manifest_is_neither() {
+fn document_that_is_index_and_manifest_is_refused() {
     use Class::Ambiguous;
     let at_once = "an index and a manifest at once";
     for key in ["config", "layers"] {
@@ -136,9 +136,9 @@ fn keys_that_differ_in_case_only_are_ambiguous_at_every_depth() {
     }
 }
 
-/// What one reader passes over and another cannot read at all hides no twin.
+/// A value that one reader skips and another cannot read must not hide an ambiguous key.
 #[test]
-fn what_only_one_reader_can_read_is_unreadable() {
+fn document_that_only_one_reader_can_read_is_refused() {
     let text = image().to_string();
     for odd in [
         format!("{}{}", "[".repeat(200), "]".repeat(200)),
@@ -146,7 +146,7 @@ fn what_only_one_reader_can_read_is_unreadable() {
     ] {
         let text = text.replacen('{', &format!("{{\"x\":{odd},\"Layers\":[],"), 1);
         let error = read_bytes(text.into_bytes(), None).unwrap_err();
-        assert!(error.message.contains("no manifest"), "{error}");
+        assert!(error.message.contains("malformed manifest"), "{error}");
     }
 }
 

@@ -76,9 +76,12 @@ pub fn guess(seen: &[Seen], owner: Option<&str>) -> Guess {
         }
         guess.groups.push(Group { owner, members });
     }
-    guess
-        .groups
-        .sort_by_cached_key(|group| (Reverse(score(group, seen, owner)), group.owner.clone()));
+    guess.groups.sort_by_cached_key(|group| {
+        (
+            Reverse(Likelihood::of(group, seen, owner)),
+            group.owner.clone(),
+        )
+    });
     let theirs = |group: &Group| is_owners(group, owner);
     guess.sure = match guess.groups.as_slice() {
         [] => false,
@@ -145,21 +148,28 @@ fn is_owners(group: &Group, owner: Option<&str>) -> bool {
 
 /// Larger is likelier: the remote's owner, not everybody's images, tags that are revisions, pins in
 /// files that run something, more repositories, more pins.
-fn score(
-    group: &Group,
-    seen: &[Seen],
-    owner: Option<&str>,
-) -> (bool, bool, bool, bool, usize, usize) {
-    let members = || group.members.iter().map(|&at| &seen[at]);
-    let pins = || members().flat_map(|one| &one.pins);
-    (
-        is_owners(group, owner),
-        group.owner != "docker.io/library",
-        members().any(|one| tag_form([one]).is_some()),
-        pins().any(|pin| runs(pin.file.as_bytes())),
-        group.members.len(),
-        pins().count(),
-    )
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Likelihood {
+    signs: [bool; 4],
+    repositories: usize,
+    pins: usize,
+}
+
+impl Likelihood {
+    fn of(group: &Group, seen: &[Seen], owner: Option<&str>) -> Self {
+        let members = || group.members.iter().map(|&at| &seen[at]);
+        let pins = || members().flat_map(|one| &one.pins);
+        Self {
+            signs: [
+                is_owners(group, owner),
+                group.owner != "docker.io/library",
+                members().any(|one| tag_form([one]).is_some()),
+                pins().any(|pin| runs(pin.file.as_bytes())),
+            ],
+            repositories: group.members.len(),
+            pins: pins().count(),
+        }
+    }
 }
 
 /// Whether a file is one of those that start containers.

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_name_is_left_alone() {
+    fn text_that_only_resembles_a_name_is_ignored() {
         for text in [
             "$REGISTRY/app@sha256:HEX",
             "${REGISTRY}/app@sha256:HEX",

@@ -134,13 +134,13 @@ impl Registry {
             .collect();
         if unlisted.len() > MOST_NAMED {
             let message = format!(
-                "tracked files name {} digests after sha256: that {} does not list; at most \
-                 {MOST_NAMED} are asked for: {}",
+                "tracked files name {} digests after sha256: that {} does not list; repin requests at most {MOST_NAMED}: {}",
                 unlisted.len(),
                 self.source,
                 guards.text.files_of(&unlisted, FILES_SHOWN)
             );
-            let hint = "they are probably in lock files; prune from a repository without them";
+            let hint =
+                "run prune in a repository without these files, which are probably lock files";
             return Err(Error::new(Class::Unavailable, "text_digests", message).help(hint));
         }
         self.untagged(unlisted, reading, progress).await?;
@@ -200,7 +200,7 @@ impl Registry {
                     self.source
                 );
                 return Err(Error::new(Class::Unavailable, "listing", message)
-                    .help("the tag is being pushed or deleted; run prune again"));
+                    .help("run prune again when the tag is not being pushed or deleted"));
             }
             dangling.push(Dangling { tag, id: None });
         }
@@ -403,7 +403,7 @@ impl Registry {
                 .await?;
             if let Some(found) = &found {
                 if found.digest == version.digest {
-                    return Ok(CurrentState::Changed(format!("{tag} names it, too")));
+                    return Ok(CurrentState::Changed(format!("{tag} resolves to it too")));
                 }
                 // What an index within it consists of is not asked for: it might be this.
                 let needs = |child: &Child| child.index || child.digest == version.digest;
@@ -420,7 +420,9 @@ impl Registry {
             match self.names(tag).await? {
                 Some(digest) if digest == version.digest => there += 1,
                 Some(other) => {
-                    return Ok(CurrentState::Changed(format!("{tag} names {other} now")));
+                    return Ok(CurrentState::Changed(format!(
+                        "{tag} now resolves to {other}"
+                    )));
                 }
                 None => {}
             }

@@ -101,7 +101,7 @@ fn before_the_first_deletion_a_deleted_candidate_is_tolerated() {
         index(now, "other", &[]);
         version(now, "other").tags = vec![tag("pending-a")];
     });
-    refused(moved, "pending-a names");
+    refused(moved, "pending-a now resolves to");
     let needed = before(|now| index(now, "new", &[("pending-a", false)]));
     refused(needed, "is protected now: part of the index");
 }

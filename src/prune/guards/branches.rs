@@ -204,7 +204,8 @@ impl Branches {
             None => Ok(moved),
             Some((remote, branch)) => {
                 let message = format!("{branch} of {remote} moved while this run was reading it");
-                Err(Error::new(Class::Unavailable, "base_moved", message).help("run it again"))
+                Err(Error::new(Class::Unavailable, "base_moved", message)
+                    .help("run the command again"))
             }
         }
     }
@@ -234,13 +235,13 @@ impl Branches {
 /// The refusal if references keep moving.
 pub(super) fn moving() -> Error {
     let message = "branches of the remote keep moving while they are read";
-    Error::new(Class::Unavailable, "base_moved", message).help("run it again")
+    Error::new(Class::Unavailable, "base_moved", message).help("run the command again")
 }
 
 fn behind(remote: &str, base: &str, here: &ObjectId, there: Option<&ObjectId>) -> Error {
     let there = there.map_or_else(|| "missing".to_owned(), ObjectId::short);
     let message = format!(
-        "{remote}/{base} is {} here, and on the remote it is {there}",
+        "{remote}/{base} is at {} in this clone, but at {there} on the remote",
         here.short()
     );
     Error::new(Class::Unavailable, "base_behind", message)

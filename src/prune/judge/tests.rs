@@ -147,7 +147,7 @@ fn an_index_is_as_old_as_its_youngest_child_that_runs() {
 }
 
 #[test]
-fn what_a_kept_index_needs_is_kept_however_deep() {
+fn parts_of_a_kept_index_are_kept_at_any_depth() {
     let package = Package::new()
         .version("leaf", &["pending-leaf"], Some(30))
         .version("inner", &["pending-inner"], Some(30))
@@ -167,7 +167,7 @@ fn what_a_kept_index_needs_is_kept_however_deep() {
 }
 
 #[test]
-fn what_belongs_to_something_kept_is_kept_by_each_way_to_say_so() {
+fn referrers_of_kept_versions_are_kept() {
     let every = Prune {
         tags: regex::Regex::new("^(pending-|sha256-)").unwrap(),
         ..prune()
@@ -200,7 +200,7 @@ fn what_belongs_to_something_kept_is_kept_by_each_way_to_say_so() {
 }
 
 #[test]
-fn what_was_pinned_and_has_no_version_protects_what_it_needs() {
+fn pinned_digest_without_a_version_protects_its_parts() {
     let mut package = Package::new()
         .version("leaf", &["pending-leaf"], Some(30))
         .index("gone", &[("leaf", false)]);

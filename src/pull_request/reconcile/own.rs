@@ -46,7 +46,7 @@ impl Reconcile<'_> {
         if let Some(pull) = open.iter().find(here) {
             let what = self.named(pull);
             let reason = format!(
-                "it is open for {}, but its text has not the marker of this set",
+                "it is open for {}, but its body lacks the marker of this set",
                 pull.head
             );
             return Err(Error::about(Class::Conflict, what, reason)
@@ -71,8 +71,9 @@ impl Reconcile<'_> {
                     return Ok(OwnPullRequest::Closed(Box::new(pull.clone())));
                 }
                 let what = self.named(pull);
-                let reason = "it was closed without being merged, and stays so";
-                Err(Error::about(Class::Refused, what, reason).help("--reopen opens it again"))
+                let reason =
+                    "it was closed without being merged, and repin does not reopen it by itself";
+                Err(Error::about(Class::Refused, what, reason).help("add --reopen to reopen it"))
             }
             Some(_) => Ok(OwnPullRequest::Merged),
             None => Ok(OwnPullRequest::Nothing),

@@ -284,9 +284,17 @@ fn form_encoded(pairs: &[(&str, &str)]) -> String {
 
 fn explain(fault: RequestError, realm: &Url, who: &str, scope: &Scope) -> RequestError {
     let denied = fault.kind == crate::error::Class::Denied;
-    let why = format!("no token from {}: {}; asked {who}", shown(realm), fault.why);
+    let reason = format!(
+        "no token from {}: {}; requested {who}",
+        shown(realm),
+        fault.reason
+    );
     let hint = fault.hint.or_else(|| denied.then(|| login_hint(scope)));
-    RequestError { why, hint, ..fault }
+    RequestError {
+        reason,
+        hint,
+        ..fault
+    }
 }
 
 fn basic(found: &Credentials) -> Result<HeaderValue, RequestError> {
@@ -312,8 +320,7 @@ fn who(found: &Credentials) -> String {
 }
 
 fn nobody(scope: &Scope, lookup: &Lookup, wants: &str) -> RequestError {
-    RequestError::denied(format!("{wants}, and {}", searched(scope, lookup)))
-        .hint(login_hint(scope))
+    RequestError::denied(format!("{wants}; {}", searched(scope, lookup))).hint(login_hint(scope))
 }
 
 /// Where credentials were looked for, and what went wrong there.
@@ -333,7 +340,7 @@ fn searched(scope: &Scope, lookup: &Lookup) -> String {
 /// What to do about a refusal.
 pub(super) fn login_hint(scope: &Scope) -> String {
     format!(
-        "`docker login {0}` or `podman login {0}` with an account that may {1} it",
+        "run `docker login {0}` or `podman login {0}` with an account that may {1} it",
         scope.host, scope.action
     )
 }

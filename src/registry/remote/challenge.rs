@@ -113,15 +113,15 @@ pub(super) fn realm(
     let mut url = Url::parse(&bearer.realm)
         .map_err(|_| RequestError::denied("the token server (realm) is not a URL"))?;
     url.set_fragment(None);
-    check_url(&url).map_err(|why| {
-        RequestError::denied(format!("the token server is {}, {why}", shown(&url)))
+    check_url(&url).map_err(|reason| {
+        RequestError::denied(format!("the token server is {}, {reason}", shown(&url)))
     })?;
     if registry.scheme() == "https" && url.scheme() != "https" {
-        let why = format!(
+        let reason = format!(
             "the token server {} does not use TLS, but the registry does",
             shown(&url)
         );
-        return Err(RequestError::denied(why));
+        return Err(RequestError::denied(reason));
     }
     let (here, there) = (host_of(registry), host_of(&url));
     let documented =
@@ -139,7 +139,7 @@ mod tests {
         for value in values {
             headers.append(WWW_AUTHENTICATE, value.parse().unwrap());
         }
-        parse(&headers).map_err(|error| error.why)
+        parse(&headers).map_err(|error| error.reason)
     }
 
     fn bearer(realm: &str) -> Bearer {

@@ -44,7 +44,7 @@ pub(crate) fn link(input: &[u8]) {
     for target in [following.as_str(), path] {
         let value = HeaderValue::from_str(&format!("<{target}>; rel=\"next\"")).unwrap();
         let headers = [(LINK, value)].into_iter().collect();
-        let found = tags::following(&headers, &page).map_err(|error| error.why);
+        let found = tags::following(&headers, &page).map_err(|error| error.reason);
         assert_eq!(found, Ok(Some(following.clone())));
     }
 }
@@ -79,7 +79,11 @@ pub(crate) fn challenge(input: &[u8]) {
                 assert_eq!(trust == Trust::Own, own, "{url}");
             }
             Err(error) => {
-                assert!(!error.why.contains(char::is_control), "{:?}", error.why);
+                assert!(
+                    !error.reason.contains(char::is_control),
+                    "{:?}",
+                    error.reason
+                );
             }
         }
     }

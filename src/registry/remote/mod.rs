@@ -335,10 +335,10 @@ impl Remote {
             String::new()
         };
         let who = ticket.map_or(
-            "anonymously; the server did not request credentials",
+            "anonymously, and the server did not ask for credentials",
             |ticket| &ticket.who,
         );
-        RequestError::denied(format!("{}{place}; asked {who}", self.said(reply)))
+        RequestError::denied(format!("{}{place}; requested {who}", self.said(reply)))
             .hint(auth::login_hint(scope))
     }
 
@@ -364,8 +364,8 @@ impl Remote {
     /// The one way out for errors: whatever a server put into a text, no secret of the run is in
     /// it.
     fn error(&self, error: RequestError, what: &str) -> Error {
-        let why = self.shared.http.secrets.redact(&error.why);
-        RequestError { why, ..error }.about(what)
+        let reason = self.shared.http.secrets.redact(&error.reason);
+        RequestError { reason, ..error }.about(what)
     }
 }
 
@@ -384,9 +384,9 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, RequestError> {
 fn claimed(headers: &HeaderMap) -> Result<Option<Digest>, RequestError> {
     let mut claims = headers.get_all(CONTENT_DIGEST).iter().map(|value| {
         let text = value.to_str().unwrap_or_default();
-        let wrong = |why| {
+        let wrong = |reason| {
             format!(
-                "malformed Docker-Content-Digest header `{}`: {why}",
+                "malformed Docker-Content-Digest header `{}`: {reason}",
                 plain(text)
             )
         };

@@ -7,34 +7,35 @@ use reqwest::StatusCode;
 use super::SHOWN;
 use crate::{
     error::{Class, Error},
-    http::{Cause, Failure, Network, Stage, StopReason, error_body},
+    http::{Cause, Failure, Network, Stage, StopReason, TlsFailure, error_body},
     untrusted::Secrets,
 };
 
-const ROOTS_HINT: &str = "a registry with a certificate of its own needs REPIN_CA_FILE=FILE.pem; \
-                          one without TLS is read by `--source PREFIX=http://HOST`";
+const ROOTS_HINT: &str = "for a private certificate authority, set REPIN_CA_FILE=FILE.pem";
+
+const NO_TLS_HINT: &str = "for a plain HTTP registry, use `--source PREFIX=http://HOST`";
 
 /// Why a request got no usable answer; what was asked for is added by the caller.
 #[derive(Debug, Clone)]
 pub(super) struct RequestError {
     pub(super) kind: Class,
-    pub(super) why: String,
+    pub(super) reason: String,
     pub(super) hint: Option<String>,
 }
 
 impl RequestError {
-    pub(super) fn unavailable(why: impl Into<String>) -> Self {
+    pub(super) fn unavailable(reason: impl Into<String>) -> Self {
         Self {
             kind: Class::Unavailable,
-            why: why.into(),
+            reason: reason.into(),
             hint: None,
         }
     }
 
-    pub(super) fn denied(why: impl Into<String>) -> Self {
+    pub(super) fn denied(reason: impl Into<String>) -> Self {
         Self {
             kind: Class::Denied,
-            why: why.into(),
+            reason: reason.into(),
             hint: None,
         }
     }
@@ -79,9 +80,15 @@ impl RequestError {
 
     /// A certificate does not get better by asking again.
     fn below_http(network: &Network, secrets: &Secrets) -> Self {
-        if let Some(tls) = &network.tls {
-            let reason = format!("TLS failed: {}", secrets.clean(tls, SHOWN));
-            return Self::unavailable(reason).hint(ROOTS_HINT);
+        match &network.tls {
+            Some(TlsFailure::NotTls) => {
+                return Self::unavailable("the server does not speak TLS").hint(NO_TLS_HINT);
+            }
+            Some(TlsFailure::Other(tls)) => {
+                let reason = format!("TLS failed: {}", secrets.clean(tls, SHOWN));
+                return Self::unavailable(reason).hint(ROOTS_HINT);
+            }
+            None => {}
         }
         let detail = secrets.clean(network.detail.as_deref().unwrap_or_default(), SHOWN);
         match network.stage {
@@ -95,32 +102,36 @@ impl RequestError {
 
     /// The same with why there was no further attempt.
     pub(super) fn stopped(self, stop: StopReason) -> Self {
-        let why = match stop {
+        let reason = match stop {
             StopReason::Final => return self,
             StopReason::LongWait { asked, longest } => format!(
                 "{}; the server asked to wait {} s; repin waits at most {} s",
-                self.why,
+                self.reason,
                 asked.as_secs(),
                 longest.as_secs()
             ),
             StopReason::PastDeadline { wait, .. } => format!(
                 "{}; the server asked to wait {} s, past the deadline",
-                self.why,
+                self.reason,
                 wait.as_secs()
             ),
-            StopReason::Attempts(made) => format!("{} (tried {})", self.why, times(made)),
+            StopReason::Attempts(made) => format!("{} (tried {})", self.reason, times(made)),
             StopReason::Deadline(made) => {
-                format!("{} (tried {}, until the time limit)", self.why, times(made))
+                format!(
+                    "{} (tried {}, until the time limit)",
+                    self.reason,
+                    times(made)
+                )
             }
         };
-        Self { why, ..self }
+        Self { reason, ..self }
     }
 
     /// The error, once it is known what was asked for.
     pub(super) fn about(self, what: &str) -> Error {
         Error {
             help: self.hint,
-            ..Error::about(self.kind, what, self.why)
+            ..Error::about(self.kind, what, self.reason)
         }
     }
 }
@@ -175,7 +186,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                RequestError::unavailable("HTTP 503").stopped(stop).why,
+                RequestError::unavailable("HTTP 503").stopped(stop).reason,
                 reason
             );
         }

@@ -263,7 +263,7 @@ mod tests {
         let page: Url = "http://127.0.0.1:1/v2/a/tags/list?n=2".parse().unwrap();
         following(&headers, &page)
             .map(|url| url.map(|url| url.to_string()))
-            .map_err(|error| error.why)
+            .map_err(|error| error.reason)
     }
 
     #[test]
@@ -361,7 +361,7 @@ mod tests {
         let tags = |text: &str| {
             parse(text.as_bytes())
                 .map(|tags| tags.len())
-                .map_err(|error| error.why)
+                .map_err(|error| error.reason)
         };
         assert_eq!(tags(r#"{"name":"a","tags":["x","y"]}"#), Ok(2));
         assert_eq!(tags(r#"{"tags":null}"#), Ok(0));

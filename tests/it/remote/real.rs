@@ -98,7 +98,7 @@ async fn missing_entries_are_not_errors() {
 }
 
 #[tokio::test]
-async fn what_skopeo_and_umoci_make_is_read_from_a_mapped_prefix() {
+async fn images_of_skopeo_and_umoci_are_read_from_a_mapped_prefix() {
     let (directory, registry) = plain();
     let layout = directory.path().join("layout");
     let at = |tag: &str| format!("{}:{tag}", layout.display());

@@ -1,6 +1,6 @@
-//! A server that answers what a test says, byte for byte, and remembers what it was asked.
+//! A scripted server: it sends the responses of a test, byte for byte, and records the requests.
 //!
-//! HTTP/1.1 by hand, because half of the answers are ones that no library would send.
+//! HTTP/1.1 is written by hand, because no library would send half of these responses.
 
 use std::{
     fmt::Write as _,
@@ -14,14 +14,14 @@ use std::{
     time::Duration,
 };
 
-/// A request, as it came.
+/// A request, as received.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
-    /// How many requests there were before it.
+    /// The number of earlier requests.
     pub(crate) number: usize,
 }
 
@@ -38,10 +38,10 @@ impl Request {
     }
 }
 
-/// What to do about a request.
+/// The reaction to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reaction {
-    /// A proper answer.
+    /// A well-formed response.
     Answer {
         status: u16,
         headers: Vec<(String, String)>,
@@ -51,9 +51,9 @@ pub(crate) enum Reaction {
     Raw(Vec<u8>),
     /// These bytes, then nothing for a minute.
     Stall(Vec<u8>),
-    /// These bytes, then one byte again and again.
+    /// These bytes, then one byte repeatedly.
     Drip(Vec<u8>, Duration),
-    /// These bytes, then as many MiB of spaces as the other side takes, up to so many.
+    /// These bytes, then spaces as long as the client reads them, up to this many MiB.
     Flood(Vec<u8>, usize),
     /// The connection is reset.
     Reset,
@@ -76,7 +76,7 @@ impl Reaction {
     }
 }
 
-/// The server; it ends with the test's process.
+/// The server; it stops with the test's process.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -153,7 +153,7 @@ impl Fake {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// The most requests that were under way at once.
+    /// The maximum number of concurrent requests.
     pub(crate) fn busiest(&self) -> usize {
         self.busiest.load(Ordering::SeqCst)
     }

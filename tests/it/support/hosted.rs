@@ -1,4 +1,4 @@
-//! A world whose base branch is on a forge, and runs that have the token of it.
+//! A world whose base branch is on a simulated forge, and runs with its token.
 
 use serde_json::Value;
 
@@ -28,11 +28,11 @@ pub const FILES: [&str; 4] = [
 pub const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
 /// Waits until the first pull request is merged.
 pub const WAIT: [&str; 7] = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
-/// Reports how the first pull request stands.
+/// Reports the state of the first pull request.
 pub const LOOK: [&str; 7] = ["wait", "--pr", "1", "--timeout", "0s", "--format", "json"];
 
-/// A world whose base branch is on a forge; `settings` of the block `forge`, with commas between
-/// them.
+/// A world whose base branch is on a forge; `settings` are keys of the `forge` block, separated by
+/// commas.
 pub fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
     let (world, fake) = configured(kind, settings);
     publish(&world, &fake, "as it is");
@@ -60,7 +60,7 @@ fn configured(kind: Kind, settings: &str) -> (World, Fake) {
     (world, fake)
 }
 
-/// Makes what the work tree holds the head of the forge's main branch.
+/// Pushes the content of the work tree as the head of the forge's main branch.
 pub fn publish(world: &World, fake: &Fake, message: &str) {
     publish_in(world, fake, message, "");
 }
@@ -72,17 +72,17 @@ pub fn publish_in(world: &World, fake: &Fake, message: &str, directory: &str) {
     fake.store().push("main", message, &files);
 }
 
-/// Runs with the forge's token, which no output holds.
+/// Runs with the forge's token and checks that no output contains it.
 pub fn run(world: &World, args: &[&str]) -> Ran {
     run_as(TOKEN, world, args)
 }
 
-/// Runs with another token, which no output holds.
+/// Runs with another token and checks that no output contains it.
 pub fn run_as(token: &str, world: &World, args: &[&str]) -> Ran {
     run_with(world, args, &[("REPIN_FORGE_TOKEN", token)])
 }
 
-/// Runs with variables; no output holds the forge's token.
+/// Runs with variables and checks that no output contains the forge's token.
 pub fn run_with(world: &World, args: &[&str], env: &[(&str, &str)]) -> Ran {
     let ran = world.run_with(args, env);
     let output = format!("{}{}", ran.stdout, ran.stderr);

@@ -1,4 +1,4 @@
-//! Images to ask for: their bytes, as a registry or a layout holds them.
+//! Images: their bytes, as a registry or a layout stores them.
 
 use repin::oci::Digest;
 use serde_json::json;
@@ -17,7 +17,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// An image for one platform; `seed` makes its bytes its own.
+    /// An image for one platform; `seed` makes its bytes unique.
     pub(crate) fn single(architecture: &str, seed: &str) -> Self {
         Self::created(architecture, seed, Some("2024-05-06T07:08:09Z"))
     }

@@ -1,5 +1,4 @@
-//! A writer of OCI image layouts, as simple as can be: what other tools write is tested with those
-//! tools.
+//! A minimal writer of OCI image layouts. Tests of layouts that other tools write use those tools.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,12 +28,12 @@ pub struct Platform {
     pub env: Vec<String>,
 }
 
-/// A layout that images are written into.
+/// A layout under construction.
 pub struct Layout {
     directory: PathBuf,
 }
 
-/// A descriptor of bytes that were written.
+/// A descriptor of stored bytes.
 pub struct Written {
     /// `sha256:…`.
     pub digest: String,
@@ -75,7 +74,7 @@ impl Platform {
 }
 
 impl Platform {
-    /// The same with a program; its directory is there for everyone.
+    /// The same with a program in a directory that everyone can read.
     pub fn program(mut self, path: &str, content: &[u8]) -> Self {
         self.programs.push((path.to_owned(), content.to_owned()));
         self
@@ -101,7 +100,7 @@ impl Platform {
 }
 
 impl Layout {
-    /// An empty layout in `directory`, or the one that is there.
+    /// The layout in `directory`; creates an empty one if it is missing.
     pub fn at(directory: &Path) -> Self {
         fs::create_dir_all(directory.join("blobs/sha256")).unwrap();
         fs::write(
@@ -195,7 +194,7 @@ impl Layout {
         Written { digest, descriptor }
     }
 
-    /// Gives what was written a tag, beside any that it has.
+    /// Adds a tag to a stored image.
     pub fn tag(&self, tag: &str, written: &Written) {
         let mut entry = written.descriptor.clone();
         entry["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
@@ -211,14 +210,14 @@ impl Layout {
         self.write_index(&entries);
     }
 
-    /// Takes every entry with this tag away.
+    /// Removes every entry with this tag.
     pub fn untag(&self, tag: &str) {
         let mut entries = self.entries();
         entries.retain(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] != tag);
         self.write_index(&entries);
     }
 
-    /// Where a blob lies.
+    /// The path of a blob.
     pub fn blob_path(&self, digest: &str) -> PathBuf {
         self.directory
             .join("blobs/sha256")

@@ -1,7 +1,7 @@
-//! GitHub's packages API and its registry on one loopback port: strict, stateful, with the sharp
-//! edges of the real ones.
+//! A simulated packages API of GitHub with its registry on one loopback port: strict, stateful, and
+//! with the pitfalls of the real ones.
 //!
-//! A request that the real API would not take is kept and fails the test at its end.
+//! A request that the real API would refuse is recorded and fails the test at its end.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +43,7 @@ pub(crate) enum Deletes {
 
 type Hook = Box<dyn FnOnce(&mut Store) -> Option<Reply> + Send>;
 
-/// What the server knows.
+/// The state of the server.
 pub(crate) struct Store {
     /// `orgs` or `users`.
     pub(crate) scope: &'static str,
@@ -51,15 +51,15 @@ pub(crate) struct Store {
     pub(crate) versions: Vec<Row>,
     pub(crate) deleted: Vec<Row>,
     pub(crate) manifests: BTreeMap<Digest, (String, Vec<u8>)>,
-    /// What `Date` says; nothing if it is not there.
+    /// The value of `Date`; `None` omits the header.
     pub(crate) date: Option<String>,
-    /// Pages are told of with `rel="last"`.
+    /// Pages announce the last one with `rel="last"`.
     pub(crate) lasts: bool,
     /// Pages link to the next one. A proxy before GitHub Enterprise Server may drop the header.
     pub(crate) links: bool,
     /// What DELETE does.
     pub(crate) deletes: Deletes,
-    /// What happens just before a request whose method and target hold this, once.
+    /// Runs once, just before a request whose method and target contain this text.
     hooks: Vec<(String, Hook)>,
     pub(crate) log: Vec<String>,
     breaches: Vec<String>,
@@ -146,7 +146,7 @@ impl Store {
         self.row(image.digest()).id
     }
 
-    /// Puts a tag on a version, wherever it was before.
+    /// Moves a tag to a version.
     pub(crate) fn tag(&mut self, tag: &str, digest: Digest) {
         for row in &mut self.versions {
             row.tags.retain(|other| other != tag);

@@ -1,9 +1,9 @@
-//! What a disk may hold after a power cut, from what runs asked the system for.
+//! The possible contents of a disk after a power cut, derived from the system calls of runs.
 //!
-//! The weakest file system that POSIX allows: what was done to a name is durable once its
-//! directory was synced, what was written to a file and its mode once the file was. Until then each
-//! such operation may be lost or kept whatever became of the others, before it and after it, and
-//! what was written may be torn. Only a rename, an exchange, a link and a removal are whole.
+//! The weakest file system that POSIX allows: an operation on a name is durable once its directory
+//! was synced, a write to a file and its mode once the file was synced. Until then each operation
+//! may be lost or kept independently of the others, and a write may be torn. Only a rename, an
+//! exchange, a link and a removal are atomic.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -55,7 +55,7 @@ enum Operation {
     SyncFile(usize),
 }
 
-/// What became of an operation that was not durable.
+/// The outcome of an operation that was not durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IssueAction {
     Lost,
@@ -68,7 +68,7 @@ enum IssueAction {
 /// seen to be that.
 pub type Files = BTreeMap<PathBuf, (usize, Node)>;
 
-/// What runs did to a tree, one after the other, since everything was on the disk.
+/// The operations of consecutive runs on a tree since everything was durable.
 #[derive(Debug, Clone)]
 pub struct History {
     root: PathBuf,
@@ -95,7 +95,7 @@ impl History {
         self.operations.len()
     }
 
-    /// Appends what a run did.
+    /// Appends the operations of a run.
     pub fn add(&mut self, trace: &Trace) {
         for call in trace.calls_in(&self.root.clone()) {
             if let Some(operation) = self.read(call) {
@@ -105,7 +105,7 @@ impl History {
         }
     }
 
-    /// Checks that the model holds what is there.
+    /// Checks that the model equals the tree on disk.
     pub fn is_true(&self) {
         let mut there = Disk::default();
         there.load(&self.root, Path::new(""));

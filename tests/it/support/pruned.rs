@@ -1,4 +1,4 @@
-//! A repository of a real docker-registry that is pruned, and the git repository that pins from it.
+//! A repository of a real docker-registry to prune, and the git repository that pins its images.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ pub fn young(seed: &str) -> Image {
     Image::created("amd64", seed, Some(&days_ago(2)))
 }
 
-/// The pinned one is of another day, so that not all dates are one.
+/// The pinned image has another date, so that not all dates are the same.
 pub fn pinned() -> Image {
     Image::created("amd64", "pinned", Some(&days_ago(50)))
 }
@@ -35,7 +35,7 @@ pub fn config(host: &str, block: &str) -> String {
     )
 }
 
-/// A registry that holds these tags of `acme/app`, and a repository that pins the first.
+/// A registry with these tags of `acme/app`, and a repository that pins the first.
 pub struct Real {
     pub storage: tempfile::TempDir,
     pub registry: Arc<Registry>,
@@ -67,7 +67,7 @@ impl Real {
         format!("{}/acme/app", self.registry.host)
     }
 
-    /// The tags that still name something.
+    /// The tags that still resolve.
     pub fn left(&self) -> BTreeSet<String> {
         let text = get(&self.registry.host, "/v2/acme/app/tags/list");
         let list: Value = serde_json::from_str(&text).unwrap();
@@ -109,7 +109,7 @@ pub fn set(all: &[&str]) -> BTreeSet<String> {
     all.iter().map(|tag| (*tag).to_owned()).collect()
 }
 
-/// Runs with `--apply`, which has to be refused with this exit and code, and to delete nothing.
+/// Runs with `--apply` and checks that it is refused with this exit and code and deletes nothing.
 pub fn refused(real: &Real, exit: i32, code: &str) -> Value {
     let document = real.scene.prune(&["--apply"], exit);
     assert_eq!(document["images"][0]["code"], code, "{document}");

@@ -11,7 +11,7 @@ const REVISIONS: [(&str, &str); 2] = [
     ("c93f5a17e08b64d2ab7013f9485ce6d20917b3fa", "2.1.4"),
 ];
 
-/// Writes the layouts of the quick start beneath `root`, in place of those that are there.
+/// Writes the layouts of the quick start beneath `root`; replaces existing ones.
 pub(crate) fn write(root: &Path) {
     let images = [
         "runtime-review",

@@ -38,7 +38,7 @@ pub(crate) enum Protection<'a> {
     },
 }
 
-/// A running registry; it ends with the value.
+/// A running registry; it stops when dropped.
 pub(crate) struct Registry {
     child: Child,
     pub(crate) host: String,
@@ -46,7 +46,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Starts one on the storage in `directory`, which may be there already.
+    /// Starts a registry on the storage in `directory`, which may already exist.
     pub(crate) fn start(directory: &Path, protection: &Protection<'_>) -> Self {
         let extra = match protection {
             Protection::None | Protection::Undeletable | Protection::Tls { .. } => String::new(),
@@ -136,12 +136,12 @@ impl Registry {
         lines.iter().filter_map(request).collect()
     }
 
-    /// What the registry logged, all of it.
+    /// The complete log of the registry.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
 
-    /// Pushes with requests of our own.
+    /// Pushes an image without another tool.
     pub(crate) async fn push(&self, name: &str, tag: &str, image: &Image) {
         let client = reqwest_client();
         let base = format!("http://{}/v2/{name}", self.host);

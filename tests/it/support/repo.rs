@@ -1,8 +1,8 @@
 //! A scratch git repository that reads as a story: `repo.promote('a').publish()`.
 //!
 //! Authors, dates and configuration are fixed, so that every run makes the same commits. A letter
-//! stands for a build: its revision is forty of it, and the digests of its images are made of it
-//! too.
+//! stands for a build: its revision repeats the letter forty times, and the digests of its images
+//! derive from it.
 
 use std::{
     cell::Cell,
@@ -57,7 +57,7 @@ impl Repo {
         repo
     }
 
-    /// A repository with a first commit that holds the configuration.
+    /// A repository whose first commit contains the configuration.
     pub(crate) fn new() -> Self {
         let repo = Self::empty();
         repo.write("repin.yaml", CONFIG).commit("chore: begin");
@@ -135,7 +135,7 @@ impl Repo {
         self
     }
 
-    /// Pins a build and says so as repin does.
+    /// Commits the pins of a build with the title that repin uses.
     pub(crate) fn promote(&self, build: char) -> String {
         self.pins(build).commit(title(build))
     }
@@ -183,7 +183,7 @@ impl Repo {
         clone
     }
 
-    /// Runs git here, which has to succeed; what it printed, without the last newline.
+    /// Runs git, which must succeed; returns its output without the last newline.
     pub(crate) fn git(&self, args: &[&str]) -> String {
         let output = self.try_git(args);
         assert!(

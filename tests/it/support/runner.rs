@@ -27,15 +27,15 @@ const KNOWN: [&str; 19] = [
     "command",
 ];
 
-/// A command that it obeyed, with the line.
+/// A command that it executed, with the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obeyed {
     pub command: String,
     pub data: String,
 }
 
-/// What it obeyed in a step's stream. That output of ours stands between `::stop-commands::` and
-/// its end is left out; that it stays so to the end is not.
+/// The commands that it executed in a step's stream, without `::stop-commands::` and its end; a
+/// missing end is reported.
 pub fn obeyed(stream: &str) -> Vec<Obeyed> {
     let mut stopped: Option<String> = None;
     let mut all = Vec::new();

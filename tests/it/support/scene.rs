@@ -1,4 +1,4 @@
-//! A repository whose images are pruned: one image `app` and one without pins, a base branch on a
+//! A repository whose images are pruned: an image `app` and one without pins, a base branch on a
 //! remote, and runs.
 
 use std::{
@@ -18,7 +18,7 @@ pub(crate) struct Scene {
     env: Vec<(String, String)>,
 }
 
-/// So many days before this test began, as dates are written.
+/// The date this many days before the test began.
 pub(crate) fn days_ago(days: u64) -> String {
     static NOW: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
     date::show(*NOW - Duration::from_secs(days * 86_400))
@@ -123,7 +123,7 @@ impl Scene {
         }
     }
 
-    /// Prunes with these options, which has to end so; the document.
+    /// Prunes with these options, checks the exit code, and returns the document.
     pub(crate) fn prune(&self, args: &[&str], exit: i32) -> Value {
         self.run(&[&["prune", "--format", "json"], args].concat())
             .exits(exit)
@@ -146,7 +146,7 @@ pub(crate) fn tags(rows: &Value) -> Vec<String> {
     tags
 }
 
-/// Why the version with this tag is protected.
+/// The reason why the version with this tag is protected.
 pub(crate) fn why<'d>(image: &'d Value, tag: &str) -> &'d str {
     let rows = image["protected"].as_array().unwrap();
     let row = rows.iter().find(|row| {

@@ -1,4 +1,4 @@
-//! The world's images with something in them, an inventory, and contracts for two of them.
+//! The world's images with contents, an inventory, and contracts for two of them.
 
 use super::{
     archive::Archive,
@@ -46,7 +46,7 @@ pub fn shop() -> World {
     world
 }
 
-/// An image's platforms, as they should be.
+/// An image's platforms with correct contents.
 pub fn platforms(image: &str, revision: &str) -> Vec<Platform> {
     let names: &[&'static str] = if image == "review" {
         &["linux/amd64", "linux/arm64"]
@@ -59,7 +59,7 @@ pub fn platforms(image: &str, revision: &str) -> Vec<Platform> {
         .collect()
 }
 
-/// One platform: a base that all images share, and what makes them agents.
+/// One platform: a base layer that all images share, and a layer with agents.
 pub fn platform(name: &'static str, revision: &str) -> Platform {
     Platform::new(name, revision)
         .label("dev.acme.version", "1")
@@ -89,7 +89,7 @@ fn noise(length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// A layer with everything that an image has to contain, still open for more.
+/// A layer with everything that an image must contain, to which files can be added.
 pub fn agents(contract: &str) -> Archive {
     let directories = [
         "",

@@ -1,5 +1,5 @@
-//! An image in a layout, and runs of a smoke command in it, in an environment that the test makes
-//! up.
+//! An image in a layout, and runs of a smoke command in it, in an environment that the test
+//! defines.
 
 use std::{
     ffi::OsString,
@@ -49,7 +49,7 @@ pub fn command(words: &[&str]) -> Smoke {
     }
 }
 
-/// This machine's platform, and one that it is not.
+/// This machine's platform, and a different one.
 pub fn platforms() -> [&'static str; 2] {
     if cfg!(target_arch = "x86_64") {
         ["linux/amd64", "linux/arm64"]
@@ -84,8 +84,8 @@ impl Bench {
         self.dir.path().join(path)
     }
 
-    /// Puts a script in the place of an engine; without any, no engine is found. What the scripts
-    /// need is in `/bin`.
+    /// Installs a script in place of an engine; without one, no engine is found. The scripts use
+    /// only programs in `/bin`.
     pub fn engine(&mut self, name: &str, script: &str) -> &mut Self {
         let bin = self.path("bin");
         fs::create_dir_all(&bin).unwrap();
@@ -134,7 +134,7 @@ impl Bench {
         )
     }
 
-    /// Runs it, and returns what its checks are: code, status and detail of the one that says most.
+    /// Runs the stage; returns code, status and detail of its most severe check.
     pub fn judged(&self, smoke: &Smoke) -> (&'static str, &'static str, String) {
         let smoked = self.run(smoke);
         let checks = checks::smoke(smoke, "app", &smoked).unwrap();

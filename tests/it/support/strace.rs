@@ -1,5 +1,5 @@
-//! Programs under strace: what they ask the system for, killed at any of it, or told that it
-//! failed.
+//! Programs under strace: their system calls, and runs that are killed at a call or for which a
+//! call fails.
 //!
 //! Injections count the calls of each thread apart, so a program's own start-up shifts nothing as
 //! long as the calls in question are made on one thread, and that thread makes more of them than
@@ -125,8 +125,8 @@ pub(crate) fn inject(command: &Command, injections: &[String]) -> Output {
     .expect(MISSING)
 }
 
-/// Runs `command` and lists all that its first thread asks for, with data in full; other threads
-/// and processes go untraced, and `injections` count the calls of that thread alone.
+/// Runs `command` and lists all system calls of its first thread, with complete data. Other threads
+/// and processes are not traced, and `injections` count only the calls of that thread.
 pub(crate) fn first_thread(command: &Command, what: &str, injections: &[String]) -> Trace {
     let log = tempfile::NamedTempFile::new().unwrap();
     let strace = strace(command, &["-s", "100000000"], what, injections, log.path());
@@ -140,7 +140,7 @@ pub(crate) fn first_thread(command: &Command, what: &str, injections: &[String])
     }
 }
 
-/// A program that stands still after one of its calls.
+/// A program that is stopped after one of its calls.
 pub(crate) struct Stopped {
     strace: Child,
     log: tempfile::NamedTempFile,
@@ -187,7 +187,7 @@ impl Stopped {
         assert!(status.success());
     }
 
-    /// Lets it go on, to its end.
+    /// Lets it continue to its end.
     pub(crate) fn go_on(self) -> Trace {
         let thread = rustix::process::Pid::from_raw(self.thread).unwrap();
         rustix::process::kill_process(thread, rustix::process::Signal::CONT).unwrap();
@@ -284,7 +284,7 @@ fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// A scratch directory by the name that the system knows it by.
+/// A scratch directory by its canonical name.
 pub(crate) fn canonical(directory: &Path) -> PathBuf {
     directory.canonicalize().unwrap()
 }

@@ -1,4 +1,4 @@
-//! A terminal on which something is typed, for programs that ask.
+//! A terminal with typed input, for programs that ask questions.
 
 use std::{
     fs::File,
@@ -8,8 +8,8 @@ use std::{
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-/// Runs `command` at a terminal on which `text` is typed: its result, with what was said on the
-/// terminal as its standard error.
+/// Runs `command` at a terminal on which `text` is typed; returns its result, with the output on
+/// the terminal as standard error.
 pub fn typed(mut command: Command, text: &str) -> Output {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();

@@ -22,7 +22,7 @@ use super::{
     registry::{PASSWORD, USER},
 };
 
-/// Who gets a token.
+/// The users who get a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Grants {
     /// Everybody.

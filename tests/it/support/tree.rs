@@ -1,5 +1,5 @@
-//! A repository of any number of pinned files, for runs that are killed: put back after each, and
-//! compared byte by byte and mode by mode.
+//! A repository with any number of pinned files, for runs that are killed: restored after each run,
+//! and compared by bytes and modes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ pub enum Way {
 /// Content and mode of each pinned file, by its path below the root.
 pub type Set = BTreeMap<String, (Vec<u8>, u32)>;
 
-/// What the pinned files hold.
+/// The state of the pinned files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {
     Old,
@@ -125,7 +125,7 @@ images:
         })
     }
 
-    /// What the pinned files are now; one that is gone is empty and has no mode.
+    /// The pinned files as they are now; a missing file is empty and has no mode.
     pub fn set(&self) -> Set {
         self.set_in(self.world.root())
     }
@@ -143,7 +143,7 @@ images:
         self.old.keys().map(read).collect()
     }
 
-    /// Which set that is; anything that is neither old nor new fails the test.
+    /// The set of these files; fails the test if a file is neither old nor new.
     pub fn holds(&self, set: &Set, after: &str) -> Holds {
         if *set == self.old {
             return Holds::Old;
@@ -163,7 +163,7 @@ images:
         Holds::Mixed
     }
 
-    /// The files as they were, and nothing of repin's.
+    /// Restores the files and removes everything that repin created.
     pub fn reset(&self) {
         for (path, (bytes, mode)) in &self.old {
             let path = self.world.path(path);
@@ -177,7 +177,7 @@ images:
         }
     }
 
-    /// What an undisturbed run would not leave. The lock's file stays, unlocked.
+    /// Files that an undisturbed run would not leave. The lock file remains, unlocked.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         self.walk()
             .difference(&self.names)

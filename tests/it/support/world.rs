@@ -35,7 +35,7 @@ pub struct World {
     pub digests: BTreeMap<(String, &'static str), String>,
 }
 
-/// What a run printed, and how it ended.
+/// The output and the exit code of a run.
 pub struct Ran {
     pub code: i32,
     pub stdout: String,
@@ -73,7 +73,7 @@ impl World {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
-    /// Replaces text in a file; it has to be there.
+    /// Replaces text in a file, which must contain it.
     pub fn replace(&self, path: &str, from: &str, to: &str) {
         let text = self.read(path);
         assert!(text.contains(from), "{path} holds no {from}: {text}");
@@ -84,7 +84,7 @@ impl World {
         Layout::at(&self.path("images").join(image))
     }
 
-    /// Builds the whole set at a revision, as it should be.
+    /// Builds the whole set at a revision, without defects.
     pub fn build(&mut self, revision: &'static str) {
         for image in ["review", "fix", "base"] {
             let names: &[&'static str] = if image == "review" {
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    /// Builds one image anew, with these platforms.
+    /// Builds one image again, with these platforms.
     pub fn rebuild(&mut self, image: &str, revision: &'static str, platforms: &[Platform]) {
         let layout = self.layout(image);
         layout.untag(revision);
@@ -130,8 +130,7 @@ impl World {
         self.write(".github/workflows/none.yml", "on: push\n");
     }
 
-    /// Makes the root a repository with a bare remote beside it, and commits and pushes what is
-    /// there.
+    /// Makes the root a repository with a bare remote next to it, and commits and pushes the files.
     pub fn with_git(self) -> Self {
         self.write(".gitignore", "/images\n/origin.git\n");
         self.git(&["init", "-q", "-b", "main"]);
@@ -142,7 +141,7 @@ impl World {
         self
     }
 
-    /// Runs git in the root, with nothing of the caller's configuration; returns what it printed.
+    /// Runs git in the root without the caller's configuration; returns its output.
     pub fn git(&self, args: &[&str]) -> String {
         git(self.root(), args)
     }
@@ -154,7 +153,7 @@ impl World {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// Pushes main, so that `origin/main` is there.
+    /// Pushes main, so that `origin/main` exists.
     pub fn push(&self) {
         self.git(&["push", "-q", "--force", "origin", "main"]);
     }
@@ -168,7 +167,7 @@ impl World {
         commit
     }
 
-    /// Runs the program in the root, with nothing of the caller's environment but PATH.
+    /// Runs the program in the root, with only PATH from the caller's environment.
     pub fn run(&self, args: &[&str]) -> Ran {
         self.run_in(self.root(), args, &[])
     }
@@ -233,8 +232,8 @@ impl World {
         files
     }
 
-    /// Runs a promote to B as JSON that has to be refused with these codes and this exit, changing
-    /// nothing.
+    /// Runs a promote to B with JSON output, and checks that it is refused with these codes and
+    /// this exit and changes nothing.
     pub fn refuses(&self, args: &[&str], exit: i32, codes: &[&str]) -> Value {
         self.refuses_to(
             &[&["promote", "--revision", REV_B], args].concat(),
@@ -243,8 +242,8 @@ impl World {
         )
     }
 
-    /// Runs a change as JSON that has to be refused with these codes and this exit, changing
-    /// nothing.
+    /// Runs a change with JSON output, and checks that it is refused with these codes and this exit
+    /// and changes nothing.
     pub fn refuses_to(&self, args: &[&str], exit: i32, codes: &[&str]) -> Value {
         let before = self.snapshot();
         let ran = self.run(&[args, &["--apply", "--format", "json"]].concat());
@@ -265,7 +264,7 @@ impl World {
     }
 }
 
-/// Runs git in a directory, with nothing of the caller's configuration; returns what it printed.
+/// Runs git in a directory without the caller's configuration; returns its output.
 pub fn git(directory: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
     command
@@ -299,7 +298,7 @@ pub fn git(directory: &Path, args: &[&str]) -> String {
         .to_owned()
 }
 
-/// The codes of the checks that failed, each once, in their order.
+/// The codes of the failed checks, each once, in order.
 pub fn failed(document: &Value) -> Vec<String> {
     let mut codes = Vec::new();
     for check in document["checks"].as_array().unwrap() {

@@ -75,9 +75,9 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
         "unchanged"
     };
     document.pull_request = Some(row(offered.pull.number, &offered.pull.url, state));
-    let (state, line, fault) = outcome(&offered, cx);
-    document.state = state;
-    Ok(report(&document, &line, fault, cx))
+    let outcome = outcome(&offered, cx);
+    document.state = outcome.state;
+    Ok(report(&document, &outcome.line, outcome.fault, cx))
 }
 
 fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
@@ -88,31 +88,40 @@ fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
     }
 }
 
-/// The document's word, the line for people, and the errors.
-fn outcome(offered: &OpenedPromotion, cx: &Context) -> (&'static str, String, Option<Errors>) {
-    let stands = format!(
+/// What became of the pull request: the document's word, the line for people, and the errors.
+struct Outcome {
+    state: &'static str,
+    line: String,
+    fault: Option<Errors>,
+}
+
+fn outcome(offered: &OpenedPromotion, cx: &Context) -> Outcome {
+    let pull = format!(
         "pull request #{} ({})",
         offered.pull.number, offered.pull.url
     );
-    match &offered.merge {
-        None => ("open", format!("{stands} is open"), None),
-        Some(Merge::Scheduled) => ("scheduled", format!("{stands} will be merged"), None),
+    let (state, is) = match &offered.merge {
+        None | Some(Merge::Refused(_)) => ("open", "is open".to_owned()),
+        Some(Merge::Scheduled) => ("scheduled", "will be merged".to_owned()),
         Some(Merge::Queued(position, _)) => (
             "scheduled",
-            format!("{stands} is in the merge queue, at position {position}"),
-            None,
+            format!("is in the merge queue, at position {position}"),
         ),
-        Some(Merge::Merged) => ("merged", format!("{stands} is merged"), None),
-        Some(Merge::Later(why) | Merge::Clean(why) | Merge::Unscheduled(why)) => {
-            let warning = workflow::not_yet(offered.pull.number, why);
+        Some(Merge::Merged) => ("merged", "is merged".to_owned()),
+        Some(Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason)) => {
+            let warning = workflow::not_yet(offered.pull.number, reason);
             cx.services.console.warn(&warning);
-            ("open", format!("{stands} is open"), None)
+            ("open", "is open".to_owned())
         }
-        Some(Merge::Refused(why)) => (
-            "open",
-            format!("{stands} is open"),
-            Some(workflow::not_scheduled(&stands, why)),
-        ),
+    };
+    let fault = match &offered.merge {
+        Some(Merge::Refused(reason)) => Some(workflow::not_scheduled(&pull, reason)),
+        _ => None,
+    };
+    Outcome {
+        state,
+        line: format!("{pull} {is}"),
+        fault,
     }
 }
 

@@ -84,7 +84,7 @@ fn allowed(config: &Config, to: &str) -> Result<(), Errors> {
 
 fn conflict(args: &Args, files: &[String]) -> Errors {
     let message = format!(
-        "{} and {} changed the same places; nothing was pushed",
+        "{} and {} contain conflicting changes; nothing was pushed",
         args.from, args.to
     );
     let mut problem = Error::failed("conflict", message);

@@ -66,12 +66,12 @@ pub(super) fn connect(
     skip: bool,
     cx: &Context,
 ) -> Connection {
-    let not = |why: &str| {
+    let not = |reason: &str| {
         let mut lines = Lines::new();
         ["forge", "token"]
             .into_iter()
             .chain(ASKED)
-            .for_each(|code| lines.skip(code, why));
+            .for_each(|code| lines.skip(code, reason));
         Connection::Not(lines)
     };
     let Some(config) = config else {
@@ -87,7 +87,7 @@ pub(super) fn connect(
                 match connection::first_set(&cx.services.environment) {
                     Some(name) => lines.skip(
                         "token",
-                        format!("{name} is set; not tried: no server is configured"),
+                        format!("{name} is set, not tested: no server is configured"),
                     ),
                     None => missing(lines, &connection::none_set(), skip),
                 }
@@ -116,25 +116,25 @@ pub(super) fn connect(
                 }))
             }
             Err(fault) => {
-                let token = format!("from {}, not tried", held.origin);
+                let token = format!("from {}, not tested", held.origin);
                 Connection::Not(unasked(Err(&fault), |lines| lines.skip("token", token)))
             }
         };
     }
     let shown = format!("{}, not queried: no token", shown(&target));
     Connection::Not(unasked(Ok(shown), |lines| match &held {
-        Ok(Access::NoToken(why)) => missing(lines, why, skip),
+        Ok(Access::NoToken(reason)) => missing(lines, reason, skip),
         Ok(Access::Granted(_)) => {}
         Err(fault) => lines.fault("token", fault),
     }))
 }
 
 /// The line of a missing token.
-fn missing(lines: &mut Lines, why: &str, skip: bool) {
+fn missing(lines: &mut Lines, reason: &str, skip: bool) {
     if skip {
-        lines.skip("token", why);
+        lines.skip("token", reason);
     } else {
-        lines.fault("token", &no_token(why));
+        lines.fault("token", &no_token(reason));
     }
 }
 
@@ -231,10 +231,10 @@ impl Ready {
                 .into_iter()
                 .for_each(|right| permission(&mut lines, right)),
             Err(error) => {
-                let why = format!("unknown: {error}");
+                let reason = format!("unknown: {error}");
                 lines.fault(CONTENTS, &Errors::from(error));
                 for code in &ASKED[3..] {
-                    lines.skip(code, &why);
+                    lines.skip(code, &reason);
                 }
             }
         }
@@ -256,12 +256,12 @@ impl Ready {
         }
         match self.forge.starts_checks().await {
             Ok(Ability::Yes) => lines.pass("token", accepted),
-            Ok(Ability::No(why)) => {
-                let why = format!("{accepted}, but {why}");
+            Ok(Ability::No(reason)) => {
+                let reason = format!("{accepted}, but {reason}");
                 lines.fail(
                     "token",
                     Exit::Because(Class::Denied),
-                    why,
+                    reason,
                     ANOTHER_TOKEN.to_owned(),
                 );
             }
@@ -287,7 +287,7 @@ impl Ready {
             lines.fault("forge", &Errors::from(error));
             lines.skip(
                 "token",
-                format!("from {}, not tried: the forge is unavailable", self.origin),
+                format!("from {}, not tested: the forge is unavailable", self.origin),
             );
         }
         for code in ASKED {
@@ -328,15 +328,15 @@ impl Ready {
             }
             Ok(Signing::Forge) => lines.pass(
                 SIGNATURES,
-                format!("{branch} requires them, and GitHub signs what repin has it commit"),
+                format!("{branch} requires signed commits, and GitHub signs the commits that repin creates through its API"),
             ),
             Ok(Signing::App) => lines.pass(
                 SIGNATURES,
-                format!("{branch} requires them, and GitHub signs what an app commits"),
+                format!("{branch} requires signed commits, and GitHub signs the commits of an app"),
             ),
-            Ok(Signing::Nothing(why, hint)) => {
-                let why = format!("{branch} requires them, and {why}");
-                lines.fail(SIGNATURES, Exit::Because(Class::Failed), why, hint);
+            Ok(Signing::Nothing(reason, hint)) => {
+                let reason = format!("{branch} requires signed commits, but {reason}");
+                lines.fail(SIGNATURES, Exit::Because(Class::Failed), reason, hint);
             }
         }
     }
@@ -350,7 +350,7 @@ impl Ready {
                 let commit: String = head.commit.chars().take(12).collect();
                 lines.pass(
                     "base",
-                    format!("{branch} is at {commit}, with {}", self.config),
+                    format!("{branch} is at {commit} and contains {}", self.config),
                 );
                 return self.signatures(lines, branch, &tree).await;
             }
@@ -359,7 +359,7 @@ impl Ready {
                 lines.fail(
                     "base",
                     Exit::Because(Class::Input),
-                    format!("{branch} has no {}", self.config),
+                    format!("{branch} does not contain {}", self.config),
                     hint.to_owned(),
                 );
             }
@@ -386,8 +386,10 @@ fn permission(lines: &mut Lines, right: Right) {
         Permission::Packages => PACKAGES,
     };
     match right.verdict {
-        Verdict::Has(why) => lines.pass(code, why),
-        Verdict::Unknown(why) => lines.skip(code, why),
-        Verdict::Lacks(why, hint) => lines.fail(code, Exit::Because(Class::Denied), why, hint),
+        Verdict::Has(reason) => lines.pass(code, reason),
+        Verdict::Unknown(reason) => lines.skip(code, reason),
+        Verdict::Lacks(reason, hint) => {
+            lines.fail(code, Exit::Because(Class::Denied), reason, hint)
+        }
     }
 }

@@ -67,18 +67,21 @@ impl Asked<'_> {
         };
         match self.ask(source).await {
             Ok(Some(read)) => {
-                lines.pass("registry", format!("{subject}{read}{}", who(source).await));
+                let who = who(source).await;
+                let who = who.map_or_else(String::new, |who| format!(" {who}"));
+                let unpinned = self.pinned.map_or(" (not pinned)", |_| "");
+                lines.pass("registry", format!("{subject}{read}{who}{unpinned}"));
             }
             Ok(None) => {
                 let what = self
                     .pinned
                     .map_or_else(|| source.to_string(), |digest| format!("{source}@{digest}"));
-                let why = format!("{subject}{what} does not exist{}", who(source).await);
+                let reason = format!("{subject}{what} does not exist{}", requested(source).await);
                 let hint = "check that the image was pushed, was not deleted, and is visible to this account";
                 lines.fail(
                     "registry",
                     Exit::Because(Class::Failed),
-                    why,
+                    reason,
                     hint.to_owned(),
                 );
             }
@@ -92,19 +95,19 @@ impl Asked<'_> {
         match (self.pinned, source) {
             (Some(digest), _) => {
                 let found = source.manifest(&TagOrDigest::Digest(digest), None).await?;
-                Ok(found.map(|_| format!("{source}@{} is readable", digest.short())))
+                Ok(found.map(|_| format!("{source}@{digest} is readable")))
             }
             // Nothing pins it, so there is no digest to ask for; whether there are tags is as good.
             (None, Source::Remote(remote)) => Ok(remote
                 .is_there()
                 .await?
-                .then(|| format!("{source} is readable (not pinned)"))),
+                .then(|| format!("{source} is readable"))),
             (None, Source::Layout(_)) => match Tag::parse("latest") {
                 // Whether it has that tag does not matter: a directory that is no layout is an
                 // error.
                 Ok(tag) => {
                     source.manifest(&TagOrDigest::Tag(tag), None).await?;
-                    Ok(Some(format!("{source} is readable (not pinned)")))
+                    Ok(Some(format!("{source} is readable")))
                 }
                 Err(_) => Ok(None),
             },
@@ -112,16 +115,18 @@ impl Asked<'_> {
     }
 }
 
-async fn who(source: &Source) -> String {
+/// The account of the requests, such as `as user ...`; `None` for a layout.
+async fn who(source: &Source) -> Option<String> {
     match source {
-        Source::Layout(_) => String::new(),
+        Source::Layout(_) => None,
         Source::Remote(remote) => {
             let who = remote.asked_as().await;
-            format!(
-                ", asked {}",
-                who.as_deref()
-                    .unwrap_or("without credentials, which it did not ask for")
-            )
+            Some(who.unwrap_or_else(|| "anonymously".to_owned()))
         }
     }
+}
+
+async fn requested(source: &Source) -> String {
+    let who = who(source).await;
+    who.map_or_else(String::new, |who| format!(" (requested {who})"))
 }

@@ -18,8 +18,8 @@ use crate::{
     workflow::{self, Line, Standing},
 };
 
-/// The reason to skip a line that needs the configuration.
-pub(super) const NO_CONFIG: &str = "needs the configuration";
+/// The reason to skip a line that requires a valid configuration.
+pub(super) const NO_CONFIG: &str = "requires a valid configuration";
 
 /// The configuration, if it can be read.
 pub(super) fn configuration(lines: &mut Lines, cx: &mut Context) -> Option<Config> {
@@ -125,13 +125,14 @@ pub(super) fn history(
 /// Whether the history that counts is complete and readable.
 fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &Config)>) {
     if git.is_shallow() {
-        let why = "this clone is shallow, so its history does not show every promote and rollback";
+        let reason =
+            "this clone is shallow, so its history does not show every promote and rollback";
         let hint =
             "fetch the history: git fetch --unshallow (with actions/checkout: fetch-depth: 0)";
         return lines.fail(
             "shallow",
             Exit::Because(Class::Unavailable),
-            why.to_owned(),
+            reason.to_owned(),
             hint.to_owned(),
         );
     }
@@ -148,7 +149,7 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
         Ok(history) => match history.blind_spot() {
             None => lines.pass("shallow", "history is complete"),
             Some(unreadable) => {
-                let why = format!(
+                let reason = format!(
                     "cannot read commit {} of {}, which may be a rollback: {}",
                     unreadable.commit,
                     unreadable.date,
@@ -158,7 +159,7 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
                 lines.fail(
                     "shallow",
                     Exit::Because(Class::Failed),
-                    why,
+                    reason,
                     hint.to_owned(),
                 );
             }
@@ -169,9 +170,11 @@ fn whole(lines: &mut Lines, git: &Git, line: Option<&(Result<Line, GitError>, &C
 /// Skips what a promote can do without, and fails the rest.
 fn trouble(lines: &mut Lines, code: &'static str, error: &GitError) {
     match checks::without_history(error) {
-        Some(why) => lines.skip(
+        Some(reason) => lines.skip(
             code,
-            format!("{why}; a promote continues without history and warns, a rollback is refused"),
+            format!(
+                "{reason}; a promote continues without history and warns, a rollback is refused"
+            ),
         ),
         None => lines.fail(
             code,
@@ -203,15 +206,15 @@ pub(super) fn state(lines: &mut Lines, config: Option<&Config>) {
         }
         Ok(Some(recovery)) => {
             let files = number(recovery.files.len(), "file");
-            let why = format!(
+            let reason = format!(
                 "an interrupted --apply left its journal about {files} ({})",
                 recovery.state.as_str()
             );
-            let hint = "finish or undo it: repin recover (the next --apply does so, too)";
+            let hint = "run `repin recover` to finish or undo it; the next --apply does so too";
             lines.fail(
                 "journal",
                 Exit::Because(Class::Conflict),
-                why,
+                reason,
                 hint.to_owned(),
             );
         }
@@ -240,9 +243,11 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
         .iter()
         .filter_map(|(_, said)| said.as_deref().ok())
         .collect();
-    let why = || {
+    let reason = || {
         let one = |(name, said): &(smoke::EngineName, Result<String, String>)| {
-            said.as_ref().err().map(|why| format!("{name}: {why}"))
+            said.as_ref()
+                .err()
+                .map(|reason| format!("{name}: {reason}"))
         };
         format!(
             "no container engine is usable: {}",
@@ -252,14 +257,14 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
     match (there.as_slice(), smoke.skip_when_unavailable) {
         ([], true) => lines.skip(
             "engine",
-            format!("{} (smoke.when_unavailable is skip)", why()),
+            format!("{} (smoke.when_unavailable is skip)", reason()),
         ),
         ([], false) => {
             let hint = "install or start an engine, or set smoke.when_unavailable: skip";
             lines.fail(
                 "engine",
                 Exit::Because(Class::Failed),
-                why(),
+                reason(),
                 hint.to_owned(),
             );
         }
@@ -267,7 +272,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
             lines.pass(
                 "engine",
                 format!(
-                    "{}; running a container was not tried, because that writes",
+                    "{}; no container was run, because that writes",
                     there.join(", ")
                 ),
             );

@@ -40,12 +40,12 @@ pub(super) fn which(
         output.error_text(&format!("Enter numbers from 1 to {}.\n", offered.len()));
     }
     Err(usage(
-        "the question which images are the set was not answered; nothing was written",
+        "no answer to the question which images form the set; nothing was written",
     ))
 }
 
 fn question(groups: &[Group], seen: &[Seen]) -> String {
-    let mut text = "Which of these images are the set that is promoted together?\n".to_owned();
+    let mut text = "Which of these images form the set that is promoted together?\n".to_owned();
     for (at, group) in groups.iter().enumerate() {
         let members = group.members.iter().map(|&at| &seen[at]);
         let pins: usize = members.clone().map(|one| one.pins.len()).sum();

@@ -38,7 +38,7 @@ impl Target {
             .file_name()
             .and_then(|name| Some((file.parent()?, RelPath::new(Path::new(name)).ok()?)));
         let (root, name) =
-            named.ok_or_else(|| usage(format!("`{shown}` names no file to write")))?;
+            named.ok_or_else(|| usage(format!("`{shown}` is not the path of a file")))?;
         if !root.is_dir() {
             return Err(usage(format!(
                 "cannot write {shown}: its directory does not exist"
@@ -103,7 +103,7 @@ pub(super) fn put(target: &Target, text: &str, force: bool) -> Result<(), Errors
     let mode = match fs::symlink_metadata(&target.file) {
         Ok(standing) if standing.is_dir() => {
             return Err(usage(format!(
-                "{} is a directory: move it away",
+                "{} is a directory: move or remove it",
                 target.shown
             )));
         }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_in_between_is_not_overwritten() {
+    fn file_created_during_the_run_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         for stands in ["file", "symlink", "directory"] {
             let path = dir.path().join("repin.yaml");

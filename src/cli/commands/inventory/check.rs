@@ -51,7 +51,7 @@ pub(super) fn run(
         );
         return Err(Errors::from(
             Error::input("config", message)
-                .help("add an `inventory` block; repin schema describes it"),
+                .help("add an `inventory` block; `repin schema` describes it"),
         ));
     }
     contracts.well_formed(&config)?;
@@ -203,7 +203,10 @@ fn unseen(config: &Config, asked: &Asked<'_>, error: Option<&Error>) -> (Check, 
         (None, None) => {
             let declared = config.images[asked.at].pins;
             if declared > 0 {
-                let detail = format!("found no pins, but {} says {declared}", config.source.name);
+                let detail = format!(
+                    "found no pins, but {} declares {declared}",
+                    config.source.name
+                );
                 return (check(Code::PIN_COUNT, Status::Fail, detail), None);
             }
             let detail = "the image is not pinned; --revision REV examines a build".to_owned();

@@ -34,7 +34,7 @@ pub(super) fn kinds(config: &Config) -> Result<&Inventory, Errors> {
             );
             Errors::from(
                 Error::input("config", message)
-                    .help("declare `inventory.kinds`; repin schema describes it"),
+                    .help("declare `inventory.kinds`; `repin schema` describes it"),
             )
         })
 }

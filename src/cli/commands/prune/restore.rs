@@ -19,12 +19,12 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors
     };
     let backend = match backends::backend(&config, &config.images[*at], &cx.services)? {
         Access::Granted(backend) => backend,
-        Access::NoToken(why) if args.if_unconfigured.is_some() => {
-            cx.output.note(&format!("skipped: {why}"));
+        Access::NoToken(reason) if args.if_unconfigured.is_some() => {
+            cx.output.note(&format!("skipped: {reason}"));
             report(args, armed, None, cx);
             return Ok(Exit::Done);
         }
-        Access::NoToken(why) => return Err(no_token(&why)),
+        Access::NoToken(reason) => return Err(no_token(&reason)),
     };
     let Backend::Ghcr(package) = backend else {
         let problem = Error::input(

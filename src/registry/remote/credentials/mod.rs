@@ -79,7 +79,7 @@ impl Book {
         let mut lookup = Lookup::default();
         for (place, file) in self.files.get_or_init(|| self.read_files()) {
             match file {
-                Err(why) => lookup.trouble.push(format!("{place} {why}")),
+                Err(reason) => lookup.trouble.push(format!("{place} {reason}")),
                 Ok(file) => {
                     lookup.found = self.in_file(place, file, &keys, &mut lookup.trouble).await;
                 }
@@ -103,8 +103,8 @@ impl Book {
             match self.ask(helper, file::server(keys)).await {
                 Ok(Some(found)) => return Some(found),
                 Ok(None) => {}
-                Err(why) => trouble.push(format!(
-                    "docker-credential-{helper} (named in {place}) {why}"
+                Err(reason) => trouble.push(format!(
+                    "docker-credential-{helper} (named in {place}) {reason}"
                 )),
             }
         }
@@ -119,8 +119,8 @@ impl Book {
                     origin: place.to_owned(),
                 })
             }
-            Entry::Broken(why) => {
-                trouble.push(format!("{place} {why}"));
+            Entry::Broken(reason) => {
+                trouble.push(format!("{place} {reason}"));
                 None
             }
         }

@@ -145,7 +145,7 @@ fn entries_hold_a_pair_or_an_identity_token() {
 }
 
 #[test]
-fn what_can_not_be_parsed_is_not_quoted() {
+fn malformed_credentials_are_not_quoted() {
     let error = AuthFile::parse(format!("{{\"auths\": \"{SECRET}\"}}").as_bytes()).unwrap_err();
     assert!(
         error.contains("line 1") && !error.contains(SECRET),

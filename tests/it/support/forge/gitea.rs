@@ -1,8 +1,8 @@
-//! Gitea and Forgejo, as unkind as the real ones.
+//! Simulated Gitea and Forgejo, with the pitfalls of the real ones.
 //!
-//! What is said to have been "seen" was observed on a Gitea 1.25.4, a Forgejo 11.0.1 and a Gitea
-//! before 1.22; other behaviour is from the servers' source. Nothing here sleeps: what the real
-//! servers do "a while later", this one does so many requests later.
+//! "Seen" means observed on a Gitea 1.25.4, a Forgejo 11.0.1 and a Gitea before 1.22; other
+//! behavior is from the servers' source. Nothing here sleeps: what the real servers do "a while
+//! later", this one does a number of requests later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +13,15 @@ use super::{Asked, PullRow, Reply, Store, error, not_found, page, store::CommitR
 
 const REPO: &str = "acme/flows";
 
-/// The version of Gitea that is played unless a test says otherwise.
+/// The default version of the simulated Gitea.
 pub const GITEA: &str = "1.25.4";
-/// The version of Forgejo that is played unless a test says otherwise.
+/// The default version of the simulated Forgejo.
 pub const FORGEJO: &str = "11.0.1+gitea-1.22.0";
 
-/// What a server gives at most in one page, whatever is asked for.
+/// The maximum number of entries in one page, whatever the request.
 const PAGE: usize = 50;
 
-/// Something that the server does in its queue.
+/// A task of the server's queue.
 #[derive(Clone, Debug)]
 enum Task {
     /// Closes the open pull requests of a branch that was deleted.
@@ -32,16 +32,16 @@ enum Task {
     Opened(u64),
 }
 
-/// What only Gitea and Forgejo have.
+/// The state that only Gitea and Forgejo have.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Settings {
-    /// How many requests later a task of the queue is done.
+    /// The number of requests after which a task of the queue runs.
     pub delay: usize,
     queue: Vec<(usize, Task)>,
     requests: usize,
     /// Pull requests that were checked for conflicts since their branch was made.
     pub checked: BTreeSet<u64>,
-    /// Pull requests whose check never comes to an end.
+    /// Pull requests whose check never ends.
     pub unchecked: BTreeSet<u64>,
     /// What `refs/pull/N/head` is at.
     pub shown: BTreeMap<u64, String>,
@@ -58,11 +58,11 @@ pub struct Settings {
     pub default_style: &'static str,
     /// `WORK_IN_PROGRESS_PREFIXES`.
     pub drafts: Vec<&'static str>,
-    /// Beginnings of the names of branches that nobody may push to.
+    /// Prefixes of branches that nobody may push to.
     pub protected: Vec<&'static str>,
-    /// What a hook of the server's operator says to every push.
+    /// The message with which a hook of the server refuses every push.
     pub hook: Option<&'static str>,
-    /// When commits were made, where that is not now.
+    /// The dates of commits, if not the present.
     pub times: BTreeMap<String, String>,
     /// Branches that were pushed to with a commit that starts `on: push` workflows.
     pub started: Vec<String>,
@@ -72,7 +72,7 @@ pub struct Settings {
     pub asked_style: String,
     /// The numbers of labels that were put on.
     pub put_on: Vec<u64>,
-    /// Whether the request at hand is one of several that don't see each other.
+    /// Whether the current request is one of several concurrent ones that do not see each other.
     pub racing: bool,
 }
 
@@ -168,7 +168,7 @@ fn later(store: &mut Store, task: Task) {
     store.gitea.queue.push((due, task));
 }
 
-/// Does what is left in the queue, as if enough time had passed.
+/// Runs the remaining tasks of the queue, as if enough time had passed.
 pub fn drain(store: &mut Store) {
     let before = store.gitea.requests;
     store.gitea.requests = usize::MAX - 1;
@@ -176,7 +176,7 @@ pub fn drain(store: &mut Store) {
     store.gitea.requests = before;
 }
 
-/// Does what is due in the queue, in its order.
+/// Runs the due tasks of the queue in order.
 fn work(store: &mut Store) {
     store.gitea.requests += 1;
     while let Some((_, task)) = store
@@ -701,7 +701,7 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
 }
 
 /// By their numbers; by their names (Gitea 1.22, Forgejo 8) those of the repository and of its
-/// organisation, and a name that neither has is passed over.
+/// organization; an unknown name is ignored.
 fn put_on(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     let organization = store.gitea.organization.clone().unwrap_or_default();
     let mut names = Vec::new();

@@ -1,8 +1,8 @@
-//! GitHub, as strict and as unkind as the real one where it matters here.
+//! A simulated GitHub, with the strictness and the pitfalls of the real one that matter here.
 //!
-//! Where a comment names "the documentation", it is that of GitHub's REST and GraphQL API; "reported"
-//! is what users of GitHub and of other tools wrote in public. Nothing here sleeps: what GitHub does
-//! "in the background", this one does so many looks later.
+//! Where a comment names "the documentation", it is that of GitHub's REST and GraphQL API;
+//! "reported" is what users of GitHub and of other tools wrote in public. Nothing here sleeps: what
+//! GitHub does "in the background", this one does a number of reads later.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use super::{
 
 const REPO: &str = "acme/flows";
 
-/// Where it is required that a branch contains its base's head before it is merged.
+/// The rule that requires a branch to contain its base's head before it is merged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Strict {
     Nowhere,
@@ -25,11 +25,11 @@ pub enum Strict {
     Protection,
 }
 
-/// What only GitHub has.
+/// The state that only GitHub has.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub struct Settings {
-    /// Beginnings of the names of branches that a rule set lets nobody create or update.
+    /// Prefixes of branches that a rule set lets nobody create or update.
     pub ruled: Vec<&'static str>,
     /// The same by a classic protection that restricts who may push.
     pub protected: Vec<&'static str>,
@@ -38,7 +38,8 @@ pub struct Settings {
     pub rule_sets: bool,
     /// Whether the token may read protections, which only administrators may.
     pub administers: bool,
-    /// How many looks at a pull request see `mergeable: null` after its branch or its base moved.
+    /// The number of reads of a pull request that see `mergeable: null` after its branch or its
+    /// base moved.
     pub delay: usize,
     /// For which head and base it was computed, and how many looks that still takes.
     computed: HashMap<u64, (String, String, usize)>,
@@ -48,7 +49,7 @@ pub struct Settings {
     pub organization: bool,
     /// The owner's plan as far as the token may read it.
     pub plan: Option<&'static str>,
-    /// Whom the token belongs to.
+    /// The owner of the token.
     pub login: &'static str,
     /// Whether scheduled merges can be cancelled.
     pub cancels: bool,

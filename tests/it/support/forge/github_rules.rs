@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Asked, Reply, Store, error, store::CommitRow};
 
-/// What a repository's settings and rules say.
+/// A repository's settings and rules.
 pub struct Settings {
     /// The methods that the repository allows.
     pub methods: Vec<&'static str>,
@@ -92,7 +92,8 @@ impl Settings {
 }
 
 impl Store {
-    /// Why a merge by `method` is refused with 405, as the original says it.
+    /// The message with which a merge by `method` is refused with 405, in the words of the
+    /// original.
     pub fn merge_refusal(&self, method: &str, number: u64) -> Option<String> {
         let settings = &self.rules;
         let rule = |what: &str| Some(format!("Repository rule violations found\n\n{what}"));
@@ -224,7 +225,7 @@ impl Store {
         self.refs[&pull.unwrap().head].clone()
     }
 
-    /// Why the queue does not take a pull request, as the original says it.
+    /// The reason why the queue refuses a pull request, in the words of the original.
     fn queue_refusal(&self, number: u64, head: &str) -> Option<String> {
         let mut entries = self.rules.entries.iter();
         if entries.any(|entry| entry.number == number) {

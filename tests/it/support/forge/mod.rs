@@ -1,8 +1,8 @@
-//! Forges on a loopback port: strict, stateful, with the sharp edges of the real ones.
+//! Simulated forges on a loopback port: strict, stateful, with the pitfalls of the real ones.
 //!
-//! Each request is validated against the published API description; a breach is kept and fails the
-//! test at its end. Faults are scripted: before a request is carried out, after it, or instead of
-//! an answer.
+//! Each request is validated against the published API description; a violation is recorded and
+//! fails the test at its end. Faults are scripted: before a request is carried out, after it, or
+//! instead of a response.
 
 pub mod gitea;
 pub mod github;
@@ -20,22 +20,22 @@ pub use server::{Asked, Reply};
 pub use store::{PullRow, Store};
 
 pub const TOKEN: &str = "ghp_s3cretS3cretS3cretS3cret0123456789";
-/// One of the kind that has no scopes.
+/// A token of a kind that has no scopes.
 pub const FINE_TOKEN: &str = "github_pat_s3cretS3cretS3cretS3cret0123456789";
-/// One of an app's installation, as a workflow's run has.
+/// A token of an app's installation, such as that of a workflow run.
 pub const APP_TOKEN: &str = "ghs_s3cretS3cretS3cretS3cret0123456789";
 const TOKENS: [&str; 3] = [TOKEN, FINE_TOKEN, APP_TOKEN];
 
-/// What happens to a request instead of what should.
+/// A scripted fault of a request.
 #[derive(Clone)]
 pub enum Fault {
-    /// This answer, and nothing is done.
+    /// This response; the request is not carried out.
     Instead(Reply),
-    /// It is done, and then this is answered.
+    /// The request is carried out, then this response is sent.
     After(Reply),
-    /// It is done, and then the connection is closed without a word.
+    /// The request is carried out, then the connection is closed without a response.
     Silence,
-    /// It is done, and then there is no answer at all.
+    /// The request is carried out, and no response is ever sent.
     Hang,
 }
 
@@ -59,7 +59,7 @@ struct Shared {
     breaches: Mutex<Vec<String>>,
     schema: &'static schema::Description,
     answer: fn(&mut Store, &Asked) -> Reply,
-    /// What happens before a pull request is looked at for so many times.
+    /// Actions before a pull request is read for the n-th time.
     later: Mutex<Vec<(usize, Later)>>,
     looks: Mutex<usize>,
     answers: Mutex<Vec<u16>>,
@@ -201,7 +201,7 @@ impl Fake {
         *self.shared.interlude.lock().unwrap() = Some((nth, Box::new(then)));
     }
 
-    /// How many answers had this status.
+    /// The number of responses with this status.
     pub fn answered(&self, status: u16) -> usize {
         self.shared
             .answers
@@ -223,7 +223,7 @@ impl Fake {
             .collect()
     }
 
-    /// How many requests there were that change something.
+    /// The number of requests that change something.
     pub fn writes(&self) -> Vec<String> {
         let log = self.shared.log.lock().unwrap();
         log.iter()
@@ -237,7 +237,8 @@ impl Fake {
         self.shared.faults.lock().unwrap().clear();
     }
 
-    /// Every request so far was as the description says, and carried the token where it belongs.
+    /// Checks that every request so far was valid by the description and carried the token where it
+    /// belongs.
     pub fn is_content(&self) {
         let breaches = self.shared.breaches.lock().unwrap();
         assert!(breaches.is_empty(), "{breaches:#?}");
@@ -390,7 +391,7 @@ impl Shared {
     }
 }
 
-/// An answer of a server that is not well.
+/// A response of a failing server.
 pub fn broken() -> Reply {
     Reply::json(502, json!({"message": "Server Error"}))
 }
@@ -403,7 +404,7 @@ pub fn not_found() -> Reply {
     error(404, "Not Found")
 }
 
-/// One page of a listing, with the headers that tell of the others.
+/// One page of a listing, with the headers that link to the others.
 pub fn page(asked: &Asked, all: Vec<Value>, (limit, most, counted): (&str, usize, bool)) -> Reply {
     let number = asked
         .query("page")

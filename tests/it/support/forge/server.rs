@@ -1,4 +1,4 @@
-//! HTTP/1.1 on a loopback port, as little as the tests need: one request a connection.
+//! A minimal HTTP/1.1 server on a loopback port: one request for each connection.
 
 use std::{
     fmt,

@@ -98,9 +98,9 @@ pub struct Store {
     pub rules: super::github_rules::Settings,
     /// Whether the repository is archived.
     pub archived: bool,
-    /// What only Gitea and Forgejo have.
+    /// The state that only Gitea and Forgejo have.
     pub gitea: super::gitea::Settings,
-    /// What only GitHub has.
+    /// The state that only GitHub has.
     pub github: super::github::Settings,
     next: u64,
     clock: u64,

@@ -1,0 +1,80 @@
+//! The revision that a command is given: literal, an abbreviated commit, `HEAD` or a tag.
+
+use crate::{
+    checks,
+    config::Config,
+    error::{Error, Errors},
+    git::{Git, GitError, ObjectId},
+    oci::{Revision, Tag},
+};
+
+/// How many digits an abbreviated commit may have (gitrevisions(7), `<sha1>`: at least 4).
+const DIGITS: std::ops::RangeInclusive<usize> = 4..=40;
+
+/// The revision that `text` names, and its tag. A text that matches `revision.pattern` as a whole is
+/// taken literally; otherwise hex digits name a commit of the clone, never a reference, and anything
+/// else can be `HEAD` or a tag.
+pub fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Errors> {
+    let pattern = &config.revision.pattern;
+    let revision = match pattern.revision(text) {
+        Ok(revision) => revision,
+        Err(mismatch) => {
+            let commit = commit(config, text, &mismatch.to_string())?;
+            let expanded = pattern.revision(&commit.to_string());
+            expanded.map_err(|error| malformed(format!("`{text}` is commit {commit}: {error}")))?
+        }
+    };
+    let tag = config.revision.tag.tag(&revision);
+    let tag = tag.map_err(|error| malformed(error.to_string()))?;
+    Ok((revision, tag))
+}
+
+/// The commit that `text` names in the clone around the root.
+fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Errors> {
+    let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    let is_abbreviated = DIGITS.contains(&text.len()) && text.bytes().all(is_hex);
+    let is_name = !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_control);
+    if !is_name {
+        return Err(malformed(mismatch.to_owned()));
+    }
+    let Ok(git) = Git::open(&config.root) else {
+        return Err(malformed(format!(
+            "{mismatch}, and no git repository here could expand it"
+        )));
+    };
+    let unread = |error| match error {
+        GitError::Unborn => malformed(format!("{mismatch}, and this clone has no commit")),
+        error => Errors::from(checks::outage(&error)),
+    };
+    let commits = if is_abbreviated {
+        git.commits_named(text).map_err(unread)?
+    } else if text == "HEAD" {
+        vec![git.head().map_err(unread)?.tip]
+    } else {
+        let tagged = git.commit_of_tag(text).map_err(unread)?;
+        tagged.into_iter().collect()
+    };
+    match commits.as_slice() {
+        [commit] => Ok(*commit),
+        [] if is_abbreviated => Err(malformed(format!(
+            "{mismatch}, and no commit of this clone begins with it"
+        ))),
+        [] => Err(malformed(format!(
+            "{mismatch}, and no tag of this clone has that name"
+        ))),
+        several => Err(ambiguous(text, several)),
+    }
+}
+
+fn ambiguous(text: &str, commits: &[ObjectId]) -> Errors {
+    let message = format!("`{text}` is ambiguous: several commits begin with it");
+    let mut error = Error::input("revision_shape", message).help("write more digits of the commit");
+    error.notes = commits.iter().map(|id| format!("commit {id}")).collect();
+    Errors::from(error)
+}
+
+fn malformed(message: String) -> Errors {
+    let help = "write the revision in full, as `revision.pattern` in the configuration requires, or \
+                name a commit of this clone: `HEAD`, a tag, or at least 4 digits";
+    Errors::from(Error::input("revision_shape", message).help(help))
+}
