@@ -50,5 +50,6 @@ pub mod pull_request;
 pub mod registry;
 pub mod report;
 pub mod smoke;
+pub mod trust;
 pub mod untrusted;
 pub mod workflow;

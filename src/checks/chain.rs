@@ -1,13 +1,13 @@
 //! The chains: stages in order, cheapest first. A stage is judged as a whole; if a check failed or
 //! could not be judged, the chain stops there.
 //!
-//! promote: pins → order and hold → source → contents → smoke. rollback: pins → provenance → source,
-//! compared with the digests pinned then → contents → smoke. Only a chain that passed every stage
-//! makes an [`Approved`].
+//! promote: pins → order and hold → source → signatures → contents → smoke. rollback: pins →
+//! provenance → source, compared with the digests pinned then → signatures → contents → smoke. Only a
+//! chain that passed every stage makes an [`Approved`].
 
 mod images;
 
-pub use images::{Inspected, Inspection, Trial};
+pub use images::{Inspected, Inspection, Signed, Signing, Trial};
 
 use super::{
     Check, Code, Overruled, Past, Resolution, Status, agreement, any_failed, counts,
@@ -248,6 +248,16 @@ impl Resolved<'_> {
     /// The promoted set, if this is a rollback.
     pub fn promoted(&self) -> Option<&Promoted> {
         self.promoted.as_ref()
+    }
+
+    /// The digests that were resolved, of every image that has one.
+    pub fn digests(&self) -> Digests {
+        let images = self.so_far.config.images.iter().zip(&self.images);
+        let digest = |(image, found): (&Image, &ApprovedImage)| {
+            let facts = found.facts.as_ref()?;
+            Some((image.name.clone(), facts.digest))
+        };
+        images.filter_map(digest).collect()
     }
 }
 

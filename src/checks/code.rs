@@ -68,6 +68,16 @@ codes! {
     REVISION_LABEL = "revision_label";
     /// A required label is present and not empty.
     LABEL_MISSING = "label_missing";
+    /// A signature or an attestation is there.
+    SIGNATURE_MISSING = "signature_missing";
+    /// What is there verifies.
+    SIGNATURE_INVALID = "signature_invalid";
+    /// A configured signer made it.
+    SIGNER_UNTRUSTED = "signer_untrusted";
+    /// Each required kind is there.
+    ATTESTATION_MISSING = "attestation_missing";
+    /// It was made for the revision.
+    COMMIT_MISMATCH = "commit_mismatch";
     /// The image has everything that its contract wants.
     INVENTORY_MUST_CONTAIN_MISSING = "inventory_must_contain_missing";
     /// The image has nothing that its contract forbids.

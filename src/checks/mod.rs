@@ -16,12 +16,13 @@ mod pins;
 mod remote;
 mod set;
 mod smoke;
+mod trust;
 
 use serde::Serialize;
 
 pub use chain::{
-    Approved, ApprovedImage, Counted, Inspected, Inspection, Ordered, Proven, Resolved, Stopped,
-    Trial,
+    Approved, ApprovedImage, Counted, Inspected, Inspection, Ordered, Proven, Resolved, Signed,
+    Signing, Stopped, Trial,
 };
 pub use code::Code;
 pub use contents::{Force, Held, Standard, contents};
@@ -31,6 +32,7 @@ pub use pins::{agreement, counts, found_twice};
 pub use remote::{Pinned, Tagged, claims, provenance_warns};
 pub use set::{Expected, Resolution, Target, required_labels, resolved};
 pub use smoke::smoke;
+pub use trust::{Examined, configured, reason};
 
 use crate::explain::{self, Explanation};
 

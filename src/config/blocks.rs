@@ -4,6 +4,7 @@ mod contents;
 mod forge;
 mod places;
 mod upkeep;
+mod verify;
 
 pub use contents::{Engine, Inventory, Kind, Smoke};
 pub(super) use contents::{inventory, smoke};
@@ -16,6 +17,11 @@ pub use places::{
 pub(super) use places::{comment_policy, places};
 pub use upkeep::{AlsoPinned, Freshness, Issue, PathsFrom, Prune, PruneBackend};
 pub(super) use upkeep::{freshness, prune};
+pub use verify::{
+    CommitBinding, IdentityRule, LogRule, Requirement, RootKind, RootSource, Runner, SignedSubject,
+    Signer, SignerIdentity, Since, Verify,
+};
+pub(super) use verify::{images_are_signed, verify};
 
 use super::{raw::ErrorCollector, template::check_branch, yaml::Node};
 

@@ -9,7 +9,7 @@ use std::{
 use super::{
     blocks::{
         self, CommentPolicy, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune, Smoke,
-        looking_into,
+        Verify, looking_into,
     },
     path::{Globs, RelPath},
     raw::{ErrorCollector, Fields},
@@ -59,6 +59,8 @@ pub struct Config {
     pub inventory: Option<Inventory>,
     /// A command that must work in the image.
     pub smoke: Option<Smoke>,
+    /// The signatures and attestations that images must carry.
+    pub verify: Option<Verify>,
     /// Where promoted sets are looked up.
     pub provenance: Provenance,
     /// How promotes are named.
@@ -207,6 +209,12 @@ fn whole(
     let report = fields.or("report", Report::default(), |node| report(g, node));
     let inventory = fields.optional("inventory", |node| blocks::inventory(g, node));
     let smoke = fields.optional("smoke", |node| blocks::smoke(g, node));
+    let verify = fields.optional("verify", |node| {
+        let verify = blocks::verify(g, node)?;
+        let names = images.iter().flatten().map(|image| image.name.as_str());
+        blocks::images_are_signed(g, node.span, &verify, &names.collect::<Vec<_>>());
+        Some(verify)
+    });
     let provenance = fields.or(
         "provenance",
         Provenance {
@@ -244,6 +252,7 @@ fn whole(
         report: report?,
         inventory: inventory?,
         smoke: smoke?,
+        verify: verify?,
         provenance: provenance?,
         promote: promote?,
         rollback: rollback?,

@@ -11,6 +11,7 @@ mod images;
 mod pins;
 mod prune;
 mod run;
+mod trust;
 
 /// What a code means, and what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +66,11 @@ impl Kind {
 }
 
 /// The explanations by subject, in the order in which they are listed.
-pub const SECTIONS: [(&str, &[Explanation]); 8] = [
+pub const SECTIONS: [(&str, &[Explanation]); 9] = [
     ("Pins and files", pins::ALL),
     ("History", history::ALL),
     ("Images", images::ALL),
+    ("Signatures and attestations", trust::ALL),
     ("What images contain", contents::ALL),
     ("Contracts and listings", contracts::ALL),
     ("Runs", run::ALL),

@@ -202,6 +202,7 @@ fn document(revision: &str, name: &str) -> PlanDocument {
         applied: false,
         changed: true,
         images: vec![ImageRow {
+            verified: Vec::new(),
             name: name.to_owned(),
             repository: format!("ghcr.io/acme/{name}"),
             from: vec![name.to_owned()],

@@ -51,6 +51,11 @@ impl Digest {
         hex::encode(self.0)
     }
 
+    /// The 32 bytes.
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// The first twelve digits, for tables.
     pub fn short(&self) -> String {
         hex::encode(&self.0[..6])

@@ -23,6 +23,9 @@ use crate::{
 /// manifests", asks for 4 MiB).
 pub const DOCUMENT_MAX: u64 = 4 * 1024 * 1024;
 
+/// The most bytes of all pages of a listing of what is attached to a digest.
+pub const LISTING_MAX: u64 = 10 * 1024 * 1024;
+
 /// Media types of image indexes, OCI's and Docker's.
 pub const INDEX_TYPES: [&str; 2] = [
     "application/vnd.oci.image.index.v1+json",
@@ -79,6 +82,10 @@ pub struct Verified<T> {
 
 /// An index or a manifest.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every manifest that is kept is an image's"
+)]
 pub enum Manifest {
     /// A list of manifests, one a platform.
     Index(Index),
@@ -106,6 +113,8 @@ pub struct ImageManifest {
     pub layers: Vec<Descriptor>,
     /// What it is attached to.
     pub subject: Option<Descriptor>,
+    /// What it is, where it is no image.
+    pub artifact_type: Option<String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
 }
@@ -124,6 +133,9 @@ pub struct Descriptor {
     /// What it runs on; in indexes.
     #[serde(default)]
     pub platform: Option<RawPlatform>,
+    /// What the manifest that it points to is, where that is no image; in listings.
+    #[serde(default)]
+    pub artifact_type: Option<String>,
     /// Annotations.
     #[serde(default, deserialize_with = "strings")]
     pub annotations: BTreeMap<String, String>,
@@ -167,6 +179,7 @@ struct Document {
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
     subject: Option<Descriptor>,
+    artifact_type: Option<String>,
     #[serde(default, deserialize_with = "strings")]
     annotations: BTreeMap<String, String>,
     /// Of Docker's first schema, which is unsupported.
@@ -174,19 +187,27 @@ struct Document {
 }
 
 /// Keys that are read at the top of an index or a manifest.
-const DOCUMENT_KEYS: [&str; 8] = [
+const DOCUMENT_KEYS: [&str; 9] = [
     "schemaVersion",
     "mediaType",
     "config",
     "layers",
     "manifests",
     "subject",
+    "artifactType",
     "annotations",
     "fsLayers",
 ];
 
 /// Keys of a descriptor, and of the platform in it.
-const DESCRIPTOR_KEYS: [&str; 5] = ["mediaType", "digest", "size", "platform", "annotations"];
+const DESCRIPTOR_KEYS: [&str; 6] = [
+    "mediaType",
+    "digest",
+    "size",
+    "platform",
+    "artifactType",
+    "annotations",
+];
 const PLATFORM_KEYS: [&str; 4] = ["os", "architecture", "variant", "os.version"];
 
 /// Keys that are read at the top of a config, of what runs, and of the layers.
@@ -302,6 +323,7 @@ fn shape(document: Document, media_type: &str) -> Result<Manifest, Shape> {
         layers,
         manifests,
         subject,
+        artifact_type,
         annotations,
         ..
     } = document;
@@ -315,6 +337,7 @@ fn shape(document: Document, media_type: &str) -> Result<Manifest, Shape> {
             config,
             layers,
             subject,
+            artifact_type,
             annotations,
         })),
         (Some(_), config, layers) if config.is_some() || layers.is_some() => Err(Shape::Ambiguous(
@@ -332,13 +355,26 @@ fn shape(document: Document, media_type: &str) -> Result<Manifest, Shape> {
     }
 }
 
-/// Verifies and reads a config.
-pub fn config(
-    bytes: &[u8],
-    descriptor: &Descriptor,
-    what: &str,
-) -> Result<Verified<ImageConfig>, Error> {
-    let digest = Digest::of(bytes);
+/// Reads a page of a listing: an index that stands for no bytes of its own.
+pub fn listing(bytes: &[u8]) -> Result<Vec<Descriptor>, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Listing {
+        schema_version: u64,
+        /// May be `null`, but not missing.
+        #[serde(deserialize_with = "Option::deserialize")]
+        manifests: Option<Vec<Descriptor>>,
+    }
+    let listing: Listing =
+        serde_json::from_slice(bytes).map_err(|error| broken("not an index", &error))?;
+    if listing.schema_version != 2 {
+        return Err("it is not an index of schema version 2".to_owned());
+    }
+    Ok(listing.manifests.unwrap_or_default())
+}
+
+/// Verifies the bytes of a document that a descriptor points to.
+pub fn blob(bytes: &[u8], descriptor: &Descriptor, what: &str) -> Result<(), Error> {
     let size = bytes.len() as u64;
     if size != descriptor.size {
         return Err(Error::unavailable(
@@ -349,12 +385,24 @@ pub fn config(
             ),
         ));
     }
+    let digest = Digest::of(bytes);
     if digest != descriptor.digest {
         return Err(Error::unavailable(
             what,
             format!("its bytes hash to {digest}"),
         ));
     }
+    Ok(())
+}
+
+/// Verifies and reads a config.
+pub fn config(
+    bytes: &[u8],
+    descriptor: &Descriptor,
+    what: &str,
+) -> Result<Verified<ImageConfig>, Error> {
+    blob(bytes, descriptor, what)?;
+    let (digest, size) = (descriptor.digest, descriptor.size);
     let unreadable = |error| Error::unavailable(what, broken("malformed image config", &error));
     let raw: RawConfig = serde_json::from_slice(bytes).map_err(unreadable)?;
     let keys: Value = serde_json::from_slice(bytes).map_err(unreadable)?;
@@ -439,7 +487,7 @@ impl Descriptor {
 }
 
 /// A media type without its parameters, in lower case (RFC 9110, section 8.3.1).
-fn essence(media_type: &str) -> String {
+pub fn essence(media_type: &str) -> String {
     media_type
         .split(';')
         .next()

@@ -13,8 +13,8 @@ mod tag;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use document::{
-    DOCUMENT_MAX, Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, MANIFEST_TYPES,
-    Manifest, RawManifest, TagOrDigest, Verified,
+    DOCUMENT_MAX, Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, LISTING_MAX,
+    MANIFEST_TYPES, Manifest, RawManifest, TagOrDigest, Verified,
 };
 pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};

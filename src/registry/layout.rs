@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 
 use super::memory::Memory;
-use crate::oci::{DOCUMENT_MAX, Descriptor, RawManifest, TagOrDigest};
+use crate::oci::{DOCUMENT_MAX, Descriptor, LISTING_MAX, MANIFEST_TYPES, RawManifest, TagOrDigest};
 use crate::{
     error::{Class, Error},
     oci::Digest,
@@ -93,6 +93,32 @@ impl Layout {
             media_type: Some(entry.media_type.clone()),
             claimed: Some(entry.digest),
         }))
+    }
+
+    /// The entries of `index.json` whose manifest names `subject` as what it is attached to, and those
+    /// that cannot be read and have a type of their own: they may be.
+    pub(super) fn referrers(&self, subject: Digest) -> Result<Vec<Descriptor>, Error> {
+        self.check_version()?;
+        let entries: Entries = self.json("index.json")?;
+        let mut left = LISTING_MAX;
+        let mut referrers = Vec::new();
+        for entry in entries.manifests {
+            if !MANIFEST_TYPES.contains(&entry.media_type.as_str()) {
+                continue;
+            }
+            left = left.checked_sub(entry.size).ok_or_else(|| {
+                let reason = "the manifests that it lists have more than 10 MiB";
+                Error::unavailable(format!("{self}/index.json"), reason)
+            })?;
+            let attached = match self.blob(&entry) {
+                Ok(bytes) => subject_of(&bytes) == Some(subject),
+                Err(_) => entry.artifact_type.is_some(),
+            };
+            if attached {
+                referrers.push(entry);
+            }
+        }
+        Ok(referrers)
     }
 
     /// The bytes that a descriptor points to, of the size that it gives; not hashed yet.
@@ -198,6 +224,16 @@ impl Layout {
         }
         Ok(Some(file))
     }
+}
+
+/// The digest that a manifest is attached to, if it says so; nothing else about it is checked.
+fn subject_of(manifest: &[u8]) -> Option<Digest> {
+    #[derive(Deserialize)]
+    struct Attached {
+        subject: Option<Descriptor>,
+    }
+    let attached: Attached = serde_json::from_slice(manifest).ok()?;
+    Some(attached.subject?.digest)
 }
 
 fn blob_path(digest: Digest) -> PathBuf {

@@ -17,7 +17,10 @@ use tokio::sync::SemaphorePermit;
 
 use crate::{
     error::Error,
-    oci::{DOCUMENT_MAX, Descriptor, ImageConfig, Manifest, TagOrDigest, Verified, document},
+    oci::{
+        DOCUMENT_MAX, Descriptor, Digest, ImageConfig, Manifest, Tag, TagOrDigest, Verified,
+        document,
+    },
 };
 
 pub use crate::http::{Clock, ServerTime};
@@ -62,6 +65,44 @@ impl Source {
     /// The config that a manifest names, verified.
     pub async fn config(&self, descriptor: &Descriptor) -> Result<Verified<ImageConfig>, Error> {
         let what = format!("config {self}@{}", descriptor.digest);
+        let bytes = self.document(descriptor, &what).await?;
+        document::config(&bytes, descriptor, &what)
+    }
+
+    /// The bytes of a small blob that a manifest names, verified.
+    pub async fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let what = format!("blob {self}@{}", descriptor.digest);
+        let bytes = self.document(descriptor, &what).await?;
+        document::blob(&bytes, descriptor, &what)?;
+        Ok(bytes)
+    }
+
+    /// The manifests that are attached to a digest, as far as a listing says so (OCI distribution
+    /// specification, "Listing Referrers"). What they are is for their own bytes to say.
+    pub async fn referrers(&self, digest: Digest) -> Result<Vec<Descriptor>, Error> {
+        let listed = match self {
+            Self::Layout(layout) => {
+                let (layout, what) = (layout.clone(), format!("{self}@{digest}"));
+                blocking(&what, move || layout.referrers(digest)).await?
+            }
+            Self::Remote(remote) => remote.referrers(digest).await?,
+        };
+        if !listed.is_empty() {
+            return Ok(listed);
+        }
+        let tag = TagOrDigest::Tag(attached_tag(digest, "")?);
+        match self.manifest(&tag, None).await?.map(|found| found.value) {
+            None => Ok(Vec::new()),
+            Some(Manifest::Index(index)) => Ok(index.manifests),
+            Some(Manifest::Image(_)) => Err(Error::unavailable(
+                format!("{self}{tag}"),
+                "it is not an index of what is attached to the image",
+            )),
+        }
+    }
+
+    /// A document that a descriptor points to, not verified.
+    async fn document(&self, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>, Error> {
         if descriptor.size > DOCUMENT_MAX {
             return Err(Error::unavailable(
                 what,
@@ -69,14 +110,13 @@ impl Source {
             ));
         }
         let _permit = self.permit().await;
-        let bytes = match self {
+        match self {
             Self::Layout(layout) => {
                 let (layout, descriptor) = (layout.clone(), descriptor.clone());
-                blocking(&what, move || layout.blob(&descriptor)).await?
+                blocking(what, move || layout.blob(&descriptor)).await
             }
-            Self::Remote(remote) => remote.blob(descriptor, &what).await?,
-        };
-        document::config(&bytes, descriptor, &what)
+            Self::Remote(remote) => remote.blob(descriptor, what).await,
+        }
     }
 
     /// Registries have places of their own for requests.
@@ -126,6 +166,12 @@ impl Source {
             }
         }
     }
+}
+
+/// The tag under which something is attached to a digest: `sha256-HEX` and an ending.
+pub fn attached_tag(digest: Digest, ending: &str) -> Result<Tag, Error> {
+    let tag = format!("sha256-{}{ending}", digest.hex());
+    Tag::parse(&tag).map_err(|error| Error::unavailable(tag, error.to_string()))
 }
 
 /// Runs file work beside the event loop.

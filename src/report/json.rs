@@ -8,6 +8,7 @@
 )]
 
 mod after;
+mod trust;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,8 @@ use serde::Serialize;
 pub use after::{
     BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
 };
+
+pub use trust::{LogRow, VerifiedRow};
 
 use crate::{
     checks::{Check, Status},
@@ -55,6 +58,7 @@ pub struct ImageRow {
     pub places: Vec<PlaceRow>,
     pub platforms: Vec<String>,
     pub labels: BTreeMap<String, Option<String>>,
+    pub verified: Vec<VerifiedRow>,
 }
 
 /// What one place holds of an image.

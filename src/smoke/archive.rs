@@ -168,6 +168,7 @@ mod tests {
             config,
             layers: all,
             subject: None,
+            artifact_type: None,
             annotations,
         };
         Layout { dir, manifest }

@@ -8,7 +8,7 @@ use super::{
     contents::{self, Subject},
 };
 use crate::{
-    checks::{self, Check, Force, Held, Inspected, Resolved, Standard},
+    checks::{self, Check, Force, Held, Inspected, Signed, Standard},
     config::{Config, Image, Inventory, RelPath},
     error::{Error, Errors},
     files::Files,
@@ -237,7 +237,7 @@ fn contract_of(
 
 /// The stage of contents: every platform of every image, one at a time.
 pub(super) fn inspected<'c>(
-    chain: Resolved<'c>,
+    chain: Signed<'c>,
     config: &'c Config,
     standards: &[Vec<Standard<'_>>],
     services: &Services,

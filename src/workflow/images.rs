@@ -8,7 +8,7 @@ use crate::{
     oci::Digest,
     pins::Found,
     registry::resolve::{self, ImageFacts},
-    report::json::{ImageRow, PlaceRow},
+    report::json::{ImageRow, PlaceRow, VerifiedRow},
 };
 
 /// Images as they are configured, before their pins are counted.
@@ -22,6 +22,7 @@ pub(super) fn declared(config: &Config) -> Vec<ImageRow> {
         places: Vec::new(),
         platforms: Vec::new(),
         labels: BTreeMap::new(),
+        verified: Vec::new(),
     });
     images.collect()
 }
@@ -46,6 +47,17 @@ pub(super) fn resolved(
         if let Ok(Some(facts)) = &resolution.found {
             row.fill(facts, &config.report.labels);
         }
+    }
+    images
+}
+
+/// Images with what proves that they are trusted.
+pub(super) fn verified(
+    mut images: Vec<ImageRow>,
+    evidence: Vec<Vec<VerifiedRow>>,
+) -> Vec<ImageRow> {
+    for (row, verified) in images.iter_mut().zip(evidence) {
+        row.verified = verified;
     }
     images
 }

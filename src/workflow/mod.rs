@@ -28,6 +28,7 @@ mod session;
 mod settings;
 mod smoke;
 mod tags;
+pub mod trust;
 mod workspace;
 
 use std::{fs, path::Path};
@@ -39,7 +40,7 @@ pub use document::Finished;
 use document::Template;
 pub use environment::{Environment, Terminals};
 pub use history::{History, Line, Standing, line};
-use pipeline::Halt;
+use pipeline::{Halt, Standards};
 use publish::CarriedPull;
 pub use publish::{Done, not_scheduled, not_yet, warn_of_silent_checks};
 pub use repositories::{OtherRepository, scratch};
@@ -49,6 +50,7 @@ pub use services::Services;
 pub use session::{lock, warn_if_interrupted};
 pub use settings::parse_mappings;
 pub use tags::resolve;
+use trust::Trust;
 use workspace::Workspace;
 
 use crate::{
@@ -142,8 +144,14 @@ fn attempt(
         contracts.well_formed(config)?;
     }
     let template = template(&workspace)?;
+    let trust = Trust::read(config, workspace.files())?;
+    trust::since_exists(config)?;
 
-    let planned = pipeline::run(goal, &request, &contracts, &workspace, options, services);
+    let standards = Standards {
+        contracts: &contracts,
+        trust: trust.as_ref(),
+    };
+    let planned = pipeline::run(goal, &request, &standards, &workspace, options, services);
     let unplanned = |images| document::unplanned(goal, &request, config, images);
     let mut planned = match planned {
         Ok(planned) => planned,

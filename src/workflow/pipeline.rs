@@ -2,7 +2,7 @@
 //! of the previous one.
 //!
 //! ```text
-//! workspace ─► pins ─► history ─► tags ─► contents ─► smoke ─► plan
+//! workspace ─► pins ─► history ─► tags ─► signatures ─► contents ─► smoke ─► plan
 //! ```
 //!
 //! A stage gathers its facts just before they are judged, so that a typo costs no request. The two
@@ -17,10 +17,11 @@ use super::{
     session,
     smoke::SmokeStage,
     tags,
+    trust::{self, Trust},
 };
 use crate::{
     apply::Session,
-    checks::{self, Approved, Counted, Ordered, Proven, Resolution, Resolved, Stopped},
+    checks::{self, Approved, Counted, Ordered, Proven, Resolution, Resolved, Signed, Stopped},
     config::Config,
     error::Errors,
     history::{self, Promoted},
@@ -63,16 +64,24 @@ impl<T, E: Into<Stop>> OrHalt<T> for Result<T, E> {
     }
 }
 
+/// What images are held against beside the configuration.
+pub(super) struct Standards<'s> {
+    /// What they must contain.
+    pub(super) contracts: &'s Contracts,
+    /// Who must have signed them, if anyone must.
+    pub(super) trust: Option<&'s Trust<'s>>,
+}
+
 /// Takes a set through every stage.
 pub(super) fn run(
     goal: &Goal,
     request: &Request,
-    contracts: &Contracts,
+    standards: &Standards<'_>,
     workspace: &Workspace,
     options: &Options,
     services: &Services,
 ) -> Result<Planned, Halt> {
-    let config = &workspace.config;
+    let (config, contracts) = (&workspace.config, standards.contracts);
     let rows = images::declared(config);
     workspace.configured().or_halt(&rows)?;
     let smoke = SmokeStage::prepare(config, options.unconfigured, services).or_halt(&rows)?;
@@ -92,6 +101,20 @@ pub(super) fn run(
     let resolutions = tags::resolve(config, targets, services).or_halt(&rows)?;
     let rows = images::resolved(rows, &resolutions, config);
     let chain = chain.resolved(&resolutions, &history).or_halt(&rows)?;
+    let force = match trust::force_of(config, &chain, &history) {
+        Ok(force) => force,
+        Err(outage) => return Err(chain.stop(outage)).or_halt(&rows),
+    };
+    let signed = trust::signed(
+        chain,
+        standards.trust,
+        config,
+        &request.revision,
+        force,
+        services,
+    );
+    let (chain, evidence) = signed.or_halt(&rows)?;
+    let rows = images::verified(rows, evidence);
 
     let chain = match request.proof {
         Proof::Newer { .. } => {
@@ -172,7 +195,7 @@ impl<'c, 'h> Grounded<'c, 'h> {
 /// The stage of contents in a rollback: checks images against the contracts of the commit that
 /// promoted them.
 fn inspected_as_then<'c>(
-    chain: Resolved<'c>,
+    chain: Signed<'c>,
     contracts: &Contracts,
     history: &History<'_>,
     config: &'c Config,

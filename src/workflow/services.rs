@@ -3,6 +3,7 @@
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashMap,
+    rc::Rc,
     time::Duration,
 };
 
@@ -15,6 +16,7 @@ use crate::{
     http::{Allowance, ServerTime, Transport},
     oci::Tag,
     registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
+    trust::Examination,
 };
 
 /// How long a command that changes nothing waits for a forge.
@@ -38,6 +40,9 @@ pub struct Services {
     /// The digests that tags resolved to, by source and tag: a run resolves each tag once, however
     /// often it plans.
     tags: RefCell<HashMap<(String, Tag), ImageFacts>>,
+    /// What was found attached to digests, by digest and policy: a run looks each up once, however
+    /// often it plans.
+    examined: RefCell<HashMap<String, Rc<Examination>>>,
     runtime: OnceCell<Runtime>,
 }
 
@@ -57,6 +62,7 @@ impl Services {
             console,
             registries: OnceCell::new(),
             tags: RefCell::default(),
+            examined: RefCell::default(),
             runtime: OnceCell::new(),
         })
     }
@@ -99,6 +105,16 @@ impl Services {
         self.tags
             .borrow_mut()
             .insert((source.to_string(), tag.clone()), facts.clone());
+    }
+
+    /// What was found attached to a digest in this run.
+    pub(super) fn examined(&self, key: &str) -> Option<Rc<Examination>> {
+        self.examined.borrow().get(key).cloned()
+    }
+
+    /// Remembers what is attached to a digest.
+    pub(super) fn remember_examined(&self, key: String, found: &Rc<Examination>) {
+        self.examined.borrow_mut().insert(key, Rc::clone(found));
     }
 
     /// Waits for requests; shows a spinner with `message` if that takes longer.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{Access, Intent, Options, Services, Stop, Unconfigured, base_forge, connect};
 use crate::{
     checks::{self, Check, Direction},
-    config::{self, Config, RelPath},
+    config::{self, Config, RelPath, Verify},
     error::{Class, Error, Errors, SourceText},
     files::{Files, Snapshot, WorkTree},
     forge::{Forge, blob_id},
@@ -209,7 +209,10 @@ fn named(config: &Config) -> Vec<RelPath> {
         .images
         .iter()
         .filter_map(|image| image.contract.clone());
-    contracts.chain(config.report.template.clone()).collect()
+    let verify = config.verify.iter();
+    let verified = verify.flat_map(Verify::files).cloned();
+    let template = config.report.template.clone();
+    contracts.chain(template).chain(verified).collect()
 }
 
 fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {

@@ -8,7 +8,7 @@ use crate::source::Source;
 /// Which modules a module may use directly; with each of them comes everything below it.
 ///
 /// CONTRIBUTING.md draws the same.
-const ALLOWED: [(&str, &[&str]); 25] = [
+const ALLOWED: [(&str, &[&str]); 26] = [
     ("explain", &[]),
     ("error", &["explain"]),
     ("untrusted", &[]),
@@ -25,9 +25,17 @@ const ALLOWED: [(&str, &[&str]); 25] = [
     ("inventory", &["layers"]),
     ("freshness", &["git"]),
     ("smoke", &["registry"]),
+    ("trust", &["registry"]),
     (
         "checks",
-        &["history", "inventory", "outside", "freshness", "smoke"],
+        &[
+            "history",
+            "inventory",
+            "outside",
+            "freshness",
+            "smoke",
+            "trust",
+        ],
     ),
     ("plan", &["checks"]),
     ("apply", &["plan"]),

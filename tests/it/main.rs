@@ -67,3 +67,4 @@ mod sync;
 mod tokens;
 mod trial;
 mod untrusted;
+mod verify;

@@ -54,6 +54,7 @@ fn facts(image: &str) -> ImageFacts {
         config: descriptor,
         layers: Vec::new(),
         subject: None,
+        artifact_type: None,
         annotations: BTreeMap::new(),
     };
     let platform = Platform {
@@ -110,6 +111,9 @@ fn resolved<'c>(config: &'c Config, revision: &'c Revision, found: &Found) -> Re
 /// Takes a set through the whole chain; nothing is configured to be looked at in its images.
 fn approved(config: &Config, revision: &Revision, found: &Found) -> Approved {
     resolved(config, revision, found)
+        .signing()
+        .done()
+        .unwrap()
         .inspect(&[])
         .done()
         .unwrap()
@@ -130,7 +134,11 @@ fn unchecked_content_is_not_approved() {
     .unwrap();
     let found = pins::find(&WorkTree::new(root.path()), &config).unwrap();
     config.inventory = Some(repin::config::Inventory::default());
-    let mut stage = resolved(&config, &revision, &found).inspect(&[]);
+    let mut stage = resolved(&config, &revision, &found)
+        .signing()
+        .done()
+        .unwrap()
+        .inspect(&[]);
     let open: Vec<_> = stage.open().collect();
     assert_eq!(open, [(0, 0), (1, 0), (2, 0)]);
     open[1..]

@@ -1,5 +1,6 @@
 //! Registries: real ones and scripted ones, at the level of the library.
 
+mod attached;
 mod faults;
 mod layers;
 mod listing;

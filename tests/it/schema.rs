@@ -182,6 +182,7 @@ fn meaning(config: &Value) -> String {
         report,
         inventory,
         smoke,
+        verify,
         provenance,
         promote,
         rollback,
@@ -190,8 +191,13 @@ fn meaning(config: &Value) -> String {
         forge,
         ..
     } = parse(&config.to_string()).unwrap();
+    // Places in the text of this block move with what stands above it.
+    let verify = format!("{verify:?}");
+    let verify = regex::Regex::new("at: Span [^}]*}")
+        .unwrap()
+        .replace_all(&verify, "");
     format!(
-        "{:?}",
+        "{:?} {verify}",
         (
             name, sources, revision, report, inventory, smoke, provenance, promote, rollback,
             prune, freshness, forge

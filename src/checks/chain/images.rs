@@ -1,4 +1,4 @@
-//! The stages that examine images: their contents, then the smoke command.
+//! The stages that examine images: their signatures, their contents, then the smoke command.
 //!
 //! Images are examined one after the other, each judged before the next, so that the facts about
 //! one can be dropped. A stage ends only when every image was judged.
@@ -8,9 +8,19 @@ use std::collections::BTreeSet;
 use super::{Approved, Judged, Resolved, Stopped, warn_only};
 use crate::{
     checks::{Check, Standard},
+    config::SignedSubject,
     error::Error,
+    history::Promoted,
     registry::resolve::ImageFacts,
 };
+
+/// The stage of signatures and attestations.
+#[derive(Debug)]
+pub struct Signing<'c>(Looking<'c>);
+
+/// A chain whose images are signed, where that is required.
+#[derive(Debug)]
+pub struct Signed<'c>(Resolved<'c>);
 
 /// The stage of contents.
 #[derive(Debug)]
@@ -33,10 +43,56 @@ struct Looking<'c> {
 }
 
 impl<'c> Resolved<'c> {
+    /// Begins the stage of signatures, which is empty if the configuration requires none: one place
+    /// for each image, or for each of its platforms.
+    pub fn signing(self) -> Signing<'c> {
+        let verify = self.so_far.config.verify.as_ref();
+        let subject = verify.map(|verify| verify.subject);
+        Signing(Looking::new(self, |_, facts| match subject {
+            None => 0,
+            Some(SignedSubject::Pinned) => 1,
+            Some(SignedSubject::Platforms) => facts.platforms.len(),
+        }))
+    }
+}
+
+impl<'c> Signing<'c> {
+    /// The indices of the images and platforms to judge, in the order of the configuration.
+    pub fn open(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.0.open.iter().copied()
+    }
+
+    /// The facts about an image to judge.
+    pub fn facts(&self, image: usize) -> Option<&ImageFacts> {
+        self.0.set.images.get(image)?.facts.as_ref()
+    }
+
+    /// Records the verdict on one digest, or the errors that prevented it.
+    pub fn judged(&mut self, place: (usize, usize), verdict: Result<Check, Vec<Error>>) {
+        self.0.take(place, verdict.map(|check| vec![check]));
+    }
+
+    /// Ends the stage.
+    pub fn done(self) -> Result<Signed<'c>, Stopped> {
+        self.0.end().map(Signed)
+    }
+}
+
+impl<'c> Signed<'c> {
+    /// Stops because the facts of the next stage could not be gathered.
+    pub fn stop(self, outage: Error) -> Stopped {
+        self.0.stop(outage)
+    }
+
+    /// The promoted set, if this is a rollback.
+    pub fn promoted(&self) -> Option<&Promoted> {
+        self.0.promoted()
+    }
+
     /// Begins the stage of contents. `standards` has a list for each image; an image without a
     /// standard and without anything configured is not examined.
     pub fn inspect(self, standards: &[Vec<Standard<'_>>]) -> Inspection<'c> {
-        let config = self.so_far.config;
+        let config = self.0.so_far.config;
         let wanted = |image: usize| {
             let configured = config.inventory.is_some() || config.images[image].contract.is_some();
             configured
@@ -44,7 +100,7 @@ impl<'c> Resolved<'c> {
                     .get(image)
                     .is_some_and(|standards| !standards.is_empty())
         };
-        Inspection(Looking::new(self, |image, facts| {
+        Inspection(Looking::new(self.0, |image, facts| {
             if wanted(image) {
                 facts.platforms.len()
             } else {
@@ -67,7 +123,7 @@ impl<'c> Inspection<'c> {
 
     /// Records the verdict on one platform, or the error that prevented it.
     pub fn judged(&mut self, place: (usize, usize), verdict: Result<Vec<Check>, Error>) {
-        self.0.take(place, verdict);
+        self.0.take(place, verdict.map_err(|outage| vec![outage]));
     }
 
     /// Ends the stage.
@@ -97,7 +153,8 @@ impl Trial<'_> {
 
     /// Records the verdict on an image, or the error that prevented it.
     pub fn judged(&mut self, image: usize, verdict: Result<Vec<Check>, Error>) {
-        self.0.take((image, 0), verdict);
+        self.0
+            .take((image, 0), verdict.map_err(|outage| vec![outage]));
     }
 
     /// Ends the stage, and with it the chain.
@@ -128,12 +185,12 @@ impl<'c> Looking<'c> {
         }
     }
 
-    fn take(&mut self, place: (usize, usize), verdict: Result<Vec<Check>, Error>) {
+    fn take(&mut self, place: (usize, usize), verdict: Result<Vec<Check>, Vec<Error>>) {
         self.open.remove(&place);
         let image = &self.set.so_far.config.images[place.0];
         let judged = match verdict {
             Ok(checks) => (checks, Vec::new()),
-            Err(outage) => (Vec::new(), vec![outage]),
+            Err(outages) => (Vec::new(), outages),
         };
         let (checks, outages) = if self.set.rollback && image.pins == 0 {
             warn_only(image, judged)

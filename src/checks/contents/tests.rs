@@ -46,6 +46,7 @@ pub(in crate::checks) fn platform_facts(env: &[&str]) -> PlatformFacts {
         digest,
         size: 0,
         platform: None,
+        artifact_type: None,
         annotations: BTreeMap::new(),
     };
     PlatformFacts {
@@ -55,6 +56,7 @@ pub(in crate::checks) fn platform_facts(env: &[&str]) -> PlatformFacts {
             config,
             layers: Vec::new(),
             subject: None,
+            artifact_type: None,
             annotations: BTreeMap::new(),
         },
         config: ImageConfig {

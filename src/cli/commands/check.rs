@@ -8,17 +8,26 @@ use crate::{
     cli::{context::Context, exit::Exit, format::Format, render},
     config::{Config, number},
     error::{Class, Error, Errors},
+    files::WorkTree,
+    history::{Digests, Provenance},
     oci::{Revision, TagOrDigest},
     outside::{self, Scope},
     pins::Found,
     registry::resolve,
     report::{annotations, json::CheckDocument},
-    workflow::{History, globs, warn_if_interrupted},
+    workflow::{
+        History, globs,
+        trust::{self, Trust},
+        warn_if_interrupted,
+    },
 };
 
 pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     warn_if_interrupted(&config, &*cx.services.console);
+    let files = WorkTree::new(&config.root);
+    let trust = Trust::read(&config, &files)?;
+    trust::since_exists(&config)?;
     let (found, outside) = outside::look(&config, Scope::Counted, true)?;
     globs::all_match(&config, &found)?;
     globs::places_differ(&config, &found)?;
@@ -30,7 +39,7 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     let mut outages = Vec::new();
     // A tree that fails by itself is not compared with a registry.
     if remote && !checks::any_failed(&verdict) {
-        let (further, unjudged) = ask(&config, &found, cx)?;
+        let (further, unjudged) = ask(&config, trust.as_ref(), &found, cx)?;
         verdict.extend(further);
         outages = unjudged;
     }
@@ -38,7 +47,12 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
 }
 
 /// The checks that need a source and history, and the errors that left some unjudged.
-fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<Error>), Errors> {
+fn ask(
+    config: &Config,
+    trust: Option<&Trust<'_>>,
+    found: &Found,
+    cx: &Context,
+) -> Result<(Vec<Check>, Vec<Error>), Errors> {
     let sources = cx.services.sources_of_images(config)?;
     let one = |at: usize| found.digests_of(at).first().map(|digest| (at, *digest));
     let wanted: Vec<_> = (0..config.images.len()).filter_map(one).collect();
@@ -79,17 +93,47 @@ fn ask(config: &Config, found: &Found, cx: &Context) -> Result<(Vec<Check>, Vec<
         verdict.push(check);
         outages.extend(outage);
     }
-    verdict.push(provenance(config, &revision, cx));
+    let history = History::read(config, &cx.services);
+    let known = history.known().map(|known| known.provenance(&revision));
+    let shown = known.as_ref().map_err(ToString::to_string);
+    verdict.push(checks::provenance_warns(&revision, &shown.cloned()));
+    if let Some(trust) = trust {
+        let (further, unjudged) = signed(trust, config, &pinned, &revision, &history, cx)?;
+        verdict.extend(further);
+        outages.extend(unjudged);
+    }
     Ok((verdict, outages))
 }
 
-fn provenance(config: &Config, revision: &Revision, cx: &Context) -> Check {
-    let history = History::read(config, &cx.services);
-    let known = history
+/// The checks of signatures and attestations of the pinned digests.
+fn signed(
+    trust: &Trust<'_>,
+    config: &Config,
+    pinned: &[Pinned],
+    revision: &Revision,
+    history: &History<'_>,
+    cx: &Context,
+) -> Result<(Vec<Check>, Vec<Error>), Errors> {
+    let digests = pinned.iter();
+    let digests = digests.map(|one| (config.images[one.image].name.clone(), one.digest));
+    let digests: Digests = digests.collect();
+    let provenance = history
         .known()
-        .map(|history| history.provenance(revision))
-        .map_err(|error| error.to_string());
-    checks::provenance_warns(revision, &known)
+        .map(|known| match known.provenance(revision) {
+            Provenance::ByContent => known.provenance_of(&digests),
+            found => found,
+        });
+    let promoted = match &provenance {
+        Ok(Provenance::Found(promoted)) => Some(promoted),
+        _ => None,
+    };
+    let force = match trust::force(config, promoted, &digests, history.git()) {
+        Ok(force) => force,
+        Err(outage) => return Ok((Vec::new(), vec![outage])),
+    };
+    let facts = |one: &'_ Pinned| Some((one.image, one.found.as_ref().ok()?.clone()?));
+    let images: Vec<_> = pinned.iter().filter_map(facts).collect();
+    trust::pinned(trust, config, &images, revision, force, &cx.services)
 }
 
 fn report(

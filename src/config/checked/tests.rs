@@ -253,3 +253,130 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
         .collect();
     assert_eq!(lines, ["1", "2", "2", "3", "3", "4"], "{found}");
 }
+
+#[test]
+fn mistakes_of_a_policy_are_named() {
+    let workflow = "workflow: https://github.com/acme/app/.github/workflows/b.yml";
+    for (policy, says) in [
+        ("{}", "the key `signers` is missing"),
+        ("signers: []", "`signers` is empty"),
+        ("signers: [{}]", "exactly one of `workflow`, `identity`"),
+        (
+            "signers: [{ W, identity: a, issuer: b }]",
+            "exactly one of `workflow`, `identity`",
+        ),
+        ("require: [], signers: [{ W }]", "`require` is empty"),
+        (
+            "require: [sbom], signers: [{ W }]",
+            "one of `attestation`, `signature`",
+        ),
+        (
+            "signers: [{ workflow: 'x@y' }]",
+            "name what follows in `ref`",
+        ),
+        (
+            "signers: [{ workflow: 'https://h/x' }]",
+            "cannot derive the repository",
+        ),
+        ("signers: [{ W, ref: '{name}' }]", "only `{revision}`"),
+        (
+            "signers: [{ W, log: 'off' }]",
+            "`log` is only for signers with `key`",
+        ),
+        (
+            "signers: [{ W, images: [b] }]",
+            "`b` in `images` of a signer is not an image",
+        ),
+        (
+            "signers: [{ identity: a, issuer: b }]",
+            "the key `commit` is missing",
+        ),
+        (
+            "signers: [{ identity: a, commit: off }]",
+            "the key `issuer` is missing",
+        ),
+        (
+            "signers: [{ identity: a, issuer: b, commit: off, ref: x }]",
+            "`ref` is only for signers with `workflow`",
+        ),
+        (
+            "signers: [{ identity: a, issuer: b, commit: predicate }]",
+            "`commit: predicate` needs `source`",
+        ),
+        (
+            "signers: [{ identity_pattern: 'a)(', issuer: b, commit: off }]",
+            "does not compile",
+        ),
+        ("signers: [{ key: a.pub }]", "the key `commit` is missing"),
+        (
+            "signers: [{ key: a.pub, commit: certificate }]",
+            "a key has no certificate",
+        ),
+        (
+            "signers: [{ key: a.pub, commit: off, runner: any }]",
+            "`runner` is only for signers with `workflow` or `identity` or `identity_pattern`",
+        ),
+        (
+            "signers: [{ key: ../a, commit: off }]",
+            "leaves the directory",
+        ),
+        (
+            "require: [signature], signers: [{ W, commit: predicate }]",
+            "a signature has no predicate",
+        ),
+        (
+            "signers: [{ W }], trusted_roots: []",
+            "`trusted_roots` is empty",
+        ),
+        ("signers: [{ W }], trusted_roots: [/x]", "is absolute"),
+        (
+            "signers: [{ W }], predicate_types: []",
+            "`predicate_types` is empty",
+        ),
+        (
+            "signers: [{ W }], subject: index",
+            "one of `pinned`, `platforms`",
+        ),
+        (
+            "signers: [{ W }], since: abc",
+            "not the full id of a commit",
+        ),
+    ] {
+        let policy = policy.replace('W', workflow);
+        let found = problems(&format!("{MINIMAL}verify: {{ {policy} }}\n"));
+        assert!(found.contains(says), "{policy}\n{found}");
+        assert!(found.starts_with("repin.yaml:4:"), "{policy}\n{found}");
+    }
+}
+
+#[test]
+fn image_without_a_signer_is_a_mistake() {
+    let signer = "workflow: https://github.com/acme/app/.github/workflows/b.yml, images: [a]";
+    let text = "version: 1\nfiles: [x]\nimages: { a: { repository: h.example/a, pins: 1 }, b: \
+                { repository: h.example/b, pins: 0 } }\n";
+    let found = problems(&format!("{text}verify: {{ signers: [{{ {signer} }}] }}\n"));
+    assert!(found.contains("no signer signs `b`"), "{found}");
+}
+
+#[test]
+fn source_of_a_workflow_is_its_own_repository() {
+    for (workflow, source) in [
+        (
+            "https://github.com/acme/app/.github/workflows/b.yml",
+            "https://github.com/acme/app",
+        ),
+        (
+            "https://gitlab.com/group/app//.gitlab-ci.yml",
+            "https://gitlab.com/group/app",
+        ),
+    ] {
+        let config = parse_text(&format!(
+            "{MINIMAL}verify: {{ signers: [{{ workflow: {workflow} }}], since: null }}\n"
+        ))
+        .unwrap();
+        let verify = config.verify.unwrap();
+        assert_eq!(verify.signers[0].source.as_deref(), Some(source));
+        assert_eq!(verify.trusted_roots[0].name, "sigstore");
+        assert!(verify.since.is_none());
+    }
+}

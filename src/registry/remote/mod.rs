@@ -11,6 +11,7 @@ mod credentials;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod http;
+mod referrers;
 mod request_error;
 mod settings;
 mod stream;

@@ -11,6 +11,7 @@ use crate::{
 fn document() -> PlanDocument {
     let digest = |c: &str| format!("sha256:{}", c.repeat(64));
     let image = |name: &str, labels: BTreeMap<String, Option<String>>| ImageRow {
+        verified: Vec::new(),
         name: name.into(),
         repository: format!("ghcr.io/acme/{name}"),
         from: vec![digest("a")],

@@ -203,6 +203,13 @@ impl Layout {
         self.write_index(&entries);
     }
 
+    /// Adds an entry without a tag.
+    pub fn add(&self, entry: Value) {
+        let mut entries = self.entries();
+        entries.push(entry);
+        self.write_index(&entries);
+    }
+
     /// Removes every entry with this tag.
     pub fn untag(&self, tag: &str) {
         let mut entries = self.entries();

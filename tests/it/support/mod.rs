@@ -1,6 +1,8 @@
 //! Shared helpers of the integration tests.
 
 pub mod archive;
+pub mod attach;
+pub mod authority;
 pub mod fake;
 pub mod forge;
 pub mod hosted;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
 
 use super::images::Image;
 
@@ -145,16 +146,7 @@ impl Registry {
         let client = reqwest_client();
         let base = format!("http://{}/v2/{name}", self.host);
         for (digest, bytes) in image.blobs() {
-            let begun = client.post(&format!("{base}/blobs/uploads/"), None).await;
-            let location = begun.1.expect("an upload has a place");
-            let join = if location.contains('?') { '&' } else { '?' };
-            let put = client
-                .put(
-                    &format!("{location}{join}digest={digest}"),
-                    ("application/octet-stream", bytes),
-                )
-                .await;
-            assert_eq!(put.0, 201, "blob {digest}");
+            client.blob(&base, &digest.to_string(), bytes).await;
         }
         for manifest in image.manifests() {
             let reference = if manifest.digest() == image.digest() {
@@ -162,11 +154,47 @@ impl Registry {
             } else {
                 manifest.digest().to_string()
             };
-            let url = format!("{base}/manifests/{reference}");
-            let put = client
-                .put(&url, (manifest.media_type, manifest.manifest.clone()))
-                .await;
-            assert_eq!(put.0, 201, "manifest {reference}");
+            let content = (manifest.media_type, manifest.manifest.clone());
+            client.manifest(&base, &reference, content).await;
+        }
+    }
+}
+
+impl Registry {
+    /// Pushes a whole layout: every blob, every manifest, every tag.
+    pub(crate) async fn push_layout(&self, name: &str, directory: &Path) {
+        let client = reqwest_client();
+        let base = format!("http://{}/v2/{name}", self.host);
+        let mut manifests = Vec::new();
+        for file in fs::read_dir(directory.join("blobs/sha256")).unwrap() {
+            let bytes = fs::read(file.unwrap().path()).unwrap();
+            let digest = repin::oci::Digest::of(&bytes).to_string();
+            client.blob(&base, &digest, bytes.clone()).await;
+            let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            if let Some(kind) = document["mediaType"]
+                .as_str()
+                .filter(|kind| kind.contains("image"))
+            {
+                manifests.push((kind.to_owned(), digest, bytes));
+            }
+        }
+        // Indexes come after what they name.
+        manifests.sort_by_key(|(kind, ..)| kind.contains("index"));
+        for (kind, digest, bytes) in manifests {
+            client.manifest(&base, &digest, (&kind, bytes)).await;
+        }
+        let index = fs::read(directory.join("index.json")).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        for entry in index["manifests"].as_array().unwrap() {
+            let tag = entry["annotations"]["org.opencontainers.image.ref.name"].as_str();
+            let Some(tag) = tag else { continue };
+            let hex = entry["digest"]
+                .as_str()
+                .unwrap()
+                .trim_start_matches("sha256:");
+            let bytes = fs::read(directory.join("blobs/sha256").join(hex)).unwrap();
+            let kind = entry["mediaType"].as_str().unwrap();
+            client.manifest(&base, tag, (kind, bytes)).await;
         }
     }
 }
@@ -208,6 +236,21 @@ fn reqwest_client() -> Pusher {
 }
 
 impl Pusher {
+    async fn blob(&self, base: &str, digest: &str, bytes: Vec<u8>) {
+        let begun = self.post(&format!("{base}/blobs/uploads/"), None).await;
+        let location = begun.1.expect("an upload has a place");
+        let join = if location.contains('?') { '&' } else { '?' };
+        let url = format!("{location}{join}digest={digest}");
+        let put = self.put(&url, ("application/octet-stream", bytes)).await;
+        assert_eq!(put.0, 201, "blob {digest}");
+    }
+
+    async fn manifest(&self, base: &str, reference: &str, manifest: (&str, Vec<u8>)) {
+        let url = format!("{base}/manifests/{reference}");
+        let put = self.put(&url, manifest).await;
+        assert_eq!(put.0, 201, "manifest {reference}: {}", put.1);
+    }
+
     async fn post(&self, url: &str, body: Option<Vec<u8>>) -> (u16, Option<String>) {
         let answer = self
             .0

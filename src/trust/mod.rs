@@ -1,0 +1,30 @@
+//! Signatures and attestations: bytes in, verdict out.
+//!
+//! A candidate is a bundle, or a signature by an older cosign, that is attached to an image (`find`).
+//! It is refused where its form allows two readings (`bundle`), verified within one trusted root
+//! ([`Root`]), and held against the signers of the configuration ([`Policy`]). Nothing is contacted:
+//! what a bundle carries is checked against roots that are files or built in. The verifier is
+//! sigstore-verify; this module is the only one that knows it.
+
+mod built_in;
+mod bundle;
+mod claim;
+mod cosign;
+mod find;
+mod json;
+mod key;
+mod policy;
+mod proof;
+mod provider;
+mod root;
+
+pub use built_in::{BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn};
+pub use cosign::CosignLayer;
+pub use find::{Candidate, Examination, Search, examine};
+pub use key::PublicKey;
+pub use policy::{Attached, Binding, Judged, Policy, Standing, Subject};
+pub use proof::{Certificate, LogEntry, Proof, Refusal};
+pub use root::Root;
+
+#[cfg(test)]
+mod tests;

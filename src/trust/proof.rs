@@ -1,0 +1,75 @@
+//! What a verified bundle proves, or why it does not verify.
+
+use sigstore_verify::{CertificateError, Error, TimestampError};
+
+use crate::oci::Digest;
+
+/// Why a bundle does not verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong.
+    pub why: String,
+    /// Whether the signing time is one that no authority of the root covers: the root may be older
+    /// than the signature.
+    pub outdated_root: bool,
+}
+
+/// What a verified bundle proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The root in which it verified; `None` for a key without a log.
+    pub root: Option<String>,
+    /// The certificate, if it is not by a key.
+    pub certificate: Option<Certificate>,
+    /// The digest of the key, if it is by one.
+    pub key: Option<Digest>,
+    /// When it was signed, by the log or the timestamp authority (RFC 3339).
+    pub time: Option<String>,
+    /// The first log entry.
+    pub log: Option<LogEntry>,
+}
+
+/// What a verified certificate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Whose it is.
+    pub identity: Option<String>,
+    /// Who vouched for the identity.
+    pub issuer: Option<String>,
+    /// The repository that was built.
+    pub source: Option<String>,
+    /// The commit that was built.
+    pub commit: Option<String>,
+    /// The kind of runner.
+    pub runner: Option<String>,
+}
+
+/// An entry of a transparency log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The log.
+    pub url: String,
+    /// The index of the entry.
+    pub index: u64,
+}
+
+impl Refusal {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            outdated_root: false,
+        }
+    }
+
+    pub(super) fn of(error: &Error) -> Self {
+        let outdated_root = matches!(
+            error,
+            Error::Certificate(CertificateError::NoValidAuthority { .. })
+                | Error::Timestamp(TimestampError::OutsideAuthorityValidity { .. })
+        );
+        Self {
+            why: error.to_string(),
+            outdated_root,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Cryptography for the verifier: ring, which TLS uses already.
+//!
+//! The verifier asks its provider to check a signature over a hash, which ring cannot do: it hashes
+//! the message itself. The message is therefore kept in a scope around each verification
+//! ([`with_message`]); a hash that is not the message's is refused, and so is any without a scope.
+//! The provider is process-wide and installed once. It only verifies.
+
+use std::cell::RefCell;
+
+use ring::{
+    digest,
+    signature::{self, UnparsedPublicKey, VerificationAlgorithm},
+};
+use sigstore_verify::{
+    crypto::{CryptoProvider, Error, HashContext, Result, SigningScheme, install_default_provider},
+    types::HashAlgorithm,
+};
+
+thread_local! {
+    static MESSAGE: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+#[derive(Debug)]
+struct Ring;
+
+/// A hash that is being computed.
+struct Hash(digest::Context);
+
+/// Ends a scope, also where the work inside it panics.
+struct Scope;
+
+/// Installs the provider, once however often it is called.
+pub(super) fn install() {
+    // An error is a provider that is installed already: this one, since no other exists.
+    let _ = install_default_provider(&Ring);
+}
+
+/// Does `work`, during which a signature over the hash of `message` can be verified.
+pub(super) fn with_message<T>(message: &[u8], work: impl FnOnce() -> T) -> T {
+    MESSAGE.with(|slot| slot.replace(Some(message.to_vec())));
+    let _scope = Scope;
+    work()
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        MESSAGE.with(|slot| slot.replace(None));
+    }
+}
+
+impl HashContext for Hash {
+    fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    fn finalize(self: Box<Self>) -> Vec<u8> {
+        self.0.finish().as_ref().to_vec()
+    }
+}
+
+impl CryptoProvider for Ring {
+    fn hash(&self, algorithm: HashAlgorithm) -> Result<Box<dyn HashContext>> {
+        Ok(Box::new(Hash(digest::Context::new(hashing(algorithm)?))))
+    }
+
+    fn verify_raw(
+        &self,
+        scheme: SigningScheme,
+        key: &[u8],
+        data: &[u8],
+        signature: &[u8],
+    ) -> Result<()> {
+        let key = UnparsedPublicKey::new(verification(scheme)?, key);
+        let invalid = |_| Error::Verification(format!("{} signature invalid", scheme.name()));
+        key.verify(data, signature).map_err(invalid)
+    }
+
+    fn verify_prehashed(
+        &self,
+        scheme: SigningScheme,
+        key: &[u8],
+        hash: &[u8],
+        signature: &[u8],
+    ) -> Result<()> {
+        let unsupported = || Error::UnsupportedAlgorithm(scheme.name().to_owned());
+        let hashing = hashing(scheme.hash_algorithm().ok_or_else(unsupported)?)?;
+        let message = MESSAGE.with(|slot| slot.borrow().clone());
+        let message = message.filter(|message| digest::digest(hashing, message).as_ref() == hash);
+        let message = message
+            .ok_or_else(|| Error::Verification("the signed message is unknown".to_owned()))?;
+        self.verify_raw(scheme, key, &message, signature)
+    }
+}
+
+fn hashing(algorithm: HashAlgorithm) -> Result<&'static digest::Algorithm> {
+    match algorithm {
+        HashAlgorithm::Sha2256 => Ok(&digest::SHA256),
+        HashAlgorithm::Sha2384 => Ok(&digest::SHA384),
+        HashAlgorithm::Sha2512 => Ok(&digest::SHA512),
+        other => Err(Error::UnsupportedAlgorithm(format!("{other:?}"))),
+    }
+}
+
+fn verification(scheme: SigningScheme) -> Result<&'static dyn VerificationAlgorithm> {
+    Ok(match scheme {
+        SigningScheme::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+        SigningScheme::EcdsaP256Sha384 => &signature::ECDSA_P256_SHA384_ASN1,
+        SigningScheme::EcdsaP384Sha256 => &signature::ECDSA_P384_SHA256_ASN1,
+        SigningScheme::EcdsaP384Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
+        SigningScheme::Ed25519 => &signature::ED25519,
+        SigningScheme::RsaPssSha256 => &signature::RSA_PSS_2048_8192_SHA256,
+        SigningScheme::RsaPssSha384 => &signature::RSA_PSS_2048_8192_SHA384,
+        SigningScheme::RsaPssSha512 => &signature::RSA_PSS_2048_8192_SHA512,
+        SigningScheme::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+        SigningScheme::RsaPkcs1Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+        SigningScheme::RsaPkcs1Sha512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+        other => return Err(Error::UnsupportedAlgorithm(other.name().to_owned())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ring::{
+        rand::SystemRandom,
+        signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_hash_is_verified_only_inside_the_scope_of_its_message() {
+        let chance = SystemRandom::new();
+        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &chance).unwrap();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.as_ref(), &chance)
+            .unwrap();
+        let signed = key.sign(&chance, b"message").unwrap();
+        let hash = digest::digest(&digest::SHA256, b"message");
+        let verify = |hash: &[u8]| {
+            let public = key.public_key().as_ref();
+            Ring.verify_prehashed(
+                SigningScheme::EcdsaP256Sha256,
+                public,
+                hash,
+                signed.as_ref(),
+            )
+        };
+        with_message(b"message", || verify(hash.as_ref())).unwrap();
+        let other = digest::digest(&digest::SHA256, b"other");
+        assert!(with_message(b"message", || verify(other.as_ref())).is_err());
+        assert!(with_message(b"other", || verify(hash.as_ref())).is_err());
+        // The scope before has ended.
+        assert!(verify(hash.as_ref()).is_err());
+    }
+}

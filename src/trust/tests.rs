@@ -1,0 +1,778 @@
+//! Each rule of the module against candidates of an authority of our own, and against real bundles
+//! (`testdata/sigstore`).
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    config::{
+        CommitBinding, IdentityRule, LogRule, RelPath, Requirement, RootKind, RootSource, Runner,
+        SignedSubject, Signer, SignerIdentity, Verify,
+    },
+    error::Span,
+    oci::Digest,
+};
+use authority::{
+    ISSUER, Key, NOW, SLSA, SOURCE, Signing, WORKFLOW, payload, provenance, root,
+    root_without_logs, statement,
+};
+
+#[path = "../../tests/it/support/authority/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the integration tests share it")]
+mod authority;
+mod real;
+
+/// The predicate of a signature by cosign.
+const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
+const COMMIT: &str = "1111111111111111111111111111111111111111";
+const OTHER: &str = "2222222222222222222222222222222222222222";
+
+fn digest() -> Digest {
+    Digest::of(b"the image")
+}
+
+fn at(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap())
+}
+
+/// A policy that is as configured in a few words, and its verdicts.
+struct Rules {
+    verify: Verify,
+    keys: Vec<Option<PublicKey>>,
+    roots: Vec<Value>,
+    now: SystemTime,
+}
+
+fn span() -> Span {
+    Span { start: 0, end: 0 }
+}
+
+fn workflow() -> Signer {
+    Signer {
+        who: SignerIdentity::Workflow {
+            workflow: WORKFLOW.to_owned(),
+            git_ref: Some("refs/heads/main".to_owned()),
+            issuer: ISSUER.to_owned(),
+            runner: Runner::GitHubHosted,
+        },
+        commit: CommitBinding::Certificate,
+        source: Some(SOURCE.to_owned()),
+        images: Vec::new(),
+    }
+}
+
+fn key(log: LogRule, commit: CommitBinding) -> Signer {
+    Signer {
+        who: SignerIdentity::Key {
+            path: RelPath::parse("cosign.pub").unwrap(),
+            at: span(),
+            log,
+        },
+        commit,
+        source: Some(SOURCE.to_owned()),
+        images: Vec::new(),
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        verify: Verify {
+            require: vec![Requirement::Attestation],
+            signers: vec![workflow()],
+            predicate_types: vec![SLSA.to_owned()],
+            subject: SignedSubject::Pinned,
+            trusted_roots: vec![RootSource {
+                name: "root.json".to_owned(),
+                kind: RootKind::File(RelPath::parse("root.json").unwrap()),
+                at: span(),
+            }],
+            since: None,
+        },
+        keys: vec![None],
+        roots: vec![root()],
+        now: at(NOW + 3600),
+    }
+}
+
+impl Rules {
+    fn signers(mut self, signers: Vec<Signer>) -> Self {
+        let key = |signer: &Signer| {
+            let is_key = matches!(signer.who, SignerIdentity::Key { .. });
+            is_key.then(|| PublicKey::parse(Key::named("signer").pem().as_bytes()).unwrap())
+        };
+        self.keys = signers.iter().map(key).collect();
+        self.verify.signers = signers;
+        self
+    }
+
+    fn roots(self, roots: Vec<Value>) -> Self {
+        Self { roots, ..self }
+    }
+
+    fn judge(&self, attached: &Attached) -> Judged {
+        let roots = self.roots.iter();
+        let policy = Policy {
+            verify: &self.verify,
+            keys: self.keys.clone(),
+            roots: roots
+                .flat_map(|root| Root::parse("root.json", root.to_string().as_bytes()).unwrap())
+                .collect(),
+        };
+        policy.judge(
+            attached,
+            Subject {
+                image: "app",
+                digest: digest(),
+                revision: COMMIT,
+                now: self.now,
+            },
+        )
+    }
+
+    fn of(&self, bundle: &Value) -> Standing {
+        self.judge(&Attached::Bundle(bundle.to_string().into_bytes()))
+            .standing
+    }
+
+    /// Why a bundle is invalid.
+    #[track_caller]
+    fn invalid(&self, bundle: &Value) -> String {
+        match self.of(bundle) {
+            Standing::Invalid(refusal) => refusal.why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn cosign(&self, signing: &Signing, payload: &[u8], key: Option<&str>) -> Judged {
+        self.judge(&layer(signing, payload, key))
+    }
+}
+
+fn layer(signing: &Signing, payload: &[u8], key: Option<&str>) -> Attached {
+    Attached::Cosign(CosignLayer {
+        payload: payload.to_vec(),
+        annotations: signing.annotations(payload, key).into_iter().collect(),
+    })
+}
+
+fn build() -> Value {
+    provenance(&digest().hex(), COMMIT)
+}
+
+const BOUND: Standing = Standing::Satisfies(Binding::Bound);
+const UNBOUND: Standing = Standing::Satisfies(Binding::Unbound);
+
+#[test]
+fn attestation_by_the_workflow_for_the_revision_satisfies() {
+    let bundle = Signing::of(COMMIT).bundle(&build());
+    let judged = rules().judge(&Attached::Bundle(bundle.to_string().into_bytes()));
+    assert_eq!(judged.standing, BOUND);
+    assert_eq!(judged.kind, Some(Requirement::Attestation));
+    assert_eq!(judged.predicate_type.as_deref(), Some(SLSA));
+    let proof = judged.proof.unwrap();
+    assert_eq!(
+        proof,
+        Proof {
+            root: Some("root.json".to_owned()),
+            certificate: Some(Certificate {
+                identity: Some(format!("{WORKFLOW}@refs/heads/main")),
+                issuer: Some(ISSUER.to_owned()),
+                source: Some(SOURCE.to_owned()),
+                commit: Some(COMMIT.to_owned()),
+                runner: Some("github-hosted".to_owned()),
+            }),
+            key: None,
+            time: Some("2024-06-01T12:00:00Z".to_owned()),
+            log: Some(LogEntry {
+                url: "https://log.example".to_owned(),
+                index: 1001,
+            }),
+        }
+    );
+}
+
+#[test]
+fn certificate_is_by_the_authority_for_signing_code_and_promised_to_the_log() {
+    let with = |change: fn(&mut Signing)| {
+        let mut signing = Signing::of(COMMIT);
+        change(&mut signing);
+        rules().invalid(&signing.bundle(&build()))
+    };
+    let why = with(|signing| signing.ca = "stranger");
+    assert!(why.contains("certificate chain"), "{why}");
+    let why = with(|signing| signing.usage = "1.3.6.1.5.5.7.3.1");
+    assert!(why.contains("certificate chain"), "{why}");
+    let why = with(|signing| signing.ct = None);
+    assert!(why.contains("missing SCT"), "{why}");
+    let why = with(|signing| signing.ct = Some("stranger"));
+    assert!(why.contains("SCT"), "{why}");
+}
+
+#[test]
+fn root_without_transparency_of_certificates_demands_no_promise() {
+    let mut signing = Signing::of(COMMIT);
+    signing.ct = None;
+    let mut root = root();
+    root["ctlogs"] = json!([]);
+    assert_eq!(
+        rules().roots(vec![root]).of(&signing.bundle(&build())),
+        BOUND
+    );
+}
+
+#[test]
+fn root_with_logs_demands_an_entry_with_its_proof() {
+    let stamped = Signing {
+        stamp: Some("tsa"),
+        ..Signing::of(COMMIT)
+    };
+    assert_eq!(rules().of(&stamped.bundle(&build())), BOUND);
+    let unlogged = Signing {
+        log: None,
+        ..stamped.clone()
+    };
+    let why = rules().invalid(&unlogged.bundle(&build()));
+    assert!(why.contains("the log entry is missing"), "{why}");
+    let stranger = Signing {
+        log: Some("stranger"),
+        ..stamped.clone()
+    };
+    rules().invalid(&stranger.bundle(&build()));
+
+    let change = |path: &str, value: Value| {
+        let mut bundle = stamped.bundle(&build());
+        *bundle
+            .pointer_mut(&format!("/verificationMaterial/tlogEntries/0{path}"))
+            .unwrap() = value;
+        rules().invalid(&bundle)
+    };
+    let why = change("/inclusionProof", Value::Null);
+    assert!(why.contains("without its inclusion proof"), "{why}");
+    let hash = STANDARD.encode([7; 32]);
+    let why = change("/inclusionProof/hashes", json!([hash]));
+    assert!(why.contains("inclusion proof"), "{why}");
+    let bundle = stamped.bundle(&build());
+    let note = &bundle["verificationMaterial"]["tlogEntries"][0]["inclusionProof"]["checkpoint"];
+    let note = note["envelope"]
+        .as_str()
+        .unwrap()
+        .replace("log.example - 1", "log.example - 2");
+    let why = change("/inclusionProof/checkpoint/envelope", json!(note));
+    assert!(why.contains("checkpoint"), "{why}");
+    let why = change("/integratedTime", json!((NOW + 1).to_string()));
+    assert!(why.contains("promise"), "{why}");
+}
+
+#[test]
+fn every_entry_needs_its_proof() {
+    let mut bundle = Signing::of(COMMIT).bundle(&build());
+    let entries = bundle["verificationMaterial"]["tlogEntries"]
+        .as_array_mut()
+        .unwrap();
+    let mut second = entries[0].clone();
+    second["inclusionProof"] = Value::Null;
+    entries.push(second);
+    let why = rules().invalid(&bundle);
+    assert!(why.contains("without its inclusion proof"), "{why}");
+}
+
+#[test]
+fn an_entry_is_about_these_bytes() {
+    let mut bundle = Signing::of(COMMIT).bundle(&build());
+    let mut twin = provenance(&digest().hex(), OTHER);
+    twin["subject"][0]["name"] = json!("twin");
+    let other = Signing::of(COMMIT).bundle(&twin);
+    bundle["verificationMaterial"]["tlogEntries"] =
+        other["verificationMaterial"]["tlogEntries"].clone();
+    let why = rules().invalid(&bundle);
+    assert!(why.contains("does not match"), "{why}");
+}
+
+#[test]
+fn root_without_logs_demands_a_timestamp_by_its_authority() {
+    let private = || rules().roots(vec![root_without_logs()]);
+    let signing = |stamp| Signing {
+        log: None,
+        ct: None,
+        stamp,
+        ..Signing::of(COMMIT)
+    };
+    let judged = private().judge(&Attached::Bundle(
+        signing(Some("tsa"))
+            .bundle(&build())
+            .to_string()
+            .into_bytes(),
+    ));
+    assert_eq!(judged.standing, BOUND);
+    let proof = judged.proof.unwrap();
+    assert_eq!(proof.time.as_deref(), Some("2024-06-01T12:00:00Z"));
+    assert_eq!(proof.log, None);
+    let why = private().invalid(&signing(None).bundle(&build()));
+    assert!(why.contains("timestamp is missing"), "{why}");
+    private().invalid(&signing(Some("stranger")).bundle(&build()));
+    // A logged bundle is none of such a root's: its log is unknown.
+    private().invalid(&Signing::of(COMMIT).bundle(&build()));
+}
+
+#[test]
+fn time_that_no_authority_covers_hints_at_an_old_root() {
+    let mut old = root_without_logs();
+    old["timestampAuthorities"][0]["validFor"]["end"] = json!("2024-05-01T00:00:00Z");
+    let signing = Signing {
+        log: None,
+        ct: None,
+        stamp: Some("tsa"),
+        ..Signing::of(COMMIT)
+    };
+    let bundle = signing.bundle(&build());
+    let refusal = |roots| match rules().roots(roots).of(&bundle) {
+        Standing::Invalid(refusal) => refusal,
+        other => panic!("{other:?}"),
+    };
+    assert!(refusal(vec![old.clone()]).outdated_root);
+    // The reason goes before that of a root that has nothing to do with it.
+    assert!(refusal(vec![old.clone(), root()]).outdated_root);
+    let mut old = root_without_logs();
+    old["certificateAuthorities"][0]["validFor"]["end"] = json!("2024-05-01T00:00:00Z");
+    assert!(refusal(vec![old]).outdated_root);
+    assert!(!refusal(vec![root()]).outdated_root);
+}
+
+#[test]
+fn nothing_is_mixed_between_roots() {
+    // One root has the authority and no logs, the other the logs and no authority.
+    let mut logs = root();
+    logs["certificateAuthorities"] = json!([]);
+    let bundle = Signing::of(COMMIT).bundle(&build());
+    let split = rules().roots(vec![root_without_logs(), logs.clone()]);
+    split.invalid(&bundle);
+    assert_eq!(rules().roots(vec![logs, root()]).of(&bundle), BOUND);
+}
+
+#[test]
+fn times_in_the_future_are_refused() {
+    let mut early = rules();
+    early.now = at(NOW - 1);
+    let why = early.invalid(&Signing::of(COMMIT).bundle(&build()));
+    assert!(why.contains("in the future"), "{why}");
+    early.now = at(NOW);
+    assert_eq!(early.of(&Signing::of(COMMIT).bundle(&build())), BOUND);
+}
+
+#[test]
+fn bundles_with_two_meanings_are_malformed() {
+    let bundle = || Signing::of(COMMIT).bundle(&build());
+    let mut two = bundle();
+    two["messageSignature"] = json!({ "signature": "AA==" });
+    let why = rules().invalid(&two);
+    assert!(why.contains("kind of content"), "{why}");
+    let chain = json!({ "certificates": [bundle()["verificationMaterial"]["certificate"]] });
+    for (kind, value) in [
+        ("publicKey", json!({ "hint": "" })),
+        ("x509CertificateChain", chain),
+    ] {
+        let mut two = bundle();
+        two["verificationMaterial"][kind] = value;
+        let why = rules().invalid(&two);
+        assert!(why.contains("kind of key"), "{why}");
+    }
+    let twice = bundle().to_string().replacen(
+        "\"dsseEnvelope\":",
+        "\"dsseEnvelope\":{\"payload\":\"\",\"payloadType\":\"\",\"signatures\":[]},\"dsseEnvelope\":",
+        1,
+    );
+    let judged = rules().judge(&Attached::Bundle(twice.into_bytes()));
+    let Standing::Invalid(refusal) = judged.standing else {
+        panic!("{judged:?}");
+    };
+    assert!(refusal.why.contains("twice"), "{refusal:?}");
+}
+
+#[test]
+fn bundles_have_few_entries_and_limited_size() {
+    let mut many = Signing {
+        stamp: Some("tsa"),
+        ..Signing::of(COMMIT)
+    }
+    .bundle(&build());
+    let repeat = |list: &mut Value, count: usize| {
+        let one = list[0].clone();
+        *list = vec![one; count].into();
+    };
+    let material = &mut many["verificationMaterial"];
+    repeat(&mut material["tlogEntries"], 8);
+    repeat(
+        &mut material["timestampVerificationData"]["rfc3161Timestamps"],
+        8,
+    );
+    assert_eq!(rules().of(&many), BOUND);
+    let mut entries = many.clone();
+    repeat(&mut entries["verificationMaterial"]["tlogEntries"], 9);
+    let why = rules().invalid(&entries);
+    assert!(why.contains("more than 8 log entries"), "{why}");
+    repeat(
+        &mut many["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"],
+        9,
+    );
+    let why = rules().invalid(&many);
+    assert!(why.contains("more than 8 timestamps"), "{why}");
+
+    let mut large = Signing::of(COMMIT)
+        .bundle(&build())
+        .to_string()
+        .into_bytes();
+    large.resize(4 << 20, b' ');
+    assert_eq!(
+        rules().judge(&Attached::Bundle(large.clone())).standing,
+        BOUND
+    );
+    large.push(b' ');
+    let judged = rules().judge(&Attached::Bundle(large));
+    assert!(
+        matches!(judged.standing, Standing::Invalid(_)),
+        "{judged:?}"
+    );
+}
+
+#[test]
+fn old_bundle_with_a_promise_alone_is_malformed() {
+    let mut bundle = Signing::of(COMMIT).bundle(&build());
+    bundle["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.1");
+    assert_eq!(rules().of(&bundle), BOUND);
+    bundle["verificationMaterial"]["tlogEntries"][0]["inclusionProof"] = Value::Null;
+    let why = rules().invalid(&bundle);
+    assert!(why.contains("without its inclusion proof"), "{why}");
+}
+
+#[test]
+fn statement_is_about_the_digest_and_signed() {
+    let other = provenance(&Digest::of(b"another").hex(), COMMIT);
+    let why = rules().invalid(&Signing::of(COMMIT).bundle(&other));
+    assert!(why.contains("not about"), "{why}");
+
+    let mut bundle = Signing::of(COMMIT).bundle(&other);
+    bundle["dsseEnvelope"]["payload"] = json!(STANDARD.encode(build().to_string()));
+    let why = rules().invalid(&bundle);
+    assert!(why.contains("signature"), "{why}");
+
+    let mut many = build();
+    let subject = many["subject"][0].clone();
+    let mut subjects = vec![json!({ "digest": { "sha256": "0".repeat(64) } }); 999];
+    subjects.push(subject);
+    many["subject"] = subjects.into();
+    assert_eq!(rules().of(&Signing::of(COMMIT).bundle(&many)), BOUND);
+}
+
+#[test]
+fn message_signatures_are_not_about_images() {
+    let mut bundle = Signing::of(COMMIT).bundle(&build());
+    let signature = bundle["dsseEnvelope"]["signatures"][0]["sig"].clone();
+    bundle["messageSignature"] = json!({ "signature": signature });
+    bundle.as_object_mut().unwrap().remove("dsseEnvelope");
+    let why = rules().invalid(&bundle);
+    assert!(why.contains("not a statement"), "{why}");
+}
+
+#[test]
+fn signer_matches_whole_in_each_value() {
+    let stranger = |change: fn(&mut Signing)| {
+        let mut signing = Signing::of(COMMIT);
+        change(&mut signing);
+        assert_eq!(rules().of(&signing.bundle(&build())), Standing::Untrusted);
+    };
+    stranger(|signing| signing.identity = format!("{WORKFLOW}@refs/heads/main2"));
+    stranger(|signing| signing.identity = format!("{WORKFLOW}@refs/heads/mai"));
+    stranger(|signing| signing.identity = format!("{WORKFLOW}x@refs/heads/main"));
+    stranger(|signing| signing.identity = WORKFLOW.to_owned());
+    stranger(|signing| signing.issuer = format!("{ISSUER}.evil.example"));
+    stranger(|signing| signing.source = Some(format!("{SOURCE}-fork")));
+    stranger(|signing| signing.source = None);
+    stranger(|signing| signing.runner = Some("self-hosted".to_owned()));
+    stranger(|signing| signing.runner = None);
+}
+
+#[test]
+fn reference_may_be_any_or_hold_the_revision() {
+    let with_ref = |git_ref: Option<&str>| {
+        let mut signer = workflow();
+        let SignerIdentity::Workflow {
+            git_ref: rule,
+            runner,
+            ..
+        } = &mut signer.who
+        else {
+            unreachable!("it is a workflow");
+        };
+        *rule = git_ref.map(str::to_owned);
+        *runner = Runner::Any;
+        rules().signers(vec![signer])
+    };
+    let at = |git_ref: &str| {
+        let mut signing = Signing::of(COMMIT);
+        signing.identity = format!("{WORKFLOW}@{git_ref}");
+        signing.runner = Some("self-hosted".to_owned());
+        signing.bundle(&build())
+    };
+    assert_eq!(with_ref(None).of(&at("refs/heads/any@thing")), BOUND);
+    let tagged = with_ref(Some("refs/tags/{revision}"));
+    assert_eq!(tagged.of(&at(&format!("refs/tags/{COMMIT}"))), BOUND);
+    assert_eq!(
+        tagged.of(&at(&format!("refs/tags/{OTHER}"))),
+        Standing::Untrusted
+    );
+}
+
+#[test]
+fn identity_is_exact_or_matches_a_pattern_whole() {
+    let by = |identity: IdentityRule| {
+        rules().signers(vec![Signer {
+            who: SignerIdentity::Certificate {
+                identity,
+                issuer: "https://accounts.example".to_owned(),
+                runner: Runner::Any,
+            },
+            commit: CommitBinding::Off,
+            source: None,
+            images: Vec::new(),
+        }])
+    };
+    let bundle = Signing::by("release@acme.example").bundle(&build());
+    let exact = |text: &str| by(IdentityRule::Exact(text.to_owned())).of(&bundle);
+    assert_eq!(exact("release@acme.example"), UNBOUND);
+    assert_eq!(exact("elease@acme.example"), Standing::Untrusted);
+    let pattern = regex::Regex::new("^(?:[a-z]+@acme\\.example)$").unwrap();
+    assert_eq!(by(IdentityRule::Pattern(pattern)).of(&bundle), UNBOUND);
+}
+
+#[test]
+fn commit_of_the_certificate_equals_the_revision() {
+    let Standing::OtherCommit(why) = rules().of(&Signing::of(OTHER).bundle(&build())) else {
+        panic!("the commit was not compared");
+    };
+    assert!(why.contains(OTHER) && why.contains(COMMIT), "{why}");
+    let mut none = Signing::of(COMMIT);
+    none.commit = None;
+    let standing = rules().of(&none.bundle(&build()));
+    assert!(matches!(standing, Standing::OtherCommit(_)), "{standing:?}");
+}
+
+#[test]
+fn commit_of_the_predicate_equals_the_revision() {
+    let signer = || Signer {
+        commit: CommitBinding::Predicate,
+        ..workflow()
+    };
+    let rules = || rules().signers(vec![signer()]);
+    // The certificate's commit does not count then.
+    assert_eq!(rules().of(&Signing::of(OTHER).bundle(&build())), BOUND);
+    let other = provenance(&digest().hex(), OTHER);
+    let standing = rules().of(&Signing::of(COMMIT).bundle(&other));
+    assert!(matches!(standing, Standing::OtherCommit(_)), "{standing:?}");
+    let judged = rules().cosign(&Signing::of(COMMIT), &payload(&digest().hex()), None);
+    let Standing::OtherCommit(why) = judged.standing else {
+        panic!("{judged:?}");
+    };
+    assert!(why.contains("no predicate"), "{why}");
+}
+
+#[test]
+fn signer_that_binds_the_commit_goes_before_one_that_does_not() {
+    let off = Signer {
+        commit: CommitBinding::Off,
+        ..workflow()
+    };
+    let both = rules().signers(vec![off, workflow()]);
+    assert_eq!(both.of(&Signing::of(COMMIT).bundle(&build())), BOUND);
+    assert_eq!(both.of(&Signing::of(OTHER).bundle(&build())), UNBOUND);
+}
+
+#[test]
+fn signer_of_another_image_does_not_count() {
+    let of = |image: &str| Signer {
+        images: vec![image.to_owned()],
+        ..workflow()
+    };
+    let bundle = Signing::of(COMMIT).bundle(&build());
+    assert_eq!(rules().signers(vec![of("app")]).of(&bundle), BOUND);
+    assert_eq!(
+        rules().signers(vec![of("ap")]).of(&bundle),
+        Standing::Untrusted
+    );
+}
+
+#[test]
+fn other_predicates_are_neither_signature_nor_attestation() {
+    let sbom = statement(&digest().hex(), "https://spdx.dev/Document", &json!({}));
+    assert_eq!(
+        rules().of(&Signing::of(COMMIT).bundle(&sbom)),
+        Standing::OtherKind
+    );
+    let signature = statement(&digest().hex(), COSIGN_SIGN, &json!({}));
+    let bundle = Signing::of(COMMIT).bundle(&signature);
+    let judged = rules().judge(&Attached::Bundle(bundle.to_string().into_bytes()));
+    assert_eq!(judged.kind, Some(Requirement::Signature));
+    assert_eq!(judged.standing, BOUND);
+}
+
+#[test]
+fn key_counts_if_it_is_listed_and_recorded() {
+    let listed = |log| rules().signers(vec![key(log, CommitBinding::Predicate)]);
+    let logged = Signing::of("").bundle_by_key(&build(), "signer");
+    let judged = listed(LogRule::Required).judge(&Attached::Bundle(logged.to_string().into()));
+    assert_eq!(judged.standing, BOUND);
+    let public = PublicKey::parse(Key::named("signer").pem().as_bytes()).unwrap();
+    assert_eq!(judged.proof.unwrap().key, Some(public.digest()));
+
+    let stranger = Signing::of("").bundle_by_key(&build(), "stranger");
+    listed(LogRule::Required).invalid(&stranger);
+    listed(LogRule::Off).invalid(&stranger);
+    let why = rules().invalid(&logged);
+    assert!(why.contains("lists none"), "{why}");
+
+    let mut unlogged = Signing::of("");
+    unlogged.log = None;
+    let unlogged = unlogged.bundle_by_key(&build(), "signer");
+    listed(LogRule::Required).invalid(&unlogged);
+    assert_eq!(listed(LogRule::Off).of(&unlogged), BOUND);
+    let mut forged = unlogged;
+    let other = provenance(&digest().hex(), OTHER).to_string();
+    forged["dsseEnvelope"]["payload"] = json!(STANDARD.encode(other));
+    listed(LogRule::Off).invalid(&forged);
+}
+
+#[test]
+fn key_with_a_timestamp_counts_in_a_root_without_logs() {
+    let listed = rules()
+        .signers(vec![key(LogRule::Required, CommitBinding::Off)])
+        .roots(vec![root_without_logs()]);
+    let signing = |stamp| Signing {
+        log: None,
+        stamp,
+        ..Signing::of("")
+    };
+    let by_key = |stamp| listed.of(&signing(stamp).bundle_by_key(&build(), "signer"));
+    assert_eq!(by_key(Some("tsa")), UNBOUND);
+    assert!(matches!(by_key(None), Standing::Invalid(_)));
+    assert!(matches!(by_key(Some("stranger")), Standing::Invalid(_)));
+}
+
+#[test]
+fn keys_are_public_strong_and_well_formed() {
+    assert!(PublicKey::parse(Key::named("signer").pem().as_bytes()).is_ok());
+    for text in [
+        "",
+        "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    ] {
+        assert!(PublicKey::parse(text.as_bytes()).is_err(), "{text}");
+    }
+    let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let why = PublicKey::parse(private.as_bytes()).unwrap_err();
+    assert!(why.contains("private key"), "{why}");
+    // RSA of 1024 bits.
+    let modulus = authority::der::tlv(2, &[&[0], &[0xc5; 128][..]].concat());
+    let raw = authority::der::sequence(&[modulus, authority::der::integer(65537)]);
+    let algorithm = [authority::der::oid("1.2.840.113549.1.1.1"), vec![5, 0]];
+    let algorithm = authority::der::sequence(&algorithm);
+    let weak = authority::der::sequence(&[algorithm, authority::der::bits(&raw)]);
+    let why = PublicKey::parse(authority::pem("PUBLIC KEY", &weak).as_bytes()).unwrap_err();
+    assert!(why.contains("1024"), "{why}");
+}
+
+#[test]
+fn signature_of_an_older_cosign_is_converted() {
+    let payload = payload(&digest().hex());
+    let judged = rules().cosign(&Signing::of(COMMIT), &payload, None);
+    assert_eq!(judged.standing, BOUND);
+    assert_eq!(judged.kind, Some(Requirement::Signature));
+    assert_eq!(judged.predicate_type, None);
+    assert_eq!(judged.proof.unwrap().log.unwrap().index, 1001);
+
+    let listed = |log| rules().signers(vec![key(log, CommitBinding::Off)]);
+    let by_key =
+        |rules: Rules, signing: &Signing, key| rules.cosign(signing, &payload, Some(key)).standing;
+    let logged = Signing::of("");
+    let mut unlogged = logged.clone();
+    unlogged.log = None;
+    assert_eq!(
+        by_key(listed(LogRule::Required), &logged, "signer"),
+        UNBOUND
+    );
+    assert_eq!(by_key(listed(LogRule::Off), &unlogged, "signer"), UNBOUND);
+    for (log, signing, key) in [
+        (LogRule::Required, &unlogged, "signer"),
+        (LogRule::Required, &logged, "stranger"),
+        (LogRule::Off, &unlogged, "stranger"),
+    ] {
+        let standing = by_key(listed(log), signing, key);
+        assert!(matches!(standing, Standing::Invalid(_)), "{log:?} {key}");
+    }
+    // Without a log, by a timestamp.
+    let stamped = Signing {
+        log: None,
+        ct: None,
+        stamp: Some("tsa"),
+        ..Signing::of(COMMIT)
+    };
+    let private = rules().roots(vec![root_without_logs()]);
+    assert_eq!(private.cosign(&stamped, &payload, None).standing, BOUND);
+}
+
+#[test]
+fn altered_signature_of_an_older_cosign_is_invalid() {
+    let good = payload(&digest().hex());
+    let altered = |change: &dyn Fn(&mut CosignLayer)| {
+        let Attached::Cosign(mut layer) = layer(&Signing::of(COMMIT), &good, None) else {
+            unreachable!("it is a layer");
+        };
+        change(&mut layer);
+        match rules().judge(&Attached::Cosign(layer)).standing {
+            Standing::Invalid(refusal) => refusal.why,
+            other => panic!("{other:?}"),
+        }
+    };
+    altered(&|layer| layer.payload.push(b' '));
+    altered(&|layer| layer.payload = payload(&Digest::of(b"another").hex()));
+    for name in [
+        "dev.cosignproject.cosign/signature",
+        "dev.sigstore.cosign/bundle",
+        "dev.sigstore.cosign/certificate",
+    ] {
+        altered(&|layer| drop(layer.annotations.remove(name)));
+        altered(&|layer| drop(layer.annotations.insert(name.to_owned(), "x".to_owned())));
+    }
+    let bundle = "dev.sigstore.cosign/bundle";
+    let why = altered(&|layer| {
+        let text = layer.annotations.get_mut(bundle).unwrap();
+        *text = text.replace(&NOW.to_string(), &(NOW + 1).to_string());
+    });
+    assert!(why.contains("promise"), "{why}");
+}
+
+#[test]
+fn roots_are_one_document_or_one_a_line() {
+    let lines = format!("{}\n\n{}\n", root(), root_without_logs());
+    assert_eq!(Root::parse("r.jsonl", lines.as_bytes()).unwrap().len(), 2);
+    let pretty = serde_json::to_string_pretty(&root()).unwrap();
+    assert_eq!(Root::parse("r.json", pretty.as_bytes()).unwrap().len(), 1);
+    let mut nobody = root();
+    for list in ["certificateAuthorities", "tlogs", "timestampAuthorities"] {
+        nobody[list] = json!([]);
+    }
+    for text in [
+        "",
+        "\n",
+        "{}",
+        "x",
+        &format!("{}\nx", root()),
+        &nobody.to_string(),
+    ] {
+        assert!(Root::parse("r", text.as_bytes()).is_err(), "{text}");
+    }
+    let twice = root()
+        .to_string()
+        .replacen("\"tlogs\"", "\"tlogs\":[],\"tlogs\"", 1);
+    assert!(Root::parse("r", twice.as_bytes()).is_err());
+}

@@ -1,0 +1,359 @@
+//! The stage of signatures and attestations: keys and roots of the policy, what is attached to each
+//! digest, and the evidence.
+//!
+//! Without a `verify` block nothing is read and nothing is requested.
+
+use std::rc::Rc;
+
+use futures_util::future;
+
+use super::{History, Services, Stop};
+use crate::{
+    checks::{self, Examined, Force, Resolved, Signed},
+    config::{Config, RelPath, RootKind, SignedSubject, SignerIdentity, Verify},
+    error::{Error, Errors, Span},
+    files::Files,
+    git::{Git, ObjectId},
+    history::{Digests, Promoted},
+    oci::{Digest, Platform, Revision},
+    registry::{Source, resolve::ImageFacts},
+    report::json::VerifiedRow,
+    trust::{self, BuiltIn, Examination, Policy, PublicKey, Root, Search, Subject},
+};
+
+/// The largest key or root, in bytes.
+const MATERIAL_MAX: u64 = 4 << 20;
+
+/// The policy of a run, and what makes it equal to another.
+pub struct Trust<'c> {
+    /// The policy.
+    pub policy: Policy<'c>,
+    /// The digest of the policy, its keys and its roots.
+    id: Digest,
+}
+
+/// A digest to look up.
+struct Wanted<'w> {
+    image: usize,
+    platform: Option<&'w Platform>,
+    digest: Digest,
+}
+
+impl<'c> Trust<'c> {
+    /// Reads the keys and roots of the configuration from the files that the run works on; `None`
+    /// without a `verify` block. Every problem is in the error.
+    pub fn read(config: &'c Config, files: &dyn Files) -> Result<Option<Self>, Errors> {
+        let Some(verify) = &config.verify else {
+            return Ok(None);
+        };
+        let mut material = Material {
+            config,
+            files,
+            read: format!("{verify:?}").into_bytes(),
+            problems: Vec::new(),
+        };
+        let keys = verify.signers.iter().map(|signer| match &signer.who {
+            SignerIdentity::Key { path, at, .. } => material.key(path, *at),
+            _ => None,
+        });
+        let keys = keys.collect();
+        let roots = (verify.trusted_roots.iter()).flat_map(|root| {
+            let name = root.name.as_str();
+            match &root.kind {
+                RootKind::Sigstore => material.built_in(BuiltIn::Sigstore, root.at),
+                RootKind::GitHub => material.built_in(BuiltIn::GitHub, root.at),
+                RootKind::File(path) => material.root(name, path, root.at),
+            }
+        });
+        let roots = roots.collect();
+        if !material.problems.is_empty() {
+            return Err(material.problems.into());
+        }
+        let id = Digest::of(&material.read);
+        let policy = Policy {
+            verify,
+            keys,
+            roots,
+        };
+        Ok(Some(Self { policy, id }))
+    }
+
+    /// Finds and judges what is attached to a digest; each is looked up once in a run.
+    pub async fn examine(
+        &self,
+        source: &Source,
+        image: &str,
+        digest: Digest,
+        revision: &Revision,
+        services: &Services,
+    ) -> Rc<Examination> {
+        let key = format!("{source}@{digest} {revision} {image} {}", self.id);
+        if let Some(known) = services.examined(&key) {
+            return known;
+        }
+        let revision = revision.to_string();
+        let subject = Subject {
+            image,
+            digest,
+            revision: &revision,
+            now: (services.environment.clock)(),
+        };
+        let found = trust::examine(source, &self.policy, subject, Search::UntilMet).await;
+        let found = Rc::new(found);
+        services.remember_examined(key, &found);
+        found
+    }
+
+    /// Looks up several digests at once, in their order.
+    fn examine_all(
+        &self,
+        config: &Config,
+        wanted: &[Wanted<'_>],
+        revision: &Revision,
+        services: &Services,
+    ) -> Result<Vec<Rc<Examination>>, Errors> {
+        let sources = services.sources_of_images(config)?;
+        let examine = |wanted: &Wanted<'_>| {
+            let (source, name) = (&sources[wanted.image], &config.images[wanted.image].name);
+            self.examine(source, name, wanted.digest, revision, services)
+        };
+        let work: Vec<_> = wanted.iter().map(examine).collect();
+        let message = format!("reading the signatures of {} images", config.images.len());
+        services.wait(future::join_all(work), &message)
+    }
+}
+
+/// The files of a policy while they are read.
+struct Material<'m> {
+    config: &'m Config,
+    files: &'m dyn Files,
+    /// All that was read, and the policy itself.
+    read: Vec<u8>,
+    problems: Vec<Error>,
+}
+
+impl Material<'_> {
+    fn key(&mut self, path: &RelPath, at: Span) -> Option<PublicKey> {
+        let bytes = self.file(path, at)?;
+        let key = PublicKey::parse(&bytes);
+        key.map_err(|why| self.problem(format!("cannot use the key {path}: {why}"), at))
+            .ok()
+    }
+
+    fn root(&mut self, name: &str, path: &RelPath, at: Span) -> Vec<Root> {
+        let Some(bytes) = self.file(path, at) else {
+            return Vec::new();
+        };
+        Root::parse(name, &bytes).unwrap_or_else(|why| {
+            self.problem(format!("cannot use the trusted root {path}: {why}"), at);
+            Vec::new()
+        })
+    }
+
+    fn built_in(&mut self, which: BuiltIn, at: Span) -> Vec<Root> {
+        match Root::built_in(which) {
+            Ok(root) => vec![root],
+            Err(why) => {
+                let name = which.as_str();
+                self.problem(format!("cannot use the built-in root {name}: {why}"), at);
+                Vec::new()
+            }
+        }
+    }
+
+    fn file(&mut self, path: &RelPath, at: Span) -> Option<Vec<u8>> {
+        use std::io::Read as _;
+        let mut bytes = Vec::new();
+        let opened = self.files.open(path).map_err(|error| error.error);
+        let read = opened.and_then(|file| file.take(MATERIAL_MAX + 1).read_to_end(&mut bytes));
+        match read {
+            Ok(_) if bytes.len() as u64 <= MATERIAL_MAX => {
+                self.read.extend(&bytes);
+                Some(bytes)
+            }
+            Ok(_) => {
+                self.problem(format!("{path} has more than 4 MiB"), at);
+                None
+            }
+            Err(error) => {
+                self.problem(format!("cannot read {path}: {error}"), at);
+                None
+            }
+        }
+    }
+
+    fn problem(&mut self, message: String, at: Span) {
+        let place = self.config.place(at, "");
+        self.problems
+            .push(Error::input("config", message).at(place));
+    }
+}
+
+/// The stage of signatures: every image's digest, or each of its platforms'. The evidence is for
+/// each image, in the order of the configuration.
+pub(super) fn signed<'c>(
+    chain: Resolved<'c>,
+    trust: Option<&Trust<'_>>,
+    config: &'c Config,
+    revision: &Revision,
+    force: Force,
+    services: &Services,
+) -> Result<(Signed<'c>, Vec<Vec<VerifiedRow>>), Stop> {
+    let mut evidence: Vec<Vec<VerifiedRow>> = config.images.iter().map(|_| Vec::new()).collect();
+    let mut stage = chain.signing();
+    let Some(trust) = trust else {
+        return Ok((stage.done()?, evidence));
+    };
+    let verify = trust.policy.verify;
+    let places: Vec<_> = stage.open().collect();
+    let wanted = |(image, platform): &(usize, usize)| {
+        Some(wanted(verify, *image, *platform, stage.facts(*image)?))
+    };
+    let wanted: Vec<Wanted<'_>> = places.iter().filter_map(wanted).collect();
+    let found = trust.examine_all(config, &wanted, revision, services)?;
+    let mut verdicts = Vec::new();
+    for (wanted, found) in wanted.iter().zip(&found) {
+        let examined = examined(config, wanted, found);
+        evidence[wanted.image].extend(VerifiedRow::of(&examined, verify, revision));
+        verdicts.push(examined.verdict(verify, force));
+    }
+    for (place, verdict) in places.into_iter().zip(verdicts) {
+        stage.judged(place, verdict);
+    }
+    Ok((stage.done()?, evidence))
+}
+
+/// The verdicts on pinned digests: checks, and the errors that left some unjudged.
+pub fn pinned(
+    trust: &Trust<'_>,
+    config: &Config,
+    images: &[(usize, ImageFacts)],
+    revision: &Revision,
+    force: Force,
+    services: &Services,
+) -> Result<(Vec<checks::Check>, Vec<Error>), Errors> {
+    let verify = trust.policy.verify;
+    let mut wanted = Vec::new();
+    for (image, facts) in images {
+        let places = match verify.subject {
+            SignedSubject::Pinned => 1,
+            SignedSubject::Platforms => facts.platforms.len(),
+        };
+        wanted.extend((0..places).map(|platform| self::wanted(verify, *image, platform, facts)));
+    }
+    let found = trust.examine_all(config, &wanted, revision, services)?;
+    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    for (wanted, found) in wanted.iter().zip(&found) {
+        match examined(config, wanted, found).verdict(verify, force) {
+            Ok(check) => checks.push(check),
+            Err(errors) => outages.extend(errors),
+        }
+    }
+    Ok((checks, outages))
+}
+
+fn wanted<'f>(verify: &Verify, image: usize, platform: usize, facts: &'f ImageFacts) -> Wanted<'f> {
+    let of_platform = match verify.subject {
+        SignedSubject::Pinned => None,
+        SignedSubject::Platforms => facts.platforms.get(platform),
+    };
+    Wanted {
+        image,
+        platform: of_platform.map(|platform| &platform.platform),
+        digest: of_platform.map_or(facts.digest, |platform| platform.digest),
+    }
+}
+
+fn examined<'e>(
+    config: &'e Config,
+    wanted: &Wanted<'e>,
+    found: &'e Rc<Examination>,
+) -> Examined<'e> {
+    Examined {
+        image: &config.images[wanted.image].name,
+        platform: wanted.platform,
+        digest: wanted.digest,
+        found,
+    }
+}
+
+/// Whether `since` names a commit, where that can be determined.
+pub fn since_exists(config: &Config) -> Result<(), Errors> {
+    let since = config
+        .verify
+        .as_ref()
+        .and_then(|verify| verify.since.as_ref());
+    let Some(since) = since else { return Ok(()) };
+    let unknown = || {
+        let message = format!(
+            "`since` names no commit of this repository: {}",
+            since.commit
+        );
+        Errors::from(Error::input("config", message).at(config.place(since.at, "")))
+    };
+    let Ok(git) = Git::open(&config.root) else {
+        return Err(unknown());
+    };
+    let known = git
+        .commit_named(&since.commit)
+        .map_err(|error| checks::outage(&error))?;
+    if known.is_none() && !git.is_shallow() {
+        return Err(unknown());
+    }
+    Ok(())
+}
+
+/// Whether signatures decide on a set: one that was promoted up to `since` may be unsigned, if these
+/// are the digests that its commit pinned.
+pub fn force(
+    config: &Config,
+    promoted: Option<&Promoted>,
+    digests: &Digests,
+    git: Option<&Git>,
+) -> Result<Force, Error> {
+    let since = config
+        .verify
+        .as_ref()
+        .and_then(|verify| verify.since.as_ref());
+    let (Some(since), Some(promoted), Some(git)) = (since, promoted, git) else {
+        return Ok(Force::Decides);
+    };
+    let pinned = config.images.iter().filter(|image| image.pins > 0);
+    let same = |name: &String| {
+        let then = promoted.images.get(name);
+        then.is_some() && then == digests.get(name)
+    };
+    if !pinned.map(|image| &image.name).all(same) {
+        return Ok(Force::Decides);
+    }
+    let commit = ObjectId::parse(since.commit.as_bytes());
+    let commit = commit.filter(|commit| git.has_commit(commit).unwrap_or(false));
+    let before = match &commit {
+        Some(commit) => git
+            .is_ancestor(&promoted.contracts, commit)
+            .map_err(|error| checks::outage(&error))?,
+        None => false,
+    };
+    if before {
+        return Ok(Force::Warns);
+    }
+    if git.is_shallow() {
+        let why =
+            "cannot determine whether the set was promoted before `since`: the clone is shallow";
+        let error = Error::unavailable("git history", why);
+        return Err(error.help("fetch the history: git fetch --unshallow"));
+    }
+    Ok(Force::Decides)
+}
+
+/// The history's repository and the digests of a rollback's resolutions, for [`force`].
+pub(super) fn force_of(
+    config: &Config,
+    chain: &Resolved<'_>,
+    history: &History<'_>,
+) -> Result<Force, Error> {
+    let Some(promoted) = chain.promoted() else {
+        return Ok(Force::Decides);
+    };
+    force(config, Some(promoted), &chain.digests(), history.git())
+}

@@ -1,0 +1,556 @@
+//! `verify`: signatures and attestations in promote, rollback and `check --remote`, from layouts
+//! that carry them and from a registry.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    attach::{self, Attachment},
+    authority::{self, ISSUER, Key, SOURCE, Signing, WORKFLOW, provenance, statement},
+    fake::{Reaction, Request},
+    layout::Platform,
+    world::{REV_A, REV_B, World, details, failed, world},
+};
+
+const IMAGES: [&str; 3] = ["review", "fix", "base"];
+
+/// The policy of these tests.
+const POLICY: &str = "verify:
+  signers:
+    - workflow: https://github.com/acme/runtime/.github/workflows/build.yml
+      ref: refs/heads/main
+  trusted_roots: [root.json]
+";
+
+/// The usual world with a policy and the root of our authority; nothing is signed yet.
+fn unsigned() -> World {
+    let world = world();
+    with_policy(&world, POLICY);
+    world.write("root.json", authority::root().to_string());
+    world
+}
+
+fn with_policy(world: &World, policy: &str) {
+    let config = world.read("repin.yaml");
+    let config = config.split("verify:").next().unwrap().to_owned();
+    world.write("repin.yaml", config + policy);
+}
+
+/// The same with an attestation of each image at A and B.
+fn trusted() -> World {
+    let world = unsigned();
+    for revision in [REV_A, REV_B] {
+        for image in IMAGES {
+            attest(&world, image, revision, &Signing::of(revision), revision);
+        }
+    }
+    world
+}
+
+/// Attaches an attestation to an image at a revision, which says that `commit` was built.
+fn attest(
+    world: &World,
+    image: &str,
+    revision: &'static str,
+    signing: &Signing,
+    commit: &str,
+) -> Attachment {
+    let digest = world.digest(image, revision).to_owned();
+    let statement = provenance(digest.trim_start_matches("sha256:"), commit);
+    attached(world, image, &digest, &signing.bundle(&statement))
+}
+
+fn attached(world: &World, image: &str, digest: &str, bundle: &Value) -> Attachment {
+    let layout = world.layout(image);
+    let attachment = attach::bundle(&layout, digest, bundle.to_string().as_bytes());
+    attach::list(&layout, &[&attachment]);
+    attachment
+}
+
+const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--format", "json"];
+
+#[test]
+fn attested_set_is_promoted_with_its_evidence() {
+    let world = trusted();
+    let document = world.run(&PROMOTE).exits(0).json();
+    assert_eq!(details(&document, "signature_missing", "pass").len(), 3);
+    let proof = &document["images"][0]["verified"][0];
+    let digest = world.digest("review", REV_B);
+    let bundle = proof["bundle"].clone();
+    assert_eq!(
+        *proof,
+        json!({
+            "require": "attestation", "subject": digest, "platform": null, "bundle": bundle,
+            "predicate_type": authority::SLSA, "signer": format!("{WORKFLOW}@refs/heads/main"),
+            "issuer": ISSUER, "source": SOURCE, "commit": REV_B, "commit_bound": true,
+            "runner": "github-hosted", "key": null, "root": "root.json",
+            "time": "2024-06-01T12:00:00Z", "log": {"url": "https://log.example", "index": 1001},
+        })
+    );
+    let body = document["body"].as_str().unwrap();
+    assert!(body.contains("### Signatures and attestations"), "{body}");
+    assert!(body.contains("`https://log.example 1001`"), "{body}");
+    assert!(!body.contains("is not bound"), "{body}");
+    // No clock: the same bytes again.
+    assert_eq!(world.run(&PROMOTE).exits(0).json(), document);
+    let table = world.run(&["-v", "promote", "--revision", REV_B]).exits(0);
+    assert!(
+        table.stdout.contains("build.yml@refs/heads/main"),
+        "{}",
+        table.stdout
+    );
+}
+
+#[test]
+fn without_a_policy_nothing_is_looked_for_or_shown() {
+    let world = trusted();
+    with_policy(&world, "");
+    let document = world.run(&PROMOTE).exits(0).json();
+    assert_eq!(document["images"][0]["verified"], json!([]));
+    let codes = document["checks"].to_string();
+    assert!(!codes.contains("signature_missing"), "{codes}");
+    let body = document["body"].as_str().unwrap();
+    assert!(!body.contains("### Signatures"), "{body}");
+}
+
+#[test]
+fn unsigned_image_is_refused() {
+    let world = unsigned();
+    let document = world.refuses(&[], 1, &["signature_missing"]);
+    let first = &document["checks"].as_array().unwrap().iter();
+    let help = first
+        .clone()
+        .find(|check| check["code"] == "signature_missing");
+    let help = help.unwrap()["help"].as_str().unwrap().to_owned();
+    assert!(help.contains("push-to-registry: true"), "{help}");
+    assert_eq!(document["images"][0]["verified"], json!([]));
+}
+
+#[test]
+fn forged_label_is_refused_by_the_attestation_of_another_commit() {
+    let world = trusted();
+    let mut world = world;
+    // Tag and label claim B; what was attested was built from A.
+    world.rebuild(
+        "fix",
+        REV_B,
+        &[Platform::new("linux/amd64", REV_B).files(&[("x", "y")])],
+    );
+    attest(&world, "fix", REV_B, &Signing::of(REV_A), REV_A);
+    let document = world.refuses(&[], 1, &["commit_mismatch"]);
+    let detail = &details(&document, "commit_mismatch", "fail")[0];
+    assert!(detail.contains(REV_A) && detail.contains(REV_B), "{detail}");
+    assert_eq!(details(&document, "signature_missing", "pass").len(), 2);
+}
+
+#[test]
+fn each_refusal_has_its_code() {
+    let digest = |world: &World| {
+        world
+            .digest("fix", REV_B)
+            .trim_start_matches("sha256:")
+            .to_owned()
+    };
+    let refused = |code: &str, attach: &dyn Fn(&World)| {
+        let world = unsigned();
+        for image in ["review", "base"] {
+            attest(&world, image, REV_B, &Signing::of(REV_B), REV_B);
+        }
+        attach(&world);
+        let document = world.refuses(&[], 1, &[code]);
+        details(&document, code, "fail").remove(0)
+    };
+    let detail = refused("signature_invalid", &|world| {
+        let bundle = Signing::of(REV_B).bundle(&provenance(&"0".repeat(64), REV_B));
+        attached(world, "fix", world.digest("fix", REV_B), &bundle);
+    });
+    assert!(detail.contains("not about"), "{detail}");
+    let detail = refused("signer_untrusted", &|world| {
+        let mut signing = Signing::of(REV_B);
+        signing.identity = "https://github.com/evil/\u{1b}[31m/x.yml@refs/heads/x".to_owned();
+        signing.runner = Some("self-hosted".to_owned());
+        attest(world, "fix", REV_B, &signing, REV_B);
+    });
+    // As it would be configured, and harmless.
+    assert!(
+        detail.contains("ref: refs/heads/x, issuer: https://token"),
+        "{detail}"
+    );
+    assert!(detail.contains("runner: self-hosted"), "{detail}");
+    assert!(!detail.contains('\u{1b}'), "{detail}");
+    let detail = refused("attestation_missing", &|world| {
+        let sbom = statement(&digest(world), "https://spdx.dev/Document", &json!({}));
+        attached(
+            world,
+            "fix",
+            world.digest("fix", REV_B),
+            &Signing::of(REV_B).bundle(&sbom),
+        );
+    });
+    assert!(detail.contains("https://spdx.dev/Document"), "{detail}");
+    let detail = refused("commit_mismatch", &|world| {
+        attest(world, "fix", REV_B, &Signing::of(REV_A), REV_B);
+    });
+    assert!(detail.contains(REV_A), "{detail}");
+}
+
+#[test]
+fn refusal_names_eight_candidates() {
+    let world = trusted();
+    let mut world = world;
+    world.rebuild(
+        "fix",
+        REV_B,
+        &[Platform::new("linux/amd64", REV_B).files(&[("x", "y")])],
+    );
+    for _ in 0..10 {
+        attest(&world, "fix", REV_B, &Signing::of(REV_A), REV_A);
+    }
+    let document = world.refuses(&[], 1, &["commit_mismatch"]);
+    let detail = &details(&document, "commit_mismatch", "fail")[0];
+    assert_eq!(detail.matches("sha256:").count(), 8, "{detail}");
+    assert!(detail.ends_with("2 more"), "{detail}");
+}
+
+#[test]
+fn old_root_is_named_as_the_likely_reason() {
+    let world = unsigned();
+    let mut root = authority::root_without_logs();
+    root["certificateAuthorities"][0]["validFor"]["end"] = json!("2024-05-01T00:00:00Z");
+    world.write("root.json", root.to_string());
+    for image in IMAGES {
+        let signing = Signing {
+            log: None,
+            ct: None,
+            stamp: Some("tsa"),
+            ..Signing::of(REV_B)
+        };
+        attest(&world, image, REV_B, &signing, REV_B);
+    }
+    let document = world.refuses(&[], 1, &["signature_invalid"]);
+    let text = document["checks"].to_string();
+    assert!(
+        text.contains("gh attestation trusted-root > trusted_root.jsonl"),
+        "{text}"
+    );
+}
+
+#[test]
+fn no_layer_of_an_untrusted_image_is_read() {
+    let world = unsigned();
+    let config = world.read("repin.yaml");
+    world.write(
+        "repin.yaml",
+        config + "inventory: { root: /, kinds: { files: { paths: ['^(.+)$'] } } }\n",
+    );
+    // Every layer is gone: reading one would be exit 3.
+    for image in IMAGES {
+        for file in fs::read_dir(world.path("images").join(image).join("blobs/sha256")).unwrap() {
+            let path = file.unwrap().path();
+            if !fs::read(&path).unwrap().starts_with(b"{") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+    world.refuses(&[], 1, &["signature_missing"]);
+}
+
+#[test]
+fn both_kinds_are_required_by_any_signer() {
+    let world = trusted();
+    let both = "verify:
+  require: [attestation, signature]
+  signers:
+    - workflow: https://github.com/acme/runtime/.github/workflows/build.yml
+    - identity: release@acme.example
+      issuer: https://accounts.example
+      commit: \"off\"
+  trusted_roots: [root.json]
+";
+    with_policy(&world, both);
+    let document = world.refuses(&[], 1, &["attestation_missing"]);
+    let detail = &details(&document, "attestation_missing", "fail")[0];
+    assert!(detail.contains("no signature that counts"), "{detail}");
+    // An older cosign's signature by a person.
+    for image in IMAGES {
+        let digest = world.digest(image, REV_B).to_owned();
+        let signing = [Signing::by("release@acme.example")];
+        attach::signatures(&world.layout(image), &digest, &signing);
+    }
+    let document = world.run(&PROMOTE).exits(0).json();
+    let verified = document["images"][0]["verified"].as_array().unwrap();
+    let kinds: Vec<_> = verified
+        .iter()
+        .map(|proof| proof["require"].clone())
+        .collect();
+    assert_eq!(kinds, ["attestation", "signature"]);
+    assert_eq!(verified[1]["commit_bound"], false);
+    let body = document["body"].as_str().unwrap();
+    assert!(body.contains("The commit of review is not bound"), "{body}");
+    let detail = &details(&document, "signature_missing", "pass")[0];
+    assert!(detail.contains("the commit is not bound"), "{detail}");
+}
+
+#[test]
+fn key_without_a_log_binds_the_commit_by_the_predicate() {
+    let world = unsigned();
+    let policy = "verify:
+  signers:
+    - key: cosign.pub
+      log: \"off\"
+      source: https://github.com/acme/runtime
+      commit: predicate
+";
+    with_policy(&world, policy);
+    world.write("cosign.pub", Key::named("signer").pem());
+    let mut signing = Signing::of("");
+    signing.log = None;
+    for image in IMAGES {
+        let digest = world.digest(image, REV_B).to_owned();
+        let statement = provenance(digest.trim_start_matches("sha256:"), REV_B);
+        attached(
+            &world,
+            image,
+            &digest,
+            &signing.bundle_by_key(&statement, "signer"),
+        );
+    }
+    let document = world.run(&PROMOTE).exits(0).json();
+    let proof = &document["images"][0]["verified"][0];
+    assert_eq!(
+        (&proof["signer"], &proof["root"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(
+        (&proof["commit"], &proof["commit_bound"]),
+        (&json!(REV_B), &json!(true))
+    );
+    assert!(proof["key"].as_str().unwrap().starts_with("sha256:"));
+}
+
+#[test]
+fn each_platform_may_have_its_own() {
+    let world = trusted();
+    with_policy(&world, &format!("{POLICY}  subject: platforms\n"));
+    let resolved = ["resolve", "--revision", REV_B, "--format", "json"];
+    let resolved = world.run(&resolved).exits(0).json();
+    // The attestations of `review` are about its index, not about its platforms.
+    let document = world.refuses(&[], 1, &["signature_missing"]);
+    assert_eq!(details(&document, "signature_missing", "fail").len(), 2);
+    for platform in resolved["images"][0]["platforms"].as_array().unwrap() {
+        let digest = platform["digest"].as_str().unwrap();
+        let statement = provenance(digest.trim_start_matches("sha256:"), REV_B);
+        attached(
+            &world,
+            "review",
+            digest,
+            &Signing::of(REV_B).bundle(&statement),
+        );
+    }
+    let document = world.run(&PROMOTE).exits(0).json();
+    let verified = document["images"][0]["verified"].as_array().unwrap();
+    let platforms: Vec<_> = verified
+        .iter()
+        .map(|proof| proof["platform"].clone())
+        .collect();
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+}
+
+/// A was promoted, then B, before anything was signed.
+fn promoted_unsigned() -> World {
+    let world = world();
+    world.write("root.json", authority::root().to_string());
+    let world = world.with_git();
+    world.promoted(REV_A);
+    world.promoted(REV_B);
+    world
+}
+
+const ROLLBACK: [&str; 5] = ["rollback", "--to", REV_A, "--format", "json"];
+
+#[test]
+fn rollback_follows_the_policy_of_today() {
+    let world = promoted_unsigned();
+    with_policy(&world, POLICY);
+    world.refuses_to(&["rollback", "--to", REV_A], 1, &["signature_missing"]);
+    for image in ["review", "fix"] {
+        attest(&world, image, REV_A, &Signing::of(REV_A), REV_A);
+    }
+    // An image without pins only warns.
+    let document = world.run(&ROLLBACK).exits(0).json();
+    assert_eq!(details(&document, "signature_missing", "warn").len(), 1);
+    // A signer that was removed is not trusted any more.
+    with_policy(&world, &POLICY.replace("build.yml", "other.yml"));
+    world.refuses_to(&["rollback", "--to", REV_A], 1, &["signer_untrusted"]);
+}
+
+#[test]
+fn sets_promoted_up_to_since_only_warn() {
+    let world = promoted_unsigned();
+    let line = world.git(&["rev-list", "HEAD"]);
+    let line: Vec<&str> = line.lines().collect();
+    let since = |commit: &str| with_policy(&world, &format!("{POLICY}  since: {commit}\n"));
+    // The last commit is B's, the one before it A's, then the first one, which pinned A.
+    since(line[0]);
+    let document = world.run(&ROLLBACK).exits(0).json();
+    assert_eq!(failed(&document), Vec::<String>::new());
+    assert_eq!(details(&document, "signature_missing", "warn").len(), 3);
+    let check = world
+        .run(&["check", "--remote", "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(details(&check, "signature_missing", "warn").len(), 2);
+    // B was promoted after A.
+    since(line[1]);
+    let check = world
+        .run(&["check", "--remote", "--format", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(failed(&check), ["signature_missing"]);
+    world.run(&ROLLBACK).exits(0);
+    // A promote never has the exemption.
+    since(line[0]);
+    world.refuses(&["--force-after-rollback"], 1, &["signature_missing"]);
+    since("0000000000000000000000000000000000000000");
+    let ran = world.run(&ROLLBACK).exits(2);
+    assert!(ran.stdout.contains("names no commit"), "{}", ran.stdout);
+}
+
+#[test]
+fn exemption_needs_the_digests_that_were_pinned() {
+    let world = promoted_unsigned();
+    let head = world.git(&["rev-parse", "HEAD"]);
+    with_policy(&world, &format!("{POLICY}  since: {head}\n"));
+    world.run(&["check", "--remote"]).exits(0);
+    // Another image with B's tag and label is pinned: the revision alone does not exempt it.
+    let mut world = world;
+    let before = world.digest("fix", REV_B).to_owned();
+    world.rebuild(
+        "fix",
+        REV_B,
+        &[Platform::new("linux/amd64", REV_B).files(&[("x", "y")])],
+    );
+    let now = world.digest("fix", REV_B).to_owned();
+    world.replace(".github/workflows/b.yml", &before, &now);
+    let check = world
+        .run(&["check", "--remote", "--format", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(failed(&check), ["signature_missing"]);
+}
+
+#[test]
+fn shallow_clone_cannot_decide_on_since() {
+    let world = promoted_unsigned();
+    let first = world.git(&["rev-list", "--max-parents=0", "HEAD"]);
+    let policy = format!("{POLICY}  since: {first}\n");
+    let clone = world.path("clone");
+    let url = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", "--depth", "1", &url, clone.to_str().unwrap()]);
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    let config = fs::read_to_string(clone.join("repin.yaml")).unwrap();
+    fs::write(clone.join("repin.yaml"), config + &policy).unwrap();
+    let ran = world.run_in(&clone, &["check", "--remote"], &[]).exits(3);
+    assert!(
+        ran.stderr.contains("git fetch --unshallow"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn check_remote_verifies_the_pinned_digests() {
+    let world = trusted().with_git();
+    let check = world
+        .run(&["check", "--remote", "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(details(&check, "signature_missing", "pass").len(), 2);
+    with_policy(&world, &POLICY.replace("heads/main", "heads/other"));
+    let check = world
+        .run(&["check", "--remote", "--format", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(failed(&check), ["signer_untrusted"]);
+    // Without --remote nothing is looked up.
+    world.run(&["check"]).exits(0);
+}
+
+#[test]
+fn unusable_keys_and_roots_are_refused_before_any_request() {
+    let world = trusted();
+    let refused = |policy: &str, expected: &str| {
+        with_policy(&world, policy);
+        let ran = world.run(&["promote", "--revision", REV_B]).exits(2);
+        let text = &ran.stderr;
+        assert!(
+            text.contains(expected) && text.contains("repin.yaml:"),
+            "{text}"
+        );
+    };
+    refused(
+        &POLICY.replace("root.json", "gone.json"),
+        "cannot read gone.json",
+    );
+    world.write("broken.json", "{}");
+    refused(
+        &POLICY.replace("root.json", "broken.json"),
+        "cannot use the trusted root",
+    );
+    let key = "verify:\n  signers: [{ key: cosign.pub, commit: \"off\" }]\n";
+    refused(key, "cannot read cosign.pub");
+    world.write("cosign.pub", "-----BEGIN PRIVATE KEY-----\n");
+    refused(key, "it is a private key");
+    with_policy(&world, &POLICY.replace("root.json", "gone.json"));
+    world.run(&["check"]).exits(2);
+}
+
+/// A set of one image in a registry with the referrers API, its configuration, and the requests of
+/// a promote.
+fn requests(
+    policy: &str,
+    exit: i32,
+    answer: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static,
+) -> Vec<String> {
+    let world = trusted();
+    let fake = attach::serve(&world.path("images/fix"), answer);
+    world.write(
+        "repin.yaml",
+        format!(
+            "version: 1\nfiles: ['.github/workflows/b.yml']\n\
+             sources: {{ ghcr.io/acme: 'http://{}/acme' }}\n\
+             images: {{ fix: {{ repository: ghcr.io/acme/fix, pins: 2 }} }}\n{policy}",
+            fake.host()
+        ),
+    );
+    world.run(&["promote", "--revision", REV_B]).exits(exit);
+    fake.log()
+}
+
+#[test]
+fn without_a_policy_not_one_request_more() {
+    let without = requests("", 0, |_| None);
+    let with = requests(POLICY, 0, |_| None);
+    assert!(
+        !without.iter().any(|line| line.contains("referrers")),
+        "{without:?}"
+    );
+    assert!(
+        !without.iter().any(|line| line.contains(".sig")),
+        "{without:?}"
+    );
+    assert_eq!(with.len(), without.len() + 3, "{with:#?}");
+}
+
+#[test]
+fn outages_and_refusals_are_no_verdict() {
+    let referrers = |status: u16| {
+        move |request: &Request| {
+            let asked = request.path().contains("/referrers/");
+            asked.then(|| Reaction::new(status, "").with("www-authenticate", "Basic realm=\"x\""))
+        }
+    };
+    requests(POLICY, 3, referrers(400));
+    requests(POLICY, 4, referrers(403));
+}
