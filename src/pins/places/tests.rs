@@ -296,6 +296,8 @@ fn placeholders_and_what_is_no_digest_are_left_alone() {
         "${DIGEST}",
         "<digest>",
         "sha256:<digest>",
+        "sha256:ab${REST}",
+        "'a b:c'",
         "latest",
         "HEX",
         "[]",
@@ -308,11 +310,12 @@ fn placeholders_and_what_is_no_digest_are_left_alone() {
     helm().ignores("i:\n  repository: nginx\n  tag: v1\n# OLD\n");
     helm().ignores("i:\n  repository: \"{{ .Values.x }}\"\n  digest: OLD\n");
     helm().ignores("i:\n  repository: [nginx]\n  digest: OLD\n");
+    helm().ignores("256: x\n");
     // The tag may be filled in by itself.
-    helm().moves(
-        "i:\n  repository: nginx\n  tag: \"{{ .x }}\"\n  digest: OLD\n",
-        "i:\n  repository: nginx\n  tag: \"{{ .x }}\"\n  digest: NEW\n",
-    );
+    for tag in ["\"{{ .x }}\"", "${TAG}", "<tag>"] {
+        let content = format!("i:\n  repository: nginx\n  tag: {tag}\n  digest: OLD\n");
+        helm().moves(&content, &content.replace("OLD", "NEW"));
+    }
 }
 
 #[test]
@@ -528,10 +531,12 @@ fn a_global_registry_makes_it_unknown_whose_an_entry_is() {
         "`global.imageRegistry` is `ghcr.io`",
     );
     helm().ignores("global: { imageRegistry: ghcr.io }\ni: { repository: other, digest: OLD }\n");
-    helm().moves(
-        "global: { imageRegistry: '' }\ni: { repository: nginx, digest: OLD }\n",
-        "global: { imageRegistry: '' }\ni: { repository: nginx, digest: NEW }\n",
-    );
+    for empty in ["''", "~", "null"] {
+        let content = format!(
+            "global: {{ imageRegistry: {empty} }}\ni: {{ repository: nginx, digest: OLD }}\n"
+        );
+        helm().moves(&content, &content.replace("OLD", "NEW"));
+    }
     let keys = scene(
         "k: { kind: keys, entry: /i, digest: digest, image: hub }",
         "values.yaml",
@@ -845,6 +850,7 @@ fn a_change_that_readers_see_is_no_move() {
         ("b: 1", "b: 1\nc: 1"),
         ("b: 1", "b: &a 1"),
         ("\"v2\"", "[v2]"),
+        ("\"v2\"", "&t \"v2\""),
         ("\"v2\"", "!!str v2"),
         ("\"v2\"", "'v2'"),
         ("nginx", "other"),
