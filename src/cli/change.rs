@@ -26,7 +26,7 @@ pub(super) fn run(
     let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
     if cx.output.format == Format::Json && (dash(&change.diff_file) || dash(&change.body_file)) {
         return Err(usage(
-            "standard output cannot hold a report beside --format json: name a file instead of `-`",
+            "standard output cannot contain a report in addition to --format json: name a file instead of `-`",
         ));
     }
     if cx.output.format == Format::Github {

@@ -55,9 +55,9 @@ pub struct Config {
     pub images: Vec<Image>,
     /// What reports show.
     pub report: Report,
-    /// What an image has to contain.
+    /// What an image must contain.
     pub inventory: Option<Inventory>,
-    /// A command that has to work in the image.
+    /// A command that must work in the image.
     pub smoke: Option<Smoke>,
     /// Where promoted sets are looked up.
     pub provenance: Provenance,
@@ -116,7 +116,7 @@ pub struct Image {
     pub pins: usize,
     /// Where the number of pins is declared.
     pub pins_at: Span,
-    /// The contract that its content has to meet.
+    /// The contract that its content must meet.
     pub contract: Option<RelPath>,
 }
 
@@ -134,7 +134,7 @@ pub struct Report {
 pub struct Provenance {
     /// A remote-tracking branch; `None` is the remote's default branch.
     pub branch: Option<String>,
-    /// Whether a commit's title or trailer has to say so, beside its content.
+    /// Whether a commit's title or trailer must say so, beside its content.
     pub require_title: bool,
 }
 
@@ -547,7 +547,7 @@ impl Config {
         self.forge.clone().unwrap_or_default()
     }
 
-    /// The places, by their numbers, that look into a scanned file; `exists` tells whether there is a
+    /// The places, by their numbers, that search a scanned file; `exists` tells whether there is a
     /// file at a path.
     pub fn places_of(&self, path: &Path, exists: &dyn Fn(&Path) -> bool) -> Vec<usize> {
         looking_into(&self.places, &self.files, path, exists)

@@ -5,7 +5,7 @@
 //! repository), those that change how pathspecs, diffs and object names are read, and tracing. What
 //! configures git for a person or a CI job stays: `GIT_CONFIG_GLOBAL`, `GIT_CONFIG_SYSTEM`,
 //! `GIT_CONFIG_COUNT` with its keys and values (the usual way to set `safe.directory` in a
-//! container), `GIT_CEILING_DIRECTORIES`, `GIT_EXEC_PATH`. Settings that could alter an answer are
+//! container), `GIT_CEILING_DIRECTORIES`, `GIT_EXEC_PATH`. Settings that could alter the output are
 //! overridden on the command line, where they win over every file and variable.
 
 use std::{

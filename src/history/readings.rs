@@ -1,8 +1,8 @@
 //! Contents as the places of configurations read them.
 //!
-//! A file that a place looks into is read by the rules of its commit's configuration, so one content
-//! may be read in several ways: once for each. The contents come from git in passing, on a thread of
-//! their own; what they are to be read with is left here for it.
+//! A file that a place searches is read by the rules of its commit's configuration, so one content
+//! may be read in several ways: once for each. The contents come from git in passing, on a thread
+//! of their own; what they are to be read with is left here for it.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -24,7 +24,7 @@ pub(super) type Scanned = Vec<(usize, Digest)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Blob {
     pub(super) id: ObjectId,
-    /// The number of the reading; `None`: no place looks into it.
+    /// The number of the reading; `None`: no place searches it.
     pub(super) reading: Option<usize>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) seen: HashMap<Blob, Seen>,
-    /// Every digest in a file that a place looks into.
+    /// Every digest in a file that a place searches.
     pub(super) in_places: BTreeSet<Digest>,
 }
 
@@ -61,7 +61,7 @@ struct Shared {
 
 impl Readings {
     /// The number of the reading by `scanner`, which `rules` tells from others, for a file that is
-    /// looked into so; `None` where no place does.
+    /// searched that way; `None` where no place does.
     pub(super) fn number(
         &self,
         rules: &str,
@@ -83,7 +83,7 @@ impl Readings {
         Some(*number)
     }
 
-    /// Says how a content that is about to be asked for is to be read.
+    /// Says how a content that is about to be requested is to be read.
     pub(super) fn want(&self, blob: Blob) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.wanted.entry(blob.id).or_default().push(blob.reading);
@@ -124,7 +124,7 @@ impl Readings {
         }
     }
 
-    /// Everything that was read; `plain` is what no place looked into.
+    /// Everything that was read; `plain` is what no place searched.
     pub(super) fn into_contents(self, plain: HashMap<ObjectId, Scanned>) -> Contents {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let mut contents = mem::take(&mut shared.contents);

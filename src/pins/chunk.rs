@@ -26,7 +26,7 @@ pub(super) struct Overlap {
 }
 
 impl Overlap {
-    /// What both searches have to see.
+    /// What both searches must see.
     pub(super) fn and(self, other: Self) -> Self {
         Self {
             back: self.back.max(other.back),
@@ -35,7 +35,7 @@ impl Overlap {
     }
 }
 
-/// Hands over the file part by part: each window with the range in it whose bytes were not handed
+/// Passes on the file part by part: each window with the range in it whose bytes were not handed
 /// over before, and with the lines from where it begins. Of that range each byte has `overlap` around
 /// it, as far as the file goes.
 pub(super) fn each_window(

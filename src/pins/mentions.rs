@@ -16,7 +16,7 @@ use crate::oci::Digest;
 pub struct Mention {
     /// The digest.
     pub digest: Digest,
-    /// Whether `sha256:` stands before it somewhere in the text.
+    /// Whether `sha256:` precedes it somewhere in the text.
     pub algorithm: bool,
 }
 
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::pins::chunk::CHUNK;
 
-    /// Hands out as few bytes at a time as a pipe may.
+    /// Returns as few bytes at a time as a pipe may.
     struct Slow<'b>(&'b [u8]);
 
     impl Read for Slow<'_> {

@@ -90,7 +90,7 @@ const PREFIX: &str = "sha256:";
 const CONTEXT: usize = LONGEST + 1 + PREFIX.len() + 1;
 /// A digest's digits and the byte behind them.
 const DIGITS: usize = 64 + 1;
-/// What the searches have to see from the first digit, or from the colon before a tag.
+/// What the searches must see from the first digit, or from the colon before a tag.
 pub(super) const OVERLAP: Overlap = Overlap {
     back: 2 * CONTEXT,
     forward: if digests::FORWARD > 2 * TAG_CONTEXT {
@@ -125,7 +125,7 @@ impl Lookout {
         Self { names, owners }
     }
 
-    /// Hands over each digest in a file as it is read, and keeps those that `keep` wants, with their
+    /// Passes on each digest in a file as it is read, and keeps those that `keep` wants, with their
     /// places.
     pub fn look_through(
         &self,

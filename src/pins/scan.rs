@@ -147,7 +147,7 @@ pub(super) const LONGEST: usize = "docker://".len() + Repository::MAX + 1 + Tag:
 const BACK: usize = LONGEST + 1;
 /// Bytes looked at from `@` on: algorithm, colon, 64 digits and the byte behind them.
 const FORWARD: usize = 1 + ALGORITHM + 1 + 64 + 1;
-/// The longest name of a digest algorithm that is recognised as one.
+/// The longest name of a digest algorithm that is recognized as one.
 const ALGORITHM: usize = 32;
 
 impl Finder {
@@ -331,7 +331,7 @@ enum After {
     Malformed,
 }
 
-/// Reads what follows the `@`; `None` for a placeholder or anything else that is no digest.
+/// Reads what follows the `@`; `None` for a placeholder or anything else that is not a digest.
 fn after(bytes: &[u8]) -> Option<After> {
     let algorithm = |b: &u8| b.is_ascii_alphanumeric() || b"+._-".contains(b);
     let colon = bytes

@@ -387,7 +387,7 @@ impl Sweep<'_> {
             return Ok(());
         }
         let mut held = None;
-        // What a place looks into is in memory as a whole, up to the size that is parsed.
+        // What a place searches is in memory as a whole, up to the size that is parsed.
         if self.scans(task) && !task.looking.is_empty() && file.metadata()?.len() <= LARGEST as u64
         {
             held = Some(self.large.lock().unwrap_or_else(PoisonError::into_inner));
@@ -433,7 +433,7 @@ impl Sweep<'_> {
         looked: &mut Looked,
     ) -> io::Result<()> {
         let mut stream = self.scans(task).then(|| self.scanner.stream(&task.looking));
-        let overlap = self.scanner.overlap(&task.looking).and(outside::OVERLAP);
+        let overlap = task.looking.overlap().and(outside::OVERLAP);
         each_window(file, buffer, overlap, |window, range, lines| {
             if let Some(stream) = &mut stream {
                 stream.window(window, range.clone(), *lines);

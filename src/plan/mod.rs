@@ -43,7 +43,7 @@ pub enum PlanError {
     /// A file could not be read again.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The new contents don't hold what they have to.
+    /// The new contents don't hold what they must.
     #[error("the new contents were counted again and are wrong")]
     Counts(Vec<Check>),
 }

@@ -15,7 +15,7 @@ use syn::{Fields, Item, ItemStruct};
 
 use crate::support::world::world;
 
-/// What serialises and is no document: variables of the built-in template.
+/// What serializes and is not a document: variables of the built-in template.
 const INTERNAL: [&str; 3] = ["Beside", "Undone", "View"];
 
 fn root() -> &'static Path {
@@ -33,7 +33,7 @@ fn rows(text: &str) -> BTreeMap<String, String> {
     text.lines().filter_map(row).collect()
 }
 
-/// Every source of the program that is no test.
+/// Every source of the program that is not a test.
 fn sources() -> Vec<String> {
     fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
@@ -59,7 +59,7 @@ fn sources() -> Vec<String> {
         .collect()
 }
 
-/// Types that serialise, field by field: in this program those are the parts of its documents.
+/// Types that serialize, field by field: in this program those are the parts of its documents.
 fn serialised() -> Vec<ItemStruct> {
     let derives = |item: &ItemStruct| {
         let derive = item

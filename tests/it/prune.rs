@@ -340,7 +340,7 @@ fn unfetched_branches_of_the_remote_protect() {
         &format!("auto/runtime-promote-{REV_B}"),
         &[(".github/workflows/b.yml", &pin)],
     );
-    // Neither a branch of ours nor a base: somebody may deploy it all the same.
+    // Neither a branch of repin's nor a base: someone may deploy it all the same.
     let pin = format!("image: {}@{}\n", real.app(), later.digest());
     real.scene
         .elsewhere("feature/x", &[(".github/workflows/c.yml", &pin)]);
@@ -370,7 +370,7 @@ fn unfetched_branches_of_the_remote_protect() {
     );
     assert!(!real.scene.path().join(".git/FETCH_HEAD").exists());
     // A rollback's branch, too; and where a clone can be asked only from the remote, a broken one
-    // is no answer.
+    // proves nothing.
     real.scene.elsewhere(
         "auto/runtime-rollback-x",
         &[(".github/workflows/c.yml", &pin)],
@@ -697,7 +697,7 @@ fn a_commit_whose_configuration_is_broken_protects_all_the_same() {
 fn a_base_branch_that_is_not_the_remotes_is_not_believed() {
     let stale = old("stale");
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &stale)]);
-    // Promoted a minute ago, by somebody else.
+    // Promoted a minute ago, by someone else.
     let pin = format!("image: {}@{}\n", real.app(), stale.digest());
     real.scene
         .elsewhere("main", &[(".github/workflows/a.yml", &pin)]);
@@ -1114,7 +1114,7 @@ fn a_first_deletion_without_an_answer_is_verified() {
         "DELETE /v2/acme/app/manifests/{}",
         sorted_by_age()[0].digest()
     );
-    // The registry deletes more than it was asked to, and a gateway gives up on its answer.
+    // The registry deletes more than it was asked to, and a gateway gives up on its response.
     scripted.store().hook(&request, |store| {
         let kept = store.tags.remove("main").unwrap();
         store.bytes.remove(&kept);
@@ -1220,7 +1220,7 @@ fn the_first_surprise_ends_it() {
         );
         assert_eq!(scripted.store().deleted, [], "{what}");
     }
-    // Somebody deleted it already: that is fine, and the other one goes.
+    // Someone deleted it already: that is fine, and the other one goes.
     let scripted = three();
     scripted.store().hook("DELETE", |store| {
         store.tags.remove("pending-b");
@@ -1341,7 +1341,7 @@ fn a_tag_that_was_moved_in_the_last_moment_is_missed() {
 fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
     let scripted = three();
     let origin = scripted.scene.path().join("origin.git");
-    // While the registry is asked whether it deletes, somebody opens a promote.
+    // While the registry is asked whether it deletes, someone opens a promote.
     scripted.store().hook("DELETE", move |_| {
         let head = std::fs::read_to_string(origin.join("refs/heads/main")).unwrap();
         std::fs::create_dir_all(origin.join("refs/heads/auto")).unwrap();

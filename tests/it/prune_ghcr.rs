@@ -47,7 +47,7 @@ impl HostedRepository {
         ran.json()["images"][0].clone()
     }
 
-    /// Runs with `--apply`, which has to end so, and to delete nothing.
+    /// Runs with `--apply`, which must end so, and to delete nothing.
     fn refused(&self, exit: i32, code: &str) -> Value {
         let image = self.prune(&["--apply"], exit);
         assert_eq!(image["code"], code, "{image}");
@@ -299,7 +299,7 @@ fn a_full_page_without_a_link_hides_nothing() {
 fn without_the_role_admin_a_404_is_no_deletion() {
     let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().deletes = Deletes::NotPermitted;
-    // Every night the same, until somebody grants it.
+    // Every night the same, until someone grants it.
     for _ in 0..2 {
         let told = hosted.refused(4, "deletion_refused");
         assert!(
@@ -642,7 +642,7 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
         let id = hosted.packages.store().row(digest).id;
         format!("GET /orgs/acme/packages/container/team%2Fapp/versions/{id}")
     };
-    // The older one, `b`, goes first; somebody releases `a` meanwhile.
+    // The older one, `b`, goes first; someone releases `a` meanwhile.
     let hosted = HostedRepository::new("orgs", "", two);
     let look = at(&hosted, a);
     hosted.packages.store().hook(&look, move |store| {
@@ -745,7 +745,7 @@ fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
             .len(),
         2
     );
-    // The deletion happens, and its answer is lost.
+    // The deletion happens, and its response is lost.
     let hosted = HostedRepository::new("orgs", "", two);
     let b = image("b").digest();
     hosted.packages.store().hook("DELETE", move |store| {

@@ -35,7 +35,7 @@ fn digest(name: &str) -> Digest {
     old(name).digest()
 }
 
-/// Runs with `--apply`, which has to delete these and no others.
+/// Runs with `--apply`, which must delete these and no others.
 fn deletes(real: &Real, expected: &[&str]) -> Value {
     let document = real.scene.prune(&["--apply"], 0);
     assert_eq!(
@@ -246,7 +246,7 @@ fn shimmed(real: &Real, path: &str, exit: i32) -> Value {
     ran.exits(exit).json()
 }
 
-/// Pushes `reference` from the clone `from` just before the remote is asked for the second time.
+/// Pushes `reference` from the clone `from` just before the remote is queried the second time.
 fn pushed_meanwhile(real: &Real, from: &Path, reference: &str) -> (tempfile::TempDir, String) {
     let origin = real.scene.path().join("origin.git");
     shim(&format!(
@@ -348,7 +348,7 @@ fn a_branch_that_cannot_be_fetched_refuses() {
     let document = shimmed(&real, &path, 3);
     assert_eq!(document["images"][0]["code"], "unavailable", "{document}");
     assert_eq!(real.deletions(), [] as [&str; 0]);
-    // Once may be a race; twice is an answer.
+    // Once may be a race; twice is certain.
     let fetches = fs::read_to_string(shims.path().join("fetches")).unwrap();
     assert_eq!(fetches.lines().count(), 2);
     let (_shim, path) = shim(
@@ -452,7 +452,7 @@ fn more_digests_in_text_than_can_be_asked_for_refuse_once_there_is_a_candidate()
     real.scene.write("locks/uv.lock", lock(2_001));
     real.scene.commit("a lock file again");
     real.scene.prune(&["--older-than", "90d"], 0);
-    // One less is asked for, in each repository.
+    // One less is requested, in each repository.
     real.scene.write("locks/uv.lock", lock(2_000));
     real.scene.commit("a shorter lock file");
     deletes(&real, &["pending-stale"]);
@@ -1305,7 +1305,7 @@ fn another_repository_is_asked_with_the_token_of_its_variable() {
     // Missing, or not the right one.
     assert!(run(&args, None, 4).contains("DEPLOY_TOKEN is not set"));
     let denied = run(&args, Some("wr0ng"), 4);
-    let hint = "the token in DEPLOY_TOKEN must be allowed to read that repository";
+    let hint = "let the token in DEPLOY_TOKEN read that repository";
     assert!(
         denied.contains("denied") && denied.contains(hint),
         "{denied}"

@@ -153,9 +153,9 @@ pub fn looking_into(
 
 /// Whether the file lies in the templates of a chart.
 fn is_template(path: &Path, exists: &dyn Fn(&Path) -> bool) -> bool {
-    let named = |folder: &&Path| folder.file_name().is_some_and(|name| name == TEMPLATES);
-    let mut folders = path.ancestors().skip(1).filter(named);
-    folders.any(|folder| exists(&folder.with_file_name(CHART)))
+    let named = |directory: &&Path| directory.file_name().is_some_and(|name| name == TEMPLATES);
+    let mut directories = path.ancestors().skip(1).filter(named);
+    directories.any(|directory| exists(&directory.with_file_name(CHART)))
 }
 
 /// `comments` is what becomes of comments where a place does not say.
@@ -252,7 +252,7 @@ fn foreign_keys(g: &ErrorCollector, fields: &Fields<'_>, kind: &str) {
         if let Some((key, _)) = written.filter(|_| !kinds.contains(&kind)) {
             g.report_hint(
                 key.span,
-                format!("`{name}` has no meaning for the kind `{kind}`"),
+                format!("`{name}` does not apply to the kind `{kind}`"),
                 "remove it",
             );
         }
@@ -328,11 +328,15 @@ fn keys(g: &ErrorCollector, fields: &Fields<'_>) -> Option<PlaceKind> {
             repository,
         },
         (None, None) => {
-            return problem("the key `repository` or `image` is missing: whose the digest is");
+            return problem(
+                "the key `repository` or `image` is missing: one of them must name the image",
+            );
         }
     };
     if tag.is_none() && digest.is_none() {
-        return problem("the key `digest` or `tag` is missing: where the digest stands");
+        return problem(
+            "the key `digest` or `tag` is missing: one of them must name the key of the digest",
+        );
     }
     Some(PlaceKind::Keys(Box::new(KeysRule {
         entry: entry?,
@@ -393,8 +397,8 @@ fn within(steps: Vec<Step>, text: &str) -> Result<Vec<Step>, String> {
     }
 }
 
-/// The directory above the templates that `folder` lies in: whether they are a chart's shows there.
-pub fn above_templates(folder: &Path) -> Option<&Path> {
-    let named = |folder: &&Path| folder.file_name().is_some_and(|name| name == TEMPLATES);
-    folder.ancestors().filter(named).last()?.parent()
+/// The directory above the templates that `directory` lies in: whether they are a chart's shows there.
+pub fn above_templates(directory: &Path) -> Option<&Path> {
+    let named = |directory: &&Path| directory.file_name().is_some_and(|name| name == TEMPLATES);
+    directory.ancestors().filter(named).last()?.parent()
 }
