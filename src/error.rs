@@ -13,7 +13,7 @@ use crate::explain::{self, Explanation};
 pub enum Class {
     /// A check failed: read the evidence.
     Failed,
-    /// An answer can be read in two ways, or is not what it claims to be.
+    /// A response can be read in two ways, or is not what it claims to be.
     Ambiguous,
     /// A person or a rule of a forge refused.
     Refused,

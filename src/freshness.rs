@@ -204,7 +204,7 @@ impl OtherRepository<'_> {
         Err(GitError::refused("fetch", &ran.stderr))
     }
 
-    /// The commit of this name; one that was forced off every branch is asked for by its name.
+    /// The commit of this name; one that was forced off every branch is requested by its name.
     fn resolve(&self, reference: &str) -> Result<Option<ObjectId>, GitError> {
         if let Some(known) = self.git.commit_named(reference)? {
             return Ok(Some(known));

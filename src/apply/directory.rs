@@ -1,7 +1,7 @@
 //! Open directories and their entries.
 //!
 //! A path beneath the root is walked one component at a time, never through a symlink and never by
-//! `..`, so a directory that was replaced since the plan was made can't lead outside. This is the
+//! `..`, so a directory that was replaced since the plan was made cannot lead outside. This is the
 //! guarantee of `openat2` with `BENEATH` and `NO_SYMLINKS`, without a second way for the systems
 //! and sandboxes that lack it.
 

@@ -20,7 +20,7 @@ pub enum Error {
         /// What that run says about itself.
         holder: Option<String>,
     },
-    /// Somebody wrote to files after the plan was made from them. Their content was kept, no file
+    /// Someone wrote to files after the plan was made from them. Their content was kept, no file
     /// was changed.
     #[error(
         "{} was changed after the plan was made; its content is kept",
@@ -30,10 +30,10 @@ pub enum Error {
         /// The files, in the order of the plan.
         files: Vec<RelPath>,
     },
-    /// The journal of an interrupted run can't be resolved without a person. Nothing was touched.
+    /// The journal of an interrupted run cannot be resolved without a person. Nothing was touched.
     #[error("an interrupted run cannot be finished or undone automatically; nothing was changed:{}", foreign(.0))]
     Unresolved(Recovery),
-    /// The journal can't be read as one, so what its run did is not known. Nothing was touched.
+    /// The journal cannot be read as one, so what its run did is not known. Nothing was touched.
     #[error("the journal {} of an interrupted run is damaged: {reason}", journal.display())]
     Damaged {
         /// The journal's file.

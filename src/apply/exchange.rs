@@ -86,7 +86,7 @@ fn one_back(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
                 _ => Err(conflict(item)),
             }
         }
-        // Somebody wrote to the new content, or took the copy away: left where it is.
+        // Someone wrote to the new content, or took the copy away: left where it is.
         _ => Err(conflict(item)),
     }
 }
@@ -110,7 +110,7 @@ fn swap(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {
     }
 }
 
-/// Where the file system can't exchange: a second name keeps the old content while the new one
+/// Where the file system cannot exchange: a second name keeps the old content while the new one
 /// takes its place, and becomes the copy. Whoever replaces the file between the look and the rename
 /// loses: only an exchange has no such gap.
 fn swap_by_link(directory: &Directory, item: &Item<'_>) -> Result<(), Error> {

@@ -48,7 +48,7 @@ pub(super) struct Item<'a> {
     /// The name beside the target that the new content is written to, and that the old one comes
     /// out at.
     pub(super) copy: String,
-    /// The second name that keeps the old content where two files can't be exchanged in one step.
+    /// The second name that keeps the old content where two files cannot be exchanged in one step.
     pub(super) spare: String,
 }
 

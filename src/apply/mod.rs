@@ -52,14 +52,14 @@ impl Session {
         Ok(Self { root, state })
     }
 
-    /// Finishes or undoes what an interrupted run left. What can't be resolved is
+    /// Finishes or undoes what an interrupted run left. What cannot be resolved is
     /// [`Error::Unresolved`] or [`Error::Damaged`], and then nothing was touched.
     pub fn recover(&mut self) -> Result<Recovery, Error> {
         recover::resolve(&self.root, &self.state)
     }
 
     /// Drops the journal and the copies that hold known contents, whatever the files hold: those
-    /// stay as they are. Copies with other contents stay too, and are named in the answer.
+    /// stay as they are. Copies with other contents stay too, and are named in the result.
     pub fn discard(&mut self) -> Result<Recovery, Error> {
         recover::discard(&self.root, &self.state)
     }

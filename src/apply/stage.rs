@@ -1,7 +1,7 @@
 //! A new content beside its target, complete and on the disk before anything is exchanged.
 //!
 //! The copy becomes the file, so it gets what the file had: owner, group, mode, and on Linux its
-//! access list and the attributes of users. Where the owner can't be given the plan is refused,
+//! access list and the attributes of users. Where the owner cannot be given the plan is refused,
 //! since the file would change hands. Security modules' own labels and capabilities are not carried
 //! over: a new file gets those that the system gives it.
 

@@ -412,7 +412,7 @@ mod tests {
         let held = place.hold("a test").unwrap();
         assert!(found.is_locked().unwrap() && found.is_locked().unwrap());
         drop(held);
-        // Somebody looks for as long as it takes until a run is seen to wait for it.
+        // Someone looks for as long as it takes until a run is seen to wait for it.
         let DirectoryEntry::File(lock) = found.0.look(LOCK).unwrap() else {
             panic!("no lock")
         };

@@ -159,7 +159,7 @@ fn owner_and_attributes_stay() {
     ]
     .concat();
     let list = [&2u32.to_le_bytes()[..], &list].concat();
-    // Not every file system has both kinds: what can't be set is absent after, too.
+    // Not every file system has both kinds: what cannot be set is absent after, too.
     let set = |name: &str, value: &[u8]| {
         rustix::fs::fsetxattr(&file, name, value, rustix::fs::XattrFlags::empty())
     };
@@ -481,7 +481,7 @@ fn files_of_a_directory_that_is_gone_or_replaced_are_a_persons_to_resolve() {
             error.contains("sub/b.yml") && error.contains("sub/c.yml"),
             "{error}"
         );
-        // A file is no symlink: it is not called one.
+        // A file is not a symlink: it is not called one.
         let opened = world
             .session()
             .root

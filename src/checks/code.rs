@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// What a check verified. One of the constants below; nobody else makes one.
+/// The code of a check: one of the constants below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Code(&'static str);
@@ -28,7 +28,7 @@ macro_rules! codes {
 codes! {
     /// A file that the globs match can be changed safely.
     FILE_UNSAFE = "file_unsafe";
-    /// An image is pinned as often as the configuration says.
+    /// An image is pinned as often as the configuration declares.
     PIN_COUNT = "pin_count";
     /// No digest of a configured image is malformed.
     PIN_UNSUPPORTED = "pin_unsupported";
@@ -36,15 +36,15 @@ codes! {
     MANAGED_ELSEWHERE = "managed_elsewhere";
     /// All pins of an image have one digest.
     PIN_DISAGREE = "pin_disagree";
-    /// No image is pinned where nothing counts it.
+    /// No image is pinned outside the counted pins.
     PIN_OUTSIDE = "pin_outside";
-    /// No pinned digest stands outside of a counted pin.
+    /// No pinned digest occurs outside a counted pin.
     DIGEST_OUTSIDE = "digest_outside";
     /// No image is referenced by tag alone.
     IMAGE_UNPINNED = "image_unpinned";
     /// Every pinned repository of the images' owners is declared.
     IMAGE_UNDECLARED = "image_undeclared";
-    /// The revision is no ancestor of the one that is pinned now.
+    /// The revision is not an ancestor of the currently pinned one.
     REVISION_ORDER = "revision_order";
     /// No rollback undid the set.
     ROLLED_BACK = "rolled_back";
@@ -56,17 +56,17 @@ codes! {
     DIGEST_MISSING = "digest_missing";
     /// All images of the set were built from one revision.
     SET_DISAGREE = "set_disagree";
-    /// The revision's tag is there.
+    /// The revision's tag exists.
     TAG_MISSING = "tag_missing";
-    /// The tag names the digest that it has to.
+    /// The tag names the digest that it must.
     DIGEST_MISMATCH = "digest_mismatch";
-    /// Manifests are one thing, and what they say they are.
+    /// Manifests are unambiguous and have their declared type.
     MANIFEST_AMBIGUOUS = "manifest_ambiguous";
-    /// Every platform of the old digest is there in the new one.
+    /// The new digest has every platform of the previous one.
     PLATFORM_LOST = "platform_lost";
     /// The revision label names the revision.
     REVISION_LABEL = "revision_label";
-    /// A required label is there and not empty.
+    /// A required label is present and not empty.
     LABEL_MISSING = "label_missing";
     /// A signature or an attestation is there.
     SIGNATURE_MISSING = "signature_missing";
@@ -86,7 +86,7 @@ codes! {
     EXPECTED_YAML_EMPTY = "expected_yaml_empty";
     /// The contract asserts something.
     EXPECTED_YAML_NO_ASSERTIONS = "expected_yaml_no_assertions";
-    /// The contract is there.
+    /// The contract exists.
     EXPECTED_YAML_NOT_FOUND = "expected_yaml_not_found";
     /// The contract is YAML that can be read in one way.
     EXPECTED_YAML_PARSE_FAILED = "expected_yaml_parse_failed";
@@ -100,13 +100,13 @@ codes! {
     EXPECTED_YAML_INVALID_TYPE = "expected_yaml_invalid_type";
     /// The copy of the contract in the image equals the contract.
     EXPECTED_YAML_IN_IMAGE_MISMATCH = "expected_yaml_in_image_mismatch";
-    /// The listing of an image is there.
+    /// The listing of an image exists.
     ENUMERATION_JSON_NOT_FOUND = "enumeration_json_not_found";
     /// The listing of an image is JSON.
     ENUMERATION_JSON_PARSE_FAILED = "enumeration_json_parse_failed";
     /// The listing of an image has a list of names for each kind.
     ENUMERATION_JSON_INVALID_TYPE = "enumeration_json_invalid_type";
-    /// What an image contains can be listed.
+    /// The contents of an image can be listed.
     ENUMERATION_FAILED = "enumeration_failed";
     /// There are files under the inventory's root.
     ENUMERATION_EMPTY = "enumeration_empty";
@@ -114,11 +114,11 @@ codes! {
     ENUMERATION_NO_PERSONA = "enumeration_no_persona";
     /// A kind that must not be empty has a name.
     KIND_EMPTY = "kind_empty";
-    /// Each required file is there.
+    /// Each required file exists.
     REQUIRED_FILE_MISSING = "required_file_missing";
     /// No layer has a file with a forbidden name.
     FORBIDDEN_FILE_PRESENT = "forbidden_file_present";
-    /// Files and directories have the permissions that they have to have.
+    /// Files and directories have the permissions that they must have.
     MODE_UNEXPECTED = "mode_unexpected";
     /// The configured user can read everything under the inventory's root.
     UNREADABLE = "unreadable";

@@ -48,7 +48,7 @@ pub fn check(inventory: &Inventory, contents: &Contents, contract: Option<&[u8]>
 }
 
 /// The names of each kind, or the reasons why they are unknown. Only what the configured user can
-/// see counts, so a directory that is closed to that user leaves no answer.
+/// see counts, so a directory that is closed to that user leaves them unknown.
 pub fn enumerate(inventory: &Inventory, contents: &Contents) -> Result<Enumeration, Vec<Check>> {
     let listing = match &contents.listing {
         Ok(listing) => listing,

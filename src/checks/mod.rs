@@ -47,15 +47,15 @@ pub struct Check {
     pub image: Option<String>,
     /// The platform; `None`: it is about all of them, or none.
     pub platform: Option<String>,
-    /// What within the image or tree it is about: a path, a label, a name.
+    /// The part of the image or tree that it is about: a path, a label, a name.
     pub item: Option<String>,
-    /// How it came out.
+    /// Its status.
     pub status: Status,
     /// The evidence, on one line.
     pub detail: String,
-    /// What to do about it, where it failed or that is not obvious.
+    /// What to do about it, if it failed or if that is not obvious.
     pub help: Option<String>,
-    /// The same evidence without what differs from image to image, where several may have it.
+    /// The evidence without the parts that differ between images, if several images may share it.
     #[serde(skip)]
     pub cause: Option<String>,
     /// Places in files, for annotations and people.
@@ -140,7 +140,7 @@ impl Check {
         self
     }
 
-    /// The evidence with what it is about, where it does not say so itself.
+    /// The evidence, preceded by its subject if it does not name it.
     pub fn describe(&self) -> String {
         match &self.item {
             Some(item) if !self.detail.contains(item.as_str()) => {

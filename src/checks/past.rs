@@ -11,14 +11,14 @@ use crate::{
     untrusted::plain,
 };
 
-/// What history says about the revision to promote.
+/// The facts from history about the revision to promote.
 #[derive(Debug)]
 pub enum Past<'h> {
     /// No history is available, for this reason.
     NoGit(String),
     /// History is available.
     Known {
-        /// The order of the revision and the one that is pinned now.
+        /// The order of the revision and the currently pinned one.
         order: Order,
         /// Whether a rollback undid it.
         hold: Hold<'h>,
@@ -304,7 +304,7 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
     }
 }
 
-/// The reason why no history is available, if the repository never had any, which is no failure.
+/// The reason why no history is available, if the repository never had any, which is not a failure.
 pub fn without_history(error: &GitError) -> Option<String> {
     match error {
         // A report names no directory of the machine that made it.

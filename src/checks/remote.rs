@@ -1,4 +1,4 @@
-//! Verdicts of `check --remote`: whether the pinned set is what it claims to be.
+//! Verdicts of `check --remote`: whether the pinned set matches its tags, labels and history.
 
 use super::{
     Check, Code, FilePlace, Status,

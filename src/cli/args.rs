@@ -285,6 +285,9 @@ pub(super) struct Change {
     /// Write the new pins to the work tree
     #[arg(long)]
     pub(super) apply: bool,
+    /// With --apply: commit the changed files, and nothing else, as `repin history` reads it
+    #[arg(long, conflicts_with = "pr")]
+    pub(super) commit: bool,
     /// Open a pull request with the new pins against the head of the base branch
     #[arg(long, value_name = "STATE", conflicts_with = "apply")]
     pub(super) pr: Option<PullRequestState>,
@@ -298,6 +301,12 @@ pub(super) struct Change {
     /// true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(super) dry_run: Option<bool>,
+    /// List the changed files with their number of pins instead of the diff
+    #[arg(long, conflicts_with = "no_diff")]
+    pub(super) stat: bool,
+    /// Print neither the diff nor the changed files
+    #[arg(long)]
+    pub(super) no_diff: bool,
     /// Write the diff to F; - is standard output
     #[arg(long, value_name = "F")]
     pub(super) diff_file: Option<PathBuf>,

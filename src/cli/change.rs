@@ -3,7 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    cli::{args::Change, context::Context, exit::Exit, format::Format, github::StepFiles, render},
+    cli::{
+        args::Change,
+        context::Context,
+        exit::Exit,
+        format::Format,
+        github::StepFiles,
+        render::{self, Changes},
+    },
     config::Config,
     error::{Errors, usage},
     workflow::{self, Goal, Intent, Options},
@@ -19,20 +26,34 @@ pub(super) fn run(
     let dash = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
     if cx.output.format == Format::Json && (dash(&change.diff_file) || dash(&change.body_file)) {
         return Err(usage(
-            "standard output cannot hold a report beside --format json: name a file instead of `-`",
+            "standard output cannot contain a report in addition to --format json: name a file instead of `-`",
         ));
     }
     if cx.output.format == Format::Github {
         // An unwritable file stops the run before anything is changed.
         StepFiles::open(&cx.services.environment)?;
     }
+    if change.commit && !change.apply && change.dry_run != Some(false) {
+        return Err(usage("--commit requires --apply"));
+    }
+    if (change.stat || change.no_diff) && dash(&change.diff_file) {
+        return Err(usage(
+            "--diff-file - prints the diff, which --stat and --no-diff leave out",
+        ));
+    }
     let options = Options {
         intent,
+        commit: change.commit,
         reopen: change.reopen,
         unconfigured: change.if_unconfigured.into(),
         diff_file: change.diff_file.clone(),
         body_file: change.body_file.clone(),
     };
     let finished = workflow::run(goal, &options, config, &cx.services)?;
-    Ok(render::finished(&finished, &options, cx))
+    Ok(render::finished(
+        &finished,
+        &options,
+        Changes::of(change),
+        cx,
+    ))
 }

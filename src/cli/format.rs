@@ -1,4 +1,4 @@
-//! How results and messages are written, as it was asked for.
+//! The requested format of results and messages.
 
 use clap::ValueEnum;
 

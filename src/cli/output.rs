@@ -268,7 +268,12 @@ impl Output {
     /// Writes one error for people.
     fn problem(&mut self, problem: &Error, help: Option<&str>) {
         self.error_text(&display::problem(problem, help, self.error_colour));
-        let known = explain::of(problem.code).map(|found| found.code);
+        self.reported(problem.code);
+    }
+
+    /// Records a reported code, so that [`Self::refer`] names its explanation.
+    pub(super) fn reported(&mut self, code: &str) {
+        let known = explain::of(code).map(|found| found.code);
         self.codes
             .extend(known.filter(|code| !self.codes.contains(code)));
     }

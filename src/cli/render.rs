@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
+    args::Change,
     context::Context,
     exit::Exit,
     format::{Format, Volume},
@@ -15,15 +16,41 @@ use crate::{
     error::Errors,
     report::{
         annotations, body,
-        json::{ImageRow, PlanDocument},
+        json::{FileRow, ImageRow, PlanDocument},
         table::{Align, aligned},
     },
     untrusted::plain,
     workflow::{Done, Finished, Options},
 };
 
+/// How people see what changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Changes {
+    /// As a diff, and as a list of files.
+    Diff,
+    /// As a list of files.
+    Files,
+    /// As a count.
+    Count,
+}
+
+impl Changes {
+    pub(super) fn of(change: &Change) -> Self {
+        match (change.stat, change.no_diff) {
+            (true, _) => Self::Files,
+            (false, true) => Self::Count,
+            (false, false) => Self::Diff,
+        }
+    }
+}
+
 /// Shows the result of a run in the chosen format.
-pub(super) fn finished(finished: &Finished, options: &Options, cx: &mut Context) -> Exit {
+pub(super) fn finished(
+    finished: &Finished,
+    options: &Options,
+    changes: Changes,
+    cx: &mut Context,
+) -> Exit {
     let exit = finished.class().map_or(Exit::Done, Exit::Because);
     match cx.output.format {
         Format::Json => {
@@ -31,7 +58,7 @@ pub(super) fn finished(finished: &Finished, options: &Options, cx: &mut Context)
             return exit;
         }
         Format::Github => print_github(finished, options, &mut cx.output),
-        Format::Human => print_human(finished, options, &mut cx.output),
+        Format::Human => print_human(finished, options, changes, &mut cx.output),
     }
     if let Some(errors) = &finished.errors {
         cx.output.fault(errors);
@@ -47,13 +74,16 @@ pub(super) fn finished(finished: &Finished, options: &Options, cx: &mut Context)
     }
 }
 
-fn print_human(finished: &Finished, options: &Options, output: &mut Output) {
+fn print_human(finished: &Finished, options: &Options, changes: Changes, output: &mut Output) {
     let document = &finished.document;
     output.print(table(document));
     print_checks(&document.checks, &finished.config, output);
-    if !finished.diff.is_empty() {
+    if !finished.diff.is_empty() && changes == Changes::Diff {
         output.print("\n");
         output.print_diff(&finished.diff, dash(options.diff_file.as_ref()));
+    }
+    if !finished.diff.is_empty() && changes != Changes::Count {
+        output.print(format!("\n{}", files(document)));
     }
     let body = document.body.as_ref();
     if let Some(body) = body.filter(|_| dash(options.body_file.as_ref())) {
@@ -75,6 +105,13 @@ fn print_github(finished: &Finished, options: &Options, output: &mut Output) {
             output.fault(&errors);
         }
     }
+}
+
+/// The files that change, with their number of pins.
+fn files(document: &PlanDocument) -> String {
+    let row = |file: &FileRow| vec![number(file.pins, "pin"), plain(&file.path)];
+    let rows: Vec<_> = document.files.iter().map(row).collect();
+    aligned(&[Align::Right, Align::Left], &rows)
 }
 
 /// Whether a file is standard output.
@@ -198,6 +235,10 @@ fn closing(finished: &Finished) -> String {
         return format!("skipped: {}", plain(&skip.detail));
     }
     match &finished.done {
+        Done::Committed(id) => format!(
+            "\ncommitted: {count}, as {}; publish the commit with: git push",
+            id.short()
+        ),
         Done::Applied => format!(
             "\napplied: {count}; commit them with the message\n\n    {}\n\n    Repin-Set: {}",
             plain(&document.title),

@@ -10,11 +10,11 @@ pub use contents::{Engine, Inventory, Kind, Smoke};
 pub(super) use contents::{inventory, smoke};
 pub(super) use forge::forge;
 pub use forge::{Forge, ForgeKind, MergeMethod, Sign};
-pub(super) use places::places;
 pub use places::{
     CHART, CommentPolicy, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, Step,
     above_templates, looking_into,
 };
+pub(super) use places::{comment_policy, places};
 pub use upkeep::{AlsoPinned, Freshness, Issue, PathsFrom, Prune, PruneBackend};
 pub(super) use upkeep::{freshness, prune};
 pub use verify::{

@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     blocks::{
-        self, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune, Smoke, Verify,
-        looking_into,
+        self, CommentPolicy, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune, Smoke,
+        Verify, looking_into,
     },
     path::{Globs, RelPath},
     raw::{ErrorCollector, Fields},
@@ -55,9 +55,9 @@ pub struct Config {
     pub images: Vec<Image>,
     /// What reports show.
     pub report: Report,
-    /// What an image has to contain.
+    /// What an image must contain.
     pub inventory: Option<Inventory>,
-    /// A command that has to work in the image.
+    /// A command that must work in the image.
     pub smoke: Option<Smoke>,
     /// The signatures and attestations that images must carry.
     pub verify: Option<Verify>,
@@ -118,7 +118,7 @@ pub struct Image {
     pub pins: usize,
     /// Where the number of pins is declared.
     pub pins_at: Span,
-    /// The contract that its content has to meet.
+    /// The contract that its content must meet.
     pub contract: Option<RelPath>,
 }
 
@@ -136,7 +136,7 @@ pub struct Report {
 pub struct Provenance {
     /// A remote-tracking branch; `None` is the remote's default branch.
     pub branch: Option<String>,
-    /// Whether a commit's title or trailer has to say so, beside its content.
+    /// Whether a commit's title or trailer must say so, beside its content.
     pub require_title: bool,
 }
 
@@ -198,7 +198,13 @@ fn whole(
     let realms = fields.or("realms", BTreeMap::new(), |node| realms(g, node));
     let revision = revisions(g, fields.get("revision"));
     let images = fields.required("images", |node| images(g, node));
-    let places = fields.or("places", Vec::new(), |node| blocks::places(g, node));
+    let comments = fields.or("comments", CommentPolicy::Keep, |node| {
+        blocks::comment_policy(g, node)
+    });
+    let comments = comments.unwrap_or_default();
+    let places = fields.or("places", Vec::new(), |node| {
+        blocks::places(g, node, comments)
+    });
     owners_exist(g, places.as_deref(), images.as_deref());
     let report = fields.or("report", Report::default(), |node| report(g, node));
     let inventory = fields.optional("inventory", |node| blocks::inventory(g, node));
@@ -550,7 +556,7 @@ impl Config {
         self.forge.clone().unwrap_or_default()
     }
 
-    /// The places, by their numbers, that look into a scanned file; `exists` tells whether there is a
+    /// The places, by their numbers, that search a scanned file; `exists` tells whether there is a
     /// file at a path.
     pub fn places_of(&self, path: &Path, exists: &dyn Fn(&Path) -> bool) -> Vec<usize> {
         looking_into(&self.places, &self.files, path, exists)

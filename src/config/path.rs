@@ -264,8 +264,8 @@ mod tests {
         }
         let included: Vec<_> = globs.included().into_iter().map(Glob::as_str).collect();
         assert_eq!(included, ["**/*.yml", "a.yml", "b/*"]);
-        let folders: Vec<_> = globs.literal_directories().collect();
-        assert_eq!(folders, ["", "", "b"].map(PathBuf::from));
+        let directories: Vec<_> = globs.literal_directories().collect();
+        assert_eq!(directories, ["", "", "b"].map(PathBuf::from));
     }
 
     #[test]

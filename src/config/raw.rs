@@ -1,4 +1,4 @@
-//! Typed reading of the tree: every problem is gathered with its place, and reading goes on.
+//! Typed reading of the tree: every problem is gathered with its place, and reading continues.
 //!
 //! A reader returns `None` after it has reported why; so a block is complete if and only if no
 //! problem was gathered.
@@ -220,7 +220,7 @@ impl ErrorCollector {
     }
 }
 
-/// The fields of a mapping; each is asked for by name, and [`Fields::done`] reports those nobody
+/// The fields of a mapping; each is requested by name, and [`Fields::done`] reports those nobody
 /// asked for.
 pub struct Fields<'n> {
     gather: &'n ErrorCollector,

@@ -35,7 +35,7 @@ pub enum Where {
 /// A registry's address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Plain HTTP was asked for by `http://`.
+    /// Plain HTTP was requested by `http://`.
     pub plain: bool,
     /// Host with its port, if one is given.
     pub host: String,
@@ -101,7 +101,7 @@ impl Prefix {
         let wrong = |error| MappingError::Prefix(text.to_owned(), error);
         let first = text.split('/').next().unwrap_or_default();
         let bare_host = first == text && (text == "localhost" || text.contains(['.', ':']));
-        // A host alone is no repository: a path is put behind it so that it is checked as one.
+        // A host alone is not a repository: a path is put behind it so that it is checked as one.
         let whole = if bare_host {
             format!("{text}/x")
         } else {

@@ -74,7 +74,7 @@ impl Template {
         }
     }
 
-    /// A template for a branch; what surrounds the revision has to be right for a branch name
+    /// A template for a branch; what surrounds the revision must be right for a branch name
     /// (git-check-ref-format).
     pub fn branch(text: &str) -> Result<Self, TemplateError> {
         let template = Self::parse(text, false)?;

@@ -44,7 +44,7 @@ impl OpenDirectory {
     pub(crate) fn open(&mut self, path: &RelPath) -> io::Result<Option<File>> {
         match self.open_file(path) {
             Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
-            // ENXIO: a socket. Linux says ENOTDIR for a symlink where a directory is asked for.
+            // ENXIO: a socket. Linux says ENOTDIR for a symlink where a directory is requested.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => Ok(None),
             Err(error) => Err(error.into()),
         }

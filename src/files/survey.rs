@@ -15,9 +15,9 @@ use crate::config::RelPath;
 pub struct Survey {
     /// Regular files whose names are UTF-8, sorted by the bytes of their paths.
     pub files: Vec<RelPath>,
-    /// Files that a configuration can't name, since their names are not UTF-8.
+    /// Files that a configuration cannot name, since their names are not UTF-8.
     pub unnameable: Vec<RelPath>,
-    /// Directories that can't be listed.
+    /// Directories that cannot be listed.
     pub unread: Vec<ReadError>,
 }
 

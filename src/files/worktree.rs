@@ -57,7 +57,7 @@ pub struct Listing {
     pub hazards: Vec<(RelPath, Hazard)>,
 }
 
-/// Why a matched file can't be changed safely.
+/// Why a matched file cannot be changed safely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Hazard {
     /// Following it could leave the root, and replacing it would lose the link.
@@ -72,7 +72,7 @@ pub enum Hazard {
     HardLink(u64),
 }
 
-/// A file or directory that can't be read.
+/// A file or directory that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}: {error}")]
 pub struct ReadError {
@@ -145,7 +145,7 @@ impl WorkTree {
         Ok(listing)
     }
 
-    /// The directories that have to be walked: those that the globs spell out, without those inside
+    /// The directories that must be walked: those that the globs spell out, without those inside
     /// another one.
     fn starts(&self, globs: &Globs) -> Result<Vec<PathBuf>, ReadError> {
         let directories: BTreeSet<PathBuf> = globs.literal_directories().collect();
@@ -167,7 +167,7 @@ impl WorkTree {
     }
 
     /// Whether every component of `directory` is a directory, none a symlink and none one that is
-    /// never entered. One that can't be looked at is an error: what it holds is not nothing.
+    /// never entered. One that cannot be looked at is an error: what it holds is not nothing.
     fn is_plain_directory(&self, directory: &Path) -> Result<bool, ReadError> {
         let mut path = self.root.clone();
         for component in directory.components() {

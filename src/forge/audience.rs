@@ -1,8 +1,8 @@
-//! Which server a token is for.
+//! The server that a token is for.
 //!
-//! The configuration names the server that is asked, and whoever may edit it must not receive the
-//! token of a job. So a token that the job has anyway goes only where the environment says that it
-//! is from. Nothing is read here: the environment is handed in.
+//! The configuration names the server, and whoever may edit it must not receive the token of a job.
+//! So a job's own token is sent only to the server that the environment names as its origin.
+//! Nothing is read here: the environment is passed in.
 
 use reqwest::Url;
 
@@ -11,7 +11,7 @@ use crate::{
     http::address::{host_of, is_loopback},
 };
 
-/// What says which server a token is for, beside the configuration.
+/// The evidence for the server of a token, apart from the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Audience {
     /// The API that the job's tokens are for (`GITHUB_API_URL`; Gitea and Forgejo set it, too).
@@ -20,7 +20,7 @@ pub struct Audience {
     pub origin: Option<String>,
 }
 
-/// Why a token is not sent to a server.
+/// The reason why a token is not sent to a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotFor {
     /// It is for another one.
@@ -31,13 +31,13 @@ pub enum NotFor {
         /// The server that is asked.
         asked: String,
     },
-    /// Nothing says which one it is for.
+    /// Its server is unknown.
     #[error("neither GITHUB_API_URL nor the remote `origin` shows that it is for {0}")]
     Unknown(String),
 }
 
 impl Audience {
-    /// That the token of `variable` may be sent to the API `api`.
+    /// Checks that the token of `variable` may be sent to the API `api`.
     ///
     /// `REPIN_FORGE_TOKEN` is for the forge of the configuration, whichever that is.
     pub fn check(&self, variable: &str, api: &Url) -> Result<(), NotFor> {
@@ -79,7 +79,7 @@ impl Audience {
     }
 }
 
-/// That two URLs have scheme, host and port in common; otherwise the first one's.
+/// Checks that two URLs have the same scheme, host and port; otherwise returns those of the first.
 fn exactly(owner: &Url, asked: &Url) -> Result<(), String> {
     if owner.origin() == asked.origin() {
         Ok(())

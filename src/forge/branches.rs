@@ -7,23 +7,23 @@ use async_trait::async_trait;
 use super::{pull_requests::Pull, repository::Repo, tree::Tree};
 use crate::error::Error;
 
-/// The branches of a repository, and the commits and files behind them.
+/// The branches of a repository, with their commits and files.
 #[async_trait(?Send)]
 pub trait Branches {
     /// A branch's head; `None` if the branch is missing.
     async fn branch(&self, name: &str) -> Result<Option<Head>, Error>;
 
-    /// The commit behind a branch, a tag or a commit's name; `None` if there is none.
+    /// The commit of a branch, a tag or a commit id; `None` if it is missing.
     async fn commit(&self, reference: &str) -> Result<Option<String>, Error>;
 
     /// All files of a commit's tree.
     async fn tree(&self, head: &Head) -> Result<Tree, Error>;
 
-    /// The contents of blobs, verified, in the order asked for.
+    /// The contents of blobs, verified, in the requested order.
     async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error>;
 
-    /// What `branch` has ahead of `base`, whose head is `base_head`. `exists`: a listing has just
-    /// shown that the branch exists.
+    /// The changes of `branch` since `base`, whose head is `base_head`. `exists`: a listing has
+    /// just shown that the branch exists.
     async fn ahead(
         &self,
         base: &str,
@@ -32,8 +32,8 @@ pub trait Branches {
         exists: bool,
     ) -> Result<Comparison, Error>;
 
-    /// Makes one commit and moves `branch` to it, if the branch still is as it was. Where that
-    /// closes the branch's pull request, the pull request is reopened.
+    /// Makes one commit and moves `branch` to it, if the branch is unchanged. If that closes the
+    /// branch's pull request, reopens it.
     async fn publish(
         &self,
         commit: &NewCommit<'_>,
@@ -45,14 +45,14 @@ pub trait Branches {
 /// A commit on the forge, and its tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The commit's name.
+    /// The commit's id.
     pub commit: String,
-    /// The tree's name, where the forge reports it.
+    /// The tree's id, if the forge reports it.
     pub tree: String,
 }
 
 impl Head {
-    /// A commit whose tree's name is unknown.
+    /// A commit whose tree is unknown.
     pub fn of_commit(name: &str) -> Self {
         Self {
             commit: name.to_owned(),
@@ -61,18 +61,18 @@ impl Head {
     }
 }
 
-/// A commit as far as its message and its parents go.
+/// The message and the parents of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// Its name.
     pub id: String,
     /// Its message.
     pub message: String,
-    /// Its parents; empty where the forge does not list them.
+    /// Its parents; empty if the forge does not list them.
     pub parents: Vec<String>,
 }
 
-/// How a branch relates to its base.
+/// The relation of a branch to its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Comparison {
     /// The branch is missing.
@@ -84,7 +84,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// What the branch has ahead of its base, if both are related.
+    /// The changes of the branch since its base, if both are related.
     pub fn related(self) -> Option<AheadCommits> {
         match self {
             Self::Related(ahead) => Some(ahead),
@@ -93,16 +93,16 @@ impl Comparison {
     }
 }
 
-/// What a branch has ahead of its base.
+/// The changes of a branch since its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AheadCommits {
     /// The branch's head.
     pub head: String,
-    /// The last commit that both have.
+    /// The last common commit.
     pub merge_base: String,
     /// Commits on the branch that are not on the base, the oldest first.
     pub commits: Vec<Commit>,
-    /// What the branch changed since then: path, and the name of the content; `None`: deleted.
+    /// The files that changed since then: path and content id; `None`: deleted.
     pub changed: BTreeMap<String, Option<String>>,
 }
 
@@ -128,7 +128,7 @@ pub struct NewCommit<'a> {
 pub struct CarriedPull<'a> {
     /// As it was listed.
     pub pull: &'a Pull,
-    /// The text that it gets once the branch is at the commit.
+    /// Its text once the branch is at the commit.
     pub body: &'a str,
 }
 
@@ -137,13 +137,13 @@ pub struct CarriedPull<'a> {
 pub struct NewFile {
     /// Path from the top of the repository.
     pub path: String,
-    /// The mode that it has and keeps.
+    /// Its mode, which does not change.
     pub mode: String,
-    /// The name of the content that it has.
+    /// The id of its current content.
     pub old: String,
-    /// The name of the content that it gets.
+    /// The id of its new content.
     pub new: String,
-    /// The content that it gets.
+    /// Its new content.
     pub content: Vec<u8>,
 }
 
@@ -152,13 +152,13 @@ pub struct NewFile {
 pub enum BranchState {
     /// Missing.
     Absent,
-    /// At this commit, with nothing of its own.
+    /// At this commit, without commits of its own.
     Behind(String),
-    /// At this commit, with commits of its own that may go.
+    /// At this commit, with commits of its own that may be dropped.
     Diverged(String),
 }
 
-/// What became of a commit.
+/// The outcome of making a commit.
 #[derive(Debug, Clone)]
 pub enum PublishOutcome {
     /// The branch is at it.
@@ -168,11 +168,11 @@ pub enum PublishOutcome {
     /// The forge refused, for the reason in the error unless the branch turns out to have moved;
     /// nothing was written.
     Refused(Error),
-    /// The answer was lost: the branch may be at it.
+    /// The response was lost: the branch may be at it.
     Unsure(String),
     /// Another process moved the base branch concurrently; nothing was written.
     BaseMoved,
-    /// The branch is at a commit whose parent is another one than was asked for: the base branch
-    /// moved at the last moment.
+    /// The branch is at a commit with a different parent than requested: the base branch moved at
+    /// the last moment.
     OnMovedBase,
 }

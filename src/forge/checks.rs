@@ -1,4 +1,4 @@
-//! Checks: what was reported about a commit, and which contexts a branch requires.
+//! Checks: the reports about a commit, and the contexts that a branch requires.
 
 use async_trait::async_trait;
 
@@ -8,14 +8,14 @@ use crate::error::Error;
 /// Reports about commits, and the contexts that branches require.
 #[async_trait(?Send)]
 pub trait Checks {
-    /// Every status and check run of a commit, in no order.
+    /// Every status and check run of a commit, in any order.
     async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error>;
 
-    /// The contexts that a branch requires; `None` where the token may not read them.
+    /// The contexts that a branch requires; `None` if the token may not read them.
     async fn required(&self, branch: &str) -> Result<Option<Vec<String>>, Error>;
 
     /// Whether pull requests that are opened or updated with this token start their checks, as far
-    /// as reading shows it.
+    /// as reading can show.
     async fn starts_checks(&self) -> Result<Ability, Error>;
 }
 

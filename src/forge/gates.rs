@@ -1,5 +1,5 @@
-//! Gates: what was required of a commit, and what was reported about it. Pure: reports come in,
-//! verdicts go out.
+//! Gates: the required contexts of a commit and their reports. Pure: reports come in, verdicts go
+//! out.
 
 use globset::GlobBuilder;
 
@@ -41,8 +41,8 @@ impl GateState {
     }
 }
 
-/// The state of each required context; of several reports of one context the latest counts, and where
-/// a status and a check run have one name, the worse of the two.
+/// The state of each required context. The latest of several reports of one context counts; if a
+/// status and a check run have the same name, the worse of the two.
 pub fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
     required
         .iter()

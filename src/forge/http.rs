@@ -1,4 +1,4 @@
-//! Requests to one API: the token, paging, and failures in words; [`crate::http`] makes them.
+//! Requests to one API: the token, paging, and messages of failures; [`crate::http`] sends them.
 //!
 //! Nothing here knows what a request means. Redirects are never followed. A request that could
 //! happen twice is sent once: if that remains uncertain, the
@@ -30,14 +30,14 @@ use crate::{
 };
 pub(super) use reply::Reply;
 
-/// How a forge is asked; all of it is handed in.
+/// The settings of a forge's client; all are passed in.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The connections.
     pub client: Transport,
-    /// How long an answer may make no progress: connecting, headers, or the next bytes.
+    /// How long a response may make no progress: connecting, headers, or the next bytes.
     pub progress: Duration,
-    /// How long one attempt may take in all; what took that long is not tried again.
+    /// The total time limit of one attempt; an attempt that reaches it is not retried.
     pub whole: Duration,
     /// How often a request is tried, the first time included.
     pub attempts: u32,
@@ -47,7 +47,7 @@ pub struct Settings {
     /// The pause after a rate limit whose end the server does not name; it doubles with each
     /// further one.
     pub limit_pause: Duration,
-    /// How long the command waits for forges in all.
+    /// The total time that the command waits for forges.
     pub time: Allowance,
     /// Receives the pauses that a server asks for.
     pub announce: Announce,
@@ -86,10 +86,10 @@ impl Settings {
 /// How long a command waits for forges in all by default.
 pub const TIME: Duration = Duration::from_secs(900);
 
-/// The largest answer that is read, in bytes: GitHub's tree listings end at 7 MB, and what is pinned
-/// in is text. Read whole, and parsed, it has to stay well below what a run may take of memory.
+/// The maximum size of a response, in bytes: GitHub's tree listings end at 7 MB, and files with
+/// pins are text. A whole parsed response must fit well into the memory of a run.
 const ANSWER_MAX: u64 = 32 * 1024 * 1024;
-/// The longest message of a server that is shown, in columns.
+/// The maximum width of a server's message, in columns.
 const SHOWN: usize = 300;
 /// Entries of a page.
 pub(super) const PAGE: usize = 100;
@@ -118,9 +118,9 @@ pub(super) struct Request {
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) body: Option<Value>,
     pub(super) idempotency: Idempotency,
-    /// Only if it is not this any more (`ETag`).
+    /// Only if it changed since this `ETag`.
     pub(super) unless: Option<String>,
-    /// What it is for, in messages.
+    /// Its purpose, in messages.
     pub(super) what: String,
 }
 
@@ -134,7 +134,7 @@ pub(super) enum Paging {
     Counted,
 }
 
-/// Why the request failed.
+/// The error of the request.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,
@@ -233,7 +233,7 @@ impl Http {
         &self.base
     }
 
-    /// The server's clock at its last answer.
+    /// The server's clock at its last response.
     pub(super) fn server_time(&self) -> Option<ServerTime> {
         self.client.server_time(&self.base)
     }
@@ -243,7 +243,7 @@ impl Http {
         &self.token
     }
 
-    /// Text from the server, fit to be shown.
+    /// Text from the server, safe to show.
     pub(super) fn clean(&self, text: &str) -> String {
         self.secrets.clean(text, SHOWN)
     }
@@ -258,7 +258,7 @@ impl Http {
         self.client.now()
     }
 
-    /// The final answer to `request`, after as many attempts as it takes and may be made.
+    /// The final response to `request`, after as many attempts as it takes and may be made.
     pub(super) async fn send(&self, request: &Request) -> Result<Reply, Failure> {
         let what = self.what(request);
         let call = self.call(request);
@@ -291,7 +291,7 @@ impl Http {
         )
     }
 
-    /// Where a request goes; what its query holds says nothing to people.
+    /// The URL of a request, without its query.
     fn shown(&self, request: &Request) -> String {
         let mut url = self.url(request);
         url.set_query(None);

@@ -17,7 +17,7 @@ pub trait Issues {
     /// Changes an issue's text, or closes or reopens it.
     async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error>;
 
-    /// Whether a workflow can be started, as far as reading shows it.
+    /// Whether a workflow can be started, as far as reading can show.
     async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error>;
 
     /// Starts a workflow on a branch.
@@ -39,7 +39,7 @@ pub trait Issues {
 pub struct Issue {
     /// Its number.
     pub number: u64,
-    /// Where people see it.
+    /// The URL of its web page.
     pub url: String,
     /// Its title.
     pub title: String,

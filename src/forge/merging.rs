@@ -5,12 +5,12 @@ use async_trait::async_trait;
 use super::pull_requests::Pull;
 use crate::error::Error;
 
-/// How pull requests of a repository are merged.
+/// The merging of a repository's pull requests.
 ///
-/// Whether a merge may be asked for is judged by `pull_request::merging`.
+/// `pull_request::merging` decides whether a merge may be requested.
 #[async_trait(?Send)]
 pub trait Merging {
-    /// Fails where the base does not allow the configured merge method, as far as reading shows it.
+    /// Fails if the base does not allow the configured merge method, as far as reading can show.
     async fn admits(&self, base: &str) -> Result<(), Error>;
 
     /// Whether the forge refuses to merge a branch without a conflict as it is now, because its base
@@ -30,11 +30,11 @@ pub trait Merging {
     /// Merges a pull request now, if its head still is `head`.
     async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error>;
 
-    /// Where a pull request is in the merge queue of its base.
+    /// The position of a pull request in the merge queue of its base.
     async fn queue(&self, pull: &Pull) -> Result<Queue, Error>;
 }
 
-/// What became of a pull request that is to be merged once its gates are open.
+/// The outcome of a request to merge a pull request once its gates pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Merge {
     /// The forge will merge the pull request.
@@ -45,7 +45,7 @@ pub enum Merge {
     Queued(u64, String),
     /// Not yet, for this reason.
     Later(String),
-    /// The forge has nothing to wait for; its message.
+    /// Nothing is pending on the forge; its message.
     Clean(String),
     /// The forge schedules no merge here, for this reason; it merges on request.
     Unscheduled(String),
@@ -53,15 +53,15 @@ pub enum Merge {
     Refused(String),
 }
 
-/// Where a pull request is in the merge queue of its base.
+/// The position of a pull request in the merge queue of its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Queue {
     /// The base has no merge queue.
     Missing,
-    /// The queue does not hold it.
+    /// It is not in the queue.
     Outside,
     /// At this position, in this state.
     Waiting(u64, String),
-    /// It was removed, and nothing was pushed since; the reason where the forge gives one.
+    /// It was removed, and nothing was pushed since; the reason, if the forge gives one.
     Removed(Option<String>),
 }

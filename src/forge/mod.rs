@@ -1,9 +1,10 @@
-//! Forges: GitHub and Gitea or Forgejo behind six traits, one a capability.
+//! Forges: GitHub, Gitea and Forgejo behind six traits, one for each capability.
 //!
-//! [`Forge`] is all six; whoever needs one capability takes that one. What a forge lacks it
-//! declares, so that nobody meets a 405. `pull_request` is written on top, once for all.
-//! Nothing here reads the environment, and no plan is made here: changes come in, one branch with
-//! one commit and one pull request come out. `http` is the only place that sends anything.
+//! [`Forge`] is all six; code that needs one capability takes that trait. A forge declares missing
+//! capabilities, so that no caller meets a 405. `pull_request` builds on these traits, once for all
+//! forges. Nothing here reads the environment, and no plan is made here: changes come in, one
+//! branch with one commit and one pull request come out. `http` is the only place that sends
+//! anything.
 
 mod audience;
 mod branches;
@@ -47,7 +48,7 @@ pub use target::{Kind, Target, TargetError};
 pub use token::{Token, TokenError};
 pub use tree::{Entry, Tree, blob_id};
 
-/// Everything that a forge is asked for, for callers that need several capabilities.
+/// All capabilities, for callers that need several.
 pub trait Forge: Repository + Branches + PullRequests + Checks + Merging + Issues {}
 
 impl<F: Repository + Branches + PullRequests + Checks + Merging + Issues> Forge for F {}

@@ -161,7 +161,7 @@ impl Package {
         version(reply.expect::<Row>(&[200])?, &self.what(&what)).map(Some)
     }
 
-    /// Deletes one version, and with it every tag that it has. What a 404 means has to be read
+    /// Deletes one version, and with it every tag that it has. What a 404 means must be read
     /// afterwards: GitHub answers so where the role Admin on the package is missing, too.
     pub async fn delete(&self, id: u64) -> Result<Deletion, Error> {
         let what = format!("deleting version {id}");
@@ -234,7 +234,7 @@ impl Package {
         Ok(self.request(method, &[&["versions"], below].concat(), what))
     }
 
-    /// Sends a request for something that has to be there; where the owner is no organisation, to
+    /// Sends a request for something that must be there; where the owner is no organization, to
     /// the user's package.
     async fn find(&self, mut request: Request) -> Result<Reply, Error> {
         let reply = self.http.send(&request).await?;
@@ -309,8 +309,8 @@ impl VersionPages {
         }
     }
 
-    /// Takes in the next page; whether one more has to be asked for. An error says why the listing
-    /// can't be relied on.
+    /// Takes in the next page; whether one more must be requested. An error says why the listing
+    /// cannot be relied on.
     pub fn take(&mut self, rows: Vec<PackageVersion>, links: Links) -> Result<bool, String> {
         self.count += 1;
         let number = self.count;

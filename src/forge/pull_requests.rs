@@ -1,12 +1,12 @@
-//! Pull requests: listed, opened, edited, labelled, commented on, polled.
+//! Pull requests: list, open, edit, label, comment, poll.
 
 use async_trait::async_trait;
 
 use super::repository::{Ability, Repo};
 use crate::error::Error;
 
-/// The pull requests of a repository. Every listing is complete or an error; nothing that could
-/// happen twice is sent twice.
+/// The pull requests of a repository. Every listing is complete or an error, and no request that
+/// must not be repeated is sent twice.
 #[async_trait(?Send)]
 pub trait PullRequests {
     /// Pull requests, filtered by repin whatever the server filters.
@@ -18,7 +18,7 @@ pub trait PullRequests {
     /// A pull request, unless it is unchanged since `etag` was given.
     async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error>;
 
-    /// Opens a pull request exactly once, even if an answer is lost.
+    /// Opens a pull request exactly once, even if a response is lost.
     async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error>;
 
     /// Changes a pull request's text, or closes or reopens it.
@@ -36,17 +36,17 @@ pub trait PullRequests {
     /// Adds a comment.
     async fn comment(&self, number: u64, text: &str) -> Result<(), Error>;
 
-    /// Whether the repository can have draft pull requests, as far as reading shows it.
+    /// Whether the repository can have draft pull requests, as far as reading can show.
     async fn drafts(&self, repo: &Repo) -> Result<Ability, Error>;
 
-    /// Whether moving a branch back closes its pull request for a while.
+    /// Whether moving a branch backward temporarily closes its pull request.
     async fn moving_closes(&self) -> Result<bool, Error>;
 
     /// Whether a pull request stays open although this run deleted its branch and made it again.
     async fn stays_open(&self, pull: &Pull) -> Result<bool, Error>;
 }
 
-/// Whether a pull request may be merged as far as its author goes.
+/// Whether the author considers a pull request ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Not yet.
@@ -62,7 +62,7 @@ pub enum PullState {
     Open,
     /// Closed, and not merged.
     Closed,
-    /// Merged, by this commit where the forge names it.
+    /// Merged, by this commit if the forge names it.
     Merged(Option<String>),
 }
 
@@ -71,11 +71,11 @@ pub enum PullState {
 pub struct Pull {
     /// Its number.
     pub number: u64,
-    /// Where people see it.
+    /// The URL of its web page.
     pub url: String,
-    /// The forge's own name of it in its other API; may be empty.
+    /// Its id in the forge's other API; may be empty.
     pub node: String,
-    /// Its title, without what marks a draft.
+    /// Its title, without the mark of a draft.
     pub title: String,
     /// Its text.
     pub body: String,
@@ -83,40 +83,39 @@ pub struct Pull {
     pub state: PullState,
     /// Draft or ready.
     pub draft: State,
-    /// The branch that it brings in.
+    /// Its source branch.
     pub head: String,
-    /// That branch's head, where the forge names it.
+    /// That branch's head, if the forge names it.
     pub head_commit: String,
     /// Whether that branch is in this repository, and not in a fork.
     pub own: bool,
-    /// The branch that it goes to.
+    /// Its target branch.
     pub base: String,
     /// Its labels.
     pub labels: Vec<String>,
-    /// Whether it can be merged as far as conflicts go.
+    /// Whether it has conflicts.
     pub mergeable: Mergeable,
     /// Whether its branch is known to exist.
     pub head_exists: bool,
 }
 
-/// Whether a pull request can be merged as far as conflicts go.
+/// Whether a pull request has conflicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mergeable {
-    /// The forge states that there is no conflict.
+    /// The forge reports no conflict.
     Yes,
-    /// The forge states that there is no conflict, and that the branch must be brought up to date
-    /// with its base first.
+    /// The forge reports no conflict, but the branch must be updated from its base first.
     Behind,
-    /// The forge states a conflict.
+    /// The forge reports a conflict.
     Conflict,
     /// Either a conflict, or a check for conflicts that has not ended: Gitea and Forgejo do not
     /// distinguish them.
     ConflictOrChecking,
-    /// The forge does not state it here.
+    /// The forge does not report it here.
     Unknown,
 }
 
-/// Which pull requests.
+/// A filter for pull requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pulls<'a> {
     /// All open ones.
@@ -142,15 +141,15 @@ pub struct NewPull<'a> {
     pub title: &'a str,
     /// Its text.
     pub body: &'a str,
-    /// The branch that it brings in.
+    /// Its source branch.
     pub head: &'a str,
-    /// The branch that it goes to.
+    /// Its target branch.
     pub base: &'a str,
     /// Draft or ready.
     pub state: State,
 }
 
-/// What became of a pull request to be opened.
+/// The outcome of opening a pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CreateOutcome {
     /// It is open.
@@ -159,7 +158,7 @@ pub enum CreateOutcome {
     Exists(String),
     /// The forge does not know the branch yet, or sees nothing on it.
     NotYet(String),
-    /// The answer was lost: it may be open.
+    /// The response was lost: it may be open.
     Unsure(String),
 }
 
@@ -204,10 +203,10 @@ impl Edit<'_> {
     }
 }
 
-/// What became of labels.
+/// The outcome of adding labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LabelOutcome {
-    /// The labels are on.
+    /// The labels were added.
     Done,
     /// The token may not add them; the forge's message.
     NotPermitted(String),

@@ -1,4 +1,4 @@
-//! The repository: what it is, what the token may do there, and what its server is.
+//! The repository: its description, the token's permissions, and its server.
 
 use async_trait::async_trait;
 
@@ -11,26 +11,26 @@ pub trait Repository {
     /// `GitHub` or `Gitea`, for messages.
     fn name(&self) -> &'static str;
 
-    /// Fails where the server is older than the versions that repin supports.
+    /// Fails if the server is older than the versions that repin supports.
     async fn supported(&self) -> Result<(), Error>;
 
-    /// The repository, and what the token may do with it as far as the forge reports that.
+    /// The repository, and the token's permissions as far as the forge reports them.
     async fn repository(&self) -> Result<Repo, Error>;
 
-    /// Fails where the token lacks a permission that is needed, as far as reading shows it.
+    /// Fails if the token lacks a required permission, as far as reading can show.
     async fn permit(&self, repo: &Repo, need: PlannedWrites) -> Result<(), Error>;
 
-    /// What the token may do, permission by permission, as far as reading shows it.
+    /// The token's permissions, as far as reading can show.
     async fn rights(&self, repo: &Repo, wanted: &RequiredRights) -> Result<Vec<Right>, Error>;
 
-    /// What signs commits for `base` that change these files.
+    /// The signer of commits for `base` that change these files.
     async fn signing(&self, base: &str, files: &[FileMode<'_>]) -> Result<Signing, Error>;
 
-    /// The server's clock at its last answer.
+    /// The server's clock at its last response.
     fn server_time(&self) -> Option<ServerTime>;
 
-    /// A pause before reading again what may not have arrived on every server of the forge; longer
-    /// with each round.
+    /// A pause before reading again, for changes that may not be visible on every server of the
+    /// forge; longer with each round.
     async fn back_off(&self, round: u32);
 }
 
@@ -39,13 +39,13 @@ pub trait Repository {
 pub struct Repo {
     /// `owner/name` as the forge spells it.
     pub full_name: String,
-    /// The branch that pull requests go to unless another is configured.
+    /// The default target branch of pull requests.
     pub default_branch: String,
-    /// The forge's own name of the repository in its other API; may be empty.
+    /// The repository's id in the forge's other API; may be empty.
     pub node: String,
     /// Whether the token's owner may push.
     pub push: Push,
-    /// The token's scopes, where the forge reports them.
+    /// The token's scopes, if the forge reports them.
     pub scopes: Option<Vec<String>>,
     /// Whether the repository is readable anonymously.
     pub public: bool,
@@ -91,12 +91,12 @@ pub struct FileMode<'a> {
     pub mode: &'a str,
 }
 
-/// What signs commits where a base requires it.
+/// The signer of commits, if a base requires signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signing {
     /// The base requires no signature.
     NotRequired,
-    /// The forge signs what it is asked to commit.
+    /// The forge signs the commits that it makes.
     Forge,
     /// The forge signs because the token is an app's.
     App,

@@ -1,4 +1,4 @@
-//! What a token may do, permission by permission, as far as reading shows it.
+//! The permissions of a token, as far as reading can show.
 //!
 //! The requests are in the adapters' `repository.rs`. What a forge does not report is
 //! [`Verdict::Unknown`] with the reason, never a guess.
@@ -6,11 +6,11 @@
 /// The reason for which every write to an archived repository is refused.
 pub(super) const ARCHIVED: &str = "the repository is archived: it is read-only";
 
-/// What to do about a token with which no checks start.
+/// The remedy for a token with which no checks start.
 pub const ANOTHER_TOKEN: &str = "use the token of a GitHub App (actions/create-github-app-token) or a fine-grained token of a user, \
                                  with `contents: write` and `pull-requests: write`, as REPIN_FORGE_TOKEN";
 
-/// What a run is going to need.
+/// The permissions that a run will need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequiredRights {
     /// Whether files of workflows change.
@@ -50,7 +50,7 @@ pub struct Right {
 pub enum Verdict {
     /// It has.
     Has(String),
-    /// It has not; and what to do.
+    /// The token lacks it; with the remedy.
     Lacks(String, String),
     /// The forge does not report it, or nothing needs it.
     Unknown(String),
@@ -68,7 +68,7 @@ impl Permission {
         }
     }
 
-    /// What needs it where `wanted` does not.
+    /// The reason why nothing needs it.
     pub(super) fn unneeded(self, wanted: &RequiredRights) -> Option<Right> {
         let reason = match self {
             Self::Contents | Self::PullRequests => return None,
@@ -91,7 +91,7 @@ impl Permission {
 }
 
 impl Verdict {
-    /// What an endpoint for reading shows: a refusal shows a missing permission, an answer nothing
+    /// What an endpoint for reading shows: a refusal shows a missing permission, a response nothing
     /// about writing.
     pub(super) fn of_reading(
         read: Result<(), crate::error::Error>,

@@ -107,7 +107,7 @@ pub(super) fn method_refused(
 }
 
 impl Http {
-    /// The answer; `None` if its status is one of `absent`.
+    /// The response; `None` if its status is one of `absent`.
     pub(super) async fn find<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -121,7 +121,8 @@ impl Http {
         }
     }
 
-    /// The answer to a request that changes something; an error knows whether it may have done so.
+    /// The response to a request that changes something; an error knows whether it may have done
+    /// so.
     pub(super) async fn write(&self, request: &Request) -> Result<Reply, Error> {
         self.send(request).await.map_err(|failure| Error {
             begun: failure.unsure,
@@ -129,7 +130,7 @@ impl Http {
         })
     }
 
-    /// The answer about the repository itself.
+    /// The response about the repository itself.
     pub(super) async fn repository(&self, request: &Request) -> Result<Reply, Error> {
         let reply = self.send(request).await?;
         if reply.status == 404 {
@@ -140,7 +141,7 @@ impl Http {
         Ok(reply)
     }
 
-    /// The answer about the branch that the configuration names.
+    /// The response about the branch that the configuration names.
     pub(super) async fn base_branch<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -172,7 +173,7 @@ impl Http {
         Ok(Poll::Now(Box::new(pull(reply.expect(&[200])?)), etag))
     }
 
-    /// A content, which has to be the one that `id` names.
+    /// A content, which must be the one that `id` names.
     pub(super) async fn content(&self, request: &Request, id: &str) -> Result<Vec<u8>, Error> {
         let blob: Blob = self.send(request).await?.expect(&[200])?;
         let wrong = |reason: &str| Error::unavailable(&request.what, reason);

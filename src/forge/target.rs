@@ -1,5 +1,4 @@
-//! Which forge, and which repository on it: from the configuration, and what it leaves out from the
-//! remote's URL.
+//! The forge and the repository: from the configuration, completed from the remote's URL.
 
 use reqwest::Url;
 
@@ -30,10 +29,10 @@ pub struct Target {
     pub name: String,
 }
 
-/// What the configuration and the remote leave open.
+/// A part of the target that neither the configuration nor the remote determines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// Neither says which kind.
+    /// The kind is unknown.
     #[error("cannot determine the kind of forge: {0}")]
     Kind(String),
     /// Only public forges' APIs are known.
@@ -65,8 +64,7 @@ fn public(remote: &HostedRepository) -> Option<(Kind, &'static str)> {
 }
 
 impl Target {
-    /// The repository that a configuration means; `remote`: the URL that the work tree was cloned
-    /// from.
+    /// The configured repository; `remote`: the URL that the work tree was cloned from.
     pub fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
         let (kind, api) = Self::api(forge, remote)?;
         let remote = remote.and_then(HostedRepository::parse);
@@ -96,7 +94,7 @@ impl Target {
         Ok((kind, parse(api)?))
     }
 
-    /// Which kind of forge a configuration means, and the base of its API, whatever the repository.
+    /// The configured kind of forge and the base of its API, whatever the repository.
     pub fn api(forge: &Configured, remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
         let remote = remote.and_then(HostedRepository::parse);
         let public = remote.as_ref().and_then(public);

@@ -5,7 +5,7 @@
 //! repository), those that change how pathspecs, diffs and object names are read, and tracing. What
 //! configures git for a person or a CI job stays: `GIT_CONFIG_GLOBAL`, `GIT_CONFIG_SYSTEM`,
 //! `GIT_CONFIG_COUNT` with its keys and values (the usual way to set `safe.directory` in a
-//! container), `GIT_CEILING_DIRECTORIES`, `GIT_EXEC_PATH`. Settings that could alter an answer are
+//! container), `GIT_CEILING_DIRECTORIES`, `GIT_EXEC_PATH`. Settings that could alter the output are
 //! overridden on the command line, where they win over every file and variable.
 
 use std::{
@@ -90,8 +90,6 @@ const ALWAYS: &[&str] = &[
     "-c",
     "core.fsmonitor=false",
     "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
     "log.showSignature=false",
     "-c",
     "diff.orderFile=/dev/null",
@@ -100,6 +98,12 @@ const ALWAYS: &[&str] = &[
     "-c",
     "color.ui=false",
 ];
+
+/// No hook runs, except those of a commit.
+const UNHOOKED: &[&str] = &["-c", "core.hooksPath=/dev/null"];
+
+/// Paths are the names of files, whatever characters they hold.
+const LITERAL: &[&str] = &["--literal-pathspecs"];
 
 /// A connection that moves nothing for so long is given up (git-config, `http.lowSpeedTime`).
 const STALLED: &[&str] = &["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30"];
@@ -124,6 +128,8 @@ pub(super) enum Mode {
     Talk,
     /// Ask a remote, as far as the caller's own configuration lets git do so.
     Network,
+    /// Commit: with the caller's hooks, and with the paths on standard input.
+    Commit,
 }
 
 /// Starts `git -C root COMMAND ARGS`.
@@ -143,11 +149,16 @@ pub(super) fn start(
 pub(super) fn prepare(program: &OsStr, root: &Path, mode: Mode) -> Command {
     let mut git = Command::new(program);
     git.args(ALWAYS);
+    git.args(if mode == Mode::Commit {
+        LITERAL
+    } else {
+        UNHOOKED
+    });
     if mode == Mode::Network {
         git.args(STALLED);
     }
     git.arg("-C").arg(root);
-    git.stdin(if mode == Mode::Talk {
+    git.stdin(if matches!(mode, Mode::Talk | Mode::Commit) {
         Stdio::piped()
     } else {
         Stdio::null()
@@ -155,8 +166,10 @@ pub(super) fn prepare(program: &OsStr, root: &Path, mode: Mode) -> Command {
     for name in SCRUBBED {
         git.env_remove(name);
     }
-    git.envs(SET.iter().copied());
-    if mode != Mode::Network {
+    // What the hooks of a commit run is the user's.
+    let set = if mode == Mode::Commit { 1 } else { SET.len() };
+    git.envs(SET.iter().copied().take(set));
+    if matches!(mode, Mode::Read | Mode::Talk) {
         git.env("GIT_ALLOW_PROTOCOL", "none");
     }
     git

@@ -1,4 +1,4 @@
-//! What can go wrong between repin and git, for the person who has to act.
+//! What can go wrong between repin and git, for the person who must act.
 
 use std::{io, path::PathBuf};
 

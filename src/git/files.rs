@@ -1,6 +1,6 @@
 //! Which files git tracks beneath a directory, and which it ignores.
 //!
-//! Both are asked of the index and the ignore rules alone: no commit has to exist. Paths are
+//! Both are asked of the index and the ignore rules alone: no commit must exist. Paths are
 //! relative to the directory.
 
 use std::{

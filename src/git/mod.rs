@@ -4,11 +4,12 @@
 //! Reading only: no hooks, no locks, no writing, and no network but in `network`, which asks a
 //! remote what it has now and may bring objects along, never references, and in `reach`, for those
 //! who fetch into a scratch repository or push; what is checked out here is touched by none. What
-//! comes in is a directory and names that were parsed before; what goes on git's command line are
+//! comes in is a directory and names that were parsed before; what continues git's command line are
 //! its own options, full object ids, full reference names behind `--end-of-options` and literal
-//! pathspecs behind `--`. What the answers mean is for `history` to say.
+//! pathspecs behind `--`. `history` interprets the output.
 
 mod command;
+mod commit;
 mod compare;
 mod error;
 mod files;
@@ -32,6 +33,7 @@ use std::{
     process::ChildStdout,
 };
 
+pub use commit::{CommitObstacle, CommitPlan, Committed};
 pub use error::GitError;
 pub use files::{TrackedFile, Tracking, ignored, tracking, untracked};
 pub use id::ObjectId;
@@ -76,7 +78,7 @@ pub enum TreeFile {
     Content(Vec<u8>),
     /// Nothing there, or no regular file.
     Absent,
-    /// Larger than was asked for.
+    /// Larger than was requested.
     TooLarge,
 }
 
@@ -253,7 +255,7 @@ impl Git {
         let args = [OsString::from("-e"), format!("{commit}^{{commit}}").into()];
         let mut running = self.start("cat-file", &args, Mode::Read)?;
         drop(running.stdout()?);
-        // 128 is what git says about an object that it can't find; other troubles show in the next
+        // 128 is what git says about an object that it cannot find; other troubles show in the next
         // question.
         Ok(running.finish(&[1, 128])? == 0)
     }
@@ -299,7 +301,7 @@ impl Git {
             .map_or(TreeFile::TooLarge, TreeFile::Content))
     }
 
-    /// One process for contents; `digest` makes something of each that is asked for in passing.
+    /// One process for contents; `digest` makes something of each that is requested in passing.
     pub(crate) fn objects<T: Send + 'static>(
         &self,
         mut digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + Send + 'static,

@@ -1,7 +1,7 @@
 //! Contents of objects, from one `git cat-file --batch`.
 //!
-//! Asking and reading overlap: a thread of its own reads the answers, in the order of the
-//! questions, while whoever asks goes on.
+//! Asking and reading overlap: a thread of its own reads the responses, in the order of the
+//! questions, while whoever asks continues.
 
 use std::{
     collections::HashMap,
@@ -13,20 +13,20 @@ use std::{
 
 use super::{GitError, ObjectId, command::Running};
 
-/// One process that hands out blobs, and what became of those that were asked for in passing.
+/// One process that hands out blobs, and what became of those that were requested in passing.
 pub(crate) struct Objects<T> {
     running: Running,
     questions: Option<(BufWriter<ChildStdin>, Sender<Question>)>,
     answers: Option<JoinHandle<Answers<T>>>,
 }
 
-/// What the contents came to that had something to them; or the answer that could not be read.
+/// What the contents came to that had something to them; or the response that could not be read.
 type Answers<T> = Result<HashMap<ObjectId, T>, GitError>;
 
 /// An object of any kind.
 #[derive(Debug)]
 pub(crate) enum Object {
-    /// The content of a file; it is asked for by itself.
+    /// The content of a file; it is requested by itself.
     Blob,
     /// The entries of a directory.
     Tree(Vec<u8>),
@@ -39,7 +39,7 @@ struct Question {
     to: Destination,
 }
 
-/// Where an answer goes.
+/// Where a response goes.
 enum Destination {
     /// A blob is digested in passing.
     Digest,
@@ -80,7 +80,7 @@ impl<T: Send + 'static> Objects<T> {
         })
     }
 
-    /// The content of one blob, after all that was asked for before; `None` if it is larger than
+    /// The content of one blob, after all that was requested before; `None` if it is larger than
     /// `most` bytes.
     pub(crate) fn blob(&mut self, id: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
         let (sender, content) = channel();
@@ -91,7 +91,7 @@ impl<T: Send + 'static> Objects<T> {
         self.wait(&content)
     }
 
-    /// An object of any kind, after all that was asked for before; `None` if it is missing here.
+    /// An object of any kind, after all that was requested before; `None` if it is missing here.
     pub(crate) fn object(&mut self, id: ObjectId) -> Result<Option<Object>, GitError> {
         let (sender, object) = channel();
         self.put(Question {
@@ -113,7 +113,7 @@ impl<T: Send + 'static> Objects<T> {
         }
     }
 
-    /// What was made of the contents, after the last answer.
+    /// What was made of the contents, after the last response.
     pub(crate) fn finish(mut self) -> Answers<T> {
         let flushed = self
             .questions
@@ -167,7 +167,7 @@ impl<T: Send + 'static> Objects<T> {
     }
 }
 
-/// Reads the answer to each question until nobody asks any more.
+/// Reads the response to each question until nobody asks any more.
 fn read<T>(
     mut stdout: BufReader<ChildStdout>,
     questions: &Receiver<Question>,
@@ -221,7 +221,7 @@ struct Head {
     size: u64,
 }
 
-/// Reads the first line of an answer: `ID TYPE SIZE`, or `ID missing`.
+/// Reads the first line of a response: `ID TYPE SIZE`, or `ID missing`.
 fn head(stdout: &mut BufReader<ChildStdout>, id: &ObjectId) -> Result<Option<Head>, GitError> {
     let mut line = Vec::new();
     stdout
@@ -251,7 +251,7 @@ fn head(stdout: &mut BufReader<ChildStdout>, id: &ObjectId) -> Result<Option<Hea
     }
 }
 
-/// Reads the rest of an answer: so many bytes and a newline.
+/// Reads the rest of a response: so many bytes and a newline.
 fn content(
     stdout: &mut BufReader<ChildStdout>,
     size: u64,

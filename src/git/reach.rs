@@ -3,7 +3,7 @@
 //! are always the same kind are in `network`.
 //!
 //! No hook of this side runs, nothing asks at a terminal, and no transport but git's own ones is
-//! used. Secrets reach git through its environment. What the answers mean is for others to say.
+//! used. Secrets reach git through its environment. Callers interpret the output.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -186,7 +186,7 @@ impl Git {
         })
     }
 
-    /// The same for what has to succeed.
+    /// The same for what must succeed.
     pub(crate) fn reached(
         &self,
         command: &'static str,

@@ -25,14 +25,14 @@ pub(crate) struct Sweep<T> {
     reads: usize,
 }
 
-/// What became of a content, and where it was first seen.
+/// The outcome of a content, and where it was first seen.
 #[derive(Debug)]
 pub(crate) struct Swept<T> {
     /// The number of the tip.
     pub(crate) tip: usize,
     /// The path from the top of its tree.
     pub(crate) path: Box<[u8]>,
-    /// What became of it.
+    /// The outcome of it.
     pub(crate) value: T,
 }
 
@@ -111,7 +111,7 @@ impl<T: Send + 'static> Sweep<T> {
         self.contents.ask(id)
     }
 
-    /// What became of the contents, in the order of their tips and paths.
+    /// The outcome of the contents, in the order of their tips and paths.
     pub(crate) fn finish(mut self) -> Result<Vec<Swept<T>>, GitError> {
         let swept = self.contents.finish()?.into_iter();
         let mut swept: Vec<_> = swept

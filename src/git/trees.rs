@@ -69,7 +69,7 @@ impl Git {
         Ok(at)
     }
 
-    /// Hands over each regular file beneath the root in the tree of `commit`, with its content's
+    /// Passes on each regular file beneath the root in the tree of `commit`, with its content's
     /// name.
     pub fn regular_files(
         &self,
@@ -90,7 +90,7 @@ impl Git {
         })
     }
 
-    /// Hands over mode, id and path of everything in a tree but directories: `MODE TYPE ID`, a tab,
+    /// Passes on mode, id and path of everything in a tree but directories: `MODE TYPE ID`, a tab,
     /// the path, a NUL.
     fn entries(
         &self,

@@ -8,7 +8,8 @@ use crate::{
     oci::{Pattern, Revision},
 };
 
-/// How promotes are titled: today, and by every configuration that was in force on the line.
+/// The titles of promotes: by the current configuration, and by every configuration that was in
+/// force on the line.
 #[derive(Debug)]
 pub(super) struct Titles {
     known: Vec<(Template, String)>,
@@ -37,7 +38,7 @@ impl Titles {
         }
     }
 
-    /// How a revision becomes a tag: today, and by every configuration that was learnt.
+    /// The tag templates: of the current configuration, and of every past one that was read.
     pub(super) fn into_tags(self) -> Vec<Template> {
         self.tags
     }

@@ -1,4 +1,4 @@
-//! The answer of `git log`: the same however it comes, and read back as it was written.
+//! The output of `git log`: parsed the same however it is split, and read back as written.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
 
 use std::io::BufReader;

@@ -12,7 +12,7 @@ use crate::oci::{Digest, Revision};
 /// One commit of the line, as far as it matters here.
 #[derive(Debug, Clone)]
 pub(super) struct Point {
-    /// The number of its set; `None` if its content can't be read.
+    /// The number of its set; `None` if its content cannot be read.
     pub(super) set: Option<usize>,
     /// If its content cannot be read: the digests of images that were found in it anyway.
     pub(super) glimpsed: Vec<(usize, Digest)>,

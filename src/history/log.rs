@@ -126,7 +126,7 @@ impl Log {
         Ok(Self { answer, stream })
     }
 
-    /// Hands over every commit; an error of `each` ends it.
+    /// Passes on every commit; an error of `each` ends it.
     pub(super) fn each(
         mut self,
         mut each: impl FnMut(Commit) -> Result<(), GitError>,

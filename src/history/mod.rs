@@ -88,7 +88,7 @@ pub enum Kind {
     Manual,
 }
 
-/// A commit that changed the set; serialised as an entry of `repin.history/1`.
+/// A commit that changed the set; serialized as an entry of `repin.history/1`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
     /// How the set became current, by content.
@@ -112,7 +112,7 @@ pub struct Entry {
     pub unreadable: Option<String>,
 }
 
-/// A commit whose content is unknown, since its own configuration can't be read.
+/// A commit whose content is unknown, since its own configuration cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// The first commit of the line that has this configuration.
@@ -308,7 +308,7 @@ impl History {
         self.known.ever.get(at)
     }
 
-    /// Every digest in a file that a place looks into, by the configuration of today or of the
+    /// Every digest in a file that a place searches, by the current configuration or that of the
     /// commit, in any commit of the line.
     pub fn in_places(&self) -> &BTreeSet<Digest> {
         &self.known.in_places
@@ -321,7 +321,7 @@ impl History {
             .claimed
             .keys()
             .flat_map(|revision| self.known.tags.iter().map(move |tag| (tag, revision)));
-        // A text that is no tag names nothing that could be protected.
+        // A text that is not a tag names nothing that could be protected.
         all.filter_map(|(tag, revision)| Some((tag.tag(revision).ok()?, revision)))
             .collect()
     }
@@ -422,7 +422,7 @@ fn points(
     Ok(line)
 }
 
-/// The first commit of each stretch that can't be read.
+/// The first commit of each stretch that cannot be read.
 fn unreadable(commits: &[Visited], file: &str) -> Vec<Unreadable> {
     let mut found: Vec<Unreadable> = Vec::new();
     let mut before: Option<&Unknown> = None;
@@ -447,7 +447,7 @@ fn unreadable(commits: &[Visited], file: &str) -> Vec<Unreadable> {
     found
 }
 
-/// Hands over every content that a file had in any commit of the first-parent lines up to `tips`:
+/// Passes on every content that a file had in any commit of the first-parent lines up to `tips`:
 /// its path from the top of the repository, and the object.
 pub(crate) fn contents(
     git: &Git,
@@ -475,7 +475,7 @@ pub enum CommitConfig {
     Config(Box<Config>),
     /// The commit has no configuration, so the current one counts.
     Today,
-    /// It can't be read, for this reason.
+    /// It cannot be read, for this reason.
     Unreadable(String),
 }
 
@@ -483,15 +483,15 @@ pub enum CommitConfig {
 pub fn commit_config(
     git: &Git,
     commit: &ObjectId,
-    today: &Config,
+    current_config: &Config,
 ) -> Result<CommitConfig, GitError> {
-    let Ok(path) = RelPath::parse(today.file_name()) else {
+    let Ok(path) = RelPath::parse(current_config.file_name()) else {
         return Ok(CommitConfig::Today);
     };
     Ok(match git.file(commit, &path, LARGEST_CONFIG)? {
         TreeFile::Absent => CommitConfig::Today,
         TreeFile::TooLarge => CommitConfig::Unreadable(walk::TOO_LARGE.to_owned()),
-        TreeFile::Content(bytes) => match parse_config(bytes, today) {
+        TreeFile::Content(bytes) => match parse_config(bytes, current_config) {
             Ok(config) => CommitConfig::Config(Box::new(config)),
             Err(reason) => CommitConfig::Unreadable(reason),
         },

@@ -34,7 +34,7 @@ pub enum NoOrder {
     /// A revision that names no commit of this clone: perhaps one of another repository.
     #[error("the revision {0} is not a commit in this clone")]
     NoCommit(Revision),
-    /// The clone ends before the answer.
+    /// The clone is too shallow.
     #[error("the clone is too shallow to determine the order")]
     Shallow,
 }

@@ -13,7 +13,7 @@ pub struct Promoted {
     pub commit: ObjectId,
     /// When that was committed (ISO 8601).
     pub date: String,
-    /// The digest of every image that has to be pinned.
+    /// The digest of every image that must be pinned.
     pub images: Digests,
     /// The commit that first brought this set into place: its tree holds the contracts that the set
     /// was promoted under, where `commit` may be a rollback among the contracts of the set that it
@@ -49,7 +49,7 @@ pub enum Gap {
     NotPinned(String),
     /// An image whose pins disagreed.
     Mixed(String, Vec<Digest>),
-    /// The commit's own configuration can't be read, for this reason.
+    /// The commit's own configuration cannot be read, for this reason.
     Unreadable(String),
 }
 
@@ -122,7 +122,7 @@ impl History {
     }
 
     /// Whether exactly these digests were pinned together by a commit of the line: for sets without
-    /// a title. Images that need not be pinned today don't matter.
+    /// a title. Images with `pins: 0` in the current configuration do not matter.
     pub fn provenance_of(&self, digests: &Digests) -> Provenance {
         let same = |event: &&Event| self.is_whole(event.set) && self.agrees(event.set, digests);
         let event = self.events.all.iter().rev().find(same);

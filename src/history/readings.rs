@@ -1,8 +1,8 @@
 //! Contents as the places of configurations read them.
 //!
-//! A file that a place looks into is read by the rules of its commit's configuration, so one content
-//! may be read in several ways: once for each. The contents come from git in passing, on a thread of
-//! their own; what they are to be read with is left here for it.
+//! A file that a place searches is read by the rules of its commit's configuration, so one content
+//! may be read in several ways: once for each. The contents come from git in passing, on a thread
+//! of their own; what they are to be read with is left here for it.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,7 +14,7 @@ use std::{
 use crate::{
     git::ObjectId,
     oci::Digest,
-    pins::{FileScanner, Finder, Looking, Scan, mentions},
+    pins::{FileScanner, Finder, Looking, Scan, read_in_ways},
 };
 
 /// The pins of one content: which image, which digest.
@@ -24,7 +24,7 @@ pub(super) type Scanned = Vec<(usize, Digest)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Blob {
     pub(super) id: ObjectId,
-    /// The number of the reading; `None`: no place looks into it.
+    /// The number of the reading; `None`: no place searches it.
     pub(super) reading: Option<usize>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) seen: HashMap<Blob, Seen>,
-    /// Every digest in a file that a place looks into.
+    /// Every digest in a file that a place searches.
     pub(super) in_places: BTreeSet<Digest>,
 }
 
@@ -61,7 +61,7 @@ struct Shared {
 
 impl Readings {
     /// The number of the reading by `scanner`, which `rules` tells from others, for a file that is
-    /// looked into so; `None` where no place does.
+    /// searched that way; `None` where no place does.
     pub(super) fn number(
         &self,
         rules: &str,
@@ -83,7 +83,7 @@ impl Readings {
         Some(*number)
     }
 
-    /// Says how a content that is about to be asked for is to be read.
+    /// Says how a content that is about to be requested is to be read.
     pub(super) fn want(&self, blob: Blob) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.wanted.entry(blob.id).or_default().push(blob.reading);
@@ -98,7 +98,9 @@ impl Readings {
         let mut buffer = Vec::new();
         move |id, content| {
             let wanted = readings.take(id);
-            let placed: Vec<_> = wanted.iter().copied().flatten().collect();
+            let mut placed: Vec<_> = wanted.iter().copied().flatten().collect();
+            placed.sort_unstable();
+            placed.dedup();
             if placed.is_empty() {
                 if wanted.is_empty() {
                     return Ok(None);
@@ -106,28 +108,23 @@ impl Readings {
                 let scan = finder.scan_reader(content, &mut buffer)?;
                 return Ok(Some(scanned(&scan)).filter(|found| !found.is_empty()));
             }
-            let mut whole = Vec::new();
-            content.read_to_end(&mut whole)?;
-            for (number, scanner, looking) in readings.ways(&placed) {
-                let scan = scanner.scan(&whole, &looking);
-                readings.add(
-                    Blob {
-                        id: *id,
-                        reading: Some(number),
-                    },
-                    &scan,
-                );
+            let mut ways = readings.ways(&placed);
+            if wanted.contains(&None) {
+                ways.push((FileScanner::plain(finder.clone()), Looking::default()));
             }
-            let named = mentions(whole.as_slice(), &mut buffer)?;
-            readings.add_mentions(named.iter().map(|mention| mention.digest));
-            let plain = wanted
-                .contains(&None)
-                .then(|| scanned(&finder.scan(&whole)));
+            let mut read = read_in_ways(content, &ways, &mut buffer)?;
+            let plain = (ways.len() > placed.len()).then(|| read.scans.pop());
+            for (number, scan) in placed.iter().zip(&read.scans) {
+                let reading = Some(*number);
+                readings.add(Blob { id: *id, reading }, scan);
+            }
+            readings.add_mentions(read.mentions.iter().map(|mention| mention.digest));
+            let plain = plain.flatten().map(|scan| scanned(&scan));
             Ok(plain.filter(|found| !found.is_empty()))
         }
     }
 
-    /// Everything that was read; `plain` is what no place looked into.
+    /// Everything that was read; `plain` is what no place searched.
     pub(super) fn into_contents(self, plain: HashMap<ObjectId, Scanned>) -> Contents {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let mut contents = mem::take(&mut shared.contents);
@@ -143,12 +140,9 @@ impl Readings {
         shared.wanted.remove(id).unwrap_or_default()
     }
 
-    fn ways(&self, numbers: &[usize]) -> Vec<(usize, FileScanner, Looking)> {
+    fn ways(&self, numbers: &[usize]) -> Vec<(FileScanner, Looking)> {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let way = |number: &usize| {
-            let (scanner, looking) = &shared.readings[*number];
-            (*number, scanner.clone(), looking.clone())
-        };
+        let way = |number: &usize| shared.readings[*number].clone();
         numbers.iter().map(way).collect()
     }
 

@@ -47,7 +47,7 @@ impl Set {
 pub(super) struct Sets {
     /// Each set once.
     pub(super) all: Vec<Set>,
-    /// For each commit, the place of its set in `all`; `None` where its configuration can't be
+    /// For each commit, the place of its set in `all`; `None` where its configuration cannot be
     /// read.
     pub(super) of: Vec<Option<usize>>,
     /// For each commit whose configuration cannot be read, the digests that its changed files pin.

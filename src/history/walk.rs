@@ -51,7 +51,7 @@ pub(super) struct Visited {
     pub(super) content: Content,
 }
 
-/// What became of the matched files.
+/// The outcome of the matched files.
 #[derive(Debug)]
 pub(super) enum Content {
     /// These changed; `None`: no longer there as a regular file.
@@ -66,7 +66,7 @@ pub(super) enum Content {
 /// Why a commit's content is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unknown {
-    /// The file of a place that is refused; `None`: the commit's own configuration can't be read.
+    /// The file of a place that is refused; `None`: the commit's own configuration cannot be read.
     pub(super) file: Option<String>,
     pub(super) why: Arc<str>,
 }
@@ -80,20 +80,20 @@ pub(super) struct Rules {
     places: String,
     /// Whether directories of charts matter.
     charts: bool,
-    /// For each image of today, whether this configuration has it: by its repository, since a
-    /// digest is one of a repository.
+    /// For each currently configured image, whether this configuration has it: by its repository,
+    /// since a digest is one of a repository.
     pub(super) images: Vec<bool>,
 }
 
 impl Rules {
-    fn new(config: &Config, today: &Config) -> Self {
+    fn new(config: &Config, current: &Config) -> Self {
         let has = |image: &config::Image| {
             config
                 .images
                 .iter()
                 .any(|other| other.repository == image.repository)
         };
-        let repositories: Vec<_> = today
+        let repositories: Vec<_> = current
             .images
             .iter()
             .map(|image| image.repository.clone())
@@ -107,7 +107,7 @@ impl Rules {
             scanner: FileScanner::of(config, &repositories),
             places: places_of(config),
             charts: config.places.iter().any(by_name),
-            images: today.images.iter().map(has).collect(),
+            images: current.images.iter().map(has).collect(),
         }
     }
 
@@ -135,7 +135,11 @@ fn places_of(config: &Config) -> String {
     let mut text = String::new();
     for place in &config.places {
         let files = place.files.as_ref().map(Globs::texts);
-        let _ = write!(text, "{:?}", (&place.name, &place.kind, files));
+        let _ = write!(
+            text,
+            "{:?}",
+            (&place.name, &place.kind, files, place.comment)
+        );
     }
     if !text.is_empty() {
         let images = config
@@ -158,10 +162,10 @@ struct Walk<'a> {
     config: &'a Config,
     /// The configuration's path in the repository.
     config_path: Vec<u8>,
-    today: Arc<Rules>,
+    current: Arc<Rules>,
     objects: &'a mut Objects<Scanned>,
     readings: &'a Readings,
-    /// The contents that were asked for.
+    /// The contents that were requested.
     asked: HashSet<Blob>,
     titles: &'a mut Titles,
     parsed: HashMap<ObjectId, OwnRules>,
@@ -191,7 +195,7 @@ struct WalkState {
     files: BTreeMap<FilePath, ObjectId>,
     /// The configuration's content, if it is there.
     own: Option<ObjectId>,
-    /// The rules of the commit before; `None` before the first, and after one that can't be read.
+    /// The rules of the commit before; `None` before the first, and after one that cannot be read.
     rules: Option<Arc<Rules>>,
 }
 
@@ -205,20 +209,20 @@ pub(super) fn walk(
     objects: &mut Objects<Scanned>,
     readings: &Readings,
 ) -> Result<Vec<Visited>, GitError> {
-    let today = Arc::new(Rules::new(config, config));
+    let current = Arc::new(Rules::new(config, config));
     let config_path = [git.prefix(), config.file_name().as_bytes()].concat();
     let mut walk = Walk {
         git,
         config,
         config_path,
-        today,
+        current,
         objects,
         readings,
         asked: HashSet::new(),
         titles,
         parsed: HashMap::new(),
     };
-    let mut directories: BTreeSet<PathBuf> = walk.today.directories().collect();
+    let mut directories: BTreeSet<PathBuf> = walk.current.directories().collect();
     loop {
         if directories.len() > MOST_DIRECTORIES {
             directories = BTreeSet::from([PathBuf::new()]);
@@ -284,7 +288,7 @@ impl Walk<'_> {
                 // the same.
                 let counted = touched.iter().filter(|(path, _)| self.may_count(path));
                 let blob = |(path, id): &(FilePath, Option<ObjectId>)| {
-                    Some(self.blob(&self.today, path, (*id)?, reached))
+                    Some(self.blob(&self.current, path, (*id)?, reached))
                 };
                 let blobs: Vec<_> = counted.filter_map(blob).collect();
                 blobs.iter().try_for_each(|blob| self.ask(*blob))?;
@@ -293,9 +297,9 @@ impl Walk<'_> {
             OwnRules::Known(rules) => self.content(&rules, &touched, reached),
         };
         for (path, id) in &touched {
-            // Whatever a place of today looks into protects its digests from being pruned.
+            // Files that a current place searches protect their digests from being pruned.
             if let Some(id) = id {
-                let blob = self.blob(&self.today, path, *id, reached);
+                let blob = self.blob(&self.current, path, *id, reached);
                 if blob.reading.is_some() {
                     self.ask(blob)?;
                 }
@@ -332,7 +336,7 @@ impl Walk<'_> {
     /// Whether the current configuration or that of a visited commit matches this path.
     fn may_count(&self, path: &[u8]) -> bool {
         let known = self.parsed.values().filter_map(OwnRules::known);
-        self.today.matches(path) || known.into_iter().any(|rules| rules.matches(path))
+        self.current.matches(path) || known.into_iter().any(|rules| rules.matches(path))
     }
 
     /// A content at a path, as these rules read it.
@@ -345,7 +349,7 @@ impl Walk<'_> {
         Blob { id, reading }
     }
 
-    /// What changed for the pins, under `rules`; `reached` goes on with them.
+    /// What changed for the pins, under `rules`; `reached` continues with them.
     fn content(
         &self,
         rules: &Arc<Rules>,
@@ -384,7 +388,7 @@ impl Walk<'_> {
     /// The rules of a commit's own configuration; the current rules if it has none.
     fn rules(&mut self, own: Option<ObjectId>) -> Result<OwnRules, GitError> {
         let Some(blob) = own else {
-            return Ok(OwnRules::Known(Arc::clone(&self.today)));
+            return Ok(OwnRules::Known(Arc::clone(&self.current)));
         };
         if let Some(known) = self.parsed.get(&blob) {
             return Ok(known.clone());
@@ -412,13 +416,13 @@ fn is_chart(path: &[u8]) -> bool {
 }
 
 /// Reads a past configuration as if it were at the current root.
-pub(crate) fn parse(bytes: Vec<u8>, today: &Config) -> Result<Config, String> {
+pub(crate) fn parse(bytes: Vec<u8>, current: &Config) -> Result<Config, String> {
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let source = SourceText {
-        name: today.file_name().to_owned(),
+        name: current.file_name().to_owned(),
         text: text.into(),
     };
-    config::parse_past(&source, &today.root).map_err(|errors| {
+    config::parse_past(&source, &current.root).map_err(|errors| {
         errors
             .first()
             .map_or_else(|| "it cannot be read".to_owned(), ToString::to_string)

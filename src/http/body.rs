@@ -16,7 +16,7 @@ pub enum Body {
     Open(Box<Open>),
 }
 
-/// A body under way, which holds one of its host's places.
+/// A body in progress, which holds one of its host's places.
 #[derive(Debug)]
 pub struct Open {
     pub(super) response: Response,

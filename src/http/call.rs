@@ -1,4 +1,4 @@
-//! Requests as they are sent, and final answers.
+//! Requests as they are sent, and final responses.
 
 use reqwest::{
     Method, StatusCode, Url,
@@ -44,7 +44,7 @@ pub enum Idempotency {
     Once,
 }
 
-/// An answer that is final: no attempt would change it.
+/// A response that is final: no attempt would change it.
 #[derive(Debug)]
 pub struct Reply {
     /// Its status.

@@ -89,7 +89,7 @@ impl Client {
         Deadline::after(self.policy.patience)
     }
 
-    /// The clocks of hosts at their last answers, by the hosts' names.
+    /// The clocks of hosts at their last responses, by the hosts' names.
     pub fn clocks(&self) -> Vec<(String, ServerTime)> {
         lock(&self.server_times)
             .iter()
@@ -97,12 +97,12 @@ impl Client {
             .collect()
     }
 
-    /// The clock of the host of `url` at its last answer.
+    /// The clock of the host of `url` at its last response.
     pub fn server_time(&self, url: &Url) -> Option<ServerTime> {
         lock(&self.server_times).get(&host_of(url)).copied()
     }
 
-    /// The answer to `call`, after as many attempts as it takes and the policy allows.
+    /// The response to `call`, after as many attempts as it takes and the policy allows.
     pub async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, Failure> {
         let mut attempt = 0;
         let (mut failed, mut limited, mut limited_unnamed) = (0, 0, 0);
@@ -225,7 +225,7 @@ impl Client {
                 return Ok((open, call.url));
             };
             open.beginning(REDIRECT_MAX, REDIRECT_TIME).await;
-            // Its place is given back before another is asked for: two hosts that redirect to one
+            // Its place is given back before another is requested: two hosts that redirect to one
             // another must not lock up.
             let budget = open.end();
             if followed == most {

@@ -1,6 +1,6 @@
 //! What servers say about the time: the header `Date` of their answers beside this machine's clock.
 //!
-//! Nothing is asked for here and nothing is judged; answers that came anyway are looked at.
+//! Nothing is requested here and nothing is judged; answers that came anyway are looked at.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ pub struct ServerTime {
 }
 
 impl ServerTime {
-    /// What an answer's headers say; nothing if it came out of a cache, whose time is that of
+    /// What a response's headers say; nothing if it came out of a cache, whose time is that of
     /// another answer.
     pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Self> {
         if headers.contains_key(AGE) {
@@ -42,7 +42,7 @@ impl ServerTime {
     }
 }
 
-/// The time by which a server wrote an answer.
+/// The time by which a server wrote a response.
 pub(super) fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()
 }
@@ -57,7 +57,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The clocks as an answer with these headers came.
+    /// The clocks as a response with these headers came.
     pub fn of(headers: &HeaderMap, now: fn() -> SystemTime) -> Self {
         let time = ServerTime::of(headers, now);
         Self {

@@ -77,7 +77,7 @@ pub struct GraphqlError {
     pub message: String,
 }
 
-/// The errors of an answer of GraphQL.
+/// The errors of a response of GraphQL.
 pub(super) fn graphql_errors(body: &[u8]) -> Vec<GraphqlError> {
     #[derive(Deserialize)]
     struct Answer {

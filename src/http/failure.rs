@@ -1,5 +1,5 @@
-//! Why a request got no answer that could be used. Callers put this into words: the texts in here
-//! are a server's or a library's, and are not fit to be shown before they are redacted.
+//! Why a request got no response that could be used. Callers put this into words: the texts in here
+//! are a server's or a library's, and are not safe to show before they are redacted.
 
 use std::time::Duration;
 
@@ -47,11 +47,11 @@ pub enum Cause {
     TooLarge(u64),
     /// Compressed, which was not asked for.
     Compressed,
-    /// A redirect that is not followed, and why; fit to be shown.
+    /// A redirect that is not followed, and why; safe to show.
     Redirect(String),
 }
 
-/// What went wrong below HTTP.
+/// The failure below HTTP.
 #[derive(Debug, Clone)]
 pub struct Network {
     /// How far the connection had come.

@@ -14,7 +14,7 @@ use crate::untrusted::{Secrets, plain};
 /// The target of the events, at the level of debugging.
 pub const LOG: &str = "repin::http";
 
-/// A request under way, logged when it is dropped; nothing if nobody subscribed.
+/// A request in progress, logged when it is dropped; nothing if nobody subscribed.
 #[derive(Debug)]
 pub(super) struct Entry(Option<Request>);
 
@@ -45,7 +45,7 @@ impl Entry {
         }))
     }
 
-    /// The beginning of the answer came.
+    /// The beginning of the response came.
     pub(super) fn answered(&mut self, status: StatusCode) {
         if let Some(request) = &mut self.0 {
             request.status = Some(status);

@@ -2,7 +2,7 @@
 //! what servers say about the time.
 //!
 //! How the two differ is data ([`Policy`]). What a request means, which credentials it carries and
-//! what an answer is worth is decided by the caller. In: a [`Call`]. Out: a [`Reply`] that no
+//! what a response is worth is decided by the caller. In: a [`Call`]. Out: a [`Reply`] that no
 //! further attempt would change, or a [`Failure`] that says what happened and why there was no
 //! further attempt; the caller puts both into words.
 

@@ -20,7 +20,7 @@ pub struct Policy {
     pub limit_pause: Duration,
     /// After how long a request makes no further attempt; `None`: `attempts` alone limits.
     pub patience: Option<Duration>,
-    /// How long an answer may make no progress: connecting, headers, or the next bytes.
+    /// How long a response may make no progress: connecting, headers, or the next bytes.
     pub progress: Duration,
     /// How long one attempt for a document may take in all.
     pub whole: Duration,
@@ -43,9 +43,9 @@ pub struct Policy {
 /// What a redirect is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redirects {
-    /// An answer like any other.
+    /// A response like any other.
     Answer,
-    /// A GET goes on there, at most so many times, without credentials for another origin.
+    /// A GET continues there, at most so many times, without credentials for another origin.
     Follow(u32),
 }
 
@@ -75,7 +75,7 @@ pub enum Outages {
 /// What a compressed answer is; none is ever asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encodings {
-    /// An answer like any other; its bytes are left as they are.
+    /// A response like any other; its bytes are left as they are.
     Pass,
     /// Refused: its size says nothing about what it unpacks to.
     Refuse,

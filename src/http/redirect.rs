@@ -10,7 +10,7 @@ use super::{
     address::{check_url, shown},
 };
 
-/// Where an answer to `call` leads, if it is a redirect that is followed; an error, fit to be
+/// Where a response to `call` leads, if it is a redirect that is followed; an error, fit to be
 /// shown, if it leads where nobody should go.
 pub(super) fn target(
     status: StatusCode,

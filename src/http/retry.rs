@@ -98,7 +98,8 @@ impl Deadline {
 }
 
 impl Policy {
-    /// Whether an answer that is no success may become another one by itself; `None`: it is final.
+    /// Whether a response that is not a success may become another one by itself; `None`: it is
+    /// final.
     pub(super) fn passing(
         &self,
         status: StatusCode,
@@ -113,7 +114,7 @@ impl Policy {
         is_transient(status).then(|| wait().map_or(RetryAdvice::Later, RetryAdvice::After))
     }
 
-    /// Whether an answer of GraphQL, whose status is that of a success, says that requests are
+    /// Whether a response of GraphQL, whose status is that of a success, says that requests are
     /// limited.
     pub(super) fn limited_graphql(
         &self,
@@ -193,7 +194,7 @@ fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(1 << times.saturating_sub(1).min(16))
 }
 
-/// Whether an answer of GitHub says that requests are limited (REST API, "Rate limits",
+/// Whether a response of GitHub says that requests are limited (REST API, "Rate limits",
 /// "Exceeding the rate limit"). A 403 that says nothing of it is a denial.
 fn is_limit(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
     match status {
@@ -249,7 +250,7 @@ fn is_too_quick(message: &str) -> bool {
     message.contains("was submitted too quickly")
 }
 
-/// The wait that `Retry-After` asks for (RFC 9110, section 10.2.3); one that can't be read asks
+/// The wait that `Retry-After` asks for (RFC 9110, section 10.2.3); one that cannot be read asks
 /// for none.
 fn retry_after(after: &str, headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Duration> {
     let after = after.trim();

@@ -20,7 +20,7 @@ use rustls_platform_verifier::Verifier;
 
 use crate::untrusted::Secrets;
 
-/// How many connections to one host are kept, and how many requests to it are under way at once.
+/// How many connections to one host are kept, and how many requests to it are in progress at once.
 pub(super) const IN_FLIGHT: usize = 8;
 
 /// The connections of a run, shared by its clones.
@@ -63,7 +63,7 @@ impl Transport {
     /// of the usual variables.
     ///
     /// `variable` looks up the first of several names that is set; a proxy's password becomes one
-    /// of `secrets`; `progress` is how long an answer may make none.
+    /// of `secrets`; `progress` is how long a response may make none.
     pub fn new<'e>(
         ca_file: Option<&Path>,
         variable: impl Fn(&[&str]) -> Option<&'e str>,

@@ -85,14 +85,15 @@ impl Enumeration {
         format!("{{{}}}", kinds.join(","))
     }
 
-    /// Reads a document back. It has to hold each of the kinds, and nothing else.
+    /// Reads a document back. It must hold each of the kinds, and nothing else.
     pub fn from_json(name: &str, bytes: &[u8], kinds: &[Kind]) -> Result<Self, Vec<Error>> {
         let entries: Entries = serde_json::from_slice(bytes).map_err(|error| {
-            let code = match error.classify() {
-                serde_json::error::Category::Data => INVALID_TYPE,
-                _ => PARSE_FAILED,
-            };
-            vec![problem(code, name, &error.to_string())]
+            vec![match error.classify() {
+                serde_json::error::Category::Data => {
+                    problem(INVALID_TYPE, name, &error.to_string())
+                }
+                _ => problem(PARSE_FAILED, name, &format!("malformed JSON: {error}")),
+            }]
         })?;
         let mut errors = Vec::new();
         let known = |key: &str| kinds.iter().any(|kind| kind.name == key);
@@ -157,8 +158,7 @@ const PARSE_FAILED: &str = "enumeration_json_parse_failed";
 const INVALID_TYPE: &str = "enumeration_json_invalid_type";
 
 fn problem(code: &'static str, name: &str, why: &str) -> Error {
-    let hint =
-        "the document is what `repin inventory enumerate` prints: a list of names for each kind";
+    let hint = "write the document with `repin inventory enumerate`: a list of names for each kind";
     Error::new(Class::Input, code, format!("{name}: {why}")).help(hint)
 }
 

@@ -15,7 +15,7 @@ pub struct Listing {
     pub files: Vec<File>,
     /// The root, as the empty path, and the directories under it.
     pub directories: Vec<File>,
-    /// Directories that the user can't list or enter, absolute; what lies in them is no news about
+    /// Directories that the user cannot list or enter, absolute; what lies in them is no news about
     /// the user's own view.
     pub closed: Vec<Vec<u8>>,
 }
@@ -27,7 +27,7 @@ pub struct File {
     pub path: Vec<u8>,
     /// The twelve permission bits.
     pub mode: u16,
-    /// The user gets there, but can't read it.
+    /// The user gets there, but cannot read it.
     pub unreadable: bool,
 }
 

@@ -163,7 +163,7 @@ impl LayerCache {
     }
 }
 
-/// A layer that another image of the set has as well: it has to be in this one's repository too.
+/// A layer that another image of the set has as well: it must be in this one's repository too.
 async fn again(
     source: &Source,
     ((descriptor, _), shared): (&Layer<'_>, &Shared),

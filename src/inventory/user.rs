@@ -44,7 +44,7 @@ pub enum UserError {
     },
 }
 
-/// The files that names are looked up in: their contents have to be kept when layers are read.
+/// The files that names are looked up in: their contents must be kept when layers are read.
 pub(super) const NAME_FILES: [&str; 2] = ["passwd", "group"];
 
 impl User {

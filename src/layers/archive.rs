@@ -1,7 +1,7 @@
 //! The members of a tar archive, one after the other, with the names and sizes that extended
 //! headers give them.
 //!
-//! Our own walk, because what has to be bounded (long names), exact (what Go's `archive/tar`, with
+//! Our own walk, because what must be bounded (long names), exact (what Go's `archive/tar`, with
 //! which the engines unpack, takes from contradictory headers) or skipped without copying
 //! (contents) is not to be had from a crate: docs/decisions/0006-layers.md. What members mean is
 //! for `layer`.

@@ -18,7 +18,7 @@ pub struct LayerError {
 /// What is wrong with a layer.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerErrorKind {
-    /// Not a layer's media type, or one in a form that can't be read.
+    /// Not a layer's media type, or one in a form that cannot be read.
     #[error(
         "its media type `{0}` is not a supported layer type (tar, plain or compressed by gzip or zstd)"
     )]

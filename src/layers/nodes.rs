@@ -164,7 +164,7 @@ impl Walk {
         self.ahead.extend(names.rev().map(Box::from));
     }
 
-    /// The next name that has to be looked up; `..` is gone by then, and stays inside the root.
+    /// The next name that must be looked up; `..` is gone by then, and stays inside the root.
     pub(super) fn next_name(&mut self) -> Option<Box<[u8]>> {
         loop {
             let name = self.ahead.pop()?;
@@ -252,7 +252,7 @@ impl Tree {
     }
 
     /// Everything at and below what was found, each directory before what it holds, names in the
-    /// order of their bytes. Symlinks are not followed. `enter` is asked for each directory.
+    /// order of their bytes. Symlinks are not followed. `enter` decides about each directory.
     pub fn below<'t>(
         &'t self,
         found: &PathEntry<'t>,

@@ -41,7 +41,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// What a layer's media type says; `None` for what is no layer. Layers that are not to be
+    /// What a layer's media type says; `None` for what is not a layer. Layers that are not to be
     /// pushed (OCI: `nondistributable`, Docker: `foreign`) are layers like all others: their bytes
     /// count if the source has them.
     pub fn of(media_type: &str) -> Option<Self> {

@@ -34,7 +34,7 @@ impl Digest {
         hasher.finish()
     }
 
-    /// Parses what a person or a build hands over: with or without `sha256:`.
+    /// Parses what a person or a build passes on: with or without `sha256:`.
     pub fn parse_input(text: &str) -> Result<Self, DigestError> {
         if text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(DigestError::UpperCase);

@@ -1,6 +1,6 @@
 //! What names an image and its bytes, parsed once and never re-parsed.
 //!
-//! A value of one of these types can't be built wrong; text enters here and leaves through
+//! A value of one of these types cannot be built wrong; text enters here and leaves through
 //! `Display`. Nothing here reads files, networks or configuration.
 
 mod digest;

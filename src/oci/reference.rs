@@ -2,7 +2,7 @@
 
 use super::{Digest, DigestError, Repository, RepositoryError, Tag, TagError};
 
-/// A repository with a tag or a digest in it. What is neither tagged nor pinned is no reference:
+/// A repository with a tag or a digest in it. What is neither tagged nor pinned is not a reference:
 /// nothing is ever `latest` by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
@@ -14,7 +14,7 @@ pub struct Reference {
     pub digest: Option<Digest>,
 }
 
-/// Why a text is no reference.
+/// Why a text is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
     /// The part before tag and digest.

@@ -41,7 +41,7 @@ impl PatternError {
 }
 
 impl Pattern {
-    /// Compiles `text`, which then has to match a whole revision.
+    /// Compiles `text`, which then must match a whole revision.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         // Compiled alone first: `a)(b` is wrong by itself and would be right inside a group.
         Regex::new(text).map_err(|error| PatternError::new(&error))?;

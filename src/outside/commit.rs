@@ -22,7 +22,7 @@ struct Entry {
     counts: bool,
 }
 
-/// Looks into the tree of a commit; what is missing in the clone is fetched from `branch` of its
+/// Searches the tree of a commit; what is missing in the clone is fetched from `branch` of its
 /// remote. `found` is what the files that count pin.
 pub fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Outside {
     let mut outside = Outside::default();
@@ -86,7 +86,7 @@ fn read(
     look(config, git, found, entries, outside)
 }
 
-/// Looks into files that a sparse checkout leaves out of the work tree.
+/// Searches files that a sparse checkout leaves out of the work tree.
 pub(super) fn sparse(
     config: &Config,
     found: &Found,
@@ -124,10 +124,10 @@ fn look(
     let lookout = Lookout::new(config);
     let mut buffer = Vec::new();
     let digest = move |content: &mut dyn Read| {
-        let keep = |sight: &Sight, digest: &Digest, _| {
+        let keep = |sight: &Sight, digest: &Digest| {
             !matches!(sight, Sight::Nothing | Sight::SameOwner(_)) || pinned.contains(digest)
         };
-        let sightings = lookout.look(content, &mut buffer, keep)?;
+        let sightings = lookout.look_through(content, &mut buffer, keep)?;
         Ok(Some(sightings).filter(|sightings| !sightings.is_empty()))
     };
     let mut objects = git.objects(digest)?;

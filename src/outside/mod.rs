@@ -3,7 +3,7 @@
 //! Of a work tree: every regular file that git tracks beneath the root, or, without git, every file
 //! that is not ignored; of a commit: every regular file in its tree. What another configuration
 //! beneath the root covers, and OCI image layouts, are left out. What could not be looked at is
-//! part of the answer.
+//! part of the result.
 
 mod commit;
 
@@ -26,13 +26,13 @@ const LAYOUT: &[u8] = b"oci-layout";
 pub struct Outside {
     /// Digests that no pin accounts for.
     pub sightings: Vec<Located<Sighting>>,
-    /// Pins of repositories of the same owner that no image declares; only if it was asked for.
+    /// Pins of repositories of the same owner that no image declares; only if it was requested.
     pub undeclared: Vec<Located<Sighting>>,
-    /// References by tag alone; only if it was asked for.
+    /// References by tag alone; only if it was requested.
     pub unpinned: Vec<Located<Unpinned>>,
     /// What could not be looked at.
     pub unseen: Vec<Unreadable>,
-    /// How many files were looked into.
+    /// How many files were searched.
     pub files: usize,
 }
 
@@ -47,7 +47,7 @@ pub struct Unreadable {
     pub hint: Option<String>,
 }
 
-/// Which files of a work tree are looked into.
+/// Which files of a work tree are searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Those that git tracks.
@@ -93,7 +93,7 @@ fn is_in_repository(root: &Path) -> bool {
         .any(|directory| directory.join(".git").exists())
 }
 
-/// Looks into the work tree: pins in the files that count, and what names an image anywhere else.
+/// Searches the work tree: pins in the files that count, and what names an image anywhere else.
 /// `loose`: also references by tag alone, and images that are not declared.
 pub fn look(config: &Config, scope: Scope, loose: bool) -> Result<(Found, Outside), ReadError> {
     let around = surroundings(&config.root, &directories(config));
@@ -144,7 +144,7 @@ impl Unreadable {
     }
 }
 
-/// Whether a file is looked into for digests outside of pins.
+/// Whether a file is searched for digests outside of pins.
 fn leaves_in(foreign: &Foreign, config: &Config, path: &RelPath) -> bool {
     !foreign.holds(path) && !config.outside.ignore.matches(path.as_path())
 }
@@ -201,7 +201,7 @@ fn surroundings(root: &Path, directories: &[PathBuf]) -> WorkTreeState {
     }
 }
 
-/// Which files are looked into beside those that count; those that a sparse checkout leaves out go
+/// Which files are searched beside those that count; those that a sparse checkout leaves out go
 /// into `sparse`.
 fn rest(
     config: &Config,

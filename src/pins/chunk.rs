@@ -16,7 +16,7 @@ pub(super) struct Window<'b> {
     pub(super) base: usize,
 }
 
-/// How much around a place its search has to see, in bytes.
+/// How much around a place its search must see, in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Overlap {
     /// Bytes before it.
@@ -25,8 +25,19 @@ pub(super) struct Overlap {
     pub(super) forward: usize,
 }
 
-/// Hands over the file part by part: each window with the range in it whose bytes were not handed
-/// over before. Of that range each byte has `overlap` around it, as far as the file goes.
+impl Overlap {
+    /// What both searches must see.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            back: self.back.max(other.back),
+            forward: self.forward.max(other.forward),
+        }
+    }
+}
+
+/// Passes on the file part by part: each window with the range in it whose bytes were not handed
+/// over before, and with the lines from where it begins. Of that range each byte has `overlap` around
+/// it, as far as the file goes.
 pub(super) fn each_window(
     mut reader: impl Read,
     buffer: &mut Vec<u8>,
@@ -48,7 +59,7 @@ pub(super) fn each_window(
             bytes: buffer,
             base,
         };
-        visit(&window, reached..end, lines);
+        visit(&window, reached..end, &mut { *lines });
         if read == 0 {
             return Ok(());
         }
@@ -94,6 +105,7 @@ impl Encoding {
 }
 
 /// Counts lines up to places that only move forward.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Lines {
     narrow: Count,
     /// Of the file as UTF-16, if it may be.
@@ -134,6 +146,7 @@ impl Lines {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
 struct Count {
     encoding: Encoding,
     /// Newlines before `counted`.

@@ -44,7 +44,7 @@ impl Width {
         }
     }
 
-    /// Whether a digit of the same run stands so many bytes before `at`; it has to be in `bytes`.
+    /// Whether a digit of the same run stands so many bytes before `at`; it must be in `bytes`.
     fn digit_at(bytes: &[u8], at: usize, between: Option<usize>) -> bool {
         is_digit(bytes[at]) && between.is_none_or(|between| bytes[between] == 0)
     }
@@ -181,7 +181,7 @@ mod tests {
         found
     }
 
-    /// Hands over every run in a file of any size, a chunk of which is held at a time, in `buffer`.
+    /// Passes on every run in a file of any size, a chunk of which is held at a time, in `buffer`.
     fn each_run(
         reader: impl Read,
         buffer: &mut Vec<u8>,
@@ -269,7 +269,7 @@ mod tests {
         assert!(buffer.capacity() < 1024 * 1024, "{}", buffer.capacity());
     }
 
-    /// A reader that hands over a byte more each time, so that every boundary is met.
+    /// A reader that passes on a byte more each time, so that every boundary is met.
     fn chunked(bytes: &[u8]) -> Vec<Run> {
         let mut found = Vec::new();
         let padded = [vec![b'\n'; super::super::chunk::CHUNK - 70], bytes.to_vec()].concat();

@@ -32,9 +32,9 @@ pub struct Found {
     pub refused: Vec<Located<Refused>>,
     /// Digests that two places find.
     pub twice: Vec<Located<Twice>>,
-    /// Matched files that can't be changed safely.
+    /// Matched files that cannot be changed safely.
     pub hazards: Vec<(RelPath, Hazard)>,
-    /// How many files were looked into.
+    /// How many files were searched.
     pub files: usize,
     /// The globs of `files` that match nothing.
     pub unmatched: Vec<Glob>,
@@ -71,7 +71,7 @@ pub(super) fn located<T>(file: &Arc<RelPath>, what: Vec<T>) -> impl Iterator<Ite
 }
 
 impl Found {
-    /// What a listing says before its files are looked into; takes its hazards.
+    /// What a listing says before its files are searched; takes its hazards.
     pub(super) fn of(listing: &mut Listing, config: &Config) -> Self {
         let mut unmatched = config.scanned.included();
         let hazards = std::mem::take(&mut listing.hazards);

@@ -1,9 +1,12 @@
 //! Digests that any text names, read as a stream: of a file of any size only a part is in memory.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    ops::Range,
+};
 
 use super::{
-    chunk::{Overlap, each_window},
+    chunk::{Overlap, Window, each_window},
     digests::{BACK, FORWARD, runs_in},
 };
 use crate::oci::Digest;
@@ -13,28 +16,49 @@ use crate::oci::Digest;
 pub struct Mention {
     /// The digest.
     pub digest: Digest,
-    /// Whether `sha256:` stands before it somewhere in the text.
+    /// Whether `sha256:` precedes it somewhere in the text.
     pub algorithm: bool,
 }
 
 /// The digests that a text names, each once, sorted. `buffer` can be used again.
 pub fn mentions(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Vec<Mention>> {
-    let mut found = Vec::new();
-    let overlap = Overlap {
-        back: BACK,
-        forward: FORWARD,
-    };
-    each_window(reader, buffer, overlap, |window, range, _| {
+    let mut found = Mentions::default();
+    each_window(reader, buffer, OVERLAP, |window, range, _| {
+        found.window(window, range);
+    })?;
+    Ok(found.finish())
+}
+
+/// What the search has to see.
+pub(super) const OVERLAP: Overlap = Overlap {
+    back: BACK,
+    forward: FORWARD,
+};
+
+/// The digests that a text names, as far as it was read.
+#[derive(Default)]
+pub(super) struct Mentions {
+    found: Vec<Mention>,
+}
+
+impl Mentions {
+    /// Reads the next part.
+    pub(super) fn window(&mut self, window: &Window<'_>, range: Range<usize>) {
         runs_in(window.bytes, range, |run| {
-            found.push(Mention {
+            self.found.push(Mention {
                 digest: run.digest,
                 algorithm: follows_algorithm(window.bytes, run.offset),
             });
         });
-    })?;
-    found.sort_unstable_by_key(|mention| (mention.digest, !mention.algorithm));
-    found.dedup_by_key(|mention| mention.digest);
-    Ok(found)
+    }
+
+    /// Each once, sorted.
+    pub(super) fn finish(self) -> Vec<Mention> {
+        let mut found = self.found;
+        found.sort_unstable_by_key(|mention| (mention.digest, !mention.algorithm));
+        found.dedup_by_key(|mention| mention.digest);
+        found
+    }
 }
 
 /// Whether `sha256:` stands right before the digit at `at`, in the encoding of the digits.
@@ -55,7 +79,7 @@ mod tests {
     use super::*;
     use crate::pins::chunk::CHUNK;
 
-    /// Hands out as few bytes at a time as a pipe may.
+    /// Returns as few bytes at a time as a pipe may.
     struct Slow<'b>(&'b [u8]);
 
     impl Read for Slow<'_> {

@@ -23,7 +23,7 @@ pub use find::{Found, Located, find};
 pub use mentions::{Mention, mentions};
 pub use outside::{Lookout, Sight, Sighting, Unpinned};
 pub(crate) use places::KUSTOMIZE;
-pub use places::{FileScanner, Looking};
+pub use places::{FileScanner, Looking, read_in_ways};
 pub use replace::{Replacement, outline, reads_alike, replace};
 pub use scan::{Finder, Malformed, Pin, Refused, Scan, Split, TagEdit, Twice};
 pub use sweep::{Beside, Foreign, Rest, Searches, sweep};

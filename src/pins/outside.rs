@@ -2,12 +2,13 @@
 //! or by themselves; and references by tag alone.
 //!
 //! Digests are found by their digits, so that nothing about the format of a file matters. Which of
-//! them a person has to see depends on the file and on what is pinned: that is for others to say.
+//! them a person must see depends on the file and on what is pinned: that is for others to say.
 
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
     io::{self, Read},
+    ops::Range,
 };
 
 use super::{
@@ -42,18 +43,20 @@ enum Name {
 pub struct Sighting {
     /// 1-based.
     pub line: usize,
-    /// 1-based, in bytes, of the repository's first byte, or of the digest's where none stands before
+    /// 1-based, in bytes, of the repository's first byte, or of the digest's where none precedes
     /// it.
     pub column: usize,
     /// The same of the digest: of `sha256:`, or of the first digit.
     pub digest_column: usize,
+    /// Offset of that in the file.
+    pub offset: usize,
     /// What the digits say.
     pub digest: Digest,
-    /// What stands before it.
+    /// What precedes it.
     pub sight: Sight,
 }
 
-/// What a digest stands behind.
+/// What a digest follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sight {
     /// The repository of an image: in a file that is scanned, a pin.
@@ -87,15 +90,14 @@ const PREFIX: &str = "sha256:";
 const CONTEXT: usize = LONGEST + 1 + PREFIX.len() + 1;
 /// A digest's digits and the byte behind them.
 const DIGITS: usize = 64 + 1;
-/// What a search for digests has to see.
-const OVERLAP: Overlap = Overlap {
+/// What the searches must see from the first digit, or from the colon before a tag.
+pub(super) const OVERLAP: Overlap = Overlap {
     back: 2 * CONTEXT,
-    forward: digests::FORWARD,
-};
-/// What a search for references by tag has to see from the colon on.
-const TAG_OVERLAP: Overlap = Overlap {
-    back: 2 * CONTEXT,
-    forward: 2 * TAG_CONTEXT,
+    forward: if digests::FORWARD > 2 * TAG_CONTEXT {
+        digests::FORWARD
+    } else {
+        2 * TAG_CONTEXT
+    },
 };
 /// The longest tag, with its colon and the byte behind it.
 const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
@@ -123,39 +125,33 @@ impl Lookout {
         Self { names, owners }
     }
 
-    /// Hands over each digest in a file with its offset (of `sha256:`, or of the first digit), and keeps
-    /// those that `keep` wants, with their places.
-    pub fn look(
+    /// Passes on each digest in a file as it is read, and keeps those that `keep` wants, with their
+    /// places.
+    pub fn look_through(
         &self,
         reader: impl Read,
         buffer: &mut Vec<u8>,
-        mut keep: impl FnMut(&Sight, &Digest, usize) -> bool,
+        mut keep: impl FnMut(&Sight, &Digest) -> bool,
     ) -> io::Result<Vec<Sighting>> {
         let mut kept = Vec::new();
         each_window(reader, buffer, OVERLAP, |window, range, lines| {
-            runs_in(window.bytes, range, |run| {
-                kept.extend(self.sighting(window, &run, lines, &mut keep));
-            });
+            self.look(window, range, lines, &mut keep, &mut kept);
         })?;
         Ok(kept)
     }
 
-    /// The same for a whole file in memory.
-    pub fn look_at(
+    /// The same for a part of a file.
+    pub(super) fn look(
         &self,
-        content: &[u8],
-        mut keep: impl FnMut(&Sight, &Digest, usize) -> bool,
-    ) -> Vec<Sighting> {
-        let window = Window {
-            bytes: content,
-            base: 0,
-        };
-        let mut lines = Lines::of(content);
-        let mut kept = Vec::new();
-        runs_in(content, 0..content.len(), |run| {
-            kept.extend(self.sighting(&window, &run, &mut lines, &mut keep));
+        window: &Window<'_>,
+        range: Range<usize>,
+        lines: &mut Lines,
+        keep: &mut impl FnMut(&Sight, &Digest) -> bool,
+        kept: &mut Vec<Sighting>,
+    ) {
+        runs_in(window.bytes, range, |run| {
+            kept.extend(self.sighting(window, &run, lines, keep));
         });
-        kept
     }
 
     fn sighting(
@@ -163,7 +159,7 @@ impl Lookout {
         window: &Window<'_>,
         run: &Run,
         lines: &mut Lines,
-        keep: &mut impl FnMut(&Sight, &Digest, usize) -> bool,
+        keep: &mut impl FnMut(&Sight, &Digest) -> bool,
     ) -> Option<Sighting> {
         let (text, digits) = around(window.bytes, run.offset, DIGITS, run.width);
         let prefixed = text[..digits].ends_with(PREFIX.as_bytes());
@@ -172,8 +168,7 @@ impl Lookout {
             Some((sight, start)) => (sight, start),
             None => (Sight::Nothing, digest),
         };
-        let offset = window.base + run.offset - (digits - digest) * run.width.bytes();
-        if !keep(&sight, &run.digest, offset) {
+        if !keep(&sight, &run.digest) {
             return None;
         }
         let at = run.offset - (digits - start) * run.width.bytes();
@@ -182,12 +177,13 @@ impl Lookout {
             line,
             column,
             digest_column: column + (digest - start) * run.width.bytes(),
+            offset: window.base + run.offset - (digits - digest) * run.width.bytes(),
             digest: run.digest,
             sight,
         })
     }
 
-    /// What the digest at `digest` stands behind, and where that begins; `None` if that is nothing
+    /// What the digest at `digest` follows, and where that begins; `None` if that is nothing
     /// to the configuration.
     fn named(&self, text: &[u8], digest: usize, width: Width) -> Option<(Sight, usize)> {
         let digits = digest + PREFIX.len();
@@ -208,7 +204,7 @@ impl Lookout {
             (Some(Name::Image(image)), Width::Two) => Sight::Wide(*image),
             (Some(Name::Mirror(image)), _) => Sight::Mirror(*image, repository),
             (None, _) => {
-                // The rest of `$REGISTRY/app` or `{{ host }}app` is no name, and zeros are an
+                // The rest of `$REGISTRY/app` or `{{ host }}app` is not a name, and zeros are an
                 // example.
                 let is_name = !matches!(reference.before, Some(b'$' | b'}'))
                     && !text[digits..].starts_with(&[b'0'; 64]);
@@ -225,16 +221,18 @@ impl Lookout {
         shared_owner(repository).is_some_and(|owner| self.owners.contains(&owner))
     }
 
-    /// Every reference to an image by tag alone in a file.
-    pub fn unpinned(&self, reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Vec<Unpinned>> {
-        let mut found = Vec::new();
-        each_window(reader, buffer, TAG_OVERLAP, |window, range, lines| {
-            let begin = range.start;
-            for at in memchr::memchr_iter(b':', &window.bytes[range]) {
-                found.extend(self.by_tag(window, begin + at, lines));
-            }
-        })?;
-        Ok(found)
+    /// Every reference to an image by tag alone in a part of a file.
+    pub(super) fn unpinned(
+        &self,
+        window: &Window<'_>,
+        range: Range<usize>,
+        lines: &mut Lines,
+        found: &mut Vec<Unpinned>,
+    ) {
+        let begin = range.start;
+        for at in memchr::memchr_iter(b':', &window.bytes[range]) {
+            found.extend(self.by_tag(window, begin + at, lines));
+        }
     }
 
     /// The reference whose tag follows the colon at `colon`, if no digest follows the tag.
@@ -269,7 +267,7 @@ impl Lookout {
             .take(Tag::MAX + 1)
             .take_while(|b| part(b))
             .count();
-        // A slash: the colon stands before a port; `@`: a digest or a placeholder for one follows.
+        // A slash: the colon precedes a port; `@`: a digest or a placeholder for one follows.
         if length == 0 || matches!(rest.get(length), Some(b'/' | b':' | b'@' | b'$' | b'{')) {
             return None;
         }

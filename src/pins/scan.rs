@@ -136,13 +136,18 @@ impl Scan {
     }
 }
 
+/// What the scanner has to see around an `@`.
+pub(super) const OVERLAP: Overlap = Overlap {
+    back: BACK,
+    forward: FORWARD,
+};
 /// The longest text before `@` that can be a reference with a scheme.
 pub(super) const LONGEST: usize = "docker://".len() + Repository::MAX + 1 + Tag::MAX;
 /// Bytes kept before the place that the search has reached: a reference and the byte before it.
 const BACK: usize = LONGEST + 1;
 /// Bytes looked at from `@` on: algorithm, colon, 64 digits and the byte behind them.
 const FORWARD: usize = 1 + ALGORITHM + 1 + 64 + 1;
-/// The longest name of a digest algorithm that is recognised as one.
+/// The longest name of a digest algorithm that is recognized as one.
 const ALGORITHM: usize = 32;
 
 impl Finder {
@@ -160,16 +165,41 @@ impl Finder {
 
     /// Scans a whole file in memory.
     pub fn scan(&self, content: &[u8]) -> Scan {
-        let mut scanner = Scanner {
-            lookup: &mut |name, _| self.images.get(&name).copied(),
-            scan: Scan::default(),
-        };
+        let mut scan = Scan::default();
         let window = Window {
             bytes: content,
             base: 0,
         };
-        scanner.window(&window, 0..content.len(), &mut Lines::of(content));
-        scanner.scan
+        self.window(
+            &window,
+            0..content.len(),
+            &mut Lines::of(content),
+            &mut scan,
+        );
+        scan
+    }
+
+    /// Scans a part of a file.
+    pub(super) fn window(
+        &self,
+        window: &Window<'_>,
+        range: Range<usize>,
+        lines: &mut Lines,
+        scan: &mut Scan,
+    ) {
+        let mut scanner = Scanner {
+            lookup: &mut |name, _| self.images.get(&name).copied(),
+            scan,
+        };
+        scanner.window(window, range, lines);
+    }
+
+    /// The image whose whole pin the digest at `digest` belongs to.
+    pub(super) fn image_before(&self, bytes: &[u8], digest: usize) -> Option<usize> {
+        let at = digest.checked_sub(1).filter(|at| bytes[*at] == b'@')?;
+        let reference = Reference::ending_at(bytes, at)?;
+        reference.tag.as_ref().ok()?;
+        self.images.get(&reference.repository).copied()
     }
 
     /// Scans a file as it is read; holds a chunk of it at a time, in `buffer`, which can be used
@@ -190,33 +220,30 @@ pub(super) fn scan_reader(
     buffer: &mut Vec<u8>,
     lookup: Lookup<'_>,
 ) -> io::Result<Scan> {
+    let mut scan = Scan::default();
     let mut scanner = Scanner {
         lookup,
-        scan: Scan::default(),
+        scan: &mut scan,
     };
-    let overlap = Overlap {
-        back: BACK,
-        forward: FORWARD,
-    };
-    each_window(reader, buffer, overlap, |window, range, lines| {
+    each_window(reader, buffer, OVERLAP, |window, range, lines| {
         scanner.window(window, range, lines);
     })?;
-    Ok(scanner.scan)
+    Ok(scan)
 }
 
 /// One pass over one file.
-struct Scanner<'l> {
+struct Scanner<'l, 's> {
     lookup: Lookup<'l>,
-    scan: Scan,
+    scan: &'s mut Scan,
 }
 
-impl Scanner<'_> {
+impl Scanner<'_, '_> {
     /// Looks at every `@` in `range` of the window.
     fn window(&mut self, window: &Window<'_>, range: Range<usize>, lines: &mut Lines) {
         let start = range.start;
         for at in memchr::memchr_iter(b'@', &window.bytes[range]) {
             if let Some(hit) = self.hit(window.bytes, start + at) {
-                let scan = &mut self.scan;
+                let scan = &mut *self.scan;
                 let (line, column) = lines.place(window, hit.start);
                 match hit.what {
                     What::Pin(tag, digest) => scan.pins.push(Pin {
@@ -304,7 +331,7 @@ enum After {
     Malformed,
 }
 
-/// Reads what follows the `@`; `None` for a placeholder or anything else that is no digest.
+/// Reads what follows the `@`; `None` for a placeholder or anything else that is not a digest.
 fn after(bytes: &[u8]) -> Option<After> {
     let algorithm = |b: &u8| b.is_ascii_alphanumeric() || b"+._-".contains(b);
     let colon = bytes

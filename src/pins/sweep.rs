@@ -1,25 +1,26 @@
 //! One pass over a work tree: pins in the files that count, and what names an image anywhere else.
 //!
-//! Every file is read once, by as many threads as there are processors. A file with digits that
-//! stand by themselves is read again at the end, since only then it is known which digests are
-//! pinned; few files have such digits.
+//! Every file is read once, by as many threads as there are processors. Only at the end it is known
+//! which digests are pinned: until then digits that stand by themselves are kept, up to a number. Files
+//! with more of them are read again.
 
 use std::{
     collections::{BTreeSet, HashSet},
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read},
+    ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
 
 use super::{
-    chunk::CHUNK,
+    chunk::{CHUNK, Lines, Window, each_window},
     find::{Found, Located, located},
-    outside::{Lookout, Sight, Sighting, Unpinned},
-    places::{FileScanner, LARGEST, Looking},
+    outside::{self, Lookout, Sight, Sighting, Unpinned},
+    places::{FileScanner, LARGEST, Looking, large::Stream},
     scan::Scan,
 };
 use crate::{
@@ -32,6 +33,9 @@ use crate::{
 const THREADS: usize = 8;
 /// Files that a thread takes at once: enough that neighbours are read by one.
 const BATCH: usize = 64;
+
+/// Digits that stand by themselves and are kept, of all files together.
+const KEPT: usize = 20_000;
 
 /// What is looked for beside counted pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,18 +57,18 @@ pub struct Beside {
     pub unpinned: Vec<Located<Unpinned>>,
     /// Files that could not be read.
     pub unread: Vec<ReadError>,
-    /// How many files were looked into.
+    /// How many files were searched.
     pub files: usize,
 }
 
 /// The rest of a tree.
 #[derive(Debug, Default)]
 pub struct Rest {
-    /// Files to be looked into for digests outside of pins.
+    /// Files to be searched for digests outside of pins.
     pub files: Vec<RelPath>,
-    /// Whether files that count are looked into although they are not among these.
+    /// Whether files that count are searched although they are not among these.
     pub counted: bool,
-    /// Directories in which only the files that count are looked into, and only for pins.
+    /// Directories in which only the files that count are searched, and only for pins.
     pub foreign: Foreign,
 }
 
@@ -101,7 +105,7 @@ impl Foreign {
 struct Task {
     path: Arc<RelPath>,
     counts: bool,
-    /// The places that look into it.
+    /// The places that search it.
     looking: Looking,
     /// Whether digests outside of pins matter in it.
     outside: bool,
@@ -117,12 +121,12 @@ struct Looked {
     split: Arc<[usize]>,
     sightings: Vec<Sighting>,
     unpinned: Vec<Unpinned>,
-    /// Whether digits stand in it that may be a digest that is pinned.
+    /// Whether more digits stand in it than are kept.
     digits: bool,
     failed: Option<io::Error>,
 }
 
-/// Looks into every file of `tree` that counts, and into those of `rest`.
+/// Searches every file of `tree` that counts, and into those of `rest`.
 pub fn sweep(
     tree: &WorkTree,
     config: &Config,
@@ -139,6 +143,8 @@ pub fn sweep(
         scanner,
         lookout: Lookout::new(config),
         searches,
+        kept: AtomicUsize::new(0),
+        large: Mutex::new(()),
         pinned: None,
     };
     let looked = sweep.all(&tasks)?;
@@ -146,7 +152,7 @@ pub fn sweep(
         files: tasks.iter().filter(|task| task.outside).count(),
         ..Beside::default()
     };
-    let mut again = Vec::new();
+    let (mut first, mut again) = (Vec::new(), Vec::new());
     let mut sightings = Vec::new();
     for (at, looked) in looked {
         let task = &tasks[at];
@@ -168,10 +174,17 @@ pub fn sweep(
                 ..task.clone()
             });
         } else {
-            sightings.extend(located(&task.path, looked.sightings));
+            first.push((at, looked.sightings));
         }
     }
     let pinned: HashSet<Digest> = found.pins.iter().map(|pin| pin.what.digest).collect();
+    for (at, mut kept) in first {
+        let task = &tasks[at];
+        kept.retain(|kept| {
+            searches.keeps(task, &kept.sight, &kept.digest, Some(&pinned)) == Keep::Yes
+        });
+        sightings.extend(located(&task.path, kept));
+    }
     let sweep = Sweep {
         pinned: Some(pinned),
         ..sweep
@@ -247,8 +260,45 @@ struct Sweep<'t> {
     scanner: FileScanner,
     lookout: Lookout,
     searches: Searches,
+    /// How many digits are kept.
+    kept: AtomicUsize,
+    /// Held while a file of more than a chunk is in memory as a whole, so that only one is.
+    large: Mutex<()>,
     /// The digests that are pinned, once they are known.
     pinned: Option<HashSet<Digest>>,
+}
+
+/// Whether a digest in a file matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    No,
+    /// If it is pinned, which is not known yet.
+    Perhaps,
+}
+
+impl Searches {
+    fn keeps(
+        self,
+        task: &Task,
+        sight: &Sight,
+        digest: &Digest,
+        pinned: Option<&HashSet<Digest>>,
+    ) -> Keep {
+        let undeclared = task.counts && self.loose && matches!(sight, Sight::SameOwner(_));
+        let keep = match (sight, pinned) {
+            (Sight::Image(_), _) => task.outside && !task.counts,
+            (Sight::Wide(_) | Sight::Mirror(..), _) => task.outside,
+            (Sight::SameOwner(_) | Sight::Nothing, None) if task.outside || undeclared => {
+                return Keep::Perhaps;
+            }
+            (Sight::SameOwner(_) | Sight::Nothing, None) => false,
+            (Sight::SameOwner(_) | Sight::Nothing, Some(pinned)) => {
+                undeclared || task.outside && pinned.contains(digest)
+            }
+        };
+        if keep { Keep::Yes } else { Keep::No }
+    }
 }
 
 impl Sweep<'_> {
@@ -332,82 +382,114 @@ impl Sweep<'_> {
     ) -> io::Result<()> {
         buffer.clear();
         file.by_ref().take(CHUNK as u64).read_to_end(buffer)?;
-        let first = self.pinned.is_none();
-        if !task.looking.is_empty() && first && buffer.len() == CHUNK {
-            // What a place looks into is in memory as a whole, up to the size that is parsed.
-            file.by_ref()
-                .take((LARGEST - CHUNK) as u64)
-                .read_to_end(buffer)?;
+        if buffer.len() < CHUNK {
+            self.look_at(task, buffer, looked);
+            return Ok(());
         }
-        if buffer.len() < CHUNK || !task.looking.is_empty() && first && buffer.len() < LARGEST {
-            let content = std::mem::take(buffer);
-            let result = self.look_at(task, &content, looked);
-            *buffer = content;
-            return result;
+        let mut held = None;
+        // What a place searches is in memory as a whole, up to the size that is parsed.
+        if self.scans(task) && !task.looking.is_empty() && file.metadata()?.len() <= LARGEST as u64
+        {
+            held = Some(self.large.lock().unwrap_or_else(PoisonError::into_inner));
+            let rest = (LARGEST + 1 - CHUNK) as u64;
+            file.by_ref().take(rest).read_to_end(buffer)?;
         }
-        if task.counts && first {
-            file.rewind()?;
-            looked.scan = self.scanner.scan_reader(&*file, &task.looking, buffer)?;
-            if self.searches.loose {
-                file.rewind()?;
-                looked.unpinned = self.lookout.unpinned(&*file, buffer)?;
-            }
+        if held.is_some() && buffer.len() <= LARGEST {
+            self.look_at(task, buffer, looked);
+        } else {
+            let begun = std::mem::take(buffer);
+            self.look_through(task, begun.chain(file), buffer, looked)?;
         }
-        file.rewind()?;
-        let mut digits = false;
-        let split = self.split(task, looked);
-        let keep = |sight: &Sight, digest: &Digest, at| {
-            split.binary_search(&at).is_err() && self.keeps(task, sight, digest, &mut digits)
-        };
-        looked.sightings = self.lookout.look(&*file, buffer, keep)?;
-        looked.digits = digits;
+        buffer.clear();
+        buffer.shrink_to(2 * CHUNK);
         Ok(())
     }
 
-    /// The same for a file that is in memory.
-    fn look_at(&self, task: &Task, content: &[u8], looked: &mut Looked) -> io::Result<()> {
-        let first = self.pinned.is_none();
-        if task.counts && first {
+    /// Whether pins are looked for in a file, and not only what is left of it.
+    fn scans(&self, task: &Task) -> bool {
+        task.counts && self.pinned.is_none()
+    }
+
+    /// What a file that is in memory holds.
+    fn look_at(&self, task: &Task, content: &[u8], looked: &mut Looked) {
+        let window = Window {
+            bytes: content,
+            base: 0,
+        };
+        let lines = Lines::of(content);
+        if self.scans(task) {
             looked.scan = self.scanner.scan(content, &task.looking);
-            if self.searches.loose {
-                looked.unpinned = self.lookout.unpinned(content, &mut Vec::new())?;
-            }
         }
-        let mut digits = false;
-        let split = self.split(task, looked);
-        let keep = |sight: &Sight, digest: &Digest, at| {
-            split.binary_search(&at).is_err() && self.keeps(task, sight, digest, &mut digits)
-        };
-        looked.sightings = self.lookout.look_at(content, keep);
-        looked.digits = digits;
+        self.look_beside(task, &window, 0..content.len(), lines, looked);
+        self.settle(task, looked);
+    }
+
+    /// The same for a file that is read part by part.
+    fn look_through(
+        &self,
+        task: &Task,
+        file: impl Read,
+        buffer: &mut Vec<u8>,
+        looked: &mut Looked,
+    ) -> io::Result<()> {
+        let mut stream = self.scans(task).then(|| self.scanner.stream(&task.looking));
+        let overlap = self.scanner.overlap(&task.looking).and(outside::OVERLAP);
+        each_window(file, buffer, overlap, |window, range, lines| {
+            if let Some(stream) = &mut stream {
+                stream.window(window, range.clone(), *lines);
+            }
+            self.look_beside(task, window, range, *lines, looked);
+        })?;
+        looked.scan = stream.map(Stream::finish).unwrap_or_default();
+        self.settle(task, looked);
         Ok(())
     }
 
-    /// Offsets of the split pins in a file: found just now, or the first time.
-    fn split(&self, task: &Task, looked: &mut Looked) -> Arc<[usize]> {
-        if self.pinned.is_some() {
-            return Arc::clone(&task.split);
+    /// What stands beside the pins of a part of a file.
+    fn look_beside(
+        &self,
+        task: &Task,
+        window: &Window<'_>,
+        range: Range<usize>,
+        lines: Lines,
+        looked: &mut Looked,
+    ) {
+        if self.scans(task) && self.searches.loose {
+            let found = &mut looked.unpinned;
+            self.lookout
+                .unpinned(window, range.clone(), &mut { lines }, found);
         }
+        let digits = &mut looked.digits;
+        let mut keep = |sight: &Sight, digest: &Digest| {
+            let keep = self
+                .searches
+                .keeps(task, sight, digest, self.pinned.as_ref());
+            if keep == Keep::Perhaps && !*digits {
+                *digits = self.kept.fetch_add(1, Ordering::Relaxed) >= KEPT;
+            }
+            keep != Keep::No && !*digits
+        };
+        let kept = &mut looked.sightings;
+        self.lookout
+            .look(window, range, &mut { lines }, &mut keep, kept);
+    }
+
+    /// Takes out what split pins account for: those found just now, or the first time.
+    fn settle(&self, task: &Task, looked: &mut Looked) {
         let pins = looked.scan.pins.iter();
         let split = pins.filter(|pin| pin.split.is_some());
-        looked.split = split.map(|pin| pin.offset).collect();
-        Arc::clone(&looked.split)
-    }
-
-    /// Whether a digest in a file matters; as long as it is not known what is pinned, `digits` tells
-    /// that one may.
-    fn keeps(&self, task: &Task, sight: &Sight, digest: &Digest, digits: &mut bool) -> bool {
-        let undeclared = task.counts && self.searches.loose && matches!(sight, Sight::SameOwner(_));
-        match (sight, &self.pinned) {
-            (Sight::Image(_), _) => task.outside && !task.counts,
-            (Sight::Wide(_) | Sight::Mirror(..), _) => task.outside,
-            (Sight::SameOwner(_) | Sight::Nothing, None) => {
-                *digits |= task.outside || undeclared;
-                false
-            }
-            (Sight::SameOwner(_) | Sight::Nothing, Some(pinned)) => {
-                undeclared || task.outside && pinned.contains(digest)
-            }
-        }
+        let split: Arc<[usize]> = match self.pinned {
+            None => split.map(|pin| pin.offset).collect(),
+            Some(_) => Arc::clone(&task.split),
+        };
+        let mut gone = 0;
+        looked.sightings.retain(|sighting| {
+            let counted = split.binary_search(&sighting.offset).is_ok();
+            let was_kept = matches!(sighting.sight, Sight::SameOwner(_) | Sight::Nothing);
+            gone += usize::from(counted && was_kept);
+            !counted
+        });
+        self.kept.fetch_sub(gone, Ordering::Relaxed);
+        looked.split = split;
     }
 }

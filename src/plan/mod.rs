@@ -10,7 +10,7 @@ use crate::{
     config::{Config, RelPath, number},
     files::{Files, ReadError},
     oci::Digest,
-    pins::{FileScanner, Found, Looking, Pin, Replacement, outline, reads_alike, replace},
+    pins::{FileScanner, Found, Looking, Pin, Replacement, Scan, outline, reads_alike, replace},
 };
 
 /// New contents for an approved set.
@@ -43,7 +43,7 @@ pub enum PlanError {
     /// A file could not be read again.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The new contents don't hold what they have to.
+    /// The new contents don't hold what they must.
     #[error("the new contents were counted again and are wrong")]
     Counts(Vec<Check>),
 }
@@ -85,10 +85,11 @@ impl Plan {
                 scanner: &scanner,
                 looking: scanner.looking(&path, &|chart| files.has_chart(chart)),
             };
-            let (change, new_pins) = rewrite(&eyes, old, &path, &replacements);
-            tally(&mut tallies, &new_pins, &replacements, &path);
+            let rewritten = rewrite(&eyes, old, &path, &replacements);
+            let change = rewritten.change;
+            tally(&mut tallies, &rewritten.is.pins, &replacements, &path);
             if change.old != change.new {
-                if !eyes.only_pins_differ(&change.old, &change.new) {
+                if !differ_in_pins(&change.old, &change.new, &rewritten.was, &rewritten.is) {
                     let wrong = |tally: &mut Tally| {
                         tally
                             .wrong
@@ -123,16 +124,19 @@ struct Eyes<'s> {
     looking: Looking,
 }
 
-impl Eyes<'_> {
-    /// Whether both contents are equal once the digests of their pins, and the tags beside them, are
-    /// taken out, also for a reader of YAML.
-    fn only_pins_differ(&self, old: &[u8], new: &[u8]) -> bool {
-        let was = self.scanner.scan(old, &self.looking);
-        let is = self.scanner.scan(new, &self.looking);
-        is.refused == was.refused
-            && outline(old, &was.pins) == outline(new, &is.pins)
-            && reads_alike(old, new, &was.pins)
-    }
+/// A file's change with what both contents hold.
+struct Rewritten {
+    change: FileChange,
+    was: Scan,
+    is: Scan,
+}
+
+/// Whether two contents are equal once the digests of their pins, and the tags beside them, are taken
+/// out, also for a reader of YAML.
+fn differ_in_pins(old: &[u8], new: &[u8], was: &Scan, is: &Scan) -> bool {
+    is.refused == was.refused
+        && outline(old, &was.pins) == outline(new, &is.pins)
+        && reads_alike(old, new, &was.pins)
 }
 
 fn rewrite(
@@ -140,26 +144,25 @@ fn rewrite(
     old: Vec<u8>,
     path: &RelPath,
     replacements: &[Option<Replacement>],
-) -> (FileChange, Vec<Pin>) {
-    let pins = eyes.scanner.scan(&old, &eyes.looking).pins;
-    let new = replace(&old, &pins, replacements);
-    let changed = pins
+) -> Rewritten {
+    let was = eyes.scanner.scan(&old, &eyes.looking);
+    let new = replace(&old, &was.pins, replacements);
+    let changed = was
+        .pins
         .iter()
         .filter(|pin| !is_right(pin, replacements[pin.image].as_ref()))
         .count();
-    let new_pins = eyes.scanner.scan(&new, &eyes.looking).pins;
+    let is = eyes.scanner.scan(&new, &eyes.looking);
     let (old_sha256, new_sha256) = (Digest::of(&old), Digest::of(&new));
-    (
-        FileChange {
-            path: path.clone(),
-            pins: changed,
-            old,
-            new,
-            old_sha256,
-            new_sha256,
-        },
-        new_pins,
-    )
+    let change = FileChange {
+        path: path.clone(),
+        pins: changed,
+        old,
+        new,
+        old_sha256,
+        new_sha256,
+    };
+    Rewritten { change, was, is }
 }
 
 /// Whether a pin is what it should become; a pin of an image that has no new digest is never right.
@@ -189,7 +192,8 @@ fn tally(
 /// are taken out. The file is looked at as if every place did.
 pub fn only_pins_differ(scanner: &FileScanner, old: &[u8], new: &[u8]) -> bool {
     let looking = scanner.looking_everywhere();
-    Eyes { scanner, looking }.only_pins_differ(old, new)
+    let (was, is) = (scanner.scan(old, &looking), scanner.scan(new, &looking));
+    differ_in_pins(old, new, &was, &is)
 }
 
 fn verdict(config: &Config, tallies: &[Tally]) -> Vec<Check> {

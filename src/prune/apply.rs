@@ -36,29 +36,29 @@ pub trait Package {
     /// Deletes a version with all of its tags.
     fn delete(&self, version: &Version) -> impl Future<Output = Result<Deletion, Error>>;
 
-    /// Whether a version can't be read any more; what does not show at once is waited for.
+    /// Whether a version is gone; waits for a delayed deletion.
     fn is_gone(&self, version: &Version) -> impl Future<Output = Result<bool, Error>>;
 
-    /// What to grant where a deletion is answered with 404 and the version is still there.
+    /// The permission to grant if a deletion returns 404 and the version still exists.
     fn grant(&self) -> &'static str;
 }
 
-/// A plan, what it was made from, and who watches.
+/// A plan, its inputs, and the receiver of events.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'r> {
-    /// What is deleted.
+    /// The plan.
     pub plan: &'r Plan,
     /// The listing that the plan was made from.
     pub listing: &'r Listing,
-    /// What protects.
+    /// The protection.
     pub guards: &'r Guards,
-    /// What was configured.
+    /// The configuration.
     pub rules: &'r Rules<'r>,
     /// How far the listings are.
     pub progress: &'r Progress,
 }
 
-/// What became of a version since it was listed.
+/// The change of a version since it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CurrentState {
     /// Nothing.
@@ -69,34 +69,34 @@ pub enum CurrentState {
     Changed(String),
 }
 
-/// What happens, as it happens.
+/// The events of a run, as they happen.
 pub enum DeletionEvent<'s> {
     /// This one is going to be read again and deleted.
     Next(&'s Candidate),
-    /// It was deleted, and can't be read any more.
+    /// It was deleted, and cannot be read any more.
     Deleted(&'s Candidate),
-    /// Its deletion was asked for, and nothing proves or disproves that it happened.
+    /// Its deletion was requested, and whether it happened is unknown.
     Unverified(&'s Candidate),
     /// Another process deleted it first.
     Skipped(&'s Candidate),
 }
 
-/// What was done.
+/// The result.
 #[derive(Debug, Clone, Default)]
 pub struct Applied {
-    /// Whether any deletion was asked for.
+    /// Whether any deletion was requested.
     pub begun: bool,
-    /// What was deleted and is verified to be gone, in this order.
+    /// The deleted versions, verified to be gone, in this order.
     pub deleted: Vec<Candidate>,
     /// Versions that another process deleted in the meantime.
     pub gone: Vec<Candidate>,
     /// Why it ended before its end.
     pub stopped: Option<Error>,
-    /// What was to be kept and is missing.
+    /// Missing protected versions.
     pub missing: Vec<Version>,
     /// Tags that are missing although nothing was deleted that had them.
     pub lost_tags: Vec<Tag>,
-    /// What may have been deleted.
+    /// Versions that may have been deleted.
     unverified: Vec<Candidate>,
 }
 
@@ -193,7 +193,7 @@ fn still_there(version: &Version) -> Error {
     Error::new(Class::Unavailable, "deletion_unverified", message).help(hint)
 }
 
-/// Holds the whole listing against what was there before.
+/// Compares the whole listing with the one before.
 async fn close(
     run: Run<'_>,
     package: &impl Package,
@@ -202,7 +202,7 @@ async fn close(
     tell: &mut dyn FnMut(DeletionEvent<'_>),
 ) {
     let unverified = std::mem::take(&mut applied.unverified);
-    // A deletion without an answer is verified by digest, like a kept version: its tags may name
+    // A deletion without a response is verified by digest, like a kept version: its tags may name
     // another version by now.
     let doubtful = unverified.iter().map(|candidate| &candidate.version);
     let keep: Vec<Version> = run.plan.keep().iter().chain(doubtful).cloned().collect();
@@ -223,7 +223,7 @@ async fn close(
     let asked: Vec<Candidate> = applied.deleted.iter().chain(&unverified).cloned().collect();
     let finding = changes::finding(run.plan, before, &after, run.rules, &asked, &applied.gone);
     let still = |candidate: &Candidate| finding.still.contains(&candidate.version.digest);
-    // The answer was lost, and the deletion happened.
+    // The response was lost, and the deletion happened.
     for candidate in unverified.into_iter().filter(|candidate| !still(candidate)) {
         tell(DeletionEvent::Deleted(&candidate));
         applied.deleted.push(candidate);

@@ -1,4 +1,4 @@
-//! What changed in a package between two listings, and whether a deletion may go on or went well.
+//! The changes of a package between two listings, and whether a deletion may continue or succeeded.
 //!
 //! Pure: listings in, a refusal or a finding out. Before the first deletion any difference that
 //! touches what is deleted or protected stops the run; afterwards whatever is protected and missing
@@ -117,10 +117,10 @@ fn changed(what: impl std::fmt::Display) -> Error {
         .help("run prune again when nothing is being pushed or tagged")
 }
 
-/// What the listing after the last deletion shows.
+/// The findings of the listing after the last deletion.
 #[derive(Debug, Default)]
 pub(super) struct Finding {
-    /// Protected versions that are gone, and deleted ones that something needs.
+    /// Protected versions that are missing, and deleted ones that something needs.
     pub(super) missing: Vec<Version>,
     /// Tags that are gone although no deleted version had them, and that are no pending tags of an
     /// unprotected version.

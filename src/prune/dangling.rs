@@ -1,7 +1,7 @@
 //! Tags that a registry lists without their manifests.
 //!
 //! Registries get there by a deletion or a garbage collection that leaves the tag behind. Such a
-//! tag can't be pulled: a pending one is reported and passed over, any other refuses the run.
+//! tag cannot be pulled: a pending one is reported and passed over, any other refuses the run.
 
 use super::{Guards, Listing, Warning};
 use crate::{
@@ -20,7 +20,7 @@ pub struct Dangling {
     pub id: Option<u64>,
 }
 
-/// What a person should know about tags that are passed over.
+/// The warnings about skipped tags.
 pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {
     let warning = |dangling: &Dangling| Warning {
         code: "tag_dangling",

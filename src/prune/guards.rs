@@ -1,5 +1,5 @@
-//! What protects versions whatever their age and tags: every digest that tracked text names, pins,
-//! promote history, and the same in other repositories.
+//! The protection of versions, whatever their age and tags: every digest that tracked text names,
+//! pins, promote history, and the same in other repositories.
 //!
 //! Computed in each run. Branches and tags are those that the remote has now; a clone with a
 //! different base, or without full history, is not trusted. Unreadable content refuses.
@@ -29,7 +29,7 @@ use crate::{
 
 pub use elsewhere::ExternalRepository;
 
-/// What protects versions of one image.
+/// The protection of one image's versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Guards {
     /// Digests that are pinned now, and where.
@@ -62,16 +62,16 @@ pub struct Protection {
     text: Arc<Text>,
 }
 
-/// What became of the branches and tags since they were read.
+/// The changes of branches and tags since they were read.
 #[derive(Debug)]
 pub enum TipsChange {
     /// They name nothing that was not known.
     Nothing,
-    /// They name digests that were not known: what protects each image now.
+    /// They name new digests: the updated protection of each image.
     More(ExtraProtection),
 }
 
-/// What protects in addition.
+/// Additional protection.
 #[derive(Debug)]
 pub struct ExtraProtection {
     text: Arc<Text>,
@@ -79,7 +79,7 @@ pub struct ExtraProtection {
 }
 
 impl ExtraProtection {
-    /// Adds it to what protects an image.
+    /// Adds it to the protection of an image.
     pub fn add_to(&self, guards: &mut Guards) {
         guards.text = Arc::clone(&self.text);
         guards.others.extend(self.pinned.clone());
@@ -146,7 +146,8 @@ pub fn gather(
 }
 
 impl Protection {
-    /// Asks for all branches and tags again, just before the first deletion, and reads what is new.
+    /// Lists all branches and tags again, just before the first deletion, and reads the changed
+    /// ones.
     pub fn again(&mut self) -> Result<TipsChange, Error> {
         let moved = self.branches.again()?;
         let (mut more, mut pinned) = (Text::default(), BTreeMap::new());
@@ -168,7 +169,7 @@ impl Protection {
         }))
     }
 
-    /// The refusal where there is always something new.
+    /// The refusal if the branches keep moving.
     pub fn restless() -> Error {
         moving()
     }
@@ -238,7 +239,7 @@ fn read_tips(git: &Git, tips: &Tips, text: &mut Text) -> Result<(), Error> {
     reading::commits(git, &tips, text)
 }
 
-/// What protects each image, with what others add.
+/// The protection of each image, including that from others.
 fn shared(guards: &[Guards], config: &Config, places: &[String]) -> Vec<Guards> {
     let mut all = guards.to_vec();
     for (at, own) in all.iter_mut().enumerate() {
@@ -269,7 +270,7 @@ struct ProtectionReader<'c> {
 }
 
 impl ProtectionReader<'_> {
-    /// What `files` pin; `config` says which of them count.
+    /// The pins of `files`, by the rules of `config`.
     fn files(&mut self, files: &dyn Files, config: &Config, place: &str) -> Result<Found, Error> {
         let found = pins::find(files, config)?;
         if let Some((path, hazard)) = found
@@ -310,7 +311,7 @@ impl ProtectionReader<'_> {
         Ok(found)
     }
 
-    /// What the tree of a commit pins, by its own configuration and by the current one.
+    /// The pins in the tree of a commit, by its own configuration and by the current one.
     fn commit(&mut self, git: &Git, commit: &ObjectId, place: &str) -> Result<(), Error> {
         let mut each = vec![self.config.clone()];
         match commit_config(git, commit, self.config)? {
@@ -352,7 +353,8 @@ impl ProtectionReader<'_> {
         }
     }
 
-    /// Everything that was ever pinned on a branch, and the tags of what was promoted there.
+    /// Every digest that was ever pinned on a branch, and the tags of the revisions that were
+    /// promoted there.
     fn history(&mut self, git: &Git, branch: &str) -> Result<(), Error> {
         let mut config = self.config.clone();
         config.provenance.branch = Some(branch.to_owned());

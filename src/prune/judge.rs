@@ -20,10 +20,10 @@ use crate::{
 
 /// Clocks that are further apart, and dates that are further ahead, are wrong.
 const CLOCK: Duration = Duration::from_secs(300);
-/// So many versions that all have one date were not made at that date.
+/// The minimum number of versions whose equal dates are unreliable.
 const ALIKE: usize = 3;
 
-/// What was configured, or asked for instead.
+/// The rules from the configuration or the command line.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'c> {
     /// The block `prune`.
@@ -39,15 +39,15 @@ pub struct Rules<'c> {
 pub struct PackageVerdict {
     /// How many versions there are.
     pub listed: usize,
-    /// What may be deleted, the oldest first; what is deleted only comes from a [`super::Plan`].
+    /// The versions that may be deleted, oldest first; only a [`super::Plan`] is deleted.
     pub candidates: Vec<Candidate>,
-    /// What is protected, in the order of the listing.
+    /// The protected versions, in the order of the listing.
     pub protected: Vec<Protected>,
     /// How many pending versions are kept because of another tag.
     pub mixed: usize,
     /// How many pending versions are too young.
     pub young: usize,
-    /// What a person should know, and what keeps nothing from being deleted.
+    /// Warnings that prevent no deletion.
     pub warnings: Vec<Warning>,
     /// Why nothing may be deleted.
     pub refusal: Option<Error>,
@@ -104,7 +104,7 @@ impl fmt::Display for KeepReason {
     }
 }
 
-/// What a version is by itself, before its age and what refers to it count.
+/// The kind of a version, without its age and its references.
 enum VersionStatus {
     Protected(KeepReason),
     /// Neither protected nor eligible.
@@ -152,7 +152,7 @@ fn standing(version: &Version, guards: &Guards, prune: &Prune) -> VersionStatus 
     }
 }
 
-/// Whether a version may be a candidate at all, whatever its age and what refers to it.
+/// Whether a version may be a candidate, without its age and its references.
 pub fn eligible(version: &Version, guards: &Guards, prune: &Prune) -> bool {
     matches!(standing(version, guards, prune), VersionStatus::Eligible)
 }
@@ -238,7 +238,7 @@ fn age(listing: &Listing, digest: Digest, now: SystemTime) -> Option<(SystemTime
     Some((made, now.duration_since(made).unwrap_or_default()))
 }
 
-/// What is kept, as it becomes known.
+/// The kept versions, as they become known.
 struct Judgement<'l> {
     listing: &'l Listing,
     at: HashMap<Digest, usize>,
@@ -273,7 +273,7 @@ impl<'l> Judgement<'l> {
         }
     }
 
-    /// Something of which it is not known what it refers to.
+    /// A version whose references are unknown.
     fn unknown(&self) -> Option<Error> {
         let known = |digest: &Digest| self.listing.nodes.contains_key(digest);
         let missing = self
@@ -293,7 +293,7 @@ impl<'l> Judgement<'l> {
         nodes.chain(self.referrers.keys()).copied()
     }
 
-    /// Keeps what the kept ones need, and what that needs.
+    /// Keeps everything that kept versions need, directly or indirectly.
     fn close(&mut self, mut kept: Vec<Digest>) {
         let mut seen: HashSet<Digest> = kept.iter().copied().collect();
         while let Some(digest) = kept.pop() {
@@ -333,7 +333,7 @@ impl<'l> Judgement<'l> {
     }
 }
 
-/// Signs that the listing, the clocks or the dates can't be relied on.
+/// Signs that the listing, the clocks or the dates cannot be relied on.
 fn tripwire(listing: &Listing, guards: &Guards) -> Option<Error> {
     clocks(listing).or_else(|| dates(listing)).or_else(|| twice(listing)).or_else(|| {
         let there: HashSet<Digest> = listing.versions.iter().map(|version| version.digest).collect();

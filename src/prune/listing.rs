@@ -1,4 +1,4 @@
-//! What a backend found out about a package: its versions, what refers to what, how old things are.
+//! A backend's data about a package: its versions, their references and their ages.
 //!
 //! Data only. Whether it is complete is not assumed: [`super::judge()`] looks for everything that
 //! it needs and refuses where something is missing.
@@ -29,12 +29,12 @@ pub struct Version {
     pub tags: Vec<Tag>,
 }
 
-/// What a manifest or index refers to.
+/// The references of a manifest or index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
     /// The entries of an index.
     pub children: Vec<Child>,
-    /// What it is attached to.
+    /// Its subject.
     pub subject: Option<Digest>,
 }
 
@@ -66,7 +66,7 @@ pub struct Listing {
 }
 
 impl Node {
-    /// What a verified manifest refers to.
+    /// The references of a verified manifest.
     pub fn of(manifest: &Manifest) -> Self {
         match manifest {
             Manifest::Image(image) => Self {
@@ -134,7 +134,7 @@ impl Listing {
     }
 
     /// When something was made; an index is as old as its youngest child, and of no age where one
-    /// has none. A placeholder for a date is no date.
+    /// has none. A placeholder for a date is not a date.
     pub fn made(&self, digest: Digest) -> Option<SystemTime> {
         self.made_within(digest, DEPTH)
     }
@@ -163,7 +163,7 @@ impl Listing {
     }
 }
 
-/// How far a long listing is; for whoever watches.
+/// The progress of a long listing.
 #[derive(Debug, Default)]
 pub struct Progress {
     what: Cell<&'static str>,

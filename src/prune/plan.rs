@@ -1,4 +1,4 @@
-//! What is going to be deleted, in which order, and what is looked at afterwards.
+//! The versions to delete, their order, and what is verified afterwards.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ pub struct Candidate {
     pub version: Version,
     /// When it was made.
     pub created: SystemTime,
-    /// Why it may go.
+    /// The reason why it may be deleted.
     pub reason: String,
 }
 
@@ -113,7 +113,7 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
             }
             (rank[then], settled) = (rank[first] + 1, false);
             if rank[then] > candidates.len() {
-                // Digests can't, but tags that name digests can.
+                // Digests cannot, but tags that name digests can.
                 let digest = candidates[then].version.digest;
                 let message = format!(
                     "{digest} and others refer to one another in a circle: none can be deleted first"
@@ -130,12 +130,12 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
 }
 
 impl Plan {
-    /// What is deleted, in this order.
+    /// The versions to delete, in this order.
     pub fn order(&self) -> &[Candidate] {
         &self.order
     }
 
-    /// What has to be there afterwards.
+    /// The versions that must exist afterwards.
     pub fn keep(&self) -> &[Version] {
         &self.keep
     }
@@ -146,6 +146,6 @@ impl Plan {
 pub struct Warning {
     /// A stable word for it.
     pub code: &'static str,
-    /// What is the matter.
+    /// The finding.
     pub detail: String,
 }

@@ -1,6 +1,6 @@
-//! Digests that text names: where each was seen, whatever the text means by it.
+//! Digests that occur in text, and where each was seen, whatever the meaning of the text.
 //!
-//! Data only. A version whose digest is here is kept; whether the text is a pin is not asked.
+//! Data only. A version whose digest is here is kept, whether the text is a pin or not.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ pub struct Text {
     files: Vec<File>,
 }
 
-/// Where a digest was first seen.
+/// The first location of a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FirstSeen {
     /// The place in `files`.
@@ -29,7 +29,7 @@ struct File {
 }
 
 impl Text {
-    /// Takes in what a file names; `at` says where the file is (`on main of origin`).
+    /// Adds the digests in a file; `at` names its location (`on main of origin`).
     pub fn add(&mut self, path: &[u8], at: &str, mentions: &[Mention]) {
         let mut file = None;
         for mention in mentions {
@@ -60,7 +60,7 @@ impl Text {
         })
     }
 
-    /// Takes in what `other` names.
+    /// Adds the digests of `other`.
     pub fn merge(&mut self, other: Self) {
         let first = self.files.len();
         self.files.extend(other.files);
@@ -153,7 +153,7 @@ mod tests {
         };
         for (mention, known) in [
             (mention("x", false), true),
-            // Then it has to be asked for, which it had not to be before.
+            // Then it must be requested, which it had not to be before.
             (mention("x", true), false),
             (mention("x", true), true),
             (mention("y", false), false),

@@ -1,4 +1,4 @@
-//! The base branch's head: what a pull request is planned against.
+//! The base branch's head, against which a pull request is planned.
 //!
 //! Contents have names that follow from them, so those that are at hand already need not be
 //! fetched.

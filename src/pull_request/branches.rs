@@ -19,9 +19,9 @@ const ROUNDS: u32 = 5;
 /// Two branches.
 #[derive(Debug, Clone, Copy)]
 pub struct BranchPair<'a> {
-    /// The one whose commits go.
+    /// The source branch.
     pub from: &'a str,
-    /// The one that they go to.
+    /// The target branch.
     pub to: &'a str,
 }
 
@@ -50,7 +50,7 @@ pub struct BranchDifference {
     pub commit: String,
     /// The subjects of its commits that the other has not, the oldest first.
     pub subjects: Vec<String>,
-    /// What is required of the head.
+    /// The required contexts of the head.
     pub gates: Vec<Gate>,
     /// The pull request, if it is open.
     pub pull: Option<Box<Pull>>,
@@ -63,9 +63,9 @@ pub struct OpenedPromotion {
     pub pull: Box<Pull>,
     /// Whether this run opened it.
     pub created: bool,
-    /// What became of its merge; `None`: that was not asked for.
+    /// The outcome of its merge; `None` if none was requested.
     pub merge: Option<Merge>,
-    /// What did not work and does not matter much.
+    /// Failures that only warn.
     pub warnings: Vec<String>,
 }
 
@@ -76,16 +76,16 @@ impl BranchDifference {
     }
 }
 
-/// What a comparison of two branches found.
+/// The result of comparing two branches.
 #[derive(Debug)]
 pub enum Compared {
-    /// What one has over the other.
+    /// The commits of one that the other lacks.
     Offer(Box<BranchDifference>),
     /// A branch is missing.
     NoBranch(String),
 }
 
-/// Compares two branches: what there is to bring over.
+/// Compares two branches: the commits to bring over.
 pub async fn compare(
     forge: &dyn Forge,
     between: BranchPair<'_>,

@@ -44,7 +44,8 @@ pub async fn once(
         base: &pull.base,
         word,
     };
-    // The mark may have arrived although its answer did not, and no later run takes it for its own.
+    // The mark may have arrived although its response did not, and no later run takes it for its
+    // own.
     let claimed = forge.claim(&claim).await.map_err(|error| {
         if error.class == Class::Unavailable {
             by_hand(error, workflow)
@@ -73,7 +74,7 @@ pub async fn once(
 }
 
 /// Whether the workflow was started cannot be determined, and the mark keeps later runs from
-/// starting it: a person has to look.
+/// starting it: a person must look.
 fn by_hand(error: Error, workflow: &str) -> Error {
     let hint = format!(
         "check whether {workflow} was started, and start it if not: repin may not start it again"

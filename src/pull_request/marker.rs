@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What the line says.
+/// The content of the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
     /// `promote` or `rollback`.
@@ -18,7 +18,7 @@ impl Marker {
     /// The kind of a pull request that brings one long-lived branch into another.
     pub(super) const BRANCH: &'static str = "branch";
 
-    /// The last marker in a text: what comes before may be quoted.
+    /// The last marker in a text: an earlier one may be quoted.
     pub fn find(text: &str) -> Option<Self> {
         let mut found = None;
         for (at, _) in text.match_indices(START) {

@@ -1,4 +1,4 @@
-//! When a pull request may be merged by the forge: what has to hold before that is asked for, the
+//! When a pull request may be merged by the forge: what must hold before that is requested, the
 //! same for all forges.
 //!
 //! Nothing here approves anything: reviews that a branch requires stay a person's. What is asked
@@ -11,11 +11,11 @@ use crate::{
     untrusted::plain,
 };
 
-/// How often a pull request is looked at that is not yet what was just made of it.
+/// How often a pull request is read again if it does not show the latest change yet.
 const ROUNDS: u32 = 4;
 
 /// Schedules the merge of an open pull request at its head; merges it at once where nothing is left
-/// to wait for and every gate passed. `gates`: contexts that have to pass whatever the branch
+/// to wait for and every gate passed. `gates`: contexts that must pass whatever the branch
 /// requires.
 pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Merge, Error> {
     let known = forge.required(&pull.base).await?;
@@ -64,7 +64,7 @@ pub async fn arm(forge: &dyn Forge, pull: &Pull, gates: &[String]) -> Result<Mer
     }
 }
 
-/// What became of a pull request that may be repin's.
+/// The owner of a pull request that may be repin's.
 #[derive(Debug, Clone)]
 pub enum MergeAttempt {
     /// It is repin's, and this became of its merge.
@@ -76,10 +76,10 @@ pub enum MergeAttempt {
     Other,
 }
 
-/// Whose work the branch of a pull request holds.
+/// The owner of the commits on a pull request's branch.
 #[derive(Debug, Clone)]
 pub enum Owner {
-    /// Repin opened it, and its branch holds what repin may merge.
+    /// repin opened it, and its branch contains only commits that repin may merge.
     Repin,
     /// Repin opened it, but its branch has a foreign commit, which the error names.
     Foreign(Error),
@@ -87,7 +87,7 @@ pub enum Owner {
     Other,
 }
 
-/// Whose work the branch of a pull request holds.
+/// The owner of the commits on a pull request's branch.
 pub(super) async fn owner(
     forge: &dyn Forge,
     pull: &Pull,
@@ -191,7 +191,7 @@ pub async fn arm_new(
     Ok(MergeAttempt::Other)
 }
 
-/// Why gates that have to pass did not.
+/// Why gates that must pass did not.
 fn not_yet(gates: &[Gate]) -> Option<Merge> {
     if together(gates) == GateState::Pass {
         return None;

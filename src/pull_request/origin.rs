@@ -63,7 +63,7 @@ pub(super) fn unrelated(what: impl Into<String>, head: &str, base: &str) -> Erro
 }
 
 /// The first commit of a branch that is not repin's. `expected`: the content that a path has, or
-/// may have, without being looked into.
+/// may have, without being searched.
 pub(super) async fn foreign(
     forge: &dyn Branches,
     ahead: &AheadCommits,
@@ -93,7 +93,7 @@ pub(super) async fn foreign(
     }
     let named =
         |(path, id): (&String, &Option<String>)| id.as_ref().is_some_and(|id| expected(path, id));
-    // One commit whose contents are all known needs no look into them.
+    // One commit whose contents are all known need not be read.
     if ahead.commits.len() <= 1 && ahead.changed.iter().all(named) {
         return Ok(None);
     }
@@ -186,7 +186,7 @@ impl CommitReader<'_> {
             } else if base == origin {
                 merged == ours
             } else {
-                // Both sides changed it: the merge has the base's text with the pins of ours.
+                // Both sides changed it: the merge has the base's text with the pins of repin's.
                 self.differ_in_pins(base.as_ref(), merged.as_ref()).await?
                     && self.same_change(sides).await?
             };

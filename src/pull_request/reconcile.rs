@@ -20,10 +20,10 @@ use crate::{
     plan::FileChange,
 };
 
-/// How often things are looked at before a run gives up on those who keep changing them.
+/// How often a run reads the state before it gives up on concurrent changes.
 const ROUNDS: u32 = 8;
 
-/// Looks up another revision in the configuration; `None`: the configuration does not know it.
+/// Looks up another revision in the configuration; `None` if it is unknown there.
 pub type RivalOf<'a> = &'a dyn Fn(&str) -> Option<Rival>;
 
 /// Another revision of the same set.
@@ -55,9 +55,9 @@ pub struct Proposal<'a> {
     pub title: &'a str,
     /// The pull request's text, with the marker in it.
     pub body: &'a str,
-    /// By what it is found again.
+    /// The data by which it is found again.
     pub marker: &'a Marker,
-    /// Where the plan's paths begin: empty, or with a `/` at its end.
+    /// The prefix of the plan's paths: empty, or ending with `/`.
     pub prefix: &'a str,
     /// The files that change; at least one.
     pub changes: &'a [FileChange],
@@ -65,17 +65,17 @@ pub struct Proposal<'a> {
     pub labels: &'a [String],
     /// Draft or ready.
     pub state: State,
-    /// Whether one that was closed by a person may be opened again.
+    /// Whether a pull request that a person closed may be reopened.
     pub reopen: bool,
     /// Which older ones it closes; `None`: none.
     pub supersede: Option<RivalOf<'a>>,
     /// Decides whether a commit on the branch changes pins and nothing else.
     pub only_pins: OnlyPins<'a>,
-    /// Whether merges are scheduled: then one whose head is no commit of repin's is cancelled.
+    /// Whether merges are scheduled: then a merge of a foreign head is cancelled.
     pub auto_merge: bool,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The pull request is in the planned state.
@@ -93,19 +93,19 @@ pub enum Outcome {
 pub struct PullRequestResult {
     /// Its number.
     pub number: u64,
-    /// Where people see it.
+    /// The URL of its web page.
     pub url: String,
-    /// What was done about it.
+    /// The action taken.
     pub change: Change,
     /// The older ones that it closed.
     pub superseded: Vec<u64>,
-    /// What did not work and does not matter much.
+    /// Failures that only warn.
     pub warnings: Vec<String>,
-    /// What failed once the pull request stood.
+    /// The error after the pull request was opened.
     pub trouble: Option<Error>,
 }
 
-/// What was done about a pull request.
+/// The action taken on a pull request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It was opened.
@@ -134,7 +134,7 @@ struct Reconcile<'a> {
     proposal: &'a Proposal<'a>,
     files: Vec<NewFile>,
     permitted: bool,
-    /// Whether the forge was asked if it has drafts.
+    /// Whether the forge was queried about drafts.
     drafts: bool,
     /// Whether something that people can see may have been done.
     begun: bool,
@@ -143,7 +143,7 @@ struct Reconcile<'a> {
     refused: Option<BranchState>,
 }
 
-/// What a step led to.
+/// The result of a step.
 enum Step {
     /// On with this pull request.
     There(Box<Pull>),
@@ -232,7 +232,7 @@ impl Reconcile<'_> {
         ))
     }
 
-    /// What is left to do once there is a pull request; nothing of it takes the pull request away.
+    /// The remaining steps once a pull request exists; none of them closes it.
     async fn finish(&mut self, pull: Pull, open: Vec<Pull>) -> PullRequestResult {
         let mut standing = PullRequestResult {
             number: pull.number,
@@ -428,7 +428,7 @@ impl Reconcile<'_> {
         }
     }
 
-    /// What the token may do is looked at before anything is written.
+    /// Checks the token's permissions before anything is written.
     async fn permit(&mut self) -> Result<(), Error> {
         if !self.permitted {
             let workflows = self
@@ -446,14 +446,14 @@ impl Reconcile<'_> {
         Ok(())
     }
 
-    /// Notes that the pull request is another one now; one that this run opened stays new.
+    /// Records that the pull request changed; one that this run opened remains `created`.
     fn updated(&mut self) {
         if self.change != Change::Created {
             self.change = Change::Updated;
         }
     }
 
-    /// Notes what came of a request to change something: what was refused has changed nothing.
+    /// Records the outcome of a change; a refused request changed nothing.
     fn tried<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         self.begun |= result.as_ref().err().is_none_or(|error| error.begun);
         result

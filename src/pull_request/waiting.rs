@@ -1,5 +1,4 @@
-//! Waiting until a pull request is merged or closed: looked at again and again, cheaply where
-//! nothing is new.
+//! Waits until a pull request is merged or closed: polls it, cheaply where nothing is new.
 //!
 //! Nothing is dispatched here. If the merge of repin's pull request could not be scheduled when it
 //! was opened, it is scheduled as soon as possible.
@@ -17,7 +16,7 @@ use crate::{
     forge::{Branches, Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, State},
 };
 
-/// How often is looked, and how long.
+/// The intervals and the time limit of the polls.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// The first pause; each further one is half as long again.
@@ -46,26 +45,26 @@ impl Pace {
 /// How the merge of a pull request is scheduled.
 #[derive(Clone, Copy)]
 pub struct MergeSchedule<'a> {
-    /// Contexts that have to pass before.
+    /// Contexts that must pass before.
     pub gates: &'a [String],
     /// Decides whether a commit changes pins and nothing else.
     pub only_pins: OnlyPins<'a>,
 }
 
-/// What is waited for.
+/// The awaited pull request.
 #[derive(Clone, Copy)]
 pub struct WaitTarget<'a> {
     /// The pull request's number.
     pub number: u64,
     /// How often, and how long.
     pub pace: Pace,
-    /// How its merge is scheduled where it is not yet; `None`: it is not.
+    /// How its merge is scheduled if it is not yet; `None`: it is not scheduled.
     pub arm: Option<MergeSchedule<'a>>,
-    /// Told what is new, for people.
+    /// Receives news for people.
     pub tell: &'a dyn Fn(&str),
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Clone)]
 pub enum WaitOutcome {
     /// It is merged, by this commit if known.
@@ -74,7 +73,7 @@ pub enum WaitOutcome {
     Closed(Box<Pull>),
     /// It is open and cannot be merged as it is: why, and the files that both sides changed.
     Stuck(Box<Pull>, MergeObstacle),
-    /// It is open and was removed from the merge queue of its base, for this reason where the forge
+    /// It is open and was removed from the merge queue of its base, for this reason if the forge
     /// gives one.
     Removed(Box<Pull>, Option<String>),
     /// Its branch has a foreign commit, which the error names.
@@ -88,7 +87,7 @@ pub enum WaitOutcome {
 /// Why a pull request cannot be merged as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MergeObstacle {
-    /// It is in conflict with its base, in these files where that can be found out.
+    /// It is in conflict with its base, in these files if they can be determined.
     Conflict(Vec<String>),
     /// The forge has not reported it as mergeable for too long, and no file was changed on both
     /// sides.
@@ -107,7 +106,7 @@ pub struct TimeoutState {
 /// The shortest time that a look may take before it is given up, whatever is left.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// What is known so far.
+/// The state of the wait.
 #[derive(Default)]
 struct WaitState {
     etag: Option<String>,
@@ -126,7 +125,7 @@ struct WaitState {
     behind: Option<String>,
 }
 
-/// Looks until it is merged or closed, or the time is over.
+/// Polls until it is merged or closed, or the time is over.
 pub async fn until_merged(forge: &dyn Forge, watch: &WaitTarget<'_>) -> Result<WaitOutcome, Error> {
     let end = Instant::now() + watch.pace.limit;
     let (mut seen, mut pause) = (WaitState::default(), watch.pace.first);
@@ -210,7 +209,7 @@ impl WaitState {
         }
     }
 
-    /// Reports a merge at another head than the last one whose commits were found to be repin's.
+    /// Reports a merge at a head whose commits were not verified to be repin's.
     fn report_unchecked(&self, tell: &dyn Fn(&str)) {
         let (Some(pull), Some(ours)) = (&self.pull, &self.ours) else {
             return;
@@ -239,7 +238,7 @@ impl WaitState {
         let Some((pull, stuck)) = self.stuck(forge, watch.pace.unclear).await? else {
             return Ok(None);
         };
-        // Somebody may solve the conflict later, and a scheduled merge would bring in whose commit
+        // Someone may solve the conflict later, and a scheduled merge would bring in whose commit
         // caused it.
         let foreign = foreign(forge, &pull, watch).await;
         if foreign.is_err() && pull.mergeable == Mergeable::Conflict {
@@ -292,7 +291,7 @@ impl WaitState {
         Ok(Some((pull, stuck)))
     }
 
-    /// Says once that the branch has to be brought up to date, which no waiting does.
+    /// Says once that the branch must be brought up to date, which no waiting does.
     fn report_behind(&mut self, tell: &dyn Fn(&str)) {
         let Some(pull) = self.pull.as_ref() else {
             return;
@@ -357,7 +356,7 @@ impl WaitState {
         }
     }
 
-    /// Tells what is new.
+    /// Reports news.
     fn tell(&mut self, watch: &WaitTarget<'_>, message: String) {
         if self.reported.as_ref() != Some(&message) {
             (watch.tell)(&message);
@@ -415,7 +414,7 @@ impl WaitState {
     }
 }
 
-/// The error of a pull request whose branch holds a foreign commit, where merges are scheduled.
+/// The error of a pull request with a foreign commit, if merges are scheduled.
 async fn foreign(
     forge: &dyn Forge,
     pull: &Pull,
@@ -431,7 +430,7 @@ fn in_queue(position: u64, state: &str) -> String {
     format!("it is in the merge queue, at position {position} ({state})")
 }
 
-/// What comes after a look at the merge queue, or a try to schedule the merge.
+/// The next step after reading the merge queue, or after an attempt to schedule the merge.
 enum Next {
     Wait,
     /// Something happened: look again at once.

@@ -43,7 +43,7 @@ struct Entries {
 }
 
 impl Layout {
-    /// The layout in `directory`, which is looked at when something is asked for.
+    /// The layout in `directory`, which is looked at when something is requested.
     pub fn new(directory: PathBuf) -> Self {
         Self {
             directory,
@@ -339,7 +339,7 @@ mod tests {
         let world = world();
         let digest = Digest::of(b"one");
         assert!(world.by_digest(digest).unwrap().is_none());
-        // A directory or a named pipe is no blob, and what cannot be opened may be one.
+        // A directory or a named pipe is not a blob, and what cannot be opened may be one.
         fs::create_dir(world.path(digest)).unwrap();
         let error = world.by_digest(digest).unwrap_err();
         assert!(error.message.contains("not a regular file"), "{error}");

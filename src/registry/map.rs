@@ -15,7 +15,7 @@ pub struct Sources {
     memory: Memory,
 }
 
-/// Why a repository can't be read.
+/// Why a repository cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourcesError {
     /// Its name and its mapping give no address.

@@ -1,7 +1,8 @@
 //! Where image bytes come from: registries, and OCI image layouts on disk.
 //!
-//! Both give raw bytes and what was claimed about them; whether the bytes are what was asked for is
-//! decided once, in [`document`](crate::oci::document) and [`Source::config`]. What images contain is for `layers` and `inventory`.
+//! Both give raw bytes and what was claimed about them; whether the bytes are what was requested is
+//! decided once, in [`document`](crate::oci::document) and [`Source::config`]. What images contain
+//! is for `layers` and `inventory`.
 
 mod layer;
 mod layout;
@@ -134,8 +135,8 @@ impl Source {
         }
     }
 
-    /// The bytes of a layer, to be read in a blocking thread while the runtime goes on; never more
-    /// than the descriptor says. Whether there are as many, and what they hash to, is for the
+    /// The bytes of a layer, to be read in a blocking thread while the runtime continues; never
+    /// more than the descriptor says. Whether there are as many, and what they hash to, is for the
     /// reader to check.
     ///
     /// An unread layer of a registry holds one of the eight places that its host has: read it to

@@ -1,7 +1,7 @@
 //! What a tag names: its digest, and manifest and config of every platform.
 //!
-//! Each tag is asked for once; everything below it is asked for by digest. Whether the answers are
-//! good enough is for `checks` to say.
+//! Each tag is requested once; everything below it is requested by digest. Whether the responses
+//! are good enough is for `checks` to say.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
 
 /// The most entries of an index; more would cause endless requests.
 const MAX_PLATFORMS: usize = 100;
-/// How many platforms of an image are read at once: as many as one host is asked for.
+/// How many platforms of an image are read at once: as many as one host is requested.
 const AT_ONCE: usize = 8;
 
 /// What a tag or a digest names.
@@ -56,7 +56,7 @@ pub async fn resolve(source: &Source, want: &TagOrDigest) -> Result<Option<Image
             let entries = runnable(index.manifests, &what)?;
             source.memory().keep(memory::of_entries(&entries), &what)?;
             let platforms = entries.iter().map(|entry| child(source, entry));
-            // Every platform is asked for; the first error in the order of the index is the one
+            // Every platform is requested; the first error in the order of the index is the one
             // reported.
             let platforms = stream::iter(platforms).buffered(AT_ONCE);
             let platforms: Vec<_> = platforms.collect().await;

@@ -257,8 +257,13 @@ fn escaped(
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn wrong(error: minijinja::Error) -> TemplateError {
+    // The error's own text also contains a place, by the name that the template has in here.
+    let message = match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    };
     TemplateError {
-        message: error.to_string(),
+        message,
         line: error.line(),
     }
 }

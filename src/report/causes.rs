@@ -1,10 +1,10 @@
-//! Checks by cause: what several images have in common is reported once and names them all.
+//! Checks by cause: a cause that several images share is reported once and names them all.
 //!
 //! Only people and annotations see causes; documents list every check.
 
 use crate::checks::{Check, Code, FilePlace, Status};
 
-/// Checks of one code and one status that came out alike for one reason; at least one.
+/// At least one check; all with the same code, status and cause.
 #[derive(Debug)]
 pub struct Cause<'c> {
     first: &'c Check,
@@ -26,8 +26,7 @@ pub fn by_cause(checks: &[Check]) -> Vec<Cause<'_>> {
     causes
 }
 
-/// Whether two checks have one cause. Checks that point at places have only what they declare in
-/// common.
+/// Whether two checks have the same cause. Checks with locations share only a declared cause.
 fn alike(one: &Check, other: &Check) -> bool {
     let same = match (&one.cause, &other.cause) {
         (Some(one), Some(other)) => one == other,
@@ -42,7 +41,7 @@ fn alike(one: &Check, other: &Check) -> bool {
 }
 
 impl<'c> Cause<'c> {
-    /// The check of a cause that only one check has, and the first one otherwise.
+    /// The only or the first check of the cause.
     pub fn first(&self) -> &'c Check {
         self.first
     }
@@ -52,7 +51,7 @@ impl<'c> Cause<'c> {
         self.first.code
     }
 
-    /// How it came out.
+    /// Its status.
     pub fn status(&self) -> Status {
         self.first.status
     }
@@ -79,7 +78,7 @@ impl<'c> Cause<'c> {
         }
     }
 
-    /// What was found for each image, where that differs.
+    /// The evidence of each image, if it differs.
     pub fn evidence(&self) -> Vec<String> {
         let mut evidence: Vec<String> = Vec::new();
         for check in self.checks() {

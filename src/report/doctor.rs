@@ -106,7 +106,7 @@ mod tests {
                 "repository",
                 Status::Fail,
                 "evil\u{1b}[2J @team | x\n::error::y",
-                Some("mend 100%\nof it"),
+                Some("fix 100%\nof it"),
             ),
         ]
     }
@@ -116,7 +116,22 @@ mod tests {
         insta::assert_snapshot!(table(&rows(), |_, word| word.to_owned()), @r"
         pass  lock        free
         fail  repository  evil\u{1b}[2J @team | x\n::error::y
-                          help: mend 100%\nof it
+                          help: fix 100%\nof it
+        ");
+    }
+
+    #[test]
+    fn help_that_consecutive_rows_share_is_shown_once() {
+        let row = |detail: &str| DoctorRow {
+            code: "registry",
+            status: Status::Fail,
+            detail: detail.to_owned(),
+            hint: Some("log in".to_owned()),
+        };
+        insta::assert_snapshot!(table(&[row("a"), row("b")], |_, word| word.to_owned()), @r"
+        fail  registry  a
+        fail  registry  b
+                        help: log in
         ");
     }
 
@@ -125,7 +140,7 @@ mod tests {
         let annotated = annotated(&rows()).to_string();
         assert_eq!(
             annotated,
-            "::error title=repository::evil\\u{1b}[2J @team | x%0A::error::y%0Ahelp: mend 100%25%0Aof it\n"
+            "::error title=repository::evil\\u{1b}[2J @team | x%0A::error::y%0Ahelp: fix 100%25%0Aof it\n"
         );
         let summary = summary(&rows());
         assert!(

@@ -188,6 +188,9 @@ fn places(out: &mut String, places: &[StarterPlace]) {
             );
         }
     }
+    out.push_str(
+        "# The comment after such a digest: keep, or tag, which replaces its word with the new tag.\n#comments: keep\n",
+    );
 }
 
 fn outside(out: &mut String, refuses: bool) {

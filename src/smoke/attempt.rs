@@ -19,9 +19,9 @@ use super::{
 };
 use crate::registry::resolve::PlatformFacts;
 
-/// How long an engine has to answer a question.
+/// The time limit for a query to an engine.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long an engine that answers has to remove a container or an image.
+/// The time limit for removing a container or an image.
 const REMOVAL: Duration = Duration::from_secs(30);
 
 /// What an engine says about a container that never started, if the image or the command is why.
@@ -60,14 +60,14 @@ pub(super) struct AttemptResult {
     pub(super) left_behind: Option<String>,
 }
 
-/// What became of a container.
+/// The outcome of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ContainerState {
     /// Its command was started.
     Started,
     /// It is missing, or it never started.
     NeverStarted,
-    /// The engine gave no answer that can be understood.
+    /// The engine returned malformed output.
     Unknown,
     /// The engine did not answer.
     Silent,
@@ -120,7 +120,7 @@ impl Attempt<'_> {
             // Another process may use it by now: then the engine refuses, and the image stays.
             let _ = self.ask(&["rmi", id], patience);
         }
-        // An engine that could not run a container is not asked twice why it can't remove one.
+        // An engine that could not run a container is not asked twice why it cannot remove one.
         let left_behind = left_behind.filter(|_| matches!(tried, AttemptOutcome::Ended(_)));
         AttemptResult { tried, left_behind }
     }

@@ -9,7 +9,7 @@ use crate::untrusted::starred;
 const KEPT: usize = 32 * 1024;
 
 /// Bytes as they come in. A little more than is shown is kept, so that a secret across the cut is
-/// still recognised.
+/// still recognized.
 pub(super) struct Capture {
     head: Vec<u8>,
     tail: VecDeque<u8>,

@@ -49,7 +49,7 @@ const DOCKER_WIDE: &[&str] = &[
     "--tlskey",
 ];
 
-/// An image as an engine is asked for it.
+/// An image as passed to an engine.
 pub(super) enum Image {
     /// In a registry.
     Reference {

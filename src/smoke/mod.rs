@@ -2,7 +2,7 @@
 //!
 //! One image at a time: a [`Request`] comes in, a [`SmokeReport`] goes out; `checks` judges it.
 //! Nothing is read from the process's environment and nothing is printed: variables, names and the
-//! flag that interrupts a run are handed in. Blocking: it waits for processes, so run it in a
+//! flag that interrupts a run are passed in. Blocking: it waits for processes, so run it in a
 //! thread.
 //!
 //! The engine fetches the image by itself, by digest and with its own credentials, from the
@@ -119,7 +119,7 @@ pub enum Outcome {
     },
     /// The layout lacks a blob, or it does not verify.
     Unread(Error),
-    /// Somebody stopped the run. What ran is dead.
+    /// Someone stopped the run. What ran is dead.
     Interrupted,
 }
 

@@ -1,6 +1,6 @@
 //! Whether a container engine is there, found out without anything being written.
 //!
-//! podman is asked for its version only: every further question of it makes its storage. docker's
+//! podman is asked only for its version: every other query creates its storage. docker's
 //! client asks its daemon.
 
 use std::{
@@ -14,11 +14,11 @@ use super::{
 };
 use crate::config::Smoke;
 
-/// How long an engine has to answer.
+/// The time limit for a query to an engine.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Each engine that the smoke command may be run by: what it says about its version, or why it
-/// can't be asked. Output is capped, and else as it came: escape it before it is shown.
+/// cannot be asked. Output is capped, and else as it came: escape it before it is shown.
 pub fn probe(smoke: &Smoke, around: &EngineContext) -> Vec<(EngineName, Result<String, String>)> {
     engines(smoke.engine)
         .iter()

@@ -53,7 +53,7 @@ pub(super) enum End {
     Exited(ExitStatus),
     /// Its time was over.
     OutOfTime,
-    /// Somebody interrupted it.
+    /// Someone interrupted it.
     Interrupted,
 }
 

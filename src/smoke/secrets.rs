@@ -37,7 +37,7 @@ impl From<MissingSecret> for Error {
 }
 
 impl Secrets {
-    /// Finds the variables called `names`; every one has to be set.
+    /// Finds the variables called `names`; every one must be set.
     pub fn of(names: &[String], variables: &[(OsString, OsString)]) -> Result<Self, MissingSecret> {
         let value = |name: &String| {
             let found = variables

@@ -1,5 +1,5 @@
 //! Text that came from outside, made harmless in Markdown: it mentions nobody, links nowhere, and
-//! is no markup.
+//! is not a markup.
 
 use super::code_points;
 
@@ -20,7 +20,7 @@ pub fn inline(text: &str) -> String {
         .replace("GH-", "GH\u{200b}-")
 }
 
-/// As a code span that its own backticks can't end; fit for a table's cell.
+/// As a code span that its own backticks cannot end; fit for a table's cell.
 pub fn code(text: &str) -> String {
     let text = code_points(text).replace('|', "\\|");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);

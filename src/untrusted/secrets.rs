@@ -48,7 +48,7 @@ impl Secrets {
     pub fn hide_basic(&self, user: &str, password: &str) {
         if !password.is_empty() {
             self.hide(password);
-            // A short password may not be recognised within a longer base64 text.
+            // A short password may not be recognized within a longer base64 text.
             let pair = format!("{user}:{password}");
             self.hide(&pair);
             // What is sent is a credential itself, and some servers encode what they were sent.

@@ -1,7 +1,7 @@
 //! What a runner of GitHub Actions reads: workflow commands in a step's output, and output files
 //! (GitHub Actions, "Workflow commands").
 //!
-//! How the runner recognises a command (actions/runner: `OutputManager.OnDataReceived`,
+//! How the runner recognizes a command (actions/runner: `OutputManager.OnDataReceived`,
 //! `ActionCommandManager.TryProcessCommand`, `ActionCommand.TryParseV2` and `TryParse`):
 //!
 //! - Standard output and standard error are read the same way, line by line; a carriage return ends

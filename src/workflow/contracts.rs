@@ -127,7 +127,7 @@ impl Contracts {
             .map_or(config, |own| own)
             .inventory
             .as_ref();
-        let of_image = |(today, then): (&'s Option<Held>, &'s Option<Held>)| {
+        let of_image = |(current, then): (&'s Option<Held>, &'s Option<Held>)| {
             let copy = then.as_ref().map(|then| then.bytes.as_slice());
             let deciding = then.as_ref().map(|then| Standard {
                 inventory: kinds_then.unwrap_or(&self.nothing),
@@ -136,11 +136,12 @@ impl Contracts {
                 copy: None,
             });
             // An identical contract is not reported twice.
-            let today = today
+            let current = current
                 .as_ref()
-                .filter(|today| copy != Some(today.bytes.as_slice()));
-            let today = self.standard(config, today.map(|today| (today, Force::Warns)), copy);
-            today.into_iter().chain(deciding).collect()
+                .filter(|current| copy != Some(current.bytes.as_slice()));
+            let current =
+                self.standard(config, current.map(|current| (current, Force::Warns)), copy);
+            current.into_iter().chain(deciding).collect()
         };
         self.held.iter().zip(&then.held).map(of_image).collect()
     }
@@ -201,9 +202,9 @@ impl Then {
                 .iter()
                 .find(|then| then.repository == image.repository)
         };
-        let contract = |today: &Image| image(today).and_then(|then| then.contract.as_ref());
-        let held = config.images.iter().map(|today| {
-            contract(today)
+        let contract = |current: &Image| image(current).and_then(|then| then.contract.as_ref());
+        let held = config.images.iter().map(|current| {
+            contract(current)
                 .map(|path| contract_of(git, commit, path, theirs.inventory.as_ref()))
                 .transpose()
         });

@@ -56,7 +56,7 @@ impl Finished {
             done,
         };
         match &finished.done {
-            Done::Applied => finished.document.applied = true,
+            Done::Applied | Done::Committed(_) => finished.document.applied = true,
             Done::Opened(pull) => finished.document.pull_request = Some(pull.clone()),
             Done::Nothing | Done::Rehearsed | Done::Begun => {}
         }

@@ -8,6 +8,7 @@
 pub mod backends;
 mod base_forge;
 pub mod ci;
+mod commit;
 pub mod connection;
 mod console;
 pub mod contents;
@@ -200,10 +201,8 @@ fn template(workspace: &Workspace) -> Result<Option<Template>, Errors> {
         return Ok(None);
     };
     let unreadable = |reason: String| {
-        Errors::from(Error::input(
-            "template",
-            format!("cannot read {path}: {reason}"),
-        ))
+        let error = Error::input("template", format!("cannot read {path}: {reason}"));
+        Errors::from(error.help("correct `report.template`, or make the file readable"))
     };
     let bytes = workspace.files().read(path);
     let bytes = bytes.map_err(|error| unreadable(error.error.to_string()))?;

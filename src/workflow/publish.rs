@@ -1,7 +1,7 @@
 //! Carries out a plan: in the work tree, or as a pull request.
 
 use super::{
-    Goal, Intent, Options, Services, Stop, Workspace,
+    Goal, Intent, Options, Services, Stop, Workspace, commit,
     pipeline::Planned,
     workspace::{At, Site},
 };
@@ -10,7 +10,7 @@ use crate::{
     config::{Config, Forge as Configured},
     error::{Error, Errors},
     forge::{ANOTHER_TOKEN, Ability, Forge, Merge, State},
-    git::Git,
+    git::{Git, ObjectId},
     pins::FileScanner,
     plan::{Plan, only_pins_differ},
     pull_request::{
@@ -69,6 +69,8 @@ pub enum Done {
     Rehearsed,
     /// The work tree was changed.
     Applied,
+    /// The work tree was changed, and the change was committed.
+    Committed(ObjectId),
     /// A pull request was begun and is not complete.
     Begun,
     /// A pull request is open.
@@ -94,6 +96,10 @@ pub(super) fn carry_out(
     match (options.intent, &mut planned.session, &workspace.at) {
         (Intent::ShowOpen, ..) => CarriedPull::complete(Done::Rehearsed),
         _ if plan.changes().is_empty() => CarriedPull::complete(Done::Nothing),
+        (Intent::Apply, Some(session), _) if options.commit => {
+            let git = Git::open(&workspace.config.root);
+            commit::apply(session, plan.changes(), document, git)
+        }
         (Intent::Apply, Some(session), _) => applied(session.apply(plan.changes())),
         (Intent::Open(state), _, At::Forge(site)) => {
             let publication = Publication {
@@ -110,7 +116,7 @@ pub(super) fn carry_out(
     }
 }
 
-fn applied(outcome: Result<(), apply::Error>) -> CarriedPull {
+pub(super) fn applied(outcome: Result<(), apply::Error>) -> CarriedPull {
     match outcome {
         Ok(()) => CarriedPull::complete(Done::Applied),
         Err(error @ apply::Error::Uncleared { .. }) => {
@@ -121,7 +127,7 @@ fn applied(outcome: Result<(), apply::Error>) -> CarriedPull {
 }
 
 impl CarriedPull {
-    fn complete(done: Done) -> Self {
+    pub(super) fn complete(done: Done) -> Self {
         Self { done, stop: None }
     }
 

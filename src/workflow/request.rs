@@ -37,6 +37,8 @@ pub enum Goal {
 pub struct Options {
     /// What it may change.
     pub intent: Intent,
+    /// Whether what was applied is committed.
+    pub commit: bool,
     /// Whether a pull request is reopened even if someone closed it.
     pub reopen: bool,
     /// What a missing token or secret means.

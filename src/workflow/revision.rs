@@ -1,4 +1,4 @@
-//! The revision that a command is given: literal, an abbreviated commit, `HEAD` or a tag.
+//! The revision argument of a command: literal, an abbreviated commit, `HEAD` or a tag.
 
 use crate::{
     checks,
@@ -39,11 +39,11 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Error
     }
     let Ok(git) = Git::open(&config.root) else {
         return Err(malformed(format!(
-            "{mismatch}, and no git repository here could expand it"
+            "{mismatch}; expanding it needs a git repository"
         )));
     };
     let unread = |error| match error {
-        GitError::Unborn => malformed(format!("{mismatch}, and this clone has no commit")),
+        GitError::Unborn => malformed(format!("{mismatch}; this clone has no commit")),
         error => Errors::from(checks::outage(&error)),
     };
     let commits = if is_abbreviated {
@@ -57,10 +57,10 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Error
     match commits.as_slice() {
         [commit] => Ok(*commit),
         [] if is_abbreviated => Err(malformed(format!(
-            "{mismatch}, and no commit of this clone begins with it"
+            "{mismatch}; no commit of this clone begins with `{text}`"
         ))),
         [] => Err(malformed(format!(
-            "{mismatch}, and no tag of this clone has that name"
+            "{mismatch}; this clone has no tag `{text}`"
         ))),
         several => Err(ambiguous(text, several)),
     }

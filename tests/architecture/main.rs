@@ -11,7 +11,7 @@ use std::{fs, path::Path};
 
 use source::Source;
 
-/// Every file of ours under `directory`, in the order of their paths.
+/// Every file of repin's under `directory`, in the order of their paths.
 fn sources(directory: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();

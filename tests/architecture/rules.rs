@@ -56,7 +56,7 @@ const FILE: usize = 600;
 const STOPPING: [&str; 4] = ["panic!", "todo!", "unimplemented!", "dbg!"];
 /// Macros that print; the command line may.
 const PRINTING: [&str; 4] = ["print!", "println!", "eprint!", "eprintln!"];
-/// Methods that stop the program and can't say why.
+/// Methods that stop the program and cannot say why.
 const UNWRAPPING: [&str; 2] = ["unwrap", "unwrap_err"];
 /// The shortest text that can be a reason, in bytes.
 const REASON: usize = 10;

@@ -294,7 +294,7 @@ fn killed_at_any_call_the_next_run_finds_all_old_or_all_new() {
     }
 }
 
-/// The same, and somebody took a copy away.
+/// The same, and someone took a copy away.
 fn half_way_without_a_copy() -> World {
     let world = half_way();
     let copies = fs::read_dir(world.root().join("sub"))
@@ -464,7 +464,7 @@ fn killed_anywhere_where_files_can_only_be_linked() {
 
 #[test]
 fn killed_while_it_undoes_what_it_did() {
-    // The first directory that can't be synced after all files were exchanged.
+    // The first directory that cannot be synced after all files were exchanged.
     let broken = point_of("fsync", "/root>)", 1).inject("error=EIO");
     killed_with(std::slice::from_ref(&broken), "ooo", |point| {
         long() || point.name == "unlinkat" || point.name == "renameat2" && point.nth > FILES.len()
@@ -545,7 +545,7 @@ fn an_error_at_any_call_leaves_the_old_contents_or_a_journal() {
             world.contents().as_str(),
             world.leftovers().is_empty(),
         ) {
-            // What can't be synced or removed after everything is settled.
+            // What cannot be synced or removed after everything is settled.
             (Some(0), "nnn", true) => {}
             (Some(3), "ooo", true) => failed += 1,
             (Some(3), _, false) => {

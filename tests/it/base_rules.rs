@@ -278,7 +278,7 @@ fn a_pull_request_whose_gates_are_not_decided_is_queued_by_wait() {
 fn the_queue_has_the_last_word_on_what_it_takes() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
-    // What repin saw as passed is asked for again right before the queue is.
+    // What repin saw as passed is requested again right before the queue is.
     fake.at(When::Before, ENQUEUE.0, ENQUEUE.1, 1, |store| {
         store.report("ci", "pending");
     });
@@ -288,7 +288,7 @@ fn the_queue_has_the_last_word_on_what_it_takes() {
         "{}",
         ran.stderr
     );
-    // Somebody pushes right before: the head that was judged is not there any more.
+    // Someone pushes right before: the head that was judged is not there any more.
     fake.store().report("ci", "success");
     let branch = fake.store().pulls[0].head.clone();
     fake.at(When::Before, ENQUEUE.0, ENQUEUE.1, 1, move |store| {
@@ -381,7 +381,7 @@ fn merge_by_the_queue_is_not_a_removal() {
         store.merge(1);
     });
     assert_eq!(wait(&world, "1m", 0).0["state"], "merged");
-    // GitHub says that it was a merge: then it is no removal, however long it reads as open.
+    // GitHub says that it was a merge: then it is not a removal, however long it reads as open.
     let (world, fake) = queued();
     fake.store().report("ci", "success");
     run(&world, &PROMOTE).exits(0);

@@ -497,7 +497,7 @@ fn a_clone_too_shallow_to_answer_is_refused_and_an_override_is_shown() {
             "{document}"
         );
     }
-    // Each overrules its own question, and the other stays without an answer.
+    // Each flag overrides its own question; the other remains unanswered.
     for alone in ["--allow-older", "--force-after-rollback"] {
         let args = [&PROMOTE_B[..], &[alone]].concat();
         let document = world.run_in(&clone, &args, &[]).exits(3).json();
@@ -759,7 +759,7 @@ fn unreadable(meanwhile: impl FnOnce(&World)) -> (World, String) {
 #[test]
 fn a_commit_that_cannot_be_read_never_hides_a_rollback() {
     let (world, commit) = unreadable(|world| {
-        // An operator goes back to A and, before anybody mends the configuration, C is promoted.
+        // An operator goes back to A and, before anyone mends the configuration, C is promoted.
         world.pin(REV_A);
         world.commit("images: back to what worked");
         world.pin(REV_B);

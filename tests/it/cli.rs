@@ -103,6 +103,13 @@ fn the_nearest_configuration_upward_is_found() {
     );
     world.run(&["--config", "nowhere.yaml", "scan"]).exits(2);
     world.run(&["--config", ".", "scan"]).exits(2);
+    world.write("latin1.yaml", b"version: 1\nname: caf\xe9\n");
+    let ran = world.run(&["--config", "latin1.yaml", "scan"]).exits(2);
+    assert!(
+        ran.stderr.contains("= help: save the file as UTF-8"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -114,6 +121,10 @@ fn mistakes_on_the_command_line_are_explained() {
         (&["promote", "--revison", "x"], "--revision"),
         (&["scan", "--format", "xml"], "human"),
         (&["-q", "-v", "scan"], "cannot be used"),
+        (&["wait", "--pr", "x"], "expected a whole number"),
+        (&["wait", "--pr", "0"], "numbered from 1"),
+        (&["history", "--limit", "x"], "expected a whole number"),
+        (&["prune", "--limit", "9".repeat(30).as_str()], "too large"),
         (&[], "Usage"),
     ] {
         let ran = world.run(args).exits(2);
@@ -214,7 +225,7 @@ fn an_unreadable_file_is_named() {
     let world = world();
     fs::remove_file(world.path(".github/workflows/none.yml")).unwrap();
     fs::create_dir(world.path(".github/workflows/none.yml")).unwrap();
-    // A directory that is called like a file is no file.
+    // A directory that is called like a file is not a file.
     world.run(&["check"]).exits(0);
     fs::set_permissions(
         world.path(".github/workflows/b.yml"),

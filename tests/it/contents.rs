@@ -107,7 +107,7 @@ fn a_whole_set_is_promoted_from_a_registry_and_shared_layers_are_read_once() {
         "a blob was fetched twice: {gets:#?}"
     );
     // One base layer, one with the agents, one that says the revision; four configs, and that of
-    // the only digest before that is no index.
+    // the only digest before that is not an index.
     assert_eq!(gets.len(), 3 + 4 + 1, "{gets:#?}");
     // The three layers, in the two repositories that they were not read from.
     assert_eq!(blobs("HEAD").len(), 3 * 2, "{requests:#?}");
@@ -334,7 +334,7 @@ fn layers_that_cannot_be_read_leave_no_verdict() {
 #[test]
 fn a_shared_layer_has_to_be_in_every_repository() {
     let mut world = shop();
-    // Read from `review` first, so only a look into `fix` finds that it is not there.
+    // Read from `review` first, so only a read from `fix` finds that it is missing.
     spoil(&mut world, "base", |p| p);
     let digest = repin::oci::Digest::of(&agents(CONTRACT).end()).to_string();
     fs::remove_file(world.layout("fix").blob_path(&digest)).unwrap();
@@ -642,7 +642,7 @@ fn rollback_requires_its_own_contract_and_current_one_only_warns() {
         warned[0].contains("`triage`") && warned[0].contains("the current contract"),
         "{warned:?}"
     );
-    // One entry a code and platform: a warning is no pass beside it.
+    // One entry a code and platform: a warning is not a pass beside it.
     assert_eq!(
         details(&document, "inventory_must_contain_missing", "pass").len(),
         0

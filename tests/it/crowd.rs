@@ -45,7 +45,7 @@ fn crowd(tree: &Tree, runs: usize) -> Vec<Child> {
         .collect()
 }
 
-/// Every run did what it was asked for, or says who was there first; how many did.
+/// Every run succeeded, or names the run that was first; returns how many succeeded.
 fn ended(runs: Vec<Child>) -> usize {
     let outputs: Vec<Output> = runs
         .into_iter()

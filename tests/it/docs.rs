@@ -15,7 +15,7 @@ use syn::{Fields, Item, ItemStruct};
 
 use crate::support::world::world;
 
-/// What serialises and is no document: variables of the built-in template.
+/// What serializes and is not a document: variables of the built-in template.
 const INTERNAL: [&str; 3] = ["Beside", "Undone", "View"];
 
 fn root() -> &'static Path {
@@ -33,7 +33,7 @@ fn rows(text: &str) -> BTreeMap<String, String> {
     text.lines().filter_map(row).collect()
 }
 
-/// Every source of the program that is no test.
+/// Every source of the program that is not a test.
 fn sources() -> Vec<String> {
     fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
@@ -59,7 +59,7 @@ fn sources() -> Vec<String> {
         .collect()
 }
 
-/// Types that serialise, field by field: in this program those are the parts of its documents.
+/// Types that serialize, field by field: in this program those are the parts of its documents.
 fn serialised() -> Vec<ItemStruct> {
     let derives = |item: &ItemStruct| {
         let derive = item
@@ -473,8 +473,8 @@ fn every_test_and_script_that_reliability_md_names_exists() {
     }
     let text = doc("reliability.md");
     // A sentence has at least five words; an ellipsis stands for the rest of a name.
-    let test = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){4,}_?)(…?)`").unwrap();
-    let tests: Vec<_> = test.captures_iter(&text).collect();
+    let name_of_test = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){4,}_?)(…?)`").unwrap();
+    let tests: Vec<_> = name_of_test.captures_iter(&text).collect();
     assert!(tests.len() > 100, "found {} names of tests", tests.len());
     for found in tests {
         let (name, rest) = (&found[1], &found[2]);

@@ -285,7 +285,7 @@ fn shallow_clone_gets_the_command_that_completes_it() {
         "{hint}"
     );
     assert_eq!(ran.code, 3, "the layouts are not in the clone, either");
-    // A branch that is configured and not there is no history that a promote goes on without.
+    // A branch that is configured and not there is no history that a promote continues without.
     world.write(
         "repin.yaml",
         world.read("repin.yaml") + "provenance: { branch: origin/other }\n",

@@ -1,6 +1,11 @@
 //! `repin explain`, and how messages lead to it: what to do, once for each cause.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
 
 use repin::explain;
 use serde_json::{Value, json};
@@ -197,20 +202,93 @@ fn a_missing_login_is_one_error_that_names_every_image() {
 }
 
 #[test]
+fn missing_login_is_one_error_of_prune() {
+    let world = world().with_git();
+    world.promoted(REV_A);
+    world.push();
+    world.write("repin.yaml", world.read("repin.yaml") + "prune: {}\n");
+    let registry =
+        Fake::start(|_| Reaction::new(401, "{}").with("WWW-Authenticate", "Basic realm=\"acme\""));
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host());
+    let ran = world.run(&["prune", "--source", &source]).exits(4);
+    let stderr = &ran.stderr;
+    assert_eq!(stderr.matches("error[denied]").count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("= help: ").count(), 1, "{stderr}");
+    for image in ["review", "fix", "base"] {
+        let named = format!("= note: {image}: tags of {}/acme/{image}", registry.host());
+        assert_eq!(stderr.matches(&named).count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn registry_without_tls_gets_the_option_for_plain_http() {
+    let world = world();
+    // As a plain HTTP server answers the first bytes of TLS.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let source = format!(
+        "ghcr.io/acme=https://{}/acme",
+        listener.local_addr().unwrap()
+    );
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let ran = world
+        .run(&["promote", "--revision", REV_B, "--source", &source])
+        .exits(3);
+    for part in [
+        "error[unavailable]: the server does not speak TLS",
+        "= help: for a plain HTTP registry, use `--source PREFIX=http://HOST`",
+    ] {
+        assert_eq!(ran.stderr.matches(part).count(), 1, "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn check_reports_what_it_skipped() {
+    let world = world();
+    let ran = world.run(&["check", "--remote"]).exits(0);
+    assert!(
+        ran.stderr.contains("skip[provenance_title]: ") && ran.stderr.contains("git repository"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stdout.starts_with("OK: "), "{}", ran.stdout);
+    // The table of every check contains it.
+    let verbose = world.run(&["check", "--remote", "-v"]).exits(0);
+    assert!(!verbose.stderr.contains("skip["), "{}", verbose.stderr);
+    assert!(
+        verbose.stdout.contains("skip  provenance_title"),
+        "{}",
+        verbose.stdout
+    );
+}
+
+#[test]
 fn a_shallow_clone_is_one_error() {
     let world = world().with_git();
     world.promoted(REV_A);
     world.promoted(REV_B);
+    // The one commit of the clone does not show when the pinned set became current.
+    world.git(&["commit", "-q", "--allow-empty", "-m", "unrelated"]);
     world.push();
     let url = format!("file://{}", world.path("origin.git").display());
     world.git(&["clone", "-q", "--depth", "1", &url, "clone"]);
     let clone = world.path("clone");
     std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    // Neither the order of this revision nor a rollback of its set can be determined.
     let ran = world
         .run_in(&clone, &["promote", "--revision", REV_A], &[])
         .exits(3);
     let stderr = &ran.stderr;
     assert_eq!(stderr.matches("error[").count(), 1, "{stderr}");
+    for question in ["this build is older", "a rollback undid this set"] {
+        let note = format!("= note: cannot determine whether {question}");
+        assert_eq!(stderr.matches(&note).count(), 1, "{stderr}");
+    }
     assert_eq!(
         stderr.matches("git fetch --unshallow").count(),
         1,

@@ -29,7 +29,7 @@ const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 const A: &str = ".github/workflows/a.yml";
 const B: &str = "deploy/b.yml";
 
-/// A promote as it is asked for.
+/// A promote as it is requested.
 #[derive(Clone, Copy)]
 struct Ask {
     revision: &'static str,
@@ -575,7 +575,7 @@ async fn a_branch_whose_pull_request_was_merged_is_used_again() {
         let fake = fake(kind);
         let first = promote(&fake, ASK).await.unwrap().number;
         fake.store().merge(first);
-        // Somebody reverts it, and the set is promoted again.
+        // Someone reverts it, and the set is promoted again.
         fake.store().push(
             "main",
             "revert",
@@ -981,7 +981,7 @@ async fn rate_limits_are_obeyed_within_reason() {
             error.class == Class::Limited && error.message.contains("3600 s"),
             "{error}"
         );
-        // A refusal is no limit.
+        // A refusal is not a limit.
         fake.forget();
         fake.fault(
             ("GET", "/pulls"),
@@ -1116,7 +1116,7 @@ async fn a_content_under_another_ones_name_is_refused() {
         let forge = forge(&fake);
         fake.store().graphql = false;
         let id = fake.store().put_blob(b"what was asked for");
-        // The same answer with a lie in it.
+        // The same response with a wrong value.
         let lie = serde_json::json!({"content": "bGll", "encoding": "base64", "sha": id.as_str(), "size": 3});
         fake.fault(
             ("GET", &format!("/git/blobs/{id}")),
@@ -1496,7 +1496,7 @@ async fn pending_forge_state_is_not_a_refusal() {
     ));
 }
 
-/// What became of the merge of a pull request that is repin's.
+/// The outcome of the merge of a pull request that is repin's.
 fn armed(armed: Result<MergeAttempt, Error>) -> Option<Merge> {
     match armed.unwrap() {
         MergeAttempt::Merge(merge) => Some(merge),
@@ -1566,7 +1566,7 @@ async fn a_merge_is_scheduled_although_the_branch_arrives_late() {
             Some(Merge::Scheduled),
             "{kind:?}"
         );
-        // One that is closed or was changed by somebody is not, however often it is looked at.
+        // One that is closed or was changed by someone is not, however often it is looked at.
         fake.store().scheduled.clear();
         fake.store().close(pull.number);
         assert_eq!(
@@ -1605,7 +1605,7 @@ async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_re
         let Ok(Compared::Offer(offer)) = compared else {
             panic!("{compared:?}");
         };
-        // Somebody opens it as a draft right after the look: that one is taken, and left a draft.
+        // Someone opens it as a draft right after the look: that one is taken, and left a draft.
         let new = NewPull {
             title: "mine",
             body: "",

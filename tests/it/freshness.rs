@@ -238,7 +238,7 @@ fn a_head_older_than_the_pin_warns() {
     let first = pinning.git(0, &["rev-parse", "HEAD"]);
     let later = pinning.commit(40, &[("CLAUDE.md", "2")]);
     pinning.pin(&later);
-    // Somebody forces the branch back, and on another way.
+    // Someone forces the branch back, and on another way.
     pinning.git(0, &["reset", "-q", "--hard", &first]);
     let head = pinning.commit(10, &[("CLAUDE.md", "3")]);
     let ran = pinning.run(&["--format", "json"]).exits(0);
@@ -424,7 +424,7 @@ fn a_repository_that_does_not_answer_is_unavailable_and_hides_no_other() {
 fn commits_and_trees_come_and_contents_do_not() {
     let pinning = Pinning::new("paths: [CLAUDE.md]");
     pinning.commit(20, &[("CLAUDE.md", "2")]);
-    // The other side's own record of what it was asked for.
+    // The other side's record of the requests.
     let (log, script) = (
         pinning.directory.path().join("log"),
         pinning.directory.path().join("hook"),
@@ -915,7 +915,7 @@ fn of_two_that_were_opened_at_once_the_older_stays() {
             (vec![1], &json!(1)),
             "{kind:?}"
         );
-        // One that a person opened under this title is no twin.
+        // One that a person opened under this title is not a twin.
         fake.store().make_issue(TITLE, "mine");
         assert_eq!(pinning.entry_of(&["--apply"], 0)["issue"]["number"], 1);
         assert_eq!(fake.store().open_issues().len(), 2);

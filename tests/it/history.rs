@@ -417,7 +417,7 @@ fn an_image_that_the_set_did_not_have_is_named() {
     let a = repo
         .write(".github/workflows/review.yml", pin("review", 'a'))
         .commit(title('a'));
-    // What no image of that time was is no pin, though it stands there.
+    // What no image of that time was is not a pin, though it stands there.
     let b = repo.pins('b').commit(title('b'));
     repo.write("repin.yaml", CONFIG).promote('c');
     repo.publish();
@@ -897,7 +897,7 @@ fn shallow_clone_reports_what_is_unknown() {
     let clone = repo.cloned(&["--depth=2"]);
     let history = history(&clone);
     assert!(history.shallow);
-    // What is above the boundary is an answer.
+    // Commits above the boundary suffice.
     assert_eq!(found(&history, 'c').commit.to_string(), c);
     assert_eq!(found(&history, 'b').images, build('b'));
     assert_eq!(history.provenance(&revision('a')), Provenance::Shallow);
@@ -1171,7 +1171,7 @@ fn finds_two_promotes(repo: &Repo, variables: &[(&str, &str)]) {
     );
 }
 
-/// A side that has to be followed by its merge, and a workflow that moves at the same time.
+/// A side that must be followed by its merge, and a workflow that moves at the same time.
 fn two_promotes() -> Repo {
     let repo = Repo::empty();
     repo.write("repin.yaml", CONFIG).promote('a');

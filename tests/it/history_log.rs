@@ -59,7 +59,7 @@ fn a_log_that_ends_within_a_commit_is_malformed() {
     let log = real_log(&repo);
     let ends: Vec<usize> = (0..log.len()).filter(|at| log[*at] == 0).collect();
     // Only where a commit's fields or one of its changes ends is a cut invisible: git's exit status
-    // has to tell.
+    // must tell.
     let (mut invisible, mut start) = (0, 0);
     for end in ends {
         for cut in std::collections::BTreeSet::from([start + 1, end, end + 1]) {

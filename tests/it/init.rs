@@ -193,7 +193,7 @@ fn the_quick_start_without_its_configuration_gets_it_back() {
     let theirs = scan(&tree);
     fs::remove_file(tree.path("repin.yaml")).unwrap();
     let document = tree.started();
-    // Images that are pinned nowhere can't be known.
+    // Images that are pinned nowhere cannot be known.
     let rows = theirs["images"]
         .as_array()
         .unwrap()

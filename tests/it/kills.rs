@@ -310,7 +310,7 @@ fn errors_at_every_call_leave_one_set_or_a_journal() {
                     point.inject_from_here(&format!("error={error}")),
                 ] {
                     let persists = injection.ends_with('+');
-                    // Retried for as long as it lasts: that would be for ever.
+                    // Retried for as long as it lasts: that would be indefinitely.
                     if persists && error == "EINTR" || !long() && persists != (nth % 3 == 0) {
                         continue;
                     }

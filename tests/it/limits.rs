@@ -28,7 +28,7 @@ fn host(fake: &Fake) -> String {
 }
 
 /// GitHub's answer to too many requests at once (REST API, "Rate limits", "Exceeding the rate
-/// limit"): a minute is asked for in the documentation, and often by no header.
+/// limit"): a minute is requested in the documentation, and often by no header.
 fn secondary() -> Reply {
     error(
         403,
@@ -83,7 +83,7 @@ fn a_busy_server_that_names_a_time_is_announced_as_busy() {
     names_a_time(&ran.stderr, " is busy, resuming at ", " UTC");
 }
 
-/// Every answer that means a limit, and names no time.
+/// Every response that means a limit, and names no time.
 fn limits() -> Vec<Reply> {
     vec![
         secondary(),

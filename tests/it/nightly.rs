@@ -150,7 +150,7 @@ fn the_nightly_job_deletes_exactly_the_stale_pending_tags() {
     };
     let before = left(&registry);
     assert_eq!(before.len(), all.len());
-    // On its schedule no input is set, and the variable only once somebody is sure.
+    // On its schedule no input is set, and the variable only once someone is sure.
     for dry_run in ["", "true"] {
         let text = night(dry_run);
         assert!(

@@ -599,7 +599,7 @@ mod under_pr {
             assert_eq!(rows(&document(directory, &world), "warn"), warned);
             assert_eq!(before, refs(directory), "no reference moves");
         }
-        // The remote is gone: what can't be looked at is said, and refused under refuse.
+        // The remote is gone: what cannot be looked at is said, and refused under refuse.
         let (_cut, cut) = clone(&world, &[]);
         track(&world, "more.yaml", "x");
         world.commit("more");

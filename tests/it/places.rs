@@ -4,9 +4,18 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::support::world::{CONFIG, REV_A, REV_B, World, details, world};
+use crate::support::{
+    strace,
+    world::{CONFIG, REV_A, REV_B, World, details, world},
+};
 
-const PLACES: &str = "places:
+/// The files of the places, of each kind one.
+pub const FILES: [&str; 3] = [
+    "deploy/prod/kustomization.yaml",
+    "charts/app/values.yaml",
+    "main.tf",
+];
+pub const PLACES: &str = "places:
   kustomize: { files: ['deploy/**/kustomization.yaml'] }
   helm: { files: ['charts/*/values*.yaml'], registry: ghcr.io }
   marked: { files: ['*.tf'] }
@@ -15,15 +24,18 @@ const PLACES: &str = "places:
 /// The world's pins, and split ones: two of `review`, three of `fix`.
 fn split(revision: &'static str) -> World {
     let world = world();
-    let config = CONFIG
-        .replace("pins: 3", "pins: 5")
-        .replace("pins: 2", "pins: 5");
-    world.write("repin.yaml", config + PLACES);
+    world.write("repin.yaml", split_pins(CONFIG) + PLACES);
     pin(&world, revision);
     world
 }
 
-fn pin(world: &World, revision: &'static str) {
+/// A configuration of the world with the counts of split pins, too.
+pub fn split_pins(config: &str) -> String {
+    let more = config.replace("pins: 3", "pins: 5");
+    more.replace("pins: 2", "pins: 5")
+}
+
+pub fn pin(world: &World, revision: &'static str) {
     let (review, fix) = (
         world.digest("review", revision),
         world.digest("fix", revision),
@@ -143,14 +155,9 @@ fn promote_moves_whole_and_split_pins_together() {
             ("main.tf", 1),
         ]
     );
-    let files = [
-        "deploy/prod/kustomization.yaml",
-        "charts/app/values.yaml",
-        "main.tf",
-    ];
-    let moved = files.map(|file| world.read(file));
+    let moved = FILES.map(|file| world.read(file));
     pin(&world, REV_B);
-    assert_eq!(moved, files.map(|file| world.read(file)));
+    assert_eq!(moved, FILES.map(|file| world.read(file)));
     world.run(&["check"]).exits(0);
 }
 
@@ -234,6 +241,24 @@ fn a_glob_of_a_place_that_matches_nothing_is_named() {
             .contains(r#"places.marked.files: "*.hcl" matches no file"#),
         "{}",
         ran.stderr
+    );
+}
+
+#[test]
+fn whole_references_count_in_the_files_of_places_too() {
+    let world = split(REV_A);
+    let review = world.digest("review", REV_A);
+    let more = format!("\nimage = \"ghcr.io/acme/review@{review}\"\n");
+    world.write("main.tf", world.read("main.tf") + &more);
+    world.refuses(&[], 1, &["pin_count"]);
+    world.replace("repin.yaml", "review, pins: 5", "review, pins: 6");
+    world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
+    assert!(
+        world
+            .read("main.tf")
+            .contains(world.digest("review", REV_B))
     );
 }
 
@@ -350,18 +375,38 @@ fn history_order_hold_and_rollback_know_split_pins() {
     let fix = world.digest("fix", REV_B);
     assert_eq!(listed["entries"][0]["images"]["fix"], fix);
     world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
-    let then = [
-        "deploy/prod/kustomization.yaml",
-        "charts/app/values.yaml",
-        "main.tf",
-    ];
-    let now = then.map(|file| world.read(file));
+    let now = FILES.map(|file| world.read(file));
     pin(&world, REV_A);
-    assert_eq!(now, then.map(|file| world.read(file)));
+    assert_eq!(now, FILES.map(|file| world.read(file)));
     fs::remove_dir_all(world.path(".github")).unwrap();
     world.commit(&format!("rollback: test images @{REV_A}"));
     world.push();
     world.refuses(&[], 1, &["rolled_back"]);
+}
+
+#[test]
+fn what_was_replaced_before_places_came_is_no_set() {
+    let mut world = world();
+    world.build(crate::support::world::REV_C);
+    pin(&world, crate::support::world::REV_C);
+    world.pin(REV_A);
+    let world = world.with_git();
+    // The split pins follow the whole ones, and from now on they count.
+    pin(&world, REV_A);
+    world.commit("by hand");
+    world.write("repin.yaml", split_pins(CONFIG) + PLACES);
+    world.commit("places");
+    world.push();
+    let listed = world.run(&["history", "--format", "json"]).exits(0).json();
+    let entries = listed["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 1, "{listed}");
+    assert_eq!(entries[0]["images"]["fix"], world.digest("fix", REV_A));
+    // The commit with places pins its state with its own configuration, and counts.
+    world.promoted(REV_B);
+    let listed = world.run(&["history", "--format", "json"]).exits(0).json();
+    let entries = listed["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 2, "{listed}");
+    assert_eq!(entries[1]["images"]["fix"], world.digest("fix", REV_A));
 }
 
 #[test]
@@ -494,6 +539,33 @@ fn init_on_the_example_proposes_places_that_pass_check() {
     assert_eq!(counts(&world), [before[0] - 1, before[1]]);
 }
 
+#[test]
+fn init_takes_the_tag_of_an_entry_for_no_repository() {
+    let world = example();
+    // `4b1d…@sha256:…` could be an image of Docker Hub.
+    for file in [
+        "charts/shop/values-prod.yaml",
+        "charts/shop/values-staging.yaml",
+    ] {
+        let text = world.read(file);
+        let moved = regex::Regex::new("(?m)^( +)digest: (sha256:[0-9a-f]+)")
+            .unwrap()
+            .replace_all(&text, format!("${{1}}tag: {OLD}@$2"));
+        world.write(file, moved.into_owned());
+    }
+    let before = counts(&world);
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    world.git(&["add", "-A"]);
+    world.run(&["init"]).exits(0);
+    let text = world.read("repin.yaml");
+    assert!(
+        text.contains("\n  helm:\n") && !text.contains("# Also pinned"),
+        "{text}"
+    );
+    world.run(&["check"]).exits(0);
+    assert_eq!(counts(&world), [before[0] - 1, before[1]]);
+}
+
 fn counts(world: &World) -> Vec<u64> {
     let document = world.run(&["scan", "--format", "json"]).exits(0).json();
     let images = document["images"].as_array().unwrap().iter();
@@ -591,4 +663,66 @@ fn kustomize_and_helm_render_the_images_that_were_promoted() {
     let expected: Vec<_> = before.iter().map(moved).collect();
     assert_ne!(expected, before);
     assert_eq!(rendered(&world).unwrap(), expected);
+}
+
+#[test]
+fn doctor_counts_split_pins() {
+    let world = split(REV_A);
+    let ran = world.run(&["doctor", "--format", "json"]);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let row = document["checks"].as_array().unwrap().iter();
+    let row = row.clone().find(|row| row["code"] == "files");
+    assert_eq!(row.unwrap()["detail"], "10 pins in 6 files", "{document}");
+}
+
+#[test]
+fn no_file_is_read_twice() {
+    let world = split(REV_A);
+    let review = world.digest("review", REV_A).to_owned();
+    let other = |at: usize| format!("sha256:{at:064x}");
+    // Digests of others, pinned ones outside of pins, files of several parts and of many.
+    let mut values: String = (0..200)
+        .map(|at| format!("i{at}: {{ repository: x, digest: '{}' }}\n", other(at)))
+        .collect();
+    world.write("charts/other/values.yaml", &values);
+    world.write("notes.md", format!("{review}\n{}\n", other(1)));
+    values.push_str(&"# a line of a long file\n".repeat(20_000));
+    world.write("charts/long/values.yaml", &values);
+    values.push_str(&"# a line of a long file\n".repeat(200_000));
+    world.write("charts/large/values.yaml", &values);
+    let world = world.with_git();
+    let trace = strace::trace(
+        &world.command(&["check", "--format", "json"]),
+        "openat,read,lseek",
+        &[],
+    );
+    let document: Value = serde_json::from_slice(&trace.output.stdout).unwrap();
+    let mut checks = document["checks"].as_array().unwrap().iter();
+    let is = |check: &Value| check["code"] == "digest_outside" && check["item"] == "notes.md:1:1";
+    assert!(checks.any(is), "{document}");
+    let mut checked = 0;
+    for path in world
+        .git(&["ls-files"])
+        .lines()
+        .filter(|path| !["repin.yaml", ".gitignore"].contains(path))
+    {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let opened = trace.calls.iter().filter(|call| {
+            call.name == "openat"
+                && call.text.contains(&format!("\"{name}\""))
+                && call.text.contains(&format!("{directory}>, \""))
+        });
+        let named = |call: &&strace::Call| call.text.contains(&format!("/{path}>"));
+        let calls: Vec<_> = trace.calls.iter().filter(named).collect();
+        assert!(calls.iter().all(|call| call.name != "lseek"), "{path}");
+        assert!(opened.count() <= 1, "{path}");
+        let bytes: usize = calls
+            .iter()
+            .filter(|call| call.name == "read")
+            .filter_map(|call| call.text.rsplit_once("= ")?.1.trim().parse::<usize>().ok())
+            .sum();
+        assert_eq!(bytes, world.read(path).len(), "{path}");
+        checked += 1;
+    }
+    assert!(checked >= 10, "{checked}");
 }

@@ -402,7 +402,7 @@ fn a_wrong_count_names_every_place() {
     }
     let human = world.run(&PROMOTE).exits(1);
     insta::assert_snapshot!("wrong_count", human.stderr);
-    // No image is asked for once the count is wrong: the next stage has not begun.
+    // No image is requested once the count is wrong: the next stage has not begun.
     assert!(
         !document["checks"]
             .as_array()
@@ -911,9 +911,18 @@ fn the_users_template_makes_the_body() {
     let ran = world
         .run(&["promote", "--revision", REV_B, "--apply"])
         .exits(2);
-    assert!(ran.stderr.contains("body.j2:2"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("body.j2:2: undefined value\n"),
+        "{}",
+        ran.stderr
+    );
     fs::remove_file(world.path("body.j2")).unwrap();
-    world.run(&["promote", "--revision", REV_B]).exits(2);
+    let ran = world.run(&["promote", "--revision", REV_B]).exits(2);
+    assert!(
+        ran.stderr.contains("= help: correct `report.template`"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -340,7 +340,7 @@ fn unfetched_branches_of_the_remote_protect() {
         &format!("auto/runtime-promote-{REV_B}"),
         &[(".github/workflows/b.yml", &pin)],
     );
-    // Neither a branch of ours nor a base: somebody may deploy it all the same.
+    // Neither a branch of repin's nor a base: someone may deploy it all the same.
     let pin = format!("image: {}@{}\n", real.app(), later.digest());
     real.scene
         .elsewhere("feature/x", &[(".github/workflows/c.yml", &pin)]);
@@ -370,7 +370,7 @@ fn unfetched_branches_of_the_remote_protect() {
     );
     assert!(!real.scene.path().join(".git/FETCH_HEAD").exists());
     // A rollback's branch, too; and where a clone can be asked only from the remote, a broken one
-    // is no answer.
+    // proves nothing.
     real.scene.elsewhere(
         "auto/runtime-rollback-x",
         &[(".github/workflows/c.yml", &pin)],
@@ -436,6 +436,40 @@ fn what_is_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
         ["pending-stale"],
         "{document}"
     );
+    assert_eq!(real.left(), set(&["main", "edge", "pending-child"]));
+}
+
+/// Nothing but history tells of it: no tag names the index, and no file pins it any more.
+#[test]
+fn what_was_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
+    let child = old("child");
+    let index = Image::index(vec![child.clone(), old("other")]);
+    let all = [
+        ("main", &pinned()),
+        ("pending-stale", &old("stale")),
+        ("edge", &index),
+        ("edge", &young("edge")),
+        ("pending-child", &child),
+    ];
+    let real = Real::new("", &all);
+    let host = &real.registry.host;
+    let twin = format!(
+        "\nsources: {{ mirror.example: 'http://{host}/acme' }}\nimages:\n  \
+         twin: {{ repository: mirror.example/app, pins: 1 }}"
+    );
+    let config = config(host, "").replace("\nimages:", &twin);
+    real.scene.write("repin.yaml", config);
+    for (digest, message) in [
+        (index.digest(), "a twin"),
+        (young("edge").digest(), "another twin"),
+    ] {
+        let pin = format!("x: mirror.example/app@{digest}\n");
+        real.scene.write(".github/workflows/b.yml", pin);
+        real.scene.commit(message);
+    }
+    let document = real.scene.prune(&["--apply", "--image", "app"], 0);
+    let deleted = tags(&document["images"][0]["deleted"]);
+    assert_eq!(deleted, ["pending-stale"], "{document}");
     assert_eq!(real.left(), set(&["main", "edge", "pending-child"]));
 }
 
@@ -663,7 +697,7 @@ fn a_commit_whose_configuration_is_broken_protects_all_the_same() {
 fn a_base_branch_that_is_not_the_remotes_is_not_believed() {
     let stale = old("stale");
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &stale)]);
-    // Promoted a minute ago, by somebody else.
+    // Promoted a minute ago, by someone else.
     let pin = format!("image: {}@{}\n", real.app(), stale.digest());
     real.scene
         .elsewhere("main", &[(".github/workflows/a.yml", &pin)]);
@@ -1080,7 +1114,7 @@ fn a_first_deletion_without_an_answer_is_verified() {
         "DELETE /v2/acme/app/manifests/{}",
         sorted_by_age()[0].digest()
     );
-    // The registry deletes more than it was asked to, and a gateway gives up on its answer.
+    // The registry deletes more than it was asked to, and a gateway gives up on its response.
     scripted.store().hook(&request, |store| {
         let kept = store.tags.remove("main").unwrap();
         store.bytes.remove(&kept);
@@ -1186,7 +1220,7 @@ fn the_first_surprise_ends_it() {
         );
         assert_eq!(scripted.store().deleted, [], "{what}");
     }
-    // Somebody deleted it already: that is fine, and the other one goes.
+    // Someone deleted it already: that is fine, and the other one goes.
     let scripted = three();
     scripted.store().hook("DELETE", |store| {
         store.tags.remove("pending-b");
@@ -1307,7 +1341,7 @@ fn a_tag_that_was_moved_in_the_last_moment_is_missed() {
 fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
     let scripted = three();
     let origin = scripted.scene.path().join("origin.git");
-    // While the registry is asked whether it deletes, somebody opens a promote.
+    // While the registry is asked whether it deletes, someone opens a promote.
     scripted.store().hook("DELETE", move |_| {
         let head = std::fs::read_to_string(origin.join("refs/heads/main")).unwrap();
         std::fs::create_dir_all(origin.join("refs/heads/auto")).unwrap();
@@ -1325,6 +1359,20 @@ fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
     );
     scripted.prune(0);
     assert_eq!(scripted.store().deleted.len(), 2);
+}
+
+#[test]
+fn a_base_that_is_deleted_meanwhile_ends_it_before_the_first_deletion() {
+    let scripted = three();
+    let origin = scripted.scene.path().join("origin.git");
+    scripted.store().hook("DELETE", move |_| {
+        std::fs::remove_file(origin.join("refs/heads/main")).unwrap();
+        None
+    });
+    let document = scripted.prune(3);
+    let image = &document["images"][0];
+    assert_eq!(image["code"], "base_moved", "{document}");
+    assert_eq!(scripted.store().deleted, []);
 }
 
 #[test]
@@ -1787,9 +1835,17 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
         let b = Image::created("amd64", "b", Some(&days_ago(45)));
         store.put("new", &Image::index(vec![b, Image::single("arm64", "x")]));
     };
+    let within: fn(&mut Store) = |store| {
+        let b = Image::created("amd64", "b", Some(&days_ago(45)));
+        let inner = Image::index(vec![b, Image::single("arm64", "x")]);
+        store.put("new", &Image::index(vec![inner]));
+    };
+    let moved: fn(&mut Store) = |store| store.put("pending-b", &young("moved"));
     let unrelated: fn(&mut Store) = |store| store.put("new", &young("new"));
     for (does, told) in [
         (named, Some("new resolves to it too")),
+        (within, Some("new is new, and an index that may need it")),
+        (moved, Some("pending-b now resolves to")),
         (needed, Some("new is new, and an index that may need it")),
         (unrelated, None),
     ] {

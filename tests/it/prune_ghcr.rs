@@ -47,7 +47,7 @@ impl HostedRepository {
         ran.json()["images"][0].clone()
     }
 
-    /// Runs with `--apply`, which has to end so, and to delete nothing.
+    /// Runs with `--apply`, which must end so, and to delete nothing.
     fn refused(&self, exit: i32, code: &str) -> Value {
         let image = self.prune(&["--apply"], exit);
         assert_eq!(image["code"], code, "{image}");
@@ -299,7 +299,7 @@ fn a_full_page_without_a_link_hides_nothing() {
 fn without_the_role_admin_a_404_is_no_deletion() {
     let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().deletes = Deletes::NotPermitted;
-    // Every night the same, until somebody grants it.
+    // Every night the same, until someone grants it.
     for _ in 0..2 {
         let told = hosted.refused(4, "deletion_refused");
         assert!(
@@ -435,7 +435,9 @@ fn a_new_version_without_a_manifest_is_not_passed_over() {
     // It may need what is to be deleted.
     let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, unreadable);
-    hosted.refused(3, "listing");
+    let told = hosted.refused(3, "listing");
+    let refused = told["refused"].as_str().unwrap();
+    assert!(refused.contains("was pushed during the run"), "{told}");
     // After the first deletion nobody knows whether anything is missing.
     let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().hook("DELETE", move |store| {
@@ -453,20 +455,20 @@ fn a_new_version_without_a_manifest_is_not_passed_over() {
 
 #[test]
 fn a_kept_version_that_lost_its_manifest_is_missing_although_it_is_listed() {
-    let hosted = HostedRepository::new("orgs", "", two);
+    let hosted = HostedRepository::new("orgs", "", |store| {
+        two(store);
+        store.push(&["v1"], &image("v1"), &days_ago(60));
+    });
     hosted.packages.store().hook("DELETE", |store| {
         store.manifests.remove(&image("pinned").digest());
         None
     });
     let ran = hosted.scene.run(&["prune", "--apply"]).exits(1);
-    let main = image("pinned").digest().to_string();
-    assert!(
-        ran.stderr
-            .contains("PROTECTED VERSIONS OF app ARE MISSING NOW")
-            && ran.stderr.contains(&main),
-        "{}",
-        ran.stderr
-    );
+    let cry = "PROTECTED VERSIONS OF app ARE MISSING NOW";
+    let (_, missing) = ran.stderr.split_once(cry).unwrap();
+    let [main, other] = ["pinned", "v1"].map(|seed| image(seed).digest().to_string());
+    assert!(missing.contains(&main), "{missing}");
+    assert!(!missing.contains(&other), "nothing else is: {missing}");
 }
 
 #[test]
@@ -515,6 +517,19 @@ fn a_version_without_a_manifest_dangles_only_if_it_stays() {
         };
         hosted.refused(3, code);
     }
+}
+
+/// What an untagged index without a manifest consisted of is unknown.
+#[test]
+fn an_untagged_version_without_a_manifest_refuses() {
+    let hosted = HostedRepository::new("orgs", "untagged: true", |store| {
+        two(store);
+        store.push(&[], &image("lost"), &days_ago(60));
+        store.manifests.remove(&image("lost").digest());
+    });
+    let told = hosted.refused(3, "listing");
+    let refused = told["refused"].as_str().unwrap();
+    assert!(refused.contains("is missing from the registry"), "{told}");
 }
 
 #[test]
@@ -625,7 +640,7 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
         let id = hosted.packages.store().row(digest).id;
         format!("GET /orgs/acme/packages/container/team%2Fapp/versions/{id}")
     };
-    // The older one, `b`, goes first; somebody releases `a` meanwhile.
+    // The older one, `b`, goes first; someone releases `a` meanwhile.
     let hosted = HostedRepository::new("orgs", "", two);
     let look = at(&hosted, a);
     hosted.packages.store().hook(&look, move |store| {
@@ -638,6 +653,9 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
         (&json!("changed"), vec!["pending-b".to_owned()]),
         "{told}"
     );
+    let refused = told["refused"].as_str().unwrap();
+    let now = "its tags are pending-a, released now";
+    assert!(refused.contains(now), "{told}");
     assert!(
         hosted
             .packages
@@ -725,7 +743,7 @@ fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
             .len(),
         2
     );
-    // The deletion happens, and its answer is lost.
+    // The deletion happens, and its response is lost.
     let hosted = HostedRepository::new("orgs", "", two);
     let b = image("b").digest();
     hosted.packages.store().hook("DELETE", move |store| {

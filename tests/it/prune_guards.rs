@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use repin::oci::Digest;
@@ -34,7 +35,7 @@ fn digest(name: &str) -> Digest {
     old(name).digest()
 }
 
-/// Runs with `--apply`, which has to delete these and no others.
+/// Runs with `--apply`, which must delete these and no others.
 fn deletes(real: &Real, expected: &[&str]) -> Value {
     let document = real.scene.prune(&["--apply"], 0);
     assert_eq!(
@@ -245,7 +246,7 @@ fn shimmed(real: &Real, path: &str, exit: i32) -> Value {
     ran.exits(exit).json()
 }
 
-/// Pushes `reference` from the clone `from` just before the remote is asked for the second time.
+/// Pushes `reference` from the clone `from` just before the remote is queried the second time.
 fn pushed_meanwhile(real: &Real, from: &Path, reference: &str) -> (tempfile::TempDir, String) {
     let origin = real.scene.path().join("origin.git");
     shim(&format!(
@@ -347,7 +348,7 @@ fn a_branch_that_cannot_be_fetched_refuses() {
     let document = shimmed(&real, &path, 3);
     assert_eq!(document["images"][0]["code"], "unavailable", "{document}");
     assert_eq!(real.deletions(), [] as [&str; 0]);
-    // Once may be a race; twice is an answer.
+    // Once may be a race; twice is certain.
     let fetches = fs::read_to_string(shims.path().join("fetches")).unwrap();
     assert_eq!(fetches.lines().count(), 2);
     let (_shim, path) = shim(
@@ -451,7 +452,7 @@ fn more_digests_in_text_than_can_be_asked_for_refuse_once_there_is_a_candidate()
     real.scene.write("locks/uv.lock", lock(2_001));
     real.scene.commit("a lock file again");
     real.scene.prune(&["--older-than", "90d"], 0);
-    // One less is asked for, in each repository.
+    // One less is requested, in each repository.
     real.scene.write("locks/uv.lock", lock(2_000));
     real.scene.commit("a shorter lock file");
     deletes(&real, &["pending-stale"]);
@@ -535,6 +536,9 @@ fn branches_of_origin_protect_where_history_is_on_another_remote() {
     let document = deletes(&real, &["pending-stale"]);
     kept(&document, "pending-fork", "on feature/x of origin");
     assert_eq!(git(&["for-each-ref"]), references);
+    // No other remote is asked for anything.
+    git(&["remote", "add", "mine", "http://127.0.0.1:1/mine.git"]);
+    real.scene.prune(&[], 0);
 }
 
 #[test]
@@ -772,6 +776,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
         "mentioned",
         "comment",
         "index",
+        "fleeting",
     ]);
     let index = Image::index(vec![old("index"), young("index")]);
     push(
@@ -829,7 +834,16 @@ fn what_another_repository_names_or_ever_pinned_stays() {
     );
     other.commit("release", &[("values.yaml", &text("branch"))]);
     fs::remove_file(other.work().join("values.yaml")).unwrap();
-    other.commit("gone", &[("tagged.txt", &text("tag"))]);
+    // Of what a tag alone leads to, its own text counts and no history.
+    let fleeting = pin(&real.app(), digest("fleeting"));
+    other.commit("gone", &[(".github/workflows/d.yml", &fleeting)]);
+    other.commit(
+        "gone",
+        &[
+            (".github/workflows/d.yml", "nothing\n"),
+            ("tagged.txt", &text("tag")),
+        ],
+    );
     git(&other.bare(), &["tag", "v1", "gone"]);
     git(&other.bare(), &["update-ref", "-d", "refs/heads/gone"]);
 
@@ -839,7 +853,12 @@ fn what_another_repository_names_or_ever_pinned_stays() {
     let image = &document["images"][0];
     assert_eq!(
         tags(&image["candidates"]),
-        ["pending-comment", "pending-mentioned", "pending-stale"],
+        [
+            "pending-comment",
+            "pending-fleeting",
+            "pending-mentioned",
+            "pending-stale"
+        ],
         "{document}"
     );
     kept(
@@ -873,12 +892,117 @@ fn what_another_repository_names_or_ever_pinned_stays() {
         &[
             "pending-branch",
             "pending-comment",
+            "pending-fleeting",
             "pending-mentioned",
             "pending-stale",
             "pending-tag",
         ],
     );
     kept(&document, "pending-head", "on main of other");
+}
+
+#[test]
+fn every_digest_in_a_file_of_a_place_of_any_commit_protects() {
+    let real = with(&["today", "own", "refused", "placeholder", "nobody", "later"]);
+    let write = |path: &str, text: &str| real.scene.write(path, text);
+    let places = |block: &str| {
+        let config = config(&real.registry.host, "");
+        real.scene.write("repin.yaml", config + block);
+    };
+    // Before there were places: today's look into it, whatever its entries are.
+    let entry = |name: &str| format!("images:\n- name: other\n  digest: {}\n", digest(name));
+    write("deploy/kustomization.yaml", &entry("today"));
+    write("lost.txt", &format!("x: {}\n", digest("nobody")));
+    real.scene.commit("no places");
+    write("deploy/kustomization.yaml", "images: []\n");
+    write("lost.txt", "nothing\n");
+    // A place of that time; one entry is refused, and one is no entry.
+    places("places: { helm: { files: ['values.yaml'] } }\n");
+    let (own, refused) = (digest("own"), digest("refused"));
+    let app = real.app();
+    write(
+        "values.yaml",
+        &format!(
+            "a: {{ repository: '{app}', tag: 'x@{refused}', digest: '{own}' }}\n# {}\n",
+            digest("placeholder")
+        ),
+    );
+    real.scene.commit("a place of its time");
+    write("values.yaml", "a: 1\n");
+    real.scene.commit("nothing in it");
+    places("places: { kustomize: { files: ['deploy/*.yaml'] } }\n");
+    // No place looks into it any more.
+    write("values.yaml", &format!("x: {}\n", digest("later")));
+    real.scene.commit("another place");
+    write("values.yaml", "a: 1\n");
+    real.scene.commit("nothing in it again");
+    let document = real.scene.prune(&[], 0);
+    let image = &document["images"][0];
+    assert_eq!(
+        tags(&image["candidates"]),
+        ["pending-later", "pending-nobody", "pending-stale"],
+        "{document}"
+    );
+    for tag in ["today", "own", "refused", "placeholder"] {
+        kept(
+            &document,
+            &format!("pending-{tag}"),
+            "in a file of a place in the history of origin/main",
+        );
+    }
+}
+
+#[test]
+fn files_of_places_in_another_repository_protect_by_its_places_and_by_those_of_today() {
+    let real = with(&["theirs", "today", "head", "nobody"]);
+    let other = Other::new();
+    let theirs = "version: 1\nfiles: ['*.txt']\nplaces: { helm: { files: ['values.yaml'] } }\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
+    let entry = |name: &str| format!("i: {{ repository: x, digest: '{}' }}\n", digest(name));
+    other.commit(
+        "main",
+        &[
+            ("envs/repin.yaml", theirs),
+            ("envs/values.yaml", &entry("theirs")),
+            ("deploy/kustomization.yaml", &entry("today")),
+            // Neither's.
+            ("values.yaml", &entry("nobody")),
+        ],
+    );
+    other.commit(
+        "main",
+        &[
+            ("envs/values.yaml", "nothing\n"),
+            ("deploy/kustomization.yaml", "nothing\n"),
+            ("values.yaml", "nothing\n"),
+            ("notes", &entry("head")),
+        ],
+    );
+    let there = other.bare();
+    let block = format!("also_pinned_in: [{{ repository: '{}' }}]", there.display());
+    let config = config(&real.registry.host, &block);
+    real.scene
+        .write("deploy/kustomization.yaml", "images: []\n");
+    real.scene.write(
+        "repin.yaml",
+        config + "places: { kustomize: { files: ['deploy/*.yaml'] } }\n",
+    );
+    real.scene.commit("places");
+    let document = real.scene.prune(&[], 0);
+    assert_eq!(
+        tags(&document["images"][0]["candidates"]),
+        ["pending-nobody", "pending-stale"],
+        "{document}"
+    );
+    for (tag, place) in [
+        ("pending-theirs", "in envs/values.yaml of a past commit of "),
+        (
+            "pending-today",
+            "in deploy/kustomization.yaml of a past commit of ",
+        ),
+        ("pending-head", "in notes on main of "),
+    ] {
+        kept(&document, tag, place);
+    }
 }
 
 #[test]
@@ -919,6 +1043,16 @@ fn configurations_of_another_repository_count_under_both_names() {
     );
 }
 
+/// Pushes what was committed there right before the second question to the own remote.
+fn pushing_before_the_second_look(other: &Other) -> String {
+    format!(
+        "case \" $* \" in *' ls-remote '*'refs/heads/'*) echo x >>\"$here/asked\"\n\
+         if [ \"$(wc -l <\"$here/asked\")\" -eq 2 ]; then\n\
+         (unset GIT_ALLOW_PROTOCOL; \"$real\" -C '{}' push -q ../other.git HEAD:main) || exit 99\nfi;; esac",
+        other.work().display(),
+    )
+}
+
 #[test]
 fn another_repository_is_read_again_before_the_first_deletion() {
     let real = with(&["meanwhile"]);
@@ -932,16 +1066,145 @@ fn another_repository_is_read_again_before_the_first_deletion() {
     .unwrap();
     git(&other.work(), &["add", "-A"]);
     git(&other.work(), &["commit", "-q", "-m", "meanwhile"]);
-    // The second question to the own remote comes right before that.
-    let (_shim, path) = shim(&format!(
-        "case \" $* \" in *' ls-remote '*'refs/heads/'*) echo x >>\"$here/asked\"\n\
-         if [ \"$(wc -l <\"$here/asked\")\" -eq 2 ]; then\n\
-         (unset GIT_ALLOW_PROTOCOL; \"$real\" -C '{}' push -q ../other.git HEAD:main) || exit 99\nfi;; esac",
-        other.work().display(),
-    ));
+    let (_shim, path) = shim(&pushing_before_the_second_look(&other));
     let document = shimmed(&real, &path, 0);
     kept(&document, "pending-meanwhile", "in deploy.yaml on main of ");
     assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
+}
+
+/// Split pins of the past, by the places of the other repository and by those of here, and a file
+/// beside a configuration that cannot be read, whatever its name.
+#[test]
+fn what_places_of_another_repository_ever_pinned_stays() {
+    let real = with(&["theirs", "ours", "beside", "apart"]);
+    let other = Other::new();
+    let split = |name: &str, repository: &str| {
+        let digest = digest(name);
+        format!("images:\n- name: x\n  newName: {repository}\n  digest: {digest}\n")
+    };
+    let place = "places: { kustomize: { files: ['k/*.yaml'] } }\n";
+    let theirs = format!(
+        "version: 1\nfiles: ['*.txt']\nimages: {{ theirs: {{ repository: mirror.example/x, pins: 1 }} }}\n{place}"
+    );
+    let text = |name: &str| format!("digest: {}\n", digest(name));
+    other.commit(
+        "main",
+        &[
+            ("a/repin.yaml", &theirs),
+            ("a/k/prod.yaml", &split("theirs", "mirror.example/x")),
+            ("k/prod.yaml", &split("ours", &real.app())),
+            ("odd/repin.yaml", "version: 99\n"),
+            ("odd/README", &text("beside")),
+            ("README", &text("apart")),
+        ],
+    );
+    let nothing = "images: []\n";
+    other.commit(
+        "main",
+        &[
+            ("a/k/prod.yaml", nothing),
+            ("k/prod.yaml", nothing),
+            ("odd/README", nothing),
+            ("README", nothing),
+        ],
+    );
+    let block = format!(
+        "also_pinned_in: [{{ repository: '{}' }}]",
+        other.bare().display()
+    );
+    let config = config(&real.registry.host, &block) + place;
+    real.scene.write("k/here.yaml", nothing);
+    real.scene.write("repin.yaml", config);
+    real.scene.commit("another repository");
+    let document = deletes(&real, &["pending-apart", "pending-stale"]);
+    kept(
+        &document,
+        "pending-theirs",
+        "in a/k/prod.yaml of a past commit of ",
+    );
+    kept(
+        &document,
+        "pending-ours",
+        "in k/prod.yaml of a past commit of ",
+    );
+    kept(
+        &document,
+        "pending-beside",
+        "in odd/README of a past commit of ",
+    );
+}
+
+/// A disk that fails is no file that is gone.
+#[test]
+fn a_tracked_file_that_cannot_be_read_refuses() {
+    let real = with(&[]);
+    real.scene.write("notes/odd.txt", "nothing\n");
+    real.scene.commit("a file");
+    let root = real.scene.path().canonicalize().unwrap();
+    for calls in ["open,openat", "open,openat,stat,lstat,statx,newfstatat"] {
+        let program = real.scene.command(&["prune", "--apply"]);
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-f", "-qq", "-o", "/dev/null", "-P"])
+            .arg(root.join("notes/odd.txt"))
+            .args(["-e", &format!("inject={calls}:error=EIO"), "--"])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .current_dir(&root);
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => strace.env(name, value),
+                None => strace.env_remove(name),
+            };
+        }
+        let output = strace.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{calls}: {said}");
+        assert!(said.contains("notes/odd.txt"), "{calls}: {said}");
+        assert_eq!(real.left(), set(&["main", "pending-stale"]), "{calls}");
+    }
+}
+
+/// It was pinned and unpinned between the two looks: only the history of the other repository tells.
+#[test]
+fn what_another_repository_pinned_for_a_moment_during_the_run_stays() {
+    let real = with(&["moment"]);
+    let other = Other::new();
+    other.commit("main", &[("x", "y")]);
+    also(&real, &format!("repository: '{}'", other.bare().display()));
+    let app = format!("{}/acme/app", real.registry.host);
+    for text in [
+        format!("image: {app}@{}\n", digest("moment")),
+        "nothing\n".to_owned(),
+    ] {
+        let path = other.work().join(".github/workflows/a.yml");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        git(&other.work(), &["add", "-A"]);
+        git(&other.work(), &["commit", "-q", "-m", "a moment"]);
+    }
+    let (_shim, path) = shim(&pushing_before_the_second_look(&other));
+    let document = shimmed(&real, &path, 0);
+    kept(&document, "pending-moment", "of a past commit of ");
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
+}
+
+/// Two places that find one digest: nobody can say which image it pins.
+#[test]
+fn a_digest_of_two_places_refuses() {
+    let real = with(&[]);
+    let places = "places:\n  one: { kind: keys, files: ['deploy/*.yaml'], entry: /app, repository: image, digest: digest }\n  \
+                  two: { kind: keys, files: ['deploy/a.yaml'], entry: /app, repository: image, digest: digest }\n";
+    let config = config(&real.registry.host, "").replace("pins: 1", "pins: 2") + places;
+    real.scene.write("repin.yaml", config);
+    let app = format!("{}/acme/app", real.registry.host);
+    let text = format!("app:\n  image: {app}\n  digest: {}\n", pinned().digest());
+    real.scene.write("deploy/a.yaml", text);
+    real.scene.commit("two places");
+    let ran = real.scene.run(&["prune", "--apply"]).exits(2);
+    let says = "the places `one` and `two` both find this digest";
+    assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    assert_eq!(real.left(), set(&["main", "pending-stale"]));
 }
 
 #[test]
@@ -1042,7 +1305,7 @@ fn another_repository_is_asked_with_the_token_of_its_variable() {
     // Missing, or not the right one.
     assert!(run(&args, None, 4).contains("DEPLOY_TOKEN is not set"));
     let denied = run(&args, Some("wr0ng"), 4);
-    let hint = "the token in DEPLOY_TOKEN must be allowed to read that repository";
+    let hint = "let the token in DEPLOY_TOKEN read that repository";
     assert!(
         denied.contains("denied") && denied.contains(hint),
         "{denied}"

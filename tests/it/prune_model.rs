@@ -61,7 +61,7 @@ struct Object {
     subject: Option<usize>,
 }
 
-/// What somebody else does to an object between listing and deletion, or what goes wrong.
+/// What someone else does to an object between listing and deletion, or what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum FreshnessError {
     Tagged,
@@ -74,7 +74,7 @@ enum FreshnessError {
     Accepted,
     /// The deletion is answered with 404, and nothing happens.
     NotFound,
-    /// The deletion happens, and its answer is lost.
+    /// The deletion happens, and its response is lost.
     Lost,
 }
 
@@ -94,7 +94,7 @@ impl FreshnessError {
     }
 }
 
-/// What somebody else does to the package as a whole.
+/// What someone else does to the package as a whole.
 #[derive(Debug, Clone)]
 enum Event {
     /// A tag goes to an object, wherever it was before.
@@ -121,7 +121,7 @@ enum Paging {
     Linked(usize),
     /// Tags, in pages without links.
     Unlinked(usize),
-    /// All tags, whatever is asked for.
+    /// All tags, whatever is requested.
     Ignoring,
     /// Versions, the newest first, in pages that link to the next one.
     Versions(usize),
@@ -168,7 +168,7 @@ impl Form {
         !matches!(self, Self::Longer | Self::Shorter | Self::Upper)
     }
 
-    /// Whether a registry that lists only tags is asked for the digest.
+    /// Whether the digest is requested from a registry that lists only tags.
     fn is_asked_for(self) -> bool {
         self.is_digest() && self != Self::Bare
     }
@@ -694,7 +694,7 @@ impl Model<'_> {
         listed
     }
 
-    /// Somebody else is faster.
+    /// Someone else is faster.
     fn interfere(&self, at: usize) {
         if !self.troubled.borrow_mut().insert(at) {
             return;
@@ -830,7 +830,7 @@ impl<'c> Oracle<'c> {
         oracle
     }
 
-    /// Whether a listing has the object. A registry that lists only tags is asked for untagged
+    /// Whether a listing has the object. A registry that lists only tags is requested untagged
     /// objects in the first listing and never later: an untagged push during the run stays unseen.
     fn is_seen(&self, at: usize, tags: &BTreeSet<String>) -> bool {
         let asked_for = || self.first.contains_key(&at) && self.case.is_asked_for(at);

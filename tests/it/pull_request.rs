@@ -732,7 +732,7 @@ fn a_rollback_is_opened_as_a_draft_and_closes_nothing() {
 #[test]
 fn started_work_is_not_reported_as_nothing() {
     for kind in KINDS {
-        // Nothing that anybody sees.
+        // Nothing that anyone sees.
         let (world, fake) = hosted(kind, "labels: [ci]");
         let step = if kind == Kind::Github {
             "/git/trees"

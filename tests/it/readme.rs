@@ -106,7 +106,7 @@ fn the_quick_starts_commands_do_what_they_say() {
     let first = commands[0]
         .1
         .trim()
-        .strip_prefix("cargo run --quiet -- --config examples/quickstart/repin.yaml ")
+        .strip_prefix("cargo run -- --config examples/quickstart/repin.yaml ")
         .unwrap();
     let (_dir, directory) = quickstart();
     let (printed, success) = repin(&directory, &first.split(' ').collect::<Vec<_>>());
@@ -258,7 +258,7 @@ fn the_workflows_of_pull_requests_cancel_no_promote_and_take_no_more_than_they_n
     );
     for workflow in workflows {
         assert!(workflow.contains("cancel-in-progress: false"), "{workflow}");
-        // Of a group one run waits, and a newer one takes its place: it has to be one that does the
+        // Of a group one run waits, and a newer one takes its place: it must be one that does the
         // same.
         let group = workflow
             .lines()

@@ -188,7 +188,7 @@ impl HostedRepository {
         children.into_iter().map(ended).collect()
     }
 
-    /// Somebody else changes a pinned file on main.
+    /// Someone else changes a pinned file on main.
     fn rival(&self, line: &str) {
         self.world.write(A, self.world.read(A) + line);
         self.world.commit("another change");
@@ -298,7 +298,7 @@ fn several_at_once_leave_one_pull_request_and_one_label() {
         assert_eq!(open.len(), 1, "{round}");
         assert_eq!(open[0]["labels"].as_array().unwrap().len(), 1, "{round}");
         hosted.is_whole(numbers[0]);
-        // The branch stays, the pull request is closed by hand, and is asked for again.
+        // The branch stays, the pull request is closed by hand, and is requested again.
         let path = format!("pulls/{}", numbers[0]);
         let body = json!({"state": "closed", "body": "closed by hand"});
         hosted.change("PATCH", &path, &body);
@@ -371,7 +371,7 @@ fn a_merge_is_scheduled_in_an_allowed_style_and_cancelled_for_a_foreign_push() {
     };
     hosted.report(&head(&hosted), "pending");
     hosted.promote(0);
-    // Somebody pushes a commit of their own.
+    // Someone pushes a commit of their own.
     hosted.world.write("notes", "mine");
     hosted.world.git(&["fetch", "-q", "origin", branch]);
     hosted.world.git(&["checkout", "-q", "FETCH_HEAD"]);

@@ -197,7 +197,7 @@ fn a_set_is_promoted_from_a_registry_with_as_few_requests_as_can_be() {
     );
     let requests = registry.requests();
     // Five for `review` on two platforms, two each for the others; for each digest that goes one,
-    // and where that is no index its config.
+    // and where that is not an index its config.
     assert_eq!(requests.len(), 5 + 2 * 3 + 3 + 2, "{requests:#?}");
     for image in IMAGES {
         let tag = format!("/acme/{image}/manifests/{REV_B} ");
@@ -447,7 +447,7 @@ fn a_set_is_promoted_over_tls_with_a_root_of_ones_own() {
     assert!(registry.log().contains("HTTP/2.0\" 200"));
 }
 
-/// Sends a request on as it is, but for its host, and gives back the answer's bytes.
+/// Sends a request on as it is, but for its host, and gives back the response's bytes.
 fn forwarded(host: &str, request: &Request) -> Reaction {
     let mut stream = TcpStream::connect(host).unwrap();
     let mut head = format!(
@@ -700,7 +700,7 @@ fn a_challenge_of_a_redirects_target_is_not_answered() {
     }
 }
 
-/// The answer to a request for a manifest by digest: another one of the same size, and no header
+/// The response to a request for a manifest by digest: another one of the same size, and no header
 /// that says which it is.
 fn another_manifest(host: &str, request: &Request) -> Option<Reaction> {
     if request.method != "GET" || !request.path().contains("/manifests/sha256:") {

@@ -137,7 +137,7 @@ impl Line {
     }
 }
 
-/// What standard error says; every line has to be one of the request log.
+/// What standard error says; every line must be one of the request log.
 fn logged(ran: &Ran) -> Vec<Line> {
     let shape = r"^([A-Z]+) (\S+) (\d{3}|-) (\d+) bytes (\d+) ms attempt (\d+)(?: \(([^()]+)\))?$";
     let shape = Regex::new(shape).unwrap();

@@ -57,7 +57,7 @@ fn what_the_pattern_matches_is_literal() {
         world.read("repin.yaml") + "revision: { pattern: '[0-9a-f]{7}' }\n",
     );
     assert_eq!(taken_for(&world, &head[..7]), head[..7]);
-    // What a shorter text expands to has to match, too.
+    // What a shorter text expands to must match, too.
     assert!(refused(&world, &head[..6]).contains(&head));
 }
 
@@ -132,7 +132,7 @@ fn an_ambiguous_abbreviation_names_its_candidates() {
 #[test]
 fn without_git_only_whole_revisions_are_known() {
     let message = refused(&world(), "HEAD");
-    assert!(message.contains("no git repository"), "{message}");
+    assert!(message.contains("needs a git repository"), "{message}");
     let unborn = world();
     unborn.git(&["init", "-q", "-b", "main"]);
     let message = refused(&unborn, "HEAD");

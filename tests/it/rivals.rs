@@ -102,7 +102,7 @@ fn a_base_that_moved_the_same_pins_makes_the_branch_stale() {
         let mut world = world;
         world.build(REV_C);
         world.pin(REV_C);
-        // What is no pin stays as it was, so that the plan makes the same contents again.
+        // What is not a pin stays as it was, so that the plan makes the same contents again.
         let (new, old) = (world.digest("fix", REV_C), world.digest("fix", REV_A));
         let (new, old) = (format!("fix-extra@{new}"), format!("fix-extra@{old}"));
         world.replace(".github/workflows/b.yml", &new, &old);
@@ -689,7 +689,7 @@ fn a_failed_label_is_a_warning() {
             let ran = run(&world, &promote(REV_B)).exits(0);
             let name = format!("{kind:?} {case}: {}", ran.stderr);
             assert!(
-                ran.stderr.contains("warning: the cannot add the labels"),
+                ran.stderr.contains("warning: cannot add the labels"),
                 "{name}"
             );
             assert!(!ran.stderr.contains("is incomplete"), "{name}");

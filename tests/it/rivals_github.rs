@@ -281,7 +281,7 @@ fn an_outage_while_a_conflict_is_looked_into_does_not_end_the_waiting() {
     let (world, fake) = hosted(Kind::Github, "");
     run(&world, &READY).exits(0);
     rival(&fake);
-    // An answer that cannot be used, which no attempt makes better at once.
+    // A response that cannot be used, which no attempt makes better at once.
     let answer = fakes::Reply::json(200, serde_json::json!("no branch"));
     fake.fault(("GET", "/branches/main"), 1, Fault::Instead(answer));
     let ran = run(&world, &WAIT).exits(1);
@@ -355,7 +355,7 @@ fn token_that_starts_no_checks_is_reported() {
         let hint = token["hint"].as_str().unwrap_or_default();
         assert_eq!(hint.contains("fine-grained"), told, "{case} {token}");
     }
-    // Other tokens cost no question, and a server that does not answer it is no refusal.
+    // Other tokens cost no question, and a server that does not answer it is not a refusal.
     let (world, fake) = hosted(Kind::Github, "gates: [ci]");
     run(&world, &READY).exits(0);
     assert_eq!(count(&fake, "/graphql"), 0);
@@ -380,7 +380,7 @@ fn a_draft_that_the_plan_does_not_have_is_refused() {
         assert_eq!(fake.writes(), [""; 0]);
         run(&world, &READY).exits(0);
     }
-    // Plans that have drafts, and the plan of somebody who does not own the repository.
+    // Plans that have drafts, and the plan of someone who does not own the repository.
     for (organization, login, plan) in [(true, "someone", "team"), (false, "someone", "free")] {
         let (world, fake) = hosted(Kind::Github, "");
         {

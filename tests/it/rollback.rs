@@ -73,7 +73,7 @@ fn back_to_a_and_forward_to_b() {
         details(&document, "rolled_back", "fail")[0].contains("was rolled back by commit"),
         "{document}"
     );
-    // No image was asked for: history refused before.
+    // No image was requested: history refused before.
     assert!(details(&document, "tag_missing", "pass").is_empty());
     let forced = world.run(&[
         "promote",
@@ -214,7 +214,7 @@ fn digests_that_are_not_all_known_are_not_looked_for_in_history() {
             .iter()
             .any(|status| !details(document, "provenance_content", status).is_empty())
     };
-    // One tag is missing: the digests of the others were pinned together, and that is no answer.
+    // One tag is missing: the digests of the others were pinned together, and that proves nothing.
     world.layout("fix").untag(REV_A);
     let document = world.refuses_to(&TO_A, 1, &["tag_missing"]);
     assert!(!asked(&document), "{document}");

@@ -221,7 +221,7 @@ fn the_first_engine_that_works_is_taken() {
             engine: EngineName::Podman
         }
     ));
-    // A verdict is a verdict: nobody is asked again until somebody says yes.
+    // A verdict is a verdict: nobody is asked again until someone says yes.
     bench.engine("podman", "[ $1 = run ] || exit 0; exit 1");
     assert!(matches!(
         bench.run(&command(&["x"])).outcome,
@@ -277,7 +277,7 @@ fn exits_125_to_127_are_the_commands_if_it_started() {
             );
         }
     }
-    // Without an answer, the exits mean what the engines' manuals say.
+    // Without a response, the exits mean what the engines' manuals say.
     for (exit, expected) in [
         ("5", "smoke_unavailable"),
         ("6", "smoke_failed"),

@@ -133,7 +133,7 @@ fn diverged_branches_are_merged_without_touching_the_work_tree() {
     let world = repository();
     let main = elsewhere(&world, "main", &[("x", "1")]);
     let staging = elsewhere(&world, "staging", &[("y", "1")]);
-    // Somebody is in the middle of something here.
+    // Someone is in the middle of something here.
     world.write("x", "unfinished");
     world.write(".github/workflows/a.yml", "unfinished");
     world.git(&["add", "x"]);

@@ -25,7 +25,7 @@ fn unknown_to_git(kind: Kind) -> (World, Fake) {
     (world, fake)
 }
 
-/// Somebody's server, which takes what it gets.
+/// Someone's server, which takes what it gets.
 fn recorder() -> Recorder {
     Recorder::start(|_| Reaction::new(200, "{}"))
 }

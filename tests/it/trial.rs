@@ -1,5 +1,5 @@
 //! The smoke command in the chains: in real containers by podman, and by scripts in its place for
-//! what it can't be made to do.
+//! what it cannot be made to do.
 
 use std::{
     fs,

@@ -20,7 +20,8 @@ use crate::support::{
 /// Begins a line, stands anywhere in one, and comes behind blanks that a runner does not count.
 const COMMANDS: &str = "##[add-mask]l\u{2028}\u{200b}";
 
-/// That a runner obeys nothing of what a run printed but annotations of ours, and how many of those.
+/// That a runner obeys nothing of what a run printed but annotations of repin's, and how many of
+/// those.
 fn annotations(ran: &Ran) -> usize {
     assert_eq!(runner::obeyed(&ran.stderr), [], "{}", ran.stderr);
     let obeyed = runner::obeyed(&ran.stdout);

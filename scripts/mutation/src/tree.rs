@@ -15,10 +15,12 @@ use crate::{
 };
 
 /// What is measured unless paths are given: all that decides what changes, and whether.
-pub const MODULES: [&str; 9] = [
+pub const MODULES: [&str; 11] = [
     "src/apply/",
     "src/checks/",
     "src/plan/",
+    "src/pins/places/",
+    "src/pins/replace.rs",
     "src/prune/",
     "src/untrusted/",
     "src/history/",
@@ -186,12 +188,10 @@ impl Tree {
                 .filter(|message| message["profile"]["test"] == true);
             let binaries =
                 tests.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-            return Ok((
-                Some(Programs {
-                    binaries: binaries.collect(),
-                }),
-                Vec::new(),
-            ));
+            // Cargo names them in any order, and what they reach is known by them.
+            let mut binaries: Vec<PathBuf> = binaries.collect();
+            binaries.sort();
+            return Ok((Some(Programs { binaries }), Vec::new()));
         }
         let mut errors = Vec::new();
         for message in messages

@@ -253,22 +253,25 @@ fn contents_of_an_unreadable_directory_are_not_reported_as_readable() {
 
 #[test]
 fn a_contract_of_today_warns_where_it_would_fail() {
-    let today = |contract| Case {
+    let current = |contract| Case {
         hygiene: false,
         copy: false,
         contract: Some((contract, Force::Warns)),
         ..WHOLE
     };
     assert_eq!(
-        checks(&today("must_contain: { agents: [ops, absent] }"), clean()),
+        checks(&current("must_contain: { agents: [ops, absent] }"), clean()),
         [
             "warn inventory_must_contain_missing: agents/absent: `absent` is missing from `agents`, but the contract requires it; this is the current contract, which was not in force when the set was promoted"
         ]
     );
     // A warning stays as it is.
     assert_eq!(
-        checks(&today("must_contain: { agents: [ops], skills: }"), clean()),
+        checks(
+            &current("must_contain: { agents: [ops], skills: }"),
+            clean()
+        ),
         ["warn expected_yaml_invalid_type: `must_contain.skills` lists nothing"]
     );
-    assert_eq!(checks(&today(CONTRACT), clean()), [] as [&str; 0]);
+    assert_eq!(checks(&current(CONTRACT), clean()), [] as [&str; 0]);
 }

@@ -34,10 +34,10 @@ pub(in crate::cli) struct Prune {
     /// true forbids every change; false means --apply; an empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(in crate::cli) dry_run: Option<bool>,
-    /// Minimum age of a candidate, such as 14d or 36h [default: prune.older_than]
+    /// Minimum age of a candidate, such as 14d or 36h [default: `prune.older_than`]
     #[arg(long, value_name = "DURATION")]
     pub(in crate::cli) older_than: Option<String>,
-    /// Delete nothing if an image has more than N candidates [default: prune.limit]
+    /// Delete nothing if an image has more than N candidates [default: `prune.limit`]
     #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
     pub(in crate::cli) limit: Option<usize>,
     /// Skip instead of failing when a token is missing

@@ -1,5 +1,5 @@
-//! `repin check`: exact counts, well-formed digests, one digest for each image; with `--remote`, the
-//! pinned set must also be what it claims to be.
+//! `repin check`: exact counts, well-formed digests, one digest for each image; with `--remote`,
+//! the pinned set must also match its tags, labels and history.
 
 use futures_util::future;
 

@@ -142,6 +142,10 @@ fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
             count(Status::Fail),
             count(Status::Skip),
         );
+        for row in rows.iter().filter(|row| row.status == Status::Fail) {
+            cx.output.reported(row.code);
+        }
+        cx.output.refer();
         cx.output.note(&format!(
             "\n{passed} passed, {failed} failed, {skipped} skipped; nothing was changed"
         ));

@@ -248,11 +248,15 @@ impl Run<'_> {
             FreshnessError::Git(error @ GitError::Denied { .. }) => {
                 let hint = match &entry.token_env {
                     Some(name) => {
-                        format!("the token in {name} must be allowed to read that repository")
+                        format!("let the token in {name} read that repository")
                     }
                     None => "name the variable that holds a token in `token_env`".to_owned(),
                 };
                 (Class::Denied, error.to_string(), hint)
+            }
+            FreshnessError::Git(error @ GitError::Failed { .. }) => {
+                let hint = "check that `repository` of the entry exists and can be fetched";
+                (Class::Unavailable, error.to_string(), hint.to_owned())
             }
             FreshnessError::Git(error) => (Class::Unavailable, error.to_string(), error.hint()),
         };

@@ -111,7 +111,7 @@ fn short(entries: &[&Entry]) -> String {
 }
 
 /// The fewest digits of the entry's revision, at least [`SHORTEST`], that no other listed revision
-/// begins with. A revision that is no commit's name stays whole, since no command expands it.
+/// begins with. A revision that is not a commit's name stays whole, since no command expands it.
 fn abbreviated(entry: &Entry, entries: &[&Entry]) -> String {
     let Some(revision) = entry.revision.as_ref().map(ToString::to_string) else {
         return "-".to_owned();

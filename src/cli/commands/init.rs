@@ -39,7 +39,7 @@ struct Surroundings {
 struct Chosen<'s> {
     members: Vec<&'s Seen>,
     others: Vec<(&'s Seen, Reason)>,
-    /// Remarks for a person to review, because nobody was asked.
+    /// Remarks for a person to review, because no question was asked.
     remark: Option<String>,
 }
 

@@ -373,8 +373,8 @@ fn log(step: &DeletionEvent<'_>, image: &Image, progress: &Progress, output: &Ou
                 plain(&deletion(image, candidate))
             ));
         }
-        // By somebody else, or by a deletion of ours whose answer was lost: then this line is what
-        // undoes it.
+        // By someone else, or by a deletion of repin's whose answer was lost: then this line is
+        // what undoes it.
         DeletionEvent::Skipped(candidate) => {
             output.error_text(&format!(
                 "already deleted: {}\n",

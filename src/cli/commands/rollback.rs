@@ -26,7 +26,7 @@ pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exi
     )
 }
 
-/// Lists the sets where nothing was asked to change; refuses to choose one otherwise.
+/// Lists the sets if no change was requested; otherwise refuses to choose one.
 fn without_target(
     intent: Intent,
     args: &args::Rollback,

@@ -15,7 +15,7 @@ use crate::{
     oci::PatternError,
 };
 
-/// What an image has to contain.
+/// What an image must contain.
 #[derive(Debug, Clone)]
 pub struct Inventory {
     /// The absolute directory in the image that is listed.
@@ -64,11 +64,11 @@ pub struct Kind {
     pub paths: Vec<Regex>,
     /// Whether contracts may list what must not be there.
     pub must_not_contain: bool,
-    /// Whether there has to be at least one.
+    /// Whether there must be at least one.
     pub non_empty: bool,
 }
 
-/// A command that has to work in the image.
+/// A command that must work in the image.
 #[derive(Debug, Clone)]
 pub struct Smoke {
     /// The arguments.

@@ -82,7 +82,7 @@ pub enum Owner {
 }
 
 /// One step of a pointer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The value of a key, or an item of a list by its number.
     Key(String),
@@ -153,18 +153,31 @@ pub fn looking_into(
 
 /// Whether the file lies in the templates of a chart.
 fn is_template(path: &Path, exists: &dyn Fn(&Path) -> bool) -> bool {
-    let named = |folder: &&Path| folder.file_name().is_some_and(|name| name == TEMPLATES);
-    let mut folders = path.ancestors().skip(1).filter(named);
-    folders.any(|folder| exists(&folder.with_file_name(CHART)))
+    let named = |directory: &&Path| directory.file_name().is_some_and(|name| name == TEMPLATES);
+    let mut directories = path.ancestors().skip(1).filter(named);
+    directories.any(|directory| exists(&directory.with_file_name(CHART)))
 }
 
-pub(in crate::config) fn places(g: &ErrorCollector, node: &Node) -> Option<Vec<PinPlace>> {
+/// `comments` is what becomes of comments where a place does not say.
+pub(in crate::config) fn places(
+    g: &ErrorCollector,
+    node: &Node,
+    comments: CommentPolicy,
+) -> Option<Vec<PinPlace>> {
     let entries = g.map(node)?.entries().iter();
-    let places: Vec<_> = entries.map(|(key, value)| place(g, key, value)).collect();
+    let places: Vec<_> = entries
+        .map(|(key, value)| place(g, key, value, comments))
+        .collect();
     places.into_iter().collect()
 }
 
-fn place(g: &ErrorCollector, key: &Key, node: &Node) -> Option<PinPlace> {
+/// What becomes of comments.
+pub(in crate::config) fn comment_policy(g: &ErrorCollector, node: &Node) -> Option<CommentPolicy> {
+    let policies = [("keep", CommentPolicy::Keep), ("tag", CommentPolicy::Tag)];
+    g.choice(node, &policies)
+}
+
+fn place(g: &ErrorCollector, key: &Key, node: &Node, comments: CommentPolicy) -> Option<PinPlace> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if key.text.is_empty() || !key.text.chars().all(plain) || key.text.starts_with('-') {
         g.report(
@@ -179,11 +192,10 @@ fn place(g: &ErrorCollector, key: &Key, node: &Node) -> Option<PinPlace> {
     let word = kind_of(g, key, &fields)?;
     foreign_keys(g, &fields, word);
     let files = fields.optional("files", |node| files(g, node));
-    let comments = [("keep", CommentPolicy::Keep), ("tag", CommentPolicy::Tag)];
     let comment = if word == "marked" {
         Some(CommentPolicy::Keep)
     } else {
-        fields.or("comment", CommentPolicy::Keep, |n| g.choice(n, &comments))
+        fields.or("comment", comments, |node| comment_policy(g, node))
     };
     let kind = match word {
         "kustomize" => Some(PlaceKind::Kustomize),
@@ -240,7 +252,7 @@ fn foreign_keys(g: &ErrorCollector, fields: &Fields<'_>, kind: &str) {
         if let Some((key, _)) = written.filter(|_| !kinds.contains(&kind)) {
             g.report_hint(
                 key.span,
-                format!("`{name}` has no meaning for the kind `{kind}`"),
+                format!("`{name}` does not apply to the kind `{kind}`"),
                 "remove it",
             );
         }
@@ -316,11 +328,15 @@ fn keys(g: &ErrorCollector, fields: &Fields<'_>) -> Option<PlaceKind> {
             repository,
         },
         (None, None) => {
-            return problem("the key `repository` or `image` is missing: whose the digest is");
+            return problem(
+                "the key `repository` or `image` is missing: one of them must name the image",
+            );
         }
     };
     if tag.is_none() && digest.is_none() {
-        return problem("the key `digest` or `tag` is missing: where the digest stands");
+        return problem(
+            "the key `digest` or `tag` is missing: one of them must name the key of the digest",
+        );
     }
     Some(PlaceKind::Keys(Box::new(KeysRule {
         entry: entry?,
@@ -381,8 +397,8 @@ fn within(steps: Vec<Step>, text: &str) -> Result<Vec<Step>, String> {
     }
 }
 
-/// The directory above the templates that `folder` lies in: whether they are a chart's shows there.
-pub fn above_templates(folder: &Path) -> Option<&Path> {
-    let named = |folder: &&Path| folder.file_name().is_some_and(|name| name == TEMPLATES);
-    folder.ancestors().filter(named).last()?.parent()
+/// The directory above the templates that `directory` lies in: whether they are a chart's shows there.
+pub fn above_templates(directory: &Path) -> Option<&Path> {
+    let named = |directory: &&Path| directory.file_name().is_some_and(|name| name == TEMPLATES);
+    directory.ancestors().filter(named).last()?.parent()
 }

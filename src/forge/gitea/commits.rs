@@ -71,7 +71,7 @@ impl Gitea {
         let number = carried.pull.number;
         let mut open = carried.pull.state == PullState::Open;
         if let BranchState::Behind(head) | BranchState::Diverged(head) = was {
-            // The server closes what is open when the deletion comes up in its queue. That has to
+            // The server closes what is open when the deletion comes up in its queue. That must
             // be seen, or it would close the pull request at any time later.
             if !open {
                 self.reopen(number, None).await?;

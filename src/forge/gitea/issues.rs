@@ -34,7 +34,7 @@ const ISSUES: &str = "write:issue";
 /// What the names of all marks begin with.
 const MARKS: &str = "repin/";
 
-/// How long a mark is kept: longer than anybody waits for a merge.
+/// How long a mark is kept: longer than anyone waits for a merge.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 #[derive(Deserialize)]
@@ -97,7 +97,7 @@ impl Issues for Gitea {
         }
     }
 
-    /// Gitea starts workflows by request from 1.24 on, Forgejo from 8 on; there they have to be,
+    /// Gitea starts workflows by request from 1.24 on, Forgejo from 8 on; there they must be,
     /// since a merge made with a token of a workflow starts none.
     async fn can_dispatch(&self, _workflow: &str) -> Result<Ability, Error> {
         if self.version().await?.starts_workflows() {

@@ -91,7 +91,7 @@ impl Gitea {
                 .error()
                 .help("give the token the scope write:repository, and let its owner merge")),
             423 => Err(refused(&reply)),
-            // The same answer while it checks for conflicts, which it does right after the branch
+            // The same response while it checks for conflicts, which it does right after the branch
             // was made, and where there is one.
             405 if reply.text().contains("try again later") => Ok(Merge::Later(
                 "the forge is still checking it for conflicts, or found one".to_owned(),

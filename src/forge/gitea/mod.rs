@@ -1,6 +1,6 @@
 //! Gitea and Forgejo: REST, one commit and its branch in one request.
 //!
-//! Most versions cannot move a branch: one that has to go back is deleted and made again from its
+//! Most versions cannot move a branch: one that must go back is deleted and made again from its
 //! base. Titles mark drafts, labels go by number, and listings ignore filters that they don't know.
 
 mod branches;
@@ -35,7 +35,7 @@ pub struct Gitea {
     name: String,
     /// Trees by commit: they never change.
     trees: RefCell<HashMap<String, Tree>>,
-    /// The server's version, once it was asked for.
+    /// The server's version, once it was requested.
     version: RefCell<Option<String>>,
     /// The branch that this run deleted while it had no pull request: the server closes whatever it
     /// has once the deletion comes up in its queue.

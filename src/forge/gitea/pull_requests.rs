@@ -122,15 +122,15 @@ impl Row {
     }
 }
 
-/// What became of a label that was added by its name.
+/// The outcome of a label that was added by its name.
 enum NamedLabelOutcome {
     Done,
-    /// Neither the repository nor its organisation has it.
+    /// Neither the repository nor its organization has it.
     Missing,
     Refused(String),
 }
 
-/// What became of a label that was created.
+/// The outcome of a label that was created.
 enum NewLabel {
     /// It has this number.
     Created(u64),
@@ -284,7 +284,7 @@ impl PullRequests for Gitea {
             let ids_of_name = known.filter(|known| known.name == *label);
             match ids_of_name.map(|known| known.id).min() {
                 Some(id) => ids.push(id),
-                // The organisation may have it, and does not show it to this token.
+                // The organization may have it, and does not show it to this token.
                 None if of_owner.is_none() => hidden.push(label.clone()),
                 None => match self.make_label(label).await? {
                     NewLabel::Created(id) => ids.push(id),
@@ -373,7 +373,7 @@ impl Gitea {
             .await
     }
 
-    /// Puts a label on by its name, which finds the organisation's, too.
+    /// Puts a label on by its name, which finds the organization's, too.
     async fn put_on_by_name(&self, number: u64, label: &str) -> Result<NamedLabelOutcome, Error> {
         let reply = self.put_on(number, &json!([label])).await?;
         if reply.status != 200 {

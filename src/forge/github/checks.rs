@@ -97,7 +97,7 @@ impl Checks for Github {
             .collect())
     }
 
-    /// From the branch's protection as everybody may read it, and from rule sets.
+    /// From the branch's protection as everyone may read it, and from rule sets.
     async fn required(&self, branch: &str) -> Result<Option<Vec<String>>, Error> {
         let what = format!("reading what {branch} requires");
         let row: Value = self

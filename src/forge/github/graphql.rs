@@ -25,7 +25,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// What was asked for; null where it is missing.
+    /// What was requested; null where it is missing.
     pub(super) fn data(&self) -> &Value {
         self.data.as_ref().unwrap_or(&Value::Null)
     }
@@ -36,7 +36,7 @@ impl Answer {
     }
 }
 
-/// Whether GitHub failed by itself: an answer with status 200 and an error without a type, after a
+/// Whether GitHub failed by itself: a response with status 200 and an error without a type, after a
 /// timeout or a defect of GitHub's, as users report it. Whether a mutation was carried out is
 /// unknown.
 fn is_outage(error: &GraphqlError) -> bool {
@@ -46,7 +46,7 @@ fn is_outage(error: &GraphqlError) -> bool {
             .contains("Something went wrong while executing your query")
 }
 
-/// What became of a branch.
+/// The outcome of a branch.
 pub(super) enum Moved {
     Yes,
     /// It is not where it was, or a rule or a protection refuses it.
@@ -115,7 +115,7 @@ impl Github {
     }
 
     /// Reads something of the repository; a field that the token may not read is null. `None`: the
-    /// server does not know what was asked for, or has no GraphQL.
+    /// server does not know what was requested, or has no GraphQL.
     pub(super) async fn read_of_repository(
         &self,
         query: &str,

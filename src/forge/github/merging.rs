@@ -332,7 +332,7 @@ impl Github {
     }
 
     /// What a scheduled merge is where the base has a merge queue: the pull request's place in it,
-    /// or the answer that it enters on request.
+    /// or the response that it enters on request.
     async fn queued(&self, pull: &Pull) -> Result<Merge, Error> {
         Ok(match self.queue(pull).await? {
             Queue::Waiting(position, state) => Merge::Queued(position, state),
@@ -361,7 +361,7 @@ impl Github {
         };
         let message = self.http.clean(&error.message);
         match error.kind.as_str() {
-            // "Pull request is already in the queue": another run, or this one if an answer was
+            // "Pull request is already in the queue": another run, or this one if a response was
             // lost.
             _ if message.contains("already in the queue") => self.queued(pull).await,
             "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)

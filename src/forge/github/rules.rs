@@ -164,7 +164,7 @@ impl Github {
         Ok(protected && self.protection_requires_signatures(branch).await?)
     }
 
-    /// The same by its protection alone, as everybody who may read the repository sees it.
+    /// The same by its protection alone, as everyone who may read the repository sees it.
     pub(super) async fn protection_requires_signatures(&self, branch: &str) -> Result<bool, Error> {
         let query = "query($owner:String!,$name:String!,$ref:String!)\
             {repository(owner:$owner,name:$name)\

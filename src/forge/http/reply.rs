@@ -1,4 +1,4 @@
-//! Final answers, and what their statuses mean.
+//! Final responses, and the meaning of their statuses.
 
 use std::fmt::Write as _;
 
@@ -12,11 +12,11 @@ use crate::{
     untrusted::Secrets,
 };
 
-/// The most values that a document is parsed with: two bytes of text become 32 in memory, or more.
+/// The maximum number of values in a document: two bytes of text become 32 in memory, or more.
 /// GitHub's largest tree listing has 600,000.
 const VALUES_MAX: usize = 1_000_000;
 
-/// An answer that is final: no attempt would change it.
+/// A response that is final: no attempt would change it.
 #[derive(Debug)]
 pub(in crate::forge) struct Reply {
     pub(in crate::forge) status: StatusCode,
@@ -27,7 +27,7 @@ pub(in crate::forge) struct Reply {
 }
 
 impl Reply {
-    /// The answer, if its status is one of `good`; otherwise what the status means.
+    /// The response, if its status is one of `good`; otherwise the error that the status means.
     pub(in crate::forge) fn expect<T: DeserializeOwned>(&self, good: &[u16]) -> Result<T, Error> {
         self.check(good)?;
         let begins = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
@@ -43,7 +43,7 @@ impl Reply {
         })
     }
 
-    /// The same without an answer that matters.
+    /// The same, ignoring the body.
     pub(in crate::forge) fn check(&self, good: &[u16]) -> Result<(), Error> {
         if good.contains(&self.status.as_u16()) {
             Ok(())
@@ -52,7 +52,7 @@ impl Reply {
         }
     }
 
-    /// What the status means.
+    /// The meaning of the status.
     pub(in crate::forge) fn error(&self) -> Error {
         let kind = match self.status {
             StatusCode::FORBIDDEN => Class::Denied,
@@ -83,7 +83,7 @@ impl Reply {
         status_text(self.status, &self.body, &self.secrets)
     }
 
-    /// Whether a listing goes on after `so_far` entries.
+    /// Whether a listing continues after `so_far` entries.
     pub(super) fn more(&self, paging: Paging, so_far: usize) -> bool {
         let next = || {
             self.header("link")

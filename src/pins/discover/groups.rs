@@ -36,10 +36,10 @@ pub enum Reason {
     OtherTags,
 }
 
-/// How tags name revisions: what stands before the digits, and how many digits there are.
+/// How tags name revisions: what precedes the digits, and how many digits there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagForm {
-    /// What stands before the revision.
+    /// What precedes the revision.
     pub prefix: String,
     /// The number of hexadecimal digits.
     pub digits: usize,
@@ -146,7 +146,7 @@ fn is_owners(group: &Group, owner: Option<&str>) -> bool {
         .is_some_and(|(name, owner)| name.eq_ignore_ascii_case(owner))
 }
 
-/// Larger is likelier: the remote's owner, not everybody's images, tags that are revisions, pins in
+/// Larger is likelier: the remote's owner, not everyone's images, tags that are revisions, pins in
 /// files that run something, more repositories, more pins.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Likelihood {

@@ -2,7 +2,7 @@
 //!
 //! The rules are the scanner's; only which repositories are ours is not known yet. [`groups`]
 //! guesses that, [`names`] calls the images something, [`narrow`] finds globs for the files.
-//! Nothing here asks anybody or writes anything.
+//! Nothing here asks anyone or writes anything.
 
 pub mod groups;
 pub mod names;
@@ -45,20 +45,20 @@ pub struct Seen {
 pub struct Discovery {
     /// The repositories, in the order found.
     pub seen: Vec<Seen>,
-    /// How many files were looked into.
+    /// How many files were searched.
     pub files: usize,
     /// Files that could not be read.
     pub unread: Vec<ReadError>,
-    /// Files with pins that a configuration can't name.
+    /// Files with pins that a configuration cannot name.
     pub unnameable: Vec<RelPath>,
 }
 
-/// Larger files are no text that somebody wrote.
+/// Larger files are no text that someone wrote.
 const LARGEST: u64 = 4 * 1024 * 1024;
 /// A NUL byte among the first bytes tells a binary file, as it does for git.
 const HEAD: u64 = 8000;
 
-/// Looks into the files of a survey, one at a time, but not into `except`.
+/// Searches the files of a survey, one at a time, but not into `except`.
 pub fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>) -> Discovery {
     let mut known = HashMap::new();
     let mut discovery = Discovery {
@@ -117,7 +117,7 @@ impl Discovery {
                 let mut content = Vec::new();
                 reader.read_to_end(&mut content)?;
                 let mut lookup = |repository: Repository, before: Option<u8>| {
-                    // The rest of `$REGISTRY/app` or `{{ host }}app` is no name.
+                    // The rest of `$REGISTRY/app` or `{{ host }}app` is not a name.
                     (!matches!(before, Some(b'$' | b'}'))).then(|| number(repository))
                 };
                 let mut scan = scan::scan_reader(content.as_slice(), buffer, &mut lookup)?;

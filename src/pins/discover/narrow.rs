@@ -11,7 +11,7 @@ use crate::{
 
 /// With more globs than this, those of a whole directory are brought together.
 const MANY: usize = 8;
-/// As many globs have to be alike to be brought together.
+/// As many globs must be alike to be brought together.
 const ALIKE: usize = 3;
 
 /// A glob, and the files that it is there for.
@@ -21,9 +21,9 @@ struct Chosen {
 }
 
 /// Globs that match all of `holders`, and no other file in which `finder` finds something, or that
-/// can't be changed.
+/// cannot be changed.
 ///
-/// The paths are UTF-8; anything else is left out. Where something can't be read, the paths
+/// The paths are UTF-8; anything else is left out. Where something cannot be read, the paths
 /// themselves are the globs.
 pub fn narrow(tree: &WorkTree, holders: &BTreeSet<RelPath>, finder: &Finder) -> Vec<String> {
     let narrow = Narrow { tree, finder };

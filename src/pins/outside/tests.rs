@@ -5,7 +5,11 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{config, error::SourceText, pins::Finder};
+use crate::{
+    config,
+    error::SourceText,
+    pins::{Finder, chunk::each_window},
+};
 
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -29,12 +33,35 @@ images:
     config::parse(&source, Path::new("/root")).unwrap()
 }
 
+/// Every digest in a text: the same, whether it is read as a whole or part by part.
+fn look(lookout: &Lookout, text: &[u8]) -> Vec<Sighting> {
+    let mut keep = |_: &Sight, _: &Digest| true;
+    let mut all = Vec::new();
+    let window = Window {
+        bytes: text,
+        base: 0,
+    };
+    let mut lines = Lines::of(text);
+    lookout.look(&window, 0..text.len(), &mut lines, &mut keep, &mut all);
+    let parts = lookout.look_through(text, &mut Vec::new(), keep).unwrap();
+    assert_eq!(all, parts);
+    all
+}
+
+/// Every reference by tag alone in a text.
+fn unpinned(lookout: &Lookout, text: &[u8]) -> Vec<Unpinned> {
+    let mut found = Vec::new();
+    each_window(text, &mut Vec::new(), OVERLAP, |window, range, lines| {
+        lookout.unpinned(window, range, lines, &mut found);
+    })
+    .unwrap();
+    found
+}
+
 /// What is seen in a text, a line each.
 fn seen(text: &[u8]) -> Vec<String> {
     let lookout = Lookout::new(&config());
-    let all = lookout.look_at(text, |_, _, _| true);
-    let streamed = lookout.look(text, &mut Vec::new(), |_, _, _| true).unwrap();
-    assert_eq!(all, streamed);
+    let all = look(&lookout, text);
     let row = |one: &Sighting| {
         let what = match &one.sight {
             Sight::Image(at) => format!("image {at}"),
@@ -122,7 +149,7 @@ fn utf_16_has_its_own_places() {
 fn a_tag_alone_pins_nothing() {
     let lookout = Lookout::new(&config());
     let rows = |bytes: &[u8]| {
-        let found = lookout.unpinned(bytes, &mut Vec::new()).unwrap();
+        let found = unpinned(&lookout, bytes);
         let row = |one: &Unpinned| format!("{}:{} {} {}", one.line, one.column, one.image, one.tag);
         found.iter().map(row).collect::<Vec<_>>()
     };
@@ -178,7 +205,7 @@ proptest! {
         let text = parts.concat().into_bytes();
         let config = config();
         let lookout = Lookout::new(&config);
-        let seen = lookout.look(text.as_slice(), &mut Vec::new(), |_, _, _| true).unwrap();
+        let seen = look(&lookout, text.as_slice());
         let seen = seen.into_iter().filter_map(|one| match one.sight {
             Sight::Image(at) => Some((at, one.line, one.column, one.digest)),
             _ => None,

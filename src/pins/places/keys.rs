@@ -1,133 +1,182 @@
 //! What the pointer of a place chooses, by the keys that the place names.
 
-use std::collections::HashSet;
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use super::{
     File,
     entry::{Entry, Refusal, Whose},
-    helm,
-    values::{Field, Via, field},
-    yaml::{Document, Id, Value},
+    helm::{self, Naming},
+    values::{Field, Via, field, through},
+    yaml::{Document, Id, Kind},
 };
 use crate::config::{KeysRule, Owner, Step};
 
 /// The entries of a document.
 pub(super) fn entries(document: &Document<'_>, file: &File<'_>, rule: &KeysRule) -> Vec<Entry> {
+    let chooser = Chooser {
+        document,
+        items: RefCell::default(),
+    };
     let mut chosen = Vec::new();
     if let Some(root) = document.root {
-        choose(document, root, &rule.entry, &mut chosen);
+        let mut met = Met::new(document, &rule.entry);
+        chooser.choose(root, &rule.entry, &mut met, &mut chosen);
     }
-    let mut seen = HashSet::new();
-    chosen.retain(|id| seen.insert(*id));
-    chosen
-        .into_iter()
-        .filter_map(|id| entry(document, file, rule, id))
+    let entries = chosen.into_iter();
+    entries
+        .filter_map(|id| entry(&chooser, file, rule, id))
         .collect()
 }
 
-fn choose(document: &Document<'_>, at: Id, steps: &[Step], chosen: &mut Vec<Id>) {
-    let Some(at) = document.resolved(at) else {
-        return;
-    };
-    let Some((step, rest)) = steps.split_first() else {
-        chosen.push(at);
-        return;
-    };
-    if *step == Step::Deep {
-        choose(document, at, rest, chosen);
-    }
-    let steps = if *step == Step::Deep { steps } else { rest };
-    for child in children(document, at, step) {
-        // Below `**` an alias is not followed: its anchor is come to by itself.
-        if *step != Step::Deep || document.resolved(child) == Some(child) {
-            choose(document, child, steps, chosen);
+/// Which nodes were come to with how many steps left.
+struct Met {
+    bits: Vec<u64>,
+    steps: usize,
+}
+
+impl Met {
+    fn new(document: &Document<'_>, steps: &[Step]) -> Self {
+        let steps = steps.len() + 1;
+        Self {
+            bits: vec![0; (document.len() * steps).div_ceil(64)],
+            steps,
         }
     }
+
+    fn is_first(&mut self, node: Id, left: usize) -> bool {
+        let at = node as usize * self.steps + left;
+        let (word, bit) = (&mut self.bits[at / 64], 1 << (at % 64));
+        let first = *word & bit == 0;
+        *word |= bit;
+        first
+    }
 }
 
-/// The values and items that a step leads to.
-fn children(document: &Document<'_>, at: Id, step: &Step) -> Vec<Id> {
-    match &document.node(at).value {
-        Value::Map(pairs) => match step {
-            Step::Any | Step::Deep => pairs.iter().map(|(_, value)| *value).collect(),
-            Step::Key(key) => {
-                let named = pairs
-                    .iter()
-                    .filter(|(name, _)| document.scalar(*name) == Some(key));
-                let mut named: Vec<_> = named.map(|(_, value)| *value).collect();
+/// Follows pointers in a document.
+struct Chooser<'d, 't> {
+    document: &'d Document<'t>,
+    /// The items of a list that have a text under a key, by the list, the key and the text.
+    items: RefCell<HashMap<ListQuery<'d>, Rc<[Id]>>>,
+}
+
+/// A list, and the step that was taken into it.
+type ListQuery<'d> = (Id, &'d Step);
+
+impl<'d> Chooser<'d, '_> {
+    /// The nodes that the steps lead to from `at`, each once. Where two ways meet, one goes on.
+    fn choose(&self, at: Id, steps: &'d [Step], met: &mut Met, chosen: &mut Vec<Id>) {
+        let document = self.document;
+        let Some(node) = document.resolved(at) else {
+            return;
+        };
+        if !met.is_first(node, steps.len()) {
+            return;
+        }
+        let Some((step, rest)) = steps.split_first() else {
+            chosen.push(node);
+            return;
+        };
+        if *step == Step::Deep {
+            self.choose(node, rest, met, chosen);
+        }
+        let steps = if *step == Step::Deep { steps } else { rest };
+        for child in self.children(node, step).iter() {
+            // Below `**` an alias is not followed: its anchor is come to by itself.
+            if *step != Step::Deep || document.resolved(*child) == Some(*child) {
+                self.choose(*child, steps, met, chosen);
+            }
+        }
+    }
+
+    /// The values and items that a step leads to.
+    fn children(&self, at: Id, step: &'d Step) -> Rc<[Id]> {
+        let document = self.document;
+        match (document.node(at).kind, step) {
+            (Kind::Map, Step::Any | Step::Deep) => {
+                document.map(at).map(|(_, value)| value).collect()
+            }
+            (Kind::Map, Step::Key(key)) => {
+                let named = document.named(at, key);
                 if named.is_empty() {
-                    named.extend(field(document, at, key).map(|field| field.node));
+                    let merged = field(document, at, key);
+                    return merged.map(|field| field.node).into_iter().collect();
                 }
-                named
+                named.into_iter().map(|(_, value)| value).collect()
             }
-            Step::Item { .. } => Vec::new(),
-        },
-        Value::List(items) => match step {
-            Step::Any | Step::Deep => items.clone(),
-            Step::Key(key) => key
-                .parse()
-                .ok()
-                .and_then(|at: usize| items.get(at).copied())
-                .into_iter()
-                .collect(),
-            Step::Item { key, text } => {
-                let has = |item: &&Id| {
-                    let item = document.resolved(**item);
-                    let value = item.and_then(|item| field(document, item, key));
-                    value.is_some_and(|value| document.scalar(value.node) == Some(text))
-                };
-                items.iter().filter(has).copied().collect()
+            (Kind::List, Step::Any | Step::Deep) => document.list(at).into(),
+            (Kind::List, Step::Key(key)) => {
+                let item = key
+                    .parse()
+                    .ok()
+                    .and_then(|at_item: usize| document.list(at).get(at_item));
+                item.copied().into_iter().collect()
             }
-        },
-        _ => Vec::new(),
+            (Kind::List, Step::Item { key, text }) => {
+                let mut items = self.items.borrow_mut();
+                let items = items
+                    .entry((at, step))
+                    .or_insert_with(|| self.items_with(at, key, text));
+                Rc::clone(items)
+            }
+            _ => Rc::default(),
+        }
+    }
+
+    fn items_with(&self, list: Id, key: &str, text: &str) -> Rc<[Id]> {
+        let document = self.document;
+        let has = |item: &&Id| {
+            let item = document.resolved(**item);
+            let value = item.and_then(|item| field(document, item, key));
+            value.is_some_and(|value| document.scalar(value.node) == Some(text))
+        };
+        document.list(list).iter().filter(has).copied().collect()
+    }
+
+    /// A value of an entry, and the second one that its steps lead to.
+    fn value(&self, entry: Id, steps: &'d [Step]) -> (Option<Field>, Option<Id>) {
+        let document = self.document;
+        let mut reached = Field {
+            node: entry,
+            via: Via::Own,
+        };
+        let mut second = None;
+        for step in steps {
+            let next = match step {
+                Step::Key(key) if document.node(reached.node).kind == Kind::Map => {
+                    field(document, reached.node, key)
+                }
+                _ => {
+                    let items = self.children(reached.node, step);
+                    second = second.or(items.get(1).copied());
+                    items.first().and_then(|item| through(document, *item))
+                }
+            };
+            let Some(next) = next else {
+                return (None, second);
+            };
+            let via = match reached.via {
+                Via::Own => next.via,
+                before => before,
+            };
+            reached = Field {
+                node: next.node,
+                via,
+            };
+        }
+        (Some(reached), second)
     }
 }
 
-/// A value of an entry, and the second one that its steps lead to.
-fn value(document: &Document<'_>, entry: Id, steps: &[Step]) -> (Option<Field>, Option<Id>) {
-    let mut reached = Field {
-        node: entry,
-        via: Via::Own,
-    };
-    let mut second = None;
-    for step in steps {
-        let next = match step {
-            Step::Key(key) if !document.map(reached.node).is_empty() => {
-                field(document, reached.node, key)
-            }
-            _ => {
-                let items = children(document, reached.node, step);
-                second = second.or(items.get(1).copied());
-                items.first().and_then(|item| {
-                    let node = document.resolved(*item)?;
-                    let via = if node == *item {
-                        Via::Own
-                    } else {
-                        Via::Alias(*item)
-                    };
-                    Some(Field { node, via })
-                })
-            }
-        };
-        let Some(next) = next else {
-            return (None, second);
-        };
-        let via = match reached.via {
-            Via::Own => next.via,
-            before => before,
-        };
-        reached = Field {
-            node: next.node,
-            via,
-        };
-    }
-    (Some(reached), second)
-}
-
-fn entry(document: &Document<'_>, file: &File<'_>, rule: &KeysRule, id: Id) -> Option<Entry> {
-    let get = |steps: &Option<Vec<Step>>| {
+fn entry<'d>(
+    chooser: &Chooser<'d, '_>,
+    file: &File<'_>,
+    rule: &'d KeysRule,
+    id: Id,
+) -> Option<Entry> {
+    let document = chooser.document;
+    let get = |steps: &'d Option<Vec<Step>>| {
         let steps = steps.as_ref();
-        steps.map_or((None, None), |steps| value(document, id, steps))
+        steps.map_or((None, None), |steps| chooser.value(id, steps))
     };
     let ((digest, second_digest), (tag, second_tag)) = (get(&rule.digest), get(&rule.tag));
     let (whose, named_by, both) = match &rule.owner {
@@ -143,9 +192,14 @@ fn entry(document: &Document<'_>, file: &File<'_>, rule: &KeysRule, id: Id) -> O
             registry,
             repository,
         } => {
-            let (repository, _) = value(document, id, repository);
+            let (repository, _) = chooser.value(id, repository);
             let (registry, _) = get(registry);
-            let (whose, named_by) = helm::whose(document, file, registry, repository?, None);
+            let naming = Naming {
+                entry: id,
+                registry,
+                repository: repository?,
+            };
+            let (whose, named_by) = helm::whose(document, file, &naming, None);
             (whose, named_by, helm::BOTH)
         }
     };

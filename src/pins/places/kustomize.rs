@@ -1,5 +1,7 @@
 //! Items of `images:` in a kustomization or component, and of `spec.images` in Flux's Kustomization.
 
+use std::collections::HashSet;
+
 use super::{
     File,
     entry::{Entry, Refusal, Whose},
@@ -16,8 +18,10 @@ pub(super) fn entries(document: &Document<'_>, file: &File<'_>) -> Vec<Entry> {
     let Some(images) = images(document, file) else {
         return Vec::new();
     };
+    let mut seen = HashSet::new();
     let items = document.list(images).iter();
     let items = items.filter_map(|item| document.resolved(*item));
+    let items = items.filter(|item| seen.insert(*item));
     items.map(|item| entry(document, file, item)).collect()
 }
 

@@ -8,8 +8,9 @@ use super::{PREFIX, Rules, Sight, What};
 use crate::{
     oci::{Digest, Tag},
     pins::{
+        chunk::{Overlap, Window},
         digests::{Width, runs_in},
-        scan::{Scan, Split, TagEdit},
+        scan::{Finder, Split, TagEdit},
     },
 };
 
@@ -17,31 +18,69 @@ const MARKER: &[u8] = b"repin:";
 /// What a comment that ends with its line begins with.
 const INTRODUCERS: [&[u8]; 5] = [b"#", b"//", b"--", b";", b"/*"];
 
+/// Bytes before a comment, and of the line below it, in which the digest may stand.
+const LINE: usize = 8 * 1024;
+/// What the search has to see around a comment.
+pub(super) const OVERLAP: Overlap = Overlap {
+    back: 2 * LINE,
+    forward: 2 * LINE + 2,
+};
+
 /// A comment that marks a line.
 struct Marker<'c> {
     /// Offset of `repin:`.
     at: usize,
     name: &'c str,
-    /// The line that it marks.
-    line: Range<usize>,
+    /// The line that it marks; `None` if it is longer than a line may be.
+    line: Option<Range<usize>>,
 }
 
-/// The pins and refusals of a place of the kind `marked`.
-pub(super) fn find(rules: &Rules, place: usize, scan: &Scan, content: &[u8]) -> Vec<Sight> {
-    let markers = memmem::find_iter(content, MARKER).filter_map(|at| marker(content, at));
-    markers
-        .filter_map(|marker| sight(rules, place, scan, content, &marker))
-        .collect()
+/// The pins and refusals of a place of the kind `marked`, by the comments in a part of a file.
+pub(super) fn find(
+    rules: &Rules,
+    finder: &Finder,
+    place: usize,
+    window: &Window<'_>,
+    range: Range<usize>,
+) -> Vec<Sight> {
+    let content = window.bytes;
+    // A comment that begins in the range may end behind it.
+    let end = content.len().min(range.end + MARKER.len() - 1);
+    let found = memmem::find_iter(&content[range.start..end], MARKER);
+    let markers = found.filter_map(|at| marker(content, range.start + at));
+    let mut sights: Vec<_> = markers
+        .filter_map(|marker| sight(rules, finder, place, content, &marker))
+        .collect();
+    for sight in &mut sights {
+        sight.shift(window.base);
+    }
+    sights
+}
+
+impl Sight {
+    /// Turns offsets in a window into those in its file.
+    fn shift(&mut self, base: usize) {
+        self.at += base;
+        if let What::Pin { split, .. } = &mut self.what {
+            for edit in &mut split.tags {
+                for range in [&mut edit.at, &mut edit.scalar] {
+                    *range = range.start + base..range.end + base;
+                }
+            }
+        }
+    }
 }
 
 /// The marker at `at`, if a comment at the end of its line holds nothing else.
 fn marker(content: &[u8], at: usize) -> Option<Marker<'_>> {
-    let start = line_start(content, at);
-    let before = content[start..at].trim_ascii_end();
+    let near = at.saturating_sub(LINE);
+    let start = memchr::memrchr(b'\n', &content[near..at]).map(|newline| near + newline + 1);
+    let start = start.or((near == 0).then_some(0));
+    let before = content[start.unwrap_or(near)..at].trim_ascii_end();
     let introducer = INTRODUCERS
         .iter()
         .find(|introducer| before.ends_with(introducer))?;
-    let end = line_end(content, at);
+    let end = line_end(content, at)?;
     let mut text = content[at + MARKER.len()..end].trim_ascii();
     if *introducer == b"/*" {
         text = text.strip_suffix(b"*/")?.trim_ascii_end();
@@ -53,11 +92,11 @@ fn marker(content: &[u8], at: usize) -> Option<Marker<'_>> {
     let alone = before[..before.len() - introducer.len()]
         .trim_ascii()
         .is_empty();
-    let line = if alone {
+    let line = if alone && start.is_some() {
         let next = (end + 1).min(content.len());
-        next..line_end(content, next)
+        line_end(content, next).map(|end| next..end)
     } else {
-        start..end
+        start.map(|start| start..end)
     };
     Some(Marker {
         at,
@@ -66,19 +105,18 @@ fn marker(content: &[u8], at: usize) -> Option<Marker<'_>> {
     })
 }
 
-fn line_start(content: &[u8], at: usize) -> usize {
-    memchr::memrchr(b'\n', &content[..at]).map_or(0, |newline| newline + 1)
-}
-
-/// Where the line break behind `at` is, or the end of the text.
-fn line_end(content: &[u8], at: usize) -> usize {
-    memchr::memchr(b'\n', &content[at..]).map_or(content.len(), |newline| at + newline)
+/// Where the line break behind `at` is, or the end of the text; `None` if that is too far.
+fn line_end(content: &[u8], at: usize) -> Option<usize> {
+    let far = content.len().min(at + LINE);
+    let newline = memchr::memchr(b'\n', &content[at..far]);
+    let end = newline.map(|newline| at + newline);
+    end.or((far == content.len()).then_some(far))
 }
 
 fn sight(
     rules: &Rules,
+    finder: &Finder,
     place: usize,
-    scan: &Scan,
     content: &[u8],
     marker: &Marker<'_>,
 ) -> Option<Sight> {
@@ -100,7 +138,11 @@ fn sight(
             ),
         );
     };
-    let digests = digests_in(content, &marker.line);
+    let Some(line) = &marker.line else {
+        let why = format!("the line that this comment marks is longer than {LINE} bytes");
+        return refused(marker.at, why);
+    };
+    let digests = digests_in(content, line);
     let (at, digest) = match digests.as_slice() {
         [one] => *one,
         [] => {
@@ -112,8 +154,8 @@ fn sight(
             return refused(*second, why.to_owned());
         }
     };
-    if let Some(whole) = scan.pins.iter().find(|pin| pin.offset == at) {
-        if whole.image == image {
+    if let Some(whole) = finder.image_before(content, at) {
+        if whole == image {
             return None;
         }
         let why = format!(

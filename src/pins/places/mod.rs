@@ -11,15 +11,15 @@ pub(in crate::pins) mod fuzzing;
 mod helm;
 mod keys;
 mod kustomize;
+pub(in crate::pins) mod large;
 mod marked;
 mod quoting;
 mod values;
 mod yaml;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Read},
-    ops::Range,
     path::Path,
     sync::Arc,
 };
@@ -27,7 +27,7 @@ use std::{
 use memchr::memmem;
 
 use super::{
-    chunk::{Lines, Window},
+    chunk::{Lines, Window, each_window},
     digests::{Width, runs_in},
     scan::{Finder, Pin, Refused, Scan, Split, Twice},
 };
@@ -40,6 +40,7 @@ use crate::{
     oci::{Digest, Repository, Tag},
 };
 
+pub use large::read_in_ways;
 pub(super) use quoting::needs_quotes;
 
 /// The largest file that is parsed, in bytes.
@@ -91,6 +92,13 @@ struct Sight {
     what: What,
 }
 
+impl Sight {
+    /// Where the digest stands, if it is a pin.
+    fn pin(&self) -> Option<usize> {
+        matches!(self.what, What::Pin { .. }).then_some(self.at)
+    }
+}
+
 #[derive(Debug)]
 enum What {
     Pin {
@@ -122,6 +130,14 @@ impl FileScanner {
                 .cloned()
                 .collect::<Vec<_>>(),
         )
+    }
+
+    /// For whole references alone.
+    pub fn plain(finder: Finder) -> Self {
+        Self {
+            finder,
+            rules: None,
+        }
     }
 
     /// For the places of `config`; a pin's `image` is the place in `repositories`, which may be those
@@ -176,17 +192,21 @@ impl FileScanner {
 
     /// Scans a whole file in memory.
     pub fn scan(&self, content: &[u8], looking: &Looking) -> Scan {
+        let rules = self.rules.as_deref().filter(|_| !looking.is_empty());
+        if rules.is_some() && content.len() > LARGEST {
+            let read = self.scan_parts(content, looking, &mut Vec::new());
+            // Bytes in memory can always be read.
+            return read.unwrap_or_default();
+        }
         let mut scan = self.finder.scan(content);
-        if let Some(rules) = &self.rules
-            && !looking.is_empty()
-        {
-            rules.add(&mut scan, content, looking);
+        if let Some(rules) = rules {
+            rules.add(&self.finder, &mut scan, content, looking);
         }
         scan
     }
 
-    /// Scans a file as it is read. One that no place looks into is held in memory a chunk at a time,
-    /// in `buffer`, which can be used again; another one up to the size that is parsed.
+    /// Scans a file as it is read. One that no place looks into, or that is larger than what is
+    /// parsed, is held in memory a chunk at a time, in `buffer`, which can be used again.
     pub fn scan_reader(
         &self,
         mut reader: impl Read,
@@ -201,11 +221,25 @@ impl FileScanner {
             .by_ref()
             .take(LARGEST as u64 + 1)
             .read_to_end(buffer)?;
-        if buffer.len() > LARGEST {
-            // It is refused by what it holds, so all of it has to be seen.
-            reader.read_to_end(buffer)?;
+        if buffer.len() <= LARGEST {
+            return Ok(self.scan(buffer, looking));
         }
-        Ok(self.scan(buffer, looking))
+        let begun = std::mem::take(buffer);
+        self.scan_parts(begun.as_slice().chain(reader), looking, buffer)
+    }
+
+    fn scan_parts(
+        &self,
+        reader: impl Read,
+        looking: &Looking,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Scan> {
+        let mut stream = self.stream(looking);
+        let overlap = self.overlap(looking);
+        each_window(reader, buffer, overlap, |window, range, lines| {
+            stream.window(window, range, *lines);
+        })?;
+        Ok(stream.finish())
     }
 }
 
@@ -252,7 +286,7 @@ impl FirstLook {
             .filter(|(_, place)| place.kind.has_name(path.as_path(), exists))
             .map(|(at, _)| at)
             .collect();
-        if places.is_empty() || !may_hold_digest(content) {
+        if places.is_empty() || content.len() > LARGEST || !may_hold_digest(content) {
             return;
         }
         let file = File {
@@ -262,6 +296,9 @@ impl FirstLook {
             image,
         };
         if let Ok(sights) = file.parsed(&places) {
+            // `1.2@sha256:…` is the tag of an entry, and no repository `1.2`.
+            let entries: HashSet<usize> = sights.iter().filter_map(Sight::pin).collect();
+            scan.pins.retain(|pin| !entries.contains(&pin.offset));
             place_all(scan, content, sights);
         }
     }
@@ -269,18 +306,14 @@ impl FirstLook {
 
 impl Rules {
     /// Adds what the places find in a file.
-    fn add(&self, scan: &mut Scan, content: &[u8], looking: &Looking) {
+    fn add(&self, finder: &Finder, scan: &mut Scan, content: &[u8], looking: &Looking) {
+        let mut sights = Vec::new();
+        // A comment that marks a line without a digest is refused wherever it stands.
+        self.marked(finder, content, looking, &mut sights);
         if !may_hold_digest(content) {
-            // A comment that marks a line without a digest is refused wherever it stands.
-            if looking.places.iter().any(|at| self.is_marked(*at)) {
-                let mut sights = Vec::new();
-                self.marked(scan, content, looking, &mut sights);
-                place_all(scan, content, sights);
-            }
+            place_all(scan, content, sights);
             return;
         }
-        let mut sights = Vec::new();
-        self.marked(scan, content, looking, &mut sights);
         let file = File {
             content,
             rules: self,
@@ -306,10 +339,14 @@ impl Rules {
         self.places[place].kind == PlaceKind::Marked
     }
 
-    fn marked(&self, scan: &Scan, content: &[u8], looking: &Looking, sights: &mut Vec<Sight>) {
+    fn marked(&self, finder: &Finder, content: &[u8], looking: &Looking, sights: &mut Vec<Sight>) {
+        let window = Window {
+            bytes: content,
+            base: 0,
+        };
         for at in &looking.places {
             if self.is_marked(*at) {
-                sights.extend(marked::find(self, *at, scan, content));
+                sights.extend(marked::find(self, finder, *at, &window, 0..content.len()));
             }
         }
     }
@@ -322,9 +359,6 @@ impl File<'_> {
             at,
             why: why.to_owned(),
         };
-        if self.content.len() > LARGEST {
-            return Err(fault(0, "it is larger than 4 MiB"));
-        }
         let text = std::str::from_utf8(self.content)
             .map_err(|error| fault(error.valid_up_to(), "it is not UTF-8"))?;
         let mut sights = Vec::new();
@@ -353,15 +387,15 @@ impl File<'_> {
         place: usize,
         fault: &yaml::Fault,
     ) -> Option<Sight> {
-        let counted = |at: usize| {
-            scan.pins.iter().any(|pin| pin.offset == at)
-                || sights.iter().any(|sight| sight.at == at)
-        };
+        let mut known: Vec<usize> = sights.iter().map(|sight| sight.at).collect();
+        known.extend(scan.pins.iter().map(|pin| pin.offset));
+        known.sort_unstable();
+        let counted = |at: usize| known.binary_search(&at).is_ok();
         let mut uncounted = None;
         runs_in(self.content, 0..self.content.len(), |run| {
             let prefixed = run.width == Width::One && self.content[..run.offset].ends_with(PREFIX);
-            if prefixed && !counted(run.offset - PREFIX.len()) {
-                uncounted.get_or_insert(run.offset - PREFIX.len());
+            if uncounted.is_none() && prefixed && !counted(run.offset - PREFIX.len()) {
+                uncounted = Some(run.offset - PREFIX.len());
             }
         });
         let digest = uncounted?;
@@ -393,22 +427,15 @@ impl File<'_> {
 impl Rules {
     /// The first image whose repository a text names, whatever stands between host and path.
     fn named_in(&self, content: &[u8]) -> Option<usize> {
-        let part = |byte: Option<&u8>| {
-            byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
-        };
-        let named = |repository: &Repository| {
-            let path = repository.path();
-            let path = path.strip_prefix("library/").unwrap_or(path).as_bytes();
-            memmem::find_iter(content, path).any(|at| {
-                let before = at.checked_sub(1).and_then(|at| content.get(at));
-                !part(before) && !part(content.get(at + path.len()))
-            })
-        };
-        let images = self
-            .images
-            .iter()
-            .filter(|(repository, _)| named(repository));
+        let images = self.images.iter();
+        let images = images.filter(|(repository, _)| large::names(content, Self::path(repository)));
         images.map(|(_, image)| *image).min()
+    }
+
+    /// The path of a repository as it is written.
+    fn path(repository: &Repository) -> &str {
+        let path = repository.path();
+        path.strip_prefix("library/").unwrap_or(path)
     }
 }
 
@@ -423,60 +450,105 @@ fn may_hold_digest(content: &[u8]) -> bool {
     })
 }
 
-/// Adds sights to a scan in the order of the file, with their lines and columns. A digest that two
-/// places find is neither's.
-fn place_all(scan: &mut Scan, content: &[u8], mut sights: Vec<Sight>) {
+/// A sight with its line and column.
+struct LocatedSight {
+    sight: Sight,
+    line: usize,
+    column: usize,
+    /// What stands where something is refused.
+    text: String,
+}
+
+/// Adds the sights of a file in memory to its scan.
+fn place_all(scan: &mut Scan, content: &[u8], sights: Vec<Sight>) {
     if sights.is_empty() {
         return;
     }
-    sights.sort_by_key(|sight| sight.at);
-    let whole: Vec<usize> = scan.pins.iter().map(|pin| pin.offset).collect();
-    let mut lines = Lines::of(content);
     let window = Window {
         bytes: content,
         base: 0,
     };
+    merge(scan, locate(&window, Lines::of(content), sights));
+}
+
+/// Adds their lines and columns to sights in a window; `lines` are those from its beginning on.
+fn locate(window: &Window<'_>, mut lines: Lines, mut sights: Vec<Sight>) -> Vec<LocatedSight> {
+    sights.sort_by_key(|sight| sight.at);
+    let locate = |sight: Sight| {
+        let at = (sight.at - window.base).min(window.bytes.len());
+        let (line, column) = lines.place(window, at);
+        let text = match sight.what {
+            What::Pin { .. } => String::new(),
+            What::Refused(_) => excerpt(&window.bytes[at..]),
+        };
+        LocatedSight {
+            sight,
+            line,
+            column,
+            text,
+        }
+    };
+    sights.into_iter().map(locate).collect()
+}
+
+/// Adds sights to a scan in the order of the file. A digest that two places find is neither's.
+fn merge(scan: &mut Scan, mut sights: Vec<LocatedSight>) {
+    sights.sort_by_key(|sight| sight.sight.at);
+    let whole: Vec<usize> = scan.pins.iter().map(|pin| pin.offset).collect();
     let mut sights = sights.into_iter().peekable();
-    while let Some(sight) = sights.next() {
-        let (line, column) = lines.place(&window, sight.at);
+    while let Some(located) = sights.next() {
+        let (line, column) = (located.line, located.column);
         let Sight {
-            place, image, at, ..
-        } = sight;
-        match (sight.what, image) {
-            (What::Pin { digest, tag, split }, Some(image)) => {
-                let same = |next: &Sight| next.at == at && matches!(next.what, What::Pin { .. });
-                while let Some(other) = sights.next_if(same) {
-                    if other.place != place {
-                        scan.twice.push(Twice {
-                            line,
-                            column,
-                            places: [place, other.place],
-                        });
-                    }
-                }
-                // A whole reference that an entry's scalar holds is one already.
-                if whole.binary_search(&at).is_ok() {
-                    continue;
-                }
-                scan.pins.push(Pin {
-                    image,
+            place,
+            image,
+            at,
+            what,
+        } = located.sight;
+        let refused = |image, why| Refused {
+            place,
+            image,
+            line,
+            column,
+            text: located.text.clone(),
+            why,
+        };
+        let (digest, tag, split, image) = match (what, image) {
+            (What::Refused(why), image) => {
+                scan.refused.push(refused(image, why));
+                continue;
+            }
+            (What::Pin { digest, tag, split }, Some(image)) => (digest, tag, split, image),
+            (What::Pin { .. }, None) => continue,
+        };
+        let same = |next: &LocatedSight| {
+            next.sight.at == at && matches!(next.sight.what, What::Pin { .. })
+        };
+        let mut foreign = false;
+        while let Some(other) = sights.next_if(same) {
+            foreign |= other.sight.place == place && other.sight.image != Some(image);
+            if other.sight.place != place {
+                scan.twice.push(Twice {
                     line,
                     column,
-                    offset: at,
-                    tag,
-                    digest,
-                    split: Some(split),
+                    places: [place, other.sight.place],
                 });
             }
-            (What::Pin { .. }, None) => {}
-            (What::Refused(why), image) => scan.refused.push(Refused {
-                place,
+        }
+        if foreign {
+            let why = "two comments say of this digest that it is of different images";
+            scan.refused.push(refused(Some(image), why.to_owned()));
+        }
+        // A whole reference that an entry's scalar holds is one already.
+        if whole.binary_search(&at).is_err() {
+            scan.pins.push(Pin {
                 image,
                 line,
                 column,
-                text: excerpt(&content[at.min(content.len())..]),
-                why,
-            }),
+                offset: at,
+                tag,
+                digest,
+                split: Some(split),
+            });
         }
     }
     scan.pins.sort_by_key(|pin| pin.offset);
@@ -498,18 +570,6 @@ pub(super) fn same_events(old: &[u8], new: &[u8], moved: &[usize]) -> bool {
     match (std::str::from_utf8(old), std::str::from_utf8(new)) {
         (Ok(old), Ok(new)) => yaml::same_events(old, new, moved),
         _ => false,
-    }
-}
-
-/// The range of a scalar's text within its span: without its quotes.
-fn within_quotes(document: &yaml::Document<'_>, id: yaml::Id) -> Range<usize> {
-    use granit_parser::ScalarStyle::{DoubleQuoted, SingleQuoted};
-    let span = document.span(id);
-    match document.node(id).value {
-        yaml::Value::Scalar(_, SingleQuoted | DoubleQuoted) if span.len() >= 2 => {
-            span.start + 1..span.end - 1
-        }
-        _ => span,
     }
 }
 

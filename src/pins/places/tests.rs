@@ -1,5 +1,7 @@
 //! Each form of a split pin before and after a move, and each sentence about what is refused.
 
+mod conformance;
+mod large;
 mod property;
 
 use std::path::Path;
@@ -189,6 +191,11 @@ fn kustomize_refuses_what_it_reads_otherwise() {
         "`newName` holds a whole reference",
     );
     kustomize().refuses(
+        "images:\n- name: x\n  newName: ghcr.io/acme/app:v1\n  newTag: v2@OLD\n",
+        "3:12",
+        "`newName` holds a whole reference",
+    );
+    kustomize().refuses(
         "images:\n- name: nginx\n  tagSuffix: -x\n  digest: OLD\n",
         "3:14",
         "`tagSuffix`",
@@ -237,6 +244,8 @@ fn a_registry_of_the_place_is_for_entries_without_one() {
     scene.ignores("a: { registry: docker.io, repository: acme/app, digest: OLD }\n");
     // A mirror is another repository.
     scene.ignores("a: { repository: mirror.example/acme/app, digest: OLD }\n");
+    // So is one behind another port.
+    scene.ignores("a: { repository: 'ghcr.io:443/acme/app', digest: OLD }\n");
     helm().ignores("a: { repository: acme/app, digest: OLD }\n");
 }
 
@@ -356,6 +365,8 @@ fn a_digest_that_is_not_its_bytes_is_refused() {
         "4:5",
         "the tag is in a block scalar",
     );
+    // Without the letters `sha256:` nothing is parsed.
+    helm().ignores("i: { repository: nginx, digest: \"sha\\x3256:HEX\" }\n");
     // What is nobody's may be anything.
     helm().ignores(&format!(
         "i: {{ repository: other, digest: sha256:{cut} }}\n"
@@ -474,6 +485,16 @@ fn a_global_registry_makes_it_unknown_whose_an_entry_is() {
             "`global.imageRegistry` is `r.example`",
         );
     }
+    // The values of a resource, and those of a chart within the chart.
+    helm().refuses(
+        "spec: { values: { global: { imageRegistry: r.example }, i: { repository: nginx, digest: OLD } } }\n",
+        "1:89",
+        "`global.imageRegistry` is `r.example`",
+    );
+    helm().moves(
+        "a: { global: { imageRegistry: r.example } }\nb: { i: { repository: nginx, digest: OLD } }\n",
+        "a: { global: { imageRegistry: r.example } }\nb: { i: { repository: nginx, digest: NEW } }\n",
+    );
     // An entry that the registry might make a configured image's.
     helm().refuses(
         "global: { imageRegistry: ghcr.io }\ni: { repository: acme/app, digest: OLD }\n",
@@ -577,6 +598,45 @@ fn comments_stay_unless_the_place_says_tag() {
 }
 
 #[test]
+fn each_kind_looks_into_files_of_its_names() {
+    let places = "kustomize: {}, helm: {}, k: { kind: keys, entry: /i, digest: d, image: hub }, marked: {}, own: { kind: helm, files: ['**/a.txt', '!b/**'] }";
+    let scanner = scene(places, "").scanner;
+    for (path, expected) in [
+        ("kustomization.yaml", &[0, 1, 2, 3][..]),
+        ("a/kustomization.yml", &[0, 1, 2, 3]),
+        ("a/Kustomization", &[0, 3]),
+        ("a/values.yaml", &[1, 2, 3]),
+        ("a/values.yml", &[1, 2, 3]),
+        ("a/values.json", &[1, 2, 3]),
+        ("a/values.toml", &[3]),
+        ("chart/templates/x.yaml", &[3]),
+        ("chart/templates/sub/x.yaml", &[3]),
+        ("other/templates/x.yaml", &[1, 2, 3]),
+        ("a/a.txt", &[3, 4]),
+        ("b/a.txt", &[3]),
+    ] {
+        let chart = |path: &Path| path == Path::new("chart/Chart.yaml");
+        let looking = scanner.looking(&RelPath::parse(path).unwrap(), &chart);
+        assert_eq!(looking.places, expected, "{path}");
+    }
+}
+
+#[test]
+fn comments_is_the_default_of_every_place() {
+    let before = "a: { repository: nginx, digest: OLD } # v1\n";
+    let after = |word: &str| before.replace("OLD", "NEW").replace("v1", word);
+    for (top, place, word) in [
+        ("tag", "helm: {}", "rev-2"),
+        ("tag", "helm: { comment: keep }", "v1"),
+        ("keep", "helm: {}", "v1"),
+        ("keep", "helm: { comment: tag }", "rev-2"),
+    ] {
+        let places = format!("{place} }}\ncomments: {top}\nsources: {{");
+        scene(&places, "values.yaml").moves(before, &after(word));
+    }
+}
+
+#[test]
 fn a_file_that_is_not_yaml_is_refused_only_if_a_digest_of_an_image_may_be_in_it() {
     helm().refuses(
         "a: [\nrepository: ghcr.io/acme/app\ndigest: OLD\n",
@@ -666,6 +726,15 @@ fn a_marker_that_says_nothing_or_too_much_is_refused() {
         .scan(text("ghcr.io/acme/app@OLD # repin: app\n").as_bytes())
         .pins[0];
     assert_eq!(pin.split, None, "it counts once, as a whole pin");
+    marked().refuses(
+        "# repin: web\nx = OLD # repin: app\n",
+        "2:5",
+        "of different images",
+    );
+    assert_eq!(
+        marked().found("# repin: app\nx = OLD # repin: app\n"),
+        "app - -"
+    );
 }
 
 #[test]

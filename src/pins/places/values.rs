@@ -1,13 +1,12 @@
-//! What entries are made of: values that aliases and merges may bring, digests, placeholders, and
-//! the comments behind them.
+//! What entries are made of: values that aliases and merges may bring, digests, and placeholders.
 
-use std::ops::Range;
+use granit_parser::ScalarStyle;
 
 use super::{
     PREFIX,
-    yaml::{Document, Id},
+    yaml::{Document, Id, Kind},
 };
-use crate::oci::Digest;
+use crate::oci::{Digest, Tag};
 
 /// A scalar, or whatever else stands there, as an entry comes to it.
 #[derive(Debug, Clone, Copy)]
@@ -39,45 +38,27 @@ impl Via {
 
 /// The value of a key: written in the mapping, or brought by a merge.
 pub(super) fn field(document: &Document<'_>, map: Id, key: &str) -> Option<Field> {
-    lookup(document, map, key, 0)
+    if let Some((_, value)) = document.named(map, key).first() {
+        return through(document, *value);
+    }
+    let (merge, node) = document.merged(map, key)?;
+    let via = Via::Merge(merge);
+    Some(Field { node, via })
 }
 
-fn lookup(document: &Document<'_>, map: Id, key: &str, depth: usize) -> Option<Field> {
-    let entries = document.map(map);
-    if let Some((_, value)) = entries
-        .iter()
-        .find(|(name, _)| document.scalar(*name) == Some(key))
-    {
-        let node = document.resolved(*value)?;
-        let via = if node == *value {
-            Via::Own
-        } else {
-            Via::Alias(*value)
-        };
-        return Some(Field { node, via });
-    }
-    // Of the mappings that are merged, the first that has the key counts.
-    if depth > 16 {
-        return None;
-    }
-    let merges = entries
-        .iter()
-        .filter(|(name, _)| document.scalar(*name) == Some("<<"));
-    for (merge, value) in merges {
-        let target = document.resolved(*value)?;
-        let several = document.list(target).iter();
-        let several = several.filter_map(|item| document.resolved(*item));
-        for map in std::iter::once(target).chain(several) {
-            if let Some(Field { node, .. }) = lookup(document, map, key, depth + 1) {
-                let via = Via::Merge(*merge);
-                return Some(Field { node, via });
-            }
-        }
-    }
-    None
+/// A value, aliases followed.
+pub(super) fn through(document: &Document<'_>, value: Id) -> Option<Field> {
+    let node = document.resolved(value)?;
+    let via = if node == value {
+        Via::Own
+    } else {
+        Via::Alias(value)
+    };
+    Some(Field { node, via })
 }
 
 /// What a text is as a digest.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Shape {
     /// A placeholder, or anything else that is none.
     None,
@@ -85,9 +66,14 @@ pub(super) enum Shape {
     Malformed,
 }
 
-/// The registry that some charts put before every repository.
-pub(super) fn global_registry<'d>(document: &'d Document<'_>) -> Option<&'d str> {
-    let global = document.get(document.root?, "global")?;
+/// The registry that some charts put before every repository. It stands beside the values: at the top
+/// of their file, under the `values` of a resource, or of a chart within the chart.
+pub(super) fn global_registry<'d>(document: &'d Document<'_>, entry: Id) -> Option<&'d str> {
+    let mut above = document.ancestors(entry);
+    above.find_map(|map| registry_of(document, document.get(map, "global")?))
+}
+
+fn registry_of<'d>(document: &'d Document<'_>, global: Id) -> Option<&'d str> {
     let text = |id: Id| {
         let text = document.scalar(id)?;
         (!matches!(text, "" | "~" | "null")).then_some(text)
@@ -121,22 +107,36 @@ pub(super) fn is_placeholder(text: &str) -> bool {
     text.contains("{{") || text.contains("${") || text.starts_with('<') && text.ends_with('>')
 }
 
-/// The text of the comment at the end of the line that a scalar ends in, behind its `#`.
-pub(super) fn comment_behind(document: &Document<'_>, scalar: Id) -> Option<Range<usize>> {
-    let from = document.span(scalar).end;
-    let text = document.text.get(from..)?;
-    let line = text.lines().next().unwrap_or_default();
-    let (mut quote, mut before) = (None, ' ');
-    for (at, c) in line.char_indices() {
-        match (quote, c) {
-            (None, '#') if at > 0 && before.is_whitespace() => {
-                return Some(from + at + 1..from + line.len());
-            }
-            (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
-            (Some(open), _) if c == open => quote = None,
-            _ => {}
-        }
-        before = c;
+/// What a scalar is where a digest or a tag is expected.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Content {
+    /// The whole text.
+    pub(super) whole: Shape,
+    /// The bytes before an `@`, and what stands behind it.
+    pub(super) behind: Option<(usize, Shape)>,
+    /// Whether what stands where the tag does may stand beside a digest.
+    pub(super) fine: bool,
+    /// Whether that is a tag which gets the new one: an empty or null one and a placeholder stay.
+    pub(super) replaced: bool,
+}
+
+impl Content {
+    pub(super) fn of(document: &Document<'_>, node: Id) -> Option<Self> {
+        let text = document.scalar(node)?;
+        let behind = text.split_once('@');
+        let behind = behind.map(|(before, after)| (before.len(), shape(after)));
+        let tag = match behind {
+            Some((before, Shape::Digest(_) | Shape::Malformed)) => &text[..before],
+            _ => text,
+        };
+        let filled_in = tag.is_empty() || is_placeholder(tag);
+        let plain = document.node(node).kind == Kind::Scalar(ScalarStyle::Plain);
+        let null = plain && matches!(tag, "~" | "null" | "Null" | "NULL");
+        Some(Self {
+            whole: shape(text),
+            behind,
+            fine: filled_in || Tag::parse(tag).is_ok(),
+            replaced: !filled_in && !null,
+        })
     }
-    None
 }

@@ -2,19 +2,32 @@
 //!
 //! Unlike the configuration's reader this one has to read what others wrote: anchors, aliases,
 //! merges, tags, duplicate keys and several documents are kept as they stand, for the judge of
-//! entries to see. One document is in memory at a time.
+//! entries to see. One document is in memory at a time, and every question about it takes a time that
+//! does not grow with the document, whatever an alias shares.
 
-use std::{borrow::Cow, collections::HashMap, ops::Range};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    rc::Rc,
+};
 
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
-/// Nesting of collections, block or flow; deeper text is refused.
+/// Nesting of collections, block or flow, and of merges; deeper text is refused.
 const DEPTH: usize = 64;
 /// Nodes of one document; more are refused, so that memory stays bounded.
 const NODES: usize = 500_000;
+/// Entries of a mapping from which on its keys are sorted to be found.
+const MANY: usize = 16;
+
+/// Bytes of a pointer: every pin has one, so that long ones would take much memory.
+pub(super) const POINTER: usize = 1024;
 
 /// A node, by its place in its document.
 pub(super) type Id = u32;
+const NONE: Id = Id::MAX;
 
 /// One document.
 pub(super) struct Document<'t> {
@@ -23,28 +36,48 @@ pub(super) struct Document<'t> {
     /// Its number in the text, from 0.
     pub(super) number: usize,
     pub(super) root: Option<Id>,
-    nodes: Vec<Node<'t>>,
+    nodes: Vec<Node>,
+    /// Of each collection one after the other: items, or keys and values in turn.
+    children: Vec<Id>,
+    /// The texts of scalars whose bytes are something else.
+    texts: Vec<Box<str>>,
+    /// The aliases to each node that has any.
+    aliases: HashMap<Id, Vec<Id>>,
+    /// The entries of large mappings, sorted by their keys.
+    sorted: RefCell<HashMap<Id, Rc<[u32]>>>,
+    /// What merges bring, by mapping and key.
+    merged: RefCell<HashMap<(Id, String), Option<Id>>>,
+    too_deep: Cell<bool>,
+    /// Comments by the ends of their lines, each with where the search for it began.
+    comments: RefCell<BTreeMap<usize, (usize, Option<Range<usize>>)>>,
 }
 
 /// A value or a key.
-pub(super) struct Node<'t> {
+pub(super) struct Node {
     start: u32,
     end: u32,
     /// The collection that it stands in; itself at the top.
     parent: Id,
+    /// Its number among the children of that.
+    number: u32,
+    /// Of a collection the first child, of an alias the node with the anchor, of a scalar whose bytes
+    /// are something else its text.
+    of: u32,
+    /// Children.
+    count: u32,
+    pub(super) kind: Kind,
     pub(super) anchored: bool,
     /// Whether it has a tag other than `!!str`.
     pub(super) tagged: bool,
-    pub(super) value: Value<'t>,
 }
 
 /// What a node is.
-pub(super) enum Value<'t> {
-    Scalar(Cow<'t, str>, ScalarStyle),
-    List(Vec<Id>),
-    Map(Vec<(Id, Id)>),
-    /// The node with the anchor; `None` where there is none.
-    Alias(Option<Id>),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Scalar(ScalarStyle),
+    List,
+    Map,
+    Alias,
 }
 
 /// Why a text cannot be read.
@@ -60,18 +93,21 @@ pub(super) fn documents<'t>(
     text: &'t str,
     mut each: impl FnMut(&Document<'t>),
 ) -> Result<(), Fault> {
-    let mut builder = Builder::new(text);
+    let mut builder = Builder::new(text, 0);
     for next in parser(text) {
         let (event, span) = next.map_err(|error| fault(&error, text))?;
-        match event {
-            Event::DocumentEnd => {
-                each(&builder.document);
-                let number = builder.document.number + 1;
-                builder = Builder::new(text);
-                builder.document.number = number;
-            }
-            event => builder.event(event, &bytes(&span))?,
+        if event != Event::DocumentEnd {
+            builder.event(event, &bytes(&span))?;
+            continue;
         }
+        let document = &builder.document;
+        each(document);
+        if document.too_deep.get() {
+            let at = document.root.map_or(0, |root| document.span(root).start);
+            let why = format!("merges are nested deeper than {DEPTH} levels");
+            return Err(Fault { at, why });
+        }
+        builder = Builder::new(text, document.number + 1);
     }
     Ok(())
 }
@@ -129,7 +165,28 @@ fn bytes(span: &granit_parser::Span) -> Range<usize> {
 }
 
 impl<'t> Document<'t> {
-    pub(super) fn node(&self, id: Id) -> &Node<'t> {
+    fn new(text: &'t str, number: usize) -> Self {
+        Self {
+            text,
+            number,
+            root: None,
+            nodes: Vec::new(),
+            children: Vec::new(),
+            texts: Vec::new(),
+            aliases: HashMap::new(),
+            sorted: RefCell::default(),
+            merged: RefCell::default(),
+            too_deep: Cell::new(false),
+            comments: RefCell::default(),
+        }
+    }
+
+    /// How many nodes it has.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn node(&self, id: Id) -> &Node {
         &self.nodes[id as usize]
     }
 
@@ -139,52 +196,141 @@ impl<'t> Document<'t> {
         node.start as usize..node.end as usize
     }
 
+    /// The bytes of a scalar without its quotes.
+    pub(super) fn within_quotes(&self, id: Id) -> Range<usize> {
+        let node = self.node(id);
+        within_quotes(node.kind, self.span(id))
+    }
+
     /// The node that an alias stands for, or the node itself.
     pub(super) fn resolved(&self, id: Id) -> Option<Id> {
-        match self.node(id).value {
-            Value::Alias(target) => target,
+        let node = self.node(id);
+        match node.kind {
+            Kind::Alias => Some(node.of).filter(|target| *target != NONE),
             _ => Some(id),
         }
     }
 
     /// A scalar's text.
     pub(super) fn scalar(&self, id: Id) -> Option<&str> {
-        match &self.node(id).value {
-            Value::Scalar(text, _) => Some(text),
+        let node = self.node(id);
+        match (node.kind, node.of) {
+            (Kind::Scalar(_), NONE) => Some(&self.text[self.within_quotes(id)]),
+            (Kind::Scalar(_), text) => Some(&self.texts[text as usize]),
             _ => None,
         }
     }
 
+    /// Whether a scalar's bytes are its text.
+    pub(super) fn is_verbatim(&self, id: Id) -> bool {
+        self.node(id).of == NONE
+    }
+
+    fn children(&self, id: Id) -> &[Id] {
+        let node = self.node(id);
+        let first = node.of as usize;
+        &self.children[first..first + node.count as usize]
+    }
+
     /// The entries of a mapping; none of anything else.
-    pub(super) fn map(&self, id: Id) -> &[(Id, Id)] {
-        match &self.node(id).value {
-            Value::Map(entries) => entries,
+    pub(super) fn map(&self, id: Id) -> impl ExactSizeIterator<Item = (Id, Id)> {
+        let children = match self.node(id).kind {
+            Kind::Map => self.children(id),
             _ => &[],
-        }
+        };
+        children.chunks_exact(2).map(|two| (two[0], two[1]))
     }
 
     /// The items of a list; none of anything else.
     pub(super) fn list(&self, id: Id) -> &[Id] {
-        match &self.node(id).value {
-            Value::List(items) => items,
+        match self.node(id).kind {
+            Kind::List => self.children(id),
             _ => &[],
         }
     }
 
+    /// The entries of a mapping whose key is this text, in their order.
+    pub(super) fn named<'d>(&'d self, map: Id, key: &str) -> Vec<(Id, Id)> {
+        let entries = self.map(map);
+        if entries.len() <= MANY {
+            return entries
+                .filter(|(name, _)| self.scalar(*name) == Some(key))
+                .collect();
+        }
+        let entry = |at: &u32| {
+            let children = &self.children(map)[*at as usize * 2..];
+            (children[0], children[1])
+        };
+        let text = |at: &u32| self.scalar(entry(at).0);
+        let sorted = Rc::clone(self.sorted.borrow_mut().entry(map).or_insert_with(|| {
+            let mut all: Vec<u32> = (0..).take(self.map(map).len()).collect();
+            all.sort_by_key(|at| text(at));
+            all.into()
+        }));
+        let first = sorted.partition_point(|at| text(at) < Some(key));
+        let same = sorted[first..]
+            .iter()
+            .take_while(|at| text(at) == Some(key));
+        same.map(entry).collect()
+    }
+
     /// The first value of a key that is written in a mapping, aliases followed.
     pub(super) fn get(&self, map: Id, key: &str) -> Option<Id> {
-        let entries = self.map(map).iter();
-        let mut named = entries.filter(|(name, _)| self.scalar(*name) == Some(key));
-        named.next().and_then(|(_, value)| self.resolved(*value))
+        let (_, value) = *self.named(map, key).first()?;
+        self.resolved(value)
+    }
+
+    /// What the merges of a mapping bring for a key, and the `<<` that does. Of the mappings that
+    /// are merged, the first that has the key counts.
+    pub(super) fn merged(&self, map: Id, key: &str) -> Option<(Id, Id)> {
+        self.merged_below(map, key, 0)
+    }
+
+    fn merged_below(&self, map: Id, key: &str, depth: usize) -> Option<(Id, Id)> {
+        for (merge, value) in self.named(map, "<<") {
+            let Some(target) = self.resolved(value) else {
+                continue;
+            };
+            let several = self.list(target).iter();
+            let several = several.filter_map(|item| self.resolved(*item));
+            for map in std::iter::once(target).chain(several) {
+                if let Some(node) = self.brought(map, key, depth + 1) {
+                    return Some((merge, node));
+                }
+            }
+        }
+        None
+    }
+
+    /// The value of a key in a mapping that is merged, written or merged there itself.
+    fn brought(&self, map: Id, key: &str, depth: usize) -> Option<Id> {
+        if depth > DEPTH {
+            self.too_deep.set(true);
+            return None;
+        }
+        if let Some((_, value)) = self.named(map, key).first() {
+            return self.resolved(*value);
+        }
+        self.named(map, "<<").first()?;
+        let known = (map, key.to_owned());
+        if let Some(found) = self.merged.borrow().get(&known) {
+            return *found;
+        }
+        // What merges itself brings nothing.
+        self.merged.borrow_mut().insert(known.clone(), None);
+        let found = self.merged_below(map, key, depth).map(|(_, node)| node);
+        self.merged.borrow_mut().insert(known, found);
+        found
     }
 
     /// Every alias to a node.
-    pub(super) fn aliases_of(&self, target: Id) -> impl Iterator<Item = Id> {
-        let nodes = self.nodes.iter().zip(0..);
-        nodes.filter_map(move |(node, id)| match node.value {
-            Value::Alias(to) => (to == Some(target)).then_some(id),
-            _ => None,
-        })
+    pub(super) fn aliases_of(&self, target: Id) -> &[Id] {
+        self.aliases.get(&target).map_or(&[], Vec::as_slice)
+    }
+
+    /// A node, and every collection that it stands in.
+    pub(super) fn ancestors(&self, id: Id) -> impl Iterator<Item = Id> {
+        std::iter::successors(Some(id), |id| self.parent(*id))
     }
 
     /// The collection that a node stands in.
@@ -192,32 +338,41 @@ impl<'t> Document<'t> {
         Some(self.node(id).parent).filter(|parent| *parent != id)
     }
 
-    /// Where a node stands (RFC 6901).
-    pub(super) fn pointer(&self, id: Id) -> String {
+    /// The key of a value in a mapping.
+    fn key_of(&self, parent: Id, value: Id) -> Option<Id> {
+        let number = self.node(value).number as usize;
+        let is_value = self.node(parent).kind == Kind::Map && number % 2 == 1;
+        is_value.then(|| self.children(parent)[number - 1])
+    }
+
+    /// Where a node stands (RFC 6901); `None` if that takes more than [`POINTER`] bytes.
+    pub(super) fn pointer(&self, id: Id) -> Option<String> {
         let mut steps = Vec::new();
         let mut child = id;
+        let mut length = 0;
         while let Some(parent) = self.parent(child) {
-            let of_child = |(_, value): &&(Id, Id)| *value == child;
-            let step = match &self.node(parent).value {
-                Value::Map(entries) => entries
-                    .iter()
-                    .find(of_child)
-                    .and_then(|(key, _)| self.scalar(*key))
-                    .map(|key| key.replace('~', "~0").replace('/', "~1")),
-                Value::List(items) => items
-                    .iter()
-                    .position(|item| *item == child)
-                    .map(|at| at.to_string()),
-                _ => None,
+            let step = match self.node(parent).kind {
+                Kind::List => self.node(child).number.to_string(),
+                _ => {
+                    let key = self.key_of(parent, child);
+                    let text = key.and_then(|key| self.scalar(key)).unwrap_or_default();
+                    let short = text.get(..POINTER).unwrap_or(text);
+                    short.replace('~', "~0").replace('/', "~1")
+                }
             };
-            steps.push(step.unwrap_or_default());
+            length += 1 + step.len();
+            if length > POINTER {
+                return None;
+            }
+            steps.push(step);
             child = parent;
         }
-        steps.iter().rev().fold(String::new(), |mut pointer, step| {
+        let mut pointer = String::with_capacity(length);
+        for step in steps.iter().rev() {
             pointer.push('/');
             pointer.push_str(step);
-            pointer
-        })
+        }
+        Some(pointer)
     }
 
     /// The second of two equal keys, of the mapping that a node stands in or of one above: a reader
@@ -225,42 +380,91 @@ impl<'t> Document<'t> {
     pub(super) fn duplicate_above(&self, id: Id) -> Option<Id> {
         let mut child = id;
         while let Some(parent) = self.parent(child) {
-            let entries = self.map(parent);
-            let key = entries.iter().find(|(_, value)| *value == child);
-            if let Some(text) = key.and_then(|(key, _)| self.scalar(*key)) {
-                let same = |(key, _): &&(Id, Id)| self.scalar(*key) == Some(text);
-                if let Some((second, _)) = entries.iter().filter(same).nth(1) {
-                    return Some(*second);
-                }
+            let key = self.key_of(parent, child);
+            if let Some(text) = key.and_then(|key| self.scalar(key))
+                && let Some((second, _)) = self.named(parent, text).get(1)
+            {
+                return Some(*second);
             }
             child = parent;
         }
         None
+    }
+
+    /// The text of the comment at the end of the line that a scalar ends in, behind its `#`.
+    pub(super) fn comment_behind(&self, scalar: Id) -> Option<Range<usize>> {
+        let from = self.span(scalar).end;
+        let line_end = |range: Range<usize>| {
+            let found = memchr::memchr2(b'\n', b'\r', &self.text.as_bytes()[range.clone()]);
+            found.map(|at| range.start + at)
+        };
+        let mut comments = self.comments.borrow_mut();
+        let known = comments.range_mut(from..).next();
+        if let Some((_, (begun, comment))) = known
+            && line_end(from..from.max(*begun)).is_none()
+        {
+            *begun = from.min(*begun);
+            return comment.clone();
+        }
+        let end = line_end(from..self.text.len()).unwrap_or(self.text.len());
+        let comment = self.comment_before(end);
+        comments.insert(end, (from, comment.clone()));
+        comment
+    }
+
+    /// The comment that ends where a line does: behind the last node that begins in the line, which
+    /// nothing but brackets, commas and colons follow.
+    fn comment_before(&self, line_end: usize) -> Option<Range<usize>> {
+        let behind = self
+            .nodes
+            .partition_point(|node| (node.start as usize) < line_end);
+        let leaf = |node: &&Node| matches!(node.kind, Kind::Scalar(_) | Kind::Alias);
+        let last = self.nodes[..behind].iter().rev().find(leaf)?;
+        let rest = self.text.get(last.end as usize..line_end)?;
+        let hash = memchr::memchr_iter(b'#', rest.as_bytes())
+            .find(|at| rest[..*at].ends_with([' ', '\t']))?;
+        Some(last.end as usize + hash + 1..line_end)
+    }
+}
+
+/// The bytes of a scalar without its quotes.
+fn within_quotes(kind: Kind, span: Range<usize>) -> Range<usize> {
+    use ScalarStyle::{DoubleQuoted, SingleQuoted};
+    match kind {
+        Kind::Scalar(SingleQuoted | DoubleQuoted) if span.len() >= 2 => {
+            span.start + 1..span.end - 1
+        }
+        _ => span,
     }
 }
 
 /// A collection whose end has not been seen.
 struct Open {
     id: Id,
-    children: Vec<Id>,
+    /// Where its children begin among those that are pending.
+    first: usize,
 }
 
 struct Builder<'t> {
     document: Document<'t>,
     open: Vec<Open>,
+    /// Children of open collections.
+    pending: Vec<Id>,
     anchors: HashMap<usize, Id>,
 }
 
+/// What an event says of a node.
+struct Properties<'e> {
+    anchor: usize,
+    tag: Option<&'e Tag>,
+}
+
 impl<'t> Builder<'t> {
-    fn new(text: &'t str) -> Self {
+    fn new(text: &'t str, number: usize) -> Self {
         Self {
-            document: Document {
-                text,
-                number: 0,
-                root: None,
-                nodes: Vec::new(),
-            },
+            document: Document::new(text, number),
             open: Vec::new(),
+            pending: Vec::new(),
             anchors: HashMap::new(),
         }
     }
@@ -268,84 +472,128 @@ impl<'t> Builder<'t> {
     fn event(&mut self, event: Event<'t>, span: &Range<usize>) -> Result<(), Fault> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                self.add(span, Value::Scalar(text, style), anchor, tag.as_deref())?;
+                self.scalar(span, &text, style, anchor, tag.as_deref())
             }
             Event::Alias(anchor) => {
                 let target = self.anchors.get(&anchor).copied();
-                self.add(span, Value::Alias(target), 0, None)?;
+                self.alias(span, target)
             }
-            Event::UnresolvedAlias(_) => {
-                self.add(span, Value::Alias(None), 0, None)?;
-            }
+            Event::UnresolvedAlias(_) => self.alias(span, None),
             Event::SequenceStart(_, anchor, tag) => {
-                let id = self.add(span, Value::List(Vec::new()), anchor, tag.as_deref())?;
-                self.begin(id);
+                self.begin(span, Kind::List, anchor, tag.as_deref())
             }
             Event::MappingStart(_, anchor, tag) => {
-                let id = self.add(span, Value::Map(Vec::new()), anchor, tag.as_deref())?;
-                self.begin(id);
+                self.begin(span, Kind::Map, anchor, tag.as_deref())
             }
-            Event::SequenceEnd | Event::MappingEnd => self.end(),
-            _ => {}
+            Event::SequenceEnd | Event::MappingEnd => {
+                self.end();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn scalar(
+        &mut self,
+        span: &Range<usize>,
+        text: &Cow<'t, str>,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<&Tag>,
+    ) -> Result<(), Fault> {
+        let kind = Kind::Scalar(style);
+        let id = self.add(span, kind, &Properties { anchor, tag })?;
+        let within = within_quotes(kind, span.clone());
+        // The parser says `~` where nothing stands.
+        let nothing = style == ScalarStyle::Plain && span.is_empty();
+        if !nothing && self.document.text.get(within) != Some(&**text) {
+            let texts = &mut self.document.texts;
+            self.document.nodes[id as usize].of =
+                u32::try_from(texts.len()).map_err(|_| too_large(span.start))?;
+            texts.push((**text).into());
         }
         Ok(())
     }
 
-    fn begin(&mut self, id: Id) {
-        self.open.push(Open {
-            id,
-            children: Vec::new(),
-        });
+    fn alias(&mut self, span: &Range<usize>, target: Option<Id>) -> Result<(), Fault> {
+        let none = Properties {
+            anchor: 0,
+            tag: None,
+        };
+        let id = self.add(span, Kind::Alias, &none)?;
+        if let Some(target) = target {
+            self.document.nodes[id as usize].of = target;
+            self.document.aliases.entry(target).or_default().push(id);
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        span: &Range<usize>,
+        kind: Kind,
+        anchor: usize,
+        tag: Option<&Tag>,
+    ) -> Result<(), Fault> {
+        let id = self.add(span, kind, &Properties { anchor, tag })?;
+        self.document.nodes[id as usize].of = 0;
+        let first = self.pending.len();
+        self.open.push(Open { id, first });
+        Ok(())
     }
 
     fn end(&mut self) {
-        let Some(Open { id, children }) = self.open.pop() else {
+        let Some(Open { id, first }) = self.open.pop() else {
             return;
         };
-        match &mut self.document.nodes[id as usize].value {
-            Value::List(items) => *items = children,
-            Value::Map(entries) => {
-                *entries = children
-                    .chunks_exact(2)
-                    .map(|two| (two[0], two[1]))
-                    .collect();
-            }
-            _ => {}
-        }
+        let children = &mut self.document.children;
+        let node = &mut self.document.nodes[id as usize];
+        // There are no more of them than nodes, which fit.
+        node.of = u32::try_from(children.len()).unwrap_or(0);
+        children.extend(self.pending.drain(first..));
+        node.count = u32::try_from(children.len()).unwrap_or(0) - node.of;
     }
 
     fn add(
         &mut self,
         span: &Range<usize>,
-        value: Value<'t>,
-        anchor: usize,
-        tag: Option<&Tag>,
+        kind: Kind,
+        properties: &Properties<'_>,
     ) -> Result<Id, Fault> {
         let offset = |at: usize| u32::try_from(at).ok();
         let nodes = &mut self.document.nodes;
-        let (Some(id), Some(start), Some(end)) =
-            (offset(nodes.len()), offset(span.start), offset(span.end))
-        else {
+        let open = self.open.last();
+        let number = open.map_or(0, |open| self.pending.len() - open.first);
+        let (Some(id), Some(start), Some(end), Some(number)) = (
+            offset(nodes.len()),
+            offset(span.start),
+            offset(span.end),
+            offset(number),
+        ) else {
             return Err(too_large(span.start));
         };
         if nodes.len() >= NODES {
             return Err(too_large(span.start));
         }
-        let parent = self.open.last().map_or(id, |open| open.id);
+        let tag = properties.tag;
         nodes.push(Node {
             start,
             end,
-            parent,
-            anchored: anchor != 0,
+            parent: open.map_or(id, |open| open.id),
+            number,
+            of: NONE,
+            count: 0,
+            kind,
+            anchored: properties.anchor != 0,
             tagged: tag.is_some_and(|tag| !tag.is_yaml_core_schema_tag("str")),
-            value,
         });
-        if anchor != 0 {
-            self.anchors.insert(anchor, id);
+        if properties.anchor != 0 {
+            self.anchors.insert(properties.anchor, id);
         }
-        match self.open.last_mut() {
-            Some(open) => open.children.push(id),
-            None => self.document.root = Some(id),
+        if open.is_some() {
+            self.pending.push(id);
+        } else {
+            self.document.root = Some(id);
         }
         Ok(id)
     }

@@ -1,4 +1,4 @@
-//! Carrying out a plan against a package whose every answer is scripted: what is asked for, in
+//! Carrying out a plan against a package whose every response is scripted: what is requested, in
 //! which order, and what is reported.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Many manifests at once, each asked for once.
+//! Concurrent reads of many manifests, each requested once.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -9,7 +9,7 @@ use crate::{
     registry::Source,
 };
 
-/// How many are asked for at once.
+/// The number of concurrent requests.
 pub(super) const AT_ONCE: usize = 8;
 
 /// The manifests that `wants` name, handed over one by one as they come; the first error ends it.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{error::Error, registry::Deletion};
 
-/// A package, by whichever way it is reached.
+/// A package of any backend.
 #[derive(Debug)]
 pub enum Backend {
     /// The OCI distribution API.
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 impl Backend {
-    /// Lists every version, with what is needed to judge them.
+    /// Lists every version, with the data to judge them.
     pub async fn list(
         &self,
         guards: &Guards,

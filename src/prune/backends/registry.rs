@@ -32,7 +32,7 @@ const CONFIGS: [&str; 2] = [
     "application/vnd.docker.container.image.v1+json",
 ];
 
-/// Digests that only text names: more than this are not asked for.
+/// The maximum number of digests in text that are requested.
 const MOST_NAMED: usize = 2_000;
 /// Files with such digests that are named in a message.
 const FILES_SHOWN: usize = 10;
@@ -49,7 +49,7 @@ pub struct Registry {
     known: RefCell<BTreeSet<Tag>>,
 }
 
-/// What a manifest says about its own age.
+/// The age that a manifest states.
 struct ManifestAge {
     annotation: Option<String>,
     config: Option<Descriptor>,
@@ -207,7 +207,7 @@ impl Registry {
         Ok(dangling)
     }
 
-    /// What each tag names: one request a tag. Hands back the tags that name nothing.
+    /// The digest of each tag: one request for each tag. Also returns the tags without a manifest.
     async fn tagged(
         &self,
         names: Vec<Tag>,
@@ -323,7 +323,7 @@ impl Registry {
         Ok(())
     }
 
-    /// The later of what annotation and config say; nothing where one of them can't be understood.
+    /// The later of what annotation and config say; nothing where one of them cannot be understood.
     async fn made(&self, message: &ManifestAge) -> Result<Option<SystemTime>, Error> {
         let config = match &message.config {
             Some(config) => self.source.config(config).await?.value.created,
@@ -385,7 +385,7 @@ impl Registry {
     }
 
     /// Its own tags, and those that are new, are read again. That a tag which named something else
-    /// was moved to it in the meantime can't be asked for without asking for every tag.
+    /// was moved to it in the meantime cannot be requested without asking for every tag.
     pub(super) async fn look(&self, version: &Version) -> Result<CurrentState, Error> {
         let tags: BTreeSet<Tag> = self
             .remote

@@ -122,6 +122,24 @@ fn a_manifest_that_is_missing_now_stops_unless_it_was_missing_or_is_deleted() {
         dangling(&["pending-a", "pending-lost"]),
         "lists tag pending-lost",
     );
+    // One that was missing before says nothing about another.
+    let lost = |name| Dangling {
+        tag: tag(name),
+        id: None,
+    };
+    let (mut first, guards, prune) = (listing(&ALL), Guards::default(), prune());
+    first.dangling.push(lost("pending-old"));
+    let rules = Rules {
+        prune: &prune,
+        older_than: prune.older_than,
+        limit: prune.limit,
+    };
+    let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
+    let mut now = first.clone();
+    assert_eq!(lost_manifests(&plan, &first, &now).ok(), Some(()));
+    now.dangling.push(lost("pending-new"));
+    let refusal = lost_manifests(&plan, &first, &now).unwrap_err();
+    assert!(refusal.message.contains("lists tag pending-new"));
 }
 
 #[test]
@@ -143,6 +161,27 @@ fn afterwards_what_was_protected_or_is_needed_is_missing() {
     assert!(attestation.missing.is_empty());
     let retagged = after(|now| version(now, "kept").tags.push(tag("new")));
     assert!(retagged.surprise.is_some() && retagged.missing.is_empty());
+}
+
+#[test]
+fn a_candidate_that_goes_without_being_deleted_is_a_surprise() {
+    let prune = prune();
+    let rules = Rules {
+        prune: &prune,
+        older_than: prune.older_than,
+        limit: prune.limit,
+    };
+    let (first, guards) = (listing(&ALL), Guards::default());
+    let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
+    let (asked, rest) = plan.order().split_at(1);
+    let mut now = first.clone();
+    now.versions
+        .retain(|version| version.digest == digest("kept"));
+    let found = finding(&plan, &first, &now, &rules, asked, &[]);
+    let surprise = found.surprise.unwrap().message;
+    let says = format!("of {} is gone", rest[0].version.digest);
+    assert!(surprise.contains(&says), "{surprise}");
+    assert!(found.lost_tags.is_empty() && found.missing.is_empty());
 }
 
 #[test]

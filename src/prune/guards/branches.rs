@@ -11,11 +11,11 @@ use crate::{
     oci::Tag,
 };
 
-/// What a branch's full name begins with.
+/// The prefix of a branch's full name.
 const BRANCHES: &str = "refs/heads/";
-/// What a tag's full name begins with.
+/// The prefix of a tag's full name.
 const TAGS: &str = "refs/tags/";
-/// A reference that moves while it is fetched is asked for again, so often.
+/// How often a reference that moves while it is fetched is requested again.
 const ROUNDS: usize = 4;
 
 /// A branch or a tag of a remote.
@@ -45,7 +45,7 @@ impl TipName {
     }
 }
 
-/// What each branch and tag names.
+/// The object of each branch and tag.
 pub(super) type Tips = BTreeMap<TipName, ObjectId>;
 
 /// The branches and tags of the remotes.
@@ -159,7 +159,7 @@ impl Branches {
             if missing.is_empty() {
                 return Ok(());
             }
-            // Once may be a race; twice is an answer.
+            // Once may be a race; twice is certain.
             if let Some(error) = failed.take().filter(|_| round > 1) {
                 return Err(error.into());
             }
@@ -219,14 +219,14 @@ impl Branches {
         })
     }
 
-    /// The tags of the revision that a branch is for, as they are made today and as they were made
+    /// The tags of the revision that a branch is for, by the current template and as they were made
     /// by whoever called it so.
-    pub(super) fn tags_of(&self, name: &TipName, today: &Revisions) -> BTreeSet<Tag> {
+    pub(super) fn tags_of(&self, name: &TipName, current: &Revisions) -> BTreeSet<Tag> {
         let Some(branch) = name.branch() else {
             return BTreeSet::new();
         };
         let tags = |naming: &BranchNames| {
-            [&naming.revisions, today].map(|revisions| naming.tag_of(branch, revisions))
+            [&naming.revisions, current].map(|revisions| naming.tag_of(branch, revisions))
         };
         self.namings.iter().flat_map(tags).flatten().collect()
     }

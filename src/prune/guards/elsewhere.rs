@@ -32,15 +32,15 @@ const KEPT: &str = "refs/repin/";
 /// Another repository, and how it is reached.
 #[derive(Clone)]
 pub struct ExternalRepository {
-    /// What is configured.
+    /// The configuration.
     pub entry: AlsoPinned,
-    /// Where it is, and what it is asked with.
+    /// Its location and its token.
     pub remote: Remote,
-    /// An empty directory for what is fetched.
+    /// An empty directory for fetched objects.
     pub scratch: PathBuf,
 }
 
-/// What another repository adds to what protects.
+/// The protection that another repository adds.
 #[derive(Debug, Default)]
 pub(super) struct ForeignProtection {
     pub(super) text: Text,
@@ -64,7 +64,7 @@ impl ForeignRepository {
         })
     }
 
-    /// Fetches, and reads what is new since the last time.
+    /// Fetches, and reads what changed since the last time.
     pub(super) fn read(&mut self, config: &Config) -> Result<ForeignProtection, Error> {
         let unreadable = |error: GitError| self.unreadable(&error);
         self.fetch().map_err(unreadable)?;
@@ -119,7 +119,7 @@ impl ForeignRepository {
             .map(drop)
     }
 
-    /// Whether everything that was asked for came, and all of its history.
+    /// Checks that everything requested was fetched, with its history.
     fn check_complete(&self) -> Result<(), Error> {
         let repository = &self.at.entry.repository;
         let there = |name: &String| self.tips.contains_key(&format!("heads/{name}"));
@@ -153,7 +153,7 @@ impl ForeignRepository {
         };
         refusal.help(match (error, &self.at.entry.token_env) {
             (GitError::Denied { .. }, Some(name)) => {
-                format!("the token in {name} must be allowed to read that repository")
+                format!("let the token in {name} read that repository")
             }
             (GitError::Denied { .. }, None) => {
                 "name a variable with a token in `token_env`".to_owned()
@@ -278,8 +278,8 @@ impl Rules {
         })
     }
 
-    /// Whether it is not known what a file pins: then every digest in it protects. So does every one
-    /// in a file that a place looks into.
+    /// Whether it is not known what a file pins: then every digest in it protects. So does every
+    /// one in a file that a place searches.
     fn is_unknown(&self, path: &[u8]) -> bool {
         let looks = |(directory, config): &(Vec<u8>, Config)| {
             let path = path

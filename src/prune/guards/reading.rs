@@ -18,7 +18,7 @@ use crate::{
     prune::Text,
 };
 
-/// Where files of the work tree are.
+/// The location of files of the work tree.
 const HERE: &str = "in the work tree";
 
 /// Makes mentions of a content of any size, if it names a digest.

@@ -286,8 +286,23 @@ fn by_the_earlier_clock_nothing_is_older_than_it_is() {
     assert_eq!(package.go(&["a"]), [] as [&str; 0]);
     package.0.clock.server = None;
     assert_eq!(package.go(&["a"]), ["a"]);
+    // Five minutes apart is the most.
+    package.0.clock.server = Some(now() + Duration::from_secs(500));
+    assert_eq!(package.judged(&prune()).refusal, None);
     package.0.clock.server = Some(now() + Duration::from_secs(501));
     assert_eq!(package.judged(&prune()).refusal.unwrap().code, "clock");
+}
+
+#[test]
+fn a_date_may_be_five_minutes_ahead_and_no_more() {
+    let mut package = Package::new().version("a", &["pending-a"], Some(20));
+    let ahead = |seconds| now() + Duration::from_secs(seconds);
+    package.0.dates.insert(digest("a"), ahead(300));
+    assert_eq!(package.judged(&prune()).refusal, None);
+    package.0.dates.insert(digest("a"), ahead(301));
+    let refusal = package.judged(&prune()).refusal.unwrap();
+    assert_eq!(refusal.code, "timestamps");
+    assert!(refusal.message.contains("in the future"), "{refusal}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ const MOVING: &str = "<!-- repin/1 moving -->";
 /// Begins the note in the comment with which a duplicate is closed.
 const DUPLICATE: &str = "<!-- repin/1 duplicate-of=";
 
-/// The pull request, as far as there is one.
+/// The pull request, if one exists.
 pub(super) enum OwnPullRequest {
     Open(Box<Pull>),
     /// Closed, and to be opened again.
@@ -58,7 +58,7 @@ impl Reconcile<'_> {
             .await?;
         let mut marked: Vec<&Pull> = closed.iter().filter(marked).collect();
         marked.sort_by_key(|pull| pull.number);
-        // What became of the one that stayed counts, not that its duplicates were closed.
+        // The outcome of the one that stayed counts, not that its duplicates were closed.
         while let [_, .., last] = marked[..]
             && last.state == PullState::Closed
             && self.is_duplicate(last).await?
@@ -139,7 +139,7 @@ impl Reconcile<'_> {
         self.tried(edited).map(drop)
     }
 
-    /// An open one whose branch is as planned; a notice that an earlier run left is taken off.
+    /// An open one whose branch is as planned; removes the notice of an earlier run.
     pub(super) async fn settled(&mut self, pull: Box<Pull>) -> Result<Step, Error> {
         if !is_moving(&pull) {
             return Ok(Step::There(pull));
@@ -155,7 +155,7 @@ impl Reconcile<'_> {
         Ok(Step::There(Box::new(pull)))
     }
 
-    /// Opens a closed one again; where the forge won't, a new one takes its place.
+    /// Reopens a closed one, or opens a new one if the forge refuses.
     pub(super) async fn reopen(&mut self, pull: &Pull) -> Result<Step, Error> {
         self.permit().await?;
         let edit = Edit {

@@ -16,7 +16,7 @@ impl Reconcile<'_> {
             && marker.revision != self.proposal.marker.revision
             && pull.own
             && pull.base == ours.base;
-        // The marker alone could be anybody's; the branch is one that only this set's configuration
+        // The marker alone could be anyone's; the branch is one that only this set's configuration
         // leads to.
         rival_of(&marker.revision).filter(|rival| other && rival.branch == pull.head)
     }

@@ -38,7 +38,7 @@ const DOCUMENTED: [(&str, &str); 2] = [
     ("registry.gitlab.com", "gitlab.com"),
 ];
 
-/// The challenge in an answer: a token if it offers one, else a password.
+/// The challenge in a response: a token if it offers one, else a password.
 pub(super) fn parse(headers: &HeaderMap) -> Result<Challenge, RequestError> {
     let (mut basic, mut bearer, mut broken) = (false, None, false);
     for value in headers.get_all(WWW_AUTHENTICATE) {
@@ -99,7 +99,7 @@ fn bearer_of(challenge: &ChallengeRef<'_>) -> Result<Bearer, RequestError> {
 pub(super) enum Trust {
     /// It is the registry, its documented token server, or a configured one.
     Own,
-    /// It is anybody else, and asked without credentials.
+    /// It is anyone else, and asked without credentials.
     Foreign,
 }
 

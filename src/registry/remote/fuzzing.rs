@@ -1,4 +1,4 @@
-//! What a registry's headers make repin do: where a listing goes on, and where credentials go.
+//! What a registry's headers make repin do: where a listing continues, and where credentials go.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
 
 use reqwest::{

@@ -56,13 +56,13 @@ impl Http {
         self.client.clocks()
     }
 
-    /// The answer to `call`, after as many attempts as it takes and the settings allow.
+    /// The response to `call`, after as many attempts as it takes and the settings allow.
     pub(super) async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, RequestError> {
         let sent = self.client.send(call, until).await;
         sent.map_err(|failure| RequestError::of(&failure, &self.secrets))
     }
 
-    /// What a status and the body of an error say, fit to be shown.
+    /// What a status and the body of an error say, safe to show.
     pub(super) fn status_text(&self, status: StatusCode, body: &[u8]) -> String {
         super::request_error::status_text(status, body, &self.secrets)
     }

@@ -75,7 +75,7 @@ pub struct Remote {
     pub(super) memory: Memory,
 }
 
-/// What became of a deletion.
+/// The outcome of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deletion {
     /// It is gone now.

@@ -15,7 +15,7 @@ const ROOTS_HINT: &str = "for a private certificate authority, set REPIN_CA_FILE
 
 const NO_TLS_HINT: &str = "for a plain HTTP registry, use `--source PREFIX=http://HOST`";
 
-/// Why a request got no usable answer; what was asked for is added by the caller.
+/// Why a request got no usable answer; what was requested is added by the caller.
 #[derive(Debug, Clone)]
 pub(super) struct RequestError {
     pub(super) kind: Class,
@@ -127,7 +127,7 @@ impl RequestError {
         Self { reason, ..self }
     }
 
-    /// The error, once it is known what was asked for.
+    /// The error, once it is known what was requested.
     pub(super) fn about(self, what: &str) -> Error {
         Error {
             help: self.hint,

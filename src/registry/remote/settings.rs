@@ -1,6 +1,6 @@
 //! What a run says about how registries are asked: times, roots of trust, environment.
 //!
-//! All of it is handed in; nothing here or below reads the environment or the wall clock.
+//! All of it is passed in; nothing here or below reads the environment or the wall clock.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use crate::http::REGISTRIES;
 /// [`Settings::patience`], so it ends within `patience + whole`: four minutes by default.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How long an answer may make no progress: connecting, headers, or the next bytes.
+    /// How long a response may make no progress: connecting, headers, or the next bytes.
     pub progress: Duration,
     /// How long one attempt for a manifest, a config, a token or a page of tags may take in all.
     pub whole: Duration,

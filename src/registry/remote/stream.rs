@@ -3,7 +3,7 @@
 //! Size and hash are the reader's to check; what is kept here is that there are never more bytes
 //! than the descriptor says, that few of them are in memory, and that a broken connection is taken
 //! up again where it broke. That is safe because the reader's hash is over all bytes: a server that
-//! goes on with another blob is found out.
+//! continues with another blob is found out.
 
 use std::io::{self, Read};
 
@@ -25,7 +25,7 @@ const WAITING: usize = 4;
 
 type Piece = Result<Vec<u8>, Error>;
 
-/// A layer under way.
+/// A layer in progress.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pieces: mpsc::Receiver<Piece>,
@@ -68,7 +68,7 @@ impl Stream {
     }
 }
 
-/// The open body of an answer that begins at byte `from`, if it is one.
+/// The open body of a response that begins at byte `from`, if it is one.
 fn begun(remote: &Remote, reply: Reply, from: u64, size: u64) -> Result<Open, RequestError> {
     let expected = if from == 0 {
         StatusCode::OK
@@ -153,7 +153,7 @@ impl Pump {
     /// The rest of the layer, within the time that is left.
     async fn resume(&self, broken: Open, sent: u64) -> Result<Open, RequestError> {
         let left = broken.left();
-        // Its place in flight is free before another is asked for.
+        // Its place in flight is free before another is requested.
         drop(broken);
         let mut call = self.call.clone();
         if sent > 0 {

@@ -54,7 +54,7 @@ impl Remote {
         Ok(self.tags_at().await?.tags)
     }
 
-    /// Whether the registry has such a repository; one page of its tags is asked for.
+    /// Whether the registry has such a repository; one page of its tags is requested.
     pub async fn is_there(&self) -> Result<bool, Error> {
         let ask = async {
             let page = Call {
@@ -122,7 +122,7 @@ impl Remote {
 ///
 /// A page without `Link` does not end a listing: the header is optional (OCI distribution
 /// specification, "Listing Tags"), and a page may be full. The registry is asked for the tags after
-/// the last one until an answer brings nothing new. A registry that ignores `n` and `last`
+/// the last one until a response brings nothing new. A registry that ignores `n` and `last`
 /// (docker-registry 2.8.2, Google's) answers with the same list again, which is nothing new.
 #[derive(Debug, Default)]
 pub struct TagPages {
@@ -136,7 +136,7 @@ pub struct TagPages {
     asking: bool,
 }
 
-/// Where a listing of tags goes on; `L`: what a link is.
+/// Where a listing of tags continues; `L`: what a link is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextPage<L> {
     /// At the page that the last one links to.

@@ -144,7 +144,7 @@ async fn failing(
     )
 }
 
-/// An answer that gives back what it was sent, as careless servers do.
+/// A response that gives back what it was sent, as careless servers do.
 fn echoing(reaction: &Reaction, request: &Request) -> Reaction {
     let sent = request.header("authorization").unwrap_or_default();
     match reaction.clone() {
@@ -175,7 +175,7 @@ fn no_secret(text: &str) {
     }
 }
 
-/// How often a kind is asked for before the run gives up: two children and two configs come
+/// How often a kind is requested before the run gives up: two children and two configs come
 /// together.
 fn requests_of(kind: &str, each: usize) -> std::ops::RangeInclusive<usize> {
     if matches!(kind, "child" | "config") {

@@ -75,7 +75,7 @@ async fn the_same_list_again_is_nothing_new() {
     let fake = Fake::start(|_| Reaction::new(200, r#"{"tags":["b","a"]}"#));
     assert_eq!(tags(&fake).await.unwrap(), ["a", "b"]);
     assert_eq!(fake.requests().len(), 2);
-    // The answer for more that does not come leaves the listing incomplete.
+    // The response for more that does not come leaves the listing incomplete.
     let fake = Fake::start(|request| match request.number {
         0 => Reaction::new(200, r#"{"tags":["b","a"]}"#),
         _ => Reaction::new(404, ""),

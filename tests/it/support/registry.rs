@@ -119,7 +119,7 @@ impl Registry {
 
     /// `METHOD PATH STATUS` of each request so far.
     pub(crate) fn requests(&self) -> Vec<String> {
-        // The log is written just after the answer.
+        // The log is written just after the response.
         thread::sleep(Duration::from_millis(100));
         let lines = self.log.lock().unwrap().clone();
         let request = |line: &String| {

@@ -25,7 +25,7 @@ use super::{
 /// The users who get a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Grants {
-    /// Everybody.
+    /// Everyone.
     Anonymous,
     /// [`USER`] with [`PASSWORD`], or with the identity token [`IDENTITY`].
     Login,

@@ -88,7 +88,7 @@ fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
     }
 }
 
-/// What became of the pull request: the document's word, the line for people, and the errors.
+/// The outcome of the pull request: the document's word, the line for people, and the errors.
 struct Outcome {
     state: &'static str,
     line: String,

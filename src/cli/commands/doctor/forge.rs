@@ -17,7 +17,7 @@ use crate::{
     workflow::{Access, connection, no_token},
 };
 
-/// The lines that need an answer from the forge.
+/// The lines that need a response from the forge.
 const ASKED: [&str; 7] = [
     "base",
     SIGNATURES,
@@ -389,7 +389,7 @@ fn permission(lines: &mut Lines, right: Right) {
         Verdict::Has(reason) => lines.pass(code, reason),
         Verdict::Unknown(reason) => lines.skip(code, reason),
         Verdict::Lacks(reason, hint) => {
-            lines.fail(code, Exit::Because(Class::Denied), reason, hint)
+            lines.fail(code, Exit::Because(Class::Denied), reason, hint);
         }
     }
 }

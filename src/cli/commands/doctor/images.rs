@@ -103,7 +103,7 @@ impl Asked<'_> {
                 .await?
                 .then(|| format!("{source} is readable"))),
             (None, Source::Layout(_)) => match Tag::parse("latest") {
-                // Whether it has that tag does not matter: a directory that is no layout is an
+                // Whether it has that tag does not matter: a directory that is not a layout is an
                 // error.
                 Ok(tag) => {
                     source.manifest(&TagOrDigest::Tag(tag), None).await?;

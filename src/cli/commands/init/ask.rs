@@ -15,7 +15,7 @@ use crate::{
 const OFFERED: usize = 20;
 /// How many answers are read before giving up.
 const TRIES: usize = 3;
-/// How much of an answer is read, in bytes.
+/// The maximum length of an answer, in bytes.
 const ANSWER: u64 = 1024;
 
 /// Asks which groups make the set; returns their indices, the first one for an empty answer.

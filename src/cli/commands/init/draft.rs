@@ -47,7 +47,7 @@ impl Draft {
         let mut files = narrow::narrow(tree, &whole, &finder);
         let places = split::places(tree, chosen, &finder);
         if files.is_empty() {
-            // Something has to be named, and whole references may come where split pins stand.
+            // Something must be named, and whole references may come where split pins stand.
             files = places
                 .iter()
                 .flat_map(|place| place.files.clone())

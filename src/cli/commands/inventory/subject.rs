@@ -146,7 +146,8 @@ fn chosen(
             "{image} has no platform `{wanted}`; available: {}",
             there.join(", ")
         );
-        return Err(Errors::from(Error::failed("enumeration_failed", message)));
+        let error = Error::failed("enumeration_failed", message);
+        return Err(error.help("choose one of the available platforms").into());
     }
     Ok(chosen)
 }

@@ -9,7 +9,7 @@ use crate::{
     pins::{Located, Pin},
 };
 
-/// `REPOSITORY[:TAG] FILE`, a pin each; a repository is what stands before the last colon behind
+/// `REPOSITORY[:TAG] FILE`, a pin each; a repository is what precedes the last colon behind
 /// the last slash.
 fn seen(pins: &[&str]) -> Vec<Seen> {
     let mut all: Vec<Seen> = Vec::new();

@@ -1,6 +1,6 @@
 //! The JSON of `config.json` and `auth.json` (Docker's `config.json`; containers-auth.json(5)).
 //!
-//! A file that can't be parsed is named with the line at fault; its text is never shown.
+//! A file that cannot be parsed is named with the line at fault; its text is never shown.
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
@@ -37,7 +37,7 @@ pub(super) enum Entry {
         secret: Secret,
         kind: Kind,
     },
-    /// Something that can't be used; why.
+    /// Something that cannot be used; why.
     Broken(&'static str),
 }
 

@@ -1,7 +1,7 @@
 //! Credential helpers: `docker-credential-NAME get` (docker-credential-helpers, "Development").
 //!
 //! A helper gets ten seconds, and its whole process group is ended after them. Its standard output
-//! holds the secret and is never shown, not even when it can't be parsed.
+//! holds the secret and is never shown, not even when it cannot be parsed.
 
 use std::{ffi::OsString, process::Stdio, time::Duration};
 

@@ -20,7 +20,7 @@ use tokio::sync::OnceCell;
 use super::settings::Environment;
 use crate::untrusted::{Secret, Secrets};
 
-/// Somebody's credentials for one host.
+/// Someone's credentials for one host.
 #[derive(Debug, Clone)]
 pub(super) struct Credentials {
     pub(super) user: String,
@@ -43,13 +43,13 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lookup {
     pub(super) found: Option<Credentials>,
-    /// What people can do something about: helpers that failed, files that can't be read.
+    /// What people can do something about: helpers that failed, files that cannot be read.
     pub(super) trouble: Vec<String>,
     /// The places that had nothing.
     pub(super) looked: Vec<String>,
 }
 
-/// A helper, and the server that it was asked for.
+/// A helper, and the server that it was asked about.
 type HelperKey = (String, String);
 type HelperAnswer = Result<Option<Credentials>, String>;
 

@@ -41,7 +41,7 @@ fn entries(keys: &[&str]) -> AuthFile {
             auth(&format!("{key}:{SECRET}"))
         )
     };
-    // A user name can't hold a colon.
+    // A user name cannot hold a colon.
     let entry = |key: &&str| {
         entry(key).replace(
             &auth(&format!("{key}:{SECRET}")),

@@ -68,7 +68,7 @@ pub struct Settings {
     pub started: Vec<String>,
     /// Tags whose row in the database is broken.
     pub broken_tags: BTreeSet<String>,
-    /// The style that was asked for last.
+    /// The style that was requested last.
     pub asked_style: String,
     /// The numbers of labels that were put on.
     pub put_on: Vec<u64>,
@@ -472,7 +472,7 @@ fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     if let Some(why) = store.no_merge {
         return error(405, why);
     }
-    // Seen: a conflict, and a check that has not ended, are the same answer.
+    // Seen: a conflict, and a check that has not ended, are the same response.
     if !is_mergeable(store, &pull) {
         return error(405, "Please try again later");
     }

@@ -520,7 +520,7 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     }
     match (asked.method.as_str(), path.parse::<u64>().ok()) {
         ("GET", None) => {
-            // `head` is ignored here: what a server filters, a client has to filter again.
+            // `head` is ignored here: what a server filters, a client must filter again.
             let open = asked.query("state").unwrap() == "open";
             let rows = store
                 .pulls
@@ -613,7 +613,7 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
         return not_found();
     };
     if asked.text("state") == "open" && !pull.open {
-        // A pull request whose branch is gone or was moved by force can't be opened again.
+        // A pull request whose branch is gone or was moved by force cannot be opened again.
         if pull.merged.is_some() || refs.get(&pull.head) != pull.closed_at.as_ref() {
             return error(422, "Validation Failed: state cannot be changed");
         }

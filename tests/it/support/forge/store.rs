@@ -64,11 +64,11 @@ pub struct Store {
     /// Whether the server knows the mutation `updateRefs`.
     pub update_refs: bool,
     pub graphql: bool,
-    /// Moved right before the next branch is made or moved: somebody else merged something.
+    /// Moved right before the next branch is made or moved: someone else merged something.
     pub intruder: Option<(String, String)>,
     /// How often that happens again after the first time.
     pub restless: usize,
-    /// A branch that somebody pushes to while its pull request's text is changed.
+    /// A branch that someone pushes to while its pull request's text is changed.
     pub meddled: Option<String>,
     /// How many reads see branches as they were before the last write.
     pub lag: usize,
@@ -90,7 +90,7 @@ pub struct Store {
     /// Pull requests that will be merged, and at which head.
     pub scheduled: Vec<(u64, String)>,
     pub version: &'static str,
-    /// Somebody opens the same issue right before the next one.
+    /// Someone opens the same issue right before the next one.
     pub rival: bool,
     /// Why it schedules no merge.
     pub no_merge: Option<&'static str>,
@@ -186,7 +186,7 @@ impl Store {
         id
     }
 
-    /// Somebody pushes a commit that writes these files; a branch that is not there begins at
+    /// Someone pushes a commit that writes these files; a branch that is not there begins at
     /// `main`.
     pub fn push(&mut self, branch: &str, message: &str, files: &[(&str, &str)]) -> String {
         let from = self
@@ -279,7 +279,7 @@ impl Store {
     }
 
     /// The forge merges what it was asked to as soon as it may: at whatever head it is now (seen on
-    /// GitHub and on Gitea 1.25.4: a push by somebody with write access leaves the merge scheduled).
+    /// GitHub and on Gitea 1.25.4: a push by someone with write access leaves the merge scheduled).
     pub fn settle(&mut self) {
         if self.passed() {
             let held = |number| {
@@ -448,7 +448,7 @@ impl Store {
         None
     }
 
-    /// Somebody pushes a branch whose first commit has no parent.
+    /// Someone pushes a branch whose first commit has no parent.
     pub fn push_orphan(&mut self, branch: &str, message: &str, files: &[(&str, &str)]) -> String {
         let mut tree = Files::new();
         for (path, content) in files {
@@ -509,7 +509,7 @@ impl Store {
         }
     }
 
-    /// Somebody else merges something right before a commit is made.
+    /// Someone else merges something right before a commit is made.
     pub fn intrude(&mut self) {
         let Some((path, content)) = self.intruder.take() else {
             return;

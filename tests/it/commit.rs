@@ -1,0 +1,386 @@
+//! `--apply --commit`: exactly the planned files, as history reads them, or no commit at all.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+
+use serde_json::json;
+
+use crate::support::world::{REV_A, REV_B, Ran, World, world};
+
+const A: &str = ".github/workflows/a.yml";
+const B: &str = ".github/workflows/b.yml";
+const COMMIT: [&str; 5] = ["promote", "--revision", REV_B, "--apply", "--commit"];
+
+/// A world in git, where git knows who commits.
+fn committer() -> World {
+    let world = world().with_git();
+    world.git(&["config", "user.name", "Operator"]);
+    world.git(&["config", "user.email", "operator@example.com"]);
+    world
+}
+
+fn commit(world: &World) -> Ran {
+    world.run(&[&COMMIT[..], &["--format", "json"]].concat())
+}
+
+/// The files that the last commit changed, and its message.
+fn last(world: &World) -> (Vec<String>, String) {
+    let names = world.git(&["diff-tree", "-r", "--name-only", "--no-commit-id", "HEAD"]);
+    let names = names.lines().map(str::to_owned).collect();
+    (names, world.git(&["log", "-1", "--format=%B"]))
+}
+
+/// A hook of the repository.
+fn hook(world: &World, name: &str, script: &str) {
+    let path = world.path(&format!(".git/hooks/{name}"));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn is_pinned_at(world: &World, revision: &'static str) -> bool {
+    [A, B]
+        .iter()
+        .all(|file| world.read(file).contains(world.digest("review", revision)))
+}
+
+#[test]
+fn a_promote_commits_its_files_and_history_reads_it() {
+    let world = committer();
+    world.write("notes.txt", "mine\n");
+    world.git(&["add", "notes.txt"]);
+    world.write(".gitignore", world.read(".gitignore") + "# mine\n");
+    world.write("loose.txt", "mine\n");
+    let ran = world.run(&COMMIT).exits(0);
+    let head = world.git(&["rev-parse", "HEAD"]);
+    assert!(
+        ran.stderr
+            .contains(&format!("committed: 5 pins in 2 files, as {}", &head[..10])),
+        "{}",
+        ran.stderr
+    );
+    let title = format!("promote: test images @{REV_B}");
+    let message = format!("{title}\n\nRepin-Set: {REV_B}\n");
+    assert_eq!(
+        last(&world),
+        (
+            vec![A.to_owned(), B.to_owned()],
+            message.trim_end().to_owned()
+        )
+    );
+    // What was staged, changed or new beside them stays so.
+    let status = world.git(&["status", "--porcelain"]);
+    assert_eq!(
+        status,
+        " M .gitignore\nA  notes.txt\n?? loose.txt".trim_start_matches('\n')
+    );
+    world.push();
+    let entries = world.run(&["history", "--format", "json"]).exits(0).json();
+    let newest = &entries["entries"][0];
+    assert_eq!(
+        (&newest["kind"], &newest["revision"]),
+        (&json!("promote"), &json!(REV_B))
+    );
+    assert_eq!(newest["commit"], *head);
+}
+
+#[test]
+fn a_rollback_commits_too() {
+    let world = committer();
+    for revision in [REV_A, REV_B] {
+        world.run(&["promote", "--revision", revision, "--apply"]);
+        world.commit(&format!("promote: test images @{revision}"));
+    }
+    world.push();
+    let document = world
+        .run(&[
+            "rollback", "--to", REV_A, "--apply", "--commit", "--format", "json",
+        ])
+        .exits(0)
+        .json();
+    assert_eq!(document["applied"], true);
+    assert!(
+        last(&world)
+            .1
+            .starts_with(&format!("rollback: test images @{REV_A}"))
+    );
+    world.push();
+    let entries = world.run(&["history", "--format", "json"]).exits(0).json();
+    assert_eq!(entries["entries"][0]["kind"], "rollback");
+    // Nothing to change is nothing to commit.
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let again = [
+        "rollback", "--to", REV_A, "--apply", "--commit", "--format", "json",
+    ];
+    let document = world.run(&again).exits(0).json();
+    assert_eq!(document["changed"], false);
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+}
+
+#[test]
+fn a_file_that_differs_from_the_last_commit_stops_the_run() {
+    let cases: [(&str, fn(&World)); 4] = [
+        ("changed", |world| {
+            world.write(A, world.read(A) + "# mine\n")
+        }),
+        ("staged", |world| {
+            let text = world.read(A);
+            world.write(A, text.clone() + "# mine\n");
+            world.git(&["add", A]);
+            world.write(A, text);
+        }),
+        ("mode", |world| {
+            fs::set_permissions(world.path(A), fs::Permissions::from_mode(0o755)).unwrap();
+        }),
+        ("untracked", |world| {
+            world.git(&["rm", "-q", "--cached", A]);
+            world.git(&["commit", "-q", "-m", "forget"]);
+        }),
+    ];
+    for (case, change) in cases {
+        let world = committer();
+        change(&world);
+        let status = world.git(&["status", "--porcelain"]);
+        let ran = commit(&world).exits(5);
+        let document = ran.json();
+        assert_eq!(document["error"]["code"], "conflict", "{case} {document}");
+        assert!(
+            document["error"]["message"].as_str().unwrap().contains(A),
+            "{case} {document}"
+        );
+        assert_eq!(document["applied"], false, "{case}");
+        assert!(is_pinned_at(&world, REV_A), "{case}");
+        assert_eq!(world.git(&["status", "--porcelain"]), status, "{case}");
+    }
+}
+
+#[test]
+fn an_unfinished_merge_stops_the_run() {
+    let world = committer();
+    world.git(&["checkout", "-q", "-b", "other"]);
+    world.write("other.txt", "other\n");
+    world.commit("other");
+    world.git(&["checkout", "-q", "main"]);
+    world.write("main.txt", "main\n");
+    world.commit("main");
+    world.git(&["merge", "-q", "--no-commit", "--no-ff", "other"]);
+    let document = commit(&world).exits(5).json();
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("MERGE_HEAD"),
+        "{document}"
+    );
+    assert!(is_pinned_at(&world, REV_A));
+}
+
+#[test]
+fn nobody_to_commit_as_and_no_repository_stop_the_run() {
+    let world = world().with_git();
+    world.git(&["config", "user.useConfigOnly", "true"]);
+    let document = commit(&world).exits(3).json();
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("who commits"),
+        "{document}"
+    );
+    assert!(is_pinned_at(&world, REV_A));
+    let bare = crate::support::world::world();
+    let document = commit(&bare).exits(3).json();
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("git repository"),
+        "{document}"
+    );
+    assert!(is_pinned_at(&bare, REV_A));
+}
+
+#[test]
+fn a_refusing_hook_leaves_changed_files_and_the_command_to_finish() {
+    let world = committer();
+    world.git(&["config", "core.hooksPath", ".git/hooks"]);
+    hook(&world, "pre-commit", "echo 'not today' >&2; exit 1");
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let ran = world.run(&COMMIT).exits(3);
+    for part in [
+        "the files were changed, but nothing was committed",
+        "not today",
+        "finish by hand",
+    ] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert!(is_pinned_at(&world, REV_B));
+    // The command that is named finishes it.
+    fs::remove_file(world.path(".git/hooks/pre-commit")).unwrap();
+    let text = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    let command = text.split("finish by hand: ").nth(1).unwrap();
+    let command = command.split(" for more:").next().unwrap();
+    let command = command.split(" applied:").next().unwrap();
+    let done = Command::new("sh")
+        .args(["-c", command])
+        .current_dir(world.root())
+        .status()
+        .unwrap();
+    assert!(done.success(), "{command}");
+    assert_eq!(last(&world).0, [A, B]);
+    assert!(last(&world).1.contains(&format!("Repin-Set: {REV_B}")));
+}
+
+#[test]
+fn a_hook_that_changes_the_commit_undoes_it() {
+    for (name, script, difference) in [
+        (
+            "pre-commit",
+            "echo '# hook' >> .github/workflows/a.yml; git add .github/workflows/a.yml",
+            "a.yml",
+        ),
+        (
+            "pre-commit",
+            "echo x > hook.txt; git add hook.txt",
+            "hook.txt",
+        ),
+        ("commit-msg", "sed -i /Repin-Set/d \"$1\"", "Repin-Set"),
+    ] {
+        let world = committer();
+        hook(&world, name, script);
+        let head = world.git(&["rev-parse", "HEAD"]);
+        let document = commit(&world).exits(3).json();
+        let message = document["error"]["message"].as_str().unwrap();
+        assert!(message.contains("HEAD was set back"), "{script} {document}");
+        assert!(message.contains(difference), "{script} {document}");
+        assert_eq!(document["applied"], true);
+        assert_eq!(world.git(&["rev-parse", "HEAD"]), head, "{script}");
+        assert!(is_pinned_at(&world, REV_B), "{script}");
+    }
+    // A line that a hook adds to the message is the user's.
+    let world = committer();
+    hook(&world, "commit-msg", "printf 'Change-Id: I1\\n' >> \"$1\"");
+    commit(&world).exits(0);
+    assert!(last(&world).1.contains("Change-Id: I1"));
+}
+
+#[test]
+fn the_commit_is_signed_where_git_is_configured_so() {
+    let world = committer();
+    world.write("sign", "#!/bin/sh\ncat > /dev/null\necho '[GNUPG:] SIG_CREATED ' >&2\necho '-----BEGIN PGP SIGNATURE-----'\n");
+    fs::set_permissions(world.path("sign"), fs::Permissions::from_mode(0o755)).unwrap();
+    world.git(&["config", "commit.gpgSign", "true"]);
+    world.git(&[
+        "config",
+        "gpg.program",
+        world.path("sign").to_str().unwrap(),
+    ]);
+    commit(&world).exits(0);
+    let raw = world.git(&["cat-file", "commit", "HEAD"]);
+    assert!(
+        raw.contains("gpgsig -----BEGIN PGP SIGNATURE-----"),
+        "{raw}"
+    );
+    // A signature that fails is no commit.
+    let world = committer();
+    world.git(&["config", "commit.gpgSign", "true"]);
+    world.git(&["config", "gpg.program", "/bin/false"]);
+    let document = commit(&world).exits(3).json();
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("nothing was committed"),
+        "{document}"
+    );
+}
+
+#[test]
+fn names_that_git_could_take_for_patterns_are_names() {
+    let world = committer();
+    let odd = [":(glob)*.yml", "[a]*?.yml", "\"quoted\".yml", "né w\n.yml"];
+    let pin = |revision| format!("x: ghcr.io/acme/fix@{}\n", world.digest("fix", revision));
+    for name in odd {
+        world.write(&format!("workflows/{name}"), pin(REV_A));
+    }
+    world.replace("repin.yaml", "['.github/workflows/*.yml']", "['**/*.yml']");
+    world.replace(
+        "repin.yaml",
+        "fix, pins: 2",
+        &format!("fix, pins: {}", 2 + odd.len()),
+    );
+    world.commit("odd names");
+    // A sibling whose name a pattern would match, and which nobody planned.
+    world.write("workflows/sibling.txt", "mine\n");
+    commit(&world).exits(0);
+    for name in odd {
+        assert_eq!(
+            world.read(&format!("workflows/{name}")),
+            pin(REV_B),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        world.git(&["status", "--porcelain"]),
+        "?? workflows/sibling.txt"
+    );
+    assert_eq!(last(&world).0.len(), 2 + odd.len());
+}
+
+#[test]
+fn the_root_may_be_a_directory_of_the_repository() {
+    let world = committer();
+    for (from, to) in [("repin.yaml", "sub/repin.yaml"), (".github", "sub/.github")] {
+        fs::create_dir_all(world.path("sub")).unwrap();
+        fs::rename(world.path(from), world.path(to)).unwrap();
+    }
+    let images = world.path("images");
+    world.commit("moved");
+    let source = format!("ghcr.io/acme=oci:{}", images.display());
+    let args = [&COMMIT[..], &["--source", &source]].concat();
+    let ran = world.run_in(&world.path("sub"), &args, &[]);
+    ran.exits(0);
+    assert_eq!(last(&world).0, [format!("sub/{A}"), format!("sub/{B}")]);
+}
+
+#[test]
+fn the_option_needs_apply() {
+    let world = committer();
+    let head = world.git(&["rev-parse", "HEAD"]);
+    for args in [
+        &["--commit"][..],
+        &["--commit", "--pr", "draft"],
+        &["--commit", "--dry-run", "true"],
+    ] {
+        let args = [&["promote", "--revision", REV_B], args].concat();
+        world.run(&args).exits(2);
+    }
+    let ran = world
+        .run(&[&COMMIT[..], &["--dry-run", "true"]].concat())
+        .exits(0);
+    assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert!(is_pinned_at(&world, REV_A));
+}
+
+#[test]
+fn the_diff_gives_way_to_a_list_or_a_count() {
+    let world = world();
+    let promote = ["promote", "--revision", REV_B];
+    let shown = |options: &[&str]| world.run(&[&promote[..], options].concat()).exits(0).stdout;
+    let [whole, stat, none] = [&[][..], &["--stat"], &["--no-diff"]].map(shown);
+    assert!(whole.contains("\n+++ b/"), "{whole}");
+    // The last lines are the summary, not the diff.
+    assert!(whole.trim_end().ends_with(&format!("  {B}")), "{whole}");
+    assert!(!stat.contains("+++") && stat.contains(A), "{stat}");
+    assert!(!none.contains("+++") && !none.contains(A), "{none}");
+    world
+        .run(&[&promote[..], &["--stat", "--no-diff"]].concat())
+        .exits(2);
+    world
+        .run(&[&promote[..], &["--stat", "--diff-file", "-"]].concat())
+        .exits(2);
+    let written = [&promote[..], &["--no-diff", "--diff-file", "diff"]].concat();
+    world.run(&written).exits(0);
+    assert!(world.read("diff").contains("+++ b/"));
+}
