@@ -301,18 +301,25 @@ pub(super) struct Change {
     /// true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(super) dry_run: Option<bool>,
-    /// List the changed files with their number of pins instead of the diff
-    #[arg(long, conflicts_with = "no_diff")]
-    pub(super) stat: bool,
-    /// Print neither the diff nor the changed files
-    #[arg(long)]
-    pub(super) no_diff: bool,
+    #[command(flatten)]
+    pub(super) changes: Changes,
     /// Write the diff to F; - is standard output
     #[arg(long, value_name = "F")]
     pub(super) diff_file: Option<PathBuf>,
     /// Write the pull request body to F; - is standard output
     #[arg(long, value_name = "F")]
     pub(super) body_file: Option<PathBuf>,
+}
+
+/// How what changes is shown.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Changes {
+    /// List the changed files with their number of pins instead of the diff
+    #[arg(long, conflicts_with = "no_diff")]
+    pub(super) stat: bool,
+    /// Print neither the diff nor the changed files
+    #[arg(long)]
+    pub(super) no_diff: bool,
 }
 
 /// State in which a pull request is opened.

@@ -9,7 +9,7 @@ use crate::{
         exit::Exit,
         format::Format,
         github::StepFiles,
-        render::{self, Changes},
+        render::{self, Shown},
     },
     config::Config,
     error::{Errors, usage},
@@ -36,7 +36,7 @@ pub(super) fn run(
     if change.commit && !change.apply && change.dry_run != Some(false) {
         return Err(usage("--commit requires --apply"));
     }
-    if (change.stat || change.no_diff) && dash(&change.diff_file) {
+    if (change.changes.stat || change.changes.no_diff) && dash(&change.diff_file) {
         return Err(usage(
             "--diff-file - prints the diff, which --stat and --no-diff leave out",
         ));
@@ -53,7 +53,7 @@ pub(super) fn run(
     Ok(render::finished(
         &finished,
         &options,
-        Changes::of(change),
+        Shown::of(change.changes),
         cx,
     ))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    args::Change,
+    args::Changes,
     context::Context,
     exit::Exit,
     format::{Format, Volume},
@@ -25,7 +25,7 @@ use crate::{
 
 /// How people see what changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Changes {
+pub(super) enum Shown {
     /// As a diff, and as a list of files.
     Diff,
     /// As a list of files.
@@ -34,9 +34,9 @@ pub(super) enum Changes {
     Count,
 }
 
-impl Changes {
-    pub(super) fn of(change: &Change) -> Self {
-        match (change.stat, change.no_diff) {
+impl Shown {
+    pub(super) fn of(changes: Changes) -> Self {
+        match (changes.stat, changes.no_diff) {
             (true, _) => Self::Files,
             (false, true) => Self::Count,
             (false, false) => Self::Diff,
@@ -48,7 +48,7 @@ impl Changes {
 pub(super) fn finished(
     finished: &Finished,
     options: &Options,
-    changes: Changes,
+    shown: Shown,
     cx: &mut Context,
 ) -> Exit {
     let exit = finished.class().map_or(Exit::Done, Exit::Because);
@@ -58,7 +58,7 @@ pub(super) fn finished(
             return exit;
         }
         Format::Github => print_github(finished, options, &mut cx.output),
-        Format::Human => print_human(finished, options, changes, &mut cx.output),
+        Format::Human => print_human(finished, options, shown, &mut cx.output),
     }
     if let Some(errors) = &finished.errors {
         cx.output.fault(errors);
@@ -74,15 +74,15 @@ pub(super) fn finished(
     }
 }
 
-fn print_human(finished: &Finished, options: &Options, changes: Changes, output: &mut Output) {
+fn print_human(finished: &Finished, options: &Options, shown: Shown, output: &mut Output) {
     let document = &finished.document;
     output.print(table(document));
     print_checks(&document.checks, &finished.config, output);
-    if !finished.diff.is_empty() && changes == Changes::Diff {
+    if !finished.diff.is_empty() && shown == Shown::Diff {
         output.print("\n");
         output.print_diff(&finished.diff, dash(options.diff_file.as_ref()));
     }
-    if !finished.diff.is_empty() && changes != Changes::Count {
+    if !finished.diff.is_empty() && shown != Shown::Count {
         output.print(format!("\n{}", files(document)));
     }
     let body = document.body.as_ref();

@@ -16,7 +16,7 @@ pub(super) struct Window<'b> {
     pub(super) base: usize,
 }
 
-/// How much around a place its search must see, in bytes.
+/// How much around a place its search has to see, in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Overlap {
     /// Bytes before it.

@@ -2,7 +2,7 @@
 //! or by themselves; and references by tag alone.
 //!
 //! Digests are found by their digits, so that nothing about the format of a file matters. Which of
-//! them a person must see depends on the file and on what is pinned: that is for others to say.
+//! them a person has to see depends on the file and on what is pinned: that is for others to say.
 
 use std::{
     borrow::Cow,
@@ -43,7 +43,7 @@ enum Name {
 pub struct Sighting {
     /// 1-based.
     pub line: usize,
-    /// 1-based, in bytes, of the repository's first byte, or of the digest's where none precedes
+    /// 1-based, in bytes, of the repository's first byte, or of the digest's where none stands before
     /// it.
     pub column: usize,
     /// The same of the digest: of `sha256:`, or of the first digit.
@@ -52,11 +52,11 @@ pub struct Sighting {
     pub offset: usize,
     /// What the digits say.
     pub digest: Digest,
-    /// What precedes it.
+    /// What stands before it.
     pub sight: Sight,
 }
 
-/// What a digest follows.
+/// What a digest stands behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sight {
     /// The repository of an image: in a file that is scanned, a pin.
@@ -183,7 +183,7 @@ impl Lookout {
         })
     }
 
-    /// What the digest at `digest` follows, and where that begins; `None` if that is nothing
+    /// What the digest at `digest` stands behind, and where that begins; `None` if that is nothing
     /// to the configuration.
     fn named(&self, text: &[u8], digest: usize, width: Width) -> Option<(Sight, usize)> {
         let digits = digest + PREFIX.len();
@@ -204,7 +204,7 @@ impl Lookout {
             (Some(Name::Image(image)), Width::Two) => Sight::Wide(*image),
             (Some(Name::Mirror(image)), _) => Sight::Mirror(*image, repository),
             (None, _) => {
-                // The rest of `$REGISTRY/app` or `{{ host }}app` is not a name, and zeros are an
+                // The rest of `$REGISTRY/app` or `{{ host }}app` is no name, and zeros are an
                 // example.
                 let is_name = !matches!(reference.before, Some(b'$' | b'}'))
                     && !text[digits..].starts_with(&[b'0'; 64]);
@@ -267,7 +267,7 @@ impl Lookout {
             .take(Tag::MAX + 1)
             .take_while(|b| part(b))
             .count();
-        // A slash: the colon precedes a port; `@`: a digest or a placeholder for one follows.
+        // A slash: the colon stands before a port; `@`: a digest or a placeholder for one follows.
         if length == 0 || matches!(rest.get(length), Some(b'/' | b':' | b'@' | b'$' | b'{')) {
             return None;
         }

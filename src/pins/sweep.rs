@@ -57,18 +57,18 @@ pub struct Beside {
     pub unpinned: Vec<Located<Unpinned>>,
     /// Files that could not be read.
     pub unread: Vec<ReadError>,
-    /// How many files were searched.
+    /// How many files were looked into.
     pub files: usize,
 }
 
 /// The rest of a tree.
 #[derive(Debug, Default)]
 pub struct Rest {
-    /// Files to be searched for digests outside of pins.
+    /// Files to be looked into for digests outside of pins.
     pub files: Vec<RelPath>,
-    /// Whether files that count are searched although they are not among these.
+    /// Whether files that count are looked into although they are not among these.
     pub counted: bool,
-    /// Directories in which only the files that count are searched, and only for pins.
+    /// Directories in which only the files that count are looked into, and only for pins.
     pub foreign: Foreign,
 }
 
@@ -105,7 +105,7 @@ impl Foreign {
 struct Task {
     path: Arc<RelPath>,
     counts: bool,
-    /// The places that search it.
+    /// The places that look into it.
     looking: Looking,
     /// Whether digests outside of pins matter in it.
     outside: bool,
@@ -126,7 +126,7 @@ struct Looked {
     failed: Option<io::Error>,
 }
 
-/// Searches every file of `tree` that counts, and into those of `rest`.
+/// Looks into every file of `tree` that counts, and into those of `rest`.
 pub fn sweep(
     tree: &WorkTree,
     config: &Config,
@@ -433,7 +433,7 @@ impl Sweep<'_> {
         looked: &mut Looked,
     ) -> io::Result<()> {
         let mut stream = self.scans(task).then(|| self.scanner.stream(&task.looking));
-        let overlap = self.scanner.overlap(&task.looking).and(outside::OVERLAP);
+        let overlap = task.looking.overlap().and(outside::OVERLAP);
         each_window(file, buffer, overlap, |window, range, lines| {
             if let Some(stream) = &mut stream {
                 stream.window(window, range.clone(), *lines);

@@ -118,9 +118,10 @@ fn a_rollback_commits_too() {
 
 #[test]
 fn a_file_that_differs_from_the_last_commit_stops_the_run() {
-    let cases: [(&str, fn(&World)); 4] = [
+    type Change = fn(&World);
+    let cases: [(&str, Change); 4] = [
         ("changed", |world| {
-            world.write(A, world.read(A) + "# mine\n")
+            world.write(A, world.read(A) + "# mine\n");
         }),
         ("staged", |world| {
             let text = world.read(A);

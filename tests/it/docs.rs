@@ -473,8 +473,8 @@ fn every_test_and_script_that_reliability_md_names_exists() {
     }
     let text = doc("reliability.md");
     // A sentence has at least five words; an ellipsis stands for the rest of a name.
-    let name_of_test = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){4,}_?)(…?)`").unwrap();
-    let tests: Vec<_> = name_of_test.captures_iter(&text).collect();
+    let sentence = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){4,}_?)(…?)`").unwrap();
+    let tests: Vec<_> = sentence.captures_iter(&text).collect();
     assert!(tests.len() > 100, "found {} names of tests", tests.len());
     for found in tests {
         let (name, rest) = (&found[1], &found[2]);

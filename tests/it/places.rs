@@ -542,15 +542,14 @@ fn init_on_the_example_proposes_places_that_pass_check() {
 #[test]
 fn init_takes_the_tag_of_an_entry_for_no_repository() {
     let world = example();
+    let digest = regex::Regex::new("(?m)^( +)digest: (sha256:[0-9a-f]+)").unwrap();
     // `4b1d…@sha256:…` could be an image of Docker Hub.
     for file in [
         "charts/shop/values-prod.yaml",
         "charts/shop/values-staging.yaml",
     ] {
         let text = world.read(file);
-        let moved = regex::Regex::new("(?m)^( +)digest: (sha256:[0-9a-f]+)")
-            .unwrap()
-            .replace_all(&text, format!("${{1}}tag: {OLD}@$2"));
+        let moved = digest.replace_all(&text, format!("${{1}}tag: {OLD}@$2"));
         world.write(file, moved.into_owned());
     }
     let before = counts(&world);
@@ -681,9 +680,8 @@ fn no_file_is_read_twice() {
     let review = world.digest("review", REV_A).to_owned();
     let other = |at: usize| format!("sha256:{at:064x}");
     // Digests of others, pinned ones outside of pins, files of several parts and of many.
-    let mut values: String = (0..200)
-        .map(|at| format!("i{at}: {{ repository: x, digest: '{}' }}\n", other(at)))
-        .collect();
+    let entry = |at| format!("i{at}: {{ repository: x, digest: '{}' }}\n", other(at));
+    let mut values = (0..200).map(entry).collect::<Vec<_>>().concat();
     world.write("charts/other/values.yaml", &values);
     world.write("notes.md", format!("{review}\n{}\n", other(1)));
     values.push_str(&"# a line of a long file\n".repeat(20_000));

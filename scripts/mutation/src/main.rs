@@ -130,16 +130,18 @@ fn run(options: &Options) -> Result<(), Fail> {
     let wanted = selected(options, &sites, &measured);
     let suite = Suite::read(&programs, &tree.copy, options.jobs, &options.tests)?;
     eprintln!("measuring {} mutants", wanted.len());
-    let all = Mutex::new(measured);
+    let all = Mutex::new((measured, 0_usize));
     measure(options, &suite, &sites, &wanted, &accepted, |one| {
         let mut all = all.lock().expect("no thread panics");
-        all.insert(one.site.key(), one);
-        if all.len().is_multiple_of(50) {
+        let (measured, done) = &mut *all;
+        measured.insert(one.site.key(), one);
+        *done += 1;
+        if done.is_multiple_of(20) {
             // A run that is cut short is not lost.
-            let _ = fs::write(&results, serde_json::to_vec(&*all).unwrap_or_default());
+            let _ = fs::write(&results, serde_json::to_vec(measured).unwrap_or_default());
         }
     });
-    let measured = all.into_inner()?;
+    let (measured, _) = all.into_inner()?;
     fs::write(&results, serde_json::to_vec_pretty(&measured)?)?;
     let shown: Vec<&Measured> = measured
         .values()

@@ -139,7 +139,7 @@ impl Read<'_> {
     }
 }
 
-impl<'j> Judge<'j> {
+impl Judge<'_> {
     fn read<'e>(&self, entry: &'e Entry) -> Read<'e> {
         let content = |field: Option<Field>| field.and_then(|field| self.content(field.node));
         let (digest, tag) = (content(entry.digest), content(entry.tag));
@@ -334,17 +334,11 @@ impl<'j> Judge<'j> {
             return Ok(None);
         };
         let text = &self.document.text[comment.clone()];
-        let word = if text.len() > COMMENT {
-            ""
-        } else {
-            text.trim()
-        };
-        let start = if word.is_empty() {
-            comment.start
-        } else {
-            comment.start + (text.len() - text.trim_start().len())
-        };
-        if word.is_empty() || word.contains(char::is_whitespace) || Tag::parse(word).is_err() {
+        // A longer one is not looked into: any number of pins may stand in its line.
+        let text = if text.len() > COMMENT { "" } else { text };
+        let word = text.trim();
+        let start = comment.start + (text.len() - text.trim_start().len());
+        if Tag::parse(word).is_err() {
             return Err(Refusal {
                 at: start,
                 why: "the comment behind the digest is not a single word, so `comment: tag` cannot replace it".to_owned(),

@@ -62,16 +62,18 @@ struct Hunt {
     uncounted: Option<LocatedSight>,
 }
 
-impl FileScanner {
+impl Looking {
     /// What scanning a file part by part has to see.
-    pub(in crate::pins) fn overlap(&self, looking: &Looking) -> Overlap {
-        if looking.is_empty() {
+    pub(in crate::pins) fn overlap(&self) -> Overlap {
+        if self.is_empty() {
             scan::OVERLAP
         } else {
             scan::OVERLAP.and(OVERLAP)
         }
     }
+}
 
+impl FileScanner {
     /// Begins to scan a file part by part.
     pub(in crate::pins) fn stream(&self, looking: &Looking) -> Stream<'_> {
         let rules = self.rules.as_deref().filter(|_| !looking.is_empty());
@@ -160,8 +162,8 @@ pub fn read_in_ways(
         });
     }
     let mut overlap = mentions::OVERLAP;
-    for (scanner, looking) in ways {
-        overlap = overlap.and(scanner.overlap(looking));
+    for (_, looking) in ways {
+        overlap = overlap.and(looking.overlap());
     }
     let ways = ways
         .iter()

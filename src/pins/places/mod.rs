@@ -235,8 +235,7 @@ impl FileScanner {
         buffer: &mut Vec<u8>,
     ) -> io::Result<Scan> {
         let mut stream = self.stream(looking);
-        let overlap = self.overlap(looking);
-        each_window(reader, buffer, overlap, |window, range, lines| {
+        each_window(reader, buffer, looking.overlap(), |window, range, lines| {
             stream.window(window, range, *lines);
         })?;
         Ok(stream.finish())

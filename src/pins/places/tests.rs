@@ -173,6 +173,14 @@ fn only_kustomizations_are_kustomizations() {
         explicit.found("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nimages:\n- name: nginx\n  digest: OLD\n"),
         "hub /images/0/digest -"
     );
+    for other in [
+        flux.replace("kind: Kustomization", "kind: HelmRelease"),
+        flux.replace("kustomize.toolkit.fluxcd.io/v1", "v1"),
+        "apiVersion: example.org/v1\nkind: Kustomization\nimages:\n- name: nginx\n  digest: OLD\n"
+            .into(),
+    ] {
+        explicit.ignores(&other);
+    }
     // A name alone says it for kustomize, whatever its directory.
     let elsewhere = scene("kustomize: {}", "a/images.yaml");
     elsewhere.ignores("kind: Kustomization\nimages:\n- name: nginx\n  digest: OLD\n");
@@ -199,6 +207,13 @@ fn kustomize_refuses_what_it_reads_otherwise() {
         "images:\n- name: nginx\n  tagSuffix: -x\n  digest: OLD\n",
         "3:14",
         "`tagSuffix`",
+    );
+    // kustomize takes a name with a tag for a name, which no image has.
+    kustomize().ignores("images:\n- name: nginx:1.2\n  digest: OLD\n");
+    // What is empty is not there.
+    kustomize().moves(
+        "images:\n- name: nginx\n  newName: ''\n  tagSuffix: ''\n  digest: OLD\n",
+        "images:\n- name: nginx\n  newName: ''\n  tagSuffix: ''\n  digest: NEW\n",
     );
     // A whole reference by itself is a whole pin.
     assert_eq!(
@@ -281,6 +296,8 @@ fn placeholders_and_what_is_no_digest_are_left_alone() {
         "${DIGEST}",
         "<digest>",
         "sha256:<digest>",
+        "sha256:ab${REST}",
+        "'a b:c'",
         "latest",
         "HEX",
         "[]",
@@ -293,11 +310,12 @@ fn placeholders_and_what_is_no_digest_are_left_alone() {
     helm().ignores("i:\n  repository: nginx\n  tag: v1\n# OLD\n");
     helm().ignores("i:\n  repository: \"{{ .Values.x }}\"\n  digest: OLD\n");
     helm().ignores("i:\n  repository: [nginx]\n  digest: OLD\n");
+    helm().ignores("256: x\n");
     // The tag may be filled in by itself.
-    helm().moves(
-        "i:\n  repository: nginx\n  tag: \"{{ .x }}\"\n  digest: OLD\n",
-        "i:\n  repository: nginx\n  tag: \"{{ .x }}\"\n  digest: NEW\n",
-    );
+    for tag in ["\"{{ .x }}\"", "${TAG}", "<tag>"] {
+        let content = format!("i:\n  repository: nginx\n  tag: {tag}\n  digest: OLD\n");
+        helm().moves(&content, &content.replace("OLD", "NEW"));
+    }
 }
 
 #[test]
@@ -442,6 +460,17 @@ fn an_alias_that_another_image_shares_is_refused() {
         "another image",
     );
     helm().refuses(
+        "a: { repository: other, digest: &d OLD }\nb: { repository: nginx, digest: *d }\nc: { repository: nginx, digest: *d }\n",
+        "2:33",
+        "another image",
+    );
+    // An entry without a digest keeps its tag.
+    helm().refuses(
+        "a: { repository: nginx, tag: &t v1, digest: OLD }\nb: { repository: nginx, tag: *t }\n",
+        "2:30",
+        "an entry that does not move",
+    );
+    helm().refuses(
         "x: &d OLD\na: { repository: nginx, digest: *d }\nb: *d\n",
         "3:4",
         "belongs to no entry",
@@ -502,10 +531,12 @@ fn a_global_registry_makes_it_unknown_whose_an_entry_is() {
         "`global.imageRegistry` is `ghcr.io`",
     );
     helm().ignores("global: { imageRegistry: ghcr.io }\ni: { repository: other, digest: OLD }\n");
-    helm().moves(
-        "global: { imageRegistry: '' }\ni: { repository: nginx, digest: OLD }\n",
-        "global: { imageRegistry: '' }\ni: { repository: nginx, digest: NEW }\n",
-    );
+    for empty in ["''", "~", "null"] {
+        let content = format!(
+            "global: {{ imageRegistry: {empty} }}\ni: {{ repository: nginx, digest: OLD }}\n"
+        );
+        helm().moves(&content, &content.replace("OLD", "NEW"));
+    }
     let keys = scene(
         "k: { kind: keys, entry: /i, digest: digest, image: hub }",
         "values.yaml",
@@ -523,6 +554,11 @@ fn a_document_that_sops_signed_is_refused() {
         &format!("{entry}sops: {{ mac: x }}\n"),
         "1:33",
         "SOPS signed",
+    );
+    // Only with a signature it is one.
+    assert_eq!(
+        helm().found(&format!("{entry}sops: {{ kms: [] }}\n")),
+        "hub /i/digest -"
     );
     let only = "sops: { mac: x, mac_only_encrypted: true }\n";
     assert_eq!(helm().found(&format!("{entry}{only}")), "hub /i/digest -");
@@ -564,6 +600,14 @@ fn keys_follow_their_pointers() {
         "4:5",
         "a second item",
     );
+    let lists = scene(
+        "l: { kind: keys, entry: '/a/*/b/1', digest: c/0/d, image: app }",
+        "a.yaml",
+    );
+    lists.moves(
+        "a:\n- b: [{ c: [{ d: OLD }] }, { c: [{ d: OLD }, { d: OLD }] }]\n- &b\n  b: [1, { c: [{ d: OLD }] }]\n- *b\n- { <<: *b, x: 1 }\n",
+        "a:\n- b: [{ c: [{ d: OLD }] }, { c: [{ d: NEW }, { d: OLD }] }]\n- &b\n  b: [1, { c: [{ d: NEW }] }]\n- *b\n- { <<: *b, x: 1 }\n",
+    );
     let tag = scene(
         "t: { kind: keys, entry: '/a/[n=x]', tag: t, image: app }",
         "a.json",
@@ -590,11 +634,17 @@ fn comments_stay_unless_the_place_says_tag() {
         "3:85",
         "not a single word",
     );
-    scene.refuses(
-        "a:\n  repository: nginx\n  digest: OLD #\n",
-        "3:84",
-        "not a single word",
-    );
+    for (comment, column) in [
+        ("", 84),
+        (" a/b", 85),
+        (&*format!(" v1{}", " ".repeat(1_100)), 84),
+    ] {
+        scene.refuses(
+            &format!("a:\n  repository: nginx\n  digest: OLD #{comment}\n"),
+            &format!("3:{column}"),
+            "not a single word",
+        );
+    }
 }
 
 #[test]
@@ -700,6 +750,7 @@ fn marked_lines_of_any_text() {
         "x = OLD # see repin: app later",
         "repin: app OLD",
         "# repin: a b\nOLD",
+        "x OLD # repin:",
         "x OLD /* repin: app",
     ] {
         marked().ignores(none);
@@ -799,6 +850,7 @@ fn a_change_that_readers_see_is_no_move() {
         ("b: 1", "b: 1\nc: 1"),
         ("b: 1", "b: &a 1"),
         ("\"v2\"", "[v2]"),
+        ("\"v2\"", "&t \"v2\""),
         ("\"v2\"", "!!str v2"),
         ("\"v2\"", "'v2'"),
         ("nginx", "other"),

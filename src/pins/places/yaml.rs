@@ -6,7 +6,6 @@
 //! does not grow with the document, whatever an alias shares.
 
 use std::{
-    borrow::Cow,
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     ops::Range,
@@ -48,8 +47,15 @@ pub(super) struct Document<'t> {
     /// What merges bring, by mapping and key.
     merged: RefCell<HashMap<(Id, String), Option<Id>>>,
     too_deep: Cell<bool>,
-    /// Comments by the ends of their lines, each with where the search for it began.
-    comments: RefCell<BTreeMap<usize, (usize, Option<Range<usize>>)>>,
+    /// Comments by the ends of their lines.
+    comments: RefCell<BTreeMap<usize, LineComment>>,
+}
+
+/// The comment of a line.
+struct LineComment {
+    /// From where on the line was searched for its end.
+    begun: usize,
+    comment: Option<Range<usize>>,
 }
 
 /// A value or a key.
@@ -250,7 +256,7 @@ impl<'t> Document<'t> {
     }
 
     /// The entries of a mapping whose key is this text, in their order.
-    pub(super) fn named<'d>(&'d self, map: Id, key: &str) -> Vec<(Id, Id)> {
+    pub(super) fn named(&self, map: Id, key: &str) -> Vec<(Id, Id)> {
         let entries = self.map(map);
         if entries.len() <= MANY {
             return entries
@@ -351,14 +357,15 @@ impl<'t> Document<'t> {
         let mut child = id;
         let mut length = 0;
         while let Some(parent) = self.parent(child) {
-            let step = match self.node(parent).kind {
-                Kind::List => self.node(child).number.to_string(),
-                _ => {
-                    let key = self.key_of(parent, child);
-                    let text = key.and_then(|key| self.scalar(key)).unwrap_or_default();
-                    let short = text.get(..POINTER).unwrap_or(text);
-                    short.replace('~', "~0").replace('/', "~1")
+            let step = if self.node(parent).kind == Kind::List {
+                self.node(child).number.to_string()
+            } else {
+                let key = self.key_of(parent, child);
+                let text = key.and_then(|key| self.scalar(key)).unwrap_or_default();
+                if text.len() > POINTER {
+                    return None;
                 }
+                text.replace('~', "~0").replace('/', "~1")
             };
             length += 1 + step.len();
             if length > POINTER {
@@ -400,15 +407,19 @@ impl<'t> Document<'t> {
         };
         let mut comments = self.comments.borrow_mut();
         let known = comments.range_mut(from..).next();
-        if let Some((_, (begun, comment))) = known
-            && line_end(from..from.max(*begun)).is_none()
+        if let Some((_, known)) = known
+            && line_end(from..from.max(known.begun)).is_none()
         {
-            *begun = from.min(*begun);
-            return comment.clone();
+            known.begun = from.min(known.begun);
+            return known.comment.clone();
         }
         let end = line_end(from..self.text.len()).unwrap_or(self.text.len());
         let comment = self.comment_before(end);
-        comments.insert(end, (from, comment.clone()));
+        let known = LineComment {
+            begun: from,
+            comment: comment.clone(),
+        };
+        comments.insert(end, known);
         comment
     }
 
@@ -496,7 +507,7 @@ impl<'t> Builder<'t> {
     fn scalar(
         &mut self,
         span: &Range<usize>,
-        text: &Cow<'t, str>,
+        text: &str,
         style: ScalarStyle,
         anchor: usize,
         tag: Option<&Tag>,
@@ -506,11 +517,11 @@ impl<'t> Builder<'t> {
         let within = within_quotes(kind, span.clone());
         // The parser says `~` where nothing stands.
         let nothing = style == ScalarStyle::Plain && span.is_empty();
-        if !nothing && self.document.text.get(within) != Some(&**text) {
+        if !nothing && self.document.text.get(within) != Some(text) {
             let texts = &mut self.document.texts;
             self.document.nodes[id as usize].of =
                 u32::try_from(texts.len()).map_err(|_| too_large(span.start))?;
-            texts.push((**text).into());
+            texts.push(text.into());
         }
         Ok(())
     }

@@ -128,7 +128,7 @@ fn a_large_file_is_never_in_memory_as_a_whole() {
         .scanner
         .looking(&RelPath::parse(scene.file).unwrap(), &|_| false);
     let begin = text("a: acme/app\nx: OLD # repin: app\n");
-    let reader = Cursor::new(begin).chain(io::repeat(b'\n').take(64 * 1024 * 1024));
+    let reader = Cursor::new(begin).chain(io::repeat(b'\n').take(4 * LARGEST as u64));
     let mut buffer = Vec::new();
     let scan = scene
         .scanner
@@ -208,4 +208,34 @@ fn large_mappings_are_looked_up_as_small_ones_are() {
         "1:34",
         "global.imageRegistry",
     );
+}
+
+#[test]
+fn a_content_of_any_size_is_read_in_several_ways_at_once() {
+    let looking = |scene: &Scene| {
+        let path = RelPath::parse(scene.file).unwrap();
+        (
+            scene.scanner.clone(),
+            scene.scanner.looking(&path, &|_| false),
+        )
+    };
+    let plain = FileScanner::plain(helm().scanner.finder);
+    let ways = [
+        looking(&helm()),
+        looking(&marked()),
+        (plain, Looking::default()),
+    ];
+    let begin =
+        "i: { repository: nginx, digest: OLD }\nx: ghcr.io/acme/app@NEW\n# repin: web\ny: OLD\n";
+    for content in [text(begin).into_bytes(), large(begin, "# z\n")] {
+        let read = read_in_ways(content.as_slice(), &ways, &mut Vec::new()).unwrap();
+        let held = read.scans.iter();
+        let held: Vec<_> = held
+            .map(|scan| (scan.pins.len(), scan.refused.len()))
+            .collect();
+        let whole = content.len() <= LARGEST;
+        let of_helm = if whole { (2, 0) } else { (1, 1) };
+        assert_eq!(held, [of_helm, (2, 0), (1, 0)]);
+        assert_eq!(read.mentions.len(), 2);
+    }
 }
