@@ -4,6 +4,7 @@ mod after;
 mod doctor;
 mod inventory;
 mod prune;
+mod trust;
 
 use std::{
     ffi::OsString,
@@ -17,6 +18,7 @@ pub(super) use after::{Between, Branch, Freshness, Gates, Promotion, Wait};
 pub(super) use doctor::Doctor;
 pub(super) use inventory::{Inventory, OfImage};
 pub(super) use prune::{Prune, PruneAction, Restore};
+pub(super) use trust::Trust;
 
 use crate::workflow::Unconfigured;
 
@@ -155,6 +157,9 @@ pub(super) enum Command {
     /// List what images contain and check it against contracts
     #[command(subcommand, after_help = INVENTORY)]
     Inventory(Inventory),
+    /// Show who signed images
+    #[command(subcommand, after_help = trust::EXAMPLES)]
+    Trust(Trust),
     /// Check that everything a run needs is available; changes nothing
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(Doctor),

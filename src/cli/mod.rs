@@ -76,6 +76,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
         Command::Rollback(args) => commands::rollback::run(&args, context),
         Command::History { limit } => commands::history::run(limit, context),
         Command::Inventory(command) => commands::inventory::run(command, context),
+        Command::Trust(args) => commands::trust::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Prune(args) => commands::prune::run(&args, context),
         Command::Freshness(args) => commands::freshness::run(&args, context),

@@ -236,6 +236,20 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin doctor",
     },
     Explanation {
+        code: "trusted_root",
+        kind: Kind::Doctor,
+        exits: &[2],
+        summary: "A key or a trusted root of `verify` cannot be used, or a root is about to end.",
+        meaning: "Signatures count only within a trusted root. A root that is older than a signature \
+             does not know the authority that made it, and every image is refused then.",
+        causes: &[
+            "The file is missing, or is not a trusted root.",
+            "The authorities of the root end soon, or the built-in snapshot is old.",
+        ],
+        remedy: "Renew the file, or update repin for the built-in roots.",
+        example: "repin doctor",
+    },
+    Explanation {
         code: "registry",
         kind: Kind::Doctor,
         exits: &[1, 2, 3, 4],

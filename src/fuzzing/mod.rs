@@ -17,6 +17,7 @@ mod escapes;
 mod forge;
 mod layers;
 mod names;
+mod trust;
 mod yaml;
 
 pub use documents::documents;
@@ -24,6 +25,7 @@ pub use escapes::escapes;
 pub use forge::forge;
 pub use layers::layers;
 pub use names::{references, templates};
+pub use trust::trust;
 pub use yaml::{configuration, contracts};
 
 /// The scanner against a slow search.

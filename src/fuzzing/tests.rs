@@ -44,5 +44,5 @@ macro_rules! targets {
 
 targets! {
     challenge configuration contracts digests documents escapes forge git_log journal layers link
-    places references scanner templates
+    places references scanner templates trust
 }

@@ -18,7 +18,7 @@ pub use after::{
     BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
 };
 
-pub use trust::{LogRow, VerifiedRow};
+pub use trust::{LogRow, TrustCandidate, TrustDocument, TrustImage, VerifiedRow};
 
 use crate::{
     checks::{Check, Status},

@@ -24,7 +24,7 @@ pub use find::{Candidate, Examination, Search, examine};
 pub use key::PublicKey;
 pub use policy::{Attached, Binding, Judged, Policy, Standing, Subject};
 pub use proof::{Certificate, LogEntry, Proof, Refusal};
-pub use root::Root;
+pub use root::{Root, RootAge};
 
 #[cfg(test)]
 mod tests;

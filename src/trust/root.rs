@@ -9,8 +9,9 @@ use std::{fmt, time::SystemTime};
 
 use sigstore_verify::{
     PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult, Verifier,
+    crypto::parse_certificate_info,
     trust_root::TrustedRoot,
-    types::{Artifact, Bundle, Sha256Hash, TransparencyLogEntry},
+    types::{Artifact, Bundle, DerCertificate, Sha256Hash, TimeRange, TransparencyLogEntry},
 };
 
 use super::{
@@ -27,6 +28,29 @@ pub struct Root {
     pub name: String,
     trusted: TrustedRoot,
     verifier: Verifier,
+}
+
+/// Whose word counts in a root, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootAge {
+    /// How many certificate authorities it has.
+    pub authorities: usize,
+    /// How many transparency logs.
+    pub logs: usize,
+    /// How many timestamp authorities.
+    pub timestamp_authorities: usize,
+    /// The end of the youngest certificate that issues signing certificates.
+    pub signing_until: Option<SystemTime>,
+    /// The end of the youngest certificate that stamps.
+    pub stamping_until: Option<SystemTime>,
+}
+
+impl RootAge {
+    /// The end that comes first.
+    pub fn until(&self) -> Option<SystemTime> {
+        let ends = [self.signing_until, self.stamping_until];
+        ends.into_iter().flatten().min()
+    }
 }
 
 impl Root {
@@ -156,6 +180,33 @@ impl Root {
         }
     }
 
+    /// Whose word counts, and until when.
+    pub fn age(&self) -> RootAge {
+        let signing = self.trusted.certificate_authorities.iter();
+        let signing = signing.map(|authority| {
+            let certificates = authority.cert_chain.certificates.first();
+            end(
+                certificates.map(|entry| &entry.raw_bytes),
+                authority.valid_for,
+            )
+        });
+        let stamping = self.trusted.timestamp_authorities.iter();
+        let stamping = stamping.map(|authority| {
+            let certificates = authority.cert_chain.certificates.first();
+            end(
+                certificates.map(|entry| &entry.raw_bytes),
+                authority.valid_for,
+            )
+        });
+        RootAge {
+            authorities: self.trusted.certificate_authorities.len(),
+            logs: self.trusted.tlogs.len(),
+            timestamp_authorities: self.trusted.timestamp_authorities.len(),
+            signing_until: signing.flatten().max(),
+            stamping_until: stamping.flatten().max(),
+        }
+    }
+
     fn proof(
         &self,
         checked: &WellFormed,
@@ -201,6 +252,13 @@ impl fmt::Debug for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Root").field(&self.name).finish()
     }
+}
+
+/// When an authority ends: its certificate, or its window in the root, whichever is first.
+fn end(certificate: Option<&DerCertificate>, window: Option<TimeRange>) -> Option<SystemTime> {
+    let info = parse_certificate_info(certificate?).ok()?;
+    let ends = [Some(info.not_after), window.and_then(|window| window.end)];
+    ends.into_iter().flatten().min().map(SystemTime::from)
 }
 
 /// What was signed, as the verifier takes it: a statement is about a digest, a converted signature

@@ -517,6 +517,10 @@ fn reference_may_be_any_or_hold_the_revision() {
         signing.bundle(&build())
     };
     assert_eq!(with_ref(None).of(&at("refs/heads/any@thing")), BOUND);
+    let mut other = Signing::of(COMMIT);
+    other.identity = "https://github.com/acme/runtime/.github/workflows/x.yml@refs/x".to_owned();
+    let other = other.bundle(&build());
+    assert_eq!(with_ref(None).of(&other), Standing::Untrusted);
     let tagged = with_ref(Some("refs/tags/{revision}"));
     assert_eq!(tagged.of(&at(&format!("refs/tags/{COMMIT}"))), BOUND);
     assert_eq!(
@@ -543,8 +547,12 @@ fn identity_is_exact_or_matches_a_pattern_whole() {
     let exact = |text: &str| by(IdentityRule::Exact(text.to_owned())).of(&bundle);
     assert_eq!(exact("release@acme.example"), UNBOUND);
     assert_eq!(exact("elease@acme.example"), Standing::Untrusted);
-    let pattern = regex::Regex::new("^(?:[a-z]+@acme\\.example)$").unwrap();
-    assert_eq!(by(IdentityRule::Pattern(pattern)).of(&bundle), UNBOUND);
+    let pattern = |text: &str| by(IdentityRule::Pattern(regex::Regex::new(text).unwrap()));
+    assert_eq!(pattern("^(?:[a-z]+@acme\\.example)$").of(&bundle), UNBOUND);
+    assert_eq!(
+        pattern("^(?:[a-z]+@acme)$").of(&bundle),
+        Standing::Untrusted
+    );
 }
 
 #[test]
@@ -734,6 +742,17 @@ fn altered_signature_of_an_older_cosign_is_invalid() {
         }
     };
     altered(&|layer| layer.payload.push(b' '));
+    let why = altered(&|layer| layer.payload.resize((4 << 20) + 1, b' '));
+    assert!(why.contains("more than 4 MiB"), "{why}");
+    let (leaf, chain) = (
+        "dev.sigstore.cosign/certificate",
+        "dev.sigstore.cosign/chain",
+    );
+    let why = altered(&|layer| {
+        let both = layer.annotations[leaf].clone() + &layer.annotations[chain];
+        layer.annotations.insert(leaf.to_owned(), both);
+    });
+    assert!(why.contains("exactly one certificate"), "{why}");
     altered(&|layer| layer.payload = payload(&Digest::of(b"another").hex()));
     for name in [
         "dev.cosignproject.cosign/signature",

@@ -146,6 +146,9 @@ fn attempt(
     let template = template(&workspace)?;
     let trust = Trust::read(config, workspace.files())?;
     trust::since_exists(config)?;
+    if let Some(trust) = &trust {
+        trust.warn_of_old_roots(services);
+    }
 
     let standards = Standards {
         contracts: &contracts,

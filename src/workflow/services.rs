@@ -2,7 +2,7 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     rc::Rc,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Image, Mapping},
     error::{Class, Error, Errors, usage},
     http::{Allowance, ServerTime, Transport},
-    oci::Tag,
+    oci::{Digest, Tag},
     registry::{Registries, Settings, Source, Sources, resolve::ImageFacts},
     trust::Examination,
 };
@@ -43,6 +43,8 @@ pub struct Services {
     /// What was found attached to digests, by digest and policy: a run looks each up once, however
     /// often it plans.
     examined: RefCell<HashMap<String, Rc<Examination>>>,
+    /// The policies whose roots were warned of.
+    policies: RefCell<HashSet<Digest>>,
     runtime: OnceCell<Runtime>,
 }
 
@@ -63,6 +65,7 @@ impl Services {
             registries: OnceCell::new(),
             tags: RefCell::default(),
             examined: RefCell::default(),
+            policies: RefCell::default(),
             runtime: OnceCell::new(),
         })
     }
@@ -105,6 +108,11 @@ impl Services {
         self.tags
             .borrow_mut()
             .insert((source.to_string(), tag.clone()), facts.clone());
+    }
+
+    /// Whether this is the first time that a run reads a policy, by its digest.
+    pub(super) fn first_policy(&self, policy: Digest) -> bool {
+        self.policies.borrow_mut().insert(policy)
     }
 
     /// What was found attached to a digest in this run.

@@ -3,9 +3,13 @@
 //!
 //! Without a `verify` block nothing is read and nothing is requested.
 
-use std::rc::Rc;
+use std::{
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::future;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{History, Services, Stop};
 use crate::{
@@ -18,7 +22,11 @@ use crate::{
     oci::{Digest, Platform, Revision},
     registry::{Source, resolve::ImageFacts},
     report::json::VerifiedRow,
-    trust::{self, BuiltIn, Examination, Policy, PublicKey, Root, Search, Subject},
+    trust::{
+        self, BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Examination, Policy, PublicKey, Root,
+        Search, Subject,
+    },
+    untrusted::plain,
 };
 
 /// The largest key or root, in bytes.
@@ -43,9 +51,14 @@ impl<'c> Trust<'c> {
     /// Reads the keys and roots of the configuration from the files that the run works on; `None`
     /// without a `verify` block. Every problem is in the error.
     pub fn read(config: &'c Config, files: &dyn Files) -> Result<Option<Self>, Errors> {
-        let Some(verify) = &config.verify else {
-            return Ok(None);
-        };
+        let verify = config.verify.as_ref();
+        verify
+            .map(|verify| Self::of(verify, config, files))
+            .transpose()
+    }
+
+    /// The same of a policy, whose places are those of the configuration.
+    pub fn of(verify: &'c Verify, config: &Config, files: &dyn Files) -> Result<Self, Errors> {
         let mut material = Material {
             config,
             files,
@@ -75,7 +88,25 @@ impl<'c> Trust<'c> {
             keys,
             roots,
         };
-        Ok(Some(Self { policy, id }))
+        Ok(Self { policy, id })
+    }
+
+    /// Finds and judges all that is attached to a digest, whether the policy is met or not.
+    pub async fn everything(
+        &self,
+        source: &Source,
+        image: &str,
+        digest: Digest,
+        revision: &str,
+        services: &Services,
+    ) -> Examination {
+        let subject = Subject {
+            image,
+            digest,
+            revision,
+            now: (services.environment.clock)(),
+        };
+        trust::examine(source, &self.policy, subject, Search::Everything).await
     }
 
     /// Finds and judges what is attached to a digest; each is looked up once in a run.
@@ -121,6 +152,86 @@ impl<'c> Trust<'c> {
         let message = format!("reading the signatures of {} images", config.images.len());
         services.wait(future::join_all(work), &message)
     }
+}
+
+/// How long before the end of a root's authorities a warning comes.
+const ENDING: Duration = Duration::from_secs(60 * 86_400);
+/// How long the built-in roots are taken for fresh.
+const FRESH: Duration = Duration::from_secs(120 * 86_400);
+
+/// A trusted root of the policy, described.
+pub struct RootLine {
+    /// Its source, its authorities and their end.
+    pub detail: String,
+    /// What is about to go wrong.
+    pub warning: Option<String>,
+}
+
+impl Trust<'_> {
+    /// Each trusted root, in the order of the configuration.
+    pub fn roots(&self, now: SystemTime) -> Vec<RootLine> {
+        self.policy
+            .roots
+            .iter()
+            .map(|root| line_of(root, now))
+            .collect()
+    }
+
+    /// Warns of roots that are about to end, once in a run.
+    pub fn warn_of_old_roots(&self, services: &Services) {
+        if !services.first_policy(self.id) {
+            return;
+        }
+        for line in self.roots((services.environment.clock)()) {
+            if let Some(warning) = line.warning {
+                services.console.warn(&plain(&warning));
+            }
+        }
+    }
+}
+
+fn line_of(root: &Root, now: SystemTime) -> RootLine {
+    let age = root.age();
+    let built_in = ["sigstore", "github"].contains(&root.name.as_str());
+    let source = if built_in {
+        format!(" (built in, from {BUILT_IN_SOURCE}, {BUILT_IN_DATE})")
+    } else {
+        String::new()
+    };
+    let until = age.until();
+    let end = until.map_or_else(String::new, |end| format!(", until {}", day(end)));
+    let detail = format!(
+        "{}{source}: certificate authorities: {}, logs: {}, timestamp authorities: {}{end}",
+        root.name, age.authorities, age.logs, age.timestamp_authorities
+    );
+    let released = date(BUILT_IN_DATE);
+    let old = built_in && released.is_some_and(|released| released + FRESH < now);
+    let warning = match until {
+        Some(end) if end < now + ENDING => Some(format!(
+            "the trusted root {} covers signatures until {}: renew it",
+            root.name,
+            day(end)
+        )),
+        _ if old => Some(format!(
+            "the built-in trusted root {} is of {BUILT_IN_DATE}: update repin, or configure a file",
+            root.name
+        )),
+        _ => None,
+    };
+    RootLine { detail, warning }
+}
+
+/// The day of a time (ISO 8601).
+fn day(time: SystemTime) -> String {
+    OffsetDateTime::from(time).date().to_string()
+}
+
+/// The beginning of a day (ISO 8601).
+fn date(text: &str) -> Option<SystemTime> {
+    let midnight = format!("{text}T00:00:00Z");
+    OffsetDateTime::parse(&midnight, &Rfc3339)
+        .ok()
+        .map(SystemTime::from)
 }
 
 /// The files of a policy while they are read.

@@ -66,5 +66,6 @@ mod smoke_engines;
 mod sync;
 mod tokens;
 mod trial;
+mod trusted;
 mod untrusted;
 mod verify;

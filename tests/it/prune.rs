@@ -2017,3 +2017,37 @@ fn the_config_of_what_is_no_image_is_not_read_for_a_date() {
         "{document}"
     );
 }
+
+/// Signatures and attestations of a pinned digest are kept in every form in which they are attached,
+/// even where the rules match everything; those of what is deleted are not.
+#[test]
+fn attestations_of_a_protected_digest_stay_in_every_form() {
+    let (pinned, stale) = (pinned(), old("stale"));
+    let attached = |image: &Image, seed: &str| {
+        let subject = descriptor(image.media_type, &image.manifest);
+        old(seed).with("subject", subject)
+    };
+    let tag = |image: &Image, ending: &str| format!("sha256-{}{ending}", image.digest().hex());
+    let listed = Image::index(vec![attached(&pinned, "listed")]);
+    let names = ["", ".sig", ".att", ".sbom"].map(|ending| tag(&pinned, ending));
+    let (by_subject, of_stale) = (attached(&pinned, "subject"), old("signature of stale"));
+    let stale_name = tag(&stale, ".sig");
+    let all = [
+        ("main", &pinned),
+        (names[0].as_str(), &listed),
+        (names[1].as_str(), &old("signature")),
+        (names[2].as_str(), &old("attestation")),
+        (names[3].as_str(), &old("sbom")),
+        ("pending-attached", &by_subject),
+        ("pending-stale", &stale),
+        (stale_name.as_str(), &of_stale),
+    ];
+    let real = Real::new("tags: '.*', protect: []", &all);
+    real.scene.prune(&["--apply"], 0);
+    let kept = [
+        &["main", "pending-attached"],
+        &names.each_ref().map(String::as_str)[..],
+    ]
+    .concat();
+    assert_eq!(real.left(), set(&kept));
+}

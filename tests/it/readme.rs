@@ -145,7 +145,7 @@ fn the_quick_starts_commands_do_what_they_say() {
 fn the_examples_warn_of_nothing_in_their_own_trees() {
     let (_dir, copied) = quickstart();
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    for directory in ["quickstart", "nightly", "gitops"]
+    for directory in ["quickstart", "nightly", "gitops", "trusted"]
         .map(|name| here.join(name))
         .into_iter()
         .chain([copied])

@@ -554,3 +554,92 @@ fn outages_and_refusals_are_no_verdict() {
     requests(POLICY, 3, referrers(400));
     requests(POLICY, 4, referrers(403));
 }
+
+#[test]
+fn trust_show_lists_every_candidate_with_its_reason() {
+    let world = trusted();
+    let mut evil = Signing::of(REV_A);
+    evil.identity = "https://github.com/evil/x/.github/workflows/y.yml@refs/heads/z".to_owned();
+    attest(&world, "fix", REV_A, &evil, REV_A);
+    let show = ["trust", "show", "fix", "--format", "json"];
+    let document = world.run(&show).exits(0).json();
+    assert_eq!(document["schema"], "repin.trust/1");
+    let image = &document["images"][0];
+    assert_eq!(image["digest"], world.digest("fix", REV_A));
+    let of = |key: &str| -> Vec<Value> {
+        let candidates = image["candidates"].as_array().unwrap().iter();
+        candidates.map(|candidate| candidate[key].clone()).collect()
+    };
+    assert_eq!(of("verified"), [true, true]);
+    assert_eq!(of("satisfies"), [true, false]);
+    assert_eq!(of("commit"), [REV_A, REV_A]);
+    let reason = of("reason")[1].as_str().unwrap().to_owned();
+    let found = "workflow: https://github.com/evil/x/.github/workflows/y.yml, ref: refs/heads/z";
+    assert!(reason.contains(found), "{reason}");
+
+    // By digest, for people.
+    let shown = world
+        .run(&["trust", "show", world.digest("review", REV_B)])
+        .exits(0);
+    assert!(
+        shown.stdout.starts_with("review  sha256:"),
+        "{}",
+        shown.stdout
+    );
+    assert!(
+        shown.stdout.contains("attestation: meets the policy"),
+        "{}",
+        shown.stdout
+    );
+    // Without a policy, within the built-in roots, which do not know our authority.
+    with_policy(&world, "");
+    let document = world.run(&show).exits(0).json();
+    let candidates = document["images"][0]["candidates"].as_array().unwrap();
+    assert_eq!(candidates[0]["verified"], false);
+    world.run(&["trust", "show", "nobody"]).exits(2);
+    world.run(&["trust", "show", "base"]).exits(2);
+    world.run(&["trust", "show", &"0".repeat(64)]).exits(1);
+}
+
+#[test]
+fn doctor_reports_roots_and_their_age() {
+    let lines = |world: &World, exit: i32| -> Vec<(String, String)> {
+        let document = world
+            .run(&["doctor", "--format", "json"])
+            .exits(exit)
+            .json();
+        let rows = document["checks"].as_array().unwrap().iter();
+        let roots = rows.filter(|row| row["code"] == "trusted_root");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        roots
+            .map(|row| (text(&row["status"]), text(&row["detail"])))
+            .collect()
+    };
+    let world = trusted();
+    let (status, detail) = lines(&world, 0).remove(0);
+    assert_eq!(status, "pass", "{detail}");
+    let expected =
+        "root.json: certificate authorities: 1, logs: 1, timestamp authorities: 1, until 2032-";
+    assert!(detail.starts_with(expected), "{detail}");
+    let mut old = authority::root();
+    old["timestampAuthorities"][0]["validFor"]["end"] = json!("2024-07-01T00:00:00Z");
+    world.write("root.json", old.to_string());
+    let (status, detail) = lines(&world, 0).remove(0);
+    assert_eq!(status, "warn", "{detail}");
+    assert!(
+        detail.contains("covers signatures until 2024-07-01"),
+        "{detail}"
+    );
+    // A run warns too, on standard error only.
+    let ran = world.run(&PROMOTE).exits(0);
+    assert!(
+        ran.stderr.contains("covers signatures until 2024-07-01"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stdout.contains("2024-07-01"), "{}", ran.stdout);
+    world.write("root.json", "{}");
+    assert_eq!(lines(&world, 2)[0].0, "fail");
+    with_policy(&world, "");
+    assert_eq!(lines(&world, 0)[0].0, "skip");
+}

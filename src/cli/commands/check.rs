@@ -28,6 +28,9 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     let files = WorkTree::new(&config.root);
     let trust = Trust::read(&config, &files)?;
     trust::since_exists(&config)?;
+    if let Some(trust) = trust.as_ref().filter(|_| remote) {
+        trust.warn_of_old_roots(&cx.services);
+    }
     let (found, outside) = outside::look(&config, Scope::Counted, true)?;
     globs::all_match(&config, &found)?;
     globs::places_differ(&config, &found)?;

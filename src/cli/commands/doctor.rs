@@ -41,6 +41,7 @@ pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit,
     local::state(&mut lines, config);
     local::engine(&mut lines, config, cx);
     local::secrets(&mut lines, config, skip, cx);
+    local::roots(&mut lines, config, cx);
     elsewhere(&mut lines, (config, git.as_ref(), found.as_ref()), skip, cx)?;
     report(&lines, cx)
 }

@@ -16,4 +16,5 @@ pub(super) mod recover;
 pub(super) mod resolve;
 pub(super) mod rollback;
 pub(super) mod scan;
+pub(super) mod trust;
 pub(super) mod wait;

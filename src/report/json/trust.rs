@@ -1,12 +1,16 @@
 //! Signatures and attestations in the documents.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
+use super::ErrorRow;
 use crate::{
-    checks::Examined,
+    checks::{self, Examined},
     config::{Requirement, Verify},
-    oci::Revision,
-    trust::{Binding, Candidate, Standing},
+    oci::{Digest, Platform, Revision},
+    trust::{Binding, Candidate, Examination, Standing},
+    untrusted::plain,
 };
 
 /// What proves that one digest of an image is trusted.
@@ -34,6 +38,118 @@ pub struct VerifiedRow {
 pub struct LogRow {
     pub url: String,
     pub index: u64,
+}
+
+/// `repin.trust/1`: who signed images.
+#[derive(Debug, Serialize)]
+pub struct TrustDocument {
+    pub schema: &'static str,
+    pub images: Vec<TrustImage>,
+    pub errors: Vec<ErrorRow>,
+}
+
+/// What is attached to one digest.
+#[derive(Debug, Serialize)]
+pub struct TrustImage {
+    pub name: String,
+    pub digest: String,
+    pub platform: Option<String>,
+    pub candidates: Vec<TrustCandidate>,
+    pub unread: usize,
+}
+
+/// One signature or attestation.
+#[derive(Debug, Serialize)]
+pub struct TrustCandidate {
+    pub bundle: String,
+    pub kind: Option<&'static str>,
+    pub predicate_type: Option<String>,
+    pub signer: Option<String>,
+    pub issuer: Option<String>,
+    pub source: Option<String>,
+    pub commit: Option<String>,
+    pub runner: Option<String>,
+    pub key: Option<String>,
+    pub root: Option<String>,
+    pub verified: bool,
+    pub satisfies: bool,
+    pub reason: String,
+}
+
+impl TrustImage {
+    /// What was found for a digest.
+    pub fn of(
+        name: &str,
+        platform: Option<&Platform>,
+        digest: Digest,
+        found: &Examination,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            digest: digest.to_string(),
+            platform: platform.map(ToString::to_string),
+            candidates: found.candidates.iter().map(TrustCandidate::of).collect(),
+            unread: found.unread,
+        }
+    }
+}
+
+impl TrustCandidate {
+    fn of(candidate: &Candidate) -> Self {
+        let judged = &candidate.judged;
+        let proof = judged.proof.as_ref();
+        let certificate = proof.and_then(|proof| proof.certificate.as_ref());
+        Self {
+            bundle: candidate.blob.to_string(),
+            kind: judged.kind.map(Requirement::as_str),
+            predicate_type: judged.predicate_type.clone(),
+            signer: certificate.and_then(|found| found.identity.clone()),
+            issuer: certificate.and_then(|found| found.issuer.clone()),
+            source: certificate.and_then(|found| found.source.clone()),
+            commit: certificate.and_then(|found| found.commit.clone()),
+            runner: certificate.and_then(|found| found.runner.clone()),
+            key: proof.and_then(|proof| Some(proof.key?.to_string())),
+            root: proof.and_then(|proof| proof.root.clone()),
+            verified: proof.is_some(),
+            satisfies: matches!(judged.standing, Standing::Satisfies(_)),
+            reason: checks::reason(judged),
+        }
+    }
+}
+
+impl TrustDocument {
+    /// For people: a block for each digest, three lines for each candidate.
+    pub fn lines(&self) -> String {
+        let mut text = String::new();
+        for image in &self.images {
+            let platform = image
+                .platform
+                .as_deref()
+                .map_or_else(String::new, |name| format!(" {}", plain(name)));
+            let _ = writeln!(text, "{}{platform}  {}", image.name, image.digest);
+            if image.candidates.is_empty() {
+                text.push_str("  nothing is attached\n");
+            }
+            for candidate in &image.candidates {
+                let kind = candidate.kind.or(candidate.predicate_type.as_deref());
+                let kind = kind.map_or_else(|| "(unknown)".to_owned(), plain);
+                let verdict = match (candidate.satisfies, candidate.verified) {
+                    (true, _) => "meets the policy",
+                    (false, true) => "verifies, does not meet the policy",
+                    (false, false) => "does not verify",
+                };
+                let _ = writeln!(text, "  {}  {kind}: {verdict}", candidate.bundle);
+                if let Some(commit) = &candidate.commit {
+                    let _ = writeln!(text, "    commit {}", plain(commit));
+                }
+                let _ = writeln!(text, "    {}", candidate.reason);
+            }
+            if image.unread > 0 {
+                let _ = writeln!(text, "  {} more were not read", image.unread);
+            }
+        }
+        text
+    }
 }
 
 impl VerifiedRow {

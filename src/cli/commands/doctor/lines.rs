@@ -26,6 +26,11 @@ impl Lines {
         self.push(code, Status::Pass, detail.into(), None);
     }
 
+    /// Adds a warning, which never changes the exit.
+    pub(super) fn warn(&mut self, code: &'static str, detail: String, hint: &str) {
+        self.push(code, Status::Warn, detail, Some(hint.to_owned()));
+    }
+
     pub(super) fn skip(&mut self, code: &'static str, detail: impl Into<String>) {
         self.push(code, Status::Skip, detail.into(), None);
     }

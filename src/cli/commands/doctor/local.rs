@@ -10,12 +10,16 @@ use crate::{
     cli::{context::Context, exit::Exit},
     config::{Config, number},
     error::{Class, Errors},
+    files::WorkTree,
     git::{Git, GitError, HostedRepository},
     history::History,
     outside,
     pins::{self, Found},
     smoke::{self, EngineContext},
-    workflow::{self, Line, Standing},
+    workflow::{
+        self, Line, Standing,
+        trust::{self, Trust},
+    },
 };
 
 /// The reason to skip a line that requires a valid configuration.
@@ -314,5 +318,30 @@ pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, skip: bool, cx
                 );
             }
         }
+    }
+}
+
+/// The trusted roots of the policy, and how long their authorities last.
+pub(super) fn roots(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
+    let Some(config) = config else {
+        return lines.skip("trusted_root", NO_CONFIG);
+    };
+    if config.verify.is_none() {
+        return lines.skip("trusted_root", "`verify` is not configured");
+    }
+    let read = Trust::read(config, &WorkTree::new(&config.root));
+    match read.and_then(|trust| trust::since_exists(config).map(|()| trust)) {
+        Ok(Some(trust)) => {
+            for root in trust.roots((cx.services.environment.clock)()) {
+                let hint =
+                    "renew the root: for GitHub, gh attestation trusted-root > trusted_root.jsonl";
+                match root.warning {
+                    Some(warning) => lines.warn("trusted_root", warning, hint),
+                    None => lines.pass("trusted_root", root.detail),
+                }
+            }
+        }
+        Ok(None) => {}
+        Err(fault) => lines.fault("trusted_root", &fault),
     }
 }

@@ -1,0 +1,22 @@
+//! Arguments of `repin trust`.
+
+use clap::{Args, Subcommand};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  repin trust show review
+  repin trust show sha256:4f2a… --format json | jq '.images[].candidates[].signer'";
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Trust {
+    /// List every signature and attestation of an image, and whether the policy accepts it
+    #[command(after_help = EXAMPLES)]
+    Show(TrustShow),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct TrustShow {
+    /// A configured image, whose pinned digest is shown, or a digest in any configured repository
+    #[arg(value_name = "IMAGE|DIGEST")]
+    pub(in crate::cli) subject: String,
+}
