@@ -1,7 +1,7 @@
 //! Where image bytes come from: registries, and OCI image layouts on disk.
 //!
 //! Both give raw bytes and what was claimed about them; whether the bytes are what was requested is
-//! decided once, in [`document`](crate::oci::document) and [`Source::config`]. What images contain
+//! decided once, in [`document`] and [`Source::config`]. What images contain
 //! is for `layers` and `inventory`.
 
 mod layer;

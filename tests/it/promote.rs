@@ -151,7 +151,7 @@ fn the_document_of_an_approved_plan() {
     let review = json!({
         "name": "review", "repository": "ghcr.io/acme/review", "from": [world.digest("review", REV_A)],
         "to": world.digest("review", REV_B), "pins": 3, "places": [], "platforms": ["linux/amd64", "linux/arm64"],
-        "labels": {"dev.acme.version": "1.b"},
+        "labels": {"dev.acme.version": "1.b"}, "verified": [],
     });
     assert_eq!(document["images"][0], review);
     let old = fs::read(world.path(".github/workflows/a.yml")).unwrap();
