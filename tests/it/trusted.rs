@@ -1,6 +1,7 @@
 //! `examples/trusted`: images with attestations by an authority of their own, and one forged label.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -119,7 +120,7 @@ fn write_trusted_example() {
             let attached = attach::bundle(&layout, &digest, bundle.as_bytes());
             attach::list(&layout, &[&attached]);
             if revision == PINNED {
-                deploy += &format!("  {image}: ghcr.io/acme/{image}:{PINNED}@{digest}\n");
+                writeln!(deploy, "  {image}: ghcr.io/acme/{image}:{PINNED}@{digest}").unwrap();
             }
         }
     }
