@@ -152,31 +152,8 @@ pub fn sweep(
         files: tasks.iter().filter(|task| task.outside).count(),
         ..Beside::default()
     };
-    let (mut first, mut again) = (Vec::new(), Vec::new());
+    let FirstLook { first, again } = first_look(looked, &tasks, &mut found, &mut beside)?;
     let mut sightings = Vec::new();
-    for (at, looked) in looked {
-        let task = &tasks[at];
-        if let Some(error) = looked.failed {
-            let path = task.path.to_string();
-            if task.counts {
-                return Err(ReadError { path, error });
-            }
-            beside.unread.push(ReadError { path, error });
-            continue;
-        }
-        if !looked.scan.is_empty() {
-            found.add(&task.path, looked.scan);
-        }
-        beside.unpinned.extend(located(&task.path, looked.unpinned));
-        if looked.digits {
-            again.push(Task {
-                split: looked.split,
-                ..task.clone()
-            });
-        } else {
-            first.push((at, looked.sightings));
-        }
-    }
     let pinned: HashSet<Digest> = found.pins.iter().map(|pin| pin.what.digest).collect();
     for (at, mut kept) in first {
         let task = &tasks[at];
@@ -215,6 +192,49 @@ pub fn sweep(
         }
     }
     Ok((found, beside))
+}
+
+/// What the first look at every file leaves to do.
+#[derive(Default)]
+struct FirstLook {
+    /// What was seen in files of which everything was kept, by the file's task.
+    first: Vec<(usize, Vec<Sighting>)>,
+    /// Files with more digits than were kept: they are searched again for the pinned digests.
+    again: Vec<Task>,
+}
+
+/// Sorts what was seen: pins and unpinned references are complete, sightings are not.
+fn first_look(
+    looked: Vec<(usize, Looked)>,
+    tasks: &[Task],
+    found: &mut Found,
+    beside: &mut Beside,
+) -> Result<FirstLook, ReadError> {
+    let mut left = FirstLook::default();
+    for (at, looked) in looked {
+        let task = &tasks[at];
+        if let Some(error) = looked.failed {
+            let path = task.path.to_string();
+            if task.counts {
+                return Err(ReadError { path, error });
+            }
+            beside.unread.push(ReadError { path, error });
+            continue;
+        }
+        if !looked.scan.is_empty() {
+            found.add(&task.path, looked.scan);
+        }
+        beside.unpinned.extend(located(&task.path, looked.unpinned));
+        if looked.digits {
+            left.again.push(Task {
+                split: looked.split,
+                ..task.clone()
+            });
+        } else {
+            left.first.push((at, looked.sightings));
+        }
+    }
+    Ok(left)
 }
 
 /// Every file once, in the order of the paths' bytes.

@@ -1,12 +1,10 @@
 //! Committing an applied plan: exactly its files, with the title and the trailer that history reads.
 
-use super::publish::{self, CarriedPull, Done};
 use crate::{
-    apply::Session,
     checks,
-    config::RelPath,
+    config::{Config, RelPath},
     error::{Class, Error, Errors},
-    git::{CommitObstacle, CommitPlan, Committed, Git, GitError},
+    git::{CommitObstacle, CommitPlan, Committed, Git, GitError, ObjectId},
     plan::FileChange,
     report::json::PlanDocument,
     untrusted::plain,
@@ -15,29 +13,23 @@ use crate::{
 /// The most files that a command to finish names.
 const FILES_SHOWN: usize = 20;
 
-/// Applies the plan and commits it. Nothing is written where the commit could not be made, or would
-/// hold more than the plan.
-pub(super) fn apply(
-    session: &mut Session,
+/// The repository to commit in, if the commit could be made and would hold the plan alone.
+pub(super) fn ready(config: &Config, changes: &[FileChange]) -> Result<Git, Errors> {
+    let unread = |error: GitError| Errors::from(checks::outage(&error));
+    let paths: Vec<&RelPath> = changes.iter().map(|change| &change.path).collect();
+    let git = Git::open(&config.root).map_err(unread)?;
+    match git.commit_obstacle(&paths).map_err(unread)? {
+        None => Ok(git),
+        Some(obstacle) => Err(obstructed(obstacle)),
+    }
+}
+
+/// Commits the files that were changed.
+pub(super) fn commit(
+    git: &Git,
     changes: &[FileChange],
     document: &PlanDocument,
-    git: Result<Git, GitError>,
-) -> CarriedPull {
-    let refused = |errors: Errors| CarriedPull::stopped(Done::Nothing, errors.into());
-    let paths: Vec<&RelPath> = changes.iter().map(|change| &change.path).collect();
-    let git = match git {
-        Ok(git) => git,
-        Err(error) => return refused(checks::outage(&error).into()),
-    };
-    match git.commit_obstacle(&paths) {
-        Ok(None) => {}
-        Ok(Some(obstacle)) => return refused(obstructed(obstacle)),
-        Err(error) => return refused(checks::outage(&error).into()),
-    }
-    let applied = publish::applied(session.apply(changes));
-    if applied.stop.is_some() {
-        return applied;
-    }
+) -> Result<ObjectId, Errors> {
     let files: Vec<_> = changes
         .iter()
         .map(|change| (&change.path, change.new.as_slice()))
@@ -48,17 +40,17 @@ pub(super) fn apply(
         title: &document.title,
         trailer: &trailer,
     };
-    let failed = match git.commit_only(&plan) {
-        Ok(Committed::AsPlanned(id)) => return CarriedPull::complete(Done::Committed(id)),
-        Ok(Committed::Undone(difference)) => {
-            format!("a hook of this repository changed the commit: {difference}; HEAD was set back")
-        }
-        Ok(Committed::Kept(id, difference)) => {
-            return CarriedPull::stopped(Done::Applied, kept(&id.to_string(), &difference).into());
-        }
-        Err(error) => error.to_string(),
-    };
-    CarriedPull::stopped(Done::Applied, uncommitted(&plan, &failed).into())
+    match git.commit_only(&plan) {
+        Ok(Committed::AsPlanned(id)) => Ok(id),
+        Ok(Committed::Undone(difference)) => Err(uncommitted(
+            &plan,
+            &format!(
+                "a hook of this repository changed the commit: {difference}; HEAD was set back"
+            ),
+        )),
+        Ok(Committed::Kept(id, difference)) => Err(kept(&id.to_string(), &difference)),
+        Err(error) => Err(uncommitted(&plan, &error.to_string())),
+    }
 }
 
 fn obstructed(obstacle: CommitObstacle) -> Errors {

@@ -12,7 +12,7 @@ use crate::{
     forge::{ANOTHER_TOKEN, Ability, Forge, Merge, State},
     git::{Git, ObjectId},
     pins::FileScanner,
-    plan::{Plan, only_pins_differ},
+    plan::{FileChange, Plan, only_pins_differ},
     pull_request::{
         Marker, OnlyPins,
         merging::{self, MergeAttempt},
@@ -97,8 +97,7 @@ pub(super) fn carry_out(
         (Intent::ShowOpen, ..) => CarriedPull::complete(Done::Rehearsed),
         _ if plan.changes().is_empty() => CarriedPull::complete(Done::Nothing),
         (Intent::Apply, Some(session), _) if options.commit => {
-            let git = Git::open(&workspace.config.root);
-            commit::apply(session, plan.changes(), document, git)
+            committed(session, plan.changes(), document, &workspace.config)
         }
         (Intent::Apply, Some(session), _) => applied(session.apply(plan.changes())),
         (Intent::Open(state), _, At::Forge(site)) => {
@@ -116,7 +115,28 @@ pub(super) fn carry_out(
     }
 }
 
-pub(super) fn applied(outcome: Result<(), apply::Error>) -> CarriedPull {
+/// Applies the plan and commits it; nothing is written where the commit could not be made.
+fn committed(
+    session: &mut apply::Session,
+    changes: &[FileChange],
+    document: &PlanDocument,
+    config: &Config,
+) -> CarriedPull {
+    let git = match commit::ready(config, changes) {
+        Ok(git) => git,
+        Err(errors) => return CarriedPull::stopped(Done::Nothing, errors.into()),
+    };
+    let applied = applied(session.apply(changes));
+    if applied.stop.is_some() {
+        return applied;
+    }
+    match commit::commit(&git, changes, document) {
+        Ok(id) => CarriedPull::complete(Done::Committed(id)),
+        Err(errors) => CarriedPull::stopped(Done::Applied, errors.into()),
+    }
+}
+
+fn applied(outcome: Result<(), apply::Error>) -> CarriedPull {
     match outcome {
         Ok(()) => CarriedPull::complete(Done::Applied),
         Err(error @ apply::Error::Uncleared { .. }) => {
@@ -127,7 +147,7 @@ pub(super) fn applied(outcome: Result<(), apply::Error>) -> CarriedPull {
 }
 
 impl CarriedPull {
-    pub(super) fn complete(done: Done) -> Self {
+    fn complete(done: Done) -> Self {
         Self { done, stop: None }
     }
 

@@ -5,6 +5,8 @@
 //! entries to see. One document is in memory at a time, and every question about it takes a time that
 //! does not grow with the document, whatever an alias shares.
 
+mod builder;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
@@ -12,7 +14,8 @@ use std::{
     rc::Rc,
 };
 
-use granit_parser::{Event, Parser, ScalarStyle, Tag};
+use builder::Builder;
+use granit_parser::{Event, Parser, ScalarStyle};
 
 /// Nesting of collections, block or flow, and of merges; deeper text is refused.
 const DEPTH: usize = 64;
@@ -446,173 +449,5 @@ fn within_quotes(kind: Kind, span: Range<usize>) -> Range<usize> {
             span.start + 1..span.end - 1
         }
         _ => span,
-    }
-}
-
-/// A collection whose end has not been seen.
-struct Open {
-    id: Id,
-    /// Where its children begin among those that are pending.
-    first: usize,
-}
-
-struct Builder<'t> {
-    document: Document<'t>,
-    open: Vec<Open>,
-    /// Children of open collections.
-    pending: Vec<Id>,
-    anchors: HashMap<usize, Id>,
-}
-
-/// What an event says of a node.
-struct Properties<'e> {
-    anchor: usize,
-    tag: Option<&'e Tag>,
-}
-
-impl<'t> Builder<'t> {
-    fn new(text: &'t str, number: usize) -> Self {
-        Self {
-            document: Document::new(text, number),
-            open: Vec::new(),
-            pending: Vec::new(),
-            anchors: HashMap::new(),
-        }
-    }
-
-    fn event(&mut self, event: Event<'t>, span: &Range<usize>) -> Result<(), Fault> {
-        match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                self.scalar(span, &text, style, anchor, tag.as_deref())
-            }
-            Event::Alias(anchor) => {
-                let target = self.anchors.get(&anchor).copied();
-                self.alias(span, target)
-            }
-            Event::UnresolvedAlias(_) => self.alias(span, None),
-            Event::SequenceStart(_, anchor, tag) => {
-                self.begin(span, Kind::List, anchor, tag.as_deref())
-            }
-            Event::MappingStart(_, anchor, tag) => {
-                self.begin(span, Kind::Map, anchor, tag.as_deref())
-            }
-            Event::SequenceEnd | Event::MappingEnd => {
-                self.end();
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn scalar(
-        &mut self,
-        span: &Range<usize>,
-        text: &str,
-        style: ScalarStyle,
-        anchor: usize,
-        tag: Option<&Tag>,
-    ) -> Result<(), Fault> {
-        let kind = Kind::Scalar(style);
-        let id = self.add(span, kind, &Properties { anchor, tag })?;
-        let within = within_quotes(kind, span.clone());
-        // The parser says `~` where nothing stands.
-        let nothing = style == ScalarStyle::Plain && span.is_empty();
-        if !nothing && self.document.text.get(within) != Some(text) {
-            let texts = &mut self.document.texts;
-            self.document.nodes[id as usize].of =
-                u32::try_from(texts.len()).map_err(|_| too_large(span.start))?;
-            texts.push(text.into());
-        }
-        Ok(())
-    }
-
-    fn alias(&mut self, span: &Range<usize>, target: Option<Id>) -> Result<(), Fault> {
-        let none = Properties {
-            anchor: 0,
-            tag: None,
-        };
-        let id = self.add(span, Kind::Alias, &none)?;
-        if let Some(target) = target {
-            self.document.nodes[id as usize].of = target;
-            self.document.aliases.entry(target).or_default().push(id);
-        }
-        Ok(())
-    }
-
-    fn begin(
-        &mut self,
-        span: &Range<usize>,
-        kind: Kind,
-        anchor: usize,
-        tag: Option<&Tag>,
-    ) -> Result<(), Fault> {
-        let id = self.add(span, kind, &Properties { anchor, tag })?;
-        self.document.nodes[id as usize].of = 0;
-        let first = self.pending.len();
-        self.open.push(Open { id, first });
-        Ok(())
-    }
-
-    fn end(&mut self) {
-        let Some(Open { id, first }) = self.open.pop() else {
-            return;
-        };
-        let children = &mut self.document.children;
-        let node = &mut self.document.nodes[id as usize];
-        // There are no more of them than nodes, which fit.
-        node.of = u32::try_from(children.len()).unwrap_or(0);
-        children.extend(self.pending.drain(first..));
-        node.count = u32::try_from(children.len()).unwrap_or(0) - node.of;
-    }
-
-    fn add(
-        &mut self,
-        span: &Range<usize>,
-        kind: Kind,
-        properties: &Properties<'_>,
-    ) -> Result<Id, Fault> {
-        let offset = |at: usize| u32::try_from(at).ok();
-        let nodes = &mut self.document.nodes;
-        let open = self.open.last();
-        let number = open.map_or(0, |open| self.pending.len() - open.first);
-        let (Some(id), Some(start), Some(end), Some(number)) = (
-            offset(nodes.len()),
-            offset(span.start),
-            offset(span.end),
-            offset(number),
-        ) else {
-            return Err(too_large(span.start));
-        };
-        if nodes.len() >= NODES {
-            return Err(too_large(span.start));
-        }
-        let tag = properties.tag;
-        nodes.push(Node {
-            start,
-            end,
-            parent: open.map_or(id, |open| open.id),
-            number,
-            of: NONE,
-            count: 0,
-            kind,
-            anchored: properties.anchor != 0,
-            tagged: tag.is_some_and(|tag| !tag.is_yaml_core_schema_tag("str")),
-        });
-        if properties.anchor != 0 {
-            self.anchors.insert(properties.anchor, id);
-        }
-        if open.is_some() {
-            self.pending.push(id);
-        } else {
-            self.document.root = Some(id);
-        }
-        Ok(id)
-    }
-}
-
-fn too_large(at: usize) -> Fault {
-    Fault {
-        at,
-        why: format!("one document has more than {NODES} values"),
     }
 }
