@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::LazyLock,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -12,15 +13,18 @@ use crate::{
     trust::{Attached, BuiltIn, CosignLayer, Policy, PublicKey, Root, Standing, Subject},
 };
 
+static VERIFY: LazyLock<Verify> = LazyLock::new(Verify::nobody);
+/// Reading the roots takes longer than most inputs.
+static POLICY: LazyLock<Policy<'static>> = LazyLock::new(|| Policy {
+    verify: &VERIFY,
+    keys: Vec::new(),
+    roots: [BuiltIn::Sigstore, BuiltIn::GitHub]
+        .map(|which| Root::built_in(which).unwrap())
+        .into(),
+});
+
 /// A bundle, a payload with annotations, a trusted root and a key.
 pub fn trust(input: &[u8]) {
-    let verify = Verify::nobody();
-    let built_in = [BuiltIn::Sigstore, BuiltIn::GitHub];
-    let policy = Policy {
-        verify: &verify,
-        keys: Vec::new(),
-        roots: built_in.map(|which| Root::built_in(which).unwrap()).into(),
-    };
     let subject = Subject {
         image: "app",
         digest: Digest::of(b"the image"),
@@ -41,7 +45,7 @@ pub fn trust(input: &[u8]) {
         annotations,
     }));
     for candidate in &candidates {
-        let judged = policy.judge(candidate, subject);
+        let judged = POLICY.judge(candidate, subject);
         // Nobody is trusted, and nothing real is about this digest.
         assert!(
             matches!(judged.standing, Standing::Invalid(_)),
