@@ -7,7 +7,7 @@
 
 mod images;
 
-pub use images::{Inspected, Inspection, Signed, Signing, Trial};
+pub use images::{ImagePlatform, Inspected, Inspection, Signed, Signing, Trial};
 
 use super::{
     Check, Code, Overruled, Past, Resolution, Status, agreement, any_failed, counts,

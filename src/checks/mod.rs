@@ -21,8 +21,8 @@ mod trust;
 use serde::Serialize;
 
 pub use chain::{
-    Approved, ApprovedImage, Counted, Inspected, Inspection, Ordered, Proven, Resolved, Signed,
-    Signing, Stopped, Trial,
+    Approved, ApprovedImage, Counted, ImagePlatform, Inspected, Inspection, Ordered, Proven,
+    Resolved, Signed, Signing, Stopped, Trial,
 };
 pub use code::Code;
 pub use contents::{Force, Held, Standard, contents};

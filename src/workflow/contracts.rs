@@ -8,7 +8,7 @@ use super::{
     contents::{self, Subject},
 };
 use crate::{
-    checks::{self, Check, Force, Held, Inspected, Signed, Standard},
+    checks::{self, Check, Force, Held, ImagePlatform, Inspected, Signed, Standard},
     config::{Config, Image, Inventory, RelPath},
     error::{Error, Errors},
     files::Files,
@@ -246,14 +246,14 @@ pub(super) fn inspected<'c>(
     let places: Vec<_> = stage.open().collect();
     if !places.is_empty() {
         let sources = services.sources_of_images(config)?;
-        let subject = |(image, platform): &(usize, usize)| {
-            let facts = stage.facts(*image)?.platforms.get(*platform)?;
+        let subject = |place: &ImagePlatform| {
+            let facts = stage.facts(place.image)?.platforms.get(place.platform)?;
             let subject = Subject {
-                name: &config.images[*image].name,
-                source: &sources[*image],
+                name: &config.images[place.image].name,
+                source: &sources[place.image],
                 facts,
             };
-            Some((subject, standards[*image].as_slice()))
+            Some((subject, standards[place.image].as_slice()))
         };
         let subjects: Vec<_> = places.iter().filter_map(subject).collect();
         let message = format!("reading the layers of {} images", config.images.len());

@@ -13,7 +13,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{History, Services, Stop};
 use crate::{
-    checks::{self, Examined, Force, Resolved, Signed},
+    checks::{self, Examined, Force, ImagePlatform, Resolved, Signed},
     config::{Config, RelPath, RootKind, SignedSubject, SignerIdentity, Verify},
     error::{Error, Errors, Span},
     files::Files,
@@ -317,8 +317,9 @@ pub(super) fn signed<'c>(
     };
     let verify = trust.policy.verify;
     let places: Vec<_> = stage.open().collect();
-    let wanted = |(image, platform): &(usize, usize)| {
-        Some(wanted(verify, *image, *platform, stage.facts(*image)?))
+    let wanted = |place: &ImagePlatform| {
+        let facts = stage.facts(place.image)?;
+        Some(wanted(verify, place.image, place.platform, facts))
     };
     let wanted: Vec<Wanted<'_>> = places.iter().filter_map(wanted).collect();
     let found = trust.examine_all(config, &wanted, revision, services)?;

@@ -34,11 +34,20 @@ pub struct Inspected<'c>(Resolved<'c>);
 #[derive(Debug)]
 pub struct Trial<'c>(Looking<'c>);
 
+/// An image and one of its platforms, by their indices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImagePlatform {
+    /// The image, in the order of the configuration.
+    pub image: usize,
+    /// The platform, in the order of the facts about the image.
+    pub platform: usize,
+}
+
 #[derive(Debug)]
 struct Looking<'c> {
     set: Resolved<'c>,
-    /// The images and platforms that are not judged yet, by index.
-    open: BTreeSet<(usize, usize)>,
+    /// The images and platforms that are not judged yet.
+    open: BTreeSet<ImagePlatform>,
     judged: Judged,
 }
 
@@ -57,8 +66,8 @@ impl<'c> Resolved<'c> {
 }
 
 impl<'c> Signing<'c> {
-    /// The indices of the images and platforms to judge, in the order of the configuration.
-    pub fn open(&self) -> impl Iterator<Item = (usize, usize)> {
+    /// The images and platforms to judge, in the order of the configuration.
+    pub fn open(&self) -> impl Iterator<Item = ImagePlatform> {
         self.0.open.iter().copied()
     }
 
@@ -68,7 +77,7 @@ impl<'c> Signing<'c> {
     }
 
     /// Records the verdict on one digest, or the errors that prevented it.
-    pub fn judged(&mut self, place: (usize, usize), verdict: Result<Check, Vec<Error>>) {
+    pub fn judged(&mut self, place: ImagePlatform, verdict: Result<Check, Vec<Error>>) {
         self.0.take(place, verdict.map(|check| vec![check]));
     }
 
@@ -111,8 +120,8 @@ impl<'c> Signed<'c> {
 }
 
 impl<'c> Inspection<'c> {
-    /// The indices of the images and platforms to judge, in the order of the configuration.
-    pub fn open(&self) -> impl Iterator<Item = (usize, usize)> {
+    /// The images and platforms to judge, in the order of the configuration.
+    pub fn open(&self) -> impl Iterator<Item = ImagePlatform> {
         self.0.open.iter().copied()
     }
 
@@ -122,7 +131,7 @@ impl<'c> Inspection<'c> {
     }
 
     /// Records the verdict on one platform, or the error that prevented it.
-    pub fn judged(&mut self, place: (usize, usize), verdict: Result<Vec<Check>, Error>) {
+    pub fn judged(&mut self, place: ImagePlatform, verdict: Result<Vec<Check>, Error>) {
         self.0.take(place, verdict.map_err(|outage| vec![outage]));
     }
 
@@ -143,7 +152,7 @@ impl<'c> Inspected<'c> {
 impl Trial<'_> {
     /// The indices of the images to judge.
     pub fn open(&self) -> impl Iterator<Item = usize> {
-        self.0.open.iter().map(|(image, _)| *image)
+        self.0.open.iter().map(|place| place.image)
     }
 
     /// The facts about an image to judge.
@@ -153,8 +162,8 @@ impl Trial<'_> {
 
     /// Records the verdict on an image, or the error that prevented it.
     pub fn judged(&mut self, image: usize, verdict: Result<Vec<Check>, Error>) {
-        self.0
-            .take((image, 0), verdict.map_err(|outage| vec![outage]));
+        let place = ImagePlatform { image, platform: 0 };
+        self.0.take(place, verdict.map_err(|outage| vec![outage]));
     }
 
     /// Ends the stage, and with it the chain.
@@ -171,8 +180,8 @@ impl Trial<'_> {
 impl<'c> Looking<'c> {
     fn new(set: Resolved<'c>, platforms: impl Fn(usize, &ImageFacts) -> usize) -> Self {
         let images = set.images.iter().enumerate();
-        let of_image = |(at, facts): (usize, &ImageFacts)| {
-            (0..platforms(at, facts)).map(move |platform| (at, platform))
+        let of_image = |(image, facts): (usize, &ImageFacts)| {
+            (0..platforms(image, facts)).map(move |platform| ImagePlatform { image, platform })
         };
         let open = images
             .filter_map(|(at, image)| Some((at, image.facts.as_ref()?)))
@@ -185,9 +194,9 @@ impl<'c> Looking<'c> {
         }
     }
 
-    fn take(&mut self, place: (usize, usize), verdict: Result<Vec<Check>, Vec<Error>>) {
+    fn take(&mut self, place: ImagePlatform, verdict: Result<Vec<Check>, Vec<Error>>) {
         self.open.remove(&place);
-        let image = &self.set.so_far.config.images[place.0];
+        let image = &self.set.so_far.config.images[place.image];
         let judged = match verdict {
             Ok(checks) => (checks, Vec::new()),
             Err(outages) => (Vec::new(), outages),
@@ -207,7 +216,7 @@ impl<'c> Looking<'c> {
         let forgotten = self
             .open
             .iter()
-            .map(|(image, _)| config.images[*image].name.clone());
+            .map(|place| config.images[place.image].name.clone());
         self.judged
             .1
             .extend(forgotten.map(|image| Error::unavailable(image, "the image was not examined")));
