@@ -49,8 +49,11 @@ struct Shared {
     place: String,
 }
 
-/// A layer of an image, as its manifest and its config describe it.
-type Layer<'m> = (&'m Descriptor, LayerDescriptor);
+/// A layer of an image, as its manifest and its config describe it: the stored blob and its content.
+struct Layer<'m> {
+    descriptor: &'m Descriptor,
+    content: LayerDescriptor,
+}
 
 impl LayerCache {
     /// Prepares to read the layers of these platforms, for each of which [`Self::of`] is then
@@ -82,26 +85,27 @@ impl LayerCache {
         let mut seen = HashSet::new();
         let mut unread: Vec<&Layer<'_>> = layers
             .iter()
-            .filter(|(_, layer)| seen.insert(layer))
+            .filter(|layer| seen.insert(&layer.content))
             .collect();
-        unread.retain(|(_, layer)| !self.shared.contains_key(layer));
+        unread.retain(|layer| !self.shared.contains_key(&layer.content));
         // The largest first: whatever is left at the end is small.
-        unread.sort_by_key(|(_, layer)| Reverse(layer.size));
+        unread.sort_by_key(|layer| Reverse(layer.content.size));
         let known = layers
             .iter()
-            .filter_map(|layer| Some((layer, self.shared.get(&layer.1)?)));
-        let known = known.map(|(layer, shared)| again(source, (layer, shared), &budget));
+            .filter_map(|layer| Some((layer, self.shared.get(&layer.content)?)));
+        let known = known.map(|(layer, shared)| again(source, layer.descriptor, shared, &budget));
         let read = unread.iter().map(|layer| self.read(source, layer, &budget));
         let (known, read) = future::join(future::join_all(known), future::join_all(read)).await;
         known.into_iter().collect::<Result<(), _>>()?;
         let mut fresh = HashMap::new();
-        for ((_, layer), tree) in unread.into_iter().zip(read) {
-            fresh.insert(layer.clone(), Arc::new(tree?));
+        for (layer, tree) in unread.into_iter().zip(read) {
+            fresh.insert(layer.content.clone(), Arc::new(tree?));
         }
-        let tree = |(_, layer): &Layer<'_>| {
+        let tree = |layer: &Layer<'_>| {
+            let content = &layer.content;
             let found = fresh
-                .get(layer)
-                .or_else(|| self.shared.get(layer).map(|shared| &shared.tree));
+                .get(content)
+                .or_else(|| self.shared.get(content).map(|shared| &shared.tree));
             found.map(Arc::clone)
         };
         let stack = layers.iter().filter_map(tree).collect();
@@ -136,9 +140,13 @@ impl LayerCache {
     async fn read(
         &self,
         source: &Source,
-        (descriptor, layer): &Layer<'_>,
+        layer: &Layer<'_>,
         budget: &Arc<Budget>,
     ) -> Result<LayerTree, Error> {
+        let Layer {
+            descriptor,
+            content: layer,
+        } = layer;
         let what = || format!("layer {source}@{}", layer.digest);
         let places = if layer.encoding == Encoding::Zstd {
             2
@@ -166,7 +174,8 @@ impl LayerCache {
 /// A layer that another image of the set has as well: it must be in this one's repository too.
 async fn again(
     source: &Source,
-    ((descriptor, _), shared): (&Layer<'_>, &Shared),
+    descriptor: &Descriptor,
+    shared: &Shared,
     budget: &Budget,
 ) -> Result<(), Error> {
     budget
@@ -190,14 +199,17 @@ fn layers(facts: &PlatformFacts) -> Result<Vec<Layer<'_>>, String> {
     }
     let layer = |(descriptor, diff_id): (_, &_)| {
         LayerDescriptor::new(descriptor, *diff_id)
-            .map(|layer| (descriptor, layer))
+            .map(|content| Layer {
+                descriptor,
+                content,
+            })
             .map_err(|error| error.to_string())
     };
     descriptors.iter().zip(diff_ids).map(layer).collect()
 }
 
 fn distinct(layers: &[Layer<'_>]) -> HashSet<LayerDescriptor> {
-    layers.iter().map(|(_, layer)| layer.clone()).collect()
+    layers.iter().map(|layer| layer.content.clone()).collect()
 }
 
 /// Errors of a source while a layer is read are reported unchanged.

@@ -186,6 +186,16 @@ pub(crate) fn budgets(sources: &[Source]) -> Vec<String> {
                 source.name, function.line, function.name, function.lines
             ));
         }
+        for function in source
+            .functions
+            .iter()
+            .filter(|function| function.tuples > 0)
+        {
+            broken.push(format!(
+                "{}:{}: fn {}: a parameter is a tuple: give its values names",
+                source.name, function.line, function.name
+            ));
+        }
     }
     broken
 }
@@ -409,6 +419,10 @@ mod tests {
             over(&function(81)),
             ["src/pins/x.rs:1: fn f: 81 lines, at most 80"]
         );
+        let tuple = "src/pins/x.rs:1: fn f: a parameter is a tuple: give its values names";
+        assert_eq!(over("fn f(at: (usize, usize)) {}"), [tuple]);
+        assert_eq!(over("fn f(at: &(usize, usize)) {}"), [tuple]);
+        assert_eq!(over("fn f(at: &[u8], of: ()) {}"), [] as [&str; 0]);
         assert_eq!(over(&"// line\n".repeat(600)), [] as [&str; 0]);
         assert_eq!(
             over(&"// line\n".repeat(601)),

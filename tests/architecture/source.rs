@@ -49,6 +49,20 @@ pub(crate) struct Function {
     pub(crate) line: usize,
     /// From the line of its signature to that of its last brace.
     pub(crate) lines: usize,
+    /// How many of its parameters are tuples, or references to tuples.
+    pub(crate) tuples: usize,
+}
+
+/// Whether a parameter is a tuple of several values, or a reference to one.
+fn is_tuple(input: &syn::FnArg) -> bool {
+    let syn::FnArg::Typed(typed) = input else {
+        return false;
+    };
+    let mut kind = &*typed.ty;
+    while let syn::Type::Reference(reference) = kind {
+        kind = &reference.elem;
+    }
+    matches!(kind, syn::Type::Tuple(tuple) if tuple.elems.len() > 1)
 }
 
 /// A macro or a method that is called.
@@ -203,6 +217,11 @@ impl Walk<'_> {
             name: signature.ident.to_string(),
             line: first,
             lines: last - first + 1,
+            tuples: signature
+                .inputs
+                .iter()
+                .filter(|input| is_tuple(input))
+                .count(),
         });
     }
 
