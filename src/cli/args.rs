@@ -285,7 +285,8 @@ pub(super) struct Change {
     /// Write the new pins to the work tree
     #[arg(long)]
     pub(super) apply: bool,
-    /// With --apply: commit the changed files, and nothing else, as `repin history` reads it
+    /// With --apply, also commit exactly the changed files, in the form that `repin history`
+    /// recognizes
     #[arg(long, conflicts_with = "pr")]
     pub(super) commit: bool,
     /// Open a pull request with the new pins against the head of the base branch

@@ -5,9 +5,9 @@ use clap::{Args, Subcommand};
 use super::{IfUnconfigured, strict_bool, whole_number};
 
 pub(super) const EXAMPLES: &str = "\
-Without --apply, this is a dry run, whatever started it. Candidates are versions that are older than prune.older_than \
-and whose tags all match prune.tags. repin keeps every version that is pinned in the work tree, on the remote's base branch \
-or on an open promote or rollback branch, every version that promote history ever pinned, and everything these need. If \
+Without --apply, prune is a dry run, also in a scheduled job. Candidates are versions that are older than prune.older_than \
+and whose tags all match prune.tags. repin keeps every version whose digest appears in a tracked file of the work tree or of \
+any branch or tag of the remote, every version that promote history ever pinned, and every version that these require. If \
 protection cannot be determined completely, nothing is deleted.
 
 Examples:

@@ -16,7 +16,8 @@ pub(in crate::cli) enum Trust {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TrustShow {
-    /// A configured image, whose pinned digest is shown, or a digest in any configured repository
+    /// Name of a configured image (its pinned digest is used), or a digest in any configured
+    /// repository
     #[arg(value_name = "IMAGE|DIGEST")]
     pub(in crate::cli) subject: String,
 }
