@@ -1658,6 +1658,24 @@ fn a_version_whose_tag_moves_while_its_deletion_fails_is_not_deleted() {
 }
 
 #[test]
+fn a_version_whose_tag_moved_just_before_its_deletion_is_kept() {
+    let meddled = meddled();
+    let a = old("a").digest();
+    let b = Image::created("amd64", "b", Some(&days_ago(45))).digest();
+    // The second listing was read, and another version is deleted first.
+    meddled.once(&format!("DELETE /v2/acme/app/manifests/{b}"), |registry| {
+        push(registry, "acme/app", &[("pending-a", &young("other"))]);
+    });
+    let document = meddled.prune(3);
+    let image = &document["images"][0];
+    assert_eq!(tags(&image["deleted"]), ["pending-b"], "{document}");
+    let told = image["refused"].as_str().unwrap();
+    assert!(told.contains("pending-a now resolves to"), "{told}");
+    let of_a = |deletion: &String| deletion.contains(&a.to_string());
+    assert!(!meddled.real.deletions().iter().any(of_a));
+}
+
+#[test]
 fn a_second_listing_that_fails_deletes_nothing() {
     // A connection that drops, and a proxy in front that answers once with a page of its own.
     for (failure, times) in [
