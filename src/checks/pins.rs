@@ -78,7 +78,7 @@ pub fn agreement(config: &Config, found: &Found, otherwise: Status) -> Vec<Check
 
 fn hazards(found: &Found) -> Vec<Check> {
     if found.hazards.is_empty() {
-        let detail = format!("{} files can be changed safely", found.files);
+        let detail = format!("{} can be changed safely", number(found.files, "file"));
         return vec![Check::new(Code::FILE_UNSAFE, Status::Pass, detail)];
     }
     let hazard = |(path, hazard): &(crate::config::RelPath, crate::files::Hazard)| {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     cli::{context::Context, exit::Exit, format::Format},
-    config::Config,
+    config::{Config, number},
     error::Errors,
     outside,
     pins::{self, Found},
@@ -97,8 +97,8 @@ fn summary(config: &Config, found: &Found) -> String {
         )
     });
     let mut text = format!(
-        "{} files, pins: {}",
-        found.files,
+        "{}, pins: {}",
+        number(found.files, "file"),
         counts.collect::<Vec<_>>().join(", ")
     );
     for (path, hazard) in &found.hazards {
