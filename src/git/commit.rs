@@ -37,8 +37,8 @@ pub struct CommitPlan<'p> {
     pub trailer: &'p str,
 }
 
-/// A commit that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What became of a commit.
+#[derive(Debug)]
 pub enum Committed {
     /// It holds what was planned, and nothing else.
     AsPlanned(ObjectId),
@@ -46,6 +46,8 @@ pub enum Committed {
     Undone(String),
     /// A hook changed it, and `HEAD` cannot be set back.
     Kept(ObjectId, String),
+    /// git failed before the commit could be compared with its plan.
+    Unverified(GitError),
 }
 
 impl Git {
@@ -77,13 +79,23 @@ impl Git {
         Ok((!differ.is_empty()).then_some(CommitObstacle::Differ(differ)))
     }
 
-    /// Commits files as the work tree has them, and nothing else.
+    /// Commits files as the work tree has them, and nothing else. An error means that nothing was
+    /// committed.
     pub fn commit_only(&self, plan: &CommitPlan<'_>) -> Result<Committed, GitError> {
         let parent = self.head()?.tip;
-        self.run_commit(plan)?;
-        let id = self.head()?.tip;
-        let Some(difference) = self.difference(plan, &parent, &id)? else {
-            return Ok(Committed::AsPlanned(id));
+        let ran = self.run_commit(plan);
+        let id = match self.head() {
+            Ok(head) => head.tip,
+            Err(error) => return Ok(Committed::Unverified(error)),
+        };
+        // git can fail after it has moved the branch: what `HEAD` names decides.
+        if id == parent {
+            ran?;
+        }
+        let difference = match self.difference(plan, &parent, &id) {
+            Ok(None) => return Ok(Committed::AsPlanned(id)),
+            Ok(Some(difference)) => difference,
+            Err(error) => return Ok(Committed::Unverified(error)),
         };
         let (new, old) = (parent.to_string(), id.to_string());
         let args = ["-m", "repin: a hook changed the commit", "HEAD", &new, &old];

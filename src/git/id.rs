@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::oci::is_hex;
+
 /// The full name of a git object: 40 hexadecimal digits, or 64 where the repository's objects are
 /// named by SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,8 +15,7 @@ pub struct ObjectId {
 impl ObjectId {
     /// Parses a full name; lower case, as git prints it.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let lower = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
-        if !matches!(text.len(), 40 | 64) || !text.iter().all(lower) {
+        if !matches!(text.len(), 40 | 64) || !is_hex(text) {
             return None;
         }
         let mut bytes = [0; 32];

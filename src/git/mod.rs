@@ -50,7 +50,7 @@ pub(crate) use sweep::Sweep;
 
 use command::{Mode, Running};
 
-use crate::config::RelPath;
+use crate::{config::RelPath, oci::is_hex};
 
 /// The repository that the directory of the configuration is in.
 #[derive(Debug, Clone)]
@@ -212,10 +212,7 @@ impl Git {
         }
         // Digits only: references of that name are never asked for, and nothing else can be an
         // expression.
-        let digits = name
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if !digits || !(4..64).contains(&name.len()) {
+        if !is_hex(name.as_bytes()) || !(4..64).contains(&name.len()) {
             return Ok(Vec::new());
         }
         let listed = self.answer("rev-parse", &[format!("--disambiguate={name}")])?;

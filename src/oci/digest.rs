@@ -26,6 +26,12 @@ pub enum DigestError {
     NotHex,
 }
 
+/// Whether bytes are lowercase hexadecimal digits alone.
+pub fn is_hex(bytes: &[u8]) -> bool {
+    let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    bytes.iter().all(digit)
+}
+
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {

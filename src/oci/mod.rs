@@ -11,7 +11,7 @@ mod repository;
 mod revision;
 mod tag;
 
-pub use digest::{Digest, DigestError, Hasher};
+pub use digest::{Digest, DigestError, Hasher, is_hex};
 pub use document::{
     DOCUMENT_MAX, Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, Index, LISTING_MAX,
     MANIFEST_TYPES, Manifest, RawManifest, TagOrDigest, Verified,

@@ -1,5 +1,7 @@
 //! Committing an applied plan: exactly its files, with the title and the trailer that history reads.
 
+use std::path::Path;
+
 use crate::{
     checks,
     config::{Config, RelPath},
@@ -27,6 +29,7 @@ pub(super) fn ready(config: &Config, changes: &[FileChange]) -> Result<Git, Erro
 /// Commits the files that were changed.
 pub(super) fn commit(
     git: &Git,
+    root: &Path,
     changes: &[FileChange],
     document: &PlanDocument,
 ) -> Result<ObjectId, Errors> {
@@ -43,13 +46,21 @@ pub(super) fn commit(
     match git.commit_only(&plan) {
         Ok(Committed::AsPlanned(id)) => Ok(id),
         Ok(Committed::Undone(difference)) => Err(uncommitted(
+            root,
             &plan,
             &format!(
                 "a hook of this repository changed the commit: {difference}; HEAD was set back"
             ),
         )),
-        Ok(Committed::Kept(id, difference)) => Err(kept(&id.to_string(), &difference)),
-        Err(error) => Err(uncommitted(&plan, &error.to_string())),
+        Ok(Committed::Kept(id, difference)) => {
+            let what = format!("a hook of this repository changed commit {id}: {difference}");
+            Err(doubtful(&what))
+        }
+        Ok(Committed::Unverified(error)) => {
+            let what = format!("the commit may have been made, but cannot be verified: {error}");
+            Err(doubtful(&what))
+        }
+        Err(error) => Err(uncommitted(root, &plan, &error.to_string())),
     }
 }
 
@@ -76,14 +87,15 @@ fn obstructed(obstacle: CommitObstacle) -> Errors {
 }
 
 /// The files were changed, and nothing was committed.
-fn uncommitted(plan: &CommitPlan<'_>, reason: &str) -> Errors {
+fn uncommitted(root: &Path, plan: &CommitPlan<'_>, reason: &str) -> Errors {
     let message = format!(
         "the files were changed, but nothing was committed: {}",
         plain(reason)
     );
     let quoted = |text: &str| format!("'{}'", plain(text).replace('\'', r"'\''"));
     let mut words = vec![
-        "git commit --only".to_owned(),
+        format!("git -C {}", quoted(&root.to_string_lossy())),
+        "--literal-pathspecs commit --only".to_owned(),
         format!("-m {}", quoted(plan.title)),
         format!("-m {}", quoted(plan.trailer)),
         "--".to_owned(),
@@ -99,11 +111,10 @@ fn uncommitted(plan: &CommitPlan<'_>, reason: &str) -> Errors {
     Errors::from(error)
 }
 
-fn kept(id: &str, difference: &str) -> Errors {
-    let message = format!(
-        "a hook of this repository changed commit {id}: {}",
-        plain(difference)
-    );
-    let help = "inspect the commit, then amend it or undo it: git reset --soft HEAD~1";
+/// The files were changed, and `HEAD` may name a commit that differs from the plan.
+fn doubtful(what: &str) -> Errors {
+    let message = format!("the files were changed; {}", plain(what));
+    let help =
+        "inspect the commit with `git show`, then amend it or undo it: git reset --soft HEAD~1";
     Errors::from(Error::new(Class::Unavailable, "unavailable", message).help(help))
 }

@@ -130,7 +130,7 @@ fn committed(
     if applied.stop.is_some() {
         return applied;
     }
-    match commit::commit(&git, changes, document) {
+    match commit::commit(&git, &config.root, changes, document) {
         Ok(id) => CarriedPull::complete(Done::Committed(id)),
         Err(errors) => CarriedPull::stopped(Done::Applied, errors.into()),
     }

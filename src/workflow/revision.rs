@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     error::{Error, Errors},
     git::{Git, GitError, ObjectId},
-    oci::{Revision, Tag},
+    oci::{Revision, Tag, is_hex},
 };
 
 /// How many digits an abbreviated commit may have (gitrevisions(7), `<sha1>`: at least 4).
@@ -31,8 +31,7 @@ pub fn revision(config: &Config, text: &str) -> Result<(Revision, Tag), Errors> 
 
 /// The commit that `text` names in the clone around the root.
 fn commit(config: &Config, text: &str, mismatch: &str) -> Result<ObjectId, Errors> {
-    let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    let is_abbreviated = DIGITS.contains(&text.len()) && text.bytes().all(is_hex);
+    let is_abbreviated = DIGITS.contains(&text.len()) && is_hex(text.as_bytes());
     let is_name = !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_control);
     if !is_name {
         return Err(malformed(mismatch.to_owned()));

@@ -17,7 +17,7 @@ use crate::{
     config::{Config, RelPath, RootKind, SignedSubject, SignerIdentity, Verify},
     error::{Error, Errors, Span},
     files::Files,
-    git::{Git, ObjectId},
+    git::Git,
     history::{Digests, Promoted},
     oci::{Digest, Platform, Revision},
     registry::{Source, resolve::ImageFacts},
@@ -438,15 +438,10 @@ pub fn force(
     if !pinned.map(|image| &image.name).all(same) {
         return Ok(Force::Decides);
     }
-    let commit = ObjectId::parse(since.commit.as_bytes());
-    let commit = commit.filter(|commit| git.has_commit(commit).unwrap_or(false));
-    let before = match &commit {
-        Some(commit) => git
-            .is_ancestor(&promoted.contracts, commit)
-            .map_err(|error| checks::outage(&error))?,
-        None => false,
-    };
-    if before {
+    let outage = |error| checks::outage(&error);
+    let commit = git.commit_named(&since.commit).map_err(outage)?;
+    let before = commit.map(|commit| git.is_ancestor(&promoted.contracts, &commit));
+    if before.transpose().map_err(outage)?.unwrap_or_default() {
         return Ok(Force::Warns);
     }
     if git.is_shallow() {

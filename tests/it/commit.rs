@@ -265,6 +265,38 @@ fn a_hook_that_changes_the_commit_undoes_it() {
     assert!(last(&world).1.contains("Change-Id: I1"));
 }
 
+/// A `git` in front of the real one: what it does with a subcommand.
+fn git_in_front(world: &World, subcommand: &str, does: &str) -> String {
+    let path = std::env::var("PATH").unwrap();
+    let script = format!(
+        "#!/bin/sh\nPATH='{path}'\ncase \" $* \" in *' {subcommand} '*) {does};; esac\nexec git \"$@\"\n"
+    );
+    world.write("front/git", script);
+    fs::set_permissions(world.path("front/git"), fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{path}", world.path("front").display())
+}
+
+#[test]
+fn what_head_names_decides_whether_something_was_committed() {
+    // git moves the branch and fails then: the commit is there.
+    let world = committer();
+    let path = git_in_front(&world, "commit", "git \"$@\"; exit 128");
+    let ran = world.run_with(&COMMIT, &[("PATH", &path)]).exits(0);
+    assert!(ran.stderr.contains("committed: 5 pins"), "{}", ran.stderr);
+    assert!(last(&world).1.contains(&format!("Repin-Set: {REV_B}")));
+    // The commit is there, and nothing can be read of it: the run does not deny it.
+    let world = committer();
+    let path = git_in_front(&world, "diff-tree", "exit 128");
+    let ran = world.run_with(&COMMIT, &[("PATH", &path)]).exits(3);
+    assert!(ran.stderr.contains("may have been made"), "{}", ran.stderr);
+    assert!(
+        !ran.stderr.contains("nothing was committed"),
+        "{}",
+        ran.stderr
+    );
+    assert!(last(&world).1.contains(&format!("Repin-Set: {REV_B}")));
+}
+
 #[test]
 fn the_commit_is_signed_where_git_is_configured_so() {
     let world = committer();

@@ -1,6 +1,8 @@
 //! `repin history`: the sets in git history, newest first; which one is current, and which are
 //! available for rollback.
 
+use std::{collections::BTreeSet, ops::Bound};
+
 use serde::Serialize;
 
 use crate::{
@@ -85,12 +87,14 @@ pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Co
 /// Entries as a table that fits into [`COLUMNS`].
 fn short(entries: &[&Entry]) -> String {
     let heading = ["", "KIND", "REVISION", "COMMIT", "DATE"].map(str::to_owned);
+    let revisions = entries.iter().filter_map(|entry| entry.revision.as_ref());
+    let revisions = revisions.map(Revision::as_str).collect();
     let rows: Vec<_> = std::iter::once(heading.to_vec())
         .chain(entries.iter().map(|entry| {
             vec![
                 mark(entry).to_owned(),
                 kind(entry).to_owned(),
-                abbreviated(entry, entries),
+                abbreviated(entry, &revisions),
                 entry.commit.short(),
                 entry.date.chars().take("YYYY-MM-DD".len()).collect(),
             ]
@@ -110,26 +114,26 @@ fn short(entries: &[&Entry]) -> String {
         .collect()
 }
 
-/// The fewest digits of the entry's revision, at least [`SHORTEST`], that no other listed revision
+/// The fewest digits of the entry's revision, at least [`SHORTEST`], that no other of `listed`
 /// begins with. A revision that is not a commit's name stays whole, since no command expands it.
-fn abbreviated(entry: &Entry, entries: &[&Entry]) -> String {
-    let Some(revision) = entry.revision.as_ref().map(ToString::to_string) else {
+fn abbreviated(entry: &Entry, listed: &BTreeSet<&str>) -> String {
+    let Some(revision) = entry.revision.as_ref().map(Revision::as_str) else {
         return "-".to_owned();
     };
     if ObjectId::parse(revision.as_bytes()).is_none() {
-        return revision;
+        return revision.to_owned();
     }
-    let others = entries.iter().filter_map(|other| other.revision.as_ref());
-    let others: Vec<_> = others.map(Revision::as_str).collect();
-    let is_unique = |digits: &&str| {
-        let alike = others.iter().filter(|other| other.starts_with(digits));
-        alike.into_iter().all(|other| *other == revision)
+    let before = listed.range::<&str, _>(..&revision).next_back();
+    let after = listed
+        .range::<&str, _>((Bound::Excluded(&revision), Bound::Unbounded))
+        .next();
+    let alike = |other: &&str| {
+        let digits = revision.bytes().zip(other.bytes());
+        digits.take_while(|(one, other)| one == other).count()
     };
-    let lengths = SHORTEST..revision.len();
-    let mut cut = lengths.filter_map(|length| revision.get(..length));
-    cut.find(|digits| is_unique(digits))
-        .unwrap_or(&revision)
-        .to_owned()
+    let most = before.into_iter().chain(after).map(alike).max();
+    let length = most.map_or(SHORTEST, |most| SHORTEST.max(most + 1));
+    revision.get(..length).unwrap_or(revision).to_owned()
 }
 
 fn mark(entry: &Entry) -> &'static str {
@@ -179,4 +183,38 @@ fn whole(entries: &[&Entry]) -> String {
         .chain(entries.iter().map(row))
         .collect();
     aligned(&[Align::Left; 7], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{history::Digests, oci::Pattern};
+
+    fn entry(revision: &str) -> Entry {
+        let pattern = Pattern::parse(".+").unwrap();
+        Entry {
+            kind: Kind::Promote,
+            revision: Some(pattern.revision(revision).unwrap()),
+            commit: ObjectId::parse(&[b'0'; 40]).unwrap(),
+            date: String::new(),
+            subject: String::new(),
+            images: Digests::new(),
+            current: false,
+            can_roll_back: false,
+            unreadable: None,
+        }
+    }
+
+    #[test]
+    fn abbreviations_are_unique_among_the_listed() {
+        let near = format!("{}{}", "a".repeat(20), "b".repeat(20));
+        let far = format!("c{}", "a".repeat(39));
+        let twin = "a".repeat(40);
+        let listed = BTreeSet::from([twin.as_str(), &near, &far, "v1.20.3-candidate"]);
+        let short = |revision: &str| abbreviated(&entry(revision), &listed);
+        assert_eq!(short(&twin), twin[..21]);
+        assert_eq!(short(&near), near[..21]);
+        assert_eq!(short(&far), far[..SHORTEST]);
+        assert_eq!(short("v1.20.3-candidate"), "v1.20.3-candidate");
+    }
 }

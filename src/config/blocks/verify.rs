@@ -7,6 +7,7 @@ use crate::{
         yaml::Node,
     },
     error::Span,
+    oci::is_hex,
 };
 
 /// The signatures and attestations that each image must carry.
@@ -297,8 +298,7 @@ fn root(g: &ErrorCollector, node: &Node) -> Option<RootSource> {
 }
 
 fn full_commit(text: &str) -> Result<String, String> {
-    let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    if matches!(text.len(), 40 | 64) && text.bytes().all(digits) {
+    if matches!(text.len(), 40 | 64) && is_hex(text.as_bytes()) {
         Ok(text.to_owned())
     } else {
         Err(format!(
