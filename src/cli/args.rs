@@ -121,6 +121,9 @@ pub(super) enum Command {
     /// Create a commented repin.yaml from the pins in the repository
     #[command(after_help = INIT)]
     Init(Init),
+    /// Show what is deployed, since when, by whom, and whether anything is off
+    #[command(after_help = STATUS)]
+    Status,
     /// List every pin: file, line, column, image, digest
     #[command(after_help = "Example:\n  repin scan --format json | jq '.pins[].file'")]
     Scan,
@@ -216,6 +219,14 @@ existing file is overwritten only with --force.
 Examples:
   repin init
   repin init --dry-run true    # print the file instead of writing it";
+
+const STATUS: &str = "\
+The current set is read from git history, open pull requests from the forge if one is configured and a token is set. What \
+was not read is listed. Whatever is off, the exit code is 0; it is not 0 if something could not be read.
+
+Examples:
+  repin status
+  repin status --format json | jq -r .set.revision";
 
 const INVENTORY: &str = "\
 Layers are streamed from a registry or an image layout; no container engine is needed.

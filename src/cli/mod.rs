@@ -69,6 +69,7 @@ pub fn no_directory(error: &std::io::Error) -> ExitCode {
 fn dispatch(command: Command, context: &mut Context) -> Exit {
     let result = match command {
         Command::Init(args) => commands::init::run(&args, context),
+        Command::Status => commands::status::run(context),
         Command::Scan => commands::scan::run(context),
         Command::Check { remote } => commands::check::run(remote, context),
         Command::Resolve { revision } => commands::resolve::run(&revision, context),

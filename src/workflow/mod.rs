@@ -18,6 +18,7 @@ mod environment;
 pub mod globs;
 mod history;
 mod images;
+pub mod on_forge;
 mod pipeline;
 mod publish;
 mod repositories;

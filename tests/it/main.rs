@@ -63,6 +63,7 @@ mod schema;
 mod scripts;
 mod smoke;
 mod smoke_engines;
+mod status;
 mod sync;
 mod tokens;
 mod trial;

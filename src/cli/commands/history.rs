@@ -1,7 +1,7 @@
 //! `repin history`: the sets in git history, newest first; which one is current, and which are
 //! available for rollback.
 
-use std::{collections::BTreeSet, ops::Bound};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
@@ -12,10 +12,12 @@ use crate::{
         format::{Format, Volume},
     },
     error::Errors,
-    git::ObjectId,
     history::{self, Entry, Kind},
     oci::Revision,
-    report::table::{Align, aligned},
+    report::{
+        revision::abbreviated,
+        table::{Align, aligned},
+    },
     untrusted::{self, padded, plain, width},
     workflow::History,
 };
@@ -29,9 +31,6 @@ struct Document<'e> {
 
 /// The width that the table keeps to.
 const COLUMNS: usize = 80;
-
-/// The fewest characters that a revision is cut to.
-const SHORTEST: usize = 12;
 
 pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
@@ -94,7 +93,7 @@ fn short(entries: &[&Entry]) -> String {
             vec![
                 mark(entry).to_owned(),
                 kind(entry).to_owned(),
-                abbreviated(entry, &revisions),
+                short_revision(entry, &revisions),
                 entry.commit.short(),
                 entry.date.chars().take("YYYY-MM-DD".len()).collect(),
             ]
@@ -114,26 +113,10 @@ fn short(entries: &[&Entry]) -> String {
         .collect()
 }
 
-/// The fewest digits of the entry's revision, at least [`SHORTEST`], that no other of `listed`
-/// begins with. A revision that is not a commit's name stays whole, since no command expands it.
-fn abbreviated(entry: &Entry, listed: &BTreeSet<&str>) -> String {
-    let Some(revision) = entry.revision.as_ref().map(Revision::as_str) else {
-        return "-".to_owned();
-    };
-    if ObjectId::parse(revision.as_bytes()).is_none() {
-        return revision.to_owned();
-    }
-    let before = listed.range::<&str, _>(..&revision).next_back();
-    let after = listed
-        .range::<&str, _>((Bound::Excluded(&revision), Bound::Unbounded))
-        .next();
-    let alike = |other: &&str| {
-        let digits = revision.bytes().zip(other.bytes());
-        digits.take_while(|(one, other)| one == other).count()
-    };
-    let most = before.into_iter().chain(after).map(alike).max();
-    let length = most.map_or(SHORTEST, |most| SHORTEST.max(most + 1));
-    revision.get(..length).unwrap_or(revision).to_owned()
+/// The entry's revision, as short as it can be among `listed`.
+fn short_revision(entry: &Entry, listed: &BTreeSet<&str>) -> String {
+    let revision = entry.revision.as_ref().map(Revision::as_str);
+    revision.map_or_else(|| "-".to_owned(), |revision| abbreviated(revision, listed))
 }
 
 fn mark(entry: &Entry) -> &'static str {
@@ -183,38 +166,4 @@ fn whole(entries: &[&Entry]) -> String {
         .chain(entries.iter().map(row))
         .collect();
     aligned(&[Align::Left; 7], &rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{history::Digests, oci::Pattern};
-
-    fn entry(revision: &str) -> Entry {
-        let pattern = Pattern::parse(".+").unwrap();
-        Entry {
-            kind: Kind::Promote,
-            revision: Some(pattern.revision(revision).unwrap()),
-            commit: ObjectId::parse(&[b'0'; 40]).unwrap(),
-            date: String::new(),
-            subject: String::new(),
-            images: Digests::new(),
-            current: false,
-            can_roll_back: false,
-            unreadable: None,
-        }
-    }
-
-    #[test]
-    fn abbreviations_are_unique_among_the_listed() {
-        let near = format!("{}{}", "a".repeat(20), "b".repeat(20));
-        let far = format!("c{}", "a".repeat(39));
-        let twin = "a".repeat(40);
-        let listed = BTreeSet::from([twin.as_str(), &near, &far, "v1.20.3-candidate"]);
-        let short = |revision: &str| abbreviated(&entry(revision), &listed);
-        assert_eq!(short(&twin), twin[..21]);
-        assert_eq!(short(&near), near[..21]);
-        assert_eq!(short(&far), far[..SHORTEST]);
-        assert_eq!(short("v1.20.3-candidate"), "v1.20.3-candidate");
-    }
 }
