@@ -675,6 +675,24 @@ fn clean_tree_gets_outside_refuse_and_others_report_findings() {
     }
 }
 
+#[test]
+fn digest_in_a_matched_file_is_reported_without_git_although_gitignore_names_it() {
+    let tree = tree(&[
+        (".gitignore", "ignored*\n"),
+        (".github/workflows/a.yml", &pin("ghcr.io/acme/app")),
+        (
+            ".github/workflows/ignored.yml",
+            &pin("ghcr.io/acme/app-extra"),
+        ),
+    ]);
+    let document = tree.started();
+    let content = document["content"].as_str().unwrap();
+    assert!(content.contains("\n#outside: warn\n"), "{content}");
+    let warnings = warnings(&document).to_string();
+    let place = "digest_outside: .github/workflows/ignored.yml:1:24";
+    assert!(warnings.contains(place), "{warnings}");
+}
+
 const REPOSITORIES: &[&str] = &[
     "ghcr.io/acme/app",
     "ghcr.io/acme/app-extra",
