@@ -23,6 +23,7 @@ use authority::{
 #[path = "../../tests/it/support/authority/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the integration tests share it")]
 mod authority;
+mod conformance;
 mod real;
 
 /// The predicate of a signature by cosign.
