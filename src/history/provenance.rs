@@ -88,14 +88,14 @@ impl History {
         held.sort_by_key(|(set, by)| std::cmp::Reverse((**by, self.undone(**set, **by))));
         let mut holds = Vec::new();
         for (set, by) in held {
-            let hold = |revision| HeldSet {
+            let of_revision = |revision| HeldSet {
                 revision,
                 rollback: self.entry_at(*by),
                 undone: self.undone(*set, *by).map(|at| self.entry_at(at)),
             };
             match self.events.revisions.get(set).map(Vec::as_slice) {
-                None | Some([]) => holds.push(hold(None)),
-                Some(revisions) => holds.extend(revisions.iter().map(|one| hold(Some(one)))),
+                None | Some([]) => holds.push(of_revision(None)),
+                Some(revisions) => holds.extend(revisions.iter().map(|one| of_revision(Some(one)))),
             }
         }
         holds

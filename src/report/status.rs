@@ -324,7 +324,7 @@ fn closing(document: &StatusDocument) -> String {
         "nothing is off in what was read".to_owned()
     };
     let lines = wrapped_to(&line, COLUMNS);
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.join("\n") + "\n"
 }
 
 fn wrapped(line: &str) -> Vec<String> {

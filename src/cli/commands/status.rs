@@ -40,7 +40,7 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     let mut checks = checks::unmatched(&config, &found);
     checks.extend(checks::of_tree(&config, &found, &outside));
     let gathered = History::read(&config, &cx.services);
-    let mut read = Reading::of_tree(&config, &found, checks);
+    let mut read = Reading::of_tree(&config, &found, &checks);
     let history = match gathered.on_this_line() {
         Ok(history) => Some(history),
         Err(error) => {
@@ -64,7 +64,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn of_tree(config: &Config, found: &Found, checks: Vec<Check>) -> Self {
+    fn of_tree(config: &Config, found: &Found, checks: &[Check]) -> Self {
         let of = |codes: &[Code]| {
             let off = checks.iter().filter(|check| check.status != Status::Pass);
             off.filter(|check| codes.contains(&check.code))
