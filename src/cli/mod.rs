@@ -75,7 +75,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
         Command::Resolve { revision } => commands::resolve::run(&revision, context),
         Command::Promote(args) => commands::promote::run(&args, context),
         Command::Rollback(args) => commands::rollback::run(&args, context),
-        Command::History { limit } => commands::history::run(limit, context),
+        Command::History(args) => commands::history::run(&args, context),
         Command::Inventory(command) => commands::inventory::run(command, context),
         Command::Trust(args) => commands::trust::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),

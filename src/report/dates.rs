@@ -49,6 +49,7 @@ fn span(passed: Duration) -> String {
     let unit = UNITS.iter().find(|(least, ..)| seconds >= *least);
     match unit {
         Some((_, unit, name)) => format!("{} {name}s", seconds / unit),
+        None if seconds < MINUTE => "less than a minute".to_owned(),
         None => "1 minute".to_owned(),
     }
 }
@@ -84,6 +85,16 @@ mod tests {
             between("2026-11-18T08:00:00Z", "2026-11-21T09:00:00+01:00").as_deref(),
             Some("3 days")
         );
+        for (to, passed) in [
+            ("09:00:59Z", "less than a minute"),
+            ("09:01:00Z", "1 minute"),
+        ] {
+            let to = format!("2026-11-21T{to}");
+            assert_eq!(
+                between("2026-11-21T09:00:00Z", &to).as_deref(),
+                Some(passed)
+            );
+        }
     }
 
     #[test]

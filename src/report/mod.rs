@@ -9,6 +9,7 @@ pub mod diff;
 pub mod doctor;
 pub mod explain;
 pub mod json;
+pub mod page;
 pub mod prune;
 pub mod revision;
 pub mod starter;

@@ -26,6 +26,7 @@ mod request;
 mod revision;
 mod services;
 mod session;
+pub mod set_diffs;
 mod settings;
 mod smoke;
 mod tags;

@@ -29,6 +29,7 @@ mod github;
 mod globs;
 mod history;
 mod history_log;
+mod history_page;
 mod init;
 mod inventory;
 mod inventory_tree;

@@ -1,25 +1,35 @@
 //! `repin history`: the sets in git history, newest first; which one is current, and which are
-//! available for rollback.
+//! available for rollback; as a list or as a page.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
 
 use serde::Serialize;
 
+use reqwest::Url;
+
+use super::init::write::{self, Target};
 use crate::{
+    checks,
     cli::{
+        args,
         context::Context,
         exit::Exit,
         format::{Format, Volume},
     },
-    error::Errors,
+    config::Config,
+    error::{Errors, usage},
     history::{self, Entry, Kind},
     oci::Revision,
     report::{
+        page,
         revision::abbreviated,
         table::{Align, aligned},
     },
     untrusted::{self, padded, plain, width},
-    workflow::History,
+    workflow::{History, connection, set_diffs::set_diffs},
 };
 
 /// `repin.history/1`.
@@ -32,18 +42,74 @@ struct Document<'e> {
 /// The width that the table keeps to.
 const COLUMNS: usize = 80;
 
-pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit, Errors> {
+    let dash = args.html.as_deref() == Some(Path::new("-"));
+    if dash && cx.output.format == Format::Json {
+        return Err(usage(
+            "standard output cannot contain a page in addition to --format json: name a file instead of `-`",
+        ));
+    }
     let config = cx.load()?;
     let gathered = History::read(&config, &cx.services);
     let history = gathered.known().map_err(|error| Errors::from(&error))?;
-    list(history, limit, cx);
+    let Some(file) = &args.html else {
+        list(history, args.limit, cx);
+        return Ok(Exit::Done);
+    };
+    let text = page(&config, &gathered, history, args.limit)?;
+    if dash {
+        warn(history, cx);
+        if cx.output.format == Format::Github {
+            cx.output.print_unparsed(&text)?;
+        } else {
+            cx.output.print(&text);
+        }
+        return Ok(Exit::Done);
+    }
+    let directory = cx.services.environment.directory();
+    let target = Target::new(&directory.join(file), directory)?;
+    write::put(&target, &text, true)?;
+    if cx.output.format == Format::Json {
+        list(history, args.limit, cx);
+    } else {
+        warn(history, cx);
+    }
+    cx.output.note(&format!("wrote {}", plain(target.shown())));
     Ok(Exit::Done)
 }
 
-/// Prints the sets, and warns of what is missing among them.
-pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Context) {
-    let listed = history.listed();
-    let entries: Vec<&Entry> = listed.iter().take(limit.unwrap_or(usize::MAX)).collect();
+/// The page of the newest entries.
+fn page(
+    config: &Config,
+    gathered: &History<'_>,
+    history: &history::History,
+    limit: Option<usize>,
+) -> Result<String, Errors> {
+    let mut listed = history.listed();
+    let total = listed.len();
+    listed.truncate(limit.unwrap_or(usize::MAX));
+    let git = gathered.git();
+    let diffs = match git {
+        Some(git) => set_diffs(git, history, &listed)
+            .map_err(|error| Errors::from(checks::outage(&git.explained(error))))?,
+        None => HashMap::new(),
+    };
+    let forge = config.forge.as_ref();
+    let target = forge.and_then(|forge| connection::target(forge, git).ok());
+    let pull_requests = target.and_then(|target| target.pull_request_pages());
+    let facts = page::Facts {
+        config,
+        history,
+        listed: &listed,
+        total,
+        diffs: &diffs,
+        pull_requests: pull_requests.as_ref().map(Url::as_str),
+    };
+    page::html(facts).map_err(|error| Errors::io(format!("cannot make the page: {error}")))
+}
+
+/// Warns of the sets that are missing.
+fn warn(history: &history::History, cx: &mut Context) {
     for unreadable in &history.unreadable {
         cx.output.error_text(&format!(
             "warning: the set of commit {} is unknown: cannot read its configuration: {}\n",
@@ -51,6 +117,18 @@ pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Co
             plain(&unreadable.reason())
         ));
     }
+    if history.shallow {
+        cx.output.error_text(
+            "warning: this clone is shallow, so older sets are missing\n  = help: fetch them: git fetch --unshallow\n",
+        );
+    }
+}
+
+/// Prints the sets, and warns of what is missing among them.
+pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Context) {
+    let listed = history.listed();
+    let entries: Vec<&Entry> = listed.iter().take(limit.unwrap_or(usize::MAX)).collect();
+    warn(history, cx);
     if cx.output.format == Format::Json {
         cx.output.json(&Document {
             schema: "repin.history/1",
@@ -75,11 +153,6 @@ pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Co
             plain(&history.branch.name)
         );
         cx.output.note(&legend);
-    }
-    if history.shallow {
-        cx.output.error_text(
-            "warning: this clone is shallow, so older sets are missing\n  = help: fetch them: git fetch --unshallow\n",
-        );
     }
 }
 
