@@ -89,8 +89,8 @@ pub(super) struct Global {
     /// Read repositories under PREFIX from oci:DIR or http[s]://HOST[:PORT][/PATH]
     #[arg(long, global = true, value_name = "PREFIX=WHERE")]
     pub(super) source: Vec<String>,
-    /// Output format: human, json, or github (annotations, outputs and job summary of GitHub
-    /// Actions)
+    /// Output format: human, json, github (annotations, outputs and job summary of GitHub Actions),
+    /// or sarif (check and scan)
     #[arg(
         long,
         global = true,

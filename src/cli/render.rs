@@ -58,7 +58,7 @@ pub(super) fn finished(
             return exit;
         }
         Format::Github => print_github(finished, options, &mut cx.output),
-        Format::Human => print_human(finished, options, shown, &mut cx.output),
+        Format::Human | Format::Sarif => print_human(finished, options, shown, &mut cx.output),
     }
     if let Some(errors) = &finished.errors {
         cx.output.fault(errors);

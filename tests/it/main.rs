@@ -59,6 +59,7 @@ mod revisions;
 mod rivals;
 mod rivals_github;
 mod rollback;
+mod sarif;
 mod schema;
 mod scripts;
 mod smoke;
