@@ -16,7 +16,7 @@ pub(in crate::cli) fn run(code: Option<&str>, cx: &mut Context) -> Result<Exit, 
         (Format::Json, Some(found)) => cx.output.json(&ExplainDocument::one(found)),
         (Format::Json, None) => cx.output.json(&ExplainDocument::list()),
         (Format::Human | Format::Github | Format::Sarif, Some(found)) => {
-            cx.output.print(text(found))
+            cx.output.print(text(found));
         }
         (Format::Human | Format::Github | Format::Sarif, None) => cx.output.print(list()),
     }
