@@ -27,6 +27,7 @@ use crate::workflow::Unconfigured;
 #[command(
     name = "repin",
     version,
+    long_version = BUILD,
     propagate_version = false,
     max_term_width = 100,
     subcommand_required = true
@@ -68,6 +69,16 @@ fn sources(arguments: &[OsString]) -> Vec<String> {
     }
     sources
 }
+
+/// The version, and the commit and the target of the build.
+const BUILD: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("REPIN_BUILD_COMMIT"),
+    ", ",
+    env!("REPIN_BUILD_TARGET"),
+    ")"
+);
 
 const EXITS: &str = "\
 Exit codes:

@@ -70,3 +70,4 @@ mod trial;
 mod trusted;
 mod untrusted;
 mod verify;
+mod version;
