@@ -8,6 +8,7 @@
 
 mod support;
 
+mod action;
 mod after;
 mod after_gitea;
 mod apply;
