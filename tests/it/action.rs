@@ -28,6 +28,11 @@ fn action() -> Value {
     serde_yaml_ng::from_str(&fs::read_to_string(root().join("action.yml")).unwrap()).unwrap()
 }
 
+/// The path of the checksums of [`VERSION`]'s release.
+fn sums() -> String {
+    format!("releases/v{VERSION}/SHA256SUMS")
+}
+
 /// The target of a release for this machine.
 fn target() -> String {
     let system = match std::env::consts::OS {
@@ -113,10 +118,6 @@ impl Job {
         let sums = format!("{}  other.tar.gz\n{sum}  {name}.tar.gz\n", "0".repeat(64));
         self.world.write(&format!("{directory}/SHA256SUMS"), sums);
         sum
-    }
-
-    fn sums(&self) -> String {
-        format!("releases/v{VERSION}/SHA256SUMS")
     }
 
     fn with(mut self, input: &'static str, value: impl Into<String>) -> Self {
@@ -303,7 +304,7 @@ fn bytes_that_do_not_verify_are_not_installed() {
     );
 
     let job = Job::new();
-    job.world.write(&job.sums(), "");
+    job.world.write(&sums(), "");
     job.fails_to_install(3, &format!("SHA256SUMS of v{VERSION} does not name "));
 
     let job = Job::new().with("sha256", "0".repeat(64));
@@ -317,7 +318,7 @@ fn bytes_that_do_not_verify_are_not_installed() {
 fn a_given_checksum_needs_no_list() {
     let job = Job::new();
     let sum = job.release(VERSION, &program());
-    fs::remove_file(job.world.path(&job.sums())).unwrap();
+    fs::remove_file(job.world.path(&sums())).unwrap();
     let mut job = job.with("sha256", sum);
     job.installed();
 }

@@ -266,7 +266,7 @@ fn workflows_install_the_program_before_they_run_it() {
             .split("\n    steps:\n")
             .flat_map(|text| text.split("```"))
         {
-            let at = job.find("run: repin ");
+            let at = job.find("- run: repin ");
             runs += usize::from(at.is_some());
             let installed = at.is_none_or(|at| job[..at].contains(install));
             assert!(installed, "{}: {job}", file.display());

@@ -20,7 +20,8 @@ fn log(ran: &Ran) -> Value {
     assert_eq!(runs.len(), 1);
     let run = runs[0].clone();
     for result in run["results"].as_array().unwrap() {
-        let rule = &run["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap() as usize];
+        let index = result["ruleIndex"].as_u64().unwrap();
+        let rule = &run["tool"]["driver"]["rules"][usize::try_from(index).unwrap()];
         assert_eq!(rule["id"], result["ruleId"], "{result}");
     }
     assert_eq!(run["invocations"][0]["exitCode"], ran.code);
