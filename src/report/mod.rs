@@ -9,5 +9,6 @@ pub mod doctor;
 pub mod explain;
 pub mod json;
 pub mod prune;
+pub mod sarif;
 pub mod starter;
 pub mod table;

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod action;
 mod after;
 mod after_gitea;
 mod apply;
@@ -59,6 +60,7 @@ mod revisions;
 mod rivals;
 mod rivals_github;
 mod rollback;
+mod sarif;
 mod schema;
 mod scripts;
 mod smoke;
@@ -69,3 +71,4 @@ mod trial;
 mod trusted;
 mod untrusted;
 mod verify;
+mod version;

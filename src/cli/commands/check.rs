@@ -14,7 +14,7 @@ use crate::{
     outside::{self, Scope},
     pins::Found,
     registry::resolve,
-    report::{annotations, json::CheckDocument},
+    report::{annotations, json::CheckDocument, sarif::Findings},
     workflow::{
         History, globs,
         trust::{self, Trust},
@@ -158,6 +158,13 @@ fn report(
             clean: exit == Exit::Done,
             ..CheckDocument::new(verdict)
         });
+        return exit;
+    }
+    if cx.output.format == Format::Sarif {
+        let findings = Findings::of_checks(config, &verdict);
+        cx.output.sarif(&findings, errors.as_ref(), exit);
+        cx.output.causes(&verdict, config);
+        render::print_skipped(&verdict, &mut cx.output);
         return exit;
     }
     if cx.output.format == Format::Github {
