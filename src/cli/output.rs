@@ -19,6 +19,7 @@ use super::{
     exit::Exit,
     format::{Format, Volume, When},
     github,
+    sarif::{Directories, Locations},
 };
 use crate::{
     checks::{Check, Status},
@@ -29,6 +30,7 @@ use crate::{
         annotations::with_help,
         causes::by_cause,
         json::{ErrorDocument, ErrorRow},
+        sarif::{self, Findings},
     },
     untrusted::{
         self, block,
@@ -58,6 +60,8 @@ pub(super) struct Output {
     pub(super) progress: bool,
     /// Leads from where annotations are read to the root; ends with `/` or is empty.
     pub(super) directory: String,
+    /// The directories that places are relative to.
+    pub(super) directories: Directories,
     /// The explained codes of the errors written so far, each once.
     codes: Vec<&'static str>,
     /// The first error of writing to standard output that is not a closed pipe.
@@ -81,6 +85,7 @@ impl Output {
         let format = match () {
             () if is("json") => Format::Json,
             () if is("github") => Format::Github,
+            () if is("sarif") => Format::Sarif,
             () => Format::Human,
         };
         Self::new(format, When::Auto, Volume::Normal, environment)
@@ -117,6 +122,10 @@ impl Output {
                 && !matches!(volume, Volume::Quiet | Volume::Requests)
                 && format == Format::Human,
             directory: String::new(),
+            directories: Directories {
+                current: environment.directory().to_owned(),
+                root: environment.directory().to_owned(),
+            },
             codes: Vec::new(),
             broken: None,
         }
@@ -136,7 +145,7 @@ impl Output {
             _ if self.stdout == Destination::Terminal => {
                 block(&read(), self.colour).into_bytes().into()
             }
-            Format::Human | Format::Json => text.into(),
+            Format::Human | Format::Json | Format::Sarif => text.into(),
         }
     }
 
@@ -198,6 +207,16 @@ impl Output {
         }
     }
 
+    /// Writes a log, and its errors for people.
+    pub(super) fn sarif(&mut self, findings: &Findings, errors: Option<&Errors>, exit: Exit) {
+        let mut locations = Locations::new(self.directories.clone());
+        let log = sarif::log(findings, errors, exit.code(), &mut locations);
+        self.json(&log);
+        if let Some(errors) = errors {
+            self.problems(errors);
+        }
+    }
+
     /// Standard error, with its format and colour.
     pub(super) fn stderr(&self) -> StandardError {
         StandardError {
@@ -230,6 +249,7 @@ impl Output {
                 });
             }
             Format::Human => self.problems(fault),
+            Format::Sarif => self.sarif(&Findings::default(), Some(fault), Exit::from(fault)),
             Format::Github => {
                 for error in fault.by_cause() {
                     let row = ErrorRow::of(&error);

@@ -12,6 +12,7 @@ pub mod json;
 pub mod page;
 pub mod prune;
 pub mod revision;
+pub mod sarif;
 pub mod starter;
 pub mod status;
 pub mod table;

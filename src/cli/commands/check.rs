@@ -14,7 +14,7 @@ use crate::{
     outside::{self, Scope},
     pins::Found,
     registry::resolve,
-    report::{annotations, json::CheckDocument},
+    report::{annotations, json::CheckDocument, sarif::Findings},
     workflow::{
         History, globs,
         trust::{self, Trust},
@@ -156,6 +156,13 @@ fn report(
         });
         return exit;
     }
+    if cx.output.format == Format::Sarif {
+        let findings = Findings::of_checks(config, &verdict);
+        cx.output.sarif(&findings, errors.as_ref(), exit);
+        cx.output.causes(&verdict, config);
+        render::print_skipped(&verdict, &mut cx.output);
+        return exit;
+    }
     if cx.output.format == Format::Github {
         let annotations = annotations::checks(&verdict, &cx.output.directory);
         cx.output.annotate(&annotations);
@@ -168,7 +175,7 @@ fn report(
     if exit == Exit::Done {
         cx.output.print(format!(
             "OK: {} of {} in {}\n",
-            number(found.pins.len(), "pin"),
+            number(found.pins().len(), "pin"),
             number(config.images.len(), "image"),
             number(found.files, "file")
         ));

@@ -118,7 +118,7 @@ fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
             schema: "repin.doctor/1",
             checks: rows.clone(),
         }),
-        Format::Human => {
+        Format::Human | Format::Sarif => {
             let colour = cx.output.colour;
             cx.output.print(doctor::table(rows, |status, word| {
                 paint(status, word, colour)
