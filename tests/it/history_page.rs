@@ -176,7 +176,7 @@ fn well_formed(text: &str) -> Vec<&str> {
         .collect();
     let attributes: BTreeSet<&str> =
         "lang charset http-equiv content name class href aria-labelledby aria-label id hidden \
-        role for type autocomplete autocapitalize spellcheck tabindex datetime open rel"
+        role for type autocomplete autocapitalize spellcheck tabindex datetime open rel html"
             .split_whitespace()
             .collect();
     let without = body.replace_all(text, "<$1></$1>");
@@ -408,4 +408,93 @@ fn diffs_of_any_change_are_those_of_git() {
         .filter(|line| !line.starts_with("diff ") && !line.starts_with("index "))
         .collect();
     assert_eq!(plain.trim_end().lines().collect::<Vec<_>>(), kept);
+}
+
+#[test]
+fn a_diff_that_is_too_large_is_left_out_and_the_page_says_so() {
+    let repo = Repo::new();
+    repo.promote('a');
+    let many = |line: &str| format!("{}\n{}", repo::pin("fix", 'b'), line.repeat(4_000));
+    repo.pins('b')
+        .write(".github/workflows/fix.yml", many("# words\n"))
+        .commit(title('b'));
+    repo.pins('c')
+        .write(
+            ".github/workflows/fix.yml",
+            many("# words\n").replace(&repo::pin("fix", 'b'), &repo::pin("fix", 'c')),
+        )
+        .commit(title('c'));
+    let large = format!("{}\n{}", repo::pin("fix", 'd'), "x".repeat(1024 * 1024));
+    repo.pins('d')
+        .write(".github/workflows/fix.yml", large)
+        .commit(title('d'));
+    repo.publish();
+    let text = page(&repo);
+    let sets = parts(&text, "<li class=\"", "</li>\n");
+    const LARGE: &str = "The diff of this set is too large for this page; git shows it.";
+    let left_out: Vec<_> = sets.iter().map(|set| set.contains(LARGE)).collect();
+    assert_eq!(left_out, [true, false, true, false]);
+    let with_diff: Vec<_> = sets.iter().map(|set| set.contains("<pre")).collect();
+    assert_eq!(with_diff, [false, true, false, true]);
+}
+
+#[test]
+fn a_set_that_the_configuration_changed_has_no_diff() {
+    let repo = Repo::new();
+    repo.write("other/x.yml", format!("{}\n", repo::pin("fix", 'b')));
+    repo.promote('a');
+    let config = repo::CONFIG.replace("*.yml\"]", "*.yml\", \"other/*.yml\"]");
+    repo.write("repin.yaml", config).commit("count more");
+    repo.publish();
+    let text = page(&repo);
+    let sets = parts(&text, "<li class=\"", "</li>\n");
+    assert_eq!(sets.len(), 2);
+    assert!(
+        sets[0].contains("This commit changed no file with pins"),
+        "{}",
+        sets[0]
+    );
+}
+
+#[test]
+fn the_oldest_diffs_are_left_out_of_a_long_history() {
+    const SETS: usize = 220;
+    let repo = Repo::new();
+    let mut stream = String::from("reset refs/heads/long\n");
+    for number in 0..SETS {
+        let pin = |image: &str| format!("ghcr.io/acme/{image}@sha256:{number:064x}\n");
+        let file = format!(
+            "{}{}{}",
+            pin("fix"),
+            pin("review").repeat(2),
+            format!("# {number}\n").repeat(2_000)
+        );
+        let config = repo::CONFIG;
+        stream += &format!(
+            "commit refs/heads/long\ncommitter A <a@b> {} +0000\ndata 3\nset\nM 100644 inline .github/workflows/x.yml\n\
+             data {}\n{file}\nM 100644 inline repin.yaml\ndata {}\n{config}\n",
+            1_700_000_000 + number,
+            file.len(),
+            config.len()
+        );
+    }
+    let input = repo.join(".git/stream");
+    fs::write(&input, stream).unwrap();
+    let import = Command::new("git")
+        .args(["fast-import", "--quiet"])
+        .current_dir(repo.path())
+        .stdin(fs::File::open(&input).unwrap())
+        .status()
+        .unwrap();
+    assert!(import.success());
+    repo.git(&["reset", "-q", "--hard", "long"]);
+    repo.publish();
+    let text = page(&repo);
+    let sets = parts(&text, "<li class=\"", "</li>\n");
+    assert_eq!(sets.len(), SETS);
+    let with_diff = sets.iter().take_while(|set| set.contains("<pre")).count();
+    let left_out = |set: &&&str| set.contains("The diff of this older set is left out");
+    assert!(with_diff > 100 && with_diff < SETS, "{with_diff}");
+    assert_eq!(sets.iter().filter(left_out).count(), SETS - with_diff);
+    assert!(text.len() < 8_000_000, "{}", text.len());
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    forge::{Fault, Kind, TOKEN, error},
+    forge::{Fake, Fault, Kind, TOKEN, error},
     hosted::{KINDS, PROMOTE, document, hosted, run},
     world::{REV_A, REV_B, Ran, World, world},
 };
@@ -390,4 +390,22 @@ fn the_forge_confirms_the_pull_request_of_the_commit_and_shows_a_stale_clone() {
         let url = found["pull_request"]["url"].as_str().unwrap();
         assert!(url.contains(&number.to_string()), "{url}");
     }
+}
+
+#[test]
+fn a_checkout_that_names_another_forge_than_its_base_gets_no_token() {
+    let (world, fake) = hosted(Kind::Github, "base: main");
+    let other = Fake::start(Kind::Github);
+    let world = world.with_git();
+    world.replace("repin.yaml", &fake.api(), &other.api());
+    let found = document(&world, &["status"], 2);
+    assert_eq!(found["pull_requests"], Value::Null);
+    let reason = found["not_read"][0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("`forge` in the work tree names"),
+        "{reason}"
+    );
+    assert_eq!(other.asked(), [] as [String; 0]);
+    assert_eq!(fake.asked(), [] as [String; 0]);
+    assert_eq!(found["set"]["kind"], "manual");
 }
