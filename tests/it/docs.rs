@@ -26,7 +26,7 @@ const INTERNAL: [&str; 10] = [
     "EntryLink",
     "SetOfPage",
     "ImageOfSet",
-    "DiffLine",
+    "DiffRun",
 ];
 
 fn root() -> &'static Path {

@@ -103,11 +103,11 @@ fn every_entry_has_its_set_what_it_was_and_what_became_of_it() {
     for line in [
         "--- a&#x2f;.github&#x2f;workflows&#x2f;fix.yml\n".to_owned(),
         format!(
-            "<del>-image: &quot;ghcr.io&#x2f;acme&#x2f;fix@sha256:{}&quot;</del>\n",
+            "<del>-image: &quot;ghcr.io&#x2f;acme&#x2f;fix@sha256:{}&quot;\n</del>",
             digits("fix", 'a')
         ),
         format!(
-            "<ins>+image: &quot;ghcr.io&#x2f;acme&#x2f;fix@sha256:{}&quot;</ins>\n",
+            "<ins>+image: &quot;ghcr.io&#x2f;acme&#x2f;fix@sha256:{}&quot;\n</ins>",
             digits("fix", 'b')
         ),
         "@@ -1,2 +1,2 @@\n".to_owned(),
@@ -251,13 +251,21 @@ fn the_file_is_written_whole_or_not_at_all() {
     );
     let text = page(&repo);
     assert_eq!(fs::read_to_string(repo.join("page.html")).unwrap(), text);
-    // What a link leads to stays.
+    // A link is neither followed nor replaced: it may be /dev/stdout.
     fs::write(repo.join("other"), "mine").unwrap();
-    fs::remove_file(repo.join("page.html")).unwrap();
-    symlink("other", repo.join("page.html")).unwrap();
-    html(&["--html", "page.html"]).exits(0);
+    symlink("other", repo.join("link.html")).unwrap();
+    let ran = html(&["--html", "link.html"]).exits(2);
+    assert!(
+        ran.stderr.contains("link.html is not a regular file"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(fs::read_to_string(repo.join("other")).unwrap(), "mine");
-    assert_eq!(fs::read_to_string(repo.join("page.html")).unwrap(), text);
+    assert!(
+        fs::symlink_metadata(repo.join("link.html"))
+            .unwrap()
+            .is_symlink()
+    );
     fs::create_dir(repo.join("directory")).unwrap();
     let ran = html(&["--html", "directory"]).exits(2);
     assert!(
@@ -274,6 +282,7 @@ fn the_file_is_written_whole_or_not_at_all() {
         ".git",
         ".github",
         "directory",
+        "link.html",
         "other",
         "page.html",
         "repin.yaml",

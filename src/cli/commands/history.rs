@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fs,
     path::Path,
 };
 
@@ -67,7 +68,9 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
         return Ok(Exit::Done);
     }
     let directory = cx.services.environment.directory();
-    let target = Target::new(&directory.join(file), directory)?;
+    let path = directory.join(file);
+    let target = Target::new(&path, directory)?;
+    replaceable(&path, target.shown())?;
     write::put(&target, &text, true)?;
     if cx.output.format == Format::Json {
         list(history, args.limit, cx);
@@ -76,6 +79,17 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
     }
     cx.output.note(&format!("wrote {}", plain(target.shown())));
     Ok(Exit::Done)
+}
+
+/// Refuses a path that stands for something else: replacing `/dev/stdout` would harm every other
+/// program, and what a symlink leads to was not named.
+fn replaceable(path: &Path, shown: &str) -> Result<(), Errors> {
+    match fs::symlink_metadata(path) {
+        Ok(standing) if !standing.is_file() && !standing.is_dir() => Err(usage(format!(
+            "{shown} is not a regular file: name another file, or `-` for standard output"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The page of the newest entries.

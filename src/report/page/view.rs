@@ -84,7 +84,7 @@ struct SetOfPage {
     back_to: Option<EntryLink>,
     unreadable: Option<String>,
     images: Vec<ImageOfSet>,
-    diff: Option<Vec<DiffLine>>,
+    diff: Option<Vec<DiffRun>>,
     files: String,
     without_diff: Option<&'static str>,
 }
@@ -97,12 +97,12 @@ struct ImageOfSet {
     was: Option<String>,
 }
 
-/// A line of a diff.
+/// Lines of a diff that are all removed, all added, or neither.
 #[derive(Serialize)]
-struct DiffLine {
-    text: String,
+struct DiffRun {
     old: bool,
     new: bool,
+    lines: Vec<String>,
 }
 
 /// What the entries are to one another.
@@ -234,7 +234,7 @@ impl<'f> Relations<'f> {
         let (mut diff, mut files, mut without_diff) = (None, String::new(), None);
         match self.facts.diffs.get(&commit) {
             Some(SetDiff::Text(text, count)) => {
-                diff = Some(text.lines().map(DiffLine::of).collect());
+                diff = Some(DiffRun::all(text));
                 files = number(*count, "file");
             }
             Some(SetDiff::Omitted(reason)) => without_diff = Some(*reason),
@@ -294,13 +294,24 @@ impl<'f> Relations<'f> {
     }
 }
 
-impl DiffLine {
-    fn of(line: &str) -> Self {
-        Self {
-            text: line.replace('\t', "    "),
-            old: line.starts_with('-') && !line.starts_with("--- "),
-            new: line.starts_with('+') && !line.starts_with("+++ "),
+impl DiffRun {
+    /// The runs of a diff.
+    fn all(diff: &str) -> Vec<Self> {
+        let mut runs: Vec<Self> = Vec::new();
+        for line in diff.lines() {
+            let old = line.starts_with('-') && !line.starts_with("--- ");
+            let new = line.starts_with('+') && !line.starts_with("+++ ");
+            let text = line.replace('\t', "    ");
+            match runs.last_mut() {
+                Some(run) if (run.old, run.new) == (old, new) => run.lines.push(text),
+                _ => runs.push(Self {
+                    old,
+                    new,
+                    lines: vec![text],
+                }),
+            }
         }
+        runs
     }
 }
 
