@@ -1,7 +1,9 @@
 //! `repin history --html`: the sets as one page that needs nothing else. What a browser makes of it
 //! is checked by `scripts/browser`.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path, process::Command};
+use std::{
+    collections::BTreeSet, fmt::Write as _, fs, os::unix::fs::symlink, path::Path, process::Command,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use regex::Regex;
@@ -440,8 +442,8 @@ fn a_diff_that_is_too_large_is_left_out_and_the_page_says_so() {
     repo.publish();
     let text = page(&repo);
     let sets = parts(&text, "<li class=\"", "</li>\n");
-    const LARGE: &str = "The diff of this set is too large for this page; git shows it.";
-    let left_out: Vec<_> = sets.iter().map(|set| set.contains(LARGE)).collect();
+    let large = "The diff of this set is too large for this page; git shows it.";
+    let left_out: Vec<_> = sets.iter().map(|set| set.contains(large)).collect();
     assert_eq!(left_out, [true, false, true, false]);
     let with_diff: Vec<_> = sets.iter().map(|set| set.contains("<pre")).collect();
     assert_eq!(with_diff, [false, true, false, true]);
@@ -479,7 +481,8 @@ fn the_oldest_diffs_are_left_out_of_a_long_history() {
             format!("# {number}\n").repeat(2_000)
         );
         let config = repo::CONFIG;
-        stream += &format!(
+        let _ = write!(
+            stream,
             "commit refs/heads/long\ncommitter A <a@b> {} +0000\ndata 3\nset\nM 100644 inline .github/workflows/x.yml\n\
              data {}\n{file}\nM 100644 inline repin.yaml\ndata {}\n{config}\n",
             1_700_000_000 + number,
