@@ -30,6 +30,7 @@ mod github;
 mod globs;
 mod history;
 mod history_log;
+mod hooks;
 mod init;
 mod inventory;
 mod inventory_tree;
