@@ -41,6 +41,7 @@ mod machines;
 mod memory;
 mod nightly;
 mod outside;
+mod packages;
 mod places;
 mod places_forge;
 mod plan;
