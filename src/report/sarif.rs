@@ -91,7 +91,7 @@ impl Findings {
         let wrong: Vec<_> = checks.iter().filter(wrong).cloned().collect();
         let mut findings = Self::of_checks(config, &wrong);
         findings.rule(PIN);
-        for pin in &found.pins {
+        for pin in found.pins() {
             let image = &config.images[pin.what.image];
             let tag = pin.what.tag.as_ref();
             let tag = tag.map_or_else(String::new, |tag| format!(":{tag}"));

@@ -179,7 +179,7 @@ fn report(
     if exit == Exit::Done {
         cx.output.print(format!(
             "OK: {} of {} in {}\n",
-            number(found.pins.len(), "pin"),
+            number(found.pins().len(), "pin"),
             number(config.images.len(), "image"),
             number(found.files, "file")
         ));
