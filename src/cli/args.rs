@@ -211,10 +211,11 @@ pub(super) enum Command {
 const INIT: &str = "\
 The images of one owner that are pinned by digest become the set: the owner of the git remote if it has any, otherwise the \
 most likely owner. On a terminal, repin asks when the choice is uncertain; otherwise it marks the choice in the file. An \
-existing file is overwritten only with --force.
+existing file is overwritten only with --force; --update changes the counts in it and shows the difference.
 
 Examples:
   repin init
+  repin init --update          # after a pin was added or removed on purpose
   repin init --dry-run true    # print the file instead of writing it";
 
 const INVENTORY: &str = "\
@@ -248,8 +249,11 @@ pub(super) struct Init {
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(super) dry_run: Option<bool>,
     /// Overwrite an existing file
-    #[arg(long)]
+    #[arg(long, conflicts_with = "update")]
     pub(super) force: bool,
+    /// Count the pins of an existing file again, and change only its `pins:`
+    #[arg(long)]
+    pub(super) update: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,11 +16,15 @@ mod github;
 mod output;
 mod render;
 mod requests;
+mod signals;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use args::{Cli, Command};
-use clap::{CommandFactory, error::ErrorKind};
+use clap::{
+    CommandFactory,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     error::{Class, Error, Errors},
@@ -114,9 +118,26 @@ fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
                 .collect();
             lines.join(" ").trim_start_matches("error: ").to_owned()
         };
-        output.fault(&Errors::from(
-            Error::input("usage", message).help("see `repin --help`"),
-        ))
+        let help = match suggested(&error) {
+            Some(near) => format!("did you mean `{near}`? See `repin --help`"),
+            None => "see `repin --help`".to_owned(),
+        };
+        output.fault(&Errors::from(Error::input("usage", message).help(help)))
+    })
+}
+
+/// What was probably meant: a command, an option or a value.
+fn suggested(error: &clap::Error) -> Option<String> {
+    let kinds = [
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedValue,
+    ];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(near) => Some(near.clone()),
+        // The likeliest is the last.
+        ContextValue::Strings(near) => near.last().cloned(),
+        _ => None,
     })
 }
 

@@ -9,12 +9,13 @@ use std::{
     borrow::Cow,
     ffi::OsString,
     io::{self, Write},
+    sync::Arc,
 };
 
 use serde::Serialize;
 
 use super::{
-    console::StandardError,
+    console::{ProgressLine, StandardError},
     display,
     exit::Exit,
     format::{Format, Volume, When},
@@ -34,7 +35,7 @@ use crate::{
         self, block,
         workflow::{self, Commands, Place},
     },
-    workflow::{Console, Environment},
+    workflow::{Console, Environment, Interruption},
 };
 
 /// Where standard output leads.
@@ -47,7 +48,6 @@ enum Destination {
 }
 
 /// The two streams, and how they are written to.
-#[derive(Debug)]
 pub(super) struct Output {
     pub(super) format: Format,
     pub(super) volume: Volume,
@@ -56,6 +56,9 @@ pub(super) struct Output {
     stdout: Destination,
     /// Whether progress is shown.
     pub(super) progress: bool,
+    line: ProgressLine,
+    /// Asked before a part of the result is printed.
+    pub(super) interruption: Option<Arc<Interruption>>,
     /// Leads from where annotations are read to the root; ends with `/` or is empty.
     pub(super) directory: String,
     /// The explained codes of the errors written so far, each once.
@@ -114,8 +117,13 @@ impl Output {
             },
             // A line that is redrawn and lines of the request log would overwrite one another.
             progress: environment.terminals.stderr
+                && environment
+                    .filled("TERM")
+                    .is_some_and(|term| term != "dumb")
                 && !matches!(volume, Volume::Quiet | Volume::Requests)
                 && format == Format::Human,
+            line: ProgressLine::default(),
+            interruption: None,
             directory: String::new(),
             codes: Vec::new(),
             broken: None,
@@ -180,6 +188,9 @@ impl Output {
     }
 
     fn write(&mut self, text: &[u8]) {
+        if let Some(interruption) = &self.interruption {
+            interruption.before_result();
+        }
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text).and_then(|()| stdout.flush());
         match written {
@@ -205,6 +216,7 @@ impl Output {
             volume: self.volume,
             colour: self.error_colour,
             progress: self.progress,
+            line: self.line.clone(),
         }
     }
 
@@ -220,6 +232,10 @@ impl Output {
 
     /// Reports the errors that stopped a run.
     pub(super) fn fault(&mut self, fault: &Errors) -> Exit {
+        // A signal that reaches the whole process group makes git fail, too: that is not the cause.
+        if let Some(interruption) = &self.interruption {
+            interruption.before_result();
+        }
         match self.format {
             Format::Json => {
                 let errors = fault.iter().map(ErrorRow::of).collect();

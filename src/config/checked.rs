@@ -15,7 +15,7 @@ use super::{
     raw::{ErrorCollector, Fields},
     sources::{Mapping, Prefix, Where},
     template::Template,
-    yaml::{Key, Node},
+    yaml::{Key, Node, Value},
 };
 use crate::{
     error::{Error, Place, SourceText, Span},
@@ -120,6 +120,20 @@ pub struct Image {
     pub pins_at: Span,
     /// The contract that its content must meet.
     pub contract: Option<RelPath>,
+    /// What it must contain.
+    pub inventory: ImageInventory,
+}
+
+/// What an image must contain, if its shape differs from that of the set.
+#[derive(Debug, Clone, Default)]
+pub enum ImageInventory {
+    /// What the set's block says.
+    #[default]
+    OfSet,
+    /// Nothing is looked at.
+    None,
+    /// What its own block says, instead of the set's.
+    Own(Box<Inventory>),
 }
 
 /// What reports show.
@@ -441,6 +455,9 @@ fn image(g: &ErrorCollector, key: &Key, node: &Node) -> Option<Image> {
     let repository = fields.required("repository", |node| g.parsed(node, Repository::parse));
     let pins = fields.required("pins", |node| g.number(node).map(|pins| (pins, node.span)));
     let contract = fields.optional("contract", |node| g.parsed(node, RelPath::parse));
+    let inventory = fields.or("inventory", ImageInventory::OfSet, |node| {
+        image_inventory(g, node)
+    });
     fields.done();
     let (pins, pins_at) = pins?;
     Some(Image {
@@ -449,7 +466,23 @@ fn image(g: &ErrorCollector, key: &Key, node: &Node) -> Option<Image> {
         pins,
         pins_at,
         contract: contract?,
+        inventory: inventory?,
     })
+}
+
+/// `false`, a block that replaces the set's, or nothing.
+fn image_inventory(g: &ErrorCollector, node: &Node) -> Option<ImageInventory> {
+    if node.is_null() {
+        return Some(ImageInventory::OfSet);
+    }
+    match &node.value {
+        Value::Scalar { text, plain: true } if text == "false" => Some(ImageInventory::None),
+        Value::Map(_) => blocks::inventory(g, node).map(|own| ImageInventory::Own(Box::new(own))),
+        _ => g.expected(
+            node,
+            "`false`, or a mapping that replaces the set's `inventory`",
+        ),
+    }
 }
 
 /// Reports places whose `image` no image is called.
@@ -556,10 +589,25 @@ impl Config {
         self.forge.clone().unwrap_or_default()
     }
 
+    /// The names of the images, in the order of the configuration.
+    pub fn image_names(&self) -> Vec<&str> {
+        let names = self.images.iter().map(|image| image.name.as_str());
+        names.collect()
+    }
+
     /// The places, by their numbers, that search a scanned file; `exists` tells whether there is a
     /// file at a path.
     pub fn places_of(&self, path: &Path, exists: &dyn Fn(&Path) -> bool) -> Vec<usize> {
         looking_into(&self.places, &self.files, path, exists)
+    }
+
+    /// What an image must contain.
+    pub fn inventory_of<'c>(&'c self, image: &'c Image) -> Option<&'c Inventory> {
+        match &image.inventory {
+            ImageInventory::OfSet => self.inventory.as_ref(),
+            ImageInventory::None => None,
+            ImageInventory::Own(own) => Some(own),
+        }
     }
 
     /// The image called `name`.

@@ -25,8 +25,8 @@ pub use blocks::{
     above_templates, looking_into,
 };
 pub use checked::{
-    ChangeNames, Config, Image, Outside, OutsidePolicy, Provenance, Report, Revisions, parse,
-    parse_past,
+    ChangeNames, Config, Image, ImageInventory, Outside, OutsidePolicy, Provenance, Report,
+    Revisions, parse, parse_past,
 };
 pub use path::{Glob, Globs, PathError, RelPath};
 pub use sources::{Endpoint, Mapping, MappingError, Prefix, Where};

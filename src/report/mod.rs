@@ -10,4 +10,5 @@ pub mod explain;
 pub mod json;
 pub mod prune;
 pub mod starter;
+pub mod summary;
 pub mod table;

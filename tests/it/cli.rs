@@ -258,3 +258,64 @@ fn a_document_names_what_is_missing() {
         assert!(message.contains(name), "{message}");
     }
 }
+
+#[test]
+fn generated_texts_are_documents_too() {
+    let world = world();
+    for args in [&["completions", "bash"][..], &["man"], &["schema"]] {
+        let text = world.run(args).exits(0).stdout;
+        let document = world
+            .run(&[args, &["--format", "json"]].concat())
+            .exits(0)
+            .json();
+        assert_eq!(
+            document,
+            json!({"schema": "repin.text/1", "name": args[0], "content": text})
+        );
+    }
+}
+
+#[test]
+fn a_misspelled_argument_is_suggested_in_the_document() {
+    let world = world();
+    for (args, near) in [
+        (&["prmote"][..], "promote"),
+        (&["promote", "--revison", REV_B], "--revision"),
+        (&["completions", "bsh"], "bash"),
+    ] {
+        let ran = world.run(&[args, &["--format", "json"]].concat()).exits(2);
+        let error = &ran.json()["errors"][0];
+        assert_eq!(
+            error["hint"],
+            format!("did you mean `{near}`? See `repin --help`"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn passed_checks_have_titles_for_people_and_codes_in_documents() {
+    let world = world();
+    let ran = world
+        .run(&["promote", "--revision", REV_B, "-v", "--no-diff"])
+        .exits(0);
+    for line in [
+        "pass  revision label matches",
+        "pass  tag exists",
+        "pass  pins agree",
+        "warn  revision_order",
+    ] {
+        assert!(ran.stdout.contains(line), "no {line}: {}", ran.stdout);
+    }
+    assert!(
+        !ran.stdout.contains("pass  revision_label"),
+        "{}",
+        ran.stdout
+    );
+    let ran = world.run(&["promote", "--revision", REV_B, "--format", "json"]);
+    assert!(
+        ran.stdout.contains(r#""code":"revision_label""#),
+        "{}",
+        ran.stdout
+    );
+}

@@ -30,6 +30,7 @@ mod globs;
 mod history;
 mod history_log;
 mod init;
+mod interrupt;
 mod inventory;
 mod inventory_tree;
 mod kills;

@@ -290,6 +290,10 @@ impl Run<'_> {
     }
 }
 
+/// What a signal reports once the first deletion was requested.
+const DELETING: &str = "versions were deleted: those that the lines above name, and at most one more; \
+                        run the command again to continue";
+
 /// Deletes what the verdict on every image allows, until an error stops it; returns whether a
 /// deletion was requested, or none was necessary.
 fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Errors> {
@@ -348,7 +352,13 @@ impl Job {
             rules,
             progress: &progress,
         };
-        let mut tell = |step: DeletionEvent<'_>| log(&step, image, &progress, output);
+        let interruption = &cx.services.interruption;
+        let mut tell = |step: DeletionEvent<'_>| {
+            if let DeletionEvent::Next(_) = &step {
+                interruption.changes(DELETING);
+            }
+            log(&step, image, &progress, output);
+        };
         let work = apply::run(run, &self.backend, &mut tell);
         let applied = cx.services.wait_with(work, || progress.describe())?;
         let lost = applied.lost(&self.image.name, self.image.restores);

@@ -232,7 +232,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
         return lines.skip("engine", NO_CONFIG);
     };
     let Some(smoke) = &config.smoke else {
-        return lines.skip("engine", "not needed: no `smoke` is configured");
+        return lines.unconcerned("engine", "smoke");
     };
     let variables = cx.services.environment.all_variables();
     // Not needed to ask for a version.
@@ -327,7 +327,7 @@ pub(super) fn roots(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
         return lines.skip("trusted_root", NO_CONFIG);
     };
     if config.verify.is_none() {
-        return lines.skip("trusted_root", "`verify` is not configured");
+        return lines.unconcerned("trusted_root", "verify");
     }
     let read = Trust::read(config, &WorkTree::new(&config.root));
     match read.and_then(|trust| trust::since_exists(config).map(|()| trust)) {
