@@ -35,7 +35,7 @@ pub fn outside(
         Direction::Forward => pin_status,
         Direction::Back => Status::Warn,
     };
-    let pins = found.pins.iter();
+    let pins = found.pins().iter();
     let images: HashMap<Digest, usize> = pins
         .rev()
         .map(|pin| (pin.what.digest, pin.what.image))

@@ -384,10 +384,7 @@ mod tests {
             },
         };
         let pins = [(0, "x"), (0, "x"), (1, "x"), (1, "y"), (2, "x")];
-        let found = Found {
-            pins: pins.map(pin).into(),
-            ..Found::default()
-        };
+        let found: Found = pins.map(pin).into_iter().collect();
         let expected = Digests::from([("a".to_owned(), Digest::of(b"x"))]);
         assert_eq!(pinned_now(&config, &found), expected);
     }

@@ -48,7 +48,7 @@ pub fn found_twice(config: &Config, found: &Found) -> Vec<Error> {
 /// Entries that a controller writes, too.
 fn managed(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = Vec::new();
-    for pin in &found.pins {
+    for pin in found.pins() {
         let Some(split) = pin.what.split.as_ref().filter(|split| split.managed) else {
             continue;
         };

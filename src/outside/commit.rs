@@ -120,7 +120,7 @@ fn look(
     entries: Vec<Entry>,
     outside: &mut Outside,
 ) -> Result<(), GitError> {
-    let pinned: HashSet<Digest> = found.pins.iter().map(|pin| pin.what.digest).collect();
+    let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.what.digest).collect();
     let lookout = Lookout::new(config);
     let mut buffer = Vec::new();
     let digest = move |content: &mut dyn Read| {
@@ -140,7 +140,7 @@ fn look(
     let contents: HashMap<ObjectId, Vec<Sighting>> = objects.finish()?;
     outside.files += entries.len();
     let split: HashSet<_> = found
-        .pins
+        .pins()
         .iter()
         .filter(|pin| pin.what.split.is_some())
         .map(|pin| (&*pin.file, pin.what.line, pin.what.column))

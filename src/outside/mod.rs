@@ -219,7 +219,8 @@ fn rest(
         });
         outside.unseen.extend(unread);
         let files = survey.files.into_iter().chain(survey.unnameable);
-        return all(files.collect(), scope);
+        // Nothing is tracked: what counts is searched whatever the scope.
+        return all(files.collect(), Scope::Counted);
     };
     let mut files = Vec::with_capacity(tracked.len());
     for file in tracked {

@@ -1,6 +1,6 @@
 //! Pins of all files that the configuration matches.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     places::FileScanner,
@@ -24,8 +24,9 @@ pub struct Located<T> {
 /// Everything found, in the order of the paths' bytes and then of each file.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The pins.
-    pub pins: Vec<Located<Pin>>,
+    pins: Vec<Located<Pin>>,
+    /// Where the pins of each image are among them.
+    of_image: Vec<Vec<usize>>,
     /// What would be pins if their digests were right.
     pub malformed: Vec<Located<Malformed>>,
     /// Entries of places that are refused.
@@ -92,26 +93,39 @@ impl Found {
 
     /// Adds what was found in a file; files come in the order of their paths' bytes.
     pub(super) fn add(&mut self, file: &Arc<RelPath>, scan: Scan) {
-        self.pins.extend(located(file, scan.pins));
+        for pin in located(file, scan.pins) {
+            self.add_pin(pin);
+        }
         self.malformed.extend(located(file, scan.malformed));
         self.refused.extend(located(file, scan.refused));
         self.twice.extend(located(file, scan.twice));
     }
 
+    fn add_pin(&mut self, pin: Located<Pin>) {
+        let image = pin.what.image;
+        if self.of_image.len() <= image {
+            self.of_image.resize_with(image + 1, Vec::new);
+        }
+        self.of_image[image].push(self.pins.len());
+        self.pins.push(pin);
+    }
+
+    /// The pins.
+    pub fn pins(&self) -> &[Located<Pin>] {
+        &self.pins
+    }
+
     /// The pins of one image, by its place in the configuration.
     pub fn pins_of(&self, image: usize) -> impl Iterator<Item = &Located<Pin>> {
-        self.pins.iter().filter(move |pin| pin.what.image == image)
+        let of_image = self.of_image.get(image).into_iter().flatten();
+        of_image.map(|&at| &self.pins[at])
     }
 
     /// The digests that one image is pinned to, each once, in the order found.
     pub fn digests_of(&self, image: usize) -> Vec<Digest> {
-        let mut digests = Vec::new();
-        for pin in self.pins_of(image) {
-            if !digests.contains(&pin.what.digest) {
-                digests.push(pin.what.digest);
-            }
-        }
-        digests
+        let mut seen = HashSet::new();
+        let digests = self.pins_of(image).map(|pin| pin.what.digest);
+        digests.filter(|digest| seen.insert(*digest)).collect()
     }
 
     /// The refused entries of one image.
@@ -125,5 +139,15 @@ impl Found {
         self.malformed
             .iter()
             .filter(move |malformed| malformed.what.image == image)
+    }
+}
+
+impl FromIterator<Located<Pin>> for Found {
+    fn from_iter<T: IntoIterator<Item = Located<Pin>>>(pins: T) -> Self {
+        let mut found = Self::default();
+        for pin in pins {
+            found.add_pin(pin);
+        }
+        found
     }
 }

@@ -154,7 +154,7 @@ pub fn sweep(
     };
     let FirstLook { first, again } = first_look(looked, &tasks, &mut found, &mut beside)?;
     let mut sightings = Vec::new();
-    let pinned: HashSet<Digest> = found.pins.iter().map(|pin| pin.what.digest).collect();
+    let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.what.digest).collect();
     for (at, mut kept) in first {
         let task = &tasks[at];
         kept.retain(|kept| {

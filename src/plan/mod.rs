@@ -75,7 +75,11 @@ impl Plan {
                 })
             })
             .collect();
-        let mut paths: Vec<_> = found.pins.iter().map(|pin| Arc::clone(&pin.file)).collect();
+        let mut paths: Vec<_> = found
+            .pins()
+            .iter()
+            .map(|pin| Arc::clone(&pin.file))
+            .collect();
         paths.dedup();
         let mut tallies = vec![Tally::default(); config.images.len()];
         let mut changes = Vec::new();

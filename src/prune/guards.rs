@@ -301,7 +301,7 @@ impl ProtectionReader<'_> {
                 Error::input("config", message).help("narrow the `files` of one of the two places")
             );
         }
-        for pin in &found.pins {
+        for pin in found.pins() {
             let told = || format!("{place} ({}:{})", pin.file, pin.what.line);
             self.guards[pin.what.image]
                 .pins

@@ -31,6 +31,17 @@ pub struct ImageFacts {
     pub platforms: Vec<PlatformFacts>,
 }
 
+impl ImageFacts {
+    /// The value of a label on the first platform that has it; empty if none has.
+    pub fn label(&self, name: &str) -> &str {
+        let mut values = self
+            .platforms
+            .iter()
+            .filter_map(|platform| platform.config.labels.get(name));
+        values.next().map_or("", String::as_str)
+    }
+}
+
 /// One platform of an image.
 #[derive(Debug, Clone)]
 pub struct PlatformFacts {

@@ -323,7 +323,7 @@ impl ScanDocument {
                     .collect(),
                 places: PlaceRow::of(config, found, at),
             });
-        let pins = found.pins.iter().map(|pin| ScanPin {
+        let pins = found.pins().iter().map(|pin| ScanPin {
             image: name(pin.what.image),
             file: pin.file.to_string(),
             line: pin.what.line,

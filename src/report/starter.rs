@@ -31,6 +31,8 @@ pub struct Starter<'s> {
     pub base: Option<String>,
     /// Pinned repositories outside the set, with their number of pins and the reason.
     pub others: Vec<StarterOther<'s>>,
+    /// Who attested every image.
+    pub signer: Option<StarterSigner>,
     /// Remarks for a person to review, a line each.
     pub remarks: Vec<String>,
 }
@@ -79,6 +81,23 @@ pub struct StarterForge {
     pub sure: bool,
 }
 
+/// A workflow that attested every image.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StarterSigner {
+    /// The workflow, up to the `@` of its identity.
+    pub workflow: String,
+    /// The branch that follows, if it is one.
+    pub git_ref: Option<String>,
+    /// Who vouched for the identity.
+    pub issuer: String,
+    /// The repository that was built.
+    pub source: String,
+    /// Whether it ran on a runner of GitHub.
+    pub is_hosted: bool,
+    /// The trusted root in which it verified.
+    pub root: String,
+}
+
 /// An omitted repository.
 #[derive(Debug)]
 pub struct StarterOther<'s> {
@@ -113,6 +132,7 @@ pub fn text(starter: &Starter<'_>) -> String {
     outside(&mut out, starter.refuses_outside);
     images(&mut out, starter);
     revision(&mut out, starter.revision.as_ref());
+    verify(&mut out, starter.signer.as_ref());
     forge(&mut out, starter);
     sources(&mut out, starter);
     out.push_str(REPORT);
@@ -295,6 +315,39 @@ fn revision(out: &mut String, found: Option<&StarterRevision>) {
              #label: org.opencontainers.image.revision\n",
         ),
     }
+}
+
+fn verify(out: &mut String, signer: Option<&StarterSigner>) {
+    let Some(signer) = signer else {
+        return out.push_str(
+            "\n# Whose attestations every image must carry, made for exactly its revision; `repin trust show IMAGE` lists \
+             what is there.\n#verify:\n  #signers:\n    \
+             #- workflow: https://github.com/acme/runtime/.github/workflows/build.yml\n      #ref: refs/heads/main\n",
+        );
+    };
+    out.push_str(
+        "\n# Whose attestations every image must carry, made for exactly its revision. All images have one of this \
+         workflow now.\nverify:\n  signers:\n",
+    );
+    let runner = if signer.is_hosted {
+        "github-hosted"
+    } else {
+        "any"
+    };
+    let git_ref = signer.git_ref.as_deref();
+    let lines = [
+        ("- workflow", Some(signer.workflow.as_str())),
+        ("  ref", git_ref),
+        ("  issuer", Some(signer.issuer.as_str())),
+        ("  source", Some(signer.source.as_str())),
+        ("  runner", Some(runner)),
+    ];
+    for (key, value) in lines {
+        if let Some(value) = value {
+            let _ = writeln!(out, "    {key}: {}", quoted(value));
+        }
+    }
+    let _ = writeln!(out, "  trusted_roots: [{}]", quoted(&signer.root));
 }
 
 fn forge(out: &mut String, starter: &Starter<'_>) {

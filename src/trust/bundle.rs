@@ -34,14 +34,7 @@ pub(super) struct WellFormed {
 impl WellFormed {
     /// Reads a bundle as it was attached; the error says what is wrong with it.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        if bytes.len() > BYTES_MAX {
-            return Err("the bundle has more than 4 MiB".to_owned());
-        }
-        let document = json::unique(bytes).map_err(|error| format!("malformed bundle: {error}"))?;
-        one_meaning(&document)?;
-        let bundle: Bundle = serde_json::from_value(document)
-            .map_err(|error| format!("malformed bundle: {error}"))?;
-        few_entries(&bundle)?;
+        let bundle = bundle(bytes)?;
         let SignatureContent::DsseEnvelope(envelope) = &bundle.content else {
             return Err("it signs bytes that are not attached, not a statement".to_owned());
         };
@@ -63,6 +56,19 @@ impl WellFormed {
         let content = &self.bundle.verification_material.content;
         matches!(content, VerificationMaterialContent::PublicKey(_))
     }
+}
+
+/// Reads a bundle of any content.
+pub(super) fn bundle(bytes: &[u8]) -> Result<Bundle, String> {
+    if bytes.len() > BYTES_MAX {
+        return Err("the bundle has more than 4 MiB".to_owned());
+    }
+    let document = json::unique(bytes).map_err(|error| format!("malformed bundle: {error}"))?;
+    one_meaning(&document)?;
+    let bundle: Bundle =
+        serde_json::from_value(document).map_err(|error| format!("malformed bundle: {error}"))?;
+    few_entries(&bundle)?;
+    Ok(bundle)
 }
 
 /// Refuses documents that have two meanings.

@@ -23,6 +23,7 @@ use authority::{
 #[path = "../../tests/it/support/authority/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the integration tests share it")]
 mod authority;
+mod conformance;
 mod real;
 
 /// The predicate of a signature by cosign.
@@ -164,6 +165,66 @@ fn build() -> Value {
 
 const BOUND: Standing = Standing::Satisfies(Binding::Bound);
 const UNBOUND: Standing = Standing::Satisfies(Binding::Unbound);
+
+/// The certificate in a bundle, which may be replaced.
+fn certificate(bundle: &mut Value) -> &mut Value {
+    &mut bundle["verificationMaterial"]["certificate"]["rawBytes"]
+}
+
+/// A bundle whose certificate is these bytes.
+fn with_certificate(der: &[u8]) -> Value {
+    let mut bundle = Signing::of(COMMIT).bundle(&build());
+    *certificate(&mut bundle) = json!(STANDARD.encode(der));
+    bundle
+}
+
+#[test]
+fn certificates_that_recurse_are_refused() {
+    let mut nested = Vec::new();
+    for _ in 0..10_000 {
+        nested = authority::der::tlv(0x30, &nested);
+    }
+    rules().invalid(&with_certificate(&nested));
+    // Within a certificate, too: as one more extension.
+    let mut whole = Signing::of(COMMIT).certificate();
+    whole.extend(&nested);
+    rules().invalid(&with_certificate(&whole));
+    // And without an end.
+    for endless in [
+        &[0x30, 0x80][..],
+        &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
+        &[0x3f],
+    ] {
+        rules().invalid(&with_certificate(&endless.repeat(10_000)));
+    }
+}
+
+#[test]
+fn certificates_with_odd_times_are_refused() {
+    let mut bundle = Signing::of(COMMIT).bundle(&build());
+    assert_eq!(rules().of(&bundle), BOUND);
+    let der = STANDARD
+        .decode(certificate(&mut bundle).as_str().unwrap())
+        .unwrap();
+    let time = der.windows(2).position(|tag| tag == [0x17, 13]);
+    let time = time.expect("a UTCTime of 13 bytes") + 2;
+    for odd in [
+        "991332250000Z",
+        "000000000000Z",
+        "240230000000Z",
+        "2405010000\0\0Z",
+        "-40501000000Z",
+        "240501000060Z",
+        "240501240000Z",
+        "999999999999Z",
+        "zzzzzzzzzzzzz",
+    ] {
+        let mut changed = der.clone();
+        changed[time..time + 13].copy_from_slice(odd.as_bytes());
+        *certificate(&mut bundle) = json!(STANDARD.encode(changed));
+        rules().invalid(&bundle);
+    }
+}
 
 #[test]
 fn attestation_by_the_workflow_for_the_revision_satisfies() {

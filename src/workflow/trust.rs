@@ -464,3 +464,23 @@ pub(super) fn force_of(
     };
     force(config, Some(promoted), &chain.digests(), history.git())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_roots_are_fresh_for_120_days() {
+        let root = Root::built_in(BuiltIn::Sigstore).unwrap();
+        let released = date(BUILT_IN_DATE).unwrap();
+        let after = |days: u64| line_of(&root, released + Duration::from_secs(days * 86_400));
+        assert_eq!(after(120).warning, None);
+        let warning = after(121).warning.unwrap();
+        assert!(warning.contains("update repin"), "{warning}");
+        // A file is its owner's to renew.
+        let mut file = Root::built_in(BuiltIn::Sigstore).unwrap();
+        "root.json".clone_into(&mut file.name);
+        let later = released + Duration::from_secs(121 * 86_400);
+        assert_eq!(line_of(&file, later).warning, None);
+    }
+}

@@ -100,6 +100,70 @@ fn forged_label_of_the_example_is_refused() {
     );
 }
 
+/// A copy of the example without its configuration.
+fn unconfigured() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    copy(&example(), directory.path());
+    fs::remove_file(directory.path().join("repin.yaml")).unwrap();
+    directory
+}
+
+const INIT: [&str; 5] = [
+    "init",
+    "--source",
+    "ghcr.io/acme=oci:images",
+    "--format",
+    "json",
+];
+
+#[test]
+fn init_proposes_the_workflow_that_attested_every_image() {
+    let directory = unconfigured();
+    let document = repin(directory.path(), &INIT).exits(0).json();
+    let text = document["content"].as_str().unwrap();
+    let block = "\nverify:
+  signers:
+    - workflow: \"https://github.com/acme/runtime/.github/workflows/build.yml\"
+      ref: refs/heads/main
+      issuer: \"https://token.actions.githubusercontent.com\"
+      source: \"https://github.com/acme/runtime\"
+      runner: github-hosted
+  trusted_roots: [trusted_root.json]
+";
+    assert!(text.contains(block), "{text}");
+    let source = ["--source", "ghcr.io/acme=oci:images", "--format", "json"];
+    let check = [&["check", "--remote"], &source[..]].concat();
+    repin(directory.path(), &check).exits(0);
+    let forged = [&["promote", "--revision", FORGED], &source[..]].concat();
+    let document = repin(directory.path(), &forged).exits(1).json();
+    assert_eq!(failed(&document), ["commit_mismatch"]);
+}
+
+#[test]
+fn init_proposes_no_policy_that_the_current_set_would_fail() {
+    let mut warnings = Vec::new();
+    // Pins of the second image: made for another commit, never attested, and missing.
+    let resolve = ["resolve", "--revision", FORGED, "--format", "json"];
+    let forged = repin(&example(), &resolve).exits(0).json();
+    let forged = forged["images"][1]["digest"].as_str().unwrap().to_owned();
+    for digest in [forged, format!("sha256:{}", "ab".repeat(32))] {
+        let directory = unconfigured();
+        let path = directory.path().join("deploy.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        let end = text.rfind("sha256:").unwrap();
+        fs::write(&path, format!("{}{digest}\n", &text[..end])).unwrap();
+        let document = repin(directory.path(), &INIT).exits(0).json();
+        let text = document["content"].as_str().unwrap();
+        assert!(
+            !text.contains("\nverify:") && text.contains("\n#verify:"),
+            "{text}"
+        );
+        warnings.push(document["warnings"].as_array().unwrap().len());
+    }
+    // What carries none is no surprise; what could not be read is said.
+    assert_eq!(warnings[1], warnings[0] + 1);
+}
+
 #[test]
 #[ignore = "overwrites examples/trusted"]
 fn write_trusted_example() {

@@ -9,6 +9,8 @@ use crate::support::{
     attach::{self, Attachment},
     authority::{self, ISSUER, Key, SOURCE, Signing, WORKFLOW, provenance, statement},
     fake::{Reaction, Request},
+    forge,
+    hosted::{self, KINDS},
     layout::Platform,
     world::{REV_A, REV_B, World, details, failed, world},
 };
@@ -541,6 +543,69 @@ fn without_a_policy_not_one_request_more() {
         "{without:?}"
     );
     assert_eq!(with.len(), without.len() + 3, "{with:#?}");
+}
+
+#[test]
+fn keys_and_roots_of_a_pull_request_are_those_of_the_base() {
+    let ours = authority::root().to_string();
+    let theirs = include_str!("../../src/trust/roots/sigstore.json");
+    for kind in KINDS {
+        for (base, here, exit) in [(ours.as_str(), theirs, 0), (theirs, ours.as_str(), 1)] {
+            let (world, fake) = hosted::hosted(kind, "labels: [ci]");
+            with_policy(&world, POLICY);
+            for image in IMAGES {
+                attest(&world, image, REV_B, &Signing::of(REV_B), REV_B);
+            }
+            let config = world.read("repin.yaml");
+            let files = [("repin.yaml", config.as_str()), ("root.json", base)];
+            fake.store().push("main", "a policy", &files);
+            // What is here does not matter: neither the policy nor the root.
+            with_policy(&world, "");
+            world.write("root.json", here);
+            let document = hosted::run(&world, &hosted::promote(REV_B))
+                .exits(exit)
+                .json();
+            if exit == 0 {
+                assert_eq!(document["pull_request"]["state"], "created", "{document}");
+                assert_eq!(document["images"][0]["verified"][0]["commit"], REV_B);
+            } else {
+                assert_eq!(failed(&document), ["signature_invalid"]);
+                assert_eq!(fake.writes(), [""; 0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn attestations_are_looked_up_once_however_often_the_base_branch_moves() {
+    let world = trusted();
+    let registry = attach::serve(&world.path("images/fix"), |_| None);
+    let fake = forge::Fake::start(forge::Kind::Github);
+    let config = format!(
+        "version: 1\nfiles: ['.github/workflows/b.yml']\n\
+         sources: {{ ghcr.io/acme: 'http://{}/acme' }}\n\
+         images: {{ fix: {{ repository: ghcr.io/acme/fix, pins: 2 }} }}\n\
+         forge: {{ kind: github, url: '{}', repository: acme/flows }}\n{POLICY}",
+        registry.host(),
+        fake.api()
+    );
+    world.write("repin.yaml", &config);
+    let (pins, root) = (
+        world.read(".github/workflows/b.yml"),
+        world.read("root.json"),
+    );
+    let files = [
+        ("repin.yaml", config.as_str()),
+        (".github/workflows/b.yml", &pins),
+        ("root.json", &root),
+    ];
+    fake.store().push("main", "as it is", &files);
+    fake.store().intruder = Some(("README.md".to_owned(), "other".to_owned()));
+    let ran = hosted::run(&world, &hosted::promote(REV_B)).exits(0);
+    assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
+    let log = registry.log();
+    let lookups = log.iter().filter(|line| line.contains("/referrers/"));
+    assert_eq!(lookups.count(), 1, "{log:#?}");
 }
 
 #[test]

@@ -37,10 +37,7 @@ fn pins() -> Found {
             split: None,
         },
     };
-    Found {
-        pins: vec![pin(0), pin(1)],
-        ..Found::default()
-    }
+    [pin(0), pin(1)].into_iter().collect()
 }
 
 /// An image whose platforms have these labels.

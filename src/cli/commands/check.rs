@@ -192,7 +192,7 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
     if exit == Exit::Done {
         cx.output.print(format!(
             "OK: {} of {} in {}\n",
-            number(found.pins.len(), "pin"),
+            number(found.pins().len(), "pin"),
             number(config.images.len(), "image"),
             number(found.files, "file")
         ));

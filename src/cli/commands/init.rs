@@ -5,6 +5,7 @@
 
 mod ask;
 mod draft;
+mod signers;
 mod split;
 mod update;
 mod write;
@@ -62,7 +63,16 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, E
         .map(|hosted| hosted.owner.as_str());
     let guess = groups::guess(&discovery.seen, owner);
     let chosen = choose(&discovery, &guess, cx)?;
-    let mut draft = Draft::new(&tree, &discovery, &chosen, &surroundings, target.name())?;
+    cx.services.wait_less();
+    let services = &cx.services;
+    let mut draft = Draft::new(
+        &tree,
+        &discovery,
+        &chosen,
+        &surroundings,
+        target.name(),
+        services,
+    )?;
     draft.warnings.extend(target.hidden());
     if !print_only {
         let written = format!("{} was written", plain(target.shown()));

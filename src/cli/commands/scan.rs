@@ -36,7 +36,7 @@ fn pins_table(config: &Config, found: &Found) -> String {
         vec![plain(&place), config.images[image].name.clone(), what]
     };
     let mut rows: Vec<_> = found
-        .pins
+        .pins()
         .iter()
         .map(|pin| {
             let place = format!("{}:{}:{}", pin.file, pin.what.line, pin.what.column);

@@ -12,10 +12,7 @@ use crate::{
     files::WorkTree,
     oci::{Digest, Platform, TagOrDigest},
     pins,
-    registry::{
-        Source,
-        resolve::{self, ImageFacts},
-    },
+    registry::{Source, resolve},
     report::json::{ErrorRow, TrustDocument, TrustImage},
     trust::Examination,
     workflow::trust::Trust,
@@ -120,7 +117,7 @@ async fn examine(
     let Some(facts) = resolve::resolve(source, &want).await? else {
         return Ok(Vec::new());
     };
-    let revision = revision(config, &facts);
+    let revision = facts.label(&config.revision.label);
     let name = &config.images[at].name;
     let subjects: Vec<(Option<&Platform>, Digest)> = match trust.policy.verify.subject {
         SignedSubject::Pinned => vec![(None, digest)],
@@ -130,17 +127,9 @@ async fn examine(
     };
     let mut shown = Vec::new();
     for (platform, digest) in subjects {
-        let everything = trust.everything(source, name, digest, &revision, &cx.services);
+        let everything = trust.everything(source, name, digest, revision, &cx.services);
         let found = everything.await;
         shown.push((TrustImage::of(name, platform, digest, &found), found));
     }
     Ok(shown)
-}
-
-/// The revision that an image claims, which its attestations are compared with.
-fn revision(config: &Config, facts: &ImageFacts) -> String {
-    let label = &config.revision.label;
-    let platforms = facts.platforms.iter();
-    let mut values = platforms.filter_map(|platform| platform.config.labels.get(label));
-    values.next().cloned().unwrap_or_default()
 }

@@ -46,6 +46,7 @@ fn starter<'s>(files: &'s [String], repository: &'s Repository) -> Starter<'s> {
         forge: None,
         base: None,
         others: Vec::new(),
+        signer: None,
         remarks: Vec::new(),
     }
 }

@@ -375,6 +375,31 @@ async fn thirty_two_candidates_are_read() {
 }
 
 #[tokio::test]
+async fn page_of_ten_thousand_costs_what_thirty_two_cost() {
+    let world = world();
+    let built = world.built(OTHER);
+    let entries = vec![built.entry.clone(); 10_000];
+    let page = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": entries,
+    });
+    let page = page.to_string();
+    let fake = world.served(move |request| {
+        let asked = request.path().contains("/referrers/");
+        asked.then(|| {
+            Reaction::new(200, page.as_str())
+                .with("content-type", "application/vnd.oci.image.index.v1+json")
+        })
+    });
+    let found = at(&fake).await;
+    assert_eq!((found.candidates.len(), found.unread), (32, 10_000 - 32));
+    assert_eq!(won(&found), 0);
+    // The page, a manifest and a bundle for each, and the tag of older signatures.
+    assert_eq!(fake.log().len(), 1 + 2 * 32 + 1, "{:#?}", fake.log());
+}
+
+#[tokio::test]
 async fn all_pages_are_read_within_their_limits() {
     let world = world();
     let built = world.built(COMMIT);

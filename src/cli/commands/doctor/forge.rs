@@ -156,15 +156,19 @@ fn unasked(known: Result<String, &Errors>, token: impl FnOnce(&mut Lines)) -> Li
 }
 
 fn pinned(prefix: &str, found: Option<&Found>) -> BTreeSet<String> {
-    let pins = found.into_iter().flat_map(|found| &found.pins);
+    let pins = found.into_iter().flat_map(|found| found.pins());
     pins.map(|pin| format!("{prefix}{}", pin.file)).collect()
 }
 
 /// The permissions that runs with this configuration need.
 fn wanted(config: &Config, prefix: &str, found: Option<&Found>) -> RequiredRights {
     let workflow = |file: String| format!("{prefix}{file}").starts_with(".github/workflows/");
-    let workflows =
-        found.is_some_and(|found| found.pins.iter().any(|pin| workflow(pin.file.to_string())));
+    let workflows = found.is_some_and(|found| {
+        found
+            .pins()
+            .iter()
+            .any(|pin| workflow(pin.file.to_string()))
+    });
     let dispatch = config
         .forge
         .as_ref()

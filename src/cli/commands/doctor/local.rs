@@ -51,7 +51,10 @@ pub(super) fn files(lines: &mut Lines, config: Option<&Config>) -> Option<Found>
     };
     match pins::find(&outside::work_tree(config), config) {
         Ok(found) => {
-            let (pins, files) = (number(found.pins.len(), "pin"), number(found.files, "file"));
+            let (pins, files) = (
+                number(found.pins().len(), "pin"),
+                number(found.files, "file"),
+            );
             lines.pass("files", format!("{pins} in {files}"));
             Some(found)
         }

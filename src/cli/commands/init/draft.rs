@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Chosen, Surroundings, split};
+use super::{Chosen, Surroundings, signers, split};
 use crate::{
     checks::{self, Direction, Status},
     config::{self, Config, FILE_NAME, RelPath},
@@ -18,6 +18,7 @@ use crate::{
         json::{InitImage, InitOther},
         starter::{self, Starter, StarterForge, StarterImage, StarterOther, StarterRevision},
     },
+    workflow::Services,
 };
 
 /// A first configuration.
@@ -39,6 +40,7 @@ impl Draft {
         chosen: &Chosen<'_>,
         around: &Surroundings,
         target: Option<&RelPath>,
+        services: &Services,
     ) -> Result<Self, Errors> {
         let repositories: Vec<_> = chosen.members.iter().map(|seen| &seen.repository).collect();
         let finder = Finder::of(repositories.iter().copied());
@@ -72,6 +74,7 @@ impl Draft {
                 .and_then(|hosted| forge(hosted, tree)),
             base: around.base.clone(),
             others: others(chosen),
+            signer: None,
             remarks: remarks(discovery, chosen),
         };
         let (config, found) = counted(&mut starter, tree)?;
@@ -91,6 +94,9 @@ impl Draft {
             warnings.push(detail);
         }
         starter.remarks.dedup();
+        let signers = signers::signers(&config, &found, services);
+        starter.signer = signers.proposal;
+        warnings.extend(signers.warning);
         let (images, others) = rows(&starter);
         let text = starter::text(&starter);
         Ok(Self {
