@@ -27,6 +27,7 @@ use crate::workflow::Unconfigured;
 #[command(
     name = "repin",
     version,
+    long_version = BUILD,
     propagate_version = false,
     max_term_width = 100,
     subcommand_required = true
@@ -69,6 +70,16 @@ fn sources(arguments: &[OsString]) -> Vec<String> {
     sources
 }
 
+/// The version, and the commit and the target of the build.
+const BUILD: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("REPIN_BUILD_COMMIT"),
+    ", ",
+    env!("REPIN_BUILD_TARGET"),
+    ")"
+);
+
 const EXITS: &str = "\
 Exit codes:
   0  success, or nothing to do
@@ -89,8 +100,8 @@ pub(super) struct Global {
     /// Read repositories under PREFIX from oci:DIR or http[s]://HOST[:PORT][/PATH]
     #[arg(long, global = true, value_name = "PREFIX=WHERE")]
     pub(super) source: Vec<String>,
-    /// Output format: human, json, or github (annotations, outputs and job summary of GitHub
-    /// Actions)
+    /// Output format: human, json, github (annotations, outputs and job summary of GitHub Actions),
+    /// or sarif (check and scan)
     #[arg(
         long,
         global = true,

@@ -74,6 +74,7 @@ impl Context {
             .map_or_else(|_| file.clone(), Path::to_owned);
         let config = config::load(&file, &shown.to_string_lossy())?;
         self.output.directory = self.services.environment.path_to(&config.root);
+        self.output.directories.root.clone_from(&config.root);
         Ok(config)
     }
 

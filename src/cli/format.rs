@@ -11,6 +11,8 @@ pub(super) enum Format {
     Json,
     /// Annotations, outputs and a summary for GitHub Actions.
     Github,
+    /// One SARIF log; of `check` and `scan` only.
+    Sarif,
 }
 
 /// When to use colour.

@@ -16,6 +16,7 @@ mod github;
 mod output;
 mod render;
 mod requests;
+mod sarif;
 mod signals;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -71,6 +72,12 @@ pub fn no_directory(error: &std::io::Error) -> ExitCode {
 }
 
 fn dispatch(command: Command, context: &mut Context) -> Exit {
+    let finds = matches!(command, Command::Scan | Command::Check { .. });
+    if context.output.format == Format::Sarif && !finds {
+        let error = Error::input("usage", "`--format sarif` is for `check` and `scan` only");
+        let error = error.help("use --format json for the documents of other commands");
+        return context.output.fault(&error.into());
+    }
     let result = match command {
         Command::Init(args) => commands::init::run(&args, context),
         Command::Scan => commands::scan::run(context),

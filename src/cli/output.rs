@@ -20,6 +20,7 @@ use super::{
     exit::Exit,
     format::{Format, Volume, When},
     github,
+    sarif::{Directories, Locations},
 };
 use crate::{
     checks::{Check, Status},
@@ -30,6 +31,7 @@ use crate::{
         annotations::with_help,
         causes::by_cause,
         json::{ErrorDocument, ErrorRow},
+        sarif::{self, Findings},
     },
     untrusted::{
         self, block,
@@ -61,6 +63,8 @@ pub(super) struct Output {
     pub(super) interruption: Option<Arc<Interruption>>,
     /// Leads from where annotations are read to the root; ends with `/` or is empty.
     pub(super) directory: String,
+    /// The directories that places are relative to.
+    pub(super) directories: Directories,
     /// The explained codes of the errors written so far, each once.
     codes: Vec<&'static str>,
     /// The first error of writing to standard output that is not a closed pipe.
@@ -84,6 +88,7 @@ impl Output {
         let format = match () {
             () if is("json") => Format::Json,
             () if is("github") => Format::Github,
+            () if is("sarif") => Format::Sarif,
             () => Format::Human,
         };
         Self::new(format, When::Auto, Volume::Normal, environment)
@@ -125,6 +130,10 @@ impl Output {
             line: ProgressLine::default(),
             interruption: None,
             directory: String::new(),
+            directories: Directories {
+                current: environment.directory().to_owned(),
+                root: environment.directory().to_owned(),
+            },
             codes: Vec::new(),
             broken: None,
         }
@@ -144,7 +153,7 @@ impl Output {
             _ if self.stdout == Destination::Terminal => {
                 block(&read(), self.colour).into_bytes().into()
             }
-            Format::Human | Format::Json => text.into(),
+            Format::Human | Format::Json | Format::Sarif => text.into(),
         }
     }
 
@@ -209,6 +218,21 @@ impl Output {
         }
     }
 
+    /// Writes a log, and its errors for people.
+    pub(super) fn sarif(&mut self, findings: &Findings, errors: Option<&Errors>, exit: Exit) {
+        self.sarif_log(findings, errors, exit.code());
+        if let Some(errors) = errors {
+            self.problems(errors);
+        }
+    }
+
+    /// Writes a log alone.
+    pub(super) fn sarif_log(&mut self, findings: &Findings, errors: Option<&Errors>, code: u8) {
+        let mut locations = Locations::new(self.directories.clone());
+        let log = sarif::log(findings, errors, code, &mut locations);
+        self.json(&log);
+    }
+
     /// Standard error, with its format and colour.
     pub(super) fn stderr(&self) -> StandardError {
         StandardError {
@@ -246,6 +270,7 @@ impl Output {
                 });
             }
             Format::Human => self.problems(fault),
+            Format::Sarif => self.sarif(&Findings::default(), Some(fault), Exit::from(fault)),
             Format::Github => {
                 for error in fault.by_cause() {
                     let row = ErrorRow::of(&error);

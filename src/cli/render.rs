@@ -59,7 +59,7 @@ pub(super) fn finished(
             return exit;
         }
         Format::Github => print_github(finished, options, &mut cx.output),
-        Format::Human => print_human(finished, options, shown, &mut cx.output),
+        Format::Human | Format::Sarif => print_human(finished, options, shown, &mut cx.output),
     }
     if let Some(errors) = &finished.errors {
         cx.output.fault(errors);
@@ -134,10 +134,9 @@ fn write_step_files(
         file.as_ref()
             .map_or_else(String::new, |f| f.to_string_lossy().into_owned())
     };
-    let pull_request = document
-        .pull_request
-        .as_ref()
-        .map_or_else(String::new, |pr| pr.number.to_string());
+    let pull_request = document.pull_request.as_ref();
+    let number = pull_request.map_or_else(String::new, |pr| pr.number.to_string());
+    let url = pull_request.map_or_else(String::new, |pr| pr.url.clone());
     let mut files = StepFiles::open(&cx.services.environment)?;
     files.outputs(&[
         ("kind", document.kind.to_owned()),
@@ -148,7 +147,8 @@ fn write_step_files(
         ("digests", serde_json::Value::Object(digests).to_string()),
         ("body-file", path(&options.body_file)),
         ("diff-file", path(&options.diff_file)),
-        ("pull-request", pull_request),
+        ("pull-request", number),
+        ("pull-request-url", url),
     ])?;
     files.summary(
         &document

@@ -22,9 +22,12 @@ use super::{
     output::Output,
 };
 use crate::{
-    error::Errors,
+    error::{Class, Error, Errors},
     explain::{self, Explanation},
-    report::json::{ErrorDocument, ErrorRow},
+    report::{
+        json::{ErrorDocument, ErrorRow},
+        sarif::Findings,
+    },
     untrusted::workflow::Commands,
     workflow::{Environment, Event, Interruption},
 };
@@ -83,12 +86,13 @@ pub(super) fn watch(
 /// Reports the end of the run.
 fn end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
     let message = format!("interrupted; {changed}");
+    let code = 128 + u8::try_from(signal).unwrap_or_default();
     match output.format {
-        Format::Json if printed => {}
+        Format::Json | Format::Github | Format::Sarif if printed => {}
         Format::Json => {
             output.json(&ErrorDocument {
                 schema: "repin.error/1",
-                exit: 128 + u8::try_from(signal).unwrap_or_default(),
+                exit: code,
                 errors: vec![ErrorRow {
                     code: CODE.to_owned(),
                     message,
@@ -100,7 +104,10 @@ fn end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
             });
             return;
         }
-        Format::Github if printed => {}
+        Format::Sarif => {
+            let error = Error::new(Class::Unavailable, CODE, &message);
+            output.sarif_log(&Findings::default(), Some(&error.into()), code);
+        }
         Format::Github => output.annotate(&Commands::error(CODE, &message, None)),
         Format::Human => {}
     }

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod explain;
 pub mod json;
 pub mod prune;
+pub mod sarif;
 pub mod starter;
 pub mod summary;
 pub mod table;

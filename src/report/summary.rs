@@ -18,7 +18,7 @@ pub fn check(config: &Config, found: &Found, checks: &[Check], outages: &[Error]
     let _ = writeln!(
         text,
         "{} of {} in {}: {} passed, {} failed, {} warned, {} skipped\n",
-        number(found.pins.len(), "pin"),
+        number(found.pins().len(), "pin"),
         number(config.images.len(), "image"),
         number(found.files, "file"),
         count(Status::Pass),

@@ -166,13 +166,6 @@ fn help_shows_exactly_the_built_commands() {
     );
     assert!(
         world
-            .run(&["--version"])
-            .exits(0)
-            .stdout
-            .starts_with("repin ")
-    );
-    assert!(
-        world
             .run(&["completions", "bash"])
             .exits(0)
             .stdout

@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Reads an output file as the runner does: `NAME<<DELIMITER`, lines, `DELIMITER`.
-fn outputs(text: &str) -> BTreeMap<String, String> {
+pub(crate) fn outputs(text: &str) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -76,6 +76,7 @@ fn an_approved_promote_fills_outputs_and_summary() {
             "digests",
             "kind",
             "pull-request",
+            "pull-request-url",
             "revision",
             "title"
         ]

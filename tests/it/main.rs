@@ -8,6 +8,7 @@
 
 mod support;
 
+mod action;
 mod after;
 mod after_gitea;
 mod apply;
@@ -60,6 +61,7 @@ mod revisions;
 mod rivals;
 mod rivals_github;
 mod rollback;
+mod sarif;
 mod schema;
 mod scripts;
 mod smoke;
@@ -70,3 +72,4 @@ mod trial;
 mod trusted;
 mod untrusted;
 mod verify;
+mod version;

@@ -526,7 +526,7 @@ fn pinned_set_opens_no_pull_request() {
 }
 
 #[test]
-fn a_workflow_learns_the_number() {
+fn a_workflow_learns_the_number_and_the_url() {
     let (world, _fake) = hosted(Kind::Github, "labels: [ci]");
     let output = world.path("output");
     let env = [
@@ -549,7 +549,12 @@ fn a_workflow_learns_the_number() {
         ran.stderr
     );
     let text = fs::read_to_string(output).unwrap();
-    assert!(text.contains("pull-request"), "{text}");
+    let outputs = crate::github::outputs(&text);
+    let url = format!(
+        "https://github.example/acme/flows/pull/{}",
+        outputs["pull-request"]
+    );
+    assert_eq!(outputs["pull-request-url"], url);
 }
 
 /// Calls the head of the forge's base branch what `HEAD` is called here.

@@ -43,6 +43,7 @@ impl Programs {
     fn complete(self) -> Self {
         let names = [
             "git",
+            "curl",
             "docker-registry",
             "skopeo",
             "umoci",

@@ -12,7 +12,7 @@ use crate::{
     outside::{self, Scope},
     pins::Found,
     registry::resolve,
-    report::{annotations, json::CheckDocument, summary},
+    report::{annotations, json::CheckDocument, sarif::Findings, summary},
     workflow::{
         History, globs,
         trust::{self, Trust},
@@ -24,7 +24,7 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     let config = cx.load()?;
     let mut step = match cx.output.format {
         Format::Github => Some(StepFiles::open(&cx.services.environment)?),
-        Format::Human | Format::Json => None,
+        _ => None,
     };
     warn_if_interrupted(&config, &*cx.services.console);
     let files = WorkTree::new(&config.root);
@@ -178,6 +178,13 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
             clean: exit == Exit::Done,
             ..CheckDocument::new(checks.clone())
         });
+        return exit;
+    }
+    if cx.output.format == Format::Sarif {
+        let findings = Findings::of_checks(config, checks);
+        cx.output.sarif(&findings, errors.as_ref(), exit);
+        cx.output.causes(checks, config);
+        render::print_skipped(checks, &mut cx.output);
         return exit;
     }
     if cx.output.format == Format::Github {

@@ -124,7 +124,7 @@ fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
             schema: "repin.doctor/1",
             checks: rows.clone(),
         }),
-        Format::Human => {
+        Format::Human | Format::Sarif => {
             let colour = cx.output.colour;
             let shown = match cx.output.volume {
                 Volume::Quiet => Shown::Failed,

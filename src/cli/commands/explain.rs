@@ -15,8 +15,10 @@ pub(in crate::cli) fn run(code: Option<&str>, cx: &mut Context) -> Result<Exit, 
     match (cx.output.format, found) {
         (Format::Json, Some(found)) => cx.output.json(&ExplainDocument::one(found)),
         (Format::Json, None) => cx.output.json(&ExplainDocument::list()),
-        (Format::Human | Format::Github, Some(found)) => cx.output.print(text(found)),
-        (Format::Human | Format::Github, None) => cx.output.print(list()),
+        (Format::Human | Format::Github | Format::Sarif, Some(found)) => {
+            cx.output.print(text(found));
+        }
+        (Format::Human | Format::Github | Format::Sarif, None) => cx.output.print(list()),
     }
     Ok(Exit::Done)
 }

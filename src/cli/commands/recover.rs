@@ -68,7 +68,7 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
                 files,
             });
         }
-        Format::Human | Format::Github => {
+        Format::Human | Format::Github | Format::Sarif => {
             if conflict {
                 let error = Error::Unresolved(recovery.clone());
                 if cx.output.format == Format::Github {

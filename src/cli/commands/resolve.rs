@@ -32,7 +32,7 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
     };
     match cx.output.format {
         Format::Json => cx.output.json(&document),
-        Format::Human | Format::Github => cx.output.print(table(&document)),
+        Format::Human | Format::Github | Format::Sarif => cx.output.print(table(&document)),
     }
     Ok(Exit::Done)
 }

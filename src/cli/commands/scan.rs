@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
+    checks,
     cli::{context::Context, exit::Exit, format::Format},
     config::{Config, number},
     error::Errors,
@@ -10,6 +11,7 @@ use crate::{
     pins::{self, Found},
     report::{
         json::ScanDocument,
+        sarif::Findings,
         table::{Align, aligned},
     },
     untrusted::plain,
@@ -23,6 +25,11 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     crate::workflow::globs::places_differ(&config, &found)?;
     match cx.output.format {
         Format::Json => cx.output.json(&ScanDocument::new(&config, &found)),
+        Format::Sarif => {
+            let checks = checks::counts(&config, &found);
+            let findings = Findings::of_scan(&config, &found, &checks);
+            cx.output.sarif(&findings, None, Exit::Done);
+        }
         Format::Human | Format::Github => {
             cx.output.print(pins_table(&config, &found));
             cx.output.note(&summary(&config, &found));

@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(args: &args::Trust, cx: &mut Context) -> Result<Exit, 
     };
     match cx.output.format {
         Format::Json => cx.output.json(&document),
-        Format::Human | Format::Github => cx.output.print(document.lines()),
+        Format::Human | Format::Github | Format::Sarif => cx.output.print(document.lines()),
     }
     if faults.is_empty() {
         return Ok(Exit::Done);

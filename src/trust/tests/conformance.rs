@@ -93,7 +93,7 @@ fn bundle_verify(assets: &Path) -> Vec<Case> {
     let beacon = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/\
                   .github/workflows/extremely-dangerous-oidc-beacon.yml@refs/heads/main";
     let mut cases = Vec::new();
-    for directory in entries(assets, |path| path.is_dir()) {
+    for directory in entries(assets, Path::is_dir) {
         let name = directory.file_name().unwrap().to_str().unwrap();
         let text = |file: &str, default: &str| {
             let text = fs::read_to_string(directory.join(file));

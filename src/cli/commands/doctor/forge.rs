@@ -156,7 +156,7 @@ fn unasked(known: Result<String, &Errors>, token: impl FnOnce(&mut Lines)) -> Li
 }
 
 fn pinned(prefix: &str, found: Option<&Found>) -> BTreeSet<String> {
-    let pins = found.into_iter().flat_map(|found| found.pins());
+    let pins = found.into_iter().flat_map(Found::pins);
     pins.map(|pin| format!("{prefix}{}", pin.file)).collect()
 }
 

@@ -23,7 +23,7 @@ pub(super) fn report(
 ) -> Exit {
     match cx.output.format {
         Format::Json => cx.output.json(document),
-        Format::Human | Format::Github => cx.output.print(table(&document.entries)),
+        Format::Human | Format::Github | Format::Sarif => cx.output.print(table(&document.entries)),
     }
     if cx.output.format == Format::Github && exit == Exit::Because(Class::Failed) {
         for row in document

@@ -1,0 +1,178 @@
+//! Where the places of a run are in its repository, for SARIF: paths from the repository's top, and
+//! columns in UTF-16 code units.
+
+use std::{
+    collections::HashMap,
+    path::{Component, Path, PathBuf},
+};
+
+use crate::{
+    checks::FilePlace,
+    config::RelPath,
+    files::WorkTree,
+    report::sarif::{Locate, Location},
+};
+
+/// The directories that places of a run are relative to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Directories {
+    /// The current directory.
+    pub(super) current: PathBuf,
+    /// The root; the current directory until the configuration is known.
+    pub(super) root: PathBuf,
+}
+
+/// Locations in the repository of a root.
+pub(super) struct Locations {
+    directories: Directories,
+    top: PathBuf,
+    /// The contents of files that were looked into; `None`: unreadable.
+    contents: HashMap<PathBuf, Option<Content>>,
+}
+
+/// A file and where its lines begin.
+struct Content {
+    bytes: Vec<u8>,
+    lines: Vec<usize>,
+}
+
+impl Locations {
+    pub(super) fn new(directories: Directories) -> Self {
+        // `--config ../repin.yaml` names a root with `..` in it.
+        let root = resolved(directories.root);
+        // A linked work tree and a submodule have a file with this name.
+        let top = root.ancestors().find(|path| path.join(".git").exists());
+        Self {
+            top: top.unwrap_or(&root).to_owned(),
+            directories: Directories {
+                root,
+                ..directories
+            },
+            contents: HashMap::new(),
+        }
+    }
+
+    fn locate(&mut self, path: &Path, place: &FilePlace) -> Option<Location> {
+        let path = path.strip_prefix(&self.top).ok()?.to_owned();
+        let outward = |component| !matches!(component, Component::Normal(_));
+        if path.components().any(outward) {
+            return None;
+        }
+        let content = self.contents.entry(path.clone());
+        let content = content.or_insert_with_key(|path| Content::read(&self.top, path));
+        Some(Location {
+            path: path.to_string_lossy().into_owned(),
+            line: place.line,
+            column: content.as_ref().and_then(|content| content.column(place)),
+        })
+    }
+}
+
+impl Locate for Locations {
+    fn in_root(&mut self, place: &FilePlace) -> Option<Location> {
+        self.locate(&self.directories.root.join(&place.file), place)
+    }
+
+    fn shown(&mut self, place: &FilePlace) -> Option<Location> {
+        let Directories { current, root } = &self.directories;
+        let typed = current.join(&place.file);
+        let path = if typed.is_file() {
+            typed
+        } else {
+            root.join(&place.file)
+        };
+        let (parent, name) = (path.parent()?.to_owned(), path.file_name()?);
+        self.locate(&resolved(parent).join(name), place)
+    }
+}
+
+/// A directory without `..` and links, where it exists.
+fn resolved(directory: PathBuf) -> PathBuf {
+    directory.canonicalize().unwrap_or(directory)
+}
+
+impl Content {
+    fn read(top: &Path, path: &Path) -> Option<Self> {
+        let path = RelPath::new(path).ok()?;
+        let bytes = WorkTree::new(top).read(&path).ok()?;
+        let starts = memchr::memchr_iter(b'\n', &bytes).map(|end| end + 1);
+        let lines = std::iter::once(0).chain(starts).collect();
+        Some(Self { bytes, lines })
+    }
+
+    /// The column of a place in UTF-16 code units; `None` where the line before it is no UTF-8.
+    fn column(&self, place: &FilePlace) -> Option<usize> {
+        let start = *self.lines.get(place.line.checked_sub(1)?)?;
+        let before = self
+            .bytes
+            .get(start..start + place.column.checked_sub(1)?)?;
+        let text = std::str::from_utf8(before).ok()?;
+        // UTF-16 text without its mark is valid UTF-8, too.
+        (!text.contains(['\0', '\n'])).then(|| text.encode_utf16().count() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(file: &str, line: usize, column: usize) -> FilePlace {
+        FilePlace {
+            file: file.to_owned(),
+            line,
+            column,
+        }
+    }
+
+    /// A repository whose root is the directory `deploy`.
+    fn repository() -> (tempfile::TempDir, Locations) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("deploy");
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::create_dir(dir.path().join(".git")).unwrap();
+        let locations = Locations::new(Directories {
+            current: dir.path().to_owned(),
+            root,
+        });
+        (dir, locations)
+    }
+
+    #[test]
+    fn columns_count_utf_16_code_units() {
+        let (dir, mut locations) = repository();
+        std::fs::write(dir.path().join("deploy/a.yml"), "x\né𝄞: pin\n").unwrap();
+        let mut column = |line, column| {
+            let place = place("a.yml", line, column);
+            locations.in_root(&place).unwrap().column
+        };
+        // `é` has two bytes and one unit, `𝄞` four bytes and two units.
+        assert_eq!(column(2, 7), Some(4));
+        assert_eq!(column(1, 1), Some(1));
+        // Inside of a character, after the end of the line, after the last line.
+        assert_eq!([column(2, 2), column(1, 3), column(9, 1)], [None; 3]);
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf_8_has_no_column() {
+        let (dir, mut locations) = repository();
+        let file = dir.path().join("deploy/a.txt");
+        for bytes in [&b"\xff\xfea\0b\0"[..], b"a\0b\0c\0"] {
+            std::fs::write(&file, bytes).unwrap();
+            locations.contents.clear();
+            let found = locations.in_root(&place("a.txt", 1, 5)).unwrap();
+            assert_eq!((found.line, found.column), (1, None));
+        }
+    }
+
+    #[test]
+    fn paths_lead_from_the_top_and_stay_beneath_it() {
+        let (dir, mut locations) = repository();
+        std::fs::write(dir.path().join("repin.yaml"), "version: 1\n").unwrap();
+        let mut path = |file: &str| Some(locations.shown(&place(file, 1, 1))?.path);
+        // A file that people named from the current directory, and one beneath the root.
+        assert_eq!(path("repin.yaml").as_deref(), Some("repin.yaml"));
+        assert_eq!(path("other.yaml").as_deref(), Some("deploy/other.yaml"));
+        assert_eq!(path("/etc/hosts"), None);
+        assert_eq!(path("../../x"), None);
+    }
+}
