@@ -6,6 +6,7 @@
 mod args;
 mod change;
 mod commands;
+mod complete;
 mod console;
 mod context;
 mod display;
@@ -13,6 +14,7 @@ mod environment;
 mod exit;
 mod format;
 mod github;
+mod help;
 mod output;
 mod render;
 mod requests;
@@ -39,6 +41,9 @@ use output::Output;
 
 /// Runs the program with its arguments (the first is its name).
 pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
+    if let Some(exit) = complete::answered(&arguments, &environment) {
+        return exit;
+    }
     // clap stops at the first wrong argument, so the format that its error is shown in is looked
     // for beforehand.
     let mut output = Output::early(&arguments, &environment);
@@ -104,6 +109,10 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
 }
 
 fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
+    if help::asks_for_global(arguments.get(1..).unwrap_or_default()) {
+        output.styled(&help::global(&command()));
+        return Err(Exit::Done);
+    }
     Cli::read(arguments).map_err(|error| {
         if !error.use_stderr() {
             output.help(&error);

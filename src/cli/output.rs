@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use clap::builder::StyledStr;
 use serde::Serialize;
 
 use super::{
@@ -344,7 +345,11 @@ impl Output {
 
     /// Prints clap's help or version.
     pub(super) fn help(&mut self, help: &clap::Error) {
-        let text = help.render();
+        self.styled(&help.render());
+    }
+
+    /// Prints text of clap.
+    pub(super) fn styled(&mut self, text: &StyledStr) {
         let text = if self.colour {
             text.ansi().to_string()
         } else {

@@ -322,7 +322,7 @@ fn verify(out: &mut String, signer: Option<&StarterSigner>) {
         return out.push_str(
             "\n# Whose attestations every image must carry, made for exactly its revision; `repin trust show IMAGE` lists \
              what is there.\n#verify:\n  #signers:\n    \
-             #- workflow: https://github.com/acme/runtime/.github/workflows/build.yml\n      #ref: refs/heads/main\n",
+             #- workflow: https://github.com/OWNER/REPOSITORY/.github/workflows/WORKFLOW.yml\n      #ref: refs/heads/BRANCH\n",
         );
     };
     out.push_str(

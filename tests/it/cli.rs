@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::json;
 
-use crate::support::world::{REV_A, REV_B, world};
+use crate::support::world::{REV_A, REV_B, World, world};
 
 #[test]
 fn scan_lists_every_pin_and_never_fails() {
@@ -311,4 +311,75 @@ fn passed_checks_have_titles_for_people_and_codes_in_documents() {
         "{}",
         ran.stdout
     );
+}
+
+/// What a shell is offered for the last of `words`; `fish` prints a value, a tab and its help.
+fn offered(world: &World, words: &[&str]) -> String {
+    let args = [&["--", "repin"], words].concat();
+    world
+        .run_with(&args, &[("REPIN_COMPLETE", "fish")])
+        .exits(0)
+        .stdout
+}
+
+#[test]
+fn completions_know_images_and_sets() {
+    let world = world().with_git();
+    world.git(&[
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        &format!("promote: test images @{REV_A}"),
+    ]);
+    world.promoted(REV_B);
+    let sets = offered(&world, &["rollback", "--to", ""]);
+    assert!(sets.starts_with(&format!("{REV_A}\t2026-01-02 ")), "{sets}");
+    assert!(
+        !sets.contains(REV_B),
+        "the current set is no rollback: {sets}"
+    );
+    assert!(offered(&world, &["resolve", "-r", "bb"]).starts_with(&format!("{REV_B}\t")));
+    let images = "review\tghcr.io/acme/review\nfix\tghcr.io/acme/fix\nbase\tghcr.io/acme/base\n";
+    let trust = offered(&world, &["trust", "show", ""]);
+    assert!(trust.starts_with(images), "{trust}");
+    assert_eq!(
+        offered(&world, &["prune", "--image", "re"]),
+        "review\tghcr.io/acme/review\n"
+    );
+    let states = offered(&world, &["promote", "--pr", ""]);
+    assert!(
+        states.contains("draft\t") && states.contains("ready\t"),
+        "{states}"
+    );
+    assert!(offered(&world, &["explain", "pin_c"]).starts_with("pin_count\t"));
+    // Nothing is reported where nothing can be read.
+    world.write("repin.yaml", "version: [");
+    assert_eq!(offered(&world, &["prune", "--image", "re"]), "");
+    let script = world
+        .run_with(&[], &[("REPIN_COMPLETE", "bash")])
+        .exits(0)
+        .stdout;
+    assert!(script.contains("REPIN_COMPLETE"), "{script}");
+}
+
+#[test]
+fn global_options_have_their_own_help() {
+    let world = world();
+    let help = world.run(&["help", "global"]).exits(0);
+    insta::assert_snapshot!("help_global", help.stdout);
+    let top = world.run(&["--help"]).exits(0).stdout;
+    assert!(top.contains(help.stdout.trim_end()), "{top}");
+    for args in [
+        &["promote", "--help"][..],
+        &["help", "promote"],
+        &["prune", "restore", "-h"],
+    ] {
+        let text = world.run(args).exits(0).stdout;
+        assert!(
+            text.ends_with("Global options: repin help global\n"),
+            "{text}"
+        );
+        assert!(!text.contains("--color"), "{text}");
+    }
 }
