@@ -201,7 +201,7 @@ const REST: &str = "
   #older_than: 14d
   #limit: 50
 
-# More: `verify` (who must have signed the images), `freshness` (pinned references to other repositories).
+# More: `freshness` (pinned references to other repositories).
 ";
 
 fn name(out: &mut String, name: Option<&str>) {

@@ -304,7 +304,7 @@ pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, skip: bool, cx
             .filter_map(|entry| Some((entry.token_env.as_deref()?, "token_env"))),
     );
     if named.is_empty() {
-        return lines.skip("secret", "not needed: the configuration names no secret");
+        return lines.unconcerned("secret", "token_env");
     }
     for (name, key) in named {
         match cx.services.environment.filled(name) {
