@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt::Write as _,
     io::{self, Read},
     sync::{
         Arc,
@@ -47,11 +48,11 @@ impl ReadingProgress {
         let (at, total) = self.place.get();
         let mut text = format!("reading the layers of {}", self.image.borrow());
         if total > 1 {
-            text += &format!(" ({} of {total})", at + 1);
+            let _ = write!(text, " ({} of {total})", at + 1);
         }
         let (read, expected) = (self.read.load(Ordering::Relaxed), self.expected.get());
         if expected > 0 {
-            text += &format!(": {} of {}", size(read.min(expected)), size(expected));
+            let _ = write!(text, ": {} of {}", size(read.min(expected)), size(expected));
         }
         text
     }

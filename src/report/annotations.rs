@@ -74,7 +74,8 @@ fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config
         _ => cause.message(),
     };
     let places = cause.places();
-    let listed = if declared.is_some() { 0 } else { 1 };
+    // The annotation itself is at the first place.
+    let listed = usize::from(declared.is_none());
     if declared.is_none() {
         for evidence in cause.evidence() {
             message = message + "\n" + &evidence;

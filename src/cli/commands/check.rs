@@ -85,12 +85,12 @@ fn ask(
             }
         }
     });
-    let names: Vec<_> = wanted
+    let images: Vec<_> = wanted
         .iter()
         .map(|(at, _)| config.images[*at].name.as_str())
         .collect();
     let services = &cx.services;
-    let pinned = services.wait_for_all("reading the pinned images", &names, asked)?;
+    let pinned = services.wait_for_all("reading the pinned images", &images, asked)?;
     let (mut verdict, mut outages, revision) = checks::claims(config, &pinned, found);
     let Some(revision) = revision.filter(|_| outages.is_empty()) else {
         return Ok((verdict, outages));
@@ -108,7 +108,7 @@ fn ask(
                 .map(|found| found.map(|found| found.digest))
         }
     });
-    let named: Vec<Tagged> = services.wait_for_all("resolving tags", &names, tags)?;
+    let named: Vec<Tagged> = services.wait_for_all("resolving tags", &images, tags)?;
     for (pinned, named) in pinned.iter().zip(&named) {
         let (check, outage) = pinned.tagged(&config.images[pinned.image], &tag, named, found);
         verdict.push(check);
