@@ -95,8 +95,9 @@ impl Console for StandardError {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
-        bar.enable_steady_tick(Duration::from_millis(100));
+        // Known before it is drawn, so that a signal clears it in any case.
         *self.line.shown() = Some(bar.clone());
+        bar.enable_steady_tick(Duration::from_millis(100));
         Some(Box::new(Turning {
             bar,
             line: self.line.clone(),

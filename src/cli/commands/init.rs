@@ -8,7 +8,7 @@ mod draft;
 mod signers;
 mod split;
 mod update;
-mod write;
+pub(super) mod write;
 
 use draft::Draft;
 use write::Target;

@@ -232,7 +232,9 @@ impl Run<'_> {
         let places = places(self.config, cx)?;
         let git = Git::open(&self.config.root).ok();
         let stated = ci::default_branch(&cx.services.environment, git.as_ref());
+        let progress = cx.services.console.progress("reading branches and tags");
         let gathered = prune::gather(self.config, stated.as_deref(), &places, &elsewhere);
+        drop(progress);
         let mut watch = match gathered {
             Ok((guards, watch)) => {
                 for (at, job) in self.chosen.iter().zip(jobs.iter_mut()) {
