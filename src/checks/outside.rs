@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Check, Code, FilePlace, Status};
+use super::{Check, Code, FilePlace, Status, agreement, counts};
 use crate::{
     config::{Config, Glob, Globs, OutsidePolicy, PinPlace, number},
     oci::Digest,
@@ -17,6 +17,16 @@ pub enum Direction {
     Forward,
     /// `rollback`, where a digest outside the pins only warns.
     Back,
+}
+
+/// Judges a work tree without a registry: counts, agreement, digests outside the pins, and loose
+/// references.
+pub fn of_tree(config: &Config, found: &Found, beside: &Outside) -> Vec<Check> {
+    let mut checks = counts(config, found);
+    checks.extend(agreement(config, found, Status::Fail));
+    checks.extend(outside(config, found, beside, Direction::Forward));
+    checks.extend(loose(config, beside, found));
+    checks
 }
 
 /// Judges digests outside the counted pins, by the policy of the configuration.
@@ -158,7 +168,7 @@ fn at(check: Check, file: String, line: usize, column: usize) -> Check {
 }
 
 /// Judges references by tag alone and undeclared images, in the counted files.
-pub fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
+fn loose(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
     let unpinned = |one: &Located<Unpinned>| {
         let detail = format!(
             "referenced by the tag {} alone: a reference without a digest is neither verified nor changed",

@@ -132,6 +132,9 @@ pub(super) enum Command {
     /// Create a commented repin.yaml from the pins in the repository
     #[command(after_help = INIT)]
     Init(Init),
+    /// Show what is deployed, since when, by whom, and whether anything is off
+    #[command(after_help = STATUS)]
+    Status,
     /// List every pin: file, line, column, image, digest
     #[command(after_help = "Example:\n  repin scan --format json | jq '.pins[].file'")]
     Scan,
@@ -159,12 +162,8 @@ pub(super) enum Command {
     #[command(after_help = ROLLBACK)]
     Rollback(Rollback),
     /// List the sets in git history, newest first
-    #[command(after_help = "Example:\n  repin history --limit 5")]
-    History {
-        /// List at most N entries
-        #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
-        limit: Option<usize>,
-    },
+    #[command(after_help = HISTORY)]
+    History(History),
     /// List what images contain and check it against contracts
     #[command(subcommand, after_help = INVENTORY)]
     Inventory(Inventory),
@@ -228,6 +227,22 @@ Examples:
   repin init
   repin init --dry-run true    # print the file instead of writing it";
 
+const HISTORY: &str = "\
+The page of --html is one file without links to other files and without requests: revisions, digests, who and when, \
+rollbacks, holds and diffs, as far as git knows them.
+
+Examples:
+  repin history --limit 5
+  repin history --html history.html";
+
+const STATUS: &str = "\
+The current set is read from git history, open pull requests from the forge if one is configured and a token is set. What \
+was not read is listed. Whatever is off, the exit code is 0; it is not 0 if something could not be read.
+
+Examples:
+  repin status
+  repin status --format json | jq -r .set.revision";
+
 const INVENTORY: &str = "\
 Layers are streamed from a registry or an image layout; no container engine is needed.
 
@@ -288,6 +303,16 @@ pub(super) struct Rollback {
     pub(super) to: Option<String>,
     #[command(flatten)]
     pub(super) change: Change,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// List at most N entries
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
+    pub(super) limit: Option<usize>,
+    /// Write the sets to FILE as one self-contained HTML page; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
 }
 
 /// Options of the commands that change pins.

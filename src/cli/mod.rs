@@ -76,12 +76,13 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
     }
     let result = match command {
         Command::Init(args) => commands::init::run(&args, context),
+        Command::Status => commands::status::run(context),
         Command::Scan => commands::scan::run(context),
         Command::Check { remote } => commands::check::run(remote, context),
         Command::Resolve { revision } => commands::resolve::run(&revision, context),
         Command::Promote(args) => commands::promote::run(&args, context),
         Command::Rollback(args) => commands::rollback::run(&args, context),
-        Command::History { limit } => commands::history::run(limit, context),
+        Command::History(args) => commands::history::run(&args, context),
         Command::Inventory(command) => commands::inventory::run(command, context),
         Command::Trust(args) => commands::trust::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),

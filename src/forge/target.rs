@@ -64,6 +64,37 @@ fn public(remote: &HostedRepository) -> Option<(Kind, &'static str)> {
 }
 
 impl Target {
+    /// The address of the pages of pull requests, up to their number; `None` where the address of the
+    /// API is not one that leads to it.
+    pub fn pull_request_pages(&self) -> Option<Url> {
+        let (api, word) = match self.kind {
+            Kind::Github if self.api.host_str() == Some("api.github.com") => {
+                ("https://github.com", "pull")
+            }
+            Kind::Github => (
+                self.api
+                    .as_str()
+                    .trim_end_matches('/')
+                    .strip_suffix("/api/v3")?,
+                "pull",
+            ),
+            Kind::Gitea => (
+                self.api
+                    .as_str()
+                    .trim_end_matches('/')
+                    .strip_suffix("/api/v1")?,
+                "pulls",
+            ),
+        };
+        let mut page = Url::parse(api).ok()?;
+        let segments = [&self.owner, &self.name, word, ""];
+        page.path_segments_mut()
+            .ok()?
+            .pop_if_empty()
+            .extend(segments);
+        Some(page)
+    }
+
     /// The configured repository; `remote`: the URL that the work tree was cloned from.
     pub fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
         let (kind, api) = Self::api(forge, remote)?;

@@ -7,6 +7,9 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
 use crate::{
     config::Verify,
     oci::Digest,
@@ -14,21 +17,34 @@ use crate::{
 };
 
 static VERIFY: LazyLock<Verify> = LazyLock::new(Verify::nobody);
+/// The root of the authority that signed the corpus.
+const OWN: &str = include_str!("../../examples/trusted/trusted_root.json");
 /// Reading the roots takes longer than most inputs.
-static POLICY: LazyLock<Policy<'static>> = LazyLock::new(|| Policy {
-    verify: &VERIFY,
-    keys: Vec::new(),
-    roots: [BuiltIn::Sigstore, BuiltIn::GitHub]
-        .map(|which| Root::built_in(which).unwrap())
-        .into(),
+static POLICY: LazyLock<Policy<'static>> = LazyLock::new(|| {
+    let built_in = [BuiltIn::Sigstore, BuiltIn::GitHub].map(|which| Root::built_in(which).unwrap());
+    let own = Root::parse("own", OWN.as_bytes()).unwrap();
+    Policy {
+        verify: &VERIFY,
+        keys: Vec::new(),
+        roots: built_in.into_iter().chain(own).collect(),
+    }
 });
+/// The commit that every statement of the corpus is about.
+const COMMIT: &str = "1111111111111111111111111111111111111111";
+
+/// The statement in a bundle that verified.
+fn statement(bundle: &[u8]) -> Value {
+    let bundle: Value = serde_json::from_slice(bundle).unwrap();
+    let payload = bundle["dsseEnvelope"]["payload"].as_str().unwrap();
+    serde_json::from_slice(&STANDARD.decode(payload).unwrap()).unwrap()
+}
 
 /// A bundle, a payload with annotations, a trusted root and a key.
 pub fn trust(input: &[u8]) {
     let subject = Subject {
         image: "app",
         digest: Digest::of(b"the image"),
-        revision: "1111111111111111111111111111111111111111",
+        revision: COMMIT,
         now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
     };
     let mut candidates = vec![Attached::Bundle(input.to_vec())];
@@ -46,12 +62,28 @@ pub fn trust(input: &[u8]) {
     }));
     for candidate in &candidates {
         let judged = POLICY.judge(candidate, subject);
-        // Nobody is trusted, and nothing real is about this digest.
-        assert!(
-            matches!(judged.standing, Standing::Invalid(_)),
-            "{judged:?}"
-        );
-        assert!(judged.proof.is_none());
+        if judged.proof.is_none() {
+            let refused = matches!(judged.standing, Standing::Invalid(_));
+            assert!(refused, "{judged:?}");
+            continue;
+        }
+        // Nobody is trusted, and what verifies is what the authority signed, whatever was altered
+        // around it.
+        assert_eq!(judged.standing, Standing::Untrusted);
+        let hex = subject.digest.hex();
+        match candidate {
+            Attached::Bundle(bundle) => {
+                let statement = statement(bundle);
+                assert_eq!(statement["subject"][0]["digest"]["sha256"], hex);
+                let built = &statement["predicate"]["buildDefinition"]["resolvedDependencies"][0];
+                assert_eq!(built["digest"]["gitCommit"], COMMIT);
+            }
+            Attached::Cosign(layer) => {
+                let payload: Value = serde_json::from_slice(&layer.payload).unwrap();
+                let digest = &payload["critical"]["image"]["docker-manifest-digest"];
+                assert_eq!(*digest, format!("sha256:{hex}"));
+            }
+        }
     }
     if let Ok(roots) = Root::parse("root", input) {
         assert!(!roots.is_empty());

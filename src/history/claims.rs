@@ -80,6 +80,23 @@ fn without_number(subject: &str) -> Option<&str> {
     (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(title)
 }
 
+/// The number of the pull request in the subject of a commit that a forge made of it: `TITLE (#N)`
+/// of a squash merge, `Merge pull request #N from HEAD` of GitHub's merge commits, `Merge pull
+/// request 'TITLE' (#N) from HEAD into BASE` of Gitea's and Forgejo's.
+pub(super) fn pull_request(subject: &[u8]) -> Option<u64> {
+    let subject = std::str::from_utf8(subject).ok()?.trim_end();
+    let number = match subject.strip_prefix("Merge pull request ") {
+        Some(merge) => match merge.strip_prefix('#') {
+            Some(rest) => rest.split_once(" from ")?.0,
+            // The title may contain anything, so the last number before a source branch counts.
+            None => merge.rsplit_once(") from ")?.0.rsplit_once("' (#")?.1,
+        },
+        None => subject.strip_suffix(')')?.rsplit_once(" (#")?.1,
+    };
+    let digits = number.bytes().all(|b| b.is_ascii_digit());
+    number.parse().ok().filter(|number| digits && *number > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -130,6 +147,31 @@ mod tests {
             assert_eq!(claims(other, ""), [] as [&str; 0], "{other}");
         }
         assert_eq!(claims("promote: images @beef\r", ""), ["beef"]);
+    }
+
+    #[test]
+    fn pull_requests_are_numbered_as_forges_write_them() {
+        let number = |subject: &str| pull_request(subject.as_bytes());
+        assert_eq!(number("promote: images @beef (#12)"), Some(12));
+        assert_eq!(number("Merge pull request #7 from acme/auto/x"), Some(7));
+        assert_eq!(
+            number("Merge pull request 'fix (#3) from b' (#8) from auto/x into main"),
+            Some(8)
+        );
+        for none in [
+            "promote: images @beef",
+            "promote: images @beef (#12) and more",
+            "promote (#0)",
+            "promote (#)",
+            "promote (#+1)",
+            "promote (#99999999999999999999)",
+            "Merge pull request #x from y",
+            "Merge pull request #7",
+            "Merge branch 'auto/x'",
+        ] {
+            assert_eq!(number(none), None, "{none}");
+        }
+        assert_eq!(pull_request(b"promote \xff (#1)"), None);
     }
 
     #[test]

@@ -53,7 +53,13 @@ fn read_again(commits: &[Commit]) -> Vec<Commit> {
     let mut text = Vec::new();
     for commit in commits {
         let parents: Vec<_> = commit.parents.iter().map(ToString::to_string).collect();
-        let head = format!("{}\0{}\0{}\0", commit.id, parents.join(" "), commit.date);
+        let head = format!(
+            "{}\0{}\0{} {}\0",
+            commit.id,
+            parents.join(" "),
+            commit.date,
+            commit.author
+        );
         text.extend(
             [
                 head.as_bytes(),

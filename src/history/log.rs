@@ -12,9 +12,9 @@ use crate::git::{Git, GitError, ObjectId, Stream};
 const COMMAND: &str = "log";
 const END: &str = "an end within a commit";
 
-/// Id, parents, committer date, subject (git's own: the first paragraph on one line), and the
-/// values of our trailer, a line each. The NUL behind the last field is that of `-z`.
-const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI%x00%s%x00%(trailers:key=Repin-Set,valueonly,unfold,separator=%x0A)";
+/// Id, parents, committer date and author's name, subject (git's own: the first paragraph on one
+/// line), and the values of our trailer, a line each. The NUL behind the last field is that of `-z`.
+const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI %an%x00%s%x00%(trailers:key=Repin-Set,valueonly,unfold,separator=%x0A)";
 
 /// Said so that no configuration can say otherwise.
 const PLAIN: &[&str] = &[
@@ -54,6 +54,7 @@ pub(super) struct Commit {
     pub(super) parents: Vec<ObjectId>,
     /// ISO 8601.
     pub(super) date: String,
+    pub(super) author: String,
     pub(super) subject: Vec<u8>,
     /// The values of `Repin-Set` trailers, a line each.
     pub(super) trailers: Vec<u8>,
@@ -165,7 +166,10 @@ impl<R: BufRead> Answer<R> {
             .filter(|word| !word.is_empty())
             .map(parsed);
         let parents = parents.collect::<Result<_, _>>()?;
-        let date = String::from_utf8_lossy(&self.field()?).into_owned();
+        let when_and_who = String::from_utf8_lossy(&self.field()?).into_owned();
+        // A date has no blank.
+        let (date, author) = when_and_who.split_once(' ').unwrap_or((&when_and_who, ""));
+        let (date, author) = (date.to_owned(), author.to_owned());
         let (subject, trailers) = (self.field()?, self.field()?);
         let mut changes = Vec::new();
         // An object's name begins with neither.
@@ -176,6 +180,7 @@ impl<R: BufRead> Answer<R> {
             id,
             parents,
             date,
+            author,
             subject,
             trailers,
             changes,

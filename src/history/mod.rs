@@ -40,6 +40,7 @@
 //! result: the latest provenance, a hold. Absence proves nothing. For a merge with a truncated
 //! side, the merged commits are unknown.
 
+mod changes;
 mod claims;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -52,7 +53,7 @@ mod readings;
 mod sets;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use claims::Titles;
 use line::{Event, Events, Point};
@@ -70,8 +71,9 @@ use crate::{
 
 pub(crate) use walk::{LARGEST_CONFIG, parse as parse_config};
 
+pub use changes::ChangedFile;
 pub use order::{NoOrder, Order};
-pub use provenance::{Gap, Hold, Promoted, Provenance};
+pub use provenance::{Gap, HeldSet, Hold, Promoted, Provenance};
 
 /// Image names and the digest that all pins of each have.
 pub type Digests = BTreeMap<String, Digest>;
@@ -99,8 +101,12 @@ pub struct Entry {
     pub commit: ObjectId,
     /// When it was committed (ISO 8601), by the committer's clock.
     pub date: String,
+    /// Its author's name, as it is.
+    pub author: String,
     /// Its subject, as it is: with control characters, and U+FFFD for what is not UTF-8.
     pub subject: String,
+    /// The number of the pull request that its subject names, in the form in which a forge writes it.
+    pub pull_request: Option<u64>,
     /// The digest of each image whose pins all agreed.
     pub images: Digests,
     /// Whether this is the current set at the branch's tip.
@@ -170,6 +176,8 @@ struct Known {
     sets: Vec<Set>,
     ever: Vec<BTreeSet<Digest>>,
     in_places: BTreeSet<Digest>,
+    /// The contents that hold pins.
+    pinned: HashSet<ObjectId>,
     /// How a revision became a tag, by every configuration of the line.
     tags: Vec<Template>,
 }
@@ -218,6 +226,7 @@ impl History {
             doubtful,
             sets: found.all,
             ever: found.ever,
+            pinned: contents.seen.keys().map(|blob| blob.id).collect(),
             in_places: contents.in_places,
             tags: titles.into_tags(),
         };
@@ -264,7 +273,9 @@ impl History {
                 revision: None,
                 commit: unread.commit,
                 date: unread.date.clone(),
+                author: commit.author.clone(),
                 subject: String::from_utf8_lossy(&commit.subject).into_owned(),
+                pull_request: claims::pull_request(&commit.subject),
                 images: Digests::new(),
                 current: false,
                 can_roll_back: false,
@@ -335,7 +346,9 @@ impl History {
             revision: event.revision.clone(),
             commit: commit.id,
             date: commit.date.clone(),
+            author: commit.author.clone(),
             subject: String::from_utf8_lossy(&commit.subject).into_owned(),
+            pull_request: claims::pull_request(&commit.subject),
             images: set.digests(&self.config),
             current: !set.is_empty()
                 && self

@@ -70,7 +70,43 @@ pub enum Hold<'h> {
     Shallow,
 }
 
+/// A set that a rollback undid, and that promote refuses for that reason.
+#[derive(Debug, Clone, Copy)]
+pub struct HeldSet<'h> {
+    /// The revision that it was promoted as, if history knows it; a set may have several.
+    pub revision: Option<&'h Revision>,
+    /// The rollback that undid it.
+    pub rollback: &'h Entry,
+    /// The set as it last became current; `None` if that was before the start of the clone.
+    pub undone: Option<&'h Entry>,
+}
+
 impl History {
+    /// Every set that is held: those of the latest rollback first, newer ones first.
+    pub fn holds(&self) -> Vec<HeldSet<'_>> {
+        let mut held: Vec<_> = self.events.held.iter().collect();
+        held.sort_by_key(|(set, by)| std::cmp::Reverse((**by, self.undone(**set, **by))));
+        let mut holds = Vec::new();
+        for (set, by) in held {
+            let of_revision = |revision| HeldSet {
+                revision,
+                rollback: self.entry_at(*by),
+                undone: self.undone(*set, *by).map(|at| self.entry_at(at)),
+            };
+            match self.events.revisions.get(set).map(Vec::as_slice) {
+                None | Some([]) => holds.push(of_revision(None)),
+                Some(revisions) => holds.extend(revisions.iter().map(|one| of_revision(Some(one)))),
+            }
+        }
+        holds
+    }
+
+    /// The event with which a set last became current before the event `by`.
+    fn undone(&self, set: usize, by: usize) -> Option<usize> {
+        let before = &self.events.all[..by];
+        before.iter().rposition(|event| event.set == set)
+    }
+
     /// Whether `revision` was promoted, and with which digests. The latest commit that claims it
     /// and pins every configured image wins.
     pub fn provenance(&self, revision: &Revision) -> Provenance {
@@ -194,12 +230,9 @@ impl History {
                 Hold::Free
             };
         };
-        let undone = self.events.all[..*by]
-            .iter()
-            .rposition(|event| event.set == *set);
         Hold::Held {
             rollback: self.entry_at(*by),
-            undone: undone.map(|at| self.entry_at(at)),
+            undone: self.undone(*set, *by).map(|at| self.entry_at(at)),
         }
     }
 

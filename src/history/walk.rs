@@ -45,6 +45,7 @@ pub(super) struct Visited {
     pub(super) id: ObjectId,
     pub(super) parents: Vec<ObjectId>,
     pub(super) date: String,
+    pub(super) author: String,
     pub(super) subject: Vec<u8>,
     /// What the commit itself claims.
     pub(super) claims: Vec<Revision>,
@@ -320,6 +321,7 @@ impl Walk<'_> {
             id,
             parents,
             date,
+            author,
             subject,
             ..
         } = commit;
@@ -327,6 +329,7 @@ impl Walk<'_> {
             id,
             parents,
             date,
+            author,
             subject,
             claims,
             content,

@@ -12,6 +12,7 @@ mod conflicts;
 pub mod dispatch;
 mod marker;
 pub mod merging;
+pub mod of_set;
 mod origin;
 pub mod reconcile;
 pub mod waiting;

@@ -8,6 +8,7 @@
 )]
 
 mod after;
+mod status;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,10 @@ pub use after::{
     BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
 };
 
+pub use status::{
+    BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument, UnreadableRow,
+    WorkTreeRow,
+};
 pub use trust::{LogRow, TrustCandidate, TrustDocument, TrustImage, VerifiedRow};
 
 use crate::{

@@ -856,3 +856,44 @@ fn roots_are_one_document_or_one_a_line() {
         .replacen("\"tlogs\"", "\"tlogs\":[],\"tlogs\"", 1);
     assert!(Root::parse("r", twice.as_bytes()).is_err());
 }
+
+/// A candidate of the fuzz target.
+fn candidate(name: &str) -> std::path::PathBuf {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/trust");
+    directory.join(name)
+}
+
+#[test]
+fn candidates_of_the_fuzz_target_verify() {
+    for name in ["own-bundle", "own-timestamp"] {
+        let bundle = std::fs::read(candidate(name)).unwrap();
+        let judged = rules().judge(&Attached::Bundle(bundle));
+        assert_eq!(judged.standing, BOUND, "{name}");
+    }
+}
+
+#[test]
+#[ignore = "writes candidates to fuzz/corpus/trust"]
+fn write_fuzz_corpus() {
+    let write = |name: &str, text: String| std::fs::write(candidate(name), text).unwrap();
+    let logged = Signing::of(COMMIT);
+    let stamped = Signing {
+        stamp: Some("tsa"),
+        ..Signing::of(COMMIT)
+    };
+    write("own-bundle", logged.bundle(&build()).to_string());
+    write("own-timestamp", stamped.bundle(&build()).to_string());
+    write(
+        "own-key",
+        logged.bundle_by_key(&build(), "signer").to_string(),
+    );
+    // The form that the target reads: the payload, and an annotation on each further line.
+    for (name, key) in [("own-cosign", None), ("own-cosign-key", Some("signer"))] {
+        let payload = payload(&digest().hex());
+        let mut text = String::from_utf8(payload.clone()).unwrap();
+        for (name, value) in logged.annotations(&payload, key) {
+            text += &format!("\n{name}={}", value.replace('\n', "\\n"));
+        }
+        write(name, text);
+    }
+}

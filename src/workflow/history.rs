@@ -123,6 +123,14 @@ impl<'c> History<'c> {
         }
     }
 
+    /// The history, also that of `HEAD` in a repository without a remote, or the error that explains
+    /// its absence.
+    pub fn on_this_line(&self) -> Result<&history::History, Error> {
+        let read = self.read.as_ref();
+        read.map(|gathered| &gathered.history)
+            .map_err(checks::outage)
+    }
+
     /// Its repository.
     pub fn git(&self) -> Option<&Git> {
         self.read.as_ref().ok().map(|gathered| &gathered.git)

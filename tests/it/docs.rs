@@ -15,8 +15,19 @@ use syn::{Fields, Item, ItemStruct};
 
 use crate::support::world::world;
 
-/// What serializes and is not a document: variables of the built-in template.
-const INTERNAL: [&str; 3] = ["Beside", "Undone", "View"];
+/// What serializes and is not a document: variables of the built-in templates.
+const INTERNAL: [&str; 10] = [
+    "Beside",
+    "Undone",
+    "View",
+    "Page",
+    "CurrentImage",
+    "HeldItem",
+    "EntryLink",
+    "SetOfPage",
+    "ImageOfSet",
+    "DiffRun",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

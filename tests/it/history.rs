@@ -130,7 +130,8 @@ fn entries_are_those_of_the_json_document() {
     repo.publish();
     let history = history(&repo);
     let expected = serde_json::json!({
-        "kind": "promote", "revision": repo::revision('a'), "commit": a, "date": history.entries[0].date, "subject": title('a'),
+        "kind": "promote", "revision": repo::revision('a'), "commit": a, "date": history.entries[0].date,
+        "author": history.entries[0].author, "subject": title('a'), "pull_request": null,
         "images": { "fix": format!("sha256:{}", digits("fix", 'a')), "review": format!("sha256:{}", digits("review", 'a')) },
         "current": true, "can_roll_back": false,
     });

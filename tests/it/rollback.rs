@@ -142,12 +142,14 @@ fn history_lists_what_every_commit_did() {
     assert_eq!(
         keys,
         [
+            "author",
             "can_roll_back",
             "commit",
             "current",
             "date",
             "images",
             "kind",
+            "pull_request",
             "revision",
             "subject"
         ]

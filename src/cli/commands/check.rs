@@ -4,7 +4,7 @@
 use futures_util::future;
 
 use crate::{
-    checks::{self, Check, Direction, Pinned, Status, Tagged},
+    checks::{self, Check, Pinned, Tagged},
     cli::{context::Context, exit::Exit, format::Format, render},
     config::{Config, number},
     error::{Class, Error, Errors},
@@ -34,11 +34,7 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     let (found, outside) = outside::look(&config, Scope::Counted, true)?;
     globs::all_match(&config, &found)?;
     globs::places_differ(&config, &found)?;
-    let mut verdict = checks::counts(&config, &found);
-    verdict.extend(checks::agreement(&config, &found, Status::Fail));
-    let outside_of_pins = checks::outside(&config, &found, &outside, Direction::Forward);
-    verdict.extend(outside_of_pins);
-    verdict.extend(checks::loose(&config, &outside, &found));
+    let mut verdict = checks::of_tree(&config, &found, &outside);
     let mut outages = Vec::new();
     // A tree that fails by itself is not compared with a registry.
     if remote && !checks::any_failed(&verdict) {

@@ -1,23 +1,36 @@
 //! `repin history`: the sets in git history, newest first; which one is current, and which are
-//! available for rollback.
+//! available for rollback; as a list or as a page.
 
-use std::{collections::BTreeSet, ops::Bound};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    path::Path,
+};
 
 use serde::Serialize;
 
+use reqwest::Url;
+
+use super::init::write::{self, Target};
 use crate::{
+    checks,
     cli::{
+        args,
         context::Context,
         exit::Exit,
         format::{Format, Volume},
     },
-    error::Errors,
-    git::ObjectId,
+    config::Config,
+    error::{Errors, usage},
     history::{self, Entry, Kind},
     oci::Revision,
-    report::table::{Align, aligned},
+    report::{
+        page,
+        revision::abbreviated,
+        table::{Align, aligned},
+    },
     untrusted::{self, padded, plain, width},
-    workflow::History,
+    workflow::{History, connection, set_diffs::set_diffs},
 };
 
 /// `repin.history/1`.
@@ -30,21 +43,87 @@ struct Document<'e> {
 /// The width that the table keeps to.
 const COLUMNS: usize = 80;
 
-/// The fewest characters that a revision is cut to.
-const SHORTEST: usize = 12;
-
-pub(in crate::cli) fn run(limit: Option<usize>, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit, Errors> {
+    let dash = args.html.as_deref() == Some(Path::new("-"));
+    if dash && cx.output.format == Format::Json {
+        return Err(usage(
+            "standard output cannot contain a page in addition to --format json: name a file instead of `-`",
+        ));
+    }
     let config = cx.load()?;
     let gathered = History::read(&config, &cx.services);
     let history = gathered.known().map_err(|error| Errors::from(&error))?;
-    list(history, limit, cx);
+    let Some(file) = &args.html else {
+        list(history, args.limit, cx);
+        return Ok(Exit::Done);
+    };
+    let text = page(&config, &gathered, history, args.limit)?;
+    if dash {
+        warn(history, cx);
+        if cx.output.format == Format::Github {
+            cx.output.print_unparsed(&text)?;
+        } else {
+            cx.output.print(&text);
+        }
+        return Ok(Exit::Done);
+    }
+    let directory = cx.services.environment.directory();
+    let path = directory.join(file);
+    let target = Target::new(&path, directory)?;
+    replaceable(&path, target.shown())?;
+    write::put(&target, &text, true)?;
+    if cx.output.format == Format::Json {
+        list(history, args.limit, cx);
+    } else {
+        warn(history, cx);
+    }
+    cx.output.note(&format!("wrote {}", plain(target.shown())));
     Ok(Exit::Done)
 }
 
-/// Prints the sets, and warns of what is missing among them.
-pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Context) {
-    let listed = history.listed();
-    let entries: Vec<&Entry> = listed.iter().take(limit.unwrap_or(usize::MAX)).collect();
+/// Refuses a path that stands for something else: replacing `/dev/stdout` would harm every other
+/// program, and what a symlink leads to was not named.
+fn replaceable(path: &Path, shown: &str) -> Result<(), Errors> {
+    match fs::symlink_metadata(path) {
+        Ok(standing) if !standing.is_file() && !standing.is_dir() => Err(usage(format!(
+            "{shown} is not a regular file: name another file, or `-` for standard output"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The page of the newest entries.
+fn page(
+    config: &Config,
+    gathered: &History<'_>,
+    history: &history::History,
+    limit: Option<usize>,
+) -> Result<String, Errors> {
+    let mut listed = history.listed();
+    let total = listed.len();
+    listed.truncate(limit.unwrap_or(usize::MAX));
+    let git = gathered.git();
+    let diffs = match git {
+        Some(git) => set_diffs(git, history, &listed)
+            .map_err(|error| Errors::from(checks::outage(&git.explained(error))))?,
+        None => HashMap::new(),
+    };
+    let forge = config.forge.as_ref();
+    let target = forge.and_then(|forge| connection::target(forge, git).ok());
+    let pull_requests = target.and_then(|target| target.pull_request_pages());
+    let facts = page::Facts {
+        config,
+        history,
+        listed: &listed,
+        total,
+        diffs: &diffs,
+        pull_requests: pull_requests.as_ref().map(Url::as_str),
+    };
+    page::html(facts).map_err(|error| Errors::io(format!("cannot make the page: {error}")))
+}
+
+/// Warns of the sets that are missing.
+fn warn(history: &history::History, cx: &mut Context) {
     for unreadable in &history.unreadable {
         cx.output.error_text(&format!(
             "warning: the set of commit {} is unknown: cannot read its configuration: {}\n",
@@ -52,6 +131,18 @@ pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Co
             plain(&unreadable.reason())
         ));
     }
+    if history.shallow {
+        cx.output.error_text(
+            "warning: this clone is shallow, so older sets are missing\n  = help: fetch them: git fetch --unshallow\n",
+        );
+    }
+}
+
+/// Prints the sets, and warns of what is missing among them.
+pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Context) {
+    let listed = history.listed();
+    let entries: Vec<&Entry> = listed.iter().take(limit.unwrap_or(usize::MAX)).collect();
+    warn(history, cx);
     if cx.output.format == Format::Json {
         cx.output.json(&Document {
             schema: "repin.history/1",
@@ -77,11 +168,6 @@ pub(super) fn list(history: &history::History, limit: Option<usize>, cx: &mut Co
         );
         cx.output.note(&legend);
     }
-    if history.shallow {
-        cx.output.error_text(
-            "warning: this clone is shallow, so older sets are missing\n  = help: fetch them: git fetch --unshallow\n",
-        );
-    }
 }
 
 /// Entries as a table that fits into [`COLUMNS`].
@@ -94,7 +180,7 @@ fn short(entries: &[&Entry]) -> String {
             vec![
                 mark(entry).to_owned(),
                 kind(entry).to_owned(),
-                abbreviated(entry, &revisions),
+                short_revision(entry, &revisions),
                 entry.commit.short(),
                 entry.date.chars().take("YYYY-MM-DD".len()).collect(),
             ]
@@ -114,26 +200,10 @@ fn short(entries: &[&Entry]) -> String {
         .collect()
 }
 
-/// The fewest digits of the entry's revision, at least [`SHORTEST`], that no other of `listed`
-/// begins with. A revision that is not a commit's name stays whole, since no command expands it.
-fn abbreviated(entry: &Entry, listed: &BTreeSet<&str>) -> String {
-    let Some(revision) = entry.revision.as_ref().map(Revision::as_str) else {
-        return "-".to_owned();
-    };
-    if ObjectId::parse(revision.as_bytes()).is_none() {
-        return revision.to_owned();
-    }
-    let before = listed.range::<&str, _>(..&revision).next_back();
-    let after = listed
-        .range::<&str, _>((Bound::Excluded(&revision), Bound::Unbounded))
-        .next();
-    let alike = |other: &&str| {
-        let digits = revision.bytes().zip(other.bytes());
-        digits.take_while(|(one, other)| one == other).count()
-    };
-    let most = before.into_iter().chain(after).map(alike).max();
-    let length = most.map_or(SHORTEST, |most| SHORTEST.max(most + 1));
-    revision.get(..length).unwrap_or(revision).to_owned()
+/// The entry's revision, as short as it can be among `listed`.
+fn short_revision(entry: &Entry, listed: &BTreeSet<&str>) -> String {
+    let revision = entry.revision.as_ref().map(Revision::as_str);
+    revision.map_or_else(|| "-".to_owned(), |revision| abbreviated(revision, listed))
 }
 
 fn mark(entry: &Entry) -> &'static str {
@@ -183,38 +253,4 @@ fn whole(entries: &[&Entry]) -> String {
         .chain(entries.iter().map(row))
         .collect();
     aligned(&[Align::Left; 7], &rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{history::Digests, oci::Pattern};
-
-    fn entry(revision: &str) -> Entry {
-        let pattern = Pattern::parse(".+").unwrap();
-        Entry {
-            kind: Kind::Promote,
-            revision: Some(pattern.revision(revision).unwrap()),
-            commit: ObjectId::parse(&[b'0'; 40]).unwrap(),
-            date: String::new(),
-            subject: String::new(),
-            images: Digests::new(),
-            current: false,
-            can_roll_back: false,
-            unreadable: None,
-        }
-    }
-
-    #[test]
-    fn abbreviations_are_unique_among_the_listed() {
-        let near = format!("{}{}", "a".repeat(20), "b".repeat(20));
-        let far = format!("c{}", "a".repeat(39));
-        let twin = "a".repeat(40);
-        let listed = BTreeSet::from([twin.as_str(), &near, &far, "v1.20.3-candidate"]);
-        let short = |revision: &str| abbreviated(&entry(revision), &listed);
-        assert_eq!(short(&twin), twin[..21]);
-        assert_eq!(short(&near), near[..21]);
-        assert_eq!(short(&far), far[..SHORTEST]);
-        assert_eq!(short("v1.20.3-candidate"), "v1.20.3-candidate");
-    }
 }

@@ -7,7 +7,7 @@ mod ask;
 mod draft;
 mod signers;
 mod split;
-mod write;
+pub(super) mod write;
 
 use draft::Draft;
 use write::Target;

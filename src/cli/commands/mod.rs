@@ -16,5 +16,6 @@ pub(super) mod recover;
 pub(super) mod resolve;
 pub(super) mod rollback;
 pub(super) mod scan;
+pub(super) mod status;
 pub(super) mod trust;
 pub(super) mod wait;

@@ -88,6 +88,7 @@ fn history_since(commits: &[&str], cut: bool) -> History {
             id: id(at),
             parents: Vec::new(),
             date,
+            author: String::new(),
             subject: Vec::new(),
             claims,
             content,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The path of the configuration to write.
-pub(super) struct Target {
+pub(in crate::cli) struct Target {
     file: PathBuf,
     root: PathBuf,
     name: Option<RelPath>,
@@ -28,7 +28,7 @@ pub(super) struct Target {
 
 impl Target {
     /// The path `file`, whose directory must exist; messages show it relative to `directory`.
-    pub(super) fn new(file: &Path, directory: &Path) -> Result<Self, Errors> {
+    pub(in crate::cli) fn new(file: &Path, directory: &Path) -> Result<Self, Errors> {
         let shown = file
             .strip_prefix(directory)
             .unwrap_or(file)
@@ -64,7 +64,7 @@ impl Target {
     }
 
     /// The path for messages.
-    pub(super) fn shown(&self) -> &str {
+    pub(in crate::cli) fn shown(&self) -> &str {
         &self.shown
     }
 
@@ -98,7 +98,7 @@ impl Target {
 
 /// Writes a temporary file and renames it once it is complete and on the disk; `force` replaces an
 /// existing file (a symlink itself, not its target) and keeps its mode.
-pub(super) fn put(target: &Target, text: &str, force: bool) -> Result<(), Errors> {
+pub(in crate::cli) fn put(target: &Target, text: &str, force: bool) -> Result<(), Errors> {
     let fail = |error: io::Error| target.io("write", &error);
     let mode = match fs::symlink_metadata(&target.file) {
         Ok(standing) if standing.is_dir() => {

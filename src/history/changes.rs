@@ -1,0 +1,89 @@
+//! The files with pins that each entry's commit changed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    History,
+    walk::{Content, FilePath},
+};
+use crate::git::ObjectId;
+
+/// A file with pins, before and after a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedFile {
+    /// The path beneath the root.
+    pub path: Arc<[u8]>,
+    /// Its content before; `None` if it was not there.
+    pub old: Option<ObjectId>,
+    /// Its content after; `None` if it is no longer there.
+    pub new: Option<ObjectId>,
+}
+
+impl History {
+    /// For each entry's commit, the files that hold pins before or after it, and that it changed; in
+    /// the order of their paths. A file that only a change of the configuration brought in is left
+    /// out: whether the commit changed it is unknown.
+    pub fn changed_files(&self) -> HashMap<ObjectId, Vec<ChangedFile>> {
+        let mut files: BTreeMap<FilePath, ObjectId> = BTreeMap::new();
+        let mut changed = HashMap::new();
+        let mut events = self.events.all.iter().map(|event| event.at).peekable();
+        for (at, commit) in self.known.commits.iter().enumerate() {
+            let found = follow(&mut files, &commit.content);
+            if events.next_if_eq(&at).is_some() {
+                let pinned =
+                    |id: &Option<ObjectId>| id.is_some_and(|id| self.known.pinned.contains(&id));
+                let with_pins = found
+                    .into_iter()
+                    .filter(|file| pinned(&file.old) || pinned(&file.new));
+                changed.insert(commit.id, with_pins.collect());
+            }
+        }
+        changed
+    }
+}
+
+/// Goes on to the next commit, and returns what it changed.
+fn follow(files: &mut BTreeMap<FilePath, ObjectId>, content: &Content) -> Vec<ChangedFile> {
+    let mut found = Vec::new();
+    match content {
+        Content::Unreadable(..) => {}
+        Content::Changed(changes) => {
+            for (path, blob) in changes {
+                let new = blob.map(|blob| blob.id);
+                let old = match new {
+                    Some(id) => files.insert(Arc::clone(path), id),
+                    None => files.remove(path),
+                };
+                found.push(ChangedFile {
+                    path: Arc::clone(path),
+                    old,
+                    new,
+                });
+            }
+        }
+        Content::All(_, all) => {
+            let first = files.is_empty();
+            let old = std::mem::take(files);
+            *files = all
+                .iter()
+                .map(|(path, blob)| (Arc::clone(path), blob.id))
+                .collect();
+            for (path, id) in files.iter() {
+                let before = old.get(path).copied();
+                if before.is_some() || first {
+                    found.push(ChangedFile {
+                        path: Arc::clone(path),
+                        old: before,
+                        new: Some(*id),
+                    });
+                }
+            }
+        }
+    }
+    found.retain(|file| file.old != file.new);
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
+}

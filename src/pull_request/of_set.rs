@@ -1,0 +1,90 @@
+//! The pull requests of a configuration's sets among those of its repository.
+//!
+//! The marker in a pull request's text could be anyone's, so its branch must also be the one that
+//! the configuration leads to, in this repository and not in a fork.
+
+use super::Marker;
+use crate::{
+    config::{ChangeNames, Config},
+    error::Error,
+    forge::{Forge, Pull, PullState, Pulls},
+    git::ObjectId,
+    oci::Revision,
+};
+
+/// A pull request that moves the pins to another set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequestOfSet {
+    /// `promote` or `rollback`.
+    pub kind: &'static str,
+    /// The set's revision.
+    pub revision: Revision,
+    /// The pull request.
+    pub pull: Pull,
+}
+
+/// The open pull requests for `base` that promote a set or roll back to one, by their numbers.
+pub async fn open(
+    forge: &dyn Forge,
+    config: &Config,
+    base: &str,
+) -> Result<Vec<PullRequestOfSet>, Error> {
+    let pulls = forge.pulls(Pulls::Open).await?;
+    let of_set = |pull: Pull| of_set(pull, config).filter(|found| found.pull.base == base);
+    let mut found: Vec<_> = pulls.into_iter().filter_map(of_set).collect();
+    found.sort_by_key(|found| found.pull.number);
+    Ok(found)
+}
+
+fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
+    let marker = Marker::find(&pull.body)?;
+    let (kind, names) = names(config, &marker.kind)?;
+    let revision = config.revision.pattern.revision(&marker.revision).ok()?;
+    let branch = names.branch.render(&revision, &config.name);
+    (pull.own && pull.head == branch).then_some(PullRequestOfSet {
+        kind,
+        revision,
+        pull,
+    })
+}
+
+fn names<'c>(config: &'c Config, kind: &str) -> Option<(&'static str, &'c ChangeNames)> {
+    match kind {
+        "promote" => Some(("promote", &config.promote)),
+        "rollback" => Some(("rollback", &config.rollback)),
+        _ => None,
+    }
+}
+
+/// The commit that made a set current, as far as it leads to a pull request.
+#[derive(Debug, Clone, Copy)]
+pub struct CurrentCommit<'s> {
+    /// The commit on the base branch.
+    pub commit: &'s ObjectId,
+    /// The number in its subject.
+    pub number: Option<u64>,
+    /// `promote`, `rollback` or another word.
+    pub kind: &'s str,
+    /// The set's revision.
+    pub revision: Option<&'s Revision>,
+}
+
+/// The pull request whose merge made this commit: the one that its subject names, if the forge
+/// confirms it, otherwise the one of the set's branch.
+pub async fn merged(
+    forge: &dyn Forge,
+    config: &Config,
+    current: CurrentCommit<'_>,
+) -> Result<Option<Pull>, Error> {
+    let commit = current.commit.to_string();
+    let made = |pull: &Pull| matches!(&pull.state, PullState::Merged(Some(by)) if *by == commit);
+    if let Some(number) = current.number {
+        return Ok(forge.pull(number).await?.filter(made));
+    }
+    let (Some((_, names)), Some(revision)) = (names(config, current.kind), current.revision) else {
+        return Ok(None);
+    };
+    let branch = names.branch.render(revision, &config.name);
+    let pulls = forge.pulls(Pulls::Closed(&branch)).await?;
+    Ok(pulls.into_iter().find(made))
+}

@@ -1,0 +1,109 @@
+//! The document of `status`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::checks::Check;
+
+/// `repin.status/1`: what is deployed, since when, by whom, what is held, open or off.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatusDocument {
+    pub schema: &'static str,
+    pub name: String,
+    pub set: Option<SetRow>,
+    pub author: Option<String>,
+    pub pull_request: Option<MergedRow>,
+    pub branch: Option<BranchRow>,
+    pub work_tree: Vec<WorkTreeRow>,
+    pub holds: Vec<HoldRow>,
+    pub pull_requests: Option<Vec<OpenRow>>,
+    pub pins: Vec<Check>,
+    pub outside: Vec<Check>,
+    pub unpinned: Vec<Check>,
+    pub interrupted: bool,
+    pub recovery: Option<&'static str>,
+    pub running: Option<String>,
+    pub unreadable: Vec<UnreadableRow>,
+    pub not_read: Vec<NotRead>,
+}
+
+/// The current set.
+#[derive(Debug, Clone, Serialize)]
+pub struct SetRow {
+    pub revision: Option<String>,
+    pub kind: &'static str,
+    pub commit: String,
+    pub date: String,
+    pub subject: String,
+    pub images: BTreeMap<String, String>,
+}
+
+/// The pull request whose merge made the set current.
+#[derive(Debug, Clone, Serialize)]
+pub struct MergedRow {
+    pub number: u64,
+    pub url: Option<String>,
+}
+
+/// The branch that the set was read from.
+#[derive(Debug, Clone, Serialize)]
+pub struct BranchRow {
+    pub name: String,
+    pub commit: String,
+    pub head: Option<String>,
+}
+
+/// The pins of one image in the work tree.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkTreeRow {
+    pub image: String,
+    pub repository: String,
+    pub digests: Vec<String>,
+    pub pins: usize,
+    pub expected: usize,
+    pub current: Option<bool>,
+}
+
+/// A set that promote refuses.
+#[derive(Debug, Clone, Serialize)]
+pub struct HoldRow {
+    pub revision: Option<String>,
+    pub commit: String,
+    pub date: String,
+    pub images: BTreeMap<String, String>,
+}
+
+/// An open pull request of a set.
+#[derive(Debug, Clone, Serialize)]
+pub struct OpenRow {
+    pub number: u64,
+    pub url: String,
+    pub kind: &'static str,
+    pub revision: String,
+    pub title: String,
+    pub draft: bool,
+}
+
+/// A commit since the current set whose content is unknown.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnreadableRow {
+    pub commit: String,
+    pub date: String,
+    pub reason: String,
+}
+
+/// Something that was not read, and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct NotRead {
+    pub what: &'static str,
+    pub reason: String,
+    pub hint: Option<String>,
+}
+
+impl BranchRow {
+    /// Whether the forge has another head than this clone.
+    pub fn behind(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| *head != self.commit)
+    }
+}

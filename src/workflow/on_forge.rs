@@ -1,0 +1,79 @@
+//! What the forge shows of a configuration's sets, for a command that only reads.
+
+use super::{Access, Services, base_forge, connect};
+use crate::{
+    config::Config,
+    error::{Error, Errors},
+    forge::{Forge, Pull},
+    git::Git,
+    history::{Entry, Kind},
+    pull_request::of_set::{self, CurrentCommit, PullRequestOfSet},
+};
+
+/// What the forge shows.
+pub struct OnForge {
+    /// The base branch, and its head.
+    pub base: String,
+    /// The commit at its head; `None` if the branch is missing.
+    pub head: Option<String>,
+    /// The open pull requests of sets for the base.
+    pub open: Vec<PullRequestOfSet>,
+    /// The merged pull request that made the current set current.
+    pub merged: Result<Option<Pull>, Error>,
+}
+
+/// Reads what the configured forge shows; `current` is the entry of the current set.
+pub fn look(
+    config: &Config,
+    git: Option<&Git>,
+    current: Option<&Entry>,
+    services: &Services,
+) -> Result<Access<OnForge>, Errors> {
+    // A checkout that names another forge than its base must not get the token.
+    base_forge::known_here(config, git, services)?;
+    let forge = match connect(config, git, services)? {
+        Access::Granted(forge) => forge,
+        Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
+    };
+    let work = read(&*forge, config, current);
+    Ok(Access::Granted(
+        services.wait(work, "reading pull requests")??,
+    ))
+}
+
+async fn read(
+    forge: &dyn Forge,
+    config: &Config,
+    current: Option<&Entry>,
+) -> Result<OnForge, Error> {
+    let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
+    let base = match configured {
+        Some(base) => base,
+        None => forge.repository().await?.default_branch,
+    };
+    let head = forge.branch(&base).await?.map(|head| head.commit);
+    let open = of_set::open(forge, config, &base).await?;
+    let merged = match current {
+        Some(entry) => of_set::merged(forge, config, commit_of(entry)).await,
+        None => Ok(None),
+    };
+    Ok(OnForge {
+        base,
+        head,
+        open,
+        merged,
+    })
+}
+
+fn commit_of(entry: &Entry) -> CurrentCommit<'_> {
+    CurrentCommit {
+        commit: &entry.commit,
+        number: entry.pull_request,
+        kind: match entry.kind {
+            Kind::Promote => "promote",
+            Kind::Rollback => "rollback",
+            Kind::Manual => "manual",
+        },
+        revision: entry.revision.as_ref(),
+    }
+}

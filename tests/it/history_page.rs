@@ -1,0 +1,512 @@
+//! `repin history --html`: the sets as one page that needs nothing else. What a browser makes of it
+//! is checked by `scripts/browser`.
+
+use std::{
+    collections::BTreeSet, fmt::Write as _, fs, os::unix::fs::symlink, path::Path, process::Command,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use regex::Regex;
+use sha2::{Digest, Sha256};
+
+use crate::support::{
+    repo::{self, Repo, digits, title},
+    world::Ran,
+};
+
+fn run(root: &Path, args: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_repin"))
+        .args(args)
+        .current_dir(root)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", root.join("no-home"))
+        .output()
+        .unwrap();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn page(repo: &Repo) -> String {
+    run(repo.path(), &["history", "--html", "-"])
+        .exits(0)
+        .stdout
+}
+
+/// A was promoted, then B, and A again.
+fn rolled_back() -> Repo {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.pins('b').commit(format!("{} (#7)", title('b')));
+    repo.pins('a').commit("rollback: images");
+    repo.publish();
+    repo
+}
+
+/// The text of each element with this start, up to this end.
+fn parts<'p>(page: &'p str, start: &str, end: &str) -> Vec<&'p str> {
+    let rest = page.split(start).skip(1);
+    rest.map(|part| part.split(end).next().unwrap()).collect()
+}
+
+#[test]
+fn every_entry_has_its_set_what_it_was_and_what_became_of_it() {
+    let repo = rolled_back();
+    let text = page(&repo);
+    let sets = parts(&text, "<li class=\"", "</li>\n");
+    let kinds: Vec<_> = sets
+        .iter()
+        .map(|set| set.split('"').next().unwrap())
+        .collect();
+    assert_eq!(kinds, ["rollback", "promote", "promote"]);
+    let ids = repo.git(&["log", "--format=%H", "-3"]);
+    for (set, id) in sets.iter().zip(ids.lines()) {
+        assert!(set.contains(&format!("<code>{id}</code>")), "{set}");
+    }
+    let [back, undone, first] = sets[..] else {
+        panic!("{sets:?}")
+    };
+    for (set, build) in [(back, 'a'), (undone, 'b'), (first, 'a')] {
+        for image in ["fix", "review"] {
+            let digest = format!("<dd><code>sha256:{}</code></dd>", digits(image, build));
+            assert!(set.contains(&digest), "{digest} in {set}");
+        }
+        assert!(
+            set.contains(&format!("<dd><code>{}</code></dd>", repo::revision(build))),
+            "{set}"
+        );
+    }
+    let was = format!(
+        "<dd class=\"was\">was <code>sha256:{}</code></dd>",
+        digits("fix", 'a')
+    );
+    assert!(
+        undone.contains(&was) && !first.contains("class=\"was\""),
+        "{undone}"
+    );
+    assert!(back.contains(">current</span>") && !undone.contains(">current</span>"));
+    assert!(undone.contains(">held</span>") && !back.contains(">held</span>"));
+    assert!(
+        undone.contains("Rolled back by <a href=\"#set-"),
+        "{undone}"
+    );
+    assert!(undone.contains("; #7</p>"), "{undone}");
+    assert!(
+        back.contains("Back to the set of <a href=\"#set-"),
+        "{back}"
+    );
+    assert!(undone.contains(", live for "), "{undone}");
+    let held = parts(&text, "<ul>", "</ul>");
+    assert!(held[0].contains(&repo::revision('b')), "{held:?}");
+    let diff = parts(undone, "<pre", "</pre>")[0];
+    for line in [
+        "--- a&#x2f;.github&#x2f;workflows&#x2f;fix.yml\n".to_owned(),
+        format!(
+            "<del>-image: &quot;ghcr.io&#x2f;acme&#x2f;fix@sha256:{}&quot;\n</del>",
+            digits("fix", 'a')
+        ),
+        format!(
+            "<ins>+image: &quot;ghcr.io&#x2f;acme&#x2f;fix@sha256:{}&quot;\n</ins>",
+            digits("fix", 'b')
+        ),
+        "@@ -1,2 +1,2 @@\n".to_owned(),
+    ] {
+        assert!(diff.contains(&line), "{line} in {diff}");
+    }
+    assert!(undone.contains("Diff of 2 files"));
+}
+
+#[test]
+fn what_git_does_not_know_is_said() {
+    let text = page(&rolled_back());
+    for says in [
+        "Not in git, and so not on this page: the labels",
+        "<code>origin&#x2f;main</code>",
+        "authors and dates are those of the commits",
+    ] {
+        assert!(text.contains(says), "{says}");
+    }
+}
+
+/// Hostile in HTML, in a template, in a terminal.
+const HOSTILE: &str =
+    "</style><script>alert(1)</script>\" onload='x' {{ 1 }} \u{202e}\u{1b}[31m&amp;";
+
+#[test]
+fn text_of_the_repository_never_becomes_markup() {
+    let repo = Repo::new();
+    let config = repo::CONFIG.replace("name: images", "name: \"<b onclick=x>'{{ 1 }}\"");
+    repo.write("repin.yaml", config);
+    repo.write(
+        ".github/workflows/x.yml",
+        format!("{}\n# {HOSTILE}\n", repo::pin("fix", 'a')),
+    );
+    repo.write(
+        ".github/workflows/<img src=x>.yml",
+        format!("{}\n", repo::pin("review", 'a')),
+    );
+    repo.git(&["config", "user.name", "<script>alert(2)</script>\u{202e}"]);
+    repo.commit(HOSTILE);
+    repo.pins('b').commit(format!("javascript:{HOSTILE} (#9)"));
+    repo.publish();
+    let text = page(&repo);
+    let tags = well_formed(&text);
+    let scripts = tags.iter().filter(|tag| tag.starts_with("<script")).count();
+    assert_eq!((scripts, text.matches("<script").count()), (1, 1));
+    let hidden = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{200b}".contains(c));
+    assert!(!text.contains(hidden), "{:?}", text.find(hidden));
+    assert!(
+        text.contains("&lt;&#x2f;style&gt;&lt;script&gt;alert(1)"),
+        "{text}"
+    );
+    assert!(text.contains("\\u{202e}\\u{1b}[31m&amp;amp;"), "{text}");
+    assert!(text.contains("{{ 1 }}"));
+}
+
+/// Every tag; each element is closed in order, and only what the page is made of occurs.
+fn well_formed(text: &str) -> Vec<&str> {
+    const EMPTY: [&str; 4] = ["meta", "br", "input", "!doctype"];
+    let tag = Regex::new(r#"<(/?)([a-zA-Z!][a-zA-Z0-9]*)((?: [a-z-]+(?:="[^"]*")?)*)>"#).unwrap();
+    let attribute = Regex::new(r#" ([a-z-]+)(?:="[^"]*")?"#).unwrap();
+    let body = Regex::new(r"(?s)<(style|script)>.*?</(style|script)>").unwrap();
+    let elements: BTreeSet<&str> = "!doctype html head meta title style body a header h1 h2 h3 p code main section dl dt dd \
+        time ul li form label input ol article span details summary div del ins pre footer script strong br"
+        .split_whitespace()
+        .collect();
+    let attributes: BTreeSet<&str> =
+        "lang charset http-equiv content name class href aria-labelledby aria-label id hidden \
+        role for type autocomplete autocapitalize spellcheck tabindex datetime open rel html"
+            .split_whitespace()
+            .collect();
+    let without = body.replace_all(text, "<$1></$1>");
+    let marks = without.matches(['<', '>']).count();
+    let found = tag.captures_iter(&without);
+    let mut open = Vec::new();
+    let mut count = 0;
+    for tag in found {
+        count += 1;
+        let name = tag.get(2).unwrap().as_str();
+        assert!(elements.contains(name), "{name}");
+        for found in attribute.captures_iter(&tag[3]) {
+            assert!(attributes.contains(&found[1]), "{}", &found[1]);
+        }
+        if &tag[1] == "/" {
+            assert_eq!(open.pop(), Some(name.to_owned()));
+        } else if !EMPTY.contains(&name) {
+            open.push(name.to_owned());
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    assert_eq!(marks, 2 * count, "a bare < or >");
+    tag.find_iter(text).map(|tag| tag.as_str()).collect()
+}
+
+#[test]
+fn equal_history_makes_equal_bytes() {
+    let repo = rolled_back();
+    let text = page(&repo);
+    assert_eq!(text, page(&repo));
+    let clone = repo.cloned(&["--origin", "origin"]);
+    clone.git(&["remote", "set-head", "origin", "--auto"]);
+    let head = repo.git(&["rev-parse", "--abbrev-ref", "HEAD"]);
+    let here = page(&clone).replace(&format!("origin&#x2f;{head}"), "origin&#x2f;main");
+    assert_eq!(text, here);
+}
+
+#[test]
+fn the_policy_allows_this_style_and_this_script_and_nothing_else() {
+    let text = page(&rolled_back());
+    let policy = parts(
+        &text,
+        "http-equiv=\"Content-Security-Policy\" content=\"",
+        "\"",
+    )[0];
+    let hash = |start, end| {
+        let found = parts(&text, start, end);
+        assert_eq!(found.len(), 1);
+        format!("sha256-{}", STANDARD.encode(Sha256::digest(found[0])))
+    };
+    let expected = format!(
+        "default-src 'none'; style-src '{}'; script-src '{}'; base-uri 'none'; form-action 'none'",
+        hash("<style>", "</style>"),
+        hash("<script>", "</script>")
+    );
+    assert_eq!(policy.replace("&#x2f;", "/"), expected);
+    let references = Regex::new(r#"(?:href|src|srcset|action|data|poster)="([^"]*)""#).unwrap();
+    for reference in references.captures_iter(&text) {
+        assert!(reference[1].starts_with('#'), "{}", &reference[1]);
+    }
+    assert!(!text.contains("url(") && !text.contains("@import"));
+}
+
+#[test]
+fn the_file_is_written_whole_or_not_at_all() {
+    let repo = rolled_back();
+    let html = |args: &[&str]| run(repo.path(), &[&["history"], args].concat());
+    let ran = html(&["--html", "page.html"]).exits(0);
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("", "wrote page.html\n")
+    );
+    let text = page(&repo);
+    assert_eq!(fs::read_to_string(repo.join("page.html")).unwrap(), text);
+    // A link is neither followed nor replaced: it may be /dev/stdout.
+    fs::write(repo.join("other"), "mine").unwrap();
+    symlink("other", repo.join("link.html")).unwrap();
+    let ran = html(&["--html", "link.html"]).exits(2);
+    assert!(
+        ran.stderr.contains("link.html is not a regular file"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fs::read_to_string(repo.join("other")).unwrap(), "mine");
+    assert!(
+        fs::symlink_metadata(repo.join("link.html"))
+            .unwrap()
+            .is_symlink()
+    );
+    fs::create_dir(repo.join("directory")).unwrap();
+    let ran = html(&["--html", "directory"]).exits(2);
+    assert!(
+        ran.stderr.contains("directory is a directory"),
+        "{}",
+        ran.stderr
+    );
+    html(&["--html", "missing/page.html"]).exits(2);
+    let names: BTreeSet<_> = fs::read_dir(repo.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let expected = [
+        ".git",
+        ".github",
+        "directory",
+        "link.html",
+        "other",
+        "page.html",
+        "repin.yaml",
+    ];
+    assert_eq!(names, expected.map(str::to_owned).into());
+    let document = html(&["--html", "page.html", "--format", "json"]).exits(0);
+    assert_eq!(document.json()["schema"], "repin.history/1");
+    html(&["--html", "-", "--format", "json"]).exits(2);
+}
+
+#[test]
+fn a_limit_is_said_and_leaves_no_dead_link() {
+    let repo = rolled_back();
+    let ran = run(repo.path(), &["history", "--html", "-", "--limit", "1"]).exits(0);
+    let text = ran.stdout;
+    assert!(text.contains("; the newest 1 of 3 entries."), "{text}");
+    assert_eq!(parts(&text, "<li class=\"", "</li>\n").len(), 1);
+    let ids: BTreeSet<_> = parts(&text, " id=\"", "\"").into_iter().collect();
+    for link in parts(&text, "href=\"#", "\"") {
+        assert!(ids.contains(link), "{link}");
+    }
+    assert_eq!(ids.len(), parts(&text, " id=\"", "\"").len());
+}
+
+#[test]
+fn a_configured_forge_makes_numbers_links() {
+    let repo = rolled_back();
+    let config = fs::read_to_string(repo.join("repin.yaml")).unwrap();
+    for (url, repository, page_of) in [
+        (
+            "https://api.github.com",
+            "acme/flows",
+            "https:&#x2f;&#x2f;github.com&#x2f;acme&#x2f;flows&#x2f;pull&#x2f;7",
+        ),
+        (
+            "https://git.example/api/v1",
+            "a/b",
+            "https:&#x2f;&#x2f;git.example&#x2f;a&#x2f;b&#x2f;pulls&#x2f;7",
+        ),
+        (
+            "https://github.example/api/v3",
+            "a/b",
+            "https:&#x2f;&#x2f;github.example&#x2f;a&#x2f;b&#x2f;pull&#x2f;7",
+        ),
+    ] {
+        let kind = if url.contains("github") {
+            "github"
+        } else {
+            "gitea"
+        };
+        let block = format!("forge: {{ kind: {kind}, url: '{url}', repository: {repository} }}\n");
+        repo.write("repin.yaml", format!("{config}{block}"));
+        let link = format!("<a href=\"{page_of}\" rel=\"external noopener noreferrer\">#7</a>");
+        let text = page(&repo);
+        assert!(text.contains(&link), "{link} in {text}");
+    }
+}
+
+#[test]
+fn what_could_not_be_read_is_on_the_page_and_on_standard_error() {
+    let repo = rolled_back();
+    let config = fs::read_to_string(repo.join("repin.yaml")).unwrap();
+    repo.write("repin.yaml", "version: 9\n").commit("break it");
+    repo.publish();
+    repo.write("repin.yaml", config);
+    let ran = run(repo.path(), &["history", "--html", "-"]).exits(0);
+    assert!(
+        ran.stdout.contains("<li class=\"unreadable\""),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout
+            .contains("The set of this commit is unknown: repin.yaml:"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("<strong>Incomplete:</strong> commit "),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr.contains("warning: the set of commit"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn diffs_of_any_change_are_those_of_git() {
+    let repo = Repo::new();
+    repo.promote('a');
+    let more = format!(
+        "first: 1\na: {}\nb: {}\n",
+        repo::pin("review", 'b'),
+        repo::pin("review", 'b')
+    );
+    repo.write(".github/workflows/review.yml", more);
+    repo.write(
+        ".github/workflows/fix.yml",
+        format!("image: \"{}\"\nlast", repo::pin("fix", 'b')),
+    );
+    repo.write(".github/workflows/beside.yml", "no pin\n");
+    repo.commit(title('b'));
+    repo.publish();
+    let text = page(&repo);
+    let diff = parts(
+        parts(&text, "<li class=\"", "</li>\n")[0],
+        "\">\n",
+        "</pre>",
+    )
+    .into_iter()
+    .find(|part| part.starts_with("--- "))
+    .unwrap();
+    let plain = Regex::new("</?(?:del|ins)>").unwrap().replace_all(diff, "");
+    let plain = plain.replace("&#x2f;", "/").replace("&quot;", "\"");
+    let expected = repo.git(&[
+        "diff",
+        "-U1",
+        "--no-prefix",
+        "--src-prefix=a/",
+        "--dst-prefix=b/",
+        "HEAD~1",
+        "HEAD",
+        "--",
+        ".github/workflows/fix.yml",
+        ".github/workflows/review.yml",
+    ]);
+    let kept: Vec<_> = expected
+        .lines()
+        .filter(|line| !line.starts_with("diff ") && !line.starts_with("index "))
+        .collect();
+    assert_eq!(plain.trim_end().lines().collect::<Vec<_>>(), kept);
+}
+
+#[test]
+fn a_diff_that_is_too_large_is_left_out_and_the_page_says_so() {
+    let repo = Repo::new();
+    repo.promote('a');
+    let many = |line: &str| format!("{}\n{}", repo::pin("fix", 'b'), line.repeat(4_000));
+    repo.pins('b')
+        .write(".github/workflows/fix.yml", many("# words\n"))
+        .commit(title('b'));
+    repo.pins('c')
+        .write(
+            ".github/workflows/fix.yml",
+            many("# words\n").replace(&repo::pin("fix", 'b'), &repo::pin("fix", 'c')),
+        )
+        .commit(title('c'));
+    let large = format!("{}\n{}", repo::pin("fix", 'd'), "x".repeat(1024 * 1024));
+    repo.pins('d')
+        .write(".github/workflows/fix.yml", large)
+        .commit(title('d'));
+    repo.publish();
+    let text = page(&repo);
+    let sets = parts(&text, "<li class=\"", "</li>\n");
+    let large = "The diff of this set is too large for this page; git shows it.";
+    let left_out: Vec<_> = sets.iter().map(|set| set.contains(large)).collect();
+    assert_eq!(left_out, [true, false, true, false]);
+    let with_diff: Vec<_> = sets.iter().map(|set| set.contains("<pre")).collect();
+    assert_eq!(with_diff, [false, true, false, true]);
+}
+
+#[test]
+fn a_set_that_the_configuration_changed_has_no_diff() {
+    let repo = Repo::new();
+    repo.write("other/x.yml", format!("{}\n", repo::pin("fix", 'b')));
+    repo.promote('a');
+    let config = repo::CONFIG.replace("*.yml\"]", "*.yml\", \"other/*.yml\"]");
+    repo.write("repin.yaml", config).commit("count more");
+    repo.publish();
+    let text = page(&repo);
+    let sets = parts(&text, "<li class=\"", "</li>\n");
+    assert_eq!(sets.len(), 2);
+    assert!(
+        sets[0].contains("This commit changed no file with pins"),
+        "{}",
+        sets[0]
+    );
+}
+
+#[test]
+fn the_oldest_diffs_are_left_out_of_a_long_history() {
+    const SETS: usize = 220;
+    let repo = Repo::new();
+    let mut stream = String::from("reset refs/heads/long\n");
+    for number in 0..SETS {
+        let pin = |image: &str| format!("ghcr.io/acme/{image}@sha256:{number:064x}\n");
+        let file = format!(
+            "{}{}{}",
+            pin("fix"),
+            pin("review").repeat(2),
+            format!("# {number}\n").repeat(2_000)
+        );
+        let config = repo::CONFIG;
+        let _ = write!(
+            stream,
+            "commit refs/heads/long\ncommitter A <a@b> {} +0000\ndata 3\nset\nM 100644 inline .github/workflows/x.yml\n\
+             data {}\n{file}\nM 100644 inline repin.yaml\ndata {}\n{config}\n",
+            1_700_000_000 + number,
+            file.len(),
+            config.len()
+        );
+    }
+    let input = repo.join(".git/stream");
+    fs::write(&input, stream).unwrap();
+    let import = Command::new("git")
+        .args(["fast-import", "--quiet"])
+        .current_dir(repo.path())
+        .stdin(fs::File::open(&input).unwrap())
+        .status()
+        .unwrap();
+    assert!(import.success());
+    repo.git(&["reset", "-q", "--hard", "long"]);
+    repo.publish();
+    let text = page(&repo);
+    let sets = parts(&text, "<li class=\"", "</li>\n");
+    assert_eq!(sets.len(), SETS);
+    let with_diff = sets.iter().take_while(|set| set.contains("<pre")).count();
+    let left_out = |set: &&&str| set.contains("The diff of this older set is left out");
+    assert!(with_diff > 100 && with_diff < SETS, "{with_diff}");
+    assert_eq!(sets.iter().filter(left_out).count(), SETS - with_diff);
+    assert!(text.len() < 8_000_000, "{}", text.len());
+}

@@ -1,0 +1,411 @@
+//! `repin status`: one screen, one document, and an exit code that says whether everything was read.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    forge::{Fake, Fault, Kind, TOKEN, error},
+    hosted::{KINDS, PROMOTE, document, hosted, run},
+    world::{REV_A, REV_B, Ran, World, world},
+};
+
+fn status(world: &World, exit: i32) -> Value {
+    let args = ["status", "--format", "json"];
+    world.run(&args).exits(exit).json()
+}
+
+/// A world in which only an undeclared image is off.
+fn in_order() -> World {
+    let world = world();
+    let ignore = "outside_ignore: [.github/workflows/b.yml]\n";
+    world.write("repin.yaml", world.read("repin.yaml") + ignore);
+    world
+}
+
+/// A was promoted, then B, and then A again; all on the remote's branch.
+fn rolled_back() -> World {
+    let world = in_order().with_git();
+    world.promoted(REV_A);
+    world.promoted(REV_B);
+    world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
+    world.commit(&format!(
+        "rollback: test images @{REV_A} (#12)\n\nRepin-Set: {REV_A}"
+    ));
+    world.push();
+    world
+}
+
+/// The screen, with what differs from run to run replaced.
+fn screen(ran: &Ran) -> String {
+    let mut text = ran.stdout.clone();
+    for (pattern, with) in [
+        (r"sha256:[0-9a-f]+", "sha256:<digest>"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d\S+", "<date>"),
+        (r"\((just now|\d+ \w+ ago|in the future[^)]*)\)", "(<age>)"),
+        (r"\b[0-9a-f]{10}\b", "<commit>"),
+    ] {
+        let pattern = regex::Regex::new(pattern).unwrap();
+        text = pattern.replace_all(&text, with).into_owned();
+    }
+    text
+}
+
+#[test]
+fn one_screen_shows_the_set_and_its_holds() {
+    let world = rolled_back();
+    let ran = world.run(&["status"]).exits(0);
+    assert!(
+        ran.stdout.lines().all(|line| line.chars().count() <= 80),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.lines().count() <= 24, "{}", ran.stdout);
+    insta::assert_snapshot!("screen", screen(&ran));
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn the_document_has_the_set_its_author_and_its_holds() {
+    let world = rolled_back();
+    let document = status(&world, 0);
+    let entries = world.run(&["history", "--format", "json"]).exits(0).json();
+    let newest = &entries["entries"][0];
+    assert_eq!(document["schema"], "repin.status/1");
+    assert_eq!(
+        document["set"],
+        json!({
+            "revision": REV_A, "kind": "rollback", "commit": newest["commit"], "date": newest["date"],
+            "subject": format!("rollback: test images @{REV_A} (#12)"), "images": newest["images"],
+        })
+    );
+    assert_eq!(
+        document["author"],
+        world.git(&["log", "-1", "--format=%an"])
+    );
+    assert_eq!(document["pull_request"], json!({"number": 12, "url": null}));
+    assert_eq!(document["branch"]["name"], "origin/main");
+    assert_eq!(
+        document["branch"]["commit"],
+        world.git(&["rev-parse", "HEAD"])
+    );
+    let undone = &entries["entries"][1];
+    assert_eq!(
+        document["holds"],
+        json!([{"revision": REV_B, "commit": newest["commit"], "date": newest["date"], "images": undone["images"]}])
+    );
+    let current: Vec<_> = document["work_tree"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (&row["image"], &row["pins"], &row["current"]))
+        .map(|(image, pins, current)| json!([image, pins, current]))
+        .collect();
+    assert_eq!(
+        current,
+        [
+            json!(["review", 3, true]),
+            json!(["fix", 2, true]),
+            json!(["base", 0, null])
+        ]
+    );
+    assert_eq!(document["pins"].as_array().unwrap().len(), 1);
+    for list in ["outside", "unpinned", "unreadable"] {
+        assert_eq!(document[list], json!([]), "{list}");
+    }
+    assert_eq!(document["pull_requests"], Value::Null);
+    assert_eq!(document["not_read"][0]["what"], "pull_requests");
+    assert_eq!(
+        (
+            &document["interrupted"],
+            &document["recovery"],
+            &document["running"]
+        ),
+        (&json!(false), &Value::Null, &Value::Null)
+    );
+}
+
+#[test]
+fn what_is_off_is_shown_and_changes_no_exit_code() {
+    let world = rolled_back();
+    let digest = world.digest("review", REV_A);
+    world.write("docs/notes.md", format!("ghcr.io/acme/review@{digest}\n"));
+    world.write(
+        ".github/workflows/c.yml",
+        "image: ghcr.io/acme/fix:latest\n",
+    );
+    world.replace("repin.yaml", "pins: 2", "pins: 1");
+    world.commit("what is off");
+    let document = status(&world, 0);
+    let codes = |list: &str| {
+        let rows = document[list].as_array().unwrap();
+        rows.iter()
+            .map(|row| row["code"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(codes("pins"), ["pin_count", "image_undeclared"]);
+    assert_eq!(codes("outside"), ["pin_outside"]);
+    assert_eq!(codes("unpinned"), ["image_unpinned"]);
+    let ran = world.run(&["status"]).exits(0);
+    for says in [
+        "outside       docs/notes.md:1:1 (review: pin_outside)\n",
+        "unpinned      .github/workflows/c.yml:1:8 (fix: image_unpinned)\n",
+        "\noff: 2 pin problems, 1 outside digest, 1 unpinned reference\n",
+    ] {
+        assert!(ran.stdout.contains(says), "{says}: {}", ran.stdout);
+    }
+    world.run(&["check"]).exits(1);
+}
+
+#[test]
+fn a_work_tree_with_another_set_is_shown_beside_the_deployed_one() {
+    let world = rolled_back();
+    world.pin(REV_B);
+    let document = status(&world, 0);
+    assert_eq!(document["set"]["revision"], REV_A);
+    assert_eq!(document["work_tree"][0]["current"], false);
+    let ran = world.run(&["status"]).exits(0);
+    let digest = &world.digest("review", REV_B)[..19];
+    assert!(
+        ran.stdout.contains(&format!("work tree: {digest}\n")),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout
+            .contains("off: 1 pin problem, 2 differing images"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn an_interrupted_apply_and_a_running_one_are_told_apart() {
+    let world = rolled_back();
+    let session = repin::apply::Session::begin(world.root(), "`repin promote`, a test").unwrap();
+    let document = status(&world, 0);
+    assert_eq!(document["interrupted"], false);
+    let running = document["running"].as_str().unwrap();
+    assert!(running.contains("`repin promote`, a test"), "{running}");
+    drop(session);
+    let state = find(&world.path(".git"), "lock");
+    std::fs::write(state.with_file_name("journal"), "no journal").unwrap();
+    let document = status(&world, 5);
+    assert_eq!(document["interrupted"], true);
+    assert_eq!(document["not_read"][0]["what"], "journal");
+    assert_eq!(document["set"]["revision"], REV_A);
+    std::fs::rename(
+        state.with_file_name("journal"),
+        state.with_file_name("journal.new"),
+    )
+    .unwrap();
+    let document = status(&world, 0);
+    assert_eq!(
+        (&document["interrupted"], &document["recovery"]),
+        (&json!(true), &json!("dropped"))
+    );
+    let ran = world.run(&["status"]).exits(0);
+    assert!(
+        ran.stdout
+            .contains("off: 1 pin problem, an interrupted --apply\n"),
+        "{}",
+        ran.stdout
+    );
+}
+
+/// The file of this name beneath a directory.
+fn find(directory: &std::path::Path, name: &str) -> std::path::PathBuf {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.file_name().unwrap() == name {
+                return path;
+            }
+        }
+    }
+    panic!("{name} not found");
+}
+
+#[test]
+fn without_git_the_pins_are_shown_and_history_is_reported_as_not_read() {
+    let world = in_order();
+    let document = status(&world, 3);
+    assert_eq!(document["set"], Value::Null);
+    assert_eq!(document["branch"], Value::Null);
+    assert_eq!(document["not_read"][0]["what"], "history");
+    let ran = world.run(&["status"]).exits(3);
+    let digest = &world.digest("review", REV_A)[..19];
+    assert!(ran.stdout.contains(digest), "{}", ran.stdout);
+    assert!(
+        ran.stdout.ends_with("\noff: 1 pin problem\n"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_commit_that_cannot_be_read_since_the_current_set_is_shown() {
+    let world = rolled_back();
+    let config = world.read("repin.yaml");
+    world.write("repin.yaml", "version: 9\n");
+    let broken = world.commit("break the configuration");
+    world.push();
+    world.write("repin.yaml", config);
+    let document = status(&world, 0);
+    assert_eq!(document["set"]["revision"], REV_A);
+    assert_eq!(document["unreadable"][0]["commit"], broken);
+    let ran = world.run(&["status"]).exits(0);
+    assert!(
+        ran.stdout
+            .contains("off: 1 pin problem, 1 unreadable commit\n"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_shallow_clone_is_reported() {
+    let world = rolled_back();
+    world.git(&["update-ref", "refs/heads/all", "HEAD"]);
+    let clone = tempfile::tempdir().unwrap();
+    let from = format!("file://{}", world.root().display());
+    let ran = std::process::Command::new("git")
+        .args(["clone", "-q", "--depth", "1", &from, "."])
+        .current_dir(clone.path())
+        .output()
+        .unwrap();
+    assert!(ran.status.success());
+    let ran = world
+        .run_in(clone.path(), &["status", "--format", "json"], &[])
+        .exits(0);
+    assert_eq!(ran.json()["not_read"][0]["what"], "older_sets");
+}
+
+// The forge.
+
+#[test]
+fn open_pull_requests_of_sets_are_listed_and_no_others() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        run(&world, &PROMOTE).exits(0);
+        let opened = fake.store().pulls[0].clone();
+        // A marker on a branch that the configuration does not lead to, and one from a fork.
+        let mut foreign = opened.clone();
+        (foreign.number, foreign.head) = (fake.store().number(), "feature".to_owned());
+        let mut forked = opened.clone();
+        (forked.number, forked.head_repo) = (fake.store().number(), "someone/flows".to_owned());
+        let mut elsewhere = opened.clone();
+        (elsewhere.number, elsewhere.base) = (fake.store().number(), "staging".to_owned());
+        let head = fake.store().refs["main"].clone();
+        fake.store().refs.insert("feature".to_owned(), head.clone());
+        fake.store().refs.insert("staging".to_owned(), head);
+        fake.store().pulls.extend([foreign, forked, elsewhere]);
+        fake.forget();
+        let found = document(&world, &["status"], 3);
+        let open = found["pull_requests"].as_array().unwrap();
+        assert_eq!(open.len(), 1, "{kind:?}: {open:?}");
+        assert_eq!(open[0]["number"], opened.number);
+        assert_eq!(
+            (&open[0]["kind"], &open[0]["revision"], &open[0]["draft"]),
+            (&json!("promote"), &json!(REV_B), &json!(false))
+        );
+        // The world is not in git, so its history was not read.
+        assert_eq!(found["not_read"][0]["what"], "history");
+        assert_eq!(found["not_read"].as_array().unwrap().len(), 1);
+        let ran = run(&world, &["status"]).exits(3);
+        let row = format!("open          #{} promote {} ", opened.number, &REV_B[..12]);
+        assert!(ran.stdout.contains(&row), "{}", ran.stdout);
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn a_missing_token_is_reported_and_no_error() {
+    let (world, fake) = hosted(Kind::Github, "");
+    let ran = world.run(&["status", "--format", "json"]).exits(3);
+    let not_read = ran.json()["not_read"].clone();
+    assert_eq!(not_read[1]["what"], "pull_requests");
+    assert!(
+        not_read[1]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("no token is set")
+    );
+    let world = world.with_git();
+    let ran = world.run(&["status", "--format", "json"]).exits(0);
+    assert_eq!(ran.json()["pull_requests"], Value::Null);
+    assert_eq!(fake.asked(), [] as [String; 0]);
+}
+
+#[test]
+fn a_forge_that_fails_decides_the_exit_code_and_hides_nothing_else() {
+    for (code, exit) in [(500, 3), (403, 4)] {
+        let (world, fake) = hosted(Kind::Github, "base: main");
+        let world = world.with_git();
+        fake.fault(
+            ("GET", "/pulls"),
+            99,
+            Fault::Instead(error(code, "not today")),
+        );
+        let env = [("REPIN_FORGE_TOKEN", TOKEN)];
+        let ran = world
+            .run_with(&["status", "--format", "json"], &env)
+            .exits(exit);
+        let found = ran.json();
+        assert_eq!(found["pull_requests"], Value::Null);
+        assert_eq!(found["not_read"][0]["what"], "pull_requests");
+        assert_eq!(found["set"]["kind"], "manual");
+    }
+}
+
+#[test]
+fn the_forge_confirms_the_pull_request_of_the_commit_and_shows_a_stale_clone() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "base: main");
+        run(&world, &PROMOTE).exits(0);
+        let number = fake.store().pulls[0].number;
+        let world = world.with_git();
+        let merged = fake.store().merge(number);
+        let found = document(&world, &["status"], 0);
+        assert_eq!(found["pull_requests"], json!([]));
+        assert_eq!(found["branch"]["head"], merged, "{kind:?}");
+        let ran = run(&world, &["status"]).exits(0);
+        assert!(
+            ran.stdout.contains("the clone is behind the forge"),
+            "{}",
+            ran.stdout
+        );
+        // The same set in this clone, by a commit that is not the forge's.
+        world.promoted(REV_A);
+        world.pin(REV_B);
+        world.commit(&format!("promote: test images @{REV_B} (#{number})"));
+        world.push();
+        let found = document(&world, &["status"], 0);
+        assert_eq!(found["pull_request"], Value::Null, "{kind:?}");
+        let ours = found["set"]["commit"].as_str().unwrap().to_owned();
+        fake.store().pull_mut(number).unwrap().merged = Some(ours);
+        let found = document(&world, &["status"], 0);
+        assert_eq!(found["pull_request"]["number"], number, "{kind:?}");
+        let url = found["pull_request"]["url"].as_str().unwrap();
+        assert!(url.contains(&number.to_string()), "{url}");
+    }
+}
+
+#[test]
+fn a_checkout_that_names_another_forge_than_its_base_gets_no_token() {
+    let (world, fake) = hosted(Kind::Github, "base: main");
+    let other = Fake::start(Kind::Github);
+    let world = world.with_git();
+    world.replace("repin.yaml", &fake.api(), &other.api());
+    let found = document(&world, &["status"], 2);
+    assert_eq!(found["pull_requests"], Value::Null);
+    let reason = found["not_read"][0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("`forge` in the work tree names"),
+        "{reason}"
+    );
+    assert_eq!(other.asked(), [] as [String; 0]);
+    assert_eq!(fake.asked(), [] as [String; 0]);
+    assert_eq!(found["set"]["kind"], "manual");
+}
