@@ -28,8 +28,6 @@ pub mod apply;
 pub mod checks;
 pub mod cli;
 pub mod config;
-#[cfg(test)]
-mod conformance;
 pub mod error;
 pub mod explain;
 pub mod files;

@@ -1,4 +1,5 @@
-//! The codes of checks: public, stable, lower-snake-case words.
+//! The codes of checks: public, stable, lower-snake-case words. A code names what may be wrong; a pass
+//! has a title of its own, for people alone.
 
 use std::fmt;
 
@@ -10,12 +11,20 @@ use serde::Serialize;
 pub struct Code(&'static str);
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $passed:literal;)*) => {
         impl Code {
             $($(#[$doc])* pub const $name: Self = Self($text);)*
 
             /// Every code.
             pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// What a passed check states, for people.
+            pub fn passed(self) -> &'static str {
+                match self.0 {
+                    $($text => $passed,)*
+                    other => other,
+                }
+            }
 
             /// The code with this word.
             pub fn of(word: &str) -> Option<Self> {
@@ -27,111 +36,116 @@ macro_rules! codes {
 
 codes! {
     /// A file that the globs match can be changed safely.
-    FILE_UNSAFE = "file_unsafe";
+    FILE_UNSAFE = "file_unsafe", "files are safe to change";
     /// An image is pinned as often as the configuration declares.
-    PIN_COUNT = "pin_count";
+    PIN_COUNT = "pin_count", "pins as declared";
     /// No digest of a configured image is malformed.
-    PIN_UNSUPPORTED = "pin_unsupported";
+    PIN_UNSUPPORTED = "pin_unsupported", "digests well-formed";
     /// No controller writes an entry of a place, too.
-    MANAGED_ELSEWHERE = "managed_elsewhere";
+    MANAGED_ELSEWHERE = "managed_elsewhere", "no other controller";
     /// All pins of an image have one digest.
-    PIN_DISAGREE = "pin_disagree";
+    PIN_DISAGREE = "pin_disagree", "pins agree";
     /// No image is pinned outside the counted pins.
-    PIN_OUTSIDE = "pin_outside";
+    PIN_OUTSIDE = "pin_outside", "no pin outside";
     /// No pinned digest occurs outside a counted pin.
-    DIGEST_OUTSIDE = "digest_outside";
+    DIGEST_OUTSIDE = "digest_outside", "no digest outside";
     /// No image is referenced by tag alone.
-    IMAGE_UNPINNED = "image_unpinned";
+    IMAGE_UNPINNED = "image_unpinned", "every image pinned";
     /// Every pinned repository of the images' owners is declared.
-    IMAGE_UNDECLARED = "image_undeclared";
+    IMAGE_UNDECLARED = "image_undeclared", "every image declared";
     /// The revision is not an ancestor of the currently pinned one.
-    REVISION_ORDER = "revision_order";
+    REVISION_ORDER = "revision_order", "revision is newer";
     /// No rollback undid the set.
-    ROLLED_BACK = "rolled_back";
+    ROLLED_BACK = "rolled_back", "set is not held";
     /// A commit of the promoted branch says that it promoted the revision.
-    PROVENANCE_TITLE = "provenance_title";
+    PROVENANCE_TITLE = "provenance_title", "promotion is recorded";
     /// That commit pins every image of the set.
-    PROVENANCE_CONTENT = "provenance_content";
+    PROVENANCE_CONTENT = "provenance_content", "promoted content matches";
     /// A pinned digest exists.
-    DIGEST_MISSING = "digest_missing";
+    DIGEST_MISSING = "digest_missing", "digest exists";
     /// All images of the set were built from one revision.
-    SET_DISAGREE = "set_disagree";
+    SET_DISAGREE = "set_disagree", "one revision";
     /// The revision's tag exists.
-    TAG_MISSING = "tag_missing";
+    TAG_MISSING = "tag_missing", "tag exists";
     /// The tag names the digest that it must.
-    DIGEST_MISMATCH = "digest_mismatch";
+    DIGEST_MISMATCH = "digest_mismatch", "tag names the digest";
     /// Manifests are unambiguous and have their declared type.
-    MANIFEST_AMBIGUOUS = "manifest_ambiguous";
+    MANIFEST_AMBIGUOUS = "manifest_ambiguous", "manifest is unambiguous";
     /// The new digest has every platform of the previous one.
-    PLATFORM_LOST = "platform_lost";
+    PLATFORM_LOST = "platform_lost", "every platform kept";
     /// The revision label names the revision.
-    REVISION_LABEL = "revision_label";
+    REVISION_LABEL = "revision_label", "revision label matches";
     /// A required label is present and not empty.
-    LABEL_MISSING = "label_missing";
+    LABEL_MISSING = "label_missing", "required labels present";
     /// A signature or an attestation is there.
-    SIGNATURE_MISSING = "signature_missing";
+    SIGNATURE_MISSING = "signature_missing", "signature present";
     /// What is there verifies.
-    SIGNATURE_INVALID = "signature_invalid";
+    SIGNATURE_INVALID = "signature_invalid", "signature verifies";
     /// A configured signer made it.
-    SIGNER_UNTRUSTED = "signer_untrusted";
+    SIGNER_UNTRUSTED = "signer_untrusted", "signer is trusted";
     /// Each required kind is there.
-    ATTESTATION_MISSING = "attestation_missing";
+    ATTESTATION_MISSING = "attestation_missing", "attestations present";
     /// It was made for the revision.
-    COMMIT_MISMATCH = "commit_mismatch";
+    COMMIT_MISMATCH = "commit_mismatch", "signed for the revision";
     /// The image has everything that its contract wants.
-    INVENTORY_MUST_CONTAIN_MISSING = "inventory_must_contain_missing";
+    INVENTORY_MUST_CONTAIN_MISSING = "inventory_must_contain_missing",
+        "has what the contract requires";
     /// The image has nothing that its contract forbids.
-    INVENTORY_MUST_NOT_CONTAIN_PRESENT = "inventory_must_not_contain_present";
+    INVENTORY_MUST_NOT_CONTAIN_PRESENT = "inventory_must_not_contain_present",
+        "has nothing that the contract forbids";
     /// The contract holds something.
-    EXPECTED_YAML_EMPTY = "expected_yaml_empty";
+    EXPECTED_YAML_EMPTY = "expected_yaml_empty", "contract has content";
     /// The contract asserts something.
-    EXPECTED_YAML_NO_ASSERTIONS = "expected_yaml_no_assertions";
+    EXPECTED_YAML_NO_ASSERTIONS = "expected_yaml_no_assertions", "contract asserts something";
     /// The contract exists.
-    EXPECTED_YAML_NOT_FOUND = "expected_yaml_not_found";
+    EXPECTED_YAML_NOT_FOUND = "expected_yaml_not_found", "contract exists";
     /// The contract is YAML that can be read in one way.
-    EXPECTED_YAML_PARSE_FAILED = "expected_yaml_parse_failed";
+    EXPECTED_YAML_PARSE_FAILED = "expected_yaml_parse_failed", "contract is well-formed";
     /// The contract has only the sections that there are.
-    EXPECTED_YAML_UNKNOWN_TOP_LEVEL_KEY = "expected_yaml_unknown_top_level_key";
+    EXPECTED_YAML_UNKNOWN_TOP_LEVEL_KEY = "expected_yaml_unknown_top_level_key",
+        "contract sections are known";
     /// The contract names only configured kinds.
-    EXPECTED_YAML_UNKNOWN_KIND = "expected_yaml_unknown_kind";
+    EXPECTED_YAML_UNKNOWN_KIND = "expected_yaml_unknown_kind", "contract kinds are configured";
     /// The contract forbids names only of kinds that support it.
-    EXPECTED_YAML_UNSUPPORTED_FIELD = "expected_yaml_unsupported_field";
+    EXPECTED_YAML_UNSUPPORTED_FIELD = "expected_yaml_unsupported_field",
+        "contract fields are supported";
     /// The contract has lists of names where they belong.
-    EXPECTED_YAML_INVALID_TYPE = "expected_yaml_invalid_type";
+    EXPECTED_YAML_INVALID_TYPE = "expected_yaml_invalid_type", "contract lists are well-formed";
     /// The copy of the contract in the image equals the contract.
-    EXPECTED_YAML_IN_IMAGE_MISMATCH = "expected_yaml_in_image_mismatch";
+    EXPECTED_YAML_IN_IMAGE_MISMATCH = "expected_yaml_in_image_mismatch",
+        "copy of the contract matches";
     /// The listing of an image exists.
-    ENUMERATION_JSON_NOT_FOUND = "enumeration_json_not_found";
+    ENUMERATION_JSON_NOT_FOUND = "enumeration_json_not_found", "listing exists";
     /// The listing of an image is JSON.
-    ENUMERATION_JSON_PARSE_FAILED = "enumeration_json_parse_failed";
+    ENUMERATION_JSON_PARSE_FAILED = "enumeration_json_parse_failed", "listing is JSON";
     /// The listing of an image has a list of names for each kind.
-    ENUMERATION_JSON_INVALID_TYPE = "enumeration_json_invalid_type";
+    ENUMERATION_JSON_INVALID_TYPE = "enumeration_json_invalid_type", "listing is well-formed";
     /// The contents of an image can be listed.
-    ENUMERATION_FAILED = "enumeration_failed";
+    ENUMERATION_FAILED = "enumeration_failed", "contents can be listed";
     /// There are files under the inventory's root.
-    ENUMERATION_EMPTY = "enumeration_empty";
+    ENUMERATION_EMPTY = "enumeration_empty", "inventory root has files";
     /// At least one kind has a name.
-    ENUMERATION_NO_PERSONA = "enumeration_no_persona";
+    ENUMERATION_NO_PERSONA = "enumeration_no_persona", "a kind has names";
     /// A kind that must not be empty has a name.
-    KIND_EMPTY = "kind_empty";
+    KIND_EMPTY = "kind_empty", "required kinds have names";
     /// Each required file exists.
-    REQUIRED_FILE_MISSING = "required_file_missing";
+    REQUIRED_FILE_MISSING = "required_file_missing", "required files present";
     /// No layer has a file with a forbidden name.
-    FORBIDDEN_FILE_PRESENT = "forbidden_file_present";
+    FORBIDDEN_FILE_PRESENT = "forbidden_file_present", "no forbidden file";
     /// Files and directories have the permissions that they must have.
-    MODE_UNEXPECTED = "mode_unexpected";
+    MODE_UNEXPECTED = "mode_unexpected", "modes as required";
     /// The configured user can read everything under the inventory's root.
-    UNREADABLE = "unreadable";
+    UNREADABLE = "unreadable", "user can read everything";
     /// No entry of the image's environment looks like a secret.
-    ENV_SECRET = "env_secret";
+    ENV_SECRET = "env_secret", "no secret in the environment";
     /// The smoke command ends well in the image.
-    SMOKE_FAILED = "smoke_failed";
+    SMOKE_FAILED = "smoke_failed", "smoke command succeeds";
     /// A container engine can run the smoke command in the image.
-    SMOKE_UNAVAILABLE = "smoke_unavailable";
+    SMOKE_UNAVAILABLE = "smoke_unavailable", "container engine available";
     /// Everything that the run needs is configured.
-    UNCONFIGURED = "unconfigured";
+    UNCONFIGURED = "unconfigured", "everything configured";
     /// The new contents hold each image's new digest exactly as often as the configuration says.
-    PLAN_COUNT = "plan_count";
+    PLAN_COUNT = "plan_count", "new pins counted";
 }
 
 impl Code {

@@ -96,8 +96,7 @@ pub fn resolved(
             .map(|platform| label(config, image, revision, platform)),
     );
     let required = config
-        .inventory
-        .as_ref()
+        .inventory_of(image)
         .map_or(&[][..], |inventory| &inventory.required_labels);
     checks.extend(
         facts

@@ -12,7 +12,8 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
 
 pub(super) use after::{Between, Branch, Freshness, Gates, Promotion, Wait};
 pub(super) use doctor::Doctor;
@@ -20,6 +21,7 @@ pub(super) use inventory::{Inventory, OfImage};
 pub(super) use prune::{Prune, PruneAction, Restore};
 pub(super) use trust::Trust;
 
+use super::{complete, help};
 use crate::workflow::Unconfigured;
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
@@ -44,7 +46,10 @@ impl Cli {
     /// Parses the arguments; the first is the program's name.
     pub(super) fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         let sources = sources(&arguments);
-        let mut cli = Self::try_parse_from(arguments)?;
+        let mut command = help::arranged(Self::command());
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let mut cli =
+            Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         // clap keeps only the last occurrence of a global option used before and after a subcommand.
         if sources.len() > cli.global.source.len() {
             cli.global.source = sources;
@@ -81,13 +86,22 @@ const BUILD: &str = concat!(
 );
 
 const EXITS: &str = "\
+Examples:
+  repin check                                 # count the pins, and compare their digests
+  repin promote -r 4f2a…                      # run every check and show what would change
+  repin promote -r 4f2a… --apply --commit     # change every pin, or none, and commit
+  repin rollback                              # list the sets available for rollback
+
+Documentation: docs/ in repin's source repository; `repin man | man -l -`; `repin explain CODE`
+
 Exit codes:
   0  success, or nothing to do
   1  a check failed; nothing was changed
   2  invalid usage, configuration or input
   3  a registry, git or the disk is unavailable, or returned bytes that do not verify
   4  denied: credentials or permissions are missing or insufficient
-  5  conflict with another run, or with an interrupted one that needs a decision";
+  5  conflict with another run, or with an interrupted one that needs a decision
+  130, 143  interrupted by Ctrl-C or SIGTERM; the message states what was changed";
 
 /// Options that every command accepts.
 #[derive(Debug, Args)]
@@ -95,7 +109,7 @@ Exit codes:
 pub(super) struct Global {
     /// Configuration file; its directory is the root [default: repin.yaml in the current directory
     /// or the nearest one above]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(short, long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Read repositories under PREFIX from oci:DIR or http[s]://HOST[:PORT][/PATH]
     #[arg(long, global = true, value_name = "PREFIX=WHERE")]
@@ -152,7 +166,7 @@ pub(super) enum Command {
     )]
     Resolve {
         /// Commit that the images were built from
-        #[arg(long, value_name = "REV", allow_hyphen_values = true)]
+        #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
         revision: String,
     },
     /// Move every pin of the set to one verified revision
@@ -194,7 +208,7 @@ pub(super) enum Command {
     )]
     Explain {
         /// The code that a message shows in brackets; without it, all codes are listed
-        #[arg(value_name = "CODE")]
+        #[arg(value_name = "CODE", add = ArgValueCompleter::new(complete::codes))]
         code: Option<String>,
     },
     /// Finish or undo an interrupted --apply
@@ -221,10 +235,11 @@ pub(super) enum Command {
 const INIT: &str = "\
 The images of one owner that are pinned by digest become the set: the owner of the git remote if it has any, otherwise the \
 most likely owner. On a terminal, repin asks when the choice is uncertain; otherwise it marks the choice in the file. An \
-existing file is overwritten only with --force.
+existing file is overwritten only with --force; --update changes the counts in it and shows the difference.
 
 Examples:
   repin init
+  repin init --update          # after a pin was added or removed on purpose
   repin init --dry-run true    # print the file instead of writing it";
 
 const HISTORY: &str = "\
@@ -274,14 +289,17 @@ pub(super) struct Init {
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
     pub(super) dry_run: Option<bool>,
     /// Overwrite an existing file
-    #[arg(long)]
+    #[arg(long, conflicts_with = "update")]
     pub(super) force: bool,
+    /// Count the pins of an existing file again, and change only its `pins:`
+    #[arg(long)]
+    pub(super) update: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Promote {
     /// Commit that the images were built from
-    #[arg(long, value_name = "REV", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
     pub(super) revision: String,
     /// Digest that the image's tag must resolve to, as reported by its build
     #[arg(long, value_name = "NAME=DIGEST")]
@@ -299,7 +317,13 @@ pub(super) struct Promote {
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
     /// Revision to roll back to; without it, repin lists the sets available for rollback
-    #[arg(long, value_name = "REV", allow_hyphen_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "REV",
+        allow_hyphen_values = true,
+        add = ArgValueCompleter::new(complete::rollbacks)
+    )]
     pub(super) to: Option<String>,
     #[command(flatten)]
     pub(super) change: Change,
@@ -308,7 +332,7 @@ pub(super) struct Rollback {
 #[derive(Debug, Args)]
 pub(super) struct History {
     /// List at most N entries
-    #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<usize>)]
     pub(super) limit: Option<usize>,
     /// Write the sets to FILE as one self-contained HTML page; - is standard output
     #[arg(long, value_name = "FILE")]
@@ -394,6 +418,16 @@ pub(super) struct Recover {
     pub(super) dry_run: Option<bool>,
 }
 
+/// Proposes the revisions of sets.
+pub(super) fn revisions() -> ArgValueCompleter {
+    ArgValueCompleter::new(complete::revisions)
+}
+
+/// Proposes configured images.
+pub(super) fn images() -> ArgValueCompleter {
+    ArgValueCompleter::new(complete::images)
+}
+
 /// Parses exactly `true`, `false`, or the empty string, which means `true`: a workflow input left
 /// empty changes nothing.
 pub(super) fn strict_bool(text: &str) -> Result<bool, String> {
@@ -419,7 +453,7 @@ pub(super) fn whole_number<T: std::str::FromStr<Err = ParseIntError>>(
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
+    use clap::error::ErrorKind;
 
     use super::*;
 

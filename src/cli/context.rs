@@ -1,12 +1,15 @@
 //! What a command needs: arguments, environment and configuration file, turned into values once.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     args::{Change, Cli, Global, PullRequestState, strict_bool},
     format::Volume,
     output::Output,
-    requests,
+    requests, signals,
 };
 use crate::{
     config::{self, Config, FILE_NAME, MISSPELLED_NAME},
@@ -47,10 +50,12 @@ impl Context {
         }
         let texts = source.iter().map(String::as_str);
         let mappings = parse_mappings(texts, environment.directory(), "--source")?;
-        let output = Output::new(*format, *color, volume, &environment);
+        let mut output = Output::new(*format, *color, volume, &environment);
+        let interruption = signals::watch(*format, *color, &environment, output.stderr())?;
+        output.interruption = Some(Arc::clone(&interruption));
         let console = Box::new(output.stderr());
         Ok(Self {
-            services: Services::new(environment, mappings, console)?,
+            services: Services::new(environment, mappings, console, interruption)?,
             output,
             config: config.clone(),
         })

@@ -6,6 +6,7 @@
 mod args;
 mod change;
 mod commands;
+mod complete;
 mod console;
 mod context;
 mod display;
@@ -13,15 +14,20 @@ mod environment;
 mod exit;
 mod format;
 mod github;
+mod help;
 mod output;
 mod render;
 mod requests;
 mod sarif;
+mod signals;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use args::{Cli, Command};
-use clap::{CommandFactory, error::ErrorKind};
+use clap::{
+    CommandFactory,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     error::{Class, Error, Errors},
@@ -35,6 +41,9 @@ use output::Output;
 
 /// Runs the program with its arguments (the first is its name).
 pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
+    if let Some(exit) = complete::answered(&arguments, &environment) {
+        return exit;
+    }
     // clap stops at the first wrong argument, so the format that its error is shown in is looked
     // for beforehand.
     let mut output = Output::early(&arguments, &environment);
@@ -101,6 +110,10 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
 }
 
 fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
+    if help::asks_for_global(arguments.get(1..).unwrap_or_default()) {
+        output.styled(&help::global(&command()));
+        return Err(Exit::Done);
+    }
     Cli::read(arguments).map_err(|error| {
         if !error.use_stderr() {
             output.help(&error);
@@ -122,9 +135,26 @@ fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
                 .collect();
             lines.join(" ").trim_start_matches("error: ").to_owned()
         };
-        output.fault(&Errors::from(
-            Error::input("usage", message).help("see `repin --help`"),
-        ))
+        let help = match suggested(&error) {
+            Some(near) => format!("did you mean `{near}`? See `repin --help`"),
+            None => "see `repin --help`".to_owned(),
+        };
+        output.fault(&Errors::from(Error::input("usage", message).help(help)))
+    })
+}
+
+/// What was probably meant: a command, an option or a value.
+fn suggested(error: &clap::Error) -> Option<String> {
+    let kinds = [
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedValue,
+    ];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(near) => Some(near.clone()),
+        // The likeliest is the last.
+        ContextValue::Strings(near) => near.last().cloned(),
+        _ => None,
     })
 }
 

@@ -9,12 +9,14 @@ use std::{
     borrow::Cow,
     ffi::OsString,
     io::{self, Write},
+    sync::Arc,
 };
 
+use clap::builder::StyledStr;
 use serde::Serialize;
 
 use super::{
-    console::StandardError,
+    console::{ProgressLine, StandardError},
     display,
     exit::Exit,
     format::{Format, Volume, When},
@@ -36,7 +38,7 @@ use crate::{
         self, block,
         workflow::{self, Commands, Place},
     },
-    workflow::{Console, Environment},
+    workflow::{Console, Environment, Interruption},
 };
 
 /// Where standard output leads.
@@ -49,7 +51,6 @@ enum Destination {
 }
 
 /// The two streams, and how they are written to.
-#[derive(Debug)]
 pub(super) struct Output {
     pub(super) format: Format,
     pub(super) volume: Volume,
@@ -58,6 +59,9 @@ pub(super) struct Output {
     stdout: Destination,
     /// Whether progress is shown.
     pub(super) progress: bool,
+    line: ProgressLine,
+    /// Asked before a part of the result is printed.
+    pub(super) interruption: Option<Arc<Interruption>>,
     /// Leads from where annotations are read to the root; ends with `/` or is empty.
     pub(super) directory: String,
     /// The directories that places are relative to.
@@ -119,8 +123,13 @@ impl Output {
             },
             // A line that is redrawn and lines of the request log would overwrite one another.
             progress: environment.terminals.stderr
+                && environment
+                    .filled("TERM")
+                    .is_some_and(|term| term != "dumb")
                 && !matches!(volume, Volume::Quiet | Volume::Requests)
                 && format == Format::Human,
+            line: ProgressLine::default(),
+            interruption: None,
             directory: String::new(),
             directories: Directories {
                 current: environment.directory().to_owned(),
@@ -189,6 +198,9 @@ impl Output {
     }
 
     fn write(&mut self, text: &[u8]) {
+        if let Some(interruption) = &self.interruption {
+            interruption.before_result();
+        }
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text).and_then(|()| stdout.flush());
         match written {
@@ -209,12 +221,17 @@ impl Output {
 
     /// Writes a log, and its errors for people.
     pub(super) fn sarif(&mut self, findings: &Findings, errors: Option<&Errors>, exit: Exit) {
-        let mut locations = Locations::new(self.directories.clone());
-        let log = sarif::log(findings, errors, exit.code(), &mut locations);
-        self.json(&log);
+        self.sarif_log(findings, errors, exit.code());
         if let Some(errors) = errors {
             self.problems(errors);
         }
+    }
+
+    /// Writes a log alone.
+    pub(super) fn sarif_log(&mut self, findings: &Findings, errors: Option<&Errors>, code: u8) {
+        let mut locations = Locations::new(self.directories.clone());
+        let log = sarif::log(findings, errors, code, &mut locations);
+        self.json(&log);
     }
 
     /// Standard error, with its format and colour.
@@ -224,6 +241,7 @@ impl Output {
             volume: self.volume,
             colour: self.error_colour,
             progress: self.progress,
+            line: self.line.clone(),
         }
     }
 
@@ -239,6 +257,10 @@ impl Output {
 
     /// Reports the errors that stopped a run.
     pub(super) fn fault(&mut self, fault: &Errors) -> Exit {
+        // A signal that reaches the whole process group makes git fail, too: that is not the cause.
+        if let Some(interruption) = &self.interruption {
+            interruption.before_result();
+        }
         match self.format {
             Format::Json => {
                 let errors = fault.iter().map(ErrorRow::of).collect();
@@ -323,7 +345,11 @@ impl Output {
 
     /// Prints clap's help or version.
     pub(super) fn help(&mut self, help: &clap::Error) {
-        let text = help.render();
+        self.styled(&help.render());
+    }
+
+    /// Prints text of clap.
+    pub(super) fn styled(&mut self, text: &StyledStr) {
         let text = if self.colour {
             text.ansi().to_string()
         } else {

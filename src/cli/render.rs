@@ -16,6 +16,7 @@ use crate::{
     error::Errors,
     report::{
         annotations, body,
+        causes::{Cause, by_cause},
         json::{FileRow, ImageRow, PlanDocument},
         table::{Align, aligned},
     },
@@ -94,7 +95,7 @@ fn print_human(finished: &Finished, options: &Options, shown: Shown, output: &mu
 
 fn print_github(finished: &Finished, options: &Options, output: &mut Output) {
     let document = &finished.document;
-    let annotations = annotations::checks(&document.checks, &output.directory);
+    let annotations = annotations::checks(&document.checks, &finished.config, &output.directory);
     output.annotate(&annotations);
     let table = table(document);
     let diff = dash(options.diff_file.as_ref()).then_some(finished.diff.as_slice());
@@ -199,8 +200,9 @@ fn table(document: &PlanDocument) -> String {
     ];
     let mut text = format!("{}\n\n{}", plain(&document.title), aligned(&columns, &rows));
     let labels: Vec<_> = document.images.iter().flat_map(label_rows).collect();
-    let repository: Vec<_> = document.checks.iter().filter_map(repository_row).collect();
-    for rows in [labels, repository] {
+    let causes = by_cause(&document.checks);
+    let notes: Vec<_> = causes.iter().filter_map(note_row).collect();
+    for rows in [labels, notes] {
         if !rows.is_empty() {
             text.push('\n');
             text.push_str(&aligned(&[Align::Left, Align::Left, Align::Left], &rows));
@@ -271,7 +273,7 @@ pub(super) fn print_checks(checks: &[Check], config: &Config, output: &mut Outpu
                 .join(" ");
             vec![
                 check.status.as_str().to_owned(),
-                check.code.to_string(),
+                titled(check).to_owned(),
                 plain(&subject),
                 plain(&check.describe()),
             ]
@@ -282,31 +284,51 @@ pub(super) fn print_checks(checks: &[Check], config: &Config, output: &mut Outpu
     output.causes(checks, config);
 }
 
+/// What a passed check states; the code of every other check, which `repin explain` takes.
+fn titled(check: &Check) -> &'static str {
+    match check.status {
+        Status::Pass => check.code.passed(),
+        Status::Fail | Status::Warn | Status::Skip => check.code.as_str(),
+    }
+}
+
 /// Reports the skipped checks, so that a run that verified less does not look like one that
 /// verified everything; the table of a verbose run already contains them.
 pub(super) fn print_skipped(checks: &[Check], output: &mut Output) {
     if output.volume >= Volume::Verbose {
         return;
     }
-    for check in checks.iter().filter(|check| check.status == Status::Skip) {
-        output.note(&format!(
-            "skip[{}]: {}",
-            check.code,
-            plain(&check.describe())
-        ));
+    for cause in by_cause(checks) {
+        if cause.status() == Status::Skip {
+            output.note(&format!("skip[{}]: {}", cause.code(), noted(&cause)));
+        }
     }
 }
 
-/// The row of a warned or skipped check about the repository, which no image's row counts.
-fn repository_row(check: &Check) -> Option<Vec<String>> {
-    let shown = matches!(check.status, Status::Warn | Status::Skip) && check.image.is_none();
+/// The note of a skipped check, and of a warning about the repository, which no image's row counts.
+fn note_row(cause: &Cause<'_>) -> Option<Vec<String>> {
+    let shown = match cause.status() {
+        Status::Skip => true,
+        Status::Warn => cause.first().image.is_none(),
+        Status::Pass | Status::Fail => false,
+    };
     shown.then(|| {
         vec![
-            check.status.as_str().to_owned(),
-            check.code.to_string(),
-            plain(&check.describe()),
+            cause.status().as_str().to_owned(),
+            cause.code().to_string(),
+            noted(cause),
         ]
     })
+}
+
+/// What a cause is about, and what was found.
+fn noted(cause: &Cause<'_>) -> String {
+    let (subject, message) = (cause.subject(), cause.message());
+    if subject.is_empty() {
+        plain(&message)
+    } else {
+        plain(&format!("{subject}: {message}"))
+    }
 }
 
 fn label_rows(image: &ImageRow) -> Vec<Vec<String>> {

@@ -11,6 +11,7 @@ use super::{
         self, CommentPolicy, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune, Smoke,
         Verify, looking_into,
     },
+    images::{self, Image, ImageInventory},
     path::{Globs, RelPath},
     raw::{ErrorCollector, Fields},
     sources::{Mapping, Prefix, Where},
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Place, SourceText, Span},
-    oci::{Pattern, Repository},
+    oci::Pattern,
     untrusted::plain,
 };
 
@@ -107,21 +108,6 @@ pub struct Revisions {
     pub label: String,
 }
 
-/// One image of the set.
-#[derive(Debug, Clone)]
-pub struct Image {
-    /// Its name in messages, options and documents.
-    pub name: String,
-    /// Its repository.
-    pub repository: Repository,
-    /// How often it is pinned, exactly; 0: it is verified, and a pin of it is a failure.
-    pub pins: usize,
-    /// Where the number of pins is declared.
-    pub pins_at: Span,
-    /// The contract that its content must meet.
-    pub contract: Option<RelPath>,
-}
-
 /// What reports show.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
@@ -197,7 +183,7 @@ fn whole(
     let sources = fields.or("sources", Vec::new(), |node| sources(g, node, root));
     let realms = fields.or("realms", BTreeMap::new(), |node| realms(g, node));
     let revision = revisions(g, fields.get("revision"));
-    let images = fields.required("images", |node| images(g, node));
+    let images = fields.required("images", |node| images::images(g, node));
     let comments = fields.or("comments", CommentPolicy::Keep, |node| {
         blocks::comment_policy(g, node)
     });
@@ -393,65 +379,6 @@ fn revisions(g: &ErrorCollector, node: Option<&Node>) -> Option<Revisions> {
     })
 }
 
-fn images(g: &ErrorCollector, node: &Node) -> Option<Vec<Image>> {
-    let fields = g.map(node)?;
-    let images: Vec<_> = fields
-        .entries()
-        .iter()
-        .map(|(key, value)| image(g, key, value))
-        .collect();
-    let images: Option<Vec<Image>> = images.into_iter().collect();
-    let images = images?;
-    for (at, image) in images.iter().enumerate() {
-        if let Some(twin) = images[..at]
-            .iter()
-            .find(|other| other.repository == image.repository)
-        {
-            let span = fields.entries()[at].0.span;
-            g.report(
-                span,
-                format!(
-                    "`{}` and `{}` have the same repository, {}",
-                    twin.name, image.name, image.repository
-                ),
-            );
-        }
-    }
-    if images.is_empty() {
-        g.report(node.span, "`images` is empty");
-    } else if images.iter().all(|image| image.pins == 0) {
-        g.report_hint(
-            images[0].pins_at,
-            "every image has `pins: 0`: there is nothing to promote",
-            "declare how often each image is pinned",
-        );
-    }
-    Some(images)
-}
-
-fn image(g: &ErrorCollector, key: &Key, node: &Node) -> Option<Image> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if key.text.is_empty() || !key.text.chars().all(plain) || key.text.starts_with('-') {
-        g.report(
-            key.span,
-            format!("`{}` is not a valid image name: letters, digits, `.`, `_` and `-`, not starting with `-`", key.text),
-        );
-    }
-    let fields = g.map(node)?;
-    let repository = fields.required("repository", |node| g.parsed(node, Repository::parse));
-    let pins = fields.required("pins", |node| g.number(node).map(|pins| (pins, node.span)));
-    let contract = fields.optional("contract", |node| g.parsed(node, RelPath::parse));
-    fields.done();
-    let (pins, pins_at) = pins?;
-    Some(Image {
-        name: key.text.clone(),
-        repository: repository?,
-        pins,
-        pins_at,
-        contract: contract?,
-    })
-}
-
 /// Reports places whose `image` no image is called.
 fn owners_exist(g: &ErrorCollector, places: Option<&[PinPlace]>, images: Option<&[Image]>) {
     let (Some(places), Some(images)) = (places, images) else {
@@ -556,10 +483,25 @@ impl Config {
         self.forge.clone().unwrap_or_default()
     }
 
+    /// The names of the images, in the order of the configuration.
+    pub fn image_names(&self) -> Vec<&str> {
+        let names = self.images.iter().map(|image| image.name.as_str());
+        names.collect()
+    }
+
     /// The places, by their numbers, that search a scanned file; `exists` tells whether there is a
     /// file at a path.
     pub fn places_of(&self, path: &Path, exists: &dyn Fn(&Path) -> bool) -> Vec<usize> {
         looking_into(&self.places, &self.files, path, exists)
+    }
+
+    /// What an image must contain.
+    pub fn inventory_of<'c>(&'c self, image: &'c Image) -> Option<&'c Inventory> {
+        match &image.inventory {
+            ImageInventory::OfSet => self.inventory.as_ref(),
+            ImageInventory::None => None,
+            ImageInventory::Own(own) => Some(own),
+        }
     }
 
     /// The image called `name`.

@@ -7,6 +7,7 @@
 mod blocks;
 mod checked;
 pub mod duration;
+mod images;
 mod path;
 pub mod raw;
 mod sources;
@@ -25,9 +26,9 @@ pub use blocks::{
     above_templates, looking_into,
 };
 pub use checked::{
-    ChangeNames, Config, Image, Outside, OutsidePolicy, Provenance, Report, Revisions, parse,
-    parse_past,
+    ChangeNames, Config, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,
 };
+pub use images::{Image, ImageInventory};
 pub use path::{Glob, Globs, PathError, RelPath};
 pub use sources::{Endpoint, Mapping, MappingError, Prefix, Where};
 pub use template::{Template, TemplateError, check_branch};

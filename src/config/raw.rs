@@ -206,7 +206,7 @@ impl ErrorCollector {
         found
     }
 
-    fn expected<T>(&self, node: &Node, what: &str) -> Option<T> {
+    pub(super) fn expected<T>(&self, node: &Node, what: &str) -> Option<T> {
         let found = match &node.value {
             Value::Map(_) => "a mapping".to_owned(),
             Value::List(_) => "a list".to_owned(),

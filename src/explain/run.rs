@@ -106,6 +106,21 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin recover --dry-run true",
     },
     Explanation {
+        code: "interrupted",
+        kind: Kind::Error,
+        exits: &[130, 143],
+        summary: "A signal ended the run: Ctrl-C (exit 130) or SIGTERM (exit 143).",
+        meaning: "The message states what the run had changed by then, usually nothing. A first signal \
+             lets files that are being exchanged, a commit and the removal of a container end; a \
+             second one does not.",
+        causes: &[
+            "Someone pressed Ctrl-C.",
+            "A job was cancelled, or ran out of time.",
+        ],
+        remedy: "Run the command again; if files may have changed, run `repin recover` first.",
+        example: "repin recover --dry-run true",
+    },
+    Explanation {
         code: "denied",
         kind: Kind::Error,
         exits: &[4],

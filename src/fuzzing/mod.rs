@@ -12,6 +12,8 @@
     reason = "a panic is the finding"
 )]
 
+#[cfg(test)]
+pub(crate) mod conformance;
 mod documents;
 mod escapes;
 mod forge;

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
 };
 
@@ -85,16 +85,22 @@ impl Enumeration {
         format!("{{{}}}", kinds.join(","))
     }
 
-    /// Reads a document back. It must hold each of the kinds, and nothing else.
+    /// Reads a document back: the kinds, or `repin.enumeration/1` around them. It must hold each of the
+    /// kinds, and nothing else.
     pub fn from_json(name: &str, bytes: &[u8], kinds: &[Kind]) -> Result<Self, Vec<Error>> {
-        let entries: Entries = serde_json::from_slice(bytes).map_err(|error| {
-            vec![match error.classify() {
-                serde_json::error::Category::Data => {
-                    problem(INVALID_TYPE, name, &error.to_string())
+        let mut entries: Entries = parsed(name, bytes)?;
+        // A kind may be called `schema`; it is a list.
+        let schema = entries.0.iter().find(|(key, _)| key == "schema");
+        if let Some((_, serde_json::Value::String(schema))) = schema {
+            let document: SchemaDocument = match schema.as_str() {
+                SCHEMA => parsed(name, bytes)?,
+                other => {
+                    let why = format!("expected a document `{SCHEMA}`, found `{other}`");
+                    return Err(vec![problem(INVALID_TYPE, name, &why)]);
                 }
-                _ => problem(PARSE_FAILED, name, &format!("malformed JSON: {error}")),
-            }]
-        })?;
+            };
+            entries = document.kinds;
+        }
         let mut errors = Vec::new();
         let known = |key: &str| kinds.iter().any(|kind| kind.name == key);
         for (at, (key, _)) in entries.0.iter().enumerate() {
@@ -143,10 +149,42 @@ impl Enumeration {
         }
     }
 
+    /// The image that a document with a schema names.
+    pub fn image(bytes: &[u8]) -> Option<String> {
+        let document: SchemaDocument = serde_json::from_slice(bytes).ok()?;
+        document.image
+    }
+
     /// The error for a missing document.
     pub fn not_found(name: &str, reason: &str) -> Error {
         problem("enumeration_json_not_found", name, reason)
     }
+}
+
+impl Serialize for Enumeration {
+    /// The kinds in their order.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.kinds.iter().map(|(kind, names)| (kind, names)))
+    }
+}
+
+/// The name of the document with a schema.
+pub const SCHEMA: &str = "repin.enumeration/1";
+
+/// What [`SCHEMA`] puts around the kinds.
+#[derive(Deserialize)]
+struct SchemaDocument {
+    image: Option<String>,
+    kinds: Entries,
+}
+
+fn parsed<'d, T: Deserialize<'d>>(name: &str, bytes: &'d [u8]) -> Result<T, Vec<Error>> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        vec![match error.classify() {
+            serde_json::error::Category::Data => problem(INVALID_TYPE, name, &error.to_string()),
+            _ => problem(PARSE_FAILED, name, &format!("malformed JSON: {error}")),
+        }]
+    })
 }
 
 /// A string of the document.

@@ -8,11 +8,13 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
 mod enumeration;
 mod listing;
+mod progress;
 mod stacks;
 mod user;
 
-pub use enumeration::Enumeration;
+pub use enumeration::{Enumeration, SCHEMA as ENUMERATION};
 pub use listing::{File, ListError, Listing, list};
+pub use progress::ReadingProgress;
 pub use stacks::{LayerCache, Stack};
 pub use user::UserError;
 

@@ -13,6 +13,7 @@ use std::{
 use futures_util::future;
 use tokio::{sync::Semaphore, task};
 
+use super::ReadingProgress;
 use crate::{
     error::Error,
     layers::{
@@ -78,7 +79,12 @@ impl LayerCache {
 
     /// The layers of a platform of the image in `source`. Every error means that nothing is known
     /// about the image.
-    pub async fn of(&mut self, source: &Source, facts: &PlatformFacts) -> Result<Stack, Error> {
+    pub async fn of(
+        &mut self,
+        source: &Source,
+        facts: &PlatformFacts,
+        reading: &ReadingProgress,
+    ) -> Result<Stack, Error> {
         let layers = layers(facts)
             .map_err(|reason| no_verdict(format!("{source}@{}", facts.digest), reason))?;
         let budget = Arc::new(Budget::new(Budget::IMAGE));
@@ -88,13 +94,16 @@ impl LayerCache {
             .filter(|layer| seen.insert(&layer.content))
             .collect();
         unread.retain(|layer| !self.shared.contains_key(&layer.content));
+        reading.expect(unread.iter().map(|layer| layer.descriptor.size).sum());
         // The largest first: whatever is left at the end is small.
         unread.sort_by_key(|layer| Reverse(layer.content.size));
         let known = layers
             .iter()
             .filter_map(|layer| Some((layer, self.shared.get(&layer.content)?)));
         let known = known.map(|(layer, shared)| again(source, layer.descriptor, shared, &budget));
-        let read = unread.iter().map(|layer| self.read(source, layer, &budget));
+        let read = unread
+            .iter()
+            .map(|layer| self.read(source, layer, &budget, reading));
         let (known, read) = future::join(future::join_all(known), future::join_all(read)).await;
         known.into_iter().collect::<Result<(), _>>()?;
         let mut fresh = HashMap::new();
@@ -142,6 +151,7 @@ impl LayerCache {
         source: &Source,
         layer: &Layer<'_>,
         budget: &Arc<Budget>,
+        reading: &ReadingProgress,
     ) -> Result<LayerTree, Error> {
         let Layer {
             descriptor,
@@ -158,7 +168,7 @@ impl LayerCache {
             .acquire_many(places)
             .await
             .map_err(|error| no_verdict(what(), error.to_string()))?;
-        let bytes = source.layer(descriptor).await?;
+        let bytes = reading.counted(source.layer(descriptor).await?);
         let (layer, want, budget) = (layer.clone(), Arc::clone(&self.want), Arc::clone(budget));
         match task::spawn_blocking(move || read_layer(bytes, &layer, &want, &budget)).await {
             Ok(Ok(tree)) => Ok(tree),

@@ -19,14 +19,19 @@ const MOST_COMPARED: usize = 2_000;
 
 /// The diff of all files, in their order.
 pub fn unified(changes: &[FileChange]) -> Vec<u8> {
+    let files = changes
+        .iter()
+        .map(|change| of_file(change.path.as_bytes(), &change.old, &change.new));
+    files.collect::<Vec<_>>().concat()
+}
+
+/// The diff of one file, in which text changes within lines.
+pub fn of_file(path: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    for change in changes {
-        let path = change.path.as_bytes();
-        header(&mut out, b"--- ", b"a/", path);
-        header(&mut out, b"+++ ", b"b/", path);
-        let (old, new) = (lines(&change.old), lines(&change.new));
-        hunks(&mut out, &old, &new, operations(&old, &new), CONTEXT);
-    }
+    header(&mut out, b"--- ", b"a/", path);
+    header(&mut out, b"+++ ", b"b/", path);
+    let (old, new) = (lines(old), lines(new));
+    hunks(&mut out, &old, &new, operations(&old, &new), CONTEXT);
     out
 }
 

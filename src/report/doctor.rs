@@ -34,6 +34,47 @@ pub struct DoctorRow {
     pub detail: String,
     /// What to do.
     pub hint: Option<String>,
+    /// The block of the configuration that would make it concern this one; only people are spared the
+    /// line.
+    #[serde(skip)]
+    pub without: Option<&'static str>,
+}
+
+/// How many rows people see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// All.
+    All,
+    /// Those that concern the configuration, and a line for the rest.
+    Concerned,
+    /// Those that failed.
+    Failed,
+}
+
+/// The rows that people see, and what is left out of them because it is not configured.
+pub fn folded(rows: &[DoctorRow], shown: Shown) -> (Vec<DoctorRow>, Option<String>) {
+    let kept = |row: &&DoctorRow| match shown {
+        Shown::All => true,
+        Shown::Concerned => row.without.is_none(),
+        Shown::Failed => row.status == Status::Fail,
+    };
+    let kept: Vec<_> = rows.iter().filter(kept).cloned().collect();
+    let mut blocks: Vec<&str> = Vec::new();
+    for block in rows.iter().filter_map(|row| row.without) {
+        if !blocks.contains(&block) {
+            blocks.push(block);
+        }
+    }
+    let rest = rows.iter().filter(|row| row.without.is_some()).count();
+    let line = (shown == Shown::Concerned && rest > 0).then(|| {
+        let blocks: Vec<_> = blocks.iter().map(|block| format!("`{block}`")).collect();
+        let lines = if rest == 1 { "line" } else { "lines" };
+        format!(
+            "not configured: {} ({rest} {lines}, shown with -v)",
+            blocks.join(", ")
+        )
+    });
+    (kept, line)
 }
 
 /// Rows for people: status, code, evidence, and the help below, once for consecutive rows that
@@ -99,6 +140,7 @@ mod tests {
             status,
             detail: detail.to_owned(),
             hint: hint.map(str::to_owned),
+            without: None,
         };
         vec![
             row("lock", Status::Pass, "free", None),
@@ -121,12 +163,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_configured_is_one_line() {
+        let mut rows = rows();
+        for (code, without) in [("engine", "smoke"), ("forge", "forge"), ("token", "forge")] {
+            rows.push(DoctorRow {
+                code,
+                status: Status::Skip,
+                detail: "not needed".to_owned(),
+                hint: None,
+                without: Some(without),
+            });
+        }
+        let codes = |shown| {
+            let (rows, line) = folded(&rows, shown);
+            let codes: Vec<_> = rows.iter().map(|row| row.code).collect();
+            (codes.join(" "), line)
+        };
+        assert_eq!(
+            codes(Shown::All),
+            ("lock repository engine forge token".to_owned(), None)
+        );
+        let line = "not configured: `smoke`, `forge` (3 lines, shown with -v)".to_owned();
+        assert_eq!(
+            codes(Shown::Concerned),
+            ("lock repository".to_owned(), Some(line))
+        );
+        assert_eq!(codes(Shown::Failed), ("repository".to_owned(), None));
+    }
+
+    #[test]
     fn help_that_consecutive_rows_share_is_shown_once() {
         let row = |detail: &str| DoctorRow {
             code: "registry",
             status: Status::Fail,
             detail: detail.to_owned(),
             hint: Some("log in".to_owned()),
+            without: None,
         };
         insta::assert_snapshot!(table(&[row("a"), row("b")], |_, word| word.to_owned()), @r"
         fail  registry  a

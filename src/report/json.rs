@@ -29,6 +29,7 @@ use crate::{
     checks::{Check, Status},
     config::Config,
     error::Error,
+    inventory::Enumeration,
     pins::Found,
 };
 
@@ -101,6 +102,7 @@ pub struct InitDocument {
     pub others: Vec<InitOther>,
     pub warnings: Vec<String>,
     pub content: String,
+    pub diff: Option<String>,
 }
 
 /// One image of a first configuration.
@@ -216,6 +218,32 @@ pub struct InventoryImage {
     pub digest: Option<String>,
     pub platform: Option<String>,
     pub checks: Vec<Check>,
+}
+
+/// `repin.enumeration/1`: the names that an image contains, by kind.
+#[derive(Debug, Serialize)]
+pub struct EnumerationDocument<'e> {
+    pub schema: &'static str,
+    pub image: String,
+    pub digest: String,
+    pub kinds: &'e Enumeration,
+}
+
+/// `repin.contract/1`: a starting contract.
+#[derive(Debug, Serialize)]
+pub struct ContractDocument {
+    pub schema: &'static str,
+    pub image: String,
+    pub digest: String,
+    pub content: String,
+}
+
+/// `repin.text/1`: a text that is generated from the program.
+#[derive(Debug, Serialize)]
+pub struct TextDocument {
+    pub schema: &'static str,
+    pub name: &'static str,
+    pub content: String,
 }
 
 /// `repin.error/1`: the errors of a command that could not start.

@@ -15,4 +15,5 @@ pub mod revision;
 pub mod sarif;
 pub mod starter;
 pub mod status;
+pub mod summary;
 pub mod table;

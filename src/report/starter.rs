@@ -134,25 +134,45 @@ pub fn text(starter: &Starter<'_>) -> String {
     revision(&mut out, starter.revision.as_ref());
     verify(&mut out, starter.signer.as_ref());
     forge(&mut out, starter);
-    let branch = format!("origin/{}", starter.base.as_deref().unwrap_or("main"));
-    out.push_str(&REST.replace("origin/main", &quoted(&branch)));
+    sources(&mut out, starter);
+    out.push_str(REPORT);
+    provenance(&mut out, starter.base.as_deref());
+    out.push_str(REST);
     out
 }
 
-const REST: &str = "
-# Sources to read image bytes from instead of the registry: a mirror, or OCI image layouts in a directory.
-#sources:
-  #ghcr.io/acme: oci:images
+/// The sources, with the registry and owner of the first image as the example.
+fn sources(out: &mut String, starter: &Starter<'_>) {
+    let first = starter.images.first();
+    let prefix = first.and_then(|image| image.repository.as_str().rsplit_once('/'));
+    let prefix = prefix.map_or("docker.io", |(prefix, _)| prefix);
+    let _ = writeln!(
+        out,
+        "\n# Sources to read image bytes from instead of the registry: a mirror, or OCI image layouts in a directory\n\
+         # (`oci:DIR`).\n#sources:\n  #{}: https://{}",
+        quoted(prefix),
+        quoted(prefix),
+    );
+}
 
+const REPORT: &str = "
 # Labels of the images that pull requests show.
 #report:
-  #labels: [org.opencontainers.image.version]
+  #labels: []
+";
 
-# A rollback accepts only sets that were promoted on this branch. `content` alone accepts sets pinned by hand.
-#provenance:
-  #branch: origin/main
-  #require: [title, content]
+fn provenance(out: &mut String, base: Option<&str>) {
+    out.push_str(
+        "\n# A rollback accepts only sets that were promoted on a branch: the remote's default one, unless `branch` names\n\
+         # another. `content` alone accepts sets pinned by hand.\n#provenance:\n",
+    );
+    if let Some(base) = base {
+        let _ = writeln!(out, "  #branch: {}", quoted(&format!("origin/{base}")));
+    }
+    out.push_str("  #require: [title, content]\n");
+}
 
+const REST: &str = "
 # Branches and titles of pull requests.
 #promote:
   #branch: \"auto/runtime-promote-{revision}\"
@@ -161,7 +181,27 @@ const REST: &str = "
   #branch: \"auto/runtime-rollback-{revision}\"
   #title: \"rollback: {name} @{revision}\"
 
-# More: `inventory` (what an image must contain), `smoke` (a command that must succeed in it), `prune`, `freshness`.
+# What an image must contain: the files under `root`, listed by kind. Each pattern has one group, the name; it is matched
+# against paths relative to `root`. `repin inventory init IMAGE` then prints a contract for `images.*.contract`.
+#inventory:
+  #root: /
+  #kinds:
+    #programs: { paths: ['^usr/local/bin/([^/]+)$'] }
+  #required_files: []
+
+# A command that must succeed in a container of every image.
+#smoke:
+  #command: [\"--version\"]
+  #network: false
+  #timeout: 60s
+
+# Old versions that `repin prune` may delete: all of their tags match `tags`, and nothing pins or promoted them.
+#prune:
+  #tags: \"^pending-\"
+  #older_than: 14d
+  #limit: 50
+
+# More: `freshness` (pinned references to other repositories).
 ";
 
 fn name(out: &mut String, name: Option<&str>) {
@@ -222,7 +262,7 @@ fn outside(out: &mut String, refuses: bool) {
     } else {
         "# The tree contains such a pin or digest: use `refuse` once it is gone.\n#outside: warn\n"
     });
-    out.push_str("#outside_ignore: [CHANGELOG.md]\n");
+    out.push_str("#outside_ignore: []\n");
     out.push_str("# Files that git ignores and does not track: exclude or include.\n");
     out.push_str("#files_ignored: exclude\n");
 }
@@ -282,7 +322,7 @@ fn verify(out: &mut String, signer: Option<&StarterSigner>) {
         return out.push_str(
             "\n# Whose attestations every image must carry, made for exactly its revision; `repin trust show IMAGE` lists \
              what is there.\n#verify:\n  #signers:\n    \
-             #- workflow: https://github.com/acme/runtime/.github/workflows/build.yml\n      #ref: refs/heads/main\n",
+             #- workflow: https://github.com/OWNER/REPOSITORY/.github/workflows/WORKFLOW.yml\n      #ref: refs/heads/BRANCH\n",
         );
     };
     out.push_str(
@@ -311,7 +351,6 @@ fn verify(out: &mut String, signer: Option<&StarterSigner>) {
 }
 
 fn forge(out: &mut String, starter: &Starter<'_>) {
-    let base = quoted(starter.base.as_deref().unwrap_or("main"));
     let (mark, kind, url, repository) = match &starter.forge {
         Some(forge) => (
             if forge.sure { "" } else { "#" },
@@ -329,10 +368,11 @@ fn forge(out: &mut String, starter: &Starter<'_>) {
     if let Some(url) = url {
         let _ = writeln!(out, "  {mark}url: {}", quoted(url));
     }
-    let _ = writeln!(
-        out,
-        "  {mark}repository: {repository}\n  #base: {base}\n  #labels: [automation]\n  #gates: []"
-    );
+    let _ = writeln!(out, "  {mark}repository: {repository}");
+    if let Some(base) = &starter.base {
+        let _ = writeln!(out, "  #base: {}", quoted(base));
+    }
+    out.push_str("  #labels: []\n  #gates: []\n");
 }
 
 /// Text as one YAML scalar, quoted unless every reader of YAML takes it for a plain word.

@@ -892,7 +892,8 @@ fn write_fuzz_corpus() {
         let payload = payload(&digest().hex());
         let mut text = String::from_utf8(payload.clone()).unwrap();
         for (name, value) in logged.annotations(&payload, key) {
-            text += &format!("\n{name}={}", value.replace('\n', "\\n"));
+            let value = value.replace('\n', "\\n");
+            text.extend(["\n", &name, "=", &value]);
         }
         write(name, text);
     }

@@ -10,15 +10,16 @@ pub trait Console {
     /// Shows a warning.
     fn warn(&self, text: &str);
 
-    /// Shows a spinner until it is dropped; `None` without a terminal.
-    fn spinner(&self, message: &str) -> Option<Box<dyn Spinner>>;
+    /// Shows what the run waits for until it is dropped: a line that changes at a terminal, a line
+    /// every ten seconds elsewhere; `None` if nobody wants to know.
+    fn progress(&self, message: &str) -> Option<Box<dyn Progress>>;
 
     /// Receives the pauses that servers request.
     fn announce(&self) -> Announce;
 }
 
-/// A sign of progress.
-pub trait Spinner {
+/// What is shown of a wait.
+pub trait Progress {
     /// Shows another message.
     fn set_message(&self, message: &str);
 }

@@ -6,7 +6,7 @@ use crate::{
     checks::{self, Check, Code, Standard, Status},
     config::Inventory,
     error::Error,
-    inventory::{self, Contents, LayerCache, Stack},
+    inventory::{self, Contents, LayerCache, ReadingProgress, Stack},
     layers::ContentFilter,
     registry::{Source, resolve::PlatformFacts},
 };
@@ -21,9 +21,17 @@ pub struct Subject<'s> {
     pub facts: &'s PlatformFacts,
 }
 
+impl Subject<'_> {
+    /// The image and its platform.
+    fn described(&self) -> String {
+        format!("{} {}", self.name, self.facts.platform)
+    }
+}
+
 /// Checks each of `subjects` against its standards; a layer that several share is read once.
 pub async fn verdicts(
     subjects: &[(Subject<'_>, &[Standard<'_>])],
+    reading: &ReadingProgress,
 ) -> Vec<Result<Vec<Check>, Error>> {
     let wants = subjects
         .iter()
@@ -32,8 +40,9 @@ pub async fn verdicts(
     let want = wants.reduce(ContentFilter::and).unwrap_or_default();
     let mut stacks = LayerCache::new(want, subjects.iter().map(|(subject, _)| subject.facts));
     let mut verdicts = Vec::new();
-    for (subject, standards) in subjects {
-        let stack = stacks.of(subject.source, subject.facts).await;
+    for (at, (subject, standards)) in subjects.iter().enumerate() {
+        reading.begin(&subject.described(), at, subjects.len());
+        let stack = stacks.of(subject.source, subject.facts, reading).await;
         verdicts.push(stack.and_then(|stack| verdict(subject, standards, &stack)));
     }
     verdicts
@@ -44,6 +53,7 @@ pub async fn verdicts(
 pub async fn contents<T>(
     subjects: &[Subject<'_>],
     inventory: &Inventory,
+    reading: &ReadingProgress,
     use_of: impl Fn(Contents) -> T,
 ) -> Result<Vec<T>, Error> {
     let mut stacks = LayerCache::new(
@@ -51,8 +61,9 @@ pub async fn contents<T>(
         subjects.iter().map(|subject| subject.facts),
     );
     let mut all = Vec::new();
-    for subject in subjects {
-        let stack = stacks.of(subject.source, subject.facts).await?;
+    for (at, subject) in subjects.iter().enumerate() {
+        reading.begin(&subject.described(), at, subjects.len());
+        let stack = stacks.of(subject.source, subject.facts, reading).await?;
         all.push(use_of(gather(subject, &stack, inventory)?));
     }
     Ok(all)

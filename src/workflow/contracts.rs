@@ -14,6 +14,7 @@ use crate::{
     files::Files,
     git::{Git, ObjectId, TreeFile},
     history::{CommitConfig, Promoted, commit_config},
+    inventory::ReadingProgress,
 };
 
 /// The maximum size of a contract, in bytes; one more byte is read to detect a larger one.
@@ -41,10 +42,10 @@ impl Contracts {
             file.take(CONTRACT_MAX).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        let held = |path: &RelPath| {
+        let held = |image: &Image, path: &RelPath| {
             let name = format!("{directory}{path}");
             match read(path) {
-                Ok(bytes) => Held::parse(&name, bytes, config.inventory.as_ref()),
+                Ok(bytes) => Held::parse(&name, bytes, config.inventory_of(image)),
                 Err(error) => {
                     let error: std::io::Error = error;
                     Held::not_found(&name, &error.to_string())
@@ -54,7 +55,7 @@ impl Contracts {
         let held = config
             .images
             .iter()
-            .map(|image| image.contract.as_ref().map(held))
+            .map(|image| image.contract.as_ref().map(|path| held(image, path)))
             .collect();
         Self {
             held,
@@ -71,11 +72,12 @@ impl Contracts {
             .filter(|problem| told.insert((problem.code, problem.to_string())))
             .cloned()
             .collect();
-        let copies = config
-            .inventory
-            .as_ref()
-            .is_some_and(|inventory| inventory.embedded_contract.is_some());
-        if copies && self.held.iter().all(Option::is_none) {
+        let with_copy = config.images.iter().zip(&self.held).filter(|(image, _)| {
+            let inventory = config.inventory_of(image);
+            inventory.is_some_and(|inventory| inventory.embedded_contract.is_some())
+        });
+        let contracts: Vec<_> = with_copy.map(|(_, held)| held.is_some()).collect();
+        if !contracts.is_empty() && !contracts.contains(&true) {
             let message = "`inventory.embedded_contract` is compared with an image's `contract`, but no image has one";
             problems.push(
                 Error::input("config", message)
@@ -103,14 +105,15 @@ impl Contracts {
 
     /// The standards of a promote for each image.
     pub fn standards<'s>(&'s self, config: &'s Config) -> Vec<Vec<Standard<'s>>> {
-        let standard = |held: &'s Option<Held>| {
+        let standard = |image: &'s Image, held: &'s Option<Held>| {
             let contract = held.as_ref();
             let copy = contract.map(|held| held.bytes.as_slice());
-            self.standard(config, contract.map(|held| (held, Force::Decides)), copy)
+            let contract = contract.map(|held| (held, Force::Decides));
+            self.standard(config.inventory_of(image), contract, copy)
         };
-        self.held
-            .iter()
-            .map(|held| standard(held).into_iter().collect())
+        let images = config.images.iter().zip(&self.held);
+        images
+            .map(|(image, held)| standard(image, held).into_iter().collect())
             .collect()
     }
 
@@ -121,13 +124,10 @@ impl Contracts {
         config: &'s Config,
         then: &'s Then,
     ) -> Vec<Vec<Standard<'s>>> {
-        let kinds_then = then
-            .own
-            .as_ref()
-            .map_or(config, |own| own)
-            .inventory
-            .as_ref();
-        let of_image = |(current, then): (&'s Option<Held>, &'s Option<Held>)| {
+        let theirs = then.own.as_deref().unwrap_or(config);
+        let of_image = |image: &'s Image, current: &'s Option<Held>, then: &'s Option<Held>| {
+            let kinds_then = image_then(theirs, image)
+                .map_or(theirs.inventory.as_ref(), |then| theirs.inventory_of(then));
             let copy = then.as_ref().map(|then| then.bytes.as_slice());
             let deciding = then.as_ref().map(|then| Standard {
                 inventory: kinds_then.unwrap_or(&self.nothing),
@@ -139,21 +139,24 @@ impl Contracts {
             let current = current
                 .as_ref()
                 .filter(|current| copy != Some(current.bytes.as_slice()));
-            let current =
-                self.standard(config, current.map(|current| (current, Force::Warns)), copy);
+            let current = current.map(|current| (current, Force::Warns));
+            let current = self.standard(config.inventory_of(image), current, copy);
             current.into_iter().chain(deciding).collect()
         };
-        self.held.iter().zip(&then.held).map(of_image).collect()
+        let held = self.held.iter().zip(&then.held);
+        let images = config.images.iter().zip(held);
+        images
+            .map(|(image, (current, then))| of_image(image, current, then))
+            .collect()
     }
 
     /// The current standard of an image, if any.
     fn standard<'s>(
         &'s self,
-        config: &'s Config,
+        configured: Option<&'s Inventory>,
         contract: Option<(&'s Held, Force)>,
         copy: Option<&'s [u8]>,
     ) -> Option<Standard<'s>> {
-        let configured = config.inventory.as_ref();
         let inventory = configured.unwrap_or(&self.nothing);
         let standard = Standard {
             inventory,
@@ -196,16 +199,11 @@ impl Then {
                 }
             };
         let theirs = own.as_deref().unwrap_or(config);
-        let image = |image: &Image| {
-            theirs
-                .images
-                .iter()
-                .find(|then| then.repository == image.repository)
-        };
-        let contract = |current: &Image| image(current).and_then(|then| then.contract.as_ref());
         let held = config.images.iter().map(|current| {
-            contract(current)
-                .map(|path| contract_of(git, commit, path, theirs.inventory.as_ref()))
+            let then = image_then(theirs, current);
+            let contract = then.and_then(|then| Some((then, then.contract.as_ref()?)));
+            contract
+                .map(|(then, path)| contract_of(git, commit, path, theirs.inventory_of(then)))
                 .transpose()
         });
         Ok(Self {
@@ -213,6 +211,12 @@ impl Then {
             own,
         })
     }
+}
+
+/// An image as another configuration declares it.
+fn image_then<'c>(theirs: &'c Config, image: &Image) -> Option<&'c Image> {
+    let mut images = theirs.images.iter();
+    images.find(|then| then.repository == image.repository)
 }
 
 /// A contract in a commit's tree.
@@ -256,8 +260,9 @@ pub(super) fn inspected<'c>(
             Some((subject, standards[place.image].as_slice()))
         };
         let subjects: Vec<_> = places.iter().filter_map(subject).collect();
-        let message = format!("reading the layers of {} images", config.images.len());
-        let verdicts = services.wait(contents::verdicts(&subjects), &message)?;
+        let reading = ReadingProgress::default();
+        let work = contents::verdicts(&subjects, &reading);
+        let verdicts = services.wait_with(work, || reading.describe())?;
         for (place, verdict) in places.into_iter().zip(verdicts) {
             stage.judged(place, verdict);
         }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     apply,
-    config::{Config, Forge as Configured},
+    config::{Config, Forge as Configured, number},
     error::{Error, Errors},
     forge::{ANOTHER_TOKEN, Ability, Forge, Merge, State},
     git::{Git, ObjectId},
@@ -96,10 +96,14 @@ pub(super) fn carry_out(
     match (options.intent, &mut planned.session, &workspace.at) {
         (Intent::ShowOpen, ..) => CarriedPull::complete(Done::Rehearsed),
         _ if plan.changes().is_empty() => CarriedPull::complete(Done::Nothing),
-        (Intent::Apply, Some(session), _) if options.commit => {
-            committed(session, plan.changes(), document, &workspace.config)
-        }
-        (Intent::Apply, Some(session), _) => applied(session.apply(plan.changes())),
+        (Intent::Apply, Some(session), _) if options.commit => committed(
+            session,
+            plan.changes(),
+            document,
+            &workspace.config,
+            services,
+        ),
+        (Intent::Apply, Some(session), _) => applied(session, plan.changes(), services),
         (Intent::Open(state), _, At::Forge(site)) => {
             let publication = Publication {
                 goal,
@@ -121,25 +125,49 @@ fn committed(
     changes: &[FileChange],
     document: &PlanDocument,
     config: &Config,
+    services: &Services,
 ) -> CarriedPull {
     let git = match commit::ready(config, changes) {
         Ok(git) => git,
         Err(errors) => return CarriedPull::stopped(Done::Nothing, errors.into()),
     };
-    let applied = applied(session.apply(changes));
+    let applied = applied(session, changes, services);
     if applied.stop.is_some() {
         return applied;
     }
+    let written = number(changes.len(), "file");
+    let step = services.interruption.step(format!(
+        "{written} changed; the commit may be missing: see git status"
+    ));
     match commit::commit(&git, &config.root, changes, document) {
-        Ok(id) => CarriedPull::complete(Done::Committed(id)),
+        Ok(id) => {
+            step.done(format!("{written} changed and committed as {}", id.short()));
+            CarriedPull::complete(Done::Committed(id))
+        }
         Err(errors) => CarriedPull::stopped(Done::Applied, errors.into()),
     }
 }
 
-fn applied(outcome: Result<(), apply::Error>) -> CarriedPull {
-    match outcome {
-        Ok(()) => CarriedPull::complete(Done::Applied),
+/// Applies the plan. A first signal lets all files be exchanged.
+fn applied(
+    session: &mut apply::Session,
+    changes: &[FileChange],
+    services: &Services,
+) -> CarriedPull {
+    let interruption = &services.interruption;
+    let step = interruption
+        .step("files may have changed; `repin recover` finishes or undoes what was begun");
+    let written = format!(
+        "{} changed, nothing committed",
+        number(changes.len(), "file")
+    );
+    match session.apply(changes) {
+        Ok(()) => {
+            step.done(written);
+            CarriedPull::complete(Done::Applied)
+        }
         Err(error @ apply::Error::Uncleared { .. }) => {
+            step.done(written);
             CarriedPull::stopped(Done::Applied, Errors::from(error).into())
         }
         Err(error) => CarriedPull::stopped(Done::Nothing, Errors::from(error).into()),
@@ -183,6 +211,11 @@ impl Publication<'_> {
             }
             Err(errors) => return CarriedPull::incomplete(errors.begun(), errors.into()),
         };
+        self.services.interruption.changes(format!(
+            "pull request #{} is open ({})",
+            standing.number,
+            plain(&standing.url)
+        ));
         self.report(&standing);
         let armed = match (standing.trouble, state) {
             (Some(error), _) => Err(error.into()),
@@ -235,6 +268,10 @@ impl Publication<'_> {
         }
         // What came before, such as a smoke test, takes nothing of the writes' time.
         self.services.forge_time.restart();
+        self.services.interruption.changes(format!(
+            "the branch {} and its pull request may be incomplete; run the command again",
+            plain(&self.document.branch)
+        ));
         let work = reconcile::open(forge, &self.site.base, &proposal);
         Ok(self.services.wait(work, "opening the pull request")??)
     }

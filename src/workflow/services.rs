@@ -4,12 +4,14 @@ use std::{
     cell::{OnceCell, RefCell},
     collections::{HashMap, HashSet},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
+use futures_util::future;
 use tokio::runtime::Runtime;
 
-use super::{Console, Environment, settings};
+use super::{Console, Environment, Interruption, settings};
 use crate::{
     config::{Config, Image, Mapping},
     error::{Class, Error, Errors, usage},
@@ -21,9 +23,9 @@ use crate::{
 
 /// How long a command that changes nothing waits for a forge.
 const SOON: Duration = Duration::from_secs(10);
-/// The minimum duration of work that shows a spinner.
+/// The minimum duration of work that shows progress.
 const BLINK: Duration = Duration::from_millis(150);
-/// How often a spinner's message is updated.
+/// How often the message of progress is updated.
 const REFRESH: Duration = Duration::from_millis(200);
 
 /// The services of one run.
@@ -34,6 +36,8 @@ pub struct Services {
     pub console: Box<dyn Console>,
     /// The total time limit for requests to forges.
     pub forge_time: Allowance,
+    /// The record for the end of the run by a signal.
+    pub interruption: Arc<Interruption>,
     mappings: [Vec<Mapping>; 2],
     settings: Settings,
     registries: OnceCell<Registries>,
@@ -55,8 +59,10 @@ impl Services {
         environment: Environment,
         mappings: Vec<Mapping>,
         console: Box<dyn Console>,
+        interruption: Arc<Interruption>,
     ) -> Result<Self, Errors> {
         Ok(Self {
+            interruption,
             mappings: [mappings, settings::mappings(&environment)?],
             settings: settings::registries(&environment)?,
             forge_time: settings::forge_time(&environment)?,
@@ -125,7 +131,7 @@ impl Services {
         self.examined.borrow_mut().insert(key, Rc::clone(found));
     }
 
-    /// Waits for requests; shows a spinner with `message` if that takes longer.
+    /// Waits for requests; shows `message` if that takes longer.
     pub fn wait<T>(&self, work: impl Future<Output = T>, message: &str) -> Result<T, Errors> {
         self.wait_with(work, || message.to_owned())
     }
@@ -143,17 +149,36 @@ impl Services {
                 done = &mut work => return done,
                 () = tokio::time::sleep(BLINK) => {}
             }
-            let Some(spinner) = self.console.spinner(&message()) else {
+            let Some(progress) = self.console.progress(&message()) else {
                 return work.await;
             };
             loop {
                 tokio::select! {
                     biased;
                     done = &mut work => break done,
-                    () = tokio::time::sleep(REFRESH) => spinner.set_message(&message()),
+                    () = tokio::time::sleep(REFRESH) => progress.set_message(&message()),
                 }
             }
         }))
+    }
+
+    /// Waits for requests about several things at once, and shows which of them are not done.
+    pub fn wait_for_all<F: Future>(
+        &self,
+        what: &str,
+        names: &[&str],
+        work: impl IntoIterator<Item = F>,
+    ) -> Result<Vec<F::Output>, Errors> {
+        let open = OpenWork::of(what, names);
+        let work = work.into_iter().enumerate().map(|(at, work)| {
+            let open = &open;
+            async move {
+                let done = work.await;
+                open.done(at);
+                done
+            }
+        });
+        self.wait_with(future::join_all(work), || open.describe())
     }
 
     /// The runtime of all requests, which owns their open connections.
@@ -206,5 +231,72 @@ impl Services {
         self.registries
             .get()
             .map_or_else(Vec::new, Registries::clocks)
+    }
+}
+
+/// The most names that a line of progress lists.
+const NAMES_SHOWN: usize = 3;
+
+/// Which of several things are not done yet.
+struct OpenWork<'w> {
+    what: &'w str,
+    names: &'w [&'w str],
+    open: RefCell<Vec<bool>>,
+}
+
+impl<'w> OpenWork<'w> {
+    fn of(what: &'w str, names: &'w [&'w str]) -> Self {
+        Self {
+            what,
+            names,
+            open: RefCell::new(vec![true; names.len()]),
+        }
+    }
+
+    fn done(&self, at: usize) {
+        if let Some(open) = self.open.borrow_mut().get_mut(at) {
+            *open = false;
+        }
+    }
+
+    fn describe(&self) -> String {
+        let open = self.open.borrow();
+        let left = self.names.iter().zip(open.iter());
+        let left: Vec<_> = left
+            .filter(|(_, open)| **open)
+            .map(|(name, _)| *name)
+            .collect();
+        let more = match left.len().saturating_sub(NAMES_SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!(
+            "{}: {} of {} done, waiting for {}{more}",
+            self.what,
+            self.names.len() - left.len(),
+            self.names.len(),
+            left[..left.len().min(NAMES_SHOWN)].join(", ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_names_what_is_not_done() {
+        let names = ["review", "fix", "base", "ops", "web"];
+        let open = OpenWork::of("resolving tags", &names);
+        assert_eq!(
+            open.describe(),
+            "resolving tags: 0 of 5 done, waiting for review, fix, base and 2 more"
+        );
+        open.done(0);
+        open.done(3);
+        assert_eq!(
+            open.describe(),
+            "resolving tags: 2 of 5 done, waiting for fix, base, web"
+        );
     }
 }

@@ -1,15 +1,7 @@
 //! The stage of the smoke command: one image at a time, in the first engine that works.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-};
+use std::thread;
 
-use signal_hook::{consts, flag};
 use tokio::sync::oneshot;
 
 use super::{Services, Stop, Unconfigured};
@@ -58,8 +50,8 @@ impl SmokeStage {
         if let (Some(smoke), Some(secrets), false) =
             (&config.smoke, &self.secrets, images.is_empty())
         {
-            let signals = Signals::take()
-                .map_err(|error| Errors::io(format!("cannot handle signals: {error}")))?;
+            // A signal stops the container, then the program.
+            let _step = services.interruption.harmless_step();
             let sources = services.sources(config)?;
             for at in images {
                 let Some(facts) = stage.facts(at) else {
@@ -76,7 +68,7 @@ impl SmokeStage {
                     place: &place,
                     container,
                 };
-                let smoked = smoked(&request, secrets, &signals, services)?;
+                let smoked = smoked(&request, secrets, services)?;
                 stage.judged(at, checks::smoke(smoke, &image.name, &smoked));
             }
         }
@@ -88,13 +80,12 @@ impl SmokeStage {
 fn smoked(
     request: &Request<'_>,
     secrets: &Secrets,
-    signals: &Signals,
     services: &Services,
 ) -> Result<SmokeReport, Errors> {
     let around = EngineContext {
         variables: services.environment.all_variables(),
         machine: services.environment.machine.to_owned(),
-        interrupted: Arc::clone(&signals.interrupted),
+        interrupted: services.interruption.flag(),
     };
     thread::scope(|scope| {
         let (sender, done) = oneshot::channel();
@@ -106,31 +97,4 @@ fn smoked(
             .map(|smoked| *smoked)
             .map_err(broke)
     })
-}
-
-/// SIGINT and SIGTERM, which stop a container before they stop the program.
-struct Signals {
-    interrupted: Arc<AtomicBool>,
-    /// Once set, the signals end the program as they always do.
-    over: Arc<AtomicBool>,
-}
-
-impl Signals {
-    fn take() -> io::Result<Self> {
-        let signals = Self {
-            interrupted: Arc::default(),
-            over: Arc::default(),
-        };
-        for signal in [consts::SIGINT, consts::SIGTERM] {
-            flag::register_conditional_default(signal, Arc::clone(&signals.over))?;
-            flag::register(signal, Arc::clone(&signals.interrupted))?;
-        }
-        Ok(signals)
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-    }
 }

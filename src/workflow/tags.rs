@@ -27,8 +27,8 @@ pub fn resolve(
         let known = services.resolved_tag(source, &target.tag);
         resolution(source, target, known)
     });
-    let message = format!("resolving {} images", config.images.len());
-    let resolutions = services.wait(future::join_all(work), &message)?;
+    let names = config.image_names();
+    let resolutions = services.wait_for_all("resolving tags", &names, work)?;
     for (source, resolution) in sources.iter().zip(&resolutions) {
         if let Ok(Some(facts)) = &resolution.found {
             services.remember_tag(source, &resolution.target.tag, facts);
@@ -78,6 +78,7 @@ pub(super) fn current_labels(
         let labels = resolve::reported_labels(&facts, &config.report.labels);
         Some((image.name.clone(), labels))
     });
-    let labels = services.wait(future::join_all(work), "reading the pinned images")?;
+    let names = config.image_names();
+    let labels = services.wait_for_all("reading the pinned images", &names, work)?;
     Ok(labels.into_iter().flatten().collect())
 }

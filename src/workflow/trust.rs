@@ -8,7 +8,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::future;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{History, Services, Stop};
@@ -149,8 +148,9 @@ impl<'c> Trust<'c> {
             self.examine(source, name, wanted.digest, revision, services)
         };
         let work: Vec<_> = wanted.iter().map(examine).collect();
-        let message = format!("reading the signatures of {} images", config.images.len());
-        services.wait(future::join_all(work), &message)
+        let name = |wanted: &Wanted<'_>| config.images[wanted.image].name.as_str();
+        let names: Vec<_> = wanted.iter().map(name).collect();
+        services.wait_for_all("reading signatures", &names, work)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::json;
 
-use crate::support::world::{REV_A, REV_B, world};
+use crate::support::world::{REV_A, REV_B, World, world};
 
 #[test]
 fn scan_lists_every_pin_and_never_fails() {
@@ -249,5 +249,133 @@ fn a_document_names_what_is_missing() {
             .json();
         let message = document["errors"][0]["message"].as_str().unwrap();
         assert!(message.contains(name), "{message}");
+    }
+}
+
+#[test]
+fn generated_texts_are_documents_too() {
+    let world = world();
+    for args in [&["completions", "bash"][..], &["man"], &["schema"]] {
+        let text = world.run(args).exits(0).stdout;
+        let document = world
+            .run(&[args, &["--format", "json"]].concat())
+            .exits(0)
+            .json();
+        assert_eq!(
+            document,
+            json!({"schema": "repin.text/1", "name": args[0], "content": text})
+        );
+    }
+}
+
+#[test]
+fn a_misspelled_argument_is_suggested_in_the_document() {
+    let world = world();
+    for (args, near) in [
+        (&["prmote"][..], "promote"),
+        (&["promote", "--revison", REV_B], "--revision"),
+        (&["completions", "bsh"], "bash"),
+    ] {
+        let ran = world.run(&[args, &["--format", "json"]].concat()).exits(2);
+        let error = &ran.json()["errors"][0];
+        assert_eq!(
+            error["hint"],
+            format!("did you mean `{near}`? See `repin --help`"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn passed_checks_have_titles_for_people_and_codes_in_documents() {
+    let world = world();
+    let ran = world
+        .run(&["promote", "--revision", REV_B, "-v", "--no-diff"])
+        .exits(0);
+    for line in [
+        "pass  revision label matches",
+        "pass  tag exists",
+        "pass  pins agree",
+        "warn  revision_order",
+    ] {
+        assert!(ran.stdout.contains(line), "no {line}: {}", ran.stdout);
+    }
+    assert!(
+        !ran.stdout.contains("pass  revision_label"),
+        "{}",
+        ran.stdout
+    );
+    let ran = world.run(&["promote", "--revision", REV_B, "--format", "json"]);
+    assert!(
+        ran.stdout.contains(r#""code":"revision_label""#),
+        "{}",
+        ran.stdout
+    );
+}
+
+/// What a shell is offered for the last of `words`; `fish` prints a value, a tab and its help.
+fn offered(world: &World, words: &[&str]) -> String {
+    let args = [&["--", "repin"], words].concat();
+    world
+        .run_with(&args, &[("REPIN_COMPLETE", "fish")])
+        .exits(0)
+        .stdout
+}
+
+#[test]
+fn completions_know_images_and_sets() {
+    let world = world().with_git();
+    world.promoted(REV_B);
+    let current = offered(&world, &["rollback", "--to", ""]);
+    assert_eq!(current, "", "the current set is no rollback");
+    world.pin(REV_A);
+    world.commit("by hand");
+    let sets = offered(&world, &["rollback", "--to", ""]);
+    assert!(
+        sets.starts_with(&format!("{REV_B}\t2026-01-02 promote: ")),
+        "{sets}"
+    );
+    assert!(offered(&world, &["resolve", "-r", "bb"]).starts_with(&format!("{REV_B}\t")));
+    let images = "review\tghcr.io/acme/review\nfix\tghcr.io/acme/fix\nbase\tghcr.io/acme/base\n";
+    let trust = offered(&world, &["trust", "show", ""]);
+    assert!(trust.starts_with(images), "{trust}");
+    assert_eq!(
+        offered(&world, &["prune", "--image", "re"]),
+        "review\tghcr.io/acme/review\n"
+    );
+    let states = offered(&world, &["promote", "--pr", ""]);
+    assert!(
+        states.contains("draft\t") && states.contains("ready\t"),
+        "{states}"
+    );
+    assert!(offered(&world, &["explain", "pin_c"]).starts_with("pin_count\t"));
+    // Nothing is reported where nothing can be read.
+    world.write("repin.yaml", "version: [");
+    assert_eq!(offered(&world, &["prune", "--image", "re"]), "");
+    let script = world
+        .run_with(&[], &[("REPIN_COMPLETE", "bash")])
+        .exits(0)
+        .stdout;
+    assert!(script.contains("REPIN_COMPLETE"), "{script}");
+}
+
+#[test]
+fn global_options_have_their_own_help() {
+    let world = world();
+    let help = world.run(&["help", "global"]).exits(0);
+    insta::assert_snapshot!("help_global", help.stdout);
+    let top = world.run(&["--help"]).exits(0).stdout;
+    assert!(top.contains(help.stdout.trim_end()), "{top}");
+    for args in [
+        &["promote", "--help"][..],
+        &["help", "promote"],
+        &["prune", "restore", "-h"],
+    ] {
+        let text = world.run(args).exits(0).stdout;
+        assert!(
+            text.ends_with("Global options: repin help global\n"),
+            "{text}"
+        );
+        assert!(!text.contains("--color"), "{text}");
     }
 }

@@ -787,3 +787,50 @@ fn an_image_without_pins_only_warns_in_a_rollback() {
         "{document}"
     );
 }
+
+#[test]
+fn an_image_of_another_shape_has_its_own_inventory_or_none() {
+    let mut world = shop();
+    let script = Archive::new().directory("srv").file("srv/run.sh", "").end();
+    let other = Platform::new("linux/amd64", REV_B).layer(script);
+    world.rebuild("fix", REV_B, &[other]);
+    let promote = ["promote", "--revision", REV_B, "--format", "json"];
+    let codes = |world: &World| {
+        let checks = world.run(&promote).json()["checks"].clone();
+        let checks = checks.as_array().unwrap().iter();
+        let of_fix = checks.filter(|check| check["image"] == "fix" && check["status"] == "fail");
+        let code = |check: &Value| check["code"].as_str().unwrap().to_owned();
+        of_fix.map(code).collect::<BTreeSet<_>>()
+    };
+    assert!(
+        codes(&world).contains("label_missing"),
+        "{:?}",
+        codes(&world)
+    );
+    let fix = "repository: ghcr.io/acme/fix, pins: 2, ";
+    let set = format!("{fix}contract: contracts/review.yaml");
+    world.replace("repin.yaml", &set, &format!("{fix}inventory: false"));
+    let document = world.run(&promote).exits(0).json();
+    let checks = document["checks"].as_array().unwrap();
+    let looked = |image: &str| {
+        let code = "forbidden_file_present";
+        let mut of_image = checks.iter().filter(|check| check["image"] == image);
+        of_image.any(|check| check["code"] == code)
+    };
+    assert!(
+        looked("review") && looked("base") && !looked("fix"),
+        "{document}"
+    );
+    let own = |required: &str| format!("inventory: {{ root: /srv, required_files: [{required}] }}");
+    world.replace("repin.yaml", "inventory: false", &own("start.sh"));
+    assert_eq!(
+        codes(&world),
+        BTreeSet::from(["required_file_missing".to_owned()])
+    );
+    world.replace("repin.yaml", "start.sh", "run.sh");
+    world.run(&promote).exits(0);
+    let check = ["inventory", "check", "fix", "--revision", REV_B];
+    world.run(&check).exits(0);
+    world.replace("repin.yaml", "[run.sh]", "[gone.sh]");
+    world.run(&check).exits(1);
+}

@@ -249,3 +249,35 @@ fn outputs_that_cannot_be_written_stop_a_run_before_it_changes_anything() {
         assert_eq!(world.read(".github/workflows/b.yml"), before);
     }
 }
+
+#[test]
+fn a_wrong_count_is_annotated_once_where_it_is_declared() {
+    let world = world();
+    world.replace("repin.yaml", "pins: 2", "pins: 5");
+    let summary = world.path("summary");
+    let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
+    let ran = world
+        .run_with(&["check", "--format", "github"], &env)
+        .exits(1);
+    let errors: Vec<_> = commands(&ran.stdout)
+        .into_iter()
+        .filter(|command| command.starts_with("::error"))
+        .collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].starts_with("::error file=repin.yaml,line=7,col=46,title=pin_count (fix)::"),
+        "{errors:?}"
+    );
+    assert!(
+        errors[0].contains("%0Afound: .github/workflows/b.yml:1:"),
+        "{errors:?}"
+    );
+    assert!(errors[0].contains("%0Ahelp: "), "{errors:?}");
+    let summary = world.read("summary");
+    assert!(
+        summary.starts_with("## check: test images\n\n5 pins of 3 images in 3 files: "),
+        "{summary}"
+    );
+    assert!(summary.contains("- fail `pin_count` fix: "), "{summary}");
+    assert!(summary.contains("\n  - help: "), "{summary}");
+}

@@ -12,7 +12,10 @@ use std::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::terminal;
+use crate::support::{
+    terminal,
+    world::{REV_A, REV_B, world},
+};
 
 /// A directory to begin in.
 struct Tree(tempfile::TempDir);
@@ -226,7 +229,7 @@ fn the_quick_start_without_its_configuration_gets_it_back() {
         )
     };
     assert_eq!(images(&document), rows.map(row).collect());
-    assert_eq!(document["files"], json!([".github/workflows/*.yml"]));
+    assert_eq!(document["files"], json!([".github/workflows/*.{yml,yaml}"]));
     assert!(
         document["content"]
             .as_str()
@@ -339,7 +342,7 @@ fn remote_owner_selects_the_set_among_foreign_pins() {
     assert_eq!(images(&document), BTreeMap::from(expected));
     assert_eq!(
         document["files"],
-        json!([".github/workflows/*.yml", "k8s/app.yaml"])
+        json!([".github/workflows/*.{yml,yaml}", "k8s/app.yaml"])
     );
     assert_eq!(document["others"].as_array().unwrap().len(), 25);
     assert_eq!(warnings(&document), json!([]));
@@ -526,7 +529,7 @@ fn init_reports_what_check_will_refuse_and_writes_anyway() {
     );
     let tree = tree(&[("a.yaml", &text), ("b.yaml", &pin(app)), ("c.yml", "x")]);
     let document = tree.run(&["init", "--format", "json"]).exits(0).json();
-    assert_eq!(document["files"], json!(["*.yaml"]));
+    assert_eq!(document["files"], json!(["*.{yml,yaml}"]));
     let warnings = document["warnings"].to_string();
     assert!(
         warnings.contains("pin_disagree") && warnings.contains("a.yaml:3:1"),
@@ -787,4 +790,130 @@ proptest! {
             prop_assert_eq!(checked.code, 0, "{}{}{}", checked.stdout, checked.stderr, document["content"].as_str().unwrap());
         }
     }
+}
+
+#[test]
+fn update_changes_only_the_counts_and_shows_the_difference() {
+    let tree = tree(&[
+        (
+            "a.yml",
+            &format!("{}\n{}\n", pin("ghcr.io/acme/app"), pin("ghcr.io/acme/app")),
+        ),
+        ("b.yml", &pin("ghcr.io/acme/web")),
+    ]);
+    let before = "\u{feff}version: 1 # kept\r\nfiles: ['*.yml']\r\nimages:\r\n  app: { pins: 1, repository: ghcr.io/acme/app } # one\r\n  web: { repository: ghcr.io/acme/web, pins: 1 }\r\n";
+    tree.write("repin.yaml", before);
+    let after = before.replace("app: { pins: 1", "app: { pins: 2");
+    let dry = tree
+        .run(&["init", "--update", "--dry-run", "true"])
+        .exits(0);
+    assert!(dry.stdout.contains("+  app: { pins: 2, "), "{}", dry.stdout);
+    assert!(
+        dry.stderr
+            .contains("dry run: repin.yaml was not written; 1 count would change")
+    );
+    assert_eq!(fs::read_to_string(tree.path("repin.yaml")).unwrap(), before);
+    let document = tree
+        .run(&["init", "--update", "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(fs::read_to_string(tree.path("repin.yaml")).unwrap(), after);
+    assert_eq!(document["written"], true);
+    assert_eq!(document["content"], after.as_str());
+    assert!(
+        document["diff"]
+            .as_str()
+            .unwrap()
+            .starts_with("--- a/repin.yaml\n")
+    );
+    let again = tree.run(&["init", "--update"]).exits(0);
+    assert_eq!(again.stdout, "repin.yaml: every count is up to date\n");
+    tree.run(&["check"]).exits(0);
+}
+
+#[test]
+fn update_refuses_what_has_no_true_count() {
+    let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app"))]);
+    let ran = tree.run(&["init", "--update"]).exits(2);
+    assert!(
+        ran.stderr.contains("repin.yaml not found"),
+        "{}",
+        ran.stderr
+    );
+    let config =
+        "version: 1\nfiles: ['*.yml']\nimages:\n  app: { repository: ghcr.io/acme/app, pins: 7 }\n";
+    tree.write("repin.yaml", config);
+    tree.write("b.yml", "ghcr.io/acme/app@sha256:abc\n");
+    let ran = tree.run(&["init", "--update"]).exits(1);
+    assert!(ran.stderr.contains("pin_unsupported"), "{}", ran.stderr);
+    fs::remove_file(tree.path("b.yml")).unwrap();
+    tree.write("a.yml", "nothing\n");
+    tree.run(&["init", "--update"]).exits(2);
+    tree.run(&["init", "--update", "--force"]).exits(2);
+    assert_eq!(fs::read_to_string(tree.path("repin.yaml")).unwrap(), config);
+    tree.write("a.yml", pin("ghcr.io/acme/app"));
+    fs::rename(tree.path("repin.yaml"), tree.path("other.yaml")).unwrap();
+    symlink("other.yaml", tree.path("repin.yaml")).unwrap();
+    let ran = tree.run(&["init", "--update"]).exits(2);
+    assert!(ran.stderr.contains("not a regular file"), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(tree.path("other.yaml")).unwrap(), config);
+}
+
+#[test]
+fn init_proposes_the_commit_after_which_a_promote_can_be_rolled_back() {
+    let world = world().with_git();
+    // Every image's pins name the revision.
+    for (file, image) in [("a.yml", "review"), ("b.yml", "fix")] {
+        let digest = world.digest(image, REV_A);
+        let pin = format!("x: ghcr.io/acme/{image}:{REV_A}@{digest}\n");
+        world.write(&format!(".github/workflows/{file}"), pin);
+    }
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    world.commit("pins");
+    let ran = world.run(&["init"]).exits(0);
+    let command = format!("git commit -m 'adopt repin' -m 'Repin-Set: {REV_A}' -- 'repin.yaml'");
+    assert!(ran.stderr.contains(&command), "{}", ran.stderr);
+    let config = world.read("repin.yaml") + "sources: { ghcr.io/acme: oci:images }\n";
+    world.write("repin.yaml", config);
+    world.git(&["add", "--", "repin.yaml"]);
+    let trailer = format!("Repin-Set: {REV_A}");
+    world.git(&[
+        "commit",
+        "-q",
+        "-m",
+        "adopt repin",
+        "-m",
+        &trailer,
+        "--",
+        "repin.yaml",
+    ]);
+    world.push();
+    world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
+    world.commit(&format!("promote: images @{REV_B}"));
+    world.push();
+    let ran = world.run(&["rollback", "--to", REV_A, "--format", "json"]);
+    assert_eq!(ran.json()["approved"], true, "{}{}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn what_init_writes_is_true_of_the_tree() {
+    let tree = tree(&[(
+        ".github/workflows/a.yaml",
+        &pin("registry.example/acme/app"),
+    )]);
+    tree.run(&["init"]).exits(0);
+    let text = fs::read_to_string(tree.path("repin.yaml")).unwrap();
+    assert!(
+        text.contains("  - \".github/workflows/*.{yml,yaml}\"\n"),
+        "{text}"
+    );
+    for absent in ["ghcr.io", "CHANGELOG", "main", "automation", "acme/runtime"] {
+        assert!(!text.contains(absent), "{absent} is invented: {text}");
+    }
+    for block in ["#inventory:\n", "#smoke:\n", "#prune:\n"] {
+        assert!(text.contains(block), "no {block}: {text}");
+    }
+    tree.run(&["check"]).exits(0);
 }

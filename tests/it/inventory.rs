@@ -44,14 +44,95 @@ fn names_are_listed_by_kind_for_a_name_a_tag_and_a_digest() {
     for image in ["review", "fix", &pinned, &tagged] {
         let ran = world.run(&["inventory", "enumerate", image]).exits(0);
         assert_eq!(ran.stdout, format!("{LISTING}\n"), "{image}");
-        assert_eq!(
-            world
-                .run(&["inventory", "enumerate", image, "--format", "json"])
-                .exits(0)
-                .stdout,
-            ran.stdout
-        );
+        let document = world
+            .run(&["inventory", "enumerate", image, "--format", "json"])
+            .exits(0)
+            .json();
+        assert_eq!(document["schema"], "repin.enumeration/1");
+        assert_eq!(document["image"], *image);
+        let named = ["fix", "review"].contains(&image).then_some(REV_A);
+        let revision = named.unwrap_or(if image == tagged { REV_B } else { REV_A });
+        let name = if image == "fix" { "fix" } else { "review" };
+        assert_eq!(document["digest"], world.digest(name, revision));
+        assert_eq!(document["kinds"].to_string(), sorted_kinds(LISTING));
     }
+}
+
+/// A listing as the test's own reader of JSON writes it.
+fn sorted_kinds(listing: &str) -> String {
+    let value: Value = serde_json::from_str(listing).unwrap();
+    value.to_string()
+}
+
+#[test]
+fn a_document_is_read_back_as_a_listing() {
+    let world = shop();
+    let document = world
+        .run(&["inventory", "enumerate", "review", "--format", "json"])
+        .exits(0)
+        .stdout;
+    let kinds = document.find(r#""kinds":"#).unwrap();
+    assert!(
+        document[kinds..].starts_with(&format!(r#""kinds":{LISTING}"#)),
+        "{document}"
+    );
+    let contract = "must_contain: { agents: [ops] }\n";
+    assert_eq!(matched(&world, &document, contract), (0, Vec::new()));
+    let missing = document.replace(r#""ops","#, "");
+    let expected = vec!["inventory_must_contain_missing fail agents/ops".to_owned()];
+    assert_eq!(matched(&world, &missing, contract), (1, expected));
+    let other = document.replace("repin.enumeration/1", "repin.enumeration/2");
+    assert_eq!(
+        matched(&world, &other, contract),
+        (2, vec!["enumeration_json_invalid_type fail -".to_owned()])
+    );
+}
+
+#[test]
+fn an_image_is_listed_by_its_own_kinds() {
+    let world = shop();
+    let fix = "repository: ghcr.io/acme/fix, pins: 2, ";
+    let set = format!("{fix}contract: contracts/review.yaml");
+    let own = "inventory: { root: /opt/agent, kinds: { files: { paths: ['^skills/git/(.+)$'] } } }";
+    world.replace("repin.yaml", &set, &format!("{fix}{own}"));
+    let listed = |image: &str| {
+        world
+            .run(&["inventory", "enumerate", image])
+            .exits(0)
+            .stdout
+    };
+    assert_eq!(listed("fix"), "{\"files\":[\"SKILL.md\"]}\n");
+    assert_eq!(listed(&format!("ghcr.io/acme/fix:{REV_B}")), listed("fix"));
+    assert_eq!(listed("review"), format!("{LISTING}\n"));
+    // The document says which image it is of, and so which kinds it has.
+    let document = world
+        .run(&["inventory", "enumerate", "fix", "--format", "json"])
+        .exits(0)
+        .stdout;
+    let contract = "must_contain: { files: [SKILL.md] }\n";
+    assert_eq!(matched(&world, &document, contract), (0, Vec::new()));
+    world.replace("repin.yaml", own, "inventory: false");
+    let ran = world.run(&["inventory", "enumerate", "fix"]).exits(2);
+    assert!(
+        ran.stderr.contains("has no `inventory.kinds` for `fix`"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_contract_is_printed_as_a_document() {
+    let world = shop();
+    let text = world.run(&["inventory", "init", "review"]).exits(0).stdout;
+    let document = world
+        .run(&["inventory", "init", "review", "--format", "json"])
+        .exits(0)
+        .json();
+    let digest = world.digest("review", REV_A);
+    assert_eq!(
+        document,
+        json!({"schema": "repin.contract/1", "image": "review", "digest": digest, "content": text})
+    );
 }
 
 #[test]

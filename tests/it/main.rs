@@ -33,6 +33,7 @@ mod history_log;
 mod history_page;
 mod hooks;
 mod init;
+mod interrupt;
 mod inventory;
 mod inventory_tree;
 mod kills;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{
     forge::{Fake, Fault, Kind, TOKEN, error},
     hosted::{KINDS, PROMOTE, document, hosted, run},
+    repo::{Repo, revision},
     world::{REV_A, REV_B, Ran, World, world},
 };
 
@@ -408,4 +409,48 @@ fn a_checkout_that_names_another_forge_than_its_base_gets_no_token() {
     assert_eq!(other.asked(), [] as [String; 0]);
     assert_eq!(fake.asked(), [] as [String; 0]);
     assert_eq!(found["set"]["kind"], "manual");
+}
+
+#[test]
+fn a_rebase_merge_is_found_by_the_branch_of_the_set() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "base: main");
+        run(&world, &PROMOTE).exits(0);
+        let number = fake.store().pulls[0].number;
+        fake.store().close(number);
+        let world = world.with_git();
+        // Its subject has no number.
+        world.promoted(REV_B);
+        let commit = world.git(&["rev-parse", "HEAD"]);
+        let mut numbers = Vec::new();
+        for merged in [None, Some("0".repeat(40)), Some(commit)] {
+            fake.store().pull_mut(number).unwrap().merged = merged;
+            let found = document(&world, &["status"], 0);
+            assert_eq!(found["set"]["kind"], "promote");
+            numbers.push(found["pull_request"]["number"].clone());
+        }
+        assert_eq!(
+            numbers,
+            [Value::Null, Value::Null, json!(number)],
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn without_a_remote_the_line_of_head_is_shown() {
+    let repo = Repo::new();
+    repo.promote('a');
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_repin"))
+        .args(["status", "--format", "json"])
+        .current_dir(repo.path())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["set"]["revision"], revision('a'));
+    assert_eq!(found["branch"]["name"], "HEAD");
+    assert_eq!(found["branch"]["head"], Value::Null);
 }

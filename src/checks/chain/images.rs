@@ -103,7 +103,8 @@ impl<'c> Signed<'c> {
     pub fn inspect(self, standards: &[Vec<Standard<'_>>]) -> Inspection<'c> {
         let config = self.0.so_far.config;
         let wanted = |image: usize| {
-            let configured = config.inventory.is_some() || config.images[image].contract.is_some();
+            let declared = &config.images[image];
+            let configured = config.inventory_of(declared).is_some() || declared.contract.is_some();
             configured
                 || standards
                     .get(image)

@@ -27,10 +27,16 @@ pub(in crate::cli) enum Inventory {
     )]
     Check {
         /// Names of configured images [default: all]
-        #[arg(value_name = "IMAGE")]
+        #[arg(value_name = "IMAGE", add = super::images())]
         images: Vec<String>,
         /// Check the images that this revision's tags resolve to instead of the pinned ones
-        #[arg(long, value_name = "REV", allow_hyphen_values = true)]
+        #[arg(
+            short,
+            long,
+            value_name = "REV",
+            allow_hyphen_values = true,
+            add = super::revisions()
+        )]
         revision: Option<String>,
     },
     /// Print a starting contract that lists everything in an image
@@ -41,7 +47,7 @@ pub(in crate::cli) enum Inventory {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct OfImage {
     /// Name of a configured image (its pinned digest is used), REPOSITORY:TAG or REPOSITORY@DIGEST
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", add = super::images())]
     pub(in crate::cli) image: String,
     /// Read only this platform; without it, all platforms must have the same content
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]

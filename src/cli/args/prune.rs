@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{IfUnconfigured, strict_bool, whole_number};
+use super::{IfUnconfigured, images, strict_bool, whole_number};
 
 pub(super) const EXAMPLES: &str = "\
 Without --apply, prune is a dry run, also in a scheduled job. Candidates are versions that are older than prune.older_than \
@@ -26,7 +26,7 @@ pub(in crate::cli) struct Prune {
     #[command(subcommand)]
     pub(in crate::cli) action: Option<PruneAction>,
     /// Prune only this configured image; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", add = images())]
     pub(in crate::cli) image: Vec<String>,
     /// Delete the candidates
     #[arg(long)]
@@ -71,7 +71,7 @@ pub(in crate::cli) enum PruneAction {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Restore {
     /// Configured image
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", add = images())]
     pub(in crate::cli) image: String,
     /// ID of the version
     #[arg(long, value_name = "ID", value_parser = whole_number::<u64>)]

@@ -18,6 +18,6 @@ pub(in crate::cli) enum Trust {
 pub(in crate::cli) struct TrustShow {
     /// Name of a configured image (its pinned digest is used), or a digest in any configured
     /// repository
-    #[arg(value_name = "IMAGE|DIGEST")]
+    #[arg(value_name = "IMAGE|DIGEST", add = super::images())]
     pub(in crate::cli) subject: String,
 }

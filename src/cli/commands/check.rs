@@ -1,11 +1,9 @@
 //! `repin check`: exact counts, well-formed digests, one digest for each image; with `--remote`,
 //! the pinned set must also match its tags, labels and history.
 
-use futures_util::future;
-
 use crate::{
     checks::{self, Check, Pinned, Tagged},
-    cli::{context::Context, exit::Exit, format::Format, render},
+    cli::{context::Context, exit::Exit, format::Format, github::StepFiles, render},
     config::{Config, number},
     error::{Class, Error, Errors},
     files::WorkTree,
@@ -14,7 +12,7 @@ use crate::{
     outside::{self, Scope},
     pins::Found,
     registry::resolve,
-    report::{annotations, json::CheckDocument, sarif::Findings},
+    report::{annotations, json::CheckDocument, sarif::Findings, summary},
     workflow::{
         History, globs,
         trust::{self, Trust},
@@ -24,6 +22,10 @@ use crate::{
 
 pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
+    let mut step = match cx.output.format {
+        Format::Github => Some(StepFiles::open(&cx.services.environment)?),
+        _ => None,
+    };
     warn_if_interrupted(&config, &*cx.services.console);
     let files = WorkTree::new(&config.root);
     let trust = Trust::read(&config, &files)?;
@@ -42,7 +44,20 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
         verdict.extend(further);
         outages = unjudged;
     }
-    Ok(report(&config, &found, verdict, outages, cx))
+    let verdict = Verdict {
+        found,
+        checks: verdict,
+        outages,
+    };
+    let exit = report(&config, &verdict, cx);
+    let Some(step) = &mut step else {
+        return Ok(exit);
+    };
+    let text = summary::check(&config, &verdict.found, &verdict.checks, &verdict.outages);
+    match step.summary(&text) {
+        Ok(()) => Ok(exit),
+        Err(errors) => Ok(exit.worse(cx.output.fault(&errors))),
+    }
 }
 
 /// The checks that need a source and history, and the errors that left some unjudged.
@@ -66,9 +81,12 @@ fn ask(
             }
         }
     });
-    let pinned = cx
-        .services
-        .wait(future::join_all(asked), "reading the pinned images")?;
+    let images: Vec<_> = wanted
+        .iter()
+        .map(|(at, _)| config.images[*at].name.as_str())
+        .collect();
+    let services = &cx.services;
+    let pinned = services.wait_for_all("reading the pinned images", &images, asked)?;
     let (mut verdict, mut outages, revision) = checks::claims(config, &pinned, found);
     let Some(revision) = revision.filter(|_| outages.is_empty()) else {
         return Ok((verdict, outages));
@@ -86,7 +104,7 @@ fn ask(
                 .map(|found| found.map(|found| found.digest))
         }
     });
-    let named: Vec<Tagged> = cx.services.wait(future::join_all(tags), "resolving tags")?;
+    let named: Vec<Tagged> = services.wait_for_all("resolving tags", &images, tags)?;
     for (pinned, named) in pinned.iter().zip(&named) {
         let (check, outage) = pinned.tagged(&config.images[pinned.image], &tag, named, found);
         verdict.push(check);
@@ -135,40 +153,42 @@ fn signed(
     trust::pinned(trust, config, &images, revision, force, &cx.services)
 }
 
-fn report(
-    config: &Config,
-    found: &Found,
-    verdict: Vec<Check>,
+/// What was checked, and the errors that left something unjudged.
+struct Verdict {
+    found: Found,
+    checks: Vec<Check>,
     outages: Vec<Error>,
-    cx: &mut Context,
-) -> Exit {
-    let failed = if checks::any_failed(&verdict) {
+}
+
+fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
+    let (found, checks, outages) = (&verdict.found, &verdict.checks, &verdict.outages);
+    let failed = if checks::any_failed(checks) {
         Exit::Because(Class::Failed)
     } else {
         Exit::Done
     };
-    let errors = (!outages.is_empty()).then(|| Errors::from(outages));
+    let errors = (!outages.is_empty()).then(|| Errors::from(outages.clone()));
     let exit = failed.worse(errors.as_ref().map_or(Exit::Done, Exit::from));
     if cx.output.format == Format::Json {
         cx.output.json(&CheckDocument {
             clean: exit == Exit::Done,
-            ..CheckDocument::new(verdict)
+            ..CheckDocument::new(checks.clone())
         });
         return exit;
     }
     if cx.output.format == Format::Sarif {
-        let findings = Findings::of_checks(config, &verdict);
+        let findings = Findings::of_checks(config, checks);
         cx.output.sarif(&findings, errors.as_ref(), exit);
-        cx.output.causes(&verdict, config);
-        render::print_skipped(&verdict, &mut cx.output);
+        cx.output.causes(checks, config);
+        render::print_skipped(checks, &mut cx.output);
         return exit;
     }
     if cx.output.format == Format::Github {
-        let annotations = annotations::checks(&verdict, &cx.output.directory);
+        let annotations = annotations::checks(checks, config, &cx.output.directory);
         cx.output.annotate(&annotations);
     }
-    render::print_checks(&verdict, config, &mut cx.output);
-    render::print_skipped(&verdict, &mut cx.output);
+    render::print_checks(checks, config, &mut cx.output);
+    render::print_skipped(checks, &mut cx.output);
     if let Some(errors) = &errors {
         cx.output.fault(errors);
     }

@@ -17,10 +17,16 @@ use local::NO_CONFIG;
 
 use crate::{
     checks::Status,
-    cli::{args, context::Context, exit::Exit, format::Format, github::StepFiles},
+    cli::{
+        args,
+        context::Context,
+        exit::Exit,
+        format::{Format, Volume},
+        github::StepFiles,
+    },
     error::{Class, Errors},
     http::ServerTime,
-    report::doctor::{self, DoctorDocument, DoctorRow},
+    report::doctor::{self, DoctorDocument, DoctorRow, Shown},
 };
 
 /// How far clocks may differ without a wrong verdict on an age.
@@ -120,9 +126,18 @@ fn report(lines: &Lines, cx: &mut Context) -> Result<Exit, Errors> {
         }),
         Format::Human | Format::Sarif => {
             let colour = cx.output.colour;
-            cx.output.print(doctor::table(rows, |status, word| {
+            let shown = match cx.output.volume {
+                Volume::Quiet => Shown::Failed,
+                Volume::Normal => Shown::Concerned,
+                Volume::Verbose | Volume::Requests => Shown::All,
+            };
+            let (rows, rest) = doctor::folded(rows, shown);
+            cx.output.print(doctor::table(&rows, |status, word| {
                 paint(status, word, colour)
             }));
+            if let Some(rest) = rest {
+                cx.output.print(format!("\n{rest}\n"));
+            }
         }
         Format::Github => {
             cx.output.annotate(&doctor::annotated(rows));

@@ -1,8 +1,9 @@
 //! `repin completions`, `repin man`, `repin schema`: documents generated from the program.
 
 use crate::{
-    cli::{context::Context, exit::Exit},
+    cli::{context::Context, exit::Exit, format::Format},
     error::Errors,
+    report::json::TextDocument,
 };
 
 const SCHEMA: &str = include_str!("../schema.json");
@@ -14,7 +15,7 @@ pub(in crate::cli) fn completions(
 ) -> Result<Exit, Errors> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut crate::cli::command(), "repin", &mut text);
-    cx.output.print(text);
+    print("completions", &text, cx);
     Ok(Exit::Done)
 }
 
@@ -32,12 +33,24 @@ pub(in crate::cli) fn man(cx: &mut Context) -> Result<Exit, Errors> {
         let rendered = clap_mangen::Man::new(page).render(&mut text);
         rendered.map_err(|error| Errors::io(format!("cannot render the manual page: {error}")))?;
     }
-    cx.output.print(text);
+    print("man", &text, cx);
     Ok(Exit::Done)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
 pub(in crate::cli) fn schema(cx: &mut Context) -> Result<Exit, Errors> {
-    cx.output.print(SCHEMA);
+    print("schema", SCHEMA.as_bytes(), cx);
     Ok(Exit::Done)
+}
+
+fn print(name: &'static str, text: &[u8], cx: &mut Context) {
+    if cx.output.format == Format::Json {
+        cx.output.json(&TextDocument {
+            schema: "repin.text/1",
+            name,
+            content: String::from_utf8_lossy(text).into_owned(),
+        });
+    } else {
+        cx.output.print(text);
+    }
 }

@@ -20,6 +20,7 @@ use crate::{
     freshness::{self, Distance, FreshnessError, Pinned},
     git::{GitError, Remote},
     report::json::{FreshnessDocument, FreshnessRow, IssueRow},
+    untrusted::plain,
     workflow::{Access, OtherRepository, connect_or_skip, scratch},
 };
 
@@ -292,6 +293,10 @@ impl Run<'_> {
             labels: &wanted.labels,
             fate,
         };
+        cx.services.interruption.changes(format!(
+            "the issue `{}` may have been changed; run the command again",
+            plain(wanted.title)
+        ));
         let kept = cx.services.wait(
             tracking_issue::keep(&**forge, &wanted),
             "updating the issue",

@@ -1,12 +1,13 @@
 //! `repin init`: write a first configuration from the existing pins.
 //!
 //! Scans, chooses a set, asks at a terminal, verifies its own text with the real scanner, and writes
-//! it; an existing file is never overwritten without `--force`.
+//! it; an existing file is never overwritten without `--force`, and counted again with `--update`.
 
 mod ask;
 mod draft;
 mod signers;
 mod split;
+mod update;
 pub(super) mod write;
 
 use draft::Draft;
@@ -46,6 +47,9 @@ struct Chosen<'s> {
 
 pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, Errors> {
     let print_only = args.dry_run == Some(true) || cx.dry_run_forced()?;
+    if args.update {
+        return update::run(print_only, cx);
+    }
     let target = Target::new(&cx.new_config(), cx.services.environment.directory())?;
     if !(print_only || args.force) {
         target.refuse_existing()?;
@@ -71,7 +75,13 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, E
     )?;
     draft.warnings.extend(target.hidden());
     if !print_only {
+        let written = format!("{} was written", plain(target.shown()));
+        let step = cx
+            .services
+            .interruption
+            .step(format!("{} may have been written", plain(target.shown())));
         write::put(&target, &draft.text, args.force)?;
+        step.done(written);
     }
     report(draft, &target, !print_only, cx);
     Ok(Exit::Done)
@@ -164,6 +174,24 @@ fn nothing(discovery: &Discovery) -> Errors {
     Errors::from(Error::input("init", message).help(hint))
 }
 
+/// What to do with a written file. The commit names the pinned set, so that the first promote can be
+/// rolled back.
+fn next(path: &str, revision: Option<&str>) -> String {
+    let quoted = format!("'{}'", plain(path).replace('\'', r"'\''"));
+    let (revision, remark) = match revision {
+        Some(revision) => (plain(revision), ""),
+        None => (
+            "REVISION".to_owned(),
+            "\nREVISION is the commit that the pinned images were built from: `repin check --remote -v` shows it.",
+        ),
+    };
+    format!(
+        "next: review the file and run `repin check`, then commit it with the set that is pinned now, so that the first\n\
+         promote can be rolled back:\n\n    git add -- {quoted}\n    \
+         git commit -m 'adopt repin' -m 'Repin-Set: {revision}' -- {quoted}\n{remark}"
+    )
+}
+
 fn report(draft: Draft, target: &Target, written: bool, cx: &mut Context) {
     let path = target.shown().to_owned();
     for warning in &draft.warnings {
@@ -189,6 +217,7 @@ fn report(draft: Draft, target: &Target, written: bool, cx: &mut Context) {
             others,
             warnings,
             content,
+            diff: None,
         });
         return;
     }
@@ -212,6 +241,5 @@ fn report(draft: Draft, target: &Target, written: bool, cx: &mut Context) {
         plain(&path),
         draft.summary()
     ));
-    cx.output
-        .note("next: review the file, then run `repin check`");
+    cx.output.note(&next(&path, draft.revision.as_deref()));
 }

@@ -232,7 +232,9 @@ impl Run<'_> {
         let places = places(self.config, cx)?;
         let git = Git::open(&self.config.root).ok();
         let stated = ci::default_branch(&cx.services.environment, git.as_ref());
+        let progress = cx.services.console.progress("reading branches and tags");
         let gathered = prune::gather(self.config, stated.as_deref(), &places, &elsewhere);
+        drop(progress);
         let mut watch = match gathered {
             Ok((guards, watch)) => {
                 for (at, job) in self.chosen.iter().zip(jobs.iter_mut()) {
@@ -289,6 +291,10 @@ impl Run<'_> {
         Ok(())
     }
 }
+
+/// What a signal reports once the first deletion was requested.
+const DELETING: &str = "versions were deleted: those that the lines above name, and at most one more; \
+                        run the command again to continue";
 
 /// Deletes what the verdict on every image allows, until an error stops it; returns whether a
 /// deletion was requested, or none was necessary.
@@ -348,7 +354,13 @@ impl Job {
             rules,
             progress: &progress,
         };
-        let mut tell = |step: DeletionEvent<'_>| log(&step, image, &progress, output);
+        let interruption = &cx.services.interruption;
+        let mut tell = |step: DeletionEvent<'_>| {
+            if let DeletionEvent::Next(_) = &step {
+                interruption.changes(DELETING);
+            }
+            log(&step, image, &progress, output);
+        };
         let work = apply::run(run, &self.backend, &mut tell);
         let applied = cx.services.wait_with(work, || progress.describe())?;
         let lost = applied.lost(&self.image.name, self.image.restores);

@@ -1,5 +1,7 @@
 //! `repin recover`: finish or undo an interrupted `--apply`.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::{
@@ -21,6 +23,8 @@ struct Document {
 pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit, Errors> {
     let dry_run = args.dry_run == Some(true) || cx.dry_run_forced()?;
     let config = cx.load()?;
+    let interruption = Arc::clone(&cx.services.interruption);
+    let step = (!dry_run).then(|| interruption.step("run `repin recover` again"));
     let outcome = match (dry_run, args.discard) {
         (true, _) => apply::pending(&config.root),
         (false, true) => lock(&config, "recover", &cx.services)
@@ -30,6 +34,9 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
             .and_then(|mut session| session.recover())
             .map(Some),
     };
+    if let Some(step) = step {
+        step.done("the interrupted run was looked after; `repin recover` reports its state");
+    }
     let recovery = match outcome {
         Ok(recovery) => recovery.unwrap_or(Recovery {
             state: State::Nothing,

@@ -143,6 +143,10 @@ fn start(
     let commit = document.merge_commit.clone().unwrap_or_default();
     let word = token()?;
     for workflow in workflows {
+        cx.services.interruption.changes(format!(
+            "{} may have been started; run the command again",
+            plain(workflow)
+        ));
         let started = dispatch::once(forge, pull, workflow, &commit, &word);
         match cx.services.wait(started, &format!("starting {workflow}"))? {
             Ok(true) => document.dispatched.push(workflow.clone()),

@@ -380,3 +380,31 @@ fn source_of_a_workflow_is_its_own_repository() {
         assert!(verify.since.is_none());
     }
 }
+
+#[test]
+fn an_image_has_the_inventory_of_the_set_its_own_or_none() {
+    let text = |own: &str| {
+        format!(
+            "version: 1\nfiles: [a.yml]\nimages: {{ a: {{ repository: r.example/a, pins: 1{own} }} }}\n\
+             inventory: {{ root: /set }}\n"
+        )
+    };
+    let root = |own: &str| {
+        let config = parse_text(&text(own)).unwrap();
+        let inventory = config.inventory_of(&config.images[0]);
+        inventory.map(|inventory| inventory.root.clone())
+    };
+    assert_eq!(root(""), Some("/set".to_owned()));
+    assert_eq!(root(", inventory: null"), Some("/set".to_owned()));
+    assert_eq!(root(", inventory: { root: /own }"), Some("/own".to_owned()));
+    assert_eq!(root(", inventory: {}"), Some("/".to_owned()));
+    assert_eq!(root(", inventory: false"), None);
+    for wrong in ["true", "'false'", "[]", "no"] {
+        let problems = problems(&text(&format!(", inventory: {wrong}")));
+        assert!(
+            problems.contains("expected `false`, or a mapping that replaces the set's `inventory`"),
+            "{wrong}: {problems}"
+        );
+    }
+    assert!(problems(&text(", inventory: { rot: /x }")).contains("rot"));
+}

@@ -105,6 +105,25 @@ pub fn tag_form<'s>(seen: impl IntoIterator<Item = &'s Seen>) -> Option<TagForm>
         .then_some(first)
 }
 
+/// The one revision that every tag of these repositories names, if each of them has a tagged pin.
+pub fn common_revision<'s>(seen: impl IntoIterator<Item = &'s Seen> + Clone) -> Option<String> {
+    let form = tag_form(seen.clone())?;
+    let mut revisions = Vec::new();
+    for one in seen {
+        let tags = one.pins.iter().filter_map(|pin| pin.what.tag.as_ref());
+        let before = revisions.len();
+        revisions.extend(tags.map(|tag| tag.as_str()[form.prefix.len()..].to_owned()));
+        if revisions.len() == before {
+            return None;
+        }
+    }
+    let first = revisions.pop()?;
+    revisions
+        .iter()
+        .all(|other| *other == first)
+        .then_some(first)
+}
+
 fn form(tag: &str) -> Option<TagForm> {
     let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     let digits = tag.len() - tag.trim_end_matches(hex).len();

@@ -133,8 +133,8 @@ fn grouped<T>(
     groups
 }
 
-/// The directory as a glob, `/` at its end unless it is the root, and a glob for the name: `*.yml`,
-/// or the name itself where it has no extension.
+/// The directory as a glob, `/` at its end unless it is the root, and a glob for the name: `*.tf`,
+/// `*.{yml,yaml}`, or the name itself where it has no extension.
 fn split(path: &RelPath) -> Option<(String, String)> {
     let text = path.as_path().to_str()?;
     let (directory, name) = text.rsplit_once('/').map_or(("", text), |(directory, _)| {
@@ -145,6 +145,8 @@ fn split(path: &RelPath) -> Option<(String, String)> {
         .extension()
         .and_then(|extension| extension.to_str())
     {
+        // Two spellings of one format.
+        Some("yml" | "yaml") => "*.{yml,yaml}".to_owned(),
         Some(extension) if !extension.is_empty() => format!("*.{}", escaped(extension)),
         _ => escaped(name),
     };
@@ -217,11 +219,11 @@ mod tests {
                 &[".github/workflows/a.yml"],
                 &[(".github/workflows/b.yml", "")]
             ),
-            [".github/workflows/*.yml"]
+            [".github/workflows/*.{yml,yaml}"]
         );
         assert_eq!(
             globs(&["a/x.yml", "a/y.yml", "a/z.yaml", "Dockerfile"], &[]),
-            ["Dockerfile", "a/*.yml", "a/z.yaml"]
+            ["Dockerfile", "a/*.{yml,yaml}"]
         );
     }
 
@@ -231,14 +233,14 @@ mod tests {
         assert_eq!(globs(&exact, &[("a/other.yml", PIN)]), exact);
         assert_eq!(globs(&exact, &[("a/other.yml", "a.b/c@sha256:abc")]), exact);
         assert_eq!(globs(&exact, &[("a/link.yml", "link")]), exact);
-        assert_eq!(globs(&exact, &[("a/other.yml", "x")]), ["a/*.yml"]);
+        assert_eq!(globs(&exact, &[("a/other.yml", "x")]), ["a/*.{yml,yaml}"]);
     }
 
     #[test]
     fn many_are_brought_together() {
         let many: Vec<_> = (0..9).map(|n| format!("k8s/{n}/app.yaml")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
-        assert_eq!(globs(&many, &[("README.md", "")]), ["k8s/**/*.yaml"]);
+        assert_eq!(globs(&many, &[("README.md", "")]), ["k8s/**/*.{yml,yaml}"]);
         assert_eq!(globs(&many, &[("k8s/other.yaml", PIN)]).len(), 9);
         let wide: Vec<_> = (0..9).map(|n| format!("{n}/Dockerfile")).collect();
         assert_eq!(

@@ -13,6 +13,7 @@ fn finder(repositories: &[&str]) -> Finder {
         repository: Repository::parse(text).unwrap(),
         pins: 1,
         pins_at: Span { start: 0, end: 0 },
+        inventory: crate::config::ImageInventory::OfSet,
         contract: None,
     };
     let images: Vec<_> = repositories.iter().enumerate().map(image).collect();

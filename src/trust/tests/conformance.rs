@@ -14,7 +14,7 @@ use sigstore_verify::types::SignatureContent;
 
 use super::*;
 use crate::{
-    conformance::{Case, directories, report},
+    fuzzing::conformance::{Case, directories, report},
     trust::{
         bundle::{self, WellFormed},
         claim::Claim,

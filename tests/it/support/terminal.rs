@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -53,4 +53,21 @@ pub fn shown(mut command: Command) -> (String, Option<i32>) {
     let _ = File::from(master).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
     (text, child.wait().unwrap().code())
+}
+
+/// Starts `command` with standard error at a terminal; returns it with the other side of the terminal.
+pub fn attached(mut command: Command) -> (Child, File) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = File::options().read(true).write(true).open(name).unwrap();
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(terminal);
+    let child = command.spawn().unwrap();
+    // It holds the terminal's other side.
+    drop(command);
+    (child, File::from(master))
 }

@@ -7,6 +7,7 @@ use crate::{
     forge::{Gate, GateState, Merge},
     pull_request::branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
     report::{branch, json::PullRequest},
+    untrusted::plain,
     workflow::{self, Access, connect_or_skip},
 };
 
@@ -64,6 +65,11 @@ pub(super) fn run(asked: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
         branch::body(between, &offer.subjects, &offer.gates),
     );
     workflow::warn_of_silent_checks(&*forge, &configured, &cx.services)?;
+    cx.services.interruption.changes(format!(
+        "a pull request from {} to {} may have been opened; run the command again",
+        plain(&args.from),
+        plain(&args.to)
+    ));
     let work = branches::bring(&*forge, between, &title, &body, &offer, &configured);
     let offered = cx.services.wait(work, "opening the pull request")??;
     for warning in &offered.warnings {

@@ -9,6 +9,7 @@ use crate::{
         Git,
         merge::{self, SyncOutcome},
     },
+    untrusted::plain,
 };
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Errors> {
@@ -25,6 +26,12 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<Exit, Errors> {
     let work =
         async { tokio::task::spawn_blocking(move || merge::sync(&git, &from, &to, apply)).await };
     let message = format!("bringing {} into {}", args.from, args.to);
+    if apply {
+        cx.services.interruption.changes(format!(
+            "{} may have been pushed; run the command again",
+            plain(&args.to)
+        ));
+    }
     let done = cx.services.wait(work, &message)?;
     let synced =
         done.map_err(|error| Errors::io(format!("the synchronization was interrupted: {error}")))??;

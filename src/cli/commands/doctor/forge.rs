@@ -78,7 +78,10 @@ pub(super) fn connect(
         return not(NO_CONFIG);
     };
     let Some(configured) = &config.forge else {
-        return not("not needed: no `forge` is configured");
+        let mut lines = Lines::new();
+        let codes = ["forge", "token"].into_iter().chain(ASKED);
+        codes.for_each(|code| lines.unconcerned(code, "forge"));
+        return Connection::Not(lines);
     };
     let target = match connection::target(configured, git) {
         Ok(target) => target,

@@ -35,6 +35,15 @@ impl Lines {
         self.push(code, Status::Skip, detail.into(), None);
     }
 
+    /// Adds a line that does not concern the configuration, because it lacks the block `without`.
+    pub(super) fn unconcerned(&mut self, code: &'static str, without: &'static str) {
+        let detail = format!("not needed: no `{without}` is configured");
+        self.push(code, Status::Skip, detail, None);
+        if let Some(row) = self.rows.last_mut() {
+            row.without = Some(without);
+        }
+    }
+
     /// Adds a failure, with the exit of its cause in any command.
     pub(super) fn fail(&mut self, code: &'static str, exit: Exit, detail: String, hint: String) {
         self.exit = self.exit.worse(exit);
@@ -74,6 +83,7 @@ impl Lines {
             status,
             detail,
             hint,
+            without: None,
         });
     }
 }

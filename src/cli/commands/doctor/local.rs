@@ -235,7 +235,7 @@ pub(super) fn engine(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
         return lines.skip("engine", NO_CONFIG);
     };
     let Some(smoke) = &config.smoke else {
-        return lines.skip("engine", "not needed: no `smoke` is configured");
+        return lines.unconcerned("engine", "smoke");
     };
     let variables = cx.services.environment.all_variables();
     // Not needed to ask for a version.
@@ -304,7 +304,7 @@ pub(super) fn secrets(lines: &mut Lines, config: Option<&Config>, skip: bool, cx
             .filter_map(|entry| Some((entry.token_env.as_deref()?, "token_env"))),
     );
     if named.is_empty() {
-        return lines.skip("secret", "not needed: the configuration names no secret");
+        return lines.unconcerned("secret", "token_env");
     }
     for (name, key) in named {
         match cx.services.environment.filled(name) {
@@ -330,7 +330,7 @@ pub(super) fn roots(lines: &mut Lines, config: Option<&Config>, cx: &Context) {
         return lines.skip("trusted_root", NO_CONFIG);
     };
     if config.verify.is_none() {
-        return lines.skip("trusted_root", "`verify` is not configured");
+        return lines.unconcerned("trusted_root", "verify");
     }
     let read = Trust::read(config, &WorkTree::new(&config.root));
     match read.and_then(|trust| trust::since_exists(config).map(|()| trust)) {

@@ -28,6 +28,8 @@ pub(super) struct Draft {
     pub(super) files: Vec<String>,
     pub(super) others: Vec<InitOther>,
     pub(super) warnings: Vec<String>,
+    /// The revision of the pinned set, where its tags name it.
+    pub(super) revision: Option<String>,
     holders: usize,
 }
 
@@ -102,6 +104,7 @@ impl Draft {
             images,
             others,
             warnings,
+            revision: groups::common_revision(chosen.members.iter().copied()),
             holders: holders.len(),
             files,
         })

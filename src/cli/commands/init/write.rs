@@ -15,7 +15,7 @@ use rustix::{
 use crate::{
     cli::github::token,
     config::{self, RelPath},
-    error::{Error, Errors, usage},
+    error::{Class, Error, Errors, usage},
 };
 
 /// The path of the configuration to write.
@@ -130,6 +130,25 @@ pub(in crate::cli) fn put(target: &Target, text: &str, force: bool) -> Result<()
     File::open(&target.root)
         .and_then(|directory| directory.sync_all())
         .map_err(fail)
+}
+
+/// Replaces a file that holds `old`, and keeps its mode; a symlink is refused, and so is a file that
+/// was changed in the meantime.
+pub(super) fn exchange(target: &Target, old: &str, new: &str) -> Result<(), Errors> {
+    let fail = |error: io::Error| target.io("read", &error);
+    let standing = fs::symlink_metadata(&target.file).map_err(fail)?;
+    if !standing.is_file() {
+        let message = format!("{} is not a regular file", target.shown);
+        let hint = "run the command on the file that it leads to, with --config";
+        return Err(Errors::from(Error::input("init", message).help(hint)));
+    }
+    if fs::read(&target.file).map_err(fail)? != old.as_bytes() {
+        let message = format!("{} was changed during the run", target.shown);
+        return Err(Errors::from(
+            Error::new(Class::Conflict, "conflict", message).help("run the command again"),
+        ));
+    }
+    put(target, new, true)
 }
 
 fn fill(copy: &Path, text: &str, mode: Option<fs::Permissions>) -> io::Result<()> {

@@ -1,14 +1,13 @@
 //! `repin inventory check`: contract and hygiene of images, at their pins or at a revision's tags.
 
-use futures_util::future;
-
 use super::report;
 use crate::{
     checks::{self, Check, Code, Standard, Status, any_failed, required_labels},
     cli::{context::Context, exit::Exit},
-    config::Config,
+    config::{Config, Image},
     error::{Class, Error, Errors},
     files::WorkTree,
+    inventory::ReadingProgress,
     oci::TagOrDigest,
     outside, pins,
     registry::{
@@ -44,7 +43,8 @@ pub(super) fn run(
 ) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let contracts = Contracts::read(&config, &WorkTree::new(&config.root), &cx.output.directory);
-    if config.inventory.is_none() && config.images.iter().all(|image| image.contract.is_none()) {
+    let nothing = |image: &Image| config.inventory_of(image).is_none() && image.contract.is_none();
+    if config.images.iter().all(nothing) {
         let message = format!(
             "{} has neither `inventory` nor a contract, so nothing can be checked",
             config.source.name
@@ -57,6 +57,7 @@ pub(super) fn run(
     contracts.well_formed(&config)?;
     let mut asked = asked(&config, images, revision)?;
     let sources = cx.services.sources_of_images(&config)?;
+    let names: Vec<_> = asked.iter().map(|asked| asked.name).collect();
     let resolved = asked.iter_mut().map(|asked| {
         let source = &sources[asked.at];
         async move {
@@ -66,7 +67,7 @@ pub(super) fn run(
         }
     });
     cx.services
-        .wait(future::join_all(resolved), "reading manifests")?;
+        .wait_for_all("reading manifests", &names, resolved)?;
     let standards = contracts.standards(&config);
     let (images, outages) = verdicts(&config, &standards, &asked, &sources, cx)?;
     let failed = images.iter().any(|image| any_failed(&image.checks));
@@ -157,16 +158,15 @@ fn verdicts(
             .map(move |facts| (subject(facts), standards[asked.at].as_slice()))
     });
     let subjects = subjects.collect::<Vec<_>>();
-    let mut verdicts = cx
-        .services
-        .wait(contents::verdicts(&subjects), "reading layers")?
-        .into_iter();
-    let required = config
-        .inventory
-        .as_ref()
-        .map_or(&[][..], |inventory| &inventory.required_labels);
+    let reading = ReadingProgress::default();
+    let work = contents::verdicts(&subjects, &reading);
+    let read = cx.services.wait_with(work, || reading.describe())?;
+    let mut verdicts = read.into_iter();
     let (mut rows, mut outages) = (Vec::new(), Vec::new());
     for asked in asked {
+        let required = config
+            .inventory_of(&config.images[asked.at])
+            .map_or(&[][..], |inventory| &inventory.required_labels);
         let digest = asked.facts().map(|facts| facts.digest.to_string());
         let image = |platform, checks| InventoryImage {
             image: Some(asked.name.to_owned()),

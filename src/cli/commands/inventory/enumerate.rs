@@ -4,10 +4,11 @@
 use super::subject::{self, Subject};
 use crate::{
     checks::{self, Check, contract, hygiene},
-    cli::{args::OfImage, context::Context, exit::Exit, render},
+    cli::{args::OfImage, context::Context, exit::Exit, format::Format, render},
     config::Inventory,
     error::{Class, Error, Errors},
-    inventory::Enumeration,
+    inventory::{ENUMERATION, Enumeration, ReadingProgress},
+    report::json::{ContractDocument, EnumerationDocument},
     workflow::contents,
 };
 
@@ -23,14 +24,27 @@ type Listed = Result<(Enumeration, Vec<Check>), Vec<Check>>;
 
 pub(super) fn run(args: &OfImage, shown: As, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    let inventory = subject::kinds(&config)?;
+    let inventory = subject::kinds(&config, subject::configured(&args.image, &config))?;
     let subject = subject::of(args, &config, cx)?;
     let (found, warnings) = agreed(&subject, listings(&subject, inventory, cx)?)?;
     render::print_checks(&warnings, &config, &mut cx.output);
-    cx.output.print(match shown {
-        As::Json => found.to_json() + "\n",
-        As::Contract => contract::write(&found),
-    });
+    let (image, digest) = (subject.name.clone(), subject.digest.to_string());
+    match (cx.output.format, shown) {
+        (Format::Json, As::Json) => cx.output.json(&EnumerationDocument {
+            schema: ENUMERATION,
+            image,
+            digest,
+            kinds: &found,
+        }),
+        (Format::Json, As::Contract) => cx.output.json(&ContractDocument {
+            schema: "repin.contract/1",
+            image,
+            digest,
+            content: contract::write(&found),
+        }),
+        (_, As::Json) => cx.output.print(found.to_json() + "\n"),
+        (_, As::Contract) => cx.output.print(contract::write(&found)),
+    }
     Ok(Exit::Done)
 }
 
@@ -49,10 +63,9 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
         let warnings = hygiene::warnings(&contents, Some(&found));
         Ok((found, warnings))
     };
-    let work = contents::contents(&subjects, inventory, listed);
-    let listed = cx
-        .services
-        .wait(work, &format!("reading the layers of {}", subject.name))?;
+    let reading = ReadingProgress::default();
+    let work = contents::contents(&subjects, inventory, &reading, listed);
+    let listed = cx.services.wait_with(work, || reading.describe())?;
     listed.map_err(|error| Errors::from(&error))
 }
 

@@ -21,10 +21,17 @@ const MAX: u64 = 64 * 1024 * 1024;
 
 pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    let inventory = subject::kinds(&config)?;
     let directory = cx.services.environment.directory();
+    let listing = listing_in(directory, enumeration);
+    let named = listing
+        .as_ref()
+        .ok()
+        .and_then(|bytes| Enumeration::image(bytes));
+    let image = named.and_then(|name| subject::configured(&name, &config));
+    let inventory = subject::kinds(&config, image)?;
     let held = contract_in(directory, expected, inventory);
-    let found = listing_in(directory, enumeration, inventory);
+    let name = enumeration.display().to_string();
+    let found = listing.and_then(|bytes| Enumeration::from_json(&name, &bytes, &inventory.kinds));
     let mut problems: Vec<Error> = held.contract.as_ref().err().cloned().unwrap_or_default();
     problems.extend(found.as_ref().err().cloned().unwrap_or_default());
     let mut checks = held.warnings.clone();
@@ -81,19 +88,14 @@ fn contract_in(directory: &Path, path: &Path, inventory: &Inventory) -> Held {
     }
 }
 
-fn listing_in(
-    directory: &Path,
-    path: &Path,
-    inventory: &Inventory,
-) -> Result<Enumeration, Vec<Error>> {
+fn listing_in(directory: &Path, path: &Path) -> Result<Vec<u8>, Vec<Error>> {
     let name = path.display().to_string();
     let bytes = if path == Path::new("-") {
         read_all(io::stdin().lock())
     } else {
         read(directory, path)
     };
-    let bytes = bytes.map_err(|error| vec![Enumeration::not_found(&name, &error.to_string())])?;
-    Enumeration::from_json(&name, &bytes, &inventory.kinds)
+    bytes.map_err(|error| vec![Enumeration::not_found(&name, &error.to_string())])
 }
 
 fn read(directory: &Path, path: &Path) -> io::Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use crate::{
         context::Context,
         exit::Exit,
         format::Format,
-        render::{print_checks, tally},
+        render::{print_checks, print_skipped, tally},
     },
     config::Config,
     error::Error,
@@ -51,7 +51,7 @@ pub(super) fn show(
         .collect();
     let table = table(&images);
     if cx.output.format == Format::Github {
-        let annotations = annotations::checks(&others, &cx.output.directory);
+        let annotations = annotations::checks(&others, config, &cx.output.directory);
         cx.output.annotate(&annotations);
         // Foreign text in the table must not be taken for a command.
         if let Err(fault) = cx.output.print_unparsed(table) {
@@ -67,6 +67,7 @@ pub(super) fn show(
     }
     print_checks(&others, config, &mut cx.output);
     cx.output.print(table);
+    print_skipped(&others, &mut cx.output);
     exit
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{args::OfImage, context::Context},
-    config::{Config, Inventory, raw::nearest},
+    config::{Config, Image, Inventory, raw::nearest},
     error::{Class, Error, Errors, usage},
     oci::{Digest, Reference, Repository, TagOrDigest},
     outside,
@@ -18,20 +18,32 @@ pub(super) struct Subject {
     /// The name in messages.
     pub(super) name: String,
     pub(super) source: Source,
+    /// The digest of the image, or of the index that lists its platforms.
+    pub(super) digest: Digest,
     pub(super) platforms: Vec<PlatformFacts>,
 }
 
-/// The inventory of the configuration, which must declare kinds.
-pub(super) fn kinds(config: &Config) -> Result<&Inventory, Errors> {
-    config
-        .inventory
-        .as_ref()
+/// The inventory of an image, or of the set, which must declare kinds.
+pub(super) fn kinds<'c>(
+    config: &'c Config,
+    image: Option<&'c Image>,
+) -> Result<&'c Inventory, Errors> {
+    image
+        .map_or(config.inventory.as_ref(), |image| {
+            config.inventory_of(image)
+        })
         .filter(|inventory| !inventory.kinds.is_empty())
         .ok_or_else(|| {
-            let message = format!(
-                "{} has no `inventory.kinds`, so nothing can be listed",
-                config.source.name
-            );
+            let message = match image {
+                Some(image) => format!(
+                    "{} has no `inventory.kinds` for `{}`, so nothing can be listed",
+                    config.source.name, image.name
+                ),
+                None => format!(
+                    "{} has no `inventory.kinds`, so nothing can be listed",
+                    config.source.name
+                ),
+            };
             Errors::from(
                 Error::input("config", message)
                     .help("declare `inventory.kinds`; `repin schema` describes it"),
@@ -49,10 +61,12 @@ pub(super) fn of(args: &OfImage, config: &Config, cx: &Context) -> Result<Subjec
     let facts = facts
         .map_err(|error| Errors::from(&error))?
         .ok_or_else(|| missing(&repository, &want))?;
+    let digest = facts.digest;
     let platforms = chosen(args.platform.as_deref(), &args.image, facts)?;
     Ok(Subject {
         name: args.image.clone(),
         source,
+        digest,
         platforms,
     })
 }
@@ -68,6 +82,15 @@ fn missing(repository: &Repository, want: &TagOrDigest) -> Errors {
         code,
         format!("{repository}{want} does not exist"),
     ))
+}
+
+/// The configured image that `text` names, or is a reference to.
+pub(super) fn configured<'c>(text: &str, config: &'c Config) -> Option<&'c Image> {
+    config.image(text).or_else(|| {
+        let repository = Reference::parse(text).ok()?.repository;
+        let mut images = config.images.iter();
+        images.find(|image| image.repository == repository)
+    })
 }
 
 /// Interprets `text` as a configured image's name or as a reference.

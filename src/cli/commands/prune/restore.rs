@@ -39,6 +39,10 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors
         ));
     };
     let restored = if armed {
+        cx.services.interruption.changes(format!(
+            "version {} may have been restored; run the command again",
+            args.version
+        ));
         let work = package.restore(args.version);
         Some(cx.services.wait(work, "restoring")??)
     } else {

@@ -1,0 +1,156 @@
+//! How help is arranged: commands in groups, and the global options at the top level and in
+//! `repin help global` alone.
+
+use std::fmt::Write as _;
+
+use clap::{Arg, Command, builder::StyledStr};
+
+/// The commands by when they are used. A test compares the list with the commands.
+const GROUPS: [(&str, &[&str]); 3] = [
+    (
+        "Every day",
+        &[
+            "status",
+            "check",
+            "scan",
+            "history",
+            "promote",
+            "rollback",
+            "resolve",
+            "trust",
+            "inventory",
+            "recover",
+            "explain",
+        ],
+    ),
+    ("In CI", &["freshness", "gates", "wait", "branch", "prune"]),
+    (
+        "Setting up",
+        &["init", "doctor", "completions", "man", "schema"],
+    ),
+];
+
+const GLOBAL: &str = "Global options: repin help global";
+
+/// Whether the arguments, without the program's name, ask for the global options.
+pub(super) fn asks_for_global(arguments: &[std::ffi::OsString]) -> bool {
+    arguments.len() == 2 && arguments[0] == "help" && arguments[1] == "global"
+}
+
+/// The command with its help arranged.
+pub(super) fn arranged(command: Command) -> Command {
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\n{}\n{{options}}\n\n{}{{after-help}}",
+        groups(&command),
+        heading(&command, "Options"),
+        global(&command).ansi(),
+    );
+    command
+        .mut_args(|arg| {
+            let global = arg.is_global_set();
+            arg.hide(global)
+        })
+        .mut_subcommands(noted)
+        .help_template(StyledStr::from(template))
+}
+
+/// The global options, as `repin help global` prints them.
+pub(super) fn global(command: &Command) -> StyledStr {
+    let options: Vec<Arg> = command
+        .get_arguments()
+        .filter(|arg| arg.is_global_set())
+        .cloned()
+        .collect();
+    Command::new("repin")
+        .disable_help_flag(true)
+        .max_term_width(100)
+        .args(options)
+        .help_template("{all-args}\n")
+        .render_help()
+}
+
+/// A command, and those below it, with the way to the global options.
+fn noted(command: Command) -> Command {
+    let before = command.get_after_help().map(|help| help.ansi().to_string());
+    let text = match before {
+        Some(before) => format!("{before}\n\n{GLOBAL}"),
+        None => GLOBAL.to_owned(),
+    };
+    command
+        .after_help(StyledStr::from(text))
+        .mut_subcommands(noted)
+}
+
+fn groups(command: &Command) -> String {
+    let names = command
+        .get_subcommands()
+        .map(|command| command.get_name().len());
+    let width = names.max().unwrap_or_default();
+    let mut text = String::new();
+    for (title, names) in GROUPS {
+        let _ = writeln!(text, "\n{}", heading(command, title));
+        for name in names {
+            let Some(found) = command.find_subcommand(name) else {
+                continue;
+            };
+            let about = found.get_about().map(ToString::to_string);
+            let literal = command.get_styles().get_literal();
+            let _ = writeln!(
+                text,
+                "  {literal}{name}{literal:#}{:1$}  {2}",
+                "",
+                width - name.len(),
+                about.unwrap_or_default()
+            );
+        }
+    }
+    text
+}
+
+fn heading(command: &Command, title: &str) -> String {
+    let style = command.get_styles().get_header();
+    format!("{style}{title}:{style:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::command;
+
+    #[test]
+    fn every_command_is_in_one_group() {
+        let command = command();
+        for found in command.get_subcommands() {
+            let groups = GROUPS
+                .iter()
+                .filter(|(_, names)| names.contains(&found.get_name()));
+            assert_eq!(groups.count(), 1, "{}", found.get_name());
+        }
+    }
+
+    #[test]
+    fn global_options_are_at_the_top_level_and_in_their_own_help_alone() {
+        let mut whole = arranged(command());
+        whole.build();
+        let top = whole.render_help().to_string();
+        let global = global(&command()).to_string();
+        for option in [
+            "--config",
+            "--source",
+            "--format",
+            "--color",
+            "--quiet",
+            "--verbose",
+        ] {
+            assert_eq!(top.matches(option).count(), 1, "{option}: {top}");
+            assert!(global.contains(option), "{option}: {global}");
+        }
+        for below in whole.get_subcommands_mut() {
+            if below.get_name() == "help" {
+                continue;
+            }
+            let text = below.clone().render_help().to_string();
+            assert!(!text.contains("--color") && text.contains(GLOBAL), "{text}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Ctrl-C (SIGINT) and SIGTERM: what was changed is reported, then the process ends with 128 and the
+//! number of the signal.
+
+use std::{
+    io, process,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+    iterator::Signals,
+};
+
+use super::{
+    console::StandardError,
+    format::{Format, Volume, When},
+    output::Output,
+};
+use crate::{
+    error::{Class, Error, Errors},
+    explain::{self, Explanation},
+    report::{
+        json::{ErrorDocument, ErrorRow},
+        sarif::Findings,
+    },
+    untrusted::workflow::Commands,
+    workflow::{Environment, Event, Interruption},
+};
+
+const CODE: &str = "interrupted";
+
+/// Starts to receive signals; their reports have this format and color.
+pub(super) fn watch(
+    format: Format,
+    color: When,
+    environment: &Environment,
+    stderr: StandardError,
+) -> Result<Arc<Interruption>, Errors> {
+    let output = Output::new(format, color, Volume::Normal, environment);
+    let output = Mutex::new(output);
+    let ending = Arc::new(AtomicBool::new(false));
+    let begun = Arc::clone(&ending);
+    let report = move |event: &Event<'_>| match event {
+        Event::Waits => stderr.write(
+            "interrupted: waiting for the current step to end; interrupt again to end now\n",
+        ),
+        Event::Ends {
+            signal,
+            changed,
+            printed,
+        } => {
+            begun.store(true, Ordering::SeqCst);
+            stderr.clear();
+            if let Ok(mut output) = output.lock() {
+                end(&mut output, *signal, changed, *printed);
+            }
+            process::exit(128 + signal);
+        }
+    };
+    let interruption = Arc::new(Interruption::new(Box::new(report)));
+    let fail = |error: io::Error| Errors::io(format!("cannot handle signals: {error}"));
+    for signal in [SIGINT, SIGTERM] {
+        // Once the end is reported, a signal waits for nothing: whoever reads may have stalled.
+        let code = 128 + signal;
+        flag::register_conditional_shutdown(signal, code, Arc::clone(&ending)).map_err(fail)?;
+        flag::register(signal, interruption.flag()).map_err(fail)?;
+    }
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(fail)?;
+    let received = Arc::clone(&interruption);
+    let spawned = thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                received.request(signal);
+            }
+        });
+    spawned.map_err(fail)?;
+    Ok(interruption)
+}
+
+/// Reports the end of the run.
+fn end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
+    let message = format!("interrupted; {changed}");
+    let code = 128 + u8::try_from(signal).unwrap_or_default();
+    match output.format {
+        Format::Json | Format::Github | Format::Sarif if printed => {}
+        Format::Json => {
+            output.json(&ErrorDocument {
+                schema: "repin.error/1",
+                exit: code,
+                errors: vec![ErrorRow {
+                    code: CODE.to_owned(),
+                    message,
+                    file: None,
+                    line: None,
+                    column: None,
+                    hint: explain::of(CODE).map(Explanation::help),
+                }],
+            });
+            return;
+        }
+        Format::Sarif => {
+            let error = Error::new(Class::Unavailable, CODE, &message);
+            output.sarif_log(&Findings::default(), Some(&error.into()), code);
+        }
+        Format::Github => output.annotate(&Commands::error(CODE, &message, None)),
+        Format::Human => {}
+    }
+    output.error_text(&format!("{message}\n"));
+}

@@ -1,0 +1,280 @@
+//! Ctrl-C and SIGTERM: what a run reports when it ends early, and what it shows while it waits. Every
+//! signal is sent at an event that the test waits for, never after a time.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc, Condvar, Mutex,
+        mpsc::{self, Receiver},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::{
+    fake::{Fake, Reaction},
+    forge::{Fault, Kind, TOKEN},
+    hosted::hosted,
+    strace, terminal,
+    world::{REV_B, World, world},
+};
+
+const APPLY: [&str; 4] = ["promote", "--revision", REV_B, "--apply"];
+
+/// A registry that reports each request and holds its response until the gate is open.
+struct Holding {
+    server: Fake,
+    arrived: Receiver<String>,
+    gate: Arc<(Mutex<bool>, Condvar)>,
+}
+
+fn holding() -> Holding {
+    let (sender, arrived) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let shut = Arc::clone(&gate);
+    let server = Fake::start(move |request| {
+        let _ = sender.lock().unwrap().send(request.target.clone());
+        let (open, opened) = &*shut;
+        drop(
+            opened
+                .wait_while(open.lock().unwrap(), |open| !*open)
+                .unwrap(),
+        );
+        Reaction::new(404, "")
+    });
+    Holding {
+        server,
+        arrived,
+        gate,
+    }
+}
+
+impl Holding {
+    fn open(&self) {
+        *self.gate.0.lock().unwrap() = true;
+        self.gate.1.notify_all();
+    }
+
+    /// The command with `args`, whose images are at this registry.
+    fn command(&self, world: &World, args: &[&str]) -> Command {
+        let source = format!("ghcr.io/acme=http://{}/acme", self.server.host());
+        world.command(&[args, &["--source", &source]].concat())
+    }
+}
+
+fn piped(mut command: Command) -> Child {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The one error of a document that ends a run.
+fn document(output: &Output) -> Value {
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["schema"], "repin.error/1");
+    assert_eq!(document["errors"][0]["code"], "interrupted");
+    document
+}
+
+/// Runs `args` against a registry that holds its answer, and sends `signal` once it was asked.
+fn interrupted(world: &World, args: &[&str], signal: Signal) -> Output {
+    let registry = holding();
+    let child = piped(registry.command(world, args));
+    registry.arrived.recv().unwrap();
+    send(&child, signal);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn ctrl_c_during_a_request_reports_that_nothing_was_changed() {
+    let world = world();
+    let before = world.snapshot();
+    let output = interrupted(&world, &["promote", "--revision", REV_B], Signal::INT);
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(text(&output.stderr), "interrupted; nothing was changed\n");
+    assert_eq!(text(&output.stdout), "");
+    assert_eq!(world.snapshot(), before);
+}
+
+#[test]
+fn a_terminated_run_ends_with_143_and_one_document() {
+    let world = world();
+    let args = ["promote", "--revision", REV_B, "--format", "json"];
+    let output = interrupted(&world, &args, Signal::TERM);
+    assert_eq!(output.status.code(), Some(143));
+    let document = document(&output);
+    assert_eq!(document["exit"], 143);
+    assert_eq!(
+        document["errors"][0]["message"],
+        "interrupted; nothing was changed"
+    );
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn an_interrupted_step_of_a_workflow_has_an_annotation() {
+    let world = world();
+    let output = interrupted(
+        &world,
+        &["check", "--remote", "--format", "github"],
+        Signal::INT,
+    );
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(
+        text(&output.stdout),
+        "::error title=interrupted::interrupted; nothing was changed\n"
+    );
+}
+
+#[test]
+fn ctrl_c_at_a_terminal_clears_the_line_of_progress() {
+    let (world, registry) = (world(), holding());
+    let mut command = registry.command(&world, &["resolve", "--revision", REV_B]);
+    command.env("TERM", "xterm");
+    let (mut child, mut screen) = terminal::attached(command);
+    let mut shown = String::new();
+    let waiting = "resolving tags: 0 of 3 done, waiting for review, fix, base";
+    while !shown.contains(waiting) {
+        let mut buffer = [0; 1024];
+        let read = screen.read(&mut buffer).unwrap();
+        shown.push_str(&text(&buffer[..read]));
+    }
+    send(&child, Signal::INT);
+    let mut rest = Vec::new();
+    // The end of a terminal is an error: EIO once its other side is closed.
+    let _ = screen.read_to_end(&mut rest);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let shown = shown + &text(&rest);
+    let (before, last) = shown.split_at(shown.find("interrupted;").unwrap());
+    assert!(before.ends_with("\r\u{1b}[2K"), "{before:?}");
+    assert_eq!(last, "interrupted; nothing was changed\r\n");
+}
+
+#[test]
+fn a_wait_without_a_terminal_is_reported_every_ten_seconds() {
+    let (world, registry) = (world(), holding());
+    let mut child = piped(registry.command(&world, &["resolve", "--revision", REV_B]));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert_eq!(
+        first,
+        "resolving tags: 0 of 3 done, waiting for review, fix, base (10 s)"
+    );
+    registry.open();
+    let rest: Vec<_> = lines.map_while(Result::ok).collect();
+    assert!(
+        rest.iter().any(|line| line.contains("tag_missing")),
+        "{rest:?}"
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn ctrl_c_while_files_are_exchanged_lets_all_of_them_change() {
+    let world = world();
+    let calls = strace::trace(&world.command(&APPLY), "renameat2", &[]).points(world.root());
+    let world = self::world();
+    let at = calls[0].inject("signal=INT");
+    let output = strace::inject(&world.command(&APPLY), &[at]);
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.ends_with(
+            "interrupted: waiting for the current step to end; interrupt again to end now\n\
+             interrupted; 2 files changed, nothing committed\n"
+        ),
+        "{stderr}"
+    );
+    world.run(&["recover", "--format", "json"]).exits(0);
+    let changed = world.run(&["promote", "--revision", REV_B, "--format", "json"]);
+    assert_eq!(changed.json()["changed"], false, "every file is new");
+}
+
+/// Installs a hook that sends SIGINT to the process whose id stands in `.git/pid`.
+fn interrupting_hook(world: &World) {
+    let hook = world.path(".git/hooks/pre-commit");
+    world.write(
+        ".git/hooks/pre-commit",
+        "#!/bin/sh\nuntil [ -s .git/pid ]; do sleep 0.01; done\nkill -INT \"$(cat .git/pid)\"\n",
+    );
+    fs::set_permissions(hook, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn ctrl_c_while_git_commits_waits_for_the_commit() {
+    let world = world().with_git();
+    interrupting_hook(&world);
+    let mut command = world.command(&[&APPLY[..], &["--commit", "--format", "json"]].concat());
+    for (name, value) in [
+        ("GIT_AUTHOR_NAME", "A"),
+        ("GIT_AUTHOR_EMAIL", "a@example.com"),
+        ("GIT_COMMITTER_NAME", "C"),
+        ("GIT_COMMITTER_EMAIL", "c@example.com"),
+    ] {
+        command.env(name, value);
+    }
+    let child = piped(command);
+    world.write(".git/pid", child.id().to_string());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let commit = world.git(&["rev-parse", "--short=7", "HEAD"]);
+    let message = document(&output)["errors"][0]["message"].clone();
+    let message = message.as_str().unwrap();
+    assert!(
+        message.starts_with("interrupted; 2 files changed and committed as ")
+            && message.contains(&commit),
+        "{message}"
+    );
+    assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
+}
+
+#[test]
+fn ctrl_c_while_a_pull_request_is_opened_names_its_branch() {
+    let (world, forge) = hosted(Kind::Github, "base: main");
+    forge.fault(("POST", "/pulls"), 1, Fault::Hang);
+    let mut command = world.command(&["promote", "--revision", REV_B, "--pr", "draft"]);
+    command.env("REPIN_FORGE_TOKEN", TOKEN);
+    let child = piped(command);
+    let asked = || {
+        forge
+            .asked()
+            .iter()
+            .any(|line| line.starts_with("POST ") && line.ends_with("/pulls"))
+    };
+    let begun = Instant::now();
+    while !asked() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{:?}",
+            forge.asked()
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    send(&child, Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("interrupted; the branch ")
+            && stderr.contains(REV_B)
+            && stderr.ends_with(" and its pull request may be incomplete; run the command again\n"),
+        "{stderr}"
+    );
+}
