@@ -501,7 +501,10 @@ fn steps_with_the_action() -> Vec<(String, Value)> {
 fn the_examples_use_the_action_as_it_is() {
     let world = world().with_git();
     let config = world.read("repin.yaml");
-    world.write("repin.yaml", config + "forge: { kind: github, repository: acme/flows }\n");
+    world.write(
+        "repin.yaml",
+        config + "forge: { kind: github, repository: acme/flows }\n",
+    );
     world.promoted(REV_B);
     let expression = Regex::new(r"\$\{\{ .*? \}\}").unwrap();
     let action = action();
