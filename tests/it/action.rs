@@ -462,3 +462,72 @@ fn inputs_and_outputs_lead_somewhere() {
         .collect();
     assert_eq!(mapped, known);
 }
+
+/// The steps with the action in the workflows of docs/ and examples/, with the file of each.
+fn steps_with_the_action() -> Vec<(String, Value)> {
+    let mut texts = Vec::new();
+    let pages = ["README.md", "docs/ci.md"];
+    for page in pages {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let blocks = text
+            .split("```")
+            .filter_map(|block| block.strip_prefix("yaml\n"));
+        let workflows = blocks.filter(|block| block.contains("\njobs:\n"));
+        texts.extend(workflows.map(|block| (page.to_owned(), block.to_owned())));
+    }
+    for directory in ["action/.github", "action/.gitea", "nightly/.github"] {
+        let path = root().join("examples").join(directory).join("workflows");
+        for entry in fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            texts.push((
+                path.display().to_string(),
+                fs::read_to_string(path).unwrap(),
+            ));
+        }
+    }
+    let mut steps = Vec::new();
+    for (file, text) in texts {
+        let workflow: Value = serde_yaml_ng::from_str(&text).unwrap();
+        for job in workflow["jobs"].as_object().unwrap().values() {
+            let uses = job["steps"].as_array().unwrap().iter();
+            let ours = uses.filter(|step| step["uses"].to_string().contains("OWNER/repin"));
+            steps.extend(ours.map(|step| (file.clone(), step.clone())));
+        }
+    }
+    steps
+}
+
+#[test]
+fn the_examples_use_the_action_as_it_is() {
+    let world = world().with_git();
+    let config = world.read("repin.yaml");
+    world.write(
+        "repin.yaml",
+        config + "forge: { kind: github, repository: acme/flows }\n",
+    );
+    world.promoted(REV_B);
+    let expression = Regex::new(r"\$\{\{ .*? \}\}").unwrap();
+    let action = action();
+    let mut commands = BTreeSet::new();
+    for (file, step) in steps_with_the_action() {
+        let Some(with) = step["with"].as_object() else {
+            continue;
+        };
+        for input in with.keys() {
+            assert!(action["inputs"][input].is_object(), "{file}: {input}");
+        }
+        let Some(command) = with.get("command") else {
+            continue;
+        };
+        let command = command.as_str().unwrap();
+        commands.insert(command.to_owned());
+        let args = with["args"].as_str().unwrap();
+        let args = expression.replace_all(args, REV_B).into_owned();
+        let args: Vec<_> = command.split(' ').chain(args.lines()).collect();
+        // Without a token, a pull request is as far as a run gets.
+        let ran = world.run(&args);
+        let expected = if command == "promote" { 4 } else { 0 };
+        assert_eq!(ran.code, expected, "{file}: {args:?}: {}", ran.stderr);
+    }
+    assert_eq!(commands, ["check", "promote"].map(str::to_owned).into());
+}

@@ -145,7 +145,7 @@ fn the_quick_starts_commands_do_what_they_say() {
 fn the_examples_warn_of_nothing_in_their_own_trees() {
     let (_dir, copied) = quickstart();
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    for directory in ["quickstart", "nightly", "gitops", "trusted"]
+    for directory in ["quickstart", "nightly", "gitops", "trusted", "action"]
         .map(|name| here.join(name))
         .into_iter()
         .chain([copied])
@@ -250,7 +250,12 @@ fn workflows_install_the_program_before_they_run_it() {
     let install = concat!("- uses: OWNER/repin@v", env!("CARGO_PKG_VERSION"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = vec![root.join("README.md")];
-    let more = ["docs", "examples/nightly/.github/workflows"];
+    let more = [
+        "docs",
+        "examples/nightly/.github/workflows",
+        "examples/action/.github/workflows",
+        "examples/action/.gitea/workflows",
+    ];
     for directory in more.map(|name| root.join(name)) {
         files.extend(
             fs::read_dir(directory)
