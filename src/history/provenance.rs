@@ -146,10 +146,9 @@ impl History {
     /// Whether a later commit may have promoted the same revision with another set, unseen.
     fn may_be_outdone(&self, at: usize, set: usize) -> bool {
         let later = (at + 1..self.known.line.len()).filter(|later| self.known.doubtful[*later]);
-        self.shallow
-            && later
-                .filter_map(|later| self.whole_set(later))
-                .any(|other| other != set)
+        later
+            .filter_map(|later| self.whole_set(later))
+            .any(|other| other != set)
     }
 
     /// The set of a commit of the line, if it is whole.
@@ -210,15 +209,8 @@ impl History {
                 && common.peek().is_some()
                 && common.all(|(theirs, ours)| theirs == ours)
         };
-        let known = self
-            .events
-            .all
-            .iter()
-            .rev()
-            .filter(|event| event.revision.is_some());
-        known
-            .filter(agrees)
-            .find_map(|event| event.revision.as_ref())
+        let mut agreeing = self.events.all.iter().rev().filter(agrees);
+        agreeing.find_map(|event| event.revision.as_ref())
     }
 
     fn hold(&self, is_it: impl Fn(usize) -> bool) -> Hold<'_> {

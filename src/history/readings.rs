@@ -98,9 +98,7 @@ impl Readings {
         let mut buffer = Vec::new();
         move |id, content| {
             let wanted = readings.take(id);
-            let mut placed: Vec<_> = wanted.iter().copied().flatten().collect();
-            placed.sort_unstable();
-            placed.dedup();
+            let placed: Vec<_> = wanted.iter().copied().flatten().collect();
             if placed.is_empty() {
                 if wanted.is_empty() {
                     return Ok(None);
@@ -174,4 +172,89 @@ fn scanned(scan: &Scan) -> Scanned {
     found.sort_unstable();
     found.dedup();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        config::{self, RelPath},
+        error::SourceText,
+    };
+
+    const CONFIG: &str = "version: 1
+files: [values.yaml]
+images:
+  fix: { repository: r.example/fix, pins: 2 }
+places:
+  keys: { files: [values.yaml], entry: /fix, digest: digest, image: fix }
+";
+
+    fn digest(digit: char) -> Digest {
+        Digest::from_hex(&digit.to_string().repeat(64)).unwrap()
+    }
+
+    fn id(at: usize) -> ObjectId {
+        ObjectId::parse(format!("{at:040x}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn content_is_read_in_every_way_that_is_wanted_and_in_no_other() {
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: CONFIG.into(),
+        };
+        let config = config::parse(&source, Path::new("/")).unwrap();
+        let scanner = FileScanner::of(&config, &[config.images[0].repository.clone()]);
+        let looking = scanner.looking(&RelPath::parse("values.yaml").unwrap(), &|_| false);
+        let readings = Readings::default();
+        let number = |rules: &str| readings.number(rules, &scanner, looking.clone());
+        assert_eq!(
+            [number("a"), number("b"), number("a")],
+            [Some(0), Some(1), Some(0)]
+        );
+        assert_eq!(readings.number("a", &scanner, Looking::default()), None);
+
+        let mut reader = readings.reader(Finder::new(&config.images));
+        let mut read = |at: usize, wanted: &[Option<usize>], text: &str| {
+            for reading in wanted {
+                let (id, reading) = (id(at), *reading);
+                readings.want(Blob { id, reading });
+            }
+            reader(&id(at), &mut text.as_bytes()).unwrap()
+        };
+        let (a, b, c) = (digest('a'), digest('b'), digest('c'));
+        let text = format!("a: r.example/fix@{b}\nfix: {{ digest: '{a}' }}\n");
+        let twice = format!("fix:\n  digest: '{b}'\n  digest: '{b}'\n");
+        assert_eq!(
+            read(1, &[Some(0), None, Some(1)], &text),
+            Some(vec![(0, b)])
+        );
+        // It was requested twice, and was read at once.
+        assert_eq!(read(1, &[], &text), None);
+        assert_eq!(read(2, &[Some(1)], &text), None);
+        let whole = format!("r.example/fix@{a} {c}");
+        assert_eq!(read(3, &[None], &whole), Some(vec![(0, a)]));
+        assert_eq!(read(4, &[Some(0)], &twice), None);
+        assert_eq!(read(5, &[Some(0), None], "fix: {}"), None);
+
+        let contents = readings.clone().into_contents(HashMap::new());
+        let pins = |at, reading| {
+            let seen = contents.seen.get(&Blob {
+                id: id(at),
+                reading,
+            });
+            seen.map(|seen| (seen.pins.clone(), seen.refused.is_some()))
+        };
+        let both = Some((vec![(0, a), (0, b)], false));
+        assert_eq!(
+            [pins(1, Some(0)), pins(1, Some(1)), pins(2, Some(1))],
+            [(); 3].map(|()| both.clone())
+        );
+        assert_eq!(pins(4, Some(0)), Some((Vec::new(), true)));
+        assert_eq!(contents.seen.len(), 4);
+        assert_eq!(contents.in_places, BTreeSet::from([a, b]));
+    }
 }

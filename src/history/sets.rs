@@ -94,11 +94,10 @@ pub(super) fn sets(line: &[Visited], contents: &Contents, config: &Config) -> Se
             sets.refused
                 .insert(sets.of.len(), (Arc::clone(path), Arc::clone(why)));
             sets.of.push(None);
-            tree.stale = true;
             continue;
         }
-        if changed || tree.stale {
-            tree.stale = false;
+        // A refused file is among the files, so its repair is a change.
+        if changed {
             let set = tree.set(config);
             reached = Some(*numbers.entry(set.clone()).or_insert_with(|| {
                 sets.all.push(set);
@@ -125,8 +124,6 @@ struct Tree<'s> {
     files: BTreeMap<FilePath, &'s Seen>,
     /// Those of them that are refused.
     refused: BTreeMap<FilePath, Arc<str>>,
-    /// Whether a commit was left out since the last set.
-    stale: bool,
     rules: Option<Arc<Rules>>,
 }
 

@@ -124,3 +124,104 @@ impl Base {
 fn below(prefix: &str, path: &str) -> Option<RelPath> {
     RelPath::parse(path.strip_prefix(prefix)?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        files::{Files as _, Hazard},
+        forge::Push,
+        pull_request::trees::Trees,
+    };
+
+    /// Files, symlinks, and submodules; some have the same name of their contents.
+    fn trees() -> Trees {
+        Trees::default()
+            .with(
+                "m0",
+                &[
+                    ("a.yml", "x"),
+                    ("dir/copy.yml", "x"),
+                    ("dir/chart/Chart.yaml", "chart"),
+                    ("dir/linked/Chart.yaml", "chart"),
+                    ("link.yml", "x"),
+                    ("other-link.yml", "a.yml"),
+                    ("submodule.yml", "x"),
+                    ("notes.txt", "notes"),
+                    ("other.txt", "other"),
+                ],
+            )
+            .with_mode("m0", "dir/linked/Chart.yaml", "120000")
+            .with_mode("m0", "link.yml", "120000")
+            .with_mode("m0", "other-link.yml", "120000")
+            .with_mode("m0", "submodule.yml", "160000")
+    }
+
+    fn base(trees: &Trees) -> Base {
+        let repo = Repo {
+            full_name: "acme/flows".to_owned(),
+            default_branch: "main".to_owned(),
+            node: String::new(),
+            push: Push::Unknown,
+            scopes: None,
+            public: true,
+            archived: false,
+        };
+        Base {
+            repo,
+            branch: "main".to_owned(),
+            head: Head::of_commit("m0"),
+            tree: trees.of["m0"].clone(),
+            contents: HashMap::new(),
+        }
+    }
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text).unwrap()
+    }
+
+    #[test]
+    fn only_files_are_read_that_globs_or_names_want() {
+        let base = base(&trees());
+        let globs = Globs::parse(["**/*.yml"]).unwrap();
+        let wanted = base.paths("", &globs, &[path("notes.txt")]);
+        assert_eq!(wanted, ["a.yml", "dir/copy.yml", "notes.txt"]);
+        let wanted = base.paths("dir/", &globs, &[path("notes.txt")]);
+        assert_eq!(wanted, ["dir/copy.yml"]);
+    }
+
+    #[tokio::test]
+    async fn each_content_is_fetched_once_and_read_only_as_a_file() {
+        let trees = trees();
+        let mut base = base(&trees);
+        let paths = ["a.yml", "dir/copy.yml", "other-link.yml", "absent.yml"];
+        base.fetch(&trees, &paths.map(str::to_owned), &mut |_| None)
+            .await
+            .unwrap();
+        let asked: Vec<_> = trees.asked.take().into_iter().collect();
+        assert_eq!(asked, ["x"]);
+        assert_eq!(base.content("a.yml"), Some(&b"x"[..]));
+        assert_eq!(base.content("dir/copy.yml"), Some(&b"x"[..]));
+        for none in ["link.yml", "submodule.yml", "notes.txt", "absent.yml"] {
+            assert_eq!(base.content(none), None, "{none}");
+        }
+        let snapshot = base.snapshot("");
+        let listing = snapshot.list(&Globs::parse(["**/*"]).unwrap()).unwrap();
+        assert_eq!(listing.files, ["a.yml", "dir/copy.yml"].map(path));
+        let symlinks = [
+            "dir/linked/Chart.yaml",
+            "link",
+            "link.yml",
+            "other-link.yml",
+        ];
+        let symlinks = symlinks.map(|link| (path(link), Hazard::Symlink));
+        assert_eq!(listing.hazards, symlinks);
+        // A chart is one although its contents were not fetched; a symlink makes none.
+        assert!(snapshot.has_chart(Path::new("dir/chart/Chart.yaml")));
+        assert!(!snapshot.has_chart(Path::new("dir/linked/Chart.yaml")));
+        let below = base.snapshot("dir/");
+        assert!(below.has_chart(Path::new("chart/Chart.yaml")));
+    }
+}

@@ -35,3 +35,62 @@ pub(super) async fn changed_on_both_sides(
     let both = ahead.changed.into_iter().filter(differs);
     Ok(both.map(|(path, _)| path).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        forge::{AheadCommits, Mergeable, PullState, State},
+        pull_request::trees::Trees,
+    };
+
+    #[tokio::test]
+    async fn file_changed_alike_or_by_one_side_is_no_conflict() {
+        let mut trees = Trees::default()
+            .with(
+                "m0",
+                &[
+                    ("a", "1"),
+                    ("both", "1"),
+                    ("base", "1"),
+                    ("ours", "1"),
+                    ("gone", "1"),
+                ],
+            )
+            .with(
+                "b1",
+                &[("a", "2"), ("both", "2"), ("base", "2"), ("ours", "1")],
+            );
+        trees.head = "b1".to_owned();
+        let changed = [
+            ("a", Some("3")),
+            ("both", Some("2")),
+            ("ours", Some("2")),
+            ("gone", None),
+        ];
+        let changed = changed.map(|(path, id)| (path.to_owned(), id.map(str::to_owned)));
+        trees.ahead = Some(AheadCommits {
+            head: "c1".to_owned(),
+            merge_base: "m0".to_owned(),
+            commits: Vec::new(),
+            changed: changed.into(),
+        });
+        let pull = Pull {
+            number: 1,
+            url: String::new(),
+            node: String::new(),
+            title: String::new(),
+            body: String::new(),
+            state: PullState::Open,
+            draft: State::Ready,
+            head: "auto/promote".to_owned(),
+            head_commit: "c1".to_owned(),
+            own: true,
+            base: "main".to_owned(),
+            labels: Vec::new(),
+            mergeable: Mergeable::Conflict,
+            head_exists: true,
+        };
+        assert_eq!(changed_on_both_sides(&trees, &pull).await.unwrap(), ["a"]);
+    }
+}

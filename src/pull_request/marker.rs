@@ -134,4 +134,26 @@ mod tests {
             assert_eq!(trailer(none), None, "{none:?}");
         }
     }
+
+    #[test]
+    fn kind_is_lowercase_letters() {
+        for kind in ["Promote", "pro-mote", "promote2"] {
+            let text = format!("{START}{kind} revision=aaaa{END}");
+            assert_eq!(Marker::find(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn trailer_without_a_value_is_none() {
+        for message in [
+            "a\n\nRepin-Set: \nReviewed-by: b\n",
+            "a\n\nRepin-Set:  \n x\n",
+        ] {
+            assert_eq!(trailer(message), None, "{message}");
+        }
+        assert_eq!(
+            trailer("a\n\nReviewed-by: b\nRepin-Set: rev2\n"),
+            Some("rev2")
+        );
+    }
 }

@@ -7,7 +7,7 @@
 use super::{Marker, OnlyPins, origin};
 use crate::{
     error::Error,
-    forge::{Comparison, Forge, Gate, GateState, Merge, Merging, Pull, PullState, judge, together},
+    forge::{Comparison, Forge, Gate, GateState, Merge, Merging, Pull, PullState, judge},
     untrusted::plain,
 };
 
@@ -191,11 +191,8 @@ pub async fn arm_new(
     Ok(MergeAttempt::Other)
 }
 
-/// Why gates that must pass did not.
+/// Why gates that must pass did not; `None` if all passed.
 fn not_yet(gates: &[Gate]) -> Option<Merge> {
-    if together(gates) == GateState::Pass {
-        return None;
-    }
     let failed = gates.iter().find(|gate| gate.state == GateState::Fail);
     if let Some(gate) = failed {
         return Some(Merge::Refused(format!("{} failed", plain(&gate.context))));

@@ -15,6 +15,8 @@ pub mod merging;
 pub mod of_set;
 mod origin;
 pub mod reconcile;
+#[cfg(test)]
+mod trees;
 pub mod waiting;
 
 pub use base::{Base, Local};

@@ -270,3 +270,6 @@ fn paths<'t>(trees: &[&'t Tree]) -> BTreeSet<&'t String> {
     let entries = trees.iter().map(|tree| &tree.entries);
     entries.flat_map(BTreeMap::keys).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -348,4 +348,27 @@ mod tests {
         std::os::unix::fs::symlink("../../itself", world.path(digest)).unwrap();
         assert!(world.by_digest(digest).is_err());
     }
+
+    #[test]
+    fn only_manifests_of_a_supported_layout_are_referrers() {
+        let world = world();
+        let subject = Digest::of(b"subject");
+        let attached = |name: &str| {
+            json!({ "name": name, "subject": {
+                "mediaType": MANIFEST_TYPES[0], "digest": subject.to_string(), "size": 7,
+            } })
+            .to_string()
+        };
+        let (one, two) = (attached("one"), attached("two"));
+        let mut manifest = world.entry(one.as_bytes(), one.len());
+        manifest["mediaType"] = MANIFEST_TYPES[0].into();
+        world.index(&[manifest, world.entry(two.as_bytes(), two.len())]);
+        let found = world.layout.referrers(subject).unwrap();
+        let found: Vec<_> = found.iter().map(|entry| entry.digest).collect();
+        assert_eq!(found, [Digest::of(one.as_bytes())]);
+        let marker = json!({"imageLayoutVersion": "2.0.0"}).to_string();
+        fs::write(world.directory.path().join("oci-layout"), marker).unwrap();
+        let error = world.layout.referrers(subject).unwrap_err();
+        assert!(error.message.contains("version 2.0.0"), "{error}");
+    }
 }

@@ -134,8 +134,11 @@ fn a_configured_method_that_the_base_does_not_allow_is_refused_before_anything_i
         assert_eq!(fake.writes(), [] as [String; 0], "{kind:?}");
         // A method that is never used is in nobody's way.
         let (world, fake) = hosted(kind, "merge_method: rebase");
+        fake.store().rules.methods = vec!["merge"];
         fake.store().gitea.styles = vec!["merge"];
         run(&world, &PROMOTE).exits(0);
+        fake.store().push("staging", "work", &[("x", "y")]);
+        run(&world, &[&bring[..], &["--apply"]].concat()).exits(0);
     }
 }
 

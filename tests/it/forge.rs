@@ -14,7 +14,7 @@ use repin::{
     plan::FileChange,
     pull_request::{
         Base, Marker,
-        branches::{self, BranchPair, Compared},
+        branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
         dispatch,
         merging::{self, MergeAttempt},
         reconcile::{self, Change, Outcome, Proposal, PullRequestResult, RevisionAge, Rival},
@@ -23,7 +23,7 @@ use repin::{
     registry,
 };
 
-use crate::support::forge::{self as fakes, Fake, Fault, Kind, Reply, TOKEN, broken, error};
+use crate::support::forge::{self as fakes, Fake, Fault, Kind, Reply, TOKEN, When, broken, error};
 
 const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 const A: &str = ".github/workflows/a.yml";
@@ -2097,4 +2097,278 @@ fn githubs_schema_judges_queries() {
     assert_eq!(graphql.check(mutation, &update("name")), Ok(()));
     assert!(graphql.check(mutation, &update("ref")).is_err());
     assert!(graphql.check(&good, &json!({"owner": "a"})).is_err());
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_read_are_left_to_the_forge_and_nothing_is_merged_without_a_gate() {
+    let hidden = async |required: &[&str]| {
+        let opened = opened(Kind::Github, required).await;
+        // A token that may not administer sees that the branch is protected, and not how.
+        let row = serde_json::json!({"name": "main", "protected": true});
+        let hidden = Fault::Instead(Reply::json(200, row));
+        opened.0.fault(("GET", "/flows/branches/main"), 9, hidden);
+        opened
+    };
+    // GitHub waits for what it requires.
+    let (fake, forge, pull) = hidden(&["ci"]).await;
+    fake.store().report("ci", "pending");
+    let merge = merging::arm(&*forge, &pull, &[]).await.unwrap();
+    assert_eq!(merge, Merge::Scheduled);
+    // Nothing to wait for, so that repin would have to merge it.
+    let (fake, forge, pull) = hidden(&[]).await;
+    let merge = merging::arm(&*forge, &pull, &[]).await.unwrap();
+    assert!(matches!(merge, Merge::Refused(_)), "{merge:?}");
+    assert_eq!(fake.store().pulls[0].merged, None);
+    // A merge queue, which repin would have to put it into.
+    let (fake, forge, pull) = hidden(&[]).await;
+    fake.store().rules.queue = Some("rebase");
+    let merge = merging::arm(&*forge, &pull, &[]).await.unwrap();
+    assert!(matches!(merge, Merge::Refused(_)), "{merge:?}");
+    assert_eq!(fake.store().rules.enqueued, [] as [u64; 0]);
+}
+
+#[tokio::test]
+async fn branch_that_is_not_at_the_pull_requests_head_is_not_judged() {
+    for kind in KINDS {
+        let (fake, forge, pull) = opened(kind, &["ci"]).await;
+        fake.store().report("ci", "pending");
+        let later = Pull {
+            head_commit: "0".repeat(40),
+            ..pull
+        };
+        let attempt =
+            merging::schedule_if_repin(&*forge, &later, &[], &only_revisions_differ).await;
+        assert!(
+            matches!(attempt, Ok(MergeAttempt::Other)),
+            "{kind:?} {attempt:?}"
+        );
+    }
+}
+
+const STAGING: BranchPair<'static> = BranchPair {
+    from: "staging",
+    to: "main",
+};
+
+/// A forge with a commit on `staging`.
+fn staging(kind: Kind) -> (Fake, Box<dyn Forge>) {
+    let fake = fake(kind);
+    fake.store().push("staging", "work", &[("x", "y")]);
+    let forge = forge(&fake);
+    (fake, forge)
+}
+
+async fn offer(forge: &dyn Forge) -> Box<BranchDifference> {
+    match branches::compare(forge, STAGING, &config::Forge::default()).await {
+        Ok(Compared::Offer(offer)) => offer,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn bring(
+    forge: &dyn Forge,
+    offer: &BranchDifference,
+    labels: &[&str],
+) -> Result<OpenedPromotion, Error> {
+    let configured = config::Forge {
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        ..config::Forge::default()
+    };
+    let body = STAGING.marker().to_string();
+    branches::bring(forge, STAGING, "promote staging", &body, offer, &configured).await
+}
+
+/// An open pull request of `staging` into `main`.
+fn open_pull(number: u64, body: &str) -> fakes::PullRow {
+    fakes::PullRow {
+        number,
+        title: "mine".to_owned(),
+        body: body.to_owned(),
+        open: true,
+        merged: None,
+        draft: false,
+        head: "staging".to_owned(),
+        head_repo: "acme/flows".to_owned(),
+        base: "main".to_owned(),
+        labels: Vec::new(),
+        closed_at: None,
+    }
+}
+
+fn open_numbers(fake: &Fake) -> Vec<u64> {
+    let store = fake.store();
+    let mut open: Vec<_> = store.open_pulls().iter().map(|pull| pull.number).collect();
+    open.sort_unstable();
+    open
+}
+
+#[tokio::test]
+async fn pull_request_to_another_base_or_from_a_fork_is_not_the_one_of_two_branches() {
+    for kind in KINDS {
+        let (fake, forge) = staging(kind);
+        {
+            let mut store = fake.store();
+            store.push("release", "release", &[("z", "z")]);
+            let (mut other, mut forked) = (open_pull(901, ""), open_pull(902, ""));
+            other.base = "release".to_owned();
+            forked.head_repo = "fork/flows".to_owned();
+            store.pulls.extend([other, forked]);
+        }
+        let offer = offer(&*forge).await;
+        assert_eq!(offer.pull, None, "{kind:?}");
+        let opened = bring(&*forge, &offer, &[]).await.unwrap();
+        assert!(opened.created, "{kind:?}");
+        assert_eq!(
+            open_numbers(&fake),
+            [opened.pull.number, 901, 902],
+            "{kind:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn lowest_of_several_pull_requests_stays_and_only_repins_own_duplicates_are_closed() {
+    for kind in KINDS {
+        let (fake, forge) = staging(kind);
+        let ours = STAGING.marker().to_string();
+        let promote = "<!-- repin/1 kind=promote revision=rev2 -->";
+        {
+            let mut store = fake.store();
+            for (number, body) in [
+                (7, &*ours),
+                (5, "a person's"),
+                (9, promote),
+                (11, &ours),
+                (12, ""),
+            ] {
+                store.pulls.push(open_pull(number, body));
+            }
+            store.comments.insert(7, vec!["please wait".to_owned()]);
+        }
+        let offer = offer(&*forge).await;
+        assert_eq!(
+            offer.pull.as_ref().map(|pull| pull.number),
+            Some(5),
+            "{kind:?}"
+        );
+        // A comment that is refused is not tried again.
+        let refused = Fault::Instead(error(403, "Resource not accessible"));
+        fake.fault(("POST", "/issues/7/comments"), 1, refused);
+        let error = bring(&*forge, &offer, &[]).await.unwrap_err();
+        assert_eq!(error.class, Class::Denied, "{kind:?}");
+        assert!(open_numbers(&fake).contains(&7), "{kind:?}");
+        let opened = bring(&*forge, &offer, &[]).await.unwrap();
+        assert_eq!((opened.pull.number, opened.created), (5, false), "{kind:?}");
+        assert_eq!(open_numbers(&fake), [5, 9, 12], "{kind:?}");
+        let comments = &fake.store().comments;
+        for (number, said) in [(7, 1), (11, 0)] {
+            assert_eq!(comments[&number].len(), said + 1, "{kind:?} {comments:?}");
+            assert!(
+                comments[&number][said].contains("duplicate-of=5"),
+                "{comments:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn pull_request_that_a_rival_opened_first_is_not_reported_as_created() {
+    for kind in KINDS {
+        let (fake, forge) = staging(kind);
+        for _ in 0..5 {
+            fake.store().number();
+        }
+        let offer = offer(&*forge).await;
+        // The branch has not arrived everywhere: it is tried again.
+        let unknown = if kind == Kind::Github {
+            error(422, "head invalid")
+        } else {
+            error(404, "not found")
+        };
+        fake.fault(("POST", "/pulls"), 1, Fault::Instead(unknown));
+        fake.at(When::After, "POST", "/pulls", 2, |store| {
+            store.pulls.insert(0, open_pull(2, "a person's"));
+        });
+        let opened = bring(&*forge, &offer, &[]).await.unwrap();
+        assert_eq!((opened.pull.number, opened.created), (2, false), "{kind:?}");
+        assert_eq!(open_numbers(&fake), [2], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn branches_without_a_difference_have_neither_gates_nor_a_pull_request() {
+    for kind in KINDS {
+        let (fake, forge) = staging(kind);
+        {
+            let mut store = fake.store();
+            store.required = vec!["ci".to_owned()];
+            let main = store.refs["main"].clone();
+            store.refs.insert("staging".to_owned(), main);
+            store.pulls.push(open_pull(5, ""));
+        }
+        let offer = offer(&*forge).await;
+        assert_eq!((offer.gates.len(), &offer.pull), (0, &None), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn labels_of_a_branchs_pull_request_are_added_once_and_a_refusal_only_warns() {
+    for kind in KINDS {
+        let (fake, forge) = staging(kind);
+        fake.store().labels.push((90, "ci".to_owned()));
+        let found = offer(&*forge).await;
+        let first = bring(&*forge, &found, &["ci"]).await.unwrap();
+        assert!(first.created && first.warnings.is_empty(), "{kind:?}");
+        assert_eq!(fake.store().pulls[0].labels, ["ci"], "{kind:?}");
+        fake.forget();
+        // One of them is enough: a person took the other one off.
+        let found = offer(&*forge).await;
+        bring(&*forge, &found, &["ci", "automation"]).await.unwrap();
+        assert_eq!(fake.writes(), [] as [String; 0], "{kind:?}");
+        fake.store().pulls[0].labels.clear();
+        fake.store().may_label = false;
+        let found = offer(&*forge).await;
+        let refused = bring(&*forge, &found, &["automation"]).await.unwrap();
+        assert!(
+            matches!(&refused.warnings[..], [warning] if warning.contains("cannot add the labels")),
+            "{kind:?} {:?}",
+            refused.warnings
+        );
+    }
+}
+
+#[tokio::test]
+async fn lost_mark_of_a_dispatch_needs_a_person_and_a_refused_one_does_not() {
+    for kind in [Kind::Github, Kind::Forgejo] {
+        let (fake, forge, pull) = opened(kind, &[]).await;
+        fake.store().workflows_there = vec!["deploy.yml"];
+        let commit = fake.store().merge(pull.number);
+        let mark = if kind == Kind::Github {
+            "/git/refs"
+        } else {
+            "/contents"
+        };
+        let once = async |answer: Reply, word: &str| {
+            fake.forget();
+            fake.fault(("POST", mark), 99, Fault::Instead(answer));
+            let once = dispatch::once(&*forge, &pull, "deploy.yml", &commit, word).await;
+            let error = once.unwrap_err();
+            let help = error.help.unwrap_or_default();
+            (
+                error.class,
+                help.contains("check whether deploy.yml was started"),
+            )
+        };
+        assert_eq!(
+            once(error(403, "no"), "first").await,
+            (Class::Denied, false),
+            "{kind:?}"
+        );
+        assert_eq!(
+            once(broken(), "second").await,
+            (Class::Unavailable, true),
+            "{kind:?}"
+        );
+        assert_eq!(fake.store().dispatched, []);
+    }
 }

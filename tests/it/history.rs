@@ -1389,3 +1389,179 @@ fn a_missing_object_is_named() {
         "{error:?}"
     );
 }
+
+// Files that count, and those that do not.
+
+/// The digest of `fix` is pinned in `deploy/values.yaml`, too.
+fn placed() -> String {
+    CONFIG.to_owned()
+        + "places:\n  values: { kind: keys, files: [deploy/values.yaml], entry: /fix, digest: digest, image: fix }\n"
+}
+
+/// A file of that place, with a digest of `fix` for each key.
+fn values(keys: &[(&str, char)]) -> String {
+    let line =
+        |(key, build): &(&str, char)| format!("  {key}: 'sha256:{}'\n", digits("fix", *build));
+    format!("fix:\n{}", keys.iter().map(line).collect::<String>())
+}
+
+fn placed_build(repo: &Repo, build: char) -> String {
+    repo.write("deploy/values.yaml", values(&[("digest", build)]));
+    repo.promote(build)
+}
+
+#[test]
+fn commit_with_a_refused_file_makes_no_set_but_what_it_pinned_is_not_new_later() {
+    let repo = Repo::empty();
+    let twice = values(&[("digest", 'e'), ("digest", 'e')]);
+    // Refused from the start, and again after a rollback.
+    repo.write("repin.yaml", placed())
+        .write("deploy/values.yaml", &twice);
+    let first = repo.promote('0');
+    placed_build(&repo, 'a');
+    placed_build(&repo, 'b');
+    repo.write("deploy/values.yaml", values(&[("digest", 'a')]))
+        .pins('a')
+        .commit("back");
+    let second = repo.write("deploy/values.yaml", &twice).promote('c');
+    repo.write("deploy/values.yaml", values(&[("digest", 'a')]))
+        .pins('a')
+        .commit("repaired");
+    let c = placed_build(&repo, 'c');
+    repo.publish();
+    let known = history(&repo);
+    let unreadable: Vec<_> = known
+        .unreadable
+        .iter()
+        .map(|unread| (unread.commit.to_string(), unread.file.as_str()))
+        .collect();
+    let file = "deploy/values.yaml";
+    assert_eq!(unreadable, [(first, file), (second, file)]);
+    assert_eq!(
+        told(&known),
+        ["promote c *", "rollback a <", "promote b <", "promote a <"]
+    );
+    assert_eq!(found(&known, 'c').commit.to_string(), c);
+    assert!(is_held(&known, 'b'));
+    assert!(known.blind_spot().is_some());
+    placed_build(&repo, 'd');
+    repo.publish();
+    let known = history(&repo);
+    assert!(!is_held(&known, 'b') && known.blind_spot().is_none());
+}
+
+#[test]
+fn place_that_reads_another_key_or_another_image_changes_the_set() {
+    let repo = Repo::empty();
+    let review = pin("review", 'a');
+    repo.write("repin.yaml", placed())
+        .write(
+            "deploy/values.yaml",
+            values(&[("digest", 'a'), ("other", 'b')]),
+        )
+        .write(".github/workflows/review.yml", format!("{review} {review}"))
+        .commit(title('a'));
+    repo.write(
+        "repin.yaml",
+        placed().replace("digest: digest", "digest: other"),
+    )
+    .commit("another key");
+    repo.publish();
+    assert_eq!(history(&repo).entries.len(), 2);
+    let swapped = placed()
+        .replace("digest: digest", "digest: other")
+        .replace("acme/review", "acme/x")
+        .replace("acme/fix", "acme/review")
+        .replace("acme/x", "acme/fix");
+    repo.write("repin.yaml", swapped).commit("another image");
+    repo.publish();
+    assert_eq!(history(&repo).entries.len(), 3);
+}
+
+#[test]
+fn chart_that_comes_makes_other_files_templates() {
+    let repo = Repo::empty();
+    let config = CONFIG.replace("*.yml\"]", "*.yml\", 'charts/app/templates/*.yaml']")
+        + "places:\n  helm: { registry: ghcr.io }\n";
+    let review = pin("review", 'a');
+    let digest = digits("fix", 'a');
+    repo.write("repin.yaml", config)
+        .write(".github/workflows/review.yml", format!("{review} {review}"))
+        .write(
+            "charts/app/templates/x.yaml",
+            format!("image: {{ repository: acme/fix, digest: 'sha256:{digest}' }}\n"),
+        )
+        .commit(title('a'));
+    repo.publish();
+    assert_eq!(found(&history(&repo), 'a').images, build('a'));
+    repo.write("charts/app/Chart.yaml", "name: app\n")
+        .commit("a chart");
+    repo.publish();
+    assert_eq!(told(&history(&repo)), ["manual - *", "promote a <"]);
+}
+
+#[test]
+fn file_that_no_configuration_matches_counts_for_nothing() {
+    let repo = Repo::empty();
+    let notes = |build| {
+        repo.write(".github/workflows/notes.txt", pin("fix", build));
+        &repo
+    };
+    notes('1').write("repin.yaml", "version: [").promote('a');
+    notes('2').write("repin.yaml", CONFIG).promote('b');
+    notes('3').promote('c');
+    notes('4').write("repin.yaml", "version: [").promote('d');
+    repo.write("repin.yaml", CONFIG).promote('e');
+    repo.publish();
+    let history = history(&repo);
+    pinned_of_fix(&history, ['a', 'b', 'c', 'd', 'e']);
+    // No place searches any of them.
+    assert!(history.in_places().is_empty());
+}
+
+#[test]
+fn digest_in_a_file_of_a_current_place_is_known_from_before_the_place() {
+    let repo = Repo::new();
+    repo.write("deploy/values.yaml", values(&[("digest", 'e')]));
+    repo.promote('a');
+    repo.write("repin.yaml", placed());
+    placed_build(&repo, 'b');
+    repo.publish();
+    let history = history(&repo);
+    let known = ['b', 'e'].map(|build| digits("fix", build).parse_digest());
+    assert_eq!(*history.in_places(), known.into());
+    pinned_of_fix(&history, ['a', 'b', 'e']);
+}
+
+#[test]
+fn image_with_zero_pins_is_not_named_as_missing() {
+    let repo = Repo::empty();
+    let extra = "  extra: { repository: ghcr.io/acme/extra, pins: 0 }\n";
+    repo.write("repin.yaml", CONFIG.to_owned() + extra)
+        .pins('a')
+        .remove(".github/workflows/fix.yml")
+        .commit(title('a'));
+    repo.publish();
+    let Provenance::Lacks { gaps, .. } = history(&repo).provenance(&revision('a')) else {
+        panic!()
+    };
+    assert_eq!(gaps, [Gap::NotPinned("fix".into())]);
+}
+
+#[test]
+fn incomplete_promote_of_a_shallow_clone_is_not_the_last_word() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.promote('b');
+    repo.remove(".github/workflows/fix.yml").commit(title('a'));
+    let clone = repo.cloned(&["--depth=2"]);
+    assert!(matches!(
+        history(&clone).provenance(&revision('a')),
+        Provenance::Shallow
+    ));
+    let whole = repo.cloned(&[]);
+    assert!(matches!(
+        history(&whole).provenance(&revision('a')),
+        Provenance::Found(_)
+    ));
+}
