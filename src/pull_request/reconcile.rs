@@ -306,9 +306,10 @@ impl Reconcile<'_> {
             OwnPullRequest::Closed(pull) if forge.moving_closes().await? => {
                 OwnPullRequest::Open(pull)
             }
-            // Where none is opened again whose branch moved while it was closed.
-            OwnPullRequest::Closed(pull) => match self.reopen(&pull).await? {
-                Step::There(pull) => OwnPullRequest::Open(pull),
+            // Where none is opened again whose branch moved while it was closed. A new one in its
+            // place has the planned branch already.
+            OwnPullRequest::Closed(closed) => match self.reopen(&closed).await? {
+                Step::There(pull) if pull.number == closed.number => OwnPullRequest::Open(pull),
                 other => return Ok(other),
             },
             found => found,
@@ -526,10 +527,7 @@ impl Reconcile<'_> {
             PublishOutcome::Done(_) => self.begun = true,
         }
         match found {
-            OwnPullRequest::Open(pull) => {
-                self.updated();
-                Ok(Step::There(pull))
-            }
+            OwnPullRequest::Open(pull) => Ok(Step::There(pull)),
             _ => self.create().await,
         }
     }
@@ -573,10 +571,7 @@ impl Reconcile<'_> {
         }
         self.permit().await?;
         let said = match self.forge.label(pull.number, labels).await {
-            Ok(LabelOutcome::Done) => {
-                self.begun = true;
-                return Ok(());
-            }
+            Ok(LabelOutcome::Done) => return Ok(()),
             Ok(LabelOutcome::NotPermitted(said)) => said,
             Err(error) => error.to_string(),
         };
@@ -588,8 +583,7 @@ impl Reconcile<'_> {
     async fn make_state(&mut self, pull: &Pull) -> Result<(), Error> {
         if pull.draft != self.proposal.state {
             self.permit().await?;
-            let set = self.forge.set_state(pull, self.proposal.state).await;
-            self.tried(set)?;
+            self.forge.set_state(pull, self.proposal.state).await?;
             self.updated();
         }
         Ok(())

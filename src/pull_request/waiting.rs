@@ -239,9 +239,9 @@ impl WaitState {
             return Ok(None);
         };
         // Someone may solve the conflict later, and a scheduled merge would bring in whose commit
-        // caused it.
+        // caused it. If that cannot be determined, a stated conflict is looked into again at once.
         let foreign = foreign(forge, &pull, watch).await;
-        if foreign.is_err() && pull.mergeable == Mergeable::Conflict {
+        if pull.mergeable == Mergeable::Conflict {
             self.unclear = None;
         }
         Ok(Some(match foreign? {
@@ -280,7 +280,7 @@ impl WaitState {
         let files = conflicts::changed_on_both_sides(forge, &pull).await?;
         self.unclear = unclear;
         // What a forge states may be what it found at an earlier head.
-        if stated && files.is_empty() && !over {
+        if files.is_empty() && !over {
             return Ok(None);
         }
         let stuck = if files.is_empty() && !stated {
@@ -369,8 +369,7 @@ impl WaitState {
         let (Some(arm), Some(pull)) = (watch.arm, &self.pull) else {
             return Next::Wait;
         };
-        if self.armed.as_ref() == Some(&pull.head_commit) || pull.draft == State::Draft || !pull.own
-        {
+        if self.armed.as_ref() == Some(&pull.head_commit) || pull.draft == State::Draft {
             return Next::Wait;
         }
         // Whose commits a branch holds changes with its head alone.

@@ -25,27 +25,32 @@ use repin::{
 
 use crate::support::forge::{self as fakes, Fake, Fault, Kind, Reply, TOKEN, When, broken, error};
 
-const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
-const A: &str = ".github/workflows/a.yml";
-const B: &str = "deploy/b.yml";
+pub const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+pub const A: &str = ".github/workflows/a.yml";
+pub const B: &str = "deploy/b.yml";
 
 /// A promote as it is requested.
 #[derive(Clone, Copy)]
-struct Ask {
-    revision: &'static str,
-    state: State,
-    reopen: bool,
-    labels: bool,
+pub struct Ask {
+    pub revision: &'static str,
+    pub state: State,
+    pub reopen: bool,
+    pub labels: bool,
+    pub auto_merge: bool,
+    /// The age of every other revision.
+    pub age: RevisionAge,
 }
 
-const ASK: Ask = Ask {
+pub const ASK: Ask = Ask {
     revision: "rev2",
     state: State::Ready,
     reopen: false,
     labels: false,
+    auto_merge: false,
+    age: RevisionAge::Unknown,
 };
 
-fn fake(kind: Kind) -> Fake {
+pub fn fake(kind: Kind) -> Fake {
     let fake = Fake::start(kind);
     {
         let mut store = fake.store();
@@ -63,7 +68,12 @@ fn fake(kind: Kind) -> Fake {
     fake
 }
 
-fn forge(fake: &Fake) -> Box<dyn Forge> {
+pub fn forge(fake: &Fake) -> Box<dyn Forge> {
+    forge_with(fake, Duration::from_millis(1))
+}
+
+/// The same with another pause between two attempts.
+pub fn forge_with(fake: &Fake, backoff: Duration) -> Box<dyn Forge> {
     let api = fake.api();
     let kind = fake.store().kind;
     let kind = if kind == Kind::Github {
@@ -83,7 +93,7 @@ fn forge(fake: &Fake) -> Box<dyn Forge> {
         .client(&target.api)
         .unwrap();
     let mut settings = Settings::new(client, SystemTime::now);
-    settings.backoff = Duration::from_millis(1);
+    settings.backoff = backoff;
     settings.limit_pause = Duration::from_millis(1);
     let token = Token::parse(TOKEN).unwrap();
     match kind {
@@ -92,7 +102,7 @@ fn forge(fake: &Fake) -> Box<dyn Forge> {
     }
 }
 
-fn branch(revision: &str) -> String {
+pub fn branch(revision: &str) -> String {
     format!("auto/promote-{revision}")
 }
 
@@ -129,7 +139,7 @@ async fn changes(
 }
 
 /// Whether two contents are the same but for the revision behind `x@`.
-fn only_revisions_differ(old: &[u8], new: &[u8]) -> bool {
+pub fn only_revisions_differ(old: &[u8], new: &[u8]) -> bool {
     let masked = |content: &[u8]| {
         let text = String::from_utf8(content.to_vec()).unwrap();
         let (before, after) = text.split_once("x@").unwrap_or((&text, "1234"));
@@ -138,9 +148,8 @@ fn only_revisions_differ(old: &[u8], new: &[u8]) -> bool {
     masked(old) == masked(new)
 }
 
-/// What the command does: plan against the base's head, at most three times.
-async fn promote(fake: &Fake, ask: Ask) -> Result<PullRequestResult, Error> {
-    let forge = forge(fake);
+/// Plans against the base's head once.
+pub async fn attempt(forge: &dyn Forge, ask: Ask) -> Result<Outcome, Error> {
     let labels: Vec<String> = if ask.labels {
         vec!["ci".to_owned(), "automation".to_owned()]
     } else {
@@ -150,28 +159,34 @@ async fn promote(fake: &Fake, ask: Ask) -> Result<PullRequestResult, Error> {
         kind: "promote".to_owned(),
         revision: ask.revision.to_owned(),
     };
+    let mut base = Base::read(forge, None).await?;
+    let changes = changes(forge, &mut base, ask.revision).await?;
+    let of_revision = |revision: &str| {
+        let (branch, age) = (branch(revision), ask.age);
+        Some(Rival { branch, age })
+    };
+    let proposal = Proposal {
+        branch: &branch(ask.revision),
+        title: &format!("promote: images @{}", ask.revision),
+        body: &format!("what moves\n\n{marker}\n"),
+        marker: &marker,
+        prefix: "",
+        changes: &changes,
+        labels: &labels,
+        state: ask.state,
+        reopen: ask.reopen,
+        supersede: Some(&of_revision),
+        only_pins: &only_revisions_differ,
+        auto_merge: ask.auto_merge,
+    };
+    reconcile::open(forge, &base, &proposal).await
+}
+
+/// What the command does: plan against the base's head, at most three times.
+pub async fn promote(fake: &Fake, ask: Ask) -> Result<PullRequestResult, Error> {
+    let forge = forge(fake);
     for _ in 0..3 {
-        let mut base = Base::read(&*forge, None).await?;
-        let changes = changes(&*forge, &mut base, ask.revision).await?;
-        let of_revision = |revision: &str| {
-            let (branch, age) = (branch(revision), RevisionAge::Unknown);
-            Some(Rival { branch, age })
-        };
-        let proposal = Proposal {
-            branch: &branch(ask.revision),
-            title: &format!("promote: images @{}", ask.revision),
-            body: &format!("what moves\n\n{marker}\n"),
-            marker: &marker,
-            prefix: "",
-            changes: &changes,
-            labels: &labels,
-            state: ask.state,
-            reopen: ask.reopen,
-            supersede: Some(&of_revision),
-            only_pins: &only_revisions_differ,
-            auto_merge: false,
-        };
-        match reconcile::open(&*forge, &base, &proposal).await? {
+        match attempt(&*forge, ask).await? {
             Outcome::Stands(standing) => {
                 return match standing.trouble {
                     Some(error) => Err(error),
@@ -186,7 +201,7 @@ async fn promote(fake: &Fake, ask: Ask) -> Result<PullRequestResult, Error> {
 
 /// One branch with one commit on the base's head that changes just the two files, and one open pull
 /// request.
-fn is_whole(fake: &Fake, revision: &str) {
+pub fn is_whole(fake: &Fake, revision: &str) {
     let store = fake.store();
     let branch = branch(revision);
     let (main, head) = (&store.refs["main"], &store.refs[&branch]);
@@ -1270,7 +1285,7 @@ async fn every_report_of_a_commit_is_read_and_the_latest_counts() {
 }
 
 /// An open pull request, and contexts that its base requires.
-async fn opened(kind: Kind, required: &[&str]) -> (Fake, Box<dyn Forge>, Pull) {
+pub async fn opened(kind: Kind, required: &[&str]) -> (Fake, Box<dyn Forge>, Pull) {
     let fake = fake(kind);
     let number = promote(&fake, ASK).await.unwrap().number;
     fake.store().required = required
@@ -1639,7 +1654,7 @@ async fn a_branch_is_brought_over_at_the_head_that_was_judged_by_the_one_pull_re
 }
 
 /// Waiting that is over at once, or as soon as something happens.
-const PACE: Pace = Pace {
+pub const PACE: Pace = Pace {
     first: Duration::from_millis(5),
     most: Duration::from_millis(20),
     limit: Duration::from_secs(60),

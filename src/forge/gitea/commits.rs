@@ -220,7 +220,7 @@ impl Gitea {
         };
         match reply.status.as_u16() {
             200 | 201 => {
-                let made = reply.expect::<Answer>(&[200, 201])?.commit;
+                let made = reply.expect_done::<Answer>(&[200, 201])?.commit;
                 let right = made.parents.len() == 1 && made.parents[0].sha == new.parent.commit;
                 Ok(if right {
                     PublishOutcome::Done(made.sha)

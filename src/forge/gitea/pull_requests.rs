@@ -231,7 +231,7 @@ impl PullRequests for Gitea {
         };
         match reply.status.as_u16() {
             201 => Ok(CreateOutcome::New(Box::new(
-                reply.expect::<Row>(&[201])?.pull(&self.full_name()),
+                reply.expect_done::<Row>(&[201])?.pull(&self.full_name()),
             ))),
             423 => Err(refused(&reply)),
             409 => Ok(CreateOutcome::Exists(reply.text())),
@@ -251,7 +251,9 @@ impl PullRequests for Gitea {
             .body(edit.fields(with_draft));
         let reply = self.http.write(&request).await?;
         match reply.status.as_u16() {
-            200 | 201 => Ok(reply.expect::<Row>(&[200, 201])?.pull(&self.full_name())),
+            200 | 201 => Ok(reply
+                .expect_done::<Row>(&[200, 201])?
+                .pull(&self.full_name())),
             // A pull request that was merged in the meantime is not reopened.
             412 => Err(reply.error().class(Class::Refused)),
             _ => Err(refused(&reply)),

@@ -177,7 +177,7 @@ impl PullRequests for Github {
         let text = reply.text();
         match reply.status.as_u16() {
             201 => Ok(CreateOutcome::New(Box::new(
-                reply.expect::<Row>(&[201])?.pull(&self.full_name()),
+                reply.expect_done::<Row>(&[201])?.pull(&self.full_name()),
             ))),
             422 if text.contains("already exists") => Ok(CreateOutcome::Exists(text)),
             // The new branch has not arrived everywhere.
@@ -202,7 +202,7 @@ impl PullRequests for Github {
                 "give the token `pull-requests: write`",
             ));
         }
-        Ok(reply.expect::<Row>(&[200])?.pull(&self.full_name()))
+        Ok(reply.expect_done::<Row>(&[200])?.pull(&self.full_name()))
     }
 
     async fn set_state(&self, pull: &Pull, state: State) -> Result<(), Error> {

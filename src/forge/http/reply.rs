@@ -43,6 +43,18 @@ impl Reply {
         })
     }
 
+    /// The same for a request that changed something visible, whatever its response looks like.
+    pub(in crate::forge) fn expect_done<T: DeserializeOwned>(
+        &self,
+        good: &[u16],
+    ) -> Result<T, Error> {
+        self.check(good)?;
+        self.expect(good).map_err(|error| Error {
+            begun: true,
+            ..error
+        })
+    }
+
     /// The same, ignoring the body.
     pub(in crate::forge) fn check(&self, good: &[u16]) -> Result<(), Error> {
         if good.contains(&self.status.as_u16()) {

@@ -119,10 +119,10 @@ impl Reconcile<'_> {
             self.permit().await?;
             let note = format!("{DUPLICATE}{} -->", first.number);
             let text = format!("Duplicate of #{}, which has the same branch.", first.number);
-            let closed = close_with(self.forge, twin.number, &text, &note).await;
-            self.tried(closed)?;
+            close_with(self.forge, twin.number, &text, &note).await?;
         }
-        if first.number != ours.number && self.change == Change::Created {
+        // Only one that this run opened can have a twin that the listing before did not show.
+        if first.number != ours.number {
             self.change = Change::Unchanged;
         }
         Ok(first)

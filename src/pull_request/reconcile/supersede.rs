@@ -29,7 +29,7 @@ impl Reconcile<'_> {
         open: &[Pull],
         closed: &mut Vec<u64>,
     ) -> Result<(), Error> {
-        for pull in open.iter().filter(|pull| pull.number != ours.number) {
+        for pull in open {
             let Some(rival) = self.rival(pull, ours) else {
                 continue;
             };
@@ -71,7 +71,6 @@ impl Reconcile<'_> {
         self.permit().await?;
         let note = format!("<!-- repin/1 superseded-by={by} -->");
         let text = format!("Superseded by #{by}, which moves the same set to a newer revision.");
-        let done = close_with(self.forge, number, &text, &note).await;
-        self.tried(done)
+        close_with(self.forge, number, &text, &note).await
     }
 }

@@ -632,6 +632,7 @@ fn row(store: &Store, pull: &PullRow) -> Value {
     let shown = store.gitea.shown.get(&pull.number);
     let (head, commit) = match store.refs.get(&pull.head) {
         Some(commit) => (&pull.head, commit.as_str()),
+        None if pull.head_repo != REPO => (&pull.head, ""),
         None => (&hidden, shown.map_or("", String::as_str)),
     };
     json!({

@@ -42,6 +42,8 @@ pub enum Fault {
 struct Scripted {
     method: &'static str,
     path: String,
+    /// How many requests are answered before.
+    skip: usize,
     times: usize,
     fault: Fault,
 }
@@ -146,10 +148,22 @@ impl Fake {
 
     /// The next `times` requests of `method` whose path ends so meet a fault; `/graphql#WORD`: those
     /// whose query has this word.
-    pub fn fault(&self, (method, path): (&'static str, &str), times: usize, fault: Fault) {
+    pub fn fault(&self, at: (&'static str, &str), times: usize, fault: Fault) {
+        self.fault_after(0, at, times, fault);
+    }
+
+    /// The same after `skip` requests of this kind.
+    pub fn fault_after(
+        &self,
+        skip: usize,
+        (method, path): (&'static str, &str),
+        times: usize,
+        fault: Fault,
+    ) {
         self.shared.faults.lock().unwrap().push(Scripted {
             method,
             path: path.to_owned(),
+            skip,
             times,
             fault,
         });
@@ -327,6 +341,10 @@ impl Shared {
         let fits =
             |s: &&mut Scripted| s.times > 0 && s.method == asked.method && asked.is_at(&s.path);
         let scripted = faults.iter_mut().find(fits)?;
+        if scripted.skip > 0 {
+            scripted.skip -= 1;
+            return None;
+        }
         scripted.times -= 1;
         Some(scripted.fault.clone())
     }
