@@ -179,7 +179,7 @@ async fn reopened_pull_request_keeps_a_branch_that_is_as_planned() {
         let again = promote(&fake, REOPEN).await.unwrap();
         assert_eq!((again.number, again.change), (number, Change::Updated));
         let edit = format!("PATCH /pulls/{number}");
-        assert_eq!(writes(&fake), [edit.clone()], "{kind:?}");
+        assert_eq!(writes(&fake), std::slice::from_ref(&edit), "{kind:?}");
         is_whole(&fake, "rev2");
         // One that an interrupted run left closed, on a server that closes none any more.
         if kind == Kind::Forgejo {
@@ -323,7 +323,7 @@ fn before(case: &str, kind: Kind) -> (Fake, Ask) {
         }
         "a closed one" => {
             add(&fake, |pull| {
-                (pull.open, pull.closed_at) = (false, Some(head))
+                (pull.open, pull.closed_at) = (false, Some(head));
             });
             ask.reopen = true;
         }
@@ -492,7 +492,7 @@ async fn pull_request_that_a_person_closed_stays_closed_whatever_came_before_and
         let fake = fake(kind);
         let main = fake.store().refs["main"].clone();
         add(&fake, |pull| {
-            (pull.open, pull.merged) = (false, Some(main.clone()))
+            (pull.open, pull.merged) = (false, Some(main.clone()));
         });
         let last = add(&fake, |pull| pull.open = false);
         let said = vec!["no thanks".to_owned()];
@@ -509,7 +509,7 @@ async fn merged_pull_request_counts_although_it_was_to_be_closed_as_a_duplicate(
         let main = fake.store().refs["main"].clone();
         add(&fake, |pull| pull.open = false);
         let last = add(&fake, |pull| {
-            (pull.open, pull.merged) = (false, Some(main.clone()))
+            (pull.open, pull.merged) = (false, Some(main.clone()));
         });
         let said = vec!["<!-- repin/1 duplicate-of=1 -->".to_owned()];
         fake.store().comments.insert(last, said);
