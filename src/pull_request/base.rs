@@ -133,7 +133,7 @@ mod tests {
     use crate::{
         files::{Files as _, Hazard},
         forge::Push,
-        pull_request::trees::Trees,
+        pull_request::tests::Trees,
     };
 
     /// Files, symlinks, and submodules; some have the same name of their contents.

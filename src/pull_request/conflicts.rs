@@ -41,7 +41,7 @@ mod tests {
     use super::*;
     use crate::{
         forge::{AheadCommits, Mergeable, PullState, State},
-        pull_request::trees::Trees,
+        pull_request::tests::Trees,
     };
 
     #[tokio::test]

@@ -16,7 +16,7 @@ pub mod of_set;
 mod origin;
 pub mod reconcile;
 #[cfg(test)]
-mod trees;
+mod tests;
 pub mod waiting;
 
 pub use base::{Base, Local};

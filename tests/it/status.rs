@@ -65,6 +65,27 @@ fn one_screen_shows_the_set_and_its_holds() {
 }
 
 #[test]
+fn a_set_that_a_merge_and_its_commit_both_name_is_held_once() {
+    let world = in_order().with_git();
+    world.promoted(REV_A);
+    world.git(&["checkout", "-q", "-b", "side"]);
+    world.promoted(REV_B);
+    world.git(&["checkout", "-q", "main"]);
+    let message = format!("promote: test images @{REV_B}\n\nRepin-Set: {REV_B}");
+    world.git(&["merge", "-q", "--no-ff", "-m", &message, "side"]);
+    world.push();
+    world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
+    world.commit(&format!(
+        "rollback: test images @{REV_A}\n\nRepin-Set: {REV_A}"
+    ));
+    world.push();
+    let document = status(&world, 0);
+    let held = document["holds"].as_array().unwrap().iter();
+    let held: Vec<_> = held.map(|hold| &hold["revision"]).collect();
+    assert_eq!(held, [REV_B], "{document}");
+}
+
+#[test]
 fn the_document_has_the_set_its_author_and_its_holds() {
     let world = rolled_back();
     let document = status(&world, 0);

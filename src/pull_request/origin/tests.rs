@@ -1,5 +1,5 @@
 use super::*;
-use crate::pull_request::trees::Trees;
+use crate::pull_request::tests::Trees;
 
 impl Trees {
     /// The foreign commit of a branch, and why it is foreign.
