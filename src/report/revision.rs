@@ -7,7 +7,7 @@ use crate::git::ObjectId;
 /// The fewest characters that a revision is cut to.
 const SHORTEST: usize = 12;
 
-/// The fewest digits of a revision, at least [`SHORTEST`], that no other of `listed` begins with. A
+/// The fewest digits of a revision, at least `SHORTEST`, that no other of `listed` begins with. A
 /// revision that is not a commit's name stays whole, since no command expands it.
 pub fn abbreviated(revision: &str, listed: &BTreeSet<&str>) -> String {
     if ObjectId::parse(revision.as_bytes()).is_none() {
