@@ -14,7 +14,7 @@ pub enum BuiltIn {
 }
 
 /// The package that the snapshots were taken from.
-pub const BUILT_IN_SOURCE: &str = "sigstore-trust-root 0.15.1 (crates.io)";
+pub const BUILT_IN_SOURCE: &str = "sigstore-trust-root 0.15.1";
 /// When it was published.
 pub const BUILT_IN_DATE: &str = "2026-10-23";
 
