@@ -10,7 +10,7 @@ use super::{
     chunk::{CHUNK, Overlap, Window, each_window},
     digests::{self, Run, Width, runs_in},
     replace,
-    scan::Scan,
+    scan::{LONGEST, Scan},
 };
 use crate::oci::{Digest, Repository, Tag};
 
@@ -45,6 +45,10 @@ fn slow(content: &[u8]) -> Vec<Hit> {
             .iter()
             .rposition(|byte| !part(byte))
             .map_or(0, |at| at + 1);
+        // Nothing that is longer than any reference is one, or a malformed one.
+        if at - start > LONGEST {
+            continue;
+        }
         let (Some(before), Some(after)) = (
             BEFORE.captures(&content[start..at]),
             AFTER.captures(&content[at + 1..]),

@@ -357,8 +357,8 @@ fn after(bytes: &[u8]) -> Option<After> {
     (length > 0).then(|| digest().map_or(After::Malformed, After::Digest))
 }
 
-/// The text that ends where `bytes` end, from its boundary on; `None` if it is empty. Of a longer
-/// one than any reference the beginning is cut off, but never so much that the rest could be one.
+/// The text that ends where `bytes` end, from its boundary on; `None` if it is empty or longer than
+/// any reference.
 fn before(bytes: &[u8]) -> Option<&str> {
     let part = |b: &u8| b.is_ascii_alphanumeric() || b"._/:@-".contains(b);
     let length = bytes
@@ -368,7 +368,7 @@ fn before(bytes: &[u8]) -> Option<&str> {
         .take_while(|b| part(b))
         .count();
     let reference = std::str::from_utf8(&bytes[bytes.len() - length..]).ok()?;
-    (length > 0).then_some(reference)
+    (1..=LONGEST).contains(&length).then_some(reference)
 }
 
 /// The text of a malformed pin: up to a blank or a quote, and never half of a character.

@@ -211,6 +211,22 @@ impl Read for Pieces<'_> {
 }
 
 #[test]
+fn text_that_is_longer_than_any_reference_is_not_cut_into_one() {
+    let reference = |length: usize| {
+        let name = "ghcr.io/acme/app:";
+        let tag = "t".repeat(length - name.len());
+        format!("{name}{tag}@sha256:HEX")
+    };
+    assert_eq!(found(&acme(), &reference(LONGEST)), (vec![], 1));
+    assert_eq!(found(&acme(), &reference(LONGEST + 1)), (vec![], 0));
+    // What remains of it without its first byte is the reference above.
+    for length in [LONGEST, LONGEST + 1] {
+        let longer = format!("x{}", reference(length));
+        assert_eq!(found(&acme(), &longer), (vec![], 0), "{length}");
+    }
+}
+
+#[test]
 fn the_longest_reference_is_found_wherever_a_chunk_ends_in_it() {
     let name = format!(
         "ghcr.io/acme/{}",
