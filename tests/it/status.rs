@@ -433,6 +433,24 @@ fn a_checkout_that_names_another_forge_than_its_base_gets_no_token() {
 }
 
 #[test]
+fn a_branch_whose_name_ends_like_the_base_is_another_one() {
+    let (world, _fake) = hosted(Kind::Github, "base: main");
+    let world = world.with_git();
+    world.git(&["push", "--quiet", "origin", "HEAD:refs/heads/feature/main"]);
+    world.git(&["fetch", "--quiet", "origin"]);
+    let found = document(&world, &["status"], 0);
+    assert_ne!(found["branch"]["head"], Value::Null);
+    let config = world.read("repin.yaml");
+    world.write(
+        "repin.yaml",
+        &format!("{config}provenance: {{ branch: origin/feature/main }}\n"),
+    );
+    let found = document(&world, &["status"], 0);
+    assert_eq!(found["branch"]["name"], "origin/feature/main");
+    assert_eq!(found["branch"]["head"], Value::Null);
+}
+
+#[test]
 fn a_rebase_merge_is_found_by_the_branch_of_the_set() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "base: main");

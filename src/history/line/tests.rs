@@ -111,11 +111,7 @@ fn history_since(commits: &[&str], cut: bool) -> History {
 /// for rollback.
 fn summary(history: &History) -> Vec<String> {
     let one = |entry: &Entry| {
-        let kind = match entry.kind {
-            Kind::Promote => "promote",
-            Kind::Rollback => "rollback",
-            Kind::Manual => "manual",
-        };
+        let kind = entry.kind.as_str();
         let revision = entry.revision.as_ref().map_or("-", Revision::as_str);
         format!(
             "{kind} {revision}{}",
