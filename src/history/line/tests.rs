@@ -147,6 +147,20 @@ fn a_hold_names_the_rollback_and_what_it_undid() {
 }
 
 #[test]
+fn holds_are_listed_by_their_rollback_and_newer_sets_first() {
+    let commits = [
+        "a a@A", "b b@B", "c c@C", "d d@D", "e e@E", "f f@F", "c c", "a a",
+    ];
+    let history = history(&commits);
+    let held: Vec<_> = history
+        .holds()
+        .iter()
+        .map(|hold| hold.revision.unwrap().as_str().to_owned())
+        .collect();
+    assert_eq!(held, ["C", "F", "E", "D", "B"]);
+}
+
+#[test]
 fn a_newer_set_ends_the_hold() {
     let history = history(&["a a@A", "b b@B", "a a", "c c@C"]);
     assert!(!is_held(&history, "B"));
