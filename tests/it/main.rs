@@ -24,6 +24,7 @@ mod docs;
 mod doctor;
 mod explain;
 mod faults;
+mod fleet_merge;
 mod forge;
 mod freshness;
 mod github;
