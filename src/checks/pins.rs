@@ -173,13 +173,14 @@ fn count(image: &Image, pins: &[&Located<Pin>], files: usize) -> Check {
     }
     let help = if pins.len() < declared {
         format!(
-            "if a pin was removed on purpose, set `pins: {}`; otherwise check that `files:` matches \
-             every file",
+            "if a pin was removed on purpose, set `pins: {}` (`repin init --update` counts again); \
+             otherwise check that `files:` matches every file",
             pins.len()
         )
     } else {
         format!(
-            "if a pin was added on purpose, set `pins: {}`; otherwise remove it or exclude its file",
+            "if a pin was added on purpose, set `pins: {}` (`repin init --update` counts again); \
+             otherwise remove it or exclude its file",
             pins.len()
         )
     };
