@@ -34,7 +34,7 @@ use crate::workflow::Unconfigured;
     max_term_width = 100,
     subcommand_required = true
 )]
-#[command(arg_required_else_help = false, after_help = EXITS)]
+#[command(arg_required_else_help = false, after_help = EPILOGUE)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,
@@ -85,7 +85,7 @@ const BUILD: &str = concat!(
     ")"
 );
 
-const EXITS: &str = "\
+const EPILOGUE: &str = "\
 Examples:
   repin check                                 # count the pins, and compare their digests
   repin promote -r 4f2a…                      # run every check and show what would change

@@ -5,6 +5,7 @@
 //! reported, because a command line is being typed.
 
 use std::{
+    collections::HashSet,
     ffi::{OsStr, OsString},
     process::ExitCode,
 };
@@ -16,6 +17,7 @@ use crate::{
     explain,
     git::Git,
     history::{Entry, History},
+    report::dates,
     untrusted::plain,
     workflow::Environment,
 };
@@ -70,20 +72,18 @@ pub(super) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 fn sets(current: &OsStr, wanted: fn(&Entry) -> bool) -> Vec<CompletionCandidate> {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     let entries = history().unwrap_or_default();
     let candidates = entries
         .iter()
         .filter(|entry| wanted(entry))
         .filter_map(|entry| {
-            let revision = entry.revision.as_ref()?.to_string();
-            if seen.contains(&revision) {
+            let revision = entry.revision.as_ref()?;
+            if !seen.insert(revision) {
                 return None;
             }
-            seen.push(revision.clone());
-            let date: String = entry.date.chars().take("YYYY-MM-DD".len()).collect();
-            let help = plain(&format!("{date} {}", entry.subject));
-            Some(CompletionCandidate::new(revision).help(Some(help.into())))
+            let help = plain(&format!("{} {}", dates::day(&entry.date), entry.subject));
+            Some(CompletionCandidate::new(revision.as_str()).help(Some(help.into())))
         });
     let candidates: Vec<_> = candidates.collect();
     beginning(current, candidates.into_iter())

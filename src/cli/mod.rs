@@ -20,6 +20,7 @@ mod render;
 mod requests;
 mod sarif;
 mod signals;
+mod write;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -514,6 +514,13 @@ impl Config {
         &self.file
     }
 
+    /// Where the configuration states how many pins the image called `name` has: line and column,
+    /// from 1.
+    pub fn count_at(&self, name: &str) -> Option<(usize, usize)> {
+        let image = self.image(name)?;
+        Some(self.place(image.pins_at, "").line_column())
+    }
+
     /// A place in the configuration file.
     pub fn place(&self, span: Span, label: &str) -> Place {
         Place {

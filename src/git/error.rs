@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::ObjectId;
-use crate::error::Error;
+use crate::{error::Error, untrusted::shell};
 
 /// Why git did not answer. [`GitError::hint`] says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -123,8 +123,8 @@ impl GitError {
             Self::NoBranch(branch) => match branch.split_once('/') {
                 Some((remote, name)) => format!(
                     "fetch it: git fetch {} {} (actions/checkout: fetch-depth: 0); if another branch counts, set `provenance.branch` in repin.yaml",
-                    quoted(remote),
-                    quoted(&format!("{name}:refs/remotes/{branch}"))
+                    shell(remote),
+                    shell(&format!("{name}:refs/remotes/{branch}"))
                 ),
                 None => format!("write `provenance.branch` as REMOTE/BRANCH, such as origin/{branch}"),
             },
@@ -133,12 +133,12 @@ impl GitError {
             }
             Self::NoDefault { remote, .. } => format!(
                 "run `git fetch {0}` and `git remote set-head {0} --auto`, or set `provenance.branch` in repin.yaml",
-                quoted(remote)
+                shell(remote)
             ),
             Self::NoHead { commit, remote, .. } => format!(
                 "fetch it: git fetch {} {commit}; in CI check out again, or let git keep its credentials \
                  (actions/checkout: persist-credentials: true)",
-                quoted(remote)
+                shell(remote)
             ),
             Self::AmbiguousRemote(_) => "set `provenance.branch` in repin.yaml, such as upstream/main".into(),
             Self::Partial(_) => "fetch the rest: git fetch --refetch --no-filter".into(),
@@ -160,16 +160,6 @@ impl GitError {
 impl From<GitError> for Error {
     fn from(error: GitError) -> Self {
         Self::unavailable("git history", error.to_string()).help(error.hint())
-    }
-}
-
-/// A word of a command that is safe to copy into a shell.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._:+-".contains(c);
-    if word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

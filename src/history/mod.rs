@@ -91,6 +91,17 @@ pub enum Kind {
     Manual,
 }
 
+impl Kind {
+    /// Its name, as documents and pages have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Promote => "promote",
+            Self::Rollback => "rollback",
+            Self::Manual => "manual",
+        }
+    }
+}
+
 /// A commit that changed the set; serialized as an entry of `repin.history/1`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
@@ -117,6 +128,18 @@ pub struct Entry {
     /// Why its content, and with it the set, is unknown; `None` if it is known.
     #[serde(skip)]
     pub unreadable: Option<String>,
+}
+
+impl Entry {
+    /// What people read about how the set became current: of a commit that cannot be read, nothing
+    /// is known.
+    pub fn shown_kind(&self) -> &'static str {
+        if self.unreadable.is_some() {
+            "unreadable"
+        } else {
+            self.kind.as_str()
+        }
+    }
 }
 
 /// A commit whose content is unknown, since its own configuration cannot be read.

@@ -78,8 +78,11 @@ pub async fn merged(
 ) -> Result<Option<Pull>, Error> {
     let commit = current.commit.to_string();
     let made = |pull: &Pull| matches!(&pull.state, PullState::Merged(Some(by)) if *by == commit);
-    if let Some(number) = current.number {
-        return Ok(forge.pull(number).await?.filter(made));
+    // A number in a subject may also be that of an issue, or of another repository.
+    if let Some(number) = current.number
+        && let Some(pull) = forge.pull(number).await?.filter(made)
+    {
+        return Ok(Some(pull));
     }
     let (Some((_, names)), Some(revision)) = (names(config, current.kind), current.revision) else {
         return Ok(None);

@@ -64,10 +64,10 @@ fn title(cause: &Cause<'_>) -> String {
 /// place.
 fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config, directory: &str) {
     let first = cause.first();
-    let image = first.image.as_deref().and_then(|name| config.image(name));
+    let image = first.image.as_deref();
     let declared = image
         .filter(|_| first.code == Code::PIN_COUNT)
-        .map(|image| config.place(image.pins_at, ""));
+        .and_then(|name| config.count_at(name));
     let mut message = match (&first.cause, &declared) {
         // The evidence also lists the places, which follow.
         (Some(cause), Some(_)) => cause.clone(),
@@ -90,11 +90,8 @@ fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config
     }
     let message = with_help(&message, cause.help());
     let file = |name: &str| format!("{directory}{name}");
-    let (file, line, column) = match (&declared, places.first()) {
-        (Some(place), _) => {
-            let (line, column) = place.line_column();
-            (file(config.file_name()), line, column)
-        }
+    let (file, line, column) = match (declared, places.first()) {
+        (Some((line, column)), _) => (file(config.file_name()), line, column),
         (None, Some(place)) => (file(&place.file), place.line, place.column),
         (None, None) => return out.annotate(level, &title(cause), &message, None),
     };

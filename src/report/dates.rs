@@ -18,6 +18,12 @@ const UNITS: [(u64, u64, &str); 5] = [
     (2 * MINUTE, MINUTE, "minute"),
 ];
 
+/// The day of a date.
+pub fn day(date: &str) -> String {
+    let day = date.chars().take("YYYY-MM-DD".len()).collect::<String>();
+    crate::untrusted::plain(&day)
+}
+
 /// A date to the minute, with its offset from UTC.
 pub fn shown(date: &str) -> String {
     match (date.get(..16), date.get(19..)) {

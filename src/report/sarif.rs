@@ -179,12 +179,11 @@ impl Finding {
 
 /// Where an image is declared, or the beginning of the configuration.
 fn declared(config: &Config, image: Option<&str>) -> FilePlace {
-    let image = image.and_then(|name| config.image(name));
-    let (line, column) = image.map_or((1, 1), |image| {
-        config.place(image.pins_at, "").line_column()
-    });
+    let (line, column) = image
+        .and_then(|name| config.count_at(name))
+        .unwrap_or((1, 1));
     FilePlace {
-        file: config.file.clone(),
+        file: config.file_name().to_owned(),
         line,
         column,
     }

@@ -320,14 +320,14 @@ fn revision(out: &mut String, found: Option<&StarterRevision>) {
 fn verify(out: &mut String, signer: Option<&StarterSigner>) {
     let Some(signer) = signer else {
         return out.push_str(
-            "\n# Whose attestations every image must carry, made for exactly its revision; `repin trust show IMAGE` lists \
-             what is there.\n#verify:\n  #signers:\n    \
+            "\n# Who must have attested every image, for exactly its revision; `repin trust show IMAGE` lists the attestations \
+             of an image.\n#verify:\n  #signers:\n    \
              #- workflow: https://github.com/OWNER/REPOSITORY/.github/workflows/WORKFLOW.yml\n      #ref: refs/heads/BRANCH\n",
         );
     };
     out.push_str(
-        "\n# Whose attestations every image must carry, made for exactly its revision. All images have one of this \
-         workflow now.\nverify:\n  signers:\n",
+        "\n# Who must have attested every image, for exactly its revision. This workflow has attested every image of the \
+         current set.\nverify:\n  signers:\n",
     );
     let runner = if signer.is_hosted {
         "github-hosted"

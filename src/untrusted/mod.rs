@@ -4,6 +4,7 @@
 //! one way: foreign text in, text for one kind of reader out. There is one function for each reader:
 //!
 //! - [`plain`] and [`block`] for terminals, [`short`] and [`tail`] for the beginning and the end;
+//! - [`shell`] for commands that people copy;
 //! - [`markdown`] for pages;
 //! - [`workflow`] for the runners of GitHub Actions: annotations, plain text, output files;
 //! - [`json`] for documents.
@@ -21,4 +22,4 @@ pub mod workflow;
 pub use forms::{Forms, starred};
 pub use hidden::is_hidden;
 pub use secrets::{Secret, Secrets};
-pub use text::{block, code_points, json, padded, plain, short, tail, width};
+pub use text::{block, code_points, json, padded, plain, shell, short, tail, width};

@@ -17,6 +17,17 @@ pub fn plain(text: &str) -> String {
     replaced(text, is_hidden, escape)
 }
 
+/// Foreign text as one word of a command that people copy into a shell.
+pub fn shell(text: &str) -> String {
+    let text = plain(text);
+    let needs_none = |c: char| c.is_ascii_alphanumeric() || "/._:+-".contains(c);
+    if !text.is_empty() && text.chars().all(needs_none) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// Foreign text as lines of a terminal: line feeds and tabs stay, and, if `colours` is set, the
 /// colors (`ESC [ … m`) that the program itself added.
 pub fn block(text: &str, colours: bool) -> String {

@@ -9,7 +9,7 @@ use crate::{
     git::{CommitObstacle, CommitPlan, Committed, Git, GitError, ObjectId},
     plan::FileChange,
     report::json::PlanDocument,
-    untrusted::plain,
+    untrusted::{plain, shell},
 };
 
 /// The most files that a command to finish names.
@@ -92,15 +92,14 @@ fn uncommitted(root: &Path, plan: &CommitPlan<'_>, reason: &str) -> Errors {
         "the files were changed, but nothing was committed: {}",
         plain(reason)
     );
-    let quoted = |text: &str| format!("'{}'", plain(text).replace('\'', r"'\''"));
     let mut words = vec![
-        format!("git -C {}", quoted(&root.to_string_lossy())),
+        format!("git -C {}", shell(&root.to_string_lossy())),
         "--literal-pathspecs commit --only".to_owned(),
-        format!("-m {}", quoted(plan.title)),
-        format!("-m {}", quoted(plan.trailer)),
+        format!("-m {}", shell(plan.title)),
+        format!("-m {}", shell(plan.trailer)),
         "--".to_owned(),
     ];
-    let names = plan.files.iter().map(|(path, _)| quoted(&path.to_string()));
+    let names = plan.files.iter().map(|(path, _)| shell(&path.to_string()));
     words.extend(names.take(FILES_SHOWN));
     let mut error = Error::new(Class::Unavailable, "unavailable", message)
         .help(format!("finish by hand: {}", words.join(" ")));

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Errors},
     forge::{Forge, Pull},
     git::Git,
-    history::{Entry, Kind},
+    history::Entry,
     pull_request::of_set::{self, CurrentCommit, PullRequestOfSet},
 };
 
@@ -69,11 +69,7 @@ fn commit_of(entry: &Entry) -> CurrentCommit<'_> {
     CurrentCommit {
         commit: &entry.commit,
         number: entry.pull_request,
-        kind: match entry.kind {
-            Kind::Promote => "promote",
-            Kind::Rollback => "rollback",
-            Kind::Manual => "manual",
-        },
+        kind: entry.kind.as_str(),
         revision: entry.revision.as_ref(),
     }
 }

@@ -391,34 +391,90 @@ fn diffs_of_any_change_are_those_of_git() {
     repo.write(".github/workflows/beside.yml", "no pin\n");
     repo.commit(title('b'));
     repo.publish();
-    let text = page(&repo);
-    let diff = parts(
-        parts(&text, "<li class=\"", "</li>\n")[0],
-        "\">\n",
-        "</pre>",
-    )
-    .into_iter()
-    .find(|part| part.starts_with("--- "))
-    .unwrap();
+    let files = [".github/workflows/fix.yml", ".github/workflows/review.yml"];
+    assert_eq!(
+        shown_diff(&repo, 0),
+        git_diff(&repo, "HEAD~1", "HEAD", &files)
+    );
+}
+
+/// The lines of the diff of an entry on the page, newest first.
+fn shown_diff(repo: &Repo, entry: usize) -> Vec<String> {
+    let text = page(repo);
+    let set = parts(&text, "<li class=\"", "</li>\n")[entry];
+    let diff = parts(set, "\">\n", "</pre>")
+        .into_iter()
+        .find(|part| part.starts_with("--- "))
+        .unwrap_or_default();
     let plain = Regex::new("</?(?:del|ins)>").unwrap().replace_all(diff, "");
     let plain = plain.replace("&#x2f;", "/").replace("&quot;", "\"");
-    let expected = repo.git(&[
-        "diff",
-        "-U1",
-        "--no-prefix",
-        "--src-prefix=a/",
-        "--dst-prefix=b/",
-        "HEAD~1",
-        "HEAD",
-        "--",
+    plain.trim_end().lines().map(str::to_owned).collect()
+}
+
+/// The same lines as git prints them.
+fn git_diff(repo: &Repo, from: &str, to: &str, files: &[&str]) -> Vec<String> {
+    let prefixes = ["--no-prefix", "--src-prefix=a/", "--dst-prefix=b/"];
+    let diff = [&["diff", "-U1"], &prefixes[..], &[from, to, "--"], files].concat();
+    let text = repo.git(&diff);
+    let of_git = ["diff ", "index ", "new file ", "deleted file "];
+    let kept = text
+        .lines()
+        .filter(|line| !of_git.iter().any(|start| line.starts_with(start)));
+    kept.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_file_that_loses_its_pins_is_part_of_the_diff() {
+    let repo = Repo::new();
+    repo.promote('a');
+    let [review, fix] = ["review", "fix"].map(|image| repo::pin(image, 'b'));
+    repo.write(".github/workflows/fix.yml", "moved\n").write(
+        ".github/workflows/review.yml",
+        format!("{review}\n{review}\n{fix}\n"),
+    );
+    repo.commit(title('b'));
+    repo.publish();
+    let files = [".github/workflows/fix.yml", ".github/workflows/review.yml"];
+    assert_eq!(
+        shown_diff(&repo, 0),
+        git_diff(&repo, "HEAD~1", "HEAD", &files)
+    );
+}
+
+#[test]
+fn beside_a_change_of_the_configuration_the_diff_has_the_files_that_changed() {
+    let repo = Repo::empty();
+    repo.write("repin.yaml", repo::CONFIG);
+    repo.write("other/x.yml", "none\n");
+    repo.promote('a');
+    let config = repo::CONFIG.replace("*.yml\"]", "*.yml\", \"other/*.yml\"]");
+    let pins = |build| format!("{}\n", repo::pin("fix", build));
+    repo.write("repin.yaml", config.replace("pins: 1", "pins: 2"))
+        .write("other/x.yml", pins('b'));
+    repo.promote('b');
+    repo.write("other/x.yml", pins('c'));
+    repo.promote('c');
+    repo.publish();
+    let all = [
         ".github/workflows/fix.yml",
         ".github/workflows/review.yml",
-    ]);
-    let kept: Vec<_> = expected
-        .lines()
-        .filter(|line| !line.starts_with("diff ") && !line.starts_with("index "))
-        .collect();
-    assert_eq!(plain.trim_end().lines().collect::<Vec<_>>(), kept);
+        "other/x.yml",
+    ];
+    assert_eq!(
+        shown_diff(&repo, 0),
+        git_diff(&repo, "HEAD~1", "HEAD", &all)
+    );
+    // What the file that is new to the configuration was before is not known.
+    assert_eq!(
+        shown_diff(&repo, 1),
+        git_diff(&repo, "HEAD~2", "HEAD~1", &all[..2])
+    );
+    // The first commit has all of its files.
+    let empty = repo.git(&["hash-object", "-t", "tree", "/dev/null"]);
+    assert_eq!(
+        shown_diff(&repo, 2),
+        git_diff(&repo, &empty, "HEAD~2", &all[..2])
+    );
 }
 
 #[test]

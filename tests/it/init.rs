@@ -871,7 +871,7 @@ fn init_proposes_the_commit_after_which_a_promote_can_be_rolled_back() {
     fs::remove_file(world.path("repin.yaml")).unwrap();
     world.commit("pins");
     let ran = world.run(&["init"]).exits(0);
-    let command = format!("git commit -m 'adopt repin' -m 'Repin-Set: {REV_A}' -- 'repin.yaml'");
+    let command = format!("git commit -m 'adopt repin' -m 'Repin-Set: {REV_A}' -- repin.yaml");
     assert!(ran.stderr.contains(&command), "{}", ran.stderr);
     let config = world.read("repin.yaml") + "sources: { ghcr.io/acme: oci:images }\n";
     world.write("repin.yaml", config);

@@ -321,13 +321,30 @@ fn open_pull_requests_of_sets_are_listed_and_no_others() {
         (elsewhere.number, elsewhere.base) = (fake.store().number(), "staging".to_owned());
         let head = fake.store().refs["main"].clone();
         fake.store().refs.insert("feature".to_owned(), head.clone());
-        fake.store().refs.insert("staging".to_owned(), head);
+        fake.store().refs.insert("staging".to_owned(), head.clone());
+        // A rollback that was opened later and is listed earlier.
+        let mut back = opened.clone();
+        back.head = opened.head.replace("promote", "rollback");
+        back.body = opened.body.replace("kind=promote", "kind=rollback");
+        back.number = fake.store().number();
+        fake.store().refs.insert(back.head.clone(), head.clone());
+        fake.store().pulls.insert(0, back.clone());
         fake.store().pulls.extend([foreign, forked, elsewhere]);
         fake.forget();
         let found = document(&world, &["status"], 3);
         let open = found["pull_requests"].as_array().unwrap();
-        assert_eq!(open.len(), 1, "{kind:?}: {open:?}");
-        assert_eq!(open[0]["number"], opened.number);
+        let rows: Vec<_> = open
+            .iter()
+            .map(|row| (&row["number"], &row["kind"]))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                (&json!(opened.number), &json!("promote")),
+                (&json!(back.number), &json!("rollback"))
+            ],
+            "{kind:?}"
+        );
         assert_eq!(
             (&open[0]["kind"], &open[0]["revision"], &open[0]["draft"]),
             (&json!("promote"), &json!(REV_B), &json!(false))
@@ -433,6 +450,24 @@ fn a_checkout_that_names_another_forge_than_its_base_gets_no_token() {
 }
 
 #[test]
+fn a_branch_whose_name_ends_like_the_base_is_another_one() {
+    let (world, _fake) = hosted(Kind::Github, "base: main");
+    let world = world.with_git();
+    world.git(&["push", "--quiet", "origin", "HEAD:refs/heads/feature/main"]);
+    world.git(&["fetch", "--quiet", "origin"]);
+    let found = document(&world, &["status"], 0);
+    assert_ne!(found["branch"]["head"], Value::Null);
+    let config = world.read("repin.yaml");
+    world.write(
+        "repin.yaml",
+        &format!("{config}provenance: {{ branch: origin/feature/main }}\n"),
+    );
+    let found = document(&world, &["status"], 0);
+    assert_eq!(found["branch"]["name"], "origin/feature/main");
+    assert_eq!(found["branch"]["head"], Value::Null);
+}
+
+#[test]
 fn a_rebase_merge_is_found_by_the_branch_of_the_set() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "base: main");
@@ -440,21 +475,26 @@ fn a_rebase_merge_is_found_by_the_branch_of_the_set() {
         let number = fake.store().pulls[0].number;
         fake.store().close(number);
         let world = world.with_git();
-        // Its subject has no number.
+        // Its subject has no number, or that of something else.
         world.promoted(REV_B);
-        let commit = world.git(&["rev-parse", "HEAD"]);
-        let mut numbers = Vec::new();
-        for merged in [None, Some("0".repeat(40)), Some(commit)] {
-            fake.store().pull_mut(number).unwrap().merged = merged;
-            let found = document(&world, &["status"], 0);
-            assert_eq!(found["set"]["kind"], "promote");
-            numbers.push(found["pull_request"]["number"].clone());
+        for other in ["", " (#4711)"] {
+            let title = format!("promote: test images @{REV_B}{other}");
+            world.git(&["commit", "--amend", "-q", "-m", &title]);
+            world.git(&["push", "-q", "--force", "origin", "HEAD:main"]);
+            let commit = world.git(&["rev-parse", "HEAD"]);
+            let mut numbers = Vec::new();
+            for merged in [None, Some("0".repeat(40)), Some(commit)] {
+                fake.store().pull_mut(number).unwrap().merged = merged;
+                let found = document(&world, &["status"], 0);
+                assert_eq!(found["set"]["kind"], "promote");
+                numbers.push(found["pull_request"]["number"].clone());
+            }
+            assert_eq!(
+                numbers,
+                [Value::Null, Value::Null, json!(number)],
+                "{kind:?}{other}"
+            );
         }
-        assert_eq!(
-            numbers,
-            [Value::Null, Value::Null, json!(number)],
-            "{kind:?}"
-        );
     }
 }
 

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use reqwest::Url;
 
-use super::init::write::{self, Target};
 use crate::{
     checks,
     cli::{
@@ -19,13 +18,14 @@ use crate::{
         context::Context,
         exit::Exit,
         format::{Format, Volume},
+        write::{self, Target},
     },
     config::Config,
     error::{Errors, usage},
-    history::{self, Entry, Kind},
+    history::{self, Entry},
     oci::Revision,
     report::{
-        page,
+        dates, page,
         revision::abbreviated,
         table::{Align, aligned},
     },
@@ -179,10 +179,10 @@ fn short(entries: &[&Entry]) -> String {
         .chain(entries.iter().map(|entry| {
             vec![
                 mark(entry).to_owned(),
-                kind(entry).to_owned(),
+                entry.shown_kind().to_owned(),
                 short_revision(entry, &revisions),
                 entry.commit.short(),
-                entry.date.chars().take("YYYY-MM-DD".len()).collect(),
+                dates::day(&entry.date),
             ]
         }))
         .collect();
@@ -217,15 +217,6 @@ fn mark(entry: &Entry) -> &'static str {
     }
 }
 
-fn kind(entry: &Entry) -> &'static str {
-    match entry.kind {
-        _ if entry.unreadable.is_some() => "unreadable",
-        Kind::Promote => "promote",
-        Kind::Rollback => "rollback",
-        Kind::Manual => "manual",
-    }
-}
-
 /// Entries as a table in which nothing is cut, with their digests.
 fn whole(entries: &[&Entry]) -> String {
     let heading = [
@@ -241,7 +232,7 @@ fn whole(entries: &[&Entry]) -> String {
         let revision = entry.revision.as_ref().map(ToString::to_string);
         vec![
             mark(entry).to_owned(),
-            kind(entry).to_owned(),
+            entry.shown_kind().to_owned(),
             revision.unwrap_or_else(|| "-".to_owned()),
             entry.commit.short(),
             entry.date.clone(),

@@ -8,13 +8,17 @@ mod draft;
 mod signers;
 mod split;
 mod update;
-pub(super) mod write;
 
 use draft::Draft;
-use write::Target;
 
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format},
+    cli::{
+        args,
+        context::Context,
+        exit::Exit,
+        format::Format,
+        write::{self, Target},
+    },
     error::{Error, Errors},
     files::survey,
     git::{Git, HostedRepository},
@@ -27,7 +31,7 @@ use crate::{
         json::InitDocument,
         table::{Align, aligned},
     },
-    untrusted::plain,
+    untrusted::{plain, shell},
 };
 
 /// Facts from git about the repository around the root; each may be missing.
@@ -177,7 +181,7 @@ fn nothing(discovery: &Discovery) -> Errors {
 /// What to do with a written file. The commit names the pinned set, so that the first promote can be
 /// rolled back.
 fn next(path: &str, revision: Option<&str>) -> String {
-    let quoted = format!("'{}'", plain(path).replace('\'', r"'\''"));
+    let quoted = shell(path);
     let (revision, remark) = match revision {
         Some(revision) => (plain(revision), ""),
         None => (

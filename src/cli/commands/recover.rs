@@ -35,7 +35,7 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
             .map(Some),
     };
     if let Some(step) = step {
-        step.done("the interrupted run was looked after; `repin recover` reports its state");
+        step.done("the interrupted run was handled; `repin recover` reports its state");
     }
     let recovery = match outcome {
         Ok(recovery) => recovery.unwrap_or(Recovery {

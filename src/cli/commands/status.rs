@@ -14,7 +14,7 @@ use crate::{
     },
     config::Config,
     error::Errors,
-    history::{self, Digests, Entry, HeldSet, Kind},
+    history::{self, Digests, Entry, HeldSet},
     oci::Revision,
     outside::{self, Scope},
     pins::Found,
@@ -222,7 +222,7 @@ impl Reading {
         let document = &mut self.document;
         document.pull_requests = Some(seen.open.iter().map(open_row).collect());
         if let Some(branch) = &mut document.branch
-            && branch.name.ends_with(&format!("/{}", seen.base))
+            && branch.name.split_once('/').map(|(_, name)| name) == Some(seen.base.as_str())
         {
             branch.head = seen.head;
         }
@@ -266,11 +266,7 @@ fn current(history: &history::History) -> Option<&Entry> {
 fn set_row(entry: &Entry) -> SetRow {
     SetRow {
         revision: entry.revision.as_ref().map(ToString::to_string),
-        kind: match entry.kind {
-            Kind::Promote => "promote",
-            Kind::Rollback => "rollback",
-            Kind::Manual => "manual",
-        },
+        kind: entry.kind.as_str(),
         commit: entry.commit.to_string(),
         date: entry.date.clone(),
         subject: entry.subject.clone(),

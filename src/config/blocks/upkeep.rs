@@ -1,4 +1,4 @@
-//! What is looked after: the blocks `prune` and `freshness`.
+//! What is kept, and how old it may be: the blocks `prune` and `freshness`.
 
 use std::time::Duration;
 

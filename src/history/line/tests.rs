@@ -111,11 +111,7 @@ fn history_since(commits: &[&str], cut: bool) -> History {
 /// for rollback.
 fn summary(history: &History) -> Vec<String> {
     let one = |entry: &Entry| {
-        let kind = match entry.kind {
-            Kind::Promote => "promote",
-            Kind::Rollback => "rollback",
-            Kind::Manual => "manual",
-        };
+        let kind = entry.kind.as_str();
         let revision = entry.revision.as_ref().map_or("-", Revision::as_str);
         format!(
             "{kind} {revision}{}",
@@ -148,6 +144,20 @@ fn a_hold_names_the_rollback_and_what_it_undid() {
     };
     assert_eq!((rollback.commit, undone.unwrap().commit), (id(3), id(1)));
     assert!(is_held(&history, "C"));
+}
+
+#[test]
+fn holds_are_listed_by_their_rollback_and_newer_sets_first() {
+    let commits = [
+        "a a@A", "b b@B", "c c@C", "d d@D", "e e@E", "f f@F", "c c", "a a",
+    ];
+    let history = history(&commits);
+    let held: Vec<_> = history
+        .holds()
+        .iter()
+        .map(|hold| hold.revision.unwrap().as_str().to_owned())
+        .collect();
+    assert_eq!(held, ["C", "F", "E", "D", "B"]);
 }
 
 #[test]

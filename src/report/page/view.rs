@@ -246,7 +246,7 @@ impl<'f> Relations<'f> {
         let address = self.facts.pull_requests.zip(number);
         SetOfPage {
             id: id(entry),
-            kind: kind(entry),
+            kind: entry.shown_kind(),
             revision: revision.map(ToOwned::to_owned),
             short_revision: revision.map_or_else(String::new, |revision| {
                 abbreviated(revision, &self.revisions)
@@ -317,13 +317,4 @@ impl DiffRun {
 
 fn id(entry: &Entry) -> String {
     format!("set-{}", entry.commit.short())
-}
-
-fn kind(entry: &Entry) -> &'static str {
-    match entry.kind {
-        _ if entry.unreadable.is_some() => "unreadable",
-        Kind::Promote => "promote",
-        Kind::Rollback => "rollback",
-        Kind::Manual => "manual",
-    }
 }

@@ -41,11 +41,11 @@ pub(super) fn signers(config: &Config, found: &Found, services: &Services) -> Si
         Err(errors) => {
             let errors: Vec<_> = errors.iter().map(Error::text).collect();
             Signers {
-                proposal: None,
                 warning: Some(format!(
                     "attestations were not looked up: {}",
                     errors.join("; ")
                 )),
+                ..Signers::default()
             }
         }
     }
@@ -170,7 +170,7 @@ fn chosen(builders: BTreeSet<StarterSigner>) -> Signers {
     if builders.len() < 2 {
         return Signers {
             proposal: builders.pop(),
-            warning: None,
+            ..Signers::default()
         };
     }
     let names: Vec<_> = builders.iter().map(|one| one.workflow.as_str()).collect();
@@ -179,7 +179,7 @@ fn chosen(builders: BTreeSet<StarterSigner>) -> Signers {
         names.join(", ")
     );
     Signers {
-        proposal: None,
         warning: Some(warning),
+        ..Signers::default()
     }
 }

@@ -1,10 +1,14 @@
 //! `repin init --update`: count the pins of an existing configuration again, and change only the
 //! numbers that differ.
 
-use super::write::{self, Target};
 use crate::{
     checks,
-    cli::{context::Context, exit::Exit, format::Format},
+    cli::{
+        context::Context,
+        exit::Exit,
+        format::Format,
+        write::{self, Target},
+    },
     config::{self, Config, number},
     error::{Class, Error, Errors, SourceText},
     outside,
