@@ -460,7 +460,7 @@ fn a_branch_whose_name_ends_like_the_base_is_another_one() {
     let config = world.read("repin.yaml");
     world.write(
         "repin.yaml",
-        &format!("{config}provenance: {{ branch: origin/feature/main }}\n"),
+        format!("{config}provenance: {{ branch: origin/feature/main }}\n"),
     );
     let found = document(&world, &["status"], 0);
     assert_eq!(found["branch"]["name"], "origin/feature/main");
