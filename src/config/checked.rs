@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Place, SourceText, Span},
-    oci::Pattern,
+    oci::{Pattern, Revision},
     untrusted::plain,
 };
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub scanned: Globs,
     /// Where split pins may stand.
     pub places: Vec<PinPlace>,
+    /// What becomes of a comment behind a whole pin that names the version.
+    pub comments: CommentPolicy,
     /// Whether files that git ignores and does not track are scanned too.
     pub ignored_files: bool,
     /// What becomes of digests that no pin accounts for.
@@ -109,6 +111,14 @@ pub struct Revisions {
     pub tag: Template,
     /// The label that carries it.
     pub label: String,
+}
+
+impl Revisions {
+    /// The revision whose tag this is, as far as its shape tells.
+    pub fn of_tag(&self, tag: &str) -> Option<Revision> {
+        let revision = self.tag.revision_in(tag, "")?;
+        self.pattern.revision(revision).ok()
+    }
 }
 
 /// What reports show.
@@ -194,9 +204,8 @@ fn whole(
     let realms = fields.or("realms", BTreeMap::new(), |node| realms(g, node));
     let revision = revisions(g, fields.get("revision"));
     let images = fields.required("images", |node| images::images(g, node, counts));
-    let comments = fields.or("comments", CommentPolicy::Keep, |node| {
-        blocks::comment_policy(g, node)
-    });
+    let keep = CommentPolicy::Keep;
+    let comments = fields.or("comments", keep, |node| blocks::comment_policy(g, node));
     let comments = comments.unwrap_or_default();
     let places = fields.or("places", Vec::new(), |node| {
         blocks::places(g, node, comments)
@@ -240,6 +249,7 @@ fn whole(
         files,
         scanned,
         places,
+        comments,
         ignored_files: ignored_files?,
         outside: outside?,
         sources: sources?,

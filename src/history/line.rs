@@ -84,6 +84,7 @@ pub(super) fn events(line: &[Point], sets: &[Set], cut: bool) -> Events {
             None => sets[set].is_empty(),
         };
         if unchanged {
+            fold.recorded(set, &point.claims);
             continue;
         }
         // Whether the first known commit introduced its set is unknown, unless its message records
@@ -133,6 +134,26 @@ impl Fold<'_> {
             revision,
             set,
         });
+    }
+
+    /// A commit that leaves the set as it is and records its revision, as the adoption of repin does.
+    /// It counts once: a set whose revision is known keeps it, and several claims name none.
+    fn recorded(&mut self, set: usize, claims: &[Revision]) {
+        let content = &self.sets[set];
+        let [revision] = claims else { return };
+        if content.is_empty() || content.is_mixed() {
+            return;
+        }
+        let known = self.events.revisions.entry(set).or_default();
+        if !known.is_empty() {
+            return;
+        }
+        known.push(revision.clone());
+        if let Some(last) = self.events.all.last_mut()
+            && last.set == set
+        {
+            last.revision = Some(revision.clone());
+        }
     }
 
     /// Whether the set moves an image that was pinned before to a digest that it never had: a set

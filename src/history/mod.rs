@@ -28,7 +28,8 @@
 //!   commit, or one that it merged, claims a revision: by the current promote title or that of a
 //!   configuration of the line, exactly or followed by ` (#N)`, or by a trailer `Repin-Set`. Claims
 //!   count whatever the content was before the merge.
-//! - *manual*: everything else, with no revision.
+//! - *manual*: everything else. Its revision is unknown until a later commit that leaves the set as it
+//!   is claims exactly one, as the commit does that adopts repin.
 //!
 //! A rollback has the revision that its set was promoted as, else the one that it claims itself.
 //!

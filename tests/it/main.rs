@@ -13,6 +13,7 @@ mod after;
 mod after_gitea;
 mod apply;
 mod base_rules;
+mod book;
 mod checkout;
 mod cli;
 mod commit;

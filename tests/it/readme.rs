@@ -6,31 +6,16 @@ use std::{
     process::Command,
 };
 
-use crate::support::quickstart;
+use crate::support::{markdown, quickstart};
 
-/// The README's fenced blocks of one language, with the text under which heading they stand.
+/// The README's fenced blocks of one language, with the heading that they are under.
 fn blocks(language: &str) -> Vec<(String, String)> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (mut heading, mut blocks, mut open) = (String::new(), Vec::new(), None::<(bool, String)>);
-    for line in text.lines() {
-        match &mut open {
-            Some((wanted, block)) if line == "```" => {
-                if *wanted {
-                    blocks.push((heading.clone(), std::mem::take(block)));
-                }
-                open = None;
-            }
-            Some((_, block)) => block.extend([line, "\n"]),
-            None if line.starts_with("```") => {
-                open = Some((line == format!("```{language}"), String::new()));
-            }
-            None if line.starts_with('#') => {
-                line.trim_start_matches(['#', ' ']).clone_into(&mut heading);
-            }
-            None => {}
-        }
-    }
+    let blocks = markdown::blocks(&text).into_iter();
     blocks
+        .filter(|block| block.language == language)
+        .map(|block| (block.heading, block.text))
+        .collect()
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) {

@@ -238,6 +238,25 @@ fn a_rollback_says_which_revision_it_went_back_to_where_nothing_else_does() {
 }
 
 #[test]
+fn a_commit_that_leaves_the_set_as_it_is_records_its_revision() {
+    let adopted = history(&["a a", "a a@A", "b b@B"]);
+    assert_eq!(summary(&adopted), ["manual A <", "promote B"]);
+    let digests = [("i0".to_owned(), digest("a"))].into();
+    assert_eq!(adopted.revision_of(&digests), Some(&revision("A")));
+    // After a rollback to it by hand, too.
+    let back = history(&["a a", "b b@B", "a a", "a a@A"]);
+    assert_eq!(summary(&back), ["manual -", "promote B <", "rollback A"]);
+    // What promoted it knows better; two claims name no revision; a mixture is no set of one.
+    for (line, expected) in [
+        (["a a@A", "a a@Z", "b b@B"], "promote A <"),
+        (["a a", "a a@AZ", "b b@B"], "manual -"),
+        (["a,c a", "a,c a@A", "b b@B"], "manual -"),
+    ] {
+        assert_eq!(summary(&history(&line))[0], expected, "{line:?}");
+    }
+}
+
+#[test]
 fn a_set_that_lacks_an_image_or_mixes_digests_agrees_with_no_digests() {
     let digests: crate::history::Digests = [("i0", "a"), ("i1", "b")]
         .map(|(image, build)| (image.to_owned(), digest(build)))

@@ -8,6 +8,7 @@ pub mod forge;
 pub mod hosted;
 pub mod images;
 pub mod layout;
+pub(crate) mod markdown;
 pub mod packages;
 pub mod power;
 pub mod pruned;

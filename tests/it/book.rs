@@ -1,0 +1,415 @@
+//! The book in docs/: `scripts/first-hour` runs every command of it, and the output that it shows is
+//! what they print.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use regex::Regex;
+
+use crate::{
+    readme::copy,
+    support::{
+        markdown::{Block, blocks},
+        world::git,
+    },
+};
+
+const TUTORIAL: &str = "docs/tutorial.md";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The pages of the book: their paths, with `docs/`.
+fn pages() -> Vec<String> {
+    fn collect(directory: &Path, pages: &mut Vec<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, pages);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let path = path.strip_prefix(root()).unwrap();
+                pages.push(path.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let mut pages = Vec::new();
+    collect(&root().join("docs"), &mut pages);
+    pages.sort();
+    pages
+}
+
+fn page(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// A repository that contains what the tutorial needs of this one, and a cargo that runs the program
+/// that is tested.
+struct Hour {
+    dir: tempfile::TempDir,
+}
+
+impl Hour {
+    fn new() -> Self {
+        let hour = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let repository = hour.path("origin");
+        for directory in ["docs", "examples"] {
+            copy(&root().join(directory), &repository.join(directory));
+        }
+        fs::create_dir(repository.join("scripts")).unwrap();
+        let script = "scripts/first-hour";
+        fs::copy(root().join(script), repository.join(script)).unwrap();
+        git(&repository, &["init", "-q"]);
+        hour.committed();
+        hour.program(
+            "cargo",
+            &format!(
+                "[ \"$1 $2\" = 'run --' ] && [ -d examples ] || exit 101
+                 shift 2
+                 mkdir -p target/debug && ln -sf {} target/debug/repin
+                 echo '   Compiling repin' >&2
+                 exec target/debug/repin \"$@\"",
+                env!("CARGO_BIN_EXE_repin")
+            ),
+        );
+        hour
+    }
+
+    /// The same with another tutorial.
+    fn with(tutorial: &str) -> Self {
+        let hour = Self::new();
+        fs::write(hour.path("origin").join(TUTORIAL), tutorial).unwrap();
+        hour.committed();
+        hour
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn committed(&self) {
+        git(&self.path("origin"), &["add", "-A"]);
+        git(&self.path("origin"), &["commit", "-q", "-m", "all"]);
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let path = self.path("bin").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Runs the script with a fixed author and date, and without the caller's configuration.
+    fn run(&self, args: &[&str]) -> Output {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new(self.path("origin/scripts/first-hour"));
+        command.args(args).current_dir(self.dir.path()).env_clear();
+        for (name, value) in [
+            ("PATH", &*format!("{}:{path}", self.path("bin").display())),
+            ("HOME", self.dir.path().to_str().unwrap()),
+            ("LC_ALL", "C.UTF-8"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_SYSTEM", "/dev/null"),
+            ("GIT_AUTHOR_NAME", "Ann Example"),
+            ("GIT_AUTHOR_EMAIL", "ann@example.com"),
+            ("GIT_AUTHOR_DATE", "2025-11-20T14:02:00+01:00"),
+            ("GIT_COMMITTER_NAME", "Ann Example"),
+            ("GIT_COMMITTER_EMAIL", "ann@example.com"),
+            ("GIT_COMMITTER_DATE", "2025-11-20T14:02:00+01:00"),
+        ] {
+            command.env(name, value);
+        }
+        command.output().unwrap()
+    }
+}
+
+/// What the script printed for each block, by the page and the line of its fence.
+fn printed(output: &Output) -> BTreeMap<(String, usize), String> {
+    let marker = Regex::new(r"^# (docs/[a-z0-9/-]+\.md):([0-9]+)$").unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let mut blocks = BTreeMap::<_, String>::new();
+    let mut at = None;
+    for line in text.lines() {
+        if let Some(found) = marker.captures(line) {
+            at = Some((found[1].to_owned(), found[2].parse().unwrap()));
+        } else if let Some(at) = &at {
+            blocks.entry(at.clone()).or_default().extend([line, "\n"]);
+        }
+    }
+    // Each marker has an empty line before it, which is not the block's.
+    for text in blocks.values_mut() {
+        *text = just_now(text.trim_end()) + "\n";
+    }
+    blocks
+}
+
+/// Every age of a commit as that of one that was just made, as readers see it.
+fn just_now(text: &str) -> String {
+    let age = Regex::new(r"\((?:just now|[0-9]+ [a-z]+ ago)\)").unwrap();
+    age.replace_all(text, "(just now)").into_owned()
+}
+
+/// Whether a block shows what was printed. A line `[…]` stands for any number of lines, and the name
+/// of a commit, which depends on every byte of it, for any other.
+fn shows(block: &Block, printed: &str) -> bool {
+    let commit = Regex::new(r"\b[0-9a-f]{10}\b").unwrap();
+    let [shown, printed] = [&block.text, printed].map(|text| commit.replace_all(text, "COMMIT"));
+    let parts: Vec<_> = shown.split("[…]\n").map(regex::escape).collect();
+    let pattern = format!("^{}$", parts.join("(?s:.*)"));
+    Regex::new(&pattern).unwrap().is_match(&printed)
+}
+
+/// `UPDATE_DOCS=1` writes the output into the blocks instead, except where lines are left out.
+#[test]
+fn every_command_of_the_book_runs_and_prints_what_it_shows() {
+    let pages = pages();
+    let hour = Hour::new();
+    let output = hour.run(&pages.iter().map(String::as_str).collect::<Vec<_>>());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{stderr}\n{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    assert_eq!(stderr, "");
+    let printed = printed(&output);
+    let mut compared = 0;
+    for path in &pages {
+        let mut text = page(path);
+        let run = blocks(&text).into_iter();
+        let run = run.filter(|block| block.is_commands() && block.not_run.is_none());
+        for block in run.collect::<Vec<_>>().iter().rev() {
+            let Some(printed) = printed.get(&(path.clone(), block.line)) else {
+                panic!("{path}:{}: the block was not run", block.line);
+            };
+            if block.language != "console" || shows(block, printed) {
+                compared += usize::from(block.language == "console");
+                continue;
+            }
+            let update = std::env::var_os("UPDATE_DOCS").is_some();
+            assert!(
+                update && !block.text.contains("[…]\n"),
+                "{path}:{}: the output differs; with UPDATE_DOCS=1, this test writes it where no \
+                 lines are left out\nshown:\n{}\nprinted:\n{printed}",
+                block.line,
+                block.text
+            );
+            let lines: Vec<_> = text.lines().collect();
+            let end = block.line + block.text.lines().count();
+            text = [
+                &lines[..block.line],
+                &printed.lines().collect::<Vec<_>>(),
+                &lines[end..],
+            ]
+            .concat()
+            .join("\n")
+                + "\n";
+            fs::write(root().join(path), &text).unwrap();
+        }
+    }
+    assert!(compared > 10 || std::env::var_os("UPDATE_DOCS").is_some());
+}
+
+/// The anchors of a page's headings, as forges and mdBook make them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let in_block = |open: &mut bool, line: &str| {
+        *open ^= line.starts_with("```");
+        Some((*open, line.to_owned()))
+    };
+    let lines = text.lines().scan(false, in_block);
+    let headings = lines.filter(|(block, line)| !block && line.starts_with('#'));
+    let anchor = |(_, line): (bool, String)| {
+        let text = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = text
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().replace(' ', "-")
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn every_link_between_files_of_the_repository_leads_somewhere() {
+    let link = Regex::new(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)").unwrap();
+    let others = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "benches/README.md",
+    ];
+    let mut links = 0;
+    for path in pages().into_iter().chain(others.map(str::to_owned)) {
+        let text = page(&path);
+        for found in link.captures_iter(&text) {
+            if found[1].contains("://") {
+                continue;
+            }
+            let here = root().join(&path);
+            let target = match &found[1] {
+                "" => here,
+                target => here.with_file_name("").join(target),
+            };
+            assert!(target.exists(), "{path} links to {}", &found[0]);
+            if let Some(anchor) = found.get(2) {
+                let anchors = anchors(&fs::read_to_string(&target).unwrap());
+                let there = anchors.contains(anchor.as_str());
+                assert!(there, "{path} links to {}", &found[0]);
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 50, "{links}");
+}
+
+#[test]
+fn every_block_of_commands_is_run_or_says_why_not() {
+    let known = [
+        "sh",
+        "console",
+        "text",
+        "yaml",
+        "json",
+        "diff",
+        "dockerfile",
+    ];
+    for path in pages() {
+        for block in blocks(&page(&path)) {
+            let at = format!("{path}:{}", block.line);
+            assert!(
+                known.contains(&block.language.as_str()),
+                "{at}: unknown language {}",
+                block.language
+            );
+            let hidden = !block.is_commands() && block.text.lines().any(|l| l.starts_with("$ "));
+            assert!(!hidden, "{at}: commands belong in a `console` block");
+            let reason = block.not_run.as_deref().unwrap_or("it is run here");
+            assert!(reason.split(' ').count() > 2, "{at}: no reason: {reason}");
+        }
+    }
+}
+
+/// The calls of the program in a line of a shell, each with its arguments.
+fn calls(line: &str) -> Vec<Vec<String>> {
+    let line = line.split("# ").next().unwrap_or_default();
+    let commands = line.split(['|', ';', '(', ')', '>']);
+    let commands = commands.flat_map(|command| command.split("&&"));
+    let words = commands.map(|command| {
+        let words = command.split_whitespace();
+        words.map(|word| word.trim_matches(['"', '\'']).to_owned())
+    });
+    words
+        .filter_map(|mut words| (words.next()? == "repin").then(|| words.collect()))
+        .collect()
+}
+
+/// Those that name what is the reader's are not run; that their options exist can be checked anyway.
+#[test]
+fn commands_that_are_not_run_are_commands_of_the_program() {
+    let mut parsed = 0;
+    for path in pages().into_iter().chain(["README.md".to_owned()]) {
+        for block in blocks(&page(&path)) {
+            let runs = path != "README.md" && block.not_run.is_none();
+            if runs || !block.is_commands() {
+                continue;
+            }
+            for call in block.commands().flat_map(calls) {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
+                // Placeholders of numbers.
+                let call = call.iter().map(|word| match word.as_str() {
+                    "ID" | "N" => "7",
+                    word => word,
+                });
+                let call: Vec<_> = call.collect();
+                let output = command.args(&call).arg("--help").output().unwrap();
+                assert!(
+                    output.status.success(),
+                    "{path}:{}: {call:?}: {}",
+                    block.line,
+                    String::from_utf8_lossy(&output.stderr)
+                );
+                parsed += 1;
+            }
+        }
+    }
+    assert!(parsed > 80, "{parsed}");
+}
+
+/// Runs a tutorial of these blocks; returns whether it succeeded and what it printed.
+fn first_hour(tutorial: &str) -> (bool, String, String) {
+    let output = Hour::with(tutorial).run(&[]);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.success(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn a_command_that_fails_ends_the_first_hour() {
+    for block in [
+        "```sh\ntrue\nfalse\necho more\n```\n",
+        "```console\n$ true\n$ false\n$ echo more\n```\n",
+        "```sh\nfalse\n```\n\n```sh\necho more\n```\n",
+    ] {
+        let (success, stdout, stderr) = first_hour(block);
+        assert!(!success && !stdout.contains("more"), "{block}{stdout}");
+        assert!(stderr.contains("docs/tutorial.md:"), "{stderr}");
+        assert!(stderr.ends_with("exit 1: false\n"), "{stderr}");
+    }
+    let (success, _, stderr) = first_hour("```sh\ntrue # exit 3\n```\n");
+    assert!(!success && stderr.contains("exit 0, not 3"), "{stderr}");
+    let (success, stdout, stderr) = first_hour(
+        "```console\n$ (exit 3)\n$ echo $?\n3\n```\n\n```sh\n(exit 4) # exit 4: refused\n```\n",
+    );
+    assert!(
+        success && stdout.contains("$ echo $?\n3\n"),
+        "{stdout}{stderr}"
+    );
+}
+
+#[test]
+fn commands_run_in_one_shell_and_each_page_where_the_tutorial_ended() {
+    let (success, stdout, stderr) = first_hour(
+        "```sh\nmkdir a && cd a\nfor x in 1 2; do\n  echo \\\n    $x\ndone\ncat <<'EOF'\n$x\nEOF\n```\n\
+         <!-- not run: a reason -->\n\n```sh\necho skipped\n```\n\n```text\necho shown\n```\n\n\
+         <!-- run in: a -->\n```console\n$ basename \"$PWD\" \\\n> .d\n```\n\
+         <!-- not run on this page: a reason -->\n```sh\necho skipped\n```\n",
+    );
+    assert!(success, "{stderr}");
+    let expected = "\n# docs/tutorial.md:1\n$ mkdir a && cd a\n$ for x in 1 2; do\n>   echo \\\n>     $x\n\
+        > done\n1\n2\n$ cat <<'EOF'\n> $x\n> EOF\n$x\n\n# docs/tutorial.md:22\n\
+        $ basename \"$PWD\" \\\n> .d\na\n";
+    assert_eq!(stdout, expected);
+
+    let hour = Hour::with("```sh\nmkdir shop shop.git\ncd shop\nx=1\n```\n");
+    for page in ["docs/a.md", "docs/b.md"] {
+        let text = "```console\n$ ls\n$ touch left\n$ echo $x; x=2\n```\n";
+        fs::write(hour.path("origin").join(page), text).unwrap();
+    }
+    hour.committed();
+    let output = hour.run(&["--keep", "kept", "docs/a.md", "docs/b.md"]);
+    assert!(output.status.success(), "{output:?}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let page = "$ ls\n$ touch left\n$ echo $x; x=2\n1\n";
+    assert_eq!(stdout.matches(page).count(), 2, "{stdout}");
+    assert!(hour.path("kept/shop/left").exists());
+    for args in [
+        &["docs/none.md"][..],
+        &["--keep", "kept"],
+        &["--keep"],
+        &["-x"],
+    ] {
+        let output = hour.run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains("usage: scripts/first-hour"), "{stderr}");
+    }
+}
