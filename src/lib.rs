@@ -31,6 +31,7 @@ pub mod config;
 pub mod error;
 pub mod explain;
 pub mod files;
+pub mod fleet;
 pub mod forge;
 pub mod freshness;
 #[cfg(any(test, fuzzing))]

@@ -3,7 +3,9 @@
 //!
 //! promote: pins → order and hold → source → signatures → contents → smoke. rollback: pins →
 //! provenance → source, compared with the digests pinned then → signatures → contents → smoke. Only a
-//! chain that passed every stage makes an [`Approved`].
+//! chain that passed every stage makes an [`Approved`]. A set by itself: source → signatures → contents
+//! → smoke, which makes a [`VerifiedSet`]: nothing is said about pins and history, so no plan follows
+//! from it.
 
 mod images;
 
@@ -56,8 +58,25 @@ pub struct Proven<'c> {
 pub struct Resolved<'c> {
     so_far: SoFar<'c>,
     images: Vec<ApprovedImage>,
-    rollback: bool,
+    goal: ChainGoal,
     promoted: Option<Promoted>,
+}
+
+/// What a chain may end in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ChainGoal {
+    /// A promote.
+    Promote,
+    /// A rollback.
+    Rollback,
+    /// A set by itself.
+    Set,
+}
+
+/// The chain of a set by itself, before the source: no pin was counted, and no history was read.
+#[derive(Debug)]
+pub struct SetAlone<'c> {
+    so_far: SoFar<'c>,
 }
 
 /// The stage at which a chain stopped, with its reasons.
@@ -72,6 +91,14 @@ pub struct Stopped {
 /// A set that passed every stage.
 #[derive(Debug)]
 pub struct Approved {
+    revision: Revision,
+    images: Vec<ApprovedImage>,
+    checks: Vec<Check>,
+}
+
+/// A set whose images passed every stage that concerns images alone.
+#[derive(Debug)]
+pub struct VerifiedSet {
     revision: Revision,
     images: Vec<ApprovedImage>,
     checks: Vec<Check>,
@@ -167,6 +194,34 @@ impl<'c> Counted<'c> {
     }
 }
 
+impl<'c> SetAlone<'c> {
+    /// The first stage for `revision`: the contracts as files.
+    pub fn new(
+        config: &'c Config,
+        revision: &'c Revision,
+        contracts: Vec<Check>,
+    ) -> Result<Self, Stopped> {
+        let so_far = SoFar {
+            config,
+            revision,
+            checks: Vec::new(),
+        }
+        .stage((contracts, Vec::new()))?;
+        Ok(Self { so_far })
+    }
+
+    /// The stage of the source, with one resolution for each image of the configuration, in order.
+    pub fn resolved(self, resolutions: &[Resolution]) -> Result<Resolved<'c>, Stopped> {
+        let judged = source(&self.so_far, resolutions, |_, judged| judged);
+        Ok(Resolved {
+            so_far: self.so_far.stage(judged)?,
+            images: named_images(resolutions),
+            goal: ChainGoal::Set,
+            promoted: None,
+        })
+    }
+}
+
 impl<'c> Ordered<'c> {
     /// The stage of the source, with one resolution for each image of the configuration, in order.
     /// `hold` tells whether a rollback undid a set with the given digests.
@@ -188,7 +243,7 @@ impl<'c> Ordered<'c> {
         Ok(Resolved {
             so_far,
             images: named_images(resolutions),
-            rollback: false,
+            goal: ChainGoal::Promote,
             promoted: None,
         })
     }
@@ -230,7 +285,7 @@ impl<'c> Proven<'c> {
         Ok(Resolved {
             so_far,
             images: named_images(resolutions),
-            rollback: true,
+            goal: ChainGoal::Rollback,
             promoted,
         })
     }
@@ -314,6 +369,23 @@ fn named(config: &Config, resolutions: &[Resolution]) -> Digests {
 }
 
 impl Approved {
+    /// The revision of the set.
+    pub fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    /// The images, in the order of the configuration.
+    pub fn images(&self) -> &[ApprovedImage] {
+        &self.images
+    }
+
+    /// Every check of the chain.
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+}
+
+impl VerifiedSet {
     /// The revision of the set.
     pub fn revision(&self) -> &Revision {
         &self.revision

@@ -43,6 +43,8 @@ codes! {
     PIN_UNSUPPORTED = "pin_unsupported", "digests well-formed";
     /// No controller writes an entry of a place, too.
     MANAGED_ELSEWHERE = "managed_elsewhere", "no other controller";
+    /// No comment behind a digest names the version of another one.
+    VERSION_COMMENT = "version_comment", "version comments match";
     /// All pins of an image have one digest.
     PIN_DISAGREE = "pin_disagree", "pins agree";
     /// No image is pinned outside the counted pins.

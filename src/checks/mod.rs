@@ -22,19 +22,22 @@ use serde::Serialize;
 
 pub use chain::{
     Approved, ApprovedImage, Counted, ImagePlatform, Inspected, Inspection, Ordered, Proven,
-    Resolved, Signed, Signing, Stopped, Trial,
+    Resolved, SetAlone, Signed, Signing, Stopped, Trial, VerifiedSet,
 };
 pub use code::Code;
 pub use contents::{Force, Held, Standard, contents};
 pub use outside::{Direction, no_match, of_tree, outside, unmatched};
 pub use past::{Overruled, Past, outage, pinned_digests, pinned_now, without_history};
-pub use pins::{agreement, counts, found_twice};
+pub use pins::{agreement, counts, found_twice, version_comments};
 pub use remote::{Pinned, Tagged, claims, provenance_warns};
 pub use set::{Expected, Resolution, Target, required_labels, resolved};
 pub use smoke::smoke;
 pub use trust::{Examined, configured, reason};
 
-use crate::explain::{self, Explanation};
+use crate::{
+    error::Error,
+    explain::{self, Explanation},
+};
 
 /// One thing that was verified about one image or the repository.
 ///
@@ -147,6 +150,17 @@ impl Check {
                 format!("{item}: {}", self.detail)
             }
             _ => self.detail.clone(),
+        }
+    }
+
+    /// A failed check as an error, for a command without a document of checks.
+    pub fn as_error(&self) -> Error {
+        let subject = [&self.image, &self.platform];
+        let subject: Vec<_> = subject.into_iter().flatten().map(String::as_str).collect();
+        Error {
+            subject: (!subject.is_empty()).then(|| subject.join(" ")),
+            help: self.help.clone(),
+            ..Error::failed(self.code.as_str(), self.describe())
         }
     }
 

@@ -381,6 +381,7 @@ mod tests {
                 tag: None,
                 digest: Digest::of(build.as_bytes()),
                 split: None,
+                comment: None,
             },
         };
         let pins = [(0, "x"), (0, "x"), (1, "x"), (1, "y"), (2, "x")];

@@ -7,7 +7,8 @@ use super::{Check, Code, FilePlace, Status};
 use crate::{
     config::{Config, Image, number},
     error::Error,
-    pins::{Found, Located, Malformed, Pin, Refused, Twice},
+    oci::Tag,
+    pins::{Found, Located, Malformed, Pin, Refused, Twice, VersionComment},
     untrusted::plain,
 };
 
@@ -27,6 +28,7 @@ pub fn counts(config: &Config, found: &Found) -> Vec<Check> {
     let nobodys = found.refused.iter().filter(|one| one.what.image.is_none());
     checks.extend(nobodys.map(|one| refusal(config, one)));
     checks.extend(managed(config, found));
+    checks.extend(version_comments(config, found, &beside));
     checks
 }
 
@@ -66,6 +68,59 @@ fn managed(config: &Config, found: &Found) -> Vec<Check> {
         checks.push(Check::new(Code::MANAGED_ELSEWHERE, Status::Pass, detail));
     }
     checks
+}
+
+/// Compares the comments that name a version with the tag that `named` gives for their pin; a pin for
+/// which it gives none is left out.
+pub fn version_comments(
+    config: &Config,
+    found: &Found,
+    named: &dyn Fn(&Pin, &VersionComment) -> Option<Tag>,
+) -> Vec<Check> {
+    let images = config.images.iter().enumerate();
+    let of_image = |(at, image): (usize, &Image)| {
+        let compared = found.pins_of(at).filter_map(|pin| {
+            let comment = pin.what.comment.as_deref()?;
+            Some((pin, comment, named(&pin.what, comment)?))
+        });
+        let compared: Vec<_> = compared.collect();
+        let others: Vec<_> = compared
+            .iter()
+            .filter(|(_, comment, tag)| comment.tag != *tag)
+            .collect();
+        let (_, _, tag) = compared.first()?;
+        let check = |status, detail| Check::new(Code::VERSION_COMMENT, status, detail);
+        let Some((_, comment, _)) = others.first() else {
+            let detail = format!(
+                "{} after the digest: {tag}",
+                number(compared.len(), "comment")
+            );
+            return Some(check(Status::Pass, detail).image(&image.name));
+        };
+        let mention = |(pin, comment, tag): &&(&Located<Pin>, &VersionComment, Tag)| {
+            format!("{} names {}, not {tag}", place_of(pin), comment.tag)
+        };
+        let shown: Vec<_> = others.iter().take(LISTED).map(mention).collect();
+        let detail = format!(
+            "{} after the digest out of date: {}",
+            number(others.len(), "comment"),
+            shown.join(", ")
+        );
+        let places: Vec<_> = others.iter().map(|(pin, ..)| place_of(pin)).collect();
+        let help = if comment.moves {
+            "the next promote or rollback writes the tag into the comment"
+        } else {
+            "set `comments: tag`, so that promote and rollback write the tag into the comment"
+        };
+        let check = check(Status::Warn, detail).image(&image.name);
+        Some(check.help(help).places(places))
+    };
+    images.filter_map(of_image).collect()
+}
+
+/// The version of a whole pin, as far as its file tells.
+fn beside(pin: &Pin, _: &VersionComment) -> Option<Tag> {
+    pin.tag.clone()
 }
 
 /// Checks that all pins of an image have one digest; `otherwise` is the status if they do not.
@@ -118,13 +173,14 @@ fn count(image: &Image, pins: &[&Located<Pin>], files: usize) -> Check {
     }
     let help = if pins.len() < declared {
         format!(
-            "if a pin was removed on purpose, set `pins: {}`; otherwise check that `files:` matches \
-             every file",
+            "if a pin was removed on purpose, set `pins: {}` (`repin init --update` counts again); \
+             otherwise check that `files:` matches every file",
             pins.len()
         )
     } else {
         format!(
-            "if a pin was added on purpose, set `pins: {}`; otherwise remove it or exclude its file",
+            "if a pin was added on purpose, set `pins: {}` (`repin init --update` counts again); \
+             otherwise remove it or exclude its file",
             pins.len()
         )
     };

@@ -2,7 +2,7 @@
 
 use super::{
     Check, Code, FilePlace, Status,
-    pins::place_of,
+    pins::{place_of, version_comments},
     set::{digest_mismatch, shown, tag_missing},
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     error::{Class, Error},
     history::Provenance,
     oci::{Digest, Revision, Tag},
-    pins::Found,
+    pins::{Found, Pin, VersionComment},
     registry::resolve::ImageFacts,
 };
 
@@ -50,7 +50,16 @@ pub fn claims(
             Ok(Some(facts)) => {
                 let exists = format!("{} exists", one.digest);
                 checks.push(check(Code::DIGEST_MISSING, Status::Pass, exists));
-                revisions.push((&image.name, labels(config, facts, &check, &mut checks)));
+                let revision = labels(config, facts, &check, &mut checks);
+                let tag = revision.as_ref();
+                let tag = tag.and_then(|revision| config.revision.tag.tag(revision).ok());
+                // What stands beside the digest is compared without a registry.
+                let named = |pin: &Pin, _: &VersionComment| match (&pin.tag, pin.digest) {
+                    (None, digest) if digest == one.digest && pin.image == one.image => tag.clone(),
+                    _ => None,
+                };
+                checks.extend(version_comments(config, found, &named));
+                revisions.push((&image.name, revision));
             }
             Ok(None) => {
                 let detail = format!("{}@{} does not exist", image.repository, one.digest);

@@ -169,6 +169,9 @@ pub(super) enum Command {
         #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
         revision: String,
     },
+    /// Verify the images of a revision once, and write the evidence to a file
+    #[command(after_help = SET)]
+    Set(Set),
     /// Move every pin of the set to one verified revision
     #[command(after_help = PROMOTE)]
     Promote(Promote),
@@ -264,6 +267,14 @@ Layers are streamed from a registry or an image layout; no container engine is n
 Example:
   repin inventory check --revision 4f2a…";
 
+const SET: &str = "\
+Every check of a promote that concerns images alone: tags, labels, signatures, contracts, smoke command. Pins and history are \
+those of a repository, and are not looked at. FILE has the same bytes each time, and its SHA-256, which is printed, stands for \
+the whole set.
+
+Example:
+  repin set --revision 4f2a… --out set.json";
+
 const PROMOTE: &str = "\
 Without --apply or --pr, this is a dry run: repin prints the table, the diff and the reports and changes no file of the \
 repository.
@@ -294,6 +305,16 @@ pub(super) struct Init {
     /// Count the pins of an existing file again, and change only its `pins:`
     #[arg(long)]
     pub(super) update: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Commit that the images were built from
+    #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
+    pub(super) revision: String,
+    /// Write the verified set to FILE
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) out: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -61,8 +61,16 @@ impl Context {
         })
     }
 
-    /// Reads the configuration given by `--config`, or the nearest one.
+    /// Reads the configuration given by `--config`, or the nearest one, of one repository.
     pub(super) fn load(&mut self) -> Result<Config, Errors> {
+        let config = self.load_any()?;
+        config.counts_pins()?;
+        Ok(config)
+    }
+
+    /// Reads the configuration given by `--config`, or the nearest one; that of a fleet may leave
+    /// files and counts to its repositories.
+    pub(super) fn load_any(&mut self) -> Result<Config, Errors> {
         let directory = self.services.environment.directory();
         let file = match &self.config {
             Some(file) => directory.join(file),

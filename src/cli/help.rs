@@ -23,7 +23,10 @@ const GROUPS: [(&str, &[&str]); 3] = [
             "explain",
         ],
     ),
-    ("In CI", &["freshness", "gates", "wait", "branch", "prune"]),
+    (
+        "In CI",
+        &["freshness", "gates", "wait", "branch", "prune", "set"],
+    ),
     (
         "Setting up",
         &["init", "doctor", "completions", "man", "schema"],

@@ -1,6 +1,7 @@
-//! The optional blocks of the configuration: places, inventory, smoke, prune, freshness, forge.
+//! The optional blocks of the configuration: places, inventory, smoke, prune, freshness, forge, fleet.
 
 mod contents;
+mod fleet;
 mod forge;
 mod places;
 mod upkeep;
@@ -8,6 +9,8 @@ mod verify;
 
 pub use contents::{Engine, Inventory, Kind, Smoke};
 pub(super) use contents::{inventory, smoke};
+pub(super) use fleet::fleet;
+pub use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
 pub(super) use forge::forge;
 pub use forge::{Forge, ForgeKind, MergeMethod, Sign};
 pub use places::{

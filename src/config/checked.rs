@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     blocks::{
-        self, CommentPolicy, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune, Smoke,
-        Verify, looking_into,
+        self, CommentPolicy, Fleet, Forge, Freshness, Inventory, Owner, PinPlace, PlaceKind, Prune,
+        Smoke, Verify, looking_into,
     },
     images::{self, Image, ImageInventory},
     path::{Globs, RelPath},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Place, SourceText, Span},
-    oci::Pattern,
+    oci::{Pattern, Revision},
     untrusted::plain,
 };
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub scanned: Globs,
     /// Where split pins may stand.
     pub places: Vec<PinPlace>,
+    /// What becomes of a comment behind a whole pin that names the version.
+    pub comments: CommentPolicy,
     /// Whether files that git ignores and does not track are scanned too.
     pub ignored_files: bool,
     /// What becomes of digests that no pin accounts for.
@@ -52,7 +54,8 @@ pub struct Config {
     pub realms: BTreeMap<String, String>,
     /// The form of a revision, its tag and its label.
     pub revision: Revisions,
-    /// The images of the set, in the order of the file; at least one has pins.
+    /// The images of the set, in the order of the file; at least one has pins, unless there is a
+    /// fleet.
     pub images: Vec<Image>,
     /// What reports show.
     pub report: Report,
@@ -74,6 +77,8 @@ pub struct Config {
     pub freshness: Vec<Freshness>,
     /// The forge, as far as it is configured.
     pub forge: Option<Forge>,
+    /// What holds for the repositories of a fleet.
+    pub fleet: Option<Fleet>,
 }
 
 /// What becomes of digests in the tree that no pin accounts for.
@@ -106,6 +111,14 @@ pub struct Revisions {
     pub tag: Template,
     /// The label that carries it.
     pub label: String,
+}
+
+impl Revisions {
+    /// The revision whose tag this is, as far as its shape tells.
+    pub fn of_tag(&self, tag: &str) -> Option<Revision> {
+        let revision = self.tag.revision_in(tag, "")?;
+        self.pattern.revision(revision).ok()
+    }
 }
 
 /// What reports show.
@@ -176,17 +189,23 @@ fn whole(
     // Each part is read before the first `?`, so that one run reports the problems of all.
     let version = fields.required("version", |node| version(g, node));
     let name = fields.or("name", "images".to_owned(), |node| name(g, node));
-    let files = fields.required("files", |node| files(g, node));
+    // A fleet's own configuration may leave files and counts to its repositories.
+    let (files, counts) = if fields.get("fleet").is_some() {
+        let files = fields.or("files", Globs::default(), |node| files(g, node));
+        (files, images::Counts::Optional)
+    } else {
+        let files = fields.required("files", |node| files(g, node));
+        (files, images::Counts::Required)
+    };
     let ignored = [("exclude", false), ("include", true)];
     let ignored_files = fields.or("files_ignored", false, |node| g.choice(node, &ignored));
     let outside = outside(g, fields);
     let sources = fields.or("sources", Vec::new(), |node| sources(g, node, root));
     let realms = fields.or("realms", BTreeMap::new(), |node| realms(g, node));
     let revision = revisions(g, fields.get("revision"));
-    let images = fields.required("images", |node| images::images(g, node));
-    let comments = fields.or("comments", CommentPolicy::Keep, |node| {
-        blocks::comment_policy(g, node)
-    });
+    let images = fields.required("images", |node| images::images(g, node, counts));
+    let keep = CommentPolicy::Keep;
+    let comments = fields.or("comments", keep, |node| blocks::comment_policy(g, node));
     let comments = comments.unwrap_or_default();
     let places = fields.or("places", Vec::new(), |node| {
         blocks::places(g, node, comments)
@@ -214,6 +233,7 @@ fn whole(
     let prune = fields.optional("prune", |node| blocks::prune(g, node));
     let freshness = fields.or("freshness", Vec::new(), |node| blocks::freshness(g, node));
     let forge = fields.optional("forge", |node| blocks::forge(g, node));
+    let fleet = fields.optional("fleet", |node| blocks::fleet(g, node));
     fields.done();
     version?;
     let (files, places) = (files?, places?);
@@ -229,6 +249,7 @@ fn whole(
         files,
         scanned,
         places,
+        comments,
         ignored_files: ignored_files?,
         outside: outside?,
         sources: sources?,
@@ -245,6 +266,7 @@ fn whole(
         prune: prune?,
         freshness: freshness?,
         forge: forge?,
+        fleet: fleet?,
     })
 }
 
@@ -481,6 +503,26 @@ impl Config {
     /// The configured forge, or the defaults.
     pub fn forge_or_default(&self) -> Forge {
         self.forge.clone().unwrap_or_default()
+    }
+
+    /// Refuses the configuration of a fleet that leaves files and counts to its repositories, for
+    /// what concerns pins.
+    pub fn counts_pins(&self) -> Result<(), Error> {
+        let no_files = self.scanned.included().is_empty();
+        if !no_files && self.images.iter().any(|image| image.pins > 0) {
+            return Ok(());
+        }
+        let lacks = if no_files {
+            "`files`"
+        } else {
+            "`pins` of any image"
+        };
+        let message = format!(
+            "{} describes a fleet and lacks {lacks}: this command works on one repository",
+            self.file
+        );
+        let hint = "use `repin set` with a fleet's configuration, or run this command with the configuration of one of its repositories";
+        Err(Error::input("config", message).help(hint))
     }
 
     /// The names of the images, in the order of the configuration.

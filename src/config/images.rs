@@ -37,12 +37,21 @@ pub enum ImageInventory {
     Own(Box<Inventory>),
 }
 
-pub(super) fn images(g: &ErrorCollector, node: &Node) -> Option<Vec<Image>> {
+/// Whether each image must declare its number of pins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counts {
+    /// It must.
+    Required,
+    /// It may leave that to the repositories of a fleet.
+    Optional,
+}
+
+pub(super) fn images(g: &ErrorCollector, node: &Node, counts: Counts) -> Option<Vec<Image>> {
     let fields = g.map(node)?;
     let images: Vec<_> = fields
         .entries()
         .iter()
-        .map(|(key, value)| image(g, key, value))
+        .map(|(key, value)| image(g, key, value, counts))
         .collect();
     let images: Option<Vec<Image>> = images.into_iter().collect();
     let images = images?;
@@ -63,7 +72,7 @@ pub(super) fn images(g: &ErrorCollector, node: &Node) -> Option<Vec<Image>> {
     }
     if images.is_empty() {
         g.report(node.span, "`images` is empty");
-    } else if images.iter().all(|image| image.pins == 0) {
+    } else if counts == Counts::Required && images.iter().all(|image| image.pins == 0) {
         g.report_hint(
             images[0].pins_at,
             "every image has `pins: 0`: there is nothing to promote",
@@ -73,7 +82,7 @@ pub(super) fn images(g: &ErrorCollector, node: &Node) -> Option<Vec<Image>> {
     Some(images)
 }
 
-fn image(g: &ErrorCollector, key: &Key, node: &Node) -> Option<Image> {
+fn image(g: &ErrorCollector, key: &Key, node: &Node, counts: Counts) -> Option<Image> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if key.text.is_empty() || !key.text.chars().all(plain) || key.text.starts_with('-') {
         g.report(
@@ -83,7 +92,11 @@ fn image(g: &ErrorCollector, key: &Key, node: &Node) -> Option<Image> {
     }
     let fields = g.map(node)?;
     let repository = fields.required("repository", |node| g.parsed(node, Repository::parse));
-    let pins = fields.required("pins", |node| g.number(node).map(|pins| (pins, node.span)));
+    let count = |node: &Node| g.number(node).map(|pins| (pins, node.span));
+    let pins = match counts {
+        Counts::Required => fields.required("pins", count),
+        Counts::Optional => fields.or("pins", (0, key.span), count),
+    };
     let contract = fields.optional("contract", |node| g.parsed(node, RelPath::parse));
     let inventory = fields.or("inventory", ImageInventory::OfSet, |node| {
         image_inventory(g, node)

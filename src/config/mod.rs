@@ -19,11 +19,11 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, SourceText};
 
 pub use blocks::{
-    AlsoPinned, CHART, CommentPolicy, CommitBinding, Engine, FORGE_TOKENS, Forge, ForgeKind,
-    Freshness, IdentityRule, Inventory, Issue, KUSTOMIZATIONS, KeysRule, Kind, LogRule,
-    MergeMethod, Owner, PathsFrom, PinPlace, PlaceKind, Prune, PruneBackend, Requirement, RootKind,
-    RootSource, Runner, Sign, SignedSubject, Signer, SignerIdentity, Since, Smoke, Step, Verify,
-    above_templates, looking_into,
+    AlsoPinned, CHART, CommentPolicy, CommitBinding, Engine, FORGE_TOKENS, Fleet, FleetHistory,
+    Forge, ForgeKind, Freshness, IdentityRule, Inventory, Issue, KUSTOMIZATIONS, KeysRule, Kind,
+    LogRule, MergeMethod, OwnPolicy, Owner, PathsFrom, PinPlace, PlaceKind, Prune, PruneBackend,
+    Requirement, RootKind, RootSource, Runner, Sign, SignedSubject, Signer, SignerIdentity, Since,
+    Smoke, Step, Verify, WhenUnconfigured, above_templates, looking_into,
 };
 pub use checked::{
     ChangeNames, Config, Outside, OutsidePolicy, Provenance, Report, Revisions, parse, parse_past,

@@ -69,6 +69,22 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin scan",
     },
     Explanation {
+        code: "version_comment",
+        kind: Kind::Check,
+        exits: &[0],
+        summary: "A comment behind a digest names the version of another one.",
+        meaning: "A comment such as `# v1.2` behind a digest is what people read instead of the digest. \
+             repin compares a comment that is a single word with the shape of `revision.tag`: with the \
+             tag before the digest, in `check --remote` with the image's revision label, and in \
+             `promote` and `rollback` with the tag of the new set. The check only warns.",
+        causes: &[
+            "The digest was changed by hand or by another tool, and the comment was not.",
+            "A promote moves the digest, and `comments` is `keep`, the default.",
+        ],
+        remedy: "Set `comments: tag`, so that promote and rollback write the new tag into such comments.",
+        example: "repin check --remote",
+    },
+    Explanation {
         code: "pin_disagree",
         kind: Kind::Check,
         exits: &[1],

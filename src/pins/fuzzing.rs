@@ -1,7 +1,7 @@
 //! The scanner and digests in text, against searches that share no code with them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the finding")]
 
-use std::sync::LazyLock;
+use std::{path::Path, sync::LazyLock};
 
 use regex::bytes::Regex;
 
@@ -12,7 +12,11 @@ use super::{
     replace,
     scan::{LONGEST, Scan},
 };
-use crate::oci::{Digest, Repository, Tag};
+use crate::{
+    config::{self, Config},
+    error::SourceText,
+    oci::{Digest, Repository, Tag},
+};
 
 const IMAGES: [&str; 4] = [
     "ghcr.io/acme/app",
@@ -22,6 +26,17 @@ const IMAGES: [&str; 4] = [
 ];
 
 pub(crate) use super::places::fuzzing::places;
+
+/// What comments look like, and that they move.
+static CONFIG: LazyLock<Config> = LazyLock::new(|| {
+    let source = SourceText {
+        name: "repin.yaml".to_owned(),
+        text: "version: 1\nfiles: [x]\nimages:\n  app: { repository: ghcr.io/acme/app, pins: 1 }\n\
+               revision: { pattern: \"[0-9a-z]+\" }\ncomments: tag\n"
+            .into(),
+    };
+    config::parse(&source, Path::new("/")).unwrap()
+});
 
 /// What a slow search finds: the image, where the reference begins, where the digest begins, and
 /// the tag and the digest of a pin, or nothing for a malformed one.
@@ -34,6 +49,9 @@ static TAG: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?-u)\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\z").unwrap());
 static AFTER: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?-u)\A([A-Za-z0-9+._-]{1,32}):([A-Za-z0-9]+)").unwrap());
+static COMMENT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("(?-u)\\A[ \\t\"'`,\\])}]{0,15}[ \\t](?:#|//)[ \\t]{0,16}([0-9a-z]{1,128})[ \\t]{0,16}(?:\\r?\\n|\\z)").unwrap()
+});
 static HEX: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?-u)\A[0-9a-f]{64}\z").unwrap());
 
 /// Every `@`, the whole run of characters before it, and what follows it.
@@ -120,8 +138,9 @@ pub(crate) fn scanner(input: &[u8]) {
         .map(|byte| if byte == 0 { b' ' } else { byte })
         .collect();
     let repositories = IMAGES.map(|name| Repository::parse(name).unwrap());
-    let finder = Finder::of(&repositories);
+    let finder = Finder::of(&repositories).with_versions(&CONFIG);
     let scan = finder.scan(&input);
+    commented(&input, &scan);
     let mut expected = slow(&input);
     expected.sort();
     let plain = |hits: Vec<Hit>| -> Vec<Hit> {
@@ -145,7 +164,26 @@ pub(crate) fn scanner(input: &[u8]) {
         .scan_reader(padded.as_slice(), &mut Vec::new())
         .unwrap();
     assert_eq!(plain(hits(&padded, &streamed, base)), expected);
+    commented(&padded, &streamed);
     replaced(&finder, &input, &scan);
+}
+
+/// Every comment that names a version is found where a slow search finds it.
+fn commented(content: &[u8], scan: &Scan) {
+    for pin in &scan.pins {
+        let end = pin.offset + "sha256:".len() + 64;
+        let expected = COMMENT
+            .captures(&content[end..])
+            .and_then(|found| found.get(1));
+        let expected = expected.map(|word| end + word.start()..end + word.end());
+        let found = pin.comment.as_deref();
+        assert_eq!(found.map(|comment| comment.at.clone()), expected);
+        assert!(
+            found.is_none_or(
+                |comment| comment.tag.as_str().as_bytes() == &content[comment.at.clone()]
+            )
+        );
+    }
 }
 
 fn replaced(finder: &Finder, input: &[u8], scan: &Scan) {
@@ -160,6 +198,9 @@ fn replaced(finder: &Finder, input: &[u8], scan: &Scan) {
     // By hand, from the end, so that no offset moves.
     let mut expected = input.to_vec();
     for pin in scan.pins.iter().rev() {
+        if let Some(comment) = &pin.comment {
+            expected.splice(comment.at.clone(), *b"new");
+        }
         let digest = to.digest.hex();
         expected.splice(pin.offset + 7..pin.offset + 71, digest.bytes());
         if let Some(tag) = &pin.tag {

@@ -18,6 +18,7 @@ mod places;
 mod replace;
 mod scan;
 mod sweep;
+mod versions;
 
 pub use find::{Found, Located, find};
 pub use mentions::{Mention, mentions};
@@ -27,3 +28,4 @@ pub use places::{FileScanner, Looking, read_in_ways};
 pub use replace::{Replacement, outline, reads_alike, replace};
 pub use scan::{Finder, Malformed, Pin, Refused, Scan, Split, TagEdit, Twice};
 pub use sweep::{Beside, Foreign, Rest, Searches, sweep};
+pub use versions::VersionComment;

@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 use super::{
     places::{needs_quotes, same_events},
     scan::Pin,
+    versions::VersionComment,
 };
 use crate::oci::{Digest, Tag};
 
@@ -21,7 +22,12 @@ impl Replacement {
     /// Whether a pin is what it becomes.
     pub fn is_done(&self, pin: &Pin) -> bool {
         let tags = match &pin.split {
-            None => pin.tag.as_ref().is_none_or(|tag| *tag == self.tag),
+            None => {
+                let beside = pin.tag.as_ref();
+                let comment = moving_comment(pin).map(|comment| &comment.tag);
+                let mut tags = beside.into_iter().chain(comment);
+                tags.all(|tag| *tag == self.tag)
+            }
             Some(split) => split.tags.iter().all(|edit| edit.tag == self.tag),
         };
         tags && pin.digest == self.digest
@@ -65,6 +71,9 @@ fn add<'r>(edits: &mut Edits<'r>, pin: &Pin, to: &'r Replacement) {
         if let Some(at) = tag_before(pin) {
             put(at, tag.into());
         }
+        if let Some(comment) = moving_comment(pin) {
+            put(comment.at.clone(), tag.into());
+        }
         return;
     };
     for edit in &split.tags {
@@ -87,6 +96,11 @@ fn tag_before(pin: &Pin) -> Option<Range<usize>> {
     Some(end - tag.as_str().len()..end)
 }
 
+/// The comment behind a whole pin, if it becomes the tag.
+fn moving_comment(pin: &Pin) -> Option<&VersionComment> {
+    pin.comment.as_deref().filter(|comment| comment.moves)
+}
+
 /// What is left of a content without what its pins may change: digests, the tags beside them, and
 /// comments that name the tag.
 pub fn outline(content: &[u8], pins: &[Pin]) -> Vec<u8> {
@@ -97,7 +111,13 @@ pub fn outline(content: &[u8], pins: &[Pin]) -> Vec<u8> {
         };
         put(pin.offset..pin.offset + pin.digest.to_string().len());
         match &pin.split {
-            None => tag_before(pin).into_iter().for_each(&mut put),
+            None => {
+                let comment = moving_comment(pin).map(|comment| comment.at.clone());
+                tag_before(pin)
+                    .into_iter()
+                    .chain(comment)
+                    .for_each(&mut put);
+            }
             Some(split) => {
                 // Quotes may come where a plain tag stood.
                 let tags = split.tags.iter();

@@ -7,11 +7,15 @@ use std::{
     collections::HashMap,
     io::{self, Read},
     ops::Range,
+    sync::Arc,
 };
 
-use super::chunk::{Lines, Overlap, Window, each_window};
+use super::{
+    chunk::{Lines, Overlap, Window, each_window},
+    versions::{self, VersionComment, Versions},
+};
 use crate::{
-    config::Image,
+    config::{Config, Image},
     oci::{Digest, Repository, Tag, TagError},
 };
 
@@ -19,6 +23,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Finder {
     images: HashMap<Repository, usize>,
+    /// What a comment that names a version looks like; `None` where comments are not looked at.
+    versions: Option<Arc<Versions>>,
 }
 
 /// One pin in one file. Offsets are 0-based bytes of the file.
@@ -38,6 +44,8 @@ pub struct Pin {
     pub digest: Digest,
     /// Where a split pin stands; `None` for a whole one.
     pub split: Option<Box<Split>>,
+    /// The comment behind a whole pin, if it names a version and the finder looks at comments.
+    pub comment: Option<Box<VersionComment>>,
 }
 
 /// What a split pin has beside its digest.
@@ -145,8 +153,10 @@ pub(super) const OVERLAP: Overlap = Overlap {
 pub(super) const LONGEST: usize = "docker://".len() + Repository::MAX + 1 + Tag::MAX;
 /// Bytes kept before the place that the search has reached: a reference and the byte before it.
 const BACK: usize = LONGEST + 1;
-/// Bytes looked at from `@` on: algorithm, colon, 64 digits and the byte behind them.
-const FORWARD: usize = 1 + ALGORITHM + 1 + 64 + 1;
+/// Bytes looked at from `@` on: algorithm, colon, 64 digits and what may be a comment behind them.
+const FORWARD: usize = MALFORMED + versions::LONGEST;
+/// Bytes of a malformed digest that are shown.
+const MALFORMED: usize = 1 + ALGORITHM + 1 + 64 + 1;
 /// The longest name of a digest algorithm that is recognized as one.
 const ALGORITHM: usize = 32;
 
@@ -160,6 +170,15 @@ impl Finder {
     pub fn of<'r>(repositories: impl IntoIterator<Item = &'r Repository>) -> Self {
         Self {
             images: repositories.into_iter().cloned().zip(0..).collect(),
+            versions: None,
+        }
+    }
+
+    /// Looks at the comments behind whole pins, too, as this configuration says.
+    pub(super) fn with_versions(self, config: &Config) -> Self {
+        Self {
+            versions: Some(Arc::new(Versions::of(config))),
+            ..self
         }
     }
 
@@ -189,6 +208,7 @@ impl Finder {
     ) {
         let mut scanner = Scanner {
             lookup: &mut |name, _| self.images.get(&name).copied(),
+            versions: self.versions.as_deref(),
             scan,
         };
         scanner.window(window, range, lines);
@@ -205,9 +225,11 @@ impl Finder {
     /// Scans a file as it is read; holds a chunk of it at a time, in `buffer`, which can be used
     /// again.
     pub fn scan_reader(&self, reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Scan> {
-        scan_reader(reader, buffer, &mut |name, _| {
-            self.images.get(&name).copied()
-        })
+        let mut scan = Scan::default();
+        each_window(reader, buffer, OVERLAP, |window, range, lines| {
+            self.window(window, range, lines, &mut scan);
+        })?;
+        Ok(scan)
     }
 }
 
@@ -223,6 +245,7 @@ pub(super) fn scan_reader(
     let mut scan = Scan::default();
     let mut scanner = Scanner {
         lookup,
+        versions: None,
         scan: &mut scan,
     };
     each_window(reader, buffer, OVERLAP, |window, range, lines| {
@@ -234,6 +257,7 @@ pub(super) fn scan_reader(
 /// One pass over one file.
 struct Scanner<'l, 's> {
     lookup: Lookup<'l>,
+    versions: Option<&'s Versions>,
     scan: &'s mut Scan,
 }
 
@@ -246,15 +270,23 @@ impl Scanner<'_, '_> {
                 let scan = &mut *self.scan;
                 let (line, column) = lines.place(window, hit.start);
                 match hit.what {
-                    What::Pin(tag, digest) => scan.pins.push(Pin {
-                        image: hit.image,
-                        line,
-                        column,
-                        offset: window.base + start + at + 1,
-                        tag,
-                        digest,
-                        split: None,
-                    }),
+                    What::Pin(tag, digest) => {
+                        let digest_at = start + at + 1;
+                        let end = digest_at + digest.to_string().len();
+                        let comment = self.versions.and_then(|versions| {
+                            versions.behind(&window.bytes[end..], window.base + end)
+                        });
+                        scan.pins.push(Pin {
+                            image: hit.image,
+                            line,
+                            column,
+                            offset: window.base + digest_at,
+                            tag,
+                            digest,
+                            split: None,
+                            comment: comment.map(Box::new),
+                        });
+                    }
                     What::Malformed(text) => scan.malformed.push(Malformed {
                         image: hit.image,
                         line,
@@ -275,7 +307,7 @@ impl Scanner<'_, '_> {
         let what = match (digest, reference.tag) {
             (After::Digest(digest), Ok(tag)) => What::Pin(tag, digest),
             (After::Malformed | After::Digest(_), _) => {
-                What::Malformed(excerpt(&bytes[start..bytes.len().min(at + FORWARD)]))
+                What::Malformed(excerpt(&bytes[start..bytes.len().min(at + MALFORMED)]))
             }
         };
         Some(Hit { image, start, what })

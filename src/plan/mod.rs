@@ -10,7 +10,10 @@ use crate::{
     config::{Config, RelPath, number},
     files::{Files, ReadError},
     oci::Digest,
-    pins::{FileScanner, Found, Looking, Pin, Replacement, Scan, outline, reads_alike, replace},
+    pins::{
+        FileScanner, Found, Looking, Pin, Replacement, Scan, VersionComment, outline, reads_alike,
+        replace,
+    },
 };
 
 /// New contents for an approved set.
@@ -104,10 +107,15 @@ impl Plan {
                 changes.push(change);
             }
         }
-        let checks = verdict(config, &tallies);
+        let mut checks = verdict(config, &tallies);
         if crate::checks::any_failed(&checks) {
             return Err(PlanError::Counts(checks));
         }
+        let stays = |pin: &Pin, comment: &VersionComment| {
+            let to = replacements[pin.image].as_ref()?;
+            (!comment.moves).then(|| to.tag.clone())
+        };
+        checks.extend(crate::checks::version_comments(config, found, &stays));
         Ok(Self { changes, checks })
     }
 

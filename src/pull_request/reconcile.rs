@@ -547,17 +547,16 @@ impl Reconcile<'_> {
         if let Err(error) = &created {
             self.begun |= error.begun;
         }
-        Ok(match created? {
+        let created = created?;
+        self.begun |= matches!(created, CreateOutcome::New(_) | CreateOutcome::Unsure(_));
+        Ok(match created {
             CreateOutcome::New(pull) => {
-                self.begun = true;
                 self.change = Change::Created;
                 Step::There(pull)
             }
-            CreateOutcome::Unsure(reason) => {
-                self.begun = true;
-                Step::Again(reason)
-            }
-            CreateOutcome::Exists(reason) | CreateOutcome::NotYet(reason) => Step::Again(reason),
+            CreateOutcome::Unsure(reason)
+            | CreateOutcome::Exists(reason)
+            | CreateOutcome::NotYet(reason) => Step::Again(reason),
         })
     }
 

@@ -1,8 +1,8 @@
 //! The body of a pull request, in Markdown, from the built-in template or the user's.
 //!
 //! Values are escaped as they are printed, so that a label cannot mention, link or break a table;
-//! `|safe` opts out, and `|code` makes a code span. The variables are the fields of `repin.plan/1`
-//! without `body`.
+//! `|safe` opts out, `|code` makes a code span, and `|verified` turns the code of a check into what a
+//! pass of it states. The variables are the fields of `repin.plan/1` without `body`.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -13,7 +13,12 @@ use minijinja::{
 use serde::Serialize;
 
 use super::{causes::by_cause, json::PlanDocument};
-use crate::{checks::Status, history::Entry, pull_request::Marker, untrusted::markdown};
+use crate::{
+    checks::{Code, Status},
+    history::Entry,
+    pull_request::Marker,
+    untrusted::markdown,
+};
 
 /// The maximum length of a body, in characters; forges refuse longer ones (GitHub: 65,536).
 pub const MAX: usize = 60_000;
@@ -233,6 +238,9 @@ fn environment() -> Environment<'static> {
         } else {
             markdown::code(&value.to_string())
         })
+    });
+    environment.add_filter("verified", |code: &str| {
+        Code::of(code).map_or_else(|| code.to_owned(), |code| code.passed().to_owned())
     });
     environment
 }

@@ -31,6 +31,7 @@ use crate::{
     error::Error,
     inventory::Enumeration,
     pins::Found,
+    registry::resolve::PlatformFacts,
 };
 
 /// `repin.plan/1`: findings, decision and result of `promote` and `rollback`.
@@ -365,6 +366,17 @@ impl ScanDocument {
             images: images.collect(),
             pins: pins.collect(),
             malformed: malformed.chain(refused).collect(),
+        }
+    }
+}
+
+impl ResolvedPlatform {
+    /// A platform, with its revision by the label `label`.
+    pub fn of(facts: &PlatformFacts, label: &str) -> Self {
+        Self {
+            platform: facts.platform.to_string(),
+            digest: facts.digest.to_string(),
+            revision: facts.config.labels.get(label).cloned(),
         }
     }
 }

@@ -27,7 +27,8 @@ impl BuiltIn {
         }
     }
 
-    fn document(self) -> &'static str {
+    /// The snapshot, as it was published.
+    pub fn document(self) -> &'static str {
         match self {
             Self::Sigstore => include_str!("roots/sigstore.json"),
             Self::GitHub => include_str!("roots/github.json"),

@@ -6,7 +6,7 @@ use crate::{
     checks::{self, Check, Code, Standard, Status},
     config::Inventory,
     error::Error,
-    inventory::{self, Contents, LayerCache, ReadingProgress, Stack},
+    inventory::{self, Contents, Enumeration, LayerCache, ReadingProgress, Stack},
     layers::ContentFilter,
     registry::{Source, resolve::PlatformFacts},
 };
@@ -21,6 +21,14 @@ pub struct Subject<'s> {
     pub facts: &'s PlatformFacts,
 }
 
+/// What the contents of one platform showed.
+pub struct Verdict {
+    /// Every check.
+    pub checks: Vec<Check>,
+    /// The names by kind, where an inventory has kinds and the contents could be listed.
+    pub kinds: Option<Enumeration>,
+}
+
 impl Subject<'_> {
     /// The image and its platform.
     fn described(&self) -> String {
@@ -32,7 +40,7 @@ impl Subject<'_> {
 pub async fn verdicts(
     subjects: &[(Subject<'_>, &[Standard<'_>])],
     reading: &ReadingProgress,
-) -> Vec<Result<Vec<Check>, Error>> {
+) -> Vec<Result<Verdict, Error>> {
     let wants = subjects
         .iter()
         .flat_map(|(_, standards)| standards.iter())
@@ -78,10 +86,13 @@ fn verdict(
     subject: &Subject<'_>,
     standards: &[Standard<'_>],
     stack: &Stack,
-) -> Result<Vec<Check>, Error> {
-    let mut checks = Vec::new();
+) -> Result<Verdict, Error> {
+    let (mut checks, mut kinds) = (Vec::new(), None);
     for standard in standards {
         let contents = gather(subject, stack, standard.inventory)?;
+        if kinds.is_none() && !standard.inventory.kinds.is_empty() {
+            kinds = checks::hygiene::enumerate(standard.inventory, &contents).ok();
+        }
         checks.extend(checks::contents(
             standard,
             subject.name,
@@ -105,7 +116,7 @@ fn verdict(
         ));
         new && (check.status != Status::Pass || !wrong.contains(&check.code))
     });
-    Ok(checks)
+    Ok(Verdict { checks, kinds })
 }
 
 fn gather(

@@ -1,7 +1,10 @@
 //! The standards for the images of a set: the current inventory and contracts; in a rollback also
 //! the contracts that the set was promoted under.
 
-use std::{collections::HashSet, io::Read};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::Read,
+};
 
 use super::{
     History, Services, Stop,
@@ -14,7 +17,7 @@ use crate::{
     files::Files,
     git::{Git, ObjectId, TreeFile},
     history::{CommitConfig, Promoted, commit_config},
-    inventory::ReadingProgress,
+    inventory::{Enumeration, ReadingProgress},
 };
 
 /// The maximum size of a contract, in bytes; one more byte is read to detect a larger one.
@@ -239,13 +242,17 @@ fn contract_of(
     )
 }
 
+/// The names of the kinds that platforms of images contain.
+pub(super) type KindsOfPlatforms = BTreeMap<ImagePlatform, Enumeration>;
+
 /// The stage of contents: every platform of every image, one at a time.
 pub(super) fn inspected<'c>(
     chain: Signed<'c>,
     config: &'c Config,
     standards: &[Vec<Standard<'_>>],
     services: &Services,
-) -> Result<Inspected<'c>, Stop> {
+) -> Result<(Inspected<'c>, KindsOfPlatforms), Stop> {
+    let mut kinds = KindsOfPlatforms::new();
     let mut stage = chain.inspect(standards);
     let places: Vec<_> = stage.open().collect();
     if !places.is_empty() {
@@ -264,8 +271,14 @@ pub(super) fn inspected<'c>(
         let work = contents::verdicts(&subjects, &reading);
         let verdicts = services.wait_with(work, || reading.describe())?;
         for (place, verdict) in places.into_iter().zip(verdicts) {
-            stage.judged(place, verdict);
+            stage.judged(
+                place,
+                verdict.map(|verdict| {
+                    kinds.extend(verdict.kinds.map(|names| (place, names)));
+                    verdict.checks
+                }),
+            );
         }
     }
-    Ok(stage.done()?)
+    Ok((stage.done()?, kinds))
 }

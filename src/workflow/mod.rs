@@ -27,6 +27,7 @@ mod request;
 mod revision;
 mod services;
 mod session;
+mod set;
 pub mod set_diffs;
 mod settings;
 mod smoke;
@@ -52,6 +53,7 @@ pub use request::{Goal, Intent, Options, configured};
 pub use revision::revision;
 pub use services::Services;
 pub use session::{lock, warn_if_interrupted};
+pub use set::{SetVerdict, verified_set};
 pub use settings::parse_mappings;
 pub use tags::resolve;
 use trust::Trust;
@@ -141,6 +143,7 @@ fn attempt(
 ) -> Result<Attempt, Errors> {
     let workspace = Workspace::open(config, options, services)?;
     let config = &workspace.config;
+    config.counts_pins()?;
     let request = goal.checked(config)?;
     let prefix = services.environment.path_to(&config.root);
     let contracts = Contracts::read(config, workspace.files(), &prefix);

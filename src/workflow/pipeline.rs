@@ -11,7 +11,7 @@
 
 use super::{
     Contracts, History, Options, Services, Stop, Workspace,
-    contracts::{self, Then},
+    contracts::{self, KindsOfPlatforms, Then},
     images,
     request::{Goal, Proof, Request},
     session,
@@ -123,7 +123,8 @@ pub(super) fn run(
         }
         Proof::Promoted => inspected_as_then(chain, contracts, &history, config, services),
     };
-    let approved = chain.and_then(|chain| smoke.run(chain, config, services));
+    let tried = chain.and_then(|(chain, _)| Ok(smoke.run(chain, config, services)?));
+    let approved = tried.and_then(|stage| Ok(stage.done()?));
     let approved = approved.or_halt(&rows)?;
 
     let beside = beside(&approved, request, &history, &found, config, services);
@@ -200,7 +201,7 @@ fn inspected_as_then<'c>(
     history: &History<'_>,
     config: &'c Config,
     services: &Services,
-) -> Result<checks::Inspected<'c>, Stop> {
+) -> Result<(checks::Inspected<'c>, KindsOfPlatforms), Stop> {
     match Then::read(history, config, chain.promoted()) {
         Ok(then) => {
             let standards = contracts.standards_then(config, &then);

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{Services, Stop, Unconfigured};
 use crate::{
-    checks::{self, Approved, Inspected},
+    checks::{self, Inspected, Trial},
     config::Config,
     error::{Error, Errors},
     smoke::{self, EngineContext, ImageLocation, Request, Secrets, SmokeReport},
@@ -38,13 +38,13 @@ impl SmokeStage {
         }
     }
 
-    /// The stage.
-    pub(super) fn run(
+    /// The stage, with every image judged.
+    pub(super) fn run<'c>(
         &self,
-        chain: Inspected<'_>,
+        chain: Inspected<'c>,
         config: &Config,
         services: &Services,
-    ) -> Result<Approved, Stop> {
+    ) -> Result<Trial<'c>, Errors> {
         let mut stage = chain.try_out();
         let images: Vec<_> = stage.open().collect();
         if let (Some(smoke), Some(secrets), false) =
@@ -72,7 +72,7 @@ impl SmokeStage {
                 stage.judged(at, checks::smoke(smoke, &image.name, &smoked));
             }
         }
-        Ok(stage.done()?)
+        Ok(stage)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::source::Source;
 /// Which modules a module may use directly; with each of them comes everything below it.
 ///
 /// CONTRIBUTING.md draws the same.
-const ALLOWED: [(&str, &[&str]); 26] = [
+const ALLOWED: [(&str, &[&str]); 27] = [
     ("explain", &[]),
     ("error", &["explain"]),
     ("untrusted", &[]),
@@ -43,7 +43,8 @@ const ALLOWED: [(&str, &[&str]); 26] = [
     ("pull_request", &["forge", "plan"]),
     ("prune", &["history", "forge"]),
     ("report", &["apply", "pull_request", "prune"]),
-    ("workflow", &["report"]),
+    ("fleet", &["report"]),
+    ("workflow", &["fleet"]),
     ("cli", &["workflow"]),
 ];
 

@@ -69,6 +69,7 @@ mod rollback;
 mod sarif;
 mod schema;
 mod scripts;
+mod set;
 mod smoke;
 mod smoke_engines;
 mod status;

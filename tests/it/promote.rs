@@ -925,6 +925,124 @@ fn the_users_template_makes_the_body() {
     );
 }
 
+/// A world with comments behind its pins, of which three have the shape of a version; A is pinned.
+fn commented(policy: &str) -> World {
+    let world = world();
+    world.write("repin.yaml", world.read("repin.yaml") + policy);
+    let fix = format!("ghcr.io/acme/fix@{}", world.digest("fix", REV_A));
+    let review = format!("ghcr.io/acme/review@{}", world.digest("review", REV_A));
+    let lines = [
+        format!("a: {fix} # {REV_A}"),
+        format!("b: '{fix}' # {REV_B}"),
+        format!("c: [{review}] # {REV_A} again"),
+        format!("d: {review} # prod"),
+        format!("e: {{ f: {review} }}   #{REV_A}"),
+    ];
+    for file in ["b.yml", "none.yml"] {
+        world.write(&format!(".github/workflows/{file}"), "");
+    }
+    world.write(".github/workflows/a.yml", lines.join("\n"));
+    world
+}
+
+#[test]
+fn comments_that_name_the_version_are_reported_and_stay() {
+    let world = commented("");
+    let checked = world.run(&["check", "--remote", "--format", "json"]);
+    let warned = |document: &Value| details(document, "version_comment", "warn").join("\n");
+    let passed = |document: &Value| details(document, "version_comment", "pass").join("\n");
+    let document = checked.json();
+    assert_eq!(
+        warned(&document),
+        format!(
+            "1 comment after the digest out of date: .github/workflows/a.yml:2:5 names {REV_B}, not {REV_A}"
+        )
+    );
+    assert_eq!(
+        passed(&document),
+        format!("1 comment after the digest: {REV_A}")
+    );
+    // Without a registry nothing tells which version a digest is.
+    let document = world.run(&["check", "--format", "json"]).exits(0).json();
+    assert_eq!(warned(&document) + &passed(&document), "");
+    let old = world.read(".github/workflows/a.yml");
+    let ran = world.run(&[
+        "promote",
+        "--revision",
+        REV_B,
+        "--apply",
+        "--format",
+        "json",
+    ]);
+    let document = ran.exits(0).json();
+    assert_eq!(
+        warned(&document),
+        format!(
+            "1 comment after the digest out of date: .github/workflows/a.yml:5:9 names {REV_A}, not {REV_B}\n\
+             1 comment after the digest out of date: .github/workflows/a.yml:1:4 names {REV_A}, not {REV_B}"
+        )
+    );
+    let expected = old
+        .replace(world.digest("fix", REV_A), world.digest("fix", REV_B))
+        .replace(world.digest("review", REV_A), world.digest("review", REV_B));
+    assert_eq!(world.read(".github/workflows/a.yml"), expected);
+}
+
+#[test]
+fn comments_that_name_the_version_move_with_their_pins() {
+    let world = commented("comments: tag\n");
+    let old = world.read(".github/workflows/a.yml");
+    let promote = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--apply",
+        "--format",
+        "json",
+    ];
+    let document = world.run(&promote).exits(0).json();
+    assert_eq!(details(&document, "version_comment", "warn"), [""; 0]);
+    let expected = old
+        .replace(world.digest("fix", REV_A), world.digest("fix", REV_B))
+        .replace(world.digest("review", REV_A), world.digest("review", REV_B))
+        .replace(&format!("# {REV_A}\n"), &format!("# {REV_B}\n"))
+        .replace(&format!("#{REV_A}"), &format!("#{REV_B}"));
+    assert_eq!(world.read(".github/workflows/a.yml"), expected);
+    // A comment alone is changed, too: the digests are right.
+    let wrong = expected.replace(&format!("#{REV_B}"), &format!("#{REV_A}"));
+    world.write(".github/workflows/a.yml", &wrong);
+    world.run(&promote).exits(0);
+    assert_eq!(world.read(".github/workflows/a.yml"), expected);
+}
+
+#[test]
+fn a_comment_that_differs_from_the_tag_before_the_digest_is_reported_without_a_registry() {
+    let world = world();
+    let text = world.read(".github/workflows/a.yml");
+    let digest = world.digest("fix", REV_A);
+    let pin = format!("ghcr.io/acme/fix:{REV_A}@{digest}");
+    assert!(!text.contains(&pin));
+    let pins = format!("a: {pin} # {REV_A}\nb: {pin} # {REV_B}\n");
+    for file in ["b.yml", "none.yml"] {
+        world.write(&format!(".github/workflows/{file}"), "");
+    }
+    world.write(".github/workflows/a.yml", pins);
+    let config = world.read("repin.yaml").replace("pins: 3", "pins: 0");
+    world.write("repin.yaml", config);
+    for remote in [&[][..], &["--remote"]] {
+        let document = world
+            .run(&[&["check", "--format", "json"], remote].concat())
+            .json();
+        let warned = details(&document, "version_comment", "warn");
+        assert_eq!(
+            warned,
+            [format!(
+                "1 comment after the digest out of date: .github/workflows/a.yml:2:4 names {REV_B}, not {REV_A}"
+            )]
+        );
+    }
+}
+
 #[test]
 fn two_runs_on_the_same_input_give_the_same_bytes() {
     let world = world();

@@ -101,7 +101,8 @@ fn findings_of_check_are_results_at_their_lines() {
     assert_eq!(
         count["message"]["text"],
         "review: found 2 pins of `review` in 3 files, but `pins: 3` is declared\nhelp: if a pin was \
-         removed on purpose, set `pins: 2`; otherwise check that `files:` matches every file"
+         removed on purpose, set `pins: 2` (`repin init --update` counts again); otherwise check that `files:` matches every \
+         file"
     );
     assert_eq!(count["properties"], json!({ "image": "review" }));
 }

@@ -189,6 +189,7 @@ fn meaning(config: &Value) -> String {
         prune,
         freshness,
         forge,
+        fleet,
         ..
     } = parse(&config.to_string()).unwrap();
     // Places in the text of this block move with what stands above it.
@@ -196,12 +197,11 @@ fn meaning(config: &Value) -> String {
     let verify = regex::Regex::new("at: Span [^}]*}")
         .unwrap()
         .replace_all(&verify, "");
+    let blocks = (inventory, smoke, provenance, promote, rollback);
+    let forges = (prune, freshness, forge, fleet);
     format!(
-        "{:?} {verify}",
-        (
-            name, sources, revision, report, inventory, smoke, provenance, promote, rollback,
-            prune, freshness, forge
-        )
+        "{:?} {verify} {blocks:?} {forges:?}",
+        (name, sources, revision, report)
     )
 }
 
@@ -396,6 +396,28 @@ fn errors_visible_to_the_schema_are_refused_by_both() {
         assert!(
             !problems(&config).is_empty(),
             "the parser lets {wrong} through at {pointer}/{key}"
+        );
+    }
+}
+
+#[test]
+fn files_and_counts_may_be_absent_with_a_fleet_only() {
+    let validator = validator();
+    for (pointer, key) in [("", "files"), ("/images/review", "pins")] {
+        let mut config = changed(pointer, key, None);
+        assert!(
+            validator.is_valid(&config) && problems(&config).is_empty(),
+            "{key} is required with a fleet: {:?}",
+            problems(&config)
+        );
+        config.as_object_mut().unwrap().remove("fleet");
+        assert!(
+            !validator.is_valid(&config),
+            "{key} is optional in the schema"
+        );
+        assert!(
+            !problems(&config).is_empty(),
+            "{key} is optional in the parser"
         );
     }
 }

@@ -172,6 +172,26 @@ fn a_rollback_runs_it_too_and_an_image_without_pins_only_warns() {
 }
 
 #[test]
+fn a_set_by_itself_runs_it_on_every_image() {
+    let world = with_smoke("smoke: { command: [x], engine: podman }\n", &[]);
+    let set = |script: &str| {
+        let path = engine(&world, script);
+        let args = ["set", "--revision", REV_B, "--out", "set.json"];
+        world.run_with(&args, &[("PATH", &path)])
+    };
+    let digest = world.digest("base", REV_B);
+    let ran = set(&format!(
+        "[ $1 = run ] || exit 0; case \"$*\" in *{digest}*) exit 3;; esac"
+    ));
+    let ran = ran.exits(1);
+    assert!(ran.stderr.contains("error[smoke_failed]"), "{}", ran.stderr);
+    assert!(!world.path("set.json").exists());
+    set("exit 0").exits(0);
+    let document = serde_json::from_str(&world.read("set.json")).unwrap();
+    assert_eq!(details(&document, "smoke_failed", "pass").len(), 3);
+}
+
+#[test]
 fn missing_engine_follows_when_unavailable() {
     let unavailable =
         "echo 'Error: no such runtime' >&2; [ $1 = inspect ] && echo no such container; exit 125";

@@ -105,6 +105,31 @@ fn attested_set_is_promoted_with_its_evidence() {
 }
 
 #[test]
+fn set_carries_what_proves_it_and_an_unsigned_one_is_not_written() {
+    let world = trusted();
+    let run = |world: &World| world.run(&["set", "--revision", REV_B, "--out", "set.json"]);
+    let first = run(&world).exits(0).stdout;
+    let set: Value = serde_json::from_str(&world.read("set.json")).unwrap();
+    let plan = world.run(&PROMOTE).exits(0).json();
+    for image in 0..3 {
+        let (in_set, in_plan) = (&set["images"][image], &plan["images"][image]);
+        assert_eq!(in_set["verified"], in_plan["verified"]);
+        assert_eq!(in_set["verified"].as_array().unwrap().len(), 1);
+    }
+    assert_eq!(run(&world).exits(0).stdout, first);
+    // Another root verifies another set, even if it has the same images.
+    let root = world.read("root.json");
+    world.write("root.json", root + "\n");
+    assert_ne!(run(&world).exits(0).stdout, first);
+
+    let world = unsigned();
+    let ran = run(&world).exits(1);
+    let code = "error[signature_missing]";
+    assert!(ran.stderr.contains(code), "{}", ran.stderr);
+    assert!(!world.path("set.json").exists());
+}
+
+#[test]
 fn without_a_policy_nothing_is_looked_for_or_shown() {
     let world = trusted();
     with_policy(&world, "");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Approved, Judged, Resolved, Stopped, warn_only};
+use super::{Approved, ChainGoal, Judged, Resolved, Stopped, VerifiedSet, warn_only};
 use crate::{
     checks::{Check, Standard},
     config::SignedSubject,
@@ -167,9 +167,25 @@ impl Trial<'_> {
         self.0.take(place, verdict.map_err(|outage| vec![outage]));
     }
 
-    /// Ends the stage, and with it the chain.
+    /// Ends the stage, and with it the chain of a set by itself.
+    pub fn verified(self) -> Result<VerifiedSet, Stopped> {
+        let set = self.0.end()?;
+        Ok(VerifiedSet {
+            revision: set.so_far.revision.clone(),
+            images: set.images,
+            checks: set.so_far.checks,
+        })
+    }
+
+    /// Ends the stage, and with it the chain of a promote or a rollback.
     pub fn done(self) -> Result<Approved, Stopped> {
         let set = self.0.end()?;
+        // A set whose pins and history nobody judged must not become a plan.
+        if set.goal == ChainGoal::Set {
+            let unjudged =
+                Error::unavailable("the set", "its pins and its history were not judged");
+            return Err(set.stop(unjudged));
+        }
         Ok(Approved {
             revision: set.so_far.revision.clone(),
             images: set.images,
@@ -202,7 +218,7 @@ impl<'c> Looking<'c> {
             Ok(checks) => (checks, Vec::new()),
             Err(outages) => (Vec::new(), outages),
         };
-        let (checks, outages) = if self.set.rollback && image.pins == 0 {
+        let (checks, outages) = if self.set.goal == ChainGoal::Rollback && image.pins == 0 {
             warn_only(image, judged)
         } else {
             judged
@@ -223,5 +239,52 @@ impl<'c> Looking<'c> {
             .extend(forgotten.map(|image| Error::unavailable(image, "the image was not examined")));
         let so_far = self.set.so_far.stage(self.judged)?;
         Ok(Resolved { so_far, ..self.set })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        checks::{Resolution, SetAlone, Target},
+        config,
+        error::SourceText,
+        oci::{Digest, Pattern, Tag},
+    };
+
+    #[test]
+    fn set_without_judged_pins_and_history_is_never_approved() {
+        let text = "version: 1\nfleet: {}\nimages: { a: { repository: ghcr.io/acme/a } }\n";
+        let source = SourceText {
+            name: "repin.yaml".to_owned(),
+            text: text.into(),
+        };
+        let config = config::parse(&source, Path::new("/root")).unwrap();
+        let revision = Pattern::parse("[a-c]+").unwrap().revision("abc").unwrap();
+        let facts = ImageFacts {
+            digest: Digest::of(b"manifest"),
+            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+            platforms: Vec::new(),
+        };
+        let chain = || {
+            let resolution = Resolution {
+                target: Target {
+                    tag: Tag::parse("abc").unwrap(),
+                    expected: None,
+                    pinned: Vec::new(),
+                },
+                found: Ok(Some(facts.clone())),
+                old_platforms: Vec::new(),
+            };
+            let chain = SetAlone::new(&config, &revision, Vec::new()).unwrap();
+            let signed = chain.resolved(&[resolution]).unwrap().signing().done();
+            let inspected = signed.unwrap().inspect(&[]).done();
+            inspected.unwrap().try_out()
+        };
+        assert_eq!(chain().verified().unwrap().images().len(), 1);
+        let stopped = chain().done().unwrap_err();
+        assert!(stopped.outages[0].to_string().contains("not judged"));
     }
 }

@@ -35,6 +35,7 @@ fn pins() -> Found {
             tag: None,
             digest: digest('a'),
             split: None,
+            comment: None,
         },
     };
     [pin(0), pin(1)].into_iter().collect()

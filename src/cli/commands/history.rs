@@ -71,7 +71,12 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
     let path = directory.join(file);
     let target = Target::new(&path, directory)?;
     replaceable(&path, target.shown())?;
+    let step = cx
+        .services
+        .interruption
+        .step(format!("{} may have been written", plain(target.shown())));
     write::put(&target, &text, true)?;
+    step.done(format!("{} was written", plain(target.shown())));
     if cx.output.format == Format::Json {
         list(history, args.limit, cx);
     } else {

@@ -16,6 +16,7 @@ pub(super) mod recover;
 pub(super) mod resolve;
 pub(super) mod rollback;
 pub(super) mod scan;
+pub(super) mod set;
 pub(super) mod status;
 pub(super) mod trust;
 pub(super) mod wait;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Errors> {
-    let config = cx.load()?;
+    let config = cx.load_any()?;
     let (revision, tag) = workflow::revision(&config, revision)?;
     let target = |_| Target {
         tag: tag.clone(),
@@ -65,11 +65,9 @@ fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedIma
 }
 
 fn row(config: &Config, image: &Image, tag: &str, facts: &ImageFacts) -> ResolvedImage {
-    let platforms = facts.platforms.iter().map(|platform| ResolvedPlatform {
-        platform: platform.platform.to_string(),
-        digest: platform.digest.to_string(),
-        revision: platform.config.labels.get(&config.revision.label).cloned(),
-    });
+    let label = &config.revision.label;
+    let platforms = facts.platforms.iter();
+    let platforms = platforms.map(|platform| ResolvedPlatform::of(platform, label));
     ResolvedImage {
         name: image.name.clone(),
         repository: image.repository.to_string(),

@@ -144,7 +144,7 @@ fn api(text: &str) -> Result<String, String> {
     }
 }
 
-fn owner_name(text: &str) -> Result<String, String> {
+pub(super) fn owner_name(text: &str) -> Result<String, String> {
     let good = |part: &str| {
         !part.is_empty()
             && !matches!(part, "." | "..")

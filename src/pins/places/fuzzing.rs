@@ -24,6 +24,7 @@ images:
   app: { repository: ghcr.io/acme/app, pins: 1 }
   hub: { repository: nginx, pins: 1 }
 revision: { pattern: "[0-9a-z]+" }
+comments: tag
 "#;
 const NAMES: [&str; 3] = ["kustomization.yaml", "values.yaml", "main.tf"];
 

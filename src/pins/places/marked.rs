@@ -218,9 +218,7 @@ fn tag_before(rules: &Rules, content: &[u8], digest: usize) -> Option<TagEdit> {
     let at = end - length..end;
     let text = std::str::from_utf8(&content[at.clone()]).ok()?;
     let tag = Tag::parse(text).ok()?;
-    let revisions = rules.revisions.as_ref()?;
-    let revision = revisions.tag.revision_in(text, "")?;
-    revisions.pattern.revision(revision).ok()?;
+    rules.revisions.as_ref()?.of_tag(text)?;
     Some(TagEdit {
         tag,
         scalar: at.clone(),

@@ -143,7 +143,7 @@ impl FileScanner {
     /// For the places of `config`; a pin's `image` is the place in `repositories`, which may be those
     /// of another configuration.
     pub fn of(config: &Config, repositories: &[Repository]) -> Self {
-        let finder = Finder::of(repositories);
+        let finder = Finder::of(repositories).with_versions(config);
         if config.places.is_empty() {
             return Self {
                 finder,
@@ -547,6 +547,7 @@ fn merge(scan: &mut Scan, mut sights: Vec<LocatedSight>) {
                 tag,
                 digest,
                 split: Some(split),
+                comment: None,
             });
         }
     }

@@ -244,6 +244,32 @@ fn the_longest_reference_is_found_wherever_a_chunk_ends_in_it() {
     }
 }
 
+#[test]
+fn the_longest_comment_is_read_wherever_a_chunk_ends_in_it() {
+    let source = crate::error::SourceText {
+        name: "repin.yaml".into(),
+        text: "version: 1\nfiles: [x]\nimages:\n  app: { repository: ghcr.io/acme/app, pins: 1 }\n\
+               revision: { pattern: \"v+\" }\n"
+            .into(),
+    };
+    let config = crate::config::parse(&source, std::path::Path::new("/")).unwrap();
+    let finder = acme().with_versions(&config);
+    let version = "v".repeat(Tag::MAX);
+    let blanks = " ".repeat(16);
+    let pin = format!("ghcr.io/acme/app@sha256:{HEX}{blanks}//{blanks}{version}{blanks}");
+    for end in ["\n", "\r\n# more", ""] {
+        for behind in (0..=pin.len() + end.len()).step_by(3) {
+            let text = format!("{}{pin}{end}", " ".repeat(CHUNK - behind));
+            let scan = finder
+                .scan_reader(text.as_bytes(), &mut Vec::new())
+                .unwrap();
+            assert_eq!(scan, finder.scan(text.as_bytes()), "{behind} {end:?}");
+            let comment = scan.pins[0].comment.as_deref().unwrap();
+            assert_eq!(&text[comment.at.clone()], version, "{behind} {end:?}");
+        }
+    }
+}
+
 /// Text that is likely to hold pins, near misses, and both at the edges of chunks.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![

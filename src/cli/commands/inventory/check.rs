@@ -183,7 +183,7 @@ fn verdicts(
         for (platform, verdict) in facts.platforms.iter().zip(&mut verdicts) {
             let mut checks = required_labels(required, asked.name, platform);
             match verdict {
-                Ok(further) => checks.extend(further),
+                Ok(further) => checks.extend(further.checks),
                 Err(outage) => {
                     checks.push(unread(asked.name, &outage).platform(&platform.platform));
                     outages.push(outage);

@@ -84,7 +84,7 @@ fn agreed(subject: &Subject, listings: Vec<Listed>) -> Result<(Enumeration, Vec<
     }
     if !failures.is_empty() {
         return Err(Errors::from(
-            failures.iter().map(problem).collect::<Vec<_>>(),
+            failures.iter().map(Check::as_error).collect::<Vec<_>>(),
         ));
     }
     let mut all = all.into_iter();
@@ -111,17 +111,6 @@ fn agreed(subject: &Subject, listings: Vec<Listed>) -> Result<(Enumeration, Vec<
         }
     }
     Ok((found, warnings))
-}
-
-/// A failed check of one platform as an error.
-fn problem(check: &Check) -> Error {
-    let subject = [&check.image, &check.platform];
-    let subject: Vec<_> = subject.into_iter().flatten().map(String::as_str).collect();
-    Error {
-        subject: Some(subject.join(" ")),
-        help: check.help.clone(),
-        ..Error::failed(check.code.as_str(), check.describe())
-    }
 }
 
 /// The first few names that only one of the two has.

@@ -35,6 +35,7 @@ fn seen(pins: &[&str]) -> Vec<Seen> {
             tag: tag.map(|tag| Tag::parse(tag).unwrap()),
             digest: Digest::from_hex(&digit).unwrap(),
             split: None,
+            comment: None,
         };
         let pin = Located {
             file: Arc::new(RelPath::parse(file).unwrap()),

@@ -1,0 +1,80 @@
+//! `repin set`: verify the images of a revision once, and write the evidence to a file.
+
+use std::{fs, path::Path};
+
+use crate::{
+    checks::{Check, Status},
+    cli::{args, context::Context, exit::Exit, format::Format, github::StepFiles},
+    config::{Config, number},
+    error::{Error, Errors, usage},
+    fleet::SetDocument,
+    oci::Digest,
+    workflow::{SetVerdict, verified_set},
+};
+
+pub(in crate::cli) fn run(args: &args::Set, cx: &mut Context) -> Result<Exit, Errors> {
+    if args.out == Path::new("-") {
+        let error = "--out - is not possible: standard output receives the hash of the set";
+        return Err(usage(error));
+    }
+    let config = cx.load_any()?;
+    // An unwritable file stops the run before the first request.
+    let mut step = match cx.output.format {
+        Format::Github => Some(StepFiles::open(&cx.services.environment)?),
+        _ => None,
+    };
+    let document = match verified_set(&config, &args.revision, &cx.services)? {
+        SetVerdict::Verified(document) => document,
+        SetVerdict::Refused { checks, outages } => {
+            return Ok(refused(&checks, outages, &config, cx));
+        }
+    };
+    let sha256 = write(&document, &args.out, cx)?;
+    cx.output.causes(&document.checks, &config);
+    match cx.output.format {
+        Format::Json => cx.output.json(&*document),
+        _ => cx.output.print(format!("{sha256}\n")),
+    }
+    if let Some(step) = &mut step {
+        step.outputs(&[
+            ("revision", document.revision.clone()),
+            ("set-sha256", sha256),
+        ])?;
+    }
+    cx.output.note(&format!(
+        "verified {} at {}; wrote {}",
+        number(document.images.len(), "image"),
+        document.revision,
+        args.out.display()
+    ));
+    Ok(Exit::Done)
+}
+
+/// Writes the document; returns its hash.
+fn write(document: &SetDocument, out: &Path, cx: &Context) -> Result<String, Errors> {
+    let unwritable = |error: &dyn std::fmt::Display| {
+        Errors::io(format!("cannot write {}: {error}", out.display()))
+    };
+    let bytes = document.bytes().map_err(|error| unwritable(&error))?;
+    let path = cx.services.environment.directory().join(out);
+    fs::write(path, &bytes).map_err(|error| unwritable(&error))?;
+    Ok(Digest::of(&bytes).hex())
+}
+
+/// Reports why a set was refused; no file is written.
+fn refused(checks: &[Check], outages: Vec<Error>, config: &Config, cx: &mut Context) -> Exit {
+    let failed = checks.iter().filter(|check| check.status == Status::Fail);
+    let failed: Vec<Error> = failed.map(Check::as_error).collect();
+    let all = Errors::from([failed, outages.clone()].concat());
+    if cx.output.format == Format::Human {
+        cx.output.causes(checks, config);
+        if !outages.is_empty() {
+            cx.output.fault(&Errors::from(outages));
+        }
+    } else {
+        cx.output.fault(&all);
+    }
+    cx.output.refer();
+    cx.output.note("the set was refused; no file was written");
+    Exit::from(&all)
+}
