@@ -302,8 +302,8 @@ fn the_book_has_every_page() {
         page(summary) == expected,
         "{summary} lists other decisions; run: UPDATE_DOCS=1 cargo nextest run the_book_has_every_page"
     );
-    let link = Regex::new(r"\]\(([a-z0-9A-Z/-]+\.md)\)").unwrap();
-    let mut listed: Vec<_> = link
+    let listing = Regex::new(r"\]\(([a-z0-9A-Z/-]+\.md)\)").unwrap();
+    let mut listed: Vec<_> = listing
         .captures_iter(&expected)
         .map(|found| format!("docs/{}", &found[1]))
         .collect();
