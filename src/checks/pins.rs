@@ -97,10 +97,10 @@ pub fn version_comments(
             );
             return Some(check(Status::Pass, detail).image(&image.name));
         };
-        let names = |(pin, comment, tag): &&(&Located<Pin>, &VersionComment, Tag)| {
+        let mention = |(pin, comment, tag): &&(&Located<Pin>, &VersionComment, Tag)| {
             format!("{} names {}, not {tag}", place_of(pin), comment.tag)
         };
-        let shown: Vec<_> = others.iter().take(LISTED).map(|one| names(one)).collect();
+        let shown: Vec<_> = others.iter().take(LISTED).map(mention).collect();
         let detail = format!(
             "{} after the digest out of date: {}",
             number(others.len(), "comment"),

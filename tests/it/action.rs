@@ -466,7 +466,12 @@ fn inputs_and_outputs_lead_somewhere() {
 /// The steps with the action in the workflows of docs/ and examples/, with the file of each.
 fn steps_with_the_action() -> Vec<(String, Value)> {
     let mut texts = Vec::new();
-    let pages = ["README.md", "docs/ci.md"];
+    let pages = [
+        "README.md",
+        "docs/ci.md",
+        "docs/build.md",
+        "docs/guides/promote.md",
+    ];
     for page in pages {
         let text = fs::read_to_string(root().join(page)).unwrap();
         let blocks = text

@@ -257,6 +257,16 @@ fn every_link_between_files_of_the_repository_leads_somewhere() {
                 target => here.with_file_name("").join(target),
             };
             assert!(target.exists(), "{path} links to {}", &found[0]);
+            // A page of the book leads to pages, wherever it is read.
+            let within = target
+                .canonicalize()
+                .unwrap()
+                .starts_with(root().join("docs"));
+            assert!(
+                within && target.is_file() || !path.starts_with("docs/"),
+                "{path} links out of the book: {}",
+                &found[0]
+            );
             if let Some(anchor) = found.get(2) {
                 let anchors = anchors(&fs::read_to_string(&target).unwrap());
                 let there = anchors.contains(anchor.as_str());
@@ -266,6 +276,39 @@ fn every_link_between_files_of_the_repository_leads_somewhere() {
         }
     }
     assert!(links > 50, "{links}");
+}
+
+/// `UPDATE_DOCS=1` writes the list of decisions instead of comparing it.
+#[test]
+fn the_book_has_every_page() {
+    let summary = "docs/SUMMARY.md";
+    let mut pages = pages();
+    pages.retain(|path| path != summary);
+    let decisions = pages
+        .iter()
+        .filter(|path| path.starts_with("docs/decisions/"));
+    let line = |path: &String| {
+        let title = page(path).lines().next().unwrap().replacen("# ", "", 1);
+        format!("  - [{title}]({})\n", path.replacen("docs/", "", 1))
+    };
+    let list: String = decisions.map(line).collect();
+    let text = page(summary);
+    let (before, _) = text.split_once("- [Decisions]()\n").unwrap();
+    let expected = format!("{before}- [Decisions]()\n{list}");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(root().join(summary), &expected).unwrap();
+    }
+    assert!(
+        page(summary) == expected,
+        "{summary} lists other decisions; run: UPDATE_DOCS=1 cargo nextest run the_book_has_every_page"
+    );
+    let listing = Regex::new(r"\]\(([a-z0-9A-Z/-]+\.md)\)").unwrap();
+    let mut listed: Vec<_> = listing
+        .captures_iter(&expected)
+        .map(|found| format!("docs/{}", &found[1]))
+        .collect();
+    listed.sort();
+    assert_eq!(listed, pages, "{summary} lists each page once");
 }
 
 #[test]

@@ -351,6 +351,60 @@ fn errors_md_says_what_the_program_explains() {
     );
 }
 
+/// The commands in the help of a command, by their names.
+fn subcommands(help: &str) -> Vec<String> {
+    let command = Regex::new(r"^  ([a-z]+)  ").unwrap();
+    let before_options = help.split("\nOptions:").next().unwrap_or_default();
+    let names = before_options.lines().filter_map(|line| {
+        let name = command.captures(line)?[1].to_owned();
+        (name != "help").then_some(name)
+    });
+    names.collect()
+}
+
+/// Appends the help of a command and of those below it.
+fn help_of(path: &[String], text: &mut String) {
+    let world = world();
+    let args: Vec<_> = path.iter().map(String::as_str).collect();
+    let help = world
+        .run(&[&args[..], &["--help"]].concat())
+        .exits(0)
+        .stdout;
+    let help = help.replace("\n\nGlobal options: repin help global", "");
+    let name = ["repin"]
+        .into_iter()
+        .chain(args)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let _ = write!(text, "\n## {name}\n\n```text\n{}\n```\n", help.trim_end());
+    for command in subcommands(&help) {
+        help_of(&[path, &[command]].concat(), text);
+    }
+}
+
+/// `UPDATE_DOCS=1` writes the file instead of comparing it.
+#[test]
+fn commands_md_says_what_help_prints() {
+    let mut expected =
+        "# Commands\n\nWhat `--help` prints, for each command. This file is generated.\n"
+            .to_owned();
+    help_of(&[], &mut expected);
+    for command in ["promote", "inventory check", "prune restore", "man"] {
+        assert!(
+            expected.contains(&format!("\n## repin {command}\n")),
+            "{command}"
+        );
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(root().join("docs/commands.md"), &expected).unwrap();
+    }
+    assert!(
+        doc("commands.md") == expected,
+        "docs/commands.md is not what --help prints; run: \
+         UPDATE_DOCS=1 cargo nextest run commands_md_says_what_help_prints"
+    );
+}
+
 /// Every key of the schema with its default, as docs/configuration.md writes it: `*` for a name,
 /// `[]` for an item.
 fn keys(at: &Value, path: &str) -> BTreeMap<String, Option<Value>> {

@@ -179,17 +179,10 @@ fn the_nightly_job_deletes_exactly_the_stale_pending_tags() {
 }
 
 #[test]
-fn the_readme_shows_the_job_as_it_is() {
-    let readme =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let section = readme
-        .split("\n## Prune\n")
-        .nth(1)
-        .unwrap()
-        .split("\n## ")
-        .next()
-        .unwrap();
-    let job = section
+fn the_guide_shows_the_job_as_it_is() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guides/prune.md");
+    let text = fs::read_to_string(guide).unwrap();
+    let job = text
         .split("```yaml\n")
         .find(|block| block.starts_with("on:"))
         .unwrap()

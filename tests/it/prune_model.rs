@@ -11,7 +11,7 @@
 //!   GitHub lists every version. Both list in pages.
 //! - Other processes push, tag and delete at any moment, and answers are lost or wrong.
 //!
-//! The oracle is written from the documentation (README, "Prune"): it checks whether the outcome is
+//! The oracle is written from the documentation (docs/guides/prune.md): it checks whether the outcome is
 //! allowed, and shares no code with the program.
 
 use std::{
