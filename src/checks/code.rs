@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The code of a check: one of the constants below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -144,6 +144,8 @@ codes! {
     SMOKE_FAILED = "smoke_failed", "smoke command succeeds";
     /// A container engine can run the smoke command in the image.
     SMOKE_UNAVAILABLE = "smoke_unavailable", "container engine available";
+    /// A repository pins images of its fleet alone.
+    FOREIGN_IMAGE = "foreign_image", "image of the fleet";
     /// Everything that the run needs is configured.
     UNCONFIGURED = "unconfigured", "everything configured";
     /// The new contents hold each image's new digest exactly as often as the configuration says.
@@ -154,6 +156,14 @@ impl Code {
     /// The word itself.
     pub fn as_str(self) -> &'static str {
         self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(text)?;
+        let unknown = || de::Error::custom(format!("unknown code of a check `{word}`"));
+        Self::of(&word).ok_or_else(unknown)
     }
 }
 

@@ -18,7 +18,7 @@ mod set;
 mod smoke;
 mod trust;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use chain::{
     Approved, ApprovedImage, Counted, ImagePlatform, Inspected, Inspection, Ordered, Proven,
@@ -42,7 +42,7 @@ use crate::{
 /// One thing that was verified about one image or the repository.
 ///
 /// Serialises as an entry of `checks` in the JSON documents.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// What was verified.
     pub code: Code,
@@ -67,7 +67,7 @@ pub struct Check {
 }
 
 /// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It holds.

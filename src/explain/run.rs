@@ -63,6 +63,36 @@ pub(super) const ALL: &[Explanation] = &[
         example: "repin fleet merge shard-*.jsonl --list list.txt",
     },
     Explanation {
+        code: "fleet_refused",
+        kind: Kind::Error,
+        exits: &[1],
+        summary: "The configuration of one repository of a fleet cannot be obeyed.",
+        meaning: "A fleet checks images once, by its own configuration. A repository that demands more \
+             of them, or a pull request for another branch, would get less than it asks for.",
+        causes: &[
+            "Its repin.yaml has `verify`, `inventory`, a contract, `smoke` or `outside: refuse`.",
+            "Its `forge.base` is not the branch that the list or the forge names.",
+        ],
+        remedy: "Move what the repository demands into the configuration of the fleet, or set \
+             `fleet.own_policy: ignore`; put its base branch into the list.",
+        example: "repin explain foreign_image",
+    },
+    Explanation {
+        code: "fleet_set",
+        kind: Kind::Error,
+        exits: &[2],
+        summary: "The file of a set is not the expected one.",
+        meaning: "A set is believed by the hash of its file, and only for the configuration and the \
+             revision that it was verified for. Nothing was requested or changed.",
+        causes: &[
+            "The file is from another run, or was cut off or changed on its way.",
+            "The configuration of the fleet has changed since the set was verified.",
+            "The release of repin has other built-in roots than the one that verified the set.",
+        ],
+        remedy: "Verify the set again with `repin set`, and pass its file and its hash together.",
+        example: "repin set --revision REV --out set.json",
+    },
+    Explanation {
         code: "source",
         kind: Kind::Error,
         exits: &[2],
@@ -200,6 +230,22 @@ pub(super) const ALL: &[Explanation] = &[
         causes: &["The state of the forge or of the files does not allow the change."],
         remedy: "Resolve the cause that the message names, then run the command again.",
         example: "repin doctor",
+    },
+    Explanation {
+        code: "foreign_image",
+        kind: Kind::Check,
+        exits: &[1],
+        summary: "A repository of a fleet pins an image that the fleet does not have.",
+        meaning: "The fleet's configuration says which images are trusted. A repository may pin fewer \
+             of them, but no other: whoever may write to one repository would choose images for a \
+             token that may write to all.",
+        causes: &[
+            "The image was added to the repository before it was added to the fleet.",
+            "The repository name is misspelled, or names a mirror.",
+        ],
+        remedy: "Add the image to the configuration of the fleet, or move it to a configuration that \
+             the fleet does not promote.",
+        example: "repin scan",
     },
     Explanation {
         code: "unconfigured",

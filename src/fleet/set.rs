@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     checks::{ApprovedImage, Check, ImagePlatform, VerifiedSet},
@@ -25,9 +25,9 @@ use crate::{
 type Kinds = BTreeMap<String, BTreeSet<String>>;
 
 /// `repin.set/1`: a verified set.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct SetDocument {
-    pub schema: &'static str,
+    pub schema: String,
     pub revision: String,
     pub images: Vec<SetImage>,
     pub checks: Vec<Check>,
@@ -36,7 +36,7 @@ pub struct SetDocument {
 }
 
 /// One image of a verified set.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct SetImage {
     pub name: String,
     pub repository: String,
@@ -59,6 +59,9 @@ pub struct VerifiedImages {
 }
 
 impl SetDocument {
+    /// Its schema.
+    pub const SCHEMA: &str = "repin.set/1";
+
     /// The document of a set that was verified against the configuration with the hash
     /// `config_sha256`.
     pub fn new(found: VerifiedImages, config: &Config, config_sha256: Digest) -> Self {
@@ -73,7 +76,7 @@ impl SetDocument {
             inventory.extend(contained(at, facts, &found.kinds));
         }
         Self {
-            schema: "repin.set/1",
+            schema: Self::SCHEMA.to_owned(),
             revision: found.set.revision().to_string(),
             images: rows,
             checks: found.set.checks().to_vec(),

@@ -13,7 +13,7 @@ mod trust;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use after::{
     BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
@@ -189,7 +189,7 @@ pub struct ResolvedImage {
 }
 
 /// One platform of a resolution.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ResolvedPlatform {
     pub platform: String,
     pub digest: String,

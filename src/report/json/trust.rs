@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ErrorRow;
 use crate::{
@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// What proves that one digest of an image is trusted.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VerifiedRow {
-    pub require: &'static str,
+    pub require: String,
     pub subject: String,
     pub platform: Option<String>,
     pub bundle: String,
@@ -34,7 +34,7 @@ pub struct VerifiedRow {
 }
 
 /// An entry of a transparency log.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LogRow {
     pub url: String,
     pub index: u64,
@@ -178,7 +178,7 @@ impl VerifiedRow {
             certificate.and_then(|found| found.commit.clone())
         };
         Some(Self {
-            require: kind.as_str(),
+            require: kind.as_str().to_owned(),
             subject: examined.digest.to_string(),
             platform: examined.platform.map(ToString::to_string),
             bundle: winner.blob.to_string(),

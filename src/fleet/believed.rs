@@ -1,0 +1,216 @@
+//! A set that somebody else verified, believed by its hash.
+//!
+//! The hash comes from the job that verified the set, and is all that is trusted: the file may have
+//! been anywhere. Whoever has a [`BelievedSet`] needs no registry.
+
+use super::set::{SetDocument, SetImage};
+use crate::{
+    checks::any_failed,
+    config::Config,
+    error::Error,
+    oci::{Digest, Revision, Tag},
+};
+
+/// What a set must be to be believed.
+#[derive(Debug, Clone, Copy)]
+pub struct Expectation<'e> {
+    /// The hash of its file.
+    pub sha256: Digest,
+    /// The hash of what it must have been verified against.
+    pub config_sha256: Digest,
+    /// Its revision.
+    pub revision: &'e Revision,
+}
+
+/// A set that was verified against the same configuration.
+#[derive(Debug)]
+pub struct BelievedSet {
+    document: SetDocument,
+    images: Vec<BelievedImage>,
+}
+
+/// One image of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BelievedImage {
+    /// The tag of the revision.
+    pub tag: Tag,
+    /// The digest that the tag resolved to.
+    pub digest: Digest,
+}
+
+impl BelievedSet {
+    /// Reads a set's file `name`; refuses any but the expected one before it is read as JSON.
+    pub fn read(
+        name: &str,
+        bytes: &[u8],
+        expected: &Expectation<'_>,
+        config: &Config,
+    ) -> Result<Self, Error> {
+        let wrong = |reason: String| Error::input("fleet_set", format!("{name}: {reason}"));
+        let found = Digest::of(bytes);
+        if found != expected.sha256 {
+            let (found, wanted) = (found.hex(), expected.sha256.hex());
+            return Err(wrong(format!("its SHA-256 is {found}, expected {wanted}")));
+        }
+        let document: SetDocument =
+            serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+        let pairs = [
+            ("schema", document.schema.as_str(), SetDocument::SCHEMA),
+            ("revision", &document.revision, expected.revision.as_str()),
+            (
+                "config_sha256",
+                &document.config_sha256,
+                &expected.config_sha256.hex(),
+            ),
+        ];
+        if let Some((key, found, wanted)) = pairs.iter().find(|(_, found, wanted)| found != wanted)
+        {
+            return Err(wrong(format!("`{key}` is {found}, expected {wanted}")));
+        }
+        if any_failed(&document.checks) {
+            return Err(wrong("a check of it failed".to_owned()));
+        }
+        let images = images(&document, config).map_err(wrong)?;
+        Ok(Self { document, images })
+    }
+
+    /// The images, in the order of the fleet's configuration.
+    pub fn images(&self) -> &[BelievedImage] {
+        &self.images
+    }
+
+    /// The set as it was verified.
+    pub fn document(&self) -> &SetDocument {
+        &self.document
+    }
+}
+
+/// The images of the document, which must be those of the configuration.
+fn images(document: &SetDocument, config: &Config) -> Result<Vec<BelievedImage>, String> {
+    let declared = config.images.iter();
+    let declared: Vec<_> = declared
+        .map(|image| (image.name.clone(), image.repository.to_string()))
+        .collect();
+    let listed = document.images.iter();
+    let listed: Vec<_> = listed
+        .map(|image| (image.name.clone(), image.repository.clone()))
+        .collect();
+    if declared != listed {
+        return Err("its images are not those of the configuration".to_owned());
+    }
+    let image = |image: &SetImage| {
+        let tag = Tag::parse(&image.tag).map_err(|error| format!("{}: {error}", image.name))?;
+        let digest = image.digest.parse();
+        let digest = digest.map_err(|error| format!("{}: {error}", image.name))?;
+        Ok(BelievedImage { tag, digest })
+    };
+    document.images.iter().map(image).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{config, error::SourceText, oci::Pattern};
+
+    fn config() -> Config {
+        let text = "version: 1\nfleet: {}\nimages: { a: { repository: ghcr.io/acme/a } }\n";
+        let source = SourceText {
+            name: "repin.yaml".to_owned(),
+            text: text.into(),
+        };
+        config::parse(&source, Path::new("/root")).unwrap()
+    }
+
+    fn set() -> Value {
+        let digest = format!("sha256:{}", "1".repeat(64));
+        json!({
+            "schema": "repin.set/1", "revision": "abc",
+            "images": [{
+                "name": "a", "repository": "ghcr.io/acme/a", "tag": "abc", "digest": digest,
+                "media_type": "application/vnd.oci.image.manifest.v1+json",
+                "platforms": [{"platform": "linux/amd64", "digest": digest, "revision": "abc"}],
+                "labels": {"x": null},
+                "verified": [{
+                    "require": "signature", "subject": digest, "platform": null, "bundle": "b",
+                    "predicate_type": null, "signer": "s", "issuer": null, "source": null,
+                    "commit": null, "commit_bound": false, "runner": null, "key": null,
+                    "root": null, "time": null, "log": {"url": "u", "index": 1},
+                }],
+            }],
+            "checks": [{
+                "code": "tag_missing", "image": "a", "platform": null, "item": null,
+                "status": "pass", "detail": "d", "help": null,
+            }],
+            "inventory": {digest.clone(): {"agents": ["a", "b"]}},
+            "config_sha256": "5".repeat(64),
+        })
+    }
+
+    fn read(bytes: &[u8], sha256: Digest) -> Result<BelievedSet, Error> {
+        let revision = Pattern::parse("[a-c]+").unwrap().revision("abc").unwrap();
+        let expected = Expectation {
+            sha256,
+            config_sha256: Digest::from_hex(&"5".repeat(64)).unwrap(),
+            revision: &revision,
+        };
+        BelievedSet::read("set.json", bytes, &expected, &config())
+    }
+
+    #[test]
+    fn set_is_read_as_it_was_written() {
+        let bytes = set().to_string().into_bytes();
+        let believed = read(&bytes, Digest::of(&bytes)).unwrap();
+        assert_eq!(serde_json::to_value(believed.document()).unwrap(), set());
+        let image = &believed.images()[0];
+        assert_eq!(image.digest.to_string(), set()["images"][0]["digest"]);
+        assert_eq!(image.tag.as_str(), "abc");
+    }
+
+    #[test]
+    fn no_byte_of_a_set_can_be_changed() {
+        let bytes = set().to_string().into_bytes();
+        let sha256 = Digest::of(&bytes);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let error = read(&changed, sha256).unwrap_err();
+            assert_eq!((error.code, error.class.exit_code()), ("fleet_set", 2));
+            assert!(error.message.contains("its SHA-256 is"), "{error}");
+        }
+        assert!(read(&[bytes.as_slice(), b"\n"].concat(), sha256).is_err());
+    }
+
+    #[test]
+    fn set_of_something_else_is_refused_even_with_its_own_hash() {
+        for (pointer, value, reason) in [
+            ("/schema", json!("repin.other"), "`schema` is repin.other"),
+            ("/revision", json!("abb"), "`revision` is abb, expected abc"),
+            (
+                "/config_sha256",
+                json!("6".repeat(64)),
+                "`config_sha256` is 66",
+            ),
+            ("/checks/0/status", json!("fail"), "a check of it failed"),
+            ("/checks/0/code", json!("no_such_code"), "no_such_code"),
+            ("/images", json!([]), "not those of the configuration"),
+            (
+                "/images/0/repository",
+                json!("ghcr.io/acme/b"),
+                "not those of",
+            ),
+            ("/images/0/name", json!("b"), "not those of"),
+            ("/images/0/digest", json!("sha256:1"), "a: "),
+            ("/images/0/tag", json!("a b"), "a: "),
+        ] {
+            let mut other = set();
+            *other.pointer_mut(pointer).unwrap() = value;
+            let bytes = other.to_string().into_bytes();
+            let error = read(&bytes, Digest::of(&bytes)).unwrap_err();
+            assert!(error.message.contains(reason), "{pointer}: {error}");
+        }
+    }
+}

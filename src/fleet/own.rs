@@ -1,0 +1,413 @@
+//! What a fleet obeys of a repository's own `repin.yaml`.
+//!
+//! Whoever may write that file in one repository meets a token for all of them. So it says where pins
+//! are and how many, and how its pull request is named and labeled; what is trusted, requested, run or
+//! read from the environment is the fleet's alone. Nothing here reads a file or asks a server.
+
+use crate::{
+    checks::{Check, Code, Status},
+    config::{
+        Config, Forge, Globs, Image, ImageInventory, Outside, OutsidePolicy, OwnPolicy, Report,
+    },
+    error::Error,
+};
+
+/// A repository of a fleet.
+#[derive(Debug, Clone, Copy)]
+pub struct Member<'m> {
+    /// `owner/name`, as listed.
+    pub repository: &'m str,
+    /// The branch that its pull request is for.
+    pub base: &'m str,
+}
+
+/// A repository's configuration, as far as its fleet obeys it.
+#[derive(Debug)]
+pub struct ObeyedConfig {
+    /// The configuration to plan with.
+    pub config: Config,
+    /// For each of its images, the same image in the fleet's configuration, by its index.
+    pub images: Vec<usize>,
+    /// What is ignored, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Why a repository's configuration cannot be obeyed.
+#[derive(Debug)]
+pub enum Disobeyed {
+    /// It pins images that are not the fleet's.
+    Foreign(Vec<Check>),
+    /// It has a policy of its own, or is about another base branch.
+    Refused(Vec<Error>),
+}
+
+/// What the fleet obeys of a repository's own configuration.
+pub fn obeyed(fleet: &Config, own: Config, member: Member<'_>) -> Result<ObeyedConfig, Disobeyed> {
+    let mut refused: Vec<Error> = other_base(&own, member).into_iter().collect();
+    let policy = own_policy(&own);
+    let rule = fleet.fleet.clone().unwrap_or_default().own_policy;
+    if rule == OwnPolicy::Refuse {
+        refused.extend(policy.iter().map(|key| policy_refused(member, key)));
+    }
+    if !refused.is_empty() {
+        return Err(Disobeyed::Refused(refused));
+    }
+    let images = images(fleet, &own).map_err(Disobeyed::Foreign)?;
+    let mut ignored = policy;
+    ignored.extend(ignored_keys(&own));
+    let note = |key: &String| format!("{}: `{key}` is ignored in a fleet", member.repository);
+    let notes = ignored.iter().map(note).collect();
+    Ok(ObeyedConfig {
+        config: merged(fleet, own, member),
+        images,
+        notes,
+    })
+}
+
+/// The fleet's configuration with what the repository says about its pins and its pull request.
+fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
+    let image = |image: Image| Image {
+        contract: None,
+        inventory: ImageInventory::None,
+        ..image
+    };
+    let theirs = own.forge.unwrap_or_default();
+    let ours = fleet.forge_or_default();
+    Config {
+        name: own.name,
+        source: own.source,
+        file: own.file,
+        files: own.files,
+        scanned: own.scanned,
+        places: own.places,
+        promote: own.promote,
+        images: own.images.into_iter().map(image).collect(),
+        forge: Some(Forge {
+            kind: ours.kind,
+            url: ours.url,
+            repository: Some(member.repository.to_owned()),
+            base: Some(member.base.to_owned()),
+            labels: theirs.labels,
+            gates: theirs.gates,
+            auto_merge: theirs.auto_merge,
+            merge_method: ours.merge_method,
+            sign: ours.sign,
+            dispatch: Vec::new(),
+            sync_targets: Vec::new(),
+        }),
+        // Digests outside need the whole tree.
+        outside: Outside {
+            policy: OutsidePolicy::Ignore,
+            ignore: Globs::default(),
+        },
+        // Images are the fleet's to judge, once.
+        inventory: None,
+        smoke: None,
+        verify: None,
+        prune: None,
+        freshness: Vec::new(),
+        report: Report {
+            labels: fleet.report.labels.clone(),
+            template: None,
+        },
+        ..fleet.clone()
+    }
+}
+
+/// The image of the fleet that each of the repository's images is, or a failed check for each that
+/// is none.
+fn images(fleet: &Config, own: &Config) -> Result<Vec<usize>, Vec<Check>> {
+    let (mut known, mut foreign) = (Vec::new(), Vec::new());
+    for image in &own.images {
+        let same = |ours: &Image| ours.repository == image.repository;
+        match fleet.images.iter().position(same) {
+            Some(at) => known.push(at),
+            None => foreign.push(foreign_image(image)),
+        }
+    }
+    if foreign.is_empty() {
+        Ok(known)
+    } else {
+        Err(foreign)
+    }
+}
+
+fn foreign_image(image: &Image) -> Check {
+    let detail = format!("{} is not an image of the fleet", image.repository);
+    Check::new(Code::FOREIGN_IMAGE, Status::Fail, detail).image(&image.name)
+}
+
+/// The keys by which a repository demands more of images than its fleet.
+fn own_policy(own: &Config) -> Vec<String> {
+    let blocks = [
+        ("verify", own.verify.is_some()),
+        ("inventory", own.inventory.is_some()),
+        ("smoke", own.smoke.is_some()),
+        (
+            "outside: refuse",
+            own.outside.policy == OutsidePolicy::Refuse,
+        ),
+    ];
+    let blocks = blocks.into_iter().filter(|(_, is_set)| *is_set);
+    let mut keys: Vec<String> = blocks.map(|(key, _)| key.to_owned()).collect();
+    for image in &own.images {
+        let of_image = [
+            ("contract", image.contract.is_some()),
+            (
+                "inventory",
+                matches!(image.inventory, ImageInventory::Own(_)),
+            ),
+        ];
+        let set = of_image.into_iter().filter(|(_, is_set)| *is_set);
+        keys.extend(set.map(|(key, _)| format!("images.{}.{key}", image.name)));
+    }
+    keys
+}
+
+/// The other keys that the fleet decides or does without.
+fn ignored_keys(own: &Config) -> Vec<String> {
+    let forge = own.forge_or_default();
+    let keys = [
+        ("sources", !own.sources.is_empty()),
+        ("realms", !own.realms.is_empty()),
+        ("report.template", own.report.template.is_some()),
+        ("report.labels", !own.report.labels.is_empty()),
+        ("freshness", !own.freshness.is_empty()),
+        ("prune", own.prune.is_some()),
+        ("provenance.branch", own.provenance.branch.is_some()),
+        ("forge.url", forge.url.is_some()),
+        ("forge.repository", forge.repository.is_some()),
+        ("forge.dispatch", !forge.dispatch.is_empty()),
+        ("forge.sync_targets", !forge.sync_targets.is_empty()),
+        ("fleet", own.fleet.is_some()),
+    ];
+    let set = keys.into_iter().filter(|(_, is_set)| *is_set);
+    set.map(|(key, _)| key.to_owned()).collect()
+}
+
+fn policy_refused(member: Member<'_>, key: &str) -> Error {
+    let message = format!(
+        "{} has `{key}` in its own repin.yaml, which a fleet does not check",
+        member.repository
+    );
+    Error::failed("fleet_refused", message)
+}
+
+fn other_base(own: &Config, member: Member<'_>) -> Option<Error> {
+    let base = own.forge.as_ref()?.base.as_deref()?;
+    let message = format!(
+        "{} has `forge.base: {base}` in its own repin.yaml, but its pull request is for {}",
+        member.repository, member.base
+    );
+    let help = format!("list it as `{} {base}`", member.repository);
+    (base != member.base).then(|| Error::failed("fleet_refused", message).help(help))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{config, error::SourceText};
+
+    const FLEET: &str = "version: 1
+fleet: { source: acme/runtime }
+sources: { ghcr.io/acme: 'https://mirror.example/acme' }
+images:
+  review: { repository: ghcr.io/acme/review, contract: review.yaml }
+  fix: { repository: ghcr.io/acme/fix }
+  nginx: { repository: nginx }
+report: { labels: [dev.acme.version], template: body.j2 }
+smoke: { command: [x], env: [FLEET_SECRET] }
+forge: { kind: gitea, url: 'https://git.example/api/v1', dispatch: [deploy.yml], sign: never }
+";
+    const OWN: &str = "version: 1
+name: the web
+files: [deploy/*.yaml]
+images:
+  frontend: { repository: docker.io/library/nginx, pins: 2 }
+  worker: { repository: ghcr.io/acme/fix, pins: 1 }
+promote: { branch: 'pins/{revision}', title: 'pins: {revision}' }
+";
+
+    fn parsed(text: &str) -> Config {
+        let source = SourceText {
+            name: "repin.yaml".to_owned(),
+            text: text.into(),
+        };
+        config::parse(&source, Path::new("/root")).unwrap()
+    }
+
+    const MEMBER: Member<'_> = Member {
+        repository: "acme/web",
+        base: "main",
+    };
+
+    fn obey(fleet: &str, own: &str) -> Result<ObeyedConfig, Disobeyed> {
+        obeyed(&parsed(fleet), parsed(own), MEMBER)
+    }
+
+    fn reasons(own: &str) -> Vec<String> {
+        match obey(FLEET, own).unwrap_err() {
+            Disobeyed::Refused(errors) => errors.iter().map(ToString::to_string).collect(),
+            Disobeyed::Foreign(checks) => panic!("{checks:?}"),
+        }
+    }
+
+    #[test]
+    fn repository_says_where_its_pins_are_and_what_its_pull_request_is_called() {
+        let own = format!(
+            "{OWN}forge: {{ base: main, labels: [deps], gates: [ci], auto_merge: true }}\n"
+        );
+        let found = obey(FLEET, &own).unwrap();
+        let config = &found.config;
+        assert_eq!(found.images, [2, 1]);
+        assert_eq!(config.name, "the web");
+        assert_eq!(config.promote.branch.as_str(), "pins/{revision}");
+        assert_eq!(config.image_names(), ["frontend", "worker"]);
+        let pins: Vec<_> = config.images.iter().map(|image| image.pins).collect();
+        assert_eq!(pins, [2, 1]);
+        assert!(config.scanned.matches(Path::new("deploy/a.yaml")));
+        let forge = config.forge_or_default();
+        assert_eq!(
+            (forge.labels, forge.gates, forge.auto_merge),
+            (vec!["deps".to_owned()], vec!["ci".to_owned()], true)
+        );
+        assert_eq!(forge.repository.as_deref(), Some("acme/web"));
+        assert_eq!(found.notes, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_is_trusted_requested_and_run_is_the_fleets() {
+        let own = format!(
+            "{OWN}sources: {{ ghcr.io: 'https://evil.example' }}
+realms: {{ ghcr.io: evil.example }}
+report: {{ template: etc.j2, labels: [x] }}
+freshness:
+  - {{ name: x, pinned: {{ file: a, pointer: /a }}, repository: 'https://evil.example/x.git', token_env: SECRET, branch: main, paths: [a] }}
+provenance: {{ branch: origin/other }}
+prune: {{}}
+forge: {{ kind: github, url: 'https://evil.example/api', repository: evil/evil, dispatch: [evil.yml], sync_targets: [main], sign: auto, merge_method: rebase }}
+fleet: {{ own_policy: ignore }}
+"
+        );
+        let found = obey(FLEET, &own).unwrap();
+        let config = &found.config;
+        let fleet = parsed(FLEET);
+        assert_eq!(
+            format!("{:?}", config.sources),
+            format!("{:?}", fleet.sources)
+        );
+        assert!(config.realms.is_empty() && config.freshness.is_empty() && config.prune.is_none());
+        assert_eq!(config.report.labels, ["dev.acme.version"]);
+        assert!(config.report.template.is_none() && config.provenance.branch.is_none());
+        let forge = config.forge_or_default();
+        assert_eq!(forge.kind, config::ForgeKind::Gitea);
+        assert_eq!(forge.url.as_deref(), Some("https://git.example/api/v1"));
+        assert_eq!(forge.repository.as_deref(), Some("acme/web"));
+        assert!(forge.dispatch.is_empty() && forge.sync_targets.is_empty());
+        assert_eq!(forge.sign, config::Sign::Never);
+        assert_eq!(forge.merge_method, config::MergeMethod::Auto);
+        // No command, contract or secret of either reaches the repository's plan.
+        assert!(config.smoke.is_none() && config.verify.is_none() && config.inventory.is_none());
+        let written = Config {
+            source: fleet.source,
+            ..config.clone()
+        };
+        assert!(!format!("{written:?}").contains("evil"), "{written:?}");
+        let keys = [
+            "sources",
+            "realms",
+            "report.template",
+            "report.labels",
+            "freshness",
+            "prune",
+            "provenance.branch",
+            "forge.url",
+            "forge.repository",
+            "forge.dispatch",
+            "forge.sync_targets",
+            "fleet",
+        ];
+        let note = |key| format!("acme/web: `{key}` is ignored in a fleet");
+        assert_eq!(found.notes, keys.map(note));
+    }
+
+    #[test]
+    fn every_policy_of_its_own_refuses_a_repository_unless_the_fleet_ignores_them() {
+        let policies = [
+            (
+                "verify",
+                "verify: { signers: [{ key: a.pub, commit: 'off' }] }\n",
+            ),
+            ("inventory", "inventory: { root: /opt }\n"),
+            ("smoke", "smoke: { command: [rm, -rf, /] }\n"),
+            ("outside: refuse", "outside: refuse\n"),
+        ];
+        for (key, text) in policies {
+            let own = format!("{OWN}{text}");
+            let refused = reasons(&own);
+            assert!(
+                refused.len() == 1 && refused[0].contains(&format!("`{key}`")),
+                "{refused:?}"
+            );
+            let lenient = FLEET.replace("fleet: {", "fleet: { own_policy: ignore,");
+            let found = obey(&lenient, &own).unwrap();
+            assert_eq!(
+                found.notes,
+                [format!("acme/web: `{key}` is ignored in a fleet")]
+            );
+            let config = &found.config;
+            assert!(config.verify.is_none() && config.inventory.is_none());
+            assert!(config.smoke.is_none() && config.outside.policy == OutsidePolicy::Ignore);
+        }
+        let of_images = [
+            ("pins: 2, contract: a.yaml }", "images.frontend.contract"),
+            (
+                "pins: 2, inventory: { root: /x } }",
+                "images.frontend.inventory",
+            ),
+        ];
+        for (text, key) in of_images {
+            let refused = reasons(&OWN.replace("pins: 2 }", text));
+            assert!(
+                refused.len() == 1 && refused[0].contains(key),
+                "{refused:?}"
+            );
+        }
+        // Leaving content unchecked demands nothing.
+        assert!(
+            obey(
+                FLEET,
+                &OWN.replace("pins: 2 }", "pins: 2, inventory: false }")
+            )
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn another_base_branch_is_refused() {
+        let own = format!("{OWN}forge: {{ base: develop }}\n");
+        let refused = reasons(&own);
+        assert!(
+            refused.len() == 1 && refused[0].contains("`forge.base: develop`"),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn image_of_others_is_foreign_and_a_subset_is_not() {
+        let own = OWN.replace("acme/fix", "acme/other");
+        match obey(FLEET, &own).unwrap_err() {
+            Disobeyed::Foreign(checks) => {
+                assert_eq!(checks.len(), 1);
+                assert_eq!(checks[0].code, Code::FOREIGN_IMAGE);
+                assert_eq!(checks[0].image.as_deref(), Some("worker"));
+                assert!(checks[0].detail.contains("ghcr.io/acme/other"));
+            }
+            Disobeyed::Refused(errors) => panic!("{errors:?}"),
+        }
+        let one = OWN.replace("  worker: { repository: ghcr.io/acme/fix, pins: 1 }\n", "");
+        assert_eq!(obey(FLEET, &one).unwrap().images, [2]);
+    }
+}
