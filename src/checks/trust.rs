@@ -233,3 +233,36 @@ pub fn configured(proof: &Proof) -> String {
         .map(|(key, value)| format!("{key}: {}", plain(value)));
     format!("signed by {{ {} }}", parts.collect::<Vec<_>>().join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signer_is_shown_as_it_would_be_configured() {
+        let by = |identity: &str| {
+            configured(&Proof {
+                root: None,
+                certificate: Some(Certificate {
+                    identity: Some(identity.to_owned()),
+                    issuer: Some("https://issuer.example".to_owned()),
+                    source: None,
+                    commit: None,
+                    runner: None,
+                }),
+                key: None,
+                time: None,
+                log: None,
+            })
+        };
+        assert_eq!(
+            by("https://forge.example/a/b.yml@refs/heads/main"),
+            "signed by { workflow: https://forge.example/a/b.yml, ref: refs/heads/main, issuer: https://issuer.example }"
+        );
+        // The address of a person is no workflow.
+        assert_eq!(
+            by("ann@people.example"),
+            "signed by { identity: ann@people.example, issuer: https://issuer.example }"
+        );
+    }
+}

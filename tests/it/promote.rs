@@ -826,6 +826,10 @@ fn required_labels_are_there_and_not_empty_on_every_platform() {
         details(&document, "label_missing", "fail"),
         ["org.opencontainers.image.source is missing or empty"]
     );
+    assert_eq!(
+        details(&document, "label_missing", "pass"),
+        ["2 required labels are present"; 3]
+    );
 }
 
 #[test]

@@ -186,7 +186,15 @@ fn each_refusal_has_its_code() {
         }
         attach(&world);
         let document = world.refuses(&[], 1, &[code]);
-        details(&document, code, "fail").remove(0)
+        let mut checks = document["checks"].as_array().unwrap().iter();
+        let help = checks.find(|check| check["code"] == code && check["status"] == "fail");
+        let help = help.unwrap()["help"].to_string();
+        let other_commit = help.contains("may have checked out a commit other");
+        assert_eq!(other_commit, code == "commit_mismatch", "{help}");
+        assert!(!help.contains("gh attestation trusted-root"), "{help}");
+        let detail = details(&document, code, "fail").remove(0);
+        assert!(!detail.ends_with("more"), "{detail}");
+        detail
     };
     let detail = refused("signature_invalid", &|world| {
         let bundle = Signing::of(REV_B).bundle(&provenance(&"0".repeat(64), REV_B));
@@ -298,7 +306,32 @@ fn both_kinds_are_required_by_any_signer() {
     with_policy(&world, both);
     let document = world.refuses(&[], 1, &["attestation_missing"]);
     let detail = &details(&document, "attestation_missing", "fail")[0];
-    assert!(detail.contains("no signature that counts"), "{detail}");
+    assert!(detail.starts_with("no signature that counts"), "{detail}");
+    // One by somebody else does not make it a matter of the commit, nor does an attestation for
+    // another one where the signature is missing.
+    let stranger = trusted();
+    with_policy(&stranger, both);
+    let digest = stranger.digest("fix", REV_B).to_owned();
+    let signing = [Signing::by("someone@evil.example")];
+    attach::signatures(&stranger.layout("fix"), &digest, &signing);
+    let document = stranger.refuses(&[], 1, &["attestation_missing"]);
+    let found = details(&document, "attestation_missing", "fail").join("\n");
+    assert_eq!(
+        found.matches("no signature that counts").count(),
+        3,
+        "{found}"
+    );
+    let other = unsigned();
+    with_policy(&other, both);
+    for image in IMAGES {
+        attest(&other, image, REV_B, &Signing::of(REV_A), REV_A);
+    }
+    let document = other.refuses(&[], 1, &["attestation_missing"]);
+    let detail = &details(&document, "attestation_missing", "fail")[0];
+    assert!(
+        detail.starts_with("no attestation and no signature that counts"),
+        "{detail}"
+    );
     // An older cosign's signature by a person.
     for image in IMAGES {
         let digest = world.digest(image, REV_B).to_owned();

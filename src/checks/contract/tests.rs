@@ -33,6 +33,11 @@ fn bad(text: &str) -> Vec<String> {
             .map_or((0, 0), |place| place.line_column());
         format!("{} {line}:{column} {}", problem.code, problem.message)
     };
+    let starts = problems.iter().map(|problem| {
+        let place = problem.place.as_ref();
+        place.map_or(0, |place| place.span.start)
+    });
+    assert!(starts.is_sorted(), "{text}");
     problems.into_iter().map(shown).collect()
 }
 
