@@ -25,6 +25,7 @@ mod docs;
 mod doctor;
 mod explain;
 mod faults;
+mod fleet_reading;
 mod forge;
 mod freshness;
 mod github;
