@@ -26,6 +26,7 @@ mod doctor;
 mod explain;
 mod faults;
 mod fleet_merge;
+mod fleet_reading;
 mod forge;
 mod freshness;
 mod github;
