@@ -26,6 +26,7 @@ mod doctor;
 mod explain;
 mod faults;
 mod fleet_reading;
+mod fleet_merge;
 mod forge;
 mod freshness;
 mod github;

@@ -1,0 +1,14 @@
+//! `repin fleet`: one set for many repositories.
+
+mod merge;
+
+use crate::{
+    cli::{args, context::Context, exit::Exit},
+    error::Errors,
+};
+
+pub(in crate::cli) fn run(args: &args::Fleet, cx: &mut Context) -> Result<Exit, Errors> {
+    match args {
+        args::Fleet::Merge(args) => merge::run(args, cx),
+    }
+}
