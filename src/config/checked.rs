@@ -139,6 +139,15 @@ pub struct Provenance {
     pub require_title: bool,
 }
 
+impl Default for Provenance {
+    fn default() -> Self {
+        Self {
+            branch: None,
+            require_title: true,
+        }
+    }
+}
+
 /// Branch and title of one kind of change.
 #[derive(Debug, Clone)]
 pub struct ChangeNames {
@@ -220,14 +229,7 @@ fn whole(
         blocks::images_are_signed(g, node.span, &verify, &names.collect::<Vec<_>>());
         Some(verify)
     });
-    let provenance = fields.or(
-        "provenance",
-        Provenance {
-            branch: None,
-            require_title: true,
-        },
-        |n| provenance(g, n),
-    );
+    let provenance = fields.or("provenance", Provenance::default(), |n| provenance(g, n));
     let promote = naming(g, fields.get("promote"), "promote");
     let rollback = naming(g, fields.get("rollback"), "rollback");
     let prune = fields.optional("prune", |node| blocks::prune(g, node));
@@ -237,17 +239,13 @@ fn whole(
     fields.done();
     version?;
     let (files, places) = (files?, places?);
-    let mut scanned = files.clone();
-    for own in places.iter().filter_map(|place| place.files.clone()) {
-        scanned.add_list(own);
-    }
     Some(Config {
         root: root.to_owned(),
         source: source.clone(),
         file: name_of(source),
         name: name?,
+        scanned: scanned(&files, &places),
         files,
-        scanned,
         places,
         comments,
         ignored_files: ignored_files?,
@@ -268,6 +266,15 @@ fn whole(
         forge: forge?,
         fleet: fleet?,
     })
+}
+
+/// The files that are searched: those of the configuration and those of its places.
+fn scanned(files: &Globs, places: &[PinPlace]) -> Globs {
+    let mut scanned = files.clone();
+    for own in places.iter().filter_map(|place| place.files.clone()) {
+        scanned.add_list(own);
+    }
+    scanned
 }
 
 fn version(g: &ErrorCollector, node: &Node) -> Option<()> {
