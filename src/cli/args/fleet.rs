@@ -43,10 +43,10 @@ pub(in crate::cli) struct FleetList {
     #[arg(long, value_name = "ORG")]
     pub(in crate::cli) org: Option<String>,
     /// Only those with this topic
-    #[arg(long, value_name = "TOPIC", requires = "org")]
+    #[arg(long, value_name = "TOPIC", conflicts_with = "search")]
     pub(in crate::cli) topic: Option<String>,
     /// Only those whose default branch has a file at this path
-    #[arg(long, value_name = "PATH", requires = "org")]
+    #[arg(long, value_name = "PATH", conflicts_with = "search")]
     pub(in crate::cli) has: Option<String>,
     /// Repositories that the forge's search finds
     #[arg(long, value_name = "QUERY")]
