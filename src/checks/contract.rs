@@ -84,15 +84,12 @@ pub fn parse(
     };
     let contract = tree.as_ref().map(|tree| reader.contract(tree));
     let Reader {
-        mut problems,
-        warnings,
-        ..
+        problems, warnings, ..
     } = reader;
     let faults = gather.into_problems();
     if !faults.is_empty() {
         return Err(faults);
     }
-    problems.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.span.start));
     match contract {
         _ if !problems.is_empty() => Err(problems),
         None => Err(vec![

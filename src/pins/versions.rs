@@ -61,7 +61,8 @@ impl Versions {
         let word = text[start..].iter().take_while(|b| b.is_ascii_graphic());
         let end = start + word.count();
         let rest = &text[padding(end, &blank)..];
-        let ends_file = rest.is_empty() && text.len() < LONGEST;
+        // What is cut off holds a word that is longer than any tag.
+        let ends_file = rest.is_empty();
         let ends_line = rest.starts_with(b"\n") || rest.starts_with(b"\r\n");
         if !ends_file && !ends_line {
             return None;

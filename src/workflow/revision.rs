@@ -74,6 +74,7 @@ fn ambiguous(text: &str, commits: &[ObjectId]) -> Errors {
 
 fn malformed(message: String) -> Errors {
     let help = "write the revision in full, as `revision.pattern` in the configuration requires, or \
-                name a commit of this clone: `HEAD`, a tag, or at least 4 digits";
+                name a commit of this clone: `HEAD`, a tag, or at least 4 digits; `repin history -v` lists the sets \
+                with their revisions in full";
     Errors::from(Error::input("revision_shape", message).help(help))
 }

@@ -1015,7 +1015,8 @@ fn comments_that_name_the_version_move_with_their_pins() {
     // A comment alone is changed, too: the digests are right.
     let wrong = expected.replace(&format!("#{REV_B}"), &format!("#{REV_A}"));
     world.write(".github/workflows/a.yml", &wrong);
-    world.run(&promote).exits(0);
+    let document = world.run(&promote).exits(0).json();
+    assert_eq!(document["files"][0]["pins"], 1, "{document}");
     assert_eq!(world.read(".github/workflows/a.yml"), expected);
 }
 

@@ -575,7 +575,9 @@ fn check_remote_reads_the_label_of_every_platform() {
 #[test]
 fn check_remote_asks_whether_the_set_is_what_it_claims() {
     let mut world = promoted_twice();
-    world.run(&["check", "--remote"]).exits(0);
+    let ran = world.run(&["check", "--remote"]).exits(0);
+    let expected = format!("OK: 5 pins of 3 images in 3 files at revision {REV_B}\n");
+    assert_eq!(ran.stdout, expected);
     let check = |world: &World, exit: i32| {
         world
             .run(&["check", "--remote", "--format", "json"])

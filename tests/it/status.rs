@@ -322,14 +322,14 @@ fn open_pull_requests_of_sets_are_listed_and_no_others() {
         let head = fake.store().refs["main"].clone();
         fake.store().refs.insert("feature".to_owned(), head.clone());
         fake.store().refs.insert("staging".to_owned(), head.clone());
-        // A rollback that was opened later and is listed earlier.
+        // A rollback that was opened later, which forges list first.
         let mut back = opened.clone();
         back.head = opened.head.replace("promote", "rollback");
         back.body = opened.body.replace("kind=promote", "kind=rollback");
         back.number = fake.store().number();
         fake.store().refs.insert(back.head.clone(), head.clone());
-        fake.store().pulls.insert(0, back.clone());
-        fake.store().pulls.extend([foreign, forked, elsewhere]);
+        let others = [foreign, forked, elsewhere, back.clone()];
+        fake.store().pulls.extend(others);
         fake.forget();
         let found = document(&world, &["status"], 3);
         let open = found["pull_requests"].as_array().unwrap();
@@ -495,6 +495,18 @@ fn a_rebase_merge_is_found_by_the_branch_of_the_set() {
                 "{kind:?}{other}"
             );
         }
+        // Merged from a branch of another name, and named by the subject.
+        let title = format!("promote: test images @{REV_B} (#{number})");
+        world.git(&["commit", "--amend", "-q", "-m", &title]);
+        world.git(&["push", "-q", "--force", "origin", "HEAD:main"]);
+        let merged = world.git(&["rev-parse", "HEAD"]);
+        {
+            let mut store = fake.store();
+            let pull = store.pull_mut(number).unwrap();
+            (pull.head, pull.merged) = ("another-name".to_owned(), Some(merged));
+        }
+        let found = document(&world, &["status"], 0);
+        assert_eq!(found["pull_request"]["number"], number, "{kind:?}");
     }
 }
 

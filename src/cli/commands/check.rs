@@ -37,17 +37,18 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     globs::all_match(&config, &found)?;
     globs::places_differ(&config, &found)?;
     let mut verdict = checks::of_tree(&config, &found, &outside);
-    let mut outages = Vec::new();
     // A tree that fails by itself is not compared with a registry.
-    if remote && !checks::any_failed(&verdict) {
-        let (further, unjudged) = ask(&config, trust.as_ref(), &found, cx)?;
-        verdict.extend(further);
-        outages = unjudged;
-    }
+    let asked = if remote && !checks::any_failed(&verdict) {
+        ask(&config, trust.as_ref(), &found, cx)?
+    } else {
+        Asked::default()
+    };
+    verdict.extend(asked.checks);
     let verdict = Verdict {
         found,
         checks: verdict,
-        outages,
+        outages: asked.outages,
+        revision: asked.revision,
     };
     let exit = report(&config, &verdict, cx);
     let Some(step) = &mut step else {
@@ -60,13 +61,23 @@ pub(in crate::cli) fn run(remote: bool, cx: &mut Context) -> Result<Exit, Errors
     }
 }
 
-/// The checks that need a source and history, and the errors that left some unjudged.
+/// What a source and history answered.
+#[derive(Default)]
+struct Asked {
+    checks: Vec<Check>,
+    /// The errors that left something unjudged.
+    outages: Vec<Error>,
+    /// The revision that the labels of all images name.
+    revision: Option<Revision>,
+}
+
+/// The checks that need a source and history.
 fn ask(
     config: &Config,
     trust: Option<&Trust<'_>>,
     found: &Found,
     cx: &Context,
-) -> Result<(Vec<Check>, Vec<Error>), Errors> {
+) -> Result<Asked, Errors> {
     let sources = cx.services.sources_of_images(config)?;
     let one = |at: usize| found.digests_of(at).first().map(|digest| (at, *digest));
     let wanted: Vec<_> = (0..config.images.len()).filter_map(one).collect();
@@ -88,11 +99,17 @@ fn ask(
     let services = &cx.services;
     let pinned = services.wait_for_all("reading the pinned images", &images, asked)?;
     let (mut verdict, mut outages, revision) = checks::claims(config, &pinned, found);
-    let Some(revision) = revision.filter(|_| outages.is_empty()) else {
-        return Ok((verdict, outages));
-    };
-    let Ok(tag) = config.revision.tag.tag(&revision) else {
-        return Ok((verdict, outages));
+    let known = revision.filter(|_| outages.is_empty());
+    let tag = known.and_then(|revision| {
+        let tag = config.revision.tag.tag(&revision).ok()?;
+        Some((revision, tag))
+    });
+    let Some((revision, tag)) = tag else {
+        return Ok(Asked {
+            checks: verdict,
+            outages,
+            revision: None,
+        });
     };
     let want = TagOrDigest::Tag(tag.clone());
     let tags = pinned.iter().map(|pinned| {
@@ -119,7 +136,11 @@ fn ask(
         verdict.extend(further);
         outages.extend(unjudged);
     }
-    Ok((verdict, outages))
+    Ok(Asked {
+        checks: verdict,
+        outages,
+        revision: Some(revision),
+    })
 }
 
 /// The checks of signatures and attestations of the pinned digests.
@@ -158,6 +179,7 @@ struct Verdict {
     found: Found,
     checks: Vec<Check>,
     outages: Vec<Error>,
+    revision: Option<Revision>,
 }
 
 fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
@@ -193,8 +215,10 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
         cx.output.fault(errors);
     }
     if exit == Exit::Done {
+        let revision = verdict.revision.as_ref();
+        let at = revision.map_or_else(String::new, |revision| format!(" at revision {revision}"));
         cx.output.print(format!(
-            "OK: {} of {} in {}\n",
+            "OK: {} of {} in {}{at}\n",
             number(found.pins().len(), "pin"),
             number(config.images.len(), "image"),
             number(found.files, "file")

@@ -186,7 +186,7 @@ fn next(path: &str, revision: Option<&str>) -> String {
         Some(revision) => (plain(revision), ""),
         None => (
             "REVISION".to_owned(),
-            "\nREVISION is the commit that the pinned images were built from: `repin check --remote -v` shows it.",
+            "\nREVISION is the commit that the pinned images were built from: `repin check --remote` shows it.",
         ),
     };
     format!(
